@@ -1,7 +1,7 @@
-"""The colours and words both faces use for states, scores, curves and tiers.
+"""Colours and labels of states, scores, curves and tiers for both interfaces.
 
-Okabe-Ito colours, told apart by people with any colour vision; views never rely on
-them alone, so each state has its word here too.
+The colours are the Okabe-Ito palette, which is distinguishable with any colour vision.
+Views do not rely on colour alone, so each state also has a label here.
 """
 
 from typing import Final, Literal
@@ -11,7 +11,7 @@ import numpy as np
 from omnimouse_model.masks import STATE_WORDS as STATE_WORDS
 
 Tone = Literal["quiet", "alert", "good", "waiting", "problem"]
-"""What a word or a sign means; each toolkit has its colours on light and dark."""
+"""Meaning of a label or sign; each toolkit maps it to light and dark colours."""
 
 VISIBLE: Final = "#56B4E9"
 HIDDEN: Final = "#404040"
@@ -22,9 +22,9 @@ HELD: Final = "#FFFFFF"
 PREDICTED: Final = "#E69F00"
 BASELINE: Final = "#009E73"
 PINS: Final = ("#56B4E9", "#CC79A7", "#F0E442", "#D55E00")
-"""Of the pins A to D, beside what is held and what is predicted."""
+"""Colours of pins A to D, drawn together with `HELD` and `PREDICTED`."""
 EDITED: Final = "#56B4E9"
-"""A prediction under edits, beside the one without: never where states are shown."""
+"""Prediction under edits; equal to `VISIBLE`, so not used where states are shown."""
 ON_PAPER: Final = {
     HELD: "#1D2127",
     PREDICTED: "#B86E00",
@@ -34,14 +34,14 @@ ON_PAPER: Final = {
     PINS[2]: "#8D8300",
     PINS[3]: "#C04F00",
 }
-"""Colours of curves in a picture on white, by those on screen."""
+"""Curve colours on a white background, by screen colour."""
 AXIS: Final = "#8B919A"
-"""Of axes and scale bars, on the plots' dark ground."""
+"""Axes and scale bars on the dark plot background."""
 CURSOR: Final = "#F0E442"
 PROBLEM: Final = "#D55E00"
 GOOD: Final = "#009E73"
 EDGE: Final = "#7A808B"
-"""Around marks: seen on light and on dark backgrounds alike."""
+"""Edges of marks; visible on light and dark backgrounds."""
 
 CONDITION_COLOURS: Final = {
     "video + behaviour": "#56B4E9",
@@ -49,24 +49,24 @@ CONDITION_COLOURS: Final = {
     "behaviour": "#009E73",
     "nothing": "#CC79A7",
 }
-"""Of a sweep's curves, by what is given beside the axis; see `inputs_label`."""
+"""Colours of sweep curves by the inputs besides the axis; see `inputs_label`."""
 CONDITION_SYMBOLS: Final = {
     "video + behaviour": "o",
     "video": "s",
     "behaviour": "t1",
     "nothing": "d",
 }
-"""The same told by shape: circle, square, triangle, diamond."""
+"""Symbols of the same conditions: circle, square, triangle, diamond."""
 
 SELECTED: Final = "#FFFFFF"
-"""Ring of a selected neuron, whatever colours the field."""
+"""Ring of a selected neuron, in every colouring of the field."""
 GIVEN: Final = "#7D8FA6"
-"""Ring of a neuron that is given, where scores are coloured: darker than they are."""
+"""Ring of a visible neuron where scores are coloured; darker than the scores."""
 UNSCORED: Final = "#5A5A5A"
-"""Ring and disk of a neuron that has no score, or whose number is not known."""
+"""Ring and disk of a neuron without a score or value."""
 
 STATE_COLOURS: Final = (HIDDEN, VISIBLE, TARGET, MIXED)
-"""By mask code 0, 1, 2, and 3 for a neuron whose state changes within the span."""
+"""By mask code 0, 1, 2, and 3 for a neuron with a mixed state within the span."""
 
 TIER_COLOURS: Final = {
     "train": "#6B7280",
@@ -81,8 +81,10 @@ AREA_COLOURS: Final = (
     "#CC6677", "#44AA99", "#DDCC77", "#AA4499", "#117733", "#6A5ACD", "#999933",
     "#882255",
 )  # fmt: skip
-"""Of brain areas, in the order of their names: Tol's muted colours, none of which is
-that of a state; its indigo is lighter here, to be seen on a dark image."""
+"""Brain areas in alphabetical order: Tol's muted colours without those of states.
+
+The indigo is lighter than Tol's, for visibility on a dark image.
+"""
 KIND_COLOURS: Final = {
     "video": "#0072B2",
     "image": "#F0E442",
@@ -90,9 +92,9 @@ KIND_COLOURS: Final = {
     "invalid": "#D55E00",
     "none": "#3A3E47",
 }
-"""Of what a trial shows; full, half and low bars tell the same."""
+"""Colours of trial kinds; bar heights encode the same (`KIND_HEIGHTS`)."""
 KIND_HEIGHTS: Final = {"video": 1.0, "image": 0.6, "invalid": 0.6}
-"""Of those bars; other kinds are low."""
+"""Heights of the bars; kinds not listed are low."""
 
 _VIRIDIS_HEX: Final = (
     "440154470d6048186a482374472d7b4537814240863e49893b528b375b8d33638d2f6b8e2c728e"
@@ -102,18 +104,18 @@ _VIRIDIS_HEX: Final = (
 
 
 def rgb(colour: str) -> tuple[int, int, int]:
-    """Red, green and blue (0-255) of "#RRGGBB"."""
+    """Return red, green and blue (0-255) of "#RRGGBB"."""
     return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
 def state_table(alpha: tuple[int, int, int, int] = (255, 255, 255, 255)) -> np.ndarray:
-    """uint8 (4, 4): RGBA of hidden, visible, target and mixed."""
+    """Return uint8 (4, 4): RGBA of hidden, visible, target and mixed."""
     rows = [(*rgb(colour), a) for colour, a in zip(STATE_COLOURS, alpha, strict=True)]
     return np.array(rows, np.uint8)
 
 
 def viridis_table() -> np.ndarray:
-    """uint8 (256, 3): the viridis colours for scores 0 to 1."""
+    """Return uint8 (256, 3): viridis colours for scores 0 to 1."""
     anchors = np.frombuffer(bytes.fromhex(_VIRIDIS_HEX), np.uint8).reshape(-1, 3)
     at = np.linspace(0, 255, len(anchors)).round()
     columns = [np.interp(np.arange(256), at, anchors[:, k]) for k in range(3)]
@@ -121,13 +123,13 @@ def viridis_table() -> np.ndarray:
 
 
 def area_table(n: int) -> np.ndarray:
-    """uint8 (n, 3): a colour for each area; from the ninth on they come again."""
+    """Return uint8 (n, 3): one colour per area; colours repeat after eight areas."""
     colours = [rgb(AREA_COLOURS[at % len(AREA_COLOURS)]) for at in range(n)]
     return np.array(colours, np.uint8).reshape(n, 3)
 
 
 def residual_table() -> np.ndarray:
-    """uint8 (256, 3): blue (too low) through dark grey to orange (too high)."""
+    """Return uint8 (256, 3): blue (too low) over dark grey to orange (too high)."""
     stops = np.array([rgb(VISIBLE), (40, 42, 48), rgb(TARGET)], float)
     columns = [
         np.interp(np.arange(256), (0, 127.5, 255), stops[:, k]) for k in range(3)
@@ -136,7 +138,7 @@ def residual_table() -> np.ndarray:
 
 
 def tier_kind(tier: str) -> str:
-    """Which of `TIER_COLOURS` a session's own tier name belongs to."""
+    """Return the key of `TIER_COLOURS` for a session's tier name."""
     if "test" in tier:
         return "test"
     return tier if tier in TIER_COLOURS else "none"

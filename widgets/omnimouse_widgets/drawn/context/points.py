@@ -1,4 +1,4 @@
-"""From sweeps to the points that are drawn of them: where each stands, what it says."""
+"""Plotted points of sweeps: positions and tooltips."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What is said of context curves: which are drawn, how fresh, what is in the way."""
+"""Text about context curves: names, freshness and reasons for missing curves."""
 
 from typing import Final
 

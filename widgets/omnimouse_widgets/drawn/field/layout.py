@@ -1,8 +1,8 @@
-"""The imaged field as numbers: which pixel belongs to which neuron.
+"""Layout of the imaged field: the mapping from pixels to neurons.
 
-Every neuron owns two labels, so that its state can be told by shape as well as by
+Every neuron has two labels, so that its state can be shown by shape as well as by
 colour: `neuron + 1` for the pixels of its outline and `P + neuron + 1` for a rim of
-free pixels around them. Both are rows of one colour table (`neuron_colours`).
+free pixels around it. Both index rows of one colour table (`neuron_colours`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,33 +15,34 @@ from omnimouse_model.data.session import Roi, Session, Units
 from omnimouse_model.masks.selection import are_inside
 
 LARGEST_LABEL = 65_535
-"""uint16: the widest type whose colours napari looks up in the shader."""
+"""Maximum label: uint16 is the widest type that napari maps to colours on the GPU."""
 
 _SIDE = 1024
-"""Pixels of a field drawn from positions alone."""
+"""Side in pixels of a field drawn from positions alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """Where each neuron is on the canvas.
+    """Position of each neuron on the canvas.
 
     Attributes
     ----------
     labels
-        uint16 (H, W): 0 nothing, `n + 1` the core of neuron n, `P + n + 1` its rim.
+        uint16 (H, W): 0 background, `n + 1` core of neuron n, `P + n + 1` its rim.
     owner
-        int32 (H, W): the neuron of each pixel, rims included, -1 for none; the
-        strongest where outlines overlap.
+        int32 (H, W): neuron of each pixel, including rims; -1 for none. Where outlines
+        overlap, the neuron with the largest weight.
     centres
-        float32 (P, 2): (y, x) pixels.
+        float32 (P, 2): (y, x) in pixels.
     mean
         float32 (H, W) mean image, or None.
     lost
-        Neurons that own no pixel: never measured here, or wholly covered.
+        Neurons without a pixel: not measured here, or fully covered by others.
     note
-        "" when the outlines are the recording's own, else what was drawn instead.
+        "" if the outlines come from the recording, else a description of the
+        substitute.
     covered_at, covered_by
-        Pixels (flat index, ascending) that belong to a second neuron as well.
+        Pixels (flat index, ascending) that belong to a second neuron, and that neuron.
     """
 
     labels: np.ndarray
@@ -55,23 +56,23 @@ class Field:
 
     @property
     def n_neurons(self) -> int:
-        """Neurons of the session, P."""
+        """Number of neurons of the session, P."""
         return len(self.centres)
 
     @property
     def has_rims(self) -> bool:
-        """Whether the labels suffice for a core and a rim of every neuron."""
+        """Whether uint16 has enough labels for a core and a rim of every neuron."""
         return 2 * self.n_neurons <= LARGEST_LABEL
 
     @property
     def n_labels(self) -> int:
-        """Rows the colour table needs, the background not counted."""
+        """Number of colour table rows, without the background."""
         return self.n_neurons * (2 if self.has_rims else 1)
 
 
 @dataclass(frozen=True, slots=True)
 class _Pixels:
-    """Pixel lists of all neurons, one after the other."""
+    """Concatenated pixel lists of all neurons."""
 
     neuron: np.ndarray
     flat: np.ndarray
@@ -80,7 +81,7 @@ class _Pixels:
 
 
 def session_field(session: Session) -> Field:
-    """Lay out a session's neurons: outlines, else positions, else a grid."""
+    """Return the field of a session from outlines, else positions, else a grid."""
     units = session.units
     if units.roi is not None:
         mean, tile_of = _mosaic(units, session.images)
@@ -92,7 +93,8 @@ def session_field(session: Session) -> Field:
 
 
 def neurons_at(field: Field, y: float, x: float) -> np.ndarray:
-    """Every neuron that has the pixel under (y, x), the shown one first."""
+    """Return all neurons at pixel (y, x), the displayed one first."""
+    # Pixel centres lie at integer coordinates, so round half up.
     row, column = int(np.floor(y + 0.5)), int(np.floor(x + 0.5))
     height, width = field.owner.shape
     if not (0 <= row < height and 0 <= column < width):
@@ -107,7 +109,7 @@ def neurons_at(field: Field, y: float, x: float) -> np.ndarray:
 
 
 def next_at(neurons: np.ndarray, selection: Sequence[int]) -> int:
-    """Whom a click on these selects: the shown one, then those under it in turn."""
+    """Return the neuron selected by a click; repeated clicks cycle."""
     found = [int(neuron) for neuron in neurons]
     if len(selection) == 1 and selection[0] in found:
         return found[(found.index(selection[0]) + 1) % len(found)]
@@ -120,10 +122,10 @@ def neurons_under(
     stop: Sequence[float] | np.ndarray,
     radius: float,
 ) -> np.ndarray:
-    """Neurons with any pixel within `radius` pixels of the segment start-stop.
+    """Return the neurons with a pixel within `radius` pixels of a segment.
 
-    The segment is walked in pieces no longer than the brush, so that a long, fast
-    stroke costs its length and not the square of it.
+    The segment is split into pieces of about the brush size: the cost then grows with
+    its length and not with the area of its bounding box.
     """
     start_at, stop_at = np.asarray(start, float), np.asarray(stop, float)
     length = float(np.hypot(*(stop_at - start_at)))
@@ -136,7 +138,7 @@ def neurons_under(
 
 
 def neurons_inside(field: Field, polygon: np.ndarray) -> np.ndarray:
-    """Neurons whose centre lies inside a closed polygon of (y, x) corners."""
+    """Return the neurons with a centre inside a closed polygon of (y, x) corners."""
     return np.flatnonzero(are_inside(field.centres, polygon))
 
 
@@ -152,7 +154,7 @@ def _mark_piece(
     y = np.arange(top, bottom, dtype=np.float32)[:, None]
     x = np.arange(left, right, dtype=np.float32)[None, :]
     near = _within(y, x, a, b, radius)
-    # owner is -1 where nothing is: the extra last entry of `hit` takes those.
+    # owner is -1 for no neuron; index -1 is the extra last entry of `hit`.
     hit[field.owner[top:bottom, left:right][near]] = True
     if len(field.covered_at):
         first, last = np.searchsorted(field.covered_at, [top * width, bottom * width])
@@ -164,7 +166,7 @@ def _mark_piece(
 def _within(
     y: np.ndarray, x: np.ndarray, a: np.ndarray, b: np.ndarray, radius: float
 ) -> np.ndarray:
-    """Whether points lie within `radius` of the segment a-b."""
+    """Return True for points within `radius` of the segment a-b."""
     dy, dx = float(b[0] - a[0]), float(b[1] - a[1])
     from_y, from_x = y - np.float32(a[0]), x - np.float32(a[1])
     squared = dy * dy + dx * dx
@@ -178,10 +180,10 @@ def _within(
 def _mosaic(
     units: Units, images: Mapping[str, np.ndarray]
 ) -> tuple[np.ndarray | None, np.ndarray]:
-    """The planes' mean images side by side, and each neuron's corner (P, 2) in them.
+    """Return the planes' mean images side by side and each neuron's offset (P, 2).
 
-    One image holds every plane already; a stack, and outlines of several planes that
-    lie over each other without an image, are tiled row by row.
+    A single image contains all planes already. Stacks of images, and overlapping
+    outlines of several planes without an image, are tiled row by row.
     """
     stack = [images[f"mean_{i}"] for i in range(len(images)) if f"mean_{i}" in images]
     nowhere = np.zeros((len(units.unit_id), 2), np.int64)
@@ -207,7 +209,7 @@ def _mosaic(
 
 
 def _overlap(units: Units) -> bool:
-    """Whether the outlines of two planes share the same part of the field."""
+    """Return True if the bounding boxes of two planes' outlines overlap."""
     roi, plane = units.roi, np.asarray(units.plane)
     assert roi is not None
     of_pixel = np.repeat(plane, np.diff(roi.offsets))
@@ -234,7 +236,7 @@ def _outline_pixels(roi: Roi, mean: np.ndarray | None, corners: np.ndarray) -> _
 
 
 def _positions(units: Units) -> tuple[np.ndarray, str]:
-    """Centres (y, x) in a square of `_SIDE` pixels, and what they stand for."""
+    """Return centres (y, x) in a square of `_SIDE` pixels, and a note on them."""
     count = len(units.unit_id)
     pixel = np.asarray(units.xy_px, float)[:, ::-1]
     micrometre = np.asarray(units.xyz_um, float)[:, 1::-1]
@@ -253,7 +255,7 @@ def _positions(units: Units) -> tuple[np.ndarray, str]:
 
 
 def _spread(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
-    """Fit points into the square, planes side by side as tiles."""
+    """Fit points into the square, with one tile per plane."""
     planes = np.unique(plane)
     tiles = int(np.ceil(np.sqrt(len(planes))))
     low = points.min(axis=0)
@@ -279,7 +281,7 @@ def _disks(centres: np.ndarray, shape: tuple[int, int]) -> _Pixels:
 
 
 def _spacing(centres: np.ndarray) -> float:
-    """Median distance to the nearest neighbour, from at most 400 neurons."""
+    """Return the median nearest-neighbour distance, from at most about 400 neurons."""
     if len(centres) < 2:
         return _SIDE / 8
     some = centres[:: max(1, len(centres) // 400)]
@@ -291,16 +293,17 @@ def _spacing(centres: np.ndarray) -> float:
 def _assemble(pixels: _Pixels, count: int, mean: np.ndarray | None, note: str) -> Field:
     owner = np.full(pixels.shape[0] * pixels.shape[1], -1, np.int32)
     weakest_first = np.argsort(pixels.weight, kind="stable")
-    # Of repeated indices the last one written stays: the strongest.
+    # NumPy keeps the last of repeated indices: the neuron with the largest weight.
     owner[pixels.flat[weakest_first]] = pixels.neuron[weakest_first]
     covered = owner[pixels.flat] != pixels.neuron
     order = np.argsort(pixels.flat[covered], kind="stable")
     inside = owner.reshape(pixels.shape)
-    # Small neurons on a large field are a pixel or two of the screen: the rim is put
-    # around them, not into them.
+    # Small neurons cover only a pixel or two on screen, so rims are added around
+    # the outlines instead of replacing their edges.
     owner = _grown(inside, int(np.clip(round(pixels.shape[0] / 480), 1, 3)))
     labels = _labels(inside, owner, count)
     lost = np.setdiff1d(np.arange(count), inside)
+    # Shared between views; accidental writes must fail.
     for array in (owner, labels):
         array.flags.writeable = False
     return Field(
@@ -341,7 +344,7 @@ def _labels(inside: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
 
 
 def _grown(owner: np.ndarray, steps: int) -> np.ndarray:
-    """Give free pixels next to a neuron to it, some steps outwards."""
+    """Assign free pixels next to a neuron to that neuron; repeat `steps` times."""
     for _ in range(steps):
         padded = np.pad(owner, 1, constant_values=-1)
         taken = owner.copy()

@@ -1,4 +1,4 @@
-"""What both faces show of a fine-tuning, and which of its verbs they offer."""
+"""Texts and available actions of a fine-tuning, for both interfaces."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ TIPS: Final = {
     "dismiss": "Say no more of it: its folder stays",
 }
 SMOOTHED: Final = 20
-"""Steps whose mean is drawn over the single ones."""
+"""Number of steps in the running mean of the loss."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +169,7 @@ def _is_of_run(finetuning: Finetuning) -> bool:
 
 
 def smoothed(losses: Sequence[Point]) -> list[Point]:
-    """The mean over the last steps, at each step."""
+    """Return the running mean over the last `SMOOTHED` steps, at each step."""
     found: list[Point] = []
     total = 0.0
     for number, (step, loss) in enumerate(losses):
@@ -181,7 +181,7 @@ def smoothed(losses: Sequence[Point]) -> list[Point]:
 
 
 def gain_words(before: float | None, best: float | None) -> str:
-    """Such as "held-out correlation 0.238 → 0.262"."""
+    """Return e.g. "held-out correlation 0.238 → 0.262"."""
     if before is None or best is None:
         return "held-out correlation not known"
     return f"held-out correlation {before:.3f} → {best:.3f}"

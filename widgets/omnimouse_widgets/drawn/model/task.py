@@ -1,4 +1,4 @@
-"""The question on screen in words, and what a predictor makes of it."""
+"""Text about the current task and its treatment by a predictor."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Which predictor answers, in words."""
+"""Text about the chosen predictor."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Scores of neurons as a distribution, and against any other number of theirs."""
+"""Distribution of neuron scores, and scores against another quantity."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,27 +17,27 @@ Rank = Literal["lowest", "middle", "highest"]
 RANKS: Final[tuple[Rank, ...]] = get_args(Rank)
 BIN_WIDTH: Final = 0.05
 ABSENT: Final = ("state", "score")
-"""What is no number beside the score."""
+"""Quantities that a score is not drawn against."""
 AGAINST: Final = (*(q.name for q in QUANTITIES if q.name not in ABSENT), *LETTERS)
-"""What a score can be drawn against: a number of the neurons, or a pinned condition."""
+"""Axes for a score: a quantity of the neurons, or a pinned condition."""
 WITHOUT_ORDER: Final = ("area", "plane")
-"""Of these many neurons have the same: they are drawn side by side."""
+"""Categorical quantities; their points are spread horizontally."""
 _GOLDEN: Final = 0.618034
 _SPREAD: Final = 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spread:
-    """The scores on screen.
+    """Scores of the displayed neurons and their histogram.
 
     Attributes
     ----------
     neurons
-        int64 (n,): those that have a score and are kept by the filter, as stored.
+        int64 (n,): neurons with a score that pass the filter, in stored order.
     scores
         float64 (n,).
     edges, counts
-        (b + 1,) and (b,): of the histogram's bars, none where nothing is scored.
+        (b + 1,) and (b,): histogram bars; no bars without scores.
     """
 
     neurons: np.ndarray
@@ -47,31 +47,31 @@ class Spread:
 
     @property
     def places(self) -> np.ndarray:
-        """The middle of each bar."""
+        """Middle of each bar."""
         return np.asarray((self.edges[1:] + self.edges[:-1]) / 2)
 
     def counts_of(self, neurons: Sequence[int]) -> np.ndarray:
-        """How many of some neurons are in each bar."""
+        """Return the number of the given neurons in each bar."""
         among = self.scores[np.isin(self.neurons, neurons)]
         return _counts(among, self.edges)
 
     def in_bar(self, number: int) -> np.ndarray:
-        """Neurons of a bar, from its lowest score up."""
+        """Return the neurons of a bar by ascending score."""
         return self._ordered(_bars(self.scores, self.edges) == number)
 
     def between(self, low: float, high: float) -> np.ndarray:
-        """Neurons with a score from one to the other, from the lowest up."""
+        """Return the neurons with scores in [low, high] by ascending score."""
         return self._ordered((self.scores >= low) & (self.scores <= high))
 
     def ranked(self, rank: Rank, n: int) -> np.ndarray:
-        """The n neurons with the lowest, middle or highest scores, from lowest up."""
+        """Return the n lowest, middle or highest scored neurons by ascending score."""
         order = self._ordered(np.ones(len(self.scores), bool))
         left = max(len(order) - n, 0)
         first = {"lowest": 0, "middle": left // 2, "highest": left}[rank]
         return order[first : first + n]
 
     def bar_words(self, number: int) -> str:
-        """Such as "r 0.40 to 0.45: 37 neurons"."""
+        """Return e.g. "r 0.40 to 0.45: 37 neurons"."""
         low, high = self.edges[number : number + 2] + 0.0
         return f"r {low:.2f} to {high:.2f}: {_neurons(int(self.counts[number]))}"
 
@@ -83,20 +83,20 @@ class Spread:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Across:
-    """The other number of the neurons of a `Spread`.
+    """A second quantity of the neurons of a `Spread`.
 
     Attributes
     ----------
     label
-        Of its axis.
+        Label of the axis.
     values
         float (n,), NaN unknown.
     words
-        Names of the values 0, 1, … where it has no order; () for numbers.
+        Names of the values 0, 1, … of a categorical quantity; () for numbers.
     is_score
-        Whether it is counted as the score is: the line of identity means something.
+        Whether the quantity is a score, so that an identity line is meaningful.
     why
-        Why none is known, "" where some are.
+        Why no value is known, or "".
     """
 
     label: str
@@ -107,12 +107,12 @@ class Across:
 
     @property
     def is_known(self) -> bool:
-        """Whether it is known of any neuron."""
+        """Whether any neuron has a value."""
         return bool(np.isfinite(self.values).any())
 
 
 def spread_of(controller: Controller, text: str = "") -> Spread:
-    """Scores in the window on screen, of the neurons that a filter keeps."""
+    """Return the scores of the current window for the neurons passing a filter."""
     scores = controller.results.scores
     columns = columns_of(controller)
     if scores is None or len(columns["id"]) != len(scores):
@@ -123,13 +123,13 @@ def spread_of(controller: Controller, text: str = "") -> Spread:
 
 
 def spread(neurons: np.ndarray, scores: np.ndarray) -> Spread:
-    """Scores of some neurons with their histogram."""
+    """Return scores of some neurons with their histogram."""
     edges = score_bins([scores]) if len(scores) else np.zeros(1)
     return Spread(neurons, scores, edges, _counts(scores, edges))
 
 
 def score_bins(each: Sequence[np.ndarray]) -> np.ndarray:
-    """Edges of bins of 0.05 around every score, on the same grid for all."""
+    """Return edges of bins of width 0.05 that cover all scores on one grid."""
     low = np.floor(min(values.min() for values in each) / BIN_WIDTH)
     high = np.floor(max(values.max() for values in each) / BIN_WIDTH) + 1
     return np.arange(low, high + 1) * BIN_WIDTH
@@ -154,7 +154,7 @@ def across_of(controller: Controller, against: str, neurons: np.ndarray) -> Acro
 
 
 def against_choices(controller: Controller, chosen: str) -> list[list[str]]:
-    """Name, label and explanation of what there is; what is chosen among them."""
+    """Return name, label and explanation of all choices, including `chosen`."""
     known = [q for q in controller.colouring.choices if q.name not in ABSENT]
     found = [[q.name, q.label, q.explanation] for q in known]
     found += [
@@ -167,7 +167,7 @@ def against_choices(controller: Controller, chosen: str) -> list[list[str]]:
 
 
 def summary_words(controller: Controller, spread: Spread, text: str = "") -> str:
-    """How many were scored and how well, or why there is nothing to see."""
+    """Return count and mean of the scores, or why there are none."""
     state, results = controller.state, controller.results
     if state.session is None:
         return "No session is open"
@@ -189,7 +189,7 @@ def summary_words(controller: Controller, spread: Spread, text: str = "") -> str
 
 # -- within ---------------------------------------------------------------------------
 def _bars(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """In which bar each is; an edge belongs to the bar above it."""
+    """Return the bar of each score; an edge belongs to the bar above it."""
     at = np.searchsorted(edges, scores, "right") - 1
     return np.asarray(np.clip(at, 0, len(edges) - 2))
 
@@ -208,7 +208,7 @@ def _label_of(name: str) -> str:
 
 
 def _pinned(controller: Controller, slot: int, neurons: np.ndarray) -> Across:
-    """Scores in the same window under a pinned condition."""
+    """Return scores in the same window under a pinned condition."""
     pins, unknown = controller.pins, np.full(len(neurons), np.nan)
     letter = LETTERS[slot]
     pin = next((one for one in pins.pinned if one.slot == slot), None)

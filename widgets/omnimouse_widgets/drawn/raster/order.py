@@ -1,4 +1,4 @@
-"""The order of the raster's rows and what the axis beside them says; no Qt."""
+"""Row orders of the raster and their axis labels; no Qt."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,9 +44,10 @@ _BY_RANK: Final = (TARGET, VISIBLE, MIXED, HIDDEN)
 _N_ENDS: Final = len(PATTERN_WORDS) // len(_BY_RANK)
 _ORDER: Final = np.concatenate([np.arange(_N_ENDS) + s * _N_ENDS for s in _BY_RANK])
 _RANK: Final = np.argsort(_ORDER).astype(np.uint8)
-"""Row rank of every pattern: targets, visible, mixed ones, hidden.
+"""Row rank of every pattern: targets, visible, mixed, hidden.
 
-Few enough for one byte, and with areas for two: such keys sort in linear time.
+One byte holds a rank, and two bytes hold area and rank; NumPy sorts such keys in
+linear time (radix sort).
 """
 _WORDS: Final = [PATTERN_WORDS[at].replace(THEN, f"\n{THEN.lstrip()}") for at in _ORDER]
 
@@ -55,7 +56,7 @@ Tick = tuple[float, str]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arrangement:
-    """Neurons from top to bottom, and (row, word) ticks."""
+    """Neurons from top to bottom, and (row, label) ticks."""
 
     order: np.ndarray
     ticks: tuple[Tick, ...]
@@ -98,13 +99,13 @@ def arrange(
         return _ranked(places, lambda key: f"{key:.0f} {unit}")
     if ordering == "area" and units.area is not None:
         names, numbers = np.unique(units.area, return_inverse=True)
-        # Within an area by state: bins then hold neurons of one state.
+        # By state within an area, so that bins contain neurons of one state.
         return _grouped(numbers, [str(name) for name in names], within=patterns)
     return Arrangement(row_order(None, n), _numbered(units.names))
 
 
 def missing(ordering: Ordering, units: Units) -> str:
-    """What the session would have to say for an ordering, "" where it does."""
+    """Return what the session lacks for an ordering, or ""."""
     if ordering == "area" and units.area is None:
         return "no areas are known"
     if ordering in ("x", "y", "depth") and np.isnan(_places(ordering, units)[0]).all():
@@ -113,7 +114,7 @@ def missing(ordering: Ordering, units: Units) -> str:
 
 
 def order_words(controller: Controller, ordering: Ordering) -> str:
-    """Why the rows are not in the order that was chosen, "" where they are."""
+    """Return why the chosen order is not applied, or ""."""
     session = controller.state.session
     if session is None:
         return ""
@@ -136,7 +137,7 @@ def _similarity_words(similarity: Similarity) -> str:
 
 
 def similarity_button(controller: Controller, ordering: Ordering) -> str:
-    """What the button beside the order does, "" where it is not needed."""
+    """Return the label of the similarity button, or "" if it is not needed."""
     if ordering != "similarity":
         return ""
     if controller.similarity.is_busy:
@@ -145,7 +146,7 @@ def similarity_button(controller: Controller, ordering: Ordering) -> str:
 
 
 def press_similarity(controller: Controller) -> None:
-    """Stop comparing neurons, or begin again."""
+    """Cancel the comparison of neurons, or restart it."""
     similarity = controller.similarity
     if similarity.is_busy:
         similarity.stop()
@@ -154,7 +155,7 @@ def press_similarity(controller: Controller) -> None:
 
 
 def _places(ordering: Ordering, units: Units) -> tuple[np.ndarray, str]:
-    """Positions along an axis and their unit; pixels where microns are not known."""
+    """Return positions along an axis and their unit; pixels if µm are unknown."""
     axis = ("x", "y", "depth").index(ordering)
     places = units.xyz_um[:, axis]
     if axis < 2 and np.isnan(places).all():
@@ -165,14 +166,14 @@ def _places(ordering: Ordering, units: Units) -> tuple[np.ndarray, str]:
 def _grouped(
     numbers: np.ndarray, names: list[str], within: np.ndarray | None = None
 ) -> Arrangement:
-    """Order by group, then `within` it; each group named at its middle."""
+    """Order by group, then by `within`; each group has a label at its middle."""
     keys = (
         numbers
         if within is None
         else (numbers.astype(np.uint16) * np.uint16(len(_WORDS)) + within)
     )
     order = row_order(keys, len(numbers))
-    least = len(order) / 16  # a thinner group has no room for its name
+    least = len(order) / 16  # smaller groups have no space for a label
     ticks = [
         ((first + last) / 2, names[number])
         for first, last, number in groups(numbers[order])
@@ -182,7 +183,7 @@ def _grouped(
 
 
 def _ranked(keys: np.ndarray, word: Callable[[float], str]) -> Arrangement:
-    """Order by a number; a few rows say theirs."""
+    """Order by ascending key; up to five rows have a label."""
     order = row_order(keys, len(keys))
     ticks = []
     for row in _spread(len(order)):
@@ -196,6 +197,6 @@ def _numbered(numbers: np.ndarray) -> tuple[Tick, ...]:
 
 
 def _spread(n: int, count: int = 5) -> list[int]:
-    """Up to five rows from first to last."""
+    """Return up to `count` evenly spaced rows from first to last."""
     rows = np.linspace(0, max(n - 1, 0), min(count, n)).astype(int)
     return [int(row) for row in np.unique(rows)]

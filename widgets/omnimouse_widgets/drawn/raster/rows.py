@@ -1,8 +1,8 @@
-"""Which neurons share which screen row of the raster: ordering and binning; no Qt.
+"""Mapping of neurons to screen rows of the raster: ordering and binning; no Qt.
 
-Ten thousand neurons do not fit on 250 rows of pixels. Rows are ordered (by state,
-score, …), the part in view is cut into at most `MAX_ROWS` bins of equal size, and what
-is painted on a bin is painted on every neuron in it.
+Recordings have more neurons than the raster has pixel rows. Rows are ordered (by
+state, score, …) and the part in view is divided into at most `MAX_ROWS` bins of equal
+size. Painting a bin paints every neuron in it.
 """
 
 from dataclasses import dataclass, replace
@@ -16,15 +16,15 @@ from omnimouse_model.masks import HIDDEN, MIXED, Mask, asked_cells, seen_cells
 
 MAX_ROWS: Final = 250
 UNSEEN: Final = 4
-"""Display code of visible cells in runs too short for a token: not seen."""
+"""Display code of visible cells in runs too short for a token: not model input."""
 UNASKED: Final = 5
-"""Display code of target cells too near to visible ones: not predicted."""
+"""Display code of target cells too close to visible ones: not predicted."""
 
 Ordering = RasterOrder
 
 
 def row_order(keys: np.ndarray | None, n_neurons: int) -> np.ndarray:
-    """Neuron of each row, ordered by a key; equal keys and NaN keep stored order.
+    """Return the neuron of each row, sorted by a key; ties and NaN keep stored order.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def row_order(keys: np.ndarray | None, n_neurons: int) -> np.ndarray:
 
 
 def rows_in_view(n_rows: int, low: float, high: float) -> tuple[int, int]:
-    """First row and the one after the last, at whole bins: panning does not shimmer."""
+    """Return (first, last + 1) rows at whole bins; panning then does not flicker."""
     size = max(1, -(-int(np.ceil(high - low)) // MAX_ROWS))
     start = int(np.floor(low / size)) * size
     stop = int(np.ceil(high / size)) * size
@@ -75,7 +75,7 @@ class Rows:
     def of(
         cls, order: np.ndarray, start: int, stop: int, max_rows: int = MAX_ROWS
     ) -> "Rows":
-        """Bin rows start to stop of an ordering."""
+        """Bin the rows `start` to `stop` of an ordering."""
         start, stop = max(0, start), min(len(order), stop)
         size = max(1, -(-(stop - start) // max_rows))
         edges = np.append(np.arange(start, stop, size), stop)
@@ -89,19 +89,19 @@ class Rows:
         return len(self.edges) - 1
 
     def neurons(self, low: float, high: float) -> np.ndarray:
-        """Neurons of every bin that rows low to high (both included) touch."""
+        """Return the neurons of every bin that overlaps rows low to high."""
         if high < self.start or low >= self.stop or len(self) == 0:
             return np.empty(0, np.int64)
         first, last = self.bin_at(low), self.bin_at(high)
         return self.order[self.edges[first] : self.edges[last + 1]]
 
     def bin_at(self, row: float) -> int:
-        """The bin of a row; the nearest one where it is outside."""
+        """Return the bin of a row; the nearest bin if the row is out of view."""
         found = int(np.searchsorted(self.edges, row, side="right")) - 1
         return min(max(found, 0), len(self) - 1)
 
     def mean(self, values: np.ndarray) -> np.ndarray:
-        """Mean over each bin's neurons: (60, P) to float32 (rows, 60); NaN ignored."""
+        """Return bin means: (60, P) to float32 (rows, 60); NaN is ignored."""
         if self.members.shape[0] == 1:
             return np.ascontiguousarray(values[:, self.members[0]].T)
         picked = values[:, self.members.ravel()].reshape(-1, *self.members.shape)
@@ -114,10 +114,10 @@ class Rows:
             return np.asarray(total / weight, np.float32)
 
     def codes(self, mask: Mask) -> np.ndarray:
-        """uint8 (rows, 60) display codes; 3 where the neurons of a bin differ.
+        """Return uint8 (rows, 60) display codes; 3 (mixed) if a bin's neurons differ.
 
-        Visible cells that become no token are `UNSEEN`, target cells that a rule
-        leaves out `UNASKED`.
+        Visible cells that form no token are `UNSEEN`; target cells excluded by a rule
+        are `UNASKED`.
         """
         picked = mask.cells[:, self.members.ravel()].reshape(-1, *self.members.shape)
         low, high = picked.min(axis=1), picked.max(axis=1)
@@ -129,7 +129,7 @@ class Rows:
 
 
 def _as_mask(codes: np.ndarray, mask: Mask) -> Mask:
-    """A mask whose neurons are bins, under the same rules; mixed bins are hidden."""
+    """Return a mask with bins as neurons and the same rules; mixed bins are hidden."""
     return replace(
         mask,
         cells=np.where(codes == MIXED, np.uint8(HIDDEN), codes),
@@ -138,7 +138,7 @@ def _as_mask(codes: np.ndarray, mask: Mask) -> Mask:
 
 
 def groups(numbers: np.ndarray) -> list[tuple[int, int, int]]:
-    """Runs of equal numbers along rows: (first, after last, number)."""
+    """Return runs of equal numbers along rows: (first, last + 1, number)."""
     if not len(numbers):
         return []
     changes = np.flatnonzero(numbers[1:] != numbers[:-1]) + 1

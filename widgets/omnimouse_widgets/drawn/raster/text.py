@@ -1,4 +1,4 @@
-"""What the raster says of itself: why cells are hatched, what is missing."""
+"""Status text of the raster: reasons for hatching, and missing data."""
 
 from typing import Final
 

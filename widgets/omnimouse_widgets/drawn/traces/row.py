@@ -1,4 +1,4 @@
-"""One row of recorded against predicted values, whatever draws it."""
+"""One row of recorded and predicted values, independent of the toolkit."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What the rows of the traces are: curves, scores and shades, from the live state."""
+"""Trace rows of the selected neurons: curves, scores and mask shading."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,12 +17,12 @@ from omnimouse_widgets.drawn.traces.options import Look
 from omnimouse_widgets.drawn.traces.row import Trace
 
 LEAST = (0.0, 3.0)
-"""A row spans three standard deviations of a neuron's responses at least."""
+"""A row spans at least three standard deviations of a neuron's responses."""
 NOBODY = LIVE - 1
 
 
 def trace_rows(controller: Controller, look: Look) -> list[Trace]:
-    """A row for every selected neuron, in the window or over the span chosen."""
+    """Return a row per selected neuron, over the window or the chosen span."""
     rows = _rows(controller)
     return [_as_large(row) for row in rows] if look.is_large else rows
 
@@ -45,13 +45,13 @@ def _rows(controller: Controller) -> list[Trace]:
 
 
 def shown_answers(controller: Controller) -> dict[int, PinAnswer]:
-    """What is known of the pins in what is shown, the window or a span."""
+    """Return the pin results by slot for the current view (window or span)."""
     pins = controller.pins
     return pins.windows if pins.page is None else pins.spans
 
 
 def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> str:
-    """Such as `neuron 412 · V1 · r = 0.43`, as far as known."""
+    """Return e.g. `neuron 412 · V1 · r = 0.43`, with the known parts only."""
     state = controller.state
     assert state.session is not None
     units = state.session.units
@@ -70,7 +70,7 @@ def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> 
 
 
 def _scores(controller: Controller, neuron: int) -> tuple[str, str]:
-    """The predictor's own, and in a window the baseline's."""
+    """Return the predictor's score and, for a window, the baseline's."""
     pins = controller.pins
     if pins.page is None:
         own = score_of(controller.results, neuron)
@@ -107,7 +107,7 @@ def _in_window(controller: Controller, neuron: int, time: np.ndarray) -> Trace:
 
 
 def _as_large(row: Trace) -> Trace:
-    """The row with every prediction as large as the recording, to compare shapes."""
+    """Scale every prediction to the mean and standard deviation of the recording."""
 
     def scaled(curve: np.ndarray | None) -> np.ndarray | None:
         if curve is None:
@@ -129,7 +129,7 @@ def _as_large(row: Trace) -> Trace:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _ShownPage:
-    """What a redraw of a span needs for every row."""
+    """Data shared by all rows while a span is drawn."""
 
     page: tuple[float, float]
     shaded: tuple[float, float]
@@ -154,7 +154,7 @@ def _shown_page(controller: Controller) -> _ShownPage:
 
 
 def _over_span(shown: _ShownPage, neuron: int, row: Trace) -> Trace:
-    """A row of the page; the window's own in its place until that is there."""
+    """Return a row over the span; the window's own row until results arrive."""
     bare = replace(
         row,
         predicted=None,
@@ -179,7 +179,7 @@ def _over_span(shown: _ShownPage, neuron: int, row: Trace) -> Trace:
 
 
 def _slots(controller: Controller) -> list[int]:
-    """Slots up to the last pin shown; in a hidden one's place a slot of nobody."""
+    """Return slots up to the last shown pin; hidden ones are replaced by `NOBODY`."""
     shown = {pin.slot for pin in controller.state.pins if pin.is_shown}
     return [
         slot if slot in shown else NOBODY for slot in range(max(shown, default=-1) + 1)
@@ -187,7 +187,7 @@ def _slots(controller: Controller) -> list[int]:
 
 
 def _marks(controller: Controller, neuron: int) -> tuple[tuple[str, str, str], ...]:
-    """Letter, score and colour of every pin that is shown."""
+    """Return letter, score and colour of every shown pin."""
     answers = shown_answers(controller)
     return tuple(
         (
@@ -203,7 +203,7 @@ def _marks(controller: Controller, neuron: int) -> tuple[tuple[str, str, str], .
 
 
 def _baseline_score(controller: Controller, neuron: int) -> str:
-    """Its score; "…" while it is awaited, "–" where there is none; "" not asked."""
+    """Return the baseline score: "…" if pending, "–" if none, "" if not requested."""
     state, baseline = controller.state, controller.baseline
     mask = state.mask
     if not state.baseline_name or mask is None:
@@ -216,7 +216,7 @@ def _baseline_score(controller: Controller, neuron: int) -> str:
 
 
 def score_of(results: Results, neuron: int) -> str:
-    """Such as `0.43` or `0.43 (older)`, "" where the neuron has no score."""
+    """Return e.g. `0.43` or `0.43 (older)`; "" if the neuron has no score."""
     if results.scores is None or not np.isfinite(results.scores[neuron]):
         return ""
     score = f"{results.scores[neuron]:.2f}"
@@ -224,7 +224,7 @@ def score_of(results: Results, neuron: int) -> str:
 
 
 def pinned_score(answer: PinAnswer | None, neuron: int) -> str:
-    """Such as `0.43`; "…" while it is awaited, "–" where there is none."""
+    """Return e.g. `0.43`; "…" while pending, "–" if there is no score."""
     value = None if answer is None else answer.score(neuron)
     if value is None:
         return "…"
@@ -234,7 +234,7 @@ def pinned_score(answer: PinAnswer | None, neuron: int) -> str:
 def responses_over(
     span: SpanPrediction | None, neuron: int, n_samples: int
 ) -> np.ndarray | None:
-    """One neuron's stitched samples, None where it was not asked."""
+    """Return one neuron's stitched samples, or None if not predicted."""
     column = None if span is None else span.column(neuron)
     if span is None or column is None or len(span.time) != n_samples:
         return None
@@ -242,7 +242,7 @@ def responses_over(
 
 
 def predicted_of(prediction: Prediction | None, neuron: int) -> np.ndarray | None:
-    """One neuron's predicted samples (60,), None where it was not asked."""
+    """Return one neuron's predicted samples (60,), or None if not predicted."""
     if prediction is None:
         return None
     columns = np.flatnonzero(prediction.neurons == neuron)

@@ -1,4 +1,4 @@
-"""What is said beside the traces: what lines mean, what is pinned, what spans are."""
+"""Text beside the traces: meaning of lines, pins and spans."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

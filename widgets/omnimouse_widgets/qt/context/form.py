@@ -1,4 +1,4 @@
-"""What a sweep in the background is to ask: its values, its windows, and a button."""
+"""Form for a background sweep: values, windows and a start button."""
 
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import (

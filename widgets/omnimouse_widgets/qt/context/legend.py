@@ -1,4 +1,4 @@
-"""Which sweep on the plots is which: a piece of its line with its points, its name."""
+"""Legend of the sweeps: line style, points and name of each."""
 
 from collections.abc import Sequence
 

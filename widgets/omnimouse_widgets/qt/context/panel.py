@@ -1,6 +1,6 @@
-"""Context: how well neurons are predicted against how much is given, live and kept.
+"""Context panel: prediction score against context size, live and saved sweeps.
 
-The live curves are asked for only while the panel is really seen.
+Live curves are requested only while the panel is visible.
 """
 
 from pathlib import Path
@@ -53,7 +53,7 @@ TOOLTIP = (
 NO_ROOM = "No room for the curves too: make this dock higher"
 SPARE = 6
 REST_MS = 150
-"""Points come faster than anybody reads them."""
+"""Minimum time in ms between redraws; sweep points can arrive faster."""
 LEGEND = """
 QToolButton { border: 1px solid transparent; border-radius: 3px; padding: 1px 3px;
   background: transparent; font-size: 8pt; }
@@ -65,12 +65,12 @@ KINDS = "Table (*.csv);;Picture (*.png);;Drawing (*.svg)"
 
 
 class ContextPanel(QWidget):
-    """Live curves, sweeps in the background, and those that were kept.
+    """Live curves, background sweeps and saved sweeps.
 
     Parameters
     ----------
     controller
-        The verbs; the panel only reads its `state`, `results` and `sweeps`.
+        Source of `state`, `results` and `sweeps`, and receiver of requests.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -194,7 +194,7 @@ class ContextPanel(QWidget):
         self._draw_curves()
 
     def _turn_to(self, page: QWidget, button: QToolButton) -> None:
-        """Open a page, or close it."""
+        """Open a page, or close it if it is open."""
         for other in (self.sweep, self.keep):
             if other is not button:
                 other.setChecked(False)
@@ -207,12 +207,12 @@ class ContextPanel(QWidget):
             self._controller.sweeps.look()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """There may be room for more, or for less."""
+        """Show or hide the plots for the new height."""
         super().resizeEvent(event)
         self._make_room()
 
     def _make_room(self) -> None:
-        """The form takes the place of the plots where there is no room for both."""
+        """Hide the plots while the form is open if the panel is too low for both."""
         rows = (*self.conditions.values(), self.export, self.no_room)
         others = 3 * (SPARE + max(row.sizeHint().height() for row in rows))
         form, canvas = self._pages[self.form], self.plot.canvas
@@ -224,7 +224,7 @@ class ContextPanel(QWidget):
 
     def _start(self, plan: SweepPlan, name: str) -> None:
         self._controller.sweeps.start(plan, name)
-        self.sweep.click()  # back to the plots, where it grows
+        self.sweep.click()  # close the form: the new points appear in the plots
 
     def _choose_file(self) -> None:
         if not any(drawn.sweep.rows for drawn in self.sweeps()):
@@ -237,7 +237,7 @@ class ContextPanel(QWidget):
             self.save(Path(name))
 
     def save(self, path: Path) -> None:
-        """Write what is drawn: a table by the name .csv, else a picture."""
+        """Write the drawn sweeps as CSV (suffix .csv), otherwise as an image."""
         if path.suffix.lower() == ".csv":
             named = {drawn.name: drawn.sweep for drawn in self.sweeps()}
             self._controller.sweeps.write_csv(named, path)
@@ -250,7 +250,7 @@ class ContextPanel(QWidget):
 
     # -- from state to screen ---------------------------------------------------------
     def sweeps(self) -> list[DrawnSweep]:
-        """What is to be drawn, from state and results alone: live, then kept."""
+        """Return the sweeps to draw from state and results: live first, then saved."""
         is_live = self.live.isChecked()
         results, kept = self._controller.results, self._controller.sweeps
         return sweeps_on_screen(results, kept, is_live=is_live)
@@ -259,6 +259,7 @@ class ContextPanel(QWidget):
         drawn = self.sweeps()
         hidden = [k for k, button in self.conditions.items() if not button.isChecked()]
         looks: list[object] = [(d.name, d.line, d.is_old) for d in drawn]
+        # Compare sweeps by identity; an unchanged one need not be drawn again.
         same = [d.sweep for d in drawn]
         before = self._drawn[2:] if self._drawn[:2] == [looks, hidden] else None
         if before is None or any(
@@ -301,20 +302,20 @@ class ContextPanel(QWidget):
 
 
 class _FormArea(QScrollArea):
-    """A form that scrolls where there is less room than it needs."""
+    """Scroll area for a form that may be higher than the panel."""
 
     def sizeHint(self) -> QSize:
-        """As high as the form is now; the framework's own is that of the first time."""
+        """Return the form's current height; Qt caches the height of the first call."""
         form = self.widget()
         if form is None:
             return super().sizeHint()
-        wrapped = form.heightForWidth(self.width())  # its words may wrap
+        wrapped = form.heightForWidth(self.width())  # labels may wrap at this width
         hint = form.sizeHint()
         return QSize(hint.width(), max(hint.height(), wrapped))
 
 
 def _toggle(label: str) -> QToolButton:
-    """A condition's entry in the legend; pressed out, its curves are not drawn."""
+    """Return a legend button that shows or hides the curves of a condition."""
     button = switch(label, f"Draw the curves with {label} given, or not")
     button.setStyleSheet(LEGEND)
     button.setIcon(_symbol(label))
@@ -325,7 +326,7 @@ def _toggle(label: str) -> QToolButton:
 
 
 def _symbol(label: str) -> QIcon:
-    """A condition's mark as on the plots; open where it is not drawn."""
+    """Return the condition's plot symbol: filled if shown, open if hidden."""
     icon = QIcon()
     colour = palette.CONDITION_COLOURS[label]
     for state, alpha in ((QIcon.State.On, 255), (QIcon.State.Off, 0)):

@@ -1,7 +1,7 @@
-"""Two plots of score against context: over neurons, and over samples of history.
+"""Two plots of score against context size: neurons, and samples of history.
 
-It draws the sweeps it is given; it knows no controller. A condition has its colour and
-its symbol, a sweep its kind of line.
+The module draws the sweeps passed to it and has no access to a controller. Colour
+and symbol encode the condition; the line style encodes the sweep.
 """
 
 from collections.abc import Collection, Sequence
@@ -40,26 +40,26 @@ DASHES: Final[tuple[tuple[float, ...], ...]] = (
     (6, 2.5, 1, 2.5),
     (12, 4),
 )
-"""The live sweep's line, and those of the kept ones in their order."""
+"""Dash patterns: the live sweep first, then the saved sweeps in order."""
 OLD_OPACITY: Final = 0.45
 LEAST_SPAN: Final = 0.1
-"""Of correlation that the plots show at least."""
+"""Minimum range of correlation on the vertical axis."""
 BELOW: Final = 42
-"""Pixels of the axis below: two lines of labels, and what they are."""
+"""Height in pixels of the bottom axis: two lines of tick labels and a title."""
 ENLARGED: Final = 2
-"""Pixels of a saved picture for one on screen."""
+"""Pixels of a saved PNG per pixel on screen."""
 LEGEND_ROW: Final = 18
 ROOM: Final = 6
-"""Pixels that two labels of an axis are apart at least."""
+"""Minimum gap in pixels between two tick labels."""
 
 
 class ContextPlot:
-    """Both plots, on one scale of correlation."""
+    """Both plots, with a common correlation scale."""
 
     def __init__(self) -> None:
         self.canvas = plot_style.canvas("")
         self.canvas.setMinimumHeight(84)
-        # It takes what the rows beside it leave, whatever the view would like.
+        # Ignore the view's size hint: the plot takes the height left by the rows.
         ignored = QSizePolicy.Policy.Ignored
         self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, ignored)
         self.axes: dict[Axis, _AxisPlot] = {}
@@ -79,7 +79,7 @@ class ContextPlot:
     def show_sweeps(
         self, sweeps: list[DrawnSweep], hidden: Collection[str] = ()
     ) -> None:
-        """Draw these, without the conditions of some labels."""
+        """Draw the sweeps, except the conditions in `hidden`."""
         self._names = [(drawn.name, drawn.line) for drawn in sweeps]
         spots = [spot for spot in self._spots.of(sweeps) if spot.label not in hidden]
         for axis, plot in self.axes.items():
@@ -89,8 +89,8 @@ class ContextPlot:
         self._fit()
 
     def show_mark(self, mark: Mark | None) -> None:
-        """Mark the question on screen; nothing where there is none."""
-        if repr(mark) == repr(self._mark):  # a score may be NaN, unlike itself
+        """Mark the current request; `None` removes the mark."""
+        if repr(mark) == repr(self._mark):  # repr: a NaN score is not equal to itself
             return
         self._mark = mark
         for plot in self.axes.values():
@@ -98,20 +98,20 @@ class ContextPlot:
         self._fit()
 
     def set_message(self, words: str) -> None:
-        """Say why there is nothing to see."""
+        """Show a message in place of data."""
         self._message.show(words)
 
     @property
     def message(self) -> str:
-        """Why there is nothing to see, "" when there is."""
+        """The message shown in place of data, or ""."""
         return self._message.words
 
     def drawn(self, axis: Axis, label: str, line: int = 0) -> list[tuple[float, ...]]:
-        """(value, score, s.e.m.) of the points on screen of one curve, in order."""
+        """Return (value, score, s.e.m.) of the drawn points of one curve, in order."""
         return self.axes[axis].drawn(label, line)
 
     def _fit(self) -> None:
-        """One scale around every point, bar and mark."""
+        """Set one vertical range that contains all points, error bars and the mark."""
         ends = [y for plot in self.axes.values() for y in plot.extent]
         if self._mark is not None and np.isfinite(self._mark.score):
             ends.append(self._mark.score)
@@ -122,9 +122,12 @@ class ContextPlot:
 
     # -- pictures ---------------------------------------------------------------------
     def write_image(self, path: Path) -> None:
-        """Write what is on screen and a legend: SVG by that name, else PNG, enlarged.
+        """Write the plots and a legend as SVG (suffix .svg) or as an enlarged PNG.
 
-        Raises `OSError` where it cannot be written.
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
         """
         view = self.canvas.viewport().size()
         size = QSize(view.width(), view.height() + LEGEND_ROW * self._n_legend_rows)
@@ -136,6 +139,7 @@ class ContextPlot:
             svg.setViewBox(QRectF(0, 0, size.width(), size.height()))
             svg.setTitle("OmniMouse context sweep")
             self._paint(svg, size)
+            # QSvgGenerator reports no error; a missing file is the only sign.
             if not path.exists():
                 raise OSError(f"{path} cannot be written.")
             return
@@ -151,7 +155,7 @@ class ContextPlot:
 
     @property
     def _named(self) -> list[tuple[str, int]]:
-        """The sweeps with their lines, where there are others than the live one."""
+        """Names and line numbers of the sweeps; empty if only the live one is shown."""
         return self._names if any(line for _, line in self._names) else []
 
     def _paint(self, on: Any, size: QSize) -> None:
@@ -162,7 +166,7 @@ class ContextPlot:
         self._paint_legend(painter)
         place = whole.adjusted(0, LEGEND_ROW * self._n_legend_rows, 0, 0)
         items = [i for plot in self.axes.values() for i in (plot.points, plot.star)]
-        for item in items:  # drawn anew, not out of pyqtgraph's cache of pixels
+        for item in items:  # vector drawing: bypass pyqtgraph's symbol pixmap cache
             item.setExportMode(True, {"painter": painter, "resolutionScale": 1.0})
         self.canvas.render(painter, place, self.canvas.viewport().rect())
         for item in items:
@@ -170,7 +174,7 @@ class ContextPlot:
         painter.end()
 
     def _paint_legend(self, painter: QPainter) -> None:
-        """Conditions in a row, then every sweep with its line, where there are more."""
+        """Paint the conditions in one row, then one row per sweep if several."""
         painter.setFont(plot_style.small_font())
         x, middle = 8.0, LEGEND_ROW / 2
         for label, colour in palette.CONDITION_COLOURS.items():
@@ -193,7 +197,7 @@ class ContextPlot:
 
 
 def _write(painter: QPainter, x: float, middle: float, words: str) -> float:
-    """Write words on a line, and say where the next may begin."""
+    """Write text and return the x position of the next item."""
     painter.setPen(QColor(plot_style.TEXT))
     measure = painter.fontMetrics()
     painter.drawText(QPointF(x, middle + measure.ascent() / 2 - 1), words)
@@ -201,7 +205,7 @@ def _write(painter: QPainter, x: float, middle: float, words: str) -> float:
 
 
 class _AxisPlot:
-    """One plot. Lines and bars are an item per look; all points are one item."""
+    """One plot: one line and one bar item per curve, one item for all points."""
 
     def __init__(self, axis: Axis, *, has_scale: bool) -> None:
         self.axis = axis
@@ -212,7 +216,7 @@ class _AxisPlot:
         below = self.plot.getAxis("bottom")
         below.label.setFont(plot_style.small_font())
         below.setStyle(hideOverlappingLabels=False)
-        below.setHeight(BELOW)  # the same for both, so that their scales meet
+        below.setHeight(BELOW)  # equal heights keep the two plots aligned
         scale = self.plot.getAxis("left")
         scale.enableAutoSIPrefix(False)
         if has_scale:
@@ -250,15 +254,17 @@ class _AxisPlot:
 
     @property
     def extent(self) -> list[float]:
-        """Where points and the ends of their bars lie."""
+        """Score values of all points and of the ends of their error bars."""
         points = [spot.point for spot in self._spots]
+        # A NaN s.e.m. (unequal to itself) counts as a bar of zero length.
         bars = [(p.score, p.sem if p.sem == p.sem else 0.0) for p in points]
         return [y for score, sem in bars for y in (score - sem, score + sem)]
 
     def show(self, spots: list[Spot], values: tuple[int, ...]) -> None:
-        """Draw these points with their lines and bars."""
+        """Draw the points with their lines and error bars."""
         self._spots, self._values = spots, values
         looks = {(spot.label, spot.line) for spot in spots}
+        # Also visit curves without spots, so that their items are emptied.
         for look in looks | set(self._lines):
             self._draw_look(look, [s for s in spots if (s.label, s.line) == look])
         beside = {label: self._dodge(label) for label in palette.CONDITION_COLOURS}
@@ -274,13 +280,13 @@ class _AxisPlot:
         self._fit()
 
     def fade(self, is_old: bool) -> None:
-        """Fade the live curves that answer an older question."""
+        """Fade the live curves if they belong to an older request."""
         for items in (self._lines, self._bars):
             for (_, line), item in items.items():
                 item.setOpacity(OLD_OPACITY if is_old and line == 0 else 1.0)
 
     def show_mark(self, mark: Mark | None) -> None:
-        """A line where the question on screen lies, a star at its score."""
+        """Draw a line at the current request and a star at its score."""
         self.line.setVisible(mark is not None)
         if mark is None:
             self._mark_x = None
@@ -297,7 +303,7 @@ class _AxisPlot:
         self._fit()
 
     def drawn(self, label: str, line: int) -> list[tuple[float, ...]]:
-        """Read back from the items themselves."""
+        """Read the drawn points back from the plot items."""
         if (label, line) not in self._lines:
             return []
         x, y = self._lines[label, line].getData()
@@ -322,7 +328,7 @@ class _AxisPlot:
         self._bars[look].setData(np.repeat(x, 2), ends)
 
     def _dodge(self, label: str) -> float:
-        """How far a condition stands beside its value."""
+        """Return the horizontal offset of a condition from its value."""
         return dodge(label, self.axis, self._values)
 
     def _added(self, pen: QPen, connect: str) -> pg.PlotCurveItem:
@@ -332,7 +338,7 @@ class _AxisPlot:
         return item
 
     def _fit(self) -> None:
-        """Every value and the mark within, and labels that do not touch."""
+        """Fit the horizontal range to all values and the mark, then the tick labels."""
         places = [place_on(self.axis, value) for value in self._values]
         within = [*places, *([] if self._mark_x is None else [self._mark_x]), 0.0, 1.0]
         low, high = min(within), max(within)
@@ -341,7 +347,7 @@ class _AxisPlot:
         self._fit_ticks()
 
     def _fit_ticks(self) -> None:
-        """As many labels as the axis has room for, the outermost first."""
+        """Show as many tick labels as fit, the outermost first."""
         (low, high), _ = self.plot.getViewBox().viewRange()
         pixels = self.plot.getViewBox().width() / (high - low)
         measure = QFontMetricsF(plot_style.small_font())
@@ -361,9 +367,19 @@ class _AxisPlot:
 
 
 def fitting(spans: Sequence[tuple[float, float]], room: float) -> list[bool]:
-    """Which of some labels, from left to right, are drawn so that none touch.
+    """Select the labels to draw such that none overlap.
 
-    The last one, then the first, then those between from the left.
+    Parameters
+    ----------
+    spans
+        (left, right) of each label, from left to right.
+    room
+        Minimum gap between two labels.
+
+    Returns
+    -------
+    list of bool
+        Whether each label is drawn. Priority: last, first, then left to right.
     """
     order = [len(spans) - 1, *range(len(spans) - 1)] if spans else []
     kept: list[tuple[float, float]] = []
@@ -377,7 +393,7 @@ def fitting(spans: Sequence[tuple[float, float]], room: float) -> list[bool]:
 
 
 def line_pen(colour: str, line: int) -> QPen:
-    """The line of a condition in one of the sweeps."""
+    """Return the pen of a condition in one of the sweeps."""
     pen = plot_style.pen(colour, 1.5)
     if DASHES[line]:
         pen.setDashPattern(list(DASHES[line]))
@@ -387,21 +403,21 @@ def line_pen(colour: str, line: int) -> QPen:
 
 @cache
 def fill_of(label: str, line: int) -> QBrush:
-    """Filled where live; a kept sweep's points are open."""
+    """Return the point fill: solid for the live sweep, open for saved sweeps."""
     return plot_style.brush(
         plot_style.BACKGROUND if line else palette.CONDITION_COLOURS[label]
     )
 
 
 def star_fill(mark: Mark) -> QBrush:
-    """Filled where it is of the selected neurons, as the live curves are."""
+    """Return the star fill: solid if the score is of the selected neurons."""
     return plot_style.brush(
         palette.CURSOR if mark.is_of_selected else plot_style.BACKGROUND
     )
 
 
 def star_edge(mark: Mark) -> QPen:
-    """Set off from the curves below it; an open one has its colour here."""
+    """Return the star edge: background colour if filled, cursor colour if open."""
     return plot_style.pen(
         plot_style.BACKGROUND if mark.is_of_selected else palette.CURSOR
     )
@@ -409,5 +425,5 @@ def star_edge(mark: Mark) -> QPen:
 
 @cache
 def edge_of(label: str) -> QPen:
-    """The edge of a condition's points."""
+    """Return the edge pen of a condition's points."""
     return plot_style.pen(palette.CONDITION_COLOURS[label], 1.5)

@@ -1,4 +1,4 @@
-"""The sweeps that were kept: which are drawn, which go on, which can go."""
+"""List of saved sweeps: show, resume and delete."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What strategies set and hand-made masks leave at its default; editable."""
+"""Editable mask options that are defaults in hand-made masks."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""A baseline beside the model: which, and how the two compare here."""
+"""Choice of a baseline and its comparison with the model."""
 
 from pathlib import Path
 

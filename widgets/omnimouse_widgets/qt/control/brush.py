@@ -1,4 +1,4 @@
-"""The brush: what it paints, over which samples, how large; and its undo."""
+"""Brush settings (state, samples, size) and undo."""
 
 from typing import Any, Final, Protocol
 

@@ -1,4 +1,4 @@
-"""Do the clocks of the session agree? A button, and the answer in words."""
+"""Button that checks the clocks of the session, and the result as text."""
 
 from qtpy.QtWidgets import QLabel, QPushButton, QWidget
 

@@ -1,4 +1,4 @@
-"""What colours the neurons: a menu of their numbers, and the legend of the colours."""
+"""Menu of the quantity that colours the neurons, and the colour legend."""
 
 from typing import cast
 

@@ -1,4 +1,4 @@
-"""A model on its way from the hub: how far it is, and what to do where it stopped."""
+"""Progress of a model download from the hub, and actions after a stop."""
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QProgressBar, QPushButton, QToolButton, QWidget

@@ -1,4 +1,4 @@
-"""Fine-tuning from the model's section: offered, watched, stopped, and used."""
+"""Fine-tuning section: start, progress, stop and use of the result."""
 
 from typing import cast
 

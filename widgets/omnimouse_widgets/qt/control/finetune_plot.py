@@ -1,4 +1,4 @@
-"""Two small plots of a fine-tuning: the loss of every step, and held-out scores."""
+"""Two small plots of a fine-tuning: loss per step and held-out scores."""
 
 from collections.abc import Sequence
 from typing import Final

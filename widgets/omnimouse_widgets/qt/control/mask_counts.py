@@ -1,4 +1,4 @@
-"""How many neurons are visible, target, hidden or mixed in the active span."""
+"""Counts of visible, target, hidden and mixed neurons in the active span."""
 
 from qtpy.QtCore import QRectF, QSize
 from qtpy.QtGui import QColor, QPainter, QPaintEvent

@@ -1,4 +1,4 @@
-"""Which predictor answers, and how fresh its answer is."""
+"""Model section: predictor, device and freshness of the prediction."""
 
 from functools import partial
 from pathlib import Path
@@ -30,13 +30,13 @@ from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, quiet_label
 
 PATIENCE_MS: Final = 150
-"""Answers faster than this need no "predicting…": it would only flicker."""
+"""Delay before "predicting…" is shown; for faster results it would only flicker."""
 FILE, FOLDER, ADDRESS = "file…", "folder…", "address…"
-"""Choices that ask for more."""
+"""Model choices that open a dialog."""
 
 
 class Patience(QTimer):
-    """Whether answers have been awaited for so long that one should hear of it."""
+    """Timer that sets `is_long` once a request is pending for `PATIENCE_MS`."""
 
     def __init__(self, results: Results, parent: QWidget) -> None:
         super().__init__(parent)
@@ -46,7 +46,7 @@ class Patience(QTimer):
         self.setInterval(PATIENCE_MS)
 
     def follow(self) -> None:
-        """Begin or end with what is awaited now."""
+        """Start or stop the timer for the current request."""
         if not self._results.is_awaited:
             self.stop()
             self.is_long = False
@@ -55,7 +55,7 @@ class Patience(QTimer):
 
 
 class ModelSection(QWidget):
-    """A choice of predictors, and the freshness of what is on screen."""
+    """Predictor and device choice, and freshness of the displayed prediction."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -174,7 +174,7 @@ class ModelSection(QWidget):
         )
 
     def _draw_device(self) -> None:
-        """Those that are there; and the chosen one, which may be refused."""
+        """List the available devices and the chosen one, which may be unavailable."""
         chosen = self._controller.state.device
         offered = dict.fromkeys((*self._controller.results.devices, chosen))
         self.device.clear()

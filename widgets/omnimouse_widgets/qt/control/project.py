@@ -1,4 +1,4 @@
-"""The analysis on screen: saved, opened, exported, copied as Python."""
+"""Analysis section: save, open, export and copy as Python."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -36,15 +36,15 @@ TABLE, ARRAYS = "CSV (*.csv);;Parquet (*.parquet)", "NumPy (*.npz)"
 FIGURE = "PNG (*.png);;SVG (*.svg)"
 REPORT = "HTML (*.html)"
 DrawReport = Callable[[Reported, Tell], bytes]
-"""Makes the page of a report."""
+"""Function that renders the HTML page of a report."""
 COPIED = "Copied as Python: {count} lines."
 
 
 class AnalysisSection(QWidget):
-    """Its name and whether it is saved; a menu; what is amiss, and what differs.
+    """Analysis name and save status, file menu, errors and differences on opening.
 
-    What is being written, and was, stands in the place of the name until it is
-    dismissed: no control moves under the pointer.
+    Progress and result of an export replace the name until dismissed, so that no
+    control moves under the pointer.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -113,7 +113,7 @@ class AnalysisSection(QWidget):
         menu.addAction("Export figure of traces…", self.export_figure)
         self.report_action = QAction("Report…", menu)
         self.report_action.triggered.connect(lambda: self.export_report())
-        self.report_action.setVisible(False)  # until somebody draws one
+        self.report_action.setVisible(False)  # until `offer_report` sets a renderer
         menu.addAction(self.report_action)
         menu.addAction("Copy as Python", self.copy_as_python)
         menu.setToolTipsVisible(True)
@@ -122,14 +122,14 @@ class AnalysisSection(QWidget):
 
     # -- what the user does -----------------------------------------------------------
     def save(self) -> None:
-        """Save to the analysis's own file; asks for one while there is none."""
+        """Save to the analysis file; open a file dialog if there is none."""
         if self._analyses.path is None:
             self.save_as()
         else:
             self._analyses.save()
 
     def save_as(self) -> None:
-        """Ask for a file, and save there."""
+        """Choose a file and save the analysis to it."""
         if not self._analyses.can_save():
             return
         title = "Save analysis"
@@ -140,11 +140,11 @@ class AnalysisSection(QWidget):
             self._analyses.save(path)
 
     def open_analysis(self) -> None:
-        """Ask for an analysis, and open it."""
+        """Choose an analysis file and open it."""
         self._open_from(self._folder(), "Open analysis")
 
     def open_kept(self) -> None:
-        """Ask which copy of what was not saved, and open it."""
+        """Choose a backup of unsaved work and open it."""
         self._open_from(self._analyses.kept_folder, "Kept copies")
 
     def _open_from(self, folder: Path, title: str) -> None:
@@ -153,12 +153,12 @@ class AnalysisSection(QWidget):
             self.open(found[0])
 
     def open(self, path: str | Path) -> None:
-        """Open an analysis, after asking about changes that are not saved."""
+        """Open an analysis; first offer to save unsaved changes."""
         if self._may_leave():
             self._analyses.open(path)
 
     def export_table(self) -> None:
-        """Ask for a file, and write the neurons there."""
+        """Choose a file and write the table of neurons to it."""
         if not self._exports.is_ready():
             return
         path = self._asked_path("Export table of neurons", "neurons.csv", TABLE)
@@ -166,7 +166,7 @@ class AnalysisSection(QWidget):
             self._exports.export(path)
 
     def export_arrays(self) -> None:
-        """Ask for a file, and write the arrays there."""
+        """Choose a file and write the arrays to it."""
         if not self._exports.is_ready():
             return
         path = self._asked_path("Export arrays", "window.npz", ARRAYS)
@@ -174,7 +174,7 @@ class AnalysisSection(QWidget):
             self._exports.export(path)
 
     def export_figure(self) -> None:
-        """Ask for a file, and draw the traces there."""
+        """Choose a file and draw the traces to it."""
         if not self._exports.is_ready(self._figure_condition):
             return
         path = self._asked_path("Export figure of traces", "traces.png", FIGURE)
@@ -182,8 +182,8 @@ class AnalysisSection(QWidget):
             self.write_figure(path)
 
     def write_figure(self, path: Path) -> None:
-        """Draw the traces to a .png or .svg."""
-        # pyqtgraph and the SVG module are not needed before.
+        """Draw the traces to a .png or .svg file."""
+        # Imported late: pyqtgraph and QtSvg would slow down the start.
         from omnimouse_widgets.qt.traces.export import TracesFigure
 
         kind = path.suffix.lower()
@@ -200,23 +200,29 @@ class AnalysisSection(QWidget):
         self._exports.write(path, lambda _: content)
 
     def _figure_condition(self) -> str:
-        """What stands below a figure; raises `ExportError` where none can be drawn."""
+        """Return the caption of a figure.
+
+        Raises
+        ------
+        ExportError
+            If no figure can be drawn.
+        """
         condition = self._exports.condition
         if not self._controller.state.selection:
             raise ExportError("Select neurons first: there is no trace to draw.")
         return condition
 
     def draw_traces_as(self, look: Callable[[], Look]) -> None:
-        """Have figures drawn as this says: as the traces are on screen."""
+        """Set the function that returns the current look of the traces for figures."""
         self._look_of_traces = look
 
     def offer_report(self, draw: DrawReport) -> None:
-        """Have *Report…* in the menu, drawn by this."""
+        """Add *Report…* to the menu, rendered by `draw`."""
         self._draw_report = draw
         self.report_action.setVisible(True)
 
     def export_report(self) -> None:
-        """Ask for a file, and write the report of what is on screen there."""
+        """Choose a file and write the report of the current analysis to it."""
         draw = self._draw_report
         if draw is None or not self._exports.is_ready(
             lambda: reported(self._controller)
@@ -226,6 +232,7 @@ class AnalysisSection(QWidget):
         path = self._asked_path("Report", name, REPORT)
         if path is None:
             return
+        # The state can change while the file dialog is open: collect it again.
         try:
             what = reported(self._controller)
         except ExportError as error:
@@ -234,7 +241,7 @@ class AnalysisSection(QWidget):
         self._exports.write(path, lambda tell: draw(what, tell))
 
     def copy_as_python(self) -> None:
-        """Put a script on the clipboard that asks the same."""
+        """Copy a script that repeats the current request to the clipboard."""
         self._dismiss()
         try:
             script = self._controller.as_python()
@@ -254,7 +261,7 @@ class AnalysisSection(QWidget):
         self._exports.dismiss()
 
     def _find_recording(self) -> None:
-        """Ask where the recording is: a folder, or a file where it was one."""
+        """Choose the recording's folder, or its file for single-file formats."""
         file = self._analyses.wanted_recording
         title = f"Where is {file.name} now?"
         if file.suffix.lower() in (".nwb", ".npz", ".h5", ".hdf5"):
@@ -267,7 +274,7 @@ class AnalysisSection(QWidget):
             self._analyses.find_recording(place)
 
     def _may_leave(self) -> bool:
-        """Whether another analysis may take this one's place; asks where it changed."""
+        """Return True if the analysis may be replaced; offer to save changes first."""
         if not self._analyses.is_changed:
             return True
         button = QMessageBox.StandardButton
@@ -285,9 +292,9 @@ class AnalysisSection(QWidget):
         return said == button.Discard
 
     def _asked_path(self, title: str, name: str, kinds: str) -> Path | None:
-        """A file to write, None where the user thought better of it.
+        """Return the path chosen in a save dialog, or None if cancelled.
 
-        The ending is the chosen kind's where none was typed.
+        If no suffix was typed, the suffix of the selected file type is added.
         """
         near = str(self._folder() / name)
         path, kind = QFileDialog.getSaveFileName(self, title, near, kinds)
@@ -297,7 +304,7 @@ class AnalysisSection(QWidget):
         ending = kind.partition("*")[2].rstrip(")") or Path(name).suffix
         found = Path(path)
         if not found.name.endswith(ending):
-            whole = ending == SUFFIX  # what is part of it was typed for it
+            whole = ending == SUFFIX  # compound suffix: a partly typed one is completed
             for part in reversed(Path(f"x{SUFFIX}").suffixes if whole else []):
                 found = found.with_name(found.name.removesuffix(part) or found.name)
             if whole or not found.suffix:
@@ -305,7 +312,7 @@ class AnalysisSection(QWidget):
         return found
 
     def _folder(self) -> Path:
-        """Where dialogs begin: beside the analysis, else at home."""
+        """Return the initial folder of dialogs: the analysis's, else home."""
         path = self._analyses.path
         return Path.home() if path is None else path.parent
 
@@ -322,7 +329,7 @@ class AnalysisSection(QWidget):
         self.kept_action.setEnabled(self._analyses.kept_folder.is_dir())
 
     def _forget_copied(self) -> None:
-        """Another recording: what was copied of the one before is no news of it."""
+        """Clear the copy message, which refers to the previous recording."""
         if self._copied:
             self._copied = ""
             self._draw_name()
@@ -353,7 +360,7 @@ class AnalysisSection(QWidget):
         self.dismiss.setVisible(is_news and not exports.is_busy)
 
     def _news(self, *, whole: bool = False) -> str:
-        """What is being written, else what was, with its folder if whole; else ""."""
+        """Return the progress or result of an export; with `whole`, its full path."""
         exports = self._exports
         if exports.is_busy:
             return f"◌ {exports.words}…"

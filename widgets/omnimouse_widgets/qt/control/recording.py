@@ -1,4 +1,4 @@
-"""Which recording is open, what it holds, and what is odd about it."""
+"""Recording section: the open recording, its contents and its warnings."""
 
 from pathlib import Path
 

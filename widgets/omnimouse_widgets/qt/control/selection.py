@@ -1,4 +1,4 @@
-"""What is selected, and what the neurons' colours mean."""
+"""Selection section: the selected neurons and the meaning of their colours."""
 
 import numpy as np
 from qtpy.QtWidgets import QApplication, QCheckBox, QPushButton, QWidget

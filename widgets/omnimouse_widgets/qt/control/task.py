@@ -1,4 +1,4 @@
-"""What is asked: a preset and the modalities; raster and field do the rest."""
+"""Task section: mask preset and modalities."""
 
 from typing import cast
 

@@ -1,4 +1,4 @@
-"""One neuron: who it is, its score, receptive field, tuning and repeats of a clip."""
+"""Neuron panel: identity, score, receptive field, tuning and clip repeats."""
 
 from functools import partial
 from pathlib import Path
@@ -56,12 +56,12 @@ PLOTS_HEIGHT = 300
 
 
 class NeuronFactsPanel(QWidget):
-    """Facts of the neuron clicked last; arrow keys walk through the selected ones.
+    """Facts about the focused neuron; arrow keys step through the selection.
 
     Parameters
     ----------
     controller
-        The verbs; the panel reads its `state`, `results` and `facts`.
+        Source of `state`, `results` and `facts`; the panel only reads them.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -181,7 +181,7 @@ class NeuronFactsPanel(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
 
     def _follow(self, is_seen: bool) -> None:
-        """Have the selection's facts computed, while somebody looks."""
+        """Compute facts of the selection only while the panel is visible."""
         if is_seen:
             self._facts.follow()
         else:
@@ -189,14 +189,14 @@ class NeuronFactsPanel(QWidget):
 
     # -- what the user does -------------------------------------------------------
     def copy_numbers(self) -> None:
-        """Put every line of words on the clipboard."""
+        """Copy all text lines to the clipboard."""
         clipboard = QApplication.clipboard()
         words = self.words()
         if words and clipboard is not None:
             clipboard.setText(words)
 
     def words(self) -> str:
-        """All that is told about the neuron, standing alone."""
+        """Return all facts about the neuron as self-contained text."""
         state, focus = self._controller.state, self._facts.focus
         if focus is None:
             return ""
@@ -206,7 +206,7 @@ class NeuronFactsPanel(QWidget):
         )
 
     def export_to(self, path: str | Path) -> None:
-        """Save the picture (.png) or every number (.csv); a fault is told in place."""
+        """Save the picture (.png) or all numbers (.csv); show errors in the panel."""
         path = Path(path)
         session, found = self._controller.state.session, self._facts.found
         is_table = path.suffix.lower() == ".csv"
@@ -238,14 +238,14 @@ class NeuronFactsPanel(QWidget):
             self._facts.again()
 
     def _go_to(self, repeat: int, time_s: float) -> None:
-        """Bring a moment of a repeat into the middle of the window."""
+        """Move the window so that a moment of a repeat is in its middle."""
         shown = self.shown_repeats()
         if shown is not None:
             self._controller.seek(float(shown.onset_s[repeat]) + time_s - 1.0)
 
     # -- from state to screen -----------------------------------------------------
     def shown_repeats(self) -> ClipRepeats | None:
-        """Repeats of the chosen clip, None where there are none."""
+        """Return the repeats of the chosen clip, or None."""
         found = self._facts.found
         if found is None or not found.repeats:
             return None
@@ -253,7 +253,7 @@ class NeuronFactsPanel(QWidget):
         return found.repeats[min(chosen, len(found.repeats) - 1)]
 
     def shown_prediction(self) -> InClip | None:
-        """The window's prediction where it lies in a repeat of the clip."""
+        """Return the window's prediction aligned to a repeat of the clip, or None."""
         state, repeats = self._controller.state, self.shown_repeats()
         neuron = self._facts.focus
         if state.window is None or repeats is None or neuron is None:
@@ -331,6 +331,7 @@ class NeuronFactsPanel(QWidget):
         told = ""
         if repeats is not None:
             told = f"Repeats: {neuron_info_text.repeats_words(repeats)}"
+            # `over.r == over.r` is False for NaN.
             if over is not None and over.r == over.r:
                 told += f" · prediction here r = {over.r:.2f} with the mean"
         elif found is not None and found.repeats is not None:

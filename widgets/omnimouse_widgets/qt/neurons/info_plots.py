@@ -1,6 +1,6 @@
-"""Pictures of a neuron's facts: receptive field, lag curve, tuning, repeats.
+"""Plots of a neuron's receptive field, lag curve, direction tuning and repeats.
 
-They draw the arrays they are given, or say in words why there are none.
+The plots draw the arrays passed to them, or show why there is no data.
 """
 
 from collections.abc import Callable
@@ -21,7 +21,7 @@ WAITING: Final = "◌"
 
 
 class FieldPlot:
-    """The map over the frame, and a cross where its middle is."""
+    """Receptive field map over the frame, with a cross at its centre."""
 
     def __init__(self) -> None:
         self.box = pg.ViewBox(enableMenu=False, enableMouse=False, defaultPadding=0.02)
@@ -43,7 +43,7 @@ class FieldPlot:
         self.message = plot_style.Message(self.box)
 
     def show(self, field: ReceptiveField | None) -> None:
-        """Draw it, or nothing where there is none."""
+        """Draw the map; show a message if there is none."""
         is_there = field is not None and not field.problem
         self.image.setVisible(is_there)
         self.centre.setVisible(is_there)
@@ -63,7 +63,7 @@ class FieldPlot:
 
 
 class LagPlot:
-    """Strength at the map's peak, by time from frame to response."""
+    """Strength at the map's peak against the time from frame to response."""
 
     def __init__(self) -> None:
         self.plot = pg.PlotItem(viewBox=pg.ViewBox(enableMenu=False, enableMouse=False))
@@ -78,7 +78,7 @@ class LagPlot:
             self.plot.addItem(item)
 
     def show(self, field: ReceptiveField | None) -> None:
-        """Draw it, or nothing where there is none."""
+        """Draw the curve; hide it if there is none."""
         is_there = field is not None and not field.problem
         for item in (self.zero, self.curve, self.best):
             item.setVisible(is_there)
@@ -96,7 +96,7 @@ class LagPlot:
 
 
 class TuningPlot:
-    """Response by direction around a circle; 0° is to the right, 90° up."""
+    """Polar plot of response by direction; 0° is right, 90° is up."""
 
     def __init__(self) -> None:
         self.box = pg.ViewBox(enableMenu=False, enableMouse=False)
@@ -115,7 +115,7 @@ class TuningPlot:
         self.message = plot_style.Message(self.box)
 
     def show(self, tuning: DirectionTuning | None) -> None:
-        """Draw it, or nothing where there is none."""
+        """Draw the tuning; show a message if there is none."""
         is_there = tuning is not None and not tuning.problem
         for item in (self.grid, self.errors, self.curve, self.preferred):
             item.setVisible(is_there)
@@ -152,12 +152,12 @@ def _around(angles: np.ndarray, radii: np.ndarray) -> tuple[np.ndarray, np.ndarr
 
 
 class RepeatsPlot:
-    """Every repeat as a row, and below their mean against the prediction.
+    """One row per repeat, and below their mean with the prediction.
 
     Parameters
     ----------
     pressed
-        Called with a repeat and the time in it where one is pressed.
+        Called with the repeat and its time in seconds when a row is pressed.
     """
 
     def __init__(self, pressed: Callable[[int, float], None]) -> None:
@@ -187,7 +187,7 @@ class RepeatsPlot:
         self._n_rows, self._length, self._average = 0, 1.0, np.empty(0)
 
     def show(self, repeats: ClipRepeats | None, missing: str) -> None:
-        """Draw one neuron's repeats, or say what is missing."""
+        """Draw one neuron's repeats, or the message `missing`."""
         for item in (self.image, self.mean):
             item.setVisible(repeats is not None)
         self.means.showAxis("bottom", repeats is not None)
@@ -197,6 +197,7 @@ class RepeatsPlot:
             return
         values = repeats.responses[0]
         known = values[np.isfinite(values)]
+        # The 99th percentile keeps single large responses from darkening the rest.
         most = float(np.percentile(known, 99)) if len(known) else 1.0
         levels = (0.0, max(most, 1e-6))
         self.image.setImage(np.nan_to_num(values), autoLevels=False, levels=levels)
@@ -209,7 +210,7 @@ class RepeatsPlot:
         self._length = length
 
     def show_prediction(self, over: InClip | None) -> None:
-        """Lay a prediction over the mean; where its window lies is framed."""
+        """Draw a prediction over the mean, and frame its window in the rows."""
         self.predicted.setVisible(over is not None)
         self.window.setVisible(over is not None)
         values = np.empty(0)
@@ -232,14 +233,14 @@ class RepeatsPlot:
 
 
 class _PressBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
-    """Tells the place that is pressed."""
+    """View box that reports the position of a left press."""
 
     def __init__(self, pressed: Callable[[float, float], None]) -> None:
         super().__init__(enableMenu=False, enableMouse=False, defaultPadding=0.0)
         self._told = pressed
 
     def mousePressEvent(self, event: object) -> None:
-        """Tell it."""
+        """Report the position."""
         event.accept()  # type: ignore[attr-defined]
         if event.button() == Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
             place = self.mapSceneToView(event.scenePos())  # type: ignore[attr-defined]

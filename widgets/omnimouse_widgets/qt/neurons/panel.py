@@ -1,4 +1,4 @@
-"""The neurons as a table: sorted, filtered, its selection everyone's selection."""
+"""Table of neurons with sorting, filter and the shared selection."""
 
 import numpy as np
 from qtpy.QtCore import QItemSelection, QItemSelectionModel, Qt, QTimer

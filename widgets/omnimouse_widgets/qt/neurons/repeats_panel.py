@@ -1,4 +1,4 @@
-"""Every repeat of the clip on screen, side by side, with the ceiling they imply."""
+"""Repeats of the current clip side by side, with the ceiling they imply."""
 
 from functools import partial
 

@@ -1,4 +1,4 @@
-"""What the left button does on the raster: look, or paint in one of four ways."""
+"""Left-button gestures on the raster: look, or paint in one of four ways."""
 
 from typing import Final, Literal
 

@@ -1,4 +1,4 @@
-"""Choosing the order of the raster's rows, and hearing why it is not there yet."""
+"""Choice of the raster's row order, with the reason when it is not applied."""
 
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QHideEvent

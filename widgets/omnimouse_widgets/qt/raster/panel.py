@@ -1,4 +1,4 @@
-"""The raster: neurons by samples of the window, with the mask over them, paintable."""
+"""Raster panel: neurons by window samples, with an editable mask overlay."""
 
 from typing import cast
 
@@ -47,16 +47,16 @@ TOOLTIP = (
 )
 AXIS_WIDTH = 58
 NARROW = 500
-"""Below this width the toolbar takes two lines."""
+"""Panel width in pixels below which the toolbar is split into two lines."""
 
 
 class RasterPanel(QWidget):
-    """Neurons × 60 samples: values, and over them what the model sees and is asked.
+    """Neurons × 60 samples: activity values with the mask drawn over them.
 
     Parameters
     ----------
     controller
-        The verbs; the panel only reads its `state` and `results`.
+        Source of `state` and `results`, and receiver of the edits made here.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -116,6 +116,7 @@ class RasterPanel(QWidget):
         for raster in others:
             raster.box.setXLink(first.box)
             raster.box.setYLink(first.box)
+        # X and Y are linked, so the first picture's range is the range of all.
         first.box.sigYRangeChanged.connect(lambda *_: self._refit())
 
     def _build_toolbar(self) -> None:
@@ -146,7 +147,7 @@ class RasterPanel(QWidget):
         self.canvas.sigDeviceRangeChanged.connect(lambda *_: self._share_width())
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """Narrow panels get a toolbar of two lines."""
+        """Split the toolbar into two lines when the panel is narrow."""
         is_narrow = self.width() < NARROW
         direction = QBoxLayout.Direction
         self._bar.setDirection(
@@ -166,7 +167,7 @@ class RasterPanel(QWidget):
         )
 
     def _place_pictures(self) -> None:
-        """Put the pictures of the view side by side; the zoom is kept."""
+        """Place the pictures of the view side by side; keep the zoom."""
         for raster in self.pictures.values():
             if raster.plot.scene() is not None:
                 self.canvas.ci.removeItem(raster.plot)
@@ -176,7 +177,7 @@ class RasterPanel(QWidget):
         self._share_width()
 
     def _share_width(self) -> None:
-        """Pictures beside each other are equally wide; the first has the axis too."""
+        """Give all plots the same data width; the first column also has the axis."""
         count = len(shown_in(self._view))
         layout = self.canvas.ci.layout
         left, _, right, _ = layout.getContentsMargins()
@@ -192,20 +193,20 @@ class RasterPanel(QWidget):
 
     # -- what the user does -----------------------------------------------------------
     def set_tool(self, tool: Tool) -> None:
-        """Choose what the left button does."""
+        """Set the action of the left mouse button."""
         self.gestures.tool = tool
         self.tools.show_value(tool)
 
     def set_ordering(self, ordering: Ordering) -> None:
-        """Choose the order of the rows."""
+        """Set the row order."""
         self.ordering.show_ordering(ordering)
 
     def set_view(self, view: View) -> None:
-        """Choose truth, prediction, residual, or two or three of them side by side."""
+        """Show truth, prediction or residual, or several of them side by side."""
         self.view.setCurrentIndex(self.view.findData(view))
 
     def show_all(self) -> None:
-        """Undo any zoom."""
+        """Reset the zoom to all rows and samples."""
         mask = self._controller.state.mask
         rows = mask.n_neurons if mask is not None else 1
         box = self._first.box
@@ -224,11 +225,11 @@ class RasterPanel(QWidget):
         self.redraw.start()
 
     def _tell(self) -> None:
-        """Let the state keep what was chosen here."""
+        """Write the chosen order and view to the state."""
         self._controller.set_raster(self.ordering.ordering, self._view)
 
     def _follow(self) -> None:
-        """Show the order and the view of the state: of an analysis opened again."""
+        """Apply the order and view of the state, e.g. from an opened analysis."""
         state = self._controller.state
         order, view = state.raster_order, state.raster_view
         self.set_ordering(order)
@@ -247,7 +248,7 @@ class RasterPanel(QWidget):
         return [(shown, self.pictures[shown]) for shown in shown_in(self._view)]
 
     def _draw_rows(self) -> None:
-        """Order and bin the rows, then draw what depends on them."""
+        """Order and bin the rows, then draw everything that depends on them."""
         mask = self._controller.state.mask
         if mask is None:
             self._arranged = self._rows = self.gestures.rows = None
@@ -259,7 +260,10 @@ class RasterPanel(QWidget):
         self._draw_codes()
 
     def _is_held_still(self, n_neurons: int) -> bool:
-        """Rows must not move under a stroke, here or on the field."""
+        """Return True while the row order must not change.
+
+        Rows must not move during a brush stroke, in the raster or on the field.
+        """
         if self._arranged is None or len(self._arranged.order) != n_neurons:
             return False
         return self._controller.in_stroke
@@ -276,7 +280,7 @@ class RasterPanel(QWidget):
             self.show_all()
 
     def _bin_rows(self) -> None:
-        """Bin the rows in view; draw the values again if anything moved."""
+        """Bin the rows in view; redraw the values if the rows changed."""
         assert self._arranged is not None
         order = self._arranged.order
         start, stop = rows_in_view(len(order), *self._first.box.viewRange()[1])
@@ -291,7 +295,7 @@ class RasterPanel(QWidget):
         self._draw_marks()
 
     def _refit(self) -> None:
-        """After a zoom or a pan: other rows are in view."""
+        """Bin the rows again after a zoom or a pan."""
         if self._arranged is None or not self.redraw.is_live:
             return
         before = self._rows
@@ -324,7 +328,7 @@ class RasterPanel(QWidget):
             raster.set_title(title(shown, drawn.levels) if is_named else "")
 
     def _draw_age(self) -> None:
-        """A prediction for an older question is fainter."""
+        """Fade a prediction that belongs to an older request."""
         is_old = self._controller.results.is_population_old
         for shown in ("prediction", "residual"):
             self.pictures[shown].set_faded(is_old)
@@ -353,6 +357,7 @@ class RasterPanel(QWidget):
     def _draw_marks(self) -> None:
         if self._arranged is None:
             return
+        # Inverse permutation of `order`: the row of each neuron.
         place = np.empty(len(self._arranged.order), np.int64)
         place[self._arranged.order] = np.arange(len(place))
         marked = [n for n in self._controller.state.selection if n < len(place)]
@@ -369,7 +374,7 @@ class RasterPanel(QWidget):
         self.status.setToolTip(self._status())
 
     def _hover(self, at: QPointF) -> None:
-        """Say what is under the pointer."""
+        """Show the neuron, state and sample under the pointer in the status line."""
         for _, raster in self._shown:
             if raster.box.sceneBoundingRect().contains(at):
                 place = raster.box.mapSceneToView(at)
@@ -378,7 +383,7 @@ class RasterPanel(QWidget):
         self._draw_status()
 
     def _words_at(self, position: float, row: float) -> str:
-        """Such as `neuron 412 · target · sample 33`, and why it is hatched if it is."""
+        """Return e.g. `neuron 412 · target · sample 33`, and why it is hatched."""
         state, neurons = self._controller.state, self.gestures.neurons_at(row)
         mask = state.mask
         if mask is None or state.session is None or not len(neurons):
@@ -398,5 +403,5 @@ class RasterPanel(QWidget):
         return HATCHED.get(int(self._codes[self._rows.bin_at(row), sample]), "")
 
     def _status(self) -> str:
-        """One line: how many neurons a row holds, and what is missing."""
+        """Return the status line: neurons per row and missing data."""
         return status_words(self._controller, self._rows, self._view, self._hatched)

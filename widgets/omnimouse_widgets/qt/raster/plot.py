@@ -1,6 +1,7 @@
-"""One raster picture: values, the mask over them, hatches, span, cursor and marks.
+"""One raster picture: values, mask overlay, hatching, span, cursor and marks.
 
-It draws what it is given and reports gestures; it knows no controller.
+The picture draws the data passed to it and reports gestures; it has no access to a
+controller.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,20 +31,23 @@ TITLE_HEIGHT = 16
 
 
 class Gestures(Protocol):
-    """What the raster does with the left button; positions are (sample, row)."""
+    """Handlers of left-button gestures; positions are (sample, row)."""
 
     def pressed(self, at: Point, box: "RasterBox") -> None:
-        """A press of the left button."""
+        """Handle a press of the left button."""
 
     def dragged(self, at: Point, box: "RasterBox") -> None:
-        """A move with the left button down."""
+        """Handle a move with the left button down."""
 
     def released(self, at: Point, box: "RasterBox") -> None:
-        """The left button came up."""
+        """Handle the release of the left button."""
 
 
 class RasterBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
-    """Left button: gestures. Right button: pan. Wheel: zoom rows, with Shift time."""
+    """View box: left drag for gestures, right drag to pan, wheel to zoom.
+
+    The wheel zooms rows; Shift + wheel zooms samples.
+    """
 
     def __init__(self, gestures: Gestures) -> None:
         super().__init__(enableMenu=False, defaultPadding=0.0)
@@ -63,7 +67,7 @@ class RasterBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
         return float(width), float(height)
 
     def mousePressEvent(self, event: object) -> None:
-        """Start a gesture at once: painting must not wait for a drag to be long."""
+        """Start a gesture on press; pyqtgraph's drag events need a minimum distance."""
         button = event.button()  # type: ignore[attr-defined]
         event.accept()  # type: ignore[attr-defined]
         if button == Qt.MouseButton.LeftButton:
@@ -72,7 +76,7 @@ class RasterBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
             self._panned_from = self.point(event)
 
     def mouseMoveEvent(self, event: object) -> None:
-        """Go on with the gesture or the pan."""
+        """Continue the gesture or the pan."""
         event.accept()  # type: ignore[attr-defined]
         if self._panned_from is not None:
             here = self.point(event)
@@ -96,7 +100,7 @@ class RasterBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
 
 
 class TimeAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
-    """A time axis that scrubs: press or drag on it to move the cursor."""
+    """Time axis that moves the cursor on press or drag."""
 
     scrubbed = Signal(float)
 
@@ -115,12 +119,12 @@ class TimeAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         self._scrub(event)
 
     def mouseMoveEvent(self, event: object) -> None:
-        """Drag the cursor along."""
+        """Move the cursor with the drag."""
         event.accept()  # type: ignore[attr-defined]
         self._scrub(event)
 
     def mouseReleaseEvent(self, event: object) -> None:
-        """End of the drag: nothing is left to do."""
+        """Accept the release; the cursor is already in place."""
         event.accept()  # type: ignore[attr-defined]
 
     def _scrub(self, event: object) -> None:
@@ -131,7 +135,7 @@ class TimeAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
 
 
 class RasterPlot:
-    """The items of one raster picture inside a graphics layout."""
+    """Plot items of one raster picture inside a graphics layout."""
 
     def __init__(
         self,
@@ -170,25 +174,25 @@ class RasterPlot:
             self.box.addItem(item, ignoreBounds=True)
 
     def set_title(self, title: str) -> None:
-        """Say what the values are; nothing is laid out anew for the same words."""
+        """Set the title; skip the layout update if it is unchanged."""
         if title == self._title:
             return
         self._title = title
         self.plot.setTitle(title or None, color=plot_style.AXIS, size="8pt")
-        # It must not make its picture wider than those beside it.
+        # A long title must not widen this picture relative to its neighbours.
         self.plot.titleLabel.setMinimumWidth(0)
         height = TITLE_HEIGHT if title else 0
         self.plot.titleLabel.setMaximumHeight(height)
         self.plot.layout.setRowFixedHeight(0, height)
 
     def set_values(self, drawn: Picture, values: np.ndarray, rect: QRectF) -> None:
-        """Take float32 (rows, 60) in the levels and colours of a picture."""
+        """Set float32 (rows, 60) values, with the levels and colours of a picture."""
         self.values = values
         self._base = coloured(values, drawn.levels, drawn.table)
         self._rect = rect
 
     def set_faded(self, is_faded: bool) -> None:
-        """Draw the values fainter, and the mask over them as before."""
+        """Darken the values; the mask overlay stays unchanged."""
         if is_faded != self.is_faded:
             self.is_faded = is_faded
             if self.codes is not None:
@@ -204,29 +208,29 @@ class RasterPlot:
         self.hatch.set_rects(hatched_rects(left_out, self._rect))
 
     def set_cursor(self, sample: int) -> None:
-        """Put the cursor in the middle of a sample."""
+        """Move the cursor to the middle of a sample."""
         if self.cursor.value() != sample + 0.5:
             self.cursor.setValue(sample + 0.5)
 
     def set_span(self, span: tuple[int, int], code: int) -> None:
-        """Outline the active span in the colour of the brush."""
+        """Outline the active span in the brush colour."""
         self.span.set_span(
             span, palette.STATE_COLOURS[code] if code else plot_style.AXIS
         )
 
     def set_marks(self, rows: Sequence[int]) -> None:
-        """Point at the rows of selected neurons, at the left edge."""
+        """Mark the rows of selected neurons at the left edge."""
         self.marks.set_rows([row + 0.5 for row in rows])
 
     def set_message(self, words: str) -> None:
-        """Say why there is nothing to see, or nothing."""
+        """Show a message in place of data; "" removes it."""
         if words != self.message.words:
             self.message.show(words)
         for item in (self.span, self.cursor):
             item.setVisible(not words)
 
     def clear(self) -> None:
-        """Show neither values nor mask."""
+        """Remove values and mask."""
         self.values = self.codes = None
         self.pixels.clear()
         self.set_message("No session is open")
@@ -235,7 +239,7 @@ class RasterPlot:
         self.set_rubber(None)
 
     def set_rubber(self, block: Block | None) -> None:
-        """Show the box being drawn, or nothing."""
+        """Show the box being drawn; `None` hides it."""
         self.rubber.setVisible(block is not None)
         if block is not None:
             width = block.samples.stop - block.samples.start
@@ -244,13 +248,14 @@ class RasterPlot:
 
 
 def hatched_rects(found: np.ndarray, rect: QRectF) -> list[QRectF]:
-    """Rectangles of the cells left out; equal rows below each other become one."""
+    """Return rectangles covering the true cells; equal adjacent rows are merged."""
     if not found.any():
         return []
     rects: list[QRectF] = []
     height, width = rect.height() / len(found), rect.width() / found.shape[1]
     bounds = np.flatnonzero((found[1:] != found[:-1]).any(axis=1)) + 1
     for first, last in zip([0, *bounds], [*bounds, len(found)], strict=True):
+        # Padding makes every run start with +1 and end with -1 in the difference.
         padded = np.concatenate([[False], found[first], [False]]).astype(np.int8)
         edges = np.flatnonzero(np.diff(padded))
         for start, stop in edges.reshape(-1, 2):

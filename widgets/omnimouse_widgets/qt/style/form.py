@@ -1,4 +1,4 @@
-"""Sections and label columns of the control panel, so that everything lines up."""
+"""Aligned sections and label columns of the control panel."""
 
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QResizeEvent

@@ -1,4 +1,4 @@
-"""The look of every plot, in one place, and the few items several panels share.
+"""Common plot style and the plot items shared by several panels.
 
 Plots are dark in light themes too: truth is drawn white and the video beside it is
 an image on black.
@@ -26,7 +26,7 @@ FONT_POINTS = 8
 
 
 def small_font(*, bold: bool = False) -> QFont:
-    """The font of ticks and labels inside plots."""
+    """Return the font of ticks and labels inside plots."""
     font = QFont()
     font.setPointSize(FONT_POINTS)
     font.setBold(bold)
@@ -34,7 +34,7 @@ def small_font(*, bold: bool = False) -> QFont:
 
 
 def canvas(tooltip: str) -> pg.GraphicsLayoutWidget:
-    """An empty, quiet plotting surface."""
+    """Return an empty plot canvas without a frame."""
     widget = pg.GraphicsLayoutWidget()
     widget.setBackground(BACKGROUND)
     widget.setFrameShape(QFrame.Shape.NoFrame)
@@ -45,7 +45,7 @@ def canvas(tooltip: str) -> pg.GraphicsLayoutWidget:
 
 
 def style_plot(plot: pg.PlotItem, *, left: bool = True, bottom: bool = True) -> None:
-    """Hide buttons, menus and whatever axis is not wanted; calm the others."""
+    """Hide buttons, menus and unused axes; style the other axes."""
     plot.hideButtons()
     plot.setMenuEnabled(False)
     plot.disableAutoRange()
@@ -57,33 +57,33 @@ def style_plot(plot: pg.PlotItem, *, left: bool = True, bottom: bool = True) -> 
 
 
 def style_axis(axis: pg.AxisItem, colour: str = AXIS) -> None:
-    """Small grey ticks, no heavy line."""
+    """Set small ticks and a thin line in one colour."""
     axis.setStyle(tickFont=small_font(), tickLength=-4, tickTextOffset=4)
     axis.setPen(QColor(colour))
     axis.setTextPen(QColor(colour))
 
 
 def on_paper(words: str) -> str:
-    """A colour as it is on white; or words with such colours in them."""
+    """Replace screen colours in a text by their colours on white."""
     for screen, paper in _ON_PAPER.items():
         words = re.sub(screen, paper, words, flags=re.IGNORECASE)
     return words
 
 
 class SecondsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
-    """Ticks that say their unit."""
+    """Axis with tick labels in seconds."""
 
     def tickStrings(
         self, values: list[float], _scale: float, _spacing: float
     ) -> list[str]:
-        """Such as `100 s`."""
+        """Return labels such as `100 s`."""
         return [f"{value:g} s" for value in values]
 
 
 def pen(
     colour: str, width: float = 1.0, *, dashed: bool = False, dotted: bool = False
 ) -> QPen:
-    """A line that keeps its width at any zoom; widths above 1 draw slower."""
+    """Return a pen with constant width at any zoom; widths above 1 draw slower."""
     made = QPen(QColor(colour), width)
     made.setCosmetic(True)
     if dashed:
@@ -94,17 +94,17 @@ def pen(
 
 
 def tint(colour: str, alpha: int) -> QColor:
-    """A colour with an opacity from 0 to 255."""
+    """Return a colour with an opacity from 0 to 255."""
     return QColor(*palette.rgb(colour), alpha)
 
 
 def image() -> pg.ImageItem:
-    """An image whose rows are rows."""
+    """Return an image item for (row, column) arrays."""
     return pg.ImageItem(axisOrder="row-major")
 
 
 def lut_image(table: np.ndarray) -> pg.ImageItem:
-    """An image of uint8 codes drawn through a table of colours."""
+    """Return an image item that maps uint8 codes through a colour table."""
     item = image()
     item.setLookupTable(table)
     item.setLevels((0, len(table)))
@@ -112,7 +112,7 @@ def lut_image(table: np.ndarray) -> pg.ImageItem:
 
 
 def set_codes(item: pg.ImageItem, codes: np.ndarray, rect: QRectF, n: int) -> None:
-    """Show uint8 codes (rows, columns) over a rectangle, looked up in n colours."""
+    """Show uint8 codes (rows, columns) in a rectangle, with a table of n colours."""
     item.setImage(codes, autoLevels=False, levels=(0, n))
     item.setRect(rect)
 
@@ -120,33 +120,33 @@ def set_codes(item: pg.ImageItem, codes: np.ndarray, rect: QRectF, n: int) -> No
 def text(
     words: str, colour: str = TEXT, anchor: tuple[float, float] = (0, 0)
 ) -> pg.TextItem:
-    """Words inside a plot, in the small font."""
+    """Return a text item in the small font."""
     item = pg.TextItem(words, color=colour, anchor=anchor)
     item.setFont(small_font())
     return item
 
 
 class ScrubBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
-    """A press or drag asks for the position under the pointer; nothing zooms."""
+    """View box that reports the position of a press or drag; no zoom or pan."""
 
     def __init__(self, moved: Callable[[float], None]) -> None:
         super().__init__(enableMenu=False, enableMouse=False, defaultPadding=0.0)
         self._moved = moved
 
     def mousePressEvent(self, event: object) -> None:
-        """Go there at once."""
+        """Report the position on press."""
         event.accept()  # type: ignore[attr-defined]
         if event.button() == Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
             self._scrub(event)
 
     def mouseMoveEvent(self, event: object) -> None:
-        """Follow the drag."""
+        """Report the position during a drag."""
         event.accept()  # type: ignore[attr-defined]
         if event.buttons() & Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
             self._scrub(event)
 
     def mouseReleaseEvent(self, event: object) -> None:
-        """End of the drag: nothing is left to do."""
+        """Accept the release; the position is already reported."""
         event.accept()  # type: ignore[attr-defined]
 
     def _scrub(self, event: object) -> None:
@@ -154,7 +154,7 @@ class ScrubBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
 
 
 class Message:
-    """Words in the middle of an empty plot."""
+    """Message in the middle of an empty plot."""
 
     def __init__(self, box: pg.ViewBox) -> None:
         self._box = box
@@ -166,11 +166,11 @@ class Message:
 
     @property
     def words(self) -> str:
-        """What is said, "" when nothing is."""
+        """The displayed message, or ""."""
         return str(self._item.toPlainText())
 
     def show(self, words: str) -> None:
-        """Say this, or nothing."""
+        """Show a message; "" hides it."""
         self._item.setText(words)
         self._item.setVisible(bool(words))
         self._centre()
@@ -180,17 +180,17 @@ class Message:
 
 
 def cursor_line() -> pg.InfiniteLine:
-    """The shared cursor, above everything else."""
+    """Return the line of the shared cursor, drawn above the other items."""
     line = pg.InfiniteLine(angle=90, pen=pen(palette.CURSOR))
     line.setZValue(50)
     return line
 
 
 def sample_at(position: float) -> int:
-    """The sample whose cell [i, i + 1) holds a position, kept within the window."""
+    """Return the sample i with [i, i + 1) around a position, clipped to the window."""
     return int(min(max(np.floor(position), 0), N_SAMPLES - 1))
 
 
 def brush(colour: str, alpha: int = 255) -> QBrush:
-    """Fill with a colour and an opacity from 0 to 255."""
+    """Return a brush with an opacity from 0 to 255."""
     return QBrush(tint(colour, alpha))

@@ -1,10 +1,10 @@
-"""Keeps a panel in step with the live state while, and only while, it is on screen.
+"""Redraw a panel on state changes while it is on screen.
 
-A hidden panel holds no connections, so it costs nothing and nothing outlives it. Being
-shown connects it and draws everything from state; each signal asks for its parts
-again, and those asked for are drawn once when the event loop comes round: several
-signals, one drawing. A panel in a tab behind another counts as shown for Qt; it is
-drawn when it comes to the front.
+A hidden panel has no connections, so it costs nothing and cannot be called after its
+deletion. Showing a panel connects its signals and draws every part. Each signal marks
+its parts as pending; pending parts are drawn once in the next event loop iteration.
+Qt treats a panel in a covered tab as visible; such a panel is drawn when it comes to
+the front.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,7 +20,7 @@ Draw = Callable[[], None]
 
 
 class Redraw(QObject):
-    """Draws the parts of a panel when the signals they depend on fire.
+    """Draw the parts of a panel when the signals they depend on fire.
 
     Parameters
     ----------
@@ -54,22 +54,22 @@ class Redraw(QObject):
 
     @property
     def is_live(self) -> bool:
-        """Whether the panel is connected, that is, on screen."""
+        """Whether the panel is shown and connected."""
         return bool(self._slots)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Go live when the panel is shown, and quiet when it is hidden."""
+        """Start when the panel is shown, and stop when it is hidden or closed."""
         kind = event.type() if event is not None else None
         if kind == QEvent.Type.Show:
             self.start()
         elif kind in (QEvent.Type.Hide, QEvent.Type.Close):
             self.stop()
         elif kind == QEvent.Type.Paint and self._wanted:
-            self._timer.start()  # it came to the front
+            self._timer.start()  # pending parts, and the panel came to the front
         return False
 
     def start(self) -> None:
-        """Connect, and draw every part from state."""
+        """Connect the signals and draw every part."""
         if not self._slots:
             for number, (_, signals) in enumerate(self._parts):
                 for signal in signals:
@@ -78,15 +78,16 @@ class Redraw(QObject):
         self.flush()
 
     def stop(self) -> None:
-        """Drop every connection and whatever waits to be drawn."""
+        """Drop all connections and pending parts."""
         self._timer.stop()
         self._wanted.clear()
         _disconnect(self._slots)
 
     def flush(self) -> None:
-        """Draw now what was asked for; a part that fails leaves the others drawn."""
+        """Draw the pending parts now; an error in one does not prevent the others."""
         self._timer.stop()
         wanted, self._wanted = self._wanted, set()
+        # ExitStack runs all callbacks even if one raises, last added first.
         with ExitStack() as parts:
             for number in sorted(wanted, reverse=True):
                 parts.callback(self._parts[number][0])
@@ -101,14 +102,14 @@ class Redraw(QObject):
         self._slots.append((signal, slot))
 
     def ask(self, number: int) -> None:
-        """Draw one part when the event loop comes round."""
+        """Draw one part in the next event loop iteration."""
         self._wanted.add(number)
         if not self._timer.isActive():
             self._timer.start()
 
 
 def _asker(redraw: Redraw, number: int) -> Draw:
-    """Ask for a part, weakly: a signal must not keep a panel, nor wake a dead one."""
+    """Return a slot that holds `redraw` weakly: signals must not keep a panel alive."""
     weakly = ref(redraw)
 
     def ask() -> None:

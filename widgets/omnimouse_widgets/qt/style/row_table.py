@@ -1,4 +1,4 @@
-"""A table of rows as the panels show them: whole rows, sorted by titles, no grid."""
+"""Common table style: whole rows, sorted by header, without a grid."""
 
 from qtpy.QtCore import QAbstractItemModel, QEvent, Qt
 from qtpy.QtGui import QKeyEvent

@@ -1,4 +1,4 @@
-"""A row of joined buttons of which exactly one is on: a choice seen at a glance."""
+"""Row of joined buttons of which exactly one is on."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass

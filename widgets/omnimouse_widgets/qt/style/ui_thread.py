@@ -1,4 +1,4 @@
-"""How a result reaches the Qt thread: a queued signal that runs what it carries."""
+"""Transfer of calls to the Qt thread by a queued signal."""
 
 from collections.abc import Callable
 
@@ -8,14 +8,14 @@ Call = Callable[[], None]
 
 
 class _Hop(QObject):
-    """Lives on the application's thread; calls posted from any thread run there."""
+    """Object on the application's thread that runs calls posted from any thread."""
 
     posted = Signal(object)
 
     def __init__(self) -> None:
         super().__init__()
         queued = Qt.ConnectionType.QueuedConnection
-        # PyQt's stubs do not know the connection type.
+        # PyQt's stubs lack the connection type argument.
         self.posted.connect(self._run, queued)  # type: ignore[call-arg]
 
     @Slot(object)

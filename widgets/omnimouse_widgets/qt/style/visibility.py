@@ -1,7 +1,6 @@
-"""Tells whether a panel is really seen: shown, and not in a tab behind another.
+"""Detection of whether a panel is visible to the user, not in a covered tab.
 
-Qt calls a panel visible that lies in a tab behind another; what costs something is not
-to be done for it.
+Qt reports a panel in a covered tab as visible; costly work must be avoided for it.
 """
 
 from collections.abc import Callable
@@ -11,14 +10,14 @@ from qtpy.QtWidgets import QDockWidget, QWidget
 
 
 class InView(QObject):
-    """Calls `tell(is_seen)` after each change, once the event loop comes round.
+    """Call `tell(is_seen)` after each change, in the next event loop iteration.
 
     Parameters
     ----------
     panel
-        Which panel; this ends with it.
+        The observed panel and the Qt parent of this object.
     tell
-        Given True when it is seen, False when it is no more.
+        Called with True when the panel becomes visible, False when it is covered.
     """
 
     def __init__(self, panel: QWidget, tell: Callable[[bool], None]) -> None:
@@ -33,7 +32,7 @@ class InView(QObject):
         panel.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Look again after whatever may have changed it."""
+        """Check again after events that can change the visibility."""
         kind = event.type() if event is not None else None
         if kind in (QEvent.Type.Show, QEvent.Type.Hide, QEvent.Type.Close) or (
             kind == QEvent.Type.Paint and not self.is_seen
@@ -42,7 +41,7 @@ class InView(QObject):
         return False
 
     def tell(self) -> None:
-        """Look now, and tell how it is, whether that has changed or not."""
+        """Check now, and call `tell` even if nothing changed."""
         self._look()
         self._tell(self.is_seen)
 
@@ -58,7 +57,7 @@ class InView(QObject):
         self.is_seen = self._panel.isVisible() and not is_covered
 
     def _find_dock(self) -> None:
-        """The dock it stands in says when its tab goes behind another."""
+        """Connect to the enclosing dock, which signals when its tab is covered."""
         above = self._panel.parentWidget()
         while above is not None and not isinstance(above, QDockWidget):
             above = above.parentWidget()

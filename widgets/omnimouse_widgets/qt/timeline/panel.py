@@ -1,4 +1,4 @@
-"""The whole session in one strip: stimuli, trials, pupil, running, activity."""
+"""Session timeline: stimuli, trials, pupil, running and population activity."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -35,7 +35,7 @@ TOOLTIP = (
     "lowest blank;\nwhite marks: the repeats of the clip on screen"
 )
 TRIAL_TIP = "The trial on screen; type another's number (PgUp, PgDown: step)"
-# napari leaves room for buttons on both sides.
+# napari's style sheet reserves space for buttons on both sides.
 PLAIN_BOX = "QSpinBox { min-width: 100px; padding: 1px 4px; }"
 N_BINS: Final = 1000
 LANE_HEIGHT: Final = 0.9
@@ -50,12 +50,12 @@ LINE_COLOURS: Final = {"pupil": "#B8A1D9", "running": "#8FC7A6", "activity": "#C
 
 
 class TimePanel(QWidget):
-    """A thin strip over the whole session with the window marked on it.
+    """Strip over the whole session with the current window marked.
 
     Parameters
     ----------
     controller
-        The verbs; the panel only reads its `state`.
+        Source of `state`, and receiver of the moves made here.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -97,7 +97,7 @@ class TimePanel(QWidget):
         )
 
     def _build_steps(self) -> None:
-        """Beside the strip: the trial by number, and a window back or on."""
+        """Build the trial box and the window step buttons beside the strip."""
         trials = self._controller.trials
         self.trial = QSpinBox()
         self.trial.setPrefix("trial ")
@@ -158,7 +158,7 @@ class TimePanel(QWidget):
         self._step(windows)
 
     def _go(self, time_s: float) -> None:
-        """Bring the window's middle to a time."""
+        """Centre the window on a time in seconds."""
         self.setFocus()
         if self._controller.state.session is not None:
             self._controller.seek(time_s - WINDOW_S / 2)
@@ -219,7 +219,7 @@ class TimePanel(QWidget):
         if not tier and overview is not None and overview.has_trials:
             tier = "between trials"
         self.place.setText(f"{start:.1f} s · {tier}" if tier else f"{start:.1f} s")
-        # Beside the window, on the side with more room.
+        # Put the label on the side of the window with more space.
         is_left = start > sum(self.box.viewRange()[0]) / 2
         self.place.setAnchor((1.0 if is_left else 0.0, 1.0))
         self.place.setPos(start if is_left else start + WINDOW_S, 0.0)
@@ -230,6 +230,7 @@ class TimePanel(QWidget):
         for widget in (self.trial, self.back, self.on):
             widget.setEnabled(session is not None)
         self.trial.setVisible(trials.count > 0)
+        # `setRange` and `setValue` would otherwise move the window.
         with QSignalBlocker(self.trial):
             number = 0 if trials.number is None else 1 + trials.number
             self.trial.setRange(min(number, 1), max(trials.count, 1))
@@ -244,7 +245,7 @@ class TimePanel(QWidget):
 
 
 class _Bars(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
-    """The bars of one lane, letters on those wide enough."""
+    """Bars of one lane, with letters on sufficiently wide bars."""
 
     def __init__(self, low: float) -> None:
         super().__init__()
@@ -252,18 +253,18 @@ class _Bars(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
         self.bars: Sequence[TierBar | KindBar] = []
 
     def set_bars(self, bars: Sequence[TierBar | KindBar]) -> None:
-        """Replace them."""
+        """Replace the bars."""
         self.bars = bars
         self.prepareGeometryChange()
         self.update()
 
     def boundingRect(self) -> QRectF:
-        """The lane."""
+        """Return the lane's rectangle in plot coordinates."""
         stop = self.bars[-1].stop_s if self.bars else 0.0
         return QRectF(0, self._low, stop, LANE_HEIGHT)
 
     def paint(self, painter: QPainter, *_args: object) -> None:
-        """Bars in device pixels: none is too thin to be seen, letters keep size."""
+        """Paint in device pixels: bars stay visible and letters keep their size."""
         to_device = painter.transform()
         painter.resetTransform()
         painter.setFont(plot_style.small_font(bold=True))
@@ -280,25 +281,25 @@ class _Bars(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
 
 
 class _Marks(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
-    """White marks on the lane of stimuli."""
+    """White marks on the stimulus lane."""
 
     def __init__(self) -> None:
         super().__init__()
         self.times_s: list[float] = []
 
     def set_times(self, times_s: list[float]) -> None:
-        """Mark these."""
+        """Replace the marked times, in seconds."""
         if times_s != self.times_s:
             self.times_s = times_s
             self.prepareGeometryChange()
             self.update()
 
     def boundingRect(self) -> QRectF:
-        """The lane."""
+        """Return the lane's rectangle in plot coordinates."""
         return QRectF(0, 4.0, max(self.times_s, default=0.0) + 1.0, LANE_HEIGHT)
 
     def paint(self, painter: QPainter, *_args: object) -> None:
-        """Three pixels wide, whatever the zoom."""
+        """Paint marks 3 pixels wide at any zoom."""
         to_device = painter.transform()
         painter.resetTransform()
         for time_s in self.times_s:
@@ -308,7 +309,7 @@ class _Marks(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
 
 
 def in_unit(values: np.ndarray) -> np.ndarray:
-    """Values between their 1st and 99.5th percentile as 0 to 1; NaN stays."""
+    """Scale values from the 1st-99.5th percentile to 0-1 and clip; keep NaN."""
     known = values[np.isfinite(values)]
     if not known.size:
         return values

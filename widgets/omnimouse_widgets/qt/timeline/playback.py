@@ -1,4 +1,4 @@
-"""Playing: wall time mapped to samples, so speed is true and no frame drifts."""
+"""Playback: wall time is mapped to samples, so the speed does not drift."""
 
 from time import perf_counter
 from typing import Final

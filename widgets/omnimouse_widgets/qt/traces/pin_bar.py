@@ -1,4 +1,4 @@
-"""Above the traces: pin the condition, what is pinned, the span, and the scale."""
+"""Bar above the traces: pin button, pinned conditions, span and scale."""
 
 from collections.abc import Callable
 from functools import partial

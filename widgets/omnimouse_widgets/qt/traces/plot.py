@@ -1,6 +1,6 @@
-"""Stacked rows of truth against prediction on one time axis; used by two panels.
+"""Stacked rows of true and predicted traces on one time axis.
 
-It draws the rows it is given; it knows neither controller nor what a row means.
+The plot draws the rows passed to it and has no access to a controller.
 """
 
 from collections.abc import Callable, Sequence
@@ -25,47 +25,48 @@ from omnimouse_widgets.drawn.traces.row import (
 from omnimouse_widgets.qt.style import plot_style
 
 FILL: Final = 0.78
-"""Share of a row's height that its curves may use; the label has the rest."""
+"""Fraction of a row's height used by the curves; the rest holds the label."""
 SHADE_ALPHA: Final = (0, 46, 22, 0)
 PRINTED_ALPHA: Final = (0, 70, 46, 0)
 WIDTH: Final = 1.0
-"""Wider lines take a slower way through Qt."""
+"""Line width in pixels; Qt draws wider lines with a slower algorithm."""
 LOW_PIXELS: Final = 44
-"""Rows lower than this have no room for a label above the curves."""
+"""Row height in pixels below which labels move from above the curves to a gutter."""
 GUTTER_PIXELS: Final = 104
 MARK_PIXELS: Final = 26
-"""A score more in the gutter takes so much; all together at most `GUTTER_SHARE`."""
+"""Extra gutter width in pixels per score; `GUTTER_SHARE` limits the total."""
 GUTTER_SHARE: Final = 0.55
 LEAST_PIXELS: Final = 15
-"""A label's height: where there are more rows than fit, they scroll."""
+"""Minimum row height in pixels (height of a label); further rows need scrolling."""
 MOST_POINTS: Final = 60_000
-"""Of all curves together; long spans show fewer rows at a time, or frames take long."""
+"""Maximum points of all drawn rows together; bounds the time per frame."""
 SCROLL_PIXELS: Final = 10
 BAR_AT: Final = 0.985
-"""Where along the time axis a row's scale bar stands."""
+"""Horizontal position of the scale bars as a fraction of the time axis."""
 GAP: Final = 24
-"""A row's share of the gap below it is one in this many."""
+"""The gap below a row is 1 / GAP of its height."""
 
 
 class SpanAxis(plot_style.SecondsAxis):
-    """Seconds, but for the gutter that holds labels."""
+    """Time axis in seconds, without tick labels in the label gutter."""
 
     start = -np.inf
 
     def tickStrings(
         self, values: list[float], scale: float, spacing: float
     ) -> list[str]:
-        """Such as `100 s`; nothing before the first sample."""
+        """Return labels such as `100 s`; empty before the first sample."""
         words = super().tickStrings(values, scale, spacing)
         pairs = zip(values, words, strict=True)
         return [word if value >= self.start else "" for value, word in pairs]
 
 
 class TraceStack(QObject):
-    """A plot of rows with the shared cursor; press or drag to move it.
+    """Plot of stacked rows with the shared cursor; press or drag to move the cursor.
 
-    All rows together are a few items, not a few each: a redraw costs a third. Only
-    the rows that fit are drawn; the wheel or the scroll bar brings the others.
+    All rows share a few plot items instead of having their own, which cuts the time of
+    a redraw to a third. Only the rows that fit are drawn; the wheel and the scroll bar
+    show the others.
     """
 
     def __init__(self, moved: Callable[[float], None], tooltip: str) -> None:
@@ -117,14 +118,15 @@ class TraceStack(QObject):
         self.box.sigResized.connect(lambda *_: self._resized())
 
     def set_rows(self, traces: Sequence[Trace], scale: Scale = "own") -> None:
-        """Show these rows, the first on top, each on its own scale or on a common."""
+        """Show the rows from top to bottom, on own or common scales."""
         self._traces, self._scale = tuple(traces), scale
         self._fit_scroll()
         self._draw()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Scroll by the wheel."""
+        """Scroll the rows with the mouse wheel."""
         if isinstance(event, QWheelEvent) and not self.scroll.isHidden():
+            # Qt reports eighths of a degree; one wheel notch is 120.
             steps = event.angleDelta().y() / 120
             self.scroll.setValue(self.scroll.value() - round(3 * steps))
             return True
@@ -132,7 +134,7 @@ class TraceStack(QObject):
 
     @property
     def first(self) -> int:
-        """The row on top."""
+        """Index of the top row."""
         return 0 if self.scroll.isHidden() else int(self.scroll.value())
 
     def _resized(self) -> None:
@@ -142,9 +144,10 @@ class TraceStack(QObject):
             self._fit()
 
     def _fit_scroll(self) -> int:
-        """How many rows fit; the scroll bar is there where they are not all."""
+        """Update the scroll bar and return the number of rows that fit."""
         room = self._room()
         n_over = len(self._traces) - room
+        # Changing the range emits valueChanged, which would redraw too early.
         self.scroll.blockSignals(True)
         self.scroll.setRange(0, max(n_over, 0))
         self.scroll.setPageStep(room)
@@ -157,7 +160,7 @@ class TraceStack(QObject):
         return min(room, len(self._traces))
 
     def _room(self) -> int:
-        """How many rows there is room for, and time to draw."""
+        """Return how many rows fit in height and within `MOST_POINTS`."""
         points = max((trace.n_points for trace in self._traces), default=1)
         by_height = int(self.box.height() // LEAST_PIXELS)
         return max(min(by_height, MOST_POINTS // points), 1)
@@ -190,18 +193,18 @@ class TraceStack(QObject):
         self._shade(traces)
 
     def set_message(self, words: str) -> None:
-        """Say why there is nothing to see."""
+        """Show a message in place of the rows; "" removes it."""
         self._message.show(words)
         self.cursor.setVisible(not words)
         for axis in ("bottom",):
             self.plot.showAxis(axis, not words)
 
     def set_cursor(self, time_s: float) -> None:
-        """Put the cursor at a time."""
+        """Move the cursor to a time in seconds."""
         self.cursor.setValue(time_s)
 
     def draw_for_print(self, scale: float) -> None:
-        """On white, in lines of so many pixels; labels hide nothing behind them."""
+        """Switch to a white background with line widths of `scale` pixels."""
         curves = (self.truth, self.predicted, self.baseline, *self.overlays)
         for curve in (*curves, self.bars):
             pen = curve.opts["pen"]
@@ -217,16 +220,16 @@ class TraceStack(QObject):
             label.setHtml(plot_style.on_paper(label.toHtml()))
 
     def drawn_values(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Truth, prediction and baseline read back from the curves, in their units.
+        """Return truth, prediction and baseline of the drawn curves in data units.
 
-        `row` counts all rows; it must be one of those that are drawn.
+        `row` is an index into all rows; it must be a row that is drawn.
         """
         curves = (self.truth, self.predicted, self.baseline)
         values = [self._read(curve, row) for curve in curves]
         return values[0], values[1], values[2]
 
     def drawn_overlay(self, row: int, slot: int) -> np.ndarray:
-        """A pin's curve read back, NaN throughout where none is drawn."""
+        """Return a pin's drawn curve in data units; all NaN if none is drawn."""
         curve = self.overlays[slot]
         if not curve.isVisible():
             return np.full(len(self._rows[row - self.first].time), np.nan)
@@ -234,18 +237,19 @@ class TraceStack(QObject):
 
     def _read(self, curve: pg.PlotCurveItem, row: int) -> np.ndarray:
         at, drawn = row - self.first, curve.getData()[1]
+        # `_joined` appends one NaN to every row, hence length + 1.
         ends = np.cumsum([len(r.time) + 1 for r in self._rows])
         part = drawn[ends[at] - len(self._rows[at].time) - 1 : ends[at] - 1]
         return self._rows[at].read(part)
 
     @property
     def message(self) -> str:
-        """Why there is nothing to see, "" when there is."""
+        """The message shown in place of the rows, or ""."""
         return self._message.words
 
     @property
     def labels(self) -> list[str]:
-        """Labels of the rows, from top to bottom."""
+        """Labels of the drawn rows, from top to bottom."""
         return [label.toPlainText() for label in self._labels]
 
     def _label(self, traces: Sequence[Trace]) -> None:
@@ -266,7 +270,7 @@ class TraceStack(QObject):
         self._fit()
 
     def _fit(self) -> None:
-        """Labels above their curves; low rows have theirs in a gutter instead."""
+        """Place labels above the curves, or in a left gutter if the rows are low."""
         if not self._rows:
             return
         start, stop = self._traces[0].extent
@@ -281,16 +285,18 @@ class TraceStack(QObject):
         self.plot.setRange(xRange=(left, stop), yRange=(-0.08, n), padding=0)
         for number, label in enumerate(self._labels):
             words = self._words[number][is_low]
+            # Setting HTML lays out the text again, so skip unchanged labels.
             if self._shown[number] != words:
                 label.setHtml(words)
                 self._shown[number] = words
             label.setPos(left, n - number)
 
     def _shade(self, traces: Sequence[Trace]) -> None:
-        """One image under all rows, with a gap between them."""
+        """Draw the mask states of all rows as one image, with gaps between rows."""
         if not traces:
             self.shade.clear()
             return
+        # Image rows run upwards, and the first trace is on top: reverse.
         codes = np.stack([trace.shade for trace in reversed(traces)])
         codes = np.repeat(codes, GAP, axis=0)
         codes[::GAP] = 0
@@ -301,7 +307,7 @@ class TraceStack(QObject):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Drawn:
-    """A trace between heights `at` and `at + 1`."""
+    """A trace scaled into the vertical range `at` to `at + 1`."""
 
     at: int
     low: float
@@ -313,7 +319,7 @@ class _Drawn:
     overlays: tuple[np.ndarray, ...]
 
     def read(self, drawn: np.ndarray) -> np.ndarray:
-        """Undo scale and offset."""
+        """Undo the scale and offset."""
         return np.asarray((drawn - self.at) / FILL * self.scale + self.low)
 
 
@@ -337,7 +343,7 @@ def _drawn(trace: Trace, at: int, low: float, scale: float) -> _Drawn:
 
 
 def _html(label: str, trace: Trace, *, is_short: bool = False) -> str:
-    """A label and its marks; in a short one the colour stands for the letter."""
+    """Return a label with its scores; a short one omits the pin letters."""
     marks = [
         f"<span style='color:{colour}'>{'' if is_short else f'{letter} '}{score}</span>"
         for letter, score, colour in trace.marks
@@ -349,7 +355,7 @@ def _html(label: str, trace: Trace, *, is_short: bool = False) -> str:
 def _joined(
     rows: list[_Drawn], name: str, slot: int | None = None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One curve through all rows, broken between them."""
+    """Concatenate one curve of all rows, with a NaN after each row."""
     if not rows:
         return np.empty(0), np.empty(0)
     curves = [getattr(row, name) for row in rows]
@@ -363,7 +369,7 @@ def _joined(
 def _scale_bars(
     rows: list[_Drawn], traces: Sequence[Trace]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A bar of one unit in every row, in its middle."""
+    """Return a centred vertical bar of one data unit for every row."""
     if not rows:
         return np.empty(0), np.empty(0)
     start, stop = traces[0].extent

@@ -1,4 +1,4 @@
-"""Buttons, sliders and boxes for every edit of what-if; they show the state's edits."""
+"""Controls for every kind of stimulus and behaviour edit; they show the state."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -70,12 +70,12 @@ MOST_CONTRAST = 300
 
 
 class WhatIfControls(QWidget):
-    """One row per kind of edit.
+    """One row of controls per kind of edit.
 
     Parameters
     ----------
     controller
-        The verbs; edits are put by `controller.what_if`.
+        Source of the state; edits are applied through `controller.what_if`.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -186,7 +186,7 @@ class WhatIfControls(QWidget):
         return PARTS[self._part]
 
     def _picture_picked(self) -> None:
-        """Freeze where the cursor is; take the clip from the window's own place."""
+        """Start a freeze at the cursor, or a clip at the start of the window."""
         kind, state = self.picture.currentData(), self._controller.state
         if state.window is not None:
             with self._quietly():
@@ -235,7 +235,7 @@ class WhatIfControls(QWidget):
         self._put([made[kind]()] if kind else [], gone)
 
     def _pick_part(self, part: str) -> None:
-        """Move every edit there; those to come act there too."""
+        """Move all edits to a part of the window; later edits use this part too."""
         self._part = part
         edits = [
             replace(cast(Any, edit), span=self._spans[isinstance(edit, BehaviorEdit)])
@@ -244,6 +244,7 @@ class WhatIfControls(QWidget):
         self._edits.set(edits, "What if: another part")
 
     def _put(self, made: Sequence[Edit], gone: Sequence[tuple[str, str]]) -> None:
+        # Widgets also emit valueChanged when `_draw` sets them from the state.
         if self._is_drawing:
             return
         if made:
@@ -295,13 +296,14 @@ class WhatIfControls(QWidget):
         self.later.setValue(moved.later)
 
     def _range_at(self, kind: str) -> None:
-        """What the box beside the picture counts: frames, or seconds."""
+        """Set unit and range of the number box: frames, or session time in seconds."""
         session = self._controller.state.session
         is_frame = kind == "freeze"
         self.at.setVisible(kind in ("freeze", "other_clip"))
         self.at.setDecimals(0 if is_frame else 1)
         self.at.setSuffix("" if is_frame else " s")
         self.at.setToolTip("Frame of the window" if is_frame else "Session time")
+        # A window has 60 frames (30 Hz), so the last index is 59.
         most = 59.0 if is_frame or session is None else session.duration_s
         self.at.setRange(0, most)
 
@@ -321,7 +323,7 @@ class WhatIfControls(QWidget):
             self.value.setValue(edit.later * SAMPLE_S)
 
     def _draw_part(self) -> None:
-        """The part of the edits there are; of none, the one picked last."""
+        """Show the part used by the edits; without edits, the last chosen part."""
         spans = {getattr(edit, "span", None) for edit in self._edits.edits}
         for part, both in PARTS.items():
             if spans and spans <= set(both):
@@ -330,7 +332,8 @@ class WhatIfControls(QWidget):
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:
-        """Show values; what shows them asks for nothing."""
+        """Suppress edits while the widgets are set from the state."""
+        # Restore the previous value: the context may be nested.
         before, self._is_drawing = self._is_drawing, True
         try:
             yield

@@ -1,4 +1,4 @@
-"""What if the stimulus or behaviour had been another: edits, and what they predict."""
+"""What-if panel: edits of stimulus and behaviour and the resulting predictions."""
 
 from functools import partial
 
@@ -39,12 +39,12 @@ N_LISTED = 8
 
 
 class WhatIfPanel(QWidget):
-    """Edits beside both frames; below, both predictions, and who changes most.
+    """Edits beside both frames; below, both predictions and the most changed neurons.
 
     Parameters
     ----------
     controller
-        The verbs; the panel only reads its `state` and `results`.
+        Source of `state` and `results`, and receiver of the edits.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -61,7 +61,7 @@ class WhatIfPanel(QWidget):
         self._lay_out()
         shortcuts.bind_keys(self, controller)
         events, results = controller.state.events, controller.results
-        # What is inside of it covers the panel, which Qt takes for unseen then.
+        # The content covers this panel, so Qt reports the panel itself as not visible.
         self.redraw = Redraw(
             self._content,
             [
@@ -145,7 +145,7 @@ class WhatIfPanel(QWidget):
     # -- from state to screen -----------------------------------------------------
     @property
     def found(self) -> WhatIf | None:
-        """The what-if of the window on screen, newest or older."""
+        """The what-if result of the current window, possibly out of date."""
         return self._controller.results.what_if
 
     def _draw_head(self) -> None:
@@ -164,7 +164,7 @@ class WhatIfPanel(QWidget):
         self.remarks.setVisible(bool(remarks))
 
     def status_words(self) -> str:
-        """That nothing is scored, and how new what is shown is."""
+        """Return the freshness of the result, or that it has no score."""
         if not self._controller.what_if.edits:
             return ""
         freshness = self._controller.results.what_if_freshness
@@ -210,7 +210,7 @@ class WhatIfPanel(QWidget):
         return "Select neurons that are asked\n(a number below)"
 
     def traces(self) -> list[Trace]:
-        """Rows of the selected neurons that were asked, from state and results."""
+        """Return rows of the selected neurons that have a prediction."""
         state, found = self._controller.state, self.found
         if state.session is None or state.window is None or found is None:
             return []
