@@ -13,7 +13,14 @@ from hypothesis.extra.numpy import arrays
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask, asked_cells, seen_cells, token_starts
 from omnimouse_model.strategies import Strategy
-from omnimouse_model.tokens import layout_from_mask, place_predictions, select_queries
+from omnimouse_model.tokens import (
+    clip_times,
+    layout_from_mask,
+    place_predictions,
+    query_parts,
+    select_queries,
+)
+from tests.model.small_net import SMALL
 
 
 @pytest.mark.parametrize(
@@ -139,3 +146,37 @@ def test_order_decides_positions():
     assert layout.n_neurons == 2
     assert layout.token_neurons.tolist() == [0, 1]
     assert layout.query_neurons.tolist() == [0]
+
+
+def test_parts_of_queries_are_runs_of_one_sample():
+    mask = Mask.nothing(7).ask(slice(0, 7), slice(30, 60))
+    layout = layout_from_mask(mask)
+    parts = list(query_parts(layout, 3))
+    assert [part.query_runs for part in parts] == [
+        ((sample, count),) for sample in range(30, 60, 5) for count in (3, 3, 1)
+    ]
+    neurons = torch.cat([part.query_neurons for part in parts])
+    assert torch.equal(neurons, layout.query_neurons)
+
+
+def test_no_query_reaches_over_the_end_of_the_window():
+    mask = replace(Mask.nothing(1).ask([0], slice(50, 60)), query_phase=1)
+    assert layout_from_mask(mask).query_samples.tolist() == [46, 51]
+
+
+def test_times_start_at_zero_and_ideal_times_lie_on_the_grid():
+    grid = np.arange(60) / 30
+    recorded = [grid + 100.25, grid + 7.5]
+    frames = [grid + 100.5, grid + 7.0]
+    official = replace(SMALL, ideal_times=False)
+    relative, steps, starts = clip_times(recorded, frames, official)
+    assert relative.shape == (2, 60)
+    np.testing.assert_allclose(relative, np.stack([grid, grid]), atol=1e-9)
+    assert starts.tolist() == [100.25, 7.5]
+    last = [*range(3, 60, 2), 59, 59]
+    np.testing.assert_allclose(steps, np.stack([grid[last], grid[last]]), atol=1e-9)
+    config = replace(SMALL, ideal_times=True)
+    relative, steps, starts = clip_times(recorded, frames, config)
+    np.testing.assert_allclose(relative, grid[None], atol=1e-6)
+    np.testing.assert_allclose(steps, grid[None, last], atol=1e-6)
+    assert starts.tolist() == [100.25, 7.5]

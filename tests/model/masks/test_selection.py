@@ -67,6 +67,7 @@ def test_neurons_are_chosen_by_what_is_known_of_them(session):
         "lasso": (select_polygon(session, LASSO), [2]),
         "score": (select_scores(np.array([0.1, np.nan, 0.3, 0.2]), 0.15, 0.3), [2, 3]),
         "words": (select_where(session, "V1 depth<200 | plane=2"), [0, 3]),
+        "y": (select_where(session, "y>=20 y<100"), [2]),
     }
     for what, (neurons, expected) in chosen.items():
         assert neurons.dtype == np.int64, what
