@@ -154,7 +154,7 @@ def _shown_page(controller: Controller) -> _ShownPage:
 
 
 def _over_span(shown: _ShownPage, neuron: int, row: Trace) -> Trace:
-    """Return a row over the span; the window's own row until results arrive."""
+    """Return a row over the span; only the recording until results arrive."""
     bare = replace(
         row,
         predicted=None,
