@@ -37,6 +37,13 @@ def test_a_seed_draws_the_same_mutants_as_many_from_each_room(tmp_path):
     assert sample(rooms, 6, seed=1) == sample(rooms, 6, seed=1)
     assert set(found[:2]) < set(sample(rooms, 6, seed=1))
     assert len(sample(rooms, 6, seed=1)) == 6
+    drawn = [mutant.change for mutant in sample(rooms, 4, seed=1)]
+    path.write_text(f"LIMIT = 5\n{SOURCE}", encoding="utf-8")
+    rooms = {
+        "few": mutants_of(path, tmp_path)[1:3],
+        "many": mutants_of(path, tmp_path)[3:],
+    }
+    assert [mutant.change for mutant in sample(rooms, 4, seed=1)] == drawn
 
 
 def test_every_pattern_of_a_room_finds_files(root):

@@ -65,7 +65,7 @@ def main() -> int:
         chosen = [mutant for mutant in chosen if options.only in mutant.path]
     if options.list:
         for mutant in chosen:
-            print(f"{room_of[mutant]:<10}  {_described(mutant)}")
+            print(f"{room_of[mutant]:<10}  {mutant}")
         return 0
     _preload()
     outcomes = list(_run(chosen, room_of, options.jobs))
@@ -90,10 +90,6 @@ def _options() -> argparse.Namespace:
 def _mutants(room: Room) -> list[Mutant]:
     files = [path for pattern in room.sources for path in sorted(ROOT.glob(pattern))]
     return [mutant for path in files for mutant in mutants_of(path, ROOT)]
-
-
-def _described(mutant: Mutant) -> str:
-    return mutant.described((ROOT / mutant.path).read_text(encoding="utf-8"))
 
 
 def _preload() -> None:
@@ -219,7 +215,7 @@ def _test(job: tuple[str, Mutant, list[str], float]) -> Outcome:
         path.write_text(source, encoding="utf-8")
     test = _first_failure(log) if status != "survived" else ""
     seconds = round(time.monotonic() - start, 1)
-    return Outcome(room, mutant.described(source), status, test, seconds)
+    return Outcome(room, str(mutant), status, test, seconds)
 
 
 def _tests(room: Room) -> list[str]:

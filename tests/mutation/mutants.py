@@ -6,10 +6,10 @@ are not mutated: no behaviour depends on them.
 """
 
 import ast
-import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 COMPARISONS: dict[type[ast.cmpop], tuple[str, str]] = {
     ast.Lt: ("<", "<="),
@@ -55,6 +55,8 @@ class Mutant:
         Columns of the replaced text, in bytes.
     before, after : str
         The text that stands there, and the text of the mutant.
+    statement : str
+        The whole line without its indentation.
     """
 
     path: str
@@ -63,6 +65,7 @@ class Mutant:
     stop: int
     before: str
     after: str
+    statement: str
 
     def applied(self, source: str) -> str:
         """Return the source with this fault in it."""
@@ -72,11 +75,14 @@ class Mutant:
         lines[self.line - 1] = changed
         return b"".join(lines).decode()
 
-    def described(self, source: str) -> str:
-        """Return the mutated line in words: file, line, statement, change."""
-        statement = source.split("\n")[self.line - 1].strip()
-        change = f"`{self.before}` → `{self.after}`"
-        return f"{self.path}:{self.line}:{self.start}  {change}  in  {statement}"
+    @property
+    def change(self) -> str:
+        """The change in words, which stays the same when the line moves."""
+        return f"`{self.before}` → `{self.after}`  in  {self.statement}"
+
+    def __str__(self) -> str:
+        """Return file, line, column and change."""
+        return f"{self.path}:{self.line}:{self.start}  {self.change}"
 
 
 def mutants_of(path: Path, root: Path) -> list[Mutant]:
@@ -87,18 +93,23 @@ def mutants_of(path: Path, root: Path) -> list[Mutant]:
     found = []
     for line, start, stop, after in _changes(ast.parse(source), lines):
         before = lines[line - 1][start:stop].decode()
-        found.append(Mutant(name, line, start, stop, before, after))
+        statement = lines[line - 1].decode().strip()
+        found.append(Mutant(name, line, start, stop, before, after, statement))
     return sorted(set(found))
 
 
 def sample(rooms: dict[str, list[Mutant]], count: int, seed: int) -> list[Mutant]:
-    """Draw mutants, as many from each room as from the others where it has them."""
-    draw = random.Random(seed)
+    """Draw mutants, as many from each room as from the others where it has them.
+
+    The seed and the text of a mutant decide whether it is drawn, so that an edit or a
+    move of a file changes the draw only as far as it changes mutants.
+    """
     chosen: list[Mutant] = []
-    left = sorted(rooms, key=lambda room: len(rooms[room]))
-    for position, room in enumerate(left):
-        share = (count - len(chosen)) // (len(left) - position)
-        chosen += draw.sample(rooms[room], min(share, len(rooms[room])))
+    smallest_first = sorted(rooms.values(), key=len)
+    for position, mutants in enumerate(smallest_first):
+        share = (count - len(chosen)) // (len(rooms) - position)
+        drawn = sorted(mutants, key=lambda one: Random(f"{seed} {one.change}").random())
+        chosen += drawn[:share]
     return sorted(chosen)
 
 
