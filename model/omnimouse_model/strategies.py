@@ -15,19 +15,20 @@ from importlib.resources import files
 
 import numpy as np
 
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import EmptyMaskError, MaskError
 from omnimouse_model.masks import (
     HIDDEN,
-    N_FRAMES,
-    N_SAMPLES,
     TARGET,
     VISIBLE,
     BehaviorMode,
     HasNeurons,
     Mask,
+    TokenLayout,
 )
 from omnimouse_model.masks.selection import random_order, random_subset
 
+N_SAMPLES, N_FRAMES = OMNIMOUSE.n_samples, OMNIMOUSE.n_frames
 FULL_POPULATION = 4096
 SMALL_POPULATION = 3500
 KERNEL, STRIDE = 10, 5
@@ -219,10 +220,15 @@ class Strategy:
             cells=cells,
             frames=frames,
             behavior=plain.behavior,
-            order=order,
-            cuts=tuple(block[0] for block in seen[1:]),
-            context_span=(context, context + (plain.max_response_context_samples or 0)),
-            query_phase=asked[0][0] % STRIDE if asked else 0,
+            token_layout=TokenLayout(
+                order=order,
+                cuts=tuple(block[0] for block in seen[1:]),
+                context_span=(
+                    context,
+                    context + (plain.max_response_context_samples or 0),
+                ),
+                query_phase=asked[0][0] % STRIDE if asked else 0,
+            ),
             name=name,
         )
 
@@ -408,17 +414,37 @@ def half_population_mask(
     video: bool = True,
     behavior: bool = True,
     asked: Sequence[int] | np.ndarray = (),
+    spec: WindowSpec = OMNIMOUSE,
 ) -> Mask:
-    """Show a random half for the whole window, ask the other half's last second.
+    """Show a random half for the whole window, ask the second half of the others.
 
-    `asked` are neurons in the half that is asked, the first of them where that is too
-    small; the halves keep their sizes, and the other neurons their random order.
+    OmniMouse: the last second of the window.
+
+    Parameters
+    ----------
+    session
+        A session, or its number of neurons.
+    seed
+        Order in which neurons are drawn.
+    video, behavior
+        Whether video and behaviour are visible.
+    asked
+        Neurons that belong to the asked half, as far as it has room. The halves keep
+        their sizes, and the other neurons their random order.
+    spec
+        Rates and sizes of the windows.
+
+    Examples
+    --------
+    >>> mask = half_population_mask(100)
+    >>> mask.visible.any(axis=0).sum(), mask.target.any(axis=0).sum()
+    (50, 50)
     """
     total = session if isinstance(session, int) else session.n_neurons
     wanted = np.asarray(asked, int)[: total - total // 2]
     others = np.setdiff1d(np.arange(total), wanted)
     seen = random_subset(total, total // 2, seed, among=others)
     rest = np.setdiff1d(np.arange(total), seen)
-    mask = Mask.nothing(total).show(seen, slice(0, 60)).ask(rest, slice(30, 60))
+    mask = Mask.nothing(total, spec).show(seen).ask(rest)
     mask = mask.with_frames(video).with_behavior(behavior)
     return replace(mask, name="half of the population")

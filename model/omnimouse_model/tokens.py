@@ -13,7 +13,14 @@ import torch
 from torch import Tensor
 
 from omnimouse_model.data.window import Window, without_missing
-from omnimouse_model.masks import Mask, asked_cells, token_starts, video_steps
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.masks import (
+    BehaviorMode,
+    Mask,
+    asked_cells,
+    token_starts,
+    video_steps,
+)
 from omnimouse_model.nets.config import OmniMouseConfig
 from omnimouse_model.nets.layout import Layout
 from omnimouse_model.nets.omnimouse import Clip
@@ -23,7 +30,8 @@ QUERY_SAMPLES = 5
 
 def layout_from_mask(mask: Mask) -> Layout:
     """Tokens, queries and video steps of a mask, sorted by sample, then order."""
-    tokens = token_starts(mask.visible[:, mask.order], mask.cuts)
+    own = mask.require_layout()
+    tokens = token_starts(mask.visible[:, own.order], own.cuts)
     token_samples, token_neurons = np.nonzero(tokens)
     query_samples, query_neurons = np.nonzero(query_starts(mask))
     return Layout(
@@ -35,17 +43,28 @@ def layout_from_mask(mask: Mask) -> Layout:
         query_runs=_runs(query_samples),
         video_steps=torch.from_numpy(np.flatnonzero(video_steps(mask.frames))),
         frames=torch.from_numpy(mask.frames.copy()),
-        behavior=mask.behavior,
-        context_span=mask.context_span,
-        n_neurons=len(mask.order),
+        behavior=_common_mode(mask),
+        context_span=own.context_span,
+        n_neurons=len(own.order),
     )
+
+
+def _common_mode(mask: Mask) -> BehaviorMode:
+    """Return the mode of all channels: OmniMouse reads or decodes them together."""
+    if isinstance(mask.behavior, tuple):
+        raise UnsupportedRequestError(
+            "OmniMouse reads or decodes all channels of behaviour together; this mask "
+            f"has {', '.join(mask.behavior)}. Choose one mode for all channels."
+        )
+    return mask.behavior
 
 
 def query_starts(mask: Mask) -> np.ndarray:
     """Where 5-sample queries begin: bool (60, N), columns in the mask's order."""
-    asked = asked_cells(mask)[:, mask.order]
+    own = mask.require_layout()
+    asked = asked_cells(mask)[:, own.order]
     starts = np.zeros_like(asked)
-    for start in range(mask.query_phase, len(asked) - QUERY_SAMPLES + 1, QUERY_SAMPLES):
+    for start in range(own.query_phase, len(asked) - QUERY_SAMPLES + 1, QUERY_SAMPLES):
         starts[start] = asked[start : start + QUERY_SAMPLES].any(axis=0)
     return starts
 
@@ -54,7 +73,9 @@ def select_queries(layout: Layout, mask: Mask, neurons: np.ndarray) -> Layout:
     """Keep the queries of some of the session's neurons."""
     wanted = np.zeros(mask.n_neurons, bool)
     wanted[neurons] = True
-    positions = torch.from_numpy(wanted[mask.order]).to(layout.query_neurons.device)
+    positions = torch.from_numpy(wanted[mask.require_layout().order]).to(
+        layout.query_neurons.device
+    )
     kept = positions[layout.query_neurons]
     samples = layout.query_samples[kept]
     return replace(
@@ -107,7 +128,8 @@ def clip_from_windows(
     """
     if responses is None:
         responses = [responses_on(window, device) for window in windows]
-    orders = torch.from_numpy(np.stack([mask.order for mask in masks])).to(device)
+    stacked = np.stack([mask.require_layout().order for mask in masks])
+    orders = torch.from_numpy(stacked).to(device)
     visible = torch.from_numpy(np.stack([mask.visible for mask in masks])).to(device)
     seen = [
         torch.where(shown, values, 0.0)[:, order]
@@ -176,7 +198,7 @@ def place_predictions(
     """
     n_total = mask.n_neurons
     placed = np.full((len(mask.cells), n_total), np.nan, np.float32)
-    neurons = mask.order[layout.query_neurons.cpu().numpy()]
+    neurons = mask.require_layout().order[layout.query_neurons.cpu().numpy()]
     samples = layout.query_samples.cpu().numpy()[:, None] + np.arange(QUERY_SAMPLES)
     placed[samples, neurons[:, None]] = rates.float().cpu().numpy()
     placed[~asked_cells(mask)] = np.nan

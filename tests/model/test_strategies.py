@@ -78,16 +78,16 @@ def test_every_strategy_is_what_the_specification_says(count, first, step):
                 mask_from_strategy(name, count)
             continue
         mask = mask_from_strategy(name, count)
-        tokens = token_starts(mask.visible, mask.cuts)
+        tokens = token_starts(mask.visible, mask.token_layout.cuts)
         assert np.array_equal(tokens, plain.tokens[: len(tokens)]), name
         assert not plain.tokens[len(tokens) :].any()
         assert np.array_equal(query_starts(mask), plain.queries), name
         assert np.array_equal(asked_cells(mask), mask.target), name
         assert np.array_equal(seen_cells(mask), mask.visible), name
         steps = layout_from_mask(mask).video_steps.tolist()
-        found = (steps, mask.context_span, mask.behavior)
+        found = (steps, mask.token_layout.context_span, mask.behavior)
         assert found == (plain.video_steps, plain.context, plain.behavior), name
-        assert mask.order.tolist() == list(range(count))
+        assert mask.token_layout.order.tolist() == list(range(count))
         assert (mask.note != "") == (scaled_counts(row, count) != row), name
 
 
@@ -95,9 +95,11 @@ def test_every_strategy_is_what_the_specification_says(count, first, step):
 def test_a_seed_permutes_what_a_strategy_is(count):
     for name in strategy_names()[::7]:
         drawn = mask_from_strategy(name, count, seed=5)
-        stored = mask_from_strategy(name, len(drawn.order))
-        assert len(drawn.order) == min(count, 4096)
-        assert np.array_equal(drawn.cells[:, drawn.order], stored.cells), name
+        stored = mask_from_strategy(name, len(drawn.token_layout.order))
+        assert len(drawn.token_layout.order) == min(count, 4096)
+        assert np.array_equal(drawn.cells[:, drawn.token_layout.order], stored.cells), (
+            name
+        )
         assert drawn.cells.astype(bool).sum() == stored.cells.astype(bool).sum()
         assert np.array_equal(drawn.frames, stored.frames)
 
@@ -116,13 +118,13 @@ def test_small_populations_shrink_by_the_contract():
 
 def test_a_seed_draws_order_and_subset_and_none_keeps_the_stored_order():
     stored = mask_from_strategy("test/video_behavior", 5000)
-    assert stored.order.tolist() == list(range(5000))
+    assert stored.token_layout.order.tolist() == list(range(5000))
     drawn = mask_from_strategy("test/video_behavior", 5000, seed=3)
-    assert len(drawn.order) == 4096
+    assert len(drawn.token_layout.order) == 4096
     again = mask_from_strategy("test/video_behavior", 5000, seed=3)
     assert drawn == again
     assert drawn != mask_from_strategy("test/video_behavior", 5000, seed=4)
-    left_out = np.setdiff1d(np.arange(5000), drawn.order)
+    left_out = np.setdiff1d(np.arange(5000), drawn.token_layout.order)
     assert not drawn.cells[:, left_out].any()
 
 
@@ -139,7 +141,7 @@ def test_inverse_population_keeps_its_cut():
         suffix_len=30,
     )
     mask = strategy.to_mask(32)
-    assert mask.cuts == (25,)
+    assert mask.token_layout.cuts == (25,)
     assert mask.visible[10:25].all()
     assert mask.visible[25:60, :10].all()
     assert not mask.visible[25:60, 10:].any()
@@ -190,3 +192,8 @@ def test_half_of_the_population_asks_those_it_is_told_to_and_stays_a_half():
     everybody = half_population_mask(101, seed=1, asked=np.arange(101))
     assert everybody.target[30:, :51].all()
     assert everybody.visible.any(axis=0).sum() == 50
+
+
+def test_a_prefix_of_all_neurons_is_not_longer_than_the_prefix():
+    with pytest.raises(MaskError, match="full_population_prefix_len 30 is longer"):
+        Strategy(n_visible_neurons=5, prefix_len=20, full_population_prefix_len=30)

@@ -10,10 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import MaskError
-from omnimouse_model.masks import Mask, asked_cells, seen_cells, token_starts
+from omnimouse_model.masks import (
+    Mask,
+    TokenLayout,
+    asked_cells,
+    seen_cells,
+    token_starts,
+    video_steps,
+)
 from omnimouse_model.strategies import Strategy
 from omnimouse_model.tokens import (
+    clip_from_windows,
     clip_times,
     layout_from_mask,
     place_predictions,
@@ -160,7 +169,11 @@ def test_parts_of_queries_are_runs_of_one_sample():
 
 
 def test_no_query_reaches_over_the_end_of_the_window():
-    mask = replace(Mask.nothing(1).ask([0], slice(50, 60)), query_phase=1)
+    assert video_steps(np.isin(np.arange(60), [0, 1, 2, 7, 8, 9]))[:6].tolist() == [
+        True, False, False, False, True, False,
+    ]  # fmt: skip
+    layout = TokenLayout(np.arange(1), query_phase=1)
+    mask = replace(Mask.nothing(1).ask([0], slice(50, 60)), token_layout=layout)
     assert layout_from_mask(mask).query_samples.tolist() == [46, 51]
 
 
@@ -180,3 +193,10 @@ def test_times_start_at_zero_and_ideal_times_lie_on_the_grid():
     np.testing.assert_allclose(relative, grid[None], atol=1e-6)
     np.testing.assert_allclose(steps, grid[None, last], atol=1e-6)
     assert starts.tolist() == [100.25, 7.5]
+
+
+def test_withheld_responses_enter_the_network_as_zero():
+    session = open_session({"responses": np.ones((300, 3)), "rate_hz": 30.0})
+    mask = Mask.nothing(3).show([0], slice(0, 30)).ask([1])
+    clip = clip_from_windows([session.window(3.0)], [mask], SMALL, "s")
+    assert (clip.responses[0].numpy() != 0).tolist() == mask.visible.tolist()

@@ -37,7 +37,7 @@ ROOMS = {
         + _files(f"{_MODEL}/data", "stimulus"),
         _files(f"{_TESTS}/data", "test_* readers/test_errors")
         + _files(f"{_TESTS}/data/readers", "experanto/test_spikes")
-        + _files(_TESTS, "live/recording/test_trials"),
+        + _files(_TESTS, "live/recording/test_trials analysis/in_silico/test_*"),
     ),
     "metrics": Room(
         _files(f"{_MODEL}/metrics", "behavior correlation geometry information")

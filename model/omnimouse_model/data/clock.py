@@ -68,7 +68,8 @@ def window_times(
     start: float, rate_hz: float, count: int
 ) -> Float64[np.ndarray, " time"]:
     """Sample times of a window that begins at `start`, float64 (count,)."""
-    return times_at(_COUNT[:count], start, rate_hz, count)
+    positions = _COUNT[:count] if count <= len(_COUNT) else np.arange(float(count))
+    return times_at(positions, start, rate_hz, count)
 
 
 def times_at(
@@ -86,6 +87,18 @@ def common_interval(intervals: list[Interval]) -> Interval:
         max(i.start for i in intervals) + EDGE_MARGIN_S,
         min(i.stop for i in intervals) - EDGE_MARGIN_S,
     )
+
+
+def grid_points(duration_s: float) -> int:
+    """Points of the start grid that a window of this duration covers.
+
+    Examples
+    --------
+    >>> grid_points(2.0), grid_points(0.51)
+    (60, 16)
+    """
+    # 0.1 s has no exact binary value, and must not cover one point more
+    return max(1, int(np.ceil(duration_s * SCREEN_RATE_HZ - 1e-6)))
 
 
 def start_grid(common: Interval) -> Float64[np.ndarray, " point"]:
@@ -111,10 +124,6 @@ def without_gaps(
     reach = NAN_MARGIN_S + max(2 * step, 0.1 * NAN_MARGIN_S)
     at = start + bad_rows * step
     low, high = np.maximum(start, at - reach), np.minimum(stop, at + reach)
-    if at[0] - start < reach:
-        low[0] = start
-    if stop - at[-1] < reach:
-        high[-1] = stop
     return _complement(low, high, start, stop)
 
 

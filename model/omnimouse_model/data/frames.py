@@ -1,4 +1,4 @@
-"""Frames at the size the model was made for: gray, 36 x 64."""
+"""Frames at the size that a model reads: gray, 36 x 64 for OmniMouse."""
 
 from functools import lru_cache
 
@@ -9,14 +9,14 @@ from omnimouse_model.data.window_spec import VIDEO_SIZE
 
 
 def fit_video(
-    frames: Shaped[np.ndarray, "time ..."],
-) -> Shaped[np.ndarray, "time 36 64"]:
-    """Frames (time, 36, 64) as they are; others averaged to gray and to that size."""
+    frames: Shaped[np.ndarray, "time ..."], size: tuple[int, int] = VIDEO_SIZE
+) -> Shaped[np.ndarray, "time height width"]:
+    """Return gray frames (time, *size); frames of that size stay as they are."""
     if frames.ndim == 4:
         frames = np.asarray(frames.mean(axis=3, dtype=np.float32))
-    if frames.shape[1:] == VIDEO_SIZE:
+    if frames.shape[1:] == size:
         return frames
-    return rescale_area(frames, VIDEO_SIZE)
+    return rescale_area(frames, size)
 
 
 def rescale_area(

@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.clock import (
-    N_FRAMES,
+    SCREEN_RATE_HZ,
     Interval,
     common_interval,
     full_window_starts,
+    grid_points,
     start_grid,
 )
 from omnimouse_model.data.overview import Overview, summarise
@@ -24,8 +25,13 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.split import early_and_late, has_tiers, split_minutes
 from omnimouse_model.data.stimulus import BLANK_TIER, Stimulus, Trials
 from omnimouse_model.data.units import Roi, Units
-from omnimouse_model.data.valid_starts import allowed_times, inside_trials
+from omnimouse_model.data.valid_starts import (
+    allowed_times,
+    inside_trials,
+    trial_starts,
+)
 from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import SessionFormatError
 
 __all__ = ["Note", "Roi", "Session", "Signal", "Stimulus", "Trials", "Units", "Window"]
@@ -195,19 +201,63 @@ class Session:
         return found
 
     # -- windows ----------------------------------------------------------------
-    def window(self, start_s: float) -> Window:
-        """The 2-s window that begins nearest to `start_s`, kept inside the session."""
+    def window(self, start_s: float, spec: WindowSpec = OMNIMOUSE) -> Window:
+        """Return the window that begins nearest to `start_s`, inside the session.
+
+        Parameters
+        ----------
+        start_s
+            Seconds on the session clock.
+        spec
+            Duration, rates and sizes. Windows that are aligned to trials begin at the
+            spec's offset to the onset of a trial, all others on `start_grid`.
+
+        Raises
+        ------
+        ValueError
+            The session is shorter than a window, or has no trial to align one to.
+
+        Examples
+        --------
+        >>> session.window(12.0).responses.shape
+        (60, 40)
+        """
+        if spec.align == "trial":
+            return self._trial_window(start_s, spec)
         grid = self.start_grid
+        last = len(grid) - grid_points(spec.duration_s)
+        if last < 0:
+            raise ValueError(
+                f"Session {self.id!r} has {len(grid) / SCREEN_RATE_HZ:.3g} s that all "
+                f"streams cover, less than a window of {spec.duration_s:g} s."
+            )
         near = int(np.searchsorted(grid, self.t0 + start_s))
-        near = min(max(near, 0), len(grid) - N_FRAMES)
+        near = min(max(near, 0), last)
         if near and abs(grid[near - 1] - self.t0 - start_s) < abs(
             grid[near] - self.t0 - start_s
         ):
             near -= 1
-        return Window(self, near)
+        return Window(self, near, spec=spec)
+
+    def _trial_window(self, start_s: float, spec: WindowSpec) -> Window:
+        """Return the window of the trial that begins nearest to a time."""
+        starts = self.window_starts(None, spec=spec)
+        if not len(starts):
+            raise ValueError(
+                f"Session {self.id!r} has no trial with a whole window of "
+                f"{spec.duration_s:g} s, {spec.trial_offset_s:+g} s from its onset."
+            )
+        start = float(starts[np.argmin(np.abs(starts - start_s))]) + self.t0
+        nearest = int(np.searchsorted(self.start_grid, start))
+        nearest = min(nearest, len(self.start_grid) - 1)
+        return Window(self, nearest, spec=spec, exact_start=start)
 
     def window_starts(
-        self, tier: Tiers = None, stride: int = 1, include_blanks: bool = False
+        self,
+        tier: Tiers = None,
+        stride: int = 1,
+        include_blanks: bool = False,
+        spec: WindowSpec = OMNIMOUSE,
     ) -> np.ndarray:
         """Starts of whole valid windows, float64 (n,) seconds on the session clock.
 
@@ -217,22 +267,44 @@ class Session:
             A tier's name, several, "test" for every held-out test tier, or None for
             any trial at all.
         stride
-            Keep every n-th start of the 30-per-second grid.
+            Keep every n-th start of the 30-per-second grid, or every n-th trial for
+            windows that are aligned to trials.
         include_blanks
             Windows may reach into trials without a tier.
+        spec
+            Duration and alignment of the windows. The warm-up may lie in any tier: it
+            is read, never scored.
 
         Raises
         ------
         ValueError
             No usual tier, and none of the session's; the message names those.
         """
-        chosen = self.window_indices(tier, stride, include_blanks)
+        if spec.align == "trial":
+            tiers = self._known_tiers(tier, include_blanks)
+            return trial_starts(self, tiers, spec)[::stride]
+        chosen = self.window_indices(tier, stride, include_blanks, spec)
         return np.asarray(self.start_grid[chosen] - self.t0)
 
     def window_indices(
-        self, tier: Tiers = None, stride: int = 1, include_blanks: bool = False
+        self,
+        tier: Tiers = None,
+        stride: int = 1,
+        include_blanks: bool = False,
+        spec: WindowSpec = OMNIMOUSE,
     ) -> np.ndarray:
-        """The same starts as indices into `start_grid`, int64 (n,)."""
+        """Return the starts on the grid as indices into `start_grid`, int64 (n,)."""
+        chosen = self._known_tiers(tier, include_blanks)
+        length = grid_points(spec.duration_s)
+        key = ("starts", chosen, length)
+        if key not in self._cache:
+            allowed = allowed_times(self, chosen)
+            self._cache[key] = full_window_starts(allowed, length)
+        indices: np.ndarray = self._cache[key][::stride]
+        return indices
+
+    def _known_tiers(self, tier: Tiers, include_blanks: bool) -> frozenset[str] | None:
+        """Return the names of tiers, None for any; refuse a tier of no session."""
         chosen = None if tier is None else frozenset(self.named_tiers(tier))
         present = {*self.trials.tier.tolist(), *self.split, *_USUAL_TIERS}
         if chosen is not None and chosen.isdisjoint(present):
@@ -242,12 +314,7 @@ class Session:
             )
         if chosen is not None and include_blanks:
             chosen = chosen | {BLANK_TIER}
-        key = ("starts", chosen)
-        if key not in self._cache:
-            allowed = allowed_times(self, chosen)
-            self._cache[key] = full_window_starts(allowed)
-        indices: np.ndarray = self._cache[key][::stride]
-        return indices
+        return chosen
 
     def named_tiers(self, tier: str | Sequence[str]) -> tuple[str, ...]:
         """Tiers meant by a name: "test" is every test tier the session has."""

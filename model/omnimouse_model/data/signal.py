@@ -13,6 +13,7 @@ from omnimouse_model.data.io.phase_gather import (
     shifted_rows,
 )
 from omnimouse_model.data.io.row_source import Rows
+from omnimouse_model.data.spike_trains import SpikeTrains
 
 SampleMode = Literal["previous", "linear"]
 
@@ -203,6 +204,34 @@ class Signal:
             slab = self.read(first, int(highest[-1]) + 1)
             values = gather_shifted(slab, highest - first, stairs, shifts, divisor)
         return _full_length(values, valid), valid
+
+    @property
+    def has_events(self) -> bool:
+        """Whether the stream holds event times, which can be counted in any bins."""
+        return isinstance(self.file, SpikeTrains)
+
+    def count(
+        self, start: float, rate_hz: float, n_bins: int
+    ) -> tuple[Float32[np.ndarray, "time column"], Bool[np.ndarray, " time"]]:
+        """Count the events in bins that begin at `start`, native time.
+
+        Returns
+        -------
+        float32 (n_bins, C), 0 in bins that were not recorded, and bool (n_bins,): the
+        whole bin was recorded.
+
+        Raises
+        ------
+        TypeError
+            The stream has no event times; see `has_events`.
+        """
+        if not isinstance(self.file, SpikeTrains):
+            raise TypeError(f"Stream {self.name!r} holds samples, not event times.")
+        counts = self.file.count(start, rate_hz, n_bins)
+        edges = start + np.arange(n_bins + 1) / rate_hz
+        recorded = (edges[:-1] >= self.start) & (edges[1:] <= self.end_declared)
+        counts[~recorded] = 0.0
+        return counts, recorded
 
     def _exact_window(
         self, times: np.ndarray, divisor: np.ndarray | None

@@ -7,6 +7,7 @@ import numpy as np
 
 from omnimouse_model.data.clock import mark, without_gaps
 from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import SessionFormatError
 
 if TYPE_CHECKING:
@@ -38,6 +39,41 @@ def allowed_times(session: "Session", tiers: frozenset[str] | None) -> np.ndarra
         )
     both: np.ndarray = allowed & inside_trials(session, tiers)
     return both
+
+
+def trial_starts(
+    session: "Session", tiers: frozenset[str] | None, spec: WindowSpec
+) -> np.ndarray:
+    """Starts of windows that are aligned to trials, float64 (n,) session seconds.
+
+    A trial is left out if it cannot be shown, if it belongs to another tier, or if its
+    window leaves the time that all streams cover or meets missing behaviour.
+    """
+    trials, span = session.trials, session.common_interval()
+    if not len(trials):
+        return np.zeros(0)
+    chosen = trials.readable.copy()
+    if tiers is not None:
+        if session.split:
+            onset = trials.t_on + session.t0
+            spans = [s for tier, s in session.split.items() if tier in tiers]
+            # times of trials need not ascend, as a grid does: compare each with each
+            edges = np.concatenate([np.zeros((0, 2)), *spans])
+            chosen &= (
+                (onset[:, None] >= edges[:, 0]) & (onset[:, None] < edges[:, 1])
+            ).any(axis=1)
+        else:
+            chosen &= np.isin(trials.tier, sorted(tiers))
+    start = trials.t_on + session.t0 + spec.trial_offset_s
+    stop = start + spec.duration_s
+    chosen &= (start >= span.start) & (stop <= span.stop)
+    if spec.behavior is not None:
+        for signal in session.behavior.values():
+            if signal is not None:
+                free = gap_free(signal)
+                held = np.searchsorted(free[:, 0], start, side="right") - 1
+                chosen &= (held >= 0) & (stop <= free[np.maximum(held, 0), 1])
+    return np.asarray(start[chosen] - session.t0)
 
 
 def inside_trials(session: "Session", tiers: frozenset[str] | None) -> np.ndarray:

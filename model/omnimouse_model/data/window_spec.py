@@ -1,7 +1,12 @@
 """The time base of a model: duration, rates and sizes of its windows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from dataclasses import fields as fields_of
 from math import isclose, isfinite
+from typing import Any
+
+import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +36,26 @@ class VideoSpec:
 
 @dataclass(frozen=True, slots=True)
 class BehaviorSpec:
-    """Behaviour of a window: its rate in Hz and its channels by name, in order."""
+    """Behaviour of a window.
+
+    Parameters
+    ----------
+    rate_hz
+        Samples per second.
+    channels
+        Names of the channels, in the order in which a predictor reads them.
+    is_raw
+        True for values as recorded, False for z-scored values.
+    stored_order
+        True to read every channel of the session in stored order, whatever its name.
+        OmniMouse was trained so, because the order of the pupil's channels in the
+        released recordings is uncertain.
+    """
 
     rate_hz: float
     channels: tuple[str, ...]
+    is_raw: bool = False
+    stored_order: bool = False
 
     def __post_init__(self) -> None:
         _require_positive("behavior.rate_hz", self.rate_hz)
@@ -116,6 +137,16 @@ class WindowSpec:
         return _whole("response_rate_hz", self.duration_s, self.response_rate_hz)
 
     @property
+    def n_warmup_frames(self) -> int:
+        """Video frames of the warm-up; 0 without video."""
+        return 0 if self.video is None else round(self.warmup_s * self.video.rate_hz)
+
+    @property
+    def sample_times_s(self) -> np.ndarray:
+        """float64 (n_samples,): times of the response samples in the window."""
+        return np.arange(self.n_samples) / self.response_rate_hz
+
+    @property
     def n_frames(self) -> int:
         """Video frames of a window; 0 without video."""
         if self.video is None:
@@ -128,6 +159,55 @@ class WindowSpec:
         if self.behavior is None:
             return 0
         return _whole("behavior.rate_hz", self.duration_s, self.behavior.rate_hz)
+
+
+def spec_from_dict(fields: object) -> WindowSpec:
+    """Return the spec of which `dataclasses.asdict` gave these JSON values.
+
+    Raises
+    ------
+    ValueError
+        A field is missing, unknown, of another type or out of range.
+    """
+    known = _typed(WindowSpec, fields, "a spec")
+    if known["video"] is not None:
+        known["video"] = VideoSpec(**_typed(VideoSpec, known["video"], "video"))
+    if known["behavior"] is not None:
+        behavior = _typed(BehaviorSpec, known["behavior"], "behavior")
+        channels = behavior["channels"]
+        if not isinstance(channels, list | tuple):
+            raise ValueError(f"behavior.channels is {channels!r}, not a list of names.")
+        behavior["channels"] = tuple(str(name) for name in channels)
+        known["behavior"] = BehaviorSpec(**behavior)
+    return WindowSpec(**known)
+
+
+def _typed(kind: type, values: object, field: str) -> dict[str, Any]:
+    """Return the values of a dataclass's fields, each of a type that it takes."""
+    if not isinstance(values, Mapping):
+        raise ValueError(f"{field} is {values!r}, not an object of fields.")
+    expected = {item.name: str(item.type) for item in fields_of(kind)}
+    if values.keys() != expected.keys():
+        raise ValueError(f"{field} must have exactly the fields {', '.join(expected)}.")
+    for name, value in values.items():
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        wrong = {
+            "float": not is_number,
+            "int": type(value) is not int,
+            "bool": not isinstance(value, bool),
+            "str": not isinstance(value, str),
+        }
+        if wrong.get(_name_of(expected[name]), False):
+            raise ValueError(f"{field}.{name} is {value!r}, not {expected[name]}.")
+    return {
+        name: float(value) if _name_of(expected[name]) == "float" else value
+        for name, value in values.items()
+    }
+
+
+def _name_of(annotation: str) -> str:
+    """Return the bare name of an annotation such as `<class 'float'>`."""
+    return annotation.removeprefix("<class '").removesuffix("'>")
 
 
 def _require_positive(field: str, value: int | float) -> None:
@@ -151,6 +231,7 @@ _OMNIMOUSE_VIDEO = VideoSpec(rate_hz=30.0, height=36, width=64)
 _OMNIMOUSE_BEHAVIOR = BehaviorSpec(
     rate_hz=20.0,
     channels=("pupil_size", "pupil_dsize", "pupil_x", "pupil_y", "running"),
+    stored_order=True,
 )
 OMNIMOUSE = WindowSpec(
     duration_s=2.0,

@@ -46,7 +46,9 @@ class Pin:
     @property
     def n_bytes(self) -> int:
         """Memory that its mask holds."""
-        return self.mask.cells.nbytes + self.mask.order.nbytes
+        layout = self.mask.token_layout
+        order = 0 if layout is None else layout.order.nbytes
+        return self.mask.cells.nbytes + order
 
     @property
     def key(self) -> tuple[int, str, str, str, bool]:

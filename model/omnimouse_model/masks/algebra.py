@@ -5,11 +5,10 @@ A union takes the higher state of each cell, an intersection the lower one, so b
 associative, commutative and idempotent, absorb each other, and distribute.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from omnimouse_model.data.clock import N_SAMPLES
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks.cells import HIDDEN, TARGET, VISIBLE, BehaviorMode
 
@@ -51,19 +50,19 @@ def swapped(cells: np.ndarray) -> np.ndarray:
     return exchanged
 
 
-def behavior_code(mode: BehaviorMode) -> np.ndarray:
-    """Behaviour as one code, uint8 (1,), so that the same rules serve it."""
-    return np.array([_MODES.index(mode)], np.uint8)
+def behavior_codes(modes: Sequence[BehaviorMode]) -> np.ndarray:
+    """Modes of channels as codes, uint8 (C,), so that the same rules serve them."""
+    return np.array([_MODES.index(mode) for mode in modes], np.uint8)
 
 
-def behavior_mode(code: np.ndarray) -> BehaviorMode:
-    """The mode of a behaviour code."""
-    return _MODES[int(code[0])]
+def behavior_modes(codes: np.ndarray) -> tuple[BehaviorMode, ...]:
+    """Modes of codes of behaviour."""
+    return tuple(_MODES[code] for code in codes.tolist())
 
 
 def recent(cells: np.ndarray, n_samples: int) -> np.ndarray:
     """Hide all but each neuron's last `n_samples` visible ones before the targets."""
-    _check_count(n_samples, "history")
+    _check_count(n_samples, "history", len(cells))
     before = cells[: first_target(cells)]
     visible = before == VISIBLE
     # counted from the end, so that a neuron's last visible sample is number 1
@@ -75,7 +74,7 @@ def recent(cells: np.ndarray, n_samples: int) -> np.ndarray:
 
 def apart(cells: np.ndarray, n_samples: int) -> np.ndarray:
     """Hide what is visible within `n_samples` before the first target."""
-    _check_count(n_samples, "gap")
+    _check_count(n_samples, "gap", len(cells))
     stop = first_target(cells)
     kept = cells.copy()
     near = kept[max(stop - n_samples, 0) : stop]
@@ -84,14 +83,14 @@ def apart(cells: np.ndarray, n_samples: int) -> np.ndarray:
 
 
 def first_target(cells: np.ndarray) -> int:
-    """First sample at which any neuron is asked; 60, the end, where none is."""
+    """First sample at which any neuron is asked; the end where none is."""
     asked = np.flatnonzero((cells == TARGET).any(axis=1))
-    return int(asked[0]) if len(asked) else N_SAMPLES
+    return int(asked[0]) if len(asked) else len(cells)
 
 
-def _check_count(n_samples: int, what: str) -> None:
-    if not 0 <= n_samples <= N_SAMPLES:
+def _check_count(n_samples: int, what: str, most: int) -> None:
+    if not 0 <= n_samples <= most:
         raise MaskError(
-            f"A {what} of {n_samples} samples is not in 0..{N_SAMPLES}, the samples "
+            f"A {what} of {n_samples} samples is not in 0..{most}, the samples "
             "of a window."
         )

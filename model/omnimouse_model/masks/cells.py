@@ -1,15 +1,11 @@
-"""Codes of cells and the rules over them, as plain arrays (60, P); no `Mask` here.
-
-A model reads a neuron in tokens of 10 samples and answers on a grid of 5. What is
-visible in shorter runs is not seen, and what lies too near to it is not asked.
-"""
+"""Codes of cells and the rules over them, as plain arrays (n_samples, P)."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
-from omnimouse_model.data.clock import N_SAMPLES
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import MaskError
 
 HIDDEN, VISIBLE, TARGET = 0, 1, 2
@@ -32,8 +28,8 @@ def _pattern_words() -> list[str]:
 
 PATTERN_WORDS = tuple(_pattern_words())
 """Words of `Mask.patterns_in`: a state, a mixed one by both ends: `hidden → target`."""
-TOKEN_SAMPLES, TOKEN_STRIDE = 10, 5
 GUARD_SAMPLES = 5
+GUARD_S = GUARD_SAMPLES / OMNIMOUSE.response_rate_hz
 BehaviorMode = Literal["visible", "target", "hidden"]
 Neurons = int | Sequence[int] | np.ndarray | slice
 Samples = slice | tuple[int, int] | Sequence[int] | np.ndarray
@@ -55,90 +51,24 @@ def count_neurons(session: "HasNeurons | int | np.integer[Any]") -> int:
     return int(getattr(session, "n_neurons", session))  # type: ignore[arg-type]
 
 
-# -- what reaches a model -------------------------------------------------------
-def run_starts(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
-    """First sample of the visible run that each cell is in; -1 where not visible.
+# -- targets that would be read off their neighbours ------------------------------
+def guard_samples(spec: WindowSpec) -> int:
+    """Return how many samples after a visible one are not asked of the same neuron.
 
-    Runs are per neuron, maximal, and split at cuts. int16 (60, N).
+    Traces are upsampled from a slower recording, so that neighbours reveal each other
+    (5 samples at 30 Hz). Counts are not.
     """
-    starts = np.full(visible.shape, -1, np.int16)
-    current = np.full(visible.shape[1], -1, np.int16)
-    for sample, row in enumerate(visible):
-        if sample in cuts:
-            current = np.full_like(current, -1)
-        current = np.where(row, np.where(current < 0, sample, current), -1).astype(
-            np.int16
-        )
-        starts[sample] = current
-    return starts
+    if spec.responses == "count":
+        return 0
+    return int(np.ceil(spec.response_rate_hz * GUARD_S - 1e-9))
 
 
-def token_starts(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
-    """Where response tokens begin: bool (51, N).
-
-    A run of at least 10 samples becomes tokens from its start with stride 5, and one
-    more aligned to its end where the stride does not reach it. Shorter runs give none.
-    """
-    patterns, which = distinct_columns(visible)
-    return np.asarray(_token_starts(patterns, cuts)[:, which])
-
-
-def distinct_columns(visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different columns of a bool (60, N), and which of them each neuron has.
-
-    Few patterns serve a whole population: strategies have two or three.
-    """
-    packed = np.ascontiguousarray(np.packbits(visible, axis=0).T)
-    words = packed.view(np.uint64).ravel()  # 60 samples are 8 bytes
-    _, first, which = np.unique(words, return_index=True, return_inverse=True)
-    return visible[:, first], which
-
-
-def _token_starts(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
-    starts = run_starts(visible, cuts)
-    n_places = len(visible) - TOKEN_SAMPLES + 1
-    first, last = starts[:n_places], starts[TOKEN_SAMPLES - 1 :]
-    fits = (first >= 0) & (first == last)
-    on_stride = (np.arange(n_places)[:, None] - first) % TOKEN_STRIDE == 0
-    after = np.full_like(first, -1)
-    after[:-1] = starts[TOKEN_SAMPLES:]
-    ends_run = after != first
-    return np.asarray(fits & (on_stride | ends_run))
-
-
-def in_tokens(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
-    """Visible cells that some token reads, bool (60, N): not in too short runs."""
-    starts = token_starts(visible, cuts)
-    covered = np.zeros_like(visible)
-    for offset in range(TOKEN_SAMPLES):
-        covered[offset : offset + len(starts)] |= starts
-    return covered
-
-
-def video_steps(frames: np.ndarray) -> np.ndarray:
-    """Which steps of two frames enter the model, bool (30,).
-
-    Both frames must be visible. A single span follows the official formula (spec §8),
-    floor(start / 2) to floor(stop / 2), which differs where it starts at an odd frame.
-    """
-    first, second = frames.reshape(-1, 2).T
-    n_spans = int(frames[0]) + int(np.count_nonzero(frames[1:] & ~frames[:-1]))
-    return np.asarray(second if n_spans == 1 else first & second)
-
-
-def after_visible(visible: np.ndarray) -> np.ndarray:
-    """Cells within 5 samples after a visible one of the same neuron, bool (60, N)."""
+def after_visible(visible: np.ndarray, n_samples: int = GUARD_SAMPLES) -> np.ndarray:
+    """Return the cells shortly after a visible one of the same neuron, bool (T, N)."""
     near = np.zeros_like(visible)
-    for lag in range(1, GUARD_SAMPLES + 1):
+    for lag in range(1, n_samples + 1):
         near[lag:] |= visible[:-lag]
     return near
-
-
-def entering(order: np.ndarray, n_neurons: int) -> np.ndarray:
-    """Neurons that enter the model, bool (P,)."""
-    enters = np.zeros(n_neurons, bool)
-    enters[order] = True
-    return enters
 
 
 # -- setting cells ----------------------------------------------------------------
@@ -153,13 +83,13 @@ def fill(cells: np.ndarray, rows: np.ndarray, columns: np.ndarray, code: int) ->
         np.copyto(cells[row], np.uint8(code), where=chosen)
 
 
-def sample_rows(samples: Samples) -> np.ndarray:
+def sample_rows(samples: Samples, count: int) -> np.ndarray:
     """Indices of samples; a tuple (start, stop) is a span, a list is single ones."""
     if isinstance(samples, slice):
-        return np.arange(N_SAMPLES)[samples]
+        return np.arange(count)[samples]
     if isinstance(samples, tuple) and len(samples) == 2:
-        return _indices(np.arange(samples[0], samples[1]), N_SAMPLES, "samples")
-    return _indices(samples, N_SAMPLES, "samples")
+        return _indices(np.arange(samples[0], samples[1]), count, "samples")
+    return _indices(samples, count, "samples")
 
 
 def neuron_columns(neurons: Neurons, count: int) -> np.ndarray:

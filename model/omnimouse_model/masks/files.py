@@ -7,12 +7,16 @@
 Cells are runs of hidden (h), visible (v) and target (t) samples, with the neurons that
 share them; neurons that are not listed are hidden throughout. Nothing is unpickled, and
 nothing is made larger than the million neurons that a mask may have.
+
+Version 1 is a mask for windows of OmniMouse. Version 2 holds the spec of another model
+and no token layout.
 """
 
 import json
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, get_args
@@ -20,41 +24,55 @@ from typing import Any, get_args
 import numpy as np
 
 from omnimouse_model.atomic import atomic_path
-from omnimouse_model.data.clock import N_FRAMES, N_SAMPLES
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec, spec_from_dict
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks.cells import BehaviorMode
+from omnimouse_model.masks.token_layout import TOKEN_STRIDE, TokenLayout
 
-FORMAT, VERSION = "omnimouse-mask", 1
+FORMAT = "omnimouse-mask"
+OMNIMOUSE_VERSION, OTHER_VERSION = 1, 2
+MOST_SAMPLES = 100_000
 MOST_NEURONS = 1_000_000
 MOST_BYTES = 256 * 2**20
 _LETTERS = "hvt"
 """By code."""
-_RUN = re.compile(r"([0-9]{1,2})([hvt])")
+_RUN = re.compile(r"([0-9]{1,6})([hvt])")
 _RANGE = re.compile(r"([0-9]{1,7})(?:-([0-9]{1,7}))?")
-_FIELDS = (
-    "format", "version", "n_neurons", "cells", "frames", "behavior", "order", "cuts",
-    "context_span", "query_phase", "guarded", "name", "note",
+_COMMON = (
+    "format", "version", "n_neurons", "cells", "frames", "behavior", "guarded", "name",
+    "note",
 )  # fmt: skip
+_LAYOUT = ("order", "cuts", "context_span", "query_phase")
+_FIELDS = {
+    OMNIMOUSE_VERSION: _COMMON + _LAYOUT,
+    OTHER_VERSION: (*_COMMON, "spec"),
+}
 
 
 # -- to values --------------------------------------------------------------------
 def facts_from(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Fields of a mask as plain JSON values."""
-    return {
+    """Return the fields of a mask as plain JSON values."""
+    layout, behavior = fields["token_layout"], fields["behavior"]
+    facts: dict[str, Any] = {
         "format": FORMAT,
-        "version": VERSION,
+        "version": OTHER_VERSION if layout is None else OMNIMOUSE_VERSION,
         "n_neurons": fields["cells"].shape[1],
-        **fields,
         "cells": _cells_text(fields["cells"]),
         "frames": _ranges_text(np.flatnonzero(fields["frames"])),
-        "order": _ranges_text(fields["order"]),
-        "cuts": [int(cut) for cut in fields["cuts"]],
-        "context_span": [int(sample) for sample in fields["context_span"]],
+        "behavior": list(behavior) if isinstance(behavior, tuple) else behavior,
     }
+    if layout is None:
+        facts["spec"] = asdict(fields["spec"])
+    else:
+        facts["order"] = _ranges_text(layout.order)
+        facts["cuts"] = [int(cut) for cut in layout.cuts]
+        facts["context_span"] = [int(sample) for sample in layout.context_span]
+        facts["query_phase"] = layout.query_phase
+    return facts | {name: fields[name] for name in ("guarded", "name", "note")}
 
 
 def _cells_text(cells: np.ndarray) -> dict[str, str]:
-    columns = np.ascontiguousarray(cells.T).view(f"V{N_SAMPLES}")[:, 0]
+    columns = np.ascontiguousarray(cells.T).view(f"V{len(cells)}")[:, 0]
     patterns, which = np.unique(columns, return_inverse=True)
     by_pattern = np.argsort(which, kind="stable")
     stops = np.cumsum(np.bincount(which, minlength=len(patterns)))
@@ -88,40 +106,59 @@ def fields_from(facts: object) -> dict[str, Any]:
     """Arguments of `Mask` from values of any origin; raises `MaskError`."""
     if not isinstance(facts, Mapping):
         raise _wrong("the whole", facts, "an object of fields")
+    version = _version(facts)
     for field in facts:
-        if field not in _FIELDS:
-            raise _wrong("fields", field, f"only {', '.join(_FIELDS)}")
-    _check_version(facts)
+        if field not in _FIELDS[version]:
+            raise _wrong("fields", field, f"only {', '.join(_FIELDS[version])}")
+    spec = OMNIMOUSE if version == OMNIMOUSE_VERSION else _spec(facts)
     n = _whole(facts, "n_neurons", 0, MOST_NEURONS)
-    frames = np.zeros(N_FRAMES, bool)
-    frames[_ranges(_text(facts, "frames"), N_FRAMES, "frames")] = True
+    frames = np.zeros(spec.n_frames, bool)
+    frames[_ranges(_text(facts, "frames"), spec.n_frames, "frames")] = True
+    layout = None
+    if version == OMNIMOUSE_VERSION:
+        layout = TokenLayout(
+            order=_ranges(_text(facts, "order"), n, "order"),
+            cuts=tuple(_samples(facts, "cuts", spec.n_samples)),
+            context_span=_span(facts, spec.n_samples),
+            query_phase=_whole(facts, "query_phase", 0, TOKEN_STRIDE - 1),
+        )
     return {
-        "cells": _cells(facts, n),
+        "cells": _cells(facts, n, spec.n_samples),
         "frames": frames,
         "behavior": _mode(facts),
-        "order": _ranges(_text(facts, "order"), n, "order"),
-        "cuts": tuple(_samples(facts, "cuts")),
-        "context_span": _span(facts),
-        "query_phase": _whole(facts, "query_phase", 0, 4),
+        "spec": spec,
+        "token_layout": layout,
         "guarded": _flag(facts, "guarded"),
         "name": _text(facts, "name"),
         "note": _text(facts, "note"),
     }
 
 
-def _check_version(facts: Mapping[str, Any]) -> None:
+def _version(facts: Mapping[str, Any]) -> int:
     if facts.get("format") != FORMAT:
         raise _wrong("format", facts.get("format"), f"{FORMAT!r}: is it a mask?")
     version = facts.get("version")
-    if type(version) is not int or version != VERSION:
-        raise _wrong("version", version, f"{VERSION}; a newer one may read it")
+    if type(version) is not int or version not in _FIELDS:
+        known = " or ".join(map(str, _FIELDS))
+        raise _wrong("version", version, f"{known}; a newer release may read it")
+    return version
 
 
-def _cells(facts: Mapping[str, Any], n_neurons: int) -> np.ndarray:
+def _spec(facts: Mapping[str, Any]) -> WindowSpec:
+    try:
+        spec = spec_from_dict(facts.get("spec"))
+    except ValueError as error:
+        raise _wrong("spec", facts.get("spec"), f"a window spec: {error}") from None
+    if max(spec.n_samples, spec.n_frames) > MOST_SAMPLES:
+        raise _wrong("spec", spec.n_samples, f"at most {MOST_SAMPLES} samples")
+    return spec
+
+
+def _cells(facts: Mapping[str, Any], n_neurons: int, n_samples: int) -> np.ndarray:
     written = facts.get("cells")
     if not isinstance(written, Mapping):
         raise _wrong("cells", written, "an object of runs and neurons")
-    cells = np.zeros((N_SAMPLES, n_neurons), np.uint8)
+    cells = np.zeros((n_samples, n_neurons), np.uint8)
     is_set = np.zeros(n_neurons, bool)
     for runs, neurons in written.items():
         if not isinstance(neurons, str):
@@ -131,16 +168,18 @@ def _cells(facts: Mapping[str, Any], n_neurons: int) -> np.ndarray:
             twice = int(columns[is_set[columns]][0])
             raise _wrong("cells", f"neuron {twice} twice", "each neuron once")
         is_set[columns] = True
-        cells[:, columns] = _codes(runs)[:, None]
+        cells[:, columns] = _codes(runs, n_samples)[:, None]
     return cells
 
 
-def _codes(runs: object) -> np.ndarray:
+def _codes(runs: object, n_samples: int) -> np.ndarray:
     matches = [_RUN.fullmatch(word) for word in str(runs)[:1000].split(" ")]
     found = [match for match in matches if match is not None]
     lengths = [int(match[1]) for match in found]
-    if len(found) != len(matches) or sum(lengths) != N_SAMPLES:
-        raise _wrong("cells", runs, "runs of 60 samples in all, such as '30v 30t'")
+    if len(found) != len(matches) or sum(lengths) != n_samples:
+        half = n_samples // 2
+        example = f"'{half}v {n_samples - half}t'"
+        raise _wrong("cells", runs, f"runs of {n_samples} samples, such as {example}")
     codes = [_LETTERS.index(match[2]) for match in found]
     return np.repeat(np.array(codes, np.uint8), lengths)
 
@@ -171,11 +210,13 @@ def _text(facts: Mapping[str, Any], field: str) -> str:
     return value
 
 
-def _mode(facts: Mapping[str, Any]) -> str:
-    value = facts.get("behavior")
-    if value not in get_args(BehaviorMode):
-        raise _wrong("behavior", value, "'visible', 'target' or 'hidden'")
-    return str(value)
+def _mode(facts: Mapping[str, Any]) -> str | tuple[str, ...]:
+    value, words = facts.get("behavior"), get_args(BehaviorMode)
+    if isinstance(value, list) and value and all(word in words for word in value):
+        return tuple(value)
+    if isinstance(value, str) and value in words:
+        return value
+    raise _wrong("behavior", value, "'visible', 'target' or 'hidden'")
 
 
 def _flag(facts: Mapping[str, Any], field: str) -> bool:
@@ -192,21 +233,21 @@ def _whole(facts: Mapping[str, Any], field: str, low: int, high: int) -> int:
     return value
 
 
-def _samples(facts: Mapping[str, Any], field: str) -> list[int]:
+def _samples(facts: Mapping[str, Any], field: str, n_samples: int) -> list[int]:
     values = facts.get(field)
     if (
         not isinstance(values, (list, tuple))
-        or len(values) > N_SAMPLES
+        or len(values) > n_samples
         or any(type(value) is not int for value in values)
     ):
-        raise _wrong(field, values, "a list of samples 0..60")
+        raise _wrong(field, values, f"a list of samples 0..{n_samples}")
     return list(values)
 
 
-def _span(facts: Mapping[str, Any]) -> tuple[int, int]:
-    values = _samples(facts, "context_span")
+def _span(facts: Mapping[str, Any], n_samples: int) -> tuple[int, int]:
+    values = _samples(facts, "context_span", n_samples)
     if len(values) != 2:
-        raise _wrong("context_span", values, "[start, stop] in 0..60")
+        raise _wrong("context_span", values, f"[start, stop] in 0..{n_samples}")
     return values[0], values[1]
 
 

@@ -1,7 +1,7 @@
-"""The mask: what a predictor sees and what it must predict in one 2-s window.
+"""The mask: what a predictor sees and what it must predict in one window.
 
-One code everywhere, per (time, neuron): 0 hidden (withheld, not scored), 1 visible,
-2 target (withheld, predicted, scored). Masks are immutable; verbs return new ones.
+One code per (sample, neuron): 0 hidden (withheld, not scored), 1 visible, 2 target
+(withheld, predicted, scored). Masks are immutable; their methods return new masks.
 """
 
 import warnings
@@ -14,16 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.clock import N_FRAMES, N_SAMPLES
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import algebra, files
 from omnimouse_model.masks.cells import (
-    GUARD_SAMPLES,
     HIDDEN,
     MIXED,
     PATTERN_WORDS,
     TARGET,
-    TOKEN_STRIDE,
     VISIBLE,
     BehaviorMode,
     HasNeurons,
@@ -31,17 +29,18 @@ from omnimouse_model.masks.cells import (
     Samples,
     after_visible,
     count_neurons,
-    entering,
     fill,
-    in_tokens,
+    guard_samples,
     neuron_columns,
     sample_rows,
 )
+from omnimouse_model.masks.token_layout import TokenLayout
 
 UNGUARDED = (
     "Targets beside visible samples can be read off their neighbours: scores are "
     "then too good."
 )
+BehaviorModes = BehaviorMode | tuple[BehaviorMode, ...]
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
@@ -51,93 +50,96 @@ def _frozen(array: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
-    """What is seen and what is asked in a window of 60 samples.
+    """What a predictor sees and must predict in one window.
 
     Attributes
     ----------
     cells
-        uint8 (60, P): 0 hidden, 1 visible, 2 target, neurons in stored order.
+        uint8 (n_samples, P): 0 hidden, 1 visible, 2 target, neurons in stored order.
     frames
-        bool (60,): visible video frames.
+        bool (n_frames,): visible video frames.
     behavior
-        Whether behaviour is given ("visible"), asked ("target") or neither.
-    order
-        int64 (N,): which neurons enter the model, and in which order.
-    cuts
-        Samples that no response token crosses.
-    context_span
-        (start, stop) samples in which time-slot latents exist.
-    query_phase
-        Offset (0-4) of the 5-sample query grid; 0 for every official strategy.
+        "visible", "target" or "hidden" for all channels, or a tuple with one of these
+        words per channel of the spec.
+    spec
+        Rates and sizes of the windows for which the mask is made.
+    token_layout
+        What only OmniMouse's tokeniser reads; None for other specs.
     guarded
-        Whether target cells in the first 5 samples, and in the 5 samples after a
-        visible run of the same neuron, are left out: responses are upsampled, and
-        would be read off their neighbours there. Strategies keep the rule by
-        themselves.
+        Whether target cells are left out where they can be read off their neighbours:
+        at the beginning of the window, and shortly after a visible run of the same
+        neuron. Strategies keep the rule by themselves.
     name
-        The strategy this mask came from, "" for one made by hand.
+        The strategy from which the mask was made, "" for a mask made by hand.
     note
-        How a strategy was adapted to a small population, "" if it was not.
+        How a strategy, or a mask of another spec, was adapted; "" if it was not.
+
+    Examples
+    --------
+    >>> mask = Mask.nothing(100).show(range(50)).ask(range(50, 100), (30, 60))
+    >>> mask.cells.shape, int(mask.target.sum())
+    ((60, 100), 1500)
     """
 
     cells: np.ndarray
     frames: np.ndarray
-    behavior: BehaviorMode
-    order: np.ndarray
-    cuts: tuple[int, ...] = ()
-    context_span: tuple[int, int] = (0, N_SAMPLES)
-    query_phase: int = 0
+    behavior: BehaviorModes
+    spec: WindowSpec = OMNIMOUSE
+    token_layout: TokenLayout | None = None
     guarded: bool = True
     name: str = ""
     note: str = ""
     _id: list[str] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        cells = np.asarray(self.cells, dtype=np.uint8)
-        if cells.ndim != 2 or cells.shape[0] != N_SAMPLES:
-            raise MaskError(f"Mask.cells must be (60, P), found {cells.shape}.")
+        spec, cells = self.spec, np.asarray(self.cells, dtype=np.uint8)
+        if cells.ndim != 2 or cells.shape[0] != spec.n_samples:
+            raise MaskError(
+                f"Mask.cells must be ({spec.n_samples}, P), found {cells.shape}."
+            )
         if cells.size and cells.max() > TARGET:
             raise MaskError(
                 f"Mask.cells must hold 0, 1 or 2, found {int(cells.max())}."
             )
         frames = np.asarray(self.frames, dtype=bool)
-        if frames.shape != (N_FRAMES,):
-            raise MaskError(f"Mask.frames must be (60,), found {frames.shape}.")
-        if self.behavior not in ("visible", "target", "hidden"):
+        if frames.shape != (spec.n_frames,):
             raise MaskError(
-                "Mask.behavior must be 'visible', 'target' or 'hidden', "
-                f"found {self.behavior!r}."
+                f"Mask.frames must be ({spec.n_frames},), found {frames.shape}."
             )
-        order = np.asarray(self.order, dtype=np.int64)
-        if order.ndim != 1 or len(np.unique(order)) != len(order):
-            raise MaskError("Mask.order must list each neuron at most once.")
-        if len(order) and (order.min() < 0 or order.max() >= cells.shape[1]):
-            raise MaskError(
-                f"Mask.order names neurons outside 0..{cells.shape[1] - 1}."
-            )
-        start, stop = self.context_span
-        if not 0 <= start <= stop <= N_SAMPLES:
-            raise MaskError(f"Mask.context_span {self.context_span} is not in 0..60.")
-        cuts = tuple(sorted({int(cut) for cut in self.cuts}))
-        if cuts and not 0 <= cuts[0] <= cuts[-1] < N_SAMPLES:
-            raise MaskError(f"Mask.cuts must be samples 0..59, found {cuts}.")
-        if not 0 <= self.query_phase < TOKEN_STRIDE:
-            raise MaskError(f"Mask.query_phase must be 0..4, found {self.query_phase}.")
+        layout = self.token_layout
+        if layout is None and spec == OMNIMOUSE:
+            layout = TokenLayout.stored(cells.shape[1])
+        if layout is not None:
+            if spec != OMNIMOUSE:
+                raise MaskError("Mask.token_layout is for windows of OmniMouse only.")
+            layout.check(cells.shape[1])
         object.__setattr__(self, "cells", _frozen(cells.copy()))
         object.__setattr__(self, "frames", _frozen(frames.copy()))
-        object.__setattr__(self, "order", _frozen(order.copy()))
-        object.__setattr__(self, "cuts", cuts)
+        object.__setattr__(self, "behavior", _one_word(self.behavior, spec))
+        object.__setattr__(self, "token_layout", layout)
 
     # -- making one -------------------------------------------------------------
     @classmethod
-    def nothing(cls, session: "HasNeurons | int | np.integer[Any]") -> "Mask":
-        """Nothing seen, nothing asked, for a session or a number of neurons."""
+    def nothing(
+        cls,
+        session: "HasNeurons | int | np.integer[Any]",
+        spec: WindowSpec = OMNIMOUSE,
+    ) -> "Mask":
+        """Return a mask that shows and asks nothing.
+
+        Parameters
+        ----------
+        session
+            A session, or its number of neurons.
+        spec
+            Rates and sizes of the windows.
+        """
         n = count_neurons(session)
         return cls(
-            cells=np.zeros((N_SAMPLES, n), np.uint8),
-            frames=np.zeros(N_FRAMES, bool),
+            cells=np.zeros((spec.n_samples, n), np.uint8),
+            frames=np.zeros(spec.n_frames, bool),
             behavior="hidden",
-            order=np.arange(n),
+            spec=spec,
         )
 
     @classmethod
@@ -156,27 +158,32 @@ class Mask:
             raise MaskError(f"A cell's code is 0, 1 or 2, found {code!r}.")
         cells = self.cells.copy()
         columns = neuron_columns(neurons, self.n_neurons)
-        rows = sample_rows(samples)
+        rows = sample_rows(samples, self.n_samples)
         fill(cells, rows, columns, code)
         changed = self.with_cells(cells)
+        layout = changed.token_layout
+        if layout is None:
+            return changed
         if code == VISIBLE and len(rows):
             changed = changed._reaching(int(rows.min()), int(rows.max()) + 1)
-        if code != HIDDEN and len(self.order) < self.n_neurons:
+        if code != HIDDEN and len(layout.order) < self.n_neurons:
             changed = changed._entering(columns)
         return changed
 
     def with_cells(self, cells: np.ndarray) -> "Mask":
-        """Replace all codes; takes the array over (uint8 (60, P) of 0, 1, 2) unchecked.
+        """Replace all codes by an array uint8 (n_samples, P) of 0, 1 and 2.
 
-        A brush calls this for every mouse move, so nothing is copied or checked.
+        The array is neither copied nor checked: a brush calls this for every mouse
+        move.
         """
         changed: Mask = object.__new__(Mask)
-        for name in ("frames", "behavior", "order", "cuts"):
+        for name in ("frames", "behavior", "spec", "guarded"):
             object.__setattr__(changed, name, getattr(self, name))
-        object.__setattr__(changed, "context_span", self.context_span)
-        # a mask made by hand asks on the plain grid
-        object.__setattr__(changed, "query_phase", 0)
-        object.__setattr__(changed, "guarded", self.guarded)
+        # a mask made by hand asks on the plain query grid
+        layout = self.token_layout
+        object.__setattr__(
+            changed, "token_layout", None if layout is None else layout.by_hand()
+        )
         object.__setattr__(changed, "cells", _frozen(cells))
         object.__setattr__(changed, "name", "")
         object.__setattr__(changed, "note", "")
@@ -184,24 +191,34 @@ class Mask:
         return changed
 
     def _reaching(self, start: int, stop: int) -> "Mask":
-        """Have latents for visible samples: a hand-made span of context is 0-60."""
-        if self.context_span[0] <= start and stop <= self.context_span[1]:
-            return self
-        return self._by_hand(context_span=(0, N_SAMPLES))
+        """Return a mask with time-slot latents for its visible samples."""
+        return self._with_layout(self.require_layout().reaching(start, stop))
 
     def _entering(self, neurons: np.ndarray) -> "Mask":
-        """Let neurons that were left out of `order` enter the model, last."""
-        missing = np.setdiff1d(neurons, self.order)
-        if not len(missing):
+        """Return a mask in which these neurons enter the model."""
+        return self._with_layout(self.require_layout().entering(neurons))
+
+    def require_layout(self) -> TokenLayout:
+        """Return the token layout; raise `MaskError` for a mask of another model."""
+        if self.token_layout is None:
+            raise MaskError(
+                "Order, cuts and context span exist in windows of OmniMouse only."
+            )
+        return self.token_layout
+
+    def _with_layout(self, layout: TokenLayout) -> "Mask":
+        if layout is self.token_layout:
             return self
-        return self._by_hand(order=np.concatenate([self.order, missing]))
+        return self._by_hand(token_layout=layout)
 
     def show(self, neurons: Neurons, samples: Samples = slice(None)) -> "Mask":
         """Make cells visible to the predictor."""
         return self.paint(neurons, samples, VISIBLE)
 
-    def ask(self, neurons: Neurons, samples: Samples = slice(30, 60)) -> "Mask":
-        """Withhold cells, and ask the predictor for them."""
+    def ask(self, neurons: Neurons, samples: Samples | None = None) -> "Mask":
+        """Withhold cells and ask the predictor for them; by default the second half."""
+        if samples is None:
+            samples = slice(self.n_samples // 2, self.n_samples)
         return self.paint(neurons, samples, TARGET)
 
     def hide(self, neurons: Neurons, samples: Samples = slice(None)) -> "Mask":
@@ -209,31 +226,62 @@ class Mask:
         return self.paint(neurons, samples, HIDDEN)
 
     def with_frames(self, frames: np.ndarray | slice | bool) -> "Mask":
-        """Choose the visible video frames: all, none, a slice or a bool (60,)."""
+        """Choose the visible video frames: all, none, a slice or a bool (n_frames,)."""
         if isinstance(frames, np.ndarray):
             chosen = frames.astype(bool)
         else:
-            chosen = np.zeros(N_FRAMES, bool)
+            chosen = np.zeros(self.spec.n_frames, bool)
             chosen[slice(None) if frames is True else frames] = frames is not False
         return self._by_hand(frames=chosen)
 
-    def with_behavior(self, behavior: BehaviorMode | bool) -> "Mask":
-        """Give, ask for or hide behaviour; True is "visible", False "hidden"."""
+    def with_behavior(
+        self, behavior: BehaviorModes | bool, channels: Sequence[str] = ()
+    ) -> "Mask":
+        """Show, ask for or hide behaviour.
+
+        Parameters
+        ----------
+        behavior
+            "visible", "target" or "hidden", or one of these per channel of the spec;
+            True is "visible", False "hidden".
+        channels
+            Names of the channels to change; all by default.
+        """
         if isinstance(behavior, bool):
             behavior = "visible" if behavior else "hidden"
+        if channels:
+            names = () if self.spec.behavior is None else self.spec.behavior.channels
+            for name in channels:
+                if name not in names:
+                    raise MaskError(
+                        f"Mask.behavior has no channel {name!r}; the spec has "
+                        f"{', '.join(names) or 'none'}."
+                    )
+            asked = (
+                behavior if isinstance(behavior, tuple) else (behavior,) * len(names)
+            )
+            behavior = tuple(
+                new if name in channels else old
+                for name, new, old in zip(names, asked, self.channel_modes, strict=True)
+            )
         return self._by_hand(behavior=behavior)
 
     def with_order(self, order: Sequence[int] | np.ndarray) -> "Mask":
-        """Choose which neurons enter the model, and in which order."""
-        return self._by_hand(order=np.asarray(order))
+        """Choose which neurons enter OmniMouse, and in which order."""
+        return self._by_hand(
+            token_layout=replace(self.require_layout(), order=np.asarray(order))
+        )
 
     def with_cuts(self, *cuts: int) -> "Mask":
-        """Choose the samples that no response token crosses; none without any."""
-        return self._by_hand(cuts=cuts)
+        """Choose the samples that no response token of OmniMouse crosses."""
+        return self._by_hand(token_layout=replace(self.require_layout(), cuts=cuts))
 
     def with_context_span(self, start: int, stop: int) -> "Mask":
-        """Choose the samples in which time-slot latents exist."""
-        return self._by_hand(context_span=(start, stop))
+        """Choose the samples in which OmniMouse has time-slot latents."""
+        span = (start, stop)
+        return self._by_hand(
+            token_layout=replace(self.require_layout(), context_span=span)
+        )
 
     def with_guard(self, guarded: bool) -> "Mask":
         """Leave targets beside visible samples out, or ask them, with a warning."""
@@ -242,8 +290,11 @@ class Mask:
         return self._by_hand(guarded=guarded)
 
     def _by_hand(self, **changes: object) -> "Mask":
+        layout = changes.pop("token_layout", self.token_layout)
+        if isinstance(layout, TokenLayout):
+            layout = layout.by_hand()
         # mypy: `changes` holds fields of several types
-        return replace(self, name="", note="", query_phase=0, **changes)  # type: ignore[arg-type]
+        return replace(self, name="", note="", token_layout=layout, **changes)  # type: ignore[arg-type]
 
     # -- masks out of masks -----------------------------------------------------
     def __or__(self, other: "Mask") -> "Mask":
@@ -254,6 +305,8 @@ class Mask:
         the left mask's, as if the right one had been painted onto it.
         """
         joined = self._combined(other, algebra.united)
+        if joined.token_layout is None:
+            return joined
         return joined._entering(np.flatnonzero(other.cells.any(axis=0)))
 
     def __and__(self, other: "Mask") -> "Mask":
@@ -268,7 +321,7 @@ class Mask:
         """Show hidden cells and hide visible ones; targets, video, behaviour stay."""
         shown = np.flatnonzero((self.cells == HIDDEN).any(axis=0))
         changed = self.with_cells(algebra.inverted(self.cells))._reaching_visible()
-        return changed._entering(shown)
+        return changed if changed.token_layout is None else changed._entering(shown)
 
     def swap(self) -> "Mask":
         """Ask for what was visible and show what was asked; the rest stays."""
@@ -295,14 +348,22 @@ class Mask:
                 f"Masks for {self.n_neurons} and {other.n_neurons} neurons cannot be "
                 "combined: make both for the same session."
             )
-        behavior = rule(*map(algebra.behavior_code, (self.behavior, other.behavior)))
+        if other.spec != self.spec:
+            raise MaskError(
+                "Masks of two specs cannot be combined: map one to the other with "
+                "at(spec)."
+            )
+        modes = (self.channel_modes, other.channel_modes)
+        behavior = rule(*map(algebra.behavior_codes, modes))
         changed = self.with_cells(rule(self.cells, other.cells))
         return changed._by_hand(
             frames=rule(self.frames.view(np.uint8), other.frames.view(np.uint8)),
-            behavior=algebra.behavior_mode(behavior),
+            behavior=algebra.behavior_modes(behavior) or "hidden",
         )._reaching_visible()
 
     def _reaching_visible(self) -> "Mask":
+        if self.token_layout is None:
+            return self
         shown = np.flatnonzero(self.visible.any(axis=1))
         return self._reaching(int(shown[0]), int(shown[-1]) + 1) if len(shown) else self
 
@@ -313,13 +374,48 @@ class Mask:
         return int(self.cells.shape[1])
 
     @property
+    def n_samples(self) -> int:
+        """Response samples of the window."""
+        return int(self.cells.shape[0])
+
+    @property
+    def channel_modes(self) -> tuple[BehaviorMode, ...]:
+        """Mode of each channel of behaviour of the spec; () without behaviour."""
+        if isinstance(self.behavior, tuple):
+            return self.behavior
+        spec = self.spec.behavior
+        return () if spec is None else (self.behavior,) * len(spec.channels)
+
+    def mode_of(self, channel: int) -> BehaviorMode:
+        """Mode of one channel of behaviour."""
+        modes = self.behavior
+        return modes[channel] if isinstance(modes, tuple) else modes
+
+    @property
+    def behavior_word(self) -> str:
+        """Mode of all channels of behaviour, "mixed" where they differ."""
+        return "mixed" if isinstance(self.behavior, tuple) else self.behavior
+
+    @property
+    def shows_behavior(self) -> bool:
+        """Whether a channel of behaviour is visible."""
+        modes = self.behavior
+        return "visible" in modes if isinstance(modes, tuple) else modes == "visible"
+
+    @property
+    def asks_behavior(self) -> bool:
+        """Whether a channel of behaviour must be predicted."""
+        modes = self.behavior
+        return "target" in modes if isinstance(modes, tuple) else modes == "target"
+
+    @property
     def visible(self) -> np.ndarray:
-        """bool (60, P): the predictor may see it."""
+        """bool (n_samples, P): the predictor may see it."""
         return np.asarray(self.cells == VISIBLE)
 
     @property
     def target(self) -> np.ndarray:
-        """bool (60, P): the predictor must predict it, and is scored."""
+        """bool (n_samples, P): the predictor must predict it, and is scored."""
         return np.asarray(self.cells == TARGET)
 
     @property
@@ -327,15 +423,16 @@ class Mask:
         """A hash of everything that decides the tokens, queries and outputs."""
         if not self._id:
             digest = blake2b(digest_size=12)
-            for part in (self.cells, self.frames, self.order):
+            layout = self.token_layout
+            order = np.zeros(0, np.int64) if layout is None else layout.order
+            for part in (self.cells, self.frames, order):
                 digest.update(np.ascontiguousarray(part).tobytes())
-            digest.update(
-                repr(
-                    (self.behavior, self.cuts, self.context_span, self.query_phase)
-                ).encode()
-                # a rule that removes nothing is the same mask
-                + np.packbits(asked_cells(self)).tobytes()
-            )
+            rest: object = (self.behavior, self.spec)
+            if layout is not None:
+                rest = (self.behavior, *layout.values)
+            # a guard that removes nothing is the same mask
+            asked = np.packbits(asked_cells(self)).tobytes()
+            digest.update(repr(rest).encode() + asked)
             self._id.append(digest.hexdigest())
         return self._id[0]
 
@@ -387,20 +484,44 @@ class Mask:
 
 
 def seen_cells(mask: Mask) -> np.ndarray:
-    """Visible cells that reach the predictor, bool (60, P): not in too short runs."""
-    seen = in_tokens(mask.visible, mask.cuts)
-    seen &= entering(mask.order, mask.n_neurons)
-    return seen
+    """Return the visible cells that reach the predictor, bool (n_samples, P).
+
+    OmniMouse does not see runs that are too short for a token.
+    """
+    if mask.token_layout is None:
+        return mask.visible
+    return mask.token_layout.in_tokens(mask.visible)
 
 
 def asked_cells(mask: Mask) -> np.ndarray:
-    """Target cells that are predicted and scored, bool (60, P)."""
+    """Return the target cells that are predicted and scored, bool (n_samples, P)."""
     asked = mask.target
-    asked &= entering(mask.order, mask.n_neurons)
-    if mask.guarded:
-        asked[:GUARD_SAMPLES] = False
-        asked &= ~after_visible(mask.visible)
+    if mask.token_layout is not None:
+        asked &= mask.token_layout.enters(mask.n_neurons)
+    if mask.guarded and (guard := guard_samples(mask.spec)):
+        asked[:guard] = False
+        asked &= ~after_visible(mask.visible, guard)
     return asked
+
+
+def _one_word(behavior: BehaviorModes, spec: WindowSpec) -> BehaviorModes:
+    """Check the modes of behaviour, and give one word where all channels agree."""
+    words = behavior if isinstance(behavior, tuple) else (behavior,)
+    for word in words:
+        if word not in ("visible", "target", "hidden"):
+            raise MaskError(
+                "Mask.behavior must be 'visible', 'target' or 'hidden', "
+                f"found {word!r}."
+            )
+    if isinstance(behavior, tuple):
+        count = 0 if spec.behavior is None else len(spec.behavior.channels)
+        if len(words) != count:
+            raise MaskError(
+                f"Mask.behavior has {len(words)} words for the {count} channels of "
+                "the spec."
+            )
+        return words[0] if len(set(words)) == 1 else behavior
+    return "hidden" if spec.behavior is None else behavior
 
 
 def _states(part: np.ndarray) -> np.ndarray:

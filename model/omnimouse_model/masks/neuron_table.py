@@ -14,7 +14,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from omnimouse_model.data.clock import N_SAMPLES
 from omnimouse_model.data.session import Session
 from omnimouse_model.masks.cells import MIXED, PATTERN_WORDS, STATE_WORDS, THEN
 from omnimouse_model.masks.mask import Mask
@@ -35,7 +34,7 @@ _COMPARISON: Final = re.compile(rf"([^<>=!]+)({_SIGN})([^<>=!]+)")
 def table_columns(
     session: Session,
     mask: Mask | None = None,
-    span: tuple[int, int] = (0, N_SAMPLES),
+    span: tuple[int, int] | None = None,
     scores: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """(P,) arrays by name: id, area, plane, depth, x, y, state, score.
@@ -45,14 +44,16 @@ def table_columns(
     session
         Says who and where the neurons are: depth, x and y in µm, NaN unknown.
     mask, span
-        For the column `state`, one of `PATTERN_WORDS`; "" without a mask.
+        For the column `state`, one of `PATTERN_WORDS`; "" without a mask. The span
+        is the whole window by default.
     scores
         (P,) for the column `score`, NaN unknown.
     """
     units, n = session.units, session.n_neurons
     states = np.full(n, "")
     if mask is not None:
-        states = np.array(PATTERN_WORDS)[mask.patterns_in(span)]
+        chosen = (0, mask.n_samples) if span is None else span
+        states = np.array(PATTERN_WORDS)[mask.patterns_in(chosen)]
     return {
         "id": units.names,
         "area": np.full(n, "") if units.area is None else units.area.astype(str),

@@ -10,15 +10,13 @@ from typing import Literal
 
 import numpy as np
 
-from omnimouse_model.data.clock import N_SAMPLES
-from omnimouse_model.masks.cells import (
-    GUARD_SAMPLES,
+from omnimouse_model.masks.cells import after_visible, guard_samples
+from omnimouse_model.masks.mask import UNGUARDED, Mask, asked_cells, seen_cells
+from omnimouse_model.masks.token_layout import (
     TOKEN_SAMPLES,
-    after_visible,
-    entering,
+    TokenLayout,
     video_steps,
 )
-from omnimouse_model.masks.mask import UNGUARDED, Mask, asked_cells, seen_cells
 
 MOST_TRAINED = 4096
 """Neurons that entered the released models at once in training."""
@@ -47,7 +45,8 @@ class Remark:
     message
         What happens, the rule, and the way out.
     cells
-        bool (60, P): the cells it happens to; none where it concerns the whole mask.
+        bool (n_samples, P): the cells it happens to; none where it concerns the whole
+        mask.
     """
 
     code: Code
@@ -73,24 +72,16 @@ def remarks_on(mask: Mask) -> tuple[Remark, ...]:
 
 
 def _on_cells(mask: Mask) -> Iterator[Remark | None]:
-    visible, target, seen = mask.visible, mask.target, seen_cells(mask)
-    enters = entering(mask.order, mask.n_neurons)
-    yield _remark(
-        "not-entering",
-        (visible | target) & ~enters,
-        "are neither seen nor asked: `order` leaves the neurons out. "
-        "Add them with with_order(…).",
-    )
-    yield _remark(
-        "short-run",
-        visible & enters & ~seen,
-        f"are not seen: a model reads {TOKEN_SAMPLES} visible samples in a row, "
-        f"not split by a cut{_named_cuts(mask)}. Show longer runs.",
-    )
+    visible, target = mask.visible, mask.target
+    layout, guard = mask.token_layout, guard_samples(mask.spec)
+    enters = np.ones(mask.n_neurons, bool)
+    if layout is not None:
+        enters = layout.enters(mask.n_neurons)
+        yield from _on_tokens(mask, layout)
     first = target & enters
-    first[GUARD_SAMPLES:] = False
-    beside = target & enters & after_visible(visible)
-    beside[:GUARD_SAMPLES] = False
+    first[guard:] = False
+    beside = target & enters & after_visible(visible, guard)
+    beside[:guard] = False
     if not mask.guarded:
         words = f"are asked beside visible ones. {UNGUARDED} Guard with "
         yield _remark("unguarded", first | beside, words + "with_guard(True).")
@@ -98,29 +89,63 @@ def _on_cells(mask: Mask) -> Iterator[Remark | None]:
         yield _remark(
             "first-samples",
             first,
-            f"are not asked: the first {GUARD_SAMPLES} samples follow what came before "
+            f"are not asked: the first {guard} samples follow what came before "
             "the window. Ask later ones, or switch the guard off: with_guard(False).",
         )
         yield _remark(
             "beside-visible",
             beside,
-            f"are not asked: within {GUARD_SAMPLES} samples after a visible one of the "
+            f"are not asked: within {guard} samples after a visible one of the "
             "same neuron they can be read off it. Leave a gap, or switch the guard "
             "off: with_guard(False).",
         )
-    start, stop = mask.context_span
-    outside = seen.copy()
-    outside[start:stop] = False
+    if layout is not None:
+        start, stop = layout.context_span
+        outside = seen_cells(mask)
+        outside[start:stop] = False
+        yield _remark(
+            "outside-span",
+            outside,
+            f"lie outside the context span {start}-{stop}: no time-slot latents are "
+            "there, only the global ones read them. Widen it: "
+            f"with_context_span(0, {mask.n_samples}).",
+        )
+
+
+def _on_tokens(mask: Mask, layout: TokenLayout) -> Iterator[Remark | None]:
+    """Remarks on cells that no token of OmniMouse reads."""
+    visible, enters = mask.visible, layout.enters(mask.n_neurons)
     yield _remark(
-        "outside-span",
-        outside,
-        f"lie outside the context span {start}-{stop}: no time-slot latents are there, "
-        f"only the global ones read them. Widen it: with_context_span(0, {N_SAMPLES}).",
+        "not-entering",
+        (visible | mask.target) & ~enters,
+        "are neither seen nor asked: `order` leaves the neurons out. "
+        "Add them with with_order(…).",
+    )
+    yield _remark(
+        "short-run",
+        visible & enters & ~seen_cells(mask),
+        f"are not seen: a model reads {TOKEN_SAMPLES} visible samples in a row, "
+        f"not split by a cut{_named_cuts(layout)}. Show longer runs.",
     )
 
 
 def _on_whole(mask: Mask) -> Iterator[Remark | None]:
-    no_cells = np.zeros_like(mask.visible)
+    no_cells, layout = np.zeros_like(mask.visible), mask.token_layout
+    if layout is not None:
+        yield from _on_size(mask, layout, no_cells)
+    if not mask.asks_behavior and not asked_cells(mask).any():
+        left_out = " that is not left out" if mask.target.any() else ""
+        words = (
+            f"Nothing is asked: the mask has no target{left_out}. Mark cells with "
+            'ask(…), or ask for behaviour: with_behavior("target").'
+        )
+        yield Remark("nothing-asked", words, no_cells)
+
+
+def _on_size(
+    mask: Mask, layout: TokenLayout, no_cells: np.ndarray
+) -> Iterator[Remark | None]:
+    """Remarks on OmniMouse's video steps and number of neurons."""
     shown = mask.frames.reshape(-1, 2).any(axis=1)
     if single := int((shown & ~video_steps(mask.frames)).sum()):
         words = (
@@ -128,19 +153,13 @@ def _on_whole(mask: Mask) -> Iterator[Remark | None]:
             "model reads frames in pairs (0, 1), (2, 3), … Show whole pairs."
         )
         yield Remark("single-frame", words, no_cells)
-    if len(mask.order) > MOST_TRAINED:
+    if len(layout.order) > MOST_TRAINED:
         words = (
-            f"{len(mask.order):,} neurons enter; in training at most {MOST_TRAINED:,} "
-            "did at once. Evaluation does the same; for a subset use with_order(…)."
+            f"{len(layout.order):,} neurons enter; in training at most "
+            f"{MOST_TRAINED:,} did at once. Evaluation does the same; for a subset use "
+            "with_order(…)."
         )
         yield Remark("long-order", words, no_cells)
-    if mask.behavior != "target" and not asked_cells(mask).any():
-        left_out = " that is not left out" if mask.target.any() else ""
-        words = (
-            f"Nothing is asked: the mask has no target{left_out}. Mark cells with "
-            'ask(…), or ask for behaviour: with_behavior("target").'
-        )
-        yield Remark("nothing-asked", words, no_cells)
 
 
 def _remark(code: Code, cells: np.ndarray, words: str) -> Remark | None:
@@ -152,8 +171,8 @@ def _remark(code: Code, cells: np.ndarray, words: str) -> Remark | None:
     return Remark(code, counted, cells)
 
 
-def _named_cuts(mask: Mask) -> str:
-    return f" ({', '.join(map(str, mask.cuts))})" if mask.cuts else ""
+def _named_cuts(layout: TokenLayout) -> str:
+    return f" ({', '.join(map(str, layout.cuts))})" if layout.cuts else ""
 
 
 def _count(n: int, noun: str) -> str:

@@ -10,7 +10,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from omnimouse_model.data.clock import N_SAMPLES
 from omnimouse_model.data.session import Session
 from omnimouse_model.masks.cells import HasNeurons, count_neurons
 from omnimouse_model.masks.mask import Mask
@@ -167,13 +166,13 @@ def select_where(
     words: str,
     *,
     mask: Mask | None = None,
-    span: tuple[int, int] = (0, N_SAMPLES),
+    span: tuple[int, int] | None = None,
     scores: np.ndarray | None = None,
 ) -> np.ndarray:
     """Neurons that words describe: `"V1 depth<250 | LM score>0.3"`.
 
-    The language and the columns are those of `neuron_table`; `mask` (in `span`) gives
-    the column `state`, `scores` the column `score`.
+    The language and the columns are those of `neuron_table`; `mask` (in `span`, by
+    default the whole window) gives the column `state`, `scores` the column `score`.
 
     Raises
     ------

@@ -163,7 +163,9 @@ def make_batch(
     if len(layout.query_neurons):
         ordered = np.stack(
             [
-                source.target_rates(w, phase.targets, saw_responses)[:, m.order]
+                source.target_rates(w, phase.targets, saw_responses)[
+                    :, m.require_layout().order
+                ]
                 for w, m in zip(windows, masks, strict=True)
             ]
         )
@@ -230,13 +232,11 @@ def _in_order(mask: Mask, total: int, rng: np.random.Generator) -> Mask:
     """Give the positions of a mask to randomly drawn neurons."""
     order = rng.permutation(total)[: mask.n_neurons]
     cells = np.zeros((len(mask.cells), total), np.uint8)
-    cells[:, order] = mask.cells[:, mask.order]
+    layout = mask.require_layout()
+    cells[:, order] = mask.cells[:, layout.order]
     return Mask(
         cells=cells,
         frames=mask.frames,
         behavior=mask.behavior,
-        order=order,
-        cuts=mask.cuts,
-        context_span=mask.context_span,
-        query_phase=mask.query_phase,
+        token_layout=replace(layout, order=order),
     )

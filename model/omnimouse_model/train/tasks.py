@@ -94,7 +94,7 @@ class Streams:
 
     def leave(self, mask: Mask) -> bool:
         """Whether a mask still asks for something."""
-        return bool(mask.target.any()) or (self.behavior and mask.behavior == "target")
+        return bool(mask.target.any()) or (self.behavior and mask.asks_behavior)
 
 
 def official_tasks(streams: Streams) -> dict[str, float]:

@@ -1,11 +1,15 @@
 """Windows of many kinds of session, against the format's rules in plain numpy."""
 
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from omnimouse_model.data.io.trial_files import MemoryRows
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.readers.build.statistics import train_spans
+from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.window import Window
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.plain_rules import PlainSession
@@ -184,3 +188,44 @@ def test_tier_test_means_every_held_out_test_tier(tmp_path):
     together = session.window_indices("test")
     np.testing.assert_array_equal(together, session.window_indices(list(named)))
     assert len(together) > 0
+
+
+def test_behavior_with_one_missing_channel_is_missing(tmp_path):
+    root = write_folder(tmp_path / "a", mem=False)
+    path = root / "eye_tracker" / "data.npy"
+    values = np.load(path)
+    values[80:90, 1] = np.nan
+    np.save(path, values)
+    valid = open_session(root).window(3.0).valid["behavior"]
+    assert 9 <= (~valid).sum() <= 11
+
+
+def test_samples_beyond_the_last_stored_row_are_invalid(tmp_path):
+    rows = MemoryRows(tmp_path, np.ones((90, 2), np.float32))
+    shift = np.array([0.0, 0.01])
+    signal = Signal("responses", rows, 30.0, 0.0, 99.0, shift_s=shift)
+    values, valid = signal.window(2.5 + 0.02 + np.arange(60) / 30)
+    assert valid.sum() == 15  # rows 75 to 89 of 90
+    assert not values[~valid].any()
+
+
+def test_spans_of_train_trials_end_with_the_video(session):
+    spans = train_spans(session.stimulus)
+    trials = session.trials
+    onset = session.stimulus.slot_t[trials.first_slot]
+    ends = np.append(onset[1:], session.stimulus.slot_t[-1])
+    np.testing.assert_array_equal(spans[:, 1], ends[trials.tier == "train"])
+    all_train = replace(trials, tier=np.full(len(trials), "train"))
+    spans = train_spans(replace(session.stimulus, trials=all_train))
+    assert spans[-1, 1] == session.stimulus.slot_t[-1]
+    assert train_spans(None, replace(trials, tier=np.full(len(trials), "test"))) is None
+
+
+def test_a_gray_that_is_no_byte_stays_a_float(session):
+    stimulus = session.stimulus
+    blank = np.full(len(session.trials), 256.0, np.float32)
+    brighter = replace(stimulus, trials=replace(stimulus.trials, blank_value=blank))
+    number = int(np.flatnonzero(session.trials.kind == "blank")[0])
+    frame = brighter.frame(int(session.trials.first_slot[number]))
+    assert frame.dtype == np.float32
+    assert (frame == 256).all()

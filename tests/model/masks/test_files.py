@@ -57,7 +57,7 @@ def test_a_file_is_written_whole_and_read_back(tmp_path):
 FACTS = mask_from_strategy("population_1024_response_video_behavior", 8).to_dict()
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"format": "omnimouse-analysis"}, "format: found 'omnimouse-analysis', expected"),
-    ({"version": 2}, "version: found 2, expected 1"),
+    ({"version": 3}, "version: found 3, expected 1 or 2"),
     ({"version": True}, "version: found True, expected 1"),
     ({"n_neurons": -1}, "n_neurons: found -1, expected a whole number 0..1000000"),
     ({"n_neurons": 10**9}, "n_neurons: found 1000000000"),

@@ -89,20 +89,22 @@ def test_what_becomes_visible_has_latents_and_enters(a, b):
     union = a | b
     shown = np.flatnonzero(union.visible.any(axis=1))
     if len(shown):
-        start, stop = union.context_span
+        start, stop = union.token_layout.context_span
         assert start <= shown[0]
         assert shown[-1] < stop
-    assert set(np.flatnonzero(b.cells.any(axis=0))) <= set(union.order.tolist())
+    assert set(np.flatnonzero(b.cells.any(axis=0))) <= set(
+        union.token_layout.order.tolist()
+    )
     turned = np.flatnonzero((a.cells == HIDDEN).any(axis=0))
-    assert set(turned.tolist()) <= set(a.invert().order.tolist())
+    assert set(turned.tolist()) <= set(a.invert().token_layout.order.tolist())
 
 
 def test_the_left_mask_keeps_its_settings_as_if_it_were_painted_on():
     left = Mask.nothing(4).with_order([2, 0]).with_cuts(25).show([2], slice(0, 40))
     right = Mask.nothing(4).with_cuts(10).ask([3], slice(40, 60)).with_frames(True)
     union = left | right
-    assert union.order.tolist() == [2, 0, 3]
-    assert union.cuts == (25,)
+    assert union.token_layout.order.tolist() == [2, 0, 3]
+    assert union.token_layout.cuts == (25,)
     assert union.frames.all()
     assert union == left.ask([3], slice(40, 60)).with_frames(True)
 
@@ -156,13 +158,14 @@ def test_a_history_or_gap_longer_than_a_window_is_refused():
 # -- settings -----------------------------------------------------------------------
 def test_settings_are_chosen_by_verbs_and_checked():
     mask = mask_from_strategy("test/video_behavior", 5)
+    assert mask.with_order([4, 1]).hide([0]).token_layout.order.tolist() == [4, 1]
     changed = mask.with_order([4, 1]).with_cuts(40, 20).with_context_span(10, 50)
-    assert changed.order.tolist() == [4, 1]
-    assert changed.cuts == (20, 40)
-    assert changed.context_span == (10, 50)
+    assert changed.token_layout.order.tolist() == [4, 1]
+    assert changed.token_layout.cuts == (20, 40)
+    assert changed.token_layout.context_span == (10, 50)
     assert changed.name == ""
     assert np.array_equal(changed.cells, mask.cells)
-    assert changed.with_cuts().cuts == ()
+    assert changed.with_cuts().token_layout.cuts == ()
     for verb, values, message in (
         (mask.with_order, [[1, 1]], "at most once"),
         (mask.with_order, [[5]], r"outside 0\.\.4"),

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import PATTERN_WORDS, TARGET, VISIBLE, Mask
-from omnimouse_model.masks.neuron_table import kept_rows
+from omnimouse_model.masks.neuron_table import kept_rows, table_columns
 
 COLUMNS = {
     "id": np.arange(5),
@@ -98,3 +99,10 @@ def test_a_state_that_changes_is_told_and_found_by_both_ends():
     assert list(kept_rows("state=target", columns)) == [3]
     later = np.array(PATTERN_WORDS)[mask.patterns_in((30, 60))]
     assert later.tolist() == ["hidden", "target", "target", "target", "hidden"]
+
+
+def test_the_first_plane_has_number_0():
+    session = open_session(
+        {"responses": np.ones((90, 2)), "rate_hz": 30.0, "plane": np.array([0, 1])}
+    )
+    assert table_columns(session)["plane"].tolist() == [0, 1]

@@ -65,7 +65,7 @@ def test_neurons_are_chosen_by_what_is_known_of_them(session):
         "rectangle": (select_rectangle(session, (0.0, 5.0), (0.0, 0.0)), [0, 1, 5]),
         "in um": (select_rectangle(session, *FAR, unit="um"), [1, 3]),
         "lasso": (select_polygon(session, LASSO), [2]),
-        "score": (select_scores(np.array([0.1, np.nan, 0.3, 0.2]), 0.15, 0.3), [2, 3]),
+        "score": (select_scores(np.array([0.1, np.nan, 0.3, 0.2]), 0.2, 0.3), [2, 3]),
         "words": (select_where(session, "V1 depth<200 | plane=2"), [0, 3]),
         "y": (select_where(session, "y>=20 y<100"), [2]),
     }
@@ -112,6 +112,13 @@ def test_a_polygon_holds_the_points_within_it(k, turn, size):
     assert are_inside(points, corners).tolist() == [True, True, True, False, False]
     assert not are_inside(np.full((1, 2), np.nan), corners).any()
     assert not are_inside(points, corners[:2]).any()
+
+
+def test_a_corner_at_the_height_of_a_point_is_crossed_once():
+    diamond = np.array([[0.0, 1.0], [1.0, 2.0], [2.0, 1.0], [1.0, 0.0]])
+    points = np.array([[1.0, 1.0], [1.0, -1.0], [1.0, 3.0], [0.0, 0.0], [2.0, 0.0]])
+    for corners in (diamond, diamond[::-1], np.roll(diamond, 1, axis=0)):
+        assert are_inside(points, corners).tolist() == [True] + 4 * [False]
 
 
 # -- random subsets -----------------------------------------------------------------

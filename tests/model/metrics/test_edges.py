@@ -272,3 +272,31 @@ def test_hierarchical_intervals_cover_the_mean_of_mice():
 def test_no_neurons_no_interval():
     for nothing in ([], [[]], [[np.zeros(0)]]):
         assert np.isnan(metrics.hierarchical_interval(nothing).value)
+
+
+def test_missing_samples_and_unused_repeats_change_no_score(generator):
+    target = generator.normal(size=(50, 2))
+    prediction = target + 0.5
+    whole = metrics.explained_variance(prediction, target).value
+    more = np.concatenate([target, np.full((9, 2), np.nan)])
+    longer = np.concatenate([prediction, np.ones((9, 2))])
+    np.testing.assert_allclose(metrics.explained_variance(longer, more).value, whole)
+    repeats = generator.normal(size=(1, 5, 100))
+    repeats[:, 3:, :50] = np.nan
+    padded = np.concatenate([repeats, np.full((1, 5, 9), np.nan)], axis=2)
+    effective = [metrics.cc_scores(r, r).n_effective for r in (repeats, padded)]
+    np.testing.assert_allclose(*effective)
+
+
+def test_noise_as_large_as_the_variance_leaves_nothing_to_explain():
+    target = np.array([[-3.0, 3.0], [1.0, 9.0]])[:, :, None]  # both variances are 25
+    found = metrics.explainable_variance(np.zeros_like(target), target)
+    assert found.fev.item() == 0
+    assert np.isnan(found.feve).all()
+
+
+@pytest.mark.parametrize("name", ["theta", "k"])
+def test_one_parameter_out_of_range_is_refused(name):
+    good = {"theta": np.ones(2), "k": np.ones(2), "q": np.full(2, 0.5)}
+    with pytest.raises(ValueError, match="must be positive"):
+        metrics.zig_log_likelihood(np.ones(2), **good | {name: np.array([1.0, 0.0])})

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.metrics import fit_log_line, fit_power_law
+from omnimouse_model.metrics.fits import aicc
 
 SIZES = np.repeat([8.0, 16, 32, 64, 323], 3)
 TRUTH = 0.5 + 2 * SIZES**-0.3
@@ -77,3 +78,9 @@ def test_three_sizes_are_refused_however_many_points():
 
 def test_too_few_points_have_no_criterion():
     assert np.isnan(fit_power_law(SIZES[::3], TRUTH[::3]).aicc)
+
+
+def test_the_criterion_counts_the_parameters_of_each_fit():
+    for fit, n_parameters in ((fit_power_law, 3), (fit_log_line, 2)):
+        found = fit(SIZES, TRUTH + 0.02 * DRAWS[0])
+        assert found.aicc == aicc(found.rss, found.n, n_parameters)

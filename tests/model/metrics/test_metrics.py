@@ -180,3 +180,9 @@ def test_reliability_brackets_the_signal(generator):
     perfect = np.broadcast_to(signal, target.shape)
     feve = metrics.explainable_variance(perfect, target).feve
     assert feve == pytest.approx(1, abs=0.05)
+
+
+def test_more_resamples_than_fit_one_block_are_drawn(generator):
+    scores = generator.normal(size=50)
+    low, high = metrics.bootstrap_interval(scores, n_resamples=205, seed=1)
+    assert low < scores.mean() < high

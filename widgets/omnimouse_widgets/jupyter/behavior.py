@@ -32,7 +32,7 @@ class BehaviorDecoder(TraceStack):
 
     _esm = script("trace_stack", "behavior")
     _css = style()
-    mode = Enum(get_args(BehaviorMode), "hidden").tag(sync=True)
+    mode = Enum((*get_args(BehaviorMode), "mixed"), "hidden").tag(sync=True)
     words = Unicode("", read_only=True).tag(sync=True)
     has_behavior = Bool(False, read_only=True).tag(sync=True)
 
@@ -53,9 +53,9 @@ class BehaviorDecoder(TraceStack):
             *self.common_parts(),
         ]
 
-    def _mode(self) -> BehaviorMode:
+    def _mode(self) -> str:
         mask = self.controller.state.mask
-        return "hidden" if mask is None else mask.behavior
+        return "hidden" if mask is None else mask.behavior_word
 
     def _has_behavior(self) -> bool:
         session = self.controller.state.session

@@ -79,7 +79,7 @@ class ControlBar(Part):
         self.bind(
             "behavior",
             events.mask,
-            lambda: "" if state.mask is None else state.mask.behavior,
+            lambda: "" if state.mask is None else state.mask.behavior_word,
             controller.set_behavior,
         )
         self.bind("freshness", controller.results.changed, self._freshness)

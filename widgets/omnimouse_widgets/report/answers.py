@@ -197,8 +197,9 @@ def behaviour(what: Reported) -> Iterator[Markup]:
     yield drawings.legend(samples, toggles, ["", *keys])
     times = shown.window.timestamps
     stream = next(times[name] for name in shown.session.behavior if name in times)
-    shade = np.full(len(truth), BEHAVIOR_CODES[shown.mask.behavior], np.uint8)
     for at, name in enumerate(names):
+        code = BEHAVIOR_CODES[shown.mask.mode_of(at)]
+        shade = np.full(len(truth), code, np.uint8)
         lines = [Line("recorded", truth[:, at])]
         for condition, _ in reversed(decoded):
             assert condition.prediction is not None

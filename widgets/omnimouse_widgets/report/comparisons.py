@@ -80,7 +80,7 @@ def _words(condition: Condition) -> str:
     frames = int(mask.frames.sum())
     words = (
         f"{count(visible, 'neuron')} visible, {asked:,} asked, {frames} of {N_FRAMES} "
-        f"frames visible, behaviour {mask.behavior}; mask {mask.mask_id}"
+        f"frames visible, behaviour {mask.behavior_word}; mask {mask.mask_id}"
     )
     return f"{words}\n{condition.refusal}" if condition.refusal else words
 

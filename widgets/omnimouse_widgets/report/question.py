@@ -25,6 +25,7 @@ GIVEN = {
     "visible": "given to the model",
     "target": "asked: it is decoded",
     "hidden": "neither given nor asked",
+    "mixed": "differs by channel",
 }
 
 
@@ -132,7 +133,7 @@ def _mask(what: Reported) -> Iterator[Markup]:
         [
             ("Question", f"{name}{note}; mask {mask.mask_id}"),
             ("Video", f"{frames} of {N_FRAMES} frames visible"),
-            ("Behaviour", GIVEN[mask.behavior]),
+            ("Behaviour", GIVEN[mask.behavior_word]),
         ]
     )
     yield table(("responses", "neurons", "samples", "of them used"), _states(what))

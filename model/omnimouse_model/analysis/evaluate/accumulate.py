@@ -138,7 +138,7 @@ class Job:
 
     def behavior_scores(self) -> list[BehaviorScore]:
         """One score per channel that is asked for, without a value where refused."""
-        if self.mask.behavior != "target":
+        if not self.mask.asks_behavior:
             return []
         names = self.session.behavior_names or ("behavior",)
         values = np.full(len(names), np.nan)
@@ -209,5 +209,5 @@ def count_answer(job: Job, window: Window, prediction: Prediction) -> None:
         wanted = np.isin(prediction.neurons, job.neurons)
         columns = np.searchsorted(job.neurons, prediction.neurons[wanted])
         job.add(window, prediction.responses[:, wanted], columns)
-    if job.mask.behavior == "target":
+    if job.mask.asks_behavior:
         job.add_behavior(window, prediction.behavior)

@@ -229,7 +229,7 @@ def _answer(
     if first.refusal or first.predictor is None:
         return
     neurons = np.unique(np.concatenate([job.neurons for job in jobs]))
-    if not len(neurons) and first.mask.behavior != "target":
+    if not len(neurons) and not first.mask.asks_behavior:
         return
     requests = ((window, first.mask, neurons) for window in windows)
     count = 0

@@ -18,7 +18,7 @@ from jaxtyping import Float32, Float64, Int32
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.masks import N_SAMPLES, Mask, asked_cells
-from omnimouse_model.masks.cells import TOKEN_STRIDE, distinct_columns
+from omnimouse_model.masks.token_layout import TOKEN_STRIDE, distinct_columns
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.capabilities import Outdated, stop_if
 from omnimouse_model.predict.predictor import Prediction, Predictor, Request

@@ -142,7 +142,7 @@ def edit_remarks(
         remarks.append(
             "This predictor does not see behaviour: that edit changes nothing."
         )
-    elif behavior and mask.behavior != "visible":
+    elif behavior and not mask.shows_behavior:
         remarks.append("Behaviour is not given: that edit changes nothing.")
     if edits and mask.visible.any() and (needs is None or needs.sees_responses):
         remarks.append("Visible responses stay as recorded, under the true stimulus.")

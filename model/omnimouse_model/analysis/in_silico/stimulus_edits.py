@@ -390,7 +390,7 @@ def edited(window: Window, edits: Iterable[Edit]) -> Window:
                 f"Session '{session.id}' has no {channel!r}; it has "
                 f"{', '.join(session.behavior_names) or 'no behaviour'}."
             )
-    return Window(session, window.start_index, (*window.edits, *edits))
+    return window.with_edits((*window.edits, *edits))
 
 
 # -- how ------------------------------------------------------------------------------

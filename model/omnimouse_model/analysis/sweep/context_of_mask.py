@@ -42,5 +42,5 @@ def given_by(mask: Mask) -> Given:
         neurons=float(seen[asked].mean()),
         history_samples=float(before / max(mask.n_neurons, 1)),
         video=bool(mask.frames.any()),
-        behavior=mask.behavior == "visible",
+        behavior=mask.shows_behavior,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnimouse_model.masks import N_FRAMES, N_SAMPLES, Mask
-from omnimouse_model.masks.cells import TOKEN_SAMPLES
+from omnimouse_model.masks.token_layout import TOKEN_SAMPLES
 from omnimouse_model.strategies import FULL_POPULATION, SMALL_POPULATION, Strategy
 
 ASKED_FROM = 30

@@ -166,7 +166,7 @@ class Answering:
         predictor = self._predictor(request, request.session, outdated)
         mask = request.mask
         asked = np.flatnonzero(asked_cells(mask).any(axis=0))
-        if not len(asked) and mask.behavior != "target":
+        if not len(asked) and not mask.asks_behavior:
             yield Stage("nothing", request, **self._told)
             return
         try:
@@ -249,7 +249,7 @@ class Answering:
     def _sweep(
         self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
     ) -> Iterator[Stage]:
-        given = request.mask.behavior == "visible"
+        given = request.mask.shows_behavior
         both = bool(request.session.behavior_names)
         window, selection = request.window, request.selection
         question = (predictor.predictor_id, window.key, selection)

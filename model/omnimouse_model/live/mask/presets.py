@@ -123,8 +123,8 @@ def preset_for(name: str, session: Session) -> str:
     Where nothing would be given, or nothing asked, it is a forecast.
     """
     mask = mask_for(name, session)
-    is_given = mask.visible.any() or mask.frames.any() or mask.behavior == "visible"
-    is_asked = mask.target.any() or mask.behavior == "target"
+    is_given = mask.visible.any() or mask.frames.any() or mask.shows_behavior
+    is_asked = mask.target.any() or mask.asks_behavior
     is_meant = name == "nothing" or (is_given and is_asked)
     return name if is_meant else FORECAST
 

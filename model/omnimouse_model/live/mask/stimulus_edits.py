@@ -64,7 +64,7 @@ class WhatIfEdits:
         shown = self._state.window
         if shown is None:
             return None
-        key = Window(shown.session, shown.start_index, self.edits).key
+        key = shown.with_edits(self.edits).key
         if self._window is None or self._window.key != key:
             self._window = edited(shown, self.edits)
         return self._window

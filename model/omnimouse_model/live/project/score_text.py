@@ -62,5 +62,6 @@ def _condition(state: LiveState, mask: Mask, asked_id: str) -> str:
     visible = int(mask.visible.any(axis=0).sum())
     return (
         f"{name}{note}; {visible:,} neurons visible, {int(mask.frames.sum())} of "
-        f"{len(mask.frames)} frames visible, behaviour {mask.behavior}; mask {asked_id}"
+        f"{len(mask.frames)} frames visible, behaviour {mask.behavior_word}; mask "
+        f"{asked_id}"
     )

@@ -51,7 +51,7 @@ def script_of(
             "choose one by its name or file."
         )
     asks_responses = bool(asked_cells(mask).any())
-    if not asks_responses and mask.behavior != "target":
+    if not asks_responses and not mask.asks_behavior:
         raise ExportError("Nothing is asked: paint a target, or choose a preset.")
     options = "".join(f", {name}={value!r}" for name, value in session.options.items())
     device = "" if state.device == "auto" else f", device={state.device!r}"
@@ -79,7 +79,7 @@ def script_of(
             "r = r[np.isfinite(r)]",
             'print(f"median r = {np.median(r):.6f} over {len(r)} neurons")',
         ]
-    if mask.behavior == "target":
+    if mask.asks_behavior:
         lines += [
             'known = window.valid["behavior"][:, None]',
             "recorded = np.where(known, window.behavior, np.nan)",

@@ -85,7 +85,7 @@ class NaivePredictor:
             neurons = np.flatnonzero(cells.any(axis=0))
         neurons = np.asarray(neurons, np.int64)
         rates = np.maximum(answer.responses[:, neurons], 0.0)
-        asked = encoded.mask.behavior == "target"
+        asked = encoded.mask.asks_behavior
         return Prediction(
             responses=np.where(cells[:, neurons], rates, np.nan).astype(np.float32),
             neurons=neurons,
@@ -123,5 +123,5 @@ class NaivePredictor:
 
 
 def _empty(mask: Mask) -> str:
-    asks = mask.target.any() or mask.behavior == "target"
+    asks = mask.target.any() or mask.asks_behavior
     return "" if asks else "was asked for nothing: the mask has no target."

@@ -162,7 +162,7 @@ class VideoRidge:
 
     def refusal(self, mask: Mask) -> str:
         """Refuse masks that show neither video nor behaviour."""
-        if not mask.frames.any() and mask.behavior != "visible":
+        if not mask.frames.any() and not mask.shows_behavior:
             return "needs visible video frames or visible behaviour."
         return asks_for_responses(mask)
 

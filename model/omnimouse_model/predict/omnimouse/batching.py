@@ -29,7 +29,7 @@ def at_once(predictor: object) -> int:
 def shared_part(mask: Mask, layout: Layout) -> tuple[object, ...]:
     """All that a mask and its layout say but which responses are visible."""
     return (
-        mask.order.tobytes(),
+        mask.require_layout().order.tobytes(),
         layout.behavior,
         layout.context_span,
         layout.frames.numpy().tobytes(),

@@ -336,7 +336,7 @@ class TransformerPredictor:
     def _check(self, session: Session, mask: Mask) -> None:
         channels = len(session.behavior_names)
         wanted = self.net.config.behavior_channels
-        if mask.behavior == "visible" and channels != wanted:
+        if mask.shows_behavior and channels != wanted:
             raise UnsupportedRequestError(
                 f"{self.name!r} reads {wanted} behaviour channels, session "
                 f"{session.id!r} has {channels} ({', '.join(session.behavior_names)}). "

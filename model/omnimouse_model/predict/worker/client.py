@@ -31,7 +31,6 @@ from omnimouse_model.predict.predictor import (
 from omnimouse_model.predict.worker.mask_delta import mask_delta
 from omnimouse_model.predict.worker.server import (
     Answers,
-    Place,
     Source,
     Welcome,
     pressed,
@@ -139,7 +138,7 @@ class WorkerPredictor:
         """Have it get ready for a window; nothing where it has not started."""
         with self._lock:
             if self._link is not None and self._is_known(window.session):
-                where = self._known[window.session.id][1], _place(window)
+                where = self._known[window.session.id][1], window.place
                 frames = np.packbits(mask.frames)
                 try:
                     self._ask("look_ahead", *where, frames, poll_s=POLL_AHEAD_S)
@@ -261,7 +260,8 @@ class WorkerPredictor:
         if self._is_known(session):
             return
         if self._link is not None and self._link.shares_memory:
-            self._shared.fit(session.n_neurons)
+            n_samples = self.needs.spec.n_samples
+            self._shared.fit(n_samples, session.n_neurons)
         self._n_prepared += 1
         self._ask("prepare", self._n_prepared, session)
         self._known[session.id] = (session, self._n_prepared)
@@ -271,13 +271,20 @@ class WorkerPredictor:
         known = self._encoded
         if known and known[2] is mask and known[1].key == window.key:
             return known[0]
-        same_session = known and known[1].session is window.session
-        before = known[2] if known and same_session else Mask.nothing(window.session)
+        # a delta joins masks of one session and one spec
+        is_alike = (
+            known is not None
+            and known[1].session is window.session
+            and known[2].spec == mask.spec
+        )
+        before = Mask.nothing(window.session, mask.spec)
+        if known is not None and is_alike:
+            before = known[2]
         delta = mask_delta(before, mask)
         self._encoded = None
         sent = self._bytes_sent
         key = self._known[window.session.id][1]
-        self._ask("encode", key, _place(window), not same_session, delta)
+        self._ask("encode", key, window.place, not is_alike, delta)
         self._bytes_last = self._bytes_sent - sent
         self._encoded = (self._number, window, mask)
         return self._number
@@ -292,13 +299,13 @@ class WorkerPredictor:
     def _many(self, batch: list[Request]) -> Answers:
         window = batch[0][0]
         self._prepare(window.session)
-        before, deltas = Mask.nothing(window.session), []
+        before, deltas = Mask.nothing(window.session, batch[0][1].spec), []
         for _, mask, _ in batch:
             deltas.append(mask_delta(before, mask))
             before = mask
         asked = [None if known is None else pressed(known) for _, _, known in batch]
         key = self._known[window.session.id][1]
-        answers: Answers = self._ask("many", key, _place(window), deltas, asked)
+        answers: Answers = self._ask("many", key, window.place, deltas, asked)
         return answers
 
     def _told(self, prediction: Prediction) -> Prediction:
@@ -342,10 +349,6 @@ class WorkerPredictor:
     def _is_known(self, session: Session) -> bool:
         known = self._known.get(session.id)
         return known is not None and known[0] is session
-
-
-def _place(window: Window) -> Place:
-    return window.start_index, window.edits
 
 
 def _never() -> bool:

@@ -9,20 +9,22 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from omnimouse_model.masks import N_SAMPLES, BehaviorMode, Mask
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.masks import Mask, TokenLayout
+from omnimouse_model.masks.mask import BehaviorModes
 
-_BYTES_PER_NEURON = N_SAMPLES // 4
+_NO_ORDER = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """Everything of a mask but its cells and its order."""
+    """All fields of a mask but its cells and the order of its neurons."""
 
     frames: tuple[bool, ...]
-    behavior: BehaviorMode
-    cuts: tuple[int, ...]
-    context_span: tuple[int, int]
-    query_phase: int
+    behavior: BehaviorModes
+    spec: WindowSpec
+    token_layout: TokenLayout | None
+    """Without an order, which is long and seldom changes."""
     guarded: bool
     name: str
     note: str
@@ -70,13 +72,15 @@ class MaskDelta:
         neurons = np.frombuffer(zlib.decompress(self.neurons), np.int32)
         if len(neurons):
             cells = mask.cells.copy()
-            cells[:, neurons] ^= _unpacked(zlib.decompress(self.cells))
+            cells[:, neurons] ^= _unpacked(zlib.decompress(self.cells), len(cells))
             changed = mask.with_cells(cells)
+        order = _order(mask)
         if self.orders is not None:
             order = np.frombuffer(zlib.decompress(self.orders[side]), np.int32)
-            changed = replace(changed, order=order)
+            layout = replace(changed.require_layout(), order=order)
+            changed = replace(changed, token_layout=layout)
         if self.settings is not None:
-            changed = _with_setting(changed, self.settings[side])
+            changed = _with_setting(changed, self.settings[side], order)
         return changed
 
 
@@ -91,7 +95,7 @@ def mask_delta(before: Mask, after: Mask) -> MaskDelta:
         settings=None if old == new else (old, new),
         orders=None
         if _same_order(before, after)
-        else (_pressed(before.order), _pressed(after.order)),
+        else (_pressed(_order(before)), _pressed(_order(after))),
     )
 
 
@@ -104,8 +108,14 @@ def is_same(one: Mask, other: Mask) -> bool:
     )
 
 
+def _order(mask: Mask) -> np.ndarray:
+    """Order of the neurons, empty for a mask without a token layout."""
+    return _NO_ORDER if mask.token_layout is None else mask.token_layout.order
+
+
 def _same_order(one: Mask, other: Mask) -> bool:
-    return one.order is other.order or np.array_equal(one.order, other.order)
+    first, second = _order(one), _order(other)
+    return first is second or np.array_equal(first, second)
 
 
 def _pressed(ids: np.ndarray) -> bytes:
@@ -113,26 +123,26 @@ def _pressed(ids: np.ndarray) -> bytes:
 
 
 def _setting(mask: Mask) -> Setting:
+    layout = mask.token_layout
     return Setting(
         tuple(mask.frames.tolist()),
         mask.behavior,
-        mask.cuts,
-        mask.context_span,
-        mask.query_phase,
+        mask.spec,
+        None if layout is None else replace(layout, order=_NO_ORDER),
         mask.guarded,
         mask.name,
         mask.note,
     )
 
 
-def _with_setting(mask: Mask, setting: Setting) -> Mask:
+def _with_setting(mask: Mask, setting: Setting, order: np.ndarray) -> Mask:
+    layout = setting.token_layout
     return replace(
         mask,
-        frames=np.array(setting.frames),
+        frames=np.array(setting.frames, bool),
         behavior=setting.behavior,
-        cuts=setting.cuts,
-        context_span=setting.context_span,
-        query_phase=setting.query_phase,
+        spec=setting.spec,
+        token_layout=None if layout is None else replace(layout, order=order),
         guarded=setting.guarded,
         name=setting.name,
         note=setting.note,
@@ -140,15 +150,20 @@ def _with_setting(mask: Mask, setting: Setting) -> Mask:
 
 
 def _packed(codes: np.ndarray) -> bytes:
-    """Pack codes (60, n) to 15 bytes per neuron, neurons one after the other."""
-    quads = np.ascontiguousarray(codes.T).reshape(codes.shape[1], _BYTES_PER_NEURON, 4)
+    """Pack codes (n_samples, n) to two bits each, neurons one after the other."""
+    n_samples, n = codes.shape
+    n_bytes = -(-n_samples // 4)
+    padded = np.zeros((n, 4 * n_bytes), np.uint8)
+    padded[:, :n_samples] = codes.T
+    quads = padded.reshape(n, n_bytes, 4)
     joined = (
         quads[..., 0] | quads[..., 1] << 2 | quads[..., 2] << 4 | quads[..., 3] << 6
     )
     return bytes(joined.astype(np.uint8))
 
 
-def _unpacked(packed: bytes) -> np.ndarray:
-    joined = np.frombuffer(packed, np.uint8).reshape(-1, _BYTES_PER_NEURON, 1)
+def _unpacked(packed: bytes, n_samples: int) -> np.ndarray:
+    n_bytes = -(-n_samples // 4)
+    joined = np.frombuffer(packed, np.uint8).reshape(-1, n_bytes, 1)
     quads = joined >> np.array([0, 2, 4, 6], np.uint8) & 3
-    return np.ascontiguousarray(quads.reshape(-1, N_SAMPLES).T)
+    return np.ascontiguousarray(quads.reshape(-1, 4 * n_bytes)[:, :n_samples].T)

@@ -22,13 +22,14 @@ import numpy as np
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import (
     SessionFormatError,
     StoppedError,
     UnsupportedRequestError,
     WorkerError,
 )
-from omnimouse_model.masks import N_SAMPLES, Mask
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import (
     Foresighted,
     Interruptible,
@@ -50,8 +51,8 @@ from omnimouse_model.predict.worker.shared_memory import AttachedAnswers
 NICE = 5
 SCREENS = ("napari", "qtpy", "PyQt6", "PySide6", "PyQt5", "IPython")
 Source = str | Callable[[], Predictor]
-Place = tuple[int, tuple[Edit, ...]]
-"""Where a window begins, and its edits."""
+Place = tuple[int, tuple[Edit, ...], WindowSpec, float | None]
+"""Arguments of `Window` after the session."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +162,9 @@ class Server:
 
     def _encode(self, key: int, place: Place, is_reset: bool, delta: MaskDelta) -> None:
         session = self._sessions[key]
-        before = None if is_reset else self._mask
-        self._mask = delta.redo(before or Mask.nothing(session))
         window = Window(session, *place)
+        before = None if is_reset else self._mask
+        self._mask = delta.redo(before or Mask.nothing(session, window.spec))
         if self._window is None or self._window.key != window.key:
             self._window = window
         self._encoded = None
@@ -190,7 +191,8 @@ class Server:
     ) -> "Answers":
         """Answer masks of one window, each told by how it differs from the last."""
         session = self._sessions[key]
-        window, mask = Window(session, *place), Mask.nothing(session)
+        window = Window(session, *place)
+        mask = Mask.nothing(session, window.spec)
         requests: list[Request] = []
         for delta, packed in zip(deltas, neurons, strict=True):
             mask = delta.redo(mask)
@@ -207,9 +209,10 @@ class Server:
     def _look_ahead(self, key: int, place: Place, frames: np.ndarray) -> None:
         predictor, session = self._loaded(), self._sessions[key]
         if isinstance(predictor, Foresighted):
-            shown = np.unpackbits(frames, count=N_SAMPLES).astype(bool)
-            mask = Mask.nothing(session).with_frames(shown)
-            predictor.look_ahead(Window(session, *place), mask)
+            window = Window(session, *place)
+            shown = np.unpackbits(frames, count=window.spec.n_frames).astype(bool)
+            mask = Mask.nothing(session, window.spec).with_frames(shown)
+            predictor.look_ahead(window, mask)
 
     # -- within -----------------------------------------------------------------------
     def _outdated(self) -> bool:

@@ -14,8 +14,6 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.masks import N_SAMPLES
-
 SHARED_FROM_BYTES = 2**20
 """Smaller answers are as quick through the pipe."""
 
@@ -32,9 +30,9 @@ class SharedAnswers:
         """What the other side attaches to, "" while there is none."""
         return "" if self._memory is None else self._memory.name
 
-    def fit(self, n_neurons: int) -> None:
-        """Have room for an answer over all neurons, where that is big."""
-        n_bytes = N_SAMPLES * n_neurons * 4
+    def fit(self, n_samples: int, n_neurons: int) -> None:
+        """Make room for the float32 responses of all neurons, if those are large."""
+        n_bytes = n_samples * n_neurons * 4
         held = 0 if self._memory is None else self._memory.size
         if n_bytes > max(SHARED_FROM_BYTES, held):
             self.close()

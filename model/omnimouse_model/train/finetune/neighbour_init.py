@@ -125,9 +125,13 @@ def _answers(
         context = net.encode(clip, layout, video)
         rates, _ = net.decode_responses(clip, layout, context)
     # queries are sorted by sample, then by place in the mask's order
-    blocks = rates.float().unflatten(1, (-1, len(mask.order))).transpose(2, 3)
+    blocks = (
+        rates.float()
+        .unflatten(1, (-1, len(mask.require_layout().order)))
+        .transpose(2, 3)
+    )
     found: np.ndarray = blocks.flatten(0, 2).cpu().numpy()
-    return found[:, np.argsort(mask.order)]
+    return found[:, np.argsort(mask.require_layout().order)]
 
 
 def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:

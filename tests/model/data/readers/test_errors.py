@@ -168,9 +168,10 @@ def test_unit_arrays_of_another_length_are_left_out(folder, name):
     assert len(session.units) == 9
 
 
-def test_statistics_that_are_not_finite_are_computed_again(folder):
+@pytest.mark.parametrize("wrong", [np.nan, -1.0])
+def test_statistics_that_cannot_be_are_computed_again(folder, wrong):
     sound = open_session(folder).units.std
-    np.save(folder / "responses/meta/stds.npy", np.full(9, np.nan))
+    np.save(folder / "responses/meta/stds.npy", np.append(np.ones(8), wrong))
     session = open_session(folder)
     assert "responses/meta/stds.npy" in note(session, "bad_statistics")
     assert any(n.code == "computed_statistics" for n in session.assumptions)

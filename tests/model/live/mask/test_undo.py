@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from omnimouse_model.live.mask.undo import UndoStack
 from omnimouse_model.live.pin import Pin
-from omnimouse_model.masks import Mask
+from omnimouse_model.masks import Mask, TokenLayout
 from omnimouse_model.predict.worker.mask_delta import mask_delta
 
 N = 12
@@ -45,10 +45,7 @@ def test_every_field_of_a_mask_is_undone():
         cells=before.cells,
         frames=np.arange(60) < 30,
         behavior="target",
-        order=np.arange(N)[::-1],
-        cuts=(30,),
-        context_span=(0, 30),
-        query_phase=2,
+        token_layout=TokenLayout(np.arange(N)[::-1], (30,), (0, 30), 2),
         name="test/one",
         note="adapted",
     )

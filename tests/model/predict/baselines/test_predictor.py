@@ -1,7 +1,7 @@
 """Naive predictors: rules that are fitted to the train tier of a session."""
 
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -12,10 +12,14 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, asked_cells
-from omnimouse_model.predict.baselines import fit_cache
+from omnimouse_model.predict.baselines import fit_cache, rules
+from omnimouse_model.predict.baselines.autoregressive import SPANS, System, _Sums
 from omnimouse_model.predict.baselines.predictor import RULES, naive_predictor
 from omnimouse_model.predict.baselines.video_ridge import N_FEATURES, motion_energy
+from omnimouse_model.predict.baselines.visible_input import Seen
+from omnimouse_model.predict.capabilities import joined, part_of
 from omnimouse_model.strategies import half_population_mask, mask_from_strategy
+from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.known_sessions import write_known_session
 from tests.model.random_masks import masks
 
@@ -132,8 +136,8 @@ def test_rates_are_finite_where_asked_and_nan_elsewhere(
 @settings(max_examples=15)
 @given(mask=masks(N_NEURONS), seed=st.integers(0, 99))
 def test_the_order_of_neurons_changes_nothing(session, predictors, name, mask, seed):
-    places = np.random.default_rng(seed).permutation(len(mask.order))
-    turned = mask.with_order(mask.order[places])
+    places = np.random.default_rng(seed).permutation(len(mask.token_layout.order))
+    turned = mask.with_order(mask.token_layout.order[places])
     window = session.window(35.0)
     plain = answer(predictors[name], window, mask)
     assert_same(answer(predictors[name], window, turned), plain)
@@ -201,6 +205,64 @@ def test_mean_is_the_mean_of_the_train_tier(session, predictors):
     train = np.array([k for k in range(len(trials)) if TIERS[k % 4] == "train"])
     expected = trials[train].mean(axis=(0, 1)) / session.response_scale
     np.testing.assert_allclose(rates, expected, rtol=0.02)
+
+
+def test_missing_responses_do_not_count_in_a_mean(tmp_path):
+    responses = np.full((900, 2), 30.0)
+    responses[::2, 1] = np.nan
+    session = open_session({"responses": responses, "rate_hz": 30.0})
+    rates = rules.mean_rates(session) * session.response_scale
+    np.testing.assert_allclose(rates, 30.0, rtol=1e-6)
+
+
+def test_needs_say_what_a_rule_reads_and_predicts():
+    blind, all_of_it = (False, False, False), (True, True, True)
+    expected = {
+        "mean": blind,
+        "last": (True, False, False),
+        "ridge": (True, True, False),
+        "context-ridge": all_of_it,
+        "video-ridge": (False, True, False),
+    }
+    for name, words in expected.items():
+        needs = naive_predictor(name).needs
+        found = needs.sees_responses, needs.sees_behavior, needs.predicts_behavior
+        assert found == words, name
+
+
+def test_a_horizon_between_fitted_ones_is_interpolated(session, predictors):
+    """Horizons 15 and 20 are fitted: 17 lies two fifths of the way."""
+    fit = dict(predictors["ridge"]._fits[session.fingerprint])
+    weight = np.zeros_like(fit["alone_weight"])
+    weight[:, :, 0] = 1.0 + np.arange(len(weight))[:, None]
+    fit |= {"alone_weight": weight, "alone_intercept": 0 * fit["alone_intercept"]}
+    mask = Mask.nothing(session).show([0], slice(0, 30)).ask([0], slice(30, 60))
+    seen = Seen.through(session.window(3.0), mask, responses=True, video=False)
+    found = RULES["ridge"]().answer(fit, seen, mask).responses[:, 0]
+    last = seen.responses[29, 0]
+    np.testing.assert_allclose(found[[44, 46, 49]], last * np.array([8, 8.4, 9]))
+
+
+def test_sums_of_windows_give_variances_and_correlations():
+    draw = np.random.default_rng(0)
+    history, sums = draw.normal(3, 1, (500, len(SPANS), 1)), _Sums()
+    target = np.repeat(0.1 * history[:, :1], 12, axis=1)
+    sums.add(history, target, np.zeros((500, 12, 0)))
+    system: System = sums.system(2, behavior=False)
+    np.testing.assert_allclose(system.yy, target[:, 2].var(axis=0))
+    weight = np.array([[0.1, 0, 0, 0]])
+    np.testing.assert_allclose(system.correlation(weight), 1.0, rtol=1e-9)
+
+
+def test_the_penalty_without_behavior_is_its_own(session, predictors):
+    ridge, fit = RULES["context-ridge"](), None
+    fit = dict(predictors["context-ridge"]._fits[session.fingerprint])
+    mask = half_population_mask(session, behavior=False)
+    seen = Seen.through(session.window(3.0), mask, responses=True, video=False)
+    before = ridge.answer(fit, seen, mask).responses
+    with_behavior = fit["penalties"] * np.array([1.0, 1e6])
+    after = ridge.answer(fit | {"penalties": with_behavior}, seen, mask).responses
+    np.testing.assert_array_equal(before, after)
 
 
 def correlations(predictor, session, mask):
@@ -303,7 +365,7 @@ def test_a_fit_is_made_once(session, own_cache, monkeypatch):
     naive_predictor("mean").prepare(session)
     assert [path.suffix for path in own_cache.iterdir()] == [".npz"]
 
-    monkeypatch.setattr(fit_cache, "training_windows", None)  # not fitted again
+    monkeypatch.setattr(rules, "training_windows", None)  # not fitted again
     naive_predictor("mean").prepare(session)
 
 
@@ -347,6 +409,14 @@ def test_held_out_windows_lie_apart_from_those_fitted(session, stride):
     assert len(starts[2]) < 0.2 * len(starts[0])
 
 
+def test_training_windows_reach_into_blanks_between_training_trials(tmp_path):
+    trials = (Trial("image", "train"), Trial("blank")) * 12
+    session = open_session(write_folder(tmp_path / "a", Folder(trials=trials)))
+    found = list(fit_cache.training_windows(session, stride=5, most=1000))
+    assert len(found) == len(session.window_starts("train", 5, include_blanks=True))
+    assert not len(session.window_starts("train"))
+
+
 def test_predictors_travel_to_other_processes(session, predictors):
     mask = half_population_mask(session)
     for name in ("mean", "context-ridge", "video-ridge"):
@@ -361,3 +431,20 @@ def test_predict_many_stops_when_cancelled(session, predictors):
     mean = predictors["mean"]
     assert list(mean.predict_many(requests, cancelled=lambda: True)) == []
     assert len(list(mean.predict_many(requests))) == 3
+
+
+def test_predictions_are_joined_and_cut_by_neuron(session, predictors):
+    mask = mask_from_strategy("video_only", session)
+    encoded = predictors["mean"].encode(session.window(3.0), mask)
+    whole = predictors["mean"].decode(encoded)
+    parts = [predictors["mean"].decode(encoded, part) for part in
+             np.array_split(whole.neurons, 3)]  # fmt: skip
+    for found in (joined(parts), part_of(whole, whole.neurons)):
+        np.testing.assert_array_equal(found.responses, whole.responses)
+        np.testing.assert_array_equal(found.neurons, whole.neurons)
+        np.testing.assert_array_equal(found.scale, whole.scale)
+    few = part_of(whole, whole.neurons[[2, 0]])
+    np.testing.assert_array_equal(few.scale, whole.scale[[2, 0]])
+    assert part_of(replace(whole, scale=None), whole.neurons[:1]).scale is None
+    assert joined([replace(part, scale=None) for part in parts]).scale is None
+    assert part_of(whole, np.array([-1])) is None

@@ -47,7 +47,7 @@ def in_the_way(state: LiveState, results: Results, *, is_live: bool) -> str:
         return NO_SELECTION
     if results.freshness == "error":
         return f"No answer: {results.error}"
-    if not state.mask.target.any() and state.mask.behavior != "target":
+    if not state.mask.target.any() and not state.mask.asks_behavior:
         return NOTHING_ASKED
     return ""
 

@@ -130,11 +130,11 @@ class Rows:
 
 def _as_mask(codes: np.ndarray, mask: Mask) -> Mask:
     """Return a mask with bins as neurons and the same rules; mixed bins are hidden."""
-    return replace(
-        mask,
-        cells=np.where(codes == MIXED, np.uint8(HIDDEN), codes),
-        order=np.arange(codes.shape[1]),
-    )
+    layout = mask.token_layout
+    if layout is not None:
+        layout = replace(layout, order=np.arange(codes.shape[1]))
+    cells = np.where(codes == MIXED, np.uint8(HIDDEN), codes)
+    return replace(mask, cells=cells, token_layout=layout)
 
 
 def groups(numbers: np.ndarray) -> list[tuple[int, int, int]]:

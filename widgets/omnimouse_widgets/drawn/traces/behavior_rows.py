@@ -19,20 +19,19 @@ def behavior_rows(controller: Controller) -> list[Trace]:
     if window is None or mask is None or state.session is None:
         return []
     truth = np.where(window.valid["behavior"][:, None], window.behavior, np.nan)
-    decoded = results.behavior if mask.behavior == "target" else None
+    decoded = results.behavior if mask.asks_behavior else None
     if decoded is not None and decoded.shape != truth.shape:
         decoded = None
     scores = [np.nan] * truth.shape[1]
     if decoded is not None:
         scores = decode_scores(decoded, window).tolist()
-    shade = np.full(len(truth), MODE_CODES[mask.behavior], np.uint8)
     return [
         Trace(
             *_labels(name, scores[channel], is_old=results.is_old),
             _times(controller, name),
             truth[:, channel],
             None if decoded is None else decoded[:, channel],
-            shade,
+            np.full(len(truth), MODE_CODES[mask.mode_of(channel)], np.uint8),
             results.is_old,
             LEAST,
         )
@@ -69,7 +68,7 @@ def behavior_words(controller: Controller) -> str:
     state, results = controller.state, controller.results
     if state.mask is None:
         return ""
-    if state.mask.behavior == "visible":
+    if state.mask.shows_behavior:
         return "Given to the model: nothing to decode."
     if state.mask.behavior == "hidden":
         return "Not asked: behaviour is hidden from the model."

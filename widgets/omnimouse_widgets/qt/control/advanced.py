@@ -62,7 +62,7 @@ class AdvancedSection(QWidget):
         if not all(word.isdigit() and int(word) < N_SAMPLES for word in words):
             self._warn("✕ Cuts are samples from 0 to 59, such as: 20, 40")
             return
-        self._change(cuts=tuple(sorted({int(word) for word in words})))
+        self._change_layout(cuts=tuple(sorted({int(word) for word in words})))
         self._draw()
 
     def _span_edited(self) -> None:
@@ -70,8 +70,15 @@ class AdvancedSection(QWidget):
         if start > stop:
             self._warn("✕ The context must start before it stops")
             return
-        self._change(context_span=(start, stop))
+        self._change_layout(context_span=(start, stop))
         self._draw()
+
+    def _change_layout(self, **changes: Any) -> None:
+        mask = self._controller.state.mask
+        if mask is not None and mask.token_layout is not None:
+            layout = replace(mask.token_layout, query_phase=0, **changes)
+            if layout.values[:2] != mask.token_layout.values[:2]:
+                self._change(token_layout=layout)
 
     def _change(self, **changes: Any) -> None:
         mask = self._controller.state.mask
@@ -86,11 +93,17 @@ class AdvancedSection(QWidget):
         self.setEnabled(mask is not None)
         if mask is None:
             return
-        if not self.cuts.hasFocus():
-            self.cuts.setText(", ".join(str(cut) for cut in mask.cuts))
-        for box, value in zip((self.start, self.stop), mask.context_span, strict=True):
-            with QSignalBlocker(box):
-                box.setValue(value)
+        layout = mask.token_layout
+        # only OmniMouse has tokens: the rows stay, so that the form does not jump
+        for part in (self.cuts, self.start, self.stop):
+            part.setEnabled(layout is not None)
+        if layout is not None:
+            if not self.cuts.hasFocus():
+                self.cuts.setText(", ".join(str(cut) for cut in layout.cuts))
+            boxes = zip((self.start, self.stop), layout.context_span, strict=True)
+            for box, value in boxes:
+                with QSignalBlocker(box):
+                    box.setValue(value)
         with QSignalBlocker(self.guarded):
             self.guarded.setChecked(mask.guarded)
         self._warn("" if mask.guarded else f"⚠ {UNGUARDED}")

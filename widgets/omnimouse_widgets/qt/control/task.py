@@ -96,7 +96,7 @@ class QuestionSection(QWidget):
         if mask is None:
             return
         self.video.show_value(video_name(mask.frames))
-        self.behavior.show_value(mask.behavior)
+        self.behavior.show_value(mask.behavior_word)
 
     def _draw_caveat(self) -> None:
         mask, needs = self._controller.state.mask, self._controller.results.needs
