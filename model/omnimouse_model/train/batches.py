@@ -1,4 +1,4 @@
-"""What one training step reads: a session, a task, windows, orders, targets."""
+"""Training batches: windows of one session under one task, with their targets."""
 
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
@@ -30,9 +30,18 @@ from omnimouse_model.train.tasks import Streams, draw_task, task_mask
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TrainingSession:
-    """A session opened for training, with its train windows and maybe its truth.
+    """A session opened for training, with its train windows.
 
-    `held_out` are starts of windows of the train tier that validation alone reads.
+    Attributes
+    ----------
+    starts
+        Starts of the train windows, seconds on the session clock.
+    weight
+        Sampling weight.
+    truth
+        Ground truth of a simulated session, or None.
+    held_out
+        Starts of windows of the train tier that only validation reads.
     """
 
     session: Session
@@ -44,21 +53,31 @@ class TrainingSession:
 
     @property
     def key(self) -> str:
-        """The session's id."""
+        """Id of the session."""
         return self.session.id
 
     def target_rates(
         self, window: Window, source: str, saw_responses: bool
     ) -> np.ndarray:
-        """What the rates of a window are fitted to, float32 (60, P)."""
+        """Return the targets of the predicted rates, float32 (60, P).
+
+        Raises
+        ------
+        ValueError
+            `source` is "truth" and the session has no ground truth.
+        """
         if source == "responses":
             return window.responses
         if self.truth is None:
             raise ValueError(
                 f"Session {self.key!r} has no ground truth; use targets: responses."
             )
+        # Row k of the truth belongs to response sample k, so the same sampling rule
+        # (previous sample) keeps targets and recorded responses aligned.
         signal = self.session.responses
         rows = previous_index(window.times("responses"), signal.start, signal.rate_hz)
+        # Fluctuations can only be inferred from visible responses. Without these, the
+        # best possible prediction is the mean given stimulus and behaviour.
         stored = self.truth.full if saw_responses else self.truth.drive
         rates: np.ndarray = (stored[rows] / self.session.response_scale).astype(
             np.float32
@@ -67,7 +86,7 @@ class TrainingSession:
 
 
 def open_training_session(folder: Path, choice: SessionChoice) -> TrainingSession:
-    """Open a folder and find its train windows; with the truth of a simulated mouse."""
+    """Open a session folder for training, with the ground truth if it has one."""
     truth = open_truth(folder) if has_truth(folder) else None
     return replace(
         training_session(open_session(folder)), weight=choice.weight, truth=truth
@@ -75,17 +94,26 @@ def open_training_session(folder: Path, choice: SessionChoice) -> TrainingSessio
 
 
 def training_session(session: Session) -> TrainingSession:
-    """A session with its train windows (stride 1, blanks included)."""
+    """Return a session with its train windows (stride 1, blanks included)."""
+    # As in the official training: windows start at every screen sample.
     starts = session.window_starts(tier="train", include_blanks=True)
     return TrainingSession(session=session, starts=starts, weight=1.0, truth=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """One step's input and targets.
+    """Input and targets of one forward pass: B windows of one session and task.
 
-    `video` is (B, 1, 60, 36, 64); `rates` (B, Q, 5) and `behavior` (B, C, 40) are
-    targets, None where nothing is asked of them.
+    Attributes
+    ----------
+    video
+        Normalised frames (B, 1, 60, 36, 64), or None if all frames are hidden.
+    rates
+        Target rates (B, Q, 5) of the queries, or None without response targets.
+    asked
+        bool (1, Q, 5): True for the target cells that the loss uses.
+    behavior
+        Target behaviour (B, C, 40), or None without behaviour targets.
     """
 
     clip: Clip
@@ -98,11 +126,11 @@ class Batch:
 
     @property
     def n_windows(self) -> int:
-        """Windows in the batch."""
+        """Number of windows."""
         return len(self.clip.neuron_ids)
 
     def n_tokens(self, tokens_per_step: int) -> int:
-        """Response, behaviour and video tokens that the net reads of all windows."""
+        """Return the number of tokens of all windows that the net reads."""
         layout, behavior = self.layout, self.clip.behavior
         shown = behavior is not None and layout.behavior == "visible"
         channels = behavior.shape[1] if behavior is not None and shown else 0
@@ -120,7 +148,7 @@ def draw_batch(
 ) -> Batch:
     """Draw a session, a task, windows and a neuron order per window.
 
-    With a turn, session and windows are those of the balanced cycle (`sampling`).
+    With `turn`, session and windows follow the balanced cycle (`sampling`).
     """
     starts = None
     if turn is None:
@@ -143,11 +171,13 @@ def make_batch(
     rng: np.random.Generator,
     starts: np.ndarray | None = None,
 ) -> Batch:
-    """Windows of one session under one task; every item has its own neuron order.
+    """Return a batch of windows of one session under one task.
 
-    The windows are drawn where `starts` does not name them.
+    Each window has its own random neuron order. Without `starts`, windows are drawn.
     """
     total = source.session.n_neurons
+    # The official masks are defined over 4,096 positions; larger sessions
+    # enter with a random subset of neurons per window.
     count = min(total, FULL_POPULATION)
     streams = Streams.of(source.session, config.behavior_channels)
     position_mask, layout = _task_layout(task, count, streams)
@@ -156,6 +186,8 @@ def make_batch(
     if starts is None:
         starts = rng.choice(source.starts, phase.batch)
     windows = [source.session.window(float(s)) for s in starts]
+    # One layout serves the whole batch because a mask is defined over positions; only
+    # the neurons at these positions differ between windows.
     masks = [_in_order(position_mask, total, rng) for _ in windows]
     clip = clip_from_windows(windows, masks, config, source.key)
     saw_responses = not layout.responses_missing
@@ -170,18 +202,23 @@ def make_batch(
             ]
         )
         rates = labels_from_responses(torch.from_numpy(ordered), layout)
+        # A query predicts 5 samples, and not all of them need to be targets.
         cells = torch.from_numpy(asked_cells(position_mask)[None])
         asked = labels_from_responses(cells, layout)
     video = behavior = None
     if not layout.video_missing:
         video = torch.from_numpy(np.stack([w.video for w in windows]))[:, None]
     if layout.behavior == "target":
+        # Windows are (time, channel); the net predicts (channel, time).
         behavior = torch.from_numpy(np.stack([w.behavior.T for w in windows]))
     return Batch(clip, layout, video, rates, asked, behavior, task)
 
 
 def to_device(batch: Batch, device: torch.device | str) -> Batch:
-    """Move a batch to where the net is; times, of which intervals are made, stay."""
+    """Move a batch to the device of the net.
+
+    Response and video times stay on the CPU, where intervals are computed from them.
+    """
     if str(device) == "cpu":
         return batch
     clip = batch.clip
@@ -210,7 +247,7 @@ def to_device(batch: Batch, device: torch.device | str) -> Batch:
 
 @lru_cache(maxsize=4096)
 def _task_layout(task: str, count: int, streams: Streams) -> tuple[Mask, Layout]:
-    """The task over positions of the neuron order, whatever the neurons."""
+    """Return mask and layout of a task over positions of the neuron order."""
     mask = streams.limit(task_mask(task, count))
     return mask, layout_from_mask(mask)
 
@@ -223,13 +260,14 @@ def _fewer_targets(
         return mask, layout_from_mask(mask)
     dropped = rng.permutation(asked)[limit:]
     cells = mask.cells.copy()
+    # 2 is TARGET, 0 HIDDEN: visible cells of a dropped neuron remain visible.
     cells[:, dropped] = np.where(cells[:, dropped] == 2, 0, cells[:, dropped])
     fewer = mask.with_cells(cells)
     return fewer, layout_from_mask(fewer)
 
 
 def _in_order(mask: Mask, total: int, rng: np.random.Generator) -> Mask:
-    """Give the positions of a mask to randomly drawn neurons."""
+    """Return the mask with its positions assigned to randomly drawn neurons."""
     order = rng.permutation(total)[: mask.n_neurons]
     cells = np.zeros((len(mask.cells), total), np.uint8)
     layout = mask.require_layout()

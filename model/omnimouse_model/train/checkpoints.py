@@ -1,13 +1,14 @@
-"""A run on disk: what it goes on from, its last weights and its best.
+"""Save and resume a training run.
 
-    RUN/last.json                  which of the folders below is whole: the last word
-    RUN/state-00001200/rank_0.pt   one rank's weights, average and optimisers
+    RUN/last.json                  name of the folder with the last complete save
+    RUN/state-00001200/rank_0.pt   weights, average and optimisers of one rank
     RUN/model.safetensors, .json   the shown weights of all ranks (`nets.checkpoint`)
-    RUN/best.safetensors, .json    the same of the best validation so far
+    RUN/best.safetensors, .json    the same for the best validation score so far
 
-Every file is written whole or not at all, and `last.json` after all others: a run that
-is killed at any moment goes on from what `last.json` names. State files hold tensors
-and plain containers, and are read with `weights_only=True`. Ranks see one file system.
+Every file is written atomically, and `last.json` after all others. A run that is
+killed at any time therefore resumes from the save that `last.json` names. State files
+contain tensors and plain containers only, and are read with `weights_only=True`. All
+ranks must share one file system.
 """
 
 import json
@@ -30,11 +31,13 @@ from omnimouse_model.train.run import Run
 log = logging.getLogger(__name__)
 LAST = "last.json"
 MODEL, BEST = "model.safetensors", "best.safetensors"
+# Parameters with this prefix belong to the sessions of one rank. Animal vectors do not
+# have it: with several ranks they are part of the core (`run.split_parameters`).
 OWN = "sess_params."
 
 
 def last_state(out: Path) -> Path | None:
-    """The folder of a run's last whole save; None before the first."""
+    """Return the folder of the last complete save of a run; None if there is none."""
     path = out / LAST
     if not path.exists():
         return None
@@ -43,30 +46,36 @@ def last_state(out: Path) -> Path | None:
 
 
 def saved_step(out: Path) -> int:
-    """The step of a run's last whole save; -1 before the first."""
+    """Return the step of the last complete save of a run; -1 if there is none."""
     folder = last_state(out)
     return -1 if folder is None else int(folder.name.removeprefix("state-"))
 
 
 def rank_files(folder: Path) -> list[Path]:
-    """The state files of a save, in rank order."""
+    """Return the state files of a save, in rank order."""
+    # Built from the count, because names sort rank_10 before rank_2.
     count = len(list(folder.glob("rank_*.pt")))
     return [folder / f"rank_{rank}.pt" for rank in range(count)]
 
 
 def read_state(path: Path) -> dict[str, Any]:
-    """One rank's state."""
+    """Read the state of one rank, on the CPU."""
+    # weights_only: the restricted unpickler cannot run code from the file.
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 
 
 # -- saving -------------------------------------------------------------------------
 def save(run: Run, out: Path, team: Team) -> None:
-    """Save the whole run, and the shown weights as a checkpoint beside it."""
+    """Save the state of the run, and the shown weights as a checkpoint.
+
+    Every rank must call it: ranks wait for each other.
+    """
     folder = out / f"state-{run.step:08d}"
     folder.mkdir(exist_ok=True)
     with atomic_path(folder / f"rank_{team.rank}.pt") as temporary:
         torch.save(_state(run, team), temporary)
+    # The main rank may name this save only after all ranks have written their files.
     team.wait()
     if team.is_main:
         for leftover in rank_files(folder)[team.size :]:
@@ -75,11 +84,12 @@ def save(run: Run, out: Path, team: Team) -> None:
         with atomic_path(out / LAST) as temporary:
             temporary.write_text(json.dumps({"state": folder.name}), "utf-8")
         _remove_others(folder)
+    # No rank may begin the next save while the main rank removes old folders.
     team.wait()
 
 
 def _state(run: Run, team: Team) -> dict[str, Any]:
-    """What a rank alone knows; the core is the main one's to save."""
+    """Return the state that one rank saves; only the main rank saves the core."""
     average = run.average
     return {
         "step": run.step,
@@ -99,6 +109,7 @@ def _state(run: Run, team: Team) -> dict[str, Any]:
 
 
 def _kept(net: OmniMouse, team: Team) -> dict[str, Tensor]:
+    """Return the weights that this rank saves."""
     state = dict(net.state_dict())
     if team.is_main:
         return state
@@ -106,8 +117,9 @@ def _kept(net: OmniMouse, team: Team) -> dict[str, Tensor]:
 
 
 def _save_shown(run: Run, out: Path, folder: Path) -> None:
-    """Write the shown weights of all ranks as a checkpoint, maybe as the best one."""
+    """Write the shown weights of all ranks, also as the best if this step is best."""
     net = run.shown
+    # Sessions of other ranks exist only in their state files, which are complete here.
     if len(run.counts) > len(net.sess_params):
         shown = dict(net.state_dict())
         for path in rank_files(folder)[1:]:
@@ -118,12 +130,13 @@ def _save_shown(run: Run, out: Path, folder: Path) -> None:
         ).build()
     card = {"steps": run.step, "hours": round(run.seconds / 3600, 2)}
     save_checkpoint(out / MODEL, net, card)
+    # (-inf, 0) is the value before the first validation, and 0 can be a valid step.
     if run.best[1] == run.step and run.best[0] > float("-inf"):
         save_checkpoint(out / BEST, net, card | {"validation": run.best[0]})
 
 
 def _remove_others(folder: Path) -> None:
-    """Remove older states, and what a kill left of half-written weights."""
+    """Remove older states, and temporary files of interrupted writes."""
     for other in folder.parent.iterdir():
         if re.fullmatch(r"state-\d{8}", other.name) and other != folder:
             shutil.rmtree(other, ignore_errors=True)
@@ -133,16 +146,18 @@ def _remove_others(folder: Path) -> None:
 
 # -- resuming -----------------------------------------------------------------------
 def resume(run: Run, out: Path, config: TrainConfig, team: Team) -> bool:
-    """Go on from a saved run, if there is one.
+    """Load the last save of a run into `run`; return False if there is none.
 
     Raises
     ------
     ValueError
-        It was trained with another model, other sessions or so many other processes.
+        The save has another model config, other sessions or another number of ranks.
     """
     folder = last_state(out)
     if folder is None:
         return False
+    # A rank without a file of its own reads the last one: `_check` then reports the
+    # wrong number of processes instead of a missing file.
     state = read_state(
         folder / f"rank_{min(team.rank, len(rank_files(folder)) - 1)}.pt"
     )
@@ -150,11 +165,13 @@ def resume(run: Run, out: Path, config: TrainConfig, team: Team) -> bool:
     main = state if team.is_main else read_state(folder / "rank_0.pt")
     run.net.load_state_dict(_joined(main, state, "net"))
     if run.average is not None:
+        # The config may have asked for averaging only after this save.
         which = "average" if state["average"] else "net"
         run.average.load_state_dict(_joined(main, state, which))
     settings = {"core": config.core, "session": config.session}
     for name, saved in (("core", main["core"]), ("session", state["session"])):
         optimiser = run.optimisers[name]
+        # load_state_dict also restores the saved settings; those of the config apply.
         optimiser.load_state_dict(saved)
         optimiser.param_groups[0] |= _now(settings[name])
     run.step, run.seconds = state["step"], state["seconds"]
@@ -164,7 +181,7 @@ def resume(run: Run, out: Path, config: TrainConfig, team: Team) -> bool:
 
 
 def _now(group: Group) -> dict[str, Any]:
-    """What the config says today, and not when the run was saved."""
+    """Return the optimiser settings of the current config, without learning rate."""
     weight_decay = group.weight_decay
     return {"betas": group.betas, "eps": group.eps, "weight_decay": weight_decay}
 
@@ -172,13 +189,14 @@ def _now(group: Group) -> dict[str, Any]:
 def _joined(
     main: dict[str, Any], state: dict[str, Any], which: str
 ) -> dict[str, Tensor]:
-    """The core of the main rank, and a rank's own sessions."""
+    """Return the weights of the main rank's core and of a rank's own sessions."""
     own: dict[str, Tensor] = state[which]
     core = {k: v for k, v in main[which].items() if not k.startswith(OWN)}
     return core | {k: v for k, v in own.items() if k.startswith(OWN)}
 
 
 def _check(state: dict[str, Any], run: Run, folder: Path, team: Team) -> None:
+    """Raise ValueError if a saved state does not belong to this run."""
     where = f"{folder} was trained with"
     if state["model"] != repr(run.net.config):
         raise ValueError(

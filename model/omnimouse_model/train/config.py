@@ -1,4 +1,4 @@
-"""A training run as data: sessions, model, phases; read from one YAML file."""
+"""Configuration of a training run, read from one YAML file."""
 
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
@@ -21,7 +21,7 @@ Validation = Literal["demo", "official", "held-out"]
 
 @dataclass(frozen=True, slots=True)
 class SessionChoice:
-    """A session to train on, and how often it is drawn."""
+    """A session to train on, and its sampling weight."""
 
     mouse: str
     weight: float = 1.0
@@ -29,7 +29,10 @@ class SessionChoice:
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Optimiser settings of the core, or of the sessions' own parameters."""
+    """AdamW settings of one parameter group: the core, or the per-session parameters.
+
+    `clip` is the largest gradient norm of the group.
+    """
 
     lr: float
     weight_decay: float
@@ -40,7 +43,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """A stretch of training with one mixture of tasks.
+    """A part of a training run with fixed settings and one mixture of tasks.
 
     Attributes
     ----------
@@ -48,31 +51,33 @@ class Phase:
         task -> weight. A task is a strategy's name, "train" for the 120 official
         training masks, or a name of `tasks.EXTRA_TASKS`.
     targets
-        What the rates are fitted to: the noisy "responses", or the simulator's exact
-        conditional means ("truth"): given the latents too where responses are
-        visible.
+        Targets of the predicted rates: the noisy "responses", or the exact
+        conditional means of the simulator ("truth"). Where responses are visible,
+        these means are also conditioned on the shared and private fluctuations.
     lr_scale
-        Multiplies both groups' rates in this phase.
+        Factor on the learning rates of both groups.
     warmup, decay
-        Steps of linear warm-up, and the last share of steps that falls to zero.
+        Number of steps of linear warm-up, and the fraction of the phase, at its end,
+        over which the rate falls linearly to zero.
     warmup_from
-        The rate of the first step of the warm-up, as officially (1e-7); None starts
-        one step's share above zero.
+        Learning rate of the first warm-up step (1e-7 in the official recipe); None
+        starts the warm-up at 1/warmup of the rate.
     epochs
-        The phase ends after so many passes over the train windows, if that is sooner
-        than `steps`; needs balanced sampling.
+        Number of passes over the train windows after which the phase ends, if this is
+        sooner than `steps`; needs balanced sampling.
     accumulate
-        Batches, each of its own session and task, whose gradients make one step.
+        Number of batches per step, each with its own session and task.
     max_targets
-        Asked neurons per window, a random subset; None for all of the strategy.
+        Maximum number of target neurons per window, a random subset; None for all.
     from_average
-        Begin at the run's average instead of its last weights, the optimisers anew.
+        Start from the averaged weights, with new optimiser states.
     population_heads
-        A head of the encoder and one of the decoder that turn, before the first step,
-        to what the population shares (`nets.population`); needs simulated sessions.
-        Begins at the average.
+        Indices of one head of the encoder and one of the decoder. Before the first
+        step, both are set to read shared fluctuations (`nets.population`). Needs
+        simulated sessions, and starts from the averaged weights.
     behavior_head
-        Likewise a head of the encoder that turns to behaviour.
+        Index of one head of the encoder that is set to read behaviour; otherwise as
+        `population_heads`.
     """
 
     name: str
@@ -95,7 +100,7 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
-    """Everything that decides a training run."""
+    """All settings of a training run."""
 
     seed: int
     model: OmniMouseConfig
@@ -104,51 +109,62 @@ class TrainConfig:
     session: Group
     sessions: tuple[SessionChoice, ...] = ()
     sampling: Sampling = "weighted"
-    """Sessions by weight, windows at random; or in turn, every window once an epoch."""
+    """Order of sessions and windows.
+
+    "weighted" draws sessions by weight and windows at random; "balanced" takes sessions
+    in turn, and every window once per epoch.
+    """
     animals: ParameterGroup = "session"
-    """Whose settings the animals' vectors have; "core" where ranks share animals."""
+    """Parameter group of the animal vectors; "core" if ranks share animals."""
     average: float = 0.0
-    """Decay per step of the running average of the weights; 0 for none."""
+    """Decay per step of the moving average of the weights; 0 for no average."""
     save_every: int | None = None
-    """Save after so many steps; None saves by time alone."""
+    """Number of steps between saves; None saves by time only."""
     save_every_s: float | None = 120.0
-    """Save after so many seconds; None saves by steps alone."""
+    """Seconds between saves; None saves by steps only."""
     validate_every: int = 250
     validation: Validation = "demo"
-    """Conditions of the demo on one session, or the official ones on all.
+    """Conditions of validation.
 
-    Under "held-out" the demo's, on windows that the session keeps from training.
+    "demo" uses the demo's conditions on the first session, "held-out" the same on
+    windows of the train tier that training does not read, "official" the official
+    validation masks on all sessions.
     """
     patience: int | None = None
-    """End after so many steps without a better validation; None never does."""
+    """Number of steps without a better validation score after which the run ends.
+
+    None for no limit.
+    """
     validation_windows: int | None = 48
-    """Windows of a session at most; None for all."""
+    """Maximum number of validation windows per session; None for all."""
     precision: Precision = "auto"
-    """Autocast in bf16 or fp32; by "auto" bf16 on a GPU, fp32 on a CPU."""
+    """Precision of autocast; "auto" is bf16 on a GPU and fp32 on a CPU."""
     compile: bool = False
-    """Compile the blocks of the net, whose first steps then take minutes."""
+    """Compile blocks of the net; the first steps then take minutes."""
     mean_rates: bool = True
-    """Start the neurons' biases at their mean rates instead of at zero."""
+    """Initialise the biases of neurons from their mean rates instead of zero."""
     smooth_positions: bool = False
-    """Start the video's place codes smooth and strong instead of at 0.02."""
+    """Initialise the spatial codes of the video smooth and with unit variance."""
     quiet_residuals: bool = False
-    """Start the residual branches at zero."""
+    """Initialise the outputs of the residual branches with zero."""
     motion_energy: bool = False
-    """Start the video encoder as motion energy."""
+    """Initialise the video encoder as motion-energy filters."""
     tuned_embeddings: bool = False
-    """Start the neurons' embeddings from a ridge on motion energy."""
+    """Initialise neuron embeddings from a ridge regression on motion energy."""
     notes: dict[str, Any] = field(default_factory=dict)
 
     def phase_at(self, step: int) -> tuple[Phase, int]:
-        """The phase of a step, and the step's number within it."""
+        """Return the phase of a step, and the step's index within the phase."""
         for phase in self.phases:
             if step < phase.steps:
                 return phase, step
             step -= phase.steps
+        # Measurements (`cost`) may take more steps than the config has.
         return self.phases[-1], self.phases[-1].steps
 
     def batches_before(self, step: int) -> int:
-        """Batches that a process has read before a step."""
+        """Return the number of batches that one process has read before a step."""
+        # Phases may differ in `accumulate`, so one factor for all steps is not enough.
         count = 0
         for phase in self.phases:
             taken = min(step, phase.steps)
@@ -157,17 +173,18 @@ class TrainConfig:
 
     @property
     def total_steps(self) -> int:
-        """Steps of all phases."""
+        """Number of steps of all phases."""
         return sum(phase.steps for phase in self.phases)
 
 
 def read_config(path: str | Path) -> TrainConfig:
-    """Read a run's YAML.
+    """Read a training config from a YAML file.
 
     Raises
     ------
     ValueError
-        No YAML, or a field that is unknown, missing or no number, by name.
+        The file is not YAML, or a field is unknown, missing or not a number; the
+        message names the field.
     """
     path = Path(path)
     try:
@@ -180,7 +197,13 @@ def read_config(path: str | Path) -> TrainConfig:
 
 
 def config_from(raw: Any) -> TrainConfig:
-    """A run from the fields of its YAML; `TypeError` names the one that is wrong."""
+    """Return the config from parsed YAML.
+
+    Raises
+    ------
+    TypeError
+        A field is unknown, missing or has the wrong type; the message names it.
+    """
     given = checked_fields(TrainConfig, raw, "the file")
     return TrainConfig(
         model=_model(given.pop("model")),
@@ -199,13 +222,15 @@ def config_from(raw: Any) -> TrainConfig:
 
 
 def _model(values: Any) -> OmniMouseConfig:
-    """A released size by its name, or fields that differ from the 5M model's."""
+    """Return the config of a released size, or of the 5M model with changed fields."""
     if isinstance(values, str):
         if values not in SIZES:
             names = ", ".join(SIZES)
             raise TypeError(f"model: there is no size {values!r}; choose of {names}")
         return SIZES[values]
     model = asdict(OmniMouseConfig()) | _mapping(values, "model")
+    # `|` replaces the nested mapping as a whole, so the fields of the video encoder
+    # that the file does not name must be filled from the defaults here.
     hiera = _mapping(model["hiera"], "model.hiera")
     model["hiera"] = asdict(OmniMouseConfig().hiera) | hiera
     return config_from_dict(model)
@@ -227,9 +252,9 @@ def _phase(values: Any, where: str) -> Phase:
     return Phase(**given | {"tasks": {n: float(w) for n, w in tasks.items()}})
 
 
-# -- what YAML may hold (Any: whatever it does) ---------------------------------------
+# -- checks of parsed YAML (Any, because YAML can hold any type) -----------------------
 def yaml_fields(path: Path) -> Any:
-    """What a YAML file holds; `TypeError` where it is none."""
+    """Return the parsed content of a YAML file; `TypeError` if it is not YAML."""
     try:
         return yaml.safe_load(path.read_text("utf-8"))
     except UnicodeDecodeError as error:
@@ -242,7 +267,7 @@ def yaml_fields(path: Path) -> Any:
 
 
 def checked_fields(kind: type, values: Any, where: str) -> dict[str, Any]:
-    """Values for a dataclass; `TypeError` names what is wrong, and where."""
+    """Return field values for a dataclass; `TypeError` names the wrong field."""
     given = typed_values(kind, _mapping(values, where))
     missing = [
         f.name
@@ -265,35 +290,37 @@ def _mapping(values: Any, where: str) -> dict[str, Any]:
 
 
 def _entries(values: Any, where: str) -> list[tuple[str, Any]]:
-    """The entries of a list, each with what to call it."""
+    """Return the entries of a list, each with its name for error messages."""
     if not isinstance(values, (list, tuple)) or not values:
         raise TypeError(f"{where} must be a list of one or more, found {values!r}")
     return [(f"{where}[{number}]", entry) for number, entry in enumerate(values)]
 
 
 def _check_number(value: Any, what: str) -> None:
+    # bool is a subclass of int, and PyYAML follows YAML 1.1, in which a float needs a
+    # dot: "1e-3" arrives as text.
     if isinstance(value, bool) or not isinstance(value, int | float):
         hint = " (YAML reads 1e-3 as text: write 1.0e-3)" * isinstance(value, str)
         raise TypeError(f"{what} must be a number, found {shortened(value)}{hint}")
 
 
-# -- where they are -------------------------------------------------------------------
+# -- paths of shipped configs ---------------------------------------------------------
 _CONFIGS = Path(__file__).parent / "configs"
 
 
 def config_path(name: str) -> Path:
-    """The file of a shipped config's name, or the path itself.
+    """Return the path of a shipped config by name, or the given path.
 
     Raises
     ------
     ValueError
-        Neither is a file; names the shipped ones.
+        Neither is a file; the message lists the shipped configs.
     """
     return shipped_or_own(name, _CONFIGS, "training config")
 
 
 def shipped_or_own(name: str, folder: Path, what: str) -> Path:
-    """The YAML of that name in a folder, or the path itself; see `config_path`."""
+    """Return the YAML file of that name in a folder, or the path; see `config_path`."""
     shipped = folder / f"{name}.yaml"
     place = shipped if shipped.exists() else Path(name)
     if not place.is_file():

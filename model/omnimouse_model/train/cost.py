@@ -1,6 +1,7 @@
-"""What training costs, as ratios: a step to its forward passes, loading to stepping.
+"""Cost of training steps, as ratios to forward passes and to loading.
 
-Ratios are of the same batches in the same process, so that machines drop out.
+Ratios compare the same batches in the same process, so they depend little on the
+machine.
 """
 
 import time
@@ -23,25 +24,25 @@ from omnimouse_model.train.step import Step, batch_loss, draw_step, train_step
 
 ALONE = Team()
 FIRST = 3
-"""Steps that are not counted: the first find their kernels and fill caches."""
+"""Number of first steps that are not counted: they select kernels and fill caches."""
 
 
 @dataclass(frozen=True, slots=True)
 class StepCost:
-    """Seconds of a run's steps, arrays over the counted ones.
+    """Durations of training steps in seconds, as arrays over the counted steps.
 
     Attributes
     ----------
     forward
-        The loss of a step's batches without gradients.
+        Forward passes of a step's batches, without gradients.
     step
-        The whole step on the same batches: both ways, clipping, both updates.
+        The whole step on the same batches: forward, backward, clipping, both updates.
     draw
-        Drawing its batches.
+        Drawing the batches.
     waited_share
-        The share of a run's time in which steps waited for batches drawn ahead.
+        Fraction of the time in which steps waited for prefetched batches.
     windows, tokens
-        What a step reads.
+        Number of windows and tokens per step.
     """
 
     forward: np.ndarray
@@ -53,12 +54,12 @@ class StepCost:
 
     @property
     def forwards_per_step(self) -> float:
-        """A step in forward passes, all steps together."""
+        """Cost of a step in units of its forward passes, over all steps."""
         return float(self.step.sum() / self.forward.sum())
 
     @property
     def draw_share(self) -> float:
-        """Drawing as a share of stepping: above 1 the loader would be waited for."""
+        """Cost of drawing relative to a step; above 1, steps wait for the loader."""
         return float(self.draw.sum() / self.step.sum())
 
 
@@ -68,7 +69,8 @@ def step_cost(
     device: torch.device | str,
     n_steps: int,
 ) -> StepCost:
-    """Time some steps of a config from its beginning, on its sessions."""
+    """Measure the first steps of a config on its sessions."""
+    # These start values need ridge fits or video and do not change the cost of a step.
     config = replace(config, tuned_embeddings=False, motion_energy=False)
     run = start_run(config, sessions, device, ALONE)
     draw_start(run, config, sessions, ALONE)
@@ -93,17 +95,19 @@ def step_cost(
 def _waited_share(
     run: Run, config: TrainConfig, sessions: list[TrainingSession], n_steps: int
 ) -> float:
-    """The share of the time that steps wait for batches drawn beside them."""
+    """Return the fraction of the time in which steps wait for prefetched batches."""
     draw, first = partial(draw_step, config, sessions, 0), run.step
     waited = 0.0
     with DrawnAhead(draw, first + n_steps + 1) as ahead:
         for number in range(first, first + n_steps + 1):
             drawn = ahead.take(number)
-            if number == first:  # nothing could be drawn before it
+            # The first batch cannot be prefetched, so time counts from here.
+            if number == first:
                 began = time.perf_counter()
             else:
                 waited += ahead.waited_s
             train_step(run, config, drawn, ALONE)
+        # GPU kernels run asynchronously: wait for them before reading the clock.
         if run.device.type == "cuda":
             torch.cuda.synchronize(run.device)
         return waited / (time.perf_counter() - began)
@@ -119,9 +123,10 @@ def _forward(run: Run, config: TrainConfig, drawn: Step) -> None:
 
 @contextmanager
 def _timed(device: torch.device) -> Iterator[list[float]]:
-    """Seconds of a block as the one item of a list: of the processor, or of a GPU.
+    """Measure the seconds of a block; they are the only item of the yielded list.
 
-    Processor seconds, over all threads, do not count what others do meanwhile.
+    On a CPU, this is processor time summed over all threads, which does not include
+    other processes. On a GPU, it is wall time.
     """
     is_gpu = device.type == "cuda"
     clock = time.perf_counter if is_gpu else time.process_time

@@ -1,9 +1,9 @@
-"""The one place that knows torch.distributed: who trains together, and what they share.
+"""Communication between the processes of a training run.
 
-A process alone is a team of one, and every call below is then nothing at all: the loop
-reads the same on one CPU and under `torchrun` on many GPUs. What is shared are the
-core's gradients; the parameters of a rank's own sessions never leave it (spec
-"Distribution").
+No other module uses torch.distributed. A single process is a team of size one, for
+which every call below does nothing. The training loop is therefore the same on one CPU
+and under `torchrun` on many GPUs. Ranks share the gradients of the core; the parameters
+of a rank's own sessions never leave it (spec "Distribution").
 """
 
 import os
@@ -20,36 +20,37 @@ from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
 Value = TypeVar("Value")
 BUCKET_BYTES = 64 * 2**20
-"""Gradients are averaged in pieces of this size, as officially."""
+"""Size of the pieces in which gradients are averaged, as in the official recipe."""
 PATIENCE = timedelta(hours=2)
-"""How long ranks wait for each other; one of them may be simulating mice."""
+"""Timeout of communication; long, because one rank may be simulating mice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """The processes of a run, as seen by one of them."""
+    """The processes of a run, from the view of one of them."""
 
     rank: int = 0
     size: int = 1
 
     @property
     def is_main(self) -> bool:
-        """The one that logs and writes what there is once."""
+        """Whether this rank writes the log and the shared files."""
         return self.rank == 0
 
     def wait(self) -> None:
-        """Go on when all have come here."""
+        """Wait until all ranks have called this."""
         if self.size > 1:
             self.gather(None)
 
     def share_of(self, items: Sequence[Value]) -> list[Value]:
-        """Part of a list that all have: the items that are this rank's.
+        """Return the items of this rank, from a list that is the same on all ranks.
 
         Raises
         ------
         ValueError
             There are fewer items than ranks.
         """
+        # A rank without sessions would have nothing to compute gradients from.
         if len(items) < self.size:
             raise ValueError(
                 f"{len(items)} sessions cannot be shared by {self.size} processes; "
@@ -58,7 +59,7 @@ class Team:
         return list(items[self.rank :: self.size])
 
     def gather(self, value: Value) -> list[Value]:
-        """Every rank's value, in rank order, everywhere."""
+        """Return the values of all ranks in rank order, on every rank."""
         if self.size == 1:
             return [value]
         found: list[Value | None] = [None] * self.size
@@ -66,7 +67,7 @@ class Team:
         return found  # type: ignore[return-value]  # every place is filled by now
 
     def any(self, flags: Sequence[bool]) -> list[bool]:
-        """For each flag, whether some rank raised it."""
+        """Return, for each flag, whether it is True on any rank."""
         if self.size == 1:
             return list(flags)
         raised = torch.tensor(flags, dtype=torch.uint8)
@@ -74,7 +75,7 @@ class Team:
         return [bool(flag) for flag in raised.tolist()]
 
     def sums(self, numbers: Sequence[float]) -> list[float]:
-        """Each number summed over the ranks."""
+        """Return each number summed over all ranks."""
         if self.size == 1:
             return list(numbers)
         total = torch.tensor(numbers, dtype=torch.float64)
@@ -83,20 +84,23 @@ class Team:
         return found
 
     def copy_from_main(self, tensors: Sequence[Tensor]) -> None:
-        """Give every rank the main one's values."""
+        """Overwrite the tensors of every rank with those of the main rank."""
         if self.size > 1:
             for tensor in tensors:
                 dist.broadcast(tensor.data, 0)
 
     def start_average(self, parameters: Sequence[Tensor]) -> Callable[[], None]:
-        """Begin to average gradients over the ranks; call the result to finish.
+        """Start to average gradients over ranks; return a function that finishes it.
 
-        A parameter that no rank used has no gradient after it either, so that the
-        optimiser leaves it alone; where only some did, the others count as zero. One
-        process that accumulated all the batches would have the same.
+        A parameter that no rank used still has no gradient afterwards, so the optimiser
+        does not change it. If only some ranks used it, the gradient of the others
+        counts as zero. The result equals that of one process that accumulates all
+        batches.
         """
         if self.size == 1:
             return lambda: None
+        # Masks decide which parameters a rank uses. All ranks must reduce the same
+        # tensors in the same order, so they agree on the list first.
         used = self.any([p.grad is not None for p in parameters])
         shared = [p for p, is_used in zip(parameters, used, strict=True) if is_used]
         for parameter in shared:
@@ -106,11 +110,13 @@ class Team:
         jobs = []
         for bucket in _buckets(gradients):
             flat = _flatten_dense_tensors(bucket)
+            # Asynchronous: the caller updates its own sessions in the meantime.
             jobs.append((bucket, flat, dist.all_reduce(flat, async_op=True)))
 
         def finish() -> None:
             for bucket, flat, work in jobs:
                 work.wait()
+                # Sum, then divide: gloo has no reduction by mean.
                 flat /= self.size
                 parts = _unflatten_dense_tensors(flat, bucket)
                 torch._foreach_copy_(bucket, list(parts))
@@ -119,12 +125,12 @@ class Team:
 
 
 def launched_ranks() -> int:
-    """How many processes `torchrun` started; 1 without it."""
+    """Return the number of processes that `torchrun` started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def local_device(device: torch.device) -> torch.device:
-    """The GPU of this rank on its machine, where GPUs are used at all."""
+    """Return the GPU of this rank on its machine; other devices are unchanged."""
     if device.type != "cuda" or launched_ranks() == 1:
         return device
     return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
@@ -132,12 +138,14 @@ def local_device(device: torch.device) -> torch.device:
 
 @contextmanager
 def joined(device: torch.device) -> Iterator[Team]:
-    """Join the processes that `torchrun` started; a team of one without it."""
+    """Yield the team of processes that `torchrun` started; size one without it."""
     if launched_ranks() == 1:
         yield Team()
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
+    # Both backends on GPUs: flags, sums and Python objects are CPU tensors, gradients
+    # are CUDA tensors.
     backend = "cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo"
     dist.init_process_group(backend, timeout=PATIENCE)
     try:
@@ -147,7 +155,8 @@ def joined(device: torch.device) -> Iterator[Team]:
 
 
 def _buckets(tensors: Sequence[Tensor]) -> Iterator[list[Tensor]]:
-    """Tensors in pieces of some 64 MB, each of one type."""
+    """Yield tensors in groups of about 64 MB, each group of one dtype."""
+    # One dtype, because the tensors of a group are flattened into one.
     bucket: list[Tensor] = []
     size = 0
     for tensor in tensors:

@@ -4,11 +4,11 @@
     omnimouse train CONFIG --out RUN --steps 200
     torchrun --nproc-per-node 8 -m omnimouse_app train CONFIG --out RUN
 
-A run can be stopped at any step, or killed, and resumed: weights, optimisers, averages
-and the step are saved together (`saving`). Whatever is drawn comes from a generator of
-the step's own number, so that a resumed run sees what an unbroken one would. Rates,
-decays and phases are the config's at every resume; the model must be the one that was
-saved.
+A run can be stopped or killed at any step, and resumed: weights, optimisers, averages
+and the step are saved together (`checkpoints`). All random draws of a step come from a
+generator seeded by its number, so a resumed run draws the same as an uninterrupted run.
+A resumed run takes rates, weight decays and phases from the current config; its model
+must be the saved one.
 """
 
 import time
@@ -56,36 +56,39 @@ def train(
     on_step: OnStep = lambda step, facts: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> OmniMouse:
-    """Train until the phases end, or until cancelled, and save in `out`.
+    """Train until the phases end or `cancelled` returns True, and save in `out`.
 
     Parameters
     ----------
     sessions
-        This process's own; the other ranks of a team have others.
+        Sessions of this process; other ranks of a team have others.
     origin
-        What a new run starts from instead of drawn values; it is scored, as step 0.
+        Start values of a new run, instead of drawn ones; they are validated as step 0.
     on_step
-        Told every step's row of the log, on every rank.
+        Called on every rank with the step and its row of the log.
     cancelled
-        Asked after every step; one rank's wish ends all.
+        Called after every step; True on one rank ends the run on all ranks.
 
     Returns
     -------
     OmniMouse
-        The averaged weights where the config asks for averaging.
+        The net with averaged weights if the config has averaging.
     """
     out.mkdir(parents=True, exist_ok=True)
     config = with_epochs(config, sessions, team)
     run = start_run(config, sessions, device, team, origin)
+    # Start values can take minutes (ridge fits), so they are drawn only for new runs.
     goes_on = resume(run, out, config, team)
     if not goes_on and origin is None:
         draw_start(run, config, sessions, team)
+    # After the weights are loaded, and in place: names of parameters do not change.
     if config.compile:
         compile_blocks(run.net)
     last = config.total_steps
     if max_steps is not None:
         last = min(last, run.step + max_steps)
     draw = partial(draw_step, config, sessions, team.rank)
+    # -1 for a new run removes all rows of an earlier run without a save.
     log = MetricsLog(out, run.step if goes_on else -1) if team.is_main else None
     clock = _Clock(run.seconds)
 
@@ -97,9 +100,11 @@ def train(
     try:
         if not goes_on and origin is not None:
             begin_at(run, origin)
+            # Saved at once: finding these start values may have taken minutes.
             tell(_first_scores(run, config, sessions, team, clock))
             save(run, out, team)
         with kept_heap(device), DrawnAhead(draw, last) as ahead:
+            # The run may already be complete when it is resumed.
             is_over = _has_ended(run, config, last) or any(team.any([cancelled()]))
             while not is_over:
                 begin_phase(run, config, sessions)
@@ -111,12 +116,15 @@ def train(
                     run, config, sessions, team, facts
                 )
                 tell(facts)
+                # Clocks of ranks differ, and a save waits for all ranks: they decide
+                # together, with one message for both questions.
                 wishes = [cancelled(), clock.is_due(config, run.step)]
                 is_asked, is_due = team.any(wishes)
                 is_over = is_asked or _has_ended(run, config, last)
                 if (is_due or is_best) and not is_over:
                     save(run, out, team)
                     clock.saved()
+        # The last save is outside of the loop, so that it is done exactly once.
         save(run, out, team)
     finally:
         if log is not None:
@@ -127,9 +135,15 @@ def train(
 def with_epochs(
     config: TrainConfig, sessions: list[TrainingSession], team: Team
 ) -> TrainConfig:
-    """End every phase after its epochs, where that is sooner than its steps.
+    """Return the config with epochs converted into steps.
 
-    An epoch is as long as the longest rank's windows (official config).
+    A phase ends after its epochs if this is sooner than its steps. An epoch is as long
+    as that of the longest rank (official config).
+
+    Raises
+    ------
+    ValueError
+        A phase has epochs, and sampling is not balanced.
     """
     if config.sampling != "balanced":
         if any(phase.epochs for phase in config.phases):
@@ -140,6 +154,8 @@ def with_epochs(
     def ended(phase: Phase) -> Phase:
         if phase.epochs is None:
             return phase
+        # The maximum over ranks, because all ranks take the same number of steps; the
+        # shorter ones repeat their windows.
         batches = phase.epochs * max(team.gather(epoch_batches(counts, phase.batch)))
         steps = min(phase.steps, max(1, batches // phase.accumulate))
         return replace(phase, steps=steps, epochs=None)
@@ -148,7 +164,7 @@ def with_epochs(
 
 
 def _has_ended(run: Run, config: TrainConfig, last: int) -> bool:
-    """All steps are done, or validation has not gained for as long as it may."""
+    """Return True if all steps are done or validation has stopped improving."""
     patience = config.patience
     is_flat = patience is not None and run.step - run.best[1] >= patience
     return run.step >= last or is_flat
@@ -161,7 +177,7 @@ def _first_scores(
     team: Team,
     clock: "_Clock",
 ) -> dict[str, float]:
-    """The row of step 0: what a run reaches before it has learned anything."""
+    """Return the log row of step 0: validation scores before training."""
     facts: dict[str, float] = {}
     _validate(run, config, sessions, team, facts)
     run.seconds = clock.seconds
@@ -175,7 +191,7 @@ def _validate(
     team: Team,
     facts: dict[str, float],
 ) -> bool:
-    """Add held-out scores to a step's facts; True where they are the best so far."""
+    """Add validation scores to `facts`; return True if they are the best so far."""
     facts |= validation_scores(run.shown, config, sessions, team)
     score = facts.get(SUMMARY, float("-inf"))
     if not score > run.best[0]:
@@ -185,23 +201,23 @@ def _validate(
 
 
 class _Clock:
-    """Seconds of a run, over its resumes, and of its last step."""
+    """Clock of a run, including the time before it was resumed."""
 
     def __init__(self, already: float) -> None:
         self._began = self._saved = self._step = time.monotonic()
         self._already = already
 
     def begin(self) -> None:
-        """A step begins."""
+        """Mark the start of a step."""
         self._step = time.monotonic()
 
     @property
     def seconds(self) -> float:
-        """The run's seconds until now."""
+        """Seconds of training so far."""
         return self._already + time.monotonic() - self._began
 
     def facts(self, step: dict[str, float]) -> dict[str, float]:
-        """The run's seconds, and how much a second this step has read."""
+        """Return seconds of the run, and windows and tokens per second of a step."""
         now = time.monotonic()
         taken = max(now - self._step, 1e-9)
         return {
@@ -211,12 +227,12 @@ class _Clock:
         }
 
     def is_due(self, config: TrainConfig, step: int) -> bool:
-        """Whether the config asks to save now."""
+        """Return True if the config asks for a save after this step."""
         if config.save_every is not None and step % config.save_every == 0:
             return True
         every_s = config.save_every_s
         return every_s is not None and time.monotonic() - self._saved > every_s
 
     def saved(self) -> None:
-        """Start to count anew."""
+        """Restart the time until the next save."""
         self._saved = time.monotonic()

@@ -1,4 +1,4 @@
-"""What a run tells: one row of plain numbers per step, and the same for TensorBoard."""
+"""Log of a training run: one JSON line per step, and TensorBoard events."""
 
 import json
 import math
@@ -14,11 +14,11 @@ EVENTS = "tensorboard"
 
 
 class MetricsLog:
-    """Rows of a run from a step on.
+    """Log of a run that starts, or is resumed, after `step`.
 
-    Rows of later steps than `step` are of a run that was killed after its last save:
-    they are dropped, as those steps are done again. Event files for TensorBoard are
-    written where its package is installed (extra `train`).
+    Existing rows of later steps are removed: the run was killed after its last save,
+    and repeats these steps. Event files for TensorBoard are written if its package is
+    installed (extra `train`).
     """
 
     def __init__(self, out: Path, step: int) -> None:
@@ -30,7 +30,8 @@ class MetricsLog:
         self._events = _events(out / EVENTS, step)
 
     def add(self, facts: dict[str, float]) -> None:
-        """Write one step's row."""
+        """Append the row of one step."""
+        # Opened per row, so that a killed run has lost no finished row.
         with self._path.open("a", encoding="utf-8") as file:
             file.write(_line(facts))
         if self._events is not None:
@@ -39,20 +40,21 @@ class MetricsLog:
                     self._events.add_scalar(name, value, int(facts["step"]))
 
     def close(self) -> None:
-        """No more rows."""
+        """Close the event files."""
         if self._events is not None:
             self._events.close()
 
 
 def log_rows(path: Path) -> Iterator[dict[str, float]]:
-    """Read a run's rows; what was being written when it was killed is no row."""
+    """Yield the rows of a log file; an incomplete last line is ignored."""
+    # A killed run may leave half a line, without its line break.
     for line in path.read_text("utf-8").splitlines(keepends=True):
         if line.endswith("\n"):
             yield {k: math.nan if v is None else v for k, v in json.loads(line).items()}
 
 
 def _line(facts: dict[str, float]) -> str:
-    """One row; JSON has no NaN."""
+    """Return a row as a JSON line; NaN and infinity become null."""
     plain = {k: v if math.isfinite(v) else None for k, v in facts.items()}
     return json.dumps(plain, allow_nan=False) + "\n"
 
@@ -62,4 +64,5 @@ def _events(folder: Path, step: int) -> Any:  # tensorboard has no types
         return None
     from torch.utils.tensorboard import SummaryWriter
 
+    # purge_step hides events of the steps that are repeated, as with the rows above.
     return SummaryWriter(str(folder), purge_step=step + 1)

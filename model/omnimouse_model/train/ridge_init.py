@@ -1,12 +1,12 @@
-"""Start neuron embeddings from what a ridge on motion energy finds.
+"""Initialise neuron embeddings from a ridge regression on motion energy.
 
-A neuron's weights on fixed motion-energy features say where it looks and what it
-likes. Their leading components, shared by all sessions, become the first embeddings:
-the net then learns one map from tuning to queries, instead of finding every neuron's
-receptive field by itself.
+The weights of a neuron on fixed motion-energy features describe its receptive field
+and its tuning. Their leading components, in a basis shared by all sessions, are the
+initial embeddings. The net then learns one map from tuning to queries, instead of the
+receptive field of each neuron separately.
 
-Where the simulator says how much of every rate is shared fluctuation, the neurons'
-loadings on its leading components follow: who goes up and down with whom.
+For simulated sessions, the embeddings also contain the loadings of the neurons on the
+leading components of the shared fluctuations, which are known from the ground truth.
 """
 
 import numpy as np
@@ -22,33 +22,39 @@ from omnimouse_model.train.batches import TrainingSession, make_batch, to_device
 from omnimouse_model.train.config import Phase
 
 PENALTY = 20.0
-"""Close to plain covariances. On a simulated mouse the place of the largest weight
-then correlates .95 and .90 with the true receptive field (x, y); .70 and .63 at 0.1."""
+"""Ridge penalty; at this value, weights are close to covariances. On a simulated mouse
+the position of the largest weight correlates .95 and .90 with the true receptive field
+(x, y), and .70 and .63 at a penalty of 0.1."""
 WINDOWS = 1000
+# The second half of a window, where the filters have enough preceding video.
 SCORED = slice(30, 60)
 FREE_SHARE = 0.125
-"""Share of an embedding left to small random values."""
+"""Fraction of an embedding that keeps small random values."""
+# Standard deviation of the fitted part of the embeddings.
 SCALE = 0.3
 SHARED = 24
-"""Components of shared fluctuation."""
+"""Number of components of the shared fluctuations."""
 READ_TASKS = ("half-video", "half", "causal_response_25_behavior")
-"""What the heads that read a population are fitted on."""
+"""Tasks on which the heads that read the population are fitted."""
 EVERY = 5
-"""Samples of a window between those that the shared components are found from."""
+"""Stride in samples of the rates from which shared components are computed."""
 
 
 def tuned_embeddings(
     sources: list[TrainingSession], dim: int, targets: str, seed: int
 ) -> dict[str, np.ndarray]:
-    """First embeddings (N, dim) of every session's neurons, by session key."""
+    """Return initial embeddings (N, dim) of the neurons of each session, by key."""
     rng = np.random.default_rng(seed)
     tunings = {s.key: tuning_weights(s, targets) for s in sources}
+    # One basis for all sessions: the same coordinate must mean the same tuning.
     stacked = np.concatenate(list(tunings.values()))
     _, strengths, basis = np.linalg.svd(stacked, full_matrices=False)
     n_shared = SHARED if targets == "truth" else 0
     n_tuned = min(round(dim * (1 - FREE_SHARE)) - n_shared, len(basis))
-    # half-way to equal variances: leading components lead, small ones are heard
+    # Dividing by the square root of the singular values goes half-way to whitening:
+    # leading components stay largest, and small ones are not negligible.
     basis = basis[:n_tuned] / np.sqrt(strengths[:n_tuned, None])
+    # One factor for all components keeps their relative sizes.
     spread = (stacked @ basis.T).std()
     loadings = {s.key: shared_loadings(s) for s in sources} if n_shared else {}
     found = {}
@@ -62,19 +68,21 @@ def tuned_embeddings(
 
 
 def shared_loadings(source: TrainingSession) -> np.ndarray:
-    """Loadings (N, SHARED) of unit variance on the fluctuations that neurons share.
+    """Return loadings (N, SHARED) of unit variance on the shared fluctuations.
 
-    Principal components of log(rate given the fluctuations / rate without them).
+    They are the principal components of log(rate with / rate without fluctuations).
     """
     rows = []
     for start in _spread(source):
         window = source.session.window(float(start))
         given, plain = (source.target_rates(window, "truth", s) for s in (True, False))
+        # Fluctuations act on the log rate. The floor keeps silent neurons finite.
         ratio = np.maximum(given[::EVERY], 1e-3) / np.maximum(plain[::EVERY], 1e-3)
         rows.append(np.log(ratio))
     gains = np.concatenate(rows)
     gains -= gains.mean(axis=0)
     _, vectors = np.linalg.eigh(gains.T @ gains)
+    # eigh sorts eigenvalues in ascending order.
     leading = vectors[:, ::-1][:, :SHARED]
     return np.asarray(leading / leading.std(axis=0))
 
@@ -86,7 +94,7 @@ def population_readings(
     seed: int,
     device: torch.device | str,
 ) -> list[Reading]:
-    """Batches of every session, on the net's device, to fit `nets.population` to."""
+    """Return batches of all sessions and tasks to fit `nets.population` to."""
     rng = np.random.default_rng(seed)
     found = []
     for source in sources:
@@ -101,18 +109,19 @@ def population_readings(
 
 
 def _spread(source: TrainingSession) -> np.ndarray:
-    """Starts of WINDOWS windows spread over a session."""
+    """Return starts of at most `WINDOWS` windows spread over a session."""
     count = min(WINDOWS, len(source.starts))
     chosen = np.linspace(0, len(source.starts) - 1, count).astype(int)
     return np.asarray(source.starts[chosen])
 
 
 def tuning_weights(source: TrainingSession, targets: str) -> np.ndarray:
-    """Ridge weights (N, 1152) per standardised feature and unit of target."""
+    """Return ridge weights (N, 1152) for standardised features and targets."""
     session = source.session
     sums: Sums | None = None
     for start in _spread(source):
         window = session.window(float(start))
+        # Only sums of products are kept, so memory does not grow with the windows.
         features = motion_energy(without_missing(window.video))[SCORED]
         rates = without_missing(source.target_rates(window, targets, False))[SCORED]
         if sums is None:
@@ -121,6 +130,8 @@ def tuning_weights(source: TrainingSession, targets: str) -> np.ndarray:
     assert sums is not None
     covariance = sums.covariance()
     weight = weights(covariance, PENALTY)
+    # From units of the features to standard deviations, then the same for the targets:
+    # neurons with high rates must not dominate the shared basis.
     weight *= np.sqrt(np.diagonal(covariance.xx))[:, None]
     spread: np.ndarray = np.sqrt(np.maximum(covariance.variance_y, 1e-12))
     return np.asarray((weight / spread).T)

@@ -1,4 +1,4 @@
-"""The moving parts of a training run: net, average, optimisers, and how they start."""
+"""State of a training run: net, average and optimisers, and their start values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,20 +29,24 @@ from omnimouse_model.train.ridge_init import (
 
 @dataclass(slots=True)
 class Run:
-    """The moving parts of a training run, on one rank.
+    """State of a training run on one rank.
 
     Attributes
     ----------
     net
         The core and the rank's own sessions.
+    average
+        Net with the moving average of the weights, or None.
     counts
-        session key -> number of neurons, of all ranks.
+        session key -> number of neurons, for the sessions of all ranks.
     optimisers
-        One of the core, one of the sessions.
+        "core" and "session": the optimisers of the two parameter groups.
+    seconds
+        Duration of training so far, including the time before it was resumed.
     best
-        The best validation so far, and the step that had it.
+        Best validation score so far, and its step.
     skipped
-        Steps in a row without an update, because a loss was not finite.
+        Number of consecutive steps with a loss that was not finite.
     """
 
     net: OmniMouse
@@ -57,28 +61,29 @@ class Run:
 
     @property
     def shown(self) -> OmniMouse:
-        """The averaged weights where the run averages."""
+        """Net with averaged weights if the run averages, else the net."""
         return self.average or self.net
 
     def group(self, name: ParameterGroup) -> list[Tensor]:
-        """The parameters of one group."""
+        """Return the parameters of one group."""
         found: list[Tensor] = self.optimisers[name].param_groups[0]["params"]
         return found
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A net that a run goes out from, instead of start values drawn by its config.
+    """Start values from an existing model, instead of values drawn by the config.
 
     Attributes
     ----------
     animals
-        session key -> animal, of every session the net was trained on and will be:
-        with them go the animals' vectors.
+        session key -> animal, for all sessions of earlier and of this training. They
+        determine the animal vectors of the net.
     fill
-        Gives a fresh net the weights; not called by a run that goes on.
+        Function that writes the start values into a new net; not called for a run that
+        is resumed.
     is_trained
-        Whether a parameter of this name is trained; the others stay as they are.
+        Function from a parameter's name to whether it is trained; others are frozen.
     """
 
     animals: dict[str, str]
@@ -93,14 +98,16 @@ def start_run(
     team: Team,
     origin: Origin | None = None,
 ) -> Run:
-    """Make the net, its running average and both optimisers; no start values yet.
+    """Create net, moving average and optimisers, without start values.
 
     Raises
     ------
     ValueError
-        The config is for one process, and there are several.
+        The config needs one process, and the team has several.
     """
     _check_team(config, team)
+    # The core holds one vector per animal of the whole run, so every rank needs the
+    # animals of all ranks before it creates its net.
     own = {s.key: s.session.n_neurons for s in sessions}
     names = {s.key: s.session.animal_id or s.key for s in sessions}
     counts: dict[str, int] = {}
@@ -114,6 +121,7 @@ def start_run(
     average = None
     if config.average:
         average = OmniMouse(config.model, own, animals).to(device)
+        # Never trained: without gradients, and without dropped paths in validation.
         average.requires_grad_(False).eval()
     if origin is not None:
         for name, parameter in net.named_parameters():
@@ -132,7 +140,7 @@ def start_run(
 
 
 def _check_team(config: TrainConfig, team: Team) -> None:
-    """Several processes share no session and no animal's vector."""
+    """Raise ValueError if the config is not possible with several processes."""
     if team.size == 1:
         return
     if config.animals != "core":
@@ -152,8 +160,9 @@ def _check_team(config: TrainConfig, team: Team) -> None:
 def draw_start(
     run: Run, config: TrainConfig, sessions: list[TrainingSession], team: Team
 ) -> None:
-    """Give the net and its average their start values; the core the main rank's."""
+    """Draw the start values of net and average; all ranks get the main rank's core."""
     net = run.net
+    # A seed per rank, so that sessions of different ranks start with different vectors.
     generator = torch.Generator().manual_seed(config.seed + team.rank)
     initialise(net, generator)
     if config.smooth_positions:
@@ -171,20 +180,21 @@ def draw_start(
         )
         for key, embeddings in values.items():
             set_neuron_embeddings(net, key, embeddings)
+    # Ranks have drawn different cores, and only gradients are averaged later.
     team.copy_from_main(run.group("core"))
     if run.average is not None:
         run.average.load_state_dict(net.state_dict())
 
 
 def begin_at(run: Run, origin: Origin) -> None:
-    """Give the net and its average the weights that a run goes out from."""
+    """Set net and average to the start values of an existing model."""
     origin.fill(run.net)
     if run.average is not None:
         run.average.load_state_dict(run.net.state_dict())
 
 
 def begin_phase(run: Run, config: TrainConfig, sessions: list[TrainingSession]) -> None:
-    """Before a phase's first step: the start values that it asks for."""
+    """Apply the start values of a phase, before its first step."""
     phase, step = config.phase_at(run.step)
     heads, behavior_head = phase.population_heads, phase.behavior_head
     turns = heads is not None or behavior_head is not None
@@ -194,6 +204,7 @@ def begin_phase(run: Run, config: TrainConfig, sessions: list[TrainingSession]) 
         run.net.load_state_dict(run.average.state_dict())
     if turns:
         _turn_heads(run, config, phase, sessions)
+    # Moments of Adam belong to the replaced weights.
     for optimiser in run.optimisers.values():
         optimiser.state.clear()
     if run.average is not None:
@@ -203,10 +214,12 @@ def begin_phase(run: Run, config: TrainConfig, sessions: list[TrainingSession]) 
 def _turn_heads(
     run: Run, config: TrainConfig, phase: Phase, sessions: list[TrainingSession]
 ) -> None:
+    """Set single attention heads to read the population or behaviour."""
     generator = torch.Generator().manual_seed(config.seed)
     readings = population_readings(
         sessions, phase, config.model, config.seed, run.device
     )
+    # Dropped paths would add noise to the activations that the heads are fitted to.
     run.net.eval()
     if phase.population_heads is not None:
         read_population(run.net, readings, *phase.population_heads, generator)
@@ -215,7 +228,7 @@ def _turn_heads(
 
 
 def _some_video(source: TrainingSession, count: int = 16) -> Tensor:
-    """Frames (count, 1, 60, height, width) of windows spread over a session."""
+    """Return frames (count, 1, 60, height, width) of windows spread over a session."""
     chosen = np.linspace(0, len(source.starts) - 1, count).astype(int)
     windows = [source.session.window(float(s)) for s in source.starts[chosen]]
     return torch.from_numpy(np.stack([w.video for w in windows]))[:, None]
@@ -224,10 +237,11 @@ def _some_video(source: TrainingSession, count: int = 16) -> Tensor:
 def split_parameters(
     net: nn.Module, animals: ParameterGroup = "session"
 ) -> tuple[list[Tensor], list[Tensor]]:
-    """The core's parameters, and those of sessions.
+    """Return the parameters of the core and those of the sessions.
 
-    Animals' vectors are of either: the recipe's table has them with the sessions, the
-    official optimiser's own rule ("without sess_params") with the core.
+    `animals` is the group of the animal vectors. The table of the official recipe lists
+    them with the sessions; the rule of the official optimiser ("without sess_params")
+    puts them into the core.
     """
     own: tuple[str, ...] = ("sess_params.",)
     if animals == "session":
@@ -240,6 +254,7 @@ def split_parameters(
 
 
 def _optimiser(parameters: list[Tensor], group: Group) -> torch.optim.AdamW:
+    # As in the official recipe, no parameter is exempt from weight decay.
     return torch.optim.AdamW(
         parameters,
         lr=group.lr,

@@ -1,9 +1,11 @@
-"""The balanced cycle: sessions in turn, every train window once an epoch.
+"""Balanced sampling: sessions in turn, every train window once per epoch.
 
-As the official loader: each step takes the next session, whose windows were shuffled;
-a session that is through begins anew, newly shuffled, until the longest is through.
-Nothing is kept between steps: a turn's number says which windows it reads, so that a
-resumed run reads what an unbroken one would.
+As in the official loader, each batch comes from the next session of a cycle, whose
+windows are shuffled. A session without unread windows is shuffled again and repeated
+until the epoch of the longest session ends.
+
+Sampling has no state: the number of a turn determines its windows. A resumed run
+therefore reads the same windows as an uninterrupted run.
 """
 
 from collections.abc import Sequence
@@ -16,38 +18,41 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One batch of a process: its number since the beginning, and the run's seed."""
+    """Index of a batch of one process since the start of the run, with the seed."""
 
     seed: int
     number: int
 
     def session(self, n_sessions: int) -> int:
-        """Which of the process's sessions has its turn."""
+        """Return the index of the session of this turn."""
         return self.number % n_sessions
 
     def windows(
         self, n_sessions: int, n_windows: int, batch: int, key: str
     ) -> np.ndarray:
-        """Which of the session's windows are read, int64 (batch,).
+        """Return indices of the session's windows to read, int64 (batch,).
 
-        A rest smaller than a batch waits for the next epoch's order.
+        Windows that do not fill a batch at the end of an epoch are not read in it.
         """
         epoch, place = divmod(self.number // n_sessions, batches_of(n_windows, batch))
         order = _shuffled(self.seed, key, epoch, n_windows)
+        # np.resize cuts the rest of the order to one batch, and repeats windows if the
+        # session has fewer windows than a batch.
         return np.resize(order[place * batch :], batch)
 
 
 def batches_of(n_windows: int, batch: int) -> int:
-    """Whole batches that a session's windows give; one at least."""
+    """Return the number of whole batches per epoch of a session, at least one."""
     return max(1, n_windows // batch)
 
 
 def epoch_batches(n_windows: Sequence[int], batch: int) -> int:
-    """Batches of a process until its longest session is through."""
+    """Return the number of batches of one process per epoch of its longest session."""
     return len(n_windows) * max(batches_of(n, batch) for n in n_windows)
 
 
 @lru_cache(maxsize=64)
 def _shuffled(seed: int, key: str, epoch: int, count: int) -> np.ndarray:
+    # crc32, because Python salts hash() of strings differently in every process.
     drawn = np.random.default_rng([seed, crc32(key.encode()), epoch])
     return drawn.permutation(count)

@@ -1,13 +1,13 @@
-"""Learning rates over a phase (spec "Schedule")."""
+"""Learning rate as a function of the step within a phase (spec "Schedule")."""
 
 from omnimouse_model.train.config import Group, Phase
 
 
 def learning_rate(group: Group, phase: Phase, step: int) -> float:
-    """A group's rate in a phase's step.
+    """Return the learning rate of a parameter group at a step of a phase.
 
-    With `warmup_from` the warm-up is the official one: from that rate at the first
-    step to the group's own at the last, `from + s·(lr − from)/(warmup − 1)`.
+    With `warmup_from`, the warm-up is the official one: step s uses
+    `from + s·(lr − from)/(warmup − 1)`, so the last warm-up step reaches `lr`.
     """
     if phase.warmup_from is not None and step < phase.warmup:
         rise = group.lr * phase.lr_scale - phase.warmup_from
@@ -16,8 +16,10 @@ def learning_rate(group: Group, phase: Phase, step: int) -> float:
 
 
 def schedule(phase: Phase, step: int) -> float:
-    """Linear warm-up, constant, linear fall over the last share of the phase."""
+    """Return the factor of linear warm-up, constant part and linear decay."""
+    # step + 1: the first step must not have rate 0, which would waste a batch.
     warm = min(1.0, (step + 1) / phase.warmup) if phase.warmup else 1.0
     fall = phase.steps * phase.decay
+    # Counted with the current step, so the last step has rate lr / fall and not 0.
     left = phase.steps - step
     return warm * (min(1.0, left / fall) if fall else 1.0)

@@ -1,4 +1,4 @@
-"""Sessions of a config, by name: folders, and simulated mice, made where missing."""
+"""Session folders by name; simulated mice are created if they do not exist."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,16 +13,16 @@ from omnimouse_model.simulate import (
 )
 
 MICE = {spec.name: spec for spec in (*TRAINING_MICE, *SMOKE_MICE, *STUDY_MICE)}
-"""Simulated mice that are made for training, by name."""
+"""Specs of the simulated mice for training, by name."""
 
 
 def check_mouse(name: str) -> None:
-    """Refuse an unknown mouse before the first is simulated.
+    """Check a session's name, before any mouse is simulated.
 
     Raises
     ------
     ValueError
-        It is neither there nor a simulated mouse.
+        The name is neither an existing path nor a simulated mouse.
     """
     if not Path(name).exists() and name not in MICE:
         raise ValueError(
@@ -31,15 +31,16 @@ def check_mouse(name: str) -> None:
 
 
 def sessions_in(place: Path) -> list[Path]:
-    """A session, or the sessions of a folder, by name.
+    """Return the path of a session, or of all sessions of a folder, sorted by name.
 
     Raises
     ------
     ValueError
-        There is none.
+        There is no session.
     """
     if is_session(place):
         return [place]
+    # Sorted: file systems list folders in any order, and ranks share sessions by index.
     inner = sorted(place.iterdir()) if place.is_dir() else []
     found = [path for path in inner if is_session(path)]
     if not found:
@@ -52,21 +53,21 @@ def session_place(
     mice: Path | None = None,
     say: Callable[[str], None] = lambda words: None,
 ) -> Path:
-    """Where a session is; a simulated mouse that is missing is made.
+    """Return the folder of a session; simulate a mouse that does not exist yet.
 
     Parameters
     ----------
     name
-        A folder, or a simulated mouse.
+        Path of a session folder, or name of a simulated mouse.
     mice
-        Folder of the simulated mice; by default in the cache.
+        Folder of the simulated mice; by default in the cache directory.
     say
-        Told of each simulated mouse.
+        Called with a message for each simulated mouse.
 
     Raises
     ------
     ValueError
-        It is neither.
+        The name is neither of them.
     """
     check_mouse(name)
     if Path(name).exists():

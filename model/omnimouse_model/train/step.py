@@ -1,4 +1,4 @@
-"""One training step: what it reads, its loss, and one update of both groups."""
+"""One training step: draw batches, compute the loss, update both parameter groups."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -26,13 +26,14 @@ from omnimouse_model.train.run import Run
 from omnimouse_model.train.sampling import Turn
 from omnimouse_model.train.schedule import learning_rate
 
+# A single non-finite loss is skipped; this many in a row mean divergence.
 MOST_SKIPPED = 10
 LOSSES = ("loss", "response_loss", "behavior_loss")
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one step reads: its batches, and the seed of the paths dropped in it."""
+    """Batches of one step, and the seed of its stochastic depth (dropped paths)."""
 
     seed: int
     batches: list[Batch]
@@ -41,8 +42,9 @@ class Step:
 def draw_step(
     config: TrainConfig, sessions: list[TrainingSession], rank: int, number: int
 ) -> Step:
-    """Draw what a rank's step reads, from a generator of its number."""
+    """Draw the batches of a step on one rank, from a generator seeded by its number."""
     phase, _ = config.phase_at(number)
+    # Rank 0 draws the same as a run of one process.
     who = (rank,) if rank else ()
     rng = np.random.default_rng([config.seed, number, *who])
     seed = int(rng.integers(2**31))
@@ -57,16 +59,17 @@ def draw_step(
 def train_step(
     run: Run, config: TrainConfig, drawn: Step, team: Team
 ) -> dict[str, float]:
-    """The step's batches, one update of both groups; returns what to log.
+    """Train on the batches of one step, and return the values to log.
 
-    The core's gradients are the mean over all ranks' batches, those of a rank's
-    sessions the mean over its own; each group is clipped by itself, the sessions' on
-    every rank.
+    Gradients of the core are averaged over the batches of all ranks, those of a rank's
+    sessions over its own batches. Each group is clipped separately, the session group
+    on each rank.
     """
     phase, step = config.phase_at(run.step)
     found = _gradients(run, config, phase, drawn)
     average = team.start_average(run.group("core"))
     rates = {}
+    # Sessions first: their update overlaps with the communication of core gradients.
     for name, group in (("session", config.session), ("core", config.core)):
         if name == "core":
             average()
@@ -85,7 +88,13 @@ def train_step(
 def _gradients(
     run: Run, config: TrainConfig, phase: Phase, drawn: Step
 ) -> list[dict[str, float]]:
-    """Run the step's batches forwards and back; the facts of each."""
+    """Run forward and backward passes of all batches; return the facts of each.
+
+    Raises
+    ------
+    ValueError
+        The loss was not finite in `MOST_SKIPPED` steps in a row.
+    """
     run.net.train()
 
     def forwards(read: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -93,17 +102,21 @@ def _gradients(
         loss, facts = batch_loss(run.net, batch, phase, config.precision)
         tokens = batch.n_tokens(run.net.config.hiera.tokens_per_step)
         facts |= {"loss": float(loss.detach()), "tokens": float(tokens)}
+        # Gradients add up over batches: the division makes their sum a mean.
         return loss / phase.accumulate, facts | {"windows": float(batch.n_windows)}
 
     if len(drawn.batches) > 1 and are_independent(config, run.device):
         found = learn_beside(forwards, drawn.batches, list(run.net.parameters()))
     else:
         found = []
-        with torch.random.fork_rng(_gpus(run.device)):  # for this step's dropped paths
+        # Dropped paths use the global generator. It is forked, so that the state of the
+        # caller does not change, and seeded by step, so that a resumed run agrees.
+        with torch.random.fork_rng(_gpus(run.device)):
             torch.manual_seed(drawn.seed)
             for read in drawn.batches:
                 loss, facts = forwards(read)
-                if loss.requires_grad:  # a frozen core alone may have made it
+                # With a frozen core, a loss may depend on no trained parameter.
+                if loss.requires_grad:
                     loss.backward()
                 found.append(facts)
     is_finite = all(np.isfinite(facts["loss"]) for facts in found)
@@ -118,16 +131,22 @@ def _gradients(
 
 
 def _update(optimiser: torch.optim.AdamW, group: Group, rate: float) -> None:
+    """Clip the gradients of a group and update its parameters."""
     settings: dict[str, Any] = optimiser.param_groups[0]
     norm = nn.utils.clip_grad_norm_(settings["params"], group.clip)
     settings["lr"] = rate
+    # `norm` is the norm before clipping. NaN gradients would enter the moments of Adam
+    # and stay there, so the update is skipped.
     if torch.isfinite(norm):
         optimiser.step()
+    # None and not zero: AdamW applies weight decay to parameters with zero gradients.
     optimiser.zero_grad(set_to_none=True)
 
 
 def _over_ranks(rows: list[dict[str, float]], team: Team) -> dict[str, float]:
-    """Mean of every loss over the batches that have it, and sums, over all ranks."""
+    """Return mean losses and summed counts over the batches of all ranks."""
+    # A batch lacks the loss of a modality without targets, so sums and counts are
+    # reduced separately, in one message.
     given = [[row[name] for row in rows if name in row] for name in LOSSES]
     numbers = [sum(values) for values in given] + [len(values) for values in given]
     read = [sum(row[name] for row in rows) for name in ("windows", "tokens")]
@@ -147,7 +166,7 @@ def _gpus(device: torch.device) -> list[torch.device]:
 def batch_loss(
     net: OmniMouse, batch: Batch, phase: Phase, precision: Precision
 ) -> tuple[Tensor, dict[str, float]]:
-    """The loss of a batch and its parts."""
+    """Return the loss of a batch, and its parts as plain numbers."""
     device = batch.clip.neuron_ids.device
     losses: list[Tensor] = []
     facts: dict[str, float] = {}
@@ -162,6 +181,7 @@ def batch_loss(
             rates, _ = net.decode_responses(batch.clip, batch.layout, context)
         if batch.behavior is not None:
             predicted, _ = net.decode_behavior(context)
+    # The heads return float32, and the losses stay in it, outside of autocast.
     if rates is not None and batch.rates is not None:
         rates, targets = _scored(rates, batch)
         loss = poisson_loss(
@@ -177,10 +197,11 @@ def batch_loss(
 
 
 def _scored(rates: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Rates and targets of the asked cells that have a recorded value."""
+    """Return rates and targets of the target cells that have a recorded value."""
     assert batch.rates is not None
     assert batch.asked is not None
     used = batch.asked & torch.isfinite(batch.rates)
+    # Without missing cells, skip the copy of indexing.
     if used.all():
         return rates, batch.rates
     return rates[used], batch.rates[used]
@@ -188,9 +209,11 @@ def _scored(rates: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
 
 @torch.no_grad()
 def update_average(run: Run, decay: float) -> None:
-    """Let the average follow the weights, faster at first."""
+    """Update the moving average of the weights, with a smaller decay at first."""
     if run.average is None:
         return
+    # Warm-up as in TensorFlow's ExponentialMovingAverage: otherwise the start values
+    # dominate the average for about 1 / (1 - decay) steps.
     keep = min(decay, (run.step + 1) / (run.step + 10))
     averaged, current = _floats(run.average), _floats(run.net)
     torch._foreach_lerp_(averaged, current, 1.0 - keep)

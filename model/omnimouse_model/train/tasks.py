@@ -1,4 +1,4 @@
-"""What a training step may ask: the official masks, and a few more."""
+"""Tasks of training: the official masks and some additional ones."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,14 +16,18 @@ from omnimouse_model.strategies import (
 )
 
 ALL_OFFICIAL = "train"
-"""The task that draws one of the official training masks."""
+"""Name of the task that draws one of the official training masks."""
 N_OFFICIAL_MASKS = 120
 SOME = 16
-"""A population on which it is looked at what a mask asks."""
+"""Number of neurons of the small masks on which `official_tasks` tests targets."""
 
 
 def _video_stretch(count: int) -> Mask:
-    """The last 36 frames and behaviour; asks the last second of everyone."""
+    """Return a mask that shows the last 36 frames and behaviour.
+
+    Targets are the last second of all neurons.
+    """
+    # 36 frames at 30 Hz are 1.2 s: fewer video tokens than a whole window of 2 s.
     return mask_from_strategy("test/video_behavior", count).with_frames(slice(24, 60))
 
 
@@ -34,16 +38,16 @@ EXTRA_TASKS: dict[str, Callable[[int], Mask]] = {
     "half-video": lambda n: half_population_mask(n),
     "half-video-decode": lambda n: half_population_mask(n).with_behavior("target"),
 }
-"""Tasks beside the official ones; masks over positions in a random order."""
+"""Additional tasks: functions from a number of neurons to a mask over positions."""
 
 
 def check_task(name: str) -> None:
-    """Refuse a name that is no task.
+    """Check that a name is a task.
 
     Raises
     ------
     MaskError
-        Says which names there are beside the strategies.
+        It is not; the message lists the tasks that are not strategies.
     """
     if name == ALL_OFFICIAL or name in EXTRA_TASKS:
         return
@@ -55,7 +59,7 @@ def check_task(name: str) -> None:
 
 
 def draw_task(tasks: dict[str, float], rng: np.random.Generator) -> str:
-    """One of the tasks by weight; of the official masks any."""
+    """Draw a task by weight; "train" is replaced by one of the official masks."""
     names, weights = list(tasks), np.array(list(tasks.values()))
     name = names[rng.choice(len(names), p=weights / weights.sum())]
     if name == ALL_OFFICIAL:
@@ -65,7 +69,7 @@ def draw_task(tasks: dict[str, float], rng: np.random.Generator) -> str:
 
 @cache
 def _official_shares() -> np.ndarray | None:
-    """How often each official mask is drawn; None where all weigh the same."""
+    """Return the probabilities of the official masks; None if they are equal."""
     names = (f"{ALL_OFFICIAL}/{k}" for k in range(N_OFFICIAL_MASKS))
     weights = np.array([find_strategy(name).weight for name in names])
     return None if np.ptp(weights) == 0 else weights / weights.sum()
@@ -73,19 +77,20 @@ def _official_shares() -> np.ndarray | None:
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """What of a mask's inputs a session can give: a stimulus, the model's behaviour."""
+    """Input streams of a session that a model can use: video and behaviour."""
 
     video: bool = True
     behavior: bool = True
 
     @classmethod
     def of(cls, session: Session, channels: int) -> "Streams":
-        """Those of a session, for a model that reads so many behaviour channels."""
+        """Return the streams of a session for a model with `channels` of behaviour."""
+        # The channel count is fixed by the weights, so other counts cannot be read.
         has_behavior = len(session.behavior_names) == channels
         return cls(session.stimulus is not None, has_behavior)
 
     def limit(self, mask: Mask) -> Mask:
-        """The mask with the rest hidden; what it asked of it is not asked."""
+        """Return the mask with missing streams hidden and not among the targets."""
         if not self.video and mask.frames.any():
             mask = mask.with_frames(False)
         if not self.behavior and mask.behavior != "hidden":
@@ -93,13 +98,15 @@ class Streams:
         return mask
 
     def leave(self, mask: Mask) -> bool:
-        """Whether a mask still asks for something."""
+        """Return True if a mask has targets in the available streams."""
         return bool(mask.target.any()) or (self.behavior and mask.asks_behavior)
 
 
 def official_tasks(streams: Streams) -> dict[str, float]:
-    """The official training masks, less those of which the streams leave nothing."""
+    """Return weights of the official masks that have targets in the streams."""
     names = [f"{ALL_OFFICIAL}/{k}" for k in range(N_OFFICIAL_MASKS)]
+    # Strategies scale with the number of neurons, so a small mask shows the same kinds
+    # of targets as a full one.
     kept = [n for n in names if streams.leave(task_mask(n, SOME))]
     if len(kept) == len(names):
         return {ALL_OFFICIAL: 1.0}
@@ -107,6 +114,6 @@ def official_tasks(streams: Streams) -> dict[str, float]:
 
 
 def task_mask(task: str, count: int) -> Mask:
-    """The mask of a task over `count` positions of the neuron order."""
+    """Return the mask of a task over `count` positions of the neuron order."""
     make = EXTRA_TASKS.get(task)
     return make(count) if make else mask_from_strategy(task, count)

@@ -1,4 +1,4 @@
-"""Held-out scores during training."""
+"""Validation scores during training."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -37,21 +37,22 @@ DEMO = (
 OFFICIAL_TIERS = ("validation", "oracle")
 OFFICIAL_STRIDE = 60
 SUMMARY = "validation"
-"""The mean response score over all conditions: what the best weights are best at."""
+"""Key of the mean response score over conditions, which selects the best weights."""
 
 
 def validation_scores(
     net: OmniMouse, config: TrainConfig, sessions: list[TrainingSession], team: Team
 ) -> dict[str, float]:
-    """Scores by condition and channel, and their mean as "validation".
+    """Return scores by condition and behaviour channel, and the mean "validation".
 
-    Under "demo" and "held-out" those of the run's first session; under "official" the
-    eight official
-    validation masks on every session that has such windows, averaged over sessions by
-    their numbers of neurons.
+    The mean is over the response scores only. "demo" and "held-out" score the first
+    session of the run. "official" scores the eight official validation masks on
+    every session with such windows, and averages over sessions weighted by their
+    number of neurons. All ranks must call it, and they return the same scores.
     """
     net.eval()
     if config.validation != "official":
+        # All ranks must take part in gather, so the others send an empty dict.
         (found, *_) = team.gather(
             _demo_scores(net, config, sessions[0]) if team.is_main else {}
         )
@@ -62,6 +63,8 @@ def validation_scores(
             if len(_official_starts(source.session))
         ]
         found = _mean([row for of_rank in team.gather(rows) for row in of_rank])
+    # A constant prediction or target has no correlation (NaN): such conditions do not
+    # count, or one of them would make every comparison with the best score False.
     found = {name: value for name, value in found.items() if np.isfinite(value)}
     asked = [value for name, value in found.items() if not name.startswith("decode")]
     return found | ({SUMMARY: float(np.mean(asked))} if asked else {})
@@ -86,7 +89,10 @@ def _demo_scores(
 def _limited(
     given: Sequence[Condition], session: Session, channels: int
 ) -> list[Condition]:
-    """The conditions as far as a session has their inputs."""
+    """Return the conditions limited to the inputs of a session.
+
+    Conditions without remaining targets are dropped.
+    """
     streams = Streams.of(session, channels)
 
     def limited(condition: Condition) -> Condition:
@@ -115,7 +121,10 @@ def _official_scores(
 
 
 def _official_starts(session: Session) -> np.ndarray:
-    """Every 2 s of tiers validation and oracle, with blanks (official config)."""
+    """Return starts every 2 s of tiers validation and oracle, with blanks.
+
+    This is the rule of the official config.
+    """
     return session.window_starts(OFFICIAL_TIERS, OFFICIAL_STRIDE, include_blanks=True)
 
 
@@ -128,10 +137,12 @@ def _facts(found: Scores) -> dict[str, float]:
 
 
 def _mean(rows: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
-    """Mean of every score over the sessions that have it, by their neurons."""
+    """Return the mean of each score over sessions, weighted by number of neurons."""
     found = {}
     for name in dict.fromkeys(name for _, facts in rows for name in facts):
         having = [(n, facts[name]) for n, facts in rows if name in facts]
+        # Sessions with an undefined score are left out, but a score that is undefined
+        # in all sessions stays NaN.
         having = [row for row in having if np.isfinite(row[1])] or having
         counts, values = zip(*having, strict=True)
         found[name] = float(np.average(values, weights=counts))

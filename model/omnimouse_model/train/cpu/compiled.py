@@ -1,8 +1,8 @@
-"""Compile the parts of the net whose shapes do not follow the mask.
+"""Compile the parts of the net whose shapes do not depend on the mask.
 
-Masks give every step other numbers of tokens and other groups of queries, for which
-whole blocks would be compiled anew; the video encoder's blocks and the feed-forward
-layers, most of a step's products, are compiled once.
+Each mask has its own number of tokens and groups of queries, so whole blocks would be
+compiled again for every mask. The blocks of the video encoder and the feed-forward
+layers contain most of the operations of a step, and are compiled once.
 """
 
 from omnimouse_model.nets.attention import GatedFeedForward
@@ -11,7 +11,11 @@ from omnimouse_model.nets.video import HieraBlock
 
 
 def compile_blocks(net: OmniMouse, backend: str = "inductor") -> None:
-    """Compile in place, when each part first runs; names of parameters stay."""
+    """Compile blocks in place; compilation happens when a block first runs.
+
+    Parameter names do not change.
+    """
+    # Feed-forward layers inside a video block are compiled with that block.
     within = {
         id(part)
         for block in net.modules()
@@ -20,6 +24,9 @@ def compile_blocks(net: OmniMouse, backend: str = "inductor") -> None:
     }
     for module in net.modules():
         if isinstance(module, HieraBlock):
+            # Module.compile, unlike torch.compile(module), adds no prefix `_orig_mod.`
+            # to parameter names, so checkpoints stay readable.
             module.compile(dynamic=False, backend=backend)
         elif isinstance(module, GatedFeedForward) and id(module) not in within:
+            # The number of tokens varies: let torch decide when to use dynamic shapes.
             module.compile(backend=backend)

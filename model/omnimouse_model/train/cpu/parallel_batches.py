@@ -1,9 +1,9 @@
-"""A step's batches side by side, each with a core of its own.
+"""Run the batches of a step in parallel, one CPU thread per batch.
 
-Cores that share one batch wait for each other after each of its small operations;
-those with a batch each do not. Gradients come back apart and are added in the batches'
-order, so that a step is, to the bit, what one thread gives that takes them in a row.
-It holds as many batches in memory at once as torch has threads.
+Threads that share one batch wait for each other after each small operation; threads
+with separate batches do not. Gradients are returned separately and added in the order
+of the batches, so the result is bitwise equal to that of one thread that computes the
+batches one after the other. Memory holds as many batches as torch has threads.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,10 +21,10 @@ Facts = TypeVar("Facts")
 
 
 def are_independent(config: TrainConfig, device: torch.device) -> bool:
-    """Whether batches may be computed side by side, and there are cores for it.
+    """Return True if batches can be computed in parallel on several CPU threads.
 
-    Not where paths are dropped: they are drawn by one generator for all batches, in
-    the order in which layers ask. Nor where blocks are compiled, which use all cores.
+    Not possible with dropped paths: one generator draws them for all batches, in the
+    order in which layers run. Compiled blocks already use all cores.
     """
     net = config.model
     drops_paths = net.drop_path_rate > 0 or net.hiera.drop_path_rate > 0
@@ -37,23 +37,29 @@ def learn_beside(
     batches: Sequence[Read],
     parameters: Sequence[Tensor],
 ) -> list[Facts]:
-    """Run batches forwards and back, as many at once as torch has threads.
+    """Run forward and backward passes of batches, one batch per thread.
 
     Parameters
     ----------
     forwards
-        Gives a batch's loss, and its facts, which are returned in the batches' order.
+        Function from a batch to its loss and its facts. The facts are returned in the
+        order of the batches.
     parameters
-        Those that train are given the gradients, as `backward` gives them.
+        Parameters to which gradients are added, as `backward` does; frozen ones are
+        skipped.
     """
     trained = [p for p in parameters if p.requires_grad]
 
     def learn(read: Read) -> tuple[Facts, list[Tensor | None]]:
         loss, facts = forwards(read)
-        if not loss.requires_grad:  # a frozen core alone may have made it
+        # With a frozen core, a loss may depend on no trained parameter.
+        if not loss.requires_grad:
             return facts, [None] * len(trained)
+        # autograd.grad returns gradients; backward() would add them to `.grad` in the
+        # order in which threads finish, and floating-point sums depend on order.
         return facts, list(torch.autograd.grad(loss, trained, allow_unused=True))
 
+    # The pool size is read before torch is limited to one thread per operation.
     pool = ThreadPoolExecutor(torch.get_num_threads(), "batch")
     with torch_threads(1), pool:
         learned = list(pool.map(learn, batches))

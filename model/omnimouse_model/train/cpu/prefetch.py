@@ -1,6 +1,6 @@
-"""What the next step reads is drawn while this one is computed.
+"""Prefetch the batches of the next step while the current step is computed.
 
-A step draws from a generator of its own number, so drawing early changes nothing.
+Each step has its own random generator, so prefetching does not change the batches.
 """
 
 import time
@@ -13,19 +13,19 @@ Drawn = TypeVar("Drawn")
 
 
 class DrawnAhead(Generic[Drawn]):
-    """Draws the next step in a thread of its own; a context, which ends the thread.
+    """Prefetch of the next step in a thread; a context manager that ends the thread.
 
     Parameters
     ----------
     draw
-        Draws what a step reads, by its number; called one step after the other.
+        Function from the number of a step to its batches; never called concurrently.
     last
-        No step from this one on is drawn ahead.
+        This step and later ones are not prefetched.
 
     Attributes
     ----------
     waited_s
-        How long the last `take` had to wait.
+        Seconds that the last `take` waited.
     """
 
     def __init__(self, draw: Callable[[int], Drawn], last: int) -> None:
@@ -46,13 +46,15 @@ class DrawnAhead(Generic[Drawn]):
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def take(self, step: int) -> Drawn:
-        """What a step reads; what its drawing raised is raised here."""
+        """Return the batches of a step; errors of drawing them are raised here."""
         began = time.perf_counter()
+        # The first step, and any step out of order, has not been prefetched.
         if self._next is None or self._next[0] != step:
             self._next = (step, self._thread.submit(self._draw, step))
         drawn = self._next[1].result()
         self.waited_s = time.perf_counter() - began
         self._next = None
+        # One step ahead only: each further one would hold its batches in memory.
         if step + 1 < self._last:
             self._next = (step + 1, self._thread.submit(self._draw, step + 1))
         return drawn

@@ -1,4 +1,4 @@
-"""From a training run to a shipped checkpoint: averaged weights, renamed sessions."""
+"""Export of a training run as a checkpoint: averaged weights, renamed sessions."""
 
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,17 +11,17 @@ from omnimouse_model.train.config import TrainConfig
 
 
 def export_run(run: Path, path: Path, config: TrainConfig) -> Path:
-    """Write a run's averaged weights to `path`, with what the model card needs.
+    """Write the averaged weights of a run to `path`, with data for the model card.
 
     Parameters
     ----------
     run
         Folder of a training run.
     path
-        The checkpoint to write (.safetensors, a JSON beside it).
+        File to write (.safetensors); its JSON is written to the same folder.
     config
-        What the run was trained with; its `notes["renames"]` maps a session's key in
-        training to the key of another recording of the same neurons.
+        Config of the run. `notes["renames"]` maps the key of a session in training to
+        the key of another recording of the same neurons.
     """
     renames = config.notes.get("renames", {})
     checkpoint = renamed(read_checkpoint(run / "model.safetensors"), renames)
@@ -30,7 +30,7 @@ def export_run(run: Path, path: Path, config: TrainConfig) -> Path:
 
 
 def model_card(config: TrainConfig) -> dict[str, Any]:
-    """How a run was trained, as plain data; steps and hours are the run's own."""
+    """Return how a run was trained, as plain data without steps and hours."""
     return {
         "trained_on": [choice.mouse for choice in config.sessions],
         "same_neurons": config.notes.get("renames", {}),
@@ -40,7 +40,10 @@ def model_card(config: TrainConfig) -> dict[str, Any]:
 
 
 def forgotten(checkpoint: Checkpoint, session: str) -> Checkpoint:
-    """A checkpoint that never met a session, nor its animal if it has no other."""
+    """Return a checkpoint without a session.
+
+    Its animal is removed too, unless it has other sessions.
+    """
     animals = {k: a for k, a in checkpoint.animals.items() if k != session}
     gone = [f"sess_params.{session}."]
     if checkpoint.animals[session] not in animals.values():

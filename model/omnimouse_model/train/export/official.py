@@ -1,8 +1,8 @@
-"""A run in the form of the released checkpoints: one `rank_<r>.ckpt` per process.
+"""Export of a run in the format of the released checkpoints (spec "Checkpoint files").
 
-The files hold tensors and plain containers, so that `nets.official` (and torch's
-restricted unpickler) reads them; the official loader reads the weights by the same
-names (spec "Checkpoint files").
+The format has one file `rank_<r>.ckpt` per process. Here, the files contain tensors and
+plain containers only, so that `nets.official` and torch's restricted unpickler can read
+them. The official loader finds the weights by the same names.
 """
 
 import random
@@ -23,15 +23,14 @@ from omnimouse_model.train.config import TrainConfig
 def write_official(out: Path, folder: Path, config: TrainConfig) -> list[Path]:
     """Write the last save of the run in `out` as `folder/rank_<r>.ckpt`.
 
-    The weights are the shown ones (averaged where the run averages), the optimisers'
-    states those of the run. The random states, which draw nothing in our runs, are
-    this moment's.
+    The weights are averaged if the run averages; the states of the optimisers are those
+    of the run. The random states are the current ones, which our runs do not use.
 
     Raises
     ------
     CheckpointError
-        The run has not been saved, or its architecture is none of the released ones:
-        the form does not tell it, and no reader could build the net.
+        The run has no save, or its architecture is not a released one. The format does
+        not store the architecture, so a reader could not build the net.
     """
     saved = last_state(out)
     if saved is None:
@@ -46,6 +45,8 @@ def write_official(out: Path, folder: Path, config: TrainConfig) -> list[Path]:
             "epoch": 0,
             "step": state["step"],
             "state_dict": state["average"] or state["net"],
+            # Each file lists all sessions, so that rank 0's file alone is sufficient to
+            # find which neurons exist.
             "session_map": {
                 key: {
                     "n_neurons": n,
@@ -57,6 +58,7 @@ def write_official(out: Path, folder: Path, config: TrainConfig) -> list[Path]:
             "rank_optimizer_state_dict": state["session"],
             "rng_state": _random_states(),
         }
+        # As in the released files, only rank 0 has the optimiser of the core.
         if state["core"] is not None:
             shard["shared_optimizer_state_dict"] = state["core"]
         written.append(folder / f"rank_{rank}.ckpt")
@@ -66,8 +68,10 @@ def write_official(out: Path, folder: Path, config: TrainConfig) -> list[Path]:
 
 
 def _check_released(config: OmniMouseConfig) -> None:
-    """Only what can be told from shapes and the table of sizes may differ."""
+    """Raise CheckpointError if a reader could not find out the architecture."""
     for size in SIZES.values():
+        # A reader infers these two fields from the shapes of the weights, and takes all
+        # others from the table of sizes.
         alike = replace(
             size,
             num_response_latent_groups=config.num_response_latent_groups,
@@ -82,7 +86,8 @@ def _check_released(config: OmniMouseConfig) -> None:
 
 
 def _random_states() -> dict[str, Any]:
-    """The four states, as plain values."""
+    """Return the states of four random generators, as plain values."""
+    # The array of NumPy's state becomes a list for the restricted unpickler.
     kind, keys, *rest = np.random.get_state()  # noqa: NPY002  # the official loader's
     return {
         "torch": torch.get_rng_state(),

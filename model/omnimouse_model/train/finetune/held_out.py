@@ -1,8 +1,8 @@
-"""Which windows of a session's train tier are kept from training, to validate on.
+"""Split of the train tier into windows for training and for validation.
 
-Officially 5 % of the train windows are held out at random. Windows begin at every
-screen sample, so that neighbours share all but one of their samples: here stretches of
-time are drawn, and no train window reaches into one.
+The official recipe holds out 5 % of the train windows at random. Windows start at every
+screen sample, so neighbouring windows share all samples except one. Here, intervals of
+time are held out instead, and no train window overlaps a held-out window.
 """
 
 from dataclasses import replace
@@ -15,23 +15,26 @@ from omnimouse_model.errors import FinetuneError
 from omnimouse_model.train.batches import TrainingSession, training_session
 
 SHARE = 0.05
+# Official stride of validation windows in fine-tuning, in screen samples: 1 s.
 STRIDE = 30
 STRETCH_S = 10.0
-"""Of the time that is held out in one piece; less where a session is short."""
+"""Length of one held-out interval; shorter in short sessions."""
 PARTS = 20
-"""Stretches that a short session is divided into at least, as far as windows fit."""
+"""Minimum number of intervals of a short session, if windows fit into them."""
 
 
 def hold_out(session: Session, seed: int) -> TrainingSession:
-    """Divide the windows of the train tier; the same for the same seed.
+    """Return a session with train windows and held-out windows, drawn with a seed.
 
     Raises
     ------
     FinetuneError
-        There are no train windows, or too few to hold some out.
+        There are no train windows, or too few to hold out some.
     """
     source = _opened(session)
     starts = source.starts
+    # Every interval also costs the train windows that overlap its borders, so intervals
+    # shorter than a window would cost far more windows than they hold out.
     length = min(STRETCH_S, (starts[-1] + WINDOW_S - starts[0]) / PARTS)
     stretch = np.floor((starts - starts[0]) / max(length, WINDOW_S)).astype(int)
     numbers = np.random.default_rng(seed).permutation(np.unique(stretch))
@@ -41,11 +44,14 @@ def hold_out(session: Session, seed: int) -> TrainingSession:
             break
         held |= stretch == number
     chosen = spaced(starts[held])
+    # Distance of each train window to the nearest held-out window before and after it.
     near = np.searchsorted(chosen, starts)
     apart = np.minimum(
         np.abs(starts - chosen[np.maximum(near - 1, 0)]),
         np.abs(starts - chosen[np.minimum(near, len(chosen) - 1)]),
     )
+    # Starts at least one window length apart do not overlap. Starts are float seconds,
+    # hence the tolerance.
     kept = starts[apart > WINDOW_S - 1e-6]
     if not len(kept):
         raise FinetuneError(
@@ -58,6 +64,7 @@ def hold_out(session: Session, seed: int) -> TrainingSession:
 
 
 def _opened(session: Session) -> TrainingSession:
+    """Return the session with its train windows; FinetuneError if it has none."""
     has_some = bool(session.tiers().get("train"))
     source = training_session(session) if has_some else None
     if source is None or not len(source.starts):
@@ -71,7 +78,7 @@ def _opened(session: Session) -> TrainingSession:
 
 
 def spaced(starts: np.ndarray) -> np.ndarray:
-    """Of sorted starts, those that lie at least the official stride apart."""
+    """Return those of the sorted starts that are at least the official stride apart."""
     least = STRIDE / SCREEN_RATE_HZ - 1e-6
     chosen = [starts[0]]
     for start in starts[1:]:

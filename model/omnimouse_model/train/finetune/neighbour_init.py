@@ -1,8 +1,9 @@
-"""Start values for neurons that a model has not seen, borrowed from those it knows.
+"""Initial embeddings of new neurons, from the embeddings of known neurons.
 
-Some of the known neurons answer for the new mouse: what would each have done under its
-video and behaviour? A new neuron then begins at the embeddings of those whose answers
-were most like what it did. Nothing is needed but the checkpoint and the new session.
+The model predicts the responses of some known neurons to the video and behaviour of the
+new session. The initial embedding of a new neuron is the mean embedding of the known
+neurons whose predictions correlate best with its recorded responses. This needs only
+the checkpoint and the new session.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,12 +24,14 @@ from omnimouse_model.strategies import mask_from_strategy
 from omnimouse_model.tokens import clip_from_windows, layout_from_mask
 from omnimouse_model.train.tasks import Streams
 
+# Key of the temporary session that contains the candidate neurons.
 KEY = "candidates"
 CANDIDATES = 1024
 WINDOWS = 128
 BATCH = 4
 ALIKE = 8
-"""Known neurons whose embeddings make one new neuron's."""
+"""Number of known neurons that are averaged for one new neuron."""
+# Target samples of the mask "test/video_behavior": the last second of a window.
 SCORED = slice(30, 60)
 
 
@@ -43,17 +46,22 @@ def borrowed_embeddings(
     seed: int,
     cancelled: Callable[[], bool],
 ) -> Tensor:
-    """First embeddings (N, e) of a session's neurons.
+    """Return initial embeddings (N, e) of a session's neurons.
 
     Parameters
     ----------
     known
-        The model, with the sessions it knows.
+        The model, with the sessions on which it was trained.
     starts
-        Windows that may be learned from, seconds on the session clock.
+        Starts of the train windows, seconds on the session clock.
     meta
-        First values of the session's and its animal's vectors, by parameter name,
-        for a session of the key `KEY`.
+        Initial values of the vectors of the session and its animal, by parameter name,
+        for a session with the key `KEY`.
+
+    Raises
+    ------
+    StoppedError
+        `cancelled()` returned True.
     """
     net = _candidates(known, meta, animal, seed).to(device)
     streams = Streams.of(session, net.config.behavior_channels)
@@ -66,6 +74,7 @@ def borrowed_embeddings(
             raise StoppedError("stopped before the first step; nothing was saved.")
         predicted.append(_answers(net, windows, mask, layout))
         recorded += [without_missing(w.responses)[SCORED] for w in windows]
+    # (candidates, N): every known neuron with every new one.
     likeness = _correlations(np.concatenate(predicted), np.concatenate(recorded))
     best = np.argsort(-likeness, axis=0)[:ALIKE]
     own = net.session(KEY).neurons(torch.from_numpy(best).to(device))
@@ -75,7 +84,7 @@ def borrowed_embeddings(
 def _candidates(
     known: Checkpoint, meta: dict[str, Tensor], animal: str, seed: int
 ) -> OmniMouse:
-    """The model with some known neurons of all its sessions as one session."""
+    """Return the model with random neurons of all its sessions as one session."""
     parts: dict[str, list[Tensor]] = {}
     for name in ("_neuron_embeddings.weight", "_neuron_biases"):
         parts[name] = [
@@ -106,8 +115,9 @@ def _batches(session: Session, starts: np.ndarray) -> Iterator[list[Window]]:
 def _answers(
     net: OmniMouse, windows: list[Window], mask: Mask, layout: Layout
 ) -> np.ndarray:
-    """Rates of the scored samples (windows x 30, candidates)."""
+    """Return predicted rates of the scored samples (windows x 30, candidates)."""
     device = layout.query_neurons.device
+    # The mask hides all responses, so their values do not matter.
     nothing = torch.zeros(60, mask.n_neurons, device=device)
     clip = clip_from_windows(
         windows,
@@ -124,17 +134,15 @@ def _answers(
             video = net.encode_video(frames.to(device), layout)
         context = net.encode(clip, layout, video)
         rates, _ = net.decode_responses(clip, layout, context)
-    # queries are sorted by sample, then by place in the mask's order
-    blocks = (
-        rates.float()
-        .unflatten(1, (-1, len(mask.require_layout().order)))
-        .transpose(2, 3)
-    )
+    # Queries are sorted by sample, then by position: (B, 6 x N, 5) to (B, 6, 5, N).
+    blocks = rates.float().unflatten(1, (-1, len(mask.require_layout().order))).transpose(2, 3)
     found: np.ndarray = blocks.flatten(0, 2).cpu().numpy()
+    # argsort inverts the permutation: from positions back to candidate indices.
     return found[:, np.argsort(mask.require_layout().order)]
 
 
 def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Correlation (p, q) of every column of (n, p) with every column of (n, q)."""
+    """Return correlations (p, q) of the columns of (n, p) with those of (n, q)."""
+    # 1e-6: a constant neuron gets correlation 0 instead of NaN.
     a, b = ((x - x.mean(axis=0)) / (x.std(axis=0) + 1e-6) for x in (a, b))
     return np.asarray(a.T @ b / len(a))

@@ -1,8 +1,8 @@
-"""Fine-tuning in a process of its own: whoever waits for it is held up by nothing.
+"""Fine-tuning in a separate process, so that the caller's process stays responsive.
 
-It is spawned and yields the processor to all others. It tells what `finetune` tells,
-as plain values, and ends when it is told to, or when the other end of its pipe is gone.
-Torch is imported there, not here.
+The process is spawned, and has a low priority. It sends the reports of `finetune` as
+plain values. It ends when it receives a stop message, or when the other end of its pipe
+is closed. Torch is imported in that process only.
 """
 
 import contextlib
@@ -24,18 +24,19 @@ from omnimouse_model.predict.worker.server import sendable
 from omnimouse_model.predict.worker.transport import without_main
 
 NICE: Final = 10
-"""Behind the live predictor, which is behind the screen."""
+"""Niceness: lower priority than the live predictor and the user interface."""
 POLL_S: Final = 0.05
 SAVING_S: Final = 60.0
-"""After a stop: for the step that runs, and for saving what was reached."""
+"""Seconds allowed after a stop message to finish the current step and save."""
 HURRIED_S: Final = 0.5
-"""The same where its owner ends: it is killed then, and goes on from its last save."""
+"""The same when the caller is closing: the process is then killed, and the run can be
+resumed from its last save."""
 Tell = Callable[[str, Any], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What `finetune` is called with; the session is opened there from its files."""
+    """Arguments of `finetune`; the process opens the session from its files."""
 
     model: str
     session: Session
@@ -50,25 +51,27 @@ def finetune_apart(
     stopped: Callable[[], bool],
     hurried: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Fine-tune in a process of its own; returns when the result is written.
+    """Fine-tune in a separate process, and return when the result is written.
 
     Parameters
     ----------
     tell
-        Called with "rows", the rows that were logged before, or with "told" and the
+        Called with "rows" and the existing rows of the log, or with "told" and the
         fields of a `FinetuneProgress`.
     stopped, hurried
-        Whether it shall end; and whether nobody can wait until it has saved.
+        Functions that return True if the process shall end, and if the caller cannot
+        wait for its last save.
 
     Raises
     ------
     StoppedError
-        It was stopped; what was reached is in the job's folder.
+        The process was stopped; the last save is in the job's folder.
     WorkerError
-        The process ended by itself.
+        The process ended unexpectedly.
     Exception
-        What `finetune` raised.
+        Any error of `finetune`.
     """
+    # Not fork: a copy of a process with threads (Qt, torch) may deadlock.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     process = context.Process(
@@ -79,6 +82,8 @@ def finetune_apart(
     )
     with without_main():
         process.start()
+    # Our copy of their end must be closed, or the pipe would not report its end when
+    # the process dies.
     theirs.close()
     try:
         _follow(ours, process, tell, stopped, hurried)
@@ -94,11 +99,12 @@ def _follow(
     stopped: Callable[[], bool],
     hurried: Callable[[], bool],
 ) -> None:
-    """Hand over what the process says until it has ended."""
+    """Pass on the messages of the process until it ends."""
     asked_at: float | None = None
     while True:
         if stopped() and asked_at is None:
             asked_at = monotonic()
+            # A broken pipe is reported by the read below.
             with contextlib.suppress(OSError):
                 connection.send("stop")
         if asked_at is not None:
@@ -110,6 +116,7 @@ def _follow(
                 continue
             kind, value = pickle.loads(connection.recv_bytes())
         except (EOFError, OSError) as fault:
+            # After a stop message, the end of the process is expected.
             if asked_at is not None:
                 raise StoppedError from fault
             raise WorkerError(_ended(process)) from fault
@@ -122,8 +129,10 @@ def _follow(
 
 
 def _ended(process: BaseProcess) -> str:
+    """Return the error message for a process that ended unexpectedly."""
     process.join(1.0)
     code = process.exitcode
+    # -9 is SIGKILL, the signal of the kernel's out-of-memory killer.
     killed = " (killed by the system: out of memory?)" if code == -9 else ""
     return (
         f"The process that fine-tunes ended with exit code {code}{killed}. What was "
@@ -132,6 +141,7 @@ def _ended(process: BaseProcess) -> str:
 
 
 def _end(process: BaseProcess) -> None:
+    """End the process: wait, then terminate, then kill."""
     process.join(POLL_S)
     for end in (process.terminate, process.kill):
         if process.is_alive():
@@ -141,18 +151,20 @@ def _end(process: BaseProcess) -> None:
 
 # -- in the process -------------------------------------------------------------------
 def serve(connection: Connection, packed: bytes) -> None:
-    """Fine-tune and tell: the process's main function."""
+    """Run the fine-tuning and send its messages; main function of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to handle.
     if hasattr(os, "nice"):
         os.nice(NICE)
 
     def tell(kind: str, value: Any = None) -> None:
+        # Without a reader, the message is lost, and `stopped` ends the run soon.
         with contextlib.suppress(OSError):
-            connection.send_bytes(pickle.dumps((kind, value)))  # else it ends soon
+            connection.send_bytes(pickle.dumps((kind, value)))
 
     def stopped() -> bool:
         try:
-            return connection.poll()  # told to, or the end of the pipe
+            # True for a stop message, and for a closed pipe.
+            return connection.poll()
         except OSError:
             return True
 

@@ -1,4 +1,4 @@
-"""What a fine-tuning says while it runs: one report a step, of plain values."""
+"""Progress reports of a fine-tuning: one per step, with plain values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -8,28 +8,28 @@ from omnimouse_model.train.metrics_log import log_rows
 from omnimouse_model.train.validate import SUMMARY
 
 RECENT = 20
-"""Steps over which the loss and the time of a step are told."""
+"""Number of steps over which the loss and the duration of a step are averaged."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinetuneProgress:
-    """How far a fine-tuning is.
+    """State of a fine-tuning at one step.
 
     Attributes
     ----------
     stage
-        "starting" while start values are found, "training", or "saving".
+        "starting" while start values are computed, then "training", then "saving".
     step, of
-        Steps done, and all; it may end sooner.
+        Number of finished steps, and the maximum number of steps.
     loss
-        Mean over the last steps.
+        Mean loss over the last steps.
     validation, before, best
-        Held-out score: the last one, the one before the first step, the best; the
-        weights of the best are the result.
+        Held-out scores: the last one, the one before the first step, and the best one,
+        whose weights are the result.
     seconds_left
-        Of training, from the second step on.
+        Estimate for the remaining steps; None before the second step.
     row
-        The step's row of the log.
+        Row of the log of this step.
     """
 
     stage: str
@@ -44,7 +44,7 @@ class FinetuneProgress:
 
 
 class Reports:
-    """Makes reports of a run's rows, also of those before it went on."""
+    """Progress reports from the rows of a log, including rows before a resume."""
 
     def __init__(
         self, tell: Callable[[FinetuneProgress], None], of: int, log: Path
@@ -54,32 +54,35 @@ class Reports:
         self._recent: list[dict[str, float]] = []
 
     def starting(self, saved: int) -> None:
-        """Nothing is trained yet, or not again: steps after the saved one are not."""
+        """Report the start, after reading the rows up to the saved step."""
         rows = list(log_rows(self._log)) if self._log.exists() else []
         for row in rows:
             if row["step"] <= saved:
                 self._add(row)
+        # The pause between two sessions of a run must not enter the time per step.
         self._recent = []
         self.last = replace(self.last, stage="starting", seconds_left=None)
         self._tell(self.last)
 
     def step(self, step: int, row: dict[str, float]) -> None:
-        """A step of the loop."""
+        """Report a step of the training loop."""
         self._add(row)
         self._tell(self.last)
 
     def saving(self) -> None:
-        """The result is written."""
+        """Report that the result is being written."""
         self.last = replace(self.last, stage="saving", seconds_left=0.0)
         self._tell(self.last)
 
     def _add(self, row: dict[str, float]) -> None:
+        """Update the last report with a row of the log."""
         last, step = self.last, int(row["step"])
         self._recent = [*self._recent[1 - RECENT :], row]
         losses = [r["loss"] for r in self._recent if "loss" in r]
         score = row.get(SUMMARY)
         if score is not None:
             best = score if last.best is None else max(last.best, score)
+            # Step 0 is the validation before training (`loop`).
             before = score if step == 0 else last.before
             last = replace(last, validation=score, best=best, before=before)
         self.last = replace(

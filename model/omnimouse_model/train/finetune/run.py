@@ -1,15 +1,15 @@
-"""Fine-tuning: a model that is there learns a session it has not seen.
+"""Fine-tune an existing model to a new session.
 
     mine = om.finetune("demo", session, out="my_mouse/")
 
-The paper's transfer: the core is frozen, and vectors of the session, of its neurons and
-of an unknown animal are learned, with the neurons' biases (`train="embeddings"`); or
-everything is. The run is one of `loop.train`: it lies in a folder, can be killed, and
-goes on exactly.
+With `train="embeddings"`, as in the paper, the core is frozen. Trained are the vectors
+of the session and its neurons, the biases of the neurons, and the vector of an unknown
+animal. With `train="all"`, all parameters are trained. The run is a run of `loop.train`
+in a folder: it can be killed, and resumes exactly.
 
-    OUT/finetune.json                what is fine-tuned to what
+    OUT/finetune.json                model, session and settings of the run
     OUT/finetuned.safetensors, .json the result, for `om.load_predictor(OUT)`
-    and what every run has (`saving`, `metrics_log`)
+    and the files of every run (`checkpoints`, `metrics_log`)
 """
 
 import json
@@ -57,12 +57,13 @@ BATCH = 8
 ANIMALS = "animal_params._animal_embeddings."
 SESSION_LR = 5e-3
 CORE_LR = 1e-4
-"""A seventh of the official rate: the core has learned before."""
+"""A seventh of the official rate, because the core is already trained."""
+# Number of validations over all steps, in addition to the one before the first step.
 VALIDATIONS = 10
 AVERAGE = 0.97
-"""Of the weights, over the last 33 steps: single trials are noisy."""
+"""Decay of the average of the weights, which covers about the last 33 steps."""
 PATIENCE = 6
-"""Validations without a better one after which a run ends."""
+"""Number of validations without a better score after which a run ends."""
 
 
 def finetune(
@@ -78,42 +79,42 @@ def finetune(
     progress: Callable[[FinetuneProgress], None] = lambda told: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> TransformerPredictor:
-    """Teach a transformer a session; the same call goes on with what `out` holds.
+    """Fine-tune a transformer to a session; the same call resumes a run in `out`.
 
     Parameters
     ----------
     predictor
-        A transformer that was loaded, or what `load_predictor` takes.
+        A loaded transformer, or an argument of `load_predictor`.
     out
-        Folder of the run and its result: `load_predictor(out)` loads it later.
+        Folder of the run and its result, which `load_predictor(out)` loads.
     train
-        "embeddings" learns what is the session's own, and an unknown animal's vector;
-        whatever the model knew, it answers as before. "all" learns the core too; the
-        result then knows this session alone.
+        "embeddings" trains the parameters of the session and the vector of an unknown
+        animal; predictions for sessions that the model knows do not change. "all"
+        trains the core too; the result then contains this session only.
     steps
-        All steps of the run, with those before a stop; it may end sooner, where the
-        held-out score no longer rises. Given no more than were done, the result is
-        made of what was reached; 0 makes it of the start values alone.
+        Total number of steps, including those before a resume. The run ends earlier if
+        the held-out score stops rising. If the run already has at least as many steps,
+        the result is written from its saved weights; 0 writes the start values.
     batch
-        Windows of a step.
+        Number of windows per step.
     seed
-        Of the held-out windows, the order of the others, masks and start values.
+        Seed of the held-out windows, the window order, masks and start values.
     progress
-        Told every step.
+        Called with a report after every step.
     cancelled
-        Asked after every step.
+        Called after every step; True stops the run.
 
     Returns
     -------
     TransformerPredictor
-        With the weights that were best on the held-out windows.
+        The model with the best weights on the held-out windows.
 
     Raises
     ------
     FinetuneError
-        The two cannot be fine-tuned to each other, or `out` holds something else.
+        The model cannot be fine-tuned to this session, or `out` holds another run.
     StoppedError
-        Once `cancelled()` is true; what was reached is in `out`.
+        `cancelled()` returned True; the run is saved in `out`.
     """
     if launched_ranks() > 1:
         raise FinetuneError(
@@ -133,6 +134,7 @@ def finetune(
     is_stopped = False
 
     def told(step: int, row: dict[str, float]) -> None:
+        # Without a score, no weights would ever be the best ones: fail before training.
         if step == 0 and SUMMARY not in row:
             raise FinetuneError(
                 "no_score",
@@ -143,6 +145,8 @@ def finetune(
         reports.step(step, row)
 
     def asked() -> bool:
+        # Remembered, because a stopped run and a finished one must end differently even
+        # if `cancelled` returns True only once.
         nonlocal is_stopped
         is_stopped = is_stopped or cancelled()
         return is_stopped
@@ -167,13 +171,13 @@ def finetune(
 
 
 def is_finished(out: str | Path) -> bool:
-    """Whether a folder holds the result of a fine-tuning."""
+    """Return True if a folder contains the result of a fine-tuning."""
     return (Path(out) / FINISHED).exists()
 
 
-# -- what there is --------------------------------------------------------------------
+# -- checks ---------------------------------------------------------------------------
 def _known(predictor: Predictor | str | Path) -> Checkpoint:
-    """The model as a checkpoint, on the CPU."""
+    """Return the model as a checkpoint on the CPU."""
     if isinstance(predictor, str | Path):
         predictor = load_predictor(predictor, device="cpu")
     if not isinstance(predictor, TransformerPredictor):
@@ -195,7 +199,7 @@ def _known(predictor: Predictor | str | Path) -> Checkpoint:
 
 
 def _check(known: Checkpoint, session: Session, train: Trained) -> None:
-    """Refuse what cannot be learned, before anything is written."""
+    """Check model, session and mode before anything is written."""
     if train not in get_args(Trained):
         raise ValueError(f"train is one of {get_args(Trained)}, found {train!r}.")
     n_known = known.sessions.get(session.id)
@@ -212,6 +216,7 @@ def _check(known: Checkpoint, session: Session, train: Trained) -> None:
             f"{known.source!r} knows session {session.id!r} already: use it as it is, "
             'or fine-tune all of it to the session (train="all").',
         )
+    # Parameter names use dots as separators, and torch refuses module names with dots.
     if "." in session.id:
         raise FinetuneError(
             "session_id",
@@ -228,7 +233,7 @@ def _claim(
     seed: int,
     batch: int,
 ) -> None:
-    """Say in `out` what is fine-tuned there; refuse a folder that holds another run."""
+    """Write the settings of the run into `out`; refuse a folder with another run."""
     about = {
         "model": known.source,
         "weights": weights_hash(known.state),
@@ -241,6 +246,8 @@ def _claim(
     path = out / ABOUT
     if path.exists():
         there = json.loads(path.read_text("utf-8"))
+        # [1:] leaves out the model's name: a file can be renamed or moved, and the hash
+        # of the weights identifies the model.
         other = [name for name in list(about)[1:] if there.get(name) != about[name]]
         if other:
             told = ", ".join(f"{n} {there.get(n)!r}, not {about[n]!r}" for n in other)
@@ -258,7 +265,7 @@ def _claim(
         temporary.write_text(json.dumps(about, indent=1) + "\n", "utf-8")
 
 
-# -- how it is trained ----------------------------------------------------------------
+# -- training -------------------------------------------------------------------------
 def _config(
     known: Checkpoint,
     source: TrainingSession,
@@ -268,6 +275,7 @@ def _config(
     seed: int,
     device: torch.device,
 ) -> TrainConfig:
+    """Return the training config of a fine-tuning run."""
     validate_every = max(1, steps // VALIDATIONS)
     phase = Phase(
         name=train,
@@ -284,6 +292,7 @@ def _config(
         seed=seed,
         model=known.config,
         phases=(phase,),
+        # Weight decays of the official recipe, for core and session groups.
         core=Group(lr=CORE_LR, weight_decay=0.1),
         session=Group(lr=SESSION_LR, weight_decay=0.001),
         sampling="balanced",
@@ -296,7 +305,17 @@ def _config(
 
 @dataclass(slots=True)
 class _Start:
-    """The net that is trained: the core and the new session, and how both begin."""
+    """Start values of a fine-tuning: the core of a model, and a new session.
+
+    Attributes
+    ----------
+    animal
+        Name of the session's animal in the net.
+    animals
+        session key -> animal, for known sessions and the new one.
+    base
+        Weights from the checkpoint, without parameters of other sessions.
+    """
 
     known: Checkpoint
     source: TrainingSession
@@ -310,10 +329,14 @@ class _Start:
 
     def __post_init__(self) -> None:
         known, key = self.known, self.source.key
+        # The net uses animal vectors if the config says so, or if an animal has several
+        # sessions (`OmniMouse.meta_vector`). If it did not use them so far, a second
+        # session of an animal would switch them on and change all predictions: the new
+        # session then counts as an animal of its own.
         uses_animals = len(known.animals) > len(set(known.animals.values()))
         animal = self.source.session.animal_id or key
         if not (known.config.always_use_animal_embeddings or uses_animals):
-            animal = key  # a second session of an animal would bring its vector in
+            animal = key
         self.animal = known.animals.get(key, animal)
         self.animals = known.animals | {key: self.animal}
         own = f"sess_params.{key}."
@@ -324,15 +347,16 @@ class _Start:
         }
 
     def is_trained(self, name: str) -> bool:
-        """Frozen is all that the checkpoint brought, unless all is trained."""
+        """Return True for new parameters, or for all with `train="all"`."""
         return self.train == "all" or name not in self.base
 
     def fill(self, net: OmniMouse) -> None:
-        """The checkpoint's weights, and first values for what it does not have."""
+        """Write the checkpoint's weights, and start values of new parameters."""
         net.load_state_dict(net.state_dict() | self.base)
         key = self.source.key
         if key in self.known.sessions:
             return
+        # New vectors start at the mean of those with which the core was trained.
         state, meta = self.known.state, {}
         name = f"{ANIMALS}{self.animal}"
         if name not in state:
@@ -366,12 +390,12 @@ def _mean(vectors: list[Tensor]) -> Tensor:
 
 # -- the result -----------------------------------------------------------------------
 def _finish(out: Path, start: _Start, last: FinetuneProgress, seed: int) -> None:
-    """Write the best weights with all that the model knew before.
+    """Write the best weights, together with the known sessions of the model.
 
     Raises
     ------
     CheckpointError
-        A tensor that was frozen is not what it was.
+        A frozen tensor has changed.
     """
     known, best = start.known, read_checkpoint(out / BEST)
     frozen = {k: v for k, v in start.base.items() if not start.is_trained(k)}
@@ -397,6 +421,7 @@ def _finish(out: Path, start: _Start, last: FinetuneProgress, seed: int) -> None
         "seed": seed,
         "minutes": round(last.row["seconds"] / 60, 1),
     }
+    # Other sessions remain valid only with an unchanged core.
     if start.train == "embeddings":
         best = replace(
             best,

@@ -1,6 +1,6 @@
-"""A scaling study as data: which models, collections, orders and seeds; one YAML file.
+"""Plan of a scaling study: models, collections, orders and seeds, from one YAML file.
 
-The rest of the file is a training config (`config`), shared by all sizes of model.
+The plan also contains a training config (`config`), shared by all model sizes.
 """
 
 from dataclasses import dataclass
@@ -25,31 +25,35 @@ _NUMBERS = ("collections", "orders", "seeds")
 
 @dataclass(frozen=True, slots=True)
 class StudyPlan:
-    """Every combination of its models, collections, orders and seeds is one run.
+    """Plan of a scaling study.
+
+    Every combination of models, collections, orders and seeds is one run.
 
     Attributes
     ----------
     models
-        Size's name -> model, as in a training config.
+        Name of a size -> model, as in a training config.
     collections
-        Sessions in each nested collection.
+        Number of sessions in each nested collection.
     sessions
-        What they are drawn from: simulated mice, sessions, folders of sessions.
+        Simulated mice, sessions or folders of sessions, from which collections are
+        drawn.
     evaluated
-        Of them, by id or name of the folder: in every collection, and the only ones
-        that are scored.
+        Ids or folder names of the sessions that are scored; they are in every
+        collection.
     strategies
-        Conditions that every run is scored in.
+        Conditions in which every run is scored.
     training
         A training config without seed, model and sessions.
     orders, seeds
-        Of how sessions are drawn, and of start values and batches.
+        Seeds of the order in which sessions are drawn, and of start values and batches.
     steps_of
-        Whose steps a phase's are: "the run"'s, so that all collections cost the same;
-        or those of "each session" of the collection, so that all sessions are seen as
-        often and larger collections cost more.
+        "the run": a phase has the same number of steps for all collections, so all
+        cost the same. "each session": the steps are multiplied by the number of
+        sessions, so each session is seen equally often and larger collections cost
+        more.
     tier, max_windows
-        What is scored; None for all windows.
+        Tier and maximum number of windows that are scored; None for all windows.
     """
 
     models: dict[str, Any]  # what YAML holds, until `config_of` checks it
@@ -65,23 +69,26 @@ class StudyPlan:
     max_windows: int | None = None
 
     def config_of(self, model: str) -> TrainConfig:
-        """The training config of a size; `TypeError` names a field that is wrong."""
+        """Return the training config of a size; `TypeError` names a wrong field."""
+        # Seed 0 is a placeholder: each run of the study has its own.
         return config_from({**self.training, "seed": 0, "model": self.models[model]})
 
 
 def read_plan(path: str | Path) -> StudyPlan:
-    """Read a study's YAML.
+    """Read the plan of a scaling study from a YAML file.
 
     Raises
     ------
     ValueError
-        No YAML, or a field that is unknown, missing or wrong, by name.
+        The file is not YAML, or a field is unknown, missing or wrong; the message names
+        the field.
     """
     path = Path(path)
     try:
         given = checked_fields(StudyPlan, yaml_fields(path), "the file")
         _check_kinds(given)
         plan = StudyPlan(**given)
+        # Names and models are checked here, and not after hours of training.
         for strategy in plan.strategies:
             find_strategy(strategy)
         for model in plan.models:
@@ -95,18 +102,18 @@ def read_plan(path: str | Path) -> StudyPlan:
 
 
 def plan_path(name: str) -> Path:
-    """The file of a shipped plan's name, or the path itself.
+    """Return the path of a shipped plan by name, or the given path.
 
     Raises
     ------
     ValueError
-        Neither is a file; names the shipped ones.
+        Neither is a file; the message lists the shipped plans.
     """
     return shipped_or_own(name, _PLANS, "plan of a scaling study")
 
 
 def _check_kinds(given: dict[str, Any]) -> None:
-    """Lists, whole numbers and named fields where a plan has them."""
+    """Check the types of lists, whole numbers and mappings in a plan."""
     for name in (*_LISTS, *_NUMBERS):
         values = given.get(name, (0,))
         if not isinstance(values, tuple) or not values:

@@ -1,11 +1,12 @@
-"""A scaling study: nested collections x sizes of model x seeds, trained and scored.
+"""Run a scaling study: train and score nested collections x model sizes x seeds.
 
     STUDY.scaling.jsonl                     a row per run and condition (`scaling_runs`)
-    STUDY-models/collections-0.json         which sessions are in which collection
+    STUDY-models/collections-0.json         sessions of each collection
     STUDY-models/5M, 8 sessions, order 0, seed 1/    a training run (`loop`)
 
-A run that is in the results is not trained again, one that was killed goes on from its
-last save: the same plan and results file finish what is left. One process at a time.
+Runs in the results file are not trained again, and a killed run resumes from its last
+save, so the same plan and results file complete an interrupted study. Only one process
+may run a study at a time.
 """
 
 from collections.abc import Callable, Iterator
@@ -45,14 +46,14 @@ Member = dict[str, Any]  # of a collection, as its manifest tells it
 
 @dataclass(frozen=True, slots=True)
 class StudyRun:
-    """One model that a study asks for.
+    """One model of a study.
 
     Attributes
     ----------
     config
-        How it is trained, its sessions among it.
+        Its training config, including its sessions.
     members
-        Those sessions, as the manifest tells them.
+        Entries of these sessions in the manifest.
     """
 
     model: str
@@ -62,14 +63,15 @@ class StudyRun:
 
     @property
     def name(self) -> str:
-        """Of its folder, and of the trained model."""
+        """Name of the run's folder and of the trained model."""
         return (
             f"{self.model}, {len(self.members)} sessions, order {self.order}, "
             f"seed {self.config.seed}"
         )
 
     def key(self, condition: str) -> str:
-        """What its row is found by."""
+        """Return the key of the run's row of a condition in the results."""
+        # Training settings are not in the key: they are in the header of the file.
         return row_key(
             model=asdict(self.config.model),
             sessions=[member["id"] for member in self.members],
@@ -80,7 +82,7 @@ class StudyRun:
 
 
 def models_folder(results: str | Path) -> Path:
-    """Where a study keeps its trained models: beside its results."""
+    """Return the folder of a study's trained models, next to its results file."""
     path = Path(results)
     name = path.name.removesuffix(SUFFIX).removesuffix(path.suffix)
     return path.with_name(f"{name}-models")
@@ -95,23 +97,23 @@ def run_study(
     progress: Progress = lambda done, total, what: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
-    """Train and score every run of a plan that the results lack.
+    """Train and score all runs of a plan that are not in the results.
 
     Parameters
     ----------
     mice
-        Folder of the simulated mice; made where they are missing.
+        Folder of the simulated mice; missing mice are simulated.
     progress
-        Called with (done, total, what) in steps of all runs.
+        Called with (done, total, what), counted in steps over all runs.
 
     Raises
     ------
     ValueError
-        Sessions that are not there, collections that cannot be.
+        Sessions do not exist, or collections are not possible.
     ResultsFileError
-        The results are of another study.
+        The results belong to another study.
     Cancelled
-        Once `cancelled()` is true; what is trained until then is kept.
+        `cancelled()` returned True; training until then is saved.
     """
     found = _sessions(plan, mice, progress)
     evaluated = _evaluated(plan, found)
@@ -126,8 +128,10 @@ def run_study(
         def tell(
             step: int, what: str, before: int = done, name: str = run.name
         ) -> None:
+            # The defaults bind the values of this run, not those of later ones.
             progress(before + step, total, f"{name}: {what}")
 
+        # Steps of finished runs count as done too, so that progress reaches the total.
         missing = [one for one in plan.strategies if run.key(one) not in file.rows]
         if missing:
             work = _Work(run, folder / run.name, device, tell, cancelled)
@@ -139,7 +143,7 @@ def run_study(
 def study_runs(
     plan: StudyPlan, found: Catalogue, evaluated: list[str], folder: Path
 ) -> Iterator[StudyRun]:
-    """All runs of a plan, one whole curve after the other; writes the manifests."""
+    """Yield all runs of a plan, one curve after the other, and write the manifests."""
     drawn = {}
     for order in plan.orders:
         manifest = collections_manifest(
@@ -156,10 +160,11 @@ def study_runs(
                     yield StudyRun(model, order, config, members)
 
 
-# -- what is asked --------------------------------------------------------------------
+# -- runs and sessions of a plan ------------------------------------------------------
 def _config(
     plan: StudyPlan, model: str, members: tuple[Member, ...], seed: int
 ) -> TrainConfig:
+    """Return the training config of one run."""
     config = plan.config_of(model)
     times = len(members) if plan.steps_of == "each session" else 1
     return replace(
@@ -171,7 +176,7 @@ def _config(
 
 
 def _sessions(plan: StudyPlan, mice: Path | None, progress: Progress) -> Catalogue:
-    """Every session of the plan; simulated mice are made."""
+    """Return all sessions of the plan; missing simulated mice are simulated."""
     places: list[Path] = []
     for number, name in enumerate(plan.sessions):
         say = partial(progress, number, len(plan.sessions))
@@ -180,7 +185,9 @@ def _sessions(plan: StudyPlan, mice: Path | None, progress: Progress) -> Catalog
 
 
 def _evaluated(plan: StudyPlan, found: Catalogue) -> list[str]:
-    """Ids of the sessions that are scored."""
+    """Return the ids of the sessions that are scored."""
+    # Ids are added last: if the folder of one session has the id of another, the id
+    # wins.
     known = {entry.path.name: entry.id for entry in found}
     known |= {entry.id: entry.id for entry in found}
     missing = [name for name in plan.evaluated if name not in known]
@@ -193,7 +200,10 @@ def _evaluated(plan: StudyPlan, found: Catalogue) -> list[str]:
 
 
 def _definition(plan: StudyPlan, evaluated: list[str]) -> dict[str, Any]:
-    """What all runs share; collections, sizes, orders and seeds may be added later."""
+    """Return the settings of all runs, written into the header of the results.
+
+    Collections, sizes, orders and seeds are not part of it: they may be added later.
+    """
     return {
         "what": WHAT,
         "training": plan.training,
@@ -207,7 +217,8 @@ def _definition(plan: StudyPlan, evaluated: list[str]) -> dict[str, Any]:
 def _check_names(
     file: ResultsFile[RunScore], plan: StudyPlan, runs: list[StudyRun]
 ) -> None:
-    """Refuse results that have a run of the same name, but of other sessions or net."""
+    """Raise ResultsFileError if a run in the results differs from one of this name."""
+    # A predictor id is the run's name, "@" and a hash of the weights.
     keys = {(r.name, c): r.key(c) for r in runs for c in plan.strategies}
     for key, row in file.rows.items():
         if keys.get((row.predictor.rpartition("@")[0], row.condition), key) != key:
@@ -221,7 +232,7 @@ def _check_names(
 # -- one run --------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """One run while it is trained and scored."""
+    """Training and scoring of one run."""
 
     run: StudyRun
     out: Path
@@ -232,7 +243,7 @@ class _Work:
     def rows(
         self, plan: StudyPlan, evaluated: list[str], strategies: list[str]
     ) -> list[RunScore]:
-        """Train, or go on, and score."""
+        """Train or resume the run, and return its scores, one row per condition."""
         sessions = [
             open_training_session(Path(choice.mouse), choice)
             for choice in self.run.config.sessions
@@ -244,6 +255,7 @@ class _Work:
             load_checkpoint_predictor(
                 self.out / MODEL, device=self.device, name=self.run.name
             ),
+            # The same sessions for all collections, so that scores are comparable.
             [source.session for source in sessions if source.key in evaluated],
             strategies,
             tier=plan.tier,
@@ -257,6 +269,7 @@ class _Work:
         return run_scores(facts, found, {})
 
     def _trained(self, sessions: list[TrainingSession]) -> Run:
+        """Train or resume the run, and return its description."""
         config = self.run.config
         self.tell(0, "training")
         net = train(
@@ -267,8 +280,11 @@ class _Work:
             on_step=lambda step, facts: self.tell(step, "training"),
             cancelled=self.cancelled,
         )
+        # A cancelled `train` returns normally, and its net must not be scored.
         if self.cancelled():
             raise Cancelled("The study was cancelled; the same plan goes on from here.")
+        # The core only: embeddings grow with the number of neurons, and cost few
+        # operations.
         parameters = sum(p.numel() for p in split_parameters(net)[0])
         tokens = sum(row["tokens"] for row in log_rows(self.out / FILE))
         return Run(
@@ -277,6 +293,8 @@ class _Work:
             sessions=len(sessions),
             neuron_samples=sum(map(_neuron_samples, sessions)),
             trials=sum(map(_trials, sessions)),
+            # 6 operations per parameter and token, 2 forward and 4 backward (Kaplan et
+            # al., 2020).
             compute=6.0 * parameters * tokens,
             seed=config.seed,
             order=f"random {self.run.order}",
@@ -284,12 +302,13 @@ class _Work:
 
 
 def _neuron_samples(source: TrainingSession) -> int:
-    """Neurons times samples of the train tier."""
+    """Return the number of neurons times samples of the train tier."""
     session = source.session
+    # tiers() gives minutes.
     seconds = 60.0 * session.tiers().get("train", 0.0)
     return session.n_neurons * round(seconds * session.responses.rate_hz)
 
 
 def _trials(source: TrainingSession) -> int:
-    """Trials of the train tier."""
+    """Return the number of trials of the train tier."""
     return int((source.session.trials.tier == "train").sum())
