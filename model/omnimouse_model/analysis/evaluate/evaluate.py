@@ -41,7 +41,7 @@ class WindowRule:
 
     @classmethod
     def of(cls, tier: str) -> "WindowRule":
-        """Return the rule of a tier: stride 1 s, for "validation" 2 s; blanks for test."""
+        """Return the rule of a tier: stride 1 s or 2 s (validation); blanks in test."""
         # The official masks ask for the last 30 of 60 samples: at stride 30 every
         # sample is predicted once.
         if tier == "validation":
