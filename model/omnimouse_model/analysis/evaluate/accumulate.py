@@ -46,6 +46,8 @@ class Job:
     by_group: dict[str, Moments] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # Only neurons with a scored cell: memory depends on the targets, not the
+        # population.
         self.neurons = np.flatnonzero(self.cells.any(axis=0))
         self.responses = StreamingCorrelation(N_SAMPLES, len(self.neurons))
 
@@ -92,6 +94,8 @@ class Job:
             taken[:, list(columns)] = decoded[:, list(columns.values())]
         if self.behavior is None:
             self.behavior = StreamingCorrelation(*truth.shape)
+        # Channels without a match are NaN and must not count: a counted NaN prediction
+        # is an error.
         scored = [name not in self.behavior_refusals for name in names]
         counted = window.valid["behavior"][:, None] & np.array(scored, bool)
         self.behavior.update(taken, truth, counted)

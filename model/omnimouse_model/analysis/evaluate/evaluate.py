@@ -158,6 +158,7 @@ def _evaluate_session(
     neurons: np.ndarray | None,
     run: _Run,
 ) -> list[Job]:
+    # By identity, because predictors need not be hashable.
     refusals = {id(p): _prepared(p, session, run) for p in predictors}
     truth = open_truth(session.path) if has_truth(session.path) else None
     groups = None if run.by is None else StimulusGroups.of(session, run.by)
@@ -233,6 +234,7 @@ def _answer(
     first = jobs[0]
     if first.refusal or first.predictor is None:
         return
+    # One prediction serves all jobs, so it contains the union of their neurons.
     neurons = np.unique(np.concatenate([job.neurons for job in jobs]))
     if not len(neurons) and first.mask.behavior != "target":
         return

@@ -102,6 +102,7 @@ def _behavior(found: Scores, predictor: str) -> dict[str, float]:
 
 def _printed(model: str, sessions: int, *numbers: float) -> PaperRow:
     model = f"OmniMouse-{model}" if model[0].isdigit() else model
+    # The published table has no column "stim", which stays NaN.
     columns = ("fcst", "fcst+S", "pop 256", "pop 1024", "pop+S", *BEHAVIOR)
     values = dict.fromkeys(COLUMNS, NaN) | dict(zip(columns, numbers, strict=True))
     return PaperRow(model, values, "OmniMouse paper", sessions)

@@ -143,6 +143,7 @@ class Scores:
             the same sessions. The result is NaN if one refused.
         """
         each = [self._of(strategy, name) for name in predictors]
+        # A mean over the other sessions would not be comparable.
         if any(score.refusal for found in each for score in found):
             return hierarchical_interval([])
         # From [seed][session] to [session][seed], the nesting of the bootstrap.
@@ -183,6 +184,7 @@ class Scores:
                 "value": number_or_none(part.value),
                 "ci_low": number_or_none(part.ci_low),
                 "ci_high": number_or_none(part.ci_high),
+                # The ceiling is computed over all samples, not by group.
                 "ceiling": None,
                 "n_samples": part.n_samples,
             }
@@ -227,6 +229,7 @@ class Scores:
     def _overall_rows(self) -> list[dict[str, object]]:
         sessions = dict.fromkeys(score.session for score in self.scores)
         asked = dict.fromkeys((s.strategy, s.predictor) for s in self.scores)
+        # With one session the row would repeat its score.
         if len(sessions) < 2:
             return []
         rows: list[dict[str, object]] = []

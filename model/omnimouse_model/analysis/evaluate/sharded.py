@@ -78,6 +78,8 @@ class Piece:
         if not self.seeds:
             return conditions(self.strategies)
         return tuple(
+            # `partial` binds the seed of this iteration; a lambda would use the last
+            # seed.
             Condition(
                 f"{name}, draw {seed}", partial(mask_from_strategy, name, seed=seed)
             )
@@ -169,6 +171,8 @@ def evaluate_all(
     pieces: dict[str, Piece] = {}
     made: dict[int, Predictor] = {}
     for given in predictors:
+        # Loaded here even with a scheduler: the key contains the id with the weights'
+        # hash.
         predictor = made_predictor(given, device)
         source = given if scheduler is None else travelling(given)
         for session in recordings:
@@ -202,6 +206,7 @@ def evaluate_all(
         found[key] = scores
         if file is not None:
             file.add(key, scores)
+    # In planned order, not in the order of completion.
     there = [(piece.tier, found[k]) for k, piece in pieces.items() if k in found]
     return {
         tier: _joined([one for of, one in there if of == tier], tier) for tier in tiers
@@ -293,6 +298,7 @@ def _parsed_row(facts: Plain) -> Plain:
     for name in ("per_neuron", "counts", "neurons"):
         if name in found:
             found[name] = _array(found[name])
+    # JSON lists become float arrays; integer columns are cast back.
     for name in ("counts", "neurons"):
         if name in found:
             found[name] = found[name].astype(np.int64)

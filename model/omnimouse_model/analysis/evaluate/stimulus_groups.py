@@ -34,6 +34,7 @@ class StimulusGroups:
         kind of stimulus; blanks have no group.
         """
         trials = session.trials
+        # `at` searches in ascending onset times.
         order = np.argsort(trials.t_on, kind="stable")
         name = LABELS[by](session)
         return cls(trials.t_on[order], trials.t_off[order], name[order])

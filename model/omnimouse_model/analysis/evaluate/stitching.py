@@ -103,6 +103,7 @@ def span_stride(mask: Mask) -> int:
 
     Gaps may remain for neurons with fewer than 5 target samples in a row.
     """
+    # A mask has few distinct columns, even for a large population.
     asked, _ = distinct_columns(asked_cells(mask))
     asked = asked[:, asked.any(axis=0)]
     for stride in range(N_SAMPLES, TOKEN_STRIDE, -1):
@@ -231,7 +232,11 @@ class Stitching:
         """Read the recorded values of cells that no window has predicted yet."""
         last = len(self._session.start_grid) - N_SAMPLES
         while not self._is_read.all() and last >= 0:
+            # `argmin` of a bool array is the index of the first False, the first unread
+            # sample.
             missing = self._first + int(np.argmin(self._is_read))
+            # The last window ends with the session and covers all samples after its
+            # start.
             at, rows = self._places(min(missing, last))
             recorded = self._recorded(Window(self._session, min(missing, last)))[rows]
             is_free = self._source[at] == NOWHERE
@@ -256,12 +261,14 @@ def stitch_span(
     waiting: deque[Window] = deque()
 
     def requests() -> Iterator[Request]:
+        # An interrupted stitching continues after its last predicted window.
         for start in stitching.starts[stitching.n_done :]:
             # `predict_many` may read ahead: remember the windows whose predictions are
             # due.
             waiting.append(Window(session, int(start)))
             yield waiting[-1], mask, stitching.neurons
 
+    # `predict_many` returns without an error if it is cancelled, hence the last check.
     for prediction in predictor.predict_many(requests(), outdated):
         stitching.take(waiting.popleft(), prediction)
         yield stitching

@@ -25,6 +25,7 @@ def score_summary(scores: np.ndarray | None) -> ScoreSummary:
     if not known.size:
         return ScoreSummary(0, *(float("nan"),) * 4)
     low, median, high = (float(v) for v in np.percentile(known, (25, 50, 75)))
+    # Scores may be float32; sum them in float64.
     mean = float(np.mean(known, dtype=np.float64))
     return ScoreSummary(len(known), mean, median, low, high)
 

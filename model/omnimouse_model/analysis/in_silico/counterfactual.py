@@ -89,6 +89,7 @@ class WhatIf:
         Neurons without a change are left out.
         """
         change = np.nan_to_num(self.change)
+        # A stable sort keeps equal neurons in a fixed order.
         order = np.argsort(-change, kind="stable")[:count]
         return np.asarray(self.neurons[order[change[order] > 0]])
 
@@ -159,6 +160,7 @@ def _is_seen(edits: Iterable[Edit], mask: Mask) -> bool:
 
 def _over_samples(values: np.ndarray) -> np.ndarray:
     """Return the mean over time of finite values, NaN for columns without any."""
+    # `np.nanmean` would warn about columns without a finite value.
     known = np.isfinite(values)
     count = known.sum(axis=0)
     total = np.where(known, values, 0.0).sum(axis=0)

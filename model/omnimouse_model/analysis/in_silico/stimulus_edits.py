@@ -61,6 +61,7 @@ class Freeze:
         """Read frame `at` at every position."""
 
         def frozen(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            # `shown` contains the earlier edits, so the frozen frame is edited too.
             frame, valid = shown(np.array([self.at]))
             count = len(positions)
             return np.repeat(frame, count, axis=0), np.repeat(valid, count)
@@ -87,6 +88,7 @@ class Blank:
 
         def gray(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             frames, valid = shown(positions)
+            # A blank screen is known even where the recording has no frame.
             return np.full_like(frames, MEAN_GRAY), np.ones_like(valid)
 
         return _within(self.span, shown, gray)
@@ -177,6 +179,7 @@ class Shift:
         """Read frames `later` positions earlier, with the picture moved."""
 
         def moved(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            # Positions outside the window are read from the recording.
             frames, valid = shown(positions - self.later)
             return _pushed(frames, self.down, self.right), valid
 
@@ -268,6 +271,7 @@ class BehaviorShift:
     def on_behavior(self, told: Read, channels: Sequence[Channel]) -> Read:
         """Read the channel `later` samples earlier; other channels do not change."""
         column = _column(self.channel, channels)
+        # Called for each behaviour stream: another stream has the channel.
         if column is None:
             return told
 
@@ -276,6 +280,7 @@ class BehaviorShift:
             earlier, there = told(positions - self.later)
             values = values.copy()
             values[:, column] = earlier[:, column]
+            # Validity is per sample and not per channel, so both samples must be valid.
             return values, valid & there
 
         return _within(self.span, told, moved)
@@ -356,6 +361,7 @@ def _edit_from(row: Mapping[str, Any]) -> Edit:
             if field.name in given:
                 given[field.name] = _typed(field.type, given[field.name])
         made: Edit = KINDS[name](**given)
+    # `float` of a very large JSON integer raises `OverflowError`.
     except (TypeError, OverflowError) as error:
         raise ValueError(f"The edit {name!r} cannot be read: {error}.") from error
     return made
@@ -437,6 +443,7 @@ def _pushed(frames: np.ndarray, down: int, right: int) -> np.ndarray:
         return frames
     pushed = np.full_like(frames, MEAN_GRAY)
     height, width = frames.shape[1:]
+    # A larger shift leaves only mean gray.
     if abs(down) < height and abs(right) < width:
         to_rows, from_rows = _overlap(down, height)
         to_columns, from_columns = _overlap(right, width)

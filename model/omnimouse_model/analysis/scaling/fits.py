@@ -84,7 +84,7 @@ class ScalingCurve:
         95 % intervals of "limit", "amplitude", "exponent" and "slope" from resampled
         sessions, and runs of each size; empty for a loss, and for a single session.
     bands
-        Bounds (low, high), each (drawn,), of these fits at `along` for "law" and "line".
+        Bounds (low, high) of the fits "law" and "line" at `along`, each (drawn,).
     preferred
         "power law" or "log line", by the smaller AICc; "" without an AICc.
     extrapolation
@@ -293,6 +293,7 @@ def _fitted(
     draw: np.random.Generator,
     n_resamples: int,
 ) -> ScalingCurve:
+    # Before the fits: means by size have intervals even if a fit is refused.
     resampled = _resampled(curve, _ordered(rows, curve.axis), draw, n_resamples)
     curve = replace(curve, sizes=_sizes(curve, resampled))
     try:
@@ -324,6 +325,7 @@ def _resampled(
         # All runs use the same draw, because they are evaluated on the same sessions.
         chosen = draw.choice(shared, len(shared)).tolist()
         y = np.array([_mean(row, curve.quantity, chosen) for row in rows])
+        # For each point, draw one of the runs of the same size.
         found.append(y[[draw.choice(same) for same in own]])
     return np.array(found)
 

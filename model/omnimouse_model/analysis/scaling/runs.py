@@ -142,6 +142,7 @@ def add_rows(results: str | Path, rows: Sequence[RunScore]) -> None:
     """Add rows to a results file; create it if it does not exist."""
     file = ResultsFile(SCALING, Path(results), _DEFINITION)
     for row in rows:
+        # Evaluated sessions and tier are not in the key: one row per run and condition.
         key = row_key(
             run=asdict(row.run), condition=row.condition, predictor=row.predictor
         )

@@ -106,6 +106,8 @@ def cell_key(predictor: Predictor, cell: Cell) -> str:
         session=[cell.session.id, cell.session.fingerprint],
         context=asdict(cell.context),
         seed=cell.seed,
+        # Targets and not only the seed: they also depend on the largest context of the
+        # plan.
         targets=cell.draw.targets.tolist(),
         starts=cell.starts.tolist(),
     )

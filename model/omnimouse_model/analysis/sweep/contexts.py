@@ -110,6 +110,7 @@ def held_out_draw(n_neurons: int, largest: int, seed: int) -> Draw:
     """
     permuted = np.random.default_rng(seed).permutation(n_neurons)
     most = MOST_TARGETS
+    # The same rule as for official masks on small populations.
     if n_neurons < SMALL_POPULATION:
         most = round(MOST_TARGETS * n_neurons / FULL_POPULATION)
     # The targets depend on the largest context and not on each one, so that they are

@@ -132,6 +132,8 @@ def live_sweep(
         if _is_repeat(sweep, cell):
             [first] = [row for row in sweep.rows if _cell(row) == _first(sweep, cell)]
             sweep = replace(sweep, rows=(*sweep.rows, replace(first, seed=cell[0])))
+            # Copies take no time: they appear with the next computed point, or at the
+            # end.
             if sweep.is_complete:
                 yield sweep
             continue

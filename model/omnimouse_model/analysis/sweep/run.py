@@ -174,6 +174,8 @@ class _Run:
         for keys in self._batches():
             if self._cancelled():
                 return
+            # Includes rows from the results file, so that progress does not restart at
+            # 0.
             before = sum(len(self.cells[key].starts) for key in self.rows)
             cells = [self.cells[key] for key in keys]
             where = f"{cells[0].session.id}: {cells[0].condition.name}"
@@ -193,6 +195,7 @@ class _Run:
         self, scheduler: str, source: Source, device: str
     ) -> Iterator[dict[str, SweepRow]]:
         """Compute the missing rows on a scheduler, in the order of completion."""
+        # Workers use the same number of threads, so that sums round equally.
         from torch import get_num_threads
 
         batches = self._batches()
@@ -249,6 +252,7 @@ class _Piece:
 def _at_work(piece: _Piece) -> list[SweepRow]:
     """Compute the rows of a piece on a worker."""
     with at_work(piece.threads):
+        # All cells of a piece belong to one session, see `_Run._batches`.
         session = held_session(piece.cells[0].session)
         cells = [replace(cell, session=session) for cell in piece.cells]
         predictor = held_predictor(piece.source, piece.device)

@@ -56,6 +56,7 @@ def read_sweep(path: str | Path) -> SavedSweep:
     try:
         header, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
         facts = SWEEP.header(header)
+        # Another process may be writing the last line.
         if lines and not lines[-1].endswith(b"\n"):
             lines = lines[:-1]
         rows = dict(SWEEP.parsed_line(line) for line in lines)

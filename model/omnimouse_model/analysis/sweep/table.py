@@ -154,7 +154,7 @@ class ContextSweep:
         return replace(self, sessions=(session,), rows=rows)
 
     def curves(self, target: str = RESPONSES) -> tuple[Curve, ...]:
-        """Return the curves of a target, those over neurons before those over history."""
+        """Return the curves of a target: over neurons first, then over history."""
         rows = self._by_context()
         return tuple(
             Curve(
@@ -204,6 +204,7 @@ class ContextSweep:
             for session in self.sessions
             if (part := _draws([r for r in rows if r.session == session], target))
         ]
+        # Sessions without a score are left out until they have one.
         if not parts:
             reasons = [row.refusal for row in rows if row.refusal]
             nothing = (float("nan"),) * 4
@@ -281,6 +282,7 @@ def _draws(rows: Sequence[SweepRow], target: str) -> _Draws | None:
     scores = np.array([row.value_of(target) for row in known])
     nan = float("nan")
     sem = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else nan
+    # The bootstrap interval is over targets; decoded channels have none.
     low = high = nan
     if target == RESPONSES:
         low = float(np.mean([row.ci_low for row in known]))

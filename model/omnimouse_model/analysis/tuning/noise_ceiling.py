@@ -18,6 +18,7 @@ from omnimouse_model.metrics.running_repeats import RunningRepeats
 
 MIN_CLIP_S = 2.0
 """Shorter clips are left out if there are longer ones."""
+# Some showings are cut off at an end of the recording.
 _NEARLY = 0.75
 """Minimum repeats of a pooled clip, as a share of the maximum number of repeats."""
 
@@ -91,6 +92,7 @@ def population_ceiling(
     """
     clips, n_repeats = pooled_clips(repeated_clips(session))
     total = sum(n_samples(clip) for clip in clips)
+    # All clips are read with the same number of repeats, as `RunningRepeats` requires.
     running = RunningRepeats(n_repeats, session.n_neurons)
     done = 0
     for clip in clips:
