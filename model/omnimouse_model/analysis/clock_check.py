@@ -1,8 +1,8 @@
-"""Do the clocks of a session agree? Lags between its streams, estimated from the data.
+"""Check of a session's clocks: lags between its streams, estimated from the data.
 
-Responses follow the screen by a latency. Where a session's responses carry enough of
-its video, the lag at which the two covary most is that latency, and a stream that was
-put in place wrongly shows as a latency that no brain has.
+Responses follow the screen with a latency. If the responses depend enough on the
+video, the lag of maximum covariance is this latency. A stream with wrong timestamps
+then has a latency that is not physiological.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -18,21 +18,28 @@ from omnimouse_model.data.session import Session
 
 FRAME_S = 1.0 / RESPONSE_RATE_HZ
 LATENCY_S = (0.04, 0.28)
-"""Latencies of responses after the screen that are usual, indicator included."""
+"""Usual latencies of responses after the screen, including the indicator's rise."""
 BEHAVIOR_LAG_S = (-1.5, 1.5)
-"""Usual lags between running, pupil and the population."""
+"""Usual lags between running, the pupil and the population."""
 
+# Lags searched on both sides of the middle of the usual range, in seconds.
 _REACH_S, _BEHAVIOR_REACH_S = 1.2, 6.0
+# At most six parts of 100 s bound the reading time; several parts show whether the
+# lag is stable over the recording.
 _SEGMENTS, _SEGMENT_S = 6, 100.0
 _NEURONS, _PARTS = 256, 24
+# Number of circularly shifted copies that give the null distribution of the peak.
 _NULLS = 20
 _READING = 0.2
-"""Share of the time in which the streams are read; the rest compares them."""
+"""Share of the progress for reading the streams; the rest is for comparing them."""
 _STRONG = 8.0
 _ENOUGH_S = 300.0
-"""On the simulated mice every lag is sure after so long; of two minutes few are."""
+"""Sufficient duration in seconds: all lags of simulated mice are sure, few at 120 s."""
+# Maximum spread of a sure lag over the parts, in seconds; larger for behaviour, whose
+# usual lags also have a wider range.
 _ALIKE_S, _BEHAVIOR_ALIKE_S = 0.1, 1.5
 _BLOCK = 600
+# A frame that lasts longer than 1.5 times the median is reported as dropped.
 _DROPPED = 1.5
 _UNEVEN_S = 30.0
 
@@ -41,21 +48,22 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True, slots=True)
 class Lag:
-    """How much later one stream moves than another.
+    """Lag of one stream after another.
 
     Attributes
     ----------
     first, second
-        Names of the streams; a positive lag says that the second comes later.
+        Names of the streams; with a positive lag the second follows the first.
     seconds
-        Where they covary most.
+        Lag of maximum covariance.
     usual
-        The span in which that is no news.
+        Range (low, high) of expected lags in seconds.
     spread_s
-        Largest difference between the estimate and those of the recording's parts.
+        Largest difference between the estimate and the estimates that leave out one
+        part of the recording.
     strength
-        By how many standard deviations it exceeds the peaks of shifted copies, in
-        which nothing can be aligned.
+        Height of the peak above the peaks of shifted copies, in standard deviations
+        of the latter. In shifted copies the streams cannot be aligned.
     """
 
     first: str
@@ -67,31 +75,31 @@ class Lag:
 
     @property
     def frames(self) -> int:
-        """The lag in frames of the screen."""
+        """Lag in frames of the screen (30 Hz)."""
         return round(self.seconds / FRAME_S)
 
     @property
     def is_sure(self) -> bool:
-        """Whether the data say it: far above the copies, and alike in all parts."""
+        """Whether the lag is significant and stable over the parts of the recording."""
         alike = _ALIKE_S if self.first == "screen" else _BEHAVIOR_ALIKE_S
         return self.strength >= _STRONG and self.spread_s <= alike
 
     @property
     def shift_frames(self) -> int:
-        """Frames by which it lies off the middle of what is usual; 0 within."""
+        """Distance from the middle of the usual range in frames; 0 inside the range."""
         if self.usual[0] <= self.seconds <= self.usual[1]:
             return 0
         return round((self.seconds - sum(self.usual) / 2) / FRAME_S)
 
     def confidence(self) -> str:
-        """How far above chance it is, and how alike in the parts of the recording."""
+        """Return the strength and the stability of the estimate as text."""
         return (
             f"{self.strength:.0f} SD above chance ({_STRONG:.0f} are needed), parts of "
             f"the recording within {1000 * self.spread_s:.0f} ms"
         )
 
     def words(self) -> str:
-        """The estimate and what to make of it."""
+        """Return the estimate and its interpretation as text."""
         what = f"{self.second} follow {self.first}"
         if not self.is_sure:
             return f"{what}: cannot tell; too little of one is seen in the other"
@@ -107,16 +115,16 @@ class Lag:
 
 @dataclass(frozen=True, slots=True, repr=False)
 class AlignmentReport:
-    """What was estimated and counted.
+    """Result of `check_alignment`.
 
     Attributes
     ----------
     lags
-        One per pair of streams that there are.
+        One per available pair of streams.
     problems
-        What is odd about counts, clocks and rates.
+        Unusual frame counts, clocks and rates, as text.
     remark
-        Why nothing could be told, "" where something could.
+        Reason if no lag is sure, else "".
     """
 
     lags: tuple[Lag, ...]
@@ -124,12 +132,12 @@ class AlignmentReport:
     remark: str = ""
 
     def words(self) -> str:
-        """A line for each estimate and each problem, or why nothing is told."""
+        """Return one line for each estimate and each problem, or the remark."""
         return "\n".join(self.lines)
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """The same, one by one."""
+        """Lines of `words`."""
         lags = () if self.remark else (lag.words() for lag in self.lags)
         return (*filter(None, [self.remark]), *lags, *self.problems)
 
@@ -138,7 +146,7 @@ class AlignmentReport:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What a user should look at."""
+        """Sure lags outside the usual range, and problems."""
         shifted = [lag.words() for lag in self.lags if lag.is_sure and lag.shift_frames]
         return (*shifted, *self.problems)
 
@@ -150,17 +158,17 @@ def check_alignment(
     latency_s: tuple[float, float] = LATENCY_S,
     seed: int = 0,
 ) -> AlignmentReport:
-    """Estimate the lags between screen, responses and behaviour; look at the clocks.
+    """Estimate the lags between screen, responses and behaviour, and check the clocks.
 
-    Up to ten minutes in six parts and 256 neurons are read, whatever the session's
-    size; the same seed reads the same.
+    At most ten minutes in six parts and 256 neurons are read. The result depends only
+    on the session and the seed.
 
     Parameters
     ----------
     session
-        An open one, or the path of one.
+        An open session, or its path.
     latency_s
-        Latencies that are usual for this kind of recording.
+        Usual latencies for this kind of recording, in seconds.
     """
     if not isinstance(session, Session):
         session = open_session(session)
@@ -182,7 +190,7 @@ def check_alignment(
 
 
 def _remark(lags: Sequence[Lag], length_s: float) -> str:
-    """Why nothing can be told of a session, as far as that is known."""
+    """Return the reason why no lag is sure, "" if unknown."""
     if not lags:
         return (
             "nothing to compare: the session has responses alone; it takes a video, "
@@ -200,9 +208,10 @@ def _remark(lags: Sequence[Lag], length_s: float) -> str:
 def _parts(
     session: Session, seed: int, tell: Progress
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Streams of each part on one 30-Hz clock, (time, columns)."""
+    """Read the streams of each part on one 30-Hz clock, (time, columns)."""
     span = session.common_interval()
     length = min(_SEGMENT_S, span.stop - span.start)
+    # Parts do not overlap, so that each estimate has its own data.
     count = max(1, min(_SEGMENTS, int((span.stop - span.start) / length)))
     starts = np.linspace(span.start, span.stop - length, count)
     draw = np.random.default_rng(seed)
@@ -229,7 +238,7 @@ def _parts(
 
 
 def _video(session: Session, times: np.ndarray) -> np.ndarray:
-    """Gray and its change in 9 × 16 places of the frame, (time, 288)."""
+    """Return gray and absolute change of 9 × 16 blocks of the frame, (time, 288)."""
     assert session.stimulus is not None
     places = np.zeros((len(times), 9 * 16))
     for first in range(0, len(times), _BLOCK):
@@ -237,12 +246,14 @@ def _video(session: Session, times: np.ndarray) -> np.ndarray:
         if len(valid):
             small = fit_video(frames).reshape(len(frames), 9, 4, 16, 4)
             places[first + valid] = small.mean(axis=(2, 4)).reshape(len(frames), -1)
+    # Neurons that do not depend on phase follow the change of the gray level but not
+    # the gray level itself, so both are features.
     change = np.abs(np.diff(places, axis=0, prepend=places[:1]))
     return np.concatenate([places, change], axis=1)
 
 
 def _first(values: np.ndarray) -> np.ndarray:
-    """What the columns have in common: their mean, each scaled."""
+    """Return the mean of the z-scored columns, (time, 1)."""
     scaled: np.ndarray = _scaled(values).mean(axis=1, keepdims=True)
     return scaled
 
@@ -250,16 +261,18 @@ def _first(values: np.ndarray) -> np.ndarray:
 def _scaled(values: np.ndarray) -> np.ndarray:
     spread = values.std(axis=0)
     scaled: np.ndarray = values - values.mean(axis=0)
+    # Constant columns become 0 instead of NaN.
     scaled /= np.where(spread > 0, spread, np.inf)
     return scaled
 
 
 def _reduced(parts: list[np.ndarray]) -> list[np.ndarray]:
-    """The leading components of all parts together, each of variance one."""
+    """Return all parts in their common principal components, z-scored per part."""
     scaled = [_scaled(part) for part in parts]
     if scaled[0].shape[1] == 1:
         return scaled
     together = np.concatenate(scaled)
+    # The axes are estimated from fewer than 8000 rows, which bounds the SVD.
     every = together[:: max(1, len(together) // 4000)]
     axes = np.linalg.svd(every, full_matrices=False)[2][:_PARTS].T
     return [_scaled(part @ axes) for part in scaled]
@@ -268,7 +281,7 @@ def _reduced(parts: list[np.ndarray]) -> list[np.ndarray]:
 # -- estimates -----------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pair:
-    """Two streams in all parts, and between which lags to look."""
+    """Two streams in all parts, and the range of lags to search."""
 
     first: str
     second: str
@@ -278,7 +291,7 @@ class _Pair:
 
     @property
     def lags(self) -> np.ndarray:
-        """Frames by which the second may come later."""
+        """Candidate lags of the second stream after the first, in frames."""
         middle, reach = sum(self.usual) / 2, round(self.reach_s / FRAME_S)
         return round(middle / FRAME_S) + np.arange(-reach, reach + 1)
 
@@ -286,7 +299,7 @@ class _Pair:
 def _pairs(
     session: Session, parts: list[dict[str, np.ndarray]], latency_s: tuple[float, float]
 ) -> Iterator[_Pair]:
-    """What can be compared in this session."""
+    """Yield the pairs of streams that the session allows."""
     if session.stimulus is not None and parts:
         found = [(p["screen"], p["responses"]) for p in parts]
         yield _Pair("screen", "responses", found, _REACH_S, latency_s)
@@ -299,11 +312,11 @@ def _pairs(
 
 
 def _lag(pair: _Pair, seed: int, tell: Progress) -> Lag:
-    """Lag of the second after the first, its spread over parts, and a null."""
+    """Estimate the lag of one pair, its spread over parts and its strength."""
     tell(0.0)
     x, y = _reduced([a for a, _ in pair.parts]), _reduced([b for _, b in pair.parts])
     lags = pair.lags
-    lags = lags[np.abs(lags) < min(map(len, x))]  # of a short recording, fewer
+    lags = lags[np.abs(lags) < min(map(len, x))]  # a short recording allows fewer lags
     curves = np.array([_curve(a, b, lags) for a, b in zip(x, y, strict=True)])
     total = curves.sum(axis=0)
     best = int(total.argmax())
@@ -312,6 +325,9 @@ def _lag(pair: _Pair, seed: int, tell: Progress) -> Lag:
     peaks = []
     for null_number in range(_NULLS):
         tell((1 + null_number) / (1 + _NULLS))
+        # A circular shift keeps the autocorrelation of the stream and removes its
+        # alignment. A shift of at least a quarter of a part (25 s of a full part) is
+        # longer than all lags searched.
         turned = [
             np.roll(b, int(draw.integers(len(b) // 4, 3 * len(b) // 4 + 1)), axis=0)
             for b in y
@@ -329,7 +345,7 @@ def _lag(pair: _Pair, seed: int, tell: Progress) -> Lag:
 
 
 def _leave_one_out(curves: np.ndarray) -> np.ndarray:
-    """The sum of all parts but one, for each; of one part, that."""
+    """Return the sums over all parts but one; a single part is returned unchanged."""
     if len(curves) == 1:
         return curves
     left: np.ndarray = curves.sum(axis=0) - curves
@@ -337,7 +353,7 @@ def _leave_one_out(curves: np.ndarray) -> np.ndarray:
 
 
 def _curve(x: np.ndarray, y: np.ndarray, lags: np.ndarray) -> np.ndarray:
-    """Sum of squared covariances of all columns, by lag of `y` after `x`."""
+    """Return the sum of squared covariances of all columns per lag of `y` after `x`."""
     n = len(x)
     found = np.empty(len(lags))
     for i, lag in enumerate(lags.tolist()):
@@ -345,12 +361,14 @@ def _curve(x: np.ndarray, y: np.ndarray, lags: np.ndarray) -> np.ndarray:
             x[max(0, -lag) : n - max(0, lag)],
             y[max(0, lag) : n + min(0, lag)],
         )
+        # Squares, because the sign of a component is arbitrary. The divisor is n and
+        # not the overlap, so that short overlaps at long lags do not give noisy peaks.
         found[i] = ((before.T @ after / n) ** 2).sum()
     return found
 
 
 def _refined(curve: np.ndarray, best: int, lags: np.ndarray) -> float:
-    """The top of a parabola through the peak and its neighbours, in frames."""
+    """Return the vertex of the parabola through the peak and its neighbours."""
     if not 0 < best < len(curve) - 1:
         return float(lags[best])
     low, top, high = curve[best - 1 : best + 2].tolist()
@@ -360,10 +378,11 @@ def _refined(curve: np.ndarray, best: int, lags: np.ndarray) -> float:
 
 # -- clocks --------------------------------------------------------------------------
 def _problems(session: Session) -> Iterator[str]:
-    """What is odd about frames and clocks; the reader's own warnings are not told."""
+    """Yield problems of frames and clocks; warnings of the reader are not repeated."""
     stimulus = session.stimulus
     if stimulus is not None:
         video = stimulus.trials.kind[stimulus.slot_trial] == "video"
+        # Only steps within one trial: gaps between trials are not dropped frames.
         same = stimulus.slot_trial[1:] == stimulus.slot_trial[:-1]
         steps = np.diff(stimulus.slot_t)[video[1:] & same]
         if len(steps):
@@ -382,6 +401,7 @@ def _problems(session: Session) -> Iterator[str]:
     spans = {name: s.valid_interval() for name, s in session.streams.items()}
     whole = spans["responses"]
     for name, span in spans.items():
+        # Positive values: the stream begins later, or ends earlier, than the responses.
         late, early = span.start - whole.start, whole.stop - span.stop
         if max(late, early) > _UNEVEN_S:
             yield (

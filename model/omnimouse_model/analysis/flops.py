@@ -1,8 +1,8 @@
-"""What one forward pass costs: the masked floor in FLOPs, and the time by part.
+"""Cost of one forward pass: lower bound in FLOPs, and time by part of the network.
 
-The unit is the *calibrated GFLOP* (spec §19): seconds times the machine's fp32 matmul
-rate in the same minute, so that machines and their noise drop out. The floor is what
-the allowed query-key pairs alone would cost at that rate.
+The unit is the *calibrated GFLOP*: seconds times the fp32 matmul rate of the machine,
+measured in the same minute. This cancels differences between machines and their load.
+The lower bound counts only the allowed query-key pairs at that rate.
 """
 
 from collections import defaultdict
@@ -29,14 +29,14 @@ from omnimouse_model.tokens import layout_from_mask, video_step_times
 
 Case = Literal["A", "B"]
 POPULATIONS: dict[Case, tuple[int, int]] = {"A": (4096, 1024), "B": (512, 512)}
-"""Case -> neurons of the session, neurons asked (spec §19)."""
+"""Number of neurons in the session, and of target neurons, for each case."""
 PARTS = ("video", "encoder", "local", "global", "decoder")
 SESSION = "1-1-1"
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One net with everything it reads for one forward pass."""
+    """A network and all inputs of one forward pass."""
 
     net: OmniMouse
     clip: Clip
@@ -45,7 +45,7 @@ class Question:
 
 
 def case_mask(case: Case) -> Mask:
-    """All neurons for 25 samples, all frames, behaviour; the last second is asked."""
+    """Return the mask of a case: 25 samples, video, behaviour; target 30-60."""
     count, asked = POPULATIONS[case]
     return (
         Mask.nothing(count)
@@ -59,7 +59,7 @@ def case_mask(case: Case) -> Mask:
 def question(
     size: str, case: Case, device: torch.device | str = "cpu", seed: int = 0
 ) -> Question:
-    """A released size with start values, and random input of a case."""
+    """Return an untrained network of a released size with random input of a case."""
     config = SIZES[size]
     count, _ = POPULATIONS[case]
     draw = torch.Generator().manual_seed(seed)
@@ -88,7 +88,7 @@ def question(
 def forward(
     asked: Question, dtype: torch.dtype = torch.float32, *, whole: bool = False
 ) -> Tensor:
-    """Rates (1, Q, 5) of one forward pass; `whole` leaves nothing out."""
+    """Return the rates (1, Q, 5) of one forward pass; `whole` computes every row."""
     net, clip, layout = asked.net, asked.clip, asked.layout
     with torch.autocast(
         asked.video.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16
@@ -102,7 +102,8 @@ def forward(
 def time_parts(
     asked: Question, dtype: torch.dtype = torch.float32, repeats: int = 3
 ) -> dict[str, float]:
-    """Median seconds of a forward pass by part, and as "total", after a first one."""
+    """Return the median seconds of a forward pass by part, and as "total"."""
+    # Warm-up: the first pass also allocates memory.
     forward(asked, dtype)
     runs: dict[str, list[float]] = defaultdict(list)
     for _ in range(repeats):
@@ -117,7 +118,7 @@ def time_parts(
 
 @contextmanager
 def _stopwatch(net: OmniMouse) -> Iterator[dict[str, float]]:
-    """Seconds by part of whatever the net computes within."""
+    """Measure the seconds by part of the computations inside the context."""
     spent: dict[str, float] = defaultdict(float)
     device = net.behavior_channel_embeddings.device
     undo: list[Callable[[], None]] = []
@@ -133,7 +134,8 @@ def _stopwatch(net: OmniMouse) -> Iterator[dict[str, float]]:
 
     watch(net.hiera, "video")
     for owner, part in ((net.enc, "encoder"), (net.decs[0], "decoder")):
-        # a cross block's keys are made apart from its forward
+        # Keys and values of a cross block are computed outside its `forward`, so `wkv`
+        # is timed as well.
         watch(owner, part)
         assert isinstance(owner.attention, CrossAttention)
         watch(owner.attention.wkv, part)
@@ -148,13 +150,14 @@ def _stopwatch(net: OmniMouse) -> Iterator[dict[str, float]]:
 
 def _now(device: torch.device) -> float:
     if device.type == "cuda":
+        # CUDA kernels run asynchronously: wait for them before reading the clock.
         torch.cuda.synchronize(device)
     return perf_counter()
 
 
 @contextmanager
 def dense_masks() -> Iterator[None]:
-    """Let every attention within compute all pairs under a boolean mask."""
+    """Compute all pairs under a boolean mask in all attentions inside the context."""
 
     def dense(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan | None) -> Tensor:
         if plan is None:
@@ -162,6 +165,7 @@ def dense_masks() -> Iterator[None]:
         allowed = plan.dense().to(q.device)
         with torch.autocast(q.device.type, enabled=False):
             mixed = nn.functional.scaled_dot_product_attention(q, k, v, allowed)
+        # A softmax over no allowed key is NaN; the network defines it as 0.
         return mixed.masked_fill(~allowed.any(dim=1)[:, None], 0.0)
 
     planned = kernels.planned_attention
@@ -175,9 +179,9 @@ def dense_masks() -> Iterator[None]:
 # -- the floor ----------------------------------------------------------------------
 @torch.inference_mode()
 def masked_gflop(asked: Question) -> dict[str, float]:
-    """GFLOP by part when only allowed pairs are computed, and as "total" (spec §19).
+    """Return the GFLOP of the allowed pairs by part, and as "total".
 
-    A multiply and an add count as two; norms, rotations and softmax as none.
+    A multiply-add counts as 2 FLOPs; norms, rotations and softmax are not counted.
     """
     net, layout, config = asked.net, asked.layout, asked.net.config
     tokens = net.encode_video(asked.video, layout)
@@ -192,11 +196,15 @@ def masked_gflop(asked: Question) -> dict[str, float]:
     layers = config.layer_is_local()
 
     def layer(pairs: int) -> float:
+        # Four d × d projections (q, k, v, output) and three of the gated FFN per token,
+        # then scores and weighted values: 2 · 2 · d FLOPs per pair.
         return 2 * n_all * (4 * d * d + 3 * d * inner) + 4 * pairs * d
 
     assert read.encoder_plan is not None
     flop = {
         "video": video_flop(config.hiera, d),
+        # Cross-attention: q and output projections per query, k and v per context
+        # token.
         "encoder": 2 * n_latents * (2 * d * d + 3 * d * inner)
         + 4 * n_tokens * d * d
         + 4 * _pairs(read.encoder_plan) * d,
@@ -216,11 +224,13 @@ def masked_gflop(asked: Question) -> dict[str, float]:
 
 
 def video_flop(config: HieraConfig, d_model: int) -> float:
-    """Flops of the video encoder over all time steps."""
+    """Return the FLOPs of the video encoder over all time steps."""
     steps, rows, columns = config.grid
     n, window = steps * rows * columns, int(np.prod(config.mask_unit_size))
     narrow, wide = config.embed_dim, 2 * config.embed_dim
 
+    # Attention within mask units: `keys` per query. The pooling block (second term of
+    # the sum of blocks) takes n tokens to n / 4 and doubles the width.
     def block(n_in: int, d_in: int, n_out: int, d_out: int, keys: int) -> float:
         projections = 2 * n_in * d_in * 3 * d_out + 2 * n_out * d_out**2
         skip = 2 * n_in * d_in * d_out if d_in != d_out else 0

@@ -22,17 +22,17 @@ from omnimouse_model.metrics import (
 from omnimouse_model.predict.predictor import Prediction, Predictor
 
 CHANNELS = (*EYE_NAMES, "running")
-"""What is decoded, in order, where a session has not as many channels itself."""
+"""Names of decoded channels if their number differs from that of the session."""
 
 
 @dataclass(slots=True, eq=False)
 class Job:
-    """One condition of one session under one predictor (or under the truth)."""
+    """Accumulated scores of one condition, session and predictor (or the truth)."""
 
     session: Session
     condition: Condition
     mask: Mask
-    cells: np.ndarray  # bool (60, P): what is scored
+    cells: np.ndarray  # bool (60, P): scored cells
     name: str
     predictor: Predictor | None
     neurons: np.ndarray = field(init=False)
@@ -46,16 +46,19 @@ class Job:
     by_group: dict[str, Moments] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        # Only neurons with a scored cell: memory depends on the targets, not the
+        # population.
         self.neurons = np.flatnonzero(self.cells.any(axis=0))
         self.responses = StreamingCorrelation(N_SAMPLES, len(self.neurons))
 
     def add(self, window: Window, rates: np.ndarray, columns: np.ndarray) -> None:
-        """Count a window's predicted rates (60, n) of `columns` of `neurons`."""
+        """Add the predicted rates (60, n) of a window for `columns` of `neurons`."""
         neurons = self.neurons[columns]
         counted = self.cells[:, neurons] & window.valid["responses"][:, None]
         truth = window.responses[:, neurons]
         self.responses.update(rates, truth, counted, columns)
         if self.groups is not None:
+            # Trial times are on the session clock, window times on the native clock.
             times_s = window.times("responses") - self.session.t0
             self._add_groups(self.groups.at(times_s), rates, truth, counted, columns)
 
@@ -67,7 +70,9 @@ class Job:
         counted: np.ndarray,
         columns: np.ndarray,
     ) -> None:
-        """Count the samples of each group in moments of its own."""
+        """Add the samples of each group to the moments of this group."""
+        # Arrays over all neurons of the job, so that moments of different windows merge
+        # even if a prediction has only some of the neurons.
         shape = (len(group), len(self.neurons))
         predicted, recorded = np.full(shape, np.nan), np.full(shape, np.nan)
         predicted[:, columns], recorded[:, columns] = rates, truth
@@ -79,7 +84,7 @@ class Job:
             self.by_group[name] = found if before is None else before.merged(found)
 
     def add_behavior(self, window: Window, decoded: np.ndarray | None) -> None:
-        """Count the decoded channels that the session has too."""
+        """Add the decoded channels that the session also has."""
         truth, names = window.behavior, self.session.behavior_names
         taken = np.full(truth.shape, np.nan, np.float32)
         if decoded is None:
@@ -89,6 +94,8 @@ class Job:
             taken[:, list(columns)] = decoded[:, list(columns.values())]
         if self.behavior is None:
             self.behavior = StreamingCorrelation(*truth.shape)
+        # Channels without a match are NaN and must not count: a counted NaN prediction
+        # is an error.
         scored = [name not in self.behavior_refusals for name in names]
         counted = window.valid["behavior"][:, None] & np.array(scored, bool)
         self.behavior.update(taken, truth, counted)
@@ -99,7 +106,7 @@ class Job:
         return found.pearson(), found.count
 
     def scores(self) -> list[Score]:
-        """The response score; none where only behaviour is asked."""
+        """Return the response score; empty if the condition asks only for behaviour."""
         if not len(self.neurons):
             return []
         values, counts = self.per_neuron()
@@ -124,6 +131,7 @@ class Job:
         )
         if not self.refusal:
             return [score]
+        # A predictor may refuse after some windows: never report a partial score.
         refused = float("nan")
         return [
             replace(
@@ -137,7 +145,7 @@ class Job:
         ]
 
     def behavior_scores(self) -> list[BehaviorScore]:
-        """One score per channel that is asked for, without a value where refused."""
+        """Return one score per decoded channel, NaN with a reason if refused."""
         if not self.mask.asks_behavior:
             return []
         names = self.session.behavior_names or ("behavior",)
@@ -164,9 +172,9 @@ class Job:
 def _matched(
     n_decoded: int, names: Sequence[str]
 ) -> tuple[dict[int, int], dict[str, str]]:
-    """Decoded column of every channel that has one, and why the others have none.
+    """Return the decoded column of each channel, and reasons for missing columns.
 
-    As many channels as the session has are its own; otherwise they go by name.
+    Equal numbers of channels are matched by position, other numbers by name.
     """
     if n_decoded == len(names):
         return {column: column for column in range(n_decoded)}, {}
@@ -204,9 +212,11 @@ def _group_score(name: str, found: Moments) -> GroupScore:
 
 
 def count_answer(job: Job, window: Window, prediction: Prediction) -> None:
-    """Count what was predicted for a window."""
+    """Add the prediction for a window to the scores of a job."""
     if len(job.neurons):
         wanted = np.isin(prediction.neurons, job.neurons)
+        # `job.neurons` is ascending and contains all wanted neurons, so `searchsorted`
+        # returns exact positions.
         columns = np.searchsorted(job.neurons, prediction.neurons[wanted])
         job.add(window, prediction.responses[:, wanted], columns)
     if job.mask.asks_behavior:

@@ -1,4 +1,4 @@
-"""What is asked in an evaluation: a name, a mask for a session, and who is scored."""
+"""Conditions of an evaluation: a name, a mask per session and the scored neurons."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ NeuronsOf = Callable[[Session], np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A mask for every session, and which of its targets are scored (all if None)."""
+    """Functions from session to mask and to scored neurons (None: all targets)."""
 
     name: str
     mask: MaskOf
@@ -24,14 +24,14 @@ class Condition:
 
     @classmethod
     def of(cls, strategy: "str | Condition") -> "Condition":
-        """Make a condition of a strategy's name; conditions pass through."""
+        """Return the condition of a strategy name; conditions pass unchanged."""
         if isinstance(strategy, Condition):
             return strategy
         return cls(strategy, partial(mask_from_strategy, strategy))
 
 
 def hidden_half(session: Session) -> np.ndarray:
-    """Neurons that "half of the population" asks for."""
+    """Return the target neurons of the mask "half of the population"."""
     return np.flatnonzero(half_population_mask(session).target.any(axis=0))
 
 
@@ -54,17 +54,17 @@ DEMO: tuple[Condition, ...] = (
     Condition.of("test/population_1024_response_behavior"),
     Condition.of("test/all_response_only"),
 )
-"""The demo table: what the model is trained to do, each on the same windows.
+"""Conditions of the demo table, all scored on the same windows.
 
-The third scores video and behaviour on the very neurons that the fourth asks for, so
-that the two can be compared.
+The third condition scores the same neurons as the fourth, so that the two can be
+compared.
 """
 
 
 def conditions(
     strategies: str | Condition | Sequence[str | Condition],
 ) -> tuple[Condition, ...]:
-    """Conditions of one or several strategies, in order."""
+    """Return the conditions of one or several strategies, in order."""
     if isinstance(strategies, (str, Condition)):
         return (Condition.of(strategies),)
     return tuple(Condition.of(strategy) for strategy in strategies)

@@ -1,8 +1,8 @@
-"""Work in pieces: one after the other here, or over the workers of a Dask scheduler.
+"""Map a function over pieces of work on the workers of a Dask scheduler.
 
-A piece is a frozen value and the function that answers it has an importable name, so
-both can travel. Dask gives the pieces of a worker that dies to others; what they
-answer does not depend on who answers.
+A piece is a frozen value and the function has an importable name, so that both can be
+pickled. Dask reassigns the pieces of a worker that dies. The result of a piece does
+not depend on the worker.
 """
 
 import os
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 Piece = TypeVar("Piece")
 Answer = TypeVar("Answer")
 LOCAL = "local"
-"""`local` or `local:4` is a cluster of processes of this machine, made for the work."""
+"""`local` or `local:4` starts a temporary cluster of processes on this machine."""
 _POLL_S = 0.02
 
 
@@ -42,7 +42,7 @@ def spread(
     scheduler: str,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[int, Answer]]:
-    """Answer pieces on a scheduler's workers, each with its number, as they come.
+    """Yield (number, result) of each piece, in the order in which they finish.
 
     Parameters
     ----------
@@ -50,14 +50,16 @@ def spread(
         "local", "local:4" (processes; scripts need the usual `if __name__ ==
         "__main__"`), or the address of a Dask scheduler, TLS or this machine's own.
     cancelled
-        Polled while waiting; once true, nothing more comes.
+        Polled while waiting; once true, no more results are yielded.
 
     Raises
     ------
     WorkerError
-        No scheduler or worker answers, or several workers died of the same piece.
+        No scheduler or worker responds, or several workers died of the same piece.
     """
     with _client(scheduler) as client:
+        # `pure=False`: otherwise Dask hashes each piece, with its session, to reuse the
+        # results of equal pieces.
         futures = [
             client.submit(
                 answer, piece, pure=False, workers=_allowed(client, scheduler)
@@ -75,9 +77,11 @@ def spread(
 def _finished(
     client: "Client", futures: Sequence[Any], cancelled: Callable[[], bool]
 ) -> Iterator[Any]:
-    """Futures as they finish, until all have or it is cancelled."""
+    """Yield futures as they finish, until all have finished or on cancellation."""
     from distributed.scheduler import KilledWorker
 
+    # Polling instead of `as_completed`, which blocks: cancellation and a lost scheduler
+    # must be noticed while no future finishes.
     waiting = list(futures)
     while waiting and not cancelled():
         if client.status in ("closing", "closed"):
@@ -97,10 +101,10 @@ def _finished(
 
 
 def _allowed(client: "Client", scheduler: str) -> list[str] | None:
-    """Workers that are reached in private, None for all of them.
+    """Return the workers with private connections, or None if all are private.
 
-    Named workers are not replaced by others when they die, so they are only named where
-    there are some that must not be used.
+    Dask does not replace a named worker that dies by another one. Workers are therefore
+    named only if some workers must not be used.
     """
     private = private_workers(client, scheduler)
     known = client.scheduler_info(n_workers=-1)["workers"]
@@ -109,7 +113,7 @@ def _allowed(client: "Client", scheduler: str) -> list[str] | None:
 
 @contextmanager
 def _client(scheduler: str) -> "Iterator[Client]":
-    """A client of a scheduler, or of a cluster made here that ends with it."""
+    """Connect to a scheduler, or to a local cluster that is closed afterwards."""
     name, _, count = scheduler.partition(":")
     if name != LOCAL:
         with connected(checked_address(scheduler)) as client:
@@ -125,6 +129,7 @@ def _client(scheduler: str) -> "Iterator[Client]":
     with (
         LocalCluster(
             n_workers=n_workers,
+            # One process per piece: predictors are not used from several threads.
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address=None,
@@ -135,12 +140,12 @@ def _client(scheduler: str) -> "Iterator[Client]":
 
 
 def checked_count(text: str) -> int:
-    """Processes of `local:4`, the processor's cores for `local`.
+    """Return the process count of `local:4`; for `local` the number of cores.
 
     Raises
     ------
     ValueError
-        It is no number, or less than one.
+        The count is not a positive integer.
     """
     if not text:
         return os.cpu_count() or 1
@@ -150,7 +155,7 @@ def checked_count(text: str) -> int:
 
 
 def checked_scheduler(scheduler: str) -> str:
-    """A scheduler as `spread` takes it, refused at once where it is none."""
+    """Return a valid scheduler argument of `spread`, or raise an error."""
     name, _, count = scheduler.partition(":")
     if name == LOCAL:
         return f"{LOCAL}:{checked_count(count)}"
@@ -158,15 +163,17 @@ def checked_scheduler(scheduler: str) -> str:
 
 
 # -- on the worker ------------------------------------------------------------------
+# A Dask worker may run several tasks in threads, but the number of torch threads is
+# one setting per process.
 _one_at_a_time = threading.Lock()
 _sessions: dict[tuple[str, str], Session] = {}
 
 
 @contextmanager
 def at_work(threads: int) -> Iterator[None]:
-    """Compute alone in this process, with as many threads as the caller would.
+    """Run alone in this process, with the number of torch threads of the caller.
 
-    Sums depend on how they are split: with equal threads the answers are equal.
+    Rounding of sums depends on the number of threads; equal numbers give equal results.
     """
     with _one_at_a_time, torch_threads(threads):
         yield
@@ -174,26 +181,28 @@ def at_work(threads: int) -> Iterator[None]:
 
 @lru_cache(maxsize=2)
 def held_predictor(source: Source, device: str) -> Predictor:
-    """A predictor that stays with this process; the two used last do."""
+    """Return a predictor from an LRU cache of two per process."""
     return made_predictor(source, device)
 
 
 def made_predictor(source: Predictor | Source | Path, device: str) -> Predictor:
-    """A predictor as it is, by its name or path, or of a function that makes it."""
+    """Return a predictor from itself, its name, its path or a factory function."""
     if isinstance(source, str | Path):
         return load_predictor(source, device=device)
+    # A predictor class has the methods of the protocol too, so it would pass the
+    # `isinstance` check alone; it is a factory here.
     if isinstance(source, Predictor) and not isinstance(source, type):
         return source
     return source()
 
 
 def travelling(source: Predictor | Source | Path) -> Source:
-    """A predictor as its name, path or maker: what workers are sent.
+    """Return the picklable source of a predictor: name, absolute path or factory.
 
     Raises
     ------
     ValueError
-        It is the predictor itself, which cannot travel.
+        The source is a predictor object, which cannot be sent to a worker.
     """
     if isinstance(source, Path):
         return str(source.resolve())
@@ -208,6 +217,8 @@ def travelling(source: Predictor | Source | Path) -> Source:
 
 
 def held_session(session: Session) -> Session:
-    """The same recording, opened once by this process."""
+    """Return the instance of this recording that the process already has, if any."""
+    # Each piece arrives with its own unpickled session; one instance shares the open
+    # files and the caches.
     key = (session.id, session.fingerprint)
     return _sessions.setdefault(key, session)

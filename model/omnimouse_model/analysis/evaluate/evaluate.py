@@ -1,8 +1,8 @@
-"""Strategies x sessions x predictors: single-trial correlations on held-out windows.
+"""Evaluation of predictors: single-trial correlations on held-out windows.
 
-Every predictor is scored on the same windows, samples and neurons. Windows are read
-once, in small chunks, and answered by every predictor in turn, so memory is bounded
-by the chunk and not by the session.
+All predictors are scored on the same windows, samples and neurons. Windows are read
+once, in small chunks, and all predictors run on each chunk. Memory therefore depends
+on the size of the chunk and not on the session.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,25 +22,28 @@ from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.simulate import Truth, has_truth, open_truth
 
+# Windows in memory at a time.
 CHUNK = 32
 Progress = Callable[[int, int, str], None]
-"""Called with (done, total, what) in windows x conditions x predictors."""
+"""Called with (done, total, what); the unit is windows x conditions x predictors."""
 
 
 class Cancelled(RuntimeError):
-    """The evaluation was asked to stop."""
+    """The evaluation was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
 class WindowRule:
-    """How the windows of a tier are laid, as the official evaluation does."""
+    """Placement of the windows of a tier, as in the official evaluation."""
 
     stride: int
     include_blanks: bool
 
     @classmethod
     def of(cls, tier: str) -> "WindowRule":
-        """Test tiers: every second once, with blanks; validation: every 2 s."""
+        """Return the rule of a tier: stride 1 s or 2 s (validation); blanks in test."""
+        # The official masks ask for the last 30 of 60 samples: at stride 30 every
+        # sample is predicted once.
         if tier == "validation":
             return cls(60, False)
         return cls(30, "test" in tier)
@@ -64,28 +67,28 @@ def evaluate(
     Parameters
     ----------
     predictor
-        One or several; all are scored on the same windows, samples and neurons. What
-        one refuses becomes a score without a value that says why.
+        One or several; all are scored on the same windows, samples and neurons. A
+        refused condition becomes a score without a value and with the reason.
     strategies
-        A name or several, or conditions of your own.
+        One or several names of strategies, or `Condition` objects.
     tier
-        "test" is every test tier a session has.
+        "test" stands for all test tiers of a session.
     starts
         Score these windows (seconds on the session clock) instead of a tier's.
     neurons
-        Score only these of the asked neurons.
+        Score only these of the target neurons.
     max_windows
-        Take at most this many windows of a session, spread over it.
+        Maximum number of windows per session, spread evenly over it.
     by
-        Score each "kind" of stimulus, each "tier", or what training had and had not
-        ("distribution") for itself too; see `stimulus_groups`.
+        Also score the samples of each "kind" of stimulus, each "tier", or in- and
+        out-of-distribution stimuli ("distribution"); see `stimulus_groups`.
 
     Raises
     ------
     ValueError
-        Where a session has no window of the tier.
+        A session has no window of the tier.
     Cancelled
-        Once `cancelled()` is true.
+        `cancelled()` returned true.
     """
     predictors = list(predictor) if isinstance(predictor, Sequence) else [predictor]
     recordings = [sessions] if isinstance(sessions, Session) else list(sessions)
@@ -112,7 +115,7 @@ def evaluate(
 def scored_starts(
     session: Session, tier: str = "test", max_windows: int | None = None
 ) -> np.ndarray:
-    """Starts (n,) of the windows a tier is scored on, seconds on the session clock."""
+    """Return the scored windows of a tier as starts (n,) in s on the session clock."""
     rule = WindowRule.of(tier)
     starts = session.window_starts(tier, rule.stride, rule.include_blanks)
     if not len(starts):
@@ -124,7 +127,7 @@ def scored_starts(
 
 
 def spread_starts(starts: np.ndarray, max_windows: int | None) -> np.ndarray:
-    """At most so many of the starts, spread over them."""
+    """Return at most `max_windows` of the starts, spread evenly."""
     if max_windows is None or len(starts) <= max_windows:
         return starts
     spread = np.linspace(0, len(starts) - 1, max_windows).round().astype(int)
@@ -133,7 +136,7 @@ def spread_starts(starts: np.ndarray, max_windows: int | None) -> np.ndarray:
 
 @dataclass(slots=True)
 class _Run:
-    """Progress and cancelling of one evaluation."""
+    """Progress and cancellation of one evaluation."""
 
     total: int
     progress: Progress
@@ -155,6 +158,7 @@ def _evaluate_session(
     neurons: np.ndarray | None,
     run: _Run,
 ) -> list[Job]:
+    # By identity, because predictors need not be hashable.
     refusals = {id(p): _prepared(p, session, run) for p in predictors}
     truth = open_truth(session.path) if has_truth(session.path) else None
     groups = None if run.by is None else StimulusGroups.of(session, run.by)
@@ -162,6 +166,7 @@ def _evaluate_session(
     for condition in asked:
         mask = condition.mask(session)
         cells = _scored_cells(mask, condition, session, neurons)
+        # Predictors share one ceiling per condition: it depends on the cells only.
         ceiling = None
         if truth is not None:
             ceiling = Job(session, condition, mask, cells, "ceiling", None)
@@ -177,6 +182,7 @@ def _evaluate_session(
             run.say(f"{session.id}: {question[0].condition.name}, {question[0].name}")
             _answer(question, windows, run.cancelled)
             run.done += len(windows) * len(question)
+        # By identity, so that a shared ceiling adds each window once.
         for ceiling in {id(j.ceiling): j.ceiling for j in jobs}.values():
             if ceiling is not None and truth is not None:
                 _add_truth(ceiling, windows, truth)
@@ -184,7 +190,7 @@ def _evaluate_session(
 
 
 def _prepared(predictor: Predictor, session: Session, run: _Run) -> str:
-    """Prepare a predictor; the reason where it cannot serve the session."""
+    """Prepare a predictor; return the reason if it refuses the session, else ""."""
     run.say(f"{session.id}: preparing {predictor.predictor_id}")
     try:
         predictor.prepare(session)
@@ -196,7 +202,7 @@ def _prepared(predictor: Predictor, session: Session, run: _Run) -> str:
 def _scored_cells(
     mask: Mask, condition: Condition, session: Session, neurons: np.ndarray | None
 ) -> np.ndarray:
-    """bool (60, P): asked, and of a neuron that is to be scored."""
+    """Return bool (60, P): target cells of the neurons that are scored."""
     cells = asked_cells(mask)
     chosen = [neurons] if neurons is not None else []
     if condition.neurons is not None:
@@ -214,7 +220,7 @@ def _chunks(session: Session, starts: np.ndarray) -> Iterator[list[Window]]:
 
 
 def _questions(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Jobs that one answer serves: the same predictor under the same mask."""
+    """Group jobs with the same predictor and mask, which share one prediction."""
     groups: dict[tuple[int, str], list[Job]] = {}
     for job in jobs:
         groups.setdefault((id(job.predictor), job.mask.mask_id), []).append(job)
@@ -224,10 +230,11 @@ def _questions(jobs: Sequence[Job]) -> list[list[Job]]:
 def _answer(
     jobs: list[Job], windows: list[Window], cancelled: Callable[[], bool]
 ) -> None:
-    """Ask the predictor of some jobs about some windows, and count its answers."""
+    """Predict some windows for some jobs and add the predictions to the scores."""
     first = jobs[0]
     if first.refusal or first.predictor is None:
         return
+    # One prediction serves all jobs, so it contains the union of their neurons.
     neurons = np.unique(np.concatenate([job.neurons for job in jobs]))
     if not len(neurons) and not first.mask.asks_behavior:
         return
@@ -235,6 +242,7 @@ def _answer(
     count = 0
     try:
         answers = first.predictor.predict_many(requests, cancelled)
+        # Not strict: a cancelled `predict_many` ends early.
         for window, prediction in zip(windows, answers, strict=False):
             for job in jobs:
                 count_answer(job, window, prediction)
@@ -250,14 +258,17 @@ def _answer(
 
 
 def _add_truth(job: Job, windows: list[Window], truth: Truth) -> None:
-    """Count the expected responses: given the latents where responses are visible."""
+    """Add the expected responses; given the latents if responses are visible."""
     if not len(job.neurons):
         return
+    # Visible responses carry information about the shared fluctuations, so the best
+    # prediction is `full`; otherwise it is `drive`. Both are in raw response units.
     expected = truth.full if job.mask.visible.any() else truth.drive
     scale = job.session.response_scale[job.neurons]
     columns = np.arange(len(job.neurons))
     for window in windows:
         rows = job.session.responses.index(window.times("responses"))
+        # One row index per neuron if neurons are sampled at different phases.
         rows = rows[:, job.neurons] if rows.ndim == 2 else rows[:, None]
         rates = expected[rows, job.neurons] / scale
         job.add(window, np.nan_to_num(rates), columns)

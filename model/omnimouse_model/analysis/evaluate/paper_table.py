@@ -1,7 +1,7 @@
-"""The paper's table of tasks: which conditions, what a model scores, what was printed.
+"""Table of tasks of the OmniMouse paper: conditions, measured and published scores.
 
-Data, whoever draws it. A column without a number is what a predictor cannot serve, or
-what was not asked.
+This module gives the data only and draws nothing. NaN marks a task that a predictor
+does not support or that was not evaluated.
 """
 
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ TASKS = MappingProxyType(
         "stim": "test/video_behavior",
     }
 )
-"""Column of responses -> the official mask that it is scored under."""
+"""Official mask of each response column."""
 DECODING = "test/all_response_only"
-"""The mask under which behaviour is decoded: all responses, no video."""
+"""Mask of behaviour decoding: all responses visible, no video."""
 BEHAVIOR = MappingProxyType(
     {
         "behav avg": "average",
@@ -34,17 +34,17 @@ BEHAVIOR = MappingProxyType(
         "run": "running",
     }
 )
-"""Column of behaviour -> its group of channels, see `behavior_groups`."""
+"""Group of channels of each behaviour column, see `behavior_groups`."""
 COLUMNS = (*TASKS, *BEHAVIOR)
 STRATEGIES = (*TASKS.values(), DECODING)
-"""What to ask of an evaluation for the whole table."""
+"""Strategies to evaluate for the whole table."""
 
 
 @dataclass(frozen=True, slots=True)
 class PaperRow:
-    """One line: who, and a value per column (NaN: none); see `COLUMNS`.
+    """One model and its value per column (NaN: none); see `COLUMNS`.
 
-    `source` says whose numbers they are: "measured", or where they were printed.
+    `source` is "measured", or the publication with these values.
     """
 
     model: str
@@ -54,10 +54,10 @@ class PaperRow:
 
 
 def paper_table(found: Scores) -> tuple[PaperRow, ...]:
-    """What an evaluation of `STRATEGIES` says, one line per predictor.
+    """Return one row per predictor from an evaluation of `STRATEGIES`.
 
-    Responses: mean over sessions weighted by their neurons. Behaviour: the groups of
-    each session, then their mean over sessions.
+    Responses: mean over sessions, weighted by number of neurons. Behaviour: means over
+    sessions of the groups of channels.
     """
     names = dict.fromkeys(
         [score.predictor for score in found.scores]
@@ -82,11 +82,13 @@ def _response(found: Scores, strategy: str, predictor: str) -> float:
 
 
 def _behavior(found: Scores, predictor: str) -> dict[str, float]:
-    """Mean over sessions of each group; NaN where a channel of it is missing."""
+    """Return the mean over sessions of each group; NaN if a channel is missing."""
     by_session: dict[str, dict[str, float]] = {}
     for score in found.behavior:
         if (score.strategy, score.predictor) == (DECODING, predictor):
             by_session.setdefault(score.session, {})[score.channel] = score.value
+    # A missing channel becomes NaN and makes its group and the average NaN, instead of
+    # a mean over fewer channels that is not comparable.
     names = ("pupil_x", "pupil_y", "pupil_size", "pupil_dsize", "running")
     each = [
         behavior_groups({name: channels.get(name, NaN) for name in names})
@@ -100,6 +102,7 @@ def _behavior(found: Scores, predictor: str) -> dict[str, float]:
 
 def _printed(model: str, sessions: int, *numbers: float) -> PaperRow:
     model = f"OmniMouse-{model}" if model[0].isdigit() else model
+    # The published table has no column "stim", which stays NaN.
     columns = ("fcst", "fcst+S", "pop 256", "pop 1024", "pop+S", *BEHAVIOR)
     values = dict.fromkeys(COLUMNS, NaN) | dict(zip(columns, numbers, strict=True))
     return PaperRow(model, values, "OmniMouse paper", sessions)
@@ -117,4 +120,4 @@ PRINTED: tuple[PaperRow, ...] = (
     _printed("80M", 323, 0.25, 0.36, 0.29, 0.39, 0.37, 0.77, 0.80, 0.76, 0.75),
     _printed("300M", 323, 0.25, 0.36, 0.30, 0.39, 0.37, 0.76, 0.80, 0.76, 0.73),
 )
-"""As printed; a later public summary has fcst+S .25 (5M, 8 sessions) and .34 (80M)."""
+"""Published values; a later summary has fcst+S .25 (5M, 8 sessions) and .34 (80M)."""

@@ -1,4 +1,4 @@
-"""What an evaluation found, as values: rows per session, condition and predictor."""
+"""Results of an evaluation: scores per session, condition and predictor."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -19,16 +19,16 @@ UNIT = "single-trial correlation"
 
 @dataclass(frozen=True, slots=True)
 class GroupScore:
-    """The part of a score that lies under one kind of stimulus.
+    """Score over the samples of one group of stimuli.
 
     Attributes
     ----------
     group
-        Its name, as `stimulus_groups` tells it.
+        Name of the group, see `stimulus_groups`.
     value, ci_low, ci_high
         As in `Score`, over the samples of the group alone.
     n_samples
-        The most samples that a neuron was scored on.
+        Maximum number of scored samples per neuron.
     """
 
     group: str
@@ -47,22 +47,22 @@ class Score:
     Attributes
     ----------
     value
-        Mean over neurons, weighted by their scored samples; NaN where refused.
+        Mean over neurons, weighted by number of scored samples; NaN if refused.
     ci_low, ci_high
         95 % interval of the mean, resampling neurons.
     ceiling
-        What the expected response given everything relevant reaches on the same
-        samples: known for simulated sessions, else NaN.
+        Score of the expected response on the same samples; known for simulated
+        sessions, else NaN.
     neurons, per_neuron
-        The scored neurons, and the correlation of each (NaN: constant).
+        Scored neurons, and their correlations (NaN: constant).
     refusal
-        Why there is no value, "" where there is one.
+        Reason if there is no value, else "".
     note
-        How the strategy was adapted to a small population.
+        Adaptation of the strategy to a small population, else "".
     counts
         Scored samples of each neuron.
     groups
-        The same by what was on the screen, where that was asked for.
+        Scores by group of stimuli, if requested.
     """
 
     session: str
@@ -82,7 +82,7 @@ class Score:
 
     @property
     def n_neurons(self) -> int:
-        """How many neurons were scored."""
+        """Number of scored neurons."""
         return len(self.neurons)
 
 
@@ -90,7 +90,7 @@ class Score:
 class BehaviorScore:
     """Correlation of one decoded channel over all samples of a session.
 
-    Where it was refused the value is NaN and `refusal` says why.
+    If it was refused, the value is NaN and `refusal` is the reason.
     """
 
     session: str
@@ -104,14 +104,14 @@ class BehaviorScore:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """Everything an evaluation found."""
+    """All results of an evaluation."""
 
     scores: tuple[Score, ...]
     behavior: tuple[BehaviorScore, ...]
     tier: str
 
     def find(self, strategy: str, predictor: str, session: str | None = None) -> Score:
-        """Return the one score of a condition and a predictor."""
+        """Return the score of a condition and a predictor, or raise `KeyError`."""
         for score in self.scores:
             if (score.strategy, score.predictor) == (strategy, predictor) and (
                 session in (None, score.session)
@@ -120,7 +120,7 @@ class Scores:
         raise KeyError(f"No score of {predictor!r} in {strategy!r}.")
 
     def overall(self, strategy: str, predictor: str) -> float:
-        """Mean over sessions weighted by their neurons; NaN where one refused."""
+        """Return the mean over sessions weighted by neurons; NaN if one was refused."""
         found = self._of(strategy, predictor)
         values = np.array([score.value for score in found])
         return overall_score(values, np.array([s.n_neurons for s in found]))
@@ -128,23 +128,25 @@ class Scores:
     def aggregate(
         self, strategy: str, predictor: str, policy: AggregatePolicy = "omnimouse"
     ) -> Aggregate:
-        """Mean over sessions and neurons, how it was made and what it leaves out."""
+        """Return the mean over sessions and neurons with its policy and exclusions."""
         found = self._of(strategy, predictor)
         values = [score.per_neuron for score in found]
         return aggregate(values, [score.counts for score in found], policy)
 
     def interval(self, strategy: str, predictors: Sequence[str]) -> Interval:
-        """Mean over sessions and 95 % interval, resampling sessions, seeds and neurons.
+        """Return mean and 95 % interval from resampled sessions, seeds and neurons.
 
         Parameters
         ----------
         predictors
-            One, or several seeds (trainings) of one model, each scored on the same
-            sessions. NaN where one refused.
+            One predictor, or several seeds (trainings) of one model that were scored on
+            the same sessions. The result is NaN if one refused.
         """
         each = [self._of(strategy, name) for name in predictors]
+        # A mean over the other sessions would not be comparable.
         if any(score.refusal for found in each for score in found):
             return hierarchical_interval([])
+        # From [seed][session] to [session][seed], the nesting of the bootstrap.
         by_session = list(zip(*each, strict=True))
         return hierarchical_interval(
             [[score.per_neuron for score in seeds] for seeds in by_session],
@@ -152,7 +154,7 @@ class Scores:
         )
 
     def _of(self, strategy: str, predictor: str) -> list[Score]:
-        """Its scores in every session."""
+        """Return the scores of a condition and a predictor in all sessions."""
         found = [
             score
             for score in self.scores
@@ -164,14 +166,14 @@ class Scores:
 
     @property
     def any_value(self) -> bool:
-        """Something was scored, or decoded."""
+        """Whether any response or behaviour score has a value."""
         values = [s.value for s in self.scores] + [b.value for b in self.behavior]
         return bool(np.isfinite(values).any())
 
     def rows(self) -> list[dict[str, object]]:
-        """Rows of `--json`: `score`, `stimulus_score`, `behavior`, `overall`.
+        """Return rows of `--json`: `score`, `stimulus_score`, `behavior`, `overall`.
 
-        None where there is no value; `overall` where there are several sessions.
+        A missing value is None. `overall` rows need two sessions or more.
         """
         rows = [self._row(score) for score in self.scores]
         rows += [
@@ -182,6 +184,7 @@ class Scores:
                 "value": number_or_none(part.value),
                 "ci_low": number_or_none(part.ci_low),
                 "ci_high": number_or_none(part.ci_high),
+                # The ceiling is computed over all samples, not by group.
                 "ceiling": None,
                 "n_samples": part.n_samples,
             }
@@ -226,6 +229,7 @@ class Scores:
     def _overall_rows(self) -> list[dict[str, object]]:
         sessions = dict.fromkeys(score.session for score in self.scores)
         asked = dict.fromkeys((s.strategy, s.predictor) for s in self.scores)
+        # With one session the row would repeat its score.
         if len(sessions) < 2:
             return []
         rows: list[dict[str, object]] = []
@@ -252,5 +256,5 @@ class Scores:
 
 
 def number_or_none(value: float) -> float | None:
-    """Give a number as JSON and tables hold it: None where there is none."""
+    """Return a float, or None for NaN and infinity, which JSON does not allow."""
     return float(value) if np.isfinite(value) else None

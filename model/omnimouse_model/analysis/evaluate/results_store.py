@@ -1,9 +1,9 @@
-"""A results store: what was asked, then one line per finished row, found by its key.
+"""Results store: a JSON-lines file with a definition and one line per finished row.
 
-JSON lines, only ever added to: of context sweeps, of evaluations, of runs of a scaling
-analysis. Several processes may add to one file at a time; each line is written alone
-and whole. A writer that is killed leaves at most half a line, which the next one cuts
-off and does again.
+It stores rows of context sweeps, evaluations and scaling analyses. The file is
+append-only, and several processes may append to it at the same time; each writes one
+line under a lock. A killed writer leaves at most a partial line, which the next writer
+removes and whose row is computed again.
 """
 
 import contextlib
@@ -26,21 +26,22 @@ Definition = Mapping[str, Any]
 
 
 def row_key(**facts: Any) -> str:
-    """Hash of everything a row depends on; 24 hex digits."""
+    """Return a hash of all facts that a row depends on; 24 hex digits."""
+    # Sorted, so that the order of the keyword arguments does not matter.
     text = json.dumps(facts, sort_keys=True)
     return blake2b(text.encode(), digest_size=12).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Kind(Generic[Row]):
-    """What a file holds rows of.
+    """Type of the rows of a file.
 
     Attributes
     ----------
     name, words
-        In its header, and for people: "sweep", "a sweep".
+        Name in the header, and name with article for messages: "sweep", "a sweep".
     plain, parsed
-        A row as JSON values, and back; `parsed` raises where it cannot be one.
+        Conversion of a row to JSON values and back; `parsed` raises for invalid ones.
     """
 
     name: str
@@ -49,24 +50,25 @@ class Kind(Generic[Row]):
     parsed: Callable[[Plain], Row]
 
     def line(self, key: str, row: Row) -> bytes:
-        """One line of the file."""
+        """Return the line of a row, with a newline."""
+        # NaN and infinity are not JSON; rows store None instead.
         text = json.dumps({"key": key, **self.plain(row)}, allow_nan=False)
         return text.encode() + b"\n"
 
     def parsed_line(self, line: bytes) -> tuple[str, Row]:
-        """Key and row of one line; raises where it is none, or only half of one."""
+        """Return key and row of one line; raise if it is invalid or partial."""
         if not line.endswith(b"\n"):
             raise ValueError("the line does not end")
         facts = json.loads(line)
         return str(facts.pop("key")), self.parsed(facts)
 
     def header(self, line: bytes) -> Plain:
-        """Facts of a file's first line.
+        """Return the facts in the first line of a file.
 
         Raises
         ------
         ValueError, KeyError, TypeError
-            It is of another kind of file, or of another format.
+            The line belongs to another kind of file or to another format.
         """
         if not line.endswith(b"\n"):
             raise ValueError("the line does not end")
@@ -81,23 +83,23 @@ class Kind(Generic[Row]):
 
 @dataclass(slots=True)
 class ResultsFile(Generic[Row]):
-    """Finished rows on disk, by key.
+    """Finished rows in a file, by key.
 
     Parameters
     ----------
     kind
-        Of which rows.
+        Type of the rows.
     path
-        Made, with its folder, where it is not there.
+        File, created with its folder if it does not exist.
     definition
-        What is asked; a file of anything else is refused.
+        Definition of the computation; a file with another definition is refused.
     about
-        Notes for people and for who goes on with it; written once, never compared.
+        Notes, such as a name; written once and never compared.
 
     Raises
     ------
     ResultsFileError
-        Where the file is of something else, or damaged before its last line.
+        The file has another type or definition, or a damaged line before its last.
     """
 
     kind: Kind[Row]
@@ -105,6 +107,7 @@ class ResultsFile(Generic[Row]):
     definition: Definition
     about: Definition = field(default_factory=dict)
     rows: dict[str, Row] = field(init=False, default_factory=dict)
+    # Bytes and lines parsed so far: `_take` reads only what was appended since.
     _read: int = field(init=False, default=0)
     _n_lines: int = field(init=False, default=0)
 
@@ -114,8 +117,9 @@ class ResultsFile(Generic[Row]):
         self.refresh()
 
     def add(self, key: str, row: Row) -> None:
-        """Write one row, if no one has; it is on disk when this returns."""
+        """Append one row unless its key exists; the row is on disk on return."""
         with locked(self.path) as file:
+            # Another process may have added this row meanwhile.
             self._take(file)
             if key in self.rows:
                 return
@@ -127,7 +131,7 @@ class ResultsFile(Generic[Row]):
         self.rows[key] = row
 
     def refresh(self) -> None:
-        """Take the rows that others have added."""
+        """Read the rows that other processes have added."""
         with locked(self.path) as file:
             self._take(file)
 
@@ -136,6 +140,8 @@ class ResultsFile(Generic[Row]):
         header: Plain = {f"omnimouse_{self.kind.name}": FORMAT}
         header |= {"definition": self.definition}
         header |= {"about": self.about} if self.about else {}
+        # A complete temporary file first, so that no process sees a file without its
+        # header.
         handle, name = tempfile.mkstemp(
             dir=self.path.parent, prefix=f".{self.path.name}."
         )
@@ -143,15 +149,17 @@ class ResultsFile(Generic[Row]):
             file.write(json.dumps(header) + "\n")
         temporary = Path(name)
         try:
+            # `mkstemp` creates the file readable for its owner only.
             temporary.chmod(0o644)
-            # Unlike a replacement, a link never takes the place of another's file.
+            # Unlike a rename, a link never replaces a file that another process has
+            # created meanwhile.
             with contextlib.suppress(FileExistsError):
                 os.link(temporary, self.path)
         finally:
             temporary.unlink(missing_ok=True)
 
     def _take(self, file: BinaryIO) -> None:
-        """Read what is new; a half last line is cut off, its writer is gone."""
+        """Read appended lines; remove an invalid last line."""
         file.seek(self._read)
         lines = file.read().splitlines(keepends=True)
         if self._read == 0:
@@ -166,6 +174,7 @@ class ResultsFile(Generic[Row]):
                         f"({error!r}). Take the line out, and it is computed again; or "
                         "give another path."
                     ) from error
+                # The caller holds the lock, so the writer of a partial line has died.
                 file.truncate(self._read)
                 return
             self.rows.setdefault(key, row)
@@ -188,6 +197,7 @@ class ResultsFile(Generic[Row]):
         self._read, self._n_lines = len(line), 1
 
     def _compare(self, found: Plain) -> None:
+        # The round trip turns tuples into lists, as they are in the file.
         asked = json.loads(json.dumps(self.definition))
         names = [name for name in asked if asked[name] != found.get(name)]
         names += [name for name in found if name not in asked]
@@ -209,5 +219,5 @@ def _short(value: Any) -> str:
 
 
 def number(value: float | None) -> float:
-    """A number as JSON holds it: None is NaN."""
+    """Return a float from its JSON value; None is NaN."""
     return float("nan") if value is None else float(value)

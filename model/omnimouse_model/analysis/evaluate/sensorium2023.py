@@ -1,8 +1,8 @@
-"""The protocol of the Sensorium 2023 competition: whole clips, and a submission.
+"""Protocol of the Sensorium 2023 competition: predictions of whole clips, submission.
 
-Every frame of a clip is predicted from video and behaviour around it, by windows whose
-last second tiles the clip. The first 50 frames are dropped, and what comes after frame
-300.
+Each frame of a clip is predicted from video and behaviour, by windows whose last
+seconds tile the clip. Frames 50 to 299 are scored; the first 50 frames, and those from
+frame 300 on, are dropped.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -24,26 +24,29 @@ from omnimouse_model.parquet import arrow_module
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.strategies import mask_from_strategy
 
+# The scored frames of the competition: DROPPED <= frame < LAST.
 DROPPED, LAST = 50, 300
 STRATEGY = "test/video_behavior"
+# First sample of a window that `STRATEGY` asks for.
 _ASKED_FROM = 30
+# Rates that differ by less (Hz) count as one sample per frame.
 _SAME_RATE = 0.01
 _COLUMNS = ("mouse", "trial_indices", "prediction", "neuron_ids")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipPrediction:
-    """One trial: what was predicted, and recorded.
+    """Predicted and recorded responses of one trial.
 
     Attributes
     ----------
     session, trial_idx, stim_id
-        Whose, its number in the experiment, and which clip was shown.
+        Session, trial number in the experiment and shown clip.
     predicted
-        float32 (frame, neuron) from frame 50 on, in units of the recording; NaN where
-        no window reaches (the recording's very end).
+        float32 (frame, neuron) from frame 50 on, in units of the recording; NaN for
+        frames outside all windows (at the end of the recording).
     recorded
-        The same of the recording; NaN where it is withheld or missing.
+        Recorded responses in the same form; NaN where withheld or missing.
     """
 
     session: str
@@ -55,7 +58,7 @@ class ClipPrediction:
 
 @dataclass(frozen=True, slots=True)
 class CompetitionScore:
-    """What a session's clips score.
+    """Score of the clips of one session.
 
     Attributes
     ----------
@@ -65,7 +68,7 @@ class CompetitionScore:
     per_neuron
         The single-trial correlations and their status.
     problem
-        Why there is no score, "" where there is one.
+        Reason if there is no score, else "".
     """
 
     session: str
@@ -82,14 +85,14 @@ def predict_clips(
     tier: str,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[ClipPrediction]:
-    """Predict every trial of a tier, in stored order.
+    """Yield the predictions of all trials of a tier, in stored order.
 
     Raises
     ------
     ValueError
-        The session has no such trial of 60 frames or more.
+        The session has no trial of 60 frames or more in the tier.
     Cancelled
-        Once `cancelled()` is true.
+        `cancelled()` returned true.
     """
     trials = session.trials
     names = session.named_tiers(tier)
@@ -111,7 +114,7 @@ def predict_clips(
 def competition_score(
     session: str, clips: Sequence[ClipPrediction] | Iterator[ClipPrediction]
 ) -> CompetitionScore:
-    """Score clips of one session; they may come one by one."""
+    """Return the score of the clips of one session, read one at a time."""
     running: Moments | None = None
     sums: dict[tuple[str, int], np.ndarray] = {}
     count = 0
@@ -120,7 +123,11 @@ def competition_score(
         both = np.isfinite(clip.predicted) & np.isfinite(clip.recorded)
         found = moments(clip.predicted, clip.recorded, valid=both)
         running = found if running is None else running.merged(found)
+        # Trials without a clip id, and showings of different lengths, are not averaged
+        # with others.
         key = (clip.stim_id or f"trial {clip.trial_idx}", len(both))
+        # Sums and counts instead of the trials, so that memory does not grow with
+        # repeats.
         parts = [np.where(both, x, 0.0) for x in (clip.predicted, clip.recorded)]
         sums[key] = sums.get(key, 0.0) + np.array([*parts, both])
     if running is None or not running.count.any():
@@ -132,6 +139,8 @@ def competition_score(
             Valued(np.empty(0), np.empty(0, "U1")),
             "The responses of these trials are withheld: only the server scores them.",
         )
+    # "sensorium" policy: a constant neuron scores 0; a neuron without samples is left
+    # out.
     value = np.nan_to_num(running.pearson(SENSORIUM_EPS))
     value = np.where(running.count > 0, value, np.nan)
     total = np.concatenate(list(sums.values()), axis=1)  # (3, frame, neuron)
@@ -150,14 +159,14 @@ def competition_score(
 def write_submission(
     path: str | Path, clips: Iterator[ClipPrediction], neuron_ids: dict[str, list[int]]
 ) -> Path:
-    """Write a submission: Parquet (brotli), one row per trial, as the clips come.
+    """Write a submission as Parquet (brotli), one row per trial, clip by clip.
 
     Columns `mouse`, `trial_indices`, `prediction` (neuron, frame) and `neuron_ids`.
 
     Parameters
     ----------
     neuron_ids
-        The neurons' own ids, by session.
+        Ids of the neurons in the competition, by session.
 
     Raises
     ------
@@ -191,9 +200,9 @@ def write_submission(
 
 
 def clip_starts(n_frames: int) -> tuple[int, ...]:
-    """First frames of the windows whose last second covers frames 50 to the end.
+    """Return the first frames of windows whose last second covers frames 50 to the end.
 
-    The last one ends with the clip, so it may overlap the one before.
+    The last window ends with the clip and may overlap the window before it.
     """
     length = min(n_frames, LAST)
     first = max(min(DROPPED - _ASKED_FROM, length - N_SAMPLES), 0)
@@ -215,6 +224,8 @@ def _predicted(predictor: Predictor, session: Session, trial: int) -> ClipPredic
             frame = _frames(window, onset_s)
             asked = np.isfinite(answer.responses).any(axis=1)
             kept = np.flatnonzero(asked & (frame >= 0) & (frame < length))
+            # Models predict normalised responses; the submission is in recording units.
+            # Where windows overlap, the later window overwrites the earlier one.
             rates = answer.responses[kept] * session.response_scale[answer.neurons]
             predicted[np.ix_(frame[kept], answer.neurons)] = rates
     return ClipPrediction(
@@ -227,8 +238,8 @@ def _predicted(predictor: Predictor, session: Session, trial: int) -> ClipPredic
 
 
 def _recorded(session: Session, onset_s: float, length: int) -> np.ndarray:
-    """float32 (frame, neuron) responses to a clip in units of the recording."""
-    # A quarter of a sample on, so that rounding does not decide which is read.
+    """Return float32 (frame, neuron) responses to a clip in units of the recording."""
+    # Offset by a quarter of a sample, so that rounding cannot change which is read.
     at = (np.arange(length) + 0.25) / SCREEN_RATE_HZ
     times = session.t0 + onset_s + at
     values, valid = session.responses.window(times, session.response_scale)
@@ -238,10 +249,10 @@ def _recorded(session: Session, onset_s: float, length: int) -> np.ndarray:
 
 
 def _window_at(session: Session, onset_s: float, first: int) -> Window:
-    """The window whose samples begin with a frame of a clip.
+    """Return the window whose first sample belongs to frame `first` of a clip.
 
-    Starts lie on the recording's grid, on whose very edge rounding may give the window
-    a sample before; at the recording's end it is the last there is.
+    Near an edge of the grid of starts, rounding may select the window one sample too
+    early; the next one is then used. At the end of a recording this is its last window.
     """
     window = session.window(onset_s + first / SCREEN_RATE_HZ)
     if _frames(window, onset_s)[0] < first:
@@ -250,10 +261,10 @@ def _window_at(session: Session, onset_s: float, first: int) -> Window:
 
 
 def _frames(window: Window, onset_s: float) -> np.ndarray:
-    """int (60,): frame of the clip that each sample of a window is of.
+    """Return int (60,): the frame of the clip of each sample of a window.
 
-    By the samples that are read where there is one per frame, most of them deciding
-    where some lie on an edge; by time elsewhere.
+    With one sample per frame, frames follow from the sample indices that are read; the
+    median resolves samples on an edge. At other rates, frames follow from the times.
     """
     session = window.session
     times = window.times("responses")
@@ -262,6 +273,7 @@ def _frames(window: Window, onset_s: float) -> np.ndarray:
         return np.floor(since + 0.25).astype(int)
     onset = session.t0 + onset_s + 0.25 / SCREEN_RATE_HZ
     rows = session.responses.index(np.append(onset, times))
+    # With one phase shift per neuron, the first neuron represents all.
     rows = rows if rows.ndim == 1 else rows[:, 0]
     count = np.arange(N_SAMPLES)
     return count + int(np.median(rows[1:] - rows[0] - count))

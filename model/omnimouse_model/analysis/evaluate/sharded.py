@@ -1,7 +1,7 @@
-"""Evaluations at scale: models x sessions x tiers x draws, kept as they are finished.
+"""Evaluation of many models x sessions x tiers x draws, saved piece by piece.
 
-Each piece is an ordinary evaluation of one model on one tier of one session, so the
-result is that of `evaluate`, whoever computed it and however often it was stopped.
+Each piece is an `evaluate` call for one model on one tier of one session. The result
+therefore does not depend on the worker or on interruptions.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -46,6 +46,7 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 from omnimouse_model.strategies import mask_from_strategy
 
+# Fields that may be NaN.
 _NUMBERS = ("value", "ci_low", "ci_high", "ceiling")
 
 
@@ -56,9 +57,9 @@ class Piece:
     Attributes
     ----------
     source
-        The model; by its name, path or maker where it is to travel.
+        The model; a name, a path or a factory if the piece is sent to a worker.
     seeds
-        Draws of the strategies' neurons; () for the stored order.
+        Seeds of random draws of the strategies' neurons; () for the stored order.
     """
 
     source: Predictor | Source | Path
@@ -73,10 +74,12 @@ class Piece:
 
     @property
     def asked(self) -> tuple[Condition, ...]:
-        """Its conditions: each strategy, or each draw of it."""
+        """Conditions of the piece: each strategy, or each draw of it."""
         if not self.seeds:
             return conditions(self.strategies)
         return tuple(
+            # `partial` binds the seed of this iteration; a lambda would use the last
+            # seed.
             Condition(
                 f"{name}, draw {seed}", partial(mask_from_strategy, name, seed=seed)
             )
@@ -85,7 +88,7 @@ class Piece:
         )
 
     def key(self, predictor_id: str) -> str:
-        """Hash of all that its scores depend on."""
+        """Return a hash of all facts that the scores depend on."""
         return row_key(
             predictor=predictor_id,
             session=[self.session.id, self.session.fingerprint],
@@ -93,6 +96,7 @@ class Piece:
             tier=self.tier,
             seeds=self.seeds,
             by=self.by,
+            # The starts and not `max_windows`: two limits may select the same windows.
             starts=scored_starts(self.session, self.tier, self.max_windows).tolist(),
         )
 
@@ -102,7 +106,7 @@ class Piece:
         progress: Progress = lambda done, total, what: None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Scores:
-        """Evaluate it."""
+        """Evaluate the piece."""
         return evaluate(
             predictor,
             self.session,
@@ -135,23 +139,23 @@ def evaluate_all(
     Parameters
     ----------
     predictors
-        Names or paths; predictors themselves only without a scheduler.
+        Names, paths or factories; predictor objects only without a scheduler.
     seeds
-        Draws of the strategies' neurons, each a condition of its own; none for the
-        official stored order.
+        Seeds of draws of the strategies' neurons, each a separate condition; without
+        seeds the neurons have the official stored order.
     results
-        A file that each piece is added to when it is finished; other pieces may be in
-        it, and other processes may write it at the same time. What is there already
-        is not computed again.
+        File to which each finished piece is added. It may hold other pieces, and other
+        processes may write it at the same time. Pieces in the file are not computed
+        again.
     scheduler
-        Spread the pieces over a Dask scheduler's workers, see `spreading.spread`.
+        Distribute the pieces over the workers of a scheduler, see `dask_map.spread`.
     cancelled
-        Polled between steps; once true, what there is is returned.
+        Polled between steps; once true, the finished scores are returned.
 
     Returns
     -------
     dict
-        Scores of each tier, in the order asked for.
+        Scores of each tier, in the order of `tiers`.
 
     Raises
     ------
@@ -167,6 +171,8 @@ def evaluate_all(
     pieces: dict[str, Piece] = {}
     made: dict[int, Predictor] = {}
     for given in predictors:
+        # Loaded here even with a scheduler: the key contains the id with the weights'
+        # hash.
         predictor = made_predictor(given, device)
         source = given if scheduler is None else travelling(given)
         for session in recordings:
@@ -186,6 +192,8 @@ def evaluate_all(
                 made[id(piece)] = predictor
     file = None
     if results is not None:
+        # The definition is constant: different evaluations share a file, because the
+        # key of a piece contains everything that its scores depend on.
         file = ResultsFile(EVALUATION, Path(results), {"what": "scores of models"})
         found = {key: row for key, row in file.rows.items() if key in pieces}
     missing = {key: piece for key, piece in pieces.items() if key not in found}
@@ -198,6 +206,7 @@ def evaluate_all(
         found[key] = scores
         if file is not None:
             file.add(key, scores)
+    # In planned order, not in the order of completion.
     there = [(piece.tier, found[k]) for k, piece in pieces.items() if k in found]
     return {
         tier: _joined([one for of, one in there if of == tier], tier) for tier in tiers
@@ -213,6 +222,7 @@ def _here(
     for done, (key, piece) in enumerate(pieces.items()):
 
         def tell(part: int, total: int, what: str, done: int = done) -> None:
+            # Pieces have different numbers of steps: count each as 1000.
             share = part / max(total, 1)
             progress(int(1000 * (done + share)), 1000 * len(pieces), what)
 
@@ -236,7 +246,7 @@ def _there(
 
 
 def _at_work(piece: Piece) -> Scores:
-    """What a worker does with a piece."""
+    """Evaluate a piece on a worker."""
     with at_work(piece.threads):
         held = replace(piece, session=held_session(piece.session))
         predictor = held_predictor(travelling(piece.source), piece.device)
@@ -288,6 +298,7 @@ def _parsed_row(facts: Plain) -> Plain:
     for name in ("per_neuron", "counts", "neurons"):
         if name in found:
             found[name] = _array(found[name])
+    # JSON lists become float arrays; integer columns are cast back.
     for name in ("counts", "neurons"):
         if name in found:
             found[name] = found[name].astype(np.int64)

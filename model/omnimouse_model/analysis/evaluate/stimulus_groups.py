@@ -1,4 +1,4 @@
-"""What was on the screen at each sample: by which scores can be told apart."""
+"""Groups of stimuli for separate scores: kind, tier, or in training or not."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,13 +13,13 @@ from omnimouse_model.data.stimulus import BLANK_TIER
 Grouping = Literal["kind", "tier", "distribution"]
 GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
 TYPE_NAMES = ("stim_type", "stimulus_type", "stim_class", "stimulus_class")
-"""What trial tables call the kind of stimulus, where it says more than "video"."""
+"""Column names of trial tables for the kind of stimulus (finer than "video")."""
 SEEN, UNSEEN = "in distribution", "out of distribution"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StimulusGroups:
-    """The group of each trial of a session, "" for none."""
+    """Group of each trial of a session, "" for none; trials ascend in onset time."""
 
     t_on: Float[np.ndarray, " trial"]
     t_off: Float[np.ndarray, " trial"]
@@ -29,11 +29,12 @@ class StimulusGroups:
     def of(cls, session: Session, by: Grouping) -> "StimulusGroups":
         """Group the trials of a session.
 
-        "kind" is the type of stimulus that the trial table tells, else video, image or
-        blank; "tier" the tier; "distribution" whether trials of the training tier have
-        that kind of stimulus too, blanks left out.
+        "kind" is the type of stimulus in the trial table, else video, image or blank.
+        "tier" is the tier. "distribution" tells whether the training tier has the same
+        kind of stimulus; blanks have no group.
         """
         trials = session.trials
+        # `at` searches in ascending onset times.
         order = np.argsort(trials.t_on, kind="stable")
         name = LABELS[by](session)
         return cls(trials.t_on[order], trials.t_off[order], name[order])
@@ -41,16 +42,17 @@ class StimulusGroups:
     def at(
         self, times_s: Float[np.ndarray, " sample"]
     ) -> Shaped[np.ndarray, " sample"]:
-        """Group at times on the session clock, "" outside all trials."""
+        """Return the groups at times on the session clock, "" outside all trials."""
         if not len(self.t_on):
             return np.full(len(times_s), "")
         trial = np.searchsorted(self.t_on, times_s, side="right") - 1
+        # `maximum` keeps the index valid for times before the first trial.
         inside = (trial >= 0) & (times_s < self.t_off[np.maximum(trial, 0)])
         return np.where(inside, self.group[np.maximum(trial, 0)], "")
 
 
 def stimulus_kinds(session: Session) -> Shaped[np.ndarray, " trial"]:
-    """Kind of stimulus of each trial, in stored order."""
+    """Return the kind of stimulus of each trial, in stored order."""
     trials = session.trials
     kinds = [str(kind) for kind in trials.kind]
     for trial, about in enumerate(trials.extra):

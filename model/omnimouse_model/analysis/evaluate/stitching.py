@@ -1,11 +1,10 @@
 """Predictions over spans longer than a window, stitched from overlapping windows.
 
-Every window is asked under one mask, which is relative to the window. Only cells that
-are asked and scored count, so a gap that one window leaves (its first samples, those
-after a visible run) is filled by its neighbours, a stride away. Where two windows
-predict the same cell, the one in which it lies later is taken, and no mean is: a cell
-then answers one question, of one window that can be named, and has most of that
-window's stimulus behind it.
+All windows use one mask, which is relative to the window. Only target cells that are
+scored are used. The cells that one window does not predict (its first samples, those
+after a visible run) are filled by neighbouring windows. If two windows predict the same
+cell, the earlier window is used, in which the cell lies later and most of the stimulus
+precedes it. Predictions are not averaged, so that each cell belongs to one window.
 """
 
 from collections import deque
@@ -24,7 +23,7 @@ from omnimouse_model.predict.capabilities import Outdated, stop_if
 from omnimouse_model.predict.predictor import Prediction, Predictor, Request
 
 NOWHERE = -1
-"""In `SpanPrediction.source`: no window predicts this cell."""
+"""Value in `SpanPrediction.source` of cells that no window predicts."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,24 +33,24 @@ class SpanPrediction:
     Attributes
     ----------
     time
-        float64 (T,) seconds on the session clock, 30 a second.
+        float64 (T,) seconds on the session clock, 30 per second.
     neurons
-        int64 (n,): the session's neuron indices of the columns.
+        int64 (n,): session neuron index of each column.
     responses
         float32 (T, n), in units of the model's normalised responses; NaN where no
         window predicts.
     truth
-        float32 (T, n), in the same units; NaN where nothing was recorded. A cell's is
-        that of the window that predicts it: where a sample lies between two recorded
-        ones, windows may round their clocks to different ones.
+        float32 (T, n), in the same units; NaN where nothing was recorded. The value is
+        read by the window that predicts the cell, because two windows may round a time
+        between two recorded samples differently.
     source
-        int32 (T, n): which of the windows predicted a cell, -1 for none.
+        int32 (T, n): index of the window that predicted a cell, -1 for none.
     starts_s
-        float64 (W,): where the windows begin, seconds on the session clock.
+        float64 (W,): starts of the windows, seconds on the session clock.
     n_done
-        How many of the windows were predicted so far.
+        Number of windows predicted so far.
     status
-        "ok", or what the user should know about how it came about.
+        "ok", or remarks on the last prediction for the user.
     """
 
     time: Float64[np.ndarray, " time"]
@@ -67,25 +66,25 @@ class SpanPrediction:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every window was predicted."""
+        """Whether all windows were predicted."""
         return self.n_done == len(self.starts_s)
 
     @property
     def scores(self) -> np.ndarray:
-        """Single-trial correlation per neuron over the predicted samples, (n,).
+        """(n,): single-trial correlation of each neuron over the predicted samples.
 
-        NaN where nothing was predicted, or one side is constant.
+        NaN if nothing was predicted, or if one side is constant.
         """
         return correlation(self.responses, self.truth, axis=0)
 
     def column(self, neuron: int) -> int | None:
-        """The column of a neuron, None where it is not among `neurons`."""
+        """Return the column of a neuron, None if it is not in `neurons`."""
         found = np.flatnonzero(self.neurons == neuron)
         return int(found[0]) if len(found) else None
 
 
 def window_scores(prediction: Prediction, window: Window) -> np.ndarray:
-    """float32 (P,): correlation with the recording, NaN where nothing was asked."""
+    """Return float32 (P,) correlations with the recording, NaN if not predicted."""
     scores = np.full(window.responses.shape[1], np.nan, np.float32)
     if len(prediction.neurons):
         truth = window.responses[:, prediction.neurons]
@@ -94,19 +93,21 @@ def window_scores(prediction: Prediction, window: Window) -> np.ndarray:
 
 
 def decode_scores(decoded: np.ndarray, window: Window) -> np.ndarray:
-    """(C,): correlation of decoded with recorded behaviour where that is valid."""
+    """Return (C,) correlations of decoded with valid recorded behaviour."""
     counted = window.valid["behavior"][:, None]
     return correlation(decoded, np.where(counted, window.behavior, np.nan), axis=0)
 
 
 def span_stride(mask: Mask) -> int:
-    """The longest stride at which windows under a mask leave no gap, 5 at least.
+    """Return the longest stride without gaps between windows, at least 5 samples.
 
-    Neurons asked in fewer than 5 samples in a row may keep gaps.
+    Gaps may remain for neurons with fewer than 5 target samples in a row.
     """
+    # A mask has few distinct columns, even for a large population.
     asked, _ = distinct_columns(asked_cells(mask))
     asked = asked[:, asked.any(axis=0)]
     for stride in range(N_SAMPLES, TOKEN_STRIDE, -1):
+        # No gap remains if every residue modulo the stride has a target sample.
         shifted = [asked[row::stride].any(axis=0) for row in range(stride)]
         if np.all(shifted):
             return stride
@@ -114,16 +115,16 @@ def span_stride(mask: Mask) -> int:
 
 
 class Stitching:
-    """A span that is being stitched: what its windows are, and what they gave so far.
+    """Stitching of a span: its windows, and the predictions added so far.
 
     Parameters
     ----------
     session, mask
-        What is predicted, under which mask in every window.
+        Session, and mask of all windows.
     start_s, stop_s
-        The span on the session clock; cut to where windows can lie.
+        Span on the session clock in seconds, clipped to the range of windows.
     neurons
-        Which are predicted, all asked ones by default.
+        Neurons to predict; by default all with target cells.
     stride
         Samples from one window to the next; `span_stride(mask)` by default.
     """
@@ -137,6 +138,7 @@ class Stitching:
         stride: int | None = None,
     ) -> None:
         grid = session.start_grid
+        # The tolerance of 1 µs keeps a sample that rounding puts just before the span.
         first, stop = np.searchsorted(grid, np.array(span_s) + session.t0 - 1e-6)
         if stop <= first:
             raise ValueError(
@@ -161,9 +163,10 @@ class Stitching:
         self.n_done = 0
 
     def _window_starts(self, stride: int) -> np.ndarray:
-        """Multiples of the stride and the session's last window, where one asks here.
+        """Return the starts of windows with target cells inside the span.
 
-        They do not depend on where the span begins, so neighbouring spans share them.
+        Starts are multiples of the stride, and the last window of the session. They do
+        not depend on the span, so neighbouring spans share windows.
         """
         last = len(self._session.start_grid) - N_SAMPLES
         rows = np.flatnonzero(self._asked.any(axis=1))
@@ -176,17 +179,18 @@ class Stitching:
 
     @property
     def is_complete(self) -> bool:
-        """Whether every window was predicted."""
+        """Whether all windows were predicted."""
         return self.n_done == len(self.starts)
 
     def take(self, window: Window, prediction: Prediction) -> None:
-        """Add the next window's prediction; windows come in the order of their starts.
+        """Add the prediction of the next window, in the order of starts.
 
-        A cell that lies in two windows lies later in the earlier one, so it stays.
+        A cell that is already predicted keeps its value, see the module docstring.
         """
         at, rows = self._places(window.start_index)
         is_new = np.isfinite(prediction.responses[rows]) & self._asked[rows]
         is_new &= self._source[at] == NOWHERE
+        # `at` is a slice, so `[at]` is a view and the assignment changes the array.
         self._responses[at][is_new] = prediction.responses[rows][is_new]
         self._truth[at][is_new] = self._recorded(window)[rows][is_new]
         self._source[at][is_new] = self.n_done
@@ -194,7 +198,7 @@ class Stitching:
         self.n_done += 1
 
     def found(self) -> SpanPrediction:
-        """What there is so far; the recording is whole from the beginning."""
+        """Return the predictions so far; recorded values are complete."""
         self._read_the_rest()
         native = self._session.start_grid[self._first :][: self._n_samples]
         starts = self._session.start_grid[self.starts]
@@ -212,7 +216,7 @@ class Stitching:
         )
 
     def _places(self, start: int) -> tuple[slice, slice]:
-        """Samples of the span that a window covers, and those of the window."""
+        """Return the overlap of span and window as slices of both."""
         low = max(start, self._first)
         high = min(start + N_SAMPLES, self._first + self._n_samples)
         at = slice(low - self._first, high - self._first)
@@ -225,10 +229,14 @@ class Stitching:
         return np.asarray(recorded)
 
     def _read_the_rest(self) -> None:
-        """Recorded values of cells that no window predicted yet."""
+        """Read the recorded values of cells that no window has predicted yet."""
         last = len(self._session.start_grid) - N_SAMPLES
         while not self._is_read.all() and last >= 0:
+            # `argmin` of a bool array is the index of the first False, the first unread
+            # sample.
             missing = self._first + int(np.argmin(self._is_read))
+            # The last window ends with the session and covers all samples after its
+            # start.
             at, rows = self._places(min(missing, last))
             recorded = self._recorded(Window(self._session, min(missing, last)))[rows]
             is_free = self._source[at] == NOWHERE
@@ -243,20 +251,24 @@ def stitch_span(
     mask: Mask,
     outdated: Outdated = lambda: False,
 ) -> Iterator[Stitching]:
-    """Predict a span window by window; yields what is there after each of them.
+    """Predict a span window by window and yield the stitching after each window.
 
     Raises
     ------
     StoppedError
-        Once `outdated()` is true.
+        `outdated()` returned true.
     """
     waiting: deque[Window] = deque()
 
     def requests() -> Iterator[Request]:
+        # An interrupted stitching continues after its last predicted window.
         for start in stitching.starts[stitching.n_done :]:
+            # `predict_many` may read ahead: remember the windows whose predictions are
+            # due.
             waiting.append(Window(session, int(start)))
             yield waiting[-1], mask, stitching.neurons
 
+    # `predict_many` returns without an error if it is cancelled, hence the last check.
     for prediction in predictor.predict_many(requests(), outdated):
         stitching.take(waiting.popleft(), prediction)
         yield stitching
@@ -281,23 +293,23 @@ def predict_span(
     Parameters
     ----------
     start_s, stop_s
-        The span on the session clock; cut to where windows can lie.
+        Span on the session clock in seconds, clipped to the range of windows.
     neurons
-        Whose responses are predicted, all asked ones by default.
+        Neurons to predict; by default all with target cells.
     stride
         Samples from one window to the next; by default the longest that leaves no
         gap, see `span_stride`.
     outdated
-        Asked before every batch of windows; ends the work when true.
+        Polled before every batch of windows; once true, the work ends.
     progress
-        Told the number of windows predicted, and of all, after each.
+        Called with the number of predicted and of all windows after each window.
 
     Raises
     ------
     ValueError
         No sample of the session lies in the span.
     StoppedError
-        Once `outdated()` is true.
+        `outdated()` returned true.
     """
     predictor.prepare(session)
     stitching = Stitching(session, mask, (start_s, stop_s), neurons, stride)

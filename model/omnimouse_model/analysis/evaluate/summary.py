@@ -1,4 +1,4 @@
-"""Scores of many neurons in a few numbers: all of them, and those of each area."""
+"""Summary statistics of neuron scores: over all neurons and by brain area."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from omnimouse_model.data.units import Units
 
 @dataclass(frozen=True, slots=True)
 class ScoreSummary:
-    """Mean, median and quartiles of the scores there are; NaN where there are none."""
+    """Number, mean, median and quartiles of finite scores; NaN without scores."""
 
     n: int
     mean: float
@@ -20,11 +20,12 @@ class ScoreSummary:
 
 
 def score_summary(scores: np.ndarray | None) -> ScoreSummary:
-    """Summarise scores; what has none (NaN) is left out."""
+    """Return the summary of scores, without NaN."""
     known = np.empty(0) if scores is None else scores[np.isfinite(scores)]
     if not known.size:
         return ScoreSummary(0, *(float("nan"),) * 4)
     low, median, high = (float(v) for v in np.percentile(known, (25, 50, 75)))
+    # Scores may be float32; sum them in float64.
     mean = float(np.mean(known, dtype=np.float64))
     return ScoreSummary(len(known), mean, median, low, high)
 
@@ -32,12 +33,13 @@ def score_summary(scores: np.ndarray | None) -> ScoreSummary:
 def common_scores(
     each: Sequence[np.ndarray | None],
 ) -> tuple[np.ndarray | None, ...]:
-    """Keep the scores of the neurons that every one has; NaN elsewhere.
+    """Return the scores of the neurons with a score in all conditions; NaN elsewhere.
 
-    Conditions are only compared over the same neurons. One without any score has no
-    say in who they are, and stays as it is.
+    Conditions are comparable over the same neurons only. A condition without any score
+    does not restrict the neurons.
     """
     scored = [s for s in each if s is not None and np.isfinite(s).any()]
+    # `False` broadcasts to NaN for all neurons if no condition has a score.
     shared = np.all([np.isfinite(s) for s in scored], axis=0) if scored else False
     return tuple(None if s is None else np.where(shared, s, np.nan) for s in each)
 
@@ -45,7 +47,7 @@ def common_scores(
 def scores_by_area(
     scores: np.ndarray, units: Units
 ) -> tuple[tuple[str, ScoreSummary], ...]:
-    """Summaries by area in the order of their names, "" last; () without areas."""
+    """Return summaries by area, sorted by name with "" last; () without areas."""
     if units.area is None:
         return ()
     areas = units.area.astype(str)

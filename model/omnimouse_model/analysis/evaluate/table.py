@@ -1,4 +1,4 @@
-"""Scores as tables of one line per neuron, for other programs."""
+"""Tables of scores with one row per neuron, for export."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -24,12 +24,12 @@ NOTES = {
 def neuron_columns(
     found: Scores, sessions: Sequence[Session] = ()
 ) -> dict[str, np.ndarray]:
-    """Columns of one line per session, strategy, predictor, stimulus and neuron.
+    """Return columns, one row per session, strategy, predictor, stimulus and neuron.
 
     Parameters
     ----------
     sessions
-        Where given, each neuron's own id and brain area are among the columns.
+        If given, the columns include the id and the brain area of each neuron.
     """
     by_id = {session.id: session for session in sessions}
     parts = [
@@ -38,6 +38,7 @@ def neuron_columns(
         if not score.refusal
         for part in _parts(score, found.tier, by_id.get(score.session))
     ]
+    # All parts have the same columns if `sessions` holds all sessions or none.
     names = parts[0] if parts else {}
     return {name: np.concatenate([part[name] for part in parts]) for name in names}
 
@@ -45,7 +46,7 @@ def neuron_columns(
 def write_neurons(
     found: Scores, path: str | Path, sessions: Sequence[Session] = ()
 ) -> Path:
-    """Write `neuron_columns` as Parquet, whole or not at all.
+    """Write `neuron_columns` as Parquet, atomically.
 
     Raises
     ------
@@ -94,7 +95,7 @@ def _parts(
 
 
 def _nullable(values: np.ndarray) -> object:
-    """Arrays as they are; numbers with gaps and texts as lists, NaN as null."""
+    """Return floats and texts as lists, NaN as None; other arrays unchanged."""
     if values.dtype.kind == "f":
         return [None if np.isnan(value) else value for value in values.tolist()]
     return values.tolist() if values.dtype.kind == "U" else values

@@ -1,8 +1,8 @@
-"""What the predictor would say, had the stimulus or the behaviour been another.
+"""Counterfactual predictions for an edited stimulus or edited behaviour.
 
-Both answers are predictions under one mask; only their difference is told. Nobody
-recorded what the mouse would have done, so nothing here is scored. Visible responses
-stay as recorded, under the stimulus that was shown.
+The edited and the unedited prediction use the same mask, and the result is their
+difference. The responses to an edited stimulus were not recorded, so there is no
+score. Visible responses remain those recorded under the original stimulus.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,12 +22,12 @@ NO_TRUTH = "no truth: not scored"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class WhatIf:
-    """An edited prediction beside the unedited one, of the same neurons.
+    """Predictions with and without edits for the same neurons.
 
     Attributes
     ----------
     window
-        The edited one.
+        The edited window.
     before, after
         Predictions without the edits and with them.
     """
@@ -38,57 +38,58 @@ class WhatIf:
 
     @property
     def edits(self) -> tuple[Edit, ...]:
-        """What was changed."""
+        """Edits of the window."""
         return self.window.edits
 
     @property
     def words(self) -> str:
-        """What was changed, such as `mirrored, contrast × 0.5`."""
+        """Description of the edits, such as `mirrored, contrast × 0.5`."""
         return edit_words(self.edits)
 
     @property
     def neurons(self) -> np.ndarray:
-        """int64 (n,): the session's neuron indices of the columns."""
+        """int64 (n,): session neuron index of each column."""
         return self.after.neurons
 
     @property
     def difference(self) -> np.ndarray:
-        """float32 (60, n): edited less unedited, NaN where nothing was asked."""
+        """float32 (60, n): edited minus unedited prediction, NaN if not predicted."""
         return np.asarray(self.after.responses - self.before.responses)
 
     @property
     def change(self) -> np.ndarray:
-        """float32 (n,): root mean square of the difference over the asked samples."""
+        """float32 (n,): root mean square difference over the predicted samples."""
         return _over_samples(self.difference**2) ** 0.5
 
     @property
     def mean_change(self) -> np.ndarray:
-        """float32 (n,): mean of the difference over the asked samples."""
+        """float32 (n,): mean difference over the predicted samples."""
         return _over_samples(self.difference)
 
     @property
     def behavior_difference(self) -> np.ndarray | None:
-        """float32 (40, C) of decoded behaviour, z-scored; None where not asked."""
+        """float32 (40, C): difference of decoded behaviour, z-scored, or None."""
         if self.before.behavior is None or self.after.behavior is None:
             return None
         return np.asarray(self.after.behavior - self.before.behavior)
 
     @property
     def scores(self) -> np.ndarray:
-        """NaN for every neuron: there is no truth to score."""
+        """NaN for every neuron: there is no recording to score against."""
         return np.full(len(self.neurons), np.nan, np.float32)
 
     @property
     def not_scored(self) -> str:
-        """Why there are no scores."""
+        """Reason why there are no scores."""
         return NO_TRUTH
 
     def most_changed(self, count: int) -> np.ndarray:
-        """Index the neurons whose prediction changes most, int64, the first most.
+        """Return the neurons with the largest change, int64, in descending order.
 
-        Those that do not change are left out.
+        Neurons without a change are left out.
         """
         change = np.nan_to_num(self.change)
+        # A stable sort keeps equal neurons in a fixed order.
         order = np.argsort(-change, kind="stable")[:count]
         return np.asarray(self.neurons[order[change[order] > 0]])
 
@@ -103,16 +104,16 @@ def what_if(
     unedited: Prediction | None = None,
     outdated: Callable[[], bool] = lambda: False,
 ) -> WhatIf:
-    """Predict under edits, beside the prediction without them.
+    """Predict a window with edits and without them.
 
     Parameters
     ----------
     neurons
-        All that the mask asks for by default.
+        Neurons to predict; by default all with target cells.
     unedited
-        The answer without edits, of these neurons, where it is known.
+        Known prediction without edits, computed here if absent.
     outdated
-        Asked between steps; once it is true, `StoppedError` is raised.
+        Polled between steps; `StoppedError` is raised once it returns true.
     """
     changed = edited(window, edits)
     if neurons is None:
@@ -122,6 +123,7 @@ def what_if(
         stop_if(outdated)
         return decode_in_parts(predictor, predictor.encode(of, mask), neurons, outdated)
 
+    # `part_of` returns None unless all neurons are in the known prediction.
     before = None if unedited is None else part_of(unedited, neurons)
     return WhatIf(changed, before or answer(window), answer(changed))
 
@@ -129,10 +131,12 @@ def what_if(
 def edit_remarks(
     edits: Iterable[Edit], mask: Mask, needs: Needs | None = None
 ) -> tuple[str, ...]:
-    """What the user should know of edits under a mask: what is not seen, what stays."""
+    """Return remarks on edits without effect under a mask and on unchanged inputs."""
     edits, remarks = tuple(edits), []
     video = [edit for edit in edits if isinstance(edit, VideoEdit)]
     behavior = [edit for edit in edits if isinstance(edit, BehaviorEdit)]
+    # Some checkpoints encode the whole video, so that edits of hidden frames still
+    # have an effect.
     withholds = needs is None or needs.withholds_video
     if video and needs is not None and not needs.sees_video:
         remarks.append("This predictor does not see video: that edit changes nothing.")
@@ -155,7 +159,8 @@ def _is_seen(edits: Iterable[Edit], mask: Mask) -> bool:
 
 
 def _over_samples(values: np.ndarray) -> np.ndarray:
-    """Mean over time of what is known, NaN for columns without any."""
+    """Return the mean over time of finite values, NaN for columns without any."""
+    # `np.nanmean` would warn about columns without a finite value.
     known = np.isfinite(values)
     count = known.sum(axis=0)
     total = np.where(known, values, 0.0).sum(axis=0)

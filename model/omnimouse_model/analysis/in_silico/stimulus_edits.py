@@ -1,7 +1,8 @@
-"""Edits of a window's video and behaviour: what they do, their words, their JSON.
+"""Edits of a window's video and behaviour, their descriptions and their JSON form.
 
-Each is a value: frozen, equal to its like, the same after JSON. None touches the
-session. `span` is the part of the window that an edit acts on.
+Each edit is a frozen value that compares by content and survives a round trip through
+JSON. Edits do not change the session. `span` is the half-open range of frames (30 Hz)
+or behaviour samples (20 Hz) of the window that the edit changes.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,7 +27,7 @@ ALL_BEHAVIOR: Span = (0, N_BEHAVIOR)
 
 @dataclass(frozen=True, slots=True)
 class OtherClip:
-    """The video of the window that begins nearest to `start_s` of the session."""
+    """Replace the video by that of the window that begins nearest to `start_s`."""
 
     start_s: float
     span: Span = ALL_FRAMES
@@ -35,18 +36,18 @@ class OtherClip:
         _check(self, self.span, N_FRAMES)
 
     def on_video(self, shown: Read, clip_at: ClipAt) -> Read:
-        """Read the other window's frames."""
+        """Read the frames of the other window."""
         return _within(self.span, shown, clip_at(self.start_s))
 
     @property
     def words(self) -> str:
-        """Such as `clip at 12.0 s`."""
+        """Description, such as `clip at 12.0 s`."""
         return f"clip at {self.start_s:.1f} s{_part(self.span, N_FRAMES)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Freeze:
-    """One frame, held."""
+    """Show one frame (index `at` of the window) in the whole span."""
 
     at: int
     span: Span = ALL_FRAMES
@@ -57,9 +58,10 @@ class Freeze:
             raise ValueError(f"Freeze at a frame 0-{N_FRAMES - 1}, not {self.at}.")
 
     def on_video(self, shown: Read, clip_at: ClipAt) -> Read:
-        """Read the one frame again and again."""
+        """Read frame `at` at every position."""
 
         def frozen(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            # `shown` contains the earlier edits, so the frozen frame is edited too.
             frame, valid = shown(np.array([self.at]))
             count = len(positions)
             return np.repeat(frame, count, axis=0), np.repeat(valid, count)
@@ -68,13 +70,13 @@ class Freeze:
 
     @property
     def words(self) -> str:
-        """Such as `frozen at frame 12`."""
+        """Description, such as `frozen at frame 12`."""
         return f"frozen at frame {self.at}{_part(self.span, N_FRAMES)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Blank:
-    """The screen's mean gray, which the model sees as 0."""
+    """Show the mean gray of the screen, which is 0 in model units."""
 
     span: Span = ALL_FRAMES
 
@@ -82,23 +84,24 @@ class Blank:
         _check(self, self.span, N_FRAMES)
 
     def on_video(self, shown: Read, clip_at: ClipAt) -> Read:
-        """Read gray."""
+        """Read gray frames, valid everywhere."""
 
         def gray(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             frames, valid = shown(positions)
+            # A blank screen is known even where the recording has no frame.
             return np.full_like(frames, MEAN_GRAY), np.ones_like(valid)
 
         return _within(self.span, shown, gray)
 
     @property
     def words(self) -> str:
-        """Blank, and where."""
+        """Description: `blank`, and the span."""
         return f"blank{_part(self.span, N_FRAMES)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Mirror:
-    """Left and right exchanged ("horizontal"), or top and bottom ("vertical")."""
+    """Exchange left and right ("horizontal") or top and bottom ("vertical")."""
 
     axis: Axis = "horizontal"
     span: Span = ALL_FRAMES
@@ -112,6 +115,7 @@ class Mirror:
 
     def on_video(self, shown: Read, clip_at: ClipAt) -> Read:
         """Read mirrored frames."""
+        # Frames are (time, row, column).
         axis = 2 if self.axis == "horizontal" else 1
         return _within(
             self.span, shown, _painted(shown, lambda frames: np.flip(frames, axis))
@@ -119,14 +123,14 @@ class Mirror:
 
     @property
     def words(self) -> str:
-        """Mirrored, or upside down."""
+        """Description: `mirrored` or `upside down`, and the span."""
         word = "mirrored" if self.axis == "horizontal" else "upside down"
         return f"{word}{_part(self.span, N_FRAMES)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Contrast:
-    """Distance from the screen's mean gray times `factor`; black and white clip it."""
+    """Multiply the deviation from mean gray by `factor`, clipped to 0-255."""
 
     factor: float
     span: Span = ALL_FRAMES
@@ -137,9 +141,10 @@ class Contrast:
             raise ValueError(f"A contrast factor is 0 or more, not {self.factor}.")
 
     def on_video(self, shown: Read, clip_at: ClipAt) -> Read:
-        """Read frames of more or less contrast."""
+        """Read frames with changed contrast."""
 
         def scaled(frames: np.ndarray) -> np.ndarray:
+            # Keep the dtype and the values exactly, without rounding or clipping.
             if self.factor == 1:
                 return frames
             gray, factor = np.float32(MEAN_GRAY), np.float32(self.factor)
@@ -150,16 +155,16 @@ class Contrast:
 
     @property
     def words(self) -> str:
-        """Such as `contrast × 0.5`."""
+        """Description, such as `contrast × 0.5`."""
         return f"contrast × {self.factor:g}{_part(self.span, N_FRAMES)}"
 
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """The picture some pixels to the right and down, and some frames later.
+    """Move the picture by pixels to the right and down, and by frames in time.
 
-    What comes in at the sides is mean gray. What comes in from before the window, or
-    with fewer than 0 frames from after it, is what the recording shows there.
+    Pixels from outside the picture are mean gray. Frames from before the window (or
+    after it, if `later` is negative) are read from the recording.
     """
 
     right: int = 0
@@ -171,9 +176,10 @@ class Shift:
         _check(self, self.span, N_FRAMES)
 
     def on_video(self, shown: Read, clip_at: ClipAt) -> Read:
-        """Read earlier frames, and move the picture."""
+        """Read frames `later` positions earlier, with the picture moved."""
 
         def moved(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            # Positions outside the window are read from the recording.
             frames, valid = shown(positions - self.later)
             return _pushed(frames, self.down, self.right), valid
 
@@ -181,7 +187,7 @@ class Shift:
 
     @property
     def words(self) -> str:
-        """Such as `4 px right, 3 frames later`."""
+        """Description, such as `4 px right, 3 frames later`."""
         ways = [
             (self.right, "px right", "px left"),
             (self.down, "px down", "px up"),
@@ -193,10 +199,10 @@ class Shift:
 
 @dataclass(frozen=True, slots=True)
 class BehaviorSet:
-    """A channel held at a value, in the units of the recording.
+    """Hold a behaviour channel at a value, in units of the recording.
 
-    Other channels stay: a pupil of constant size keeps the change of size that was
-    recorded.
+    Other channels do not change: the recorded change of pupil size remains if the
+    pupil size is held constant.
     """
 
     channel: str
@@ -207,23 +213,24 @@ class BehaviorSet:
         _check(self, self.span, N_BEHAVIOR)
 
     def on_behavior(self, told: Read, channels: Sequence[Channel]) -> Read:
-        """Read the value."""
+        """Read the constant value in place of the channel."""
 
         def held(values: np.ndarray, channel: Channel) -> np.ndarray:
+            # `values` are z-scored; `value` is in units of the recording.
             return np.full_like(values, (self.value - channel.mean) / channel.std)
 
         return _one_channel(self.channel, self.span, told, channels, held)
 
     @property
     def words(self) -> str:
-        """Such as `running = 0`."""
+        """Description, such as `running = 0`."""
         name = channel_words(self.channel)
         return f"{name} = {self.value:g}{_part(self.span, N_BEHAVIOR)}"
 
 
 @dataclass(frozen=True, slots=True)
 class BehaviorScale:
-    """A channel times a factor, in the units of the recording."""
+    """Multiply a behaviour channel by a factor, in units of the recording."""
 
     channel: str
     factor: float
@@ -233,9 +240,11 @@ class BehaviorScale:
         _check(self, self.span, N_BEHAVIOR)
 
     def on_behavior(self, told: Read, channels: Sequence[Channel]) -> Read:
-        """Read multiples; a factor of 1 changes nothing, exactly."""
+        """Read the scaled channel; a factor of 1 is an exact identity."""
 
         def scaled(values: np.ndarray, channel: Channel) -> np.ndarray:
+            # With z = (v - mean) / std, the z-score of factor · v is
+            # factor · z + mean · (factor - 1) / std.
             rest = channel.mean * (self.factor - 1) / channel.std
             return np.asarray(values * np.float32(self.factor) + np.float32(rest))
 
@@ -243,14 +252,14 @@ class BehaviorScale:
 
     @property
     def words(self) -> str:
-        """Such as `running × 2`."""
+        """Description, such as `running × 2`."""
         name = channel_words(self.channel)
         return f"{name} × {self.factor:g}{_part(self.span, N_BEHAVIOR)}"
 
 
 @dataclass(frozen=True, slots=True)
 class BehaviorShift:
-    """A channel some samples of 50 ms later; before the window it is as recorded."""
+    """Delay a behaviour channel by samples of 50 ms; earlier ones are as recorded."""
 
     channel: str
     later: int
@@ -260,8 +269,9 @@ class BehaviorShift:
         _check(self, self.span, N_BEHAVIOR)
 
     def on_behavior(self, told: Read, channels: Sequence[Channel]) -> Read:
-        """Read earlier samples of the one channel."""
+        """Read the channel `later` samples earlier; other channels do not change."""
         column = _column(self.channel, channels)
+        # Called for each behaviour stream: another stream has the channel.
         if column is None:
             return told
 
@@ -270,13 +280,14 @@ class BehaviorShift:
             earlier, there = told(positions - self.later)
             values = values.copy()
             values[:, column] = earlier[:, column]
+            # Validity is per sample and not per channel, so both samples must be valid.
             return values, valid & there
 
         return _within(self.span, told, moved)
 
     @property
     def words(self) -> str:
-        """Such as `running 0.5 s later`."""
+        """Description, such as `running 0.5 s later`."""
         name, seconds = channel_words(self.channel), self.later / BEHAVIOR_RATE_HZ
         way = "later" if seconds >= 0 else "earlier"
         return f"{name} {abs(seconds):g} s {way}{_part(self.span, N_BEHAVIOR)}"
@@ -293,45 +304,46 @@ KINDS: dict[str, type[Any]] = {
     "behavior_scale": BehaviorScale,
     "behavior_shift": BehaviorShift,
 }
-"""Every edit by its name in JSON, in the order in which `arranged` applies them."""
+"""Edit class of each JSON name, in the order in which `arranged` applies them."""
 
 
 def kind_of(edit: Edit) -> str:
-    """Its name in JSON."""
+    """Return the JSON name of an edit."""
     return next(name for name, kind in KINDS.items() if type(edit) is kind)
 
 
 def arranged(edits: Iterable[Edit]) -> tuple[Edit, ...]:
-    """In the order of `KINDS`, in which none undoes another: the clip comes first."""
+    """Return edits in the order of `KINDS`, in which no edit undoes another."""
     order = list(KINDS)
     return tuple(sorted(edits, key=lambda edit: order.index(kind_of(edit))))
 
 
 def edit_words(edits: Iterable[Edit]) -> str:
-    """All of them, such as `mirrored, contrast × 0.5`; "nothing" for none."""
+    """Return a description, such as `mirrored, contrast × 0.5`, or "nothing"."""
     return ", ".join(str(getattr(edit, "words", edit)) for edit in edits) or "nothing"
 
 
 def channel_words(name: str) -> str:
-    """A channel's name for people."""
+    """Return the displayed name of a channel."""
     return name.replace("_", " ")
 
 
 def edits_to_json(edits: Iterable[Edit]) -> list[dict[str, Any]]:
-    """Plain lists, numbers and words, for a file."""
+    """Return edits as JSON values."""
     return [
-        {"edit": kind_of(edit), **_listed(asdict(edit))}  # type: ignore[call-overload]  # every edit is a dataclass
+        # Every edit is a dataclass, which its protocol cannot state.
+        {"edit": kind_of(edit), **_listed(asdict(edit))}  # type: ignore[call-overload]
         for edit in edits
     ]
 
 
 def edits_from_json(stored: Sequence[Mapping[str, Any]]) -> tuple[Edit, ...]:
-    """Edits as they were.
+    """Return edits from their JSON values.
 
     Raises
     ------
     ValueError
-        For an edit or a field that is not known, or a value out of range.
+        An edit or a field is unknown, or a value is invalid.
     """
     return tuple(_edit_from(row) for row in stored)
 
@@ -349,17 +361,19 @@ def _edit_from(row: Mapping[str, Any]) -> Edit:
             if field.name in given:
                 given[field.name] = _typed(field.type, given[field.name])
         made: Edit = KINDS[name](**given)
+    # `float` of a very large JSON integer raises `OverflowError`.
     except (TypeError, OverflowError) as error:
         raise ValueError(f"The edit {name!r} cannot be read: {error}.") from error
     return made
 
 
 def _typed(wanted: object, value: Any) -> Any:
-    """A stored value as its field takes it, whoever wrote it."""
+    """Return a stored value with the type of its field, or raise `TypeError`."""
     if wanted == Span:
         start, stop = value
         return _typed(int, start), _typed(int, stop)
     is_sound = (
+        # `type(...) is int` and not `isinstance`: True and False are ints in Python.
         (type(value) is int or (wanted is float and type(value) is float))
         if wanted in (int, float)
         else isinstance(value, str)
@@ -370,15 +384,15 @@ def _typed(wanted: object, value: Any) -> Any:
 
 
 def edited(window: Window, edits: Iterable[Edit]) -> Window:
-    """Change a window's video and behaviour; its responses stay as recorded.
+    """Return a window with edited video and behaviour and the recorded responses.
 
-    Edits follow those that the window has. The session is not touched, and the
-    window's key differs, so that nothing takes one for the other.
+    New edits are applied after the existing edits of the window. The session does not
+    change. The key of the new window differs, so caches do not confuse the two.
 
     Raises
     ------
     ValueError
-        The session has no video, or no such channel of behaviour.
+        The session has no video, or lacks a behaviour channel.
     """
     edits, session = tuple(edits), window.session
     for edit in edits:
@@ -395,7 +409,7 @@ def edited(window: Window, edits: Iterable[Edit]) -> Window:
 
 # -- how ------------------------------------------------------------------------------
 def _within(span: Span, before: Read, after: Read) -> Read:
-    """Read what is edited inside the span, and what was outside of it."""
+    """Return a reader that uses `after` inside the span and `before` outside."""
 
     def read(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         inside = (positions >= span[0]) & (positions < span[1])
@@ -410,6 +424,7 @@ def _within(span: Span, before: Read, after: Read) -> Read:
 
 
 def _merged(inside: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
+    # The edit may return another dtype (float32 instead of uint8 frames).
     merged = np.empty((len(inside), *new.shape[1:]), np.result_type(old, new))
     merged[~inside], merged[inside] = old, new
     return merged
@@ -428,6 +443,7 @@ def _pushed(frames: np.ndarray, down: int, right: int) -> np.ndarray:
         return frames
     pushed = np.full_like(frames, MEAN_GRAY)
     height, width = frames.shape[1:]
+    # A larger shift leaves only mean gray.
     if abs(down) < height and abs(right) < width:
         to_rows, from_rows = _overlap(down, height)
         to_columns, from_columns = _overlap(right, width)

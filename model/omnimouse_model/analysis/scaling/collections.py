@@ -1,4 +1,4 @@
-"""Nested collections of sessions to train on, with a manifest that says what is in."""
+"""Nested collections of training sessions, with a manifest of their contents."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -20,10 +20,11 @@ def collections_manifest(
     always: Sequence[str] = (),
     worth: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
-    """Draw nested collections (see `Catalogue.nested`) and tell what each holds.
+    """Draw nested collections (see `Catalogue.nested`) and return their manifest.
 
-    Per collection its sessions, each with neurons, minutes by tier and by kind of
-    stimulus, and the totals. Plain JSON values; the same seed gives the same manifest.
+    The manifest lists the sessions of each collection with neurons, minutes by tier and
+    by kind of stimulus, and the totals, as JSON values. It depends only on the
+    arguments.
     """
     drawn = found.nested(sorted(sizes), seed, always=always, worth=worth)
     for smaller, larger in pairwise(drawn):
@@ -38,7 +39,7 @@ def collections_manifest(
 
 
 def write_manifest(manifest: Mapping[str, Any], path: str | Path) -> Path:
-    """Write a manifest as JSON, whole or not at all."""
+    """Write a manifest as JSON, atomically."""
     path = Path(path)
     with atomic_path(path) as temporary:
         temporary.write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
@@ -48,6 +49,7 @@ def write_manifest(manifest: Mapping[str, Any], path: str | Path) -> Path:
 def _collection(entries: Sequence[Entry]) -> dict[str, Any]:
     return {
         "sessions": len(entries),
+        # A session without an animal id counts as an animal of its own.
         "animals": len({entry.animal_id or entry.id for entry in entries}),
         "neurons": sum(entry.neurons for entry in entries),
         "minutes": sum(entry.total_minutes for entry in entries),

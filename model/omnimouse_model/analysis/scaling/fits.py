@@ -1,7 +1,7 @@
-"""How scores grow with data, size or compute: points, fits, intervals, refusals.
+"""Scaling curves: scores over data, model size or compute, with fits and intervals.
 
-The paper's figure as data: for every condition, one curve per size of model (over data)
-or per collection (over size), its raw points, and what may be said of them.
+The data of the paper's scaling figure: for each condition one curve per model size
+(over data) or per collection (over model size), with raw points and fits.
 """
 
 import warnings
@@ -24,26 +24,26 @@ Quantity = Literal["score", "loss"]
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 N_RESAMPLES = 500
 _DRAWN = 60
-"""Points along a fitted curve that a figure is drawn with."""
+"""Number of points of a drawn fit."""
 Fit = Literal["law", "line"]
 FITS: tuple[Fit, ...] = get_args(Fit)
 
 
 @dataclass(frozen=True, slots=True)
 class Extrapolation:
-    """What the smaller sizes foretell of the largest, and what was measured there.
+    """Extrapolation from the smaller sizes to the largest, and the measured value.
 
     Attributes
     ----------
     size, measured
-        The largest size, and the mean of its points.
+        Largest size, and mean of its points.
     line, low, high
-        What a line over log size through the smaller ones says, with its 95 %
+        Prediction of a line over log size through the smaller sizes, with its 95 %
         prediction interval.
     is_inside
-        Whether the measured mean lies in it.
+        Whether the measured mean lies in the interval.
     law
-        What a saturating power law through the smaller ones says.
+        Prediction of a saturating power law through the smaller sizes.
     """
 
     size: float
@@ -57,7 +57,7 @@ class Extrapolation:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """All runs of one size: their mean with its 95 % interval, NaN where unknown."""
+    """All runs of one size: mean with 95 % interval, NaN if unknown."""
 
     x: float
     mean: float
@@ -73,23 +73,22 @@ class ScalingCurve:
     Attributes
     ----------
     name
-        The size of model, or the collection, that is kept fixed.
+        Fixed model size, or fixed collection.
     x, y, seeds
-        (point,) every run.
+        (point,): size, value and seed of each run.
     law, line
-        The fits; None where `refusal` says why.
+        The fits; None if refused, with the reason in `refusal`.
     sizes
-        Its points by size, with intervals from resampling sessions and runs.
+        Means by size, with intervals from resampled sessions and runs.
     intervals
-        95 % intervals of "limit", "amplitude", "exponent" and "slope", resampling the
-        evaluated sessions, and the runs of each size; empty for a loss, and for a
-        single session.
+        95 % intervals of "limit", "amplitude", "exponent" and "slope" from resampled
+        sessions, and runs of each size; empty for a loss, and for a single session.
     bands
-        "law" and "line" -> lowest and highest y (drawn,) of the same fits at `along`.
+        Bounds (low, high) of the fits "law" and "line" at `along`, each (drawn,).
     preferred
-        "power law" or "log line", by the smaller AICc; "" where there is none.
+        "power law" or "log line", by the smaller AICc; "" without an AICc.
     extrapolation
-        None with fewer sizes than one more than a fit takes.
+        None unless a fit is possible without the largest size.
     """
 
     condition: str
@@ -108,17 +107,17 @@ class ScalingCurve:
     refusal: str = ""
 
     def fit(self, name: Fit) -> PowerLaw | LogLine | None:
-        """One of the two fits."""
+        """Return one of the two fits."""
         return self.law if name == "law" else self.line
 
     @property
     def along(self) -> np.ndarray:
-        """Sizes (drawn,) that a figure draws the fits at."""
+        """Sizes (drawn,) of the drawn fits, spaced logarithmically."""
         return np.geomspace(self.x.min(), self.x.max(), _DRAWN)
 
     @property
     def preferred(self) -> str:
-        """Which fit the points speak for."""
+        """Fit with the smaller AICc, "" if unknown."""
         if self.law is None or self.line is None:
             return ""
         if np.isnan(self.law.aicc) or np.isnan(self.line.aicc):
@@ -134,16 +133,16 @@ def scaling_curves(
     seed: int = 0,
     n_resamples: int = N_RESAMPLES,
 ) -> tuple[ScalingCurve, ...]:
-    """Curves of all conditions, fitted where there are sizes enough.
+    """Return the curves of all conditions, with fits if there are enough sizes.
 
-    Over data there is one per size of model; over parameters, one per collection; over
-    compute one of all runs.
+    Over data there is one curve per model size, over parameters one per collection, and
+    over compute one of all runs.
 
     Warns
     -----
     UserWarning
-        The sessions of all runs were chosen in one random order: another order may
-        scale otherwise.
+        All runs chose their sessions in the same order: the scaling may differ for
+        another order.
     """
     orders = {row.run.order for row in rows}
     if axis in ("sessions", "neuron_samples", "trials") and len(orders) == 1:
@@ -154,6 +153,7 @@ def scaling_curves(
         )
     groups: dict[tuple[str, str], list[RunScore]] = {}
     for row in rows:
+        # 0 means that the size of the run is unknown.
         known = getattr(row.run, axis) > 0
         if known and np.isfinite(_mean(row, quantity)):
             groups.setdefault((row.condition, _name(row, axis)), []).append(row)
@@ -165,7 +165,7 @@ def scaling_curves(
 
 
 def figure_table(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:
-    """The figure as rows: "point" per run, "mean" per size, "law" and "line"."""
+    """Return the figure as rows: "point" per run, "mean" per size, "law" and "line"."""
     rows: list[dict[str, object]] = []
     for curve in curves:
         shared = {
@@ -186,7 +186,7 @@ def figure_table(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:
 
 
 def _drawn(curve: ScalingCurve, name: Fit) -> Iterator[dict[str, object]]:
-    """A fit and its band, as rows."""
+    """Yield a fit and its band as rows."""
     fit = curve.fit(name)
     assert fit is not None
     unknown = np.full(_DRAWN, np.nan)
@@ -200,12 +200,12 @@ def _ends(low: float, high: float) -> dict[str, object]:
 
 
 def write_figure(curves: Sequence[ScalingCurve], path: str | Path) -> Path:
-    """Write `figure_table` as CSV, whole or not at all."""
+    """Write `figure_table` as CSV, atomically."""
     return write_rows(figure_table(curves), path)
 
 
 def fit_rows(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:
-    """One row per curve for `--json` and tables: parameters, intervals, refusals."""
+    """Return one row per curve for `--json`: parameters, intervals, refusals."""
     rows = []
     for curve in curves:
         law, line, far = curve.law, curve.line, curve.extrapolation
@@ -265,7 +265,7 @@ def _name(row: RunScore, axis: Axis) -> str:
 def _mean(
     row: RunScore, quantity: Quantity, sessions: Sequence[str] | None = None
 ) -> float:
-    """Its loss, or its mean over sessions weighted by their neurons."""
+    """Return the loss of a row, or its mean score weighted by neurons per session."""
     if quantity == "loss":
         return row.loss
     names = list(row.scores) if sessions is None else sessions
@@ -293,6 +293,7 @@ def _fitted(
     draw: np.random.Generator,
     n_resamples: int,
 ) -> ScalingCurve:
+    # Before the fits: means by size have intervals even if a fit is refused.
     resampled = _resampled(curve, _ordered(rows, curve.axis), draw, n_resamples)
     curve = replace(curve, sizes=_sizes(curve, resampled))
     try:
@@ -309,24 +310,28 @@ def _resampled(
     draw: np.random.Generator,
     n_resamples: int,
 ) -> np.ndarray:
-    """The points' y (resample, point), of other sessions and runs; maybe none.
+    """Return y (resample, point) for resampled sessions and runs; (0, point) if none.
 
-    The same sessions for all runs, and as many runs of each size as there are.
+    A resample has the same sessions for all runs, and the same number of runs per size.
     """
     shared = sorted(set.intersection(*(set(row.scores) for row in rows)))
+    # A loss has no value per session, and one session cannot be resampled.
     if curve.quantity == "loss" or len(shared) < 2:
         return np.zeros((0, len(rows)))
     own = [np.flatnonzero(curve.x == x) for x in curve.x]
     found = []
     for _ in range(n_resamples):
+        # Sessions are the unit of inference (neurons of one mouse are not independent).
+        # All runs use the same draw, because they are evaluated on the same sessions.
         chosen = draw.choice(shared, len(shared)).tolist()
         y = np.array([_mean(row, curve.quantity, chosen) for row in rows])
+        # For each point, draw one of the runs of the same size.
         found.append(y[[draw.choice(same) for same in own]])
     return np.array(found)
 
 
 def _sizes(curve: ScalingCurve, resampled: np.ndarray) -> tuple[Size, ...]:
-    """The points of each size as one."""
+    """Return the mean of the points of each size, with its interval."""
     found = []
     for x in np.unique(curve.x):
         own = curve.x == x
@@ -339,7 +344,7 @@ def _sizes(curve: ScalingCurve, resampled: np.ndarray) -> tuple[Size, ...]:
 
 
 def _with_intervals(curve: ScalingCurve, resampled: np.ndarray) -> ScalingCurve:
-    """Intervals of the parameters, and bands, from fits of what was resampled."""
+    """Add intervals of the parameters, and bands, from fits of the resamples."""
     laws = [fit_power_law(curve.x, y) for y in resampled]
     lines = [fit_log_line(curve.x, y) for y in resampled]
     parameters = {
@@ -362,12 +367,12 @@ def _with_intervals(curve: ScalingCurve, resampled: np.ndarray) -> ScalingCurve:
 
 
 def _middle(values: np.ndarray) -> np.ndarray:
-    """Ends (2, …) of the 95 % in the middle of resamples (resample, …)."""
+    """Return the ends (2, …) of the central 95 % of resamples (resample, …)."""
     return np.asarray(np.percentile(values, [2.5, 97.5], axis=0))
 
 
 def _extrapolated(curve: ScalingCurve) -> Extrapolation | None:
-    """Fit the smaller sizes and look at the largest."""
+    """Compare fits of the smaller sizes with the largest size."""
     largest = float(curve.x.max())
     small = curve.x < largest
     if len(np.unique(curve.x[small])) < LEAST_SIZES:
@@ -375,6 +380,8 @@ def _extrapolated(curve: ScalingCurve) -> Extrapolation | None:
     measured = float(curve.y[~small].mean())
     line = fit_log_line(curve.x[small], curve.y[small])
     n_new = int((~small).sum())
+    # The measured value is a mean of `n_new` runs, so its interval is narrower than
+    # that of a single run.
     low, high = line.prediction_interval(largest, n_new=n_new)
     law = fit_power_law(curve.x[small], curve.y[small])
     return Extrapolation(

@@ -1,7 +1,7 @@
-"""Runs of a scaling analysis: what each was trained on, and what it scores.
+"""Runs of a scaling analysis: the training data of each run, and its scores.
 
-A results store (see `results_file`) holds one row per run and condition; runs may be
-added while others are still training, by several processes.
+A results store (see `results_store`) holds one row per run and condition. Several
+processes may add runs while other runs are still in training.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,19 +26,19 @@ SUFFIX = ".scaling.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What one trained model is; 0 where a number is not known.
+    """Size and training data of one trained model; 0 for an unknown number.
 
     Attributes
     ----------
     model, parameters
-        The size's name, such as "5M"; parameters without per-neuron embeddings.
+        Name of the size, such as "5M"; parameters without per-neuron embeddings.
     sessions, neuron_samples, trials
-        What it was trained on: recordings, neurons times samples, and trials.
+        Training data: recordings, neurons times samples, and trials.
     compute
-        Floating-point operations of its training, without the embeddings'.
+        Floating-point operations of the training, without those of the embeddings.
     seed, order
-        Of its training; and in which order its sessions were chosen, such as
-        "random 0": runs of one order form one nested series.
+        Seed of the training, and order in which sessions were chosen, such as
+        "random 0". Runs with the same order form one nested series.
     """
 
     model: str
@@ -53,14 +53,14 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class RunScore:
-    """What a run scores in one condition.
+    """Score of a run in one condition.
 
     Attributes
     ----------
     scores, n_neurons
-        By evaluated session: its score, and how many neurons it is a mean of.
+        Score, and number of neurons in its mean, by evaluated session.
     loss
-        Test loss over all of them; NaN where it was not measured.
+        Test loss over all sessions; NaN if not measured.
     """
 
     run: Run
@@ -90,6 +90,7 @@ def _parsed(facts: Plain) -> RunScore:
 
 SCALING: Kind[RunScore] = Kind("scaling", "a scaling analysis", _plain, _parsed)
 WHAT = "scores of runs of several sizes"
+# Constant, so that runs of any size and condition share a file.
 _DEFINITION = {"what": WHAT}
 
 
@@ -104,12 +105,12 @@ def add_run(
     max_windows: int | None = None,
     losses: Mapping[str, float] | None = None,
 ) -> list[RunScore]:
-    """Evaluate a trained model and add a row per condition; refused ones are left out.
+    """Evaluate a trained model and add one row per condition that it does not refuse.
 
     Parameters
     ----------
     losses
-        Test loss by condition, where training measured it.
+        Test loss by condition, if training measured it.
     """
     found = evaluate(
         predictor, sessions, strategies, tier=tier, max_windows=max_windows
@@ -120,7 +121,7 @@ def add_run(
 
 
 def run_scores(run: Run, found: Scores, losses: Mapping[str, float]) -> list[RunScore]:
-    """A row per condition of an evaluation of one model; refused ones are left out."""
+    """Return one row per condition of an evaluation of one model, without refusals."""
     rows = []
     for condition in dict.fromkeys(score.strategy for score in found.scores):
         scores = [s for s in found.scores if s.strategy == condition and not s.refusal]
@@ -138,9 +139,10 @@ def run_scores(run: Run, found: Scores, losses: Mapping[str, float]) -> list[Run
 
 
 def add_rows(results: str | Path, rows: Sequence[RunScore]) -> None:
-    """Add rows to a results file, which is made where it is not there."""
+    """Add rows to a results file; create it if it does not exist."""
     file = ResultsFile(SCALING, Path(results), _DEFINITION)
     for row in rows:
+        # Evaluated sessions and tier are not in the key: one row per run and condition.
         key = row_key(
             run=asdict(row.run), condition=row.condition, predictor=row.predictor
         )
@@ -148,17 +150,18 @@ def add_rows(results: str | Path, rows: Sequence[RunScore]) -> None:
 
 
 def read_runs(results: str | Path) -> tuple[RunScore, ...]:
-    """Rows of a results file, also while it is written.
+    """Read the rows of a results file, even while it is written.
 
     Raises
     ------
     ResultsFileError
-        It is none.
+        The file is not a results file of a scaling analysis.
     """
     path = Path(results)
     header, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
     try:
         SCALING.header(header)
+        # Another process may be writing the last line.
         whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
         rows = dict(SCALING.parsed_line(line) for line in whole)
     except (ValueError, KeyError, TypeError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""The rows to be of a sweep, and how some of them are answered in one pass."""
+"""Cells (planned rows) of a sweep, and their evaluation in one pass."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -28,7 +28,7 @@ from omnimouse_model.predict.predictor import Predictor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Cell:
-    """One row to be: a context under a draw of a session's neurons."""
+    """A planned row: a context with one draw of a session's neurons."""
 
     session: Session
     starts: np.ndarray
@@ -38,20 +38,21 @@ class Cell:
 
     @property
     def condition(self) -> Condition:
-        """What an evaluation is asked."""
+        """Condition of the evaluation; its name is unique in a sweep."""
         inputs = inputs_label(self.context.video, self.context.behavior)
         name = f"{self.context.label} with {inputs}, draw {self.seed}"
         return Condition(name, self.mask)
 
     def mask(self, session: Session) -> Mask:
-        """Its context shown, its targets asked."""
+        """Return the mask with the context visible and the targets hidden."""
         return context_mask(self.context, self.draw)
 
 
 def planned_cells(plan: SweepPlan, sessions: Sequence[Session]) -> Iterator[Cell]:
-    """All cells, in the order in which their rows are to come."""
+    """Yield all cells in the order of their rows."""
     for session in sessions:
         starts = scored_starts(session, plan.tier, plan.max_windows)
+        # One value for the whole session, so that all contexts have the same targets.
         largest = largest_context(session.n_neurons, plan.neurons)
         for seed in plan.seeds:
             draw = held_out_draw(session.n_neurons, largest, seed)
@@ -63,6 +64,7 @@ def _row(cell: Cell, score: Score, found: Scores) -> SweepRow:
     decoded = {
         behavior.channel: behavior.value
         for behavior in found.behavior
+        # `found` holds the behaviour scores of all cells of the pass.
         if behavior.strategy == score.strategy and not behavior.refusal
     }
     return SweepRow(
@@ -98,12 +100,14 @@ def _refused(cell: Cell, predictor: str, reason: str) -> SweepRow:
 
 
 def cell_key(predictor: Predictor, cell: Cell) -> str:
-    """Hash of all that a cell's row depends on."""
+    """Return a hash of all facts that the row of a cell depends on."""
     return row_key(
         predictor=predictor.predictor_id,
         session=[cell.session.id, cell.session.fingerprint],
         context=asdict(cell.context),
         seed=cell.seed,
+        # Targets and not only the seed: they also depend on the largest context of the
+        # plan.
         targets=cell.draw.targets.tolist(),
         starts=cell.starts.tolist(),
     )
@@ -116,7 +120,7 @@ def answered(
     progress: Progress = lambda done, total, what: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> list[SweepRow]:
-    """Rows of cells of one session, in one pass over its windows."""
+    """Return the rows of cells of one session, from one pass over its windows."""
     reasons = [too_large(cell.context, cell.draw) for cell in cells]
     asked = [cell for cell, why in zip(cells, reasons, strict=True) if not why]
     scored: Iterator[SweepRow] = iter(())
@@ -130,6 +134,8 @@ def answered(
             progress=progress,
             cancelled=cancelled,
         )
+        # `evaluate` returns one score per condition, in order, for one predictor and
+        # session.
         pairs = zip(asked, found.scores, strict=True)
         scored = iter([_row(cell, score, found) for cell, score in pairs])
     name = predictor.predictor_id

@@ -1,6 +1,6 @@
-"""How much context a mask gives, in the terms of a sweep: where it lies on the curve.
+"""Amount of context in a mask, in the units of a sweep: its position on the curve.
 
-Masks of a sweep lie exactly on their points; a painted one lies where its mean is.
+Masks of a sweep lie exactly on their points; painted masks lie at their mean.
 """
 
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ from omnimouse_model.masks import Mask
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What a mask shows beside what it asks.
+    """Amount of context in a mask.
 
     Attributes
     ----------
     neurons
-        Neurons visible while responses are asked, mean over the asked samples.
+        Number of visible neurons, mean over the target samples.
     history_samples
-        Samples visible before them, mean over all neurons.
+        Visible samples before the target samples, mean over all neurons.
     video, behavior
-        Whether any frame, and behaviour, is visible.
+        Whether any frame is visible, and whether behaviour is visible.
     """
 
     neurons: float
@@ -32,7 +32,7 @@ class Given:
 
 
 def given_by(mask: Mask) -> Given:
-    """Say how much a mask gives; where nothing is asked, the last second counts."""
+    """Return the context of a mask; without targets, that of the last second."""
     asked = np.flatnonzero(mask.target.any(axis=1))
     if not len(asked):
         asked = np.arange(ASKED_FROM, len(mask.cells))

@@ -1,10 +1,10 @@
-"""What a point of a sweep is asked under: so much context, and the same targets.
+"""Contexts of a sweep: the visible input of a point, with the same targets for all.
 
-The definitions are those of the paper's Fig. S2 and S3 (spec/evaluation.md, 1.4): the
-last second (samples 30-60) of held-out neurons is asked, given some other neurons in
-that second, the last samples of everyone before the gap at 25, video or not, and
-behaviour or not. With every neuron entering in stored order these are the official
-masks `population_N_response…`, `causal_response_N…`, `video_behavior` and their kin.
+The definitions follow Fig. S2 and S3 of the OmniMouse paper. The target is the last
+second (samples 30-60) of held-out neurons. The context consists of other neurons in
+that second, the last samples before sample 25 of all neurons, video and behaviour.
+If all neurons enter in stored order, these are the official masks
+`population_N_response…`, `causal_response_N…`, `video_behavior` and their variants.
 """
 
 from dataclasses import dataclass
@@ -16,33 +16,33 @@ from omnimouse_model.masks.token_layout import TOKEN_SAMPLES
 from omnimouse_model.strategies import FULL_POPULATION, SMALL_POPULATION, Strategy
 
 ASKED_FROM = 30
-"""First asked sample; the last is 59."""
+"""First target sample; the last is 59."""
 HISTORY_END = 25
-"""History ends here: the 5 samples before the asked ones stay hidden."""
+"""End of history: the 5 samples before the target samples stay hidden."""
 MOST_TARGETS = 3072
-"""Targets of the official population masks, in proportion on small populations."""
+"""Targets of the official population masks; scaled down for small populations."""
 LEAST_SHARE = 0.1
-"""A context leaves at least this share of the neurons to be predicted."""
+"""Minimum share of the neurons that are targets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """How much is given.
+    """Amount of visible input.
 
     Attributes
     ----------
     neurons
-        Other neurons that are visible while the targets are asked, samples 30-60.
+        Number of other neurons that are visible in the target samples 30-60.
     history_samples
-        The last samples before 25 that are visible, of every neuron, targets too.
+        Number of visible samples before sample 25, of all neurons including targets.
     video, behavior
         Whether all frames, and behaviour, are visible. Behaviour that is not visible
-        is asked for, as in the official masks.
+        is a target, as in the official masks.
 
     Raises
     ------
     ValueError
-        For a history that no token fits into, or that reaches into the gap.
+        The history is shorter than one token or reaches into the gap.
     """
 
     neurons: int = 0
@@ -63,7 +63,7 @@ class Context:
 
     @property
     def label(self) -> str:
-        """The responses given, for people: "64 neurons, 10 samples of history"."""
+        """Displayed context of responses: "64 neurons, 10 samples of history"."""
         parts = [f"{self.neurons:,} neurons"] if self.neurons else []
         if self.history_samples:
             parts.append(f"{self.history_samples} samples of history")
@@ -71,22 +71,22 @@ class Context:
 
 
 def inputs_label(video: bool, behavior: bool) -> str:
-    """Which inputs are given beside responses, for people."""
+    """Return the displayed names of the visible inputs other than responses."""
     given = ["video"] * video + ["behaviour"] * behavior
     return " + ".join(given) or "nothing"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draw:
-    """Who is asked, and in which order the others come into a context.
+    """Target neurons, and the order in which other neurons enter a context.
 
     Attributes
     ----------
     targets
-        int64 (n,): the neurons that are asked, never in a context themselves.
+        int64 (n,): the target neurons, which are never in a context.
     others
-        int64 (P - n,): the first k of them are the context of k neurons, so that
-        larger contexts contain the smaller ones.
+        int64 (P - n,): the first k are the context of k neurons, so that larger
+        contexts contain the smaller ones.
     """
 
     targets: np.ndarray
@@ -99,31 +99,34 @@ class Draw:
 
 
 def held_out_draw(n_neurons: int, largest: int, seed: int) -> Draw:
-    """Draw targets and the order of the others, the same for one seed.
+    """Draw the targets and the order of the other neurons from a seed.
 
     Parameters
     ----------
     n_neurons
         Neurons of the session, P.
     largest
-        The largest context that the targets leave room for; see `largest_context`.
+        Number of neurons in the largest context; see `largest_context`.
     """
     permuted = np.random.default_rng(seed).permutation(n_neurons)
     most = MOST_TARGETS
+    # The same rule as for official masks on small populations.
     if n_neurons < SMALL_POPULATION:
         most = round(MOST_TARGETS * n_neurons / FULL_POPULATION)
+    # The targets depend on the largest context and not on each one, so that they are
+    # the same along a curve.
     count = max(1, min(most, n_neurons - largest))
     return Draw(np.sort(permuted[-count:]), permuted[:-count])
 
 
 def largest_context(n_neurons: int, wanted: tuple[int, ...]) -> int:
-    """Return the largest of the wanted contexts that leaves enough to be predicted."""
+    """Return the largest of the wanted contexts that leaves enough targets."""
     room = n_neurons - _least_targets(n_neurons)
     return max((count for count in wanted if count <= room), default=0)
 
 
 def too_large(context: Context, draw: Draw) -> str:
-    """Why a population cannot give a context, "" where it can."""
+    """Return the reason if a population is too small for a context, else ""."""
     if context.neurons <= len(draw.others):
         return ""
     total = draw.n_neurons
@@ -134,7 +137,7 @@ def too_large(context: Context, draw: Draw) -> str:
 
 
 def context_mask(context: Context, draw: Draw) -> Mask:
-    """Show a context, and ask for the targets of a draw."""
+    """Return the mask with a visible context and the targets of a draw."""
     shown = N_SAMPLES - ASKED_FROM if context.neurons else 0
     start = ASKED_FROM if context.neurons else 0
     strategy = Strategy(
@@ -151,10 +154,13 @@ def context_mask(context: Context, draw: Draw) -> Mask:
         behavior_encoded=context.behavior,
         behavior_reconstructed=not context.behavior,
     )
+    # A strategy shows the first neurons of the order.
     order = np.concatenate([draw.others, draw.targets])
     mask = strategy.to_mask(draw.n_neurons, order)
     if not context.history_samples:
         return mask
+    # The fields of a strategy describe one visible block of responses, so history is
+    # added to the mask.
     return mask.show(
         slice(None), slice(HISTORY_END - context.history_samples, HISTORY_END)
     )

@@ -1,7 +1,7 @@
-"""The live sweep: the selected neurons of one window under more and more context.
+"""Live sweep: scores of the selected neurons in one window as a function of context.
 
-A few contexts, each a single question, so that the curve grows while one looks at it.
-The window's video is encoded once, for whatever was asked of it before too.
+It has few contexts and one prediction for each, so that the curve grows on the screen.
+The video of the window is encoded once, and earlier requests share the encoding.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -27,11 +27,11 @@ HISTORY = (10, 25)
 NEURONS = (16, 64, 256, 1024)
 SEED = 0
 SEEDS = (0, 1, 2)
-"""Draws of the sweep that the live engine keeps up to date."""
+"""Seeds of the draws in the sweep that the live engine updates."""
 RESAMPLES = 200
-"""Enough for an interval that is only looked at: a point takes some 50 ms in all."""
+"""Sufficient for a displayed interval: a point takes about 50 ms in total."""
 Cell = tuple[int, Context]
-"""A draw, and a context under it: one point."""
+"""Seed of a draw, and a context: one point."""
 
 
 def live_plan(
@@ -42,9 +42,9 @@ def live_plan(
     behavior: bool | Sequence[bool] = True,
     seeds: Sequence[int] = (SEED,),
 ) -> SweepPlan:
-    """Plan a live sweep: none, history, and neurons as far as the session has them.
+    """Return the plan of a live sweep: no context, history, and available neurons.
 
-    Each for every choice of video and behaviour.
+    Each is repeated for each choice of video and behaviour.
     """
     room = n_neurons - n_targets
     return SweepPlan(
@@ -53,13 +53,14 @@ def live_plan(
         video=tuple(video),
         behavior=(behavior,) if isinstance(behavior, bool) else tuple(behavior),
         seeds=tuple(seeds),
+        # A live sweep has one window, chosen by the user, and no tier.
         tier="",
         max_windows=1,
     )
 
 
 def live_draw(n_neurons: int, targets: np.ndarray, seed: int = SEED) -> Draw:
-    """Targets as given, and the others in an order that is the same for one seed."""
+    """Return a draw with fixed targets; the seed gives the order of the others."""
     permuted = np.random.default_rng(seed).permutation(n_neurons)
     return Draw(targets, permuted[~np.isin(permuted, targets)])
 
@@ -74,36 +75,36 @@ def live_sweep(
     known: ContextSweep | None = None,
     outdated: Callable[[], bool] = lambda: False,
 ) -> Iterator[ContextSweep]:
-    """Score some neurons in one window under each context, point by point.
+    """Yield the scores of some neurons in one window, context by context.
 
-    The whole curve of the first draw comes first, then the other draws of neurons.
-    Without a video in the session there are only contexts without video.
+    The whole curve of the first draw is computed first, then the other draws. Without a
+    video in the session there are only contexts without video.
 
     Parameters
     ----------
     neurons
-        int64 (n,): whose last second is asked; never in a context themselves.
+        int64 (n,): targets in the last second; never in a context.
     behavior
-        Whether behaviour is given, or both in that order.
+        Whether behaviour is visible, or both values in order.
     seeds
-        Draws of the neurons of a context. A context without neurons is the same in
+        Seeds of the draws of context neurons. A context without neurons is the same in
         every draw, and computed once.
     known
-        The same sweep as far as it came before: only what is missing is computed.
+        The same sweep with its finished rows: only missing rows are computed.
     outdated
-        Asked before every point.
+        Polled before every point.
 
     Yields
     ------
     ContextSweep
-        All points so far, first what is known; the last one is complete.
+        All points so far, known points first; the last sweep is complete.
 
     Raises
     ------
     StoppedError
-        Once `outdated()` is true.
+        `outdated()` returned true.
     ValueError
-        For an edited window: there is no truth to score.
+        The window is edited: its responses were not recorded.
     """
     session = window.session
     if window.edits:
@@ -127,9 +128,12 @@ def live_sweep(
     asked = [masks[cell] for cell in cells if not _is_repeat(sweep, cell)]
     answers = _answers(predictor, window, asked, neurons, outdated)
     for cell in cells:
+        # The first draw precedes all repeats in `cells`, so its row exists.
         if _is_repeat(sweep, cell):
             [first] = [row for row in sweep.rows if _cell(row) == _first(sweep, cell)]
             sweep = replace(sweep, rows=(*sweep.rows, replace(first, seed=cell[0])))
+            # Copies take no time: they appear with the next computed point, or at the
+            # end.
             if sweep.is_complete:
                 yield sweep
             continue
@@ -139,7 +143,7 @@ def live_sweep(
 
 
 def _missing(sweep: ContextSweep) -> list[Cell]:
-    """What is still to come, in its order."""
+    """Return the missing cells in order."""
     known = {_cell(row) for row in sweep.rows}
     cells = [(seed, c) for seed in sweep.plan.seeds for c in sweep.plan.contexts]
     return [cell for cell in cells if cell not in known]
@@ -154,7 +158,7 @@ def _first(sweep: ContextSweep, cell: Cell) -> Cell:
 
 
 def _is_repeat(sweep: ContextSweep, cell: Cell) -> bool:
-    """Whether it is the question of the first draw again: no neurons are drawn."""
+    """Whether the cell equals that of the first draw, because no neurons are drawn."""
     return not cell[1].neurons and cell != _first(sweep, cell)
 
 
@@ -165,7 +169,7 @@ def _answers(
     neurons: np.ndarray,
     outdated: Callable[[], bool],
 ) -> Iterator[Prediction | str]:
-    """An answer for each mask, or why it is refused; asked together, for a GPU."""
+    """Yield a prediction or a refusal per mask; all in one call, to use a GPU well."""
     while masks:
         requests = [(window, mask, neurons) for mask in masks]
         try:
@@ -174,6 +178,7 @@ def _answers(
                 yield prediction
             stop_if(outdated)
             return
+        # A refusal ends `predict_many`: skip that mask and request the rest again.
         except UnsupportedRequestError as refusal:
             masks = masks[1:]
             yield str(refusal)
@@ -186,14 +191,15 @@ def _scored(
     mask: Mask,
     answer: Prediction | str,
 ) -> SweepRow:
-    """One point; it has no score where the predictor refused."""
+    """Return one row; it has no score if the predictor refused."""
     neurons = np.flatnonzero((mask.cells == TARGET).any(axis=0))
     if not isinstance(answer, str):
         neurons = answer.neurons
     scored = StreamingCorrelation(N_SAMPLES, len(neurons))
     if not isinstance(answer, str):
         truth, valid = window.stream("responses")
-        # no target follows a visible sample, so every one of them is asked
+        # No target is within 5 samples after a visible sample of the same neuron, so
+        # the predictor answers all targets.
         cells = (mask.cells[:, neurons] == TARGET) & valid[:, None]
         scored.update(answer.responses, truth[:, neurons], cells)
     found = scored.moments()

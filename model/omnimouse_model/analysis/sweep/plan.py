@@ -1,4 +1,4 @@
-"""Which contexts a sweep asks about, and which curves they make."""
+"""Plan of a sweep: its contexts and the curves through them."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ AXES: tuple[Axis, ...] = ("neurons", "history_samples")
 
 @dataclass(frozen=True, slots=True)
 class SweepPlan:
-    """Which contexts a sweep asks about, how often, and on which windows.
+    """Contexts, draws and windows of a sweep.
 
-    Without `grid`, one curve per axis with the other axis at 0; with it, every
-    combination. Both for every choice of video and behaviour.
+    Without `grid`, there is one curve per axis with the other axis at 0; with `grid`,
+    all combinations. Either is repeated for each choice of video and behaviour.
 
     Raises
     ------
     ValueError
-        Where there is nothing to ask, or a value that no context can have.
+        There is no context, or a value is invalid for a context.
     """
 
     neurons: tuple[int, ...] = ()
@@ -35,6 +35,8 @@ class SweepPlan:
     def __post_init__(self) -> None:
         kinds = {"video": bool, "behavior": bool}
         for name in ("neurons", "history_samples", "video", "behavior", "seeds"):
+            # Plain Python values without repeats, because plans are compared after a
+            # round trip through JSON, and NumPy integers are not JSON.
             plain = map(kinds.get(name, int), getattr(self, name))
             object.__setattr__(self, name, tuple(dict.fromkeys(plain)))
         if not (self.neurons or self.history_samples):
@@ -45,11 +47,11 @@ class SweepPlan:
         for name in ("video", "behavior", "seeds"):
             if not getattr(self, name):
                 raise ValueError(f"A sweep needs at least one value of {name}.")
-        _ = self.contexts  # each is checked as it is made
+        _ = self.contexts  # creating a context checks its values
 
     @property
     def contexts(self) -> tuple[Context, ...]:
-        """Every context once, those that share their inputs beside each other."""
+        """All contexts without repeats, grouped by visible inputs."""
         return tuple(
             dict.fromkeys(
                 context
@@ -61,7 +63,7 @@ class SweepPlan:
         )
 
     def lines(self) -> Iterator["Line"]:
-        """The curves: neurons before history."""
+        """Yield the curves: those over neurons first, then those over history."""
         found = [
             line
             for behavior in self.behavior
@@ -82,7 +84,7 @@ class SweepPlan:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One curve to be: its axis, and what is kept fixed.
+    """One planned curve: its axis and the fixed inputs.
 
     `fixed` is the value of the other axis.
     """
@@ -95,7 +97,7 @@ class Line:
 
     @property
     def contexts(self) -> tuple[Context, ...]:
-        """Its contexts, in the order of its values."""
+        """Contexts of the curve, in the order of `values`."""
         pairs = [(value, self.fixed) for value in self.values]
         if self.axis == "history_samples":
             pairs = [(other, value) for value, other in pairs]

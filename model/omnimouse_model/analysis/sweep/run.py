@@ -1,7 +1,7 @@
-"""Context sweeps: score as a function of how much context is given.
+"""Context sweeps: score as a function of the visible context.
 
-Each row is an ordinary evaluation of one mask, so a sweep scores as `evaluate` does.
-Rows come draw by draw: the whole curve first, then its error bars.
+Each row is the result of `evaluate` for one mask. Rows are computed draw by draw: the
+first draw gives the whole curve, later draws its error bars.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,7 +34,7 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 
 CELLS_TOGETHER = 16
-"""Rows that one pass over many windows answers; bounds memory, and what is lost."""
+"""Rows per pass over many windows; bounds memory, and the loss on interruption."""
 
 
 def context_sweep(
@@ -57,60 +57,59 @@ def context_sweep(
     cancelled: Callable[[], bool] = lambda: False,
     on_part: Callable[[ContextSweep], None] = lambda sweep: None,
 ) -> ContextSweep:
-    """Score a predictor under more and more context, on the same targets.
+    """Score a predictor as a function of context, on the same targets.
 
-    For every draw a held-out set of neurons is asked for in the last second of each
-    window, the same along every curve and never in a context; contexts of one draw are
-    nested. `contexts.Context` defines what is given.
+    For each draw, the targets are a held-out set of neurons in the last second of each
+    window. They are the same along every curve and never in a context. Contexts of one
+    draw are nested. See `contexts.Context` for the definition of a context.
 
     Parameters
     ----------
     predictor
-        A predictor, or its name or path; with a scheduler one of the latter, since it
-        is loaded there.
+        A predictor, or its name, path or factory. A scheduler needs one of the latter,
+        because its workers load the predictor.
     neurons, history_samples
-        Values of the two axes: other neurons seen in the asked second (0, 16, …), and
-        samples of everyone's history before it (0, or 10 to 25).
+        Values of the two axes: other neurons visible in the target second (0, 16, …),
+        and samples of history of all neurons before it (0, or 10 to 25).
     video, behavior
-        With and without: `[True, False]` makes a curve of each.
+        Whether visible; `[True, False]` gives one curve for each.
     seeds
-        Draws of neurons: how many, or which. Error bars are over them.
+        Draws of neurons: their number, or their seeds. Error bars are over draws.
     tier
-        "test" is every test tier a session has.
+        "test" stands for all test tiers of a session.
     grid
-        Ask for every combination of neurons and history, not for one curve of each.
+        Evaluate all combinations of neurons and history, not one curve of each.
     max_windows
-        Take at most this many windows of a session, spread over it.
+        Maximum number of windows per session, spread evenly over it.
     results
-        A file that rows are added to as they are finished, by several sweeps at once
-        if need be. Where it is there already the sweep goes on, exactly as if it had
-        not stopped.
+        File to which finished rows are added; several sweeps may write it at once. If
+        it exists, the sweep continues from it, with the same result as without a stop.
     about
-        Notes that a new results file begins with, such as a name; plain JSON values.
+        Notes for the header of a new results file, such as a name; JSON values.
     scheduler
-        Spread the rows over the workers of a Dask scheduler: "local", "local:4" or an
-        address, see `spreading.spread`. The rows are the same, whoever computed them.
+        Distribute the rows over the workers of a Dask scheduler: "local", "local:4" or
+        an address, see `dask_map.spread`. The rows do not depend on the worker.
     device
-        Where a predictor that is loaded by its name computes.
+        Device of a predictor that is loaded by name.
     cancelled
-        Polled between steps; once true, what there is is returned.
+        Polled between steps; once true, the finished rows are returned.
     on_part
-        Called with everything there is after each new row, or every few.
+        Called with all finished rows after each new row or batch of rows.
 
     Returns
     -------
     ContextSweep
-        Not `is_complete` if it was cancelled. What a predictor or a small population
-        cannot serve is a row without a score that says why.
+        Not `is_complete` if it was cancelled. A context that the predictor or a small
+        population does not support gives a row without a score and with the reason.
 
     Raises
     ------
     ValueError
-        For values that no context can have, and sessions without a window of the tier.
+        A value is invalid for a context, or a session has no window of the tier.
     ResultsFileError
-        Where `results` is of another sweep, or damaged.
+        The results file belongs to another sweep, or is damaged.
     WorkerError
-        The scheduler, or its workers, failed; finished rows are in `results`.
+        The scheduler or its workers failed; finished rows are in `results`.
     """
     source = predictor
     predictor = made_predictor(predictor, device)
@@ -131,6 +130,7 @@ def context_sweep(
     if results is not None:
         definition = _definition(predictor, plan, recordings)
         file = ResultsFile(SWEEP, Path(results), definition, about or {})
+        # Only rows whose key matches a planned cell: a recording may have changed.
         run.rows = {k: row for k, row in file.rows.items() if k in run.cells}
     parts = run.parts()
     if scheduler is not None:
@@ -144,7 +144,7 @@ def context_sweep(
 
 
 class _Run:
-    """The cells of a sweep in their order, and the rows there are."""
+    """Cells of a sweep in order, and the finished rows."""
 
     def __init__(
         self,
@@ -165,15 +165,17 @@ class _Run:
 
     @property
     def sweep(self) -> ContextSweep:
-        """Everything there is, in the order in which it was to come."""
+        """The sweep with all finished rows, in planned order."""
         rows = tuple(self.rows[key] for key in self.cells if key in self.rows)
         return ContextSweep(self.plan, self.predictor.predictor_id, self.sessions, rows)
 
     def parts(self) -> Iterator[dict[str, SweepRow]]:
-        """Compute what is missing, a few rows at a time, until done or cancelled."""
+        """Compute the missing rows, a few at a time, until done or cancelled."""
         for keys in self._batches():
             if self._cancelled():
                 return
+            # Includes rows from the results file, so that progress does not restart at
+            # 0.
             before = sum(len(self.cells[key].starts) for key in self.rows)
             cells = [self.cells[key] for key in keys]
             where = f"{cells[0].session.id}: {cells[0].condition.name}"
@@ -192,7 +194,8 @@ class _Run:
     def parts_on(
         self, scheduler: str, source: Source, device: str
     ) -> Iterator[dict[str, SweepRow]]:
-        """The same on a scheduler's workers, in the order in which they finish."""
+        """Compute the missing rows on a scheduler, in the order of completion."""
+        # Workers use the same number of threads, so that sums round equally.
         from torch import get_num_threads
 
         batches = self._batches()
@@ -214,11 +217,11 @@ class _Run:
         self._progress(before + done, self._total, where)
 
     def _batches(self) -> list[list[str]]:
-        """Rows to compute together: one by one while their windows are few.
+        """Return the keys of rows to compute together; single rows if windows are few.
 
-        The predictor keeps what it knows of a chunk's windows, so a few windows are
-        encoded once for all rows. Many would be encoded again for every row; they go
-        chunk by chunk, each through several rows.
+        A predictor caches the encoded windows of one chunk, so a few windows are
+        encoded once for all rows. More windows than a chunk would be encoded again for
+        each row. Each chunk is then used for several rows in turn.
         """
         found: list[list[str]] = []
         for session in self.sessions:
@@ -237,7 +240,7 @@ class _Run:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Piece:
-    """Rows to be that a worker computes, and by which predictor."""
+    """Cells for one worker, with the source of the predictor."""
 
     source: Source
     device: str
@@ -247,8 +250,9 @@ class _Piece:
 
 
 def _at_work(piece: _Piece) -> list[SweepRow]:
-    """What a worker does with a piece."""
+    """Compute the rows of a piece on a worker."""
     with at_work(piece.threads):
+        # All cells of a piece belong to one session, see `_Run._batches`.
         session = held_session(piece.cells[0].session)
         cells = [replace(cell, session=session) for cell in piece.cells]
         predictor = held_predictor(piece.source, piece.device)
@@ -267,6 +271,7 @@ def _definition(
 
 
 def _check_names(sessions: Sequence[Session]) -> None:
+    # Rows and curves identify a session by its id.
     names = [session.id for session in sessions]
     if not names:
         raise ValueError("A sweep needs a session.")

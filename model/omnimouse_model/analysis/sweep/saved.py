@@ -1,4 +1,4 @@
-"""Sweeps kept in a folder, as values: read without touching what still grows."""
+"""Saved sweeps of a folder, read without locking or changing growing files."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -14,16 +14,16 @@ SUFFIX = ".sweep.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class SavedSweep:
-    """One results file.
+    """A results file of a sweep.
 
     Attributes
     ----------
     sweep
-        As far as it came, None where the file cannot be read.
+        The sweep with its finished rows, None if the file cannot be read.
     about
-        The notes it was begun with; empty for one of the command line.
+        Notes in the header; empty for sweeps from the command line.
     problem
-        Why it cannot be read, "" where it can.
+        Reason if the file cannot be read, else "".
     """
 
     path: Path
@@ -33,29 +33,30 @@ class SavedSweep:
 
     @property
     def name(self) -> str:
-        """What the user called it, else its file's name."""
+        """Name given by the user, else the file name."""
         return str(self.about.get("name") or self.path.name.removesuffix(SUFFIX))
 
     @property
     def begun(self) -> str:
-        """When it was begun, such as "2026-03-01 14:05"; "" where that is not known."""
+        """Start time, such as "2026-03-01 14:05"; "" if unknown."""
         return str(self.about.get("begun") or "")
 
     @property
     def is_complete(self) -> bool:
-        """Whether every row is there."""
+        """Whether all planned rows are finished."""
         return self.sweep is not None and self.sweep.is_complete
 
 
 def read_sweep(path: str | Path) -> SavedSweep:
-    """Read a results file, also while it is written; half a last line is left out.
+    """Read a results file, even while it is written; a partial last line is left out.
 
-    A file that cannot be read is an answer too: it has a `problem`.
+    A file that cannot be read gives a `SavedSweep` with a `problem` and no error.
     """
     path = Path(path)
     try:
         header, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
         facts = SWEEP.header(header)
+        # Another process may be writing the last line.
         if lines and not lines[-1].endswith(b"\n"):
             lines = lines[:-1]
         rows = dict(SWEEP.parsed_line(line) for line in lines)
@@ -72,12 +73,13 @@ def read_sweep(path: str | Path) -> SavedSweep:
 
 
 def saved_sweeps(folder: str | Path) -> list[Path]:
-    """Every results file of a folder, the newest first."""
+    """Return the results files of a folder, newest first."""
     found = Path(folder).glob(f"*{SUFFIX}")
     return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def _plan(asked: Mapping[str, Any]) -> SweepPlan:
+    # The definition in the header also holds the predictor and the sessions.
     known = {name.name for name in fields(SweepPlan)}
     plain: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value

@@ -1,4 +1,4 @@
-"""The rows of context sweeps as a results store keeps them; see `results_file`."""
+"""Conversion of the rows of context sweeps for a results store."""
 
 from dataclasses import asdict
 
@@ -7,6 +7,7 @@ from omnimouse_model.analysis.evaluate.results_store import Kind, Plain, number
 from omnimouse_model.analysis.sweep.contexts import Context
 from omnimouse_model.analysis.sweep.table import SweepRow
 
+# Fields that may be NaN, which JSON does not allow.
 _NUMBERS = ("score", "ci_low", "ci_high", "ceiling")
 
 

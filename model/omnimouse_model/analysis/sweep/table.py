@@ -1,7 +1,7 @@
-"""What a sweep found, as values: rows, curves and tables, whoever draws them.
+"""Results of a sweep: rows, curves and tables.
 
-A row is one context under one draw of neurons in one session. Curves are read off the
-rows, also while they are still coming.
+A row is the score under one context with one draw of neurons in one session. Curves are
+computed from the rows, also if the sweep is not complete.
 """
 
 import csv
@@ -26,16 +26,16 @@ class SweepRow:
     Attributes
     ----------
     n_neurons
-        Targets of the draw, the same along a curve.
+        Number of targets of the draw, the same along a curve.
     score, ci_low, ci_high
-        Single-trial correlation, mean over the targets, and its 95 % interval,
-        resampling them; NaN where refused.
+        Single-trial correlation, mean over the targets, and its 95 % interval from
+        resampled targets; NaN if refused.
     ceiling
-        What the expected response reaches on the same samples; NaN if not known.
+        Score of the expected response on the same samples; NaN if unknown.
     decoded
-        Correlation of every decoded behaviour channel, where behaviour was asked.
+        Correlation of each decoded behaviour channel, if behaviour is a target.
     refusal
-        Why there is no score, "" where there is one.
+        Reason if there is no score, else "".
     """
 
     session: str
@@ -52,7 +52,7 @@ class SweepRow:
     refusal: str = ""
 
     def value_of(self, target: str) -> float:
-        """The score, or that of a decoded channel; NaN where there is none."""
+        """Return the score of responses or of a decoded channel; NaN without score."""
         if target == RESPONSES:
             return self.score
         return self.decoded.get(target, float("nan"))
@@ -60,19 +60,19 @@ class SweepRow:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """The mean over draws and sessions under one context.
+    """Mean over draws and sessions under one context.
 
     Attributes
     ----------
     score
-        Mean over the draws of a session, then over sessions, weighted by their
-        targets; NaN while there is none, or where all refused.
+        Mean over the draws of a session, then over sessions, weighted by number of
+        targets; NaN if there is no score yet, or if all refused.
     sem
-        Standard error of that mean over the draws; NaN with one draw.
+        Standard error of this mean over the draws; NaN with one draw.
     ci_low, ci_high
         95 % interval over neurons, averaged over draws and sessions.
     refusal
-        Why there is no score, "" where there is one or it is still to come.
+        Reason if there is no score; "" if there is one or it is not computed yet.
     """
 
     context: Context
@@ -87,7 +87,7 @@ class Point:
 
 @dataclass(frozen=True, slots=True)
 class Curve:
-    """Score as a function of one kind of context, all else kept fixed.
+    """Score as a function of one kind of context, with all other inputs fixed.
 
     `fixed` is the value of the other axis: samples of history where `axis` is
     "neurons", neurons where it is "history_samples". `target` is "responses" or the
@@ -103,20 +103,20 @@ class Curve:
 
     @property
     def values(self) -> tuple[int, ...]:
-        """Neurons, or samples of history: what the points lie over."""
+        """Values of the points on the axis: neurons, or samples of history."""
         return tuple(getattr(point.context, self.axis) for point in self.points)
 
     @property
     def label(self) -> str:
-        """Which inputs there are beside the axis: "video + behaviour", "nothing"."""
+        """Visible inputs other than responses: "video + behaviour", "nothing"."""
         return inputs_label(self.video, self.behavior)
 
 
 @dataclass(frozen=True, slots=True)
 class ContextSweep:
-    """All rows there are so far, and what they are part of.
+    """Finished rows of a sweep and its plan.
 
-    The same in the app, the notebook and the command line; a live sweep too.
+    The app, the notebook, the command line and live sweeps use the same class.
     """
 
     plan: SweepPlan
@@ -126,26 +126,26 @@ class ContextSweep:
 
     @property
     def n_planned(self) -> int:
-        """Rows of the finished sweep."""
+        """Number of rows of the complete sweep."""
         return len(self.plan.contexts) * len(self.plan.seeds) * len(self.sessions)
 
     @property
     def is_complete(self) -> bool:
-        """Whether every row is there."""
+        """Whether all planned rows are finished."""
         return len(self.rows) == self.n_planned
 
     @property
     def channels(self) -> tuple[str, ...]:
-        """Behaviour channels that were decoded somewhere."""
+        """Behaviour channels that were decoded in any row."""
         return tuple(dict.fromkeys(name for row in self.rows for name in row.decoded))
 
     def of_session(self, session: str) -> "ContextSweep":
-        """Take one session's part.
+        """Return the part of one session.
 
         Raises
         ------
         KeyError
-            Naming the sessions there are.
+            The sweep does not have this session; the message lists its sessions.
         """
         if session not in self.sessions:
             known = ", ".join(self.sessions)
@@ -154,7 +154,7 @@ class ContextSweep:
         return replace(self, sessions=(session,), rows=rows)
 
     def curves(self, target: str = RESPONSES) -> tuple[Curve, ...]:
-        """Curves of the responses, or of a decoded channel: neurons, then history."""
+        """Return the curves of a target: over neurons first, then over history."""
         rows = self._by_context()
         return tuple(
             Curve(
@@ -171,12 +171,12 @@ class ContextSweep:
     def curve(
         self, axis: Axis, *, video: bool = True, behavior: bool = True, fixed: int = 0
     ) -> Curve:
-        """Find one curve of the responses.
+        """Return one curve of the responses.
 
         Raises
         ------
         KeyError
-            Naming what the sweep has.
+            The sweep does not have this curve; the message lists its curves.
         """
         wanted = (axis, video, behavior, fixed)
         found = self.curves()
@@ -188,11 +188,11 @@ class ContextSweep:
         raise KeyError(f"No curve of {axis} with {label} at {fixed}; there are: {have}")
 
     def point(self, context: Context, target: str = RESPONSES) -> Point:
-        """Average the draws of every session under one context, then the sessions."""
+        """Return the mean over draws and sessions under one context."""
         return self._point(context, self._by_context().get(context, []), target)
 
     def _by_context(self) -> dict[Context, list[SweepRow]]:
-        """All rows, found once: curves of many rows are drawn while they come."""
+        """Return the rows by context, found in one pass over all rows."""
         found: dict[Context, list[SweepRow]] = {}
         for row in self.rows:
             found.setdefault(row.context, []).append(row)
@@ -204,6 +204,7 @@ class ContextSweep:
             for session in self.sessions
             if (part := _draws([r for r in rows if r.session == session], target))
         ]
+        # Sessions without a score are left out until they have one.
         if not parts:
             reasons = [row.refusal for row in rows if row.refusal]
             nothing = (float("nan"),) * 4
@@ -214,17 +215,19 @@ class ContextSweep:
         return Point(
             context,
             float(weights @ means),
+            # Sessions are independent, so the variances of the weighted means add.
             float(np.sqrt(weights**2 @ sems**2)),
             float(weights @ lows),
             float(weights @ highs),
+            # The session with the fewest draws: the others may be further ahead.
             min(part.count for part in parts),
             len(parts),
         )
 
     def table(self) -> list[dict[str, object]]:
-        """Tidy rows: one per curve, value, draw, session and target.
+        """Return tidy rows: one per curve, value, draw, session and target.
 
-        A context on two curves is in both. None where there is no value.
+        A context on two curves is in both. A missing value is None.
         """
         lines: list[dict[str, object]] = []
         for line in self.plan.lines():
@@ -235,7 +238,7 @@ class ContextSweep:
         return lines
 
     def write_csv(self, path: str | Path) -> Path:
-        """Write `table()` as CSV, with empty cells where there is no value."""
+        """Write `table()` as CSV; missing values are empty cells."""
         return write_rows(self.table(), path)
 
 
@@ -250,12 +253,13 @@ def write_together(sweeps: Mapping[str, ContextSweep], path: str | Path) -> Path
 
 
 def write_rows(lines: Sequence[Mapping[str, object]], path: str | Path) -> Path:
-    """Write rows as CSV, all at once or not at all."""
+    """Write rows as CSV, atomically."""
     path = Path(path)
     with (
         atomic_path(path) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as file,
     ):
+        # Without rows the file still gets a header, so that it is valid CSV.
         writer = csv.DictWriter(file, list(lines[0]) if lines else ["axis"])
         writer.writeheader()
         writer.writerows(lines)
@@ -278,10 +282,12 @@ def _draws(rows: Sequence[SweepRow], target: str) -> _Draws | None:
     scores = np.array([row.value_of(target) for row in known])
     nan = float("nan")
     sem = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else nan
+    # The bootstrap interval is over targets; decoded channels have none.
     low = high = nan
     if target == RESPONSES:
         low = float(np.mean([row.ci_low for row in known]))
         high = float(np.mean([row.ci_high for row in known]))
+    # Decoded behaviour is a property of the session, so sessions have equal weights.
     weight = known[0].n_neurons if target == RESPONSES else 1
     values = (float(scores.mean()), float(sem), low, high)
     return _Draws(values, float(weight), len(known))

@@ -1,7 +1,7 @@
-"""Which direction of motion a neuron prefers, from the session's own stimulus.
+"""Direction tuning of neurons, estimated from the session's own stimulus.
 
-Where the trial table tells directions, from those; else from the motion that the video
-itself has at the neuron's place. Angles: 0° to the right, 90° up, counter-clockwise.
+Directions come from the trial table if it has them, else from the motion energy of the
+video at the receptive field. Angles: 0° to the right, 90° up, counter-clockwise.
 """
 
 from collections.abc import Mapping
@@ -34,39 +34,43 @@ DIRECTION_NAMES = ("direction", "drift_direction", "motion_direction", "dir")
 ORIENTATION_NAMES = ("orientation", "ori", "angle", "theta")
 N_SHUFFLES = 200
 SURE = 0.05
-"""Selectivity as large as this share of shuffles have is none."""
+"""Significance level of the shuffle tests of selectivity."""
+# Minimum number of trials per direction.
 LEAST_TRIALS = 3
 DELAY_S = 0.1
-"""Responses are averaged from this long after a trial's onset, and after motion."""
+"""Delay in seconds of responses after a trial's onset, and after motion."""
+# Wavelengths of the Gabors in pixels; energies are summed over wavelengths.
 _WAVELENGTHS = (13.0, 18.0, 25.0)
+# Minimum circular shift, meant to exceed the correlation time of the responses.
 _LEAST_SHIFT_S = 20.0
+# Motion energy is computed at every second frame.
 _STEP = 2
 _RATE_HZ = SCREEN_RATE_HZ / _STEP
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DirectionTuning:
-    """One neuron's tuning.
+    """Direction tuning of one neuron.
 
     Attributes
     ----------
     neuron, source
-        Index in the session; directions told by the "trials", or those of the video's
-        motion at the neuron's "place" or on the whole "screen".
+        Index in the session; source of the directions: the table of "trials", or motion
+        of the video at the neuron's "place" or on the whole "screen".
     directions_deg, response, error
-        (D,) directions; mean response after each, in units of the model; its standard
+        (D,) directions; mean response to each, in units of the model; its standard
         error.
     dsi, osi
-        Length of the mean vector of directions, and of orientations: 0 to 1.
+        Length of the mean vector of directions, and of orientations, 0 to 1.
     preferred_deg
         Angle of that vector.
     p_direction, p_orientation
-        Share of shuffles that are as selective. Trials are shuffled, or the responses
-        turned against the video by 20 s and more.
+        Share of shuffles with at least this selectivity. Shuffles permute the trials,
+        or shift the responses circularly by at least 20 s.
     has_directions
-        False where only orientations are known: `dsi` is NaN then.
+        False if only orientations are known; `dsi` is then NaN.
     problem
-        Why nothing can be said, "" where something can.
+        Reason if there is no estimate, else "".
     """
 
     neuron: int
@@ -84,12 +88,12 @@ class DirectionTuning:
 
     @property
     def is_direction_selective(self) -> bool:
-        """Whether shuffles are hardly ever as selective for direction."""
+        """Whether the direction selectivity is significant."""
         return self.p_direction < SURE
 
     @property
     def is_orientation_selective(self) -> bool:
-        """Whether shuffles are hardly ever as selective for orientation."""
+        """Whether the orientation selectivity is significant."""
         return self.p_orientation < SURE
 
 
@@ -102,13 +106,13 @@ def direction_tuning(
     progress: Progress | None = None,
     seed: int = 0,
 ) -> tuple[DirectionTuning, ...]:
-    """Estimate the tuning of some neurons.
+    """Estimate the direction tuning of some neurons.
 
     Parameters
     ----------
     centres_yx
-        Where on the 36 × 64 frame each neuron looks; motion on the whole screen is
-        taken where a place is NaN or none are given.
+        Receptive field centres on the 36 × 64 frame in pixels. Motion on the whole
+        screen is used for centres that are NaN, or without centres.
     """
     neurons = np.asarray(neurons, np.int64)
     draw = np.random.default_rng(seed)
@@ -137,7 +141,7 @@ def selectivity(
     directions: Float[np.ndarray, " direction"],
     response: Float[np.ndarray, "... direction"],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """DSI, OSI and preferred direction (degrees) of tuning curves along the last axis.
+    """Return DSI, OSI and preferred direction (degrees) along the last axis.
 
     The indices are `metrics.tuning.selectivity_index`. A sum of zero gives NaN.
     """
@@ -151,21 +155,22 @@ def selectivity(
 
 
 def share_above(value: float, shuffled: np.ndarray) -> float:
-    """One-sided p value: share of shuffles that reach a value, itself counted in."""
+    """Return the one-sided p value: share of shuffles with at least this value."""
+    # The observed value counts as one shuffle, so that p is never 0.
     return float((1 + (shuffled >= value).sum()) / (1 + len(shuffled)))
 
 
 # -- directions that trials tell -----------------------------------------------------
 @dataclass(frozen=True, slots=True, eq=False)
 class ToldDirections:
-    """Degrees (trial,), NaN where a trial tells none; whether they are directions."""
+    """Degrees (trial,), NaN if unknown, and whether they are directions of motion."""
 
     degrees: Float[np.ndarray, " trial"]
     has_directions: bool
 
 
 def told_directions(trials: Trials) -> ToldDirections | None:
-    """What the trial table says, if it has three directions or more, often enough."""
+    """Return the directions of the trials; None without three frequent directions."""
     for names, are_directions in ((DIRECTION_NAMES, True), (ORIENTATION_NAMES, False)):
         values = np.array([_told(extra, names) for extra in trials.extra])
         if not len(values):
@@ -173,6 +178,8 @@ def told_directions(trials: Trials) -> ToldDirections | None:
         known = np.unique(values[np.isfinite(values)] % 360.0)
         counts = [(values % 360.0 == value).sum() for value in known]
         if len(known) >= 3 and min(counts) >= LEAST_TRIALS:
+            # Orientations repeat after 180°: larger angles of a column named
+            # "orientation" are directions of drift.
             is_round = bool(known.max() >= 180.0)
             return ToldDirections(values % 360.0, are_directions or is_round)
     return None
@@ -194,6 +201,7 @@ def _from_trials(
     told: ToldDirections,
     draw: np.random.Generator,
 ) -> tuple[DirectionTuning, ...]:
+    # Trials without a direction, or outside the recording, are left out.
     chosen = np.flatnonzero(np.isfinite(told.degrees))
     means = np.array([_trial_mean(session, int(t), neurons) for t in chosen])
     usable = np.isfinite(means).all(axis=1)
@@ -228,10 +236,11 @@ def _trial_mean(session: Session, trial: int, neurons: np.ndarray) -> np.ndarray
 
 
 def _grouped(values: np.ndarray, group: np.ndarray, n: int) -> tuple[np.ndarray, ...]:
-    """Mean and standard error by group."""
+    """Return mean and standard error by group."""
     count = np.bincount(group, minlength=n)
     mean = np.bincount(group, values, minlength=n) / np.maximum(count, 1)
     left = np.bincount(group, (values - mean[group]) ** 2, minlength=n)
+    # Sample variance (ddof 1) over the group size; 0 for a group of one.
     error = np.sqrt(left / np.maximum(count - 1, 1) / np.maximum(count, 1))
     return mean, error
 
@@ -250,6 +259,7 @@ def _tuning(
     p_direction = share_above(dsi, null_dsi)
     if not has_directions:
         dsi, p_direction = float("nan"), float("nan")
+        # Orientations have period 180°, so the vector uses the doubled angle.
         twice = mean @ np.exp(2j * np.radians(directions))
         preferred = float(np.degrees(np.angle(twice)) / 2 % 180.0)
     return DirectionTuning(
@@ -268,7 +278,7 @@ def _no_motion(session: Session) -> str:
 
 
 class _Motion:
-    """Motion energy by direction at each neuron's place, and responses after it."""
+    """Motion energy by direction at each neuron's place, and the responses to it."""
 
     def __init__(
         self, session: Session, neurons: np.ndarray, centres_yx: np.ndarray
@@ -283,7 +293,7 @@ class _Motion:
         self._response: list[np.ndarray] = []
 
     def read(self, max_blocks: int, progress: Progress | None) -> None:
-        """Collect the few traces wanted; the video itself is dropped block by block."""
+        """Collect energies and responses block by block, without keeping the video."""
         delay = round(DELAY_S * SCREEN_RATE_HZ)
         blocks = stimulus_blocks(
             self._session,
@@ -297,6 +307,7 @@ class _Motion:
             n = -(-block.length // _STEP)
             energy = np.zeros((n, N_DIRECTIONS, len(self._neurons)), np.float32)
             if self._banks:
+                # The temporal filter is shared by the banks of all wavelengths.
                 video = filtered(block.frames, step=_STEP)
                 parts = [bank.energies_of(video) for bank in self._banks]
                 energy[:, :, self._is_placed] = sum(parts)
@@ -304,18 +315,21 @@ class _Motion:
                 over_all = self._screen.energies(block.frames, _STEP).mean(axis=2)
                 energy[:, :, ~self._is_placed] = over_all[:, :, None]
             later = slice(delay, delay + block.length, _STEP)
+            # Only samples with a known frame and a recorded response `delay` later.
             known = block.shown[block.before :: _STEP] & block.recorded[later]
             self._energy.append(energy[known])
             self._response.append(block.responses[later][known])
 
     def tuning(self, i: int, draw: np.random.Generator) -> DirectionTuning:
-        """Mean response after motion in each direction, weighted by its share."""
+        """Estimate the tuning of one neuron from its response and motion energy."""
         neuron = int(self._neurons[i])
         energy = np.concatenate([part[:, :, i] for part in self._energy])
         response = np.concatenate([part[:, i] for part in self._response])
         present = np.isfinite(response)
         energy, response = energy[present].astype(np.float64), response[present]
         shift = int(_LEAST_SHIFT_S * _RATE_HZ)
+        # Circular shifts lie between 20 s and the length minus 20 s, so 60 s leave a
+        # choice.
         if len(response) < 3 * shift:
             seconds = len(response) / _RATE_HZ
             words = f"Too little video with responses: {seconds:.0f} s, 60 s are needed"
@@ -337,9 +351,10 @@ class _Motion:
 
 
 def _weights(energy: np.ndarray) -> np.ndarray:
-    """(time, direction): how much a moment belongs to each direction of motion.
+    """Return weights (time, direction) of each moment for each direction of motion.
 
-    What exceeds the mean over directions, and over time, is that direction's motion.
+    The weight is the energy relative to its mean over time, minus the mean of this
+    ratio over directions, and at least 0.
     """
     relative = energy / np.maximum(energy.mean(axis=0), 1e-12)
     own = relative - relative.mean(axis=1, keepdims=True)
@@ -348,13 +363,14 @@ def _weights(energy: np.ndarray) -> np.ndarray:
 
 
 def _weighted(response: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Weighted mean, and its standard error from blocks of ten seconds."""
+    """Return the weighted mean, and its standard error from blocks of 10 s."""
     total = weight.sum(axis=0)
     mean = response @ weight / total
     length = int(10 * _RATE_HZ)
     n = len(response) // length
     parts = weight[: n * length].reshape(n, length, -1)
     left = response[: n * length].reshape(n, length, 1) - mean
+    # Samples within a block are correlated, blocks are nearly independent.
     by_block = (parts * left).sum(axis=1)
     error = np.sqrt((by_block**2).sum(axis=0)) / total
     return mean, error

@@ -1,9 +1,9 @@
-"""An order of neurons in which neighbours are alike in what they did.
+"""Order of neurons in which neighbours have similar responses.
 
-Their responses, in bins of 0.2 s of stretches spread evenly over the recording, are
-reduced to principal components; clusters of those are put in the order of the leaves
-of an optimally ordered tree, and neurons within a cluster along the line from the
-cluster before to the one after. Made for looking: it is no measure of anything.
+Responses in bins of 0.2 s, from segments spread evenly over the recording, are reduced
+to principal components and clustered. The leaves of an optimally ordered tree give the
+order of clusters. Neurons of a cluster are sorted along the line from the previous
+cluster to the next. The order is for display only and is not a measure.
 """
 
 from collections.abc import Callable
@@ -18,30 +18,33 @@ from omnimouse_model.metrics.correlation import nanmean
 
 Progress = Callable[[float], None]
 
+# 80 segments of 10 bins of 6 samples at 30 Hz: 160 s in total.
 N_STRETCHES = 80
 BINS_PER_STRETCH = 10
 SAMPLES_PER_BIN = 6
 N_COMPONENTS = 32
 MAX_CLUSTERS = 96
+# Maximum number of neurons used to find the clusters; all are assigned to one.
 _MAX_FITTED = 4000
 _NEURONS_PER_CLUSTER = 10
+# Share of the progress for reading.
 _READING = 0.7
 
 
 def similarity_order(
     session: Session, progress: Progress = lambda share: None
 ) -> Int[np.ndarray, " neuron"]:
-    """Order all neurons of a session; needs SciPy.
+    """Return an order of all neurons of a session by similarity; needs SciPy.
 
-    Reads at most 160 s of the recording, however long it is. The same session gives
-    the same order; neurons that never change come last, as stored.
+    At most 160 s of the recording are read. The order is deterministic; neurons with
+    constant responses come last, in stored order.
 
     Parameters
     ----------
     session
-        Its whole recording is looked at, held-out trials too.
+        A session; all trials are used, including held-out trials.
     progress
-        Told the share that is done; may raise to stop.
+        Called with the finished share; an exception stops the work.
     """
     activity = sampled_activity(session, lambda share: progress(_READING * share))
     return order_by_similarity(
@@ -52,9 +55,9 @@ def similarity_order(
 def sampled_activity(
     session: Session, progress: Progress = lambda share: None
 ) -> Float32[np.ndarray, "neuron bin"]:
-    """Mean normalised responses in the bins of stretches over all the recording.
+    """Return mean normalised responses in bins of segments over the whole recording.
 
-    A neuron has its own mean, which is like nobody, in the bins that it lacks.
+    Missing bins of a neuron hold its mean, which adds nothing to correlations.
     """
     length = BINS_PER_STRETCH * SAMPLES_PER_BIN
     span, rate = session.responses.valid_interval(), RESPONSE_RATE_HZ
@@ -69,6 +72,7 @@ def sampled_activity(
         values = values.reshape(BINS_PER_STRETCH, SAMPLES_PER_BIN, -1)
         found[stretch] = nanmean(values, 1)
         count[stretch] = valid.reshape(BINS_PER_STRETCH, -1).sum(axis=1)
+    # Bins that lie partly outside the valid recording are dropped for all neurons.
     known = count.ravel() == SAMPLES_PER_BIN
     binned: np.ndarray = found.reshape(-1, session.n_neurons)[known].T
     own = np.nan_to_num(nanmean(binned, 1)[:, None])
@@ -79,9 +83,11 @@ def order_by_similarity(
     activity: Float32[np.ndarray, "neuron bin"],
     progress: Progress = lambda share: None,
 ) -> Int[np.ndarray, " neuron"]:
-    """Order neurons by what they did; those that never change come last."""
+    """Return the neurons ordered by activity; constant neurons come last."""
     centred = activity - activity.mean(axis=1, keepdims=True, dtype=np.float32)
     spread = np.sqrt(np.einsum("nb,nb->n", centred, centred))
+    # The norm of a constant neuron is rounding error and grows with the root of the
+    # bins.
     moving = np.flatnonzero(spread > 1e-6 * max(activity.shape[1], 1) ** 0.5)
     still = np.setdiff1d(np.arange(len(activity)), moving)
     if len(moving) < 3:
@@ -96,8 +102,10 @@ def order_by_similarity(
 
 
 def _components(scaled: np.ndarray) -> np.ndarray:
-    """Unit vectors of the leading principal components, float32 (neuron, n)."""
+    """Return unit vectors in the space of leading components, float32 (neuron, n)."""
+    # There are at most 800 bins but many neurons, so decompose the (bin, bin) matrix.
     _, axes = np.linalg.eigh(scaled.T @ scaled)
+    # `eigh` sorts eigenvalues in ascending order: take the last columns, reversed.
     places = scaled @ axes[:, : -N_COMPONENTS - 1 : -1]
     lengths = np.linalg.norm(places, axis=1, keepdims=True)
     unit: np.ndarray = places / np.maximum(lengths, 1e-12)
@@ -105,10 +113,11 @@ def _components(scaled: np.ndarray) -> np.ndarray:
 
 
 def _clusters(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Cluster of every neuron, and the clusters' centres; none is empty."""
+    """Return the cluster of each neuron, and the centres of the non-empty clusters."""
     vq, _ = _scipy()
     fitted = places[:: -(-len(places) // _MAX_FITTED)]
     count = min(max(len(fitted) // _NEURONS_PER_CLUSTER, 2), MAX_CLUSTERS)
+    # Fixed start centres make the result deterministic.
     firsts = fitted[np.linspace(0, len(fitted) - 1, count).astype(int)]
     centres, _ = vq.kmeans2(fitted, firsts, minit="matrix", missing="warn", iter=15)
     used, members = np.unique(vq.vq(places, centres)[0], return_inverse=True)
@@ -117,7 +126,7 @@ def _clusters(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _along(places: np.ndarray, clusters: np.ndarray, centres: np.ndarray) -> np.ndarray:
-    """Neurons cluster by cluster, alike ones beside each other."""
+    """Return the neurons cluster by cluster, similar clusters adjacent."""
     _, hierarchy = _scipy()
     rank = np.zeros(len(centres), np.int64)
     if len(centres) > 2:
@@ -130,6 +139,7 @@ def _along(places: np.ndarray, clusters: np.ndarray, centres: np.ndarray) -> np.
     after = chain[np.minimum(np.arange(len(chain)) + 1, len(chain) - 1)]
     place = rank[clusters]
     within = np.einsum("nd,nd->n", places, (after - before)[place])
+    # `lexsort` sorts by its last key first: cluster, then position along the chain.
     return np.lexsort((within, place))
 
 

@@ -1,4 +1,4 @@
-"""How reliable every neuron of a session is, from its most often repeated clips."""
+"""Reliability of all neurons of a session, from its most often repeated clips."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,21 +17,22 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.metrics.running_repeats import RunningRepeats
 
 MIN_CLIP_S = 2.0
-"""Shorter clips are left out, where there are longer ones."""
+"""Shorter clips are left out if there are longer ones."""
+# Some showings are cut off at an end of the recording.
 _NEARLY = 0.75
-"""Clips with so many of the most repeats are as good: some are cut off at an end."""
+"""Minimum repeats of a pooled clip, as a share of the maximum number of repeats."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PopulationCeiling:
-    """What repeats of clips say of every neuron; NaN where they say nothing.
+    """Reliability of each neuron from repeats of clips; NaN if undefined.
 
     Attributes
     ----------
     clips, n_repeats, seconds
-        Those pooled, how many repeats of each, and how long they are in all.
+        Pooled clips, number of repeats of each, and total duration in seconds.
     single_trial_max, oracle, status
-        As in `ClipRepeats`, over all these clips.
+        As in `ClipRepeats`, over all pooled clips.
     """
 
     clips: tuple[Clip, ...]
@@ -43,22 +44,23 @@ class PopulationCeiling:
 
     @property
     def words(self) -> str:
-        """Such as "10 repeats of 6 clips, 60 s"."""
+        """Description, such as "10 repeats of 6 clips, 60 s"."""
         n = len(self.clips)
         what = "one clip" if n == 1 else f"{n} clips"
         return f"{self.n_repeats} repeats of {what}, {self.seconds:.0f} s"
 
 
 def pooled_clips(clips: tuple[Clip, ...]) -> tuple[tuple[Clip, ...], int]:
-    """The clips shown most often, or nearly so, and how often each was at least.
+    """Return the clips with most repeats, and their minimum number of repeats.
 
     Raises
     ------
     ValueError
-        None was shown twice, or all together are too short.
+        No clip was shown twice, or the clips are too short in total.
     """
     if not clips:
         raise ValueError("No clip was shown twice: repeats imply no ceiling here.")
+    # One frame of tolerance: a clip may be stored one frame short.
     long = tuple(c for c in clips if c.duration_s >= MIN_CLIP_S - 1 / SCREEN_RATE_HZ)
     pool = long or clips
     most = max(len(clip.trials) for clip in pool)
@@ -74,22 +76,23 @@ def pooled_clips(clips: tuple[Clip, ...]) -> tuple[tuple[Clip, ...], int]:
 def population_ceiling(
     session: Session, progress: Callable[[float], None] = lambda _: None
 ) -> PopulationCeiling:
-    """Read the repeats of a session's most repeated clips, a few seconds at a time.
+    """Estimate the reliability of all neurons in pieces of bounded memory.
 
     Parameters
     ----------
     session
         A recording.
     progress
-        Told the share that is done, from 0 to 1; what it raises ends the work.
+        Called with the finished share, 0 to 1; an exception stops the work.
 
     Raises
     ------
     ValueError
-        No clip was shown twice, or none that is long enough.
+        No clip was shown twice, or the clips are too short in total.
     """
     clips, n_repeats = pooled_clips(repeated_clips(session))
     total = sum(n_samples(clip) for clip in clips)
+    # All clips are read with the same number of repeats, as `RunningRepeats` requires.
     running = RunningRepeats(n_repeats, session.n_neurons)
     done = 0
     for clip in clips:

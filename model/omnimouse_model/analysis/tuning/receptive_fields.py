@@ -1,9 +1,9 @@
-"""Where on the screen a neuron looks, from the session's own stimulus.
+"""Receptive fields of neurons, estimated from the session's own stimulus.
 
-The response-weighted (spike-triggered) average of the frames, at many lags. For cells
-that answer to either phase it is empty; the same average of local motion energy is not.
-Both are read in blocks, and every estimate is made twice, from the even and from the
-odd blocks, which tells whether there is anything to see.
+The estimate is the response-weighted (spike-triggered) average of the frames at many
+lags. It vanishes for complex cells, which respond to either phase; the same average of
+local motion energy does not. Both are computed in blocks, and separately from even and
+odd blocks; the correlation of these two halves is the reliability.
 """
 
 from dataclasses import dataclass
@@ -31,48 +31,53 @@ from omnimouse_model.data.session import Session
 
 Kind = Literal["plain", "energy"]
 N_LAGS = 16
-"""Lags of 0 to half a second."""
+"""Number of lags, 0 to 0.5 s at 30 Hz."""
+# In units of the mean variance of pixels.
 RIDGE = 3.0
 LEAST_RELIABILITY: dict[Kind, float] = {"plain": 0.22, "energy": 0.33}
-"""Correlation of the two halves' averages from which a field is worth showing.
+"""Minimum reliability (correlation of the two halves) of a displayed field.
 
-In 12 simulated minutes one to five neurons in a hundred reach it when their responses
-are shifted against the video by minutes, so that there is nothing to find.
+In 12 simulated minutes, 1 to 5 % of the neurons reach it if their responses are shifted
+against the video by minutes, that is without a receptive field.
 """
+# Minimum duration of video with responses, in seconds.
 LEAST_S = 60.0
+# Rows and columns of a map: blocks of 2 × 2 or 4 × 4 pixels of the 36 × 64 frame.
 _CELLS: dict[Kind, tuple[int, int]] = {"plain": (18, 32), "energy": (9, 16)}
 _ENERGY_STEP = 2
-"""Motion energy changes slowly: every second frame tells nearly as much."""
+"""Motion energy changes slowly, so every second frame is sufficient."""
 _HALVES = (slice(0, 2), slice(0, 1), slice(1, 2))
-"""All blocks, the even ones, the odd ones."""
+"""Slices over the axis of halves: all blocks, even blocks, odd blocks."""
+# Cells above this share of the peak define the centre.
 _PEAK_SHARE: dict[Kind, float] = {"plain": 0.5, "energy": 0.7}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ReceptiveField:
-    """What was found of one neuron.
+    """Receptive field of one neuron.
 
     Attributes
     ----------
     neuron, kind
         Index in the session; "plain" the average frame, "energy" that of local motion.
     map
-        (row, column) over the whole frame at the best lag, 18 × 32 or 9 × 16 cells:
-        correlation with contrast, decorrelated where a ridge was asked for, or that
-        with motion energy over the screen's mean, positive ones of all directions.
+        (row, column) over the whole frame at the best lag. "plain", 18 × 32 cells:
+        correlation with contrast, decorrelated if a ridge is used. "energy", 9 × 16
+        cells: positive correlations with motion energy relative to the screen's mean,
+        combined over directions.
     lags_s, course
-        Time from frame to response, and the strength of the map's peak there.
+        Lags from frame to response, and the value at the map's peak at each lag.
     lag_s
-        The best lag.
+        Lag of the maximum.
     reliability
-        Correlation between the averages of the even and of the odd blocks at that lag,
-        over places, and directions of motion where there are any.
+        Correlation between the averages of even and odd blocks at this lag, over places
+        (and over directions for "energy").
     centre_yx
-        Row and column of the peak's middle, in pixels of the 36 × 64 frame.
+        Row and column of the centre of the peak, in pixels of the 36 × 64 frame.
     minutes
-        Of the recording that were used.
+        Duration of the used recording.
     problem
-        Why there is no receptive field to show, "" where there is.
+        Reason if there is no receptive field, else "".
     """
 
     neuron: int
@@ -101,10 +106,10 @@ def receptive_fields(
     Parameters
     ----------
     kind
-        "plain" or "energy"; by default, for each neuron, the more reliable of the two.
+        "plain" or "energy"; by default the more reliable of the two for each neuron.
     ridge
-        Undo the video's own spatial correlation in the plain average, with this ridge
-        in units of the pixels' mean variance; None leaves it in.
+        Ridge for removing the spatial correlation of the video from the plain average,
+        in units of the mean variance of pixels; None does not remove it.
     """
     neurons = np.asarray(neurons, np.int64)
     if session.stimulus is None:
@@ -130,6 +135,8 @@ def receptive_fields(
 
 
 def _worth(field: ReceptiveField) -> float:
+    # The two kinds have different chance levels: compare reliabilities relative to
+    # their thresholds.
     known = np.isfinite(field.reliability)
     return field.reliability / LEAST_RELIABILITY[field.kind] if known else -np.inf
 
@@ -145,10 +152,10 @@ def _nothing(neuron: int, problem: str) -> ReceptiveField:
 
 # -- sums over the session -----------------------------------------------------------
 class _Sums:
-    """Products of stimulus features with later responses, of even and odd blocks.
+    """Sums of products of stimulus features with later responses, by half of blocks.
 
-    A feature of ones and a response of ones go along: their products are the counts
-    and sums that centre the others, exactly, whatever is missing.
+    A constant feature 1 and a constant response 1 are included. Their products are the
+    counts and sums that centre the other products exactly, even with missing samples.
     """
 
     def __init__(self, n_neurons: int, kind: Kind) -> None:
@@ -160,23 +167,26 @@ class _Sums:
         shape = (2, self.n_features + 1, N_LAGS, n_neurons + 1)
         self.products = np.zeros(shape)
         self.square_response = np.zeros((2, n_neurons))
+        # Only plain averages are decorrelated.
         size = self.n_features if kind == "plain" else 0
         self.pixel_products = np.zeros((size, size))
         self.square_feature = np.zeros(self.n_features)
 
     def add(self, block: Block) -> None:
-        """Take a block in."""
+        """Add a block to the sums."""
         if self._bank is not None:
             energies = self._bank.energies(block.frames, self._step)
-            # What moves everywhere says nothing about the place.
+            # Motion of the whole screen has no information about the place.
             energies -= energies.mean(axis=2, keepdims=True)
             features = energies.reshape(len(energies), -1)
             shown = _unbroken(block.shown)[:: self._step]
         else:
             small = coarse(block.frames[block.before :], 2)
             features, shown = small.reshape(block.length, -1), block.shown[TAPS - 1 :]
+        # Unknown frames are 0 in all features, also in the constant feature.
         known = shown[:, None].astype(np.float32)
         with_ones = np.concatenate([features * known, known], axis=1)
+        # Samples that were not recorded are 0, as is the constant response there.
         values = np.nan_to_num(block.responses) * block.recorded[:, None]
         later = _at_lags(values, block.recorded, block.length)[:: self._step]
         half = block.number % 2
@@ -190,19 +200,22 @@ class _Sums:
 
     @property
     def minutes(self) -> float:
-        """Of frames with responses to them."""
+        """Duration of frames with responses, in minutes."""
         pairs = float(self.products[:, -1, 0, -1].sum())
         return pairs * self._step / SCREEN_RATE_HZ / 60
 
     def correlations(self, halves: slice) -> np.ndarray:
-        """Correlation of each feature with each later response, (feature, lag, n)."""
+        """Return correlations of features with responses, (feature, lag, neuron)."""
         total = self.products[halves].sum(axis=0)
         count = np.maximum(total[-1, :, -1], 1.0)
+        # Products with the constants: [-1] is the feature 1, [..., -1] the response 1.
         mean_feature = total[:-1, :, -1:] / count[:, None]
         mean_response = total[-1:, :, :-1] / count[:, None]
         covariance = total[:-1, :, :-1] / count[:, None] - mean_feature * mean_response
         whole = self.products.sum(axis=0)
         n = max(whole[-1, 0, -1], 1.0)
+        # The variance of features comes from all blocks for every half, so that the
+        # halves have the same scale.
         power = self.square_feature / n - (whole[:-1, 0, -1] / n) ** 2
         n_half = np.maximum(self.products[halves, -1, 0, -1].sum(), 1.0)
         spread = self.square_response[halves].sum(axis=0) / n_half
@@ -213,7 +226,7 @@ class _Sums:
         return found
 
     def pixel_correlation(self) -> np.ndarray:
-        """Of the video with itself, (feature, feature)."""
+        """Return the correlation matrix of the pixels, (feature, feature)."""
         whole = self.products.sum(axis=0)
         n = max(whole[-1, 0, -1], 1.0)
         mean = whole[:-1, 0, -1] / n
@@ -224,14 +237,14 @@ class _Sums:
 
 
 def _unbroken(shown: np.ndarray) -> np.ndarray:
-    """Frames before which as many are known as the filters reach back."""
+    """Return whether all frames within reach of the temporal filter are known."""
     reach = np.convolve(shown.astype(int), np.ones(TAPS, int), mode="valid")
     unbroken: np.ndarray = reach == TAPS
     return unbroken
 
 
 def _at_lags(values: np.ndarray, recorded: np.ndarray, length: int) -> np.ndarray:
-    """(time, lag, neuron + 1): the responses after each frame, and ones."""
+    """Return responses at each lag after a frame, and ones, (time, lag, neuron + 1)."""
     ones = recorded[:, None].astype(np.float32)
     padded = np.concatenate([values.astype(np.float32), ones], axis=1)
     lagged = [padded[lag : lag + length] for lag in range(N_LAGS)]
@@ -242,10 +255,11 @@ def _at_lags(values: np.ndarray, recorded: np.ndarray, length: int) -> np.ndarra
 def _fields(
     neurons: np.ndarray, sums: _Sums, ridge: float | None
 ) -> list[ReceptiveField]:
-    """One field per neuron, of one kind."""
+    """Return one field per neuron, of one kind."""
     parts = [sums.correlations(halves) for halves in _HALVES]
     if ridge is not None:
         together = sums.pixel_correlation()
+        # Pixels are scaled to variance 1, so the ridge is added to a diagonal of ones.
         inverse = np.linalg.inv(together + ridge * np.eye(len(together)))
         parts = [np.tensordot(inverse, part, 1) for part in parts]
     return [
@@ -257,7 +271,7 @@ def _fields(
 def _field(
     neuron: int, averages: list[np.ndarray], kind: Kind, minutes: float
 ) -> ReceptiveField:
-    """From averages (feature, lag) of all blocks, and of the even and the odd ones."""
+    """Return a field from averages (feature, lag) of all, even and odd blocks."""
     if minutes * 60 < LEAST_S:
         words = f"Too little video with responses: {minutes * 60:.0f} s"
         return _nothing(neuron, f"{words}, {LEAST_S:.0f} s are needed.")
@@ -265,6 +279,7 @@ def _field(
     best = int(np.abs(maps).max(axis=(1, 2)).argmax())
     reliability = _correlation(averages[1][:, best], averages[2][:, best])
     row, column = np.unravel_index(np.abs(maps[best]).argmax(), maps[best].shape)
+    # The temporal filter of motion energy looks back and adds to the lag.
     delay_s = kernel_delay_s() if kind == "energy" else 0.0
     lags_s = delay_s + np.arange(N_LAGS) / SCREEN_RATE_HZ
     return ReceptiveField(
@@ -294,9 +309,11 @@ def _problem(reliability: float, kind: Kind, minutes: float) -> str:
 
 
 def _maps(averages: np.ndarray, kind: Kind) -> np.ndarray:
-    """(lag, row, column), lightly smoothed."""
+    """Return smoothed maps (lag, row, column)."""
     by_place = averages.T
     if kind == "energy":
+        # Root sum of squares over directions of positive correlations; it is positive
+        # without tuning too, so the median over places is the baseline.
         by_direction = by_place.reshape(N_LAGS, N_DIRECTIONS, -1)
         by_place = np.sqrt((np.maximum(by_direction, 0.0) ** 2).sum(axis=1))
         by_place = by_place - np.median(by_place, axis=1, keepdims=True)
@@ -304,7 +321,7 @@ def _maps(averages: np.ndarray, kind: Kind) -> np.ndarray:
 
 
 def _smooth(maps: np.ndarray) -> np.ndarray:
-    """Binomial smoothing of the last two axes, edges repeated."""
+    """Smooth the last two axes with the kernel (1, 2, 1) / 4, edges repeated."""
     for axis in (-2, -1):
         pad = [(0, 0)] * maps.ndim
         pad[axis] = (1, 1)
@@ -322,13 +339,15 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 
 def _centre(best_map: np.ndarray, kind: Kind) -> tuple[float, float]:
-    """Middle of the strongest part of a map, in pixels of the 36 × 64 frame."""
+    """Return the centre of the strongest part of a map in pixels of the frame."""
+    # Plain maps have ON and OFF parts of opposite sign.
     power = _smooth(best_map**2 if kind == "plain" else np.maximum(best_map, 0.0))
     share = power / max(float(power.max()), 1e-30)
     weight = np.where(share > _PEAK_SHARE[kind], share, 0.0)
     size = 36 / best_map.shape[0]
     rows, columns = np.indices(best_map.shape)
     total = max(float(weight.sum()), 1e-30)
+    # Cell k covers pixels k · size to (k + 1) · size - 1; pixel centres are integers.
     y = float((weight * rows).sum() / total + 0.5) * size - 0.5
     x = float((weight * columns).sum() / total + 0.5) * size - 0.5
     return y, x

@@ -1,4 +1,4 @@
-"""Responses to repeats of one clip, and the ceiling that they imply."""
+"""Responses to repeats of one clip, and the noise ceiling computed from them."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from omnimouse_model.metrics.repeats import cc_scores, jackknife_reliability
 
 _SHOWN = ("video", "image")
 _PIECE_BYTES = 64 * 2**20
-"""Of all neurons' responses to all repeats that are read at a time."""
+"""Maximum size of the responses (all neurons and repeats) read at a time."""
 _BLOCK_BYTES = 32 * 2**20
-"""Of responses whose ceilings are computed at a time."""
+"""Maximum size of the responses whose ceilings are computed at a time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,11 +25,11 @@ class Clip:
     Attributes
     ----------
     stim_id, tier
-        Its condition, and the tier of its trials.
+        Id of the stimulus, and tier of its trials.
     trials
         Rows of the trial table, in time order.
     duration_s
-        Of the shortest showing.
+        Duration of the shortest showing.
     """
 
     stim_id: str
@@ -40,12 +40,12 @@ class Clip:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ClipRepeats:
-    """What neurons did in every repeat.
+    """Responses of neurons to all repeats of a clip.
 
     Attributes
     ----------
     clip, neurons
-        What was shown, and whose responses these are.
+        The clip, and session indices of the neurons.
     onset_s
         (repeat,) starts on the session clock.
     time_s
@@ -55,10 +55,10 @@ class ClipRepeats:
     average
         (neuron, time) over repeats.
     cc_max
-        (neuron,) what a perfect prediction correlates with that average (Schoppe et
-        al. 2016), NaN where `status` says why.
+        (neuron,) correlation of a perfect prediction with that average (Schoppe et al.
+        2016); NaN with the reason in `status`.
     single_trial_max
-        (neuron,) what it correlates with one repeat, over all repeats.
+        (neuron,) correlation of a perfect prediction with single repeats.
     oracle
         (neuron,) correlation of each repeat with the mean of the others.
     status
@@ -78,13 +78,14 @@ class ClipRepeats:
 
 
 def repeated_clips(session: Session) -> tuple[Clip, ...]:
-    """Clips that were shown twice or more within the recording, the most often first.
+    """Return the clips with two or more showings in the recording, most repeats first.
 
-    Trials without a condition, and those marked as invalid, do not count.
+    Trials without a stimulus id, and those marked as invalid, are left out.
     """
     trials = session.trials
     span = session.common_interval()
     inside = (trials.t_on >= span.start - session.t0) & (
+        # One sample of tolerance at the end.
         trials.t_off <= span.stop - session.t0 + 1.0 / SCREEN_RATE_HZ
     )
     usable = inside & trials.readable & np.isin(trials.kind, _SHOWN)
@@ -111,7 +112,7 @@ def clip_repeats(
     neurons: Int[np.ndarray, " neuron"],
     progress: Callable[[float], None] = lambda share: None,
 ) -> ClipRepeats:
-    """Read every repeat of a clip, one after the other; `progress` may stop it."""
+    """Read all repeats of a clip and compute the ceilings; `progress` may raise."""
     neurons = np.asarray(neurons, np.int64)
     onset_s = session.trials.t_on[list(clip.trials)]
     count = n_samples(clip)
@@ -122,6 +123,8 @@ def clip_repeats(
         responses[:, :, part] = piece[:, :, neurons].transpose(2, 0, 1)
     n_blocks = max(-(-responses.nbytes // _BLOCK_BYTES), 1)
     scores = [
+        # `cc_scores` needs a prediction; the first repeat serves as one. It affects
+        # CC_abs, which is not used, and the status if it is constant.
         cc_scores(block[:, :1], block)
         for block in np.array_split(responses, min(n_blocks, max(len(neurons), 1)))
     ]
@@ -130,6 +133,8 @@ def clip_repeats(
         for name in ("signal_power", "total_power", "cc_max", "status")
     )
     with np.errstate(invalid="ignore", divide="ignore"):
+        # Signal power over total power is the squared correlation with one noisy
+        # repeat.
         single = np.sqrt(np.maximum(signal, 0.0) / total)
     return ClipRepeats(
         clip,
@@ -146,17 +151,18 @@ def clip_repeats(
 
 
 def n_samples(clip: Clip) -> int:
-    """Samples that a clip lasts."""
+    """Return the duration of a clip in samples of 30 Hz, at least 1."""
+    # The tolerance keeps a whole number of frames that rounding puts just below it.
     return max(int(clip.duration_s * SCREEN_RATE_HZ + 1e-6), 1)
 
 
 def read_pieces(
     session: Session, clip: Clip, n_repeats: int
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """All neurons' responses to a clip's first repeats, some samples at a time.
+    """Yield the responses of all neurons to a clip's first repeats, in pieces of time.
 
-    Each piece is its first sample and float32 (repeat, time, neuron), NaN where
-    nothing was recorded; its memory is bounded, however long the clip.
+    Each piece is its first sample and float32 (repeat, time, neuron), NaN where nothing
+    was recorded. The size of a piece is bounded for clips of any length.
     """
     onset_s = session.trials.t_on[list(clip.trials[:n_repeats])]
     count, sample_bytes = n_samples(clip), 4 * n_repeats * session.n_neurons
@@ -166,8 +172,8 @@ def read_pieces(
         shape = (n_repeats, len(time_s), session.n_neurons)
         piece = np.full(shape, np.nan, np.float32)
         for repeat, onset in enumerate(onset_s.tolist()):
-            # A quarter of a sample on: where onsets lie on the edge between two
-            # samples, or in the middle of one, rounding must not decide which is read.
+            # Offset by a quarter of a sample: if onsets lie on the edge between two
+            # samples, or in the middle of one, rounding cannot change which is read.
             times = session.t0 + onset + time_s + 0.25 / SCREEN_RATE_HZ
             values, valid = session.responses.window(times, session.response_scale)
             piece[repeat, valid] = values[valid]
@@ -176,16 +182,16 @@ def read_pieces(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InClip:
-    """A prediction laid over the repeats of a clip.
+    """Prediction of one neuron aligned with the repeats of a clip.
 
     Attributes
     ----------
     repeat
-        Which repeat it is of.
+        Index of the repeat that the prediction belongs to.
     time_s, values
-        Since the clip's start, and what was predicted; NaN where it was not asked.
+        Time since the clip's start, and predicted response; NaN if not predicted.
     r
-        Correlation with the mean over repeats, NaN where undefined.
+        Correlation with the mean over repeats, NaN if undefined.
     """
 
     repeat: int
@@ -199,17 +205,18 @@ def lay_over(
     times_s: Float[np.ndarray, " sample"],
     predicted: Float[np.ndarray, " sample"],
 ) -> InClip | None:
-    """Lay one neuron's prediction over its repeats; None where no repeat holds any.
+    """Align one neuron's prediction with its repeats; None without overlap.
 
     Parameters
     ----------
     repeats
-        Of that neuron alone.
+        Repeats of this neuron only.
     times_s
-        On the session clock.
+        Times of the prediction on the session clock.
     """
     since = times_s[None] - repeats.onset_s[:, None]
     inside = (since >= 0) & (since < repeats.clip.duration_s)
+    # A window may touch two showings: take the one with more samples.
     repeat = int(inside.sum(axis=1).argmax())
     kept = inside[repeat]
     if not kept.any():
@@ -233,7 +240,7 @@ def _average(responses: np.ndarray) -> np.ndarray:
 
 
 def _oracle(responses: np.ndarray) -> np.ndarray:
-    """Over the samples that all repeats have, neuron by neuron."""
+    """Return jackknife reliability per neuron, over samples in all repeats."""
     found = np.full(len(responses), np.nan)
     for i, own in enumerate(responses):
         complete = np.isfinite(own).all(axis=0)
@@ -243,13 +250,13 @@ def _oracle(responses: np.ndarray) -> np.ndarray:
 
 
 def commonest(status: np.ndarray) -> str:
-    """The status of most neurons; "" of none."""
+    """Return the most frequent status, "" without neurons."""
     words, counts = np.unique(np.asarray(status).astype(str), return_counts=True)
     return str(words[counts.argmax()]) if len(words) else ""
 
 
 def ceiling_problem(status: str, n_repeats: int) -> str:
-    """Why repeats imply no ceiling, in words; "" where they do."""
+    """Return the reason if repeats give no ceiling, else ""."""
     words = {
         Status.CONSTANT_TARGET: "the mean over repeats never changes",
         Status.TOO_FEW_REPEATS: "too few repeats were recorded",

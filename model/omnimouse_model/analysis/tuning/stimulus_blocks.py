@@ -1,7 +1,7 @@
-"""A session's own stimulus and responses on one 30-Hz clock, block after block.
+"""Blocks of a session's stimulus and responses on one 30-Hz clock.
 
-What is estimated from minutes of video reads it here: never more than a block of it is
-in memory, and of a long recording a bounded number of blocks, spread over all of it.
+Estimates from minutes of video read it with this module. One block is in memory at a
+time. Of a long recording, a bounded number of blocks is read, spread evenly over it.
 """
 
 from collections.abc import Callable, Iterator
@@ -18,30 +18,30 @@ from omnimouse_model.data.window import SCREEN_MEAN, SCREEN_STD
 from omnimouse_model.data.window_spec import VIDEO_SIZE
 
 BLOCK = 600
-"""Samples of a block: 20 s."""
+"""Samples per block: 20 s."""
 MAX_BLOCKS = 90
-"""Read of one session: half an hour, in which estimates have settled."""
+"""Maximum number of blocks per session: half an hour, enough for stable estimates."""
 
 Progress = Callable[[float], None]
-"""Told the finished share, 0 to 1; may raise to end the work."""
+"""Called with the finished share, 0 to 1; an exception stops the work."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """Part of a session.
+    """Frames and responses of one part of a session.
 
     Attributes
     ----------
     number
-        Place among the blocks that are read.
+        Index among the blocks that are read.
     frames, shown
-        float32 (before + time, 36, 64) in units of contrast, 0 where nothing is known
-        of the screen; and where something is.
+        float32 (before + time, 36, 64) frames in units of contrast, 0 for unknown
+        frames; and bool (before + time,), whether a frame is known.
     responses, recorded
-        float32 (time + after, neuron) as the model sees them, and where they exist. A
-        missing value of one neuron is NaN.
+        float32 (time + after, neuron) normalised responses, and bool (time + after,),
+        whether a sample was recorded. A missing value of one neuron is NaN.
     before
-        Frames ahead of the first response.
+        Number of frames before the first response.
     """
 
     number: int
@@ -53,14 +53,15 @@ class Block:
 
     @property
     def length(self) -> int:
-        """Samples that are the block's own."""
+        """Number of samples without the margins."""
         return len(self.frames) - self.before
 
 
 def block_starts(session: Session, max_blocks: int = MAX_BLOCKS) -> np.ndarray:
-    """First samples of the blocks to read, counted from the common interval's start."""
+    """Return the first samples of the blocks, counted from the common interval."""
     span = session.common_interval()
     n_samples = int((span.stop - span.start) * SCREEN_RATE_HZ)
+    # A last block of less than half the length is dropped.
     starts = np.arange(0, max(n_samples - BLOCK // 2, 0), BLOCK)
     if len(starts) > max_blocks:
         starts = starts[np.linspace(0, len(starts) - 1, max_blocks).round().astype(int)]
@@ -76,15 +77,15 @@ def stimulus_blocks(
     max_blocks: int = MAX_BLOCKS,
     progress: Progress | None = None,
 ) -> Iterator[Block]:
-    """Read the session in blocks of 20 s.
+    """Yield the session in blocks of 20 s.
 
     Parameters
     ----------
     neurons
-        Whose responses are read.
+        Neurons whose responses are read.
     before, after
-        Frames wanted ahead of every block, and responses after it: what filters and
-        lags reach. They belong to the block's neighbours as well.
+        Number of extra frames before each block, and of extra responses after it, for
+        filters and lags. They overlap with the neighbouring blocks.
     """
     stimulus = session.stimulus
     if stimulus is None:
@@ -97,6 +98,7 @@ def stimulus_blocks(
         frame_times = _times(span.start, start - before, start + BLOCK)
         sample_times = _times(span.start, start, start + BLOCK + after)
         frames, shown = _contrast(stimulus, frame_times)
+        # The last block may extend past the end of the common interval.
         shown &= frame_times < span.stop
         values, recorded = session.responses.window(
             sample_times, session.response_scale
@@ -113,7 +115,7 @@ def _times(begin: float, first: int, stop: int) -> np.ndarray:
 
 
 def _contrast(stimulus: Stimulus, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Frames in units of contrast, and which of them are known."""
+    """Return frames in units of contrast, and whether each is known."""
     frames = np.zeros((len(times), *VIDEO_SIZE), np.float32)
     stored, at = stimulus.sample(times)
     shown = np.zeros(len(times), bool)
