@@ -108,7 +108,7 @@ class ArrayFile:
             )
 
     def _mapped(self) -> np.ndarray:
-        # mmap refuses empty maps.
+        # An empty array cannot be mapped.
         if 0 in self.shape:
             return np.zeros(self.shape, self.dtype)
         try:
@@ -197,7 +197,7 @@ def _parsed_header(
     text: bytes, path: Path
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     try:
-        # Own parser: numpy's own reader trusts shapes and cannot stop before objects.
+        # The header is the text of a Python dict; literal_eval runs no code.
         fields = ast.literal_eval(text.decode("latin1").strip())
         shape = tuple(fields["shape"])
         fortran = bool(fields["fortran_order"])
@@ -411,7 +411,7 @@ def _check_nodes(value: object, most: int) -> None:
     """Raise if the values are too many with all aliases expanded.
 
     Nested aliases grow exponentially ("billion laughs"). Numbers with too many digits
-    are refused too, because their conversion to text takes quadratic time.
+    are refused too.
     """
     # By id, so that each object is counted once however often it is referenced.
     sizes: dict[int, int] = {}

@@ -134,7 +134,7 @@ def _scalar(dtype: Any, data: Any = b"") -> _Scalar:
     return _Scalar(dtype, data)
 
 
-# Python 2 pickles and protocol 2 write bytes as latin-1 text to be encoded.
+# Python 3 writes bytes in protocols 0 to 2 as latin-1 text to be encoded.
 def _encoded(text: str, encoding: str) -> bytes:
     if encoding not in ("latin1", "latin-1"):
         raise ValueError(f"an encoding {encoding!r}")
