@@ -78,7 +78,10 @@ def wrong(path: Path, key: str, expected: str, found: object) -> SessionFormatEr
 
 
 def short(value: object) -> str:
-    """A value as messages show it; nested aliases of YAML are not unfolded."""
+    """Return a value in short form for messages.
+
+    Nested YAML aliases are not expanded: `str` could become exponentially long.
+    """
     brief = Repr()
     brief.maxlevel, brief.maxstring, brief.maxother = 2, 80, 80
     return brief.repr(value)
