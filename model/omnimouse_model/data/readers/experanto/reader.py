@@ -33,7 +33,7 @@ from omnimouse_model.errors import SessionFormatError
 
 BEHAVIOR = ("eye_tracker", "treadmill")
 LOOKED_FOR = ("responses/meta.yml", "screen/meta.yml")
-# Demo sessions store their ground truth beside the data; it is not part of the session.
+# Simulated sessions store their ground truth here; it is not part of the recording.
 _NOT_READ = ("truth", "__pycache__")
 
 
@@ -48,9 +48,9 @@ def recognises(path: Path) -> bool:
 
 def read(path: Path, options: ReadOptions) -> Session:
     """Open an experanto session folder; see `open_session`."""
-    # Responses first: time 0 of the session is the first response.
     notes = Notes()
     named = options.behavior_names or {}
+    # Responses first: time 0 of the session is the first response.
     responses, meta = _responses(path, notes)
     stimulus = _screen(path, responses.start, notes)
     trials = Trials.none() if stimulus is None else stimulus.trials
