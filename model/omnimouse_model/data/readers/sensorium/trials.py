@@ -56,7 +56,7 @@ class Trial:
 def read_trials(folder: Folder, notes: Notes) -> list[Trial]:
     """Read the behaviour of every trial and the headers of its other files.
 
-    The search for gaps uses one pixel row and a few units, because padding and lost
+    The search for gaps uses one pixel and a few units, because padding and lost
     samples concern all pixels and units.
     """
     columns = folder.trial_arrays()
