@@ -35,6 +35,7 @@ def folder_fingerprint(root: Path, not_read: Collection[str] = ()) -> str:
             # Contents instead of times where possible: times change when a session
             # is copied or extracted again, and tools may keep them after an edit.
             small = info.st_size <= _SMALL_BYTES and len(files) <= _FEW_FILES
+            # NUL cannot occur in a file name, so the fields cannot run together.
             about = f"{name}\0{info.st_size}\0{0 if small else info.st_mtime_ns}\n"
             digest.update(os.fsencode(about))
             if small:

@@ -51,6 +51,7 @@ class Hdf5:
         self._stream: Any = None
         self._lock = Lock()
 
+    # Locks and open files cannot be pickled; worker processes open the file again.
     def __getstate__(self) -> dict[str, Any]:
         return {"source": self.source}
 
@@ -308,6 +309,7 @@ class Hdf5:
             chunks = dataset.chunks
         except Exception as error:
             raise self.broken(dataset.name, error) from error
+        # Contiguous data sets have no chunks and are read in parts of any size.
         piece = int(np.prod(chunks or (0,), dtype=object)) * dataset.dtype.itemsize
         if piece > _MAX_CHUNK_BYTES:
             raise SessionFormatError(
@@ -361,6 +363,7 @@ def _opened(stream: Any, path: Path) -> "h5py.File":
     return file
 
 
+# Weak references: the list must not keep files open that are no longer used.
 _OPEN: "WeakValueDictionary[int, h5py.File]" = WeakValueDictionary()
 
 
@@ -408,6 +411,7 @@ class Hdf5Rows:
         count = wide if columns is None else len(columns)
         self.shape: tuple[int, ...] = (int(dataset.shape[0]), count)
 
+    # An open h5py dataset cannot be pickled.
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_known": None}
 
@@ -428,6 +432,7 @@ class Hdf5Rows:
         # The empty first part gives shape and dtype if `rows` is empty.
         parts = [np.zeros((0, self.shape[1]), self.dtype)[:, columns]]
         wide = max(1, self.shape[1] * 4)  # bytes of a row as float32
+        # A run ends at a fixed block border or before a large gap.
         ends = np.diff(rows // max(1, _SLAB // wide)) > 0
         ends |= np.diff(rows) > max(1, _HOLE // wide)
         for block in np.split(rows, np.flatnonzero(ends) + 1):

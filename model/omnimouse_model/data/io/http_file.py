@@ -153,6 +153,7 @@ class RemoteFile:
         # Without a size, fsspec opens a stream that cannot seek.
         if not found.get("size"):
             raise self._error("unreadable", "has no size: its server does not say")
+        # An ETag identifies a version; the date has a resolution of only 1 s.
         version = found.get("ETag") or found.get("Last-Modified") or ""
         return int(found["size"]), str(version)
 

@@ -100,6 +100,7 @@ class Npz(Mapping[str, np.ndarray]):
             extra = int.from_bytes(head[28:30], "little")
             begin = member.header_offset + _LOCAL_HEADER + named + extra
             stream.seek(begin)
+            # 128 KiB: more than the largest header that `read_npy_header` accepts.
             inner = BytesIO(stream.read(1 << 17))
             shape, fortran, dtype, offset = read_npy_header(inner, self.path)
         wanted = math.prod(shape) * dtype.itemsize

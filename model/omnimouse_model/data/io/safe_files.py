@@ -56,6 +56,7 @@ class ArrayFile:
         self._seen = (info.st_size, info.st_mtime_ns)
         self._map: np.ndarray | None = None
 
+    # Pickling a map would copy the whole file.
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_map": None}
 
@@ -153,6 +154,7 @@ def load_small_array(path: Path, inside: Path) -> np.ndarray:
         )
     if file.dtype.hasobject:
         raise _pickled(path)
+    # A copy, so that the small file does not stay mapped.
     return np.array(file.open())
 
 
@@ -208,6 +210,7 @@ def _parsed_header(
     whole = all(isinstance(n, int) and 0 <= n < 2**48 for n in shape)
     if not whole or len(shape) > _MOST_DIMENSIONS:
         raise _bad_header(path, f"shape {str(fields['shape'])[:60]}")
+    # Recordings contain only numbers and strings, no structured types.
     if dtype.names is not None or dtype.subdtype is not None or not dtype.itemsize:
         raise _bad_header(path, f"a type {str(descr)[:60]}")
     # max(1, n): numpy multiplies the other axes even if one of them is empty.
@@ -389,6 +392,7 @@ def _pickled(path: Path) -> SessionFormatError:
     )
 
 
+# The C loader is much faster; builds of PyYAML without libyaml lack it.
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 

@@ -194,6 +194,7 @@ _NUMPY = {
     "ndarray": _Named(_nothing),
     "dtype": _Named(_dtype),
 }
+# numpy 2 renamed numpy.core to numpy._core; files of both versions are in use.
 _NUMPY_MODULES = (
     *("numpy", "numpy.core.multiarray", "numpy._core.multiarray"),
     *("numpy.core.numeric", "numpy._core.numeric"),
@@ -250,6 +251,7 @@ class _Reader(pickle._Unpickler):
         named = _PLAIN.get((module, name))
         if module in _NUMPY_MODULES and name in _NUMPY:
             named = _NUMPY[name]
+        # Python 3.13 moved paths to a submodule of pathlib.
         if module.split(".")[0] == "pathlib" and name.endswith("Path"):
             named = _PATH
         if named is not None:
@@ -299,6 +301,7 @@ class _Plain:
         return self._made[key]
 
     def _make(self, value: Any, depth: int) -> Any:
+        # The settings and regions of suite2p have text keys; other keys are dropped.
         if isinstance(value, dict):
             return {
                 k: self.of(v, depth) for k, v in value.items() if isinstance(k, str)
@@ -344,6 +347,7 @@ class _Plain:
         except (TypeError, ValueError, SyntaxError) as error:
             raise _refused(self._path, f"holds a type {dtype.name[:40]!r}") from error
         wanted = kind.itemsize * int(np.prod(shape, dtype=object))
+        # Checked before `frombuffer`: the pickle chooses type and shape freely.
         odd = kind.hasobject or kind.names or kind.subdtype or not kind.itemsize
         if odd or wanted != len(data):
             raise _refused(

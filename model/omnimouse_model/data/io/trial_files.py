@@ -41,6 +41,7 @@ class TimeLine:
     @classmethod
     def of(cls, length: np.ndarray, rate_hz: float) -> "TimeLine":
         """Place trials of the given lengths (rows) one after the other."""
+        # Whole rows, so that every trial begins at a row.
         hole = int(np.ceil(HOLE_S * rate_hz))
         ends = hole + np.cumsum(length + hole)
         first = (ends - hole - length).astype(np.int64)
@@ -146,6 +147,7 @@ class TrialRows:
         file.check()
         # Opened anew each time: thousands of open maps would exhaust file handles.
         stored = npy_file(file.path).open()
+        # Stored with neurons first; a trial of one value per neuron becomes one row.
         return stored.reshape(self.shape[1], -1).T
 
 

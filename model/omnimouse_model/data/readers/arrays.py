@@ -90,6 +90,7 @@ def recognises(path: Path) -> bool:
     """
     if not path.is_file():
         return False
+    # By content, not by suffix: other ZIP archives have no .npy members.
     try:
         with path.open("rb") as stream:
             if stream.read(len(_ZIP)) != _ZIP:
@@ -130,6 +131,7 @@ class _Arrays:
     ) -> None:
         self.given, self.path, self.options = given, path, options
         for name in given:
+            # A misspelled name must not be ignored: its data would be missing silently.
             if name not in KEYS:
                 near = get_close_matches(str(name), KEYS, 1)
                 likely = _MEANT.get(str(name).lower(), near[0] if near else "")
@@ -262,6 +264,7 @@ def _responses(arrays: _Arrays, notes: Notes) -> Signal:
     values = arrays.numbers("responses", (None, None))
     assert values is not None
     _check_way_round(arrays, values)
+    # The rate of the file has priority; `finished` warns if the option differs.
     rate = arrays.number("rate_hz", 0.0) or arrays.options.rate_hz
     if rate is None:
         raise SessionFormatError(
@@ -317,6 +320,7 @@ def _eye(arrays: _Arrays, notes: Notes) -> Signal | None:
     rate = _needed(arrays, "pupil_rate_hz", "pupil")
     columns = {name: values.astype(np.float64) for name, values in given.items()}
     if "pupil_size" in columns:
+        # The model expects the derivative as the second of four channels.
         size = columns["pupil_size"]
         change = np.gradient(size) if len(size) > 1 else np.zeros_like(size)
         columns["pupil_dsize"] = change * rate
@@ -384,6 +388,7 @@ def _stimulus(arrays: _Arrays, t0: float, notes: Notes) -> Stimulus | None:
     if "video" not in arrays.given:
         notes.assume("missing_stream", "the session has no screen")
         return None
+    # `asarray` keeps a mapped video mapped.
     video = np.asarray(arrays.given["video"])
     colour = video.ndim == 4 and video.shape[3] == 3
     if (
@@ -443,7 +448,7 @@ def _intervals(arrays: _Arrays) -> Intervals:
         name: arrays.texts(f"trial_{name}", len(on)) for name in ("tier", "stim_id")
     }
     known = {name: v.tolist() for name, v in columns.items() if v is not None}
-    known["id"] = list(range(len(on)))
+    known["id"] = list(range(len(on)))  # before sorting: the user's own order
     return Intervals.sorted(on.astype(np.float64), off.astype(np.float64), known)
 
 
@@ -490,6 +495,7 @@ def _roi(arrays: _Arrays, n: int) -> Roi | None:
     return Roi(
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         np.stack([y, x], axis=1)[order].astype(np.int16),
+        # A label image has no weights.
         np.ones(len(order), np.float32),
     )
 

@@ -55,6 +55,7 @@ def _default_names(
     if signal.name == "eye_tracker" and n == len(EYE_NAMES):
         return EYE_NAMES, EYE_UNITS
     names = tuple(f"{signal.name}_{i}" for i in range(n))
+    # For example three columns in older exports.
     expected = 1 if signal.name == "treadmill" else len(EYE_NAMES)
     notes.warn(
         "unknown_channels",
@@ -148,6 +149,7 @@ def _derivative_correlation(base: np.ndarray, candidate: np.ndarray) -> float:
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     known = np.isfinite(first) & np.isfinite(second)
+    # Two points always correlate perfectly.
     if known.sum() < 3:
         return 0.0
     a, b = first[known] - first[known].mean(), second[known] - second[known].mean()

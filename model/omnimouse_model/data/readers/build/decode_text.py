@@ -12,6 +12,7 @@ def text_of(value: Any) -> str:
     """
     if isinstance(value, np.ndarray):
         value = value.reshape(-1)[0] if value.size else ""
+    # A label with wrong bytes must not make the recording unreadable.
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return str(value)

@@ -25,6 +25,7 @@ def finished(session: Session, notes: Notes) -> Session:
     """
     _check_overlap(session)
     note_missing(session, notes)
+    # A warning, not an error: such a recording can still be looked at.
     if not len(full_window_starts(inside_trials(session, None))):
         notes.warn("no_windows", _without_windows(session))
     _note_other_rate(session, notes)

@@ -32,6 +32,7 @@ def _note_values(stimulus: Stimulus, notes: Notes) -> None:
     has_film = np.array([stimulus.film.has(i) for i in range(len(stimulus.trials))])
     shown = np.flatnonzero(has_film).tolist()
     low, high, is_finite = np.inf, -np.inf, True
+    # Spread over the session, because stimuli can differ between its parts.
     for trial in shown[:: max(1, len(shown) // _SAMPLED_TRIALS)][:_SAMPLED_TRIALS]:
         first = int(stimulus.trials.first_slot[trial])
         n_slots = int(stimulus.trials.n_slots[trial])

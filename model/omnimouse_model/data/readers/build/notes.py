@@ -30,6 +30,7 @@ class Notes:
         for path in files:  # thousands of files in few folders: resolve folders once
             if path.parent not in folders:
                 folders[path.parent] = leads_out(path.parent, root)
+            # A file that is no link lies where its folder lies.
             elsewhere = folders[path.parent]
             if leads_out(path, root) if path.is_symlink() else elsewhere:
                 out.append(path)

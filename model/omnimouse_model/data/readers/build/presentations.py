@@ -104,6 +104,7 @@ def film_parts(
     name: str, times: np.ndarray, intervals: Intervals, stim_id: str
 ) -> list[Part]:
     """Return the parts of one film, divided at pauses and at trial onsets."""
+    # The median is not affected by the pauses.
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
     gaps = np.flatnonzero(np.diff(times) > _HELD * step) + 1
     # Less 1 µs, so that rounding does not put a trial's first frame before its onset.
@@ -136,6 +137,7 @@ def presented(
     """
     parts = sorted(parts, key=lambda part: float(part.times[0]))
     parts = _with_holes(_without_overlap(parts, notes))
+    # From here on, one part is one trial of the table; a hole is a trial of one slot.
     count = np.array([len(part.times) for part in parts])
     trial = np.repeat(np.arange(len(parts), dtype=np.int32), count)
     first = np.cumsum(count) - count
@@ -156,6 +158,7 @@ def _table(
     on = slot_t[first] - t0
     named = np.array([bool(part.name) for part in parts])
     about = [intervals.at(float(part.times[0])) for part in parts]
+    # A hole inside a trial of some tier is not part of that tier.
     tier = [
         a.get("tier", BLANK_TIER) if is_named else BLANK_TIER
         for a, is_named in zip(about, named, strict=True)
@@ -168,6 +171,7 @@ def _table(
         n_slots=count.astype(np.int32),
         t_on=on,
         t_off=np.append(on[1:], slot_t[-1] - t0),
+        # No window may touch a hole. It is drawn in mean gray.
         readable=named,
         blank_value=np.where(named, np.nan, MEAN_GRAY).astype(np.float32),
         stim_id=np.array([part.stim_id for part in parts], np.str_),
@@ -225,6 +229,7 @@ def _with_holes(parts: list[Part]) -> list[Part]:
     Without it, the last frame would count as shown until the next presentation.
     """
     filled: list[Part] = []
+    # A part of one frame has no step of its own; it takes that of the other films.
     usual = [float(np.median(np.diff(p.times))) for p in parts if len(p.times) > 1]
     step = float(np.median(usual)) if usual else 1 / 30
     for i, part in enumerate(parts):
@@ -234,6 +239,7 @@ def _with_holes(parts: list[Part]) -> list[Part]:
         if part.kind == "image" and not last:
             continue  # an image stays until the next presentation
         own = float(np.median(np.diff(part.times))) if len(part.times) > 1 else step
+        # How long the last frame stays is not stored: one usual step is assumed.
         held = _median_hold(parts) if part.kind == "image" else own
         end = float(part.times[-1]) + held
         if last or parts[i + 1].times[0] - part.times[-1] > _HELD * own:

@@ -18,6 +18,7 @@ _SLOW = 0.9
 
 def sample_mode(rate_hz: float, notes: Notes) -> SampleMode:
     """Return how responses of this rate are resampled to the model's 30 Hz."""
+    # Near or above 30 Hz, the last sample is taken, as the released models expect.
     if rate_hz >= _SLOW * RESPONSE_RATE_HZ:
         return "previous"
     notes.assume(

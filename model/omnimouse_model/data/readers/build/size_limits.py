@@ -28,6 +28,7 @@ def check_extent(
     SessionFormatError
         If the rows cover more than a week, or are more than `most_rows`.
     """
+    # 0 s with an infinite rate, which checks the number of rows alone.
     seconds = (n_rows - 1) / rate_hz
     if seconds > LONGEST_S:
         raise SessionFormatError(

@@ -29,6 +29,7 @@ def train_spans(
     trials, t0
         Trial table and native time 0 of a session without a screen.
     """
+    # Trials are on the session clock; t0 brings them back to native time.
     if stimulus is None and trials is not None and (trials.tier == "train").any():
         timed = np.stack([trials.t_on, trials.t_off], axis=1) + t0
         return np.asarray(timed[trials.tier == "train"])
@@ -162,6 +163,7 @@ def _in_runs(total: int, most: int) -> np.ndarray:
     """
     if total <= most:
         return np.arange(total)
+    # Evenly spread over the time, so that slow drifts do not bias the statistics.
     run = max(1, most // _RUNS)
     firsts = np.linspace(0, total - run, most // run).astype(np.int64)
     chosen: np.ndarray = (firsts[:, None] + np.arange(run)).ravel()
@@ -202,4 +204,5 @@ def _without_zeros(signal: Signal, std: np.ndarray, notes: Notes) -> np.ndarray:
             "zero_variance",
             f"{signal.name}: {', '.join(names)} never varies; centred only",
         )
+    # Constant channels are centred to 0; division by 0 would make them NaN.
     return np.where(std == 0, 1.0, std)

@@ -142,6 +142,7 @@ def _behavior(
     if not _is_described(root, name, notes):
         return None
     signal, _ = read_sequence(root, name, notes)
+    # Names first: the notes on statistics use them.
     signal = name_channels(signal, names.get(name), notes)
     stored = stored_statistics(signal, root, notes)
     return with_statistics(signal, train, notes, *stored)

@@ -43,6 +43,7 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
     slot_t = _fitting_slots(slot_t, stored, folder, notes)
     # As in the reference package, the first trial gives the frame size.
     size = stored[0].size
+    # Marks trials without a file as unreadable, so it comes before the trial table.
     files = _trial_files(folder, stored, size, notes)
     notes.links((file.path for file in files if file is not None), root)
     trials = _table(stored, slot_t, t0)
@@ -99,6 +100,7 @@ def _fitting_slots(
             f"{wanted:,} slots",
             "was the download complete?",
         )
+    # Too many times do no harm; with too few, frames would have no onset.
     if len(slot_t) > wanted:
         notes.warn(
             "excess_timestamps",

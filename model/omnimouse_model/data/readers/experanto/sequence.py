@@ -210,6 +210,7 @@ def _within_data(signal: Signal, notes: Notes) -> Signal:
             "validity is cut to the data",
         )
         return replace(signal, end_declared=last)
+    # Half a sample: the declared end may be rounded.
     if beyond < -0.5:
         notes.warn(
             "end_before_data",

@@ -133,6 +133,7 @@ def read_spikes(
         "spike_counts",
         f"{name}: responses are spikes counted in bins of 1/{RESPONSE_RATE_HZ:g} s",
     )
+    # Bins begin at start_time; an incomplete last bin is dropped.
     counts = SpikeCounts(file, offsets, start, RESPONSE_RATE_HZ, n_rows)
     stop = start + n_rows / RESPONSE_RATE_HZ
     return Signal("responses", counts, RESPONSE_RATE_HZ, start, stop), meta

@@ -116,6 +116,7 @@ def _trial(
     kind = word(meta.get("modality", "")).lower()
     first = _whole(meta, "first_frame_idx", source, key)
     size = _size(meta.get("image_size"), source, key)
+    # The reference package compares kinds without regard to case, hence `lower`.
     if kind not in KINDS:
         notes.warn(
             "unknown_modality",
@@ -163,6 +164,7 @@ def _whole(meta: Mapping[str, Any], key: str, source: Path, trial: str) -> int:
 
 def _size(value: object, source: Path, trial: str) -> tuple[int, ...]:
     sizes = list(value) if isinstance(value, list | tuple) else []
+    # The limit bounds the memory of a single synthetic frame.
     sound = all(isinstance(n, int) and 0 < n <= 10_000 for n in sizes)
     if not sound or len(sizes) not in (2, 3) or (len(sizes) == 3 and sizes[2] != 3):
         raise _bad(
@@ -187,6 +189,8 @@ def _infer_unknown(trials: list[StoredTrial]) -> None:
 
 
 def _check_order(trials: list[StoredTrial], source: Path) -> None:
+    # first_frame_idx must equal the running sum of slots. Otherwise frames of one
+    # trial would be shown at the times of another.
     slot = 0
     for trial in trials:
         if trial.first_slot != slot:

@@ -87,12 +87,14 @@ class _Arrays:
         values = self.load(name)
         if values is None:
             return None
+        # By size: (n, 1) and (1, n) are accepted for (n,).
         if values.size == int(np.prod(shape)) and values.dtype.kind in "fiu":
             return values.reshape(shape)
         self._drop(name, values)
         return None
 
     def area(self) -> tuple[np.ndarray | None, str]:
+        # The format does not define a name; only some sessions have areas.
         for name in _AREA_NAMES:
             values = self.load(name)
             if values is None:
@@ -139,6 +141,7 @@ def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:
         and offsets[-1] == len(weight)
         and (np.diff(offsets.astype(np.int64)) >= 0).all()
     )
+    # A wrong mask is no reason to refuse the recording.
     offsets = offsets.astype(np.int64) if sound else offsets
     if sound:
         return Roi(offsets, pixels.astype(np.int16), weight.astype(np.float32))

@@ -121,6 +121,7 @@ def _eye(nwb: NwbFile, notes: Notes) -> Signal | None:
         units += (unit, f"{unit}/s")
         values, clock = _values(nwb, size)
         _note_uneven(nwb, size, notes)
+        # The model's second channel is the derivative, which NWB files do not have.
         columns += [values, np.gradient(values, 1 / clock.rate_hz, axis=0)]
         notes.assume(
             "pupil_derivative",
@@ -153,6 +154,7 @@ def _pupil_sizes(nwb: NwbFile, notes: Notes) -> list["h5py.Group"]:
     tell which of several series is the size.
     """
     found = [group for group in _columns(nwb, 1) if "pupil" in group.name.lower()]
+    # Confidence and blink series stand beside the sizes, with similar names.
     found = [group for group in found if not _NO_SIZE.search(_last(group))]
     named = [group for group in found if _PUPIL_SIZE.search(_last(group))]
     if named:
@@ -203,6 +205,7 @@ def _on_clock(
         "pupil position and size are on two clocks: the position is interpolated to "
         "the times of the size",
     )
+    # NaN outside the recorded times: positions are never extrapolated.
     at = clock.all_times()
     own_times = own.all_times()
     return np.stack(

@@ -91,6 +91,7 @@ class NwbFile:
     # -- parts ------------------------------------------------------------------
     def text(self, name: str) -> str:
         """Return a stored text, "" if missing."""
+        # Optional fields are often absent; `scalar` would raise.
         if self.file.find(name) is None:
             return ""
         return text_of(self.file.scalar(name))
@@ -144,6 +145,8 @@ class NwbFile:
         times = stored.astype(np.float64)
         steps = np.diff(times)
         rate = (n - 1) / float(times[-1] - times[0])
+        # Deviations from an ideal clock, not from step to step: small errors of the
+        # steps would otherwise add up to a drift without being noticed.
         even = times[0] + np.arange(n) / rate
         allowed = _JITTER / rate + _ROUNDED * _spacing(stored)
         steady = np.abs(times - even).max() <= allowed
@@ -210,7 +213,7 @@ class NwbFile:
             try:
                 value = float(self.file.attribute(data, name, usual))
             except (TypeError, ValueError):
-                value = np.nan
+                value = np.nan  # refused below, like a stored NaN
             if not np.isfinite(value):
                 raise self.wrong(group, f"has no sound {name}")
             found.append(value)

@@ -188,6 +188,7 @@ def _plane(
     if dataset.dtype.kind not in "fiu":
         raise nwb.wrong(group, f"holds {dataset.dtype}, not numbers")
     clock = nwb.clock(group, shape[0])
+    # None avoids a copy of every block that is read.
     columns = None if len(kept) == wide else kept
     rows: Rows = Hdf5Rows(nwb.file, f"{group.name}/data", columns, *nwb.gain(group))
     if clock.times is not None:

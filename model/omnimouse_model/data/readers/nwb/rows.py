@@ -53,6 +53,7 @@ class EvenRows:
         # The slack keeps a sample that lies on a grid time from counting as later.
         at = rows / self._rate_hz + self._slack
         source = np.searchsorted(self._since, at, side="right") - 1
+        # One contiguous read of all samples behind the requested grid rows.
         low, high = int(source.min()), int(source.max()) + 1
         stored = self._rows.read(low, high).reshape(high - low, -1)
         values: np.ndarray = stored[source - low, columns]
@@ -74,6 +75,7 @@ class SideBySide:
     """
 
     def __init__(self, parts: tuple[Rows, ...], first: tuple[int, ...]) -> None:
+        # Up to the end of the shortest plane.
         n = min(p.shape[0] - f for p, f in zip(parts, first, strict=True))
         self.path: Path = parts[0].path
         self.shape: tuple[int, ...] = (n, sum(p.shape[1] for p in parts))

@@ -58,6 +58,7 @@ def chosen_series(nwb: NwbFile, asked: str | None, notes: Notes) -> Chosen:
         alone = (kind for kind, groups in kinds.items() if groups == found)
         return Chosen(next(alone, asked), found, choices)
     best, used = next(iter(kinds.items()))
+    # Only if there was a choice.
     if sum(map(len, kinds.values())) > len(used):
         others = [name for name, groups in single.items() if groups[0] not in used]
         notes.assume(
@@ -111,6 +112,7 @@ def _kind_of(nwb: NwbFile, group: "h5py.Group") -> str:
         return "neuropil"
     if kind == "DfOverF" or re.search(r"dff|df_?over_?f|delta_?f", words):
         return "DfOverF"
+    # A series in any other container is a kind of its own.
     return "Fluorescence" if kind == "Fluorescence" else short_name(group)
 
 

@@ -129,6 +129,7 @@ def _parts(
     """Return the parts of one presentation, none if its frames cannot be read."""
     shape = nwb.shape(group)
     name = group.name.rsplit("/", 1)[-1]
+    # Frames in other files are never opened; the dataset of the series is then empty.
     if nwb.child(group, "external_file") is not None and 0 in (shape or (0,)):
         notes.warn(
             "external_stimulus",
@@ -189,6 +190,7 @@ def _image_names(nwb: NwbFile, images: "h5py.Group", notes: Notes) -> list[str]:
         )
         names = sorted(nwb.names(images), key=_by_number)
         return [f"{images.name}/{name}" for name in names]
+    # Object references to the images, in the order of their numbers.
     references = nwb.file.table(listed.name).reshape(-1)
     return [nwb.referred(r, listed.name).name for r in references]
 

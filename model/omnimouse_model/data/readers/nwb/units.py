@@ -197,6 +197,7 @@ class _Masks:
         first = int(self._ends[row - 1]) if row else 0
         part = self._values[first : int(self._ends[row])]
         depth = part["z"] if self.kind == "voxel_mask" else np.zeros(len(part))
+        # Clipped before the cast to int16, which would wrap large values.
         place = np.stack([part["y"], part["x"], depth], axis=1).astype(np.int64)
         return np.clip(place, 0, 32767).astype(np.int16), np.nan_to_num(
             part["weight"].astype(np.float32)

@@ -117,6 +117,7 @@ class Folder:
         if values is None:
             return None
         wanted = shape or (self.n_units,)
+        # By size: (1, N) and (N, 1) are accepted for (N,).
         if values.size == int(np.prod(wanted)) and (values.dtype.kind == "U") == text:
             return values.reshape(wanted)
         notes.warn(
@@ -157,6 +158,7 @@ class Folder:
 
     def statistics(self, notes: Notes) -> tuple[np.ndarray | None, np.ndarray | None]:
         """Return mean and std (N,) of the responses, None if missing or invalid."""
+        # `all`: statistics over all frames; other folders select kinds of stimuli.
         folder = self.root / "meta" / "statistics" / "responses" / "all"
         found: list[np.ndarray | None] = []
         for name in ("mean", "std"):
@@ -188,6 +190,7 @@ class Folder:
     def _numbered(self, stream: str) -> dict[int, SeenFile]:
         """Return the files of a stream by trial number."""
         listed = seen_files(self.data(stream))
+        # Files with other names are ignored.
         return {
             int(name.removesuffix(_NUMBER_OF)): listed[name]
             for name in sorted(listed)
@@ -221,6 +224,7 @@ class Folder:
 
     def _frame_size(self) -> tuple[int, int]:
         file = self.file(self.screen, 0)
+        # Videos are (height, width, time), images (channel, height, width).
         shape = file.shape[:2] if self.is_video else file.shape[-2:]
         if len(file.shape) != 3 or not all(file.shape):
             raise SessionFormatError(

@@ -194,6 +194,7 @@ def _behavior(
             notes.assume("missing_stream", f"the session has no {name}")
             continue
         values = line.spread([part for part in parts if part is not None])
+        # In memory: the derivative is computed, and the files are small.
         rows = MemoryRows(folder.data("behavior"), values)
         signal = Signal(name, rows, line.rate_hz, line.start, line.stop)
         signal = replace(signal, names=names[name], units=units[name])
@@ -220,6 +221,7 @@ def _units(folder: Folder, responses: Signal, notes: Notes) -> Units:
         area=area,
         area_source="" if area is None else "meta/neurons/area.npy",
         plane=np.full(n, -1, np.int32) if plane is None else plane.astype(np.int32),
+        # Motor coordinates of the microscope: x, y and depth in µm.
         xyz_um=np.full((n, 3), np.nan, np.float32)
         if xyz is None
         else xyz.astype(np.float32),

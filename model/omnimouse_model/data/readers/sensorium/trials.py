@@ -119,6 +119,7 @@ def _without_odd_shapes(
                 _masked(trial, name, width) if is_odd else trial
                 for trial, is_odd in zip(trials, odd, strict=True)
             ]
+        # Without `behavior`, the pupil centre alone is not used either: no warning.
         elif folder.has("behavior", 0):
             shape = folder.file(stream, 0).shape
             notes.warn(
@@ -270,6 +271,7 @@ def _valid_length(seen: list[np.ndarray], total: int) -> tuple[int, bool, bool]:
     """
     known = [np.isfinite(values) for values in seen]
     ends = [_end(values.any(axis=0)) for values in known]
+    # A stream without any value is unsound, but does not shorten the trial.
     length = min([total, *(end for end in ends if end)])
     is_sound = all(ends) and all(values[:, :length].all() for values in known)
     return length, len(set(ends)) > 1 and all(ends), is_sound
@@ -293,6 +295,7 @@ def _behavior(
     if centre is None or centre.ndim != 2 or centre.shape[0] != 2:
         return None, running
     size = behavior[0]
+    # Released as videos without the derivative: central differences, per second.
     if folder.is_video:
         change = np.gradient(size) if len(size) > 1 else np.zeros_like(size)
         change = change * RESPONSE_RATE_HZ

@@ -34,6 +34,7 @@ class Videos(_TrialFilm):
         self, trial: int, first: int, stop: int, size: tuple[int, ...]
     ) -> np.ndarray:
         """Return frames `first` to `stop` of a trial, (n, height, width)."""
+        # Slice the map before moving axes, so that only these frames are copied.
         frames: np.ndarray = np.moveaxis(self._stored(trial)[..., first:stop], -1, 0)
         return np.ascontiguousarray(frames)
 
@@ -46,6 +47,7 @@ class Images(_TrialFilm):
     ) -> np.ndarray:
         """Return the image of a trial, (1, height, width)."""
         stored = self._stored(trial).reshape(-1, *size)
+        # Gray images keep their stored type; a mean needs float32.
         if len(stored) == 1:
             return np.array(stored)
         return np.asarray(stored.mean(axis=0, keepdims=True, dtype=np.float32))

@@ -84,6 +84,7 @@ def read_plane(
     size = settings.size() or (None if mean is None else mean.shape)
     pixels = [_pixels(regions[i], i, folder, size) for i in kept.tolist()]
     centre = [_centre(regions[i], p) for i, p in zip(kept, pixels, strict=True)]
+    # The second name is that of suite2p 1.x.
     neucoeff = settings.number("neucoeff", "neuropil_coefficient")
     return Plane(
         number=number,
@@ -106,6 +107,7 @@ def read_plane(
 
 def _traces(folder: Path, root: Path) -> dict[str, ArrayFile]:
     found: dict[str, ArrayFile] = {}
+    # Each file is optional; the available ones decide which kinds can be read.
     for name in ("F", "Fneu", "spks"):
         path = folder / f"{name}.npy"
         if path.exists():
@@ -204,6 +206,7 @@ def _pixels(
     yx = np.stack(arrays[:2], axis=1).astype(np.int64)
     # Without an image size, the limit of int16, in which pixels are stored.
     height, width = size or (32767, 32767)
+    # Before the cast to int16, which would wrap large values into the image.
     if len(yx) and ((yx < 0) | (yx >= (height, width))).any():
         raise SessionFormatError(
             path,
@@ -283,6 +286,7 @@ class _Settings:
         image = self._found.get(name)
         if not isinstance(image, np.ndarray) or image.dtype.kind not in "fiub":
             return None
+        # An image is only for display: a wrong one is omitted without an error.
         if image.ndim != 2 or not image.size:
             return None
         return np.nan_to_num(image.astype(np.float32))

@@ -39,6 +39,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     """Open a suite2p folder; see `open_session`."""
     notes = Notes()
     folders = _plane_folders(path)
+    # In order of their numbers, which are the order of scanning.
     planes = [
         read_plane(f, path, number, options, notes) for number, f in folders.items()
     ]
@@ -125,6 +126,7 @@ def _is_plane(path: Path) -> bool:
 
 def _name(path: Path) -> str:
     """Return the name of the recording's folder, above the folders of suite2p."""
+    # Every recording has folders of these names, so they identify none.
     while path.name == "suite2p" or _PLANE.fullmatch(path.name):
         path = path.parent
     return path.name
@@ -214,6 +216,8 @@ def _lags(
     planes: list[Plane], scanned: int, rate_hz: float, notes: Notes
 ) -> np.ndarray | None:
     """Return the scan delay of each neuron's plane in seconds; None if all are 0."""
+    # Planes of a volume are scanned one after another, evenly over 1 / rate seconds.
+    # The folder may hold only some of the planes, hence also the stored number.
     count = max(scanned, *(plane.n_planes for plane in planes))
     lag = [plane.number / (rate_hz * count) for plane in planes]
     if not any(lag):
@@ -240,6 +244,7 @@ def _units(planes: list[Plane], responses: Signal, notes: Notes) -> Units:
         plane=np.concatenate(
             [np.full(len(plane.kept), plane.number, np.int32) for plane in planes]
         ),
+        # suite2p does not store the pixel size.
         xyz_um=np.full((n, 3), np.nan, np.float32),
         xy_px=np.concatenate([plane.xy_px for plane in planes]),
         mean=responses.mean,

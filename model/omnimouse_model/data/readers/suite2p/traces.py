@@ -30,6 +30,7 @@ _MOST_FRAMES = 4000
 def series_choices(planes: list[Plane]) -> dict[str, str]:
     """Return the kinds of responses available for all planes, with descriptions."""
     there = _in_common(planes)
+    # Raw F is not offered: it contains the neuropil.
     is_corrected = {"F", "Fneu"} <= there
     can_be = {
         "spks": "spks" in there,
@@ -156,6 +157,7 @@ class PlaneTraces:
         dF/F divides by the raw baseline: the corrected one can be near 0 or negative.
         """
         if not self._baselines:
+            # A percentile needs few frames; a slice keeps the files mapped.
             step = max(1, self.shape[0] // _MOST_FRAMES)
             some = slice(0, self.shape[0], step)
             self._baselines = [
