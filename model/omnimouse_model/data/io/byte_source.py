@@ -1,4 +1,4 @@
-"""Where the bytes of a recording in one file are: on this machine, or at a URL."""
+"""Byte sources of recordings stored as one file: a local file or a URL."""
 
 import os
 from pathlib import Path
@@ -10,21 +10,22 @@ from omnimouse_model.errors import SessionFormatError
 
 @runtime_checkable
 class Source(Protocol):
-    """A file's bytes; safe to pickle."""
+    """Source of a file's bytes; can be pickled."""
 
     @property
     def path(self) -> Path:
-        """What to call it in messages."""
+        """Path of the file, for messages."""
         ...
 
     def open(self) -> Any:
-        """What libraries take: a file's name, or a binary file object."""
+        """Return a file name or a binary file object, for libraries such as h5py."""
         ...
 
     def check(self, *, now: bool = False) -> None:
-        """Raise `SessionFormatError` where it is gone, or changed since.
+        """Raise `SessionFormatError` if the file is missing or has changed.
 
-        Asking may cost something: without `now` a late answer will do.
+        The check can be slow (a request to a server). Without `now`, the result of a
+        recent check may be used again.
         """
         ...
 
@@ -35,16 +36,18 @@ class LocalFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         with open_binary(path) as stream:
+            # fstat on the open file: size and time belong to the file just opened,
+            # even if the name points to another file a moment later.
             info = os.fstat(stream.fileno())
         self._seen = (info.st_size, info.st_mtime_ns)
 
     def open(self) -> Any:
-        """Its name: libraries read a file faster by that."""
+        """Return the file name; h5py reads named files faster than file objects."""
         self.check()
         return str(self.path)
 
     def check(self, *, now: bool = False) -> None:
-        """Raise where the file is gone or changed."""
+        """Raise `SessionFormatError` if the file is missing or has changed."""
         try:
             info = self.path.stat()
         except OSError as error:

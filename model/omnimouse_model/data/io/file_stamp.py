@@ -1,4 +1,4 @@
-"""Files as they were when a session was opened: what tells that one has changed."""
+"""Snapshot of file sizes and modification times, taken when a session is opened."""
 
 import os
 from dataclasses import dataclass
@@ -10,14 +10,20 @@ from omnimouse_model.errors import SessionFormatError
 
 @dataclass(frozen=True, slots=True)
 class SeenFile:
-    """A file with its size, and when it was last changed."""
+    """A file with its size (bytes) and modification time (ns) at listing."""
 
     path: Path
     size: int
     changed_ns: int
 
     def check(self, info: os.stat_result | None = None) -> None:
-        """Raise where it is gone, or not as it was; `info` saves asking again."""
+        """Raise `SessionFormatError` if the file is missing or has changed.
+
+        Parameters
+        ----------
+        info
+            Result of `stat` or `fstat` if the caller already has one.
+        """
         try:
             info = self.path.stat() if info is None else info
         except OSError as error:
@@ -37,7 +43,10 @@ class SeenFile:
 
 
 def seen_files(folder: Path) -> dict[str, SeenFile]:
-    """The plain files of a folder by name, without opening any."""
+    """Return the plain files of a folder by name, without opening them.
+
+    A missing folder gives an empty dict.
+    """
     try:
         with os.scandir(folder) as entries:
             return {e.name: _seen(e) for e in entries if e.is_file()}
@@ -53,7 +62,8 @@ def seen_files(folder: Path) -> dict[str, SeenFile]:
 
 
 def _seen(entry: "os.DirEntry[str]") -> SeenFile:
-    # What Windows keeps in folders may lag behind the files themselves.
+    # On Windows, DirEntry.stat reads the directory entry, whose size and time can
+    # lag behind the file itself.
     path = Path(entry.path)
     info = path.stat() if os.name == "nt" else entry.stat()
     return SeenFile(path, info.st_size, info.st_mtime_ns)

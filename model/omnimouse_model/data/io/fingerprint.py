@@ -1,4 +1,4 @@
-"""What tells whether a recording's files are the same as before."""
+"""Fingerprints of recordings: hashes that change when a file changes."""
 
 import os
 from collections.abc import Collection, Mapping
@@ -6,31 +6,41 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+# Only files of at most this size, in folders of at most this many files, are hashed
+# by content. Reading more would make opening a session slow.
 _SMALL_BYTES = 2**20
 _FEW_FILES = 256
 _CHANGE_VALUES = ("rate_hz", "series", "cells_only")
-"""Reading options that change which numbers are read, not only their names."""
+"""Reading options that change the values which are read, not only labels."""
 
 
 def folder_fingerprint(root: Path, not_read: Collection[str] = ()) -> str:
-    """Hash of names, sizes, small contents and the times of big files.
+    """Return a hash of file names, sizes, small contents and times of large files.
 
-    Folders of the names `not_read` are passed over.
+    Parameters
+    ----------
+    not_read
+        Names of sub-folders that are skipped.
     """
     digest = blake2b(digest_size=12)
     folders = [""]
     while folders:
         inner = folders.pop()
         with os.scandir(f"{root}{inner}") as listed:
+            # scandir gives no fixed order; the hash needs one.
             entries = sorted(listed, key=lambda entry: entry.name)
         files = [e for e in entries if e.is_file()]
         for entry in files:
             info, name = entry.stat(), f"{inner}/{entry.name}"
+            # Contents instead of times where possible: times change when a session
+            # is copied or extracted again, and tools may keep them after an edit.
             small = info.st_size <= _SMALL_BYTES and len(files) <= _FEW_FILES
+            # NUL cannot occur in a file name, so the fields cannot run together.
             about = f"{name}\0{info.st_size}\0{0 if small else info.st_mtime_ns}\n"
             digest.update(os.fsencode(about))
             if small:
                 digest.update(Path(entry.path).read_bytes())
+        # Linked folders are skipped: a link to a parent would never end.
         folders += [
             f"{inner}/{e.name}"
             for e in entries
@@ -40,16 +50,17 @@ def folder_fingerprint(root: Path, not_read: Collection[str] = ()) -> str:
 
 
 def file_fingerprint(path: Path) -> str:
-    """Hash of a file's name, size and time of change."""
+    """Return a hash of a file's name, size and modification time."""
     info = path.stat()
     about = f"{path.name}\0{info.st_size}\0{info.st_mtime_ns}"
     return blake2b(os.fsencode(about), digest_size=12).hexdigest()
 
 
 def as_read(fingerprint: str, options: Mapping[str, Any]) -> str:
-    """Hash of the same files read in another way; itself where nothing was said.
+    """Return the fingerprint combined with the options that change the values.
 
-    A fit to one kind of responses must not be taken for one to another.
+    Without such options, return `fingerprint` itself. A cached fit to one kind of
+    responses must not be used for another kind.
     """
     said = {name: options[name] for name in _CHANGE_VALUES if name in options}
     if not said:

@@ -1,6 +1,6 @@
-"""Reading HDF5 files lazily and safely: nothing outside the file, nothing unbounded.
+"""Lazy reading of untrusted HDF5 files: no links to other files, limited sizes.
 
-h5py is imported when such a file is opened, never before.
+h5py is imported only when an HDF5 file is opened.
 """
 
 import atexit
@@ -23,25 +23,26 @@ SIGNATURE = b"\x89HDF\r\n\x1a\n"
 MAX_TABLE_BYTES = 512 * 2**20
 _MAX_CHUNK_BYTES = 512 * 2**20
 _SLAB = 2**24
-"""Bytes that are read at once, at most."""
+"""Largest read of scattered rows, in bytes."""
 _HOLE = 2**18
-"""Bytes between wanted rows that are left out rather than read."""
+"""A gap between wanted rows that is larger than this (bytes) is not read."""
+# Limits that stop damaged or hostile files; real recordings stay far below them.
 _MOST_OBJECTS = 200_000
 _DEEPEST = 24
 _MOST_STEPS = 1000
 _MOST_VALUES = 1024
 _MOST_SCALAR_BYTES = 2**20
 _APART = "specifications"
-"""The group of cached descriptions, which are not part of the recording."""
+"""Group in which NWB caches its schemas; it is not part of the recording."""
 
 
 class Hdf5:
-    """One HDF5 file, opened when first read; only its place is pickled.
+    """One HDF5 file, opened at the first read; only its source is pickled.
 
     Parameters
     ----------
     source
-        Where its bytes are.
+        Source of the file's bytes.
     """
 
     def __init__(self, source: Source) -> None:
@@ -50,6 +51,7 @@ class Hdf5:
         self._stream: Any = None
         self._lock = Lock()
 
+    # Locks and open files cannot be pickled; worker processes open the file again.
     def __getstate__(self) -> dict[str, Any]:
         return {"source": self.source}
 
@@ -58,7 +60,7 @@ class Hdf5:
 
     @property
     def path(self) -> Path:
-        """The file, for messages."""
+        """Path of the file, for messages."""
         return self.source.path
 
     @property
@@ -68,8 +70,9 @@ class Hdf5:
         Raises
         ------
         SessionFormatError
-            It cannot be read, is no HDF5, or h5py is missing.
+            If the file cannot be read, is not HDF5, or h5py is not installed.
         """
+        # Several threads can ask first; the file must be opened only once.
         with self._lock:
             if self._file is None:
                 self._stream = self.source.open()
@@ -77,12 +80,13 @@ class Hdf5:
             return self._file
 
     def dataset(self, name: str) -> "h5py.Dataset":
-        """A dataset by its full name, checked: its values are in this file.
+        """Return a dataset by its full name, after checks of its storage.
 
         Raises
         ------
         SessionFormatError
-            There is none, or its values are elsewhere or in too large pieces.
+            If there is no such dataset, its values lie outside this file, or its
+            chunks are too large.
         """
         import h5py
 
@@ -99,14 +103,15 @@ class Hdf5:
         return found
 
     def find(self, name: str, within: Any = None) -> Any:
-        """What a name leads to, from the root or a group; None where there is none.
+        """Return the object of a name, from the root or a group; None if missing.
 
-        HDF5 itself follows links into any file, so every step is looked at first.
+        HDF5 itself follows links into any file, so each link of the path is checked
+        before it is followed.
 
         Raises
         ------
         SessionFormatError
-            The name leads out of the file, or from link to link without end.
+            If the name leads out of the file, or its links form a cycle.
         """
         import h5py
 
@@ -122,6 +127,8 @@ class Hdf5:
                 target = self._target(at, step)
                 if target is None:
                     return None
+                # A soft link: its path replaces this step, and the remaining steps
+                # follow after it.
                 if isinstance(target, str):
                     at = self.root if target.startswith("/") else at
                     waiting.extendleft(reversed(_steps(target)))
@@ -134,26 +141,27 @@ class Hdf5:
         raise self.broken(name, RecursionError("its links go round in circles"))
 
     def table(self, name: str) -> np.ndarray:
-        """All values of a small dataset.
+        """Return all values of a small dataset.
 
         Raises
         ------
         SessionFormatError
-            It is missing, too large, or cannot be read.
+            If the dataset is missing, too large, or cannot be read.
         """
         dataset = self.dataset(name)
+        # dtype=object: Python integers, so that a hostile shape cannot overflow.
         count = int(np.prod(dataset.shape or (1,), dtype=object))
         if count * max(8, dataset.dtype.itemsize) > MAX_TABLE_BYTES:  # as float64
             raise self._too_large(name, f"is {dataset.shape}")
         return self.read(dataset, ())
 
     def scalar(self, name: str) -> Any:
-        """The one value of a dataset that should hold one.
+        """Return the value of a dataset that should hold one value.
 
         Raises
         ------
         SessionFormatError
-            It is missing, holds far more than that, or cannot be read.
+            If the dataset is missing, is far too large, or cannot be read.
         """
         dataset = self.dataset(name)
         count = int(np.prod(dataset.shape or (1,), dtype=object))
@@ -163,15 +171,16 @@ class Hdf5:
         return self.read(dataset, ())
 
     def read(self, dataset: "h5py.Dataset", part: Any) -> np.ndarray:
-        """A part of a dataset, errors of the file told as such."""
+        """Return a part of a dataset; all errors become `SessionFormatError`."""
         try:
             return np.asarray(dataset[part])
         except Exception as error:  # a damaged file fails in many ways
+            # A changed or missing file is the more useful message.
             self.source.check(now=True)
             raise self.broken(dataset.name, error) from error
 
     def broken(self, name: object, error: Exception) -> SessionFormatError:
-        """The error for a part of the file that cannot be read."""
+        """Return the error for a part of the file that cannot be read."""
         return SessionFormatError(
             self.path,
             "unreadable",
@@ -180,15 +189,16 @@ class Hdf5:
         )
 
     def objects(self) -> Iterator["h5py.Group | h5py.Dataset"]:
-        """Every group and dataset, each once, cached specifications left out.
+        """Yield every group and dataset once, except cached specifications.
 
         Raises
         ------
         SessionFormatError
-            There are links that lead out of the file, or far too many objects.
+            If a link leads out of the file, or there are far too many objects.
         """
         import h5py
 
+        # Hard links can form cycles; an object's address in the file identifies it.
         seen: set[int] = set()
         waiting: deque[tuple[Any, int, bool]] = deque([(self.root, 0, True)])
         while waiting:
@@ -211,6 +221,8 @@ class Hdf5:
                         "too_large",
                         f"{self.path.name} holds more than {_MOST_OBJECTS:,} objects",
                     )
+                # Below `specifications`, objects are still visited (their links are
+                # checked and they count towards the limit) but not yielded.
                 told = is_told and (depth > 0 or name != _APART)
                 if told:
                     yield found
@@ -226,10 +238,11 @@ class Hdf5:
             raise self.broken(item.name, error) from error
 
     def attribute(self, item: Any, name: str, otherwise: Any = None) -> Any:
-        """An attribute of a group or dataset."""
+        """Return an attribute of a group or dataset, or `otherwise` if missing."""
         try:
             if name not in item.attrs:
                 return otherwise
+            # Check the shape before the values are read into memory.
             shape = item.attrs.get_id(name).shape
             if int(np.prod(shape or (1,), dtype=object)) > _MOST_VALUES:
                 raise self._too_large(f"{item.name} ({name})", f"is {shape}")
@@ -240,23 +253,24 @@ class Hdf5:
             raise self.broken(f"{item.name} ({name})", error) from error
 
     def _linked(self, group: Any, name: str) -> Any:
-        """A part of a group that is linked to as such, not by a name elsewhere."""
+        """Return a part of a group if its link is a hard link, else None."""
         try:
             found = self._target(group, name, anywhere=True)
         except SessionFormatError:
             raise
         except Exception as error:
             raise self.broken(f"{group.name}/{name}", error) from error
-        return None if isinstance(found, str) else found  # met where it is
+        return None if isinstance(found, str) else found  # visited at its own path
 
     def _target(self, group: Any, name: str, *, anywhere: bool = False) -> Any:
-        """What a link of a group leads to: an object, or the name that it stands for.
+        """Return the target of a link: an object, or the path in a soft link.
 
-        Nothing is opened that is not in this file. Datasets whose values lie
-        elsewhere are refused, unless they are only walked past.
+        No other file is opened. Datasets whose values lie in other files are refused,
+        unless `anywhere` is true (for a walk that reads no values).
         """
         import h5py
 
+        # Link names are bytes in HDF5; surrogateescape keeps invalid UTF-8 intact.
         step = name.encode("utf-8", "surrogateescape")
         links = group.id.links
         if not links.exists(step):
@@ -264,6 +278,7 @@ class Hdf5:
         kind = links.get_info(step).type
         if kind == h5py.h5l.TYPE_SOFT:
             return links.get_val(step).decode("utf-8", "surrogateescape")
+        # External links, and types defined by plugins.
         if kind != h5py.h5l.TYPE_HARD:
             where = links.get_val(step)[0].decode("utf-8", "replace")
             raise self._leads_out(f"{group.name}/{name}", where)
@@ -273,7 +288,11 @@ class Hdf5:
         return found
 
     def _check_place(self, dataset: "h5py.Dataset") -> None:
-        """Values must be in this file; asking for a shape may already open others."""
+        """Raise if a dataset's values lie in other files.
+
+        This comes before its shape is read: the shape of a virtual dataset may open
+        other files.
+        """
         try:
             outside = dataset.is_virtual or dataset.external
         except Exception as error:
@@ -282,11 +301,15 @@ class Hdf5:
             raise self._leads_out(dataset.name, "another file")
 
     def _check_chunks(self, dataset: "h5py.Dataset") -> None:
-        """Values must be in pieces that fit into memory."""
+        """Raise if a dataset's chunks are too large for memory.
+
+        HDF5 decompresses a whole chunk even if one value is read.
+        """
         try:
             chunks = dataset.chunks
         except Exception as error:
             raise self.broken(dataset.name, error) from error
+        # Contiguous data sets have no chunks and are read in parts of any size.
         piece = int(np.prod(chunks or (0,), dtype=object)) * dataset.dtype.itemsize
         if piece > _MAX_CHUNK_BYTES:
             raise SessionFormatError(
@@ -340,27 +363,32 @@ def _opened(stream: Any, path: Path) -> "h5py.File":
     return file
 
 
+# Weak references: the list must not keep files open that are no longer used.
 _OPEN: "WeakValueDictionary[int, h5py.File]" = WeakValueDictionary()
 
 
 @atexit.register
 def _close_all() -> None:
-    """HDF5 calls a stream to close it, which after Python's end is a crash."""
+    """Close all files at exit.
+
+    HDF5 calls the Python stream when it closes a file. After the interpreter has shut
+    down, this call crashes.
+    """
     for file in list(_OPEN.values()):
         file.close()
 
 
 class Hdf5Rows:
-    """Samples of one dataset as float32 or as stored; see `Rows`.
+    """Samples of one dataset, as float32 or as stored floats; see `Rows`.
 
     Parameters
     ----------
     file, name
-        Which dataset, (T, C) or (T,).
+        File and full name of the dataset, (T, C) or (T,).
     columns
         int64 (c,) columns that are read, or None for all.
     gain, offset
-        Stored values times the gain plus the offset are the samples.
+        Sample = stored value · gain + offset.
     """
 
     def __init__(
@@ -383,15 +411,16 @@ class Hdf5Rows:
         count = wide if columns is None else len(columns)
         self.shape: tuple[int, ...] = (int(dataset.shape[0]), count)
 
+    # An open h5py dataset cannot be pickled.
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_known": None}
 
     def check(self) -> None:
-        """Raise where the file is gone or changed."""
+        """Raise `SessionFormatError` if the file is missing or has changed."""
         self._file.source.check()
 
     def read(self, first: int, stop: int) -> np.ndarray:
-        """Rows `first` to `stop`."""
+        """Return rows `first` to `stop` (exclusive)."""
         self.check()
         if self._known is None:
             self._known = self._file.dataset(self._name)
@@ -399,9 +428,11 @@ class Hdf5Rows:
         return self._values(stored.reshape(len(stored), -1))
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
-        """Rows here and there, ascending: read in runs that hold them."""
+        """Return scattered rows (ascending), read in contiguous runs."""
+        # The empty first part gives shape and dtype if `rows` is empty.
         parts = [np.zeros((0, self.shape[1]), self.dtype)[:, columns]]
-        wide = max(1, self.shape[1] * 4)
+        wide = max(1, self.shape[1] * 4)  # bytes of a row as float32
+        # A run ends at a fixed block border or before a large gap.
         ends = np.diff(rows // max(1, _SLAB // wide)) > 0
         ends |= np.diff(rows) > max(1, _HOLE // wide)
         for block in np.split(rows, np.flatnonzero(ends) + 1):
@@ -415,5 +446,6 @@ class Hdf5Rows:
             stored = stored[:, self._columns]
         if self._is_plain:
             return stored
+        # In float64, because a large offset would cost precision in float32.
         values = stored.astype(np.float64) * self._gain + self._offset
         return values.astype(np.float32)

@@ -1,7 +1,7 @@
-"""A recording in one file at a web address, read piece by piece as it is needed.
+"""Remote file at an HTTP address, read in blocks on demand.
 
-`fsspec` asks for parts of the file and keeps the last ones; it is imported when such a
-file is opened.
+`fsspec` requests the blocks and caches the most recent ones. It is imported only when
+such a file is opened.
 """
 
 import gc
@@ -18,26 +18,33 @@ from omnimouse_model.errors import SessionFormatError
 
 _BLOCK = 2**20
 _KEPT = 128
-"""Blocks kept in memory: 128 MiB."""
+"""Number of cached blocks: 128 MiB."""
 _CONNECT_S = 20.0
 _SILENCE_S = 60.0
 _TRUSTED_S = 5.0
-"""How long what the server said last is taken for granted."""
+"""Seconds for which the last answer of the server is used without a new request."""
 
 
 def web_address(name: str | Path) -> str | None:
-    """The address, where a name is one; a `Path` has made one slash of two."""
+    """Return the http(s) address that a name stands for, or None.
+
+    A `Path` turns the two slashes after the scheme into one; they are restored.
+    """
     found = re.fullmatch(r"(https?):/{1,2}([^/].*)", str(name).replace("\\", "/"))
     return None if found is None else f"{found[1]}://{found[2]}"
 
 
 def shown_address(url: str) -> str:
-    """An address without what only its owner should see: passwords, signatures."""
+    """Return an address for messages, without user, password and query string.
+
+    The query of a signed URL contains its signature.
+    """
     parts = urlsplit(url)
     host = parts.netloc.rsplit("@", 1)[-1]
     return f"{parts.scheme}://{host}{parts.path}"
 
 
+# Shared by all remote files: the garbage collector is a setting of the process.
 _fetching = threading.Lock()
 _n_fetching = 0
 _collects = True
@@ -71,7 +78,7 @@ def _without_collection(fetch: Callable[[int, int], bytes]) -> Callable[..., byt
 
 
 class RemoteFile:
-    """A file at a web address whose server sends parts; see `Source`.
+    """A file on a server that supports range requests; see `Source`.
 
     Parameters
     ----------
@@ -81,7 +88,8 @@ class RemoteFile:
     Raises
     ------
     SessionFormatError
-        It is not there, cannot be reached, or is only sent whole.
+        If the file is missing, the server cannot be reached, or the server sends
+        only whole files.
     """
 
     def __init__(self, url: str) -> None:
@@ -92,18 +100,19 @@ class RemoteFile:
 
     @property
     def path(self) -> Path:
-        """What to call it: the address as far as a path can hold one, no secrets."""
+        """Address as a path, without secrets, for messages."""
         return Path(shown_address(self.url))
 
     @property
     def fingerprint(self) -> str:
-        """Changes when the file does, by what its server says."""
+        """Hash of address, size and version as reported by the server."""
         return hashlib.blake2b(repr((self.url, self._seen)).encode()).hexdigest()[:32]
 
     def open(self) -> Any:
-        """A binary file object that reads blocks when they are asked for."""
+        """Return a binary file object that reads blocks on demand."""
         self._compare()
-        # another version's blocks are not sent
+        # With If-Match the server refuses to send blocks of another version. The
+        # comparison is strong (RFC 9110): weak tags (W/"…") would never match.
         only = {"If-Match": self._seen[1]} if self._is_strong else {}
         stream = self._system().open(
             self.url,
@@ -116,7 +125,7 @@ class RemoteFile:
         return stream
 
     def check(self, *, now: bool = False) -> None:
-        """Ask the server now and then whether it is the same file still."""
+        """Compare the file with its version at opening, at most every few seconds."""
         if now or monotonic() - self._compared > _TRUSTED_S:
             self._compare()
 
@@ -131,22 +140,29 @@ class RemoteFile:
         self._compared = monotonic()
 
     def _facts(self) -> tuple[int, str]:
-        """Size, and the server's word for this version."""
+        """Return the size in bytes and the version that the server reports."""
         try:
             found = self._system().info(self.url)
         except Exception as error:  # of whichever library carries it
+            # fsspec raises its own error from that of aiohttp, which has the status.
             why: BaseException = error.__cause__ or error
             if getattr(why, "status", None) in (404, 410):
                 raise self._error("missing_file", "is not there") from error
             what = f"cannot be reached: {str(why)[:200] or why!r}"
             raise self._error("unreadable", what) from error
+        # Without a size, fsspec opens a stream that cannot seek.
         if not found.get("size"):
             raise self._error("unreadable", "has no size: its server does not say")
+        # An ETag identifies a version; the date has a resolution of only 1 s.
         version = found.get("ETag") or found.get("Last-Modified") or ""
         return int(found["size"]), str(version)
 
     def _check_parts(self) -> None:
-        """Ask for a few bytes that are not the first."""
+        """Check that the server answers a range request.
+
+        The range does not start at byte 0, so that a server which ignores the range
+        header is recognised.
+        """
         try:
             with self._system().open(self.url, cache_type="none") as stream:
                 stream.seek(1)
@@ -174,6 +190,7 @@ class RemoteFile:
                 f"cannot be read without {error.name}",
                 "pip install 'omnimouse-app[nwb]'",
             ) from error
+        # No limit on the total time: a slow download that makes progress is fine.
         timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=_CONNECT_S, sock_read=_SILENCE_S
         )

@@ -1,4 +1,4 @@
-"""Arrays of an `.npz`, where they lie: mapped if stored plainly, else unpacked once."""
+"""Lazy reading of `.npz` archives; uncompressed arrays are memory-mapped."""
 
 import math
 import zipfile
@@ -20,25 +20,26 @@ from omnimouse_model.errors import SessionFormatError
 _MOST_BYTES = 4 * 2**30
 _MOST_MEMBERS = 1000
 _LOCAL_HEADER = 30
+"""Bytes of the fixed part of a ZIP local file header."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""How numpy stores; pieces of other methods unpack to any size at once."""
+"""Methods that numpy writes; other methods can expand to any size in one step."""
 _ENCRYPTED = 1
 
 
 class Npz(Mapping[str, np.ndarray]):
-    """Name -> array; sizes are compared before anything is unpacked.
+    """Mapping from names to arrays; sizes are checked before decompression.
 
     Parameters
     ----------
     path
         The archive.
     most_bytes
-        What all compressed arrays together may take.
+        Limit on the decompressed size of all compressed arrays together.
 
     Raises
     ------
     SessionFormatError
-        The file is no sound archive of plain arrays.
+        If the file is not a valid archive of plain arrays.
     """
 
     def __init__(self, path: Path, most_bytes: int = _MOST_BYTES) -> None:
@@ -49,8 +50,12 @@ class Npz(Mapping[str, np.ndarray]):
             if len(members) > _MOST_MEMBERS:
                 raise _refused(path, f"holds {len(members):,} members")
             self._members = {m.filename.removesuffix(".npy"): m for m in members}
+            # A ZIP file may hold two members of one name; readers would disagree on
+            # which one is meant.
             if len(self._members) != len(members):
                 raise _refused(path, "holds two arrays of one name")
+            # Stored members are mapped and take no memory, so only compressed ones
+            # count towards the limit.
             packed = [m for m in members if m.compress_type != zipfile.ZIP_STORED]
             total = sum(m.file_size for m in packed)
             if total > most_bytes:
@@ -72,6 +77,7 @@ class Npz(Mapping[str, np.ndarray]):
             return file.open()
         with open_binary(self.path) as stream, _sound(self.path):
             with zipfile.ZipFile(stream).open(member) as packed:
+                # Bounded by the size that was checked when the archive was opened.
                 data = packed.read(member.file_size)
             shape, fortran, dtype, offset = read_npy_header(BytesIO(data), self.path)
             count = math.prod(shape)
@@ -81,17 +87,20 @@ class Npz(Mapping[str, np.ndarray]):
         return values.reshape(shape, order="F" if fortran else "C")
 
     def file(self, name: str) -> ArrayFile | None:
-        """Where an array lies that is stored plainly; None of a compressed one."""
+        """Return the place of an uncompressed array in the file, else None."""
         member = self._members[name]
         if member.compress_type != zipfile.ZIP_STORED:
             return None
         with open_binary(self.path) as stream, _sound(self.path):
             stream.seek(member.header_offset)
             head = stream.read(_LOCAL_HEADER)
+            # Lengths of name and extra field come from the local header: the extra
+            # field of the central directory can have another length.
             named = int.from_bytes(head[26:28], "little")
             extra = int.from_bytes(head[28:30], "little")
             begin = member.header_offset + _LOCAL_HEADER + named + extra
             stream.seek(begin)
+            # 128 KiB: more than the largest header that `read_npy_header` accepts.
             inner = BytesIO(stream.read(1 << 17))
             shape, fortran, dtype, offset = read_npy_header(inner, self.path)
         wanted = math.prod(shape) * dtype.itemsize
@@ -103,7 +112,7 @@ class Npz(Mapping[str, np.ndarray]):
 
 @contextmanager
 def _sound(path: Path) -> Iterator[None]:
-    """Turn what damaged archives raise into the typed error."""
+    """Turn all errors of damaged archives into `SessionFormatError`."""
     try:
         yield
     except SessionFormatError:

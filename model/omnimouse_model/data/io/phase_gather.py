@@ -1,10 +1,10 @@
-"""Reading phase-shifted columns fast, with exactly the floor rule of `clock`.
+"""Fast gathering of phase-shifted columns, with exactly the floor rule of `clock`.
 
-The index of a column falls as its shift grows, in floating point too: subtraction,
-division by a positive step and floor never reverse an order. Within one row the
-indices of columns sorted by shift are therefore a staircase of very few steps. Its
-edges are guessed by a search, checked with the exact formula on both sides, and only
-a row where the check fails is computed in full.
+The index of a column decreases as its shift grows, in floating point too: subtraction,
+division by a positive step and floor never reverse an order. Within one row, the
+indices of columns sorted by shift are therefore a staircase of very few steps. A search
+estimates its edges, the exact formula checks them on both sides, and only rows where
+the check fails are computed in full.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,24 @@ from jaxtyping import Bool, Float32, Float64, Int64, Shaped
 from omnimouse_model.data.clock import previous_index
 
 _SLACK = 1e-2
+"""Extra samples of shift spread, so that rounding cannot hide a step."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShiftOrder:
-    """Columns ranked by phase shift: `shift` ascending, `rank` of every column.
+    """Columns ranked by phase shift.
 
-    `walled` is `shift` between -inf and inf: neighbours of the first and the last.
+    Attributes
+    ----------
+    shift
+        Phase shifts (s) in ascending order.
+    rank
+        Position of every column in `shift`.
+    columns
+        0, 1, … in stored order.
+    walled
+        `shift` with -inf before it and inf after it, so that the first and the last
+        column have neighbours.
     """
 
     shift: Float64[np.ndarray, " column"]
@@ -33,6 +44,7 @@ class ShiftOrder:
     def of(cls, shift: Float64[np.ndarray, " column"]) -> "ShiftOrder":
         """Rank the columns of a stream."""
         order = np.argsort(shift, kind="stable")
+        # The inverse permutation of `order`.
         rank = np.empty(len(shift), np.int64)
         rank[order] = np.arange(len(shift))
         walled = np.concatenate([[-np.inf], shift[order], [np.inf]])
@@ -45,19 +57,27 @@ def shifted_rows(
     rate_hz: float,
     shifts: ShiftOrder,
 ) -> tuple[Int64[np.ndarray, " time"], Int64[np.ndarray, "time step"]]:
-    """Row read by every column: highest row (time,) and stairs (time, steps).
+    """Return the stored row that each column reads, as a staircase per time.
 
-    In row k, column c reads `highest[k] - (number of stairs[k] <= rank[c])`.
+    Returns
+    -------
+    highest : int64 (time,)
+        Row of the column with the smallest shift.
+    stairs : int64 (time, steps)
+        At time k, column c reads row `highest[k] - (number of stairs[k] <= rank[c])`.
     """
     highest = previous_index(times - shifts.shift[0], start, rate_hz)
-    # Rounding may add a step to what the spread of shifts allows, never two.
+    # Rounding may add one step to the spread of shifts, never two.
     n_steps = int((shifts.shift[-1] - shifts.shift[0]) * rate_hz + _SLACK) + 1
     wanted = highest[:, None] - np.arange(n_steps)
+    # A column still reads row `wanted` while its shift is at most `since`. The order
+    # of operations differs from `previous_index`, so rounding can be off by one.
     since = (times - start)[:, None] - wanted * (1.0 / rate_hz)
     stairs = shifts.shift.searchsorted(since, side="right")
     agreed = _are_edges(stairs, wanted, times, start, rate_hz, shifts)
     if not agreed.all():
         for row in np.flatnonzero(~agreed.all(axis=1)):
+            # `exact` decreases with rank; the negative sequence can be searched.
             at = times[row : row + 1]
             exact = previous_index(at, start, rate_hz, shifts.shift)[0]
             stairs[row] = np.searchsorted(-exact, -wanted[row], side="right")
@@ -72,8 +92,10 @@ def _are_edges(
     rate_hz: float,
     shifts: ShiftOrder,
 ) -> Bool[np.ndarray, "time step"]:
-    """Whether column stairs-1 still reads `wanted` and column stairs does not."""
+    """Return whether column stairs-1 still reads `wanted` and column stairs not."""
     step, at = 1.0 / rate_hz, times[:, None]
+    # Same operations in the same order as `previous_index`: only then is the check
+    # exact. `walled` is offset by one: index `stairs` is the column before the edge.
     last = np.floor((at - shifts.walled.take(stairs) - start) / step)
     after = np.floor((at - shifts.walled.take(stairs + 1) - start) / step)
     agreed: np.ndarray = (last >= wanted) & (after < wanted)
@@ -89,23 +111,26 @@ def gather_shifted(
 ) -> Float32[np.ndarray, "time column"]:
     """Take every column at its own row from a stored (row, column) array.
 
-    Rows are taken one by one: the index then fits the fastest cache.
-
     Returns
     -------
-    float32 (time, column), divided by `divisor` (column,) where one is given.
+    float32 (time, column), divided by `divisor` (column,) if there is one.
     """
     n_steps, n_columns = stairs.shape[1], len(shifts.rank)
+    # If the query rate equals the stored rate, nearly all times have the same
+    # staircase; its index is computed once.
     usual = stairs[len(stairs) // 2] if len(stairs) else np.zeros(n_steps, np.int64)
     usual_index = _flat_index(usual, shifts)
     odd = (stairs != usual).any(axis=1)
     flat = np.ascontiguousarray(slab, np.float32).reshape(-1)
     taken = np.empty((len(highest), n_columns), np.float32)
+    # One time per step of the loop: the index then fits into the fastest cache.
     firsts = ((highest - n_steps) * n_columns).tolist()
     for first, row, stair, is_odd in zip(
         firsts, taken, stairs, odd.tolist(), strict=True
     ):
         index = _flat_index(stair, shifts) if is_odd else usual_index
+        # numpy buffers the output in mode "raise"; "wrap" is faster. No index wraps:
+        # `_flat_index` stays within the block.
         flat[first : first + (n_steps + 1) * n_columns].take(index, None, row, "wrap")
     if divisor is not None:
         taken /= divisor
@@ -115,7 +140,7 @@ def gather_shifted(
 def _flat_index(
     edges: Int64[np.ndarray, " step"], shifts: ShiftOrder
 ) -> Int64[np.ndarray, " column"]:
-    """Place of every column in the n + 1 rows that end with the highest one."""
+    """Return the flat index of every column in the n + 1 rows up to the highest."""
     n_columns, n_steps = len(shifts.rank), len(edges)
     by_rank = np.full(n_columns, n_steps * n_columns)
     for edge in edges.tolist():

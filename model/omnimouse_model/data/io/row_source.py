@@ -1,7 +1,7 @@
-"""Where the samples of a stream are: anything that gives runs of its rows.
+"""Protocol for the samples of a stream, read in runs of rows.
 
-Formats differ in this alone: a mapped file (`files.ArrayFile`), an HDF5 dataset, one
-file per trial, a store in chunks. Streams and windows ask for rows and do not know.
+Each format implements it: a mapped file (`safe_files.ArrayFile`), an HDF5 dataset, one
+file per trial, a chunked store. Streams and windows depend only on this protocol.
 """
 
 from pathlib import Path
@@ -12,11 +12,11 @@ import numpy as np
 
 @runtime_checkable
 class Rows(Protocol):
-    """Samples (T, C) or (T,), read when asked, and safe to pickle."""
+    """Samples (T, C) or (T,), read on demand; can be pickled."""
 
     @property
     def path(self) -> Path:
-        """The file or folder they are in, for messages."""
+        """File or folder of the samples, for messages."""
         ...
 
     @property
@@ -26,17 +26,20 @@ class Rows(Protocol):
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the samples as `read` gives them."""
+        """Type of the samples that `read` returns."""
         ...
 
     def check(self) -> None:
-        """Raise `SessionFormatError` where the file is gone, or changed since."""
+        """Raise `SessionFormatError` if a file is missing or has changed."""
         ...
 
     def read(self, first: int, stop: int) -> np.ndarray:
-        """Rows `first` to `stop`, as stored, not to be written to."""
+        """Return rows `first` to `stop` (exclusive); callers must not write to them."""
         ...
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
-        """Rows here and there, ascending, of a run of columns: (len(rows), columns)."""
+        """Return scattered rows (ascending) of a slice of columns.
+
+        The result is (len(rows), columns).
+        """
         ...

@@ -1,4 +1,4 @@
-"""Reading files of a session safely: sizes before allocation, nothing unpickled."""
+"""Safe reading of untrusted files: size checks before allocation, no unpickling."""
 
 import ast
 import json
@@ -19,6 +19,7 @@ from omnimouse_model.errors import SessionFormatError
 MAX_JSON_BYTES = 256 * 2**20
 MAX_YAML_BYTES = 4 * 2**20
 MAX_SMALL_ARRAY_BYTES = 512 * 2**20
+# Limits that stop damaged or hostile files; real recordings stay far below them.
 _MAX_HEADER = 1 << 16
 _MOST_DIMENSIONS = 32
 _MOST_NODES = 1_000_000
@@ -27,14 +28,15 @@ _SHOW_BYTES = "{:,}".format
 
 
 class ArrayFile:
-    """One array in one file, mapped when first read; only its place is pickled.
+    """One array in one file, mapped at the first read; the map is not pickled.
 
     Parameters
     ----------
     path
         The file.
     dtype, shape, offset, fortran
-        What is in it, from its header or from the session's own description.
+        Layout of the array, from the file's header or the session's metadata.
+        `offset` is in bytes.
     """
 
     def __init__(
@@ -54,31 +56,33 @@ class ArrayFile:
         self._seen = (info.st_size, info.st_mtime_ns)
         self._map: np.ndarray | None = None
 
+    # Pickling a map would copy the whole file.
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_map": None}
 
     @property
     def n_bytes(self) -> int:
-        """Bytes of the array itself."""
+        """Size of the array in bytes, without the header."""
         return int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
 
     def open(self) -> np.ndarray:
-        """Return the mapped array; raise if the file changed since it was opened."""
+        """Return the mapped array; raise if the file is missing or has changed."""
         self.check()
         if self._map is None:
             self._map = np.asarray(self._mapped())
         return self._map
 
     def read(self, first: int, stop: int) -> np.ndarray:
-        """Rows `first` to `stop`, mapped; see `Rows`."""
+        """Return mapped rows `first` to `stop`; see `Rows`."""
         return self.open()[first:stop]
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
-        """Rows here and there; of few columns without reading ahead."""
+        """Return scattered rows; read-ahead is off if only some columns are read."""
         if columns == slice(None):
             whole: np.ndarray = self.open().reshape(self.shape[0], -1)[rows]
             return whole
         self.check()
+        # A map of its own: the advice must not slow down sequential reads of `open`.
         mapped = self._mapped()
         memory = getattr(mapped, "_mmap", None)
         if memory is not None and hasattr(mmap, "MADV_RANDOM"):
@@ -87,10 +91,10 @@ class ArrayFile:
         return picked
 
     def check(self) -> None:
-        """Raise a clear error if the file is gone, shorter or newer than it was.
+        """Raise `SessionFormatError` if the file is missing or has changed.
 
-        A mapped file that shrinks kills the process on the next touch, so this runs
-        before every read.
+        This runs before every read: access beyond the end of a mapped file that has
+        become shorter kills the process (SIGBUS).
         """
         try:
             info = self.path.stat()
@@ -105,6 +109,7 @@ class ArrayFile:
             )
 
     def _mapped(self) -> np.ndarray:
+        # An empty array cannot be mapped.
         if 0 in self.shape:
             return np.zeros(self.shape, self.dtype)
         try:
@@ -121,10 +126,11 @@ class ArrayFile:
 
 
 def npy_file(path: Path) -> ArrayFile:
-    """Describe a `.npy` file after checking its header against its size."""
+    """Return the array of a `.npy` file, after checking its header and size."""
     with open_binary(path) as stream:
         shape, fortran, dtype, offset = read_npy_header(stream, path)
         size = os.fstat(stream.fileno()).st_size
+    # dtype=object: Python integers, so that a hostile shape cannot overflow.
     wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size - offset < wanted:
         raise SessionFormatError(
@@ -138,7 +144,7 @@ def npy_file(path: Path) -> ArrayFile:
 
 
 def load_small_array(path: Path, inside: Path) -> np.ndarray:
-    """Read a whole small `.npy` (numbers or strings), never following it outside."""
+    """Read a small `.npy` (numbers or strings) that lies in the folder `inside`."""
     file = npy_file(contained(path, inside))
     if file.n_bytes > MAX_SMALL_ARRAY_BYTES:
         raise SessionFormatError(
@@ -148,26 +154,29 @@ def load_small_array(path: Path, inside: Path) -> np.ndarray:
         )
     if file.dtype.hasobject:
         raise _pickled(path)
+    # A copy, so that the small file does not stay mapped.
     return np.array(file.open())
 
 
 def read_npy_header(
     stream: BinaryIO | BytesIO, path: Path, *, objects: bool = False
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any], int]:
-    """Return (shape, fortran order, dtype, offset of the data).
+    """Return shape, Fortran order, dtype and the offset of the data in bytes.
 
-    Arrays of objects are refused unless they are asked for.
+    Object arrays raise `SessionFormatError` unless `objects` is true.
     """
     try:
         head = stream.read(12)
     except OSError as error:
         raise _unreadable(path, error) from error
     if len(head) < 10 or head[:6] != b"\x93NUMPY":
+        # 0x80 is the first byte of a pickle (protocol 2 or later).
         if head[:1] == b"\x80":
             raise _pickled(path)
         raise SessionFormatError(
             path, "not_npy", f"{label(path)} is not a .npy file", "write it again"
         )
+    # Format version 1 has a header length of 2 bytes, later versions of 4 bytes.
     wide = head[6] >= 2
     length = int.from_bytes(head[8:12] if wide else head[8:10], "little")
     offset = (12 if wide else 10) + length
@@ -190,6 +199,7 @@ def _parsed_header(
     text: bytes, path: Path
 ) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     try:
+        # The header is the text of a Python dict; literal_eval runs no code.
         fields = ast.literal_eval(text.decode("latin1").strip())
         shape = tuple(fields["shape"])
         fortran = bool(fields["fortran_order"])
@@ -200,15 +210,17 @@ def _parsed_header(
     whole = all(isinstance(n, int) and 0 <= n < 2**48 for n in shape)
     if not whole or len(shape) > _MOST_DIMENSIONS:
         raise _bad_header(path, f"shape {str(fields['shape'])[:60]}")
+    # Recordings contain only numbers and strings, no structured types.
     if dtype.names is not None or dtype.subdtype is not None or not dtype.itemsize:
         raise _bad_header(path, f"a type {str(descr)[:60]}")
+    # max(1, n): numpy multiplies the other axes even if one of them is empty.
     if math.prod(max(1, n) for n in shape) * dtype.itemsize >= 2**62:
         raise _bad_header(path, f"shape {shape}")
     return shape, fortran, dtype
 
 
 def contained(path: Path, inside: Path) -> Path:
-    """Return `path` if it lies in the folder `inside`, links resolved; else raise."""
+    """Return `path` if, with links resolved, it lies in `inside`; else raise."""
     if leads_out(path, inside):
         raise SessionFormatError(
             path,
@@ -220,15 +232,17 @@ def contained(path: Path, inside: Path) -> Path:
 
 
 def leads_out(path: Path, inside: Path) -> bool:
-    """Whether a path lies outside the folder `inside`, links resolved."""
+    """Return whether a path lies outside the folder `inside`, links resolved."""
     root = os.path.realpath(inside)
     real = os.path.realpath(path)
+    # With the separator, so that /data/a2 does not count as inside /data/a.
     return real != root and not real.startswith(root + os.sep)
 
 
 def open_binary(path: Path) -> BinaryIO:
-    """Open a plain file for reading; a missing, barred or odd one raises clearly."""
+    """Open a regular file for reading; raise `SessionFormatError` if impossible."""
     info = _stat(path)
+    # Opening a named pipe would wait forever.
     if not stat.S_ISREG(info.st_mode):
         raise SessionFormatError(
             path, "unreadable", f"{label(path)} is not a plain file"
@@ -267,13 +281,14 @@ def read_text(path: Path, limit: int) -> str:
 
 
 def read_yaml_mapping(path: Path, inside: Path | None = None) -> dict[str, Any]:
-    """Read a YAML mapping with the safe loader; errors carry the line.
+    """Read a YAML mapping with the safe loader; errors contain the line.
 
-    One that has to lie in the folder `inside` is not followed out of it.
+    With `inside`, the file must lie in that folder, links resolved.
     """
     text = read_text(_within(path, inside), MAX_YAML_BYTES)
     try:
         value = yaml.load(text, Loader=_Loader)
+        # Without aliases, a text cannot hold more values than it has characters.
         _check_nodes(value, max(_MOST_NODES, len(text)))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -293,9 +308,9 @@ def read_yaml_mapping(path: Path, inside: Path | None = None) -> dict[str, Any]:
 
 
 def read_json_mapping(path: Path, inside: Path | None = None) -> dict[str, Any]:
-    """Read a JSON object of at most 256 MB; errors carry the line.
+    """Read a JSON object of at most 256 MiB; errors contain the line.
 
-    One that has to lie in the folder `inside` is not followed out of it.
+    With `inside`, the file must lie in that folder, links resolved.
     """
     text = read_text(_within(path, inside), MAX_JSON_BYTES)
     try:
@@ -318,7 +333,10 @@ def _within(path: Path, inside: Path | None) -> Path:
 
 
 def list_folder(path: Path) -> dict[str, int]:
-    """Name -> size of the plain files of a folder, without opening any."""
+    """Return name -> size (bytes) of the plain files of a folder.
+
+    A missing folder gives an empty dict.
+    """
     try:
         with os.scandir(path) as entries:
             return {e.name: e.stat().st_size for e in entries if e.is_file()}
@@ -329,7 +347,7 @@ def list_folder(path: Path) -> dict[str, int]:
 
 
 def label(path: Path) -> str:
-    """Folder and file name, as messages give them: `responses/meta.yml`."""
+    """Return folder and file name for messages, such as `responses/meta.yml`."""
     return "/".join(path.parts[-2:]) if path.suffix else path.name
 
 
@@ -374,14 +392,18 @@ def _pickled(path: Path) -> SessionFormatError:
     )
 
 
+# The C loader is much faster; builds of PyYAML without libyaml lack it.
 _Safe: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Loader(_Safe):  # type: ignore[misc]  # chosen at run time: C if it is there
-    """The safe loader, less `<<`: that copies, and copies of copies have no end."""
+    """Safe YAML loader without merge keys (`<<`).
+
+    A merge copies a mapping, so nested merges grow exponentially.
+    """
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """Refuse keys that stand for those of other mappings."""
+        """Raise if a mapping contains a merge key."""
         for key, _ in node.value:
             if key.tag == "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(
@@ -390,18 +412,24 @@ class _Loader(_Safe):  # type: ignore[misc]  # chosen at run time: C if it is th
 
 
 def _check_nodes(value: object, most: int) -> None:
-    """Values must stay few when every alias is written out, and numbers short."""
+    """Raise if the values are too many with all aliases expanded.
+
+    Nested aliases grow exponentially ("billion laughs"). Numbers with too many digits
+    are refused too.
+    """
+    # By id, so that each object is counted once however often it is referenced.
     sizes: dict[int, int] = {}
 
     def size(item: object) -> int:
         if isinstance(item, int):
+            # A decimal digit has 3.3 bits.
             if item.bit_length() > 3 * _LONGEST_NUMBER:
                 raise ValueError("a number of far too many digits")
             return 1
         if not isinstance(item, dict | list | tuple | set):
             return 1
         if id(item) not in sizes:
-            sizes[id(item)] = most  # within itself
+            sizes[id(item)] = most  # stands until known: a cycle exceeds the limit
             inner = [*item, *item.values()] if isinstance(item, dict) else item
             sizes[id(item)] = 1 + sum(map(size, inner))
         return sizes[id(item)]

@@ -1,10 +1,10 @@
-"""Reading the pickled arrays of suite2p without running anything that they hold.
+"""Restricted unpickler for the object arrays of suite2p; it runs no code of the file.
 
-A pickle names what is to be called. Here only arrays, their types, plain containers,
-paths and dates have a meaning, and each becomes inert notes first; arrays are made
-afterwards, once their sizes have been compared with the bytes that there are. The
-unpickler is Python's own in Python: the one in C takes memory for any number of
-remembered objects that a file claims.
+A pickle names the functions to call. Here only arrays, dtypes, plain containers, paths
+and dates are known, and each first becomes an inert note. Arrays are made in a second
+step, after their sizes have been compared with the available bytes. The base class is
+Python's unpickler written in Python: the one in C allocates memory for any memo index
+that a file claims.
 """
 
 import pickle
@@ -30,18 +30,18 @@ _DEEPEST = 32
 _LONGEST_NAME = 4096
 _SPARE_BYTES = 16 * 2**20
 _COPIES = 8
-"""Calls may be given so many times the bytes that a file has, and no more."""
+"""Limit on the bytes of all call arguments, in multiples of the file size."""
 
 
 def load_pickled(path: Path) -> Any:
-    """The object array of a `.npy` as plain containers, numbers, texts and arrays.
+    """Return the object array of a `.npy` as plain containers, numbers and arrays.
 
-    A 0-d array gives its one object, others a list.
+    A 0-d array gives its single object, other arrays give a list.
 
     Raises
     ------
     SessionFormatError
-        The file is no sound `.npy`, or holds anything else than that.
+        If the file is not a valid `.npy`, or contains objects of other types.
     """
     with open_binary(path) as stream:
         shape, _, dtype, offset = read_npy_header(stream, path, objects=True)
@@ -76,24 +76,27 @@ def _refused(path: Path, why: str) -> SessionFormatError:
 # -- inert notes of what a pickle names ------------------------------------------------
 @dataclass(slots=True, eq=False)
 class _Type:
-    """A dtype, by its name; byte order follows as state."""
+    """A dtype by its name; the byte order follows as pickle state."""
 
     name: str
     order: Literal["<", ">", "="] = "="
 
+    # State of numpy.dtype: (version, byte order, ...); the rest describes structured
+    # types, which are refused later.
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         self.order = state[1] if state[1] in ("<", ">") else "="
 
 
 @dataclass(slots=True, eq=False)
 class _Array:
-    """An array before its values are known."""
+    """An array that has not been made yet."""
 
     shape: Any = None
     dtype: Any = None
     fortran: bool = False
     data: Any = None
 
+    # State of numpy.ndarray: (version, shape, dtype, Fortran order, data).
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, self.shape, self.dtype, self.fortran, self.data = state
 
@@ -117,7 +120,10 @@ def _dtype(name: Any, *_: Any) -> _Type:
 
 
 def _brief(part: Any) -> str:
-    """A short text or whole number; anything else could unfold without end."""
+    """Return a short text or integer as text; raise for other values.
+
+    `str` of nested containers could become exponentially long.
+    """
     is_whole = isinstance(part, int) and part.bit_length() <= 64
     if not is_whole and not (isinstance(part, str) and len(part) <= _LONGEST_NAME):
         raise ValueError(f"a {type(part).__name__} where a name is expected")
@@ -128,6 +134,7 @@ def _scalar(dtype: Any, data: Any = b"") -> _Scalar:
     return _Scalar(dtype, data)
 
 
+# Python 3 writes bytes in protocols 0 to 2 as latin-1 text to be encoded.
 def _encoded(text: str, encoding: str) -> bytes:
     if encoding not in ("latin1", "latin-1"):
         raise ValueError(f"an encoding {encoding!r}")
@@ -135,7 +142,10 @@ def _encoded(text: str, encoding: str) -> bytes:
 
 
 def _no_bytes() -> bytes:
-    """`bytes()`, which is how old protocols write none; of a number it is a bomb."""
+    """Return empty bytes: old protocols write them as `bytes()`.
+
+    Arguments are refused: `bytes(n)` would allocate n bytes.
+    """
     return b""
 
 
@@ -147,6 +157,7 @@ def _joined(*parts: Any) -> str:
 
 
 def _dated(*parts: Any) -> str:
+    # Dates are only shown. Their first argument is a year or the packed date.
     first = parts[0] if parts else ""
     if isinstance(first, bytes):
         first = first[:16].hex()
@@ -158,7 +169,10 @@ def _nothing(*_: Any) -> None:
 
 
 class _Named:
-    """What a name stands for; nothing in a pickle can change it."""
+    """Immutable wrapper of the function that replaces a name of a pickle.
+
+    A pickle can set attributes of the objects that it names (opcode BUILD).
+    """
 
     __slots__ = ("_make",)
     _make: Callable[..., Any]
@@ -180,6 +194,7 @@ _NUMPY = {
     "ndarray": _Named(_nothing),
     "dtype": _Named(_dtype),
 }
+# numpy 2 renamed numpy.core to numpy._core; files of both versions are in use.
 _NUMPY_MODULES = (
     *("numpy", "numpy.core.multiarray", "numpy._core.multiarray"),
     *("numpy.core.numeric", "numpy._core.numeric"),
@@ -200,18 +215,19 @@ _PATH = _Named(_joined)
 
 
 class _Reader(pickle._Unpickler):
-    """Python's unpickler, for which only the names above mean anything."""
+    """Python's unpickler, limited to the names above."""
 
     def __init__(self, data: bytes, path: Path) -> None:
         super().__init__(BytesIO(data), encoding="latin1")
         self._path = path
+        # A pickle can pass one remembered object to many calls that copy it.
         self._left = _COPIES * len(data) + _SPARE_BYTES
 
-    read: Callable[[int], bytes]  # both are set when Python's own loads
+    read: Callable[[int], bytes]  # both are set by `pickle._Unpickler.load`
     append: Callable[[object], None]
 
     def load_bytearray8(self) -> None:
-        """Python's own takes the memory that a file claims before it reads."""
+        """Read a bytearray; the original allocates the claimed size before reading."""
         size = int.from_bytes(self.read(8), "little")
         found = self.read(size)
         if len(found) != size:
@@ -224,17 +240,18 @@ class _Reader(pickle._Unpickler):
     }
 
     def _called(self, make: Callable[..., Any], *args: Any) -> Any:
-        """Call, while what all calls were given is of the order of the file."""
+        """Call `make` while the arguments of all calls stay within the limit."""
         self._left -= sum(map(_bytes_of, args))
         if self._left < 0:
             raise _refused(self._path, "makes far more than it holds")
         return make(*args)
 
     def find_class(self, module: str, name: str) -> Any:
-        """What a name means; others are refused."""
+        """Return the replacement for a name; raise for unknown names."""
         named = _PLAIN.get((module, name))
         if module in _NUMPY_MODULES and name in _NUMPY:
             named = _NUMPY[name]
+        # Python 3.13 moved paths to a submodule of pathlib.
         if module.split(".")[0] == "pathlib" and name.endswith("Path"):
             named = _PATH
         if named is not None:
@@ -249,7 +266,7 @@ class _Reader(pickle._Unpickler):
 
 
 def _bytes_of(value: Any) -> int:
-    """About what a copy of a value would take."""
+    """Return the approximate size of a shallow copy of a value in bytes."""
     if isinstance(value, str | bytes | bytearray):
         return len(value)
     if isinstance(value, list | tuple | set | frozenset | dict):
@@ -258,7 +275,7 @@ def _bytes_of(value: Any) -> int:
 
 
 class _Plain:
-    """Makes values of notes, each once, however often it is referred to."""
+    """Conversion of notes to values; shared notes are converted once."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -267,11 +284,12 @@ class _Plain:
         self._encoded: dict[int, bytes] = {}
 
     def of(self, value: Any, depth: int = 0) -> Any:
-        """The value itself."""
+        """Return the value of a note or of a plain object."""
         if value is None or isinstance(value, bool | int | float | complex | str):
             return value
         if isinstance(value, bytes):
             return value
+        # By id: the unpickled tree keeps all objects alive, so ids stay unique.
         key = id(value)
         if key in self._made:
             return self._made[key]
@@ -283,6 +301,7 @@ class _Plain:
         return self._made[key]
 
     def _make(self, value: Any, depth: int) -> Any:
+        # The settings and regions of suite2p have text keys; other keys are dropped.
         if isinstance(value, dict):
             return {
                 k: self.of(v, depth) for k, v in value.items() if isinstance(k, str)
@@ -295,6 +314,7 @@ class _Plain:
             return self._values(value.dtype, value.data, ()).item()
         if isinstance(value, _Array):
             return self._array(value, depth)
+        # A dtype or function by itself is not data.
         return None
 
     def _array(self, note: _Array, depth: int) -> Any:
@@ -306,15 +326,18 @@ class _Plain:
         )
         if not sound:
             raise _refused(self._path, f"holds an array of shape {str(shape)[:60]}")
+        # The data of an object array are a list.
         if isinstance(note.data, list):
             return [self.of(v, depth) for v in note.data]
         values = self._values(note.dtype, note.data, shape)
         return values.reshape(shape, order="F" if note.fortran else "C")
 
     def _values(self, dtype: Any, data: Any, shape: tuple[int, ...]) -> np.ndarray:
-        """A flat array, once the bytes are as many as type and shape need."""
+        """Return a flat array after comparing its bytes with dtype and shape."""
         if not isinstance(dtype, _Type) or not isinstance(data, bytes | str):
             raise _refused(self._path, "holds an array that is none")
+        # Python 2 pickles hold the raw bytes as latin-1 text. The encoded copy is
+        # shared, because many arrays can refer to one text.
         if isinstance(data, str):
             if id(data) not in self._encoded:
                 self._encoded[id(data)] = data.encode("latin1")
@@ -324,6 +347,7 @@ class _Plain:
         except (TypeError, ValueError, SyntaxError) as error:
             raise _refused(self._path, f"holds a type {dtype.name[:40]!r}") from error
         wanted = kind.itemsize * int(np.prod(shape, dtype=object))
+        # Checked before `frombuffer`: the pickle chooses type and shape freely.
         odd = kind.hasobject or kind.names or kind.subdtype or not kind.itemsize
         if odd or wanted != len(data):
             raise _refused(

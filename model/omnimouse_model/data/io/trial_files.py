@@ -1,9 +1,9 @@
-"""One file per trial, laid out on one time line with holes between the trials.
+"""Time line for recordings with one file per trial, with holes between trials.
 
-Recordings that were cut into trials have no clock in common. Each trial is put at
-whole samples after the one before, with a hole that no window may touch; samples in
-holes are NaN. Times lie a quarter of a sample off the rows, so that no other rate meets
-an edge between them, where rounding would decide.
+Recordings that were cut into trials have no common clock. Each trial begins a whole
+number of samples after the previous one, separated by a hole that no window may touch;
+samples in holes are NaN. Row 0 begins a quarter of a sample before time 0, so that the
+sample times of other rates do not coincide with row edges, where rounding would decide.
 """
 
 from dataclasses import dataclass
@@ -16,20 +16,21 @@ from omnimouse_model.data.io.file_stamp import SeenFile
 from omnimouse_model.data.io.safe_files import npy_file
 
 HOLE_S = 2.5
+"""Length of a hole: longer than a window of 2 s."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TimeLine:
-    """Where each trial lies, in rows of one rate.
+    """Position of each trial, in rows of one rate.
 
     Attributes
     ----------
     rate_hz
         Rows per second.
     first, length
-        int64 (trials,): first row and rows of every trial.
+        int64 (trials,): first row and number of rows of every trial.
     n_rows
-        Rows in all; holes come before the first trial and after each.
+        Total number of rows. A hole precedes the first trial and follows each trial.
     """
 
     rate_hz: float
@@ -39,7 +40,8 @@ class TimeLine:
 
     @classmethod
     def of(cls, length: np.ndarray, rate_hz: float) -> "TimeLine":
-        """Lay trials of these lengths (rows) one after the other."""
+        """Place trials of the given lengths (rows) one after the other."""
+        # Whole rows, so that every trial begins at a row.
         hole = int(np.ceil(HOLE_S * rate_hz))
         ends = hole + np.cumsum(length + hole)
         first = (ends - hole - length).astype(np.int64)
@@ -56,14 +58,15 @@ class TimeLine:
         return self.start + self.n_rows / self.rate_hz
 
     def time(self, rows: np.ndarray) -> np.ndarray:
-        """Native time at which rows begin, float64."""
+        """Return the native times at which rows begin, float64."""
         return self.start + rows / self.rate_hz
 
     def spread(self, trials: list[np.ndarray]) -> np.ndarray:
-        """Values (n_rows, columns) of trials (length, columns); the last fills a hole.
+        """Return values (n_rows, columns) of trials, each (length, columns).
 
-        For streams in which NaN would also rule out what is near a hole: where the last
-        value is missing, the hole is 0.
+        A hole repeats the last value of the trial before it, or 0 if that value is
+        NaN; the first hole repeats the first value of the first trial. This is for
+        behaviour, where NaN would also exclude times near the hole.
         """
         values = np.zeros((self.n_rows, trials[0].shape[1]))
         for k, trial in enumerate(trials):
@@ -81,10 +84,10 @@ class TrialRows:
     Parameters
     ----------
     path
-        Their folder, for messages.
+        Folder of the files, for messages.
     files
-        One per trial, (columns, time) or, of one row, (columns,); None where the
-        values were withheld.
+        One per trial, (columns, time) or, for a trial of one row, (columns,); None
+        for withheld trials.
     """
 
     def __init__(
@@ -101,13 +104,13 @@ class TrialRows:
         self._line = line
 
     def check(self) -> None:
-        """Raise where a file is gone or changed."""
+        """Raise `SessionFormatError` if a file is missing or has changed."""
         for file in self._files:
             if file is not None:
                 file.check()
 
     def read(self, first: int, stop: int) -> np.ndarray:
-        """Rows `first` to `stop`, NaN in holes and where nothing is stored."""
+        """Return rows `first` to `stop`, NaN in holes and withheld trials."""
         stop = min(stop, self.shape[0])
         values = np.full((max(0, stop - first), self.shape[1]), np.nan, np.float32)
         ends = self._line.first + self._line.length
@@ -121,10 +124,12 @@ class TrialRows:
         return values
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
-        """Rows here and there, trial by trial."""
+        """Return scattered rows, read trial by trial."""
         values = np.full((len(rows), self.shape[1]), np.nan, np.float32)[:, columns]
         ends = self._line.first + self._line.length
         owner = np.searchsorted(self._line.first, rows, side="right") - 1
+        # Rows in holes have no owner. Index -1 in `ends` is harmless here, because
+        # rows before the first trial already have owner -1.
         owner[(owner < 0) | (rows >= ends[owner])] = -1
         for trial in np.unique(owner[owner >= 0]).tolist():
             stored = self._trial(trial)
@@ -135,17 +140,19 @@ class TrialRows:
         return values
 
     def _trial(self, trial: int) -> np.ndarray | None:
-        """Values (time, columns) of one trial, mapped."""
+        """Return the mapped values (time, columns) of one trial, or None."""
         file = self._files[trial]
         if file is None:
             return None
         file.check()
+        # Opened anew each time: thousands of open maps would exhaust file handles.
         stored = npy_file(file.path).open()
+        # Stored with neurons first; a trial of one value per neuron becomes one row.
         return stored.reshape(self.shape[1], -1).T
 
 
 class MemoryRows:
-    """Rows that were read whole, (T, C); see `Rows`."""
+    """Rows (T, C) held in memory; see `Rows`."""
 
     def __init__(self, path: Path, values: np.ndarray) -> None:
         self.path = path
@@ -154,12 +161,12 @@ class MemoryRows:
         self._values = values
 
     def check(self) -> None:
-        """Nothing can change."""
+        """Do nothing: values in memory cannot change."""
 
     def read(self, first: int, stop: int) -> np.ndarray:
-        """Rows `first` to `stop`."""
+        """Return rows `first` to `stop`."""
         return self._values[first:stop]
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
-        """Rows here and there."""
+        """Return scattered rows of a slice of columns."""
         return self._values.reshape(len(self._values), -1)[rows, columns]

@@ -1,4 +1,4 @@
-"""Reader of plain arrays: a mapping in memory, or an `.npz` with the same names."""
+"""Reader of plain arrays: a mapping in memory or an `.npz` with the same names."""
 
 import zipfile
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ KEYS: dict[str, str] = {
     "id": "the session's name",
     "animal_id": "the animal's name",
 }
-"""What may be given, all times in seconds on one clock; the first two are needed."""
+"""Accepted names; all times in seconds on one clock. The first two are required."""
 
 
 _MEANT = {
@@ -78,17 +78,19 @@ _MEANT = {
     **dict.fromkeys(("tier", "tiers", "split"), "trial_tier"),
     **dict.fromkeys(("stimulus", "frames", "movie", "screen"), "video"),
 }
-"""Names that others use, in small letters."""
+"""Common other names (lower case) and the accepted name to suggest for each."""
 _LONG_STEP_S = 1.0
+"""A longer time between video frames suggests that times are in milliseconds."""
 
 
 def recognises(path: Path) -> bool:
-    """Whether a file is an archive of arrays.
+    """Return whether a file is an archive of arrays.
 
-    One that cannot be opened counts: reading it says why.
+    A damaged archive counts, so that reading it reports the error.
     """
     if not path.is_file():
         return False
+    # By content, not by suffix: other ZIP archives have no .npy members.
     try:
         with path.open("rb") as stream:
             if stream.read(len(_ZIP)) != _ZIP:
@@ -109,10 +111,11 @@ def read(path: Path, options: ReadOptions) -> Session:
 
 
 def read_mapping(arrays: Mapping[str, Any], options: ReadOptions) -> Session:
-    """Make a session of arrays in memory; see `open_session`."""
+    """Return a session of arrays in memory; see `open_session`."""
     path = Path("arrays")
     session = _session(_Arrays(arrays, path, options), options)
     digest = blake2b(digest_size=12)
+    # Names, types and shapes are part of the hash: equal bytes can mean other values.
     for name in sorted(arrays):
         value = np.ascontiguousarray(arrays[name])
         about = f"{name}\0{value.dtype.str}{np.shape(arrays[name])}\n"
@@ -121,13 +124,14 @@ def read_mapping(arrays: Mapping[str, Any], options: ReadOptions) -> Session:
 
 
 class _Arrays:
-    """The values given, checked when they are asked for."""
+    """Arrays by name; each is checked when it is read."""
 
     def __init__(
         self, given: Mapping[str, Any], path: Path, options: ReadOptions
     ) -> None:
         self.given, self.path, self.options = given, path, options
         for name in given:
+            # A misspelled name must not be ignored: its data would be missing silently.
             if name not in KEYS:
                 near = get_close_matches(str(name), KEYS, 1)
                 likely = _MEANT.get(str(name).lower(), near[0] if near else "")
@@ -137,7 +141,7 @@ class _Arrays:
             raise self.wrong("responses", "is missing", "a session needs responses")
 
     def wrong(self, name: str, what: str, hint: str = "") -> SessionFormatError:
-        """The error for a value that does not fit."""
+        """Return the error for an array that does not fit."""
         return SessionFormatError(
             self.path,
             "bad_array",
@@ -146,7 +150,10 @@ class _Arrays:
         )
 
     def numbers(self, name: str, shape: tuple[int | None, ...]) -> np.ndarray | None:
-        """An array of numbers; None in `shape` is any length of at least 1."""
+        """Return an array of numbers, None if absent.
+
+        None in `shape` means any length of at least 1.
+        """
         if name not in self.given:
             return None
         values = np.asarray(self.given[name])
@@ -166,14 +173,14 @@ class _Arrays:
         return values
 
     def whole(self, name: str, count: int) -> np.ndarray | None:
-        """So many whole numbers."""
+        """Return an array of `count` whole numbers, None if absent."""
         values = self.numbers(name, (count,))
         if values is None or (values == np.round(values)).all():
             return values
         raise self.wrong(name, "holds what is no whole number")
 
     def number(self, name: str, least: float = -np.inf) -> float | None:
-        """A finite number above `least`."""
+        """Return a finite number above `least`, None if absent."""
         values = self.numbers(name, ())
         if values is None:
             return None
@@ -183,7 +190,7 @@ class _Arrays:
         return float(values)
 
     def texts(self, name: str, count: int) -> np.ndarray | None:
-        """So many texts."""
+        """Return an array of `count` texts, None if absent."""
         if name not in self.given:
             return None
         values = np.asarray(self.given[name])
@@ -194,14 +201,17 @@ class _Arrays:
         return decoded(values)
 
     def rows(self, name: str, values: np.ndarray) -> Rows:
-        """Where the values of an array are: in the file, if they lie there plainly."""
+        """Return the rows of an array: mapped if stored uncompressed, else in memory.
+
+        `values` may have been converted; then the stored array is not used.
+        """
         file = self.given.file(name) if isinstance(self.given, Npz) else None
         if file is not None and file.dtype == values.dtype:
             return file
         return MemoryRows(self.path, values)
 
     def word(self, name: str) -> str | None:
-        """One text."""
+        """Return one text, None if absent."""
         return None if name not in self.given else text_of(np.asarray(self.given[name]))
 
 
@@ -215,6 +225,7 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
         trials = unseen_trials(_intervals(arrays), responses.start)
     else:
         trials = stimulus.trials
+    # Statistics from train trials if there are any: test data must not affect scaling.
     train = train_spans(stimulus, trials, responses.start)
     responses = with_statistics(responses, train, notes)
     found = {"eye_tracker": _eye(arrays, notes), "treadmill": _running(arrays, notes)}
@@ -232,7 +243,7 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
         animal_id=arrays.word("animal_id"),
         path=arrays.path,
         format="arrays",
-        fingerprint="",
+        fingerprint="",  # set by `read` and `read_mapping`
         units=_units(arrays, responses, notes),
         responses=responses,
         behavior=behavior,
@@ -253,6 +264,7 @@ def _responses(arrays: _Arrays, notes: Notes) -> Signal:
     values = arrays.numbers("responses", (None, None))
     assert values is not None
     _check_way_round(arrays, values)
+    # The rate of the file has priority; `finished` warns if the option differs.
     rate = arrays.number("rate_hz", 0.0) or arrays.options.rate_hz
     if rate is None:
         raise SessionFormatError(
@@ -262,6 +274,7 @@ def _responses(arrays: _Arrays, notes: Notes) -> Signal:
             "say it: rate_hz=…, or --rate-hz",
         )
     start = arrays.number("start_s") or 0.0
+    # Responses must be able to hold NaN.
     if values.dtype.kind != "f":
         values = values.astype(np.float32)
     signal = _signal("responses", arrays.rows("responses", values), rate, start)
@@ -269,10 +282,11 @@ def _responses(arrays: _Arrays, notes: Notes) -> Signal:
 
 
 def _check_way_round(arrays: _Arrays, values: np.ndarray) -> None:
-    """Refuse neurons as rows where what is given of the neurons says so."""
+    """Raise if the per-neuron arrays show that responses are (neuron, time)."""
     per_neuron = ("unit_ids", "area", "plane", "xyz_um", "xy_px")
     lengths = {np.shape(arrays.given[n])[:1] for n in per_neuron if n in arrays.given}
     rows, columns = values.shape
+    # With as many samples as neurons, the lengths cannot show the order.
     if rows < columns and lengths == {(rows,)}:
         raise arrays.wrong(
             "responses",
@@ -306,6 +320,7 @@ def _eye(arrays: _Arrays, notes: Notes) -> Signal | None:
     rate = _needed(arrays, "pupil_rate_hz", "pupil")
     columns = {name: values.astype(np.float64) for name, values in given.items()}
     if "pupil_size" in columns:
+        # The model expects the derivative as the second of four channels.
         size = columns["pupil_size"]
         change = np.gradient(size) if len(size) > 1 else np.zeros_like(size)
         columns["pupil_dsize"] = change * rate
@@ -336,24 +351,35 @@ def _needed(arrays: _Arrays, name: str, of: str) -> float:
 # -- stimulus ------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, eq=False)
 class ArrayFilm:
-    """Frames of trials in one array; see `Film`."""
+    """Frames of all trials in one array; see `Film`.
+
+    Attributes
+    ----------
+    video
+        Frames (frame, height, width[, 3]).
+    rows
+        Per trial, int64 rows of `video`.
+    named
+        Per trial, whether it has frames.
+    """
 
     video: Rows
     rows: tuple[np.ndarray, ...]
     named: tuple[bool, ...]
 
     def has(self, trial: int) -> bool:
-        """Whether a trial has frames."""
+        """Return whether a trial has frames."""
         return self.named[trial]
 
     def check(self) -> None:
-        """Raise where the file is gone or changed."""
+        """Raise `SessionFormatError` if the file is missing or has changed."""
         self.video.check()
 
     def read(
         self, trial: int, first: int, stop: int, size: tuple[int, ...]
     ) -> np.ndarray:
-        """Frames `first` to `stop` of a trial."""
+        """Return frames `first` to `stop` of a trial."""
+        # `film_parts` makes runs of consecutive frames, so the ends are enough.
         chosen = self.rows[trial][first:stop]
         return np.array(self.video.read(int(chosen[0]), int(chosen[-1]) + 1))
 
@@ -362,6 +388,7 @@ def _stimulus(arrays: _Arrays, t0: float, notes: Notes) -> Stimulus | None:
     if "video" not in arrays.given:
         notes.assume("missing_stream", "the session has no screen")
         return None
+    # `asarray` keeps a mapped video mapped.
     video = np.asarray(arrays.given["video"])
     colour = video.ndim == 4 and video.shape[3] == 3
     if (
@@ -403,6 +430,7 @@ def _frame_times(arrays: _Arrays, n: int) -> np.ndarray:
         return (arrays.number("video_start_s") or 0.0) + np.arange(n) / rate
     times = times.astype(np.float64)
     steps = np.diff(times)
+    # Below, ~(steps > 0) also finds steps that are NaN.
     if not np.isfinite(times).all() or (steps <= 0).any():
         at = int(np.flatnonzero(~(steps > 0))[0]) + 1 if len(steps) else 0
         raise arrays.wrong("video_times", f"do not increase at index {at}")
@@ -420,7 +448,7 @@ def _intervals(arrays: _Arrays) -> Intervals:
         name: arrays.texts(f"trial_{name}", len(on)) for name in ("tier", "stim_id")
     }
     known = {name: v.tolist() for name, v in columns.items() if v is not None}
-    known["id"] = list(range(len(on)))
+    known["id"] = list(range(len(on)))  # before sorting: the user's own order
     return Intervals.sorted(on.astype(np.float64), off.astype(np.float64), known)
 
 
@@ -458,6 +486,8 @@ def _roi(arrays: _Arrays, n: int) -> Roi | None:
             "roi_labels",
             f"reaches from {labels.min()} to {labels.max()} for {n} neurons",
         )
+    # Label 0 is background; label i belongs to neuron i - 1. The stable sort groups
+    # the pixels by neuron, as the offsets of `Roi` require.
     y, x = np.nonzero(labels)
     owner = labels[y, x].astype(np.int64) - 1
     order = np.argsort(owner, kind="stable")
@@ -465,6 +495,7 @@ def _roi(arrays: _Arrays, n: int) -> Roi | None:
     return Roi(
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
         np.stack([y, x], axis=1)[order].astype(np.int16),
+        # A label image has no weights.
         np.ones(len(order), np.float32),
     )
 
@@ -475,5 +506,6 @@ def _centres(roi: Roi | None, n: int) -> np.ndarray:
         assert roi is not None
         yx, _ = roi.pixels(neuron)
         if len(yx):
+            # Pixels are (y, x), positions are (x, y).
             centres[neuron] = yx[:, ::-1].mean(axis=0)
     return centres

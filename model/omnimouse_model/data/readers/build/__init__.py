@@ -1,1 +1,1 @@
-"""Steps that several readers share to build a session from the parts of a file."""
+"""Steps shared by the readers: from the parts of a file to a session."""

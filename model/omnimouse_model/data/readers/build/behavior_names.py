@@ -1,4 +1,4 @@
-"""Names of behaviour channels, and cheap checks that the data agree with them."""
+"""Names of behaviour channels, and quick checks that the data agree with them."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -13,12 +13,21 @@ from omnimouse_model.errors import SessionFormatError
 
 EYE_NAMES = ("pupil_size", "pupil_dsize", "pupil_x", "pupil_y")
 EYE_UNITS = ("px", "px/s or px/frame", "px", "px")
+# From this correlation on, a column counts as the derivative of another one.
 _HIGH = 0.5
 _MAX_ROWS = 40_000
 
 
 def name_channels(signal: Signal, given: Sequence[str] | None, notes: Notes) -> Signal:
-    """Name the columns of a behaviour stream; only labels, the order stays."""
+    """Return a behaviour stream with named columns.
+
+    Only the labels change. The model takes the columns in stored order.
+
+    Raises
+    ------
+    SessionFormatError
+        If `given` does not have one distinct name per column.
+    """
     names, units = _default_names(signal, notes)
     if given is not None:
         if len(given) != signal.n_columns or len(set(given)) != len(given):
@@ -41,9 +50,12 @@ def _default_names(
         message = "running: its unit is not stored; taken to be cm/s"
         notes.assume("running_unit", message)
         return ("running",), ("cm/s",)
+    # The default order of the official viewer and of Sensorium. Other official code
+    # names the columns differently, so `check_order` looks at the data.
     if signal.name == "eye_tracker" and n == len(EYE_NAMES):
         return EYE_NAMES, EYE_UNITS
     names = tuple(f"{signal.name}_{i}" for i in range(n))
+    # For example three columns in older exports.
     expected = 1 if signal.name == "treadmill" else len(EYE_NAMES)
     notes.warn(
         "unknown_channels",
@@ -54,25 +66,26 @@ def _default_names(
 
 
 def note_missing(session: Session, notes: Notes) -> None:
-    """Note missing samples of behaviour."""
+    """Note missing samples (NaN) of all behaviour streams."""
     for signal in session.behavior.values():
         if signal is not None:
             _note_gaps(signal, notes)
 
 
 def check_order(eye: Signal | None, notes: Notes) -> None:
-    """Note whether an eye tracker's columns, named by habit, look as named."""
+    """Note whether the columns of an eye tracker agree with their default names."""
     if eye is not None and eye.names == EYE_NAMES:
         _check_order(eye, notes)
 
 
 def _note_gaps(signal: Signal, notes: Notes) -> None:
-    """One note for the channels that miss the same samples."""
+    """Add one note per group of channels that miss the same samples."""
     if not len(missing_rows(signal)):
         return
     named: dict[bytes, list[str]] = {}
     for column, name in enumerate(signal.names):
         missing = np.isnan(signal.data[:, column])
+        # The packed bit mask is the key of the group.
         if missing.any():
             named.setdefault(np.packbits(missing).tobytes(), []).append(name)
     for packed, names in named.items():
@@ -84,6 +97,7 @@ def _note_gaps(signal: Signal, notes: Notes) -> None:
 def _gap_message(names: str, missing: np.ndarray, rate_hz: float) -> str:
     if missing.all():
         return f"{names}: all samples are missing (NaN)"
+    # Padding makes every gap start and end with an edge, also at the stream's ends.
     edges = np.flatnonzero(np.diff(np.concatenate([[0], missing.view(np.int8), [0]])))
     lengths = (edges[1::2] - edges[::2]) / rate_hz
     gaps = "1 gap" if len(lengths) == 1 else f"{len(lengths)} gaps"
@@ -94,7 +108,7 @@ def _gap_message(names: str, missing: np.ndarray, rate_hz: float) -> str:
 
 
 def _check_order(eye: Signal, notes: Notes) -> None:
-    """See whether column 1 follows the change of column 0, or 3 that of 2."""
+    """Note whether column 1 is the derivative of column 0, or column 3 of column 2."""
     values = eye.read(0, _MAX_ROWS).astype(np.float64)
     size_first = _derivative_correlation(values[:, 0], values[:, 1])
     position_first = _derivative_correlation(values[:, 2], values[:, 3])
@@ -125,7 +139,8 @@ def _check_order(eye: Signal, notes: Notes) -> None:
 
 
 def _derivative_correlation(base: np.ndarray, candidate: np.ndarray) -> float:
-    """Highest correlation of `candidate` with central or one-sided differences."""
+    """Return the highest correlation with central or one-sided differences."""
+    # The files do not say which difference was used; NaN ends are ignored below.
     backward = np.concatenate([[np.nan], np.diff(base)])
     forward = np.concatenate([np.diff(base), [np.nan]])
     slopes = (backward, forward, (backward + forward) / 2)
@@ -134,6 +149,7 @@ def _derivative_correlation(base: np.ndarray, candidate: np.ndarray) -> float:
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     known = np.isfinite(first) & np.isfinite(second)
+    # Two points always correlate perfectly.
     if known.sum() < 3:
         return 0.0
     a, b = first[known] - first[known].mean(), second[known] - second[known].mean()

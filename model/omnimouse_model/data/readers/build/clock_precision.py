@@ -1,4 +1,4 @@
-"""Times that lost their precision on their way into a file."""
+"""Check for times that lost their precision when they were stored."""
 
 from pathlib import Path
 
@@ -11,12 +11,15 @@ _QUANTUM_S = 1e-3
 
 
 def refuse_quantised(stored: np.ndarray, path: Path) -> None:
-    """Refuse epoch-like times that went through float32 and lost their order.
+    """Raise if large (Unix-epoch-like) times were stored as float32.
+
+    At 1.5e9 s, float32 resolves only 128 s.
 
     Raises
     ------
     SessionFormatError
-        They are float32, or were: then they hold nothing finer, and repeat.
+        If the times are float32, or are float64 converted from float32 (no finer
+        values, and repeated ones).
     """
     if not len(stored) or stored.dtype.kind != "f":
         return
@@ -34,5 +37,6 @@ def refuse_quantised(stored: np.ndarray, path: Path) -> None:
 def _was_single(stored: np.ndarray) -> bool:
     if stored.dtype.itemsize < 8:
         return True
+    # A few float64 times can be exact in float32 by chance; repeats cannot be real.
     repeats = bool((np.diff(stored) == 0).any())
     return repeats and np.array_equal(stored.astype(np.float32), stored)

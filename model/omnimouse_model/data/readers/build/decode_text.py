@@ -1,4 +1,4 @@
-"""Texts as files store them: unicode, or bytes of an encoding that they do not say."""
+"""Decoding of stored texts: Unicode, or bytes without a declared encoding."""
 
 from typing import Any
 
@@ -6,21 +6,25 @@ import numpy as np
 
 
 def text_of(value: Any) -> str:
-    """One stored text, of an array its first; what is no UTF-8 is marked as such."""
+    """Return a stored value as text; of an array, its first element.
+
+    Bytes that are not UTF-8 become U+FFFD.
+    """
     if isinstance(value, np.ndarray):
         value = value.reshape(-1)[0] if value.size else ""
+    # A label with wrong bytes must not make the recording unreadable.
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
     return str(value)
 
 
 def texts_of(values: np.ndarray) -> list[str]:
-    """Stored texts, one after the other."""
+    """Return all elements of an array as texts."""
     return [text_of(value) for value in values.reshape(-1)]
 
 
 def decoded(values: np.ndarray) -> np.ndarray:
-    """An array as it is, its texts of bytes as unicode."""
+    """Return an array with byte strings decoded; other arrays are unchanged."""
     if values.dtype.kind != "S":
         return values
     found: np.ndarray = np.char.decode(values, "utf-8", "replace")

@@ -1,4 +1,4 @@
-"""What every reader does last: checks across streams, identity, and the notes."""
+"""Last step of every reader: checks across streams, fingerprint and notes."""
 
 from dataclasses import replace
 
@@ -16,15 +16,16 @@ from omnimouse_model.errors import SessionFormatError
 
 
 def finished(session: Session, notes: Notes) -> Session:
-    """Check that the streams have a 2-s window in common, and attach the notes.
+    """Return the checked session with its notes and fingerprint.
 
     Raises
     ------
     SessionFormatError
-        They have none, or claim more than a week.
+        If the streams have no 2-s window in common, or cover more than a week.
     """
     _check_overlap(session)
     note_missing(session, notes)
+    # A warning, not an error: such a recording can still be looked at.
     if not len(full_window_starts(inside_trials(session, None))):
         notes.warn("no_windows", _without_windows(session))
     _note_other_rate(session, notes)
@@ -44,6 +45,7 @@ def finished(session: Session, notes: Notes) -> Session:
 
 
 def _note_other_rate(session: Session, notes: Notes) -> None:
+    # Some readers compare the rates themselves, with a more specific message.
     given, used = session.options.get("rate_hz"), session.responses.rate_hz
     is_told = any(note.code == "rate_disagrees" for note in notes.warnings)
     if given is not None and given != used and not is_told:
@@ -63,6 +65,7 @@ def _without_windows(session: Session) -> str:
 
 def _check_overlap(session: Session) -> None:
     common = session.common_interval()
+    # Before the start grid is made: its size grows with the length.
     if common.stop - common.start > LONGEST_S:
         raise SessionFormatError(
             session.path,

@@ -1,4 +1,4 @@
-"""What is odd about a session's frames: their size, their values."""
+"""Notes on frames that differ from the model's in size or gray values."""
 
 import numpy as np
 
@@ -6,12 +6,13 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.window_spec import VIDEO_SIZE
 
+# Few frames are enough for the range of gray values, and opening stays fast.
 _SAMPLED_TRIALS = 6
 _SAMPLED_FRAMES = 4
 
 
 def note_frames(stimulus: Stimulus, notes: Notes) -> None:
-    """Compare the frames with what the model expects; reads a few of them."""
+    """Note differences between the frames and the model's input; reads a few frames."""
     _note_size(stimulus.size, notes)
     _note_values(stimulus, notes)
 
@@ -27,10 +28,11 @@ def _note_size(size: tuple[int, ...], notes: Notes) -> None:
 
 
 def _note_values(stimulus: Stimulus, notes: Notes) -> None:
-    """Look at a few frames: the model expects gray values 0-255."""
+    """Note gray values outside 0-255, which the model expects; reads a few frames."""
     has_film = np.array([stimulus.film.has(i) for i in range(len(stimulus.trials))])
     shown = np.flatnonzero(has_film).tolist()
     low, high, is_finite = np.inf, -np.inf, True
+    # Spread over the session, because stimuli can differ between its parts.
     for trial in shown[:: max(1, len(shown) // _SAMPLED_TRIALS)][:_SAMPLED_TRIALS]:
         first = int(stimulus.trials.first_slot[trial])
         n_slots = int(stimulus.trials.n_slots[trial])
@@ -52,6 +54,7 @@ def _note_values(stimulus: Stimulus, notes: Notes) -> None:
             "gray_range",
             f"stimulus reaches from {low:g} to {high:g}; the model expects 0–255",
         )
+    # Values are never rescaled: a dark film can also stay below 1.
     elif high <= 1 and shown:
         notes.warn(
             "gray_range",

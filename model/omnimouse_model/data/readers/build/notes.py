@@ -1,4 +1,4 @@
-"""Collecting what is odd in a session while it is read."""
+"""Collection of warnings and assumptions while a session is read."""
 
 import os
 from collections.abc import Iterable
@@ -11,22 +11,26 @@ from omnimouse_model.data.session import Note
 
 @dataclass(slots=True)
 class Notes:
-    """Warnings about the files, and assumptions where they do not say."""
+    """Warnings about the files, and assumptions where information is missing."""
 
     warnings: list[Note] = field(default_factory=list)
     assumptions: list[Note] = field(default_factory=list)
 
     def warn(self, code: str, message: str) -> None:
-        """Record something odd that was found."""
+        """Record a warning about the files."""
         self.warnings.append(Note(code, message))
 
     def links(self, files: Iterable[Path], root: Path) -> None:
-        """Record that data lie outside the session: allowed, but they may go."""
+        """Warn if data files are links to places outside the session folder.
+
+        Such links are allowed, but the data can disappear.
+        """
         folders: dict[Path, bool] = {}
         out = []
-        for path in files:  # of which there are thousands in few folders
+        for path in files:  # thousands of files in few folders: resolve folders once
             if path.parent not in folders:
                 folders[path.parent] = leads_out(path.parent, root)
+            # A file that is no link lies where its folder lies.
             elsewhere = folders[path.parent]
             if leads_out(path, root) if path.is_symlink() else elsewhere:
                 out.append(path)
@@ -39,5 +43,5 @@ class Notes:
             )
 
     def assume(self, code: str, message: str) -> None:
-        """Record something that had to be assumed."""
+        """Record an assumption about information that the files lack."""
         self.assumptions.append(Note(code, message))

@@ -1,6 +1,6 @@
-"""What was on the screen, out of presentations with their times, and trials.
+"""Stimulus and trial table from timed presentations.
 
-For formats that say when frames were shown, but not what lay between them.
+For formats that store when frames were shown, but not what was shown in between.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,24 +19,28 @@ from omnimouse_model.data.stimulus import (
 )
 
 _HELD = 1.5
-"""A frame lasts for so many of the usual steps; then nothing is known."""
+"""A pause longer than this many usual frame steps divides a film."""
 _TIERS = ("tier", "split", "stimulus_set")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
-    """A run of frames of one trial; nothing is known where `name` is "".
+    """A run of frames of one trial; an empty `name` means an unknown stimulus.
 
     Attributes
     ----------
     name
-        Which array the frames are in.
+        Name of the array with the frames.
     times
         float64 (n,) native onsets.
     frames
         int64 (n,) rows of that array.
+    kind
+        Trial kind: video, image or invalid.
+    stim_id
+        Identity of the stimulus.
     is_single
-        Whether that array is one frame, without an axis of rows.
+        Whether that array is a single frame, without a frame axis.
     """
 
     name: str
@@ -49,7 +53,15 @@ class Part:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Intervals:
-    """The trial table of a recording, by onset; empty where there is none."""
+    """Trial table of a recording, sorted by onset; empty if there is none.
+
+    Attributes
+    ----------
+    on, off
+        float64 (n,) native times of onset and end.
+    columns
+        Other columns of the table by name.
+    """
 
     on: np.ndarray = field(default_factory=lambda: np.zeros(0))
     off: np.ndarray = field(default_factory=lambda: np.zeros(0))
@@ -59,24 +71,28 @@ class Intervals:
     def sorted(
         cls, on: np.ndarray, off: np.ndarray, columns: Mapping[str, Sequence[Any]]
     ) -> "Intervals":
-        """Trials in any order."""
+        """Return the table of trials that are in any order."""
         order = np.argsort(on, kind="stable")
         by_onset = {name: [v[i] for i in order] for name, v in columns.items()}
         return cls(on[order], off[order], by_onset)
 
     def starts(self, first: float, last: float) -> np.ndarray:
-        """Onsets of trials within a span."""
+        """Return the onsets of trials after `first` and up to `last`."""
         return self.on[(self.on > first) & (self.on <= last)]
 
     def at(self, when: float) -> dict[str, Any]:
-        """The columns of the trial that covers a time; its split as `tier`."""
+        """Return the columns of the trial that covers a time, {} if there is none.
+
+        The column with the split, if present, is also given as `tier`.
+        """
+        # The first frame can come up to 1 µs before the trial, through rounding.
         row = int(np.searchsorted(self.on, when + 1e-6, side="right")) - 1
         if row < 0 or when >= self.off[row]:
             return {}
         return self.row(row)
 
     def row(self, row: int) -> dict[str, Any]:
-        """The columns of a trial; its split as `tier`."""
+        """Return the columns of a trial; the split is also given as `tier`."""
         found = {name: values[row] for name, values in self.columns.items()}
         split = next((found[name] for name in _TIERS if name in found), None)
         if split is not None and str(split):
@@ -87,9 +103,11 @@ class Intervals:
 def film_parts(
     name: str, times: np.ndarray, intervals: Intervals, stim_id: str
 ) -> list[Part]:
-    """Trials of one film: divided at pauses, and where trials begin."""
+    """Return the parts of one film, divided at pauses and at trial onsets."""
+    # The median is not affected by the pauses.
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
     gaps = np.flatnonzero(np.diff(times) > _HELD * step) + 1
+    # Less 1 µs, so that rounding does not put a trial's first frame before its onset.
     cuts = np.searchsorted(times, intervals.starts(times[0], times[-1]) - 1e-6)
     edges = np.unique(np.concatenate([[0], gaps, cuts, [len(times)]]))
     return [
@@ -106,9 +124,20 @@ def presented(
     film_of: Callable[[list[Part]], Film],
     notes: Notes,
 ) -> Stimulus:
-    """Stimulus of presentations in any order, holes between them where they pause."""
+    """Return the stimulus of presentations in any order, with holes at pauses.
+
+    Parameters
+    ----------
+    t0
+        Native time of the first response: time 0 of the session.
+    size
+        (height, width[, 3]) of the frames.
+    film_of
+        Function that makes the film of the sorted parts, one part per trial.
+    """
     parts = sorted(parts, key=lambda part: float(part.times[0]))
     parts = _with_holes(_without_overlap(parts, notes))
+    # From here on, one part is one trial of the table; a hole is a trial of one slot.
     count = np.array([len(part.times) for part in parts])
     trial = np.repeat(np.arange(len(parts), dtype=np.int32), count)
     first = np.cumsum(count) - count
@@ -129,6 +158,7 @@ def _table(
     on = slot_t[first] - t0
     named = np.array([bool(part.name) for part in parts])
     about = [intervals.at(float(part.times[0])) for part in parts]
+    # A hole inside a trial of some tier is not part of that tier.
     tier = [
         a.get("tier", BLANK_TIER) if is_named else BLANK_TIER
         for a, is_named in zip(about, named, strict=True)
@@ -141,6 +171,7 @@ def _table(
         n_slots=count.astype(np.int32),
         t_on=on,
         t_off=np.append(on[1:], slot_t[-1] - t0),
+        # No window may touch a hole. It is drawn in mean gray.
         readable=named,
         blank_value=np.where(named, np.nan, MEAN_GRAY).astype(np.float32),
         stim_id=np.array([part.stim_id for part in parts], np.str_),
@@ -151,7 +182,10 @@ def _table(
 
 
 def unseen_trials(intervals: Intervals, t0: float) -> Trials:
-    """The trial table of a recording without a screen: trials of no frames."""
+    """Return the trial table of a recording without a screen: trials without frames.
+
+    Trials without a finite onset and end are omitted.
+    """
     kept = np.flatnonzero(np.isfinite(intervals.on) & np.isfinite(intervals.off))
     n = len(kept)
     about = [intervals.row(i) for i in kept.tolist()]
@@ -173,7 +207,7 @@ def unseen_trials(intervals: Intervals, t0: float) -> Trials:
 
 
 def _without_overlap(parts: list[Part], notes: Notes) -> list[Part]:
-    """Leave out what begins before the part before it has ended."""
+    """Omit parts that begin before the last frame of the previous one."""
     kept: list[Part] = []
     dropped = 0
     for part in parts:
@@ -190,8 +224,12 @@ def _without_overlap(parts: list[Part], notes: Notes) -> list[Part]:
 
 
 def _with_holes(parts: list[Part]) -> list[Part]:
-    """Put a trial of nothing known after films that end before the next begins."""
+    """Add a trial of unknown content after each film that is followed by a pause.
+
+    Without it, the last frame would count as shown until the next presentation.
+    """
     filled: list[Part] = []
+    # A part of one frame has no step of its own; it takes that of the other films.
     usual = [float(np.median(np.diff(p.times))) for p in parts if len(p.times) > 1]
     step = float(np.median(usual)) if usual else 1 / 30
     for i, part in enumerate(parts):
@@ -199,8 +237,9 @@ def _with_holes(parts: list[Part]) -> list[Part]:
         nothing = np.zeros(1, np.int64)
         last = i + 1 == len(parts)
         if part.kind == "image" and not last:
-            continue  # it stays until the next one
+            continue  # an image stays until the next presentation
         own = float(np.median(np.diff(part.times))) if len(part.times) > 1 else step
+        # How long the last frame stays is not stored: one usual step is assumed.
         held = _median_hold(parts) if part.kind == "image" else own
         end = float(part.times[-1]) + held
         if last or parts[i + 1].times[0] - part.times[-1] > _HELD * own:
@@ -209,6 +248,6 @@ def _with_holes(parts: list[Part]) -> list[Part]:
 
 
 def _median_hold(parts: list[Part]) -> float:
-    """How long images usually stay."""
+    """Return the median time between image onsets in seconds (0.5 if unknown)."""
     onsets = np.array([p.times[0] for p in parts if p.kind == "image"])
     return float(np.median(np.diff(onsets))) if len(onsets) > 1 else 0.5

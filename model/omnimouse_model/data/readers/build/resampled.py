@@ -1,8 +1,8 @@
-"""What readers of other formats share: rates and scales that must be brought over.
+"""Conversion of rates and scales of responses to those of the released models.
 
-The released models know responses at 30 Hz, linearly upsampled from some 8 Hz, divided
-by max(std, 1). Other recordings come at their own rates and in their own units; what is
-done to them is told in the session's assumptions.
+The released models were trained on responses at 30 Hz, linearly upsampled from about
+8 Hz and divided by max(std, 1). Other recordings have their own rates and units. The
+session's assumptions state each conversion.
 """
 
 import numpy as np
@@ -13,11 +13,12 @@ from omnimouse_model.data.signal import SampleMode
 
 _LEAST_SHARE = 0.01
 _SLOW = 0.9
-"""Below this share of the model's rate, samples are interpolated."""
+"""Below this fraction of the model's rate, responses are interpolated."""
 
 
 def sample_mode(rate_hz: float, notes: Notes) -> SampleMode:
-    """How responses of this rate are brought to the model's 30 Hz."""
+    """Return how responses of this rate are resampled to the model's 30 Hz."""
+    # Near or above 30 Hz, the last sample is taken, as the released models expect.
     if rate_hz >= _SLOW * RESPONSE_RATE_HZ:
         return "previous"
     notes.assume(
@@ -30,11 +31,15 @@ def sample_mode(rate_hz: float, notes: Notes) -> SampleMode:
 
 
 def least_scale(std: np.ndarray, notes: Notes) -> float:
-    """Least divisor of responses in units of their own; 1 % of the mean std."""
+    """Return the least divisor of responses in other units: 1 % of the mean std.
+
+    The limit of the released models, 1, depends on the unit of their responses. 1 % of
+    the mean is the rule of the Sensorium competition.
+    """
     notes.assume(
         "response_scale",
         "responses are divided by each neuron's standard deviation, at least 1 % of "
         "the mean one: their unit is not that of the released recordings",
     )
     typical = float(std.mean()) if len(std) else 1.0
-    return _LEAST_SHARE * typical or 1.0
+    return _LEAST_SHARE * typical or 1.0  # 0 if no neuron varies

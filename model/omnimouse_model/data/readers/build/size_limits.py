@@ -1,4 +1,4 @@
-"""How large a recording may be: compared before any memory is taken for it."""
+"""Size limits of recordings, checked before memory is allocated."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ LONGEST_S = 7 * 86_400.0
 MOST_ROWS = 2**28
 """A week at 440 Hz."""
 MOST_FRAMES = 2**25
-"""Five days at 75 Hz: times of frames are held in memory."""
+"""Five days at 75 Hz; lower than the limit of rows, as frame times are in memory."""
 MOST_COLUMNS = 2**21
 MOST_PIXELS = 2**26
-"""Of all masks together."""
+"""Pixels of all masks together."""
 
 
 def check_extent(
@@ -21,13 +21,14 @@ def check_extent(
     rate_hz: float,
     most_rows: int = MOST_ROWS,
 ) -> None:
-    """Compare rows and the time that they cover with what recordings have.
+    """Check the number of rows and their duration.
 
     Raises
     ------
     SessionFormatError
-        They cover more than a week, or are far too many.
+        If the rows cover more than a week, or are more than `most_rows`.
     """
+    # 0 s with an infinite rate, which checks the number of rows alone.
     seconds = (n_rows - 1) / rate_hz
     if seconds > LONGEST_S:
         raise SessionFormatError(

@@ -1,4 +1,4 @@
-"""Typed values out of a session's YAML and JSON, with errors that name the key."""
+"""Typed values of a session's YAML and JSON, with errors that name the key."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,10 @@ _MISSING = object()
 
 
 def number(meta: Mapping[str, Any], key: str, path: Path) -> float:
-    """A finite number; YAML reads `1.5e9` as text, which is accepted."""
+    """Return a finite number; numbers as text are accepted.
+
+    YAML 1.1 reads `1.5e9`, without a sign in the exponent, as text.
+    """
     value = meta.get(key, _MISSING)
     found = as_float(value)
     if found is None or not math.isfinite(found):
@@ -24,7 +27,7 @@ def number(meta: Mapping[str, Any], key: str, path: Path) -> float:
 
 
 def positive(meta: Mapping[str, Any], key: str, path: Path) -> float:
-    """A finite number above 0."""
+    """Return a finite number above 0."""
     value = as_float(meta.get(key, _MISSING))
     if value is None or not math.isfinite(value) or value <= 0:
         raise wrong(path, key, "a positive number", meta.get(key, _MISSING))
@@ -32,17 +35,18 @@ def positive(meta: Mapping[str, Any], key: str, path: Path) -> float:
 
 
 def count(meta: Mapping[str, Any], key: str, path: Path) -> int:
-    """A whole number of at least 0."""
+    """Return a whole number of at least 0."""
     value = meta.get(key, _MISSING)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
+    # bool is a subclass of int.
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise wrong(path, key, "a whole number", meta.get(key, _MISSING))
     return value
 
 
 def flag(meta: Mapping[str, Any], key: str, path: Path) -> bool | None:
-    """True, False, or None where the key is absent."""
+    """Return True, False, or None if the key is absent."""
     value = meta.get(key)
     if value is not None and not isinstance(value, bool):
         raise wrong(path, key, "true or false", value)
@@ -50,8 +54,9 @@ def flag(meta: Mapping[str, Any], key: str, path: Path) -> bool | None:
 
 
 def float_dtype(meta: Mapping[str, Any], path: Path) -> np.dtype[Any]:
-    """The dtype of samples: a plain number type."""
+    """Return the dtype of samples: a float or integer type."""
     value = meta.get("dtype", _MISSING)
+    # np.dtype(None) is float64, so the type of `value` is checked again below.
     try:
         dtype = np.dtype(value if isinstance(value, str) else None)
     except TypeError:
@@ -62,7 +67,7 @@ def float_dtype(meta: Mapping[str, Any], path: Path) -> np.dtype[Any]:
 
 
 def wrong(path: Path, key: str, expected: str, found: object) -> SessionFormatError:
-    """The error for a key that is missing or of the wrong kind."""
+    """Return the error for a key that is missing or has a wrong value."""
     shown = "nothing" if found is _MISSING else short(found)
     return SessionFormatError(
         path,
@@ -73,14 +78,17 @@ def wrong(path: Path, key: str, expected: str, found: object) -> SessionFormatEr
 
 
 def short(value: object) -> str:
-    """A value as messages show it; nested aliases of YAML are not unfolded."""
+    """Return a value in short form for messages.
+
+    Nested YAML aliases are not expanded: `str` could become exponentially long.
+    """
     brief = Repr()
     brief.maxlevel, brief.maxstring, brief.maxother = 2, 80, 80
     return brief.repr(value)
 
 
 def as_float(value: object) -> float | None:
-    """A number, or text that says one; None for anything else."""
+    """Return a number or a number in text as float; None for anything else."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:

@@ -33,11 +33,12 @@ from omnimouse_model.errors import SessionFormatError
 
 BEHAVIOR = ("eye_tracker", "treadmill")
 LOOKED_FOR = ("responses/meta.yml", "screen/meta.yml")
+# Simulated sessions store their ground truth here; it is not part of the recording.
 _NOT_READ = ("truth", "__pycache__")
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder looks like an experanto session."""
+    """Return whether a folder looks like an experanto session."""
     if not path.is_dir():
         return False
     described = any((path / d / "meta.yml").exists() for d in ("responses", "screen"))
@@ -49,6 +50,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     """Open an experanto session folder; see `open_session`."""
     notes = Notes()
     named = options.behavior_names or {}
+    # Responses first: time 0 of the session is the first response.
     responses, meta = _responses(path, notes)
     stimulus = _screen(path, responses.start, notes)
     trials = Trials.none() if stimulus is None else stimulus.trials
@@ -80,7 +82,13 @@ def read(path: Path, options: ReadOptions) -> Session:
 
 
 def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
-    """Samples of `responses`, else counts of a `spikes` device."""
+    """Return samples of `responses` or counts of `spikes`, and the device's metadata.
+
+    Raises
+    ------
+    SessionFormatError
+        If there is no description of responses.
+    """
     described = root / "responses" / "meta.yml"
     if described.exists():
         if read_yaml_mapping(described, root).get("modality") == "spikes":
@@ -97,7 +105,7 @@ def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
 
 
 def _note_other_devices(root: Path, used: str, notes: Notes) -> None:
-    """Say which devices of the folder nothing here reads."""
+    """Note the devices of the folder that are not read."""
     read = {used, "screen", *BEHAVIOR}
     others = sorted(p.parent.name for p in root.glob("*/meta.yml"))
     others = [name for name in others if name not in read and name != "imaging"]
@@ -108,6 +116,7 @@ def _note_other_devices(root: Path, used: str, notes: Notes) -> None:
 def _is_described(root: Path, name: str, notes: Notes) -> bool:
     if (root / name / "meta.yml").exists():
         return True
+    # A folder without its description is an error of the files; no folder is normal.
     if (root / name).is_dir():
         notes.warn(
             "missing_meta", f"{name}/meta.yml is missing; the {name} is not read"
@@ -133,14 +142,20 @@ def _behavior(
     if not _is_described(root, name, notes):
         return None
     signal, _ = read_sequence(root, name, notes)
+    # Names first: the notes on statistics use them.
     signal = name_channels(signal, names.get(name), notes)
     stored = stored_statistics(signal, root, notes)
     return with_statistics(signal, train, notes, *stored)
 
 
 def _identity(root: Path, notes: Notes) -> tuple[str, str | None]:
-    """Session key and animal, by the rules by which models know their sessions."""
+    """Return session key and animal, by the rules of the reference package.
+
+    The order is `data_key`, `scan_key`, animal-session-scan, folder name. Checkpoints
+    contain these keys, so other rules would make their sessions unknown.
+    """
     path = root / "meta.json"
+    # A damaged meta.json is no reason to refuse the recording.
     try:
         meta = read_json_mapping(path, root) if path.exists() else {}
     except SessionFormatError as error:
@@ -160,6 +175,7 @@ def _identity(root: Path, notes: Notes) -> tuple[str, str | None]:
             "no_identity", f"{label(path)} gives no key: '{key}' is the folder"
         )
     animal = scan.get("animal_id", meta.get("animal_id"))
+    # Keys begin with the animal: `dynamic26872-17-20-Video-…`.
     if animal is None and "-" in key:
         animal = re.sub(r"^(dynamic|static)", "", key.split("-")[0])
     return key, None if animal is None else str(animal)

@@ -1,4 +1,4 @@
-"""Reading the `screen` device of an experanto folder: slots, trials and their files."""
+"""Reader of the `screen` device of an experanto folder: slots, trials and files."""
 
 from pathlib import Path
 
@@ -19,12 +19,20 @@ from omnimouse_model.data.readers.experanto.trials import StoredTrial, read_tria
 from omnimouse_model.data.stimulus import Stimulus, TrialFiles, Trials, frame_shape
 from omnimouse_model.errors import SessionFormatError
 
+# With more trials than this, headers are read only of files with unexpected sizes:
+# sessions can have 18,000 trials, and each header costs the opening of a file.
 _HEADERS_READ = 2_000
 _ENCODED = (".mp4", ".png", ".avi", ".jpg", ".jpeg", ".mkv")
 
 
 def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
-    """Read slot times and the trial table; frames stay in their files."""
+    """Read slot times and the trial table; frames stay in their files.
+
+    Parameters
+    ----------
+    t0
+        Native time of the first response: time 0 of the session.
+    """
     folder = root / "screen"
     meta = read_yaml_mapping(folder / "meta.yml", root)
     if meta.get("modality") != "screen":
@@ -33,7 +41,9 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
     slot_t = _slot_times(folder / "timestamps.npy", root)
     stored = read_trials(folder, named, notes)
     slot_t = _fitting_slots(slot_t, stored, folder, notes)
+    # As in the reference package, the first trial gives the frame size.
     size = stored[0].size
+    # Marks trials without a file as unreadable, so it comes before the trial table.
     files = _trial_files(folder, stored, size, notes)
     notes.links((file.path for file in files if file is not None), root)
     trials = _table(stored, slot_t, t0)
@@ -80,6 +90,7 @@ def _slot_times(path: Path, root: Path) -> np.ndarray:
 def _fitting_slots(
     slot_t: np.ndarray, trials: list[StoredTrial], folder: Path, notes: Notes
 ) -> np.ndarray:
+    # A video takes one slot per frame, every other trial one slot.
     wanted = trials[-1].first_slot + trials[-1].n_slots
     if len(slot_t) < wanted:
         raise SessionFormatError(
@@ -89,6 +100,7 @@ def _fitting_slots(
             f"{wanted:,} slots",
             "was the download complete?",
         )
+    # Too many times do no harm; with too few, frames would have no onset.
     if len(slot_t) > wanted:
         notes.warn(
             "excess_timestamps",
@@ -109,6 +121,7 @@ def _trial_files(
         files.append(None)
         if trial.file is None:
             continue
+        # A missing file excludes its trial, not the session.
         if trial.file not in present:
             trial.readable = False
             _note_missing(trial, encoded, notes)
@@ -120,8 +133,9 @@ def _trial_files(
 
 
 def _is_odd(n_bytes: int, trial: StoredTrial) -> bool:
-    """Whether a file's size fits no plain array of the trial's frames."""
+    """Return whether a file's size fits no array of the trial's frames."""
     pixels = trial.n_slots * int(np.prod(trial.size))
+    # 1 to 8 bytes per value, and at most 1 KiB for the header of the `.npy`.
     return not any(0 < n_bytes - pixels * width <= 1024 for width in (1, 2, 4, 8))
 
 
@@ -166,6 +180,7 @@ def _table(stored: list[StoredTrial], slot_t: np.ndarray, t0: float) -> Trials:
         first_slot=first,
         n_slots=np.array([t.n_slots for t in stored], np.int32),
         t_on=on,
+        # The end of the last frame is not stored; the last onset takes its place.
         t_off=np.append(on[1:], slot_t[-1] - t0),
         readable=np.array([t.readable for t in stored], bool),
         blank_value=np.array([_gray(t) for t in stored], np.float32),
@@ -187,7 +202,10 @@ def _first_of(trial: StoredTrial, keys: tuple[str, ...]) -> str:
 
 
 def _gray(trial: StoredTrial) -> float:
-    """The level of a frame without a file; NaN where the metadata gives none."""
+    """Return the gray level of a frame without a file; NaN if unknown or with a file.
+
+    The key of the metadata is `interleave_value`.
+    """
     value = as_float(trial.meta.get("interleave_value"))
     return float("nan") if trial.file is not None or value is None else value
 
@@ -197,7 +215,7 @@ def _text(values: list[str]) -> np.ndarray:
 
 
 def _counting(lengths: np.ndarray) -> np.ndarray:
-    """0, 1, … within every run of the given lengths."""
+    """Return 0, 1, … within every run, int32, for the given run lengths."""
     ends = np.cumsum(lengths)
     within = np.arange(ends[-1]) - np.repeat(ends - lengths, lengths)
     return np.asarray(within, np.int32)

@@ -1,4 +1,4 @@
-"""Reading a `sequence` device of an experanto folder: samples and their clock."""
+"""Reader of a `sequence` device of an experanto folder: samples and their clock."""
 
 import math
 from collections.abc import Mapping
@@ -28,13 +28,21 @@ from omnimouse_model.data.readers.build.typed_fields import (
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
 
+# Samples by which the declared end may lie after the last sample. In the official
+# sessions it is 2.6 to 7.3 samples.
 _MAX_DEFICIT = 10
 
 
 def read_sequence(
     root: Path, name: str, notes: Notes
 ) -> tuple[Signal, Mapping[str, Any]]:
-    """Read one device's description, clock and phase shifts; map its samples."""
+    """Return the stream of one device, with mapped samples, and its metadata.
+
+    Raises
+    ------
+    SessionFormatError
+        If the device is empty, or its description and files do not agree.
+    """
     folder = root / name
     path = folder / "meta.yml"
     meta = read_yaml_mapping(path, root)
@@ -61,6 +69,8 @@ def read_sequence(
 
 
 def _samples(folder: Path, meta: Mapping[str, Any], notes: Notes) -> ArrayFile:
+    # Two revisions of the reference package differ: one follows `is_mem_mapped`, the
+    # other ignores it and prefers data.npy. Without the key, data.npy is read here.
     npy, mem, path = folder / "data.npy", folder / "data.mem", folder / "meta.yml"
     mapped = flag(meta, "is_mem_mapped", path)
     if not npy.exists() and not mem.exists():
@@ -86,6 +96,8 @@ def _mem_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
     columns = count(meta, "n_signals", described)
     dtype = float_dtype(meta, described)
     size, wanted = path.stat().st_size, rows * columns * dtype.itemsize
+    # `.mem` has no header. A file that is too long must be refused as well: with a
+    # wrong number of columns, all values would be read at wrong places.
     if size != wanted:
         raise SessionFormatError(
             path,
@@ -119,6 +131,7 @@ def _npy_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
         )
     if len(file.shape) not in (1, 2):
         raise _shape_error(path, file.shape, "n_signals", columns)
+    # (time,) is accepted as one column.
     if (file.shape[1] if len(file.shape) == 2 else 1) != columns:
         raise _shape_error(path, file.shape, "n_signals", columns)
     if "n_timestamps" in meta:
@@ -142,7 +155,11 @@ def _shape_error(
 def _phase_shifts(
     root: Path, folder: Path, meta: Mapping[str, Any]
 ) -> np.ndarray | None:
-    """Offsets as float64: float32 ones would make epoch-like bounds float32."""
+    """Return the phase shift per column in seconds, float64; None if not declared.
+
+    float32 shifts would turn bounds in Unix time into float32 (NumPy 2), which resolves
+    only 128 s there.
+    """
     if not flag(meta, "phase_shift_per_signal", folder / "meta.yml"):
         return None
     path = folder / "meta" / "phase_shifts.npy"
@@ -178,10 +195,10 @@ def _check_not_empty(signal: Signal, path: Path) -> None:
 
 
 def _within_data(signal: Signal, notes: Notes) -> Signal:
-    """Cut a declared end that lies well beyond the data; note one before its end.
+    """Return the stream with its declared end cut if it lies far beyond the data.
 
-    A few samples beyond are usual; they are kept, so that window starts are the
-    reference's, and such times are invalid when read.
+    An end a few samples beyond the data is usual. It is not cut, so that window starts
+    equal those of the reference package; times beyond the data are invalid when read.
     """
     step = 1.0 / signal.rate_hz
     last = signal.start + (signal.n_samples - 1) * step
@@ -193,6 +210,7 @@ def _within_data(signal: Signal, notes: Notes) -> Signal:
             "validity is cut to the data",
         )
         return replace(signal, end_declared=last)
+    # Half a sample: the declared end may be rounded.
     if beyond < -0.5:
         notes.warn(
             "end_before_data",
@@ -203,7 +221,10 @@ def _within_data(signal: Signal, notes: Notes) -> Signal:
 
 
 def _check_timestamps(signal: Signal, folder: Path, notes: Notes) -> None:
-    """Compare the declared rate with timestamps, where some are stored."""
+    """Compare the declared rate with stored timestamps, if there are any.
+
+    The reference package never reads them, so they only lead to warnings.
+    """
     path = folder / "timestamps.npy"
     if not path.exists():
         return
@@ -220,6 +241,7 @@ def _check_timestamps(signal: Signal, folder: Path, notes: Notes) -> None:
             f"{actual:.4g} Hz; the declared rate is used",
         )
     gaps = int((spans > 1.5 / signal.rate_hz).sum())
+    # If the rate is wrong by much, every step looks like a gap.
     if gaps and abs(actual - signal.rate_hz) < 0.3 * signal.rate_hz:
         notes.warn(
             "gaps_in_timestamps",

@@ -1,4 +1,4 @@
-"""The trial table of an experanto screen: what each stored trial says of itself."""
+"""Reader of the trial table of an experanto screen: metadata of each trial."""
 
 import re
 from collections.abc import Mapping
@@ -26,12 +26,29 @@ KNOWN_TIERS = frozenset(
     | {"final_test_1", "final_test_2", "final_test_3", BLANK_TIER}
 )
 _NUMBERED = re.compile(r"\d{5}\.yml")
+# Trials whose YAML is compared with the combined JSON; reading all of them is slow.
 _COMPARED = 24
 
 
 @dataclass(slots=True)
 class StoredTrial:
-    """One trial as stored; `file` is the name of its data file, if it has one."""
+    """One trial as stored.
+
+    Attributes
+    ----------
+    key
+        Stored name, as `00012`.
+    kind
+        Member of `KINDS`.
+    first_slot, n_slots
+        Frame slots on the screen.
+    size
+        (height, width) or (height, width, 3) of its frames.
+    file
+        Name of the data file; None for blank and invalid trials.
+    readable
+        Whether its frames can be shown.
+    """
 
     key: str
     kind: str
@@ -44,18 +61,27 @@ class StoredTrial:
 
     @property
     def tier(self) -> str:
-        """Split name, "blank" where there is none."""
+        """Name of the split, "blank" if absent."""
         tier = self.meta.get("tier")
         return BLANK_TIER if tier is None else word(tier)
 
 
 def word(value: object) -> str:
-    """Text of a scalar as it stands, of anything else in short."""
+    """Return the text of a scalar, or a short form of any other value."""
     return str(value) if isinstance(value, str | int | float) else short(value)
 
 
 def read_trials(folder: Path, use_names: bool, notes: Notes) -> list[StoredTrial]:
-    """Read all trials in stored order; a combined JSON is then the only source."""
+    """Read all trials in stored order.
+
+    If `combined_meta.json` exists, it is the only source, as in the reference package;
+    its key order is the order of the trials.
+
+    Raises
+    ------
+    SessionFormatError
+        If there are no trials, or their metadata are wrong.
+    """
     combined = folder / "combined_meta.json"
     numbered = sorted(n for n in list_folder(folder / "meta") if _NUMBERED.fullmatch(n))
     if combined.exists():
@@ -90,13 +116,16 @@ def _trial(
     kind = word(meta.get("modality", "")).lower()
     first = _whole(meta, "first_frame_idx", source, key)
     size = _size(meta.get("image_size"), source, key)
+    # The reference package compares kinds without regard to case, hence `lower`.
     if kind not in KINDS:
         notes.warn(
             "unknown_modality",
             f"trial {key}: unknown modality {short(meta.get('modality'))}; "
             "treated as invalid",
         )
+        # The number of slots is set later, from the next trial.
         return StoredTrial(key, "unknown", meta, first, 1, size, None, readable=False)
+    # Images and blanks take one slot whatever their `num_frames` says.
     slots = _whole(meta, "num_frames", source, key) if kind == "video" else 1
     if slots < 1:
         raise _bad(source, key, f"num_frames must be at least 1, found {slots}")
@@ -113,6 +142,7 @@ def _file_name(key: str, meta: Mapping[str, Any], source: Path, use_names: bool)
                 source, key, "has no stimulus_name, but meta.yml asks to use them"
             )
         name = given.removesuffix(".npy")
+    # Colons and backslashes too: drives and separators on Windows.
     if re.search(r"[\\/\x00:]", name) or name in (".", "..", ""):
         raise SessionFormatError(
             source,
@@ -134,6 +164,7 @@ def _whole(meta: Mapping[str, Any], key: str, source: Path, trial: str) -> int:
 
 def _size(value: object, source: Path, trial: str) -> tuple[int, ...]:
     sizes = list(value) if isinstance(value, list | tuple) else []
+    # The limit bounds the memory of a single synthetic frame.
     sound = all(isinstance(n, int) and 0 < n <= 10_000 for n in sizes)
     if not sound or len(sizes) not in (2, 3) or (len(sizes) == 3 and sizes[2] != 3):
         raise _bad(
@@ -145,7 +176,10 @@ def _size(value: object, source: Path, trial: str) -> tuple[int, ...]:
 
 
 def _infer_unknown(trials: list[StoredTrial]) -> None:
-    """A trial of unknown kind takes the slots up to the next one."""
+    """Set the slots of trials of unknown kind: up to the next trial.
+
+    Their kind becomes "invalid".
+    """
     for trial, following in pairwise(trials):
         if trial.kind == "unknown":
             trial.n_slots = max(1, following.first_slot - trial.first_slot)
@@ -155,6 +189,8 @@ def _infer_unknown(trials: list[StoredTrial]) -> None:
 
 
 def _check_order(trials: list[StoredTrial], source: Path) -> None:
+    # first_frame_idx must equal the running sum of slots. Otherwise frames of one
+    # trial would be shown at the times of another.
     slot = 0
     for trial in trials:
         if trial.first_slot != slot:
@@ -201,6 +237,7 @@ def _note_stale(
             "files; the JSON is used",
         )
         return
+    # A sample over the whole session, to find edits made after the JSON was written.
     for name in numbered[:: max(1, len(numbered) // _COMPARED)]:
         contained(folder / "meta" / name, folder)
         problem = f"combined_meta.json and meta/{name} differ"

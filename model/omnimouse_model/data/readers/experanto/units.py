@@ -1,4 +1,4 @@
-"""Reading who and where the neurons of an experanto folder are."""
+"""Reader of the neurons of an experanto folder: ids, areas, positions and masks."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +25,7 @@ _AREA_NAMES = ("area", "areas", "brain_area", "brain_areas")
 def read_units(
     root: Path, responses: Signal, meta: Mapping[str, Any], notes: Notes
 ) -> Units:
-    """Read the unit arrays there are; those of another length are left out."""
+    """Read the unit arrays; missing ones and those of another length are omitted."""
     n = responses.n_columns
     named = meta.get("neuron_properties")
     named = named if isinstance(named, Mapping) else {}
@@ -53,14 +53,14 @@ def read_units(
 
 
 def _whole(values: np.ndarray, dtype: type[np.integer]) -> np.ndarray:
-    """Whole numbers, -1 where a float array holds NaN."""
+    """Return values as integers; NaN and infinity become -1 (unknown)."""
     if values.dtype.kind == "f":
         values = np.where(np.isfinite(values), values, -1)
     return values.astype(dtype)
 
 
 class _Arrays:
-    """Arrays of the device's `meta`, by name or by the path the session gives."""
+    """Arrays of the device's `meta`, by name or by the path in the metadata."""
 
     def __init__(
         self, root: Path, folder: Path, n: int, named: Mapping[str, Any], notes: Notes
@@ -71,6 +71,7 @@ class _Arrays:
     def load(self, name: str) -> np.ndarray | None:
         given = self.named.get(name)
         path = self.folder / (given if isinstance(given, str) else f"meta/{name}.npy")
+        # The path comes from the session and could lead out of it.
         if isinstance(given, str):
             contained(path, self.root)
         if path.exists():
@@ -86,12 +87,14 @@ class _Arrays:
         values = self.load(name)
         if values is None:
             return None
+        # By size: (n, 1) and (1, n) are accepted for (n,).
         if values.size == int(np.prod(shape)) and values.dtype.kind in "fiu":
             return values.reshape(shape)
         self._drop(name, values)
         return None
 
     def area(self) -> tuple[np.ndarray | None, str]:
+        # The format does not define a name; only some sessions have areas.
         for name in _AREA_NAMES:
             values = self.load(name)
             if values is None:
@@ -112,7 +115,13 @@ class _Arrays:
 
 
 def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:
-    """Pixel masks of `imaging/rois.npz`, where a session has them."""
+    """Read the pixel masks of `imaging/rois.npz`; None if missing or unfit.
+
+    Raises
+    ------
+    SessionFormatError
+        If the file lacks an array.
+    """
     path = root / "imaging" / "rois.npz"
     if not path.exists():
         return None
@@ -122,6 +131,7 @@ def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:
             path, "wrong_shape", "rois.npz must hold offsets, yx and weight"
         )
     offsets, pixels, weight = (stored[name] for name in ("offsets", "yx", "weight"))
+    # `Roi` relies on offsets that start at 0, never fall and end at the pixel count.
     sound = (
         all(values.dtype.kind in "fiu" for values in (offsets, pixels, weight))
         and offsets.shape == (n + 1,)
@@ -131,6 +141,7 @@ def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:
         and offsets[-1] == len(weight)
         and (np.diff(offsets.astype(np.int64)) >= 0).all()
     )
+    # A wrong mask is no reason to refuse the recording.
     offsets = offsets.astype(np.int64) if sound else offsets
     if sound:
         return Roi(offsets, pixels.astype(np.int16), weight.astype(np.float32))
@@ -141,14 +152,14 @@ def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:
 def read_images(
     root: Path, notes: Notes
 ) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """Mean image and facts of the `imaging` folder, where a session has one."""
+    """Read mean images and metadata of the `imaging` folder, empty if missing."""
     folder = root / "imaging"
     images: dict[str, np.ndarray] = {}
     if (folder / "mean_image.npy").exists():
         image = load_small_array(folder / "mean_image.npy", root)
         if image.dtype.kind not in "fiu":
             notes.warn("wrong_shape", f"mean_image.npy holds {image.dtype}; left out")
-            image = np.zeros((0, 0, 0))
+            image = np.zeros((0, 0, 0))  # a stack of no planes: adds no image
         image = image.astype(np.float32)
         if image.ndim == 2:
             images["mean"] = image
@@ -163,13 +174,14 @@ def read_images(
 
 
 def _centroids(roi: Roi | None, n: int) -> np.ndarray:
-    """Weighted mean x and y of every mask, NaN for neurons without pixels."""
+    """Return the weighted mean x and y (n, 2) of every mask, NaN without pixels."""
     if roi is None:
         return np.full((n, 2), np.nan, np.float32)
     owner = np.repeat(np.arange(n), np.diff(roi.offsets))
     weight = np.bincount(owner, roi.weight, n)
     known = weight > 0
     centroids = np.full((n, 2), np.nan, np.float32)
+    # Pixels are (y, x), positions are (x, y).
     for axis, column in ((0, 1), (1, 0)):
         total = np.bincount(owner, roi.weight * roi.yx[:, column], n)
         centroids[known, axis] = total[known] / weight[known]

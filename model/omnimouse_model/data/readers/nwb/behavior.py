@@ -1,4 +1,4 @@
-"""Running and pupil of an NWB file, as far as they can be told by name and type."""
+"""Running and pupil of an NWB file, identified by name and type."""
 
 import re
 from dataclasses import replace
@@ -16,6 +16,7 @@ from omnimouse_model.data.signal import Signal
 if TYPE_CHECKING:
     import h5py
 
+# NWB does not standardise names of behaviour; these are names in common use.
 _RUNNING = re.compile(r"running|treadmill|wheel|speed|velocity", re.I)
 _NOT_RUNNING = re.compile(r"pupil|eye|angular|rotation|acceler|position|raw", re.I)
 _PUPIL_SIZE = re.compile(r"diameter|area|radius|size|pupil_?tracking", re.I)
@@ -23,15 +24,16 @@ _NO_SIZE = re.compile(r"confidence|likelihood|quality|blink|valid|error", re.I)
 _PUPIL_TRACKING = re.compile(r"pupil_?tracking", re.I)
 _NO_UNITS = ("", "a.u.", "n.a.", "unknown", "arbitrary")
 _SPEEDS = {"cm/s": 1.0, "m/s": 100.0, "mm/s": 0.1}
+"""Unit -> factor to cm/s."""
 
 
 def read_behavior(nwb: NwbFile, notes: Notes) -> dict[str, Signal | None]:
-    """Pupil (size, its change, x, y, as far as there are) and running."""
+    """Return pupil (those of size, derivative, x, y that exist) and running."""
     return {"eye_tracker": _eye(nwb, notes), "treadmill": _running(nwb, notes)}
 
 
 def _columns(nwb: NwbFile, columns: int) -> list["h5py.Group"]:
-    """Time series with so many columns."""
+    """Return the time series with the given number of columns."""
     return [
         group
         for group in nwb.of("TimeSeries", "SpatialSeries")
@@ -42,7 +44,10 @@ def _columns(nwb: NwbFile, columns: int) -> list["h5py.Group"]:
 
 
 def _values(nwb: NwbFile, group: "h5py.Group") -> tuple[np.ndarray, Clock]:
-    """Samples float64 (T, C) on an even clock."""
+    """Return samples float64 (T, C) and their even clock.
+
+    Uneven samples are resampled; NaN where no sample is recent enough.
+    """
     stored = nwb.file.table(f"{group.name}/data")
     if stored.dtype.kind not in "fiu":
         raise nwb.wrong(group, f"holds {stored.dtype}, not numbers")
@@ -81,10 +86,12 @@ def _running(nwb: NwbFile, notes: Notes) -> Signal | None:
     if not found:
         notes.assume("missing_stream", "the session has no treadmill")
         return None
+    # The sort is stable: names with "running" first, else the stored order.
     found.sort(key=lambda group: "running" not in group.name.lower())
     group = found[0]
     values, clock = _values(nwb, group)
     _note_uneven(nwb, group, notes)
+    # 0 marks an unknown unit; its values stay as they are.
     unit = nwb.unit(group)
     factor = _SPEEDS.get(unit.replace(" ", ""), 0.0)
     if not factor:
@@ -114,6 +121,7 @@ def _eye(nwb: NwbFile, notes: Notes) -> Signal | None:
         units += (unit, f"{unit}/s")
         values, clock = _values(nwb, size)
         _note_uneven(nwb, size, notes)
+        # The model's second channel is the derivative, which NWB files do not have.
         columns += [values, np.gradient(values, 1 / clock.rate_hz, axis=0)]
         notes.assume(
             "pupil_derivative",
@@ -127,6 +135,7 @@ def _eye(nwb: NwbFile, notes: Notes) -> Signal | None:
         columns.append(_on_clock(values, own, clock, notes))
         clock = clock or own
     assert clock is not None
+    # Columns in the order of EYE_NAMES: 0 and 1 from the size, 2 and 3 from the place.
     begin, end = 0 if size is not None else 2, 4 if place is not None else 2
     names = EYE_NAMES[begin:end]
     if len(names) < len(EYE_NAMES):
@@ -139,11 +148,13 @@ def _eye(nwb: NwbFile, notes: Notes) -> Signal | None:
 
 
 def _pupil_sizes(nwb: NwbFile, notes: Notes) -> list["h5py.Group"]:
-    """Series that are sizes by their own name, else by that of what holds them alone.
+    """Return series that are pupil sizes by their own or their container's name.
 
-    A container's name says nothing of which of several series is the size.
+    The name of the container counts only if it holds a single candidate: it does not
+    tell which of several series is the size.
     """
     found = [group for group in _columns(nwb, 1) if "pupil" in group.name.lower()]
+    # Confidence and blink series stand beside the sizes, with similar names.
     found = [group for group in found if not _NO_SIZE.search(_last(group))]
     named = [group for group in found if _PUPIL_SIZE.search(_last(group))]
     if named:
@@ -161,7 +172,7 @@ def _pupil_sizes(nwb: NwbFile, notes: Notes) -> list["h5py.Group"]:
 
 
 def _pupil_places(nwb: NwbFile) -> list["h5py.Group"]:
-    """Series of two columns under pupil or eye, those of the pupil first."""
+    """Return series of two columns with pupil or eye in the path, pupil first."""
     found = [g for g in _columns(nwb, 2) if re.search("pupil|eye", g.name, re.I)]
     return sorted(found, key=lambda group: "pupil" not in group.name.lower())
 
@@ -171,7 +182,7 @@ def _last(group: "h5py.Group") -> str:
 
 
 def _unit(nwb: NwbFile, group: "h5py.Group") -> str:
-    """The file's unit, pixels where it gives none."""
+    """Return the stored unit, pixels if it is missing."""
     stored = nwb.unit(group)
     return EYE_UNITS[0] if stored.lower() in _NO_UNITS else stored
 
@@ -179,7 +190,8 @@ def _unit(nwb: NwbFile, group: "h5py.Group") -> str:
 def _on_clock(
     values: np.ndarray, own: Clock, clock: Clock | None, notes: Notes
 ) -> np.ndarray:
-    """Values (T, C) at the times of another clock, where there is one."""
+    """Return values (T, C) at the times of `clock`; unchanged without a clock."""
+    # Both series of one camera often have their own, nearly equal clock.
     same = (
         clock is not None
         and clock.n == own.n
@@ -193,6 +205,7 @@ def _on_clock(
         "pupil position and size are on two clocks: the position is interpolated to "
         "the times of the size",
     )
+    # NaN outside the recorded times: positions are never extrapolated.
     at = clock.all_times()
     own_times = own.all_times()
     return np.stack(

@@ -1,4 +1,4 @@
-"""What an NWB file holds, by type: time series with their clocks, tables, texts."""
+"""Access to an NWB file by type: time series with their clocks, tables and texts."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -19,22 +19,25 @@ if TYPE_CHECKING:
     import h5py
 
 _JITTER = 0.01
-"""Share of a step that samples of an even clock may lie off it."""
+"""Largest deviation of samples from an even clock, as a fraction of a step."""
 _GAP = 1.5
+"""Longest step of an even clock, in mean steps."""
 _ROUNDED = 2
-"""Spacings of their floats by which even times may lie off through rounding."""
+"""Additional deviation allowed for rounding, in units of the float spacing."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clock:
-    """When the samples of a series were taken.
+    """Sample times of a series.
 
     Attributes
     ----------
     start, rate_hz
         Native time of sample 0, samples per second.
+    n
+        Number of samples.
     times
-        float64 (T,) where samples are not evenly spaced, else None.
+        float64 (T,) if samples are not evenly spaced, else None.
     """
 
     start: float
@@ -43,14 +46,14 @@ class Clock:
     times: np.ndarray | None = None
 
     def at(self, samples: np.ndarray) -> np.ndarray:
-        """Native times of samples."""
+        """Return the native times of samples by index."""
         if self.times is not None:
             found: np.ndarray = self.times[samples]
             return found
         return self.start + samples / self.rate_hz
 
     def all_times(self) -> np.ndarray:
-        """Native times of all samples."""
+        """Return the native times of all samples."""
         return self.at(np.arange(self.n))
 
 
@@ -63,7 +66,7 @@ class NwbFile:
     file
         The HDF5 file.
     groups
-        Type -> groups, in stored order.
+        Type -> groups and datasets, in the order of the walk.
     """
 
     file: Hdf5
@@ -71,7 +74,8 @@ class NwbFile:
 
     @classmethod
     def scanned(cls, file: Hdf5) -> "NwbFile":
-        """Walk through the file once."""
+        """Return the file with its objects by type, after one walk through it."""
+        # By type, not by path: laboratories and extensions use their own paths.
         found = cls(file)
         for item in file.objects():
             kind = text_of(file.attribute(item, "neurodata_type", ""))
@@ -80,19 +84,20 @@ class NwbFile:
         return found
 
     def of(self, *kinds: str) -> Iterator["h5py.Group"]:
-        """Groups of these types, those of the first type first."""
+        """Yield the groups of the given types, in the order of the types."""
         for kind in kinds:
             yield from self.groups.get(kind, [])
 
     # -- parts ------------------------------------------------------------------
     def text(self, name: str) -> str:
-        """A stored text, "" where there is none."""
+        """Return a stored text, "" if missing."""
+        # Optional fields are often absent; `scalar` would raise.
         if self.file.find(name) is None:
             return ""
         return text_of(self.file.scalar(name))
 
     def names(self, group: "h5py.Group") -> list[str]:
-        """Names of the parts of a group."""
+        """Return the names of the members of a group, sorted."""
         if not hasattr(group, "keys"):
             raise self.wrong(group, "is no group of parts")
         try:
@@ -101,11 +106,11 @@ class NwbFile:
             raise self.file.broken(group.name, error) from error
 
     def child(self, group: "h5py.Group", name: str) -> Any:
-        """A part of a group, its links followed; None where there is none."""
+        """Return a member of a group with links followed, None if missing."""
         return self.file.find(name, group)
 
     def referred(self, reference: Any, what: str) -> Any:
-        """What an object reference leads to."""
+        """Return the object of an HDF5 object reference."""
         try:
             found = self.file.root[reference]
             if found.name is None:
@@ -115,14 +120,16 @@ class NwbFile:
         return found
 
     def clock(self, group: "h5py.Group", n: int, most_rows: int = MOST_ROWS) -> Clock:
-        """When the n samples of a series were taken.
+        """Return the clock of the n samples of a series.
 
         Raises
         ------
         SessionFormatError
-            The series says neither a rate nor a time per sample, or nonsense, or that
-            it is longer than recordings are.
+            If the series has neither a rate nor timestamps, if these are invalid, or
+            if the series is too long.
         """
+        # Checked first with an infinite rate: the count alone, before timestamps of
+        # that size are read.
         path, name = self.file.path, str(group.name)
         check_extent(path, name, n, np.inf, most_rows)
         clock = self._clock(group, n)
@@ -138,17 +145,23 @@ class NwbFile:
         times = stored.astype(np.float64)
         steps = np.diff(times)
         rate = (n - 1) / float(times[-1] - times[0])
+        # Deviations from an ideal clock, not from step to step: small errors of the
+        # steps would otherwise add up to a drift without being noticed.
         even = times[0] + np.arange(n) / rate
         allowed = _JITTER / rate + _ROUNDED * _spacing(stored)
         steady = np.abs(times - even).max() <= allowed
         if steady and (steps <= _GAP / rate).all():
             return Clock(float(times[0]), rate, n)
+        # Gaps lower the mean rate, so the rate comes from the other steps.
         unbroken = steps <= _GAP * float(np.median(steps))
         usual = int(unbroken.sum()) / float(steps[unbroken].sum())
         return Clock(float(times[0]), usual, n, times)
 
     def onsets(self, group: "h5py.Group", n: int) -> np.ndarray:
-        """Native times float64 (n,) of the frames of a presentation, as stored."""
+        """Return native times float64 (n,) of the frames of a presentation.
+
+        Unlike the samples of `clock`, frames need not be evenly spaced.
+        """
         path, name = self.file.path, str(group.name)
         check_extent(path, name, n, np.inf, MOST_FRAMES)
         if self.child(group, "starting_time") is not None:
@@ -158,7 +171,7 @@ class NwbFile:
         return self._timestamps(group, n).astype(np.float64)
 
     def _timestamps(self, group: "h5py.Group", n: int) -> np.ndarray:
-        """Times of n samples as stored: finite, increasing."""
+        """Return the stored times of n samples, checked: finite and increasing."""
         if self.child(group, "timestamps") is None:
             raise self.wrong(group, "has neither starting_time nor timestamps")
         found = self.shape(group, "timestamps")
@@ -187,32 +200,32 @@ class NwbFile:
         return Clock(first, rate, n)
 
     def shape(self, group: "h5py.Group", name: str = "data") -> tuple[int, ...]:
-        """Shape of a series' data, () where it has none."""
+        """Return the shape of a series' data, () if missing."""
         data = self.child(group, name)
         shape = getattr(data, "shape", ())
         return tuple(int(n) for n in shape or ())
 
     def gain(self, group: "h5py.Group") -> tuple[float, float]:
-        """By what stored data are multiplied, and what is then added."""
+        """Return `conversion` and `offset`: value = data · conversion + offset."""
         data = self.child(group, "data")
         found = []
         for name, usual in (("conversion", 1.0), ("offset", 0.0)):
             try:
                 value = float(self.file.attribute(data, name, usual))
             except (TypeError, ValueError):
-                value = np.nan
+                value = np.nan  # refused below, like a stored NaN
             if not np.isfinite(value):
                 raise self.wrong(group, f"has no sound {name}")
             found.append(value)
         return found[0], found[1]
 
     def unit(self, group: "h5py.Group") -> str:
-        """Unit of a series' data, "" where none is said."""
+        """Return the unit of a series' data, "" if missing."""
         data = self.child(group, "data")
         return "" if data is None else text_of(self.file.attribute(data, "unit", ""))
 
     def wrong(self, group: "h5py.Group", what: str) -> SessionFormatError:
-        """The error for a part that is not as it should be."""
+        """Return the error for an invalid part of the file."""
         return SessionFormatError(
             self.file.path,
             "bad_series",
@@ -222,6 +235,6 @@ class NwbFile:
 
 
 def _spacing(times: np.ndarray) -> float:
-    """How far apart the floats are in which times were stored."""
+    """Return the float spacing at the largest time, in the stored precision (s)."""
     kind = times.dtype if times.dtype.kind == "f" else np.dtype(np.float64)
     return float(np.spacing(np.abs(times).max().astype(kind)))

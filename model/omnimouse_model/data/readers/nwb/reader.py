@@ -1,4 +1,4 @@
-"""Reader of NWB files with calcium imaging: what their types and names say."""
+"""Reader of NWB files with calcium imaging, based on types and names."""
 
 import re
 from collections.abc import Sequence
@@ -36,17 +36,19 @@ if TYPE_CHECKING:
 
 LOOKED_FOR = ("*.nwb",)
 _DRIFT = 0.1
-"""Samples by which planes that are read as one may drift apart."""
+"""Largest drift, in samples over the recording, between planes joined into one."""
 _SAME_TIME = 1e-6
+"""Rounding tolerance: in samples for row offsets, in seconds for plane lags."""
 
 
 def recognises(path: Path) -> bool:
-    """Whether a file is HDF5 and says that it is NWB.
+    """Return whether a file is HDF5 with the attributes of NWB.
 
-    One that cannot be opened counts: reading it says why.
+    An HDF5 file that cannot be opened counts, so that reading it reports the error.
     """
     if not path.is_file():
         return False
+    # The signature first: it needs no h5py.
     try:
         with path.open("rb") as stream:
             if stream.read(len(SIGNATURE)) != SIGNATURE:
@@ -70,14 +72,14 @@ def read(path: Path, options: ReadOptions) -> Session:
 
 
 def read_address(url: str, options: ReadOptions) -> Session:
-    """Open an NWB file at a web address; only the parts that are needed are sent."""
+    """Open an NWB file at a web address; only the required blocks are transferred."""
     remote = RemoteFile(url)
     session = read_source(remote, remote.fingerprint, options)
     return replace(session, origin=url)
 
 
 def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Session:
-    """Open an NWB file wherever its bytes are."""
+    """Open an NWB file from any byte source."""
     notes = Notes()
     nwb = NwbFile.scanned(Hdf5(source))
     chosen = chosen_series(nwb, options.series, notes)
@@ -129,9 +131,11 @@ def _identity(nwb: NwbFile, notes: Notes) -> str:
 def _responses(
     nwb: NwbFile, series: Sequence["h5py.Group"], options: ReadOptions, notes: Notes
 ) -> tuple[Signal, list[PlaneUnits]]:
-    """One signal of all planes that were recorded at one rate."""
+    """Return one signal of all planes recorded at one rate, and their units."""
     found = [_plane(nwb, group, options, notes) for group in series]
     found = _of_one_rate(found, series, notes)
+    # The signal begins at the latest start. Whole samples of the other planes are
+    # skipped; the remaining lag of each plane, below one sample, is a phase shift.
     start = max(first for _, _, first, _ in found)
     rate = found[0][3]
     skipped = [int(np.ceil((start - f) * rate - _SAME_TIME)) for _, _, f, _ in found]
@@ -163,7 +167,7 @@ def _responses(
 def _plane(
     nwb: NwbFile, group: "h5py.Group", options: ReadOptions, notes: Notes
 ) -> tuple[Rows, PlaneUnits, float, float]:
-    """Rows of one series, whose units they are, its start and rate."""
+    """Return rows, units, start (native s) and rate (Hz) of one series."""
     shape = nwb.shape(group)
     if len(shape) not in (1, 2) or not all(shape):
         raise nwb.wrong(group, f"has data {shape}; (time, regions) expected")
@@ -184,6 +188,7 @@ def _plane(
     if dataset.dtype.kind not in "fiu":
         raise nwb.wrong(group, f"holds {dataset.dtype}, not numbers")
     clock = nwb.clock(group, shape[0])
+    # None avoids a copy of every block that is read.
     columns = None if len(kept) == wide else kept
     rows: Rows = Hdf5Rows(nwb.file, f"{group.name}/data", columns, *nwb.gain(group))
     if clock.times is not None:
@@ -197,7 +202,8 @@ def _plane(
 
 
 def _only(units: PlaneUnits, kept: np.ndarray) -> PlaneUnits:
-    """Some of the regions of a plane."""
+    """Return a plane with only the regions `kept` (ascending)."""
+    # Region of every pixel: pixels of all regions are concatenated.
     owner = np.repeat(np.arange(len(units.sizes)), units.sizes)
     pixels = np.isin(owner, kept)
     return PlaneUnits(
@@ -217,9 +223,11 @@ def _of_one_rate(
     series: Sequence["h5py.Group"],
     notes: Notes,
 ) -> list[tuple[Rows, PlaneUnits, float, float]]:
-    """Those at the rate of the series with most neurons; others are named."""
+    """Return the series at the rate of the one with most neurons; warn about others."""
     main = max(found, key=lambda part: len(part[1].unit_id))
     rate = main[3]
+    # Rates computed from timestamps differ slightly; the drift over the whole
+    # recording decides.
     same = [
         abs(own - rate) / rate * min(rows.shape[0], main[0].shape[0]) < _DRIFT
         for rows, _, _, own in found
@@ -241,6 +249,7 @@ def _of_one_rate(
 # -- neurons -------------------------------------------------------------------------
 def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
     counts = [len(plane.unit_id) for plane in planes]
+    # Locations outside the table keep their stored names.
     names = [AREAS.get(plane.location, plane.location) for plane in planes]
     area = None
     if any(names):
@@ -282,7 +291,10 @@ def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
 
 
 def _images(nwb: NwbFile, planes: list[PlaneUnits]) -> dict[str, np.ndarray]:
-    """The mean image of a single plane, where the file has one."""
+    """Return the mean image, empty if there are several planes or no image.
+
+    With several planes, nothing tells to which of them an image belongs.
+    """
     found = [
         item
         for item in nwb.of("GrayscaleImage", "Image")

@@ -1,4 +1,4 @@
-"""Which responses of an NWB file are read: one kind, of every plane that has it."""
+"""Selection of responses in an NWB file: one kind, from all planes that have it."""
 
 import re
 from dataclasses import dataclass
@@ -12,19 +12,20 @@ from omnimouse_model.errors import SessionFormatError
 if TYPE_CHECKING:
     import h5py
 
+# Kinds by priority: the models expect deconvolved activity.
 _ORDER = ("deconvolved", "DfOverF", "Fluorescence")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Chosen:
-    """What is read, and what else could be.
+    """Selected responses and the alternatives.
 
     Attributes
     ----------
     name, groups
-        Of the kind, or of the one series, that is read; its series.
+        Name of the selected kind or single series, and its series.
     choices
-        What can be asked for by name, best first, and what it is.
+        Selectable name -> description, best first.
     """
 
     name: str
@@ -33,12 +34,12 @@ class Chosen:
 
 
 def chosen_series(nwb: NwbFile, asked: str | None, notes: Notes) -> Chosen:
-    """The kind or series that was asked for, else the best kind.
+    """Return the requested kind or series, or the best kind.
 
     Raises
     ------
     SessionFormatError
-        There are none, or not the ones asked for; with what there is.
+        If there are no responses, or not the requested ones.
     """
     kinds = _kinds(nwb)
     single = {short_name(g): [g] for groups in kinds.values() for g in groups}
@@ -53,9 +54,11 @@ def chosen_series(nwb: NwbFile, asked: str | None, notes: Notes) -> Chosen:
                 f"{', '.join([*kinds, *single])}",
                 "choose one of these",
             )
+        # A series that is the only one of its kind is named by the kind.
         alone = (kind for kind, groups in kinds.items() if groups == found)
         return Chosen(next(alone, asked), found, choices)
     best, used = next(iter(kinds.items()))
+    # Only if there was a choice.
     if sum(map(len, kinds.values())) > len(used):
         others = [name for name, groups in single.items() if groups[0] not in used]
         notes.assume(
@@ -67,7 +70,13 @@ def chosen_series(nwb: NwbFile, asked: str | None, notes: Notes) -> Chosen:
 
 
 def _kinds(nwb: NwbFile) -> dict[str, list["h5py.Group"]]:
-    """Series by kind, the best kind first."""
+    """Return the series by kind, best kind first.
+
+    Raises
+    ------
+    SessionFormatError
+        If the file contains no `RoiResponseSeries`.
+    """
     every = [*nwb.of("RoiResponseSeries")]
     if not every:
         inside = ", ".join(sorted(nwb.groups)[:12]) or "nothing that NWB knows"
@@ -85,7 +94,7 @@ def _kinds(nwb: NwbFile) -> dict[str, list["h5py.Group"]]:
 
 
 def _choices(kinds: dict[str, list["h5py.Group"]]) -> dict[str, str]:
-    """Every kind, then the series of those kinds that have several."""
+    """Return all kinds, then the single series of kinds with several."""
     choices = {k: ", ".join(map(short_name, groups)) for k, groups in kinds.items()}
     for kind, groups in kinds.items():
         if len(groups) > 1:
@@ -96,15 +105,17 @@ def _choices(kinds: dict[str, list["h5py.Group"]]) -> dict[str, str]:
 def _kind_of(nwb: NwbFile, group: "h5py.Group") -> str:
     kind = text_of(nwb.file.attribute(group.parent, "neurodata_type", ""))
     words = f"{short_name(group)}".lower()
+    # NWB has no type for deconvolved activity; only names tell.
     if re.search(r"deconv|spike|event", words):
         return "deconvolved"
     if "neuropil" in words:
         return "neuropil"
     if kind == "DfOverF" or re.search(r"dff|df_?over_?f|delta_?f", words):
         return "DfOverF"
+    # A series in any other container is a kind of its own.
     return "Fluorescence" if kind == "Fluorescence" else short_name(group)
 
 
 def short_name(group: "h5py.Group") -> str:
-    """A series' name with its container's, by which it can be asked for."""
+    """Return the name of a series with that of its container: `container/series`."""
     return "/".join(group.name.split("/")[-2:])

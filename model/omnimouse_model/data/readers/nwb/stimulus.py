@@ -1,4 +1,4 @@
-"""What an NWB file says was on the screen: presentations, templates, trials."""
+"""Stimulus of an NWB file: presentations, templates and trials."""
 
 import re
 from typing import TYPE_CHECKING, Any
@@ -25,28 +25,31 @@ if TYPE_CHECKING:
 
 _COLOURS, _WITH_ALPHA = 3, 4
 _LEAST_S = 3.0
-"""A window of 2 s and half a second before and after it."""
+"""A window of 2 s with a margin of 0.5 s at both ends."""
 _EXPECTED = "(height, width[, 3])"
 
 
 class NwbFilm:
-    """Frames of each trial in the datasets of the file; see `Film`."""
+    """Frames of all trials in the datasets of the file; see `Film`."""
 
     def __init__(self, file: Hdf5, parts: list[Part]) -> None:
         self._file, self._parts = file, parts
 
     def has(self, trial: int) -> bool:
-        """Whether a trial's frames are in the file."""
+        """Return whether a trial has frames in the file."""
         return bool(self._parts[trial].name)
 
     def check(self) -> None:
-        """Raise where the file is gone or changed."""
+        """Raise `SessionFormatError` if the file is missing or has changed."""
         self._file.source.check()
 
     def read(
         self, trial: int, first: int, stop: int, size: tuple[int, ...]
     ) -> np.ndarray:
-        """Frames (n, *size) of a trial; of another size, averaged to the model's."""
+        """Return frames `first` to `stop` of a trial, (n, *size).
+
+        Frames of another size are averaged to the size of the model.
+        """
         part = self._parts[trial]
         dataset = self._file.dataset(part.name)
         chosen = part.frames[first:stop]
@@ -54,6 +57,7 @@ class NwbFilm:
             image = self._file.read(dataset, ())
             stored = np.repeat(image[None], len(chosen), axis=0)
         else:
+            # One contiguous read: index lists are slow in h5py.
             low = int(chosen.min())
             run = self._file.read(dataset, slice(low, int(chosen.max()) + 1))
             stored = run[chosen - low]
@@ -63,8 +67,15 @@ class NwbFilm:
 
 
 def read_stimulus(nwb: NwbFile, t0: float, notes: Notes) -> Stimulus | None:
-    """Frames and trials of all presentations, or None where there are none."""
+    """Return frames and trials of all presentations, None if there are none.
+
+    Parameters
+    ----------
+    t0
+        Native time of the first response: time 0 of the session.
+    """
     every = [*nwb.of("ImageSeries", "IndexSeries", "OpticalSeries")]
+    # Series under /stimulus/templates are only shown if a presentation refers to them.
     shown = [group for group in every if "/stimulus/presentation" in group.name]
     intervals = read_intervals(nwb)
     parts: list[Part] = []
@@ -91,7 +102,7 @@ def read_stimulus(nwb: NwbFile, t0: float, notes: Notes) -> Stimulus | None:
 
 
 def read_intervals(nwb: NwbFile) -> Intervals:
-    """The trial table, where there is one."""
+    """Return the trial table, empty if there is none."""
     tables = [t for t in nwb.of("TimeIntervals") if t.name.endswith("/trials")]
     if not tables:
         return Intervals()
@@ -103,6 +114,7 @@ def read_intervals(nwb: NwbFile) -> Intervals:
     columns: dict[str, list[Any]] = {}
     for name in nwb.names(table):
         shape = nwb.shape(table, name)
+        # Other shapes are ragged columns and their indices.
         if shape != on.shape or name in ("start_time", "stop_time"):
             continue
         values = nwb.file.table(f"{table.name}/{name}")
@@ -114,9 +126,10 @@ def read_intervals(nwb: NwbFile) -> Intervals:
 def _parts(
     nwb: NwbFile, group: "h5py.Group", intervals: Intervals, notes: Notes
 ) -> list[Part]:
-    """Trials of one presentation."""
+    """Return the parts of one presentation, none if its frames cannot be read."""
     shape = nwb.shape(group)
     name = group.name.rsplit("/", 1)[-1]
+    # Frames in other files are never opened; the dataset of the series is then empty.
     if nwb.child(group, "external_file") is not None and 0 in (shape or (0,)):
         notes.warn(
             "external_stimulus",
@@ -129,6 +142,7 @@ def _parts(
         notes.warn("empty_stimulus", f"{group.name} holds no frames")
         return []
     times = nwb.onsets(group, shape[0])
+    # An IndexSeries: numbers of images instead of frames.
     if len(shape) == 1:
         return _stills(nwb, group, times, notes)
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
@@ -139,10 +153,11 @@ def _parts(
 def _stills(
     nwb: NwbFile, group: "h5py.Group", times: np.ndarray, notes: Notes
 ) -> list[Part]:
-    """Images shown by number, each until the next one."""
+    """Return the parts of images shown by number, each until the next one."""
     order = nwb.file.table(f"{group.name}/data").astype(np.int64)
     series = nwb.child(group, "indexed_timeseries")
     images = nwb.child(group, "indexed_images")
+    # Older files refer to the frames of a series, newer ones to single images.
     if series is not None:
         count = (nwb.shape(series) or (0,))[0]
         check_extent(nwb.file.path, str(series.name), count, np.inf, MOST_FRAMES)
@@ -175,18 +190,19 @@ def _image_names(nwb: NwbFile, images: "h5py.Group", notes: Notes) -> list[str]:
         )
         names = sorted(nwb.names(images), key=_by_number)
         return [f"{images.name}/{name}" for name in names]
+    # Object references to the images, in the order of their numbers.
     references = nwb.file.table(listed.name).reshape(-1)
     return [nwb.referred(r, listed.name).name for r in references]
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
-    """A key that sorts img2 before img10."""
+    """Return a sort key that puts img2 before img10."""
     words = re.findall(r"\d+|\D+", name)
     return [(int(w), "") if w.isdecimal() else (-1, w) for w in words]
 
 
 def _size(nwb: NwbFile, parts: list[Part], notes: Notes) -> tuple[int, ...]:
-    """The size of all frames; the model's where they differ."""
+    """Return the size of all frames, or the model's if they differ."""
     sizes = {_frame_size(nwb, part): None for part in _distinct(parts)}
     if len(sizes) == 1:
         return next(iter(sizes))
@@ -198,12 +214,12 @@ def _size(nwb: NwbFile, parts: list[Part], notes: Notes) -> tuple[int, ...]:
 
 
 def _distinct(parts: list[Part]) -> list[Part]:
-    """One part of each array."""
+    """Return one part per array."""
     return list({part.name: part for part in parts if part.name}.values())
 
 
 def _frame_size(nwb: NwbFile, part: Part) -> tuple[int, ...]:
-    """Size of the frames of an array, without alpha."""
+    """Return the frame size of an array, (height, width[, 3]), without alpha."""
     dataset: Any = nwb.file.dataset(part.name)
     shape = tuple(int(n) for n in dataset.shape)
     size = shape if part.is_single else shape[1:]

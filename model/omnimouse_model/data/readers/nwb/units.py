@@ -1,4 +1,4 @@
-"""The neurons of an NWB file: masks, areas, positions, which are cells."""
+"""Reader of the neurons of an NWB file: masks, areas, positions, cell flags."""
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,10 +21,11 @@ AREAS = {
     "VISam": "AM",
     "VISpm": "PM",
 }
-"""Names of the Allen atlas -> the names that masks and tables use."""
+"""Area names of the Allen atlas -> area names used here."""
 
 _QUALITY = ("iscell", "is_cell", "accepted", "is_accepted", "is_soma", "valid_roi")
 _MASKS = ("pixel_mask", "image_mask", "voxel_mask")
+# Beginning of a unit's name -> factor to µm.
 _MICRONS = {"micro": 1.0, "um": 1.0, "µm": 1.0, "milli": 1e3, "mm": 1e3, "met": 1e6}
 _MOST_MASK_BYTES = 4 * 2**30
 _BLOCK_BYTES = 32 * 2**20
@@ -32,20 +33,21 @@ _BLOCK_BYTES = 32 * 2**20
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlaneUnits:
-    """The regions of one series in the order of its columns.
+    """Regions of one series, in the order of its columns.
 
     Attributes
     ----------
     unit_id
-        int64 (n,).
+        int64 (n,) ids of the table.
     is_cell
         bool (n,).
     location
-        Where the plane lies, as stored; "" unknown.
+        Brain area of the plane as stored, "" if unknown.
     xy_px, xyz_um
-        float32 (n, 2) and (n, 3), NaN unknown.
+        float32 (n, 2) and (n, 3) positions, NaN if unknown.
     sizes, yx, weight
-        Pixels of each region, one after the other; none where no mask is stored.
+        Pixels of the regions, concatenated: counts (n,), rows and columns, weights.
+        Empty without masks.
     """
 
     unit_id: np.ndarray
@@ -59,12 +61,12 @@ class PlaneUnits:
 
 
 def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> PlaneUnits:
-    """Read the regions that the n columns of a series are.
+    """Read the regions of the n columns of a series.
 
     Raises
     ------
     SessionFormatError
-        The series' `rois` do not fit its columns or its table.
+        If the `rois` of the series do not fit its columns or its table.
     """
     region = nwb.child(series, "rois")
     if region is None:
@@ -81,10 +83,13 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> Plan
         raise nwb.wrong(
             series, f"has rois up to {rows.max()}; {table.name} has {len(ids)} rows"
         )
+    # `rows` is the order of the columns; the table can have another order and more
+    # regions.
     masks = _Masks(nwb, table, len(ids), notes)
     pixels = masks.of_all(rows)
     centre = np.array([_centre(*p) for p in pixels], np.float32).reshape(-1, 3)
     location, xyz = _place(nwb, table, centre, notes)
+    # Empty arrays in front, because `concatenate` refuses an empty list.
     nothing = np.zeros((0, 2), np.int16), np.zeros(0, np.float32)
     return PlaneUnits(
         unit_id=ids[rows],
@@ -99,19 +104,20 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> Plan
 
 
 def _quality(nwb: NwbFile, table: "h5py.Group", n: int) -> np.ndarray:
-    """Which rows of a table are cells; all where it does not say."""
+    """Return which rows of a table are cells, bool (n,); all without such a column."""
     for name in nwb.names(table):
         if name.lower() not in _QUALITY:
             continue
         values = nwb.file.table(f"{table.name}/{name}")
         if len(values) == n and values.dtype.kind in "biuf":
+            # `iscell` may have the columns of suite2p: flag, probability.
             marked: np.ndarray = values.reshape(n, -1)[:, 0] > 0
             return marked
     return np.ones(n, bool)
 
 
 class _Masks:
-    """Masks of a table's rows, whichever of the three kinds it has."""
+    """Masks of a table's rows, of any of the three kinds in NWB."""
 
     def __init__(self, nwb: NwbFile, table: "h5py.Group", n: int, notes: Notes) -> None:
         self._nwb, self._table, self._n = nwb, table, n
@@ -127,7 +133,15 @@ class _Masks:
             notes.assume("no_masks", f"{table.name} holds no masks of its regions")
 
     def of_all(self, rows: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Pixels int16 (k, 3) as row, column and depth, and weights (k,) of rows."""
+        """Return pixels int16 (k, 3) and weights float32 (k,) for each table row.
+
+        Pixels are row, column and depth.
+
+        Raises
+        ------
+        SessionFormatError
+            If the masks have too many pixels.
+        """
         if self._values is None:
             nothing = np.zeros((0, 3), np.int16), np.zeros(0, np.float32)
             return [nothing] * len(rows)
@@ -135,6 +149,7 @@ class _Masks:
             known = self._of_images(np.unique(rows))
             self._check_pixels(sum(len(known[row][1]) for row in rows.tolist()))
             return [known[row] for row in rows.tolist()]
+        # Rows may repeat, so the count is taken over `rows`, not over the table.
         sizes = np.diff(self._ends, prepend=0)
         self._check_pixels(int(sizes[rows].sum()))
         return [self._of(row) for row in rows.tolist()]
@@ -146,7 +161,10 @@ class _Masks:
             )
 
     def _of_images(self, rows: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-        """Pixels of ascending rows of images, read many at once."""
+        """Return pixels and weights by row, for ascending rows of image masks.
+
+        Images are read in blocks of limited size, because most of their pixels are 0.
+        """
         _, height, width = self._values.shape
         at_once = max(1, _BLOCK_BYTES // (8 * height * width))
         found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
@@ -162,9 +180,11 @@ class _Masks:
             count += len(marked)
             self._check_pixels(count)
             weight = flat[marked].astype(np.float32)
+            # Flat index -> image of the block, then row and column.
             which, at = np.divmod(marked, height * width)
             place = np.zeros((len(at), 3), np.int16)
             place[:, 0], place[:, 1] = np.divmod(at, width)
+            # `which` ascends: the pixels of image k are ends[k] to ends[k + 1].
             ends = np.searchsorted(which, np.arange(len(images) + 1))
             for row in block.tolist():
                 k = row - int(block[0])
@@ -173,9 +193,11 @@ class _Masks:
         return found
 
     def _of(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        # NWB stores ragged columns as all values and the end of each row.
         first = int(self._ends[row - 1]) if row else 0
         part = self._values[first : int(self._ends[row])]
         depth = part["z"] if self.kind == "voxel_mask" else np.zeros(len(part))
+        # Clipped before the cast to int16, which would wrap large values.
         place = np.stack([part["y"], part["x"], depth], axis=1).astype(np.int64)
         return np.clip(place, 0, 32767).astype(np.int16), np.nan_to_num(
             part["weight"].astype(np.float32)
@@ -197,6 +219,7 @@ class _Masks:
                 f"{images.name} is {images.shape}: too large to be read at opening",
             )
             return None
+        # Writers differ between (height, width) and (width, height).
         notes.assume(
             "mask_orientation", f"{images.name}: masks are taken as (height, width)"
         )
@@ -222,9 +245,9 @@ class _Masks:
 
 
 def _centre(place: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]:
-    """Weighted mean x, y and depth of pixels, NaN of none."""
+    """Return the weighted mean x, y and depth of pixels, NaN without weight."""
     total = float(weight.sum())
-    if not total > 0:
+    if not total > 0:  # also true for NaN
         return (float("nan"),) * 3
     y, x, z = (weight @ place.astype(np.float64) / total).tolist()
     return x, y, z
@@ -233,7 +256,10 @@ def _centre(place: np.ndarray, weight: np.ndarray) -> tuple[float, float, float]
 def _place(
     nwb: NwbFile, table: "h5py.Group", centre: np.ndarray, notes: Notes
 ) -> tuple[str, np.ndarray]:
-    """Location of the table's plane, and positions in µm where it says enough."""
+    """Return the location of the table's plane and positions in µm (n, 3).
+
+    Positions are origin + grid spacing · centre, NaN if the plane lacks either.
+    """
     unknown = np.full((len(centre), 3), np.nan, np.float32)
     plane = nwb.child(table, "imaging_plane")
     if plane is None:
@@ -244,6 +270,8 @@ def _place(
     if origin is None or spacing is None or len(origin) < 2 or len(spacing) < 2:
         notes.assume("no_positions", f"{plane.name} does not say where it lies")
         return location, unknown
+    # With a spacing of two axes, depth is the same for the plane; with an origin of
+    # two axes, it is unknown.
     step = np.append(spacing, 0.0)[:3]
     corner = np.append(origin, np.nan)[:3]
     return location, (corner + step * centre).astype(np.float32)

@@ -1,4 +1,4 @@
-"""What lies where in a Sensorium folder, and how many of it there should be."""
+"""Layout of a Sensorium folder: files per stream and trial, with checks."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.errors import SessionFormatError
 
 _NUMBER_OF = ".npy"
-_LARGEST = 1e30
+_LARGEST = 1e30  # well within float32
 _SHOWN = 6
 
 
@@ -33,12 +33,13 @@ class Folder:
     is_video
         Whether trials are videos (2023) or still images (2022).
     n_trials, n_units, frame_size
-        As the first trial and the number of files have it.
+        Number of trials from the highest file number, number of neurons and
+        (height, width) from the first trial.
 
     Raises
     ------
     SessionFormatError
-        There are no trials, or the files of streams have holes in their numbers.
+        If there are no trials, or the file numbers of a stream have gaps.
     """
 
     def __init__(self, root: Path) -> None:
@@ -54,6 +55,7 @@ class Folder:
         self.n_trials = max(shown) + 1
         self._check_numbers()
         self.frame_size = self._frame_size()
+        # Trial 0 may be withheld: take the first trial that has responses.
         recorded = min(self._numbers["responses"], default=None)
         if recorded is None:
             raise SessionFormatError(
@@ -67,32 +69,32 @@ class Folder:
 
     @property
     def screen(self) -> str:
-        """The stream of frames."""
+        """Name of the stream with the frames."""
         return "videos" if self.is_video else "images"
 
     @property
     def streams(self) -> tuple[str, ...]:
-        """Folders of `data` that are read."""
+        """Names of the streams that are read."""
         return (self.screen, "responses", "behavior", "pupil_center")
 
     def data(self, stream: str) -> Path:
-        """Folder of a stream, by the name that the session gives it."""
+        """Return the folder of a stream, which `config.json` may rename."""
         return self.root / "data" / self._links.get(stream, stream)
 
     def has(self, stream: str, trial: int) -> bool:
-        """Whether a trial has a file of a stream."""
+        """Return whether a trial has a file of a stream."""
         return trial in self._numbers[stream]
 
     def path(self, stream: str, trial: int) -> Path:
-        """File of a trial."""
+        """Return the path of a trial's file."""
         return self.data(stream) / f"{trial}.npy"
 
     def seen(self, stream: str, trial: int) -> SeenFile:
-        """File of a trial as it was when the folder was listed."""
+        """Return the file of a trial, with size and time when the folder was listed."""
         return self._numbers[stream][trial]
 
     def file(self, stream: str, trial: int) -> ArrayFile:
-        """Describe the file of a trial, checked against its size."""
+        """Return the array file of a trial, with its header checked."""
         file = npy_file(contained(self.path(stream, trial), self.root))
         if file.dtype.kind not in "fiu":
             raise SessionFormatError(
@@ -110,11 +112,12 @@ class Folder:
         *,
         text: bool = False,
     ) -> np.ndarray | None:
-        """An array of `meta/neurons`, None where it is missing or does not fit."""
+        """Return an array of `meta/neurons`, None if it is missing or does not fit."""
         values = self._array("neurons", name)
         if values is None:
             return None
         wanted = shape or (self.n_units,)
+        # By size: (1, N) and (N, 1) are accepted for (N,).
         if values.size == int(np.prod(wanted)) and (values.dtype.kind == "U") == text:
             return values.reshape(wanted)
         notes.warn(
@@ -125,12 +128,12 @@ class Folder:
         return None
 
     def trial_array(self, name: str) -> np.ndarray | None:
-        """An array of `meta/trials`, one value per trial.
+        """Return an array of `meta/trials` with one value per trial, None if missing.
 
         Raises
         ------
         SessionFormatError
-            It has another number of values.
+            If it has another number of values.
         """
         values = self._array("trials", name)
         if values is not None and len(values) != self.n_trials:
@@ -144,7 +147,7 @@ class Folder:
         return values
 
     def trial_arrays(self) -> dict[str, np.ndarray]:
-        """Every array of `meta/trials` with one value per trial, by name."""
+        """Return all arrays of `meta/trials` with one value per trial, by name."""
         names = list_folder(self.root / "meta" / "trials")
         found = {n: self._array("trials", n) for n in _npy_names(names)}
         return {
@@ -154,7 +157,8 @@ class Folder:
         }
 
     def statistics(self, notes: Notes) -> tuple[np.ndarray | None, np.ndarray | None]:
-        """Mean and std (N,) of the responses, None where they are not stored."""
+        """Return mean and std (N,) of the responses, None if missing or invalid."""
+        # `all`: statistics over all frames; other folders select kinds of stimuli.
         folder = self.root / "meta" / "statistics" / "responses" / "all"
         found: list[np.ndarray | None] = []
         for name in ("mean", "std"):
@@ -172,9 +176,10 @@ class Folder:
         return found[0], found[1]
 
     def _is_sound(self, values: np.ndarray) -> bool:
-        """Whether values are one finite number that float32 holds for every unit."""
+        """Return whether values are one finite float32 number for every unit."""
         if values.size != self.n_units or values.dtype.kind not in "fiu":
             return False
+        # NaN compares as false.
         return bool((np.abs(values.astype(float)) < _LARGEST).all())
 
     # -- within -----------------------------------------------------------------
@@ -183,8 +188,9 @@ class Folder:
         return decoded(load_small_array(path, self.root)) if path.exists() else None
 
     def _numbered(self, stream: str) -> dict[int, SeenFile]:
-        """The files of a stream by trial."""
+        """Return the files of a stream by trial number."""
         listed = seen_files(self.data(stream))
+        # Files with other names are ignored.
         return {
             int(name.removesuffix(_NUMBER_OF)): listed[name]
             for name in sorted(listed)
@@ -192,13 +198,18 @@ class Folder:
         }
 
     def _check_numbers(self) -> None:
-        """Frames must be there for all; responses may be withheld, not behaviour."""
+        """Raise if a trial lacks frames or behaviour.
+
+        Responses may be withheld. A stream without any file counts as not recorded.
+        """
         for stream in self.streams:
             there = self._numbers[stream]
             if stream == "responses" or not there:
                 continue
             if len(there) == self.n_trials == max(there) + 1:
                 continue
+            # A file number can be any integer, so `n_trials` can be huge: search only
+            # as far as the message needs.
             first = range(min(self.n_trials, len(there) + _SHOWN + 1))
             missing = [number for number in first if number not in there]
             shown = ", ".join(map(str, missing[:_SHOWN]))
@@ -213,6 +224,7 @@ class Folder:
 
     def _frame_size(self) -> tuple[int, int]:
         file = self.file(self.screen, 0)
+        # Videos are (height, width, time), images (channel, height, width).
         shape = file.shape[:2] if self.is_video else file.shape[-2:]
         if len(file.shape) != 3 or not all(file.shape):
             raise SessionFormatError(
@@ -229,7 +241,7 @@ def _npy_names(names: dict[str, int]) -> list[str]:
 
 
 def _links(root: Path) -> dict[str, str]:
-    """Other names of streams, from `config.json`; never paths."""
+    """Return stream name -> folder name from `config.json`; paths are refused."""
     path = root / "config.json"
     if not path.exists():
         return {}

@@ -1,7 +1,7 @@
 """Reader of Sensorium folders: one file per trial and stream (2022 images, 2023 video).
 
-Trials have no clock in common: they are laid out in file order with holes between
-them. A 2022 trial is one number per neuron, too little for a window of the model.
+Trials have no common clock: they are placed in file order with holes between them. A
+2022 trial has one value per neuron, too little for a window of the model.
 """
 
 import re
@@ -31,11 +31,12 @@ from omnimouse_model.data.units import Units
 
 LOOKED_FOR = ("data/videos", "data/images")
 _SHOWN_S = 0.5
+"""Presentation time of an image in Sensorium 2022."""
 _NAME = re.compile(r"(?:static|dynamic)?(\d+)-(\d+)-(\d+)")
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder holds responses and videos or images, trial by trial."""
+    """Return whether a folder holds videos or images and a trial table."""
     data = path / "data"
     shown = (data / "videos").is_dir() or (data / "images").is_dir()
     return shown and (path / "meta" / "trials").is_dir()
@@ -48,6 +49,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     trials = read_trials(folder, notes)
     lengths = np.array([trial.length for trial in trials])
     rate = RESPONSE_RATE_HZ if folder.is_video else 1.0 / (_SHOWN_S + HOLE_S)
+    # Images: one row per trial, and the period of a row is image plus hole.
     line = TimeLine.of(lengths, rate) if folder.is_video else _regular(lengths, rate)
     notes.assume(
         "trial_clock",
@@ -85,7 +87,10 @@ def read(path: Path, options: ReadOptions) -> Session:
 
 
 def _regular(lengths: np.ndarray, rate_hz: float) -> TimeLine:
-    """One row per image, after a row of hole; further holes are within the rows."""
+    """Return a time line with one row per image, after one row of hole.
+
+    The hole after an image is part of its row.
+    """
     count = len(lengths)
     return TimeLine(rate_hz, np.arange(count) + 1, np.ones(count, np.int64), count + 1)
 
@@ -97,10 +102,11 @@ def _responses(folder: Folder, trials: Sequence[Trial], line: TimeLine) -> Signa
 
 
 def _stimulus(folder: Folder, trials: Sequence[Trial], line: TimeLine) -> Stimulus:
-    """A hole, then trials and the holes after them in turn.
+    """Return the stimulus: a hole, then each trial with a hole after it.
 
-    A hole is two slots of gray, its first row and its last.
+    A hole has two gray slots, at its beginning and near its end.
     """
+    # Even trials of the table are holes, odd ones are recorded trials.
     frames = np.full(2 * len(trials) + 1, 2)
     frames[1::2] = line.length
     first = np.cumsum(frames) - frames
@@ -111,6 +117,7 @@ def _stimulus(folder: Folder, trials: Sequence[Trial], line: TimeLine) -> Stimul
     begin = np.empty(len(frames))
     begin[1::2] = onset
     begin[0::2] = np.append(line.start, gone)
+    # The second slot of a hole begins one response sample before the next trial.
     step = np.full(len(frames), 1 / line.rate_hz)
     step[0::2] = np.append(onset, line.stop) - begin[0::2] - 1 / RESPONSE_RATE_HZ
     film = (Videos if folder.is_video else Images)(tuple(t.frames for t in trials))
@@ -136,6 +143,7 @@ def _table(
     kind = "video" if folder.is_video else "image"
     on = slot_t[first] - line.start
 
+    # Interleave values of trials with one value for all holes.
     def each(of_trial: Sequence[object], of_hole: object) -> list[object]:
         values = [of_hole] * len(frames)
         values[1::2] = of_trial
@@ -152,6 +160,7 @@ def _table(
         n_slots=frames.astype(np.int32),
         t_on=on,
         t_off=np.append(on[1:], line.stop - line.start),
+        # Still images are never readable: no window of 2 s fits one.
         readable=np.array(
             each([t.is_sound and folder.is_video for t in trials], False), bool
         ),
@@ -174,17 +183,18 @@ def _behavior(
     train: np.ndarray | None,
     notes: Notes,
 ) -> dict[str, Signal | None]:
-    """Pupil (size, its change, x, y) and running, as far as they are stored."""
+    """Return pupil (size, derivative, x, y) and running, None if not stored."""
     found: dict[str, Signal | None] = {"eye_tracker": None, "treadmill": None}
     sources = {"eye_tracker": [t.eye for t in trials]}
     sources["treadmill"] = [t.running for t in trials]
     names = {"eye_tracker": EYE_NAMES, "treadmill": ("running",)}
     units = {"eye_tracker": EYE_UNITS, "treadmill": ("cm/s",)}
     for name, parts in sources.items():
-        if any(part is None for part in parts):  # then all of them are
+        if any(part is None for part in parts):  # then all of them are None
             notes.assume("missing_stream", f"the session has no {name}")
             continue
         values = line.spread([part for part in parts if part is not None])
+        # In memory: the derivative is computed, and the files are small.
         rows = MemoryRows(folder.data("behavior"), values)
         signal = Signal(name, rows, line.rate_hz, line.start, line.stop)
         signal = replace(signal, names=names[name], units=units[name])
@@ -211,6 +221,7 @@ def _units(folder: Folder, responses: Signal, notes: Notes) -> Units:
         area=area,
         area_source="" if area is None else "meta/neurons/area.npy",
         plane=np.full(n, -1, np.int32) if plane is None else plane.astype(np.int32),
+        # Motor coordinates of the microscope: x, y and depth in µm.
         xyz_um=np.full((n, 3), np.nan, np.float32)
         if xyz is None
         else xyz.astype(np.float32),
@@ -222,6 +233,7 @@ def _units(folder: Folder, responses: Signal, notes: Notes) -> Units:
 
 
 def _identity(folder: Folder, notes: Notes) -> tuple[str, str | None]:
+    # The released folders are named dynamic{animal}-{session}-{scan}-….
     named = _NAME.search(folder.root.name)
     if named is not None:
         return "-".join(named.groups()), named[1]

@@ -1,4 +1,4 @@
-"""The trials of a Sensorium folder: lengths, tiers, behaviour, what is withheld."""
+"""Reader of the trials of a Sensorium folder: lengths, tiers, behaviour, gaps."""
 
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
@@ -13,28 +13,30 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.sensorium.layout import Folder
 from omnimouse_model.errors import SessionFormatError
 
+# Tiers whose responses the competitions did not publish.
 _WITHHELD = ("live_test*", "final_test*")
 _PEEKED_UNITS = 16
+# Units, then values per block, that are searched for anything but zeros and NaN.
 _FIRST_UNITS, _BLOCK_VALUES = 8, 2**18
 _STIM_NAMES = ("condition_hash", "frame_image_id", "image_id")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trial:
-    """One trial as it is stored.
+    """One trial as stored.
 
     Attributes
     ----------
     length
-        Rows at the rate of the responses.
+        Rows at the rate of the responses, without padding.
     frames, responses
-        Their files; responses are None where they were withheld.
+        Files; responses are None if withheld.
     eye, running
-        float64 (length, 4) pupil size, its change, x and y; (length, 1); or None.
+        float64 (length, 4) pupil size, derivative, x and y; (length, 1); or None.
     is_sound
-        Whether windows may lie in it.
+        Whether windows may lie in the trial.
     is_cut
-        Whether its streams end apart, and it is cut to the shortest.
+        Whether the streams end at different times; the trial is cut to the shortest.
     """
 
     key: str
@@ -52,10 +54,10 @@ class Trial:
 
 
 def read_trials(folder: Folder, notes: Notes) -> list[Trial]:
-    """Read every trial's behaviour and the header of its other files.
+    """Read the behaviour of every trial and the headers of its other files.
 
-    Gaps in frames and responses are looked for in a few pixels and units: padding and
-    what was lost in recording concern all of them.
+    The search for gaps uses one pixel and a few units, because padding and lost
+    samples concern all pixels and units.
     """
     columns = folder.trial_arrays()
     tiers = folder.trial_array("tiers")
@@ -72,7 +74,7 @@ def read_trials(folder: Folder, notes: Notes) -> list[Trial]:
 
 
 def _note(trials: list[Trial], notes: Notes) -> None:
-    """Say which trials are withheld, cut or left out of windows."""
+    """Note the trials that are withheld, cut or excluded from windows."""
     withheld: dict[str, int] = {}
     for trial in trials:
         if trial.responses is None:
@@ -103,7 +105,11 @@ def _shown(keys: list[str]) -> str:
 def _without_odd_shapes(
     folder: Folder, trials: list[Trial], notes: Notes
 ) -> list[Trial]:
-    """Take behaviour of an odd shape as missing, in its trial or in all of them."""
+    """Return the trials with behaviour of an unexpected shape set to missing.
+
+    If all trials have that shape, the stream is not read; otherwise only these trials
+    are excluded from windows.
+    """
     for name, stream, width in (("eye", "pupil_center", 4), ("running", "behavior", 1)):
         odd = [getattr(trial, name) is None for trial in trials]
         if not any(odd) or not folder.has(stream, 0):
@@ -113,6 +119,7 @@ def _without_odd_shapes(
                 _masked(trial, name, width) if is_odd else trial
                 for trial, is_odd in zip(trials, odd, strict=True)
             ]
+        # Without `behavior`, the pupil centre alone is not used either: no warning.
         elif folder.has("behavior", 0):
             shape = folder.file(stream, 0).shape
             notes.warn(
@@ -122,7 +129,7 @@ def _without_odd_shapes(
 
 
 def _masked(trial: Trial, name: str, width: int) -> Trial:
-    """A trial without one of its streams, that no window may touch."""
+    """Return a trial with one stream set to NaN and excluded from windows."""
     missing: dict[str, Any] = {name: np.full((trial.length, width), np.nan)}
     return replace(trial, is_sound=False, **missing)
 
@@ -132,6 +139,7 @@ def _trial(folder: Folder, number: int, tier: str, facts: dict[str, Any]) -> Tri
     total = int(frames.shape[2]) if folder.is_video else 1
     responses = _responses(folder, number, tier, total)
     stored = _stored_behavior(folder, number)
+    # Videos are (height, width, time): the time course of the first pixel.
     seen = [frames.open()[:1, :1].reshape(1, -1)[:, :total]]
     if responses is not None:
         seen.append(_some_units(responses, total))
@@ -142,6 +150,7 @@ def _trial(folder: Folder, number: int, tier: str, facts: dict[str, Any]) -> Tri
     eye, running = _behavior(folder, stored, length)
     for values in (eye, running):
         is_sound &= values is None or bool(np.isfinite(values).all())
+    # Streams of a trial are padded to one length; another length is suspicious.
     for values in stored.values():
         is_sound &= values is None or values.shape[-1:] == (total,)
     return Trial(
@@ -161,7 +170,7 @@ def _trial(folder: Folder, number: int, tier: str, facts: dict[str, Any]) -> Tri
 
 
 def _frames(folder: Folder, number: int) -> ArrayFile:
-    """The frames of a trial, padding included."""
+    """Return the file with the frames of a trial, padding included."""
     file = folder.file(folder.screen, number)
     size = folder.frame_size
     found = file.shape[:2] if folder.is_video else file.shape[-2:]
@@ -176,9 +185,9 @@ def _frames(folder: Folder, number: int) -> ArrayFile:
 
 
 def _responses(folder: Folder, number: int, tier: str, total: int) -> ArrayFile | None:
-    """The responses of a trial, None where they are withheld.
+    """Return the file with the responses of a trial, None if they are withheld.
 
-    Withheld ones have no file, or nothing but zeros and NaN in it.
+    Withheld responses have no file, or one with only zeros and NaN.
     """
     if not folder.has("responses", number):
         if _may_be_withheld(tier):
@@ -202,7 +211,8 @@ def _responses(folder: Folder, number: int, tier: str, total: int) -> ArrayFile 
 
 
 def _is_empty(file: ArrayFile) -> bool:
-    """Whether a file holds nothing but zeros and NaN; its first units mostly tell."""
+    """Return whether a file holds only zeros and NaN."""
+    # The first units are usually enough; the blocks bound memory for the rest.
     stored = file.open()
     height = max(1, _BLOCK_VALUES * len(stored) // max(1, stored.size))
     starts = [_FIRST_UNITS, *range(_FIRST_UNITS + height, len(stored), height)]
@@ -211,11 +221,12 @@ def _is_empty(file: ArrayFile) -> bool:
 
 
 def _holds_something(values: np.ndarray) -> bool:
+    # `any` counts NaN as true, but is fast for zeros.
     return bool(values.any() and np.nan_to_num(values).any())
 
 
 def _some_units(file: ArrayFile, total: int) -> np.ndarray:
-    """Responses of units here and there, (unit, time)."""
+    """Return the responses of a few evenly spaced units, (unit, time)."""
     n = file.shape[0]
     chosen = np.unique(np.linspace(0, n - 1, min(n, _PEEKED_UNITS)).astype(int))
     units: np.ndarray = file.open()[chosen].reshape(-1, total)
@@ -227,7 +238,7 @@ def _may_be_withheld(tier: str) -> bool:
 
 
 def _stored_behavior(folder: Folder, number: int) -> dict[str, np.ndarray | None]:
-    """Arrays (channel, time) of a trial's behaviour, None where there are none."""
+    """Return the behaviour arrays (channel, time) of a trial, None if missing."""
     found: dict[str, np.ndarray | None] = {}
     for stream in ("behavior", "pupil_center"):
         found[stream] = None
@@ -240,6 +251,7 @@ def _stored_behavior(folder: Folder, number: int) -> dict[str, np.ndarray | None
                     "wrong_shape",
                     f"{label(path)} holds {values.dtype}, not numbers",
                 )
+            # 2022: one value per channel, as (channel,) or (1, channel).
             if not folder.is_video:
                 values = values.reshape(-1, 1)
             found[stream] = values.astype(np.float64)
@@ -247,17 +259,19 @@ def _stored_behavior(folder: Folder, number: int) -> dict[str, np.ndarray | None
 
 
 def _valid_length(seen: list[np.ndarray], total: int) -> tuple[int, bool, bool]:
-    """Rows before the padding of any stream; whether they end apart; are all there.
+    """Return the length without padding, whether the ends differ, whether it is sound.
 
-    Padding is NaN to the end: a NaN within is a missing sample.
+    Padding is NaN up to the end. A NaN before the padding is a missing sample and does
+    not end the trial.
 
     Parameters
     ----------
     seen
-        Of every stream some values, (column, time).
+        A sample of each stream, (column, time).
     """
     known = [np.isfinite(values) for values in seen]
     ends = [_end(values.any(axis=0)) for values in known]
+    # A stream without any value is unsound, but does not shorten the trial.
     length = min([total, *(end for end in ends if end)])
     is_sound = all(ends) and all(values[:, :length].all() for values in known)
     return length, len(set(ends)) > 1 and all(ends), is_sound
@@ -270,7 +284,8 @@ def _end(known: np.ndarray) -> int:
 def _behavior(
     folder: Folder, stored: dict[str, np.ndarray | None], length: int
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Pupil (length, 4) and running (length, 1), cut to the valid part."""
+    """Return pupil (length, 4) and running (length, 1), cut to the valid part."""
+    # 2023: pupil size, speed. 2022: pupil size, its derivative, speed.
     behavior, centre = stored["behavior"], stored["pupil_center"]
     channels = 2 if folder.is_video else 3
     if behavior is None or behavior.ndim != 2 or behavior.shape[0] != channels:
@@ -280,6 +295,7 @@ def _behavior(
     if centre is None or centre.ndim != 2 or centre.shape[0] != 2:
         return None, running
     size = behavior[0]
+    # Released as videos without the derivative: central differences, per second.
     if folder.is_video:
         change = np.gradient(size) if len(size) > 1 else np.zeros_like(size)
         change = change * RESPONSE_RATE_HZ
@@ -289,7 +305,7 @@ def _behavior(
 
 
 def _cut(values: np.ndarray, length: int) -> np.ndarray:
-    """Columns up to the valid length; those that are missing are NaN."""
+    """Return columns up to `length`, padded with NaN if there are too few."""
     short = length - values.shape[1]
     if short > 0:
         values = np.pad(values, ((0, 0), (0, short)), constant_values=np.nan)

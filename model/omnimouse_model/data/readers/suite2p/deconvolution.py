@@ -1,4 +1,4 @@
-"""Spikes out of calcium traces, by the OASIS of Friedrich et al. 2017."""
+"""Deconvolution of calcium traces by OASIS (Friedrich, Zhou & Paninski 2017)."""
 
 import numpy as np
 
@@ -8,19 +8,20 @@ _BASELINE_PERCENT = 8.0
 
 
 def deconvolved(traces: np.ndarray, tau_s: float, rate_hz: float) -> np.ndarray:
-    """Activity float32 (regions, frames) whose decay by `tau_s` gives the traces.
+    """Return the deconvolved activity of calcium traces, float32 (regions, frames).
 
-    Non-negative, no sparsity penalty, the baseline of each region taken off.
+    The model is AR(1): activity >= 0 that decays with time constant `tau_s`. There is
+    no sparsity penalty. The 8th percentile of each trace is subtracted first.
 
     Parameters
     ----------
     traces
-        float32 (regions, frames) fluorescence less neuropil.
+        float32 (regions, frames) fluorescence minus neuropil.
 
     Raises
     ------
     SessionFormatError
-        The optional package is not installed.
+        If the optional package oasis-deconv is not installed.
     """
     try:
         from oasis.oasis_methods import oasisAR1
@@ -31,8 +32,10 @@ def deconvolved(traces: np.ndarray, tau_s: float, rate_hz: float) -> np.ndarray:
             "spks.npy is missing, and deconvolution needs the package oasis-deconv",
             "pip install oasis-deconv, or choose series='F-neu'",
         ) from error
+    # AR(1) coefficient: the factor by which calcium decays from frame to frame.
     decay = float(np.exp(-1.0 / (tau_s * rate_hz)))
     found = np.empty(traces.shape, np.float32)
+    # OASIS takes float64.
     for i, trace in enumerate(traces.astype(np.float64)):
         trace = trace - np.percentile(trace, _BASELINE_PERCENT)
         found[i] = oasisAR1(trace, decay, lam=0.0)[1]

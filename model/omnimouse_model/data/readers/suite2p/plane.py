@@ -1,4 +1,4 @@
-"""One plane of suite2p: its traces' files, its regions, its settings."""
+"""Reader of one suite2p plane: trace files, regions and settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,31 +21,35 @@ from omnimouse_model.data.readers.build.typed_fields import as_float, short
 from omnimouse_model.errors import SessionFormatError
 
 _SETTINGS = ("ops", "settings", "db", "reg_outputs", "detect_outputs")
-"""Where a setting is looked up, in this order (versions before 1 have `ops` alone)."""
+"""Files with settings, by priority (versions before 1 have only `ops`)."""
 _USUAL_NEUCOEFF = 0.7
+"""Default of suite2p."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Plane:
-    """One plane as it is stored.
+    """One plane as stored.
 
     Attributes
     ----------
     number, n_planes
-        Which of how many.
+        Number of this plane, from 0, and number of planes in the settings.
     folder
-        Its folder.
+        Folder of the plane.
     files
-        F, Fneu and spks, as far as they are there: (regions, frames).
+        Those of F, Fneu and spks that exist: (regions, frames).
+    n_rois, n_frames
+        Shape of the traces.
     kept
         int64 (k,) regions that are read, ascending.
     rate_hz, tau_s, neucoeff
-        Frames per second, decay of the indicator, share of neuropil; the first two
-        None where no file says.
+        Frames per second, decay time of the indicator, factor of the neuropil; the
+        first two are None if no file contains them.
     xy_px
-        float32 (k, 2) x and y.
+        float32 (k, 2) x and y of the regions.
     roi_sizes, roi_yx, roi_weight
-        Pixels of the kept regions one after the other.
+        Pixels of the regions in `kept`, concatenated: counts (k,), rows and columns,
+        weights.
     mean_image
         float32 (height, width), or None.
     """
@@ -70,7 +74,7 @@ class Plane:
 def read_plane(
     folder: Path, root: Path, number: int, options: ReadOptions, notes: Notes
 ) -> Plane:
-    """Read one plane's tables and the headers of its traces."""
+    """Read the tables of one plane and the headers of its traces."""
     files = _traces(folder, root)
     n_rois, n_frames = next(iter(files.values())).shape
     settings = _Settings(folder, root, notes)
@@ -80,6 +84,7 @@ def read_plane(
     size = settings.size() or (None if mean is None else mean.shape)
     pixels = [_pixels(regions[i], i, folder, size) for i in kept.tolist()]
     centre = [_centre(regions[i], p) for i, p in zip(kept, pixels, strict=True)]
+    # The second name is that of suite2p 1.x.
     neucoeff = settings.number("neucoeff", "neuropil_coefficient")
     return Plane(
         number=number,
@@ -102,6 +107,7 @@ def read_plane(
 
 def _traces(folder: Path, root: Path) -> dict[str, ArrayFile]:
     found: dict[str, ArrayFile] = {}
+    # Each file is optional; the available ones decide which kinds can be read.
     for name in ("F", "Fneu", "spks"):
         path = folder / f"{name}.npy"
         if path.exists():
@@ -132,7 +138,7 @@ def _traces(folder: Path, root: Path) -> dict[str, ArrayFile]:
 
 
 def _cells(folder: Path, root: Path, n_rois: int, options: ReadOptions) -> np.ndarray:
-    """Regions that are read: those marked as cells, or all."""
+    """Return the regions to read, int64: those marked as cells, or all."""
     every = np.arange(n_rois)
     path = folder / "iscell.npy"
     if not options.cells_only or not path.exists():
@@ -146,6 +152,7 @@ def _cells(folder: Path, root: Path, n_rois: int, options: ReadOptions) -> np.nd
             f"{label(path)} is {marked.shape} for {n_rois} regions",
             "are the files of one run of suite2p?",
         )
+    # Columns of iscell: flag, probability.
     flag = marked if marked.ndim == 1 else marked[:, 0]
     kept: np.ndarray = every[flag > 0]
     if not len(kept):
@@ -177,7 +184,7 @@ def _regions(folder: Path, root: Path, n_rois: int) -> list[Mapping[str, Any]]:
 def _pixels(
     region: Mapping[str, Any], number: int, folder: Path, size: tuple[int, ...] | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels int16 (k, 2) as row and column, and weights float32 (k,)."""
+    """Return pixels int16 (k, 2) as row and column, and weights float32 (k,)."""
     columns = [region.get(name) for name in ("ypix", "xpix", "lam")]
     arrays = [c for c in columns if isinstance(c, np.ndarray) and c.ndim == 1]
     path = folder / "stat.npy"
@@ -197,7 +204,9 @@ def _pixels(
             "was it written by suite2p?",
         )
     yx = np.stack(arrays[:2], axis=1).astype(np.int64)
+    # Without an image size, the limit of int16, in which pixels are stored.
     height, width = size or (32767, 32767)
+    # Before the cast to int16, which would wrap large values into the image.
     if len(yx) and ((yx < 0) | (yx >= (height, width))).any():
         raise SessionFormatError(
             path,
@@ -213,12 +222,12 @@ def _pixels(
 def _centre(
     region: Mapping[str, Any], pixels: tuple[np.ndarray, np.ndarray]
 ) -> tuple[float, float]:
-    """X and y: the stored median, else the mean of the pixels."""
+    """Return x and y: the stored median, else the mean of the pixels, else NaN."""
     stored = region.get("med")
     if isinstance(stored, np.ndarray):
         stored = stored.tolist()
     if isinstance(stored, list) and len(stored) == 2:
-        y, x = map(as_float, stored)
+        y, x = map(as_float, stored)  # `med` is (y, x)
         if y is not None and x is not None:
             return x, y
     if not len(pixels[0]):
@@ -229,11 +238,12 @@ def _centre(
 
 # -- settings ------------------------------------------------------------------------
 class _Settings:
-    """What `ops.npy` says, or the files that version 1 splits it into."""
+    """Settings of `ops.npy`, or of the files into which version 1 divides it."""
 
     def __init__(self, folder: Path, root: Path, notes: Notes) -> None:
         self._folder = folder
         self._found: dict[str, Any] = {}
+        # Reversed, so that files of higher priority overwrite the others.
         for name in reversed(_SETTINGS):
             path = folder / f"{name}.npy"
             if path.exists():
@@ -250,7 +260,7 @@ class _Settings:
             notes.warn("no_settings", f"{label(folder)}: no ops.npy or settings.npy")
 
     def number(self, *names: str) -> float | None:
-        """A positive number by the first name there is; None where none is."""
+        """Return a positive number by the first name that exists; None if none does."""
         for name in names:
             if self._found.get(name) is None:
                 continue
@@ -267,22 +277,26 @@ class _Settings:
         return None
 
     def size(self) -> tuple[int, int] | None:
-        """Height and width of the image."""
+        """Return height and width of the image in pixels, None if unknown."""
         height, width = self.number("Ly"), self.number("Lx")
         return None if height is None or width is None else (int(height), int(width))
 
     def image(self, name: str) -> np.ndarray | None:
-        """A stored image float32 (height, width), None where there is none."""
+        """Return a stored image float32 (height, width), None if missing."""
         image = self._found.get(name)
         if not isinstance(image, np.ndarray) or image.dtype.kind not in "fiub":
             return None
+        # An image is only for display: a wrong one is omitted without an error.
         if image.ndim != 2 or not image.size:
             return None
         return np.nan_to_num(image.astype(np.float32))
 
 
 def _flat(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings by name; version 1 nests some in groups."""
+    """Return settings by name, without the groups of version 1.
+
+    A setting outside the groups has priority over one of the same name inside.
+    """
     flat: dict[str, Any] = {}
     for key, value in stored.items():
         if isinstance(value, Mapping):

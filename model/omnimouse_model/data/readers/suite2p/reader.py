@@ -1,4 +1,4 @@
-"""Reader of suite2p folders: one plane, or several that were scanned in turn."""
+"""Reader of suite2p folders: one plane, or several planes scanned in turn."""
 
 import re
 from pathlib import Path
@@ -25,12 +25,13 @@ from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 
 LOOKED_FOR = ("suite2p/plane0",)
 _PLANE = re.compile(r"plane(\d+)")
+# A recording that stops within a volume gives its last planes one frame fewer.
 _MOST_UNEVEN = 1
 _ABSENT = ("screen", "eye_tracker", "treadmill")
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder holds planes of suite2p, or is one."""
+    """Return whether a folder contains suite2p planes, or is one."""
     return bool(_plane_folders(path))
 
 
@@ -38,9 +39,11 @@ def read(path: Path, options: ReadOptions) -> Session:
     """Open a suite2p folder; see `open_session`."""
     notes = Notes()
     folders = _plane_folders(path)
+    # In order of their numbers, which are the order of scanning.
     planes = [
         read_plane(f, path, number, options, notes) for number, f in folders.items()
     ]
+    # Planes without files were scanned too, and count for the lag of the others.
     scanned = 1 + max(*folders, *_lost(folders, notes), 0)
     choices = series_choices(planes)
     series = chosen_series(choices, planes, options.series, path, notes)
@@ -77,7 +80,10 @@ def read(path: Path, options: ReadOptions) -> Session:
 
 
 def _plane_folders(path: Path) -> dict[int, Path]:
-    """Folders of the planes by number: of the top folder, of `suite2p`, or one."""
+    """Return the folders of the planes by number.
+
+    `path` is one plane, a folder of planes, or a folder that contains `suite2p`.
+    """
     if _is_plane(path):
         named = _PLANE.fullmatch(path.name)
         return {int(named[1]) if named else 0: path}
@@ -97,7 +103,7 @@ def _plane_folders(path: Path) -> dict[int, Path]:
 
 
 def _lost(folders: dict[int, Path], notes: Notes) -> list[int]:
-    """Numbers of the planes beside those that are read which lack a file, named."""
+    """Return the numbers of planes that lack a file, with a warning for each."""
     first = next(iter(folders.values()))
     if not _PLANE.fullmatch(first.name):
         return []
@@ -119,7 +125,8 @@ def _is_plane(path: Path) -> bool:
 
 
 def _name(path: Path) -> str:
-    """The recording's folder, above what suite2p makes."""
+    """Return the name of the recording's folder, above the folders of suite2p."""
+    # Every recording has folders of these names, so they identify none.
     while path.name == "suite2p" or _PLANE.fullmatch(path.name):
         path = path.parent
     return path.name
@@ -159,7 +166,15 @@ def _responses(
 
 
 def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -> float:
-    """Volumes per second: what the planes say, else what the user says."""
+    """Return volumes per second: the stored rate, else the rate option.
+
+    `fs` of suite2p is the rate per plane, that is, of volumes.
+
+    Raises
+    ------
+    SessionFormatError
+        If the planes differ in rate, or no rate is known.
+    """
     stored = {plane.rate_hz for plane in planes if plane.rate_hz is not None}
     if len(stored) > 1:
         raise SessionFormatError(
@@ -200,7 +215,9 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
 def _lags(
     planes: list[Plane], scanned: int, rate_hz: float, notes: Notes
 ) -> np.ndarray | None:
-    """Seconds by which the neurons of each plane were scanned later; None if none."""
+    """Return the scan delay of each neuron's plane in seconds; None if all are 0."""
+    # Planes of a volume are scanned one after another, evenly over 1 / rate seconds.
+    # The folder may hold only some of the planes, hence also the stored number.
     count = max(scanned, *(plane.n_planes for plane in planes))
     lag = [plane.number / (rate_hz * count) for plane in planes]
     if not any(lag):
@@ -214,6 +231,7 @@ def _lags(
 
 # -- neurons -------------------------------------------------------------------------
 def _units(planes: list[Plane], responses: Signal, notes: Notes) -> Units:
+    # Ids count all regions, so that they do not depend on the selection of cells.
     first = np.cumsum([0, *(plane.n_rois for plane in planes)])
     ids = [plane.kept + at for plane, at in zip(planes, first, strict=False)]
     n = responses.n_columns
@@ -226,6 +244,7 @@ def _units(planes: list[Plane], responses: Signal, notes: Notes) -> Units:
         plane=np.concatenate(
             [np.full(len(plane.kept), plane.number, np.int32) for plane in planes]
         ),
+        # suite2p does not store the pixel size.
         xyz_um=np.full((n, 3), np.nan, np.float32),
         xy_px=np.concatenate([plane.xy_px for plane in planes]),
         mean=responses.mean,

@@ -1,4 +1,7 @@
-"""Traces of suite2p planes as responses: regions first on disk, time first here."""
+"""Traces of suite2p planes as responses.
+
+Files are (regions, frames); responses are (frames, neurons).
+"""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,14 +22,15 @@ SERIES = {
 """Kinds of responses, best first."""
 
 _BASELINE_PERCENT = 8.0
-"""The 8th percentile over time is a region's baseline."""
+"""Percentile over time that serves as the baseline of a region."""
 _MOST_FRAMES = 4000
-"""Frames from which a baseline is taken, spread over the recording."""
+"""About the number of frames, spread over the recording, for a baseline."""
 
 
 def series_choices(planes: list[Plane]) -> dict[str, str]:
-    """Kinds of responses that can be read of all planes, and what they are."""
+    """Return the kinds of responses available for all planes, with descriptions."""
     there = _in_common(planes)
+    # Raw F is not offered: it contains the neuropil.
     is_corrected = {"F", "Fneu"} <= there
     can_be = {
         "spks": "spks" in there,
@@ -44,12 +48,12 @@ def chosen_series(
     path: Path,
     notes: Notes,
 ) -> str:
-    """The kind of responses to read: the one asked for, else the best there is.
+    """Return the kind of responses to read: the requested or the best one.
 
     Raises
     ------
     SessionFormatError
-        It is not there, with those that are.
+        If the kind is not available, or no deconvolved activity is.
     """
     if not choices:
         there = _in_common(planes)
@@ -67,6 +71,7 @@ def chosen_series(
             f"{path.name} has no series {asked!r}; it has {', '.join(choices)}",
             "choose one of these",
         )
+    # Never fluorescence by default: the models expect deconvolved activity.
     used = asked or ("deconvolved" if "spks" not in choices else "spks")
     if used not in choices:
         raise SessionFormatError(
@@ -83,7 +88,7 @@ def chosen_series(
 
 
 def _in_common(planes: list[Plane]) -> set[str]:
-    """Files that every plane has."""
+    """Return the names of the files that every plane has."""
     return set.intersection(*(set(plane.files) for plane in planes))
 
 
@@ -92,7 +97,7 @@ def _can_deconvolve(planes: list[Plane]) -> bool:
 
 
 class PlaneTraces:
-    """Kept regions of all planes side by side, (frames, neurons); see `Rows`."""
+    """Selected regions of all planes as columns, (frames, neurons); see `Rows`."""
 
     def __init__(
         self,
@@ -110,31 +115,33 @@ class PlaneTraces:
         self._baselines: list[tuple[np.ndarray, np.ndarray]] = []
         self._deconvolved: np.ndarray | None = None
 
+    # The deconvolved traces can be large; each process computes them again.
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_deconvolved": None}
 
     def check(self) -> None:
-        """Raise where a file is gone or changed."""
+        """Raise `SessionFormatError` if a file is missing or has changed."""
         for plane in self._planes:
             for file in plane.files.values():
                 file.check()
 
     def read(self, first: int, stop: int) -> np.ndarray:
-        """Frames `first` to `stop`, float32 (stop - first, neurons)."""
+        """Return frames `first` to `stop`, float32 (stop - first, neurons)."""
         return self._take(slice(first, min(stop, self.shape[0])))
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
-        """Frames here and there."""
+        """Return scattered frames of a slice of neurons."""
         return self._take(rows)[:, columns]
 
     def _take(self, rows: slice | np.ndarray) -> np.ndarray:
+        # Deconvolution depends on the whole trace, so parts cannot be computed alone.
         if self._series == "deconvolved":
             return self._all_deconvolved()[rows]
         parts = [self._of_plane(i, rows) for i in range(len(self._planes))]
         return np.ascontiguousarray(np.concatenate(parts).T)
 
     def _of_plane(self, index: int, rows: slice | np.ndarray) -> np.ndarray:
-        """Kept regions of one plane, float32 (regions, frames)."""
+        """Return the selected regions of one plane, (regions, frames)."""
         plane = self._planes[index]
         if self._series == "spks":
             return _stored(plane, "spks", rows)
@@ -145,8 +152,12 @@ class PlaneTraces:
         return corrected
 
     def _baseline(self, index: int) -> tuple[np.ndarray, np.ndarray]:
-        """Of one plane's regions: baseline of the corrected and of the raw trace."""
+        """Return the baselines of corrected and of raw traces of one plane's regions.
+
+        dF/F divides by the raw baseline: the corrected one can be near 0 or negative.
+        """
         if not self._baselines:
+            # A percentile needs few frames; a slice keeps the files mapped.
             step = max(1, self.shape[0] // _MOST_FRAMES)
             some = slice(0, self.shape[0], step)
             self._baselines = [
@@ -174,17 +185,19 @@ class PlaneTraces:
 
 
 def _stored(plane: Plane, name: str, rows: slice | np.ndarray) -> np.ndarray:
+    # Frames before regions: the result of a slice is a view, and only the regions
+    # that are kept are copied.
     stored: np.ndarray = plane.files[name].open()[:, rows][plane.kept]
     return stored.astype(np.float32, copy=False)
 
 
 def _corrected(plane: Plane, rows: slice | np.ndarray) -> np.ndarray:
-    """F less neuropil, float32 (regions, frames)."""
+    """Return F - neucoeff · Fneu, float32 (regions, frames)."""
     return _stored(plane, "F", rows) - np.float32(plane.neucoeff) * _stored(
         plane, "Fneu", rows
     )
 
 
 def _positive(values: np.ndarray) -> np.ndarray:
-    """Baselines to divide by; where one is not positive, 1."""
+    """Return divisors: the values, with 1 in place of those that are not positive."""
     return np.where(values > 0, values, 1.0)
