@@ -14,8 +14,8 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None
     Takes milliseconds, because it reads names and small files only. Returns None for a
     list of several paths.
     """
-    # napari imports this module for every file that any plugin opens; the imports
-    # inside the functions keep that fast.
+    # napari calls this for every folder and matching file, also for those of other
+    # plugins; imports inside the functions keep it fast.
     from omnimouse_app.window.openable import is_openable
 
     if isinstance(path, list):
