@@ -66,7 +66,10 @@ def command(
 
 
 def _checked(session: str, reading: dict[str, Any]) -> Path | str:
-    """Where it is; what is neither session nor analysis is refused at once."""
+    """Return the path or address of a session; raise the error of a wrong one now.
+
+    The window would show the error much later.
+    """
     from omnimouse_model.data.open import is_session, open_session
     from omnimouse_model.data.session_index import holds_sessions
     from omnimouse_model.live.analysis_file import SUFFIX, read_analysis

@@ -151,6 +151,7 @@ def command(
         _competition(competition, recordings, tiers, submission, device, as_json)
         return
     if ensemble is not None:
+        # After its members and before the baselines.
         names.insert(len(models), _ensemble(ensemble, models, device))
     work = _Work(
         names,
@@ -165,6 +166,7 @@ def command(
         if out is None and scheduler is None:
             found = work.together(progress)
         else:
+            # From here on, Ctrl-C ends after the current piece instead of at once.
             stopping.has_begun = True
             found = work.in_pieces(out, scheduler, progress, lambda: stopping.is_asked)
     progress.finish()
@@ -191,7 +193,7 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What is to be scored."""
+    """Arguments of one evaluation."""
 
     names: list[str]
     sessions: "list[Session]"
@@ -202,7 +204,7 @@ class _Work:
     device: str
 
     def together(self, progress: Progress) -> "dict[str, Scores]":
-        """All predictors in one pass over each session's windows."""
+        """Score all predictors in one pass over each session's windows."""
         from omnimouse_model.analysis.evaluate.evaluate import evaluate
 
         predictors = _predictors(self.names, self.device)
@@ -226,9 +228,11 @@ class _Work:
         progress: Progress,
         cancelled: Any,
     ) -> "dict[str, Scores]":
-        """Piece by piece, each kept as it is finished."""
+        """Score piece by piece, and save each piece when it is finished."""
         from omnimouse_model.analysis.evaluate.sharded import evaluate_all
 
+        # Results files and workers identify a condition by the name of its strategy;
+        # the conditions of the demo table are objects.
         strategies = [name for name in self.asked if isinstance(name, str)]
         if len(strategies) < len(self.asked):
             raise click.UsageError(
@@ -325,7 +329,7 @@ def _competition(
     device: str,
     as_json: bool,
 ) -> None:
-    """Score whole clips, or write what a submission holds."""
+    """Score whole videos, or write a submission file."""
     from omnimouse_app.cli.evaluate_report import competition_rows
     from omnimouse_model.analysis.evaluate.sensorium2023 import (
         competition_score,
@@ -339,6 +343,7 @@ def _competition(
         if len(predictors) > 1:
             raise click.UsageError("A submission is of one --model.")
         ids = {s.id: s.units.unit_id.tolist() for s in sessions}
+        # A generator: predictions of one session at a time are in memory.
         parts = (predict_clips(predictors[0], s, t) for s in sessions for t in tiers)
         path = write_submission(submission, chain.from_iterable(parts), ids)
         click.echo(f"wrote {path}")

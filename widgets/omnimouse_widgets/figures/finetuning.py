@@ -19,7 +19,7 @@ CONDITIONS: Final = {
     "half": ("half of the neurons", palette.CONDITION_COLOURS["nothing"]),
     "forecast": ("forecast", palette.CONDITION_COLOURS["video + behaviour"]),
 }
-"""What is scored on the held-out windows, by its name in the log."""
+"""Label and colour of each condition on held-out windows, by its name in the log."""
 
 
 def finetune_figure(folder: str | Path, *, theme: Theme = "light") -> "Figure":

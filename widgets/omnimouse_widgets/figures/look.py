@@ -70,8 +70,8 @@ def template(theme: Theme) -> dict[str, Any]:
 
 def plain(values: Sequence[float] | np.ndarray) -> list[float | None]:
     """Return a list of floats, with None for values that are not finite."""
+    # JSON has no NaN; plotly leaves a gap at null.
     return [
-        # JSON has no NaN; plotly leaves a gap at null.
         float(value) if np.isfinite(value) else None for value in np.asarray(values)
     ]
 

@@ -232,9 +232,9 @@ def sweep_layout(
 
 
 def axis_fields(drawn: Sequence[DrawnSweep], axis: Axis) -> dict[str, Any]:
-    """Title, ticks and range of an axis: every value of the sweeps has its tick.
+    """Return title, ticks and range of an axis, with a tick for every value.
 
-    What is told below them, seconds, is told of the ends alone where they are many.
+    The second line of a tick, in seconds, is shown at the ends only if there are many.
     """
     values = values_of(drawn, axis)
     words = [tick_words(axis, value) for value in values]
@@ -273,7 +273,7 @@ def score_range(
 def mark_parts(
     mark: Mark | None, axes: Sequence[Axis], theme: Theme
 ) -> tuple[dict[Axis, dict[str, Any]], list[dict[str, Any]]]:
-    """Stars by axis, and the dotted lines on which they stand; none without a mark."""
+    """Return the stars by axis and the dotted lines below them; both may be empty."""
     if mark is None:
         return {}, []
     places = {axis: place_on(axis, getattr(mark.given, axis)) for axis in axes}

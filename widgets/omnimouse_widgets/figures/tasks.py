@@ -30,7 +30,7 @@ GROUPS: Final = {
     "Pupil-size": BEHAVIOR_GROUPS["size"],
     "Running": BEHAVIOR_GROUPS["running"],
 }
-"""Of decoded channels, as the paper averages them; *Avg* is the mean of the three."""
+"""Groups of decoded channels as in the paper; *Avg* is the mean of the groups."""
 AVERAGE: Final = "Avg"
 NOTHING: Final = "–"
 CEILING: Final = "ceiling"
@@ -189,7 +189,7 @@ def task_table(scores: Scores) -> TaskTable:
 
 def task_name(strategy: str) -> str:
     """Return the paper's name of a strategy; other strategies keep their own name."""
-    # Strategies of the additional test split have the names of the test split.
+    # The strategies in the official list `test_additional` follow the naming of `test`.
     plain = strategy.replace("test_additional/", "test/")
     if plain in TASKS:
         return TASKS[plain]
@@ -220,7 +220,7 @@ def _behavior(
 
 
 def _mean(values: Sequence[float]) -> float:
-    """NaN where one of them is missing: a mean of the others would be another task."""
+    """Return the mean; NaN if a value is missing: fewer values are another task."""
     return float(np.mean(values)) if values else float("nan")
 
 
