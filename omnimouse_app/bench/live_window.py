@@ -74,6 +74,8 @@ def measure_strokes(
         hand.move(path[0], held=False)
         hand.press(path[0])
         for place in path[1:]:
+            # One idle frame before each move, so that both are timed under the same
+            # load.
             idle.append(_frame_after(frames, lambda: None))
             drawn.append(_frame_after(frames, partial(move, place)))
             call.append(move.call_ms)
@@ -99,7 +101,7 @@ def stroke_to_traces_ms(dock: OmniMouseDock, n: int = 30) -> list[float]:
         before = controller.results.asked
         since = perf_counter()
         hand.press(path[4 * number])
-        if controller.results.asked == before:  # no neuron there
+        if controller.results.asked == before:  # no neuron at this place
             hand.release(path[4 * number])
             continue
         asked = controller.results.asked
@@ -202,6 +204,7 @@ def _flush(panel: Any) -> None:
 
 
 def _frame_after(frames: _Frames, change: Any) -> float:
+    # Finish pending work before the clock starts.
     settle(0.004)
     since = perf_counter()
     with frames.wait():

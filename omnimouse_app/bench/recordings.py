@@ -37,6 +37,7 @@ def write_session(root: Path, size: Size, seed: int = 0) -> Path:
     responses = (size.neurons, 30.0, _START, seconds)
     _write_stream(root / "responses", responses, np.float32, draw, shifts, size)
     for name, columns, rate in (("eye_tracker", 4, 20.0), ("treadmill", 1, 100.0)):
+        # Behaviour starts before the responses and ends after them.
         about = (columns, rate, _START - 5.0, seconds + 8.0)
         _write_stream(root / name, about, np.float64, draw, None, Size())
     _write_screen(root / "screen", seconds, draw, size)
@@ -63,6 +64,8 @@ def _write_stream(
         else:
             for first in range(0, rows, _BLOCK):
                 height = min(_BLOCK, rows - first)
+                # The fourth power makes most values small and few large, as in
+                # responses.
                 skewed = draw.random((height, columns), dtype=np.float32) ** 4
                 stream.write((skewed * scale).astype(dtype).tobytes())
     # For u uniform in 0-1: the mean of u^4 is 1/5, and its variance is 1/9 - 1/25.
@@ -122,7 +125,7 @@ def _write_clip(path: Path, draw: np.random.Generator, size: Size) -> None:
     np.save(path, np.zeros((0, *_SIZE), np.uint8))
     with path.open("r+b") as stream:
         header = stream.read().replace(b"(0, 36", b"(%d, 36" % _CLIP)
-        header = header.replace(b"  \n", b"\n")  # two digits more, two blanks less
+        header = header.replace(b"  \n", b"\n")  # keeps the header's length
         stream.seek(0)
         stream.write(header)
         stream.truncate(len(header) + int(np.prod(shape)))

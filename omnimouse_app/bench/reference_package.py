@@ -64,6 +64,7 @@ class ReferencePackage:
                 "checkout of the reference package.",
                 name="experanto",
             )
+        # A file instead of a pipe: a full pipe would block the process.
         self._said: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(checkout.absolute()), str(session)],
@@ -112,6 +113,7 @@ class ReferencePackage:
 
     def _arrays(self, question: dict[str, Any]) -> dict[str, np.ndarray]:
         with tempfile.TemporaryDirectory(prefix="omnimouse-reference-") as made:
+            # Arrays are exchanged in a file; the lines carry JSON only.
             path = Path(made) / "values.npz"
             self._asked({**question, "path": str(path)})
             with np.load(path, allow_pickle=False) as stored:
@@ -125,6 +127,7 @@ class ReferencePackage:
             process.stdin.write(json.dumps(question) + "\n")
             process.stdin.flush()
         line = process.stdout.readline()
+        # An empty line means that the process has ended.
         if not line:
             self._said.seek(0)
             said = self._said.read().splitlines()[-_LINES:]

@@ -183,7 +183,7 @@ def _time_window(
     video_ms: list[float] = []
     clock = process_time if predictor.device.type == "cpu" else perf_counter
     for number, context in enumerate(_contexts(session)):
-        if number % 2:  # neither always finds the processor's caches as the other left
+        if number % 2:  # the order alternates, as the first one warms the CPU caches
             live_ms += _ms(partial(next, live), clock)
         cold_ms += _ms(partial(ask, context), clock)
         if number % 2 == 0:

@@ -64,6 +64,7 @@ def measure_explorer(
     tab.run_all()
     tab.wait_until_told("drawn", 0.0, name="traces")
     neurons = tab.ask("explorer.session.n_neurons")
+    # With a mask that has no targets the model is idle, so that drawing is timed alone.
     for model, preset, codes in (
         ("running", "video_behavior", (1, 2)),
         ("idle", "nothing", (1, 0)),
@@ -111,7 +112,7 @@ def stroke_prediction_ms(tab: NotebookPage, answers: int) -> list[float]:
         tab.wait_for_kernel(AT_REST, True)
         before, since = tab.ask(_ASKED), tab.now()
         tab.drag(field, (float(x), float(y)), (float(x), float(y)), steps=1)
-        if tab.ask(_ASKED) == before:  # no neuron there
+        if tab.ask(_ASKED) == before:  # no neuron at this place
             continue
         told = _answer(tab, before, since)
         pressed = [one for one in tab.told("pressed") if one["at"] > since]

@@ -134,6 +134,8 @@ class NotebookPage:
 
         Like a cell, the expression waits for the running cell.
         """
+        # The kernel evaluates this as one expression, where a statement such as
+        # `import` is not allowed.
         asked = f"__import__('json').dumps({expression})"
         answer = self.finish(self.start("ask", asked))
         if answer["status"] != "ok":

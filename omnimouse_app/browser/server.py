@@ -28,6 +28,7 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
     # The news dialog would take the keyboard.
     "notification": {"fetchNews": "false", "checkForUpdates": False},
 }
+# Without retries: otherwise the server would choose a port that is not known here.
 CONFIGURATION: Final = """
 c.ServerApp.ip = "127.0.0.1"
 c.ServerApp.open_browser = False
@@ -69,6 +70,7 @@ class Server:
     def end_kernels(self, but: Sequence[str] = ()) -> None:
         """End all kernels except those in `but`; each kernel holds a model."""
         for kernel in set(self.kernels()).difference(but):
+            # A kernel may have ended since it was listed.
             with suppress(urllib.error.HTTPError):
                 self._ask("DELETE", f"api/kernels/{kernel}")
 
@@ -122,6 +124,7 @@ def _started(server: Server, env: dict[str, str]) -> "subprocess.Popen[bytes]":
     command += [f"--ServerApp.root_dir={server.folder}"]
     command += [f"--ServerApp.port={server.port}"]
     command += [f"--IdentityProvider.token={server.token}"]
+    # Jupyter does not start for root without this option.
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     with server.log.open("wb") as log:

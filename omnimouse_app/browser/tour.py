@@ -73,6 +73,7 @@ def _opened(model: str) -> Iterator[NotebookPage]:
         page_in(browser, server) as tab,
     ):
         tab.open([CELL.format(model=model)])
+        # Hide the file list, which takes width from the pictures.
         tab.finish(tab.start("command", "application:toggle-left-area"))
         yield tab
 

@@ -72,14 +72,14 @@ def group(debug: bool) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; bad input ends with one line and exit status 1."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if "--debug" in given:  # also after the command
+    if "--debug" in given:  # accepted after the command as well
         given = ["--debug", *(word for word in given if word != "--debug")]
     try:
         group.main(args=given, prog_name="omnimouse", standalone_mode=True)
     except SystemExit as end:
         # A second Ctrl-C during the clean-up of the interpreter must not print a
         # traceback.
-        if end.code == STOPPED:  # an impatient second Ctrl-C changes nothing
+        if end.code == STOPPED:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise
     except INPUT_ERRORS as error:

@@ -47,8 +47,10 @@ def command(
     if scheduler is not None:
         from omnimouse_model.predict.worker.dask_scheduler import checked_address
 
+        # Refuse a wrong address before napari starts.
         checked_address(scheduler)
     folder = None if session is None else _checked(session, reading)
+    # Without this test, Qt would end the process.
     if not has_display():
         raise click.ClickException(
             "No display here; `omnimouse demo --headless OUT` needs none."
@@ -77,11 +79,11 @@ def _checked(session: str, reading: dict[str, Any]) -> Path | str:
     if session.endswith(SUFFIX):
         if not Path(session).is_file():
             raise FileNotFoundError(f"there is no file {session}")
-        read_analysis(Path(session))  # raises, and says what is wrong with it
+        read_analysis(Path(session))  # raises the error of an invalid file
         return Path(session)
     progress = Progress()
     place = session_folder(session, progress)
     progress.finish()
     if not is_session(place) and not holds_sessions(place):
-        open_session(place, **reading)  # raises, and says what it is
+        open_session(place, **reading)  # raises the error of this path
     return place

@@ -61,6 +61,7 @@ def command(
         with interruptible() as stopping:
             written = _convert(session, target, codec, verify, stopping, progress)
     except KeyboardInterrupt:
+        # The store is written under this name and renamed when it is complete.
         part = target.with_name(f"{target.name}.part")
         if not part.exists():
             end_stopped("nothing was written yet")
@@ -107,9 +108,10 @@ def _convert(
 
 
 def _target(store: str, session: "Session") -> Path:
-    """Return the store's folder: as given, or inside it by the session's name."""
+    """Return the store's folder: as given, or inside it with the session's name."""
     given = Path(store)
     is_into = store.endswith(("/", "\\")) or given.is_dir()
+    # An existing .zarr folder is a store itself, not a folder of stores.
     if not is_into or given.suffix == ".zarr":
         return given
     return given / f"{re.sub(r'[^0-9A-Za-z._-]', '_', session.id)}.omses.zarr"
@@ -139,6 +141,7 @@ def _tell(
 ) -> None:
     size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
     responses = session.responses.n_samples * session.n_neurons
+    # Size without compression, for comparison.
     plain = responses * session.responses.dtype.itemsize
     row = {
         "name": "store",
@@ -153,6 +156,7 @@ def _tell(
     if as_json:
         emit([row], as_json=True)
         return
+    # The message about a complete store has been printed already.
     if not written:
         return
     compared = ", compared with its source" if verify else ""

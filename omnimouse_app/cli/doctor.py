@@ -116,7 +116,7 @@ def optional(finding: Finding, extra: str) -> Finding:
 
 
 def package(requirement: str) -> Finding:
-    """Return whether one requirement, such as "zarr>=3.0", is met."""
+    """Return the result for one requirement, such as "zarr>=3.0"."""
     name = re.split(r"[<>=!~;\[ ]", requirement, maxsplit=1)[0]
     remedy = f'pip install "{requirement.partition(";")[0].strip()}"'
     try:
@@ -176,7 +176,7 @@ def memory_and_disk() -> Iterator[Finding]:
 
 
 def screen() -> Iterator[Finding]:
-    """Yield whether Qt starts, its platform, and its OpenGL renderer."""
+    """Yield the results for Qt, its platform, and its OpenGL renderer."""
     has_display = _has_display()
     probe = subprocess.run(
         [sys.executable, "-c", QT_PROBE],
@@ -211,7 +211,7 @@ def qt_remedy(words: str) -> str:
 
 
 def qt(number: str, binding: str) -> Finding:
-    """Return whether this version of Qt, with this binding, has known defects."""
+    """Return the result for a version of Qt with this binding: known defects."""
     is_pyside = binding.lower() == "pyside6"
     broken = BROKEN_QT.get(number)
     if is_pyside and number == "6.12.0" and sys.version_info < (3, 12):
@@ -223,7 +223,7 @@ def qt(number: str, binding: str) -> Finding:
 
 
 def plugin() -> Finding:
-    """Return whether napari finds the plugin and its manifest is valid."""
+    """Return the result for the napari plugin: installed, with a valid manifest."""
     try:
         from npe2 import PluginManifest
     except ModuleNotFoundError:

@@ -1,4 +1,4 @@
-"""`omnimouse evaluate`: scores on held-out windows, beside baselines and ceilings."""
+"""`omnimouse evaluate`: scores on held-out windows, with baselines and ceilings."""
 
 import sys
 from collections.abc import Sequence
@@ -145,8 +145,10 @@ def command(
         checked_scheduler(scheduler)
     progress = Progress()
     recordings = [named_session(name, progress, **reading) for name in sessions]
+    # A model that is named twice, or is a baseline as well, is scored once.
     names = list(dict.fromkeys([*models, *(BASELINES if baselines else ())]))
     if sensorium2023:
+        # A submission contains one model and no baselines.
         competition = models if submission else names
         _competition(competition, recordings, tiers, submission, device, as_json)
         return
@@ -185,6 +187,7 @@ def command(
     if stopping.is_asked:
         click.echo("stopped; the same command with --out goes on from here", err=True)
         sys.exit(STOPPED)
+    # Exit status 1, so that scripts notice.
     if not any(scores.any_value for scores in found.values()):
         raise click.ClickException(
             "Nothing could be scored: every question was refused."
@@ -357,6 +360,7 @@ def _competition(
                 clips = predict_clips(predictor, session, tier)
                 found.append(competition_score(session.id, clips))
             except UnsupportedRequestError as error:
+                # The scores of other sessions and predictors remain valid.
                 blocks.append(f"{predictor.predictor_id}: – ({error})")
         about = {"predictor": predictor.predictor_id, "tier": tier}
         rows += [row | about for score in found for row in _competition_json(score)]

@@ -65,6 +65,7 @@ def _kept(name: str, to: Path | None) -> str:
     from omnimouse_model.data.hub.fetch_session import kept_bytes
     from omnimouse_model.data.hub.names import hub_place
 
+    # An archive on this machine is not downloaded.
     arrived = kept_bytes(name, to) if hub_place(name) is not None else 0
     if not arrived:
         return "nothing has been written"
@@ -151,7 +152,7 @@ def _show_all(as_json: bool) -> None:
     models: list[dict[str, Any]] = [
         {"name": name, "value": None, "unit": "MiB"} for name in CHECKPOINTS
     ]
-    if not as_json:  # they are known without a connection
+    if not as_json:  # known without a connection
         click.echo(f"Checkpoints: {', '.join(CHECKPOINTS)}")
     found = listing(HubPlace("dataset", DATASET, RECORDINGS))
     recordings: list[dict[str, Any]] = [

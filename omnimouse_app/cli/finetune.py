@@ -1,4 +1,4 @@
-"""`omnimouse finetune`: teach a model a session it has not seen."""
+"""`omnimouse finetune`: fine-tune a model to a session that is new to it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,6 +73,7 @@ def command(
                 model,
                 recording,
                 out,
+                # Its default is not in the option, because that import loads torch.
                 batch=batch or BATCH,
                 device=device,
                 progress=report,
@@ -118,6 +119,7 @@ def _tell_result(out: Path, session: str, as_json: bool) -> None:
     # The log of a run that was killed while it saved may end before its best step.
     best = rows.get(about["best_step"], {SUMMARY: about["validation"]})
     emit(
+        # Row 0 of the log was scored before the first training step.
         list(_scores(rows[0], best, about)),
         as_json=as_json,
         title="held-out windows, correlation before and after",

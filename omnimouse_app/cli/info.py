@@ -210,6 +210,7 @@ def _print_catalogue(found: "Catalogue", as_json: bool) -> None:
     width = shutil.get_terminal_size().columns if is_seen else TABLE_WIDTH
     right = ("neurons", "minutes", "problems")
     lines = table(rows, right=right).splitlines()
+    # A narrow table omits one column first, then shortens texts.
     is_narrow = max(map(len, lines)) > width
     if is_narrow:
         rows = fitted([{k: row[k] for k in row if k != WIDE} for row in rows], width)
@@ -260,6 +261,7 @@ def _stream(session: "Session", stream: "Signal | Stimulus") -> dict[str, Any]:
     """Return rate, span on the session clock and size of one stream."""
     from omnimouse_model.data.signal import Signal
 
+    # Streams have times of the recording; the session clock starts at `t0`.
     interval = stream.valid_interval()
     span = {
         "start_s": interval.start - session.t0,
@@ -375,6 +377,7 @@ def checkpoint_row(path: Path) -> dict[str, Any]:
 def _size_name(checkpoint: "Checkpoint") -> str:
     from omnimouse_model.nets.config import SIZES
 
+    # A checkpoint stores its config, not the name of its size.
     for name, config in SIZES.items():
         if config == checkpoint.config:
             return name

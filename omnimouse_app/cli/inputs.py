@@ -32,7 +32,7 @@ device_option = click.option(
 
 
 def reading_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Add the options for what a session's files do not contain, as `reading`.
+    """Add the options for properties that a session's files lack, as `reading`.
 
     The command receives a dict of keywords for `open_session`.
     """
@@ -52,6 +52,7 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         from omnimouse_model.data.read_options import ReadOptions
 
+        # Only options that differ from their defaults are passed on.
         given = ReadOptions(rate_hz=rate_hz, series=series, cells_only=not all_rois)
         command(reading=given.given(), **others)
 
@@ -87,6 +88,7 @@ def session_folder(name: str, progress: Progress) -> Path | str:
     from omnimouse_model.data.io.http_file import web_address
 
     if name not in DEMO_SESSIONS:
+        # An address stays a string: `Path` would merge its two slashes.
         return name if web_address(name) or hub_place(name) else Path(name)
     from omnimouse_model import demo
 

@@ -44,6 +44,7 @@ def emit(
     """
     if as_json:
         document = {"machine": machine(gflops=gflops), "rows": [dict(r) for r in rows]}
+        # JSON has no NaN: `allow_nan=False` raises an error if one is left.
         click.echo(json.dumps(_plain(document), allow_nan=False))
         return
     if as_markdown:
@@ -219,7 +220,7 @@ def matmul_gflops(dtype: str, device: str, budget_s: float = 0.5) -> float:
 
     size = 8192 if device == "cuda" else 2048
     a = torch.ones(size, size, dtype=getattr(torch, dtype), device=device)
-    a @ a  # the first one also wakes threads and finds its kernel
+    a @ a  # warm-up: starts threads and selects the kernel
     taken: list[float] = []
     begin = time.perf_counter()
     while not taken or time.perf_counter() - begin < budget_s:

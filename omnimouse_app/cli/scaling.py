@@ -125,9 +125,9 @@ def _train(
     with interruptible() as stopping:
 
         def cancelled() -> bool:
-            stopping.has_begun = True  # it is first asked where there is a run to save
             # `run_study` calls this for the first time when it has a run that can be
             # saved.
+            stopping.has_begun = True
             return stopping.is_asked
 
         try:
@@ -158,6 +158,7 @@ def _curves(
             "PLAN to make it.",
             param_hint="RESULTS",
         )
+    # Fits warn about doubtful results; on standard error they do not mix with --json.
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         curves = scaling_curves(read_runs(results), axis=axis, quantity=quantity)
@@ -183,6 +184,7 @@ def _write_page(curves: "Sequence[ScalingCurve]", path: Path) -> None:
             f'"omnimouse-app[jupyter]" ({error}).'
         ) from error
     with atomic_path(path) as temporary:
+        # With plotly.js inside, the page needs no network.
         drawn.write_html(temporary, include_plotlyjs=True)
 
 

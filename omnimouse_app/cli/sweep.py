@@ -1,4 +1,4 @@
-"""`omnimouse sweep`: score as a function of how much context is given."""
+"""`omnimouse sweep`: score as a function of the given context."""
 
 import sys
 from collections.abc import Iterator
@@ -155,6 +155,8 @@ def command(
         torch.set_num_threads(threads)
     recordings = [named_session(name, progress, **reading) for name in sessions]
     with interruptible() as stopping:
+        # A stopped sweep returns its finished rows, so a signal must not raise an
+        # exception.
         stopping.has_begun = True
         found = context_sweep(
             model,
@@ -183,6 +185,7 @@ def command(
     if not found.is_complete:
         click.echo(_stopped(found, out), err=True)
         sys.exit(STOPPED)
+    # Exit status 1, so that scripts notice.
     if all(row.refusal for row in found.rows):
         raise click.ClickException(f"Nothing was scored: {found.rows[0].refusal}")
 
@@ -259,7 +262,7 @@ def _blocks(part: "ContextSweep") -> Iterator[str]:
 
 
 def _response_rows(found: "ContextSweep") -> list[Row]:
-    """Return one row per given responses, one column per video and behaviour."""
+    """Return one row per neurons and history, one column per video and behaviour."""
     rows: dict[str, Row] = {}
     for context in found.plan.contexts:
         row = rows.setdefault(context.label, {"given": context.label})

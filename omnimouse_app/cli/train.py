@@ -103,6 +103,7 @@ def command(
         report = TrainReport(Progress(), settings.total_steps)
 
         def on_step(step: int, facts: dict[str, float]) -> None:
+            # After the first step, there is something to save.
             stopping.has_begun = True
             if team.is_main:
                 report(facts)
@@ -139,6 +140,7 @@ def _adjusted(
         chosen = tuple(SessionChoice(str(folder)) for folder in found)
         settings = replace(settings, sessions=chosen)
     if accumulate:
+        # Gradients of several batches make one optimiser step: less memory, same step.
         phases = tuple(replace(p, accumulate=accumulate) for p in settings.phases)
         settings = replace(settings, phases=phases)
     if not settings.sessions:

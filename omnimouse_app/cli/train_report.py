@@ -23,6 +23,7 @@ class TrainReport:
         step = int(facts["step"])
         self._progress(step, self._total, self._line(step))
         if "validation" in facts:
+            # The next progress line appears below the validation.
             self._progress.finish()
             click.echo(f"step {step}: {_validation(facts)}", err=True)
 
@@ -58,6 +59,7 @@ class TrainReport:
         first, last = self._recent[0], self._recent[-1]
         if step >= self._total or first is last:
             return []
+        # Elapsed time, which includes validation and saving.
         per_step = (last["seconds"] - first["seconds"]) / (step - first["step"])
         return [f"{duration(per_step * (self._total - step))} left"]
 

@@ -198,7 +198,7 @@ class Brush:
             return
         if "Control" in event.modifiers or self._tool == "select":
             yield from self._click(layer, event)
-        elif layer.mouse_pan:  # Space is held: the drag is the camera's
+        elif layer.mouse_pan:  # Space is held: napari pans
             return
         elif "Alt" in event.modifiers:
             yield from self._resize(event)
@@ -233,7 +233,7 @@ class Brush:
                 before, at = at, _pixel(layer, event)
                 stamp(before, at)
                 yield
-            stamp(at, _pixel(layer, event))  # the last moves may have been left out
+            stamp(at, _pixel(layer, event))  # napari may drop the last moves
         finally:
             self._controller.end_stroke()
             self._tell_painted(int(touched.sum()))

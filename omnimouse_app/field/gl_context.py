@@ -30,7 +30,7 @@ def free_in_own_context(viewer: Any) -> None:
         return
 
     def finish_here() -> None:
-        with suppress(RuntimeError):  # the window is gone, and its context with it
+        with suppress(RuntimeError):  # the window and its context no longer exist
             canvas.set_current()
         finish()
 

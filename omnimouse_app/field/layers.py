@@ -174,7 +174,7 @@ class FieldLayers(QObject):
         if field.mean is not None:
             self.mean = self._add(mean_layer(field.mean), "mean image")
         self.tiles = tiles_of(field, np.asarray(session.units.plane))
-        if self.tiles:  # under the neurons, whose colours must not be covered
+        if self.tiles:  # below the neurons, to leave their colours visible
             words = self._controller.planes.words_of
             self.names = self._add(label_layer(self.tiles, words), "planes")
             self.names.editable = False

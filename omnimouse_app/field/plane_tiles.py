@@ -162,7 +162,7 @@ def _with_room(
             other.left - tile.right,
         )
         side = int(np.argmax(gaps))
-        if gaps[side] < 0:  # itself, or one that lies over it
+        if gaps[side] < 0:  # the tile itself, or an overlapping one
             continue
         if side == 0:
             top = max(top, (tile.top + other.bottom) / 2)

@@ -213,7 +213,7 @@ class SpaceView:
 def axes_of(places: np.ndarray) -> Shapes:
     """Return three labelled edges of the bounding box of positions (depth, y, x)."""
     low, high = places.min(axis=0), places.max(axis=0)
-    corner = np.array([high[0], high[1], low[2]])  # deep, in front, on the left
+    corner = np.array([high[0], high[1], low[2]])  # deepest, front, left corner
     lines, words = [], []
     for axis, name in enumerate(("depth", "y", "x")):
         ends = np.stack([corner, corner])

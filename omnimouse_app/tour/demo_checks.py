@@ -62,6 +62,7 @@ def check_traces(dock: OmniMouseDock, model: str) -> Check:
         if neuron not in column or not len(drawn):
             continue
         expected = answer.responses[:, column[neuron]]
+        # Predictions are NaN at samples that are not targets.
         known = np.isfinite(expected)
         worst = max(worst, float(np.abs(drawn[known] - expected[known]).max(initial=0)))
         compared += int(known.sum())

@@ -63,6 +63,7 @@ def write_page(page: Page, path: Path) -> Path:
 
 def _figure(figure: Figure) -> Markup:
     title = tag("h2", figure.title)
+    # Pictures are data URLs, so that the page is a single file.
     data = b64encode(figure.png.read_bytes()).decode("ascii")
     picture = f'<img alt="{escaped(figure.title)}" src="data:image/png;base64,{data}">'
     shown = tag("figure", Markup(picture))

@@ -133,6 +133,7 @@ def colour_by_numbers(story: Story) -> None:
         ("area", "Areas in colours that stay apart for colour-blind eyes."),
         ("ceiling", "What a perfect prediction could reach in one trial, by repeats."),
     ):
+        # A recording without areas or repeats does not offer these colours.
         if name not in [choice.name for choice in colouring.choices]:
             continue
         colouring.choose(name)

@@ -114,6 +114,7 @@ def write_report(
         story.facts.insert(0, ("Whole run", f"{perf_counter() - began:.1f} s"))
         page = _page(story)
     finally:
+        # Also after a failed chapter, so that the worker process ends.
         dock.close_viewer()
     path = write_page(page, out / "index.html")
     # Raise only after the page is written: it shows the differences.
@@ -330,6 +331,7 @@ def save_window(dock: OmniMouseDock, png: Path) -> None:
     """Save the whole window, canvas and docks, as a picture of 256 colours."""
     shown = dock.viewer.screenshot(canvas_only=False, flash=False)
     picture = Image.fromarray(np.ascontiguousarray(shown[..., :3]))
+    # A palette makes the file much smaller; dithering would make it larger again.
     few = picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     few.save(png, optimize=True)
 

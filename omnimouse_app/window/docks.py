@@ -108,6 +108,7 @@ class OmniMouseDock(QWidget):
         self.instrument.dropped.connect(self.open_folder)
         self.controller.recordings.asked.connect(self._show_recordings)
         self.instrument.closed.connect(self._forget_viewer)
+        # Ends the worker also if the dock is destroyed without the window.
         self.destroyed.connect(self.instrument.close)
         # napari docks this widget after the constructor; the other docks follow then.
         QTimer.singleShot(0, self._begin)
@@ -228,6 +229,7 @@ class OmniMouseDock(QWidget):
             name=f"{place.title} (OmniMouse)",
             area=place.area,
             add_vertical_stretch=False,
+            # Lists the dock in the Window menu, where a hidden one can be shown again.
             menu=self._viewer.window.window_menu,
         )
 
@@ -249,6 +251,7 @@ def _retitle(dock: Any, title: str) -> None:
 def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     """Arrange the docks as described in the module docstring."""
     horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
+    # The right column extends to the bottom of the window.
     window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
     window.splitDockWidget(docks["OmniMouse"], docks["Traces"], vertical)
     window.tabifyDockWidget(docks["Traces"], docks["Context"])

@@ -87,6 +87,7 @@ class Instrument(QObject):
         self._window: QMainWindow | None = None
         application = QApplication.instance()
         assert application is not None
+        # The application can quit without a close event of the window.
         application.aboutToQuit.connect(self.close)
 
     def _bind_keys(self, layer: Labels) -> None:
@@ -102,7 +103,7 @@ class Instrument(QObject):
         """Filter the events of a window: closing, update requests and drops."""
         self._window = window
         # Two `OneFrame` objects would send each other the requests without end.
-        if window.findChild(OneFrame) is None:  # two would pass requests to each other
+        if window.findChild(OneFrame) is None:
             OneFrame(window)
         window.installEventFilter(self)
         for widget in window.findChildren(QWidget):
@@ -161,8 +162,10 @@ class Instrument(QObject):
     def _take_drop(self, event: QDropEvent) -> bool:
         data = event.mimeData()
         paths = [url.toLocalFile() for url in data.urls()] if data is not None else []
+        # All other drops are left to napari.
         if len(paths) != 1 or not is_openable(paths[0]):
             return False
+        # After True, napari's own drop handler is not called.
         event.acceptProposedAction()
         self.dropped.emit(paths[0])
         return True

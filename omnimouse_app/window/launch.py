@@ -57,6 +57,7 @@ def launch(
     """
     import napari
 
+    # Imports are inside the functions, so that importing this module is fast.
     from omnimouse_model.data.session_index import holds_sessions
     from omnimouse_model.live.analysis_file import SUFFIX
     from omnimouse_model.live.recording.loader import Opening
@@ -93,7 +94,7 @@ def _in_new_viewer(
 
     from omnimouse_app.window.docks import open_instrument
 
-    get_qapp()  # answers of the controller reach the window through it
+    get_qapp()
     # The controller needs a Qt application to return its results to the window. It is
     # made before the window, so that the model loads in its own process meanwhile.
     controller = _controller(model, device, scheduler)
@@ -145,6 +146,7 @@ def _wait_for(controller: "Controller") -> None:
     from qtpy.QtCore import QEventLoop
 
     opener, analyses = controller.opener, controller.analyses
+    # A local event loop keeps the window responsive until the recording is open.
     loop = QEventLoop()
 
     def end() -> None:

@@ -29,10 +29,12 @@ def run_on_virtual_display(arguments: Sequence[str]) -> int:
     The process is separate because the display must outlive all Qt objects. Returns the
     exit status.
     """
+    # By default, SIGTERM would end this process and leave Xvfb running.
     signal.signal(signal.SIGTERM, _unwind)
     with virtual_display() as display:
         return subprocess.call(
             [sys.executable, "-m", "omnimouse_app", *arguments],
+            # The environment may name the "offscreen" platform, which has no OpenGL.
             env=os.environ | {"DISPLAY": display, "QT_QPA_PLATFORM": "xcb"},
         )
 

@@ -78,6 +78,7 @@ def plain(values: Sequence[float] | np.ndarray) -> list[float | None]:
 
 def hover(words: str) -> str:
     """Return text of several lines as escaped plotly markup."""
+    # plotly reads a part of HTML in its texts; "&" first, or it would be escaped twice.
     safe = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return safe.replace("\n", "<br>")
 

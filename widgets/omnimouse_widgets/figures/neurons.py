@@ -163,6 +163,7 @@ def _summary(across: np.ndarray, up: np.ndarray) -> str:
 
 
 def _limits(across: np.ndarray, up: np.ndarray) -> list[float]:
+    # Both axes have these limits, so that the identity line is the diagonal.
     low = min(0.0, float(min(across.min(), up.min())))
     high = float(max(across.max(), up.max()))
     room = 0.04 * (high - low)
@@ -215,6 +216,8 @@ def _neuron_marks(own: np.ndarray | None, theme: Theme) -> dict[str, Any]:
     return {
         **plain,
         "opacity": 0.85,
+        # plotly needs a number for every point; unknown ceilings have open symbols
+        # instead.
         "color": look.plain(np.where(known, own, 0.0)),
         "symbol": ["circle" if is_known else "circle-open" for is_known in known],
         "colorscale": scale,

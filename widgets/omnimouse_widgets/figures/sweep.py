@@ -227,6 +227,7 @@ def sweep_layout(
         name = _places(axis)["xaxis"].replace("x", "xaxis")
         layout[name] = {"domain": room, **axis_fields(drawn, axis), "anchor": "y"}
     if "neurons" not in axes:
+        # A figure of history alone has no axis "x".
         layout["yaxis"]["anchor"] = "x2"
     return layout
 

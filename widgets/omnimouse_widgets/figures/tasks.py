@@ -163,6 +163,7 @@ def task_table(scores: Scores) -> TaskTable:
     decoded = list(dict.fromkeys(score.strategy for score in scores.behavior))
     channels = {score.channel for score in scores.behavior}
     groups = [g for g, members in GROUPS.items() if channels & set(members)]
+    # With one condition for behaviour, the headings need not name it.
     several = len(decoded) > 1
     names = [task_name(strategy) for strategy in strategies]
     for strategy in decoded:
@@ -225,6 +226,7 @@ def _mean(values: Sequence[float]) -> float:
 
 
 def _ceiling(scores: Scores, strategy: str) -> Cell:
+    # The ceiling does not depend on the predictor: one score per session is sufficient.
     own = {s.session: s for s in scores.scores if s.strategy == strategy}.values()
     # Weighted as the models' scores are, so that both can be compared.
     weights = np.array([s.n_neurons for s in own], float)
@@ -235,6 +237,7 @@ def _ceiling(scores: Scores, strategy: str) -> Cell:
 
 def _best(rows: dict[str, tuple[Cell, ...]]) -> dict[str, tuple[Cell, ...]]:
     values = np.array([[cell.value for cell in row] for row in rows.values()])
+    # -inf instead of NaN, because `nanmax` warns about a column of NaN only.
     top = np.nanmax(np.where(np.isfinite(values), values, -np.inf), axis=0)
     return {
         name: tuple(

@@ -147,7 +147,7 @@ def traces(what: Reported) -> Iterator[Markup]:
         # SVG draws in document order: the recording first, at the back.
         lines = [Line("recorded", shown.window.responses[:, neuron])]
         # The condition on screen is the first, so it is drawn last and in front.
-        for condition in reversed(answered):  # that on screen above the others
+        for condition in reversed(answered):
             found = condition.trace(neuron)
             lines += [] if found is None else [Line(look_of(condition), found)]
         if what.what_if is not None:
