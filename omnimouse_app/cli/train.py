@@ -140,7 +140,6 @@ def _adjusted(
         chosen = tuple(SessionChoice(str(folder)) for folder in found)
         settings = replace(settings, sessions=chosen)
     if accumulate:
-        # Gradients of several batches make one optimiser step: less memory, same step.
         phases = tuple(replace(p, accumulate=accumulate) for p in settings.phases)
         settings = replace(settings, phases=phases)
     if not settings.sessions:

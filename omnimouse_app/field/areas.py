@@ -69,8 +69,8 @@ def _of_plane(
     # the second one; with k as a list scipy returns that column alone.
     near = tree.query(centres, k=[min(2, len(centres))])[0]
     usual = max(float(np.median(near)), 1.0)
-    # The areas end at the outermost neurons of the plane: another plane may begin
-    # there.
+    # Areas end half a median distance beyond the outermost neurons of the plane:
+    # another plane may begin there.
     ends = centres.min(axis=0) - usual / 2, centres.max(axis=0) + usual / 2
     low = ends[0] - usual
     extent = ends[1] + usual - low

@@ -290,8 +290,8 @@ def _fold_layer_docks(window: QMainWindow) -> None:
     if controls is None or layers is None:
         return
     left = Qt.DockWidgetArea.LeftDockWidgetArea
-    # The controls of other layer types are taller: a scroll area prevents that they
-    # move the docks.
+    # The controls of other layer types are taller: a scroll area prevents them from
+    # moving the docks.
     content = controls.widget()
     if content is not None and not isinstance(content, QScrollArea):
         scroll = QScrollArea()

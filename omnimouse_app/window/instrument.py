@@ -72,7 +72,7 @@ class Instrument(QObject):
         super().__init__(parent)
         chosen = opening()
         self.controller = controller or new_controller()
-        # A controller of the caller has its own model already.
+        # The model of a caller's controller is the caller's choice.
         if model is None and controller is None:
             model = preferred_model(self.controller)
         if model is not None:

@@ -124,8 +124,7 @@ def _refusals(curves: Sequence[ScalingCurve]) -> str:
     for curve in curves:
         if curve.refusal:
             same = [other for other in curves if other.name == curve.name]
-            # The condition is named only if the curve has a fit under another
-            # condition.
+            # The condition is named unless the reason is the same under all conditions.
             is_everywhere = all(other.refusal == curve.refusal for other in same)
             more = "" if is_everywhere else f" ({task_name(curve.condition)})"
             named.setdefault(curve.refusal, {})[f"{curve.name}{more}"] = None

@@ -52,8 +52,7 @@ def mask_picture(mask: Mask) -> Markup:
                 words = f"sample {at}: {n:,} {STATE_CLASSES[code]}"
                 name = f"fill-{STATE_CLASSES[code]}"
                 parts.append(
-                    # 0.3 units of overlap hide the gaps that anti-aliasing leaves
-                    # between bars.
+                    # 0.3 units of overlap avoid visible gaps between bars.
                     svg.box(at * step, top, step + 0.3, bottom - top, name, words)
                 )
             base += n
