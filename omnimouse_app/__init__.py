@@ -8,7 +8,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """Import `launch` when it is first used; importing the package costs nothing."""
+    """Import `launch` on first use, so that importing the package costs nothing."""
     if name != "launch":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return import_module("omnimouse_app.window.launch").launch

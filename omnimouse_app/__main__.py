@@ -1,4 +1,4 @@
-"""`python -m omnimouse_app` is the command `omnimouse`."""
+"""Entry point of `python -m omnimouse_app`: the command `omnimouse`."""
 
 from omnimouse_app.cli import main
 

@@ -1,4 +1,4 @@
-"""`omnimouse bench finetune`: how near fine-tuning comes to training with the mouse."""
+"""`omnimouse bench finetune`: fine-tuning compared with training with the mouse."""
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 UNSEEN, COMPANION = "unseen", "mouse-1"
 MICE = (UNSEEN, COMPANION)
 STEPS_OF_ALL = 1200
-"""Where every weight is trained: its held-out score is best at some 720."""
+"""Steps of training all weights: the held-out score is best at about 720."""
 
 Scores = dict[str, tuple[float, float]]
-"""Condition -> score and ceiling."""
+"""Score and ceiling by condition."""
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """Folder of the runs, steps of the embeddings, windows to score, device."""
+    """Folder of the runs, steps of the embeddings, windows to score, and device."""
 
     out: Path
     steps: int | None
@@ -37,7 +37,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """A model on the test tier, and what its card tells where it was fine-tuned."""
+    """A model's scores on the test tier, and its card if it was fine-tuned."""
 
     name: str
     scores: Scores
@@ -148,6 +148,8 @@ def _companion(asked: Asked) -> list[dict[str, Any]]:
 
     (spec,) = (spec for spec in TRAINING_MICE if spec.name == COMPANION)
     session = open_session(write_session(spec, cache_dir() / "mice" / spec.name))
+    # Remove the mouse's own weights, so that it is new to the model; the core has still
+    # been trained with it.
     without = forgotten(read_checkpoint(CHECKPOINT), session.id)
     base = predictor_from_checkpoint(without, "demo without it", "cpu")
     mine = _finetuned(base, session, asked, COMPANION)
@@ -187,6 +189,7 @@ def _rows(mouse: str, mine: Scored, others: tuple[Scored, ...]) -> list[dict[str
     for beside in others:
         for condition, (value, ceiling) in mine.scores.items():
             known, known_ceiling = beside.scores[condition]
+            # Shares of the ceiling: scores of different mice are not comparable.
             share, beside_share = value / ceiling, known / known_ceiling
             rows.append(
                 {
@@ -213,7 +216,7 @@ def _rows(mouse: str, mine: Scored, others: tuple[Scored, ...]) -> list[dict[str
 
 
 def _scores(predictor: "Predictor", session: "Session", asked: Asked) -> Scores:
-    """Condition -> score and ceiling, on the test tier."""
+    """Return score and ceiling on the test tier, by condition."""
     from omnimouse_model.analysis.evaluate.conditions import DEMO
     from omnimouse_model.analysis.evaluate.evaluate import evaluate
 

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 SIMULATED = {"medium": 4_000, "large": 10_000}
-"""Sessions beside the demo's: their neurons."""
+"""Numbers of neurons of the simulated sessions, in addition to the demo."""
 SWEEP_S = 20.0
-"""How much of a live sweep is watched."""
+"""Seconds of a live sweep that are timed."""
 
 
 @click.command("live")
@@ -78,7 +78,7 @@ def command(
 
 
 def measure(neurons: str, moves: int, device: "Device") -> list[Row]:
-    """All rows, session by session."""
+    """Return all rows, session by session."""
     rows: list[Row] = []
     if neurons in ("all", "demo"):
         rows += demo_rows(moves, device)
@@ -89,7 +89,7 @@ def measure(neurons: str, moves: int, device: "Device") -> list[Row]:
 
 
 def demo_rows(moves: int, device: "Device") -> list[Row]:
-    """The demo session with the demo model."""
+    """Return the rows of the demo session with the demo model."""
     from omnimouse_app.window.launch import launch
     from omnimouse_model.demo import demo_session
 
@@ -97,6 +97,7 @@ def demo_rows(moves: int, device: "Device") -> list[Row]:
     since = perf_counter()
     dock = launch(folder, "demo", device=device)
     _answered(dock, first=True)
+    # Includes opening the window and loading the model.
     first = perf_counter() - since
     session = dock.controller.state.session
     assert session is not None
@@ -111,7 +112,7 @@ def demo_rows(moves: int, device: "Device") -> list[Row]:
 
 
 def simulated_rows(name: str, count: int, moves: int, device: "Device") -> list[Row]:
-    """A simulated session with an untrained model of the demo's size."""
+    """Return the rows of a simulated session with an untrained model of demo size."""
     from omnimouse_app.window.launch import launch
     from omnimouse_model.predict.worker.client import WorkerPredictor
 
@@ -129,9 +130,9 @@ def simulated_rows(name: str, count: int, moves: int, device: "Device") -> list[
 
 
 def untrained_demo(session_id: str, n_neurons: int, device: str) -> "Predictor":
-    """The demo's architecture for a session it was never trained on: same cost.
+    """Return the demo's architecture for another session: the same computing cost.
 
-    Made in the worker's process, hence here, where nothing imports Qt.
+    It is defined here, without any import of Qt, because the worker process calls it.
     """
     from omnimouse_model.demo import CHECKPOINT
     from omnimouse_model.nets.checkpoint_formats import read_checkpoint
@@ -147,7 +148,7 @@ def untrained_demo(session_id: str, n_neurons: int, device: str) -> "Predictor":
 
 
 def simulated_session(name: str, count: int) -> Path:
-    """Simulate so many neurons for a minute, once, into the user's cache."""
+    """Simulate a session of `count` neurons and about a minute, once, in the cache."""
     from omnimouse_model.cache import cache_dir
     from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 
@@ -158,12 +159,12 @@ def simulated_session(name: str, count: int) -> Path:
 
 
 def session_id(count: int) -> str:
-    """The id of the simulated session of so many neurons."""
+    """Return the id of the simulated session of `count` neurons."""
     return f"{90000 + count // 100}-1-1"
 
 
 def _running_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
-    """Every stroke asks the model anew; it computes all the while."""
+    """Return rows while the model computes: every stroke is a new request."""
     from omnimouse_app.bench.live_window import (
         scrub_hz,
         stroke_to_traces_ms,
@@ -182,7 +183,7 @@ def _running_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
 
 
 def _turns_row(turns: "Turns", conditions: Row) -> Row:
-    """How long clicks wait while the sweep fills in; and what of it is our doing."""
+    """Return how long clicks wait during the sweep, with the GUI thread's own part."""
     import numpy as np
 
     return row("sweep_turn_ms", turns.wall, "ms", **conditions) | {
@@ -192,7 +193,7 @@ def _turns_row(turns: "Turns", conditions: Row) -> Row:
 
 
 def _idle_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
-    """A question that asks for nothing: the model rests."""
+    """Return rows while the model is idle: the mask has no targets."""
     from omnimouse_app.bench.live_window import scrub_hz
     from omnimouse_model.masks import HIDDEN, VISIBLE
 
@@ -222,7 +223,7 @@ def _stroke_rows(
 
 
 def _answered(dock: "OmniMouseDock", *, first: bool = False) -> None:
-    """Wait for everything that was asked; for `first`, for one prediction."""
+    """Wait for all pending results; with `first`, for one prediction."""
     from omnimouse_app.tour.hand import wait_for
 
     results = dock.controller.results

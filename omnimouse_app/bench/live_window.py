@@ -1,9 +1,10 @@
-"""Measuring the live window: what a stroke, an answer and a scrub cost on this machine.
+"""Timing of the live window: strokes, results and scrubbing on this machine.
 
 Everything is measured in the real window with real mouse events. *Call* is the time
-for which a mouse move holds the GUI thread in our code: neurons found, mask changed,
-colours written. *Event* is all of the move, napari's own handling included; *drawn* is
-until the next finished frame of the window, beside an idle frame of the same run.
+for which a mouse move occupies the GUI thread in this project's code: finding neurons,
+changing the mask, writing colours. *Event* is the whole move, including napari's own
+handling. *Drawn* lasts until the next finished frame of the window, and is compared
+with an idle frame of the same run.
 """
 
 from collections.abc import Iterator
@@ -24,16 +25,16 @@ from omnimouse_app.window.docks import OmniMouseDock
 from omnimouse_model.masks import TARGET, VISIBLE
 
 AT_WORK_MS = 1.0
-"""A turn of the event loop below that did nothing to be seen."""
+"""Event-loop turns shorter than this did nothing visible."""
 SCRUB = 9
-"""Windows there and back again; at an end of the recording there is nothing to draw."""
+"""Windows forward, then back again: at an end of the recording, nothing is drawn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Strokes:
-    """Milliseconds of every mouse move of some strokes.
+    """Milliseconds of every mouse move of several strokes.
 
-    `extra` is drawn less the median idle frame of the run.
+    `extra` is the drawn time minus the median idle frame of the run.
     """
 
     call: list[float]
@@ -44,11 +45,11 @@ class Strokes:
 
 @dataclass(frozen=True, slots=True)
 class Turns:
-    """Milliseconds of every turn of the event loop that did something.
+    """Milliseconds of every event-loop turn with visible work.
 
-    For so long no click is answered. `cpu` is what the GUI thread computed in it,
-    `waited` how long it was ready and had no core, 0 where the system does not say; the
-    rest went to drawing on other threads and to waiting for them.
+    During a turn, no click is handled. `cpu` is the computing time of the GUI thread;
+    `waited` is the time it was ready without a core, 0 if the system does not report
+    it. The rest is drawing on other threads and waiting for them.
     """
 
     wall: list[float]
@@ -59,7 +60,7 @@ class Turns:
 def measure_strokes(
     dock: OmniMouseDock, codes: tuple[int, int], moves: int = 200
 ) -> Strokes:
-    """Paint round the field, with two codes in turn, and time every move."""
+    """Paint around the field with two codes in turn, and time every move."""
     canvas = Canvas(dock.viewer, dock.main_window)
     hand, frames = Hand(canvas.widget), _Frames(canvas.widget)
     idle: list[float] = []
@@ -73,6 +74,8 @@ def measure_strokes(
         hand.move(path[0], held=False)
         hand.press(path[0])
         for place in path[1:]:
+            # One idle frame before each move, so that both are timed under the same
+            # load.
             idle.append(_frame_after(frames, lambda: None))
             drawn.append(_frame_after(frames, partial(move, place)))
             call.append(move.call_ms)
@@ -85,7 +88,7 @@ def measure_strokes(
 
 
 def stroke_to_traces_ms(dock: OmniMouseDock, n: int = 30) -> list[float]:
-    """From a mouse move that changes the mask to the selected neurons' new curves."""
+    """Return the times from a mouse move to the new curves of the selected neurons."""
     canvas = Canvas(dock.viewer, dock.main_window)
     hand, controller = Hand(canvas.widget), dock.controller
     traces, frames = dock.panels["Traces"], _Frames(canvas.widget)
@@ -98,7 +101,7 @@ def stroke_to_traces_ms(dock: OmniMouseDock, n: int = 30) -> list[float]:
         before = controller.results.asked
         since = perf_counter()
         hand.press(path[4 * number])
-        if controller.results.asked == before:  # no neuron there
+        if controller.results.asked == before:  # no neuron at this place
             hand.release(path[4 * number])
             continue
         asked = controller.results.asked
@@ -112,7 +115,7 @@ def stroke_to_traces_ms(dock: OmniMouseDock, n: int = 30) -> list[float]:
 
 
 def scrub_hz(dock: OmniMouseDock, steps: int = 90) -> list[float]:
-    """Updates a second of video, raster and traces; each one moves the window."""
+    """Return the updates per second of video, raster and traces, by window step."""
     controller = dock.controller
     frames = _Frames(Canvas(dock.viewer, dock.main_window).widget)
     shown = [dock.panels[title] for title in ("Raster", "Stimulus", "Traces")]
@@ -130,9 +133,10 @@ def scrub_hz(dock: OmniMouseDock, steps: int = 90) -> list[float]:
 
 
 def sweep_turns(dock: OmniMouseDock, timeout_s: float = 60.0) -> Turns:
-    """The event loop while the live sweep of a new window fills in, Context in front.
+    """Time the event loop during the live sweep of a new window, with Context in front.
 
-    At most so long: a sweep of many neurons takes longer than there is to be learned.
+    Ends after `timeout_s`, because a sweep of many neurons takes longer than needed
+    here.
     """
     application, results = QApplication.instance(), dock.controller.results
     assert application is not None
@@ -163,15 +167,16 @@ def _is_swept(results: Any) -> bool:
 
 
 def _waited_s() -> float:
-    """How long this thread has waited for a core since it began, where Linux says."""
+    """Return the seconds that this thread has waited for a core, on Linux; else 0."""
     try:
+        # The second field is the time on the run queue, in nanoseconds.
         return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
     except (OSError, IndexError):
         return 0.0
 
 
 class _Frames:
-    """Waits for the canvas to have been composed into the window."""
+    """Wait for the canvas to be composed into the window."""
 
     def __init__(self, widget: Any) -> None:
         assert isinstance(widget, QOpenGLWidget)
@@ -183,12 +188,12 @@ class _Frames:
         self._count += 1
 
     def ask(self) -> None:
-        """Have the canvas drawn anew, changed or not."""
+        """Request a new drawing of the canvas, also without changes."""
         self._widget.update()
 
     @contextmanager
     def wait(self) -> Iterator[None]:
-        """Until what is done inside is on the screen."""
+        """Wait at the end of the block until its changes are on screen."""
         yield
         before = self._count
         wait_for(lambda: self._count > before, "a frame", 20)
@@ -199,6 +204,7 @@ def _flush(panel: Any) -> None:
 
 
 def _frame_after(frames: _Frames, change: Any) -> float:
+    # Finish pending work before the clock starts.
     settle(0.004)
     since = perf_counter()
     with frames.wait():
@@ -208,7 +214,7 @@ def _frame_after(frames: _Frames, change: Any) -> float:
 
 
 class _Move:
-    """One mouse move with the colours it asks for, timed."""
+    """One timed mouse move with the resulting colours."""
 
     def __init__(self, dock: OmniMouseDock, hand: Hand) -> None:
         self.call_ms = self.event_ms = 0.0
@@ -223,13 +229,15 @@ class _Move:
         since = perf_counter()
         self._hand.move(at)
         drawing = perf_counter()
+        # Drawing is normally delayed by a timer; calling it here includes it in the
+        # time.
         self._layers.draw()
         ended = perf_counter()
         self.call_ms += (ended - drawing) * 1e3
         self.event_ms = (ended - since) * 1e3
 
     def close(self) -> None:
-        """Give napari the untimed callbacks back."""
+        """Restore the callbacks without timing."""
         self._callbacks[:] = self._untimed
 
     def _timed(self, callback: Any) -> Any:
@@ -238,6 +246,8 @@ class _Move:
             going = steps is not None
             while going:
                 since = perf_counter()
+                # The drag callback yields None at each step, so only its end gives
+                # another value.
                 going = next(steps, "ended") is None
                 self.call_ms += (perf_counter() - since) * 1e3
                 if going:

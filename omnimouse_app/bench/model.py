@@ -1,4 +1,4 @@
-"""`omnimouse bench model`: what a forward pass costs, part by part and size by size."""
+"""`omnimouse bench model`: cost of a forward pass, by part and by model size."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -82,18 +82,21 @@ def command(
 
 
 def measure(size: str, case: "Case", device: str, repeats: int) -> list[dict[str, Any]]:
-    """Rows of one size and case: fp32, then bf16."""
+    """Return the rows of one size and case: fp32, then bf16."""
     import torch
 
     from omnimouse_model.analysis import flops
 
     asked = flops.question(size, case, device)
     floor = flops.masked_gflop(asked)
+    # The reference has the same weights and dense attention masks.
     with flops.dense_masks():
         reference = flops.forward(asked, whole=True)
     rows = []
     for dtype in DTYPES:
         kind = getattr(torch, dtype)
+        # The matmul rate is measured before and after: a machine's speed varies with
+        # its load.
         before = matmul_gflops("float32", device)
         spent = flops.time_parts(asked, kind, repeats)
         rate = (before + matmul_gflops("float32", device)) / 2
@@ -115,6 +118,7 @@ def measure(size: str, case: "Case", device: str, repeats: int) -> list[dict[str
                 **{f"floor_{part}": floor[part] for part in flops.PARTS},
             }
         )
+        # bf16 is compared with fp32, as its error is rounding, not masking.
         if dtype == "float32":
             reference = found
     return rows

@@ -58,7 +58,7 @@ def command(
 
 
 def measure(neurons: str, moves: int, answers: int, device: "Device") -> list[Row]:
-    """All rows, session by session, each in a notebook of its own."""
+    """Return all rows, session by session, each from its own notebook."""
     from omnimouse_app.bench.live import SIMULATED
     from omnimouse_app.browser.chromium import chromium
     from omnimouse_app.browser.measure import demo_cell
@@ -66,6 +66,7 @@ def measure(neurons: str, moves: int, answers: int, device: "Device") -> list[Ro
     from omnimouse_app.browser.server import serving
     from omnimouse_app.window.screen import scratch_settings
 
+    # Sessions are simulated before the server starts, so that no page waits for them.
     cells = {"demo": demo_cell(device)} if neurons in ("all", "demo") else {}
     for name in SIMULATED:
         if neurons in ("all", name):
@@ -85,7 +86,7 @@ def measure(neurons: str, moves: int, answers: int, device: "Device") -> list[Ro
 
 
 def simulated_cell(name: str, device: "Device") -> str:
-    """Simulate the session that `bench live` uses, and open it."""
+    """Return the cell that opens the session of `bench live`; simulate it if needed."""
     from omnimouse_app.bench.live import SIMULATED, session_id, simulated_session
     from omnimouse_app.browser.measure import untrained_cell
 
@@ -97,7 +98,7 @@ def simulated_cell(name: str, device: "Device") -> str:
 def explorer_rows(
     tab: "NotebookPage", cell: str, moves: int, answers: int, browser: str
 ) -> list[Row]:
-    """The rows of one explorer."""
+    """Return the rows of one explorer."""
     from omnimouse_app.browser.measure import measure_explorer
 
     return [

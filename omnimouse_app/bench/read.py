@@ -30,13 +30,13 @@ REFERENCE_HZ = 424.0
 
 _COLUMNS = ("name", "source", "value", "unit", "wall", "x_rule", "x_published")
 FOLDER, RULE, PACKAGE = "experanto-folder", "rule", "experanto-package"
-"""Ways to read the folder: in place, sample by sample, by the reference package."""
+"""Readers of the folder: in place, sample by sample, with the reference package."""
 
 _COMPARED = 5
-"""Windows whose values are compared before anything is timed."""
+"""Number of windows whose values are compared before the timing."""
 
 OPENED = (10_000, 90.0)
-"""Neurons and minutes of the session whose opening is measured."""
+"""Neurons and minutes of the session for which opening is measured."""
 
 _OPEN = """
 import json, sys, time
@@ -133,7 +133,7 @@ def _rates(
     progress: Progress,
     checkout: Path | None,
 ) -> Iterator[Row]:
-    """One row per way to read the same windows."""
+    """Yield one row per way of reading the same windows."""
     import numpy as np
 
     from omnimouse_app.bench.recordings import write_session
@@ -155,6 +155,7 @@ def _rates(
             convert(session, store, codec)
     starts = session.window_starts()
     chosen = starts[np.random.default_rng(0).integers(0, len(starts), windows)]
+    # Each reader has its own session, so that none profits from another's cache.
     ways: dict[str, Callable[[float], Any]] = {
         name: _whole(open_session(place)) for name, place in places.items()
     }
@@ -171,9 +172,12 @@ def _rates(
             timed[PACKAGE], revision = package.read_all, package.revision
         times: dict[str, list[tuple[float, float]]] = {name: [] for name in timed}
         for turn in range(passes + 1):
+            # The readers take turns, so that other load on the machine affects all
+            # alike.
             for name, read in timed.items():
                 progress(turn, passes + 1, f"reading {name}")
                 took = read()
+                # The first turn only fills the file cache.
                 if turn:
                     times[name].append(took)
     rate = {n: windows / median(cpu for cpu, _ in t) for n, t in times.items()}
@@ -209,16 +213,16 @@ def _package(
 def compare_package(
     package: "ReferencePackage", session: "Session", starts: "np.ndarray"
 ) -> None:
-    """Raise where the package gives other values.
+    """Raise an error if the package returns other values.
 
-    Of the revision that the released models were trained with whole windows are
-    compared; the other rounds times and scales responses its own way, so there the
-    stored values at the same times.
+    For the revision with which the released models were trained, whole windows are
+    compared. The other revision rounds times and scales responses differently; stored
+    values at the same times are compared there.
 
     Raises
     ------
     ValueError
-        Naming the stream and the window.
+        The values differ; the message names the stream and the window.
     """
     import numpy as np
 
@@ -253,7 +257,7 @@ def _timed(read: Callable[[float], Any], starts: "np.ndarray") -> tuple[float, f
 
 
 def _whole(session: "Session") -> Callable[[float], Any]:
-    """All that a model is given of a window."""
+    """Return a reader of all model inputs of a window."""
 
     def read(start: float) -> Any:
         window = session.window(start)
@@ -263,7 +267,7 @@ def _whole(session: "Session") -> Callable[[float], Any]:
 
 
 def _ruled(session: "Session") -> Callable[[float], Any]:
-    """The same, sample by sample as the rule is written."""
+    """Return a reader of the same values, sample by sample, as the format defines."""
     import numpy as np
 
     def values(name: str, window: Any) -> Any:
@@ -272,6 +276,7 @@ def _ruled(session: "Session") -> Callable[[float], Any]:
         times = window.times(name)
         shift = np.zeros(signal.n_columns) if signal.shift_s is None else signal.shift_s
         step = 1.0 / signal.rate_hz
+        # Last sample at or before each time, with the phase shift of each column.
         rows = np.floor((times[:, None] - shift - signal.start) / step).astype(int)
         stored = np.asarray(signal.data)[rows, np.arange(signal.n_columns)]
         if name == "responses":
@@ -289,7 +294,7 @@ def _ruled(session: "Session") -> Callable[[float], Any]:
 
 
 def _compare(ways: dict[str, Callable[[float], Any]], starts: "np.ndarray") -> None:
-    """All ways must give the same bits."""
+    """Raise a ValueError unless all readers return identical values."""
     import numpy as np
 
     for start in starts.tolist():
@@ -301,7 +306,7 @@ def _compare(ways: dict[str, Callable[[float], Any]], starts: "np.ndarray") -> N
 
 
 def _opening(root: Path) -> Row:
-    """Seconds and memory that opening a large session takes in a fresh process."""
+    """Return time and memory for opening a large session in a new process."""
     from omnimouse_app.bench.recordings import Size, write_session
 
     neurons, minutes = OPENED

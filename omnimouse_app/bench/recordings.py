@@ -1,7 +1,7 @@
-"""Large synthetic recordings in the experanto layout, for timing how they are read.
+"""Large synthetic recordings in the experanto layout, to time their reading.
 
-The defaults are those of the published reference figure: 4,096 neurons and 20 minutes
-at 30 Hz with phase shifts, pupil and running, and clips of 10 s with blanks between.
+The defaults are those of the published reference: 4,096 neurons and 20 minutes at
+30 Hz with phase shifts, pupil and running, and clips of 10 s with blanks between them.
 """
 
 import json
@@ -12,7 +12,9 @@ from typing import Any
 
 import numpy as np
 
+# Seconds on the native clock; it does not start at 0, as in real recordings.
 _START = 1_000_000.0
+# Frames of a clip, and seconds of a blank.
 _CLIP, _BLANK_S = 300, 0.5
 _SIZE = (36, 64)
 _BLOCK = 4096
@@ -20,7 +22,7 @@ _BLOCK = 4096
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How large a recording is, and whether its values are only holes in a file."""
+    """Size of a recording; a hollow one is a sparse file without values."""
 
     neurons: int = 4096
     minutes: float = 20.0
@@ -28,13 +30,14 @@ class Size:
 
 
 def write_session(root: Path, size: Size, seed: int = 0) -> Path:
-    """Write one, seeded; a hollow one takes no space and holds zeros."""
+    """Write a seeded recording; a hollow one uses no disk space and contains zeros."""
     draw = np.random.default_rng(seed)
     seconds = size.minutes * 60.0
     shifts = draw.uniform(0.0, 0.12, size.neurons)
     responses = (size.neurons, 30.0, _START, seconds)
     _write_stream(root / "responses", responses, np.float32, draw, shifts, size)
     for name, columns, rate in (("eye_tracker", 4, 20.0), ("treadmill", 1, 100.0)):
+        # Behaviour starts before the responses and ends after them.
         about = (columns, rate, _START - 5.0, seconds + 8.0)
         _write_stream(root / name, about, np.float64, draw, None, Size())
     _write_screen(root / "screen", seconds, draw, size)
@@ -56,13 +59,16 @@ def _write_stream(
     scale = draw.uniform(0.5, 8.0, columns)
     with (folder / "data.mem").open("wb") as stream:
         if size.is_hollow:
+            # Extending a file leaves a hole, which reads as zeros.
             stream.truncate(rows * columns * np.dtype(dtype).itemsize)
         else:
             for first in range(0, rows, _BLOCK):
                 height = min(_BLOCK, rows - first)
+                # The fourth power makes most values small and few large, as in
+                # responses.
                 skewed = draw.random((height, columns), dtype=np.float32) ** 4
                 stream.write((skewed * scale).astype(dtype).tobytes())
-    # of uniform numbers to the fourth power
+    # For u uniform in 0-1: the mean of u^4 is 1/5, and its variance is 1/9 - 1/25.
     np.save(folder / "meta" / "means.npy", scale[None] / 5)
     np.save(folder / "meta" / "stds.npy", scale[None] * np.sqrt(1 / 9 - 1 / 25))
     if shifts is not None:
@@ -115,15 +121,16 @@ def _write_clip(path: Path, draw: np.random.Generator, size: Size) -> None:
     if not size.is_hollow:
         np.save(path, draw.integers(0, 256, shape, dtype=np.uint8))
         return
+    # An empty array has the right header except for its length, which is edited below.
     np.save(path, np.zeros((0, *_SIZE), np.uint8))
     with path.open("r+b") as stream:
         header = stream.read().replace(b"(0, 36", b"(%d, 36" % _CLIP)
-        header = header.replace(b"  \n", b"\n")  # two digits more, two blanks less
+        header = header.replace(b"  \n", b"\n")  # keeps the header's length
         stream.seek(0)
         stream.write(header)
         stream.truncate(len(header) + int(np.prod(shape)))
 
 
 def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    """JSON, which is YAML as well."""
+    """Write JSON, which is also valid YAML."""
     path.write_text(json.dumps(value))

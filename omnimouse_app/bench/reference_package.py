@@ -1,8 +1,8 @@
-"""The reference package, read from a checkout in a process of its own, for comparing.
+"""The reference package, run from a checkout in its own process, for comparison.
 
-Run as a program it is that process: it imports the package from the checkout, opens a
-session as the released models saw it, and answers line after line on standard output.
-Everything the package itself prints goes to standard error.
+The process runs this module as a program: it imports the package from the checkout,
+opens a session as in the training of the released models, and answers requests line by
+line on standard output. All output of the package itself goes to standard error.
 """
 
 import contextlib
@@ -26,10 +26,10 @@ _STREAMS = {
     "eye_tracker": (20, 40),
     "treadmill": (20, 40),
 }
-"""Samples per second and in a window."""
+"""Samples per second, and samples per window."""
 
 _LINES = 12
-"""Of what the process said, how many are shown when it fails."""
+"""Number of lines of the process's output that an error shows."""
 
 
 class ReferencePackage:
@@ -38,23 +38,23 @@ class ReferencePackage:
     Parameters
     ----------
     checkout
-        Its source: a folder with `experanto/`.
+        A source folder that contains `experanto/`.
     session
         An experanto folder.
     starts
-        Native times at which the windows begin that will be read.
+        Native times at which the windows to read begin.
 
     Attributes
     ----------
     revision
-        "main" or "foundation_model", as its interface tells.
+        "main" or "foundation_model", identified by its interface.
 
     Raises
     ------
     ModuleNotFoundError
-        The checkout holds no such package, or what that needs is not installed.
+        The checkout does not contain the package, or a dependency is not installed.
     ChildProcessError
-        It cannot open the session.
+        The package cannot open the session.
     """
 
     def __init__(self, checkout: Path, session: Path, starts: Sequence[float]) -> None:
@@ -64,6 +64,7 @@ class ReferencePackage:
                 "checkout of the reference package.",
                 name="experanto",
             )
+        # A file instead of a pipe: a full pipe would block the process.
         self._said: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(checkout.absolute()), str(session)],
@@ -71,6 +72,7 @@ class ReferencePackage:
             stdout=subprocess.PIPE,
             stderr=self._said,
             text=True,
+            # One thread, so that CPU times of both readers can be compared.
             env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         )
         try:
@@ -97,20 +99,21 @@ class ReferencePackage:
         self._said.close()
 
     def read_all(self) -> tuple[float, float]:
-        """Read every window once: seconds of CPU time, and seconds."""
+        """Read every window once; return the CPU seconds and the elapsed seconds."""
         took = self._asked({"read": True})
         return took["cpu"], took["wall"]
 
     def window(self, number: int) -> dict[str, np.ndarray]:
-        """What it gives of a window, by stream."""
+        """Return the package's values of a window, by stream."""
         return self._arrays({"window": number})
 
     def samples(self, times: Mapping[str, Sequence[float]]) -> dict[str, np.ndarray]:
-        """Its values at native times, as stored, by stream."""
+        """Return the package's stored values at native times, by stream."""
         return self._arrays({"times": {n: list(t) for n, t in times.items()}})
 
     def _arrays(self, question: dict[str, Any]) -> dict[str, np.ndarray]:
         with tempfile.TemporaryDirectory(prefix="omnimouse-reference-") as made:
+            # Arrays are exchanged in a file; the lines carry JSON only.
             path = Path(made) / "values.npz"
             self._asked({**question, "path": str(path)})
             with np.load(path, allow_pickle=False) as stored:
@@ -124,6 +127,7 @@ class ReferencePackage:
             process.stdin.write(json.dumps(question) + "\n")
             process.stdin.flush()
         line = process.stdout.readline()
+        # An empty line means that the process has ended.
         if not line:
             self._said.seek(0)
             said = self._said.read().splitlines()[-_LINES:]
@@ -140,8 +144,10 @@ class ReferencePackage:
 
 # -- the process ---------------------------------------------------------------------
 def main(checkout: str, session: str) -> None:
-    """Answer questions until standard input ends."""
+    """Answer requests until standard input ends."""
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    # Answers have a copy of standard output; what the package prints goes to standard
+    # error.
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     dataset: Any = None
     for question in map(json.loads, sys.stdin):
@@ -159,7 +165,7 @@ def main(checkout: str, session: str) -> None:
 
 
 def _imported(checkout: str) -> Any:
-    """Its class of windows, from the checkout and nowhere else."""
+    """Import the dataset class from the checkout; refuse one from elsewhere."""
     sys.path.insert(0, checkout)
     import torch
 
@@ -180,12 +186,16 @@ def _opened(kind: Any, session: str, starts: list[float]) -> tuple[Any, dict[str
         global_chunk_size=None,
         modality_config=import_module("omegaconf").OmegaConf.create(_config(is_main)),
     )
+    # Replace the window starts chosen by the package with those of the comparison.
     dataset._valid_screen_times = np.array(starts)
     return dataset, {"revision": "main" if is_main else "foundation_model"}
 
 
 def _config(is_main: bool) -> dict[str, Any]:
-    """As the released models were trained; scaling of responses has two names."""
+    """Return the configuration with which the released models were trained.
+
+    The scaling of responses has another name in each revision.
+    """
     found: dict[str, Any] = {}
     for name, (rate, count) in _STREAMS.items():
         found[name] = {

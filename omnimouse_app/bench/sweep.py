@@ -1,4 +1,4 @@
-"""`omnimouse bench sweep`: the live sweep against its contexts asked one by one."""
+"""`omnimouse bench sweep`: the live sweep compared with separate predictions."""
 
 import os
 from collections.abc import Callable
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 
 Row = dict[str, Any]
+# Bounds of live / cold: the slack factor of the computed CPU bound, and the GPU bound.
 CPU_SLACK = 1.05
 GPU_RATIO = 1 / 3
 VIDEO_REPEATS = 5
@@ -28,17 +29,17 @@ VIDEO_REPEATS = 5
 
 @dataclass(frozen=True, slots=True)
 class Times:
-    """Milliseconds in one window: CPU time, or on a GPU the time that passed.
+    """Milliseconds for one window: CPU time, or elapsed time on a GPU.
 
-    CPU time is what the work costs, also on a machine that does other work meanwhile.
+    CPU time measures the work, also on a machine with other load.
 
     Attributes
     ----------
     cold
-        Every context asked one by one, each from a window that was not read and a
-        predictor that has kept nothing.
+        Every context predicted separately, each from an unread window and with a
+        predictor without cached values.
     live
-        The live sweep over the same contexts, from cold too.
+        The live sweep over the same contexts, also from cold.
     read
         Reading a window's responses and behaviour.
     video
@@ -73,7 +74,7 @@ def command(
     cold cost that is left when each window is read and its video encoded only once,
     times 1.05; on a GPU with a third. What is repeated is timed by itself.
     """
-    # a thread that spins while it waits would count as work
+    # Otherwise threads that spin while they wait would count as CPU time.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
@@ -99,7 +100,7 @@ def command(
 def measure(
     predictor: "TransformerPredictor", session: "Session", n_windows: int
 ) -> list[Times]:
-    """Time windows spread over the test tier; one more before them warms up."""
+    """Time windows spread over the test tier, after one warm-up window."""
     from omnimouse_model.analysis.evaluate.evaluate import scored_starts
 
     starts = scored_starts(session, "test", n_windows)
@@ -112,7 +113,7 @@ def measure(
 def rows(
     times: list[Times], predictor: "TransformerPredictor", session: "Session"
 ) -> list[Row]:
-    """The ratio and its bound, medians over windows, and the times behind them."""
+    """Return the ratio and its bound, medians over windows, and the raw times."""
     import numpy as np
 
     contexts = _contexts(session)
@@ -121,6 +122,8 @@ def rows(
         f.name: np.array([getattr(t, f.name) for t in times]) for f in fields(Times)
     }
     ratio = values["live"] / values["cold"]
+    # Work that separate predictions repeat: reading for every context, encoding for
+    # every context with video.
     repeated = (len(contexts) - 1) * values["read"] + (n_video - 1) * values["video"]
     left = (values["cold"] - repeated) / values["cold"]
     is_cpu = predictor.device.type == "cpu"
@@ -157,7 +160,7 @@ def _row(name: str, values: "np.ndarray", unit: str, about: Row) -> Row:
 def _time_window(
     predictor: "TransformerPredictor", session: "Session", start_s: float
 ) -> Times:
-    """Time both side by side, context by context: the machine may do other work."""
+    """Time both methods in turn, context by context, as the load may vary."""
     import numpy as np
 
     from omnimouse_model.analysis.sweep.contexts import context_mask
@@ -180,7 +183,7 @@ def _time_window(
     video_ms: list[float] = []
     clock = process_time if predictor.device.type == "cpu" else perf_counter
     for number, context in enumerate(_contexts(session)):
-        if number % 2:  # neither always finds the processor's caches as the other left
+        if number % 2:  # the order alternates, as the first one warms the CPU caches
             live_ms += _ms(partial(next, live), clock)
         cold_ms += _ms(partial(ask, context), clock)
         if number % 2 == 0:
@@ -199,7 +202,7 @@ def _contexts(session: "Session") -> "tuple[Context, ...]":
 
 
 def _forgetful(predictor: "TransformerPredictor") -> "TransformerPredictor":
-    """The same net, with nothing kept of earlier questions."""
+    """Return a predictor with the same net and an empty cache."""
     kind = type(predictor)
     return kind(predictor.net, predictor.name, predictor.weights_hash)
 
@@ -224,6 +227,7 @@ def _encode_video(
             video.to(predictor.device), layout.to(predictor.device)
         )
     if on_gpu:
+        # CUDA calls return before their work is done.
         torch.cuda.synchronize()
 
 

@@ -1,4 +1,4 @@
-"""`omnimouse bench train`: a training step in forward passes, and its loader."""
+"""`omnimouse bench train`: cost of a training step, and of loading its batches."""
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any

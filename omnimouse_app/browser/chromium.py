@@ -1,4 +1,4 @@
-"""The browser: found on this machine, never fetched, opened without a window."""
+"""Find and run a headless Chromium; nothing is downloaded."""
 
 import os
 import shutil
@@ -24,9 +24,9 @@ ELSEWHERE: Final = (
     "%ProgramFiles(x86)%/Google/Chrome/Application/chrome.exe",
     "%LocalAppData%/Google/Chrome/Application/chrome.exe",
 )
-"""Where macOS and Windows keep it, off the search path."""
-# Drawing by the CPU, and never more slowly because nobody looks: with a software GPU
-# each mouse move costs five times as much.
+"""Paths on macOS and Windows, which are not on the search path."""
+# Draw on the CPU: with a software GPU, each mouse move costs five times as much. Do not
+# slow down timers and drawing of a page that is not visible.
 ARGUMENTS: Final = (
     "--disable-gpu",
     "--disable-dev-shm-usage",
@@ -37,16 +37,16 @@ ARGUMENTS: Final = (
 
 
 class BrowserMissingError(RuntimeError):
-    """There is no browser to drive, or nothing to drive it with."""
+    """No browser, or no playwright to control it, is installed."""
 
 
 def find_chromium() -> Path:
-    """Find Chromium or Google Chrome.
+    """Return the path of Chromium or Google Chrome.
 
     Raises
     ------
     BrowserMissingError
-        Where there is none; it says what to install.
+        Neither is installed; the message says what to install.
     """
     found = [path for name in COMMANDS if (path := shutil.which(name))]
     found += [
@@ -62,12 +62,12 @@ def find_chromium() -> Path:
 
 @contextmanager
 def chromium() -> "Iterator[Browser]":
-    """Run a browser without a window as long as the block runs.
+    """Run a headless browser for the duration of the block.
 
     Raises
     ------
     BrowserMissingError
-        Without Chromium or without playwright.
+        Chromium or playwright is missing.
     """
     try:
         from playwright.sync_api import sync_playwright
@@ -77,7 +77,7 @@ def chromium() -> "Iterator[Browser]":
             "(`playwright install` is not needed)."
         ) from error
     path = find_chromium()
-    # Chromium's own walls need a user other than root.
+    # Chromium's sandbox does not work for root.
     is_root = hasattr(os, "geteuid") and os.geteuid() == 0
     arguments = [*ARGUMENTS, *(["--no-sandbox"] if is_root else [])]
     with sync_playwright() as driver:

@@ -1,8 +1,7 @@
-"""Measuring the notebook's instrument: what a stroke costs in a real page.
+"""Timing of the notebook's instrument in a real page.
 
-Times are of the page's own clock, from the moment the browser was told of the mouse to
-the frame in which the change is painted. The mouse is moved from outside, as fast as
-the page takes it.
+Times are on the page's own clock, from the browser's mouse event to the frame in which
+the change is painted. The mouse is moved from outside, as fast as the page accepts it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,12 +16,13 @@ from omnimouse_app.browser.page import NotebookPage
 Row = dict[str, Any]
 SCRUB_S: Final = 6.0
 SCRUB_HZ: Final = 30.0
-"""As often as a key that is held down repeats."""
+"""Repeat rate of a key that is held down."""
 SCRUB: Final = 9
-"""Windows there and back again."""
+"""Number of windows forward, then back again."""
 PLOTS: Final = {"video": "frame", "raster": "drawn", "traces": "drawn"}
-"""Which plots follow a scrub, and what each tells when it has."""
-# Strokes are told apart by their question's number, which must be at rest before.
+"""Plots that follow a scrub, with the event that each one reports."""
+# Strokes are identified by the number of their request, so no request may be pending
+# before a stroke.
 AT_REST: Final = (
     "explorer.controller.results.shown == explorer.controller.results.asked"
     " and explorer.controller.results.population_freshness != 'running'"
@@ -45,12 +45,12 @@ explorer
 
 
 def demo_cell(device: str) -> str:
-    """The cell that opens the demo."""
+    """Return the cell that opens the demo."""
     return _DEMO.format(device=device)
 
 
 def untrained_cell(folder: Path, session: str, neurons: int, device: str) -> str:
-    """The cell that opens a recording with a model of the demo's size."""
+    """Return the cell that opens a recording with an untrained net of demo size."""
     return _UNTRAINED.format(
         folder=str(folder), session=session, neurons=neurons, device=device
     )
@@ -59,11 +59,12 @@ def untrained_cell(folder: Path, session: str, neurons: int, device: str) -> str
 def measure_explorer(
     tab: NotebookPage, cell: str, moves: int, answers: int
 ) -> Iterator[tuple[str, list[float], str, Row]]:
-    """All measurements of one explorer: name, values, unit, conditions."""
+    """Yield all measurements of one explorer: name, values, unit, conditions."""
     tab.open([cell])
     tab.run_all()
     tab.wait_until_told("drawn", 0.0, name="traces")
     neurons = tab.ask("explorer.session.n_neurons")
+    # With a mask that has no targets the model is idle, so that drawing is timed alone.
     for model, preset, codes in (
         ("running", "video_behavior", (1, 2)),
         ("idle", "nothing", (1, 0)),
@@ -87,7 +88,7 @@ def measure_explorer(
 def stroke_pixels_ms(
     tab: NotebookPage, codes: tuple[int, int], moves: int
 ) -> list[float]:
-    """From the mouse to the painted frame, for every move that touched a neuron."""
+    """Return the times from mouse to painted frame, for moves that touch a neuron."""
     since = tab.now()
     field = tab.part("field").first
     for number, height in enumerate(np.linspace(0.15, 0.85, 8)):
@@ -99,9 +100,10 @@ def stroke_pixels_ms(
 
 
 def stroke_prediction_ms(tab: NotebookPage, answers: int) -> list[float]:
-    """From the mouse's press to the frame with the selected neurons' new curves."""
+    """Return the times from mouse press to the frame with the new curves."""
     field = tab.part("field").first
     taken: list[float] = []
+    # Four times as many places as predictions, since some have no neuron.
     places = np.random.default_rng(0).uniform(0.1, 0.9, (4 * answers, 2))
     for number, (x, y) in enumerate(places):
         if len(taken) == answers:
@@ -110,7 +112,7 @@ def stroke_prediction_ms(tab: NotebookPage, answers: int) -> list[float]:
         tab.wait_for_kernel(AT_REST, True)
         before, since = tab.ask(_ASKED), tab.now()
         tab.drag(field, (float(x), float(y)), (float(x), float(y)), steps=1)
-        if tab.ask(_ASKED) == before:  # no neuron there
+        if tab.ask(_ASKED) == before:  # no neuron at this place
             continue
         told = _answer(tab, before, since)
         pressed = [one for one in tab.told("pressed") if one["at"] > since]
@@ -119,7 +121,7 @@ def stroke_prediction_ms(tab: NotebookPage, answers: int) -> list[float]:
 
 
 def _answer(tab: NotebookPage, before: int, since: float) -> Row:
-    """Wait for the first curves that answer a later question than `before`."""
+    """Wait for the first curves of a request later than `before`."""
     found = tab.page.wait_for_function(
         """([before, since]) => omnimouseTold.find((one) => one.at > since &&
         one.what === "drawn" && one.name === "traces" && one.answered > before)""",
@@ -129,7 +131,7 @@ def _answer(tab: NotebookPage, before: int, since: float) -> Row:
 
 
 def scrub_hz(tab: NotebookPage) -> dict[str, list[float]]:
-    """Updates a second of each plot while keys step the window there and back."""
+    """Return the updates per second of each plot while keys step the window."""
     film = tab.part("video").locator("canvas").first
     film.focus()
     since, begun, pressed = tab.now(), monotonic(), 0
@@ -137,6 +139,7 @@ def scrub_hz(tab: NotebookPage) -> dict[str, list[float]]:
         is_back = pressed // SCRUB % 2
         tab.page.keyboard.press("Shift+ArrowLeft" if is_back else "Shift+ArrowRight")
         pressed += 1
+        # Times are absolute, so that delays do not accumulate.
         sleep(max(begun + pressed / SCRUB_HZ - monotonic(), 0.0))
     until = tab.now()
     return {
@@ -146,6 +149,6 @@ def scrub_hz(tab: NotebookPage) -> dict[str, list[float]]:
 
 
 def _rates(moments: Sequence[float], since: float, until: float) -> list[float]:
-    """Updates a second in every half second, whatever came in bursts."""
+    """Return the updates per second in each half second, which smooths bursts."""
     edges = np.arange(since, until, 500.0)
     return [2.0 * float(count) for count in np.histogram(moments, edges)[0]]

@@ -1,7 +1,8 @@
-"""A notebook in the browser: opened, run, painted in, and asked what its kernel knows.
+"""Control of a notebook in the browser: open, run, paint, and query its kernel.
 
-Every wait is for something in the page; nothing sleeps. What JupyterLab calls its
-commands is used in place of its toolbar, and real mouse and key events in the widgets.
+Every wait is for a state of the page or kernel, not for a fixed time. Commands of
+JupyterLab are called by their ids instead of through its toolbar; widgets receive real
+mouse and key events.
 """
 
 import json
@@ -22,13 +23,14 @@ WAIT_MS: Final = 120_000
 SIZE: Final["ViewportSize"] = {"width": 1500, "height": 1500}
 
 NOTEBOOK_7_S_OWN: Final = ("(reading 'schema')", "notebook_core")
-"""An error of its settings, also in a notebook without widgets."""
+"""Parts of an error that Notebook 7 itself raises, also without widgets."""
 
 _READY = """() => {
   const session = globalThis.jupyterapp?.shell?.currentWidget?.sessionContext;
   return session?.isReady && session.session?.kernel?.status === "idle";
 }"""
-# What the parts tell of themselves: strokes painted, sent and taken, pictures drawn.
+# Collects the events that the widgets report: strokes painted, sent and accepted, and
+# plots drawn.
 _PROBE = """
 globalThis.omnimouseTold = [];
 globalThis.omnimouseProbe = (what, fields) =>
@@ -36,7 +38,7 @@ globalThis.omnimouseProbe = (what, fields) =>
 addEventListener("pointerdown", (event) =>
   omnimouseProbe("pressed", { since: event.timeStamp }), true);
 """
-# The promise is kept in the page: one that never ends must not hold the test for ever.
+# The promise stays in the page: if it never ends, the test can still time out.
 _START = """([name, what, argument]) => {
   const kept = (globalThis.omnimouseKept ??= {});
   kept[name] = { over: false };
@@ -60,14 +62,14 @@ _START = """([name, what, argument]) => {
 
 
 class NotebookPage:
-    """One notebook, open in a page of its own.
+    """One notebook, open in its own page.
 
     Parameters
     ----------
     page
-        A fresh page of the browser.
+        A new page of the browser.
     server
-        Who serves the notebook.
+        The server of the notebook.
     """
 
     def __init__(self, page: "Page", server: Server) -> None:
@@ -85,15 +87,15 @@ class NotebookPage:
         )
 
     def _note(self, error: str) -> None:
-        """Keep an error of the page, except what Notebook 7.6 throws when it opens."""
+        """Record an error of the page, except the one of Notebook 7.6 itself."""
         if not all(words in error for words in NOTEBOOK_7_S_OWN):
             self.errors.append(error)
 
     # -- notebooks --------------------------------------------------------------------
     def open(self, cells: Sequence[str], front: str = "lab") -> str:
-        """Write a notebook of these cells under a new name, and open it; the name.
+        """Write a notebook of these cells, open it, and return its new name.
 
-        A used name would be given the kernel and the widgets of before.
+        A name used before would get the kernel and the widgets of the earlier notebook.
         """
         name = f"{secrets.token_hex(4)}.ipynb"
         (self.server.folder / name).write_text(notebook(cells), encoding="utf-8")
@@ -101,7 +103,7 @@ class NotebookPage:
         return name
 
     def visit(self, name: str, front: str = "lab") -> None:
-        """Open a notebook that is there, and wait for its kernel."""
+        """Open an existing notebook, and wait for its kernel."""
         address = {
             "lab": self.server.lab,
             "notebook": self.server.notebook,
@@ -109,11 +111,12 @@ class NotebookPage:
         }[front]
         self.name = name
         self.page.goto(address(name), wait_until="domcontentloaded")
+        # voila has no notebook panel whose kernel could be checked.
         if front != "voila":
             self.page.wait_for_function(_READY)
 
     def run_all(self) -> None:
-        """Run every cell; over when the last has run."""
+        """Run every cell, and wait for the last one."""
         self.finish(self.start("command", "notebook:run-all-cells"))
 
     def save(self) -> None:
@@ -121,25 +124,27 @@ class NotebookPage:
         self.finish(self.start("command", "docmanager:save"))
 
     def restart(self) -> None:
-        """Restart the kernel, without its question."""
+        """Restart the kernel without a confirmation dialog."""
         self.finish(self.start("restart"))
         self.page.wait_for_function(_READY)
 
     # -- the kernel -------------------------------------------------------------------
     def ask(self, expression: str) -> Any:
-        """Value of an expression of the kernel, one that JSON can hold.
+        """Return the value of an expression in the kernel, by way of JSON.
 
-        It waits for the cell that runs, as every cell does.
+        Like a cell, the expression waits for the running cell.
         """
+        # The kernel evaluates this as one expression, where a statement such as
+        # `import` is not allowed.
         asked = f"__import__('json').dumps({expression})"
         answer = self.finish(self.start("ask", asked))
         if answer["status"] != "ok":
             raise AssertionError(f"{expression}: {answer['ename']}: {answer['evalue']}")
-        # A string of JSON, as Python writes strings.
+        # The kernel returns the `repr` of a JSON string.
         return json.loads(literal_eval(answer["data"]["text/plain"]))
 
     def wait_for_kernel(self, expression: str, expected: Any) -> None:
-        """Wait until an expression of the kernel has a value."""
+        """Wait until an expression in the kernel has a value."""
         late = monotonic() + WAIT_MS / 1000
         while (value := self.ask(expression)) != expected:
             if monotonic() > late:
@@ -148,15 +153,15 @@ class NotebookPage:
 
     # -- the page ---------------------------------------------------------------------
     def start(self, what: str, argument: str = "") -> str:
-        """Begin something; `finish` gives its outcome.
+        """Start an action and return its id; `finish` returns the result.
 
         Parameters
         ----------
         what
-            "command" of JupyterLab, "restart" of the kernel, "execute" of code as a
-            cell does, or "ask" for an expression.
+            "command" of JupyterLab, "restart" of the kernel, "execute" of code as in a
+            cell, or "ask" for an expression.
         argument
-            The command's name, the code or the expression.
+            The id of the command, the code or the expression.
         """
         self._kept += 1
         name = f"{self._kept}"
@@ -164,7 +169,7 @@ class NotebookPage:
         return name
 
     def finish(self, name: str) -> Any:
-        """Wait for what was begun."""
+        """Wait for an action of `start`, and return its result."""
         over = "name => globalThis.omnimouseKept[name].over"
         self.page.wait_for_function(over, arg=name)
         kept = self.page.evaluate("name => globalThis.omnimouseKept[name]", name)
@@ -173,17 +178,17 @@ class NotebookPage:
         return kept["value"]
 
     def is_over(self, name: str) -> bool:
-        """Whether what was begun has ended."""
+        """Return True if an action of `start` has ended."""
         return bool(self.page.evaluate("name => omnimouseKept[name].over", name))
 
     def told(self, what: str, **fields: Any) -> list[dict[str, Any]]:
-        """What the parts have told so far: those with this name and these fields."""
+        """Return the events so far that have this name and these fields."""
         wanted = {"what": what, **fields}.items()
         told = self.page.evaluate("omnimouseTold")
         return [one for one in told if wanted <= one.items()]
 
     def wait_until_told(self, what: str, since: float, **fields: Any) -> None:
-        """Wait for one that is told later than a moment of the page's clock."""
+        """Wait for an event later than a time on the page's clock."""
         self.page.wait_for_function(
             """([wanted, since]) => omnimouseTold.some((one) => one.at > since &&
             Object.entries(wanted).every(([key, value]) => one[key] === value))""",
@@ -191,11 +196,11 @@ class NotebookPage:
         )
 
     def now(self) -> float:
-        """The page's clock, in milliseconds."""
+        """Return the time on the page's clock, in milliseconds."""
         return float(self.page.evaluate("performance.now()"))
 
     def part(self, name: str) -> "Locator":
-        """A part of the instrument by its name: painter, raster, video."""
+        """Return a part of the instrument by its name: painter, raster, video."""
         return self.page.locator(f".omnimouse-{name}")
 
     def drag(
@@ -205,13 +210,13 @@ class NotebookPage:
         end: tuple[float, float] = (0.6, 0.5),
         steps: int = 20,
     ) -> None:
-        """Drag the mouse over an element; points as fractions of its box."""
+        """Drag the mouse over an element; points are fractions of its box."""
         with self.dragging(on, begin) as to:
             to(end, steps)
 
     @contextmanager
     def dragging(self, on: "Locator", begin: tuple[float, float]) -> "Iterator[Any]":
-        """Hold the mouse down in the block, which is given how to move it."""
+        """Hold the mouse button during the block; yield a function to move it."""
         on.scroll_into_view_if_needed()
         box = on.bounding_box()
         assert box is not None, "The element is not to be seen."
@@ -231,7 +236,7 @@ class NotebookPage:
             mouse.up()
 
     def keep(self, folder: Path) -> None:
-        """Leave what explains a failure: the picture, the console, the server's log."""
+        """Save screenshot, console and server log, to explain a failure."""
         folder.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=folder / "page.png")
         said = [*(f"page error: {error}" for error in self.errors), *self.console]
@@ -240,7 +245,7 @@ class NotebookPage:
 
 
 def notebook(cells: Sequence[str]) -> str:
-    """A notebook of code cells, as a file holds it."""
+    """Return the text of a notebook file with these code cells."""
     made: list[dict[str, Any]] = [
         {
             "cell_type": "code",
@@ -267,8 +272,9 @@ def notebook(cells: Sequence[str]) -> str:
 def page_in(
     browser: "Browser", server: Server, *, has_touch: bool = False
 ) -> Iterator[NotebookPage]:
-    """A fresh page; when the block ends, it and the kernels begun meanwhile end."""
+    """Open a new page; at the end of the block, close it and end its kernels."""
     before = server.kernels()
+    # A new context has no cookies or storage of earlier pages.
     context = browser.new_context(viewport=SIZE, has_touch=has_touch)
     try:
         yield NotebookPage(context.new_page(), server)

@@ -1,7 +1,7 @@
-"""A Jupyter server of one's own: on this machine only, with a token, knowing nobody.
+"""A private Jupyter server: local, with a token, without settings of the user.
 
-It reads none of the user's settings and leaves none behind. JupyterLab, Notebook 7 and
-voila, where they are installed, are three addresses of the same server.
+It neither reads nor writes settings of the user. JupyterLab, Notebook 7 and voila, if
+installed, are three addresses of the same server.
 """
 
 import json
@@ -28,6 +28,7 @@ SETTINGS: Final[dict[str, dict[str, Any]]] = {
     # The news dialog would take the keyboard.
     "notification": {"fetchNews": "false", "checkForUpdates": False},
 }
+# Without retries: otherwise the server would choose a port that is not known here.
 CONFIGURATION: Final = """
 c.ServerApp.ip = "127.0.0.1"
 c.ServerApp.open_browser = False
@@ -37,12 +38,13 @@ c.LabApp.expose_app_in_browser = True
 c.LabApp.extension_manager = "readonly"
 c.JupyterNotebookApp.expose_app_in_browser = True
 """
+# A proxy in the environment could not reach this server.
 _WITHOUT_PROXY: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server: where it is, and what opens it."""
+    """Address, token and folders of a running server."""
 
     port: int
     token: str
@@ -50,24 +52,25 @@ class Server:
     log: Path
 
     def lab(self, notebook: str) -> str:
-        """A notebook's address in JupyterLab, in a workspace that nobody has used."""
+        """Return a notebook's address in JupyterLab, in a new workspace."""
         return self._address(f"lab/workspaces/{secrets.token_hex(4)}/tree/{notebook}")
 
     def notebook(self, notebook: str) -> str:
-        """A notebook's address in Notebook 7."""
+        """Return a notebook's address in Notebook 7."""
         return self._address(f"notebooks/{notebook}")
 
     def voila(self, notebook: str) -> str:
-        """A notebook's address as a page without code."""
+        """Return a notebook's address as a page without code."""
         return self._address(f"voila/render/{notebook}")
 
     def kernels(self) -> list[str]:
-        """The kernels that run."""
+        """Return the ids of the running kernels."""
         return [kernel["id"] for kernel in json.loads(self._ask("GET", "api/kernels"))]
 
     def end_kernels(self, but: Sequence[str] = ()) -> None:
-        """End every kernel, or all but these: each holds a model."""
+        """End all kernels except those in `but`; each kernel holds a model."""
         for kernel in set(self.kernels()).difference(but):
+            # A kernel may have ended since it was listed.
             with suppress(urllib.error.HTTPError):
                 self._ask("DELETE", f"api/kernels/{kernel}")
 
@@ -85,7 +88,7 @@ class Server:
 def serving(
     folder: Path, scratch: Path, settings: Mapping[str, Mapping[str, Any]] = SETTINGS
 ) -> Iterator[Server]:
-    """Serve a folder of notebooks as long as the block runs.
+    """Serve a folder of notebooks for the duration of the block.
 
     Parameters
     ----------
@@ -94,15 +97,15 @@ def serving(
     scratch
         An empty folder for settings and the server's log.
     settings
-        Of JupyterLab's own plugins, by their names.
+        Settings of JupyterLab's plugins, by plugin name.
 
     Raises
     ------
     RuntimeError
-        The server did not start; with the end of its log.
+        The server did not start; the message has the end of its log.
     """
     env = _private(scratch, settings)
-    # Between our look at a port and the server's start somebody may take it.
+    # Another process may take the free port before the server starts.
     for _ in range(3):
         server = Server(_free_port(), secrets.token_hex(16), folder, scratch / LOG)
         process = _started(server, env)
@@ -121,6 +124,7 @@ def _started(server: Server, env: dict[str, str]) -> "subprocess.Popen[bytes]":
     command += [f"--ServerApp.root_dir={server.folder}"]
     command += [f"--ServerApp.port={server.port}"]
     command += [f"--IdentityProvider.token={server.token}"]
+    # Jupyter does not start for root without this option.
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     with server.log.open("wb") as log:
@@ -130,12 +134,14 @@ def _started(server: Server, env: dict[str, str]) -> "subprocess.Popen[bytes]":
             cwd=server.folder,
             stdout=log,
             stderr=log,
+            # A session of its own, so that `_end` can signal the whole process group.
             start_new_session=os.name == "posix",
         )
 
 
 def _free_port() -> int:
     with socket.socket() as listening:
+        # Port 0 lets the system choose a free port.
         listening.bind(("127.0.0.1", 0))
         return int(listening.getsockname()[1])
 
@@ -143,7 +149,7 @@ def _free_port() -> int:
 def _private(
     scratch: Path, settings: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, str]:
-    """Settings folders of its own; the file in which the server is told how to be."""
+    """Write settings to `scratch`; return an environment in which Jupyter uses them."""
     env = dict(os.environ)
     for name in ("config", "data", "runtime", "ipython", "settings", "workspaces"):
         (scratch / name).mkdir(mode=0o700)
@@ -163,7 +169,7 @@ def _private(
 
 
 def _answers(server: Server, process: "subprocess.Popen[bytes]") -> bool:
-    """Wait for its first answer; False where it ends or takes too long."""
+    """Wait for the first response; return False if the server ends or is too slow."""
     late = monotonic() + STARTED_WITHIN_S
     while monotonic() < late and process.poll() is None:
         with suppress(OSError, HTTPException):
@@ -174,7 +180,7 @@ def _answers(server: Server, process: "subprocess.Popen[bytes]") -> bool:
 
 
 def _end(server: Server, process: "subprocess.Popen[bytes]") -> None:
-    """End the server, its kernels, and whatever else it may have started."""
+    """End the server, its kernels, and all other processes that it started."""
     with suppress(OSError, HTTPException):
         server.end_kernels()
     process.terminate()

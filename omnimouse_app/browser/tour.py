@@ -1,4 +1,4 @@
-"""The pictures of docs/notebooks.md: the instrument worked in a real JupyterLab."""
+"""Screenshots for docs/notebooks.md: the instrument operated in a real JupyterLab."""
 
 import io
 import re
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Locator
 
 QUIET_MS: Final = 700
-"""Longer than a view takes to draw what it was told last."""
+"""Milliseconds; longer than a view needs to draw its last update."""
 CELL: Final = """from omnimouse_widgets import Explorer
 
 explorer = Explorer("demo", "{model}")
@@ -37,18 +37,18 @@ explorer.controller.wait()
 explorer"""
 STEPS: Final = 60
 LEARNED: Final = 0.2
-"""Of its steps, when a picture of a fine-tuning is taken: several have been scored."""
+"""Share of the steps before the fine-tuning screenshot: several are scored by then."""
 
 
 def write_pictures(
     out: Path, model: str = "demo", told: Callable[[str], None] = lambda _: None
 ) -> list[Path]:
-    """Work the explorer and leave a picture of each station; their paths.
+    """Operate the explorer, save a screenshot of each station; return their paths.
 
     Raises
     ------
     BrowserMissingError
-        Without a browser, or without playwright.
+        A browser or playwright is missing.
     """
     out.mkdir(parents=True, exist_ok=True)
     written = []
@@ -73,12 +73,13 @@ def _opened(model: str) -> Iterator[NotebookPage]:
         page_in(browser, server) as tab,
     ):
         tab.open([CELL.format(model=model)])
+        # Hide the file list, which takes width from the pictures.
         tab.finish(tab.start("command", "application:toggle-left-area"))
         yield tab
 
 
 def _stations(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
-    """Name of each picture, and what it is of."""
+    """Yield the name of each picture and the element or page that it shows."""
     tab.run_all()
     _at_rest(tab)
     yield "explorer", tab
@@ -119,6 +120,7 @@ def _stations(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"
     _at_rest(tab)
     tab.wait_for_kernel("explorer.settled() is explorer", True)
     tab.save()
+    # Without a kernel, the page shows the picture that is stored in the notebook.
     tab.server.end_kernels()
     tab.visit(tab.name)
     kept = tab.page.locator(".omnimouse-last img")
@@ -129,7 +131,7 @@ def _stations(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"
 def _learning(
     tab: NotebookPage, folder: str
 ) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
-    """A mouse that the model does not know is learned."""
+    """Yield the picture of a fine-tuning to a mouse that is new to the model."""
     tab.open([NEW_MOUSE.format(folder=folder, steps=STEPS)])
     tab.run_all()
     part = tab.part("finetune").first
@@ -145,14 +147,14 @@ def _front(tab: NotebookPage, title: str) -> None:
 
 
 def _at_rest(tab: NotebookPage) -> None:
-    """Everything asked is answered, the page says so, and has drawn it."""
+    """Wait until all requests are answered and the page has drawn the results."""
     tab.wait_for_kernel(AT_REST, True)
     tab.part("fresh").first.get_by_text(re.compile("^fresh")).wait_for()
     tab.page.wait_for_timeout(QUIET_MS)
 
 
 def _save(what: "Locator | NotebookPage", png: Path) -> None:
-    """Save it as a picture of 256 colours, a quarter of the size."""
+    """Save a picture of 256 colours, at a quarter of the size in bytes."""
     shot = what.page.screenshot if isinstance(what, NotebookPage) else what.screenshot
     picture = Image.open(io.BytesIO(shot())).convert("RGB")
     few = picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)

@@ -29,20 +29,21 @@ COMMANDS = {
 The command itself is `command` in the file of that name in this folder.
 """
 
-# What bad input raises. SessionFormatError, CheckpointError, MaskError and
-# UnsupportedRequestError are ValueErrors; anything else is a bug and says so.
+# Errors caused by bad input. SessionFormatError, CheckpointError, MaskError and
+# UnsupportedRequestError are ValueErrors. Any other exception is a bug and shows its
+# traceback.
 INPUT_ERRORS = (ValueError, KeyError, OSError, ModuleNotFoundError)
 
 
 class LazyGroup(click.Group):
-    """A group that imports a command's module only when that command runs."""
+    """Click group that imports the module of a command only when it runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the table, in its order."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one command, or None for a name that is not in the table."""
+        """Import and return one command; None for a name that is not in the table."""
         if cmd_name not in COMMANDS:
             return None
         command = import_module(f"omnimouse_app.cli.{cmd_name}").command
@@ -52,7 +53,7 @@ class LazyGroup(click.Group):
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
-        """List the commands from the table alone, importing none of them."""
+        """List the commands from the table, without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 
@@ -69,25 +70,28 @@ def group(debug: bool) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line; bad input ends with one clear line and exit status 1."""
+    """Run the command line; bad input ends with one line and exit status 1."""
     given = list(sys.argv[1:] if arguments is None else arguments)
-    if "--debug" in given:  # also after the command
+    if "--debug" in given:  # accepted after the command as well
         given = ["--debug", *(word for word in given if word != "--debug")]
     try:
         group.main(args=given, prog_name="omnimouse", standalone_mode=True)
     except SystemExit as end:
-        if end.code == STOPPED:  # an impatient second Ctrl-C changes nothing
+        # A second Ctrl-C during the clean-up of the interpreter must not print a
+        # traceback.
+        if end.code == STOPPED:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise
     except INPUT_ERRORS as error:
         if "--debug" in given:
             raise
+        # Return to the start of the line and erase a progress line.
         clear = "\r\x1b[K" if sys.stderr.isatty() else ""
         click.echo(f"{clear}omnimouse: {one_line(error)}", err=True)
         sys.exit(1)
 
 
 def one_line(error: BaseException) -> str:
-    """Say what went wrong in one line, without the quotes of a KeyError."""
+    """Return the message of an error in one line, without the quotes of a KeyError."""
     message = error.args[0] if isinstance(error, KeyError) and error.args else error
     return " ".join(str(message).split()) or type(error).__name__

@@ -47,8 +47,10 @@ def command(
     if scheduler is not None:
         from omnimouse_model.predict.worker.dask_scheduler import checked_address
 
+        # Refuse a wrong address before napari starts.
         checked_address(scheduler)
     folder = None if session is None else _checked(session, reading)
+    # Without this test, Qt would end the process.
     if not has_display():
         raise click.ClickException(
             "No display here; `omnimouse demo --headless OUT` needs none."
@@ -66,7 +68,10 @@ def command(
 
 
 def _checked(session: str, reading: dict[str, Any]) -> Path | str:
-    """Where it is; what is neither session nor analysis is refused at once."""
+    """Return the path or address of a session; raise the error of a wrong one now.
+
+    The window would show the error much later.
+    """
     from omnimouse_model.data.open import is_session, open_session
     from omnimouse_model.data.session_index import holds_sessions
     from omnimouse_model.live.analysis_file import SUFFIX, read_analysis
@@ -74,11 +79,11 @@ def _checked(session: str, reading: dict[str, Any]) -> Path | str:
     if session.endswith(SUFFIX):
         if not Path(session).is_file():
             raise FileNotFoundError(f"there is no file {session}")
-        read_analysis(Path(session))  # raises, and says what is wrong with it
+        read_analysis(Path(session))  # raises the error of an invalid file
         return Path(session)
     progress = Progress()
     place = session_folder(session, progress)
     progress.finish()
     if not is_session(place) and not holds_sessions(place):
-        open_session(place, **reading)  # raises, and says what it is
+        open_session(place, **reading)  # raises the error of this path
     return place

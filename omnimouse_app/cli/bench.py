@@ -19,14 +19,14 @@ BENCHMARKS = {
 
 
 class LazyBenchmarks(click.Group):
-    """Imports a benchmark only when it runs."""
+    """Click group that imports a benchmark only when it runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the table."""
         return list(BENCHMARKS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import one benchmark, or None for a name that is not in the table."""
+        """Import and return one benchmark; None for a name that is not in the table."""
         if cmd_name not in BENCHMARKS:
             return None
         require_source_code()
@@ -37,7 +37,7 @@ class LazyBenchmarks(click.Group):
     def format_commands(
         self, ctx: click.Context, formatter: click.HelpFormatter
     ) -> None:
-        """List the benchmarks from the table alone."""
+        """List the benchmarks from the table, without importing them."""
         with formatter.section("Benchmarks"):
             formatter.write_dl(list(BENCHMARKS.items()))
 

@@ -1,4 +1,4 @@
-"""`omnimouse convert`: any session into our own store, official shards into a file."""
+"""`omnimouse convert`: a session into the store, official shards into one file."""
 
 import re
 import time
@@ -61,6 +61,7 @@ def command(
         with interruptible() as stopping:
             written = _convert(session, target, codec, verify, stopping, progress)
     except KeyboardInterrupt:
+        # The store is written under this name and renamed when it is complete.
         part = target.with_name(f"{target.name}.part")
         if not part.exists():
             end_stopped("nothing was written yet")
@@ -84,13 +85,14 @@ def _convert(
     stopping: Stopping,
     progress: Progress,
 ) -> float | None:
-    """Write and compare; seconds of writing, None where it was complete before.
+    """Write and compare; return the seconds of writing, None if it was complete.
 
-    Once files are written Ctrl-C is heeded between two pieces, never within one.
+    After the first file, Ctrl-C takes effect between two pieces, never within one.
     """
     from omnimouse_model.data.conversion.write import convert, share_written
 
     share = share_written(session, target, codec)
+    # A complete store is not compared again.
     if share == 1.0:
         return None
     if share:
@@ -106,16 +108,17 @@ def _convert(
 
 
 def _target(store: str, session: "Session") -> Path:
-    """The store's folder: as given, or in the folder given under the session's name."""
+    """Return the store's folder: as given, or inside it with the session's name."""
     given = Path(store)
     is_into = store.endswith(("/", "\\")) or given.is_dir()
+    # An existing .zarr folder is a store itself, not a folder of stores.
     if not is_into or given.suffix == ".zarr":
         return given
     return given / f"{re.sub(r'[^0-9A-Za-z._-]', '_', session.id)}.omses.zarr"
 
 
 def _refuse_collection(source: str) -> None:
-    """One recording at a time: where a folder holds several, name them."""
+    """Raise a ValueError that names the recordings if a folder contains several."""
     from omnimouse_model.data.session_index import holds_sessions, names_in
 
     if source in DEMO_SESSIONS or not holds_sessions(source):
@@ -138,6 +141,7 @@ def _tell(
 ) -> None:
     size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
     responses = session.responses.n_samples * session.n_neurons
+    # Size without compression, for comparison.
     plain = responses * session.responses.dtype.itemsize
     row = {
         "name": "store",
@@ -152,6 +156,7 @@ def _tell(
     if as_json:
         emit([row], as_json=True)
         return
+    # The message about a complete store has been printed already.
     if not written:
         return
     compared = ", compared with its source" if verify else ""
@@ -162,7 +167,7 @@ def _tell(
 
 
 class _Told:
-    """Progress of one part of the work, with the time that is left of it."""
+    """Progress of one part of the work, with an estimate of the time left."""
 
     def __init__(
         self, progress: Progress, what: str, stopping: Stopping, first: float = 0.0
@@ -172,12 +177,15 @@ class _Told:
         self._began = self.last = time.perf_counter()
 
     def __call__(self, share: float) -> None:
-        """Show it, or stop; the time is counted from the first share."""
+        """Show the progress, or stop; the time counts from the first share."""
         self._stopping.heed()
         self.last = time.perf_counter()
+        # A resumed conversion starts above 0; only work of this run counts for the
+        # estimate.
         if share <= self._first:
             self._began = self.last
         done = share - self._first
+        # No estimate from less than 2 % of the work.
         left = (self.last - self._began) * (1 - share) / done if done > 0.02 else None
         words = self._what if left is None else f"{self._what}, {left:.0f} s left"
         self._progress(int(1000 * share), 1000, words)

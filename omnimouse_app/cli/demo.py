@@ -104,6 +104,7 @@ def _leave_report(out: Path, is_tour: bool, model: str, device: "Device") -> Non
     )
 
     if not has_display():
+        # Run the same command again in a child process, on a virtual display.
         arguments = ["demo", "--headless", str(out), "--model", model]
         arguments += ["--device", device, *(["--tour"] if is_tour else [])]
         sys.exit(run_on_virtual_display(arguments))

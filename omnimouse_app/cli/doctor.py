@@ -1,4 +1,4 @@
-"""`omnimouse doctor`: what this machine has, and what to do about each problem."""
+"""`omnimouse doctor`: properties of this machine, and a remedy for each problem."""
 
 import json
 import os
@@ -18,10 +18,11 @@ import click
 
 from omnimouse_app.cli.output import emit
 
+# Qt versions with known defects, and what fails.
 BROKEN_QT = {"6.11.0": "docks and resizing", "6.11.1": "docks and resizing"}
 GOOD_QT = "6.11.2"
 NOTEBOOKS = ("jupyter", "lab")
-"""Extras that napari does without."""
+"""Extras that the napari plugin does not need."""
 LEAST_DISK_GB, LEAST_MEMORY_GB = 2.0, 3.0
 LIBRARIES = "sudo apt-get update && sudo apt-get install -y {}".format(
     " ".join(
@@ -32,7 +33,7 @@ NO_DISPLAY = (
     "There is no display. `python3 tasks.py demo` starts one of its own; any command "
     "runs under: xvfb-run -a omnimouse ..."
 )
-# Run apart, since Qt ends the whole process where it finds no screen.
+# Run in a separate process, since Qt ends the whole process if it finds no screen.
 QT_PROBE = """
 import json
 from qtpy import API_NAME
@@ -55,7 +56,7 @@ print("PROBE" + json.dumps(found))
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at: "ok", a "note", or a "problem" with its remedy."""
+    """Result of one check: "ok", a "note", or a "problem" with its remedy."""
 
     name: str
     value: str | float | None
@@ -85,7 +86,7 @@ def command(as_json: bool) -> None:
 
 
 def examine() -> Iterator[Finding]:
-    """Look at everything, quickest first."""
+    """Yield the results of all checks, the fastest ones first."""
     yield Finding("system", f"{platform.system()} {platform.release()}")
     yield from python_and_packages()
     yield from device()
@@ -95,7 +96,7 @@ def examine() -> Iterator[Finding]:
 
 
 def python_and_packages() -> Iterator[Finding]:
-    """Compare what is installed with what the project requires."""
+    """Yield the installed packages, compared with the project's requirements."""
     yield Finding("python", platform.python_version())
     yield Finding("omnimouse-app", version("omnimouse-app"))
     for requirement in requires("omnimouse-app") or []:
@@ -107,7 +108,7 @@ def python_and_packages() -> Iterator[Finding]:
 
 
 def optional(finding: Finding, extra: str) -> Finding:
-    """A package that only notebooks need: it is in the way of nothing else."""
+    """Return the result for a package that only notebooks need, as a note."""
     if finding.status == "ok":
         return finding
     remedy = f'For notebooks: pip install "omnimouse-app[{extra}]"'
@@ -115,7 +116,7 @@ def optional(finding: Finding, extra: str) -> Finding:
 
 
 def package(requirement: str) -> Finding:
-    """Say whether one requirement, such as "zarr>=3.0", is met."""
+    """Return the result for one requirement, such as "zarr>=3.0"."""
     name = re.split(r"[<>=!~;\[ ]", requirement, maxsplit=1)[0]
     remedy = f'pip install "{requirement.partition(";")[0].strip()}"'
     try:
@@ -130,7 +131,7 @@ def package(requirement: str) -> Finding:
 
 
 def device() -> Iterator[Finding]:
-    """Where models compute."""
+    """Yield the device on which models compute, with its memory."""
     import torch
 
     cores = os.cpu_count() or 1
@@ -143,6 +144,7 @@ def device() -> Iterator[Finding]:
         yield Finding("GPU memory", round(total / 2**30, 1), "GiB")
     elif torch.backends.mps.is_available():
         yield Finding("device", "mps: Apple GPU")
+    # An NVIDIA driver with a torch that was built without CUDA.
     elif shutil.which("nvidia-smi") and torch.version.cuda is None:
         remedy = "This torch is a CPU build: delete .venv, run python3 tasks.py setup."
         yield Finding("device", "cpu, beside an NVIDIA GPU", "", "note", remedy)
@@ -151,7 +153,7 @@ def device() -> Iterator[Finding]:
 
 
 def memory_and_disk() -> Iterator[Finding]:
-    """Room for a model, a recording and the generated demo."""
+    """Yield memory and disk space for a model, a recording and the generated demo."""
     memory = available_memory_gib()
     if memory is not None:
         low = memory < LEAST_MEMORY_GB
@@ -174,10 +176,11 @@ def memory_and_disk() -> Iterator[Finding]:
 
 
 def screen() -> Iterator[Finding]:
-    """Whether Qt starts, where it would draw, and what draws its OpenGL."""
+    """Yield the results for Qt, its platform, and its OpenGL renderer."""
     has_display = _has_display()
     probe = subprocess.run(
         [sys.executable, "-c", QT_PROBE],
+        # Without a display, the offscreen platform still shows whether Qt itself works.
         env=dict(os.environ) if has_display else _without_screen(),
         capture_output=True,
         text=True,
@@ -198,7 +201,7 @@ def screen() -> Iterator[Finding]:
 
 
 def qt_remedy(words: str) -> str:
-    """Turn what Qt said as it failed into what to do."""
+    """Return the remedy for an error message of Qt."""
     if "No Qt bindings" in words or "QtBindingsNotFound" in words:
         return 'No Qt binding is installed: pip install "omnimouse-app[pyqt6]"'
     if "PYQT6" in words.upper() and "cannot open shared object" in words:
@@ -208,7 +211,7 @@ def qt_remedy(words: str) -> str:
 
 
 def qt(number: str, binding: str) -> Finding:
-    """Say whether this version of Qt, through this binding, is known to break."""
+    """Return the result for a version of Qt with this binding: known defects."""
     is_pyside = binding.lower() == "pyside6"
     broken = BROKEN_QT.get(number)
     if is_pyside and number == "6.12.0" and sys.version_info < (3, 12):
@@ -220,7 +223,7 @@ def qt(number: str, binding: str) -> Finding:
 
 
 def plugin() -> Finding:
-    """Whether napari finds the plugin and its manifest is sound."""
+    """Return the result for the napari plugin: installed, with a valid manifest."""
     try:
         from npe2 import PluginManifest
     except ModuleNotFoundError:
@@ -235,11 +238,12 @@ def plugin() -> Finding:
 
 
 def available_memory_gib() -> float | None:
-    """Memory that can be had now; None where the system does not say."""
+    """Return the available memory in GiB; None if the system does not report it."""
     info = Path("/proc/meminfo")
     if info.exists():
         fields = dict(line.split(":", 1) for line in info.read_text().splitlines())
         if "MemAvailable" in fields:
+            # /proc/meminfo has kibibytes.
             return int(fields["MemAvailable"].split()[0]) / 2**20
     try:
         import psutil
@@ -249,7 +253,7 @@ def available_memory_gib() -> float | None:
 
 
 def cache_folder() -> Path:
-    """Where generated recordings and fitted baselines are kept."""
+    """Return the folder of generated recordings and fitted baselines."""
     from omnimouse_model.cache import cache_dir
 
     return Path(cache_dir())
@@ -284,6 +288,7 @@ def _note_if(condition: object, remedy: str) -> tuple[str, str]:
 
 
 def _release(text: str) -> tuple[int, ...]:
+    # Drops local versions such as "2.3.0+cpu".
     return tuple(int(part) for part in re.findall(r"\d+", text.partition("+")[0])[:3])
 
 

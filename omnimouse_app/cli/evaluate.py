@@ -1,4 +1,4 @@
-"""`omnimouse evaluate`: scores on held-out windows, beside baselines and ceilings."""
+"""`omnimouse evaluate`: scores on held-out windows, with baselines and ceilings."""
 
 import sys
 from collections.abc import Sequence
@@ -145,12 +145,15 @@ def command(
         checked_scheduler(scheduler)
     progress = Progress()
     recordings = [named_session(name, progress, **reading) for name in sessions]
+    # A model that is named twice, or is a baseline as well, is scored once.
     names = list(dict.fromkeys([*models, *(BASELINES if baselines else ())]))
     if sensorium2023:
+        # A submission contains one model and no baselines.
         competition = models if submission else names
         _competition(competition, recordings, tiers, submission, device, as_json)
         return
     if ensemble is not None:
+        # After its members and before the baselines.
         names.insert(len(models), _ensemble(ensemble, models, device))
     work = _Work(
         names,
@@ -165,6 +168,7 @@ def command(
         if out is None and scheduler is None:
             found = work.together(progress)
         else:
+            # From here on, Ctrl-C ends after the current piece instead of at once.
             stopping.has_begun = True
             found = work.in_pieces(out, scheduler, progress, lambda: stopping.is_asked)
     progress.finish()
@@ -183,6 +187,7 @@ def command(
     if stopping.is_asked:
         click.echo("stopped; the same command with --out goes on from here", err=True)
         sys.exit(STOPPED)
+    # Exit status 1, so that scripts notice.
     if not any(scores.any_value for scores in found.values()):
         raise click.ClickException(
             "Nothing could be scored: every question was refused."
@@ -191,7 +196,7 @@ def command(
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """What is to be scored."""
+    """Arguments of one evaluation."""
 
     names: list[str]
     sessions: "list[Session]"
@@ -202,7 +207,7 @@ class _Work:
     device: str
 
     def together(self, progress: Progress) -> "dict[str, Scores]":
-        """All predictors in one pass over each session's windows."""
+        """Score all predictors in one pass over each session's windows."""
         from omnimouse_model.analysis.evaluate.evaluate import evaluate
 
         predictors = _predictors(self.names, self.device)
@@ -226,9 +231,11 @@ class _Work:
         progress: Progress,
         cancelled: Any,
     ) -> "dict[str, Scores]":
-        """Piece by piece, each kept as it is finished."""
+        """Score piece by piece, and save each piece when it is finished."""
         from omnimouse_model.analysis.evaluate.sharded import evaluate_all
 
+        # Results files and workers identify a condition by the name of its strategy;
+        # the conditions of the demo table are objects.
         strategies = [name for name in self.asked if isinstance(name, str)]
         if len(strategies) < len(self.asked):
             raise click.UsageError(
@@ -325,7 +332,7 @@ def _competition(
     device: str,
     as_json: bool,
 ) -> None:
-    """Score whole clips, or write what a submission holds."""
+    """Score whole videos, or write a submission file."""
     from omnimouse_app.cli.evaluate_report import competition_rows
     from omnimouse_model.analysis.evaluate.sensorium2023 import (
         competition_score,
@@ -339,6 +346,7 @@ def _competition(
         if len(predictors) > 1:
             raise click.UsageError("A submission is of one --model.")
         ids = {s.id: s.units.unit_id.tolist() for s in sessions}
+        # A generator: predictions of one session at a time are in memory.
         parts = (predict_clips(predictors[0], s, t) for s in sessions for t in tiers)
         path = write_submission(submission, chain.from_iterable(parts), ids)
         click.echo(f"wrote {path}")
@@ -352,6 +360,7 @@ def _competition(
                 clips = predict_clips(predictor, session, tier)
                 found.append(competition_score(session.id, clips))
             except UnsupportedRequestError as error:
+                # The scores of other sessions and predictors remain valid.
                 blocks.append(f"{predictor.predictor_id}: – ({error})")
         about = {"predictor": predictor.predictor_id, "tier": tier}
         rows += [row | about for score in found for row in _competition_json(score)]

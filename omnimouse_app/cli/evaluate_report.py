@@ -1,4 +1,4 @@
-"""What `omnimouse evaluate` prints for people: tables of text."""
+"""Text tables that `omnimouse evaluate` prints."""
 
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -13,7 +13,7 @@ Layout = Callable[[Sequence[Row]], str]
 
 
 def report(found: "Scores", sessions: Sequence[str], lay_out: Layout) -> list[str]:
-    """Blocks of text: a table of responses and one of behaviour per session."""
+    """Return blocks of text: tables of responses and behaviour for each session."""
     blocks = []
     for session in sessions:
         scores = [score for score in found.scores if score.session == session]
@@ -35,7 +35,7 @@ def report(found: "Scores", sessions: Sequence[str], lay_out: Layout) -> list[st
 
 
 def _group_rows(scores: "Sequence[Score]") -> list[Row]:
-    """One line per condition, stimulus and predictor."""
+    """Return one row per condition, stimulus and predictor."""
     return [
         {
             "condition": score.strategy,
@@ -51,7 +51,7 @@ def _group_rows(scores: "Sequence[Score]") -> list[Row]:
 
 
 def _overall(found: "Scores", sessions: Sequence[str], lay_out: Layout) -> list[str]:
-    """The mean over sessions with its interval; nothing for one session."""
+    """Return the mean over sessions with its interval; [] for one session."""
     rows = [row for row in found.rows() if row["name"] == "overall"]
     if not rows:
         return []
@@ -73,10 +73,11 @@ def _overall(found: "Scores", sessions: Sequence[str], lay_out: Layout) -> list[
 
 
 def seeds_line(found: "Scores", strategy: str, members: Sequence[str]) -> str:
-    """Mean and s.d. of an ensemble's members in one condition, and their interval."""
+    """Return mean, s.d. and interval of an ensemble's members in one condition."""
     from statistics import mean, stdev
 
     values = [found.overall(strategy, name) for name in members]
+    # Only NaN differs from itself; this avoids an import of numpy.
     if any(value != value for value in values):
         return f"{strategy}: members –, one refused"
     span = found.interval(strategy, members)
@@ -88,7 +89,7 @@ def seeds_line(found: "Scores", strategy: str, members: Sequence[str]) -> str:
 
 
 def paper_rows(rows: "Sequence[PaperRow]") -> list[Row]:
-    """Lines of the paper's table, measured ones first."""
+    """Return the rows of the paper's table, measured ones first."""
     return [
         {
             "model": row.model,
@@ -101,7 +102,7 @@ def paper_rows(rows: "Sequence[PaperRow]") -> list[Row]:
 
 
 def competition_rows(found: "Sequence[CompetitionScore]") -> list[Row]:
-    """A line per session of the competition's protocol."""
+    """Return one row per session of the competition's protocol."""
     return [
         {
             "session": score.session,
@@ -115,7 +116,7 @@ def competition_rows(found: "Sequence[CompetitionScore]") -> list[Row]:
 
 
 def _response_rows(scores: "Sequence[Score]") -> list[Row]:
-    """One line per condition: the first predictor in full, the others beside it."""
+    """Return one row per condition: the first predictor in full, others' scores."""
     rows: list[Row] = []
     for strategy in dict.fromkeys(score.strategy for score in scores):
         first, *others = [score for score in scores if score.strategy == strategy]
@@ -148,7 +149,7 @@ def _refusals(scores: "Sequence[Score | BehaviorScore]") -> list[str]:
 
 
 def _lines(lines: Sequence[str]) -> list[str]:
-    """One block of the different lines, or none."""
+    """Return one block of the distinct lines, or none."""
     return ["\n".join(sorted(set(lines)))] if lines else []
 
 
@@ -163,5 +164,6 @@ def _interval(score: "Score") -> str:
 
 
 def _share(score: "Score") -> str:
+    # The ceiling is the score of a perfect prediction.
     share = score.value / score.ceiling
     return "–" if share != share else f"{100 * share:.0f} %"

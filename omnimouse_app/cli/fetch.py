@@ -61,10 +61,11 @@ def command(
 
 
 def _kept(name: str, to: Path | None) -> str:
-    """What is kept of what was being fetched, and how to go on."""
+    """Return how much of an interrupted download is saved, and how to continue."""
     from omnimouse_model.data.hub.fetch_session import kept_bytes
     from omnimouse_model.data.hub.names import hub_place
 
+    # An archive on this machine is not downloaded.
     arrived = kept_bytes(name, to) if hub_place(name) is not None else 0
     if not arrived:
         return "nothing has been written"
@@ -76,6 +77,7 @@ def _fetch(name: str, to: Path | None, as_json: bool) -> None:
     path = _fetched(name, to, progress)
     progress.finish()
     size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
+    # A checkpoint can be a single file: `rglob` of a file yields nothing.
     size = size or path.stat().st_size
     row = {
         "name": name,
@@ -102,6 +104,7 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
         folder = archive.absolute().parent if to is None else to.absolute()
         into = folder / (without_ending(archive.name) or f"{archive.name}.unpacked")
         if into == archive.absolute():
+            # An archive without a known ending would be unpacked onto itself.
             into = into.with_name(f"{into.name}.unpacked")
         return unpack(archive, into, lambda share: tell(share, "unpacking"))
     _refuse(name)
@@ -110,7 +113,7 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
 
 
 def _refuse(name: str) -> None:
-    """Say so where what is named is no archive and no name of the hub."""
+    """Raise an error for a name that is neither an archive nor on the hub."""
     from omnimouse_model.data.hub.names import hub_place
     from omnimouse_model.data.io.http_file import web_address
 
@@ -129,13 +132,14 @@ def _refuse(name: str) -> None:
 def _log_in() -> None:
     from omnimouse_model.data.hub.auth import check_keyring, keep_token
 
+    # Fails before the user types a token that cannot be stored.
     check_keyring()
     keep_token(click.prompt("Read token of the hub", hide_input=True))
     click.echo("kept in the system's keyring", err=True)
 
 
 def _show_all(as_json: bool) -> None:
-    """The checkpoints, and the recordings of the collection they were trained on."""
+    """List the checkpoints, and the recordings on which they were trained."""
     from omnimouse_model.data.hub.download import listing
     from omnimouse_model.data.hub.names import (
         CHECKPOINTS,
@@ -148,7 +152,7 @@ def _show_all(as_json: bool) -> None:
     models: list[dict[str, Any]] = [
         {"name": name, "value": None, "unit": "MiB"} for name in CHECKPOINTS
     ]
-    if not as_json:  # they are known without a connection
+    if not as_json:  # known without a connection
         click.echo(f"Checkpoints: {', '.join(CHECKPOINTS)}")
     found = listing(HubPlace("dataset", DATASET, RECORDINGS))
     recordings: list[dict[str, Any]] = [

@@ -1,4 +1,4 @@
-"""`omnimouse finetune`: teach a model a session it has not seen."""
+"""`omnimouse finetune`: fine-tune a model to a session that is new to it."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -73,6 +73,7 @@ def command(
                 model,
                 recording,
                 out,
+                # Its default is not in the option, because that import loads torch.
                 batch=batch or BATCH,
                 device=device,
                 progress=report,
@@ -86,14 +87,14 @@ def command(
 
 
 class Report:
-    """The lines of `omnimouse train`, and what is done before the first step."""
+    """Progress lines of `omnimouse train`, and of the work before the first step."""
 
     def __init__(self, progress: Progress, stopping: Stopping | None = None) -> None:
         self._progress, self._stopping = progress, stopping
         self._steps: TrainReport | None = None
 
     def __call__(self, told: "FinetuneProgress") -> None:
-        """Tell a step; from the first one on there is something to save."""
+        """Show a step; from the first training step on, there is something to save."""
         if told.stage == "training":
             if self._stopping is not None:
                 self._stopping.has_begun = True
@@ -103,21 +104,22 @@ class Report:
             self._progress.say("finding start values …")
 
     def finish(self) -> None:
-        """The last line stays."""
+        """Keep the last line on screen."""
         self._progress.finish(keep=True)
 
 
 def _tell_result(out: Path, session: str, as_json: bool) -> None:
-    """Scores on the held-out windows before and after, and how to use the result."""
+    """Print held-out scores before and after, and how to use the result."""
     from omnimouse_model.nets.checkpoint import FINISHED, read_card
     from omnimouse_model.train.metrics_log import FILE, log_rows
     from omnimouse_model.train.validate import SUMMARY
 
     about = read_card(out / FINISHED)["finetuned"]
     rows = {int(row["step"]): row for row in log_rows(out / FILE)}
-    # A run that was killed while it saved may be shorter now than its best step.
+    # The log of a run that was killed while it saved may end before its best step.
     best = rows.get(about["best_step"], {SUMMARY: about["validation"]})
     emit(
+        # Row 0 of the log was scored before the first training step.
         list(_scores(rows[0], best, about)),
         as_json=as_json,
         title="held-out windows, correlation before and after",
@@ -139,7 +141,7 @@ def _tell_result(out: Path, session: str, as_json: bool) -> None:
 def _scores(
     before: Mapping[str, float], after: Mapping[str, float], about: Mapping[str, Any]
 ) -> "list[dict[str, Any]]":
-    """A row for every condition that was scored, the mean first."""
+    """Return one row per scored condition, the mean first."""
     from omnimouse_model.train.validate import SUMMARY
 
     names = [SUMMARY, *(c for c in before if c not in ("step", "seconds", SUMMARY))]

@@ -1,4 +1,4 @@
-"""`omnimouse info`: what a session or checkpoint holds, and whether it is sound."""
+"""`omnimouse info`: content of a session or checkpoint, and its problems."""
 
 import shutil
 import sys
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 CHECKPOINT_FILES = (".safetensors", ".ckpt")
 STREAMS = {"screen": "video", "eye_tracker": "pupil", "treadmill": "running"}
-"""What a session may lack -> its name for people."""
+"""Streams that a session may lack, with the names to print."""
 
 MOST_SHOWN = 12
-"""Sessions of a checkpoint that are listed."""
+"""Maximum number of sessions of a checkpoint that are listed."""
 
 WIDE = "by stimulus"
-"""The column of a folder's table that a narrow terminal goes without."""
+"""Column of a folder's table that is omitted on a narrow terminal."""
 
 TABLE_WIDTH = 120
-"""Characters in a row of a folder's table where no terminal says how many."""
+"""Characters per row of a folder's table if the output is not a terminal."""
 
 
 SORTED_BY = ("path", "id", "animal", "format", "neurons", "minutes", "problems")
-"""The columns of a catalogue."""
+"""Columns of a folder's table."""
 
 
 @click.command("info")
@@ -93,7 +93,7 @@ def command(
 
 
 def _is_on_hub(name: str) -> bool:
-    """Whether a name is that of a checkpoint of the model hub."""
+    """Return True if a name is a checkpoint of the model hub."""
     from omnimouse_model.data.hub.names import hub_place
 
     place = hub_place(name)
@@ -101,7 +101,7 @@ def _is_on_hub(name: str) -> bool:
 
 
 def _fetched(name: str, progress: Progress) -> Path:
-    """A checkpoint of the hub, on this machine."""
+    """Download a checkpoint of the hub and return its path."""
     from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
     def tell(share: float, what: str) -> None:
@@ -112,7 +112,7 @@ def _fetched(name: str, progress: Progress) -> Path:
 
 
 def is_checkpoint(path: Path) -> bool:
-    """Whether a path names weights rather than a recording."""
+    """Return True if a path contains weights, not a recording."""
     if path.is_dir():
         return any(True for s in CHECKPOINT_FILES for _ in path.glob(f"*{s}"))
     return path.suffix in CHECKPOINT_FILES
@@ -121,7 +121,7 @@ def is_checkpoint(path: Path) -> bool:
 def alignment_row(
     folder: Path | str, progress: Progress, reading: dict[str, Any]
 ) -> dict[str, Any]:
-    """Lags between the streams of a session, and what is odd about its clocks."""
+    """Return the lags between the streams of a session, and problems of its clocks."""
     from omnimouse_model.analysis.clock_check import check_alignment
     from omnimouse_model.data.open import open_session
 
@@ -151,7 +151,7 @@ def alignment_row(
 
 # -- folders of sessions -------------------------------------------------------------
 def is_collection(path: Path) -> bool:
-    """Whether a folder is no session, but may hold some."""
+    """Return True if a folder is not a session, but may contain some."""
     from omnimouse_model.data.open import is_session
 
     return path.is_dir() and not is_session(path)
@@ -164,9 +164,9 @@ def catalogue_table(
     progress: Progress,
     reading: dict[str, Any],
 ) -> None:
-    """Print a row per session; where there is none, say what a session looks like.
+    """Print one row per session; without any, explain what a session looks like.
 
-    Ctrl-C ends the looking: what was found until then is printed.
+    Ctrl-C ends the search; the sessions found until then are printed.
     """
     from omnimouse_model.data.open import open_session
     from omnimouse_model.data.session_index import Catalogue, entries_of
@@ -182,6 +182,7 @@ def catalogue_table(
         is_stopped = True
     progress.finish()
     if not entries and not is_stopped:
+        # Raises the error that explains the known formats.
         open_session(folder)
     found = Catalogue(root, tuple(entries)).sorted_by(column)
     _print_catalogue(found, as_json)
@@ -205,9 +206,11 @@ def _print_catalogue(found: "Catalogue", as_json: bool) -> None:
     for row, entry in zip(rows, found, strict=True):
         row["problems"] = str(len(entry.problems) or NOTHING)
     is_seen = sys.stdout.isatty()
+    # In a pipe the table has the same width on every machine.
     width = shutil.get_terminal_size().columns if is_seen else TABLE_WIDTH
     right = ("neurons", "minutes", "problems")
     lines = table(rows, right=right).splitlines()
+    # A narrow table omits one column first, then shortens texts.
     is_narrow = max(map(len, lines)) > width
     if is_narrow:
         rows = fitted([{k: row[k] for k in row if k != WIDE} for row in rows], width)
@@ -225,7 +228,7 @@ def _entry_row(entry: "Entry", folder: Path) -> dict[str, Any]:
 
 # -- sessions ----------------------------------------------------------------------
 def session_row(path: Path | str, **reading: Any) -> dict[str, Any]:
-    """Open a session, and describe it as the `session` row of `--json`."""
+    """Open a session and return the `session` row of `--json`."""
     from omnimouse_model.data.open import open_session
 
     session = open_session(path, **reading)
@@ -246,6 +249,7 @@ def session_row(path: Path | str, **reading: Any) -> dict[str, Any]:
         "tiers": session.tiers(),
         "windows": len(session.window_indices()),
         "areas": None if areas is None else dict(Counter(areas.tolist())),
+        # -1 is an unknown plane.
         "planes": len({p for p in session.units.plane.tolist() if p >= 0}),
         "behavior": list(session.behavior_names),
         "assumptions": [asdict(note) for note in session.assumptions],
@@ -254,9 +258,10 @@ def session_row(path: Path | str, **reading: Any) -> dict[str, Any]:
 
 
 def _stream(session: "Session", stream: "Signal | Stimulus") -> dict[str, Any]:
-    """Rate, span on the session clock and size of one stream."""
+    """Return rate, span on the session clock and size of one stream."""
     from omnimouse_model.data.signal import Signal
 
+    # Streams have times of the recording; the session clock starts at `t0`.
     interval = stream.valid_interval()
     span = {
         "start_s": interval.start - session.t0,
@@ -284,17 +289,18 @@ def _stream(session: "Session", stream: "Signal | Stimulus") -> dict[str, Any]:
 
 
 def _frame_rate(stimulus: "Stimulus") -> float | None:
-    """Median rate of frames within videos; images and blanks have none."""
+    """Return the median frame rate within videos; None without a video."""
     import numpy as np
 
     video = stimulus.trials.kind[stimulus.slot_trial] == "video"
+    # Steps between trials include a pause and say nothing about the frame rate.
     within = video[1:] & (stimulus.slot_trial[1:] == stimulus.slot_trial[:-1])
     steps = np.diff(stimulus.slot_t)[within]
     return float(1.0 / np.median(steps)) if len(steps) else None
 
 
 def session_lines(row: Mapping[str, Any]) -> Iterator[str]:
-    """Lay a session's row out for people."""
+    """Yield the text lines of a session's row."""
     animal = f", animal {row['animal_id']}" if row["animal_id"] else ""
     yield f"Session {row['id']}{animal} ({row['format']})"
     yield f"  {row['path']}"
@@ -351,7 +357,7 @@ def _notes(title: str, notes: list[dict[str, str]]) -> Iterator[str]:
 
 # -- checkpoints -------------------------------------------------------------------
 def checkpoint_row(path: Path) -> dict[str, Any]:
-    """Read a checkpoint, and describe it as the `checkpoint` row of `--json`."""
+    """Read a checkpoint and return the `checkpoint` row of `--json`."""
     from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 
     checkpoint = read_checkpoint(path)
@@ -371,6 +377,7 @@ def checkpoint_row(path: Path) -> dict[str, Any]:
 def _size_name(checkpoint: "Checkpoint") -> str:
     from omnimouse_model.nets.config import SIZES
 
+    # A checkpoint stores its config, not the name of its size.
     for name, config in SIZES.items():
         if config == checkpoint.config:
             return name
@@ -378,7 +385,7 @@ def _size_name(checkpoint: "Checkpoint") -> str:
 
 
 def _precision(checkpoint: "Checkpoint") -> str:
-    """The type of most of the numbers; counts and frequencies have their own."""
+    """Return the dtype of most numbers; counters and frequencies have their own."""
     numbers: Counter[str] = Counter()
     for tensor in checkpoint.state.values():
         numbers[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
@@ -386,7 +393,7 @@ def _precision(checkpoint: "Checkpoint") -> str:
 
 
 def checkpoint_lines(row: Mapping[str, Any]) -> Iterator[str]:
-    """Lay a checkpoint's row out for people."""
+    """Yield the text lines of a checkpoint's row."""
     yield f"Checkpoint {row['source']}"
     config = row["config"]
     size = f"size {row['size']}" if row["size"] != "custom" else "a size of its own"

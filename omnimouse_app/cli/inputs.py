@@ -1,4 +1,4 @@
-"""What several commands are given: sessions by name, a device."""
+"""Options and arguments that several commands share: sessions, device, formats."""
 
 from collections.abc import Callable
 from functools import wraps
@@ -32,7 +32,10 @@ device_option = click.option(
 
 
 def reading_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What a session's files do not say, as `reading`: keywords of `open_session`."""
+    """Add the options for properties that a session's files lack, as `reading`.
+
+    The command receives a dict of keywords for `open_session`.
+    """
 
     @click.option(
         "--rate-hz", type=float, help="Responses per second, where no file says."
@@ -49,6 +52,7 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         from omnimouse_model.data.read_options import ReadOptions
 
+        # Only options that differ from their defaults are passed on.
         given = ReadOptions(rate_hz=rate_hz, series=series, cells_only=not all_rois)
         command(reading=given.given(), **others)
 
@@ -56,7 +60,7 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def format_options(command: Callable[..., None]) -> Callable[..., None]:
-    """`--json` and `--markdown`, as `as_json` and `as_markdown`."""
+    """Add `--json` and `--markdown`, as `as_json` and `as_markdown`."""
     for name, what in (
         ("markdown", "Tables in Markdown, as in the documents."),
         ("json", "One JSON object, nothing else."),
@@ -68,7 +72,7 @@ def format_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 DEMO_SESSIONS = ("demo", "unseen")
-"""Names that stand for a session; `./demo` is a folder of that name."""
+"""Names of generated sessions; `./demo` is a folder of that name."""
 
 
 def named_session(name: str, progress: Progress, **options: Any) -> "Session":
@@ -79,11 +83,12 @@ def named_session(name: str, progress: Progress, **options: Any) -> "Session":
 
 
 def session_folder(name: str, progress: Progress) -> Path | str:
-    """Where a session is, or its address; 'demo' and 'unseen' are made once."""
+    """Return the path or address of a session; generate 'demo' or 'unseen' once."""
     from omnimouse_model.data.hub.names import hub_place
     from omnimouse_model.data.io.http_file import web_address
 
     if name not in DEMO_SESSIONS:
+        # An address stays a string: `Path` would merge its two slashes.
         return name if web_address(name) or hub_place(name) else Path(name)
     from omnimouse_model import demo
 

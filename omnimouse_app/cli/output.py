@@ -1,4 +1,4 @@
-"""What commands print: a table for people, one JSON object for programs."""
+"""Output of commands: a table to read, or one JSON object for programs."""
 
 import json
 import math
@@ -38,12 +38,13 @@ def emit(
     title
         A line above the table.
     columns
-        Which keys the table shows, and in which order; all by default.
+        Keys that the table shows, in this order; all by default.
     gflops
-        Measure this machine's matmul speed for the `machine` part (a second).
+        Measure this machine's matmul speed for the `machine` part (takes a second).
     """
     if as_json:
         document = {"machine": machine(gflops=gflops), "rows": [dict(r) for r in rows]}
+        # JSON has no NaN: `allow_nan=False` raises an error if one is left.
         click.echo(json.dumps(_plain(document), allow_nan=False))
         return
     if as_markdown:
@@ -58,9 +59,9 @@ def emit(
 def row(
     name: str, values: Sequence[float], unit: str, **conditions: Any
 ) -> dict[str, Any]:
-    """One row of the contract: median as `value`, with p99 and n.
+    """Return one row of the contract: median as `value`, with p99 and n.
 
-    For a rate, p99 is what 99 of 100 updates reach.
+    For a rate (Hz), p99 is the value that 99 of 100 updates reach: the 1st percentile.
     """
     import numpy as np
 
@@ -82,9 +83,9 @@ def table(
     columns: Sequence[str] | None = None,
     right: Sequence[str] = (),
 ) -> str:
-    """Lay rows out in aligned columns; numbers to four digits, "–" where unknown.
+    """Return rows in aligned columns; numbers to four digits, "–" if unknown.
 
-    Numbers stand on the right, and the texts of the columns named in `right`.
+    Numbers are right-aligned, and so are the texts of the columns named in `right`.
     """
     names = list(columns or dict.fromkeys(key for row in rows for key in row))
     cells = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
@@ -105,7 +106,7 @@ def table(
 
 
 def fitted(rows: Sequence[Row], width: int, least: int = 8) -> list[dict[str, str]]:
-    """Shorten texts so that a table is at most so wide; the outer columns last."""
+    """Shorten texts to fit a table into a width, the outer columns last."""
     names = list(rows[0]) if rows else []
     cells = [{name: _cell(row.get(name)) for name in names} for row in rows]
     room = {name: max(len(name), *(len(c[name]) for c in cells)) for name in names}
@@ -114,6 +115,7 @@ def fitted(rows: Sequence[Row], width: int, least: int = 8) -> list[dict[str, st
             wide = [name for name in columns if room[name] > max(least, len(name))]
             if not wide:
                 break
+            # The widest column becomes narrower by one character at a time.
             room[max(wide, key=room.__getitem__)] -= 1
     return [
         {
@@ -125,7 +127,7 @@ def fitted(rows: Sequence[Row], width: int, least: int = 8) -> list[dict[str, st
 
 
 def markdown_table(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
-    """Lay rows out as a Markdown table, with the cells of `table`."""
+    """Return rows as a Markdown table, with the cells of `table`."""
     names = list(columns or dict.fromkeys(name for row in rows for name in row))
     lines = [names, ["---"] * len(names)]
     lines += [[_cell(row.get(name)) for name in names] for row in rows]
@@ -137,31 +139,33 @@ class Progress:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        # off a terminal what ends soon, in an error too, leaves no line behind
+        # Without a terminal, work that ends soon, also with an error, prints no
+        # progress line.
         self._shown = -float("inf") if sys.stderr.isatty() else clock()
         self._width = 0
 
     def __call__(self, done: int, total: int, what: str) -> None:
-        """Show how far it is, at most ten times a second (a minute off a terminal)."""
+        """Show the progress, at most ten times per second (per minute elsewhere)."""
         if self._clock() - self._shown >= (0.1 if sys.stderr.isatty() else 6.0):
             self.say(f"{100 * done // max(total, 1):3d} %  {what}")
 
     def say(self, text: str) -> None:
-        """Show a line at once."""
+        """Show a line immediately."""
         self._shown = self._clock()
         if sys.stderr.isatty():
+            # Blanks overwrite the rest of a longer line before.
             click.echo("\r" + text.ljust(self._width), err=True, nl=False)
             self._width = len(text)
         else:
             click.echo(text, err=True)
 
     def say_on_terminal(self, text: str) -> None:
-        """Show a line that the next one replaces; off a terminal, nothing."""
+        """Show a line that the next one replaces; nothing without a terminal."""
         if sys.stderr.isatty():
             self.say(text)
 
     def finish(self, *, keep: bool = False) -> None:
-        """Clear the line, or keep it and go to the next."""
+        """Clear the line, or keep it and start a new one."""
         if self._width:
             end = "\n" if keep else "\r" + " " * self._width + "\r"
             click.echo(end, err=True, nl=False)
@@ -169,9 +173,9 @@ class Progress:
 
 
 def machine(*, gflops: bool = False) -> dict[str, Any]:
-    """Describe this machine for the `machine` part of `--json`.
+    """Return a description of this machine for the `machine` part of `--json`.
 
-    The matmul speeds are measured only when asked for, None otherwise.
+    The matmul speeds are measured on request only, and None otherwise.
     """
     import torch
 
@@ -179,6 +183,7 @@ def machine(*, gflops: bool = False) -> dict[str, Any]:
     device = "cuda" if has_gpu else "cpu"
     return {
         "cpu": _cpu_name(),
+        # Cores that this process may use, which a container can limit.
         "cores": len(os.sched_getaffinity(0))
         if hasattr(os, "sched_getaffinity")
         else os.cpu_count(),
@@ -190,7 +195,7 @@ def machine(*, gflops: bool = False) -> dict[str, Any]:
 
 
 def _about(found: Mapping[str, Any]) -> str:
-    """Write `machine` as one line."""
+    """Return `machine` as one line."""
     parts = [found["gpu"] or f"{found['cpu']}, {found['cores']} cores"]
     parts.append(f"torch {found['torch']}")
     for kind in ("fp32", "bf16"):
@@ -210,12 +215,12 @@ def _cpu_name() -> str:
 
 
 def matmul_gflops(dtype: str, device: str, budget_s: float = 0.5) -> float:
-    """Median rate of a square matmul within a time budget, in GFLOP/s."""
+    """Return the median rate of a square matmul within a time budget, in GFLOP/s."""
     import torch
 
     size = 8192 if device == "cuda" else 2048
     a = torch.ones(size, size, dtype=getattr(torch, dtype), device=device)
-    a @ a  # the first one also wakes threads and finds its kernel
+    a @ a  # warm-up: starts threads and selects the kernel
     taken: list[float] = []
     begin = time.perf_counter()
     while not taken or time.perf_counter() - begin < budget_s:
@@ -224,6 +229,7 @@ def matmul_gflops(dtype: str, device: str, budget_s: float = 0.5) -> float:
         if device == "cuda":
             torch.cuda.synchronize()
         taken.append(time.perf_counter() - start)
+    # n^3 multiplications and as many additions.
     return 2 * size**3 / median(taken) / 1e9
 
 
@@ -242,7 +248,8 @@ def _cell(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
-    """Make a value JSON can hold: numpy scalars unwrapped, no NaN, paths as text."""
+    """Return a value that JSON can contain: no numpy scalars, NaN or paths."""
+    # numpy arrays and scalars, without an import of numpy.
     if hasattr(value, "tolist"):
         value = value.tolist()
     if isinstance(value, float):

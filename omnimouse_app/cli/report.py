@@ -57,6 +57,7 @@ def command(
     progress = Progress()
 
     def tell(words: str, share: float | None = None) -> None:
+        # Steps of unknown length show a message only.
         if share is None:
             progress.say_on_terminal(words)
         else:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from omnimouse_model.analysis.scaling.fits import Axis, Quantity, ScalingCurve
     from omnimouse_model.metrics import PowerLaw
 
+# Maximum number of sizes that fit into a table as columns.
 MOST_SIZES = 8
 AXES = ("sessions", "neuron_samples", "trials", "compute", "parameters")
 
@@ -109,7 +110,7 @@ def command(
 def _train(
     plan: str, results: Path, mice: Path | None, device: str, threads: int | None
 ) -> None:
-    """Train what the results lack."""
+    """Train the models of the plan that the results lack."""
     import torch
 
     from omnimouse_model.analysis.evaluate.evaluate import Cancelled
@@ -124,7 +125,9 @@ def _train(
     with interruptible() as stopping:
 
         def cancelled() -> bool:
-            stopping.has_begun = True  # it is first asked where there is a run to save
+            # `run_study` calls this for the first time when it has a run that can be
+            # saved.
+            stopping.has_begun = True
             return stopping.is_asked
 
         try:
@@ -145,7 +148,7 @@ def _train(
 def _curves(
     results: Path, axis: "Axis", quantity: "Quantity"
 ) -> "tuple[ScalingCurve, ...]":
-    """Fit the runs of a file; what is doubtful is said on standard error."""
+    """Fit the runs of a file; print warnings on standard error."""
     from omnimouse_model.analysis.scaling.fits import scaling_curves
     from omnimouse_model.analysis.scaling.runs import read_runs
 
@@ -155,6 +158,7 @@ def _curves(
             "PLAN to make it.",
             param_hint="RESULTS",
         )
+    # Fits warn about doubtful results; on standard error they do not mix with --json.
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
         curves = scaling_curves(read_runs(results), axis=axis, quantity=quantity)
@@ -168,7 +172,7 @@ def _curves(
 
 
 def _write_page(curves: "Sequence[ScalingCurve]", path: Path) -> None:
-    """Write the figure as a page; plotly is in it."""
+    """Write the figure as an HTML page that contains plotly."""
     from omnimouse_model.atomic import atomic_path
     from omnimouse_widgets.figures import scaling_figure
 
@@ -180,11 +184,12 @@ def _write_page(curves: "Sequence[ScalingCurve]", path: Path) -> None:
             f'"omnimouse-app[jupyter]" ({error}).'
         ) from error
     with atomic_path(path) as temporary:
+        # With plotly.js inside, the page needs no network.
         drawn.write_html(temporary, include_plotlyjs=True)
 
 
 def report(curves: "Sequence[ScalingCurve]", *, as_markdown: bool = False) -> str:
-    """The mean of each size, a line per fit, and what was refused."""
+    """Return the mean of each size, one line per fit, and reasons for missing fits."""
     lay = markdown_table if as_markdown else table
     means = _means(curves)
     fits = [_line(curve) for curve in curves]
@@ -196,9 +201,9 @@ def report(curves: "Sequence[ScalingCurve]", *, as_markdown: bool = False) -> st
 
 
 def _means(curves: "Sequence[ScalingCurve]") -> list[dict[str, str | None]]:
-    """Curves by size, where a table has room for them.
+    """Return one row per curve with a column per size; [] if there are too many sizes.
 
-    The intervals are in the figure, in `--csv` and `--json`.
+    The intervals are in the figure, in `--csv` and in `--json`.
     """
     sizes = sorted({size.x for curve in curves for size in curve.sizes})
     if len(sizes) > MOST_SIZES:
@@ -234,7 +239,10 @@ def _line(curve: "ScalingCurve") -> dict[str, object]:
 
 
 def _exponent(law: "PowerLaw | None") -> str | None:
-    """At a bound the points do not tell it."""
+    """Return the exponent as text, marked if it is at a bound of the fit.
+
+    At a bound, the points do not determine the exponent.
+    """
     if law is None:
         return None
     return f"{law.exponent:.3g}{' (at bound)' * law.is_at_bound}"

@@ -59,6 +59,7 @@ def _write(spec: MouseSpec, out: Path, *, quiet: bool) -> dict[str, Any]:
         write_session(spec, folder)
     else:
         label = f"{spec.name} ({spec.n_neurons} neurons, {spec.minutes:g} min)"
+        # `bar.update` takes the increment, not the position.
         with click.progressbar(length=100, label=label) as bar:
             write_session(
                 spec, folder, lambda done: bar.update(int(100 * done) - bar.pos)
@@ -74,6 +75,7 @@ def _row(spec: MouseSpec, folder: Path, wall_s: float) -> dict[str, Any]:
         "mouse": spec.name,
         "session": spec.data_key,
         "n_neurons": spec.n_neurons,
+        # Samples at 30 Hz to minutes.
         "value": spec.n_samples / 30 / 60,
         "unit": "min",
         "ceiling_drive": float(np.median(ceilings.drive)),

@@ -1,4 +1,4 @@
-"""Ctrl-C and the terminate signal: at once, or after the step that runs."""
+"""Ctrl-C and SIGTERM: end immediately, or after the current step."""
 
 import signal
 import sys
@@ -9,22 +9,24 @@ from typing import NoReturn
 
 import click
 
+# 128 + SIGINT (2), as in shells.
 STOPPED = 130
 """Exit status after Ctrl-C."""
 
 
 class Stopping:
-    """What the two signals do, however often they come.
+    """Handler of both signals, for any number of them.
 
     Attributes
     ----------
     has_begun
-        There is something to save: from then on a signal is only a wish. Before, the
-        first one raises KeyboardInterrupt; later ones do not disturb the cleaning up.
+        True if there is something to save; a signal is then only recorded. Before that,
+        the first signal raises KeyboardInterrupt and later ones do not disturb the
+        clean-up.
     is_asked
-        A signal came.
+        True after a signal.
     say
-        Is told that what runs is finished first.
+        Called with the message that the current step is finished first.
     """
 
     def __init__(self) -> None:
@@ -33,7 +35,7 @@ class Stopping:
         self.is_asked = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal; `timeout` and an impatient user send more than one."""
+        """Handle a signal; `timeout` and impatient users send several."""
         if self.is_asked:
             return
         self.is_asked = True
@@ -42,14 +44,14 @@ class Stopping:
         self.say("stopping after this step …")
 
     def heed(self) -> None:
-        """Stop here if it was asked: between two steps, where nothing is half made."""
+        """Raise KeyboardInterrupt after a signal; to call between complete steps."""
         if self.is_asked:
             raise KeyboardInterrupt
 
 
 @contextmanager
 def interruptible() -> Iterator[Stopping]:
-    """Have both signals end what runs here, so that nothing half made is left."""
+    """Handle both signals in the block, so that it leaves no incomplete results."""
     stopping = Stopping()
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, stopping) for number in signals]
@@ -57,11 +59,12 @@ def interruptible() -> Iterator[Stopping]:
         yield stopping
     finally:
         for number, handler in zip(signals, before, strict=True):
+            # Restore the caller's handlers, also after an exception.
             signal.signal(number, handler)
 
 
 def end_stopped(kept: str) -> NoReturn:
-    """End after Ctrl-C with one line: what is kept, and how to go on."""
+    """Exit after Ctrl-C with one line: what is saved, and how to continue."""
     clear = "\r\x1b[K" if sys.stderr.isatty() else ""
     click.echo(f"{clear}stopped; {kept}", err=True)
     sys.exit(STOPPED)

@@ -1,4 +1,4 @@
-"""`omnimouse sweep`: score as a function of how much context is given."""
+"""`omnimouse sweep`: score as a function of the given context."""
 
 import sys
 from collections.abc import Iterator
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
 Row = dict[str, object]
 STOPPED = 130
-"""Exit status after Ctrl-C, as shells have it."""
+"""Exit status after Ctrl-C, as in shells."""
 
 
 def numbers(
     ctx: click.Context, param: click.Parameter, value: str | None
 ) -> tuple[int, ...]:
-    """Read values of an axis with commas between: "16,64,256"."""
+    """Parse the values of an axis, separated by commas: "16,64,256"."""
     try:
         found = tuple(int(part) for part in value.split(",")) if value else ()
     except ValueError:
@@ -37,6 +37,7 @@ def numbers(
 
     try:
         for n in found:
+            # `Context` checks its values; an error here names the option.
             _ = Context(n) if param.name == "neurons" else Context(history_samples=n)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
@@ -46,7 +47,7 @@ def numbers(
 def switches(
     ctx: click.Context, param: click.Parameter, value: str
 ) -> tuple[bool, ...]:
-    """Read "on", "off" or "on,off"."""
+    """Parse "on", "off" or "on,off"."""
     words = [part.strip() for part in value.split(",")]
     if not set(words) <= {"on", "off"}:
         raise click.BadParameter(f"{value!r} is not on, off or on,off.")
@@ -154,6 +155,8 @@ def command(
         torch.set_num_threads(threads)
     recordings = [named_session(name, progress, **reading) for name in sessions]
     with interruptible() as stopping:
+        # A stopped sweep returns its finished rows, so a signal must not raise an
+        # exception.
         stopping.has_begun = True
         found = context_sweep(
             model,
@@ -182,6 +185,7 @@ def command(
     if not found.is_complete:
         click.echo(_stopped(found, out), err=True)
         sys.exit(STOPPED)
+    # Exit status 1, so that scripts notice.
     if all(row.refusal for row in found.rows):
         raise click.ClickException(f"Nothing was scored: {found.rows[0].refusal}")
 
@@ -195,7 +199,7 @@ def _stopped(found: "ContextSweep", out: Path | None) -> str:
 
 # -- for programs -------------------------------------------------------------------
 def json_rows(found: "ContextSweep") -> list[Row]:
-    """Rows of `--json`: `score` per draw, `curve` per point, and `rows` there are."""
+    """Return the rows of `--json`: `score` per draw, `curve` per point, and `rows`."""
     unit = "single-trial correlation"
     rows: list[Row] = []
     for line in found.table():
@@ -229,7 +233,7 @@ def json_rows(found: "ContextSweep") -> list[Row]:
 
 # -- for people ---------------------------------------------------------------------
 def report(found: "ContextSweep") -> list[str]:
-    """Blocks of text: a table per session, and one of their mean."""
+    """Return blocks of text: one table per session, and one of their mean."""
     parts = [found.of_session(session) for session in found.sessions]
     blocks = [block for part in parts for block in _blocks(part)]
     if len(parts) > 1:
@@ -258,7 +262,7 @@ def _blocks(part: "ContextSweep") -> Iterator[str]:
 
 
 def _response_rows(found: "ContextSweep") -> list[Row]:
-    """One line per responses given, one column per choice of video and behaviour."""
+    """Return one row per neurons and history, one column per video and behaviour."""
     rows: dict[str, Row] = {}
     for context in found.plan.contexts:
         row = rows.setdefault(context.label, {"given": context.label})
@@ -269,6 +273,7 @@ def _response_rows(found: "ContextSweep") -> list[Row]:
 def _decoded_rows(found: "ContextSweep") -> list[Row]:
     rows: list[Row] = []
     for context in found.plan.contexts:
+        # Behaviour is decoded only where it is not an input.
         if not context.behavior:
             row: Row = {"given": context.label, "beside": _inputs(context)}
             names = found.channels

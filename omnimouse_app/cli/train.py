@@ -103,6 +103,7 @@ def command(
         report = TrainReport(Progress(), settings.total_steps)
 
         def on_step(step: int, facts: dict[str, float]) -> None:
+            # After the first step, there is something to save.
             stopping.has_begun = True
             if team.is_main:
                 report(facts)
@@ -117,6 +118,7 @@ def command(
             on_step=on_step,
             cancelled=lambda: stopping.is_asked,
         )
+        # Only the main process writes results and messages.
         if not team.is_main:
             sys.exit(STOPPED if stopping.is_asked else 0)
     report.finish()
@@ -130,7 +132,7 @@ def _adjusted(
     accumulate: int | None,
     compiles: bool,
 ) -> "TrainConfig":
-    """The config with what the command line says otherwise, its sessions checked."""
+    """Return the config with the changes of the command line, its sessions checked."""
     from omnimouse_model.train.config import SessionChoice
 
     if places:
@@ -170,7 +172,7 @@ def _check_mouse(name: str) -> None:
 def _open_sessions(
     mice: Path | None, settings: "TrainConfig", team: "Team"
 ) -> "list[TrainingSession]":
-    """Sessions of this process; mice that are missing are simulated once for all."""
+    """Open the sessions of this process; missing mice are simulated once for all."""
     from omnimouse_model.train.batches import open_training_session
     from omnimouse_model.train.sessions import session_place
 
@@ -178,6 +180,7 @@ def _open_sessions(
     if team.is_main:
         for choice in settings.sessions:
             session_place(choice.mouse, mice, lambda words: click.echo(words, err=True))
+    # The other processes open the mice only after the main one has simulated them.
     team.wait()
     return [
         open_training_session(session_place(choice.mouse, mice), choice)
@@ -200,7 +203,7 @@ def _write_results(
 
 
 def _end(stopping: Stopping, out: Path) -> None:
-    """Say what there is, and how to go on where it was stopped."""
+    """Print the result, or how to continue after a stop."""
     if stopping.is_asked:
         end_stopped(f"saved in {out}: the same command goes on from there.")
     click.echo(f"trained; the weights are in {out / 'model.safetensors'}", err=True)

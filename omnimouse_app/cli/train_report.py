@@ -1,4 +1,4 @@
-"""What `omnimouse train` shows while it trains: losses, throughput, time left."""
+"""Progress of `omnimouse train`: losses, throughput, time left."""
 
 from statistics import median
 
@@ -7,27 +7,28 @@ import click
 from omnimouse_app.cli.output import Progress
 
 RECENT = 50
-"""Steps over which throughput and time left are told."""
+"""Number of recent steps from which losses, throughput and time left are computed."""
 
 
 class TrainReport:
-    """A line that goes on changing, and one that stays for every validation."""
+    """One line that is updated at every step, and one that remains per validation."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress, self._total = progress, total
         self._recent: list[dict[str, float]] = []
 
     def __call__(self, facts: dict[str, float]) -> None:
-        """Tell a step."""
+        """Show a step."""
         self._recent = [*self._recent[1 - RECENT :], facts]
         step = int(facts["step"])
         self._progress(step, self._total, self._line(step))
         if "validation" in facts:
+            # The next progress line appears below the validation.
             self._progress.finish()
             click.echo(f"step {step}: {_validation(facts)}", err=True)
 
     def finish(self) -> None:
-        """The last line stays."""
+        """Keep the last line on screen."""
         self._progress.finish(keep=True)
 
     def _line(self, step: int) -> str:
@@ -46,6 +47,7 @@ class TrainReport:
         ):
             rates = [row[name] for row in self._recent if name in row]
             if rates:
+                # The median is robust against single slow steps.
                 rate = median(rates)
                 parts.append(
                     f"{rate:,.3g} {unit}" if rate < 1000 else f"{rate:,.0f} {unit}"
@@ -53,16 +55,17 @@ class TrainReport:
         return "  ".join([*parts, *self._left(step)])
 
     def _left(self, step: int) -> list[str]:
-        """The time left, from the second step on."""
+        """Return the time left, from the second step on."""
         first, last = self._recent[0], self._recent[-1]
         if step >= self._total or first is last:
             return []
+        # Elapsed time, which includes validation and saving.
         per_step = (last["seconds"] - first["seconds"]) / (step - first["step"])
         return [f"{duration(per_step * (self._total - step))} left"]
 
 
 def duration(seconds: float) -> str:
-    """A time in the two largest of its units."""
+    """Return a time in its two largest units."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -1,4 +1,4 @@
-"""The layer of brain areas: found when first asked for, off the thread that draws."""
+"""Layer of brain areas, computed on first request in a background thread."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from omnimouse_widgets.qt.style.ui_thread import qt_post
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Found:
-    """Outlines, and the field that they are of."""
+    """Outlines, and the field to which they belong."""
 
     session: Session
     field: Field
@@ -28,17 +28,19 @@ class _Found:
 
 
 class AreaLayer:
-    """Shows and hides the outlines of the areas of one field at a time.
+    """Show and hide the outlines of the brain areas of one field.
 
-    Where one imaging plane is looked at, those of the others are hidden.
+    When a single imaging plane is shown, the outlines of the other planes are hidden.
 
     Parameters
     ----------
     controller
-        Whose state says whether areas are shown; the eye of the layer list tells it.
-        In space they never are, and their eye says nothing then.
+        Its state says whether areas are shown; the visibility switch in napari's layer
+        list changes that state. Areas are never shown in the 3-D view, where the switch
+        has no effect on the state.
     add, is_there
-        Puts a layer with a role into the viewer; whether the user left it there.
+        Add a layer with a role to the viewer; return whether a layer is still in the
+        viewer (the user can delete it).
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class AreaLayer:
         self.errand.changed.connect(self._tell_fault)
 
     def show(self, session: Session, field: Field) -> None:
-        """As the state says; the outlines are found when they are first asked for."""
+        """Show or hide the areas as the state says; start the computation if needed."""
         state = self._controller.state
         is_shown = state.areas_shown and not state.in_space
         if is_shown and self._found is not None:
@@ -67,6 +69,8 @@ class AreaLayer:
         if self.layer is not None:
             if is_shown and not self._is_there(self.layer):
                 self._add(self.layer, "areas")
+            # The state is the source here: without the blocker, this change would be
+            # written back to the state as a user action.
             with self.layer.events.visible.blocker(self._toggled):
                 self.layer.visible = is_shown
             self._show_plane(self.layer)
@@ -75,16 +79,17 @@ class AreaLayer:
             self.errand.start((session, field), "Outlining areas")
 
     def forget(self) -> None:
-        """Another field is shown, or none; the layer is gone."""
+        """Stop the computation and drop the layer, because the field has changed."""
         self.errand.stop()
         self.layer = self._field = self._found = None
         self._outlines = []
 
     def close(self) -> None:
-        """Stop for good."""
+        """Stop the background task permanently."""
         self.errand.close(0.0)
 
     def _take(self, found: _Found) -> None:
+        # The user may have opened another recording while the outlines were computed.
         if found.field is not self._field or not found.outlines:
             return
         self._found = found
@@ -97,8 +102,10 @@ class AreaLayer:
         self.layer.events.visible.connect(self._toggled)
 
     def _show_plane(self, layer: Shapes) -> None:
-        """Draw and name the outlines of what is looked at alone."""
+        """Show the outlines and names of the displayed planes only."""
         plane = self._controller.planes.shown
+        # Hidden outlines stay in the layer with alpha 0, so that shapes and `_outlines`
+        # keep the same order.
         is_seen = np.array([plane in (None, one.plane) for one in self._outlines])
         colours = np.array(layer.edge_color)
         if len(colours) == len(is_seen) and (colours[:, 3] != is_seen).any():
@@ -108,7 +115,7 @@ class AreaLayer:
             layer.refresh_text()
 
     def _toggled(self) -> None:
-        """The eye of the layer list is the switch of the panel."""
+        """Copy the visibility of the layer to the state."""
         if self.layer is not None and not self._controller.state.in_space:
             self._controller.colouring.outline_areas(self.layer.visible)
 
@@ -127,8 +134,10 @@ def _outlined(request: tuple[Session, Field], tell: Tell) -> Iterator[_Found]:
 
 
 def _layer(found: _Found) -> Shapes:
-    """Outlines with a name each in the area's own colour."""
+    """Return a layer of named outlines, each in the colour of its area."""
     outlines = found.outlines
+    # The colour of an area is its rank among all area names of the session, also where
+    # some areas have no outline.
     names = sorted({*np.asarray(found.session.units.area).astype(str).tolist()} - {""})
     table = palette.area_table(len(names)) / 255
     colours = table[[names.index(outline.area) for outline in outlines]]
@@ -145,7 +154,7 @@ def _layer(found: _Found) -> Shapes:
 
 
 def _names(outlines: list[AreaOutline], is_seen: np.ndarray) -> pd.DataFrame:
-    """What the layer writes on each outline, "" for nothing."""
+    """Return the text of each outline; "" for outlines without text."""
     words = [
         outline.area if outline.is_named and seen else ""
         for outline, seen in zip(outlines, is_seen, strict=True)

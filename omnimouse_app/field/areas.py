@@ -1,7 +1,8 @@
-"""Where the brain areas of a field end, as outlines.
+"""Borders of the brain areas of a field, as outlines.
 
-A place belongs to the area that most of the neurons nearest to it are of, as far as
-there are neurons; so areas never overlap, and one stray neuron moves no border.
+The area of a grid place is that of the majority of its nearest neurons, up to a
+maximum distance from them. Therefore areas never overlap, and a single outlying neuron
+does not move a border.
 """
 
 from collections.abc import Iterator
@@ -12,21 +13,22 @@ from scipy.spatial import KDTree
 from skimage.measure import approximate_polygon, find_contours
 
 _CELLS = 160
-"""Places along the longer side of a plane: borders are told to a hundredth of it."""
+"""Number of grid places along the longer side of a plane."""
 _NEAREST = 7
-"""Neurons that a place is told by."""
+"""Number of nearest neurons that vote on the area of a grid place."""
 _REACH = 3.0
-"""How far from a neuron an area goes, in usual distances to the nearest other."""
+"""Maximum distance of an area from a neuron, in median nearest-neighbour distances."""
 _LEAST_SHARE = 0.02
-"""Smaller pieces of an area, as a share of its plane, are not drawn."""
+"""Minimum piece of an area, as a share of the plane; smaller pieces are not drawn."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AreaOutline:
-    """One closed piece of a border; the largest of an area in a plane `is_named`.
+    """One closed border of an area.
 
-    `yx` is (n, 2) in pixels of the field, the first place again at the end; `plane` is
-    the recording's own number.
+    `is_named` is True for the largest outline of an area in a plane. `yx` is (n, 2) in
+    pixels of the field, with the first point repeated at the end; `plane` is the plane
+    number of the recording.
     """
 
     area: str
@@ -38,7 +40,7 @@ class AreaOutline:
 def area_outlines(
     centres: np.ndarray, area: np.ndarray, plane: np.ndarray
 ) -> list[AreaOutline]:
-    """Outline the areas in every plane, the largest piece of an area first.
+    """Return the outlines of the areas in every plane, the largest piece first.
 
     Parameters
     ----------
@@ -47,7 +49,7 @@ def area_outlines(
     area
         (P,) names, "" unknown.
     plane
-        (P,) numbers: planes lie beside each other and have outlines of their own.
+        (P,) numbers; planes lie side by side on the field and have separate outlines.
     """
     known = np.isfinite(centres).all(axis=1) & (area != "")
     found: list[AreaOutline] = []
@@ -63,12 +65,17 @@ def _of_plane(
 ) -> Iterator[AreaOutline]:
     names, which = np.unique(area, return_inverse=True)
     tree = KDTree(centres)
+    # The nearest neighbour of a neuron is itself, so its distance to another neuron is
+    # the second one; with k as a list scipy returns that column alone.
     near = tree.query(centres, k=[min(2, len(centres))])[0]
     usual = max(float(np.median(near)), 1.0)
-    # Beyond its neurons an area ends: another plane may begin there.
+    # Areas end half a median distance beyond the outermost neurons of the plane:
+    # another plane may begin there.
     ends = centres.min(axis=0) - usual / 2, centres.max(axis=0) + usual / 2
     low = ends[0] - usual
     extent = ends[1] + usual - low
+    # The grid has a margin of one median distance beyond these limits. Its border
+    # places belong to no area, so every contour is closed.
     step = float(extent.max()) / _CELLS
     shape = np.ceil(extent / step).astype(int) + 1
     y, x = np.mgrid[: shape[0], : shape[1]]
@@ -80,7 +87,10 @@ def _of_plane(
         contours = find_contours((owner == number).astype(np.float32), 0.5)
         pieces = sorted(contours, key=_enclosed, reverse=True)
         large = [p for p in pieces if _enclosed(p) >= _LEAST_SHARE * y.size]
+        # An area with small pieces only keeps its largest, so that no area disappears.
         for rank, piece in enumerate(large or pieces[:1]):
+            # Contours are in grid steps: a tolerance of half a step removes the
+            # staircase.
             simple = approximate_polygon(piece, 0.5)
             yield AreaOutline(str(name), plane, simple * step + low, rank == 0)
 
@@ -88,12 +98,14 @@ def _of_plane(
 def _owners(
     tree: KDTree, which: np.ndarray, n_areas: int, places: np.ndarray, reach: float
 ) -> np.ndarray:
-    """Area of every place, -1 where no neuron is near: the nearest's in a tie."""
+    """Return the area index of every place, -1 without a neuron within `reach`."""
     count = min(_NEAREST, tree.n)
     distance, neuron = tree.query(places, k=np.arange(1, count + 1))
     votes = np.zeros((len(places), n_areas))
     rows = np.arange(len(places))
     for rank in range(count):
+        # Half a vote more decides ties in favour of the nearest neuron and changes no
+        # majority.
         votes[rows, which[neuron[:, rank]]] += 1 + (rank == 0) * 0.5
     owner = votes.argmax(axis=1)
     owner[distance[:, 0] > reach] = -1
@@ -101,6 +113,6 @@ def _owners(
 
 
 def _enclosed(path: np.ndarray) -> float:
-    """What a closed path encloses."""
+    """Return the area enclosed by a closed path, by the shoelace formula."""
     y, x = path.T
     return float(abs(np.dot(y, np.roll(x, 1)) - np.dot(x, np.roll(y, 1))) / 2)

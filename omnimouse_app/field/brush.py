@@ -1,7 +1,7 @@
-"""The pointer on the field: brush, lasso and click, told to the controller.
+"""Pointer tools on the field: brush, lasso and click, sent to the controller.
 
-Neurons are atomic: a stroke acts on every neuron it touches, whatever their pixels.
-The radius is in screen pixels, so the brush feels the same at every zoom.
+Neurons are atomic: a stroke acts on the whole of every neuron that it touches.
+The radius is in screen pixels, so the brush has the same size on screen at every zoom.
 """
 
 from collections.abc import Generator
@@ -28,31 +28,32 @@ HELP: dict[Tool, str] = {
     "lasso": "drag round neurons to paint them · Ctrl-click selects · P brush",
     "select": "click selects, with Shift adds · drag pans · P brush · L lasso",
 }
-"""What napari's status bar says on the right, by tool."""
+"""Text on the right of napari's status bar, by tool."""
 SMALLEST, FIRST_RADIUS, LARGEST = 2.0, 14.0, 200.0
-"""Screen pixels of the radius."""
+"""Minimum, initial and maximum radius in screen pixels."""
 _STEP = 1.25
 _OUTLINE_S = 0.04
-"""The lasso is drawn at most this often: a Shapes layer is slow to redraw."""
+"""Minimum time between two redraws of the lasso: a Shapes layer is slow to redraw."""
 _CLICK = 4.0
-"""Screen pixels a pointer may drift during a click."""
+"""Maximum movement of the pointer during a click, in screen pixels."""
 
 
 class Brush:
-    """What dragging on the field does, and the size it is done with.
+    """Pointer tools of the field, with the radius of the brush.
 
-    Three tools. *brush*: a drag paints the neurons it touches. *lasso*: a drag draws
-    an outline, and releasing paints the neurons whose centres are inside. *select*: a
-    drag pans, a click selects. With any tool, Ctrl-click selects the neuron under the
-    pointer, and Ctrl-Shift-click adds it to the selection or takes it out; Alt-drag
-    changes the radius. Where neurons lie over each other, clicking again selects the
-    next one under it. While one imaging plane is looked at, the others are left alone.
+    There are three tools. *brush*: a drag paints the neurons that it touches. *lasso*:
+    a drag draws an outline, and the release paints the neurons with centres inside it.
+    *select*: a drag pans and a click selects. With every tool, Ctrl-click selects the
+    neuron under the pointer, Ctrl-Shift-click adds it to the selection or removes it,
+    and Alt-drag changes the radius. Where neurons overlap, repeated clicks select them
+    in turn. While a single imaging plane is shown, neurons of other planes are not
+    changed.
     """
 
     tool_changed = Signal(str)
     radius_changed = Signal(float)
     outline_changed = Signal(object)
-    """The lasso while it is drawn, (n, 2) in pixels; empty when done."""
+    """Outline of the lasso during the drag, (n, 2) in pixels; empty at the end."""
 
     def __init__(self, controller: Controller, viewer: Any) -> None:
         self._controller = controller
@@ -93,17 +94,17 @@ class Brush:
             self.radius_changed.emit(radius)
 
     def toggle(self, tool: Tool) -> None:
-        """Take a tool up, or put it down for *select* if it is in hand."""
+        """Switch to a tool; switch to *select* if that tool is already active."""
         self.tool = "select" if tool == self._tool else tool
 
     def _take_up(self) -> None:
-        """Whoever chooses what to paint wants to paint."""
+        """Switch from *select* to the brush when the user chooses a state to paint."""
         if self._tool == "select":
             self.tool = "brush"
         self._tell_paint()
 
     def _tell_paint(self) -> None:
-        """Say what a stroke will set, where a drag is one."""
+        """Show in the status bar what a stroke sets, unless the tool is *select*."""
         if self._tool != "select":
             start, stop = self._controller.state.active_span
             word = CODE_NAMES[self._controller.state.brush_code]
@@ -112,11 +113,11 @@ class Brush:
             )
 
     def _tell_step(self, name: str, how: str) -> None:
-        """Say what was done last, wherever that was, or undone."""
+        """Show in the status bar the last action, or the last undo or redo."""
         self._say(f"{name} · Ctrl+Z undoes it" if how == "done" else f"{how}: {name}")
 
     def _tell_painted(self, n: int) -> None:
-        """Say what a stroke has set."""
+        """Show in the status bar what a stroke has painted."""
         if n:
             neurons = "1 neuron" if n == 1 else f"{n:,} neurons"
             start, stop = self._controller.state.active_span
@@ -126,33 +127,36 @@ class Brush:
             )
 
     def _say(self, words: str) -> None:
-        """Say it on the right of the status bar, until there is other news."""
+        """Show text on the right of the status bar, until the next message."""
         if self._layer is None:
             return
+        # `help` of the layer is copied to the viewer at the next mouse movement only,
+        # so the viewer's text is set below as well.
         self._layer.help = words
         # napari shows it at the next move of the mouse.
         if self._viewer.layers.selection.active is self._layer:
             self._viewer.help = words
 
     def grow(self) -> None:
-        """One step larger."""
+        """Increase the radius by one step."""
         self.radius *= _STEP
 
     def shrink(self) -> None:
-        """One step smaller."""
+        """Decrease the radius by one step."""
         self.radius /= _STEP
 
     # -- the layer it works on ----------------------------------------------------
     def attach(self, layer: Labels, field: Field) -> None:
-        """Work on this layer from now on."""
+        """Attach to a layer, and detach from the previous one."""
         self.detach()
         self._layer, self._field = layer, field
         layer.mouse_drag_callbacks.append(self._drag)
+        # The cursor size is then in screen pixels, as the radius is.
         self._viewer.cursor.scaled = False
         self._dress()
 
     def close(self) -> None:
-        """Let go of layer and viewer."""
+        """Detach from the layer, and disconnect from the controller and the viewer."""
         self.detach()
         controller = self._controller
         controller.brush_chosen.disconnect(self._take_up, missing_ok=True)
@@ -163,7 +167,7 @@ class Brush:
         self._viewer = None
 
     def detach(self) -> None:
-        """Let go of the layer."""
+        """Detach from the layer."""
         if self._layer is None:
             return
         if self._drag in self._layer.mouse_drag_callbacks:
@@ -172,7 +176,7 @@ class Brush:
         self._viewer.cursor.scaled = True
 
     def _dress(self) -> None:
-        """Cursor and panning as the tool wants them."""
+        """Set the cursor and the panning of the layer for the current tool."""
         if self._layer is None:
             return
         self._layer.mouse_pan = self._tool == "select"
@@ -182,17 +186,19 @@ class Brush:
         self._say(HELP[self._tool])
 
     def pan(self, on: bool) -> None:
-        """Lend the drag to panning (while Space is held), or take it back."""
+        """Turn panning on while Space is held, or off again."""
         if self._layer is not None:
             self._layer.mouse_pan = on or self._tool == "select"
 
     # -- drags --------------------------------------------------------------------
+    # napari runs drag callbacks as generators: up to the first yield on press, then one
+    # step per move, and the last step on release.
     def _drag(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         if event.button != 1 or self._field is None:
             return
         if "Control" in event.modifiers or self._tool == "select":
             yield from self._click(layer, event)
-        elif layer.mouse_pan:  # Space is held: the drag is the camera's
+        elif layer.mouse_pan:  # Space is held: napari pans
             return
         elif "Alt" in event.modifiers:
             yield from self._resize(event)
@@ -204,16 +210,20 @@ class Brush:
     def _paint(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         field = self._field
         assert field is not None
+        # Screen pixels to field pixels; the zoom does not change during a drag.
         radius = self._radius / self._viewer.scene.camera.zoom
         touched = np.zeros(field.n_neurons, bool)
 
         def stamp(start: np.ndarray, stop: np.ndarray) -> None:
             neurons = self._among(neurons_under(field, start, stop, radius))
+            # Each neuron is sent once per stroke: a slow drag passes over it many
+            # times.
             new = neurons[~touched[neurons]]
             touched[new] = True
             if len(new):
                 self._controller.paint(new)
 
+        # All paint calls between begin and end are one step of undo.
         self._controller.begin_stroke()
         try:
             at = _pixel(layer, event)
@@ -223,7 +233,7 @@ class Brush:
                 before, at = at, _pixel(layer, event)
                 stamp(before, at)
                 yield
-            stamp(at, _pixel(layer, event))  # the last moves may have been left out
+            stamp(at, _pixel(layer, event))  # napari may drop the last moves
         finally:
             self._controller.end_stroke()
             self._tell_painted(int(touched.sum()))
@@ -261,11 +271,11 @@ class Brush:
             self.select(int(neurons[0]) if add else next_at(neurons, selection), add)
 
     def _among(self, neurons: np.ndarray) -> np.ndarray:
-        """Those of the planes that are looked at."""
+        """Return those of the neurons that lie in the displayed planes."""
         return self._controller.planes.among(neurons)
 
     def select(self, neuron: int, add: bool) -> None:
-        """Select a neuron alone; `add` puts it beside the others, or takes it out."""
+        """Select one neuron; with `add`, add it to the selection or remove it."""
         selection = self._controller.state.selection
         if add and neuron in selection:
             self._controller.select([n for n in selection if n != neuron])
@@ -276,12 +286,13 @@ class Brush:
         pressed, radius = float(event.pos[0]), self._radius
         yield
         while event.type == "mouse_move":
+            # A movement by d pixels changes the diameter by d.
             self.radius = radius + (float(event.pos[0]) - pressed) / 2
             yield
 
 
 def is_clicked(event: Any) -> Generator[None, None, bool]:
-    """Wait for the release; whether the pointer had stayed where it was pressed."""
+    """Wait for the button release; return True if the pointer stayed in place."""
     pressed = np.asarray(event.pos, float)
     yield
     while event.type == "mouse_move":
@@ -290,5 +301,5 @@ def is_clicked(event: Any) -> Generator[None, None, bool]:
 
 
 def _pixel(layer: Labels, event: Any) -> np.ndarray:
-    """(y, x) in pixels of the field under the pointer."""
+    """Return the (y, x) position of the pointer in pixels of the field."""
     return np.asarray(layer.world_to_data(event.position)[-2:], float)

@@ -1,7 +1,7 @@
-"""The canvas as a user sees it: where a neuron is on it, and in which colour.
+"""Positions and colours of neurons on the canvas, read from the screen.
 
-For the demo report, the live benchmark and the end-to-end tests. It reads the screen,
-never the model's own arrays.
+The demo report, the live benchmark and the end-to-end tests use it. It reads screen
+pixels, never the arrays of the model.
 """
 
 from collections.abc import Sequence
@@ -16,14 +16,14 @@ from omnimouse_widgets.drawn.field.neuron_colours import STATE_CORE
 
 
 class Canvas:
-    """A viewer's 2-D canvas: places on it, and pixels of it.
+    """The 2-D canvas of a viewer: positions and pixels.
 
     Parameters
     ----------
     viewer
-        A napari viewer with its window shown.
+        A napari viewer with a visible window.
     window
-        That window.
+        The window of that viewer.
     """
 
     def __init__(self, viewer: Any, window: QMainWindow) -> None:
@@ -34,7 +34,7 @@ class Canvas:
         self.widget: QWidget = found[0]
 
     def place(self, yx: Sequence[float] | np.ndarray) -> np.ndarray:
-        """Where a place on the field (y, x) is on the canvas: (x, y) in its pixels."""
+        """Return the canvas position (x, y) in pixels of a field position (y, x)."""
         camera = self.viewer.scene.camera
         centre = np.array(camera.center[-2:], float)
         middle = np.array([self.widget.width(), self.widget.height()]) / 2
@@ -42,16 +42,18 @@ class Canvas:
         return np.asarray(middle + offset[::-1])
 
     def places(self, yx: np.ndarray) -> np.ndarray:
-        """Where many places on the field (n, 2) are: (x, y) in canvas pixels."""
+        """Return the canvas positions (n, 2), (x, y), of field positions (n, 2)."""
         return np.array([self.place(one) for one in yx]).reshape(-1, 2)
 
     def picture(self) -> np.ndarray:
-        """What is on the canvas now: uint8 (height, width, 4)."""
+        """Return a screenshot of the canvas: uint8 (height, width, 4)."""
         return np.asarray(self.viewer.screenshot(canvas_only=True, flash=False))
 
     def colours(self, yx: np.ndarray) -> np.ndarray:
-        """Colours on screen at places on the field (n, 2): uint8 (n, 3)."""
+        """Return the screen colours at positions on the field (n, 2): uint8 (n, 3)."""
         picture = self.picture()
+        # Screenshots are in device pixels, widget sizes in logical pixels (high-DPI
+        # screens).
         scale = picture.shape[1] / self.widget.width()
         x, y = np.floor(self.places(yx) * scale).astype(int).T
         inside = (x >= 0) & (x < picture.shape[1]) & (y >= 0) & (y < picture.shape[0])
@@ -61,15 +63,17 @@ class Canvas:
 
 
 def core_places(field: Field) -> np.ndarray:
-    """One pixel (y, x) in the core of every neuron, nearest to its centre; NaN if none.
+    """Return one core pixel (y, x) per neuron, the nearest to its centre; NaN if none.
 
-    The centre itself may lie on another neuron's pixel.
+    The centre itself may lie on a pixel of another neuron.
     """
     labels = field.labels.ravel()
     at = np.flatnonzero((labels > 0) & (labels <= field.n_neurons))
     neuron = labels[at].astype(np.int64) - 1
     yx = np.stack(np.divmod(at, field.labels.shape[1]), axis=1)
     distance = ((yx - field.centres[neuron]) ** 2).sum(axis=1)
+    # Sort by neuron, then by decreasing distance. Where an index occurs more than once,
+    # numpy keeps the value written last: the nearest pixel.
     order = np.lexsort([-distance, neuron])
     places = np.full((field.n_neurons, 2), np.nan)
     # Of repeated indices the last one written stays: the nearest.
@@ -78,16 +82,17 @@ def core_places(field: Field) -> np.ndarray:
 
 
 def states_on_screen(canvas: Canvas, field: Field) -> np.ndarray:
-    """The state each neuron is drawn in, read from pixels: int (P,), -1 not seen.
+    """Return the displayed state of each neuron, read from pixels: int (P,), -1 unseen.
 
-    The mean image shines through, so each colour is compared with what the state's
-    colour over some grey would be.
+    The mean image is visible through the neurons. Therefore each pixel is compared with
+    the colour of every state blended over every grey level.
     """
     places = core_places(field)
     seen = np.isfinite(places).all(axis=1)
     colours = canvas.colours(places[seen]).astype(float) / 255
     grey = np.linspace(0, 1, 65)
     alpha = STATE_CORE[:, 3:]
+    # Alpha blending: state colour * alpha + grey * (1 - alpha), shape (state, grey, 3).
     table = (STATE_CORE[:, :3] * alpha)[:, None] + ((1 - alpha) * grey)[..., None]
     distance = np.linalg.norm(colours[:, None, None] - table[None], axis=-1).min(axis=2)
     states = np.full(field.n_neurons, -1)

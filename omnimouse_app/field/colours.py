@@ -1,9 +1,9 @@
-"""The fast way of the neurons' colours to the screen.
+"""Fast transfer of the neuron colours to the screen.
 
-The fast way writes rows of the colour texture that napari's label shader already
-looks up (0.2-0.4 ms for any number of neurons and any field, against 6-13 ms for a
-new colormap). It uses private names of napari 0.9 and vispy 0.17, and this module is
-the one place that does. On any surprise it changes for good to the public way.
+The fast path writes rows of the colour texture that napari's label shader reads
+(0.2-0.4 ms for any number of neurons and any field, against 6-13 ms for a new
+colormap). It uses private names of napari 0.9 and vispy 0.17; no other module uses
+them. After any error, the class uses the public path permanently.
 """
 
 import logging
@@ -20,10 +20,10 @@ _TEXTURE_SIDE = 256
 
 
 class LabelColours:
-    """The colour table of one Labels layer, and its way to the screen.
+    """Colour table of one Labels layer, and its transfer to the screen.
 
-    `show` sends the rows that differ from what is shown; nothing else is needed to
-    keep the screen right, and calling it twice changes nothing.
+    `show` sends the rows that differ from the displayed ones. No other call is needed
+    to keep the screen up to date, and a second identical call changes nothing.
     """
 
     def __init__(self, viewer: Any, layer: Labels, n_labels: int) -> None:
@@ -36,22 +36,23 @@ class LabelColours:
 
     @property
     def rows(self) -> np.ndarray:
-        """float32 (n_labels, 4): the colours last shown, label 1 first."""
+        """Displayed colours, float32 (n_labels, 4), label 1 first."""
         return self._texture[1 : self._n_labels + 1]
 
     def show(self, rows: np.ndarray) -> bool:
-        """Show these colours; False where they were shown already."""
+        """Show the colours; return False if they are displayed already."""
         changed = np.flatnonzero((rows != self.rows).any(axis=1))
         if not len(changed):
             return False
         labels = changed + 1
+        # Row 0 of the texture is the background label.
         self._texture[labels] = rows[changed]
         if self.is_fast:
             try:
                 self._write_texture(labels)
             except Exception:
-                # Private names may be gone in another napari: the public way is
-                # slower and always there.
+                # Another napari version may lack the private names. The public path is
+                # slower but always available.
                 logger.warning("Fast colours are off: napari changed", exc_info=True)
                 self.is_fast = False
         if not self.is_fast:

@@ -1,9 +1,9 @@
-"""What VisPy frees is freed in the canvas's own OpenGL context.
+"""Release of VisPy objects in the OpenGL context of the canvas.
 
-When a layer goes, napari 0.9 empties VisPy's queue of deletions at once, in whichever
-context is current; after a frame that is the one Qt composes the window with. Mesa
-ends the process over it at the next frame, for the program it draws with has lost its
-vertex shader, and other drivers read where nothing is.
+When a layer is removed, napari 0.9 empties VisPy's deletion queue at once, in the
+context that is current. After a frame this is the context with which Qt composes the
+window. Mesa then ends the process at the next frame, because a program of that context
+has lost its vertex shader; other drivers read freed memory.
 """
 
 import logging
@@ -14,9 +14,10 @@ logger = logging.getLogger(__name__)
 
 
 def free_in_own_context(viewer: Any) -> None:
-    """Make the canvas's context current whenever VisPy's queue is emptied for good.
+    """Make the canvas's context current whenever VisPy's deletion queue is emptied.
 
-    Uses private names of napari; without them nothing is changed.
+    Uses private names of napari; if they are missing, a warning is logged and nothing
+    is changed.
     """
     try:
         canvas = viewer.window._qt_viewer.canvas._scene_canvas
@@ -24,11 +25,12 @@ def free_in_own_context(viewer: Any) -> None:
     except AttributeError:
         logger.warning("The canvas frees in any context: napari changed", exc_info=True)
         return
+    # The context is patched already, by an earlier call for the same viewer.
     if "finish" in vars(context):
         return
 
     def finish_here() -> None:
-        with suppress(RuntimeError):  # the window is gone, and its context with it
+        with suppress(RuntimeError):  # the window and its context no longer exist
             canvas.set_current()
         finish()
 

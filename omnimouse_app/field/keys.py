@@ -1,4 +1,4 @@
-"""The keys of the field, bound on our layer alone: nothing else of napari changes."""
+"""Keys of the field, bound to the neuron layer; napari's other keys do not change."""
 
 from collections.abc import Callable, Generator
 from functools import partial
@@ -24,22 +24,23 @@ FIELD_KEYS: dict[str, str] = {
     "Alt-drag": "size of the brush",
     "?": "show the keys",
 }
-"""What the field answers to besides the keys of every panel."""
+"""Keys of the field in addition to the keys of every panel."""
 
 PANEL_KEYS: dict[str, str] = {"Ctrl+S": "save the analysis (in OmniMouse's panels)"}
-"""What every panel answers to, but the field does not: napari saves layers there."""
+"""Keys of every panel that the field lacks: there, napari saves layers with them."""
 
 
 KEYS_WINDOW = "omnimouse-keys"
 
 
 def all_keys() -> dict[str, str]:
-    """Every key and what it does."""
+    """Return the text of every key."""
     return {key.key: key.words for key in KEYS} | PANEL_KEYS | FIELD_KEYS
 
 
 def show_keys() -> None:
-    """Show every key in a window of its own, which leaves the others in reach."""
+    """Show all keys in a non-modal window."""
+    # A second call brings the open window to the front.
     for window in QApplication.topLevelWidgets():
         if window.objectName() == KEYS_WINDOW and window.isVisible():
             window.raise_()
@@ -50,6 +51,7 @@ def show_keys() -> None:
         for key, words in all_keys().items()
     )
     windows = (w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow))
+    # Qt keeps a dialog in front of its parent window.
     box = QMessageBox(QApplication.activeWindow() or next(windows, None))
     box.setObjectName(KEYS_WINDOW)
     box.setWindowTitle("Keys of OmniMouse")
@@ -67,10 +69,10 @@ def bind_keys(
     play: Callable[[], None],
     show_mean_alone: Callable[[bool], None],
 ) -> None:
-    """Bind the keys of the field on a layer; they act while it is the active one.
+    """Bind the keys of the field to a layer; they act while that layer is active.
 
-    All of `all_keys` but `PANEL_KEYS`, and "?", which napari's own bindings do not
-    know: `docks` has them.
+    These are the keys of `all_keys` except `PANEL_KEYS` and "?". napari's key bindings
+    have no name for "?"; `window.docks` and `window.instrument` handle it.
     """
     strokes: dict[str, Callable[[], object]] = {
         _napari_name(key.key): partial(key.press, controller) for key in KEYS
@@ -102,6 +104,7 @@ def _on_press(action: Callable[[], object]) -> Callable[[Any], None]:
 def _while_held(
     switch: Callable[[bool], None],
 ) -> Callable[[Any], Generator[None, None, None]]:
+    # napari resumes the generator of a key binding when the key is released.
     def held(_layer: Any) -> Generator[None, None, None]:
         switch(True)
         yield

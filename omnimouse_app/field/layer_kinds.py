@@ -1,4 +1,4 @@
-"""The layers of a field, made of its numbers alone: neurons, mean image, lost ones."""
+"""Constructors of the field's layers: neurons, mean image, neurons without pixels."""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +13,15 @@ from omnimouse_widgets.drawn.field.layout import Field
 
 
 class NeuronLabels(Labels):
-    """A Labels layer that answers the pointer in the words of the recording."""
+    """Labels layer that describes the neuron under the pointer in the status bar."""
 
     describe_at: Callable[[float, float], str] | None = None
 
     def get_status(self, *args: Any, **kwargs: Any) -> Any:
-        """What the status bar says: the neuron under the pointer, if there is one."""
+        """Return the status bar text: the neuron under the pointer, or the position."""
         position = args[0] if args else kwargs.get("position")
+        # The status function is removed when the window closes; the layer then behaves
+        # as a plain Labels layer.
         if self.describe_at is None or position is None:
             return super().get_status(*args, **kwargs)
         y, x = self.world_to_data(position)[-2:]
@@ -27,17 +29,17 @@ class NeuronLabels(Labels):
 
     @property
     def _type_string(self) -> str:
-        # napari takes the kind of layer from the class name when saving.
+        # napari takes the kind of layer from the class name when it saves a layer.
         return "labels"
 
 
 def mean_layer(mean: np.ndarray) -> Image:
-    """The mean image, in grey."""
+    """Return the mean image as a grey image layer."""
     return Image(mean, colormap="gray", contrast_limits=mean_levels(mean))
 
 
 def lost_layer(session: Session, field: Field) -> Points:
-    """Crosses where neurons without a pixel of their own are."""
+    """Return crosses at the positions of neurons without a pixel."""
     neurons = placed_lost(field)
     return Points(
         field.centres[neurons],
@@ -49,13 +51,13 @@ def lost_layer(session: Session, field: Field) -> Points:
 
 
 def placed_lost(field: Field) -> np.ndarray:
-    """Neurons without a pixel of their own whose place is known: those with a cross."""
+    """Return the neurons without a pixel that have a known position."""
     places = field.centres[field.lost]
     return np.asarray(field.lost[np.isfinite(places).all(axis=1)])
 
 
 def features_of(session: Session, field: Field) -> pd.DataFrame:
-    """What napari's own features table shows, one row per label."""
+    """Return the features table for napari, one row per label."""
     neurons = np.arange(field.n_neurons)
     units = session.units
     table = {"index": neurons + 1, "neuron": np.asarray(units.names)}

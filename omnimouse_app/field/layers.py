@@ -1,8 +1,8 @@
-"""The live state as napari layers: the mean image, the neurons, and nothing more.
+"""The live state as napari layers: mean image, neurons and their additions.
 
-Layers are found by a token in their metadata, so renaming one breaks nothing. All
-drawing starts from the state alone and happens at most once in 8 ms, however many
-strokes, answers and selections came in between.
+Layers are identified by a token in their metadata, so the user can rename them. All
+drawing depends on the state alone and happens at most once in 8 ms, for any number of
+strokes, results and selections in between.
 """
 
 from collections.abc import Callable
@@ -38,30 +38,32 @@ from omnimouse_widgets.drawn.field.hover_text import describe
 from omnimouse_widgets.drawn.field.layout import Field, neurons_at, session_field
 
 TOKEN = "omnimouse"
-"""Key in `layer.metadata`; its value says which of our layers it is."""
+"""Key in `layer.metadata`; its value is the role of the layer."""
 
+# Milliseconds: least time between two drawings, the same while drawing is slow, and the
+# pause after which thumbnail and status bar are updated.
 _FRAME_MS = 8
 _SLOW_FRAME_MS = 50
 _SETTLED_MS = 400
 
 
 class FieldLayers(QObject):
-    """Keeps the layers of one viewer in step with one controller.
+    """Keep the layers of one viewer up to date with one controller.
 
     Parameters
     ----------
     viewer
-        The napari viewer (or the proxy a plugin is given).
+        The napari viewer (or the proxy that a plugin receives).
     controller
-        Whose state is shown, and whom strokes are told to.
+        Source of the displayed state, and receiver of strokes.
     brush
-        What works on the layer of neurons.
+        Pointer tools that act on the neuron layer.
     parent
-        What the layers end with.
+        Qt parent; the layers end with it.
     """
 
     layer_made = Signal(object)
-    """The new layer of neurons, whenever a session gets one."""
+    """Emitted with the new neuron layer of a session."""
 
     def __init__(
         self, viewer: Any, controller: Controller, brush: Brush, parent: QObject
@@ -122,7 +124,7 @@ class FieldLayers(QObject):
         return links
 
     def close(self) -> None:
-        """Drop every connection and the viewer; the layers stay as plain layers."""
+        """Disconnect everything and drop the viewer; its layers become plain layers."""
         self._frame.stop()
         self._settled.stop()
         self._brush.detach()
@@ -136,14 +138,16 @@ class FieldLayers(QObject):
         self._viewer = None
 
     def ask_to_draw(self) -> None:
-        """Draw from state at the next frame."""
+        """Schedule a drawing from the state at the next frame."""
         if not self._frame.isActive():
             self._frame.start()
 
     # -- a session's layers -------------------------------------------------------
     def show_session(self) -> None:
-        """Make the layers of the session, where it is another than before."""
+        """Make the layers of the session, unless they exist already."""
         session = self._controller.state.session
+        # Compare identity, not the id: the same recording can be opened again with
+        # other options.
         if session is self._session:
             return
         self._session = session
@@ -170,7 +174,7 @@ class FieldLayers(QObject):
         if field.mean is not None:
             self.mean = self._add(mean_layer(field.mean), "mean image")
         self.tiles = tiles_of(field, np.asarray(session.units.plane))
-        if self.tiles:  # under the neurons, whose colours must not be covered
+        if self.tiles:  # below the neurons, to leave their colours visible
             words = self._controller.planes.words_of
             self.names = self._add(label_layer(self.tiles, words), "planes")
             self.names.editable = False
@@ -187,6 +191,7 @@ class FieldLayers(QObject):
         self.neurons.editable = False
         self.neurons.describe_at = self.describe_at
         self.colours = LabelColours(self._viewer, self.neurons, field.n_labels)
+        # Of all layers, napari sends pointer and key events to the active one only.
         self._viewer.layers.selection.active = self.neurons
         self._brush.attach(self.neurons, field)
         self.layer_made.emit(self.neurons)
@@ -194,7 +199,7 @@ class FieldLayers(QObject):
         self.show_whole_field()
 
     def show_whole_field(self) -> None:
-        """Zoom so that all of the field is in view, or of the one plane shown."""
+        """Zoom to the whole field, or to the plane that is shown alone."""
         if self.field is None or self.space.is_shown:
             return
         self._viewer.reset_view()
@@ -203,10 +208,11 @@ class FieldLayers(QObject):
             camera = self._viewer.scene.camera
             camera.center = (*camera.center[:-2], *tile.centre)
             camera.zoom = tile.zoom_in(self._viewer.canvas.size)
+        # `keep_fitted` compares this view with the current one.
         self._fitted = _view_of(self._viewer)
 
     def _show_plane(self) -> None:
-        """Show one plane and nothing of the others, or all of them."""
+        """Show one plane without the others, or all planes."""
         planes, field = self._controller.planes, self.field
         if field is None:
             return
@@ -224,7 +230,9 @@ class FieldLayers(QObject):
         self.ask_to_draw()
 
     def keep_fitted(self) -> None:
-        """After the canvas changed size: fit again, unless the user chose the view."""
+        """Fit the view to a resized canvas, unless the user has chosen the view."""
+        # The camera has not moved since the last fit, so the user has not panned or
+        # zoomed.
         if self._fitted == _view_of(self._viewer):
             self.show_whole_field()
 
@@ -235,7 +243,7 @@ class FieldLayers(QObject):
         return layer
 
     def _show_space(self) -> None:
-        """Take the neurons into space, or back to the field."""
+        """Switch to the 3-D view of the neurons, or back to the field."""
         is_asked, session = self._controller.state.in_space, self._session
         if session is None or is_asked == self.space.is_shown:
             return
@@ -254,14 +262,14 @@ class FieldLayers(QObject):
             self.keep_fitted()
 
     def _add_beside(self, layer: Any, role: str) -> None:
-        """Add a layer that is looked at only: hands stay on the neurons."""
+        """Add a layer for display only; the neuron layer stays active."""
         self._add(layer, role)
         layer.editable = False
         self._viewer.layers.selection.active = self.neurons
 
     # -- drawing ------------------------------------------------------------------
     def draw(self) -> None:
-        """Colour the neurons as the state says; cheap when nothing changed."""
+        """Colour the neurons as the state says; cheap without changes."""
         self._frame.stop()
         if self.colours is None or self.field is None:
             return
@@ -272,14 +280,16 @@ class FieldLayers(QObject):
         looked_at = self._controller.planes.looked_at
         self.space.colour(*found, selected, looked_at)
         rows = flat_rows(self._controller, self.field, *found)
+        # The fast path does not update the thumbnail; `_catch_up` does so later.
         self._is_thumbnail_old |= self.colours.show(rows)
-        # The public way takes 6-13 ms, points in space 40: at most 20 a second then.
+        # The public path takes 6-13 ms and 3-D points take 40 ms: at most 20 drawings
+        # per second in these cases.
         is_fast = self.colours.is_fast and not self.space.is_shown
         self._frame.setInterval(_FRAME_MS if is_fast else _SLOW_FRAME_MS)
         self._settled.start()
 
     def _catch_up(self) -> None:
-        """Let layer list and status bar catch up, once the hand has rested."""
+        """Update thumbnail and status bar after a pause without drawing."""
         if self.colours is None:
             return
         if self._is_thumbnail_old:
@@ -292,7 +302,7 @@ class FieldLayers(QObject):
             self.areas.show(self._session, self.field)
 
     def _show_lasso(self, outline: np.ndarray) -> None:
-        # Shown in 3-D, napari takes no outline that lies in the field's plane.
+        # In its 3-D display, napari accepts no outline in the plane of the field.
         if len(outline) < 2 or self._viewer.dims.ndisplay == 3:
             if self._lasso is not None and self._lasso in self._viewer.layers:
                 self._viewer.layers.remove(self._lasso)
@@ -306,7 +316,7 @@ class FieldLayers(QObject):
 
     # -- the pointer --------------------------------------------------------------
     def describe_at(self, y: float, x: float) -> str:
-        """The line of the status bar for a place on the field, "" for none."""
+        """Return the status bar text for a position on the field, "" for none."""
         if self.field is None or self._session is None:
             return ""
         neurons = self._controller.planes.among(neurons_at(self.field, y, x))
@@ -315,9 +325,11 @@ class FieldLayers(QObject):
         return describe(self._controller, int(neurons[0]), others=len(neurons) - 1)
 
     def show_mean_alone(self, alone: bool) -> None:
-        """Fade the neurons out while the mean image is looked at, then back in."""
+        """Hide the neurons while the key for the mean image is held, then show them."""
         if alone:
             shown = [x for x in (self.neurons, self.lost) if x is not None]
+            # Key repeat calls this again: keep the opacities from before the first
+            # call.
             self._faded = self._faded or [(layer, layer.opacity) for layer in shown]
         for layer, opacity in self._faded:
             layer.opacity = 0.0 if alone else opacity
@@ -330,7 +342,7 @@ def _view_of(viewer: Any) -> tuple[float, ...]:
 
 
 def our_layers(viewer: Any) -> list[Layer]:
-    """The layers of the viewer that are ours, whatever they are called now."""
+    """Return the layers of this plugin in the viewer, independent of their names."""
     return [layer for layer in viewer.layers if TOKEN in layer.metadata]
 
 

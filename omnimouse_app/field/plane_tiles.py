@@ -1,7 +1,7 @@
-"""Where each imaging plane lies on the field: what is zoomed to, and its label.
+"""Position of each imaging plane on the field, for zoom and labels.
 
-Planes beside each other share the field without gaps, so that one of them can be shown
-with all of its image and nothing of the next.
+Planes that lie side by side divide the field without gaps. A plane can thus be shown
+with its whole image and without parts of the next one.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,12 +15,12 @@ from napari.layers import Points
 from omnimouse_widgets.drawn.field.layout import Field
 
 _MARGIN = 0.95
-"""Share of the canvas that a plane takes, as napari has it for the whole."""
+"""Share of the canvas that a plane fills, as in napari's own view of all layers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """The part of the field, in pixels, that is one plane's."""
+    """The part of the field that belongs to one plane, in pixels."""
 
     plane: int
     top: float
@@ -30,7 +30,7 @@ class Tile:
 
     @property
     def centre(self) -> tuple[float, float]:
-        """Its middle (y, x)."""
+        """Centre (y, x)."""
         return (self.top + self.bottom) / 2, (self.left + self.right) / 2
 
     @property
@@ -39,12 +39,15 @@ class Tile:
         return self.bottom - self.top, self.right - self.left
 
     def zoom_in(self, canvas: Sequence[float]) -> float:
-        """Canvas pixels per pixel at which it fills a canvas (height, width)."""
+        """Return the zoom, in canvas pixels per field pixel, that fills the canvas.
+
+        `canvas` is (height, width).
+        """
         fits = (have / need for have, need in zip(canvas, self.shape, strict=True))
         return _MARGIN * min(fits)
 
     def only(self, image: np.ndarray) -> np.ndarray:
-        """The image, black outside of it."""
+        """Return a copy of the image, black outside the tile."""
         alone = np.zeros_like(image)
         inside = tuple(
             slice(round(start), round(stop))
@@ -54,7 +57,7 @@ class Tile:
         return alone
 
     def overlaps(self, other: "Tile") -> bool:
-        """Whether both share a part of the field."""
+        """Return True if both tiles share a part of the field."""
         return (
             self.top < other.bottom
             and other.top < self.bottom
@@ -64,14 +67,14 @@ class Tile:
 
 
 def tiles_of(field: Field, plane: np.ndarray) -> tuple[Tile, ...]:
-    """One for each plane that has neurons on the field; none for a single plane.
+    """Return one tile for each plane with neurons on the field; () for a single plane.
 
-    It goes half way to those beside it, and to the edges of the field.
+    A tile ends half way to its neighbours, or at the edge of the field.
 
     Parameters
     ----------
     field
-        Where the neurons are.
+        Positions of the neurons.
     plane
         (P,) numbers, -1 unknown.
     """
@@ -92,14 +95,14 @@ def tiles_of(field: Field, plane: np.ndarray) -> tuple[Tile, ...]:
 
 
 def tile_of(tiles: Sequence[Tile], plane: int | None) -> Tile | None:
-    """The tile of a plane, None where there is none."""
+    """Return the tile of a plane, or None."""
     return next((tile for tile in tiles if tile.plane == plane), None)
 
 
 def label_layer(tiles: Sequence[Tile], words_of: Callable[[int], str]) -> Points:
-    """Each plane's name in the upper left corner of its tile.
+    """Return the name of each plane as text in the upper left corner of its tile.
 
-    Planes that lie over each other have one list of names, in the corner of the field.
+    Planes that overlap share one list of names, in the corner of the field.
     """
     places = [(tile.top, tile.left) for tile in tiles] if _apart(tiles) else [(0, 0)]
     return Points(
@@ -124,7 +127,7 @@ def name_planes(
     words_of: Callable[[int], str],
     shown: int | None,
 ) -> None:
-    """Let `label_layer`'s layer name the plane that is shown alone, None for all."""
+    """Let the layer of `label_layer` name the displayed plane only; None for all."""
     layer.features = _names(tiles, words_of, shown)
     layer.refresh_text()
 
@@ -147,9 +150,11 @@ def _apart(tiles: Sequence[Tile]) -> bool:
 def _with_room(
     tile: Tile, tiles: Sequence[Tile], whole: tuple[float, float, float, float]
 ) -> Tile:
-    """The tile with its share of the room between it and those beside it."""
+    """Return the tile, extended by half of the gap to each neighbour."""
     top, left, bottom, right = whole
     for other in tiles:
+        # Signed distance beyond each side of the tile. The largest one says on which
+        # side the other tile lies; if it is negative as well, the two overlap.
         gaps = (
             tile.top - other.bottom,
             tile.left - other.right,
@@ -157,7 +162,7 @@ def _with_room(
             other.left - tile.right,
         )
         side = int(np.argmax(gaps))
-        if gaps[side] < 0:  # itself, or one that lies over it
+        if gaps[side] < 0:  # the tile itself, or an overlapping one
             continue
         if side == 0:
             top = max(top, (tile.top + other.bottom) / 2)
@@ -171,7 +176,8 @@ def _with_room(
 
 
 def _reach(field: Field) -> float:
-    """How far a usual neuron goes from its centre, and a little more."""
+    """Return the radius of an average neuron plus a margin, in pixels."""
     neurons = max(field.n_neurons - len(field.lost), 1)
+    # Radius of the disk with the average number of pixels per neuron.
     pixels = np.count_nonzero(field.labels) / neurons
     return float(np.sqrt(pixels / np.pi)) + 2.0

@@ -1,6 +1,6 @@
-"""The neurons at their places in the cortex: napari's 3-D display of points.
+"""The neurons at their positions in the cortex, as 3-D points in napari.
 
-The field waits unseen, and is as it was when the neurons go back to it.
+The layers of the field are hidden meanwhile, and restored afterwards.
 """
 
 from collections.abc import Callable, Generator
@@ -17,20 +17,20 @@ from omnimouse_model.data.session import Session
 from omnimouse_widgets.drawn.field.neuron_colours import SELECTED_RIM
 
 _LOOKING = (0.5, -0.85, 0.2)
-"""Down into the cortex and across it, as (depth, y, x)."""
+"""Direction of view: down into the cortex and obliquely, as (depth, y, x)."""
 _UP = (-1.0, 0.0, 0.0)
 _SOMA_UM = 12.0
 _LEAST_SIZE = 0.012
-"""Of the longest side: smaller points would be lost on a large field."""
+"""Least point size as a share of the longest side: visible on a large field."""
 
 
 class NeuronPoints(Points):
-    """A Points layer that answers the pointer in the words of the recording."""
+    """Points layer that describes the neuron under the pointer in the status bar."""
 
     describe: Callable[[int], str] | None = None
 
     def get_status(self, *args: Any, **kwargs: Any) -> Any:
-        """What the status bar says: the neuron under the pointer, if there is one."""
+        """Return the status bar text: the neuron under the pointer, or "cortex"."""
         position = args[0] if args else kwargs.pop("position", None)
         if self.describe is None or position is None:
             return super().get_status(position, **kwargs)
@@ -41,13 +41,13 @@ class NeuronPoints(Points):
 
     @property
     def _type_string(self) -> str:
-        # napari takes the kind of layer from the class name when saving.
+        # napari takes the kind of layer from the class name when it saves a layer.
         return "points"
 
 
 @dataclass(frozen=True, slots=True)
 class _Flat:
-    """How the viewer was before."""
+    """State of the viewer before the 3-D view, to be restored."""
 
     centre: tuple[float, ...]
     zoom: float
@@ -57,18 +57,18 @@ class _Flat:
 
 
 class SpaceView:
-    """Takes a viewer into space and back.
+    """Switch a viewer to the 3-D view of the neurons and back.
 
     Parameters
     ----------
     viewer
         The napari viewer.
     select
-        Told the neuron clicked on, and whether it is added to the selection.
+        Called with the clicked neuron, and True to add it to the selection.
     describe
-        The line of the status bar for a neuron.
+        Returns the status bar text of a neuron.
     ask_to_leave
-        Called when napari's own button leads back to two dimensions.
+        Called when the user returns to two dimensions with napari's own button.
     """
 
     def __init__(
@@ -89,11 +89,11 @@ class SpaceView:
 
     @property
     def is_shown(self) -> bool:
-        """Whether the viewer is in space."""
+        """True while the 3-D view is shown."""
         return self._flat is not None
 
     def enter(self, session: Session) -> NeuronPoints:
-        """Show the neurons whose places are known, and nothing else."""
+        """Show the neurons that have a known position, and hide all other layers."""
         viewer, camera = self._viewer, self._viewer.scene.camera
         self._flat = _Flat(
             tuple(camera.center),
@@ -105,7 +105,8 @@ class SpaceView:
         for layer in self._flat.shown:
             layer.visible = False
         self.layer = self._made(session)
-        # Before the layer: else sliders of a third axis come, and the docks move.
+        # Switch before the layer is added: otherwise a slider for the third axis
+        # appears and moves the docks.
         viewer.dims.ndisplay = 3
         viewer.add_layer(self.layer)
         self.layer.editable = False
@@ -119,7 +120,7 @@ class SpaceView:
         return self.layer
 
     def leave(self) -> None:
-        """Back to what was there before."""
+        """Remove the points and restore the previous state of the viewer."""
         flat, layers = self._flat, (self.axes, self.layer)
         self._flat = self.layer = self.axes = None
         self._colours = ()
@@ -146,9 +147,9 @@ class SpaceView:
         selected: np.ndarray,
         looked_at: np.ndarray | None,
     ) -> None:
-        """Colour the points as the field's neurons: core, rim, white when selected.
+        """Colour the points as the neurons of the field: core, rim, white if selected.
 
-        Those that are not looked at are left out.
+        Neurons outside `looked_at` (bool (P,), None for all) are not shown.
         """
         layer = self.layer
         if layer is None:
@@ -161,6 +162,7 @@ class SpaceView:
         if self._colours and all(map(np.array_equal, new, self._colours)):
             return
         self._colours = new
+        # Each of the two events redraws all points: block both and send one below.
         with layer.events.face_color.blocker(), layer.events.border_color.blocker():
             layer.face_color, layer.border_color = new[:2]
         if not np.array_equal(layer.shown, new[2]):
@@ -168,7 +170,8 @@ class SpaceView:
         layer.events.face_color()  # draws both
 
     def _on_ndisplay(self) -> None:
-        # Later: napari is still telling its sliders.
+        # Postponed by one event-loop turn, because napari is still updating its
+        # sliders.
         if self.is_shown and self._viewer.dims.ndisplay == 2:
             QTimer.singleShot(0, self._leave_if_flat)
 
@@ -177,6 +180,7 @@ class SpaceView:
             self._ask_to_leave()
 
     def _made(self, session: Session) -> NeuronPoints:
+        # (x, y, depth) in µm to napari's axis order (depth, y, x).
         places = np.asarray(session.units.xyz_um, float)[:, ::-1]
         self._neurons = np.flatnonzero(np.isfinite(places).all(axis=1))
         known = places[self._neurons]
@@ -207,9 +211,9 @@ class SpaceView:
 
 
 def axes_of(places: np.ndarray) -> Shapes:
-    """Three edges of the box round the places, (depth, y, x), with their extents."""
+    """Return three labelled edges of the bounding box of positions (depth, y, x)."""
     low, high = places.min(axis=0), places.max(axis=0)
-    corner = np.array([high[0], high[1], low[2]])  # deep, in front, on the left
+    corner = np.array([high[0], high[1], low[2]])  # deepest, front, left corner
     lines, words = [], []
     for axis, name in enumerate(("depth", "y", "x")):
         ends = np.stack([corner, corner])
@@ -231,7 +235,10 @@ def axes_of(places: np.ndarray) -> Shapes:
 
 
 def _solid(colours: np.ndarray) -> np.ndarray:
-    """The colours as they look on black: points that shine through have no order."""
+    """Return opaque colours that look like the given ones on black.
+
+    Transparent points would be drawn in an arbitrary order.
+    """
     solid = colours.copy()
     solid[:, :3] *= colours[:, 3:]
     solid[:, 3] = 1

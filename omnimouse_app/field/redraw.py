@@ -1,8 +1,9 @@
-"""One composition of the window for all that changed in a turn of the event loop.
+"""Merge of all update requests of one event-loop turn into one window update.
 
-A window with an OpenGL canvas is composed anew, whole, for whatever is drawn in it;
-without a graphics card that costs 20 ms. Qt's graphics views ask for it each on their
-own and at once, so a step in time that redraws five panels would compose five times.
+Qt composes a window with an OpenGL canvas as a whole, whatever part of it changed;
+without a graphics card this takes 20 ms. Qt's graphics views each request the update
+immediately, so a time step that redraws five panels would compose the window five
+times.
 """
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, QTimer
@@ -10,12 +11,12 @@ from qtpy.QtWidgets import QWidget
 
 
 class OneFrame(QObject):
-    """Holds a window's update requests until the event loop comes round: sends one.
+    """Hold a window's update requests until the next event-loop turn; send one.
 
     Parameters
     ----------
     window
-        The top-level window; this lives as long as it.
+        The top-level window; it is also the Qt parent of this object.
     """
 
     def __init__(self, window: QWidget) -> None:
@@ -29,13 +30,14 @@ class OneFrame(QObject):
         window.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Keep a request back; Qt asks no second time before it was met."""
+        """Hold a request back; Qt sends no second one before the first is answered."""
         if event is None or event.type() != QEvent.Type.UpdateRequest or self._is_due:
             return False
         self._timer.start()
         return True
 
     def _compose(self) -> None:
+        # While this is True the filter lets the request through.
         self._is_due = True
         try:
             QCoreApplication.sendEvent(self._window, QEvent(QEvent.Type.UpdateRequest))

@@ -1,7 +1,7 @@
-"""Screen against library: what the window shows, beside what is computed afresh.
+"""Comparisons of the values on screen with a new computation by the library.
 
-Each check reads the screen (pixels of the canvas, curves of a plot) and asks the
-library the same question in this process.
+Each check reads the screen (canvas pixels, curves of a plot) and computes the same
+request with the library in this process.
 """
 
 import numpy as np
@@ -17,11 +17,11 @@ from omnimouse_widgets.palette import STATE_WORDS
 from omnimouse_widgets.qt.traces.panel import TracesPanel
 
 CLOSE = 1e-4
-"""Largest difference that two runs of one model may show."""
+"""Maximum difference between two runs of the same model."""
 
 
 def computed(dock: OmniMouseDock, model: str) -> Prediction:
-    """The library's own answer to the question on screen, in this process."""
+    """Return the library's prediction for the request on screen, computed here."""
     state = dock.controller.state
     assert state.session is not None
     assert state.window is not None
@@ -31,12 +31,12 @@ def computed(dock: OmniMouseDock, model: str) -> Prediction:
 
 
 def check_states(dock: OmniMouseDock, model: str) -> Check:
-    """Colours on the canvas against the mask."""
+    """Compare the colours on the canvas with the mask."""
     controller, layers = dock.controller, dock.instrument.layers
     mask, selection = controller.state.mask, controller.state.selection
     assert mask is not None
     assert layers.field is not None
-    # Selected neurons have a white rim, which is not what is compared here.
+    # Selected neurons have a white rim, which would change the measured colours.
     controller.select([])
     settle(0.3)
     shown = states_on_screen(Canvas(dock.viewer, dock.main_window), layers.field)
@@ -52,7 +52,7 @@ def check_states(dock: OmniMouseDock, model: str) -> Check:
 
 
 def check_traces(dock: OmniMouseDock, model: str) -> Check:
-    """Curves of the traces against the library's prediction."""
+    """Compare the curves of the traces with the library's prediction."""
     panel, answer = dock.panels["Traces"], computed(dock, model)
     assert isinstance(panel, TracesPanel)
     column = {int(neuron): k for k, neuron in enumerate(answer.neurons)}
@@ -62,6 +62,7 @@ def check_traces(dock: OmniMouseDock, model: str) -> Check:
         if neuron not in column or not len(drawn):
             continue
         expected = answer.responses[:, column[neuron]]
+        # Predictions are NaN at samples that are not targets.
         known = np.isfinite(expected)
         worst = max(worst, float(np.abs(drawn[known] - expected[known]).max(initial=0)))
         compared += int(known.sum())
@@ -74,7 +75,7 @@ def check_traces(dock: OmniMouseDock, model: str) -> Check:
 
 
 def check_scores(dock: OmniMouseDock, model: str) -> Check:
-    """Scores in the results against correlations computed afresh."""
+    """Compare the displayed scores with newly computed correlations."""
     state, results = dock.controller.state, dock.controller.results
     answer = computed(dock, model)
     assert state.window is not None
@@ -91,10 +92,10 @@ def check_scores(dock: OmniMouseDock, model: str) -> Check:
 
 
 def check_behavior(dock: OmniMouseDock, model: str) -> Check:
-    """The decoded behaviour in the results against the library's."""
+    """Compare the displayed decoded behaviour with the library's."""
     results, answer = dock.controller.results, computed(dock, model)
     if answer.behavior is None or results.behavior is None:
-        # As it should be only for a model that decodes nothing.
+        # No values on both sides are correct only for a model that does not decode.
         decodes = results.needs is None or results.needs.predicts_behavior
         same = not decodes and answer.behavior is results.behavior is None
         worst = "not decoded by this model"

@@ -1,7 +1,7 @@
-"""A hand on mouse and keyboard: real Qt events sent to real windows.
+"""Simulated mouse and keyboard: real Qt events sent to real windows.
 
-The demo report, the live benchmark and the end-to-end tests all work the instrument
-through this, so what they show is what a user's hand would have done.
+The demo report, the live benchmark and the end-to-end tests operate the instrument
+through this module, so they exercise the same code as a user's input.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,25 +21,28 @@ NO_KEYS = Qt.KeyboardModifier.NoModifier
 _LEFT = Qt.MouseButton.LeftButton
 _NONE = Qt.MouseButton.NoButton
 _MOUSE_MS = 12
-"""Between two moves of a drag: of those within 10 ms VisPy leaves some out, and napari
-hands on the latest of those within 5 ms of its timer."""
+"""Milliseconds between two moves of a drag: VisPy drops some of those within 10 ms, and
+napari passes on only the last of those within 5 ms of its timer.
+"""
 
 
 def settle(seconds: float = 0.0) -> None:
-    """Let Qt work for a while, at least once through its queue."""
+    """Process Qt events for a time, and at least once."""
     application = QApplication.instance()
     assert application is not None
     until = perf_counter() + seconds
     application.processEvents()
     while perf_counter() < until:
+        # Leaves the processor to the worker threads and processes.
         sleep(0.001)
         application.processEvents()
 
 
 def _rest(milliseconds: int) -> None:
-    """Let Qt work until a timer of that length has run out, and so all shorter ones.
+    """Process Qt events until a timer of this length, and every shorter one, fires.
 
-    On a busy machine time passes while timers wait.
+    On a busy machine, time passes while timers wait; a sleep of this length would not
+    be sufficient.
     """
     application = QApplication.instance()
     assert application is not None
@@ -53,7 +56,7 @@ def _rest(milliseconds: int) -> None:
 
 
 def wait_for(claim: Callable[[], bool], what: str, timeout_s: float = 60.0) -> float:
-    """Let Qt work until the claim holds; returns the seconds it took."""
+    """Process Qt events until the condition holds; return the seconds that it took."""
     since = perf_counter()
     while not claim():
         if perf_counter() - since > timeout_s:
@@ -64,7 +67,7 @@ def wait_for(claim: Callable[[], bool], what: str, timeout_s: float = 60.0) -> f
 
 
 class Hand:
-    """Presses, moves and releases over one widget, in its own pixels (x, y)."""
+    """Mouse and keys over one widget; positions are its pixels (x, y)."""
 
     def __init__(self, widget: QWidget) -> None:
         self.widget = widget
@@ -74,7 +77,7 @@ class Hand:
         self._send(QEvent.Type.MouseButtonPress, at, _LEFT, _LEFT, keys)
 
     def move(self, at: Place, keys: Any = NO_KEYS, *, held: bool = True) -> None:
-        """Move, with the left button held or not."""
+        """Move the pointer, with the left button held or not."""
         buttons = _LEFT if held else _NONE
         self._send(QEvent.Type.MouseMove, at, _NONE, buttons, keys)
 
@@ -83,13 +86,13 @@ class Hand:
         self._send(QEvent.Type.MouseButtonRelease, at, _LEFT, _NONE, keys)
 
     def click(self, at: Place, keys: Any = NO_KEYS) -> None:
-        """Press and release at one place."""
+        """Press and release at one position."""
         self.move(at, keys, held=False)
         self.press(at, keys)
         self.release(at, keys)
 
     def drag(self, path: Iterable[Place], keys: Any = NO_KEYS) -> None:
-        """Press at the first place, move along the path, release at the last."""
+        """Press at the first position, move along the path, release at the last."""
         places = [np.asarray(place, float) for place in path]
         self.move(places[0], keys, held=False)
         _rest(_MOUSE_MS)
@@ -100,8 +103,8 @@ class Hand:
         self.release(places[-1], keys)
 
     def key(self, key: Qt.Key, modifier: Qt.KeyboardModifier = NO_KEYS) -> None:
-        """Strike a key."""
-        # PyQt's stubs take its static functions for methods.
+        """Press and release a key."""
+        # PyQt's type stubs declare its static functions as methods.
         QTest.keyClick(self.widget, key, modifier)  # type: ignore[call-overload]
 
     def _send(
@@ -126,7 +129,7 @@ def arc(
     turn: tuple[float, float] = (0.0, 5.0),
     steps: int = 40,
 ) -> np.ndarray:
-    """Places (steps, 2) along an ellipse, for strokes that look like a hand's."""
+    """Return positions (steps, 2) along an ellipse, for curved strokes."""
     angle = np.linspace(*turn, steps)
     return np.stack(
         [

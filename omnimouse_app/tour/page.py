@@ -1,4 +1,4 @@
-"""One HTML page from pictures, numbers and checks; self-contained, no scripts."""
+"""One self-contained HTML page of pictures, numbers and checks, without scripts."""
 
 from base64 import b64encode
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ CHECKED = (
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A picture with what it shows."""
+    """A picture with its title and description."""
 
     title: str
     words: str
@@ -27,7 +27,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Something on screen beside what the library computes for it."""
+    """A value on screen and the value that the library computes for it."""
 
     what: str
     on_screen: str
@@ -37,7 +37,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Everything the page says."""
+    """Content of the page."""
 
     title: str
     words: str
@@ -47,7 +47,7 @@ class Page:
 
 
 def write_page(page: Page, path: Path) -> Path:
-    """Write the page, pictures inside it; replaces an older one in one step."""
+    """Write the page with embedded pictures; replaces an older one atomically."""
     whole = document(
         page.title,
         tag("h1", page.title),
@@ -63,6 +63,7 @@ def write_page(page: Page, path: Path) -> Path:
 
 def _figure(figure: Figure) -> Markup:
     title = tag("h2", figure.title)
+    # Pictures are data URLs, so that the page is a single file.
     data = b64encode(figure.png.read_bytes()).decode("ascii")
     picture = f'<img alt="{escaped(figure.title)}" src="data:image/png;base64,{data}">'
     shown = tag("figure", Markup(picture))

@@ -1,8 +1,8 @@
-"""The tour: every journey of the instrument, worked and pictured (docs/napari.md).
+"""The tour: every workflow of the instrument, operated and photographed.
 
-Chapters for `omnimouse_app.tour.report`, after those of the first two minutes:
-conditions side by side, context, one neuron, another stimulus, the field by other
-numbers, the raster with its prediction, the table of neurons.
+These chapters follow those of `omnimouse_app.tour.report`: conditions compared,
+context, one neuron, an edited stimulus, other colours of the field, the raster with its
+prediction, and the table of neurons. See docs/napari.md.
 """
 
 import numpy as np
@@ -14,13 +14,14 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import Mirror
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_widgets.qt.raster.panel import RasterPanel
 
+# Seconds: timeout of computations over many windows on a slow machine.
 _LONG_S = 240.0
 _FORECAST = "causal_response_25_behavior"
 _SWEPT = SweepPlan(neurons=(0, 64, 256), video=(True, False), max_windows=6)
 
 
 def pin_conditions(story: Story) -> None:
-    """Three questions over the same neurons, over ten seconds."""
+    """Pin three conditions for the same neurons, over ten seconds."""
     controller = story.dock.controller
     pins = controller.pins
     for preset in ("video_behavior", "responses_from_behavior", _FORECAST):
@@ -45,7 +46,7 @@ def pin_conditions(story: Story) -> None:
 
 
 def live_context(story: Story) -> None:
-    """Curves of the selected neurons in this window, and a sweep over several."""
+    """Show live curves of the selected neurons, and a sweep over several windows."""
     controller, results = story.dock.controller, story.dock.controller.results
     controller.apply_preset("video_behavior")
     story.dock.bring_up("Context")
@@ -75,7 +76,7 @@ def live_context(story: Story) -> None:
 
 
 def know_a_neuron(story: Story) -> None:
-    """Receptive field, tuning and repeats of one neuron."""
+    """Show receptive field, tuning and repeats of one neuron."""
     facts = story.dock.controller.facts
     story.dock.bring_up("Neuron")
     settle(0.3)
@@ -93,7 +94,7 @@ def know_a_neuron(story: Story) -> None:
 
 
 def ask_what_if(story: Story) -> None:
-    """The film mirrored, and what the model makes of it."""
+    """Mirror the video, and show the new prediction."""
     controller = story.dock.controller
     story.dock.bring_up("What if")
     story.dock.bring_up("Traces")
@@ -109,6 +110,8 @@ def ask_what_if(story: Story) -> None:
             "The film under What if, mirrored",
             "the edited window's frames",
             "the recorded ones, right to left",
+            # Frames are (time, height, width): reversing the last axis mirrors left and
+            # right.
             bool(np.array_equal(shown.frames_u8, before.frames_u8[:, :, ::-1])),
         )
     )
@@ -124,12 +127,13 @@ def ask_what_if(story: Story) -> None:
 
 
 def colour_by_numbers(story: Story) -> None:
-    """Areas, and a number of every neuron, with the legend of their colours."""
+    """Colour the neurons by area and by their ceiling, with the legends."""
     colouring = story.dock.controller.colouring
     for name, words in (
         ("area", "Areas in colours that stay apart for colour-blind eyes."),
         ("ceiling", "What a perfect prediction could reach in one trial, by repeats."),
     ):
+        # A recording without areas or repeats does not offer these colours.
         if name not in [choice.name for choice in colouring.choices]:
             continue
         colouring.choose(name)
@@ -140,7 +144,7 @@ def colour_by_numbers(story: Story) -> None:
 
 
 def see_the_residual(story: Story) -> None:
-    """Recorded, predicted and what is left, in the order of similarity."""
+    """Show recording, prediction and residual in the raster, in order of similarity."""
     controller, panel = story.dock.controller, story.dock.panels["Raster"]
     assert isinstance(panel, RasterPanel)
     panel.set_view("beside")
@@ -159,7 +163,7 @@ def see_the_residual(story: Story) -> None:
 
 
 def find_neurons(story: Story) -> None:
-    """The table of neurons, sortable, filtered, linked with the field."""
+    """Show the table of neurons: sorting, filter, and link to the field."""
     story.dock.bring_up("Neurons")
     settle(0.4)
     story.picture(
@@ -172,6 +176,7 @@ def find_neurons(story: Story) -> None:
 
 
 TOUR: tuple[Chapter, ...] = (
+    # `small_screen` resizes the window, so it must come last.
     *(chapter for chapter in CHAPTERS if chapter is not small_screen),
     pin_conditions,
     live_context,

@@ -1,8 +1,8 @@
-"""The demo without a display: the same window worked by a hand of events, and a report.
+"""The headless demo: the real window, operated by simulated events, and its report.
 
-Nothing here is a stand-in: napari's real window opens the demo session with the demo
-model, real mouse and key events paint, and what is then on screen is read back and
-compared with what the library computes for the same question.
+Nothing is mocked: napari's window opens the demo session with the demo model, and real
+mouse and key events paint. The values on screen are then read back and compared with
+those that the library computes for the same request.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ _SHIFT, _CONTROL = (
 
 @dataclass
 class Story:
-    """One run of the demo: the window, the hand, and what came of it."""
+    """One run of the demo: the window, the simulated hand, and the results."""
 
     dock: OmniMouseDock
     out: Path
@@ -53,11 +53,11 @@ class Story:
 
     @property
     def hand(self) -> Hand:
-        """A hand over the canvas."""
+        """A simulated hand over the canvas."""
         return Hand(self.canvas.widget)
 
     def answered(self, timeout_s: float = 120.0) -> float:
-        """Wait for the whole population's answer; seconds it took."""
+        """Wait for the prediction of the whole population; return the seconds taken."""
         results = self.dock.controller.results
         took = wait_for(
             lambda: (
@@ -73,12 +73,12 @@ class Story:
         return took
 
     def check(self, compare: Callable[[OmniMouseDock, str], Check]) -> None:
-        """Compare what is on screen with what the library computes."""
+        """Compare values on screen with values that the library computes."""
         self.checks.append(compare(self.dock, self.model))
         self.answered()
 
     def picture(self, name: str, title: str, words: str) -> None:
-        """Save what the window shows now."""
+        """Save a picture of the window."""
         settle(0.5)
         png = self.out / f"{name}.png"
         save_window(self.dock, png)
@@ -95,9 +95,9 @@ def write_report(
     device: Device = "auto",
     chapters: Sequence[Chapter] | None = None,
 ) -> Path:
-    """Open the demo, work it, and leave `index.html` and pictures in `out`.
+    """Open the demo, run the chapters, and write `index.html` and pictures to `out`.
 
-    `chapters` are those of the first two minutes where none are given.
+    Without `chapters`, the run has the chapters of the first two minutes.
 
     Needs a display (`omnimouse_app.window.screen`). Returns the path of the page.
     Raises `RuntimeError` if the window shows other numbers than the library computes.
@@ -114,8 +114,10 @@ def write_report(
         story.facts.insert(0, ("Whole run", f"{perf_counter() - began:.1f} s"))
         page = _page(story)
     finally:
+        # Also after a failed chapter, so that the worker process ends.
         dock.close_viewer()
     path = write_page(page, out / "index.html")
+    # Raise only after the page is written: it shows the differences.
     wrong = [check.what for check in story.checks if not check.is_same]
     if wrong:
         raise RuntimeError(f"Screen and library differ: {'; '.join(wrong)}. See {path}")
@@ -124,7 +126,7 @@ def write_report(
 
 # -- chapters, in order --------------------------------------------------------------
 def open_the_demo(story: Story) -> None:
-    """The window with a preset chosen and its first prediction."""
+    """Show the window with a preset and its first prediction."""
     took = story.answered()
     controller = story.dock.controller
     session, state = controller.state.session, controller.state
@@ -145,7 +147,7 @@ def open_the_demo(story: Story) -> None:
 
 
 def paint_the_field(story: Story) -> None:
-    """Strokes with the brush: visible, hidden, target."""
+    """Paint with the brush: visible, hidden, target."""
     controller, hand = story.dock.controller, story.hand
     width, height = story.canvas.widget.width(), story.canvas.widget.height()
     centre = (width / 2, height / 2)
@@ -157,7 +159,8 @@ def paint_the_field(story: Story) -> None:
     hand.key(Qt.Key.Key_3)
     across = np.linspace([centre[0] - reach, centre[1]], [centre[0] + reach, centre[1]])
     hand.drag(across)
-    # Into the corner: the brush's own ring would hide what is under it.
+    # Move the pointer to a corner: the circle of the brush would cover neurons that the
+    # checks read.
     hand.move((20, 20), held=False)
     story.answered()
     elapsed = controller.results.elapsed_ms or float("nan")
@@ -176,7 +179,7 @@ def paint_the_field(story: Story) -> None:
 
 
 def undo_and_redo(story: Story) -> None:
-    """Ctrl+Z gives back the mask of before the stroke, to the cell."""
+    """Check that Ctrl+Z changes the mask and Ctrl+Shift+Z restores every cell."""
     controller, hand = story.dock.controller, story.hand
     painted = controller.state.mask
     hand.key(Qt.Key.Key_Z, _CONTROL)
@@ -198,13 +201,15 @@ def undo_and_redo(story: Story) -> None:
 
 
 def select_by_click(story: Story) -> None:
-    """Ctrl-click on neurons of the field selects them for the traces."""
+    """Select neurons for the traces by Ctrl-clicks on the field."""
     controller, canvas = story.dock.controller, story.canvas
     mask, layers = controller.state.mask, story.dock.instrument.layers
     assert mask is not None
     assert layers.field is not None
     asked = np.flatnonzero((mask.cells == TARGET).any(axis=0))
     assert controller.state.window is not None
+    # Select the five target neurons with the largest variation in samples 30-59, so
+    # that their traces show activity.
     spread = controller.state.window.responses[30:].std(axis=0)[asked]
     chosen = asked[np.sort(np.argsort(-spread)[:5])]
     for number, place in enumerate(core_places(layers.field)[chosen]):
@@ -224,7 +229,7 @@ def select_by_click(story: Story) -> None:
 
 
 def colour_by_score(story: Story) -> None:
-    """C colours the neurons by single-trial correlation."""
+    """Colour the neurons by single-trial correlation with the key C."""
     story.hand.key(Qt.Key.Key_C)
     story.answered()
     story.picture(
@@ -238,7 +243,7 @@ def colour_by_score(story: Story) -> None:
 
 
 def paint_the_raster(story: Story) -> None:
-    """A box on the raster changes exactly the cells under it."""
+    """Check that a box on the raster changes exactly the cells inside it."""
     controller, panel = story.dock.controller, story.dock.panels["Raster"]
     assert isinstance(panel, RasterPanel)
     panel.set_tool("box")
@@ -246,6 +251,7 @@ def paint_the_raster(story: Story) -> None:
     assert before is not None
     controller.set_brush(VISIBLE)
     settle(0.1)
+    # Plot coordinates: sample n covers n to n + 1, so 5.5 is the middle of sample 5.
     drag_on_raster(panel, (5.5, 0.25), (24.5, 0.6))
     story.answered()
     after = controller.state.mask
@@ -270,7 +276,7 @@ def paint_the_raster(story: Story) -> None:
 
 
 def decode_behavior(story: Story) -> None:
-    """The preset that asks for behaviour, and the predictor's own decode."""
+    """Show the behaviour that the predictor decodes, with the preset for it."""
     controller = story.dock.controller
     controller.apply_preset("all_response_only")
     story.answered()
@@ -289,7 +295,7 @@ def decode_behavior(story: Story) -> None:
 
 
 def scrub(story: Story) -> None:
-    """Another window and frame, video, raster and traces in step."""
+    """Show another window and frame; check that the traces follow."""
     controller = story.dock.controller
     controller.apply_preset("video_behavior")
     controller.step_window(3)
@@ -299,7 +305,7 @@ def scrub(story: Story) -> None:
 
 
 def small_screen(story: Story) -> None:
-    """The same at 1280 × 720: nothing is cut."""
+    """Show the window at 1280 × 720 without clipped content."""
     story.dock.main_window.resize(1280, 720)
     settle(0.5)
     story.picture(
@@ -325,6 +331,7 @@ def save_window(dock: OmniMouseDock, png: Path) -> None:
     """Save the whole window, canvas and docks, as a picture of 256 colours."""
     shown = dock.viewer.screenshot(canvas_only=False, flash=False)
     picture = Image.fromarray(np.ascontiguousarray(shown[..., :3]))
+    # A palette makes the file much smaller; dithering would make it larger again.
     few = picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     few.save(png, optimize=True)
 
@@ -332,7 +339,7 @@ def save_window(dock: OmniMouseDock, png: Path) -> None:
 def drag_on_raster(
     panel: RasterPanel, start: tuple[float, float], stop: tuple[float, float]
 ) -> None:
-    """Drag over the raster between two (sample, share of the rows in view)."""
+    """Drag over the raster between two points (sample, share of the visible rows)."""
     box = next(p.box for p in panel.pictures.values() if p.plot.isVisible())
     view = box.getViewWidget()
     low, high = box.viewRange()[1]

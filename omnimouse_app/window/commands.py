@@ -1,6 +1,7 @@
-"""The commands of the manifest: what napari's command palette offers, in one table.
+"""Commands of the napari manifest, as offered by the command palette, in one table.
 
-The manifest names a command `omnimouse_app.window.commands:NAME`; NAME is a key here.
+The manifest names a command `omnimouse_app.window.commands:NAME`; NAME is a key of
+`ACTIONS`.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from omnimouse_widgets.qt.style.shortcuts import KEYS, Key, toggle_pin
 
 @dataclass(frozen=True, slots=True)
 class Action:
-    """A command's title, and what it does with the OmniMouse that is open."""
+    """Title of a command and its effect on the open OmniMouse."""
 
     title: str
     act: Callable[[OmniMouseDock], object]
@@ -111,7 +112,8 @@ KEYED = {
     "Alt+PgUp": "previous_plane",
     "Alt+PgDown": "next_plane",
 }
-"""Keys whose commands are called and do as the key says."""
+"""Names of the commands that do the same as a key, by key."""
+# A lambda looks its objects up when it runs: the table exists before any window.
 ACTIONS: dict[str, Action] = {
     "undo": Action("Undo the last stroke", lambda d: d.controller.undo()),
     "redo": Action("Redo the last stroke", lambda d: d.controller.redo()),
@@ -235,13 +237,15 @@ ACTIONS: dict[str, Action] = {
 
 
 def __getattr__(name: str) -> Callable[[], Any]:
-    """Give the command of a name: its action, done with the OmniMouse that is open."""
+    """Return the command of a name: its action, applied to the open OmniMouse."""
     if name not in ACTIONS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
     def command() -> None:
         ACTIONS[name].act(_open())
 
+    # The manifest refers to plain functions without arguments, so each action becomes
+    # one on first access.
     command.__name__, command.__doc__ = name, ACTIONS[name].title
     return command
 

@@ -1,9 +1,9 @@
-"""The instrument in a napari window: one main widget that brings its docks along.
+"""The instrument in a napari window: one main widget that opens the other docks.
 
 Right column: *OmniMouse | What if* above the tabs *Traces | Context | Behaviour |
 Neurons | Neuron*. Below the canvas: *Time*, a strip, above the tabs *Raster | Repeats*
-and, beside them, *Stimulus*. Closing a dock hides it; the Window menu brings it back
-where it was.
+with *Stimulus* beside them. Closing a dock hides it; the Window menu shows it again
+at the same place.
 """
 
 from collections.abc import Callable
@@ -42,10 +42,11 @@ from omnimouse_widgets.qt.what_if.panel import WhatIfPanel
 from omnimouse_widgets.report import report_bytes
 
 DOCK_NAME = "OmniMouse (OmniMouse)"
-"""What napari calls the dock of the manifest's one widget."""
+"""Name that napari gives the dock of the manifest's only widget."""
 
 LEFT_WIDTH = 334
-"""Of napari's layer controls with a scroll bar beside them."""
+"""Width in pixels of napari's layer controls with a scroll bar beside them."""
+# Pixels: the right column, its upper and lower part, and the two rows below the canvas.
 RIGHT_WIDTH = 400
 RIGHT_UPPER, RIGHT_LOWER = 470, 330
 TIME_HEIGHT, BOTTOM_HEIGHT = 104, 224
@@ -73,16 +74,16 @@ PANELS = (
 
 
 class OmniMouseDock(QWidget):
-    """`Plugins > OmniMouse`: the controls; opens everything else around the canvas.
+    """The controls of `Plugins > OmniMouse`; opens all other docks around the canvas.
 
     Parameters
     ----------
     napari_viewer
-        The viewer (napari hands plugins a proxy of it).
+        The viewer (napari gives plugins a proxy of it).
     controller
-        One to use instead of a new one with a worker process of its own.
+        Controller to use; by default a new one with its own worker process.
     model
-        The predictor to begin with; see `Instrument`.
+        The first predictor; see `Instrument`.
     """
 
     def __init__(
@@ -93,7 +94,8 @@ class OmniMouseDock(QWidget):
     ) -> None:
         super().__init__()
         self.setObjectName("omnimouse-main")
-        # Through napari's proxy even docks and menus come wrapped, which Qt refuses.
+        # napari's proxy also wraps the docks and menus that it returns, and Qt rejects
+        # wrapped objects.
         self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.instrument = Instrument(self._viewer, controller, self, model=model)
         self.panels: dict[str, QWidget] = {}
@@ -106,18 +108,19 @@ class OmniMouseDock(QWidget):
         self.instrument.dropped.connect(self.open_folder)
         self.controller.recordings.asked.connect(self._show_recordings)
         self.instrument.closed.connect(self._forget_viewer)
+        # Ends the worker also if the dock is destroyed without the window.
         self.destroyed.connect(self.instrument.close)
-        # napari docks this widget after making it; the others follow then.
+        # napari docks this widget after the constructor; the other docks follow then.
         QTimer.singleShot(0, self._begin)
 
     @property
     def viewer(self) -> Any:
-        """The napari viewer this belongs to."""
+        """The napari viewer of this widget."""
         return self._viewer
 
     @property
     def main_window(self) -> QMainWindow:
-        """The napari window around it, also when this dock floats beside it."""
+        """The napari window, also while this dock floats."""
         around: QObject | None = self.parent()
         while around is not None and not isinstance(around, QMainWindow):
             around = around.parent()
@@ -127,9 +130,9 @@ class OmniMouseDock(QWidget):
     def close_viewer(self) -> None:
         """End the worker, and close and destroy the window.
 
-        A window that only waits to be destroyed when the process ends is destroyed by
-        PyQt then, which crashes now and then: what the window wraps meanwhile moves
-        the table PyQt walks through.
+        Without the explicit destruction, PyQt destroys the window at the end of the
+        process. That crashes occasionally, because objects that the window wraps in the
+        meantime change the table over which PyQt iterates.
         """
         viewer = self._viewer
         self.instrument.close()
@@ -146,19 +149,22 @@ class OmniMouseDock(QWidget):
         return self.instrument.controller
 
     def _begin(self) -> None:
-        """Opened from the menu: every dock, and the recording open last.
+        """Open every dock and the last recording, after a start from the menu.
 
-        Whoever opened the docks already says what is shown.
+        Does nothing if the docks are open already: the code that opened them chooses
+        the recording.
         """
         if self.docks:
             return
         self.open_docks()
+        # A recording that is open, or being opened by the caller, has priority over the
+        # last one.
         is_free = self.controller.state.session is None
         if self.docks and is_free and not self.controller.opener.is_busy:
             self.controller.restore()
 
     def open_docks(self) -> None:
-        """Put the other docks around the canvas, once this one is docked."""
+        """Open the other docks around the canvas, once this widget is docked."""
         window = self.window()
         if self.docks or not isinstance(window, QMainWindow):
             return
@@ -177,6 +183,7 @@ class OmniMouseDock(QWidget):
             OwnKey(dock, "Ctrl+S", self.control.analysis.save)
             _retitle(dock, title)
         _arrange(window, self.docks)
+        # Dock sizes have an effect only after Qt has laid out the window.
         QTimer.singleShot(0, self._share_out)
         self.instrument.watch(window)
         free_in_own_context(self._viewer)
@@ -188,9 +195,9 @@ class OmniMouseDock(QWidget):
         self.instrument.layers.show_whole_field()
 
     def open_folder(self, folder: str) -> None:
-        """Open a recording, an analysis, or the table of those that a folder holds.
+        """Open a recording, an analysis, or the table of recordings in a folder.
 
-        What is wrong with a recording is said in the panel.
+        Problems of a recording are shown in the panel.
         """
         if folder.endswith(SUFFIX):
             self.control.analysis.open(folder)
@@ -203,14 +210,14 @@ class OmniMouseDock(QWidget):
         show_recordings(self.controller, self.main_window)
 
     def play(self) -> None:
-        """Play or pause the one clock; its panel comes up, for it stops unseen."""
+        """Play or pause, with the stimulus panel shown: playback stops when hidden."""
         stimulus = self.panels["Stimulus"]
         assert isinstance(stimulus, StimulusPanel)
         self.bring_up("Stimulus")
         stimulus.playback.toggle()
 
     def bring_up(self, title: str) -> None:
-        """Show a dock, in front of the tabs beside it."""
+        """Show a dock in front of the other tabs."""
         self.docks[title].show()
         self.docks[title].raise_()
 
@@ -222,27 +229,29 @@ class OmniMouseDock(QWidget):
             name=f"{place.title} (OmniMouse)",
             area=place.area,
             add_vertical_stretch=False,
+            # Lists the dock in the Window menu, where a hidden one can be shown again.
             menu=self._viewer.window.window_menu,
         )
 
 
 def _hide_instead_of_destroying(dock: Any) -> None:
-    """The ✕ of a dock hides it, so that it comes back where it was."""
+    """Let the close button of a dock hide it, so that it returns at the same place."""
     dock.destroyOnClose = dock.close
 
 
 def _retitle(dock: Any, title: str) -> None:
-    """Short in tabs and title bars; napari knows the dock by its full name."""
+    """Use the short title in tabs and title bars; napari keeps the full name."""
     dock.setWindowTitle(title)
     dock.title.title.setText(title)
     dock.toggleViewAction().setText(dock.name)
-    # From the menu it comes back in front of the tabs beside it.
+    # Without `raise_`, a dock from the menu could appear behind the other tabs.
     dock.toggleViewAction().triggered.connect(dock.raise_)
 
 
 def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
-    """The layout of the module's first lines."""
+    """Arrange the docks as described in the module docstring."""
     horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
+    # The right column extends to the bottom of the window.
     window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
     window.splitDockWidget(docks["OmniMouse"], docks["Traces"], vertical)
     window.tabifyDockWidget(docks["Traces"], docks["Context"])
@@ -260,7 +269,7 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
 
 
 def _share_out(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
-    """Sizes; works once the window has been laid out."""
+    """Set the sizes of the docks; has an effect only in a window that is laid out."""
     horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
     right = [docks["OmniMouse"], docks["Traces"]]
     window.resizeDocks(right, [RIGHT_WIDTH] * 2, horizontal)
@@ -271,17 +280,18 @@ def _share_out(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
 
 
 def _fold_layer_docks(window: QMainWindow) -> None:
-    """Make napari's layer controls and layer list tabs of one dock.
+    """Make tabs of napari's layer controls and layer list.
 
-    Above each other, with a raster below, they need a taller window than many laptops
-    have.
+    One above the other, with a raster below, they need a window taller than the screen
+    of many laptops.
     """
     own = {dock.objectName(): dock for dock in window.findChildren(QDockWidget)}
     controls, layers = own.get("layer controls"), own.get("layer list")
     if controls is None or layers is None:
         return
     left = Qt.DockWidgetArea.LeftDockWidgetArea
-    # A layer of another kind has taller controls: they scroll, and move no dock.
+    # The controls of other layer types are taller: a scroll area prevents them from
+    # moving the docks.
     content = controls.widget()
     if content is not None and not isinstance(content, QScrollArea):
         scroll = QScrollArea()
@@ -290,13 +300,14 @@ def _fold_layer_docks(window: QMainWindow) -> None:
         scroll.setMinimumWidth(LEFT_WIDTH)
         controls.setWidget(scroll)
         scroll.setWidget(content)
+    # The user may have moved one of the two docks; their layout is then left unchanged.
     if {window.dockWidgetArea(dock) for dock in (controls, layers)} == {left}:
         window.tabifyDockWidget(controls, layers)
         layers.raise_()
 
 
 def find_instrument(viewer: Any) -> OmniMouseDock | None:
-    """The OmniMouse of a viewer, None where it is not open."""
+    """Return the OmniMouse of a viewer, or None if it is not open."""
     for widget in viewer.window.dock_widgets.values():
         if isinstance(widget, OmniMouseDock):
             return widget
@@ -306,7 +317,7 @@ def find_instrument(viewer: Any) -> OmniMouseDock | None:
 def open_instrument(
     viewer: Any, controller: Controller | None = None, model: Model | None = None
 ) -> OmniMouseDock:
-    """The OmniMouse of a viewer, opened where it was not, with all its docks."""
+    """Return the OmniMouse of a viewer; open it with all docks if it is not open."""
     dock = find_instrument(viewer)
     if dock is not None and model is not None:
         dock.controller.choose_predictor(model)

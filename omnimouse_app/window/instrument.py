@@ -1,4 +1,4 @@
-"""Controller, brush and layers of one viewer: what works without any dock."""
+"""Controller, brush and layers of one viewer, independent of any dock."""
 
 from pathlib import Path
 from typing import Any
@@ -26,37 +26,40 @@ from omnimouse_widgets.qt.style.ui_thread import qt_post
 Model = str | Path | Predictor
 
 CLOSING_S = 0.3
-"""How long a closing window waits for the worker's end, which goes on without it."""
+"""Maximum wait of a closing window for the worker; the worker then ends by itself."""
 _LEAST_CANVAS = (160, 120)
-"""Pixels of the canvas (width, height) that no dock can be dragged over."""
+"""Minimum canvas size (width, height) in pixels; docks cannot make it smaller."""
 
 
 class Instrument(QObject):
-    """One viewer's live state on the canvas; ends with the viewer's window.
+    """The live state of one viewer on the canvas; ends with the viewer's window.
 
     Parameters
     ----------
     viewer
-        The napari viewer, or the proxy a plugin is given.
+        The napari viewer, or the proxy that a plugin receives.
     controller
-        One to use; a new one with a worker process of its own by default.
+        Controller to use; by default a new one with its own worker process.
     parent
-        What it ends with.
+        Qt parent.
     model
-        The predictor to begin with, chosen once so that no other is loaded first. By
-        default a new controller takes the preferred one, else the one used last, else
-        the demo.
+        The first predictor. Giving it here avoids loading another one before it. By
+        default a new controller takes the preferred predictor, else the last one used,
+        else the demo.
     """
 
     closed = Signal()
-    """The worker has ended and every connection is dropped."""
+    """Emitted when the worker has ended and all connections are dropped."""
     play_pressed = Signal()
-    """The play key was struck on the canvas."""
+    """Emitted when the play key is pressed on the canvas."""
     dropped = Signal(str)
-    """A session, or a folder that holds some, was dropped on the canvas."""
+    """Emitted with the path of a session, analysis or folder dropped on the canvas."""
     is_closed = True
-    """Whether it has ended: also where Python took it apart before Qt, as with PySide6,
-    which still calls its slots then."""
+    """True after the end, and before the constructor has finished.
+
+    It is a class attribute, so that it exists also if Python clears the object before
+    Qt does: PySide6 still calls its slots then.
+    """
 
     def __init__(
         self,
@@ -69,6 +72,7 @@ class Instrument(QObject):
         super().__init__(parent)
         chosen = opening()
         self.controller = controller or new_controller()
+        # The model of a caller's controller is the caller's choice.
         if model is None and controller is None:
             model = preferred_model(self.controller)
         if model is not None:
@@ -83,6 +87,7 @@ class Instrument(QObject):
         self._window: QMainWindow | None = None
         application = QApplication.instance()
         assert application is not None
+        # The application can quit without a close event of the window.
         application.aboutToQuit.connect(self.close)
 
     def _bind_keys(self, layer: Labels) -> None:
@@ -95,14 +100,15 @@ class Instrument(QObject):
         )
 
     def watch(self, window: QMainWindow) -> None:
-        """End when this window closes; draw it sparingly; open what is dropped."""
+        """Filter the events of a window: closing, update requests and drops."""
         self._window = window
-        if window.findChild(OneFrame) is None:  # two would pass requests to each other
+        # Two `OneFrame` objects would send each other the requests without end.
+        if window.findChild(OneFrame) is None:
             OneFrame(window)
         window.installEventFilter(self)
         for widget in window.findChildren(QWidget):
-            # napari's canvas area; its own drop asks which plugin should read a
-            # folder, every time.
+            # napari's canvas area. Its own drop handler asks on every drop which plugin
+            # should read a folder.
             if type(widget).__name__ == "QtViewer":
                 widget.installEventFilter(self)
         for canvas in window.findChildren(QOpenGLWidget):
@@ -110,12 +116,14 @@ class Instrument(QObject):
             canvas.setMinimumSize(*_LEAST_CANVAS)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """See drops, keys, closing and resizing as they come."""
+        """Handle drops, keys, closing and resizing."""
         if event is None:
             return False
         if event.type() == QEvent.Type.Close and watched is self._window:
+            # Postponed: at this point napari can still cancel the closing.
             QTimer.singleShot(0, self._close_with_window)
         if event.type() == QEvent.Type.Resize and isinstance(watched, QOpenGLWidget):
+            # Postponed: the canvas takes its new size after this filter.
             QTimer.singleShot(0, self._keep_fitted)
         if isinstance(watched, QOpenGLWidget) and isinstance(event, QKeyEvent):
             return self._take_key(event)
@@ -125,7 +133,7 @@ class Instrument(QObject):
 
     @Slot()
     def close(self) -> None:
-        """Drop every connection and end the worker; calling it again does nothing."""
+        """Drop every connection and end the worker; a second call does nothing."""
         if self.is_closed:
             return
         self.is_closed = True
@@ -135,7 +143,8 @@ class Instrument(QObject):
         self.closed.emit()
 
     def _close_with_window(self) -> None:
-        # The user may have answered "no" to napari's question.
+        # The user may have cancelled napari's question on closing; the window is then
+        # still visible.
         if self._window is None or not self._window.isVisible():
             self.close()
 
@@ -144,7 +153,7 @@ class Instrument(QObject):
             self.layers.keep_fitted()
 
     def _take_key(self, event: QKeyEvent) -> bool:
-        """The one key that napari's own bindings have no name for."""
+        """Handle "?", the only key for which napari's key bindings have no name."""
         is_ours = event.type() == QEvent.Type.KeyPress and event.text() == "?"
         if is_ours:
             show_keys()
@@ -153,20 +162,25 @@ class Instrument(QObject):
     def _take_drop(self, event: QDropEvent) -> bool:
         data = event.mimeData()
         paths = [url.toLocalFile() for url in data.urls()] if data is not None else []
+        # All other drops are left to napari.
         if len(paths) != 1 or not is_openable(paths[0]):
             return False
+        # After True, napari's own drop handler is not called.
         event.acceptProposedAction()
         self.dropped.emit(paths[0])
         return True
 
 
 def preferred_model(controller: Controller) -> str:
-    """The model under Preferences, else the one used last, else the demo."""
+    """Return the model of the preferences, else the last one used, else the demo."""
     return opening().predictor or controller.remembered.predictor or "demo"
 
 
 def new_controller(device: Device = "auto", scheduler: str | None = None) -> Controller:
-    """A controller as Preferences say; with a scheduler, predictors are made there."""
+    """Return a controller as the preferences say.
+
+    With a scheduler, predictors are loaded on its Dask workers.
+    """
     load: Load = load_in_process if opening().in_process else load_in_worker
     if scheduler is not None:
         from omnimouse_model.predict.worker.dask_worker import load_on_scheduler

@@ -1,4 +1,4 @@
-"""`launch()`: napari with OmniMouse open, from Python or from the command line."""
+"""`launch()`: open napari with OmniMouse, from Python or from the command line."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,33 +30,34 @@ def launch(
     Parameters
     ----------
     session
-        A recording to open, a folder whose table of recordings to show, or an analysis
-        that was saved; by default what was open last, else the demo's recording.
+        A recording to open, a folder of recordings to list, or a saved analysis; by
+        default the last one open, else the demo recording.
     model
         A predictor's name, a checkpoint, or a predictor; by default the one under
-        Preferences, else the one used last, else the demo.
+        Preferences, else the last one used, else the demo.
     device
-        Where the model computes.
+        Device on which the model computes.
     scheduler
-        Address of a Dask scheduler on whose workers it computes: TLS, or this machine.
+        Address of a Dask scheduler whose workers compute: over TLS, or on this machine.
     reading
-        What the session's files do not say, as `open_session` takes it.
+        Options for what the session's files do not contain, as for `open_session`.
     viewer
         An open viewer to use.
     show
         Show the window.
     block
         Return only when the window is closed: for scripts. Otherwise return when the
-        session is open; the window is alive meanwhile.
+        session is open; the window handles events meanwhile.
 
     Returns
     -------
     OmniMouseDock
-        The main widget; `.controller` has the verbs, `.controller.state` and
-        `.controller.results` what is on screen.
+        The main widget; `.controller` has the actions, `.controller.state` and
+        `.controller.results` have the displayed values.
     """
     import napari
 
+    # Imports are inside the functions, so that importing this module is fast.
     from omnimouse_model.data.session_index import holds_sessions
     from omnimouse_model.live.analysis_file import SUFFIX
     from omnimouse_model.live.recording.loader import Opening
@@ -87,16 +88,19 @@ def _in_new_viewer(
     scheduler: str | None,
     show: bool,
 ) -> "OmniMouseDock":
-    """A new viewer's; its model loads in another process while the window is made."""
+    """Return the widget of a new viewer; the model loads while the window is made."""
     import napari
     from napari.qt import get_qapp
 
     from omnimouse_app.window.docks import open_instrument
 
-    get_qapp()  # answers of the controller reach the window through it
+    get_qapp()
+    # The controller needs a Qt application to return its results to the window. It is
+    # made before the window, so that the model loads in its own process meanwhile.
     controller = _controller(model, device, scheduler)
     try:
         viewer = napari.Viewer(title=TITLE, show=show)
+    # Also on Ctrl-C: otherwise the worker process would outlive this one.
     except BaseException:
         controller.close()
         raise
@@ -110,7 +114,7 @@ def _in_viewer(
     device: "Device",
     scheduler: str | None,
 ) -> "OmniMouseDock":
-    """The viewer's own, or a new one in it."""
+    """Return the widget of a viewer; open it if it is not open."""
     from omnimouse_app.window.docks import find_instrument, open_instrument
 
     dock = find_instrument(viewer)
@@ -129,7 +133,7 @@ def _in_viewer(
 def _controller(
     model: "str | Path | Predictor | None", device: "Device", scheduler: str | None
 ) -> "Controller":
-    """A new one, whose model begins to load."""
+    """Return a new controller that starts to load its model."""
     from omnimouse_app.window.instrument import new_controller, preferred_model
 
     controller = new_controller(device, scheduler)
@@ -138,10 +142,11 @@ def _controller(
 
 
 def _wait_for(controller: "Controller") -> None:
-    """Let the window live until the recording is open; raise why it is not."""
+    """Handle window events until the recording is open; raise its error, if any."""
     from qtpy.QtCore import QEventLoop
 
     opener, analyses = controller.opener, controller.analyses
+    # A local event loop keeps the window responsive until the recording is open.
     loop = QEventLoop()
 
     def end() -> None:

@@ -1,18 +1,21 @@
-"""Reading recordings into napari: dropped, opened, or given on a command line."""
+"""napari reader of recordings that are dropped, opened, or given on a command line."""
 
 from collections.abc import Callable
 from typing import Any
 
 LayerData = tuple[Any, ...]
 NOTHING_TO_ADD: list[LayerData] = [(None,)]
-"""napari's word for "read, and no layers to add": OmniMouse has added its own."""
+"""napari's value for "read, without layers": OmniMouse adds its own layers."""
 
 
 def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None:
     """Return a reader if the path is a session, an analysis, or a folder of sessions.
 
-    In milliseconds: looks at names and small files only. A list of paths is neither.
+    Takes milliseconds, because it reads names and small files only. Returns None for a
+    list of several paths.
     """
+    # napari calls this for every folder and matching file, also for those of other
+    # plugins; imports inside the functions keep it fast.
     from omnimouse_app.window.openable import is_openable
 
     if isinstance(path, list):
@@ -23,9 +26,9 @@ def get_reader(path: str | list[str]) -> Callable[[str], list[LayerData]] | None
 
 
 def read(path: str | list[str]) -> list[LayerData]:
-    """Open it in OmniMouse: a session, an analysis, or the table of a folder's.
+    """Open a path in OmniMouse: a session, an analysis, or a folder of sessions.
 
-    Without a window, give the session's layers instead.
+    Without a window, return the layers of the session instead.
     """
     from napari import current_viewer
 
@@ -40,7 +43,7 @@ def read(path: str | list[str]) -> list[LayerData]:
 
 
 def layers_of(folder: str) -> list[LayerData]:
-    """Mean image and neurons of a session as plain layer data."""
+    """Return mean image and neurons of a session as napari layer data."""
     from omnimouse_model.data.open import open_session
     from omnimouse_widgets.drawn.field.layout import session_field
 
@@ -48,5 +51,6 @@ def layers_of(folder: str) -> list[LayerData]:
     layers: list[LayerData] = []
     if field.mean is not None:
         layers.append((field.mean, {"name": "mean image"}, "image"))
+    # `owner` is -1 without a neuron; napari's background label is 0.
     layers.append((field.owner + 1, {"name": "neurons"}, "labels"))
     return layers

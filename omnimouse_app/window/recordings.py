@@ -1,8 +1,8 @@
-"""The command that asks for a folder and lists its recordings."""
+"""Command that asks for a folder and lists its recordings."""
 
 
 def choose_recordings() -> None:
-    """Ask for a folder, and show which recordings are in it; opens OmniMouse first."""
+    """Ask for a folder and list its recordings; opens OmniMouse if needed."""
     from napari import current_viewer
 
     from omnimouse_app.window.docks import open_instrument

@@ -1,6 +1,6 @@
-"""`File > Open Sample > OmniMouse`: two simulated mice, made on this machine.
+"""`File > Open Sample > OmniMouse`: two simulated mice, computed on this machine.
 
-They are simulated and opened off the thread that draws; the panel tells how far it is.
+They are simulated and opened in a background thread; the panel shows the progress.
 """
 
 import numpy as np
@@ -11,20 +11,20 @@ from omnimouse_model.live.recording.samples import DEMO, UNSEEN
 
 
 def demo() -> list[LayerData]:
-    """The mouse the demo model was trained on, in a recording it has not seen."""
+    """Open the mouse of the demo model's training, in a recording new to the model."""
     return _open(DEMO)
 
 
 def unseen() -> list[LayerData]:
-    """A mouse the demo model has never seen."""
+    """Open a mouse that was not in the training data of the demo model."""
     return _open(UNSEEN)
 
 
 def _open(sample: Opening) -> list[LayerData]:
-    """Open a session in OmniMouse, and give napari the one layer it insists on.
+    """Open a session in OmniMouse, and return the one layer that napari requires.
 
-    The layer is empty and carries our token, so that it goes when the session opens.
-    Without a window, the session's layers themselves.
+    The layer is empty and has the plugin's token, so that it is removed when the
+    session opens. Without a window, return the layers of the session.
     """
     from napari import current_viewer
 

@@ -1,4 +1,4 @@
-"""A display for machines that have none: Xvfb, started here and stopped here."""
+"""A virtual display (Xvfb) for machines without a screen."""
 
 import os
 import shutil
@@ -17,41 +17,45 @@ _TIMEOUT_S = 20
 
 
 def has_display() -> bool:
-    """Whether a window could be shown as things are."""
+    """Return True if this process can show a window."""
     if sys.platform in ("win32", "darwin"):
         return True
     return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
 
 
 def run_on_virtual_display(arguments: Sequence[str]) -> int:
-    """Run `omnimouse ARGUMENTS` in a process of its own on a virtual display.
+    """Run `omnimouse ARGUMENTS` in a new process on a virtual display.
 
-    A process of its own, since the display must outlive all of Qt. Returns its exit
-    status.
+    The process is separate because the display must outlive all Qt objects. Returns the
+    exit status.
     """
+    # By default, SIGTERM would end this process and leave Xvfb running.
     signal.signal(signal.SIGTERM, _unwind)
     with virtual_display() as display:
         return subprocess.call(
             [sys.executable, "-m", "omnimouse_app", *arguments],
+            # The environment may name the "offscreen" platform, which has no OpenGL.
             env=os.environ | {"DISPLAY": display, "QT_QPA_PLATFORM": "xcb"},
         )
 
 
 def _unwind(number: int, _frame: FrameType | None) -> None:
-    """End as Ctrl-C does, so that the display and the process on it end too."""
+    """Exit as on Ctrl-C, so that the display and the process on it end too."""
+    # 128 + signal number is the shell's exit status for a process ended by a signal.
     sys.exit(128 + number)
 
 
 @contextmanager
 def virtual_display() -> Iterator[str]:
-    """Start Xvfb on a display it chooses itself; yields the display's name."""
+    """Start Xvfb on a display number of its choice; yield the display's name."""
     program = shutil.which("Xvfb")
     if program is None:
         raise FileNotFoundError(
             "No display and no Xvfb here: install it (apt install xvfb), or run "
             "where there is a screen."
         )
-    # It says which display it has taken through a pipe.
+    # Xvfb writes the number of its display to this pipe when it is ready. A number
+    # chosen here could be in use already.
     readable, writable = os.pipe()
     server = subprocess.Popen(
         [program, "-displayfd", str(writable), "-screen", "0", _SIZE, *_OPTIONS],
@@ -59,6 +63,7 @@ def virtual_display() -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    # While this copy is open, the read below would never end if Xvfb failed to start.
     os.close(writable)
     try:
         with os.fdopen(readable) as pipe:
@@ -76,7 +81,7 @@ def virtual_display() -> Iterator[str]:
 
 @contextmanager
 def scratch_settings() -> Iterator[None]:
-    """Keep the user's settings out of a run, and the run out of them."""
+    """Use temporary settings in the block; leave the user's settings unchanged."""
     with tempfile.TemporaryDirectory(prefix="omnimouse-") as scratch:
         chosen = {
             "NAPARI_CONFIG": str(Path(scratch) / "napari.yaml"),

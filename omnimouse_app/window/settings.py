@@ -1,20 +1,20 @@
-"""The user's choices under Preferences > Plugins > OmniMouse, read when opening."""
+"""Settings under Preferences > Plugins > OmniMouse, read on opening."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Opening:
-    """What OmniMouse opens with.
+    """Settings with which OmniMouse opens.
 
     Attributes
     ----------
     predictor
-        A name known to `load_predictor`, or a path; "" for the one used last.
+        A name known to `load_predictor`, or a path; "" for the last one used.
     in_process
-        Compute inside napari's own process, not in a worker process.
+        Compute inside napari's process instead of a worker process.
     brush_radius
-        Screen pixels; 0 for the size used last.
+        Screen pixels; 0 for the last radius used.
     """
 
     predictor: str = ""
@@ -23,7 +23,7 @@ class Opening:
 
 
 def opening() -> Opening:
-    """The settings as saved, or the defaults where the plugin is not installed."""
+    """Return the saved settings, or the defaults if the plugin is not installed."""
     from napari.settings import get_plugin_settings
 
     try:

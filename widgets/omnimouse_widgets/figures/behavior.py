@@ -1,4 +1,4 @@
-"""Decoded behaviour: which channels can be read from whom, and by which model."""
+"""Figure of decoded behaviour: correlation by channel, condition and model."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
@@ -14,8 +14,9 @@ from omnimouse_widgets.figures.look import Theme
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
+# One colour per channel; more channels cannot be told apart.
 _COLOURS: Final = (*palette.CONDITION_COLOURS.values(), palette.AREA_COLOURS[5])
-"""The last is far from all others on white and on dark: blue-violet."""
+"""The last one, blue-violet, differs from all others on white and on dark."""
 _SYMBOLS: Final = (*look.SYMBOLS.values(), "cross")
 
 
@@ -29,25 +30,28 @@ def decoding_figure(
 ) -> "Figure":
     """Draw how well each channel is decoded under each condition (Fig. S3 B).
 
-    A channel has its colour and its symbol; the first predictor's points are filled
-    and its lines solid, another's open and dashed. What was refused is left out.
+    Each channel has a colour and a symbol. Points of the first predictor are filled and
+    its lines solid; those of another predictor are open and dashed. Refused conditions
+    are omitted.
 
     Parameters
     ----------
     scores
-        Of conditions that ask for behaviour.
+        Scores of conditions in which behaviour is a target.
     given
-        What a condition gives, from its name. Conditions that give the same, such as
-        draws of as many neurons, are averaged; bars are the s.e.m. over them.
+        Function from the name of a condition to the inputs it gives. Conditions with
+        the same inputs, such as draws of equally many neurons, are averaged; bars are
+        the s.e.m. over them.
     title
-        Of the axis along which the conditions lie, in their order.
+        Title of the axis of conditions, which are drawn in their order.
     is_ordered
-        Whether that order means something, so that points are joined by lines.
+        True if this order has a meaning; points are then joined by lines.
 
     Raises
     ------
     ValueError
-        Nothing was decoded, or more than can be told apart.
+        Nothing was decoded, or there are too many channels or predictors to
+        distinguish.
     """
     import plotly.graph_objects as go
 
@@ -71,6 +75,8 @@ def decoding_figure(
             "xaxis": {
                 "title": {"text": title},
                 "type": "category",
+                # plotly would otherwise order the categories by their first occurrence
+                # in the traces.
                 "categoryorder": "array",
                 "categoryarray": order,
             },
@@ -94,6 +100,7 @@ def _curve(
 ) -> dict[str, Any]:
     means = [float(np.mean(values)) for values in points.values()]
     sems = [
+        # Standard error of the mean; not defined for a single draw, which has no bar.
         float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
         for values in points.values()
     ]

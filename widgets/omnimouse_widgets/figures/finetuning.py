@@ -1,4 +1,4 @@
-"""The curve of a fine-tuning: loss, and held-out scores by condition, over steps."""
+"""Figure of a fine-tuning: loss and held-out scores by condition, over steps."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,26 +19,27 @@ CONDITIONS: Final = {
     "half": ("half of the neurons", palette.CONDITION_COLOURS["nothing"]),
     "forecast": ("forecast", palette.CONDITION_COLOURS["video + behaviour"]),
 }
-"""What is scored on the held-out windows, by its name in the log."""
+"""Label and colour of each condition on held-out windows, by its name in the log."""
 
 
 def finetune_figure(folder: str | Path, *, theme: Theme = "light") -> "Figure":
-    """Draw what `om.finetune` logged in its folder.
+    """Draw the log of `om.finetune` in its folder.
 
-    On the left the loss of every step and its running mean; on the right the
-    correlation on held-out windows, by what is given, and the mean that decides which
-    weights are kept (it counts decoded behaviour, too, where there is any).
+    Left: the loss of every step and its running mean. Right: the correlation on
+    held-out windows by condition, and the mean that decides which weights are saved (it
+    includes decoded behaviour if there is any).
 
     Raises
     ------
     FileNotFoundError
-        Nothing was logged there.
+        The folder has no log.
     """
     import plotly.graph_objects as go
 
     rows = list(log_rows(Path(folder) / FILE))
     losses = [(int(row["step"]), row["loss"]) for row in rows if "loss" in row]
     last = max((int(row["step"]) for row in rows), default=1)
+    # Both panels share the range of steps, although validation is less frequent.
     axis = {"title": {"text": "step"}, "range": [-0.02 * last, 1.03 * last]}
     figure = go.Figure(
         layout={

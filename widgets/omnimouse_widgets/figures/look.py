@@ -1,4 +1,4 @@
-"""How all figures look: one ground, one font, colours for paper and for the dark."""
+"""Style of all figures: background, font and colours for light and dark themes."""
 
 from collections.abc import Sequence
 from typing import Any, Final, Literal
@@ -16,33 +16,33 @@ FONT: Final = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 SYMBOLS: Final = {"o": "circle", "s": "square", "t1": "triangle-up", "d": "diamond"}
 """plotly's names of the marks in `palette.CONDITION_SYMBOLS`."""
 MARKS: Final = ("circle", "square", "triangle-up", "diamond", "cross", "x")
-"""Of curves that differ by a number, in its order."""
+"""Symbols of curves that differ by a number, in its order."""
 DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash")
-"""Of as many sweeps as are told apart on one figure."""
+"""Line styles of sweeps; their number is the maximum number of sweeps on a figure."""
 
 
 def ground(theme: Theme) -> str:
-    """What is behind everything."""
+    """Return the background colour."""
     return _GROUND[theme]
 
 
 def ink(theme: Theme) -> str:
-    """Of words, and of lines that stand for no condition."""
+    """Return the colour of text and of lines without a condition."""
     return _TEXT[theme]
 
 
 def on(theme: Theme, colour: str) -> str:
-    """Take a colour of the palette as it is seen well on this ground."""
+    """Return the variant of a palette colour that is visible on this background."""
     return _ON_PAPER.get(colour, colour) if theme == "light" else colour
 
 
 def condition_colour(label: str, theme: Theme) -> str:
-    """Of a sweep's condition: the same hue everywhere."""
+    """Return the colour of a sweep's condition, the same hue in every figure."""
     return on(theme, palette.CONDITION_COLOURS[label])
 
 
 def template(theme: Theme) -> dict[str, Any]:
-    """The template of every figure; what a caller sets on the figure wins."""
+    """Return the plotly template of all figures; a caller's own layout has priority."""
     axis = {
         "gridcolor": with_alpha(_LINE[theme], 0.45),
         "linecolor": _LINE[theme],
@@ -69,27 +69,31 @@ def template(theme: Theme) -> dict[str, Any]:
 
 
 def plain(values: Sequence[float] | np.ndarray) -> list[float | None]:
-    """Numbers as a figure holds them: short lists; None where there is no number."""
+    """Return a list of floats, with None for values that are not finite."""
+    # JSON has no NaN; plotly leaves a gap at null.
     return [
         float(value) if np.isfinite(value) else None for value in np.asarray(values)
     ]
 
 
 def hover(words: str) -> str:
-    """Words of several lines, in a figure's own markup."""
+    """Return text of several lines as escaped plotly markup."""
+    # plotly reads a part of HTML in its texts; "&" first, or it would be escaped twice.
     safe = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return safe.replace("\n", "<br>")
 
 
 def shades(n: int, theme: Theme) -> list[str]:
-    """As many colours, from little to much: away from the ground, never into it."""
+    """Return `n` colours for small to large values, visible on this background."""
     table = palette.viridis_table()
+    # Part of the viridis table: its ends have too little contrast with one of the
+    # backgrounds.
     ends = (200, 20) if theme == "light" else (70, 245)
     chosen = table[np.linspace(*ends, n).round().astype(int)]
     return [f"#{red:02X}{green:02X}{blue:02X}" for red, green, blue in chosen.tolist()]
 
 
 def with_alpha(colour: str, alpha: float) -> str:
-    """A colour that lets through what lies behind it."""
+    """Return a colour with an opacity."""
     red, green, blue = palette.rgb(colour)
     return f"rgba({red},{green},{blue},{alpha})"

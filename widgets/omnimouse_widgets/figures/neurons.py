@@ -1,4 +1,4 @@
-"""Scores neuron by neuron: two conditions against each other, and distributions."""
+"""Figures of scores per neuron: scatter of two conditions, and histogram."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final
@@ -25,27 +25,27 @@ def score_scatter(
     ceilings: np.ndarray | None = None,
     theme: Theme = "light",
 ) -> "Figure":
-    """Draw each neuron's score under one condition or model against another's.
+    """Draw each neuron's score under one condition or model against another.
 
-    After the per-neuron comparisons of Wang et al. 2025 and the OmniMouse paper. A
-    point is a neuron that both have scored; above the dashed line of identity it is
-    predicted better by `y`.
+    After the per-neuron comparisons of Wang et al. 2025 and the OmniMouse paper. Each
+    point is a neuron that has both scores; above the dashed identity line, `y` predicts
+    it better.
 
     Parameters
     ----------
     x, y
-        Two scores of one session, as `om.evaluate(…).find(…)` gives them.
+        Two scores of one session, from `om.evaluate(…).find(…)`.
     names
-        What to call them on the axes; condition and predictor by default.
+        Names for the axes; condition and predictor by default.
     ceilings
-        (P,) what a perfect prediction reaches for each neuron of the session, as
-        `analysis.population_ceiling` estimates it from repeats; points are coloured
-        by it, and open where it is not known (NaN).
+        (P,) score of a perfect prediction for each neuron of the session, as
+        `analysis.population_ceiling` estimates it from repeats. It colours the points;
+        points with an unknown ceiling (NaN) are open.
 
     Raises
     ------
     ValueError
-        Where the sessions differ, no neuron has both, or ceilings are of others.
+        The sessions differ, no neuron has both scores, or `ceilings` has a wrong shape.
     """
     import plotly.graph_objects as go
 
@@ -90,14 +90,15 @@ def score_histogram(
     names: Sequence[str] = (),
     theme: Theme = "light",
 ) -> "Figure":
-    """Draw how scores are spread over neurons, one outline for each condition or model.
+    """Draw the distribution of scores over neurons, one outline per condition or model.
 
-    Vertical lines are the means as `om.evaluate` reports them, dashed by outline.
+    Vertical lines are the means that `om.evaluate` reports, with the dash of the
+    outline.
 
     Raises
     ------
     ValueError
-        Where nothing was scored, or there are more outlines than are told apart.
+        Nothing was scored, or there are too many outlines to distinguish.
     """
     import plotly.graph_objects as go
 
@@ -107,6 +108,7 @@ def score_histogram(
         raise ValueError("Nothing was scored that could be counted.")
     if len(each) > len(_COLOURS):
         raise ValueError(f"At most {len(_COLOURS)} are told apart, found {len(each)}.")
+    # Common bins, so that the outlines can be compared.
     edges = score_bins(known)
     figure = go.Figure(
         layout={
@@ -126,17 +128,18 @@ def score_histogram(
 
 
 def paired_scores(x: Score, y: Score) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Find the neurons that both have scored, and the score of each in both.
+    """Return the neurons that have both scores, and the two scores of each.
 
     Raises
     ------
     ValueError
-        Where the sessions differ, or no neuron has both.
+        The sessions differ, or no neuron has both scores.
     """
     if x.session != y.session:
         raise ValueError(
             f"Neurons of {x.session!r} and {y.session!r} cannot be compared one by one."
         )
+    # Two conditions may have different targets, so align their scores by neuron index.
     both, at_x, at_y = np.intersect1d(x.neurons, y.neurons, return_indices=True)
     across, up = x.per_neuron[at_x], y.per_neuron[at_y]
     known = np.isfinite(across) & np.isfinite(up)
@@ -160,6 +163,7 @@ def _summary(across: np.ndarray, up: np.ndarray) -> str:
 
 
 def _limits(across: np.ndarray, up: np.ndarray) -> list[float]:
+    # Both axes have these limits, so that the identity line is the diagonal.
     low = min(0.0, float(min(across.min(), up.min())))
     high = float(max(across.max(), up.max()))
     room = 0.04 * (high - low)
@@ -203,6 +207,7 @@ def _neuron_marks(own: np.ndarray | None, theme: Theme) -> dict[str, Any]:
         return plain
     known = np.isfinite(own)
     table = palette.viridis_table()
+    # Nine stops are sufficient, because plotly interpolates between them.
     steps = np.linspace(0, 1, 9)
     scale = [
         [step, "rgb({},{},{})".format(*table[round(255 * step)].tolist())]
@@ -211,6 +216,8 @@ def _neuron_marks(own: np.ndarray | None, theme: Theme) -> dict[str, Any]:
     return {
         **plain,
         "opacity": 0.85,
+        # plotly needs a number for every point; unknown ceilings have open symbols
+        # instead.
         "color": look.plain(np.where(known, own, 0.0)),
         "symbol": ["circle" if is_known else "circle-open" for is_known in known],
         "colorscale": scale,
@@ -223,13 +230,14 @@ def _neuron_marks(own: np.ndarray | None, theme: Theme) -> dict[str, Any]:
 def _outline(
     edges: np.ndarray, counts: np.ndarray, name: str, number: int, colour: str
 ) -> dict[str, Any]:
-    """A staircase: the last count is drawn to the last edge."""
+    """Return the outline of a histogram as a step line."""
     red, green, blue = palette.rgb(colour)
     return {
         "type": "scatter",
         "mode": "lines",
         "name": name,
         "x": look.plain(edges),
+        # There is one edge more than counts: the last count extends to the last edge.
         "y": [*counts.tolist(), int(counts[-1])],
         "line": {
             "shape": "hv",

@@ -1,8 +1,8 @@
-"""Score against data, size or compute: a panel per condition, a curve per model size.
+"""Figure of scores against data, size or compute, with one panel per condition.
 
-Figures 5 and 7 of the OmniMouse paper, of any scaling analysis: every run is a small
-mark, the mean of each size a large one with its interval, and a fit is a line with its
-band. Where no fit is to be had the panel says why.
+As Figures 5 and 7 of the OmniMouse paper, for any scaling analysis. Each model size is
+a curve: a small mark for every run, a large one for the mean with its interval, and a
+line with a band for the fit. Without a fit, the figure states the reason.
 """
 
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 HEIGHT: Final = 400
 _GAP: Final = 0.09
-"""Between panels, of the figure's width."""
+"""Distance between panels, as a share of the figure's width."""
 _ASIDE: Final = 1.02
-"""Of which marks of neighbouring curves are drawn apart, on the log axis."""
+"""Factor between marks of neighbouring curves on the log axis, to avoid overlap."""
 _AXES: Final[dict[Axis, str]] = {
     "sessions": "sessions trained on",
     "neuron_samples": "neurons × samples trained on",
@@ -36,16 +36,15 @@ _FITS: Final[dict[Fit, str]] = {"law": "power law", "line": "line over log size"
 def scaling_figure(
     curves: Sequence[ScalingCurve], *, theme: Theme = "light"
 ) -> "Figure":
-    """Draw what `scaling_curves` found (Fig. 5 and 7).
+    """Draw the result of `scaling_curves` (Fig. 5 and 7).
 
-    Of the two fits the one that the points prefer is drawn. Bars and bands are 95 %
-    intervals over evaluated sessions and runs; there are none where there is but one
-    session.
+    Of the two fits, the one that the points prefer is drawn. Bars and bands are 95 %
+    intervals over evaluated sessions and runs; they are missing for a single session.
 
     Raises
     ------
     ValueError
-        There are no curves, or curves of different axes.
+        There are no curves, or curves of different axes or quantities.
     """
     import plotly.graph_objects as go
 
@@ -60,10 +59,12 @@ def scaling_figure(
     figure = go.Figure(layout=_layout(curves, conditions, theme))
     for curve in curves:
         number, panel = names.index(curve.name), conditions.index(curve.condition)
+        # Symmetric around 1, so that the curves are centred on the true value.
         aside = _ASIDE ** (number - (len(names) - 1) / 2)
         mark = look.MARKS[number % len(look.MARKS)]
         for trace in _traces(curve, colours[number], mark, aside):
             own = {**trace, "xaxis": f"x{panel + 1}", "yaxis": f"y{panel + 1}"}
+            # All panels share one legend group per curve: one entry is sufficient.
             own["showlegend"] = own.get("showlegend", False) and panel == 0
             figure.add_trace({"legendgroup": curve.name, **own})
     return figure
@@ -108,7 +109,7 @@ def _layout(
 
 
 def _words(text: str, x: float, y: float, *, is_above: bool) -> dict[str, Any]:
-    """Words that stand on a height of the figure, or hang below it."""
+    """Return a text annotation above or below a height of the figure."""
     return {
         "text": text,
         **{"x": x, "y": y, "xref": "paper", "yref": "paper", "xanchor": "left"},
@@ -118,11 +119,12 @@ def _words(text: str, x: float, y: float, *, is_above: bool) -> dict[str, Any]:
 
 
 def _refusals(curves: Sequence[ScalingCurve]) -> str:
-    """What was not fitted, and why; a line for each reason."""
+    """Return the reasons for missing fits, one line each."""
     named: dict[str, dict[str, None]] = {}
     for curve in curves:
         if curve.refusal:
             same = [other for other in curves if other.name == curve.name]
+            # The condition is named unless the reason is the same under all conditions.
             is_everywhere = all(other.refusal == curve.refusal for other in same)
             more = "" if is_everywhere else f" ({task_name(curve.condition)})"
             named.setdefault(curve.refusal, {})[f"{curve.name}{more}"] = None
@@ -132,7 +134,10 @@ def _refusals(curves: Sequence[ScalingCurve]) -> str:
 def _traces(
     curve: ScalingCurve, colour: str, mark: str, aside: float
 ) -> list[dict[str, Any]]:
-    """Band, fit, runs and means, from back to front; `aside` of the others' marks."""
+    """Return band, fit, runs and means, from back to front.
+
+    `aside` is the factor by which this curve's marks are shifted.
+    """
     shared = {"type": "scatter", "name": curve.name, "hoverinfo": "text"}
     found: list[dict[str, Any]] = []
     if curve.law is not None:
@@ -163,6 +168,7 @@ def _traces(
             "error_y": {
                 "symmetric": False,
                 "array": look.plain(np.nan_to_num(high - mean)),
+                # plotly takes the distances from the mean, not the limits.
                 "arrayminus": look.plain(np.nan_to_num(mean - low)),
                 "thickness": 1.5,
                 "width": 3,
@@ -188,6 +194,8 @@ def _fit_traces(
             {
                 **shared,
                 "mode": "lines",
+                # The band is one closed polygon: along the upper limit and back along
+                # the lower.
                 "x": look.plain(np.concatenate([along, along[::-1]])),
                 "y": look.plain(np.concatenate([high, low[::-1]])),
                 "fill": "toself",
@@ -211,7 +219,7 @@ def _fit_traces(
 
 
 def _parameters(curve: ScalingCurve, name: Fit) -> str:
-    """What a fit found, with intervals, a line each."""
+    """Return the parameters of a fit with their intervals, one line each."""
     if name == "line" and curve.line is not None:
         found = {"slope": curve.line.slope}
     elif curve.law is not None:

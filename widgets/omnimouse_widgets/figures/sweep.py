@@ -1,7 +1,7 @@
-"""Score against context: neurons and history, with and without video and behaviour.
+"""Figures of score against context: neurons and history, by video and behaviour.
 
-Figures S2 and S3 of the OmniMouse paper, of any sweep: of one window, live, or of many
-windows with error bars over draws.
+As Figures S2 and S3 of the OmniMouse paper, for any sweep: of a single window, live, or
+of many windows with error bars over draws.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 Sweeps = ContextSweep | Mapping[str, ContextSweep]
 Look = tuple[Axis, str, int]
-"""Whose curve it is: axis, condition, and number of the sweep."""
+"""Key of a curve: axis, condition, and number of the sweep."""
 LOOKS: Final[tuple[Look, ...]] = tuple(
     (axis, label, line)
     for axis in AXES
@@ -41,9 +41,10 @@ LOOKS: Final[tuple[Look, ...]] = tuple(
 )
 HEIGHT: Final = 360
 LEAST_SPAN: Final = 0.1
-"""Of correlation that a figure shows at least."""
+"""Minimum range of correlation that a figure shows."""
 MOST_LONG: Final = 3
-"""Ticks of two lines that fit side by side."""
+"""Maximum number of two-line tick labels that fit side by side."""
+# Opacity of results that belong to an earlier mask or window.
 OLD_OPACITY: Final = 0.45
 
 
@@ -54,28 +55,29 @@ def context_sweep_figure(
     mark: Mark | None = None,
     theme: Theme = "light",
 ) -> "Figure":
-    """Draw score against the neurons and the history that are given (Fig. S2 and S3).
+    """Draw score against the neurons and history given as context (Fig. S2 and S3).
 
-    A condition, which is what is given beside the axis, has its colour and its symbol;
-    a sweep its kind of line. Of a grid the curves at 0 of the other axis are drawn;
-    see `context_grid_figure` for all of it.
+    A condition (the other inputs that are given) has a colour and a symbol; a sweep has
+    a line style. For a grid, the curves at 0 on the other axis are drawn;
+    `context_grid_figure` draws all of it.
 
     Parameters
     ----------
     sweeps
-        One, or up to five by name: the first filled, the others open and dashed.
+        One sweep, or up to five by name: the first has filled symbols, the others open
+        ones and dashed lines.
     target
         "responses" (Fig. S2, S3 A), or a decoded behaviour channel (Fig. S3 B).
     mark
-        A question to mark on the curves, such as `live.context_mark.mark_of(…)` of
-        what is on screen: a star at its score.
+        A request to mark on the curves with a star at its score, such as the mask on
+        screen.
     theme
-        On white, or on the dark ground of the instrument.
+        For a white background, or for the dark one of the instrument.
 
     Raises
     ------
     ValueError
-        For more sweeps than can be told apart, and a channel that was not decoded.
+        There are too many sweeps to distinguish, or the channel was not decoded.
     """
     import plotly.graph_objects as go
 
@@ -84,6 +86,7 @@ def context_sweep_figure(
     traces = sweep_traces(drawn, target=target, theme=theme)
     axes = [axis for axis in AXES if values_of(drawn, axis)]
     figure = go.Figure(layout=sweep_layout(drawn, axes, target, theme))
+    # A condition has up to two curves per sweep but one entry in the legend.
     named: set[str] = set()
     for key in (key for key in LOOKS if key in traces):
         fields = {**frame_of(key, theme), **traces[key]}
@@ -106,15 +109,15 @@ def context_grid_figure(
     target: str = RESPONSES,
     theme: Theme = "light",
 ) -> "Figure":
-    """Draw how history and population trade: a curve over neurons for each history.
+    """Draw the score over neurons, one curve for each length of history.
 
-    The full grid behind Fig. S2, for one choice of video and behaviour. Darker (on
-    white; brighter on dark) is a longer history; each has its symbol.
+    The full grid behind Fig. S2, for one choice of video and behaviour. A darker colour
+    (on white; a brighter one on dark) is a longer history; each has its own symbol.
 
     Raises
     ------
     ValueError
-        Where the sweep was not made with `grid=True`, or lacks the choice.
+        The sweep was not made with `grid=True`, or does not contain the choice.
     """
     import plotly.graph_objects as go
 
@@ -139,12 +142,12 @@ def context_grid_figure(
 
 # -- what the figure and the live widget share ----------------------------------------
 def drawn_sweeps(sweeps: Sweeps) -> list[DrawnSweep]:
-    """Number them in their order; one alone has no name.
+    """Return the sweeps with their line numbers, in order; a single one has no name.
 
     Raises
     ------
     ValueError
-        For more than can be told apart.
+        There are too many sweeps to distinguish.
     """
     named = {"": sweeps} if isinstance(sweeps, ContextSweep) else dict(sweeps)
     if len(named) > len(look.DASHES):
@@ -163,9 +166,9 @@ def sweep_traces(
     theme: Theme = "light",
     known: KnownSpots | None = None,
 ) -> dict[Look, dict[str, Any]]:
-    """Points, bars and words of every curve that has points; no looks but its age's.
+    """Return positions, bars and text of every curve with points, without its style.
 
-    `known` remembers the points of sweeps that have not changed; of responses only.
+    `known` caches the points of sweeps that have not changed, for responses only.
     """
     if known is not None:
         spots = known.of(list(drawn))
@@ -184,7 +187,7 @@ def sweep_traces(
 
 
 def frame_of(key: Look, theme: Theme) -> dict[str, Any]:
-    """Colour, symbol and line of a curve: what its points do not change."""
+    """Return the style of a curve: the fields that do not depend on its points."""
     axis, label, line = key
     colour = look.condition_colour(label, theme)
     symbol = look.SYMBOLS[palette.CONDITION_SYMBOLS[label]]
@@ -209,7 +212,7 @@ def frame_of(key: Look, theme: Theme) -> dict[str, Any]:
 def sweep_layout(
     drawn: Sequence[DrawnSweep], axes: Sequence[Axis], target: str, theme: Theme
 ) -> dict[str, Any]:
-    """Both axes side by side on one scale of correlation, or one alone."""
+    """Return the layout: the x axes side by side, with one axis of correlation."""
     of = "single-trial correlation"
     if target != RESPONSES:
         of = f"correlation, {target.replace('_', ' ')}"
@@ -224,14 +227,15 @@ def sweep_layout(
         name = _places(axis)["xaxis"].replace("x", "xaxis")
         layout[name] = {"domain": room, **axis_fields(drawn, axis), "anchor": "y"}
     if "neurons" not in axes:
+        # A figure of history alone has no axis "x".
         layout["yaxis"]["anchor"] = "x2"
     return layout
 
 
 def axis_fields(drawn: Sequence[DrawnSweep], axis: Axis) -> dict[str, Any]:
-    """Title, ticks and range of an axis: every value of the sweeps has its tick.
+    """Return title, ticks and range of an axis, with a tick for every value.
 
-    What is told below them, seconds, is told of the ends alone where they are many.
+    The second line of a tick, in seconds, is shown at the ends only if there are many.
     """
     values = values_of(drawn, axis)
     words = [tick_words(axis, value) for value in values]
@@ -252,7 +256,7 @@ def axis_fields(drawn: Sequence[DrawnSweep], axis: Axis) -> dict[str, Any]:
 def score_range(
     traces: Mapping[Look, Mapping[str, Any]], mark: Mark | None = None
 ) -> list[float]:
-    """One scale around every point, bar and mark."""
+    """Return one range that contains every point, bar and mark."""
     ends = [
         value + sign * bar
         for fields in traces.values()
@@ -262,6 +266,7 @@ def score_range(
     if mark is not None and np.isfinite(mark.score):
         ends.append(mark.score)
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
+    # Without a minimum range, noise would fill the axis.
     spare = max(LEAST_SPAN - (high - low), 0.16 * (high - low), 0.02) / 2
     return [low - spare, high + spare]
 
@@ -269,7 +274,7 @@ def score_range(
 def mark_parts(
     mark: Mark | None, axes: Sequence[Axis], theme: Theme
 ) -> tuple[dict[Axis, dict[str, Any]], list[dict[str, Any]]]:
-    """Stars by axis, and the dotted lines on which they stand; none without a mark."""
+    """Return the stars by axis and the dotted lines below them; both may be empty."""
     if mark is None:
         return {}, []
     places = {axis: place_on(axis, getattr(mark.given, axis)) for axis in axes}
@@ -313,12 +318,13 @@ def mark_parts(
 
 
 def line_legend(names: Sequence[tuple[str, int]], theme: Theme) -> list[dict[str, Any]]:
-    """One entry of the legend for each sweep's line, where there are several."""
+    """Return one legend entry per sweep; none for a single sweep."""
     if len(names) < 2:
         return []
     return [
         {
             "type": "scatter",
+            # plotly needs a trace for a legend entry; this one has no visible point.
             "x": [None],
             "y": [None],
             "mode": "lines",

@@ -1,7 +1,7 @@
-"""The paper's table of tasks: a row for each model, a column for each task.
+"""Table of tasks as in the paper: one row per model, one column per task.
 
-Table 2 of the OmniMouse paper. What a model cannot do is "–" with its reason, never a
-number.
+Table 2 of the OmniMouse paper. A task that a model does not support is "–" with the
+reason, never a number.
 """
 
 from collections.abc import Sequence
@@ -24,13 +24,13 @@ TASKS: Final = {
     paper_table.TASKS[task]: name
     for task, name in {"fcst": "Fcst", "fcst+S": "Fcst+S", "stim": "Stim"}.items()
 }
-"""The paper's names of tasks, by strategy; `task_name` has those of a population."""
+"""Short names of tasks in the paper, by strategy; for populations see `task_name`."""
 GROUPS: Final = {
     "Pupil-loc": BEHAVIOR_GROUPS["location"],
     "Pupil-size": BEHAVIOR_GROUPS["size"],
     "Running": BEHAVIOR_GROUPS["running"],
 }
-"""Of decoded channels, as the paper averages them; *Avg* is the mean of the three."""
+"""Groups of decoded channels as in the paper; *Avg* is the mean of the groups."""
 AVERAGE: Final = "Avg"
 NOTHING: Final = "–"
 CEILING: Final = "ceiling"
@@ -38,9 +38,9 @@ CEILING: Final = "ceiling"
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A score, or why there is none.
+    """A score, or the reason for a missing score.
 
-    `note` is said of it below the table: the reason, or how it was asked.
+    `note` is printed below the table: the reason, or a remark on the request.
     """
 
     value: float
@@ -49,7 +49,7 @@ class Cell:
 
     @property
     def words(self) -> str:
-        """Two decimals as in the paper; "–" without a number."""
+        """The score with two decimals as in the paper; "–" without a score."""
         return f"{self.value:.2f}" if np.isfinite(self.value) else NOTHING
 
 
@@ -62,10 +62,10 @@ class TaskTable:
     columns
         Names of the tasks, then those of decoded behaviour.
     rows
-        By model, in the order in which they were given; then "ceiling", where the
-        session is simulated.
+        Cells by model, in the order of the evaluation; then "ceiling" if the session is
+        simulated.
     caption
-        On what it was scored.
+        Sessions and windows of the evaluation.
     """
 
     columns: tuple[str, ...]
@@ -74,7 +74,7 @@ class TaskTable:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What is to be said of cells, each once."""
+        """Notes of all cells, without repetition."""
         cells = [
             (column, cell)
             for row in self.rows.values()
@@ -88,12 +88,12 @@ class TaskTable:
         return tuple(dict.fromkeys(said))
 
     def words(self) -> list[list[str]]:
-        """Rows of words, headings first: for Markdown, CSV or a terminal."""
+        """Return rows of text, headings first: for Markdown, CSV or a terminal."""
         body = [[name, *(c.words for c in row)] for name, row in self.rows.items()]
         return [["", *self.columns], *body]
 
     def __repr__(self) -> str:
-        """The table in plain text, for a terminal."""
+        """Return the table as plain text."""
         lines = self.words()
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         rows = [
@@ -105,7 +105,7 @@ class TaskTable:
         return "\n".join([self.caption, *(row.rstrip() for row in rows), *self.notes])
 
     def to_html(self) -> str:
-        """Write it as one table, with a caption and its notes below."""
+        """Return an HTML table with its caption, and its notes below."""
         head = "".join(f'<th scope="col">{escape(c)}</th>' for c in self.columns)
         body = "".join(
             f'<tr><th scope="row" style="text-align:left">{escape(name)}</th>'
@@ -123,7 +123,7 @@ class TaskTable:
     _repr_html_ = to_html
 
     def to_figure(self, *, theme: Theme = "light") -> "Figure":
-        """Draw it, for a page of figures."""
+        """Return the table as a plotly figure."""
         import plotly.graph_objects as go
 
         heads, *body = self.words()
@@ -151,10 +151,11 @@ class TaskTable:
 
 
 def task_table(scores: Scores) -> TaskTable:
-    """Arrange what an evaluation found as the paper's Table 2.
+    """Return the scores of an evaluation in the form of the paper's Table 2.
 
-    Responses are means over sessions weighted by their neurons, behaviour means over
-    sessions; the best of each column is bold where several models are compared.
+    Responses are means over sessions weighted by the number of neurons; behaviour is
+    the plain mean over sessions. With several models, the best score of a column is
+    bold.
     """
     strategies = list(dict.fromkeys(score.strategy for score in scores.scores))
     both = (scores.scores, scores.behavior)
@@ -162,6 +163,7 @@ def task_table(scores: Scores) -> TaskTable:
     decoded = list(dict.fromkeys(score.strategy for score in scores.behavior))
     channels = {score.channel for score in scores.behavior}
     groups = [g for g, members in GROUPS.items() if channels & set(members)]
+    # With one condition for behaviour, the headings need not name it.
     several = len(decoded) > 1
     names = [task_name(strategy) for strategy in strategies]
     for strategy in decoded:
@@ -187,7 +189,8 @@ def task_table(scores: Scores) -> TaskTable:
 
 
 def task_name(strategy: str) -> str:
-    """What the paper calls a strategy; others keep their own name."""
+    """Return the paper's name of a strategy; other strategies keep their own name."""
+    # The strategies in the official list `test_additional` follow the naming of `test`.
     plain = strategy.replace("test_additional/", "test/")
     if plain in TASKS:
         return TASKS[plain]
@@ -218,12 +221,14 @@ def _behavior(
 
 
 def _mean(values: Sequence[float]) -> float:
-    """NaN where one of them is missing: a mean of the others would be another task."""
+    """Return the mean; NaN if a value is missing: fewer values are another task."""
     return float(np.mean(values)) if values else float("nan")
 
 
 def _ceiling(scores: Scores, strategy: str) -> Cell:
+    # The ceiling does not depend on the predictor: one score per session is sufficient.
     own = {s.session: s for s in scores.scores if s.strategy == strategy}.values()
+    # Weighted as the models' scores are, so that both can be compared.
     weights = np.array([s.n_neurons for s in own], float)
     if not weights.sum():
         return Cell(float("nan"))
@@ -232,6 +237,7 @@ def _ceiling(scores: Scores, strategy: str) -> Cell:
 
 def _best(rows: dict[str, tuple[Cell, ...]]) -> dict[str, tuple[Cell, ...]]:
     values = np.array([[cell.value for cell in row] for row in rows.values()])
+    # -inf instead of NaN, because `nanmax` warns about a column of NaN only.
     top = np.nanmax(np.where(np.isfinite(values), values, -np.inf), axis=0)
     return {
         name: tuple(

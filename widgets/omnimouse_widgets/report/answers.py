@@ -1,4 +1,4 @@
-"""What was answered: scores, the field, traces and decoded behaviour."""
+"""Results of the prediction: scores, field, traces and decoded behaviour."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -35,31 +35,34 @@ SUMMARY_HEAD: Final = (
 
 
 def summary_cells(found: ScoreSummary) -> tuple[str, ...]:
-    """A summary as cells below `SUMMARY_HEAD`."""
+    """Return the table cells of a summary, in the order of `SUMMARY_HEAD`."""
     values = (found.mean, found.median, found.low, found.high)
     return f"{found.n:,}", *(number(value) for value in values)
 
 
 def look_of(condition: Condition) -> str:
-    """The class of a condition's lines."""
+    """Return the CSS class of a condition's lines."""
     if condition.kind == "pin":
         return f"pin{ord(condition.letter) - ord('A')}"
     return "baseline" if condition.kind == "baseline" else "predicted"
 
 
 def key_of(condition: Condition) -> str:
-    """By what it is shown and hidden; "" for that on screen, which stays."""
+    """Return the key that shows and hides a condition; "" for the one on screen.
+
+    The condition on screen cannot be hidden.
+    """
     return "" if condition.kind == "screen" else look_of(condition)
 
 
 def title_of(condition: Condition) -> str:
-    """A condition's letter and name."""
+    """Return the letter and name of a condition."""
     return f"{condition.letter} {condition.name}".strip()
 
 
 # -- scores -------------------------------------------------------------------------
 def scores(what: Reported) -> Iterator[Markup]:
-    """What a score is, all of them, by area, and how they are spread."""
+    """Yield the definition of the score, its summary by area, and the distribution."""
     found = what.shown.scores
     whole = score_summary(found)
     if found is None or not whole.n:
@@ -77,7 +80,7 @@ def scores(what: Reported) -> Iterator[Markup]:
 
 # -- the field ----------------------------------------------------------------------
 def field(what: Reported) -> Iterator[Markup]:
-    """By state, and by score where there is one."""
+    """Yield the field by state, and by score if there are scores."""
     session, mask = what.shown.session, what.shown.mask
     pictures = drawings.FieldPictures(session.units)
     states, patterns = mask.state_in((0, N_SAMPLES)), mask.patterns_in((0, N_SAMPLES))
@@ -107,7 +110,7 @@ def field(what: Reported) -> Iterator[Markup]:
 
 # -- traces -------------------------------------------------------------------------
 def traces(what: Reported) -> Iterator[Markup]:
-    """Every selected neuron, recorded and predicted under every condition."""
+    """Yield the traces of every selected neuron, recorded and under every condition."""
     shown = what.shown
     if not shown.selection:
         yield tag("p", "No neuron is selected.")
@@ -123,6 +126,8 @@ def traces(what: Reported) -> Iterator[Markup]:
         edited = f"what if ({what.edit_words}): no truth"
         samples.append((drawings.stroke_sample("edited"), edited))
     looks = ["recorded", *map(look_of, answered)]
+    # Truth and edited prediction have no key: they belong to no condition that can be
+    # hidden.
     keys = ["", *map(key_of, answered)]
     if what.what_if is not None:
         looks, keys = [*looks, "edited"], [*keys, ""]
@@ -139,8 +144,10 @@ def traces(what: Reported) -> Iterator[Markup]:
         yield _neuron_scores(what, answered)
     times = shown.window.timestamps["responses"]
     for neuron in shown.selection:
+        # SVG draws in document order: the recording first, at the back.
         lines = [Line("recorded", shown.window.responses[:, neuron])]
-        for condition in reversed(answered):  # that on screen above the others
+        # The condition on screen is the first, so it is drawn last and in front.
+        for condition in reversed(answered):
             found = condition.trace(neuron)
             lines += [] if found is None else [Line(look_of(condition), found)]
         if what.what_if is not None:
@@ -175,7 +182,7 @@ def _neuron_scores(what: Reported, answered: Sequence[Condition]) -> Markup:
 
 # -- behaviour ----------------------------------------------------------------------
 def behaviour(what: Reported) -> Iterator[Markup]:
-    """Every channel, recorded and decoded; nothing where nobody decoded."""
+    """Yield every channel, recorded and decoded; nothing without a decoded channel."""
     shown = what.shown
     found = [(c, c.decoded_scores(shown.window)) for c in what.conditions]
     decoded = [(c, r) for c, r in found if r is not None]
@@ -196,6 +203,7 @@ def behaviour(what: Reported) -> Iterator[Markup]:
     toggles = [f".line.{look}" for look in looks]
     yield drawings.legend(samples, toggles, ["", *keys])
     times = shown.window.timestamps
+    # All channels of a window are sampled at the same times.
     stream = next(times[name] for name in shown.session.behavior if name in times)
     for at, name in enumerate(names):
         code = BEHAVIOR_CODES[shown.mask.mode_of(at)]
@@ -211,5 +219,5 @@ def behaviour(what: Reported) -> Iterator[Markup]:
 
 
 def words_of(name: str) -> str:
-    """A channel's name for people: `pupil_dsize` is `pupil d-size`."""
+    """Return the display name of a channel: `pupil_dsize` becomes `pupil d-size`."""
     return name.replace("_dsize", " d-size").replace("_", " ")

@@ -1,4 +1,4 @@
-"""What stands beside the answer: other conditions, edits, and curves over context."""
+"""Comparisons with the result: other conditions, edits, and curves over context."""
 
 from collections.abc import Iterator, Sequence
 
@@ -27,14 +27,18 @@ from omnimouse_widgets.report.markup import (
     tag,
 )
 
+# Number of neurons in the table of edited predictions.
 MOST_CHANGED = 10
 Scores = np.ndarray | None
-"""Of every neuron (P,), NaN where there is none; None without a prediction."""
+"""(P,), one score per neuron, NaN without a score; None without a prediction."""
 
 
 # -- conditions ---------------------------------------------------------------------
 def conditions(what: Reported) -> Iterator[Markup]:
-    """Scores of each, then over the neurons common to all; nothing without others."""
+    """Yield the scores of all conditions; nothing for a single condition.
+
+    The first table has each condition's own neurons, the second one the common neurons.
+    """
     if len(what.conditions) < 2:
         return
     own = [condition.scores for condition in what.conditions]
@@ -45,7 +49,9 @@ def conditions(what: Reported) -> Iterator[Markup]:
 
 
 def _in_common(what: Reported, own: list[Scores]) -> Iterator[Markup]:
-    """The same over the neurons that all of them score, where those are others."""
+    """Yield the scores over neurons common to all conditions, if these differ."""
+    # Means over different neurons are not comparable, because neurons differ in how
+    # well they can be predicted.
     common = common_scores(own)
     whole, shared = map(score_summary, own), map(score_summary, common)
     counts = [(w.n, s.n) for w, s in zip(whole, shared, strict=True) if w.n]
@@ -87,7 +93,7 @@ def _words(condition: Condition) -> str:
 
 # -- edits --------------------------------------------------------------------------
 def what_if(what: Reported) -> Iterator[Markup]:
-    """What was edited and how much the prediction changes; never a score."""
+    """Yield the edits and the change of the prediction; an edit never has a score."""
     if not what.edit_words:
         return
     found = what.what_if
@@ -133,9 +139,10 @@ def _most_changed(found: WhatIf, names: np.ndarray) -> Markup:
 
 # -- context ------------------------------------------------------------------------
 def context(what: Reported) -> Iterator[Markup]:
-    """Curves of the live sweep and the kept ones, and their numbers."""
+    """Yield the curves of the live and the saved sweeps, and their values."""
     if not what.sweeps:
         return
+    # A complete live sweep is the first; the first line is solid.
     sweeps = [sweep for _, sweep in what.sweeps]
     figures = (tag("figure", picture) for picture in drawings.curves(sweeps))
     yield tag("div", *figures, class_="pair")

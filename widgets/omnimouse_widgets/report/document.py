@@ -1,4 +1,4 @@
-"""An HTML document that needs no other file and no network."""
+"""A self-contained HTML document: it needs no other file and no network."""
 
 import json
 from base64 import b64encode
@@ -11,20 +11,22 @@ from omnimouse_widgets.report.markup import Markup, tag
 from omnimouse_widgets.report.style import style_sheet
 
 POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
-"""What a browser is told: this page loads nothing, and runs nothing but `script`."""
+"""Content security policy: the page loads nothing and runs no script but `script`."""
 DATA_ID: Final = "page-data"
 
 
 @cache
 def script() -> str:
-    """What makes a page answer to pointer and keys; it reads the page's data."""
+    """Return the script that handles pointer and keys, from the page's data."""
     return (files("omnimouse_widgets.report") / "page.js").read_text("utf-8")
 
 
 def document(title: str, *body: object, data: dict[str, Any] | None = None) -> str:
-    """The text of a page in the reports' style; interactive where it has data."""
+    """Return the HTML text of a page; it is interactive if it has data."""
     policy, ending = POLICY, []
     if data is not None:
+        # The policy allows the one script whose hash it contains: injected scripts do
+        # not run.
         known = b64encode(sha256(script().encode()).digest()).decode("ascii")
         policy = f"{POLICY}; script-src 'sha256-{known}'"
         ending = [
@@ -44,6 +46,9 @@ def document(title: str, *body: object, data: dict[str, Any] | None = None) -> s
 
 
 def _as_json(data: dict[str, Any]) -> Markup:
-    """JSON that no browser takes for markup, whatever words are in it."""
+    """Return JSON that a browser does not read as markup, whatever text it contains."""
+    # NaN is not JSON: `JSON.parse` in the browser would fail.
     words = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    # "</script>" inside a string would end the element; JSON reads the escapes as the
+    # same characters.
     return Markup(words.replace("<", r"\u003c").replace("&", r"\u0026"))

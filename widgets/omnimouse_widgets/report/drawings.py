@@ -1,4 +1,4 @@
-"""The report's pictures: mask, field, distribution, traces and curves over context."""
+"""Pictures of the report: mask, field, distribution, traces and context curves."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -19,8 +19,9 @@ from omnimouse_widgets.report.style import SCORE_STEPS, STATE_CLASSES
 from omnimouse_widgets.report.svg import Frame
 
 WIDTH: Final = 940.0
-"""Of a picture that fills the page; halves are half as wide."""
+"""Width of a picture that fills the page, in SVG units."""
 HALF: Final = 450.0
+# SVG paths of the markers, by pyqtgraph's symbol names as the palette has them.
 _MARKERS: Final = {
     "o": "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z",
     "s": "M-3.5,-3.5h7v7h-7z",
@@ -31,7 +32,7 @@ _MARKERS: Final = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Line:
-    """One line of a trace, by the class of its look."""
+    """One line of a trace, with the CSS class of its style."""
 
     class_: str
     values: np.ndarray
@@ -39,7 +40,7 @@ class Line:
 
 # -- the mask -----------------------------------------------------------------------
 def mask_picture(mask: Mask) -> Markup:
-    """How many neurons are hidden, visible and asked at each sample; frames below."""
+    """Return the counts of hidden, visible and target neurons, and the frames."""
     frame = Frame(0, 4, WIDTH, 74, (0, N_SAMPLES), (0, max(mask.n_neurons, 1)))
     parts, step = [], WIDTH / N_SAMPLES
     for at in range(N_SAMPLES):
@@ -51,6 +52,7 @@ def mask_picture(mask: Mask) -> Markup:
                 words = f"sample {at}: {n:,} {STATE_CLASSES[code]}"
                 name = f"fill-{STATE_CLASSES[code]}"
                 parts.append(
+                    # 0.3 units of overlap avoid visible gaps between bars.
                     svg.box(at * step, top, step + 0.3, bottom - top, name, words)
                 )
             base += n
@@ -64,14 +66,15 @@ def mask_picture(mask: Mask) -> Markup:
 
 # -- the field ----------------------------------------------------------------------
 def positions(units: Units) -> tuple[np.ndarray, str]:
-    """Places (P, 2) of neurons, right and down, and their unit, "" without any.
+    """Return positions (P, 2) of neurons, (right, down), and their unit; "" for a grid.
 
-    Neurons without a known place are left out (NaN); where no place is known they are
-    laid out in order.
+    Neurons without a known position are NaN. If no position is known, all neurons are
+    placed on a grid in their order.
     """
     microns, pixels = units.xyz_um[:, :2].astype(float), units.xy_px.astype(float)
     for places, words in ((microns, "µm"), (pixels, "px")):
         known = np.isfinite(places).all(axis=1)
+        # Some files store one dummy position for all neurons.
         if known.any() and len(np.unique(places[known], axis=0)) > 1:
             return np.where(known[:, None], places, np.nan), words
     columns = int(np.ceil(np.sqrt(max(len(units), 1))))
@@ -80,7 +83,7 @@ def positions(units: Units) -> tuple[np.ndarray, str]:
 
 
 class FieldPictures:
-    """The neurons at their places, by what the mask does with them and by score."""
+    """Pictures of the neurons at their positions, by mask state and by score."""
 
     def __init__(self, units: Units) -> None:
         places, self.unit = positions(units)
@@ -92,12 +95,14 @@ class FieldPictures:
         self._scale = self._side / float(span.max())
         self._height = float(span[1] * self._scale) + 24
         self._places = 12 + (places - low) * self._scale
+        # Marks cover a fixed share of the area of the field: with more neurons they are
+        # smaller. `or 1.0` handles neurons on one line, where the span is 0.
         room = self._side**2 * float(span.min() / span.max() or 1.0)
         self._size = float(np.clip(0.8 * np.sqrt(room / max(len(units), 1)), 2.2, 11))
 
     @property
     def words(self) -> str:
-        """What the places are."""
+        """Description of the positions."""
         left_out = int((~self.known).sum())
         words = f" {left_out:,} without a position are not drawn." if left_out else ""
         if not self.unit:
@@ -106,10 +111,10 @@ class FieldPictures:
         return f"Positions in {kind}.{words}"
 
     def by_state(self, states: np.ndarray, is_asked: np.ndarray) -> Markup:
-        """Visible are full, asked are rings, hidden are small.
+        """Return the field by state: visible full, target rings, hidden small.
 
-        What changes within the window has a ring: of the target's colour where any
-        sample is asked, else of the visible's.
+        A neuron whose state changes within the window has a ring, in the target's
+        colour if any sample is target, else in the visible colour.
         """
         parts = []
         for code, asked in ((HIDDEN, False), (VISIBLE, False), (TARGET, True),
@@ -119,11 +124,13 @@ class FieldPictures:
         return self._picture("The field by state", parts)
 
     def by_score(self, scores: np.ndarray) -> Markup:
-        """From 0, or below, to 1; small and grey without a score."""
+        """Return the field by score, clipped to 0-1; without a score small and grey."""
         scored = self.known & np.isfinite(scores)
         without = self._places[self.known & ~scored]
         parts = [
             svg.dots(without, 0.4 * self._size, "dot hidden"),
+            # A slightly larger dot below gives every score colour an edge, on light and
+            # on dark.
             svg.dots(self._places[scored], self._size + 0.8, "dot edge"),
         ]
         steps = np.full(len(scores), -1)
@@ -147,12 +154,12 @@ class FieldPictures:
 
     @property
     def places(self) -> np.ndarray:
-        """Where on the pictures each neuron is (P, 2); NaN for those left out."""
+        """Position of each neuron on the pictures (P, 2); NaN for those not drawn."""
         return np.asarray(self._places)
 
 
 def score_scale() -> Markup:
-    """The colours of scores, as a bar with its ends."""
+    """Return the colour bar of the scores."""
     parts = [
         svg.box(40 + at * 6, 2, 6.4, 10, f"fill-s{at}") for at in range(SCORE_STEPS)
     ]
@@ -168,7 +175,8 @@ def _round_below(value: float) -> float:
 
 # -- the distribution ---------------------------------------------------------------
 def distribution(scores: np.ndarray, median: float) -> Markup:
-    """How many neurons have which score, in steps of 0.05."""
+    """Return the histogram of the scores, in bins of 0.05."""
+    # The axis reaches down to -0.2 or lower, so that most reports have the same axis.
     known = scores[np.isfinite(scores)]
     low = min(-0.2, np.floor(float(known.min()) * 5) / 5)
     edges = np.linspace(low, 1.0, round((1.0 - low) / 0.05) + 1)
@@ -194,11 +202,13 @@ def distribution(scores: np.ndarray, median: float) -> Markup:
 def traces(
     times: np.ndarray, lines: Sequence[Line], shade: np.ndarray, *, has_axis: bool
 ) -> Markup:
-    """Lines over the window; below them what the mask does at each sample.
+    """Return the lines over the window, above a strip with the mask states.
 
-    Beside them the same lines where something is predicted, each less its mean and in
-    its own standard deviations: as a correlation has them.
+    A second plot shows the same lines at the predicted samples only, each with its mean
+    subtracted and divided by its standard deviation: these are the values that enter
+    the correlation.
     """
+    # Half a sample on each side, so that the strip below has a full box per sample.
     height, half = 88.0, float(times[1] - times[0]) / 2
     span = (float(times[0]) - half, float(times[-1]) + half)
     low, high = _ends(lines)
@@ -241,7 +251,11 @@ def _ends(lines: Sequence[Line]) -> tuple[float, float]:
 
 
 def _standardised(lines: Sequence[Line]) -> list[Line]:
-    """Lines where any but the first, which was recorded, is known; () of one alone."""
+    """Return the standardised lines at the predicted samples; [] without a prediction.
+
+    The first line is the recording. Samples count if at least one other line is finite
+    there.
+    """
     asked = [np.isfinite(line.values) for line in lines[1:]]
     if not asked:
         return []
@@ -267,9 +281,9 @@ def _digits(low: float, high: float) -> int:
 
 # -- curves over context ------------------------------------------------------------
 def curves(sweeps: Sequence[ContextSweep]) -> list[Markup]:
-    """Score against each kind of context, on one scale of correlation.
+    """Return one picture of score against context per axis, on a common scale.
 
-    A line's dashes say which sweep it is of.
+    The dash pattern of a line identifies its sweep.
     """
     drawn = [
         (at, curve)
@@ -283,6 +297,7 @@ def curves(sweeps: Sequence[ContextSweep]) -> list[Markup]:
     score = np.array([p.score for p in points])
     spread = np.nan_to_num([p.sem for p in points])
     low, high = float((score - spread).min()), float((score + spread).max())
+    # One range for the pictures of both axes, so that their curves can be compared.
     room = max(0.05, 0.12 * (high - low))
     found = []
     for axis in AXES:
@@ -309,8 +324,9 @@ def _curves(
 
 
 def _curve(frame: Frame, at: int, curve: Curve) -> Markup:
-    """Conditions stand a little beside their value, so that equal ones are seen."""
+    """Return one curve, shifted slightly so that equal conditions stay visible."""
     look = list(palette.CONDITION_COLOURS).index(curve.label)
+    # Four conditions, centred around the true value.
     dodge = (look - 1.5) * 0.012 * (frame.x[1] - frame.x[0])
     x = np.array([_place(curve.axis, value) + dodge for value in curve.values])
     y = np.array([point.score for point in curve.points])
@@ -326,7 +342,7 @@ def _curve(frame: Frame, at: int, curve: Curve) -> Markup:
 
 
 def marker(look: int, x: float, y: float) -> Markup:
-    """The mark of what is given beside the axis."""
+    """Return the marker of a condition at a position."""
     name = list(palette.CONDITION_COLOURS)[look]
     shape = _MARKERS[palette.CONDITION_SYMBOLS[name]]
     place = f"translate({x:.1f} {y:.1f})"
@@ -334,7 +350,9 @@ def marker(look: int, x: float, y: float) -> Markup:
 
 
 def _place(axis: Axis, value: int) -> float:
-    """Neurons by their doublings, history by its length."""
+    """Return the position on the axis: logarithmic for neurons, linear for history."""
+    # log2(1 + n / 4) is nearly linear below 4 neurons, so that 0 has a place on the
+    # axis.
     return float(np.log2(1 + value / 4)) if axis == "neurons" else float(value)
 
 
@@ -344,14 +362,14 @@ def legend(
     toggles: Sequence[str] = (),
     conditions: Sequence[str] = (),
 ) -> Markup:
-    """Small pictures with their words.
+    """Return the legend: small pictures, each with its text.
 
     Parameters
     ----------
     toggles
-        Which of the section's marks an entry shows and hides, as a CSS selector.
+        CSS selector of the marks that each entry shows and hides.
     conditions
-        Which condition an entry is of, "" where of none.
+        Key of the condition of each entry, "" for none.
     """
     spans = [
         tag(
@@ -367,17 +385,17 @@ def legend(
 
 
 def stroke_sample(class_: str) -> Markup:
-    """A short line of a look."""
+    """Return a short line in a style."""
     return svg.picture(28, 10, "", [tag("path", d="M1,5H27", class_=f"line {class_}")])
 
 
 def marker_sample(look: int) -> Markup:
-    """A mark of a look."""
+    """Return a marker in a style."""
     return svg.picture(12, 12, "", [marker(look, 6, 6)])
 
 
 def state_sample(code: int, *, is_asked: bool = True) -> Markup:
-    """A neuron in a state."""
+    """Return the mark of a neuron in a state."""
     marks = _marks(np.array([[6.0, 6.0]]), 10, code, is_asked=is_asked)
     return svg.picture(12, 12, "", marks)
 

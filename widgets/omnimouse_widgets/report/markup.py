@@ -1,4 +1,4 @@
-"""HTML and SVG out of values: whatever is not `Markup` is escaped."""
+"""Construction of HTML and SVG from values; everything except `Markup` is escaped."""
 
 from collections.abc import Iterable, Sequence
 from html import escape
@@ -8,26 +8,29 @@ import numpy as np
 
 
 class Markup(str):
-    """Text that is HTML already."""
+    """Text that is HTML already and is not escaped again."""
 
     __slots__ = ()
 
 
 def text(value: object) -> Markup:
-    """Escape words of any origin; what no page can hold is left out."""
+    """Return escaped text; characters that HTML cannot contain become U+FFFD."""
     words = "".join("�" if _is_unfit(c) else c for c in str(value))
     return Markup(escape(words))
 
 
 def _is_unfit(character: str) -> bool:
-    """Control characters, and halves of pairs, which file names can hold."""
+    """Return True for control characters and unpaired surrogates.
+
+    File names can contain both.
+    """
     return category(character) in ("Cc", "Cs") and character not in "\n\t"
 
 
 def tag(name: str, *children: object, **attributes: object) -> Markup:
-    """An element. `class_` is `class`, `stroke_width` is `stroke-width`.
+    """Return an element; `class_` is written `class`, `stroke_width` `stroke-width`.
 
-    Attributes that are None are left out.
+    Attributes with the value None are omitted.
     """
     written = "".join(
         f' {key.rstrip("_").replace("_", "-")}="{text(value)}"'
@@ -38,7 +41,7 @@ def tag(name: str, *children: object, **attributes: object) -> Markup:
 
 
 def joined(children: Iterable[object]) -> Markup:
-    """One after the other."""
+    """Return the children, concatenated; those that are not `Markup` are escaped."""
     return Markup("".join(c if isinstance(c, Markup) else text(c) for c in children))
 
 
@@ -51,14 +54,14 @@ def table(
     conditions: Sequence[str] = (),
     condition_of_rows: Sequence[str] = (),
 ) -> Markup:
-    """A table; the first columns hold words, the others numbers.
+    """Return a table; the first `n_words` columns are text, the others numbers.
 
     Parameters
     ----------
     neurons
-        Whose each row is, where they are neurons'.
+        Neuron of each row, in tables of neurons.
     conditions, condition_of_rows
-        Which condition the last columns, or the rows, are of: they can be hidden.
+        Keys of the conditions of the last columns, or of the rows: they can be hidden.
     """
     owners = ["" for _ in head]
     owners[len(owners) - len(conditions) :] = conditions
@@ -103,7 +106,7 @@ def table(
 def facts(
     rows: Iterable[tuple[object, object]], conditions: Sequence[str] = ()
 ) -> Markup:
-    """Names and what they are; of conditions that can be hidden, where they are so."""
+    """Return a list of names and values; entries with a condition key can be hidden."""
     parts = []
     for number, (name, value) in enumerate(rows):
         of = conditions[number] if conditions else None
@@ -115,12 +118,12 @@ def facts(
 
 
 def number(value: float | None, digits: int = 3) -> str:
-    """A number with a true minus; – where it is not known."""
+    """Return a number with a minus sign (U+2212); "–" if it is not known."""
     if value is None or not np.isfinite(value):
         return "–"
     return f"{value:,.{digits}f}".replace("-", "−")
 
 
 def count(n: int, noun: str) -> str:
-    """Such as `1 neuron`, `1,024 neurons`."""
+    """Return a count with its noun, such as `1 neuron` or `1,024 neurons`."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""Who each neuron on the report's field is: its place there, and one line of words."""
+"""Position and one-line description of each neuron on the report's field."""
 
 from typing import Any
 
@@ -11,10 +11,14 @@ from omnimouse_widgets.report.markup import number
 
 
 def neurons_data(what: Shown) -> dict[str, Any]:
-    """Places, right and down one after the other, None unknown; and words of each."""
+    """Return positions and descriptions of all neurons.
+
+    Positions are a flat list of right, down, right, down …, with None for unknown ones.
+    """
     places = FieldPictures(what.session.units).places.round(1).ravel()
     patterns = what.mask.patterns_in((0, N_SAMPLES))
     return {
+        # JSON has no NaN; a flat list of numbers is the shortest form in the file.
         "places": [float(v) if np.isfinite(v) else None for v in places],
         "words": [
             neuron_words(what, neuron, PATTERN_WORDS[pattern])
@@ -24,7 +28,7 @@ def neurons_data(what: Shown) -> dict[str, Any]:
 
 
 def neuron_words(what: Shown, neuron: int, state: str) -> str:
-    """Such as `neuron 412 · V1 · depth 210 µm · visible · r = 0.432`."""
+    """Return one line: `neuron 412 · V1 · depth 210 µm · visible · r = 0.432`."""
     units = what.session.units
     parts = [f"neuron {units.names[neuron]}"]
     if units.area is not None and str(units.area[neuron]):

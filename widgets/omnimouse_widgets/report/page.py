@@ -1,4 +1,4 @@
-"""The page: its sections in order, and the file they make."""
+"""The report page: its sections in order, and the HTML file."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,27 +25,27 @@ SECTIONS: Final[tuple[tuple[str, Section], ...]] = (
     ("Score against context", comparisons.context),
     ("The same in Python", question.script),
 )
-"""Titles and what stands below; a section of which there is nothing is left out."""
+"""Title and content of each section; sections without content are omitted."""
 
 
 def write_report(controller: Controller, path: Path, tell: Tell = silently) -> Path:
-    """Write the report of what is on screen; whole, or not at all.
+    """Write the report of the state on screen, atomically.
 
     Parameters
     ----------
     tell
-        Told how far it is; the writing ends where it raises.
+        Called with the progress; an exception from it ends the writing.
 
     Raises
     ------
     ExportError
-        Nothing is open, or something of it is still being predicted.
+        Nothing is open, or a part of it is still being predicted.
     """
     return write_page(reported(controller), path, tell)
 
 
 def write_page(what: Reported, path: Path, tell: Tell = silently) -> Path:
-    """Write the page as a file; whole, or not at all."""
+    """Write the page to a file, atomically."""
     content = report_bytes(what, tell)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
@@ -53,12 +53,12 @@ def write_page(what: Reported, path: Path, tell: Tell = silently) -> Path:
 
 
 def report_bytes(what: Reported, tell: Tell) -> bytes:
-    """The page as a file's content; ends early where `tell` raises."""
+    """Return the content of the HTML file; an exception from `tell` ends the work."""
     return report_page(what, tell).encode("utf-8")
 
 
 def report_page(what: Reported, tell: Tell | None = None) -> str:
-    """The page as text."""
+    """Return the page as HTML text."""
     parts = []
     for at, (title, section) in enumerate(SECTIONS):
         if tell is not None:
@@ -71,7 +71,7 @@ def report_page(what: Reported, tell: Tell | None = None) -> str:
 
 
 def _data(what: Reported) -> dict[str, Any]:
-    """What the page's script needs to know."""
+    """Return the data that the script of the page reads."""
     conditions = [
         {"key": answers.key_of(condition), "name": answers.title_of(condition)}
         for condition in what.conditions

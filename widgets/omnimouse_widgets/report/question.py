@@ -1,4 +1,4 @@
-"""What was asked: the recording, the model, the window, the mask; and its script."""
+"""The request: recording, model, window and mask, and the Python script for it."""
 
 from collections.abc import Iterator
 
@@ -30,7 +30,7 @@ GIVEN = {
 
 
 def heading(what: Reported) -> Iterator[Markup]:
-    """Title, and the few numbers one looks for first."""
+    """Yield the title and the most important numbers."""
     session, window = what.shown.session, what.shown.window
     yield tag("h1", what.title)
     span = f"{window.start_s:.2f} to {window.start_s + 2:.2f} s"
@@ -40,6 +40,8 @@ def heading(what: Reported) -> Iterator[Markup]:
         f"{what.conditions[0].predictor or 'nobody'}. Made {what.made}.",
         class_="quiet",
     )
+    # The edited prediction is excluded: a stimulus that was not shown has no recording
+    # to compare with.
     found = score_summary(what.shown.scores)
     asked = int(asked_cells(what.shown.mask).any(axis=0).sum())
     numbers = [
@@ -65,14 +67,14 @@ def heading(what: Reported) -> Iterator[Markup]:
 
 
 def asked(what: Reported) -> Iterator[Markup]:
-    """Recording, model and window, then the mask."""
+    """Yield the facts of recording, model and window, then the mask."""
     yield facts([*_recording(what), *_model(what)])
     yield tag("h3", "The mask")
     yield from _mask(what)
 
 
 def script(what: Reported) -> Iterator[Markup]:
-    """The script, or why there is none."""
+    """Yield the Python script, or the reason why there is none."""
     if what.why_no_script:
         yield tag("p", f"No script: {what.why_no_script}")
     if what.script:

@@ -1,4 +1,4 @@
-"""The one style sheet of all pages: for light and dark screens, and for paper."""
+"""Style sheet of all pages, for light and dark screens and for print."""
 
 from typing import Final
 
@@ -8,7 +8,7 @@ from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_widgets import palette
 
 SCORE_STEPS: Final = 24
-"""Colours between the scores 0 and 1."""
+"""Number of colours for scores from 0 to 1."""
 STATE_CLASSES: Final = {
     HIDDEN: "hidden",
     VISIBLE: "visible",
@@ -16,7 +16,9 @@ STATE_CLASSES: Final = {
     MIXED: "mixed",
 }
 DASHES: Final = ("", "7 3", "2 3", "8 3 2 3", "12 4")
-"""Of the live sweep's line, and of the kept ones in their order."""
+"""Dash patterns: of the live sweep, then of the saved sweeps in order."""
+# The palette is made for a dark ground; several colours are darker here for contrast on
+# white.
 _LIGHT: Final = f"""
 --page: #ffffff; --text: #1d2127; --quiet: #626a75; --rule: #d9dde3; --box: #f4f5f7;
 --hidden: #9aa0a8; --visible: {palette.VISIBLE}; --target: {palette.TARGET};
@@ -118,7 +120,7 @@ tr.marked td:first-child::before { content: "▸ "; }
 
 
 def style_sheet() -> str:
-    """The whole of it."""
+    """Return the complete style sheet."""
     rules = [
         f":root {{ color-scheme: light dark; {_LIGHT} }}",
         f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {_DARK} }} }}",
@@ -132,10 +134,14 @@ def style_sheet() -> str:
             f".pin{slot} {{ stroke: var(--pin{slot}); stroke-dasharray: {dash}; }}"
         )
     for at in range(len(palette.CONDITION_COLOURS)):
+        # Colours are variables, so that the light and the dark scheme need the same
+        # rules.
         rules.append(f".given{at} {{ stroke: var(--given{at}); }}")
         rules.append(f".fill-given{at} {{ fill: var(--given{at}); }}")
     for at, dash in enumerate(DASHES):
         rules.append(f".sweep{at} {{ stroke-dasharray: {dash or 'none'}; }}")
+    # Scores have classes of fixed steps: one rule per colour is shorter than a colour
+    # per dot.
     steps = np.linspace(0, 255, SCORE_STEPS).round().astype(int)
     for at, colour in enumerate(palette.viridis_table()[steps].tolist()):
         css = "#{:02x}{:02x}{:02x}".format(*colour)

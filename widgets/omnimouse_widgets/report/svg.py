@@ -1,4 +1,4 @@
-"""Lines, points and axes as SVG; colours are classes, so that light and dark differ."""
+"""Lines, points and axes as SVG; colours are CSS classes, for light and dark pages."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from omnimouse_widgets.report.markup import Markup, tag
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A plot's place on the picture, and the values at its edges."""
+    """Position of a plot on the picture, and the values at its edges."""
 
     left: float
     top: float
@@ -20,12 +20,12 @@ class Frame:
     y: tuple[float, float]
 
     def across(self, values: np.ndarray | float) -> np.ndarray:
-        """Values of x as places."""
+        """Return the horizontal positions of x values."""
         low, high = self.x
         return self.left + (np.asarray(values, float) - low) / (high - low) * self.width
 
     def down(self, values: np.ndarray | float) -> np.ndarray:
-        """Values of y as places."""
+        """Return the vertical positions of y values; SVG counts downwards."""
         low, high = self.y
         share = (np.asarray(values, float) - low) / (high - low)
         return self.top + (1 - share) * self.height
@@ -34,7 +34,7 @@ class Frame:
 def picture(
     width: float, height: float, label: str, parts: Iterable[Markup], **more: object
 ) -> Markup:
-    """A picture with words for those who do not see it."""
+    """Return an SVG picture with a text label for screen readers."""
     return tag(
         "svg",
         *parts,
@@ -47,8 +47,9 @@ def picture(
 
 
 def line(frame: Frame, x: np.ndarray, y: np.ndarray, class_: str) -> Markup:
-    """A line through the known points; unknown ones (NaN) break it."""
+    """Return a line through the known points, interrupted at unknown ones (NaN)."""
     known = np.isfinite(y)
+    # A path restarts ("M") at each known point that follows an unknown one.
     starts = known & ~np.concatenate([[False], known[:-1]])
     steps = [
         f"{'M' if start else 'L'}{at:.1f},{down:.1f}"
@@ -62,9 +63,11 @@ def line(frame: Frame, x: np.ndarray, y: np.ndarray, class_: str) -> Markup:
 def dots(
     places: np.ndarray, width: float, class_: str | None, **look: object
 ) -> Markup:
-    """Round marks at places (n, 2), as one path."""
+    """Return round marks at positions (n, 2), as one path."""
     if not len(places):
         return Markup()
+    # Lines of length 0 with round caps are dots; one path for all is much smaller than
+    # one circle per neuron.
     path = "".join(f"M{x:.1f},{y:.1f}h0" for x, y in places)
     return tag("path", d=path, class_=class_, stroke_width=f"{width:.1f}", **look)
 
@@ -72,7 +75,7 @@ def dots(
 def box(
     left: float, top: float, width: float, height: float, class_: str, title: str = ""
 ) -> Markup:
-    """A filled rectangle, with words that show on hovering."""
+    """Return a filled rectangle; the title is shown on hovering."""
     return tag(
         "rect",
         *([tag("title", title)] if title else []),
@@ -87,14 +90,14 @@ def box(
 def label(
     x: float, y: float, words: str, anchor: str = "middle", class_: str = "label"
 ) -> Markup:
-    """Words at a place."""
+    """Return text at a position."""
     return tag(
         "text", words, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, class_=class_
     )
 
 
 def rule(x1: float, y1: float, x2: float, y2: float, class_: str = "axis") -> Markup:
-    """A straight line."""
+    """Return a straight line."""
     ends = {"x1": x1, "y1": y1, "x2": x2, "y2": y2}
     return tag("line", class_=class_, **{k: f"{v:.1f}" for k, v in ends.items()})
 
@@ -102,7 +105,7 @@ def rule(x1: float, y1: float, x2: float, y2: float, class_: str = "axis") -> Ma
 def bottom_axis(
     frame: Frame, ticks: Sequence[tuple[float, str]], words: str
 ) -> list[Markup]:
-    """An axis below, with what it is."""
+    """Return an axis below the plot, with its label."""
     base = frame.top + frame.height
     parts = [rule(frame.left, base, frame.left + frame.width, base)]
     for value, tick in ticks:
@@ -113,7 +116,7 @@ def bottom_axis(
 
 
 def left_axis(frame: Frame, ticks: Sequence[float], digits: int = 1) -> list[Markup]:
-    """An axis on the left, with faint lines across."""
+    """Return an axis on the left, with faint grid lines."""
     parts = []
     for value in ticks:
         at = float(frame.down(value))
@@ -126,9 +129,11 @@ def left_axis(frame: Frame, ticks: Sequence[float], digits: int = 1) -> list[Mar
 
 
 def ticks_between(low: float, high: float, at_most: int = 5) -> list[float]:
-    """Round numbers from low to high."""
+    """Return round values from low to high, about `at_most` of them."""
     span = max(high - low, 1e-9)
     power = 10.0 ** np.floor(np.log10(span / at_most))
     step = next(s * power for s in (1, 2, 5, 10) if span / (s * power) <= at_most)
+    # The tolerance keeps a tick at the ends in spite of rounding errors; `+ 0.0` below
+    # turns -0.0 into 0.0.
     first, last = np.ceil(low / step - 1e-6), np.floor(high / step + 1e-6)
     return [float(k * step) + 0.0 for k in np.arange(first, last + 1)]
