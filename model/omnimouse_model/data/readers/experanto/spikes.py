@@ -26,87 +26,8 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import SpikeTrains
 from omnimouse_model.errors import SessionFormatError
 
-# Spike times checked at once, and largest block of bins or values read at once: limits
-# on memory for long recordings.
+# Spike times checked at once: a limit on memory for long recordings.
 _CHECKED = 2**24
-_BLOCK = 4096
-_BLOCK_VALUES = 2**24
-
-
-class SpikeCounts:
-    """Spikes per bin and unit, counted on demand; see `Rows`.
-
-    Parameters
-    ----------
-    file
-        Flat spike times in native seconds, grouped by unit, ascending within each.
-    offsets
-        int64 (n + 1,): index of the first spike of every unit.
-    start, rate_hz, n_rows
-        Native time of the first bin, bins per second, and number of bins.
-    """
-
-    def __init__(
-        self,
-        file: ArrayFile,
-        offsets: np.ndarray,
-        start: float,
-        rate_hz: float,
-        n_rows: int,
-    ) -> None:
-        self.path = file.path
-        self.shape: tuple[int, ...] = (n_rows, len(offsets) - 1)
-        self.dtype: np.dtype[Any] = np.dtype(np.float32)
-        self._file, self._offsets = file, offsets
-        self._start, self._rate_hz = start, rate_hz
-
-    def check(self) -> None:
-        """Raise `SessionFormatError` if the file is missing or has changed."""
-        self._file.check()
-
-    def read(self, first: int, stop: int) -> np.ndarray:
-        """Return counts of bins `first` to `stop`, float32 (stop - first, n)."""
-        stop = min(stop, self.shape[0])
-        height, n = max(0, stop - first), self.shape[1]
-        times = self._file.open()
-        begin = self._reached(times, self._start + first / self._rate_hz)
-        end = self._reached(times, self._start + stop / self._rate_hz)
-        count = np.maximum(end - begin, 0)
-        # Unit of each spike in the span, and its number within that unit.
-        unit = np.repeat(np.arange(n), count)
-        within = np.arange(len(unit)) - np.repeat(np.cumsum(count) - count, count)
-        found = times[begin[unit] + within]
-        since = found.astype(np.float64) - self._start
-        row = np.floor(since * self._rate_hz).astype(np.int64) - first
-        # Rounding can put a spike at an edge one bin outside; clip it into the span.
-        # One bincount over flat cells counts all units at once.
-        place = np.clip(row, 0, max(0, height - 1)) * n + unit
-        counts = np.bincount(place, minlength=height * n)[: height * n]
-        return counts.reshape(height, n).astype(np.float32)
-
-    def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
-        """Return counts of scattered bins (ascending) of a slice of units."""
-        picked = [np.zeros((0, self.shape[1]), np.float32)[:, columns]]
-        height = max(1, min(_BLOCK, _BLOCK_VALUES // self.shape[1]))
-        for block in np.split(rows, np.flatnonzero(np.diff(rows // height)) + 1):
-            if len(block):
-                slab = self.read(int(block[0]), int(block[-1]) + 1)
-                picked.append(slab[block - block[0], columns])
-        return np.concatenate(picked)
-
-    def _reached(self, times: np.ndarray, when: float) -> np.ndarray:
-        """Return the index of the first spike at or after a time, for every unit.
-
-        All units are bisected at once, int64 (n,).
-        """
-        low, high = self._offsets[:-1].copy(), self._offsets[1:].copy()
-        while (open_ := low < high).any():
-            middle = (low + high) // 2
-            # Finished units read spike 0 instead of an index beyond the end.
-            before = open_ & (times[np.where(open_, middle, 0)] < when)
-            high = np.where(open_ & ~before, middle, high)
-            low = np.where(before, middle + 1, low)
-        return low
 
 
 def read_spikes(
@@ -135,7 +56,7 @@ def read_spikes(
         f"{name}: responses are spikes counted in bins of 1/{RESPONSE_RATE_HZ:g} s",
     )
     # Bins begin at start_time; an incomplete last bin is dropped.
-    counts = SpikeCounts(file, offsets, start, RESPONSE_RATE_HZ, n_rows)
+    counts = SpikeTrains(file, offsets, start, RESPONSE_RATE_HZ, n_rows)
     stop = start + n_rows / RESPONSE_RATE_HZ
     return Signal("responses", counts, RESPONSE_RATE_HZ, start, stop), meta
 
