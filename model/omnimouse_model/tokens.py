@@ -14,9 +14,8 @@ from torch import Tensor
 
 from omnimouse_model.data.window import Window, without_missing
 from omnimouse_model.masks import Mask, asked_cells, token_starts, video_steps
-from omnimouse_model.nets.config import OmniMouseConfig
-from omnimouse_model.nets.layout import Layout
-from omnimouse_model.nets.omnimouse import Clip
+from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
+from omnimouse_model.nets.omnimouse.layout import Clip, Layout
 
 QUERY_SAMPLES = 5
 

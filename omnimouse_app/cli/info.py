@@ -369,7 +369,7 @@ def checkpoint_row(path: Path) -> dict[str, Any]:
 
 
 def _size_name(checkpoint: "Checkpoint") -> str:
-    from omnimouse_model.nets.config import SIZES
+    from omnimouse_model.nets.omnimouse.config import SIZES
 
     for name, config in SIZES.items():
         if config == checkpoint.config:

@@ -9,7 +9,7 @@ import yaml
 
 from omnimouse_model.errors import MaskError
 from omnimouse_model.nets.checkpoint import config_from_dict, typed_values
-from omnimouse_model.nets.config import SIZES, OmniMouseConfig
+from omnimouse_model.nets.omnimouse.config import SIZES, OmniMouseConfig
 from omnimouse_model.predict.omnimouse.memory_fallback import Precision
 from omnimouse_model.train.tasks import check_task
 
@@ -69,8 +69,8 @@ class Phase:
         Begin at the run's average instead of its last weights, the optimisers anew.
     population_heads
         A head of the encoder and one of the decoder that turn, before the first step,
-        to what the population shares (`nets.population`); needs simulated sessions.
-        Begins at the average.
+        to the shared fluctuations of the population (`read_population`); needs
+        simulated sessions. Begins at the average.
     behavior_head
         Likewise a head of the encoder that turns to behaviour.
     """

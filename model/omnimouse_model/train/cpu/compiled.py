@@ -5,9 +5,9 @@ whole blocks would be compiled anew; the video encoder's blocks and the feed-for
 layers, most of a step's products, are compiled once.
 """
 
-from omnimouse_model.nets.attention import GatedFeedForward
-from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.video import HieraBlock
+from omnimouse_model.nets.omnimouse.encoder import HieraBlock
+from omnimouse_model.nets.omnimouse.layers import GatedFeedForward
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 
 
 def compile_blocks(net: OmniMouse, backend: str = "inductor") -> None:

@@ -17,8 +17,8 @@ from omnimouse_model.data.window import Window, without_missing
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask
 from omnimouse_model.nets.checkpoint import Checkpoint
-from omnimouse_model.nets.layout import Layout
-from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.omnimouse.layout import Layout
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.strategies import mask_from_strategy
 from omnimouse_model.tokens import clip_from_windows, layout_from_mask
 from omnimouse_model.train.tasks import Streams
