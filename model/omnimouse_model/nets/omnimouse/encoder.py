@@ -91,6 +91,7 @@ class HieraBlock(nn.Module):
         self.mlp = GatedFeedForward(dim_out, hidden_size(dim_out, config.mlp_ratio))
         if self.pool > 1:
             self.proj = nn.Linear(dim_in, dim_out)
+        # Up to 0.25 here; the trunk of the released models drops nothing.
         self.drop_path = DropPath(drop_path)
 
     def forward(
@@ -220,6 +221,7 @@ class VideoEncoder(nn.Module):
     def __init__(self, config: HieraConfig, d_model: int) -> None:
         super().__init__()
         self.backbone = Hiera(config)
+        # The session is not part of it: one encoded video serves all sessions.
         self.feature_proj = nn.Linear(config.out_dim, d_model)
 
     def forward(

@@ -101,6 +101,7 @@ def set_mean_rates(net: OmniMouse, session: str, rates: np.ndarray) -> None:
     to come down (measured: first loss 0.77 instead of 6.2).
     """
     beta = net.config.softplus_beta
+    # A silent neuron has no finite logit.
     rates = np.maximum(np.asarray(rates, np.float64), 1e-3)
     logits = np.log(np.expm1(rates * beta)) / beta
     with torch.no_grad():
@@ -156,6 +157,7 @@ def set_smooth_positions(net: OmniMouse, generator: torch.Generator) -> None:
     waves = torch.randn(2, dim, generator=generator) / PLACE_SCALE_PATCHES
     phase = torch.rand(dim, generator=generator) * 2 * math.pi
     with torch.no_grad():
+        # The mean square of a cosine is 1/2.
         codes.copy_(math.sqrt(2) * torch.cos(place @ waves + phase)[None])
 
 
@@ -195,8 +197,11 @@ def set_motion_energy(net: OmniMouse, clips: Tensor) -> None:
     codes = backbone.pos_embed_spatial, backbone.pos_embed_temporal
     with torch.no_grad():
         patches.weight[:n_gabors, 0] = gabors
+        # The energies come from the feed-forward alone.
         patches.weight[energies] = 0
         patches.bias[: energies.stop] = 0
+        # The spectrum of natural video falls with frequency: without unit variance
+        # fine Gabors would be weak.
         size = patches(clips)[:, :n_gabors].std(dim=(0, 2, 3, 4))
         patches.weight[:n_gabors] /= size[:, None, None, None, None]
         # Position codes in these channels would be squared with the Gabors.
@@ -209,12 +214,14 @@ def set_motion_energy(net: OmniMouse, clips: Tensor) -> None:
             for weight in (up, gate, down.T):
                 weight[unit] = 0
             up[unit, channel] = gate[unit, channel] = sign
+            # Neighbouring channels are a pair, whose squares are added.
             down[n_gabors + channel // 2, unit] = 0.5
 
 
 def drifting_gabors(size: tuple[int, ...]) -> Tensor:
     """Gabors (48, frames, height, width); neighbours are quadrature pairs."""
     t, y, x = (torch.arange(n) - (n - 1) / 2 for n in size)
+    # Tapered: otherwise a Gabor would respond to the edge of its patch.
     window = torch.einsum(
         "t,y,x->tyx", *(torch.cos(math.pi * a / (len(a) + 1)) ** 2 for a in (t, y, x))
     )
@@ -377,6 +384,7 @@ def _fit_encoder_head(
     # the codes change the latents from which they are computed.
     queries = attention.wq(net.enc.attn_pre_norm(before))
     own = torch.zeros(len(latents), places.size).to(queries)
+    # Registers get a query that no loading changes: they attend all neurons alike.
     own[n_groups:, places.constant] = places.length
     at = torch.arange(n_groups), places.slow[places.component]
     own[at] = places.length * places.sign.to(queries)
@@ -384,10 +392,12 @@ def _fit_encoder_head(
     moved = net.enc.attn_pre_norm(before + added)
     attention.wq.weight.copy_(_ridge(moved, queries, PENALTY / 10))
     latents.add_(added)
+    # `wkv` has the rows of the keys first; those of the values begin at `dim`.
     attention.wkv.weight[places.rows(head)] = _ridge(x, torch.cat(keys))
     attention.wkv.weight[places.rows(head, dim, N_HALVES)] = (
         _ridge(x, deviations) / spread[:, None]
     )
+    # Of the features of the head only the two values reach the latents.
     attention.wo.weight[:, places.rows(head)] = 0.0
     attention.wo.weight[:, places.rows(head, 0, N_HALVES)] = outputs.T
 
@@ -457,6 +467,7 @@ def _fit_decoder_head(
         video = None
         if reading.video is not None:
             video = net.encode_video(reading.video, layout)
+        # All rows: the fit also needs those that no query of this layout attends.
         context = net.encode(clip, layout, video, whole=True)
         x = decoder.attn_pre_norm_context(context.processed)
         count = context.reads[0].latents.shape[1] - net.config.num_global_latents
@@ -467,6 +478,7 @@ def _fit_decoder_head(
         wanted.append(loadings.flatten(0, 1))
         groups.append(x[:, :count].flatten(0, 1))
         signals.append((context.reads[0].latents[:, :count] @ outputs.T).flatten(0, 1))
+    # Group latents on one side, registers and video on the other, count equally.
     x, target = torch.cat(contexts), torch.cat(keys)
     attention.wkv.weight[places.rows(head)] = _balanced_ridge(
         x, target, target[:, places.constant] > 0
@@ -477,6 +489,7 @@ def _fit_decoder_head(
     queries[:, places.constant] = places.n_components**0.5
     attention.wq.weight[places.rows(head)] = _ridge(x, queries)
     signal = torch.cat(signals)
+    # Unit variance, so that `FIRST_WEIGHT` is the change of a logit per unit.
     signal = (signal - signal.mean(dim=0)) / signal.std(dim=0)
     rows = places.rows(head, dim, N_HALVES)
     attention.wkv.weight[rows] = _ridge(torch.cat(groups), signal)
@@ -555,6 +568,7 @@ def read_behavior(
         values.append(means.flatten(0, 1))
         starts += _latent_starts(net, net.meta_vector(reading.clip.session))
     x, wanted = torch.cat(tokens), torch.cat(keys)
+    # Five behaviour tokens among tens of thousands of response tokens.
     few = wanted[:, constant] > 0
     latents = net.enc.attn_pre_norm(torch.stack(starts))
     queries = torch.zeros(latents.shape[1], size).to(x)
@@ -605,6 +619,7 @@ def _separate_channels(
     effect = block.down_proj.weight.norm(dim=0) * block.up_proj.weight.norm(dim=1)
     units = effect.argsort()[: 2 * n_channels].view(-1, 2)
     for pair, gate, direction in zip(units, gates, directions, strict=True):
+        # `up_proj` has the activation, `gate_proj` is linear (see `GatedFeedForward`).
         for unit, side in zip(pair.tolist(), (1.0, -1.0), strict=True):
             block.up_proj.weight[unit] = side * up
             block.gate_proj.weight[unit] = side * gate
@@ -627,9 +642,10 @@ def _outputs_of(module: nn.Module) -> Iterator[list[Tensor]]:
 
 def _ridge(x: Tensor, y: Tensor, penalty: float = PENALTY) -> Tensor:
     """The map (out, in) from rows of x to rows of y, without intercept."""
-    # In float64: features are strongly correlated, and float32 would fit the noise.
+    # In float64: features are strongly correlated, so the system is ill-conditioned.
     rows, wanted = x.flatten(0, -2).double(), y.flatten(0, -2).double()
     gram = rows.T @ rows
+    # Relative to the mean of the diagonal: the penalty has no unit.
     gram.diagonal().add_(penalty * gram.diagonal().mean())
     found: Tensor = torch.linalg.solve(gram, rows.T @ wanted).T.to(x)
     return found

@@ -33,6 +33,7 @@ def attend(
 ) -> Float[Tensor, "*batch query dim"]:
     """Softmax attention in the type of its inputs; autocast has no effect."""
     with torch.autocast(q.device.type, enabled=False):
+        # Autocast would turn float32 scores, which `score_type` selected, into bf16.
         if q.device.type == "cpu" and q.dtype == torch.bfloat16:
             return _attend_in_blocks(q, k, v)
         return F.scaled_dot_product_attention(q, k, v)
@@ -44,6 +45,7 @@ def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     In bf16 on a CPU this is 1.5 to 2 times as fast as the fused kernel, because the
     scores stay in the cache.
     """
+    # The scale is applied to the queries: they are fewer numbers than the scores.
     turned = k.transpose(-1, -2)
     scaled = q * q.shape[-1] ** -0.5
     blocks = [
@@ -71,6 +73,7 @@ class Norm(nn.RMSNorm):
 
     def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
         """Normalise the last axis."""
+        # In bf16 a sum of squares keeps fewer than three digits.
         return rms_norm(x.float(), self.weight, self.eps)
 
 
@@ -89,6 +92,7 @@ class GatedFeedForward(nn.Module):
 
     def forward(self, x: Float[Tensor, "... dim"]) -> Float[Tensor, "... dim"]:
         """Apply to the last axis."""
+        # Only in training on a CPU; elsewhere the library's own kernels are faster.
         if _is_by_blocks(x):
             return gated_feed_forward(
                 x, self.gate_proj.weight, self.up_proj.weight, self.down_proj.weight
@@ -114,6 +118,8 @@ class DropPath(nn.Module):
         """Return x, or x with some items set to zero."""
         if not self.training or self.rate == 0.0:
             return x
+        # The whole branch of an item is dropped (stochastic depth; Huang et al., 2016).
+        # The factor 1 / keep preserves the expected value: evaluation needs none.
         keep = 1.0 - self.rate
         shape = (x.shape[0], *([1] * (x.ndim - 1)))
         return x * torch.empty(shape, device=x.device).bernoulli_(keep).to(
@@ -126,6 +132,7 @@ class DropPath(nn.Module):
 
 def _is_by_blocks(x: Tensor) -> bool:
     """Whether blocks of rows are faster: in training, on a CPU, not compiled."""
+    # A compiler fuses these operations itself, and cannot look into our functions.
     on_cpu = x.device.type == "cpu"
     return on_cpu and torch.is_grad_enabled() and not torch.compiler.is_compiling()
 
@@ -133,6 +140,7 @@ def _is_by_blocks(x: Tensor) -> bool:
 def _blocks(widest: Tensor) -> Iterator[slice]:
     """Slices of rows; the caches of all threads hold one block of this array."""
     row = widest.shape[-1] * widest.element_size()
+    # Threads divide a block between them, each with a cache of its own.
     step = max(1, torch.get_num_threads() * _BLOCK_BYTES // row)
     for start in range(0, len(widest), step):
         yield slice(start, start + step)
@@ -163,8 +171,7 @@ class _RMSNorm(torch.autograd.Function):
             torch.mul(part, scales[block], out=out[block])
             if weight is not None:
                 out[block].mul_(weight)
-        # One scale per row is kept: the normalised rows cost less to compute again
-        # than to read from memory.
+        # Of each row only the scale is kept; `backward` normalises the row again.
         ctx.save_for_backward(rows, scales, weight)
         return out
 
@@ -176,6 +183,9 @@ class _RMSNorm(torch.autograd.Function):
         summed = None
         if weight is not None and ctx.needs_input_grad[1]:
             summed = torch.zeros_like(weight)
+        # With u = x * scale, of unit mean square, and g the gradient times the weight:
+        # dx = scale * (g - u * mean(g * u)). The second term removes the part of the
+        # gradient that would change only the length of a row.
         for block in _blocks(rows):
             scale = scales[block]
             unit, upstream = rows[block] * scale, gradient[block]
@@ -184,8 +194,6 @@ class _RMSNorm(torch.autograd.Function):
                 summed += along.sum(dim=0)
             if weight is not None:
                 upstream, along = upstream * weight, along.mul_(weight)
-            # dx = scale * (g - unit * mean(g * unit)): the part of the gradient that
-            # would change only the length of a row is removed.
             out = total[block]
             torch.mul(unit, along.mean(dim=-1, keepdim=True), out=out)
             torch.sub(upstream, out, out=out).mul_(scale)
@@ -201,6 +209,7 @@ def gated_feed_forward(x: Tensor, gate: Tensor, up: Tensor, down: Tensor) -> Ten
     rows, dtype = x.reshape(-1, x.shape[-1]), None
     if torch.is_autocast_enabled("cpu") and x.dtype != torch.float64:
         dtype = torch.get_autocast_dtype("cpu")
+        # Cast by hand: autocast leaves out products that write to a given array.
         rows = rows.to(dtype)
     # mypy: torch leaves Function.apply untyped
     out: Tensor = _GatedFeedForward.apply(  # type: ignore[no-untyped-call]
@@ -222,6 +231,7 @@ class _GatedFeedForward(torch.autograd.Function):
         weights = gate, up, down
         with torch.autocast("cpu", enabled=False):
             if dtype is not None:
+                # Copies; the weights themselves are saved for the gradients below.
                 gate, up, down = (weight.to(dtype) for weight in weights)
             gated, raised = (rows.new_empty(len(rows), len(gate)) for _ in range(2))
             out = rows.new_empty(len(rows), len(down))
@@ -267,6 +277,8 @@ def _add_product(total: Tensor | None, left: Tensor, right: Tensor) -> None:
     if total is None:
         return
     if total.dtype == left.dtype:
+        # In one pass, without a temporary product.
         total.addmm_(left.t(), right)
     else:
+        # bf16 products summed in float32: the sum over blocks must not be rounded.
         total.add_(left.t() @ right)

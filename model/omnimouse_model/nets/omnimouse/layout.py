@@ -36,6 +36,7 @@ class Layout:
         (start, stop) samples in which time-slot latents exist.
     """
 
+    # Times are not here: the same mask in another window has the same layout.
     token_neurons: Tensor
     token_samples: Tensor
     query_neurons: Tensor
@@ -102,6 +103,7 @@ class Clip:
         absolute seconds of the first sample (B,), for the experiment-time embedding.
     """
 
+    # Items may have different neurons, or one population in different orders.
     session: str
     neuron_ids: Int[Tensor, "batch neuron"]
     responses: Float[Tensor, "batch sample neuron"]

@@ -80,6 +80,7 @@ class OmniMouse(nn.Module):
         self.behavior_channel_embeddings = nn.Parameter(
             torch.zeros(config.behavior_channels, d)
         )
+        # Rows: responses, video, behaviour.
         self.missing_modality_embeddings = nn.Parameter(torch.zeros(3, d))
         self.behavior_readout_proj = nn.Parameter(
             torch.zeros(config.behavior_channels, config.n_behavior_samples, d)
@@ -91,6 +92,8 @@ class OmniMouse(nn.Module):
         self.sess_params = nn.ModuleDict(
             {key: SessionParameters(n, e) for key, n in sessions.items()}
         )
+        # All animals of the run, also in a process that trains only some of the
+        # sessions: the weights of the processes must have one form.
         self.animal_params = AnimalParameters(tuple(dict.fromkeys(animals.values())), e)
         self.sess_to_model_proj = nn.Linear(e, d)
         self.neuron_to_model_proj = nn.Linear(e, d)
@@ -102,12 +105,15 @@ class OmniMouse(nn.Module):
         self.response_readout_proj = nn.Linear(
             d, config.response_stride_samples, bias=False
         )
+        # `hiera`, `featx`, `enc`, `proc` and `decs` are abbreviations of the released
+        # names and cannot be changed.
         self.hiera = VideoEncoder(config.hiera, d)
         self.behavior_featx = nn.Linear(config.n_behavior_samples, d)
         self.rotary_emb = RotaryFrequencies(config)
         heads = (config.num_heads, config.num_kv_heads or config.num_heads)
         hidden = hidden_size(d, config.ffn_hidden_mult)
         eps = config.norm_eps
+        # Deeper layers are dropped more often, as in Huang et al. (2016).
         rates = np.linspace(0, config.drop_path_rate, config.num_layers).tolist()
         self.enc = CrossBlock(d, *heads, hidden, eps)
         self.proc = nn.ModuleList(
@@ -177,6 +183,7 @@ class OmniMouse(nn.Module):
         """
         if self.config.hidden_video == "blank" and not layout.all_steps:
             video = video * layout.frames.to(video)[:, None, None]
+        # None avoids a copy of all tokens.
         steps = None if layout.all_steps else layout.video_steps
         tokens: Tensor = self.hiera(video, steps)
         return tokens
@@ -192,6 +199,7 @@ class OmniMouse(nn.Module):
         parts = []
         if len(layout.token_neurons):
             values = self.response_featx(clip.responses, layout)
+            # A sum: identity and value share one space of d features.
             parts.append(values + neurons[:, layout.token_neurons])
         if layout.behavior == "visible":
             if clip.behavior is None:
@@ -200,6 +208,7 @@ class OmniMouse(nn.Module):
                 self.behavior_featx(clip.behavior) + self._channel_vectors(meta)
             )
         if not parts:
+            # Nothing is visible, or only video: a sequence of length zero.
             return neurons[:, :0]
         return torch.cat(parts, dim=1)
 
@@ -232,6 +241,8 @@ class OmniMouse(nn.Module):
         phases = self.rotary_emb.phases(times[None])
         latents = start.expand(len(clip.neuron_ids), -1, -1)
         plan = None
+        # Latents without tokens pass unchanged. By one official option behaviour is
+        # ignored as well if there are no responses.
         has_tokens = tokens.shape[1] > 0
         if config.enable_fallback_sensorium_behavior:
             has_tokens = not layout.responses_missing
@@ -242,6 +253,8 @@ class OmniMouse(nn.Module):
                 ideal=config.ideal_times,
             )
             samples = self.rotary_emb.phases(clip.response_times)
+            # Tokens are keys: their number grows with neurons and time, but only the
+            # latents go through the layers (POYO; Azabou et al., 2023).
             keys = self.enc.keys(tokens, self._token_phases(samples, layout))
             latents = self.enc(latents, phases, keys, plan)
         return Read(meta, neurons, tokens, start, latents, intervals, phases, plan)
@@ -256,6 +269,8 @@ class OmniMouse(nn.Module):
             layout.video_missing,
             layout.behavior != "visible",
         )
+        # Without them a latent could not distinguish a missing modality from one that
+        # has no effect on it.
         for row, is_missing in enumerate(missing):
             if is_missing:
                 start = start + self.missing_modality_embeddings[row]
@@ -289,10 +304,12 @@ class OmniMouse(nn.Module):
             clip, layout, latents, reads[0], video_tokens, meta
         )
         config = self.config
+        # One plan for all local layers: the sequence has the same times in each.
         plan = AttentionPlan.between(intervals, intervals, ideal=config.ideal_times)
         runs = None if whole else attended_runs(config, clip, layout, intervals)
         rows = None if runs is None else rows_of(runs, intervals).to(x.device)
         x = run_layers(self.proc, config, x, phases, plan, rows)
+        # Keys that were not computed must not be in the plan of the queries.
         if runs is not None and rows is not None:
             intervals, phases = intervals.take(runs), phases.take(rows)
         return Context(
@@ -351,6 +368,7 @@ class OmniMouse(nn.Module):
         phases = context.sample_phases.take(layout.query_samples)
         _, plan = self.query_plan(clip, layout, context)
         hidden = self.decoders()[0](
+            # The vectors that were added to the tokens of the same neurons.
             context.neuron_vectors,
             phases,
             context.keys[0],
@@ -359,6 +377,7 @@ class OmniMouse(nn.Module):
         )
         logits = self.response_readout_proj(hidden)
         biases = self.session(clip.session).biases(clip.neuron_ids)
+        # (batch, query, 5) + (batch, query, 1)
         logits = logits + biases[:, layout.query_neurons]
         return rates_from_logits(logits, self.config.softplus_beta), hidden
 
@@ -379,5 +398,6 @@ class OmniMouse(nn.Module):
         batch = len(context.neuron_vectors)
         queries = self._channel_vectors(context.meta).expand(batch, -1, -1)
         phases = self.rotary_emb.phases(self.behavior_timestamps[None])
+        # No plan: behaviour has the interval of the whole window.
         hidden = self.decoders()[-1](queries, phases, context.keys[-1], None)
         return behavior_from_hidden(hidden, self.behavior_readout_proj), hidden

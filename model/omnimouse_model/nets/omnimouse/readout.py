@@ -23,6 +23,7 @@ def query_intervals(config: OmniMouseConfig, clip: Clip, layout: Layout) -> Inte
     calls this attention causal; the released code and weights are not.
     """
     rate = config.sample_rate_hz
+    # Seconds, because recorded samples are not exactly 1/30 s apart.
     back = config.response_query_lookback_samples / rate
     return Intervals.of_samples(
         clip, layout.query_runs, back, config.query_lookahead / rate
@@ -43,6 +44,8 @@ def attended_runs(
     queries = query_intervals(config, clip, layout)
     if config.ideal_times:
         context, queries = context.ideal(), queries.ideal()
+    # If no query may attend anything, all rows are computed: an empty sequence would
+    # have to be handled in every later step.
     seen = context.seen_by(queries)
     return None if seen.all() or not seen.any() else seen
 
@@ -57,6 +60,7 @@ def rates_from_logits(
     logits: Float[Tensor, "batch query sample"], beta: float
 ) -> Float[Tensor, "batch query sample"]:
     """Rates in float32, which are positive: Softplus, linear for beta x > 20."""
+    # By default beta is 0.1: a rate at logit 0 is 6.9, and changes slowly around it.
     return F.softplus(logits.float(), beta=beta, threshold=20)
 
 
@@ -88,4 +92,5 @@ def behavior_loss(
     clamp: float = 10.0,
 ) -> Float[Tensor, ""]:
     """Squared error, clamped per element, averaged."""
+    # A clamped element has no gradient: single outliers do not dominate a step.
     return (predicted - targets).square().clamp(max=clamp).mean()

@@ -32,6 +32,8 @@ from omnimouse_model.nets.omnimouse.layers import (
 )
 from omnimouse_model.nets.omnimouse.layout import Clip, Layout
 
+# Every edge of the released configuration is a multiple of 1/30 s, so that a tick of
+# 1/3000 s rounds away float32 errors and merges no two edges.
 TICKS_PER_S = 3000.0
 BEHAVIOR_SECONDS = 2.0
 """Length of a window: behaviour and registers are present in all of it."""
@@ -74,16 +76,17 @@ class Intervals:
         clip: Clip, runs: tuple[tuple[int, int], ...], back_s: float, ahead_s: float
     ) -> "Intervals":
         """Intervals [t - back, t + ahead) of runs (first sample, count)."""
+        # Item 0 stands for the batch, so that one plan serves all items. The ends are
+        # computed in the type of the times: in float64 other noisy edges would
+        # overlap, and the outputs of official checkpoints would change.
         times = clip.response_times[0].cpu()[[sample for sample, _ in runs]]
         starts = times - back_s if back_s else times
         return Intervals(starts, times + ahead_s, tuple(count for _, count in runs))
 
     def ideal(self) -> "Intervals":
-        """Round to 1/3000 s, so that windows meet exactly at their common edges.
-
-        Recorded times are noisy in float32, by up to 0.4 ms. Without rounding, tokens
-        at the edge of a window are in it or not at random, as in the official code.
-        """
+        """Round to 1/3000 s, so that windows meet exactly at their common edges."""
+        # Without rounding, float32 errors decide whether a token at the edge of a
+        # window is in it, as in the official code.
         return Intervals(
             torch.round(self.starts.double() * TICKS_PER_S),
             torch.round(self.ends.double() * TICKS_PER_S),
@@ -129,11 +132,15 @@ class AttentionPlan:
         """Build the plan from the intervals of both sequences; `ideal` rounds them."""
         if ideal:
             queries, keys = queries.ideal(), keys.ideal()
+        # A list: the loop below is over about 40 runs, and reading single values of a
+        # tensor would cost more than the comparison.
         allowed = _overlap(queries, keys).tolist()
         rows: list[tuple[tuple[slice, ...], int]] = [
             (_true_slices(row, keys.counts), count)
             for row, count in zip(allowed, queries.counts, strict=True)
         ]
+        # Neighbouring queries with the same keys make one group: one larger attention
+        # is faster than several small ones.
         groups, start = [], 0
         for key_slices, members in groupby(rows, key=lambda row: row[0]):
             stop = start + sum(count for _, count in members)
@@ -159,11 +166,8 @@ class AttentionPlan:
 
 
 def _overlap(queries: Intervals, keys: Intervals) -> Tensor:
-    """Bool (query runs, key runs); compared in the precision of the intervals.
-
-    A conversion to float64 before the comparison would change which noisy edges
-    overlap, and thus the outputs of official checkpoints.
-    """
+    """Bool (query runs, key runs); intervals that only touch do not overlap."""
+    # The bounds are sorted first, as in the official code.
     q_low = torch.minimum(queries.starts, queries.ends)[:, None]
     q_high = torch.maximum(queries.starts, queries.ends)[:, None]
     k_low = torch.minimum(keys.starts, keys.ends)[None]
@@ -179,6 +183,7 @@ def _true_slices(row: list[bool], counts: tuple[int, ...]) -> tuple[slice, ...]:
         start, stop = edges[run], edges[run + 1]
         if not is_allowed or start == stop:
             continue
+        # Joined slices need no copy of the keys: one slice of a tensor is a view.
         if found and found[-1].stop == start:
             found[-1] = slice(found[-1].start, stop)
         else:
@@ -198,6 +203,7 @@ class Phases:
     @staticmethod
     def join(parts: Sequence["Phases"]) -> "Phases":
         """Concatenate along the sequence."""
+        # Latents have the same times in all items, recorded samples may not.
         batch = max(p.turns.shape[0] for p in parts)
         turns = [p.turns.expand(batch, -1, -1, -1) for p in parts]
         return Phases(torch.cat(turns, dim=2))
@@ -258,9 +264,10 @@ def planned_attention(
     costs only its allowed pairs, and no mask is built. A query without allowed keys
     gets zero, as from the block-sparse kernel of the official code.
     """
-    if plan is None:
+    if plan is None:  # global layers, and queries of behaviour
         return attend(q, k, v)
     pieces = [
+        # Softmax over no keys is undefined; slots before the first token have none.
         attend(*cut) if cut[1].shape[2] else torch.zeros_like(cut[0])
         for cut in _cuts(q, k, v, plan)
     ]
@@ -274,12 +281,14 @@ def _cuts(
     queries: _Groups = [(group.queries,) for group in plan.groups]
     keys: _Groups = [group.keys for group in plan.groups]
     if torch.is_grad_enabled():
+        # All cuts at once, so that their gradients can share one buffer.
         # mypy: torch leaves Function.apply untyped
         parts = (
             _Parts.apply(x, groups)  # type: ignore[no-untyped-call]
             for x, groups in ((q, queries), (k, keys), (v, keys))
         )
         return zip(*parts, strict=True)
+    # One group at a time: the copies of the last group are free before the next.
     return (
         (_cut(q, own), _cut(k, seen), _cut(v, seen))
         for own, seen in zip(queries, keys, strict=True)
@@ -301,6 +310,7 @@ class _Parts(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         total = gradients[0].new_zeros(ctx.shape)
         for group, gradient in zip(ctx.groups, gradients, strict=True):
+            # The cut of a group is its slices, one after the other.
             start = 0
             for part in group:
                 count = part.stop - part.start
@@ -341,9 +351,12 @@ class _Heads(nn.Module):
     def _mix(
         self, q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan | None
     ) -> Tensor:
+        # Grouped-query attention: several query heads share one head of keys. The
+        # released models have as many of both.
         if self.n_kv_heads != self.n_heads:
             repeats = self.n_heads // self.n_kv_heads
             k, v = (x.repeat_interleave(repeats, dim=1) for x in (k, v))
+        # (batch, head, query, head_dim) -> (batch, query, head * head_dim)
         mixed = planned_attention(q, k, v, plan)
         out: Tensor = self.wo(mixed.transpose(1, 2).flatten(2))
         return out
@@ -371,6 +384,8 @@ class SelfAttention(_Heads):
         if rows is None:
             q, k, v = self.wqkv(x).split((dim, self.kv_dim, self.kv_dim), dim=-1)
         else:
+            # Queries of the selected rows only; keys and values of all. The rows of the
+            # weight are those of q, then k, then v.
             weight = self.wqkv.weight
             q = F.linear(x[:, rows], weight[:dim])
             k, v = F.linear(x, weight[dim:]).chunk(2, dim=-1)
@@ -378,6 +393,7 @@ class SelfAttention(_Heads):
         return self._mix(
             self._turn(self._split(q), query_phases),
             self._turn(self._split(k), phases),
+            # Values are neither normalised nor rotated.
             self._split(v).to(score_type(v)),
             plan,
         )
@@ -407,6 +423,8 @@ class CrossAttention(_Heads):
         rows: Tensor | None = None,
     ) -> Float[Tensor, "batch query dim"]:
         """Attend to computed keys under the plan; query i is x[rows[i]]."""
+        # Normalised before the rows are taken, rotated after: queries of one neuron
+        # differ in their phases only.
         q = self._turn(self._split(self.wq(x)), None)
         if rows is not None:
             q = q[:, :, rows]
@@ -426,6 +444,8 @@ class SelfBlock(nn.Module):
         drop_path: float = 0.0,
     ) -> None:
         super().__init__()
+        # Norms before each branch keep the residual free of them, so that gradients
+        # reach every layer directly.
         self.attn_pre_norm = Norm(dim, eps=eps)
         self.attention = SelfAttention(dim, n_heads, n_kv_heads, eps)
         self.ffn_pre_norm = Norm(dim, eps=eps)
@@ -501,6 +521,7 @@ class SessionParameters(nn.Module):
         super().__init__()
         self._session_embedding = nn.Parameter(torch.zeros(d_embedding))
         self._neuron_embeddings = nn.Embedding(n_neurons, d_embedding)
+        # One bias per neuron, for all five samples of a query.
         self._neuron_biases = nn.Parameter(torch.zeros(n_neurons, 1))
 
     @property
@@ -546,6 +567,7 @@ class ExperimentTime(nn.Module):
         self.precision_s = config.absolute_experiment_time_precision_s
         length, dim = config.max_recording_len_s / self.precision_s, config.d_embedding
         position = torch.arange(int(length))[:, None]
+        # The sinusoids of Vaswani et al. (2017), with the base 1e5 in place of 1e4.
         rate = torch.exp(
             torch.arange(0, dim, 2) * (-torch.log(torch.tensor(1e5)) / dim)
         )
@@ -577,6 +599,8 @@ class Latents(nn.Module):
             config.response_latent_stride_samples / rate
         )
         length = config.response_latent_window_samples / rate
+        # Ids, times and lengths are buffers because the released checkpoints contain
+        # them; slots come first, registers last.
         self.register_buffer(
             "_latent_ids",
             torch.cat(
@@ -607,6 +631,8 @@ class Latents(nn.Module):
         times = self._latent_timestamps
         start = span[0] / rate
         stop = start + (span[1] - span[0]) / rate
+        # Float32 times against Python floats, as in the official code: the comparison
+        # decides whether the slot at the end of a span is in it.
         selected = (times >= start) & (times < stop)
         selected[-self.registers :] = True
         ids, times = self._latent_ids[selected], times[selected]
@@ -652,6 +678,7 @@ def token_intervals(config: OmniMouseConfig, clip: Clip, layout: Layout) -> Inte
     length = config.response_window_samples / config.sample_rate_hz
     parts = [Intervals.of_samples(clip, layout.token_runs, 0.0, length)]
     if layout.behavior == "visible":
+        # A channel is one token for the whole window: every latent may attend it.
         whole = torch.zeros(1), torch.full((1,), BEHAVIOR_SECONDS)
         parts.append(Intervals(*whole, (config.behavior_channels,)))
     return Intervals.join(parts)
@@ -715,11 +742,13 @@ def run_layers(
     The last layer is computed for the selected rows only.
     """
     layers = list(zip(blocks, config.layer_is_local(), strict=True))
+    # Repeats of the whole stack share their weights.
     layers *= config.num_blocks
     for number, (block, is_local) in enumerate(layers):
         skips_rotary = config.use_global_nope and not is_local
         x = block(
             x,
+            # Order in time is then known to the local layers only.
             None if skips_rotary else phases,
             local if is_local else None,
             rows if number == len(layers) - 1 else None,
