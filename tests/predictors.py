@@ -146,9 +146,8 @@ def tiny_transformer() -> Predictor:
     """Make a small net with random weights that knows the session "small"."""
     import torch
 
-    from omnimouse_model.nets.config import OmniMouseConfig
-    from omnimouse_model.nets.omnimouse import OmniMouse
-    from omnimouse_model.nets.video import HieraConfig
+    from omnimouse_model.nets.omnimouse.config import HieraConfig, OmniMouseConfig
+    from omnimouse_model.nets.omnimouse.network import OmniMouse
     from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 
     hiera = HieraConfig(

@@ -21,9 +21,8 @@ from omnimouse_model.masks import (
     token_starts,
     video_steps,
 )
-from omnimouse_model.nets.config import OmniMouseConfig
-from omnimouse_model.nets.layout import Layout
-from omnimouse_model.nets.omnimouse import Clip
+from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
+from omnimouse_model.nets.omnimouse.layout import Clip, Layout
 
 QUERY_SAMPLES = 5
 

@@ -136,7 +136,7 @@ def untrained_demo(session_id: str, n_neurons: int, device: str) -> "Predictor":
     """
     from omnimouse_model.demo import CHECKPOINT
     from omnimouse_model.nets.checkpoint_formats import read_checkpoint
-    from omnimouse_model.nets.omnimouse import OmniMouse
+    from omnimouse_model.nets.omnimouse.network import OmniMouse
     from omnimouse_model.predict.omnimouse.loading import resolve_device
     from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 

@@ -375,7 +375,7 @@ def checkpoint_row(path: Path) -> dict[str, Any]:
 
 
 def _size_name(checkpoint: "Checkpoint") -> str:
-    from omnimouse_model.nets.config import SIZES
+    from omnimouse_model.nets.omnimouse.config import SIZES
 
     # A checkpoint stores its config, not the name of its size.
     for name, config in SIZES.items():

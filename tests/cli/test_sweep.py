@@ -9,7 +9,7 @@ from omnimouse_app.bench.sweep import measure
 from omnimouse_app.cli.output import Progress
 from omnimouse_app.cli.sweep import STOPPED, command
 from omnimouse_model.data.open import open_session
-from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from tests.model.small_net import SMALL

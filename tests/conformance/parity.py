@@ -22,10 +22,11 @@ from torch import Tensor
 
 from omnimouse_model.masks import Mask
 from omnimouse_model.nets.checkpoint import Checkpoint
-from omnimouse_model.nets.layout import Layout
-from omnimouse_model.nets.losses import behavior_loss, poisson_loss
 from omnimouse_model.nets.official import config_from_official
-from omnimouse_model.nets.omnimouse import Clip, Context, OmniMouse
+from omnimouse_model.nets.omnimouse.layout import Clip, Layout
+from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.nets.omnimouse.readout import behavior_loss, poisson_loss
+from omnimouse_model.nets.omnimouse.trunk import Context
 from omnimouse_model.strategies import Strategy
 from omnimouse_model.tokens import (
     labels_from_responses,

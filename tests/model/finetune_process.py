@@ -19,8 +19,8 @@ import torch
 import omnimouse_model as om
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.nets.checkpoint import save_checkpoint
-from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.start import initialise
+from omnimouse_model.nets.omnimouse.initialisation import initialise
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.train.finetune import neighbour_init
 from omnimouse_model.train.finetune.process import Job, Tell, finetune_apart
 from omnimouse_model.train.finetune.progress import FinetuneProgress

@@ -1,7 +1,6 @@
 """The small architecture of the tests; knows no test, so that processes start fast."""
 
-from omnimouse_model.nets.config import OmniMouseConfig
-from omnimouse_model.nets.video import HieraConfig
+from omnimouse_model.nets.omnimouse.config import HieraConfig, OmniMouseConfig
 
 SMALL = OmniMouseConfig(
     d_model=32,

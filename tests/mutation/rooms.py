@@ -29,7 +29,7 @@ ROOMS = {
     ),
     "tokens": Room(
         _files(_MODEL, "tokens"),
-        _files(_TESTS, "test_tokens test_strategies nets/test_parity")
+        _files(_TESTS, "test_tokens test_strategies nets/omnimouse/test_network")
         + _files(_TESTS, "predict/omnimouse/test_predictor"),
     ),
     "windows": Room(

@@ -17,14 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from omnimouse_model.masks import Mask
-from omnimouse_model.nets import kernels
-from omnimouse_model.nets.attention import CrossAttention
-from omnimouse_model.nets.config import SIZES
-from omnimouse_model.nets.layout import Layout
-from omnimouse_model.nets.omnimouse import Clip, OmniMouse
-from omnimouse_model.nets.plan import AttentionPlan
-from omnimouse_model.nets.start import initialise
-from omnimouse_model.nets.video import HieraConfig, hidden_size
+from omnimouse_model.nets.omnimouse import trunk
+from omnimouse_model.nets.omnimouse.config import SIZES, HieraConfig, hidden_size
+from omnimouse_model.nets.omnimouse.initialisation import initialise
+from omnimouse_model.nets.omnimouse.layers import attend
+from omnimouse_model.nets.omnimouse.layout import Clip, Layout
+from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.nets.omnimouse.trunk import AttentionPlan, CrossAttention
 from omnimouse_model.tokens import layout_from_mask, video_step_times
 
 Case = Literal["A", "B"]
@@ -161,19 +160,19 @@ def dense_masks() -> Iterator[None]:
 
     def dense(q: Tensor, k: Tensor, v: Tensor, plan: AttentionPlan | None) -> Tensor:
         if plan is None:
-            return kernels.attend(q, k, v)
+            return attend(q, k, v)
         allowed = plan.dense().to(q.device)
         with torch.autocast(q.device.type, enabled=False):
             mixed = nn.functional.scaled_dot_product_attention(q, k, v, allowed)
         # A softmax over no allowed key is NaN; the network defines it as 0.
         return mixed.masked_fill(~allowed.any(dim=1)[:, None], 0.0)
 
-    planned = kernels.planned_attention
-    kernels.planned_attention = dense
+    planned = trunk.planned_attention
+    trunk.planned_attention = dense
     try:
         yield
     finally:
-        kernels.planned_attention = planned
+        trunk.planned_attention = planned
 
 
 # -- the floor ----------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""Nets: tensors in, tensors out; they know no session, file, device or loss."""
+"""Networks, which take and return tensors, and their checkpoint files."""

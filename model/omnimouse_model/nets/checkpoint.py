@@ -18,9 +18,8 @@ from torch import Tensor
 
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.errors import CheckpointError
-from omnimouse_model.nets.config import OmniMouseConfig
-from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.video import HieraConfig
+from omnimouse_model.nets.omnimouse.config import HieraConfig, OmniMouseConfig
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 
 FORMAT = 1
 FINISHED = "finetuned.safetensors"

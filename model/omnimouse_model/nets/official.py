@@ -23,7 +23,7 @@ from omnimouse_model.nets.checkpoint import (
     plain_value,
     save_checkpoint,
 )
-from omnimouse_model.nets.config import SIZES, OmniMouseConfig
+from omnimouse_model.nets.omnimouse.config import SIZES, OmniMouseConfig
 
 COMPILED_PREFIX = "_orig_mod."
 

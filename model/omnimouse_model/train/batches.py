@@ -13,9 +13,8 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.masks import Mask, asked_cells
-from omnimouse_model.nets.config import OmniMouseConfig
-from omnimouse_model.nets.layout import Layout
-from omnimouse_model.nets.omnimouse import Clip
+from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
+from omnimouse_model.nets.omnimouse.layout import Clip, Layout
 from omnimouse_model.simulate.truth import Truth, has_truth, open_truth
 from omnimouse_model.strategies import FULL_POPULATION
 from omnimouse_model.tokens import (

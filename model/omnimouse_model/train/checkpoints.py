@@ -23,7 +23,7 @@ from torch import Tensor
 
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.nets.checkpoint import Checkpoint, save_checkpoint
-from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.train.config import Group, TrainConfig
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.run import Run

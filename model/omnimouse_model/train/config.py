@@ -9,7 +9,7 @@ import yaml
 
 from omnimouse_model.errors import MaskError
 from omnimouse_model.nets.checkpoint import config_from_dict, typed_values
-from omnimouse_model.nets.config import SIZES, OmniMouseConfig
+from omnimouse_model.nets.omnimouse.config import SIZES, OmniMouseConfig
 from omnimouse_model.predict.omnimouse.memory_fallback import Precision
 from omnimouse_model.train.tasks import check_task
 
@@ -73,7 +73,7 @@ class Phase:
         Start from the averaged weights, with new optimiser states.
     population_heads
         Indices of one head of the encoder and one of the decoder. Before the first
-        step, both are set to read shared fluctuations (`nets.population`). Needs
+        step, both are set to read shared fluctuations (`read_population`). Needs
         simulated sessions, and starts from the averaged weights.
     behavior_head
         Index of one head of the encoder that is set to read behaviour; otherwise as

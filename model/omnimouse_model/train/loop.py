@@ -19,7 +19,7 @@ from pathlib import Path
 
 import torch
 
-from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import resume, save
 from omnimouse_model.train.config import Phase, TrainConfig

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from omnimouse_model.data.window import without_missing
-from omnimouse_model.nets.config import OmniMouseConfig
-from omnimouse_model.nets.population import Reading
+from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
+from omnimouse_model.nets.omnimouse.initialisation import Reading
 from omnimouse_model.predict.baselines.ridge import Sums, weights
 from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.predict.baselines.video_ridge import motion_energy
@@ -94,7 +94,7 @@ def population_readings(
     seed: int,
     device: torch.device | str,
 ) -> list[Reading]:
-    """Return batches of all sessions and tasks to fit `nets.population` to."""
+    """Return batches of all sessions and tasks to fit `read_population` to."""
     rng = np.random.default_rng(seed)
     found = []
     for source in sources:

@@ -7,16 +7,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.population import read_behavior, read_population
-from omnimouse_model.nets.start import (
+from omnimouse_model.nets.omnimouse.initialisation import (
     initialise,
     quiet_residuals,
+    read_behavior,
+    read_population,
     set_mean_rates,
     set_motion_energy,
     set_neuron_embeddings,
     set_smooth_positions,
 )
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.config import Group, ParameterGroup, Phase, TrainConfig

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from omnimouse_model.nets.losses import behavior_loss, poisson_loss
-from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.nets.omnimouse.readout import behavior_loss, poisson_loss
 from omnimouse_model.predict.omnimouse.memory_fallback import (
     Precision,
     computes_in_bf16,

@@ -14,7 +14,7 @@ from omnimouse_model.analysis.evaluate.evaluate import (
 )
 from omnimouse_model.analysis.evaluate.results import Scores
 from omnimouse_model.data.session import Session
-from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.omnimouse.memory_fallback import Precision
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.strategies import (

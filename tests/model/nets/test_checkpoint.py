@@ -16,10 +16,10 @@ from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
-from omnimouse_model.nets.config import SIZES
 from omnimouse_model.nets.official import read_official
-from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.start import initialise
+from omnimouse_model.nets.omnimouse.config import SIZES
+from omnimouse_model.nets.omnimouse.initialisation import initialise
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.train.export.checkpoint import renamed
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
 

@@ -12,8 +12,8 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference import background_task
 from omnimouse_model.nets import official
-from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.start import initialise
+from omnimouse_model.nets.omnimouse.initialisation import initialise
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.compatibility import knowledge_of
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.predict.predictor import Needs

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
-from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.train.checkpoints import (
     last_state,
     rank_files,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from omnimouse_model.nets.losses import behavior_loss, poisson_loss
-from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.nets.omnimouse.readout import behavior_loss, poisson_loss
 from omnimouse_model.train.batches import (
     TrainingSession,
     draw_batch,

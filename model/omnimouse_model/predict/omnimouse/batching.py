@@ -8,7 +8,7 @@ decoder as one batch, which is what a GPU needs to be busy.
 from typing import Protocol, runtime_checkable
 
 from omnimouse_model.masks import Mask
-from omnimouse_model.nets.layout import Layout
+from omnimouse_model.nets.omnimouse.layout import Layout
 
 
 @runtime_checkable

@@ -22,8 +22,9 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, asked_cells
-from omnimouse_model.nets.layout import Layout
-from omnimouse_model.nets.omnimouse import Clip, Context, OmniMouse
+from omnimouse_model.nets.omnimouse.layout import Clip, Layout
+from omnimouse_model.nets.omnimouse.network import OmniMouse
+from omnimouse_model.nets.omnimouse.trunk import Context
 from omnimouse_model.predict.devices import Residence, hardware_of
 from omnimouse_model.predict.omnimouse.batching import shared_part
 from omnimouse_model.predict.omnimouse.device_cache import Kept

@@ -5,9 +5,9 @@ compiled again for every mask. The blocks of the video encoder and the feed-forw
 layers contain most of the operations of a step, and are compiled once.
 """
 
-from omnimouse_model.nets.attention import GatedFeedForward
-from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.video import HieraBlock
+from omnimouse_model.nets.omnimouse.encoder import HieraBlock
+from omnimouse_model.nets.omnimouse.layers import GatedFeedForward
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 
 
 def compile_blocks(net: OmniMouse, backend: str = "inductor") -> None:

@@ -18,8 +18,8 @@ from omnimouse_model.data.window import Window, without_missing
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask
 from omnimouse_model.nets.checkpoint import Checkpoint
-from omnimouse_model.nets.layout import Layout
-from omnimouse_model.nets.omnimouse import OmniMouse
+from omnimouse_model.nets.omnimouse.layout import Layout
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.strategies import mask_from_strategy
 from omnimouse_model.tokens import clip_from_windows, layout_from_mask
 from omnimouse_model.train.tasks import Streams
@@ -142,7 +142,7 @@ def _answers(
     )
     found: np.ndarray = blocks.flatten(0, 2).cpu().numpy()
     # argsort inverts the permutation: from positions back to candidate indices.
-    return found[:, np.argsort(mask.require_layout().order)]
+    return found[:, np.argsort(order)]
 
 
 def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -26,8 +26,8 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, FinetuneError, StoppedError
 from omnimouse_model.nets.checkpoint import FINISHED, Checkpoint, save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
-from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.start import set_mean_rates
+from omnimouse_model.nets.omnimouse.initialisation import set_mean_rates
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.predict.omnimouse.loading import (
     load_checkpoint_predictor,

@@ -29,8 +29,8 @@ from omnimouse_model.live.recording.loader import Opener
 from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
-from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.start import initialise
+from omnimouse_model.nets.omnimouse.initialisation import initialise
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from tests.hub_server import COMMIT, Hub, Pause, Repository, running_server
 from tests.model.experanto_folder import write_folder
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards

@@ -18,9 +18,9 @@ from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import TARGET, VISIBLE, Mask, asked_cells, seen_cells
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
-from omnimouse_model.nets.config import OmniMouseConfig
-from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.start import initialise
+from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
+from omnimouse_model.nets.omnimouse.initialisation import initialise
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.omnimouse.loading import (
     load_checkpoint_predictor,
     resolve_device,

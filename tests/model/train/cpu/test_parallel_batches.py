@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from omnimouse_model.nets.config import OmniMouseConfig
+from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.train.config import TrainConfig
 from omnimouse_model.train.cpu.parallel_batches import are_independent, learn_beside
 from omnimouse_model.train.distributed import Team

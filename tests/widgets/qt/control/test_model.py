@@ -7,8 +7,8 @@ from qtpy.QtWidgets import QFileDialog, QInputDialog
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import save_checkpoint
-from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.start import initialise
+from omnimouse_model.nets.omnimouse.initialisation import initialise
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_widgets.qt.control.model import ADDRESS, FILE, FOLDER, ModelSection
 from omnimouse_widgets.qt.style.ui_thread import qt_post
 from tests.hub_server import Hub, Pause, Repository, serving

@@ -1,76 +1,38 @@
-"""The video encoder: a Hiera variant from 60 frames to tokens on a 30-step grid.
+"""The video encoder: a small Hiera (Ryali et al., 2023), from 60 frames to tokens.
 
-Two window layouts. "official" reproduces the released weights' behaviour, in which
-attention outputs are written back position-major although they were read
-window-major (spec §8, an accident the weights were trained with; it mixes time and
-space across the clip). "spatial" is the intended layout: windows of one time step,
-so that steps do not see each other and only the asked ones need computing.
+1. patches: a strided 3-d convolution, 60 x 36 x 64 pixels to a 30 x 16 x 32 grid
+2. position codes, one per place and one per time step, are added
+3. stage 1: attention within windows of 8 x 8 patches
+4. stage 2: its first block pools 2 x 2 patches, so that each time step has 8 x 16
+   tokens of twice the width
+5. a linear projection to the width of the trunk
+
+The windows have two layouts. "official" reproduces the released weights. In their
+code the attention reads window by window, but its output is written back position by
+position. This is a mistake, but the weights were trained with it. It mixes time and
+space across the whole clip, so that tokens of visible frames contain information
+about hidden ones. "spatial" is the intended layout: a window lies within one time
+step, steps do not interact, and only the requested steps are computed.
 """
-
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from omnimouse_model.nets.attention import DropPath, GatedFeedForward, Norm
-from omnimouse_model.nets.kernels import attend, score_type
-from omnimouse_model.nets.rowwise import rms_norm
-
-WindowLayout = Literal["official", "spatial"]
-
-
-@dataclass(frozen=True, slots=True)
-class HieraConfig:
-    """Shape of the video encoder; the defaults are those of the 1M and 5M models."""
-
-    embed_dim: int = 128
-    num_heads: int = 2
-    stages: tuple[int, int] = (2, 2)
-    mask_unit_size: tuple[int, int, int] = (1, 8, 8)
-    patch_kernel: tuple[int, int, int] = (6, 7, 7)
-    patch_stride: tuple[int, int, int] = (2, 2, 2)
-    patch_padding: tuple[int, int, int] = (2, 1, 3)
-    mlp_ratio: float = 2.67
-    drop_path_rate: float = 0.25
-    channels: int = 1
-    frames: int = 60
-    resolution: tuple[int, int] = (36, 64)
-    windows: WindowLayout = "official"
-
-    @property
-    def grid(self) -> tuple[int, int, int]:
-        """Patch grid (t, y, x) before pooling."""
-        sizes = (self.frames, *self.resolution)
-        t, y, x = (
-            (size + 2 * pad - kernel) // stride + 1
-            for size, pad, kernel, stride in zip(
-                sizes,
-                self.patch_padding,
-                self.patch_kernel,
-                self.patch_stride,
-                strict=True,
-            )
-        )
-        return t, y, x
-
-    @property
-    def tokens_per_step(self) -> int:
-        """Video tokens of one time step, after the 2x2 pooling."""
-        _, y, x = self.grid
-        return (y // 2) * (x // 2)
-
-    @property
-    def out_dim(self) -> int:
-        """Features of a token."""
-        return 2 * self.embed_dim
-
-
-def hidden_size(dim: int, ratio: float) -> int:
-    """Feed-forward size: the next multiple of 128, in floating point (spec §2)."""
-    return int(128 * ((dim * ratio + 127) // 128))
+from omnimouse_model.nets.omnimouse.config import (
+    HieraConfig,
+    WindowLayout,
+    hidden_size,
+)
+from omnimouse_model.nets.omnimouse.layers import (
+    DropPath,
+    GatedFeedForward,
+    Norm,
+    attend,
+    rms_norm,
+    score_type,
+)
 
 
 class WindowAttention(nn.Module):
@@ -88,18 +50,22 @@ class WindowAttention(nn.Module):
         self, x: Float[Tensor, "batch window token dim_in"], pool: int
     ) -> Float[Tensor, "batch window query dim_out"]:
         """Attend within each window; `pool` tokens share a max-pooled query."""
+        # (batch, window, token, 3 * dim) -> 3 x (batch, window, head, token, head_dim)
         qkv = self.qkv(x).unflatten(-1, (3, self.heads, -1))
         q, k, v = (part.transpose(2, 3) for part in qkv.unbind(dim=3))
         if pool > 1:
             q = q.unflatten(3, (-1, pool)).amax(dim=4)
+        # Normalised queries and keys bound the scores, in float32 because the squares
+        # of bf16 features lose their small terms.
         q, k = (
             rms_norm(part.float(), None, 1e-5).to(score_type(part)) for part in (q, k)
         )
         v = v.to(score_type(v))
         mixed = attend(q.flatten(0, 1), k.flatten(0, 1), v.flatten(0, 1))
+        # -> (batch, window, query, dim)
         mixed = mixed.transpose(1, 2).flatten(2).unflatten(0, x.shape[:2])
         if self.layout == "official":
-            # read window-major, written back position-major
+            # The mistake of the released code: read by window, written by position.
             mixed = mixed.transpose(1, 2).reshape(mixed.shape)
         out: Tensor = self.proj(mixed)
         return out
@@ -125,12 +91,13 @@ class HieraBlock(nn.Module):
         self.mlp = GatedFeedForward(dim_out, hidden_size(dim_out, config.mlp_ratio))
         if self.pool > 1:
             self.proj = nn.Linear(dim_in, dim_out)
+        # Up to 0.25 here; the trunk of the released models drops nothing.
         self.drop_path = DropPath(drop_path)
 
     def forward(
         self, x: Float[Tensor, "batch window token dim"]
     ) -> Float[Tensor, "batch window query out"]:
-        """Attention and feed-forward; 4 tokens become 1 where the block pools."""
+        """Attention and feed-forward; a block that pools makes 4 tokens into 1."""
         normed = self.pre_norm1(x)
         if self.pool > 1:
             x = self._pooled(self.proj(normed))
@@ -139,12 +106,13 @@ class HieraBlock(nn.Module):
         return out
 
     def _pooled(self, x: Tensor) -> Tensor:
-        """Max over 2x2 neighbours, in the order in which each layout holds them."""
+        """Max over 2x2 neighbours, in the token order of each layout."""
         batch, windows, tokens, dim = x.shape
         if self.layout == "spatial":
             neighbours: Tensor = x.unflatten(2, (-1, 4))
             return neighbours.amax(dim=3)
-        # parity groups are the slowest index of the whole sequence
+        # The four neighbours are the slowest axis of the whole sequence. The residual
+        # is thus pooled over space as intended; the pooled queries above are not.
         pooled = x.reshape(batch, 4, windows * tokens // 4, dim).amax(dim=1)
         return pooled.reshape(batch, windows, tokens // 4, dim)
 
@@ -163,6 +131,7 @@ class Hiera(nn.Module):
                 f"found stages {config.stages}, mask unit {unit}."
             )
         dim, heads = config.embed_dim, config.num_heads
+        # A dictionary with one entry, for the parameter name `patch_embed.proj`.
         self.patch_embed = nn.ModuleDict(
             {
                 "proj": nn.Conv3d(
@@ -203,9 +172,10 @@ class Hiera(nn.Module):
         video
             Normalised frames.
         steps
-            int64 time steps to compute; None for all. With official windows steps
-            see each other, so all are computed and the asked ones returned.
+            int64 time steps to compute; None for all. With official windows the steps
+            interact, so all are computed and the requested ones are returned.
         """
+        # (batch, dim, t, y, x) -> (batch, t, y * x, dim)
         patches = self.patch_embed["proj"](video).flatten(3).permute(0, 2, 3, 1)
         x = patches + self.pos_embed_spatial[:, None]
         x = x + self.pos_embed_temporal[:, :, None]
@@ -217,9 +187,12 @@ class Hiera(nn.Module):
     def _official(self, x: Tensor) -> Tensor:
         batch, t, _, dim = x.shape
         _, y, w = self.config.grid
-        # (y parity, x parity, t, y // 2, x // 2), then chunks of 64 tokens
+        _, uy, ux = self.config.mask_unit_size
+        # (y parity, x parity, t, y // 2, x // 2), then chunks of 64 tokens. Hiera
+        # reorders once per pooling, and this one pools once, so a chunk is no 8 x 8
+        # square: it has every second patch, both ways, of 8 rows of full width.
         x = x.reshape(batch, t, y // 2, 2, w // 2, 2, dim)
-        x = x.permute(0, 3, 5, 1, 2, 4, 6).reshape(batch, -1, self._window, dim)
+        x = x.permute(0, 3, 5, 1, 2, 4, 6).reshape(batch, -1, uy * ux, dim)
         for block in self.blocks:
             x = block(x)
         return x.reshape(batch, t, self.config.tokens_per_step, -1)
@@ -227,35 +200,33 @@ class Hiera(nn.Module):
     def _spatial(self, x: Tensor) -> Tensor:
         batch, steps, _, dim = x.shape
         _, y, w = self.config.grid
-        uy, ux = self.config.mask_unit_size[1:]
-        # windows of one step; inside a window the 2x2 neighbours come together
+        _, uy, ux = self.config.mask_unit_size
+        # Windows of one step; the 2x2 neighbours in a window are next to each other,
+        # so that pooling is a maximum over four consecutive tokens.
         x = x.reshape(batch, steps, y // uy, uy // 2, 2, w // ux, ux // 2, 2, dim)
         x = x.permute(0, 1, 2, 5, 3, 6, 4, 7, 8)
         x = x.reshape(batch, steps * (y // uy) * (w // ux), uy * ux, dim)
         for block in self.blocks:
             x = block(x)
+        # Back from windows to (t, y, x).
         out_dim = self.config.out_dim
         x = x.reshape(batch, steps, y // uy, w // ux, uy // 2, ux // 2, out_dim)
         x = x.transpose(3, 4)
         return x.reshape(batch, steps, self.config.tokens_per_step, out_dim)
 
-    @property
-    def _window(self) -> int:
-        _, uy, ux = self.config.mask_unit_size
-        return uy * ux
-
 
 class VideoEncoder(nn.Module):
-    """Hiera and the projection to the transformer's width."""
+    """Hiera and the projection to the width of the trunk."""
 
     def __init__(self, config: HieraConfig, d_model: int) -> None:
         super().__init__()
         self.backbone = Hiera(config)
+        # The session is not part of it: one encoded video serves all sessions.
         self.feature_proj = nn.Linear(config.out_dim, d_model)
 
     def forward(
         self, video: Float[Tensor, "batch 1 frame height width"], steps: Tensor | None
     ) -> Float[Tensor, "batch step token d_model"]:
-        """Video tokens of the asked steps."""
+        """Video tokens of the requested steps."""
         out: Tensor = self.feature_proj(self.backbone(video, steps))
         return out

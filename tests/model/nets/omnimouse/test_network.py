@@ -6,11 +6,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from omnimouse_model.nets.attention import SelfBlock
-from omnimouse_model.nets.config import SIZES
-from omnimouse_model.nets.kernels import attend, planned_attention
-from omnimouse_model.nets.omnimouse import OmniMouse
-from omnimouse_model.nets.plan import AttentionPlan, Intervals
+from omnimouse_model.nets.omnimouse.config import SIZES
+from omnimouse_model.nets.omnimouse.network import OmniMouse
 from tests import FIXTURES
 from tests.conformance.parity import (
     TOLERANCE,
@@ -85,46 +82,6 @@ def test_keys_shapes_and_types_are_the_released_ones(size):
         for key, value in net.state_dict().items()
     }
     assert found == expected
-
-
-def test_a_plan_is_the_dense_mask_of_overlapping_intervals():
-    torch.manual_seed(0)
-    queries = Intervals(
-        torch.tensor([0.0, 0.5, 9.0]), torch.tensor([0.5, 1, 9.5]), (3, 2, 1)
-    )
-    keys = Intervals(
-        torch.tensor([0.0, 0.4, 0.5, 0.0]), torch.tensor([0.4, 0.6, 2, 8]), (2, 1, 3, 2)
-    )
-    plan = AttentionPlan.between(queries, keys)
-    mask = plan.dense()
-    assert mask[0].tolist() == [True] * 3 + [False] * 3 + [True] * 2
-    assert not mask[5].any()
-    assert plan.row_counts().tolist() == mask.sum(dim=1).tolist()
-    q, k, v = (torch.randn(2, 2, n, 4) for n in (6, 8, 8))
-    dense = torch.nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask)
-    dense[:, :, 5] = 0.0
-    assert torch.allclose(planned_attention(q, k, v, plan), dense, atol=1e-6)
-
-
-@torch.no_grad()
-def test_bf16_attention_on_a_cpu_is_the_fused_one_within_its_rounding():
-    torch.manual_seed(0)
-    q, k, v = (torch.randn(2, 3, n, 32) for n in (1100, 200, 200))
-    exact = torch.nn.functional.scaled_dot_product_attention(q, k, v)
-    found = attend(q.bfloat16(), k.bfloat16(), v.bfloat16())
-    assert found.dtype == torch.bfloat16
-    assert (found - exact).abs().max() < 0.02 * exact.abs().max()
-
-
-def test_attention_and_feed_forward_are_the_same_with_and_without_gradients():
-    torch.manual_seed(0)
-    times = Intervals(torch.arange(6.0), torch.arange(6.0) + 2, (3, 2, 1, 4, 1, 2))
-    plan = AttentionPlan.between(times, times)
-    x = torch.randn(2, times.length, 32)
-    block = SelfBlock(32, 2, 2, 48, 1e-6)
-    with_gradients = block(x, None, plan)
-    with torch.no_grad():
-        torch.testing.assert_close(block(x, None, plan), with_gradients)
 
 
 @torch.no_grad()

@@ -1,20 +1,81 @@
-"""Everything that decides OmniMouse's computation, and the released sizes (spec §2)."""
+"""The configuration of OmniMouse, and the sizes that were released.
+
+Times in samples are response samples (30 Hz). Field names are those of the official
+configuration, so that its files can be read without a translation table. Three
+fields are our own: `hidden_video`, `ideal_times` and the video encoder's `windows`;
+official checkpoints use "cut", False and "official".
+"""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
-from omnimouse_model.nets.video import HieraConfig
+WindowLayout = Literal["official", "spatial"]
+
+
+def hidden_size(dim: int, ratio: float) -> int:
+    """Size of a feed-forward layer: `dim * ratio`, rounded up to a multiple of 128.
+
+    As in the official code the product is not rounded first: one that is less than 1
+    above a multiple is rounded down to it.
+    """
+    return int(128 * ((dim * ratio + 127) // 128))
+
+
+@dataclass(frozen=True, slots=True)
+class HieraConfig:
+    """Shape of the video encoder; the defaults are those of the 1M and 5M models.
+
+    Tuples of three are (time, y, x).
+    """
+
+    embed_dim: int = 128
+    num_heads: int = 2
+    # Blocks in each of the two stages; the first block of stage 2 pools 2x2.
+    stages: tuple[int, int] = (2, 2)
+    mask_unit_size: tuple[int, int, int] = (1, 8, 8)
+    patch_kernel: tuple[int, int, int] = (6, 7, 7)
+    patch_stride: tuple[int, int, int] = (2, 2, 2)
+    patch_padding: tuple[int, int, int] = (2, 1, 3)
+    mlp_ratio: float = 2.67
+    drop_path_rate: float = 0.25
+    channels: int = 1
+    frames: int = 60
+    resolution: tuple[int, int] = (36, 64)
+    windows: WindowLayout = "official"
+
+    @property
+    def grid(self) -> tuple[int, int, int]:
+        """Patch grid (t, y, x) before pooling."""
+        sizes = (self.frames, *self.resolution)
+        t, y, x = (
+            (size + 2 * pad - kernel) // stride + 1
+            for size, pad, kernel, stride in zip(
+                sizes,
+                self.patch_padding,
+                self.patch_kernel,
+                self.patch_stride,
+                strict=True,
+            )
+        )
+        return t, y, x
+
+    @property
+    def tokens_per_step(self) -> int:
+        """Video tokens of one time step, after the 2x2 pooling."""
+        _, y, x = self.grid
+        return (y // 2) * (x // 2)
+
+    @property
+    def out_dim(self) -> int:
+        """Features of a token; stage 2 is twice as wide as stage 1."""
+        return 2 * self.embed_dim
 
 
 @dataclass(frozen=True, slots=True)
 class OmniMouseConfig:
-    """Everything that decides the computation; defaults are the released 5M model.
+    """All values that determine the computation; defaults are the released 5M model."""
 
-    Times in samples are response samples. Names follow the official configuration
-    (spec §2). `hidden_video`, `ideal_times` and the encoder's `windows` are ours:
-    official checkpoints use "cut", False and "official".
-    """
-
+    # The transformer (paper, Table 1).
     d_model: int = 256
     num_heads: int = 4
     num_kv_heads: int | None = None
@@ -28,6 +89,7 @@ class OmniMouseConfig:
     drop_path_rate: float = 0.0
     use_global_nope: bool = False
     per_modality_decoders: bool = False
+    # Session, animal and time: what is added to which tokens.
     always_use_animal_embeddings: bool = True
     add_meta_to_embeddings: bool = True
     add_meta_to_latents: bool = True
@@ -35,12 +97,14 @@ class OmniMouseConfig:
     add_exp_time_embedding: bool = False
     max_recording_len_s: int = 18000
     absolute_experiment_time_precision_s: float = 1.0
+    # The window of data.
     sample_rate_hz: float = 30.0
     n_samples: int = 60
     max_population_size: int = 4096
     n_neurons_multiple_of: int | None = None
     skip_n_samples: int = 5
     interpolation_buffer: int = 5
+    # Response tokens, response queries and latents.
     response_window_samples: int = 10
     response_stride_samples: int = 5
     response_query_lookback_samples: int = 0
@@ -51,6 +115,7 @@ class OmniMouseConfig:
     num_global_latents: int = 256
     rope_base: float | None = None
     rope_use_radians: bool = True
+    # Readouts and losses.
     softplus_beta: float = 0.1
     behavior_channels: int = 5
     n_behavior_samples: int = 40
@@ -59,6 +124,8 @@ class OmniMouseConfig:
     response_loss_clamp: float = 100.0
     behavior_loss_clamp: float = 10.0
     behavior_loss_factor: float = 0.1
+    # Video. "blank" and ideal times are for new models: official weights were trained
+    # with hidden frames that inform their neighbours, and with noisy times.
     hiera: HieraConfig = field(default_factory=HieraConfig)
     hidden_video: Literal["cut", "blank"] = "cut"
     ideal_times: bool = False
@@ -76,7 +143,10 @@ class OmniMouseConfig:
         return self.response_window_samples if ahead is None else ahead
 
     def layer_is_local(self) -> tuple[bool, ...]:
-        """The local/global schedule: a prefix of local layers, then whole cycles."""
+        """Which layers are local: a prefix of local layers, then whole cycles.
+
+        The remainder of the division is in front, so that the last layer is global.
+        """
         ratio = self.local_to_global_ratio
         if ratio is None or ratio[1] == 0:
             return (True,) * self.num_layers
@@ -98,6 +168,8 @@ def _size(
     )
 
 
+# Table 1 of the paper gives 8 heads for 5M and one local:global ratio for all; the
+# released weights have 4 heads, and 1M, with two layers, has the ratio 1:1.
 SIZES: dict[str, OmniMouseConfig] = {
     "1M": _size(2, 256, 4, (1, 1), (2, 2)),
     "5M": _size(6, 256, 4, (5, 1), (2, 2)),
@@ -105,4 +177,4 @@ SIZES: dict[str, OmniMouseConfig] = {
     "80M": _size(12, 768, 12, (5, 1), (2, 8)),
     "300M": _size(24, 1024, 16, (5, 1), (2, 8)),
 }
-"""The released sizes (spec §2); the name counts the processor, not the total."""
+"""The released sizes; the name counts the parameters of the processor, not all."""

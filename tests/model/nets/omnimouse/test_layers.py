@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from omnimouse_model.nets import rowwise
-from omnimouse_model.nets.attention import GatedFeedForward, Norm
+from omnimouse_model.nets.omnimouse import layers
+from omnimouse_model.nets.omnimouse.layers import GatedFeedForward, Norm, attend
 
 
 def plain_feed_forward(layer: GatedFeedForward, x: Tensor) -> Tensor:
@@ -39,7 +39,7 @@ def answer_and_gradients(
 @pytest.mark.parametrize("block_bytes", [1, 40_000, 1 << 30])
 @pytest.mark.parametrize("kind", ["feed-forward", "norm"])
 def test_blocks_change_no_answer_and_no_gradient(kind, block_bytes, monkeypatch):
-    monkeypatch.setattr(rowwise, "_BLOCK_BYTES", block_bytes)
+    monkeypatch.setattr(layers, "_BLOCK_BYTES", block_bytes)
     torch.manual_seed(0)
     norm, feed_forward = Norm(24, eps=1e-5), GatedFeedForward(24, 40)
     nn.init.normal_(norm.weight)
@@ -66,7 +66,7 @@ def test_a_norm_is_exact_under_autocast():
 
 
 def test_gradients_are_those_of_the_functions(monkeypatch):
-    monkeypatch.setattr(rowwise, "_BLOCK_BYTES", 100)
+    monkeypatch.setattr(layers, "_BLOCK_BYTES", 100)
     draw = torch.Generator().manual_seed(0)
 
     def some(*shape: int) -> Tensor:
@@ -75,8 +75,18 @@ def test_gradients_are_those_of_the_functions(monkeypatch):
 
     x = some(2, 3, 4)
     layer = (x, some(6, 4), some(6, 4), some(4, 6))
-    assert torch.autograd.gradcheck(rowwise.gated_feed_forward, layer)
-    with_weight = partial(rowwise.rms_norm, eps=1e-5)
+    assert torch.autograd.gradcheck(layers.gated_feed_forward, layer)
+    with_weight = partial(layers.rms_norm, eps=1e-5)
     assert torch.autograd.gradcheck(with_weight, (x, some(4)))
-    bare = partial(rowwise.rms_norm, weight=None, eps=None)
+    bare = partial(layers.rms_norm, weight=None, eps=None)
     assert torch.autograd.gradcheck(bare, (x,))
+
+
+@torch.no_grad()
+def test_bf16_attention_on_a_cpu_is_the_fused_one_within_its_rounding():
+    torch.manual_seed(0)
+    q, k, v = (torch.randn(2, 3, n, 32) for n in (1100, 200, 200))
+    exact = F.scaled_dot_product_attention(q, k, v)
+    found = attend(q.bfloat16(), k.bfloat16(), v.bfloat16())
+    assert found.dtype == torch.bfloat16
+    assert (found - exact).abs().max() < 0.02 * exact.abs().max()

@@ -1,0 +1,1 @@
+"""OmniMouse's network: read `network`, then `encoder`, `trunk` and `readout`."""
