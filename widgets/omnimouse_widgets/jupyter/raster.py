@@ -402,6 +402,6 @@ def _places(order: np.ndarray, neurons: Sequence[int]) -> list[int]:
     # Inverse permutation: O(P) once, instead of a search for each neuron.
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
-    # The selection may still belong to a recording with more neurons.
+    # The selection is read after the session, so it may belong to a newer session.
     found: list[int] = place[[n for n in neurons if n < len(order)]].tolist()
     return found

@@ -347,7 +347,7 @@ def plan_of(form: Mapping[str, Any]) -> SweepPlan:
     ValueError
         If a field is not valid; the message names the field as the form does.
     """
-    # The numbers of draws and windows have defaults; 0 windows means all windows.
+    # An empty or zero number of windows means no limit.
     return SweepPlan(
         neurons=numbers_in(str(form["neurons"]), "Neurons"),
         history_samples=numbers_in(str(form["history"]), "History"),
