@@ -1,4 +1,4 @@
-"""Editable mask options that are defaults in hand-made masks."""
+"""Advanced section: cuts, context span and guard of the mask."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ from omnimouse_widgets.qt.style.theme import quiet_label
 
 
 class AdvancedSection(QWidget):
-    """Cuts, the span of context latents, and the guard around visible samples."""
+    """Fields for cuts, the span of context latents, and the guard of targets."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -77,6 +77,7 @@ class AdvancedSection(QWidget):
         mask = self._controller.state.mask
         if mask is None or all(getattr(mask, k) == v for k, v in changes.items()):
             return
+        # A changed mask is no longer the named preset.
         changed = replace(mask, name="", note="", **changes)
         self._controller.set_mask(changed, "Advanced settings")
 
@@ -86,6 +87,7 @@ class AdvancedSection(QWidget):
         self.setEnabled(mask is not None)
         if mask is None:
             return
+        # Do not replace a text while the user types.
         if not self.cuts.hasFocus():
             self.cuts.setText(", ".join(str(cut) for cut in mask.cuts))
         for box, value in zip((self.start, self.stop), mask.context_span, strict=True):

@@ -1,4 +1,4 @@
-"""Brush settings (state, samples, size) and undo."""
+"""Brush section: state, samples, tool, grow and shrink, and undo."""
 
 from typing import Any, Final, Protocol
 
@@ -26,7 +26,7 @@ LARGEST_RADIUS: Final = 100
 
 
 class FieldBrush(Protocol):
-    """The brush of a field of neurons, where a face has one."""
+    """Brush of the view that shows the field, with signals for its changes."""
 
     tool: Any
     radius: float
@@ -35,7 +35,7 @@ class FieldBrush(Protocol):
 
 
 class BrushSection(QWidget):
-    """What a stroke on the field does."""
+    """Settings of strokes on the field; `field` adds its tool and radius."""
 
     def __init__(self, controller: Controller, field: FieldBrush | None = None) -> None:
         super().__init__()
@@ -123,6 +123,7 @@ class BrushSection(QWidget):
         self.undo.clicked.connect(lambda: self._controller.undo())
         self.redo.clicked.connect(lambda: self._controller.redo())
         for button in (self.undo, self.redo):
+            # Long step names must not widen the panel.
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             button.setStyleSheet("QPushButton { text-align: left; padding: 3px 6px; }")
         row = row_of(self.undo, self.redo)
@@ -133,10 +134,12 @@ class BrushSection(QWidget):
     # -- what the user does -----------------------------------------------------------
     def _span_picked(self, changed: QSpinBox) -> None:
         start, stop = self.start.value(), self.stop.value()
+        # A span has at least one sample: the edited end stays, the other end moves.
         if start >= stop:
             start, stop = (
                 (start, start + 1) if changed is self.start else (stop - 1, stop)
             )
+        # `_draw_brush` sets the boxes, too: only a difference is a user action.
         if (start, stop) != self._controller.state.active_span:
             self._controller.set_active_span(start, stop)
 
@@ -153,6 +156,7 @@ class BrushSection(QWidget):
         for box, value in ((self.start, start), (self.stop, stop)):
             with QSignalBlocker(box):
                 box.setValue(value)
+        # Responses are sampled at 30 Hz.
         self.seconds.setText(f"{(stop - start) / 30:.2f} s")
 
     def _draw_reach(self) -> None:

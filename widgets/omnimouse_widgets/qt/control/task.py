@@ -33,7 +33,7 @@ BEHAVIOR = (
 
 
 class QuestionSection(QWidget):
-    """Presets, video and behaviour."""
+    """Choices of mask preset, visible video and use of behaviour."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -72,6 +72,7 @@ class QuestionSection(QWidget):
     def _preset_picked(self, _: int) -> None:
         if self._controller.state.session is not None:
             self._controller.apply_preset(self.preset.currentData())
+        # Without a session nothing was applied: show the preset of the state again.
         self._draw_preset()
 
     # -- from state to screen -----------------------------------------------------

@@ -21,17 +21,17 @@ _TIP = Qt.ItemDataRole.ToolTipRole
 
 
 class OrderBox(QWidget):
-    """A box of orders; beside it, while neurons are compared, a button that stops that.
+    """Combo box of row orders, and a button to stop the computation of similarity.
 
     Parameters
     ----------
     controller
-        The verbs; orders by similarity come from it.
+        Source of `state`, `results` and `similarity`.
 
     Attributes
     ----------
     picked
-        Emitted after another order was chosen.
+        Emitted after the choice of another order.
     """
 
     picked = Signal()
@@ -56,16 +56,16 @@ class OrderBox(QWidget):
 
     @property
     def ordering(self) -> Ordering:
-        """What is chosen."""
+        """The chosen order."""
         found: Ordering = self.box.currentData()
         return found
 
     def show_ordering(self, ordering: Ordering) -> None:
-        """Choose it, as a user would."""
+        """Choose an order; emits `picked` if it changed."""
         self.box.setCurrentIndex(self.box.findData(ordering))
 
     def arranged(self) -> Arrangement:
-        """The rows of the mask on screen; those of an order to come are as stored."""
+        """Return the arrangement of the rows; stored order until similarity is known."""
         state, similarity = self._controller.state, self._controller.similarity
         assert state.session is not None
         assert state.mask is not None
@@ -81,11 +81,11 @@ class OrderBox(QWidget):
         )
 
     def words(self) -> str:
-        """Why the rows are not in the order that was chosen, "" where they are."""
+        """Return why the rows are not in the chosen order, or ""."""
         return order_words(self._controller, self.ordering)
 
     def draw(self) -> None:
-        """Show the button where there is something to stop, or to begin again."""
+        """Show the button if the comparison can be stopped or restarted."""
         words = similarity_button(self._controller, self.ordering)
         self.button.setVisible(bool(words))
         self.button.setText(words)
@@ -94,7 +94,7 @@ class OrderBox(QWidget):
         )
 
     def hideEvent(self, event: QHideEvent | None) -> None:
-        """Nobody looks at the order any more."""
+        """Stop computing the similarity order."""
         super().hideEvent(event)
         self._controller.similarity.let_be()
 
