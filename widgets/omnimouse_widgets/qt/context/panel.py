@@ -186,6 +186,7 @@ class ContextPanel(QWidget):
     # -- what the user does -----------------------------------------------------------
     def _follow(self, is_seen: bool) -> None:
         self._controller.show_sweep(is_seen and self.live.isChecked())
+        # Read the folder unless sweeps are already listed; "Kept…" reads it again.
         if is_seen and not self._controller.sweeps.found:
             self._controller.sweeps.look()
 
@@ -215,6 +216,7 @@ class ContextPanel(QWidget):
         """Hide the plots while the form is open if the panel is too low for both."""
         rows = (*self.conditions.values(), self.export, self.no_room)
         others = 3 * (SPARE + max(row.sizeHint().height() for row in rows))
+        # Size hints, not heights: hidden widgets have no valid height.
         form, canvas = self._pages[self.form], self.plot.canvas
         needed = form.sizeHint().height() + canvas.minimumHeight() + others
         has_room = not self.sweep.isChecked() or self.height() >= needed

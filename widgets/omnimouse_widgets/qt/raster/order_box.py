@@ -65,7 +65,7 @@ class OrderBox(QWidget):
         self.box.setCurrentIndex(self.box.findData(ordering))
 
     def arranged(self) -> Arrangement:
-        """Return the arrangement of the rows; stored order until similarity is known."""
+        """Return the order of the rows; stored order until similarity is known."""
         state, similarity = self._controller.state, self._controller.similarity
         assert state.session is not None
         assert state.mask is not None

@@ -222,6 +222,7 @@ class RasterPanel(QWidget):
         self._tell()
         self._place_pictures()
         self._draw_values()
+        # Pictures that were not shown have missed the drawings of every part.
         self.redraw.start()
 
     def _tell(self) -> None:
@@ -286,6 +287,7 @@ class RasterPanel(QWidget):
         start, stop = rows_in_view(len(order), *self._first.box.viewRange()[1])
         before = self._rows
         span = None if before is None else (before.start, before.stop)
+        # Averaging the values is slow: skip it while the same rows are in view.
         if before is not None and span == (start, stop):
             is_same = np.array_equal(before.order, order)
             if is_same:

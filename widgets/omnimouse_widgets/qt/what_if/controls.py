@@ -208,6 +208,7 @@ class WhatIfControls(QWidget):
         self._put([Mirror(axis, self._spans[0])] if is_on else [], [("mirror", axis)])
 
     def _put_contrast(self, percent: int) -> None:
+        # 100 % is the recording, so there is no edit to keep.
         made = [] if percent == 100 else [Contrast(percent / 100, self._spans[0])]
         self._put(made, [("contrast", "")])
 
@@ -231,6 +232,7 @@ class WhatIfControls(QWidget):
                 name, round(value / SAMPLE_S), span
             ),
         }
+        # A channel has at most one kind of edit: a new one replaces the others.
         gone = [(k, name) for k in CHANGES if k]
         self._put([made[kind]()] if kind else [], gone)
 
