@@ -57,6 +57,7 @@ class ControlBar(Part):
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         super().__init__(controller, **traits)
+        # Function of the offered button; the trait `_offer` is the button's text.
         self._offered: Callable[[], object] = lambda: None
         state, events = controller.state, controller.state.events
         self.bind(

@@ -155,6 +155,7 @@ class Explorer:
         if isinstance(session, Session):
             self.controller.open_session(session)
         else:
+            # Names of sample recordings have priority over paths.
             known = SAMPLES.get(session) if isinstance(session, str) else None
             self.controller.opener.open(known or session)
 
@@ -187,6 +188,7 @@ class Explorer:
     def take_up(self) -> None:
         """Restore the view that this cell had before the kernel ended, if any."""
         if self._before is not None:
+            # Cleared first: a second click must not restore an older mask again.
             before, self._before = self._before, None
             self.bar.offer("", lambda: None)
             self.controller.analyses.restore(was=before)
@@ -198,7 +200,7 @@ class Explorer:
         return write_report(self.controller, Path(path))
 
     def close(self) -> None:
-        """Remove the widgets from the page; close the controller if it is our own."""
+        """Remove the widgets; close the controller if the explorer created it."""
         self._last.close()
         _close(self.widget)
         if self._owns:
@@ -255,6 +257,7 @@ class Explorer:
 
     def _ipython_display_(self) -> None:
         """Display the widgets, and the static picture for the saved notebook."""
+        # Two outputs: the style sheet hides the picture while the widgets are live.
         display(self.widget)  # type: ignore[no-untyped-call]  # IPython
         self._last.show()
 
@@ -289,6 +292,7 @@ def _memory_file() -> Path | None:
     latest, number = _RUNS.get((notebook, cell), (run, 0))
     number = number + 1 if run == latest else 1
     _RUNS[notebook, cell] = run, number
+    # A hash, because notebook paths can contain characters that file names cannot.
     name = hashlib.sha256(f"{notebook}{cell}".encode()).hexdigest()[:16]
     return config_dir() / "notebooks" / f"{name}-{number}.json"
 

@@ -129,6 +129,7 @@ class MaskPainter(Part):
                     self._controller.colouring.changed,
                 ],
             ),
+            # `answers`: during a stroke, the undo names wait for the prediction.
             Drawn(self._draw_steps, answers=[self._controller.history_changed]),
         )
 
@@ -176,6 +177,7 @@ class MaskPainter(Part):
     # -- from the page ----------------------------------------------------------------
     def on_paint(self, content: dict[str, Any], buffers: list[bytes]) -> None:
         """Paint the neurons that the stroke has touched since the last message."""
+        # uint32 is the array type of the page; numpy indexing expects int64.
         neurons = np.frombuffer(buffers[0], np.uint32).astype(np.int64)
         if len(neurons):
             self._controller.paint(neurons, int(content["code"]))
@@ -277,6 +279,7 @@ class MaskPainter(Part):
     def _rows(self, field: Field) -> np.ndarray | None:
         """Return uint8 (2, P, 4) colours of cores and rims; None if codes suffice."""
         scale = self._controller.colouring.scale
+        # The page knows the colours of the states: send colours only for numbers.
         is_number = self._controller.state.colour_by == "score" or (
             scale is not None and scale.is_known
         )
@@ -297,6 +300,7 @@ class MaskPainter(Part):
     def _areas(self) -> list[str]:
         session = self._controller.state.session
         known = None if session is None else session.units.area
+        # An empty name marks a neuron without an area.
         return [] if known is None else sorted({str(a) for a in known} - {""})
 
     def _read_choices(self) -> list[list[str]]:

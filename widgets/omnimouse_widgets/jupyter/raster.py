@@ -102,6 +102,8 @@ class Raster(Part):
     radius = Float(6.0, min=1.0, max=60.0).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        # `_known` maps revisions to row layouts that messages of the page may refer to.
+        # `_told` contains the objects in the latest drawing; see `_draw`.
         self._rows_moved = SignalInstance()
         self._arranged: Arrangement | None = None
         self._known: OrderedDict[int, Rows] = OrderedDict()
@@ -254,6 +256,7 @@ class Raster(Part):
             "codes": (self._revision, mask),
             "values": (self._revision, window, prediction, state.raster_view),
         }
+        # Buffers are numbered by their position, which depends on the fields included.
         buffers: list[np.ndarray] = []
         fields: dict[str, Any] = {}
         for what, key in told.items():
@@ -261,6 +264,7 @@ class Raster(Part):
                 draw = getattr(self, f"_{what}")
                 fields[what] = draw(buffers, rows, session, mask, window)
         facts = {"done": done, **fields, **self._facts(rows)}
+        # Without new fields, `keep` sends the small facts only if they changed.
         if buffers or fields:
             self.show("raster", buffers, **facts)
         else:
@@ -308,6 +312,7 @@ class Raster(Part):
 
     def _arrange(self, session: Session, mask: Mask) -> Arrangement:
         controller, state = self._controller, self._controller.state
+        # Similarity is computed in the background, and only while it is the order.
         ordering = state.raster_order
         if ordering == "similarity":
             controller.similarity.want()

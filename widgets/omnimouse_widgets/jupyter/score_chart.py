@@ -33,6 +33,7 @@ class ScoreChart:
         # Four traces: bars and points of all neurons, each followed by an overlay with
         # the selected ones. `BARS` and `POINTS` are the places of the first of each.
         bars = {"type": "bar", "xaxis": "x", "yaxis": "y", "x": [], "y": []}
+        # scattergl draws with WebGL: SVG points are too slow for 10,000 neurons.
         points = {
             "type": "scattergl", "mode": "markers", "xaxis": "x2", "yaxis": "y2",
             "x": [], "y": [],
@@ -115,6 +116,7 @@ def _layout() -> dict[str, Any]:
         "hovermode": "closest",
         "barmode": "overlay",
         "bargap": 0,
+        # A drag selects; zooming would make it ambiguous.
         "dragmode": _DRAG_MODES["rectangle"],
         "xaxis": {"domain": [0.0, 0.42], **titled("r")},
         "yaxis": {**titled("neurons"), "rangemode": "tozero"},

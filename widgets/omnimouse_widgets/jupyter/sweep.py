@@ -161,6 +161,7 @@ class ContextSweep(Part):
         """Return the drawn sweeps: the live sweep or `sweep`, then the saved ones."""
         results, sweeps = self._controller.results, self._controller.sweeps
         found = sweeps_on_screen(results, sweeps, is_live=self.is_live)
+        # First in the list: a table set by code is drawn in place of the live sweep.
         if not self.is_live and self.sweep is not None:
             found.insert(0, DrawnSweep(GIVEN, self.sweep))
         return found

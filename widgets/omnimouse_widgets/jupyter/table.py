@@ -101,6 +101,7 @@ class NeuronTable(Part):
     _looks = Dict(LOOKS).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        # No rows before the first drawing: early messages of a page then find none.
         self._arranged = Arranged(0, dict.fromkeys(COLUMNS, np.empty(0)), np.empty(0))
         super().__init__(controller, **traits)
         state = controller.state
@@ -212,6 +213,8 @@ class NeuronTable(Part):
         return np.asarray(kept[arranged])
 
     def _arrange_again(self, _: Any) -> None:
+        # `shown` changes at once, for code that reads it; the rows follow with the next
+        # drawing, and only while a page shows them.
         self.set_trait("shown", len(self.neurons))
         self._board.ask(TABLE)
 
@@ -247,6 +250,7 @@ class NeuronTable(Part):
         if not all(len(end) for end in ends):
             return [neuron]
         first, last = int(ends[0][0]), int(ends[1][0])
+        # Towards `neuron`, so that it remains if more than 64 are selected.
         step = 1 if last >= first else -1
         return [int(neurons[row]) for row in range(first, last + step, step)]
 

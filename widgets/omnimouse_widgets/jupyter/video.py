@@ -208,6 +208,7 @@ class VideoScrubber(Part):
         if session is None:
             self.show("film", film="", frames=0)
             return
+        # Binned, so that the size of the message does not grow with the session.
         overview = session.overview(_N_BINS)
         bars = tier_bars(overview)
         # t_on is in seconds on the session clock.
@@ -287,6 +288,7 @@ class VideoScrubber(Part):
             self._more_wanted.emit()
 
     def _next_wanted(self) -> int | None:
+        # A copy: the page may replace its requests on another thread.
         for wanted in list(self._wanted.values()):
             if wanted:
                 return wanted.pop(0)
@@ -295,6 +297,7 @@ class VideoScrubber(Part):
 
 def _seconds(session: Session, at: int) -> float:
     """Return the time of a grid index on the session clock, in seconds."""
+    # 0.1 ms: rounding removes float noise, so that equal times compare equal.
     return round(float(session.start_grid[at]) - session.t0, 4)
 
 

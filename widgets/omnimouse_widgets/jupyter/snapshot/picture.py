@@ -87,6 +87,7 @@ def draw(controller: Controller, field: Field | None) -> Drawing:
     """Draw the current view; `field` is that of the open session."""
     words = caption(controller)
     state = controller.state
+    # Without a recording, the picture is only its caption.
     if field is None or state.window is None or state.mask is None:
         sheet = Sheet(WIDTH, TOP)
         sheet.words(EDGE, 9, words, TEXT, 13)
@@ -163,6 +164,7 @@ def field_pixels(controller: Controller, field: Field) -> np.ndarray:
     pixels = np.zeros((*field.labels.shape, 3), np.uint8)
     if field.mean is not None:
         grey = _coarse(coloured(field.mean, mean_levels(field.mean), GREY))
+        # Only the common part, in case the mean image has another size than the labels.
         height, width = np.minimum(grey.shape[:2], pixels.shape[:2])
         pixels[:height, :width] = grey[:height, :width]
     found = core_and_rim(controller, field)

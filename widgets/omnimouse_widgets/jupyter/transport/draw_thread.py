@@ -95,6 +95,7 @@ class Board:
 
     def sent(self) -> bool:
         """Count one message; return whether the page must confirm its drawing."""
+        # Only every `_ahead`-th message stops the drawings until it is confirmed.
         self._unanswered += 1
         if self._unanswered % self._ahead:
             return False
@@ -114,6 +115,7 @@ class Board:
         if not wanted:
             return None
         wait_s = max(min(wanted.values()), self._drawn_at + self._rest_s) - now
+        # A page that is hidden or slow delays drawings, but never stops them.
         if self._sent_at is not None:
             wait_s = max(wait_s, self._sent_at + LATE_S - now)
         return max(wait_s, 0.0)
@@ -188,6 +190,7 @@ class _Pen:
         with self.changed:
             self._is_over = True
             self.changed.notify_all()
+        # With a limit: a drawing that blocks must not prevent the exit.
         self._thread.join(LATE_S)
 
     def _loop(self) -> None:
@@ -207,6 +210,7 @@ class _Pen:
         with self.changed:
             while not self._is_over:
                 now = monotonic()
+                # While held, nothing is due; `held` wakes the thread at its end.
                 boards = () if self._holders else self._boards
                 waits = [(board.due_in(now), board) for board in boards]
                 due = [board for wait_s, board in waits if wait_s == 0.0]

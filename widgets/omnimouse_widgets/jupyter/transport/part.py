@@ -238,6 +238,7 @@ class Part(anywidget.AnyWidget):
         drawn, self._drawn = self._drawn, []
         if not drawn:
             return
+        # The page splits the list of buffers by these counts.
         counted = [{**fields, "buffers": len(buffers)} for fields, buffers in drawn]
         everything = [buffer for _, buffers in drawn for buffer in buffers]
         is_asked = self._board.sent()
@@ -277,6 +278,7 @@ class Part(anywidget.AnyWidget):
     def _arrive(self, view: str) -> None:
         """Add a view and draw everything: a new view has no earlier content."""
         self._views.add(view)
+        # All views share the messages of the part, so the others are drawn again, too.
         self._kept = {}
         self._board.ask_all()
         if len(self._views) == 1:
@@ -286,6 +288,7 @@ class Part(anywidget.AnyWidget):
         """Remove a view and end its stroke."""
         self._views.discard(view)
         self._unanswered.pop(view, None)
+        # A page that disappears sends no end of its stroke.
         if view == self._painting:
             self._act("end", {"view": view}, [])
         if not self._views:

@@ -46,6 +46,7 @@ class SweepForm(QWidget):
         self.neurons, self.history = QLineEdit(), QLineEdit(HISTORY)
         self.video, self.behavior = _choice("Video"), _choice("Behaviour")
         self.draws, self.windows = _number(1, 50, DRAWS), _number(0, 9999, WINDOWS)
+        # Qt shows this text for the minimum, 0, which means no limit.
         self.windows.setSpecialValueText("all")
         self.tier, self.name = QComboBox(), QLineEdit()
         self.name.setPlaceholderText("name")
@@ -146,6 +147,7 @@ class SweepForm(QWidget):
 
     def _draw_summary(self) -> None:
         sweeps, state = self._controller.sweeps, self._controller.state
+        # Only one background sweep runs at a time.
         self.button.setEnabled(state.session is not None and not sweeps.is_busy)
         try:
             estimate = sweeps.estimate(self.plan())

@@ -29,6 +29,7 @@ class SweepLegend(QWidget):
         self._grid.setVerticalSpacing(0)
         for column in range(COLUMNS):
             self._grid.setColumnStretch(2 * column + 1, 1)
+        # Two independent conditions; the legend is visible if both hold.
         self._is_needed, self._has_room = False, True
         self._entries: list[tuple[QLabel, ElidedLabel]] = []
         self.hide()

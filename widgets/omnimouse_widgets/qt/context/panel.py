@@ -139,6 +139,7 @@ class ContextPanel(QWidget):
         scrolled.setWidget(self.form)
         scrolled.setWidgetResizable(True)
         scrolled.setFrameShape(QFrame.Shape.NoFrame)
+        # The form adapts to the width, so it only ever scrolls vertically.
         scrolled.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._pages = {self.form: scrolled, self.kept: self.kept}
         for page in self._pages.values():
@@ -336,6 +337,7 @@ def _symbol(label: str) -> QIcon:
         pixmap.fill(QColor(0, 0, 0, 0))
         painter = QPainter(pixmap)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        # pyqtgraph's symbols are centred on the origin.
         painter.translate(6, 6)
         symbol = palette.CONDITION_SYMBOLS[label]
         fill = plot_style.brush(colour, alpha)

@@ -32,6 +32,7 @@ class AdvancedSection(QWidget):
         self.start, self.stop = QSpinBox(), QSpinBox()
         for box, words in ((self.start, "First"), (self.stop, "After the last")):
             box.setRange(0, N_SAMPLES)
+            # Report a typed number once it is complete, not after each digit.
             box.setKeyboardTracking(False)
             box.setStyleSheet(NARROW_BOX)
             box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
@@ -67,6 +68,7 @@ class AdvancedSection(QWidget):
 
     def _span_edited(self) -> None:
         start, stop = self.start.value(), self.stop.value()
+        # Equal ends are valid: there are then no context latents.
         if start > stop:
             self._warn("✕ The context must start before it stops")
             return
@@ -90,6 +92,7 @@ class AdvancedSection(QWidget):
         # Do not replace a text while the user types.
         if not self.cuts.hasFocus():
             self.cuts.setText(", ".join(str(cut) for cut in mask.cuts))
+        # Showing the state must not act as an edit, hence the blockers.
         for box, value in zip((self.start, self.stop), mask.context_span, strict=True):
             with QSignalBlocker(box):
                 box.setValue(value)

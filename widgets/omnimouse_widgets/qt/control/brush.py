@@ -76,6 +76,7 @@ class BrushSection(QWidget):
         for box, words in ((self.start, "First"), (self.stop, "After the last")):
             box.setToolTip(f"{words} sample that a stroke on the field sets (0-60)")
             box.setAccessibleName(f"Brush: {words.lower()} sample")
+            # Report a typed number once it is complete, not after each digit.
             box.setKeyboardTracking(False)
             box.setStyleSheet(NARROW_BOX)
             box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
@@ -145,6 +146,7 @@ class BrushSection(QWidget):
 
     def _radius_picked(self, radius: int) -> None:
         assert self._field is not None
+        # The slider has whole pixels: keep a fractional radius that it only displays.
         if radius != round(self._field.radius):
             self._field.radius = float(radius)
 

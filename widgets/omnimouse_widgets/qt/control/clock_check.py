@@ -32,6 +32,7 @@ class AlignmentSection(QWidget):
         self.redraw = Redraw(self, [(self._draw, signals)])
 
     def _press(self) -> None:
+        # `forget` stops a running check and removes a finished report.
         if self._alignment.is_busy or self._alignment.report is not None:
             self._alignment.forget()
         else:

@@ -51,6 +51,7 @@ class ColourMenu(QComboBox):
     def draw(self) -> None:
         """Fill the menu with the quantities of the session and show the current one."""
         choices = self._controller.colouring.choices
+        # Refill only for other quantities: an open menu would close.
         with QSignalBlocker(self):
             if self.names() != [quantity.name for quantity in choices]:
                 self._fill(choices)
@@ -120,6 +121,7 @@ class ColourLegend(QWidget):
         """Show the legend of the current colours."""
         colouring, results = self._controller.colouring, self._controller.results
         scale, by_score = colouring.scale, self._controller.state.colour_by == "score"
+        # While a quantity is being read, the field still shows the states.
         if scale is not None and not scale.is_known and not by_score:
             scale = None
         is_ranked = scale is not None and not scale.words

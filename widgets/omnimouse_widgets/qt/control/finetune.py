@@ -134,6 +134,7 @@ class FinetuneSection(QWidget):
         if has_curve:
             of = finetuning.step if found.is_finished else finetuning.of
             self.plot.show(finetuning.losses, finetuning.validations, of)
+        # One table of all conditions: each widget's visibility is set in one place.
         for widget, is_shown in (
             (self.title, is_open),
             (self.train, is_open and found.has_choices),

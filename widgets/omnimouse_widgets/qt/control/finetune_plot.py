@@ -44,6 +44,7 @@ class FinetunePlot:
         plot.setMouseEnabled(False, False)
         left = plot.getAxis("left")
         left.setWidth(40)
+        # An SI prefix would show 0.3 as 300 (x0.001).
         left.enableAutoSIPrefix(False)
         left.setTickDensity(0.6)
         box, label = plot.getViewBox(), plot_style.text(words, anchor=(1, 0))

@@ -47,6 +47,8 @@ class Patience(QTimer):
 
     def follow(self) -> None:
         """Start or stop the timer for the current request."""
+        # A timer that is running continues: restarting it at every partial result would
+        # never let it end.
         if not self._results.is_awaited:
             self.stop()
             self.is_long = False

@@ -97,6 +97,7 @@ class ControlPanel(QWidget):
         self.scroll_area = area
         for section in (self.alignment_section, self.advanced_section):
             section.title.toggled.connect(partial(self._note_opened, section))
+        # The kinds of controls that change their value with the wheel.
         for kind in (QAbstractSlider, QAbstractSpinBox, QComboBox):
             for control in content.findChildren(kind):
                 control.installEventFilter(self)

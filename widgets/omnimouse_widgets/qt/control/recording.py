@@ -115,6 +115,7 @@ class SessionSection(QWidget):
         return str(session.path.parent) if session is not None else ""
 
     def _open_at_rate(self) -> None:
+        # A typed rate counts although the box has not lost the focus.
         self.rate.interpretText()
         self._controller.opener.open_again(rate_hz=self.rate.value())
 

@@ -30,6 +30,7 @@ class ViewSection(QWidget):
         self.legend = ColourLegend(controller)
         self.areas = QCheckBox("Outline brain areas")
         self.areas.setToolTip("Draw round each area's neurons, with its name (A)")
+        # `clicked` is emitted for the user only, `toggled` also by `_draw_areas`.
         self.areas.clicked.connect(controller.colouring.outline_areas)
         self.place = PlaceRow(controller)
         form = Form(self)

@@ -44,6 +44,7 @@ class QuestionSection(QWidget):
             self.preset.addItem(label, name)
         self.preset.setPlaceholderText(BY_HAND)
         self.preset.setMinimumContentsLength(12)
+        # `activated` is emitted for the user only, not when `_draw_preset` sets it.
         self.preset.activated.connect(self._preset_picked)
         self.meaning = QuietLine()
         self.video = Segmented(VIDEO, "Video")

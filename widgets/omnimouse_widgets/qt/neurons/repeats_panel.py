@@ -44,6 +44,7 @@ class RepeatsPanel(QWidget):
         self.clip.setAccessibleName("Clip")
         self.clip.setMaximumWidth(190)
         self.clip.setToolTip("Clips that were shown more than once: go to one")
+        # `activated` is emitted for the user only, not when `_draw_clips` sets it.
         self.clip.activated.connect(self._clips.go_to_clip)
         self.words = ElidedLabel()
         self.canvas = plot_style.canvas(TOOLTIP)

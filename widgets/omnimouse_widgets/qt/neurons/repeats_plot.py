@@ -43,6 +43,7 @@ class RepeatsSideBySide:
         )
         self.average = pg.PlotCurveItem(pen=plot_style.pen(_AVERAGE), connect="finite")
         self.window = pg.PlotCurveItem(pen=plot_style.pen(palette.CURSOR, 2))
+        # Later items are on top.
         for item in (self.image, self.average, self.means, self.window):
             self.plot.addItem(item)
         self.message = plot_style.Message(self.box)
@@ -81,6 +82,7 @@ class RepeatsSideBySide:
             return
         onset, length = float(repeats.onset_s[repeat]), repeats.clip.duration_s
         left, right = (
+            # The window may extend beyond the clip: limit it to the repeat.
             repeat * self.pitch + min(max(at - onset, 0.0), length)
             for at in (start_s, stop_s)
         )
@@ -140,6 +142,7 @@ class RepeatsSideBySide:
             return
         repeat, time_s = divmod(x, self.pitch)
         if 0 <= repeat < len(self._repeats.onset_s):
+            # A press in the gap counts as the end of the repeat before it.
             time_s = min(time_s, self._repeats.clip.duration_s)
             self._pressed(int(repeat), float(time_s))
 

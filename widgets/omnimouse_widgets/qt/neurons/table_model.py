@@ -100,6 +100,7 @@ class NeuronTable(QAbstractTableModel):
         """Read state and score again; reorder the rows only if they depend on them."""
         # A stroke calls this often: without a new order, Qt repaints only the cells.
         before, self._columns = self._columns, columns_of(self._controller)
+        # A filter can contain state and score, so it may keep other rows now.
         moved = COLUMNS[self._sorted_by[0]] in ("state", "score") or bool(self._text)
         if len(before["id"]) != len(self._columns["id"]) or moved:
             self._arrange()
@@ -148,6 +149,7 @@ class NeuronTable(QAbstractTableModel):
             self.dataChanged.emit(self.index(0, 0), last)
 
     def _icon(self, state: str) -> QIcon:
+        # Qt asks for icons at every repaint of a cell.
         if state not in self._icons:
             colour = palette.STATE_COLOURS[state_code(state)]
             self._icons[state] = swatch(colour)

@@ -57,6 +57,7 @@ class RasterGestures:
         if self._held == "look":
             self._look(at, select=True)
             return
+        # All cells until the release are one undo step.
         self._controller.begin_stroke()
         self._stroke(at, box)
 
@@ -97,6 +98,7 @@ class RasterGestures:
             self._controller.select(neurons.tolist())
 
     def _stroke(self, at: Point, box: RasterBox) -> None:
+        # Paint from the last position: a fast pointer skips cells.
         last = self._last or at
         if self.rows is None:
             return  # no session is open

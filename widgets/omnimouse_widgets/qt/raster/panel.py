@@ -276,6 +276,7 @@ class RasterPanel(QWidget):
             for raster in self.pictures.values():
                 raster.plot.getAxis("left").setTicks([self._arranged.ticks])
         if before is None or len(before.order) != len(self._arranged.order):
+            # Another number of neurons is another recording: its zoom has no meaning.
             for raster in self.pictures.values():
                 raster.box.setLimits(yMax=len(self._arranged.order))
             self.show_all()
@@ -340,6 +341,7 @@ class RasterPanel(QWidget):
         if self._rows is None or mask is None:
             return
         self._codes = codes = self._rows.codes(mask)
+        # The status line contains the reasons for the hatching.
         hatched = hatch_words(codes)
         if hatched != self._hatched:
             self._hatched = hatched

@@ -83,6 +83,7 @@ class Segmented(QWidget):
         row.setSpacing(0)
         for number, choice in enumerate(choices):
             button = _button(choice)
+            # The style sheet rounds the outer corners by this property.
             if number in (0, len(choices) - 1):
                 button.setProperty("place", "first" if number == 0 else "last")
             if not shrinks:

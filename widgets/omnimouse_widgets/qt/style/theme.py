@@ -63,6 +63,7 @@ class ToneLabel(QLabel):
         # Use the parent's palette: the label's own one changes while its style sheet is
         # being applied.
         style = f"color: {colour_of(self._tone, self.parentWidget() or self)};"
+        # Setting a style sheet changes the palette, which calls this again.
         if style != self.styleSheet():
             self.setStyleSheet(style)
 

@@ -42,6 +42,7 @@ class FrameStrip(QWidget):
 
     def show_frames(self, frames: np.ndarray, cursor: int) -> None:
         """Set bool (60,) visible frames and the cursor; repaint after a change."""
+        # Playback calls this 30 times per second.
         if cursor != self._cursor or not np.array_equal(frames, self._frames):
             self._frames, self._cursor = frames, cursor
             self.update()

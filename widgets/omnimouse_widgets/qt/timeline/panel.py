@@ -101,6 +101,7 @@ class TimePanel(QWidget):
         trials = self._controller.trials
         self.trial = QSpinBox()
         self.trial.setPrefix("trial ")
+        # Move once the number is complete, not after each digit.
         self.trial.setKeyboardTracking(False)
         self.trial.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.trial.setStyleSheet(PLAIN_BOX)

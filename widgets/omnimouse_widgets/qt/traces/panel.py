@@ -54,6 +54,7 @@ class TracesPanel(QWidget):
         self.stack = TraceStack(partial(move_over_span, controller), TOOLTIP)
         self.legend = legend()
         self.bar = PinBar(controller)
+        # A child of the canvas, so that it lies over the plot; see `_draw_progress`.
         self.progress = QToolButton(self.stack.canvas)
         self.progress.setToolTip("Stop predicting the span and the pins")
         self.progress.setFocusPolicy(Qt.FocusPolicy.TabFocus)

@@ -126,6 +126,7 @@ class PinBar(QWidget):
             action.triggered.connect(_calls(act))
             menu.addAction(action)
         chip.setMenu(menu)
+        # All slots have a button from the start, hidden until the slot has a pin.
         chip.hide()
         return chip
 

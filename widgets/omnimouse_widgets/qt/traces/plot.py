@@ -179,6 +179,7 @@ class TraceStack(QObject):
         has_baseline = any(trace.baseline is not None for trace in traces)
         self.baseline.setData(*_joined(self._rows, "baseline"))
         self.baseline.setVisible(has_baseline)
+        # Curves without data are hidden: Qt would still measure and paint them.
         for slot, curve in enumerate(self.overlays):
             is_there = any(has_overlay(trace, slot) for trace in traces)
             curve.setVisible(is_there)

@@ -135,6 +135,7 @@ class WhatIfControls(QWidget):
         self.contrast.setPageStep(25)
         self.contrast.setToolTip("Contrast about the screen's mean gray, in percent")
         self.contrast.setMinimumWidth(60)
+        # A drag of the slider is one undo step.
         self.contrast.sliderPressed.connect(
             lambda: self._controller.begin_stroke("What if: contrast")
         )
@@ -261,6 +262,7 @@ class WhatIfControls(QWidget):
         self.channel.clear()
         for name in names:
             self.channel.addItem(channel_words(name), name)
+        # Keep the channel if the new session has it, too.
         at = self.channel.findData(shown)
         self.channel.setCurrentIndex(at if at >= 0 else len(names) - 1)
 

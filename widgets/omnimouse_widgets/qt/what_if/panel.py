@@ -184,6 +184,7 @@ class WhatIfPanel(QWidget):
             self.recorded.clear()
             self.edited.clear()
             return
+        # Hidden frames are dimmed, as in the stimulus panel.
         opacity = 1.0 if mask.frames[state.cursor] else 0.45
         changed = self._controller.what_if.window
         self._show_frame(self.recorded, window, opacity)
@@ -219,6 +220,7 @@ class WhatIfPanel(QWidget):
         change = dict(zip(found.neurons.tolist(), found.change, strict=True))
         rows = []
         for neuron in state.selection:
+            # Only target samples are predicted; other neurons have nothing to compare.
             before = predicted_of(found.before, neuron)
             if before is None or not np.isfinite(before).any():
                 continue
