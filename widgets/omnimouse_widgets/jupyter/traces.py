@@ -98,6 +98,7 @@ class Traces(TraceStack):
             Drawn(
                 self._draw_bar,
                 [*told, events.predictor_name, events.baseline_name],
+                # Without a mask there is no condition to pin.
                 questions=[events.mask],
             ),
             *self.common_parts(),
@@ -111,6 +112,7 @@ class Traces(TraceStack):
     def on_pin(self, content: dict[str, Any], _: Any) -> None:
         """Pin, show, rename, make current or unpin a condition, or stop predicting."""
         pins, slot = self.controller.pins, int(content.get("slot", 0))
+        # Only these methods: a page must not call others by their names.
         verbs: dict[str, Callable[[], object]] = {
             "pin": pins.pin_or_tell,
             "show": lambda: pins.show(slot, bool(content["is_shown"])),

@@ -75,7 +75,7 @@ class LastState:
         self._shown: Bundle | None = None
         self._signals: list[Any] = []
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def show(self) -> None:
         """Display a picture of the current view and start to follow changes."""
         if not self._signals:

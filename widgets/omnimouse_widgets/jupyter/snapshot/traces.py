@@ -61,6 +61,7 @@ def draw_traces(
 ) -> None:
     """Draw the traces in two columns, with a legend below them."""
     width = (WIDTH - 2 * EDGE - 2 * GAP * (COLUMNS - 1)) / COLUMNS
+    # On a common scale, all rows have the range of the widest one.
     widest = max(low_and_scale(trace)[1] for trace in traces)
     for number, trace in enumerate(traces):
         line, column = divmod(number, COLUMNS)
@@ -101,6 +102,7 @@ def _draw_trace(
         end = sheet.words(end + 10, row.y, f"{letter} {score}", colour)
     for curve in _curves(controller, [trace]):
         if curve.values is not None:
+            # Vertical positions increase downwards.
             down = top + HEIGHT * (1 - (curve.values - low) / span)
             places = np.stack([row.across(trace.time), down], axis=1)
             sheet.line(places, curve.colour, curve.dashes)

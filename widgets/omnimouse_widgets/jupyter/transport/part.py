@@ -8,9 +8,9 @@ thread draws and the engine computes. Handlers may be called on any thread.
 A message from the page is `{"op": name, ...}` and calls the method `on_<name>`. A
 message with a `seq` is acknowledged before it is handled; this is the flow control of
 the page, and keeps the comm alive while a cell runs. `done` contains the latest `seq`
-that was handled. All drawing functions of a part share one message to the page, and the
-page confirms its drawing, because a message or a confirmation costs the page as much as
-a small drawing.
+that was handled. All drawing functions of a part share one message to the page, which
+the page confirms once: a message or a confirmation costs the page as much as a small
+drawing.
 """
 
 import logging

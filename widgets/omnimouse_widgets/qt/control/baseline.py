@@ -29,6 +29,7 @@ class BesideSection(QWidget):
         self.choice.addItem("nothing", "")
         for name in NAIVE:
             self.choice.addItem(model_words(name), name)
+        # `activated` is emitted for the user only, not when `_draw` sets the choice.
         self.choice.activated.connect(
             lambda _: self._controller.choose_baseline(self.choice.currentData())
         )

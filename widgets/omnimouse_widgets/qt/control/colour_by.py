@@ -124,6 +124,7 @@ class ColourLegend(QWidget):
         # While a quantity is being read, the field still shows the states.
         if scale is not None and not scale.is_known and not by_score:
             scale = None
+        # Numbers have a colour bar; categories (`words`) have swatches.
         is_ranked = scale is not None and not scale.words
         self.bar.setVisible(is_ranked or (scale is None and by_score))
         self.bar.show_scale(scale, is_old=by_score and results.is_population_old)

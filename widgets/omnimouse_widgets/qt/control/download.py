@@ -28,6 +28,7 @@ class FetchSection(QWidget):
         self.stop.setToolTip("Stop fetching; what arrived is kept")
         self.stop.clicked.connect(lambda: self._models.stop())
         self.words, self.problem = quiet_label(), quiet_label("alert")
+        # Error messages can be copied, e.g. into a search or a report.
         self.problem.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse
         )

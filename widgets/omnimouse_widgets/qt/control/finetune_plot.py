@@ -47,6 +47,7 @@ class FinetunePlot:
         # An SI prefix would show 0.3 as 300 (x0.001).
         left.enableAutoSIPrefix(False)
         left.setTickDensity(0.6)
+        # A label inside the plot: an axis label would take width from a narrow panel.
         box, label = plot.getViewBox(), plot_style.text(words, anchor=(1, 0))
         label.setParentItem(box)
         box.sigResized.connect(lambda *_: label.setPos(box.boundingRect().right(), 0))

@@ -73,6 +73,7 @@ class _Shares(QWidget):
     def paintEvent(self, _: QPaintEvent | None) -> None:
         """Paint the shares from left to right in the colours of the states."""
         painter = QPainter(self)
+        # At least 1: without a session all counts are 0.
         total, x = max(sum(self._counts), 1), 0.0
         for code, count in zip(ORDER, self._counts, strict=True):
             width = self.width() * count / total

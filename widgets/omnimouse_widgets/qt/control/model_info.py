@@ -73,6 +73,7 @@ def known_words(knowledge: Knowledge) -> str:
 
 def place_words(residence: Residence) -> list[str]:
     """Return the short name of the hardware and the memory of the process."""
+    # None if the process has ended or the system does not tell.
     held = process_bytes(residence.process_id)
     memory = [] if held is None else [size_words(held)]
     return [residence.hardware.partition(",")[0], *memory]

@@ -42,12 +42,14 @@ class PlaceRow(QWidget):
         """Show the planes of the session and the current choices."""
         planes = self._controller.planes
         names = [(ALL, None), *((planes.words_of(n), n) for n in planes.numbers)]
+        # Refill only for other planes, to keep an open menu.
         with QSignalBlocker(self.plane):
             if names != self._offered():
                 self.plane.clear()
                 for words, number in names:
                     self.plane.addItem(words, number)
             self.plane.setCurrentIndex(self.plane.findData(planes.shown))
+        # A session with one plane has only the entry "all planes".
         self.plane.setVisible(len(names) > 1)
         self.space.show_value(self._controller.state.in_space)
         why_flat = planes.why_flat

@@ -37,6 +37,7 @@ class SessionSection(QWidget):
         self.open = QPushButton("Open…")
         self.open.setToolTip("Open a recording (or drop one on the canvas)")
         menu = QMenu(self.open)
+        # Qt's dialogs choose either files or folders, hence separate entries.
         menu.addAction("Folder…", self._choose_folder)
         menu.addAction("File (NWB, npz)…", self._choose_file)
         menu.addAction("Recordings in a folder…", self.choose_recordings)

@@ -328,6 +328,7 @@ class NeuronFactsPanel(QWidget):
 
     def _draw_prediction(self) -> None:
         found, repeats = self._facts.found, self.shown_repeats()
+        # None without a prediction, or if the window lies in no repeat of the clip.
         over = self.shown_prediction()
         self.repeats.show_prediction(over)
         told = ""

@@ -47,8 +47,10 @@ class OrderBox(QWidget):
             self.box.setItemData(number, MEANINGS[value], _TIP)
         self.show_ordering("state")
         self.box.setToolTip("Order of the rows, from top to bottom")
+        # Connected last: setting the initial order is not a choice of the user.
         self.box.currentIndexChanged.connect(self._picked)
         self.button = QToolButton()
+        # A click must not take the focus, and with it the keys, from the raster.
         self.button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.button.clicked.connect(lambda: press_similarity(controller))
         self.setLayout(row_of(self.box, self.button))
@@ -69,6 +71,7 @@ class OrderBox(QWidget):
         state, similarity = self._controller.state, self._controller.similarity
         assert state.session is not None
         assert state.mask is not None
+        # Starts the computation in the background unless the order is known.
         if self.ordering == "similarity":
             similarity.want()
         return arrange(

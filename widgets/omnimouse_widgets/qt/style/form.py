@@ -34,6 +34,7 @@ class Form(QGridLayout):
 
     def add(self, words: str, control: QWidget | QLayout) -> None:
         """Add a row; without a label the control takes the whole width."""
+        # rowCount of an empty grid is 1, so the first row stays empty with height 0.
         row = self.rowCount()
         if words:
             label = ToneLabel(words)
@@ -78,6 +79,7 @@ class Section(QFrame):
         column.addLayout(row)
         column.addWidget(content)
         self.content = content
+        # A section that cannot be closed is no stop for the Tab key.
         if is_open is None:
             self.title.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         else:

@@ -123,6 +123,7 @@ def _button(choice: Choice) -> QToolButton:
     button.setText(choice.word)
     button.setToolTip(choice.tooltip)
     button.setCheckable(True)
+    # A click must not take the focus, and with it the keys, from a plot.
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     if choice.colour:

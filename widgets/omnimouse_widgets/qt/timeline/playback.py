@@ -86,6 +86,7 @@ class Playback(QObject):
     def _tick(self) -> None:
         due = samples_due(perf_counter() - self._since, self._speed)
         if due > self._moved:
+            # Counting from the start, not from the last tick, avoids rounding drift.
             step, self._moved = due - self._moved, due
             before = self._place()
             advance(self._controller, step, self._stride)

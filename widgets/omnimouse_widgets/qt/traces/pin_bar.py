@@ -173,6 +173,8 @@ class PinBar(QWidget):
     def _draw_scale(self) -> None:
         state = self._controller.state
         chosen = ((self.common, state.common_scale), (self.shape, state.as_large))
+        # Each switch writes both values to the state. A signal from the first one would
+        # write the outdated value of the second.
         for button, is_on in chosen:
             with QSignalBlocker(button):
                 button.setChecked(is_on)

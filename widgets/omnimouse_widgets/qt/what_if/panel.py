@@ -53,6 +53,7 @@ class WhatIfPanel(QWidget):
         self._controller = controller
         self.controls = WhatIfControls(controller)
         self.stack = TraceStack(partial(move_cursor, controller), TOOLTIP)
+        # Here the two predictions take the places of recording and prediction.
         self.stack.truth.setPen(plot_style.pen(palette.PREDICTED))
         self.stack.predicted.setPen(plot_style.pen(palette.EDITED, dashed=True))
         self._build_head()
