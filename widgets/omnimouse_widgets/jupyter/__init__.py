@@ -1,1 +1,1 @@
-"""Widgets for notebooks; they know no Qt."""
+"""Jupyter widgets; this package does not import Qt."""

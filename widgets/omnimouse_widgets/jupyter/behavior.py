@@ -1,4 +1,4 @@
-"""Behaviour: what was recorded against the predictor's own decode, per channel."""
+"""Behaviour widget: recorded and decoded behaviour for each channel."""
 
 from typing import Any, Final, get_args
 
@@ -17,17 +17,17 @@ NO_SESSION: Final = "No session is open"
 
 
 class BehaviorDecoder(TraceStack):
-    """One row per channel of behaviour, by its name and its correlation.
+    """Curves of recorded and decoded behaviour: one row per channel, with correlation.
 
     Attributes
     ----------
     mode
-        What the predictor is told of behaviour: "visible" (given), "target" (asked
-        for) or "hidden".
+        Use of behaviour in the mask: "visible" (input of the predictor), "target" (to
+        be predicted) or "hidden".
     words
-        What was done with behaviour in this question; to be read.
+        Description of the use of behaviour in the current request; read-only.
     has_behavior
-        Whether the session has any; to be read.
+        Whether the session has behaviour; read-only.
     """
 
     _esm = script("trace_stack", "behavior")
@@ -45,8 +45,9 @@ class BehaviorDecoder(TraceStack):
         self.bind("has_behavior", events.session, self._has_behavior)
 
     def parts(self) -> list[Drawn]:
-        """Rows, their legend, and the cursor."""
+        """Return the drawing functions of rows, legend and cursor."""
         events, results = self.controller.state.events, self.controller.results
+        # The legend is constant: it has no signals and is drawn once for each page.
         return [
             Drawn(self._draw_rows, [], [events.window, results.changed], [events.mask]),
             Drawn(self._draw_legend),

@@ -1,4 +1,4 @@
-"""What is asked of whom: session, model, preset, video and behaviour, and freshness."""
+"""Control bar: choice of model and task, and progress of the prediction."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -21,26 +21,27 @@ from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawn, Part
 
 PATIENCE_MS: Final = 300
-"""Answers faster than this need no "predicting…": it would only flicker."""
+"""Delay in milliseconds before "predicting…" is shown; avoids flicker."""
 
 
 class ControlBar(Part):
-    """One line of what is asked, one of who answers, and how fresh the answer is.
+    """Choices of model, mask preset, video and behaviour, and the status text.
 
     Attributes
     ----------
     predictor
-        The model's name, file or folder; set it to choose another.
+        Name, file or folder of the model; set it to choose another model.
     preset
-        The ready-made question on screen, "" where it was painted by hand.
+        Preset of the current mask, "" for a mask painted by hand.
     video
-        "all", "none", "first" or "last": the frames the model sees; "" for others.
+        Visible video frames: "all", "none", "first" or "last"; "" for other frames.
     behavior
         "visible", "target" or "hidden".
     freshness
-        How fresh the prediction on screen is, in words. Follows.
+        Age of the displayed prediction, as text; read-only.
     """
 
+    # Text only: ten updates per second are sufficient.
     REST_S = 0.1
     AHEAD = 8
 
@@ -56,6 +57,7 @@ class ControlBar(Part):
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         super().__init__(controller, **traits)
+        # Function of the offered button; the trait `_offer` is the button's text.
         self._offered: Callable[[], object] = lambda: None
         state, events = controller.state, controller.state.events
         self.bind(
@@ -90,8 +92,9 @@ class ControlBar(Part):
         self._controller.set_frames(SPANS[name])
 
     def parts(self) -> Sequence[Drawn]:
-        """The choices; the question in words; how far everything is."""
+        """Return the drawing functions of choices, description and progress."""
         controller, results = self._controller, self._controller.results
+        # A finished fine-tuning adds a model to the choices.
         events, learned = controller.state.events, controller.finetuning.finished
         progress = [controller.opener.changed, controller.models.changed]
         return (
@@ -106,23 +109,24 @@ class ControlBar(Part):
         )
 
     def is_awaiting(self) -> bool:
-        """Whether there will soon be another word on how fresh the answer is."""
+        """Return whether the status text will soon change again."""
         return self._controller.results.is_awaited
 
     def offer(self, words: str, act: Callable[[], object]) -> None:
-        """Offer something once, beside the other controls."""
+        """Show a button with a text that calls `act` once; "" removes the button."""
         self._offered = act
         self._offer = words
 
     # -- from the page ----------------------------------------------------------------
     def on_offered(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """The user wants what was offered."""
+        """Call the function of the offered button and remove the button."""
         self._offer = ""
         self._offered()
 
     def on_stop(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Stop what runs: an opening, a fetch, a prediction."""
+        """Stop the current task: opening, download or prediction."""
         controller = self._controller
+        # A prediction needs a recording and a model: stop the earliest step first.
         if controller.opener.is_busy:
             controller.opener.stop()
         elif controller.models.is_busy:
@@ -131,7 +135,7 @@ class ControlBar(Part):
             controller.cancel()
 
     def on_again(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Ask once more: after an error, or a stop."""
+        """Repeat the request after an error or a stop."""
         self._controller.ask_again()
 
     # -- to the page ------------------------------------------------------------------
@@ -140,6 +144,7 @@ class ControlBar(Part):
         tuned = {
             str(one.path): one.words for one in self._controller.finetuning.results
         }
+        # dict.fromkeys removes duplicates and keeps the order, unlike a set.
         names = dict.fromkeys((*predictor_names(), *tuned, state.predictor_name))
         session = state.session
         self.show(
@@ -169,6 +174,7 @@ class ControlBar(Part):
     def _draw_progress(self) -> None:
         controller, results = self._controller, self._controller.results
         opener, models = controller.opener, controller.models
+        # The bar has one progress text; the opening of a recording has priority.
         words = opener.words or models.words
         share = models.share if models.is_busy else None
         fault = opener.fault or models.fault

@@ -1,4 +1,4 @@
-"""The whole instrument in a cell: the parts around one controller, and their end."""
+"""Explorer: all notebook widgets of one controller in one cell."""
 
 import hashlib
 import os
@@ -33,40 +33,41 @@ from omnimouse_widgets.jupyter.traces import Traces
 from omnimouse_widgets.jupyter.video import VideoScrubber
 
 _RUNS: dict[tuple[str, str], tuple[object, int]] = {}
-"""Of a notebook's cell: its latest run, and how many explorers that has made."""
+"""(notebook, cell id): the latest run of the cell and its number of explorers."""
 _MADE: "dict[Path, ref[Explorer]]" = {}
-"""Who has a memory: an explorer ends when its cell runs again, and passes it on."""
+"""Explorer of each memory file; closed when its cell runs again."""
 
 
 class Laid(VBox):  # type: ignore[misc]  # ipywidgets has no types
-    """All parts together, and what a page without widgets shows instead of them."""
+    """Box with all parts; its `repr` is the text shown by a page without widgets."""
 
     def __repr__(self) -> str:
         return "Run this cell to work with it live."
 
 
 class Explorer:
-    """Session, masks, predictions, sweeps and decodes of one recording, live.
+    """Interactive view of one recording: masks, predictions, sweeps and decoding.
 
     Parameters
     ----------
     session
-        What to open: "demo", "unseen", a path, an address, or an open `Session`.
+        Recording to open: "demo", "unseen", a path, a URL, or an open `Session`.
     predictor
-        A name, file or folder that `load_predictor` takes, or a predictor.
+        Name, file or folder for `load_predictor`, or a predictor.
     device
-        Where a predictor chosen by name computes.
+        Device of a predictor that is loaded by name.
     controller
-        One to show instead of a new one; nothing is opened or chosen then.
+        Existing controller to show; `session`, `predictor` and `device` are then
+        ignored.
 
     Attributes
     ----------
     controller
-        The verbs, the state and the results: everything on screen is there.
+        The controller, which contains the state and the results.
     bar, finetune, painter, raster, video, traces, sweep, behavior, table, neuron_scores
-        The parts. Each works alone as well, made from the same `controller`.
+        The parts. Each can also be used alone with the same `controller`.
     widget
-        All of them together, as an ipywidget.
+        All parts in one ipywidget.
 
     Examples
     --------
@@ -99,8 +100,10 @@ class Explorer:
         self.behavior = BehaviorDecoder(controller, height=460)
         self.table = NeuronTable(controller)
         self.neuron_scores = NeuronScores(controller)
+        # Both parts validate the filter, so an invalid one is rejected on either side.
         link((self.table, "filter"), (self.neuron_scores, "filter"))
         self.widget = self._laid_out()
+        # The painter is always on the page, unlike the parts in the tabs.
         self._last = LastState(controller, is_live=lambda: self.painter.is_watched)
         if self._owns:
             controller.choose_predictor(predictor)
@@ -111,6 +114,8 @@ class Explorer:
     def _new_controller(self, device: Device) -> Controller:
         memory = _memory_file()
         if memory is not None:
+            # Close the explorer of the previous run first: it writes its mask to the
+            # file that `recall` reads.
             if memory in _MADE and (former := _MADE[memory]()) is not None:
                 former.close()
             _MADE[memory] = ref(self)
@@ -127,6 +132,7 @@ class Explorer:
             "Neurons": self.table,
             "Scores": self.neuron_scores.widget,
         }
+        # The minimum widths make the two columns wrap on a narrow page.
         beside = Layout(flex="1 1 42%", min_width="380px", overflow="hidden")
         right = Tab(children=tuple(tabs.values()), titles=tuple(tabs), layout=beside)
         left = VBox([self.painter], layout=Layout(flex="1 1 54%", min_width="380px"))
@@ -143,26 +149,30 @@ class Explorer:
             layout=Layout(width="100%"),
         )
 
-    # -- what one does with it --------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def open(self, session: str | Path | Session | Opening) -> None:
-        """Open another recording; what takes time is read beside, see `settled`."""
+        """Open another recording; files are read in the background, see `settled`."""
         if isinstance(session, Session):
             self.controller.open_session(session)
         else:
+            # Names of sample recordings have priority over paths.
             known = SAMPLES.get(session) if isinstance(session, str) else None
             self.controller.opener.open(known or session)
 
     def settled(self, timeout_s: float = 120.0) -> "Explorer":
-        """Wait until recording and model are here and everything asked is answered.
+        """Wait until recording and model are loaded and all results have arrived.
 
         Raises
         ------
         TimeoutError
-            It has not come to rest in time.
+            If this takes longer than `timeout_s`.
+        RuntimeError
+            If the request failed.
         Exception
-            Why one of them could not be had, or the question not answered.
+            If the recording or the model could not be loaded.
         """
         controller = self.controller
+        # In this order: a loaded recording or model starts a request to the controller.
         begun = (controller.opener, controller.models)
         if not all(one.wait(timeout_s) for one in (*begun, controller)):
             raise TimeoutError(f"Not settled after {timeout_s:.0f} s; see the bar.")
@@ -171,30 +181,32 @@ class Explorer:
                 raise one.fault
         if controller.results.error is not None:
             raise RuntimeError(controller.results.error)
+        # Without a page, e.g. under nbconvert, this is the time to draw the picture.
         self._last.draw()
         return self
 
     def take_up(self) -> None:
-        """Go back to what was painted here before the kernel ended, if anything was."""
+        """Restore the view that this cell had before the kernel ended, if any."""
         if self._before is not None:
+            # Cleared first: a second click must not restore an older mask again.
             before, self._before = self._before, None
             self.bar.offer("", lambda: None)
             self.controller.analyses.restore(was=before)
 
     def to_html(self, path: str | Path) -> Path:
-        """Write the report of what is on screen: one interactive page, offline."""
+        """Write a report of the current view: one interactive page, usable offline."""
         from omnimouse_widgets.report.page import write_report
 
         return write_report(self.controller, Path(path))
 
     def close(self) -> None:
-        """Take it off the page; a controller of its own ends with it."""
+        """Remove the widgets; close the controller if the explorer created it."""
         self._last.close()
         _close(self.widget)
         if self._owns:
             self.controller.close()
 
-    # -- what is on screen ------------------------------------------------------------
+    # -- current view -----------------------------------------------------------------
     @property
     def session(self) -> Session | None:
         """The open recording."""
@@ -202,7 +214,7 @@ class Explorer:
 
     @property
     def mask(self) -> Mask | None:
-        """What is asked; set it to ask something else, as one step for undo."""
+        """The current mask; setting it is one undo step."""
         return self.controller.state.mask
 
     @mask.setter
@@ -220,7 +232,7 @@ class Explorer:
 
     @property
     def start_s(self) -> float | None:
-        """Where the window begins on the session's clock; set it to go elsewhere."""
+        """Start of the window on the session clock in seconds; set it to move there."""
         window = self.controller.state.window
         return None if window is None else window.start_s
 
@@ -230,21 +242,22 @@ class Explorer:
 
     @property
     def window(self) -> Any:
-        """The two seconds on screen: a `Window`, or None."""
+        """The current `Window` of two seconds, or None."""
         return self.controller.state.window
 
     @property
     def prediction(self) -> Any:
-        """The population's `Prediction`, or None before the first answer."""
+        """The `Prediction` of the population, or None before the first result."""
         return self.controller.results.population
 
     @property
     def scores(self) -> Any:
-        """float32 (P,): correlations over the window's targets, NaN where none."""
+        """float32 (P,): correlations over target samples, NaN without a prediction."""
         return self.controller.results.scores
 
     def _ipython_display_(self) -> None:
-        """Show the instrument, and beside it what a saved notebook keeps of it."""
+        """Display the widgets, and the static picture for the saved notebook."""
+        # Two outputs: the style sheet hides the picture while the widgets are live.
         display(self.widget)  # type: ignore[no-untyped-call]  # IPython
         self._last.show()
 
@@ -255,30 +268,38 @@ class Explorer:
 
 
 def _close(widget: Widget) -> None:
-    """Take a widget and all it holds off the page, and off the kernel's list."""
+    """Close a widget, its children and its layout.
+
+    ipywidgets keeps every open widget in a global table, so an unclosed child is never
+    deleted.
+    """
     for child in getattr(widget, "children", ()):
         _close(child)
     layout = getattr(widget, "layout", None)
     widget.close()
-    if isinstance(layout, Layout):  # plotly's own is no widget
+    if isinstance(layout, Layout):  # a plotly figure's `layout` is not a widget
         layout.close()
 
 
 def _memory_file() -> Path | None:
-    """Where this cell's explorers remember what was painted; None outside notebooks."""
+    """Return the memory file of the next explorer of this cell; None in a script."""
     notebook = os.environ.get("JPY_SESSION_NAME")
     if not notebook:
         return None
     cell, run = _running_cell()
+    # A cell may create several explorers. Counting them within a run gives each one the
+    # same file in every run of the cell.
     latest, number = _RUNS.get((notebook, cell), (run, 0))
     number = number + 1 if run == latest else 1
     _RUNS[notebook, cell] = run, number
+    # A hash, because notebook paths can contain characters that file names cannot.
     name = hashlib.sha256(f"{notebook}{cell}".encode()).hexdigest()[:16]
     return config_dir() / "notebooks" / f"{name}-{number}.json"
 
 
 def _running_cell() -> tuple[str, object]:
-    """The cell that runs and which run of it this is; ("", None) where none is told."""
+    """Return the id and the run of the current cell; ("", None) if unknown."""
+    # `get_parent` is the request message being executed; plain IPython has none.
     told: dict[str, Any] = getattr(get_ipython(), "get_parent", dict)()
     cell = (told.get("metadata") or {}).get("cellId") or ""
     return (cell, told["header"]["msg_id"]) if cell else ("", None)

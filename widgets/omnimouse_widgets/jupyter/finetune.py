@@ -1,4 +1,4 @@
-"""Fine-tuning in a cell: offered, watched, stopped and used, as in the app."""
+"""Fine-tuning widget: start, watch and stop fine-tuning, and use its result."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -31,26 +31,28 @@ LOOK: Final[dict[str, Any]] = {
 
 
 class FineTune(Part):
-    """What a model that does not know the recording would take to learn it.
+    """Fine-tuning of a model for a recording that it was not trained on.
 
-    Nothing is on the page where there is nothing to learn, and nothing was learned.
+    The widget is empty if the model knows the recording and no fine-tuning has run.
 
     Attributes
     ----------
     train
-        What is learned: "embeddings", or "all" for the core, too.
+        Trained parameters: "embeddings", or "all" to include the core.
     steps
-        At most: it ends sooner where the held-out score no longer rises.
+        Maximum number of steps; training stops earlier if the held-out score no longer
+        increases.
     progress
-        How far it is, from 0 to 1; to be read.
+        Progress from 0 to 1; read-only.
     status
-        How far it is, what it would take, or what came of it, in words; to be read.
+        Progress, estimated cost or outcome, as text; read-only.
     is_shown
-        Whether there is anything to learn, or to tell; to be read.
+        Whether the widget has content; read-only.
     """
 
     _esm = script("finetune")
     _css = style()
+    # Both curves are sent as a whole: limit their redraws to five per second.
     REST_S = 0.2
 
     train = Enum(list(TRAINED), "embeddings").tag(sync=True)
@@ -71,7 +73,7 @@ class FineTune(Part):
         self._follow()
 
     def parts(self) -> Sequence[Drawn]:
-        """Words and buttons; the curves."""
+        """Return the drawing functions of the text with buttons and of the curves."""
         controller = self._controller
         changed = [controller.finetuning.changed, self._choices_changed]
         asked = [controller.state.events.session, controller.results.changed]
@@ -82,19 +84,19 @@ class FineTune(Part):
 
     # -- what code may call -----------------------------------------------------------
     def start(self) -> "FineTune":
-        """Begin, or go on, in a process of its own; see `wait`."""
+        """Start or resume fine-tuning in a separate process; see `wait`."""
         finetune_view.start(self._controller, self._trained, self.steps)
         return self
 
     def wait(self, timeout_s: float | None = None) -> "FineTune":
-        """Wait until it has ended and its result is chosen.
+        """Wait until fine-tuning has ended and its result is the current model.
 
         Raises
         ------
         TimeoutError
-            It has not ended in time; it goes on.
+            If it takes longer than `timeout_s`; fine-tuning continues.
         Exception
-            Why it failed.
+            If fine-tuning failed.
         """
         finetuning = self._controller.finetuning
         if not finetuning.wait(timeout_s):
@@ -104,28 +106,28 @@ class FineTune(Part):
         return self
 
     def stop(self) -> None:
-        """Stop it; what was reached is kept."""
+        """Stop fine-tuning; the latest checkpoint remains usable."""
         self._controller.finetuning.stop()
 
     def use(self) -> None:
-        """Choose the result as the model; of one that was stopped, what it reached."""
+        """Choose the result as the model; after a stop, the latest checkpoint."""
         finetune_view.use(self._controller, self._trained)
 
     # -- from the page ----------------------------------------------------------------
     def on_start(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Begin, or go on."""
+        """Start or resume fine-tuning."""
         self.start()
 
     def on_stop(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Stop."""
+        """Stop fine-tuning."""
         self.stop()
 
     def on_use(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Choose the result."""
+        """Choose the result as the model."""
         self.use()
 
     def on_dismiss(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Say no more of it."""
+        """Stop fine-tuning and remove its messages."""
         self._controller.finetuning.forget()
 
     # -- from state to screen ---------------------------------------------------------
@@ -136,6 +138,7 @@ class FineTune(Part):
     def _follow(self) -> None:
         found = self._found()
         self.set_trait("is_shown", found.is_shown)
+        # Text times False is "": a hidden widget has no status.
         self.set_trait("status", f"{found.title}: {found.words}" * found.is_shown)
         self.set_trait("progress", self._controller.finetuning.share)
 
@@ -163,6 +166,7 @@ class FineTune(Part):
         losses, scores = list(finetuning.losses), list(finetuning.validations)
         drawn = (losses, smoothed(losses), scores)
         buffers: list[Buffer] = [_packed(points) for points in drawn]
+        # After early stopping the axis ends at the last step, not at the planned one.
         of = finetuning.step if finetuning.is_finished else finetuning.of
         self.show("curves", buffers, of=of)
 
@@ -171,5 +175,5 @@ class FineTune(Part):
 
 
 def _packed(points: Sequence[Point]) -> np.ndarray:
-    """Steps, then values, in one row."""
+    """Return float32 (2 n,): the n steps, then the n values."""
     return np.array(points, np.float32).reshape(-1, 2).T.ravel()

@@ -1,4 +1,4 @@
-"""The imaged field, painted with the mouse, the finger or the keyboard."""
+"""Imaging field widget: neurons are painted with mouse, touch or keyboard."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -31,36 +31,38 @@ from omnimouse_widgets.jupyter.transport.part import Drawn, Part
 
 TOOLS: Final = ("brush", "lasso", "rectangle", "select")
 MIXED_ASKED: Final = MIXED + 1
-"""Display code of a mixed neuron of which something is asked."""
+"""Display code of a mixed neuron with target samples in the active span."""
 LARGEST: Final = 200.0
 
 
 class MaskPainter(Part):
-    """Neurons in their places, coloured by the mask or by any number of theirs.
+    """Neurons at their positions, coloured by the mask or by another quantity.
 
-    A stroke sets the samples of the active span of every neuron it touches to the
-    brush's code. It is seen at once, and told to the kernel thirty times a second.
+    A stroke sets the samples of the active span of every touched neuron to the code of
+    the brush. The page draws it at once and sends it to the kernel 30 times per second.
 
     Attributes
     ----------
     tool
         "brush", "lasso", "rectangle" or "select".
     code
-        What is painted: 0 hidden, 1 visible, 2 target.
+        Code of the brush: 0 hidden, 1 visible, 2 target.
     span
-        The samples (start, stop) a stroke sets, kept for each code.
+        Samples (start, stop) that a stroke sets; each code has its own span.
     radius
-        Of the brush, in pixels of the screen.
+        Radius of the brush in CSS pixels.
     colour_by
         "state", "score", "area", …: see `controller.colouring.choices`.
     selection
-        The selected neurons' indices, at most 64.
+        Indices of the selected neurons, at most 64.
     counts
-        Neurons by state in the active span: hidden, visible, target, mixed. Follows.
+        Numbers of hidden, visible, target and mixed neurons in the active span;
+        read-only.
     areas
-        Names of the brain areas the recording knows. Follows.
+        Names of the brain areas of the recording; read-only.
     """
 
+    # Messages of a stroke are small: a confirmation for every eighth is sufficient.
     AHEAD = 8
 
     _esm = script("painter")
@@ -111,7 +113,7 @@ class MaskPainter(Part):
         self.bind("_legend", legend, self._read_legend)
 
     def parts(self) -> Sequence[Drawn]:
-        """The field of a recording; then the colours of its neurons."""
+        """Return the drawing functions of field, colours and undo names."""
         state, results = self._controller.state.events, self._controller.results.events
         return (
             Drawn(self._draw_field, [state.session]),
@@ -127,20 +129,23 @@ class MaskPainter(Part):
                     self._controller.colouring.changed,
                 ],
             ),
+            # `answers`: during a stroke, the undo names wait for the prediction.
             Drawn(self._draw_steps, answers=[self._controller.history_changed]),
         )
 
     def is_awaiting(self) -> bool:
-        """Whether the colours of an answer are on their way."""
+        """Return whether colours for a new prediction are still to come."""
         return self._controller.results.population_freshness in ("stale", "running")
 
     # -- what code may call -----------------------------------------------------------
     @property
     def field(self) -> Field | None:
-        """Which pixel belongs to which neuron; None while no session is open."""
+        """The assignment of pixels to neurons; None without a session."""
         session = self._controller.state.session
         if session is None:
             return None
+        # Rasterising the neurons is slow: done once per session. `_fields` numbers the
+        # fields, so that a page can skip one that it already has.
         if self._field is None or self._field[0] is not session:
             self._field = (session, session_field(session))
             self._fields += 1
@@ -149,13 +154,19 @@ class MaskPainter(Part):
     def paint(
         self, neurons: Sequence[int] | np.ndarray, code: int | None = None
     ) -> None:
-        """Paint neurons as a stroke does; `code` is the brush's by default."""
+        """Paint neurons as one undo step; `code` defaults to that of the brush."""
         chosen = self.code if code is None else code
         with self._controller.stroke(self.stroke_name({"code": chosen})):
             self._controller.paint(neurons, chosen)
 
     def paint_area(self, name: str, code: int | None = None) -> None:
-        """Paint every neuron of a brain area."""
+        """Paint all neurons of a brain area.
+
+        Raises
+        ------
+        ValueError
+            If the recording has no neurons of this area.
+        """
         session = self._controller.state.session
         known = None if session is None else session.units.area
         found = np.flatnonzero(np.asarray(known) == name) if known is not None else ()
@@ -165,13 +176,14 @@ class MaskPainter(Part):
 
     # -- from the page ----------------------------------------------------------------
     def on_paint(self, content: dict[str, Any], buffers: list[bytes]) -> None:
-        """Neurons the stroke has touched since the last message."""
+        """Paint the neurons that the stroke has touched since the last message."""
+        # uint32 is the array type of the page; numpy indexing expects int64.
         neurons = np.frombuffer(buffers[0], np.uint32).astype(np.int64)
         if len(neurons):
             self._controller.paint(neurons, int(content["code"]))
 
     def on_pick(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Select the neuron under a pixel; again, the next one that lies under it."""
+        """Select the neuron at a pixel; a repeated click selects the next one below."""
         found = self._at(content)
         selection = self._controller.state.selection
         if not len(found):
@@ -186,7 +198,7 @@ class MaskPainter(Part):
             self._controller.select([next_at(found, selection)])
 
     def on_hover(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Say what is under the pointer."""
+        """Send a description of the neuron at the pointer."""
         found = self._at(content)
         words = ""
         if len(found):
@@ -194,11 +206,11 @@ class MaskPainter(Part):
         self.say("hovered", words=words, to=content["view"])
 
     def on_area(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Paint an area."""
+        """Paint all neurons of a brain area."""
         self.paint_area(str(content["name"]), int(content["code"]))
 
     def on_toggle_colours(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """From the state to what was chosen last beside it, and back."""
+        """Switch between colours of the mask and those of the last other quantity."""
         self._controller.colouring.toggle()
 
     def _at(self, content: dict[str, Any]) -> np.ndarray:
@@ -208,11 +220,12 @@ class MaskPainter(Part):
 
     # -- to the page ------------------------------------------------------------------
     def _draw_field(self) -> None:
-        """What stays while a recording is open; a page that has it keeps it."""
+        """Send the pixels of the field, which are constant for a recording."""
         field = self.field
         if field is None:
             self.show("nothing")
             return
+        # The page has no colours for a new field: the next ones are sent as a whole.
         self._told = None
         self.show(
             "field",
@@ -232,13 +245,16 @@ class MaskPainter(Part):
         )
 
     def _draw_colours(self) -> None:
-        """States of all neurons or of those that changed; colours where they differ."""
+        """Send the states of all or of the changed neurons, and their colours."""
+        # Read before the state: see `Part.done`.
         done = dict(self.done)
         state, field = self._controller.state, self.field
         mask = state.mask
+        # A new session is set before its mask. The signal of the mask follows.
         if field is None or mask is None or mask.n_neurons != field.n_neurons:
             return
         states = mask.state_in(state.active_span)
+        # TARGET is the largest code: the maximum shows whether any sample is a target.
         most = mask.cells[slice(*state.active_span)].max(axis=0, initial=0)
         codes = states.astype(np.uint8)
         codes[(states == MIXED) & (most == TARGET)] = MIXED_ASKED
@@ -246,6 +262,7 @@ class MaskPainter(Part):
         key = (state.session, state.colour_by, rows is None)
         before = self._told
         fields = {"done": done, "by": state.colour_by}
+        # A stroke changes few neurons: send only these if the page has the others.
         if rows is None and before is not None and before[0] == key:
             changed = np.flatnonzero(codes != before[1]).astype(np.uint32)
             if len(changed) or done != before[2]:
@@ -260,8 +277,9 @@ class MaskPainter(Part):
         self.keep("steps", undo=controller.undo_name, redo=controller.redo_name)
 
     def _rows(self, field: Field) -> np.ndarray | None:
-        """uint8 (2, P, 4) colours of cores and rims; None where the codes tell all."""
+        """Return uint8 (2, P, 4) colours of cores and rims; None if codes suffice."""
         scale = self._controller.colouring.scale
+        # The page knows the colours of the states: send colours only for numbers.
         is_number = self._controller.state.colour_by == "score" or (
             scale is not None and scale.is_known
         )
@@ -271,6 +289,7 @@ class MaskPainter(Part):
     # -- traits that follow -----------------------------------------------------------
     def _take_code(self, code: int) -> None:
         self._controller.set_brush(code)
+        # Choosing a code shows the intention to paint.
         if self.tool == "select":
             self.tool = "brush"
 
@@ -281,6 +300,7 @@ class MaskPainter(Part):
     def _areas(self) -> list[str]:
         session = self._controller.state.session
         known = None if session is None else session.units.area
+        # An empty name marks a neuron without an area.
         return [] if known is None else sorted({str(a) for a in known} - {""})
 
     def _read_choices(self) -> list[list[str]]:
@@ -288,7 +308,7 @@ class MaskPainter(Part):
         return [[q.name, q.label, q.explanation] for q in choices]
 
     def _read_legend(self) -> dict[str, Any]:
-        """What the colours mean, beside those of the states."""
+        """Return the legend of the quantity that colours the neurons."""
         colouring = self._controller.colouring
         scale = colouring.scale
         told: dict[str, Any] = {"words": colouring.words}
@@ -307,7 +327,7 @@ class MaskPainter(Part):
 
 
 def _grey(field: Field) -> np.ndarray:
-    """uint8 (H, W): the mean image in greys, dark where there is none."""
+    """Return the mean image as uint8 (H, W), uniformly dark without an image."""
     if field.mean is None or not np.isfinite(field.mean).all():
         return np.full(field.labels.shape, 24, np.uint8)
     low, high = mean_levels(field.mean)
@@ -320,14 +340,16 @@ def _bytes(core: np.ndarray, rim: np.ndarray) -> np.ndarray:
 
 
 def _brush_rows(state: LiveState) -> np.ndarray:
-    """uint8 (2, 5, 4): how a core and a rim look by display code, before numbers come.
+    """Return uint8 (2, 5, 4): RGBA of core and rim for each display code.
 
-    In the score view what has just been painted has no score yet.
+    The page uses them for neurons that have just been painted. In the score view, such
+    neurons have no score yet.
     """
     if state.colour_by == "score":
         unscored = np.full(3, np.nan, np.float32)
         codes = np.array([HIDDEN, VISIBLE, TARGET])
         core, rim = neuron_colours.score_colours(unscored, codes)
+        # Mixed neurons (codes 3 and 4) look like targets without a score.
         core, rim = (np.concatenate([x, x[[TARGET, TARGET]]]) for x in (core, rim))
     else:
         codes = np.array([HIDDEN, VISIBLE, TARGET, MIXED, MIXED])

@@ -1,4 +1,4 @@
-"""The raster: neurons by samples of the window, with the mask over them, paintable."""
+"""Raster widget: values of neurons by samples, with a mask that can be painted."""
 
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -51,39 +51,41 @@ TOOLS: Final = {
 ALL_ROWS: Final = (0.0, 0.0)
 Buffers = list[np.ndarray]
 _KEPT_ROWS: Final = 8
-"""Arrangements a page may still be painting on."""
+"""Number of row layouts that messages of a page may still refer to."""
 _NAMED: Final = 4
-"""Neurons of a row that are named."""
+"""Maximum number of neuron names in the description of a row."""
 
 
 class Raster(Part):
-    """Neurons by samples of the window: values, and over them the mask.
+    """Values of neurons by samples of the window, with the mask drawn over them.
 
-    At most 250 rows are drawn: more neurons share rows, and what is painted on a row
-    is painted on all of its neurons. A stroke is seen at once and told to the kernel
-    thirty times a second; it is one step for undo.
+    At most 250 rows are drawn. With more neurons, several share a row, and painting a
+    row paints all of its neurons. The page draws a stroke at once and sends it to the
+    kernel 30 times per second. A stroke is one undo step.
 
     Attributes
     ----------
     order
-        Of the rows: "stored", "state", "score", "similarity", "area", "depth", "x" or
-        "y".
+        Order of the rows: "stored", "state", "score", "similarity", "area", "depth",
+        "x" or "y".
     view
-        "truth", "prediction", "residual", "pair" or "beside".
+        "truth", "prediction", "residual", "pair" (recorded and predicted) or "beside"
+        (all three).
     tool
         "look", "paint", "columns" or "rows".
     code
-        What is painted: 0 hidden, 1 visible, 2 target.
+        Code of the brush: 0 hidden, 1 visible, 2 target.
     cursor
-        A sample of the window, 0-59.
+        Sample of the window, 0-59.
     selection
-        The selected neurons' indices, at most 64; marked at the left edge.
+        Indices of the selected neurons, at most 64; marked at the left edge.
     rows_shown
-        First row in view and the one after the last; (0, 0) shows all.
+        First row in view and last row + 1; (0, 0) shows all rows.
     radius
-        Of the brush, in pixels of the screen.
+        Radius of the brush in CSS pixels.
     """
 
+    # At most 20 drawings per second: one contains up to three pictures and the mask.
     REST_S = 0.05
     AHEAD = 3
 
@@ -100,6 +102,8 @@ class Raster(Part):
     radius = Float(6.0, min=1.0, max=60.0).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        # `_known` maps revisions to row layouts that messages of the page may refer to.
+        # `_told` contains the objects in the latest drawing; see `_draw`.
         self._rows_moved = SignalInstance()
         self._arranged: Arrangement | None = None
         self._known: OrderedDict[int, Rows] = OrderedDict()
@@ -133,7 +137,7 @@ class Raster(Part):
         self.observe(lambda _: self._rows_moved.emit(), "rows_shown")
 
     def parts(self) -> Sequence[Drawn]:
-        """Colours and words, once for each page; then rows, values and mask."""
+        """Return the drawing functions: constants; rows, values and mask."""
         controller = self._controller
         state, results = controller.state.events, controller.results.events
         signals = (
@@ -150,12 +154,13 @@ class Raster(Part):
         return Drawn(self._draw_look), rows
 
     def is_awaiting(self) -> bool:
-        """Whether the population's prediction is on its way."""
+        """Return whether the prediction of the population is still to come."""
         return self._controller.results.population_freshness in ("stale", "running")
 
     def left(self) -> None:
-        """Nobody waits for an order, nor needs the last recording kept."""
+        """Stop computing the similarity order and release the last recording."""
         self._controller.similarity.let_be()
+        # `_told` holds the window, and with it the session and its open files.
         self._forget()
 
     # -- what code may call -----------------------------------------------------------
@@ -165,19 +170,31 @@ class Raster(Part):
         samples: slice = slice(0, N_SAMPLES),
         code: int | None = None,
     ) -> None:
-        """Paint cells as a stroke does; `code` is the brush's by default."""
+        """Paint cells of the mask; `code` defaults to that of the brush."""
         chosen = self.code if code is None else code
         self._controller.paint_cells(neurons, samples, chosen)
 
     # -- from the page ----------------------------------------------------------------
     def on_paint(self, content: dict[str, Any], buffers: list[bytes]) -> None:
-        """Blocks of cells touched since the last message: rows and samples, from-to."""
+        """Paint the blocks of cells touched since the last message.
+
+        The buffer is uint16 (n, 4): first row, last row + 1, first sample, last sample
+        + 1 of each block.
+
+        Raises
+        ------
+        ValueError
+            If the row layout of the page is no longer known.
+        """
+        # The page counts rows in the layout that it shows, which may be older than the
+        # latest one: look the layout up by its number.
         rows = self._known.get(int(content["rows"]))
         if rows is None:
             raise ValueError("The rows have moved under the stroke: paint it again.")
         for first, last, start, stop in np.frombuffer(buffers[0], np.uint16).reshape(
             -1, 4
         ):
+            # A stroke over columns also includes the neurons that are not in view.
             neurons: np.ndarray | slice = slice(None)
             if not content.get("all"):
                 neurons = rows.neurons(rows.edges[first], rows.edges[last - 1])
@@ -192,12 +209,13 @@ class Raster(Part):
             self._controller.select(neurons)
 
     def on_compare(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Stop comparing neurons, or begin again."""
+        """Stop or restart the computation of the similarity order."""
         press_similarity(self._controller)
 
     # -- to the page ------------------------------------------------------------------
     def _draw_look(self) -> None:
-        """What stays: tables of colours, tints of the mask, words."""
+        """Send the constants: colour tables, tints of the mask and texts."""
+        # Called when a page begins to show the raster: it has no rows or values yet.
         self._forget()
         self.show(
             "look",
@@ -218,7 +236,8 @@ class Raster(Part):
         )
 
     def _draw(self) -> None:
-        """Rows, values and mask: of each only what is another than the page has."""
+        """Send rows, values and mask, each only if it differs from that of the page."""
+        # Read before the state: see `Part.done`.
         done = dict(self.done)
         state = self._controller.state
         session, mask, window = state.session, state.mask, state.window
@@ -227,14 +246,17 @@ class Raster(Part):
             self.show("nothing")
             return
         if window.session is not session or mask.n_neurons != session.n_neurons:
-            return  # another recording is being put on screen: this is asked again
+            return  # a new recording is being set; its next signal requests a drawing
         rows = self._place_rows(session, mask)
         prediction = self._controller.results.population
+        # Each field depends only on the objects in its key. All keys contain the
+        # revision, because codes and values are in the order of the rows.
         told: dict[str, tuple[Any, ...]] = {
             "layout": (self._revision,),
             "codes": (self._revision, mask),
             "values": (self._revision, window, prediction, state.raster_view),
         }
+        # Buffers are numbered by their position, which depends on the fields included.
         buffers: list[np.ndarray] = []
         fields: dict[str, Any] = {}
         for what, key in told.items():
@@ -242,6 +264,7 @@ class Raster(Part):
                 draw = getattr(self, f"_{what}")
                 fields[what] = draw(buffers, rows, session, mask, window)
         facts = {"done": done, **fields, **self._facts(rows)}
+        # Without new fields, `keep` sends the small facts only if they changed.
         if buffers or fields:
             self.show("raster", buffers, **facts)
         else:
@@ -249,7 +272,7 @@ class Raster(Part):
         self._told = told
 
     def _facts(self, rows: Rows) -> dict[str, Any]:
-        """What is little, and may be another at any time."""
+        """Return the small fields, which are sent with every drawing."""
         controller, state = self._controller, self._controller.state
         view = state.raster_view
         return {
@@ -262,8 +285,12 @@ class Raster(Part):
         }
 
     def _place_rows(self, session: Session, mask: Mask) -> Rows:
-        """The rows in view, ordered anew unless a stroke is open; see `_revision`."""
+        """Return the rows in view; a new layout increments `_revision`.
+
+        The order is not updated during a stroke: rows must not move under the pointer.
+        """
         before, n = self._arranged, mask.n_neurons
+        # Another number of neurons means another recording.
         if before is not None and len(before.order) != n:
             before, self.rows_shown = None, ALL_ROWS
         if before is None or not self._controller.in_stroke:
@@ -274,6 +301,7 @@ class Raster(Part):
         last = self._known.get(self._revision)
         if last is not None and (last.start, last.stop) == (start, stop):
             is_same = np.array_equal(last.order, order)
+            # Without `before`, the page may be new and needs the layout in any case.
             if is_same and before is not None:
                 return last
         self._revision += 1
@@ -284,6 +312,7 @@ class Raster(Part):
 
     def _arrange(self, session: Session, mask: Mask) -> Arrangement:
         controller, state = self._controller, self._controller.state
+        # Similarity is computed in the background, and only while it is the order.
         ordering = state.raster_order
         if ordering == "similarity":
             controller.similarity.want()
@@ -296,7 +325,7 @@ class Raster(Part):
     def _layout(
         self, _: Buffers, rows: Rows, session: Session, *__: object
     ) -> dict[str, Any]:
-        """Where rows lie, which neurons they hold, and what the axis says."""
+        """Return the rows in view with the names of their neurons, and the axis."""
         assert self._arranged is not None
         names, size = session.units.names, rows.members.shape[0]
         more = "…" if size > _NAMED else ""
@@ -316,7 +345,7 @@ class Raster(Part):
     def _codes(
         self, buffers: Buffers, rows: Rows, _: Session, mask: Mask, __: Window
     ) -> int:
-        """Display codes of the mask, (rows, 60)."""
+        """Append uint8 (rows, 60) display codes; return the number of the buffer."""
         codes = rows.codes(mask)
         self._hatched = hatch_words(codes)
         buffers.append(codes)
@@ -325,7 +354,7 @@ class Raster(Part):
     def _values(
         self, buffers: Buffers, rows: Rows, _: Session, __: Mask, window: Window
     ) -> list[dict[str, Any]]:
-        """Pictures of the view, from left to right; each says which buffer it is."""
+        """Append the pictures of the view from left to right; return their fields."""
         found = []
         for shown in shown_in(self._controller.state.raster_view):
             drawn = picture(shown, window, self._controller.results.population)
@@ -338,13 +367,17 @@ class Raster(Part):
         return found
 
     def _forget(self) -> None:
-        """The next drawing is whole."""
+        """Make the next drawing complete."""
         self._arranged = None
         self._told = {}
 
 
 def _is_same(key: tuple[Any, ...], before: tuple[Any, ...]) -> bool:
-    """Whether a drawing is of the same things; they are not compared by value."""
+    """Return whether two keys contain the same objects, or equal numbers and texts.
+
+    Masks, windows and predictions are compared by identity, because a comparison of
+    their arrays would take as long as a drawing.
+    """
     if len(key) != len(before):
         return False
     return all(
@@ -354,7 +387,7 @@ def _is_same(key: tuple[Any, ...], before: tuple[Any, ...]) -> bool:
 
 
 def _places_in_table(drawn: Picture, rows: Rows) -> np.ndarray:
-    """uint8 (rows, 60): places in the table of a picture, 0 where nothing is known."""
+    """Return uint8 (rows, 60) indices into the colour table; 0 marks unknown values."""
     values = rows.mean(drawn.values)
     low, high = drawn.levels
     known = np.isfinite(values)
@@ -363,15 +396,17 @@ def _places_in_table(drawn: Picture, rows: Rows) -> np.ndarray:
 
 
 def _table(colours: np.ndarray) -> np.ndarray:
-    """uint8 (256, 3): a table whose first colour is that of what is not known."""
+    """Return uint8 (256, 3): the colour table with black, for unknown values, first."""
     table = colours.copy()
     table[0] = 0
     return table
 
 
 def _places(order: np.ndarray, neurons: Sequence[int]) -> list[int]:
-    """Rows of some neurons."""
+    """Return the position of each neuron in the order."""
+    # Inverse permutation: O(P) once, instead of a search for each neuron.
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
+    # The selection is read after the session, so it may belong to a newer session.
     found: list[int] = place[[n for n in neurons if n < len(order)]].tolist()
     return found

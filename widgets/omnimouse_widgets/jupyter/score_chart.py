@@ -1,8 +1,9 @@
-"""The figure of scores: their histogram, and each against another number.
+"""Plotly figure of scores: histogram, and scatter plot against another quantity.
 
-One plotly widget, changed in place; whoever calls this waits until the page has drawn.
-What is picked in it the page of its part tells, by the number of a trace, `BARS` or
-`POINTS`: plotly's own messages of it may be lost under those of the pointer.
+The figure is one plotly widget, which is changed in place; the caller waits until the
+page has drawn. The script of `NeuronScores` sends the selected bars and points with
+the number of their trace, `BARS` or `POINTS`, because plotly's own selection messages
+can be lost among its pointer messages.
 """
 
 import textwrap
@@ -26,14 +27,18 @@ _DRAG_MODES: Final = {"rectangle": "select", "lasso": "lasso"}
 
 
 class ScoreChart:
-    """Bars and points of one plotly widget, `figure`; what is selected is white."""
+    """Bars and points of one plotly widget, `figure`; selected neurons are white."""
 
     def __init__(self) -> None:
+        # Four traces: bars and points of all neurons, each followed by an overlay with
+        # the selected ones. `BARS` and `POINTS` are the places of the first of each.
         bars = {"type": "bar", "xaxis": "x", "yaxis": "y", "x": [], "y": []}
+        # scattergl draws with WebGL: SVG points are too slow for 10,000 neurons.
         points = {
             "type": "scattergl", "mode": "markers", "xaxis": "x2", "yaxis": "y2",
             "x": [], "y": [],
         }  # fmt: skip
+        # plotly fades unselected points by default; the overlays show the selection.
         as_it_is = {"marker": {"opacity": 1.0}}
         lit = {"selected": as_it_is, "unselected": as_it_is}
         quiet = {"hoverinfo": "skip", **lit}
@@ -49,13 +54,14 @@ class ScoreChart:
             ],
             _layout(),
         )  # fmt: skip
-        # What plotly keeps of a rectangle is out of sight: see the style sheet.
+        # The style sheet hides the outline that plotly keeps of the last selection: it
+        # would receive the next drag.
         self.figure.add_class("omnimouse-plot")
         self._bars, self._chosen_bars, self._points, self._chosen = self.figure.data
         self._spread: Spread | None = None
 
     def show_spread(self, spread: Spread, across: Across, *, is_old: bool) -> None:
-        """Draw the bars, and the points in the order of the neurons."""
+        """Draw the bars, and the points in the order of `spread.neurons`."""
         width = float(np.diff(spread.edges)[0]) if len(spread.counts) else 1.0
         scores, values = spread.scores, across.values
         opacity = OLD_OPACITY if is_old else 1.0
@@ -65,6 +71,7 @@ class ScoreChart:
             for trace in (self._bars, self._chosen_bars):
                 trace.update(x=spread.places, width=0.92 * width, opacity=opacity)
             self._bars.y = spread.counts
+            # float32: half the bytes of a message.
             self._points.update(
                 x=np.float32(values), y=np.float32(scores), opacity=opacity
             )
@@ -75,15 +82,16 @@ class ScoreChart:
             figure.layout.annotations = _note(message)
 
     def show_names(self, names: np.ndarray) -> None:
-        """Ids of the neurons, for who points at them."""
+        """Set the neuron ids that the hover texts show."""
         self._points.customdata = names
 
     def show_selection(self, neurons: Sequence[int], across: Across) -> None:
-        """Draw these on top, in the bars and among the points."""
+        """Draw the selected neurons in white over bars and points."""
         spread = self._spread
         if spread is None:
             return
         at = np.flatnonzero(np.isin(spread.neurons, neurons))
+        # One message for all traces: without the batch, each assignment sends its own.
         with self.figure.batch_update():
             self._chosen_bars.y = spread.counts_of(neurons)
             self._chosen.update(
@@ -91,7 +99,7 @@ class ScoreChart:
             )
 
     def use(self, tool: str) -> None:
-        """Draw around points with a rectangle or a lasso."""
+        """Set the tool of a drag: "rectangle" or "lasso"."""
         self.figure.layout.dragmode = _DRAG_MODES[tool]
 
 
@@ -108,6 +116,7 @@ def _layout() -> dict[str, Any]:
         "hovermode": "closest",
         "barmode": "overlay",
         "bargap": 0,
+        # A drag selects; zooming would make it ambiguous.
         "dragmode": _DRAG_MODES["rectangle"],
         "xaxis": {"domain": [0.0, 0.42], **titled("r")},
         "yaxis": {**titled("neurons"), "rangemode": "tozero"},
@@ -118,6 +127,8 @@ def _layout() -> dict[str, Any]:
 
 def _axis(across: Across) -> dict[str, Any]:
     title = {"title": {"text": look.hover(across.label)}}
+    # An update keeps fields that it does not name: reset the ticks of an earlier
+    # categorical quantity.
     if not across.words:
         return {**title, "tickmode": "auto", "tickvals": None, "ticktext": None}
     words = [look.hover(word) for word in across.words]
@@ -128,12 +139,13 @@ def _axis(across: Across) -> dict[str, Any]:
 
 
 def _hover(across: Across) -> str:
+    # The horizontal position of a categorical quantity is jittered and says nothing.
     other = "" if across.words else f"<br>{look.hover(across.label)} %{{x:.4g}}"
     return f"neuron %{{customdata}}<br>r = %{{y:.2f}}{other}<extra></extra>"
 
 
 def _lines(mean: float | None, scores: np.ndarray, across: Across) -> list[Any]:
-    """The mean over the histogram; where both axes are scores, where they are equal."""
+    """Return the mean line of the histogram, and the identity line of two scores."""
     line = {"color": look.ink("dark"), "width": 1, "dash": "dash"}
     ends = {"y0": 0, "y1": 1, "yref": "y domain"}
     lines = []
@@ -149,12 +161,12 @@ def _lines(mean: float | None, scores: np.ndarray, across: Across) -> list[Any]:
 
 
 def _note(words: str) -> list[dict[str, Any]]:
-    """Over the points, why there are none."""
+    """Return the message shown in place of points; [] for an empty text."""
     place = {"xref": "x2 domain", "yref": "y2 domain", "x": 0.5, "y": 0.5}
     note = {**place, "text": _broken(words), "showarrow": False}
     return [note] if words else []
 
 
 def _broken(words: str, length: int = 32) -> str:
-    """In lines as wide as there is room for."""
+    """Wrap a text at `length` characters; plotly annotations do not wrap."""
     return "<br>".join(look.hover(line) for line in textwrap.wrap(words, length))

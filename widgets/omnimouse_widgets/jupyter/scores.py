@@ -1,7 +1,7 @@
-"""Scores: how they are spread over the neurons, and each against another number.
+"""Scores widget: histogram of neuron scores, and scatter plot against a quantity.
 
-Bars are counted here; of the neurons only points travel. The figure is made when
-somebody looks at it first.
+The kernel computes the histogram and sends only bars and points. The figure is created
+when a page first shows the widget.
 """
 
 from collections.abc import Sequence
@@ -34,7 +34,7 @@ from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawn, Part
 
 RANKED: Final = 16
-"""Neurons that a button selects: as many as there is room for under each other."""
+"""Number of neurons that a button selects: the rows of traces that fit on screen."""
 TOOLS: Final = ("rectangle", "lasso")
 _NOTHING: Final = spread(np.empty(0, np.int64), np.empty(0))
 LOOK: Final[dict[str, Any]] = {
@@ -47,30 +47,28 @@ LOOK: Final[dict[str, Any]] = {
 
 
 class NeuronScores(Part):
-    """Histogram of the neurons' scores, and a scatter of them against another number.
+    """Histogram of neuron scores, and scatter plot of scores against a quantity.
 
-    Clicks, boxes and lassos in either select neurons; what is selected is white in
-    both. Shown alone it is controls and figure, which are its `widget`: put that in
-    boxes.
+    Clicks, rectangles and lassos in both plots select neurons, and both plots show the
+    selected neurons in white. To place controls and figure in a box, use `widget`.
 
     Attributes
     ----------
     against
-        What the scores are drawn against: a number of the neurons ("depth", "ceiling",
-        "mean", …, see `controller.colouring.choices`), or "A" to "D", their score
-        under a pinned condition.
+        Horizontal axis of the scatter plot: a quantity of the neurons ("depth",
+        "ceiling", "mean", …, see `controller.colouring.choices`), or "A" to "D", the
+        score under a pinned condition.
     filter
-        Which neurons are counted: `V1 depth<250`, as in the table, whose filter it
-        follows in an `Explorer`. Nonsense is refused.
+        Filter of the neurons, as in the table: `V1 depth<250`. In an `Explorer`, both
+        filters are the same. An invalid filter raises an error.
     tool
-        What a drag draws: "rectangle" or "lasso".
+        Tool of a drag: "rectangle" or "lasso".
     selection
-        Neurons that are selected: indices in the order they were chosen, at most 64.
+        Indices of the selected neurons in the order of selection, at most 64.
     summary
-        How many neurons are scored, and how well, in words; to be read.
+        Number of scored neurons and their scores, as text; read-only.
     told
-        Which of those that were picked are selected, where they are more than 64; to
-        be read.
+        Message if more than 64 neurons were picked; read-only.
     widget
         Controls above the figure, as an ipywidget.
     """
@@ -104,6 +102,7 @@ class NeuronScores(Part):
             controller.select,
         )
         colouring = controller.colouring
+        # `_select` sets `told` after `select`, so this does not clear its message.
         self._link(events.selection, lambda: self.set_trait("told", ""))
         offered = (events.session, events.pins, colouring.changed)
         self.bind("_choices", offered, self._read_choices)
@@ -114,7 +113,7 @@ class NeuronScores(Part):
         self.observe(lambda _: self._look_changed.emit(), "tool")
 
     def parts(self) -> Sequence[Drawn]:
-        """The bars and points, and which of them are selected."""
+        """Return the drawing functions of bars with points and of the selection."""
         controller = self._controller
         events, changed = controller.state.events, controller.results.changed
         asked = [events.session, changed, events.pins, controller.pins.changed]
@@ -126,30 +125,30 @@ class NeuronScores(Part):
         ]
 
     def seen(self) -> None:
-        """What the scores are drawn against is read where it has to be."""
+        """Start reading the quantity of the horizontal axis if it is not loaded."""
         self._controller.colouring.draw(self, self._quantity)
 
     def left(self) -> None:
-        """Nobody waits for it any more."""
+        """Stop reading the quantity of the horizontal axis."""
         self._controller.colouring.draw(self, None)
 
     # -- what code may call -----------------------------------------------------------
     @property
     def spread(self) -> Spread:
-        """Neurons with their scores, and the bars of their histogram."""
+        """Scores of the neurons that pass the filter, and their histogram."""
         return spread_of(self._controller, self.filter)
 
     def select_ranked(self, rank: Rank, n: int = RANKED) -> None:
-        """Select the neurons with the "lowest", "middle" or "highest" scores."""
+        """Select the n neurons with the "lowest", "middle" or "highest" scores."""
         self._select(self.spread.ranked(rank, n))
 
     def select_between(self, low: float, high: float) -> None:
-        """Select the neurons with a score from one to the other."""
+        """Select the neurons with scores in [low, high]."""
         self._select(self.spread.between(low, high))
 
     # -- from the page ----------------------------------------------------------------
     def on_rank(self, content: dict[str, Any], _: Any) -> None:
-        """Select the neurons at one end of the scores, or in their middle."""
+        """Select the neurons with the lowest, middle or highest scores."""
         self.select_ranked(content["rank"])
 
     def on_bar(self, content: dict[str, Any], _: Any) -> None:
@@ -157,14 +156,16 @@ class NeuronScores(Part):
         self._select(self._spread.in_bar(int(content["bar"])))
 
     def on_pick(self, content: dict[str, Any], buffers: list[bytes]) -> None:
-        """Select what was clicked or drawn around: places in the last drawing."""
+        """Select the bars or points at the uint32 positions in the buffer."""
         spread, places = self._spread, np.frombuffer(buffers[0], np.uint32)
         if content["drawing"] != self._drawing:
-            return  # of neurons that are not there any more
+            return  # positions in a drawing of other neurons
         if content["trace"] == BARS:
             found = [spread.in_bar(int(bar)) for bar in np.sort(places)]
+            # The empty array is for an empty `found`, which numpy cannot concatenate.
             neurons = np.concatenate([*found, _NOTHING.neurons])
         else:
+            # Ascending scores: the controller selects the last 64, the highest scores.
             order = np.argsort(spread.scores[places], kind="stable")
             neurons = spread.neurons[places[order]]
         self._select(neurons, bool(content["add"]))
@@ -197,7 +198,7 @@ class NeuronScores(Part):
         return summary_words(self._controller, self.spread, self.filter)
 
     def _select(self, neurons: np.ndarray, is_more: bool = False) -> None:
-        """Select the last of these, which have the highest scores."""
+        """Select the neurons; of more than 64, those with the highest scores."""
         self._controller.select(neurons, is_more)
         n, most = len(neurons), MAX_SELECTED
         words = f"Of {n:,} the {most} with the highest scores are selected"
@@ -209,6 +210,8 @@ class NeuronScores(Part):
         chart = self._made_chart()
         found = self.spread
         across = across_of(controller, self.against, found.neurons)
+        # The number identifies the neurons of a drawing. New scores of the same neurons
+        # do not make a selection invalid that the page is about to send.
         if not np.array_equal(found.neurons, self._spread.neurons):
             self._drawing += 1
         self._spread, self._across = found, across
@@ -230,18 +233,19 @@ class NeuronScores(Part):
         self.show("selected")
 
     def _made_chart(self) -> ScoreChart:
-        """The figure: made on the thread that draws, when somebody looks first."""
+        """Return the figure; it is created at the first drawing."""
+        # On the drawing thread, because plotly takes long to import.
         if self.chart is None:
             self.chart = ScoreChart()
             self.widget.children = (self, self.chart.figure)
         return self.chart
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """Shown alone, the figure is there too."""
+        """Display `widget`, which includes the figure."""
         return self.widget._repr_mimebundle_(**options)
 
     def close(self) -> None:
-        """Take controls and figure off every page."""
+        """Remove controls and figure from every page."""
         super().close()
         if self.chart is not None:
             self.chart.figure.close()

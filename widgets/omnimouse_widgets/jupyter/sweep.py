@@ -1,6 +1,6 @@
-"""Context: how well neurons are predicted against how much is given, live and kept.
+"""Context sweep widget: score against context size, live and from saved sweeps.
 
-The live curves are asked for only while somebody looks at them.
+Live curves are computed only while a page shows them.
 """
 
 import tempfile
@@ -58,32 +58,31 @@ LOOK: Final[dict[str, Any]] = {
 
 
 class ContextSweep(Part):
-    """Live curves of the selected neurons, sweeps in the background, and kept ones.
+    """Live curves of the selected neurons, background sweeps and saved sweeps.
 
-    Shown alone it is controls and figure, which are its `widget`: put that in boxes.
+    To place controls and figure in a box, use `widget`.
 
     Attributes
     ----------
     is_live
-        Whether the live curves are asked for and drawn.
+        Whether the live curves are computed and drawn.
     sweep
-        The table behind the filled curves: the live one while `is_live`, None before
-        its first point. Set another, such as that of `om.context_sweep`, to draw it
-        instead; `is_live` ends then.
+        Table of the filled curves. While `is_live`, this is the live sweep, or None
+        before its first point. Setting a table, such as a result of
+        `om.context_sweep`, draws that table and sets `is_live` to False.
     hidden
-        Conditions that are not drawn, of `palette.CONDITION_COLOURS`.
+        Conditions that are not drawn: keys of `palette.CONDITION_COLOURS`.
     progress
-        How far the sweep in the background is, from 0 to 1. To be read.
+        Progress of the background sweep from 0 to 1; read-only.
     status, mark
-        How fresh the curves are, and the mask on screen as a point of them, in words.
-        To be read.
+        Age of the curves, and the current mask as a point on them, as text; read-only.
     widget
         Controls above the figure, as an ipywidget.
     """
 
     _esm = script("sweep")
     _css = style()
-    REST_S = 0.1  # plotly draws no faster, and queues what comes faster
+    REST_S = 0.1  # plotly draws no faster and queues earlier updates
 
     is_live = Bool(True).tag(sync=True)
     hidden = TupleTrait().tag(sync=True)
@@ -97,6 +96,7 @@ class ContextSweep(Part):
         self.chart = SweepChart()
         self._look_changed, self._form_changed = SignalInstance(), SignalInstance()
         self._form: Mapping[str, Any] = {}
+        # Re-entrant: an observer of `sweep` may set `is_live`, which locks again.
         self._following = threading.RLock()
         self._followed: SweepTable | None = None
         self._ran: Path | None = None
@@ -112,7 +112,7 @@ class ContextSweep(Part):
         self._follow_progress()
 
     def parts(self) -> Sequence[Drawn]:
-        """Curves and mark; what runs, what is kept, what could be started."""
+        """Return the drawing functions of figure, saved sweeps and form."""
         controller, events = self._controller, self._controller.state.events
         results, sweeps = controller.results, controller.sweeps
         asked = [events.window, events.mask, events.selection, results.changed]
@@ -129,47 +129,50 @@ class ContextSweep(Part):
         )  # fmt: skip
 
     def seen(self) -> None:
-        """Live curves are wanted from now on."""
+        """Start computing live curves, and list the saved sweeps if not yet done."""
+        # `self` identifies this viewer: the sweep runs while any viewer shows it.
         self._controller.show_sweep(self.is_live, self)
         if not self._controller.sweeps.found:
             self._controller.sweeps.look()
 
     def left(self) -> None:
-        """Nobody waits for them any more."""
+        """Stop computing live curves for this widget."""
         self._controller.show_sweep(False, self)
 
     # -- what code may call -----------------------------------------------------------
     def start(self, plan: SweepPlan | None = None, name: str = "", **of: Any) -> None:
-        """Begin a sweep of the open session in the background; it is kept.
+        """Start a sweep of the open session in the background and save its points.
 
-        Give a plan, or what makes one: `start(neurons=(0, 16, 64), seeds=(0, 1))`.
+        Pass a plan, or the fields of one: `start(neurons=(0, 16, 64), seeds=(0, 1))`.
 
         Raises
         ------
         ValueError
-            The plan asks for what no context can have, or nothing can be begun now.
+            If the plan contains an impossible context, or no sweep can start now.
         """
         sweeps = self._controller.sweeps
+        # `fault` may be that of an earlier sweep: clear it before reading it below.
         sweeps.forget_fault()
         sweeps.start(SweepPlan(**of) if plan is None else plan, name)
         if sweeps.fault is not None:
             raise ValueError(str(sweeps.fault))
 
     def drawn(self) -> list[DrawnSweep]:
-        """What is on the figure: the live or the given sweep, then the kept ones."""
+        """Return the drawn sweeps: the live sweep or `sweep`, then the saved ones."""
         results, sweeps = self._controller.results, self._controller.sweeps
         found = sweeps_on_screen(results, sweeps, is_live=self.is_live)
+        # First in the list: a table set by code is drawn in place of the live sweep.
         if not self.is_live and self.sweep is not None:
             found.insert(0, DrawnSweep(GIVEN, self.sweep))
         return found
 
     def write_csv(self, path: str | Path) -> Path:
-        """Write what is drawn as one table.
+        """Write the drawn sweeps as one CSV table.
 
         Raises
         ------
         ValueError
-            Nothing is drawn yet.
+            If no point is drawn yet.
         """
         named = {one.name: one.sweep for one in self.drawn() if one.sweep.rows}
         if not named:
@@ -179,47 +182,49 @@ class ContextSweep(Part):
 
     # -- from the page ----------------------------------------------------------------
     def on_form(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """What is typed in the form now: its time is told."""
+        """Store the content of the form and update its time estimate."""
         self._form = content
         self._form_changed.emit()
 
     def on_start(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Begin what the form asks."""
+        """Start a sweep with the plan of the form."""
         self.start(plan_of(content), str(content.get("name", "")).strip())
 
     def on_pause(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Hold the sweep, or let it go on."""
+        """Pause or resume the background sweep."""
         sweeps = self._controller.sweeps
         (sweeps.resume if sweeps.is_paused else sweeps.pause)()
 
     def on_cancel(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """End the sweep; its points are kept."""
+        """Stop the background sweep; its points remain saved."""
         self._controller.sweeps.cancel()
 
     def on_look(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Read the folder of kept sweeps again."""
+        """Read the folder of saved sweeps again."""
         self._controller.sweeps.look()
 
     def on_compare(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Draw a kept sweep, or not."""
+        """Add a saved sweep to the figure, or remove it."""
         path = self._kept_path(content)
         self._controller.sweeps.compare(path, bool(content["is_drawn"]))
 
     def on_go_on(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Compute what a kept sweep lacks."""
+        """Compute the missing points of a saved sweep."""
         self._controller.sweeps.go_on(self._kept_path(content))
 
     def on_delete(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Delete a kept sweep; the page has asked whether it is meant."""
+        """Delete a saved sweep; the page has asked for confirmation."""
         self._controller.sweeps.remove(self._kept_path(content))
 
     def on_export(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Hand the page what is drawn, as a file to download."""
+        """Send the drawn sweeps to the page as a CSV file for download."""
+        # Through a file, because `write_together` writes to a path only.
         with tempfile.TemporaryDirectory() as folder:
             table = self.write_csv(Path(folder) / "context.csv").read_bytes()
         self.say("csv", [table], name="context.csv")
 
     def _kept_path(self, content: Mapping[str, Any]) -> Path:
+        # Only listed files: a name from the page must not reach other paths.
         for entry in self._controller.sweeps.found:
             if entry.path.name == content["file"]:
                 return entry.path
@@ -227,19 +232,21 @@ class ContextSweep(Part):
 
     # -- from state to traits ---------------------------------------------------------
     def _follow_live(self) -> None:
-        with self._following:  # results come on several threads
+        with self._following:  # results arrive on several threads
             if self.is_live:
                 self._followed = self._controller.results.sweep
                 self.set_trait("sweep", self._followed)
 
     def _follow_progress(self) -> None:
         sweeps = self._controller.sweeps
+        # The latest sweep is remembered, so that `progress` stays 1 after its end.
         self._ran = sweeps.running or self._ran
         entry = None if self._ran is None else sweeps.kept(self._ran)
         is_over = not sweeps.is_busy and entry is not None and entry.is_complete
         self.set_trait("progress", 1.0 if is_over else sweeps.progress.share)
 
     def _on_sweep(self, change: Any) -> None:
+        # Set by code, not by `_follow_live`: the user wants to see another table.
         if self.is_live and change["new"] is not self._followed:
             self.is_live = False
 
@@ -308,6 +315,7 @@ class ContextSweep(Part):
         sweeps, session = self._controller.sweeps, self._controller.state.session
         words, is_possible = "", session is not None and not sweeps.is_busy
         if self._form and session is not None:
+            # An incomplete form is normal while the user types: show what is wrong.
             try:
                 estimate = sweeps.estimate(plan_of(self._form))
                 words = "" if estimate is None else estimate.words
@@ -322,24 +330,25 @@ class ContextSweep(Part):
         return in_the_way(state, results, is_live=self.is_live)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
-        """Shown alone, the figure is there too."""
+        """Display `widget`, which includes the figure."""
         return self.widget._repr_mimebundle_(**options)
 
     def close(self) -> None:
-        """Take controls and figure off every page."""
+        """Remove controls and figure from every page."""
         super().close()
         self.chart.figure.close()
         self.widget.close()
 
 
 def plan_of(form: Mapping[str, Any]) -> SweepPlan:
-    """Read a plan from what is typed.
+    """Return the plan of a form's texts.
 
     Raises
     ------
     ValueError
-        With what is wrong, in the user's words.
+        If a field is not valid; the message names the field as the form does.
     """
+    # An empty or zero number of windows means no limit.
     return SweepPlan(
         neurons=numbers_in(str(form["neurons"]), "Neurons"),
         history_samples=numbers_in(str(form["history"]), "History"),

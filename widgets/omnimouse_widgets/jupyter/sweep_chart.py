@@ -1,6 +1,6 @@
-"""The live figure of context curves: one plotly widget, made once and changed in place.
+"""Plotly figure of context curves: one widget that is changed in place.
 
-Whoever calls this waits until the page has drawn.
+The caller waits until the page has drawn.
 """
 
 from collections.abc import Sequence
@@ -41,6 +41,8 @@ class SweepChart:
 
     def __init__(self) -> None:
         curves = [{**frame_of(key, "dark"), **_NOTHING} for key in LOOKS]
+        # All possible traces exist from the start, empty: adding or removing a plotly
+        # trace later redraws the figure.
         names = [("", line) for line in range(len(look.DASHES))]
         lines = [{**line, **_NO_LINE} for line in line_legend(names, "dark")]
         stars = [{**_NO_STAR, "type": "scatter", "xaxis": x} for x in ("x", "x2")]
@@ -65,7 +67,7 @@ class SweepChart:
     def show_sweeps(
         self, drawn: Sequence[DrawnSweep], hidden: Sequence[str] = ()
     ) -> None:
-        """Draw these, without the conditions of some labels; what is drawn stays."""
+        """Draw the sweeps, except the conditions in `hidden`; send only changes."""
         found = sweep_traces(drawn, hidden=hidden, theme="dark", known=self._spots)
         names = [(one.name, one.line) for one in drawn]
         axes = [axis_fields(drawn, axis) for axis in AXES]
@@ -81,8 +83,8 @@ class SweepChart:
             self._fit()
 
     def show_mark(self, mark: Mark | None) -> None:
-        """Mark the question on screen; nothing where there is none."""
-        if repr(mark) == repr(self._mark):  # a score may be NaN, unlike itself
+        """Mark the current request; None removes the mark."""
+        if repr(mark) == repr(self._mark):  # repr: a NaN score is not equal to itself
             return
         self._mark = mark
         stars, lines = mark_parts(mark, AXES, "dark")
@@ -93,7 +95,7 @@ class SweepChart:
             self._fit()
 
     def show_message(self, words: str) -> None:
-        """Say why there is nothing to see."""
+        """Show a message in place of curves; "" removes it."""
         if words == self._message:
             return
         self._message = words
@@ -102,16 +104,16 @@ class SweepChart:
         self.figure.layout.annotations = [note] if words else []
 
     def drawn(self, key: Look) -> list[tuple[float, float, float]]:
-        """(place, score, s.e.m.) of one curve's points as they are on the figure."""
+        """Return (place, score, s.e.m.) of the points of one curve on the figure."""
         trace = self._curves[key]
         bars = trace.error_y.array
-        # Not strict: it may be drawn anew just now, on another thread.
+        # Not strict: the drawing thread may be replacing the arrays, one by one.
         return list(zip(trace.x, trace.y, bars, strict=False))
 
     def _show_around(
         self, names: Sequence[tuple[str, int]], axes: Sequence[dict[str, Any]]
     ) -> None:
-        """Ticks, and the lines' names where there are several sweeps."""
+        """Set the ticks, and the line names if there are several sweeps."""
         known = {line: name for name, line in names if len(names) > 1}
         for line, trace in enumerate(self._lines):
             trace.update(name=known.get(line, ""), showlegend=line in known)
@@ -119,6 +121,7 @@ class SweepChart:
         self.figure.layout.xaxis2.update(axes[1])
 
     def _fit(self) -> None:
+        # An equal range is still a message to the page: assign it only if it changed.
         reach = tuple(score_range(self._shown, self._mark))
         if self.figure.layout.yaxis.range != reach:
             self.figure.layout.yaxis.range = reach

@@ -1,6 +1,6 @@
-"""The neurons as a table: sorted, filtered, its selection everyone's selection.
+"""Neuron table widget: a table with sorting, filter and the common selection.
 
-Order and filter are the kernel's; of the rows only those in view travel.
+The kernel sorts and filters, and sends only the rows in view.
 """
 
 import logging
@@ -35,8 +35,8 @@ from omnimouse_widgets.jupyter.transport.part import Drawn, Part
 logger = logging.getLogger(__name__)
 
 MOST_ROWS: Final = 500
-"""No page sees more at once."""
-TABLE = 0  # the place among `parts` of what draws the rows
+"""Maximum number of rows in one message; no page shows more at once."""
+TABLE = 0  # index of `_draw_table` in `parts`
 LOOKS: Final[dict[str, Any]] = {
     "columns": COLUMNS,
     "titles": TITLES,
@@ -52,9 +52,19 @@ LOOKS: Final[dict[str, Any]] = {
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arranged:
-    """The rows as they were drawn: their number, columns, and the neuron of each row.
+    """Columns and order of the rows in the latest drawing.
 
-    A page asks for rows by place, and paints what it shows: both mean these.
+    Requests and actions of a page refer to these rows, also if the state has changed
+    since.
+
+    Attributes
+    ----------
+    version
+        Number of the drawing.
+    columns
+        Values (P,) of all neurons, by column.
+    neurons
+        int (rows,): neuron of each row.
     """
 
     version: int
@@ -63,21 +73,21 @@ class Arranged:
 
 
 class NeuronTable(Part):
-    """A sortable, filterable table of the neurons.
+    """Table of the neurons, with sorting and a filter.
 
     Attributes
     ----------
     filter
-        Words and comparisons, all of which must hold: `V1 target depth<250`; see
-        `omnimouse_model.masks.neuron_table`. Nonsense is refused.
+        Words and comparisons that must all hold: `V1 target depth<250`; see
+        `omnimouse_model.masks.neuron_table`. An invalid filter raises an error.
     sort_by, descending
-        The column the rows are sorted by, and whether from its greatest value on.
+        Column for sorting, and whether the largest value comes first.
     selection
-        Neurons that are selected: indices in the order they were chosen, at most 64.
+        Indices of the selected neurons in the order of selection, at most 64.
     shown
-        How many neurons the filter keeps; to be read.
+        Number of neurons that pass the filter; read-only.
     height
-        Of the rows, in the page's pixels.
+        Height of the rows in CSS pixels.
     """
 
     _esm = script("table")
@@ -91,6 +101,7 @@ class NeuronTable(Part):
     _looks = Dict(LOOKS).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        # No rows before the first drawing: early messages of a page then find none.
         self._arranged = Arranged(0, dict.fromkeys(COLUMNS, np.empty(0)), np.empty(0))
         super().__init__(controller, **traits)
         state = controller.state
@@ -105,7 +116,7 @@ class NeuronTable(Part):
         self.observe(self._arrange_again, ["filter", "sort_by", "descending"])
 
     def parts(self) -> list[Drawn]:
-        """The rows, and which of them is selected last."""
+        """Return the drawing functions of the rows and of the selection."""
         events, results = self.controller.state.events, self.controller.results.events
         return [
             Drawn(self._draw_table, [events.session, events.mask, events.active_span,
@@ -115,29 +126,29 @@ class NeuronTable(Part):
 
     @property
     def neurons(self) -> np.ndarray:
-        """Neurons that the filter keeps, from the first row to the last."""
+        """Neurons that pass the filter, in the order of the rows."""
         return self._neurons_of(columns_of(self.controller))
 
     def paint(self, code: int | None = None) -> None:
-        """Paint every neuron that the filter keeps, as one undo step.
+        """Paint every neuron that passes the filter, as one undo step.
 
-        `code` is 0 hidden, 1 visible or 2 target, the brush's by default.
+        `code` is 0 hidden, 1 visible or 2 target; it defaults to that of the brush.
         """
         self._paint(self.neurons, code)
 
     @validate("filter")
     def _known_filter(self, proposal: Any) -> str:
         text = str(proposal["value"]).strip()
-        kept_rows(text, columns_of(self.controller))
+        kept_rows(text, columns_of(self.controller))  # raises if the text is invalid
         return text
 
     # -- from the page ----------------------------------------------------------------
     def on_filter(self, content: dict[str, Any], _: Any) -> None:
-        """Keep the rows that the words ask for."""
+        """Set the filter."""
         self.filter = content["text"]
 
     def on_rows(self, content: dict[str, Any], _: Any) -> None:
-        """Give rows from `start` to before `stop` of what was drawn last."""
+        """Send the rows `start` to `stop` - 1 of the latest drawing."""
         arranged, start = self._arranged, max(int(content["start"]), 0)
         stop = min(int(content["stop"]), start + MOST_ROWS, len(arranged.neurons))
         neurons = arranged.neurons[start:stop]
@@ -157,7 +168,8 @@ class NeuronTable(Part):
         )
 
     def on_pick(self, content: dict[str, Any], _: Any) -> None:
-        """Select as the clicks and keys of a page say, one after the other."""
+        """Apply clicks and keys of a page to the selection, in their order."""
+        # Several at once: a page collects them while an acknowledgement is missing.
         for pick in content["picks"]:
             neuron = self._picked(pick)
             if neuron is None:
@@ -170,11 +182,13 @@ class NeuronTable(Part):
                 self.controller.select(self._between(pick["anchor"], neuron))
 
     def on_paint(self, content: dict[str, Any], _: Any) -> None:
-        """Paint every neuron of the table, as one undo step."""
+        """Paint the neurons of all rows, as one undo step."""
         self._paint(self._arranged.neurons, int(content["code"]))
 
     def on_csv(self, content: dict[str, Any], _: Any) -> None:
-        """Give the table of all neurons with its condition, for a download."""
+        """Send the table of all neurons with its condition, as a CSV file."""
+        # Read here, on the thread of the message: an error appears in `problem`, and
+        # the table is that of the moment of the click.
         what = exports.shown(self.controller.state, self.controller.results)
         view = str(content["view"])
         work = Thread(target=self._say_csv, args=(what, view), name="omnimouse-csv")
@@ -182,7 +196,7 @@ class NeuronTable(Part):
 
     # -- within -----------------------------------------------------------------------
     def _say_csv(self, what: exports.Shown, view: str) -> None:
-        """Ten thousand rows take half a second, which no message waits for."""
+        """Write and send the table; on a thread, because 10,000 rows take 0.5 s."""
         try:
             table = exports.csv_bytes(what)
             self.say("csv", [table], view=view, name=f"{what.session.id}.csv")
@@ -199,11 +213,13 @@ class NeuronTable(Part):
         return np.asarray(kept[arranged])
 
     def _arrange_again(self, _: Any) -> None:
+        # `shown` changes at once, for code that reads it; the rows follow with the next
+        # drawing, and only while a page shows them.
         self.set_trait("shown", len(self.neurons))
         self._board.ask(TABLE)
 
     def _n_shown(self) -> int:
-        """Counted here while nobody looks, with the drawing while somebody does."""
+        """Return the number of rows; while a page shows them, `_draw_table` counts."""
         return int(self.shown) if self._views else len(self.neurons)
 
     def _paint(self, neurons: np.ndarray, code: int | None) -> None:
@@ -211,9 +227,9 @@ class NeuronTable(Part):
             self.controller.paint(neurons, code)
 
     def _picked(self, pick: Mapping[str, Any]) -> int | None:
-        """The neuron that a page showed there; one whose row it had not yet, by place.
+        """Return the neuron of a click; None if the row no longer exists.
 
-        None where there is no such row any more.
+        A page that has not received the row yet sends its position only.
         """
         neurons = self._arranged.neurons
         if pick.get("neuron") is not None:
@@ -227,12 +243,14 @@ class NeuronTable(Part):
         self.controller.select(others if is_there else [*others, neuron])
 
     def _between(self, anchor: Mapping[str, Any], neuron: int) -> list[int]:
-        """Neurons of the rows from one to the other, that one last."""
+        """Return the neurons of the rows from the anchor to `neuron`, which is last."""
         neurons, begin = self._arranged.neurons, self._picked(anchor)
         ends = [np.flatnonzero(neurons == end) for end in (begin, neuron)]
+        # The filter may have removed the anchor since the first click.
         if not all(len(end) for end in ends):
             return [neuron]
         first, last = int(ends[0][0]), int(ends[1][0])
+        # Towards `neuron`, so that it remains if more than 64 are selected.
         step = 1 if last >= first else -1
         return [int(neurons[row]) for row in range(first, last + step, step)]
 
@@ -251,7 +269,7 @@ class NeuronTable(Part):
         )
 
     def _draw_selection(self) -> None:
-        """Bring the newest of the selection into view."""
+        """Scroll to the neuron that was selected last."""
         selection = self.controller.state.selection
         rows = np.flatnonzero(np.isin(self._arranged.neurons, selection[-1:]))
         if len(rows):

@@ -1,4 +1,4 @@
-"""Selected neurons: recorded against predicted, on the session's clock."""
+"""Traces widget: recorded and predicted responses of the selected neurons."""
 
 from collections.abc import Callable
 from typing import Any, Final
@@ -37,15 +37,15 @@ class Traces(TraceStack):
     Attributes
     ----------
     selection
-        Neurons whose rows are shown: indices in the order they were chosen.
+        Indices of the shown neurons in the order of selection.
     span
-        How much of the session is shown: "window", "10 s", "30 s" or "trial".
-    common_scale, as_large
-        Whether the rows share one scale, and predictions are drawn as large as the
-        recording.
+        Displayed part of the session: "window", "10 s", "30 s" or "trial".
+    common_scale
+        Whether all rows have the same scale.
+    as_large
+        Whether predictions are scaled to the amplitude of the recording.
     progress
-        What is being predicted for the span and the pins, "" when nothing is; to be
-        read.
+        Current prediction for the span and the pins, as text, or ""; read-only.
     """
 
     _esm = script("trace_stack", "traces")
@@ -83,7 +83,7 @@ class Traces(TraceStack):
         self.bind("progress", pins.changed, lambda: pins.words)
 
     def parts(self) -> list[Drawn]:
-        """Rows, the bar above them, and the cursor."""
+        """Return the drawing functions of rows, bar and cursor."""
         controller = self.controller
         events, pins = controller.state.events, controller.pins
         looks = [events.selection, events.trace_span, events.common_scale]
@@ -98,19 +98,21 @@ class Traces(TraceStack):
             Drawn(
                 self._draw_bar,
                 [*told, events.predictor_name, events.baseline_name],
+                # Without a mask there is no condition to pin.
                 questions=[events.mask],
             ),
             *self.common_parts(),
         ]
 
     def move_cursor(self, time_s: float) -> None:
-        """To a time; outside the window, the window goes there first."""
+        """Move the cursor to a time in seconds, and the window if necessary."""
         move_over_span(self.controller, time_s)
 
     # -- from the page ----------------------------------------------------------------
     def on_pin(self, content: dict[str, Any], _: Any) -> None:
-        """Do one of the verbs of pins: pin, show, rename, make current, unpin, stop."""
+        """Pin, show, rename, make current or unpin a condition, or stop predicting."""
         pins, slot = self.controller.pins, int(content.get("slot", 0))
+        # Only these methods: a page must not call others by their names.
         verbs: dict[str, Callable[[], object]] = {
             "pin": pins.pin_or_tell,
             "show": lambda: pins.show(slot, bool(content["is_shown"])),
@@ -123,6 +125,7 @@ class Traces(TraceStack):
 
     # -- to the page ------------------------------------------------------------------
     def _draw_rows(self) -> None:
+        # `shown` is read before the curves: they can then be newer, never older.
         state, answered = self.controller.state, self.controller.results.shown
         look = Look(state.as_large, "common" if state.common_scale else "own")
         rows = trace_rows(self.controller, look)

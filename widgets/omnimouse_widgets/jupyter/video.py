@@ -1,4 +1,4 @@
-"""The video of the session: scrubbed and played in the page, on everybody's clock."""
+"""Video widget: the session's video, with scrubbing and playback in the page."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -28,35 +28,36 @@ from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawn, Part
 
 CHUNK: Final = 256
-"""Frames of one message: 8.5 s of video, 590 kB."""
+"""Frames per message: 8.5 s of video, 590 kB."""
 _READ: Final = 64
-"""Frames read at once: those of large films are scaled down one such lot at a time."""
+"""Frames read at once; limits the memory for large frames before they are scaled."""
 _DRIVES_S: Final = 0.5
-"""Of two pages that play, the one heard first moves the window for so long."""
+"""Time in seconds for which one page keeps control of the window during playback."""
 _N_BINS: Final = 1000
 
 
 class VideoScrubber(Part):
-    """The frame at the cursor, which frames the model is given, and the whole session.
+    """Video frame at the cursor, visible frames of the mask, and session overview.
 
-    Frames come in chunks around the playhead and stay in the page, the newest 64 MB
-    of them, so that scrubbing and playing wait for nobody. Where the playhead is, the
-    kernel is told thirty times a second: the window moves along.
+    The page requests frames in chunks around the playhead and caches the latest 64 MB,
+    so that scrubbing and playback do not wait for the kernel. It sends the position of
+    the playhead 30 times per second, and the window follows.
 
     Attributes
     ----------
     time_s
-        Of the playhead, on the session clock.
+        Time of the playhead on the session clock, in seconds.
     cursor
-        The playhead's place in the window, 0-59.
+        Position of the playhead in the window, 0-59.
     playing
-        Whether the page runs the cursor; it stops when nobody looks.
+        Whether the page moves the cursor; False when no page shows the widget.
     rate
-        Session seconds per second: 0.25, 0.5, 1 or 2.
+        Playback speed in session seconds per second: 0.25, 0.5, 1 or 2.
     stride
-        Samples the window moves by when the cursor passes its end: 60, 30, 15 or 3.
+        Step of the window in samples when the cursor passes its end: 60, 30, 15 or 3.
     """
 
+    # Most drawings are a position of a few bytes.
     AHEAD = 8
 
     _esm = script("video")
@@ -69,6 +70,10 @@ class VideoScrubber(Part):
     stride = Int(N_SAMPLES, min=1, max=N_SAMPLES).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
+        # `_wanted`: chunk numbers by view, most urgent first. `_film`: fingerprint of
+        # the session, so that late messages about another session are ignored.
+        # `_jumps`: number of position changes that did not come from a page; a page
+        # that plays follows a position only if this number has changed.
         self._more_wanted = SignalInstance()
         self._wanted: dict[str, list[int]] = {}
         self._film = ""
@@ -84,7 +89,7 @@ class VideoScrubber(Part):
         self.observe(lambda _: self._let_drive(""), "playing")
 
     def parts(self) -> Sequence[Drawn]:
-        """The session; the playhead; what the model is given; frames asked for."""
+        """Return the drawing functions of session, playhead, mask, edits and chunks."""
         events = self._controller.state.events
         return (
             Drawn(self._draw_film, [events.session]),
@@ -95,13 +100,19 @@ class VideoScrubber(Part):
         )
 
     def left(self) -> None:
-        """A clock that nobody sees does not run."""
+        """Stop playback and drop the requests for frames."""
         self.playing = False
         self._wanted.clear()
 
     # -- what code may call -----------------------------------------------------------
     def go_to(self, time_s: float) -> None:
-        """Bring the playhead to a time; the window moves along where it must."""
+        """Move the playhead to a time in seconds, and the window if necessary.
+
+        Raises
+        ------
+        ValueError
+            If no session is open.
+        """
         session = self._controller.state.session
         if session is None:
             raise ValueError("No session is open; call open_session(path) first.")
@@ -110,13 +121,14 @@ class VideoScrubber(Part):
 
     # -- from the page ----------------------------------------------------------------
     def on_want(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Send chunks of frames, the first first; what was wanted before is not."""
+        """Queue chunks of frames in this order; replaces the earlier requests."""
         if content["film"] == self._film:
             self._wanted[str(content["view"])] = [int(n) for n in content["chunks"]]
             self._more_wanted.emit()
 
     def on_go(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Follow the playhead of a page."""
+        """Move to the playhead position of a page."""
+        # Two pages that play the same session would pull the window back and forth.
         view, plays = str(content["view"]), bool(content["plays"])
         driver, at = self._driver
         if plays and driver not in ("", view) and monotonic() - at < _DRIVES_S:
@@ -127,11 +139,11 @@ class VideoScrubber(Part):
                 self._go(int(content["at"]), slides=plays)
 
     def stroke_name(self, _content: dict[str, Any]) -> str:
-        """A stroke over frames."""
+        """Return the name of the undo step of a stroke over frames."""
         return "Paint frames"
 
     def on_paint(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Give the model some frames, or hide them: runs (first, after last)."""
+        """Show or hide runs of frames (first, last + 1)."""
         mask = self._controller.state.mask
         if mask is not None:
             frames = mask.frames.copy()
@@ -141,7 +153,10 @@ class VideoScrubber(Part):
 
     # -- the playhead -----------------------------------------------------------------
     def _go(self, at: int, *, slides: bool) -> None:
-        """Bring the playhead to a place on the session's grid of frames."""
+        """Move the playhead to an index of the session's 30 Hz grid.
+
+        With `slides`, the window moves by `stride` if the cursor passes its end.
+        """
         state = self._controller.state
         session, window = state.session, state.window
         if session is None or window is None:
@@ -152,6 +167,8 @@ class VideoScrubber(Part):
             advance(self._controller, cursor - state.cursor, self.stride)
             return
         if not 0 <= cursor < N_SAMPLES:
+            # Keep the cursor at its position in the window. Near an end of the session
+            # the window cannot move as far, so compute the cursor from its real start.
             start = max(at - state.cursor, 0)
             self._controller.seek(_seconds(session, start))
             assert state.window is not None
@@ -167,7 +184,8 @@ class VideoScrubber(Part):
 
     @contextmanager
     def _moving(self) -> Iterator[None]:
-        """What moves meanwhile, on this thread, follows the page and is no jump."""
+        """Do not count position changes on this thread inside the block as jumps."""
+        # Signals are emitted on the thread of the change, so its id identifies them.
         self._mover = get_ident()
         try:
             yield
@@ -183,15 +201,17 @@ class VideoScrubber(Part):
 
     # -- to the page ------------------------------------------------------------------
     def _draw_film(self) -> None:
-        """How long the session is, its trials, and words."""
+        """Send the length of the session, its trials and the texts."""
         session = self._controller.state.session
         self._film = "" if session is None else session.fingerprint
         self._wanted.clear()
         if session is None:
             self.show("film", film="", frames=0)
             return
+        # Binned, so that the size of the message does not grow with the session.
         overview = session.overview(_N_BINS)
         bars = tier_bars(overview)
+        # t_on is in seconds on the session clock.
         trials = np.sort(session.trials.t_on)
         self.show(
             "film",
@@ -215,7 +235,9 @@ class VideoScrubber(Part):
         )  # fmt: skip
 
     def _draw_place(self) -> None:
-        """Where the window and the cursor are."""
+        """Send the positions of window and cursor."""
+        # Read before the state: an old number with a newer position is corrected by the
+        # next drawing, whereas a new number with an old position would move the page.
         done, jumps = dict(self.done), self._jumps
         state = self._controller.state
         if state.window is not None:
@@ -231,13 +253,13 @@ class VideoScrubber(Part):
             )
 
     def _draw_frames(self) -> None:
-        """Which frames of the window the model is given."""
+        """Send which frames of the window are visible to the model."""
         done, mask = dict(self.done), self._controller.state.mask
         visible = [] if mask is None else mask.frames.astype(int).tolist()
         self.keep("frames", visible=visible, done=done)
 
     def _draw_edited(self) -> None:
-        """The window's frames as the model is given them, where they are edited."""
+        """Send the frames of the window after the video edits, if there are any."""
         what_if = self._controller.what_if
         is_edited = any(isinstance(edit, VideoEdit) for edit in what_if.edits)
         window = what_if.window if is_edited else None
@@ -249,7 +271,8 @@ class VideoScrubber(Part):
             self.show("edited", [frames], start=window.start_index, words=words)
 
     def _draw_chunk(self) -> None:
-        """One of the chunks that are wanted; the others are asked for again."""
+        """Send one requested chunk, and request this drawing again for the others."""
+        # One chunk per drawing: strokes and positions are not delayed by many chunks.
         session = self._controller.state.session
         film, number = self._film, self._next_wanted()
         if session is None or number is None:
@@ -265,6 +288,7 @@ class VideoScrubber(Part):
             self._more_wanted.emit()
 
     def _next_wanted(self) -> int | None:
+        # A copy: the page may replace its requests on another thread.
         for wanted in list(self._wanted.values()):
             if wanted:
                 return wanted.pop(0)
@@ -272,12 +296,13 @@ class VideoScrubber(Part):
 
 
 def _seconds(session: Session, at: int) -> float:
-    """Session time of a place on the grid of frames."""
+    """Return the time of a grid index on the session clock, in seconds."""
+    # 0.1 ms: rounding removes float noise, so that equal times compare equal.
     return round(float(session.start_grid[at]) - session.t0, 4)
 
 
 def _frames(session: Session, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (n, 36, 64) and bool (n,): frames from a place on the grid on."""
+    """Return uint8 (n, 36, 64) frames from a grid index, and bool (n,) validity."""
     window = Window(session, first)
     lots = [
         window.frames_at(np.arange(at, min(at + _READ, count)))

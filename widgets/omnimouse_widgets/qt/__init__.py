@@ -1,6 +1,6 @@
-"""Qt panels: each takes a Controller, none knows napari.
+"""Qt panels for a `Controller`; this package does not import napari.
 
-qtpy is imported first, here, so that pyqtgraph takes the binding qtpy has chosen.
+qtpy is imported here, before pyqtgraph, so that pyqtgraph uses the same Qt binding.
 """
 
 from importlib import import_module
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from omnimouse_widgets.qt.traces.panel import TracesPanel as TracesPanel
     from omnimouse_widgets.qt.what_if.panel import WhatIfPanel as WhatIfPanel
 
+# Module of each public name, relative to this package. Panels are imported on first
+# use (PEP 562), so that one panel does not load the others.
 _HOMES = {
     "BehaviorPanel": "traces.behavior_panel",
     "ContextPanel": "context.panel",
@@ -65,7 +67,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a panel when it is first asked for."""
+    """Import a panel on first use."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -1,1 +1,1 @@
-"""The picture that a saved notebook shows without a kernel."""
+"""Static picture that a saved notebook shows without a kernel."""

@@ -1,4 +1,4 @@
-"""A sheet to draw on: lines, words and pictures, in points of two pixels; by Pillow."""
+"""Drawing surface for lines, texts and images, based on Pillow; 1 point = 2 pixels."""
 
 import io
 import unicodedata
@@ -12,41 +12,44 @@ from PIL import Image, ImageDraw, ImageFont
 from omnimouse_widgets import palette
 
 SCALE: Final = 2
-"""Pixels of a point: screens of today have as many."""
+"""Pixels per point, as on common high-resolution screens."""
 PACKED: Final = 7
-"""A few per cent larger than the smallest, in a quarter of the time."""
+"""PNG compression level: nearly the smallest file, in a quarter of the time."""
 MOST_BYTES: Final = 150_000
 COLOURS: Final = 256
 MOST_EXACT: Final = 128
-"""Colours that stay as they are: those of lines and words; pictures share the rest."""
+"""Maximum number of exact colours, for lines and texts; images share the others."""
 GROUND: Final = "#16181D"
 TEXT: Final = "#D6D9DF"
 QUIET: Final = "#9AA0A8"
 WIDTH: Final = 960
 EDGE: Final = 10
 GAP: Final = 8
-"""Of every picture in points, its margin, and between what stands side by side."""
+"""Width of every picture, its margin, and the gap between adjacent items, in points."""
 _PLAIN: Final = str.maketrans(
     {"–": "-", "−": "-", "→": ">", "µ": "u", "×": "x", "≤": "<=", "≥": ">="}
 )
-"""What Pillow's own font lacks; it is the one font that is there everywhere."""
+"""Replacements for characters that Pillow's built-in font lacks.
+
+This font is used because it exists on every machine."""
 
 Places = Sequence[tuple[float, float]] | np.ndarray
 
 
 class Sheet:
-    """An empty sheet; everything is placed in points from its upper left corner."""
+    """Image to draw on; coordinates are in points from the upper left corner."""
 
     def __init__(self, width: float, height: float) -> None:
         size = (round(SCALE * width), round(SCALE * height))
         self._image = Image.new("RGB", size, GROUND)
         self._draw = ImageDraw.Draw(self._image)
+        # A dict as an ordered set: if there are too many, the first colours stay exact.
         self._exact = dict.fromkeys((GROUND,))
 
     def words(
         self, x: float, y: float, words: str, colour: str, size: float = 11
     ) -> float:
-        """Write words below and right of a place; return where they end."""
+        """Draw a text with its upper left corner at (x, y); return its right end."""
         self.keep(colour)
         text = plain(words)
         place = (SCALE * x, SCALE * y)
@@ -56,32 +59,34 @@ class Sheet:
     def picture(
         self, pixels: np.ndarray, x: float, y: float, width: float, height: float
     ) -> None:
-        """Lay uint8 (rows, columns, 3) over a rectangle; pixels stay sharp.
+        """Draw uint8 (rows, columns, 3) in a rectangle; enlarged pixels stay sharp.
 
-        Its colours are approximate in the finished picture: see `keep`.
+        Its colours are approximate in the finished image: see `keep`.
         """
         size = (round(SCALE * width), round(SCALE * height))
         drawn = Image.fromarray(np.ascontiguousarray(pixels))
         is_smaller = size[0] < drawn.width or size[1] < drawn.height
+        # BOX averages the pixels when shrinking; NEAREST would drop rows and columns.
         how = Image.Resampling.BOX if is_smaller else Image.Resampling.NEAREST
         place = (round(SCALE * x), round(SCALE * y))
         self._image.paste(drawn.resize(size, how), place)
 
     def box(self, x: float, y: float, width: float, height: float, colour: str) -> None:
-        """Fill a rectangle."""
+        """Fill a rectangle; one without area is not drawn."""
         ends = [SCALE * x, SCALE * y, SCALE * (x + width) - 1, SCALE * (y + height) - 1]
         self.keep(colour)
+        # Pillow includes the last pixel (hence -1) and rejects reversed corners.
         if ends[2] >= ends[0] and ends[3] >= ends[1]:
             self._draw.rectangle(ends, fill=colour)
 
     def disk(self, x: float, y: float, radius: float, core: str, rim: str) -> None:
-        """A disk in a ring."""
+        """Draw a disk with a rim."""
         box = [SCALE * v for v in (x - radius, y - radius, x + radius, y + radius)]
         self.keep(core, rim)
         self._draw.ellipse(box, fill=core, outline=rim, width=SCALE)
 
     def wedge(self, x: float, y: float, colour: str) -> None:
-        """A small triangle that points at a place from the left."""
+        """Draw a small triangle that points at (x, y) from the left."""
         self.keep(colour)
         corners = [(x - 4, y - 2.5), (x, y), (x - 4, y + 2.5)]
         self._draw.polygon([(SCALE * a, SCALE * b) for a, b in corners], fill=colour)
@@ -92,10 +97,11 @@ class Sheet:
         colour: str,
         dashes: tuple[float, float] | None = None,
     ) -> None:
-        """A line through places (n, 2), broken where one is not known (NaN)."""
+        """Draw a line through points (n, 2), with gaps at NaN."""
         self.keep(colour)
         at = SCALE * np.asarray(places, float).reshape(-1, 2)
         known = np.isfinite(at).all(axis=1)
+        # The difference of booleans is True at both ends of each run of known points.
         ends = np.flatnonzero(np.diff(np.concatenate([[False], known, [False]])))
         for start, stop in ends.reshape(-1, 2):
             pieces = [at[start:stop]]
@@ -105,13 +111,15 @@ class Sheet:
                 self._draw.line([tuple(p) for p in piece.tolist()], colour, SCALE)
 
     def png(self) -> bytes:
-        """The picture in few colours; with a pixel a point where it is too large."""
+        """Return a PNG with 256 colours; at half the resolution if it is too large."""
         file = self._written(self._image)
         if len(file) > MOST_BYTES:
             file = self._written(self._image.reduce(SCALE))
         return file
 
     def _written(self, image: Image.Image) -> bytes:
+        # Quantising alone would merge the rare colours of thin lines with others. The
+        # palette therefore begins with them, and quantising chooses the others.
         exact = list(self._exact)[:MOST_EXACT]
         rest = image.quantize(COLOURS - len(exact), dither=_NO_DITHER)
         known = [part for colour in exact for part in palette.rgb(colour)]
@@ -123,7 +131,7 @@ class Sheet:
         return file.getvalue()
 
     def keep(self, *colours: str) -> None:
-        """Have these colours in the finished picture, to within 4 of 255."""
+        """Keep these colours in the finished image, to within 4 of 255."""
         self._exact.update(dict.fromkeys(colours))
 
 
@@ -131,19 +139,20 @@ _NO_DITHER: Final = Image.Dither.NONE
 
 
 def plain(words: str) -> str:
-    """Words in what the font has: letters without their marks, `?` for others."""
+    """Return a text without accents, and with `?` for characters the font lacks."""
+    # NFKD separates a letter from its accents, which are then removed.
     found = unicodedata.normalize("NFKD", words.translate(_PLAIN))
     kept = "".join(c for c in found if not unicodedata.combining(c))
     return "".join(c if c.isascii() or c in "·…±" else "?" for c in kept)
 
 
 def width_of(words: str, size: float = 11) -> float:
-    """How wide words are."""
+    """Return the width of a text in points."""
     return float(_font(size).getlength(plain(words))) / SCALE
 
 
 def cut(words: str, width: float, size: float = 11) -> str:
-    """Words, or as many of them as fit."""
+    """Return a text, shortened with "…" to fit a width in points."""
     if width_of(words, size) <= width:
         return words
     while words and width_of(f"{words}…", size) > width:
@@ -152,13 +161,13 @@ def cut(words: str, width: float, size: float = 11) -> str:
 
 
 def mixed(colour: str, share: float, ground: str = GROUND) -> str:
-    """A colour that lets the ground through."""
+    """Return a colour with opacity `share` over a ground colour."""
     pairs = zip(palette.rgb(colour), palette.rgb(ground), strict=True)
     return hex_of([share * a + (1 - share) * b for a, b in pairs])
 
 
 def hex_of(parts: Sequence[float] | np.ndarray) -> str:
-    """`#RRGGBB` of red, green and blue, 0 to 255."""
+    """Return `#RRGGBB` for red, green and blue from 0 to 255."""
     red, green, blue = (round(float(part)) for part in parts[:3])
     return f"#{red:02X}{green:02X}{blue:02X}"
 
@@ -169,11 +178,13 @@ def _font(size: float) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _dashed(at: np.ndarray, on: float, off: float) -> list[np.ndarray]:
-    """Pieces of a line that are drawn, by the way along it."""
+    """Return the dashes of a line as polylines; lengths are in pixels."""
+    # Arc length at each vertex: dashes keep their phase across vertices.
     way = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(at, axis=0).T))])
     pieces = []
     for start in np.arange(0.0, way[-1], on + off):
         stop = min(start + on, way[-1])
+        # A dash includes the vertices inside it, so that it follows the bends.
         within = way[(way > start) & (way < stop)]
         stops = np.concatenate([[start], within, [stop]])
         pieces.append(np.stack([np.interp(stops, way, v) for v in at.T], axis=1))

@@ -1,7 +1,7 @@
-"""What is on screen as one picture, drawn where the state is: no page is needed.
+"""Static picture of the current view, drawn in the kernel without a page.
 
-The field and the raster in the colours they have on screen, and the traces of the first
-neurons selected. It is what a saved notebook shows without a kernel.
+The picture contains field and raster in their colours on screen, and the traces of the
+first selected neurons. A saved notebook shows it without a kernel.
 """
 
 from dataclasses import dataclass
@@ -56,26 +56,26 @@ from omnimouse_widgets.jupyter.snapshot.drawing import (
 from omnimouse_widgets.jupyter.snapshot.traces import draw_traces, traces_height
 
 SIDE: Final = 480
-"""Of the field, at most, and of the raster's height."""
+"""Maximum side of the field, and height of the raster with its title, in points."""
 TOP: Final = 32
-"""Below the caption."""
+"""Height of the caption in points."""
 BELOW: Final = 30
-"""Below the field: what its colours stand for."""
+"""Height of the legend below the field in points."""
 AXIS: Final = 84
-"""Left of the raster: what its rows are."""
+"""Width of the row labels left of the raster in points."""
 MOST_TRACES: Final = 8
 BLOCK: Final = 4
 GREYS: Final = 16
-"""Pixels of the mean image that become one, and between its greys."""
+"""Side of a block of the mean image in pixels, and step of its grey levels."""
 MOST_EVEN: Final = 32
-"""Colours of neurons that stay as they are; of more, such as scores, nearly."""
+"""Maximum number of neuron colours that are kept exactly; scores have more."""
 UNDER: Final = 36
-"""The grey under neurons that let it through."""
+"""Grey level behind translucent neurons."""
 
 
 @dataclass(frozen=True, slots=True)
 class Drawing:
-    """A finished picture, in words as well."""
+    """A PNG with its description; width and height are in points."""
 
     png: bytes
     words: str
@@ -84,9 +84,10 @@ class Drawing:
 
 
 def draw(controller: Controller, field: Field | None) -> Drawing:
-    """Draw what is on screen; `field` is that of the open session."""
+    """Draw the current view; `field` is that of the open session."""
     words = caption(controller)
     state = controller.state
+    # Without a recording, the picture is only its caption.
     if field is None or state.window is None or state.mask is None:
         sheet = Sheet(WIDTH, TOP)
         sheet.words(EDGE, 9, words, TEXT, 13)
@@ -107,7 +108,7 @@ def draw(controller: Controller, field: Field | None) -> Drawing:
 
 # -- words --------------------------------------------------------------------------
 def caption(controller: Controller) -> str:
-    """Such as `demo · window 12.0 s · 743 visible, 257 target · median r 0.41 · …`."""
+    """Return `demo · window 12.0 s · 743 visible, 257 target · median r 0.41 · …`."""
     state, results = controller.state, controller.results
     if state.session is None or state.window is None or state.mask is None:
         return "No recording is open."
@@ -129,7 +130,7 @@ def caption(controller: Controller) -> str:
 
 
 def _state_words(controller: Controller) -> str:
-    """Such as `743 visible, 257 target`; a few kinds of change are told as such."""
+    """Return `743 visible, 257 target`; names the patterns of mixed neurons if few."""
     state = controller.state
     counts = counted(state)[0]
     assert state.mask is not None
@@ -143,6 +144,7 @@ def _state_words(controller: Controller) -> str:
         changing = [at for at in np.flatnonzero(patterns) if THEN in PATTERN_WORDS[at]]
         if len(changing) <= MOST_TOLD:
             told = [f"{patterns[at]:,} {PATTERN_WORDS[at]}" for at in changing]
+            # `ORDER` ends with MIXED, so its text is the last one.
             words[-1:] = told or words[-1:]
     return ", ".join(words)
 
@@ -158,14 +160,16 @@ def _score_words(controller: Controller) -> str:
 
 # -- the field ----------------------------------------------------------------------
 def field_pixels(controller: Controller, field: Field) -> np.ndarray:
-    """uint8 (H, W, 3): the mean image, and over it the neurons as on screen."""
+    """Return uint8 (H, W, 3): the neurons in their colours over the mean image."""
     pixels = np.zeros((*field.labels.shape, 3), np.uint8)
     if field.mean is not None:
         grey = _coarse(coloured(field.mean, mean_levels(field.mean), GREY))
+        # Only the common part, in case the mean image has another size than the labels.
         height, width = np.minimum(grey.shape[:2], pixels.shape[:2])
         pixels[:height, :width] = grey[:height, :width]
     found = core_and_rim(controller, field)
     if found is not None:
+        # One colour per label; the place before them is the background, label 0.
         rows = flat_rows(controller, field, *found)
         is_drawn = np.concatenate([[False], rows[:, 3] > 0])[field.labels]
         table = np.concatenate([np.zeros((1, 3), np.uint8), label_colours(rows)])
@@ -174,14 +178,22 @@ def field_pixels(controller: Controller, field: Field) -> np.ndarray:
 
 
 def label_colours(rows: np.ndarray) -> np.ndarray:
-    """uint8 (n, 3) of rows (n, 4), over one grey: even colours make small pictures."""
+    """Blend RGBA rows (n, 4) with one grey; return uint8 (n, 3).
+
+    Blending with the mean image instead would give every pixel its own colour, and a
+    much larger PNG.
+    """
     share = rows[:, 3:]
     colours = 255 * rows[:, :3] * share + UNDER * (1 - share)
     return np.asarray(colours.round(), np.uint8)
 
 
 def _coarse(grey: np.ndarray) -> np.ndarray:
-    """The mean image in blocks of few greys: noise would be most of the bytes."""
+    """Return the mean image in blocks with few greys.
+
+    At full resolution, noise would take most of the bytes of the PNG.
+    """
+    # Incomplete blocks at the right and lower edges keep their first pixel.
     blocks = grey[::BLOCK, ::BLOCK].copy()
     height, width = grey.shape[0] // BLOCK, grey.shape[1] // BLOCK
     whole = grey[: height * BLOCK, : width * BLOCK].reshape(
@@ -194,7 +206,7 @@ def _coarse(grey: np.ndarray) -> np.ndarray:
 
 
 def field_place(field: Field) -> tuple[float, float, float, float]:
-    """Left, top, width and height of the field on the picture, in points."""
+    """Return left, top, width and height of the field in points."""
     height, width = field.labels.shape
     zoom = SIDE / max(height, width)
     return EDGE, TOP, zoom * width, zoom * height
@@ -202,6 +214,7 @@ def field_place(field: Field) -> tuple[float, float, float, float]:
 
 def _draw_field(sheet: Sheet, controller: Controller, field: Field) -> None:
     found = core_and_rim(controller, field)
+    # Exact colours let a reader match neurons with the legend.
     if found is not None:
         even = np.unique(label_colours(flat_rows(controller, field, *found)), axis=0)
         if len(even) <= MOST_EVEN:
@@ -210,7 +223,7 @@ def _draw_field(sheet: Sheet, controller: Controller, field: Field) -> None:
 
 
 def _draw_legend(sheet: Sheet, controller: Controller) -> None:
-    """What the colours stand for: the states with their numbers, or the scale."""
+    """Draw the legend: states with numbers of neurons, or the scale of a quantity."""
     y, counts = TOP + SIDE + 8, counted(controller.state)[0]
     scale = controller.colouring.scale
     x: float = EDGE + 6
@@ -258,12 +271,13 @@ def _arranged(controller: Controller) -> Arrangement:
 
 
 def raster_pixels(controller: Controller, shown: Shown, rows: Rows) -> np.ndarray:
-    """uint8 (rows, 60, 3): the values under the mask."""
+    """Return uint8 (rows, 60, 3): values blended with the tints of the mask."""
     state = controller.state
     assert state.window is not None
     assert state.mask is not None
     found = picture(shown, state.window, controller.results.population)
     base = coloured(rows.mean(found.values), found.levels, found.table)
+    # A prediction of an older request is shown at half the brightness.
     if shown != "truth" and controller.results.is_population_old:
         base = base // 2
     return blended(base, rows.codes(state.mask), overlay_table(OVERLAYS[shown]))
@@ -276,6 +290,7 @@ def _draw_raster(sheet: Sheet, controller: Controller) -> None:
     rows, n = Rows.of(order, 0, len(order)), max(len(order), 1)
     left, top, height = EDGE + SIDE + AXIS, TOP + 16, SIDE - 16
     for row, words in arranged.ticks:
+        # Lines are 13 points high; the block of lines is centred on its row.
         lines = words.split("\n")
         y = top + height * row / n - 6.5 * len(lines)
         for at, line in enumerate(lines):
@@ -292,9 +307,11 @@ def _draw_raster(sheet: Sheet, controller: Controller) -> None:
             title = f"{title} · {age}"
         sheet.words(x, TOP, cut(title, width, 10), QUIET, 10)
         sheet.picture(raster_pixels(controller, name, rows), x, top, width, height)
+        # The middle of the sample.
         cursor = x + width * (state.cursor + 0.5) / N_SAMPLES
         sheet.line([(cursor, top), (cursor, top + height)], palette.CURSOR)
         for second, share in (("0 s", 0), ("1 s", 0.5), ("2 s", 1)):
+            # Left-aligned, centred and right-aligned: the labels stay inside.
             shift = share * width_of(second, 10)
             sheet.words(x + share * width - shift, top + height + 3, second, QUIET, 10)
     for neuron in state.selection:

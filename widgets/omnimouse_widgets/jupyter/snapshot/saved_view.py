@@ -1,9 +1,10 @@
-"""What a saved notebook shows without a kernel: a picture of the settled view.
+"""Notebook output with a static picture of the view, for use without a kernel.
 
-It is an output of its own beside the live one, which hides it (`static/style.css`), and
-is replaced once the view has settled: a while after the last change, when what is asked
-is answered and no stroke is open. Where no page shows the live view, the end of a cell
-does not wait for that while, so that an executed notebook has what was answered.
+The picture is a separate output, hidden by the live output (`static/style.css`). It is
+replaced when the view has settled: `QUIET_S` after the last change, with all results
+received and no open stroke. If no page shows the live view, the picture is drawn at the
+end of a cell without this delay, so that a notebook executed without a browser contains
+the results.
 """
 
 import atexit
@@ -27,31 +28,32 @@ from omnimouse_widgets.jupyter.snapshot.picture import draw as draw_picture
 logger = logging.getLogger(__name__)
 
 QUIET_S: Final = 2.0
-"""Nothing changed for so long: the view has settled."""
+"""Time in seconds without a change after which the view counts as settled."""
 AWAITED: Final = ("running", "stale")
 TRIES: Final = 3
-"""Of one drawing, where the view changes while it is drawn."""
+"""Maximum number of attempts if the view changes during a drawing."""
 Bundle = dict[str, Any]
 
 
 class LastState:
-    """The picture beside a live view, kept up to date from `show` to `close`.
+    """Static picture of a live view, updated from `show` to `close`.
 
     Parameters
     ----------
     controller
-        Whose state and results are drawn.
+        Controller with the state and the results to draw.
     failed
-        Told what went wrong where it could not be drawn; nothing is raised.
+        Called with each exception of a drawing; no exception is raised.
     is_live
-        Whether a page shows the live view: the end of a cell is not held up then.
+        Return whether a page shows the live view; the end of a cell then does not wait
+        for a drawing.
     quiet_s
-        How long nothing must have changed before it is drawn again.
+        Time in seconds without a change before the picture is drawn again.
 
     Attributes
     ----------
     display_id
-        Of the output; the same for good.
+        Constant id of the output.
     """
 
     def __init__(
@@ -73,9 +75,9 @@ class LastState:
         self._shown: Bundle | None = None
         self._signals: list[Any] = []
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def show(self) -> None:
-        """Display the picture of what is on screen now; it follows from now on."""
+        """Display a picture of the current view and start to follow changes."""
         if not self._signals:
             self._follow()
         with self._pencil:
@@ -83,12 +85,12 @@ class LastState:
             self._publish(self._shown)
 
     def draw(self) -> None:
-        """Draw it at once where it is not up to date and the view has settled."""
+        """Draw at once if the picture is outdated and the view has settled."""
         if self._is_due and self._is_settled and not self._is_closed:
             self._update()
 
     def close(self) -> None:
-        """Follow no more; the picture stays as it is."""
+        """Stop following changes; the picture remains."""
         with self._changed:
             self._is_closed = True
             self._changed.notify_all()
@@ -113,7 +115,7 @@ class LastState:
         atexit.register(_end, ref(self))
 
     def _note(self) -> None:
-        """Something may have changed; called on any thread, and often."""
+        """Note a possible change; called often and on any thread."""
         with self._changed:
             self._is_due, self._changed_at = True, monotonic()
             if self._thread is None and not self._is_closed:
@@ -132,24 +134,27 @@ class LastState:
         return not (is_awaited or self._controller.in_stroke)
 
     def _watch(self) -> None:
-        """Wait until the view has settled, draw it, and end: no thread while idle."""
+        """Draw each time the view has settled; end when no drawing is due."""
         while self._waited():
             self._update()
 
     def _waited(self) -> bool:
-        """Whether it is to be drawn now; False when there is nothing more to draw."""
+        """Wait for the next drawing; return False if none is due."""
         with self._changed:
             while self._is_due and not self._is_closed:
                 wait_s = self._changed_at + self._quiet_s - monotonic()
                 if wait_s <= 0 and self._is_settled:
                     return True
+                # The end of a stroke or of a request is a change, too, which wakes this
+                # thread; waking every `_quiet_s` is only a safeguard.
                 self._changed.wait(max(wait_s, 0.0) or self._quiet_s)
+            # Under the lock: `_note` then either finds this thread or starts a new one.
             self._thread = None
             return False
 
     # -- drawing ----------------------------------------------------------------------
     def _update(self) -> None:
-        """Replace the picture where it is another now; on the calling thread."""
+        """Replace the picture if it differs; runs on the calling thread."""
         with self._pencil:
             found = self._drawn()
             if found is None or found == self._shown or self._is_closed:
@@ -157,7 +162,7 @@ class LastState:
             self._shown = found
             try:
                 self._publish(found, update=True)
-            except Exception as error:  # of a kernel that ends
+            except Exception as error:  # the kernel may be shutting down
                 self._tell(error)
 
     def _publish(self, what: Bundle, *, update: bool = False) -> None:
@@ -173,17 +178,19 @@ class LastState:
         )
 
     def _drawn(self) -> Bundle | None:
-        """The output; None where the view always changed meanwhile, and it failed.
+        """Return the output; None if every attempt failed because of a change.
 
-        A drawing that a change overtook may be half of two views: it is drawn again,
-        and stays due where that is in vain.
+        A change during a drawing can mix two views, so the drawing is repeated up to
+        `TRIES` times. If the view keeps changing, the drawing remains due.
         """
         found = None
         for _ in range(TRIES):
+            # Cleared before the state is read: a change during the drawing sets it.
             self._is_due = False
             try:
                 found = _bundle(draw_picture(self._controller, self._session_field()))
             except Exception as error:
+                # Objects of two views may not fit together: such an error is no fault.
                 if self._is_due:
                     continue
                 self._tell(error)
@@ -207,7 +214,7 @@ class LastState:
 
 
 def _bundle(what: Drawing | str) -> Bundle:
-    """An output for every reader: page, picture and words."""
+    """Return an output as HTML, PNG and plain text, for every kind of reader."""
     if isinstance(what, str):
         words, inside = what, escape(what)
         picture: Bundle = {}
@@ -227,12 +234,13 @@ def _bundle(what: Drawing | str) -> Bundle:
 
 
 def _hear_cells_end(of: LastState) -> None:
-    """Draw it at the end of every cell from now on, as long as it is there."""
+    """Draw at the end of every cell, until the object is closed or deleted."""
     from IPython.core.getipython import get_ipython
 
     shell = get_ipython()
     if shell is None:
         return
+    # Weak, because IPython keeps its event handlers for ever.
     known = ref(of)
 
     def ended(_: object) -> None:
@@ -246,7 +254,10 @@ def _hear_cells_end(of: LastState) -> None:
 
 
 def _end(known: "ref[LastState]") -> None:
-    """End before Python does: a thread stopped by it may hold a lock for ever."""
+    """Stop the thread before Python exits.
+
+    Python stops daemon threads at any instruction, possibly while they hold a lock.
+    """
     one = known()
     if one is None:
         return

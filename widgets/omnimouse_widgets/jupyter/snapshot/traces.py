@@ -1,4 +1,4 @@
-"""The traces on the picture of what is on screen: recorded against predicted."""
+"""Traces of the static picture: recorded and predicted responses."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,19 +26,19 @@ from omnimouse_widgets.jupyter.snapshot.drawing import (
 
 COLUMNS: Final = 2
 ROW: Final = 58
-"""Of a trace: its label, then its curves."""
+"""Height in points of a row: label, then curves."""
 LABEL: Final = 16
 LEGEND: Final = 24
 HEIGHT: Final = ROW - LABEL - 4
 SHADES: Final = {VISIBLE: 0.18, TARGET: 0.09}
-"""How strongly samples are shaded by their state."""
+"""Opacity of the shade of a sample, by its state."""
 DASHED: Final = (5.0, 3.0)
 DOTTED: Final = (1.5, 2.5)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Curve:
-    """A curve's look, and what it is."""
+    """Name, appearance and values of a curve; `dashes` are (on, off) in points."""
 
     name: str
     colour: str
@@ -47,7 +47,8 @@ class _Curve:
 
 
 def traces_height(n_traces: int) -> int:
-    """Points that so many rows and their legend take; 0 without any."""
+    """Return the height in points of the rows and their legend; 0 without traces."""
+    # -(-n // m) rounds up.
     return -(-n_traces // COLUMNS) * ROW + LEGEND if n_traces else 0
 
 
@@ -58,8 +59,9 @@ def draw_traces(
     top: float,
     n_left_out: int,
 ) -> None:
-    """Draw rows two by two, and below them which line is what."""
+    """Draw the traces in two columns, with a legend below them."""
     width = (WIDTH - 2 * EDGE - 2 * GAP * (COLUMNS - 1)) / COLUMNS
+    # On a common scale, all rows have the range of the widest one.
     widest = max(low_and_scale(trace)[1] for trace in traces)
     for number, trace in enumerate(traces):
         line, column = divmod(number, COLUMNS)
@@ -77,7 +79,7 @@ def draw_traces(
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """A row's place, and the times at its ends."""
+    """Position and width of a row in points, and its time range in seconds."""
 
     x: float
     y: float
@@ -85,7 +87,7 @@ class _Row:
     extent: tuple[float, float]
 
     def across(self, times: np.ndarray | float) -> np.ndarray:
-        """Times as places."""
+        """Return the horizontal positions of times."""
         start, stop = self.extent
         return self.x + (np.asarray(times, float) - start) / (stop - start) * self.width
 
@@ -100,9 +102,11 @@ def _draw_trace(
         end = sheet.words(end + 10, row.y, f"{letter} {score}", colour)
     for curve in _curves(controller, [trace]):
         if curve.values is not None:
+            # Vertical positions increase downwards.
             down = top + HEIGHT * (1 - (curve.values - low) / span)
             places = np.stack([row.across(trace.time), down], axis=1)
             sheet.line(places, curve.colour, curve.dashes)
+    # The cursor is a sample of the window; a longer span is drawn without it.
     window = controller.state.window
     if window is not None and controller.pins.page is None:
         times = window.timestamps["responses"]
@@ -111,7 +115,7 @@ def _draw_trace(
 
 
 def _shade(box: Callable[..., None], trace: Trace, row: _Row) -> None:
-    """What the mask does with each sample, faintly behind the curves."""
+    """Shade the samples by their state in the mask."""
     start, stop = trace.shade_span or time_extent(trace.time)
     step = (stop - start) / max(len(trace.shade), 1)
     for first, last, code in groups(trace.shade):
@@ -122,7 +126,10 @@ def _shade(box: Callable[..., None], trace: Trace, row: _Row) -> None:
 
 
 def _curves(controller: Controller, traces: Sequence[Trace]) -> list[_Curve]:
-    """The curves that any of these rows has, those on top last; values of the first."""
+    """Return the curves of any of the rows in drawing order, with values of the first.
+
+    The order is recorded, pins, baseline, predicted; later curves are on top.
+    """
     state, first = controller.state, traces[0]
     found = [_Curve("recorded", palette.HELD, None, first.truth)]
     for pin in state.pins:

@@ -1,1 +1,1 @@
-"""Between kernel and page: assets, messages, the drawing thread."""
+"""Communication of kernel and page: assets, messages, the drawing thread."""

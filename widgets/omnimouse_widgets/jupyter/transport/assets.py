@@ -1,4 +1,4 @@
-"""What runs in the page: plain modules, put together without a build step."""
+"""Scripts and style sheets of the page, concatenated without a build step."""
 
 from functools import cache
 from importlib.resources import files
@@ -9,7 +9,12 @@ _STATIC: Final = files("omnimouse_widgets.jupyter") / "static"
 
 @cache
 def script(*names: str) -> str:
-    """One module of several files; the last has `export default`."""
+    """Return `common.js` and the named files as one module.
+
+    The last file must contain `export default`.
+    """
+    # Concatenation replaces imports: anywidget passes one module as text to the page,
+    # so a relative `import` would have no base address.
     return "\n".join(
         (_STATIC / f"{name}.js").read_text("utf-8") for name in ("common", *names)
     )
@@ -17,7 +22,7 @@ def script(*names: str) -> str:
 
 @cache
 def style(*names: str) -> str:
-    """The one style sheet of all parts, and what one part has beside it."""
+    """Return the common style sheet followed by the named style sheets."""
     return "\n".join(
         (_STATIC / f"{name}.css").read_text("utf-8") for name in ("style", *names)
     )

@@ -1,8 +1,9 @@
-"""One thread that draws for every part: soon, once, and never faster than a page reads.
+"""Thread that draws all parts, with flow control for each page.
 
-Signals come from whoever changed the state: a cell, a message of the page, the
-engine. None of them waits for a drawing: they ask for it, and what was asked for
-several times is drawn once.
+Signals are emitted on the thread that changed the state: a cell, a page message or
+the engine. That thread never waits for a drawing. It requests one, and repeated
+requests of the same drawing are merged. A part sends no more than `ahead` drawings
+before its page has confirmed one.
 """
 
 import atexit
@@ -19,26 +20,26 @@ logger = logging.getLogger(__name__)
 
 Draw = Callable[[], None]
 FRAME_S: Final = 0.016
-"""Between two drawings of one board, unless it says more: no page shows more."""
+"""Default minimum interval of two drawings in seconds: one frame of a 60 Hz screen."""
 LATE_S: Final = 0.25
-"""A page that has not answered for so long is not waited for: it may be hidden."""
+"""Longest wait in seconds for the confirmation of a page, which may be hidden."""
 
 
 class Board:
-    """What one part has to draw, and whether its page keeps up.
+    """Pending drawings of one part, and the flow control of its page.
 
     Parameters
     ----------
     draws
-        The drawing functions, in the order in which they are called.
+        The drawing functions, in the order of their calls.
     failed
-        Told what one of them raised.
+        Called with each exception that a drawing function raises.
     send
-        Called when all that was wanted is drawn.
+        Called after the requested drawing functions, to send their output.
     rest_s
-        Between two drawings, at least.
+        Minimum interval of two drawings, in seconds.
     ahead
-        Drawings that may be sent before the page has answered one.
+        Number of drawings per confirmation of the page.
     """
 
     def __init__(
@@ -55,27 +56,28 @@ class Board:
         self._unanswered = 0
         self._failed = failed
         self._send = send
-        self._wanted: dict[int, float] = {}  # and when it is to be drawn
+        self._wanted: dict[int, float] = {}  # number of a drawing: earliest time, s
         self._sent_at: float | None = None
         self._drawn_at = 0.0
         self.is_watched = False
         _PEN.take(self)
 
     def ask(self, number: int, wait_s: float = 0.0) -> None:
-        """Draw one part soon, if anybody looks; callable from any thread.
+        """Request one drawing if a page shows the part; callable from any thread.
 
-        Not before `wait_s`, unless it is asked for with less: what comes until then is
-        drawn with it.
+        The drawing starts after `wait_s` at the earliest, or sooner if another request
+        has a shorter wait. Changes during the wait are part of the same drawing.
         """
         at = monotonic() + wait_s
-        # What is wanted already will be drawn from what is true by then.
+        # Checked without the lock, because strokes emit many signals. A pending drawing
+        # reads the state when it runs, so a second request adds nothing.
         if self.is_watched and at < self._wanted.get(number, inf):
             with _PEN.changed:
                 self._wanted[number] = min(self._wanted.get(number, at), at)
                 _PEN.tell()
 
     def ask_all(self) -> None:
-        """Draw everything soon: somebody has begun to look."""
+        """Request all drawings, because a page has begun to show the part."""
         with _PEN.changed:
             self.is_watched = True
             self._sent_at, self._unanswered = None, 0
@@ -83,12 +85,17 @@ class Board:
             _PEN.tell()
 
     def stop(self) -> None:
-        """Nobody looks any more. Waits for nobody: also called as Python ends."""
+        """Drop all requests, because no page shows the part.
+
+        Takes no lock: Python also calls this at exit, when the drawing thread may have
+        been stopped while it held the lock.
+        """
         self.is_watched = False
-        self._wanted = {}  # the pen may be reading the other one
+        self._wanted = {}  # a new dict: the drawing thread may iterate over the old one
 
     def sent(self) -> bool:
-        """Something is sent; whether the page has to say when it has drawn it."""
+        """Count one message; return whether the page must confirm its drawing."""
+        # Only every `_ahead`-th message stops the drawings until it is confirmed.
         self._unanswered += 1
         if self._unanswered % self._ahead:
             return False
@@ -96,24 +103,25 @@ class Board:
         return True
 
     def shown(self) -> None:
-        """The page has drawn it: the next may come."""
+        """Note the confirmation of the page and allow the next drawing."""
         with _PEN.changed:
             self._sent_at, self._unanswered = None, 0
             _PEN.tell()
 
     # -- on the pen's thread ----------------------------------------------------------
     def due_in(self, now: float) -> float | None:
-        """Seconds until it may be drawn; None where nothing is wanted."""
+        """Return the seconds until the next drawing; None without a request."""
         wanted = self._wanted
         if not wanted:
             return None
         wait_s = max(min(wanted.values()), self._drawn_at + self._rest_s) - now
+        # A page that is hidden or slow delays drawings, but never stops them.
         if self._sent_at is not None:
             wait_s = max(wait_s, self._sent_at + LATE_S - now)
         return max(wait_s, 0.0)
 
     def take_wanted(self) -> list[Draw]:
-        """The drawing functions that were asked for, which are no more then."""
+        """Return the drawing functions that are due, and remove their requests."""
         self._drawn_at, wanted = monotonic(), self._wanted
         numbers = sorted(n for n, at in wanted.items() if at <= self._drawn_at)
         for number in numbers:
@@ -121,7 +129,7 @@ class Board:
         return [self._draws[number] for number in numbers]
 
     def draw(self, draws: list[Draw]) -> None:
-        """Draw, and send it; one that fails leaves the others drawn."""
+        """Call the drawing functions, then send; an error does not stop the others."""
         for draw in [*draws, self._send]:
             try:
                 draw()
@@ -131,17 +139,18 @@ class Board:
 
 
 class _Pen:
-    """The thread; it begins with the first board and waits while nothing is asked."""
+    """The drawing thread; starts with the first board and sleeps without requests."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
+        # Weak: a part that is deleted must not be kept alive by the thread.
         self._boards: WeakSet[Board] = WeakSet()
         self._thread: threading.Thread | None = None
         self._holders = 0
         self._is_over = False
 
     def take(self, board: Board) -> None:
-        """Draw for one more board, as long as somebody holds it."""
+        """Add a board; it is removed when no other reference to it is left."""
         with self.changed:
             self._boards.add(board)
             if self._thread is None:
@@ -152,16 +161,16 @@ class _Pen:
                 atexit.register(self._end)
 
     def tell(self) -> None:
-        """Something is wanted, or may be sent; called with the lock taken."""
+        """Wake the thread after a change; the caller must hold the lock."""
         if not self._holders:
             self.changed.notify_all()
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Begin no drawing of any board meanwhile.
+        """Start no drawing of any board inside the `with` block.
 
-        What changes is drawn when all of it is noted, and whoever notes it does not
-        share the interpreter with drawings of half of it.
+        A drawing therefore shows all changes of the block, and does not compete with
+        the block for the interpreter lock. Blocks may be nested.
         """
         with self.changed:
             self._holders += 1
@@ -173,11 +182,15 @@ class _Pen:
                 self.tell()
 
     def _end(self) -> None:
-        """End before Python does: a thread stopped by it may hold the lock for ever."""
+        """Stop the thread before Python exits.
+
+        Python stops daemon threads at any instruction, possibly while they hold a lock.
+        """
         assert self._thread is not None
         with self.changed:
             self._is_over = True
             self.changed.notify_all()
+        # With a limit: a drawing that blocks must not prevent the exit.
         self._thread.join(LATE_S)
 
     def _loop(self) -> None:
@@ -185,7 +198,11 @@ class _Pen:
             self._draw_due()
 
     def _draw_due(self) -> None:
-        """A call of its own: a thread that waits holds no board that it drew."""
+        """Draw all boards that are due.
+
+        A separate function, so that its local variables are released before the thread
+        sleeps; they would keep deleted boards alive.
+        """
         for board, draws in self._next():
             board.draw(draws)
 
@@ -193,12 +210,14 @@ class _Pen:
         with self.changed:
             while not self._is_over:
                 now = monotonic()
+                # While held, nothing is due; `held` wakes the thread at its end.
                 boards = () if self._holders else self._boards
                 waits = [(board.due_in(now), board) for board in boards]
                 due = [board for wait_s, board in waits if wait_s == 0.0]
                 if due:
                     return [(board, board.take_wanted()) for board in due]
                 later = [wait_s for wait_s, _ in waits if wait_s is not None]
+                # Release the strong references to the boards before the thread sleeps.
                 del waits, due
                 self.changed.wait(min(later, default=None))
         return []

@@ -1,16 +1,16 @@
-"""What every part of the notebook's instrument is: a view of one controller.
+"""Base class of the notebook's widgets: views of one controller.
 
-A part holds no science and no state of its own but how it looks. Small things are
-traits, for code to set, read and observe; what is large goes in messages, so that a
-saved notebook stays small. Handlers take what the page says and return: the pen's
-thread draws, the engine's computes. They may be called on any thread.
+A part contains no analysis, and no state except its appearance. Small values are
+traits, which code can set, read and observe. Large values are sent as messages, because
+a saved notebook contains the traits. Message handlers return at once: the drawing
+thread draws and the engine computes. Handlers may be called on any thread.
 
-Messages from the page are `{"op": name, ...}` and go to the method `on_<name>`; one
-with a `seq` is acknowledged before anything is done, which is the page's flow control
-and keeps the comm alive while a cell runs; `done` says which ones are. What is drawn
-goes to the page in one message for all drawing functions of the part, and the page says
-when it has drawn that: each message, and each answer to one, costs the page as much
-as a small drawing does.
+A message from the page is `{"op": name, ...}` and calls the method `on_<name>`. A
+message with a `seq` is acknowledged before it is handled; this is the flow control of
+the page, and keeps the comm alive while a cell runs. `done` contains the latest `seq`
+that was handled. All drawing functions of a part share one message to the page, which
+the page confirms once: a message or a confirmation costs the page as much as a small
+drawing.
 """
 
 import logging
@@ -31,19 +31,28 @@ logger = logging.getLogger(__name__)
 
 Buffer = np.ndarray | bytes
 PATIENCE_S: Final = 0.2
-"""How long a drawing waits for the answer that will be drawn with it."""
+"""Longest wait in seconds of a drawing for a result that it could include."""
 LOST_S: Final = 30.0
-"""A page that answers nothing for so long is drawn for no more, until it does."""
+"""Time in seconds without a confirmation after which a page is treated as closed."""
 ASIDE: Final = frozenset({"hover", "rows", "want"})
-"""What a page asks by itself: a problem that was told stays told meanwhile."""
+"""Messages without a user action; they do not clear the message in `problem`."""
 
 
 class Drawn(NamedTuple):
-    """A drawing function, and the signals after which it is called.
+    """A drawing function, and the signals that request it.
 
-    After those of `signals` that is soon; after those of `answers` too, unless an
-    answer is on its way that will be drawn over all of it; after those of `questions`
-    it waits in any case, for they are soon followed by an answer.
+    Attributes
+    ----------
+    draw
+        The drawing function.
+    signals
+        Signals after which it is called without delay.
+    answers
+        Signals after which it is called without delay, except while `Part.is_awaiting`.
+        Then it is delayed by `PATIENCE_S`: the coming result replaces the drawing.
+    questions
+        Signals that start a request: the call is always delayed, so that a fast result
+        is drawn together with the change.
     """
 
     draw: Draw
@@ -53,39 +62,41 @@ class Drawn(NamedTuple):
 
 
 def keep_subshell(widget: Any) -> None:
-    """Have a page's messages stay on the subshell that the page chose.
+    """Keep the messages of a page on the subshell that the page chose.
 
-    ipykernel 7.4 hands a page's message to whichever shell published last on the
-    comm: after anything a cell or a thread has sent that is the main one, where it
-    waits until the running cell ends.
+    ipykernel 7.4 gives a message of the page to the shell that published last on the
+    comm. After a message from a cell or a thread this is the main shell, where the
+    message would wait until the running cell ends.
     """
     if hasattr(widget.comm, "_reply_subshell_for"):
         widget.comm._reply_subshell_for = None
 
 
 class Part(anywidget.AnyWidget):
-    """A view of one controller; see the module.
+    """A widget that shows one controller; see the module docstring.
 
     Parameters
     ----------
     controller
-        Whose state and results are shown, and whose verbs are called.
+        Controller with the state, the results and the methods for user actions.
 
     Attributes
     ----------
     problem
-        Why what was asked last could not be done, in words for the user; "" else.
+        Error message of the last user action, or "".
     done
-        By view, the `seq` of its latest message that was acted on. Read before the
-        state and sent with it, it tells a page which of its strokes are in there.
+        For each view, the `seq` of its latest handled message. A drawing function reads
+        `done` before the state and sends both, so that the page knows which of its
+        strokes the drawing contains.
     """
 
     REST_S: ClassVar[float] = FRAME_S
-    """Between two drawings, at least; more for what a page draws slowly."""
+    """Minimum interval of two drawings in seconds; larger for slow drawings."""
     AHEAD: ClassVar[int] = 1
-    """Drawings that may be sent before the page has answered one; more for what is
-    little. A front end shows the kernel as busy for every message of a page, which
-    costs it more than a small drawing does."""
+    """Number of drawings per confirmation of the page; larger for small drawings.
+
+    A front end marks the kernel as busy for every message of a page, which takes
+    longer than a small drawing."""
 
     problem = Unicode("").tag(sync=True)
 
@@ -109,6 +120,7 @@ class Part(anywidget.AnyWidget):
             self.REST_S,
             self.AHEAD,
         )
+        # `_asker` binds `number` for each part; a lambda here would see the last value.
         for number, part in enumerate(parts):
             for signal in part.signals:
                 self._link(signal, self._asker(number, lambda: False))
@@ -120,30 +132,30 @@ class Part(anywidget.AnyWidget):
 
     @property
     def controller(self) -> Controller:
-        """Whose state and results are shown."""
+        """The controller whose state and results are shown."""
         return self._controller
 
     @property
     def is_watched(self) -> bool:
-        """Whether a page shows it, scrolled into view."""
+        """Whether a page shows the part in its visible area."""
         return bool(self._views)
 
     def parts(self) -> Sequence[Drawn]:
-        """What this part draws, and after which signals."""
+        """Return the drawing functions of this part with their signals."""
         return ()
 
     def is_awaiting(self) -> bool:
-        """Whether an answer is on its way that will be drawn over all of it."""
+        """Return whether a coming result will replace the whole drawing."""
         return False
 
     def seen(self) -> None:
-        """Somebody has begun to look: ask for what is only looked at."""
+        """Start the computations that only a visible part needs."""
 
     def left(self) -> None:
-        """Nobody looks any more: let go of what is only looked at."""
+        """Stop the computations that only a visible part needs."""
 
     def open(self) -> None:
-        """Open the comm to the page; messages stay on the subshell the page chose."""
+        """Open the comm to the page and keep its messages on the page's subshell."""
         super().open()
         keep_subshell(self)
 
@@ -155,12 +167,22 @@ class Part(anywidget.AnyWidget):
         read: Callable[[], Any],
         write: Callable[[Any], object] | None = None,
     ) -> None:
-        """Keep a trait and the live state the same; called in `__init__`.
+        """Synchronise a trait with the live state; called in `__init__`.
 
-        `signals` are those after which it may have changed, one or several. `read`
-        gives the state's value, `write` sets it; without `write` the trait follows
-        only. A value the state refuses is taken back: code is told by the error, the
-        page by `problem`. One given when the part was made is written.
+        If the state rejects a value, the trait returns to the value of the state; code
+        receives the exception, and the page shows it as `problem`. A value passed to
+        the constructor is written to the state.
+
+        Parameters
+        ----------
+        trait
+            Name of the trait.
+        signals
+            One or several signals after which the state's value may have changed.
+        read
+            Return the state's value.
+        write
+            Set the state's value; None for a trait that only follows.
         """
 
         def follow() -> None:
@@ -169,6 +191,7 @@ class Part(anywidget.AnyWidget):
                 self.set_trait(trait, value)
 
         def told(change: Any) -> None:
+            # Comparing values ends the loop trait -> state -> signal -> trait.
             if change["new"] == read():
                 return
             if write is None:
@@ -179,6 +202,7 @@ class Part(anywidget.AnyWidget):
             except Exception:
                 follow()
                 raise
+            # The state may have corrected the value, e.g. limited it to a range.
             follow()
 
         follow()
@@ -186,31 +210,35 @@ class Part(anywidget.AnyWidget):
         for signal in several:
             self._link(signal, follow)
         self.observe(told, trait)
+        # `follow` above has replaced a value from the constructor: set it once more,
+        # now with the observer, which writes it to the state.
         if trait in self._given:
             self.set_trait(trait, self._given[trait])
 
     # -- to the page ------------------------------------------------------------------
     def show(self, op: str, buffers: Sequence[Buffer] = (), **fields: Any) -> None:
-        """Send what a drawing function has found; called by these alone."""
+        """Add a message to the current drawing; only for drawing functions."""
+        # The page replaces the content of an earlier `keep` of the same name.
         self._kept.pop(op, None)
         self._drawn.append(({"op": op, **fields}, buffers))
 
     def keep(self, op: str, buffers: Sequence[Buffer] = (), **fields: Any) -> None:
-        """As `show`, for what the page keeps: the same is not sent twice."""
+        """Add a message as `show` does, unless the page already has this content."""
         sent = fields, [_raw(buffer) for buffer in buffers]
         if self._kept.get(op) != sent:
             self.show(op, sent[1], **fields)
             self._kept[op] = sent
 
     def say(self, op: str, buffers: Sequence[Buffer] = (), **fields: Any) -> None:
-        """Send a message that nothing waits for, at once."""
+        """Send a message at once, without flow control."""
         self.send({"op": op, **fields}, [_raw(buffer) for buffer in buffers])
 
     def _send_drawn(self) -> None:
-        """Send all that was drawn together; the page answers when it has drawn it."""
+        """Send the messages of all drawing functions as one message."""
         drawn, self._drawn = self._drawn, []
         if not drawn:
             return
+        # The page splits the list of buffers by these counts.
         counted = [{**fields, "buffers": len(buffers)} for fields, buffers in drawn]
         everything = [buffer for _, buffers in drawn for buffer in buffers]
         is_asked = self._board.sent()
@@ -219,7 +247,8 @@ class Part(anywidget.AnyWidget):
         self.say("drawing", everything, of=counted, answer=is_asked)
 
     def _await_all(self) -> None:
-        """An answer is due of every view; one that died without a word gives none."""
+        """Expect a confirmation from every view; drop views that are overdue."""
+        # A page that crashed or lost its connection sends no "gone".
         now = monotonic()
         for view in sorted(self._views):
             if now - self._unanswered.setdefault(view, now) > LOST_S:
@@ -232,6 +261,7 @@ class Part(anywidget.AnyWidget):
         if "seq" in content:
             self.say("ack", seq=content["seq"], view=content.get("view"))
         view = str(content.get("view"))
+        # Any message proves that the view exists.
         self._unanswered.pop(view, None)
         is_back = view in self._lost
         self._lost.discard(view)
@@ -246,17 +276,19 @@ class Part(anywidget.AnyWidget):
             self._act(op, content, [bytes(b) for b in buffers])
 
     def _arrive(self, view: str) -> None:
-        """A view looks, for the first time or again: it has nothing of what is kept."""
+        """Add a view and draw everything: a new view has no earlier content."""
         self._views.add(view)
+        # All views share the messages of the part, so the others are drawn again, too.
         self._kept = {}
         self._board.ask_all()
         if len(self._views) == 1:
             self.seen()
 
     def _leave(self, view: str) -> None:
-        """A view looks no more: what it was painting ends."""
+        """Remove a view and end its stroke."""
         self._views.discard(view)
         self._unanswered.pop(view, None)
+        # A page that disappears sends no end of its stroke.
         if view == self._painting:
             self._act("end", {"view": view}, [])
         if not self._views:
@@ -264,7 +296,8 @@ class Part(anywidget.AnyWidget):
             self.left()
 
     def _act(self, op: str, content: dict[str, Any], buffers: list[bytes]) -> None:
-        """Do what a message says; a stroke that is refused is drawn as it was."""
+        """Handle a message; after a rejected stroke, draw the unchanged state."""
+        # No drawing starts between the change of the state and the update of `done`.
         with held():
             with self._telling(is_aside=op in ASIDE) as is_done:
                 if "begin" in content:
@@ -275,18 +308,23 @@ class Part(anywidget.AnyWidget):
                     if content.get("end"):
                         self.on_end(content, [])
                 is_done.append(True)
+            # A rejected message counts as handled, too: the page then removes the cells
+            # that it had drawn in advance.
             view, seq = str(content.get("view")), int(content.get("seq", 0))
             self.done[view] = max(self.done.get(view, 0), seq)
             if op == "paint" and not is_done and self._views:
                 self._board.ask_all()
 
     def _handler(self, op: str) -> Callable[[dict[str, Any], list[bytes]], object]:
-        """What a part does at an op; what it has from ipywidgets is no page's business.
+        """Return the handler of a message.
+
+        Only methods of `Part` and its subclasses are handlers. ipywidgets has methods
+        named `on_...`, too, which a page must not call.
 
         Raises
         ------
         ValueError
-            It does nothing at this one.
+            If the part has no handler for this message.
         """
         name = f"on_{op}"
         parts = (owner for owner in type(self).__mro__ if issubclass(owner, Part))
@@ -295,51 +333,55 @@ class Part(anywidget.AnyWidget):
         found: Callable[[dict[str, Any], list[bytes]], object] = getattr(self, name)
         return found
 
-    # Strokes of the parts that are painted on: one step for undo. The first message of
-    # one has `begin` and the last has `end`; a message more costs more than both.
+    # A stroke is one undo step. Its first message contains `begin` and its last message
+    # contains `end`: separate messages would cost more than these fields.
     def stroke_name(self, content: dict[str, Any]) -> str:
-        """What undo calls a stroke; "{n}" is the number of its neurons."""
+        """Return the name of a stroke's undo step; "{n}" is the number of neurons."""
         return f"Paint {{n}} neurons {CODE_NAMES[known_code(content['code'])]}"
 
     def _begin(self, content: dict[str, Any]) -> None:
-        """A stroke begins; it ends at the latest when its page looks no more."""
+        """Begin a stroke; it ends at the latest when its view is removed."""
         self._controller.begin_stroke(self.stroke_name(content))
         self._painting = str(content["view"])
 
     def on_end(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """The stroke ends."""
+        """End the stroke."""
         self._painting = ""
         self._controller.end_stroke()
 
-    # What the keys of every part do; see `commonKeys` in the page.
+    # Keyboard shortcuts that all parts share; see `commonKeys` in `common.js`.
     def on_undo(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Take the latest step back."""
+        """Undo the latest step."""
         self._controller.undo()
 
     def on_redo(self, _content: dict[str, Any], _: list[bytes]) -> None:
-        """Do it again."""
+        """Redo the step that was undone last."""
         self._controller.redo()
 
     def on_code(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Choose what is painted."""
+        """Set the code of the brush: 0 hidden, 1 visible, 2 target."""
         self._controller.set_brush(int(content["code"]))
 
     def on_step(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Move the cursor by samples; crossing an end steps the window."""
+        """Move the cursor by samples; past an end of the window, the window moves."""
         self._controller.step_cursor(int(content["n"]))
 
     def on_trial(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Go to the next trial, or the one before."""
+        """Move by `n` trials."""
         self._controller.trials.step(int(content["n"]))
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """Take traits the page has set; what the state refuses is told in the page."""
+        """Set traits from the page; errors appear in `problem`."""
         with self._telling():
             super().set_state(sync_data)
 
     @contextmanager
     def _telling(self, *, is_aside: bool = False) -> Iterator[list[bool]]:
-        """Nobody reads what a message raises: it is shown where it was asked."""
+        """Show errors of the `with` block in `problem` instead of raising them.
+
+        A message handler has no caller that could report the error. A block that needs
+        to know of an error appends to the yielded list as its last step.
+        """
         try:
             yield []
         except Exception as error:
@@ -364,11 +406,11 @@ class Part(anywidget.AnyWidget):
         self._links.append((signal, slot))
 
     def close(self) -> None:
-        """Take the part off every page, and follow the controller no more."""
+        """Remove the part from every page and disconnect it from the controller."""
         while self._links:
             signal, slot = self._links.pop()
             signal.disconnect(slot, missing_ok=True)
-        if "_board" in vars(self):  # one whose making was refused has none
+        if "_board" in vars(self):  # missing if the constructor raised an error
             self._board.stop()
         if self._painting:
             self.on_end({}, [])

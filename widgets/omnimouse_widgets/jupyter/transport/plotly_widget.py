@@ -1,4 +1,4 @@
-"""Plotly widgets as the instrument has them: as wide as the page, on its subshell."""
+"""Plotly widgets that follow the page width and use the page's subshell."""
 
 from typing import Any, Final
 
@@ -8,15 +8,16 @@ CONFIG: Final = {"responsive": True, "displaylogo": False}
 
 
 def made_figure(traces: list[dict[str, Any]], layout: dict[str, Any]) -> Any:
-    """A plotly widget that follows the width of the page.
+    """Return a plotly widget that follows the width of the page.
 
-    It weighs five megabytes in the page, and queues whatever it is sent too fast: one
-    is made for a view, and changed in place.
+    Create one widget per view and change it in place: each widget takes five
+    megabytes in the page and queues updates that arrive faster than it can draw.
     """
+    # Imported on first use, because plotly takes long to import.
     from plotly.graph_objects import FigureWidget
 
     figure = FigureWidget(traces, layout)
-    if figure.has_trait("_config"):  # plotly has no public place for it
+    if figure.has_trait("_config"):  # plotly has no public name for this option
         figure._config = CONFIG
     keep_subshell(figure)
     return figure

@@ -1,4 +1,4 @@
-"""What the parts that draw rows of curves share: the message, cursor and colours."""
+"""Base class of the parts that draw rows of curves, and the message they send."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -26,19 +26,19 @@ COLOURS: Final[dict[str, Any]] = {
 
 
 class TraceStack(Part):
-    """Rows of recorded against predicted values on one time axis, with the cursor.
+    """Rows of recorded and predicted values on one time axis, with a cursor.
 
     Attributes
     ----------
     cursor
-        The sample of the window at which the cursor stands, 0-59.
+        Sample of the window at the cursor, 0-59.
     height
-        Of the plot, in the page's pixels; where there are more rows than fit, they
-        scroll.
+        Height of the plot in CSS pixels; rows that do not fit can be scrolled to.
     status
-        How fresh the prediction is, and how long it took; to be read.
+        Age and duration of the prediction, as text; read-only.
     """
 
+    # At most 20 drawings per second: each one sends all rows, up to 64, again.
     REST_S = 0.05
     AHEAD = 3
 
@@ -55,11 +55,11 @@ class TraceStack(Part):
         self.bind("status", results.changed, self._freshness)
 
     def is_awaiting(self) -> bool:
-        """Whether the selected neurons' prediction is on its way."""
+        """Return whether the prediction of the selected neurons is still to come."""
         return self.controller.results.freshness in ("stale", "running")
 
     def common_parts(self) -> list[Drawn]:
-        """Draw the cursor, and how fresh the curves are."""
+        """Return the drawing functions of the cursor and of the status text."""
         events, results = self.controller.state.events, self.controller.results
         return [
             Drawn(self._draw_cursor, [events.cursor], [events.window]),
@@ -69,9 +69,10 @@ class TraceStack(Part):
     def show_rows(
         self, rows: Sequence[Trace], scale: Scale, missing: str, *, answered: int = 0
     ) -> None:
-        """Draw these rows; `missing` says why there is none.
+        """Draw the rows; with no rows, show the message `missing`.
 
-        `answered` is the number of the question whose answer they show at least.
+        `answered` is the number of the request whose result the rows show. The rows
+        can be newer, never older.
         """
         fields, buffers = rows_message(rows, scale)
         missing = "" if rows else missing
@@ -79,20 +80,21 @@ class TraceStack(Part):
 
     # -- from the page ----------------------------------------------------------------
     def on_move(self, content: dict[str, Any], _: Any) -> None:
-        """Put the cursor where somebody pressed."""
+        """Move the cursor to the time at the pointer."""
         self.move_cursor(float(content["time_s"]))
-        # To the middle of the sample, also where that is the cursor's already.
+        # The page drew the cursor at the pointer. Send the time of the sample even if
+        # the cursor did not change, because no signal is emitted in that case.
         self.say("cursor", time_s=cursor_s(self.controller))
 
     def on_steps(self, content: dict[str, Any], _: Any) -> None:
-        """Step the cursor by samples, or the window by its length."""
+        """Move the cursor by samples, or the window by multiples of its length."""
         if content.get("windows"):
             self.controller.step_window(int(content["windows"]))
         if content.get("samples"):
             self.controller.step_cursor(int(content["samples"]))
 
     def move_cursor(self, time_s: float) -> None:
-        """To a time on the session clock."""
+        """Move the cursor to a time in seconds on the session clock."""
         move_cursor(self.controller, time_s)
 
     # -- within -----------------------------------------------------------------------
@@ -110,19 +112,23 @@ class TraceStack(Part):
 def rows_message(
     rows: Sequence[Trace], scale: Scale
 ) -> tuple[dict[str, Any], list[np.ndarray]]:
-    """Rows as fields, and two buffers: float32 of times and curves, uint8 of shades.
+    """Return the fields of a message with rows of curves, and its two buffers.
 
-    The first buffer holds the different time axes, in seconds from `start_s`, each
-    `lengths` long; then for every row the curves named in `curves`, NaN where there
-    is nothing, on the axis `axis` of the row.
+    The first buffer is float32. It contains the distinct time axes in seconds from
+    `start_s`, with the numbers of points in `lengths`; then, for every row, the curves
+    named in `curves` on time axis number `axis` of the row, NaN where a curve has no
+    value. The second buffer is uint8: the shade of each sample, row by row.
     """
     if not rows:
         return {"rows": [], "curves": [], "lengths": [], "n_shades": 0}, []
     start_s, stop_s = rows[0].extent
+    # Rows share the array of their time axis. Comparing by identity sends each axis
+    # once and compares no values.
     axes = list({id(row.time): row.time for row in rows}.values())
     axis_of = {id(time): number for number, time in enumerate(axes)}
     curves = _curves_of(rows)
     ranges = row_ranges(rows, scale, rows)
+    # Subtract in float64: the resolution of float32 falls with the session time.
     drawn = [(time - start_s).astype(np.float32) for time in axes]
     drawn += [_values(row, curve) for row in rows for curve in curves]
     shade_s = rows[0].shade_span or rows[0].extent
@@ -152,7 +158,7 @@ def rows_message(
 
 
 def _curves_of(rows: Sequence[Trace]) -> list[str]:
-    """Names of the curves that any row has; a pin's is its slot."""
+    """Return the names of the curves of any row; a pin's name is its slot number."""
     named = [
         name
         for name in ("truth", "predicted", "baseline")

@@ -30,12 +30,12 @@ BOTH = (True, False)
 
 
 class SweepForm(QWidget):
-    """Asks for a plan; `start` is emitted with it and a name.
+    """Form for the plan of a sweep; emits `start` with the plan and a name.
 
     Parameters
     ----------
     controller
-        The panel only reads its `state` and `sweeps`.
+        Source of `state` and `sweeps`; the form only reads them.
     """
 
     start = Signal(object, str)
@@ -46,6 +46,7 @@ class SweepForm(QWidget):
         self.neurons, self.history = QLineEdit(), QLineEdit(HISTORY)
         self.video, self.behavior = _choice("Video"), _choice("Behaviour")
         self.draws, self.windows = _number(1, 50, DRAWS), _number(0, 9999, WINDOWS)
+        # Qt shows this text for the minimum, 0, which means no limit.
         self.windows.setSpecialValueText("all")
         self.tier, self.name = QComboBox(), QLineEdit()
         self.name.setPlaceholderText("name")
@@ -84,10 +85,12 @@ class SweepForm(QWidget):
             for column, (tip, words, control) in enumerate(row):
                 grid.addWidget(ToneLabel(words), number, 2 * column)
                 grid.addWidget(control, number, 2 * column + 1)
+                # Default minimum widths would make the dock too wide.
                 control.setMinimumWidth(1)
                 if tip:
                     control.setToolTip(TIPS[tip])
                     control.setAccessibleName(words)
+        # Room for three lines, so that the form does not change its height.
         self.summary.setMinimumHeight(3 * self.summary.fontMetrics().lineSpacing())
         grid.addWidget(self.summary, len(rows), 0, 1, 3)
         grid.addWidget(self.button, len(rows), 3)
@@ -95,9 +98,15 @@ class SweepForm(QWidget):
         for column in (1, 3):
             grid.setColumnStretch(column, 1)
 
-    # -- what the user says -----------------------------------------------------------
+    # -- what the user does -----------------------------------------------------------
     def plan(self) -> SweepPlan:
-        """Read the plan; raises `ValueError` with what is wrong in the user's words."""
+        """Return the plan in the form.
+
+        Raises
+        ------
+        ValueError
+            If a field is not valid; the message names the field as the form does.
+        """
         return SweepPlan(
             neurons=numbers_in(self.neurons.text(), "Neurons"),
             history_samples=numbers_in(self.history.text(), "History"),
@@ -112,13 +121,14 @@ class SweepForm(QWidget):
         try:
             plan = self.plan()
         except ValueError:
-            return  # the summary says what is wrong
+            return  # the summary shows the error
         self.start.emit(plan, self.name.text().strip())
 
     # -- from state to screen ---------------------------------------------------------
     def _draw_session(self) -> None:
         session = self._controller.state.session
         known = tiers_of(session)
+        # Filling the box again would lose the chosen tier.
         if [self.tier.itemText(n) for n in range(self.tier.count())] != known:
             self.tier.clear()
             self.tier.addItems(known)
@@ -131,12 +141,13 @@ class SweepForm(QWidget):
         self._draw_summary()
 
     def _choose(self, choice: Segmented, *, without: bool) -> None:
-        """What the session lacks can only be left out."""
+        """Fix the choice to "no" if the session lacks this modality."""
         choice.setEnabled(not without)
         choice.show_value((False,) if without else BOTH)
 
     def _draw_summary(self) -> None:
         sweeps, state = self._controller.sweeps, self._controller.state
+        # Only one background sweep runs at a time.
         self.button.setEnabled(state.session is not None and not sweeps.is_busy)
         try:
             estimate = sweeps.estimate(self.plan())

@@ -18,7 +18,7 @@ POINT = 3.5
 
 
 class SweepLegend(QWidget):
-    """The sweeps that are drawn, side by side; hidden where it is but the live one."""
+    """Legend in two columns; hidden if only the live sweep is drawn."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -29,14 +29,16 @@ class SweepLegend(QWidget):
         self._grid.setVerticalSpacing(0)
         for column in range(COLUMNS):
             self._grid.setColumnStretch(2 * column + 1, 1)
+        # Two independent conditions; the legend is visible if both hold.
         self._is_needed, self._has_room = False, True
         self._entries: list[tuple[QLabel, ElidedLabel]] = []
         self.hide()
 
     def show_sweeps(self, sweeps: Sequence[DrawnSweep]) -> None:
-        """An entry for each; a longer name is cut here, and whole in its tooltip."""
+        """Show one entry per sweep; tooltips contain the full names."""
         is_needed = any(drawn.line for drawn in sweeps)
         entries = sweeps if is_needed else ()
+        # Entries are reused and hidden, not deleted: sweeps change often.
         while len(self._entries) < len(entries):
             self._add()
         for at, (sample, name) in enumerate(self._entries):
@@ -51,13 +53,13 @@ class SweepLegend(QWidget):
         self.setVisible(is_needed and self._has_room)
 
     def set_room(self, has_room: bool) -> None:
-        """Hide it with the plots, and show it with them where it is needed."""
+        """Hide the legend together with the plots, or show it again if needed."""
         self._has_room = has_room
         self.setVisible(self._is_needed and has_room)
 
     @property
     def names(self) -> list[str]:
-        """What is in it, in order."""
+        """Names of the visible entries, in order."""
         return [name.words for _, name in self._entries if not name.isHidden()]
 
     def _add(self) -> None:
@@ -70,7 +72,7 @@ class SweepLegend(QWidget):
 
 
 def line_sample(line: int) -> QPixmap:
-    """A piece of a sweep's line between two of its points, on any background."""
+    """Return a sample of a sweep's line with two points, on transparent ground."""
     pixmap = QPixmap(SAMPLE)
     pixmap.fill(QColor(0, 0, 0, 0))
     painter = QPainter(pixmap)
@@ -82,7 +84,7 @@ def line_sample(line: int) -> QPixmap:
     painter.setPen(plot_style.pen(palette.EDGE, 1.5))
     if not line:
         painter.setBrush(plot_style.brush(palette.EDGE))
-    else:  # nothing of the line is seen within an open point
+    else:  # erase the line inside the open points
         painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)
         painter.setBrush(Qt.GlobalColor.transparent)
     for end in ends:

@@ -139,6 +139,7 @@ class ContextPanel(QWidget):
         scrolled.setWidget(self.form)
         scrolled.setWidgetResizable(True)
         scrolled.setFrameShape(QFrame.Shape.NoFrame)
+        # The form adapts to the width, so it only ever scrolls vertically.
         scrolled.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self._pages = {self.form: scrolled, self.kept: self.kept}
         for page in self._pages.values():
@@ -186,6 +187,7 @@ class ContextPanel(QWidget):
     # -- what the user does -----------------------------------------------------------
     def _follow(self, is_seen: bool) -> None:
         self._controller.show_sweep(is_seen and self.live.isChecked())
+        # Read the folder unless sweeps are already listed; "Kept…" reads it again.
         if is_seen and not self._controller.sweeps.found:
             self._controller.sweeps.look()
 
@@ -215,6 +217,7 @@ class ContextPanel(QWidget):
         """Hide the plots while the form is open if the panel is too low for both."""
         rows = (*self.conditions.values(), self.export, self.no_room)
         others = 3 * (SPARE + max(row.sizeHint().height() for row in rows))
+        # Size hints, not heights: hidden widgets have no valid height.
         form, canvas = self._pages[self.form], self.plot.canvas
         needed = form.sizeHint().height() + canvas.minimumHeight() + others
         has_room = not self.sweep.isChecked() or self.height() >= needed
@@ -334,6 +337,7 @@ def _symbol(label: str) -> QIcon:
         pixmap.fill(QColor(0, 0, 0, 0))
         painter = QPainter(pixmap)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        # pyqtgraph's symbols are centred on the origin.
         painter.translate(6, 6)
         symbol = palette.CONDITION_SYMBOLS[label]
         fill = plot_style.brush(colour, alpha)

@@ -31,12 +31,12 @@ TOOLTIP = (
 
 
 class KeptSweeps(QWidget):
-    """A list with ticks, and what can be done with the one chosen.
+    """List of saved sweeps with check boxes, and buttons for the current one.
 
     Parameters
     ----------
     controller
-        The verbs; the panel only reads its `sweeps`.
+        Source of `sweeps`, and receiver of the user actions.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -73,17 +73,18 @@ class KeptSweeps(QWidget):
         row.addWidget(self.list, 1)
         row.addLayout(beside)
         for widget in (self.list, self.go_on, self.delete):
-            widget.hide()  # as long as nothing is kept: the panel needs less height
+            widget.hide()  # an empty list would only take height
         self.redraw = Redraw(self, [(self._draw, [controller.sweeps.changed])])
 
     @property
     def chosen(self) -> Path | None:
-        """The sweep of the row that is current."""
+        """Path of the sweep in the current row, or None."""
         item = self.list.currentItem()
         return None if item is None else item.data(Qt.ItemDataRole.UserRole)
 
     # -- what the user does -----------------------------------------------------------
     def _tick(self, item: QListWidgetItem) -> None:
+        # `itemChanged` is emitted for texts and icons, too: compare with the state.
         path = item.data(Qt.ItemDataRole.UserRole)
         is_drawn = item.checkState() == CHECKED
         if path is not None and is_drawn != (path in self._sweeps.compared):
@@ -94,7 +95,7 @@ class KeptSweeps(QWidget):
             self._sweeps.go_on(self.chosen)
 
     def _delete(self) -> None:
-        """The first press asks, the second does."""
+        """Ask for confirmation on the first press; delete on the second."""
         path = self.chosen
         if path is None:
             return
@@ -109,6 +110,7 @@ class KeptSweeps(QWidget):
     def _draw(self) -> None:
         found = self._sweeps.found
         paths = [self._path_at(row) for row in range(self.list.count())]
+        # Drawing the state must not act as a user action.
         self.list.blockSignals(True)
         if paths != [entry.path for entry in found]:
             self._fill(found)
@@ -141,6 +143,7 @@ class KeptSweeps(QWidget):
         flags = item.flags() | Qt.ItemFlag.ItemIsUserCheckable
         item.setFlags(flags)
         item.setCheckState(CHECKED if is_drawn else UNCHECKED)
+        # Painting an icon is slow: keep the line number and paint only after a change.
         if item.data(Qt.ItemDataRole.UserRole + 1) != line or item.icon().isNull():
             item.setData(Qt.ItemDataRole.UserRole + 1, line)
             item.setIcon(QIcon(line_sample(line)) if line else _blank())
@@ -149,6 +152,7 @@ class KeptSweeps(QWidget):
         path = self.chosen
         entry = None if path is None else self._sweeps.kept(path)
         is_running = path is not None and path == self._sweeps.running
+        # Choosing another row cancels the confirmation.
         self._sure = self._sure if self._sure == path else None
         is_part = (
             entry is not None and entry.sweep is not None and not entry.is_complete
@@ -166,7 +170,7 @@ class KeptSweeps(QWidget):
 
 
 def _blank() -> QIcon:
-    """Stands where the sample of a line would."""
+    """Return an empty icon that keeps the texts aligned."""
     pixmap = QPixmap(SAMPLE)
     pixmap.fill(QColor(0, 0, 0, 0))
     return QIcon(pixmap)

@@ -1,4 +1,4 @@
-"""Editable mask options that are defaults in hand-made masks."""
+"""Advanced section: cuts, context span and guard of the mask."""
 
 from dataclasses import replace
 from typing import Any
@@ -20,7 +20,7 @@ from omnimouse_widgets.qt.style.theme import quiet_label
 
 
 class AdvancedSection(QWidget):
-    """Cuts, the span of context latents, and the guard around visible samples."""
+    """Fields for cuts, the span of context latents, and the guard of targets."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -32,6 +32,7 @@ class AdvancedSection(QWidget):
         self.start, self.stop = QSpinBox(), QSpinBox()
         for box, words in ((self.start, "First"), (self.stop, "After the last")):
             box.setRange(0, N_SAMPLES)
+            # Report a typed number once it is complete, not after each digit.
             box.setKeyboardTracking(False)
             box.setStyleSheet(NARROW_BOX)
             box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
@@ -67,6 +68,7 @@ class AdvancedSection(QWidget):
 
     def _span_edited(self) -> None:
         start, stop = self.start.value(), self.stop.value()
+        # Equal ends are valid: there are then no context latents.
         if start > stop:
             self._warn("✕ The context must start before it stops")
             return
@@ -84,6 +86,7 @@ class AdvancedSection(QWidget):
         mask = self._controller.state.mask
         if mask is None or all(getattr(mask, k) == v for k, v in changes.items()):
             return
+        # A changed mask is no longer the named preset.
         changed = replace(mask, name="", note="", **changes)
         self._controller.set_mask(changed, "Advanced settings")
 
@@ -94,13 +97,15 @@ class AdvancedSection(QWidget):
         if mask is None:
             return
         layout = mask.token_layout
-        # only OmniMouse has tokens: the rows stay, so that the form does not jump
+        # Only OmniMouse has tokens. The rows stay, so that the form does not jump.
         for part in (self.cuts, self.start, self.stop):
             part.setEnabled(layout is not None)
         if layout is not None:
+            # Do not replace a text while the user types.
             if not self.cuts.hasFocus():
                 self.cuts.setText(", ".join(str(cut) for cut in layout.cuts))
             boxes = zip((self.start, self.stop), layout.context_span, strict=True)
+            # Showing the state must not act as an edit, hence the blockers.
             for box, value in boxes:
                 with QSignalBlocker(box):
                     box.setValue(value)

@@ -15,7 +15,7 @@ from omnimouse_widgets.qt.style.theme import quiet_label
 
 
 class BesideSection(QWidget):
-    """A choice of baselines, and both mean scores in words."""
+    """Choice of a baseline, and the mean scores of baseline and model as text."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -29,6 +29,7 @@ class BesideSection(QWidget):
         self.choice.addItem("nothing", "")
         for name in NAIVE:
             self.choice.addItem(model_words(name), name)
+        # `activated` is emitted for the user only, not when `_draw` sets the choice.
         self.choice.activated.connect(
             lambda _: self._controller.choose_baseline(self.choice.currentData())
         )
@@ -42,6 +43,7 @@ class BesideSection(QWidget):
     def _draw(self) -> None:
         name = self._controller.state.baseline_name
         at = self.choice.findData(name)
+        # Code may choose a baseline that is not in the list, e.g. a file.
         if at < 0:
             self.choice.addItem(Path(name).name, name)
             at = self.choice.findData(name)
@@ -54,7 +56,7 @@ class BesideSection(QWidget):
 
 
 def baseline_words(name: str, results: Results, model: Results) -> str:
-    """Both mean scores; or how far the baseline's answer is, or why there is none."""
+    """Return both mean scores, or the progress or the error of the baseline."""
     if not name:
         return ""
     if results.error is not None:

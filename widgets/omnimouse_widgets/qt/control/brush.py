@@ -1,4 +1,4 @@
-"""Brush settings (state, samples, size) and undo."""
+"""Brush section: state, samples, tool, grow and shrink, and undo."""
 
 from typing import Any, Final, Protocol
 
@@ -26,7 +26,7 @@ LARGEST_RADIUS: Final = 100
 
 
 class FieldBrush(Protocol):
-    """The brush of a field of neurons, where a face has one."""
+    """Brush of the view that shows the field, with signals for its changes."""
 
     tool: Any
     radius: float
@@ -35,7 +35,7 @@ class FieldBrush(Protocol):
 
 
 class BrushSection(QWidget):
-    """What a stroke on the field does."""
+    """Settings of strokes on the field; `field` adds its tool and radius."""
 
     def __init__(self, controller: Controller, field: FieldBrush | None = None) -> None:
         super().__init__()
@@ -76,6 +76,7 @@ class BrushSection(QWidget):
         for box, words in ((self.start, "First"), (self.stop, "After the last")):
             box.setToolTip(f"{words} sample that a stroke on the field sets (0-60)")
             box.setAccessibleName(f"Brush: {words.lower()} sample")
+            # Report a typed number once it is complete, not after each digit.
             box.setKeyboardTracking(False)
             box.setStyleSheet(NARROW_BOX)
             box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
@@ -123,6 +124,7 @@ class BrushSection(QWidget):
         self.undo.clicked.connect(lambda: self._controller.undo())
         self.redo.clicked.connect(lambda: self._controller.redo())
         for button in (self.undo, self.redo):
+            # Long step names must not widen the panel.
             button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
             button.setStyleSheet("QPushButton { text-align: left; padding: 3px 6px; }")
         row = row_of(self.undo, self.redo)
@@ -133,15 +135,18 @@ class BrushSection(QWidget):
     # -- what the user does -----------------------------------------------------------
     def _span_picked(self, changed: QSpinBox) -> None:
         start, stop = self.start.value(), self.stop.value()
+        # A span has at least one sample: the edited end stays, the other end moves.
         if start >= stop:
             start, stop = (
                 (start, start + 1) if changed is self.start else (stop - 1, stop)
             )
+        # `_draw_brush` sets the boxes, too: only a difference is a user action.
         if (start, stop) != self._controller.state.active_span:
             self._controller.set_active_span(start, stop)
 
     def _radius_picked(self, radius: int) -> None:
         assert self._field is not None
+        # The slider has whole pixels: keep a fractional radius that it only displays.
         if radius != round(self._field.radius):
             self._field.radius = float(radius)
 
@@ -153,6 +158,7 @@ class BrushSection(QWidget):
         for box, value in ((self.start, start), (self.stop, stop)):
             with QSignalBlocker(box):
                 box.setValue(value)
+        # Responses are sampled at 30 Hz.
         self.seconds.setText(f"{(stop - start) / 30:.2f} s")
 
     def _draw_reach(self) -> None:

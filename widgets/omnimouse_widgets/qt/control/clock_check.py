@@ -15,7 +15,7 @@ TOOLTIP = (
 
 
 class AlignmentSection(QWidget):
-    """Checks, stops and hides with one button; says lags, confidence and warnings."""
+    """Button to check, stop or hide; lags with confidence, and warnings, as text."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -32,6 +32,7 @@ class AlignmentSection(QWidget):
         self.redraw = Redraw(self, [(self._draw, signals)])
 
     def _press(self) -> None:
+        # `forget` stops a running check and removes a finished report.
         if self._alignment.is_busy or self._alignment.report is not None:
             self._alignment.forget()
         else:
@@ -53,7 +54,8 @@ class AlignmentSection(QWidget):
 
 
 def lines_of(report: AlignmentReport) -> tuple[list[str], list[str]]:
-    """What was found, each with its confidence: what is no news, and what is."""
+    """Return the lines without and with a need for attention, with confidence."""
+    # A warning can be the text of a lag: it is then shown only among the warnings.
     told = {lag.words(): f"{lag.words()} ({lag.confidence()})" for lag in report.lags}
     alert = [told.get(words, words) for words in report.warnings]
     quiet = [line for words, line in told.items() if words not in report.warnings]

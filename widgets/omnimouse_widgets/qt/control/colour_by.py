@@ -30,11 +30,11 @@ from omnimouse_widgets.qt.style.theme import (
 )
 
 _SWATCHES = 4
-"""Areas side by side."""
+"""Number of areas per row of the legend."""
 
 
 class ColourMenu(QComboBox):
-    """Every quantity that the session knows, by name."""
+    """Menu of all quantities that the session has."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -45,12 +45,13 @@ class ColourMenu(QComboBox):
         self.activated.connect(lambda _: self._pick())
 
     def names(self) -> list[str]:
-        """What can be chosen."""
+        """Return the names of all choices."""
         return [str(self.itemData(at)) for at in range(self.count())]
 
     def draw(self) -> None:
-        """Offer what the session knows; show what is chosen."""
+        """Fill the menu with the quantities of the session and show the current one."""
         choices = self._controller.colouring.choices
+        # Refill only for other quantities: an open menu would close.
         with QSignalBlocker(self):
             if self.names() != [quantity.name for quantity in choices]:
                 self._fill(choices)
@@ -69,14 +70,14 @@ class ColourMenu(QComboBox):
 
 
 class ColourLegend(QWidget):
-    """A bar of colours or swatches, what there is to say, and every mark of the field.
+    """Legend of the field: colour bar or swatches, a message, and all marks.
 
     Attributes
     ----------
     states
-        The states, as glyphs or as colours of outlines; not where scores are coloured.
+        Meaning of glyphs or outlines as mask states; hidden if scores are coloured.
     rings
-        What rings mean that are no state: given, not scored or not known, selected.
+        Meaning of the other rings: visible, without score, unknown, selected.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -117,11 +118,13 @@ class ColourLegend(QWidget):
             column.addWidget(part)
 
     def draw(self) -> None:
-        """Tell the colours that are on the field."""
+        """Show the legend of the current colours."""
         colouring, results = self._controller.colouring, self._controller.results
         scale, by_score = colouring.scale, self._controller.state.colour_by == "score"
+        # While a quantity is being read, the field still shows the states.
         if scale is not None and not scale.is_known and not by_score:
             scale = None
+        # Numbers have a colour bar; categories (`words`) have swatches.
         is_ranked = scale is not None and not scale.words
         self.bar.setVisible(is_ranked or (scale is None and by_score))
         self.bar.show_scale(scale, is_old=by_score and results.is_population_old)
@@ -141,6 +144,7 @@ class ColourLegend(QWidget):
         self.unknown.setVisible(is_unknown and not by_score)
 
     def _show_swatches(self, words: tuple[str, ...]) -> None:
+        # Creating widgets is slow, and the legend is drawn after every result.
         if words == self._shown:
             return
         self._shown = words

@@ -1,4 +1,4 @@
-"""Progress of a model download from the hub, and actions after a stop."""
+"""Download section: progress of a model from the hub, errors and resume."""
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QProgressBar, QPushButton, QToolButton, QWidget
@@ -15,7 +15,7 @@ NOBODY_TIP = "Leave it: choose another model above"
 
 
 class FetchSection(QWidget):
-    """A bar with Stop; then why there is no model, with a way on and a way out."""
+    """Progress bar with a stop button; afterwards the problem, resume and dismiss."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -28,6 +28,7 @@ class FetchSection(QWidget):
         self.stop.setToolTip("Stop fetching; what arrived is kept")
         self.stop.clicked.connect(lambda: self._models.stop())
         self.words, self.problem = quiet_label(), quiet_label("alert")
+        # Error messages can be copied, e.g. into a search or a report.
         self.problem.setTextInteractionFlags(
             Qt.TextInteractionFlag.TextSelectableByMouse
         )
@@ -44,10 +45,14 @@ class FetchSection(QWidget):
         form.add("", row_of(self.go_on, self.dismiss, stretch=0))
 
     def draw(self) -> None:
-        """Show how it is; called by its panel, for empty it is never on screen."""
+        """Show the current download.
+
+        The panel calls this: an empty section is not visible and would not redraw.
+        """
         models = self._models
         _show((self.bar, self.stop, self.words), models.is_busy)
         self.words.setText(f"◌ {models.name}: {models.words}…")
+        # The bar has 1,000 steps: with 100, a large file would seem to stand still.
         self.bar.setValue(round(1000 * models.share))
         self.bar.setFormat(f"{100 * models.share:.0f} %")
         problem = "" if models.is_busy else problem_of(models)
@@ -65,7 +70,7 @@ def _show(widgets: tuple[QWidget, ...], is_shown: bool) -> None:
 
 
 def problem_of(models: Models) -> str:
-    """Why the model asked for is not here, "" where none is missing."""
+    """Return why the requested model is missing, or ""."""
     if not models.name:
         return ""
     if models.fault is not None:

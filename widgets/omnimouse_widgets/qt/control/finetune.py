@@ -24,7 +24,7 @@ MOST_STEPS = 100_000
 
 
 class FinetuneSection(QWidget):
-    """A button where the model does not know the recording; behind it all the rest."""
+    """Fine-tuning controls, opened by a button if the model lacks the recording."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -91,12 +91,13 @@ class FinetuneSection(QWidget):
 
     # -- what the user does -----------------------------------------------------------
     def open_up(self) -> None:
-        """Show what it would take; the key that starts it has the focus."""
+        """Open the section and focus the start button."""
         self._is_open = True
         self.draw()
         self.start.setFocus()
 
     def _start(self) -> None:
+        # A typed number counts although the box has not lost the focus.
         self.steps.interpretText()
         finetune_view.start(self._controller, self._trained, self.steps.value())
 
@@ -107,7 +108,10 @@ class FinetuneSection(QWidget):
 
     # -- from state to screen ---------------------------------------------------------
     def draw(self) -> None:
-        """Show how it is; called by its panel, for empty it is never on screen."""
+        """Show the current fine-tuning.
+
+        The panel calls this: an empty section is not visible and would not redraw.
+        """
         found = finetune_view.finetune_view(
             self._controller, self._trained, self.steps.value()
         )
@@ -122,13 +126,15 @@ class FinetuneSection(QWidget):
         self.use.setText(found.use)
         self.score.set_words(score_words(finetuning))
         self.title.setToolTip(found.folder and f"It lies in {found.folder}")
-        is_counted = finetuning.stage == "training"  # else it only says that it works
+        # Only training has a known length. A range of 0 makes Qt show a busy bar.
+        is_counted = finetuning.stage == "training"
         self.bar.setRange(0, 1000 if is_counted else 0)
         self.bar.setValue(round(1000 * finetuning.share))
         self.bar.setFormat(f"{100 * finetuning.share:.0f} %")
         if has_curve:
             of = finetuning.step if found.is_finished else finetuning.of
             self.plot.show(finetuning.losses, finetuning.validations, of)
+        # One table of all conditions: each widget's visibility is set in one place.
         for widget, is_shown in (
             (self.title, is_open),
             (self.train, is_open and found.has_choices),

@@ -16,11 +16,11 @@ from omnimouse_widgets.qt.style import plot_style
 
 HEIGHT: Final = 150
 LEAST_SPAN: Final = 0.02
-"""Of a score that is shown at least: less is noise."""
+"""Minimum range of the vertical axis; smaller differences are noise."""
 
 
 class FinetunePlot:
-    """Loss above, scores below, over the same steps; it knows no controller."""
+    """Loss above held-out scores, over the same steps; has no controller."""
 
     def __init__(self) -> None:
         self.canvas = plot_style.canvas(TIPS["loss"])
@@ -44,8 +44,10 @@ class FinetunePlot:
         plot.setMouseEnabled(False, False)
         left = plot.getAxis("left")
         left.setWidth(40)
+        # An SI prefix would show 0.3 as 300 (x0.001).
         left.enableAutoSIPrefix(False)
         left.setTickDensity(0.6)
+        # A label inside the plot: an axis label would take width from a narrow panel.
         box, label = plot.getViewBox(), plot_style.text(words, anchor=(1, 0))
         label.setParentItem(box)
         box.sigResized.connect(lambda *_: label.setPos(box.boundingRect().right(), 0))
@@ -54,7 +56,7 @@ class FinetunePlot:
     def show(
         self, losses: Sequence[Point], scores: Sequence[Point], n_steps: int
     ) -> None:
-        """Draw what there is of so many steps."""
+        """Draw the points on an axis from 0 to `n_steps`."""
         for curve, points in (
             (self.losses, losses),
             (self.mean, smoothed(losses)),
@@ -68,7 +70,7 @@ class FinetunePlot:
 
 
 def span_of(values: Sequence[float]) -> tuple[float, float]:
-    """From the lowest to the highest, and no less than can be told apart."""
+    """Return the lowest and highest value, at least `LEAST_SPAN` apart."""
     if not values:
         return 0.0, 1.0
     low, high = min(values), max(values)

@@ -12,7 +12,7 @@ from omnimouse_widgets.qt.style.theme import quiet_label, state_label
 
 
 class CountsSection(QWidget):
-    """A bar of shares, and the numbers beside their colours."""
+    """Bar with the share of each state, and the numbers below."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class CountsSection(QWidget):
 
 
 class _Shares(QWidget):
-    """A thin stacked bar."""
+    """Thin stacked bar."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -61,18 +61,19 @@ class _Shares(QWidget):
         self._counts = [0] * len(ORDER)
 
     def sizeHint(self) -> QSize:
-        """As wide as it gets."""
+        """Return a default size; the layout stretches the width."""
         return QSize(100, 6)
 
     def show_counts(self, counts: list[int]) -> None:
-        """Draw these shares."""
+        """Set the counts in the order of `ORDER` and repaint if they changed."""
         if counts != self._counts:
             self._counts = counts
             self.update()
 
     def paintEvent(self, _: QPaintEvent | None) -> None:
-        """Each share in its colour, from left to right."""
+        """Paint the shares from left to right in the colours of the states."""
         painter = QPainter(self)
+        # At least 1: without a session all counts are 0.
         total, x = max(sum(self._counts), 1), 0.0
         for code, count in zip(ORDER, self._counts, strict=True):
             width = self.width() * count / total

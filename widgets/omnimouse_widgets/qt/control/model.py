@@ -47,6 +47,8 @@ class Patience(QTimer):
 
     def follow(self) -> None:
         """Start or stop the timer for the current request."""
+        # A timer that is running continues: restarting it at every partial result would
+        # never let it end.
         if not self._results.is_awaited:
             self.stop()
             self.is_long = False
@@ -145,6 +147,7 @@ class ModelSection(QWidget):
         chosen = asked[name](self) if name in asked else name
         if chosen:
             self._controller.choose_predictor(chosen)
+        # After a cancelled dialog the box must show the current model again.
         self._draw_model()
 
     def _out_of_patience(self, patience: Patience) -> None:
@@ -154,6 +157,7 @@ class ModelSection(QWidget):
     # -- from state to screen -----------------------------------------------------
     def _draw_model(self) -> None:
         name = self._controller.state.predictor_name
+        # A download changes "hub" to "fetched".
         for released in CHECKPOINTS:
             place = "fetched" if not must_be_fetched(released) else "hub"
             self.model.setItemText(

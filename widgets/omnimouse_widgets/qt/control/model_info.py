@@ -1,4 +1,4 @@
-"""What the model knows of the open session, and where it computes."""
+"""Model information section: known neurons, missing inputs, device and memory."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ MIB: Final = 2**20
 
 
 class KnowsSection(QWidget):
-    """One line while all is well; else what is missing, and what can be done."""
+    """One line of information; if needed also missing inputs and a remedy."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -34,14 +34,17 @@ class KnowsSection(QWidget):
 
     @property
     def knowledge(self) -> Knowledge | None:
-        """How model and session fit together, None until both are known."""
+        """Compatibility of model and session; None until both are known."""
         session, needs = self._controller.state.session, self._controller.results.needs
         if session is None or needs is None:
             return None
         return knowledge_of(needs, session)
 
     def draw(self) -> None:
-        """Show how it is; called by its panel, for empty it is never on screen."""
+        """Show the current information.
+
+        The panel calls this: an empty section is not visible and would not redraw.
+        """
         knowledge, residence = self.knowledge, self._controller.results.residence
         known = [] if knowledge is None else [known_words(knowledge)]
         place = [] if residence is None else place_words(residence)
@@ -49,6 +52,7 @@ class KnowsSection(QWidget):
         self.line.set_words(line)
         self.line.setToolTip("" if residence is None else place_tooltip(residence))
         self.line.setVisible(bool(line))
+        # A fine-tuning of this recording is the remedy: do not offer another one.
         is_at_it = self._controller.finetuning.is_of_screen
         remedy = "" if knowledge is None or is_at_it else knowledge.remedy
         self.remedy.setText(f"✕ {remedy}")
@@ -61,21 +65,22 @@ class KnowsSection(QWidget):
 
 
 def known_words(knowledge: Knowledge) -> str:
-    """Such as `✓ 1,000 of 1,000 neurons known`."""
+    """Return e.g. `✓ 1,000 of 1,000 neurons known`."""
     sign = "✓" if knowledge.is_answered else "✕"
     known = " known" if knowledge.n_known else ""
     return f"{sign} {knowledge.words}{known}"
 
 
 def place_words(residence: Residence) -> list[str]:
-    """Hardware in short, and the memory of the model's process."""
+    """Return the short name of the hardware and the memory of the process."""
+    # None if the process has ended or the system does not tell.
     held = process_bytes(residence.process_id)
     memory = [] if held is None else [size_words(held)]
     return [residence.hardware.partition(",")[0], *memory]
 
 
 def place_tooltip(residence: Residence) -> str:
-    """Neurons known, hardware and sizes, in full."""
+    """Return the tooltip with hardware, size of the weights and memory."""
     lines = [
         "Neurons of this session that the model has embeddings for",
         f"Computes on: {residence.hardware}",
@@ -88,7 +93,8 @@ def place_tooltip(residence: Residence) -> str:
 
 
 def size_words(n_bytes: int) -> str:
-    """Such as `14 MB` or `1.2 GB`, in units of 1,024."""
+    """Return e.g. `14 MB` or `1.2 GB`, in units of 1,024."""
+    # From 1,000 MB on, `:.3g` would switch to an exponent.
     if n_bytes < 1000 * MIB:
         return f"{n_bytes / MIB:.3g} MB"
     return f"{n_bytes / MIB / 1024:.2g} GB"

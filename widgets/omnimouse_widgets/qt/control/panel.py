@@ -1,7 +1,7 @@
-"""The *OmniMouse* panel: session, model, question, brush, selection, colours.
+"""*OmniMouse* panel: recording, model, task, brush, selection and colours.
 
-What is used at every question is on top and fits a screen of 13 inches; what is used
-once in a while is below, closed.
+Controls for every request are at the top and fit on a 13-inch screen. Controls for
+occasional use are below, in closed sections.
 """
 
 from functools import partial
@@ -36,14 +36,14 @@ MIN_WIDTH = 300
 
 
 class ControlPanel(QWidget):
-    """All controls, in a scroll area.
+    """All controls in a scroll area.
 
     Parameters
     ----------
     controller
-        The verbs; the panel only reads its `state` and `results`.
+        Source of `state` and `results`, and receiver of the user actions.
     brush
-        The brush of the field, where the face has one: adds its tool and radius.
+        Brush of the field, if the application has one; adds its tool and radius.
     """
 
     def __init__(self, controller: Controller, brush: FieldBrush | None = None) -> None:
@@ -63,7 +63,9 @@ class ControlPanel(QWidget):
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         self._opened: Section | None = None
-        self._soon = QTimer(self)  # it ends with the panel
+        # An opened section has its height only after the next layout, hence the timer.
+        # As a child of the panel, the timer is deleted with it.
+        self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.timeout.connect(self._bring_into_view)
         column.addWidget(self._scrolled())
@@ -95,6 +97,7 @@ class ControlPanel(QWidget):
         self.scroll_area = area
         for section in (self.alignment_section, self.advanced_section):
             section.title.toggled.connect(partial(self._note_opened, section))
+        # The kinds of controls that change their value with the wheel.
         for kind in (QAbstractSlider, QAbstractSpinBox, QComboBox):
             for control in content.findChildren(kind):
                 control.installEventFilter(self)
@@ -106,12 +109,15 @@ class ControlPanel(QWidget):
             self._soon.start()
 
     def _bring_into_view(self) -> None:
-        """Scroll to what was just opened, now that it has its height."""
+        """Scroll to the section that was opened last."""
         if self._opened is not None:
             self.scroll_area.ensureWidgetVisible(self._opened)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """The wheel scrolls the panel, and turns no control it passes over."""
+        """Scroll the panel with the wheel; only a focused control receives it.
+
+        Otherwise scrolling would change every slider and box under the pointer.
+        """
         if event is None or event.type() != QEvent.Type.Wheel:
             return False
         if not isinstance(watched, QWidget) or watched.hasFocus():

@@ -1,4 +1,4 @@
-"""Where the neurons are shown: on the field or in space, all planes or one."""
+"""Controls for the display of neurons: field or 3-D, all planes or one."""
 
 from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QComboBox, QHBoxLayout, QSizePolicy, QWidget
@@ -15,7 +15,7 @@ ALL = "all planes"
 
 
 class PlaceRow(QWidget):
-    """*Field | 3-D*, and a menu of planes where there are several."""
+    """Buttons *Field | 3-D*, and a menu of imaging planes if there are several."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -39,15 +39,17 @@ class PlaceRow(QWidget):
         row.addWidget(self.plane, 3)
 
     def draw(self) -> None:
-        """Offer what the session has; show what is chosen."""
+        """Show the planes of the session and the current choices."""
         planes = self._controller.planes
         names = [(ALL, None), *((planes.words_of(n), n) for n in planes.numbers)]
+        # Refill only for other planes, to keep an open menu.
         with QSignalBlocker(self.plane):
             if names != self._offered():
                 self.plane.clear()
                 for words, number in names:
                     self.plane.addItem(words, number)
             self.plane.setCurrentIndex(self.plane.findData(planes.shown))
+        # A session with one plane has only the entry "all planes".
         self.plane.setVisible(len(names) > 1)
         self.space.show_value(self._controller.state.in_space)
         why_flat = planes.why_flat

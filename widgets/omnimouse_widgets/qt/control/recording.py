@@ -1,4 +1,4 @@
-"""Recording section: the open recording, its contents and its warnings."""
+"""Recording section: open a recording; its contents and warnings."""
 
 from pathlib import Path
 
@@ -23,10 +23,10 @@ from omnimouse_widgets.qt.style.theme import quiet_label
 
 
 class SessionSection(QWidget):
-    """Name, facts, notes, and a button that opens another recording.
+    """Name, contents and notes of the recording, and a button to open another one.
 
-    Where its files do not say how often responses were sampled, it asks. Where they
-    hold several kinds of responses, another can be chosen.
+    The section asks for the sampling rate of the responses if the files lack it. It
+    offers a choice if the files contain several kinds of responses.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -37,6 +37,7 @@ class SessionSection(QWidget):
         self.open = QPushButton("Open…")
         self.open.setToolTip("Open a recording (or drop one on the canvas)")
         menu = QMenu(self.open)
+        # Qt's dialogs choose either files or folders, hence separate entries.
         menu.addAction("Folder…", self._choose_folder)
         menu.addAction("File (NWB, npz)…", self._choose_file)
         menu.addAction("Recordings in a folder…", self.choose_recordings)
@@ -103,18 +104,19 @@ class SessionSection(QWidget):
             self.open_folder(address.strip())
 
     def choose_recordings(self) -> None:
-        """Ask for a folder, and look which recordings are in it."""
+        """Choose a folder and search it for recordings."""
         title = "Recordings in a folder"
         folder = QFileDialog.getExistingDirectory(self, title, self._near())
         if folder:
             self._controller.recordings.look_in(folder)
 
     def _near(self) -> str:
-        """Where dialogs begin: beside the open recording."""
+        """Return the initial folder of dialogs: that of the open recording."""
         session = self._controller.state.session
         return str(session.path.parent) if session is not None else ""
 
     def _open_at_rate(self) -> None:
+        # A typed rate counts although the box has not lost the focus.
         self.rate.interpretText()
         self._controller.opener.open_again(rate_hz=self.rate.value())
 
@@ -125,7 +127,7 @@ class SessionSection(QWidget):
             self._controller.choose_series(name)
 
     def open_folder(self, folder: str | Path) -> None:
-        """Open a recording; what is wrong with it is said here, in place."""
+        """Open a recording; errors are shown in this section."""
         self._controller.opener.open(folder)
 
     # -- from state to screen -----------------------------------------------------
@@ -146,7 +148,7 @@ class SessionSection(QWidget):
         self.notes.setText("\n".join(f"• {note.message}" for note in notes))
 
     def _draw_series(self) -> None:
-        """The series that is open, whatever was chosen and could not be read."""
+        """Show the open series, also after another series could not be read."""
         session = self._controller.state.session
         choices = {} if session is None else session.series_choices
         self.series.setVisible(len(choices) > 1)
@@ -170,13 +172,14 @@ class SessionSection(QWidget):
         self.problem.setText(f"Not opened: {named}" if words else "")
         self.problem.setVisible(bool(words))
         self.dismiss.setVisible(bool(words))
+        # Only this error can be solved with a number from the user.
         is_asked = isinstance(fault, SessionFormatError) and fault.code == MISSING_RATE
         self.rate.setVisible(is_asked)
         self.use_rate.setVisible(is_asked)
 
 
 def facts_of(session: Session) -> str:
-    """Such as `1,000 neurons · 12.0 min · video · behaviour`."""
+    """Return e.g. `1,000 neurons · 12.0 min · video · behaviour`."""
     words = [f"{session.n_neurons:,} neurons", f"{session.duration_s / 60:.1f} min"]
     words.append("video" if session.stimulus is not None else "no video")
     words.append("behaviour" if session.behavior_names else "no behaviour")
@@ -184,7 +187,7 @@ def facts_of(session: Session) -> str:
 
 
 def channels_of(session: Session) -> str:
-    """Tell which behaviour there is, and the minutes of every tier."""
+    """Return the behaviour channels and the minutes of every tier."""
     minutes = [f"{tier} {length:.1f} min" for tier, length in session.tiers().items()]
     behavior = ", ".join(session.behavior_names) or "none"
     return f"Behaviour: {behavior}\nTiers: {', '.join(minutes)}"

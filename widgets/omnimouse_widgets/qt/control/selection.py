@@ -1,4 +1,4 @@
-"""Selection section: the selected neurons and the meaning of their colours."""
+"""View section: display and selection of neurons, and meaning of their colours."""
 
 import numpy as np
 from qtpy.QtWidgets import QApplication, QCheckBox, QPushButton, QWidget
@@ -14,7 +14,7 @@ from omnimouse_widgets.qt.style.theme import quiet_label
 
 
 class ViewSection(QWidget):
-    """Where neurons are shown, which are selected, and what their colours mean."""
+    """Controls for display, selection and colours of the neurons, with a legend."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -30,6 +30,7 @@ class ViewSection(QWidget):
         self.legend = ColourLegend(controller)
         self.areas = QCheckBox("Outline brain areas")
         self.areas.setToolTip("Draw round each area's neurons, with its name (A)")
+        # `clicked` is emitted for the user only, `toggled` also by `_draw_areas`.
         self.areas.clicked.connect(controller.colouring.outline_areas)
         self.place = PlaceRow(controller)
         form = Form(self)
@@ -81,7 +82,7 @@ class ViewSection(QWidget):
 
 
 def copy_score(controller: Controller) -> None:
-    """Put the score on screen, and all it means, on the clipboard."""
+    """Copy the displayed score with its definition and conditions."""
     words = score_words(controller.state, controller.results)
     clipboard = QApplication.clipboard()
     if words and clipboard is not None:

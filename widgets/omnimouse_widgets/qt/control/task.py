@@ -33,7 +33,7 @@ BEHAVIOR = (
 
 
 class QuestionSection(QWidget):
-    """Presets, video and behaviour."""
+    """Choices of mask preset, visible video and use of behaviour."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -44,6 +44,7 @@ class QuestionSection(QWidget):
             self.preset.addItem(label, name)
         self.preset.setPlaceholderText(BY_HAND)
         self.preset.setMinimumContentsLength(12)
+        # `activated` is emitted for the user only, not when `_draw_preset` sets it.
         self.preset.activated.connect(self._preset_picked)
         self.meaning = QuietLine()
         self.video = Segmented(VIDEO, "Video")
@@ -72,6 +73,7 @@ class QuestionSection(QWidget):
     def _preset_picked(self, _: int) -> None:
         if self._controller.state.session is not None:
             self._controller.apply_preset(self.preset.currentData())
+        # Without a session nothing was applied: show the preset of the state again.
         self._draw_preset()
 
     # -- from state to screen -----------------------------------------------------

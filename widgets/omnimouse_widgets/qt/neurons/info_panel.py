@@ -241,6 +241,7 @@ class NeuronFactsPanel(QWidget):
         """Move the window so that a moment of a repeat is in its middle."""
         shown = self.shown_repeats()
         if shown is not None:
+            # A window is 2 s long.
             self._controller.seek(float(shown.onset_s[repeat]) + time_s - 1.0)
 
     # -- from state to screen -----------------------------------------------------
@@ -319,6 +320,7 @@ class NeuronFactsPanel(QWidget):
         found = self._facts.found
         shown = () if found is None or found.repeats is None else found.repeats
         names = [f"clip {i + 1} · {r.clip.tier}" for i, r in enumerate(shown)]
+        # Filling the box again would lose the chosen clip.
         if names != [self.clip.itemText(i) for i in range(self.clip.count())]:
             self.clip.clear()
             self.clip.addItems(names)
@@ -326,6 +328,7 @@ class NeuronFactsPanel(QWidget):
 
     def _draw_prediction(self) -> None:
         found, repeats = self._facts.found, self.shown_repeats()
+        # None without a prediction, or if the window lies in no repeat of the clip.
         over = self.shown_prediction()
         self.repeats.show_prediction(over)
         told = ""

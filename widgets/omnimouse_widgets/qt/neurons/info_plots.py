@@ -51,6 +51,8 @@ class FieldPlot:
             self.message.show(WAITING if field is None else "none found")
             return
         self.message.show("")
+        # "plain" maps have both signs: a range symmetric about 0 keeps 0 at the middle
+        # colour. Motion energy is not negative.
         strongest = max(float(np.abs(field.map).max()), 1e-12)
         is_signed = field.kind == "plain"
         table = palette.residual_table() if is_signed else palette.viridis_table()
@@ -59,6 +61,7 @@ class FieldPlot:
         self.image.setImage(field.map, autoLevels=False, levels=(low, strongest))
         self.image.setRect(QRectF(0, 0, FRAME[1], FRAME[0]))
         row, column = field.centre_yx
+        # Pixel i covers [i, i + 1): its middle is i + 0.5.
         self.centre.setData([column + 0.5], [row + 0.5])
 
 
@@ -129,12 +132,14 @@ class TuningPlot:
         ends = np.stack(
             [tuning.response - tuning.error, tuning.response + tuning.error]
         )
+        # NaN after each spoke separates it from the next one.
         spokes = np.vstack([ends, np.full(ends.shape[1], np.nan)])
         self.errors.setData(
             *_around(np.tile(angles, (3, 1)).T.ravel(), spokes.T.ravel())
         )
         circle = np.linspace(0, 2 * np.pi, 90)
         self.grid.setData(*_around(circle, np.full(90, float(tuning.response.mean()))))
+        # The line is drawn only for selectivity beyond that of shuffled responses.
         is_sure = tuning.is_direction_selective
         is_sure |= not tuning.has_directions and tuning.is_orientation_selective
         self.preferred.setVisible(is_sure)
@@ -221,6 +226,7 @@ class RepeatsPlot:
             top, bottom = over.repeat, over.repeat + 1
             corners = [top, top, bottom, bottom, top]
             self.window.setData([left, right, right, left, left], corners)
+        # Include 0, so that the height of a response can be read off.
         if self._n_rows:
             both = np.concatenate([self._average, values, [0.0]])
             rest = 0.05 * max(float(np.ptp(both)), 1e-6)

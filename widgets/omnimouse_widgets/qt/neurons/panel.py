@@ -29,12 +29,12 @@ SELECT = (
 
 
 class NeuronsPanel(QWidget):
-    """A sortable, filterable table of the neurons.
+    """Table of the neurons, with sorting and a filter.
 
     Parameters
     ----------
     controller
-        The verbs; the panel only reads its `state` and `results`.
+        Source of `state` and `results`, and receiver of the user actions.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -74,6 +74,7 @@ class NeuronsPanel(QWidget):
         self.paint = QPushButton("Paint")
         self.paint.setToolTip("Paint the neurons listed below with the brush")
         self.paint.clicked.connect(lambda: self._paint())
+        # Filter once the user pauses, not at every letter of a word.
         self._typing = QTimer(self)
         self._typing.setSingleShot(True)
         self._typing.setInterval(120)
@@ -93,11 +94,12 @@ class NeuronsPanel(QWidget):
         selection = self.view.selectionModel()
         assert selection is not None
         selection.selectionChanged.connect(lambda *_: self._selected())
+        # Qt clears the selection of a view when its model is reset.
         self.table.modelReset.connect(self._draw_selection)
 
     # -- what the user does -----------------------------------------------------------
     def apply_filter(self) -> None:
-        """Keep the rows that the words ask for; nonsense says so and keeps all."""
+        """Apply the filter; an invalid one shows an error and changes no rows."""
         self._typing.stop()
         try:
             self.table.filter(self.filter.text().strip())
@@ -115,12 +117,14 @@ class NeuronsPanel(QWidget):
         self._draw_count()
 
     def _paint(self) -> None:
-        """Paint every neuron that the filter keeps, as one undo step."""
+        """Paint every neuron that passes the filter, as one undo step."""
         if len(self.table.neurons):
             self._controller.paint(self.table.neurons)
 
     def _selected(self) -> None:
-        """Tell everyone which rows are selected; those that were keep their order."""
+        """Write the selected rows to the state; earlier neurons keep their order."""
+        # Equal sets: this is the echo of `_draw_selection`, not a user action. Selected
+        # neurons that the filter hides have no row, so they are not compared.
         chosen, before = self.selected_neurons(), self._controller.state.selection
         if set(chosen) == set(before) & set(self.table.neurons.tolist()):
             return
@@ -129,7 +133,7 @@ class NeuronsPanel(QWidget):
         self._controller.select([*kept, *new])
 
     def selected_neurons(self) -> list[int]:
-        """Neurons of the rows that are selected on screen."""
+        """Return the neurons of the selected rows."""
         selection = self.view.selectionModel()
         assert selection is not None
         rows = sorted({index.row() for index in selection.selectedRows()})
@@ -150,11 +154,12 @@ class NeuronsPanel(QWidget):
         self.count.setText(f"{len(self.table.neurons):,} of {total:,}")
 
     def _draw_selection(self) -> None:
-        """Select the rows of the selection, and bring the newest into view."""
+        """Select the rows of the state's selection and scroll to the latest one."""
         wanted = self._controller.state.selection
         rows = self.table.rows_of(np.array(wanted, np.int64))
         if set(self.table.neurons[rows].tolist()) == set(self.selected_neurons()):
             return
+        # One call with all ranges: one signal instead of one per row.
         ranges = QItemSelection()
         for row in rows.tolist():
             left, right = (self.table.index(row, c) for c in (0, len(COLUMNS) - 1))

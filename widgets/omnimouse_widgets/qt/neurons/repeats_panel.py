@@ -28,12 +28,12 @@ CEILING_TIP = (
 
 
 class RepeatsPanel(QWidget):
-    """Small rasters of every repeat; a press goes there.
+    """Small rasters of all repeats; a press moves the window to that time.
 
     Parameters
     ----------
     controller
-        The verbs; the panel reads its `state` and `clips`.
+        Source of `state` and `clips`, and receiver of the user actions.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -44,6 +44,7 @@ class RepeatsPanel(QWidget):
         self.clip.setAccessibleName("Clip")
         self.clip.setMaximumWidth(190)
         self.clip.setToolTip("Clips that were shown more than once: go to one")
+        # `activated` is emitted for the user only, not when `_draw_clips` sets it.
         self.clip.activated.connect(self._clips.go_to_clip)
         self.words = ElidedLabel()
         self.canvas = plot_style.canvas(TOOLTIP)
@@ -69,7 +70,7 @@ class RepeatsPanel(QWidget):
         self._drawn: object = None
 
     def _follow(self, is_seen: bool) -> None:
-        """Have the repeats read, while somebody looks."""
+        """Read repeats only while the panel is visible."""
         if is_seen:
             self._clips.follow()
         else:
@@ -92,6 +93,7 @@ class RepeatsPanel(QWidget):
         name = ""
         if found is not None and session is not None:
             name = str(session.units.names[found.neurons[0]])
+        # The window moves often; the rasters of a clip stay the same object.
         if found is None or found is not self._drawn:
             self.side_by_side.show(found, self._missing(), name)
             self._drawn = found
@@ -105,7 +107,7 @@ class RepeatsPanel(QWidget):
             self.side_by_side.frame_window(start, start + WINDOW_S, self._clips.repeat)
 
     def _missing(self) -> str:
-        """Why there are no repeats on screen."""
+        """Return why no repeats are shown."""
         if self._controller.state.session is None:
             return "No session is open"
         if not self._clips.all:

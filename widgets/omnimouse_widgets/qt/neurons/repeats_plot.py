@@ -1,4 +1,4 @@
-"""Repeats of one clip side by side: a small raster each, and the mean below it."""
+"""Plot of the repeats of one clip side by side: rasters, with means below them."""
 
 from collections.abc import Callable
 
@@ -11,21 +11,21 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
 
 GAP = 0.06
-"""Between repeats, as a share of the clip."""
+"""Gap between repeats as a fraction of the clip."""
 MEAN_HEIGHT = 0.45
-"""Of the lane of means, as a share of that of rasters."""
+"""Height of the means as a fraction of that of the rasters."""
 MAX_ROWS = 64
 MAX_TICKS = 10
 _AVERAGE = "#E69F00"
 
 
 class RepeatsSideBySide:
-    """One plot; repeat k begins at `k * pitch` of its horizontal axis.
+    """Plot in which repeat k starts at `k * pitch` on the horizontal axis.
 
     Parameters
     ----------
     pressed
-        Told the repeat and the time in the clip that were pressed.
+        Called with the repeat and the time in the clip, in seconds, of a press.
     """
 
     def __init__(self, pressed: Callable[[int, float], None]) -> None:
@@ -43,18 +43,20 @@ class RepeatsSideBySide:
         )
         self.average = pg.PlotCurveItem(pen=plot_style.pen(_AVERAGE), connect="finite")
         self.window = pg.PlotCurveItem(pen=plot_style.pen(palette.CURSOR, 2))
+        # Later items are on top.
         for item in (self.image, self.average, self.means, self.window):
             self.plot.addItem(item)
         self.message = plot_style.Message(self.box)
 
     @property
     def pitch(self) -> float:
-        """Seconds from the start of a repeat to that of the next one beside it."""
+        """Distance between the starts of two repeats on the axis, in seconds."""
         assert self._repeats is not None
+        # Responses are sampled at 30 Hz.
         return len(self._repeats.time_s) / 30.0 * (1 + GAP)
 
     def show(self, repeats: ClipRepeats | None, missing: str, name: str) -> None:
-        """Draw the repeats, or say what is missing; `name` is whose, of one neuron."""
+        """Draw the repeats, or the message `missing`; `name` labels a single neuron."""
         self._repeats = repeats
         for item in (self.image, self.means, self.average):
             item.setVisible(repeats is not None)
@@ -73,13 +75,14 @@ class RepeatsSideBySide:
         self._draw_ticks(repeats, name)
 
     def frame_window(self, start_s: float, stop_s: float, repeat: int | None) -> None:
-        """Frame the part of a repeat that the window holds."""
+        """Frame the part of a repeat that lies in the window, in session seconds."""
         repeats = self._repeats
         if repeats is None or repeat is None:
             self.window.setData([], [])
             return
         onset, length = float(repeats.onset_s[repeat]), repeats.clip.duration_s
         left, right = (
+            # The window may extend beyond the clip: limit it to the repeat.
             repeat * self.pitch + min(max(at - onset, 0.0), length)
             for at in (start_s, stop_s)
         )
@@ -89,10 +92,12 @@ class RepeatsSideBySide:
     def _draw_rasters(self, repeats: ClipRepeats) -> None:
         rows = binned_rows(repeats.responses)  # (row, repeat, time)
         known = rows[np.isfinite(rows)]
+        # The 99th percentile: single large responses would darken all others.
         most = float(np.percentile(known, 99)) if len(known) else 1.0
         gap = max(round(rows.shape[2] * GAP), 1)
         padded = np.pad(rows, ((0, 0), (0, 0), (0, gap)), constant_values=np.nan)
-        flat = padded.reshape(len(rows), -1)[::-1]  # the first neuron on top
+        # (row, repeat * time); image rows run upwards, so reverse them.
+        flat = padded.reshape(len(rows), -1)[::-1]
         self.image.setImage(flat, autoLevels=False, levels=(0.0, max(most, 1e-6)))
         width = len(repeats.onset_s) * self.pitch
         self.image.setRect(QRectF(0, 0.03, width, 0.97))
@@ -108,7 +113,7 @@ class RepeatsSideBySide:
 
         def placed(values: np.ndarray) -> np.ndarray:
             drawn = -MEAN_HEIGHT + 0.02 + (values - low) * scale
-            return np.append(drawn, np.nan)  # the line ends with its repeat
+            return np.append(drawn, np.nan)  # NaN breaks the line between repeats
 
         places = [
             np.append(repeats.time_s + k * self.pitch, np.nan) for k in range(len(each))
@@ -137,12 +142,13 @@ class RepeatsSideBySide:
             return
         repeat, time_s = divmod(x, self.pitch)
         if 0 <= repeat < len(self._repeats.onset_s):
+            # A press in the gap counts as the end of the repeat before it.
             time_s = min(time_s, self._repeats.clip.duration_s)
             self._pressed(int(repeat), float(time_s))
 
 
 def binned_rows(responses: np.ndarray) -> np.ndarray:
-    """(neuron, repeat, time) with at most 64 rows, means of neighbouring neurons."""
+    """Average adjacent neurons of (neuron, repeat, time) to at most 64 rows."""
     size = -(-len(responses) // MAX_ROWS)
     if size <= 1:
         return responses
@@ -154,7 +160,8 @@ def binned_rows(responses: np.ndarray) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    """Over neurons, of those that are known."""
+    """Return the mean over the first axis, ignoring NaN; NaN if all are unknown."""
+    # np.nanmean would emit a warning for each time without a known value.
     known = np.isfinite(values)
     total, count = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
     found: np.ndarray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
@@ -162,14 +169,14 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 
 class _PressBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
-    """Tells the place that is pressed; nothing zooms."""
+    """View box that reports the position of a press; no zoom or pan."""
 
     def __init__(self, pressed: Callable[[float], None]) -> None:
         super().__init__(enableMenu=False, enableMouse=False, defaultPadding=0.0)
         self._told = pressed
 
     def mousePressEvent(self, event: object) -> None:
-        """Tell it."""
+        """Report the horizontal position of a left press."""
         event.accept()  # type: ignore[attr-defined]
         if event.button() == Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
             place = self.mapSceneToView(event.scenePos())  # type: ignore[attr-defined]

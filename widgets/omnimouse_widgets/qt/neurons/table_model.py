@@ -1,7 +1,7 @@
-"""The table's model: one row per neuron, sorted and filtered as index arrays.
+"""Qt model of the neuron table, with sorting and filter as index arrays.
 
-Sorting 10,000 rows through a proxy that calls Python for every comparison takes
-seconds; here it is one argsort.
+Sorting 10,000 rows with a QSortFilterProxyModel takes seconds, because it calls Python
+for every comparison. Here it is one argsort.
 """
 
 from typing import Any, Final
@@ -33,7 +33,7 @@ RIGHT: Final = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 class NeuronTable(QAbstractTableModel):
-    """Shows `columns_of(state, results)`; keeps only order and filter of its own."""
+    """Model of `columns_of(controller)`; its own state is only order and filter."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -45,19 +45,20 @@ class NeuronTable(QAbstractTableModel):
         self.neurons = np.empty(0, np.int64)
         """Neuron of each row."""
 
-    # -- what Qt asks ---------------------------------------------------------------
+    # -- interface of QAbstractTableModel ---------------------------------------------
     def rowCount(self, parent: Index = _NO_PARENT) -> int:
-        """Neurons kept by the filter."""
+        """Return the number of neurons that pass the filter."""
+        # Qt requires 0 for cells, which are not parents in a table.
         return 0 if parent.isValid() else len(self.neurons)
 
     def columnCount(self, parent: Index = _NO_PARENT) -> int:
-        """Fixed."""
+        """Return the number of columns."""
         return 0 if parent.isValid() else len(COLUMNS)
 
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = 0
     ) -> Any:
-        """Titles and what they mean."""
+        """Return the title or the tooltip of a column."""
         if orientation != Qt.Orientation.Horizontal:
             return None
         is_old = section == SCORE and self._controller.results.is_population_old
@@ -69,7 +70,7 @@ class NeuronTable(QAbstractTableModel):
         return None
 
     def data(self, index: Index, role: int = 0) -> Any:
-        """Words of a cell, its side, and a colour for states."""
+        """Return text, alignment, colour or icon of a cell."""
         name = COLUMNS[index.column()]
         value = self._columns[name][self.neurons[index.row()]]
         if role == Qt.ItemDataRole.DisplayRole:
@@ -85,19 +86,21 @@ class NeuronTable(QAbstractTableModel):
     def sort(
         self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder
     ) -> None:
-        """Sort by a column; unknown values go last either way."""
+        """Sort by a column; unknown values are last in both directions."""
         self._sorted_by = (column, order)
         self._arrange()
 
-    # -- what the panel asks ----------------------------------------------------------
+    # -- interface for the panel ------------------------------------------------------
     def refresh(self) -> None:
-        """Read everything again from state and results."""
+        """Read all columns again from state and results."""
         self._columns = columns_of(self._controller)
         self._arrange()
 
     def refresh_values(self) -> None:
-        """Read state and score again; rows move only if they are sorted by them."""
+        """Read state and score again; reorder the rows only if they depend on them."""
+        # A stroke calls this often: without a new order, Qt repaints only the cells.
         before, self._columns = self._columns, columns_of(self._controller)
+        # A filter can contain state and score, so it may keep other rows now.
         moved = COLUMNS[self._sorted_by[0]] in ("state", "score") or bool(self._text)
         if len(before["id"]) != len(self._columns["id"]) or moved:
             self._arrange()
@@ -106,20 +109,26 @@ class NeuronTable(QAbstractTableModel):
             self.dataChanged.emit(self.index(0, COLUMNS.index("state")), last)
 
     def refresh_age(self) -> None:
-        """Scores became older, or fresh again."""
+        """Repaint the scores and their title after a change of their age."""
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, SCORE, SCORE)
         if len(self.neurons):
             last = self.index(len(self.neurons) - 1, SCORE)
             self.dataChanged.emit(self.index(0, SCORE), last)
 
     def filter(self, text: str) -> None:
-        """Keep the neurons that satisfy the words; raises `ValueError` on nonsense."""
-        kept_rows(text, self._columns)
+        """Set the filter.
+
+        Raises
+        ------
+        ValueError
+            If the filter is invalid; the rows do not change.
+        """
+        kept_rows(text, self._columns)  # raises before the filter is stored
         self._text = text
         self._arrange()
 
     def rows_of(self, neurons: np.ndarray) -> np.ndarray:
-        """Rows at which neurons are shown; those filtered away have none."""
+        """Return the rows of neurons, without those that the filter hides."""
         place = np.full(len(self._columns["id"]), -1)
         place[self.neurons] = np.arange(len(self.neurons))
         rows: np.ndarray = place[neurons]
@@ -130,6 +139,7 @@ class NeuronTable(QAbstractTableModel):
         name, order = COLUMNS[self._sorted_by[0]], self._sorted_by[1]
         descending = order == Qt.SortOrder.DescendingOrder
         arranged = kept[sorted_rows(self._columns[name][kept], descending=descending)]
+        # A reset loses scroll position and selection: only if the rows changed.
         if not np.array_equal(arranged, self.neurons):
             self.beginResetModel()
             self.neurons = arranged
@@ -139,6 +149,7 @@ class NeuronTable(QAbstractTableModel):
             self.dataChanged.emit(self.index(0, 0), last)
 
     def _icon(self, state: str) -> QIcon:
+        # Qt asks for icons at every repaint of a cell.
         if state not in self._icons:
             colour = palette.STATE_COLOURS[state_code(state)]
             self._icons[state] = swatch(colour)

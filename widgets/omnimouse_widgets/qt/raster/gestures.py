@@ -27,14 +27,14 @@ TOOLS: Final = (
 
 
 class RasterGestures:
-    """Turns the left button into calls of the controller.
+    """Translate gestures of the left button into calls of the controller.
 
-    Which neurons are under the pointer is asked of `rows`, set by the panel; the rows
-    must not be reordered while `is_painting`.
+    `rows` is set by the panel and gives the neurons under the pointer. The rows must
+    not be reordered while `is_painting`.
     """
 
     box_changed = Signal()
-    """The box being drawn is another, or gone."""
+    """Emitted when the box being drawn changes or disappears."""
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
@@ -47,21 +47,22 @@ class RasterGestures:
 
     @property
     def is_painting(self) -> bool:
-        """Whether the left button is down on the raster with a brush in hand."""
+        """Whether the left button is down on the raster with a paint tool."""
         return self._last is not None and self._held != "look"
 
     def pressed(self, at: Point, box: RasterBox) -> None:
-        """Begin a stroke, or look at what is under the pointer."""
+        """Begin a stroke, or select what is under the pointer."""
         self._last = self._start = at
-        self._held = self.tool  # another tool is for the next stroke
+        self._held = self.tool  # a tool chosen during a stroke is for the next one
         if self._held == "look":
             self._look(at, select=True)
             return
+        # All cells until the release are one undo step.
         self._controller.begin_stroke()
         self._stroke(at, box)
 
     def dragged(self, at: Point, box: RasterBox) -> None:
-        """Go on painting, or scrub."""
+        """Continue the stroke, or move the cursor."""
         if self._last is None:
             return
         if self._held == "look":
@@ -71,9 +72,10 @@ class RasterGestures:
         self._last = at
 
     def released(self, at: Point, box: RasterBox) -> None:
-        """End the stroke; a box is painted now."""
+        """End the stroke; a box is painted only now."""
         if self._last is None:
             return
+        # Both depend on `_last` and `box`, which the next line clears.
         painted, block = self.is_painting, self.box
         self._last = self.box = None
         self.box_changed.emit()
@@ -84,7 +86,7 @@ class RasterGestures:
         self._controller.end_stroke()
 
     def neurons_at(self, row: float) -> np.ndarray:
-        """Neurons that share the screen row at a position."""
+        """Return the neurons of the screen row at a position."""
         if self.rows is None:
             return np.empty(0, np.int64)
         return self.rows.neurons(row, row)
@@ -96,6 +98,7 @@ class RasterGestures:
             self._controller.select(neurons.tolist())
 
     def _stroke(self, at: Point, box: RasterBox) -> None:
+        # Paint from the last position: a fast pointer skips cells.
         last = self._last or at
         if self.rows is None:
             return  # no session is open
@@ -111,6 +114,7 @@ class RasterGestures:
             low, high = sorted((last[1], at[1]))
             self._paint(Block(slice(0, N_SAMPLES), low, high))
         else:
+            # A circle on screen is an ellipse in samples and rows.
             width, height = box.pixel()
             radius = (BRUSH_PIXELS * width, BRUSH_PIXELS * height)
             for block in brush_blocks(last, at, radius):

@@ -1,7 +1,7 @@
 """Small graphics items of the raster, each painted with one or two Qt calls.
 
-pyqtgraph's own items do more than is needed here; with them a repaint while painting
-10,000 neurons took twice as long.
+With pyqtgraph's own items, which do more than is needed here, a repaint during a stroke
+over 10,000 neurons took twice as long.
 """
 
 from collections.abc import Sequence
@@ -16,20 +16,20 @@ from omnimouse_widgets.qt.style import plot_style
 
 
 class _InView(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
-    """An item that may paint anywhere in the view."""
+    """Item that may paint anywhere in the view."""
 
     def boundingRect(self) -> QRectF:
-        """All of the view: what is painted comes and goes often."""
+        """Return the whole view, so that content can change without a new rectangle."""
         return self.viewRect() if self.getViewBox() is not None else QRectF()
 
     def viewTransformChanged(self) -> None:
-        """The view is another, and so is the bounding rectangle."""
+        """Announce the new bounding rectangle to Qt."""
         self.prepareGeometryChange()
-        super().viewTransformChanged()  # forgets the view as it was
+        super().viewTransformChanged()  # clears pyqtgraph's cached view rectangle
 
 
 class Pixels(_InView):
-    """An opaque picture over a rectangle."""
+    """Opaque image over a rectangle."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,6 +40,7 @@ class Pixels(_InView):
     def set_rgb(self, rgb: np.ndarray, rect: QRectF) -> None:
         """Show uint8 (rows, columns, 3)."""
         height, width = rgb.shape[:2]
+        # Pack to 0xAARRGGBB, the format that Qt draws without a conversion.
         parts = rgb.astype(np.uint32)
         pixels = (
             np.uint32(0xFF000000)
@@ -47,7 +48,7 @@ class Pixels(_InView):
             | (parts[..., 1] << np.uint32(8))
             | parts[..., 2]
         )
-        # The image keeps no copy: the bytes must live as long as it does.
+        # QImage does not copy its data: keep the bytes as long as the image.
         self._bytes = pixels.tobytes()
         self._image = QImage(
             self._bytes, width, height, 4 * width, QImage.Format.Format_RGB32
@@ -56,23 +57,23 @@ class Pixels(_InView):
         self.update()
 
     def clear(self) -> None:
-        """Show nothing."""
+        """Remove the image."""
         self._image = None
         self.update()
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing is shown."""
+        """Whether there is no image."""
         return self._image is None
 
     def paint(self, painter: QPainter, *_: object) -> None:
-        """Draw the picture, cells as sharp squares."""
+        """Draw the image with sharp cells, without smoothing."""
         if self._image is not None:
             painter.drawImage(self._rect, self._image)
 
 
 class Hatch(_InView):
-    """Diagonal lines over rectangles, at screen scale whatever the zoom."""
+    """Diagonal lines over rectangles, with constant spacing on screen."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,7 +87,7 @@ class Hatch(_InView):
             self.update()
 
     def paint(self, painter: QPainter, *_: object) -> None:
-        """Fill in device coordinates, so that the lines keep their spacing."""
+        """Fill in device coordinates, so that zooming does not scale the pattern."""
         if not self.rects:
             return
         to_device = painter.transform()
@@ -103,13 +104,13 @@ class Marks(_InView):
         self.rows: list[float] = []
 
     def set_rows(self, rows: Sequence[float]) -> None:
-        """Point at the middle of these positions."""
+        """Set the row positions of the marks."""
         if list(rows) != self.rows:
             self.rows = list(rows)
             self.update()
 
     def paint(self, painter: QPainter, *_: object) -> None:
-        """Draw in device coordinates, so that their size stays."""
+        """Draw in device coordinates, so that zooming does not scale the marks."""
         to_device = painter.transform()
         painter.resetTransform()
         painter.setBrush(plot_style.brush(palette.HELD))
@@ -122,7 +123,7 @@ class Marks(_InView):
 
 
 class Span(_InView):
-    """The active span: an edge on both sides and a bracket along the top."""
+    """Outline of the active span: an edge on both sides and a bar along the top."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -130,14 +131,15 @@ class Span(_InView):
         self._colour = palette.HIDDEN
 
     def set_span(self, span: tuple[int, int], colour: str) -> None:
-        """Outline these samples."""
+        """Set the samples (start, stop) and the colour of the outline."""
         if (span, colour) != (self.span, self._colour):
             self.span, self._colour = span, colour
             self.update()
 
     def paint(self, painter: QPainter, *_: object) -> None:
-        """Draw in device coordinates, so that the lines keep their width."""
+        """Draw in device coordinates, so that zooming does not scale the lines."""
         view = self.viewRect()
+        # The raster's vertical axis is inverted, so top and bottom may be swapped.
         top, bottom = sorted((view.top(), view.bottom()))
         start, stop = self.span
         rect = painter.transform().mapRect(

@@ -21,17 +21,17 @@ _TIP = Qt.ItemDataRole.ToolTipRole
 
 
 class OrderBox(QWidget):
-    """A box of orders; beside it, while neurons are compared, a button that stops that.
+    """Combo box of row orders, and a button to stop the computation of similarity.
 
     Parameters
     ----------
     controller
-        The verbs; orders by similarity come from it.
+        Source of `state`, `results` and `similarity`.
 
     Attributes
     ----------
     picked
-        Emitted after another order was chosen.
+        Emitted after the choice of another order.
     """
 
     picked = Signal()
@@ -47,8 +47,10 @@ class OrderBox(QWidget):
             self.box.setItemData(number, MEANINGS[value], _TIP)
         self.show_ordering("state")
         self.box.setToolTip("Order of the rows, from top to bottom")
+        # Connected last: setting the initial order is not a choice of the user.
         self.box.currentIndexChanged.connect(self._picked)
         self.button = QToolButton()
+        # A click must not take the focus, and with it the keys, from the raster.
         self.button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.button.clicked.connect(lambda: press_similarity(controller))
         self.setLayout(row_of(self.box, self.button))
@@ -56,19 +58,20 @@ class OrderBox(QWidget):
 
     @property
     def ordering(self) -> Ordering:
-        """What is chosen."""
+        """The chosen order."""
         found: Ordering = self.box.currentData()
         return found
 
     def show_ordering(self, ordering: Ordering) -> None:
-        """Choose it, as a user would."""
+        """Choose an order; emits `picked` if it changed."""
         self.box.setCurrentIndex(self.box.findData(ordering))
 
     def arranged(self) -> Arrangement:
-        """The rows of the mask on screen; those of an order to come are as stored."""
+        """Return the order of the rows; stored order until similarity is known."""
         state, similarity = self._controller.state, self._controller.similarity
         assert state.session is not None
         assert state.mask is not None
+        # Starts the computation in the background unless the order is known.
         if self.ordering == "similarity":
             similarity.want()
         return arrange(
@@ -81,11 +84,11 @@ class OrderBox(QWidget):
         )
 
     def words(self) -> str:
-        """Why the rows are not in the order that was chosen, "" where they are."""
+        """Return why the rows are not in the chosen order, or ""."""
         return order_words(self._controller, self.ordering)
 
     def draw(self) -> None:
-        """Show the button where there is something to stop, or to begin again."""
+        """Show the button if the comparison can be stopped or restarted."""
         words = similarity_button(self._controller, self.ordering)
         self.button.setVisible(bool(words))
         self.button.setText(words)
@@ -94,7 +97,7 @@ class OrderBox(QWidget):
         )
 
     def hideEvent(self, event: QHideEvent | None) -> None:
-        """Nobody looks at the order any more."""
+        """Stop computing the similarity order."""
         super().hideEvent(event)
         self._controller.similarity.let_be()
 

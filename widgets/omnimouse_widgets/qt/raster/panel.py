@@ -222,6 +222,7 @@ class RasterPanel(QWidget):
         self._tell()
         self._place_pictures()
         self._draw_values()
+        # Pictures that were not shown have missed the drawings of every part.
         self.redraw.start()
 
     def _tell(self) -> None:
@@ -275,6 +276,7 @@ class RasterPanel(QWidget):
             for raster in self.pictures.values():
                 raster.plot.getAxis("left").setTicks([self._arranged.ticks])
         if before is None or len(before.order) != len(self._arranged.order):
+            # Another number of neurons is another recording: its zoom has no meaning.
             for raster in self.pictures.values():
                 raster.box.setLimits(yMax=len(self._arranged.order))
             self.show_all()
@@ -286,6 +288,7 @@ class RasterPanel(QWidget):
         start, stop = rows_in_view(len(order), *self._first.box.viewRange()[1])
         before = self._rows
         span = None if before is None else (before.start, before.stop)
+        # Averaging the values is slow: skip it while the same rows are in view.
         if before is not None and span == (start, stop):
             is_same = np.array_equal(before.order, order)
             if is_same:
@@ -338,6 +341,7 @@ class RasterPanel(QWidget):
         if self._rows is None or mask is None:
             return
         self._codes = codes = self._rows.codes(mask)
+        # The status line contains the reasons for the hatching.
         hatched = hatch_words(codes)
         if hatched != self._hatched:
             self._hatched = hatched

@@ -1,6 +1,6 @@
-"""Which cells a stroke on the raster covers; pure geometry, no Qt.
+"""Geometry of strokes on the raster: the cells that a stroke covers; no Qt.
 
-Positions are (sample, row) in floats: cell (i, j) spans [i, i + 1) by [j, j + 1).
+Positions are floats (sample, row); cell (i, j) covers [i, i + 1) x [j, j + 1).
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ Point = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A rectangle of cells: samples, and rows from low to high (positions)."""
+    """Rectangle of cells: a slice of samples, and row positions from low to high."""
 
     samples: slice
     low: float
@@ -22,14 +22,14 @@ class Block:
 
 
 def brush_blocks(start: Point, stop: Point, radius: Point) -> list[Block]:
-    """Cells that an elliptic brush touches on its way between two positions.
+    """Return the cells that an elliptic brush touches between two positions.
 
     Parameters
     ----------
     start, stop
-        Where the pointer was and is; equal for a press.
+        Previous and current position of the pointer; equal for a press.
     radius
-        Of the brush, in samples and in rows; a brush smaller than a cell still
+        Radius of the brush in samples and in rows. A brush smaller than a cell still
         touches the cell under the pointer.
     """
     spans: dict[int, tuple[float, float]] = {}
@@ -42,18 +42,19 @@ def brush_blocks(start: Point, stop: Point, radius: Point) -> list[Block]:
 
 
 def box_block(start: Point, stop: Point) -> Block:
-    """Cells of the rectangle between two positions, touched ones included."""
+    """Return the cells that the rectangle between two positions touches."""
     low, high = sorted((start[1], stop[1]))
     return Block(_samples(start[0], stop[0]), low, high)
 
 
 def _samples(first: float, last: float) -> slice:
+    # Positions outside the raster give an empty slice, not negative indices.
     low, high = sorted((floor(first), floor(last)))
     return slice(min(max(low, 0), N_SAMPLES), max(min(high + 1, N_SAMPLES), 0))
 
 
 def _stamps(start: Point, stop: Point, radius: Point) -> Iterator[Point]:
-    """Positions half a radius apart, so that the stroke has no gaps."""
+    """Yield positions at most half a radius apart, so that a stroke has no gaps."""
     across, down = max(radius[0], 0.5), max(radius[1], 0.5)
     length = hypot((stop[0] - start[0]) / across, (stop[1] - start[1]) / down)
     steps = max(1, ceil(2 * length))
@@ -63,10 +64,11 @@ def _stamps(start: Point, stop: Point, radius: Point) -> Iterator[Point]:
 
 
 def _ellipse(x: float, y: float, radius: Point) -> Iterator[tuple[int, float, float]]:
-    """(sample, low row, high row) of the columns one stamp touches."""
+    """Yield (sample, low row, high row) of the columns that an ellipse touches."""
     first = max(0, floor(x - radius[0]))
     last = min(N_SAMPLES - 1, floor(x + radius[0]))
     for column in range(first, last + 1):
+        # Horizontal distance from the centre to the nearest edge of the column.
         away = max(0.0, column - x, x - column - 1)
         share = away / radius[0] if radius[0] else 0.0
         half = radius[1] * sqrt(max(0.0, 1 - share * share))
@@ -74,7 +76,7 @@ def _ellipse(x: float, y: float, radius: Point) -> Iterator[tuple[int, float, fl
 
 
 def _joined(spans: dict[int, tuple[float, float]]) -> list[Block]:
-    """Neighbouring columns with the same rows as one block."""
+    """Merge adjacent columns with equal rows into one block."""
     blocks: list[Block] = []
     for column, (low, high) in sorted(spans.items()):
         last = blocks[-1] if blocks else None

@@ -1,4 +1,4 @@
-"""The recordings of a folder as a table; a double click or Enter opens one."""
+"""Table of the recordings in a folder; a double click or Enter opens one."""
 
 from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtGui import QHideEvent, QKeySequence
@@ -32,12 +32,14 @@ ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)
 
 
 class RecordingsPanel(QWidget):
-    """A sortable, filterable table that fills while the folder is looked through.
+    """Table with sorting and filter, which fills while the folder is searched.
 
     Parameters
     ----------
     controller
-        The verbs; the panel only reads its `recordings`, `opener` and `state`.
+        Source of `recordings`, `opener` and `state`, and receiver of the user actions.
+    parent
+        Parent widget.
     """
 
     def __init__(self, controller: Controller, parent: QWidget | None = None) -> None:
@@ -95,13 +97,14 @@ class RecordingsPanel(QWidget):
             titles.resizeSection(column, width)
         self.view.sortByColumn(TITLES.index("path"), Qt.SortOrder.AscendingOrder)
         self.view.doubleClicked.connect(self._open)
+        # `doubleClicked` has no key, and `activated` may need only one click.
         for key in ENTER:
             struck = QShortcut(QKeySequence(key), self.view)
             struck.setContext(Qt.ShortcutContext.WidgetShortcut)
             struck.activated.connect(lambda: self._open(self.view.currentIndex()))
 
     def hideEvent(self, event: QHideEvent | None) -> None:
-        """Nobody looks at it any more."""
+        """Stop the search of the folder."""
         super().hideEvent(event)
         self._controller.recordings.stop()
 
@@ -111,13 +114,14 @@ class RecordingsPanel(QWidget):
         self._draw_count()
 
     def _go_to_table(self) -> None:
-        """From the words to the first row they leave, so that Enter opens it."""
+        """Focus the first row that passes the filter, so that Enter opens it."""
         if self.rows.rowCount():
             self.view.setFocus()
             self.view.selectRow(0)
 
     def _open(self, index: QModelIndex) -> None:
         if index.isValid():
+            # The index belongs to the sorted and filtered rows.
             entry = self.table.entries[self.rows.mapToSource(index).row()]
             self._controller.opener.open(entry.path)
 
@@ -157,7 +161,8 @@ class RecordingsPanel(QWidget):
 
 
 def show_recordings(controller: Controller, window: QMainWindow) -> RecordingsPanel:
-    """Bring up the table, beside the window it belongs to and ends with."""
+    """Show the recordings table of a window; it is closed with the window."""
+    # One table per window: it keeps the last search.
     panel: RecordingsPanel | None = window.findChild(RecordingsPanel)
     if panel is None:
         panel = RecordingsPanel(controller, window)

@@ -1,4 +1,4 @@
-"""The table's model: one row per recording of a folder, sorted and filtered by Qt."""
+"""Qt model of the recordings table: one row per recording, sorted by Qt."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +35,9 @@ KEYS: Final[dict[str, Callable[[Entry], Any]]] = {
     "by stimulus": lambda entry: sum(entry.shown.values()),
     "problems": lambda entry: len(entry.problems) if entry.is_read else 1_000_000,
 }
-"""By what a column is sorted, where that is not its words."""
+"""Sort keys of the columns that are not sorted by their texts.
+
+Recordings that could not be read are last by problems."""
 FADED: Final = QColor(128, 134, 145)
 SORT_ROLE: Final = int(Qt.ItemDataRole.UserRole)
 Index = QModelIndex | QPersistentModelIndex
@@ -44,34 +46,35 @@ _RIGHT: Final = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 class RecordingsTable(QAbstractTableModel):
-    """Shows a catalogue; rows that come later are added, what is there stays."""
+    """Model of a catalogue; recordings found later are appended."""
 
     def __init__(self) -> None:
         super().__init__()
         self._found: Catalogue | None = None
         self._words: list[dict[str, str]] = []
-        """Of each row, by title."""
+        """Texts of each row, by column title."""
         self._open: Path | None = None
         self.entries: tuple[Entry, ...] = ()
 
-    # -- what Qt asks -----------------------------------------------------------------
+    # -- interface of QAbstractTableModel ---------------------------------------------
     def rowCount(self, parent: Index = _NO_PARENT) -> int:
-        """Recordings found so far."""
+        """Return the number of recordings found so far."""
+        # Qt requires 0 for cells, which are not parents in a table.
         return 0 if parent.isValid() else len(self.entries)
 
     def columnCount(self, parent: Index = _NO_PARENT) -> int:
-        """Fixed."""
+        """Return the number of columns."""
         return 0 if parent.isValid() else len(TITLES)
 
     def headerData(
         self, section: int, orientation: Qt.Orientation, role: int = 0
     ) -> Any:
-        """Titles."""
+        """Return the title of a column."""
         is_title = orientation == Qt.Orientation.Horizontal
         return TITLES[section] if is_title and role == 0 else None
 
     def data(self, index: Index, role: int = 0) -> Any:
-        """Words, what they are sorted by, and how they look."""
+        """Return text, sort key, tooltip or appearance of a cell."""
         entry, title = self.entries[index.row()], TITLES[index.column()]
         words = self._words[index.row()][title]
         if role == Qt.ItemDataRole.DisplayRole:
@@ -91,9 +94,10 @@ class RecordingsTable(QAbstractTableModel):
             return font
         return None
 
-    # -- what the panel asks ----------------------------------------------------------
+    # -- interface for the panel ------------------------------------------------------
     def show_found(self, found: Catalogue | None) -> None:
-        """Show these; rows are added where it is the same folder with more of them."""
+        """Show a catalogue; append rows if it extends the shown one."""
+        # Appending keeps selection and scroll position; a reset would not.
         if found is self._found:
             return
         before, entries = self.entries, () if found is None else found.entries
@@ -107,7 +111,7 @@ class RecordingsTable(QAbstractTableModel):
             self.endResetModel()
 
     def mark_open(self, path: Path | None) -> None:
-        """Make the row of the session that is open stand out."""
+        """Show the row of the open recording in bold."""
         if path != self._open:
             self._open = path
             if self.entries:
@@ -115,7 +119,7 @@ class RecordingsTable(QAbstractTableModel):
                 self.dataChanged.emit(self.index(0, 0), last)
 
     def words_of(self, row: int) -> dict[str, str]:
-        """A row's words by title."""
+        """Return the texts of a row by column title."""
         return self._words[row]
 
     def _add(self, more: tuple[Entry, ...]) -> None:
@@ -136,7 +140,7 @@ class RecordingsTable(QAbstractTableModel):
 
 
 class FilteredRecordings(QSortFilterProxyModel):
-    """The rows that hold every word, wherever; sorted by numbers where there are."""
+    """Rows that contain all words of the filter, sorted by `SORT_ROLE`."""
 
     def __init__(self, table: RecordingsTable) -> None:
         super().__init__()
@@ -146,12 +150,13 @@ class FilteredRecordings(QSortFilterProxyModel):
         self.setSortRole(SORT_ROLE)
 
     def keep(self, text: str) -> None:
-        """Keep the rows that hold all of these words."""
+        """Set the words of the filter."""
         self._wanted = tuple(text.lower().split())
-        self.invalidate()  # invalidateFilter is deprecated, and what follows it new
+        # invalidateFilter is deprecated, and older Qt versions lack its replacement.
+        self.invalidate()
 
     def filterAcceptsRow(self, source_row: int, source_parent: Index) -> bool:
-        """Whether a row holds every word."""
+        """Return whether a row contains every word, in any column."""
         entry = self._table.entries[source_row]
         words = (*self._table.words_of(source_row).values(), *entry.problems, entry.id)
         text = "\n".join(words).lower()

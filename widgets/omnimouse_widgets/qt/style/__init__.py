@@ -1,1 +1,1 @@
-"""What several panels share: forms, plots, colours, shortcuts, redrawing."""
+"""Code that several panels share: forms, plots, colours, shortcuts, redrawing."""

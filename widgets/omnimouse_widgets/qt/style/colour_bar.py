@@ -1,4 +1,4 @@
-"""A bar of colours with the numbers at its ends, and the median marked."""
+"""Colour bar with the values at its ends and a mark at the median."""
 
 import numpy as np
 from qtpy.QtCore import QRectF, QSize
@@ -11,12 +11,12 @@ from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.theme import colour_of
 
 FADED = 0.45
-"""Opacity of scores that answer an older question."""
+"""Opacity of scores of an older request."""
 _GAP = 8
 
 
 class ColourBar(QWidget):
-    """Viridis from one end of a scale to the other, with the neurons' median."""
+    """Viridis colour bar of a scale, with the median of the neurons."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -25,36 +25,37 @@ class ColourBar(QWidget):
         self._table = palette.viridis_table()
 
     def sizeHint(self) -> QSize:
-        """Bar and numbers."""
+        """Return the size of the bar with its numbers."""
         return QSize(160, 34)
 
     def minimumSizeHint(self) -> QSize:
-        """As high, and as narrow as the panel likes."""
+        """Return the full height and a small width."""
         return QSize(60, 34)
 
     def show_scale(self, scale: Scale | None, *, is_old: bool = False) -> None:
-        """Show a scale; one that answers an older question fades."""
+        """Show a scale; fade it if it belongs to an older request."""
         if (scale, is_old) != (self._scale, self._is_old):
             self._scale, self._is_old = scale, is_old
             self.update()
 
     @property
     def ends(self) -> tuple[str, str]:
-        """What is written at both ends."""
+        """The texts at both ends."""
         return ("", "") if self._scale is None else self._scale.ends
 
     @property
     def words(self) -> str:
-        """What the mark says, "" without one."""
+        """The text at the median, or ""."""
         said = "" if self._scale is None else self._scale.middle
         return f"{said} (older)" if said and self._is_old else said
 
     def paintEvent(self, _: QPaintEvent | None) -> None:
-        """Draw gradient, numbers and the median."""
+        """Paint gradient, numbers and median."""
         painter = QPainter(self)
         painter.setFont(plot_style.small_font())
         bar = QRectF(4, 2, self.width() - 8, 10)
         gradient = QLinearGradient(bar.topLeft(), bar.topRight())
+        # Qt interpolates linearly between stops; 17 of them follow viridis closely.
         for at in np.linspace(0, 1, 17):
             gradient.setColorAt(at, QColor(*map(int, self._table[round(at * 255)])))
         painter.setOpacity(FADED if self._is_old else 1.0)
@@ -75,12 +76,14 @@ class ColourBar(QWidget):
             return
         share = (median - scale.low) / (scale.high - scale.low)
         x = bar.left() + min(max(share, 0.0), 1.0) * bar.width()
+        # White on black is visible on every colour of the bar.
         painter.fillRect(QRectF(x - 1.5, 0, 3, 14), QColor("black"))
         painter.fillRect(QRectF(x - 0.5, 0, 1, 14), QColor("white"))
         advance = painter.fontMetrics().horizontalAdvance
         low, high = (advance(words) for words in self.ends)
         width = advance(self.words)
         first, last = bar.left() + low + _GAP, bar.right() - high - _GAP - width
+        # The text must not touch the numbers at the ends; without room it is left out.
         if first <= last:
             left = min(max(x - width / 2, first), last)
             painter.drawText(QRectF(left, 14, width + 2, 18), self.words)

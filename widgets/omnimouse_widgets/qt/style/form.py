@@ -22,7 +22,7 @@ NARROW_BOX = "QSpinBox { min-width: 34px; }"
 
 
 class Form(QGridLayout):
-    """Rows of a label and its control; labels share one width in every form."""
+    """Grid with rows of label and control; all forms have the same label width."""
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -33,10 +33,12 @@ class Form(QGridLayout):
         self.setColumnStretch(1, 1)
 
     def add(self, words: str, control: QWidget | QLayout) -> None:
-        """One row; without words the control has it all."""
+        """Add a row; without a label the control takes the whole width."""
+        # rowCount of an empty grid is 1, so the first row stays empty with height 0.
         row = self.rowCount()
         if words:
             label = ToneLabel(words)
+            # Beside a wrapped text, the label stands at its first line.
             top = Qt.AlignmentFlag.AlignTop if _is_tall(control) else None
             middle = Qt.AlignmentFlag.AlignVCenter
             self.addWidget(label, row, 0, top or middle)
@@ -54,7 +56,7 @@ def _is_tall(control: QWidget | QLayout) -> bool:
 
 
 class Section(QFrame):
-    """A titled part of the panel; closable ones open and close by their title."""
+    """Titled part of the panel; with `is_open`, a click on the title toggles it."""
 
     def __init__(
         self, title: str, content: QWidget, *, is_open: bool | None = None
@@ -77,6 +79,7 @@ class Section(QFrame):
         column.addLayout(row)
         column.addWidget(content)
         self.content = content
+        # A section that cannot be closed is no stop for the Tab key.
         if is_open is None:
             self.title.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         else:
@@ -93,20 +96,21 @@ class Section(QFrame):
 
 
 class ElidedLabel(QLabel):
-    """One line that ends in … where it does not fit; `words` are the whole line."""
+    """One line of text, cut with … to fit; `words` is the full text."""
 
     def __init__(self) -> None:
         super().__init__()
+        # Ignored: the length of the text must not determine the width of the panel.
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.words = ""
 
     def set_words(self, words: str) -> None:
-        """Show these, as far as there is room."""
+        """Set the text and cut it to the width."""
         self.words = words
         self._fit()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
-        """More or less of the words fits now."""
+        """Cut the text to the new width."""
         super().resizeEvent(event)
         self._fit()
 
@@ -120,18 +124,18 @@ class ElidedLabel(QLabel):
 
 
 class QuietLine(ElidedLabel, ToneLabel):
-    """The same for words that explain."""
+    """`ElidedLabel` in the quiet tone of explanations."""
 
 
 def keep_room(control: QWidget) -> None:
-    """Have its place stay empty while it is hidden, so that no other moves."""
+    """Reserve the place of a hidden control, so that no other control moves."""
     policy = control.sizePolicy()
     policy.setRetainSizeWhenHidden(True)
     control.setSizePolicy(policy)
 
 
 def row_of(*widgets: QWidget, stretch: int = -1) -> QHBoxLayout:
-    """Widgets side by side; the one at `stretch` takes the room."""
+    """Return a row of widgets; the one at index `stretch` takes the free width."""
     row = QHBoxLayout()
     row.setContentsMargins(0, 0, 0, 0)
     row.setSpacing(6)
@@ -143,7 +147,7 @@ def row_of(*widgets: QWidget, stretch: int = -1) -> QHBoxLayout:
 def column_in(
     panel: QWidget, *parts: QWidget | QLayout, stretch: int, spacing: int = 4
 ) -> None:
-    """Fill a dock from top to bottom; the part at `stretch` takes the room."""
+    """Lay out a panel as a column; the part at index `stretch` takes free height."""
     column = QVBoxLayout(panel)
     column.setContentsMargins(4, 4, 4, 4)
     column.setSpacing(spacing)

@@ -6,10 +6,10 @@ from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView
 
 
 class _RowView(QTableView):
-    """Keeps the keys that turn its pages, which step trials everywhere else."""
+    """Table view that keeps PgUp and PgDown, which step trials in other widgets."""
 
     def event(self, event: QEvent | None) -> bool:
-        """Claim them before Qt looks for shortcuts."""
+        """Claim the keys before Qt looks for shortcuts."""
         claim = QEvent.Type.ShortcutOverride
         if isinstance(event, QKeyEvent) and event.type() == claim:
             paging = (Qt.Key.Key_PageUp, Qt.Key.Key_PageDown)
@@ -22,7 +22,7 @@ class _RowView(QTableView):
 def row_table(
     model: QAbstractItemModel, tooltip: str, row_height: int = 22
 ) -> tuple[QTableView, QHeaderView]:
-    """The view of a model's rows, and its titles."""
+    """Return a view of a model and its horizontal header."""
     view = _RowView()
     view.setModel(model)
     view.setToolTip(tooltip)

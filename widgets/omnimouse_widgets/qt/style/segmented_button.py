@@ -1,4 +1,4 @@
-"""Row of joined buttons of which exactly one is on."""
+"""Row of joined buttons of which at most one is on."""
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
@@ -31,11 +31,11 @@ QToolButton:checked { background: #3B6EA8; color: white; }
 QToolButton:disabled { color: rgba(128, 134, 145, 140); }
 QToolButton:focus { border-color: #56B4E9; }
 """
-"""A button that stands alone: what is pressed, or stays pressed, is seen as such."""
+"""Style of a single button, with a visible pressed state."""
 
 
 def switch(words: str, tooltip: str, style: str = BUTTON_STYLE) -> QToolButton:
-    """A button that stands alone and stays pressed until it is pressed again."""
+    """Return a single button that stays pressed until the next press."""
     button = QToolButton()
     button.setText(words)
     button.setToolTip(tooltip)
@@ -47,7 +47,7 @@ def switch(words: str, tooltip: str, style: str = BUTTON_STYLE) -> QToolButton:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One button: its value, word, meaning, and a colour to mark it with."""
+    """One button: value, text, tooltip and, if not empty, the colour of its icon."""
 
     value: Hashable
     word: str
@@ -56,16 +56,16 @@ class Choice:
 
 
 class Segmented(QWidget):
-    """Joined buttons. `picked` tells what the user picks; `show_value` stays silent.
+    """Joined buttons; a click emits `picked`, whereas `show_value` emits nothing.
 
     Parameters
     ----------
     choices
         The buttons from left to right.
     name
-        What is chosen, for screen readers.
+        Accessible name of the choice.
     shrinks
-        Whether the buttons share a narrow panel equally, whatever their words need.
+        Whether all buttons have equal widths, even if their texts do not fit.
     """
 
     picked = Signal(object)
@@ -83,6 +83,7 @@ class Segmented(QWidget):
         row.setSpacing(0)
         for number, choice in enumerate(choices):
             button = _button(choice)
+            # The style sheet rounds the outer corners by this property.
             if number in (0, len(choices) - 1):
                 button.setProperty("place", "first" if number == 0 else "last")
             if not shrinks:
@@ -110,6 +111,7 @@ class Segmented(QWidget):
         if value in self._values:
             self.button(value).setChecked(True)
             return
+        # An exclusive group does not allow its last button to be turned off.
         self._group.setExclusive(False)
         for button in self._group.buttons():
             button.setChecked(False)
@@ -121,6 +123,7 @@ def _button(choice: Choice) -> QToolButton:
     button.setText(choice.word)
     button.setToolTip(choice.tooltip)
     button.setCheckable(True)
+    # A click must not take the focus, and with it the keys, from a plot.
     button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
     button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
     if choice.colour:
@@ -131,7 +134,7 @@ def _button(choice: Choice) -> QToolButton:
 
 
 def swatch(colour: str, size: int = 10) -> QIcon:
-    """A small square of a colour with an edge that is seen on any background."""
+    """Return a square icon with an edge that is visible on any background."""
     pixmap = QPixmap(size, size)
     pixmap.fill(QColor(colour))
     painter = QPainter(pixmap)

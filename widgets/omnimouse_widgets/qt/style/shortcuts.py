@@ -1,4 +1,4 @@
-"""The keys every panel answers to while the focus is in it; listed for help too."""
+"""Keyboard shortcuts of all panels, also listed in the help."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A key, what it does in words, and the doing of it."""
+    """Keyboard shortcut: key, description and action."""
 
     key: str
     words: str
@@ -24,7 +24,7 @@ class Key:
 
 
 def toggle_pin(slot: int, controller: Controller) -> None:
-    """Draw a pinned condition, or do not; nothing where there is none."""
+    """Show or hide the pin of a slot; an empty slot is ignored."""
     for pin in controller.state.pins:
         if pin.slot == slot:
             controller.pins.show(slot, not pin.is_shown)
@@ -77,15 +77,16 @@ KEYS: Final = (
 
 
 def bind_keys(panel: QWidget, controller: Controller) -> None:
-    """Let a panel and everything in it answer to `KEYS`."""
+    """Add `KEYS` to a panel and all its widgets."""
     for key in KEYS:
         bind(panel, key.key, partial(key.press, controller))
 
 
 def bind(panel: QWidget, key: str, act: Callable[[], object]) -> QShortcut:
-    """Let one key act while the focus is in a panel.
+    """Add a shortcut that acts while the focus is in a panel.
 
-    A key that the window uses as well would make Qt answer neither: ours acts then.
+    If the window has the same shortcut, Qt runs neither and reports an ambiguity; this
+    shortcut then acts.
     """
     shortcut = QShortcut(QKeySequence(key), panel)
     shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
@@ -95,17 +96,17 @@ def bind(panel: QWidget, key: str, act: Callable[[], object]) -> QShortcut:
 
 
 class OwnKey(QObject):
-    """A key that the window uses as well, taken by a panel while the focus is in it.
+    """Key of a panel that overrides the same shortcut of the window.
 
-    Of two shortcuts that are the same Qt lets one and the other act in turn, so this
-    is none: the key is claimed before Qt looks for shortcuts.
+    Qt alternates between two equal shortcuts. This class therefore uses no shortcut; an
+    event filter claims the key before Qt looks for shortcuts.
 
     Parameters
     ----------
     panel
-        The panel; it owns this.
+        The panel, which becomes the parent of this object.
     key, act
-        Such as "Ctrl+S", and what it does.
+        The key, e.g. "Ctrl+S", and its action.
     """
 
     def __init__(self, panel: QWidget, key: str, act: Callable[[], object]) -> None:
@@ -114,11 +115,13 @@ class OwnKey(QObject):
         panel.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
-        """Claim the key, then act on it."""
+        """Claim the key, then run its action."""
         if not isinstance(event, QKeyEvent):
             return False
         if QKeySequence(event.keyCombination()) != self._key:
             return False
+        # Qt first asks with ShortcutOverride. If it is accepted, the key arrives as a
+        # KeyPress instead of a shortcut.
         if event.type() == QEvent.Type.ShortcutOverride:
             event.accept()
             return True

@@ -1,7 +1,7 @@
-"""Words and marks that stay readable in light and in dark themes.
+"""Labels and glyphs that are readable in light and dark themes.
 
-Text has a contrast of at least 4.5 with the panel it stands on, marks of at least 3;
-which theme it is, is read off the palette, which style sheets set as well.
+The contrast with the panel is at least 4.5 for text and at least 3 for marks. The theme
+is determined from the palette, because style sheets set the palette, too.
 """
 
 from typing import Final
@@ -31,17 +31,17 @@ GLYPH_SIZE: Final = 11
 
 
 def is_dark(widget: QWidget) -> bool:
-    """Whether a widget stands on a dark background."""
+    """Return whether a widget has a dark background."""
     return widget.palette().color(QPalette.ColorRole.Window).lightness() < 128
 
 
 def colour_of(tone: Tone, widget: QWidget) -> str:
-    """The colour of a tone on the background that a widget stands on."""
+    """Return the colour of a tone on the background of a widget."""
     return (ON_DARK if is_dark(widget) else ON_LIGHT)[tone]
 
 
 class ToneLabel(QLabel):
-    """Words in a tone; follows the theme."""
+    """Label with the text colour of a tone; follows the theme."""
 
     def __init__(self, words: str = "", tone: Tone = "quiet") -> None:
         super().__init__(words)
@@ -49,25 +49,27 @@ class ToneLabel(QLabel):
         self._tint()
 
     def set_tone(self, tone: Tone) -> None:
-        """Speak in another tone."""
+        """Set the tone."""
         self._tone = tone
         self._tint()
 
     def changeEvent(self, event: QEvent | None) -> None:
-        """Another palette may be another theme."""
+        """Update the colour, because a new palette can be a new theme."""
         super().changeEvent(event)
         if event is not None and event.type() == QEvent.Type.PaletteChange:
             self._tint()
 
     def _tint(self) -> None:
-        # Its own palette is in flux while its own style sheet is being applied.
+        # Use the parent's palette: the label's own one changes while its style sheet is
+        # being applied.
         style = f"color: {colour_of(self._tone, self.parentWidget() or self)};"
+        # Setting a style sheet changes the palette, which calls this again.
         if style != self.styleSheet():
             self.setStyleSheet(style)
 
 
 def quiet_label(tone: Tone = "quiet") -> ToneLabel:
-    """Words that explain, or warn: wrapped, no wider than the panel."""
+    """Return a wrapped label that does not widen its panel."""
     label = ToneLabel(tone=tone)
     label.setWordWrap(True)
     label.setMinimumWidth(1)
@@ -75,12 +77,12 @@ def quiet_label(tone: Tone = "quiet") -> ToneLabel:
 
 
 def state_label(code: int) -> QWidget:
-    """Say a neuron's state in its glyph and its word."""
+    """Return the glyph and the name of a mask state."""
     return _glyph_label(state_glyph(code), palette.STATE_WORDS[code])
 
 
 def ring_label(colour: str, word: str) -> QWidget:
-    """Say what a ring of this colour means, on black as the field is."""
+    """Return a ring on black, as on the field, and its meaning."""
     return _glyph_label(_ring_glyph(colour), word)
 
 
@@ -110,9 +112,9 @@ def _ring_glyph(colour: str) -> QPixmap:
 
 
 def state_glyph(code: int) -> QPixmap:
-    """Full for hidden and visible, a ring for target, half full for mixed.
+    """Return the glyph of a mask state, with an edge visible on any background.
 
-    The edge is seen on any background.
+    Hidden and visible are a full disk, target is a ring, mixed is half full.
     """
     pixmap = QPixmap(GLYPH_SIZE, GLYPH_SIZE)
     pixmap.fill(Qt.GlobalColor.transparent)
@@ -130,6 +132,7 @@ def state_glyph(code: int) -> QPixmap:
         if word == "target":
             painter.drawEllipse(middle, inner, inner)
         else:
+            # Qt measures angles in 1/16 degree: the left half.
             painter.drawPie(1, 1, GLYPH_SIZE - 2, GLYPH_SIZE - 2, 90 * 16, 180 * 16)
     painter.end()
     return pixmap

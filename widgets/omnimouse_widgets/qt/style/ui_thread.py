@@ -32,6 +32,7 @@ def qt_post() -> Callable[[Call], None]:
     if app is None:
         raise RuntimeError("qt_post needs a QApplication: create one first.")
     hop = _Hop()
+    # The caller may be on another thread: slots run on the thread of their object.
     hop.moveToThread(app.thread())
 
     def post(call: Call) -> None:

@@ -27,6 +27,8 @@ class InView(QObject):
         self._dock: QDockWidget | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
+        # `visibleRegion` is up to date only after Qt has handled the event, so look in
+        # the next iteration of the event loop.
         self._timer.setInterval(0)
         self._timer.timeout.connect(self._follow)
         panel.installEventFilter(self)

@@ -1,4 +1,4 @@
-"""The stimulus scrub bar: 60 frames, which of them the model sees, and the cursor."""
+"""Strip of the 60 frames of the window: visible frames of the mask, and cursor."""
 
 import numpy as np
 from qtpy.QtCore import QRectF, QSize, Qt, Signal
@@ -16,12 +16,12 @@ TOOLTIP = (
 
 
 class FrameStrip(QWidget):
-    """Draws the frames it was last told of; reports scrubbing and painting."""
+    """Strip that draws the given frames and reports scrubbing and painting."""
 
     scrubbed = Signal(int)
     paint_began = Signal()
     painted = Signal(int, int, bool)
-    """First and last frame, and whether they become visible."""
+    """First frame, last frame (inclusive), and whether they become visible."""
     paint_ended = Signal()
 
     def __init__(self) -> None:
@@ -32,25 +32,27 @@ class FrameStrip(QWidget):
         self.setCursor(Qt.CursorShape.SplitHCursor)
         self._frames = np.zeros(N_FRAMES, bool)
         self._cursor = 0
+        # During a stroke: the last painted frame, and whether the stroke shows frames.
         self._last: int | None = None
         self._shows: bool | None = None
 
     def sizeHint(self) -> QSize:
-        """One slim line."""
+        """Return a low height; the layout stretches the width."""
         return QSize(200, 18)
 
     def show_frames(self, frames: np.ndarray, cursor: int) -> None:
-        """Draw these."""
+        """Set bool (60,) visible frames and the cursor; repaint after a change."""
+        # Playback calls this 30 times per second.
         if cursor != self._cursor or not np.array_equal(frames, self._frames):
             self._frames, self._cursor = frames, cursor
             self.update()
 
     def frame_at(self, x: float) -> int:
-        """Frame under a horizontal position."""
+        """Return the frame at a horizontal position, limited to 0-59."""
         return int(min(max(x / max(self.width(), 1) * N_FRAMES, 0), N_FRAMES - 1))
 
     def paintEvent(self, _: QPaintEvent | None) -> None:
-        """Bars from state: tall and filled if visible, low and hollow if hidden."""
+        """Paint the frames (tall bar visible, low bar hidden) and the cursor."""
         painter = QPainter(self)
         painter.fillRect(self.rect(), QColor(plot_style.BACKGROUND))
         step, height = self.width() / N_FRAMES, self.height()
@@ -67,12 +69,14 @@ class FrameStrip(QWidget):
         painter.end()
 
     def mousePressEvent(self, event: QMouseEvent | None) -> None:
-        """Scrub, or with Shift begin to give or hide frames."""
+        """Move the cursor; with Shift, begin to show or hide frames."""
         assert event is not None
         if event.button() != Qt.MouseButton.LeftButton:
             return
         frame = self.frame_at(event.position().x())
         if event.modifiers() & Qt.KeyboardModifier.ShiftModifier:
+            # The first frame determines the stroke: it inverts that frame, and all
+            # others get the same value.
             self._last, self._shows = frame, not bool(self._frames[frame])
             self.paint_began.emit()
             self.painted.emit(frame, frame, self._shows)
@@ -80,7 +84,7 @@ class FrameStrip(QWidget):
             self.scrubbed.emit(frame)
 
     def mouseMoveEvent(self, event: QMouseEvent | None) -> None:
-        """Go on."""
+        """Continue to scrub or to paint."""
         assert event is not None
         if not event.buttons() & Qt.MouseButton.LeftButton:
             return
@@ -88,6 +92,7 @@ class FrameStrip(QWidget):
         if self._last is None or self._shows is None:
             self.scrubbed.emit(frame)
         elif frame != self._last:
+            # A fast pointer skips frames: paint all of them up to the last position.
             first, last = sorted((self._last, frame))
             self._last = frame
             self.painted.emit(first, last, self._shows)

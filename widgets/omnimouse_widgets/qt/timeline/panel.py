@@ -101,6 +101,7 @@ class TimePanel(QWidget):
         trials = self._controller.trials
         self.trial = QSpinBox()
         self.trial.setPrefix("trial ")
+        # Move once the number is complete, not after each digit.
         self.trial.setKeyboardTracking(False)
         self.trial.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.trial.setStyleSheet(PLAIN_BOX)
@@ -197,6 +198,7 @@ class TimePanel(QWidget):
             if name != "stimulus" or overview.has_trials
         ]
         self.plot.getAxis("left").setTicks([ticks])
+        # The first two lanes, stimulus and trials, are bars.
         for name, low, height in LANES[2:]:
             drawn = low + height * in_unit(values[name])
             self.lines[name].setData(overview.centers_s, drawn)
@@ -274,6 +276,7 @@ class _Bars(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
             rect = to_device.mapRect(
                 QRectF(bar.start_s, low, bar.stop_s - bar.start_s, height * bar.height)
             )
+            # A trial of a long session is narrower than a pixel.
             rect.setWidth(max(rect.width(), 1.0))
             painter.fillRect(rect, plot_style.brush(bar.colour))
             if bar.letter and rect.width() > 9:
@@ -314,5 +317,6 @@ def in_unit(values: np.ndarray) -> np.ndarray:
     if not known.size:
         return values
     low, high = np.percentile(known, (1, 99.5))
+    # 1e-9: constant values would divide by zero.
     scaled: np.ndarray = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
     return scaled

@@ -13,14 +13,14 @@ TICK_MS: Final = 33
 
 
 class Playback(QObject):
-    """Runs the cursor on wall time; at its end the window steps, or slides by less.
+    """Move the cursor with wall time; past its end, the window moves by `stride`.
 
-    A tick moves by as many samples as are due since play began: a late tick skips
-    frames instead of playing slower, and the speed on screen is true.
+    Each tick moves the cursor to the sample that is due since the start of playback.
+    After a late tick, playback skips frames and keeps its speed.
     """
 
     changed = Signal()
-    """Play began or stopped, or speed or stride changed."""
+    """Emitted when playback starts or stops, and when speed or stride changes."""
 
     def __init__(self, controller: Controller, parent: QObject | None = None) -> None:
         super().__init__(parent)
@@ -35,24 +35,25 @@ class Playback(QObject):
 
     @property
     def is_playing(self) -> bool:
-        """Whether the cursor runs."""
+        """Whether playback is running."""
         return self._timer.isActive()
 
     @property
     def speed(self) -> float:
-        """Session seconds per second."""
+        """Playback speed in session seconds per second."""
         return self._speed
 
     @speed.setter
     def speed(self, speed: float) -> None:
         if speed != self._speed:
             self._speed = speed
+            # The samples due are counted from a start at constant speed.
             self._restart()
             self.changed.emit()
 
     @property
     def stride(self) -> int:
-        """Samples that the window moves by at its end; 60 shows every sample once."""
+        """Step of the window in samples; with 60, every sample is shown once."""
         return self._stride
 
     @stride.setter
@@ -62,18 +63,18 @@ class Playback(QObject):
             self.changed.emit()
 
     def toggle(self) -> None:
-        """Play, or pause."""
+        """Start or pause playback."""
         self.pause() if self.is_playing else self.play()
 
     def play(self) -> None:
-        """Run from the cursor on."""
+        """Start playback at the cursor."""
         if not self.is_playing and self._controller.state.window is not None:
             self._restart()
             self._timer.start()
             self.changed.emit()
 
     def pause(self) -> None:
-        """Stop at the cursor."""
+        """Stop playback at the cursor."""
         if self.is_playing:
             self._timer.stop()
             self.changed.emit()
@@ -85,6 +86,7 @@ class Playback(QObject):
     def _tick(self) -> None:
         due = samples_due(perf_counter() - self._since, self._speed)
         if due > self._moved:
+            # Counting from the start, not from the last tick, avoids rounding drift.
             step, self._moved = due - self._moved, due
             before = self._place()
             advance(self._controller, step, self._stride)

@@ -1,4 +1,4 @@
-"""The stimulus: the frame at the cursor, on the clock everything else keeps."""
+"""Stimulus panel: video frame at the cursor, visible frames, and playback."""
 
 from functools import partial
 
@@ -29,17 +29,17 @@ TOOLTIP = "The video frame at the cursor. A dashed frame: hidden from the model.
 
 
 class StimulusPanel(QWidget):
-    """Video frame, frames of the window, play and exact stepping.
+    """Video frame, strip of the window's frames, playback and single steps.
 
     Parameters
     ----------
     controller
-        The verbs; the panel only reads its `state`.
+        Source of `state`, and receiver of the user actions.
 
     Attributes
     ----------
     playback
-        The one clock; other faces' play keys act on it.
+        The playback of the application; play keys of other views use it, too.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -90,7 +90,7 @@ class StimulusPanel(QWidget):
         self.back = _button("‹", "One frame back (,)")
         self.back.clicked.connect(lambda: self._controller.step_cursor(-1))
         self.play = _button("▶", "")
-        self.play.setMinimumWidth(40)  # its menu's arrow stands beside it
+        self.play.setMinimumWidth(40)  # includes the arrow of its menu
         self.play.clicked.connect(self.playback.toggle)
         self._build_strides()
         self.on = _button("›", "One frame on (.)")
@@ -104,7 +104,7 @@ class StimulusPanel(QWidget):
         self.clock.setToolTip("Session time and frame at the cursor")
 
     def _build_strides(self) -> None:
-        """The arrow beside play: how the window moves at the cursor's end."""
+        """Build the menu of window steps at the play button."""
         menu = QMenu(self)
         group = QActionGroup(menu)
         self.strides: dict[int, QAction] = {}
@@ -128,7 +128,7 @@ class StimulusPanel(QWidget):
 
     # -- what the user does -----------------------------------------------------------
     def hideEvent(self, event: QHideEvent | None) -> None:
-        """A clock nobody sees does not run."""
+        """Pause playback when the panel is hidden."""
         self.playback.pause()
         super().hideEvent(event)
 
@@ -170,6 +170,7 @@ class StimulusPanel(QWidget):
         self.message.show(why)
 
     def _fit(self, height: int, width: int) -> None:
+        # Fit only for another frame size: a new range makes Qt redraw the view.
         if self.border.rect().width() != width:
             self.border.setRect(0, 0, width, height)
             self.view.setRange(self.border.rect(), padding=0.03)
@@ -177,6 +178,7 @@ class StimulusPanel(QWidget):
 
     def _say(self, words: str, colour: str, *, dashed: bool) -> None:
         self.border.setPen(plot_style.pen(colour, 3, dashed=dashed))
+        # Hidden and invalid frames are dimmed, in addition to the dashed border.
         self.frame.setOpacity(0.45 if dashed else 1.0)
         self.label.setText(f" {words} " if words else "")
         self.label.setVisible(bool(words))

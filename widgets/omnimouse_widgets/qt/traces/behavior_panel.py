@@ -1,4 +1,4 @@
-"""Behaviour: what was recorded against the predictor's own decode, per channel."""
+"""Behaviour panel: recorded and decoded behaviour for each channel."""
 
 from functools import partial
 
@@ -23,12 +23,12 @@ NO_SESSION = "No session is open"
 
 
 class BehaviorPanel(QWidget):
-    """One row per channel of behaviour, by its name.
+    """Curves of recorded and decoded behaviour, one row per channel.
 
     Parameters
     ----------
     controller
-        The verbs; the panel only reads its `state` and `results`.
+        Source of `state` and `results`, and receiver of the user actions.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -66,9 +66,9 @@ class BehaviorPanel(QWidget):
             self.stack.set_cursor(time_s)
 
     def traces(self) -> list[Trace]:
-        """Rows of the channels, from state and results alone."""
+        """Return the rows of the channels, from state and results alone."""
         return behavior_rows(self._controller)
 
     def status_words(self) -> str:
-        """What was done with behaviour in this question."""
+        """Return a description of the use of behaviour in the current request."""
         return behavior_words(self._controller)

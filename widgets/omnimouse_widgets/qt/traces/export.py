@@ -1,4 +1,4 @@
-"""The traces on screen as a figure, PNG or SVG, with their condition beneath."""
+"""Export of the displayed traces as a PNG or SVG figure with its condition."""
 
 from collections.abc import Callable
 from typing import Final
@@ -25,16 +25,16 @@ SHARPNESS: Final = 2
 
 
 class TracesFigure:
-    """The traces as the panel draws them, on white, at a size of their own.
+    """Figure of the panel's traces on white, independent of the panel's size.
 
     Parameters
     ----------
     controller
-        Whose selected neurons are drawn, as they are now.
+        Controller whose selected neurons are drawn in their current state.
     condition
-        Lines that stand beneath, and in the file's own description.
+        Text below the figure and in the description field of the file.
     look
-        How the panel draws them.
+        Scales of the rows in the panel.
     """
 
     def __init__(self, controller: Controller, condition: str, look: Look) -> None:
@@ -44,13 +44,14 @@ class TracesFigure:
         self._stack = TraceStack(lambda _: None, TOOLTIP)
         height = ROW_HEIGHT * max(len(traces), 2) + AXIS_HEIGHT
         self._stack.canvas.resize(WIDTH, height)
-        # Laid out as if it were seen, so that its rows have their heights.
+        # Qt lays out visible widgets only; this attribute keeps the canvas off screen.
         self._stack.canvas.setAttribute(Qt.WidgetAttribute.WA_DontShowOnScreen)
         self._stack.canvas.show()
         self._stack.set_rows(traces, look.scale)
         self._stack.cursor.hide()
         for curve in (self._stack.predicted, self._stack.baseline):
-            _, drawn = curve.getData()  # an empty path is none that SVG knows
+            # An empty path is invalid in SVG: hide curves without a finite value.
+            _, drawn = curve.getData()
             curve.setVisible(bool(np.isfinite(drawn).any()))
         self._stack.canvas.scene().prepareForPaint()
         words = legend_words(state.baseline_name, is_large=look.is_large)
@@ -63,12 +64,12 @@ class TracesFigure:
 
     @property
     def size(self) -> QSize:
-        """Width and height in pixels of the screen."""
+        """Width and height in screen pixels."""
         texts = self._legend.size().height() + self._caption.size().height()
         return QSize(WIDTH, round(self._height + texts + 2 * MARGIN))
 
     def png(self) -> bytes:
-        """As an image, twice as sharp as the screen."""
+        """Return a PNG with twice the resolution of the screen."""
         image = QImage(self.size * SHARPNESS, QImage.Format.Format_RGB32)
         image.setDevicePixelRatio(SHARPNESS)
         _set_dots(image, self._stack.canvas.logicalDpiX())
@@ -76,14 +77,14 @@ class TracesFigure:
         painter = QPainter(image)
         self._paint(painter)
         painter.end()
-        # Only now: axes are laid out for the screen's points.
+        # After painting, because the axes are laid out for the screen's resolution.
         _set_dots(image, SHARPNESS * self._stack.canvas.logicalDpiX())
         image.setText("Description", self._condition)
         image.setText("Software", "OmniMouse Studio")
         return _bytes(lambda buffer: image.save(buffer, "PNG"))
 
     def svg(self) -> bytes:
-        """As lines and text."""
+        """Return an SVG with lines and text."""
 
         def draw(buffer: QBuffer) -> None:
             generator = QSvgGenerator()
@@ -101,7 +102,7 @@ class TracesFigure:
         return _bytes(draw)
 
     def close(self) -> None:
-        """Let the plot go."""
+        """Delete the canvas."""
         self._stack.canvas.close()
         self._stack.canvas.deleteLater()
 
@@ -130,12 +131,13 @@ def _document(words: str, colour: str) -> QTextDocument:
 
 
 def _set_dots(image: QImage, per_inch: int) -> None:
+    # One inch is 0.0254 m.
     image.setDotsPerMeterX(round(per_inch / 0.0254))
     image.setDotsPerMeterY(round(per_inch / 0.0254))
 
 
 def _bytes(write: Callable[[QBuffer], object]) -> bytes:
-    """What is written to a buffer."""
+    """Return the bytes that `write` writes to a buffer."""
     held = QByteArray()
     buffer = QBuffer(held)
     buffer.open(QIODevice.OpenModeFlag.WriteOnly)

@@ -1,4 +1,4 @@
-"""Selected neurons: recorded against predicted, on the session's clock."""
+"""Traces panel: recorded and predicted responses of the selected neurons."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -44,7 +44,7 @@ class TracesPanel(QWidget):
     Parameters
     ----------
     controller
-        The verbs; the panel only reads its `state` and `results`.
+        Source of `state` and `results`, and receiver of the user actions.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -54,6 +54,7 @@ class TracesPanel(QWidget):
         self.stack = TraceStack(partial(move_over_span, controller), TOOLTIP)
         self.legend = legend()
         self.bar = PinBar(controller)
+        # A child of the canvas, so that it lies over the plot; see `_draw_progress`.
         self.progress = QToolButton(self.stack.canvas)
         self.progress.setToolTip("Stop predicting the span and the pins")
         self.progress.setFocusPolicy(Qt.FocusPolicy.TabFocus)
@@ -96,13 +97,16 @@ class TracesPanel(QWidget):
         pinned = said + pinned_words(
             controller.state.pins, shown_answers(controller), pins.why_silent
         )
-        # in one line, cut where it ends: a third one would cost a row of curves
+        # Not wrapped, but cut at the edge: a third line would take a row of curves.
         line = f"<br><span style='white-space:nowrap'>{pinned}</span>"
         self.legend.setText(words + line if pinned else words)
         self.legend.setToolTip(pinned and f"<p>{pinned}</p>")
 
     def _draw_progress(self) -> None:
-        """Over the plot's corner: a row of its own would make the plot jump."""
+        """Show the progress over a corner of the plot.
+
+        A separate row would move the plot each time it appears.
+        """
         words = self._controller.pins.words
         self.progress.setVisible(bool(words))
         if words:
@@ -118,18 +122,18 @@ class TracesPanel(QWidget):
             self.stack.set_cursor(time_s)
 
     def traces(self) -> list[Trace]:
-        """Rows of the selection, from state and results alone."""
+        """Return the rows of the selection, from state and results alone."""
         return trace_rows(self._controller, self.look)
 
     @property
     def look(self) -> Look:
-        """How the rows are drawn, by the bar's switches, which the state keeps."""
+        """Scales of the rows, from the state that the switches of the bar set."""
         scale: Scale = "common" if self._controller.state.common_scale else "own"
         return Look(self._controller.state.as_large, scale)
 
 
 def legend_words(baseline: str = "", *, is_large: bool = False) -> str:
-    """What the colours and lines mean; see `legend_signs`."""
+    """Return the legend of colours and lines as HTML; see `legend_signs`."""
     return _in_html(legend_signs(baseline, is_large=is_large))
 
 
@@ -138,7 +142,7 @@ def pinned_words(
     answers: Mapping[int, PinAnswer],
     why_silent: Callable[[Pin], str],
 ) -> str:
-    """Letters, colours and names of the pins shown, and why one is not predicted."""
+    """Return the legend of the shown pins as HTML, with reasons for missing ones."""
     return _in_html(pinned_signs(pins, answers, why_silent))
 
 
@@ -150,12 +154,12 @@ def _in_html(signs: Sequence[Sign]) -> str:
 
 
 def legend() -> QLabel:
-    """`legend_words` on the plots' own ground."""
+    """Return a label with `legend_words` on the background of the plots."""
     label = QLabel(legend_words())
     label.setTextFormat(Qt.TextFormat.RichText)
     label.setFont(plot_style.small_font())
     label.setMinimumWidth(1)
-    # On the plots' own ground: the recording is drawn white in light themes too.
+    # Plots are dark in light themes, too, because the recording is drawn in white.
     label.setStyleSheet(
         f"color: {plot_style.TEXT}; background: {plot_style.BACKGROUND};"
         " padding: 1px 4px;"

@@ -34,16 +34,16 @@ from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import BUTTON_STYLE, swatch, switch
 
 NARROW_STYLE: Final = f"{BUTTON_STYLE} QToolButton {{ padding: 3px 2px; }}"
-"""Four pins stand between the buttons in a dock of 400 pixels."""
+"""Style with less padding: four pins must fit in a dock of 400 pixels."""
 
 
 class PinBar(QWidget):
-    """A row of buttons.
+    """Row of buttons for pins, span and scales.
 
     Parameters
     ----------
     controller
-        The verbs; the bar reads its `state` and `pins`.
+        Source of `state` and `pins`, and receiver of the user actions.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -100,7 +100,7 @@ class PinBar(QWidget):
         )
 
     def chip_menu(self, slot: int) -> QMenu:
-        """What can be done with a pin."""
+        """Return the menu of a pin."""
         menu = self.chips[slot].menu()
         assert menu is not None
         return menu
@@ -126,11 +126,13 @@ class PinBar(QWidget):
             action.triggered.connect(_calls(act))
             menu.addAction(action)
         chip.setMenu(menu)
+        # All slots have a button from the start, hidden until the slot has a pin.
         chip.hide()
         return chip
 
     def _ask_name(self, slot: int) -> None:
-        """Ask for a name in a small window; the pin may be gone when it answers."""
+        """Open a dialog for the name of a pin."""
+        # `open` does not block: results and drawings continue during the dialog.
         pin = self._controller.pins[slot]
         dialog = QInputDialog(self)
         dialog.setWindowTitle(f"Rename {pin.letter}")
@@ -141,6 +143,7 @@ class PinBar(QWidget):
         dialog.open()
 
     def _rename(self, slot: int, name: str) -> None:
+        # The pin may have been removed while the dialog was open.
         if any(pin.slot == slot for pin in self._controller.state.pins):
             self._controller.pins.rename(slot, name)
 
@@ -170,13 +173,15 @@ class PinBar(QWidget):
     def _draw_scale(self) -> None:
         state = self._controller.state
         chosen = ((self.common, state.common_scale), (self.shape, state.as_large))
+        # Each switch writes both values to the state. A signal from the first one would
+        # write the outdated value of the second.
         for button, is_on in chosen:
             with QSignalBlocker(button):
                 button.setChecked(is_on)
 
 
 def _calls(act: Callable[[], object]) -> Callable[[bool], None]:
-    """A slot for `triggered`, which tells whether the action is checked."""
+    """Return a slot for `triggered` that drops the argument of the signal."""
 
     def called(_is_checked: bool) -> None:
         act()

@@ -179,6 +179,7 @@ class TraceStack(QObject):
         has_baseline = any(trace.baseline is not None for trace in traces)
         self.baseline.setData(*_joined(self._rows, "baseline"))
         self.baseline.setVisible(has_baseline)
+        # Curves without data are hidden: Qt would still measure and paint them.
         for slot, curve in enumerate(self.overlays):
             is_there = any(has_overlay(trace, slot) for trace in traces)
             curve.setVisible(is_there)
@@ -275,6 +276,7 @@ class TraceStack(QObject):
             return
         start, stop = self._traces[0].extent
         left, n = start, len(self._rows)
+        # Labels over low rows would hide their curves.
         is_low = float(self.box.height()) / n < LOW_PIXELS
         if is_low:
             width = float(self.box.width())
@@ -296,7 +298,8 @@ class TraceStack(QObject):
         if not traces:
             self.shade.clear()
             return
-        # Image rows run upwards, and the first trace is on top: reverse.
+        # Image rows run upwards, and the first trace is on top: reverse. Then repeat
+        # each row GAP times and clear the lowest line as the gap.
         codes = np.stack([trace.shade for trace in reversed(traces)])
         codes = np.repeat(codes, GAP, axis=0)
         codes[::GAP] = 0

@@ -135,6 +135,7 @@ class WhatIfControls(QWidget):
         self.contrast.setPageStep(25)
         self.contrast.setToolTip("Contrast about the screen's mean gray, in percent")
         self.contrast.setMinimumWidth(60)
+        # A drag of the slider is one undo step.
         self.contrast.sliderPressed.connect(
             lambda: self._controller.begin_stroke("What if: contrast")
         )
@@ -208,6 +209,7 @@ class WhatIfControls(QWidget):
         self._put([Mirror(axis, self._spans[0])] if is_on else [], [("mirror", axis)])
 
     def _put_contrast(self, percent: int) -> None:
+        # 100 % is the recording, so there is no edit to keep.
         made = [] if percent == 100 else [Contrast(percent / 100, self._spans[0])]
         self._put(made, [("contrast", "")])
 
@@ -231,6 +233,7 @@ class WhatIfControls(QWidget):
                 name, round(value / SAMPLE_S), span
             ),
         }
+        # A channel has at most one kind of edit: a new one replaces the others.
         gone = [(k, name) for k in CHANGES if k]
         self._put([made[kind]()] if kind else [], gone)
 
@@ -259,6 +262,7 @@ class WhatIfControls(QWidget):
         self.channel.clear()
         for name in names:
             self.channel.addItem(channel_words(name), name)
+        # Keep the channel if the new session has it, too.
         at = self.channel.findData(shown)
         self.channel.setCurrentIndex(at if at >= 0 else len(names) - 1)
 

@@ -53,6 +53,7 @@ class WhatIfPanel(QWidget):
         self._controller = controller
         self.controls = WhatIfControls(controller)
         self.stack = TraceStack(partial(move_cursor, controller), TOOLTIP)
+        # Here the two predictions take the places of recording and prediction.
         self.stack.truth.setPen(plot_style.pen(palette.PREDICTED))
         self.stack.predicted.setPen(plot_style.pen(palette.EDITED, dashed=True))
         self._build_head()
@@ -184,6 +185,7 @@ class WhatIfPanel(QWidget):
             self.recorded.clear()
             self.edited.clear()
             return
+        # Hidden frames are dimmed, as in the stimulus panel.
         opacity = 1.0 if mask.frames[state.cursor] else 0.45
         changed = self._controller.what_if.window
         self._show_frame(self.recorded, window, opacity)
@@ -219,6 +221,7 @@ class WhatIfPanel(QWidget):
         change = dict(zip(found.neurons.tolist(), found.change, strict=True))
         rows = []
         for neuron in state.selection:
+            # Only target samples are predicted; other neurons have nothing to compare.
             before = predicted_of(found.before, neuron)
             if before is None or not np.isfinite(before).any():
                 continue
