@@ -161,6 +161,14 @@ def check_alignment(
         An open one, or the path of one.
     latency_s
         Latencies that are usual for this kind of recording.
+
+    Examples
+    --------
+    >>> report = om.check_alignment(session)
+    >>> [(lag.first, lag.second) for lag in report.lags]
+    [('screen', 'responses'), ('running', 'responses'), ('running', 'pupil')]
+    >>> report.warnings
+    ()
     """
     if not isinstance(session, Session):
         session = open_session(session)
