@@ -117,6 +117,14 @@ class ContextSweep:
     """All rows there are so far, and what they are part of.
 
     The same in the app, the notebook and the command line; a live sweep too.
+
+    Examples
+    --------
+    >>> sweep = om.context_sweep("last", session, history_samples=[10], seeds=3)
+    >>> sweep.is_complete, sweep.n_planned, len(sweep.table())
+    (True, 3, 3)
+    >>> sweep.write_csv("sweep.csv").name
+    'sweep.csv'
     """
 
     plan: SweepPlan
@@ -177,6 +185,13 @@ class ContextSweep:
         ------
         KeyError
             Naming what the sweep has.
+
+        Examples
+        --------
+        >>> sweep = om.context_sweep("last", session, history_samples=[10, 20], seeds=1)
+        >>> curve = sweep.curve("history_samples")
+        >>> curve.values, curve.label
+        ((10, 20), 'video + behaviour')
         """
         wanted = (axis, video, behavior, fixed)
         found = self.curves()

@@ -30,6 +30,12 @@ class FinetuneProgress:
         Of training, from the second step on.
     row
         The step's row of the log.
+
+    Examples
+    --------
+    >>> told = om.FinetuneProgress("training", step=3, of=300, loss=0.9)
+    >>> f"{told.stage}: {told.step} of {told.of}"
+    'training: 3 of 300'
     """
 
     stage: str

@@ -114,6 +114,17 @@ def finetune(
         The two cannot be fine-tuned to each other, or `out` holds something else.
     StoppedError
         Once `cancelled()` is true; what was reached is in `out`.
+
+    Examples
+    --------
+    One step, so that the example is quick:
+
+    >>> mine = om.finetune("demo", session, "my_mouse", steps=1, batch=1)
+    >>> session.id in mine.needs.sessions
+    True
+    >>> same = om.load_predictor("my_mouse")
+    >>> same.needs.n_neurons[session.id]
+    40
     """
     if launched_ranks() > 1:
         raise FinetuneError(
