@@ -76,6 +76,11 @@ class Session:
         address, where it has no files here.
     warnings, assumptions
         What is odd in the files; what was assumed where they do not say.
+
+    Examples
+    --------
+    >>> session.n_neurons, session.duration_s, list(session.streams)
+    (40, 94.5, ['responses', 'eye_tracker', 'treadmill', 'screen'])
     """
 
     id: str
@@ -196,7 +201,14 @@ class Session:
 
     # -- windows ----------------------------------------------------------------
     def window(self, start_s: float) -> Window:
-        """The 2-s window that begins nearest to `start_s`, kept inside the session."""
+        """The 2-s window that begins nearest to `start_s`, kept inside the session.
+
+        Examples
+        --------
+        >>> window = session.window(20.0)
+        >>> round(window.start_s, 2), window.responses.shape
+        (20.02, (60, 40))
+        """
         grid = self.start_grid
         near = int(np.searchsorted(grid, self.t0 + start_s))
         near = min(max(near, 0), len(grid) - N_FRAMES)
@@ -225,6 +237,12 @@ class Session:
         ------
         ValueError
             No usual tier, and none of the session's; the message names those.
+
+        Examples
+        --------
+        >>> starts = session.window_starts("validation", stride=60)
+        >>> len(starts), float(round(starts[1] - starts[0], 2))
+        (5, 2.0)
         """
         chosen = self.window_indices(tier, stride, include_blanks)
         return np.asarray(self.start_grid[chosen] - self.t0)
@@ -260,7 +278,14 @@ class Session:
         return tuple(dict.fromkeys(chosen))
 
     def tiers(self) -> dict[str, float]:
-        """Minutes of every tier, within the recorded responses, in stored order."""
+        """Minutes of every tier, within the recorded responses, in stored order.
+
+        Examples
+        --------
+        >>> minutes = session.tiers()
+        >>> list(minutes), round(minutes["train"], 1)
+        (['blank', 'train', 'validation', 'oracle', 'final_test_1'], 1.0)
+        """
         if self.split:
             return split_minutes(self)
         minutes = dict.fromkeys(self.trials.tier.tolist(), 0.0)

@@ -55,6 +55,14 @@ class Window:
     edits
         What was changed of its video and behaviour, in this order; nothing by
         default. Its responses were recorded without them.
+
+    Examples
+    --------
+    >>> window = session.window(20.0)
+    >>> window.responses.shape, window.video.shape, window.behavior.shape
+    ((60, 40), (60, 36, 64), (40, 5))
+    >>> bool(window.valid["video"].all())
+    True
     """
 
     session: "Session"

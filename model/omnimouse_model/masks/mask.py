@@ -78,6 +78,14 @@ class Mask:
         The strategy this mask came from, "" for one made by hand.
     note
         How a strategy was adapted to a small population, "" if it was not.
+
+    Examples
+    --------
+    >>> mask = om.Mask.nothing(session).show([0, 1, 2]).ask([3, 4]).with_frames(True)
+    >>> mask.visible.sum(axis=0)[:5], mask.target.sum(axis=0)[:5]
+    (array([60, 60, 60,  0,  0]), array([ 0,  0,  0, 30, 30]))
+    >>> om.Mask.load(mask.save("mask.json")) == mask
+    True
     """
 
     cells: np.ndarray
@@ -279,6 +287,12 @@ class Mask:
 
         "Before" is before the mask's first target sample, or the end of the window
         where no response is asked. Only hides; what is visible later stays.
+
+        Examples
+        --------
+        >>> mask = om.Mask.nothing(session).show([0], slice(0, 30)).ask([0])
+        >>> np.flatnonzero(mask.with_history(10).visible[:, 0]).tolist()
+        [20, 21, 22, 23, 24, 25, 26, 27, 28, 29]
         """
         return self.with_cells(algebra.recent(self.cells, n_samples))
 
@@ -286,6 +300,12 @@ class Mask:
         """Leave `n_samples` without anything visible before the first target.
 
         Only hides. `with_gap(10).with_history(15)` is 15 samples that end 10 before.
+
+        Examples
+        --------
+        >>> mask = om.Mask.nothing(session).show([0], slice(0, 30)).ask([0])
+        >>> np.flatnonzero(mask.with_gap(20).visible[:, 0]).tolist()
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
         """
         return self.with_cells(algebra.apart(self.cells, n_samples))
 
