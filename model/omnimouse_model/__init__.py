@@ -1,6 +1,9 @@
 """Sessions, masks, predictors and scores: the library, without a screen.
 
 Names are looked up when first used, so importing this package costs nothing.
+
+Examples in docstrings use `om` for this package, `np` for NumPy and `session` for a
+simulated session of 40 neurons.
 """
 
 from importlib import import_module

@@ -337,7 +337,14 @@ def _from_fact(row: dict[str, object]) -> Strategy:
 
 
 def strategy_names() -> tuple[str, ...]:
-    """Every full name, training first."""
+    """Every full name, training first.
+
+    Examples
+    --------
+    >>> names = om.strategy_names()
+    >>> len(names), names[0], names[-1]
+    (174, 'train/0', 'test_additional/causal_response_10_video_behavior')
+    """
     return tuple(_tables())
 
 
@@ -356,7 +363,14 @@ def full_name(name: str) -> str:
 
 
 def find_strategy(name: str) -> Strategy:
-    """The official strategy of a name, before any adaptation."""
+    """The official strategy of a name, before any adaptation.
+
+    Examples
+    --------
+    >>> strategy = om.find_strategy("population_1024_response_video_behavior")
+    >>> strategy.n_visible_neurons, strategy.suffix_start_idx, strategy.behavior
+    (1024, 30, 'visible')
+    """
     return _tables()[full_name(name)]
 
 
@@ -379,6 +393,14 @@ def mask_from_strategy(
     -------
     Mask
         Its `note` says how counts were adapted to a small population.
+
+    Examples
+    --------
+    >>> mask = om.mask_from_strategy("population_256_response_behavior", session)
+    >>> mask.cells.shape, mask.behavior
+    ((60, 40), 'visible')
+    >>> mask.note
+    'adapted to 40 neurons: visible 256 → 2, asked 3072 → 30'
     """
     total = session if isinstance(session, int) else session.n_neurons
     order = None
@@ -436,8 +458,9 @@ def half_population_mask(
 
     Examples
     --------
+    >>> from omnimouse_model.strategies import half_population_mask
     >>> mask = half_population_mask(100)
-    >>> mask.visible.any(axis=0).sum(), mask.target.any(axis=0).sum()
+    >>> int(mask.visible.any(axis=0).sum()), int(mask.target.any(axis=0).sum())
     (50, 50)
     """
     total = session if isinstance(session, int) else session.n_neurons

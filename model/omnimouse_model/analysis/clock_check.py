@@ -169,6 +169,14 @@ def check_alignment(
         An open session, or its path.
     latency_s
         Usual latencies for this kind of recording, in seconds.
+
+    Examples
+    --------
+    >>> report = om.check_alignment(session)
+    >>> [(lag.first, lag.second) for lag in report.lags]
+    [('screen', 'responses'), ('running', 'responses'), ('running', 'pupil')]
+    >>> report.warnings
+    ()
     """
     if not isinstance(session, Session):
         session = open_session(session)

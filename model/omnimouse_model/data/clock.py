@@ -94,6 +94,7 @@ def grid_points(duration_s: float) -> int:
 
     Examples
     --------
+    >>> from omnimouse_model.data.clock import grid_points
     >>> grid_points(2.0), grid_points(0.51)
     (60, 16)
     """

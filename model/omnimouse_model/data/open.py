@@ -62,6 +62,16 @@ def open_session(
         With the file at fault, what was expected, what was found and what to do.
     FetchError
         It could not be fetched.
+
+    Examples
+    --------
+    A folder, and arrays by name:
+
+    >>> om.open_session(om.unseen_session()).format
+    'experanto'
+    >>> session = om.open_session({"responses": np.ones((600, 5)), "rate_hz": 30.0})
+    >>> session.n_neurons, session.duration_s
+    (5, 20.0)
     """
     options = ReadOptions(behavior_names, rate_hz, series, cells_only)
     if isinstance(path, Mapping):

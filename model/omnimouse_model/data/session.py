@@ -82,6 +82,11 @@ class Session:
         address, where it has no files here.
     warnings, assumptions
         What is odd in the files; what was assumed where they do not say.
+
+    Examples
+    --------
+    >>> session.n_neurons, session.duration_s, list(session.streams)
+    (40, 94.5, ['responses', 'eye_tracker', 'treadmill', 'screen'])
     """
 
     id: str
@@ -279,6 +284,12 @@ class Session:
         ------
         ValueError
             No usual tier, and none of the session's; the message names those.
+
+        Examples
+        --------
+        >>> starts = session.window_starts("validation", stride=60)
+        >>> len(starts), float(round(starts[1] - starts[0], 2))
+        (5, 2.0)
         """
         if spec.align == "trial":
             tiers = self._known_tiers(tier, include_blanks)
@@ -327,7 +338,14 @@ class Session:
         return tuple(dict.fromkeys(chosen))
 
     def tiers(self) -> dict[str, float]:
-        """Minutes of every tier, within the recorded responses, in stored order."""
+        """Minutes of every tier, within the recorded responses, in stored order.
+
+        Examples
+        --------
+        >>> minutes = session.tiers()
+        >>> list(minutes), round(minutes["train"], 1)
+        (['blank', 'train', 'validation', 'oracle', 'final_test_1'], 1.0)
+        """
         if self.split:
             return split_minutes(self)
         minutes = dict.fromkeys(self.trials.tier.tolist(), 0.0)

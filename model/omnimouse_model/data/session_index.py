@@ -80,7 +80,14 @@ COLUMNS: dict[str, Callable[[Entry], Any]] = {
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Catalogue(Sequence[Entry]):
-    """Sessions of a folder, by path."""
+    """Sessions of a folder, by path.
+
+    Examples
+    --------
+    >>> found = om.catalogue(session.path.parent)
+    >>> len(found), found[0].format, found[0].areas["V1"]
+    (1, 'experanto', 21)
+    """
 
     folder: Path
     entries: tuple[Entry, ...]
@@ -115,6 +122,11 @@ class Catalogue(Sequence[Entry]):
         ------
         ValueError
             No such column.
+
+        Examples
+        --------
+        >>> om.catalogue(session.path.parent).sorted_by("neurons")[0].neurons
+        40
         """
         if column not in COLUMNS:
             raise ValueError(
@@ -151,6 +163,12 @@ class Catalogue(Sequence[Entry]):
         ------
         ValueError
             A size is larger than there are sessions, or does not hold `always`.
+
+        Examples
+        --------
+        >>> none, one = om.catalogue(session.path.parent).nested([0, 1], seed=0)
+        >>> len(none), [entry.id for entry in one]
+        (0, ['90009-1-1'])
         """
         sound = [entry for entry in self.entries if entry.is_read]
         if sizes and not 0 <= min(sizes) <= max(sizes) <= len(sound):
@@ -192,6 +210,12 @@ def catalogue(
     ------
     NotADirectoryError
         There is no such folder.
+
+    Examples
+    --------
+    >>> found = om.catalogue(session.path.parent)
+    >>> [(entry.id, entry.neurons) for entry in found]
+    [('90009-1-1', 40)]
     """
     root = Path(folder).expanduser().absolute()
     return Catalogue(root, tuple(entries_of(root, progress, **reading)))

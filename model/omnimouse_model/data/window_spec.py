@@ -97,7 +97,7 @@ class WindowSpec:
 
     Examples
     --------
-    >>> spec = WindowSpec(duration_s=3.0, response_rate_hz=50.0, responses="count")
+    >>> spec = om.WindowSpec(duration_s=3.0, response_rate_hz=50.0, responses="count")
     >>> spec.n_samples, spec.n_frames, spec.n_behavior
     (150, 0, 0)
     """

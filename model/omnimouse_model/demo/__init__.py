@@ -14,12 +14,24 @@ def demo_session(progress: Callable[[float], None] | None = None) -> Path:
     """Folder of the shown session: 1,000 neurons the demo model knows, 12 new minutes.
 
     Generated in about 15 s when first asked for; `progress` gets the finished share.
+
+    Examples
+    --------
+    >>> session = om.open_session(om.demo_session())
+    >>> session.format, session.responses.rate_hz
+    ('experanto', 30.0)
     """
     return _session(DEMO_SHOWN, progress)
 
 
 def unseen_session(progress: Callable[[float], None] | None = None) -> Path:
-    """Folder of a mouse that no model was trained on: 400 neurons, 12 minutes."""
+    """Folder of a mouse that no model was trained on: 400 neurons, 12 minutes.
+
+    Examples
+    --------
+    >>> om.open_session(om.unseen_session()).id
+    '90009-1-1'
+    """
     return _session(UNSEEN, progress)
 
 

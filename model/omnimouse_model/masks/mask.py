@@ -76,7 +76,7 @@ class Mask:
 
     Examples
     --------
-    >>> mask = Mask.nothing(100).show(range(50)).ask(range(50, 100), (30, 60))
+    >>> mask = om.Mask.nothing(100).show(range(50)).ask(range(50, 100), (30, 60))
     >>> mask.cells.shape, int(mask.target.sum())
     ((60, 100), 1500)
     """
@@ -332,6 +332,12 @@ class Mask:
 
         "Before" is before the mask's first target sample, or the end of the window
         where no response is asked. Only hides; what is visible later stays.
+
+        Examples
+        --------
+        >>> mask = om.Mask.nothing(session).show([0], slice(0, 30)).ask([0])
+        >>> np.flatnonzero(mask.with_history(10).visible[:, 0]).tolist()
+        [20, 21, 22, 23, 24, 25, 26, 27, 28, 29]
         """
         return self.with_cells(algebra.recent(self.cells, n_samples))
 
@@ -339,6 +345,12 @@ class Mask:
         """Leave `n_samples` without anything visible before the first target.
 
         Only hides. `with_gap(10).with_history(15)` is 15 samples that end 10 before.
+
+        Examples
+        --------
+        >>> mask = om.Mask.nothing(session).show([0], slice(0, 30)).ask([0])
+        >>> np.flatnonzero(mask.with_gap(20).visible[:, 0]).tolist()
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
         """
         return self.with_cells(algebra.apart(self.cells, n_samples))
 

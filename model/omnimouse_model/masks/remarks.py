@@ -47,6 +47,13 @@ class Remark:
     cells
         bool (n_samples, P): the cells it happens to; none where it concerns the whole
         mask.
+
+    Examples
+    --------
+    >>> mask = om.Mask.nothing(session).show([0], slice(0, 30)).ask([0])
+    >>> remark = om.remarks_on(mask)[0]
+    >>> remark.neurons, int(remark.cells.sum())
+    (array([0]), 5)
     """
 
     code: Code
@@ -66,6 +73,12 @@ def remarks_on(mask: Mask) -> tuple[Remark, ...]:
     each target cell that is not asked in one of "not-entering", "first-samples" and
     "beside-visible". These are the transformer's rules: naive predictors read every
     visible cell.
+
+    Examples
+    --------
+    >>> mask = om.Mask.nothing(session).show([0], slice(0, 30)).ask([0])
+    >>> [remark.code for remark in om.remarks_on(mask)]
+    ['beside-visible']
     """
     found = [*_on_cells(mask), *_on_whole(mask)]
     return tuple(remark for remark in found if remark is not None)

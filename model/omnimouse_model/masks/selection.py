@@ -26,6 +26,11 @@ def select_areas(session: Session, *areas: str) -> np.ndarray:
     ------
     ValueError
         The session knows no areas, or not these; says which it has.
+
+    Examples
+    --------
+    >>> om.select_areas(session, "RL")
+    array([12, 17, 28, 39])
     """
     found = session.units.area
     if found is None:
@@ -48,6 +53,11 @@ def select_planes(session: Session, *planes: int) -> np.ndarray:
     ------
     ValueError
         The session knows no planes, or not these; says which it has.
+
+    Examples
+    --------
+    >>> om.select_planes(session, 3)[:5]
+    array([ 1, 10, 20, 21, 31])
     """
     found = session.units.plane
     present = np.unique(found[found >= 0])
@@ -65,7 +75,13 @@ def select_planes(session: Session, *planes: int) -> np.ndarray:
 def select_depths(
     session: Session, low_um: float = -np.inf, high_um: float = np.inf
 ) -> np.ndarray:
-    """Neurons from one depth to another, both included, in µm as the session counts."""
+    """Neurons from one depth to another, both included, in µm as the session counts.
+
+    Examples
+    --------
+    >>> om.select_depths(session, high_um=200.0)[:5]
+    array([2, 5, 6, 7, 8])
+    """
     depth = _positions(session, "um")[:, 2]
     return np.flatnonzero((depth >= low_um) & (depth <= high_um))
 
@@ -88,6 +104,13 @@ def select_near(
     within_um, beyond_um
         The largest and the smallest distance, both included: `beyond_um=15` leaves out
         the neuron itself and those its signal may bleed into.
+
+    Examples
+    --------
+    >>> om.select_near(session, 5, within_um=100.0)
+    array([ 5, 30])
+    >>> om.select_near(session, 5, within_um=100.0, beyond_um=15.0)
+    array([30])
     """
     positions = _positions(session, "um")
     if isinstance(origin, (int, np.integer)):
@@ -115,6 +138,11 @@ def select_rectangle(
     """Neurons whose centre lies in a rectangle, edges included.
 
     `unit` is "px" on the mean image, or "um" in the microscope's frame.
+
+    Examples
+    --------
+    >>> om.select_rectangle(session, x=(0.0, 200.0), y=(0.0, 500.0))
+    array([ 9, 28])
     """
     points = _positions(session, unit)
     inside = (points[:, 0] >= min(x)) & (points[:, 0] <= max(x))
@@ -131,6 +159,11 @@ def select_polygon(
     """Neurons whose centre lies inside a closed polygon of (x, y) corners: a lasso.
 
     `unit` is "px" on the mean image, or "um" in the microscope's frame.
+
+    Examples
+    --------
+    >>> om.select_polygon(session, [(0.0, 0.0), (500.0, 0.0), (0.0, 500.0)])
+    array([ 9, 28])
     """
     points = _positions(session, unit)[:, :2]
     return np.flatnonzero(are_inside(points, np.asarray(corners, float)))
@@ -156,7 +189,13 @@ def are_inside(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
 def select_scores(
     scores: np.ndarray, low: float = -np.inf, high: float = np.inf
 ) -> np.ndarray:
-    """Neurons whose score (P,) lies from `low` to `high`, both included; NaN never."""
+    """Neurons whose score (P,) lies from `low` to `high`, both included; NaN never.
+
+    Examples
+    --------
+    >>> om.select_scores(np.array([0.1, 0.5, np.nan]), low=0.2)
+    array([1])
+    """
     scores = np.asarray(scores)
     return np.flatnonzero((scores >= low) & (scores <= high))
 
@@ -178,6 +217,11 @@ def select_where(
     ------
     ValueError
         A term that means nothing, saying what would.
+
+    Examples
+    --------
+    >>> om.select_where(session, "V1 depth<250")[:5]
+    array([ 3,  7,  8, 13, 14])
     """
     return kept_rows(words, table_columns(session, mask, span, scores))
 
@@ -216,6 +260,13 @@ def random_subset(
     ------
     ValueError
         There are fewer than `n`.
+
+    Examples
+    --------
+    >>> om.random_subset(session, 4, seed=0)
+    array([11, 27,  4, 24])
+    >>> om.random_subset(session, 2, seed=0, among=[4, 5, 11])
+    array([11,  4])
     """
     order = random_order(session, seed)
     if among is not None:

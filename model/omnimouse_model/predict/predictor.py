@@ -57,6 +57,16 @@ class Prediction:
         float32 (40, C) z-scored, or None when not asked.
     status
         "ok", or what the user should know about how this came about.
+
+    Examples
+    --------
+    >>> predictor = om.load_predictor("last", [session])
+    >>> mask = om.mask_from_strategy("causal_response_25_behavior", session)
+    >>> prediction = predictor.predict(session.window(20.0), mask)
+    >>> prediction.responses.shape, prediction.status
+    ((60, 40), 'ok')
+    >>> prediction.to_session_units().dtype
+    dtype('float32')
     """
 
     responses: np.ndarray
@@ -94,7 +104,16 @@ Request = tuple[Window, Mask, np.ndarray | None]
 
 @runtime_checkable
 class Predictor(Protocol):
-    """Anything that maps (window, mask) to predictions."""
+    """Anything that maps (window, mask) to predictions.
+
+    Examples
+    --------
+    >>> predictor = om.load_predictor("last")
+    >>> isinstance(predictor, om.Predictor), predictor.predictor_id
+    (True, 'last')
+    >>> predictor.needs.sees_video
+    False
+    """
 
     @property
     def predictor_id(self) -> str:

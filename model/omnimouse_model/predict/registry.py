@@ -85,6 +85,13 @@ def load_predictor(
         Prepared at once where given; otherwise each on its first use.
     device
         "auto", "cpu", "cuda" or "mps".
+
+    Examples
+    --------
+    >>> om.load_predictor("ridge", [session]).predictor_id
+    'ridge'
+    >>> om.load_predictor("demo").needs.sees_video
+    True
     """
     predictor = _built(name_or_path, sessions, device)
     for session in sessions or ():
@@ -132,6 +139,12 @@ def save_ensemble(
     ------
     ValueError
         Fewer than two members, or a path that does not end in `.ensemble.json`.
+
+    Examples
+    --------
+    >>> path = om.save_ensemble("both.ensemble.json", ["mean", "last"])
+    >>> len(om.load_predictor(path).members)
+    2
     """
     path = Path(path)
     if not path.name.endswith(ENSEMBLE_SUFFIX):

@@ -89,6 +89,14 @@ def evaluate(
         A session has no window of the tier.
     Cancelled
         `cancelled()` returned true.
+
+    Examples
+    --------
+    >>> last = om.load_predictor("last")
+    >>> found = om.evaluate(last, session, "causal_response_25_behavior", max_windows=3)
+    >>> score = found.scores[0]
+    >>> round(score.value, 2), score.n_neurons, score.n_windows
+    (0.23, 40, 3)
     """
     predictors = list(predictor) if isinstance(predictor, Sequence) else [predictor]
     recordings = [sessions] if isinstance(sessions, Session) else list(sessions)

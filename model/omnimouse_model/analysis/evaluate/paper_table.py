@@ -58,6 +58,14 @@ def paper_table(found: Scores) -> tuple[PaperRow, ...]:
 
     Responses: mean over sessions, weighted by number of neurons. Behaviour: means over
     sessions of the groups of channels.
+
+    Examples
+    --------
+    >>> last = om.load_predictor("last")
+    >>> found = om.evaluate(last, session, "test/causal_response_25_behavior")
+    >>> row = om.paper_table(found)[0]
+    >>> row.model, round(row.values["fcst"], 2), row.values["stim"]
+    ('last', 0.18, nan)
     """
     names = dict.fromkeys(
         [score.predictor for score in found.scores]

@@ -163,6 +163,18 @@ def evaluate_all(
         A session has no window of a tier.
     WorkerError
         The scheduler or its workers failed; finished pieces are in `results`.
+
+    Examples
+    --------
+    >>> found = om.evaluate_all(
+    ...     ["mean", "last"],
+    ...     session,
+    ...     "causal_response_25_behavior",
+    ...     tiers=["validation", "test"],
+    ...     results="scores.jsonl",
+    ... )
+    >>> {tier: len(part.scores) for tier, part in found.items()}
+    {'validation': 2, 'test': 2}
     """
     recordings = [sessions] if isinstance(sessions, Session) else list(sessions)
     names = (strategies,) if isinstance(strategies, str) else tuple(strategies)

@@ -52,6 +52,13 @@ def write_neurons(
     ------
     ExportError
         pyarrow is missing.
+
+    Examples
+    --------
+    >>> last = om.load_predictor("last")
+    >>> found = om.evaluate(last, session, "causal_response_25_behavior", max_windows=3)
+    >>> om.write_neurons(found, "neurons.parquet", [session]).name
+    'neurons.parquet'
     """
     path = Path(path)
     columns: Mapping[str, np.ndarray] = neuron_columns(found, sessions)

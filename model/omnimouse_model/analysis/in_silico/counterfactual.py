@@ -114,6 +114,15 @@ def what_if(
         Known prediction without edits, computed here if absent.
     outdated
         Polled between steps; `StoppedError` is raised once it returns true.
+
+    Examples
+    --------
+    >>> from omnimouse_model.analysis.in_silico.stimulus_edits import Mirror
+    >>> predictor = om.load_predictor("video-ridge", [session])
+    >>> mask = om.mask_from_strategy("video_behavior", session)
+    >>> found = om.what_if(predictor, session.window(20.0), mask, [Mirror()])
+    >>> found.words, found.difference.shape, found.most_changed(3).shape
+    ('mirrored', (60, 40), (3,))
     """
     changed = edited(window, edits)
     if neurons is None:

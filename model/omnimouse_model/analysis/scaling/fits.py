@@ -143,6 +143,18 @@ def scaling_curves(
     UserWarning
         All runs chose their sessions in the same order: the scaling may differ for
         another order.
+
+    Examples
+    --------
+    >>> from omnimouse_model.analysis.scaling.runs import Run, RunScore
+    >>> runs = [Run("5M", sessions=n, order=f"random {n}") for n in (8, 16, 32, 64)]
+    >>> rows = []
+    >>> for run in runs:
+    ...     scores = {"mouse": 0.35 - 0.5 * run.sessions**-0.6}
+    ...     rows.append(RunScore(run, "5M", "stim", scores, {"mouse": 100}))
+    >>> curve = om.scaling_curves(rows, n_resamples=10)[0]
+    >>> round(curve.law.limit, 2), round(curve.law.exponent, 2)
+    (0.35, 0.6)
     """
     orders = {row.run.order for row in rows}
     if axis in ("sessions", "neuron_samples", "trials") and len(orders) == 1:

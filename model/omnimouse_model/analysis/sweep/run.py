@@ -110,6 +110,15 @@ def context_sweep(
         The results file belongs to another sweep, or is damaged.
     WorkerError
         The scheduler or its workers failed; finished rows are in `results`.
+
+    Examples
+    --------
+    >>> sweep = om.context_sweep(
+    ...     "last", session, history_samples=[10, 20], seeds=2, max_windows=4
+    ... )
+    >>> curve = sweep.curve("history_samples")
+    >>> curve.values, [round(point.score, 2) for point in curve.points]
+    ((10, 20), [0.25, 0.25])
     """
     source = predictor
     predictor = made_predictor(predictor, device)

@@ -117,6 +117,14 @@ class ContextSweep:
     """Finished rows of a sweep and its plan.
 
     The app, the notebook, the command line and live sweeps use the same class.
+
+    Examples
+    --------
+    >>> sweep = om.context_sweep("last", session, history_samples=[10], seeds=3)
+    >>> sweep.is_complete, sweep.n_planned, len(sweep.table())
+    (True, 3, 3)
+    >>> sweep.write_csv("sweep.csv").name
+    'sweep.csv'
     """
 
     plan: SweepPlan
@@ -177,6 +185,13 @@ class ContextSweep:
         ------
         KeyError
             The sweep does not have this curve; the message lists its curves.
+
+        Examples
+        --------
+        >>> sweep = om.context_sweep("last", session, history_samples=[10, 20], seeds=1)
+        >>> curve = sweep.curve("history_samples")
+        >>> curve.values, curve.label
+        ((10, 20), 'video + behaviour')
         """
         wanted = (axis, video, behavior, fixed)
         found = self.curves()

@@ -49,6 +49,11 @@ def fetch_session(
         It is not there, not for this user, or did not arrive whole.
     SessionFormatError
         The archive is not whole, or holds what must not be written.
+
+    Examples
+    --------
+    >>> path = om.fetch_session("hf://datasets/owner/name/mouse-1")  # doctest: +SKIP
+    >>> session = om.open_session(path)  # doctest: +SKIP
     """
     place = known_place(name)
     if place.kind != "dataset":

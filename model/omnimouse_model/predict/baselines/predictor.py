@@ -123,5 +123,7 @@ class NaivePredictor:
 
 
 def _empty(mask: Mask) -> str:
+    if isinstance(mask.behavior, tuple):
+        return "reads all channels of behaviour together: choose one mode for all."
     asks = mask.target.any() or mask.asks_behavior
     return "" if asks else "was asked for nothing: the mask has no target."

@@ -36,6 +36,11 @@ def fetch_checkpoint(
         It is not there, not for this user, or did not arrive whole.
     CheckpointError
         What arrived is not safe to read, or no OmniMouse.
+
+    Examples
+    --------
+    >>> path = om.fetch_checkpoint("omnimouse-5M")  # doctest: +SKIP
+    >>> predictor = om.load_predictor(path)  # doctest: +SKIP
     """
     place = known_place(name)
     if place.kind != "model":

@@ -30,6 +30,12 @@ class FinetuneProgress:
         Estimate for the remaining steps; None before the second step.
     row
         Row of the log of this step.
+
+    Examples
+    --------
+    >>> told = om.FinetuneProgress("training", step=3, of=300, loss=0.9)
+    >>> f"{told.stage}: {told.step} of {told.of}"
+    'training: 3 of 300'
     """
 
     stage: str

@@ -115,6 +115,17 @@ def finetune(
         The model cannot be fine-tuned to this session, or `out` holds another run.
     StoppedError
         `cancelled()` returned True; the run is saved in `out`.
+
+    Examples
+    --------
+    One step, so that the example is quick:
+
+    >>> mine = om.finetune("demo", session, "my_mouse", steps=1, batch=1)
+    >>> session.id in mine.needs.sessions
+    True
+    >>> same = om.load_predictor("my_mouse")
+    >>> same.needs.n_neurons[session.id]
+    40
     """
     if launched_ranks() > 1:
         raise FinetuneError(
