@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
 
 from omnimouse_app.field.canvas import Canvas, core_places
 from omnimouse_app.tour.hand import Hand, wait_for
@@ -92,31 +91,3 @@ def test_areas_are_outlined_with_their_names_in_their_colours(dock, canvas, outl
     for is_shown in (True, False):
         hand.key(Qt.Key.Key_A)
         assert outlines.visible == is_shown
-
-
-def test_g_grows_what_is_painted_and_the_buttons_do_the_same(dock, canvas):
-    controller, section = dock.controller, dock.control.brush
-    controller.apply_preset("nothing")
-    controller.paint_cells([20], slice(0, 60), VISIBLE)
-    dock.control.scroll_area.ensureWidgetVisible(section.reach)
-    section.reach.setFocus()
-    section.reach.selectAll()
-    QTest.keyClicks(section.reach, "80")
-    QTest.keyClick(section.reach, Qt.Key.Key_Return)
-    assert controller.reaching.distance == 80
-    before = controller.state.mask.cells
-    xyz = controller.state.session.units.xyz_um.astype(float)
-    near = np.linalg.norm(xyz - xyz[20], axis=1) <= 80
-    assert near.sum() > 1
-
-    def visible():
-        return controller.state.mask.state_in((0, 60)) == VISIBLE
-
-    Hand(canvas.widget).key(Qt.Key.Key_G)
-    np.testing.assert_array_equal(visible(), near)
-    wait_for(section.undo.isEnabled, "the button")
-    QTest.mouseClick(section.undo, Qt.MouseButton.LeftButton)
-    np.testing.assert_array_equal(controller.state.mask.cells, before)
-    wait_for(section.grow.isEnabled, "the button")
-    QTest.mouseClick(section.grow, Qt.MouseButton.LeftButton)
-    np.testing.assert_array_equal(visible(), near)

@@ -8,7 +8,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_app.field.canvas import Canvas, core_places, states_on_screen
-from omnimouse_app.field.colours import LabelColours
 from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.drawn.field.layout import neurons_inside, neurons_under
@@ -191,27 +190,6 @@ def test_space_lends_the_drag_to_the_camera(dock, canvas, hand, circle):
     assert (mask_cells(dock) != before).any()
 
 
-def test_holding_h_shows_the_mean_image_alone(blank, canvas, field):
-    blank.controller.paint(range(field.n_neurons), VISIBLE)
-
-    def colours():
-        return canvas.colours(core_places(field)).astype(int)
-
-    def is_blue():
-        return np.median(colours()[:, 2] - colours()[:, 0]) > 60
-
-    wait_for(is_blue, "sky blue")
-    neurons = blank.instrument.layers.neurons
-    neurons.opacity = 0.9
-    QTest.keyPress(canvas.widget, Qt.Key.Key_H)
-    wait_for(lambda: np.ptp(colours(), axis=1).max() <= 3, "grey")
-    assert neurons.opacity == 0.0
-    QTest.keyRelease(canvas.widget, Qt.Key.Key_H)
-    assert neurons.opacity == 0.9
-    neurons.opacity = 1.0
-    wait_for(is_blue, "sky blue again")
-
-
 def test_c_colours_by_score_from_the_table_of_viridis(dock, canvas, hand, field):
     controller = dock.controller
     controller.select([])
@@ -243,19 +221,3 @@ def test_the_fast_way_and_the_public_way_give_the_same_pixels(
     colours.set_public()
     settle()
     np.testing.assert_array_equal(canvas.picture(), fast)
-
-
-def test_colours_go_the_public_way_where_napari_has_changed(
-    blank, canvas, field, monkeypatch
-):
-    def write(self, labels):
-        raise AttributeError("no such texture")
-
-    monkeypatch.setattr(LabelColours, "_write_texture", write)
-    blank.controller.paint(range(0, field.n_neurons, 2), TARGET)
-    wait_for_states(blank, canvas)
-    assert not blank.instrument.layers.colours.is_fast
-    monkeypatch.undo()
-    session = blank.controller.state.session
-    blank.controller.open_session(session.path)  # the next test has new layers
-    assert blank.instrument.layers.colours.is_fast

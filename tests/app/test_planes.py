@@ -197,29 +197,3 @@ def test_a_click_in_space_selects_and_the_status_bar_says_whom(
     assert f"neuron {dock.controller.state.session.units.unit_id[chosen]} " in words
     hand.drag([(30, 30), (60, 40), (90, 60)])
     assert dock.controller.state.selection == (chosen,)
-
-
-def test_back_from_space_everything_is_as_it_was(dock, canvas, hand, layers):
-    layers.mean.visible = False
-    dock.viewer.scene.camera.zoom *= 1.7
-    before = state_of_viewer(dock)
-    assert before[-1] is layers.neurons
-    hand.key(Qt.Key.Key_D, SHIFT)
-    assert not layers.neurons.visible
-    dock.viewer.dims.ndisplay = 2  # napari's own button
-    settle()
-    assert not dock.controller.state.in_space
-    assert state_of_viewer(dock) == before
-    layers.mean.visible = True
-    dock.controller.apply_preset("nothing")
-    dock.controller.paint([3], VISIBLE)
-    hand.click(canvas.place(core_places(layers.field)[3]), CONTROL)
-    assert dock.controller.state.selection == (3,)
-
-
-def state_of_viewer(dock):
-    viewer = dock.viewer
-    shown = [(layer.name, layer.visible) for layer in viewer.layers]
-    camera = tuple(np.round(camera_view(dock), 6))
-    active = viewer.layers.selection.active
-    return (viewer.dims.ndim, viewer.dims.ndisplay, camera, shown, active)

@@ -102,25 +102,6 @@ def test_bars_select_their_neurons(part, controller, scores_page):
     assert all(v in words for v in (f"{low:.2f}", f"{high:.2f}", f"{len(wanted)} "))
 
 
-def test_ends_and_middle_of_the_scores_are_selected_by_a_button(
-    part, controller, scores_page
-):
-    order = np.argsort(controller.results.scores, kind="stable")
-    for rank, wanted in (
-        ("lowest", order[:16]),
-        ("middle", order[12:28]),
-        ("highest", order[-16:]),
-    ):
-        scores_page.say("rank", rank=rank)
-        assert controller.state.selection == tuple(wanted.tolist())
-    part.select_ranked("highest", 3)
-    assert controller.state.selection == tuple(order[-3:].tolist())
-    part.select_between(0.9, 1.0)
-    assert set(controller.state.selection) == set(
-        np.flatnonzero(controller.results.scores >= 0.9).tolist()
-    )
-
-
 def test_the_filter_counts_those_that_it_keeps(part, controller, scores_page):
     part.filter = "score>0.5"
     count = int((controller.results.scores > 0.5).sum())

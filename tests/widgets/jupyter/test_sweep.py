@@ -196,21 +196,6 @@ def test_what_cannot_be_asked_is_said_and_not_begun(part, noisy_controller, swee
         part.start(neurons=(0, 8))
 
 
-def test_kept_sweeps_are_compared_and_deleted(part, noisy_controller, sweep_page):
-    part.start(neurons=(0, 8), seeds=(0,), max_windows=2)
-    (entry,) = noisy_controller.sweeps.found
-    file = entry.path.name
-    sweep_page.say("compare", file=file, is_drawn=False)
-    assert [one.name for one in part.drawn()] == ["Live"]
-    sweep_page.say("compare", file=file, is_drawn=True)
-    assert [one.line for one in part.drawn()] == [0, 1]
-    sweep_page.say("delete", file=file)
-    assert not noisy_controller.sweeps.found
-    assert not entry.path.exists()
-    sweep_page.say("compare", file=file, is_drawn=True)
-    assert file in part.problem
-
-
 def test_a_sweep_in_the_background_is_held_let_go_and_ended(
     part, noisy_controller, sweep_page, monkeypatch
 ):

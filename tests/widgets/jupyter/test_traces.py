@@ -2,15 +2,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from traitlets import TraitError
 
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces.row import Trace
 from omnimouse_widgets.jupyter.traces import Traces
 from omnimouse_widgets.jupyter.transport.trace_message import rows_message
-from tests.predictors import GatedPopulationPredictor
 
 Message = tuple[dict[str, Any], list[bytes]]
 
@@ -117,28 +114,6 @@ def test_a_press_outside_the_window_takes_the_window_there(part, controller, pag
     assert float(times[part.cursor]) == pytest.approx(7.5, abs=0.02)
 
 
-def test_a_span_is_shown_with_the_window_shaded_in_it(part, controller, page):
-    controller.seek(4.0)
-    controller.paint_cells(slice(None), slice(30, 60), TARGET)
-    seen = page(part)
-    seen.look()
-    seen.wait_for("rows")
-    seen.forget()
-    part.span = "10 s"
-    assert controller.state.trace_span == "10 s"
-    found = RowsMessage(
-        seen.wait_for("rows", lambda fields, _: fields["lengths"] > [200])
-    )
-    assert found.fields["stop_s"] - found.fields["start_s"] == pytest.approx(10)
-    start_s, stop_s = found.fields["shade_s"]
-    assert start_s == pytest.approx(controller.state.window.start_s)
-    assert stop_s - start_s == pytest.approx(2.0)
-    assert found.shades.shape == (3, 60)
-    with pytest.raises(TraitError, match="10 s"):
-        part.span = "an hour"
-    assert part.span == "10 s"
-
-
 def test_a_pinned_condition_is_overlaid_with_its_letter_and_score(
     part, controller, page
 ):
@@ -183,25 +158,6 @@ def test_a_baseline_is_drawn_beside_and_named(part, controller, page):
     )
     assert "mean" in found.labels[0]
     assert seen.wait_for("bar")[0]["legend"][-1][2] == "mean"
-
-
-def test_an_older_prediction_is_marked(session, page):
-    predictor = GatedPopulationPredictor()
-    controller = Controller()
-    controller.choose_predictor(predictor)
-    controller.open_session(session)
-    predictor.gate.release(2)
-    assert controller.wait(60.0)
-    controller.select([7])
-    seen = page(Traces(controller))
-    seen.look()
-    seen.wait_for("rows", lambda fields, _: fields["rows"] and not fields["is_stale"])
-    controller.cancel()
-    controller.paint_cells([0], slice(30, 35), VISIBLE)
-    controller.cancel()
-    seen.wait_for("rows", lambda fields, _: fields["rows"] and fields["is_stale"])
-    predictor.gate.release(50)
-    controller.close()
 
 
 def test_rows_of_different_axes_keep_their_own():

@@ -135,11 +135,8 @@ def _answers(
         context = net.encode(clip, layout, video)
         rates, _ = net.decode_responses(clip, layout, context)
     # Queries are sorted by sample, then by position: (B, 6 x N, 5) to (B, 6, 5, N).
-    blocks = (
-        rates.float()
-        .unflatten(1, (-1, len(mask.require_layout().order)))
-        .transpose(2, 3)
-    )
+    order = mask.require_layout().order
+    blocks = rates.float().unflatten(1, (-1, len(order))).transpose(2, 3)
     found: np.ndarray = blocks.flatten(0, 2).cpu().numpy()
     # argsort inverts the permutation: from positions back to candidate indices.
     return found[:, np.argsort(order)]

@@ -6,15 +6,13 @@ from psygnal import Signal
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_widgets.drawn.model.task import caveats
 from omnimouse_widgets.qt.control.panel import ControlPanel
-from omnimouse_widgets.qt.style.ui_thread import qt_post
-from tests.predictors import EchoPredictor, FaultyPredictor, GatedPredictor
-from tests.widgets.pointer import pick, press, wait
+from tests.predictors import FaultyPredictor
+from tests.widgets.pointer import pick, press
 
 
 class FieldBrush:
@@ -124,27 +122,6 @@ def test_an_error_is_told_in_place_with_a_way_on(panel, controller, redraw):
     before = controller.results.asked
     press(panel.model.again)
     assert controller.results.asked == before + 1
-
-
-def test_a_slow_baseline_can_be_stopped_and_asked_again(session, show, qtbot):
-    gated = GatedPredictor("beside")
-    controller = Controller(post=qt_post(), load=lambda *_: gated)
-    controller.choose_predictor(EchoPredictor())
-    controller.open_session(session)
-    panel = show(ControlPanel(controller), 400, 800)
-    model, words = panel.model, panel.beside.words
-    controller.choose_baseline("beside")
-    wait(qtbot, model.cancel.isVisible)
-    assert "fresh" in model.words.text()
-    press(model.cancel)
-    wait(qtbot, model.again.isVisible)
-    assert not model.cancel.isVisible()
-    stopped = words.text()
-    gated.gate.release(4)
-    press(model.again)
-    wait(qtbot, lambda: controller.baseline.population is not None)
-    wait(qtbot, lambda: words.text() != stopped and not model.again.isVisible())
-    controller.close()
 
 
 # -- question ---------------------------------------------------------------------

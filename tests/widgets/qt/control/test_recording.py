@@ -12,9 +12,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.last_session import recall
-from omnimouse_widgets.qt.control.clock_check import AlignmentSection
 from omnimouse_widgets.qt.control.recording import SessionSection
-from omnimouse_widgets.qt.style.ui_thread import qt_post
 from tests import SUITE2P
 from tests.hub_server import Hub, Repository, serving
 from tests.model.nwb_files import write_nwb
@@ -134,29 +132,6 @@ def choose(box: Any, words: str) -> None:
 
 
 # -- the clocks ----------------------------------------------------------------------
-def test_the_clocks_are_checked_with_progress_and_a_stop(session, show, qtbot):
-    made = Controller(post=qt_post(), load=lambda *_: EchoPredictor())
-    section: AlignmentSection = show(AlignmentSection(made), 400, 300)
-    assert not section.button.isEnabled()
-    made.open_session(session)
-    wait(qtbot, section.button.isEnabled)
-    rest = section.button.text()
-    press(section.button)
-    assert made.alignment.is_busy  # the press itself waited for nothing
-    wait(qtbot, lambda: "%" in section.progress.text())
-    press(section.button)
-    wait(qtbot, lambda: section.button.text() == rest)
-    assert made.alignment.report is None
-    assert not section.progress.isVisible()
-    press(section.button)
-    wait(qtbot, section.lags.isVisible)
-    assert section.button.text() != rest
-    press(section.button)
-    wait(qtbot, lambda: not section.lags.isVisible())
-    assert section.button.text() == rest
-    made.close()
-
-
 def test_an_address_is_asked_for_and_read_where_it_is(
     section, controller, tmp_path, monkeypatch
 ):

@@ -5,8 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog
 
 from omnimouse_model.analysis.tuning.direction import direction_tuning
@@ -20,7 +18,7 @@ from omnimouse_model.live.neurons import neuron_info_text
 from omnimouse_widgets.qt.neurons.info_panel import NeuronFactsPanel
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
-from tests.widgets.pointer import canvas_position, drag, press
+from tests.widgets.pointer import canvas_position, drag
 
 
 @pytest.fixture(scope="module")
@@ -113,43 +111,6 @@ def test_numbers_on_screen_are_the_librarys(
     np.testing.assert_allclose(panel.lags.curve.getData()[1], field.course)
 
 
-def test_what_cannot_be_estimated_is_said_and_not_drawn(
-    panel, controller, redraw, monkeypatch, tuning
-):
-    unclear = replace(sized_field(4), problem="nothing but noise")
-    vague = replace(tuning, p_direction=0.5, p_orientation=0.5)
-    monkeypatch.setattr(live_facts, "receptive_fields", lambda *_, **__: (unclear,))
-    monkeypatch.setattr(live_facts, "direction_tuning", lambda *_, **__: (vague,))
-    controller.select([4])
-    redraw()
-    assert "nothing but noise" in panel.field_line.text()
-    assert not panel.field.image.isVisible()
-    assert not panel.lags.curve.isVisible()
-    assert panel.field.message.words
-    assert neuron_info_text.tuning_words(vague) in panel.tuning_line.text()
-    assert not panel.tuning.preferred.isVisible()
-
-
-def test_the_prediction_lies_over_the_repeats_where_its_window_is(
-    panel, controller, redraw
-):
-    controller.select([4])
-    redraw()
-    shown = panel.shown_repeats()
-    controller.seek(float(shown.onset_s[1]) + 1.0)
-    redraw()
-    assert panel.shown_prediction().repeat == 1
-    prediction = controller.results.selected
-    column = list(prediction.neurons).index(4)
-    time, values = panel.repeats.predicted.getData()
-    np.testing.assert_allclose(values, prediction.responses[:, column])
-    assert time[0] == pytest.approx(1.0, abs=0.05)
-    asked = np.isfinite(values)
-    average = np.interp(time[asked], shown.time_s, shown.average[0])
-    expected = np.corrcoef(average, values[asked])[0, 1]
-    assert f"r = {expected:.2f} with the mean" in panel.repeats_line.text()
-
-
 def test_a_press_on_a_repeat_goes_there(panel, controller, redraw):
     controller.select([4])
     redraw()
@@ -157,22 +118,6 @@ def test_a_press_on_a_repeat_goes_there(panel, controller, redraw):
     drag(panel.canvas.viewport(), [place])
     expected = float(panel.shown_repeats().onset_s[2]) + 2.0
     assert controller.state.window.start_s == pytest.approx(expected, abs=0.1)
-
-
-def test_arrow_keys_walk_through_the_selected_neurons(panel, controller, redraw):
-    controller.select([5, 9, 2])
-    redraw()
-    assert "neuron 102" in panel.heading.words
-    assert "3/3" in panel.now.text()
-    right, left = Qt.Key.Key_Right, Qt.Key.Key_Left
-    for key, neuron in ((right, 5), (right, 9), (left, 5)):
-        QTest.keyClick(panel, key)
-        redraw()
-        assert f"neuron {100 + neuron} " in panel.heading.words
-    assert controller.state.selection == (5, 9, 2)
-    press(panel.next)
-    redraw()
-    assert controller.facts.focus == 9
 
 
 def test_numbers_are_copied_and_exported(

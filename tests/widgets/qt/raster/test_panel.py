@@ -1,5 +1,4 @@
 import gc
-import threading
 import weakref
 from typing import Any
 
@@ -10,21 +9,16 @@ from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.raster.pixels import OVERLAYS
 from omnimouse_widgets.drawn.raster.rows import UNSEEN
 from omnimouse_widgets.drawn.raster.values import levels_of
 from omnimouse_widgets.qt.raster.panel import RasterPanel
-from omnimouse_widgets.qt.style.ui_thread import qt_post
-from tests.predictors import EchoPredictor
 from tests.widgets.pointer import (
     canvas_position,
     drag,
     pixel,
-    press,
     wait,
     wheel,
 )
@@ -92,37 +86,6 @@ def choose(panel: RasterPanel, word: str) -> None:
         if box.currentText() != word:
             QTest.keyClick(box, Qt.Key.Key_Down)
     assert box.currentText() == word
-
-
-def test_comparing_neurons_tells_how_far_it_is_and_can_be_stopped(
-    session, show, qtbot, monkeypatch
-):
-    gate = threading.Semaphore(0)
-
-    def slowly(session: Session, progress: Any) -> np.ndarray:
-        progress(0.25)
-        assert gate.acquire(timeout=60)
-        progress(0.5)
-        return np.arange(session.n_neurons)[::-1]
-
-    monkeypatch.setattr(
-        "omnimouse_model.live.neurons.neuron_order.similarity_order", slowly
-    )
-    controller = Controller(post=qt_post(), load=lambda *_: EchoPredictor())
-    controller.open_session(session)
-    panel = show(RasterPanel(controller), 800, 400)
-    choose(panel, "by similarity")
-    wait(qtbot, lambda: "25 %" in panel.status.words)
-    assert panel.gestures.neurons_at(0.5).tolist() == [0]  # as stored till then
-    press(panel.ordering.button)
-    gate.release()
-    wait(qtbot, lambda: "not compared" in panel.status.words)
-    assert controller.similarity.order is None
-    press(panel.ordering.button)
-    gate.release()
-    wait(qtbot, lambda: panel.gestures.neurons_at(0.5).tolist() == [39])
-    assert not panel.ordering.button.isVisible()
-    controller.close()
 
 
 def test_the_prediction_and_the_residual_are_those_of_the_results(
@@ -204,21 +167,6 @@ def test_a_tool_paints_exactly_the_cells_it_touches(
     assert (cells[samples, neurons] == TARGET).all()
     if tool != "brush":  # which is round, and as wide as it is
         assert (cells == TARGET).sum() == cells[samples, neurons].size
-
-
-def test_rows_stay_where_they_are_during_a_stroke(raster, controller, redraw):
-    controller.set_active_span(0, 60)
-    raster.set_ordering("state")
-    raster.set_tool("row")
-    controller.set_brush(VISIBLE)
-    picture = raster.pictures["truth"]
-    raster.gestures.pressed((5.5, 30.5), picture.box)
-    redraw()
-    raster.gestures.dragged((5.5, 31.5), picture.box)
-    raster.gestures.released((5.5, 31.5), picture.box)
-    redraw()
-    assert sorted(np.flatnonzero(controller.state.mask.cells[0])) == [30, 31]
-    assert list(raster.gestures.neurons_at(0.5)) == [30]
 
 
 def test_look_selects_the_neuron_and_moves_the_cursor(raster, controller):
