@@ -114,6 +114,11 @@ class Window:
         return self.native_start - self.session.t0
 
     @property
+    def sample_times_s(self) -> np.ndarray:
+        """float64 (n_samples,): times of the response samples on the session clock."""
+        return self.start_s + self.spec.sample_times_s
+
+    @property
     def stop_s(self) -> float:
         """End on the session clock, seconds."""
         return self.start_s + self.spec.duration_s

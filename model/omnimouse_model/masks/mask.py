@@ -16,7 +16,7 @@ import numpy as np
 
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import MaskError
-from omnimouse_model.masks import algebra, files
+from omnimouse_model.masks import algebra, files, time_mapping
 from omnimouse_model.masks.cells import (
     HIDDEN,
     MIXED,
@@ -295,6 +295,43 @@ class Mask:
             layout = layout.by_hand()
         # mypy: `changes` holds fields of several types
         return replace(self, name="", note="", token_layout=layout, **changes)  # type: ignore[arg-type]
+
+    # -- another model ------------------------------------------------------------
+    def at(self, spec: WindowSpec, offset_s: float = 0.0) -> "Mask":
+        """Map the mask to another spec by time.
+
+        Nothing becomes visible that this mask withholds; see `time_mapping`. `note`
+        says what the other spec cannot hold.
+
+        Parameters
+        ----------
+        spec
+            Rates and sizes of the other windows.
+        offset_s
+            Start of the other window minus the start of this one.
+
+        Examples
+        --------
+        >>> spec = om.WindowSpec(duration_s=2.0, response_rate_hz=50.0)
+        >>> mask = om.Mask.nothing(3).show([0]).ask([1]).at(spec)
+        >>> mask.cells.shape, int(mask.visible.sum()), int(mask.target.sum())
+        ((100, 3), 100, 50)
+        """
+        if spec == self.spec and not offset_s:
+            return self
+        modes = time_mapping.map_behavior(
+            self.channel_modes, self.spec.behavior, spec.behavior
+        )
+        note = time_mapping.not_mapped(self.spec, spec, self.frames, self.channel_modes)
+        return Mask(
+            cells=time_mapping.map_cells(self.cells, self.spec, spec, offset_s),
+            frames=time_mapping.map_frames(self.frames, self.spec, spec, offset_s),
+            behavior=modes or "hidden",
+            spec=spec,
+            guarded=self.guarded,
+            name=self.name,
+            note=f"{self.note}; {note}" if self.note else note,
+        )
 
     # -- masks out of masks -----------------------------------------------------
     def __or__(self, other: "Mask") -> "Mask":

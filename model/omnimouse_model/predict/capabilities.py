@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask
@@ -30,6 +31,23 @@ class Foresighted(Protocol):
 
     def look_ahead(self, window: Window, mask: Mask) -> None:
         """Keep what any question about this window and these frames will need."""
+        ...
+
+
+@runtime_checkable
+class Streaming(Protocol):
+    """A predictor with a recurrent state, which can also compute step by step.
+
+    The same frames from the same start give the same numbers in one call and in steps
+    (1e-5). After a jump in time the caller starts a new state and runs the warm-up.
+    """
+
+    def start(self, session: Session) -> Any:
+        """Return the state before the first frame."""
+        ...
+
+    def step(self, state: Any, inputs: Window) -> tuple[Prediction, Any]:
+        """Return the prediction for the next frames, and the state after them."""
         ...
 
 

@@ -9,7 +9,10 @@ import numpy as np
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask
+
+UNITS = ("normalised", "session", "spikes/s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +47,30 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Predicted rates, and what they were asked under.
+    """Predicted rates of one window, and the request that they answer.
 
     Attributes
     ----------
     responses
-        float32 (60, n), in units of the model's normalised responses; NaN where
-        nothing was asked.
+        float32 (n_samples, n) in `units`; NaN where no prediction was requested.
     neurons
         int64 (n,): the session's neuron indices of the columns.
     behavior
-        float32 (40, C) z-scored, or None when not asked.
+        float32 (n_behavior, C) z-scored, or None if it was not requested.
+    mask_id, predictor_id
+        The mask and the predictor, each with a hash of its content.
     status
-        "ok", or what the user should know about how this came about.
+        "ok", or a remark for the user, for example on a fallback.
+    scale
+        float64 (n,): session units per normalised unit; None if unknown.
+    units
+        "normalised" (responses / max(std, 1)), "session", or "spikes/s".
+    times_s
+        float64 (n_samples,): times of the samples on the session clock; None if the
+        predictor does not give them.
+    valid
+        bool (n_samples,): False for samples that the predictor could not compute,
+        for example without recorded input; None if all are valid.
 
     Examples
     --------
@@ -76,16 +90,26 @@ class Prediction:
     predictor_id: str
     status: str = "ok"
     scale: np.ndarray | None = field(default=None, repr=False)
-    """float64 (n,): session units per normalised unit."""
+    units: str = "normalised"
+    times_s: np.ndarray | None = field(default=None, repr=False)
+    valid: np.ndarray | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.units not in UNITS:
+            raise ValueError(f"units is {self.units!r}, not {' or '.join(UNITS)}.")
 
     def to_session_units(self) -> np.ndarray:
-        """Return responses (60, n) in the units of the recording.
+        """Return responses (n_samples, n) in the units of the recording.
+
+        Spike counts are recorded without a unit of their own: rates stay in spikes/s.
 
         Raises
         ------
         ValueError
-            The predictor did not say which units those are.
+            The prediction is normalised, and its scale is unknown.
         """
+        if self.units != "normalised":
+            return self.responses
         if self.scale is None:
             raise ValueError(
                 f"{self.predictor_id} gave rates without the recording's scale; use "
@@ -100,6 +124,63 @@ class Prediction:
 
 
 Request = tuple[Window, Mask, np.ndarray | None]
+"""Window, mask, and the neurons to predict; None for all with target cells."""
+
+
+def recorded_as(window: Window, units: str) -> np.ndarray:
+    """Return the recorded responses in the units of a prediction.
+
+    Parameters
+    ----------
+    window
+        Its responses are normalised, or counts per bin where its spec counts.
+    units
+        `Prediction.units`.
+    """
+    if window.spec.responses == "count":
+        if units != "spikes/s":
+            raise ValueError(f"Counts are compared with spikes/s, not with {units}.")
+        return np.asarray(window.responses * np.float32(window.spec.response_rate_hz))
+    if units == "session":
+        return np.asarray(window.responses * window.session.response_scale)
+    return window.responses
+
+
+def require_spec(name: str, own: WindowSpec, window: Window, mask: Mask) -> None:
+    """Refuse a window or a mask of another spec than a predictor reads.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        Names both specs and the way to map a window and a mask.
+    """
+    for what, spec in (("window", window.spec), ("mask", mask.spec)):
+        if spec is not own and not is_served(own, spec):
+            raise UnsupportedRequestError(
+                f"{name!r} reads {_in_words(own)}; this {what} has "
+                f"{_in_words(spec)}. Map it with .at(predictor.needs.spec)."
+            )
+
+
+def is_served(own: WindowSpec, spec: WindowSpec) -> bool:
+    """Return whether a predictor of one spec can read a window of another.
+
+    The place of a window matters to the session, not to a predictor: alignment to
+    trials is ignored.
+    """
+    one, other = (replace(s, align="grid", trial_offset_s=0.0) for s in (own, spec))
+    return one == other
+
+
+def _in_words(spec: WindowSpec) -> str:
+    kind = "counts" if spec.responses == "count" else "samples"
+    words = [f"{spec.n_samples} {kind} at {spec.response_rate_hz:g} Hz"]
+    if spec.video is not None:
+        size = f"{spec.video.height} x {spec.video.width}"
+        words.append(f"{spec.n_frames} frames of {size}")
+    if spec.warmup_s:
+        words.append(f"{spec.warmup_s:g} s of warm-up")
+    return ", ".join(words)
 
 
 @runtime_checkable

@@ -11,6 +11,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import without_missing
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.masks import N_SAMPLES, Mask
 from omnimouse_model.predict.baselines.fit_cache import (
     BETWEEN,
@@ -127,13 +128,15 @@ class _Sums:
         )
 
 
-def _batches(session: Session) -> Iterator[tuple[int, list[np.ndarray]]]:
+def _batches(
+    session: Session, spec: WindowSpec
+) -> Iterator[tuple[int, list[np.ndarray]]]:
     """(fold, [history, target, behaviour]) in chunks of one fold."""
     later = _LAST + np.array(HORIZONS)
     waiting: dict[int, list[tuple[np.ndarray, ...]]] = {
         fold: [] for fold in (FITTED, HELD_OUT, BETWEEN)
     }
-    for fold, window in training_windows(session, stride=6, most=4000):
+    for fold, window in training_windows(session, stride=6, most=4000, spec=spec):
         values = without_missing(window.responses)
         past = values[: _LAST + 1]
         history = np.stack([past[-span:].mean(axis=0) for span in SPANS])
@@ -171,15 +174,16 @@ class HistoryRidge:
 
     name: str = "ridge"
     needs: Needs = _NEEDS
+    any_spec: bool = False
 
-    def fit(self, session: Session) -> Fit:
+    def fit(self, session: Session, spec: WindowSpec) -> Fit:
         """Weights and intercepts per horizon and neuron, with and without behaviour."""
         folds = {fold: _Sums() for fold in (FITTED, HELD_OUT, BETWEEN)}
-        for fold, parts in _batches(session):
+        for fold, parts in _batches(session, spec):
             folds[fold].add(*parts)
         train, held_out = folds[FITTED], folds[HELD_OUT]
         whole = train.merged(held_out).merged(folds[BETWEEN])
-        fit: Fit = {"mean": mean_rates(session)}
+        fit: Fit = {"mean": mean_rates(session, spec)}
         for key, behavior in (("alone", False), ("given", True)):
             penalty = _choose(train, held_out, behavior=behavior)
             systems = (whole.system(k, behavior=behavior) for k in range(len(HORIZONS)))

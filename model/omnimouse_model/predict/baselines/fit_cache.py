@@ -7,6 +7,7 @@ session, is written atomically and read without pickle; a broken file is refitte
 import logging
 import zipfile
 from collections.abc import Callable, Iterator
+from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from omnimouse_model.atomic import atomic_path
 from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 
 Fit = dict[str, np.ndarray]
@@ -31,9 +33,15 @@ APART_S = 2.0
 _log = logging.getLogger(__name__)
 
 
-def load_or_fit(session: Session, name: str, fit: Callable[[Session], Fit]) -> Fit:
-    """Return the stored fit of `session`, or make and store it."""
-    path = cache_dir() / "naive" / f"{session.fingerprint}-{name}-v{VERSION}.npz"
+def load_or_fit(
+    session: Session, name: str, spec: WindowSpec, fit: Callable[[Session], Fit]
+) -> Fit:
+    """Return the stored fit of a rule to `session` and a spec, or make and store it."""
+    key = name
+    if spec != OMNIMOUSE:
+        digest = blake2b(repr(spec).encode(), digest_size=6).hexdigest()
+        key = f"{name}-{digest}"
+    path = cache_dir() / "naive" / f"{session.fingerprint}-{key}-v{VERSION}.npz"
     stored = _read(path)
     if stored is not None:
         return stored
@@ -65,9 +73,9 @@ def _write(path: Path, fit: Fit) -> None:
 
 
 def training_windows(
-    session: Session, *, stride: int, most: int
+    session: Session, *, stride: int, most: int, spec: WindowSpec = OMNIMOUSE
 ) -> Iterator[tuple[int, Window]]:
-    """(fold, window) over the train tier, folds as numbered above.
+    """Yield fold and window over the train tier, folds as numbered above.
 
     At most `most` windows, spread over the session; every fifth block is held out.
     Blanks between training trials belong to them, as in the official training.
@@ -75,24 +83,27 @@ def training_windows(
     tiers = session.tiers()
     starts = np.zeros(0)
     if tiers.get("train"):
-        starts = session.window_starts("train", stride, include_blanks=True)
+        # every trial counts, however densely windows on the grid are thinned out
+        stride = 1 if spec.align == "trial" else stride
+        starts = session.window_starts("train", stride, include_blanks=True, spec=spec)
     if not len(starts):
         raise UnsupportedRequestError(
             f"Session {session.id!r} has no window of tier 'train' to fit a naive "
             f"predictor on; its tiers are {', '.join(tiers) or 'none'}. "
-            + _how_to_train(tiers)
+            + _how_to_train(tiers, spec)
         )
     starts = starts[:: -(-len(starts) // most)]
     for fold, start in zip(_folds(starts), starts, strict=True):
-        yield int(fold), session.window(float(start))
+        yield int(fold), session.window(float(start), spec)
 
 
-def _how_to_train(tiers: dict[str, float]) -> str:
+def _how_to_train(tiers: dict[str, float], spec: WindowSpec) -> str:
+    length = f"{spec.duration_s:g} s"
     if tiers.get("train"):
-        return "Its train trials hold no whole window of 2 s."
+        return f"Its train trials hold no whole window of {length}."
     if tiers:
         return "Name the trials to fit on 'train', or remove every tier."
-    return "It is too short to hold out a fifth of its windows of 2 s."
+    return f"It is too short to hold out a fifth of its windows of {length}."
 
 
 def _folds(starts: np.ndarray) -> np.ndarray:

@@ -12,6 +12,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window, without_missing
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
 from omnimouse_model.predict.baselines.fit_cache import BETWEEN, Fit, training_windows
 from omnimouse_model.predict.baselines.ridge import (
@@ -84,11 +85,12 @@ class ContextRidge:
 
     name: str = "context-ridge"
     needs: Needs = _NEEDS
+    any_spec: bool = False
     _factors: OrderedDict[tuple[object, ...], np.ndarray] = field(
         default_factory=OrderedDict, repr=False
     )
 
-    def fit(self, session: Session) -> Fit:
+    def fit(self, session: Session, spec: WindowSpec) -> Fit:
         """Covariance of the context, behaviour and all neurons; the penalties."""
         everyone, lags = np.arange(session.n_neurons), _lags(session.n_neurons)
         judged = np.linspace(0, session.n_neurons - 1, _JUDGED).astype(np.int64)
@@ -96,7 +98,7 @@ class ContextRidge:
         sums: Sums | None = None
         folds: list[Sums] = []
         most = 1800 if len(lags) > 1 else 600
-        for fold, window in training_windows(session, stride=30, most=most):
+        for fold, window in training_windows(session, stride=30, most=most, spec=spec):
             joint = _joint(window, everyone, lags)
             part = _joint(window, judged, lags)
             if sums is None:
@@ -109,7 +111,7 @@ class ContextRidge:
         assert sums is not None  # training_windows raises where there is none
         whole = sums.covariance()
         return {
-            "mean": mean_rates(session),
+            "mean": mean_rates(session, spec),
             "joint_mean": whole.mean_x,
             "joint": whole.xx.astype(np.float32),
             "penalties": _penalties(folds, len(judged), len(lags)),

@@ -8,8 +8,10 @@ from typing import Protocol, runtime_checkable
 
 import numpy as np
 
+from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session
-from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_model.predict.baselines.fit_cache import Fit, training_windows
 from omnimouse_model.predict.baselines.visible_input import Seen
 from omnimouse_model.predict.predictor import Needs
@@ -26,7 +28,15 @@ class Answer:
 
 @runtime_checkable
 class Rule(Protocol):
-    """One naive way to predict; state lives in its fit, a dict of arrays."""
+    """One naive way to predict; state lives in its fit, a dict of arrays.
+
+    A rule whose needs have OmniMouse's spec serves any spec if `any_spec` is true.
+    """
+
+    @property
+    def any_spec(self) -> bool:
+        """Whether the rule serves windows of any spec, not only of OmniMouse."""
+        ...
 
     @property
     def name(self) -> str:
@@ -38,7 +48,7 @@ class Rule(Protocol):
         """What it can see and predict."""
         ...
 
-    def fit(self, session: Session) -> Fit:
+    def fit(self, session: Session, spec: WindowSpec) -> Fit:
         """Everything it learns from the train tier."""
         ...
 
@@ -56,10 +66,11 @@ def asks_for_responses(mask: Mask) -> str:
     return "" if mask.target.any() else "predicts responses, not behaviour."
 
 
-def mean_rates(session: Session) -> np.ndarray:
-    """Mean response (P,) over the train tier, float64."""
+def mean_rates(session: Session, spec: WindowSpec = OMNIMOUSE) -> np.ndarray:
+    """Return the mean response (P,) over the train tier: normalised, or counts."""
     total, count = np.zeros(session.n_neurons), np.zeros(session.n_neurons)
-    for _, window in training_windows(session, stride=N_SAMPLES, most=2000):
+    stride = grid_points(spec.duration_s)
+    for _, window in training_windows(session, stride=stride, most=2000, spec=spec):
         finite = np.isfinite(window.responses)
         total += np.where(finite, window.responses, 0).sum(axis=0, dtype=np.float64)
         count += finite.sum(axis=0)
@@ -76,10 +87,11 @@ class TrainMean:
 
     name: str = "mean"
     needs: Needs = _BLIND
+    any_spec: bool = True
 
-    def fit(self, session: Session) -> Fit:
+    def fit(self, session: Session, spec: WindowSpec) -> Fit:
         """Mean rates."""
-        return {"mean": mean_rates(session)}
+        return {"mean": mean_rates(session, spec)}
 
     def refusal(self, mask: Mask) -> str:
         """Refuse behaviour."""
@@ -116,10 +128,11 @@ class LastSample:
 
     name: str = "last"
     needs: Needs = _RESPONSES
+    any_spec: bool = True
 
-    def fit(self, session: Session) -> Fit:
+    def fit(self, session: Session, spec: WindowSpec) -> Fit:
         """Mean rates, for neurons without history."""
-        return {"mean": mean_rates(session)}
+        return {"mean": mean_rates(session, spec)}
 
     def refusal(self, mask: Mask) -> str:
         """Refuse masks without any history."""

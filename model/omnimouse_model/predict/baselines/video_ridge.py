@@ -15,6 +15,7 @@ import numpy as np
 from omnimouse_model.data.clock import RESPONSE_RATE_HZ, SCREEN_RATE_HZ
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import without_missing
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.masks import N_SAMPLES, Mask
 from omnimouse_model.predict.baselines.fit_cache import (
     BETWEEN,
@@ -132,11 +133,12 @@ class VideoRidge:
 
     name: str = "video-ridge"
     needs: Needs = _NEEDS
+    any_spec: bool = False
 
-    def fit(self, session: Session) -> Fit:
+    def fit(self, session: Session, spec: WindowSpec) -> Fit:
         """Weights from video, from behaviour, and from both."""
         folds: list[Sums] = []
-        for fold, window in training_windows(session, stride=30, most=1800):
+        for fold, window in training_windows(session, stride=30, most=1800, spec=spec):
             behavior = behavior_of(window)
             if behavior is None:
                 behavior = np.zeros((40, 0), np.float32)

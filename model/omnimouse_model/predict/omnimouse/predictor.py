@@ -19,7 +19,7 @@ from torch import Tensor
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
-from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.nets.omnimouse.layout import Clip, Layout
@@ -34,7 +34,13 @@ from omnimouse_model.predict.omnimouse.memory_fallback import (
     Precision,
     first_effort,
 )
-from omnimouse_model.predict.predictor import Encoded, Needs, Prediction, Request
+from omnimouse_model.predict.predictor import (
+    Encoded,
+    Needs,
+    Prediction,
+    Request,
+    require_spec,
+)
 from omnimouse_model.tokens import (
     clip_from_windows,
     layout_from_mask,
@@ -137,10 +143,17 @@ class TransformerPredictor:
             predicts_behavior=True,
             behavior_channels=self.net.config.behavior_channels,
             withholds_video=self.net.config.hidden_video == "blank",
-            spec=replace(OMNIMOUSE, response_rate_hz=self.net.config.sample_rate_hz),
+            spec=self._spec,
             sessions=frozenset(known),
             n_neurons=known,
         )
+
+    @property
+    def _spec(self) -> WindowSpec:
+        rate_hz = self.net.config.sample_rate_hz
+        if rate_hz == OMNIMOUSE.response_rate_hz:
+            return OMNIMOUSE
+        return replace(OMNIMOUSE, response_rate_hz=rate_hz)
 
     @property
     def residence(self) -> Residence:
@@ -193,7 +206,7 @@ class TransformerPredictor:
     def look_ahead(self, window: Window, mask: Mask) -> None:
         """Read a window and encode its video, for a question that may come."""
         self.prepare(window.session)
-        self._check(window.session, mask)
+        self._check(window, mask)
         layout, on_device = self._layout(mask)
         self._fitting(
             lambda: self._look_ahead(window, layout, on_device), is_decoding=False
@@ -249,7 +262,7 @@ class TransformerPredictor:
     def _encoded(self, items: list[Item]) -> _State:
         for window, mask in items:
             self.prepare(window.session)
-            self._check(window.session, mask)
+            self._check(window, mask)
         return self._fitting(lambda: self._encode(items), is_decoding=False)
 
     def _answers(
@@ -334,7 +347,9 @@ class TransformerPredictor:
             with self._computing():
                 self._video_tokens(window, on_device)
 
-    def _check(self, session: Session, mask: Mask) -> None:
+    def _check(self, window: Window, mask: Mask) -> None:
+        require_spec(self.name, self._spec, window, mask)
+        session = window.session
         channels = len(session.behavior_names)
         wanted = self.net.config.behavior_channels
         if mask.shows_behavior and channels != wanted:
@@ -442,8 +457,9 @@ class TransformerPredictor:
                 predictor_id=self.predictor_id,
                 status=self._effort.status,
                 scale=scale,
+                times_s=source.sample_times_s,
             )
-            for number, (_, asked) in enumerate(items)
+            for number, (source, asked) in enumerate(items)
         ]
 
 

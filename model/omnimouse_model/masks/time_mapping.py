@@ -1,0 +1,98 @@
+"""Map a mask to the samples of another spec by time.
+
+A sample of the new spec overlaps one or more samples of the old one. What one of them
+withholds stays withheld: the new sample is a target if any of them is a target,
+hidden if any is hidden or outside the old window, and visible only if all are visible.
+So no mapping shows a value that the first mask withheld.
+"""
+
+import numpy as np
+
+from omnimouse_model.data.window_spec import BehaviorSpec, WindowSpec
+from omnimouse_model.masks.cells import HIDDEN, TARGET, VISIBLE, BehaviorMode
+
+# Starts of samples at 50 and 30 Hz have no exact binary values; a sample that overlaps
+# by less than this share of itself does not count.
+_TOLERANCE = 1e-6
+
+
+def map_cells(
+    cells: np.ndarray, old: WindowSpec, new: WindowSpec, offset_s: float
+) -> np.ndarray:
+    """Return the codes uint8 (new.n_samples, P) of cells of the old spec.
+
+    `offset_s` is the start of the new window minus the start of the old one.
+    """
+    mapped = np.full((new.n_samples, cells.shape[1]), HIDDEN, np.uint8)
+    rates = old.response_rate_hz, new.response_rate_hz
+    first, stop = _overlaps(len(mapped), *rates, offset_s)
+    for sample in np.flatnonzero((stop > 0) & (first < len(cells))):
+        part = cells[max(first[sample], 0) : stop[sample]]
+        is_target = (part == TARGET).any(axis=0)
+        is_visible = (part == VISIBLE).all(axis=0)
+        if first[sample] < 0 or stop[sample] > len(cells):
+            is_visible[:] = False
+        mapped[sample] = np.where(
+            is_target, TARGET, np.where(is_visible, VISIBLE, HIDDEN)
+        )
+    return mapped
+
+
+def map_frames(
+    frames: np.ndarray, old: WindowSpec, new: WindowSpec, offset_s: float
+) -> np.ndarray:
+    """Return the visible frames bool (new.n_frames,) of frames of the old spec."""
+    mapped = np.zeros(new.n_frames, bool)
+    if old.video is None or new.video is None:
+        return mapped
+    rates = old.video.rate_hz, new.video.rate_hz
+    first, stop = _overlaps(len(mapped), *rates, offset_s)
+    for frame in np.flatnonzero((first >= 0) & (stop <= len(frames))):
+        mapped[frame] = frames[first[frame] : stop[frame]].all()
+    return mapped
+
+
+def map_behavior(
+    modes: tuple[BehaviorMode, ...], old: BehaviorSpec | None, new: BehaviorSpec | None
+) -> tuple[BehaviorMode, ...]:
+    """Return the mode of each channel of the new spec, by name; unknown ones hidden."""
+    if new is None:
+        return ()
+    known = {} if old is None else dict(zip(old.channels, modes, strict=True))
+    hidden: BehaviorMode = "hidden"
+    return tuple(known.get(name, hidden) for name in new.channels)
+
+
+def not_mapped(
+    old: WindowSpec,
+    new: WindowSpec,
+    frames: np.ndarray,
+    modes: tuple[BehaviorMode, ...],
+) -> str:
+    """Say in words what a mask of the old spec has and the new spec cannot hold."""
+    lost = []
+    if frames.any() and new.video is None:
+        lost.append("visible video")
+    channels = () if new.behavior is None else new.behavior.channels
+    named = () if old.behavior is None else old.behavior.channels
+    gone = [
+        name
+        for name, mode in zip(named, modes, strict=True)
+        if mode != "hidden" and name not in channels
+    ]
+    if gone:
+        lost.append(f"behaviour ({', '.join(gone)})")
+    rates = f"{old.response_rate_hz:g} to {new.response_rate_hz:g} Hz"
+    words = f"mapped by time from {rates}"
+    return f"{words}; not mapped: {', '.join(lost)}" if lost else words
+
+
+def _overlaps(
+    count: int, old_hz: float, new_hz: float, offset_s: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return first and end index of the old samples that each new one overlaps."""
+    start = (offset_s + np.arange(count) / new_hz) * old_hz
+    stop = (offset_s + np.arange(1, count + 1) / new_hz) * old_hz
+    first = np.floor(start + _TOLERANCE).astype(np.int64)
+    end = np.ceil(stop - _TOLERANCE).astype(np.int64)
+    return first, np.maximum(end, first + 1)
