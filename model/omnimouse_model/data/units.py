@@ -56,6 +56,9 @@ class Units:
     least_scale
         Responses are divided by their std, but by no less than this: 1 in the
         recordings that the released models know.
+    probe
+        str (N,) name of the probe of each unit, or None for imaging. `plane` is then
+        the number of the probe, and the third column of `xyz_um` the depth on it.
     """
 
     unit_id: np.ndarray
@@ -68,6 +71,7 @@ class Units:
     std: np.ndarray
     roi: Roi | None = None
     least_scale: float = 1.0
+    probe: np.ndarray | None = None
     _names: list[np.ndarray] = field(default_factory=list, init=False, repr=False)
 
     def __len__(self) -> int:
@@ -84,6 +88,13 @@ class Units:
             is_told_apart = len(np.unique(ids)) == len(ids)
             self._names.append(ids if is_told_apart else np.arange(len(ids)))
         return self._names[0]
+
+    def group_name(self, number: int) -> str:
+        """Return the name of an imaging plane or probe, for example "plane 2"."""
+        if self.probe is None:
+            return f"plane {number}"
+        named = self.probe[np.asarray(self.plane) == number]
+        return f"probe {named[0]}" if len(named) else f"probe {number}"
 
     @property
     def scale(self) -> np.ndarray:

@@ -57,6 +57,7 @@ def table_columns(
     return {
         "id": units.names,
         "area": np.full(n, "") if units.area is None else units.area.astype(str),
+        "probe": np.full(n, "") if units.probe is None else units.probe.astype(str),
         "plane": np.where(units.plane < 0, np.nan, units.plane),
         "depth": units.xyz_um[:, 2],
         "x": units.xyz_um[:, 0],

@@ -22,6 +22,7 @@ from omnimouse_model.nets.omnimouse.config import HieraConfig, OmniMouseConfig
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 
 FORMAT = 1
+FAMILY = "omnimouse"
 FINISHED = "finetuned.safetensors"
 """The result of a fine-tuning, beside the last and the best weights of its run."""
 MOST_NEURONS = 10**7
@@ -133,6 +134,7 @@ def save_checkpoint(
     sessions = {key: net.session(key).n_neurons for key in net.sess_params}
     facts = {
         "format": FORMAT,
+        "family": FAMILY,
         "pair": pair,
         "config": asdict(net.config),
         "sessions": sessions,
@@ -179,6 +181,11 @@ def read_own(path: Path) -> Checkpoint:
         raise CheckpointError(
             f"{facts_path} is not a checkpoint description: {error!r}."
         ) from error
+    if facts.get("family", FAMILY) != FAMILY:
+        raise CheckpointError(
+            f"{facts_path} is a checkpoint of family {facts['family']!r}, not of "
+            f"{FAMILY!r}; load it with load_predictor."
+        )
     if not isinstance(version, int) or version > FORMAT:
         raise CheckpointError(
             f"{facts_path} was written by a newer version ({version!r}, not {FORMAT}); "

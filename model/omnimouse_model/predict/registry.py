@@ -1,7 +1,7 @@
-"""From a name to a predictor: a dict of builders, each importing what it needs."""
+"""Build a predictor from a name, a checkpoint, an ensemble or the model hub."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,39 +13,21 @@ from omnimouse_model.errors import CheckpointError, FetchError
 from omnimouse_model.predict.ensemble import FORMAT as ENSEMBLE_FORMAT
 from omnimouse_model.predict.ensemble import SUFFIX as ENSEMBLE_SUFFIX
 from omnimouse_model.predict.ensemble import Ensemble, load_ensemble
+from omnimouse_model.predict.families import NAIVE as NAIVE
+from omnimouse_model.predict.families import builders, load_of_family
 from omnimouse_model.predict.predictor import Predictor
 
 Sessions = Sequence[Session] | None
-Builder = Callable[[Sessions, str], Predictor]
-
-
-def _demo(sessions: Sessions, device: str) -> Predictor:
-    from omnimouse_model.predict.omnimouse.loading import load_demo
-
-    return load_demo(device=device)
-
-
-def _naive(name: str) -> Builder:
-    def build(sessions: Sessions, device: str) -> Predictor:
-        from omnimouse_model.predict.baselines.predictor import naive_predictor
-
-        return naive_predictor(name)
-
-    return build
-
-
-NAIVE = ("mean", "last", "ridge", "context-ridge", "video-ridge")
-BUILDERS: dict[str, Builder] = {"demo": _demo} | {n: _naive(n) for n in NAIVE}
 
 
 def predictor_names() -> tuple[str, ...]:
     """Names that `load_predictor` knows on this machine; see also `hub_place`."""
-    return tuple(BUILDERS)
+    return tuple(builders())
 
 
 def is_predictor(name: str) -> bool:
     """Whether a name is known, or a file or folder of that name is there."""
-    if name in BUILDERS:
+    if name in builders():
         return True
     try:
         return bool(name) and (Path(name).exists() or hub_place(name) is not None)
@@ -55,7 +37,7 @@ def is_predictor(name: str) -> bool:
 
 def must_be_fetched(name: str) -> bool:
     """Whether a name stands for what the hub has and this machine has not yet."""
-    if name in BUILDERS:
+    if name in builders():
         return False
     try:
         if not name or Path(name).exists():
@@ -93,15 +75,15 @@ def load_predictor(
     >>> om.load_predictor("demo").needs.sees_video
     True
     """
-    predictor = _built(name_or_path, sessions, device)
+    predictor = _built(name_or_path, device)
     for session in sessions or ():
         predictor.prepare(session)
     return predictor
 
 
-def _built(name_or_path: str | Path, sessions: Sessions, device: str) -> Predictor:
-    if str(name_or_path) in BUILDERS:
-        return BUILDERS[str(name_or_path)](sessions, device)
+def _built(name_or_path: str | Path, device: str) -> Predictor:
+    if str(name_or_path) in builders():
+        return builders()[str(name_or_path)](device)
     path = Path(name_or_path)
     if not path.exists() and (place := hub_place(str(name_or_path))) is not None:
         from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
@@ -110,12 +92,10 @@ def _built(name_or_path: str | Path, sessions: Sessions, device: str) -> Predict
     if path.name.endswith(ENSEMBLE_SUFFIX) and path.is_file():
         return load_ensemble(path, partial(load_predictor, device=device))
     if path.exists():
-        from omnimouse_model.predict.omnimouse.loading import load_checkpoint_predictor
-
-        return load_checkpoint_predictor(path, device=device)
+        return load_of_family(path, device)
     raise CheckpointError(
         f"There is no predictor {str(name_or_path)!r}: no such file or folder, and the "
-        f"names are {', '.join(BUILDERS)} and, from the model hub, "
+        f"names are {', '.join(builders())} and, from the model hub, "
         f"{', '.join(CHECKPOINTS)}."
     )
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_model.data.io.fingerprint import file_fingerprint
 from omnimouse_model.data.io.npz import Npz
 from omnimouse_model.data.io.row_source import Rows
@@ -28,9 +29,11 @@ from omnimouse_model.data.readers.build.presentations import (
     unseen_trials,
 )
 from omnimouse_model.data.readers.build.resampled import least_scale, sample_mode
+from omnimouse_model.data.readers.build.size_limits import check_extent
 from omnimouse_model.data.readers.build.statistics import train_spans, with_statistics
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.spike_trains import MemoryTimes, SpikeTrains
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
@@ -40,6 +43,10 @@ _ZIP = b"PK\x03\x04"
 _PUPIL = ("pupil_size", "pupil_x", "pupil_y")
 KEYS: dict[str, str] = {
     "responses": "(time, neuron)",
+    "spike_times": "(spike,) instead of responses",
+    "spike_unit": "(spike,) whole numbers: the unit of each spike, from 0",
+    "stop_s": "end of the recording, with spike_times",
+    "probe": "(neuron,) texts: the probe of each unit",
     "rate_hz": "responses per second",
     "start_s": "time of the first response",
     "unit_ids": "(neuron,) whole numbers",
@@ -137,8 +144,9 @@ class _Arrays:
                 likely = _MEANT.get(str(name).lower(), near[0] if near else "")
                 meant = f"did you mean {likely}?" if likely else "see docs/sessions.md"
                 raise self.wrong(name, "is no name that is read", meant)
-        if "responses" not in given:
-            raise self.wrong("responses", "is missing", "a session needs responses")
+        if "responses" not in given and "spike_times" not in given:
+            hint = "a session needs responses, or spike_times and spike_unit"
+            raise self.wrong("responses", "is missing", hint)
 
     def wrong(self, name: str, what: str, hint: str = "") -> SessionFormatError:
         """Return the error for an array that does not fit."""
@@ -260,7 +268,52 @@ def _signal(name: str, rows: Rows, rate: float, start: float) -> Signal:
     return Signal(name, rows, rate, start, start + (rows.shape[0] - 1) / rate)
 
 
+def _spikes(arrays: _Arrays, notes: Notes) -> Signal:
+    """Read spike times as responses: counted in any bins, and at the model's rate."""
+    times = arrays.numbers("spike_times", (None,))
+    if times is None or "responses" in arrays.given:
+        raise arrays.wrong("spike_times", "stand beside responses: give one of the two")
+    unit = arrays.whole("spike_unit", len(times))
+    if unit is None:
+        raise arrays.wrong("spike_unit", "is missing beside spike_times")
+    known = np.shape(arrays.given["unit_ids"])[:1] if "unit_ids" in arrays.given else ()
+    n_units = int(known[0]) if known else int(unit.max()) + 1
+    if unit.min() < 0 or unit.max() >= n_units:
+        found = f"reaches from {unit.min()} to {unit.max()} for {n_units} units"
+        raise arrays.wrong("spike_unit", found)
+    times = times.astype(np.float64)
+    if not np.isfinite(times).all():
+        raise arrays.wrong("spike_times", "holds a time that is not finite")
+    start = arrays.number("start_s") or 0.0
+    stop = arrays.number("stop_s", start)
+    if stop is None:
+        trials = arrays.numbers("trial_stop", (None,))
+        stop = max(times.max(), -np.inf if trials is None else trials.max())
+        notes.assume(
+            "recording_end",
+            f"the end of the recording is not given: {stop:.6g} s, the last spike or "
+            "trial",
+        )
+    order = np.lexsort((times, unit))
+    offsets = np.searchsorted(unit[order], np.arange(n_units + 1)).astype(np.int64)
+    n_rows = int((stop - start) * RESPONSE_RATE_HZ)
+    if n_rows < 1:
+        raise arrays.wrong("stop_s", f"is {stop:g}, not after the start {start:g} s")
+    check_extent(arrays.path, "spike_times", n_rows, RESPONSE_RATE_HZ)
+    notes.assume(
+        "spike_counts",
+        "models that read traces get spikes counted in bins of "
+        f"1/{RESPONSE_RATE_HZ:g} s; models of counts get them in their own bins",
+    )
+    file = MemoryTimes(arrays.path, times[order])
+    trains = SpikeTrains(file, offsets, start, RESPONSE_RATE_HZ, n_rows)
+    end = start + n_rows / RESPONSE_RATE_HZ
+    return Signal("responses", trains, RESPONSE_RATE_HZ, start, end)
+
+
 def _responses(arrays: _Arrays, notes: Notes) -> Signal:
+    if "spike_times" in arrays.given:
+        return _spikes(arrays, notes)
     values = arrays.numbers("responses", (None, None))
     assert values is not None
     _check_way_round(arrays, values)
@@ -463,6 +516,9 @@ def _units(arrays: _Arrays, responses: Signal, notes: Notes) -> Units:
     assert responses.mean is not None
     assert responses.std is not None
     unknown = np.full((n, 3), np.nan, np.float32)
+    probe = arrays.texts("probe", n)
+    if probe is not None and plane is None:
+        plane = np.unique(probe, return_inverse=True)[1].reshape(-1)
     return Units(
         unit_id=np.arange(n) if ids is None else ids.astype(np.int64),
         area=area,
@@ -474,6 +530,7 @@ def _units(arrays: _Arrays, responses: Signal, notes: Notes) -> Units:
         std=responses.std,
         roi=roi,
         least_scale=least_scale(responses.std, notes),
+        probe=probe,
     )
 
 

@@ -51,7 +51,11 @@ class Planes:
     def words_of(self, number: int) -> str:
         """A plane's number and its depth, where that is known."""
         depth = self.depth_of(number)
-        return f"plane {number}" + ("" if depth is None else f" · {depth:.0f} µm")
+        session = self._state.session
+        if session is None:
+            return f"plane {number}"
+        name = session.units.group_name(number)
+        return name + ("" if depth is None else f" · {depth:.0f} µm")
 
     @property
     def looked_at(self) -> np.ndarray | None:
