@@ -13,9 +13,10 @@ from psygnal import SignalGroupDescriptor
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.spans import SpanChoice
-from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
+from omnimouse_model.masks import VISIBLE, Mask
 
 MAX_SELECTED = 64
 ALL_PLANES = -1
@@ -41,7 +42,7 @@ class LiveState:
     Attributes
     ----------
     cursor
-        A sample in the window, 0-59.
+        A sample in the window, from 0.
     selection
         Neuron indices in the order they were chosen, at most 64.
     predictor_name
@@ -99,7 +100,7 @@ class LiveState:
     baseline_name: str = ""
     device: Device = "auto"
     preset: str = ""
-    active_span: tuple[int, int] = (0, N_SAMPLES)
+    active_span: tuple[int, int] = (0, OMNIMOUSE.n_samples)
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
     areas_shown: bool = False
@@ -114,3 +115,8 @@ class LiveState:
     edits: tuple[Edit, ...] = ()
     raster_order: RasterOrder = "state"
     raster_view: RasterView = "truth"
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Spec of the window on screen; OmniMouse's while no window is open."""
+        return OMNIMOUSE if self.window is None else self.window.spec
