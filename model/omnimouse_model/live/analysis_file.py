@@ -33,6 +33,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.read_options import ReadOptions
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import AnalysisFileError, MaskError
 from omnimouse_model.live.pin import MAX_PINS, Pin
 from omnimouse_model.live.state import (
@@ -42,7 +43,7 @@ from omnimouse_model.live.state import (
     RasterOrder,
     RasterView,
 )
-from omnimouse_model.masks import N_SAMPLES, TARGET, VISIBLE, Mask
+from omnimouse_model.masks import TARGET, VISIBLE, Mask
 
 FORMAT, VERSION = "omnimouse-analysis", 1
 SUFFIX = ".omnimouse.json"
@@ -94,7 +95,7 @@ class Analysis:
     preset: str = ""
     selection: tuple[int, ...] = ()
     cursor: int = 0
-    active_span: tuple[int, int] = (0, N_SAMPLES)
+    active_span: tuple[int, int] = (0, OMNIMOUSE.n_samples)
     brush_code: int = VISIBLE
     colour_by: ColourBy = "state"
     edits: tuple[Edit, ...] = ()
@@ -168,6 +169,8 @@ class Analysis:
         whole = _object(facts, "the whole", _FIELDS, _check_version)
         place = _object(whole.get("recording"), "recording", _RECORDING)
         view = _object(whole.get("view"), "view", _VIEW)
+        mask = _mask(whole.get("mask"))
+        n_samples = OMNIMOUSE.n_samples if mask is None else mask.n_samples
         return cls(
             recording=_text(place, "path"),
             recording_id=_text(place, "id"),
@@ -176,11 +179,11 @@ class Analysis:
             predictor=_text(whole, "predictor"),
             baseline=_text(whole, "baseline"),
             start_s=_seconds(whole.get("start_s")),
-            mask=_mask(whole.get("mask")),
+            mask=mask,
             preset=_text(whole, "preset"),
             selection=_selection(whole.get("selection")),
-            cursor=_whole(view.get("cursor"), "cursor", 0, N_SAMPLES - 1),
-            active_span=_span(view.get("active_span")),
+            cursor=_whole(view.get("cursor"), "cursor", 0, n_samples - 1),
+            active_span=_span(view.get("active_span"), n_samples),
             brush_code=_whole(view.get("brush_code"), "brush_code", 0, TARGET),
             colour_by=_one_of(view.get("colour_by"), "colour_by", ColourBy),
             edits=_edits(whole.get("edits", [])),
@@ -395,11 +398,11 @@ def _switch(value: object, name: str) -> bool:
     return value
 
 
-def _span(value: object) -> tuple[int, int]:
+def _span(value: object, n_samples: int) -> tuple[int, int]:
     if not isinstance(value, list) or len(value) != 2:
-        _refuse("active_span", value, "[start, stop] in 0..60")
-    start = _whole(value[0], "active_span", 0, N_SAMPLES - 1)
-    return start, _whole(value[1], "active_span", start + 1, N_SAMPLES)
+        _refuse("active_span", value, f"[start, stop] in 0..{n_samples}")
+    start = _whole(value[0], "active_span", 0, n_samples - 1)
+    return start, _whole(value[1], "active_span", start + 1, n_samples)
 
 
 def _one_of(value: object, name: str, words: Any) -> Any:

@@ -14,15 +14,21 @@ from pathlib import Path
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.inference.apply import take_selected
 from omnimouse_model.live.inference.baseline import Beside
 from omnimouse_model.live.inference.client import Asking
 from omnimouse_model.live.inference.engine import Engine, Post, call_at_once
-from omnimouse_model.live.inference.stages import Answering, Load, name_of, step_between
+from omnimouse_model.live.inference.stages import (
+    Answering,
+    Load,
+    name_of,
+    next_start,
+    step_between,
+)
 from omnimouse_model.live.last_session import Memory, Remembered
 from omnimouse_model.live.mask.brush import CODE_NAMES, Spans, known_code
 from omnimouse_model.live.mask.presets import (
@@ -60,7 +66,7 @@ from omnimouse_model.live.state import (
     RasterView,
 )
 from omnimouse_model.live.sweep.sweeps import Sweeps
-from omnimouse_model.masks import N_SAMPLES, BehaviorMode, Mask, Neurons, Samples
+from omnimouse_model.masks import BehaviorMode, Mask, Neurons, Samples
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_in_process, must_be_fetched
 from omnimouse_model.predict.worker.client import load_in_worker
@@ -161,7 +167,13 @@ class Controller:
         )
         self.what_if = WhatIfEdits(self.state, self.results, self._edit)
         self._lock = threading.RLock()
-        asking = Asking(self._engine, self.state, self.results, self._lock)
+        asking = Asking(
+            self._engine,
+            self.state,
+            self.results,
+            self._lock,
+            on_spec=self._follow_spec,
+        )
         self._asking = asking
         self.sweeps = Sweeps(asking, load, post, synchronous=synchronous)
         self.finetuning = Finetuning(
@@ -175,7 +187,8 @@ class Controller:
         self.baseline = self._beside.results
         self._history = History()
         self._sweep_viewers: set[object] = set()
-        self._spans = Spans()
+        self._spans = Spans(self.state.spec.n_samples)
+        self._mapped: tuple[Mask, Mask] | None = None
         self._last_preset = self.state.preset or DEFAULT_PRESET
         self._memory = Memory(memory)
         self.pins = Pins(self._engine, asking, self._lock, self, self._note_unpinned)
@@ -284,7 +297,7 @@ class Controller:
         """Move the window to a time on the session clock; it snaps to the grid."""
         with self._lock:
             window = self.state.window
-            moved = self._session.window(start_s)
+            moved = self._session.window(start_s, self.state.spec)
             if window is not None and moved.key == window.key:
                 return
             self._asking.step_s = step_between(window, moved)
@@ -293,22 +306,58 @@ class Controller:
             self._ask()
 
     def step_window(self, n: int) -> None:
-        """Move the window by `n` windows of 2 s; stops at the ends."""
+        """Move the window by `n` windows, or by `n` trials; stops at the ends."""
         if self.state.window is not None:
-            self.seek(self.state.window.start_s + n * WINDOW_S)
+            self.seek(next_start(self.state.window, n))
+
+    def _follow_spec(self, spec: WindowSpec) -> None:
+        """Change window and mask to the spec of the chosen predictor.
+
+        The mask is mapped by time. The mask from before comes back with its spec if
+        this one was not changed meanwhile. Undo steps belong to one spec.
+        """
+        state = self.state
+        if state.window is None or state.mask is None or state.session is None:
+            return
+        before = state.mask
+        try:
+            window = state.session.window(state.window.start_s, spec)
+        except ValueError as error:
+            self.results.error = str(error)
+            self.results.changed.emit()
+            return
+        known = self._mapped
+        if known is not None and known[1] is before and known[0].spec == spec:
+            mask = known[0]
+        else:
+            mask = before.stretched(spec)
+        self._mapped = (before, mask)
+        self._asking.forget()
+        self._history.clear()
+        self._spans.resize(spec.n_samples)
+        # neither a window nor a mask ever stands beside one of another spec
+        state.mask = None
+        state.edits = ()
+        state.cursor = min(state.cursor, spec.n_samples - 1)
+        state.window = window
+        state.mask = mask
+        state.active_span = self._spans.of(state.brush_code)
+        self.history_changed.emit()
+        self._ask()
 
     def set_cursor(self, i: int) -> None:
-        """Move the cursor to a sample of the window, 0-59."""
-        self.state.cursor = int(min(max(i, 0), N_SAMPLES - 1))
+        """Move the cursor to a sample of the window."""
+        self.state.cursor = int(min(max(i, 0), self.state.spec.n_samples - 1))
 
     def step_cursor(self, n: int) -> None:
         """Move the cursor by `n` samples; crossing an end steps the window."""
-        windows, cursor = divmod(self.state.cursor + n, N_SAMPLES)
+        n_samples = self.state.spec.n_samples
+        windows, cursor = divmod(self.state.cursor + n, n_samples)
         if windows:
             before = self.state.window
             self.step_window(windows)
             if self.state.window is before:
-                cursor = 0 if windows < 0 else N_SAMPLES - 1
+                cursor = 0 if windows < 0 else n_samples - 1
         self.set_cursor(cursor)
 
     # -- painting ---------------------------------------------------------------------
@@ -403,11 +452,12 @@ class Controller:
             self._change(self._mask.with_behavior(mode), f"Behaviour {mode}")
 
     def set_frames(self, frames: np.ndarray | slice | bool) -> None:
-        """Choose the visible video frames: all, none, a slice or a bool (60,)."""
+        """Choose the visible video frames: all, none, a slice or a bool (n_frames,)."""
         with self._lock:
             mask = self._mask.with_frames(frames)
             count = int(mask.frames.sum())
-            word = {0: "hidden", N_SAMPLES: "visible"}.get(count, f"{count} frames")
+            every = len(mask.frames)
+            word = {0: "hidden", every: "visible"}.get(count, f"{count} frames")
             self._change(mask, f"Video {word}")
 
     # -- undo -------------------------------------------------------------------------

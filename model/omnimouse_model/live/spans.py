@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from omnimouse_model.data.clock import WINDOW_S
+from omnimouse_model.data.clock import SCREEN_RATE_HZ
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 
@@ -24,15 +24,21 @@ Page = tuple[float, float]
 
 def page_around(session: Session, window: Window, choice: SpanChoice) -> Page | None:
     """The span that is shown around a window; None where that is the window itself."""
-    if choice == "window":
+    # longer spans are stitched on the grid of window starts, at its rate
+    rate_hz = window.spec.response_rate_hz
+    if (
+        choice == "window"
+        or rate_hz != SCREEN_RATE_HZ
+        or window.exact_start is not None
+    ):
         return None
     if choice == "trial":
         return _trial_around(session, window)
-    return _page(window.start_s, _LENGTHS[choice])
+    return _page(window, _LENGTHS[choice])
 
 
-def _page(start_s: float, length_s: float, origin_s: float = 0.0) -> Page:
-    step = length_s - WINDOW_S
+def _page(window: Window, length_s: float, origin_s: float = 0.0) -> Page:
+    start_s, step = window.start_s, length_s - window.spec.duration_s
     # a window that begins on a page's edge belongs there, whatever its clock's noise
     first = origin_s + step * np.floor((start_s - origin_s + 1e-6) / step)
     return float(first), float(first + length_s)
@@ -40,11 +46,11 @@ def _page(start_s: float, length_s: float, origin_s: float = 0.0) -> Page:
 
 def _trial_around(session: Session, window: Window) -> Page | None:
     """The trial in the middle of the window, and the window."""
-    trials, middle = session.trials, window.start_s + WINDOW_S / 2
+    trials, middle = session.trials, (window.start_s + window.stop_s) / 2
     within = np.flatnonzero((trials.t_on <= middle) & (middle < trials.t_off))
     if not len(within):
         return None
     on, off = float(trials.t_on[within[0]]), float(trials.t_off[within[0]])
     if off - on > LONGEST_S:
-        return _page(window.start_s, LONGEST_S, on)
-    return min(on, window.start_s), max(off, window.start_s + WINDOW_S)
+        return _page(window, LONGEST_S, on)
+    return min(on, window.start_s), max(off, window.stop_s)

@@ -333,6 +333,32 @@ class Mask:
             note=f"{self.note}; {note}" if self.note else note,
         )
 
+    def stretched(self, spec: WindowSpec) -> "Mask":
+        """Map the mask to windows of another spec by its share of the window.
+
+        The first half stays the first half, whatever the durations: the same kind of
+        question for another model. `at` maps by time instead.
+        """
+        if spec == self.spec:
+            return self
+        rows = _nearest_rows(spec.n_samples, self.n_samples)
+        frames = np.zeros(spec.n_frames, bool)
+        if len(self.frames) and spec.n_frames:
+            frames = self.frames[_nearest_rows(spec.n_frames, len(self.frames))]
+        elif spec.n_frames:
+            frames[:] = True
+        modes = time_mapping.map_behavior(
+            self.channel_modes, self.spec.behavior, spec.behavior
+        )
+        return Mask(
+            cells=self.cells[rows],
+            frames=frames,
+            behavior=modes or "hidden",
+            spec=spec,
+            guarded=self.guarded,
+            note=f"adapted to windows of {spec.n_samples} samples",
+        )
+
     # -- masks out of masks -----------------------------------------------------
     def __or__(self, other: "Mask") -> "Mask":
         """Give what either gives, ask what either asks and neither gives.
@@ -551,6 +577,11 @@ def asked_cells(mask: Mask) -> np.ndarray:
         asked[:guard] = False
         asked &= ~after_visible(mask.visible, guard)
     return asked
+
+
+def _nearest_rows(count: int, known: int) -> np.ndarray:
+    """Return for each of `count` samples the sample of `known` at its middle."""
+    return np.asarray((2 * np.arange(count) + 1) * known // (2 * count))
 
 
 def _one_word(behavior: BehaviorModes, spec: WindowSpec) -> BehaviorModes:

@@ -1,11 +1,12 @@
 """From the state to the engine, and from its answers to the results."""
 
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
-from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.inference.apply import (
     apply_answer,
     forget_what_if,
@@ -19,7 +20,12 @@ from omnimouse_model.live.inference.stages import LiveRequest, LoadRequest, Stag
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.predict.devices import Residence
-from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
+from omnimouse_model.predict.predictor import (
+    Needs,
+    Prediction,
+    Predictor,
+    is_served,
+)
 
 
 class Asking:
@@ -29,6 +35,9 @@ class Asking:
     ----------
     sweeps
         Whether the live sweep is asked for, too, where it is shown, and what-ifs.
+    on_spec
+        Called with the spec of the predictor when it is not that of the window on
+        screen; without it, the predictor predicts the same time span at its own rates.
 
     Attributes
     ----------
@@ -46,15 +55,17 @@ class Asking:
         lock: threading.RLock,
         *,
         sweeps: bool = True,
+        on_spec: Callable[[WindowSpec], None] | None = None,
     ) -> None:
         self._engine = engine
         self._state = state
         self._results = results
         self._lock = lock
         self._sweeps = sweeps
+        self._on_spec = on_spec
         self.predictor: str | Predictor | None = state.predictor_name or None
         self._quickest: tuple[Session | None, float] = (None, np.inf)
-        self.step_s = WINDOW_S
+        self.step_s: float | None = None
         engine.answered.connect(self._take)
 
     def ask(self, unedited: Prediction | None = None) -> None:
@@ -81,6 +92,7 @@ class Asking:
             step_s=self.step_s,
             edits=state.edits if self._sweeps else (),
             unedited=unedited,
+            maps=self._on_spec is None,
         )
         newest = self._engine.newest + 1
         if unedited is None:
@@ -160,6 +172,17 @@ class Asking:
             if isinstance(answer.value, Stage) and answer.value.name == "population":
                 self._time(answer.value)
             apply_answer(self._results, answer, self._is_on_screen)
+            self._follow_spec(answer)
+
+    def _follow_spec(self, answer: Answer) -> None:
+        """Report the spec of a predictor that cannot read the window on screen."""
+        stage, window = answer.value, self._state.window
+        if self._on_spec is None or window is None or not isinstance(stage, Stage):
+            return
+        if stage.needs is None or not self._is_on_screen(stage.request):
+            return
+        if not is_served(stage.needs.spec, window.spec):
+            self._on_spec(stage.needs.spec)
 
     def _time(self, stage: Stage) -> None:
         """Note how long an answer for the population took."""

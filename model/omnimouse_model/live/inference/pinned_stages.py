@@ -29,7 +29,8 @@ from omnimouse_model.predict.capabilities import (
     decode_in_parts,
     stop_if,
 )
-from omnimouse_model.predict.predictor import Prediction, Predictor
+from omnimouse_model.predict.predictor import Prediction, Predictor, is_served
+from omnimouse_model.predict.same_span import predict_same_span, window_of
 
 PARTIAL_S = 0.2
 """A span that grows is shown so often."""
@@ -75,7 +76,7 @@ class PinRequest:
     device: str
     questions: tuple[PinQuestion, ...]
     kept: frozenset[str]
-    step_s: float
+    step_s: float | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -222,6 +223,13 @@ def _in_window(
     asked = np.flatnonzero(asked_cells(question.mask).any(axis=0))
     if not len(asked):
         return PinStage(request, question)
+    own, window, mask = predictor.needs.spec, request.window, question.mask
+    if not (is_served(own, window.spec) and is_served(own, mask.spec)):
+        # the pinned mask maps to the window by time, and both to the predictor
+        task = mask if mask.spec == window.spec else mask.at(window.spec)
+        found = predict_same_span(predictor, window, task, asked, outdated)
+        scores = window_scores(found, window_of(window, own))
+        return PinStage(request, question, found, scores)
     encoded = predictor.encode(request.window, question.mask)
     stop_if(outdated)
     found = decode_in_parts(predictor, encoded, asked, outdated)

@@ -17,7 +17,6 @@ from omnimouse_model.analysis.evaluate.stitching import window_scores
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf, what_if
 from omnimouse_model.analysis.sweep.live_sweep import SEEDS, live_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep
-from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
@@ -32,6 +31,7 @@ from omnimouse_model.predict.capabilities import (
     Foresighted,
     Interruptible,
     decode_in_parts,
+    part_of,
     stop_if,
 )
 from omnimouse_model.predict.devices import (
@@ -40,7 +40,13 @@ from omnimouse_model.predict.devices import (
     devices_of,
     residence_of,
 )
-from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
+from omnimouse_model.predict.predictor import (
+    Needs,
+    Prediction,
+    Predictor,
+    is_served,
+)
+from omnimouse_model.predict.same_span import predict_same_span, window_of
 
 Load = Callable[[str, Session | None, str], Predictor]
 """Makes a predictor from its name, for a session if there is one, on a device."""
@@ -56,6 +62,8 @@ class LiveRequest:
     """Everything an answer depends on, as it was when it was asked.
 
     `predictor` is a name for `load`, or a predictor; `sweep` asks for a live sweep too.
+    With `maps` a predictor of another spec predicts the same time span; without, the
+    answer is its needs alone, so that the window can be changed to its spec.
     `step_s` is how far the user steps, in the direction of the latest step. With
     `edits` their what-if is asked too; where `unedited`, the answer without them, is
     known, nothing but that.
@@ -68,9 +76,10 @@ class LiveRequest:
     predictor: str | Predictor
     device: str = "auto"
     sweep: bool = False
-    step_s: float = WINDOW_S
+    step_s: float | None = None
     edits: tuple[Edit, ...] = ()
     unedited: Prediction | None = None
+    maps: bool = False
 
     @property
     def has_sweep(self) -> bool:
@@ -80,16 +89,31 @@ class LiveRequest:
 
 def step_between(before: Window | None, after: Window) -> float:
     """How far, and which way, the user steps; a jump says nothing about that."""
+    longest_s = after.spec.duration_s
     if before is None or before.session is not after.session:
-        return WINDOW_S
+        return longest_s
     step_s = after.start_s - before.start_s
-    return step_s if round(abs(step_s), 2) <= WINDOW_S else WINDOW_S
+    return step_s if round(abs(step_s), 2) <= longest_s else longest_s
 
 
-def neighbours(window: Window, step_s: float) -> tuple[Window, ...]:
+def next_start(window: Window, n: int) -> float:
+    """Return the start of the window `n` steps on, in seconds on the session clock.
+
+    A step is the duration of the window, or a trial for windows aligned to trials.
+    """
+    if window.spec.align == "grid":
+        return window.start_s + n * window.spec.duration_s
+    starts = window.session.window_starts(None, spec=window.spec)
+    here = int(np.argmin(np.abs(starts - window.start_s)))
+    return float(starts[min(max(here + n, 0), len(starts) - 1)])
+
+
+def neighbours(window: Window, step_s: float | None) -> tuple[Window, ...]:
     """The windows a step on and a step back, as far as the session has them."""
+    if step_s is None:
+        step_s = window.spec.duration_s
     starts = (window.start_s + step_s, window.start_s - step_s)
-    found = (window.session.window(start_s) for start_s in starts)
+    found = (window.session.window(start_s, window.spec) for start_s in starts)
     return tuple(near for near in found if near.key != window.key)
 
 
@@ -178,6 +202,12 @@ class Answering:
             yield Stage("begun", request)
             yield self._what_if(predictor, request, request.unedited, outdated)
             return
+        if not is_served(predictor.needs.spec, request.window.spec):
+            if request.maps:
+                yield from self._mapped(predictor, request, asked, outdated)
+            else:
+                yield Stage("loaded", request, **self._told)
+            return
         since = perf_counter()
         encoded = predictor.encode(request.window, mask)
         stop_if(outdated)
@@ -194,6 +224,26 @@ class Answering:
         if request.has_sweep:
             yield from self._sweep(predictor, request, outdated)
 
+    def _mapped(
+        self,
+        predictor: Predictor,
+        request: LiveRequest,
+        asked: np.ndarray,
+        outdated: Callable[[], bool],
+    ) -> Iterator[Stage]:
+        """Predict the same time span at the rates of another spec."""
+        since = perf_counter()
+        found = predict_same_span(
+            predictor, request.window, request.mask, asked, outdated
+        )
+        selection = np.array(request.selection, np.int64)
+        first = part_of(found, selection[np.isin(selection, asked)])
+        yield Stage("selected", request, first, **self._told)
+        span = window_of(request.window, predictor.needs.spec)
+        scores = window_scores(found, span)
+        took_s = perf_counter() - since
+        yield Stage("population", request, found, scores, took_s=took_s)
+
     def look_ahead(
         self,
         request: LiveRequest | LoadRequest | PinRequest,
@@ -208,6 +258,8 @@ class Answering:
         if isinstance(predictor, Interruptible):
             predictor.stop_when(outdated)
         try:
+            if not is_served(predictor.needs.spec, request.window.spec):
+                return
             for window in neighbours(request.window, request.step_s):
                 stop_if(outdated)
                 predictor.look_ahead(window, request.mask)

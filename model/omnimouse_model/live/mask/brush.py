@@ -1,29 +1,39 @@
 """What a stroke sets: a code, and the span of samples kept for each code."""
 
-from omnimouse_model.masks import HIDDEN, N_SAMPLES, TARGET, VISIBLE
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 
 CODE_NAMES = {HIDDEN: "hidden", VISIBLE: "visible", TARGET: "target"}
 
 
 class Spans:
-    """The active span of every code; the user's last choice for it is kept."""
+    """The active span of each code, as the user last chose it."""
 
-    def __init__(self) -> None:
+    def __init__(self, n_samples: int) -> None:
+        self._n_samples = n_samples
         self._spans = {
-            HIDDEN: (0, N_SAMPLES),
-            VISIBLE: (0, N_SAMPLES),
-            TARGET: (30, 60),
+            HIDDEN: (0, n_samples),
+            VISIBLE: (0, n_samples),
+            TARGET: (n_samples // 2, n_samples),
         }
+
+    def resize(self, n_samples: int) -> None:
+        """Keep the same parts of a window that has another number of samples."""
+        for code, (start, stop) in self._spans.items():
+            first = start * n_samples // self._n_samples
+            last = max(first + 1, stop * n_samples // self._n_samples)
+            self._spans[code] = (first, last)
+        self._n_samples = n_samples
 
     def of(self, code: int) -> tuple[int, int]:
         """Samples (start, stop) that a stroke with this code sets on the field."""
         return self._spans[known_code(code)]
 
     def choose(self, code: int, start: int, stop: int) -> tuple[int, int]:
-        """Keep a span for a code; `ValueError` where it is not within 0-60."""
-        if not 0 <= start < stop <= N_SAMPLES:
+        """Keep a span for a code; `ValueError` if it is not inside the window."""
+        if not 0 <= start < stop <= self._n_samples:
             raise ValueError(
-                f"The active span {start}-{stop} is not in 0-60; give start < stop."
+                f"The active span {start}-{stop} is not in 0-{self._n_samples}; give "
+                "start < stop."
             )
         self._spans[known_code(code)] = (int(start), int(stop))
         return self._spans[code]

@@ -20,7 +20,6 @@ from omnimouse_model.analysis.tuning.repeats import (
     n_samples,
     repeated_clips,
 )
-from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
 from omnimouse_model.live.inference.engine import Post, call_at_once
@@ -168,7 +167,7 @@ class Clips(HasErrand):
         onsets = session.trials.t_on[list(clip.trials)]
         if time_s is None:
             time_s = self._middle_s() - float(onsets[self.repeat or 0])
-        self._seek(float(onsets[repeat % len(onsets)]) + time_s - WINDOW_S / 2)
+        self._seek(float(onsets[repeat % len(onsets)]) + time_s - self._half_s)
 
     def step(self, n: int) -> None:
         """Go to another repeat, at the same moment of the clip."""
@@ -180,15 +179,20 @@ class Clips(HasErrand):
         session = self._state.session
         if session is not None:
             clip = self.all[number]
-            middle = min(WINDOW_S, clip.duration_s) / 2
+            middle = min(2 * self._half_s, clip.duration_s) / 2
             self._seek(
-                float(session.trials.t_on[clip.trials[0]]) + middle - WINDOW_S / 2
+                float(session.trials.t_on[clip.trials[0]]) + middle - self._half_s
             )
 
     # -- within -----------------------------------------------------------------------
+    @property
+    def _half_s(self) -> float:
+        """Half of a window, in seconds."""
+        return self._state.spec.duration_s / 2
+
     def _middle_s(self) -> float:
         assert self._state.window is not None
-        return self._state.window.start_s + WINDOW_S / 2
+        return self._state.window.start_s + self._half_s
 
     def _trial(self) -> int | None:
         """The trial in the middle of the window, None between trials.
@@ -201,11 +205,14 @@ class Clips(HasErrand):
             return None
         middle = self._middle_s()
         trial = trial_at(session, middle)
-        is_first = session.window(window.start_s - _A_LITTLE_S).key == window.key
-        is_last = session.window(window.start_s + _A_LITTLE_S).key == window.key
+        before, after = (
+            session.window(window.start_s + step_s, window.spec)
+            for step_s in (-_A_LITTLE_S, _A_LITTLE_S)
+        )
+        is_first, is_last = before.key == window.key, after.key == window.key
         if not (is_first or is_last) or trial in self._repeated:
             return trial
-        start, stop = window.start_s, window.start_s + WINDOW_S
+        start, stop = window.start_s, window.stop_s
         on, off = session.trials.t_on, session.trials.t_off
         beside = [t for t in self._repeated if on[t] < stop and off[t] > start]
         if not beside:

@@ -512,6 +512,9 @@ def reopened(
     session, window = view.session, view.window
     assert session is not None
     assert window is not None
+    fits = analysis.mask is not None and analysis.mask.n_neurons == session.n_neurons
+    if fits and analysis.mask is not None and analysis.mask.spec != window.spec:
+        window = session.window(analysis.start_s, analysis.mask.spec)
     told = []
     if analysis.fingerprint and analysis.fingerprint != session.fingerprint:
         told.append(
@@ -547,6 +550,7 @@ def reopened(
     back = Reopened(analysis, path, tuple(told), saved)
     return replace(
         view,
+        window=window,
         mask=mask,
         preset=preset,
         selection=selection,

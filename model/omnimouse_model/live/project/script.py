@@ -5,6 +5,7 @@ from pprint import pformat
 
 from omnimouse_model.analysis.in_silico.stimulus_edits import edits_to_json
 from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import ExportError, MaskError
 from omnimouse_model.live.mask.presets import PRESETS, mask_for, preset_named
 from omnimouse_model.live.state import LiveState
@@ -66,8 +67,7 @@ def script_of(
         "from omnimouse_model.metrics import correlation",
         "",
         f"session = om.open_session({str(session.path)!r}{options})",
-        f"window = session.window({_start_of(window)!r})",
-        *making,
+        *_window_lines(window, making),
         f'assert mask.mask_id == "{mask.mask_id}", "not the mask that was on screen"',
         f"predictor = om.load_predictor({predictor!r}, [session]{device})",
         "prediction = predictor.predict(window, mask)",
@@ -91,10 +91,15 @@ def script_of(
     return "\n".join(lines) + "\n"
 
 
-def _start_of(window: Window) -> float:
-    """Where it begins: in milliseconds where that gives the very same window."""
+def _window_lines(window: Window, making: list[str]) -> list[str]:
+    """Lines that make window and mask; another spec is that of the mask."""
+    # milliseconds are easier to read, where they give the very same window
     short = round(window.start_s, 3)
-    return short if window.session.window(short).key == window.key else window.start_s
+    again = window.session.window(short, window.spec)
+    start_s = short if again.key == window.key else window.start_s
+    if window.spec == OMNIMOUSE:
+        return [f"window = session.window({start_s!r})", *making]
+    return [*making, f"window = session.window({start_s!r}, mask.spec)"]
 
 
 def _what_if(state: LiveState) -> list[str]:

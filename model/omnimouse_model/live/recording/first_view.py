@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from psygnal import EmitLoopError
 
-from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.live.analysis_file import Reopened
 from omnimouse_model.live.mask.presets import mask_for, preset_for
 from omnimouse_model.live.state import LiveState
@@ -155,7 +155,8 @@ def _liveliness(session: Session, starts: np.ndarray) -> np.ndarray:
     known = np.isfinite(overview.population)
     total = np.cumsum([0.0, *np.where(known, overview.population, 0.0)])
     count = np.cumsum([0, *known])
-    ends = (starts + WINDOW_S / 2, starts + WINDOW_S)
+    length_s = OMNIMOUSE.duration_s
+    ends = (starts + length_s / 2, starts + length_s)
     first, last = (np.searchsorted(overview.edges_s, at) for at in ends)
     first = np.maximum(first - 1, 0)
     last = np.minimum(last, len(known))
