@@ -1,0 +1,178 @@
+"""The predictor contract for families of other specs, and how they come together."""
+
+import json
+from dataclasses import replace
+from importlib.metadata import EntryPoint
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
+from omnimouse_model.masks import asked_cells
+from omnimouse_model.metrics import bits_per_spike
+from omnimouse_model.predict import families
+from omnimouse_model.predict.baselines.predictor import naive_predictor
+from omnimouse_model.predict.predictor import recorded_as
+from omnimouse_model.predict.same_span import predict_same_span, window_of
+from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from tests.model.data.readers.test_arrays import session_arrays
+from tests.toy_predictors import COUNTS, FRAMES, TOYS, RecurrentPredictor
+
+
+@pytest.fixture(scope="module")
+def spiking():
+    return om.open_session(spiking_arrays(SpikingSpec(n_trials=40)))
+
+
+@pytest.fixture(scope="module")
+def imaging():
+    return om.open_session(session_arrays())
+
+
+@pytest.fixture(params=TOYS)
+def case(request, spiking, imaging):
+    """A predictor, a window, and a mask that shows and asks half."""
+    predictor = TOYS[request.param]()
+    session = spiking if request.param == "toy-counts" else imaging
+    spec = predictor.needs.spec
+    window = session.window(14.0, spec)
+    half = session.n_neurons // 2
+    mask = om.Mask.nothing(session, spec).show(slice(0, half)).ask(slice(half, None))
+    return predictor, window, mask.with_frames(True).with_behavior("visible")
+
+
+def with_arrays(window, **arrays):
+    """The same window with other recorded values."""
+    changed = replace(window, _cache={})
+    for name, values in arrays.items():
+        valid = np.ones(len(values), bool)
+        pair = (values, valid) if name in ("responses", "frames") else values
+        changed._cache[name] = pair
+    return changed
+
+
+def assert_same(one, other, tolerance=0.0):
+    np.testing.assert_array_equal(one.neurons, other.neurons)
+    np.testing.assert_allclose(one.responses, other.responses, rtol=0, atol=tolerance)
+
+
+def test_hidden_and_target_values_change_nothing(case):
+    predictor, window, mask = case
+    responses = np.where(mask.visible, window.responses, np.float32(77))
+    changed = with_arrays(window, responses=responses)
+    assert_same(predictor.predict(changed, mask), predictor.predict(window, mask))
+    if window.spec.n_frames:
+        few = mask.with_frames(slice(0, 8))
+        frames = window._frames()[0].copy()
+        frames[8:] = 200
+        changed = with_arrays(window, frames=frames)
+        assert_same(predictor.predict(changed, few), predictor.predict(window, few))
+
+
+def test_outputs_are_finite_where_asked_and_come_in_parts(case):
+    predictor, window, mask = case
+    whole = predictor.predict(window, mask)
+    asked = asked_cells(mask)[:, whole.neurons]
+    np.testing.assert_array_equal(np.isfinite(whole.responses), asked)
+    encoded = predictor.encode(window, mask)
+    parts = [
+        predictor.decode(encoded, part) for part in np.array_split(whole.neurons, 2)
+    ]
+    joined = np.concatenate([part.responses for part in parts], axis=1)
+    np.testing.assert_array_equal(joined, whole.responses)
+    (many,) = predictor.predict_many([(window, mask, None)])
+    assert_same(many, whole)
+    np.testing.assert_allclose(np.diff(whole.times_s), 1 / window.spec.response_rate_hz)
+
+
+def test_a_window_of_another_spec_is_refused_and_mapped_by_time(case):
+    predictor, window, mask = case
+    other = om.WindowSpec(window.spec.duration_s, 15.0, window.spec.responses)
+    with pytest.raises(UnsupportedRequestError, match=r"\.at\("):
+        predictor.predict(window.at(other), mask.at(other))
+    found = predict_same_span(predictor, window.at(other), mask.at(other))
+    assert_same(
+        found, predict_same_span(predictor, window, mask.at(other).at(mask.spec))
+    )
+    assert found.responses.shape[0] == window.spec.n_samples
+    assert "mapped by time" in found.status
+    mean = naive_predictor("mean", other)
+    beside = predict_same_span(mean, window, mask)
+    assert beside.responses.shape[0] == window_of(window, other).spec.n_samples
+
+
+def test_a_longer_window_is_covered_by_short_ones(imaging):
+    window = imaging.window(14.0)
+    mask = om.Mask.nothing(imaging).ask([0, 1], (6, 60)).with_frames(True)
+    found = predict_same_span(TOYS["toy-frames"](), window, mask)
+    # each of the four tiles leaves out its own first samples
+    assert np.isfinite(found.responses).sum(axis=0).tolist() == [43, 43]
+    assert FRAMES.n_samples == 16
+    np.testing.assert_allclose(found.times_s, window.sample_times_s)
+
+
+def test_steps_give_the_numbers_of_one_call(imaging):
+    predictor = RecurrentPredictor()
+    window = imaging.window(14.0, predictor.needs.spec)
+    mask = om.Mask.nothing(imaging, window.spec).ask(slice(None)).with_frames(True)
+    whole = predictor.predict(window, mask.with_behavior("visible"))
+    state = predictor.start(imaging)
+    _, state = predictor.step(state, window.warmup)
+    stepped, _ = predictor.step(state, window)
+    asked = np.isfinite(whole.responses)
+    np.testing.assert_allclose(
+        stepped.responses[asked], whole.responses[asked], atol=1e-5
+    )
+    assert window.warmup.stop_s == pytest.approx(window.start_s)
+    assert window.warmup.video.shape == (30, 144, 256)
+    assert window.video.dtype == np.uint8
+
+
+def test_behavior_channels_come_by_name(imaging):
+    predictor = RecurrentPredictor()
+    window = imaging.window(14.0, predictor.needs.spec)
+    whole = imaging.window(window.start_s)
+    columns = [imaging.behavior_names.index(n) for n in ("pupil_size", "running")]
+    np.testing.assert_array_equal(window.behavior, whole.behavior[:, columns])
+    mask = om.Mask.nothing(imaging, window.spec).with_behavior("visible", ["running"])
+    assert mask.channel_modes == ("hidden", "visible")
+    assert om.Mask.from_dict(json.loads(json.dumps(mask.to_dict()))) == mask
+
+
+def test_counts_are_scored_in_bits_per_spike(spiking):
+    predictor = TOYS["toy-counts"]()
+    predictor.prepare(spiking)
+    half = om.Mask.nothing(spiking, COUNTS).show(slice(0, 12))
+    half = half.ask(slice(12, None), slice(None))
+    windows = [
+        spiking.window(s, COUNTS) for s in spiking.window_starts("test", spec=COUNTS)
+    ]
+    found = [predictor.predict(window, half) for window in windows]
+    assert {one.units for one in found} == {"spikes/s"}
+    rates = np.concatenate([one.responses for one in found]) / 50.0
+    counts = np.concatenate([w.responses[:, found[0].neurons] for w in windows])
+    assert bits_per_spike(rates, counts).value > 0
+    np.testing.assert_allclose(
+        recorded_as(windows[0], "spikes/s"), 50 * windows[0].responses
+    )
+
+
+def test_another_package_adds_a_family_by_an_entry_point(monkeypatch, tmp_path):
+    point = EntryPoint("toy", "tests.toy_predictors:FAMILY", families.GROUP)
+    broken = EntryPoint("broken", "tests.toy_predictors:NOTHING", families.GROUP)
+    monkeypatch.setattr(families, "entry_points", lambda group: [broken, point])
+    families.families.cache_clear()
+    try:
+        assert om.load_predictor("toy-counts").needs.spec == COUNTS
+        path = tmp_path / "mine.safetensors"
+        path.write_bytes(b"")
+        path.with_suffix(".json").write_text('{"family": "toy", "which": "toy-frames"}')
+        assert om.load_predictor(path).needs.spec == FRAMES
+        path.with_suffix(".json").write_text('{"family": "twin"}')
+        with pytest.raises(
+            CheckpointError, match=r"family 'twin'.*omnimouse, baseline, toy"
+        ):
+            om.load_predictor(path)
+    finally:
+        families.families.cache_clear()

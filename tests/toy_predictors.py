@@ -1,0 +1,203 @@
+"""Three small predictors of foreign specs: counts, a recurrent encoder, a CNN.
+
+Each stands for a family that is not OmniMouse. Their weights are drawn, not trained:
+they show that every part of the product takes windows of any shape.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+
+import omnimouse_model as om
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec
+from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.predict.families import Family
+from omnimouse_model.predict.predictor import (
+    Encoded,
+    Needs,
+    Prediction,
+    Request,
+    require_spec,
+)
+
+COUNTS = om.WindowSpec(
+    duration_s=3.0, response_rate_hz=50.0, responses="count", align="trial"
+)
+RECURRENT = om.WindowSpec(
+    duration_s=2.0,
+    response_rate_hz=30.0,
+    video=VideoSpec(rate_hz=30.0, height=144, width=256, is_raw=True),
+    behavior=BehaviorSpec(20.0, ("pupil_size", "running")),
+    warmup_s=1.0,
+)
+FRAMES = om.WindowSpec(
+    duration_s=16 / 30, response_rate_hz=30.0, video=VideoSpec(30.0, 36, 64)
+)
+
+
+@dataclass
+class ToyPredictor:
+    """What the three share: asked cells out of rates of the whole window."""
+
+    predictor_id = "toy"
+    needs = Needs()
+
+    def rates(self, window: Window, mask: Mask) -> np.ndarray:
+        """Rates (n_samples, P) from what the mask shows."""
+        raise NotImplementedError
+
+    def prepare(self, session: Session) -> None:
+        """Nothing to prepare."""
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        require_spec(self.predictor_id, self.needs.spec, window, mask)
+        return Encoded(window, mask, self.rates(window, mask))
+
+    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+        window, asked = encoded.window, asked_cells(encoded.mask)
+        if neurons is None:
+            neurons = np.flatnonzero(asked.any(axis=0))
+        neurons = np.asarray(neurons, np.int64)
+        values = np.where(asked[:, neurons], encoded.state[:, neurons], np.nan)
+        counts = self.needs.spec.responses == "count"
+        return Prediction(
+            responses=values.astype(np.float32),
+            neurons=neurons,
+            behavior=None,
+            mask_id=encoded.mask.mask_id,
+            predictor_id=self.predictor_id,
+            scale=None if counts else window.session.response_scale[neurons],
+            units="spikes/s" if counts else "normalised",
+            times_s=window.sample_times_s,
+        )
+
+    def predict(
+        self, window: Window, mask: Mask, neurons: np.ndarray | None = None
+    ) -> Prediction:
+        return self.decode(self.encode(window, mask), neurons)
+
+    def predict_many(
+        self,
+        requests: Iterable[Request],
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Prediction]:
+        for request in requests:
+            if cancelled():
+                return
+            yield self.predict(*request)
+
+
+@dataclass
+class CountPredictor(ToyPredictor):
+    """50-Hz counts of a trial: each unit's average over training trials."""
+
+    predictor_id = "toy-counts"
+    needs = Needs(spec=COUNTS)
+    fits: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def prepare(self, session: Session) -> None:
+        starts = session.window_starts("train", spec=COUNTS)
+        counts = [session.window(float(s), COUNTS).responses for s in starts]
+        # few trials: neighbouring bins share their counts
+        smooth = np.ones(9) / 9
+        average = np.apply_along_axis(
+            np.convolve, 0, np.mean(counts, 0), smooth, "same"
+        )
+        self.fits[session.fingerprint] = average + 0.01
+
+    def rates(self, window: Window, mask: Mask) -> np.ndarray:
+        if window.session.fingerprint not in self.fits:
+            self.prepare(window.session)
+        average = self.fits[window.session.fingerprint]
+        visible = mask.visible
+        shown = np.where(visible, window.responses, 0).sum(axis=1)
+        expected = np.where(visible, average, 0).sum(axis=1)
+        # units that are shown tell whether the population fires more than on average
+        gain = np.where(expected > 0, (shown + 5) / (expected + 5), 1.0)
+        return average * np.clip(gain, 0.5, 2.0)[:, None] * 50.0
+
+
+@dataclass
+class RecurrentPredictor(ToyPredictor):
+    """30-Hz leaky state over raw frames, pupil and running, with 1 s of warm-up."""
+
+    predictor_id = "toy-recurrent"
+    needs = Needs(
+        sees_responses=False, sees_video=True, sees_behavior=True, spec=RECURRENT
+    )
+
+    def start(self, session: Session) -> np.ndarray:
+        return np.zeros(18)
+
+    def step(self, state: np.ndarray, inputs: Window) -> tuple[Prediction, np.ndarray]:
+        every = np.ones(inputs.spec.n_frames, bool)
+        states = self._run(state, inputs, every, (True, True))
+        mask = om.Mask.nothing(inputs.session, inputs.spec)
+        mask = mask.ask(slice(None), slice(None)).with_guard(guarded=False)
+        encoded = Encoded(inputs, mask, self._readout(states, inputs.session))
+        return self.decode(encoded), states[-1]
+
+    def rates(self, window: Window, mask: Mask) -> np.ndarray:
+        state, before = self.start(window.session), window.warmup
+        modes = tuple(mode == "visible" for mode in mask.channel_modes)
+        if before is not None:
+            every = np.ones(before.spec.n_frames, bool)
+            state = self._run(state, before, every, (True, True))[-1]
+        return self._readout(
+            self._run(state, window, mask.frames, modes), window.session
+        )
+
+    def _run(self, state, window, frames, channels) -> np.ndarray:
+        blocks = window.video.reshape(len(frames), 4, 36, 4, 64).mean(axis=(2, 4))
+        blocks = np.where(frames[:, None, None], blocks / 128.0 - 1.0, 0.0)
+        rows = np.arange(len(frames)) * window.spec.n_behavior // len(frames)
+        behavior = np.where(channels, window.behavior[rows], 0.0)
+        drive = np.concatenate([blocks.reshape(len(frames), 16), behavior], axis=1)
+        states = []
+        for row in drive:
+            state = 0.9 * state + 0.1 * row
+            states.append(state)
+        return np.array(states)
+
+    def _readout(self, states: np.ndarray, session: Session) -> np.ndarray:
+        weight = np.random.default_rng(0).normal(size=(18, session.n_neurons))
+        return np.log1p(np.exp(states @ weight))
+
+
+@dataclass
+class FramePredictor(ToyPredictor):
+    """16 frames through one spatio-temporal convolution and a drawn readout."""
+
+    predictor_id = "toy-frames"
+    needs = Needs(sees_responses=False, sees_video=True, spec=FRAMES)
+
+    def rates(self, window: Window, mask: Mask) -> np.ndarray:
+        generator = torch.Generator().manual_seed(0)
+        kernel = torch.randn(8, 1, 5, 9, 9, generator=generator) / 20
+        weight = torch.randn(8, window.session.n_neurons, generator=generator)
+        video = np.where(mask.frames[:, None, None], window.video, 0.0)
+        frames = torch.from_numpy(video.astype(np.float32))[None, None]
+        features = torch.nn.functional.conv3d(frames, kernel, padding=(2, 0, 0))
+        pooled = features.clamp(min=0).mean(dim=(3, 4))[0].T
+        return torch.nn.functional.softplus(pooled @ weight).numpy()
+
+
+TOYS = {
+    "toy-counts": CountPredictor,
+    "toy-recurrent": RecurrentPredictor,
+    "toy-frames": FramePredictor,
+}
+
+
+def _load(path, device):
+    """Build the predictor that a checkpoint's JSON names."""
+    return TOYS[path.with_suffix(".json").read_text("utf-8").split('"')[-2]]()
+
+
+FAMILY = Family(
+    "toy", _load, {name: lambda _, made=made: made() for name, made in TOYS.items()}
+)
