@@ -1,9 +1,10 @@
-"""How good a prediction is: correlations, ceilings, bits per spike, fits.
+"""Scores of predictions: correlations, ceilings, bits per spike, curve fits.
 
-Everything is computed in float64. A metric returns values and why each is what it is
-(`Valued`, or `Number` for one): an undefined value is NaN with a `Status`. NaN targets
-are left out pairwise; NaN predictions on valid targets are an error. What aggregates
-do with the undefined is their policy, and they count what they leave out.
+All computation is in float64. A metric returns values with a `Status` each (`Valued`,
+or `Number` for a single value); an undefined value is NaN. NaN targets are left out
+pairwise. Scores without repeats raise an error for a NaN prediction of a valid target.
+The policy of an aggregate defines how undefined values count, and the aggregate reports
+how many neurons were excluded.
 """
 
 from omnimouse_model.metrics.aggregate import POLICIES as POLICIES

@@ -1,8 +1,8 @@
-"""One number of many neurons and sessions, and what it says of those without a value.
+"""Averages of scores over neurons and sessions, with policies for undefined values.
 
-Values are strict correlations: NaN where undefined. `counts` says how many samples of
-each were scored, which tells a constant neuron (samples, but no correlation) from one
-that nothing was scored of.
+Values are strict correlations: NaN where undefined. `counts` is the number of scored
+samples of each neuron. It distinguishes a constant neuron (samples, but no correlation)
+from a neuron without scored samples.
 """
 
 from collections.abc import Sequence
@@ -21,19 +21,19 @@ POLICIES: dict[AggregatePolicy, str] = {
     "strict": "mean over all neurons of all sessions (a constant neuron is left out)",
     "mice": "mean over sessions of each one's mean (a constant neuron is 0)",
 }
-"""What each policy does, in words: to be printed beside its number."""
+"""Description of each policy, to be printed beside its number."""
 
 
 @dataclass(frozen=True, slots=True)
 class Aggregate:
-    """A number and how it was made.
+    """An average over neurons, with its policy and the number of excluded neurons.
 
     Attributes
     ----------
     value
-        NaN where nothing is left.
+        NaN if no neuron counts.
     n_neurons, n_excluded
-        Neurons that count, and those that were left out.
+        Neurons that count, and neurons that were left out.
     """
 
     value: float
@@ -43,7 +43,7 @@ class Aggregate:
 
     @property
     def definition(self) -> str:
-        """The policy in words, with how many neurons were left out."""
+        """Description of the policy, with the number of excluded neurons."""
         return f"{POLICIES[self.policy]}; {self.n_excluded} neurons left out"
 
 
@@ -59,7 +59,7 @@ def aggregate(
     values
         (neuron,) correlations of each session, NaN where undefined.
     counts
-        Scored samples of each; without them every neuron counts as scored.
+        Scored samples of each neuron; if None, every neuron counts as scored.
     """
     if counts is None:
         counts = [np.ones(len(some)) for some in values]
@@ -72,8 +72,10 @@ def aggregate(
 def _kept(
     values: np.ndarray, counts: np.ndarray, policy: AggregatePolicy
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values and weights of the neurons that count."""
+    """Return the values and weights of the neurons that count."""
     values = np.asarray(values, np.float64)
+    # A neuron without scored samples never counts. A constant neuron has samples, but
+    # no correlation: it scores 0, except under the policy that leaves it out.
     counted = np.asarray(counts) > 0
     if policy == "strict":
         counted &= np.isfinite(values)
@@ -81,6 +83,8 @@ def _kept(
 
 
 def _value(kept: list[tuple[np.ndarray, np.ndarray]], policy: AggregatePolicy) -> float:
+    # A session without counted neurons has no mean of its own; left in, it would turn
+    # the mean over sessions into NaN.
     there = [(values, weights) for values, weights in kept if len(values)]
     if not there:
         return float("nan")
@@ -88,6 +92,8 @@ def _value(kept: list[tuple[np.ndarray, np.ndarray]], policy: AggregatePolicy) -
         return float(np.concatenate([values for values, _ in there]).mean())
     if policy == "mice":
         return float(np.mean([values.mean() for values, _ in there]))
+    # Policy omnimouse: the official evaluation weighs twice, neurons by their samples
+    # and then sessions by their neurons.
     means = np.array([np.average(values, weights=w) for values, w in there])
     return overall_score(means, np.array([len(values) for values, _ in there]))
 
@@ -95,12 +101,12 @@ def _value(kept: list[tuple[np.ndarray, np.ndarray]], policy: AggregatePolicy) -
 def session_score(values: np.ndarray, counts: np.ndarray) -> float:
     """Mean over neurons weighted by their scored samples (policy "omnimouse").
 
-    An undefined neuron adds 0 and keeps its weight; NaN where nothing was scored.
+    An undefined neuron scores 0 and keeps its weight. NaN if no sample was scored.
     """
     total = float(np.sum(counts))
     return float(np.nan_to_num(values) @ counts / total) if total else float("nan")
 
 
 def overall_score(scores: np.ndarray, n_neurons: np.ndarray) -> float:
-    """Mean over sessions weighted by their neurons (policy "omnimouse")."""
+    """Mean over sessions weighted by their number of neurons (policy "omnimouse")."""
     return float(np.average(scores, weights=n_neurons))

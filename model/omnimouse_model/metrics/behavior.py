@@ -1,4 +1,4 @@
-"""How well behaviour is decoded: groups of channels, explained variance, choices."""
+"""Scores of decoded behaviour: channel groups, explained variance, accuracy."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -23,11 +23,11 @@ BEHAVIOR_GROUPS: Final = MappingProxyType(
         "running": ("running",),
     }
 )
-"""Decoded channels by the group in which the paper averages them."""
+"""Decoded channels of each group over which the paper averages."""
 
 
 def behavior_groups(correlations: Mapping[str, float]) -> dict[str, float]:
-    """Average decoded channels as the paper groups them, by name.
+    """Average the correlations of decoded channels within the groups of the paper.
 
     "location" is the mean of pupil x and y, "size" of pupil size and its change,
     "average" the mean of the three groups.
@@ -36,6 +36,8 @@ def behavior_groups(correlations: Mapping[str, float]) -> dict[str, float]:
         group: sum(correlations[channel] for channel in channels) / len(channels)
         for group, channels in BEHAVIOR_GROUPS.items()
     }
+    # The paper's average is over the three groups, not over the five channels: running
+    # alone weighs as much as both pupil positions together.
     return groups | {"average": sum(groups.values()) / 3}
 
 
@@ -45,7 +47,7 @@ def explained_variance(
 ) -> Valued:
     """R² = 1 - SSE / SST of each channel; NaN for a constant target.
 
-    Below 0 where the target's mean would do better. NaN targets are left out.
+    Negative if the mean of the target predicts better. NaN targets are left out.
 
     Raises
     ------
@@ -57,7 +59,8 @@ def explained_variance(
     valid = np.isfinite(target)
     if not np.isfinite(prediction[valid]).all():
         raise ValueError("A prediction that is to be scored is not finite.")
-    # An undefined prediction does not matter here: only the target's spread does.
+    # The target is passed twice because only its spread is needed: a constant
+    # prediction has no correlation, but it has an explained variance.
     found = moments(target, target, axis=0, valid=valid)
     error = np.where(valid, np.where(valid, target - prediction, 0.0) ** 2, 0.0)
     status = first_of(
@@ -77,6 +80,7 @@ def psth_explained_variance(
     """R² of rates against spikes, both averaged over the trials of each condition.
 
     One value per neuron, over all bins and conditions (Neural Latents Benchmark).
+    A condition counts once, however many trials it has.
     """
     groups = [condition == name for name in np.unique(condition)]
 
@@ -92,9 +96,10 @@ def accuracy(
     *,
     balanced: bool,
 ) -> Number:
-    """Share of right choices: plain, or the mean of each true choice's share.
+    """Share of correct choices, plain or balanced over the true choices.
 
-    Say which with the value: where one choice is rare they differ much.
+    Balanced accuracy is the mean of the shares of each true choice. The two differ
+    strongly if one choice is rare, so state which one a value is.
     """
     chosen, target = np.asarray(chosen), np.asarray(target)
     if not len(target):

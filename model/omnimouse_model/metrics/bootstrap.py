@@ -1,8 +1,8 @@
-"""Intervals by resampling: neurons of one recording, or sessions, seeds and neurons.
+"""Bootstrap intervals over the neurons of a recording, or over sessions and seeds.
 
-Neurons of one mouse are no independent samples of mice: an interval over neurons says
-how well these neurons' mean is known, not what another mouse would give. The unit of
-inference is the session.
+The neurons of one mouse are not independent samples of mice: an interval over neurons
+states how well the mean of these neurons is known, not the score in another mouse. The
+unit of inference is the session.
 """
 
 from collections.abc import Sequence
@@ -12,15 +12,15 @@ import numpy as np
 
 N_RESAMPLES = 2000
 _TOGETHER = 100
-"""Resamples that are drawn at a time; bounds memory."""
+"""Resamples drawn at a time; limits memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A mean, its percentile interval, and what was resampled.
+    """A mean, its percentile interval, and the levels that were resampled.
 
-    `levels` names what varies, outermost first: a level with a single member adds
-    nothing and is left out.
+    `levels` is ordered from the outermost level. A level with a single member adds no
+    variance and is not listed.
     """
 
     value: float
@@ -39,8 +39,8 @@ def bootstrap_interval(
 ) -> tuple[float, float]:
     """Percentile interval of a (weighted) mean, resampling neurons.
 
-    Undefined neurons count as 0, as in `session_score`. It speaks of these neurons
-    in this recording, not of other mice. NaN without neurons.
+    Undefined neurons count as 0, as in `session_score`. The interval is valid for this
+    recording, not for other mice. NaN without neurons.
     """
     generator = np.random.default_rng(seed)
     means = _resampled_means(values, weights, n_resamples, generator)
@@ -60,16 +60,15 @@ def hierarchical_interval(
     Parameters
     ----------
     values
-        For every session, for every seed (of training, or of drawing), its (neuron,)
-        scores. A session's mean over seeds weighs by its neurons, as in
-        `overall_score`.
+        (neuron,) scores for every seed (of training or of drawing) of every session.
+        The mean over sessions is weighted by their neurons, as in `overall_score`.
     weights
-        Scored samples of each neuron; equal where left out.
+        Scored samples of each neuron; equal weights if None.
 
     Returns
     -------
     Interval
-        NaN where a session has no neurons at all, or there is none.
+        NaN if there is no session, or if a session has no neurons.
     """
     if not values or not all(len(s) and all(len(n) for n in s) for s in values):
         return Interval(*(float("nan"),) * 3, ())
@@ -80,7 +79,8 @@ def hierarchical_interval(
     center = np.average(
         [_mean(v, w) for v, w in _pairs(values, weights)], weights=sizes
     )
-    # (session, resample): means over resampled seeds and neurons of each session.
+    # (session, resample): means over resampled seeds and neurons of each session. They
+    # are drawn once and reused, because the inner levels are the costly ones.
     pools = np.array(
         [
             _session_pool(session, weight, n_resamples, generator)
@@ -89,7 +89,11 @@ def hierarchical_interval(
     )
     n_sessions = len(values)
     drawn = generator.integers(n_sessions, size=(n_resamples, n_sessions))
+    # A session that is drawn twice takes an own member of its pool each time; the same
+    # member would understate the variance of the inner levels.
     which = generator.integers(n_resamples, size=drawn.shape)
+    # Weights are normalised within each resample, since the drawn sessions differ in
+    # their total number of neurons.
     share = sizes[drawn] / sizes[drawn].sum(axis=1, keepdims=True)
     low, high = _percentiles((pools[drawn, which] * share).sum(axis=1), level)
     levels = ("sessions",) * (n_sessions > 1)
@@ -105,6 +109,7 @@ def _pairs(
 
 def _mean(seeds: Sequence[np.ndarray], weights: Sequence[np.ndarray]) -> float:
     means = [
+        # np.average raises an error for weights whose sum is 0.
         np.average(np.nan_to_num(v), weights=w if np.sum(w) else None)
         for v, w in zip(seeds, weights, strict=True)
     ]
@@ -124,6 +129,7 @@ def _session_pool(
             for v, w in zip(seeds, weights, strict=True)
         ]
     )
+    # As many seeds as there are, with replacement, anew for every resample.
     drawn = generator.integers(len(each), size=(len(each), n_resamples))
     pool: np.ndarray = each[drawn, np.arange(n_resamples)].mean(axis=0)
     return pool
@@ -135,9 +141,11 @@ def _resampled_means(
     n_resamples: int,
     generator: np.random.Generator,
 ) -> np.ndarray:
-    """(resample,) weighted means of neurons drawn with replacement; NaN without any."""
+    """(resample,) weighted means of resampled neurons; NaN without neurons."""
     values = np.nan_to_num(np.asarray(values, np.float64))
     weights = np.ones(len(values)) if weights is None else np.asarray(weights, float)
+    # Neurons without scored samples are removed before drawing: they would change the
+    # number of drawn neurons without changing the mean.
     used = weights > 0
     values, weights = values[used], weights[used]
     means = np.full(n_resamples, np.nan)

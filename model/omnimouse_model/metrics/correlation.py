@@ -1,4 +1,4 @@
-"""Pearson correlations of predictions with targets, and why one is undefined."""
+"""Pearson correlations of predictions with targets, with a status for each value."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -8,16 +8,16 @@ import numpy as np
 
 Policy = Literal["sensorium", "strict"]
 SENSORIUM_EPS = 1e-8
-"""Added to both standard deviations by the public Sensorium code."""
+"""Number that the public Sensorium code adds to both standard deviations."""
 _RELATIVE_ZERO = 1e-13
-"""A standard deviation below this share of the mean is rounding, not signal."""
+"""A standard deviation below this fraction of the mean is rounding error."""
 
 
 class Status(StrEnum):
-    """Why a value is what it is.
+    """Reason why a value is undefined, or OK.
 
-    EMPTY: there were no samples, or none was to be scored. NAN_INPUT: there were, and
-    every target is NaN.
+    EMPTY: there were no samples to score. NAN_INPUT: there were samples, but every
+    target is NaN.
     """
 
     OK = "ok"
@@ -40,7 +40,7 @@ class Valued(NamedTuple):
 class Moments:
     """Counts, means and sums of squared deviations of paired samples.
 
-    Everything a Pearson correlation needs, and what can be merged exactly.
+    They determine a Pearson correlation and can be merged exactly.
     """
 
     count: np.ndarray
@@ -51,7 +51,7 @@ class Moments:
     product: np.ndarray
 
     def merged(self, other: "Moments") -> "Moments":
-        """Moments of the samples of both, by the parallel formula."""
+        """Return the moments of both sets of samples (Chan et al. 1979)."""
         count = self.count + other.count
         share = other.count / np.maximum(count, 1)
         d_prediction = other.mean_prediction - self.mean_prediction
@@ -67,20 +67,25 @@ class Moments:
         )
 
     def pearson(self, eps: float = 0.0) -> np.ndarray:
-        """Correlation clamped to [-1, 1]; NaN where undefined.
+        """Return the correlation, clipped to [-1, 1]; NaN where undefined.
 
         `eps` is added to both population standard deviations.
         """
         count = np.maximum(self.count, 1)
         sd_prediction = np.sqrt(self.square_prediction / count) + eps
         sd_target = np.sqrt(self.square_target / count) + eps
+        # The status does not depend on eps: a constant trace stays undefined here, and
+        # the caller decides whether it scores 0.
         undefined = self.status() != Status.OK
         with np.errstate(invalid="ignore", divide="ignore"):
             value = self.product / count / (sd_prediction * sd_target)
+        # Rounding alone can lead to values just outside [-1, 1].
         return np.where(undefined, np.nan, np.clip(value, -1.0, 1.0))
 
     def status(self) -> np.ndarray:
-        """One `Status` per correlation."""
+        """Return one `Status` per correlation."""
+        # Order matters, the first case wins: a silent neuron is reported as a property
+        # of the data even if its prediction is constant too.
         empty = self.count == 0
         flat_target = _is_flat(self.square_target, self.mean_target, self.count)
         flat_prediction = _is_flat(
@@ -97,12 +102,14 @@ def first_of(
     *cases: tuple[np.ndarray | np.bool, Status],
     default: np.ndarray | str = Status.OK,
 ) -> np.ndarray:
-    """Word of the first case that holds, per entry; a case may be one truth value."""
+    """Return the status of the first true case per entry; a case may be a scalar."""
     words = [np.asarray(str(word)) for _, word in cases]
     return np.select([case for case, _ in cases], words, default=np.asarray(default))
 
 
 def _is_flat(square: np.ndarray, mean: np.ndarray, count: np.ndarray) -> np.ndarray:
+    # Sums of squared deviations of a constant trace are seldom exactly 0. The limit is
+    # relative to the mean, so that it does not depend on the unit of the trace.
     sd = np.sqrt(np.maximum(square, 0.0) / np.maximum(count, 1))
     return np.asarray(sd <= _RELATIVE_ZERO * np.abs(mean))
 
@@ -113,7 +120,7 @@ def moments(
     axis: int | tuple[int, ...] = 0,
     valid: np.ndarray | None = None,
 ) -> Moments:
-    """Two-pass moments over `axis`, in float64, of the valid pairs."""
+    """Return the two-pass moments of the valid pairs over `axis`, in float64."""
     prediction, target = np.broadcast_arrays(
         np.asarray(prediction, np.float64), np.asarray(target, np.float64)
     )
@@ -129,6 +136,8 @@ def moments(
         spread = np.expand_dims(mean, axis)
         return mean, np.where(valid, values - spread, 0.0)
 
+    # Two passes, since a single pass over sums of squares loses its digits where the
+    # mean is large compared with the standard deviation.
     mean_prediction, d_prediction = centred(prediction)
     mean_target, d_target = centred(target)
     return Moments(
@@ -146,7 +155,7 @@ def correlation(
 ) -> np.ndarray:
     """Pearson correlation over `axis`.
 
-    Pairs with a NaN on either side are left out; NaN where nothing is left or one
+    Pairs with a NaN on either side are left out. NaN if no pair is left or if one
     side is constant. For scores use `single_trial`, which is stricter.
     """
     return moments(prediction, target, axis).pearson()
@@ -155,11 +164,11 @@ def correlation(
 def single_trial(
     prediction: np.ndarray, target: np.ndarray, policy: Policy = "sensorium"
 ) -> Valued:
-    """Correlation per neuron of (sample, neuron) arrays, and its status.
+    """Correlation and status per neuron of (sample, neuron) arrays.
 
     "sensorium" adds 1e-8 to the standard deviations and scores a constant neuron 0, as
     the public Sensorium code does; "strict" adds nothing and gives NaN. A neuron
-    without any target is NaN under both.
+    without valid targets is NaN under both.
 
     Raises
     ------
@@ -177,6 +186,8 @@ def single_trial(
     value = found.pearson(SENSORIUM_EPS if is_sensorium else 0.0)
     if is_sensorium:
         value = np.where(found.count > 0, np.nan_to_num(value), np.nan)
+    # A count of 0 has two causes, which Moments cannot distinguish: no samples at all,
+    # or samples without a valid target.
     all_nan = (found.count == 0) & (len(target) > 0)
     return Valued(value, first_of((all_nan, Status.NAN_INPUT), default=found.status()))
 
@@ -186,15 +197,17 @@ def correlation_to_average(
 ) -> Valued:
     """Correlation of (repeat, time, neuron) arrays after averaging the repeats.
 
-    NaN targets are left out of the averages, of both sides.
+    NaN targets are left out of both averages.
     """
     target = np.asarray(target, np.float64)
+    # Both averages must be over the same repeats, otherwise a prediction that differs
+    # between repeats is compared with other trials.
     prediction = np.where(np.isfinite(target), prediction, np.nan)
     return single_trial(nanmean(prediction, 0), nanmean(target, 0), policy)
 
 
 def nanmean(values: np.ndarray, axis: int) -> np.ndarray:
-    """Mean of what is not NaN, without warnings; NaN where nothing is."""
+    """Mean of the finite values, without warnings; NaN if there are none."""
     present = np.isfinite(values)
     count = present.sum(axis=axis)
     total = np.where(present, values, 0.0).sum(axis=axis)
@@ -202,7 +215,7 @@ def nanmean(values: np.ndarray, axis: int) -> np.ndarray:
 
 
 def nanvar(values: np.ndarray, axis: int, ddof: int = 0) -> np.ndarray:
-    """Variance of what is not NaN, without warnings."""
+    """Variance of the finite values, without warnings; NaN for `ddof` or fewer."""
     spread = values - np.expand_dims(nanmean(values, axis), axis)
     count = np.isfinite(values).sum(axis=axis)
     biased = nanmean(spread * spread, axis)

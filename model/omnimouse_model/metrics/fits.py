@@ -1,6 +1,6 @@
-"""Curves of score over size: a saturating power law, and a line over log size.
+"""Fits of score against size: a saturating power law, and a line over log size.
 
-Both refuse fewer than four sizes: three parameters through three points fit anything.
+Both need at least four sizes: a curve with three parameters fits any three points.
 Prediction intervals need SciPy (`pip install "omnimouse-app[analysis]"`).
 """
 
@@ -12,9 +12,11 @@ from jaxtyping import Float
 
 LEAST_SIZES = 4
 EXPONENTS = (0.01, 3.0)
-"""Bounds of the exponent: below them the law is a line over log size."""
+"""Bounds of the exponent; near 0 the power law is a line over log size."""
+# Each refinement narrows the range at least 30 times; twelve reach the resolution of
+# float64.
 _GRID, _ZOOMS = 61, 12
-"""Exponents that are tried at a time, and how often again between the best two."""
+"""Exponents per grid, and the number of refinements around the best one."""
 _NO_SCIPY = 'Fits need SciPy, which is not here: pip install "omnimouse-app[analysis]".'
 
 
@@ -25,12 +27,12 @@ class PowerLaw:
     Attributes
     ----------
     limit
-        y of an infinite x.
+        Value of y for infinite x.
     is_at_bound
-        The exponent lies at a bound: the points do not tell it.
+        Whether the exponent lies at a bound: the points do not determine it.
     n, rss, aicc
-        Points, residual sum of squares, corrected Akaike criterion (NaN where there
-        are too few points for it).
+        Number of points, residual sum of squares, corrected Akaike criterion (NaN if
+        there are too few points).
     """
 
     limit: float
@@ -42,17 +44,17 @@ class PowerLaw:
     aicc: float
 
     def __call__(self, x: np.ndarray | float) -> np.ndarray:
-        """Fitted y at sizes x."""
+        """Return the fitted y at sizes x."""
         size = np.asarray(x, np.float64)
         return np.asarray(self.limit + self.amplitude * size ** (-self.exponent))
 
 
 @dataclass(frozen=True, slots=True)
 class LogLine:
-    """y = intercept + slope · ln x; the rest as in `PowerLaw`.
+    """y = intercept + slope · ln x; other fields as in `PowerLaw`.
 
-    `x_mean` and `x_square` are the mean of ln x and the sum of its squared deviations,
-    of which prediction intervals are made.
+    `x_mean` and `x_square` are the mean of ln x and the sum of its squared deviations;
+    prediction intervals need them.
     """
 
     intercept: float
@@ -64,19 +66,21 @@ class LogLine:
     x_square: float
 
     def __call__(self, x: np.ndarray | float) -> np.ndarray:
-        """Fitted y at sizes x."""
+        """Return the fitted y at sizes x."""
         return np.asarray(self.intercept + self.slope * np.log(x))
 
     def prediction_interval(
         self, x: float, level: float = 0.95, n_new: int = 1
     ) -> tuple[float, float]:
-        """Where the mean of `n_new` new points at size x should lie.
+        """Return the prediction interval of the mean of `n_new` new points at size x.
 
-        NaN where two points or fewer leave no residual to judge by.
+        NaN with two points or fewer, which leave no residual variance.
         """
         degrees = self.n - 2
         if degrees < 1:
             return float("nan"), float("nan")
+        # Variance of a new mean plus that of the line, which grows with the distance
+        # from the fitted sizes; Student's t because the residual variance is estimated.
         far = (np.log(x) - self.x_mean) ** 2 / self.x_square
         spread = np.sqrt(self.rss / degrees * (1 / n_new + 1 / self.n + far))
         half = float(scipy_module("stats").t.ppf((1 + level) / 2, degrees) * spread)
@@ -87,20 +91,23 @@ class LogLine:
 def fit_power_law(
     x: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"]
 ) -> PowerLaw:
-    """Least squares with a bounded exponent; the best over all its range.
+    """Fit by least squares with a bounded exponent.
 
-    For a given exponent the other two parameters are a straight line's, so that the
-    exponent alone is searched: on a grid, then between the neighbours of the best.
-    Repeats (seeds) are points of the same x.
+    For a fixed exponent, limit and amplitude are those of a straight line over x^-b.
+    Only the exponent is searched: on a grid, then between the neighbours of the best
+    grid point. Repeats (seeds) are points of the same x.
 
     Raises
     ------
     ValueError
-        Fewer than four sizes, or values that are no positive finite numbers.
+        Fewer than four sizes, a size that is not positive, or a value not finite.
     """
     x, y = checked_points(x, y)
     low, high = EXPONENTS
-    log_x = np.log(x) - np.log(x).mean()  # so that powers are of order one
+    # Centred so that the powers are of order one; the amplitude is scaled back below.
+    log_x = np.log(x) - np.log(x).mean()
+    # A grid over the whole range does not depend on a start value, unlike a local
+    # optimiser.
     grid = np.geomspace(low, high, _GRID)
     for _ in range(_ZOOMS):
         best = int(_lines(log_x, y, grid)[2].argmin())
@@ -125,7 +132,7 @@ def fit_power_law(
 def _lines(
     log_x: np.ndarray, y: np.ndarray, exponents: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Limit, amplitude and residual of the best line over x^-b, for every b."""
+    """Return limit, amplitude and squared residual of the best line over each x^-b."""
     power = np.exp(-exponents[:, None] * log_x)  # (exponent, point)
     away = power - power.mean(axis=1, keepdims=True)
     amplitude = away @ y / (away**2).sum(axis=1)
@@ -137,12 +144,12 @@ def _lines(
 def fit_log_line(
     x: Float[np.ndarray, " point"], y: Float[np.ndarray, " point"]
 ) -> LogLine:
-    """Least squares of y over ln x.
+    """Fit y over ln x by least squares.
 
     Raises
     ------
     ValueError
-        Fewer than four sizes, or values that are no positive finite numbers.
+        Fewer than four sizes, a size that is not positive, or a value not finite.
     """
     x, y = checked_points(x, y)
     log_x = np.log(x)
@@ -157,11 +164,12 @@ def fit_log_line(
 def aicc(rss: float, n: int, n_parameters: int) -> float:
     """Corrected Akaike criterion of a least-squares fit; NaN with too few points.
 
-    The residual's variance is one parameter more.
+    The residual variance counts as one more parameter.
     """
     k = n_parameters + 1
     if n - k - 1 <= 0:
         return float("nan")
+    # A perfect fit has no residual, and the logarithm of 0 is not finite.
     floor = np.finfo(np.float64).tiny
     return float(
         n * np.log(max(rss, floor) / n) + 2 * k + 2 * k * (k + 1) / (n - k - 1)
@@ -169,12 +177,14 @@ def aicc(rss: float, n: int, n_parameters: int) -> float:
 
 
 def checked_points(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Points as float64, or the reason why no curve is fitted through them."""
+    """Return the points as float64; raise ValueError if they cannot be fitted."""
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if x.shape != y.shape or x.ndim != 1:
         raise ValueError(f"Sizes {x.shape} and values {y.shape} are not of one length.")
     if not (np.isfinite(x) & (x > 0) & np.isfinite(y)).all():
         raise ValueError("Sizes must be positive, values finite.")
+    # Sizes are counted, not points: seeds of the same size add no information on the
+    # shape of the curve.
     n_sizes = len(np.unique(x))
     if n_sizes < LEAST_SIZES:
         raise ValueError(
@@ -185,7 +195,7 @@ def checked_points(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 def scipy_module(name: str) -> Any:
-    """A part of SciPy, or an error that says how to get it."""
+    """Import a submodule of SciPy; the error names the extra to install."""
     from importlib import import_module
 
     try:

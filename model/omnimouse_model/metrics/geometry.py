@@ -1,4 +1,4 @@
-"""Where on a monitor an eye looks: rotations, rays, and where they hit its plane.
+"""Gaze on a monitor: rotations, viewing rays, and their hits on the monitor plane.
 
 Distances are in half widths of the monitor, angles in radians; x is along its width.
 """
@@ -6,12 +6,14 @@ Distances are in half widths of the monitor, angles in radians; x is along its w
 import numpy as np
 from jaxtyping import Float
 
+# A ray parallel to the monitor or away from it has no hit. The limit keeps the point
+# finite and far outside instead of mirrored through the eye.
 _LEAST_FORWARD = 1e-5
-"""A ray goes at least so much towards the monitor, which it would never meet else."""
+"""Lower limit of a unit ray's component towards the monitor."""
 
 
 def rotation(angles: Float[np.ndarray, " 3"]) -> Float[np.ndarray, "3 3"]:
-    """R = Rz Ry Rx of the angles about x, y and z."""
+    """Return R = Rz Ry Rx for the angles about x, y and z."""
     (cx, cy, cz), (sx, sy, sz) = np.cos(angles), np.sin(angles)
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
@@ -22,7 +24,7 @@ def rotation(angles: Float[np.ndarray, " 3"]) -> Float[np.ndarray, "3 3"]:
 def ray(
     polar: Float[np.ndarray, "*ray"], azimuth: Float[np.ndarray, "*ray"]
 ) -> Float[np.ndarray, "*ray 3"]:
-    """Unit vector at a polar angle from straight ahead (z) and an azimuth from x."""
+    """Return unit vectors at a polar angle from z (straight ahead), azimuth from x."""
     across = np.sin(polar)
     return np.stack(
         [across * np.cos(azimuth), across * np.sin(azimuth), np.cos(polar)], axis=-1
@@ -34,7 +36,9 @@ def monitor_hit(
     centre: Float[np.ndarray, " 3"],
     angles: Float[np.ndarray, " 3"],
 ) -> Float[np.ndarray, "*ray 2"]:
-    """Where rays from the eye meet a monitor's plane: (x, y) from its centre."""
+    """Return where rays from the eye meet the monitor plane, (x, y) from its centre."""
+    # The columns of the rotation are the monitor's own axes; a point of the plane
+    # differs from the centre by a vector at right angles to the normal.
     along_x, along_y, normal = rotation(angles).T
     forward = np.maximum(rays @ normal, _LEAST_FORWARD)
     away = rays * (centre @ normal / forward)[..., None] - centre

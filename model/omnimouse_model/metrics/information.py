@@ -1,7 +1,7 @@
-"""Losses and information: Poisson loss, bits per spike.
+"""Poisson loss and bits per spike.
 
-Rates are per bin, never per second: the factor between the two is the commonest
-mistake, and costs tens of bits.
+Rates are per bin, never per second: with bins of 20 ms, a rate in Hz is wrong by a
+factor of 50.
 """
 
 from typing import NamedTuple
@@ -11,7 +11,7 @@ import numpy as np
 from omnimouse_model.metrics.correlation import Status, Valued, nanmean
 
 ZERO_RATE = 1e-9
-"""Stands for a rate of 0, as in the Neural Latents Benchmark."""
+"""Replaces a rate of 0, as in the Neural Latents Benchmark."""
 
 
 class Number(NamedTuple):
@@ -22,15 +22,16 @@ class Number(NamedTuple):
 
 
 def poisson_loss(prediction: np.ndarray, target: np.ndarray, eps: float) -> Number:
-    """Mean of prediction - target log(prediction + eps), no Stirling term.
+    """Mean of prediction - target log(prediction + eps), without Stirling term.
 
-    NaN targets are left out. The public Sensorium code takes an `eps` of 1e-12, torch
-    1e-8 by default: say which with the value.
+    NaN targets are left out. `eps` is 1e-12 in the public Sensorium code and 1e-8 by
+    default in torch: state it with the value.
 
     Raises
     ------
     ValueError
-        For a negative response, or a prediction that is not finite where it counts.
+        For a negative response, or a prediction of a valid target that is negative or
+        not finite.
     """
     prediction, target = np.broadcast_arrays(
         np.asarray(prediction, np.float64), np.asarray(target, np.float64)
@@ -46,10 +47,10 @@ def poisson_loss(prediction: np.ndarray, target: np.ndarray, eps: float) -> Numb
 
 
 def bits_per_spike(rates: np.ndarray, spikes: np.ndarray) -> Number:
-    """Gain over each neuron's mean rate, pooled over (trial, bin, neuron) arrays.
+    """Gain over each neuron's mean rate, pooled over a (trial, bin, neuron) array.
 
-    NaN spikes are left out, zero rates become 1e-9 (Neural Latents Benchmark: the
-    "pooled" aggregation, co-bps). NaN without spikes.
+    NaN spikes are left out, and zero rates become 1e-9. This is the pooled aggregation
+    of the Neural Latents Benchmark (co-bps). NaN without spikes.
     """
     spikes = np.asarray(spikes, np.float64)
     present = np.isfinite(spikes)
@@ -60,6 +61,8 @@ def bits_per_spike(rates: np.ndarray, spikes: np.ndarray) -> Number:
     total = spikes[present].sum()
     if total == 0:
         return Number(float("nan"), Status.NO_SIGNAL)
+    # The null model knows the mean of the evaluated spikes themselves, so a constant
+    # prediction can at best reach 0.
     flat = spikes.reshape(-1, spikes.shape[-1])
     null = np.broadcast_to(nanmean(flat, 0), spikes.shape)
     gain = _poisson_log(rates, spikes, present) - _poisson_log(null, spikes, present)
@@ -67,10 +70,10 @@ def bits_per_spike(rates: np.ndarray, spikes: np.ndarray) -> Number:
 
 
 def bits_per_spike_per_neuron(rates: np.ndarray, spikes: np.ndarray) -> Valued:
-    """`bits_per_spike` of each neuron alone; NaN for a silent one.
+    """`bits_per_spike` of each neuron alone; NaN for a silent neuron.
 
-    Their mean over the finite ones is the "per_neuron" aggregation of other
-    benchmarks. It is another number than the pooled one: never mix the two.
+    The mean of the finite values is the "per_neuron" aggregation of other benchmarks.
+    It differs from the pooled value: never mix the two in one table.
     """
     rates = np.broadcast_to(rates, spikes.shape)
     found = [
@@ -93,6 +96,8 @@ def _nothing(values: np.ndarray) -> Status:
 
 
 def _poisson_log(rates: np.ndarray, spikes: np.ndarray, present: np.ndarray) -> float:
+    # Without the factorial term, which is the same in the model and in the null model
+    # and cancels in their difference.
     rate, count = rates[present], spikes[present]
     rate = np.where(rate == 0, ZERO_RATE, rate)
     return float((count * np.log(rate) - rate).sum())

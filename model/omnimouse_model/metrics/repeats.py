@@ -1,4 +1,4 @@
-"""Signal and noise over repeats of a stimulus: what the best prediction can reach."""
+"""Signal and noise over repeats of a stimulus, and ceilings of prediction scores."""
 
 import warnings
 from dataclasses import dataclass
@@ -39,21 +39,27 @@ def cc_scores(
 ) -> CCScores:
     """CC_abs, CC_max and CC_norm of (unit, repeat, time) arrays.
 
-    Missing repeats are NaN in the target. "fnn" takes the signal power with ddof 1
-    and the variance of the mean with ddof 0, as the released digital-twin code does.
-    Nothing is clipped: CC_norm may exceed 1.
+    Missing repeats are NaN in the target. With "fnn", the signal power has ddof 1 and
+    the variance of the mean ddof 0, as in the released digital-twin code. Values are
+    not clipped: CC_norm may exceed 1.
     """
     target = np.asarray(target, np.float64)
     present = np.isfinite(target)
     average = nanmean(target, 1)
     n_effective = _effective_repeats(present)
+    # With "paper" the normalisation cancels in the ratio; with "fnn" CC_max is larger
+    # by sqrt(T / (T - 1)).
     minus = 1 if ddof == "fnn" else 0
     total = nanmean(nanvar(target, 2, minus), 1)
     mean_power = nanvar(average, 1)
     with np.errstate(invalid="ignore", divide="ignore"):
+        # SP = (N P - TP) / (N - 1): the power of the mean over repeats contains the
+        # noise power divided by N, which this removes without bias.
         signal = n_effective * nanvar(average, 1, minus) - total
         signal = signal / (n_effective - 1)
         ratio = signal / mean_power
+    # The tolerance is for the square root in the effective number of repeats. A signal
+    # power of 0 or less (noise exceeds the estimate) leaves CC_max undefined, not 0.
     enough, moving = n_effective >= 2 - 1e-9, mean_power > 0
     good = enough & moving & (signal > 0)
     cc_max = np.sqrt(np.where(good, ratio, np.nan))
@@ -82,9 +88,11 @@ def cc_scores(
 
 
 def _effective_repeats(present: np.ndarray) -> np.ndarray:
-    """Number of repeats, or its effective value where samples have unequal ones."""
+    """Return the number of repeats, or its effective value for unequal repeats."""
     repeats = present.sum(axis=1).astype(np.float64)  # (unit, time)
     used = repeats > 0
+    # sqrt((sum t - T) / sum((t - 1) / t²)) with t repeats at each of T samples; it
+    # equals N where all t are N. Samples without repeats are left out of both sums.
     excess = np.where(used, repeats - 1, 0.0)
     share = np.where(used, excess / np.maximum(repeats, 1) ** 2, 0.0).sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -93,14 +101,14 @@ def _effective_repeats(present: np.ndarray) -> np.ndarray:
 
 
 def stack_clips(clips: np.ndarray, burn_in: int = 0) -> np.ndarray:
-    """(clip, repeat, time, unit) to (unit, repeat, time), the first frames dropped."""
+    """Join (clip, repeat, time, unit) to (unit, repeat, time), without burn-in."""
     kept = clips[:, :, burn_in:]
     return np.concatenate(list(kept), axis=1).transpose(2, 0, 1)
 
 
 # -- reliability of (stimulus, repeat, unit) arrays -------------------------------
-# Each frame of a repeated clip is a stimulus. NaN is a repeat that is missing; unequal
-# numbers of repeats bias all three, so whoever passes them is told.
+# Each frame of a repeated clip is a stimulus. NaN is a missing repeat; unequal numbers
+# of repeats bias all three measures, so they give a warning.
 
 
 class Explainable(NamedTuple):
@@ -114,9 +122,11 @@ class Explainable(NamedTuple):
 def conservative_reliability(
     target: Float[np.ndarray, "stimulus repeat unit"],
 ) -> Valued:
-    """sqrt(V_m / (V_m + V_n)): variance of repeat means, mean variance within.
+    """sqrt(V_m / (V_m + V_n)), V_m the variance of means, V_n the mean variance.
 
-    It overestimates with few repeats; `jackknife_reliability` underestimates.
+    V_m is over stimuli, of the mean over repeats; V_n is over the repeats of a
+    stimulus. The value is too high with few repeats; that of `jackknife_reliability` is
+    too low.
     """
     target, status = _repeated(target)
     between = nanvar(nanmean(target, 1), 0)
@@ -133,10 +143,12 @@ def jackknife_reliability(
     target, status = _repeated(target)
     present = np.isfinite(target)
     known = np.where(present, target, 0.0)
+    # The sum over all repeats minus each one gives all means of the others at once,
+    # without a loop over repeats.
     n_others = present.sum(axis=1, keepdims=True) - present
     total = known.sum(axis=1, keepdims=True) - known
     others = np.where(n_others > 0, total / np.maximum(n_others, 1), np.nan)
-    # The public code adds its epsilon here too.
+    # The public code adds its epsilon here too, so values agree to rounding.
     value = moments(others, target, axis=(0, 1)).pearson(SENSORIUM_EPS)
     return Valued(np.where(status == Status.OK, value, np.nan), status)
 
@@ -145,11 +157,12 @@ def explainable_variance(
     prediction: Float[np.ndarray, "stimulus repeat unit"],
     target: Float[np.ndarray, "stimulus repeat unit"],
 ) -> Explainable:
-    """FEV and FEVE: what share is explainable, and what share of that is explained.
+    """Fraction of explainable variance (FEV), and the explained share of it (FEVE).
 
     (V_tot - V_n) / V_tot and 1 - (MSE - V_n) / (V_tot - V_n), variances with ddof 1.
     """
     target, status = _repeated(target)
+    # ddof 1: with the few repeats that are usual, ddof 0 underestimates the noise.
     noise = nanmean(nanvar(target, 1, 1), 0)
     flat = target.reshape(-1, target.shape[2])
     total = nanvar(flat, 0, 1)
@@ -168,10 +181,11 @@ def explainable_variance(
 
 
 def _repeated(target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The target as float64 and the status of each unit; warns of unequal repeats."""
+    """Return the target as float64 and a status per unit; warn of unequal repeats."""
     target = np.asarray(target, np.float64)
     repeats = np.isfinite(target).sum(axis=1)  # (stimulus, unit)
     most = repeats.max(axis=0, initial=0)
+    # A stimulus without any repeat of a unit is left out and biases nothing.
     if ((repeats > 0) & (repeats < most)).any():
         warnings.warn(
             "Stimuli have unequal numbers of repeats, which biases reliability and "

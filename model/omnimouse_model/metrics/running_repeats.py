@@ -1,4 +1,4 @@
-"""Signal, noise and oracle over repeats that never lie in memory all at once."""
+"""Signal power, ceiling and oracle of repeats, from running sums."""
 
 import numpy as np
 from jaxtyping import Float
@@ -11,41 +11,44 @@ from omnimouse_model.metrics.correlation import (
 )
 
 _BLOCK = 512
-"""Units at a time, so that what is made of them stays small."""
+"""Units processed at a time; limits the memory of intermediate arrays."""
 _ROUNDING = 1e-12
-"""A variance below this share of the squared mean is rounding."""
+"""A variance below this fraction of the squared mean is rounding error."""
 
 
 class RunningRepeats:
-    """Sums over (repeat, time, unit) responses that come piece by piece of time.
+    """Running sums over (repeat, time, unit) responses, added in pieces of time.
 
-    What comes of them is what `cc_scores` and `jackknife_reliability` say of all
-    pieces joined along time, so clips of any lengths can be pooled.
+    Signal power and oracle agree with `cc_scores` and `jackknife_reliability` of all
+    pieces joined along time, so clips of any length can be pooled. The oracle agrees
+    only if no repeat is missing.
 
     Parameters
     ----------
     n_repeats, n_units
-        The same for every piece.
+        Size of the first and last axis of every piece.
     """
 
     def __init__(self, n_repeats: int, n_units: int) -> None:
         self._n_repeats = n_repeats
         each, unit = (n_repeats, n_units), (n_units,)
         self._own = np.zeros((3, *each))  # count, sum, sum of squares
+        # Count, sum and sum of squares over time of the mean over repeats.
         self._average = np.zeros((3, *unit))
+        # Numerator and denominator of the effective number of repeats, as in `repeats`.
         self._excess, self._share = np.zeros(unit), np.zeros(unit)
         # Count and sums of own, others, own², others², own times others.
         self._pairs = np.zeros((6, *unit))
 
     def add(self, responses: Float[np.ndarray, "repeat time unit"]) -> None:
-        """Take a piece; NaN is missing."""
+        """Add a piece; NaN is a missing response."""
         for first in range(0, responses.shape[2], _BLOCK):
             part = slice(first, first + _BLOCK)
             self._add(part, responses[:, :, part].astype(np.float64))
 
     @property
     def status(self) -> np.ndarray:
-        """Why each unit has no ceiling, or `Status.OK`."""
+        """Reason why a unit has no ceiling, or `Status.OK`."""
         _, average, enough, signal = self._powers()
         return first_of(
             (self._own[0].sum(axis=0) == 0, Status.EMPTY),
@@ -56,17 +59,19 @@ class RunningRepeats:
 
     @property
     def single_trial_max(self) -> Float[np.ndarray, " unit"]:
-        """What a perfect prediction correlates with one repeat; NaN for none."""
+        """Correlation of a perfect prediction with single repeats; NaN if undefined."""
         total, *_, signal = self._powers()
         with np.errstate(invalid="ignore", divide="ignore"):
+            # Signal power over the power of single repeats: the ceiling of a
+            # single-trial score. CC_max is for the mean over repeats and is higher.
             single = np.sqrt(np.maximum(signal, 0.0) / total)
         return np.where(self.status == Status.OK, single, np.nan)
 
     @property
     def oracle(self) -> Float[np.ndarray, " unit"]:
-        """Correlation of each repeat with the mean of the others; NaN for none.
+        """Correlation of each repeat with the mean of the others; NaN if undefined.
 
-        Over the samples that all repeats have.
+        Only samples without a missing repeat count.
         """
         count, own, others, own_2, others_2, product = self._pairs
         n = np.maximum(count, 1)
@@ -74,16 +79,21 @@ class RunningRepeats:
             count,
             others / n,
             own / n,
+            # Sums of squares about the mean from raw sums. Their difference can be
+            # slightly negative by rounding.
             np.maximum(others_2 - others**2 / n, 0.0),
             np.maximum(own_2 - own**2 / n, 0.0),
             product - own * others / n,
         ).pearson(SENSORIUM_EPS)
+        # Checked with a wider tolerance than in `Moments`, because raw sums of squares
+        # lose more digits than centred ones.
         is_still = _variance(self._pairs[[0, 1, 3]]) <= 0
+        # Every complete sample adds one pair per repeat, so this is one sample at most.
         is_short = count <= self._n_repeats
         return np.where(is_still | is_short, np.nan, found)
 
     def _powers(self) -> tuple[np.ndarray, ...]:
-        """Power of one repeat, of their mean; enough repeats or not; of the signal."""
+        """Return total power, power of the mean, enough repeats, signal power."""
         each = _variance(self._own)
         there = np.isfinite(each)
         n_there = np.maximum(there.sum(axis=0), 1)
@@ -109,8 +119,11 @@ class RunningRepeats:
         excess = np.maximum(repeats - 1, 0)
         self._excess[part] += excess.sum(axis=0)
         self._share[part] += (excess / np.maximum(repeats, 1) ** 2).sum(axis=0)
+        # A single repeat has no others to correlate with; the status says so.
         if self._n_repeats < 2:
             return
+        # Where a repeat is missing, the mean of the others has more noise than
+        # elsewhere; such samples are left out of the oracle.
         whole = repeats == self._n_repeats
         own = np.where(whole, known, 0.0)
         others = np.where(whole, (total - known) / (self._n_repeats - 1), 0.0)
@@ -124,7 +137,7 @@ class RunningRepeats:
 
 
 def _variance(sums: np.ndarray) -> np.ndarray:
-    """Of count, sum and sum of squares; 0 where it is rounding, NaN without any."""
+    """Variance from (count, sum, sum of squares); 0 if rounding, NaN if no samples."""
     count, total, squares = sums
     n = np.maximum(count, 1)
     mean = total / n

@@ -1,7 +1,7 @@
-"""Where on the screen a neuron looks: averages of dots, their spread, a Gaussian fit.
+"""Spatial tuning: response-weighted averages of dots, their spread, a Gaussian fit.
 
-Places are (x, y) of pixels divided by the image's larger side, so that 1 is the width
-of the monitor.
+Positions are (x, y) in pixels divided by the larger side of the image, so that 1 is the
+width of the monitor.
 """
 
 from typing import Literal
@@ -16,7 +16,7 @@ Kind = Literal["paper", "density"]
 
 
 def pixel_places(height: int, width: int) -> Float[np.ndarray, "height width 2"]:
-    """Place (x, y) of every pixel, its index over the larger side."""
+    """Return the position (x, y) of every pixel: its index over the larger side."""
     y, x = np.mgrid[:height, :width] / max(height, width)
     return np.stack([x, y], axis=-1)
 
@@ -24,7 +24,7 @@ def pixel_places(height: int, width: int) -> Float[np.ndarray, "height width 2"]
 def dot_masks(
     centres: Float[np.ndarray, "dot 2"], sd: float, height: int, width: int
 ) -> Float[np.ndarray, "dot height width"]:
-    """Gaussian dots of standard deviation `sd`, 1 at their centres."""
+    """Return Gaussian dots of standard deviation `sd`, 1 at their centres."""
     places = pixel_places(height, width)
     away = places[None] - np.asarray(centres)[:, None, None]
     return np.asarray(np.exp(-(away**2).sum(axis=-1) / (2 * sd**2)))
@@ -36,13 +36,15 @@ def dot_average(
     response: Float[np.ndarray, "unit event"],
     kind: Kind = "paper",
 ) -> Float[np.ndarray, "unit height width"]:
-    """Average of the dots shown, weighted by the response to each.
+    """Return the average of the dots, weighted by the response to each.
 
-    "paper" divides by the sum of responses; "density" by how much each pixel was
-    covered, so that places shown more often do not count more. Events with a NaN
-    response are left out.
+    "paper" divides by the sum of responses. "density" divides by the coverage of each
+    pixel, so that positions shown more often do not count more, as in the released
+    code. Events with a NaN response are left out.
     """
     known = np.isfinite(response)
+    # Events are summed per dot first, so that the large product is over the distinct
+    # dots instead of all events.
     member = np.zeros((len(shown), len(masks)))
     member[np.arange(len(shown)), shown] = 1.0
     weight = np.where(known, response, 0.0) @ member  # (unit, dot)
@@ -56,9 +58,10 @@ def dot_average(
 
 
 def spatial_selectivity(average: Float[np.ndarray, "unit height width"]) -> Valued:
-    """-ln det of each average's spatial covariance; larger is narrower.
+    """Return -ln det of the spatial covariance of each average; larger is narrower.
 
-    Negative pixels count as 0. NaN where nothing is left, or it is a line or a point.
+    Negative pixels count as 0. NaN without positive pixels, or if they form a line or a
+    point.
     """
     _, spread, mass = _first_moments(average)
     determinant = np.linalg.det(np.nan_to_num(spread))
@@ -72,14 +75,16 @@ def spatial_selectivity(average: Float[np.ndarray, "unit height width"]) -> Valu
 def centroids(
     average: Float[np.ndarray, "unit height width"],
 ) -> Float[np.ndarray, "unit 2"]:
-    """Centre of mass (x, y) of each average, negative pixels as 0."""
+    """Return the centre of mass (x, y) of each average; negative pixels count as 0."""
     return _first_moments(average)[0]
 
 
 def _first_moments(
     average: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Centre (unit, 2), covariance (unit, 2, 2) and mass (unit,)."""
+    """Return centre (unit, 2), covariance (unit, 2, 2) and mass (unit,)."""
+    # A covariance needs weights of one sign; with negative pixels the determinant can
+    # be negative. The released code does not clip.
     weight = np.clip(np.nan_to_num(np.asarray(average, np.float64)), 0, None)
     places = pixel_places(*weight.shape[1:]).reshape(-1, 2)
     flat = weight.reshape(len(weight), -1)
@@ -95,9 +100,9 @@ def _first_moments(
 def fit_centre(
     average: Float[np.ndarray, "height width"],
 ) -> Float[np.ndarray, " 2"]:
-    """Centre (x, y) of a Gaussian with any covariance, by least squares.
+    """Fit a Gaussian of any covariance by least squares; return its centre (x, y).
 
-    It starts at the largest pixel; negative pixels are kept.
+    The fit starts at the largest pixel and keeps negative pixels.
 
     Raises
     ------
@@ -117,7 +122,8 @@ def fit_centre(
         return np.asarray(height * shape + base - flat)
 
     spread = flat.max() - np.median(flat)
-    # The inverse covariance by its Cholesky factor, so that it stays positive.
+    # The inverse covariance is given by its Cholesky factor (a, b, c), so that it stays
+    # positive. 10 is the inverse of the initial width, a tenth of the monitor.
     found = scipy_module("optimize").least_squares(
         residual,
         [spread, np.median(flat), *start, 10.0, 0.0, 10.0],

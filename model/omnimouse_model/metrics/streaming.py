@@ -1,4 +1,4 @@
-"""Correlations over blocks that come one by one."""
+"""Correlations from blocks of samples, in bounded memory."""
 
 from dataclasses import dataclass, field
 
@@ -9,10 +9,10 @@ from omnimouse_model.metrics.correlation import Moments
 
 @dataclass(slots=True)
 class StreamingCorrelation:
-    """Correlation per column over blocks that come one by one, in bounded memory.
+    """Correlation per column over a stream of (position, column) blocks.
 
-    Running mean, variance and covariance per (position in the block, column),
-    merged over positions at the end: a neuron's samples are pooled over all blocks.
+    Running mean, variance and covariance per (position in the block, column). They are
+    merged over positions at the end, so the samples of a column are pooled.
     """
 
     n_positions: int
@@ -29,20 +29,30 @@ class StreamingCorrelation:
         cells: np.ndarray | None = None,
         columns: np.ndarray | slice = slice(None),
     ) -> None:
-        """Add one block (position, column); `cells` says which of it count.
+        """Add one block (position, column); `cells` is True for the cells that count.
 
-        Non-finite targets never count; a non-finite prediction that would is an error.
+        Non-finite targets never count.
+
+        Raises
+        ------
+        ValueError
+            A prediction is not finite where a target counts.
         """
         counted = np.isfinite(target) & (True if cells is None else cells)
         if not np.isfinite(prediction[counted]).all():
             raise ValueError("A prediction that is to be scored is not finite.")
         x = np.where(counted, prediction, 0.0).astype(np.float64)
         y = np.where(counted, target, 0.0).astype(np.float64)
+        # Welford's update, with one accumulator per position: each gets at most one
+        # sample per block, so a whole block is added at once without a loop. Cells that
+        # do not count have deviations of 0 and leave their accumulators unchanged.
         count, mean_x, mean_y, square_x, square_y, product = self._sums[:, :, columns]
         count = count + counted
         divisor = np.maximum(count, 1)
         dx, dy = np.where(counted, x - mean_x, 0), np.where(counted, y - mean_y, 0)
         mean_x, mean_y = mean_x + dx / divisor, mean_y + dy / divisor
+        # Deviations from the new mean; the product of a deviation from the old and one
+        # from the new mean is the exact increment.
         rest_x = np.where(counted, x - mean_x, 0)
         rest_y = np.where(counted, y - mean_y, 0)
         self._sums[:, :, columns] = (
@@ -55,7 +65,7 @@ class StreamingCorrelation:
         )
 
     def moments(self) -> Moments:
-        """Moments per column, merged over positions by the parallel formula."""
+        """Return the moments per column, merged over positions (Chan et al. 1979)."""
         count, mean_x, mean_y, square_x, square_y, product = self._sums
         total = count.sum(axis=0)
         divisor = np.maximum(total, 1)
@@ -72,5 +82,5 @@ class StreamingCorrelation:
         )
 
     def pearson(self) -> np.ndarray:
-        """Correlation per column, NaN where undefined."""
+        """Return the correlation per column, NaN where undefined."""
         return self.moments().pearson()

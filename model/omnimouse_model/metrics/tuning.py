@@ -1,8 +1,8 @@
 """Orientation and direction tuning: indices, a double von Mises fit, distances.
 
-Angles are radians unless a name says degrees; 0 is motion to the right, π/2 up. The
-indices are those of circular variance (0 for equal responses, 1 for one direction),
-not the ones made of a peak and its opposite.
+Angles are in radians; 0 is motion to the right, π/2 upward. The indices are based on
+circular variance (0 for equal responses, 1 for a single direction), not on the peak and
+the response to its opposite.
 """
 
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ from omnimouse_model.metrics.correlation import Status, Valued, first_of
 from omnimouse_model.metrics.fits import scipy_module
 
 Convention = Literal["paper", "properties"]
+# Start values: turns of the best direction, and two widths. For small κ the curve is
+# nearly flat, and a single start may end there.
 _STARTS = (0.0, np.pi / 2, np.pi, 3 * np.pi / 2)
 _KAPPAS = (1.0, 4.0)
 
@@ -28,11 +30,11 @@ class VonMises:
     mu
         Preferred direction in [0, 2π).
     kappa, phi
-        Sharpness, and the preferred peak's share, 0.5 to 1.
+        Sharpness of both peaks, and the share of the preferred peak, 0.5 to 1.
     mse
         Mean squared residual.
     is_converged
-        Whether the fit ended by itself.
+        Whether the optimiser converged before its limit of evaluations.
     """
 
     mu: float
@@ -44,7 +46,7 @@ class VonMises:
     is_converged: bool
 
     def __call__(self, theta: np.ndarray) -> np.ndarray:
-        """Fitted response to directions."""
+        """Return the fitted response to directions."""
         return _curve(
             np.array([self.mu, self.kappa, self.phi, self.amplitude, self.base]), theta
         )
@@ -53,9 +55,9 @@ class VonMises:
 def event_means(
     response: Float[np.ndarray, "unit event"], theta: Float[np.ndarray, " event"]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Directions (d,) in order, and the mean response (unit, d) to each.
+    """Return sorted directions (d,) and the mean response (unit, d) to each.
 
-    NaN events are left out; a direction without any is NaN.
+    NaN events are left out; a direction without events is NaN.
     """
     angles, group = np.unique(theta, return_inverse=True)
     present = np.isfinite(response)
@@ -70,11 +72,13 @@ def selectivity_index(
     theta: Float[np.ndarray, " direction"],
     harmonic: Literal[1, 2],
 ) -> Valued:
-    """|Σ r e^{ihθ}| / Σ r: DSI for harmonic 1, OSI for 2, along the last axis.
+    """Return |Σ r e^{ihθ}| / Σ r along the last axis: DSI for harmonic 1, OSI for 2.
 
-    NaN where the responses sum to 0, or one is missing.
+    NaN if the responses sum to 0 or if one is missing.
     """
     response = np.asarray(response, np.float64)
+    # A missing direction unbalances the vector sum, which then has a length even for
+    # equal responses.
     missing = np.isnan(response).any(axis=-1)
     total = response.sum(axis=-1)
     vector = np.abs(response @ np.exp(1j * harmonic * theta))
@@ -87,7 +91,7 @@ def selectivity_index(
 def fit_von_mises(
     response: Float[np.ndarray, " direction"], theta: Float[np.ndarray, " direction"]
 ) -> VonMises:
-    """Least squares from several starts, since a small κ makes it flat.
+    """Fit a double von Mises curve by least squares, from several start values.
 
     Raises
     ------
@@ -103,6 +107,7 @@ def fit_von_mises(
     optimize = scipy_module("optimize")
     top = float(value.max())
     base = max(float(value.min()), top / 100, 0.0)
+    # μ is not bounded, since a bound at 0 or 2π would stop a fit at the seam.
     bounds = ([-np.inf, 0, 0, 0, 0], [np.inf, np.inf, 1, np.inf, np.inf])
     found = []
     for turn in _STARTS:
@@ -121,8 +126,10 @@ def fit_von_mises(
             )
     best = min(found, key=lambda one: float(one.cost))
     mu, kappa, phi, amplitude, base = (float(number) for number in best.x)
+    # The curve is the same with the peaks exchanged; μ names the larger one.
     if phi < 0.5:
         mu, phi = mu + np.pi, 1 - phi
+    # SciPy's cost is half the sum of squared residuals.
     mse = 2 * float(best.cost) / len(value)
     turned = float(mu % (2 * np.pi))
     return VonMises(turned, kappa, phi, amplitude, base, mse, bool(best.success))
@@ -130,6 +137,8 @@ def fit_von_mises(
 
 def _curve(parameters: np.ndarray, theta: np.ndarray) -> np.ndarray:
     mu, kappa, phi, amplitude, base = parameters
+    # e^{κ(cos - 1)} instead of e^{κ cos}: it never exceeds 1, so a large κ does not
+    # overflow, and the amplitude stays that of the response.
     cosine = np.cos(theta - mu)
     peaks = phi * np.exp(kappa * (cosine - 1))
     peaks = peaks + (1 - phi) * np.exp(kappa * (-cosine - 1))
@@ -139,22 +148,23 @@ def _curve(parameters: np.ndarray, theta: np.ndarray) -> np.ndarray:
 def preferred_orientation(
     direction: Float[np.ndarray, "*unit"], convention: Convention = "paper"
 ) -> np.ndarray:
-    """Orientation in [0, π) of a preferred direction.
+    """Return the orientation in [0, π) of a preferred direction.
 
-    "paper": that of the contour, at right angles to its motion; "properties": that of
-    the motion itself, as the released property files have it.
+    "paper" is the orientation of the contour, at right angles to its motion.
+    "properties" is the axis of motion, as in the released property files.
     """
     turn = np.pi / 2 if convention == "paper" else 0.0
     return np.asarray((direction + turn) % np.pi)
 
 
 def direction_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Angle between directions, 0 to π."""
+    """Return the angle between directions, 0 to π."""
     return np.asarray(np.arccos(np.clip(np.cos(first - second), -1, 1)))
 
 
 def orientation_distance(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Angle between orientations, 0 to π/2."""
+    """Return the angle between orientations, 0 to π/2."""
+    # Orientations repeat after π; doubled angles repeat after 2π like directions.
     return direction_distance(2 * np.asarray(first), 2 * np.asarray(second)) / 2
 
 
@@ -162,8 +172,9 @@ def angular_distance(
     first: Float[np.ndarray, "*unit feature"],
     second: Float[np.ndarray, "*unit feature"],
 ) -> np.ndarray:
-    """Angle between vectors along the last axis over π, 0 to 1: barcodes' distance."""
+    """Return the angle between vectors along the last axis, divided by π (0 to 1)."""
     lengths = np.linalg.norm(first, axis=-1) * np.linalg.norm(second, axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         cosine = (first * second).sum(axis=-1) / lengths
+    # Rounding can lead to a cosine just above 1, for which arccos is NaN.
     return np.asarray(np.arccos(np.clip(cosine, -1, 1)) / np.pi)

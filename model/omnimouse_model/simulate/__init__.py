@@ -1,4 +1,4 @@
-"""Simulated mice: sessions in the official format whose ground truth is known."""
+"""Simulated mice: sessions in the official format with known ground truth."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from omnimouse_model.simulate.truth import open_truth as open_truth
     from omnimouse_model.simulate.write import write_session as write_session
 
+# Submodules are imported at the first use of a name, so that reading a spec does not
+# import the writer and its dependencies.
 _HOMES = {
     "ceilings": ("Ceilings",),
     "specs": (

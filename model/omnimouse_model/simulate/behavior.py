@@ -1,8 +1,8 @@
 """Behaviour of a head-fixed mouse: bouts of running, pupil and eye movements.
 
-Everything is made on the 30-Hz clock of the responses; the devices sample it at 20 Hz
-with noise of their own. What neurons feel are `Behavior.gains`: fixed functions of the
-true traces, so that a neuron is the same in every recording.
+All traces are simulated on the 30-Hz clock of the responses. The devices sample them at
+20 Hz and add noise. Neurons depend on `Behavior.gains`, fixed functions of the true
+traces, so that a neuron is the same in every recording.
 """
 
 from dataclasses import dataclass
@@ -21,10 +21,13 @@ from omnimouse_model.simulate.specs import DEVICE_RATE_HZ, RATE_HZ
 
 CHANNELS = ("pupil_size", "pupil_dsize", "pupil_x", "pupil_y", "running")
 GAZE_SD_PX = (2.25, 1.25)
+# The limit must stay below the margin by which the retina is widened, see
+# `receptive_fields`.
 GAZE_LIMIT_PX = (9.0, 6.0)
 
 # Mean and sd of the square root of speed (cm/s), and of the leaky trace that drives the
-# pupil, over six simulated hours: constants, so that gains are those of no session.
+# pupil, over six simulated hours. They are constants, because statistics of a session
+# would make the same neuron respond differently in another session.
 _ROOT_SPEED = (1.45, 1.77)
 _AROUSAL = (5.2, 6.85)
 
@@ -40,7 +43,7 @@ class Behavior:
 
     @property
     def gains(self) -> Float[np.ndarray, "time 4"]:
-        """What multiplies the neurons' coefficients: running, pupil, gaze x and y."""
+        """Regressors of the log rate, standardised: running, pupil, gaze x and y."""
         mean, sd = _ROOT_SPEED
         columns = (
             (np.sqrt(self.running) - mean) / sd,
@@ -52,8 +55,10 @@ class Behavior:
 
 
 def simulate_behavior(seed: int, length: int) -> Behavior:
-    """Behaviour over `length` samples of 30 Hz."""
+    """Return the behaviour over `length` samples of 30 Hz."""
     rng = stream(seed, Purpose.BEHAVIOR)
+    # Time scales in seconds: one for speed within a bout, three for the pupil, two for
+    # the drift of gaze x and y.
     slow = wander(rng, length, (1.5, 1.0, 8.0, 40.0, 3.0, 3.0))
     target = _bouts(rng, length) * np.exp(0.3 * slow[:, 0])
     running = _speed(target)
@@ -66,8 +71,10 @@ def simulate_behavior(seed: int, length: int) -> Behavior:
 
 
 def _bouts(rng: np.random.Generator, length: int) -> np.ndarray:
-    """Wanted speed: zero at rest, one speed per bout, log-normal durations."""
+    """Return the target speed: zero at rest, one speed per bout, random durations."""
     target = np.zeros(length, np.float32)
+    # The first rest begins before the session, so that a session does not always start
+    # with the same length of rest.
     start, moving = -int(rng.uniform(0, 10) * RATE_HZ), False
     while start < length:
         median_s = 5.0 if moving else 10.0
@@ -80,7 +87,9 @@ def _bouts(rng: np.random.Generator, length: int) -> np.ndarray:
 
 
 def _speed(target: np.ndarray) -> np.ndarray:
-    """Mice start fast and stop slowly."""
+    """Return the speed that follows a target speed, faster when it rises."""
+    # Mice start fast and stop slowly: 0.25 s and 0.6 s. The time constant depends on
+    # the state, so this cannot be one linear filter.
     rise, fall = float(decay(0.25)), float(decay(0.6))
     speed, trace = 0.0, np.empty_like(target)
     for t, wanted in enumerate(target.tolist()):
@@ -91,8 +100,10 @@ def _speed(target: np.ndarray) -> np.ndarray:
 
 
 def _pupil(running: np.ndarray, slow: np.ndarray) -> np.ndarray:
-    """Pupil in standard deviations: follows running by about a second, and wanders."""
+    """Return the pupil in standard deviations: delayed running plus slow noise."""
     keep = decay(np.array([1.5]))
+    # Constant running passes with a gain of one. The start at the first speed avoids a
+    # transient.
     pushes = (1 - keep) * running[:, None]
     arousal = integrate(pushes.astype(np.float32), keep, running[:1])[:, 0]
     mean, sd = _AROUSAL
@@ -102,9 +113,12 @@ def _pupil(running: np.ndarray, slow: np.ndarray) -> np.ndarray:
 
 
 def _gaze(rng: np.random.Generator, moving: np.ndarray) -> np.ndarray:
-    """Saccades to random places, more of them while running."""
+    """Return gaze (time, 2) with saccades to random positions, more while running."""
+    # 0.5 saccades per second at rest and 1.2 while running.
     jumps = rng.random(len(moving)) < (0.5 + 0.7 * moving) / RATE_HZ
     places = rng.standard_normal((len(moving), 2)) * GAZE_SD_PX
+    # Index of the latest saccade: gaze is held until the next one. Smoothing over three
+    # samples gives a saccade a duration.
     last = np.maximum.accumulate(np.where(jumps, np.arange(len(moving)), 0))
     held = places[last]
     padded = np.pad(held, ((1, 1), (0, 0)), mode="edge")
@@ -115,9 +129,10 @@ def _gaze(rng: np.random.Generator, moving: np.ndarray) -> np.ndarray:
 def device_traces(
     behavior: Behavior, sample_times: Float[np.ndarray, " row"], seed: int
 ) -> tuple[Float[np.ndarray, "row 4"], Float[np.ndarray, "row 1"]]:
-    """What eye camera and treadmill record at 20 Hz, at given 30-Hz sample positions.
+    """Return what the eye camera and the treadmill record at 20 Hz.
 
-    Pupil in camera pixels, its change per second, running in cm/s.
+    `sample_times` are positions in 30-Hz samples. Columns are pupil size in camera
+    pixels, its change per second, and gaze x and y in camera pixels; running in cm/s.
     """
     rng = stream(seed, Purpose.DEVICE_NOISE)
     clock = np.arange(len(behavior.running))
@@ -129,7 +144,7 @@ def device_traces(
     def noise(sd: float) -> np.ndarray:
         return sd * rng.standard_normal(len(sample_times))
 
-    # The derivative is taken of the measured size, and so is mostly noise, as in data.
+    # The derivative is that of the measured size: mostly noise, as in real data.
     size = 40.0 + 9.0 * at(behavior.pupil) + noise(0.6)
     eye = (
         size,

@@ -1,7 +1,8 @@
-"""Exact single-trial ceilings: how well the best possible prediction correlates.
+"""Exact single-trial ceilings: the correlation that the best prediction reaches.
 
-The correlation of the responses with a conditional mean, the noise of the events
-integrated out: it depends on the rates of this session, not on one draw of the events.
+A ceiling is the correlation of the responses with a conditional mean. The noise of the
+events is integrated out, so the ceiling depends on the rates of this session and not on
+one draw of the events.
 """
 
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ from omnimouse_model.simulate.population import Calcium
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Ceilings:
-    """Per neuron: given stimulus and behaviour, and given all fluctuations too."""
+    """Ceiling per neuron given stimulus and behaviour, and given all fluctuations."""
 
     drive: Float[np.ndarray, " neuron"]
     full: Float[np.ndarray, " neuron"]
@@ -29,7 +30,7 @@ class Moments:
     _sums: dict[str, np.ndarray] = field(default_factory=dict)
 
     def add(self, block: Recorded) -> None:
-        """Take in a block."""
+        """Add a block."""
         responses, drive, full = (
             part.astype(np.float64)
             for part in (block.responses, block.drive, block.full)
@@ -48,17 +49,19 @@ class Moments:
             self._sums[name] = self._sums.get(name, 0.0) + value
 
     def mean(self, name: str) -> Float[np.ndarray, " neuron"]:
-        """Mean over time of `responses`, `drive` or `full`."""
+        """Return the mean over time of `responses`, `drive` or `full`."""
         return self._sums[name] / self.count
 
     def variance(self, name: str) -> Float[np.ndarray, " neuron"]:
-        """Variance over time of `responses`, `drive` or `full`."""
+        """Return the variance over time of `responses`, `drive` or `full`."""
         second = self._sums[f"{name}²"] / self.count
         variance: np.ndarray = np.maximum(second - self.mean(name) ** 2, 0.0)
         return variance
 
     def ceilings(self, calcium: Calcium) -> Ceilings:
-        """Ceilings of the session seen so far."""
+        """Return the ceilings of the blocks added so far."""
+        # Responses are `full` plus independent noise. The noise adds to their variance
+        # but not to their covariance with a conditional mean.
         noise = noise_variance(self.mean("full"), calcium)
         total = np.sqrt(self.variance("full") + noise)
         product = self.mean("drive·full") - self.mean("drive") * self.mean("full")

@@ -1,8 +1,8 @@
-"""The neurons of a mouse: where they sit, what moves them alone and together.
+"""Neurons of a simulated mouse: anatomy, tuning, shared fluctuations, calcium.
 
-A population is drawn from its seed alone. Four visual areas share one field of view,
-imaged in four planes; each area has its own map of the screen, mirrored across the
-border of V1.
+A population depends on its seed alone. Four visual areas share one field of view,
+imaged in four planes. Each area has its own map of the screen, mirrored at the border
+of V1.
 """
 
 from dataclasses import dataclass
@@ -17,6 +17,8 @@ AREAS = ("V1", "LM", "AL", "RL")
 FIELD_UM = 960.0
 PLANE_DEPTHS_UM = (140.0, 190.0, 240.0, 290.0)
 
+# V1 border in the field, and factors per area: AL and RL prefer faster motion, higher
+# areas have larger receptive fields.
 _BORDER_UM = 400.0
 _AREA_SPEED = np.array([1.0, 1.0, 1.4, 1.4])
 _AREA_SIZE = np.array([1.0, 1.15, 1.1, 1.3])
@@ -25,7 +27,7 @@ _SPEEDS_HZ = (1.0, 2.0, 4.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Anatomy:
-    """Where each neuron sits: index into AREAS, plane, and micrometres in the field."""
+    """Position of each neuron: index into AREAS, plane, micrometres in the field."""
 
     area: Int[np.ndarray, " neuron"]
     plane: Int[np.ndarray, " neuron"]
@@ -35,7 +37,7 @@ class Anatomy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tuning:
-    """What each neuron responds to; lengths in screen pixels, angles in radians."""
+    """Tuning of each neuron; lengths in screen pixels, angles in radians."""
 
     centre_yx: Float[np.ndarray, "neuron 2"]
     wavelength: Float[np.ndarray, " neuron"]
@@ -51,10 +53,10 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Coupling:
-    """How shared and private fluctuations act on the log rate of each neuron.
+    """Effect of shared and private fluctuations on the log rate of each neuron.
 
-    `loadings` (neuron, latent) of shared processes with time scales `tau_s`, and one
-    private process per neuron with its own size and time scale.
+    `loadings` (neuron, latent) are weights of shared processes with time scales
+    `tau_s`. Each neuron has a private process with its own size and time scale.
     """
 
     tau_s: tuple[float, ...]
@@ -73,7 +75,7 @@ class Calcium:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Population:
-    """All that is fixed about the neurons of a mouse, in stored order."""
+    """All fixed properties of the neurons of a mouse, in stored order."""
 
     seed: int
     anatomy: Anatomy
@@ -88,11 +90,13 @@ class Population:
 
 
 def draw_population(seed: int, n_neurons: int) -> Population:
-    """Draw a mouse."""
+    """Draw the population of a mouse."""
     anatomy = _draw_anatomy(stream(seed, Purpose.ANATOMY), n_neurons)
     tuning_rng = stream(seed, Purpose.TUNING)
     tuning = _draw_tuning(tuning_rng, anatomy)
     calcium = Calcium(
+        # The event rate sets the single-trial ceiling: with fewer events shot noise
+        # dominates the signal.
         event_hz=1.0 * np.exp(0.5 * tuning_rng.standard_normal(n_neurons)),
         tau_s=tuning_rng.uniform(0.15, 0.3, n_neurons),
     )
@@ -101,7 +105,7 @@ def draw_population(seed: int, n_neurons: int) -> Population:
 
 
 def area_at(x_um: np.ndarray, y_um: np.ndarray) -> np.ndarray:
-    """Index into AREAS: V1 is medial (large x), beside it RL, AL, LM from the front."""
+    """Return the index into AREAS: V1 is medial (large x), then RL, AL, LM by y."""
     border = _BORDER_UM + 60.0 * np.sin(np.pi * y_um / FIELD_UM)
     lateral = np.where(y_um < 300.0, 3, np.where(y_um < 580.0, 2, 1))
     return np.where(x_um > border, 0, lateral)
@@ -113,6 +117,8 @@ def _draw_anatomy(rng: np.random.Generator, n_neurons: int) -> Anatomy:
     x, y = np.empty(n_neurons), np.empty(n_neurons)
     for neuron in range(n_neurons):
         taken = np.flatnonzero(plane[:neuron] == plane[neuron])
+        # Rejection of overlapping somata in a plane. After 200 attempts an overlap is
+        # accepted, so that a dense population does not loop forever.
         for _ in range(200):
             place = rng.uniform(24.0, FIELD_UM - 24.0, 2)
             gap = np.hypot(x[taken] - place[0], y[taken] - place[1])
@@ -125,10 +131,10 @@ def _draw_anatomy(rng: np.random.Generator, n_neurons: int) -> Anatomy:
 
 
 def retinotopy(anatomy: Anatomy) -> Float[np.ndarray, "neuron 2"]:
-    """Centre (row, column) on the screen, without scatter.
+    """Return the centre (row, column) on the screen, without scatter.
 
-    Columns run away from the border of V1 on both sides of it; rows run along the field
-    in V1 and once through each area beside it.
+    Columns increase with distance from the border of V1 on both sides. Rows run along
+    the field in V1 and once through each lateral area.
     """
     x, y = anatomy.xyz_um[:, 0].astype(float), anatomy.xyz_um[:, 1].astype(float)
     medial = (x - _BORDER_UM) / (FIELD_UM - _BORDER_UM)
@@ -137,15 +143,22 @@ def retinotopy(anatomy: Anatomy) -> Float[np.ndarray, "neuron 2"]:
     first = np.array([0.0, 580.0, 300.0, 0.0])[anatomy.area]
     last = np.array([FIELD_UM, FIELD_UM, 580.0, 300.0])[anatomy.area]
     along = np.clip((y - first) / (last - first), 0, 1)
+    # Maps of adjacent areas are mirror images, so they join at their shared border.
     along = np.where(np.isin(anatomy.area, (1, 3)), 1 - along, along)
+    # Centres stay 6 to 8 pixels from the edge of the 36 x 64 screen.
     return np.stack([6.0 + 24.0 * along, 8.0 + 48.0 * across], axis=1)
 
 
 def _draw_tuning(rng: np.random.Generator, anatomy: Anatomy) -> Tuning:
     n = len(anatomy.area)
+    # Long wavelengths and mild powers were chosen in a study of the demo model: with
+    # sharper tuning a neuron meets its preferred stimulus too seldom for a model to
+    # learn from minutes of data.
     wavelength = np.exp(rng.uniform(np.log(12.0), np.log(26.0), n))
     speed = np.array(_SPEEDS_HZ)[rng.choice(3, n, p=(0.35, 0.4, 0.25))]
     envelope = wavelength * rng.uniform(0.35, 0.5, n) * _AREA_SIZE[anatomy.area]
+    # Gaze acts directly on the rate too. From the shift of the image alone, gaze could
+    # be decoded only with a model of the video.
     gain = rng.standard_normal((n, 4)) * (0.25, 0.18, 0.16, 0.16)
     return Tuning(
         centre_yx=retinotopy(anatomy) + rng.normal(0.0, 2.0, (n, 2)),
@@ -161,6 +174,8 @@ def _draw_tuning(rng: np.random.Generator, anatomy: Anatomy) -> Tuning:
     )
 
 
+# Time scales in seconds of the shared processes, one latent each. They cover the range
+# from single events to slow changes of state.
 _GLOBAL_TAU_S = (0.6, 4.0)
 _AREA_TAU_S = (0.4, 0.7, 1.2, 2.5)
 _LOCAL_TAU_S = (0.12, 0.25, 0.5, 1.0, 2.0, 5.0)
@@ -168,7 +183,7 @@ _ASSEMBLY_TAU_S = (0.2, 0.5, 1.0, 2.0, 6.0, 15.0)
 
 
 def _draw_coupling(rng: np.random.Generator, anatomy: Anatomy) -> Coupling:
-    """Global, area-wide, local and scattered groups of cells fluctuate together."""
+    """Draw shared fluctuations: global, per area, local, and scattered assemblies."""
     n = len(anatomy.area)
     everywhere = 0.75 + 0.45 * rng.standard_normal((n, len(_GLOBAL_TAU_S)))
     in_area = anatomy.area[:, None] == np.arange(len(AREAS))
@@ -178,6 +193,8 @@ def _draw_coupling(rng: np.random.Generator, anatomy: Anatomy) -> Coupling:
     sign = np.where(rng.random(members.shape) < 0.8, 1.0, -1.0)
     parts = (everywhere, of_area, _local(rng, anatomy), members * strength * sign)
     shared = np.concatenate(parts, axis=1)
+    # Unit length first, so that `total` alone sets the size of the fluctuations of a
+    # neuron and `private_share` their division.
     shared /= np.sqrt((shared**2).sum(axis=1, keepdims=True))
     total = rng.uniform(0.4, 0.6, n)
     private_share = rng.uniform(0.1, 0.3, n)
@@ -191,13 +208,14 @@ def _draw_coupling(rng: np.random.Generator, anatomy: Anatomy) -> Coupling:
 
 
 def _local(rng: np.random.Generator, anatomy: Anatomy) -> Float[np.ndarray, "neuron k"]:
-    """Latents that act around a few places of the tissue, each with its own pattern."""
+    """Draw loadings of latents that act around three positions of the tissue each."""
     bumps = 3 * len(_LOCAL_TAU_S)
     places = rng.uniform(0, FIELD_UM, (bumps, 2))
     heights = rng.choice([-1.0, 1.0], bumps, p=(0.3, 0.7)) * rng.uniform(
         0.6, 1.4, bumps
     )
     apart = anatomy.xyz_um[:, None, :2] - places
+    # Bumps of 170 µm standard deviation: nearby neurons share fluctuations.
     weight = heights * np.exp(-0.5 * (apart**2).sum(-1) / 170.0**2)
     by_latent = weight.reshape(len(anatomy.area), len(_LOCAL_TAU_S), 3)
     loadings: np.ndarray = 0.9 * by_latent.sum(axis=2)
@@ -205,6 +223,6 @@ def _local(rng: np.random.Generator, anatomy: Anatomy) -> Float[np.ndarray, "neu
 
 
 def screen_grid() -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of every pixel, flattened, as columns for broadcasting."""
+    """Return row and column of every pixel, (pixel, 1) each for broadcasting."""
     rows, columns = np.mgrid[: FRAME_SHAPE[0], : FRAME_SHAPE[1]].astype(np.float64)
     return rows.reshape(-1, 1), columns.reshape(-1, 1)

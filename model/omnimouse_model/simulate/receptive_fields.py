@@ -1,7 +1,8 @@
-"""From the video on the retina to the visual drive of each neuron, block by block.
+"""Visual drive of each neuron from the video on the retina, block by block.
 
-Pairs of Gabors in quadrature, filtered in time to be tuned to direction and speed,
-divided by the local contrast; complex cells take the energy, simple cells one phase.
+A motion-energy model (Adelson and Bergen 1985): quadrature pairs of Gabors, filtered in
+time for tuning to direction and speed, divided by the local contrast. Complex cells
+take the energy, simple cells one phase.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,10 @@ from omnimouse_model.simulate.population import Tuning, screen_grid
 from omnimouse_model.simulate.specs import BLOCK_SAMPLES, FRAME_SHAPE, RATE_HZ
 
 TAPS = 15
+# Samples of a tile in `_filter`; must divide the block length of 315.
 _TILE = 35
+# Pixels by which frames are widened; more than the largest gaze shift of 9 and the
+# extra pixel of the interpolation.
 _MARGIN = 12
 _BASELINE = 0.15
 _CEILING = 25.0
@@ -24,8 +28,9 @@ def to_retina(
     gaze_x: Float[np.ndarray, " time"],
     gaze_y: Float[np.ndarray, " time"],
 ) -> Float[np.ndarray, "time pixel"]:
-    """Shift every frame by the gaze (pixels), edges repeated, in units of contrast."""
+    """Return the frames shifted by the gaze (pixels), in contrast, edges repeated."""
     height, width = FRAME_SHAPE
+    # Mean and standard deviation that the session stores for its screen.
     contrast = (video.astype(np.float32) - 113.0) / 59.0
     widened = np.pad(contrast, ((0, 0), (_MARGIN,) * 2, (_MARGIN,) * 2), mode="edge")
     seen = np.empty((len(video), height, width), np.float32)
@@ -34,6 +39,8 @@ def to_retina(
     rest_x = (gaze_x - corner_x).astype(np.float32).tolist()
     for t, (top, left) in enumerate(zip(corner_y, corner_x, strict=True)):
         top, left = top + _MARGIN, left + _MARGIN
+        # Bilinear, because gaze moves by fractions of a pixel; whole-pixel steps would
+        # make small eye movements invisible or too large.
         part = widened[t, top : top + height + 1, left : left + width + 1]
         rows = part[:-1] * (1 - rest_y[t]) + part[1:] * rest_y[t]
         seen[t] = rows[:, :-1] * (1 - rest_x[t]) + rows[:, 1:] * rest_x[t]
@@ -42,7 +49,7 @@ def to_retina(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Memory:
-    """What the temporal filters still need of the samples before a block."""
+    """Filter inputs of the samples before a block that its first outputs need."""
 
     even: Float[np.ndarray, "tap neuron"]
     odd: Float[np.ndarray, "tap neuron"]
@@ -50,9 +57,11 @@ class Memory:
 
 
 class ReceptiveFields:
-    """The filters of a population; neurons inside are sorted by speed and kind."""
+    """Filters of a population."""
 
     def __init__(self, tuning: Tuning) -> None:
+        # Neurons are sorted by speed and kind, so that those with the same temporal
+        # kernel are one contiguous slice instead of a copy by index.
         self._sorted = np.lexsort((tuning.is_complex, tuning.speed_hz))
         self._restore = np.argsort(self._sorted)
         self._groups = _groups(tuning, self._sorted)
@@ -61,20 +70,22 @@ class ReceptiveFields:
         self._even, self._odd, self._window = _spatial_filters(tuning, self._sorted)
 
     def rest(self) -> Memory:
-        """The memory of a gray screen."""
+        """Return the memory after a long gray screen."""
         blank = np.zeros((TAPS - 1, len(self._sorted)), np.float32)
         return Memory(blank, blank, blank)
 
     def respond(
         self, retina: Float[np.ndarray, "time pixel"], memory: Memory
     ) -> tuple[Float[np.ndarray, "time neuron"], Memory]:
-        """Rectified, contrast-divided response (not normalised), in stored order."""
+        """Return the response divided by contrast, in stored order, and the memory."""
         even = np.concatenate([memory.even, retina @ self._even])
         odd = np.concatenate([memory.odd, retina @ self._odd])
         power = np.maximum((retina * retina) @ self._window, 0)
         contrast = np.concatenate([memory.contrast, np.sqrt(power)])
         envelope = _envelope_kernel()
         local = _filter(contrast, (envelope / envelope.sum())[None])[0]
+        # Filters have unit energy, so the response to a grating grows with the width of
+        # the envelope; this removes it. 0.25 limits the gain at low contrast.
         divisor = self._envelope_sd * (0.25 + 1.44 * local)
         drive = np.empty_like(local)
         for speed_hz, is_complex, part in self._groups:
@@ -89,7 +100,7 @@ class ReceptiveFields:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Normalisation:
-    """Constants that give every neuron a mean drive of one on natural-like video."""
+    """Constants that give every neuron a mean drive of one in the calibration."""
 
     mean: Float[np.ndarray, " neuron"]
     mean_power: Float[np.ndarray, " neuron"]
@@ -97,7 +108,7 @@ class Normalisation:
     def apply(
         self, response: Float[np.ndarray, "time neuron"], power: np.ndarray
     ) -> Float[np.ndarray, "time neuron"]:
-        """Drive of mean about one, never below the baseline of 0.15."""
+        """Return a drive of mean about one, never below the baseline of 0.15."""
         shaped = _saturate(response / self.mean, power)
         shaped *= (1 - _BASELINE) / self.mean_power
         shaped += _BASELINE
@@ -107,13 +118,13 @@ class Normalisation:
 def normalisation(
     response: Float[np.ndarray, "time neuron"], power: np.ndarray
 ) -> Normalisation:
-    """Constants from responses to a calibration video."""
+    """Return the constants from responses to a calibration video."""
     mean = response.mean(axis=0)
     return Normalisation(mean, _saturate(response / mean, power).mean(axis=0))
 
 
 def _saturate(relative: np.ndarray, power: np.ndarray) -> np.ndarray:
-    """Expansive near rest, and no more than _CEILING times the mean at the top."""
+    """Return responses raised to a power, saturating at _CEILING times the mean."""
     raised = relative ** power.astype(np.float32)
     return raised / (1 + raised / _CEILING)
 
@@ -133,7 +144,7 @@ def _groups(tuning: Tuning, order: np.ndarray) -> list[tuple[float, bool, slice]
 def _spatial_filters(
     tuning: Tuning, order: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Even and odd Gabor of unit size and no mean; the window of local contrast."""
+    """Return even and odd Gabors (pixel, neuron), and the local-contrast window."""
     rows, columns = screen_grid()
     centre = tuning.centre_yx[order]
     down, right = rows - centre[:, 0], columns - centre[:, 1]
@@ -143,6 +154,7 @@ def _spatial_filters(
     phase = 2 * np.pi * along / tuning.wavelength[order] + tuning.phase[order]
     pair = [envelope * np.cos(phase), envelope * np.sin(phase)]
     weight = envelope / envelope.sum(axis=0)
+    # Without their mean, so that a uniform change of luminance gives no response.
     pair = [part - weight * part.sum(axis=0) for part in pair]
     size = np.sqrt(sum((part**2).sum(axis=0) for part in pair) / 2)
     even, odd = ((part / size).astype(np.float32) for part in pair)
@@ -155,10 +167,12 @@ def _envelope_kernel() -> np.ndarray:
 
 
 def _quadrature_kernels(speed_hz: float) -> Float[np.ndarray, "2 tap"]:
-    """Two temporal filters a quarter cycle apart."""
+    """Return two temporal filters a quarter of a cycle apart."""
     envelope = _envelope_kernel()
     phase = 2 * np.pi * speed_hz * (np.arange(TAPS) / RATE_HZ - 0.09)
     cosine, sine = envelope * np.cos(phase), envelope * np.sin(phase)
+    # The sustained part is reduced but not removed: static patterns still give a weak
+    # response.
     cosine = cosine - 0.4 * cosine.sum() * envelope / envelope.sum()
     size = np.sqrt((cosine**2 + sine**2).sum())
     kernels: np.ndarray = np.stack([cosine, sine]) / size
@@ -168,13 +182,17 @@ def _quadrature_kernels(speed_hz: float) -> Float[np.ndarray, "2 tap"]:
 def _filter(
     padded: Float[np.ndarray, "padded neuron"], kernels: Float[np.ndarray, "kernel tap"]
 ) -> Float[np.ndarray, "kernel time neuron"]:
-    """Causal filters over time as one small matrix product per tile of samples."""
+    """Apply causal filters over time, as one small matrix product per tile."""
     n_tiles, n_neurons = BLOCK_SAMPLES // _TILE, padded.shape[1]
+    # A product with a banded Toeplitz matrix runs in BLAS for all neurons of a tile at
+    # once; a convolution per neuron would be a slow loop.
     toeplitz = np.zeros((len(kernels), _TILE, _TILE + TAPS - 1), np.float32)
     for t in range(_TILE):
         toeplitz[:, t, t : t + TAPS] = kernels[:, ::-1]
     padded = np.ascontiguousarray(padded)
     row, column = padded.strides
+    # Tiles overlap by the length of the filter; the strided view shares memory instead
+    # of copying, so it must not be written to.
     tiles = np.lib.stride_tricks.as_strided(
         padded,
         (n_tiles, _TILE + TAPS - 1, n_neurons),
@@ -189,7 +207,9 @@ def _filter(
 def _combine(
     even: np.ndarray, odd: np.ndarray, is_complex: bool, index: np.ndarray
 ) -> np.ndarray:
-    """Preferred and opposite direction, weighted by the direction index."""
+    """Return the response to both directions, weighted by the direction index."""
+    # Sums and differences of space-time separable filters are oriented in space-time:
+    # one prefers motion along the direction, the other against it.
     forward, backward = even[0] + odd[1], even[0] - odd[1]
     if is_complex:
         forward = np.sqrt(forward**2 + (even[1] - odd[0]) ** 2)

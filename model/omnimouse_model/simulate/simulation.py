@@ -1,7 +1,7 @@
-"""A session of a mouse, block by block: stimulus, behaviour, rates, responses.
+"""Simulation of a session, block by block: stimulus, behaviour, rates, responses.
 
-A block is half a second of gray and a video of 10 s (315 samples). Memory stays bounded
-whatever the length of the session.
+A block is half a second of gray and a video of 10 s (315 samples). Memory does not grow
+with the length of the session, except for the behaviour.
 """
 
 from collections.abc import Iterator
@@ -43,16 +43,18 @@ from omnimouse_model.simulate.specs import (
 from omnimouse_model.simulate.stimuli import GRAY, Textures, draw_textures, trial_video
 
 LEAD_SAMPLES = BLOCK_SAMPLES
-"""Simulated before the recording starts, so that filters and signal have settled."""
+"""Samples before the recording starts, in which filters and signal settle."""
 
+# The devices record a little longer than the responses, so behaviour needs a tail.
 TAIL_SAMPLES = 2 * RATE_HZ
 _CALIBRATION_BLOCKS = 18
+# Limit of the log gain of behaviour, against rare extreme rates.
 _GAIN_LIMIT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One video of the session: its tier and which video is shown."""
+    """One trial of the session: its tier and the number of its video."""
 
     tier: str
     video: int
@@ -60,7 +62,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Block:
-    """What happens during one trial and the gray before it."""
+    """Video, responses and latents of one trial with the gray before it."""
 
     trial: Trial
     video: UInt8[np.ndarray, "frame row column"]
@@ -69,7 +71,7 @@ class Block:
 
 
 def plan_trials(seed: int, n_trials: int, held_out: HeldOut) -> tuple[Trial, ...]:
-    """Tiers spread evenly over the session; oracle trials repeat few videos."""
+    """Return the trials, with evenly spread tiers and repeated oracle videos."""
     rng = stream(seed, Purpose.TIERS)
     counts = {
         "train": n_trials - held_out.total,
@@ -79,6 +81,8 @@ def plan_trials(seed: int, n_trials: int, held_out: HeldOut) -> tuple[Trial, ...
     }
     tiers = [tier for tier, count in counts.items() for _ in range(count)]
     place = [
+        # One position per equal part of the session and tier: held-out trials then
+        # sample slow changes of state evenly, unlike a random permutation.
         (np.arange(count) + rng.uniform(0.1, 0.9, count)) / max(count, 1)
         for count in counts.values()
     ]
@@ -87,6 +91,8 @@ def plan_trials(seed: int, n_trials: int, held_out: HeldOut) -> tuple[Trial, ...
     for position, tier in enumerate(tiers[i] for i in order):
         video = position
         if tier == "oracle":
+            # Numbers above those of all other trials, so that no other tier shows an
+            # oracle video.
             video = n_trials + repeats % held_out.oracle_clips
             repeats += 1
         trials.append(Trial(tier, video))
@@ -94,7 +100,7 @@ def plan_trials(seed: int, n_trials: int, held_out: HeldOut) -> tuple[Trial, ...
 
 
 class Simulation:
-    """One session of one mouse; iterate `blocks` once."""
+    """One session of one mouse."""
 
     def __init__(self, spec: MouseSpec) -> None:
         self.spec = spec
@@ -104,7 +110,7 @@ class Simulation:
         self.behavior = simulate_behavior(spec.session_seed, length)
 
     def blocks(self) -> Iterator[Block]:
-        """The session in time order, after a lead-in that is not recorded."""
+        """Yield the session in time order, after a lead-in that is not recorded."""
         textures = draw_textures(self.spec.session_seed)
         rates = _Rates(self.population, self.behavior, self.spec.session_seed)
         imaging = CalciumImaging(self.population.calcium)
@@ -118,7 +124,7 @@ class Simulation:
 
 
 class _Rates:
-    """Relative event rates of a population during a session; keeps filter states."""
+    """Relative event rates of a population in a session; filter states are kept."""
 
     def __init__(self, population: Population, behavior: Behavior, seed: int) -> None:
         tuning = population.tuning
@@ -132,7 +138,7 @@ class _Rates:
     def block(
         self, number: int, shown: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Drive, drive with fluctuations, and the shared latents of a block."""
+        """Return drive, drive with fluctuations, and shared latents of a block."""
         start = number * BLOCK_SAMPLES
         span = slice(start, start + BLOCK_SAMPLES)
         gaze = self._behavior.gaze_x[span], self._behavior.gaze_y[span]
@@ -157,7 +163,8 @@ class _Fluctuations:
         self._state = start.standard_normal(len(tau)).astype(np.float32)
 
     def block(self, number: int) -> tuple[np.ndarray, np.ndarray]:
-        """Gain (time, neuron) and shared latents (time, latent) of a block."""
+        """Return gain (time, neuron) and shared latents (time, latent) of a block."""
+        # Stream 0 is used for the start values.
         rng = stream(self._seed, Purpose.LATENTS, 1 + number)
         noise = innovations(rng, BLOCK_SAMPLES, self._keep)
         process = integrate(noise, self._keep, self._state)
@@ -167,6 +174,8 @@ class _Fluctuations:
         variance = (loadings**2).sum(axis=1) + self._coupling.private_sd**2
         log_gain = shared @ loadings.T
         log_gain += private * self._coupling.private_sd
+        # The mean of exp(x) is exp(variance / 2) for a normal x of mean 0. Subtracting
+        # it gives gains of mean one, so `drive` is the exact conditional mean rate.
         log_gain -= 0.5 * variance
         return np.exp(log_gain), shared.copy()
 
@@ -179,7 +188,9 @@ def _shown(seed: int, trial: Trial, textures: Textures) -> np.ndarray:
 
 
 def _calibrate(fields: ReceptiveFields, tuning: Tuning, seed: int) -> Normalisation:
-    """Constants of the population, from videos that no session shows."""
+    """Return the constants of a population, from videos that no session shows."""
+    # The constants depend on the population alone: with those of a session, the same
+    # neuron would have another drive in another recording.
     hidden_seed = int(stream(seed, Purpose.CALIBRATION).integers(2**31))
     textures = draw_textures(hidden_seed, count=8)
     memory: Memory = fields.rest()

@@ -1,14 +1,16 @@
-"""Which simulated mice exist: seeds, sizes and tiers, frozen before any training.
+"""Specifications of the simulated mice: seeds, sizes and tiers.
 
 A mouse is a population (its seed fixes the neurons) and a recording (its own seed fixes
-stimulus, behaviour and noise): two specs that share the first are two sessions of the
-same neurons, in the same stored order.
+stimulus, behaviour and noise). Two specs with the same population seed are two sessions
+of the same neurons, in the same stored order.
 """
 
 import json
 from dataclasses import asdict, dataclass
 from hashlib import blake2b
 
+# Rate of responses and video, rate of the devices, and frame size (rows, columns), as
+# in the official recordings. A block is half a second of gray and a 10-s video.
 RATE_HZ = 30
 DEVICE_RATE_HZ = 20
 FRAME_SHAPE = (36, 64)
@@ -17,12 +19,12 @@ BLANK_SAMPLES = 15
 BLOCK_SAMPLES = BLANK_SAMPLES + VIDEO_FRAMES
 
 VERSION = 1
-"""Version of the simulated world; any change of numbers needs a new one."""
+"""Version of the simulator; any change of the simulated numbers needs a new one."""
 
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """How many trials of 10 s are not for training, by tier."""
+    """Number of held-out 10-s trials of each tier."""
 
     validation: int
     final_test_1: int
@@ -51,11 +53,11 @@ class MouseSpec:
     data_key
         Session id; the part before the first "-" is the animal.
     population_seed, session_seed
-        Fix the neurons, and the recording made of them.
+        Seed of the neurons, and seed of their recording.
     n_neurons
         Size of the population.
     minutes
-        Wanted length; the session has the whole trials (10.5 s) nearest to it.
+        Requested length; rounded to a whole number of trials (10.5 s).
     held_out
         Trials that are not in the train tier.
     """
@@ -91,7 +93,9 @@ class MouseSpec:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the version of the simulator and of everything in the spec."""
+        """Hash of the simulator version and of all fields of the spec."""
+        # The version is hashed too, so that a folder of an older simulator is not
+        # mistaken for this session.
         text = json.dumps([VERSION, asdict(self)], sort_keys=True)
         return blake2b(text.encode(), digest_size=12).hexdigest()
 
@@ -100,33 +104,33 @@ _LONG = HeldOut(validation=15, final_test_1=18, oracle_clips=1, oracle_repeats=1
 _SHORT = HeldOut(validation=5, final_test_1=19, oracle_clips=1, oracle_repeats=8)
 
 DEMO_TRAINING = MouseSpec("demo", "90000-1-1", 90000, 910001, 1000, 45.0, _LONG)
-"""The shown mouse as the demo model was trained on it."""
+"""The demo mouse in the recording on which the demo model is trained."""
 
 DEMO_SHOWN = MouseSpec("demo-shown", "90000-2-1", 90000, 910002, 1000, 12.0, _SHORT)
-"""The same neurons in a recording that no training has seen."""
+"""The same neurons in a recording that is not used for training."""
 
 COMPANIONS = tuple(
     MouseSpec(f"mouse-{k}", f"9000{k}-1-1", 90000 + k, 920000 + k, 256, 40.0, _LONG)
     for k in range(1, 8)
 )
-"""Seven further mice that share the training."""
+"""Seven further mice of the training set."""
 
 UNSEEN = MouseSpec("unseen", "90009-1-1", 90009, 930001, 400, 12.0, _SHORT)
-"""A mouse that no model was trained on."""
+"""A mouse that is not used for training."""
 
 _TINY = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=1)
 SMOKE_MICE = tuple(
     MouseSpec(f"smoke-{k}", f"9010{k}-1-1", 90100 + k, 940000 + k, 40, 1.5, _TINY)
     for k in (1, 2)
 )
-"""Two small mice, simulated in seconds, to see that training goes."""
+"""Two small mice, simulated in seconds, to test that training works."""
 
 _BRIEF = HeldOut(validation=1, final_test_1=6, oracle_clips=1, oracle_repeats=1)
 STUDY_MICE = tuple(
     MouseSpec(f"study-{k}", f"90{200 + k}-1-1", 90200 + k, 950000 + k, 48, 4.0, _BRIEF)
     for k in range(1, 17)
 )
-"""Sixteen small mice: nested collections of them make a small scaling study."""
+"""Sixteen small mice for a scaling study with nested collections."""
 
 TRAINING_MICE = (DEMO_TRAINING, *COMPANIONS)
 DEMO_MICE = (*TRAINING_MICE, DEMO_SHOWN, UNSEEN)

@@ -1,7 +1,7 @@
-"""Moving natural-like video: short clips of many kinds, cut together to 10-s trials.
+"""Natural-like video: short moving clips of six kinds, joined to trials of 10 s.
 
-Clips last 0.7-2 s, so that a session holds many independent stimuli: with clips of
-2.5-6 s a model learns far less of a session (study of the demo model, version 1 and 3).
+Clips last 0.7-2 s, so that a session contains many independent stimuli. With clips of
+2.5-6 s a model learns far less from a session (study of the demo model).
 """
 
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from omnimouse_model.simulate.processes import Purpose, stream
 from omnimouse_model.simulate.specs import FRAME_SHAPE, RATE_HZ, VIDEO_FRAMES
 
+# A power of two: `_look_up` wraps indices with a bit mask.
 TEXTURE_SIZE = 256
 CLIP_S = (0.7, 2.0)
 GRAY = 113.0
@@ -29,7 +30,7 @@ _ROWS, _COLUMNS = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Textures:
-    """Periodic pictures (n, 256, 256), zero mean and unit variance, by kind."""
+    """Periodic images (n, 256, 256) of each kind, with zero mean and unit variance."""
 
     pink: Float[np.ndarray, "picture row column"]
     leaves: Float[np.ndarray, "picture row column"]
@@ -37,7 +38,7 @@ class Textures:
 
 
 def draw_textures(seed: int, count: int = 16) -> Textures:
-    """Draw the pictures from which a session's clips are cut."""
+    """Draw the images from which the clips of a session are cut."""
     makers: tuple[Callable[[np.random.Generator], np.ndarray], ...] = (
         _pink,
         _leaves,
@@ -55,12 +56,13 @@ def draw_textures(seed: int, count: int = 16) -> Textures:
 def trial_video(
     seed: int, video: int, textures: Textures
 ) -> UInt8[np.ndarray, "frame row column"]:
-    """Video number `video` of a session: 300 frames of clips, hard cuts between."""
+    """Return video number `video` of a session: 300 frames of clips with hard cuts."""
     rng = stream(seed, Purpose.VIDEO, video)
     frames = np.empty((VIDEO_FRAMES, *FRAME_SHAPE), np.uint8)
     start = 0
     while start < VIDEO_FRAMES:
         length = int(rng.uniform(*CLIP_S) * RATE_HZ)
+        # The last clip takes the rest, so that no clip is shorter than the minimum.
         if VIDEO_FRAMES - start - length < CLIP_S[0] * RATE_HZ:
             length = VIDEO_FRAMES - start
         frames[start : start + length] = _clip(rng, length, textures)
@@ -79,6 +81,7 @@ def _spectrum() -> tuple[np.ndarray, np.ndarray]:
         np.fft.fftfreq(TEXTURE_SIZE), np.fft.fftfreq(TEXTURE_SIZE), indexing="ij"
     )
     frequency = np.hypot(rows, columns)
+    # Avoids a division by 0; the mean is removed afterwards in any case.
     frequency[0, 0] = 1.0
     return frequency, np.arctan2(rows, columns)
 
@@ -89,14 +92,15 @@ def _white(rng: np.random.Generator) -> np.ndarray:
 
 
 def _pink(rng: np.random.Generator) -> np.ndarray:
-    """Noise with the 1/f amplitude spectrum of natural scenes."""
+    """Return noise with the 1/f amplitude spectrum of natural scenes."""
     frequency, _ = _spectrum()
+    # Filters in the Fourier domain make the image periodic, which the camera needs.
     amplitude = _white(rng) / frequency ** rng.uniform(1.0, 1.4)
     return _standardise(np.real(np.fft.ifft2(amplitude)))
 
 
 def _band(rng: np.random.Generator) -> np.ndarray:
-    """Noise around one spatial frequency and orientation."""
+    """Return noise around one spatial frequency and orientation."""
     frequency, angle = _spectrum()
     theta = rng.uniform(0, np.pi)
     centre = np.exp(rng.uniform(np.log(1 / 28), np.log(1 / 9)))
@@ -106,9 +110,10 @@ def _band(rng: np.random.Generator) -> np.ndarray:
 
 
 def _leaves(rng: np.random.Generator) -> np.ndarray:
-    """Dead leaves: occluding ellipses of all sizes, large ones first."""
+    """Return a dead-leaves image: occluding ellipses of all sizes, large ones first."""
     picture = np.zeros((TEXTURE_SIZE, TEXTURE_SIZE), np.float32)
     radii = np.clip(rng.pareto(1.8, 420) * 5 + 4, 4, 60)
+    # Large ellipses first: in another order they would cover the small ones.
     for radius in np.sort(radii)[::-1]:
         y, x = rng.integers(0, TEXTURE_SIZE, 2)
         theta, aspect = rng.uniform(0, np.pi), rng.uniform(0.3, 1.0)
@@ -124,7 +129,7 @@ def _leaves(rng: np.random.Generator) -> np.ndarray:
 
 
 def _look_up(texture: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Bilinear look-up in a periodic texture."""
+    """Return bilinearly interpolated values of a periodic texture."""
     top, left = np.floor(y).astype(np.int32), np.floor(x).astype(np.int32)
     below, right = y - top, x - left
     edge = TEXTURE_SIZE - 1
@@ -142,7 +147,7 @@ def _column_vector(values: np.ndarray) -> np.ndarray:
 
 
 def _camera(rng: np.random.Generator, length: int, texture: np.ndarray) -> np.ndarray:
-    """A picture seen by a camera that drifts, turns and zooms."""
+    """Return an image seen by a camera that drifts, turns and zooms."""
     time_s = np.arange(length) / RATE_HZ
     speed = np.exp(rng.uniform(np.log(6), np.log(60)))
     heading = rng.uniform(0, 2 * np.pi) + rng.uniform(0, 0.08) * np.cumsum(
@@ -150,6 +155,7 @@ def _camera(rng: np.random.Generator, length: int, texture: np.ndarray) -> np.nd
     )
     x = rng.uniform(0, TEXTURE_SIZE) + np.cumsum(speed * np.cos(heading)) / RATE_HZ
     y = rng.uniform(0, TEXTURE_SIZE) + np.cumsum(speed * np.sin(heading)) / RATE_HZ
+    # Half of the clips do not zoom, and half do not turn.
     zoom_rate = rng.choice([0, 0, 1, -1]) * rng.uniform(0.1, 0.5)
     zoom = np.exp(zoom_rate * time_s + rng.uniform(-0.2, 0.3))
     turn_rate = rng.choice([0, 0, 1, -1]) * rng.uniform(0.1, 0.8)
@@ -164,7 +170,7 @@ def _camera(rng: np.random.Generator, length: int, texture: np.ndarray) -> np.nd
 
 
 def _flashes(rng: np.random.Generator, length: int, texture: np.ndarray) -> np.ndarray:
-    """A new still picture every half second."""
+    """Return a new still image every half second."""
     shot = np.arange(length) // (RATE_HZ // 2)
     y, x = rng.uniform(0, TEXTURE_SIZE, (2, shot[-1] + 1))
     return _look_up(
@@ -173,12 +179,13 @@ def _flashes(rng: np.random.Generator, length: int, texture: np.ndarray) -> np.n
 
 
 def _grating(rng: np.random.Generator, length: int) -> np.ndarray:
-    """A drifting sine grating."""
+    """Return a drifting sine grating."""
     theta = rng.uniform(0, 2 * np.pi)
     wavelength = np.exp(rng.uniform(np.log(8), np.log(28)))
     cycles_hz = rng.uniform(0.5, 5)
     place = (_COLUMNS * np.cos(theta) + _ROWS * np.sin(theta)) / wavelength
     phase = place - _column_vector(cycles_hz * np.arange(length) / RATE_HZ)
+    # The factor gives unit variance, like that of the textures.
     wave: np.ndarray = np.sin(2 * np.pi * phase) * np.sqrt(2)
     return wave
 
@@ -186,15 +193,17 @@ def _grating(rng: np.random.Generator, length: int) -> np.ndarray:
 def _object(
     rng: np.random.Generator, length: int, behind: np.ndarray, texture: np.ndarray
 ) -> np.ndarray:
-    """A patterned ellipse crossing in front of a slowly moving scene."""
+    """Return a patterned ellipse that crosses a moving scene."""
     scene = _camera(rng, length, behind)
     angle, speed = rng.uniform(0, 2 * np.pi), rng.uniform(15, 60)
+    # Time is 0 in the middle of the clip, when the ellipse is near the centre.
     time_s = _column_vector(np.arange(length) / RATE_HZ - length / RATE_HZ / 2)
     y = _ROWS - rng.uniform(-10, 10) - speed * np.sin(angle) * time_s
     x = _COLUMNS - rng.uniform(-16, 16) - speed * np.cos(angle) * time_s
     height, width = rng.uniform(5, 14, 2)
     surface = _look_up(texture, y + rng.uniform(0, 256), x + rng.uniform(0, 256))
     inside = (y / height) ** 2 + (x / width) ** 2 < 1
+    # An offset in luminance makes the ellipse visible against any scene.
     return np.where(inside, surface + rng.choice([-1.2, 1.2]), scene)
 
 

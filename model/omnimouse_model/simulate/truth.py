@@ -1,6 +1,6 @@
-"""The ground truth beside a simulated session: conditional means, ceilings, tuning.
+"""Ground truth of a simulated session: conditional means, ceilings, tuning.
 
-No reader of sessions and no model opens it; evaluation and training targets may.
+Session readers and models never open it; evaluation and training targets may use it.
 """
 
 import json
@@ -18,7 +18,7 @@ FOLDER = "truth"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Truth:
-    """What is known of a simulated session, in raw response units.
+    """Ground truth of a simulated session, in raw response units.
 
     Attributes
     ----------
@@ -26,16 +26,17 @@ class Truth:
         float32 (T, N), memory-mapped: the expected response given stimulus and
         behaviour. Row k belongs to response sample k.
     full
-        The same, given the shared and private fluctuations too.
+        The same, given the shared and private fluctuations as well.
     latents
         float32 (T, K), memory-mapped: the shared fluctuations, unit variance.
     loadings
-        (N, K): their action on the log rate.
+        (N, K): weights of the latents on the log rate.
     ceilings
         Correlation that `drive` and `full` reach with single trials, over the session.
     tuning
         Arrays (N, …) by name: receptive field centres (`centre_yx`, pixels),
-        `direction`, `wavelength`, `speed_hz`, `is_complex` and the rest of the draw.
+        `direction`, `wavelength`, `speed_hz`, `is_complex` and the other fields of
+        `Tuning`.
     """
 
     drive: Float[np.ndarray, "time neuron"]
@@ -47,12 +48,13 @@ class Truth:
 
 
 def has_truth(folder: str | Path) -> bool:
-    """Whether a session folder carries ground truth."""
+    """Return whether a session folder has ground truth."""
     return (Path(folder) / FOLDER / "meta.json").is_file()
 
 
 def spec_fingerprint(folder: str | Path) -> str | None:
-    """Fingerprint of the spec a folder was completely written from, if any."""
+    """Return the fingerprint of the spec of a completely written folder, or None."""
+    # This file is written last, so a folder that has it is complete.
     path = Path(folder) / FOLDER / "meta.json"
     if not path.is_file():
         return None
@@ -61,7 +63,13 @@ def spec_fingerprint(folder: str | Path) -> str | None:
 
 
 def open_truth(folder: str | Path) -> Truth:
-    """Open the ground truth of a simulated session; big arrays stay on disk."""
+    """Open the ground truth of a simulated session; large arrays are memory-mapped.
+
+    Raises
+    ------
+    SessionFormatError
+        The folder has no ground truth.
+    """
     place = Path(folder) / FOLDER
     if not has_truth(folder):
         raise SessionFormatError(

@@ -1,7 +1,7 @@
-"""Write a simulated session as an experanto folder, with its ground truth beside it.
+"""Write a simulated session as an experanto folder with its ground truth.
 
-The folder appears whole or not at all: it is written under another name and moved into
-place. Writing a session that is already there costs nothing.
+The folder is written under a temporary name and renamed at the end, so it is complete
+or absent. A session that exists already is not written again.
 """
 
 import json
@@ -47,28 +47,34 @@ Progress = Callable[[float], None]
 
 RESPONSES_START_S = 100.0
 SCREEN_START_S = RESPONSES_START_S + 0.5 / RATE_HZ
-"""Frame k appears in the middle of response sample k, so that no window start, which
-counts from the first frame, sits on the edge of a sample."""
+"""Onset of the first frame. Frame k appears in the middle of response sample k, so that
+window starts, which count from the first frame, never lie at the edge of a sample."""
 
+# Not a whole number of device samples, so that the clocks are not aligned.
 DEVICE_START_S = SCREEN_START_S - 1.008
 _DEVICE_TAIL_S = 0.9
 _ABANDONED_S = 3600.0
-"""A part that nothing was written to for so long is of a run that was killed."""
+"""A temporary folder without writes for this long belongs to a killed run."""
 
 
 def write_session(
     spec: MouseSpec, folder: str | Path, progress: Progress | None = None
 ) -> Path:
-    """Simulate a session into `folder`, or leave it if it is already there.
+    """Simulate a session and write it to `folder`; do nothing if it exists already.
 
     Parameters
     ----------
     spec
-        Which mouse and recording.
+        Specification of mouse and recording.
     folder
-        The session folder itself. One that holds something else is never touched.
+        The session folder itself. A folder with other contents is never changed.
     progress
         Called with the finished share (0 to 1) after every trial.
+
+    Raises
+    ------
+    FileExistsError
+        `folder` has other contents.
     """
     folder = Path(folder)
     _remove_abandoned(folder)
@@ -78,6 +84,7 @@ def write_session(
     partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         _write_all(spec, partial, progress)
+        # mkdtemp creates folders that other users cannot read.
         partial.chmod(0o755)
         _move_into_place(spec, partial, folder)
     finally:
@@ -86,7 +93,8 @@ def write_session(
 
 
 def _remove_abandoned(folder: Path) -> None:
-    """Remove what killed runs have left beside a session's folder."""
+    """Remove temporary folders of killed runs beside a session folder."""
+    # The pattern of mkdtemp names, so that no folder of a user is removed.
     made_here = re.compile(rf"\.{re.escape(folder.name)}-[a-z0-9_]{{8}}")
     for part in folder.parent.glob(".*"):
         if made_here.fullmatch(part.name) and _is_abandoned(part):
@@ -96,8 +104,9 @@ def _remove_abandoned(folder: Path) -> None:
 def _is_abandoned(part: Path) -> bool:
     try:
         written = [path.stat().st_mtime for path in part.rglob("*")]
-    except OSError:  # its run moves or removes it at this moment
+    except OSError:  # another process moves or removes it at this moment
         return False
+    # A killed run has written the root metadata first of all.
     is_ours = (part / "meta.json").exists()
     return is_ours and time.time() - max(written) > _ABANDONED_S
 
@@ -117,6 +126,8 @@ def _move_into_place(spec: MouseSpec, partial: Path, folder: Path) -> None:
     try:
         partial.replace(folder)
     except OSError:
+        # The rename fails if another process has put the same session there first,
+        # which is as good as success.
         if not _is_complete(spec, folder):
             raise
         logger.info("%s was written by another process meanwhile", folder)
@@ -172,11 +183,12 @@ def _sequence_meta(
 
 
 def _write_devices(simulation: Simulation, folder: Path) -> None:
-    """Eye camera and treadmill: start before the responses, end after them."""
+    """Write eye camera and treadmill, which start before the responses, end after."""
     spec = simulation.spec
     span_s = spec.n_samples / RATE_HZ + SCREEN_START_S - DEVICE_START_S + _DEVICE_TAIL_S
     times = np.arange(int(span_s * DEVICE_RATE_HZ)) / DEVICE_RATE_HZ
     ahead_s = SCREEN_START_S - DEVICE_START_S
+    # In samples of the simulation, which starts a lead-in before the first frame.
     positions = LEAD_SAMPLES + (times - ahead_s) * RATE_HZ
     eye, treadmill = device_traces(simulation.behavior, positions, spec.session_seed)
     for name, trace in (("eye_tracker", eye), ("treadmill", treadmill)):
@@ -211,7 +223,7 @@ def _write_imaging(population: Population, place: Path) -> None:
 def _write_blocks(
     simulation: Simulation, folder: Path, progress: Progress | None
 ) -> Moments:
-    """Stream the session to disk: responses, truth and the screen."""
+    """Write responses, truth and screen block by block; return the moments."""
     spec, moments = simulation.spec, Moments()
     screen = _Screen(folder / "screen")
     for name in ("responses", TRUTH):
@@ -246,7 +258,7 @@ def _create(path: Path, shape: tuple[int, int]) -> np.ndarray:
 
 
 class _Screen:
-    """The screen device: a blank and a video per block."""
+    """Writer of the screen device: a blank and a video per block."""
 
     def __init__(self, place: Path) -> None:
         self._place = place
@@ -262,6 +274,7 @@ class _Screen:
 
     def add(self, tier: str, video: np.ndarray) -> None:
         """Append a block."""
+        # A blank takes one frame slot, a video as many as it has frames.
         block, slot = len(self._onsets), len(self._onsets) * (VIDEO_FRAMES + 1)
         frames = BLANK_SAMPLES + np.arange(VIDEO_FRAMES)
         onsets = block * BLOCK_SAMPLES + np.concatenate([[0], frames])
@@ -280,6 +293,7 @@ class _Screen:
             "valid_trial": True,
             "trial_idx": block,
             "stim_type": "stimulus.Clip",
+            # A hash of the frames: repeats of a video are recognised by it.
             "condition_hash": blake2b(video.tobytes(), digest_size=10).hexdigest(),
         }
         for number, meta in ((2 * block, blank), (2 * block + 1, shown)):
@@ -288,7 +302,7 @@ class _Screen:
         np.save(self._place / "data" / f"{2 * block + 1:05d}.npy", video)
 
     def close(self) -> None:
-        """Write what is known only at the end."""
+        """Write the onsets and the combined metadata of all trials."""
         np.save(self._place / "timestamps.npy", np.concatenate(self._onsets))
         _write_json(self._place / "combined_meta.json", self._trials)
 
@@ -328,5 +342,6 @@ def _write_truth_meta(simulation: Simulation, place: Path, moments: Moments) -> 
     np.savez(place / "tuning.npz", **tuning)
     np.save(place / "loadings.npy", population.coupling.loadings)
     spec = simulation.spec
+    # Written last: its presence marks the folder as complete.
     meta = {"version": VERSION, "fingerprint": spec.fingerprint, "spec": asdict(spec)}
     _write_json(place / "meta.json", meta)

@@ -1,4 +1,4 @@
-"""Comparing a store with the hashes of what was written, and with its source."""
+"""Comparison of a store with its stored hashes and with its source."""
 
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import blake2b
@@ -27,15 +27,15 @@ def verify(
     *,
     is_begun: bool = False,
 ) -> None:
-    """Read a store to its end and compare all of it with the hashes it keeps.
+    """Read a store completely and compare it with its stored hashes.
 
-    With a source its responses, behaviour, tables, words and frames are read, too,
-    and compared. `is_begun` is for one that does not say yet that it is whole.
+    With a source, the responses, behaviour, tables, texts and frames of the source are
+    read and compared as well. `is_begun` allows a store not yet marked as complete.
 
     Raises
     ------
     SessionFormatError
-        The first piece that differs.
+        A piece differs; the error names the first one.
     """
     session = (
         read(path, ReadOptions(), is_begun=True) if is_begun else open_session(path)
@@ -44,6 +44,8 @@ def verify(
     _compare(path, "the tables", table_digest(session), hashes["tables"])
     if source is not None:
         _compare_with(path, source, table_digest(source), hashes["tables"])
+    # Piece by piece, as they were hashed at writing, so that a long session never lies
+    # in memory as a whole.
     pieces = list(_pieces(path, hashes))
     for done, (name, rows, first, stop) in enumerate(pieces):
         if progress is not None:
@@ -53,13 +55,15 @@ def verify(
             theirs = source.responses.read(first, stop)
             _compare_with(path, source, digest_of(theirs), hashes[name])
     if source is not None:
+        # Frames are compared through the reader, not by hash: a store holds each
+        # distinct film once, so its pieces do not correspond to trials of the source.
         _compare_films(path, session, source, progress)
 
 
 def _pieces(
     path: Path, hashes: Mapping[str, str]
 ) -> Iterator[tuple[str, ShardedRows, int, int]]:
-    """Name of each piece, where its rows are, and which."""
+    """Yield name, array, first and last row of each piece."""
     for array in ("responses/data", "stimulus/frames"):
         named = sorted(
             int(name.rsplit("/", 1)[1])
@@ -68,6 +72,7 @@ def _pieces(
         )
         if named:
             rows = ShardedRows(path.joinpath(*array.split("/")), path)
+            # A piece is named by its first row; it ends where the next one begins.
             for first, stop in pairwise([*named, rows.shape[0]]):
                 yield f"{array}/{first}", rows, first, stop
     for name in hashes:
@@ -77,7 +82,7 @@ def _pieces(
 
 
 def _digest(rows: ShardedRows, first: int, stop: int) -> str:
-    """As `digest_of`, of a few rows at a time."""
+    """Return `digest_of` of a range of rows, read in blocks."""
     digest = blake2b()
     for begin in range(first, stop, PYRAMID_SHARD):
         digest.update(rows.read(begin, min(stop, begin + PYRAMID_SHARD)).tobytes())
@@ -89,7 +94,7 @@ def _compare_films(
 ) -> None:
     ours, theirs = session.stimulus, source.stimulus
     if ours is None or theirs is None:
-        return  # the tables say that both lack it
+        return  # equal tables: neither has a stimulus
     for trial, count in enumerate(theirs.trials.n_slots.tolist()):
         if not count or not theirs.film.has(trial):
             continue
@@ -103,9 +108,10 @@ def _compare_films(
 
 
 def _same_frames(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    """To the bit, in the one type that a store has for all trials."""
+    """Return whether frames are equal bit by bit in the type of the store."""
     if ours.shape != theirs.shape:
         return False
+    # As bytes, because NaN is not equal to itself and -0.0 is equal to 0.0.
     return ours.tobytes() == theirs.astype(ours.dtype).tobytes()
 
 

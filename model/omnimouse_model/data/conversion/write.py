@@ -1,8 +1,8 @@
-"""Converting a session to our store: piece by piece, so that it can go on after a stop.
+"""Conversion of a session to a store, piece by piece, with resumption after a stop.
 
-A store is made in a folder beside its place. Every piece that is whole is told in a
-journal there, and `complete` is said last, after all of it was compared with its
-source; then the folder is moved into place.
+A store is written to a folder beside its target. A journal in that folder lists every
+finished piece. The attribute `complete` is set last, after an optional comparison with
+the source; then the folder is renamed to the target.
 """
 
 import json
@@ -51,10 +51,13 @@ from omnimouse_model.errors import SessionFormatError
 
 Progress = Callable[[float], None]
 JOURNAL = "journal.jsonl"
+# A multiple of the chunk height, so that no chunk is decoded twice.
 _ROWS_AT_ONCE = 32 * RESPONSE_CHUNK[0]
 _GROUPS = "(responses|behaviour|stimulus|trials|units|images)"
 _UNNAMED = r"\.[0-9a-f]{32}\.partial"
-"""What a stop leaves of a file that zarr had not named yet."""
+"""Pattern of a temporary file of zarr that a stop leaves behind."""
+# Every path that an unfinished conversion can contain. A folder with any other path is
+# not removed.
 _MADE = re.compile(
     rf"journal\.jsonl|zarr(\.json|{_UNNAMED})"
     rf"|{_GROUPS}(/[^/]+)*/(zarr(\.json|{_UNNAMED})|c(/\d+)*({_UNNAMED})?)"
@@ -68,29 +71,30 @@ def convert(
     progress: Progress | None = None,
     comparing: Progress | None = None,
 ) -> Path:
-    """Write a session as a store, exactly; goes on where an earlier try stopped.
+    """Write a session as a lossless store; resume an interrupted conversion.
 
     Parameters
     ----------
     path
-        The store's folder, which must not be there yet.
+        The folder of the store, which must not exist.
     codec
         "default" (zstd), "fast" (lz4) or "none".
     progress
-        Told the share that is written; may raise to stop, and the next call goes on.
+        Called with the written share; may raise to stop, and the next call resumes.
     comparing
-        Have the store read to its end and compared with the session before it is moved
-        into place; told the share. What differs is written anew by the next call.
+        If given, the store is read completely and compared with the session before it
+        is renamed; called with the compared share. After a difference the next call
+        writes everything again.
 
     Raises
     ------
     FileExistsError
-        There is something at `path`, or a folder of others where it is to be made.
+        `path` exists, or the folder for the unfinished store has other contents.
     ValueError
         `path` is inside the session itself.
     SessionFormatError
-        The session cannot be read to its end or holds what no store can, what was begun
-        is of another one, or the store differs from it.
+        The session cannot be read completely or has values that a store cannot hold,
+        the unfinished store is of another session, or the store differs from it.
     """
     path = path.absolute()
     _refuse_inside(session, path)
@@ -99,6 +103,7 @@ def convert(
     writing = _Writing(session, part, codec, tell)
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
+        # NaN and infinities are stored as they are; warnings about them would mislead.
         with np.errstate(all="ignore"):
             writing.run()
             tell(1.0)
@@ -106,7 +111,10 @@ def convert(
                 writing.compare(comparing)
         writing.complete()
         part.replace(path)
+        # A rename survives a power failure only after the parent folder is synced.
         _sync(path.parent)
+    # A stop between the rename and the removal of the journal leaves a complete store
+    # that still has its journal: only the removal remains.
     elif not writing.is_moved(path):
         raise FileExistsError(f"{path} is there already: choose another name.")
     (path / JOURNAL).unlink()
@@ -114,9 +122,9 @@ def convert(
 
 
 def share_written(session: Session, path: Path, codec: Codec = "default") -> float:
-    """How much of a store an earlier try has written; 1 only where it is whole.
+    """Return the share of a store that is already written; 1 only if it is complete.
 
-    See `convert`. The films are looked through for it.
+    See `convert`. All films are read to find the distinct ones.
     """
     path = path.absolute()
     writing = _Writing(
@@ -126,13 +134,15 @@ def share_written(session: Session, path: Path, codec: Codec = "default") -> flo
 
 
 class _Writing:
-    """One conversion, with what is done already."""
+    """One conversion, with the finished pieces."""
 
     def __init__(
         self, session: Session, part: Path, codec: Codec, progress: Progress
     ) -> None:
         self._session, self._part, self._codec = session, part, codec
         self._progress = progress
+        # First line of the journal: identifies the source and the settings. A
+        # conversion is resumed only if it is equal.
         self._about: dict[str, Any] = {
             "format": FORMAT,
             "version": VERSION,
@@ -147,7 +157,7 @@ class _Writing:
         self._done: dict[str, str] = {}
 
     def run(self) -> None:
-        """Write what is not written yet, then say that it is whole."""
+        """Write all missing pieces, then the attributes of the store."""
         self._refuse()
         self._begin()
         pieces = list(self._pieces())
@@ -156,33 +166,37 @@ class _Writing:
             self._progress(float(before / weight[-1]))
             if not self._done.keys() >= set(names):
                 found = write()
+                # The data must be on the drive before the journal says so; otherwise a
+                # power failure leaves a listed piece without its data.
                 _sync(*self._files_of(names))
                 for name, digest in zip(names, found, strict=True):
                     self._note(name, digest)
         self._describe()
 
     def compare(self, progress: Progress) -> None:
-        """Read it to its end and compare; what is damaged is begun anew next time."""
+        """Compare the store with the session; empty the journal of a damaged store."""
         try:
             verify(self._part, self._session, progress, is_begun=True)
         except SessionFormatError as error:
+            # The fault is in the store and not in the source: without its journal the
+            # next call begins anew.
             if error.path.is_relative_to(self._part):
                 os.truncate(self._part / JOURNAL, 0)
             raise
 
     def complete(self) -> None:
-        """Say that it is whole."""
+        """Mark the store as complete."""
         import zarr
 
         zarr.open_group(str(self._part), mode="r+").attrs["complete"] = True
         _sync(self._part / "zarr.json", self._part)
 
     def is_moved(self, path: Path) -> bool:
-        """Whether a stop came after the last move, and nothing is left to do."""
+        """Return whether the store was renamed, but its journal not yet removed."""
         return _sound_lines(path / JOURNAL)[0][:1] == [self._about]
 
     def is_whole(self, path: Path) -> bool:
-        """Whether the store is there already, complete and of this very session."""
+        """Return whether the store exists, is complete and has the same source."""
         about = path / "zarr.json"
         if not about.is_file() or (path / JOURNAL).exists():
             return False
@@ -195,19 +209,21 @@ class _Writing:
         return {key: words.get(key) for key in self._about} == self._about
 
     def share(self) -> float:
-        """What the journal tells of, as a share of the whole, below 1."""
+        """Return the share of the pieces in the journal, below 1."""
         lines, _ = _sound_lines(self._part / JOURNAL)
         if lines[:1] != [self._about]:
             return 0.0
         done = {line["piece"] for line in lines[1:]}
         weights = [(done >= set(names), w) for names, w, _ in self._pieces()]
         share = sum(w for is_done, w in weights if is_done) / sum(w for _, w in weights)
-        return min(0.99, share)  # it is still to be compared and moved
+        return min(0.99, share)  # the comparison and the rename are still missing
 
     def _refuse(self) -> None:
-        """Raise for what a store cannot hold, before anything is written."""
+        """Raise for values that a store cannot hold, before anything is written."""
         session = self._session
         shown = distinct_films(session)
+        # Each entry is a type and the bytes of the smallest piece: one frame must fit
+        # into a chunk; responses can always be divided.
         many = {
             "responses": (session.responses.dtype, 0),
             "frames": (shown.dtype, shown.frame_bytes),
@@ -225,12 +241,14 @@ class _Writing:
                 raise unstorable(session, found, limit)
 
     def _begin(self) -> None:
-        """Make the folder, or find out what an earlier try has left in it."""
+        """Make the folder, or read the journal of an earlier try."""
         import zarr
 
         journal = self._part / JOURNAL
         lines, sound = _sound_lines(journal)
         if lines:
+            # Removes a line that a stop has torn, so that the next line is not appended
+            # to it.
             os.truncate(journal, sound)
             if lines[0] != self._about:
                 raise SessionFormatError(
@@ -251,7 +269,7 @@ class _Writing:
         _append(journal, self._about)
 
     def _remove_begun(self) -> None:
-        """Remove what has no journal, and nothing that is not ours."""
+        """Remove an unfinished store without journal; raise if it is something else."""
         if not os.path.lexists(self._part):
             return
         if not _is_ours(self._part):
@@ -269,6 +287,7 @@ class _Writing:
     def _make_arrays(self, root: Any) -> None:
         session, packed = self._session, compressors(self._codec)
         n = session.n_neurons
+        # A shard spans all neurons, so that a window needs one or two files.
         wide = -(-n // RESPONSE_CHUNK[1]) * RESPONSE_CHUNK[1]
         self._array(
             root,
@@ -321,6 +340,8 @@ class _Writing:
             shards=shards,
             compressors=packed,
             fill_value=0,
+            # Otherwise zarr leaves out chunks of zeros, which the reader could not
+            # distinguish from missing ones.
             config={"write_empty_chunks": True},
         )
 
@@ -329,7 +350,7 @@ class _Writing:
 
     # -- pieces -----------------------------------------------------------------
     def _pieces(self) -> Iterator[tuple[tuple[str, ...], float, Callable[[], Any]]]:
-        """Names of each piece, its weight, and what writes it and gives its hashes."""
+        """Yield names, weight, and a function that writes and hashes each piece."""
         session = self._session
         rows, n = session.responses.n_samples, session.n_neurons
         for first in range(0, rows, SHARD_ROWS):
@@ -340,6 +361,8 @@ class _Writing:
                 partial(self._responses, first, stop),
             )
         levels = tuple(f"responses/pyramid/{seconds}s" for seconds in PYRAMID_SECONDS)
+        # The pyramid is one piece, since all its levels come from one reading; tables
+        # are last, because they also sync the root's metadata.
         yield levels, float(2 * rows * n), self._pyramid
         shown = distinct_films(session)
         _, height = frame_rows(shown.frame_bytes, FRAME_SHARD)
@@ -355,11 +378,12 @@ class _Writing:
     def _open(self, name: str) -> Any:
         import zarr
 
+        # The setting is not stored in the array, so it is needed at every opening.
         with zarr.config.set({"array.write_empty_chunks": True}):
             return zarr.open_array(str(self._part), path=name, mode="r+")
 
     def _files_of(self, names: tuple[str, ...]) -> Iterator[Path]:
-        """Files of a piece; its tables are written last, with all that is small."""
+        """Yield the files of a piece; the tables come with all other small files."""
         for name in names:
             array, _, first = name.rpartition("/")
             if first.isdigit():
@@ -374,7 +398,8 @@ class _Writing:
         return [digest_of(values)]
 
     def _pyramid(self) -> list[str]:
-        """All levels from one reading of what is written, each chunk unpacked once."""
+        """Write all levels in one pass over the stored responses; return the hashes."""
+        # From the store, so that the source is not read once more.
         rows = ShardedRows(self._part / "responses" / "data", self._part)
         levels = [
             Level(self._open(f"responses/pyramid/{seconds}s"), self._rows_of(seconds))
@@ -404,7 +429,7 @@ class _Writing:
         return [digest_of(values)]
 
     def _tables(self) -> list[str]:
-        """Everything small, as arrays and attributes."""
+        """Write all small arrays and attributes; return their hash."""
         import zarr
 
         session = self._session
@@ -425,7 +450,7 @@ class _Writing:
         return [table_digest(session)]
 
     def _describe(self) -> None:
-        """Say what the whole is, but not yet that it is whole."""
+        """Write the attributes of the root, except the mark that it is complete."""
         import zarr
 
         session = self._session
@@ -455,7 +480,7 @@ def _refuse_inside(session: Session, path: Path) -> None:
 
 
 def _begun_otherwise(begun: dict[str, Any], wanted: dict[str, Any]) -> str:
-    """What is not the same as in an earlier try, in words."""
+    """Return a text that states how an earlier try differs."""
     theirs, ours = begun.get("source"), wanted["source"]
     if not isinstance(theirs, dict):
         return "by another program"
@@ -474,7 +499,7 @@ def _begun_otherwise(begun: dict[str, Any], wanted: dict[str, Any]) -> str:
 
 
 def _append(path: Path, line: dict[str, Any]) -> None:
-    """Add a line that is on the disk when this returns."""
+    """Append a line and sync it to the drive."""
     with path.open("a", encoding="utf-8") as stream:
         stream.write(json.dumps(line) + "\n")
         stream.flush()
@@ -482,16 +507,16 @@ def _append(path: Path, line: dict[str, Any]) -> None:
 
 
 def _tree(folder: Path) -> Iterator[Path]:
-    """A folder with all that is in it, the folder last."""
+    """Yield all contents of a folder, then the folder itself."""
     yield from folder.rglob("*")
     yield folder
 
 
 def _sync(*paths: Path) -> None:
-    """Have files and the names in folders on the disk when this returns."""
+    """Sync files and folders to the drive."""
     for path in paths:
         if path.is_dir() and os.name == "nt":
-            continue  # Windows keeps names itself
+            continue  # Windows cannot open a folder to sync it
         number = os.open(path, os.O_RDONLY if os.name != "nt" else os.O_RDWR)
         try:
             os.fsync(number)
@@ -500,17 +525,19 @@ def _sync(*paths: Path) -> None:
 
 
 def _is_ours(part: Path) -> bool:
-    """Whether a folder holds a store that was begun, and nothing else."""
+    """Return whether a folder has an unfinished store and nothing else."""
     if part.is_symlink() or not part.is_dir():
         return False
     names = []
     for path in part.rglob("*"):
         name = path.relative_to(part).as_posix()
+        # A link could lead out of the folder that is about to be removed.
         if path.is_symlink() or not (path.is_dir() or _MADE.fullmatch(name)):
             return False
         names.append(name)
     about = part / "zarr.json"
     if not about.exists():
+        # A stop before the first metadata leaves only temporary files.
         return not any(part.joinpath(name).suffix != ".partial" for name in names)
     try:
         words = read_json_mapping(about).get("attributes")
@@ -520,7 +547,10 @@ def _is_ours(part: Path) -> bool:
 
 
 def _sound_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
-    """Lines up to one that a stop has torn, and their bytes; none without a file."""
+    """Return the complete lines of a journal and their total size in bytes.
+
+    A line torn by a stop, and lines after it, are left out. No file gives no lines.
+    """
     if not path.is_file():
         return [], 0
     stored, lines, sound = path.read_bytes(), [], 0
@@ -529,6 +559,7 @@ def _sound_lines(path: Path) -> tuple[list[dict[str, Any]], int]:
             lines.append(json.loads(line))
         except ValueError:
             break
+        # Valid JSON without a newline may be the beginning of a longer line.
         if not line.endswith(b"\n"):
             lines.pop()
             break

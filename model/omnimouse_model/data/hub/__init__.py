@@ -1,1 +1,1 @@
-"""The model hub: addresses, tokens, downloads, unpacking, remote files."""
+"""Access to the model hub: addresses, tokens, downloads, unpacking."""

@@ -1,4 +1,4 @@
-"""Whom to ask for what is on the hub, and as whom: its address, and the token."""
+"""Address of the model hub, and the token of the user."""
 
 import os
 from collections.abc import Iterator
@@ -15,14 +15,15 @@ _KEYRING = "omnimouse-hub"
 
 
 def endpoint() -> str:
-    """Where the hub answers, without a slash at its end."""
+    """Return the address of the hub, without a slash at the end."""
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
 def read_token() -> str | None:
-    """From HF_TOKEN, `hf auth login`, or the system's keyring."""
+    """Return the token from HF_TOKEN, `hf auth login` or the system's keyring."""
     from huggingface_hub import get_token
 
+    # huggingface_hub reads HF_TOKEN and the login file; the keyring is our own place.
     if found := get_token():
         return found
     try:
@@ -33,12 +34,12 @@ def read_token() -> str | None:
     try:
         kept: str | None = keyring.get_password(_KEYRING, "token")
         return kept
-    except KeyringError:  # locked, or without a backend: as if there were none
+    except KeyringError:  # a keyring that is locked or has no backend has no token
         return None
 
 
 def keep_token(token: str) -> None:
-    """Keep a read token in the system's keyring.
+    """Store a read token in the system's keyring.
 
     Raises
     ------
@@ -50,7 +51,7 @@ def keep_token(token: str) -> None:
 
 
 def check_keyring() -> None:
-    """Look for a keyring that a token can be kept in, before anyone is asked for one.
+    """Check that a keyring can store a token, before the user is asked for one.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def _needed_keyring() -> Iterator["KeyringBackend"]:
         raise missing_package(error) from error
     found = keyring.get_keyring()
     try:
-        if isinstance(found, null.Keyring):  # it forgets what it is given
+        if isinstance(found, null.Keyring):  # stores nothing, without an error
             raise KeyringError("switched off")
         yield found
     except KeyringError as error:
@@ -84,7 +85,7 @@ def _needed_keyring() -> Iterator["KeyringBackend"]:
 
 
 def missing_package(error: ImportError) -> FetchError:
-    """What to install for fetching."""
+    """Return the error that names the package to install for fetching."""
     return FetchError(
         "missing_package",
         f"Fetching needs {error.name}: pip install 'omnimouse-app[hub]'",

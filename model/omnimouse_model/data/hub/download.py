@@ -1,6 +1,6 @@
-"""Fetching from the model hub: what is there, file by file, checked, gone on with.
+"""Downloads from the model hub, file by file, with checksums and resumption.
 
-`huggingface_hub` speaks with the hub; it is imported when something is fetched. Parts
+`huggingface_hub` communicates with the hub; it is imported at the first download. Parts
 of files are kept between runs, which that library does not do.
 """
 
@@ -32,20 +32,24 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 Told = Callable[[float, str], None]
-"""Is told the finished share and what is being done; may raise to stop."""
+"""Callback for the finished share and the current step; may raise to stop."""
 
+# Bytes read at once for a checksum; seconds without data before a try counts as
+# dropped; tries in a row without progress before giving up.
 _BLOCK = 1 << 18
 _TIMEOUT_S = 20.0
 _TRIES = 5
 _PAUSE_S = 1.0
+# HTTP status of a partial answer, and statuses for which a later try can succeed.
 _PARTIAL = 206
 _BUSY = (408, 429, 500, 502, 503, 504)
+# Seconds between looks at the lock, so that the user can stop while waiting.
 _LOOK_S = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file of a repository; `checksum` is its SHA-256, or git's SHA-1 if small."""
+    """A file of a repository; `checksum` is its SHA-256, or git's SHA-1 without LFS."""
 
     path: str
     size: int
@@ -54,7 +58,7 @@ class HubFile:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """What a place of the hub holds at one commit."""
+    """Files of a place on the hub at one commit."""
 
     place: HubPlace
     commit: str
@@ -63,17 +67,17 @@ class Listing:
 
     @property
     def size(self) -> int:
-        """Bytes of all files."""
+        """Total size in bytes."""
         return sum(file.size for file in self.files)
 
 
 def listing(place: HubPlace) -> Listing:
-    """Ask the hub what a place holds.
+    """Request the list of files of a place from the hub.
 
     Raises
     ------
     FetchError
-        It is not there, not for this user, or the hub cannot be reached.
+        The place does not exist, the user has no access, or there is no connection.
     """
     with told_as_fetch_errors(place):
         info = _api().repo_info(
@@ -90,7 +94,7 @@ def listing(place: HubPlace) -> Listing:
 
 
 def _files(place: HubPlace, siblings: Iterable[Any]) -> Iterator[HubFile]:
-    """The files at or below a place, by name."""
+    """Yield the files at or below a place, sorted by name."""
     every = sorted(siblings, key=lambda item: str(item.rfilename))
     found = [
         item
@@ -105,32 +109,35 @@ def _files(place: HubPlace, siblings: Iterable[Any]) -> Iterator[HubFile]:
         raise FetchError(
             "not_found", f"{place} is not in its repository, {place.page}.{hint}"
         )
+    # A repository is not trusted: a name must not lead outside the folder, and two
+    # names that differ in case alone would overwrite each other.
     seen: set[str] = set()
     for item in found:
         name = str(item.rfilename)
-        is_twice = name.casefold() in seen  # on systems that do not tell them apart
+        is_twice = name.casefold() in seen  # the same file on Windows and macOS
         if is_twice or leads_outside(name) or not is_plain_name(name):
             raise FetchError("refused", f"{place}: a file is called {name!r}.")
         seen.add(name.casefold())
         checksum = item.blob_id if item.lfs is None else item.lfs.sha256
+        # Without a checksum a damaged file could not be recognised.
         if item.size is None or not checksum:
             raise FetchError("refused", f"{place}: {name!r} has no size or checksum.")
         yield HubFile(name, int(item.size), str(checksum))
 
 
 def fetch_files(found: Listing, folder: Path, told: Told | None = None) -> None:
-    """Bring every file of a listing into a folder; what is there already stays.
+    """Download every file of a listing into a folder; files already there are kept.
 
-    Each is compared with its checksum before it has its name. A stop or kill at any
-    point loses nothing: the next call goes on from the last byte. The folder is for
-    one commit.
+    A file gets its name after its checksum was compared. After a stop or kill at any
+    point the next call resumes at the last byte. The folder is for one commit.
 
     Raises
     ------
     FetchError
-        A file could not be fetched whole, or there is no room for it.
+        A file could not be downloaded completely, or the drive has too little space.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    # Existence is sufficient: only a file with the right checksum is given its name.
     left = [file for file in found.files if not (folder / file.path).exists()]
     _check_room(found, folder, left)
     done = found.size - sum(file.size for file in left)
@@ -147,7 +154,9 @@ def fetch_files(found: Listing, folder: Path, told: Told | None = None) -> None:
 
 
 def _check_room(found: Listing, folder: Path, left: list[HubFile]) -> None:
-    """There must be room for what is to come, and for one copy of all."""
+    """Raise FetchError if the drive has too little space."""
+    # Space for the missing bytes, and for one copy of everything, since the files are
+    # unpacked or converted beside the download.
     begun = sum(_size(_part_of(folder, file)) for file in left)
     wanted = sum(file.size for file in left) - begun + found.size
     free = shutil.disk_usage(folder).free
@@ -169,6 +178,7 @@ def _fetch_file(
 ) -> None:
     target = folder / file.path
     part = _part_of(folder, file)
+    # Too long: the server sent the wrong bytes, and appending cannot repair that.
     if _size(part) > file.size:
         part.unlink()
     if not part.exists() or _size(part) < file.size:
@@ -187,7 +197,7 @@ def _fetch_file(
 def _download(
     found: Listing, file: HubFile, part: Path, tell: Callable[[int], None]
 ) -> None:
-    """Append what is missing of one file, and try again where the line drops."""
+    """Append the missing bytes of one file; try again if the connection drops."""
     from huggingface_hub.errors import HfHubHTTPError
 
     dropped = (http_errors(), ConnectionError, TimeoutError)
@@ -199,16 +209,18 @@ def _download(
             fault = None
         except HfHubHTTPError as error:
             status = getattr(error.response, "status_code", 0)
-            if status not in _BUSY:  # an answer, and it is no
+            if status not in _BUSY:  # a refusal, which another try will not change
                 raise
             fault = error
         except dropped as error:
             fault = error
         if _size(part) >= file.size:
             return
+        # Only tries without progress count, so that a slow unstable connection can
+        # finish a large file.
         in_vain = 0 if _size(part) > most else in_vain + 1
         most = max(most, _size(part))
-        tell(_size(part))  # whoever wants to stop can
+        tell(_size(part))  # may raise, so that the user can stop between tries
         time.sleep(_PAUSE_S)
     raise fault or ConnectionError("it ends too early, again and again")
 
@@ -230,13 +242,17 @@ def _append(
         revision=found.commit,
         endpoint=endpoint(),
     )
+    # Large files are redirected to storage on another host. The address is resolved
+    # first, so that the token is not sent there.
     where = get_hf_file_metadata(
         url, token=token, timeout=_TIMEOUT_S, endpoint=endpoint()
     ).location
     headers = build_hf_headers(token=token, library_name="omnimouse-app")
     if urlsplit(where).netloc != urlsplit(url).netloc:
-        headers.pop("authorization", None)  # the token is for the hub alone
+        headers.pop("authorization", None)  # only the hub may see the token
     have = _size(part)
+    # Bytes must be those of the file: positions in a compressed stream could not be
+    # resumed.
     headers["Accept-Encoding"] = "identity"
     if have:
         headers["Range"] = f"bytes={have}-"
@@ -248,7 +264,7 @@ def _append(
     ):
         hf_raise_for_status(response)
         if response.status_code != _PARTIAL:
-            stream.truncate(0)  # all of it is being sent
+            stream.truncate(0)  # the server ignored the range and sends everything
         for block in response.iter_bytes():
             stream.write(block)
             tell(stream.tell())
@@ -259,7 +275,9 @@ def _size(path: Path) -> int:
 
 
 def _checksum(path: Path, length: int) -> str:
-    """SHA-256 of 64 digits, or git's SHA-1 of 40."""
+    """Return the SHA-256 (64 digits), or git's SHA-1 of a blob (40 digits)."""
+    # Files in LFS are named by SHA-256, small ones by git's blob hash: SHA-1 of a
+    # header with the size, then the bytes.
     digest = hashlib.sha256()
     if length == 40:
         digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode())
@@ -274,14 +292,15 @@ def _checksum(path: Path, length: int) -> str:
 def making(
     place: HubPlace, target: Path, told: Told | None = None
 ) -> Iterator[Path | None]:
-    """A folder to work in while nobody else makes `target`; None where it is there.
+    """Lock `target` and yield its working folder; yield None if it exists already.
 
-    The folder is removed when the block ends well, and gone on with otherwise.
+    The folder is removed after success. After an error it is kept for resumption,
+    unless nothing was downloaded.
 
     Raises
     ------
     FetchError
-        Something else is there.
+        `target` exists and was not fetched from this place.
     """
     from filelock import FileLock, Timeout
 
@@ -290,6 +309,8 @@ def making(
         return
     work = work_of(target)
     lock = FileLock(_lock_of(target))
+    # A short timeout in a loop, not one long wait: the callback reports the wait and
+    # can stop it.
     while True:
         try:
             lock.acquire(timeout=_LOOK_S)
@@ -300,13 +321,15 @@ def making(
     made: list[Path] = []
     try:
         made = _make_folders(target.parent)
+        # Checked again under the lock: another process may have finished meanwhile.
         if _is_made(place, target):
-            shutil.rmtree(work, ignore_errors=True)  # of a run that ended just there
+            shutil.rmtree(work, ignore_errors=True)  # left by a run killed at its end
             yield None
             return
         yield work
         shutil.rmtree(work, ignore_errors=True)
     finally:
+        # A failure before the first byte leaves no trace in the user's folders.
         if not arrived_bytes(work):
             shutil.rmtree(work, ignore_errors=True)
             _remove_empty(made)
@@ -314,19 +337,21 @@ def making(
 
 
 def work_of(target: Path) -> Path:
-    """Where the files of a target lie until all are there."""
+    """Return the working folder of a target, for files until all have arrived."""
     return target.with_name(f".{target.name}.fetching")
 
 
 def _lock_of(target: Path) -> Path:
-    """A file of the cache: in the user's folder nothing is left, nothing removed."""
+    """Return the lock file of a target, which is in the cache."""
+    # Not beside the target: a lock file would remain in the user's folder, and removing
+    # one that another process holds is not safe.
     folder = cache_dir() / "hub" / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     return folder / hashlib.blake2b(str(target).encode(), digest_size=12).hexdigest()
 
 
 def _make_folders(folder: Path) -> list[Path]:
-    """Make a folder and those above it; those that were missing, inner ones first."""
+    """Make a folder with its parents; return the new ones, innermost first."""
     made = [f for f in (folder, *folder.parents) if not f.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     return made
@@ -334,12 +359,13 @@ def _make_folders(folder: Path) -> list[Path]:
 
 def _remove_empty(folders: list[Path]) -> None:
     for folder in folders:
-        with suppress(OSError):  # something else was put there meanwhile
+        with suppress(OSError):  # no longer empty
             folder.rmdir()
 
 
 def commit_folder(work: Path, found: Listing) -> Path:
-    """Where the files of a commit are put; those of others are not gone on with."""
+    """Return the folder of a commit; remove those of other commits."""
+    # Files of two commits must not be mixed, so each commit begins anew.
     folder = work / found.commit[:12]
     for other in work.glob("*"):
         if other != folder:
@@ -348,7 +374,7 @@ def commit_folder(work: Path, found: Listing) -> Path:
 
 
 def _is_made(place: HubPlace, target: Path) -> bool:
-    """Whether it was fetched before; what is there and was not is no answer."""
+    """Return whether a target was fetched before; raise if it is something else."""
     if not target.exists():
         return False
     try:
@@ -369,7 +395,7 @@ def _record_of(target: Path) -> Path:
 
 
 def write_origin(target: Path, found: Listing) -> None:
-    """Note beside what was fetched where it came from, at which commit."""
+    """Write the origin of a target (address, commit, checksums) beside it."""
     record = {
         "address": str(found.place),
         "commit": found.commit,

@@ -1,4 +1,4 @@
-"""What the hub's library raises, as errors that say what to do."""
+"""Conversion of errors of `huggingface_hub` to errors that state a solution."""
 
 import re
 from collections.abc import Iterator
@@ -16,15 +16,17 @@ from omnimouse_model.data.hub.auth import (
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.errors import FetchError
 
+# By name, because huggingface_hub changed its HTTP library between versions and the
+# classes changed with it.
 _UNREACHED = ("ConnectError", "ConnectTimeout", "ProxyError")
-"""What that library calls it when nobody answers; its name changes with versions."""
+"""Names of the errors for a failed connection."""
 
 
 @contextmanager
 def told_as_fetch_errors(place: HubPlace, folder: Path | None = None) -> Iterator[None]:
-    """What the hub's library raises, as one error that says what to do.
+    """Raise errors of `huggingface_hub` and of the network as `FetchError`.
 
-    `folder` is where files arrive; what is there is told to be kept.
+    If `folder` has downloaded bytes, the message states that they are kept.
     """
     try:
         from huggingface_hub import errors
@@ -33,6 +35,7 @@ def told_as_fetch_errors(place: HubPlace, folder: Path | None = None) -> Iterato
     http_error = http_errors()
     try:
         yield
+    # The order matters: a gated repository is a subclass of one that is not found.
     except errors.GatedRepoError as error:
         raise FetchError("gated", _gated(place)) from error
     except errors.RepositoryNotFoundError as error:
@@ -51,20 +54,22 @@ def told_as_fetch_errors(place: HubPlace, folder: Path | None = None) -> Iterato
         raise FetchError("not_found", f"{place}: {error}") from error
     except FetchError:
         raise
-    except ValueError as error:  # no JSON, say: the page of a hotel
+    except ValueError as error:  # not JSON: often a network's sign-in page
         raise FetchError(
             "interrupted",
             f"What answered at {endpoint()} is not the hub ({_first_line(error)}); "
             "is there a page to sign in to the network?",
         ) from error
     except (http_error, OSError) as error:
+        # Errors of the network and of the local drive are both OSErrors. Only those of
+        # the drive have an errno and are not connection errors.
         of_the_net = isinstance(error, http_error | ConnectionError | TimeoutError)
         if not of_the_net and isinstance(error, OSError) and error.errno is not None:
             if error.errno == ENOSPC:
                 raise FetchError(
                     "no_space", f"The drive is full: {error}. What arrived is kept."
                 ) from error
-            raise  # of a drive here, not of the hub
+            raise  # an error of a local drive, not of the hub
         raise FetchError("interrupted", _interrupted(place, error, folder)) from error
 
 
@@ -81,29 +86,33 @@ def _interrupted(place: HubPlace, error: BaseException, folder: Path | None) -> 
 
 
 def _host_of(error: BaseException) -> str:
-    """Who was asked: files may lie elsewhere than the hub."""
+    """Return the host of the failed request, which is not always the hub."""
     try:
         return str(error.request.url.host)  # type: ignore[attr-defined]  # httpx's
-    except (AttributeError, RuntimeError):  # it does not say
+    except (AttributeError, RuntimeError):  # the error has no request
         return urlsplit(endpoint()).hostname or endpoint()
 
 
 def arrived_bytes(folder: Path) -> int:
-    """Bytes in the files at and below a folder."""
+    """Return the total size in bytes of the files at and below a folder."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 def http_errors() -> type[BaseException]:
-    """What the HTTP library raises that the hub's library uses; versions differ."""
+    """Return the base error of the HTTP library that `huggingface_hub` uses."""
     from huggingface_hub.errors import HfHubHTTPError
 
+    # Found through its subclass, because the HTTP library differs between versions
+    # (requests or httpx).
     return HfHubHTTPError.__bases__[0]
 
 
 def _first_line(error: BaseException) -> str:
-    """What an error says in short, without the signatures of addresses."""
+    """Return the first line of an error, without the query parts of addresses."""
     lines = str(error).splitlines() or [type(error).__name__]
     plain = re.sub(r"^\[Errno -?\d+\] ", "", lines[0])
+    # Addresses of storage have signatures in their query that grant access; they must
+    # not get into messages and logs.
     return re.sub(r"\?[^\s'\"]+", "?…", plain)[:300]
 
 

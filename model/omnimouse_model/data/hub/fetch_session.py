@@ -1,4 +1,4 @@
-"""Recordings from the model hub: fetched once, unpacked, and kept on this machine."""
+"""Recordings from the model hub: downloaded once, unpacked and cached."""
 
 import hashlib
 from collections.abc import Callable, Iterator
@@ -24,31 +24,32 @@ from omnimouse_model.data.hub.unpack import is_archive, unpack
 from omnimouse_model.errors import FetchError, SessionFormatError
 
 _FETCHING = 0.8
-"""Share of the time that goes into fetching; the rest unpacks or converts."""
+"""Estimated share of the time for the download; the rest is for unpacking."""
 
 
 def fetch_session(
     name: str, to: str | Path | None = None, told: Told | None = None
 ) -> Path:
-    """Fetch a recording; what was fetched before is used without asking the hub.
+    """Fetch a recording; one fetched before is used without a request to the hub.
 
     Parameters
     ----------
     name
-        A released recording, or `hf://datasets/owner/name/path` of a folder, a file or
-        an archive, which is unpacked.
+        Name of a released recording, or `hf://datasets/owner/name/path` of a folder, a
+        file or an archive, which is unpacked.
     to
-        The folder it is put in; by default one in the cache.
+        The folder that will contain the recording; by default a folder of the cache.
     told
-        Is told the finished share and what is being done; may raise to stop. By default
-        a bar is shown.
+        Called with the finished share and the current step; may raise to stop. By
+        default a progress bar is shown.
 
     Raises
     ------
     FetchError
-        It is not there, not for this user, or did not arrive whole.
+        The recording does not exist, the user has no access, or the download is
+        incomplete.
     SessionFormatError
-        The archive is not whole, or holds what must not be written.
+        The archive is damaged, or has members that must not be written.
 
     Examples
     --------
@@ -66,7 +67,7 @@ def fetch_session(
 
 
 Put = Callable[[Listing, Path, Path, Told], None]
-"""Makes the result of what was fetched to a folder: listing, folder, target, told."""
+"""Function that makes the target from (listing, downloaded folder, target, told)."""
 
 
 def fetched(
@@ -77,16 +78,16 @@ def fetched(
     listed: Callable[[HubPlace], Listing],
     put: Put,
 ) -> Path:
-    """What a place holds, fetched and put in its own place once.
+    """Fetch a place of the hub once and return its path on this machine.
 
     Parameters
     ----------
     place, to, told
-        What, where to, and who is told; see `fetch_session`.
+        Place on the hub, folder and callback; see `fetch_session`.
     share
-        Of the time that goes into fetching; the rest is `put`'s.
+        Estimated share of the time for the download; the rest is for `put`.
     listed, put
-        Which files it takes, and what is made of them.
+        Function that lists the files, and function that makes the target from them.
     """
     target = target_of(place, to)
     with _shown(told) as tell, making(place, target, tell) as work:
@@ -94,31 +95,34 @@ def fetched(
             found = listed(place)
             files = commit_folder(work, found)
             fetch_files(found, files, _part_of(tell, 0.0, share))
+            # Written before the target: a target without its origin would later be
+            # taken for something else of the user.
             write_origin(target, found)
             put(found, files, target, _part_of(tell, share, 1.0))
     return target
 
 
 def _put(found: Listing, files: Path, target: Path, told: Told) -> None:
-    """Move what was fetched into its place, unpacked where it is an archive."""
+    """Move the download to its target; unpack it if it is an archive."""
     whole = files / found.place.path
+    # A recording can itself be an archive that a reader opens without unpacking.
     if not is_archive(whole) or is_recording(whole):
         whole.replace(target)
         return
     try:
         unpack(whole, target, lambda share: told(share, "unpacking"))
     except SessionFormatError:
-        whole.unlink()  # the next call shall not meet it again
+        whole.unlink()  # otherwise the next call would find it again
         raise
 
 
 def known_place(name: str) -> HubPlace:
-    """The place of the hub that a name stands for.
+    """Return the place on the hub for a name.
 
     Raises
     ------
     FetchError
-        It stands for none.
+        The name is not known.
     """
     place = hub_place(name)
     if place is None:
@@ -137,39 +141,39 @@ def known_place(name: str) -> HubPlace:
 
 
 def target_of(place: HubPlace, to: str | Path | None) -> Path:
-    """Where on this machine a place is put."""
+    """Return the path of a place on this machine."""
     if to is not None:
         return Path(to).expanduser().absolute() / place.name
     owner, _, name = place.repo.partition("/")
-    # a folder for every address: no result lies in another
+    # One folder per address, so that a target is never inside another target.
     own = hashlib.blake2b(str(place).encode(), digest_size=6).hexdigest()
     return cache_dir() / "hub" / f"{place.kind}s" / owner / name / own / place.name
 
 
 def kept_bytes(name: str, to: str | Path | None = None) -> int:
-    """How much of what is being fetched has arrived, and is gone on with."""
+    """Return the bytes of an unfinished download, which the next call resumes."""
     return arrived_bytes(work_of(target_of(known_place(name), to)))
 
 
 def _part_of(told: Told, first: float, last: float) -> Told:
-    """Tells of a part of the work as of that share of the whole."""
+    """Return a callback that maps the share of a step to the share of the whole."""
     return lambda share, what: told(first + (last - first) * share, what)
 
 
 @contextmanager
 def _shown(told: Told | None) -> Iterator[Told]:
-    """Whom to tell: the one given, else a bar on the terminal or in the notebook."""
+    """Yield the given callback, or a progress bar for a terminal or notebook."""
     if told is not None:
         yield told
         return
     try:
         from tqdm.auto import tqdm
-    except ImportError:  # it comes with huggingface_hub; fetching will say so
+    except ImportError:  # part of huggingface_hub, whose absence is reported later
         yield lambda share, what: None
         return
     with ExitStack() as shown:
 
-        @cache  # none is drawn before something arrives
+        @cache  # created at the first call, so that no bar is drawn before
         def bar() -> tqdm:
             words = "{desc}: {percentage:3.0f} %|{bar}|"
             return shown.enter_context(tqdm(total=100, unit="%", bar_format=words))

@@ -1,4 +1,4 @@
-"""Names of what the model hub holds: checkpoints, recordings, and `hf://` addresses."""
+"""Names on the model hub: checkpoints, recordings, and `hf://` addresses."""
 
 import re
 from dataclasses import dataclass
@@ -14,10 +14,11 @@ from omnimouse_model.errors import FetchError
 OWNER = "the-enigma-project"
 DATASET = f"{OWNER}/omnimouse-dataset"
 RECORDINGS = "experiments"
-"""Its folder of recordings, an archive each."""
+"""Folder of the data set with one archive per recording."""
 _SESSION = re.compile(r"dynamic\d+-\d+-\d+-Video-[0-9a-f]{32}(_30hz)?")
 CHECKPOINTS = tuple(f"omnimouse-{s}" for s in ("1M", "5M", "20M", "80M", "300M"))
-"""Released models, by size."""
+"""Released models in order of size."""
+# The hub's rule for names: word characters, dots and dashes, 96 at most.
 _PART = re.compile(r"[\w][\w.-]{0,95}")
 
 
@@ -32,7 +33,7 @@ class HubPlace:
     repo
         "owner/name".
     path
-        Inside the repository; "" is all of it.
+        Path inside the repository; "" is the whole repository.
     revision
         A branch, tag or commit.
     """
@@ -44,13 +45,13 @@ class HubPlace:
 
     @property
     def name(self) -> str:
-        """What it is called on this machine: the last part, without an ending."""
+        """Name on this machine: last part of the address, without archive ending."""
         last = (self.path or self.repo).rsplit("/", 1)[-1]
         return without_ending(last) or last
 
     @property
     def page(self) -> str:
-        """The repository's page, for people."""
+        """Address of the web page of the repository."""
         folder = "datasets/" if self.kind == "dataset" else ""
         return f"https://huggingface.co/{folder}{self.repo}"
 
@@ -62,32 +63,33 @@ class HubPlace:
 
 
 def hub_place(name: str) -> HubPlace | None:
-    """The place a name stands for, None where it is no name of the hub.
+    """Return the place on the hub for a name, None if it is not a name of the hub.
 
-    Known are `omnimouse-1M` … `omnimouse-300M`, the names of released recordings, and
+    Names are `omnimouse-1M` … `omnimouse-300M`, the names of released recordings, and
     addresses: `hf://[datasets/]owner/name[@revision][/path]`.
 
     Raises
     ------
     FetchError
-        An address that cannot be read.
+        The address is not valid.
     """
     if name in CHECKPOINTS:
         return HubPlace("model", f"{OWNER}/{name}")
     if _SESSION.fullmatch(name):
         return HubPlace("dataset", DATASET, f"{RECORDINGS}/{name}.tar")
-    # a Path makes one slash of two, or turns them round
+    # A Path turns two slashes into one, and into backslashes on Windows.
     address = re.fullmatch(r"hf:/{1,2}(?P<rest>[^/].*)", name.replace("\\", "/"))
     if address is None:
         return None
     rest = address["rest"].rstrip("/")
+    # Users also write "hf://omnimouse-5M".
     if short := hub_place(rest):
         return short
     return _place(rest, name)
 
 
 def short_name(path: str) -> str:
-    """The name by which a file of the released recordings is known; "" for others."""
+    """Return the short name of a released recording's file; "" for other files."""
     folder, _, file = path.rpartition("/")
     name = file.removesuffix(".tar")
     return name if folder == RECORDINGS and _SESSION.fullmatch(name) else ""

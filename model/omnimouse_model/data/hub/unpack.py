@@ -1,7 +1,8 @@
-"""Unpacking archives of strangers: only plain files, only inside, whole or not at all.
+"""Safe unpacking of untrusted archives: plain files only, inside the target only.
 
-All members are looked at before the first is written. Links to files of the archive
-become copies; anything else that is no file or folder is refused.
+All members are checked before the first is written, and the target is complete or
+absent. Links to files of the archive become copies; every other member that is not a
+file or folder is refused.
 """
 
 import lzma
@@ -22,22 +23,25 @@ from typing import IO
 
 from omnimouse_model.errors import SessionFormatError
 
+# Limits against archives made to fill memory or drive. The limit of names is in bytes,
+# below the 255 that most file systems allow.
 MOST_MEMBERS = 200_000
 _MOST_HEADER = 2**20
 _LONGEST_NAME = 240
 _BLOCK = 1 << 20
+# Characters and names that Windows cannot store or treats as devices.
 _ODD = re.compile(r'[\x00-\x1f\\:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)
 
 Told = Callable[[float], None]
-"""Is told the finished share; may raise to stop."""
+"""Callback for the finished share; may raise to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A file or folder of an archive: where it goes, and how its bytes are had.
+    """A file or folder of an archive, with a function that opens its bytes.
 
-    A link is a copy of the member that `copied` names.
+    A link is written as a copy of the member named by `copied`.
     """
 
     name: str
@@ -48,25 +52,27 @@ class _Member:
 
 
 class _BoundedInfo(tarfile.TarInfo):
-    """A member of a tar whose names and notes are no longer than names are.
+    """A tar member with a limit on the size of its long names and extended headers.
 
-    tarfile reads them whole into memory while it goes through the members.
+    tarfile reads these completely into memory while it iterates over the members.
     """
 
+    # Type flags of GNU long names and links, and of pax and Solaris headers.
     _NOTES = (b"L", b"K", b"x", b"g", b"X")
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
         if self.type in self._NOTES and self.size > _MOST_HEADER:
             raise tarfile.ReadError(f"a member has notes of {self.size:,} bytes")
-        # not in the stubs; the only place between a header and what follows it
+        # Not in the stubs; the only hook between a header and the data after it.
         made: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
         return made
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a tar (also compressed) or zip archive, by its first bytes."""
+    """Return whether a file is a tar (also compressed) or zip archive, by its magic."""
     try:
         with path.open("rb") as stream:
+            # A plain tar has its magic "ustar" at byte 257.
             head = stream.read(262)
     except OSError:
         return False
@@ -75,7 +81,7 @@ def is_archive(path: Path) -> bool:
 
 
 def without_ending(name: str) -> str:
-    """An archive's name without what tells its kind; "" where nothing is left."""
+    """Return the name of an archive without its ending; "" if nothing is left."""
     return re.sub(r"\.(tar|tar\.(gz|bz2|xz)|tgz|tbz2|txz|zip)$", "", name, flags=re.I)
 
 
@@ -85,17 +91,17 @@ def unpack(archive: Path, into: Path, told: Told | None = None) -> Path:
     Parameters
     ----------
     archive
-        The file. Where it holds one folder and nothing else, that folder becomes
-        `into`.
+        The file. If its only top-level member is a folder, that folder becomes `into`.
     into
-        Made beside its place and moved there at the end.
+        Written to a temporary folder beside it and renamed at the end.
     told
-        Is told the finished share; may raise to stop, and nothing is left.
+        Called with the finished share; may raise to stop, which leaves no files.
 
     Raises
     ------
     SessionFormatError
-        The archive is not whole, or holds what must not be written; then nothing is.
+        The archive is damaged, or has members that must not be written. Then no file
+        is written.
     """
     if into.exists():
         raise SessionFormatError(
@@ -107,7 +113,7 @@ def unpack(archive: Path, into: Path, told: Told | None = None) -> Path:
         with _opened(archive) as members:
             checked = _checked(archive, members, shutil.disk_usage(into.parent).free)
             _write(archive, checked, part, told)
-        part.chmod(0o755)  # mkdtemp's is for its maker alone
+        part.chmod(0o755)  # mkdtemp gives access to its owner alone
         inner = list(part.iterdir())
         whole = inner[0] if len(inner) == 1 and inner[0].is_dir() else part
         whole.replace(into)
@@ -127,11 +133,14 @@ def _write(
             target.mkdir(parents=True, exist_ok=True)
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
+        # Links come last in the list, so their file exists already.
         if member.copied is not None:
             shutil.copyfile(folder / member.copied, target)
             continue
         with _told_as_broken(archive, member.name), target.open("xb") as out:
             stream = member.open()
+            # Never more than the declared size, which was checked against the free
+            # space.
             left = member.size
             while stream is not None and left:
                 block = stream.read(min(_BLOCK, left))
@@ -147,13 +156,14 @@ def _write(
 
 
 def _checked(archive: Path, members: Iterator[_Member], free: int) -> list[_Member]:
-    """All members, or the error for the first that must not be written."""
+    """Return all members; raise for the first that must not be written."""
     kept: list[_Member] = []
     files: set[str] = set()
     folders: set[str] = set()
     declared = 0
     for member in members:
-        # one file on systems that do not tell such names apart
+        # Names that differ in case or in Unicode form alone are one file on macOS and
+        # Windows; the second would overwrite the first.
         plain = unicodedata.normalize("NFC", member.name).casefold()
         if plain in files or (plain in folders and not member.is_folder):
             raise _refused(archive, f"'{member.name}' is in it twice")
@@ -180,13 +190,15 @@ def _checked(archive: Path, members: Iterator[_Member], free: int) -> list[_Memb
 
 
 def leads_outside(name: str) -> bool:
-    """Whether a name from elsewhere is no place below a folder, on any system."""
+    """Return whether an untrusted name leads outside its folder on any system."""
+    # Drive letters and backslashes are checked on every system, so that an archive is
+    # either safe everywhere or refused everywhere.
     is_rooted = name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name)
     return bool(is_rooted) or ".." in re.split(r"[/\\]", name)
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether every system can hold a file of this relative name."""
+    """Return whether every system can store a file with this relative name."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     return not any(
         _ODD.search(part)
@@ -198,12 +210,12 @@ def is_plain_name(name: str) -> bool:
 
 
 def _safe_name(archive: Path, name: str) -> str:
-    """A member's name, relative and plain; "" for the archive's own root.
+    """Return the normalised relative name of a member; "" for the archive's root.
 
     Raises
     ------
     SessionFormatError
-        It leads outside, or not every system can hold it.
+        The name leads outside, or not every system can store it.
     """
     if leads_outside(name):
         raise _outside(archive, name)
@@ -217,7 +229,7 @@ def _safe_name(archive: Path, name: str) -> str:
 # -- the two kinds -------------------------------------------------------------------
 @contextmanager
 def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
-    """The members of an archive, one after the other."""
+    """Open an archive and yield an iterator over its members."""
     with _told_as_broken(archive):
         with archive.open("rb") as stream:
             is_zip = stream.read(2) == b"PK"
@@ -230,16 +242,20 @@ def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
 
 
 def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
+    # Links are resolved after all files: a link may precede its file, and only the
+    # complete list shows whether it names one.
     regular: dict[str, tarfile.TarInfo] = {}
     links: list[tuple[str, str]] = []
     for info in tar:
         name = _safe_name(archive, info.name)
         if info.issym() or info.islnk():
+            # A symbolic link is relative to its own folder, a hard link to the root.
             base = PurePosixPath(name).parent if info.issym() else PurePosixPath()
             links.append((name, _aim(archive, name, base, info.linkname)))
         elif info.isdir():
             if name:
                 yield _Member(name, 0, is_folder=True)
+        # A sparse file can declare terabytes in a few bytes.
         elif info.isreg() and not info.issparse() and name:
             regular[name] = info
             yield _Member(name, info.size, open=_tar_opener(tar, info))
@@ -260,7 +276,7 @@ def _tar_opener(
 
 
 def _aim(archive: Path, name: str, base: PurePosixPath, link: str) -> str:
-    """The member that a link names."""
+    """Return the name of the member that a link points to."""
     if link.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", link):
         raise _outside(archive, name, link)
     aim = os.path.normpath((base / link).as_posix()).replace(os.sep, "/")
@@ -271,8 +287,9 @@ def _aim(archive: Path, name: str, base: PurePosixPath, link: str) -> str:
 
 def _zip_members(archive: Path, zipped: zipfile.ZipFile) -> Iterator[_Member]:
     for info in zipped.infolist():
-        # the name as stored: zipfile shortens it at a NUL
+        # The name as stored: zipfile cuts it at a NUL, which the check must see.
         name = _safe_name(archive, info.orig_filename)
+        # The upper half is the Unix mode; 0 where the archive was made on Windows.
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise _refused(archive, f"member '{name}' is no plain file or folder")
@@ -294,7 +311,7 @@ def _zip_opener(
 # -- errors --------------------------------------------------------------------------
 @contextmanager
 def _told_as_broken(archive: Path, name: str = "") -> Iterator[None]:
-    """Damage found by the standard library, as this project's error."""
+    """Raise damage found by the standard library as `SessionFormatError`."""
     try:
         yield
     except (
@@ -308,7 +325,7 @@ def _told_as_broken(archive: Path, name: str = "") -> Iterator[None]:
         OSError,
     ) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # of the drive, not of the archive
+            raise  # an error of the drive, not of the archive
         what = f"'{name}' cannot be read: {error}" if name else str(error)
         raise _broken(archive, what) from error
 

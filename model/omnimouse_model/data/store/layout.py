@@ -1,4 +1,4 @@
-"""What our store is called, and in which pieces and codecs its arrays lie."""
+"""Format of the store: name, version, chunks, shards and codecs."""
 
 from typing import Any, Literal
 
@@ -12,37 +12,42 @@ Codec = Literal["default", "fast", "none"]
 CODECS: tuple[Codec, ...] = ("default", "fast", "none")
 
 RESPONSE_CHUNK = (32, 1024)
-"""Rows and neurons decoded at once: a 2-s window touches three of them in height."""
+"""Rows and neurons of a chunk; a 2-s window at 30 Hz spans three chunks in time."""
 FRAME_CHUNK = 32
-"""Frames decoded at once; fewer where they are large, see `frame_rows`."""
+"""Frames of a chunk; fewer if they are large, see `frame_rows`."""
 SHARD_ROWS = 4096
-"""Rows of a file of responses, some 2 minutes at 30 Hz."""
+"""Rows of a shard (file) of responses, about 2 minutes at 30 Hz."""
 FRAME_SHARD = PYRAMID_SHARD = 1024
 PYRAMID_SECONDS = (1, 10)
-"""Bins of the levels that hold minimum, maximum and mean."""
+"""Bin widths in seconds of the levels of minimum, maximum and mean."""
 
 
+# A store is untrusted input: without limits, a few bytes of metadata could claim any
+# amount of memory.
 MOST_CHUNK_BYTES = 256 * 2**20
-"""What a reader of ours will unpack at once."""
+"""Largest chunk that the reader decodes."""
 MOST_TABLE_BYTES = 2 * 2**30
-"""The same of an array that is read whole."""
+"""Largest array that is read as a whole."""
+# Targets for frames at writing.
 _CHUNK_BYTES, _SHARD_BYTES = 8 * 2**20, 256 * 2**20
 
 
 def is_storable(dtype: np.dtype[Any]) -> bool:
-    """Whether it is one of the types of numbers that a store has."""
+    """Return whether a store can hold numbers of this type."""
     return dtype.kind in "iuf" and dtype.itemsize <= 8
 
 
 def little(values: np.ndarray) -> np.ndarray:
-    """The same values in the order of bytes that a store has."""
+    """Return the same values in little-endian byte order, that of a store."""
     return values.astype(values.dtype.newbyteorder("<"), copy=False)
 
 
 def frame_rows(frame_bytes: int, most: int) -> tuple[int, int]:
-    """Frames of a chunk, and of a file, which is `most` or less: powers of two."""
+    """Return the frames of a chunk and of a shard of `most` or fewer frames."""
 
     def within(limit: int, rows: int) -> int:
+        # Halving keeps both numbers powers of two, so that chunks divide a shard
+        # exactly.
         while rows > 1 and rows * frame_bytes > limit:
             rows //= 2
         return rows
@@ -52,9 +57,11 @@ def frame_rows(frame_bytes: int, most: int) -> tuple[int, int]:
 
 
 def compressors(codec: Codec) -> list[Any]:
-    """Codecs of a chunk, a checksum last."""
+    """Return the codecs of a chunk, a checksum last."""
     from zarr.codecs import BloscCodec, Crc32cCodec
 
+    # The checksum covers the compressed bytes, so that damaged input is found before a
+    # decompressor in C reads it.
     if codec == "none":
         return [Crc32cCodec()]
     if codec == "fast":

@@ -1,4 +1,4 @@
-"""Minimum, maximum and mean of every neuron in bins: a session at a glance."""
+"""Levels of minimum, maximum and mean per time bin, for overviews of a session."""
 
 from hashlib import blake2b
 from typing import Any
@@ -9,7 +9,7 @@ from omnimouse_model.data.store.layout import PYRAMID_SHARD
 
 
 class Level:
-    """Bins of so many rows each on their way into their array, file after file."""
+    """Writer of one level, with a fixed number of rows per bin."""
 
     def __init__(self, array: Any, rows_per_bin: int) -> None:
         self._array, self._step = array, rows_per_bin
@@ -18,15 +18,17 @@ class Level:
         self._written, self._digest = 0, blake2b()
 
     def add(self, rows: np.ndarray) -> None:
-        """Take the next rows, a block of them."""
+        """Add the next block of rows."""
         rows = np.concatenate([*self._rest, rows])
         full = len(rows) // self._step * self._step
         for first in range(0, full, self._step):
             self._take(rows[first : first + self._step])
+        # Rows of a bin that the next block completes. A copy, because a view would keep
+        # the whole block in memory.
         self._rest = [rows[full:].copy()]
 
     def finish(self) -> str:
-        """Write the rest; the hash of all of it."""
+        """Write the remaining bins; return the hash of the level."""
         for rows in self._rest:
             if len(rows):
                 self._take(rows)
@@ -35,6 +37,7 @@ class Level:
 
     def _take(self, rows: np.ndarray) -> None:
         self._bins.append(summarised(rows))
+        # A whole shard at a time: zarr would rewrite the file for a part of it.
         if len(self._bins) == PYRAMID_SHARD:
             self._write()
 
@@ -48,7 +51,12 @@ class Level:
 
 
 def summarised(rows: np.ndarray) -> np.ndarray:
-    """Of the rows of one bin: float32 (1, neurons, 3), NaN of missing ones."""
+    """Return minimum, maximum and mean of one bin, float32 (1, neuron, 3).
+
+    Missing values are left out; NaN if a neuron has no value.
+    """
+    # NaN and infinities propagate to the minimum or maximum, so two small checks select
+    # the fast path for most bins.
     low, high = rows.min(axis=0), rows.max(axis=0)
     if np.isfinite(low).all() and np.isfinite(high).all():
         mean = rows.sum(axis=0, dtype=np.float64) / len(rows)

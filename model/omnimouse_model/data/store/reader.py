@@ -1,4 +1,4 @@
-"""Reader of our own store: the session that was converted, bit for bit."""
+"""Reader of the store: returns the converted session bit by bit."""
 
 import stat
 from collections.abc import Iterator, Mapping
@@ -33,27 +33,29 @@ _STREAMS = ("eye_tracker", "treadmill")
 
 
 def recognises(path: Path) -> bool:
-    """Whether a folder is a zarr group of ours, whole or not."""
+    """Return whether a folder is a store, complete or not."""
     about = path / "zarr.json"
     if not path.is_dir() or not about.is_file():
         return False
     try:
         words = read_json_mapping(about)
     except SessionFormatError:
-        return True  # it is told when it is read
+        return True  # reading it reports the fault
     found = words.get("attributes")
+    # A group that lost its attributes is recognised by its arrays, so that the error is
+    # about a damaged or unfinished store.
     is_ours = isinstance(found, Mapping) and found.get("format") == FORMAT
     return is_ours or (path / "responses" / "data").is_dir()
 
 
 def read(path: Path, options: ReadOptions, *, is_begun: bool = False) -> Session:
-    """Open a store; see `open_session`. One that `is_begun` may still lack its seal."""
+    """Open a store; see `open_session`. `is_begun` allows an unfinished store."""
     words = _checked(path, is_begun)
     try:
         return _session(path, words, options)
     except SessionFormatError:
         raise
-    except Exception as error:  # zarr and JSON fail in many ways
+    except Exception as error:  # damaged metadata raises errors of many types
         raise SessionFormatError(
             path,
             "bad_store",
@@ -63,7 +65,7 @@ def read(path: Path, options: ReadOptions, *, is_begun: bool = False) -> Session
 
 
 def _checked(path: Path, is_begun: bool) -> Mapping[str, Any]:
-    """The store's attributes, once it says that it is whole and of our version."""
+    """Return the attributes of a store; raise if unfinished or of a newer version."""
     words = read_json_mapping(path / "zarr.json").get("attributes")
     words = words if isinstance(words, Mapping) else {}
     version = words.get("version")
@@ -87,7 +89,9 @@ def _checked(path: Path, is_begun: bool) -> Mapping[str, Any]:
 
 
 def _check_files(path: Path) -> None:
-    """Everything in a store is a plain file or folder of its own."""
+    """Raise if a store contains anything but plain files and folders."""
+    # A link in a copied store could make the reader open any file of the user. lstat
+    # does not follow links.
     waiting = [path]
     while waiting:
         for item in waiting.pop().iterdir():
@@ -156,13 +160,13 @@ def _levels(path: Path, responses: Signal) -> Iterator["StoreLevel"]:
 
 
 class StoreLevel:
-    """A level of the pyramid; see `Level`."""
+    """A stored level of minimum, maximum and mean; see `Level`."""
 
     def __init__(self, rows: ShardedRows, rows_per_bin: int) -> None:
         self._rows, self.rows_per_bin = rows, rows_per_bin
 
     def mean(self, columns: slice) -> np.ndarray:
-        """Means of a run of columns, float32 (bins, columns)."""
+        """Return the means of a range of columns, float32 (bins, columns)."""
         return self._rows.part((slice(None), columns, slice(2, 3)))[..., 0]
 
 
@@ -171,7 +175,7 @@ def _notes(stored: Any) -> tuple[Note, ...]:
 
 
 def _trials(store: "_Store") -> Trials:
-    """Trials of a session without a screen."""
+    """Return the trials of a session without a stimulus."""
     if not store.has("trials"):
         return Trials.none()
     trials = trials_of(store.arrays("trials"), store.words("trials"))
@@ -194,6 +198,8 @@ def _stimulus(store: "_Store") -> Stimulus | None:
     count = 0 if frames is None else frames.shape[0]
     last = np.where(first >= 0, first + trials.n_slots, 0)
     slots = arrays["slot_t"]
+    # Tables are checked against each other here, once: afterwards they are used as
+    # indices without a check.
     sound = (
         first.shape == (len(trials),)
         and bool((last <= count).all())
@@ -216,7 +222,7 @@ def _stimulus(store: "_Store") -> Stimulus | None:
 
 
 def _fits(arrays: Mapping[str, np.ndarray], trials: Trials) -> bool:
-    """Whether every slot is one of its trial's."""
+    """Return whether every slot has a valid trial and a frame within it."""
     trial, frame = arrays["slot_trial"], arrays["slot_frame"]
     if not len(trials) or trial.min() < 0 or trial.max() >= len(trials):
         return False
@@ -226,24 +232,24 @@ def _fits(arrays: Mapping[str, np.ndarray], trials: Trials) -> bool:
 
 
 class StoreFilm:
-    """Frames of trials in one array, shared where trials show the same; see `Film`."""
+    """Frames of trials in one array; trials with equal films share rows; see `Film`."""
 
     def __init__(self, frames: ShardedRows | None, first: np.ndarray) -> None:
         self._frames, self._first = frames, first
 
     def has(self, trial: int) -> bool:
-        """Whether a trial has stored frames."""
+        """Return whether a trial has stored frames."""
         return bool(self._first[trial] >= 0)
 
     def check(self) -> None:
-        """Raise where a file is gone or changed."""
+        """Raise if a file is missing or has changed."""
         if self._frames is not None:
             self._frames.check()
 
     def read(
         self, trial: int, first: int, stop: int, size: tuple[int, ...]
     ) -> np.ndarray:
-        """Frames `first` to `stop` of a trial."""
+        """Return frames `first` to `stop` of a trial."""
         if self._frames is None:
             raise KeyError(f"Trial {trial} has no frames of its own.")
         begin = int(self._first[trial])
@@ -251,7 +257,7 @@ class StoreFilm:
 
 
 class _Store:
-    """Small arrays and words of a store, by name."""
+    """Small arrays and attributes of a store, by name."""
 
     def __init__(self, path: Path) -> None:
         import zarr
@@ -263,29 +269,31 @@ class _Store:
         return (self.path / name / "zarr.json").is_file()
 
     def array(self, name: str) -> np.ndarray:
-        """A whole array, once every piece of it is there: zarr reads others as 0."""
+        """Return a whole array; raise if a chunk is missing."""
         found: Any = self._root[name]
         if found.nbytes > MOST_TABLE_BYTES:
             raise ValueError(f"{name} claims {found.nbytes:,} bytes")
+        # zarr reads a missing chunk as zeros without an error.
         for place in product(*(range(count) for count in found.cdata_shape)):
             piece(self.path / name, place)
         return np.asarray(found[...])
 
     def arrays(self, name: str, but: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
-        """All arrays of a group by name."""
+        """Return all arrays of a group by name."""
         folder = self.path / name
         names = sorted(p.name for p in folder.iterdir() if p.is_dir())
         return {n: self.array(f"{name}/{n}") for n in names if n not in but}
 
     def words(self, name: str) -> Mapping[str, Any]:
-        """A group's attributes."""
+        """Return the attributes of a group."""
         return dict(self._root[name].attrs)
 
     def signal(self, name: str, rows: Any) -> Signal:
-        """A stream with its clock and statistics."""
+        """Return a stream with its clock and statistics."""
         words = self.words(name)
         mean, std = self.array(f"{name}/mean"), self.array(f"{name}/std")
         shift = self.array(f"{name}/shift_s") if self.has(f"{name}/shift_s") else None
+        # -1 fits no statistics, so an array of another rank is refused below.
         columns = int(rows.shape[1]) if len(rows.shape) == 2 else -1
         for values in (mean, std, shift):
             if values is not None and values.shape != (columns,):

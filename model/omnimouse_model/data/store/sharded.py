@@ -1,7 +1,7 @@
-"""Rows of a sharded zarr v3 array, decoded straight from its files.
+"""Rows of a sharded zarr v3 array, decoded directly from its files.
 
-The files are plain zarr, which any reader of it opens. Without zarr's own scheduler in
-between a window's few rows come several times as fast.
+The files are standard zarr and can be opened with any zarr library. This decoder does
+not use zarr's scheduler, so the few rows of a window are read several times as fast.
 """
 
 from itertools import product
@@ -22,6 +22,8 @@ from omnimouse_model.data.io.safe_files import (
 from omnimouse_model.data.store.layout import MOST_CHUNK_BYTES
 from omnimouse_model.errors import SessionFormatError
 
+# Bytes of an index entry (offset and length, uint64 each), of a CRC-32C, and of the
+# header of a blosc buffer.
 _ENTRY, _CHECKSUM, _BLOSC_HEADER = 16, 4, 16
 _TYPES = {
     *("float16", "float32", "float64"),
@@ -37,12 +39,12 @@ class ShardedRows:
     folder
         The array's folder, with its `zarr.json`.
     inside
-        The store that it belongs to.
+        The folder of the store, which the array must not leave through links.
 
     Raises
     ------
     SessionFormatError
-        It is no array as our store has them, or a shard is missing.
+        The array has another layout than those of a store, or a shard is missing.
     """
 
     def __init__(self, folder: Path, inside: Path) -> None:
@@ -57,6 +59,7 @@ class ShardedRows:
         self._scratch = local()
 
     def __getstate__(self) -> dict[str, Any]:
+        # A thread-local cannot be pickled, and each process reads the indices itself.
         return {**self.__dict__, "_index": {}, "_scratch": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -64,19 +67,20 @@ class ShardedRows:
         self._scratch = local()
 
     def check(self) -> None:
-        """Raise where a file is gone or changed."""
+        """Raise if a file is missing or has changed."""
         for file in self._files.values():
             file.check()
 
     def read(self, first: int, stop: int) -> np.ndarray:
-        """Rows `first` to `stop`."""
+        """Return rows `first` to `stop`."""
         return self.part((slice(first, stop),))
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
-        """Rows here and there, ascending."""
+        """Return selected rows, in ascending order, of a range of columns."""
         low, high, _ = columns.indices(self.shape[1] if len(self.shape) > 1 else 1)
         parts = [np.zeros((0, max(0, high - low)), self.dtype)]
         height = self._chunk[0]
+        # Rows of one chunk height are read together, so that no chunk is decoded twice.
         for block in np.split(rows, np.flatnonzero(np.diff(rows // height)) + 1):
             if len(block):
                 begin, end = int(block[0]), int(block[-1]) + 1
@@ -85,7 +89,7 @@ class ShardedRows:
         return np.concatenate(parts)
 
     def part(self, slices: tuple[slice, ...]) -> np.ndarray:
-        """A block of the array; axes that are not named are whole."""
+        """Return a block of the array; axes without a slice are complete."""
         bounds = []
         for axis, size in enumerate(self.shape):
             given = slices[axis] if axis < len(slices) else slice(None)
@@ -109,16 +113,18 @@ class ShardedRows:
 
     # -- chunks -----------------------------------------------------------------
     def _decode(self, place: tuple[int, ...]) -> np.ndarray:
-        """One chunk, its checksum and its size compared before it is unpacked.
+        """Return one chunk, after its checksum and its size were checked.
 
-        It is valid until this thread's next one: each is unpacked where the last was,
-        since fresh memory costs more than unpacking.
+        The array is valid until the next call in this thread, which reuses its memory:
+        allocating memory costs more than decompression.
         """
         shard = tuple(p // n for p, n in zip(place, self._per_shard, strict=True))
         within = tuple(p % n for p, n in zip(place, self._per_shard, strict=True))
         file = self._files[shard]
         stored = file.open()
         offset, length = self._entries(shard, stored)[within].tolist()
+        # An index can claim any place in the file; a slice beyond the end would be
+        # shorter without an error.
         if offset + length > len(stored) or length < _CHECKSUM:
             raise self._broken(file.path, f"a piece at {offset} is not there")
         end = offset + length - _CHECKSUM
@@ -129,6 +135,8 @@ class ShardedRows:
             if len(data) != wanted:
                 raise self._broken(file.path, "a piece is of another size")
             return np.frombuffer(data, self.dtype).reshape(self._chunk)
+        # blosc trusts the sizes in its header, so they are compared with the buffer
+        # first.
         if _unpacked_and_packed(data) != (wanted, len(data)):
             raise self._broken(file.path, "a piece is of another size")
         made: np.ndarray | None = getattr(self._scratch, "chunk", None)
@@ -141,10 +149,11 @@ class ShardedRows:
         return made
 
     def _entries(self, shard: tuple[int, ...], stored: np.ndarray) -> np.ndarray:
-        """Offset and length of every chunk of a shard, its checksum compared."""
+        """Return offset and length of every chunk of a shard, after a checksum test."""
         if shard not in self._index:
             count = int(np.prod(self._per_shard))
             path = self._files[shard].path
+            # The index and its checksum are at the end of the file.
             index = stored[-(count * _ENTRY + _CHECKSUM) : -_CHECKSUM]
             self._compare(path, index, stored[-_CHECKSUM:])
             entries = np.frombuffer(index.tobytes(), "<u8").reshape(*self._per_shard, 2)
@@ -153,6 +162,8 @@ class ShardedRows:
 
     # -- description ------------------------------------------------------------
     def _read_layout(self, about: dict[str, Any]) -> None:
+        # Only the layout that the writer produces is accepted. Other valid zarr arrays
+        # are refused instead of being decoded wrongly.
         (sharding,) = about["codecs"]
         inner = sharding["configuration"]
         names = [codec["name"] for codec in inner["codecs"]]
@@ -176,6 +187,8 @@ class ShardedRows:
         if any(g % c or not g for g, c in zip(grid, self._chunk, strict=True)):
             raise ValueError(f"shards {grid} of chunks {self._chunk}")
         self._chunk_bytes = (
+            # Python integers (dtype object) do not overflow, whatever the metadata
+            # claim.
             int(np.prod(self._chunk, dtype=object)) * self.dtype.itemsize
         )
         if self._chunk_bytes > MOST_CHUNK_BYTES:
@@ -219,7 +232,7 @@ class ShardedRows:
 
 
 def _unpacked_and_packed(data: np.ndarray) -> tuple[int, int]:
-    """The two sizes that blosc takes from a chunk's header, and does not check."""
+    """Return uncompressed and compressed size as stated in a blosc header."""
     if len(data) < _BLOSC_HEADER:
         return 0, 0
     _, unpacked, _, packed = np.frombuffer(data[:_BLOSC_HEADER].tobytes(), "<u4")
@@ -227,7 +240,7 @@ def _unpacked_and_packed(data: np.ndarray) -> tuple[int, int]:
 
 
 def piece(array: Path, place: tuple[int, ...]) -> Path:
-    """File of a shard or chunk of an array, which must be there."""
+    """Return the file of a shard or chunk; raise if it is missing."""
     path = array.joinpath("c", *map(str, place))
     if not path.is_file():
         raise SessionFormatError(
@@ -241,6 +254,7 @@ def piece(array: Path, place: tuple[int, ...]) -> Path:
 
 
 def _sizes(values: Any) -> tuple[int, ...]:
+    # In Python True is an int, so JSON true would pass as the size 1.
     if not all(
         isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values
     ):

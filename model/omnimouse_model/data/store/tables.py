@@ -1,4 +1,4 @@
-"""The small tables of a session as a store has them, and back."""
+"""Conversion of the small tables of a session to arrays and texts, and back."""
 
 import json
 from collections.abc import Mapping
@@ -14,6 +14,7 @@ from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.store.layout import little
 from omnimouse_model.data.units import Roi, Units
 
+# Plausibility limit; responses are divided by the scale.
 _LARGEST_SCALE = 1e30
 _TEXTS = ("key", "kind", "tier", "stim_id", "trial_idx", "valid_trial")
 _NUMBERS = {
@@ -32,17 +33,19 @@ _UNITS = {
 
 
 def digest_of(values: np.ndarray) -> str:
-    """Hash of an array's values, row after row, whatever their order of bytes."""
+    """Return the hash of the values of an array in C order, for any byte order."""
     return blake2b(little(values).tobytes()).hexdigest()[:32]
 
 
 def plain(value: Any) -> Any:
-    """As JSON has it: what it does not know is text, keys as well."""
+    """Return a value as JSON stores it; unknown types and keys become texts."""
+    # A round trip, so that a value before writing equals the same value after reading
+    # (tuples are lists, keys are texts).
     return json.loads(json.dumps(_with_words(value), default=str))
 
 
 def _with_words(value: Any) -> Any:
-    """The same with keys that JSON has."""
+    """Return the same value with keys that JSON can store."""
     if isinstance(value, Mapping):
         return {_word(key): _with_words(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
@@ -55,8 +58,9 @@ def _word(key: Any) -> Any:
 
 
 def table_digest(session: Session) -> str:
-    """Hash of everything small: the same for a session and its store."""
+    """Return the hash of all small data, equal for a session and its store."""
     digest = blake2b()
+    # Type and shape are hashed too: the same bytes in another shape are another table.
     for name, values in sorted(small_arrays(session).items()):
         digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
         digest.update(np.ascontiguousarray(values).tobytes())
@@ -66,7 +70,7 @@ def table_digest(session: Session) -> str:
 
 
 def small_arrays(session: Session) -> dict[str, np.ndarray]:
-    """Every array but responses and frames, by its name in a store."""
+    """Return all arrays except responses and frames, by their name in a store."""
     found: dict[str, np.ndarray] = {}
     for name, signal in _signals(session).items():
         for column in ("mean", "std", "shift_s"):
@@ -91,7 +95,7 @@ def small_arrays(session: Session) -> dict[str, np.ndarray]:
 
 
 def words_of(session: Session) -> dict[str, dict[str, Any]]:
-    """What groups of a store say in words, by their names."""
+    """Return the attributes of the groups of a store, by group."""
     found = {name: _signal_words(signal) for name, signal in _signals(session).items()}
     units = session.units
     found["units"] = {
@@ -107,7 +111,7 @@ def words_of(session: Session) -> dict[str, dict[str, Any]]:
 
 
 def identity(session: Session) -> dict[str, Any]:
-    """What the store itself says of its session."""
+    """Return the attributes of the store that describe the session."""
     return {
         "id": session.id,
         "animal_id": session.animal_id,
@@ -138,7 +142,7 @@ def _signal_words(signal: Signal) -> dict[str, Any]:
 
 
 def unit_columns(units: Units) -> dict[str, np.ndarray]:
-    """Columns of the neurons, and their pixels where they have some."""
+    """Return the columns of the neurons, and their pixel masks if there are any."""
     found = {name: getattr(units, name) for name in _UNITS}
     if units.roi is not None:
         found["roi_offsets"] = units.roi.offsets
@@ -153,12 +157,12 @@ def units_of(
     mean: np.ndarray,
     std: np.ndarray,
 ) -> Units:
-    """The neurons again.
+    """Return the neurons of a store.
 
     Raises
     ------
     ValueError
-        Columns do not fit together.
+        Columns differ in length or type.
     """
     n = len(mean)
     columns: dict[str, np.ndarray] = {}
@@ -190,6 +194,8 @@ def _roi_of(arrays: Mapping[str, np.ndarray], n: int) -> Roi | None:
     offsets, yx = arrays["roi_offsets"].astype(np.int64), arrays["roi_yx"]
     weight = arrays["roi_weight"]
     sound = (
+        # Offsets are used as slices later: they must rise from 0 to the number of
+        # pixels.
         offsets.shape == (n + 1,)
         and yx.shape == (len(weight), 2)
         and weight.ndim == 1
@@ -203,14 +209,14 @@ def _roi_of(arrays: Mapping[str, np.ndarray], n: int) -> Roi | None:
 
 
 def packed_trials(trials: Trials) -> dict[str, Any]:
-    """The texts of the trial table; its numbers are arrays."""
+    """Return the texts of the trial table; its numbers are stored as arrays."""
     words: dict[str, Any] = {name: getattr(trials, name).tolist() for name in _TEXTS}
     words["extra"] = plain(list(trials.extra))
     return words
 
 
 def trials_of(arrays: Mapping[str, np.ndarray], words: Mapping[str, Any]) -> Trials:
-    """The trial table again.
+    """Return the trial table of a store.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Which films of a session a store holds: each distinct one once, in one type."""
+"""Distinct films of a session, which a store holds once each, in one type."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,16 +12,16 @@ from omnimouse_model.errors import SessionFormatError
 
 @dataclass(frozen=True, slots=True)
 class DistinctFilms:
-    """The frames of a session, each distinct film once.
+    """Distinct films of a session.
 
     Attributes
     ----------
     trials
-        Trials whose frames are stored, with how many.
+        Trials whose frames are stored, with their number of frames.
     first
-        First row of every trial; those that show the same share it, -1 has none.
+        First row of every trial; trials with equal films share it; -1 without frames.
     dtype, size
-        One type that holds the frames of every trial exactly; the shape of a frame.
+        Type that holds the frames of every trial exactly, and the shape of a frame.
     """
 
     trials: list[tuple[int, int]]
@@ -31,23 +31,25 @@ class DistinctFilms:
 
     @property
     def count(self) -> int:
-        """Frames in all."""
+        """Total number of stored frames."""
         return sum(count for _, count in self.trials)
 
     @property
     def frame_bytes(self) -> int:
-        """Bytes of one."""
+        """Bytes of one frame."""
         return int(np.prod(self.size, dtype=object)) * self.dtype.itemsize
 
 
 def distinct_films(session: Session) -> DistinctFilms:
-    """The distinct films of a session; they are looked through once.
+    """Return the distinct films of a session; they are read once and cached.
 
     Raises
     ------
     SessionFormatError
-        No one type holds the frames of all.
+        No single type holds the frames of all trials exactly.
     """
+    # All films must be read to compare them, which takes long; a conversion needs the
+    # result several times.
     if "store_frames" not in session._cache:
         session._cache["store_frames"] = _looked_through(session)
     found: DistinctFilms = session._cache["store_frames"]
@@ -68,6 +70,8 @@ def _looked_through(session: Session) -> DistinctFilms:
             continue
         frames = stimulus.film.read(trial, 0, count, stimulus.size)
         kinds.add(frames.dtype.newbyteorder("="))
+        # By contents and not by stimulus id, which a session need not have or may use
+        # for films that differ.
         key = f"{frames.dtype} {frames.shape} {digest_of(frames)}"
         if key not in known:
             known[key] = row
@@ -81,6 +85,8 @@ def _one_type(session: Session, kinds: set[np.dtype[Any]]) -> np.dtype[Any]:
     if not kinds:
         return np.dtype(np.uint8)
     found = np.result_type(*kinds)
+    # A float has fewer digits than an integer of the same size: int64 with float64
+    # gives float64, which does not hold large integers exactly.
     wide = [k for k in kinds if k.kind in "iu" and k.itemsize == found.itemsize]
     if found.kind == "f" and wide:
         names = ", ".join(sorted(map(str, kinds)))
@@ -89,7 +95,7 @@ def _one_type(session: Session, kinds: set[np.dtype[Any]]) -> np.dtype[Any]:
 
 
 def unstorable(session: Session, found: str, limit: str) -> SessionFormatError:
-    """The error for what a store cannot hold."""
+    """Return the error for values that a store cannot hold."""
     return SessionFormatError(
         session.path,
         "not_storable",
