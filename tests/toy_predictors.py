@@ -5,9 +5,12 @@ they show that every part of the product takes windows of any shape.
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from importlib.metadata import EntryPoint
 
 import numpy as np
+import pytest
 import torch
 
 import omnimouse_model as om
@@ -15,6 +18,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec
 from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.predict import families
 from omnimouse_model.predict.families import Family
 from omnimouse_model.predict.predictor import (
     Encoded,
@@ -201,3 +205,17 @@ def _load(path, device):
 FAMILY = Family(
     "toy", _load, {name: lambda _, made=made: made() for name, made in TOYS.items()}
 )
+
+
+@contextmanager
+def installed_toys() -> Iterator[None]:
+    """Install the toys as another package would, and a package that is broken."""
+    points = [
+        EntryPoint("broken", "tests.toy_predictors:NOTHING", families.GROUP),
+        EntryPoint("toy", "tests.toy_predictors:FAMILY", families.GROUP),
+    ]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(families, "entry_points", lambda group: points)
+        families.families.cache_clear()
+        yield
+    families.families.cache_clear()

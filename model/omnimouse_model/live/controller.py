@@ -316,22 +316,26 @@ class Controller:
         The mask is mapped by time. The mask from before comes back with its spec if
         this one was not changed meanwhile. Undo steps belong to one spec.
         """
-        state = self.state
-        if state.window is None or state.mask is None or state.session is None:
+        before, known = self.state.mask, self._mapped
+        if before is None:
             return
-        before = state.mask
-        try:
-            window = state.session.window(state.window.start_s, spec)
-        except ValueError as error:
-            self.results.error = str(error)
-            self.results.changed.emit()
-            return
-        known = self._mapped
         if known is not None and known[1] is before and known[0].spec == spec:
             mask = known[0]
         else:
             mask = before.stretched(spec)
-        self._mapped = (before, mask)
+        if self._show_spec(mask):
+            self._mapped = (before, mask)
+
+    def _show_spec(self, mask: Mask) -> bool:
+        """Show a mask of another spec with the window of its spec; False if refused."""
+        state, spec = self.state, mask.spec
+        assert state.window is not None
+        try:
+            window = self._session.window(state.window.start_s, spec)
+        except ValueError as error:
+            self.results.error = str(error)
+            self.results.changed.emit()
+            return False
         self._asking.forget()
         self._history.clear()
         self._spans.resize(spec.n_samples)
@@ -344,6 +348,7 @@ class Controller:
         state.active_span = self._spans.of(state.brush_code)
         self.history_changed.emit()
         self._ask()
+        return True
 
     def set_cursor(self, i: int) -> None:
         """Move the cursor to a sample of the window."""
@@ -431,6 +436,7 @@ class Controller:
         preset = preset_named(name)
         with self._lock:
             mask = mask_for(name, self._session, self.state.selection)
+            mask = mask.stretched(self.state.spec)
             self._last_preset = preset.name
             self._change(mask, preset.label, preset.name)
 
@@ -444,7 +450,11 @@ class Controller:
                     f"The mask is for {mask.n_neurons} neurons, "
                     f"the session has {self._session.n_neurons}."
                 )
-            self._change(mask, name, preset)
+            if mask.spec != self.state.spec:
+                # Undo steps belong to one spec: there is no step back to another.
+                self._show_spec(mask)
+            else:
+                self._change(mask, name, preset)
 
     def set_behavior(self, mode: BehaviorMode) -> None:
         """Give behaviour, ask for it, or hide it."""

@@ -19,8 +19,15 @@ _TOLERANCE_S = 1e-6
 
 
 def window_of(window: Window, spec: WindowSpec) -> Window:
-    """Return the recorded span of a window at the rates of another predictor."""
-    return window.at(replace(spec, duration_s=window.spec.duration_s))
+    """Return the recorded responses of a window's span at another predictor's rate.
+
+    The span is shortened to a whole number of samples.
+    """
+    rate_hz = spec.response_rate_hz
+    count = int(window.spec.duration_s * rate_hz + _TOLERANCE_S)
+    place = window.place
+    own = WindowSpec(max(count, 1) / rate_hz, rate_hz, spec.responses)
+    return Window(window.session, place[0], (), own, window.exact_start)
 
 
 def tiles(window: Window, spec: WindowSpec) -> list[tuple[float, Window]]:

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from importlib.metadata import EntryPoint
 
 import numpy as np
 import pytest
@@ -11,13 +10,18 @@ import omnimouse_model as om
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.masks import asked_cells
 from omnimouse_model.metrics import bits_per_spike
-from omnimouse_model.predict import families
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import recorded_as
 from omnimouse_model.predict.same_span import predict_same_span, window_of
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.model.data.readers.test_arrays import session_arrays
-from tests.toy_predictors import COUNTS, FRAMES, TOYS, RecurrentPredictor
+from tests.toy_predictors import (
+    COUNTS,
+    FRAMES,
+    TOYS,
+    RecurrentPredictor,
+    installed_toys,
+)
 
 
 @pytest.fixture(scope="module")
@@ -158,21 +162,14 @@ def test_counts_are_scored_in_bits_per_spike(spiking):
     )
 
 
-def test_another_package_adds_a_family_by_an_entry_point(monkeypatch, tmp_path):
-    point = EntryPoint("toy", "tests.toy_predictors:FAMILY", families.GROUP)
-    broken = EntryPoint("broken", "tests.toy_predictors:NOTHING", families.GROUP)
-    monkeypatch.setattr(families, "entry_points", lambda group: [broken, point])
-    families.families.cache_clear()
-    try:
+def test_another_package_adds_a_family_by_an_entry_point(tmp_path):
+    with installed_toys():
         assert om.load_predictor("toy-counts").needs.spec == COUNTS
         path = tmp_path / "mine.safetensors"
         path.write_bytes(b"")
         path.with_suffix(".json").write_text('{"family": "toy", "which": "toy-frames"}')
         assert om.load_predictor(path).needs.spec == FRAMES
         path.with_suffix(".json").write_text('{"family": "twin"}')
-        with pytest.raises(
-            CheckpointError, match=r"family 'twin'.*omnimouse, baseline, toy"
-        ):
+        known = r"family 'twin'.*omnimouse, baseline, toy"
+        with pytest.raises(CheckpointError, match=known):
             om.load_predictor(path)
-    finally:
-        families.families.cache_clear()

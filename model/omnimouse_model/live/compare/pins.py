@@ -248,10 +248,15 @@ class Pins:
     def make_current(self, slot: int) -> None:
         """Ask what was pinned: its mask, which `undo` takes back, of its predictor."""
         pin = self[slot]
-        self._controller.set_mask(pin.mask, f"Back to {pin.name}", pin.preset)
-        if pin.predictor and not is_same_predictor(
+        is_other = pin.predictor and not is_same_predictor(
             pin.predictor, self._asking.predictor
-        ):
+        )
+        # A mask of another spec must not be sent to the predictor of this one.
+        is_foreign = pin.mask.spec != self._state.spec
+        if is_other and is_foreign:
+            self._controller.choose_predictor(pin.predictor)
+        self._controller.set_mask(pin.mask, f"Back to {pin.name}", pin.preset)
+        if is_other and not is_foreign:
             self._controller.choose_predictor(pin.predictor)
 
     def choose_span(self, choice: SpanChoice) -> None:

@@ -568,4 +568,6 @@ def _preset_of(analysis: Analysis, view: View) -> str:
     mask = analysis.mask
     asked = () if mask is None else np.flatnonzero(mask.target.any(axis=0)).tolist()
     made = mask_for(analysis.preset, view.session, asked)
+    if mask is not None:
+        made = made.stretched(mask.spec)
     return analysis.preset if made == mask else ""

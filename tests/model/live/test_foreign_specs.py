@@ -1,0 +1,137 @@
+"""Live state with predictors of other specs: painted, scrubbed, pinned, saved."""
+
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.predict.baselines.predictor import naive_predictor
+from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from tests.model.data.readers.test_arrays import session_arrays
+from tests.predictors import EchoPredictor
+from tests.toy_predictors import TOYS, installed_toys
+
+SLOW = om.WindowSpec(3.0, 20.0, responses="count")
+
+
+def load(name, session, device="auto"):
+    """Toy predictors, one that echoes OmniMouse's windows, and a slow mean."""
+    if name in TOYS:
+        return TOYS[name]()
+    return naive_predictor("mean", SLOW) if name == "slow mean" else EchoPredictor()
+
+
+@pytest.fixture(scope="module")
+def sources(tmp_path_factory):
+    """A spiking recording and an imaging one, as files."""
+    folder = tmp_path_factory.mktemp("foreign")
+    spiking = spiking_arrays(SpikingSpec(n_trials=30))
+    np.savez(folder / "spiking.npz", **spiking)
+    np.savez(folder / "imaging.npz", **session_arrays())
+    return folder
+
+
+@pytest.fixture
+def controller():
+    with installed_toys(), closing(Controller(load=load, synchronous=True)) as made:
+        yield made
+
+
+@pytest.fixture(params=[*TOYS])
+def opened(request, controller, sources):
+    """A controller that shows a recording with one of the toy predictors."""
+    name = "spiking" if request.param == "toy-counts" else "imaging"
+    controller.open_session(sources / f"{name}.npz")
+    controller.choose_predictor(request.param)
+    return controller
+
+
+def is_answered(controller):
+    state, found = controller.state, controller.results
+    assert found.error is None
+    assert found.population_freshness == "fresh"
+    return found.population.responses.shape[0] == state.window.spec.n_samples
+
+
+def test_window_and_mask_take_the_spec_of_the_predictor(opened):
+    state = opened.state
+    spec = TOYS[state.predictor_name]().needs.spec
+    assert state.window.spec == state.mask.spec == state.spec == spec
+    assert state.mask.cells.shape == (spec.n_samples, state.session.n_neurons)
+    assert is_answered(opened)
+    assert np.isfinite(opened.results.scores).any()
+
+
+def test_it_is_painted_undone_and_scrubbed(opened):
+    state, n = opened.state, opened.state.spec.n_samples
+    before = state.mask
+    opened.paint([0], VISIBLE)
+    assert state.mask.visible[:, 0].all()
+    opened.paint([1], TARGET)
+    assert state.mask.target[:, 1].sum() == n - n // 2
+    assert is_answered(opened)
+    opened.undo()
+    opened.undo()
+    assert state.mask == before
+    opened.set_cursor(10_000)
+    assert state.cursor == n - 1
+    start_s = state.window.start_s
+    opened.step_cursor(-n)
+    assert state.window.start_s < start_s
+    opened.seek(12.0)
+    assert abs(state.window.start_s - 12.0) < 2.1
+    assert is_answered(opened)
+
+
+def test_the_mask_comes_back_with_its_spec(controller, sources):
+    controller.open_session(sources / "imaging.npz")
+    controller.choose_predictor("echo")
+    controller.paint([0], VISIBLE)
+    mask = controller.state.mask
+    controller.choose_predictor("toy-frames")
+    assert controller.state.mask.n_samples == 16
+    controller.choose_predictor("echo")
+    assert controller.state.mask == mask
+    assert is_answered(controller)
+
+
+def test_another_spec_is_pinned_and_stands_beside(opened):
+    other = "slow mean" if opened.state.predictor_name == "toy-counts" else "echo"
+    span_s = opened.state.spec.duration_s
+    spec = load(other, None).needs.spec
+    name, own = opened.state.predictor_name, opened.state.mask
+    opened.choose_baseline(other)
+    opened.wait(30.0)
+    beside = opened.baseline.population
+    assert opened.baseline.error is None
+    assert len(beside.responses) == round(span_s * spec.response_rate_hz)
+    assert beside.times_s[0] == pytest.approx(opened.state.window.start_s)
+    opened.choose_predictor(other)
+    opened.pins.pin("other")
+    opened.choose_predictor(name)
+    opened.wait(30.0)
+    assert opened.state.mask == own
+    (found,) = opened.pins.windows.values()
+    assert not found.error
+    assert len(found.prediction.responses) == len(beside.responses)
+    opened.pins.make_current(0)
+    assert opened.state.spec == opened.state.mask.spec
+    assert is_answered(opened)
+
+
+def test_it_is_saved_and_opened_again(opened, tmp_path, sources):
+    opened.paint([0], VISIBLE)
+    opened.seek(14.0)
+    opened.set_active_span(2, 9)
+    opened.analyses.save(tmp_path / "mine.omnimouse.json")
+    state = opened.state
+    with closing(Controller(load=load, synchronous=True)) as again:
+        again.analyses.open(tmp_path / "mine.omnimouse.json")
+        assert again.state.mask == state.mask
+        assert again.state.window == state.window
+        assert again.state.active_span == (2, 9)
+        assert is_answered(again)
+        np.testing.assert_array_equal(again.results.scores, opened.results.scores)
