@@ -11,7 +11,7 @@ from omnimouse_model.analysis.evaluate.stimulus_groups import StimulusGroups
 from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
-from omnimouse_model.masks import N_SAMPLES, Mask
+from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import (
     Moments,
     StreamingCorrelation,
@@ -49,7 +49,7 @@ class Job:
         # Only neurons with a scored cell: memory depends on the targets, not the
         # population.
         self.neurons = np.flatnonzero(self.cells.any(axis=0))
-        self.responses = StreamingCorrelation(N_SAMPLES, len(self.neurons))
+        self.responses = StreamingCorrelation(self.mask.n_samples, len(self.neurons))
 
     def add(self, window: Window, rates: np.ndarray, columns: np.ndarray) -> None:
         """Add the predicted rates (60, n) of a window for `columns` of `neurons`."""

@@ -15,8 +15,10 @@ from omnimouse_model.analysis.evaluate.accumulate import Job, count_answer
 from omnimouse_model.analysis.evaluate.conditions import Condition, conditions
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score, Scores
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping, StimulusGroups
+from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.predict.predictor import Predictor
@@ -40,13 +42,18 @@ class WindowRule:
     include_blanks: bool
 
     @classmethod
-    def of(cls, tier: str) -> "WindowRule":
-        """Return the rule of a tier: stride 1 s or 2 s (validation); blanks in test."""
+    def of(cls, tier: str, spec: WindowSpec = OMNIMOUSE) -> "WindowRule":
+        """Return the rule of a tier: half a window, or a whole one in validation.
+
+        OmniMouse: 1 s and 2 s, as in the official evaluation. Windows in test tiers may
+        reach into blanks. Every trial counts for windows that are aligned to trials.
+        """
         # The official masks ask for the last 30 of 60 samples: at stride 30 every
         # sample is predicted once.
+        points = 1 if spec.align == "trial" else grid_points(spec.duration_s)
         if tier == "validation":
-            return cls(60, False)
-        return cls(30, "test" in tier)
+            return cls(points, False)
+        return cls(max(1, points // 2), "test" in tier)
 
 
 def evaluate(
@@ -67,10 +74,12 @@ def evaluate(
     Parameters
     ----------
     predictor
-        One or several; all are scored on the same windows, samples and neurons. A
-        refused condition becomes a score without a value and with the reason.
+        One or several. Predictors of one spec are scored on the same windows, samples
+        and neurons, each spec on windows of its own. A refused condition becomes a
+        score without a value and with the reason.
     strategies
-        One or several names of strategies, or `Condition` objects.
+        One or several names of strategies, or `Condition` objects. Masks of another
+        spec are stretched to the windows of a predictor.
     tier
         "test" stands for all test tiers of a session.
     starts
@@ -102,30 +111,58 @@ def evaluate(
     recordings = [sessions] if isinstance(sessions, Session) else list(sessions)
     asked = conditions(strategies)
 
-    def windows(session: Session) -> np.ndarray:
-        return scored_starts(session, tier, max_windows) if starts is None else starts
+    groups = by_spec(predictors)
 
-    total = sum(len(windows(session)) for session in recordings)
-    run = _Run(total * len(asked) * len(predictors), progress, cancelled, by)
+    def windows(session: Session, spec: WindowSpec) -> np.ndarray:
+        if starts is not None:
+            return starts
+        return scored_starts(session, tier, max_windows, spec)
+
+    total = sum(
+        len(windows(session, spec)) * len(group)
+        for session in recordings
+        for spec, group in groups
+    )
+    run = _Run(total * len(asked), progress, cancelled, by)
     scores: list[Score] = []
     behavior: list[BehaviorScore] = []
     for session in recordings:
         run.say(f"{session.id}: preparing")
-        found = _evaluate_session(
-            session, windows(session), predictors, asked, neurons, run
-        )
-        for job in found:
-            scores += job.scores()
-            behavior += job.behavior_scores()
+        for spec, group in groups:
+            found = _evaluate_session(
+                session, windows(session, spec), group, asked, neurons, run, spec
+            )
+            for job in found:
+                scores += job.scores()
+                behavior += job.behavior_scores()
     return Scores(tuple(scores), tuple(behavior), tier)
 
 
+def by_spec(
+    predictors: Sequence[Predictor],
+) -> list[tuple[WindowSpec, list[Predictor]]]:
+    """Group predictors that read the same windows, in order of the first of each."""
+    groups: list[tuple[WindowSpec, list[Predictor]]] = []
+    for predictor in predictors:
+        spec = predictor.needs.spec
+        for known, group in groups:
+            if known == spec:
+                group.append(predictor)
+                break
+        else:
+            groups.append((spec, [predictor]))
+    return groups
+
+
 def scored_starts(
-    session: Session, tier: str = "test", max_windows: int | None = None
+    session: Session,
+    tier: str = "test",
+    max_windows: int | None = None,
+    spec: WindowSpec = OMNIMOUSE,
 ) -> np.ndarray:
     """Return the scored windows of a tier as starts (n,) in s on the session clock."""
-    rule = WindowRule.of(tier)
-    starts = session.window_starts(tier, rule.stride, rule.include_blanks)
+    rule = WindowRule.of(tier, spec)
+    starts = session.window_starts(tier, rule.stride, rule.include_blanks, spec)
     if not len(starts):
         raise ValueError(
             f"Session {session.id!r} has no window of tier {tier!r}; "
@@ -165,14 +202,17 @@ def _evaluate_session(
     asked: Sequence[Condition],
     neurons: np.ndarray | None,
     run: _Run,
+    spec: WindowSpec,
 ) -> list[Job]:
     # By identity, because predictors need not be hashable.
     refusals = {id(p): _prepared(p, session, run) for p in predictors}
-    truth = open_truth(session.path) if has_truth(session.path) else None
+    # The exact means of a simulated mouse are stored at OmniMouse's rate.
+    has_means = spec == OMNIMOUSE and has_truth(session.path)
+    truth = open_truth(session.path) if has_means else None
     groups = None if run.by is None else StimulusGroups.of(session, run.by)
     jobs: list[Job] = []
     for condition in asked:
-        mask = condition.mask(session)
+        mask = condition.mask(session).stretched(spec)
         cells = _scored_cells(mask, condition, session, neurons)
         # Predictors share one ceiling per condition: it depends on the cells only.
         ceiling = None
@@ -185,7 +225,7 @@ def _evaluate_session(
             job.ceiling, job.refusal = ceiling, refusals[id(predictor)]
             jobs.append(job)
     questions = _questions(jobs)
-    for windows in _chunks(session, starts):
+    for windows in _chunks(session, starts, spec):
         for question in questions:
             run.say(f"{session.id}: {question[0].condition.name}, {question[0].name}")
             _answer(question, windows, run.cancelled)
@@ -210,7 +250,7 @@ def _prepared(predictor: Predictor, session: Session, run: _Run) -> str:
 def _scored_cells(
     mask: Mask, condition: Condition, session: Session, neurons: np.ndarray | None
 ) -> np.ndarray:
-    """Return bool (60, P): target cells of the neurons that are scored."""
+    """Return bool (n_samples, P): target cells of the neurons that are scored."""
     cells = asked_cells(mask)
     chosen = [neurons] if neurons is not None else []
     if condition.neurons is not None:
@@ -222,9 +262,11 @@ def _scored_cells(
     return cells
 
 
-def _chunks(session: Session, starts: np.ndarray) -> Iterator[list[Window]]:
+def _chunks(
+    session: Session, starts: np.ndarray, spec: WindowSpec
+) -> Iterator[list[Window]]:
     for first in range(0, len(starts), CHUNK):
-        yield [session.window(float(s)) for s in starts[first : first + CHUNK]]
+        yield [session.window(float(s), spec) for s in starts[first : first + CHUNK]]
 
 
 def _questions(jobs: Sequence[Job]) -> list[list[Job]]:

@@ -16,7 +16,7 @@ from jaxtyping import Float32, Float64, Int32
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
-from omnimouse_model.masks import N_SAMPLES, Mask, asked_cells
+from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.masks.token_layout import TOKEN_STRIDE, distinct_columns
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.capabilities import Outdated, stop_if
@@ -106,7 +106,7 @@ def span_stride(mask: Mask) -> int:
     # A mask has few distinct columns, even for a large population.
     asked, _ = distinct_columns(asked_cells(mask))
     asked = asked[:, asked.any(axis=0)]
-    for stride in range(N_SAMPLES, TOKEN_STRIDE, -1):
+    for stride in range(mask.n_samples, TOKEN_STRIDE, -1):
         # No gap remains if every residue modulo the stride has a target sample.
         shifted = [asked[row::stride].any(axis=0) for row in range(stride)]
         if np.all(shifted):
@@ -168,7 +168,7 @@ class Stitching:
         Starts are multiples of the stride, and the last window of the session. They do
         not depend on the span, so neighbouring spans share windows.
         """
-        last = len(self._session.start_grid) - N_SAMPLES
+        last = len(self._session.start_grid) - self._mask.n_samples
         rows = np.flatnonzero(self._asked.any(axis=1))
         if not len(rows) or last < 0:
             return np.empty(0, np.int64)
@@ -218,7 +218,7 @@ class Stitching:
     def _places(self, start: int) -> tuple[slice, slice]:
         """Return the overlap of span and window as slices of both."""
         low = max(start, self._first)
-        high = min(start + N_SAMPLES, self._first + self._n_samples)
+        high = min(start + self._mask.n_samples, self._first + self._n_samples)
         at = slice(low - self._first, high - self._first)
         return at, slice(low - start, high - start)
 
@@ -230,7 +230,7 @@ class Stitching:
 
     def _read_the_rest(self) -> None:
         """Read the recorded values of cells that no window has predicted yet."""
-        last = len(self._session.start_grid) - N_SAMPLES
+        last = len(self._session.start_grid) - self._mask.n_samples
         while not self._is_read.all() and last >= 0:
             # `argmin` of a bool array is the index of the first False, the first unread
             # sample.
@@ -238,7 +238,8 @@ class Stitching:
             # The last window ends with the session and covers all samples after its
             # start.
             at, rows = self._places(min(missing, last))
-            recorded = self._recorded(Window(self._session, min(missing, last)))[rows]
+            window = Window(self._session, min(missing, last), spec=self._mask.spec)
+            recorded = self._recorded(window)[rows]
             is_free = self._source[at] == NOWHERE
             self._truth[at][is_free] = recorded[is_free]
             self._is_read[at] = True
@@ -265,7 +266,7 @@ def stitch_span(
         for start in stitching.starts[stitching.n_done :]:
             # `predict_many` may read ahead: remember the windows whose predictions are
             # due.
-            waiting.append(Window(session, int(start)))
+            waiting.append(Window(session, int(start), spec=mask.spec))
             yield waiting[-1], mask, stitching.neurons
 
     # `predict_many` returns without an error if it is cancelled, hence the last check.

@@ -22,6 +22,7 @@ from omnimouse_model.analysis.sweep.contexts import (
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.table import SweepRow
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
 
@@ -35,6 +36,7 @@ class Cell:
     context: Context
     seed: int
     draw: Draw
+    spec: WindowSpec = OMNIMOUSE
 
     @property
     def condition(self) -> Condition:
@@ -45,18 +47,20 @@ class Cell:
 
     def mask(self, session: Session) -> Mask:
         """Return the mask with the context visible and the targets hidden."""
-        return context_mask(self.context, self.draw)
+        return context_mask(self.context, self.draw, self.spec)
 
 
-def planned_cells(plan: SweepPlan, sessions: Sequence[Session]) -> Iterator[Cell]:
+def planned_cells(
+    plan: SweepPlan, sessions: Sequence[Session], spec: WindowSpec = OMNIMOUSE
+) -> Iterator[Cell]:
     """Yield all cells in the order of their rows."""
     for session in sessions:
-        starts = scored_starts(session, plan.tier, plan.max_windows)
+        starts = scored_starts(session, plan.tier, plan.max_windows, spec)
         # One value for the whole session, so that all contexts have the same targets.
         largest = largest_context(session.n_neurons, plan.neurons)
         for seed in plan.seeds:
             draw = held_out_draw(session.n_neurons, largest, seed)
-            make = partial(Cell, session, starts, seed=seed, draw=draw)
+            make = partial(Cell, session, starts, seed=seed, draw=draw, spec=spec)
             yield from (make(context=context) for context in plan.contexts)
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnimouse_model.analysis.sweep.contexts import ASKED_FROM
 from omnimouse_model.masks import Mask
 
 
@@ -35,7 +34,7 @@ def given_by(mask: Mask) -> Given:
     """Return the context of a mask; without targets, that of the last second."""
     asked = np.flatnonzero(mask.target.any(axis=1))
     if not len(asked):
-        asked = np.arange(ASKED_FROM, len(mask.cells))
+        asked = np.arange(mask.n_samples // 2, mask.n_samples)
     seen = np.count_nonzero(mask.visible, axis=1)
     before = seen[: asked[0]].sum()
     return Given(

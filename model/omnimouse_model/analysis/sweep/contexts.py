@@ -11,10 +11,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnimouse_model.masks import N_FRAMES, N_SAMPLES, Mask
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.masks import Mask
+from omnimouse_model.masks.cells import guard_samples
 from omnimouse_model.masks.token_layout import TOKEN_SAMPLES
 from omnimouse_model.strategies import FULL_POPULATION, SMALL_POPULATION, Strategy
 
+N_SAMPLES, N_FRAMES = OMNIMOUSE.n_samples, OMNIMOUSE.n_frames
 ASKED_FROM = 30
 """First target sample; the last is 59."""
 HISTORY_END = 25
@@ -42,7 +45,7 @@ class Context:
     Raises
     ------
     ValueError
-        The history is shorter than one token or reaches into the gap.
+        A number is negative.
     """
 
     neurons: int = 0
@@ -53,12 +56,10 @@ class Context:
     def __post_init__(self) -> None:
         if self.neurons < 0:
             raise ValueError(f"A context has 0 neurons or more, not {self.neurons}.")
-        history = self.history_samples
-        if history and not TOKEN_SAMPLES <= history <= HISTORY_END:
+        if self.history_samples < 0:
             raise ValueError(
-                f"history_samples is 0 or {TOKEN_SAMPLES} to {HISTORY_END}, found "
-                f"{history}: a token takes {TOKEN_SAMPLES} samples, and history ends "
-                f"at sample {HISTORY_END}."
+                f"A context has 0 samples of history or more, not "
+                f"{self.history_samples}."
             )
 
     @property
@@ -136,8 +137,38 @@ def too_large(context: Context, draw: Draw) -> str:
     )
 
 
-def context_mask(context: Context, draw: Draw) -> Mask:
-    """Return the mask with a visible context and the targets of a draw."""
+def history_end(spec: WindowSpec = OMNIMOUSE) -> int:
+    """Return the end of history: before the samples that the guard leaves out."""
+    return spec.n_samples // 2 - guard_samples(spec)
+
+
+def check_history(history: int, spec: WindowSpec = OMNIMOUSE) -> None:
+    """Raise `ValueError` for a history that windows of a spec cannot have."""
+    end = history_end(spec)
+    if spec != OMNIMOUSE and history > end:
+        raise ValueError(
+            f"history_samples is 0 to {end}, found {history}: history ends at sample "
+            f"{end} of {spec.n_samples}."
+        )
+    if spec == OMNIMOUSE and history and not TOKEN_SAMPLES <= history <= end:
+        raise ValueError(
+            f"history_samples is 0 or {TOKEN_SAMPLES} to {end}, found "
+            f"{history}: a token takes {TOKEN_SAMPLES} samples, and history ends "
+            f"at sample {end}."
+        )
+
+
+def context_mask(context: Context, draw: Draw, spec: WindowSpec = OMNIMOUSE) -> Mask:
+    """Return the mask with a visible context and the targets of a draw.
+
+    Raises
+    ------
+    ValueError
+        The history does not fit into a window; see `check_history`.
+    """
+    check_history(context.history_samples, spec)
+    if spec != OMNIMOUSE:
+        return _plain_mask(context, draw, spec)
     shown = N_SAMPLES - ASKED_FROM if context.neurons else 0
     start = ASKED_FROM if context.neurons else 0
     strategy = Strategy(
@@ -164,6 +195,18 @@ def context_mask(context: Context, draw: Draw) -> Mask:
     return mask.show(
         slice(None), slice(HISTORY_END - context.history_samples, HISTORY_END)
     )
+
+
+def _plain_mask(context: Context, draw: Draw, spec: WindowSpec) -> Mask:
+    """Return the mask of a context for a model without strategies."""
+    later = (spec.n_samples // 2, spec.n_samples)
+    mask = Mask.nothing(draw.n_neurons, spec).ask(draw.targets, later)
+    if context.neurons:
+        mask = mask.show(draw.others[: context.neurons], later)
+    if context.history_samples:
+        end = history_end(spec)
+        mask = mask.show(slice(None), (end - context.history_samples, end))
+    return mask.with_frames(context.video).with_behavior(context.behavior)
 
 
 def _least_targets(n_neurons: int) -> int:

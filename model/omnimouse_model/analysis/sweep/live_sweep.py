@@ -9,12 +9,18 @@ from dataclasses import replace
 
 import numpy as np
 
-from omnimouse_model.analysis.sweep.contexts import Context, Draw, context_mask
+from omnimouse_model.analysis.sweep.contexts import (
+    Context,
+    Draw,
+    context_mask,
+    history_end,
+)
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
 from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.masks import N_SAMPLES, TARGET, Mask
+from omnimouse_model.masks import TARGET, Mask
 from omnimouse_model.metrics import (
     StreamingCorrelation,
     bootstrap_interval,
@@ -23,7 +29,6 @@ from omnimouse_model.metrics import (
 from omnimouse_model.predict.capabilities import stop_if
 from omnimouse_model.predict.predictor import Prediction, Predictor
 
-HISTORY = (10, 25)
 NEURONS = (16, 64, 256, 1024)
 SEED = 0
 SEEDS = (0, 1, 2)
@@ -34,6 +39,16 @@ Cell = tuple[int, Context]
 """Seed of a draw, and a context: one point."""
 
 
+def live_history(spec: WindowSpec = OMNIMOUSE) -> tuple[int, ...]:
+    """Return the histories of a live sweep: 1/3 and 5/6 of the history of a window.
+
+    OmniMouse: 10 and 25 samples.
+    """
+    whole = spec.n_samples // 2
+    found = (whole // 3, min(5 * whole // 6, history_end(spec)))
+    return tuple(sorted({history for history in found if history > 0}))
+
+
 def live_plan(
     n_neurons: int,
     n_targets: int,
@@ -41,6 +56,7 @@ def live_plan(
     video: Sequence[bool] = (False, True),
     behavior: bool | Sequence[bool] = True,
     seeds: Sequence[int] = (SEED,),
+    spec: WindowSpec = OMNIMOUSE,
 ) -> SweepPlan:
     """Return the plan of a live sweep: no context, history, and available neurons.
 
@@ -49,7 +65,7 @@ def live_plan(
     room = n_neurons - n_targets
     return SweepPlan(
         neurons=(0, *(count for count in NEURONS if count <= room)),
-        history_samples=(0, *HISTORY),
+        history_samples=(0, *live_history(spec)),
         video=tuple(video),
         behavior=(behavior,) if isinstance(behavior, bool) else tuple(behavior),
         seeds=tuple(seeds),
@@ -109,13 +125,15 @@ def live_sweep(
     session = window.session
     if window.edits:
         raise ValueError("An edited window has no truth to score: sweep the recorded.")
+    shows_video = session.stimulus is not None and window.spec.video is not None
     sweep = known or ContextSweep(
         live_plan(
             session.n_neurons,
             len(neurons),
-            video=(False,) if session.stimulus is None else (False, True),
+            video=(False, True) if shows_video else (False,),
             behavior=behavior,
             seeds=seeds,
+            spec=window.spec,
         ),
         predictor.predictor_id,
         (session.id,),
@@ -124,7 +142,7 @@ def live_sweep(
         yield sweep
     cells = _missing(sweep)
     draws = {s: live_draw(session.n_neurons, neurons, s) for s in sweep.plan.seeds}
-    masks = {cell: context_mask(cell[1], draws[cell[0]]) for cell in cells}
+    masks = {cell: context_mask(cell[1], draws[cell[0]], window.spec) for cell in cells}
     asked = [masks[cell] for cell in cells if not _is_repeat(sweep, cell)]
     answers = _answers(predictor, window, asked, neurons, outdated)
     for cell in cells:
@@ -195,7 +213,7 @@ def _scored(
     neurons = np.flatnonzero((mask.cells == TARGET).any(axis=0))
     if not isinstance(answer, str):
         neurons = answer.neurons
-    scored = StreamingCorrelation(N_SAMPLES, len(neurons))
+    scored = StreamingCorrelation(mask.n_samples, len(neurons))
     if not isinstance(answer, str):
         truth, valid = window.stream("responses")
         # No target is within 5 samples after a visible sample of the same neuron, so

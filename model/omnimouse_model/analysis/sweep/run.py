@@ -26,6 +26,7 @@ from omnimouse_model.analysis.sweep.cells import (
     cell_key,
     planned_cells,
 )
+from omnimouse_model.analysis.sweep.contexts import check_history
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.store import SWEEP
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
@@ -134,6 +135,8 @@ def context_sweep(
         grid=grid,
     )
     _check_names(recordings)
+    for history in plan.history_samples:
+        check_history(history, predictor.needs.spec)
     run = _Run(predictor, plan, recordings, progress, cancelled)
     file = None
     if results is not None:
@@ -166,7 +169,8 @@ class _Run:
         self.predictor = predictor
         self.plan = plan
         self.sessions = tuple(session.id for session in sessions)
-        self.cells = {cell_key(predictor, c): c for c in planned_cells(plan, sessions)}
+        cells = planned_cells(plan, sessions, predictor.needs.spec)
+        self.cells = {cell_key(predictor, cell): cell for cell in cells}
         self.rows: dict[str, SweepRow] = {}
         self._progress = progress
         self._cancelled = cancelled

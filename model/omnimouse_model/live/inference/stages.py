@@ -302,7 +302,8 @@ class Answering:
         self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
     ) -> Iterator[Stage]:
         given = request.mask.shows_behavior
-        both = bool(request.session.behavior_names)
+        reads = request.window.spec.behavior is not None
+        both = reads and bool(request.session.behavior_names)
         window, selection = request.window, request.selection
         question = (predictor.predictor_id, window.key, selection)
         known = self._swept[1] if self._swept[0] == question else None
