@@ -1,7 +1,7 @@
-"""Which span of the session is shown around the window on screen.
+"""Span of the session that the traces show around the window on screen.
 
-Spans of a fixed length are pages that overlap by a window: while the window moves
-within one, what was predicted for the page stays.
+Spans of a fixed length are pages that overlap by one window. While the window moves
+within a page, the page's predictions stay valid.
 """
 
 from typing import Final, Literal
@@ -15,7 +15,7 @@ from omnimouse_model.data.window import Window
 SpanChoice = Literal["window", "10 s", "30 s", "trial"]
 SPAN_CHOICES: Final[tuple[SpanChoice, ...]] = ("window", "10 s", "30 s", "trial")
 LONGEST_S: Final = 60.0
-"""A longer trial is shown in pages."""
+"""Trials longer than this are shown in pages of this length, in seconds."""
 _LENGTHS: Final = {"10 s": 10.0, "30 s": 30.0}
 
 Page = tuple[float, float]
@@ -23,7 +23,7 @@ Page = tuple[float, float]
 
 
 def page_around(session: Session, window: Window, choice: SpanChoice) -> Page | None:
-    """The span that is shown around a window; None where that is the window itself."""
+    """Return the span shown around a window; None if it is the window itself."""
     if choice == "window":
         return None
     if choice == "trial":
@@ -32,14 +32,16 @@ def page_around(session: Session, window: Window, choice: SpanChoice) -> Page | 
 
 
 def _page(start_s: float, length_s: float, origin_s: float = 0.0) -> Page:
+    # Overlap by one window, so that every window lies within one page.
     step = length_s - WINDOW_S
-    # a window that begins on a page's edge belongs there, whatever its clock's noise
+    # 1 us of tolerance: rounding of the clock must not move a window at the start of a
+    # page to the previous page.
     first = origin_s + step * np.floor((start_s - origin_s + 1e-6) / step)
     return float(first), float(first + length_s)
 
 
 def _trial_around(session: Session, window: Window) -> Page | None:
-    """The trial in the middle of the window, and the window."""
+    """Return the span of the trial at the window's centre, joined with the window."""
     trials, middle = session.trials, window.start_s + WINDOW_S / 2
     within = np.flatnonzero((trials.t_on <= middle) & (middle < trials.t_off))
     if not len(within):

@@ -1,4 +1,4 @@
-"""What a stroke sets: a code, and the span of samples kept for each code."""
+"""Mask codes of the brush, and the active span of samples of each code."""
 
 from omnimouse_model.masks import HIDDEN, N_SAMPLES, TARGET, VISIBLE
 
@@ -6,9 +6,11 @@ CODE_NAMES = {HIDDEN: "hidden", VISIBLE: "visible", TARGET: "target"}
 
 
 class Spans:
-    """The active span of every code; the user's last choice for it is kept."""
+    """Active span of every mask code: the user's last choice, or the default."""
 
     def __init__(self) -> None:
+        # Targets default to the second half (1-2 s), as in most test strategies: the
+        # first half remains as context.
         self._spans = {
             HIDDEN: (0, N_SAMPLES),
             VISIBLE: (0, N_SAMPLES),
@@ -16,11 +18,11 @@ class Spans:
         }
 
     def of(self, code: int) -> tuple[int, int]:
-        """Samples (start, stop) that a stroke with this code sets on the field."""
+        """Return the samples (start, stop) that a stroke with this code paints."""
         return self._spans[known_code(code)]
 
     def choose(self, code: int, start: int, stop: int) -> tuple[int, int]:
-        """Keep a span for a code; `ValueError` where it is not within 0-60."""
+        """Set the span of a code; raise `ValueError` outside 0-60."""
         if not 0 <= start < stop <= N_SAMPLES:
             raise ValueError(
                 f"The active span {start}-{stop} is not in 0-60; give start < stop."
@@ -30,7 +32,7 @@ class Spans:
 
 
 def known_code(code: int) -> int:
-    """Return a mask code, or raise `ValueError` for what is none."""
+    """Return `code`, or raise `ValueError` if it is not a mask code."""
     if code not in CODE_NAMES:
         raise ValueError(f"A code is 0 hidden, 1 visible or 2 target, not {code!r}.")
     return code
