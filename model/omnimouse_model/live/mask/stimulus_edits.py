@@ -64,8 +64,8 @@ class WhatIfEdits:
         shown = self._state.window
         if shown is None:
             return None
-        # The key depends on the edits; the edited window is cached because views read
-        # it at every redraw.
+        # Reuse the edited window while its key, which includes the edits, is unchanged:
+        # its edited frames are computed lazily and cached in it.
         key = shown.with_edits(self.edits).key
         if self._window is None or self._window.key != key:
             self._window = edited(shown, self.edits)
