@@ -96,8 +96,8 @@ def step_between(before: Window | None, after: Window) -> float:
     if before is None or before.session is not after.session:
         return WINDOW_S
     step_s = after.start_s - before.start_s
-    # Rounded, because window starts snap to the sample grid and a step of one window
-    # can be slightly longer than 2 s.
+    # Rounded to 10 ms: window starts snap to the sample grid of the session's clock,
+    # so a step of one window is not exactly 2 s.
     return step_s if round(abs(step_s), 2) <= WINDOW_S else WINDOW_S
 
 
