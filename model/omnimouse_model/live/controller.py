@@ -211,6 +211,8 @@ class Controller:
             # `leave` must read the state before the new session replaces it.
             self.analyses.leave()
             self._asking.give_up()
+            # On an error, `put_on_screen` has restored the previous state, whose
+            # results were just cleared: they are requested again.
             try:
                 put_on_screen(self.state, view)
             except Exception:
@@ -269,6 +271,7 @@ class Controller:
     def choose_device(self, device: Device) -> None:
         """Choose the device of predictors chosen by name; the predictor is reloaded."""
         with self._lock:
+            # Choosing the same predictor again clears results of the old device.
             if device != self.state.device:
                 self._asking.choose(self._asking.predictor)
                 self.state.device = device
@@ -295,6 +298,8 @@ class Controller:
         with self._lock:
             window = self.state.window
             moved = self._session.window(start_s)
+            # The same window must not be requested again, or each mouse move within
+            # one grid step would clear the results.
             if window is not None and moved.key == window.key:
                 return
             self._asking.step_s = step_between(window, moved)
@@ -315,6 +320,7 @@ class Controller:
 
     def step_cursor(self, n: int) -> None:
         """Move the cursor by `n` samples; past the window's ends, move the window."""
+        # `divmod` rounds down, so that negative sums step to earlier windows.
         windows, cursor = divmod(self.state.cursor + n, N_SAMPLES)
         if windows:
             before = self.state.window
@@ -482,6 +488,7 @@ class Controller:
         """
         with self._lock:
             kept = self.state.selection if add else ()
+            # A dict removes duplicates and keeps the order of selection.
             ordered = dict.fromkeys([*kept, *(int(neuron) for neuron in neurons)])
             selection, n = tuple(ordered)[-MAX_SELECTED:], self._session.n_neurons
             if selection and not 0 <= min(selection) <= max(selection) < n:
@@ -538,6 +545,7 @@ class Controller:
 
         See `script_of`.
         """
+        # A changed analysis no longer has the mask on screen in its file.
         file = None if self.analyses.is_changed else self.analyses.path
         return script_of(self.state, self._predictor_name, file, self._memory.folder)
 

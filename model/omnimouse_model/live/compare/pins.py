@@ -98,6 +98,7 @@ class Pins:
         self._kept: dict[str, tuple[Pin, ...]] = {}
         self._recalled: tuple[str, Mapping[str, Any]] = ("", {})
         self._absent: frozenset[str] = frozenset()
+        # `events.session` no longer has the previous session when its pins are stored.
         self._session = self._state.session
         engine.answered.connect(self._take)
         self._answers.changed.connect(self._on_live_answer)
@@ -249,6 +250,7 @@ class Pins:
     def make_current(self, slot: int) -> None:
         """Make a pin the live condition; `undo` restores only the mask."""
         pin = self[slot]
+        # The mask first: `choose_predictor` then sends the request with this mask.
         self._controller.set_mask(pin.mask, f"Back to {pin.name}", pin.preset)
         if pin.predictor and not is_same_predictor(
             pin.predictor, self._asking.predictor
@@ -401,6 +403,7 @@ class Pins:
         pins: tuple[Pin, ...] = ()
         if session is not None:
             pins = self._kept.get(session.fingerprint, ())
+            # Saved pins are used once, for the first opening of their recording.
             path, facts = self._recalled
             if path and path == str(session.path):
                 self._recalled = ("", {})
@@ -465,6 +468,7 @@ class Pins:
                 return
             missing = tuple(q for q in self._wanted() if not self._known.has(q))
             names = {p.predictor for p in state.pins if isinstance(p.predictor, str)}
+            # The live predictor is loaded by the live request, not by the pins.
             names.discard(str(self._asking.predictor))
             # A request without questions still has an effect: it releases predictors
             # that no pin uses any more.

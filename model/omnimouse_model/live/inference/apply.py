@@ -32,6 +32,8 @@ def mark_asked(
 def mark_edited(results: Results, number: int) -> None:
     """Mark only the what-if as requested; the results without edits stay fresh."""
     results.asked = number
+    # `freshness` and `population_freshness` do not change: an edit does not affect the
+    # prediction of the recorded stimulus.
     results.is_awaited = True
     _expect_what_if(results, True)
     results.changed.emit()
@@ -90,6 +92,7 @@ def apply_answer(
     `is_on_screen` returns whether a request's window and predictor are still current.
     Errors and ends of older requests are ignored.
     """
+    # "done" and "stopped" of an older request must not end the wait for the newest.
     if answer.kind == "error":
         if answer.number == results.asked:
             _apply_error(results, answer)
@@ -139,8 +142,10 @@ def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
 
 
 def _apply_error(results: Results, answer: Answer) -> None:
+    # An older prediction next to an error message would look like its result.
     results.clear()
     results.is_awaited = False
+    # Some exceptions have no message, such as a bare `MemoryError`.
     results.error = str(answer.error) or type(answer.error).__name__
     results.freshness = results.population_freshness = "error"
     if results.sweep_freshness != "none":

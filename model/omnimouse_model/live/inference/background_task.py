@@ -96,6 +96,7 @@ class Errand(Generic[Request, Found]):
 
     def stop(self) -> None:
         """Stop the work at its next step; results yielded so far stay."""
+        # No request has the number 0: answers that are still queued are ignored.
         self._engine.cancel()
         self._newest = 0
         if self.is_busy:

@@ -79,6 +79,7 @@ class Beside:
         question = (self._state.window, self._state.mask)
         if self._engine is None or question[0] is None or question[1] is None:
             return
+        # Identity is sufficient, because windows and masks are immutable.
         is_known = question[0] is self._asked[0] and question[1] is self._asked[1]
         if is_known and not again and not self._is_due:
             return
@@ -105,6 +106,7 @@ class Beside:
             self._answers.changed.disconnect(self._ask_if_due)
             self._engine.close(timeout_s)
         self._engine = self._asking = None
+        # The next baseline has a new engine, whose numbers start at 1 again.
         self.results.asked = self.results.shown = 0
 
     def _forget(self) -> None:

@@ -168,6 +168,7 @@ class Asking:
         request, prediction = stage.request, stage.prediction
         if not isinstance(request, LiveRequest) or prediction is None:
             return
+        # Few neurons take less time; their time would make a sweep look too fast.
         is_of_most = 2 * len(prediction.neurons) >= request.session.n_neurons
         state = self._state
         is_asked_here = (request.session, request.device) == (

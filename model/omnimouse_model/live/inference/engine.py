@@ -99,6 +99,8 @@ class Engine:
             self._asked += 1
             asked = _Asked(self._asked, request, perf_counter())
             if not self._synchronous:
+                # The thread starts with the first request: constructing a controller
+                # costs nothing.
                 self._waiting = asked
                 self._start_thread()
                 self._changed.notify_all()
@@ -158,6 +160,7 @@ class Engine:
                 # A view failed to draw or its window is gone; the thread must survive
                 # for the next request.
                 logger.exception("An answer could not be shown.")
+            # Idle before looking ahead, so that `wait` does not wait for it.
             with self._changed:
                 self._is_running = False
                 self._changed.notify_all()

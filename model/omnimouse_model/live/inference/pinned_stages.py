@@ -124,6 +124,7 @@ class PinnedAnswering:
             stop_if(outdated)
             try:
                 yield from self._answered(request, question, outdated)
+            # A stop is not an error of the condition: it must reach the engine.
             except StoppedError:
                 raise
             # A predictor can raise any error; it is shown with its condition, and the

@@ -220,6 +220,7 @@ class Answering:
         first = predictor.decode(encoded, selection)
         yield Stage("selected", request, first, **self._told)
         whole = decode_in_parts(predictor, encoded, asked, outdated)
+        # Both stages have the same behaviour, however the population is divided.
         whole = replace(whole, behavior=first.behavior)
         took_s = perf_counter() - since
         scores = window_scores(whole, request.window)
@@ -238,6 +239,7 @@ class Answering:
         predictor = self._asked
         if isinstance(request, LoadRequest) or not isinstance(predictor, Foresighted):
             return
+        # Not prepared for this session, for example because `prepare` failed.
         if self._prepared[1] is not request.session:
             return
         if isinstance(predictor, Interruptible):
@@ -284,6 +286,7 @@ class Answering:
     def _sweep(
         self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
     ) -> Iterator[Stage]:
+        # The screen's choice of behaviour first; the plan keeps this order.
         given = request.mask.shows_behavior
         both = bool(request.session.behavior_names)
         window, selection = request.window, request.selection

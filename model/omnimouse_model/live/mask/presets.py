@@ -125,6 +125,7 @@ def preset_for(name: str, session: Session) -> str:
     mask = mask_for(name, session)
     is_given = mask.visible.any() or mask.frames.any() or mask.shows_behavior
     is_asked = mask.target.any() or mask.asks_behavior
+    # The preset "nothing" has neither inputs nor targets on purpose.
     is_meant = name == "nothing" or (is_given and is_asked)
     return name if is_meant else FORECAST
 

@@ -66,6 +66,7 @@ class UndoStack:
         delta = mask_delta(before, after)
         if delta.is_empty and edits[0] == edits[1] and unpinned is None:
             return False
+        # A new change starts a new branch, which cannot redo the steps of the old one.
         self._held -= sum(step.n_bytes for step in self._undone)
         self._undone.clear()
         name = name.replace("{n}", str(delta.n_neurons))
@@ -164,6 +165,7 @@ class History:
     def note_unpinned(self, name: str, now: Question, pin: Pin) -> None:
         """Record an unpin as a step; end an open stroke first."""
         self.end(now)
+        # The mask does not change in this step; it only restores or removes the pin.
         presets, edits = (now.preset, now.preset), (now.edits, now.edits)
         self._stack.push(name, now.mask, now.mask, presets, edits, pin)
 

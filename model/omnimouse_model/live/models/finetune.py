@@ -227,6 +227,7 @@ class Finetuning(HasErrand):
             if one.path.name.startswith(alike) and one.minutes and one.step:
                 seconds = 60 * one.minutes * steps / one.step
                 return f"about {duration_words(seconds)}, going by the last one"
+        # The constants were measured on a CPU; they say nothing about a GPU.
         if residence is None or not residence.hardware.startswith("CPU"):
             return ""
         size = max(residence.n_bytes / DEMO_BYTES, 0.2)
@@ -265,6 +266,7 @@ class Finetuning(HasErrand):
 
     def go_on(self) -> None:
         """Continue a stopped or failed fine-tuning from its last save."""
+        # A new event: the old one stays set, so that its run cannot continue.
         if self.can_go_on and (was := self.wanted) is not None:
             self._begin(replace(was, stop=threading.Event()))
 
@@ -283,8 +285,8 @@ class Finetuning(HasErrand):
         if self.is_finished:
             self._choose(str(self.wanted.path))
         elif self.can_be_used:
-            # A run with as many steps as are done trains no further; it only writes
-            # the result.
+            # Continuing with as many steps as are finished only writes the result;
+            # after a crash, it first repeats the steps since the last save.
             reached = replace(self.wanted, steps=self.step, stop=threading.Event())
             self._begin(reached)
 
@@ -351,6 +353,7 @@ class Finetuning(HasErrand):
                     points.append((step, value))
 
     def _take_told(self, wanted: Wanted, told: dict[str, Any]) -> None:
+        # Messages still queued by `post` after a stop or a new start are dropped.
         if wanted is not self.wanted or wanted.stop.is_set():
             return
         if told["row"]:

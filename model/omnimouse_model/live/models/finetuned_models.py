@@ -64,6 +64,7 @@ def tuned_in(path: Path) -> Tuned | None:
         about = json.loads((path / ABOUT).read_text("utf-8"))
         card: dict[str, Any] = {}
         rows: list[dict[str, float]] = []
+        # The card exists only for a finished fine-tuning; before, the log is read.
         if (path / CARD).exists():
             card = json.loads((path / CARD).read_text("utf-8"))["card"]["finetuned"]
         elif (path / FILE).exists():
@@ -121,6 +122,7 @@ def place_for(
     key = "\n".join((model, session.fingerprint, train)).encode()
     plain = (re.sub(r"[^\w.-]+", "-", name) for name in (Path(model).name, session.id))
     name = "_".join((*plain, hashlib.sha256(key).hexdigest()[:6]))
+    # The last folder of the unbroken sequence name, name-2, name-3, ... is in use.
     path, following, number = folder / name, folder / f"{name}-2", 2
     while following.exists():
         number += 1

@@ -411,6 +411,7 @@ class Colouring:
         scores, ceiling = self._results.scores, self._ceiling
         values = {
             "score": nothing if scores is None or len(scores) != n else scores,
+            # -1 is an unknown plane.
             "plane": np.where(units.plane < 0, np.nan, units.plane),
             "depth": units.xyz_um[:, 2],
             "x": units.xyz_um[:, 0],
@@ -455,6 +456,7 @@ def _scale(quantity: Quantity, values: np.ndarray, words: tuple[str, ...]) -> Sc
             ends = np.array([known.min(), known.max()])
         low, high = float(ends[0]), float(ends[1])
         if _is_one(known):
+            # Equal ends would divide by zero in `Scale.shares`.
             apart = max(0.5, abs(low) * 1e-3)
             low, high = low - apart, low + apart
     return Scale(quantity, values, words, low, high)

@@ -218,6 +218,7 @@ class Facts(HasErrand):
             key = _key(found.session, facts.neuron)
             self._kept[key] = facts
             self._kept.move_to_end(key)
+        # Least recently computed first.
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         self.changed.emit()
@@ -254,6 +255,7 @@ def _computed(wanted: _Wanted, tell: Tell) -> Iterator[_Found]:
     fields = receptive_fields(session, neurons, progress=field_told)
     facts = tuple(replace(f, field=v) for f, v in zip(facts, fields, strict=True))
     yield _Found(session, facts)
+    # NaN: without a receptive field, tuning is computed from the whole screen.
     places = [(np.nan, np.nan) if v.problem else v.centre_yx for v in fields]
     at = np.array(places)
     tunings = direction_tuning(session, neurons, at, progress=tuning_told)

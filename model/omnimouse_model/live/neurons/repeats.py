@@ -225,6 +225,7 @@ class Clips(HasErrand):
     def _take(self, found: tuple[_Wanted, ClipRepeats]) -> None:
         wanted, repeats = found
         self._kept[wanted.key] = repeats
+        # The newest entry always stays, even if it is larger than the limit.
         while len(self._kept) > 1 and (
             len(self._kept) > _KEPT
             or sum(k.responses.nbytes for k in self._kept.values()) > _KEPT_BYTES

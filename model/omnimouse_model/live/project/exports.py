@@ -165,6 +165,8 @@ def arrays_of(what: Shown) -> dict[str, np.ndarray]:
         "area": np.full(n, "") if units.area is None else units.area.astype(str),
         "selected": np.array(what.selection, np.int64),
     }
+    # The behaviour streams of a window are concatenated along their channels, so that
+    # the times of one stream are enough.
     streams = [name for name in session.behavior if name in times]
     if streams and session.behavior_names:
         arrays["behavior_times_s"] = times[streams[0]]

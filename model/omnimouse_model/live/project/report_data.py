@@ -131,6 +131,7 @@ def reported(controller: "Controller") -> Reported:
     """
     state, results = controller.state, controller.results
     what = shown(state, results)
+    # `shown` has checked the condition on screen; here the compared conditions.
     if controller.pins.is_busy or controller.baseline.is_awaited:
         raise ExportError(
             "The pinned conditions or the baseline are still being predicted: wait for "

@@ -122,6 +122,7 @@ def plain_name(place: str) -> str:
 
 def _worth(analysis: Analysis) -> _Worth:
     """Return a key of the work that would be lost; equal keys need only one copy."""
+    # A preset's mask can be made again; it is not work that would be lost.
     mask = None if analysis.preset or analysis.mask is None else analysis.mask.mask_id
     pins = tuple(pin.key for pin in analysis.pins)
     return analysis.recording, analysis.fingerprint, mask, analysis.edits, pins

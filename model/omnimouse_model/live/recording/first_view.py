@@ -159,6 +159,7 @@ def _liveliness(session: Session, starts: np.ndarray) -> np.ndarray:
     count = np.cumsum([0, *known])
     ends = (starts + WINDOW_S / 2, starts + WINDOW_S)
     first, last = (np.searchsorted(overview.edges_s, at) for at in ends)
+    # The bin that contains the start begins before it.
     first = np.maximum(first - 1, 0)
     last = np.minimum(last, len(known))
     seen = count[last] - count[first]

@@ -65,6 +65,7 @@ def _on_this_machine(
     """Return the recording's place; make or download the recording if needed."""
     if callable(recording):
         return recording(tell)
+    # A local path takes precedence over a hub name that is spelled the same.
     if Path(recording).exists() or hub_place(str(recording)) is None:
         return recording
     return fetch_session(str(recording), told=lambda share, what: tell(share))

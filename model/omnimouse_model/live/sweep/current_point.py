@@ -69,6 +69,7 @@ def mark_of(state: LiveState, results: Results) -> Mark | None:
     if mask is None or window is None:
         return None
     given, is_old = given_by(mask), results.is_population_old
+    # Target samples without a valid recording are not scored; (time, 1).
     valid = window.valid["responses"][:, None]
     counts = np.sum((mask.cells == TARGET) & valid, axis=0)
     known = counts > 0

@@ -234,6 +234,7 @@ class Sweeps:
             "options": dict(session.options),
         }
         sweep = ContextSweep(plan, label, (session.id,))
+        # Listed before its file exists: `_take_part` adds rows to listed sweeps only.
         self.found = (SavedSweep(path, sweep, about), *self.found)
         self.compare(path, True)
         self._begin(plan, path, about, session, source)
@@ -426,10 +427,12 @@ class Sweeps:
                 cancelled=gate.is_closed,
                 on_part=lambda sweep: self._post(partial(self._take_part, job, sweep)),
             )
+            # `context_sweep` returns an incomplete sweep after a cancel.
             if gate.is_stopped:
                 raise StoppedError
             yield job, found
         finally:
+            # Only a predictor that was loaded here may be closed here.
             if isinstance(job.source, str) and isinstance(predictor, Closable):
                 predictor.close()
 
@@ -479,6 +482,7 @@ def _yield_processor(predictor: Predictor) -> None:
 
 def _free_path(folder: Path, session: str) -> Path:
     """Return the path of a new file, named by time and session."""
+    # Session ids can have characters that are not allowed in file names.
     plain = re.sub(r"[^\w.-]+", "-", session)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     path, number = folder / f"{stamp}_{plain}{SUFFIX}", 2
