@@ -248,6 +248,7 @@ def read_analysis(path: Path) -> Analysis:
     OSError
         The file cannot be read.
     """
+    # Checked before reading, so that a huge foreign file does not fill the memory.
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise AnalysisFileError(
@@ -266,6 +267,7 @@ def read_analysis(path: Path) -> Analysis:
         analysis = Analysis.from_dict(facts)
     except AnalysisFileError as error:
         raise AnalysisFileError(error.code, f"{path.name}: {error.message}") from None
+    # The absolute path takes precedence while it exists.
     beside = facts["recording"].get("beside")
     if not Path(analysis.recording).exists() and isinstance(beside, str) and beside:
         moved = Path(os.path.normpath(path.parent / beside))
@@ -295,6 +297,7 @@ def _check_version(facts: Mapping[str, Any]) -> None:
             f"this is no analysis of OmniMouse (its format is "
             f"{shortened(facts.get('format'))}). Analyses end in {SUFFIX}.",
         )
+    # `type`, not `isinstance`: JSON's `true` equals version 1.
     version = facts.get("version")
     if type(version) is int and version > VERSION:
         raise AnalysisFileError(

@@ -477,7 +477,7 @@ class Controller:
         """Name of the step that `redo` repeats; "" if there is none."""
         return self._history.redo_name
 
-    # -- looking ----------------------------------------------------------------------
+    # -- view options -----------------------------------------------------------------
     def select(self, neurons: Sequence[int] | np.ndarray, add: bool = False) -> None:
         """Select neurons in order; only the last 64 stay selected.
 
@@ -583,7 +583,7 @@ class Controller:
         self._beside.close(timeout_s)
         self._engine.close(timeout_s)
 
-    # -- within -----------------------------------------------------------------------
+    # -- internal ---------------------------------------------------------------------
     @property
     def _session(self) -> Session:
         if self.state.session is None:

@@ -142,6 +142,7 @@ class Memory:
         """Save the session, unless a demo would replace the user's own recording."""
         if not self._is_kept:
             return
+        # A look at the demo must not hide the user's own work at the next start.
         if is_demo(Path(where.session)):
             was = self.recall().session
             if was and not is_demo(Path(was)):

@@ -105,6 +105,7 @@ class Pin:
             name=str(facts["name"]),
             mask=mask,
             preset=str(facts["preset"]),
+            # "" stands for a predictor object, which cannot be saved.
             predictor=str(facts["predictor"]) or predictor,
             predictor_name=str(facts["predictor_name"]),
             is_shown=bool(facts["is_shown"]),

@@ -114,6 +114,7 @@ class Results:
     @property
     def is_answered(self) -> bool:
         """Whether all stages of the request, apart from the what-if, are finished."""
+        # No sweep: not requested, or its first point is not computed yet.
         is_swept = self.sweep is None or self.sweep.is_complete
         return self.freshness == self.population_freshness == "fresh" and is_swept
 

@@ -47,6 +47,7 @@ def _trial_around(session: Session, window: Window) -> Page | None:
     if not len(within):
         return None
     on, off = float(trials.t_on[within[0]]), float(trials.t_off[within[0]])
+    # Pages of a long trial count from its onset, so that the first page starts there.
     if off - on > LONGEST_S:
         return _page(window.start_s, LONGEST_S, on)
     return min(on, window.start_s), max(off, window.start_s + WINDOW_S)

@@ -52,6 +52,7 @@ class PinAnswers:
             return False
         if not set(question.neurons) <= set(answer.question.neurons):
             return False
+        # An error is final: the same question would fail again.
         is_whole = answer.span is None or answer.span.is_complete
         return bool(answer.error) or is_whole
 

@@ -112,7 +112,7 @@ class Pins:
         for signal in (events.pins, events.trace_span, events.selection):
             signal.connect(self._on_change)
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def pin(self, name: str = "") -> Pin:
         """Pin the condition on screen in the first free slot, and return the pin.
 
@@ -342,7 +342,7 @@ class Pins:
         """Restore saved pins when the recording at `path` is opened."""
         self._recalled = (path, facts)
 
-    # -- what changes -----------------------------------------------------------------
+    # -- listeners --------------------------------------------------------------------
     def _say_pinned(self, pin: Pin) -> Pin:
         """Show a pin, and set the message that it is already pinned."""
         self.show(pin.slot)
@@ -402,6 +402,7 @@ class Pins:
         self._forget()
         pins: tuple[Pin, ...] = ()
         if session is not None:
+            # By fingerprint: pins do not fit a recording whose files have changed.
             pins = self._kept.get(session.fingerprint, ())
             # Saved pins are used once, for the first opening of their recording.
             path, facts = self._recalled
@@ -435,6 +436,7 @@ class Pins:
         self.changed.emit()
 
     def _on_change(self) -> None:
+        # Any change of pins, span or selection ends the effect of `stop`.
         self._is_given_up = False
         asked = (pin.slot for pin in self._state.pins if not self.why_silent(pin))
         self._known.keep_slots({LIVE, *asked})
@@ -447,7 +449,7 @@ class Pins:
         self._known.clear()
         self._asked = (0, ())
 
-    # -- asking -----------------------------------------------------------------------
+    # -- requests ---------------------------------------------------------------------
     def _on_live_answer(self) -> None:
         if self._answers.is_awaited:
             self._is_given_up = False
@@ -500,6 +502,7 @@ class Pins:
 
     def _wanted(self) -> list[PinQuestion]:
         """Return all questions: pins in the window, then spans, `LIVE` first."""
+        # A window is fast to predict; a span has many windows.
         slots = [pin.slot for pin in self._state.pins if pin.is_shown]
         wanted = [self._question_of(slot, None) for slot in slots]
         page = self.page

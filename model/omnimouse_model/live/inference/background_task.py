@@ -133,7 +133,7 @@ class Errand(Generic[Request, Found]):
 
         return self._work(request, tell)
 
-    # -- on the thread that draws -----------------------------------------------------
+    # -- on the drawing thread --------------------------------------------------------
     def _tell(self, words: str, share: float | None, outdated: Outdated) -> None:
         if self.is_busy and not outdated():
             self.words, self.share = words, share

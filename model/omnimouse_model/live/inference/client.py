@@ -55,6 +55,8 @@ class Asking:
         self.predictor: str | Predictor | None = state.predictor_name or None
         self._quickest: tuple[Session | None, float] = (None, np.inf)
         self.step_s = WINDOW_S
+        # psygnal keeps a weak reference to the owner of a bound method; the controller
+        # keeps this object alive.
         engine.answered.connect(self._take)
 
     def ask(self, unedited: Prediction | None = None) -> None:
@@ -67,6 +69,7 @@ class Asking:
             return
         if state.session is None or state.window is None or state.mask is None:
             if isinstance(self.predictor, str):
+                # No prediction is awaited, so the results are not marked as running.
                 self._results.asked = self._engine.newest + 1
                 self._engine.submit(LoadRequest(self.predictor, state.device))
             return

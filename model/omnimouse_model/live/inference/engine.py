@@ -49,6 +49,7 @@ class Answer:
     elapsed_ms: float = 0.0
 
 
+# `since` is the time of `submit`, so that `elapsed_ms` includes the waiting time.
 @dataclass(frozen=True, slots=True)
 class _Asked:
     number: int
@@ -111,6 +112,7 @@ class Engine:
     def cancel(self) -> None:
         """Drop the waiting request, and stop the running one at its next check."""
         with self._changed:
+            # All requests up to this number are cancelled; later ones are not.
             self._waiting = None
             self._stopped = self._asked
             self._changed.notify_all()
@@ -141,6 +143,7 @@ class Engine:
         if thread is None:
             if not was_closed:
                 self._close_call()
+        # A listener may close the engine from its own thread, which cannot join itself.
         elif thread is not threading.current_thread():
             thread.join(timeout_s)
 
@@ -199,6 +202,8 @@ class Engine:
             logger.info("Looking ahead failed.", exc_info=True)
 
     def _answer(self, asked: _Asked) -> None:
+        # Posted one by one while the request runs, not collected: the first stage must
+        # be drawn before the next one is computed.
         for answer in self._answers(asked):
             self._post(partial(self._show, answer))
 
@@ -240,7 +245,7 @@ class Engine:
         if close is not None:
             close()
 
-    # -- on the thread that draws ---------------------------------------------------
+    # -- on the drawing thread ------------------------------------------------------
     def _show(self, answer: Answer) -> None:
         """Emit an answer, unless a newer one was shown or it was cancelled.
 

@@ -150,6 +150,8 @@ class History:
         """End the stroke, if there is one; return whether it became a step."""
         if self._stroke is None:
             return False
+        # One difference from the start to the end of the stroke, whatever happened in
+        # between.
         (name, before), self._stroke = self._stroke, None
         return self._push(name, before, after)
 

@@ -99,6 +99,7 @@ def is_on_hub(name: str) -> bool:
 
 
 def _fetched(name: str, tell: Tell) -> Iterator[str]:
+    # Imported here, on the background thread, to keep the start of the app fast.
     from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
     if must_be_fetched(name):

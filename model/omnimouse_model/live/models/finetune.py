@@ -121,7 +121,7 @@ class Finetuning(HasErrand):
         self._errand = Errand(self._run, self._take, post, synchronous=synchronous)
         self._errand.changed.connect(self.changed.emit)
 
-    # -- what there is ----------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------
     @property
     def is_offered(self) -> bool:
         """Whether the chosen model can be fine-tuned to the recording on screen."""
@@ -235,7 +235,7 @@ class Finetuning(HasErrand):
         seconds = cores / max(os.cpu_count() or 1, 1)
         return f"roughly {duration_words(seconds)} on this processor"
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def start(
         self,
         predictor_name: str = "",
@@ -317,7 +317,7 @@ class Finetuning(HasErrand):
         self.stop()
         self._errand.close(timeout_s)
 
-    # -- on the thread that draws -----------------------------------------------------
+    # -- on the drawing thread --------------------------------------------------------
     def _begin(self, wanted: Wanted) -> None:
         self._refusal = None
         self._clear(wanted)

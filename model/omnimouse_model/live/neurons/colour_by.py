@@ -256,7 +256,7 @@ class Colouring:
         facts.changed.connect(self._on_facts)
         state.events.session.connect(self._on_session)
 
-    # -- what there is -----------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------------
     @property
     def choices(self) -> tuple[Quantity, ...]:
         """Quantities with values in the open session, and the chosen quantity."""
@@ -313,7 +313,7 @@ class Colouring:
             return f"No {label}: {why or 'too few repeats were recorded'}."
         return f"This recording does not say: {label}."
 
-    # -- verbs -------------------------------------------------------------------------
+    # -- actions -----------------------------------------------------------------------
     def choose(self, name: ColourBy) -> None:
         """Choose the quantity; data that it needs are read in the background."""
         if name not in _BY_NAME:
@@ -356,7 +356,7 @@ class Colouring:
         """Stop the background task and end its thread."""
         self._errand.close(timeout_s)
 
-    # -- within ------------------------------------------------------------------------
+    # -- internal ----------------------------------------------------------------------
     def _follow(self) -> None:
         """Read the data of the quantities in use; stop reading data of others."""
         session = self._state.session

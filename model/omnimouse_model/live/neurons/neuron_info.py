@@ -129,7 +129,7 @@ class Facts(HasErrand):
         own = (session.id, session.fingerprint)
         return [facts for key, facts in self._kept.items() if key[:2] == own]
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def follow(self) -> None:
         """Update the focus from the selection, and compute missing properties.
 
@@ -177,7 +177,7 @@ class Facts(HasErrand):
         self._errand.forget_fault()
         self._compute()
 
-    # -- within -----------------------------------------------------------------------
+    # -- internal ---------------------------------------------------------------------
     def _move_to(self, neuron: int | None) -> None:
         session = self._state.session
         if neuron != self.focus or session is not self._session:

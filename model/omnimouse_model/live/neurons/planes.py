@@ -23,7 +23,7 @@ class Planes:
         self._known: tuple[Session | None, tuple[int, ...]] = (None, ())
         state.events.session.connect(self._on_session)
 
-    # -- what there is ----------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------
     @property
     def numbers(self) -> tuple[int, ...]:
         """Plane numbers, ascending; empty with fewer than two known planes."""
@@ -76,11 +76,12 @@ class Planes:
         known = places[np.isfinite(places).all(axis=1)]
         if not len(known):
             return "This recording has no positions with depth."
+        # Recordings without positions can have a constant x and y, often 0.
         if len(np.unique(known[:, :2], axis=0)) < 2:
             return "This recording has depths but no positions across the cortex."
         return ""
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def show(self, number: int | None) -> None:
         """Show one plane, or all (None); raise `ValueError` for an unknown plane."""
         if number is not None and number not in self.numbers:

@@ -139,7 +139,7 @@ class Clips(HasErrand):
         wanted = self._wanted()
         return None if wanted is None else self._kept.get(wanted.key)
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def follow(self) -> None:
         """Read the responses of clip and neurons on screen, if they are not cached.
 
@@ -187,7 +187,7 @@ class Clips(HasErrand):
                 float(session.trials.t_on[clip.trials[0]]) + middle - WINDOW_S / 2
             )
 
-    # -- within -----------------------------------------------------------------------
+    # -- internal ---------------------------------------------------------------------
     def _middle_s(self) -> float:
         assert self._state.window is not None
         return self._state.window.start_s + WINDOW_S / 2

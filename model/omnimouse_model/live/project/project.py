@@ -111,7 +111,7 @@ class Analyses(HasErrand):
         controller.state.events.connect(self._on_change)
         controller.results.changed.connect(self._compare_predictor)
 
-    # -- what there is ----------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------
     @property
     def now(self) -> Analysis:
         """Analysis of the current state.
@@ -201,7 +201,7 @@ class Analyses(HasErrand):
         """Path of the recording according to the latest opened analysis."""
         return Path(self._place)
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def can_save(self) -> bool:
         """Whether the current state can be saved; if not, set `fault`."""
         try:
@@ -295,6 +295,7 @@ class Analyses(HasErrand):
             now = self.now
         except AnalysisFileError:
             return
+        # `discard` applies only to the state at that time, not to later changes.
         unwanted = self._unwanted
         if unwanted is not None and unwanted.is_same_question(now):
             return
@@ -326,7 +327,7 @@ class Analyses(HasErrand):
             self._autosave.close(timeout_s)
             self._memory.end()
 
-    # -- within -----------------------------------------------------------------------
+    # -- internal ---------------------------------------------------------------------
     @property
     def differences(self) -> tuple[str, ...]:
         """Messages without the one about a recovery, for reports."""

@@ -156,10 +156,11 @@ class Opener(HasErrand):
         view = first_view(made, self._preset(), opening.start_s, opening.options)
         if opening.as_it_was is not None:
             view = opening.as_it_was(view)
+        # Here, on the background thread: `show` runs on the drawing thread.
         read_ahead(view)
         return view
 
-    # -- on the thread that draws -----------------------------------------------------
+    # -- on the drawing thread --------------------------------------------------------
     def _shown(self, view: View) -> None:
         try:
             self._show(view)

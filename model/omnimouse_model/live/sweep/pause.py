@@ -56,6 +56,7 @@ class Gate:
 
         The sweep calls it between predictions.
         """
+        # `stop` ends the wait also during a pause.
         since = perf_counter()
         with self._changed:
             while not self._is_stopped and (self._is_paused or self._is_awaited()):

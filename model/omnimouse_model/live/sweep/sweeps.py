@@ -152,7 +152,7 @@ class Sweeps:
         for errand in (self._work, self._looking, self._writing):
             errand.changed.connect(self._tell)
 
-    # -- what there is ----------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------
     @property
     def is_busy(self) -> bool:
         """Whether a sweep runs or is paused."""
@@ -212,7 +212,7 @@ class Sweeps:
         each_s = self._asking.population_s if pace is None else pace
         return estimate_of(plan, session, each_s, is_of_sweep=pace is not None)
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def start(self, plan: SweepPlan, name: str = "") -> None:
         """Start a sweep of the session on screen with the chosen predictor.
 
@@ -333,7 +333,7 @@ class Sweeps:
         for errand in (self._work, self._looking, self._writing):
             errand.close(timeout_s)
 
-    # -- on the thread that draws -----------------------------------------------------
+    # -- on the drawing thread --------------------------------------------------------
     def _begin(
         self,
         plan: SweepPlan,
