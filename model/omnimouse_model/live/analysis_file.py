@@ -1,18 +1,17 @@
-"""An analysis as one JSON file: what is looked at, what is asked, and of whom.
+"""Analysis file: the session, mask, predictor and view on screen as one JSON file.
 
     {"format": "omnimouse-analysis", "version": 1,
      "recording": {"path": …, "beside": …, "id": …, "fingerprint": …, "options": {}},
      "predictor": "demo", "baseline": "", "start_s": 12.4, "preset": "", "mask": {…},
      "selection": [3, 14], "view": {"cursor": 0, "active_span": [0, 60], …}}
 
-With what-if edits, `"edits": [{"edit": "contrast", "factor": 0.5, …}]` follows, and
-with pinned conditions `"pins": [{"slot": 0, "name": …, "mask": {…}, …}]`; where brain
-areas are outlined, one plane is shown, or the raster is not as it is at first, the view
-says `"areas_shown": true`, `"plane_shown": 2`, `"raster_order": "depth"` or
-`"raster_view": "pair"`. `"predictor_id"` is who answered, by the hash of its weights
-where it has any, and `"sweeps"` names the kept sweeps that are drawn.
-`beside` is the recording seen from the file's folder, so that both can move together.
-The mask is as `masks.files` has it. Whatever else stands there is refused in words.
+Optional fields: what-if edits `"edits": [{"edit": "contrast", "factor": 0.5, …}]` and
+pinned conditions `"pins": [{"slot": 0, "name": …, "mask": {…}, …}]`; in the view, if
+they differ from their defaults, `"areas_shown": true`, `"plane_shown": 2`,
+`"raster_order": "depth"` and `"raster_view": "pair"`; `"predictor_id"`, the id of the
+predictor with the hash of its weights; `"sweeps"`, file names of the drawn sweeps.
+`beside` is the recording's path relative to the file's folder, so that both can be
+moved together. The mask has the format of `Mask.to_dict`. Unknown fields are errors.
 """
 
 import json
@@ -64,24 +63,24 @@ _VIEW = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Analysis:
-    """What is on screen, so that it can be there again.
+    """The screen's content, which can be saved and shown again.
 
     Attributes
     ----------
     recording, recording_id, fingerprint, options
-        Its place, its key, what tells whether its files changed, and how it is read.
+        Path or address, session id, fingerprint of the files, and read options.
     predictor, baseline
-        By name or file, "" for none.
+        Names or paths, "" for none.
     mask, preset
-        What is asked, and the preset that it is, "" for one made by hand.
+        Mask, and the name of its preset ("" for a mask painted by hand).
     edits
-        What is changed of video and behaviour, to see what that would do.
+        What-if edits of video and behaviour.
     pins
-        Conditions that are kept for comparison.
+        Pinned conditions.
     predictor_id
-        Who answered, with a hash of its weights where it has any; "" not known.
+        Id of the predictor with the hash of its weights, if any; "" if not known.
     sweeps
-        Names of the files of kept sweeps that are drawn.
+        File names of the saved sweeps that are drawn.
     """
 
     recording: str = ""
@@ -108,7 +107,7 @@ class Analysis:
     raster_view: RasterView = "truth"
 
     def is_same_question(self, other: "Analysis") -> bool:
-        """Whether both look at the same and ask the same; how it is shown is passed."""
+        """Whether everything but the view options and saved sweeps is equal."""
         plain = ("recording", "predictor", "baseline", "start_s", "selection", "edits")
         return (
             all(getattr(self, name) == getattr(other, name) for name in plain)
@@ -118,7 +117,9 @@ class Analysis:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain JSON values."""
+        """Return JSON values."""
+        # Fields at their defaults are left out, so that versions without these fields,
+        # which refuse unknown fields, can read the file.
         more: dict[str, Any] = {}
         if self.edits:
             more["edits"] = edits_to_json(self.edits)
@@ -159,12 +160,12 @@ class Analysis:
 
     @classmethod
     def from_dict(cls, facts: object) -> "Analysis":
-        """Read `to_dict`'s values back, whoever wrote them.
+        """Make an analysis from `to_dict`'s values; any input is checked.
 
         Raises
         ------
         AnalysisFileError
-            Names the field, what was found and what was expected.
+            A field is wrong; the message has the field, its value and what is expected.
         """
         whole = _object(facts, "the whole", _FIELDS, _check_version)
         place = _object(whole.get("recording"), "recording", _RECORDING)
@@ -213,13 +214,13 @@ class Reopened:
     Attributes
     ----------
     path
-        Its file; None for what was never saved.
+        Its file; None if it was never saved.
     told
-        What differs from when it was left, a sentence each.
+        Messages about differences from the saved state, one sentence each.
     saved
-        What its file holds; None where that is not what is shown.
+        Content of the file; None if it differs from what is shown.
     is_restored
-        It is what was on screen last: whoever predicts now stays.
+        Whether it is the last saved session; then the chosen predictor stays.
     """
 
     analysis: Analysis
@@ -231,9 +232,9 @@ class Reopened:
 
 # -- on disk ------------------------------------------------------------------------
 def write_analysis(path: Path, analysis: Analysis) -> None:
-    """Write it, whole or not at all, for the user's own eyes."""
+    """Write an analysis atomically, readable by the user only."""
     facts = analysis.to_dict()
-    with suppress(ValueError):  # on another drive
+    with suppress(ValueError):  # no relative path between two Windows drives
         beside = os.path.relpath(analysis.recording, path.parent)
         facts["recording"]["beside"] = Path(beside).as_posix()
     with atomic_path(path, mode=0o600) as temporary:
@@ -241,15 +242,16 @@ def write_analysis(path: Path, analysis: Analysis) -> None:
 
 
 def read_analysis(path: Path) -> Analysis:
-    """Read a saved analysis; a recording that moved along with the file is found.
+    """Read an analysis file; find a recording that was moved together with the file.
 
     Raises
     ------
     AnalysisFileError
-        The file is torn, of another kind, newer, or a field of it is wrong.
+        The file is incomplete, of another kind or a newer version, or a field is wrong.
     OSError
-        It cannot be read.
+        The file cannot be read.
     """
+    # Checked before reading, so that a huge foreign file does not fill the memory.
     size = path.stat().st_size
     if size > MOST_BYTES:
         raise AnalysisFileError(
@@ -257,6 +259,7 @@ def read_analysis(path: Path) -> Analysis:
         )
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
+    # Deeply nested JSON raises `RecursionError`.
     except (ValueError, RecursionError) as error:
         raise AnalysisFileError(
             "torn",
@@ -267,6 +270,7 @@ def read_analysis(path: Path) -> Analysis:
         analysis = Analysis.from_dict(facts)
     except AnalysisFileError as error:
         raise AnalysisFileError(error.code, f"{path.name}: {error.message}") from None
+    # The absolute path takes precedence while it exists.
     beside = facts["recording"].get("beside")
     if not Path(analysis.recording).exists() and isinstance(beside, str) and beside:
         moved = Path(os.path.normpath(path.parent / beside))
@@ -296,6 +300,7 @@ def _check_version(facts: Mapping[str, Any]) -> None:
             f"this is no analysis of OmniMouse (its format is "
             f"{shortened(facts.get('format'))}). Analyses end in {SUFFIX}.",
         )
+    # `type`, not `isinstance`: JSON's `true` equals version 1.
     version = facts.get("version")
     if type(version) is int and version > VERSION:
         raise AnalysisFileError(
@@ -368,7 +373,9 @@ def _pins(value: object) -> tuple[Pin, ...]:
 
 
 def _names(value: object) -> tuple[str, ...]:
-    """Names of files in one folder: none leads out of it."""
+    """Return checked file names; a name with a path is refused."""
+    # The names are joined to the sweeps' folder: a path such as "../x" from a foreign
+    # file must not lead out of it. ":" is refused because of Windows drives.
     words = f"at most {MOST_SWEEPS} names of files"
     if not isinstance(value, list) or len(value) > MOST_SWEEPS:
         _refuse("sweeps", value, words)
@@ -387,6 +394,7 @@ def _selection(value: object) -> tuple[int, ...]:
 
 
 def _whole(value: object, name: str, low: int, high: int) -> int:
+    # `type`, not `isinstance`: True is an instance of int.
     if type(value) is not int or not low <= value <= high:
         _refuse(name, value, f"a whole number {low}..{high}")
     return value
@@ -406,7 +414,7 @@ def _span(value: object, n_samples: int) -> tuple[int, int]:
 
 
 def _one_of(value: object, name: str, words: Any) -> Any:
-    """One of the words of a `Literal`."""
+    """Return `value` if it is one of the values of a `Literal`."""
     if value not in get_args(words):
         _refuse(name, value, " or ".join(get_args(words)))
     return value

@@ -1,8 +1,10 @@
-"""The verbs: views call them and nothing else; state, engine and results follow.
+"""Controller of the live app: the methods that views call to change state and predict.
 
-`Controller()` is all a face needs. Results reach the drawing thread through `post`;
-by default they come on the engine's own thread. What a key or a press does (stepping,
-strokes, undo) is nothing while no session is open; the other verbs say so then.
+Views read `controller.state` and `controller.results` and call these methods. Results
+reach the drawing thread through `post`; by default they arrive on the engine's thread.
+While no session is open, the methods bound to keys and clicks (step, stroke, undo) do
+nothing; the other methods raise `ValueError`. The module is long because it connects
+all parts of `omnimouse_model.live`; their logic is in their own modules.
 """
 
 import threading
@@ -74,59 +76,60 @@ from omnimouse_model.predict.worker.mask_delta import is_same
 
 
 class Controller:
-    """Owns the live state, the results, the engine and the undo stack.
+    """Owner of the live state, the results, the engine and the undo stack.
 
     Parameters
     ----------
     engine
-        Answers `LiveRequest`s with `Stage`s; one with a worker process by default.
+        Engine that turns each `LiveRequest` into `Stage`s; by default a new one, whose
+        predictors run in a worker process.
     state
-        A state to go on with.
+        Initial live state; a new one by default.
     post
-        Hands a function to the thread that draws.
+        Runs a function on the drawing thread.
     load
-        Makes a predictor from its name on a device, on the engine's thread.
+        Makes a predictor from a name and a device, on the engine's thread.
     synchronous
-        Answer inside the verbs, in this process: for scripts and tests.
+        Compute inside each method, in this process: for scripts and tests.
     memory
-        File in which all that is on screen survives a restart, and a crash; the
-        user's `live.json` when True, none by default.
+        File that keeps the screen's content across restarts and crashes; the user's
+        `live.json` when True, no file by default.
 
     Attributes
     ----------
     baseline
-        Results of the predictor shown beside the chosen one, if any.
+        Results of the baseline predictor, if one is chosen.
     opener, recordings, alignment, facts, similarity
-        Open recordings, look through folders of them, check the clocks of the open
-        one, tell what is known of a neuron, and put alike neurons beside each other,
-        all off the thread that draws.
+        Background tasks: open recordings, list the recordings of a folder, check the
+        clocks of the open session, compute properties of single neurons, and order
+        neurons by similarity.
     clips, trials
-        Repeats of the clip on screen; steps from trial to trial.
+        Repeats of the clip on screen; navigation between trials.
     colouring
-        What colours the neurons: its choices, values and scale.
+        Quantity that colours the neurons: choices, values and scale.
     planes
-        Which imaging planes are looked at, and whether in space.
+        Imaging planes shown, and whether neurons are shown in 3-D.
     reaching
-        Grows and shrinks what is painted, by a distance.
+        Grows or shrinks the painted set of neurons by a distance.
     pins
-        Conditions kept for comparison, and predictions over longer spans.
+        Pinned conditions, and predictions over longer spans.
     sweeps
-        Context sweeps over many windows, in the background, and those kept.
+        Context sweeps over many windows, in the background, and saved sweeps.
     finetuning
-        The chosen model learns the recording on screen, in the background.
+        Fine-tuning of the chosen model to the open recording, in the background.
     models
-        What is fetched from the hub when it is chosen.
+        Downloads of models from the hub.
     what_if
-        Edits of video and behaviour, predicted beside the answer; never scored.
+        Edits of video and behaviour; they are predicted but never scored.
     analyses, exports
-        Save and open what is on screen, and write tables and arrays of it.
+        Saved analyses of the screen's content; exported tables and arrays.
     history_changed
-        Emitted when what `undo` and `redo` would do may have changed.
+        Emitted when the effect of `undo` or `redo` may have changed.
     stepped
-        Emitted after a step with its name and "done", "undone" or "redone"; a stroke
-        is one step, when it ends.
+        Emitted after each undo step with its name and "done", "undone" or "redone"; a
+        stroke is one step and is emitted when it ends.
     brush_chosen
-        Emitted when somebody has chosen what to paint, the same as before or not.
+        Emitted after each `set_brush`, also if the code stays the same.
     """
 
     history_changed = Signal()
@@ -146,7 +149,9 @@ class Controller:
         self.state = state or LiveState()
         self.results = Results()
         load = load or (load_in_process if synchronous else load_in_worker)
-        self._fetches = load in (load_in_process, load_in_worker)  # others see to it
+        # Only the two default loaders read the hub's cache; a custom `load` resolves
+        # names by itself, so nothing must be fetched for it.
+        self._fetches = load in (load_in_process, load_in_worker)
         self.models = Models(self.choose_predictor, post, synchronous=synchronous)
         self._engine = engine or Engine(Answering(load), post, synchronous=synchronous)
         self.opener = Opener(
@@ -166,6 +171,8 @@ class Controller:
             self.state, self.paint_cells, self.stroke, self.planes.among
         )
         self.what_if = WhatIfEdits(self.state, self.results, self._edit)
+        # Re-entrant: signals emitted under the lock call listeners that call back
+        # into methods of this class.
         self._lock = threading.RLock()
         asking = Asking(
             self._engine,
@@ -204,17 +211,21 @@ class Controller:
 
     # -- session and predictor ------------------------------------------------------
     def open_session(self, recording: str | Path | Session | View) -> None:
-        """Open a recording, at a held-out window, with the preset last chosen.
+        """Open a recording at a held-out window with the last chosen preset.
 
-        Reads it on this thread; `opener.open` reads elsewhere first. Where a listener
-        fails, what was open is open again, and its fault is raised.
+        A path is read on the calling thread; `opener.open` reads it in the background.
+        If a listener fails, the previous session is restored and the listener's error
+        is raised.
         """
         view = recording
         if not isinstance(view, View):
             view = first_view(view, self._last_preset)
         with self._lock:
+            # `leave` must read the state before the new session replaces it.
             self.analyses.leave()
             self._asking.give_up()
+            # On an error, `put_on_screen` has restored the previous state, whose
+            # results were just cleared: they are requested again.
             try:
                 put_on_screen(self.state, view)
             except Exception:
@@ -228,18 +239,20 @@ class Controller:
         self.opener.forget_fault()
 
     def choose_series(self, name: str) -> None:
-        """Read the open session's other responses, off this thread; see `Session`."""
+        """Reopen the session with another response series, in the background."""
         start_s = None if self.state.window is None else self.state.window.start_s
         self.opener.open_as(self._session, start_s, series=name)
 
     def choose_predictor(self, predictor: str | Path | Predictor) -> None:
-        """Choose by name, file or folder, or hand one in; loads off this thread.
+        """Choose a predictor by name, file or folder, or pass an object.
 
-        What the hub has and this machine has not is fetched first: see `models`.
+        It is loaded in the background. A model that is only on the hub is downloaded
+        first: see `models`.
         """
         if isinstance(predictor, Path):
             predictor = str(predictor)
         name = predictor if isinstance(predictor, str) else name_of(predictor)
+        # `predictor is name` holds for names only; an object is never fetched.
         if predictor is name and self.must_fetch(name):
             return self.models.fetch(name)
         self.models.forget()
@@ -249,29 +262,29 @@ class Controller:
             self._asking.ask()
 
     def must_fetch(self, name: str) -> bool:
-        """Whether the hub has a model of this name, and this machine has not."""
+        """Whether a model of this name is on the hub and not on this machine."""
         return self._fetches and must_be_fetched(name)
 
     def want_predictor(self, name: str) -> None:
-        """Name a model that must be fetched: offered in `models`; nobody is asked."""
+        """Offer a model for download in `models`; nothing is predicted until then."""
         with self._lock:
             self._asking.choose(None)
             self.state.predictor_name = name
             self.models.offer(name)
 
     def choose_baseline(self, name: str) -> None:
-        """Show a predictor's answers, by name or file, beside the chosen one's.
+        """Choose a baseline predictor by name or file; "" removes the baseline.
 
-        Its answers are `baseline`; it is asked when the predictor has answered. ""
-        shows none any more.
+        Its results are in `baseline`. It predicts after the main predictor.
         """
         with self._lock:
             self.state.baseline_name = name
             self._beside.choose(name)
 
     def choose_device(self, device: Device) -> None:
-        """Choose where a predictor chosen by name computes; it is loaded again."""
+        """Choose the device of predictors chosen by name; the predictor is reloaded."""
         with self._lock:
+            # Choosing the same predictor again clears results of the old device.
             if device != self.state.device:
                 self._asking.choose(self._asking.predictor)
                 self.state.device = device
@@ -279,14 +292,14 @@ class Controller:
 
     @property
     def remembered(self) -> Remembered:
-        """Where the user was when this was used last, as far as it is kept."""
+        """The last saved session; empty if there is none."""
         return self._memory.recall()
 
     def restore(self, instead: Opening | None = None) -> bool:
-        """Go back to where the user was, off this thread; False when that is not known.
+        """Reopen the last saved session in the background; False if there is none.
 
-        A predictor that was chosen before stays. `instead` is opened where the
-        recording cannot be read.
+        A predictor that is already chosen stays. `instead` is opened if the recording
+        cannot be read.
         """
         if (preset := self.remembered.preset) in {p.name for p in PRESETS}:
             self._last_preset = preset
@@ -294,13 +307,15 @@ class Controller:
 
     # -- time -------------------------------------------------------------------------
     def seek(self, start_s: float) -> None:
-        """Move the window to a time on the session clock; it snaps to the grid."""
+        """Move the window to a time on the session clock, snapped to the grid."""
         with self._lock:
             window = self.state.window
             moved = self._session.window(start_s, self.state.spec)
             if window is not None and moved.key == window.key:
                 return
             self._asking.step_s = step_between(window, moved)
+            # Clear results first: a listener of `window` must never draw predictions
+            # of the previous window.
             self._asking.forget()
             self.state.window = moved
             self._ask()
@@ -361,28 +376,32 @@ class Controller:
         if windows:
             before = self.state.window
             self.step_window(windows)
+            # The session ends here: clamp the cursor instead of wrapping it around.
             if self.state.window is before:
                 cursor = 0 if windows < 0 else n_samples - 1
         self.set_cursor(cursor)
 
     # -- painting ---------------------------------------------------------------------
     def paint(self, neurons: Neurons, code: int | None = None) -> None:
-        """Set the samples of the active span of some neurons.
+        """Set the code of some neurons at the samples of the active span.
 
-        `code` is the brush's by default; another code uses the span last set for it.
+        `code` is the brush's code by default. Each code has its own active span.
         """
         code = self.state.brush_code if code is None else code
         self.paint_cells(neurons, self._spans.of(code), code)
 
     def paint_cells(self, neurons: Neurons, samples: Samples, code: int) -> None:
-        """Set the code of some neurons at some samples: a stroke on the raster."""
+        """Set the code of some neurons at some samples, as painted on the raster."""
         name = f"Paint {{n}} neurons {CODE_NAMES[known_code(code)]}"
         with self._lock:
             mask = self._mask
             self._change(mask.paint(neurons, samples, code), name)
 
     def begin_stroke(self, name: str = "") -> None:
-        """Begin one undo entry over many paints; "{n}" is the number of neurons."""
+        """Begin a stroke: all changes until `end_stroke` are one undo entry.
+
+        "{n}" in `name` is replaced by the number of changed neurons.
+        """
         with self._lock:
             self.end_stroke()
             if self.state.mask is not None:
@@ -390,7 +409,7 @@ class Controller:
                 self.history_changed.emit()
 
     def end_stroke(self) -> None:
-        """End the stroke: it becomes one undo entry if it changed anything."""
+        """End the stroke; it becomes one undo entry if it changed anything."""
         with self._lock:
             if self._history.in_stroke:
                 is_step = self._history.end(self._question)
@@ -400,12 +419,12 @@ class Controller:
 
     @property
     def in_stroke(self) -> bool:
-        """Whether a stroke is open: views keep still what would move under it."""
+        """Whether a stroke is open; views do not rearrange rows during a stroke."""
         return self._history.in_stroke
 
     @contextmanager
     def stroke(self, name: str = "") -> Iterator[None]:
-        """`with controller.stroke(): …` is one undo entry."""
+        """Group all changes of a `with` block into one undo entry."""
         self.begin_stroke(name)
         try:
             yield
@@ -413,14 +432,14 @@ class Controller:
             self.end_stroke()
 
     def set_brush(self, code: int) -> None:
-        """Choose what the brush paints; the active span becomes that code's own."""
+        """Choose the brush's code; the active span becomes the span of that code."""
         with self._lock:
             self.state.brush_code = known_code(code)
             self.state.active_span = self._spans.of(code)
             self.brush_chosen.emit()
 
     def set_active_span(self, start: int, stop: int) -> None:
-        """Choose the samples a stroke on the field sets, kept for this code."""
+        """Set the samples that a stroke on the field paints with the current code."""
         with self._lock:
             span = self._spans.choose(self.state.brush_code, start, stop)
             self.state.active_span = span
@@ -428,11 +447,11 @@ class Controller:
     # -- the whole mask ---------------------------------------------------------------
     @property
     def presets(self) -> tuple[tuple[str, str], ...]:
-        """(name, label) of every preset; `presets.preset_named` has explanations."""
+        """The (name, label) of every preset; see `presets.preset_named` for details."""
         return tuple((preset.name, preset.label) for preset in PRESETS)
 
     def apply_preset(self, name: str) -> None:
-        """Replace the mask by a preset's, as one undo entry."""
+        """Replace the mask by a preset's mask, as one undo entry."""
         preset = preset_named(name)
         with self._lock:
             mask = mask_for(name, self._session, self.state.selection)
@@ -443,7 +462,13 @@ class Controller:
     def set_mask(
         self, mask: Mask, name: str = "Change the mask", preset: str = ""
     ) -> None:
-        """Replace the mask, as one undo entry; `preset` says which it is, if any."""
+        """Replace the mask as one undo entry; `preset` names its preset, if any.
+
+        Raises
+        ------
+        ValueError
+            The mask has another number of neurons than the session.
+        """
         with self._lock:
             if mask.n_neurons != self._session.n_neurons:
                 raise ValueError(
@@ -457,7 +482,7 @@ class Controller:
                 self._change(mask, name, preset)
 
     def set_behavior(self, mode: BehaviorMode) -> None:
-        """Give behaviour, ask for it, or hide it."""
+        """Set behaviour to visible, target or hidden."""
         with self._lock:
             self._change(self._mask.with_behavior(mode), f"Behaviour {mode}")
 
@@ -472,7 +497,7 @@ class Controller:
 
     # -- undo -------------------------------------------------------------------------
     def undo(self) -> None:
-        """Take back the latest step of the mask, if there is one."""
+        """Undo the latest step, if there is one."""
         with self._lock:
             if self.state.mask is None:
                 return
@@ -481,7 +506,7 @@ class Controller:
                 self.stepped.emit(self.redo_name, "undone")
 
     def redo(self) -> None:
-        """Do the step again that was undone last, if there is one."""
+        """Redo the last undone step, if there is one."""
         with self._lock:
             if self.state.mask is None:
                 return
@@ -491,29 +516,36 @@ class Controller:
 
     @property
     def can_undo(self) -> bool:
-        """Whether there is a step to take back."""
+        """Whether `undo` has an effect."""
         return self._history.in_stroke or bool(self._history.undo_name)
 
     @property
     def can_redo(self) -> bool:
-        """Whether there is a step to do again."""
+        """Whether `redo` has an effect."""
         return bool(self._history.redo_name)
 
     @property
     def undo_name(self) -> str:
-        """Name of the step that `undo` takes back, "" when there is none."""
+        """Name of the step that `undo` reverts; "" if there is none."""
         return self._history.undo_name
 
     @property
     def redo_name(self) -> str:
-        """Name of the step that `redo` does again, "" when there is none."""
+        """Name of the step that `redo` repeats; "" if there is none."""
         return self._history.redo_name
 
-    # -- looking ----------------------------------------------------------------------
+    # -- view options -----------------------------------------------------------------
     def select(self, neurons: Sequence[int] | np.ndarray, add: bool = False) -> None:
-        """Select neurons, in order; the latest 64 are kept."""
+        """Select neurons in order; only the last 64 stay selected.
+
+        Raises
+        ------
+        ValueError
+            An index is not a neuron of the session.
+        """
         with self._lock:
             kept = self.state.selection if add else ()
+            # A dict removes duplicates and keeps the order of selection.
             ordered = dict.fromkeys([*kept, *(int(neuron) for neuron in neurons)])
             selection, n = tuple(ordered)[-MAX_SELECTED:], self._session.n_neurons
             if selection and not 0 <= min(selection) <= max(selection) < n:
@@ -521,31 +553,33 @@ class Controller:
             if selection == self.state.selection:
                 return
             self.state.selection = selection
+            # A fresh population prediction contains these neurons already: no new
+            # request is needed, unless the sweep of the selection is on screen.
             was_there = take_selected(self.results, selection)
             if self.state.sweep_shown or not was_there:
                 self._asking.ask()
 
     def set_colour_by(self, colour_by: ColourBy) -> None:
-        """Colour neurons by their state in the mask, or a number of theirs."""
+        """Choose the quantity that colours the neurons."""
         self.colouring.choose(colour_by)
 
     def set_raster(self, order: RasterOrder, view: RasterView) -> None:
-        """Choose the order of the raster's rows, and what it shows of them."""
+        """Choose the order of the raster's rows and the responses it shows."""
         self.state.raster_order, self.state.raster_view = order, view
 
     def set_traces(self, *, common_scale: bool, as_large: bool) -> None:
-        """Choose the scale of the traces, and of predictions beside the recording."""
+        """Choose whether traces share a scale and how predictions are scaled."""
         self.state.common_scale, self.state.as_large = common_scale, as_large
 
     def set_brush_radius(self, pixels: float) -> None:
-        """Keep the size of the field's brush for the next start."""
+        """Store the radius of the field's brush, in screen pixels."""
         self.state.brush_radius = pixels
 
     def show_sweep(self, is_shown: bool = True, viewer: object = None) -> None:
-        """Ask for the live sweep after every answer from now on, or no more.
+        """Show or hide the live sweep for one viewer.
 
-        It is shown while any viewer shows it. One that nobody looks at any more stops;
-        shown again, it goes on.
+        The sweep is computed after each answer while at least one viewer shows it. It
+        stops when the last viewer hides it and later continues from its last point.
         """
         with self._lock:
             viewers = self._sweep_viewers
@@ -554,6 +588,8 @@ class Controller:
             self.state.sweep_shown = is_shown
             if is_shown and not was_shown:
                 self._asking.ask()
+            # Stop only if the sweep alone is still running: the predictions themselves
+            # must not be cancelled because a panel was closed.
             elif (
                 was_shown
                 and not is_shown
@@ -562,34 +598,40 @@ class Controller:
                 self._asking.stop()
 
     def as_python(self) -> str:
-        """A script that asks the same, and prints the score; see `script_of`."""
+        """Return a Python script that makes the prediction on screen and its score.
+
+        See `script_of`.
+        """
+        # A changed analysis no longer has the mask on screen in its file.
         file = None if self.analyses.is_changed else self.analyses.path
         return script_of(self.state, self._predictor_name, file, self._memory.folder)
 
     # -- the engine -------------------------------------------------------------------
     def ask_again(self) -> None:
-        """Ask the same question again: after an error, or a cancel."""
+        """Send the current request again, after an error or a cancel."""
         with self._lock:
             self._asking.ask()
             self._beside.follow(again=True)
 
     def cancel(self) -> None:
-        """Stop what runs and drop what waits, of the baseline too."""
+        """Cancel running and waiting requests, also of the baseline and the pins."""
         with self._lock:
             self._beside.stop()
             self.pins.stop()
             self._asking.stop()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until everything asked is answered; False when the time is up."""
+        """Wait until all requests are finished; False on timeout."""
         return self._engine.wait(timeout_s) and self._beside.wait(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Remember where the user was, and end the engine and its process.
+        """Save the session for the next start, and end the engine and its process.
 
-        What has not ended in time ends by itself.
+        `timeout_s` applies to each background task in turn.
         """
-        self.opener.close(timeout_s)  # What it showed later would not be remembered.
+        # The opener first: a session that it opened after `analyses.close` would not
+        # be saved.
+        self.opener.close(timeout_s)
         self.analyses.close(timeout_s)
         errands = (self.recordings, self.alignment, self.facts)
         begun = (*errands, self.clips, self.similarity, self.colouring, self.models)
@@ -598,7 +640,7 @@ class Controller:
         self._beside.close(timeout_s)
         self._engine.close(timeout_s)
 
-    # -- within -----------------------------------------------------------------------
+    # -- internal ---------------------------------------------------------------------
     @property
     def _session(self) -> Session:
         if self.state.session is None:
@@ -639,6 +681,8 @@ class Controller:
             self.history_changed.emit()
             return
         self.state.edits = question.edits
+        # If only the edits differ, the prediction without edits stays valid and only
+        # the what-if is requested.
         if is_edit := is_same(question.mask, self._mask):
             self._asking.ask_what_if()
         else:
@@ -654,7 +698,7 @@ class Controller:
 
     @property
     def _predictor_name(self) -> str:
-        """What the predictor can be loaded by, "" for one handed in."""
+        """Name that loads the predictor; "" for a predictor passed as an object."""
         predictor = self._asking.predictor
         if predictor is None:  # one that must be fetched first, if any
             return self.state.predictor_name

@@ -1,4 +1,4 @@
-"""What survives a restart, and a crash: where the user was, and what was asked."""
+"""Last saved session: the screen's content, kept across restarts and crashes."""
 
 import json
 import logging
@@ -20,29 +20,30 @@ from omnimouse_model.live.analysis_file import SUFFIX
 logger = logging.getLogger(__name__)
 
 RUN = f"{os.getpid()} {uuid4().hex}"
-"""This process, told from every other, also from one that had its number before."""
+"""Id of this process; the random part distinguishes processes with a reused number."""
 MOST_RECENT = 8
 UNSAVED = ", unsaved "
 MOST_UNSAVED = 20
-"""Analyses that were left without being saved, and never opened since."""
+"""Maximum number of copies of unsaved analyses that were never opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """Where the user was.
+    """Last saved session.
 
     Attributes
     ----------
     options
-        How the session is read; see `ReadOptions`.
+        Options that the session is read with; see `ReadOptions`.
     analysis
-        All that was on screen, as `Analysis.to_dict` gives it; may be empty.
+        The screen's content as `Analysis.to_dict` returns it; may be empty.
     file, is_saved
-        The file it was saved to, "" for none, and whether that holds the same.
+        File of the analysis, "" for none, and whether it has the same content.
     brush_radius
-        Of the field's brush in screen pixels, 0 where that is not known.
+        Radius of the field's brush in screen pixels, 0 if not known.
     run, at
-        Whose it is until it ends, "" after that; and when that was written.
+        Id of the process that wrote this, "" after a normal end; time in seconds since
+        the epoch.
     """
 
     session: str = ""
@@ -51,7 +52,7 @@ class Remembered:
     start_s: float = 0.0
     baseline: str = ""
     options: dict[str, Any] = field(default_factory=dict)
-    """How the session is read; see `ReadOptions`."""
+    """Options that the session is read with; see `ReadOptions`."""
     pins: dict[str, Any] = field(default_factory=dict)
     """Pinned conditions of the session; see `Pins.facts`."""
     analysis: dict[str, Any] = field(default_factory=dict)
@@ -63,12 +64,12 @@ class Remembered:
 
     @property
     def is_left_by_a_crash(self) -> bool:
-        """Whether the process that was writing it is gone without a word."""
+        """Whether the process that wrote this ended without a normal end."""
         return bool(self.run) and self.run != RUN and not _is_running(self.run)
 
 
 def config_dir() -> Path:
-    """The user's config folder: $OMNIMOUSE_CONFIG, else the system's habit."""
+    """Return the config folder: $OMNIMOUSE_CONFIG, else the system's default."""
     if chosen := os.environ.get("OMNIMOUSE_CONFIG"):
         return Path(chosen)
     if sys.platform == "win32":
@@ -81,18 +82,20 @@ def config_dir() -> Path:
 
 
 def remember(what: Remembered, path: Path | None = None) -> None:
-    """Write it, atomically; a folder that cannot be written is logged, not raised."""
+    """Write the session atomically; log, and do not raise, if it cannot be written."""
     facts = {name.name: getattr(what, name.name) for name in fields(what)}
     _write(path or config_dir() / "live.json", facts)
 
 
 def recall(path: Path | None = None) -> Remembered | None:
-    """Read it back, None when there is nothing sound to read."""
+    """Return the last saved session, None if there is none or it is damaged."""
     path = path or config_dir() / "live.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+        # Ignore unknown fields: a newer version may have written the file.
         known = {name.name for name in fields(Remembered)}
         what = Remembered(**{k: v for k, v in found.items() if k in known})
+        # Each value is converted, because the file may have been edited by hand.
         return Remembered(
             str(what.session),
             str(what.predictor),
@@ -116,12 +119,13 @@ def recall(path: Path | None = None) -> Remembered | None:
 
 
 class Memory:
-    """Where the user was: in a file, the user's `live.json` when True, or nowhere.
+    """Storage of the last session, recent analyses and copies of unsaved analyses.
 
     Parameters
     ----------
     where
-        The file, True for the user's own, False to keep nothing.
+        File of the last session; True for the user's `live.json`, False to store
+        nothing.
     """
 
     def __init__(self, where: Path | bool) -> None:
@@ -130,14 +134,15 @@ class Memory:
         self._writing = threading.Lock()
 
     def recall(self) -> Remembered:
-        """Where the user was; an empty `Remembered` where that is not known."""
+        """Return the last saved session, an empty one if there is none."""
         found = recall(self._path) if self._is_kept else None
         return found or Remembered()
 
     def remember(self, where: Remembered) -> None:
-        """Keep it; a demo recording never takes the place of the user's own."""
+        """Save the session, unless a demo would replace the user's own recording."""
         if not self._is_kept:
             return
+        # A look at the demo must not hide the user's own work at the next start.
         if is_demo(Path(where.session)):
             was = self.recall().session
             if was and not is_demo(Path(was)):
@@ -145,36 +150,37 @@ class Memory:
         remember(replace(where, run=RUN, at=time.time()), self._path)
 
     def end(self) -> None:
-        """All is well: what is remembered was not left by a crash."""
+        """Mark the saved session as ended normally."""
         was = self.recall()
+        # Do not touch the entry of another running process.
         if self._is_kept and was.run and (was.run == RUN or was.is_left_by_a_crash):
             remember(replace(was, run=""), self._path)
 
     @property
     def is_kept(self) -> bool:
-        """Whether there is a file at all."""
+        """Whether anything is stored."""
         return self._is_kept
 
     @property
     def folder(self) -> Path:
-        """Where the file lies."""
+        """Folder of the stored files."""
         return config_dir() if self._path is None else self._path.parent
 
     @property
     def recent(self) -> tuple[Path, ...]:
-        """Analyses that were saved or opened and are there, the newest first."""
+        """Existing files of recently saved or opened analyses, newest first."""
         if not self._is_kept:
             return ()
         try:
             paths = map(Path, _texts(self._recent_path))
             return tuple(path for path in paths if path.is_file())
-        except (OSError, ValueError):  # a name that no path has
+        except (OSError, ValueError):  # not a valid path
             return ()
 
     def note_recent(self, path: Path) -> None:
-        """Put an analysis that was saved or opened first among the recent ones.
+        """Put a saved or opened analysis first in the list of recent ones.
 
-        Of what was left unsaved it is one that stays for good.
+        A copy of an unsaved analysis is then never deleted automatically.
         """
         if not self._is_kept:
             return
@@ -185,21 +191,21 @@ class Memory:
 
     @property
     def unsaved_folder(self) -> Path:
-        """Where copies of what was left unsaved lie."""
+        """Folder of copies of unsaved analyses."""
         return self.folder / "unsaved"
 
     def keep_unsaved(
         self, name: str, write: Callable[[Path], None]
     ) -> tuple[Path, tuple[Path, ...]]:
-        """Write an analysis that is in no file beside the memory.
+        """Write a copy of an unsaved analysis and put it first in the recent list.
 
-        It becomes the first of the recent ones. Returns its place, and which older
-        ones gave way: of those that were never opened the newest stay.
+        Return its path, and the paths of deleted older copies: of copies that were
+        never opened, the newest `MOST_UNSAVED` stay.
 
         Raises
         ------
         OSError
-            It cannot be written.
+            The copy cannot be written.
         """
         with self._writing:
             folder = self.unsaved_folder
@@ -215,7 +221,7 @@ class Memory:
             return path, self._prune(path)
 
     def _prune(self, newest: Path) -> tuple[Path, ...]:
-        """Delete the oldest that nobody opened; what cannot be deleted stays."""
+        """Delete the oldest copies that were never opened; return their paths."""
         try:
             found = self.unsaved_folder.glob(f"*{SUFFIX}")
             others = [p for p in found if p.name not in self._in_use and p != newest]
@@ -239,7 +245,7 @@ class Memory:
 
     @property
     def _in_use(self) -> tuple[str, ...]:
-        """Names of copies that were opened, or saved into."""
+        """Names of copies that were opened or saved again."""
         return _texts(self._in_use_path)
 
     @property
@@ -254,6 +260,7 @@ class Memory:
 def _write(path: Path, facts: object) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        # Readable by the user only: paths and addresses can be private.
         with atomic_path(path, mode=0o600) as sibling:
             sibling.write_text(json.dumps(facts, indent=1), encoding="utf-8")
     except OSError as error:
@@ -261,7 +268,7 @@ def _write(path: Path, facts: object) -> None:
 
 
 def _texts(path: Path) -> tuple[str, ...]:
-    """A list of texts; none yet, or not a sound one, is an empty one."""
+    """Return the strings of a JSON list; empty if it is missing or damaged."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         return tuple(text for text in found if isinstance(text, str))
@@ -270,13 +277,18 @@ def _texts(path: Path) -> tuple[str, ...]:
 
 
 def _is_running(run: str) -> bool:
-    """Whether the process of a `RUN` lives; another one with our number does not."""
+    """Whether the process of a `RUN` id is running.
+
+    A `RUN` with the number of this process is of an earlier process.
+    """
     number = run.split(" ")[0]
     if not number.isdigit() or int(number) in (0, os.getpid()):
         return False
     if sys.platform == "win32":
         import ctypes
 
+        # 0x1000 is PROCESS_QUERY_LIMITED_INFORMATION. `os.kill(pid, 0)` is no
+        # alternative: on Windows it terminates the process.
         kernel = ctypes.windll.kernel32
         handle = kernel.OpenProcess(0x1000, False, int(number))
         return bool(handle and kernel.CloseHandle(handle))
@@ -284,6 +296,6 @@ def _is_running(run: str) -> bool:
         os.kill(int(number), 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except PermissionError:
+    except PermissionError:  # it exists and belongs to another user
         return True
     return True

@@ -1,4 +1,4 @@
-"""A pinned condition: a mask and a predictor, kept to be compared with others."""
+"""Pinned condition: a mask and a predictor that are compared with other conditions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,28 +10,28 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
 
 LETTERS: Final = "ABCD"
-"""A pin's letter says its slot, and so its colour; there are so many at most."""
+"""Letters of the slots; a slot also determines the colour of its pin."""
 MAX_PINS: Final = len(LETTERS)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pin:
-    """A condition that stays while another is tried.
+    """A mask and a predictor under a name, in one of four slots.
 
     Attributes
     ----------
     slot
-        0-3: its letter and its colour.
+        Slot 0-3; determines the letter and the colour.
     name
-        The user's word for it.
+        Name for the user.
     mask, preset
-        What is seen and asked, and the preset that is, "" for one made by hand.
+        Mask, and the name of its preset ("" for a mask painted by hand).
     predictor, predictor_name
-        Whom it asks, and what that is called.
+        Predictor or the name that loads it, and its name for the user.
     is_shown
-        Whether it is predicted and drawn.
+        Whether the condition is predicted and drawn.
     pin_id
-        What it stays by, whatever name and slot it gets.
+        Unique id that stays the same when the name or the slot changes.
     """
 
     slot: int
@@ -45,24 +45,24 @@ class Pin:
 
     @property
     def n_bytes(self) -> int:
-        """Memory that its mask holds."""
+        """Memory of the mask, in bytes."""
         layout = self.mask.token_layout
         order = 0 if layout is None else layout.order.nbytes
         return self.mask.cells.nbytes + order
 
     @property
     def key(self) -> tuple[int, str, str, str, bool]:
-        """What tells pins apart."""
+        """Values that must be equal for two pins to be saved as the same."""
         name, mask_id = self.predictor_name, self.mask.mask_id
         return self.slot, self.name, name, mask_id, self.is_shown
 
     @property
     def letter(self) -> str:
-        """A, B, C or D."""
+        """Letter of the slot: A, B, C or D."""
         return LETTERS[self.slot]
 
     def to_dict(self) -> dict[str, Any]:
-        """Facts for JSON; a predictor that was handed in has no name to load it by."""
+        """Return JSON values; a predictor object is stored as ""."""
         return {
             "slot": self.slot,
             "name": self.name,
@@ -80,16 +80,16 @@ class Pin:
         predictor: str | Predictor,
         n_neurons: int | None = None,
     ) -> "Pin":
-        """Read it back; `predictor` is asked where none is named.
+        """Make a pin from `to_dict`'s values; `predictor` is used if none is named.
 
-        Without `n_neurons` its mask may be for any number of them.
+        Without `n_neurons`, the mask may have any number of neurons.
 
         Raises
         ------
         MaskError
-            The mask is damaged, or for another number of neurons.
+            The mask is damaged or has another number of neurons.
         KeyError, TypeError, ValueError
-            Something else is.
+            Another field is missing or damaged.
         """
         mask = Mask.from_dict(facts["mask"])
         if n_neurons is not None and mask.n_neurons != n_neurons:
@@ -105,6 +105,7 @@ class Pin:
             name=str(facts["name"]),
             mask=mask,
             preset=str(facts["preset"]),
+            # "" stands for a predictor object, which cannot be saved.
             predictor=str(facts["predictor"]) or predictor,
             predictor_name=str(facts["predictor_name"]),
             is_shown=bool(facts["is_shown"]),

@@ -1,4 +1,4 @@
-"""From a saved analysis to what a report tells: all of it is computed again."""
+"""Make the data of a report from an analysis file; all predictions are recomputed."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +14,7 @@ from omnimouse_model.live.state import Device, LiveState
 
 
 def silently(words: str, share: float | None = None) -> None:
-    """Tell nobody."""
+    """Ignore progress messages."""
 
 
 def report_of(
@@ -25,23 +25,27 @@ def report_of(
     sweeps: Sequence[str | Path] = (),
     tell: Tell = silently,
 ) -> Reported:
-    """Open an analysis, predict what it asks, and take what a report tells.
+    """Open an analysis, run its predictions, and return the data of a report.
 
     Parameters
     ----------
+    path
+        Analysis file.
     recording
-        Where its recording is now, where that has moved.
+        Path of the recording, if it was moved.
+    device
+        Device of the predictors.
     sweeps
-        Files of context sweeps to be compared with the live one.
+        Files of context sweeps that are compared with the live one.
     tell
-        Told what is being done.
+        Receives progress messages.
 
     Raises
     ------
     AnalysisFileError
-        The analysis cannot be read, or its recording is not where it was.
+        The analysis cannot be read, or its recording is not at its path.
     ExportError
-        Its model is not here, does not answer, or a sweep cannot be read.
+        The model is not on this machine or fails, or a sweep cannot be read.
     """
     path = Path(path).expanduser().absolute()
     kept = [_kept(Path(sweep)) for sweep in sweeps]
@@ -63,7 +67,11 @@ def _kept(path: Path) -> tuple[str, ContextSweep]:
 
 
 def _follow(controller: Controller, tell: Tell) -> None:
-    """Tell what it does; a synchronous controller does it within its verbs."""
+    """Report the controller's progress through its signals.
+
+    A synchronous controller computes inside its methods, so signals are the only
+    progress.
+    """
 
     def opening() -> None:
         if controller.opener.words:

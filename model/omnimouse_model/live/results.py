@@ -1,7 +1,7 @@
-"""What views draw beside the recording: the latest predictions and how fresh they are.
+"""Latest predictions for the window on screen, and whether they are up to date.
 
-Everything here belongs to the window on screen and to the predictor chosen: it is
-cleared when either changes, so a prediction is never drawn over another window.
+All values belong to the window on screen and the chosen predictor. They are cleared
+when either changes, so a prediction is never drawn over another window.
 """
 
 import operator
@@ -21,48 +21,51 @@ Freshness = Literal["none", "running", "stale", "stopped", "fresh", "error"]
 
 @dataclass(eq=False)
 class Results:
-    """The latest answers; `changed` is emitted once after each update.
+    """Latest results of one predictor; `changed` is emitted once after each update.
 
     Attributes
     ----------
     selected, population
-        The selected neurons' prediction, and that of every neuron asked for.
+        Predictions of the selected neurons, and of all target neurons.
     scores
         float32 (P,): single-trial correlation over the window's target samples, NaN
-        where nothing was predicted.
+        without a prediction.
     behavior
         float32 (40, C) decoded behaviour, z-scored, or None.
     freshness
-        "none" nothing asked or shown, "running" asked and nothing shown yet, "stale"
-        shown but a newer request is under way, "stopped" the newest request was
-        cancelled and what is shown, if anything, is older, "fresh" shown and newest,
-        "error" the newest request failed.
+        State of `selected` and `behavior`. "none": no request. "running": requested, no
+        result yet. "stale": a result is shown and a newer request is running.
+        "stopped": the newest request was cancelled; a result shown is older. "fresh":
+        the result of the newest request is shown. "error": the newest request failed.
     sweep
-        The live sweep of the selected neurons in the window, with the points there are
-        so far (`is_complete` says whether all), or None.
+        Live sweep of the selected neurons in the window with the points computed so
+        far, or None.
     what_if
-        The prediction under the edits of the state, beside `population`, or None.
+        Prediction under the what-if edits of the state, or None.
     what_if_error
-        Why there is none, in words for the user.
+        Error message of the what-if for the user, or None.
     population_freshness, sweep_freshness, what_if_freshness
-        The same for `population` and `scores`, for `sweep`, and for `what_if`, which
-        arrive later.
+        The same states for `population` and `scores`, for `sweep`, and for `what_if`,
+        which arrive later.
     is_awaited
-        Whether anything more of the newest request's answer is still to come.
+        Whether the newest request has unfinished stages.
     shown, asked
-        Numbers of the request that is shown and of the newest.
+        Numbers of the request whose result is shown, and of the newest request.
     error
-        Why there is no answer, in words for the user.
+        Error message of the newest request for the user, or None.
     needs
-        What the predictor that answered can see and predict; where its
-        `withholds_video` is False, hidden frames can still inform a prediction.
+        Inputs and outputs of the loaded predictor. If `needs.withholds_video` is False,
+        hidden frames can still inform a prediction.
     devices
-        What a predictor can be asked to compute on here, as far as is known by now.
+        Devices that a predictor can use on this machine, as far as known.
     residence
-        Where the predictor that was loaded last computes, None before the first.
+        Device and memory of the last loaded predictor, None before the first.
     elapsed_ms
-        From the question to the answer of `selected`.
+        Milliseconds from the request to the result `selected`.
     """
+
+    # Identity, not equality: `==` on arrays is elementwise, and comparing whole
+    # predictions costs more than a redraw.
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor(
         equality_operators=dict.fromkeys(
@@ -94,41 +97,42 @@ class Results:
 
     @property
     def age(self) -> tuple[int, int]:
-        """Request number shown, and the newest asked."""
+        """Numbers of the request shown and of the newest request."""
         return self.shown, self.asked
 
     @property
     def is_old(self) -> bool:
-        """Whether `selected` and `behavior` answer an older question."""
+        """Whether `selected` and `behavior` belong to an older request."""
         return self.selected is not None and self.freshness in ("stale", "stopped")
 
     @property
     def is_population_old(self) -> bool:
-        """Whether `population` and `scores` answer an older question."""
+        """Whether `population` and `scores` belong to an older request."""
         known = self.population is not None
         return known and self.population_freshness in ("stale", "stopped")
 
     @property
     def is_answered(self) -> bool:
-        """Whether the question without edits is answered, to its last stage."""
+        """Whether all stages of the request, apart from the what-if, are finished."""
+        # No sweep: not requested, or its first point is not computed yet.
         is_swept = self.sweep is None or self.sweep.is_complete
         return self.freshness == self.population_freshness == "fresh" and is_swept
 
     @property
     def was_stopped(self) -> bool:
-        """Whether the newest question was given up before it was fully answered."""
+        """Whether the newest request was cancelled before all its stages finished."""
         return "stopped" in (self.freshness, self.population_freshness)
 
     @property
     def notice(self) -> str:
-        """What the user should know about the prediction shown, "" when nothing."""
+        """Message about the shown prediction for the user, "" if it is normal."""
         prediction = self.selected
         if prediction is None or prediction.status == "ok":
             return ""
         return prediction.status
 
     def clear(self) -> None:
-        """Forget every answer."""
+        """Remove all predictions and scores; freshness and numbers stay."""
         self.selected = self.population = None
         self.scores = self.behavior = self.sweep = self.what_if = None
         self.elapsed_ms = None

@@ -1,7 +1,7 @@
-"""Which span of the session is shown around the window on screen.
+"""Span of the session that the traces show around the window on screen.
 
-Spans of a fixed length are pages that overlap by a window: while the window moves
-within one, what was predicted for the page stays.
+Spans of a fixed length are pages that overlap by one window. While the window moves
+within a page, the page's predictions stay valid.
 """
 
 from typing import Final, Literal
@@ -15,7 +15,7 @@ from omnimouse_model.data.window import Window
 SpanChoice = Literal["window", "10 s", "30 s", "trial"]
 SPAN_CHOICES: Final[tuple[SpanChoice, ...]] = ("window", "10 s", "30 s", "trial")
 LONGEST_S: Final = 60.0
-"""A longer trial is shown in pages."""
+"""Trials longer than this are shown in pages of this length, in seconds."""
 _LENGTHS: Final = {"10 s": 10.0, "30 s": 30.0}
 
 Page = tuple[float, float]
@@ -51,6 +51,7 @@ def _trial_around(session: Session, window: Window) -> Page | None:
     if not len(within):
         return None
     on, off = float(trials.t_on[within[0]]), float(trials.t_off[within[0]])
+    # Pages of a long trial count from its onset, so that the first page starts there.
     if off - on > LONGEST_S:
         return _page(window, LONGEST_S, on)
     return min(on, window.start_s), max(off, window.stop_s)

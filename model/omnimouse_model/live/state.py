@@ -1,7 +1,7 @@
-"""The one mutable thing: what the user looks at and asks. A signal per field.
+"""Live state of the app: the only mutable object, with one signal per field.
 
-`state.events.mask.connect(redraw)`; values themselves are immutable and replaced.
-Views read it; only the `Controller` writes it.
+`state.events.mask.connect(redraw)` connects a listener. Values are immutable and are
+replaced as a whole. Views read the state; only the controller and its parts write it.
 """
 
 import operator
@@ -25,59 +25,59 @@ ColourBy = Literal[
     "ceiling", "oracle", "field_reliability", "field_row", "field_column", "osi", "dsi",
     "id",
 ]  # fmt: skip
-"""What neurons are coloured by: see `colouring.QUANTITIES`."""
+"""Quantity that colours the neurons; see `colour_by.QUANTITIES`."""
 RasterOrder = Literal[
     "stored", "state", "score", "similarity", "area", "depth", "x", "y"
 ]
-"""How the raster's rows are ordered, from top to bottom."""
+"""Order of the raster's rows, from top to bottom."""
 RasterView = Literal["truth", "prediction", "residual", "pair", "beside"]
-"""What the raster shows: one picture, recorded and predicted, or all three."""
+"""Images of the raster: one image, recorded and predicted, or all three."""
 Device = Literal["auto", "cpu", "cuda"]
 
 
 @dataclass(eq=False)
 class LiveState:
-    """Session, window, cursor, mask, selection, predictor and brush.
+    """Session, window, cursor, mask, selection, predictor, brush and view options.
 
     Attributes
     ----------
     cursor
         A sample in the window, from 0.
     selection
-        Neuron indices in the order they were chosen, at most 64.
+        Selected neuron indices in the order of selection, at most 64.
     predictor_name
-        What `load_predictor` was given, or the id of a predictor handed in.
+        Name or path for `load_predictor`, or the name of a predictor object.
     baseline_name
-        Whose answers are shown beside the predictor's, "" for nobody's.
+        Name or path of the baseline predictor, "" for none.
     device
-        Where a predictor chosen by name computes; "auto" takes the fastest there is.
+        Device of predictors chosen by name; "auto" takes the fastest one available.
     preset
-        The preset the mask came from, "" once it was changed by hand.
+        Name of the mask's preset, "" for a mask painted by hand.
     active_span
-        Samples (start, stop) that a stroke on the field sets.
+        Samples (start, stop) that a stroke on the field paints.
     brush_code
         0 hidden, 1 visible, 2 target.
     areas_shown
         Whether brain areas are outlined on the field.
     plane_shown
-        The one imaging plane that is looked at, `ALL_PLANES` for all.
+        Number of the imaging plane shown, `ALL_PLANES` for all.
     in_space
-        Whether the neurons are shown at their places in the cortex.
+        Whether the neurons are shown in 3-D at their positions in the cortex.
     sweep_shown
-        Whether somebody looks at the live sweep; it is computed only then.
+        Whether a viewer shows the live sweep; it is computed only then.
     pins
-        Conditions that are kept for comparison, at most four, by slot.
+        Pinned conditions, at most four, sorted by slot.
     trace_span
-        How much of the session the traces show.
+        Span of the session that the traces show.
     common_scale, as_large
-        Whether the traces share one scale, and predictions are drawn as large as the
-        recording.
+        Whether the traces share one scale; whether predictions are scaled to the
+        amplitude of the recording.
     brush_radius
-        Of the field's brush in screen pixels, 0 where there is none.
+        Radius of the field's brush in screen pixels, 0 if not set.
     edits
-        What is changed of video and behaviour, to see what that would do.
+        What-if edits of video and behaviour.
     raster_order, raster_view
-        The order of the raster's rows, and what it shows of them.
+        Order of the raster's rows, and the images that it shows.
     """
 
     # Identity, not equality: comparing two masks or arrays on every stroke costs more

@@ -1,4 +1,4 @@
-"""What was predicted for pinned conditions: in the window, and over the page shown."""
+"""Predictions of pinned conditions: in the window, and over the page on screen."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -11,15 +11,15 @@ from omnimouse_model.live.spans import Page
 from omnimouse_model.predict.predictor import Prediction
 
 LIVE: Final = -1
-"""The slot of the condition on screen, which has spans and no pin."""
+"""Slot of the condition on screen, which has spans but no pin."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PinAnswer:
-    """What a condition predicts in the window or over a span, or why it does not.
+    """Prediction of a condition in the window or over a span, or an error message.
 
-    `scores` are (P,) in a window, and those of the columns of a span. `prediction` is
-    None where nothing is asked.
+    `scores` has shape (P,) in a window, and one value per column of a span.
+    `prediction` is None without targets.
     """
 
     question: PinQuestion
@@ -29,7 +29,7 @@ class PinAnswer:
     error: str = ""
 
     def score(self, neuron: int) -> float | None:
-        """A neuron's, NaN where it has none; None where it is not known yet."""
+        """Return a neuron's score, NaN without one; None if it is not computed yet."""
         if self.span is None:
             return np.nan if self.scores is None else float(self.scores[neuron])
         column = self.span.column(neuron)
@@ -39,26 +39,28 @@ class PinAnswer:
 
 
 class PinAnswers:
-    """The newest answer of every slot; `windows` and `spans` are by slot."""
+    """Newest answers of all slots; `windows` and `spans` map a slot to its answer."""
 
     def __init__(self) -> None:
         self.windows: dict[int, PinAnswer] = {}
         self.spans: dict[int, PinAnswer] = {}
 
     def has(self, question: PinQuestion) -> bool:
-        """Whether it is answered, wholly, for its neurons at least."""
+        """Whether a question has a complete answer for at least its neurons."""
         answer = self._of(question).get(question.slot)
         if answer is None or not is_same_question(answer.question, question):
             return False
         if not set(question.neurons) <= set(answer.question.neurons):
             return False
+        # An error is final: the same question would fail again.
         is_whole = answer.span is None or answer.span.is_complete
         return bool(answer.error) or is_whole
 
     def keep(self, answer: PinAnswer) -> None:
-        """Take one over; one that grows never takes the place of a whole one.
+        """Store an answer, unless it is partial and would replace a complete one.
 
-        What is whole then lacks neurons only, and stays until the new one is whole.
+        The complete answer then lacks only neurons and stays until the new answer is
+        complete, so that traces do not disappear while a neuron is added.
         """
         question = answer.question
         known = self._of(question)
@@ -71,19 +73,19 @@ class PinAnswers:
         known[question.slot] = answer
 
     def keep_page(self, page: Page | None) -> None:
-        """Another window is on screen: only spans of its page still hold."""
+        """Drop answers of the previous window and of pages other than `page`."""
         self.windows.clear()
         for slot in [s for s, a in self.spans.items() if a.question.page != page]:
             del self.spans[slot]
 
     def keep_slots(self, slots: set[int]) -> None:
-        """Others are free again."""
+        """Drop the answers of all other slots."""
         for known in (self.windows, self.spans):
             for slot in [slot for slot in known if slot not in slots]:
                 del known[slot]
 
     def clear(self) -> None:
-        """Forget every answer."""
+        """Remove all answers."""
         self.windows.clear()
         self.spans.clear()
 

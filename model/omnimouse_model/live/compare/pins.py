@@ -1,8 +1,8 @@
-"""Pinned conditions and longer spans: their verbs, and what was predicted for them.
+"""Pinned conditions and longer spans: user actions and predictions.
 
-Whatever is missing is asked for when the live question is answered, and given up when
-a newer one comes. Windows' answers are kept while the window stays, spans while their
-page does; pins come back with their recording.
+Missing predictions are requested after the live request has finished and are cancelled
+by a newer live request. Predictions of the window are kept until the window changes,
+those of spans until the page changes. Pins are restored with their recording.
 """
 
 import logging
@@ -48,31 +48,31 @@ NO_ROOM = "“{name}” is not pinned again: {most} conditions are pinned; unpin
 
 
 class Pins:
-    """Pin, compare, and go back; `controller.pins`.
+    """Pinned conditions of the open session; `controller.pins`.
 
     Parameters
     ----------
     engine
-        The live one: pins are asked when it has nothing else to do.
+        Live engine; pins are predicted when it is idle.
     asking
-        Knows whom the live question asks.
+        Client of the live engine, which knows the chosen predictor.
     lock
-        Held while anything here changes.
+        Held while pins or answers change.
     controller
-        Takes a pin's mask and predictor over.
+        Controller that takes over a pin's mask and predictor.
     note_unpinned
-        Told what was let go.
+        Called with each pin that `unpin` removes, to record the undo step.
 
     Attributes
     ----------
     changed
-        Emitted after each update of what is predicted here.
+        Emitted after each update of answers or messages.
     windows
         Answers by slot for the window on screen.
     spans
         Answers by slot, and of `LIVE`, for the page on screen.
     told
-        Why the latest act pinned nothing, "" where it did.
+        Message why the latest action pinned nothing, "" if it succeeded.
     """
 
     changed = Signal()
@@ -98,6 +98,7 @@ class Pins:
         self._kept: dict[str, tuple[Pin, ...]] = {}
         self._recalled: tuple[str, Mapping[str, Any]] = ("", {})
         self._absent: frozenset[str] = frozenset()
+        # `events.session` no longer has the previous session when its pins are stored.
         self._session = self._state.session
         engine.answered.connect(self._take)
         self._answers.changed.connect(self._on_live_answer)
@@ -111,12 +112,12 @@ class Pins:
         for signal in (events.pins, events.trace_span, events.selection):
             signal.connect(self._on_change)
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def pin(self, name: str = "") -> Pin:
-        """Keep the condition on screen, in the first free slot, by a name for it.
+        """Pin the condition on screen in the first free slot, and return the pin.
 
-        Without a name it gets one of its own; and one that is pinned already stays that
-        one pin, which is shown: `told` says so.
+        Without a name, the pin gets a unique one; a condition that is already pinned
+        is then not pinned twice, but shown, and `told` has a message.
 
         Raises
         ------
@@ -145,7 +146,7 @@ class Pins:
         return made
 
     def pin_or_tell(self) -> None:
-        """Pin the condition on screen, if there is one; `told` where all are taken."""
+        """Pin the condition on screen, if there is one; set `told` if pins are full."""
         if self.can_pin or self.pinned_alike is not None:
             self.pin()
         elif self.is_full:
@@ -154,13 +155,13 @@ class Pins:
 
     @property
     def name_of_condition(self) -> str:
-        """What the condition on screen is called: its preset, or "by hand"."""
+        """Name of the condition on screen: label of its preset, or "by hand"."""
         labels = {preset.name: preset.label for preset in PRESETS}
         return labels.get(self._state.preset, "by hand")
 
     @property
     def pinned_alike(self) -> Pin | None:
-        """The pin of the condition on screen, mask and predictor; None without one."""
+        """Pin with the mask and predictor on screen; None if there is none."""
         mask, asked = self._state.mask, self._asking.predictor
         for pin in self._state.pins:
             is_same = mask is not None and pin.mask.mask_id == mask.mask_id
@@ -170,7 +171,7 @@ class Pins:
 
     @property
     def _own_name(self) -> str:
-        """A name that no pin has: by the condition, then its model, then a number."""
+        """Unused name: the condition's name, then with its model, then a number."""
         name, taken = self.name_of_condition, {pin.name for pin in self._state.pins}
         known = {p.predictor_name for p in self._state.pins if p.name == name}
         if known and self._state.predictor_name not in known:
@@ -180,19 +181,20 @@ class Pins:
 
     @property
     def is_full(self) -> bool:
-        """Whether no more can be pinned."""
+        """Whether all slots are taken."""
         return len(self._state.pins) == MAX_PINS
 
     @property
     def can_pin(self) -> bool:
-        """Whether there is a condition to pin, and a slot for it."""
+        """Whether there is a condition to pin and a free slot."""
         is_there = self._state.mask is not None and self._asking.predictor is not None
         return is_there and not self.is_full
 
     def replace_all(self, pins: tuple[Pin, ...]) -> str:
-        """Have just these; what there is to tell where one cannot be asked, else "".
+        """Replace all pins; return a message about pins that cannot be predicted.
 
-        One that names no predictor is asked of the live one, where that is called so.
+        A pin without a predictor takes the live one, if that has the pin's predictor
+        name. Pins for another number of neurons are dropped.
         """
         with self._lock:
             session = self._state.session
@@ -213,14 +215,14 @@ class Pins:
         return " ".join(told)
 
     def unpin(self, slot: int) -> None:
-        """Let a condition go, as a step that the controller's `undo` takes back."""
+        """Remove a pin as an undo step."""
         with self._lock:
             gone = self[slot]
             self.let_go(gone)
             self._note_unpinned(gone)
 
     def take_back(self, pin: Pin) -> None:
-        """Pin again what was let go, in its slot or a free one; says so when full."""
+        """Restore a removed pin in its slot or another; set `told` if none is free."""
         with self._lock:
             taken = {other.slot for other in self._state.pins}
             free = [s for s in (pin.slot, *range(MAX_PINS)) if s not in taken]
@@ -231,22 +233,22 @@ class Pins:
         self.changed.emit()
 
     def let_go(self, pin: Pin) -> None:
-        """Let just this one go, whatever slot and name it has by now; no undo step."""
+        """Remove the pin with this `pin_id`, without an undo step."""
         with self._lock:
             pins = self._state.pins
             self._set(tuple(p for p in pins if p.pin_id != pin.pin_id))
 
     def rename(self, slot: int, name: str) -> None:
-        """Call it something else; an empty name changes nothing."""
+        """Rename a pin; an empty name changes nothing."""
         if name.strip():
             self._replace(slot, name=name.strip())
 
     def show(self, slot: int, is_shown: bool = True) -> None:
-        """Predict and draw it, or do not."""
+        """Show or hide a pin; hidden pins are not predicted."""
         self._replace(slot, is_shown=is_shown)
 
     def make_current(self, slot: int) -> None:
-        """Ask what was pinned: its mask, which `undo` takes back, of its predictor."""
+        """Make a pin the live condition; `undo` restores only the mask."""
         pin = self[slot]
         is_other = pin.predictor and not is_same_predictor(
             pin.predictor, self._asking.predictor
@@ -260,14 +262,14 @@ class Pins:
             self._controller.choose_predictor(pin.predictor)
 
     def choose_span(self, choice: SpanChoice) -> None:
-        """Predict the window alone, or a longer span around it."""
+        """Choose the span of the traces; raise `ValueError` if it is unknown."""
         if choice not in SPAN_CHOICES:
             raise ValueError(f"A span is one of {SPAN_CHOICES}, not {choice!r}.")
         with self._lock:
             self._state.trace_span = choice
 
     def stop(self) -> None:
-        """Stop predicting here until something else is asked; what came stays."""
+        """Stop predicting pins until the next change; keep the answers so far."""
         with self._lock:
             self._is_given_up = True
             if self.is_busy:
@@ -284,17 +286,17 @@ class Pins:
     # -- reading ----------------------------------------------------------------------
     @property
     def pinned(self) -> tuple[Pin, ...]:
-        """The pins there are, by slot."""
+        """Pins, sorted by slot."""
         return self._state.pins
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is being predicted here."""
+        """Whether a request of pins or spans runs."""
         return self._asked[0] > 0
 
     @property
     def words(self) -> str:
-        """What is being predicted, and how far it is; "" when nothing is."""
+        """Progress message; "" if nothing is being predicted."""
         missing = [q for q in self._asked[1] if not self._known.has(q)]
         if not self.is_busy or not missing:
             return ""
@@ -309,14 +311,14 @@ class Pins:
 
     @property
     def page(self) -> Page | None:
-        """The span that is shown, None where it is the window itself."""
+        """Span shown by the traces, None if it is the window itself."""
         state = self._state
         if state.session is None or state.window is None:
             return None
         return page_around(state.session, state.window, state.trace_span)
 
     def why_silent(self, pin: Pin) -> str:
-        """Why nobody is asked for a pin, "" where somebody is."""
+        """Return why a pin has no predictor, "" if it has one."""
         if not pin.predictor:
             who = f"“{pin.predictor_name}”" if pin.predictor_name else "its model"
             return f"{who} is not the model chosen, and names no file"
@@ -325,12 +327,12 @@ class Pins:
         return ""
 
     def is_old(self, answer: PinAnswer) -> bool:
-        """Whether a span answers an older question than the one on screen."""
+        """Whether an answer belongs to an older mask, predictor or page."""
         asked = self._question_of(answer.question.slot, answer.question.page)
         return asked is None or not is_same_question(asked, answer.question)
 
     def facts(self) -> dict[str, Any]:
-        """What is remembered, for JSON."""
+        """Return JSON values that are saved for the next start."""
         pins = [pin.to_dict() for pin in self._state.pins]
         state = self._state
         return {
@@ -341,12 +343,12 @@ class Pins:
         }
 
     def recall(self, path: str, facts: Mapping[str, Any]) -> None:
-        """Pin what was pinned, when the recording of a path is opened."""
+        """Restore saved pins when the recording at `path` is opened."""
         self._recalled = (path, facts)
 
-    # -- what changes -----------------------------------------------------------------
+    # -- listeners --------------------------------------------------------------------
     def _say_pinned(self, pin: Pin) -> Pin:
-        """Show it, and tell that it is there already."""
+        """Show a pin, and set the message that it is already pinned."""
         self.show(pin.slot)
         self.told = ALREADY.format(letter=pin.letter, name=pin.name)
         self.changed.emit()
@@ -364,7 +366,7 @@ class Pins:
         self._state.pins = tuple(sorted(pins, key=lambda pin: pin.slot))
 
     def _with_predictor(self, pin: Pin) -> Pin:
-        """Asked of the live predictor, where it names none and that is called so."""
+        """Return the pin with the live predictor, if it has none and names match."""
         asked = self._asking.predictor
         if pin.predictor or asked is None:
             return pin
@@ -372,24 +374,24 @@ class Pins:
         return replace(pin, predictor=asked) if is_called_so else pin
 
     def _look_for(self, pins: tuple[Pin, ...]) -> None:
-        """Note whose predictors must be fetched: that is never done unasked."""
+        """Find pins whose models must be downloaded, which only the user starts."""
         names = {p.predictor for p in pins if isinstance(p.predictor, str)}
         self._absent = frozenset(filter(self._controller.must_fetch, names))
 
     def _on_predictor(self) -> None:
-        """Another is chosen: perhaps the one that a pin could not name."""
+        """Assign the new live predictor to pins that lack a predictor."""
         pins = tuple(map(self._with_predictor, self._state.pins))
         if any(new is not old for new, old in zip(pins, self._state.pins, strict=True)):
             self._set(pins)
 
     def _forget_told(self) -> None:
-        """What was told was of another condition."""
+        """Clear the message, because it is about the previous condition."""
         if self.told:
             self.told = ""
             self.changed.emit()
 
     def _on_models(self) -> None:
-        """Something was fetched, perhaps what pins are waiting for."""
+        """Predict pins whose model has just been downloaded."""
         if self._absent and not self._controller.models.is_busy:
             before = self._absent
             self._look_for(self._state.pins)
@@ -397,14 +399,16 @@ class Pins:
                 self._on_change()
 
     def _on_session(self, session: Session | None) -> None:
-        """Another recording has pins of its own; those of the last one are kept."""
+        """Store the pins of the previous session and restore those of the new one."""
         if self._session is not None:
             self._kept[self._session.fingerprint] = self._state.pins
         self._session = session
         self._forget()
         pins: tuple[Pin, ...] = ()
         if session is not None:
+            # By fingerprint: pins do not fit a recording whose files have changed.
             pins = self._kept.get(session.fingerprint, ())
+            # Saved pins are used once, for the first opening of their recording.
             path, facts = self._recalled
             if path and path == str(session.path):
                 self._recalled = ("", {})
@@ -413,7 +417,7 @@ class Pins:
         self._state.pins = pins
 
     def _read(self, facts: Mapping[str, Any], session: Session) -> tuple[Pin, ...]:
-        """Pins out of facts; damaged ones are left out, and logged."""
+        """Return the pins of saved values; damaged pins are dropped and logged."""
         if facts.get("span") in SPAN_CHOICES:
             self._state.trace_span = facts["span"]
         self._state.common_scale = facts.get("common_scale") is True
@@ -429,13 +433,14 @@ class Pins:
         return tuple(pins[slot] for slot in sorted(pins))
 
     def _on_window(self) -> None:
-        """Answers belong to the window on screen, spans to its page."""
+        """Drop answers that do not belong to the new window or its page."""
         page = self.page
         self._known.keep_page(page)
         self._is_given_up = False
         self.changed.emit()
 
     def _on_change(self) -> None:
+        # Any change of pins, span or selection ends the effect of `stop`.
         self._is_given_up = False
         asked = (pin.slot for pin in self._state.pins if not self.why_silent(pin))
         self._known.keep_slots({LIVE, *asked})
@@ -448,11 +453,13 @@ class Pins:
         self._known.clear()
         self._asked = (0, ())
 
-    # -- asking -----------------------------------------------------------------------
+    # -- requests ---------------------------------------------------------------------
     def _on_live_answer(self) -> None:
         if self._answers.is_awaited:
             self._is_given_up = False
-            if self.is_busy:  # it gave way
+            # The engine stops the pins' request in favour of the live one; it is sent
+            # again after the live request.
+            if self.is_busy:
                 self._asked = (0, ())
                 self.changed.emit()
         else:
@@ -467,7 +474,10 @@ class Pins:
                 return
             missing = tuple(q for q in self._wanted() if not self._known.has(q))
             names = {p.predictor for p in state.pins if isinstance(p.predictor, str)}
+            # The live predictor is loaded by the live request, not by the pins.
             names.discard(str(self._asking.predictor))
+            # A request without questions still has an effect: it releases predictors
+            # that no pin uses any more.
             if not missing and len(names) >= self._n_loaded:
                 return
             if self._is_asked(missing):
@@ -487,7 +497,7 @@ class Pins:
         self.changed.emit()
 
     def _is_asked(self, questions: tuple[PinQuestion, ...]) -> bool:
-        """Whether just these are under way."""
+        """Whether exactly these questions are being predicted."""
         under_way = [q for q in self._asked[1] if not self._known.has(q)]
         return len(under_way) == len(questions) > 0 and all(
             is_same_question(one, other)
@@ -495,7 +505,8 @@ class Pins:
         )
 
     def _wanted(self) -> list[PinQuestion]:
-        """The pins in the window first, then spans, that of the screen first."""
+        """Return all questions: pins in the window, then spans, `LIVE` first."""
+        # A window is fast to predict; a span has many windows.
         slots = [pin.slot for pin in self._state.pins if pin.is_shown]
         wanted = [self._question_of(slot, None) for slot in slots]
         page = self.page
@@ -504,7 +515,7 @@ class Pins:
         return [question for question in wanted if question is not None]
 
     def _question_of(self, slot: int, page: Page | None) -> PinQuestion | None:
-        """What a slot asks now; None where there is nobody to ask."""
+        """Return the current question of a slot; None without a predictor."""
         neurons = self._state.selection if page is not None else ()
         if slot == LIVE:
             mask, predictor = self._state.mask, self._asking.predictor
@@ -525,7 +536,9 @@ class Pins:
             if answer.number != self._asked[0]:
                 return
             questions, self._asked = self._asked[1], (0, ())
-            if answer.kind == "error":  # of what nobody foresaw
+            # Errors of predictors arrive as stages; this one is unexpected. Storing it
+            # for all questions prevents an endless repetition of the request.
+            if answer.kind == "error":
                 for question in questions:
                     self._known.keep(PinAnswer(question, error=str(answer.error)))
         self.changed.emit()
@@ -536,6 +549,7 @@ class Pins:
             return
         if question.page is None and stage.request.window is not self._state.window:
             return
+        # The slot may hold another pin by now, or its predictor may have changed.
         now = self._question_of(question.slot, question.page)
         if now is None or not is_same_question(now, question):
             return

@@ -1,4 +1,4 @@
-"""How answers change the results; runs on the thread that draws."""
+"""Apply the engine's answers to the results; runs on the drawing thread."""
 
 from collections.abc import Callable
 
@@ -13,7 +13,10 @@ from omnimouse_model.predict.capabilities import part_of
 def mark_asked(
     results: Results, number: int, *, sweep: bool = False, what_if: bool = False
 ) -> None:
-    """A newer question is under way, with a sweep, edits or not: the shown is stale."""
+    """Mark the shown results as stale because request `number` was sent.
+
+    `sweep` and `what_if` state whether the request includes these stages.
+    """
     results.asked = number
     results.is_awaited = True
     results.error = None
@@ -27,15 +30,17 @@ def mark_asked(
 
 
 def mark_edited(results: Results, number: int) -> None:
-    """Edits are under way, and nothing else: the answer without them stays."""
+    """Mark only the what-if as requested; the results without edits stay fresh."""
     results.asked = number
+    # `freshness` and `population_freshness` do not change: an edit does not affect the
+    # prediction of the recorded stimulus.
     results.is_awaited = True
     _expect_what_if(results, True)
     results.changed.emit()
 
 
 def forget_what_if(results: Results) -> None:
-    """Nothing is edited any more."""
+    """Remove the what-if results, because there are no edits."""
     _expect_what_if(results, False)
     results.changed.emit()
 
@@ -49,7 +54,7 @@ def _expect_what_if(results: Results, is_asked: bool) -> None:
 
 
 def mark_cancelled(results: Results) -> None:
-    """Nothing more comes: what is shown stays, and what it lacks is not awaited."""
+    """Mark unfinished stages as stopped; keep the displayed results."""
     results.is_awaited = False
     if results.freshness in ("running", "stale"):
         results.freshness = "stopped"
@@ -63,7 +68,10 @@ def mark_cancelled(results: Results) -> None:
 
 
 def take_selected(results: Results, selection: tuple[int, ...]) -> bool:
-    """Answer for these neurons out of a fresh population; False where it lacks some."""
+    """Take the selected neurons from a fresh population prediction.
+
+    Return False if there is none or if it lacks one of the neurons.
+    """
     if results.population is None or results.population_freshness != "fresh":
         return False
     selected = part_of(results.population, np.array(selection, np.int64))
@@ -79,7 +87,12 @@ def apply_answer(
     answer: Answer,
     is_on_screen: Callable[[LiveRequest | LoadRequest], bool],
 ) -> None:
-    """Take an answer over; one for another window or predictor is not shown."""
+    """Apply an answer to the results, if its request still belongs to the screen.
+
+    `is_on_screen` returns whether a request's window and predictor are still current.
+    Errors and ends of older requests are ignored.
+    """
+    # "done" and "stopped" of an older request must not end the wait for the newest.
     if answer.kind == "error":
         if answer.number == results.asked:
             _apply_error(results, answer)
@@ -96,6 +109,7 @@ def apply_answer(
 def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
     if stage.name == "begun":
         return
+    # An older stage is shown until the newer request answers, but marked as stale.
     freshness: Freshness = "fresh" if answer.number == results.asked else "stale"
     results.shown = answer.number
     results.error = None
@@ -128,8 +142,10 @@ def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
 
 
 def _apply_error(results: Results, answer: Answer) -> None:
+    # An older prediction next to an error message would look like its result.
     results.clear()
     results.is_awaited = False
+    # Some exceptions have no message, such as a bare `MemoryError`.
     results.error = str(answer.error) or type(answer.error).__name__
     results.freshness = results.population_freshness = "error"
     if results.sweep_freshness != "none":

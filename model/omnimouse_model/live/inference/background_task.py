@@ -1,7 +1,7 @@
-"""One long piece of work off the thread that draws: its progress, and its end.
+"""Background task: long work on its own thread, with progress and errors.
 
-The newest wins: what came before is stopped and heard of no more. What the work is,
-its owner says: opening a recording, looking through a folder, checking a session.
+A new start stops the previous one, whose results and progress are then dropped. The
+owner defines the work: opening a recording, listing a folder, checking a session.
 """
 
 from collections.abc import Callable, Iterator
@@ -23,42 +23,42 @@ from omnimouse_model.live.inference.engine import (
 Request = TypeVar("Request")
 Found = TypeVar("Found")
 TELL_EVERY_S = 0.1
-"""Of shares, which come by the thousand: the screen hears of few."""
+"""Minimum seconds between progress messages; work can report thousands of shares."""
 
 
 @runtime_checkable
 class Tell(Protocol):
-    """Tells what is being done; raises `StoppedError` where it shall end."""
+    """Reports progress; raises `StoppedError` if the task was stopped."""
 
     def __call__(self, words: str, share: float | None = None) -> None:
-        """In words, and the finished share of it where that is known."""
+        """Report a message, and the finished share (0-1) if it is known."""
         ...
 
 
 class Errand(Generic[Request, Found]):
-    """Does work in a thread of its own, and hands over what it finds.
+    """Background task that yields results to the drawing thread.
 
     Parameters
     ----------
     work
-        `work(request, tell)` yields what it finds; called on that thread.
+        `work(request, tell)` yields results; runs on the task's thread.
     take
-        Given every find on the thread that draws; what it raises is the fault.
+        Receives each result on the drawing thread; an exception becomes `fault`.
     post
-        Hands a function to the thread that draws.
+        Runs a function on the drawing thread.
     synchronous
-        Work inside `start`: for scripts and tests.
+        Compute inside `start`: for scripts and tests.
 
     Attributes
     ----------
     changed
-        Emitted on the thread that draws when `words` or `fault` may have changed.
+        Emitted on the drawing thread when `words` or `fault` may have changed.
     words
-        What is being done, "" when nothing is.
+        Progress message, "" when the task is idle.
     share
-        How much of it is done, None where that is not known.
+        Finished share (0-1), None if not known.
     fault
-        Why the newest failed, None where it did not.
+        Error of the newest start, None without one.
     """
 
     changed = Signal()
@@ -81,19 +81,22 @@ class Errand(Generic[Request, Found]):
 
     @property
     def is_busy(self) -> bool:
-        """Whether something is being done."""
+        """Whether the task runs."""
         return bool(self.words)
 
     def start(self, request: Request, words: str) -> None:
-        """Begin; what came before and has not ended is given up."""
+        """Start the work; an unfinished previous start is cancelled."""
         self._engine.cancel()
+        # The number that `submit` will give: a synchronous engine answers inside
+        # `submit`, and `_on_answer` compares with this number.
         self._newest = self._engine.newest + 1
         self.words, self.share, self.fault = words, None, None
         self.changed.emit()
         self._engine.submit(request)
 
     def stop(self) -> None:
-        """End it at its next step; what it found so far was handed over."""
+        """Stop the work at its next step; results yielded so far stay."""
+        # No request has the number 0: answers that are still queued are ignored.
         self._engine.cancel()
         self._newest = 0
         if self.is_busy:
@@ -101,17 +104,17 @@ class Errand(Generic[Request, Found]):
             self.changed.emit()
 
     def forget_fault(self) -> None:
-        """It was read, or does not matter any more."""
+        """Clear the error."""
         if self.fault is not None:
             self.fault = None
             self.changed.emit()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until nothing is being done; False when the time is up."""
+        """Wait until the task is idle; False on timeout."""
         return self._engine.wait(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Stop for good, at the next step."""
+        """Stop at the next step and end the thread."""
         self._engine.close(timeout_s)
 
     def _stages(self, request: Request, outdated: Outdated) -> Iterator[Found]:
@@ -121,6 +124,7 @@ class Errand(Generic[Request, Found]):
             nonlocal told_at
             if outdated():
                 raise StoppedError
+            # Messages without a share, and the first and last share, are never skipped.
             is_on_the_way = share is not None and 0.0 < share < 1.0
             if is_on_the_way and monotonic() - told_at < TELL_EVERY_S:
                 return
@@ -129,7 +133,7 @@ class Errand(Generic[Request, Found]):
 
         return self._work(request, tell)
 
-    # -- on the thread that draws -----------------------------------------------------
+    # -- on the drawing thread --------------------------------------------------------
     def _tell(self, words: str, share: float | None, outdated: Outdated) -> None:
         if self.is_busy and not outdated():
             self.words, self.share = words, share
@@ -141,7 +145,9 @@ class Errand(Generic[Request, Found]):
         if answer.kind == "stage":
             try:
                 self._take(answer.value)
-            except Exception as error:  # of whoever draws it
+            # `take` calls listeners, such as views, which can raise any error. Later
+            # results are still taken, and the error is shown at the end.
+            except Exception as error:
                 self.fault = error
         else:
             self.words, self.fault = "", self.fault or answer.error
@@ -149,29 +155,29 @@ class Errand(Generic[Request, Found]):
 
 
 class HasErrand:
-    """Whoever has one errand, `_errand`: how far it is, its fault, its end."""
+    """Mixin for a class with one background task `_errand`: its progress and errors."""
 
     _errand: Errand[Any, Any]
 
     @property
     def words(self) -> str:
-        """How far what is under way is, "" when nothing is."""
+        """Progress message, "" when the task is idle."""
         return self._errand.words
 
     @property
     def is_busy(self) -> bool:
-        """Whether anything is under way."""
+        """Whether the task runs."""
         return self._errand.is_busy
 
     @property
     def fault(self) -> Exception | None:
-        """Why the newest failed, None where it did not."""
+        """Error of the newest start, None without one."""
         return self._errand.fault
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until nothing is under way; False when the time is up."""
+        """Wait until the task is idle; False on timeout."""
         return self._errand.wait(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Stop for good."""
+        """Stop the task and end its thread."""
         self._errand.close(timeout_s)

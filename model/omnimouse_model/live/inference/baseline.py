@@ -1,8 +1,8 @@
-"""A baseline beside the predictor: asked the same, once the predictor has answered.
+"""Baseline predictor: receives each request after the main predictor has answered.
 
-It has an engine of its own, and where predictors do, a process: fitting it to a
-session delays no answer of the predictor, and its refusals are its own. While the
-user paints it waits; what it answered then is older.
+It has its own engine and, with worker processes, its own process, so that fitting it
+to a session does not delay the main predictor. While the main predictor computes, the
+baseline's older results are marked as stale and no new request is sent to it.
 """
 
 import threading
@@ -19,23 +19,25 @@ from omnimouse_model.masks import Mask
 
 
 class Beside:
-    """Asks a baseline what the predictor was asked.
+    """Requests of the baseline predictor, for the same window and mask.
 
     Parameters
     ----------
     state
-        What is on screen.
+        Live state.
     answers
-        The predictor's own; the baseline is asked when nothing more of them is awaited.
+        Results of the main predictor; the baseline runs when they are complete.
     make_engine
-        Makes an engine for a baseline, and for nothing else.
+        Makes the engine of a baseline.
+    load
+        Makes a predictor from its name.
     lock
         Held while results change.
 
     Attributes
     ----------
     results
-        The baseline's; `population` and `scores` of all that was asked.
+        Results of the baseline.
     """
 
     def __init__(
@@ -55,7 +57,8 @@ class Beside:
         self._is_due = False
 
     def choose(self, name: str) -> None:
-        """Ask this one from now on, by a name for `load`; nobody for ""."""
+        """Choose the baseline by a name for `load`; "" removes it."""
+        # Do not wait for the old baseline: its thread ends after its current step.
         self.close(0.0)
         if name:
             self._engine = self._make_engine(Answering(self._load))
@@ -68,14 +71,15 @@ class Beside:
             self.follow()
 
     def follow(self, *, again: bool = False) -> None:
-        """Ask what is on screen now, if that was not asked or `again`, in its turn.
+        """Schedule a request for the screen's state, if it is new or `again` is true.
 
-        To be called when the predictor was asked: until that has answered, what the
-        baseline answered before is older.
+        Call it after each request to the main predictor. The baseline's older results
+        are marked as stale; the request is sent when the main predictor has finished.
         """
         question = (self._state.window, self._state.mask)
         if self._engine is None or question[0] is None or question[1] is None:
             return
+        # Identity is sufficient, because windows and masks are immutable.
         is_known = question[0] is self._asked[0] and question[1] is self._asked[1]
         if is_known and not again and not self._is_due:
             return
@@ -85,27 +89,28 @@ class Beside:
         self._ask_if_due()
 
     def stop(self) -> None:
-        """Stop what it computes and what it would be asked; what is shown stays."""
+        """Cancel running and scheduled requests; keep the displayed results."""
         self._is_due = False
         if self._asking is not None and self.results.is_awaited:
             self._asking.stop()
 
     def wait(self, timeout_s: float | None) -> bool:
-        """Wait until all that it was asked is answered; False when the time is up."""
+        """Wait until all requests are finished; False on timeout."""
         return self._engine is None or self._engine.wait(timeout_s)
 
     def close(self, timeout_s: float) -> None:
-        """Let the baseline and its process go."""
+        """Remove the baseline and end its engine and process."""
         self._forget()
         if self._engine is not None:
             self._state.events.window.disconnect(self._forget)
             self._answers.changed.disconnect(self._ask_if_due)
             self._engine.close(timeout_s)
         self._engine = self._asking = None
+        # The next baseline has a new engine, whose numbers start at 1 again.
         self.results.asked = self.results.shown = 0
 
     def _forget(self) -> None:
-        """Its answers belong to the window that was on screen."""
+        """Clear the results, because they belong to the previous window."""
         self._asked, self._is_due = (None, None), False
         if self._asking is not None:
             self.results.is_awaited, self.results.error = False, None

@@ -1,4 +1,4 @@
-"""From the state to the engine, and from its answers to the results."""
+"""Client of the engine: make requests from the state, apply answers to the results."""
 
 import threading
 from collections.abc import Callable
@@ -29,7 +29,7 @@ from omnimouse_model.predict.predictor import (
 
 
 class Asking:
-    """Asks what is on screen, and takes over the answers that still belong to it.
+    """Client that sends the screen's state to an engine and applies current answers.
 
     Parameters
     ----------
@@ -42,9 +42,9 @@ class Asking:
     Attributes
     ----------
     predictor
-        Who is asked: a name, a file, or a predictor; None while nobody is chosen.
+        Predictor, or a name or file that loads it; None if none is chosen.
     step_s
-        How far the user stepped last, to be ready for the next step.
+        Latest step of the window in seconds, signed; used to look ahead.
     """
 
     def __init__(
@@ -69,15 +69,16 @@ class Asking:
         engine.answered.connect(self._take)
 
     def ask(self, unedited: Prediction | None = None) -> None:
-        """Ask for what is on screen; without a session a named predictor loads.
+        """Send a request for the screen's state; without a session, only load.
 
-        Where the answer without edits is known, only they are asked.
+        With `unedited`, the known prediction without edits, request only the what-if.
         """
         state = self._state
         if self.predictor is None:
             return
         if state.session is None or state.window is None or state.mask is None:
             if isinstance(self.predictor, str):
+                # No prediction is awaited, so the results are not marked as running.
                 self._results.asked = self._engine.newest + 1
                 self._engine.submit(LoadRequest(self.predictor, state.device))
             return
@@ -94,6 +95,8 @@ class Asking:
             unedited=unedited,
             maps=self._on_spec is None,
         )
+        # Mark before `submit`: a synchronous engine applies its answers inside
+        # `submit`, and the marks must not overwrite them.
         newest = self._engine.newest + 1
         if unedited is None:
             sweep, is_edited = request.has_sweep, bool(request.edits)
@@ -104,36 +107,36 @@ class Asking:
 
     @property
     def state(self) -> LiveState:
-        """What is on screen."""
+        """Live state."""
         return self._state
 
     @property
     def needs(self) -> Needs | None:
-        """What the predictor sees and knows, None before it has told."""
+        """Inputs and outputs of the predictor, None before it is loaded."""
         return self._results.needs
 
     @property
     def residence(self) -> Residence | None:
-        """Where it computes, None before it has told."""
+        """Device and memory of the predictor, None before it is loaded."""
         return self._results.residence
 
     @property
     def is_awaited(self) -> bool:
-        """Whether anything that is on screen is still to be answered."""
+        """Whether the newest request has unfinished stages."""
         return self._results.is_awaited
 
     @property
     def population_s(self) -> float | None:
-        """How long the quickest answer for this session's population took.
+        """Shortest time of a population prediction of this session, in seconds.
 
-        None before the first. One for less than half of the neurons says nothing, nor
-        does the time that loading the predictor took.
+        None before the first one. Predictions of less than half of the neurons are not
+        counted; the time to load the predictor is not included.
         """
         session, seconds = self._quickest
         return seconds if session is self._state.session and seconds < np.inf else None
 
     def ask_what_if(self) -> None:
-        """Ask for the edits alone, where all else is answered."""
+        """Request the what-if alone, if everything else is answered."""
         results = self._results
         if not results.is_answered:
             self.ask()
@@ -145,24 +148,24 @@ class Asking:
             mark_cancelled(results)
 
     def stop(self) -> None:
-        """Stop what runs and drop what waits; what is shown stays."""
+        """Cancel running and waiting requests; keep the displayed results."""
         self._engine.cancel()
         mark_cancelled(self._results)
 
     def forget(self) -> None:
-        """Forget every answer: they belong to another window."""
+        """Clear all results, because they belong to another window."""
         self._results.clear()
         self._results.freshness = self._results.population_freshness = "none"
         self._results.sweep_freshness = self._results.what_if_freshness = "none"
         self._results.changed.emit()
 
     def give_up(self) -> None:
-        """Forget every answer and stop what runs: nobody waits for it any more."""
+        """Cancel all requests and clear all results."""
         self._engine.cancel()
         self.forget()
 
     def choose(self, predictor: str | Predictor | None) -> None:
-        """Ask somebody else, or the same elsewhere, from now on."""
+        """Choose another predictor, or the same one on another device."""
         self.give_up()
         self.predictor, self._quickest = predictor, (None, np.inf)
         self._results.needs = self._results.residence = None
@@ -185,10 +188,11 @@ class Asking:
             self._on_spec(stage.needs.spec)
 
     def _time(self, stage: Stage) -> None:
-        """Note how long an answer for the population took."""
+        """Record the time of a population prediction."""
         request, prediction = stage.request, stage.prediction
         if not isinstance(request, LiveRequest) or prediction is None:
             return
+        # Few neurons take less time; their time would make a sweep look too fast.
         is_of_most = 2 * len(prediction.neurons) >= request.session.n_neurons
         state = self._state
         is_asked_here = (request.session, request.device) == (
@@ -200,8 +204,10 @@ class Asking:
             self._quickest = request.session, min(known, stage.took_s)
 
     def _is_on_screen(self, request: LiveRequest | LoadRequest | PinRequest) -> bool:
-        if isinstance(request, PinRequest):  # of the pins, which take it
+        # The engine is shared with `Pins`, which applies the answers to `PinRequest`.
+        if isinstance(request, PinRequest):
             return False
+        # Identity: windows and predictors are replaced, never changed.
         if request.predictor is not self.predictor:
             return False
         return isinstance(request, LoadRequest) or request.window is self._state.window

@@ -1,9 +1,9 @@
-"""Live inference: one long-lived thread, one waiting slot, newest next.
+"""Engine of live inference: one long-lived thread and one slot for the next request.
 
-The running request finishes and is shown; a newer one replaces what still waits and
-stops the later stages of the running one. Where nothing waits for a while, `call` may
-look ahead, and gives way at once. The engine does not know what a request is: `call`
-turns one into answers, `post` runs a function on the thread that draws.
+A new request replaces the waiting one and stops the later stages of the running one,
+whose first stage is still shown. When no request arrives for a while, `call` may look
+ahead until the next request. The engine does not depend on the type of requests: `call`
+turns a request into values, `post` runs a function on the drawing thread.
 """
 
 import logging
@@ -25,19 +25,21 @@ Outdated = Callable[[], bool]
 Kind = Literal["stage", "done", "stopped", "error"]
 Call = Callable[[Any, Outdated], Iterator[Any]]
 QUIET_S = 0.15
-"""Nothing was asked for so long: the user looks. A stroke asks far more often."""
+"""Seconds without a request before looking ahead; during a stroke, requests are more
+frequent than this."""
 
 
 def call_at_once(function: Callable[[], None]) -> None:
-    """Run a function on the calling thread: the `post` of tests and scripts."""
+    """Run a function on the calling thread; the `post` of tests and scripts."""
     function()
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One thing the engine has to say about a request.
+    """One message of the engine about a request.
 
-    `kind` is "stage" (a value), "done" (all stages given), "stopped" or "error".
+    `kind` is "stage" (with `value`), "done" (all stages finished), "stopped" or "error"
+    (with `error`). `elapsed_ms` is the time since `submit`.
     """
 
     number: int
@@ -47,6 +49,7 @@ class Answer:
     elapsed_ms: float = 0.0
 
 
+# `since` is the time of `submit`, so that `elapsed_ms` includes the waiting time.
 @dataclass(frozen=True, slots=True)
 class _Asked:
     number: int
@@ -55,19 +58,19 @@ class _Asked:
 
 
 class Engine:
-    """Answers the newest request, in stages, on a thread of its own.
+    """Runs the newest request in stages on its own thread.
 
     Parameters
     ----------
     call
-        `call(request, outdated)` yields one value per stage. It should ask
-        `outdated()` between steps, and end or raise `StoppedError` when it is true.
-        Where it has `look_ahead(request, outdated)`, that is called when all is
-        answered and nothing more was asked for a while.
+        `call(request, outdated)` yields one value per stage. It should check
+        `outdated()` between steps and return or raise `StoppedError` when it is true.
+        If it has `look_ahead(request, outdated)`, the engine calls that after a request
+        when no other request arrives for `QUIET_S`.
     post
-        Hands a function to the thread that draws; direct by default.
+        Runs a function on the drawing thread; calls it directly by default.
     synchronous
-        Answer inside `submit`, without a thread: for scripts and tests of views.
+        Compute inside `submit`, without a thread: for scripts and tests of views.
     """
 
     answered = Signal(Answer)
@@ -83,19 +86,22 @@ class Engine:
         self._waiting: _Asked | None = None
         self._is_running = False
         self._is_closed = False
+        # Numbers of the newest request submitted, cancelled and shown; they only grow.
         self._asked = 0
         self._stopped = 0
         self._shown = 0
 
     # -- from any thread ----------------------------------------------------------
     def submit(self, request: Any) -> int:
-        """Ask; replaces a request that still waits. Returns the request's number."""
+        """Submit a request, which replaces a waiting one; return its number."""
         with self._changed:
             if self._is_closed:
                 raise RuntimeError("The engine is closed; make a new controller.")
             self._asked += 1
             asked = _Asked(self._asked, request, perf_counter())
             if not self._synchronous:
+                # The thread starts with the first request: constructing a controller
+                # costs nothing.
                 self._waiting = asked
                 self._start_thread()
                 self._changed.notify_all()
@@ -104,8 +110,9 @@ class Engine:
         return asked.number
 
     def cancel(self) -> None:
-        """Drop the waiting request and stop the running one at its next check."""
+        """Drop the waiting request, and stop the running one at its next check."""
         with self._changed:
+            # All requests up to this number are cancelled; later ones are not.
             self._waiting = None
             self._stopped = self._asked
             self._changed.notify_all()
@@ -121,20 +128,22 @@ class Engine:
         return self._asked
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Wait until nothing runs or waits; False when the time is up."""
+        """Wait until no request runs or waits; False on timeout."""
         with self._changed:
             return self._changed.wait_for(lambda: not self.is_busy, timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Stop, and end the thread; `call.close()` is called if there is one."""
+        """Cancel all requests and end the thread; call `call.close()` if it exists."""
         self.cancel()
         with self._changed:
             was_closed, self._is_closed = self._is_closed, True
             thread = self._thread
             self._changed.notify_all()
+        # With a thread, `_loop` closes `call` on that thread, which owns its resources.
         if thread is None:
             if not was_closed:
                 self._close_call()
+        # A listener may close the engine from its own thread, which cannot join itself.
         elif thread is not threading.current_thread():
             thread.join(timeout_s)
 
@@ -151,8 +160,10 @@ class Engine:
             try:
                 self._answer(asked)
             except Exception:
-                # A view failed to draw, or its window is gone: the next one goes on.
+                # A view failed to draw or its window is gone; the thread must survive
+                # for the next request.
                 logger.exception("An answer could not be shown.")
+            # Idle before looking ahead, so that `wait` does not wait for it.
             with self._changed:
                 self._is_running = False
                 self._changed.notify_all()
@@ -169,7 +180,7 @@ class Engine:
             return asked
 
     def _look_ahead(self, asked: _Asked) -> None:
-        """Get ready for what may be asked next, until something is."""
+        """Run `call.look_ahead` after `QUIET_S` without a request, until the next."""
         look_ahead = getattr(self._call, "look_ahead", None)
         if look_ahead is None:
             return
@@ -186,15 +197,18 @@ class Engine:
         except StoppedError:
             pass
         except Exception:
-            # The question itself was answered; a fault here shows when it is asked.
+            # The request itself succeeded. A lasting error is raised again, and shown,
+            # when the neighbouring window is requested.
             logger.info("Looking ahead failed.", exc_info=True)
 
     def _answer(self, asked: _Asked) -> None:
+        # Posted one by one while the request runs, not collected: the first stage must
+        # be drawn before the next one is computed.
         for answer in self._answers(asked):
             self._post(partial(self._show, answer))
 
     def _answers(self, asked: _Asked) -> Iterator[Answer]:
-        """All there is to say about one request; faults become answers too."""
+        """Yield the answers to one request; an exception becomes an "error" answer."""
         given = 0
 
         def outdated() -> bool:
@@ -219,9 +233,11 @@ class Engine:
         yield made("stopped" if outdated() else "done")
 
     def _is_outdated(self, number: int, stages_given: int) -> bool:
-        """Cancelled; or at a later stage while something newer waits."""
+        """Whether a request is cancelled, or past its first stage with a newer one."""
         if number <= self._stopped:
             return True
+        # The first stage always finishes: otherwise a continuous stroke, with requests
+        # faster than predictions, would never show a result.
         return stages_given > 0 and self._asked > number
 
     def _close_call(self) -> None:
@@ -229,9 +245,12 @@ class Engine:
         if close is not None:
             close()
 
-    # -- on the thread that draws ---------------------------------------------------
+    # -- on the drawing thread ------------------------------------------------------
     def _show(self, answer: Answer) -> None:
-        """Age is checked here again: something newer may have been shown meanwhile."""
+        """Emit an answer, unless a newer one was shown or it was cancelled.
+
+        Checked again here because `post` may run this later.
+        """
         if self._is_closed or answer.number < self._shown:
             return
         if answer.kind == "stage":

@@ -1,8 +1,8 @@
-"""From pinned conditions to predictions; runs on the engine's thread.
+"""Compute the predictions of pinned conditions; runs on the engine's thread.
 
-They are a request of their own, asked when the live one is answered: a newer question
-stops them at once, and none waits for them. Of each condition a window is predicted
-for all that it asks, a span for some neurons, a few windows at a time.
+They have their own request, sent after the live request has finished. A newer request
+stops them at once, so they do not delay it. Per condition, all targets are predicted
+in the window, and some neurons over a longer span, a few windows at a time.
 """
 
 from collections.abc import Callable, Iterator
@@ -33,13 +33,13 @@ from omnimouse_model.predict.predictor import Prediction, Predictor, is_served
 from omnimouse_model.predict.same_span import predict_same_span, window_of
 
 PARTIAL_S = 0.2
-"""A span that grows is shown so often."""
+"""Seconds between two partial results of a span."""
 Load = Callable[[str, Session | None, str], Predictor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PinQuestion:
-    """One condition: in the window, or over a page for some neurons."""
+    """One condition to predict: in the window, or over a page for some neurons."""
 
     slot: int
     mask: Mask
@@ -49,7 +49,7 @@ class PinQuestion:
 
 
 def is_same_question(one: PinQuestion, other: PinQuestion) -> bool:
-    """Whether two ask the same, but for the neurons."""
+    """Whether two questions are equal apart from their neurons."""
     return (
         one.slot == other.slot
         and one.mask is other.mask
@@ -59,15 +59,16 @@ def is_same_question(one: PinQuestion, other: PinQuestion) -> bool:
 
 
 def is_same_predictor(one: object, other: object) -> bool:
-    """Whether two are the same name, or the very same predictor."""
+    """Whether both are the same name or the same object."""
     return one is other or (isinstance(one, str) and one == other)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PinRequest:
-    """Everything the answers depend on; `step_s` and `mask` serve looking ahead.
+    """Snapshot of the state that the predictions of pinned conditions depend on.
 
-    `kept` are the names of predictors that are needed further on.
+    `step_s` and `mask` are used to look ahead. `kept` are the names of predictors that
+    stay loaded.
     """
 
     session: Session
@@ -81,10 +82,10 @@ class PinRequest:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PinStage:
-    """What is known of one question so far; the first stage of a request has none.
+    """Result of one question so far; the first stage of a request has no question.
 
-    `scores` are (P,) in a window, and those of the columns of a span. `error` says in
-    words why there is no answer.
+    `scores` has shape (P,) in a window, and one value per column of a span. `error` is
+    a message for the user if there is no prediction.
     """
 
     request: PinRequest
@@ -96,14 +97,14 @@ class PinStage:
 
 
 class PinnedAnswering:
-    """Answers `PinRequest`s, with the live predictor or those it loads beside it.
+    """Computes `PinRequest`s with the live predictor or with predictors that it loads.
 
     Parameters
     ----------
     load
         Makes a predictor from its name.
     live
-        Gives the live predictor if it is that of a name and a device.
+        Returns the live predictor if it has this name and device, else None.
     """
 
     def __init__(
@@ -114,9 +115,9 @@ class PinnedAnswering:
         self._growing: dict[int, tuple[PinQuestion, Stitching]] = {}
 
     def stages(self, request: PinRequest, outdated: Outdated) -> Iterator[PinStage]:
-        """Answer one question after the other; what one of them lacks stops no other.
+        """Yield the results of all questions in order; an error affects only its own.
 
-        The first stage is given at once: from then on a newer request is noticed.
+        The first stage is empty: after it, the engine checks for newer requests.
         """
         yield PinStage(request)
         self._let_go(request)
@@ -124,14 +125,17 @@ class PinnedAnswering:
             stop_if(outdated)
             try:
                 yield from self._answered(request, question, outdated)
+            # A stop is not an error of the condition: it must reach the engine.
             except StoppedError:
                 raise
-            except Exception as error:  # of a predictor: its own condition says so
+            # A predictor can raise any error; it is shown with its condition, and the
+            # other conditions are still predicted.
+            except Exception as error:
                 words = str(error) or type(error).__name__
                 yield PinStage(request, question, error=words)
 
     def close(self) -> None:
-        """Let go of all predictors that were loaded here."""
+        """Release all predictors that were loaded here."""
         self._growing.clear()
         while self._loaded:
             _, predictor = self._loaded.popitem()
@@ -161,7 +165,7 @@ class PinnedAnswering:
         question: PinQuestion,
         outdated: Outdated,
     ) -> Iterator[PinStage]:
-        """Some neurons over a page, shown as it grows; what gave way goes on."""
+        """Predict some neurons over a page; continue an interrupted prediction."""
         stitching = self._stitching(request.session, question)
         shown_at = perf_counter()
         session, mask = request.session, question.mask
@@ -174,6 +178,7 @@ class PinnedAnswering:
 
     def _stitching(self, session: Session, question: PinQuestion) -> Stitching:
         assert question.page is not None
+        # Resume the windows that were stitched before a newer request interrupted.
         if question.slot in self._growing:
             asked, stitching = self._growing[question.slot]
             is_same = is_same_question(asked, question)
@@ -188,6 +193,8 @@ class PinnedAnswering:
         name = question.predictor
         if not isinstance(name, str):
             return name
+        # Share the live predictor where possible: a second copy costs a process and
+        # the memory of its weights.
         key = (name, request.device)
         found = self._live(*key) or self._loaded.get(key)
         if found is None:
@@ -196,7 +203,7 @@ class PinnedAnswering:
         return found
 
     def _let_go(self, request: PinRequest) -> None:
-        """Of predictors that nobody needs any more, or that are the live one by now."""
+        """Release predictors that are not needed, or that are now the live one."""
         for key in tuple(self._loaded):
             is_kept = key[0] in request.kept and key[1] == request.device
             if not is_kept or self._live(*key) is not None:
@@ -208,7 +215,7 @@ class PinnedAnswering:
 def _grown(
     request: PinRequest, question: PinQuestion, stitching: Stitching
 ) -> PinStage:
-    """A span as far as it is stitched, and its scores."""
+    """Return a stage with the span as far as it is stitched, and its scores."""
     span = stitching.found()
     return PinStage(request, question, scores=span.scores, span=span)
 
@@ -219,7 +226,7 @@ def _in_window(
     question: PinQuestion,
     outdated: Outdated,
 ) -> PinStage:
-    """All that a condition asks in the window."""
+    """Predict all target neurons of a condition in the window."""
     asked = np.flatnonzero(asked_cells(question.mask).any(axis=0))
     if not len(asked):
         return PinStage(request, question)

@@ -1,9 +1,9 @@
-"""From a request to predictions in stages; runs on the engine's thread.
+"""Compute the predictions of a request in stages; runs on the engine's thread.
 
-Selected neurons first, then the whole population, then, where they are asked for, the
-what-if, and the live sweep point by point; a newer request or a cancel is noticed in
-between. The second stage reuses the first one's encoding. A sweep does not depend on
-what is painted, so one that gave way goes on where it was.
+Stages: selected neurons, whole population, what-if (if there are edits), live sweep
+point by point (if shown). Newer requests and cancels take effect between stages. The
+population stage reuses the encoding of the first stage. A sweep does not depend on the
+painted mask, so an interrupted sweep continues from its last point.
 """
 
 from collections.abc import Callable, Iterator
@@ -49,17 +49,19 @@ from omnimouse_model.predict.predictor import (
 from omnimouse_model.predict.same_span import predict_same_span, window_of
 
 Load = Callable[[str, Session | None, str], Predictor]
-"""Makes a predictor from its name, for a session if there is one, on a device."""
+"""`load(name, session or None, device)` makes a predictor."""
 
 
 def name_of(predictor: Predictor) -> str:
-    """What to call a predictor; one that must load first has a name before that."""
+    """Return a predictor's name, or its id if it has no name."""
+    # `predictor_id` of a predictor that loads later would load it here; its `name`
+    # does not.
     return str(getattr(predictor, "name", None) or predictor.predictor_id)
 
 
 @dataclass(frozen=True, slots=True)
 class LiveRequest:
-    """Everything an answer depends on, as it was when it was asked.
+    """Snapshot of the state that a prediction depends on.
 
     `predictor` is a name for `load`, or a predictor; `sweep` asks for a live sweep too.
     With `maps` a predictor of another spec predicts the same time span; without, the
@@ -83,7 +85,7 @@ class LiveRequest:
 
     @property
     def has_sweep(self) -> bool:
-        """Whether a sweep is to come: one was asked for, and there is somebody."""
+        """Whether a sweep is requested and at least one neuron is selected."""
         return self.sweep and bool(self.selection)
 
 
@@ -119,7 +121,10 @@ def neighbours(window: Window, step_s: float | None) -> tuple[Window, ...]:
 
 @dataclass(frozen=True, slots=True)
 class LoadRequest:
-    """Load a predictor before there is a question for it: a process takes seconds."""
+    """Request to load a predictor before a session is open.
+
+    Starting a worker process takes seconds.
+    """
 
     predictor: str
     device: str = "auto"
@@ -127,13 +132,23 @@ class LoadRequest:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage of an answer: the selected neurons, all that were asked for, a sweep.
+    """Result of one stage of a request.
 
-    `scores` (P,) comes with the population. `prediction` is None where nothing is
-    asked, and where a predictor was only loaded. A sweep comes once per point, with
-    all points so far. A what-if that could not be predicted has a `fault`. "begun" says
-    nothing, but lets anything newer go first. `took_s` comes with the population:
-    seconds from its encoding to its last part.
+    Attributes
+    ----------
+    name
+        "loaded" and "nothing" (no targets) have no prediction. "begun" has no content;
+        it lets the engine check for newer requests.
+    prediction
+        Prediction of the stage "selected" or "population", else None.
+    scores
+        float (P,), with the population.
+    sweep
+        All points computed so far; there is one stage per point.
+    fault
+        Error message of a what-if that could not be predicted.
+    took_s
+        With the population: seconds from encoding to the last decoded part.
     """
 
     name: Literal[
@@ -152,7 +167,7 @@ class Stage:
 
 
 class Answering:
-    """The engine's `call`: keeps the predictor loaded and the session prepared."""
+    """`call` of the engine: keeps the predictor loaded and the session prepared."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
@@ -169,14 +184,15 @@ class Answering:
         request: LiveRequest | LoadRequest | PinRequest,
         outdated: Callable[[], bool],
     ) -> Iterator[Stage | PinStage]:
-        """Answer in stages; see the module."""
+        """Yield the stages of a request; see the module's docstring."""
         if isinstance(request, PinRequest):
             yield from self._pinned.stages(request, outdated)
             return
         try:
             yield from self._stages(request, outdated)
         finally:
-            # a predictor outlives the request, and is not to stop for it later
+            # The predictor is reused by later requests, which must not be stopped by
+            # the `outdated` of this one.
             if isinstance(self._asked, Interruptible):
                 self._asked.stop_when(lambda: False)
 
@@ -196,9 +212,13 @@ class Answering:
         try:
             self._prepare(predictor, request.session)
         except ValueError:
-            yield Stage("loaded", request, **self._told)  # what refuses, and where
+            # The session does not fit the predictor: report the predictor's needs, so
+            # that views can explain the error.
+            yield Stage("loaded", request, **self._told)
             raise
         if request.unedited is not None:
+            # The engine replaces a running request only after its first stage. Without
+            # this empty stage, a drag of an edit slider would compute every value.
             yield Stage("begun", request)
             yield self._what_if(predictor, request, request.unedited, outdated)
             return
@@ -212,9 +232,12 @@ class Answering:
         encoded = predictor.encode(request.window, mask)
         stop_if(outdated)
         selection = np.array(request.selection, np.int64)
+        # A few neurons decode much faster than thousands: their traces follow the
+        # brush while the rest of the population is decoded.
         first = predictor.decode(encoded, selection)
         yield Stage("selected", request, first, **self._told)
         whole = decode_in_parts(predictor, encoded, asked, outdated)
+        # Both stages have the same behaviour, however the population is divided.
         whole = replace(whole, behavior=first.behavior)
         took_s = perf_counter() - since
         scores = window_scores(whole, request.window)
@@ -249,10 +272,11 @@ class Answering:
         request: LiveRequest | LoadRequest | PinRequest,
         outdated: Callable[[], bool],
     ) -> None:
-        """Have the windows beside the one on screen ready, if the predictor can."""
+        """Prefetch the neighbouring windows, if the predictor supports it."""
         predictor = self._asked
         if isinstance(request, LoadRequest) or not isinstance(predictor, Foresighted):
             return
+        # Not prepared for this session, for example because `prepare` failed.
         if self._prepared[1] is not request.session:
             return
         if isinstance(predictor, Interruptible):
@@ -268,7 +292,7 @@ class Answering:
                 predictor.stop_when(lambda: False)
 
     def close(self) -> None:
-        """Let the loaded predictor go."""
+        """Release the loaded predictors."""
         loaded, self._loaded, self._name = self._loaded, None, ("", "")
         self._prepared = self._swept = (None, None)
         if isinstance(loaded, Closable):
@@ -282,7 +306,7 @@ class Answering:
         unedited: Prediction,
         outdated: Callable[[], bool],
     ) -> Stage:
-        """Predict under the edits; a refusal is told, and the answer without stays."""
+        """Predict under the edits; a `ValueError` becomes the stage's `fault`."""
         stop_if(outdated)
         try:
             found = what_if(
@@ -301,10 +325,12 @@ class Answering:
     def _sweep(
         self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
     ) -> Iterator[Stage]:
+        # The screen's choice of behaviour first; the plan keeps this order.
         given = request.mask.shows_behavior
         reads = request.window.spec.behavior is not None
         both = reads and bool(request.session.behavior_names)
         window, selection = request.window, request.selection
+        # A sweep makes its own masks, so the painted mask is not part of the key.
         question = (predictor.predictor_id, window.key, selection)
         known = self._swept[1] if self._swept[0] == question else None
         for found in live_sweep(
@@ -331,7 +357,8 @@ class Answering:
         self._asked = predictor
         if isinstance(predictor, Interruptible):
             predictor.stop_when(outdated)
-        # A worker loads now, and tells what is wrong.
+        # Reading `needs` makes a worker process load the model; a load error is raised
+        # here.
         self._told = {
             "needs": predictor.needs,
             "devices": devices_of(predictor),
@@ -341,18 +368,20 @@ class Answering:
 
     def _named(self, name: str, session: Session | None, device: str) -> Predictor:
         if self._loaded is None or self._name != (name, device):
+            # Release the old predictor first: two models may not fit in GPU memory.
             self.close()
             self._loaded = self._load(name, session, device)
             self._name = (name, device)
         return self._loaded
 
     def _kept(self, name: str, device: str) -> Predictor | None:
-        """The predictor that is loaded, if it is that of a name."""
+        """Return the loaded predictor if it has this name and device, else None."""
         return self._loaded if self._name == (name, device) else None
 
     def _prepare(self, predictor: Predictor, session: Session) -> None:
         known_predictor, known_session = self._prepared
         if known_predictor is not predictor or known_session is not session:
+            # Reset first: if `prepare` fails, it must be called again next time.
             self._prepared = (None, None)
             predictor.prepare(session)
             self._prepared = (predictor, session)

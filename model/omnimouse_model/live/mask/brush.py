@@ -1,4 +1,4 @@
-"""What a stroke sets: a code, and the span of samples kept for each code."""
+"""Mask codes of the brush, and the active span of samples of each code."""
 
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 
@@ -25,7 +25,7 @@ class Spans:
         self._n_samples = n_samples
 
     def of(self, code: int) -> tuple[int, int]:
-        """Samples (start, stop) that a stroke with this code sets on the field."""
+        """Return the samples (start, stop) that a stroke with this code paints."""
         return self._spans[known_code(code)]
 
     def choose(self, code: int, start: int, stop: int) -> tuple[int, int]:
@@ -40,7 +40,7 @@ class Spans:
 
 
 def known_code(code: int) -> int:
-    """Return a mask code, or raise `ValueError` for what is none."""
+    """Return `code`, or raise `ValueError` if it is not a mask code."""
     if code not in CODE_NAMES:
         raise ValueError(f"A code is 0 hidden, 1 visible or 2 target, not {code!r}.")
     return code

@@ -1,4 +1,4 @@
-"""Ready-made questions: a label, what it means, and the mask it makes."""
+"""Mask presets: name, label, explanation and the mask for a session."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -10,9 +10,9 @@ from omnimouse_model.masks import Mask
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """A named mask, and the sentence a tooltip shows.
+    """A named mask with its label and the sentence of its tooltip.
 
-    `make` takes a session, and the selected neurons: whoever chooses one looks at them.
+    `make` takes a session and the selected neurons and returns the mask.
     """
 
     name: str
@@ -105,11 +105,11 @@ PRESETS: tuple[Preset, ...] = (
 
 DEFAULT_PRESET = "video_behavior"
 FORECAST = "causal_response_25_behavior"
-"""The question that every recording answers: it takes responses alone."""
+"""Preset that fits every recording, because it needs responses only."""
 
 
 def preset_named(name: str) -> Preset:
-    """Find a preset by name or label."""
+    """Return the preset of a name or label; raise `ValueError` if there is none."""
     for preset in PRESETS:
         if name in (preset.name, preset.label):
             return preset
@@ -118,21 +118,23 @@ def preset_named(name: str) -> Preset:
 
 
 def preset_for(name: str, session: Session) -> str:
-    """The preset to begin with: this one, unless the session lacks all it is about.
+    """Return `name`, or the forecast preset if `name` does not fit the session.
 
-    Where nothing would be given, or nothing asked, it is a forecast.
+    A preset does not fit if its mask has no visible input or no target.
     """
     mask = mask_for(name, session)
     is_given = mask.visible.any() or mask.frames.any() or mask.shows_behavior
     is_asked = mask.target.any() or mask.asks_behavior
+    # The preset "nothing" has neither inputs nor targets on purpose.
     is_meant = name == "nothing" or (is_given and is_asked)
     return name if is_meant else FORECAST
 
 
 def mask_for(name: str, session: Session, selected: Sequence[int] = ()) -> Mask:
-    """A preset's mask without what the session does not have, said in its note.
+    """Return a preset's mask, without the streams that the session lacks.
 
-    `selected` are neurons that it asks for where it is free to choose whom.
+    The mask's note names the missing streams. `selected` neurons become targets if the
+    preset chooses its target neurons at random.
     """
     mask = preset_named(name).make(session, selected)
     lacking = []

@@ -1,7 +1,7 @@
-"""The edits on screen: put, taken away, undone; what they change, and what to know.
+"""What-if edits of the live state: add, remove and describe them.
 
-They belong to the session: another window is edited in the same way. Predicted after
-the live answer, see `answering`; `results.what_if` has the difference.
+Edits belong to the session: they apply to every window. Their prediction runs after
+the population's, see `inference.stages`; the result is `results.what_if`.
 """
 
 from collections.abc import Callable, Iterable
@@ -19,24 +19,24 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 
 Place = tuple[str, str]
-"""Kind of an edit, and its channel of behaviour or axis: of each there is one."""
+"""Kind of an edit, and its behaviour channel or axis; one edit per place."""
 
 
 def place_of(edit: Edit) -> Place:
-    """What an edit takes the place of."""
+    """Return the place of an edit; a new edit replaces one at the same place."""
     where = getattr(edit, "channel", "") or getattr(edit, "axis", "")
     return kind_of(edit), where
 
 
 class WhatIfEdits:
-    """The edits of the live state, one of a kind.
+    """What-if edits of the live state, at most one per place.
 
     Parameters
     ----------
     state, results
-        What is on screen, and what was predicted.
+        Live state, and results of the predictor.
     change
-        Makes these the edits, as one undo entry of that name.
+        `change(edits, name)` replaces the edits as one undo entry.
     """
 
     def __init__(
@@ -50,20 +50,22 @@ class WhatIfEdits:
 
     @property
     def edits(self) -> tuple[Edit, ...]:
-        """What is changed, in the order in which it is."""
+        """The edits, in the order in which they are applied."""
         return self._state.edits
 
     @property
     def words(self) -> str:
-        """What is changed, such as `mirrored, contrast × 0.5`."""
+        """Description of the edits, such as `mirrored, contrast × 0.5`."""
         return edit_words(self.edits)
 
     @property
     def window(self) -> Window | None:
-        """The window on screen, edited; None without a session."""
+        """The edited window on screen; None without a session."""
         shown = self._state.window
         if shown is None:
             return None
+        # Reuse the edited window while its key, which includes the edits, is unchanged:
+        # its edited frames are computed lazily and cached in it.
         key = shown.with_edits(self.edits).key
         if self._window is None or self._window.key != key:
             self._window = edited(shown, self.edits)
@@ -71,41 +73,44 @@ class WhatIfEdits:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What the user should know of these edits under this mask."""
+        """Remarks for the user about these edits under the current mask."""
         mask = self._state.mask
         if mask is None:
             return ()
         return edit_remarks(self.edits, mask, self._results.needs)
 
     def get(self, kind: str, where: str = "") -> Edit | None:
-        """The edit of a kind (and channel or axis), None where there is none."""
+        """Return the edit of a kind and channel or axis; None if there is none."""
         found = (edit for edit in self.edits if place_of(edit) == (kind, where))
         return next(found, None)
 
     def put(self, *edits: Edit, instead: Iterable[Place] = ()) -> None:
-        """Put edits in, each in place of its like, and of the kinds in `instead`.
+        """Add edits; they replace edits at the same places and at those in `instead`.
 
-        Nothing without a session; what the session lacks is refused.
+        Without a session, do nothing. Raise `ValueError` if the session lacks the
+        edited stream.
         """
         window = self._state.window
         if window is None:
             return
         gone = {place_of(edit) for edit in edits} | set(instead)
         kept = [edit for edit in self.edits if place_of(edit) not in gone]
+        # Called for its errors only: an edit that the session cannot have raises here,
+        # before the state changes.
         edited(window, edits)
         self.set((*kept, *edits), f"What if: {edit_words(edits)}")
 
     def remove(self, *places: Place) -> None:
-        """Take edits of some kinds away."""
+        """Remove the edits at some places."""
         kept = [edit for edit in self.edits if place_of(edit) not in places]
         self.set(kept, "What if: as recorded")
 
     def reset(self) -> None:
-        """Take every edit away."""
+        """Remove all edits."""
         self.set((), "What if: as recorded")
 
     def set(self, edits: Iterable[Edit], name: str = "What if") -> None:
-        """Make these the edits, in the order that none undoes another."""
+        """Replace all edits, arranged in the order of application."""
         edits = arranged(edits)
         if self._state.window is not None and edits != self.edits:
             self._change(edits, name)

@@ -1,4 +1,4 @@
-"""One undo stack over everything a mask holds, within 50 MB, an entry per stroke."""
+"""Undo stack of masks, what-if edits and unpinned conditions, limited to 50 MiB."""
 
 from collections import deque
 from dataclasses import dataclass
@@ -13,10 +13,10 @@ BUDGET_BYTES = 50 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A mask, the preset it is ("" for one made by hand), and what-if edits.
+    """What the predictor is asked: a mask, its preset ("" if painted) and edits.
 
-    After a step back or forth also the pin that the step let go, and whether it is
-    to be there now.
+    After an undo or redo of an unpin step, `unpinned` is the pin of that step and
+    `is_pinned` whether it must be pinned now.
     """
 
     mask: Mask
@@ -28,7 +28,7 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A named change of the mask; preset's name and edits before and after it."""
+    """A named undo step: difference of masks, and (before, after) presets and edits."""
 
     name: str
     delta: MaskDelta
@@ -38,12 +38,12 @@ class Step:
 
     @property
     def n_bytes(self) -> int:
-        """Memory held, near enough."""
+        """Approximate memory of the step, in bytes."""
         return self.delta.n_bytes + (self.unpinned.n_bytes if self.unpinned else 0)
 
 
 class UndoStack:
-    """Steps that were done and steps that were undone; the oldest are forgotten."""
+    """Done and undone steps; the oldest are dropped at the memory limit."""
 
     def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
         self._budget = budget_bytes
@@ -60,21 +60,25 @@ class UndoStack:
         edits: tuple[tuple[Edit, ...], tuple[Edit, ...]] = ((), ()),
         unpinned: Pin | None = None,
     ) -> bool:
-        """Add a step; False when nothing changed. Forgets what was undone."""
+        """Add a step and clear the undone steps; return False if nothing changed."""
+        # Differences, not whole masks: a mask of 60 x P cells per stroke would fill
+        # the limit soon.
         delta = mask_delta(before, after)
         if delta.is_empty and edits[0] == edits[1] and unpinned is None:
             return False
+        # A new change starts a new branch, which cannot redo the steps of the old one.
         self._held -= sum(step.n_bytes for step in self._undone)
         self._undone.clear()
         name = name.replace("{n}", str(delta.n_neurons))
         self._done.append(Step(name, delta, presets, edits, unpinned))
         self._held += self._done[-1].n_bytes
+        # The newest step always stays, so that a single large step can be undone.
         while self._held > self._budget and len(self._done) > 1:
             self._held -= self._done.popleft().n_bytes
         return True
 
     def undo(self, mask: Mask) -> tuple[Mask, Step] | None:
-        """The mask before the latest step, None when there is no step."""
+        """Return the mask before the latest step, and the step; None without one."""
         if not self._done:
             return None
         step = self._done.pop()
@@ -82,7 +86,7 @@ class UndoStack:
         return step.delta.undo(mask), step
 
     def redo(self, mask: Mask) -> tuple[Mask, Step] | None:
-        """The mask after the step that was undone last, None when there is none."""
+        """Return the mask after the last undone step, and the step; None if none."""
         if not self._undone:
             return None
         step = self._undone.pop()
@@ -101,7 +105,7 @@ class UndoStack:
 
     @property
     def n_bytes(self) -> int:
-        """Memory held by all steps."""
+        """Approximate memory of all steps, in bytes."""
         return self._held
 
     def clear(self) -> None:
@@ -112,7 +116,7 @@ class UndoStack:
 
 
 class History:
-    """The undo stack as the controller uses it: strokes are many changes in one."""
+    """Undo stack of the controller; all changes of a stroke are one step."""
 
     def __init__(self) -> None:
         self._stack = UndoStack()
@@ -143,34 +147,38 @@ class History:
         self._stroke = (name, before)
 
     def end(self, after: Question) -> bool:
-        """End the stroke, if there is one; whether it changed anything: then a step."""
+        """End the stroke, if there is one; return whether it became a step."""
         if self._stroke is None:
             return False
+        # One difference from the start to the end of the stroke, whatever happened in
+        # between.
         (name, before), self._stroke = self._stroke, None
         return self._push(name, before, after)
 
     def note(self, name: str, before: Question, after: Question) -> bool:
-        """Note a change, within a stroke or as a step; False when nothing changed."""
+        """Record a change in the stroke or as a step; return whether it changed."""
         if self._stroke is None:
             return self._push(name, before, after)
+        # A stroke that began without a name takes the name of its first change.
         if not self._stroke[0]:
             self._stroke = (name, self._stroke[1])
         return before.edits != after.edits or not is_same(before.mask, after.mask)
 
     def note_unpinned(self, name: str, now: Question, pin: Pin) -> None:
-        """Note that a pin was let go, as a step; a stroke ends first."""
+        """Record an unpin as a step; end an open stroke first."""
         self.end(now)
+        # The mask does not change in this step; it only restores or removes the pin.
         presets, edits = (now.preset, now.preset), (now.edits, now.edits)
         self._stack.push(name, now.mask, now.mask, presets, edits, pin)
 
     def undo(self, now: Question) -> Question | None:
-        """The question before the latest step; a stroke ends first."""
+        """Return the question before the latest step; end an open stroke first."""
         self.end(now)
         gone = self._stack.undo(now.mask)
         return None if gone is None else _question(*gone, 0)
 
     def redo(self, now: Question) -> Question | None:
-        """The question after the step undone last; a stroke ends first."""
+        """Return the question after the last undone step; end an open stroke first."""
         self.end(now)
         gone = self._stack.redo(now.mask)
         return None if gone is None else _question(*gone, 1)
@@ -181,6 +189,7 @@ class History:
 
 
 def _question(mask: Mask, step: Step, side: int) -> Question:
+    # `side` is 0 before the step (undo) and 1 after it (redo).
     preset, edits = step.presets[side], step.edits[side]
     is_pinned = step.unpinned is not None and side == 0
     return Question(mask, preset, edits, step.unpinned, is_pinned)

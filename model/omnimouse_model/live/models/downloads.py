@@ -1,4 +1,4 @@
-"""Models of the hub: fetched off the thread that draws, then chosen."""
+"""Download of models from the hub, in the background."""
 
 from collections.abc import Callable, Iterator
 
@@ -10,29 +10,29 @@ from omnimouse_model.predict.registry import must_be_fetched
 
 
 class Models(HasErrand):
-    """Fetches a checkpoint when one is chosen that is not on this machine yet.
+    """Download of a chosen checkpoint that is not on this machine.
 
-    A fetch that is stopped, or fails, keeps what arrived: `go_on` takes it up there.
+    A stopped or failed download keeps the received data; `go_on` continues it.
 
     Parameters
     ----------
     choose
-        Chooses what was fetched, by its name; called on the thread that draws.
+        Chooses the downloaded model by name; called on the drawing thread.
     post
-        Hands a function to the thread that draws.
+        Runs a function on the drawing thread.
     synchronous
-        Fetch inside `fetch`: for scripts and tests.
+        Download inside `fetch`: for scripts and tests.
 
     Attributes
     ----------
     changed
-        Emitted on the thread that draws when anything here may have changed.
+        Emitted on the drawing thread when an attribute may have changed.
     name
-        What is being fetched, or was asked for and is not here; "" for nothing.
+        Model that is downloaded, offered, stopped or failed; "" for none.
     is_offered
-        Whether that waits for the user's word: nothing is fetched unasked.
+        Whether the download waits for the user's confirmation.
     stopped_at
-        The finished share when it was stopped, None where it was not.
+        Finished share at which it was stopped, None if it was not.
     """
 
     def __init__(
@@ -51,35 +51,35 @@ class Models(HasErrand):
 
     @property
     def share(self) -> float:
-        """How much of it is done."""
+        """Finished share, from 0 to 1."""
         return self._errand.share or 0.0
 
     def fetch(self, name: str) -> None:
-        """Fetch it, then choose it; one on its way goes on."""
+        """Download a model, then choose it; a running download continues."""
         if self.is_busy and name == self.name:
             return
         self.name, self.stopped_at, self.is_offered = name, None, False
         self._errand.start(name, f"asking the hub for {name}")
 
     def offer(self, name: str) -> None:
-        """Have it fetched by `go_on`, if the user wants that."""
+        """Offer a model, which `go_on` downloads after the user's confirmation."""
         self.forget()
         self.name, self.is_offered = name, True
         self.changed.emit()
 
     def go_on(self) -> None:
-        """Fetch what is offered, or what was stopped or failed from where it was."""
+        """Start the offered download, or continue a stopped or failed one."""
         if self.name:
             self.fetch(self.name)
 
     def stop(self) -> None:
-        """Stop fetching; what arrived is kept."""
+        """Stop the download; keep the received data."""
         if self.is_busy:
             self.stopped_at = self.share
             self._errand.stop()
 
     def forget(self) -> None:
-        """Nobody wants it any more: stop, and say nothing more of it."""
+        """Stop the download and clear its name and error."""
         self._errand.stop()
         self.name, self.stopped_at, self.is_offered = "", None, False
         self._errand.forget_fault()
@@ -91,7 +91,7 @@ class Models(HasErrand):
 
 
 def is_on_hub(name: str) -> bool:
-    """Whether a name stands for something of the hub, fetched or not."""
+    """Whether a name is of a model on the hub, downloaded or not."""
     try:
         return hub_place(name) is not None
     except FetchError:
@@ -99,6 +99,7 @@ def is_on_hub(name: str) -> bool:
 
 
 def _fetched(name: str, tell: Tell) -> Iterator[str]:
+    # Imported here, on the background thread, to keep the start of the app fast.
     from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
     if must_be_fetched(name):

@@ -1,4 +1,4 @@
-"""The way on where a model does not know the session: a baseline fitted to any."""
+"""Fallback baseline for sessions that the model does not know."""
 
 from typing import TYPE_CHECKING
 
@@ -8,13 +8,14 @@ if TYPE_CHECKING:
     from omnimouse_model.live.controller import Controller
 
 HALF = "random_half_video_behavior"
-"""The preset it can always answer: half of the neurons from the other half."""
+"""Preset that the baseline always supports: predict half of the neurons."""
 
 
 def ask_fitted(controller: "Controller") -> None:
-    """Ask it; where nothing is visible at the samples asked for, by another preset.
+    """Choose the fitted baseline, and a preset that it supports if necessary.
 
-    The mask that was there comes back with `undo`.
+    The baseline needs visible neurons at all target samples; without them, the mask is
+    replaced by the preset `HALF`, as one undo entry.
     """
     controller.choose_predictor(FITTED)
     mask = controller.state.mask

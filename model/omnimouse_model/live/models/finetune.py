@@ -1,8 +1,8 @@
-"""Fine-tuning the chosen model to the recording on screen, in the background.
+"""Fine-tuning of the chosen model to the recording on screen, in the background.
 
-It runs in a process of its own (`train.apart`) and lies in a folder, which the same
-model and recording always share: whatever stops it, it goes on from there. When it
-has ended, the result is chosen at once.
+It runs in its own process (`train.apart`) and saves to a folder that depends on the
+model and the recording, so that a stopped fine-tuning continues from its last save.
+The result is chosen as predictor when it is finished.
 """
 
 import os
@@ -42,17 +42,18 @@ STAGES: Final = {
     "saving": "writing the result",
 }
 START_CORE_S: Final = 60.0
-"""Seconds of one core that start values take, for a model like the demo's."""
+"""Core-seconds to compute start values, for a model of the demo's size."""
 STEP_CORE_S: Final = 0.6
-"""Of one step of 8 windows: the same model, 400 neurons. One thread took 48 and 0.45
-(docs/training.md); several share the work less well."""
+"""Core-seconds of one step of 8 windows, same model, 400 neurons. With one thread, the
+measured values are 48 and 0.45 (docs/training.md); several threads are less efficient.
+"""
 DEMO_BYTES: Final = 8e6
-"""Weights of that model: larger ones are taken to cost more in proportion."""
+"""Size of that model's weights; the time is assumed to be proportional to the size."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What is fine-tuned to what, and where it lies."""
+    """Request of a fine-tuning: model, session, folder and options."""
 
     model: str
     session: Session
@@ -64,41 +65,41 @@ class Wanted:
 
 
 class Finetuning(HasErrand):
-    """Starts, stops and goes on with one fine-tuning, and hands over its result.
+    """Start, stop and continue one fine-tuning, and choose its result.
 
     Parameters
     ----------
     asking
-        Knows what is on screen, and who is asked.
+        Client of the live engine: state and chosen predictor.
     choose
-        Chooses the result, by its folder; called on the thread that draws.
+        Chooses the result by its folder; called on the drawing thread.
     post
-        Hands a function to the thread that draws.
+        Runs a function on the drawing thread.
     synchronous
-        Wait inside `start` until it has ended: for scripts and tests.
+        Wait inside `start` until the end: for scripts and tests.
 
     Attributes
     ----------
     changed
-        Emitted on the thread that draws when anything here may have changed.
+        Emitted on the drawing thread when an attribute may have changed.
     finished
-        Emitted when there is one result more.
+        Emitted when a result is finished.
     folder
-        Where fine-tunings are kept; the user's own by default.
+        Folder of all fine-tunings, by default in the user's config folder.
     wanted
-        What runs, or ran last; None before, and after `forget`.
+        Running or latest fine-tuning; None before, and after `forget`.
     stage
-        "" before it says anything, "starting" while start values are found,
-        "training", or "saving".
+        "" before the first message of the process, "starting" while start values are
+        computed, "training", or "saving".
     step, of
-        Steps done, and all; it may end sooner.
+        Finished and total steps; training may stop early.
     losses, validations
-        (step, loss) of every step, and (step, held-out score) where it was scored;
-        of what went before, too, where it goes on.
+        (step, loss) of every step, and (step, held-out score) of scored steps; with
+        those before the interruption, if it was continued.
     seconds_left
-        Of training, None while that is not known.
+        Estimated remaining seconds of training, None if not known.
     is_finished
-        Whether the result is there.
+        Whether the result exists.
     """
 
     changed = Signal()
@@ -120,10 +121,10 @@ class Finetuning(HasErrand):
         self._errand = Errand(self._run, self._take, post, synchronous=synchronous)
         self._errand.changed.connect(self.changed.emit)
 
-    # -- what there is ----------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------
     @property
     def is_offered(self) -> bool:
-        """Whether the chosen model is one that could learn the recording on screen."""
+        """Whether the chosen model can be fine-tuned to the recording on screen."""
         state, needs = self._asking.state, self._asking.needs
         if state.session is None or needs is None:
             return False
@@ -131,7 +132,7 @@ class Finetuning(HasErrand):
         return is_new and isinstance(self._asking.predictor, str)
 
     def here(self, train: Trained = "embeddings") -> Tuned | None:
-        """What was done before of what is offered; None where nothing was."""
+        """Return the saved fine-tuning of model and recording on screen, or None."""
         state = self._asking.state
         if not self.is_offered or state.session is None:
             return None
@@ -139,7 +140,7 @@ class Finetuning(HasErrand):
 
     @property
     def is_of_screen(self) -> bool:
-        """Whether what runs, or ran last, is of the recording on screen."""
+        """Whether the running or latest fine-tuning is of the recording on screen."""
         session = self._asking.state.session
         wanted = self.wanted
         if session is None or wanted is None:
@@ -148,45 +149,45 @@ class Finetuning(HasErrand):
 
     @property
     def is_chosen(self) -> bool:
-        """Whether the result of what ran last is the model that is asked."""
+        """Whether the latest result is the chosen predictor."""
         wanted, name = self.wanted, self._asking.state.predictor_name
         return self.is_finished and wanted is not None and name == str(wanted.path)
 
     @property
     def results(self) -> tuple[Tuned, ...]:
-        """Every result that is kept, the newest first."""
+        """Finished fine-tunings, newest first."""
         return tuple(one for one in tuned_under(self.folder) if one.is_finished)
 
     @property
     def fault(self) -> Exception | None:
-        """Why the newest act failed, None where it did not."""
+        """Error of the newest action, None without one."""
         return self._refusal or self._errand.fault
 
     @property
     def before(self) -> float | None:
-        """Held-out score of the start values, None before it is known."""
+        """Held-out score of the start values, None if not known yet."""
         first = self.validations[:1]
         return first[0][1] if first and first[0][0] == 0 else None
 
     @property
     def best(self) -> float | None:
-        """The best held-out score so far: what the result is made of."""
+        """Best held-out score so far; the result has the weights of this step."""
         return max((score for _, score in self.validations), default=None)
 
     @property
     def share(self) -> float:
-        """How much of the steps is done, from 0 to 1."""
+        """Finished share of the steps, from 0 to 1."""
         return min(self.step / self.of, 1.0) if self.of else 0.0
 
     @property
     def is_stale(self) -> bool:
-        """Whether its folder holds another run, so that only a fresh one helps."""
+        """Whether the folder has another run, so that a new folder is necessary."""
         fault = self.fault
         return isinstance(fault, FinetuneError) and fault.code == "other_run"
 
     @property
     def words(self) -> str:
-        """How far it is: "step 120 of 300 · about 2 min left"; "" when nothing runs."""
+        """Progress: "step 120 of 300 · about 2 min left"; "" if nothing runs."""
         if not self.is_busy:
             return ""
         if self.stage != "training":
@@ -198,24 +199,25 @@ class Finetuning(HasErrand):
 
     @property
     def can_go_on(self) -> bool:
-        """Whether it was stopped, or failed, and can be taken up."""
+        """Whether a stopped or failed fine-tuning can be continued."""
         return self.wanted is not None and not self.is_busy and not self.is_finished
 
     @property
     def can_be_used(self) -> bool:
-        """Whether what a stopped one reached makes a model: its start values do."""
+        """Whether a stopped fine-tuning has start values, and so makes a model."""
         return self.can_go_on and self.before is not None
 
     def place(
         self, model: str, session: Session, train: Trained = "embeddings"
     ) -> Path:
-        """Where a fine-tuning of this model to this recording lies."""
+        """Return the folder of the fine-tuning of a model to a recording."""
         return place_for(self.folder, model, session, train)
 
     def estimate(self, steps: int = STEPS) -> str:
-        """What it would take here, in words; "" where that cannot be told.
+        """Return the estimated duration as text, "" if not known.
 
-        Going by the last one of the same model, where there is one.
+        It is based on the latest fine-tuning of the same model, if there is one, else
+        on the measured times of the demo model on a CPU.
         """
         state, residence = self._asking.state, self._asking.residence
         if state.session is None:
@@ -225,6 +227,7 @@ class Finetuning(HasErrand):
             if one.path.name.startswith(alike) and one.minutes and one.step:
                 seconds = 60 * one.minutes * steps / one.step
                 return f"about {duration_words(seconds)}, going by the last one"
+        # The constants were measured on a CPU; they say nothing about a GPU.
         if residence is None or not residence.hardware.startswith("CPU"):
             return ""
         size = max(residence.n_bytes / DEMO_BYTES, 0.2)
@@ -232,7 +235,7 @@ class Finetuning(HasErrand):
         seconds = cores / max(os.cpu_count() or 1, 1)
         return f"roughly {duration_words(seconds)} on this processor"
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def start(
         self,
         predictor_name: str = "",
@@ -242,10 +245,10 @@ class Finetuning(HasErrand):
         train: Trained = "embeddings",
         steps: int = STEPS,
     ) -> None:
-        """Begin, or go on where its folder holds a part of it.
+        """Start a fine-tuning, or continue the one in its folder.
 
-        Without a model and a recording: those on screen. `out` is a folder of the
-        user's own by default, see `place`. What is in the way is `fault`.
+        Model and recording are those on screen by default; the folder `out` is `place`
+        by default. If it cannot start, `fault` says why.
         """
         state = self._asking.state
         if self.is_busy:
@@ -262,12 +265,13 @@ class Finetuning(HasErrand):
         self._begin(Wanted(predictor_name, session, path, train, steps, state.device))
 
     def go_on(self) -> None:
-        """Take up what was stopped, or failed, from its last save."""
+        """Continue a stopped or failed fine-tuning from its last save."""
+        # A new event: the old one stays set, so that its run cannot continue.
         if self.can_go_on and (was := self.wanted) is not None:
             self._begin(replace(was, stop=threading.Event()))
 
     def start_over(self) -> None:
-        """Begin anew in a folder of its own, where the one there was is no good."""
+        """Restart in a new folder, if the existing one cannot be continued."""
         if self.can_go_on and (was := self.wanted) is not None:
             path = place_for(
                 self.folder, was.model, was.session, was.train, is_fresh=True
@@ -275,30 +279,32 @@ class Finetuning(HasErrand):
             self._begin(replace(was, path=path, stop=threading.Event()))
 
     def use(self) -> None:
-        """Choose the result; of one that was stopped, what was reached."""
+        """Choose the result; of a stopped fine-tuning, the state it reached."""
         if self.wanted is None:
             return
         if self.is_finished:
             self._choose(str(self.wanted.path))
         elif self.can_be_used:
+            # Continuing with as many steps as are finished only writes the result;
+            # after a crash, it first repeats the steps since the last save.
             reached = replace(self.wanted, steps=self.step, stop=threading.Event())
             self._begin(reached)
 
     def use_kept(self, kept: Tuned) -> None:
-        """Choose what was kept before; see `here` and `results`."""
+        """Choose a saved fine-tuning; see `here` and `results`."""
         if kept.is_finished:
             self._choose(str(kept.path))
         elif kept.before is not None:
             self.start(out=kept.path, train=kept.train, steps=kept.step)
 
     def stop(self) -> None:
-        """Stop it; what was reached is saved in its folder."""
+        """Stop the fine-tuning; its process saves the reached state."""
         if self.wanted is not None:
             self.wanted.stop.set()
         self._errand.stop()
 
     def forget(self) -> None:
-        """It was read, or nobody wants it any more: stop, and say nothing of it."""
+        """Stop the fine-tuning, and clear its progress and error."""
         self.stop()
         self._refusal = None
         self._clear(None)
@@ -306,12 +312,12 @@ class Finetuning(HasErrand):
         self.changed.emit()
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """End what runs; it goes on from its folder at the next start."""
+        """Stop the fine-tuning at the end of the program; it can be continued later."""
         self._is_closing = True
         self.stop()
         self._errand.close(timeout_s)
 
-    # -- on the thread that draws -----------------------------------------------------
+    # -- on the drawing thread --------------------------------------------------------
     def _begin(self, wanted: Wanted) -> None:
         self._refusal = None
         self._clear(wanted)
@@ -339,12 +345,15 @@ class Finetuning(HasErrand):
                 (self.losses, row.get("loss")),
                 (self.validations, row.get(SCORE)),
             ):
-                while points and points[-1][0] >= step:  # done again after a kill
+                # After a kill, steps since the last save are repeated: the new values
+                # replace the old ones.
+                while points and points[-1][0] >= step:
                     points.pop()
                 if value is not None:
                     points.append((step, value))
 
     def _take_told(self, wanted: Wanted, told: dict[str, Any]) -> None:
+        # Messages still queued by `post` after a stop or a new start are dropped.
         if wanted is not self.wanted or wanted.stop.is_set():
             return
         if told["row"]:
@@ -354,7 +363,7 @@ class Finetuning(HasErrand):
         self.changed.emit()
 
     def _take(self, wanted: Wanted) -> None:
-        """It has ended: the result is asked, if its recording is still on screen."""
+        """Take the result; choose it if its recording is still on screen."""
         if wanted is not self.wanted:
             return
         self.is_finished = True

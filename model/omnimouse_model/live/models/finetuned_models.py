@@ -1,6 +1,6 @@
-"""Fine-tunings that lie in folders: how far each is, and what it is of.
+"""Fine-tunings on disk: model, session, progress and score of each folder.
 
-Read from their small files alone, so that a list of them is quick to have.
+Only small JSON files and the log are read, not the weights, so listing is fast.
 """
 
 import hashlib
@@ -24,20 +24,20 @@ SCORE: Final = "validation"
 
 @dataclass(frozen=True, slots=True)
 class Tuned:
-    """One fine-tuning, as its folder tells it.
+    """One fine-tuning, as described by its folder.
 
     Attributes
     ----------
     model, session, train
-        What is fine-tuned to what, and whether embeddings or everything.
+        Model, session id, and whether only embeddings or all weights are trained.
     step
-        Steps that were done.
+        Number of finished steps.
     is_finished
-        Whether its result is there, for `load_predictor(path)`.
+        Whether the result exists, for `load_predictor(path)`.
     before, best
         Held-out score of the start values, and the best one so far.
     minutes
-        That the steps took, None before it is finished.
+        Duration of all steps in minutes, None before the end.
     """
 
     path: Path
@@ -52,18 +52,19 @@ class Tuned:
 
     @property
     def words(self) -> str:
-        """Such as "demo, fine-tuned to 90009-1-1"."""
+        """Text such as "demo, fine-tuned to 90009-1-1"."""
         return (
             f"{Path(self.model).name.partition('@')[0]}, fine-tuned to {self.session}"
         )
 
 
 def tuned_in(path: Path) -> Tuned | None:
-    """What a folder holds, None where that is no fine-tuning."""
+    """Return the fine-tuning in a folder; None if there is none or it is damaged."""
     try:
         about = json.loads((path / ABOUT).read_text("utf-8"))
         card: dict[str, Any] = {}
         rows: list[dict[str, float]] = []
+        # The card exists only for a finished fine-tuning; before, the log is read.
         if (path / CARD).exists():
             card = json.loads((path / CARD).read_text("utf-8"))["card"]["finetuned"]
         elif (path / FILE).exists():
@@ -90,7 +91,7 @@ def tuned_in(path: Path) -> Tuned | None:
 
 
 def tuned_under(folder: Path) -> tuple[Tuned, ...]:
-    """Every fine-tuning kept in a folder, the newest first."""
+    """Return all fine-tunings in the sub-folders of a folder, newest first."""
     try:
         paths = sorted(
             (about.parent for about in folder.glob(f"*/{ABOUT}")),
@@ -111,13 +112,17 @@ def place_for(
     *,
     is_fresh: bool = False,
 ) -> Path:
-    """Where a fine-tuning of this model to this recording lies: always the same.
+    """Return the folder of the fine-tuning of a model to a recording.
 
-    A fresh one lies beside those there were, and takes their place from then on.
+    The folder is always the same, so that a stopped fine-tuning continues. `is_fresh`
+    returns a new numbered folder, which is used from then on.
     """
+    # The hash distinguishes models and recordings whose names, without special
+    # characters, are the same.
     key = "\n".join((model, session.fingerprint, train)).encode()
     plain = (re.sub(r"[^\w.-]+", "-", name) for name in (Path(model).name, session.id))
     name = "_".join((*plain, hashlib.sha256(key).hexdigest()[:6]))
+    # The last folder of the unbroken sequence name, name-2, name-3, ... is in use.
     path, following, number = folder / name, folder / f"{name}-2", 2
     while following.exists():
         number += 1

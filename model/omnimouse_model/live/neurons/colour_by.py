@@ -1,7 +1,6 @@
-"""What neurons can be coloured by: any number of theirs, with its range and its unit.
+"""Quantities that colour the neurons: values, range and unit.
 
-The mask's state is told beside it, by the views; which colours stand for which numbers
-is theirs as well.
+This module does not depend on colours: the views map values to colours.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,9 +27,9 @@ from omnimouse_model.live.state import ColourBy, LiveState
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A number of every neuron: what it is called, means and is counted in.
+    """A quantity of each neuron: name, label, explanation and unit.
 
-    `is_share` where it has a scale of its own, from 0 to 1.
+    `is_share` is true for quantities with the fixed scale 0 to 1.
     """
 
     name: ColourBy
@@ -120,26 +119,26 @@ _OF_FACTS: Final[dict[ColourBy, Callable[[NeuronFacts], float]]] = {
     "dsi": lambda f: _of_tuning(f, lambda tuning: tuning.dsi),
 }
 _OUTLIERS: Final = 1.0
-"""Per cent at either end that take the colour of the end of the scale."""
+"""Percentile cut off at both ends of the scale; these values take the end's colour."""
 _MOST_DIGITS: Final = 4
-"""Behind the point, else powers of ten are written, as for what is `_LARGE`."""
+"""Maximum number of decimals; beyond it, and from `_LARGE`, use exponents."""
 _LARGE: Final = 1e7
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Scale:
-    """The values of all neurons, and what the ends of their colours stand for.
+    """Values of a quantity for all neurons, and the ends of the colour scale.
 
     Attributes
     ----------
     quantity
-        What is shown.
+        Quantity of the values.
     values
-        float (P,), NaN unknown; indices into `words` where there are some.
+        float (P,), NaN if unknown; indices into `words` if `words` is not empty.
     words
-        Names of what has no order, such as areas.
+        Names of categories, such as areas.
     low, high
-        Values at the ends of the colours; those beyond take the end's.
+        Values at the ends of the colour scale; values beyond are clipped.
     """
 
     quantity: Quantity
@@ -150,31 +149,31 @@ class Scale:
 
     @property
     def is_known(self) -> bool:
-        """Whether it is known of any neuron; else states are shown in its place."""
+        """Whether any value is known; else views show the mask's states."""
         return bool(np.isfinite(self.values).any())
 
     @property
     def shares(self) -> np.ndarray:
-        """(P,) from 0 at `low` to 1 at `high`, NaN unknown."""
+        """Positions on the scale (P,): 0 at `low`, 1 at `high`, NaN if unknown."""
         shares = (self.values - self.low) / (self.high - self.low)
         return np.asarray(np.clip(shares, 0.0, 1.0))
 
     @property
     def median(self) -> float | None:
-        """Of the known ones; None where there are none."""
+        """Median of the known values; None without any."""
         known = self._known
         return float(np.median(known)) if known.size else None
 
     @property
     def is_constant(self) -> bool:
-        """Whether all known values are one, on a scale that has no ends of its own."""
+        """Whether all known values are equal, on a scale without fixed ends."""
         if self.words or self.quantity.is_share or not self._known.size:
             return False
         return _is_one(self._known)
 
     @property
     def ends(self) -> tuple[str, str]:
-        """The ends in words; ≤ and ≥ where some lie beyond, "" where all are one."""
+        """Labels of the ends, with ≤ or ≥ if values lie beyond; "" if constant."""
         if self.is_constant:
             return "", ""
         known = self._known
@@ -184,7 +183,7 @@ class Scale:
 
     @property
     def middle(self) -> str:
-        """What is said between the ends: the median, or the one value there is."""
+        """Label between the ends: the median, or the constant value."""
         median = self.median
         if median is None:
             return ""
@@ -192,7 +191,7 @@ class Scale:
         return f"{word} {self.number(median).removeprefix('r = ')}"
 
     def number(self, value: float) -> str:
-        """A value in as many digits as tell it from the other end, with its unit."""
+        """Return a value with its unit and enough digits to distinguish the ends."""
         text, unit = self._digits(value), self.quantity.unit
         return f"r = {text}" if unit == "r" else f"{text} {unit}".rstrip()
 
@@ -208,6 +207,7 @@ class Scale:
             return _plain(value, 0)
         if self.is_constant:
             return f"{value:.5g}"
+        # Decimal exponent of the scale's range: two digits below it are shown.
         below = int(np.floor(np.log10(self.high - self.low)))
         if most >= _LARGE or below < -_MOST_DIGITS + 2:
             significant = int(np.floor(np.log10(most))) - below + 3
@@ -216,22 +216,22 @@ class Scale:
 
 
 class Colouring:
-    """Which quantity colours the neurons, and its values.
+    """Choice of the quantity that colours the neurons, and its values.
 
     Parameters
     ----------
     state, results, facts
-        What is on screen, was answered, and was found of single neurons.
+        Live state, results, and properties of single neurons.
     post
-        Hands a function to the thread that draws.
+        Runs a function on the drawing thread.
     synchronous
         Compute at once: for scripts and tests.
 
     Attributes
     ----------
     changed
-        Emitted on the thread that draws when values, choices or words may have
-        changed. What `state` and `results` say of themselves is not repeated.
+        Emitted on the drawing thread when values, choices or words may have changed;
+        not emitted for changes that `state` or `results` signal.
     """
 
     changed = Signal()
@@ -256,10 +256,10 @@ class Colouring:
         facts.changed.connect(self._on_facts)
         state.events.session.connect(self._on_session)
 
-    # -- what there is -----------------------------------------------------------------
+    # -- reading -----------------------------------------------------------------------
     @property
     def choices(self) -> tuple[Quantity, ...]:
-        """What the open session knows; what is chosen is always among them."""
+        """Quantities with values in the open session, and the chosen quantity."""
         session = self._state.session
         chosen = self._state.colour_by
         return tuple(
@@ -271,17 +271,17 @@ class Colouring:
 
     @property
     def scale(self) -> Scale | None:
-        """What is shown; None for the state alone, and while no session is open."""
+        """Scale of the chosen quantity; None for the state and without a session."""
         return self.scale_of(self._state.colour_by)
 
     def scale_of(self, name: ColourBy) -> Scale | None:
-        """Any quantity as far as it is known, whatever colours the neurons.
-
-        None for the state, and while no session is open.
-        """
+        """Return a quantity's scale; None for the state and without a session."""
         session = self._state.session
         if session is None or name == "state":
             return None
+        # The key is compared by identity: comparing arrays would cost more than the
+        # scale itself. Small ints are identical objects only up to 256; a larger
+        # `_facts_seen` is the same object until `_on_facts` replaces it.
         key = (session, self._results.scores, self._ceiling, self._facts_seen)
         made = self._made.get(name)
         if made is None or not all(a is b for a, b in zip(made[0], key, strict=True)):
@@ -292,11 +292,11 @@ class Colouring:
 
     @property
     def words(self) -> str:
-        """How far it is, or why nothing is known; "" where all is well."""
+        """Progress, or why the chosen quantity is unknown; else ""."""
         return self.words_of(self._state.colour_by)
 
     def words_of(self, name: ColourBy) -> str:
-        """The same of any quantity."""
+        """Return progress, or why a quantity is unknown; else ""."""
         if self._errand.words:
             return self._errand.words
         if self._errand.fault is not None:
@@ -313,9 +313,9 @@ class Colouring:
             return f"No {label}: {why or 'too few repeats were recorded'}."
         return f"This recording does not say: {label}."
 
-    # -- verbs -------------------------------------------------------------------------
+    # -- actions -----------------------------------------------------------------------
     def choose(self, name: ColourBy) -> None:
-        """Colour by this; what has to be read for it is read off this thread."""
+        """Choose the quantity; data that it needs are read in the background."""
         if name not in _BY_NAME:
             known = ", ".join(_BY_NAME)
             raise ValueError(f"Colour by one of {known}, not {name!r}.")
@@ -326,13 +326,13 @@ class Colouring:
             self._follow()
 
     def toggle(self) -> None:
-        """From the state to what was chosen last beside it, and back."""
+        """Switch between the state and the quantity chosen last."""
         self.choose(self._other if self._state.colour_by == "state" else "state")
 
     def draw(self, viewer: object, name: ColourBy | None) -> None:
-        """Have read what a view needs that draws a quantity; None: it draws none now.
+        """Register the quantity that a view draws, so that its data are read.
 
-        The colours of the neurons stay as they are.
+        None unregisters the view. The colours of the neurons do not change.
         """
         if self._drawn.get(viewer) == name:
             return
@@ -343,22 +343,22 @@ class Colouring:
 
     @property
     def has_areas(self) -> bool:
-        """Whether the open session knows brain areas."""
+        """Whether the open session has brain areas."""
         session = self._state.session
         known = None if session is None else session.units.area
         return known is not None and bool((np.asarray(known) != "").any())
 
     def outline_areas(self, is_shown: bool) -> None:
-        """Outline the brain areas on the field, or no more."""
+        """Show or hide the outlines of brain areas on the field."""
         self._state.areas_shown = is_shown
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Stop for good."""
+        """Stop the background task and end its thread."""
         self._errand.close(timeout_s)
 
-    # -- within ------------------------------------------------------------------------
+    # -- internal ----------------------------------------------------------------------
     def _follow(self) -> None:
-        """Read what the quantity needs, and nothing that is not looked at."""
+        """Read the data of the quantities in use; stop reading data of others."""
         session = self._state.session
         self._errand.forget_fault()
         names = {self._state.colour_by, *self._drawn.values()}
@@ -386,7 +386,7 @@ class Colouring:
             self._ceiling = found
 
     def _explained(self, quantity: Quantity) -> Quantity:
-        """With what was read for it."""
+        """Return the quantity; add the data it was computed from to its explanation."""
         if quantity.name not in _FROM_REPEATS or self._ceiling is None:
             return quantity
         words = f"{quantity.explanation} ({self._ceiling[1].words})"
@@ -411,6 +411,7 @@ class Colouring:
         scores, ceiling = self._results.scores, self._ceiling
         values = {
             "score": nothing if scores is None or len(scores) != n else scores,
+            # -1 is an unknown plane.
             "plane": np.where(units.plane < 0, np.nan, units.plane),
             "depth": units.xyz_um[:, 2],
             "x": units.xyz_um[:, 0],
@@ -434,7 +435,7 @@ def _found(session: Session, tell: Tell) -> Iterator[tuple[Session, PopulationCe
 def _named(
     nothing: np.ndarray, names: np.ndarray | None
 ) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Words as numbers into their sorted list; "" is unknown."""
+    """Return indices into the sorted names, and these; "" becomes NaN."""
     if names is None:
         return nothing, ()
     known = np.asarray(names).astype(str)
@@ -450,22 +451,24 @@ def _scale(quantity: Quantity, values: np.ndarray, words: tuple[str, ...]) -> Sc
         high = float(max(len(words) - 1, 1))
     elif known.size and not quantity.is_share:
         ends = np.percentile(known, [_OUTLIERS, 100 - _OUTLIERS])
-        if _is_one(ends):  # but for a few
+        # Almost all values are equal: use the full range, so that the others show.
+        if _is_one(ends):
             ends = np.array([known.min(), known.max()])
         low, high = float(ends[0]), float(ends[1])
         if _is_one(known):
+            # Equal ends would divide by zero in `Scale.shares`.
             apart = max(0.5, abs(low) * 1e-3)
             low, high = low - apart, low + apart
     return Scale(quantity, values, words, low, high)
 
 
 def _is_one(known: np.ndarray) -> bool:
-    """Whether values differ by rounding alone."""
+    """Whether values differ only by rounding errors."""
     return bool(np.ptp(known) <= 1e-9 * np.abs(known).max())
 
 
 def _plain(value: float, digits: int) -> str:
-    """With so many digits behind the point, and no minus before nought."""
+    """Return a number with fixed decimals, without "-0"."""
     return f"{round(value, digits) + 0.0:,.{digits}f}"
 
 

@@ -1,4 +1,4 @@
-"""Growing and shrinking what is painted, by a distance between neurons."""
+"""Grow and shrink the painted set of neurons by a distance."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -18,16 +18,16 @@ Among = Callable[[np.ndarray], np.ndarray]
 
 
 class Reaching:
-    """Grows and shrinks the neurons that hold the brush's code in the active span.
+    """Growing and shrinking of the neurons with the brush's code in the active span.
 
     Parameters
     ----------
     state
-        What is on screen.
+        Live state.
     paint, stroke
-        The controller's: set cells, and make one undo entry of it.
+        Methods of the controller: set cells, and group changes as one undo entry.
     among
-        Which of these neurons are looked at: no others change.
+        Returns those neurons that are shown; others do not change.
 
     Attributes
     ----------
@@ -46,33 +46,33 @@ class Reaching:
 
     @property
     def unit(self) -> str:
-        """Of the distance: "µm" or "px"; "" where the session knows no positions."""
+        """Unit of the distance: "µm" or "px"; "" if the session has no positions."""
         session = self._state.session
         return "" if session is None else unit_of_distance(session)
 
     @property
     def distance(self) -> float:
-        """How far one step reaches, in `unit`; kept for each unit."""
+        """Distance of one step in `unit`; each unit has its own."""
         return self._distances.get(self.unit, 0.0)
 
     def set_distance(self, distance: float) -> None:
-        """Choose how far one step reaches; without a unit it is nothing."""
+        """Set the distance of one step; without a unit, do nothing."""
         if self.unit and distance > 0:
             self._distances[self.unit] = float(distance)
             self.changed.emit()
 
     @property
     def can_grow(self) -> bool:
-        """Whether some neurons have the brush's code here, and positions."""
+        """Whether there are positions and neurons with the brush's code."""
         return bool(self.unit) and len(self._painted()) > 0
 
     @property
     def can_shrink(self) -> bool:
-        """The same; what is hidden already has nothing to become."""
+        """Whether `can_grow` is true and the code is not "hidden"."""
         return self.can_grow and self._state.brush_code != HIDDEN
 
     def grow(self) -> None:
-        """Paint the neurons within the distance of those painted so."""
+        """Paint all neurons within the distance of the painted neurons."""
         if not self.can_grow or self._state.session is None:
             return
         painted = self._painted()
@@ -81,7 +81,7 @@ class Reaching:
         self._set(new, self._state.brush_code, "Grow")
 
     def shrink(self) -> None:
-        """Hide those painted so that have others within the distance."""
+        """Hide painted neurons that have unpainted ones within the distance."""
         if not self.can_shrink or self._state.session is None:
             return
         painted = self._painted()

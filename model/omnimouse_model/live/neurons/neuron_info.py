@@ -1,7 +1,7 @@
-"""What is known of one neuron: its receptive field, its tuning, repeats of clips.
+"""Properties of single neurons: receptive field, tuning, responses to repeated clips.
 
-Computed while somebody looks, off the thread that draws, for all selected neurons in
-one pass over the video; kept per session and neuron.
+They are computed in the background while a view shows them, for all selected neurons in
+one pass over the video, and cached per session and neuron.
 """
 
 from collections import OrderedDict
@@ -35,17 +35,16 @@ Key = tuple[str, str, int]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NeuronFacts:
-    """What has been found of a neuron so far; None where that is still to come.
+    """Properties of a neuron; None for those not computed yet.
 
     Attributes
     ----------
     neuron
         Index in the session.
     repeats
-        One per clip that was shown more than once, the most often first; empty where
-        there are none.
+        Responses to each repeated clip, most often shown first; may be empty.
     field, tuning
-        Its receptive field, and its tuning to directions of motion there.
+        Receptive field, and tuning to the direction of motion at its centre.
     """
 
     neuron: int
@@ -55,7 +54,7 @@ class NeuronFacts:
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing more is to come."""
+        """Whether all properties are computed."""
         return None not in (self.repeats, self.field, self.tuning)
 
 
@@ -72,29 +71,28 @@ class _Found:
 
 
 class Facts(HasErrand):
-    """Facts of the focused neuron: the one selected last, until another is stepped to.
+    """Properties of the focused neuron: the last selected one, until `step`.
 
     Parameters
     ----------
     state
-        What is on screen and selected.
+        Live state.
     post
-        Hands a function to the thread that draws.
+        Runs a function on the drawing thread.
     synchronous
         Compute at once: for scripts and tests.
 
     Attributes
     ----------
     changed
-        Emitted on the thread that draws when focus, facts, words or fault may have
-        changed.
+        Emitted on the drawing thread when an attribute may have changed.
     focused
-        Emitted when another neuron has the focus: whoever shows its facts asks for
-        them then.
+        Emitted when another neuron has the focus; views that show its properties then
+        call `follow`.
     focus
-        The neuron, None where nothing is selected.
+        Focused neuron, None without a selection.
     n_taken
-        How often something was found.
+        Number of results so far; a version number for caches.
     """
 
     changed = Signal()
@@ -116,7 +114,7 @@ class Facts(HasErrand):
 
     @property
     def found(self) -> NeuronFacts | None:
-        """What is known of the focused neuron so far."""
+        """Properties of the focused neuron computed so far."""
         session = self._state.session
         if session is None or self.focus is None:
             return None
@@ -124,19 +122,19 @@ class Facts(HasErrand):
 
     @property
     def known(self) -> list[NeuronFacts]:
-        """What is known so far of neurons of the open session."""
+        """Properties computed so far for neurons of the open session."""
         session = self._state.session
         if session is None:
             return []
         own = (session.id, session.fingerprint)
         return [facts for key, facts in self._kept.items() if key[:2] == own]
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def follow(self) -> None:
-        """Take up the selection, and compute what is not known of it.
+        """Update the focus from the selection, and compute missing properties.
 
-        Called by whoever shows the facts, while they are seen: nothing is computed
-        that nobody sees. The neuron added last gets the focus; else it stays.
+        Views call it while they show the properties, so that nothing is computed
+        otherwise. The last added neuron gets the focus; without one, the focus stays.
         """
         selection, before = self._state.selection, self._selection
         self._selection = selection
@@ -149,9 +147,9 @@ class Facts(HasErrand):
             self._look_at(selection[-1] if selection else None)
 
     def step(self, n: int) -> None:
-        """Walk through the selected neurons, in the order they were chosen.
+        """Move the focus by `n` in the order of selection, cyclically.
 
-        Moves the focus alone: `follow` computes, where somebody looks.
+        Nothing is computed: a view that shows the properties calls `follow`.
         """
         selection = self._selection = self._state.selection
         if selection:
@@ -159,27 +157,27 @@ class Facts(HasErrand):
             self._move_to(selection[(at + n) % len(selection)])
 
     def stop(self) -> None:
-        """Give up what is being computed; what was found is kept."""
+        """Stop the computation; keep the results so far."""
         self._under_way = ()
         self._errand.stop()
 
     def give_up(self) -> None:
-        """Stop, and do not begin again by itself while this neuron is looked at."""
+        """Stop, and do not restart automatically while this neuron has the focus."""
         self._is_given_up = self.is_busy
         self.stop()
 
     @property
     def is_given_up(self) -> bool:
-        """Whether it was told to stop, so that `again` is needed."""
+        """Whether the user stopped the computation; `again` restarts it."""
         return self._is_given_up
 
     def again(self) -> None:
-        """Compute what is missing: after a stop, or a fault."""
+        """Compute missing properties after a stop or an error."""
         self._is_given_up = False
         self._errand.forget_fault()
         self._compute()
 
-    # -- within -----------------------------------------------------------------------
+    # -- internal ---------------------------------------------------------------------
     def _move_to(self, neuron: int | None) -> None:
         session = self._state.session
         if neuron != self.focus or session is not self._session:
@@ -204,6 +202,7 @@ class Facts(HasErrand):
         known = self._kept.get(_key(session, focus))
         if known is not None and known.is_complete:
             return
+        # All incomplete neurons together: reading the video takes most of the time.
         others = (n for n in self._state.selection if n != focus)
         missing = [n for n in others if not self._is_complete(session, n)]
         self._under_way = (focus, *missing)
@@ -219,6 +218,7 @@ class Facts(HasErrand):
             key = _key(found.session, facts.neuron)
             self._kept[key] = facts
             self._kept.move_to_end(key)
+        # Least recently computed first.
         while len(self._kept) > _KEPT:
             self._kept.popitem(last=False)
         self.changed.emit()
@@ -232,7 +232,10 @@ def _key(session: Session, neuron: int) -> Key:
 
 
 def _computed(wanted: _Wanted, tell: Tell) -> Iterator[_Found]:
-    """Repeats, then receptive fields, then tuning at their places."""
+    """Yield repeats, then receptive fields, then tuning at the fields' centres.
+
+    Each result also has all earlier properties.
+    """
     session, neurons = wanted.session, np.array(wanted.neurons, np.int64)
     facts = tuple(NeuronFacts(neuron) for neuron in wanted.neurons)
 
@@ -252,6 +255,7 @@ def _computed(wanted: _Wanted, tell: Tell) -> Iterator[_Found]:
     fields = receptive_fields(session, neurons, progress=field_told)
     facts = tuple(replace(f, field=v) for f, v in zip(facts, fields, strict=True))
     yield _Found(session, facts)
+    # NaN: without a receptive field, tuning is computed from the whole screen.
     places = [(np.nan, np.nan) if v.problem else v.centre_yx for v in fields]
     at = np.array(places)
     tunings = direction_tuning(session, neurons, at, progress=tuning_told)
@@ -267,7 +271,8 @@ def _read_repeats(
 
 
 def _of_one(repeats: ClipRepeats, i: int) -> ClipRepeats:
-    """The same of one neuron alone."""
+    """Return the repeats of one neuron."""
+    # `copy` releases the responses of the other neurons when their facts are dropped.
     own = slice(i, i + 1)
     return replace(
         repeats,

@@ -1,4 +1,4 @@
-"""Facts of a neuron as words and as a table: what is shown, copied and exported."""
+"""Properties of a neuron as text and as a table: for display, copying and export."""
 
 import csv
 from collections.abc import Iterator
@@ -24,9 +24,9 @@ SOURCES = {
 
 
 def heading(session: Session, neuron: int) -> str:
-    """Such as `neuron 413 · V1 · plane 2 · depth 210 µm · x 310, y 95 µm · index 412`.
+    """Return a heading such as `neuron 413 · V1 · plane 2 · depth 210 µm · index 412`.
 
-    The index is what the library calls it, where that is another number.
+    The index is the library's number of the neuron; it is left out if it is the same.
     """
     units = session.units
     parts = [f"neuron {units.names[neuron]}"]
@@ -45,7 +45,7 @@ def heading(session: Session, neuron: int) -> str:
 
 
 def state_now(state: LiveState, results: Results, neuron: int) -> str:
-    """Its state in the mask, and its score in this window, as far as there is one."""
+    """Return a neuron's state in the mask and its score in the window."""
     if state.mask is None:
         return ""
     words = state.mask.pattern_of(neuron, state.active_span)
@@ -57,7 +57,7 @@ def state_now(state: LiveState, results: Results, neuron: int) -> str:
 
 
 def field_words(field: ReceptiveField) -> str:
-    """One line about a receptive field, or why there is none."""
+    """Return one line about a receptive field, or why there is none."""
     if field.problem:
         return field.problem
     row, column = field.centre_yx
@@ -68,7 +68,7 @@ def field_words(field: ReceptiveField) -> str:
 
 
 def tuning_words(tuning: DirectionTuning) -> str:
-    """One line about a tuning, or why there is none."""
+    """Return one line about a tuning, or why there is none."""
     if tuning.problem:
         return tuning.problem
     orientation = f"OSI {tuning.osi:.2f} (p {_p(tuning.p_orientation)})"
@@ -83,7 +83,7 @@ def tuning_words(tuning: DirectionTuning) -> str:
 
 
 def repeats_words(repeats: ClipRepeats) -> str:
-    """One line about the repeats of a clip, of one neuron."""
+    """Return one line about the repeats of a clip, for one neuron."""
     n = len(repeats.onset_s)
     seen = f"{n} × {repeats.clip.duration_s:.1f} s"
     problem = ceiling_problem(str(repeats.status[0]), n)
@@ -99,7 +99,7 @@ def repeats_words(repeats: ClipRepeats) -> str:
 def facts_words(
     state: LiveState, results: Results, facts: NeuronFacts | None, neuron: int
 ) -> str:
-    """Several lines that stand alone, for the clipboard."""
+    """Return several self-contained lines for the clipboard."""
     if state.session is None:
         return ""
     lines = [
@@ -119,9 +119,9 @@ def facts_words(
 
 
 def facts_csv(session: Session, facts: NeuronFacts) -> str:
-    """Every number as rows of `quantity, row, column, value`.
+    """Return all numbers as CSV rows of `quantity, row, column, value`.
 
-    `neuron` is its index, `unit_id` the recording's own id, as in tables of neurons.
+    `neuron` is the index, `unit_id` the recording's id, as in tables of neurons.
     """
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")

@@ -1,6 +1,6 @@
-"""The order of the open session's neurons by similarity, when somebody wants it.
+"""Order of the open session's neurons by similarity, computed on request.
 
-Computed off the thread that draws; kept for the recordings opened last.
+It is computed in the background and cached for the latest recordings.
 """
 
 from collections import OrderedDict
@@ -26,21 +26,21 @@ class _Found:
 
 
 class Similarity(HasErrand):
-    """Orders the neurons on screen; `controller.similarity`.
+    """Order of the session's neurons by similarity; `controller.similarity`.
 
     Parameters
     ----------
     state
-        What is on screen.
+        Live state.
     post
-        Hands a function to the thread that draws.
+        Runs a function on the drawing thread.
     synchronous
         Compute at once: for scripts and tests.
 
     Attributes
     ----------
     changed
-        Emitted on the thread that draws when anything here may have changed.
+        Emitted on the drawing thread when an attribute may have changed.
     """
 
     changed = Signal()
@@ -57,17 +57,17 @@ class Similarity(HasErrand):
 
     @property
     def order(self) -> np.ndarray | None:
-        """int (P,): the neuron of each row, None where it is not known yet."""
+        """int (P,): neuron of each row, None if not computed yet."""
         session = self._state.session
         return None if session is None else self._kept.get(session.fingerprint)
 
     @property
     def is_given_up(self) -> bool:
-        """Whether it was stopped, so that `again` is needed."""
+        """Whether the user stopped the computation; `again` restarts it."""
         return self._given_up is not None and self._given_up is self._state.session
 
     def want(self) -> None:
-        """Have it computed, where it is not known, nor under way, nor given up."""
+        """Start the computation, unless it is done, running or stopped by the user."""
         session = self._state.session
         if session is None or self.order is not None or self.is_given_up:
             return
@@ -76,18 +76,18 @@ class Similarity(HasErrand):
             self._errand.start(session, "Comparing neurons")
 
     def let_be(self) -> None:
-        """Nobody looks at it any more: what runs ends, and may begin again."""
+        """Stop the computation because no view needs it; `want` restarts it."""
         if self.is_busy:
             self._under_way = None
             self._errand.stop()
 
     def stop(self) -> None:
-        """Give it up until `again`, or another recording."""
+        """Stop the computation until `again` or another recording."""
         self._given_up = self._state.session
         self.let_be()
 
     def again(self) -> None:
-        """Compute it: after a stop, or a fault."""
+        """Start the computation after a stop or an error."""
         self._given_up = self._under_way = None
         self._errand.forget_fault()
         self.want()
@@ -99,6 +99,7 @@ class Similarity(HasErrand):
         self.changed.emit()
 
     def _on_errand(self) -> None:
+        # After an error, `_under_way` stays: `want` must not retry at every redraw.
         if not self.is_busy and self.fault is None:
             self._under_way = None
         self.changed.emit()

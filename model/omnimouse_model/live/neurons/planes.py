@@ -1,6 +1,6 @@
-"""Which imaging planes are looked at, all or one, and whether in space.
+"""Imaging planes: show all or one, flat or in 3-D.
 
-A plane is called by the recording's own number, as in filters and colours.
+Planes have the recording's own numbers, as in filters and colours.
 """
 
 import numpy as np
@@ -10,12 +10,12 @@ from omnimouse_model.live.state import ALL_PLANES, LiveState
 
 
 class Planes:
-    """The planes of the open session, and which of them hands work on.
+    """Planes of the open session, and the plane shown, to which painting is limited.
 
     Parameters
     ----------
     state
-        What is on screen; another session is shown with all its planes, flat.
+        Live state; a new session is shown flat and with all planes.
     """
 
     def __init__(self, state: LiveState) -> None:
@@ -23,10 +23,10 @@ class Planes:
         self._known: tuple[Session | None, tuple[int, ...]] = (None, ())
         state.events.session.connect(self._on_session)
 
-    # -- what there is ----------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The planes, ascending; none where the session has or tells only one."""
+        """Plane numbers, ascending; empty with fewer than two known planes."""
         session = self._state.session
         if session is not self._known[0]:
             self._known = (session, () if session is None else _numbers(session))
@@ -34,12 +34,12 @@ class Planes:
 
     @property
     def shown(self) -> int | None:
-        """The one plane that is looked at, None for all."""
+        """Number of the plane shown, None for all."""
         number = self._state.plane_shown
         return number if number in self.numbers else None
 
     def depth_of(self, number: int) -> float | None:
-        """Median depth of a plane's neurons, µm; None where none is known."""
+        """Return the median depth of a plane's neurons in µm; None if unknown."""
         session = self._state.session
         if session is None:
             return None
@@ -49,7 +49,7 @@ class Planes:
         return float(np.median(depth)) if depth.size else None
 
     def words_of(self, number: int) -> str:
-        """A plane's number and its depth, where that is known."""
+        """Return a plane's number, and its depth if known, as text."""
         depth = self.depth_of(number)
         session = self._state.session
         if session is None:
@@ -59,20 +59,20 @@ class Planes:
 
     @property
     def looked_at(self) -> np.ndarray | None:
-        """bool (P,), the neurons of the plane shown; None for all."""
+        """bool (P,): neurons of the plane shown; None for all."""
         session, shown = self._state.session, self.shown
         if session is None or shown is None:
             return None
         return np.asarray(np.asarray(session.units.plane) == shown)
 
     def among(self, neurons: np.ndarray) -> np.ndarray:
-        """Those of these that are looked at: a hand leaves the others alone."""
+        """Return those of the given neurons that are shown; only they are painted."""
         looked_at = self.looked_at
         return neurons if looked_at is None else neurons[looked_at[neurons]]
 
     @property
     def why_flat(self) -> str:
-        """Why the neurons cannot be shown in space; "" where they can."""
+        """Why the neurons cannot be shown in 3-D; "" if they can."""
         session = self._state.session
         if session is None:
             return "No recording is open."
@@ -80,27 +80,28 @@ class Planes:
         known = places[np.isfinite(places).all(axis=1)]
         if not len(known):
             return "This recording has no positions with depth."
+        # Recordings without positions can have a constant x and y, often 0.
         if len(np.unique(known[:, :2], axis=0)) < 2:
             return "This recording has depths but no positions across the cortex."
         return ""
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def show(self, number: int | None) -> None:
-        """Look at one plane alone, or at all of them."""
+        """Show one plane, or all (None); raise `ValueError` for an unknown plane."""
         if number is not None and number not in self.numbers:
             known = ", ".join(map(str, self.numbers)) or "none to choose from"
             raise ValueError(f"The planes are {known}, not {number}.")
         self._state.plane_shown = ALL_PLANES if number is None else number
 
     def step(self, n: int) -> None:
-        """Go on by `n` planes; before the first and after the last are all."""
+        """Step by `n` planes, cyclically; "all" is before the first plane."""
         stops = (None, *self.numbers)
         self.show(stops[(stops.index(self.shown) + n) % len(stops)])
 
     def show_in_space(self, is_shown: bool) -> None:
-        """Show the neurons at their places in the cortex, or flat on the field.
+        """Show the neurons at their positions in the cortex, or flat on the field.
 
-        Nothing where the places are not known: `why_flat`.
+        Do nothing if the positions are not known; see `why_flat`.
         """
         if not is_shown or not self.why_flat:
             self._state.in_space = is_shown

@@ -1,6 +1,6 @@
-"""The repeats of the clip on screen, side by side: where they are, what neurons did.
+"""Repeats of the clip on screen: their trials, and the neurons' responses in each.
 
-Read off the thread that draws, while somebody looks; those read last are kept.
+Responses are read in the background while a view shows them; the latest are cached.
 """
 
 from collections import OrderedDict
@@ -27,13 +27,13 @@ from omnimouse_model.live.recording.trials import trial_at
 from omnimouse_model.live.state import LiveState
 
 MAX_UNSELECTED: Final = 256
-"""Where no neuron is selected, as many are read, spread over all."""
+"""Number of neurons, evenly spread over all, that are read without a selection."""
 _READ_BYTES = 256 * 2**20
-"""Of responses to one clip: of more neurons than that holds, as many, spread over."""
+"""Maximum size of the responses to one clip; more neurons are sub-sampled evenly."""
 _KEPT_BYTES = 256 * 2**20
 _KEPT = 16
 _A_LITTLE_S = 0.1
-"""A window that does not move by so much is at an end of its session."""
+"""Seconds; a window that cannot move by this much is at an end of its session."""
 
 _Key = tuple[str, str, tuple[int, ...]]
 
@@ -47,23 +47,23 @@ class _Wanted:
 
 
 class Clips(HasErrand):
-    """Repeats of the clip in the middle of the window; `controller.clips`.
+    """Repeats of the clip at the window's centre; `controller.clips`.
 
     Parameters
     ----------
     state
-        What is on screen and selected.
+        Live state.
     seek
         Moves the window to a time on the session clock.
     post
-        Hands a function to the thread that draws.
+        Runs a function on the drawing thread.
     synchronous
         Read at once: for scripts and tests.
 
     Attributes
     ----------
     changed
-        Emitted on the thread that draws when anything here may have changed.
+        Emitted on the drawing thread when an attribute may have changed.
     """
 
     changed = Signal()
@@ -85,7 +85,7 @@ class Clips(HasErrand):
 
     @property
     def all(self) -> tuple[Clip, ...]:
-        """Clips of the session that were shown twice or more, most often first."""
+        """Clips of the session with at least two repeats, most often shown first."""
         session = self._state.session
         if session is not self._known[0]:
             found = () if session is None else repeated_clips(session)
@@ -98,7 +98,7 @@ class Clips(HasErrand):
 
     @property
     def shown(self) -> Clip | None:
-        """The clip in the middle of the window, None where it has no repeats."""
+        """Clip at the window's centre, None if it has no repeats."""
         trial = self._trial()
         for clip in self.all:
             if trial in clip.trials:
@@ -107,15 +107,15 @@ class Clips(HasErrand):
 
     @property
     def repeat(self) -> int | None:
-        """Which repeat of it the middle of the window lies in."""
+        """Index of the repeat at the window's centre, None without a clip."""
         clip, trial = self.shown, self._trial()
         return None if clip is None or trial is None else clip.trials.index(trial)
 
     @property
     def neurons(self) -> tuple[int, ...]:
-        """Whose responses are shown: those selected, or a sample of all.
+        """Neurons whose responses are shown: the selected ones, or a sample of all.
 
-        A sample of those selected, too, where all would not fit into memory.
+        Selected neurons are sub-sampled if their responses exceed `_READ_BYTES`.
         """
         session, clip = self._state.session, self.shown
         selection = self._state.selection
@@ -123,6 +123,7 @@ class Clips(HasErrand):
             return selection
         room = len(selection) or MAX_UNSELECTED
         if clip is not None:
+            # Bytes per neuron, as float64.
             each = 8 * n_samples(clip) * len(clip.trials)
             room = min(room, max(_READ_BYTES // each, 1))
         n = len(selection) or session.n_neurons
@@ -133,15 +134,15 @@ class Clips(HasErrand):
 
     @property
     def found(self) -> ClipRepeats | None:
-        """What those neurons did in every repeat, as soon as it is read."""
+        """Responses of these neurons in every repeat; None until they are read."""
         wanted = self._wanted()
         return None if wanted is None else self._kept.get(wanted.key)
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def follow(self) -> None:
-        """Read what is not known of the clip and the neurons on screen.
+        """Read the responses of clip and neurons on screen, if they are not cached.
 
-        Called by whoever shows it, while it is seen.
+        Views call it while they show the repeats.
         """
         wanted = self._wanted()
         if wanted is None or wanted.key in self._kept:
@@ -152,14 +153,15 @@ class Clips(HasErrand):
             self._errand.start(wanted, "Reading repeats")
 
     def stop(self) -> None:
-        """Give up what is being read, until `follow`."""
+        """Stop reading until the next `follow`."""
         self._under_way = None
         self._errand.stop()
 
     def go_to(self, repeat: int, time_s: float | None = None) -> None:
-        """Bring a moment of a repeat of the shown clip into the window's middle.
+        """Centre the window on a time of a repeat of the shown clip.
 
-        Without a time, the moment that is there now; see `go_to_clip`.
+        `time_s` counts from the clip's onset; by default, the time in the clip stays
+        the same.
         """
         clip, session = self.shown, self._state.session
         if clip is None or session is None:
@@ -170,12 +172,12 @@ class Clips(HasErrand):
         self._seek(float(onsets[repeat % len(onsets)]) + time_s - self._half_s)
 
     def step(self, n: int) -> None:
-        """Go to another repeat, at the same moment of the clip."""
+        """Move by `n` repeats; the time in the clip stays the same."""
         if (repeat := self.repeat) is not None:
             self.go_to(repeat + n)
 
     def go_to_clip(self, number: int) -> None:
-        """Go to the first repeat of one of `all`, at its beginning."""
+        """Move the window to the start of the first repeat of a clip of `all`."""
         session = self._state.session
         if session is not None:
             clip = self.all[number]
@@ -195,10 +197,10 @@ class Clips(HasErrand):
         return self._state.window.start_s + self._half_s
 
     def _trial(self) -> int | None:
-        """The trial in the middle of the window, None between trials.
+        """Return the trial at the window's centre, None between trials.
 
-        Where the session's end holds the window, one that it reaches no further than:
-        the middle gets nowhere near it, so the nearest with repeats will do.
+        At the ends of a session, the window's centre cannot reach the first or last
+        trial; then it is the nearest trial with repeats that overlaps the window.
         """
         session, window = self._state.session, self._state.window
         if session is None or window is None:
@@ -230,6 +232,7 @@ class Clips(HasErrand):
     def _take(self, found: tuple[_Wanted, ClipRepeats]) -> None:
         wanted, repeats = found
         self._kept[wanted.key] = repeats
+        # The newest entry always stays, even if it is larger than the limit.
         while len(self._kept) > 1 and (
             len(self._kept) > _KEPT
             or sum(k.responses.nbytes for k in self._kept.values()) > _KEPT_BYTES
@@ -254,15 +257,15 @@ def _read(wanted: _Wanted, tell: Tell) -> Iterator[tuple[_Wanted, ClipRepeats]]:
 
 
 def clip_words(clip: Clip, number: int) -> str:
-    """Such as `clip 2 · 10 × 8.0 s · oracle`."""
+    """Return text such as `clip 2 · 10 × 8.0 s · oracle`."""
     tier = f" · {clip.tier}" if clip.tier else ""
     return f"clip {number + 1} · {len(clip.trials)} × {clip.duration_s:.1f} s{tier}"
 
 
 def ceiling_words(repeats: ClipRepeats, name: str = "") -> str:
-    """The ceiling that repeats imply, over the neurons that have one.
+    """Return the noise ceiling as text: the median over neurons that have one.
 
-    `name` is what the neuron is called where there is one alone.
+    `name` is the neuron's name, used if there is only one neuron.
     """
     known = np.isfinite(repeats.cc_max)
     n = len(repeats.neurons)

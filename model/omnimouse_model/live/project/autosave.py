@@ -1,4 +1,4 @@
-"""Keeps what is on screen while it changes, so that a crash costs half a second."""
+"""Autosave of the screen's content; a crash loses at most half a second."""
 
 import logging
 import threading
@@ -7,16 +7,16 @@ from collections.abc import Callable
 logger = logging.getLogger(__name__)
 
 EVERY_S = 0.5
-"""Changes in this time are written together."""
+"""Minimum seconds between two writes; changes in between are written together."""
 
 
 class Autosave:
-    """Writes after changes, in a thread of its own: at once, then every half second.
+    """Writer on its own thread: immediately after a change, then at most every 0.5 s.
 
     Parameters
     ----------
     write
-        Writes what is on screen now.
+        Writes the current state.
     synchronous
         Write inside `note`: for scripts and tests.
     """
@@ -29,7 +29,7 @@ class Autosave:
         self._thread: threading.Thread | None = None
 
     def note(self, *_: object) -> None:
-        """Something has changed; callable from any thread."""
+        """Record a change, which is then written; callable from any thread."""
         with self._lock:
             if self._ended.is_set():
                 return
@@ -40,7 +40,7 @@ class Autosave:
         self._write()
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Write for the last time; calling it again does nothing."""
+        """End the thread and write once more; a second call does nothing."""
         with self._lock:
             if self._ended.is_set():
                 return
@@ -60,7 +60,9 @@ class Autosave:
     def _run(self) -> None:
         while self._changed.wait():
             self._changed.clear()
-            if self._ended.is_set():  # looked at after the clear: no end is missed
+            # Checked after `clear`, because `close` sets both events: in the other
+            # order, `clear` could remove the event of a close.
+            if self._ended.is_set():
                 return
             self._try_to_write()
             self._ended.wait(EVERY_S)
@@ -68,5 +70,5 @@ class Autosave:
     def _try_to_write(self) -> None:
         try:
             self._write()
-        except Exception:  # whatever it is, the next change is tried again
+        except Exception:  # the thread must survive; the next change writes again
             logger.exception("What is on screen could not be kept.")

@@ -1,7 +1,7 @@
-"""What is on screen as files for other programs: tables, arrays, and any other bytes.
+"""Export of the screen's content to files: tables, arrays, and other bytes.
 
-Each carries its condition: recording, window, what was seen and asked, and by whom.
-Written whole or not at all, off the thread that draws.
+Each file states its condition: recording, window, inputs, targets and predictor. Files
+are written atomically and in the background.
 """
 
 import csv
@@ -52,7 +52,7 @@ behavior_recorded, behavior_predicted (40, channel)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shown:
-    """What is on screen, as it was when an export was asked for."""
+    """Snapshot of the screen's content at the time of an export."""
 
     session: Session
     window: Window
@@ -65,17 +65,18 @@ class Shown:
 
 
 def shown(state: LiveState, results: Results) -> Shown:
-    """Take what is on screen.
+    """Return a snapshot of the screen's content.
 
     Raises
     ------
     ExportError
-        Nothing is open, or the answer to what is asked is still to come.
+        No session is open, or the current request is not answered.
     """
     session, window, mask = state.session, state.window, state.mask
     if session is None or window is None or mask is None:
         raise ExportError("Open a recording first: there is nothing to export.")
     population = results.population
+    # Never export an older prediction together with a newer mask.
     is_pending = results.is_awaited or results.population_freshness == "stopped"
     if is_pending or (population is not None and population.mask_id != mask.mask_id):
         raise ExportError(
@@ -91,7 +92,7 @@ def shown(state: LiveState, results: Results) -> Shown:
 
 # -- the neurons --------------------------------------------------------------------
 def neuron_columns(what: Shown) -> dict[str, np.ndarray]:
-    """Columns (P,) of the table of neurons, by name."""
+    """Return the columns (P,) of the table of neurons, by name."""
     session, mask = what.session, what.mask
     known = table_columns(session, mask, scores=what.scores)
     return {
@@ -111,7 +112,7 @@ def neuron_columns(what: Shown) -> dict[str, np.ndarray]:
 
 
 def csv_bytes(what: Shown) -> bytes:
-    """The table as CSV; its condition stands above it in lines that begin with #."""
+    """Return the table of neurons as CSV; lines with # above it state the condition."""
     columns = neuron_columns(what)
     text = io.StringIO()
     text.writelines(f"# {line}\n" for line in what.condition.splitlines())
@@ -124,13 +125,13 @@ def csv_bytes(what: Shown) -> bytes:
 
 
 def parquet_bytes(what: Shown) -> bytes:
-    """The table as Parquet; its condition is among the metadata."""
+    """Return the table of neurons as Parquet; the metadata state the condition."""
     about = {"condition": what.condition, "r": DEFINITION}
     return table_bytes(neuron_columns(what), about)
 
 
 def _cells(values: np.ndarray) -> list[str]:
-    """Cells of a column; unknown numbers are empty."""
+    """Return the cells of a column as text; NaN is an empty cell."""
     if values.dtype.kind == "f":
         return ["" if np.isnan(value) else repr(value) for value in values.tolist()]
     if values.dtype.kind == "b":
@@ -140,7 +141,7 @@ def _cells(values: np.ndarray) -> list[str]:
 
 # -- the arrays ---------------------------------------------------------------------
 def arrays_of(what: Shown) -> dict[str, np.ndarray]:
-    """Arrays by name; `README` says what they are."""
+    """Return arrays by name; `README` describes them."""
     session, window, mask = what.session, what.window, what.mask
     n, units, times = session.n_neurons, session.units, window.timestamps
     predicted = np.full(window.responses.shape, np.nan, np.float32)
@@ -164,6 +165,8 @@ def arrays_of(what: Shown) -> dict[str, np.ndarray]:
         "area": np.full(n, "") if units.area is None else units.area.astype(str),
         "selected": np.array(what.selection, np.int64),
     }
+    # The behaviour streams of a window are concatenated along their channels, so that
+    # the times of one stream are enough.
     streams = [name for name in session.behavior if name in times]
     if streams and session.behavior_names:
         arrays["behavior_times_s"] = times[streams[0]]
@@ -175,7 +178,7 @@ def arrays_of(what: Shown) -> dict[str, np.ndarray]:
 
 
 def npz_bytes(what: Shown) -> bytes:
-    """`arrays_of` as one compressed .npz."""
+    """Return `arrays_of` as one compressed .npz."""
     file = io.BytesIO()
     np.savez_compressed(file, **arrays_of(what))  # type: ignore[arg-type]  # kwds stub
     return file.getvalue()
@@ -186,7 +189,7 @@ WAIT = "Wait for it, or stop it, and export again."
 
 # -- writing ------------------------------------------------------------------------
 Content = Callable[[Tell], bytes]
-"""Makes the bytes of a file; tells how far it is, and ends where that raises."""
+"""Makes the bytes of a file; reports progress with `Tell`, which raises to stop it."""
 _KINDS: dict[str, Callable[[Shown], bytes]] = {
     "csv": csv_bytes,
     "parquet": parquet_bytes,
@@ -195,23 +198,23 @@ _KINDS: dict[str, Callable[[Shown], bytes]] = {
 
 
 class Exports(HasErrand):
-    """Writes what is on screen to files, off the thread that draws.
+    """Background task that writes the screen's content to files.
 
     Parameters
     ----------
     state, results
-        What is on screen.
+        Live state and results.
     post
-        Hands a function to the thread that draws.
+        Runs a function on the drawing thread.
     synchronous
-        Write inside the verbs: for scripts and tests.
+        Write inside each method: for scripts and tests.
 
     Attributes
     ----------
     changed
-        Emitted on the thread that draws when anything here may have changed.
+        Emitted on the drawing thread when an attribute may have changed.
     written
-        The file written last; None while one is being written, or failed.
+        File written last; None during a write and after an error.
     """
 
     def __init__(
@@ -231,19 +234,19 @@ class Exports(HasErrand):
 
     @property
     def fault(self) -> Exception | None:
-        """Why the latest was not written, None where it was."""
+        """Error of the latest export, None without one."""
         return self._refused or self._errand.fault
 
     @property
     def condition(self) -> str:
-        """The condition of what is on screen; see `shown`."""
+        """Text about recording, mask and predictor on screen; see `shown`."""
         return shown(self._state, self._results).condition
 
     def is_ready(self, *checks: Callable[[], object]) -> bool:
-        """Whether something can be written now; what is in the way is `fault`.
+        """Whether an export is possible now; if not, set `fault`.
 
-        Asked before the user is asked for a file. By default it is about what is on
-        screen; a check of another kind raises `ExportError`.
+        Call it before asking the user for a file. The default check is that the
+        screen's content can be exported; other checks raise `ExportError`.
         """
         try:
             if self.is_busy:
@@ -256,9 +259,9 @@ class Exports(HasErrand):
         return True
 
     def export(self, path: str | Path, kind: str = "") -> None:
-        """Write a table ("csv", "parquet") or the arrays ("npz") of what is on screen.
+        """Write the table of neurons ("csv", "parquet") or the arrays ("npz").
 
-        By default the kind is the file's ending. What goes wrong is `fault`.
+        The default kind is the file's suffix. Errors are in `fault`.
         """
         path = Path(path).expanduser()
         make = _KINDS.get(kind or path.suffix.removeprefix(".").lower())
@@ -275,9 +278,9 @@ class Exports(HasErrand):
         self.write(path, lambda _: make(what))
 
     def write(self, path: str | Path, content: Content) -> None:
-        """Write what `content` gives, which is asked off this thread.
+        """Write the bytes that `content` returns; it is called in the background.
 
-        One at a time: another is refused until that is written, or stopped.
+        Only one file is written at a time; a second one is refused.
         """
         path = Path(path).expanduser().absolute()
         if self.is_busy:
@@ -287,22 +290,22 @@ class Exports(HasErrand):
         self._errand.start((path, content), f"Writing {path.name}")
 
     def stop(self) -> None:
-        """Give up what is being written: its file stays as it was, or is not made."""
+        """Stop writing; an existing file stays as it was."""
         self._errand.stop()
 
     def refuse(self, why: ExportError) -> None:
-        """Say why something is not written."""
+        """Set an error."""
         self.written, self._refused = None, why
         self.changed.emit()
 
     def dismiss(self) -> None:
-        """The user has read where it was written, or why it was not."""
+        """Clear the written file and the error."""
         self.written = self._refused = None
         self._errand.forget_fault()
         self.changed.emit()
 
     def _on_session(self) -> None:
-        """Another recording: what was written of the one before is no news of it."""
+        """Clear messages about the previous recording."""
         if not self.is_busy:
             self.dismiss()
 

@@ -1,4 +1,4 @@
-"""Saving what is on screen, opening it again, and keeping it while it changes."""
+"""Analyses: save the screen's content, open it again, and autosave it."""
 
 import threading
 import time
@@ -53,31 +53,32 @@ class _Wanted:
 
 
 class Analyses(HasErrand):
-    """Saves and opens analyses; keeps the one on screen as it changes.
+    """Saving, opening and autosaving of analyses; `controller.analyses`.
 
     Parameters
     ----------
     controller
-        Whose state is saved, and who shows what is opened.
+        Controller whose state is saved, and which shows opened analyses.
     memory
-        Where what is on screen is kept.
+        Storage of the last session.
     chosen
-        The predictor that was chosen by name, "" for none, and the last preset.
+        Returns the name of the chosen predictor ("" for none) and the last preset.
     lock
         Held while the state changes.
     post
-        Hands a function to the thread that draws.
+        Runs a function on the drawing thread.
     synchronous
-        Work inside the verbs: for scripts and tests.
+        Compute inside each method: for scripts and tests.
 
     Attributes
     ----------
     changed
-        Emitted on the thread that draws when anything here may have changed.
+        Emitted on the drawing thread when an attribute may have changed.
     path
-        The file of the analysis on screen; None while it has none.
+        File of the analysis on screen; None if it was never saved.
     told
-        What differs from when it was left, or that it was recovered, a sentence each.
+        Messages about differences from the saved state or about a recovery, one
+        sentence each.
     """
 
     changed = Signal()
@@ -110,15 +111,15 @@ class Analyses(HasErrand):
         controller.state.events.connect(self._on_change)
         controller.results.changed.connect(self._compare_predictor)
 
-    # -- what there is ----------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------
     @property
     def now(self) -> Analysis:
-        """What is on screen.
+        """Analysis of the current state.
 
         Raises
         ------
         AnalysisFileError
-            Nothing is, or it is made of arrays in memory and lies in no file.
+            No session is open, or it is made of arrays in memory and has no file.
         """
         state = self._controller.state
         session, window = state.session, state.window
@@ -157,12 +158,12 @@ class Analyses(HasErrand):
 
     @property
     def name(self) -> str:
-        """What the file is called, "" while there is none."""
+        """File name without suffix, "" if there is no file."""
         return "" if self.path is None else self.path.name.removesuffix(SUFFIX)
 
     @property
     def is_changed(self) -> bool:
-        """Whether the file on disk does not hold what is looked at and asked now."""
+        """Whether the analysis differs from its file; False without a file."""
         if self.path is None:
             return False
         try:
@@ -173,36 +174,36 @@ class Analyses(HasErrand):
 
     @property
     def recent(self) -> tuple[Path, ...]:
-        """Analyses that were saved or opened and are there, the newest first."""
+        """Existing files of recently saved or opened analyses, newest first."""
         return self._memory.recent
 
     @property
     def kept_folder(self) -> Path:
-        """Where copies of what was not saved lie, if there are any."""
+        """Folder of copies of unsaved analyses; it may not exist."""
         return self._memory.unsaved_folder
 
     @property
     def fault(self) -> Exception | None:
-        """Why the latest was not opened or saved, None where it was."""
+        """Error of the latest opening or saving, None without one."""
         return self._fault or super().fault
 
     @property
     def is_recording_asked(self) -> bool:
-        """Whether the recording of the analysis is not where it was: ask where it is.
+        """Whether the analysis' recording was moved and the user must locate it.
 
-        `find_recording` opens the analysis with it.
+        `find_recording` then opens the analysis.
         """
         fault = self.fault
         return isinstance(fault, AnalysisFileError) and fault.code == "moved"
 
     @property
     def wanted_recording(self) -> Path:
-        """Where the recording of the analysis asked for last is said to be."""
+        """Path of the recording according to the latest opened analysis."""
         return Path(self._place)
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def can_save(self) -> bool:
-        """Whether there is what an analysis can hold; if not, a `fault` says so."""
+        """Whether the current state can be saved; if not, set `fault`."""
         try:
             _ = self.now
         except AnalysisFileError as error:
@@ -211,7 +212,7 @@ class Analyses(HasErrand):
         return True
 
     def save(self, path: str | Path | None = None) -> bool:
-        """Save to a file, by default to its own; False, and a `fault`, where not."""
+        """Save to a file, by default its own; on errors, set `fault`, return False."""
         self.dismiss()
         target = self.path if path is None else Path(path).expanduser().absolute()
         try:
@@ -235,9 +236,9 @@ class Analyses(HasErrand):
         self.changed.emit()
 
     def open(self, path: str | Path, recording: str | Path = "") -> None:
-        """Open an analysis, off this thread; `recording` says where its recording is.
+        """Open an analysis in the background; `recording` replaces its stored path.
 
-        What is wrong with it is `fault`, what differs from when it was saved `told`.
+        Errors are in `fault`, differences from the saved state in `told`.
         """
         self.dismiss()
         file = Path(path).expanduser().absolute()
@@ -245,12 +246,12 @@ class Analyses(HasErrand):
         self._errand.start(self._wanted, f"Opening {file.name}")
 
     def find_recording(self, recording: str | Path) -> None:
-        """Open the analysis asked for last, whose recording has moved here."""
+        """Open the latest requested analysis with the new path of its recording."""
         if self._wanted is not None:
             self.open(self._wanted.path, recording)
 
     def dismiss(self) -> None:
-        """The user has read what was told, and what was wrong."""
+        """Clear messages and errors."""
         self.told, self._fault = (), None
         self._errand.forget_fault()
         self.changed.emit()
@@ -258,9 +259,9 @@ class Analyses(HasErrand):
     def restore(
         self, instead: Opening | None = None, was: Remembered | None = None
     ) -> bool:
-        """Go back to where the user was, off this thread; see `Controller.restore`.
+        """Reopen the last session in the background; see `Controller.restore`.
 
-        That is what the memory says, or `was`, which was read from it before.
+        `was` is the last session, if it was read before.
         """
         controller, was = self._controller, was or self._memory.recall()
         if not was.session or not _is_there(was.session):
@@ -279,21 +280,22 @@ class Analyses(HasErrand):
         return controller.opener.fault is None
 
     def discard(self) -> None:
-        """The user does not want what has changed: `leave` keeps no copy of it."""
+        """Discard the unsaved changes: `leave` makes no copy of them."""
         self._unwanted = self.now
 
     def leave(self) -> None:
-        """Another recording comes; when it is here, what is in no file is kept.
+        """Prepare a copy of unsaved work before another recording is shown.
 
-        That is an analysis that has changed since it was saved, or a mask made by hand,
-        pins or edits that never were; the copy is the newest of `recent`. Without a
-        memory, none.
+        A copy is made of an analysis changed since it was saved, and of painted masks,
+        pins or edits that were never saved. `shown` writes it, as the newest of
+        `recent`. Without storage, nothing is written.
         """
         self._leaving = None
         try:
             now = self.now
         except AnalysisFileError:
             return
+        # `discard` applies only to the state at that time, not to later changes.
         unwanted = self._unwanted
         if unwanted is not None and unwanted.is_same_question(now):
             return
@@ -302,7 +304,7 @@ class Analyses(HasErrand):
             self._leaving = (self.name or now.recording, now)
 
     def shown(self, back: Reopened | None) -> None:
-        """A recording is on screen, as the analysis `back` or as a new one."""
+        """Update after a recording is shown, as the analysis `back` or as a new one."""
         leaving, self._leaving, self._unwanted = self._leaving, None, None
         self.path = None if back is None else back.path
         self._saved = None if back is None else back.saved
@@ -318,17 +320,17 @@ class Analyses(HasErrand):
         self._on_change()
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Keep what is on screen, and note that the end is a good one."""
+        """Write the last session and mark it as ended normally."""
         super().close(timeout_s)
         self._left.close(timeout_s)
         if self._memory.is_kept:
             self._autosave.close(timeout_s)
             self._memory.end()
 
-    # -- within -----------------------------------------------------------------------
+    # -- internal ---------------------------------------------------------------------
     @property
     def differences(self) -> tuple[str, ...]:
-        """What is told, without that it was recovered: for readers elsewhere."""
+        """Messages without the one about a recovery, for reports."""
         recovered = RECOVERED.partition("{at}")[0]
         return tuple(words for words in self.told if not words.startswith(recovered))
 
@@ -341,8 +343,10 @@ class Analyses(HasErrand):
             self._autosave.note()
 
     def _keep(self) -> None:
-        """Write what is on screen to the memory; on the autosave's thread."""
+        """Write the current state as the last session, on the autosave's thread."""
         state = self._controller.state
+        # Take all values under the lock; write the file outside, where it cannot block
+        # the drawing thread.
         with self._lock:
             session, window = state.session, state.window
             if session is None or window is None or state.mask is None:
@@ -399,7 +403,7 @@ class Analyses(HasErrand):
             self._memory.note_recent(self._wanted.path)
 
     def _show_like(self, back: Reopened) -> None:
-        """Choose its predictors, and show things as they were shown."""
+        """Choose the analysis' predictors and restore its view options."""
         controller, analysis = self._controller, back.analysis
         state = controller.state
         self._expected = (analysis.predictor, analysis.predictor_id)
@@ -422,7 +426,7 @@ class Analyses(HasErrand):
             controller.planes.show(analysis.plane_shown)
 
     def _choose_model(self, wanted: str) -> str:
-        """Choose the model; what there is to tell where it is not here, else ""."""
+        """Choose the model; return a message if it is not on this machine, else ""."""
         controller, now = self._controller, self._controller.state.predictor_name
         if wanted == now:
             return ""
@@ -435,7 +439,7 @@ class Analyses(HasErrand):
         return ""
 
     def _choose_baseline(self, wanted: str) -> str:
-        """Choose the baseline; what there is to tell where it is not here, else ""."""
+        """Choose the baseline; return a message if it is not here, else ""."""
         controller, now = self._controller, self._controller.state.baseline_name
         if wanted == now:
             return ""
@@ -451,11 +455,12 @@ class Analyses(HasErrand):
         )
 
     def _compare_predictor(self) -> None:
-        """Tell where who answers is not who answered when it was saved."""
+        """Add a message if the predictor's weights differ from the saved ones."""
         state, answer = self._controller.state, self._controller.results.population
         if answer is None or not state.predictor_name:
             return
         self._answered = (state.predictor_name, answer.predictor_id)
+        # Compare once per opened analysis, at the first answer.
         (name, wanted), self._expected = self._expected, ("", "")
         if wanted and name == state.predictor_name and wanted != answer.predictor_id:
             self._tell_first(
@@ -464,13 +469,14 @@ class Analyses(HasErrand):
 
     @property
     def _predictor_id(self) -> str:
-        """Who answers, by its weights; "" where that is not known yet."""
+        """Id of the chosen predictor with its weights' hash; "" if not known yet."""
+        # The answered id replaces the expected one of the same name.
         known = dict((self._expected, self._answered))
         return known.get(self._controller.state.predictor_name, "")
 
 
 def _is_there(place: str) -> bool:
-    """Whether a recording is where it was; of an address, opening it tells."""
+    """Whether a recording's path exists; True for addresses, which are not checked."""
     return web_address(place) is not None or Path(place).exists()
 
 
@@ -480,7 +486,7 @@ def _not_here(kind: str, wanted: str, now: str) -> str:
 
 
 def as_remembered(was: Remembered) -> Callable[[View], View]:
-    """What makes a view of a recording what it was when it was remembered."""
+    """Return a function that turns a first view into that of the last session."""
     is_recovered = was.is_left_by_a_crash
 
     def as_it_was(view: View) -> View:
@@ -498,7 +504,7 @@ def as_remembered(was: Remembered) -> Callable[[View], View]:
 
 
 def _sound(facts: Mapping[str, Any], was: Remembered) -> Analysis:
-    """The remembered analysis, as far as it is sound."""
+    """Return the saved analysis, or a minimal one if it is damaged."""
     try:
         return Analysis.from_dict(facts)
     except AnalysisFileError:
@@ -508,7 +514,10 @@ def _sound(facts: Mapping[str, Any], was: Remembered) -> Analysis:
 def reopened(
     view: View, analysis: Analysis, path: Path | None, saved: Analysis | None
 ) -> View:
-    """A recording's first view, made what it was; what cannot be again is told."""
+    """Return a recording's view with the analysis' mask, selection and edits.
+
+    Values that do not fit the recording are replaced; `back.told` has a message each.
+    """
     session, window = view.session, view.window
     assert session is not None
     assert window is not None
@@ -521,6 +530,7 @@ def reopened(
             "The recording's files are not the same as when it was saved: predictions "
             "and scores may differ."
         )
+    # Half a sample at 30 Hz: smaller shifts are rounding to the window grid.
     if abs(window.start_s - analysis.start_s) > 1 / 60:
         told.append(
             f"The recording has no window at {analysis.start_s:.2f} s: "
@@ -561,7 +571,7 @@ def reopened(
 
 
 def _preset_of(analysis: Analysis, view: View) -> str:
-    """The preset that the mask is said to be, "" where it is another mask."""
+    """Return the analysis' preset if it makes the same mask here, else ""."""
     if analysis.preset not in {preset.name for preset in PRESETS}:
         return ""
     assert view.session is not None

@@ -1,6 +1,6 @@
-"""What a report tells, as values: what is on screen, and beside it what is compared.
+"""Data of a report: the screen's content and the conditions compared with it.
 
-Taken at once, so that a page can be made of it while the screen goes on.
+The data are a snapshot, so that a report can be made while the state changes.
 """
 
 from dataclasses import dataclass
@@ -24,24 +24,24 @@ if TYPE_CHECKING:
     from omnimouse_model.live.controller import Controller
 
 LIVE_SWEEP: Final = "this window"
-"""What the live sweep is called beside kept ones."""
+"""Name of the live sweep among saved sweeps."""
 Kind = Literal["screen", "baseline", "pin"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Condition:
-    """One of the conditions that are compared, and what was predicted under it.
+    """A compared condition and its prediction.
 
     Attributes
     ----------
     kind, letter
-        That on screen, its baseline, or a pin with its letter.
+        Condition on screen, its baseline, or a pin; letter of the pin, else "".
     predictor
-        Its id, with the hash of its weights where it has some; else its name.
+        Id with the hash of the weights, if there is a prediction; else the name.
     scores
-        float32 (P,), NaN where nothing was asked; None without a prediction.
+        float32 (P,), NaN without targets; None without a prediction.
     refusal
-        Why there is no prediction, "" where there is one.
+        Why there is no prediction, "" if there is one.
     """
 
     kind: Kind
@@ -54,11 +54,11 @@ class Condition:
     refusal: str = ""
 
     def trace(self, neuron: int) -> np.ndarray | None:
-        """What was predicted of a neuron (60,), None where nothing was."""
+        """Return the prediction of a neuron (60,), None if there is none."""
         return column(self.prediction, neuron)
 
     def decoded_scores(self, window: Window) -> np.ndarray | None:
-        """Correlation (C,) of every decoded channel; None where none was decoded."""
+        """Return the correlation (C,) of decoded channels; None without decoding."""
         decoded = None if self.prediction is None else self.prediction.behavior
         if decoded is None or decoded.shape != window.behavior.shape:
             return None
@@ -67,30 +67,30 @@ class Condition:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reported:
-    """Everything a report tells.
+    """All data of a report.
 
     Attributes
     ----------
     title
-        What the analysis is called, else the recording.
+        Name of the analysis, else session id.
     made
-        When, such as "2026-03-01 14:05".
+        Local time, such as "2026-03-01 14:05".
     shown
-        Recording, window, mask, selection and answer on screen.
+        Recording, window, mask, selection and prediction on screen.
     model
-        What the predictor was chosen by.
+        Name or path of the predictor.
     preset
-        Label of the preset that the mask is, "" for one made by hand.
+        Label of the mask's preset, "" for a painted mask.
     conditions
-        That on screen, then its baseline, then the pins.
+        Condition on screen, then its baseline, then the pins.
     what_if, edit_words, edit_remarks
-        The prediction under edits, what they are, and what to know of them.
+        Prediction under what-if edits, their description, and remarks on them.
     sweeps
-        The live sweep and the kept ones compared, by name.
+        (name, sweep) of the live sweep and the compared saved sweeps.
     script, why_no_script
-        What gives the same numbers, or why nothing can.
+        Python script that gives the same numbers, or why there is none.
     told
-        What differs from when the analysis was saved.
+        Messages about differences from the saved analysis.
     """
 
     title: str
@@ -109,7 +109,7 @@ class Reported:
 
 
 def column(prediction: Prediction | None, neuron: int) -> np.ndarray | None:
-    """What a prediction says of one neuron (60,), None where it says nothing."""
+    """Return the prediction of one neuron (60,), None if there is none."""
     if prediction is None:
         return None
     found = np.flatnonzero(prediction.neurons == neuron)
@@ -117,20 +117,21 @@ def column(prediction: Prediction | None, neuron: int) -> np.ndarray | None:
 
 
 def recorded_behavior(window: Window) -> np.ndarray:
-    """Recorded behaviour (40, C), z-scored, NaN where it is missing."""
+    """Return the recorded behaviour (40, C), z-scored, NaN if missing."""
     return np.where(window.valid["behavior"][:, None], window.behavior, np.nan)
 
 
 def reported(controller: "Controller") -> Reported:
-    """Take what is on screen.
+    """Return the data of a report on the current state.
 
     Raises
     ------
     ExportError
-        Nothing is open, or something of it is still being predicted.
+        No session is open, or a prediction is unfinished.
     """
     state, results = controller.state, controller.results
     what = shown(state, results)
+    # `shown` has checked the condition on screen; here the compared conditions.
     if controller.pins.is_busy or controller.baseline.is_awaited:
         raise ExportError(
             "The pinned conditions or the baseline are still being predicted: wait for "
@@ -162,7 +163,7 @@ def reported(controller: "Controller") -> Reported:
 
 
 def _live_conditions(controller: "Controller", what: Shown) -> list[Condition]:
-    """What is on screen, and the baseline beside it."""
+    """Return the condition on screen and its baseline."""
     state, results, beside = controller.state, controller.results, controller.baseline
     sources = [("screen", state.predictor_name, results)]
     if state.baseline_name:
@@ -171,6 +172,7 @@ def _live_conditions(controller: "Controller", what: Shown) -> list[Condition]:
     made = []
     for kind, chosen, found in sources:
         answer = found.population
+        # A baseline's results can be older than the mask on screen.
         if answer is not None and answer.mask_id != what.mask.mask_id:
             answer = None
         refusal = "" if answer is not None else found.error or "Nothing was predicted."
@@ -217,7 +219,7 @@ def _pinned(pins: Pins) -> list[Condition]:
 
 
 def _sweeps(controller: "Controller") -> tuple[tuple[str, ContextSweep], ...]:
-    """The live one where it is whole, then the kept ones that are compared."""
+    """Return the live sweep, if it is up to date, and the compared saved sweeps."""
     results, sweeps = controller.results, controller.sweeps
     found = []
     if results.sweep is not None and results.sweep_freshness == "fresh":

@@ -1,4 +1,4 @@
-"""A score in words that stand alone: what it is, of whom, asked under what, by whom."""
+"""Self-contained text about scores: definition, neurons, condition, predictor."""
 
 import numpy as np
 
@@ -15,10 +15,10 @@ DEFINITION = (
 
 
 def score_words(state: LiveState, results: Results) -> str:
-    """Several lines about the scores on screen; "" where there are none.
+    """Return several lines about the scores on screen; "" without scores.
 
-    Condition and predictor are those the scores were asked under, which an older
-    answer says.
+    Condition and predictor are those of the prediction that was scored, which can be
+    older than the mask on screen.
     """
     scores, population = results.scores, results.population
     if scores is None or population is None or state.window is None:
@@ -40,7 +40,7 @@ def score_words(state: LiveState, results: Results) -> str:
 
 
 def condition_words(state: LiveState, mask: Mask, prediction: Prediction | None) -> str:
-    """Who predicted what of whom, and what they saw: a line each."""
+    """Return one line each about predictor, session and condition."""
     assert state.session is not None
     assert state.window is not None
     who = "nobody" if prediction is None else prediction.predictor_id
@@ -54,7 +54,7 @@ def condition_words(state: LiveState, mask: Mask, prediction: Prediction | None)
 
 
 def _condition(state: LiveState, mask: Mask, asked_id: str) -> str:
-    """What the predictor saw; an older question is known by its id alone."""
+    """Return the inputs of the predictor; of an older mask, only its id is known."""
     if mask.mask_id != asked_id:
         return f"an older question than the one on screen, mask {asked_id}"
     name = preset_named(state.preset).label if state.preset else "made by hand"

@@ -1,4 +1,4 @@
-"""What is on screen as a dozen lines of Python that give the same numbers."""
+"""Python script that reproduces the prediction on screen and its score."""
 
 from pathlib import Path
 from pprint import pformat
@@ -13,30 +13,30 @@ from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.strategies import mask_from_strategy
 
 MOST_CHARACTERS = 2_000
-"""A mask of more lies in a file."""
+"""Masks with a longer text are written to a file."""
 
 
 def script_of(
     state: LiveState, predictor: str, analysis: Path | None, folder: Path
 ) -> str:
-    """A script that opens, masks, predicts and prints the correlation.
+    """Return a script that opens the session, predicts and prints the correlation.
 
-    The mask in it is the very one: a strategy or a preset where that makes the same,
-    else what the saved analysis holds, else written out; a long one goes into a file.
+    The mask is made by a strategy or preset if that gives the same mask, else it is
+    read from the analysis file, else written out; a long mask is saved to a file.
 
     Parameters
     ----------
     predictor
-        What it is loaded by, "" for one that was handed in.
+        Name that loads the predictor, "" for a predictor object.
     analysis
-        A file that holds the mask; None where there is none.
+        File that contains the mask; None if there is none.
     folder
-        Where a mask goes that is too long for a script.
+        Folder for masks that are too long for a script.
 
     Raises
     ------
     ExportError
-        A script could not do the same; says why.
+        A script cannot reproduce the prediction; the message says why.
     """
     session, window, mask = state.session, state.window, state.mask
     if session is None or window is None or mask is None:
@@ -60,6 +60,7 @@ def script_of(
     lines = [
         f'"""{_title(state)}"""',
         "",
+        # The sorted order of imports: standard library, numpy, omnimouse.
         *[line for line in imports if "omnimouse" not in line],
         "import numpy as np",
         "import omnimouse_model as om",
@@ -103,7 +104,7 @@ def _window_lines(window: Window, making: list[str]) -> list[str]:
 
 
 def _what_if(state: LiveState) -> list[str]:
-    """Lines that predict under the edits, beside the prediction without them."""
+    """Return lines that also predict under the what-if edits."""
     if not state.edits:
         return []
     written = pformat(edits_to_json(state.edits), width=80, sort_dicts=False)
@@ -129,14 +130,16 @@ def _title(state: LiveState) -> str:
 def _making(
     state: LiveState, mask: Mask, analysis: Path | None, folder: Path
 ) -> tuple[list[str], list[str]]:
-    """Imports, and lines that make the mask."""
+    """Return imports, and lines that make the mask."""
     session = state.session
     assert session is not None
     try:
         if mask.name and mask_from_strategy(mask.name, session) == mask:
             return [], [f"mask = om.mask_from_strategy({mask.name!r}, session)"]
-    except MaskError:  # a name that is no strategy's
+    except MaskError:  # the mask's name is not a strategy
         pass
+    # Some presets depend on the selection; the shorter script, without it, is tried
+    # first.
     known = {preset.name for preset in PRESETS}
     for selected in ((), state.selection) if state.preset in known else ():
         if mask_for(state.preset, session, selected) == mask:

@@ -1,4 +1,4 @@
-"""What was left without being saved: a copy of it is kept, and where is told."""
+"""Backups of unsaved work, and messages about their place."""
 
 import logging
 import re
@@ -29,16 +29,16 @@ _Worth = tuple[object, ...]
 
 
 class Left:
-    """Keeps copies of what was left unsaved, off the thread that draws, each once.
+    """Writer of backups of unsaved work, in the background, without duplicates.
 
     Parameters
     ----------
     memory
-        Where copies lie; nothing is kept where that keeps nothing.
+        Storage of the copies; without storage, nothing is written.
     tell
-        Given sentences for the user, on the thread that draws.
+        Receives messages for the user, on the drawing thread.
     post
-        Hands a function to that thread.
+        Runs a function on the drawing thread.
     synchronous
         Write inside `keep`: for scripts and tests.
     """
@@ -57,16 +57,16 @@ class Left:
         self._under_way: list[threading.Thread] = []
 
     def note_safe(self, analysis: Analysis, path: Path) -> None:
-        """A file holds this: it needs no copy while that is there."""
+        """Record that a file has this analysis, so that it needs no copy."""
         self._safe[_worth(analysis)] = path
 
     def is_safe(self, analysis: Analysis) -> bool:
-        """Whether a file is known to hold what would be lost of it."""
+        """Whether an existing file is known to have this analysis."""
         path = self._safe.get(_worth(analysis))
         return path is not None and path.is_file()
 
     def keep(self, name: str, analysis: Analysis) -> None:
-        """Write a copy, called by a name of its own; where it lies is told."""
+        """Write a copy under a unique name, and send a message with the name."""
         if not self._memory.is_kept:
             return
         work = partial(self._keep, plain_name(name), analysis)
@@ -77,7 +77,7 @@ class Left:
         thread.start()
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Wait for what is being written."""
+        """Wait until all copies are written, at most `timeout_s` for each."""
         for thread in self._under_way:
             thread.join(timeout_s)
 
@@ -86,7 +86,7 @@ class Left:
             path, gone = self._memory.keep_unsaved(
                 name, partial(write_analysis, analysis=analysis)
             )
-        except Exception as error:  # whatever it is, the user must know
+        except Exception as error:  # the user must know that the work is lost
             logger.warning("What was not saved could not be kept.", exc_info=True)
             why = getattr(error, "strerror", None) or str(error)
             told: tuple[str, ...] = (NOT_KEPT.format(why=why),)
@@ -100,13 +100,13 @@ class Left:
 
 
 def would_be_lost(analysis: Analysis) -> bool:
-    """Whether something was made by hand that no file is known to hold."""
+    """Whether an analysis has a painted mask, pins or edits."""
     by_hand = not analysis.preset and analysis.mask is not None
     return by_hand or bool(analysis.pins or analysis.edits)
 
 
 def plain_name(place: str) -> str:
-    """The last part of a path or address as a file's name, without its secrets."""
+    """Return the last part of a path or address as a file name, without credentials."""
     if (address := web_address(place)) is not None:
         parts = urlsplit(address)
         place = unquote(parts.path.rstrip("/").rpartition("/")[2])
@@ -114,12 +114,15 @@ def plain_name(place: str) -> str:
     else:
         place = Path(place).name
     plain = re.sub(r'[\\/:*?"<>|\x00-\x1f\x7f]+', " ", place)
+    # File systems limit names to 255 bytes, not characters; the time and the suffix
+    # need the rest. "ignore" drops a character that is cut in half.
     short = plain.encode("utf-8", "replace")[:MOST_NAME_BYTES].decode("utf-8", "ignore")
     return short.strip(" .") or "analysis"
 
 
 def _worth(analysis: Analysis) -> _Worth:
-    """What would be lost of it, so that the same is not kept twice."""
+    """Return a key of the work that would be lost; equal keys need only one copy."""
+    # A preset's mask can be made again; it is not work that would be lost.
     mask = None if analysis.preset or analysis.mask is None else analysis.mask.mask_id
     pins = tuple(pin.key for pin in analysis.pins)
     return analysis.recording, analysis.fingerprint, mask, analysis.edits, pins

@@ -1,4 +1,4 @@
-"""Do the clocks of the open session agree? Asked off the thread that draws."""
+"""Check of the clocks of the open session, as a background task."""
 
 from collections.abc import Iterator
 
@@ -10,23 +10,23 @@ from omnimouse_model.live.state import LiveState
 
 
 class AlignmentCheck(HasErrand):
-    """Checks the session on screen when asked to.
+    """Clock check of the session on screen, on request.
 
     Parameters
     ----------
     state
-        What is on screen.
+        Live state.
     post
-        Hands a function to the thread that draws.
+        Runs a function on the drawing thread.
     synchronous
-        Check inside `check`: for scripts and tests.
+        Compute inside `check`: for scripts and tests.
 
     Attributes
     ----------
     changed
-        Emitted on the thread that draws when anything here may have changed.
+        Emitted on the drawing thread when an attribute may have changed.
     report
-        Of the session on screen, None where it was not checked.
+        Result for the session on screen, None before a check.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class AlignmentCheck(HasErrand):
         self.changed = self._errand.changed
 
     def check(self) -> None:
-        """Begin; without a session it is nothing."""
+        """Start the check; without a session, do nothing."""
         if self._state.session is not None:
             self.report = None
             self._errand.start(self._state.session, "Comparing streams")
 
     def forget(self) -> None:
-        """Give up what is being checked, and what was found."""
+        """Cancel a running check and clear the report."""
         self.report = None
         self._errand.stop()
         self._errand.forget_fault()

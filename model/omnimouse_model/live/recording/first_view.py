@@ -1,4 +1,4 @@
-"""What is on screen when a session has just been opened; all of it, or nothing."""
+"""First view of a newly opened session; shown as a whole or not at all."""
 
 import logging
 from collections.abc import Mapping
@@ -28,7 +28,7 @@ N_SELECTED_AT_FIRST = 4
 class View:
     """The part of the live state that belongs to one session.
 
-    `back` is the analysis that it is, where one is opened again.
+    `back` is the saved analysis that the view shows, None for a new view.
     """
 
     session: Session | None
@@ -49,7 +49,7 @@ def first_view(
 ) -> View:
     """Open a recording at a time or a held-out window, with a preset's mask.
 
-    Another preset where the recording lacks all that this one is about.
+    If the preset does not fit the recording, the forecast preset is used.
     """
     session = _opened(path_or_session, options or {})
     start_s = first_start(session) if start_s is None else start_s
@@ -61,14 +61,14 @@ def first_view(
 
 
 def read_ahead(view: View) -> None:
-    """Read what views draw first, so that showing it reads nothing."""
+    """Read the data that views draw first, so that the drawing thread reads no file."""
     if view.session is not None and view.window is not None:
         _ = (view.window.frames_u8, view.window.behavior)
         view.session.overview()
 
 
 def put_on_screen(state: LiveState, view: View) -> None:
-    """Show a view; where a listener fails, go back, and raise what it raised."""
+    """Show a view; if a listener fails, restore the state and raise its error."""
     before = _view_of(state)
     try:
         for name, value in _changes(view):
@@ -79,7 +79,7 @@ def put_on_screen(state: LiveState, view: View) -> None:
 
 
 def _view_of(state: LiveState) -> View:
-    """What is on screen now."""
+    """Return the view of the current state."""
     return View(
         state.session,
         state.window,
@@ -92,11 +92,11 @@ def _view_of(state: LiveState) -> View:
 
 
 def _go_back(state: LiveState, view: View) -> None:
-    """Go back to a view after another could not be shown, whatever fails meanwhile."""
+    """Restore a view after another could not be shown; log further errors."""
     for name, value in _changes(view):
         try:
             setattr(state, name, value)
-        except EmitLoopError:  # the change itself is made
+        except EmitLoopError:  # the value is set before listeners are called
             logger.exception("Going back, a view could not follow %s.", name)
 
 
@@ -117,7 +117,7 @@ def _changes(view: View) -> tuple[tuple[str, Any], ...]:
 
 
 def _cause_of(error: BaseException) -> BaseException:
-    """What a listener raised, out of psygnal's report of it."""
+    """Return the listener's error, which psygnal wraps in `EmitLoopError`."""
     while isinstance(error, EmitLoopError) and error.__cause__ is not None:
         error = error.__cause__
     return error
@@ -126,17 +126,18 @@ def _cause_of(error: BaseException) -> BaseException:
 def _opened(
     path_or_session: str | Path | Session, options: Mapping[str, Any]
 ) -> Session:
-    """Open a path; a session is open already."""
+    """Return the session of a path, or the given session."""
     if isinstance(path_or_session, str | Path):
         return open_session(path_or_session, **options)
     return path_or_session
 
 
 def first_start(session: Session) -> float:
-    """Start of the liveliest held-out window, or of any where nothing is held out.
+    """Return the start of the most active held-out window, or of any window.
 
-    Held out, so that what is shown is honest; chosen by the recorded activity in the
-    half that most questions ask, never by a score.
+    Held-out, because predictions of training data look too good. Activity is the
+    recorded mean in the second half, where most presets have targets; scores do not
+    affect the choice.
     """
     for tier in ("test", "validation", "oracle", None):
         if tier is not None and not set(session.named_tiers(tier)) & set(
@@ -150,7 +151,8 @@ def first_start(session: Session) -> float:
 
 
 def _liveliness(session: Session, starts: np.ndarray) -> np.ndarray:
-    """Mean normalised response in the later half of each window, -inf if unknown."""
+    """Return the mean response in the second half of each window, -inf if unknown."""
+    # Cumulative sums over the overview's bins give the mean of every window at once.
     overview = session.overview()
     known = np.isfinite(overview.population)
     total = np.cumsum([0.0, *np.where(known, overview.population, 0.0)])
@@ -158,6 +160,7 @@ def _liveliness(session: Session, starts: np.ndarray) -> np.ndarray:
     length_s = OMNIMOUSE.duration_s
     ends = (starts + length_s / 2, starts + length_s)
     first, last = (np.searchsorted(overview.edges_s, at) for at in ends)
+    # The bin that contains the start begins before it.
     first = np.maximum(first - 1, 0)
     last = np.minimum(last, len(known))
     seen = count[last] - count[first]
@@ -166,9 +169,9 @@ def _liveliness(session: Session, starts: np.ndarray) -> np.ndarray:
 
 
 def active_neurons(window: Window) -> tuple[int, ...]:
-    """Pick the neurons that vary most in the later half, which most questions ask.
+    """Return the neurons with the highest s.d. in the second half of the window.
 
-    Chosen from the recording, not from a score.
+    The second half has the targets of most presets. Scores do not affect the choice.
     """
     asked = window.responses[len(window.responses) // 2 :]
     spread = np.nan_to_num(np.std(asked, axis=0))

@@ -1,4 +1,4 @@
-"""The recordings of a folder, looked at one by one off the thread that draws."""
+"""Index of the recordings in a folder, made by a background task."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,23 +11,23 @@ from omnimouse_model.live.inference.engine import Post, call_at_once
 
 
 class Recordings(HasErrand):
-    """Looks through a folder when asked to; what is found is there as it is found.
+    """Recordings of a folder; each entry is available as soon as it is read.
 
     Parameters
     ----------
     post
-        Hands a function to the thread that draws.
+        Runs a function on the drawing thread.
     synchronous
-        Look inside `look_in`: for scripts and tests.
+        Read inside `look_in`: for scripts and tests.
 
     Attributes
     ----------
     asked
-        Emitted when somebody wants to see a folder's recordings.
+        Emitted at each `look_in`, so that a view can open.
     changed
-        Emitted on the thread that draws when anything here may have changed.
+        Emitted on the drawing thread when an attribute may have changed.
     found
-        So far; None before the first folder.
+        Entries read so far; None before the first folder.
     """
 
     asked = Signal()
@@ -38,14 +38,14 @@ class Recordings(HasErrand):
         self.changed = self._errand.changed
 
     def look_in(self, folder: str | Path) -> None:
-        """Look through this one; what was found elsewhere is forgotten."""
+        """Read a folder; entries of the previous folder are removed."""
         root = Path(folder).expanduser().absolute()
         self.found = Catalogue(root, ())
         self.asked.emit()
         self._errand.start(root, f"Looking through {root.name}")
 
     def stop(self) -> None:
-        """Leave it at what was found so far."""
+        """Stop reading; keep the entries found so far."""
         self._errand.stop()
 
     def _take(self, entry: Entry) -> None:

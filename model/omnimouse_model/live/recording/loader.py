@@ -1,4 +1,4 @@
-"""Opening recordings off the thread that draws; the newest wins.
+"""Open recordings in the background; a new opening cancels the previous one.
 
 An opening may first make the recording: the demo's is simulated on this machine.
 """
@@ -20,25 +20,27 @@ from omnimouse_model.live.recording.first_view import View, first_view, read_ahe
 logger = logging.getLogger(__name__)
 
 Made = Callable[[Callable[[float], None]], Path]
-"""Makes a recording, telling the finished share, and says where it is."""
+"""`make(progress)` makes a recording, reports the finished share, returns its path."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Opening:
-    """What to open: a recording, or a function that makes one.
+    """Request to open a recording, or to make one and open it.
 
     Attributes
     ----------
+    recording
+        Path, address, or function that makes a recording.
     start_s
-        Where; by default at a held-out window.
+        Start of the window; by default a held-out window.
     words
-        What is being done meanwhile, for the user.
+        Progress message for the user.
     instead
-        Opened where this one fails.
+        Opening that is tried if this one fails.
     options
-        What its files do not say, by keyword; see `ReadOptions`.
+        Facts that the files do not contain, by keyword; see `ReadOptions`.
     as_it_was
-        Makes another view of the first one, where it was left before.
+        Turns the first view into a saved one.
     """
 
     recording: str | Path | Made
@@ -50,7 +52,7 @@ class Opening:
 
 
 def _shown(recording: str | Path | Made) -> str:
-    """A path, or an address without what is secret in it; "" of what is made."""
+    """Return a path, or an address without credentials; "" for a function."""
     if callable(recording):
         return ""
     address = web_address(recording)
@@ -60,34 +62,35 @@ def _shown(recording: str | Path | Made) -> str:
 def _on_this_machine(
     recording: str | Path | Made, tell: Callable[[float], None]
 ) -> str | Path:
-    """The recording's place, after making or fetching it where that is needed."""
+    """Return the recording's place; make or download the recording if needed."""
     if callable(recording):
         return recording(tell)
+    # A local path takes precedence over a hub name that is spelled the same.
     if Path(recording).exists() or hub_place(str(recording)) is None:
         return recording
     return fetch_session(str(recording), told=lambda share, what: tell(share))
 
 
 class Opener(HasErrand):
-    """Opens recordings off the thread that draws; the newest stops the others.
+    """Background task that opens recordings; a new opening cancels the previous one.
 
     Parameters
     ----------
     show
-        Shows what was opened; called on the thread that draws.
+        Shows the view of an opened recording; called on the drawing thread.
     preset
-        Which preset's mask to begin with.
+        Returns the name of the initial preset.
     post
-        Hands a function to that thread.
+        Runs a function on the drawing thread.
     synchronous
         Open inside `open`: for scripts and tests.
 
     Attributes
     ----------
     changed
-        Emitted on the thread that draws when `words` or `fault` may have changed.
+        Emitted on the drawing thread when `words` or `fault` may have changed.
     name
-        The folder that was opened last, or not opened; "" for what was made.
+        File or folder name of the latest opening, "" for a made recording.
     """
 
     def __init__(
@@ -105,7 +108,7 @@ class Opener(HasErrand):
         self._asked: Opening | None = None
 
     def open(self, opening: Opening | str | Path) -> None:
-        """Open it; what came before and is not open yet is given up."""
+        """Open a recording; cancel an unfinished opening."""
         if not isinstance(opening, Opening):
             opening = Opening(opening, words=f"Opening {Path(_shown(opening)).name}")
         self._asked = opening
@@ -114,24 +117,24 @@ class Opener(HasErrand):
         self._errand.start(opening, opening.words or "Opening")
 
     def open_again(self, **options: Any) -> None:
-        """Open what was asked for last with more said about it; see `ReadOptions`."""
+        """Repeat the latest opening with more options; see `ReadOptions`."""
         if self._asked is not None:
             said = {**self._asked.options, **options}
             self.open(replace(self._asked, options=said))
 
     def open_as(self, session: Session, start_s: float | None, **options: Any) -> None:
-        """Open a session that is open again, read in another way; see `ReadOptions`."""
+        """Reopen an open session with other options; see `ReadOptions`."""
         words = f"Opening {session.path.name}"
         said = {**session.options, **options}
         place = session.path if isinstance(session.place, Mapping) else session.place
         self.open(Opening(place, start_s, words, options=said))
 
     def stop(self) -> None:
-        """Give up what is being opened; what was open stays."""
+        """Cancel the opening; the open session stays."""
         self._errand.stop()
 
     def forget_fault(self) -> None:
-        """It was read, or another recording was opened: nothing is amiss any more."""
+        """Clear the error, after the user read it or another recording was opened."""
         self._errand.forget_fault()
 
     # -- on the errand's thread -------------------------------------------------------
@@ -153,13 +156,14 @@ class Opener(HasErrand):
         view = first_view(made, self._preset(), opening.start_s, opening.options)
         if opening.as_it_was is not None:
             view = opening.as_it_was(view)
+        # Here, on the background thread: `show` runs on the drawing thread.
         read_ahead(view)
         return view
 
-    # -- on the thread that draws -----------------------------------------------------
+    # -- on the drawing thread --------------------------------------------------------
     def _shown(self, view: View) -> None:
         try:
             self._show(view)
-        except Exception:  # of whoever draws the session
+        except Exception:  # from a view that draws the session
             logger.warning("What was opened cannot be shown.", exc_info=True)
             raise

@@ -1,4 +1,4 @@
-"""Two simulated mice that anybody can open; they are made on this machine, once."""
+"""Two simulated sample recordings; each is simulated once on this machine."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,4 +24,4 @@ def _unseen_folder(tell: Tell) -> Path:
 DEMO = Opening(_demo_folder, words="Simulating the demo mouse")
 UNSEEN = Opening(_unseen_folder, words="Simulating an unseen mouse")
 SAMPLES: Final = {"demo": DEMO, "unseen": UNSEEN}
-"""By the names they have on the command line and in notebooks."""
+"""Sample recordings by their names on the command line and in notebooks."""

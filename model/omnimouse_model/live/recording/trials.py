@@ -1,4 +1,4 @@
-"""Going from trial to trial: where the window is among them, and how to get to one."""
+"""Navigation between trials: number of the current trial, and steps to others."""
 
 from collections.abc import Callable
 
@@ -10,30 +10,30 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.live.state import LiveState
 
 _NEARLY_S = 0.05
-"""A window that was to begin with a trial may begin so much before it."""
+"""Tolerance in seconds: a window moved to a trial may start slightly before it."""
 
 
 def trial_at(session: Session, time_s: float) -> int | None:
-    """Row of the trial table that holds a time, None between trials."""
+    """Return the row of the trial that contains a time, None between trials."""
     trials = session.trials
     inside = np.flatnonzero((trials.t_on <= time_s) & (time_s < trials.t_off))
     return int(inside[0]) if len(inside) else None
 
 
 class TrialSteps:
-    """Trials in the order of time, counted from 0; `controller.trials`.
+    """Trials in order of time, counted from 0; `controller.trials`.
 
     Parameters
     ----------
     state
-        What is on screen.
+        Live state.
     seek
         Moves the window to a time on the session clock.
 
     Attributes
     ----------
     changed
-        Emitted when another trial was gone to, even where the window cannot move.
+        Emitted by `go_to`, even if the window cannot move.
     """
 
     changed = Signal()
@@ -44,15 +44,15 @@ class TrialSteps:
 
     @property
     def count(self) -> int:
-        """How many trials the session has."""
+        """Number of trials of the session."""
         return len(self._starts())
 
     @property
     def number(self) -> int | None:
-        """The trial that was gone to, while the window has not moved since.
+        """Number of the current trial; None before the first and without a session.
 
-        Else the one that the window begins in, or the last one before it. None before
-        the first, and without a session.
+        This is the target of the latest `go_to` until the window moves, else the last
+        trial that starts at or before the window.
         """
         window = self._state.window
         if window is None:
@@ -64,17 +64,18 @@ class TrialSteps:
         return before - 1 if before else None
 
     def go_to(self, number: int) -> None:
-        """Begin the window where a trial begins, as near as the session allows."""
+        """Move the window to the start of a trial, as far as the session allows."""
         starts = self._starts()
         if len(starts):
             number = min(max(number, 0), len(starts) - 1)
             self._seek(float(starts[number]))
-            # The ends of a session hold the window: several trials share one there.
+            # Windows stop at the session's ends, where several trials share one window:
+            # the target must be stored, or `step` would not get past the first of them.
             self._gone_to = (self._state.window, number)
             self.changed.emit()
 
     def step(self, n: int) -> None:
-        """Go `n` trials on, or back; stops at the first and the last."""
+        """Move by `n` trials, at most to the first or last."""
         if self._state.window is None:
             return
         at = self.number

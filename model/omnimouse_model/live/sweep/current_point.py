@@ -1,4 +1,4 @@
-"""The question on screen as a point of the context curves: what it gives, its score."""
+"""Mask on screen as a point of the context curves: its context and its score."""
 
 from dataclasses import dataclass
 
@@ -14,21 +14,23 @@ from omnimouse_model.metrics import session_score
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where the mask on screen lies.
+    """Position of the mask on screen on the context curves.
 
     Attributes
     ----------
+    given
+        Context that the mask gives to the predictor.
     score
-        Mean correlation over their target samples of the selected neurons that it asks
-        for, or of all that it asks for where none of them is selected; NaN without one.
+        Mean correlation, over target samples, of the selected target neurons, or of all
+        target neurons if none is selected; NaN without a score.
     n_scored
-        How many neurons that is.
+        Number of these neurons.
     is_of_selected
-        Whether they are selected, as those of the live curves are.
+        Whether they are the selected neurons, as in the live curves.
     is_old
-        Whether the score answers an older question.
+        Whether the score belongs to an older request.
     why
-        Why there is no score, "" where there is one.
+        Why there is no score, "" if there is one.
     """
 
     given: Given
@@ -40,7 +42,7 @@ class Mark:
 
     @property
     def words(self) -> str:
-        """Such as "r = 0.43 · 64 neurons · 10 samples before · video + behaviour"."""
+        """Text such as "r = 0.43 · 64 neurons · 10 samples before · video"."""
         given = self.given
         return " · ".join(
             [
@@ -53,7 +55,7 @@ class Mark:
 
     @property
     def score_words(self) -> str:
-        """Such as "r = 0.43", or why there is none."""
+        """Text such as "r = 0.43", or why there is no score."""
         if self.why:
             return f"not marked: {self.why}"
         old = " (older)" if self.is_old else ""
@@ -62,11 +64,12 @@ class Mark:
 
 
 def mark_of(state: LiveState, results: Results) -> Mark | None:
-    """Say where the question on screen lies; None while there is none."""
+    """Return the mark of the mask on screen; None without a mask or window."""
     mask, window = state.mask, state.window
     if mask is None or window is None:
         return None
     given, is_old = given_by(mask), results.is_population_old
+    # Target samples without a valid recording are not scored; (time, 1).
     valid = window.valid["responses"][:, None]
     counts = np.sum((mask.cells == TARGET) & valid, axis=0)
     known = counts > 0
@@ -79,12 +82,13 @@ def mark_of(state: LiveState, results: Results) -> Mark | None:
     is_selected[list(state.selection)] = True
     is_of_selected = bool((known & is_selected).any())
     scored = known & is_selected if is_of_selected else known
+    # The same average as a sweep's points, so that mark and curves are comparable.
     score = session_score(results.scores[scored], counts[scored])
     return Mark(given, score, int(scored.sum()), is_of_selected, is_old)
 
 
 def _why_not(results: Results, *, is_asked: bool) -> str:
-    """Why a question on screen has no score."""
+    """Return why the mask on screen has no score."""
     if not is_asked:
         return "no neuron is asked"
     if results.error is not None:

@@ -1,4 +1,4 @@
-"""What a sweep would take, before it is begun: how many predictions, and how long."""
+"""Estimate of a sweep before it starts: number of predictions and duration."""
 
 from dataclasses import dataclass
 
@@ -9,17 +9,17 @@ from omnimouse_model.data.session import Session
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What a plan asks of a session.
+    """Size and duration of a sweep plan in a session.
 
     Attributes
     ----------
     n_points, n_windows
-        Points of the curves, and windows that each is the mean of.
+        Points of the curves, and windows per point.
     each_s
-        Seconds that one prediction is taken to last, None while none was timed.
+        Estimated seconds per prediction, None if no prediction was timed.
     is_of_sweep
-        Whether that is known from a sweep; else from the quickest answer on screen
-        that predicted the population.
+        Whether `each_s` was measured in a sweep; else it is the shortest time of a
+        population prediction on screen.
     """
 
     n_points: int
@@ -29,12 +29,12 @@ class Estimate:
 
     @property
     def n_predictions(self) -> int:
-        """Every point asks each of its windows once."""
+        """Number of predictions: one per point and window."""
         return self.n_points * self.n_windows
 
     @property
     def words(self) -> str:
-        """Such as "24 points × 2 windows = 48 predictions · roughly 5 s, …"."""
+        """Text such as "24 points × 2 windows = 48 predictions · roughly 5 s, …"."""
         size = (
             f"{self.n_points:,} points × {self.n_windows:,} windows = "
             f"{self.n_predictions:,} predictions"
@@ -50,14 +50,14 @@ class Estimate:
 def estimate_of(
     plan: SweepPlan, session: Session, each_s: float | None, *, is_of_sweep: bool
 ) -> Estimate:
-    """Count what a plan asks; `ValueError` where its tier has no window."""
+    """Return the estimate of a plan; raise `ValueError` if its tier has no window."""
     n_windows = len(scored_starts(session, plan.tier, plan.max_windows))
     n_points = len(plan.contexts) * len(plan.seeds)
     return Estimate(n_points, n_windows, each_s, is_of_sweep)
 
 
 def duration_words(seconds: float) -> str:
-    """Such as `40 s`, `3 min` or `2.5 h`."""
+    """Return a duration as text, such as `40 s`, `3 min` or `2.5 h`."""
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"
     if seconds < 5400:

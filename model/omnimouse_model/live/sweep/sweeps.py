@@ -1,8 +1,8 @@
-"""Context sweeps over many windows, in the background, and those that were kept.
+"""Context sweeps over many windows, in the background, and saved sweeps.
 
-A sweep has a predictor of its own, where predictors have one a process, so that it
-delays no live answer; between any two windows it waits while the screen waits for one.
-Each row is on disk when it is drawn: what was stopped, or died, goes on from there.
+A sweep loads its own predictor, with worker processes in its own process, so that it
+does not delay live predictions; between two windows it waits for unfinished live
+requests. Each row is saved before it is drawn, so that a stopped sweep can continue.
 """
 
 import contextlib
@@ -46,22 +46,22 @@ from omnimouse_model.predict.capabilities import Closable, Interruptible
 from omnimouse_model.predict.predictor import Predictor
 
 LEAST_URGENT = 19
-"""How nice a process can be."""
+"""Highest "nice" value of a process, which is the lowest priority."""
 MOST_COMPARED = 4
-"""Kept sweeps on one plot, beside the live one: as many as lines are told apart."""
+"""Saved sweeps on one plot, in addition to the live one; more lines are unreadable."""
 Source = str | Predictor
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a sweep is.
+    """Progress of a sweep.
 
     Attributes
     ----------
     done, total
-        Windows answered under a context, of this run's whole sweep.
+        Finished and total number of predictions, one per context and window.
     each_s
-        Seconds that one takes to compute, None while that is not known.
+        Seconds per prediction, None if not known yet.
     """
 
     done: int
@@ -70,20 +70,20 @@ class Progress:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds still to compute, None while that is not known."""
+        """Estimated remaining seconds, None if not known yet."""
         return None if self.each_s is None else self.each_s * (self.total - self.done)
 
     @property
     def share(self) -> float:
-        """From 0 to 1."""
+        """Finished share, from 0 to 1."""
         return self.done / self.total if self.total else 0.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Job:
-    """One run of a sweep; `session` is opened from its notes where it is None.
+    """One run of a sweep; if `session` is None, it is opened from `about`.
 
-    `pace_key` is None for one that was not asked of what is on screen.
+    `pace_key` is None if the run is not of the session and predictor on screen.
     """
 
     plan: SweepPlan
@@ -96,33 +96,33 @@ class _Job:
 
 
 class Sweeps:
-    """Starts, pauses, ends and goes on with sweeps, and keeps what they found.
+    """Background sweeps: start, pause, cancel, continue, compare and delete.
 
-    One runs at a time. Whoever starts one while another runs has asked for nothing.
+    One sweep runs at a time; a second start sets `fault` and has no other effect.
 
     Parameters
     ----------
     asking
-        Knows what is on screen, who is asked, and whether the screen waits.
+        Client of the live engine: state, predictor, and unfinished requests.
     load
-        Makes a predictor from its name, on the sweep's own thread.
+        Makes a predictor from its name, on the sweep's thread.
     post
-        Hands a function to the thread that draws.
+        Runs a function on the drawing thread.
     synchronous
         Compute inside `start`: for scripts and tests.
 
     Attributes
     ----------
     changed
-        Emitted on the thread that draws when anything here may have changed.
+        Emitted on the drawing thread when an attribute may have changed.
     folder
-        Where results are kept; the user's own by default.
+        Folder of saved sweeps, by default in the user's config folder.
     found
-        Every sweep kept there, the newest first, after `look`; one that runs grows.
+        Saved sweeps of the folder after `look`, newest first, with the running one.
     compared
-        Those that are drawn, at most four.
+        Files of the sweeps that are drawn, at most four.
     running
-        The one that runs or is paused, None without.
+        File of the running or paused sweep, None without one.
     """
 
     changed = Signal()
@@ -152,7 +152,7 @@ class Sweeps:
         for errand in (self._work, self._looking, self._writing):
             errand.changed.connect(self._tell)
 
-    # -- what there is ----------------------------------------------------------------
+    # -- reading ----------------------------------------------------------------------
     @property
     def is_busy(self) -> bool:
         """Whether a sweep runs or is paused."""
@@ -160,19 +160,19 @@ class Sweeps:
 
     @property
     def is_paused(self) -> bool:
-        """Whether the one that runs waits for `resume`."""
+        """Whether the running sweep waits for `resume`."""
         return self.is_busy and self._gate.is_paused
 
     @property
     def fault(self) -> Exception | None:
-        """Why the newest act failed, None where it did not."""
+        """Error of the newest action, None without one."""
         errands = (self._work, self._looking, self._writing)
         faults = [errand.fault for errand in errands]
         return next((f for f in (self._fault, *faults) if f is not None), None)
 
     @property
     def words(self) -> str:
-        """How far it is: "12 of 56 points · about 40 s left"; "" when nothing runs."""
+        """Progress: "12 of 56 points · about 40 s left"; "" if no sweep runs."""
         entry = None if self.running is None else self.kept(self.running)
         if not self.is_busy or entry is None or entry.sweep is None:
             return ""
@@ -186,19 +186,19 @@ class Sweeps:
         return " · ".join(said)
 
     def kept(self, path: Path) -> SavedSweep | None:
-        """One of `found`, None where it is not there."""
+        """Return the sweep of `found` with this file, None if there is none."""
         return next((entry for entry in self.found if entry.path == path), None)
 
     def look(self) -> None:
-        """Read the folder again, off this thread."""
+        """Read the folder again, in the background."""
         if not self._looking.is_busy:
             self._looking.start(self.folder, "Reading kept sweeps")
 
     def estimate(self, plan: SweepPlan) -> Estimate | None:
-        """What a plan would take of the session on screen; None without a session.
+        """Estimate a plan for the session on screen; None without a session.
 
-        Timed by a sweep of it by the same model and device, else by the quickest answer
-        for its population; a time of None where there was none.
+        The time comes from a sweep with the same session, model and device, else from
+        the fastest population prediction; it is None without either.
 
         Raises
         ------
@@ -212,11 +212,11 @@ class Sweeps:
         each_s = self._asking.population_s if pace is None else pace
         return estimate_of(plan, session, each_s, is_of_sweep=pace is not None)
 
-    # -- verbs ------------------------------------------------------------------------
+    # -- actions ----------------------------------------------------------------------
     def start(self, plan: SweepPlan, name: str = "") -> None:
-        """Begin a sweep of the session on screen by the predictor chosen.
+        """Start a sweep of the session on screen with the chosen predictor.
 
-        What is in the way is `fault`.
+        If it cannot start, `fault` says why.
         """
         session, source = self._asking.state.session, self._asking.predictor
         if self.is_busy:
@@ -234,12 +234,13 @@ class Sweeps:
             "options": dict(session.options),
         }
         sweep = ContextSweep(plan, label, (session.id,))
+        # Listed before its file exists: `_take_part` adds rows to listed sweeps only.
         self.found = (SavedSweep(path, sweep, about), *self.found)
         self.compare(path, True)
         self._begin(plan, path, about, session, source)
 
     def go_on(self, path: Path) -> None:
-        """Compute what a kept sweep lacks, with the model and recording of its notes.
+        """Compute the missing points of a saved sweep with its model and recording.
 
         Neither needs to be on screen.
         """
@@ -263,37 +264,37 @@ class Sweeps:
         self._begin(entry.sweep.plan, path, about, here if is_here else None, source)
 
     def pause(self) -> None:
-        """Hold it after the window that is being answered."""
+        """Pause the sweep after the current prediction."""
         self._gate.pause(True)
         self.changed.emit()
 
     def resume(self) -> None:
-        """Let it go on."""
+        """Continue a paused sweep."""
         self._gate.pause(False)
         self.changed.emit()
 
     def cancel(self) -> None:
-        """End it; what it found is kept, and can be gone on with."""
+        """Cancel the sweep; its rows stay saved, and `go_on` continues it."""
         self._gate.stop()
         self._work.stop()
         self.running = None
         self.changed.emit()
 
     def compare(self, path: Path, is_drawn: bool) -> None:
-        """Draw a kept sweep, or not; the one drawn longest gives way to a fifth."""
+        """Draw a saved sweep, or not; a fifth one replaces the first drawn."""
         others = tuple(other for other in self.compared if other != path)
         self.compared = (*others, path)[-MOST_COMPARED:] if is_drawn else others
         self.changed.emit()
 
     def compare_just(self, names: Sequence[str]) -> str:
-        """Draw just these of the kept sweeps; which are not here, else ""."""
+        """Draw only these saved sweeps; return a message about missing files, or ""."""
         here: list[Path] = []
         gone: list[Path] = []
         for name in names:
             path = self.folder / name
             try:
                 (here if path.is_file() else gone).append(path)
-            except OSError:  # no name that a file can have
+            except OSError:  # not a valid file name
                 gone.append(path)
         own = () if self.running is None else (self.running,)
         found = dict.fromkeys([*here, *own])
@@ -305,7 +306,7 @@ class Sweeps:
         return f"Context sweeps it compared are not here: {lost}." if lost else ""
 
     def remove(self, path: Path) -> None:
-        """Delete a kept sweep's file; not the one that runs."""
+        """Delete the file of a saved sweep, unless it is running."""
         if path == self.running:
             return
         try:
@@ -316,23 +317,23 @@ class Sweeps:
         self.compare(path, False)
 
     def write_csv(self, sweeps: Mapping[str, ContextSweep], path: Path) -> None:
-        """Write sweeps as one table, off this thread; see `write_together`."""
+        """Write sweeps as one table in the background; see `write_together`."""
         self._writing.start((dict(sweeps), path), f"Writing {path.name}")
 
     def forget_fault(self) -> None:
-        """It was read."""
+        """Clear all errors."""
         self._fault = None
         for errand in (self._work, self._looking, self._writing):
             errand.forget_fault()
         self.changed.emit()
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """End what runs; it can be gone on with at the next start."""
+        """Stop the running sweep, which `go_on` can continue later."""
         self._gate.stop()
         for errand in (self._work, self._looking, self._writing):
             errand.close(timeout_s)
 
-    # -- on the thread that draws -----------------------------------------------------
+    # -- on the drawing thread --------------------------------------------------------
     def _begin(
         self,
         plan: SweepPlan,
@@ -342,6 +343,7 @@ class Sweeps:
         source: Source,
     ) -> None:
         self._fault = None
+        # A new gate per run: late messages of an earlier run are recognised by it.
         self._gate = Gate(lambda: self._asking.is_awaited)
         self.running, self.progress = path, Progress(0, 0)
         is_asked = is_same_predictor(source, self._asking.predictor)
@@ -360,9 +362,9 @@ class Sweeps:
 
     @property
     def _pace_key(self) -> tuple[str, str, str]:
-        """Who would compute a sweep of what is on screen, where, and of which session.
+        """Predictor, device and session on screen: the key of measured times.
 
-        Another recording has other neurons, and so takes another time.
+        The session belongs to it, because the time depends on the number of neurons.
         """
         state = self._asking.state
         recording = "" if state.session is None else state.session.fingerprint
@@ -376,7 +378,7 @@ class Sweeps:
             self.changed.emit()
 
     def _take_part(self, job: _Job, sweep: ContextSweep) -> None:
-        """More rows; they are on disk, so they count however the run ends."""
+        """Take new rows, which are saved already and stay valid after a cancel."""
         self.found = tuple(
             replace(entry, sweep=sweep) if entry.path == job.path else entry
             for entry in self.found
@@ -387,7 +389,7 @@ class Sweeps:
         self._take_part(*found)
 
     def _take_all(self, found: tuple[SavedSweep, ...]) -> None:
-        """What the folder holds; one that runs is further on here than there."""
+        """Take the folder's sweeps; of the running one, keep the newer rows here."""
         own = None if self.running is None else self.kept(self.running)
         others = [entry for entry in found if own is None or entry.path != own.path]
         self.found = (own, *others) if own is not None else tuple(others)
@@ -425,15 +427,21 @@ class Sweeps:
                 cancelled=gate.is_closed,
                 on_part=lambda sweep: self._post(partial(self._take_part, job, sweep)),
             )
+            # `context_sweep` returns an incomplete sweep after a cancel.
             if gate.is_stopped:
                 raise StoppedError
             yield job, found
         finally:
+            # Only a predictor that was loaded here may be closed here.
             if isinstance(job.source, str) and isinstance(predictor, Closable):
                 predictor.close()
 
     def _made(self, job: _Job) -> Predictor:
-        """The sweep's own predictor; one handed in must be free of a caller's stops."""
+        """Return the sweep's predictor: loaded by name, or the given object.
+
+        An interruptible object is refused: it has one `stop_when`, which the live
+        engine uses.
+        """
         if isinstance(job.source, str):
             device = str(job.about.get("device", "auto"))
             return self._load(job.source, job.session, device)
@@ -445,10 +453,12 @@ class Sweeps:
         return job.source
 
     def _follow(self, job: _Job) -> Callable[[int, int, str], None]:
-        """Tell progress, and how long one takes of the time spent computing."""
+        """Return a progress callback, which also measures the time per prediction."""
         begun: list[tuple[float, int]] = []
 
         def progress(done: int, total: int, what: str) -> None:
+            # Waiting for live requests does not count as computing time. The first
+            # call sets the origin, so that rows read from the file do not count either.
             now = perf_counter() - job.gate.waited_s
             if not begun:
                 begun.append((now, done))
@@ -460,16 +470,19 @@ class Sweeps:
 
 
 def _yield_processor(predictor: Predictor) -> None:
-    """Its process, where it has one, takes what the live one's leaves."""
-    _ = predictor.predictor_id  # started by now, but for its first threads of work
+    """Give the sweep's worker process the lowest priority, if there is a process."""
+    # Reading the id starts the process. The priority is set before its computing
+    # threads exist, because threads inherit it when they start.
+    _ = predictor.predictor_id
     process = getattr(predictor, "process_id", None)
     if process is not None and hasattr(os, "setpriority"):
-        with contextlib.suppress(OSError):  # gone, or not ours to say
+        with contextlib.suppress(OSError):  # process has ended, or no permission
             os.setpriority(os.PRIO_PROCESS, process, LEAST_URGENT)
 
 
 def _free_path(folder: Path, session: str) -> Path:
-    """A new file, named by the time and the session."""
+    """Return the path of a new file, named by time and session."""
+    # Session ids can have characters that are not allowed in file names.
     plain = re.sub(r"[^\w.-]+", "-", session)
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
     path, number = folder / f"{stamp}_{plain}{SUFFIX}", 2
@@ -492,4 +505,4 @@ def _written(what: tuple[dict[str, ContextSweep], Path], tell: Tell) -> Iterator
 
 
 def _forget(path: Path) -> None:
-    """It is on disk: nothing more is to be done."""
+    """Ignore the path of a written table; the task needs a function."""
