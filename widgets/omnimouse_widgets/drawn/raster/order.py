@@ -40,6 +40,8 @@ MEANINGS: Final[dict[Ordering, str]] = {
     "x": "Where they lie across the field",
     "y": "Where they lie along the field",
 }
+# `PATTERN_WORDS` has one block of patterns per mask code, in the order of the codes;
+# the raster shows the blocks in another order.
 _BY_RANK: Final = (TARGET, VISIBLE, MIXED, HIDDEN)
 _N_ENDS: Final = len(PATTERN_WORDS) // len(_BY_RANK)
 _ORDER: Final = np.concatenate([np.arange(_N_ENDS) + s * _N_ENDS for s in _BY_RANK])
@@ -49,6 +51,7 @@ _RANK: Final = np.argsort(_ORDER).astype(np.uint8)
 One byte holds a rank, and two bytes hold area and rank; NumPy sorts such keys in
 linear time (radix sort).
 """
+# Two lines: the labels stand in the narrow space beside the rows.
 _WORDS: Final = [PATTERN_WORDS[at].replace(THEN, f"\n{THEN.lstrip()}") for at in _ORDER]
 
 Tick = tuple[float, str]
@@ -91,6 +94,7 @@ def arrange(
     if ordering == "state":
         return _grouped(patterns, _WORDS)
     if ordering == "score" and scores is not None and len(scores) == n:
+        # Best on top: `row_order` sorts ascending, with NaN last.
         return _ranked(-scores, lambda key: f"{-key:.2f}")
     if ordering == "similarity" and alike is not None and len(alike) == n:
         return Arrangement(alike, _numbered(np.arange(n)))

@@ -18,6 +18,7 @@ from omnimouse_widgets.drawn.traces.row import Trace
 
 LEAST = (0.0, 3.0)
 """A row spans at least three standard deviations of a neuron's responses."""
+# A slot number that no pin and no result has.
 NOBODY = LIVE - 1
 
 
@@ -113,8 +114,10 @@ def _as_large(row: Trace) -> Trace:
         if curve is None:
             return None
         known = np.isfinite(curve) & np.isfinite(row.truth)
+        # A constant prediction has no shape to scale.
         if known.sum() < 2 or not (spread := float(curve[known].std())):
             return curve
+        # Only samples that both curves have are comparable.
         wanted = row.truth[known]
         shape = (curve - curve[known].mean()) / spread
         return np.asarray(shape * wanted.std() + wanted.mean())
@@ -226,6 +229,7 @@ def score_of(results: Results, neuron: int) -> str:
 def pinned_score(answer: PinAnswer | None, neuron: int) -> str:
     """Return e.g. `0.43`; "…" while pending, "–" if there is no score."""
     value = None if answer is None else answer.score(neuron)
+    # None and NaN differ: None means that no result has arrived yet.
     if value is None:
         return "…"
     return f"{value:.2f}" if np.isfinite(value) else "–"
@@ -245,5 +249,6 @@ def predicted_of(prediction: Prediction | None, neuron: int) -> np.ndarray | Non
     """Return one neuron's predicted samples (60,), or None if not predicted."""
     if prediction is None:
         return None
+    # A prediction may cover only some neurons, in any order.
     columns = np.flatnonzero(prediction.neurons == neuron)
     return prediction.responses[:, columns[0]] if len(columns) else None

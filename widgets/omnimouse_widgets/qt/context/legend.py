@@ -36,6 +36,7 @@ class SweepLegend(QWidget):
 
     def show_sweeps(self, sweeps: Sequence[DrawnSweep]) -> None:
         """Show one entry per sweep; tooltips contain the full names."""
+        # Line 0 is the live sweep. Alone, it needs no legend.
         is_needed = any(drawn.line for drawn in sweeps)
         entries = sweeps if is_needed else ()
         # Entries are reused and hidden, not deleted: sweeps change often.

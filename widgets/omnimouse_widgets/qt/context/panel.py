@@ -88,6 +88,7 @@ class ContextPanel(QWidget):
         for button in (*self.conditions.values(), self.live):
             button.toggled.connect(lambda _: self._show_again())
         shortcuts.bind_keys(self, controller)
+        # Names, line styles and hidden conditions of the last drawing, then its sweeps.
         self._drawn: list[object] = []
         events, results, sweeps = (
             controller.state.events,
@@ -204,6 +205,7 @@ class ContextPanel(QWidget):
             shown.setVisible(some is page and button.isChecked())
         self._make_room()
         for words in (self.status, self.mark):
+            # An open page needs the height of these lines.
             words.setVisible(not button.isChecked())
         if self.keep.isChecked():
             self._controller.sweeps.look()
@@ -216,6 +218,7 @@ class ContextPanel(QWidget):
     def _make_room(self) -> None:
         """Hide the plots while the form is open if the panel is too low for both."""
         rows = (*self.conditions.values(), self.export, self.no_room)
+        # Three rows besides form and plots, each as high as the highest control.
         others = 3 * (SPARE + max(row.sizeHint().height() for row in rows))
         # Size hints, not heights: hidden widgets have no valid height.
         form, canvas = self._pages[self.form], self.plot.canvas
@@ -242,6 +245,7 @@ class ContextPanel(QWidget):
     def save(self, path: Path) -> None:
         """Write the drawn sweeps as CSV (suffix .csv), otherwise as an image."""
         if path.suffix.lower() == ".csv":
+            # `sweeps_on_screen` distinguishes sweeps of equal name by their start time.
             named = {drawn.name: drawn.sweep for drawn in self.sweeps()}
             self._controller.sweeps.write_csv(named, path)
             return

@@ -67,9 +67,11 @@ class ContextPlot:
             self.axes[axis] = _AxisPlot(axis, has_scale=column == 0)
             self.canvas.addItem(self.axes[axis].plot, row=0, col=column)
         layout = self.canvas.ci.layout
+        # The left plot also holds the vertical axis, so it is wider.
         layout.setColumnStretchFactor(0, 5)
         layout.setColumnStretchFactor(1, 3)
         neurons, history = (self.axes[axis].plot for axis in AXES)
+        # One scale, so that the heights of both plots are comparable.
         history.setYLink(neurons)
         self._message = plot_style.Message(neurons.getViewBox())
         self._mark: Mark | None = None
@@ -215,9 +217,11 @@ class _AxisPlot:
         self.plot.setLabel("bottom", AXIS_WORDS[axis], color=plot_style.AXIS)
         below = self.plot.getAxis("bottom")
         below.label.setFont(plot_style.small_font())
+        # `_fit_ticks` selects the labels itself.
         below.setStyle(hideOverlappingLabels=False)
         below.setHeight(BELOW)  # equal heights keep the two plots aligned
         scale = self.plot.getAxis("left")
+        # An SI prefix would show a correlation of 0.3 as 300 (x0.001).
         scale.enableAutoSIPrefix(False)
         if has_scale:
             self.plot.setLabel("left", "correlation", color=plot_style.AXIS)
@@ -322,8 +326,11 @@ class _AxisPlot:
             self._bars[look] = self._added(plot_style.pen(colour, 1.5), "pairs")
         x = np.array([spot.x for spot in spots], float) + self._dodge(look[0])
         y = np.array([spot.point.score for spot in spots], float)
+        # The s.e.m. of a single draw is NaN; its bar has zero length.
         sems = np.nan_to_num([spot.point.sem for spot in spots])
         self._lines[look].setData(x, y)
+        # `connect="pairs"` draws a line from each even to the next odd point: one error
+        # bar per pair.
         ends = np.stack([y - sems, y + sems], axis=1).ravel() if spots else y
         self._bars[look].setData(np.repeat(x, 2), ends)
 
@@ -340,6 +347,7 @@ class _AxisPlot:
     def _fit(self) -> None:
         """Fit the horizontal range to all values and the mark, then the tick labels."""
         places = [place_on(self.axis, value) for value in self._values]
+        # 0 and 1 keep the range from being empty without values.
         within = [*places, *([] if self._mark_x is None else [self._mark_x]), 0.0, 1.0]
         low, high = min(within), max(within)
         room = 0.1 * (high - low)

@@ -130,6 +130,7 @@ class AnalysisSection(QWidget):
 
     def save_as(self) -> None:
         """Choose a file and save the analysis to it."""
+        # Check first: an error after the file dialog would waste the user's choice.
         if not self._analyses.can_save():
             return
         title = "Save analysis"
@@ -195,6 +196,7 @@ class AnalysisSection(QWidget):
         except ExportError as error:
             self._exports.refuse(error)
             return
+        # Draw now, on the Qt thread; only the bytes go to the background task.
         content = figure.png() if kind == ".png" else figure.svg()
         figure.close()
         self._exports.write(path, lambda _: content)
@@ -301,6 +303,7 @@ class AnalysisSection(QWidget):
         if not path:
             return None
         self._copied = ""
+        # For example ".png" from "PNG (*.png)".
         ending = kind.partition("*")[2].rstrip(")") or Path(name).suffix
         found = Path(path)
         if not found.name.endswith(ending):
@@ -320,6 +323,7 @@ class AnalysisSection(QWidget):
     def _fill_recent(self) -> None:
         self.recent.clear()
         for path in self._analyses.recent:
+            # A single & would mark a keyboard shortcut in a menu entry.
             name = path.name.removesuffix(SUFFIX).replace("&", "&&")
             action = self.recent.addAction(name, lambda path=path: self.open(path))
             if action is not None:

@@ -97,6 +97,7 @@ class QuestionSection(QWidget):
         )
         if mask is None:
             return
+        # Frames painted by hand match no choice: no button is then on.
         self.video.show_value(video_name(mask.frames))
         self.behavior.show_value(mask.behavior_word)
 

@@ -80,6 +80,7 @@ class NeuronFactsPanel(QWidget):
         self.redraw = Redraw(
             self,
             [
+                # A new selection needs new facts, but only if the panel is visible.
                 (self.in_view.tell, [events.selection, events.session, facts.focused]),
                 (self._draw_head, [facts.changed, events.selection, events.session,
                                    events.mask, events.active_span, results.changed]),

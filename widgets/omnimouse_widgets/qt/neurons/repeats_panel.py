@@ -67,6 +67,7 @@ class RepeatsPanel(QWidget):
                 (self._draw_repeats, [*place, events.selection, self._clips.changed]),
             ],
         )
+        # Repeats that were drawn last, compared by identity.
         self._drawn: object = None
 
     def _follow(self, is_seen: bool) -> None:

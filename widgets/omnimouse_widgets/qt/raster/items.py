@@ -82,6 +82,7 @@ class Hatch(_InView):
 
     def set_rects(self, rects: list[QRectF]) -> None:
         """Replace the rectangles."""
+        # Repaint only after a change; the same test is in all items of this module.
         if rects != self.rects:
             self.rects = rects
             self.update()

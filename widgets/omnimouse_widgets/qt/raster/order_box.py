@@ -98,6 +98,7 @@ class OrderBox(QWidget):
 
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Stop computing the similarity order."""
+        # The comparison of neurons is costly, and a hidden raster does not need it.
         super().hideEvent(event)
         self._controller.similarity.let_be()
 

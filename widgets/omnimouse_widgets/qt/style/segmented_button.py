@@ -92,6 +92,7 @@ class Segmented(QWidget):
                 )
             self._group.addButton(button, number)
             row.addWidget(button)
+        # `idClicked` is emitted for clicks only, so `show_value` cannot cause a loop.
         self._group.idClicked.connect(lambda at: self.picked.emit(self._values[at]))
 
     def button(self, value: Hashable) -> QToolButton:

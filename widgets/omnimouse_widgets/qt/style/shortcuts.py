@@ -89,6 +89,7 @@ def bind(panel: QWidget, key: str, act: Callable[[], object]) -> QShortcut:
     shortcut then acts.
     """
     shortcut = QShortcut(QKeySequence(key), panel)
+    # Several panels have the same keys, so a shortcut must not apply to the window.
     shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
     shortcut.activated.connect(lambda: act())
     shortcut.activatedAmbiguously.connect(lambda: act())
@@ -118,6 +119,7 @@ class OwnKey(QObject):
         """Claim the key, then run its action."""
         if not isinstance(event, QKeyEvent):
             return False
+        # Compare key and modifiers together: Ctrl+S must not match Ctrl+Shift+S.
         if QKeySequence(event.keyCombination()) != self._key:
             return False
         # Qt first asks with ShortcutOverride. If it is accepted, the key arrives as a

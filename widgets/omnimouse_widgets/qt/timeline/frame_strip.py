@@ -64,6 +64,7 @@ class FrameStrip(QWidget):
             else:
                 bar = QRectF(x + 0.5, height / 2 - 1, step - 1, 2)
                 painter.fillRect(bar, QColor(plot_style.AXIS))
+        # The cursor stands in the middle of its frame.
         at = (self._cursor + 0.5) * step
         painter.fillRect(QRectF(at - 1, 0, 2, height), QColor(palette.CURSOR))
         painter.end()

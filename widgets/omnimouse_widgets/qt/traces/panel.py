@@ -100,6 +100,7 @@ class TracesPanel(QWidget):
         # Not wrapped, but cut at the edge: a third line would take a row of curves.
         line = f"<br><span style='white-space:nowrap'>{pinned}</span>"
         self.legend.setText(words + line if pinned else words)
+        # The whole text, because the line may be cut.
         self.legend.setToolTip(pinned and f"<p>{pinned}</p>")
 
     def _draw_progress(self) -> None:
