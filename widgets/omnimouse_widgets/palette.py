@@ -18,6 +18,7 @@ HIDDEN: Final = "#404040"
 TARGET: Final = "#E69F00"
 MIXED: Final = "#CC79A7"
 
+# Curves: the recording is white, predictions and baselines are coloured.
 HELD: Final = "#FFFFFF"
 PREDICTED: Final = "#E69F00"
 BASELINE: Final = "#009E73"

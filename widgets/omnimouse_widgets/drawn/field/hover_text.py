@@ -28,6 +28,7 @@ def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
     if units.area is not None:
         parts.append(str(units.area[neuron]))
     depth = float(units.xyz_um[neuron, 2])
+    # Recordings without depths have NaN.
     if np.isfinite(depth):
         parts.append(f"depth {depth:.0f} µm")
     if results.scores is not None and np.isfinite(results.scores[neuron]):

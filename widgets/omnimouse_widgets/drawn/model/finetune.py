@@ -96,12 +96,15 @@ def _of_run(finetuning: Finetuning) -> FinetuneView:
         words = ""
     start, use = "", ""
     if finetuning.can_go_on:
+        # A folder that holds another run cannot be continued.
         start = "Start over" if finetuning.is_stale else "Go on"
+        # A stopped run has a usable result once its start values were scored.
         use = "Use what was reached" if finetuning.can_be_used else ""
     elif finetuning.is_finished and not finetuning.is_chosen:
         use = "Use it"
     return FinetuneView(
         is_shown=True,
+        # The model and recording of the run, which may differ from those on screen.
         title=_title(wanted.model, wanted.session.id),
         words=words,
         fault="" if fault is None else str(fault),
@@ -119,6 +122,7 @@ def _offered(controller: Controller, train: Trained, steps: int) -> FinetuneView
     kept = finetuning.here(train)
     start, use, words = "Start", "", _plan_words(finetuning, train, steps)
     if kept is not None and kept.is_finished:
+        # With more steps than before, a finished run can continue.
         start, use = "Go on" if kept.step < steps else "", "Use it"
         words = (
             f"Done before, in {kept.step} steps: {gain_words(kept.before, kept.best)}."
@@ -165,6 +169,7 @@ def _is_of_run(finetuning: Finetuning) -> bool:
     """Return whether the section shows a run instead of an offer to start one."""
     if finetuning.wanted is None:
         return False
+    # A finished run of another recording gives way to an offer for this one.
     return finetuning.is_busy or not finetuning.is_offered or finetuning.is_of_screen
 
 

@@ -34,6 +34,8 @@ def meaning_words(state: LiveState) -> str:
 
 def caveats(mask: Mask, needs: Needs) -> list[str]:
     """Return warnings where a predictor ignores or leaks parts of a mask."""
+    # A mask states what a predictor may see; whether the predictor reads this input, or
+    # excludes hidden input, depends on the predictor (`Needs`).
     found = []
     if mask.frames.any() and not needs.sees_video:
         found.append("⚠ This model does not look at video.")

@@ -34,6 +34,7 @@ def columns_of(controller: Controller) -> Mapping[str, np.ndarray]:
     """Return (P,) arrays of all columns, and of the positions x and y."""
     state, results = controller.state, controller.results
     if state.session is None or state.mask is None:
+        # Sorting and filtering distinguish text by dtype, also in an empty table.
         words = dict.fromkeys(WORDS, np.empty(0, str))
         return dict.fromkeys((*COLUMNS, "x", "y"), np.empty(0)) | words
     return table_columns(state.session, state.mask, state.active_span, results.scores)

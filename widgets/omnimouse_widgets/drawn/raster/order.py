@@ -44,6 +44,7 @@ MEANINGS: Final[dict[Ordering, str]] = {
 # the raster shows the blocks in another order.
 _BY_RANK: Final = (TARGET, VISIBLE, MIXED, HIDDEN)
 _N_ENDS: Final = len(PATTERN_WORDS) // len(_BY_RANK)
+# `_ORDER` lists the patterns from top to bottom; `_RANK` is its inverse.
 _ORDER: Final = np.concatenate([np.arange(_N_ENDS) + s * _N_ENDS for s in _BY_RANK])
 _RANK: Final = np.argsort(_ORDER).astype(np.uint8)
 """Row rank of every pattern: targets, visible, mixed, hidden.
@@ -162,6 +163,7 @@ def _places(ordering: Ordering, units: Units) -> tuple[np.ndarray, str]:
     """Return positions along an axis and their unit; pixels if µm are unknown."""
     axis = ("x", "y", "depth").index(ordering)
     places = units.xyz_um[:, axis]
+    # Depth has no equivalent in pixels.
     if axis < 2 and np.isnan(places).all():
         return units.xy_px[:, axis], "px"
     return places, "µm"

@@ -67,6 +67,7 @@ def title(shown: Shown, levels: tuple[float, float]) -> str:
     """Return the title of a picture; for a residual with the values of full colours."""
     if shown != "residual":
         return TITLES[shown]
+    # The minus sign U+2212 has the width of the plus sign; a hyphen is shorter.
     low, high = (f"{level:+.2g}".replace("-", "−") for level in levels)
     return (
         f"<span style='color: {palette.VISIBLE}'>■ {low}</span> {TITLES[shown]} "

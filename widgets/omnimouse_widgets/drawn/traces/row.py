@@ -102,6 +102,7 @@ def time_extent(time: np.ndarray) -> tuple[float, float]:
 
 def cursor_sample(time_s: float, time: np.ndarray) -> int:
     """Return the response sample nearest to a time, limited to the window."""
+    # The mean step: time stamps of recordings are not exactly regular.
     step = (float(time[-1]) - float(time[0])) / max(len(time) - 1, 1)
     sample = round((time_s - float(time[0])) / step) if step else 0
     return int(min(max(sample, 0), N_SAMPLES - 1))

@@ -37,6 +37,8 @@ def _rows(controller: Controller) -> list[Trace]:
     rows = [
         _in_window(controller, neuron, time) for neuron in state.selection if neuron < n
     ]
+    # `page` is the time range of a longer span; None means that only the window is
+    # shown.
     if controller.pins.page is None:
         return rows
     shown = _shown_page(controller)
@@ -149,6 +151,7 @@ def _shown_page(controller: Controller) -> _ShownPage:
     answers = [pins.spans.get(slot) for slot in _slots(controller)]
     return _ShownPage(
         page,
+        # The mask applies to the window only, so the rest of the span has no shading.
         (window.start_s, window.start_s + WINDOW_S),
         None if known is None else known.span,
         known is not None and pins.is_old(known),
@@ -183,6 +186,7 @@ def _over_span(shown: _ShownPage, neuron: int, row: Trace) -> Trace:
 
 def _slots(controller: Controller) -> list[int]:
     """Return slots up to the last shown pin; hidden ones are replaced by `NOBODY`."""
+    # Overlays are stored by slot: a hidden pin must keep its place before later pins.
     shown = {pin.slot for pin in controller.state.pins if pin.is_shown}
     return [
         slot if slot in shown else NOBODY for slot in range(max(shown, default=-1) + 1)
@@ -213,6 +217,7 @@ def _baseline_score(controller: Controller, neuron: int) -> str:
         return ""
     if score := score_of(baseline, neuron):
         return score
+    # A neuron without target samples never gets a score, so it is not pending.
     if not (mask.cells[:, neuron] == TARGET).any():
         return ""
     return "…" if baseline.is_awaited else "–"
@@ -240,6 +245,7 @@ def responses_over(
 ) -> np.ndarray | None:
     """Return one neuron's stitched samples, or None if not predicted."""
     column = None if span is None else span.column(neuron)
+    # A result over another span does not fit the time axis of the row.
     if span is None or column is None or len(span.time) != n_samples:
         return None
     return span.responses[:, column]

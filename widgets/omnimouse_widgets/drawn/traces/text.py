@@ -38,6 +38,8 @@ def legend_signs(baseline: str = "", *, is_large: bool = False) -> list[Sign]:
     A baseline replaces the entry of the scale bar. `is_large` states that predictions
     are scaled to the size of the recording.
     """
+    # The legend has room for five entries. The tooltip of the plot also explains the
+    # scale bar, so its entry is the one to replace.
     last = Sign("┃", palette.AXIS, "1 s.d.")
     if baseline:
         last = Sign("┅", palette.BASELINE, Path(baseline).name)

@@ -13,6 +13,7 @@ from omnimouse_widgets import palette
 # room for its letter.
 JOIN_S: Final = 1.0
 """Trials of one tier closer than this are drawn as one bar."""
+# Tiers not listed are held-out tiers and have the full height.
 _HEIGHTS: Final = {"train": 0.45, "none": 0.2}
 
 

@@ -78,6 +78,7 @@ def line_sample(line: int) -> QPixmap:
     pixmap.fill(QColor(0, 0, 0, 0))
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    # Leave a margin of one pixel for the outline of the points.
     middle, right = SAMPLE.height() / 2, SAMPLE.width() - POINT - 1
     ends = QPointF(POINT + 1, middle), QPointF(right, middle)
     painter.setPen(line_pen(palette.EDGE, line))

@@ -233,6 +233,7 @@ class ContextPanel(QWidget):
         self.sweep.click()  # close the form: the new points appear in the plots
 
     def _choose_file(self) -> None:
+        # A live sweep exists before its first point.
         if not any(drawn.sweep.rows for drawn in self.sweeps()):
             why = " ".join(self._in_the_way().split()) or "Wait for the first points"
             self.problem.setText(f"Nothing is drawn that could be saved. {why}.")
@@ -269,6 +270,8 @@ class ContextPanel(QWidget):
         # Compare sweeps by identity; an unchanged one need not be drawn again.
         same = [d.sweep for d in drawn]
         before = self._drawn[2:] if self._drawn[:2] == [looks, hidden] else None
+        # `before` and `same` have equal lengths, because `looks` has one entry per
+        # sweep.
         if before is None or any(
             one is not other for one, other in zip(before, same, strict=True)
         ):
@@ -304,6 +307,7 @@ class ContextPanel(QWidget):
 
     def _status(self, why: str) -> str:
         if why:
+            # Reasons have line breaks for the plot; the status has one line.
             return " ".join(why.split())
         return live_words(self._controller.state, self._controller.results)
 

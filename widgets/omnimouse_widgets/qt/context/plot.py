@@ -87,6 +87,7 @@ class ContextPlot:
         for axis, plot in self.axes.items():
             own = [spot for spot in spots if spot.axis == axis]
             plot.show(own, values_of(sweeps, axis))
+            # Line 0 is the live sweep; saved sweeps cannot be outdated.
             plot.fade(any(drawn.is_old for drawn in sweeps if drawn.line == 0))
         self._fit()
 
@@ -137,6 +138,7 @@ class ContextPlot:
             svg = QSvgGenerator()
             svg.setFileName(str(path))
             svg.setSize(size)
+            # The resolution of the screen, so that fonts have their size on screen.
             svg.setResolution(self.canvas.logicalDpiX())
             svg.setViewBox(QRectF(0, 0, size.width(), size.height()))
             svg.setTitle("OmniMouse context sweep")
@@ -271,6 +273,7 @@ class _AxisPlot:
         # Also visit curves without spots, so that their items are emptied.
         for look in looks | set(self._lines):
             self._draw_look(look, [s for s in spots if (s.label, s.line) == look])
+        # Compute the offset once per condition, not once per point.
         beside = {label: self._dodge(label) for label in palette.CONDITION_COLOURS}
         self.points.setData(
             x=[spot.x + beside[spot.label] for spot in spots],
@@ -405,6 +408,7 @@ def line_pen(colour: str, line: int) -> QPen:
     pen = plot_style.pen(colour, 1.5)
     if DASHES[line]:
         pen.setDashPattern(list(DASHES[line]))
+        # Qt's default square caps lengthen every dash and would close short gaps.
         pen.setCapStyle(Qt.PenCapStyle.FlatCap)
     return pen
 

@@ -72,6 +72,7 @@ class BrushSection(QWidget):
 
     def _build_span(self, form: Form) -> None:
         self.start, self.stop = QSpinBox(), QSpinBox()
+        # Samples [start, stop): the span is never empty.
         self.start.setRange(0, N_SAMPLES - 1)
         self.stop.setRange(1, N_SAMPLES)
         for box, words in ((self.start, "First"), (self.stop, "After the last")):

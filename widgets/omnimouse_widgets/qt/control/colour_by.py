@@ -152,6 +152,7 @@ class ColourLegend(QWidget):
             return
         self._shown = words
         while (item := self._grid.takeAt(0)) is not None:
+            # `takeAt` removes an item from the layout but does not delete its widget.
             if (widget := item.widget()) is not None:
                 widget.deleteLater()
         table = palette.area_table(len(words))

@@ -166,8 +166,7 @@ class ModelSection(QWidget):
                 self.model.findData(released), f"{released} · {place}"
             )
         for tuned in self._controller.finetuning.results:
-            # Results are added during the session; the list is not filled again,
-            # because this would close an open menu.
+            # Runs can finish while the application is open: add only new results.
             if self.model.findData(str(tuned.path)) < 0:
                 self.model.insertItem(0, tuned.words, str(tuned.path))
         at = self.model.findData(name)

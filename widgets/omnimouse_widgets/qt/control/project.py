@@ -52,6 +52,8 @@ class AnalysisSection(QWidget):
         self._controller = controller
         self._analyses, self._exports = controller.analyses, controller.exports
         self._copied = ""
+        # The application sets these two functions: this package does not render
+        # reports, and views do not communicate with each other.
         self._draw_report: DrawReport | None = None
         self._look_of_traces: Callable[[], Look] = Look
         self.mark = ToneLabel(CHANGED, "waiting")
@@ -266,6 +268,7 @@ class AnalysisSection(QWidget):
         """Choose the recording's folder, or its file for single-file formats."""
         file = self._analyses.wanted_recording
         title = f"Where is {file.name} now?"
+        # Qt's dialogs choose either files or folders.
         if file.suffix.lower() in (".nwb", ".npz", ".h5", ".hdf5"):
             kinds = f"Recordings (*{file.suffix});;All files (*)"
             found = QFileDialog.getOpenFileName(self, title, str(self._folder()), kinds)
@@ -287,6 +290,7 @@ class AnalysisSection(QWidget):
             button.Save | button.Discard | button.Cancel,
             button.Save,
         )
+        # Only a successful save permits leaving the analysis.
         if said == button.Save:
             return self._analyses.save()
         if said == button.Discard:
@@ -298,6 +302,7 @@ class AnalysisSection(QWidget):
 
         If no suffix was typed, the suffix of the selected file type is added.
         """
+        # Qt does not append a suffix itself on every platform, hence the code below.
         near = str(self._folder() / name)
         path, kind = QFileDialog.getSaveFileName(self, title, near, kinds)
         if not path:

@@ -139,6 +139,7 @@ class SessionSection(QWidget):
             "Open a session folder." if session is None else facts_of(session)
         )
         self.facts.setToolTip("" if session is None else channels_of(session))
+        # Warnings first; assumptions are less urgent.
         notes = () if session is None else (*session.warnings, *session.assumptions)
         self.notes_button.setVisible(bool(notes))
         is_open = self.notes_button.isChecked()

@@ -141,6 +141,7 @@ class NeuronFactsPanel(QWidget):
             layout.setColumnStretchFactor(column, share)
         self.canvas.addItem(self.repeats.rows, 1, 0, 1, 3)
         self.canvas.addItem(self.repeats.means, 2, 0, 1, 3)
+        # Receptive field and tuning, rasters of repeats, their mean.
         for row, share in enumerate((5, 3, 4)):
             layout.setRowStretchFactor(row, share)
 
@@ -179,6 +180,7 @@ class NeuronFactsPanel(QWidget):
         shortcuts.bind(self, "Left", partial(self._facts.step, -1))
         shortcuts.bind(self, "Right", partial(self._facts.step, 1))
         shortcuts.bind(self, "Ctrl+C", self.copy_numbers)
+        # The panel needs the focus for its arrow keys.
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
 
     def _follow(self, is_seen: bool) -> None:
@@ -251,6 +253,8 @@ class NeuronFactsPanel(QWidget):
         found = self._facts.found
         if found is None or not found.repeats:
             return None
+        # The box has index -1 while it is empty, and can still list the clips of
+        # another neuron until `_draw_clips` fills it again.
         chosen = max(self.clip.currentIndex(), 0)
         return found.repeats[min(chosen, len(found.repeats) - 1)]
 

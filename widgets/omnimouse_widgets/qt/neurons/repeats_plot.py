@@ -16,6 +16,7 @@ MEAN_HEIGHT = 0.45
 """Height of the means as a fraction of that of the rasters."""
 MAX_ROWS = 64
 MAX_TICKS = 10
+# Orange, so that it differs from the white means of single repeats.
 _AVERAGE = "#E69F00"
 
 

@@ -103,6 +103,7 @@ class OrderBox(QWidget):
         self._controller.similarity.let_be()
 
     def _picked(self, _: int) -> None:
+        # Another order does not need the comparison of neurons that may still run.
         if self.ordering != "similarity":
             self._controller.similarity.let_be()
         self.picked.emit()

@@ -91,6 +91,7 @@ class RasterPanel(QWidget):
         return Redraw(
             self,
             [
+                # First, because the other parts depend on order and view.
                 (self._follow, [events.raster_order, events.raster_view]),
                 (self._draw_rows, rows),
                 (self._draw_cells, [events.window, results.events.population]),
@@ -106,6 +107,7 @@ class RasterPanel(QWidget):
 
     # -- building -----------------------------------------------------------------
     def _build_pictures(self) -> None:
+        # All pictures exist from the start; a view places some of them.
         for shown in TITLES:
             raster = RasterPlot(
                 self.gestures, self._scrub, overlay_table(OVERLAYS[shown])

@@ -140,6 +140,7 @@ class RecordingsPanel(QWidget):
 
     def _draw_words(self) -> None:
         recordings, opener = self._controller.recordings, self._controller.opener
+        # Opening a recording is a direct request of the user and has priority.
         words = opener.words or recordings.words
         self.progress.set_words(f"◌ {words}…" if words else "")
         self.stop.setVisible(recordings.is_busy)

@@ -66,6 +66,7 @@ KEYS: Final = (
         Key(
             f"Alt+{n}", f"show or hide pin {LETTERS[n - 1]}", partial(toggle_pin, n - 1)
         )
+        # `partial` binds the slot now; a lambda would use the last value of `n`.
         for n in range(1, MAX_PINS + 1)
     ),
     Key("N", "facts of the next selected neuron", lambda c: c.facts.step(1)),

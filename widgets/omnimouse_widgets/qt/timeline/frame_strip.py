@@ -90,6 +90,7 @@ class FrameStrip(QWidget):
         if not event.buttons() & Qt.MouseButton.LeftButton:
             return
         frame = self.frame_at(event.position().x())
+        # No stroke has begun, so this is a drag of the cursor.
         if self._last is None or self._shows is None:
             self.scrubbed.emit(frame)
         elif frame != self._last:

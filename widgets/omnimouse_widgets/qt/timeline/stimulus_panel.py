@@ -130,6 +130,7 @@ class StimulusPanel(QWidget):
     # -- what the user does -----------------------------------------------------------
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Pause playback when the panel is hidden."""
+        # Playback moves the window, and every move requests a prediction.
         self.playback.pause()
         super().hideEvent(event)
 

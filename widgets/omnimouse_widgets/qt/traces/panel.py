@@ -112,6 +112,7 @@ class TracesPanel(QWidget):
         self.progress.setVisible(bool(words))
         if words:
             self.progress.setText(f"{words} ✕")
+            # A child outside a layout does not follow the size of its text.
             self.progress.adjustSize()
             self.progress.move(
                 self.stack.canvas.width() - self.progress.width() - 16, 4
@@ -149,6 +150,7 @@ def pinned_words(
 
 def _in_html(signs: Sequence[Sign]) -> str:
     return " &nbsp;".join(
+        # Names of pins are typed by the user and may contain & or <.
         f"<span style='color:{sign.colour}'>{sign.glyph}</span> {escape(sign.words)}"
         for sign in signs
     )

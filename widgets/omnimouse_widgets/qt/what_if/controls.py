@@ -53,7 +53,7 @@ CHANGES = {
     "behavior_scale": "is times",
     "behavior_shift": "is later by",
 }
-# Initial value of each kind of edit.
+# Initial values. A factor of 1 or a delay of 0 s would have no visible effect.
 NEUTRAL = {"behavior_set": 0.0, "behavior_scale": 2.0, "behavior_shift": 0.5}
 # Spans in video frames (60 per window, 30 Hz) and behaviour samples (40, 20 Hz).
 PARTS: dict[str, tuple[Span, Span]] = {
