@@ -1,7 +1,7 @@
-"""What a user touches; every part takes a Controller.
+"""Views of a `Controller`: Qt panels, and widgets for Jupyter notebooks.
 
-`from omnimouse_widgets import Explorer` and the parts of the notebook's instrument.
-Names are looked up when first used: importing this package brings no toolkit.
+The Jupyter widgets are public names of this package, e.g. `Explorer`. They are
+imported on first use, so that importing this package does not import a toolkit.
 """
 
 from importlib import import_module
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from omnimouse_widgets.jupyter.traces import Traces as Traces
     from omnimouse_widgets.jupyter.video import VideoScrubber as VideoScrubber
 
+# Module of each public name, inside `jupyter`. The imports above are for type checkers
+# and editors only.
 _HOMES = {
     "BehaviorDecoder": "behavior",
     "ContextSweep": "sweep",
@@ -40,6 +42,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.jupyter.{_HOMES[name]}"), name)
+    # Python calls `__getattr__` only for missing names: the next access is direct.
     globals()[name] = value
     return value
 

@@ -18,6 +18,7 @@ HIDDEN: Final = "#404040"
 TARGET: Final = "#E69F00"
 MIXED: Final = "#CC79A7"
 
+# Curves: the recording is white, predictions and baselines are coloured.
 HELD: Final = "#FFFFFF"
 PREDICTED: Final = "#E69F00"
 BASELINE: Final = "#009E73"
@@ -116,6 +117,8 @@ def state_table(alpha: tuple[int, int, int, int] = (255, 255, 255, 255)) -> np.n
 
 def viridis_table() -> np.ndarray:
     """Return uint8 (256, 3): viridis colours for scores 0 to 1."""
+    # Anchors of viridis as hex triplets; interpolation between them needs neither 256
+    # literals nor matplotlib.
     anchors = np.frombuffer(bytes.fromhex(_VIRIDIS_HEX), np.uint8).reshape(-1, 3)
     at = np.linspace(0, 255, len(anchors)).round()
     columns = [np.interp(np.arange(256), at, anchors[:, k]) for k in range(3)]
@@ -130,6 +133,7 @@ def area_table(n: int) -> np.ndarray:
 
 def residual_table() -> np.ndarray:
     """Return uint8 (256, 3): blue (too low) over dark grey to orange (too high)."""
+    # Blue and orange are distinguishable with any colour vision, unlike red and green.
     stops = np.array([rgb(VISIBLE), (40, 42, 48), rgb(TARGET)], float)
     columns = [
         np.interp(np.arange(256), (0, 127.5, 255), stops[:, k]) for k in range(3)
@@ -139,6 +143,7 @@ def residual_table() -> np.ndarray:
 
 def tier_kind(tier: str) -> str:
     """Return the key of `TIER_COLOURS` for a session's tier name."""
+    # A session can have several test tiers, e.g. `final_test_1`.
     if "test" in tier:
         return "test"
     return tier if tier in TIER_COLOURS else "none"

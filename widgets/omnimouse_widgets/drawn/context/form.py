@@ -1,4 +1,4 @@
-"""What a form for a sweep offers: what a session can give, words, what is typed."""
+"""Defaults, tooltips, choices and input parsing of the sweep form."""
 
 from typing import Final
 
@@ -6,6 +6,8 @@ from omnimouse_model.analysis.sweep.contexts import HISTORY_END, largest_context
 from omnimouse_model.analysis.sweep.live_sweep import NEURONS
 from omnimouse_model.data.session import Session
 
+# 0 or 10 to 25 samples: one token takes 10 samples, and the 5 samples before the target
+# samples stay hidden (see `analysis.sweep.contexts`).
 HISTORY: Final = "0, 10, 15, 20, 25"
 DRAWS: Final = 5
 WINDOWS: Final = 32
@@ -20,24 +22,24 @@ TIPS: Final = {
 
 
 def fitting_neurons(session: Session) -> str:
-    """Contexts that a population has room for, as they are typed."""
+    """Return the context sizes that leave enough targets, as text for the form."""
     largest = largest_context(session.n_neurons, NEURONS)
     return ", ".join(str(count) for count in (0, *NEURONS) if count <= largest)
 
 
 def tiers_of(session: Session | None) -> list[str]:
-    """Tiers that can be chosen; "test" is every test tier."""
+    """Return the selectable tiers; "test" stands for all test tiers."""
     tiers = [] if session is None else list(session.tiers())
     return ["test", *(tier for tier in tiers if tier not in ("none", "test"))]
 
 
 def numbers_in(typed: str, name: str) -> tuple[int, ...]:
-    """Whole numbers with commas between.
+    """Return the comma-separated whole numbers in a text.
 
     Raises
     ------
     ValueError
-        In the user's words, where it is anything else.
+        If a part is not a whole number; the message is shown to the user.
     """
     words = [part.strip() for part in typed.split(",") if part.strip()]
     try:

@@ -22,12 +22,15 @@ AXIS_WORDS: Final[dict[Axis, str]] = {
     "history_samples": "samples of history",
 }
 DODGE: Final = 0.014
-"""Share of an axis that conditions stand apart, so that equal ones are seen."""
+"""Horizontal offset between conditions as a share of the axis.
+
+Points of equal value then do not cover each other.
+"""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DrawnSweep:
-    """One sweep on the plots: its name, which kind of line, and whether it is older."""
+    """One plotted sweep: its name, line style number, and whether it is outdated."""
 
     name: str
     sweep: ContextSweep
@@ -37,9 +40,9 @@ class DrawnSweep:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spot:
-    """One point of a curve: its axis and place, its condition, and its line.
+    """One point of a curve: axis, position, condition and line style number.
 
-    `row` is one of the rows that the point is the mean of.
+    `row` is the first of the sweep rows that are averaged in `point`.
     """
 
     axis: Axis
@@ -52,7 +55,7 @@ class Spot:
 
     @property
     def tip(self) -> str:
-        """Condition, mean, s.e.m., and what it is the mean of."""
+        """Tooltip: condition, mean, s.e.m. and sample sizes."""
         point, row = self.point, self.row
         mean = f"mean r = {point.score:.3f}"
         if np.isfinite(point.sem):
@@ -69,14 +72,17 @@ class Spot:
 
 
 def spots_of(drawn: DrawnSweep, target: str = RESPONSES) -> Iterator[Spot]:
-    """Every point that has a score, curve by curve; of a grid only its edges.
+    """Yield the points with a score, curve by curve.
 
-    `target` is "responses" or a decoded behaviour channel.
+    Of a grid, only the curves with 0 on the other axis are used. `target` is
+    "responses" or a decoded behaviour channel.
     """
     first: dict[Context, SweepRow] = {}
     for row in drawn.sweep.rows:
         first.setdefault(row.context, row)
     for curve in drawn.sweep.curves(target):
+        # A grid has a curve for every value of the other axis; all of them in one plot
+        # would be unreadable.
         if curve.fixed:
             continue
         for value, point in zip(curve.values, curve.points, strict=True):
@@ -93,15 +99,17 @@ def spots_of(drawn: DrawnSweep, target: str = RESPONSES) -> Iterator[Spot]:
 
 
 class KnownSpots:
-    """Points of the sweeps drawn last: those of a kept sweep are found only once."""
+    """Cache of the points of the sweeps drawn last."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[str, int], tuple[ContextSweep, list[Spot]]] = {}
 
     def of(self, sweeps: list[DrawnSweep]) -> list[Spot]:
-        """Points of all of them; what is no more drawn is forgotten."""
+        """Return the points of all sweeps; forget sweeps that are no longer drawn."""
         found = {}
         for drawn in sweeps:
+            # Compare by identity: sweeps are immutable, and a live sweep is replaced by
+            # a new object when it gets new rows.
             key = drawn.name, drawn.line
             before = self._known.get(key)
             if before is None or before[0] is not drawn.sweep:
@@ -112,31 +120,34 @@ class KnownSpots:
 
 
 def place_on(axis: Axis, value: float) -> float:
-    """Where a value stands: neurons by their doublings, history by its length."""
+    """Return the axis position of a value: log2 for neurons, linear for history."""
+    # The offset of 1 gives 0 neurons a finite position; with the divisor 4, doublings
+    # are evenly spaced from about 16 neurons on.
     return float(np.log2(1 + value / 4)) if axis == "neurons" else float(value)
 
 
 def value_at(axis: Axis, place: float) -> float:
-    """The inverse of `place_on`."""
+    """Return the value at an axis position; the inverse of `place_on`."""
     return 4 * (2**place - 1) if axis == "neurons" else place
 
 
 def dodge(label: str, axis: Axis, values: Sequence[int]) -> float:
-    """How far a condition stands beside its values, among others at the same."""
+    """Return the horizontal offset of a condition, centred over all conditions."""
     places = [place_on(axis, value) for value in values] or [0.0]
     labels = list(palette.CONDITION_COLOURS)
     at = labels.index(label) - (len(labels) - 1) / 2
+    # At least 1: an axis with a single value has no range to take a share of.
     return at * DODGE * max(max(places) - min(places), 1.0)
 
 
 def values_of(sweeps: Sequence[DrawnSweep], axis: Axis) -> tuple[int, ...]:
-    """Every value that some sweep has on an axis, in order."""
+    """Return the sorted values on an axis that occur in any sweep."""
     found = {v for drawn in sweeps for v in getattr(drawn.sweep.plan, axis)}
     return tuple(sorted(found))
 
 
 def tick_words(axis: Axis, value: int) -> str:
-    """Neurons; or samples, with their seconds below."""
+    """Return a tick label: neurons, or samples with seconds in a second line."""
     if axis == "neurons":
         return f"{value:,}"
     return f"{value}\n{value / RESPONSE_RATE_HZ:.2g} s"

@@ -20,23 +20,27 @@ NOT_LIVE: Final = "Tick Live, or a kept sweep"
 def sweeps_on_screen(
     results: Results, sweeps: Sweeps, *, is_live: bool
 ) -> list[DrawnSweep]:
-    """What is to be drawn, from results alone: live, then kept."""
+    """Return the sweeps to draw: the live one, then the saved ones."""
     drawn: list[DrawnSweep] = []
     if is_live and results.sweep is not None:
         is_old = results.sweep_freshness in ("stale", "stopped")
         drawn.append(DrawnSweep(LIVE, results.sweep, 0, is_old))
+    # Line style 0 is reserved for the live sweep, whether or not it is shown.
     for number, path in enumerate(sweeps.compared, start=1):
         entry = sweeps.kept(path)
         if entry is not None and entry.sweep is not None:
             name = entry.name
             if any(name == other.name for other in drawn):
+                # Names need not be unique, but the legend and the cache of points use
+                # them as keys.
                 name = f"{name} ({entry.begun})"
             drawn.append(DrawnSweep(name, entry.sweep, number))
     return drawn
 
 
 def in_the_way(state: LiveState, results: Results, *, is_live: bool) -> str:
-    """Why there can be no live curve, "" where there can."""
+    """Return the reason why there is no live curve, or ""."""
+    # The order matters: only the first missing precondition is reported.
     if not is_live:
         return NOT_LIVE
     if state.window is None or state.mask is None:
@@ -53,7 +57,7 @@ def in_the_way(state: LiveState, results: Results, *, is_live: bool) -> str:
 
 
 def live_words(state: LiveState, results: Results) -> str:
-    """How far, and how fresh, the live curves are."""
+    """Return the progress and freshness of the live curves."""
     sweep, n = results.sweep, len(state.selection)
     words = [f"{LIVE}: {n} neuron{'s' * (n != 1)}, this window"]
     state_words = {
@@ -72,14 +76,14 @@ def live_words(state: LiveState, results: Results) -> str:
 
 
 def mark_words(mark: Mark | None) -> str:
-    """Such as "★ this mask: r = 0.43 · 64 neurons · …"; "" without a mark."""
+    """Return e.g. "★ this mask: r = 0.43 · 64 neurons · …"; "" without a mark."""
     if mark is None:
         return ""
     return f"{'★' if mark.is_of_selected else '☆'} this mask: {mark.words}"
 
 
 def kept_words(entry: SavedSweep, *, is_running: bool = False) -> str:
-    """Its name, and below that such as "2026-03-01 14:05 · 12 of 56 points"."""
+    """Return name and, in a second line, e.g. "2026-03-01 14:05 · 12 of 56 points"."""
     words = [entry.begun] if entry.begun else []
     if entry.sweep is None:
         words.append("cannot be read")

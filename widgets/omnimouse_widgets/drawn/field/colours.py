@@ -1,4 +1,4 @@
-"""The colours of a field on screen: every label's by the live state, and the mean's."""
+"""Colours of the labels of a field for the live state, and mean image levels."""
 
 import numpy as np
 
@@ -16,7 +16,10 @@ from omnimouse_widgets.drawn.field.neuron_colours import (
 def core_and_rim(
     controller: Controller, field: Field
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Core and rim colours (P, 4) of all neurons; None where the mask is of others."""
+    """Return core and rim colours (P, 4) of all neurons.
+
+    None while mask and field belong to different sessions.
+    """
     state, results = controller.state, controller.results
     if state.mask is None or state.mask.n_neurons != field.n_neurons:
         return None
@@ -24,6 +27,8 @@ def core_and_rim(
     if state.colour_by == "score":
         scores = _scores(results, field.n_neurons)
         return score_colours(scores, states, is_old=results.is_population_old)
+    # Codes are ordered hidden < visible < target, so the maximum is target where any
+    # sample is a target.
     most = state.mask.cells[slice(*state.active_span)].max(axis=0, initial=0)
     scale = controller.colouring.scale
     if scale is not None and scale.is_known:
@@ -34,9 +39,9 @@ def core_and_rim(
 def flat_rows(
     controller: Controller, field: Field, core: np.ndarray, rim: np.ndarray
 ) -> np.ndarray:
-    """Colour rows (n_labels, 4) of the field: none for those of other planes.
+    """Return colour rows (n_labels, 4); neurons of other planes are transparent.
 
-    Writes into `core` and `rim`.
+    Changes `core` and `rim` in place.
     """
     looked_at = controller.planes.looked_at
     if looked_at is not None:
@@ -46,17 +51,21 @@ def flat_rows(
 
 
 def mean_levels(mean: np.ndarray) -> tuple[float, float]:
-    """Values of a mean image that are black and white.
+    """Return the values of a mean image that are drawn black and white.
 
-    There is headroom, so that the neurons' colours are the brightest things there.
+    The white level is above the 99.5th percentile, so that the image stays darker
+    than the colours of the neurons.
     """
+    # A subsample of at most about 1024 x 1024 pixels is sufficient for percentiles and
+    # keeps large mosaics fast.
     some = mean[:: max(1, mean.shape[0] // 512), :: max(1, mean.shape[1] // 512)]
     low, high = np.percentile(some, [1, 99.5])
+    # 1e-6: the levels of a constant image must differ.
     return float(low), float(high + 0.15 * (high - low) + 1e-6)
 
 
 def _scores(results: Results, count: int) -> np.ndarray:
-    """Scores of all neurons; NaN while none are known."""
+    """Return the scores of all neurons; NaN if they are not known."""
     if results.scores is None or len(results.scores) != count:
         return np.full(count, np.nan, np.float32)
     return results.scores

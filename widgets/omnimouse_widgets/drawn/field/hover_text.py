@@ -1,4 +1,4 @@
-"""One neuron in one line, for the status bar: `neuron 412 · hidden · depth 210 µm`."""
+"""Status bar text of one neuron: `neuron 412 · hidden · depth 210 µm`."""
 
 import numpy as np
 
@@ -6,16 +6,16 @@ from omnimouse_model.live.controller import Controller
 
 
 def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
-    """Name, state in the active span, area, depth and score, as far as known.
+    """Return name, state in the active span, area, depth and score, as far as known.
 
     Parameters
     ----------
     controller
-        Whose session, mask and scores are told.
+        Source of session, mask and scores.
     neuron
-        Its index in the session.
+        Index of the neuron in the session.
     others
-        How many more neurons own the same pixel.
+        Number of further neurons at the same pixel.
     """
     state, results = controller.state, controller.results
     if state.session is None or state.mask is None:
@@ -28,6 +28,7 @@ def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
     if units.area is not None:
         parts.append(str(units.area[neuron]))
     depth = float(units.xyz_um[neuron, 2])
+    # Recordings without depths have NaN.
     if np.isfinite(depth):
         parts.append(f"depth {depth:.0f} µm")
     if results.scores is not None and np.isfinite(results.scores[neuron]):

@@ -131,6 +131,7 @@ def neurons_under(
     length = float(np.hypot(*(stop_at - start_at)))
     pieces = max(1, int(np.ceil(length / max(2 * radius, 8.0))))
     ends = np.linspace(start_at, stop_at, pieces + 1)
+    # One extra entry for pixels without a neuron; see `_mark_piece`.
     hit = np.zeros(field.n_neurons + 1, bool)
     for a, b in pairwise(ends):
         _mark_piece(field, a, b, radius, hit)
@@ -157,6 +158,8 @@ def _mark_piece(
     # owner is -1 for no neuron; index -1 is the extra last entry of `hit`.
     hit[field.owner[top:bottom, left:right][near]] = True
     if len(field.covered_at):
+        # `covered_at` is sorted by flat index, so the rows of the piece are one slice
+        # of it.
         first, last = np.searchsorted(field.covered_at, [top * width, bottom * width])
         rows, columns = np.divmod(field.covered_at[first:last], width)
         near_covered = _within(rows, columns, a, b, radius)
@@ -172,6 +175,7 @@ def _within(
     squared = dy * dy + dx * dx
     if squared == 0:
         return np.asarray(from_y**2 + from_x**2 <= radius**2)
+    # Position of the nearest point on the segment, 0 at a and 1 at b.
     along = np.clip((from_y * dy + from_x * dx) / squared, 0, 1)
     distance = (from_y - along * dy) ** 2 + (from_x - along * dx) ** 2
     return np.asarray(distance <= radius**2)
@@ -196,6 +200,7 @@ def _mosaic(
     reach = units.roi.yx.max(axis=0).astype(np.int64) + 1
     height = max((image.shape[0] for image in stack), default=int(reach[0]))
     width = max((image.shape[1] for image in stack), default=int(reach[1]))
+    # Ceiling division.
     rows = -(-count // columns)
     corners = np.stack(np.divmod(planes, columns), axis=1) * (height, width)
     mean = None
@@ -259,8 +264,10 @@ def _spread(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
     planes = np.unique(plane)
     tiles = int(np.ceil(np.sqrt(len(planes))))
     low = points.min(axis=0)
+    # The same scale for both axes keeps the proportions of the field.
     extent = max(float((points.max(axis=0) - low).max()), 1e-9)
     tile = _SIDE / tiles
+    # The margin keeps the disks of neurons at the border inside their tile.
     margin = 0.04 * tile
     inside = margin + (points - low) / extent * (tile - 2 * margin)
     rank = np.searchsorted(planes, plane)
@@ -276,6 +283,8 @@ def _disks(centres: np.ndarray, shape: tuple[int, int]) -> _Pixels:
     yx = np.round(centres).astype(np.int64)[:, None] + offsets[None]
     yx = np.clip(yx, 0, np.array(shape) - 1).reshape(-1, 2)
     neuron = np.repeat(np.arange(len(centres)), len(offsets))
+    # The weight decreases with the distance, so that overlapping disks share their
+    # border at equal distances from both centres.
     weight = np.tile(1.0 / (1.0 + (offsets**2).sum(axis=1)), len(centres))
     return _Pixels(neuron, yx[:, 0] * shape[1] + yx[:, 1], weight, shape)
 
@@ -284,8 +293,11 @@ def _spacing(centres: np.ndarray) -> float:
     """Return the median nearest-neighbour distance, from at most about 400 neurons."""
     if len(centres) < 2:
         return _SIDE / 8
+    # All pairwise distances of 10,000 neurons would need at least 800 MB; a few hundred
+    # rows of them give about the same median.
     some = centres[:: max(1, len(centres) // 400)]
     squared = ((some[:, None] - centres[None]) ** 2).sum(axis=2)
+    # Excludes each neuron itself, and neurons at the same position.
     squared[squared == 0] = np.inf
     return float(np.clip(np.sqrt(np.median(squared.min(axis=1))), 2, _SIDE / 8))
 
@@ -319,9 +331,11 @@ def _assemble(pixels: _Pixels, count: int, mean: np.ndarray | None, note: str) -
 
 
 def _centres(pixels: _Pixels, count: int) -> np.ndarray:
+    # Outlines with zero weights must not give a centre of NaN.
     weight = np.maximum(pixels.weight, 1e-6)
     total = np.bincount(pixels.neuron, weight, count)
     y, x = np.divmod(pixels.flat, pixels.shape[1])
+    # A neuron without a pixel gets the centre NaN (0 / 0).
     with np.errstate(invalid="ignore"):
         centres = np.stack(
             [np.bincount(pixels.neuron, weight * v, count) / total for v in (y, x)],
@@ -340,6 +354,7 @@ def _labels(inside: np.ndarray, owner: np.ndarray, count: int) -> np.ndarray:
     if 2 * count > LARGEST_LABEL:
         return labels
     rim = (owner >= 0) & (inside < 0)
+    # Cannot overflow: 2 * count is at most LARGEST_LABEL here.
     return np.where(rim, labels + np.uint16(count), labels).astype(np.uint16)
 
 

@@ -1,4 +1,4 @@
-"""How many neurons are visible, target, hidden or mixed in the active span."""
+"""Number of visible, target, hidden and mixed neurons in the active span."""
 
 from typing import Final
 
@@ -19,11 +19,13 @@ MOST_TOLD: Final = 2
 
 
 def counted(state: LiveState) -> tuple[np.ndarray, str]:
-    """Numbers of neurons by mask code (0-3), and which samples they are told of."""
+    """Return the number of neurons by mask code (0-3), and a text on the samples."""
     patterns = np.zeros(len(PATTERN_WORDS), int)
     if state.mask is not None:
         found = state.mask.patterns_in(state.active_span)
         patterns = np.bincount(found, minlength=len(PATTERN_WORDS))
+    # Patterns are stored by state first, so a row of the reshaped array is one state
+    # with all pairs of first and last states.
     counts = patterns.reshape(len(ORDER), -1).sum(axis=1)
     start, stop = state.active_span
     if counts[MIXED]:
@@ -32,7 +34,7 @@ def counted(state: LiveState) -> tuple[np.ndarray, str]:
 
 
 def _changes_in_words(counts: np.ndarray, span: tuple[int, int]) -> str:
-    """Such as `Mixed in samples 0-60: 1,000 hidden → target.`, the commonest first."""
+    """Return e.g. `Mixed in samples 0-60: 1,000 hidden → target.`, by count."""
     order = np.argsort(-counts, kind="stable")
     told = [
         f"{counts[at]:,} {PATTERN_WORDS[at]}"

@@ -1,4 +1,4 @@
-"""Colours of the neurons, for every label of a field: by state, score or any number."""
+"""Colours of neurons and labels of a field by state, score or another quantity."""
 
 import numpy as np
 
@@ -40,27 +40,28 @@ STATE_RIM = _by_code(
 )
 _VIRIDIS = palette.viridis_table().astype(np.float32) / 255
 SELECTED_RIM = np.array(_rgba(palette.SELECTED, 1), np.float32)
-# In the score view sky blue would sit too near viridis' blues: visible neurons are
-# dark disks in slate rings there, so that neither they nor the cells of the mean image
-# under them outshine the scores; what has no score is a grey disk.
+# In the score view, sky blue would be too similar to the blues of viridis. Visible
+# neurons are therefore dark disks in slate rings, so that neither they nor the mean
+# image below them are brighter than the scores. Neurons without a score are grey.
 GIVEN_CORE = np.array(_rgba(palette.HIDDEN, 0.70), np.float32)
 GIVEN_RIM = np.array(_rgba(palette.GIVEN, 0.55), np.float32)
 UNSCORED_CORE = np.array(_rgba(palette.UNSCORED, 0.35), np.float32)
 OLD_ALPHA = 0.45
-"""Opacity of scores that answer an older question."""
+"""Opacity of scores of an older request."""
 SCORED_RIM = np.array([1, 1, 1, 0.30], np.float32)
-"""Keeps the darkest scores apart from a dark image."""
+"""Faint white, so that the darkest scores stand out from a dark image."""
 UNSCORED_RIM = np.array(_rgba(palette.UNSCORED, 0.55), np.float32)
 
 
 def state_colours(
     states: np.ndarray, most: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Core and rim colours (P, 4) of neurons by their code, 3 being mixed.
+    """Return core and rim colours (P, 4) of neurons by mask code (3 is mixed).
 
-    A mixed neuron's rim has the colour of the most it holds, `most`: target where any
-    sample is asked, else visible.
+    `most` is the maximum code of each neuron. It colours the rim of a mixed neuron:
+    target if any sample is a target, else visible.
     """
+    # Indexing with an array copies, so the table itself is not changed below.
     rim = STATE_RIM[states]
     mixed = states == MIXED
     rim[mixed] = STATE_RIM[most[mixed]]
@@ -70,7 +71,7 @@ def state_colours(
 def score_colours(
     scores: np.ndarray, states: np.ndarray, *, is_old: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Core and rim colours (P, 4) by score; viridis from 0 to 1, faint when old."""
+    """Return core and rim colours (P, 4) by score: viridis 0 to 1, faint when old."""
     core = np.tile(UNSCORED_CORE, (len(scores), 1))
     rim = np.tile(UNSCORED_RIM, (len(scores), 1))
     given = states == VISIBLE
@@ -86,11 +87,11 @@ def score_colours(
 def scale_colours(
     scale: Scale, states: np.ndarray, most: np.ndarray, *, has_rims: bool = True
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Core and rim colours (P, 4) by any number of theirs; parameters as above.
+    """Return core and rim colours (P, 4) by a quantity; see `state_colours`.
 
-    Of whom anything is asked, the rim tells the number as well: a rim of another
-    colour hides small cores when the whole field is in view. Where there is no room
-    for rims, what is hidden is faint instead.
+    The rims of neurons with a target sample have the colour of the core: a rim of
+    another colour hides small cores when the whole field is in view. Without rims,
+    hidden neurons are faint instead.
     """
     core = np.tile(UNSCORED_CORE, (len(states), 1))
     known = np.isfinite(scale.values)
@@ -98,6 +99,7 @@ def scale_colours(
         table = palette.area_table(len(scale.words)).astype(np.float32) / 255
         core[known, :3] = table[scale.values[known].astype(np.intp)]
     else:
+        # `shares` is clipped to 0-1, so every step is a valid index.
         steps = (scale.shares[known] * 255).round().astype(np.intp)
         core[known, :3] = _VIRIDIS[steps]
     core[known, 3] = 1
@@ -111,11 +113,12 @@ def scale_colours(
 def label_rows(
     core: np.ndarray, rim: np.ndarray, selected: np.ndarray, *, has_rims: bool
 ) -> np.ndarray:
-    """Colour rows (n_labels, 4) of all labels from 1 up, selection on top."""
+    """Return colour rows (n_labels, 4) of all labels from 1, selection highlighted."""
     if not has_rims:
         rows = core.copy()
         rows[selected] = SELECTED_RIM
         return rows
     rows = np.concatenate([core, rim])
+    # Rim labels follow the core labels; see `layout`.
     rows[len(core) + selected] = SELECTED_RIM
     return rows

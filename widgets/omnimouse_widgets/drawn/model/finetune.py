@@ -1,4 +1,4 @@
-"""Texts and available actions of a fine-tuning, for both interfaces."""
+"""Texts and available actions of a fine-tuning run, for Qt and Jupyter."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,22 +36,22 @@ SMOOTHED: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class FinetuneView:
-    """What is to be shown.
+    """Content of the fine-tuning section.
 
     Attributes
     ----------
     is_shown
-        Whether there is anything to say at all.
+        Whether the section is visible.
     title
-        What is fine-tuned to what.
+        Names of the model and the recording.
     words
-        How far it is, what it would take, or what came of it.
+        Progress, estimate or result.
     start, use
-        What these buttons say, "" where they are not offered.
+        Labels of these buttons, "" for a hidden button.
     has_choices
-        Whether steps and what is trained can still be chosen.
+        Whether the number of steps and the trained part can still be chosen.
     folder
-        Where it lies, "" before it does.
+        Folder of the run, "" before it exists.
     """
 
     is_shown: bool = False
@@ -69,7 +69,7 @@ class FinetuneView:
 def finetune_view(
     controller: Controller, train: Trained = "embeddings", steps: int = STEPS
 ) -> FinetuneView:
-    """What is to be shown now, with these choices."""
+    """Return the content of the section for these choices."""
     finetuning = controller.finetuning
     if _is_of_run(finetuning):
         return _of_run(finetuning)
@@ -96,12 +96,15 @@ def _of_run(finetuning: Finetuning) -> FinetuneView:
         words = ""
     start, use = "", ""
     if finetuning.can_go_on:
+        # A folder that holds another run cannot be continued.
         start = "Start over" if finetuning.is_stale else "Go on"
+        # A stopped run has a usable result once its start values were scored.
         use = "Use what was reached" if finetuning.can_be_used else ""
     elif finetuning.is_finished and not finetuning.is_chosen:
         use = "Use it"
     return FinetuneView(
         is_shown=True,
+        # The model and recording of the run, which may differ from those on screen.
         title=_title(wanted.model, wanted.session.id),
         words=words,
         fault="" if fault is None else str(fault),
@@ -119,6 +122,7 @@ def _offered(controller: Controller, train: Trained, steps: int) -> FinetuneView
     kept = finetuning.here(train)
     start, use, words = "Start", "", _plan_words(finetuning, train, steps)
     if kept is not None and kept.is_finished:
+        # With more steps than before, a finished run can continue.
         start, use = "Go on" if kept.step < steps else "", "Use it"
         words = (
             f"Done before, in {kept.step} steps: {gain_words(kept.before, kept.best)}."
@@ -141,7 +145,7 @@ def _offered(controller: Controller, train: Trained, steps: int) -> FinetuneView
 
 
 def start(controller: Controller, train: Trained, steps: int) -> None:
-    """What the button that starts does now."""
+    """Run the current action of the start button: start, start over or continue."""
     finetuning = controller.finetuning
     if not _is_of_run(finetuning):
         finetuning.start(train=train, steps=steps)
@@ -152,7 +156,7 @@ def start(controller: Controller, train: Trained, steps: int) -> None:
 
 
 def use(controller: Controller, train: Trained) -> None:
-    """What the button that uses a result does now."""
+    """Run the current action of the use button: choose the fine-tuned model."""
     finetuning = controller.finetuning
     kept = finetuning.here(train)
     if _is_of_run(finetuning):
@@ -162,9 +166,10 @@ def use(controller: Controller, train: Trained) -> None:
 
 
 def _is_of_run(finetuning: Finetuning) -> bool:
-    """Whether what is shown is of a run, not of an offer."""
+    """Return whether the section shows a run instead of an offer to start one."""
     if finetuning.wanted is None:
         return False
+    # A finished run of another recording gives way to an offer for this one.
     return finetuning.is_busy or not finetuning.is_offered or finetuning.is_of_screen
 
 
@@ -175,6 +180,7 @@ def smoothed(losses: Sequence[Point]) -> list[Point]:
     for number, (step, loss) in enumerate(losses):
         total += loss
         if number >= SMOOTHED:
+            # A running sum, so that the cost is linear in the number of steps.
             total -= losses[number - SMOOTHED][1]
         found.append((step, total / min(number + 1, SMOOTHED)))
     return found
@@ -188,7 +194,7 @@ def gain_words(before: float | None, best: float | None) -> str:
 
 
 def score_words(finetuning: Finetuning) -> str:
-    """The held-out score while it runs, "" before there is one."""
+    """Return the held-out score of the run, or "" before the first one."""
     if finetuning.before is None:
         return ""
     return gain_words(finetuning.before, finetuning.best)

@@ -1,13 +1,15 @@
-"""How fresh the prediction on screen is: a sign, a tone and words."""
+"""Freshness of the displayed prediction as a sign, a tone and a text."""
 
 from omnimouse_model.live.results import Results
 from omnimouse_widgets.palette import Tone
 
 
 def freshness_words(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:
-    """Sign, tone and words; the sign's shape alone tells them apart."""
+    """Return sign, tone and text; the signs differ in shape, not only in colour."""
     if results.error is not None:
         return "✕", "problem", "error"
+    # The selected neurons are predicted before the population, so their freshness can
+    # differ.
     if results.freshness == "fresh" and results.population_freshness != "fresh":
         return "◑", "waiting", f"selected fresh, population {_population(results)}"
     if results.freshness == "fresh":
@@ -16,6 +18,7 @@ def freshness_words(results: Results, *, is_long: bool) -> tuple[str, Tone, str]
     if results.freshness == "stopped":
         words = "stopped: an older answer is shown" if results.is_old else "stopped"
         return "◐" if results.is_old else "○", "waiting", words
+    # Before "stale" and "running": a long wait is reported in both cases.
     if is_long:
         return "◌", "waiting", "predicting…"
     if results.freshness == "stale":

@@ -16,12 +16,12 @@ SPANS: Final = {
     "first": slice(0, HALF),
     "last": slice(HALF, N_FRAMES),
 }
-"""Which frames of the window's video the model sees, by name."""
+"""Visible video frames of the window for each named choice."""
 BY_HAND: Final = "made by hand"
 
 
 def meaning_words(state: LiveState) -> str:
-    """What the preset means, and how it was adapted to a small population."""
+    """Return the meaning of the preset, and its adaptation to a small population."""
     if state.mask is None:
         return ""
     if not state.preset:
@@ -33,7 +33,9 @@ def meaning_words(state: LiveState) -> str:
 
 
 def caveats(mask: Mask, needs: Needs) -> list[str]:
-    """What a predictor makes of a question that one would not expect."""
+    """Return warnings where a predictor ignores or leaks parts of a mask."""
+    # A mask states what a predictor may see; whether the predictor reads this input, or
+    # excludes hidden input, depends on the predictor (`Needs`).
     found = []
     if mask.frames.any() and not needs.sees_video:
         found.append("⚠ This model does not look at video.")
@@ -49,7 +51,7 @@ def caveats(mask: Mask, needs: Needs) -> list[str]:
 
 
 def video_name(frames: np.ndarray) -> str:
-    """Which of the choices these frames are; "" for none of them."""
+    """Return the key in `SPANS` that equals these frames, or ""."""
     for name, span in SPANS.items():
         wanted = np.zeros(N_FRAMES, bool)
         wanted[span] = True

@@ -13,5 +13,5 @@ MEANINGS: Final = {
 
 
 def model_words(name: str) -> str:
-    """A predictor's name, and what it is."""
+    """Return the name of a predictor with a short description, if there is one."""
     return f"{name} · {MEANINGS[name]}" if name in MEANINGS else name

@@ -1,4 +1,4 @@
-"""The table of neurons: its columns, their order and their words."""
+"""Columns, sorting and cell texts of the neuron table."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -11,7 +11,7 @@ from omnimouse_model.masks.neuron_table import table_columns
 
 COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
 WORDS: Final = ("area", "state")
-"""Those of the columns that hold words; the others hold numbers."""
+"""Columns that contain text; the others contain numbers."""
 TITLES: Final = ("id", "area", "plane", "depth", "state", "score")
 TOOLTIPS: Final = (
     "Id of the neuron in the recording, as everywhere on screen",
@@ -27,33 +27,36 @@ FILTER_TIP: Final = (
     "V1 | LM keeps both, !V1 all but V1"
 )
 OLDER: Final = "◐"
-"""Beside the title while the scores answer an older question."""
+"""Sign beside the title while the scores belong to an older request."""
 
 
 def columns_of(controller: Controller) -> Mapping[str, np.ndarray]:
-    """(P,) arrays of everything the table shows."""
+    """Return (P,) arrays of all columns, and of the positions x and y."""
     state, results = controller.state, controller.results
     if state.session is None or state.mask is None:
+        # Sorting and filtering distinguish text by dtype, also in an empty table.
         words = dict.fromkeys(WORDS, np.empty(0, str))
         return dict.fromkeys((*COLUMNS, "x", "y"), np.empty(0)) | words
     return table_columns(state.session, state.mask, state.active_span, results.scores)
 
 
 def sorted_rows(values: np.ndarray, *, descending: bool) -> np.ndarray:
-    """Stable order of values, NaN last either way."""
+    """Return a stable sort order; NaN is last in both directions."""
     if values.dtype.kind == "U":
+        # Ranks of the texts: text cannot be negated for descending order.
         values = np.unique(values, return_inverse=True)[1]
+    # Negate instead of reversing the order: NaN stays last and ties keep their order.
     keys = -values.astype(float) if descending else values.astype(float)
     return np.argsort(keys, kind="stable")
 
 
 def state_code(word: str) -> int:
-    """Code of a state's colour by its word, that of `mixed` where the state changes."""
+    """Return the mask code of a state text; `MIXED` if the state changes."""
     return MIXED if THEN in word else STATE_WORDS.index(word)
 
 
 def words_of(name: str, value: Any) -> str:
-    """A cell's words; "–" where nothing is known."""
+    """Return the text of a cell; "–" if the value is not known."""
     if name in WORDS:
         return str(value) or "–"
     if np.isnan(value):

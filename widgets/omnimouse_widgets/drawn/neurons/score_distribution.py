@@ -22,6 +22,8 @@ AGAINST: Final = (*(q.name for q in QUANTITIES if q.name not in ABSENT), *LETTER
 """Axes for a score: a quantity of the neurons, or a pinned condition."""
 WITHOUT_ORDER: Final = ("area", "plane")
 """Categorical quantities; their points are spread horizontally."""
+# Multiples of the golden ratio modulo 1 fill an interval evenly. The spread is thus
+# fixed for each neuron, and no random numbers are needed.
 _GOLDEN: Final = 0.618034
 _SPREAD: Final = 0.6
 
@@ -72,6 +74,7 @@ class Spread:
 
     def bar_words(self, number: int) -> str:
         """Return e.g. "r 0.40 to 0.45: 37 neurons"."""
+        # Adding 0.0 turns -0.0 into 0.0, which is printed without a sign.
         low, high = self.edges[number : number + 2] + 0.0
         return f"r {low:.2f} to {high:.2f}: {_neurons(int(self.counts[number]))}"
 
@@ -115,6 +118,7 @@ def spread_of(controller: Controller, text: str = "") -> Spread:
     """Return the scores of the current window for the neurons passing a filter."""
     scores = controller.results.scores
     columns = columns_of(controller)
+    # Scores of another number of neurons belong to another session.
     if scores is None or len(columns["id"]) != len(scores):
         return spread(np.empty(0, np.int64), np.empty(0))
     kept = kept_rows(text, columns)
@@ -132,11 +136,13 @@ def score_bins(each: Sequence[np.ndarray]) -> np.ndarray:
     """Return edges of bins of width 0.05 that cover all scores on one grid."""
     low = np.floor(min(values.min() for values in each) / BIN_WIDTH)
     high = np.floor(max(values.max() for values in each) / BIN_WIDTH) + 1
+    # Integer multiples of the width: cumulative sums would accumulate rounding errors,
+    # and 0 would not be an edge.
     return np.arange(low, high + 1) * BIN_WIDTH
 
 
 def across_of(controller: Controller, against: str, neurons: np.ndarray) -> Across:
-    """What the scores of some neurons are drawn against, one of `AGAINST`."""
+    """Return the second quantity of some neurons; `against` is one of `AGAINST`."""
     if against in LETTERS:
         return _pinned(controller, LETTERS.index(against), neurons)
     name = cast(ColourBy, against)
@@ -190,6 +196,8 @@ def summary_words(controller: Controller, spread: Spread, text: str = "") -> str
 # -- within ---------------------------------------------------------------------------
 def _bars(scores: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """Return the bar of each score; an edge belongs to the bar above it."""
+    # Edges are rounded multiples of the width, so the highest score can lie on the last
+    # edge; the clip keeps it in the last bar.
     at = np.searchsorted(edges, scores, "right") - 1
     return np.asarray(np.clip(at, 0, len(edges) - 2))
 

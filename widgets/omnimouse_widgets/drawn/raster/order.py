@@ -40,8 +40,11 @@ MEANINGS: Final[dict[Ordering, str]] = {
     "x": "Where they lie across the field",
     "y": "Where they lie along the field",
 }
+# `PATTERN_WORDS` has one block of patterns per mask code, in the order of the codes;
+# the raster shows the blocks in another order.
 _BY_RANK: Final = (TARGET, VISIBLE, MIXED, HIDDEN)
 _N_ENDS: Final = len(PATTERN_WORDS) // len(_BY_RANK)
+# `_ORDER` lists the patterns from top to bottom; `_RANK` is its inverse.
 _ORDER: Final = np.concatenate([np.arange(_N_ENDS) + s * _N_ENDS for s in _BY_RANK])
 _RANK: Final = np.argsort(_ORDER).astype(np.uint8)
 """Row rank of every pattern: targets, visible, mixed, hidden.
@@ -49,6 +52,7 @@ _RANK: Final = np.argsort(_ORDER).astype(np.uint8)
 One byte holds a rank, and two bytes hold area and rank; NumPy sorts such keys in
 linear time (radix sort).
 """
+# Two lines: the labels stand in the narrow space beside the rows.
 _WORDS: Final = [PATTERN_WORDS[at].replace(THEN, f"\n{THEN.lstrip()}") for at in _ORDER]
 
 Tick = tuple[float, str]
@@ -91,6 +95,7 @@ def arrange(
     if ordering == "state":
         return _grouped(patterns, _WORDS)
     if ordering == "score" and scores is not None and len(scores) == n:
+        # Best on top: `row_order` sorts ascending, with NaN last.
         return _ranked(-scores, lambda key: f"{-key:.2f}")
     if ordering == "similarity" and alike is not None and len(alike) == n:
         return Arrangement(alike, _numbered(np.arange(n)))
@@ -158,6 +163,7 @@ def _places(ordering: Ordering, units: Units) -> tuple[np.ndarray, str]:
     """Return positions along an axis and their unit; pixels if µm are unknown."""
     axis = ("x", "y", "depth").index(ordering)
     places = units.xyz_um[:, axis]
+    # Depth has no equivalent in pixels.
     if axis < 2 and np.isnan(places).all():
         return units.xy_px[:, axis], "px"
     return places, "µm"

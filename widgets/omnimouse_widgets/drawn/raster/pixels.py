@@ -1,4 +1,4 @@
-"""From the raster's values and codes to pixels: the mask laid over the values."""
+"""Conversion of raster values and mask codes to RGB pixels."""
 
 from typing import Final
 
@@ -7,7 +7,8 @@ import numpy as np
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.raster.values import Shown
 
-# Tints of hidden, visible, target and mixed: pictures of targets leave those clear.
+# Opacities of hidden, visible, target and mixed. Prediction and residual exist for
+# target cells, so these stay (almost) clear there.
 OVERLAYS: Final[dict[Shown, tuple[int, int, int, int]]] = {
     "truth": (185, 75, 90, 80),
     "prediction": (185, 75, 25, 45),
@@ -16,14 +17,14 @@ OVERLAYS: Final[dict[Shown, tuple[int, int, int, int]]] = {
 
 
 def overlay_table(tints: tuple[int, int, int, int]) -> np.ndarray:
-    """uint8 (6, 4): RGBA of the display codes over the values."""
+    """Return uint8 (6, 4): RGBA of the display codes over the values."""
     left_out = [(*palette.rgb(palette.VISIBLE), 30), (*palette.rgb(palette.TARGET), 40)]
     states = palette.state_table(tints)
     return np.concatenate([states, np.array(left_out, np.uint8)])
 
 
 def blended(base: np.ndarray, codes: np.ndarray, tints: np.ndarray) -> np.ndarray:
-    """Lay the tints of codes over colours.
+    """Blend colours with the tints of their display codes.
 
     Parameters
     ----------
@@ -34,6 +35,8 @@ def blended(base: np.ndarray, codes: np.ndarray, tints: np.ndarray) -> np.ndarra
     tints
         uint8 (codes, 4): red, green, blue and opacity.
     """
+    # Integer arithmetic, because every stroke blends again. uint16 holds 255 * 255 +
+    # 127; adding 127 before the division rounds to nearest.
     share = tints[:, 3:].astype(np.uint16)
     added = (tints[:, :3] * share + 127) // 255
     kept = (255 - share)[codes]
@@ -43,9 +46,10 @@ def blended(base: np.ndarray, codes: np.ndarray, tints: np.ndarray) -> np.ndarra
 def coloured(
     values: np.ndarray, levels: tuple[float, float], table: np.ndarray
 ) -> np.ndarray:
-    """Look values up in 256 colours, uint8 (…, 3); NaN is black."""
+    """Map values to 256 colours, uint8 (…, 3); NaN is black."""
     low, high = levels
     known = np.isfinite(values)
+    # NaN must be replaced before the cast: NaN to uint8 is undefined.
     scaled = np.where(known, (values - low) * (255 / (high - low)), 0)
     found: np.ndarray = table[np.clip(scaled, 0, 255).astype(np.uint8)]
     if not known.all():

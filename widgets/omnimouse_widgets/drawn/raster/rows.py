@@ -40,6 +40,7 @@ def row_order(keys: np.ndarray | None, n_neurons: int) -> np.ndarray:
 
 def rows_in_view(n_rows: int, low: float, high: float) -> tuple[int, int]:
     """Return (first, last + 1) rows at whole bins; panning then does not flicker."""
+    # Ceiling division: at most MAX_ROWS bins of equal size.
     size = max(1, -(-int(np.ceil(high - low)) // MAX_ROWS))
     start = int(np.floor(low / size)) * size
     stop = int(np.ceil(high / size)) * size
@@ -81,6 +82,8 @@ class Rows:
         edges = np.append(np.arange(start, stop, size), stop)
         counts = np.diff(edges)
         within = np.arange(size)[:, None]
+        # Equal sizes make `members` a rectangular array; the repeats in the last bin
+        # have weight 0, so that they do not count.
         at = edges[:-1] + np.minimum(within, counts - 1)
         weights = np.where(within < counts, 1 / np.maximum(counts, 1), 0)
         return cls(order, start, stop, edges, order[at], weights.astype(np.float32))
@@ -102,10 +105,13 @@ class Rows:
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Return bin means: (60, P) to float32 (rows, 60); NaN is ignored."""
+        # One neuron per row needs no mean.
         if self.members.shape[0] == 1:
             return np.ascontiguousarray(values[:, self.members[0]].T)
         picked = values[:, self.members.ravel()].reshape(-1, *self.members.shape)
         known = ~np.isnan(picked)
+        # Without NaN, one contraction is sufficient; this is the usual case for
+        # recordings.
         if known.all():
             return np.asarray(np.einsum("tkr,kr->rt", picked, self.weights))
         weight = np.einsum("tkr,kr->rt", known, self.weights)
@@ -132,7 +138,10 @@ def _as_mask(codes: np.ndarray, mask: Mask) -> Mask:
     """Return a mask with bins as neurons and the same rules; mixed bins are hidden."""
     layout = mask.token_layout
     if layout is not None:
+        # The order of tokens refers to neurons; here each bin is its own neuron.
         layout = replace(layout, order=np.arange(codes.shape[1]))
+    # A mask has no code for mixed cells. Hidden cells are neither `UNSEEN` nor
+    # `UNASKED`, so mixed bins are not hatched.
     cells = np.where(codes == MIXED, np.uint8(HIDDEN), codes)
     return replace(mask, cells=cells, token_layout=layout)
 

@@ -23,7 +23,7 @@ HATCHED: Final = {
 
 
 def hatch_words(codes: np.ndarray | None) -> tuple[str, ...]:
-    """Why some of these display codes are hatched."""
+    """Return the reasons for hatching among these display codes."""
     if codes is None:
         return ()
     return tuple(
@@ -37,7 +37,7 @@ def status_words(
     view: RasterView,
     hatched: tuple[str, ...],
 ) -> str:
-    """One line: how many neurons a row holds, and what is missing."""
+    """Return the status line: missing data and the number of neurons per row."""
     if rows is None:
         return "no session"
     size = rows.members.shape[0]

@@ -1,4 +1,4 @@
-"""What the raster can show: truth, prediction, residual; arrays only, no Qt."""
+"""Raster pictures: truth, prediction and residual as arrays; no Qt."""
 
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -33,7 +33,7 @@ RESIDUAL: Final = palette.residual_table()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """Values (60, P) with the levels and colours to draw them in."""
+    """Values (60, P) with their levels and colour table."""
 
     values: np.ndarray
     levels: tuple[float, float]
@@ -41,16 +41,16 @@ class Picture:
 
 
 def shown_in(view: View) -> tuple[Shown, ...]:
-    """Pictures of a view, from left to right."""
+    """Return the pictures of a view, from left to right."""
     if view == "beside":
         return ("truth", "prediction", "residual")
     return ("truth", "prediction") if view == "pair" else (view,)
 
 
 def picture(shown: Shown, window: Window, prediction: Prediction | None) -> Picture:
-    """Values to draw; NaN where there is no prediction.
+    """Return the values to draw; NaN where there is no prediction.
 
-    Truth and prediction share their levels, those of the window.
+    Truth and prediction use the levels of the window, so that they are comparable.
     """
     low, high = levels_of(window)
     if shown == "truth":
@@ -58,14 +58,16 @@ def picture(shown: Shown, window: Window, prediction: Prediction | None) -> Pict
     predicted = whole(prediction, window.responses.shape[1])
     if shown == "prediction":
         return Picture(predicted, (low, high), GREY)
+    # Symmetric around 0, so that dark grey always means a residual of 0.
     reach = (high - low) / 2
     return Picture(predicted - window.responses, (-reach, reach), RESIDUAL)
 
 
 def title(shown: Shown, levels: tuple[float, float]) -> str:
-    """What a picture shows; a residual with the numbers of its two full colours."""
+    """Return the title of a picture; for a residual with the values of full colours."""
     if shown != "residual":
         return TITLES[shown]
+    # The minus sign U+2212 has the width of the plus sign; a hyphen is shorter.
     low, high = (f"{level:+.2g}".replace("-", "−") for level in levels)
     return (
         f"<span style='color: {palette.VISIBLE}'>■ {low}</span> {TITLES[shown]} "
@@ -74,14 +76,15 @@ def title(shown: Shown, levels: tuple[float, float]) -> str:
 
 
 def age_words(results: Results) -> str:
-    """What is to be said beside the picture of a prediction."""
+    """Return a note on a missing or outdated prediction, or ""."""
     if results.population is None:
         return "no prediction yet"
     return "prediction of an older question" if results.is_population_old else ""
 
 
 def whole(prediction: Prediction | None, n_neurons: int) -> np.ndarray:
-    """Predicted responses (60, P) of every neuron, NaN where there are none."""
+    """Return the predicted responses (60, P) of all neurons, NaN if not predicted."""
+    # The usual case: all neurons are predicted, and no copy is needed.
     if prediction is not None and np.array_equal(
         prediction.neurons, np.arange(n_neurons)
     ):
@@ -93,11 +96,11 @@ def whole(prediction: Prediction | None, n_neurons: int) -> np.ndarray:
 
 
 _KNOWN_LEVELS: WeakKeyDictionary[Window, tuple[float, float]] = WeakKeyDictionary()
-"""Of windows in use: a closed recording must not be kept, nor its files."""
+"""Levels of windows in use; weak keys, so that closed recordings are released."""
 
 
 def levels_of(window: Window) -> tuple[float, float]:
-    """Grey levels for a window: 1st to 99th percentile of a sample of its values."""
+    """Return grey levels of a window: 1st to 99th percentile of a sample of values."""
     found = _KNOWN_LEVELS.get(window)
     if found is None:
         found = _KNOWN_LEVELS[window] = _levels(window)
@@ -105,10 +108,12 @@ def levels_of(window: Window) -> tuple[float, float]:
 
 
 def _levels(window: Window) -> tuple[float, float]:
+    # About 1,000 neurons are sufficient for percentiles of 60 samples each.
     step = max(1, window.responses.shape[1] // 1000)
     values = window.responses[:, ::step]
     values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 1.0
     low, high = np.percentile(values, (1, 99))
+    # Constant values must not give levels of zero width.
     return float(low), float(max(high, low + 1e-3))

@@ -1,4 +1,4 @@
-"""Behaviour: what was recorded against the predictor's own decode, per channel."""
+"""Rows of recorded and decoded behaviour, one per channel."""
 
 import numpy as np
 
@@ -8,18 +8,20 @@ from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.drawn.traces.row import Trace
 
 LEAST = (-1.5, 1.5)
-"""A row spans three standard deviations of a channel at least."""
+"""A row spans at least three standard deviations of a channel."""
 MODE_CODES = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
 
 
 def behavior_rows(controller: Controller) -> list[Trace]:
-    """A row per channel of behaviour, in stored order."""
+    """Return a row per channel of behaviour, in stored order."""
     state, results = controller.state, controller.results
     window, mask = state.window, state.mask
     if window is None or mask is None or state.session is None:
         return []
+    # Invalid samples become NaN, which curves and scores leave out.
     truth = np.where(window.valid["behavior"][:, None], window.behavior, np.nan)
     decoded = results.behavior if mask.asks_behavior else None
+    # An older result can belong to a session with other channels.
     if decoded is not None and decoded.shape != truth.shape:
         decoded = None
     scores = [np.nan] * truth.shape[1]
@@ -40,7 +42,7 @@ def behavior_rows(controller: Controller) -> list[Trace]:
 
 
 def _labels(name: str, score: float, *, is_old: bool) -> tuple[str, str]:
-    """Such as `pupil size · r = 0.43`, and the same for many rows."""
+    """Return e.g. `pupil size · r = 0.43`, and a shorter label for many rows."""
     words = words_of(name)
     if not np.isfinite(score):
         return words, words
@@ -49,10 +51,11 @@ def _labels(name: str, score: float, *, is_old: bool) -> tuple[str, str]:
 
 
 def _times(controller: Controller, name: str) -> np.ndarray:
-    """Sample times of the stream that a channel belongs to."""
+    """Return the sample times of the stream of a channel."""
     window = controller.state.window
     assert window is not None
     times = window.timestamps
+    # Running speed is the last channel; the others come from the eye tracker.
     is_running = name == _names(controller)[-1] and "treadmill" in times
     stream = "treadmill" if is_running else "eye_tracker"
     return times.get(stream, times.get("treadmill", times["responses"]))
@@ -64,7 +67,7 @@ def _names(controller: Controller) -> tuple[str, ...]:
 
 
 def behavior_words(controller: Controller) -> str:
-    """What was done with behaviour in this question."""
+    """Return the role of behaviour in the current request."""
     state, results = controller.state, controller.results
     if state.mask is None:
         return ""
@@ -85,5 +88,5 @@ def behavior_words(controller: Controller) -> str:
 
 
 def words_of(name: str) -> str:
-    """A channel's name for people: `pupil_dsize` is `pupil d-size`."""
+    """Return the display name of a channel, e.g. `pupil d-size` for `pupil_dsize`."""
     return name.replace("_dsize", " d-size").replace("_", " ")

@@ -1,4 +1,4 @@
-"""How the traces are drawn, by their panel's switches; figures are drawn so, too."""
+"""Display options of traces, shared by the panel and exported figures."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,11 @@ Scale = Literal["own", "common"]
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How rows are drawn: predictions as large as the recording, and on which scale."""
+    """Options of trace rows.
+
+    `is_large` scales predictions to the size of the recording. `scale` gives each row
+    its own scale or one scale to all rows.
+    """
 
     is_large: bool = False
     scale: Scale = "own"

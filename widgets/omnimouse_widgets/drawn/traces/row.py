@@ -11,22 +11,22 @@ from omnimouse_widgets.drawn.traces.options import Scale
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Trace:
-    """One row: its label, both curves, and how its samples are shaded.
+    """One row: labels, curves and shading of the samples.
 
     Attributes
     ----------
     label, short_label
-        What the row is, and its score; the short one for many rows.
+        Name and score of the row; the short label is for many rows.
     time, truth
-        Seconds on the session clock, and what was recorded.
+        float (n,): seconds on the session clock, and recorded values.
     predicted
-        Of the same length, NaN where nothing was predicted; None without any.
+        float (n,), NaN where nothing was predicted; None without a prediction.
     shade
-        uint8 (n,) mask codes: visible spans are blue, target spans lightly orange.
+        uint8 mask codes: visible spans are blue, target spans light orange.
     baseline
-        Another predictor's, likewise.
+        Prediction of the baseline, in the form of `predicted`.
     is_stale, is_baseline_stale
-        The prediction, or the baseline's, belongs to an older question.
+        Whether the prediction, or that of the baseline, is of an older request.
     """
 
     label: str
@@ -37,40 +37,41 @@ class Trace:
     shade: np.ndarray
     is_stale: bool = False
     least: tuple[float, float] = (0.0, 0.0)
-    """Values that the row spans at least, so that a quiet row looks quiet."""
+    """Minimum range of the row; without it, noise of a silent neuron looks large."""
     baseline: np.ndarray | None = None
     is_baseline_stale: bool = False
     overlays: tuple[np.ndarray | None, ...] = ()
-    """Of pinned conditions, by slot."""
+    """Predictions under pinned conditions, by slot."""
     shade_span: tuple[float, float] | None = None
-    """Where on the time axis `shade` lies; all along it by default."""
+    """Start and stop of `shade` in seconds; the whole time axis by default."""
     marks: tuple[tuple[str, str, str], ...] = ()
-    """After the label, for each overlay: its letter, its score, and its colour."""
+    """Letter, score and colour of each overlay, shown after the label."""
     axis_span: tuple[float, float] | None = None
-    """What the time axis shows; from the first to the last sample by default."""
+    """Start and stop of the time axis in seconds; all samples by default."""
 
     @property
     def n_points(self) -> int:
-        """Points of all its curves."""
+        """Number of points of all curves."""
         curves = (self.truth, self.predicted, self.baseline, *self.overlays)
         return len(self.time) * sum(curve is not None for curve in curves)
 
     @property
     def extent(self) -> tuple[float, float]:
-        """What the time axis shows."""
+        """Start and stop of the time axis in seconds."""
         return self.axis_span or time_extent(self.time)
 
 
 def has_overlay(trace: Trace, slot: int) -> bool:
-    """Whether a pin's curve is there for a row."""
+    """Return whether a row has the curve of a pin."""
     return slot < len(trace.overlays) and trace.overlays[slot] is not None
 
 
 def low_and_scale(trace: Trace) -> tuple[float, float]:
-    """Lowest value and span of all curves together, so that they compare."""
+    """Return the minimum and the range of all curves, which share one scale."""
     curves = [trace.truth, np.array(trace.least), trace.predicted, trace.baseline]
     curves += trace.overlays
     known = np.concatenate([curve for curve in curves if curve is not None])
+    # Never empty, because `least` is finite.
     known = known[np.isfinite(known)]
     low, high = float(known.min()), float(known.max())
     return low, max(high - low, 1e-6)
@@ -79,22 +80,29 @@ def low_and_scale(trace: Trace) -> tuple[float, float]:
 def row_ranges(
     shown: Sequence[Trace], scale: Scale, rows: Sequence[Trace]
 ) -> list[tuple[float, float]]:
-    """Lowest value and span of the rows shown; a common span is that of all `rows`."""
+    """Return minimum and range of each shown row.
+
+    A common range is the largest range of all `rows`, so that scrolling does not
+    change the scale.
+    """
     ranges = [low_and_scale(trace) for trace in shown]
     if scale == "common" and ranges:
         widest = max(low_and_scale(trace)[1] for trace in rows)
+        # Rows keep their own minimum; only the units per pixel become equal.
         ranges = [(low, widest) for low, _ in ranges]
     return ranges
 
 
 def time_extent(time: np.ndarray) -> tuple[float, float]:
-    """From the start of the first sample's cell to the end of the last's."""
+    """Return the time from the start of the first cell to the end of the last one."""
+    # Each sample is drawn as a cell around its time, half a sample to each side.
     half = (float(time[-1]) - float(time[0])) / max(len(time) - 1, 1) / 2
     return float(time[0]) - half, float(time[-1]) + half
 
 
 def cursor_sample(time_s: float, time: np.ndarray) -> int:
-    """The response sample nearest to a time, kept within the window."""
+    """Return the response sample nearest to a time, limited to the window."""
+    # The mean step: time stamps of recordings are not exactly regular.
     step = (float(time[-1]) - float(time[0])) / max(len(time) - 1, 1)
     sample = round((time_s - float(time[0])) / step) if step else 0
     return int(min(max(sample, 0), N_SAMPLES - 1))

@@ -18,6 +18,7 @@ from omnimouse_widgets.drawn.traces.row import Trace
 
 LEAST = (0.0, 3.0)
 """A row spans at least three standard deviations of a neuron's responses."""
+# A slot number that no pin and no result has.
 NOBODY = LIVE - 1
 
 
@@ -36,6 +37,8 @@ def _rows(controller: Controller) -> list[Trace]:
     rows = [
         _in_window(controller, neuron, time) for neuron in state.selection if neuron < n
     ]
+    # `page` is the time range of a longer span; None means that only the window is
+    # shown.
     if controller.pins.page is None:
         return rows
     shown = _shown_page(controller)
@@ -113,8 +116,10 @@ def _as_large(row: Trace) -> Trace:
         if curve is None:
             return None
         known = np.isfinite(curve) & np.isfinite(row.truth)
+        # A constant prediction has no shape to scale.
         if known.sum() < 2 or not (spread := float(curve[known].std())):
             return curve
+        # Only samples that both curves have are comparable.
         wanted = row.truth[known]
         shape = (curve - curve[known].mean()) / spread
         return np.asarray(shape * wanted.std() + wanted.mean())
@@ -146,6 +151,7 @@ def _shown_page(controller: Controller) -> _ShownPage:
     answers = [pins.spans.get(slot) for slot in _slots(controller)]
     return _ShownPage(
         page,
+        # The mask applies to the window only, so the rest of the span has no shading.
         (window.start_s, window.start_s + WINDOW_S),
         None if known is None else known.span,
         known is not None and pins.is_old(known),
@@ -180,6 +186,7 @@ def _over_span(shown: _ShownPage, neuron: int, row: Trace) -> Trace:
 
 def _slots(controller: Controller) -> list[int]:
     """Return slots up to the last shown pin; hidden ones are replaced by `NOBODY`."""
+    # Overlays are stored by slot: a hidden pin must keep its place before later pins.
     shown = {pin.slot for pin in controller.state.pins if pin.is_shown}
     return [
         slot if slot in shown else NOBODY for slot in range(max(shown, default=-1) + 1)
@@ -210,6 +217,7 @@ def _baseline_score(controller: Controller, neuron: int) -> str:
         return ""
     if score := score_of(baseline, neuron):
         return score
+    # A neuron without target samples never gets a score, so it is not pending.
     if not (mask.cells[:, neuron] == TARGET).any():
         return ""
     return "…" if baseline.is_awaited else "–"
@@ -226,6 +234,7 @@ def score_of(results: Results, neuron: int) -> str:
 def pinned_score(answer: PinAnswer | None, neuron: int) -> str:
     """Return e.g. `0.43`; "…" while pending, "–" if there is no score."""
     value = None if answer is None else answer.score(neuron)
+    # None and NaN differ: None means that no result has arrived yet.
     if value is None:
         return "…"
     return f"{value:.2f}" if np.isfinite(value) else "–"
@@ -236,6 +245,7 @@ def responses_over(
 ) -> np.ndarray | None:
     """Return one neuron's stitched samples, or None if not predicted."""
     column = None if span is None else span.column(neuron)
+    # A result over another span does not fit the time axis of the row.
     if span is None or column is None or len(span.time) != n_samples:
         return None
     return span.responses[:, column]
@@ -245,5 +255,6 @@ def predicted_of(prediction: Prediction | None, neuron: int) -> np.ndarray | Non
     """Return one neuron's predicted samples (60,), or None if not predicted."""
     if prediction is None:
         return None
+    # A prediction may cover only some neurons, in any order.
     columns = np.flatnonzero(prediction.neurons == neuron)
     return prediction.responses[:, columns[0]] if len(columns) else None

@@ -33,10 +33,13 @@ class Sign(NamedTuple):
 
 
 def legend_signs(baseline: str = "", *, is_large: bool = False) -> list[Sign]:
-    """What the colours and lines mean; a baseline takes the scale bar's place.
+    """Return the legend of colours and lines.
 
-    `is_large` where predictions are drawn as large as the recording.
+    A baseline replaces the entry of the scale bar. `is_large` states that predictions
+    are scaled to the size of the recording.
     """
+    # The legend has room for five entries. The tooltip of the plot also explains the
+    # scale bar, so its entry is the one to replace.
     last = Sign("┃", palette.AXIS, "1 s.d.")
     if baseline:
         last = Sign("┅", palette.BASELINE, Path(baseline).name)
@@ -54,7 +57,7 @@ def pinned_signs(
     answers: Mapping[int, PinAnswer],
     why_silent: Callable[[Pin], str],
 ) -> list[Sign]:
-    """Letters, colours and names of the pins shown, and why one is not predicted."""
+    """Return the legend of the shown pins, with reasons for missing predictions."""
     signs = []
     for pin in pins:
         if not pin.is_shown:
@@ -67,7 +70,7 @@ def pinned_signs(
 
 
 def pin_words(pins: Pins, pin: Pin) -> str:
-    """What a pin is, and why it is not predicted where it is not."""
+    """Return the description of a pin, with the reason for a missing prediction."""
     answer = pins.windows.get(pin.slot)
     words = f"{pin.letter}: {pin.name} · {pin.predictor_name}"
     why = pins.why_silent(pin) or (answer.error if answer is not None else "")

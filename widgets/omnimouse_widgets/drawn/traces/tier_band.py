@@ -1,4 +1,4 @@
-"""Trials as coloured, lettered bars: of their tiers, and of what was shown in them."""
+"""Bars of trials on the timeline, by tier and by kind of stimulus."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,14 +9,17 @@ import numpy as np
 from omnimouse_model.data.overview import Overview
 from omnimouse_widgets import palette
 
+# Trials of a long session are only a few pixels wide on the strip; a merged bar has
+# room for its letter.
 JOIN_S: Final = 1.0
 """Trials of one tier closer than this are drawn as one bar."""
+# Tiers not listed are held-out tiers and have the full height.
 _HEIGHTS: Final = {"train": 0.45, "none": 0.2}
 
 
 @dataclass(frozen=True, slots=True)
 class TierBar:
-    """A stretch of one tier, seconds on the session clock."""
+    """Time span of one tier, in seconds on the session clock."""
 
     start_s: float
     stop_s: float
@@ -24,28 +27,29 @@ class TierBar:
 
     @property
     def colour(self) -> str:
-        """By kind of tier."""
+        """Colour of the kind of tier."""
         return palette.TIER_COLOURS[palette.tier_kind(self.tier)]
 
     @property
     def letter(self) -> str:
-        """V, O or T for held-out tiers, so that colour is not all that tells."""
+        """V, O or T for held-out tiers, in addition to the colour."""
         return palette.TIER_LETTERS.get(palette.tier_kind(self.tier), "")
 
     @property
     def height(self) -> float:
-        """Held-out tiers stand taller than training, blanks are low."""
+        """Relative height: 1 for held-out tiers, less for training, least for none."""
         return _HEIGHTS.get(palette.tier_kind(self.tier), 1.0)
 
 
 def tier_bars(overview: Overview) -> list[TierBar]:
-    """Bars in the order of time."""
+    """Return the bars in order of time; close trials of one tier are merged."""
     bars: list[TierBar] = []
     for at in np.argsort(overview.trial_on, kind="stable"):
         tier = str(overview.trial_tier[at])
         start, stop = float(overview.trial_on[at]), float(overview.trial_off[at])
         last = bars[-1] if bars else None
         if last and last.tier == tier and start - last.stop_s <= JOIN_S:
+            # max: trials may overlap, and a bar must not become shorter.
             bars[-1] = TierBar(last.start_s, max(stop, last.stop_s), tier)
         elif stop > start:
             bars.append(TierBar(start, stop, tier))
@@ -54,7 +58,7 @@ def tier_bars(overview: Overview) -> list[TierBar]:
 
 @dataclass(frozen=True, slots=True)
 class KindBar:
-    """A stretch in which stimuli of one kind were shown, session seconds."""
+    """Time span of one kind of stimulus, in seconds on the session clock."""
 
     start_s: float
     stop_s: float
@@ -63,17 +67,17 @@ class KindBar:
 
     @property
     def colour(self) -> str:
-        """By kind; what is not known is drawn as nothing is."""
+        """Colour of the kind; unknown kinds have the colour of no stimulus."""
         return palette.KIND_COLOURS.get(self.kind, palette.KIND_COLOURS["none"])
 
     @property
     def height(self) -> float:
-        """Videos stand full, images half, blanks are low."""
+        """Relative height: 1 for videos, less for images, least for blanks."""
         return palette.KIND_HEIGHTS.get(self.kind, 0.2)
 
 
 def kind_bars(overview: Overview) -> list[KindBar]:
-    """Bars in the order of time; trials of one kind on end are one bar."""
+    """Return the bars in order of time; close trials of one kind are merged."""
     bars: list[KindBar] = []
     for at in np.argsort(overview.trial_on, kind="stable"):
         start, stop = float(overview.trial_on[at]), float(overview.trial_off[at])
@@ -87,9 +91,10 @@ def kind_bars(overview: Overview) -> list[KindBar]:
 
 
 def letters_in(bars: Sequence[TierBar]) -> str:
-    """What the letters on the bars stand for, such as `T test · O oracle`."""
+    """Return the meaning of the letters on the bars, e.g. `T test · O oracle`."""
     on_screen = {bar.letter for bar in bars}
     return " · ".join(
+        # No-break space: a letter stays on the line of its meaning.
         f"{letter}\N{NO-BREAK SPACE}{kind}"
         for kind, letter in palette.TIER_LETTERS.items()
         if letter and letter in on_screen
@@ -97,7 +102,7 @@ def letters_in(bars: Sequence[TierBar]) -> str:
 
 
 def tier_at(bars: list[TierBar], time_s: float) -> str:
-    """Tier of the bar at a time, "" between bars."""
+    """Return the tier of the bar at a time, or "" between bars."""
     for bar in bars:
         if bar.start_s <= time_s < bar.stop_s:
             return bar.tier

@@ -1,4 +1,4 @@
-"""Where a press on a time axis goes: the cursor, and the window if outside it."""
+"""Moves of the cursor and the window by a press on a time axis."""
 
 from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.live.controller import Controller
@@ -6,7 +6,7 @@ from omnimouse_widgets.drawn.traces.row import cursor_sample
 
 
 def cursor_s(controller: Controller) -> float | None:
-    """Where the cursor stands on the session clock; None without a window."""
+    """Return the cursor time on the session clock; None without a window."""
     state = controller.state
     if state.window is None:
         return None
@@ -14,7 +14,7 @@ def cursor_s(controller: Controller) -> float | None:
 
 
 def move_cursor(controller: Controller, time_s: float) -> None:
-    """To the sample of the window nearest to a time."""
+    """Move the cursor to the sample of the window nearest to a time."""
     window = controller.state.window
     if window is not None:
         time = window.timestamps["responses"]
@@ -22,7 +22,10 @@ def move_cursor(controller: Controller, time_s: float) -> None:
 
 
 def move_over_span(controller: Controller, time_s: float) -> None:
-    """To a time of the span shown; outside the window, the window goes there first."""
+    """Move the cursor to a time of the shown span.
+
+    If the time is outside the window, the window is centred on it first.
+    """
     window = controller.state.window
     if window is None:
         return

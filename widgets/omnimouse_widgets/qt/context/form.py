@@ -114,6 +114,7 @@ class SweepForm(QWidget):
             behavior=_chosen(self.behavior),
             seeds=tuple(range(self.draws.value())),
             tier=self.tier.currentText() or "test",
+            # 0 means no limit, which the plan writes as None.
             max_windows=self.windows.value() or None,
         )
 
@@ -133,6 +134,7 @@ class SweepForm(QWidget):
             self.tier.clear()
             self.tier.addItems(known)
         if session is not None:
+            # The largest context depends on the size of the population.
             self.neurons.setText(fitting_neurons(session))
             lacks_video = session.stimulus is None
             lacks_behavior = not session.behavior_names

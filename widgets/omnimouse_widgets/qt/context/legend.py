@@ -36,6 +36,7 @@ class SweepLegend(QWidget):
 
     def show_sweeps(self, sweeps: Sequence[DrawnSweep]) -> None:
         """Show one entry per sweep; tooltips contain the full names."""
+        # Line 0 is the live sweep. Alone, it needs no legend.
         is_needed = any(drawn.line for drawn in sweeps)
         entries = sweeps if is_needed else ()
         # Entries are reused and hidden, not deleted: sweeps change often.
@@ -77,6 +78,7 @@ def line_sample(line: int) -> QPixmap:
     pixmap.fill(QColor(0, 0, 0, 0))
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    # Leave a margin of one pixel for the outline of the points.
     middle, right = SAMPLE.height() / 2, SAMPLE.width() - POINT - 1
     ends = QPointF(POINT + 1, middle), QPointF(right, middle)
     painter.setPen(line_pen(palette.EDGE, line))

@@ -88,6 +88,7 @@ class ContextPanel(QWidget):
         for button in (*self.conditions.values(), self.live):
             button.toggled.connect(lambda _: self._show_again())
         shortcuts.bind_keys(self, controller)
+        # Names, line styles and hidden conditions of the last drawing, then its sweeps.
         self._drawn: list[object] = []
         events, results, sweeps = (
             controller.state.events,
@@ -204,6 +205,7 @@ class ContextPanel(QWidget):
             shown.setVisible(some is page and button.isChecked())
         self._make_room()
         for words in (self.status, self.mark):
+            # An open page needs the height of these lines.
             words.setVisible(not button.isChecked())
         if self.keep.isChecked():
             self._controller.sweeps.look()
@@ -216,6 +218,7 @@ class ContextPanel(QWidget):
     def _make_room(self) -> None:
         """Hide the plots while the form is open if the panel is too low for both."""
         rows = (*self.conditions.values(), self.export, self.no_room)
+        # Three rows besides form and plots, each as high as the highest control.
         others = 3 * (SPARE + max(row.sizeHint().height() for row in rows))
         # Size hints, not heights: hidden widgets have no valid height.
         form, canvas = self._pages[self.form], self.plot.canvas
@@ -230,6 +233,7 @@ class ContextPanel(QWidget):
         self.sweep.click()  # close the form: the new points appear in the plots
 
     def _choose_file(self) -> None:
+        # A live sweep exists before its first point.
         if not any(drawn.sweep.rows for drawn in self.sweeps()):
             why = " ".join(self._in_the_way().split()) or "Wait for the first points"
             self.problem.setText(f"Nothing is drawn that could be saved. {why}.")
@@ -242,6 +246,7 @@ class ContextPanel(QWidget):
     def save(self, path: Path) -> None:
         """Write the drawn sweeps as CSV (suffix .csv), otherwise as an image."""
         if path.suffix.lower() == ".csv":
+            # `sweeps_on_screen` distinguishes sweeps of equal name by their start time.
             named = {drawn.name: drawn.sweep for drawn in self.sweeps()}
             self._controller.sweeps.write_csv(named, path)
             return
@@ -265,6 +270,8 @@ class ContextPanel(QWidget):
         # Compare sweeps by identity; an unchanged one need not be drawn again.
         same = [d.sweep for d in drawn]
         before = self._drawn[2:] if self._drawn[:2] == [looks, hidden] else None
+        # `before` and `same` have equal lengths, because `looks` has one entry per
+        # sweep.
         if before is None or any(
             one is not other for one, other in zip(before, same, strict=True)
         ):
@@ -300,6 +307,7 @@ class ContextPanel(QWidget):
 
     def _status(self, why: str) -> str:
         if why:
+            # Reasons have line breaks for the plot; the status has one line.
             return " ".join(why.split())
         return live_words(self._controller.state, self._controller.results)
 

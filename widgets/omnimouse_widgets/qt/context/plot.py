@@ -67,9 +67,11 @@ class ContextPlot:
             self.axes[axis] = _AxisPlot(axis, has_scale=column == 0)
             self.canvas.addItem(self.axes[axis].plot, row=0, col=column)
         layout = self.canvas.ci.layout
+        # The left plot also holds the vertical axis, so it is wider.
         layout.setColumnStretchFactor(0, 5)
         layout.setColumnStretchFactor(1, 3)
         neurons, history = (self.axes[axis].plot for axis in AXES)
+        # One scale, so that the heights of both plots are comparable.
         history.setYLink(neurons)
         self._message = plot_style.Message(neurons.getViewBox())
         self._mark: Mark | None = None
@@ -85,6 +87,7 @@ class ContextPlot:
         for axis, plot in self.axes.items():
             own = [spot for spot in spots if spot.axis == axis]
             plot.show(own, values_of(sweeps, axis))
+            # Line 0 is the live sweep; saved sweeps cannot be outdated.
             plot.fade(any(drawn.is_old for drawn in sweeps if drawn.line == 0))
         self._fit()
 
@@ -135,6 +138,7 @@ class ContextPlot:
             svg = QSvgGenerator()
             svg.setFileName(str(path))
             svg.setSize(size)
+            # The resolution of the screen, so that fonts have their size on screen.
             svg.setResolution(self.canvas.logicalDpiX())
             svg.setViewBox(QRectF(0, 0, size.width(), size.height()))
             svg.setTitle("OmniMouse context sweep")
@@ -215,9 +219,11 @@ class _AxisPlot:
         self.plot.setLabel("bottom", AXIS_WORDS[axis], color=plot_style.AXIS)
         below = self.plot.getAxis("bottom")
         below.label.setFont(plot_style.small_font())
+        # `_fit_ticks` selects the labels itself.
         below.setStyle(hideOverlappingLabels=False)
         below.setHeight(BELOW)  # equal heights keep the two plots aligned
         scale = self.plot.getAxis("left")
+        # An SI prefix would show a correlation of 0.3 as 300 (x0.001).
         scale.enableAutoSIPrefix(False)
         if has_scale:
             self.plot.setLabel("left", "correlation", color=plot_style.AXIS)
@@ -267,6 +273,7 @@ class _AxisPlot:
         # Also visit curves without spots, so that their items are emptied.
         for look in looks | set(self._lines):
             self._draw_look(look, [s for s in spots if (s.label, s.line) == look])
+        # Compute the offset once per condition, not once per point.
         beside = {label: self._dodge(label) for label in palette.CONDITION_COLOURS}
         self.points.setData(
             x=[spot.x + beside[spot.label] for spot in spots],
@@ -322,8 +329,11 @@ class _AxisPlot:
             self._bars[look] = self._added(plot_style.pen(colour, 1.5), "pairs")
         x = np.array([spot.x for spot in spots], float) + self._dodge(look[0])
         y = np.array([spot.point.score for spot in spots], float)
+        # The s.e.m. of a single draw is NaN; its bar has zero length.
         sems = np.nan_to_num([spot.point.sem for spot in spots])
         self._lines[look].setData(x, y)
+        # `connect="pairs"` draws a line from each even to the next odd point: one error
+        # bar per pair.
         ends = np.stack([y - sems, y + sems], axis=1).ravel() if spots else y
         self._bars[look].setData(np.repeat(x, 2), ends)
 
@@ -340,6 +350,7 @@ class _AxisPlot:
     def _fit(self) -> None:
         """Fit the horizontal range to all values and the mark, then the tick labels."""
         places = [place_on(self.axis, value) for value in self._values]
+        # 0 and 1 keep the range from being empty without values.
         within = [*places, *([] if self._mark_x is None else [self._mark_x]), 0.0, 1.0]
         low, high = min(within), max(within)
         room = 0.1 * (high - low)
@@ -397,6 +408,7 @@ def line_pen(colour: str, line: int) -> QPen:
     pen = plot_style.pen(colour, 1.5)
     if DASHES[line]:
         pen.setDashPattern(list(DASHES[line]))
+        # Qt's default square caps lengthen every dash and would close short gaps.
         pen.setCapStyle(Qt.PenCapStyle.FlatCap)
     return pen
 

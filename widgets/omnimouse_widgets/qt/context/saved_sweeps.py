@@ -60,6 +60,7 @@ class KeptSweeps(QWidget):
         self.list.currentRowChanged.connect(lambda _: self._draw_buttons())
         self.go_on.clicked.connect(lambda: self._go_on())
         self.delete.clicked.connect(lambda: self._delete())
+        # Sweep whose deletion waits for confirmation.
         self._sure: Path | None = None
         beside = QVBoxLayout()
         beside.setSpacing(3)
@@ -112,6 +113,7 @@ class KeptSweeps(QWidget):
         paths = [self._path_at(row) for row in range(self.list.count())]
         # Drawing the state must not act as a user action.
         self.list.blockSignals(True)
+        # Refill only for other files, to keep the current row and the scroll position.
         if paths != [entry.path for entry in found]:
             self._fill(found)
         for row, entry in enumerate(found):
@@ -137,6 +139,7 @@ class KeptSweeps(QWidget):
     def _draw_item(self, item: QListWidgetItem, entry: SavedSweep) -> None:
         compared = self._sweeps.compared
         is_drawn = entry.path in compared
+        # Line style 0 is the live sweep.
         line = compared.index(entry.path) + 1 if is_drawn else 0
         item.setText(kept_words(entry, is_running=entry.path == self._sweeps.running))
         item.setToolTip(f"{item.text()}\n{entry.path}\n{entry.problem}".strip())

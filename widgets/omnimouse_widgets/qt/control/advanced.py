@@ -78,6 +78,7 @@ class AdvancedSection(QWidget):
     def _change_layout(self, **changes: Any) -> None:
         mask = self._controller.state.mask
         if mask is not None and mask.token_layout is not None:
+            # All official strategies have query phase 0.
             layout = replace(mask.token_layout, query_phase=0, **changes)
             if layout.values[:2] != mask.token_layout.values[:2]:
                 self._change(token_layout=layout)

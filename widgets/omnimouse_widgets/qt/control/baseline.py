@@ -75,4 +75,5 @@ def baseline_words(name: str, results: Results, model: Results) -> str:
 def _mean_score(results: Results) -> str:
     if results.scores is None or not np.isfinite(results.scores).any():
         return "–"
+    # Neurons without target samples have no score (NaN).
     return f"{np.nanmean(results.scores):.2f}"

@@ -25,6 +25,7 @@ TOOLS: Final = (
 LARGEST_RADIUS: Final = 100
 
 
+# The field is drawn by the application (napari), which this package does not import.
 class FieldBrush(Protocol):
     """Brush of the view that shows the field, with signals for its changes."""
 
@@ -71,6 +72,7 @@ class BrushSection(QWidget):
 
     def _build_span(self, form: Form) -> None:
         self.start, self.stop = QSpinBox(), QSpinBox()
+        # Samples [start, stop): the span is never empty.
         self.start.setRange(0, N_SAMPLES - 1)
         self.stop.setRange(1, N_SAMPLES)
         for box, words in ((self.start, "First"), (self.stop, "After the last")):
@@ -96,6 +98,8 @@ class BrushSection(QWidget):
         self.radius.setToolTip("Radius of the brush in screen pixels ([ and ])")
         self.radius.valueChanged.connect(self._radius_picked)
         self.pixels = QLabel()
+        # Room for three digits: the slider must not change its width while it is
+        # dragged.
         self.pixels.setMinimumWidth(42)
         self.radius.setMinimumWidth(48)
         self.radius.setMaximumWidth(72)  # the words of the tools need the rest

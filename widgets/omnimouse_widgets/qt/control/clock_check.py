@@ -42,6 +42,7 @@ class AlignmentSection(QWidget):
         check = self._alignment
         self.button.setEnabled(self._state.session is not None)
         is_found = check.report is not None
+        # One button with three actions, because only one of them is possible at a time.
         words = "Hide alignment" if is_found else "Check alignment"
         self.button.setText("Stop" if check.is_busy else words)
         self.button.setToolTip("" if check.is_busy or is_found else TOOLTIP)

@@ -41,6 +41,7 @@ class ColourMenu(QComboBox):
         self._controller = controller
         self.setToolTip("What colours the neurons (C: state, and back)")
         self.setAccessibleName("Colour by")
+        # Long names of quantities must not widen the panel.
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.activated.connect(lambda _: self._pick())
 
@@ -135,6 +136,8 @@ class ColourLegend(QWidget):
         self.notice.setText(colouring.words)
         self.outline.setVisible(scale is not None)
         for code, label in self._labels.items():
+            # With a quantity, the outline shows only visible and hidden; target neurons
+            # have an outline in the colour of the quantity.
             label.setVisible(scale is None or code in (VISIBLE, HIDDEN))
         self.states.setVisible(not by_score)
         self.no_outline.setVisible(scale is not None)
@@ -149,6 +152,7 @@ class ColourLegend(QWidget):
             return
         self._shown = words
         while (item := self._grid.takeAt(0)) is not None:
+            # `takeAt` removes an item from the layout but does not delete its widget.
             if (widget := item.widget()) is not None:
                 widget.deleteLater()
         table = palette.area_table(len(words))

@@ -55,6 +55,7 @@ class FetchSection(QWidget):
         # The bar has 1,000 steps: with 100, a large file would seem to stand still.
         self.bar.setValue(round(1000 * models.share))
         self.bar.setFormat(f"{100 * models.share:.0f} %")
+        # A new attempt removes the message about the previous one.
         problem = "" if models.is_busy else problem_of(models)
         self.problem.setText(problem)
         _show((self.problem, self.go_on, self.dismiss), bool(problem))

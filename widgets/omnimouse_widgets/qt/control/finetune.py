@@ -115,6 +115,7 @@ class FinetuneSection(QWidget):
         found = finetune_view.finetune_view(
             self._controller, self._trained, self.steps.value()
         )
+        # A run is always shown; an offer is shown after the button was pressed.
         is_open = found.is_shown and (self._is_open or not found.has_choices)
         finetuning = self._finetuning
         has_curve = is_open and not found.has_choices and bool(finetuning.validations)
@@ -132,6 +133,7 @@ class FinetuneSection(QWidget):
         self.bar.setValue(round(1000 * finetuning.share))
         self.bar.setFormat(f"{100 * finetuning.share:.0f} %")
         if has_curve:
+            # A run can end early; the axis then ends at its last step.
             of = finetuning.step if found.is_finished else finetuning.of
             self.plot.show(finetuning.losses, finetuning.validations, of)
         # One table of all conditions: each widget's visibility is set in one place.

@@ -64,6 +64,8 @@ class FinetunePlot:
         ):
             curve.setData([x for x, _ in points], [y for _, y in points])
         for plot, points in ((self._loss, losses), (self._score, scores)):
+            # The full length from the start, so that curves do not shrink while they
+            # grow.
             plot.setXRange(0, max(n_steps, 1), padding=0.02)
             low, high = span_of([y for _, y in points])
             plot.setYRange(low, high, padding=0.08)

@@ -27,6 +27,8 @@ class CountsSection(QWidget):
             self.numbers[code].setStyleSheet("font-weight: 600;")
             grid.addWidget(state_label(code), 0, column)
             grid.addWidget(self.numbers[code], 1, column)
+            # Equal columns: the counts stay in place when their number of digits
+            # changes.
             grid.setColumnStretch(column, 1)
         column_layout = QVBoxLayout(self)
         column_layout.setContentsMargins(0, 0, 0, 0)

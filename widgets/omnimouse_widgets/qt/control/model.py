@@ -106,6 +106,8 @@ class ModelSection(QWidget):
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
         self.model.setMinimumContentsLength(10)
+        # Three groups: predictors without files, checkpoints of the hub, local
+        # checkpoints.
         for name in predictor_names():
             self.model.addItem(model_words(name), name)
         self.model.insertSeparator(self.model.count())
@@ -164,6 +166,7 @@ class ModelSection(QWidget):
                 self.model.findData(released), f"{released} · {place}"
             )
         for tuned in self._controller.finetuning.results:
+            # Runs can finish while the application is open: add only new results.
             if self.model.findData(str(tuned.path)) < 0:
                 self.model.insertItem(0, tuned.words, str(tuned.path))
         at = self.model.findData(name)
@@ -201,6 +204,7 @@ class ModelSection(QWidget):
         self.notice.setVisible(bool(results.notice))
         knowledge = self.knows.knowledge
         is_unknown = knowledge is not None and not knowledge.is_answered
+        # `KnowsSection` explains a model that does not know the neurons, with a remedy.
         is_wrong = results.error is not None and not is_unknown
         self.error.setText(results.error or "")
         self.error.setVisible(is_wrong)

@@ -36,6 +36,7 @@ class KnowsSection(QWidget):
     def knowledge(self) -> Knowledge | None:
         """Compatibility of model and session; None until both are known."""
         session, needs = self._controller.state.session, self._controller.results.needs
+        # `needs` is known only after the model has been loaded.
         if session is None or needs is None:
             return None
         return knowledge_of(needs, session)

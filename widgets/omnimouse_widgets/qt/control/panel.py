@@ -92,6 +92,7 @@ class ControlPanel(QWidget):
         area = QScrollArea()
         area.setWidgetResizable(True)
         area.setFrameShape(QFrame.Shape.NoFrame)
+        # Sections adapt to the width; only the height may exceed the panel.
         area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidget(content)
         self.scroll_area = area
@@ -120,6 +121,7 @@ class ControlPanel(QWidget):
         """
         if event is None or event.type() != QEvent.Type.Wheel:
             return False
+        # With the focus, the user has chosen the control and may use the wheel on it.
         if not isinstance(watched, QWidget) or watched.hasFocus():
             return False
         return QApplication.sendEvent(self.scroll_area.viewport(), event)

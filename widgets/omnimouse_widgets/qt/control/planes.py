@@ -55,6 +55,7 @@ class PlaceRow(QWidget):
         why_flat = planes.why_flat
         button = self.space.button(True)
         button.setEnabled(not why_flat)
+        # A disabled button still shows its tooltip, which gives the reason.
         button.setToolTip(f"No 3-D: {why_flat}" if why_flat else IN_SPACE)
 
     def _offered(self) -> list[tuple[str, object]]:

@@ -52,6 +52,8 @@ class AnalysisSection(QWidget):
         self._controller = controller
         self._analyses, self._exports = controller.analyses, controller.exports
         self._copied = ""
+        # The application sets these two functions: this package does not render
+        # reports, and views do not communicate with each other.
         self._draw_report: DrawReport | None = None
         self._look_of_traces: Callable[[], Look] = Look
         self.mark = ToneLabel(CHANGED, "waiting")
@@ -130,6 +132,7 @@ class AnalysisSection(QWidget):
 
     def save_as(self) -> None:
         """Choose a file and save the analysis to it."""
+        # Check first: an error after the file dialog would waste the user's choice.
         if not self._analyses.can_save():
             return
         title = "Save analysis"
@@ -195,6 +198,7 @@ class AnalysisSection(QWidget):
         except ExportError as error:
             self._exports.refuse(error)
             return
+        # Draw now, on the Qt thread; only the bytes go to the background task.
         content = figure.png() if kind == ".png" else figure.svg()
         figure.close()
         self._exports.write(path, lambda _: content)
@@ -264,6 +268,7 @@ class AnalysisSection(QWidget):
         """Choose the recording's folder, or its file for single-file formats."""
         file = self._analyses.wanted_recording
         title = f"Where is {file.name} now?"
+        # Qt's dialogs choose either files or folders.
         if file.suffix.lower() in (".nwb", ".npz", ".h5", ".hdf5"):
             kinds = f"Recordings (*{file.suffix});;All files (*)"
             found = QFileDialog.getOpenFileName(self, title, str(self._folder()), kinds)
@@ -285,6 +290,7 @@ class AnalysisSection(QWidget):
             button.Save | button.Discard | button.Cancel,
             button.Save,
         )
+        # Only a successful save permits leaving the analysis.
         if said == button.Save:
             return self._analyses.save()
         if said == button.Discard:
@@ -296,11 +302,13 @@ class AnalysisSection(QWidget):
 
         If no suffix was typed, the suffix of the selected file type is added.
         """
+        # Qt does not append a suffix itself on every platform, hence the code below.
         near = str(self._folder() / name)
         path, kind = QFileDialog.getSaveFileName(self, title, near, kinds)
         if not path:
             return None
         self._copied = ""
+        # For example ".png" from "PNG (*.png)".
         ending = kind.partition("*")[2].rstrip(")") or Path(name).suffix
         found = Path(path)
         if not found.name.endswith(ending):
@@ -320,6 +328,7 @@ class AnalysisSection(QWidget):
     def _fill_recent(self) -> None:
         self.recent.clear()
         for path in self._analyses.recent:
+            # A single & would mark a keyboard shortcut in a menu entry.
             name = path.name.removesuffix(SUFFIX).replace("&", "&&")
             action = self.recent.addAction(name, lambda path=path: self.open(path))
             if action is not None:

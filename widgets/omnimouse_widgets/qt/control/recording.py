@@ -139,6 +139,7 @@ class SessionSection(QWidget):
             "Open a session folder." if session is None else facts_of(session)
         )
         self.facts.setToolTip("" if session is None else channels_of(session))
+        # Warnings first; assumptions are less urgent.
         notes = () if session is None else (*session.warnings, *session.assumptions)
         self.notes_button.setVisible(bool(notes))
         is_open = self.notes_button.isChecked()
@@ -152,6 +153,7 @@ class SessionSection(QWidget):
         session = self._controller.state.session
         choices = {} if session is None else session.series_choices
         self.series.setVisible(len(choices) > 1)
+        # No signal blocker is needed: `activated` is emitted for the user only.
         self.series.clear()
         for at, (name, words) in enumerate(choices.items()):
             self.series.addItem(f"Responses: {name}", name)
@@ -167,6 +169,7 @@ class SessionSection(QWidget):
         opener, fault = self._controller.opener, self._controller.opener.fault
         self.progress.setText(f"◌ {opener.words}…")
         self.progress.setVisible(opener.is_busy)
+        # Some exceptions have no message; the name of the type is then shown.
         words = "" if fault is None else str(fault) or type(fault).__name__
         named = f"{opener.name}: {words}" if opener.name else words
         self.problem.setText(f"Not opened: {named}" if words else "")

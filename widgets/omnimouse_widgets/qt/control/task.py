@@ -80,6 +80,7 @@ class QuestionSection(QWidget):
     def _draw_preset(self) -> None:
         state = self._controller.state
         name = state.preset if state.mask is not None else ""
+        # Index -1 shows the placeholder text, `BY_HAND`.
         self.preset.setCurrentIndex(self.preset.findData(name) if name else -1)
         self.meaning.set_words(meaning_words(self._controller.state))
         self.meaning.setToolTip(self.meaning.words)
@@ -97,6 +98,7 @@ class QuestionSection(QWidget):
         )
         if mask is None:
             return
+        # Frames painted by hand match no choice: no button is then on.
         self.video.show_value(video_name(mask.frames))
         self.behavior.show_value(mask.behavior_word)
 

@@ -80,6 +80,7 @@ class NeuronFactsPanel(QWidget):
         self.redraw = Redraw(
             self,
             [
+                # A new selection needs new facts, but only if the panel is visible.
                 (self.in_view.tell, [events.selection, events.session, facts.focused]),
                 (self._draw_head, [facts.changed, events.selection, events.session,
                                    events.mask, events.active_span, results.changed]),
@@ -140,6 +141,7 @@ class NeuronFactsPanel(QWidget):
             layout.setColumnStretchFactor(column, share)
         self.canvas.addItem(self.repeats.rows, 1, 0, 1, 3)
         self.canvas.addItem(self.repeats.means, 2, 0, 1, 3)
+        # Receptive field and tuning, rasters of repeats, their mean.
         for row, share in enumerate((5, 3, 4)):
             layout.setRowStretchFactor(row, share)
 
@@ -178,6 +180,7 @@ class NeuronFactsPanel(QWidget):
         shortcuts.bind(self, "Left", partial(self._facts.step, -1))
         shortcuts.bind(self, "Right", partial(self._facts.step, 1))
         shortcuts.bind(self, "Ctrl+C", self.copy_numbers)
+        # The panel needs the focus for its arrow keys.
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
 
     def _follow(self, is_seen: bool) -> None:
@@ -250,6 +253,8 @@ class NeuronFactsPanel(QWidget):
         found = self._facts.found
         if found is None or not found.repeats:
             return None
+        # The box has index -1 while it is empty, and can still list the clips of
+        # another neuron until `_draw_clips` fills it again.
         chosen = max(self.clip.currentIndex(), 0)
         return found.repeats[min(chosen, len(found.repeats) - 1)]
 

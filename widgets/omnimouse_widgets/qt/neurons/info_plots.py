@@ -16,6 +16,7 @@ from omnimouse_model.analysis.tuning.repeats import ClipRepeats, InClip
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
 
+# Height and width of the stimulus in pixels.
 FRAME: Final = (36, 64)
 WAITING: Final = "◌"
 
@@ -91,6 +92,7 @@ class LagPlot:
         lags_ms = 1000 * field.lags_s
         self.curve.setData(lags_ms, field.course)
         self.best.setValue(1000 * field.lag_s)
+        # The range contains 0, the level of no influence, which has its own line.
         low, high = float(min(field.course.min(), 0)), float(max(field.course.max(), 0))
         rest = 0.08 * max(high - low, 1e-12)
         self.plot.setRange(
@@ -149,6 +151,7 @@ class TuningPlot:
 
 
 def _closed(values: np.ndarray) -> np.ndarray:
+    # Repeat the first direction, so that the curve is closed.
     return np.append(values, values[:1])
 
 
@@ -200,11 +203,13 @@ class RepeatsPlot:
         self._n_rows = 0 if repeats is None else len(repeats.onset_s)
         if repeats is None:
             return
+        # These repeats are of one neuron, so the first axis has length 1.
         values = repeats.responses[0]
         known = values[np.isfinite(values)]
         # The 99th percentile keeps single large responses from darkening the rest.
         most = float(np.percentile(known, 99)) if len(known) else 1.0
         levels = (0.0, max(most, 1e-6))
+        # Unknown samples are drawn as 0, the darkest colour.
         self.image.setImage(np.nan_to_num(values), autoLevels=False, levels=levels)
         length = max(repeats.clip.duration_s, 1e-3)
         self.image.setRect(QRectF(0, 0, length, self._n_rows))

@@ -128,6 +128,7 @@ class NeuronsPanel(QWidget):
         chosen, before = self.selected_neurons(), self._controller.state.selection
         if set(chosen) == set(before) & set(self.table.neurons.tolist()):
             return
+        # The state keeps the latest MAX_SELECTED neurons, so new ones go last.
         kept = [neuron for neuron in before if neuron in set(chosen)]
         new = [neuron for neuron in chosen if neuron not in set(before)]
         self._controller.select([*kept, *new])

@@ -67,6 +67,7 @@ class RepeatsPanel(QWidget):
                 (self._draw_repeats, [*place, events.selection, self._clips.changed]),
             ],
         )
+        # Repeats that were drawn last, compared by identity.
         self._drawn: object = None
 
     def _follow(self, is_seen: bool) -> None:
@@ -83,6 +84,7 @@ class RepeatsPanel(QWidget):
             self.clip.clear()
             self.clip.addItems(names)
         shown = self._clips.shown
+        # Index -1 shows the placeholder text.
         at = -1 if shown is None else self._clips.all.index(shown)
         self.clip.setPlaceholderText("repeated clips…")
         self.clip.setCurrentIndex(at)

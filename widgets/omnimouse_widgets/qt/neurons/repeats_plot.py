@@ -16,6 +16,7 @@ MEAN_HEIGHT = 0.45
 """Height of the means as a fraction of that of the rasters."""
 MAX_ROWS = 64
 MAX_TICKS = 10
+# Orange, so that it differs from the white means of single repeats.
 _AVERAGE = "#E69F00"
 
 
@@ -94,6 +95,7 @@ class RepeatsSideBySide:
         known = rows[np.isfinite(rows)]
         # The 99th percentile: single large responses would darken all others.
         most = float(np.percentile(known, 99)) if len(known) else 1.0
+        # One image for all repeats, with columns of NaN as gaps.
         gap = max(round(rows.shape[2] * GAP), 1)
         padded = np.pad(rows, ((0, 0), (0, 0), (0, gap)), constant_values=np.nan)
         # (row, repeat * time); image rows run upwards, so reverse them.
@@ -109,6 +111,8 @@ class RepeatsSideBySide:
         known = np.concatenate([each.ravel(), average])
         known = known[np.isfinite(known)]
         low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
+        # All repeats share one scale; the means lie below the rasters, from
+        # -MEAN_HEIGHT to 0.
         scale = (MEAN_HEIGHT - 0.05) / max(float(high - low), 1e-9)
 
         def placed(values: np.ndarray) -> np.ndarray:
@@ -124,6 +128,7 @@ class RepeatsSideBySide:
 
     def _draw_ticks(self, repeats: ClipRepeats, name: str) -> None:
         count = len(repeats.onset_s)
+        # Ceiling division.
         every = -(-count // MAX_TICKS)
         length = float(repeats.time_s[-1])
         ticks = [

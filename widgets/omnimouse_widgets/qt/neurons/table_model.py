@@ -129,6 +129,7 @@ class NeuronTable(QAbstractTableModel):
 
     def rows_of(self, neurons: np.ndarray) -> np.ndarray:
         """Return the rows of neurons, without those that the filter hides."""
+        # Inverse of `neurons`: the row of each neuron, -1 without a row.
         place = np.full(len(self._columns["id"]), -1)
         place[self.neurons] = np.arange(len(self.neurons))
         rows: np.ndarray = place[neurons]

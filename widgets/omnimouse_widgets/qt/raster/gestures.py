@@ -41,6 +41,8 @@ class RasterGestures:
         self.rows: Rows | None = None
         self.tool: Tool = "brush"
         self.box: Block | None = None
+        # `_held` is the tool of the current stroke, `_last` the last pointer position
+        # (None between strokes), `_start` the corner of a box.
         self._held: Tool = self.tool
         self._last: Point | None = None
         self._start: Point = (0.0, 0.0)
@@ -106,6 +108,7 @@ class RasterGestures:
             self.box = box_block(self._start, at)
             self.box_changed.emit()
         elif self._held == "column":
+            # All neurons: the row range of the block is ignored.
             columns = box_block(last, at).samples
             self._controller.paint_cells(
                 slice(None), columns, self._controller.state.brush_code

@@ -82,6 +82,7 @@ class Hatch(_InView):
 
     def set_rects(self, rects: list[QRectF]) -> None:
         """Replace the rectangles."""
+        # Repaint only after a change; the same test is in all items of this module.
         if rects != self.rects:
             self.rects = rects
             self.update()
@@ -117,6 +118,7 @@ class Marks(_InView):
         painter.setPen(plot_style.pen("#000000"))
         left = self.viewRect().left()
         for row in self.rows:
+            # The triangle points right; its tip is 8 pixels inside the view.
             tip = to_device.map(QPointF(left, row)) + QPointF(8, 0)
             corners = [tip, tip + QPointF(-8, -5), tip + QPointF(-8, 5)]
             painter.drawPolygon(QPolygonF(corners))
@@ -147,6 +149,8 @@ class Span(_InView):
         )
         painter.resetTransform()
         brush = plot_style.brush(self._colour)
+        # Filled rectangles: Qt draws lines wider than one pixel with a slower
+        # algorithm.
         painter.fillRect(QRectF(rect.left(), rect.top(), rect.width(), 4), brush)
         painter.fillRect(QRectF(rect.left(), rect.top(), 2, rect.height()), brush)
         painter.fillRect(QRectF(rect.right() - 2, rect.top(), 2, rect.height()), brush)

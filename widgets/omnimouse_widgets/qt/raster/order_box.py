@@ -98,10 +98,12 @@ class OrderBox(QWidget):
 
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Stop computing the similarity order."""
+        # The comparison of neurons is costly, and a hidden raster does not need it.
         super().hideEvent(event)
         self._controller.similarity.let_be()
 
     def _picked(self, _: int) -> None:
+        # Another order does not need the comparison of neurons that may still run.
         if self.ordering != "similarity":
             self._controller.similarity.let_be()
         self.picked.emit()

@@ -91,6 +91,7 @@ class RasterPanel(QWidget):
         return Redraw(
             self,
             [
+                # First, because the other parts depend on order and view.
                 (self._follow, [events.raster_order, events.raster_view]),
                 (self._draw_rows, rows),
                 (self._draw_cells, [events.window, results.events.population]),
@@ -106,6 +107,7 @@ class RasterPanel(QWidget):
 
     # -- building -----------------------------------------------------------------
     def _build_pictures(self) -> None:
+        # All pictures exist from the start; a view places some of them.
         for shown in TITLES:
             raster = RasterPlot(
                 self.gestures, self._scrub, overlay_table(OVERLAYS[shown])
@@ -169,9 +171,11 @@ class RasterPanel(QWidget):
     def _place_pictures(self) -> None:
         """Place the pictures of the view side by side; keep the zoom."""
         for raster in self.pictures.values():
+            # Removing a plot that is not in the layout raises an error.
             if raster.plot.scene() is not None:
                 self.canvas.ci.removeItem(raster.plot)
         for number, (_, raster) in enumerate(self._shown):
+            # All pictures share the rows, so one axis is sufficient.
             raster.plot.showAxis("left", number == 0)
             self.canvas.ci.addItem(raster.plot, 0, number)
         self._share_width()
@@ -272,6 +276,7 @@ class RasterPanel(QWidget):
     def _arrange(self) -> None:
         before = self._arranged
         self._arranged = self.ordering.arranged()
+        # New ticks make pyqtgraph lay out the plot again, which is slow during strokes.
         if before is None or before.ticks != self._arranged.ticks:
             for raster in self.pictures.values():
                 raster.plot.getAxis("left").setTicks([self._arranged.ticks])
@@ -303,6 +308,7 @@ class RasterPanel(QWidget):
             return
         before = self._rows
         self._bin_rows()
+        # A pan within the same bins needs no new codes.
         if self._rows is not before:
             self._draw_codes()
 
@@ -327,6 +333,8 @@ class RasterPanel(QWidget):
         for shown, raster in self._shown:
             drawn = picture(shown, window, population)
             raster.set_values(drawn, self._rows.mean(drawn.values), self._rect())
+            # A single picture of activity is named by the menu; a residual needs its
+            # levels.
             is_named = shown == "residual" or len(self._shown) > 1
             raster.set_title(title(shown, drawn.levels) if is_named else "")
 
@@ -395,6 +403,7 @@ class RasterPanel(QWidget):
         sample = plot_style.sample_at(position)
         states = np.unique(mask.cells[sample, neurons])
         word = STATE_WORDS[states[0]] if len(states) == 1 else "mixed"
+        # A row can contain dozens of neurons, more than the status line can show.
         names = ", ".join(map(str, state.session.units.names[neurons[:4]]))
         more = "…" if len(neurons) > 4 else ""
         told = f"{names}{more} · {word} · sample {sample}"

@@ -52,6 +52,7 @@ class RasterBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
     def __init__(self, gestures: Gestures) -> None:
         super().__init__(enableMenu=False, defaultPadding=0.0)
         self.setBackgroundColor(QColor("black"))
+        # Row 0 is at the top.
         self.invertY(True)
         self._gestures = gestures
         self._panned_from: Point | None = None
@@ -80,6 +81,8 @@ class RasterBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
         event.accept()  # type: ignore[attr-defined]
         if self._panned_from is not None:
             here = self.point(event)
+            # The view moves with the pointer, so `_panned_from` stays the data point
+            # under it.
             before = self._panned_from
             self.translateBy(x=before[0] - here[0], y=before[1] - here[1])
         else:
@@ -164,6 +167,7 @@ class RasterPlot:
         self._assemble()
 
     def _assemble(self) -> None:
+        # At least 5 samples by 4 rows: deeper zoom shows nothing more.
         self.box.setLimits(xMin=0, xMax=N_SAMPLES, yMin=0, minXRange=5, minYRange=4)
         self.box.setRange(xRange=(0, N_SAMPLES), padding=0)
         self.rubber.setPen(plot_style.pen(palette.CURSOR, dashed=True))
@@ -202,8 +206,10 @@ class RasterPlot:
         """Show the values under uint8 (rows, 60) display codes."""
         self.codes = codes
         self.set_message("")
+        # Only the values fade; the mask is always current.
         base = self._base // 2 if self.is_faded else self._base
         self.pixels.set_rgb(blended(base, codes, self._tints), self._rect)
+        # Both codes have the same pattern; the status line gives the reason.
         left_out = (codes == UNSEEN) | (codes == UNASKED)
         self.hatch.set_rects(hatched_rects(left_out, self._rect))
 
@@ -214,6 +220,7 @@ class RasterPlot:
 
     def set_span(self, span: tuple[int, int], code: int) -> None:
         """Outline the active span in the brush colour."""
+        # The colour of hidden (code 0) is too dark for the black background.
         self.span.set_span(
             span, palette.STATE_COLOURS[code] if code else plot_style.AXIS
         )
@@ -253,6 +260,7 @@ def hatched_rects(found: np.ndarray, rect: QRectF) -> list[QRectF]:
         return []
     rects: list[QRectF] = []
     height, width = rect.height() / len(found), rect.width() / found.shape[1]
+    # Masks have few distinct rows: merging reduces thousands of rectangles to a few.
     bounds = np.flatnonzero((found[1:] != found[:-1]).any(axis=1)) + 1
     for first, last in zip([0, *bounds], [*bounds, len(found)], strict=True):
         # Padding makes every run start with +1 and end with -1 in the difference.

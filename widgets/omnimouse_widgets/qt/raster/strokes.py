@@ -55,6 +55,7 @@ def _samples(first: float, last: float) -> slice:
 
 def _stamps(start: Point, stop: Point, radius: Point) -> Iterator[Point]:
     """Yield positions at most half a radius apart, so that a stroke has no gaps."""
+    # At least half a cell, so that a tiny brush does not need thousands of stamps.
     across, down = max(radius[0], 0.5), max(radius[1], 0.5)
     length = hypot((stop[0] - start[0]) / across, (stop[1] - start[1]) / down)
     steps = max(1, ceil(2 * length))

@@ -91,6 +91,7 @@ class RecordingsPanel(QWidget):
         self.view, titles = row_table(self.rows, tooltip, ROW_HEIGHT)
         self.view.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
         self.view.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        # Tab leaves the table instead of stepping through its cells.
         self.view.setTabKeyNavigation(False)
         titles.setStretchLastSection(True)
         for column, width in enumerate(WIDTHS):
@@ -105,6 +106,7 @@ class RecordingsPanel(QWidget):
 
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Stop the search of the folder."""
+        # A hidden panel must not keep reading folders, e.g. on a network drive.
         super().hideEvent(event)
         self._controller.recordings.stop()
 
@@ -138,6 +140,7 @@ class RecordingsPanel(QWidget):
 
     def _draw_words(self) -> None:
         recordings, opener = self._controller.recordings, self._controller.opener
+        # Opening a recording is a direct request of the user and has priority.
         words = opener.words or recordings.words
         self.progress.set_words(f"◌ {words}…" if words else "")
         self.stop.setVisible(recordings.is_busy)

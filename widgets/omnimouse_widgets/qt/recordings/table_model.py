@@ -80,6 +80,7 @@ class RecordingsTable(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return words
         if role == SORT_ROLE:
+            # Texts such as "1,000" and "90" would sort in the wrong order.
             return KEYS[title](entry) if title in KEYS else words.lower()
         if role == Qt.ItemDataRole.ToolTipRole:
             whole = {"problems": entry.problems, "behaviour": entry.behavior}
@@ -101,6 +102,8 @@ class RecordingsTable(QAbstractTableModel):
         if found is self._found:
             return
         before, entries = self.entries, () if found is None else found.entries
+        # Texts contain paths relative to the folder, so another folder changes every
+        # row.
         is_elsewhere = self._place(self._found) != self._place(found)
         self._found = found
         if not is_elsewhere and before and entries[: len(before)] == before:
@@ -115,6 +118,7 @@ class RecordingsTable(QAbstractTableModel):
         if path != self._open:
             self._open = path
             if self.entries:
+                # Repaint all rows: the previous open recording loses its bold font.
                 last = self.index(len(self.entries) - 1, len(TITLES) - 1)
                 self.dataChanged.emit(self.index(0, 0), last)
 

@@ -75,6 +75,7 @@ class ColourBar(QWidget):
         if scale is None or median is None:
             return
         share = (median - scale.low) / (scale.high - scale.low)
+        # Clipped: the colours of the neurons are clipped to the same ends.
         x = bar.left() + min(max(share, 0.0), 1.0) * bar.width()
         # White on black is visible on every colour of the bar.
         painter.fillRect(QRectF(x - 1.5, 0, 3, 14), QColor("black"))

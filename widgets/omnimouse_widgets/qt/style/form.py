@@ -44,6 +44,7 @@ class Form(QGridLayout):
             self.addWidget(label, row, 0, top or middle)
             if isinstance(control, QWidget) and not control.accessibleName():
                 control.setAccessibleName(words)
+        # (row, column, row span, column span).
         place = (row, 1, 1, 1) if words else (row, 0, 1, 2)
         if isinstance(control, QLayout):
             self.addLayout(control, *place)

@@ -21,6 +21,7 @@ AXIS = palette.AXIS
 TEXT = "#C9CDD3"
 HELD_TEXT = "#FFFFFF"
 PAPER = "#FFFFFF"
+# White curves and light greys would be invisible on white paper.
 _ON_PAPER = {**palette.ON_PAPER, AXIS: "#626A75", TEXT: "#1D2127"}
 FONT_POINTS = 8
 
@@ -48,6 +49,7 @@ def style_plot(plot: pg.PlotItem, *, left: bool = True, bottom: bool = True) -> 
     """Hide buttons, menus and unused axes; style the other axes."""
     plot.hideButtons()
     plot.setMenuEnabled(False)
+    # Ranges are set explicitly; automatic ones would cost time at each update.
     plot.disableAutoRange()
     plot.setContentsMargins(0, 0, 0, 0)
     for name, shown in (("left", left), ("bottom", bottom)):
@@ -65,6 +67,7 @@ def style_axis(axis: pg.AxisItem, colour: str = AXIS) -> None:
 
 def on_paper(words: str) -> str:
     """Replace screen colours in a text by their colours on white."""
+    # Qt writes colours in lower case, hence the case-insensitive search.
     for screen, paper in _ON_PAPER.items():
         words = re.sub(screen, paper, words, flags=re.IGNORECASE)
     return words
@@ -85,6 +88,7 @@ def pen(
 ) -> QPen:
     """Return a pen with constant width at any zoom; widths above 1 draw slower."""
     made = QPen(QColor(colour), width)
+    # Cosmetic: the width is in pixels, not in data units.
     made.setCosmetic(True)
     if dashed:
         made.setDashPattern([3.0, 2.0])
@@ -107,6 +111,7 @@ def lut_image(table: np.ndarray) -> pg.ImageItem:
     """Return an image item that maps uint8 codes through a colour table."""
     item = image()
     item.setLookupTable(table)
+    # With levels from 0 to n and n colours, code k maps exactly to colour k.
     item.setLevels((0, len(table)))
     return item
 
@@ -159,6 +164,8 @@ class Message:
     def __init__(self, box: pg.ViewBox) -> None:
         self._box = box
         self._item = text("", TEXT, anchor=(0.5, 0.5))
+        # A child of the view box, not of its content: its position is in pixels and
+        # does not depend on the data range.
         self._item.setParentItem(box)
         self._item.setZValue(100)
         box.sigResized.connect(lambda *_: self._centre())
@@ -182,6 +189,7 @@ class Message:
 def cursor_line() -> pg.InfiniteLine:
     """Return the line of the shared cursor, drawn above the other items."""
     line = pg.InfiniteLine(angle=90, pen=pen(palette.CURSOR))
+    # Above all data items, below `Message`.
     line.setZValue(50)
     return line
 

@@ -30,8 +30,8 @@ class Redraw(QObject):
         Pairs of a drawing function and the signals after which it runs. Drawn in
         this order.
     rest_ms
-        How long to wait for more to draw before drawing, for what changes often and
-        need not be seen each time: any drawing has the whole window composed again.
+        Minimum time in ms from a signal to the drawing. Use it for parts that change
+        often: each drawing makes Qt compose the whole window again.
     """
 
     def __init__(
@@ -50,6 +50,7 @@ class Redraw(QObject):
         self._timer.setSingleShot(True)
         self._timer.setInterval(rest_ms)
         self._timer.timeout.connect(self._flush_if_seen)
+        # An event filter, so that panels need not inherit from a common base class.
         panel.installEventFilter(self)
 
     @property
@@ -66,6 +67,7 @@ class Redraw(QObject):
             self.stop()
         elif kind == QEvent.Type.Paint and self._wanted:
             self._timer.start()  # pending parts, and the panel came to the front
+        # Never consume an event: the panel must still receive it.
         return False
 
     def start(self) -> None:
@@ -86,6 +88,7 @@ class Redraw(QObject):
     def flush(self) -> None:
         """Draw the pending parts now; an error in one does not prevent the others."""
         self._timer.stop()
+        # Replace the set first: a part may request another part while it is drawn.
         wanted, self._wanted = self._wanted, set()
         # ExitStack runs all callbacks even if one raises, last added first.
         with ExitStack() as parts:
@@ -93,6 +96,8 @@ class Redraw(QObject):
                 parts.callback(self._parts[number][0])
 
     def _flush_if_seen(self) -> None:
+        # In a covered tab the parts stay pending until the paint event; see
+        # `eventFilter`.
         if not self._panel.visibleRegion().isEmpty():
             self.flush()
 
@@ -104,6 +109,8 @@ class Redraw(QObject):
     def ask(self, number: int) -> None:
         """Draw one part in the next event loop iteration."""
         self._wanted.add(number)
+        # Restarting a running timer would postpone the drawing as long as signals
+        # arrive.
         if not self._timer.isActive():
             self._timer.start()
 

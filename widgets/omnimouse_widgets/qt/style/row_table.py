@@ -14,6 +14,8 @@ class _RowView(QTableView):
         if isinstance(event, QKeyEvent) and event.type() == claim:
             paging = (Qt.Key.Key_PageUp, Qt.Key.Key_PageDown)
             if event.key() in paging and not event.modifiers():
+                # An accepted ShortcutOverride arrives as a normal key press of the
+                # table.
                 event.accept()
                 return True
         return super().event(event)

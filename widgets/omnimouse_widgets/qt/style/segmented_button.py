@@ -9,6 +9,8 @@ from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QSizePolicy, QToolButton, 
 
 from omnimouse_widgets import palette
 
+# Translucent greys fit light and dark themes. Only the first button has a left border,
+# so that adjacent borders are not drawn twice.
 STYLE = """
 QToolButton {
   border: 1px solid rgba(128, 134, 145, 120); border-left-width: 0px;
@@ -92,6 +94,7 @@ class Segmented(QWidget):
                 )
             self._group.addButton(button, number)
             row.addWidget(button)
+        # `idClicked` is emitted for clicks only, so `show_value` cannot cause a loop.
         self._group.idClicked.connect(lambda at: self.picked.emit(self._values[at]))
 
     def button(self, value: Hashable) -> QToolButton:
@@ -139,6 +142,7 @@ def swatch(colour: str, size: int = 10) -> QIcon:
     pixmap.fill(QColor(colour))
     painter = QPainter(pixmap)
     painter.setPen(QColor(palette.EDGE))
+    # Qt draws an outline one pixel wider and higher than the rectangle.
     painter.drawRect(0, 0, size - 1, size - 1)
     painter.end()
     return QIcon(pixmap)

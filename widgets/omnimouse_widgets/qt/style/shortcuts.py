@@ -66,6 +66,7 @@ KEYS: Final = (
         Key(
             f"Alt+{n}", f"show or hide pin {LETTERS[n - 1]}", partial(toggle_pin, n - 1)
         )
+        # `partial` binds the slot now; a lambda would use the last value of `n`.
         for n in range(1, MAX_PINS + 1)
     ),
     Key("N", "facts of the next selected neuron", lambda c: c.facts.step(1)),
@@ -89,6 +90,7 @@ def bind(panel: QWidget, key: str, act: Callable[[], object]) -> QShortcut:
     shortcut then acts.
     """
     shortcut = QShortcut(QKeySequence(key), panel)
+    # Several panels have the same keys, so a shortcut must not apply to the window.
     shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
     shortcut.activated.connect(lambda: act())
     shortcut.activatedAmbiguously.connect(lambda: act())
@@ -118,6 +120,7 @@ class OwnKey(QObject):
         """Claim the key, then run its action."""
         if not isinstance(event, QKeyEvent):
             return False
+        # Compare key and modifiers together: Ctrl+S must not match Ctrl+Shift+S.
         if QKeySequence(event.keyCombination()) != self._key:
             return False
         # Qt first asks with ShortcutOverride. If it is accepted, the key arrives as a

@@ -20,6 +20,8 @@ ON_DARK: Final[dict[Tone, str]] = {
     "waiting": palette.TARGET,
     "problem": palette.PROBLEM,
 }
+# Darker variants of the same hues, because orange and green of the palette have too
+# little contrast on a light background.
 ON_LIGHT: Final[dict[Tone, str]] = {
     "quiet": "#565C66",
     "alert": "#8A4B00",
@@ -95,6 +97,7 @@ def _glyph_label(picture: QPixmap, words: str) -> QWidget:
     row.setSpacing(4)
     row.addWidget(glyph)
     word = ToneLabel(words)
+    # The text may be cut, so that legends do not determine the width of the panel.
     word.setMinimumWidth(1)
     row.addWidget(word, 1)
     return pair
@@ -102,6 +105,7 @@ def _glyph_label(picture: QPixmap, words: str) -> QWidget:
 
 def _ring_glyph(colour: str) -> QPixmap:
     pixmap = QPixmap(GLYPH_SIZE, GLYPH_SIZE)
+    # Black as on the field: a white ring is not visible on a light panel.
     pixmap.fill(QColor("black"))
     painter = QPainter(pixmap)
     painter.setRenderHint(QPainter.RenderHint.Antialiasing)

@@ -37,6 +37,8 @@ class InView(QObject):
         """Check again after events that can change the visibility."""
         kind = event.type() if event is not None else None
         if kind in (QEvent.Type.Show, QEvent.Type.Hide, QEvent.Type.Close) or (
+            # A covered panel gets no paint event, so the first one shows that it came
+            # to the front. Later ones give no information.
             kind == QEvent.Type.Paint and not self.is_seen
         ):
             self._timer.start()
@@ -63,6 +65,8 @@ class InView(QObject):
         above = self._panel.parentWidget()
         while above is not None and not isinstance(above, QDockWidget):
             above = above.parentWidget()
+        # The panel may be placed in a dock after its construction; connect once to
+        # each.
         if above is not self._dock:
             self._dock = above
             if above is not None:

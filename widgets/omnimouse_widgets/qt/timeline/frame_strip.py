@@ -64,6 +64,7 @@ class FrameStrip(QWidget):
             else:
                 bar = QRectF(x + 0.5, height / 2 - 1, step - 1, 2)
                 painter.fillRect(bar, QColor(plot_style.AXIS))
+        # The cursor stands in the middle of its frame.
         at = (self._cursor + 0.5) * step
         painter.fillRect(QRectF(at - 1, 0, 2, height), QColor(palette.CURSOR))
         painter.end()
@@ -89,6 +90,7 @@ class FrameStrip(QWidget):
         if not event.buttons() & Qt.MouseButton.LeftButton:
             return
         frame = self.frame_at(event.position().x())
+        # No stroke has begun, so this is a drag of the cursor.
         if self._last is None or self._shows is None:
             self.scrubbed.emit(frame)
         elif frame != self._last:

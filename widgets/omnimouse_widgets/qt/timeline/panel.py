@@ -37,8 +37,10 @@ TOOLTIP = (
 TRIAL_TIP = "The trial on screen; type another's number (PgUp, PgDown: step)"
 # napari's style sheet reserves space for buttons on both sides.
 PLAIN_BOX = "QSpinBox { min-width: 100px; padding: 1px 4px; }"
+# About one bin per pixel of the strip; more would not be visible.
 N_BINS: Final = 1000
 LANE_HEIGHT: Final = 0.9
+# Name, lower edge and height of each lane in plot units.
 LANES: Final = (
     ("stimulus", 4.0, 0.9),
     ("trials", 3.0, 0.9),
@@ -118,6 +120,7 @@ class TimePanel(QWidget):
         self._steps.setSpacing(2)
         self._steps.addWidget(self.trial)
         self._steps.addLayout(row_of(self.back, self.on))
+        # Legend of the letters on the bars.
         self.tiers = quiet_label()
         self.tiers.setFont(plot_style.small_font())
         self._steps.addWidget(self.tiers)
@@ -155,11 +158,13 @@ class TimePanel(QWidget):
         if self._controller.state.window is not None:
             self._controller.step_window(windows)
 
+    # `clicked` adds an argument, which `_step` does not take.
     def _pressed(self, windows: int, _is_checked: bool = False) -> None:
         self._step(windows)
 
     def _go(self, time_s: float) -> None:
         """Centre the window on a time in seconds."""
+        # A click on the plot gives the focus to the panel, so that its arrow keys work.
         self.setFocus()
         if self._controller.state.session is not None:
             self._controller.seek(time_s - WINDOW_S / 2)
@@ -190,6 +195,7 @@ class TimePanel(QWidget):
             "running": overview.running,
             "activity": overview.population,
         }
+        # Without trials, the bars show the tiers of time spans.
         names = {} if overview.has_trials else {"trials": "tiers"}
         ticks = [
             (low + height / 2, names.get(name, name))
@@ -235,6 +241,8 @@ class TimePanel(QWidget):
         # `setRange` and `setValue` would otherwise move the window.
         with QSignalBlocker(self.trial):
             number = 0 if trials.number is None else 1 + trials.number
+            # Qt shows the special value text at the minimum: 0 stands for no trial and
+            # is in the range only then.
             self.trial.setRange(min(number, 1), max(trials.count, 1))
             self.trial.setSuffix(f" / {trials.count}")
             self.trial.setSpecialValueText(
@@ -299,6 +307,7 @@ class _Marks(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
 
     def boundingRect(self) -> QRectF:
         """Return the lane's rectangle in plot coordinates."""
+        # 1 s wider than the last mark, which has its width in pixels.
         return QRectF(0, 4.0, max(self.times_s, default=0.0) + 1.0, LANE_HEIGHT)
 
     def paint(self, painter: QPainter, *_args: object) -> None:

@@ -9,6 +9,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets.drawn.traces.playback import advance, samples_due
 
+# About 30 ticks per second, the sampling rate of frames and responses.
 TICK_MS: Final = 33
 
 
@@ -95,4 +96,5 @@ class Playback(QObject):
 
     def _place(self) -> tuple[object, int]:
         state = self._controller.state
+        # At the last sample of the session, neither window nor cursor can move.
         return state.window, state.cursor

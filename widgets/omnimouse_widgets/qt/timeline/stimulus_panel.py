@@ -68,6 +68,7 @@ class StimulusPanel(QWidget):
     def _build_picture(self) -> None:
         self.canvas = plot_style.canvas(TOOLTIP)
         self.canvas.setMinimumHeight(80)
+        # Video rows run downwards; pixels of the stimulus are square.
         self.view = self.canvas.addViewBox(
             enableMenu=False, enableMouse=False, lockAspect=True, invertY=True
         )
@@ -129,6 +130,7 @@ class StimulusPanel(QWidget):
     # -- what the user does -----------------------------------------------------------
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Pause playback when the panel is hidden."""
+        # Playback moves the window, and every move requests a prediction.
         self.playback.pause()
         super().hideEvent(event)
 
@@ -138,6 +140,7 @@ class StimulusPanel(QWidget):
     def _paint_frames(self, first: int, last: int, visible: bool) -> None:
         mask = self._controller.state.mask
         if mask is not None:
+            # Masks are immutable values; the controller makes a new one.
             frames = mask.frames.copy()
             frames[first : last + 1] = visible
             self._controller.set_frames(frames)
@@ -154,6 +157,7 @@ class StimulusPanel(QWidget):
         self.message.show("")
         self.border.show()
         frame = state.window.frames_u8[state.cursor]
+        # Fixed levels: automatic ones would hide changes of luminance and contrast.
         self.frame.setImage(frame, autoLevels=False, levels=(0, 255))
         self._fit(*frame.shape)
         if not state.window.valid["video"][state.cursor]:

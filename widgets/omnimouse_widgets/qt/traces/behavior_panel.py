@@ -57,6 +57,7 @@ class BehaviorPanel(QWidget):
         self.stack.set_rows(traces)
         self.status.setText(self.status_words())
         has_session = self._controller.state.window is not None
+        # Without rows, the reason is either a missing session or a missing modality.
         missing = "This session has no behaviour" if has_session else NO_SESSION
         self.stack.set_message("" if traces else missing)
 

@@ -48,6 +48,7 @@ class TracesFigure:
         self._stack.canvas.setAttribute(Qt.WidgetAttribute.WA_DontShowOnScreen)
         self._stack.canvas.show()
         self._stack.set_rows(traces, look.scale)
+        # The cursor is a state of the application and has no meaning in a figure.
         self._stack.cursor.hide()
         for curve in (self._stack.predicted, self._stack.baseline):
             # An empty path is invalid in SVG: hide curves without a finite value.
@@ -58,6 +59,7 @@ class TracesFigure:
         pinned = pinned_words(state.pins, shown_answers(controller), pins.why_silent)
         words += f"<br>{pinned}" if pinned else ""
         self._legend = _document(words, plot_style.TEXT)
+        # The caption is set as HTML. Names of files and neurons may contain & or <.
         lines = self._condition.replace("&", "&amp;").replace("<", "&lt;").splitlines()
         self._caption = _document("<br>".join(lines), plot_style.AXIS)
         self._height = height
@@ -89,6 +91,8 @@ class TracesFigure:
         def draw(buffer: QBuffer) -> None:
             generator = QSvgGenerator()
             generator.setOutputDevice(buffer)
+            # The resolution of the screen, so that fonts have the same size as in the
+            # panel.
             generator.setResolution(self._stack.canvas.logicalDpiX())
             generator.setSize(self.size)
             generator.setViewBox(QRectF(0, 0, self.size.width(), self.size.height()))

@@ -100,6 +100,7 @@ class TracesPanel(QWidget):
         # Not wrapped, but cut at the edge: a third line would take a row of curves.
         line = f"<br><span style='white-space:nowrap'>{pinned}</span>"
         self.legend.setText(words + line if pinned else words)
+        # The whole text, because the line may be cut.
         self.legend.setToolTip(pinned and f"<p>{pinned}</p>")
 
     def _draw_progress(self) -> None:
@@ -111,6 +112,7 @@ class TracesPanel(QWidget):
         self.progress.setVisible(bool(words))
         if words:
             self.progress.setText(f"{words} ✕")
+            # A child outside a layout does not follow the size of its text.
             self.progress.adjustSize()
             self.progress.move(
                 self.stack.canvas.width() - self.progress.width() - 16, 4
@@ -148,6 +150,7 @@ def pinned_words(
 
 def _in_html(signs: Sequence[Sign]) -> str:
     return " &nbsp;".join(
+        # Names of pins are typed by the user and may contain & or <.
         f"<span style='color:{sign.colour}'>{sign.glyph}</span> {escape(sign.words)}"
         for sign in signs
     )

@@ -152,6 +152,7 @@ class PinBar(QWidget):
         state, pins = self._controller.state, self._controller.pins
         self.pin.setEnabled(pins.can_pin)
         self.pin.setToolTip(FULL_TIP if pins.is_full else PIN_TIP)
+        # Slots of removed pins are empty: the index in `pins` is not the slot.
         by_slot = {pin.slot: pin for pin in state.pins}
         for slot, chip in enumerate(self.chips):
             pin = by_slot.get(slot)

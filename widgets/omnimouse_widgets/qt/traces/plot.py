@@ -26,6 +26,7 @@ from omnimouse_widgets.qt.style import plot_style
 
 FILL: Final = 0.78
 """Fraction of a row's height used by the curves; the rest holds the label."""
+# Opacity of hidden, visible, target and mixed samples behind the curves.
 SHADE_ALPHA: Final = (0, 46, 22, 0)
 PRINTED_ALPHA: Final = (0, 70, 46, 0)
 WIDTH: Final = 1.0
@@ -138,6 +139,7 @@ class TraceStack(QObject):
         return 0 if self.scroll.isHidden() else int(self.scroll.value())
 
     def _resized(self) -> None:
+        # A full redraw only if another number of rows fits.
         if self._fit_scroll() != self._n_drawn:
             self._draw()
         else:
@@ -161,6 +163,8 @@ class TraceStack(QObject):
 
     def _room(self) -> int:
         """Return how many rows fit in height and within `MOST_POINTS`."""
+        # The row with the most points, so that the limit holds at every scroll
+        # position.
         points = max((trace.n_points for trace in self._traces), default=1)
         by_height = int(self.box.height() // LEAST_PIXELS)
         return max(min(by_height, MOST_POINTS // points), 1)
@@ -169,6 +173,7 @@ class TraceStack(QObject):
         self._n_drawn = min(self._room(), len(self._traces))
         traces = self._traces[self.first :][: self._n_drawn]
         ranges = row_ranges(traces, self._scale, self._traces)
+        # The vertical axis runs upwards: the first trace gets the highest position.
         tops = range(len(traces) - 1, -1, -1)
         self._rows = [
             _drawn(trace, at, *span)
@@ -186,6 +191,7 @@ class TraceStack(QObject):
             if is_there:
                 curve.setData(*_joined(self._rows, "overlays", slot))
         self.bars.setData(*_scale_bars(self._rows, traces))
+        # All rows share one item and thus one opacity; they are of the same request.
         is_stale = any(trace.is_stale for trace in traces)
         self.predicted.setOpacity(0.5 if is_stale else 1.0)
         is_stale = any(trace.is_baseline_stale for trace in traces)
@@ -218,6 +224,7 @@ class TraceStack(QObject):
         for label in self._labels:
             label.fill = plot_style.brush(plot_style.PAPER, 0)
             label.setColor(plot_style.on_paper(plot_style.TEXT))
+            # Colours inside the HTML are not changed by `setColor`.
             label.setHtml(plot_style.on_paper(label.toHtml()))
 
     def drawn_values(self, row: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -282,6 +289,8 @@ class TraceStack(QObject):
             width = float(self.box.width())
             marks = max(len(trace.marks) for trace in self._traces)
             gutter = min(GUTTER_PIXELS + MARK_PIXELS * marks, GUTTER_SHARE * width)
+            # Extends the range to the left such that [start, stop] fills the rest of
+            # the width.
             left = start - (stop - start) * gutter / max(width - gutter, 1.0)
         self.axis.start = start
         self.plot.setRange(xRange=(left, stop), yRange=(-0.08, n), padding=0)
@@ -332,6 +341,7 @@ def _drawn(trace: Trace, at: int, low: float, scale: float) -> _Drawn:
     def placed(values: np.ndarray | None) -> np.ndarray:
         return nothing if values is None else at + (values - low) * (FILL / scale)
 
+    # Pad to the number of slots, so that `_joined` finds each slot in every row.
     overlays = (*trace.overlays, *[None] * (len(palette.PINS) - len(trace.overlays)))
     return _Drawn(
         at,
@@ -364,6 +374,7 @@ def _joined(
     curves = [getattr(row, name) for row in rows]
     if slot is not None:
         curves = [curve[slot] for curve in curves]
+    # `connect="finite"` breaks the line at NaN, so one item can hold all rows.
     x = [np.append(row.time, np.nan) for row in rows]
     y = [np.append(curve, np.nan) for curve in curves]
     return np.concatenate(x), np.concatenate(y)

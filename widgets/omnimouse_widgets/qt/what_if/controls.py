@@ -53,7 +53,9 @@ CHANGES = {
     "behavior_scale": "is times",
     "behavior_shift": "is later by",
 }
+# Initial values. A factor of 1 or a delay of 0 s would have no visible effect.
 NEUTRAL = {"behavior_set": 0.0, "behavior_scale": 2.0, "behavior_shift": 0.5}
+# Spans in video frames (60 per window, 30 Hz) and behaviour samples (40, 20 Hz).
 PARTS: dict[str, tuple[Span, Span]] = {
     "all": (ALL_FRAMES, ALL_BEHAVIOR),
     "first": ((0, 30), (0, 20)),
@@ -65,6 +67,7 @@ PART_CHOICES = (
     Choice("last", "end", "Edit the last second"),
 )
 MIRRORS: dict[Axis, str] = {"horizontal": "↔", "vertical": "↕"}
+# Behaviour is sampled at 20 Hz.
 SAMPLE_S = 0.05
 MOST_CONTRAST = 300
 
@@ -241,6 +244,7 @@ class WhatIfControls(QWidget):
         """Move all edits to a part of the window; later edits use this part too."""
         self._part = part
         edits = [
+            # Index 0 is the span in frames, 1 the span in behaviour samples.
             replace(cast(Any, edit), span=self._spans[isinstance(edit, BehaviorEdit)])
             for edit in self._edits.edits
         ]
@@ -330,6 +334,7 @@ class WhatIfControls(QWidget):
         """Show the part used by the edits; without edits, the last chosen part."""
         spans = {getattr(edit, "span", None) for edit in self._edits.edits}
         for part, both in PARTS.items():
+            # Edits of different parts match none of the choices: keep the last one.
             if spans and spans <= set(both):
                 self._part = part
         self.part.show_value(self._part)

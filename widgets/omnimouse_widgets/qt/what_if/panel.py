@@ -226,7 +226,11 @@ class WhatIfPanel(QWidget):
             if before is None or not np.isfinite(before).any():
                 continue
             name = state.session.units.names[neuron]
+            # Δ, not r: there is no recording under edited input, so a score is not
+            # defined.
             label = f"{name} · Δ {change[neuron]:.2f}"
+            # Code 0 is transparent: mask states are not shown here, because blue is the
+            # colour of the edited prediction.
             shade = np.zeros(N_SAMPLES, np.uint8)
             after = predicted_of(found.after, neuron)
             rows.append(Trace(label, label, time, before, after, shade, is_old, LEAST))
@@ -242,6 +246,7 @@ class WhatIfPanel(QWidget):
             self.listed.setText("No prediction changes.")
             return
         change = dict(zip(found.neurons.tolist(), found.change, strict=True))
+        # Qt draws links in blue, which is hard to read in dark themes.
         colour = self.palette().color(QPalette.ColorRole.WindowText).name()
         links = [
             f"<a href='{n}' style='color:{colour}'>{n}</a> Δ {change[n]:.2f}"
