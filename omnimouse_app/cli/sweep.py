@@ -37,7 +37,8 @@ def numbers(
 
     try:
         for n in found:
-            # `Context` checks its values; an error here names the option.
+            # `Context` checks its values; an error here names the option. How long a
+            # history may be depends on the model.
             _ = Context(n) if param.name == "neurons" else Context(history_samples=n)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
@@ -140,6 +141,7 @@ def command(
     on from there.
     """
     from omnimouse_model.analysis.evaluate.dask_map import checked_scheduler
+    from omnimouse_model.analysis.sweep.contexts import HistoryError
     from omnimouse_model.analysis.sweep.run import context_sweep
 
     if scheduler is not None:
@@ -158,23 +160,26 @@ def command(
         # A stopped sweep returns its finished rows, so a signal must not raise an
         # exception.
         stopping.has_begun = True
-        found = context_sweep(
-            model,
-            recordings,
-            neurons=neurons,
-            history_samples=history_samples,
-            video=video,
-            behavior=behavior,
-            seeds=seeds,
-            tier=tier,
-            grid=grid,
-            max_windows=max_windows,
-            results=out,
-            scheduler=scheduler,
-            device=device,
-            progress=progress,
-            cancelled=lambda: stopping.is_asked,
-        )
+        try:
+            found = context_sweep(
+                model,
+                recordings,
+                neurons=neurons,
+                history_samples=history_samples,
+                video=video,
+                behavior=behavior,
+                seeds=seeds,
+                tier=tier,
+                grid=grid,
+                max_windows=max_windows,
+                results=out,
+                scheduler=scheduler,
+                device=device,
+                progress=progress,
+                cancelled=lambda: stopping.is_asked,
+            )
+        except HistoryError as error:
+            raise click.BadParameter(str(error), param_hint="'--history'") from None
     progress.finish()
     if csv is not None:
         found.write_csv(csv)

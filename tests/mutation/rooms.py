@@ -25,7 +25,8 @@ ROOMS = {
     "masks": Room(
         _files(_MODEL, "masks/* strategies"),
         _files(_TESTS, "masks/test_* test_strategies live/mask/test_undo")
-        + _files(_TESTS, "analysis/sweep/test_context_of_mask"),
+        + _files(_TESTS, "analysis/sweep/test_context_of_mask test_tokens")
+        + _files(_TESTS, "predict/test_foreign_specs"),
     ),
     "tokens": Room(
         _files(_MODEL, "tokens"),
@@ -37,7 +38,8 @@ ROOMS = {
         + _files(f"{_MODEL}/data", "stimulus"),
         _files(f"{_TESTS}/data", "test_* readers/test_errors")
         + _files(f"{_TESTS}/data/readers", "experanto/test_spikes")
-        + _files(_TESTS, "live/recording/test_trials analysis/in_silico/test_*"),
+        + _files(_TESTS, "live/recording/test_trials analysis/in_silico/test_*")
+        + _files(_TESTS, "predict/test_foreign_specs"),
     ),
     "metrics": Room(
         _files(f"{_MODEL}/metrics", "behavior correlation geometry information")
@@ -57,7 +59,9 @@ ROOMS = {
         + _files(f"{_TESTS}/analysis", "tuning/test_noise_ceiling")
         + _files(f"{_TESTS}/analysis", "evaluate/test_evaluate_parts")
         + _files(f"{_TESTS}/analysis", "scaling/test_fits")
-        + _files(f"{_TESTS}/data", "test_* readers/test_hostile_folders"),
+        + _files(
+            f"{_TESTS}/data", "test_* readers/test_hostile_folders readers/test_errors"
+        ),
     ),
     "predictors": Room(
         _files(f"{_MODEL}/predict/baselines", "predictor rules ridge population_ridge")
@@ -71,6 +75,7 @@ ROOMS = {
         + _files(f"{_TESTS}/predict", "omnimouse/test_memory_fallback")
         + _files(f"{_TESTS}/live", "models/test_fallback_baseline mask/test_undo")
         + _files(_TESTS, "analysis/evaluate/test_evaluate_parts masks/test_files")
+        + _files(_TESTS, "predict/test_foreign_specs")
         + _files(f"{_TESTS}/live", "inference/test_baseline")
         + _files(f"{_TESTS}/predict", "worker/test_client worker/test_lifetime"),
     ),

@@ -290,7 +290,7 @@ def test_missing_samples_and_unused_repeats_change_no_score(generator):
 
 def test_noise_as_large_as_the_variance_leaves_nothing_to_explain():
     target = np.array([[-3.0, 3.0], [1.0, 9.0]])[:, :, None]  # both variances are 25
-    found = metrics.explainable_variance(np.zeros_like(target), target)
+    found = metrics.explainable_variance(np.ones_like(target), target)
     assert found.fev.item() == 0
     assert np.isnan(found.feve).all()
 

@@ -28,6 +28,10 @@ LEAST_SHARE = 0.1
 """Minimum share of the neurons that are targets."""
 
 
+class HistoryError(ValueError):
+    """A history that a window of the predictor cannot have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """Amount of visible input.
@@ -143,15 +147,15 @@ def history_end(spec: WindowSpec = OMNIMOUSE) -> int:
 
 
 def check_history(history: int, spec: WindowSpec = OMNIMOUSE) -> None:
-    """Raise `ValueError` for a history that windows of a spec cannot have."""
+    """Raise `HistoryError` for a history that windows of a spec cannot have."""
     end = history_end(spec)
     if spec != OMNIMOUSE and history > end:
-        raise ValueError(
+        raise HistoryError(
             f"history_samples is 0 to {end}, found {history}: history ends at sample "
             f"{end} of {spec.n_samples}."
         )
     if spec == OMNIMOUSE and history and not TOKEN_SAMPLES <= history <= end:
-        raise ValueError(
+        raise HistoryError(
             f"history_samples is 0 or {TOKEN_SAMPLES} to {end}, found "
             f"{history}: a token takes {TOKEN_SAMPLES} samples, and history ends "
             f"at sample {end}."
@@ -163,7 +167,7 @@ def context_mask(context: Context, draw: Draw, spec: WindowSpec = OMNIMOUSE) -> 
 
     Raises
     ------
-    ValueError
+    HistoryError
         The history does not fit into a window; see `check_history`.
     """
     check_history(context.history_samples, spec)
