@@ -59,9 +59,8 @@ ROOMS = {
         + _files(f"{_TESTS}/analysis", "tuning/test_noise_ceiling")
         + _files(f"{_TESTS}/analysis", "evaluate/test_evaluate_parts")
         + _files(f"{_TESTS}/analysis", "scaling/test_fits")
-        + _files(
-            f"{_TESTS}/data", "test_* readers/test_hostile_folders readers/test_errors"
-        ),
+        + _files(f"{_TESTS}/data", "test_* readers/test_hostile_folders")
+        + _files(f"{_TESTS}/data", "readers/test_errors"),
     ),
     "predictors": Room(
         _files(f"{_MODEL}/predict/baselines", "predictor rules ridge population_ridge")

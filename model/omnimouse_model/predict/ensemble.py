@@ -35,7 +35,7 @@ class Ensemble:
     Raises
     ------
     ValueError
-        Fewer than two members, or the same twice.
+        Fewer than two members, the same twice, or members of different specs.
     """
 
     members: tuple[Predictor, ...]
@@ -47,6 +47,12 @@ class Ensemble:
             raise ValueError(
                 "An ensemble has two different members or more, found "
                 f"{', '.join(names) or 'none'}."
+            )
+        specs = {member.needs.spec for member in self.members}
+        if len(specs) > 1:
+            raise ValueError(
+                "The members of an ensemble read windows of one spec; those of "
+                f"{', '.join(names)} differ."
             )
         digest = blake2b("\n".join(names).encode(), digest_size=4).hexdigest()
         self.predictor_id = f"ensemble of {len(names)} ({digest})"

@@ -136,6 +136,7 @@ def test_what_one_member_refuses_all_do(session):
 
 def test_an_ensembles_file_names_its_members(session, tmp_path):
     path = save_ensemble(tmp_path / "two.ensemble.json", ["mean", "ridge"])
+    assert json.loads(path.read_text())["omnimouse_ensemble"] == 1
     found = load_predictor(path)
     assert isinstance(found, Ensemble)
     told = json.loads(path.read_text())["members"]
