@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from omnimouse_model.analysis.scaling.fits import scaling_curves as scaling_curves
     from omnimouse_model.analysis.sweep.run import context_sweep as context_sweep
     from omnimouse_model.analysis.sweep.table import ContextSweep as ContextSweep
+    from omnimouse_model.data.clip import Clip as Clip
     from omnimouse_model.data.hub.fetch_session import fetch_session as fetch_session
     from omnimouse_model.data.open import open_session as open_session
     from omnimouse_model.data.session import Session as Session
@@ -80,6 +81,7 @@ _HOMES = {
     "Session": "data.session",
     "SessionFormatError": "errors",
     "UnsupportedRequestError": "errors",
+    "Clip": "data.clip",
     "Window": "data.window",
     "WindowSpec": "data.window_spec",
     "catalogue": "data.session_index",

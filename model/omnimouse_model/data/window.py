@@ -228,6 +228,11 @@ class Window:
         return behavior
 
     @property
+    def has_video(self) -> bool:
+        """Whether there are frames to show."""
+        return self.session.stimulus is not None
+
+    @property
     def behavior_names(self) -> tuple[str, ...]:
         """Name of each column of `behavior`."""
         wanted = self.spec.behavior

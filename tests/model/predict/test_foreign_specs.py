@@ -1,6 +1,7 @@
 """The predictor contract for families of other specs, and how they come together."""
 
 import json
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +14,7 @@ from omnimouse_model.metrics import bits_per_spike
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import recorded_as
 from omnimouse_model.predict.same_span import predict_same_span, window_of
+from omnimouse_model.predict.worker.server import inputs_at, place_of
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.toy_predictors import (
@@ -142,6 +144,31 @@ def test_behavior_channels_come_by_name(imaging):
     mask = om.Mask.nothing(imaging, window.spec).with_behavior("visible", ["running"])
     assert mask.channel_modes == ("hidden", "visible")
     assert om.Mask.from_dict(json.loads(json.dumps(mask.to_dict()))) == mask
+
+
+@pytest.mark.parametrize("name", ["toy-recurrent", "toy-frames", "video-ridge"])
+def test_a_constructed_clip_serves_in_place_of_a_window(imaging, name):
+    predictor = TOYS[name]() if name in TOYS else om.load_predictor(name, [imaging])
+    spec = predictor.needs.spec
+    frames = np.random.default_rng(0).integers(0, 255, (90, 72, 128), np.uint8)
+    running = {"running": np.linspace(0, 20, 60)}
+    clip = om.Clip(
+        session=imaging,
+        frames=frames,
+        rate_hz=30.0,
+        behavior_by_name=running,
+        spec=spec,
+    )
+    mask = om.Mask.nothing(imaging, spec).ask([0, 1], slice(None)).with_frames(True)
+    found = predictor.predict(clip, mask)
+    assert np.isfinite(found.responses[asked_cells(mask)[:, :2]]).all()
+    assert found.times_s[0] == 0
+    again = inputs_at(imaging, pickle.loads(pickle.dumps(place_of(clip))))
+    assert again == clip
+    assert_same(predictor.predict(again, mask), found)
+    other = replace(clip, frames=255 - frames)
+    changed = predictor.predict(other, mask).responses
+    assert not np.array_equal(changed, found.responses, equal_nan=True)
 
 
 def test_counts_are_scored_in_bits_per_spike(spiking):

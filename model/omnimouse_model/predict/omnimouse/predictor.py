@@ -358,7 +358,7 @@ class TransformerPredictor:
                 f"{session.id!r} has {channels} ({', '.join(session.behavior_names)}). "
                 "Hide behaviour, or ask for it."
             )
-        if mask.frames.any() and session.stimulus is None:
+        if mask.frames.any() and not window.has_video:
             raise UnsupportedRequestError(
                 f"Session {session.id!r} has no stimulus video: hide all frames."
             )

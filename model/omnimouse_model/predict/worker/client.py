@@ -33,6 +33,7 @@ from omnimouse_model.predict.worker.server import (
     Answers,
     Source,
     Welcome,
+    place_of,
     pressed,
 )
 from omnimouse_model.predict.worker.shared_memory import SharedAnswers
@@ -138,7 +139,7 @@ class WorkerPredictor:
         """Have it get ready for a window; nothing where it has not started."""
         with self._lock:
             if self._link is not None and self._is_known(window.session):
-                where = self._known[window.session.id][1], window.place
+                where = self._known[window.session.id][1], place_of(window)
                 frames = np.packbits(mask.frames)
                 try:
                     self._ask("look_ahead", *where, frames, poll_s=POLL_AHEAD_S)
@@ -284,7 +285,7 @@ class WorkerPredictor:
         self._encoded = None
         sent = self._bytes_sent
         key = self._known[window.session.id][1]
-        self._ask("encode", key, window.place, not is_alike, delta)
+        self._ask("encode", key, place_of(window), not is_alike, delta)
         self._bytes_last = self._bytes_sent - sent
         self._encoded = (self._number, window, mask)
         return self._number
@@ -305,7 +306,7 @@ class WorkerPredictor:
             before = mask
         asked = [None if known is None else pressed(known) for _, _, known in batch]
         key = self._known[window.session.id][1]
-        answers: Answers = self._ask("many", key, window.place, deltas, asked)
+        answers: Answers = self._ask("many", key, place_of(window), deltas, asked)
         return answers
 
     def _told(self, prediction: Prediction) -> Prediction:

@@ -15,14 +15,13 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-from omnimouse_model.data.edit_protocol import Edit
+from omnimouse_model.data.clip import Clip, clip_of
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
-from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import (
     SessionFormatError,
     StoppedError,
@@ -51,8 +50,8 @@ from omnimouse_model.predict.worker.shared_memory import AttachedAnswers
 NICE = 5
 SCREENS = ("napari", "qtpy", "PyQt6", "PySide6", "PyQt5", "IPython")
 Source = str | Callable[[], Predictor]
-Place = tuple[int, tuple[Edit, ...], WindowSpec, float | None]
-"""Arguments of `Window` after the session."""
+Place = tuple[Literal["window", "clip"], tuple[Any, ...]]
+"""Kind of input, and its arguments after the session: numbers and arrays alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +71,19 @@ class Answers:
 
     predictions: list[Prediction]
     refusal: UnsupportedRequestError | None = None
+
+
+def place_of(inputs: Window) -> Place:
+    """Return a window or a clip without its session, for a message."""
+    if isinstance(inputs, Clip):
+        return "clip", inputs.arrays
+    return "window", inputs.place
+
+
+def inputs_at(session: Session, place: Place) -> Window:
+    """Return the window or the clip of a message."""
+    kind, arguments = place
+    return (clip_of if kind == "clip" else Window)(session, *arguments)
 
 
 def pressed(neurons: np.ndarray) -> bytes:
@@ -162,7 +174,7 @@ class Server:
 
     def _encode(self, key: int, place: Place, is_reset: bool, delta: MaskDelta) -> None:
         session = self._sessions[key]
-        window = Window(session, *place)
+        window = inputs_at(session, place)
         before = None if is_reset else self._mask
         self._mask = delta.redo(before or Mask.nothing(session, window.spec))
         if self._window is None or self._window.key != window.key:
@@ -191,7 +203,7 @@ class Server:
     ) -> "Answers":
         """Answer masks of one window, each told by how it differs from the last."""
         session = self._sessions[key]
-        window = Window(session, *place)
+        window = inputs_at(session, place)
         mask = Mask.nothing(session, window.spec)
         requests: list[Request] = []
         for delta, packed in zip(deltas, neurons, strict=True):
@@ -209,7 +221,7 @@ class Server:
     def _look_ahead(self, key: int, place: Place, frames: np.ndarray) -> None:
         predictor, session = self._loaded(), self._sessions[key]
         if isinstance(predictor, Foresighted):
-            window = Window(session, *place)
+            window = inputs_at(session, place)
             shown = np.unpackbits(frames, count=window.spec.n_frames).astype(bool)
             mask = Mask.nothing(session, window.spec).with_frames(shown)
             predictor.look_ahead(window, mask)
