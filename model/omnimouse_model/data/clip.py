@@ -176,7 +176,7 @@ class Clip(Window):
             values[inside, column] = np.asarray(given, np.float32)[rows[inside]]
             if wanted is not None and not wanted.is_raw:
                 values[:, column] = (values[:, column] - channel.mean) / channel.std
-        valid = np.isfinite(values).all(axis=1)
+        valid = np.asarray(np.isfinite(values).all(axis=1))
         return without_missing(values), valid
 
     def _shown(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -185,7 +185,7 @@ class Clip(Window):
             return np.zeros((len(positions), 0, 0), np.uint8), np.zeros(0, bool)
         step = self.rate_hz / wanted.rate_hz
         rows = np.floor(positions * step + _TOLERANCE).astype(np.int64)
-        valid: np.ndarray = (rows >= 0) & (rows < len(self.frames))
+        valid = (rows >= 0) & (rows < len(self.frames))
         size = (wanted.height, wanted.width)
         shown = np.zeros((len(positions), *size), np.float32)
         shown[valid] = fit_video(self.frames[rows[valid]], size)
