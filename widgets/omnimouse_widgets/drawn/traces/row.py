@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets.drawn.traces.options import Scale
 
 
@@ -48,6 +47,8 @@ class Trace:
     """After the label, for each overlay: its letter, its score, and its colour."""
     axis_span: tuple[float, float] | None = None
     """What the time axis shows; from the first to the last sample by default."""
+    bar: float = 1.0
+    """Height of the scale bar, in the units of the curves."""
 
     @property
     def n_points(self) -> int:
@@ -97,4 +98,4 @@ def cursor_sample(time_s: float, time: np.ndarray) -> int:
     """The response sample nearest to a time, kept within the window."""
     step = (float(time[-1]) - float(time[0])) / max(len(time) - 1, 1)
     sample = round((time_s - float(time[0])) / step) if step else 0
-    return int(min(max(sample, 0), N_SAMPLES - 1))
+    return int(min(max(sample, 0), len(time) - 1))
