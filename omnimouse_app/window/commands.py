@@ -18,7 +18,7 @@ from omnimouse_model.live.mask.presets import PRESETS
 from omnimouse_model.live.pin import LETTERS, MAX_PINS
 from omnimouse_model.live.spans import SPAN_CHOICES, SpanChoice
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, BehaviorMode
-from omnimouse_widgets.drawn.model.task import SPANS
+from omnimouse_widgets.drawn.model.task import video_span
 from omnimouse_widgets.qt.control import selection as control_view
 from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
 from omnimouse_widgets.qt.style.shortcuts import KEYS, Key, toggle_pin
@@ -53,7 +53,8 @@ def _preset(name: str, dock: OmniMouseDock) -> None:
 
 
 def _video(name: str, dock: OmniMouseDock) -> None:
-    dock.controller.set_frames(SPANS[name])
+    n_frames = dock.controller.state.spec.n_frames
+    dock.controller.set_frames(video_span(name, n_frames))
 
 
 def _behavior(mode: BehaviorMode, dock: OmniMouseDock) -> None:

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
-from omnimouse_widgets.jupyter.video import CHUNK, VideoScrubber
+from omnimouse_widgets.jupyter.video import VideoScrubber
+
+CHUNK = 256
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from omnimouse_widgets.jupyter.transport.part import Drawn
 from omnimouse_widgets.jupyter.transport.trace_message import TraceStack
 
 NO_BEHAVIOR: Final = "This session has no behaviour"
+READS_NONE: Final = "This model reads no behaviour."
 NO_SESSION: Final = "No session is open"
 
 
@@ -27,7 +28,7 @@ class BehaviorDecoder(TraceStack):
     words
         Description of the use of behaviour in the current request; read-only.
     has_behavior
-        Whether the session has behaviour; read-only.
+        Whether the window has behaviour; read-only.
     """
 
     _esm = script("trace_stack", "behavior")
@@ -42,7 +43,8 @@ class BehaviorDecoder(TraceStack):
         self.bind("mode", events.mask, self._mode, controller.set_behavior)
         told = (events.mask, results.changed)
         self.bind("words", told, lambda: behavior_words(controller))
-        self.bind("has_behavior", events.session, self._has_behavior)
+        shown = (events.session, events.window)
+        self.bind("has_behavior", shown, self._has_behavior)
 
     def parts(self) -> list[Drawn]:
         """Return the drawing functions of rows, legend and cursor."""
@@ -59,13 +61,18 @@ class BehaviorDecoder(TraceStack):
         return "hidden" if mask is None else mask.behavior_word
 
     def _has_behavior(self) -> bool:
-        session = self.controller.state.session
-        return session is not None and bool(session.behavior_names)
+        state = self.controller.state
+        has = state.session is not None and bool(state.session.behavior_names)
+        return has and state.spec.behavior is not None
 
     # -- to the page ------------------------------------------------------------------
     def _draw_rows(self) -> None:
-        rows = behavior_rows(self.controller)
-        missing = NO_SESSION if self.controller.state.window is None else NO_BEHAVIOR
+        state = self.controller.state
+        if state.window is None:
+            missing = NO_SESSION
+        else:
+            missing = NO_BEHAVIOR if state.spec.behavior is not None else READS_NONE
+        rows = behavior_rows(self.controller) if self._has_behavior() else []
         self.show_rows(rows, "own", missing)
 
     def _draw_legend(self) -> None:

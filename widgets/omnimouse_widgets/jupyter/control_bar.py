@@ -97,8 +97,9 @@ class ControlBar(Part):
         # A finished fine-tuning adds a model to the choices.
         events, learned = controller.state.events, controller.finetuning.finished
         progress = [controller.opener.changed, controller.models.changed]
+        choices = [events.session, events.predictor_name, learned, self.spec_changed]
         return (
-            Drawn(self._draw_choices, [events.session, events.predictor_name, learned]),
+            Drawn(self._draw_choices, choices),
             Drawn(
                 self._draw_words,
                 [events.session, events.preset],
@@ -146,7 +147,8 @@ class ControlBar(Part):
         }
         # dict.fromkeys removes duplicates and keeps the order, unlike a set.
         names = dict.fromkeys((*predictor_names(), *tuned, state.predictor_name))
-        session = state.session
+        session, spec = state.session, state.spec
+        half_s = spec.duration_s / 2
         self.show(
             "choices",
             presets=[list(entry) for entry in self._controller.presets],
@@ -154,6 +156,9 @@ class ControlBar(Part):
             models=[[n, tuned.get(n) or model_words(Path(n).name)] for n in names if n],
             has_video=session is not None and session.stimulus is not None,
             has_behavior=session is not None and bool(session.behavior_names),
+            reads_video=spec.video is not None,
+            reads_behavior=spec.behavior is not None,
+            half="second" if half_s == 1 else f"{half_s:g} s",
         )
 
     def _draw_words(self) -> None:

@@ -242,7 +242,7 @@ class Explorer:
 
     @property
     def window(self) -> Any:
-        """The current `Window` of two seconds, or None."""
+        """The current `Window`, or None."""
         return self.controller.state.window
 
     @property

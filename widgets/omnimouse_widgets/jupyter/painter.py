@@ -8,13 +8,7 @@ from traitlets import CaselessStrEnum, Dict, Float, Int, List, Tuple, Unicode
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.masks import (
-    HIDDEN,
-    MIXED,
-    N_SAMPLES,
-    TARGET,
-    VISIBLE,
-)
+from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field import neuron_colours
 from omnimouse_widgets.drawn.field.colours import core_and_rim, mean_levels
@@ -70,12 +64,13 @@ class MaskPainter(Part):
 
     tool = CaselessStrEnum(TOOLS, "brush").tag(sync=True)
     code = Int(VISIBLE).tag(sync=True)
-    span = Tuple(Int(), Int(), default_value=(0, N_SAMPLES)).tag(sync=True)
+    span = Tuple(Int(), Int(), default_value=(0, 0)).tag(sync=True)
     radius = Float(14.0, min=2.0, max=LARGEST).tag(sync=True)
     colour_by = Unicode("state").tag(sync=True)
     selection = List(Int()).tag(sync=True)
     counts = Dict()
     areas = List(Unicode()).tag(sync=True)
+    _n_samples: Any = Int(0).tag(sync=True)
     _choices: Any = List().tag(sync=True)
     _legend: Any = Dict().tag(sync=True)
     _colours: Any = List(list(palette.STATE_COLOURS)).tag(sync=True)
@@ -87,6 +82,7 @@ class MaskPainter(Part):
         self._fields = 0
         self._told: tuple[object, np.ndarray, dict[str, int]] | None = None
         self.bind("code", events.brush_code, lambda: state.brush_code, self._take_code)
+        self.bind("_n_samples", events.window, lambda: state.spec.n_samples)
         self.bind(
             "span",
             events.active_span,

@@ -12,7 +12,7 @@ from traitlets import CaselessStrEnum, Float, Int, List, Tuple
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
+from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.raster.order import (
     MEANINGS,
@@ -76,7 +76,7 @@ class Raster(Part):
     code
         Code of the brush: 0 hidden, 1 visible, 2 target.
     cursor
-        Sample of the window, 0-59.
+        Sample of the window, from 0.
     selection
         Indices of the selected neurons, at most 64; marked at the left edge.
     rows_shown
@@ -167,7 +167,7 @@ class Raster(Part):
     def paint(
         self,
         neurons: Sequence[int] | np.ndarray | slice,
-        samples: slice = slice(0, N_SAMPLES),
+        samples: slice = slice(None),
         code: int | None = None,
     ) -> None:
         """Paint cells of the mask; `code` defaults to that of the brush."""
@@ -247,12 +247,14 @@ class Raster(Part):
             return
         if window.session is not session or mask.n_neurons != session.n_neurons:
             return  # a new recording is being set; its next signal requests a drawing
+        if mask.n_samples != window.spec.n_samples:
+            return  # likewise for a model that reads other windows
         rows = self._place_rows(session, mask)
         prediction = self._controller.results.population
         # Each field depends only on the objects in its key. All keys contain the
         # revision, because codes and values are in the order of the rows.
         told: dict[str, tuple[Any, ...]] = {
-            "layout": (self._revision,),
+            "layout": (self._revision, mask.n_samples),
             "codes": (self._revision, mask),
             "values": (self._revision, window, prediction, state.raster_view),
         }
@@ -323,7 +325,7 @@ class Raster(Part):
         return arrange(ordering, session.units, mask, span, scores, alike)
 
     def _layout(
-        self, _: Buffers, rows: Rows, session: Session, *__: object
+        self, _: Buffers, rows: Rows, session: Session, mask: Mask, __: Window
     ) -> dict[str, Any]:
         """Return the rows in view with the names of their neurons, and the axis."""
         assert self._arranged is not None
@@ -338,6 +340,7 @@ class Raster(Part):
             "start": rows.start,
             "stop": rows.stop,
             "size": size,
+            "samples": mask.n_samples,
             "ticks": [[float(row), word] for row, word in self._arranged.ticks],
             "names": named,
         }
@@ -345,7 +348,7 @@ class Raster(Part):
     def _codes(
         self, buffers: Buffers, rows: Rows, _: Session, mask: Mask, __: Window
     ) -> int:
-        """Append uint8 (rows, 60) display codes; return the number of the buffer."""
+        """Append uint8 (rows, n_samples) codes; return the number of the buffer."""
         codes = rows.codes(mask)
         self._hatched = hatch_words(codes)
         buffers.append(codes)
@@ -387,7 +390,7 @@ def _is_same(key: tuple[Any, ...], before: tuple[Any, ...]) -> bool:
 
 
 def _places_in_table(drawn: Picture, rows: Rows) -> np.ndarray:
-    """Return uint8 (rows, 60) indices into the colour table; 0 marks unknown values."""
+    """Return uint8 (rows, n_samples) places in the colour table; 0 if unknown."""
     values = rows.mean(drawn.values)
     low, high = drawn.levels
     known = np.isfinite(values)

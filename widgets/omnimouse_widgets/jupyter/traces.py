@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Final
 
-from traitlets import Bool, Dict, Enum, Tuple, Unicode
+from traitlets import Bool, Dict, Enum, List, Tuple, Unicode
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.spans import SPAN_CHOICES
@@ -22,10 +22,6 @@ NO_SELECTION: Final = (
 )
 NO_SESSION: Final = "No session is open"
 WORDS: Final[dict[str, Any]] = {
-    "spans": [
-        ["2 s" if choice == "window" else choice, choice, trace_words.SPAN_TIPS[choice]]
-        for choice in SPAN_CHOICES
-    ],
     "common": [trace_words.COMMON_WORD, trace_words.COMMON_TIP],
     "shape": [trace_words.SHAPE_WORD, trace_words.SHAPE_TIP],
 }
@@ -56,6 +52,7 @@ class Traces(TraceStack):
     as_large = Bool(False).tag(sync=True)
     progress = Unicode("", read_only=True).tag(sync=True)
     _words = Dict(WORDS).tag(sync=True)
+    _spans: Any = List().tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         super().__init__(controller, **traits)
@@ -63,6 +60,7 @@ class Traces(TraceStack):
         self.bind(
             "selection", events.selection, lambda: state.selection, controller.select
         )
+        self.bind("_spans", events.window, self._read_spans)
         self.bind("span", events.trace_span, lambda: state.trace_span, pins.choose_span)
         self.bind(
             "common_scale",
@@ -122,6 +120,16 @@ class Traces(TraceStack):
             "stop": pins.stop,
         }
         verbs[content["verb"]]()
+
+    def _read_spans(self) -> list[list[str]]:
+        """Return label, name and tooltip of every span."""
+        window = f"{self.controller.state.spec.duration_s:g} s"
+        return [
+            [window, choice, f"The window of {window}"]
+            if choice == "window"
+            else [choice, choice, trace_words.SPAN_TIPS[choice]]
+            for choice in SPAN_CHOICES
+        ]
 
     # -- to the page ------------------------------------------------------------------
     def _draw_rows(self) -> None:

@@ -11,29 +11,19 @@ from psygnal import SignalInstance
 from traitlets import Bool, Float, Int
 
 from omnimouse_model.data.edit_protocol import VideoEdit
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.playback import (
-    SAMPLE_HZ,
-    SPEEDS,
-    STRIDES,
-    advance,
-    stride_words,
-)
+from omnimouse_widgets.drawn.traces.playback import SPEEDS, advance
 from omnimouse_widgets.drawn.traces.tier_band import kind_bars, letters_in, tier_bars
+from omnimouse_widgets.jupyter.film import Film, frame_rate
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawn, Part
 
-CHUNK: Final = 256
-"""Frames per message: 8.5 s of video, 590 kB."""
-_READ: Final = 64
-"""Frames read at once; limits the memory for large frames before they are scaled."""
 _DRIVES_S: Final = 0.5
 """Time in seconds for which one page keeps control of the window during playback."""
 _N_BINS: Final = 1000
+_SHORT_STRIDES_S: Final = (1.0, 0.5, 0.1)
 
 
 class VideoScrubber(Part):
@@ -48,13 +38,14 @@ class VideoScrubber(Part):
     time_s
         Time of the playhead on the session clock, in seconds.
     cursor
-        Position of the playhead in the window, 0-59.
+        Response sample of the window at the playhead, from 0.
     playing
         Whether the page moves the cursor; False when no page shows the widget.
     rate
         Playback speed in session seconds per second: 0.25, 0.5, 1 or 2.
     stride
-        Step of the window in samples when the cursor passes its end: 60, 30, 15 or 3.
+        Step of the window in samples when the cursor passes its end, at most its
+        length.
     """
 
     # Most drawings are a position of a few bytes.
@@ -67,32 +58,32 @@ class VideoScrubber(Part):
     cursor = Int(0).tag(sync=True)
     playing = Bool(False).tag(sync=True)
     rate = Float(1.0, min=0.05, max=8.0).tag(sync=True)
-    stride = Int(N_SAMPLES, min=1, max=N_SAMPLES).tag(sync=True)
+    stride = Int(1, min=1).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        # `_wanted`: chunk numbers by view, most urgent first. `_film`: fingerprint of
-        # the session, so that late messages about another session are ignored.
+        # `_wanted`: chunk numbers by view, most urgent first.
         # `_jumps`: number of position changes that did not come from a page; a page
         # that plays follows a position only if this number has changed.
         self._more_wanted = SignalInstance()
         self._wanted: dict[str, list[int]] = {}
-        self._film = ""
         self._jumps = 0
         self._mover = 0
         self._driver = ("", 0.0)
+        traits.setdefault("stride", controller.state.spec.n_samples)
         super().__init__(controller, **traits)
         state, events = controller.state, controller.state.events
         self.bind("cursor", events.cursor, lambda: state.cursor, controller.set_cursor)
         self.bind("time_s", [events.window, events.cursor], self._time, self.go_to)
         for signal in (events.window, events.cursor):
             self._link(signal, self._note_jump)
+        self._link(self.spec_changed, self._step_by_windows)
         self.observe(lambda _: self._let_drive(""), "playing")
 
     def parts(self) -> Sequence[Drawn]:
         """Return the drawing functions of session, playhead, mask, edits and chunks."""
         events = self._controller.state.events
         return (
-            Drawn(self._draw_film, [events.session]),
+            Drawn(self._draw_film, [events.session, self.spec_changed]),
             Drawn(self._draw_place, [events.window, events.cursor]),
             Drawn(self._draw_frames, [events.mask]),
             Drawn(self._draw_edited, [events.edits, events.window]),
@@ -113,16 +104,15 @@ class VideoScrubber(Part):
         ValueError
             If no session is open.
         """
-        session = self._controller.state.session
-        if session is None:
+        film = self._film
+        if film is None:
             raise ValueError("No session is open; call open_session(path) first.")
-        start_s = float(session.start_grid[0]) - session.t0
-        self._go(round((time_s - start_s) * SAMPLE_HZ), slides=False)
+        self._go(film, film.frame_near(time_s), slides=False)
 
     # -- from the page ----------------------------------------------------------------
     def on_want(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Queue chunks of frames in this order; replaces the earlier requests."""
-        if content["film"] == self._film:
+        if self._film is not None and content["film"] == self._film.name:
             self._wanted[str(content["view"])] = [int(n) for n in content["chunks"]]
             self._more_wanted.emit()
 
@@ -134,9 +124,11 @@ class VideoScrubber(Part):
         if plays and driver not in ("", view) and monotonic() - at < _DRIVES_S:
             return
         self._let_drive(view if plays else "")
-        if content["film"] == self._film:
+        # A late message about another session or model is ignored.
+        film = self._film
+        if film is not None and content["film"] == film.name:
             with self._moving():
-                self._go(int(content["at"]), slides=plays)
+                self._go(film, int(content["at"]), slides=plays)
 
     def stroke_name(self, _content: dict[str, Any]) -> str:
         """Return the name of the undo step of a stroke over frames."""
@@ -152,35 +144,44 @@ class VideoScrubber(Part):
             self._controller.set_frames(frames)
 
     # -- the playhead -----------------------------------------------------------------
-    def _go(self, at: int, *, slides: bool) -> None:
-        """Move the playhead to an index of the session's 30 Hz grid.
+    @property
+    def _film(self) -> Film | None:
+        state = self._controller.state
+        return None if state.session is None else Film(state.session, state.spec)
+
+    def _go(self, film: Film, at: int, *, slides: bool) -> None:
+        """Move the playhead to a frame of the session.
 
         With `slides`, the window moves by `stride` if the cursor passes its end.
         """
-        state = self._controller.state
-        session, window = state.session, state.window
-        if session is None or window is None:
+        state, n_frames = self._controller.state, _window_frames(film.spec)
+        if state.window is None:
             return
-        at = min(max(at, 0), len(session.start_grid) - 1)
-        cursor = at - window.start_index
-        if slides and cursor >= N_SAMPLES:
-            advance(self._controller, cursor - state.cursor, self.stride)
+        at = min(max(at, 0), film.n_frames - 1)
+        frame = at - film.start_of(state.window)
+        if slides and frame >= n_frames:
+            stride = min(self.stride, film.spec.n_samples)
+            step = film.sample_at(frame) - state.cursor
+            advance(self._controller, step, stride)
             return
-        if not 0 <= cursor < N_SAMPLES:
+        if not 0 <= frame < n_frames:
             # Keep the cursor at its position in the window. Near an end of the session
             # the window cannot move as far, so compute the cursor from its real start.
-            start = max(at - state.cursor, 0)
-            self._controller.seek(_seconds(session, start))
+            start = max(at - film.frame_at(state.cursor), 0)
+            self._controller.seek(film.seconds(start))
             assert state.window is not None
-            cursor = at - state.window.start_index
-        self._controller.set_cursor(cursor)
+            frame = at - film.start_of(state.window)
+        self._controller.set_cursor(film.sample_at(frame))
 
     def _time(self) -> float:
         state = self._controller.state
         if state.window is None:
             return 0.0
-        at = state.window.start_index + state.cursor
-        return _seconds(state.window.session, at)
+        film = Film(state.window.session, state.spec)
+        return film.seconds(film.start_of(state.window) + film.frame_at(state.cursor))
+
+    def _step_by_windows(self) -> None:
+        self.stride = self._controller.state.spec.n_samples
 
     @contextmanager
     def _moving(self) -> Iterator[None]:
@@ -202,12 +203,12 @@ class VideoScrubber(Part):
     # -- to the page ------------------------------------------------------------------
     def _draw_film(self) -> None:
         """Send the length of the session, its trials and the texts."""
-        session = self._controller.state.session
-        self._film = "" if session is None else session.fingerprint
+        film, spec = self._film, self._controller.state.spec
         self._wanted.clear()
-        if session is None:
-            self.show("film", film="", frames=0)
+        if film is None:
+            self.show("film", film="", frames=0, **_window_fields(spec))
             return
+        session = film.session
         # Binned, so that the size of the message does not grow with the session.
         overview = session.overview(_N_BINS)
         bars = tier_bars(overview)
@@ -216,11 +217,13 @@ class VideoScrubber(Part):
         self.show(
             "film",
             [trials.astype(np.float32)],
-            film=self._film,
-            frames=len(session.start_grid),
-            chunk=CHUNK,
-            start_s=_seconds(session, 0),
-            has_video=session.stimulus is not None,
+            film=film.name,
+            frames=film.n_frames,
+            **_window_fields(spec),
+            chunk=film.per_chunk,
+            step=film.step,
+            start_s=film.seconds(0),
+            has_video=session.stimulus is not None and spec.video is not None,
             bars=[[*_numbers(bar.start_s, bar.stop_s), bar.tier, bar.colour, bar.height,
                    bar.letter] for bar in bars],
             letters=letters_in(bars),
@@ -229,7 +232,7 @@ class VideoScrubber(Part):
                    for bar in kind_bars(overview)] if overview.has_trials else [],
             has_trials=overview.has_trials,
             speeds=list(SPEEDS),
-            strides=[[stride, stride_words(stride)] for stride in STRIDES],
+            strides=_strides(spec),
             colours={"visible": palette.VISIBLE, "problem": palette.PROBLEM,
                      "cursor": palette.CURSOR, "edited": palette.EDITED},
         )  # fmt: skip
@@ -241,12 +244,12 @@ class VideoScrubber(Part):
         done, jumps = dict(self.done), self._jumps
         state = self._controller.state
         if state.window is not None:
-            start, cursor = state.window.start_index, state.cursor
+            film = Film(state.window.session, state.spec)
             driver, _ = self._driver
             self.show(
                 "place",
-                start=start,
-                cursor=cursor,
+                start=film.start_of(state.window),
+                cursor=film.frame_at(state.cursor),
                 driver=driver,
                 jumps=jumps,
                 done=done,
@@ -267,23 +270,20 @@ class VideoScrubber(Part):
             self.keep("edited", start=-1, words="")
         else:
             frames = np.ascontiguousarray(window.frames_u8)
-            words = what_if.words
-            self.show("edited", [frames], start=window.start_index, words=words)
+            start = Film(window.session, window.spec).start_of(window)
+            self.show("edited", [frames], start=start, words=what_if.words)
 
     def _draw_chunk(self) -> None:
         """Send one requested chunk, and request this drawing again for the others."""
         # One chunk per drawing: strokes and positions are not delayed by many chunks.
-        session = self._controller.state.session
         film, number = self._film, self._next_wanted()
-        if session is None or number is None:
+        if film is None or film.spec.video is None or number is None:
             return
-        first = number * CHUNK
-        count = min(CHUNK, len(session.start_grid) - first)
-        if count > 0:
-            frames, valid = _frames(session, first, count)
-            self.show(
-                "chunk", [frames, valid.astype(np.uint8)], film=film, chunk=number
-            )
+        first = number * film.per_chunk
+        if first < film.n_frames:
+            frames, valid = film.read(first)
+            buffers = [frames, valid.astype(np.uint8)]
+            self.show("chunk", buffers, film=film.name, chunk=number)
         if any(self._wanted.values()):
             self._more_wanted.emit()
 
@@ -295,21 +295,33 @@ class VideoScrubber(Part):
         return None
 
 
-def _seconds(session: Session, at: int) -> float:
-    """Return the time of a grid index on the session clock, in seconds."""
-    # 0.1 ms: rounding removes float noise, so that equal times compare equal.
-    return round(float(session.start_grid[at]) - session.t0, 4)
+def _window_frames(spec: WindowSpec) -> int:
+    """Return the frames of a window; without video, its samples."""
+    return spec.n_samples if spec.video is None else spec.n_frames
 
 
-def _frames(session: Session, first: int, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return uint8 (n, 36, 64) frames from a grid index, and bool (n,) validity."""
-    window = Window(session, first)
-    lots = [
-        window.frames_at(np.arange(at, min(at + _READ, count)))
-        for at in range(0, count, _READ)
-    ]
-    frames, valid = (np.concatenate(parts) for parts in zip(*lots, strict=True))
-    return frames, valid
+def _window_fields(spec: WindowSpec) -> dict[str, Any]:
+    """Return what the page must know of a window and of its frames."""
+    video = spec.video
+    return {
+        "window": _window_frames(spec),
+        "window_s": spec.duration_s,
+        "rate_hz": frame_rate(spec),
+        "reads_video": video is not None,
+        "height": 1 if video is None else video.height,
+        "width": 1 if video is None else video.width,
+    }
+
+
+def _strides(spec: WindowSpec) -> list[tuple[int, str]]:
+    """Return the steps of the window in samples, with their texts."""
+    found = [(spec.n_samples, f"Step the window by {spec.duration_s:g} s")]
+    for seconds in _SHORT_STRIDES_S:
+        n_samples = round(seconds * spec.response_rate_hz)
+        # Windows that begin at a trial cannot slide.
+        if 0 < n_samples < spec.n_samples and spec.align == "grid":
+            found.append((n_samples, f"Slide the window by {seconds:g} s"))
+    return found
 
 
 def _numbers(*values: float) -> list[float]:

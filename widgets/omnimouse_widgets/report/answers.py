@@ -18,12 +18,20 @@ from omnimouse_model.live.project.report_data import (
     recorded_behavior,
 )
 from omnimouse_model.live.project.score_text import DEFINITION
-from omnimouse_model.masks import HIDDEN, MIXED, N_SAMPLES, TARGET, VISIBLE
+from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_model.masks.cells import PATTERN_WORDS
+from omnimouse_model.predict.predictor import recorded_as
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.drawings import Line
 from omnimouse_widgets.report.markup import Markup, number, table, tag
 
+UNIT_WORDS: Final = {
+    "normalised": "Responses as the model has them: recording divided by each neuron's "
+    "scale.",
+    "session": "Responses in the units of the recording.",
+    "spikes/s": "Responses in spikes/s: recorded counts divided by the bin's length.",
+}
+"""What the values of a trace are, by the units of the prediction."""
 BEHAVIOR_CODES: Final = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
 SUMMARY_HEAD: Final = (
     "neurons",
@@ -83,7 +91,8 @@ def field(what: Reported) -> Iterator[Markup]:
     """Yield the field by state, and by score if there are scores."""
     session, mask = what.shown.session, what.shown.mask
     pictures = drawings.FieldPictures(session.units)
-    states, patterns = mask.state_in((0, N_SAMPLES)), mask.patterns_in((0, N_SAMPLES))
+    whole = (0, mask.n_samples)
+    states, patterns = mask.state_in(whole), mask.patterns_in(whole)
     is_asked = np.asarray(mask.target.any(axis=0))
     words = np.array(PATTERN_WORDS)[patterns]
     samples = []
@@ -132,9 +141,10 @@ def traces(what: Reported) -> Iterator[Markup]:
     if what.what_if is not None:
         looks, keys = [*looks, "edited"], [*keys, ""]
     yield drawings.legend(samples, [f".line.{look}" for look in looks], keys)
+    units = units_of(what)
     yield tag(
         "p",
-        "Responses as the model has them: recording divided by each neuron's scale. "
+        f"{UNIT_WORDS[units]} "
         "The strip below a trace says what this mask does with it at each sample. On "
         "the right the predicted samples alone, each line less its mean and in its own "
         "standard deviations, as r has them.",
@@ -143,9 +153,11 @@ def traces(what: Reported) -> Iterator[Markup]:
     if answered:
         yield _neuron_scores(what, answered)
     times = shown.window.timestamps["responses"]
+    recorded = recorded_as(shown.window, units)
+    unit = units if units == "spikes/s" else ""
     for neuron in shown.selection:
         # SVG draws in document order: the recording first, at the back.
-        lines = [Line("recorded", shown.window.responses[:, neuron])]
+        lines = [Line("recorded", recorded[:, neuron])]
         # The condition on screen is the first, so it is drawn last and in front.
         for condition in reversed(answered):
             found = condition.trace(neuron)
@@ -155,9 +167,18 @@ def traces(what: Reported) -> Iterator[Markup]:
             lines += [] if found is None else [Line("edited", found)]
         shade = shown.mask.cells[:, neuron]
         is_last = neuron == shown.selection[-1]
-        picture = drawings.traces(times, lines, shade, has_axis=is_last)
+        picture = drawings.traces(times, lines, shade, has_axis=is_last, unit=unit)
         title = tag("h3", heading(shown.session, neuron))
         yield tag("figure", title, picture, id=f"neuron-{neuron}", data_neuron=neuron)
+
+
+def units_of(what: Reported) -> str:
+    """Return the units of the traces: those of the predictions, if there are any."""
+    for condition in what.conditions:
+        if condition.prediction is not None:
+            return condition.prediction.units
+    is_count = what.shown.window.spec.responses == "count"
+    return "spikes/s" if is_count else "normalised"
 
 
 def _neuron_scores(what: Reported, answered: Sequence[Condition]) -> Markup:
@@ -188,7 +209,7 @@ def behaviour(what: Reported) -> Iterator[Markup]:
     decoded = [(c, r) for c, r in found if r is not None]
     if not decoded:
         return
-    names = shown.session.behavior_names
+    names = shown.window.behavior_names
     rows = [
         (words_of(name), *(number(float(r[at])) for _, r in decoded))
         for at, name in enumerate(names)
@@ -197,7 +218,10 @@ def behaviour(what: Reported) -> Iterator[Markup]:
     head = ("r of channel", *(title_of(c) for c, _ in decoded))
     yield table(head, rows, conditions=keys)
     truth = recorded_behavior(shown.window)
-    samples = [(drawings.stroke_sample("recorded"), "recorded, z-scored")]
+    spec = shown.window.spec.behavior
+    is_raw = spec is not None and spec.is_raw
+    words = "recorded" if is_raw else "recorded, z-scored"
+    samples = [(drawings.stroke_sample("recorded"), words)]
     samples += [(drawings.stroke_sample(look_of(c)), title_of(c)) for c, _ in decoded]
     looks = ["recorded", *(look_of(c) for c, _ in decoded)]
     toggles = [f".line.{look}" for look in looks]

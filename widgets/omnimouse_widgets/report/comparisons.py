@@ -8,7 +8,7 @@ from omnimouse_model.analysis.evaluate.summary import common_scores, score_summa
 from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.live.project.report_data import Condition, Reported
-from omnimouse_model.masks import N_FRAMES, asked_cells
+from omnimouse_model.masks import asked_cells
 from omnimouse_widgets import palette
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.answers import (
@@ -26,6 +26,7 @@ from omnimouse_widgets.report.markup import (
     table,
     tag,
 )
+from omnimouse_widgets.report.question import video_words
 
 # Number of neurons in the table of edited predictions.
 MOST_CHANGED = 10
@@ -83,10 +84,9 @@ def _words(condition: Condition) -> str:
     mask = condition.mask
     visible = int(mask.visible.any(axis=0).sum())
     asked = int(asked_cells(mask).any(axis=0).sum())
-    frames = int(mask.frames.sum())
     words = (
-        f"{count(visible, 'neuron')} visible, {asked:,} asked, {frames} of {N_FRAMES} "
-        f"frames visible, behaviour {mask.behavior_word}; mask {mask.mask_id}"
+        f"{count(visible, 'neuron')} visible, {asked:,} asked, {video_words(mask)}, "
+        f"behaviour {mask.behavior_word}; mask {mask.mask_id}"
     )
     return f"{words}\n{condition.refusal}" if condition.refusal else words
 

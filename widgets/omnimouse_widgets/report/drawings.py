@@ -10,7 +10,7 @@ import numpy as np
 from omnimouse_model.analysis.sweep.plan import AXES, Axis
 from omnimouse_model.analysis.sweep.table import ContextSweep, Curve
 from omnimouse_model.data.units import Units
-from omnimouse_model.masks import HIDDEN, MIXED, N_SAMPLES, TARGET, VISIBLE, Mask
+from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import AXIS_WORDS
 from omnimouse_widgets.report import svg
@@ -41,9 +41,10 @@ class Line:
 # -- the mask -----------------------------------------------------------------------
 def mask_picture(mask: Mask) -> Markup:
     """Return the counts of hidden, visible and target neurons, and the frames."""
-    frame = Frame(0, 4, WIDTH, 74, (0, N_SAMPLES), (0, max(mask.n_neurons, 1)))
-    parts, step = [], WIDTH / N_SAMPLES
-    for at in range(N_SAMPLES):
+    n_samples = mask.n_samples
+    frame = Frame(0, 4, WIDTH, 74, (0, n_samples), (0, max(mask.n_neurons, 1)))
+    parts, step = [], WIDTH / n_samples
+    for at in range(n_samples):
         base = 0
         for code in (VISIBLE, TARGET, HIDDEN):
             n = int((mask.cells[at] == code).sum())
@@ -56,11 +57,14 @@ def mask_picture(mask: Mask) -> Markup:
                     svg.box(at * step, top, step + 0.3, bottom - top, name, words)
                 )
             base += n
-        seen = "fill-visible" if mask.frames[at] else "fill-hidden"
-        words = f"video frame {at}: {'visible' if mask.frames[at] else 'hidden'}"
-        parts.append(svg.box(at * step + 0.5, 84, step - 1, 8, seen, words))
-    for second, anchor in enumerate(("start", "middle", "end")):
-        parts.append(svg.label(second * WIDTH / 2, 108, f"{second} s", anchor))
+    step = WIDTH / max(len(mask.frames), 1)
+    for at, is_visible in enumerate(mask.frames.tolist()):
+        state = "visible" if is_visible else "hidden"
+        words = f"video frame {at}: {state}"
+        parts.append(svg.box(at * step + 0.5, 84, step - 1, 8, f"fill-{state}", words))
+    for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end")):
+        words = f"{share * mask.spec.duration_s:g} s"
+        parts.append(svg.label(share * WIDTH, 108, words, anchor))
     return svg.picture(WIDTH, 112, "The mask over the window", parts)
 
 
@@ -200,7 +204,12 @@ def distribution(scores: np.ndarray, median: float) -> Markup:
 
 # -- traces -------------------------------------------------------------------------
 def traces(
-    times: np.ndarray, lines: Sequence[Line], shade: np.ndarray, *, has_axis: bool
+    times: np.ndarray,
+    lines: Sequence[Line],
+    shade: np.ndarray,
+    *,
+    has_axis: bool,
+    unit: str = "",
 ) -> Markup:
     """Return the lines over the window, above a strip with the mask states.
 
@@ -224,6 +233,8 @@ def traces(
         wide = (stop - start) * step
         parts.append(svg.box(left, height + 6, wide, 4, f"fill-{name}", words))
     parts += [svg.line(frame, times, line.values, line.class_) for line in lines]
+    if unit:
+        parts.append(svg.label(frame.left + 4, frame.top + 10, unit, "start"))
     frames = [frame]
     scaled = _standardised(lines)
     if scaled:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.live.project.exports import Shown
-from omnimouse_model.masks import N_SAMPLES, PATTERN_WORDS
+from omnimouse_model.masks import PATTERN_WORDS
 from omnimouse_widgets.report.drawings import FieldPictures
 from omnimouse_widgets.report.markup import number
 
@@ -16,7 +16,7 @@ def neurons_data(what: Shown) -> dict[str, Any]:
     Positions are a flat list of right, down, right, down …, with None for unknown ones.
     """
     places = FieldPictures(what.session.units).places.round(1).ravel()
-    patterns = what.mask.patterns_in((0, N_SAMPLES))
+    patterns = what.mask.patterns_in((0, what.mask.n_samples))
     return {
         # JSON has no NaN; a flat list of numbers is the shortest form in the file.
         "places": [float(v) if np.isfinite(v) else None for v in places],

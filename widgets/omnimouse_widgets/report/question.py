@@ -5,9 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.summary import score_summary
-from omnimouse_model.data.clock import N_FRAMES, N_SAMPLES
 from omnimouse_model.live.project.report_data import Reported
-from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, asked_cells, remarks_on
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask, asked_cells, remarks_on
 from omnimouse_model.masks.cells import PATTERN_WORDS
 from omnimouse_model.masks.mask import seen_cells
 from omnimouse_widgets.report import drawings
@@ -33,7 +32,7 @@ def heading(what: Reported) -> Iterator[Markup]:
     """Yield the title and the most important numbers."""
     session, window = what.shown.session, what.shown.window
     yield tag("h1", what.title)
-    span = f"{window.start_s:.2f} to {window.start_s + 2:.2f} s"
+    span = f"{window.start_s:.2f} to {window.stop_s:.2f} s"
     yield tag(
         "p",
         f"{session.id}, {span}; {what.preset or 'a mask made by hand'}, answered by "
@@ -71,6 +70,13 @@ def asked(what: Reported) -> Iterator[Markup]:
     yield facts([*_recording(what), *_model(what)])
     yield tag("h3", "The mask")
     yield from _mask(what)
+
+
+def video_words(mask: Mask) -> str:
+    """Return how many frames of the window are visible."""
+    if not len(mask.frames):
+        return "the model reads no video"
+    return f"{int(mask.frames.sum())} of {len(mask.frames)} frames visible"
 
 
 def script(what: Reported) -> Iterator[Markup]:
@@ -118,11 +124,11 @@ def _model(what: Reported) -> Iterator[tuple[object, object]]:
     prediction = screen.prediction
     if prediction is not None and prediction.status != "ok":
         yield "Notice", prediction.status
-    start = window.start_s
+    spec = window.spec
     yield (
         "Window",
-        f"{start:.3f} to {start + 2:.3f} s of the recording: {N_SAMPLES} samples at "
-        "30 Hz",
+        f"{window.start_s:.3f} to {window.stop_s:.3f} s of the recording: "
+        f"{spec.n_samples} samples at {spec.response_rate_hz:g} Hz",
     )
 
 
@@ -130,11 +136,10 @@ def _mask(what: Reported) -> Iterator[Markup]:
     mask = what.shown.mask
     name = what.preset or "made by hand"
     note = f" ({mask.note})" if mask.note else ""
-    frames = int(mask.frames.sum())
     yield facts(
         [
             ("Question", f"{name}{note}; mask {mask.mask_id}"),
-            ("Video", f"{frames} of {N_FRAMES} frames visible"),
+            ("Video", video_words(mask)),
             ("Behaviour", GIVEN[mask.behavior_word]),
         ]
     )
@@ -145,14 +150,15 @@ def _mask(what: Reported) -> Iterator[Markup]:
         tag(
             "figcaption",
             "Above: how many neurons are visible, target or hidden at each sample of "
-            "the window. Below: which video frames are visible.",
+            "the window."
+            + (" Below: which video frames are visible." if len(mask.frames) else ""),
         ),
     )
     codes = ((VISIBLE, "visible"), (TARGET, "target"), (HIDDEN, "hidden"))
     samples = ((drawings.state_sample(code), word) for code, word in codes)
     yield drawings.legend(list(samples))
     patterns = np.bincount(
-        mask.patterns_in((0, N_SAMPLES)), minlength=len(PATTERN_WORDS)
+        mask.patterns_in((0, mask.n_samples)), minlength=len(PATTERN_WORDS)
     )
     each = [f"{patterns[at]:,} {PATTERN_WORDS[at]}" for at in np.flatnonzero(patterns)]
     yield tag("p", "Neurons over the window: " + "; ".join(dict.fromkeys(each)) + ".")

@@ -19,7 +19,7 @@ def covered_cells(blocks: list[Block], n_rows: int = 40) -> np.ndarray:
 
 @given(PLACES, PLACES)
 def test_a_stroke_has_no_gaps(start, stop):
-    cells = covered_cells(brush_blocks(start, stop, (0.6, 0.6)))
+    cells = covered_cells(brush_blocks(start, stop, (0.6, 0.6), 60))
     for t in np.linspace(0, 1, 200):
         x = start[0] + t * (stop[0] - start[0])
         y = start[1] + t * (stop[1] - start[1])
@@ -28,7 +28,9 @@ def test_a_stroke_has_no_gaps(start, stop):
 
 @given(PLACES, PLACES, st.floats(0.6, 4), st.floats(0.6, 4))
 def test_a_stroke_stays_within_its_radius(start, stop, across, down):
-    samples, rows = np.nonzero(covered_cells(brush_blocks(start, stop, (across, down))))
+    samples, rows = np.nonzero(
+        covered_cells(brush_blocks(start, stop, (across, down), 60))
+    )
     left, right = sorted((start[0], stop[0]))
     top, bottom = sorted((start[1], stop[1]))
     assert (samples + 1 >= left - across).all()
@@ -38,9 +40,9 @@ def test_a_stroke_stays_within_its_radius(start, stop, across, down):
 
 
 def test_strokes_leave_the_window_without_harm():
-    blocks = brush_blocks((-5.0, 3.0), (70.0, 3.0), (1.0, 1.0))
+    blocks = brush_blocks((-5.0, 3.0), (70.0, 3.0), (1.0, 1.0), 60)
     assert covered_cells(blocks)[:, 3].all()
-    assert brush_blocks((-9.0, 3.0), (-9.0, 3.0), (1.0, 1.0)) == []
+    assert brush_blocks((-9.0, 3.0), (-9.0, 3.0), (1.0, 1.0), 60) == []
 
 
 @pytest.mark.parametrize(
@@ -53,4 +55,4 @@ def test_strokes_leave_the_window_without_harm():
     ],
 )
 def test_a_box_takes_every_cell_of_the_window_it_touches(start, stop, samples):
-    assert box_block(start, stop) == Block(samples, 1.5, 4.2)
+    assert box_block(start, stop, 60) == Block(samples, 1.5, 4.2)

@@ -243,6 +243,8 @@ def _outline_pixels(roi: Roi, mean: np.ndarray | None, corners: np.ndarray) -> _
 def _positions(units: Units) -> tuple[np.ndarray, str]:
     """Return centres (y, x) in a square of `_SIDE` pixels, and a note on them."""
     count = len(units.unit_id)
+    if units.probe is not None and np.isfinite(units.xyz_um[:, 2]).all():
+        return _beside(units), "Units drawn as disks: one column per probe, by depth."
     pixel = np.asarray(units.xy_px, float)[:, ::-1]
     micrometre = np.asarray(units.xyz_um, float)[:, 1::-1]
     for points, name in ((pixel, "xy_px"), (micrometre, "xyz_um")):
@@ -272,6 +274,39 @@ def _spread(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
     inside = margin + (points - low) / extent * (tile - 2 * margin)
     rank = np.searchsorted(planes, plane)
     return np.asarray(inside + np.stack(np.divmod(rank, tiles), axis=1) * tile)
+
+
+def _beside(units: Units) -> np.ndarray:
+    """Return centres with one column per probe: depth downwards, x across it.
+
+    Probes are much longer than wide, so x and depth have scales of their own. All
+    probes share the scale of depth.
+    """
+    probes, column = np.unique(units.plane, return_inverse=True)
+    places = np.asarray(units.xyz_um, float)
+    across = np.empty(len(places))
+    for number in range(len(probes)):
+        own = np.flatnonzero(column == number)
+        across[own] = _share(places[own, 0])
+        # Several units of one channel have one place: put them side by side.
+        _, same = np.unique(places[own][:, [0, 2]], axis=0, return_inverse=True)
+        for group in np.flatnonzero(np.bincount(same.ravel()) > 1):
+            members = own[same.ravel() == group]
+            across[members] = (np.arange(len(members)) + 0.5) / len(members)
+    margin = 0.04 * _SIDE
+    width = _SIDE / len(probes)
+    x = (column + 0.1 + 0.8 * across) * width
+    y = margin + _share(places[:, 2]) * (_SIDE - 2 * margin)
+    return np.stack([y, x], axis=1)
+
+
+def _share(values: np.ndarray) -> np.ndarray:
+    """Scale values to 0-1; 0.5 where they are unknown or all equal."""
+    known = values[np.isfinite(values)]
+    extent = float(np.ptp(known)) if len(known) else 0.0
+    if extent == 0:
+        return np.full(len(values), 0.5)
+    return np.asarray(np.nan_to_num((values - known.min()) / extent, nan=0.5))
 
 
 def _disks(centres: np.ndarray, shape: tuple[int, int]) -> _Pixels:

@@ -4,19 +4,15 @@ from typing import Final
 
 import numpy as np
 
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.masks import N_FRAMES, Mask
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Needs
 
-HALF: Final = N_FRAMES // 2
-SPANS: Final = {
-    "all": slice(0, N_FRAMES),
-    "none": slice(0, 0),
-    "first": slice(0, HALF),
-    "last": slice(HALF, N_FRAMES),
-}
-"""Visible video frames of the window for each named choice."""
+VIDEO_NAMES: Final = ("all", "none", "first", "last")
+"""Names of parts of the window's video that the model sees."""
+NO_VIDEO: Final = "This model reads no video."
 BY_HAND: Final = "made by hand"
 
 
@@ -51,10 +47,26 @@ def caveats(mask: Mask, needs: Needs) -> list[str]:
 
 
 def video_name(frames: np.ndarray) -> str:
-    """Return the key in `SPANS` that equals these frames, or ""."""
-    for name, span in SPANS.items():
-        wanted = np.zeros(N_FRAMES, bool)
-        wanted[span] = True
+    """Which of the choices these frames are; "" for none of them."""
+    for name in VIDEO_NAMES:
+        wanted = np.zeros(len(frames), bool)
+        wanted[video_span(name, len(frames))] = True
         if np.array_equal(frames, wanted):
             return name
     return ""
+
+
+def video_span(name: str, n_frames: int) -> slice:
+    """Return the frames of one of `VIDEO_NAMES`: all, none, or a half."""
+    half = n_frames // 2
+    spans = {"all": (0, n_frames), "none": (0, 0), "first": (0, half)}
+    return slice(*spans.get(name, (half, n_frames)))
+
+
+def half_words(duration_s: float) -> str:
+    """Return how long half a window is: "second", or such as "1.5 s"."""
+    return "second" if duration_s == 2 else f"{duration_s / 2:g} s"
+
+
+# The notebook's control bar chooses parts of OmniMouse's video.
+SPANS: Final = {name: video_span(name, OMNIMOUSE.n_frames) for name in VIDEO_NAMES}

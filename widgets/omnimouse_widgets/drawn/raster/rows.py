@@ -104,8 +104,7 @@ class Rows:
         return min(max(found, 0), len(self) - 1)
 
     def mean(self, values: np.ndarray) -> np.ndarray:
-        """Return bin means: (60, P) to float32 (rows, 60); NaN is ignored."""
-        # One neuron per row needs no mean.
+        """Return bin means: (n_samples, P) to (rows, n_samples); NaN is ignored."""
         if self.members.shape[0] == 1:
             return np.ascontiguousarray(values[:, self.members[0]].T)
         picked = values[:, self.members.ravel()].reshape(-1, *self.members.shape)
@@ -120,7 +119,7 @@ class Rows:
             return np.asarray(total / weight, np.float32)
 
     def codes(self, mask: Mask) -> np.ndarray:
-        """Return uint8 (rows, 60) display codes; 3 (mixed) if a bin's neurons differ.
+        """Return uint8 (rows, n_samples) display codes; 3 (mixed) if a bin is mixed.
 
         Visible cells that form no token are `UNSEEN`; target cells excluded by a rule
         are `UNASKED`.

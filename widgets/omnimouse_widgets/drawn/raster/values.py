@@ -11,6 +11,7 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import RasterView
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn import units
 
 Shown = Literal["truth", "prediction", "residual"]
 View = RasterView
@@ -33,7 +34,7 @@ RESIDUAL: Final = palette.residual_table()
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Picture:
-    """Values (60, P) with their levels and colour table."""
+    """Values (n_samples, P) with the levels and colours to draw them in."""
 
     values: np.ndarray
     levels: tuple[float, float]
@@ -53,22 +54,24 @@ def picture(shown: Shown, window: Window, prediction: Prediction | None) -> Pict
     Truth and prediction use the levels of the window, so that they are comparable.
     """
     low, high = levels_of(window)
+    recorded = units.recorded(window)
     if shown == "truth":
-        return Picture(window.responses, (low, high), GREY)
-    predicted = whole(prediction, window.responses.shape[1])
+        return Picture(recorded, (low, high), GREY)
+    predicted = whole(prediction, *recorded.shape)
     if shown == "prediction":
         return Picture(predicted, (low, high), GREY)
     # Symmetric around 0, so that dark grey always means a residual of 0.
     reach = (high - low) / 2
-    return Picture(predicted - window.responses, (-reach, reach), RESIDUAL)
+    return Picture(predicted - recorded, (-reach, reach), RESIDUAL)
 
 
-def title(shown: Shown, levels: tuple[float, float]) -> str:
-    """Return the title of a picture; for a residual with the values of full colours."""
+def title(shown: Shown, levels: tuple[float, float], unit: str = "") -> str:
+    """What a picture shows; a residual with the numbers of its two full colours."""
     if shown != "residual":
         return TITLES[shown]
     # The minus sign U+2212 has the width of the plus sign; a hyphen is shorter.
     low, high = (f"{level:+.2g}".replace("-", "−") for level in levels)
+    high = f"{high} {unit}" if unit else high
     return (
         f"<span style='color: {palette.VISIBLE}'>■ {low}</span> {TITLES[shown]} "
         f"<span style='color: {palette.TARGET}'>{high} ■</span>"
@@ -82,16 +85,15 @@ def age_words(results: Results) -> str:
     return "prediction of an older question" if results.is_population_old else ""
 
 
-def whole(prediction: Prediction | None, n_neurons: int) -> np.ndarray:
-    """Return the predicted responses (60, P) of all neurons, NaN if not predicted."""
-    # The usual case: all neurons are predicted, and no copy is needed.
+def whole(prediction: Prediction | None, n_samples: int, n_neurons: int) -> np.ndarray:
+    """Predicted responses (n_samples, P) of every neuron, NaN without one."""
     if prediction is not None and np.array_equal(
         prediction.neurons, np.arange(n_neurons)
     ):
-        return prediction.responses
-    values = np.full((60, n_neurons), np.nan, np.float32)
+        return units.predicted(prediction)
+    values = np.full((n_samples, n_neurons), np.nan, np.float32)
     if prediction is not None:
-        values[:, prediction.neurons] = prediction.responses
+        values[:, prediction.neurons] = units.predicted(prediction)
     return values
 
 
@@ -108,12 +110,13 @@ def levels_of(window: Window) -> tuple[float, float]:
 
 
 def _levels(window: Window) -> tuple[float, float]:
-    # About 1,000 neurons are sufficient for percentiles of 60 samples each.
-    step = max(1, window.responses.shape[1] // 1000)
-    values = window.responses[:, ::step]
+    recorded, is_count = units.recorded(window), window.spec.responses == "count"
+    step = max(1, recorded.shape[1] // 1000)
+    values = recorded[:, ::step]
     values = values[np.isfinite(values)]
     if not values.size:
         return 0.0, 1.0
     low, high = np.percentile(values, (1, 99))
-    # Constant values must not give levels of zero width.
-    return float(low), float(max(high, low + 1e-3))
+    # Most bins have no spike: one spike is then white, not grey.
+    least = window.spec.response_rate_hz if is_count else 1e-3
+    return float(low), float(max(high, low + least))

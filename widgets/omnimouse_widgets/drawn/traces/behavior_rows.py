@@ -8,7 +8,8 @@ from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.drawn.traces.row import Trace
 
 LEAST = (-1.5, 1.5)
-"""A row spans at least three standard deviations of a channel."""
+"""A row spans three standard deviations of a channel at least."""
+NO_BEHAVIOR = "This model reads no behaviour."
 MODE_CODES = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
 
 
@@ -37,7 +38,7 @@ def behavior_rows(controller: Controller) -> list[Trace]:
             results.is_old,
             LEAST,
         )
-        for channel, name in enumerate(state.session.behavior_names)
+        for channel, name in enumerate(window.behavior_names)
     ]
 
 
@@ -71,6 +72,8 @@ def behavior_words(controller: Controller) -> str:
     state, results = controller.state, controller.results
     if state.mask is None:
         return ""
+    if state.spec.behavior is None:
+        return NO_BEHAVIOR
     if state.mask.shows_behavior:
         return "Given to the model: nothing to decode."
     if state.mask.behavior == "hidden":

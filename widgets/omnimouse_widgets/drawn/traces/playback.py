@@ -2,18 +2,32 @@
 
 from typing import Final
 
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import N_SAMPLES
 
-SAMPLE_HZ: Final = 30.0
 SPEEDS: Final = (0.25, 0.5, 1.0, 2.0)
-STRIDES: Final = {N_SAMPLES: "2 s", 30: "1 s", 15: "0.5 s", 3: "0.1 s"}
-"""Step of the window in samples when the cursor passes its end, with labels."""
+SHORT_STRIDES_S: Final = (1.0, 0.5, 0.1)
 
 
-def samples_due(elapsed_s: float, speed: float) -> int:
-    """Return the number of samples due after a wall time in seconds."""
-    return int(elapsed_s * SAMPLE_HZ * speed)
+def strides(spec: WindowSpec) -> dict[int, str]:
+    """Return the steps of the window in samples, with their lengths as text.
+
+    The window moves by one of them when the cursor passes its end.
+    """
+    if spec.align == "trial":
+        # Such a window begins at a trial, so it cannot slide.
+        return {spec.n_samples: "1 trial"}
+    found = {spec.n_samples: f"{spec.duration_s:g} s"}
+    for seconds in SHORT_STRIDES_S:
+        samples = round(seconds * spec.response_rate_hz)
+        if 0 < samples < spec.n_samples:
+            found[samples] = f"{seconds:g} s"
+    return found
+
+
+def samples_due(elapsed_s: float, speed: float, rate_hz: float) -> int:
+    """Samples that should have passed after so much wall time."""
+    return int(elapsed_s * rate_hz * speed)
 
 
 def advance(controller: Controller, step: int, stride: int) -> None:
@@ -21,20 +35,23 @@ def advance(controller: Controller, step: int, stride: int) -> None:
 
     The window moves by `stride` samples when the cursor passes its end.
     """
-    state = controller.state
+    state, spec = controller.state, controller.state.spec
     cursor, window = state.cursor + step, state.window
-    if window is None or cursor < N_SAMPLES or stride == N_SAMPLES:
+    if window is None or cursor < spec.n_samples or stride == spec.n_samples:
         controller.step_cursor(step)
         return
-    controller.seek(window.start_s + stride / SAMPLE_HZ)
-    # `seek` snaps to the grid and stops at the end of the session, so the move that
-    # took place can differ from the stride.
+    controller.seek(window.start_s + stride / spec.response_rate_hz)
     assert state.window is not None
-    moved = round((state.window.start_s - window.start_s) * SAMPLE_HZ)
+    moved = round((state.window.start_s - window.start_s) * spec.response_rate_hz)
     controller.set_cursor(cursor - moved)
 
 
-def stride_words(stride: int) -> str:
-    """Return the description of a stride, e.g. `Slide the window by 1 s`."""
-    verb = "Step" if stride == N_SAMPLES else "Slide"
-    return f"{verb} the window by {STRIDES[stride]}"
+def stride_words(stride: int, spec: WindowSpec = OMNIMOUSE) -> str:
+    """What a stride does, such as `Slide the window by 1 s`."""
+    verb = "Step" if stride == spec.n_samples else "Slide"
+    return f"{verb} the window by {strides(spec)[stride]}"
+
+
+# The notebook's video has one grid of 30 Hz for a whole session.
+SAMPLE_HZ: Final = OMNIMOUSE.response_rate_hz
+STRIDES: Final = strides(OMNIMOUSE)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets.drawn.traces.options import Scale
 
 
@@ -47,7 +46,9 @@ class Trace:
     marks: tuple[tuple[str, str, str], ...] = ()
     """Letter, score and colour of each overlay, shown after the label."""
     axis_span: tuple[float, float] | None = None
-    """Start and stop of the time axis in seconds; all samples by default."""
+    """What the time axis shows; from the first to the last sample by default."""
+    bar: float = 1.0
+    """Height of the scale bar, in the units of the curves."""
 
     @property
     def n_points(self) -> int:
@@ -105,4 +106,4 @@ def cursor_sample(time_s: float, time: np.ndarray) -> int:
     # The mean step: time stamps of recordings are not exactly regular.
     step = (float(time[-1]) - float(time[0])) / max(len(time) - 1, 1)
     sample = round((time_s - float(time[0])) / step) if step else 0
-    return int(min(max(sample, 0), N_SAMPLES - 1))
+    return int(min(max(sample, 0), len(time) - 1))

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.stitching import SpanPrediction
-from omnimouse_model.data.clock import WINDOW_S
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.compare.pins import LIVE, PinAnswer
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn import units
 from omnimouse_widgets.drawn.traces.options import Look
 from omnimouse_widgets.drawn.traces.row import Trace
 
@@ -33,9 +34,11 @@ def _rows(controller: Controller) -> list[Trace]:
     if state.window is None or state.mask is None or state.session is None:
         return []
     time = state.window.timestamps["responses"]
-    n = state.mask.n_neurons
+    truth, n = units.recorded(state.window), state.mask.n_neurons
     rows = [
-        _in_window(controller, neuron, time) for neuron in state.selection if neuron < n
+        _in_window(controller, neuron, time, truth[:, neuron])
+        for neuron in state.selection
+        if neuron < n
     ]
     # `page` is the time range of a longer span; None means that only the window is
     # shown.
@@ -45,6 +48,12 @@ def _rows(controller: Controller) -> list[Trace]:
     neurons = [neuron for neuron in state.selection if neuron < n]
     pairs = zip(neurons, rows, strict=True)
     return [_over_span(shown, neuron, row) for neuron, row in pairs]
+
+
+def least_span(spec: WindowSpec) -> tuple[float, float]:
+    """Return what a row spans at least, so that a quiet row looks quiet."""
+    # One spike per bin is the smallest response that can be counted.
+    return (0.0, spec.response_rate_hz) if spec.responses == "count" else LEAST
 
 
 def shown_answers(controller: Controller) -> dict[int, PinAnswer]:
@@ -83,7 +92,9 @@ def _scores(controller: Controller, neuron: int) -> tuple[str, str]:
     return pinned_score(known, neuron) + (" (older)" if is_old else ""), ""
 
 
-def _in_window(controller: Controller, neuron: int, time: np.ndarray) -> Trace:
+def _in_window(
+    controller: Controller, neuron: int, time: np.ndarray, truth: np.ndarray
+) -> Trace:
     state, results = controller.state, controller.results
     baseline, answers = controller.baseline, controller.pins.windows
     window, mask = state.window, state.mask
@@ -94,11 +105,11 @@ def _in_window(controller: Controller, neuron: int, time: np.ndarray) -> Trace:
         trace_label(controller, neuron),
         trace_label(controller, neuron, short=True),
         time,
-        window.responses[:, neuron],
+        truth,
         predicted_of(results.selected, neuron),
         mask.cells[:, neuron],
         results.is_old,
-        LEAST,
+        least_span(window.spec),
         predicted_of(baseline.population, neuron),
         baseline.is_population_old,
         overlays=tuple(
@@ -106,6 +117,7 @@ def _in_window(controller: Controller, neuron: int, time: np.ndarray) -> Trace:
             for answer in pinned
         ),
         marks=_marks(controller, neuron),
+        bar=units.bar_height(window.spec),
     )
 
 
@@ -151,8 +163,7 @@ def _shown_page(controller: Controller) -> _ShownPage:
     answers = [pins.spans.get(slot) for slot in _slots(controller)]
     return _ShownPage(
         page,
-        # The mask applies to the window only, so the rest of the span has no shading.
-        (window.start_s, window.start_s + WINDOW_S),
+        (window.start_s, window.stop_s),
         None if known is None else known.span,
         known is not None and pins.is_old(known),
         tuple(None if answer is None else answer.span for answer in answers),
@@ -252,9 +263,9 @@ def responses_over(
 
 
 def predicted_of(prediction: Prediction | None, neuron: int) -> np.ndarray | None:
-    """Return one neuron's predicted samples (60,), or None if not predicted."""
+    """Return one neuron's predicted samples as drawn, or None if not predicted."""
     if prediction is None:
         return None
     # A prediction may cover only some neurons, in any order.
     columns = np.flatnonzero(prediction.neurons == neuron)
-    return prediction.responses[:, columns[0]] if len(columns) else None
+    return units.predicted(prediction)[:, columns[0]] if len(columns) else None

@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.live.compare.pins import PinAnswer, Pins
 from omnimouse_model.live.pin import Pin
+from omnimouse_model.live.spans import SpanChoice
 from omnimouse_widgets import palette
+from omnimouse_widgets.drawn.units import bar_words
 
 SPAN_TIPS: Final = {
-    "window": "The window of 2 s",
+    "window": f"The window of {OMNIMOUSE.duration_s:g} s",
     "10 s": "10 s around it, stitched from windows under the same mask",
     "30 s": "30 s around it, stitched from windows under the same mask",
     "trial": "The trial it lies in, stitched from windows under the same mask",
@@ -24,6 +27,13 @@ SHAPE_WORD: Final = "≈ shape"
 SHAPE_TIP: Final = "Predictions as large as the recording, to compare their shapes"
 
 
+def span_tip(choice: SpanChoice, spec: WindowSpec) -> str:
+    """Return what a span of the traces is."""
+    if choice == "window":
+        return f"The window of {spec.duration_s:g} s"
+    return SPAN_TIPS[choice]
+
+
 class Sign(NamedTuple):
     """One entry of a legend."""
 
@@ -32,15 +42,15 @@ class Sign(NamedTuple):
     words: str
 
 
-def legend_signs(baseline: str = "", *, is_large: bool = False) -> list[Sign]:
-    """Return the legend of colours and lines.
+def legend_signs(
+    baseline: str = "", *, is_large: bool = False, spec: WindowSpec = OMNIMOUSE
+) -> list[Sign]:
+    """What the colours and lines mean; a baseline takes the scale bar's place.
 
-    A baseline replaces the entry of the scale bar. `is_large` states that predictions
-    are scaled to the size of the recording.
+    `is_large` where predictions are drawn as large as the recording; `spec` is that of
+    the window, whose unit the scale bar has.
     """
-    # The legend has room for five entries. The tooltip of the plot also explains the
-    # scale bar, so its entry is the one to replace.
-    last = Sign("┃", palette.AXIS, "1 s.d.")
+    last = Sign("┃", palette.AXIS, bar_words(spec))
     if baseline:
         last = Sign("┅", palette.BASELINE, Path(baseline).name)
     return [

@@ -1,6 +1,8 @@
-"""Moves of the cursor and the window by a press on a time axis."""
+"""Time axis: positions of the cursor, and which frame is shown at a sample."""
 
-from omnimouse_model.data.clock import WINDOW_S
+from math import ceil
+
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.traces.row import cursor_sample
 
@@ -29,7 +31,24 @@ def move_over_span(controller: Controller, time_s: float) -> None:
     window = controller.state.window
     if window is None:
         return
-    is_within = window.start_s <= time_s < window.start_s + WINDOW_S
+    is_within = window.start_s <= time_s < window.stop_s
     if controller.pins.page is not None and not is_within:
-        controller.seek(time_s - WINDOW_S / 2)
+        controller.seek(time_s - window.spec.duration_s / 2)
     move_cursor(controller, time_s)
+
+
+def frame_at_sample(spec: WindowSpec, sample: int) -> int:
+    """Return the video frame on screen at a response sample; 0 without video."""
+    if spec.video is None:
+        return 0
+    # 1e-6: a sample at the onset of a frame belongs to it in spite of rounding.
+    frame = int(sample * spec.video.rate_hz / spec.response_rate_hz + 1e-6)
+    return min(frame, spec.n_frames - 1)
+
+
+def sample_at_frame(spec: WindowSpec, frame: int) -> int:
+    """Return the first response sample at which a video frame is on screen."""
+    if spec.video is None:
+        return 0
+    sample = ceil(frame * spec.response_rate_hz / spec.video.rate_hz - 1e-6)
+    return min(sample, spec.n_samples - 1)

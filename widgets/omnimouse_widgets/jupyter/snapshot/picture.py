@@ -12,12 +12,7 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.summary import score_summary
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import (
-    MIXED,
-    N_SAMPLES,
-    PATTERN_WORDS,
-    THEN,
-)
+from omnimouse_model.masks import MIXED, PATTERN_WORDS, THEN
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.colours import core_and_rim, flat_rows, mean_levels
 from omnimouse_widgets.drawn.field.layout import Field
@@ -114,7 +109,7 @@ def caption(controller: Controller) -> str:
         return "No recording is open."
     states = _state_words(controller)
     start, stop = state.active_span
-    if (start, stop) != (0, N_SAMPLES):
+    if (start, stop) != (0, state.mask.n_samples):
         states += f" in samples {start}-{stop}"
     name = Path(state.predictor_name).name
     return " · ".join(
@@ -271,7 +266,7 @@ def _arranged(controller: Controller) -> Arrangement:
 
 
 def raster_pixels(controller: Controller, shown: Shown, rows: Rows) -> np.ndarray:
-    """Return uint8 (rows, 60, 3): values blended with the tints of the mask."""
+    """Return uint8 (rows, n_samples, 3): values blended with the tints of the mask."""
     state = controller.state
     assert state.window is not None
     assert state.mask is not None
@@ -284,7 +279,7 @@ def raster_pixels(controller: Controller, shown: Shown, rows: Rows) -> np.ndarra
 
 
 def _draw_raster(sheet: Sheet, controller: Controller) -> None:
-    state = controller.state
+    state, spec = controller.state, controller.state.spec
     arranged = _arranged(controller)
     order = arranged.order
     rows, n = Rows.of(order, 0, len(order)), max(len(order), 1)
@@ -308,10 +303,11 @@ def _draw_raster(sheet: Sheet, controller: Controller) -> None:
         sheet.words(x, TOP, cut(title, width, 10), QUIET, 10)
         sheet.picture(raster_pixels(controller, name, rows), x, top, width, height)
         # The middle of the sample.
-        cursor = x + width * (state.cursor + 0.5) / N_SAMPLES
+        cursor = x + width * (state.cursor + 0.5) / spec.n_samples
         sheet.line([(cursor, top), (cursor, top + height)], palette.CURSOR)
-        for second, share in (("0 s", 0), ("1 s", 0.5), ("2 s", 1)):
+        for share in (0, 0.5, 1):
             # Left-aligned, centred and right-aligned: the labels stay inside.
+            second = f"{share * spec.duration_s:g} s"
             shift = share * width_of(second, 10)
             sheet.words(x + share * width - shift, top + height + 3, second, QUIET, 10)
     for neuron in state.selection:

@@ -1,10 +1,10 @@
 // The bar: what is asked of whom, and how fresh the answer is. Controls of the page.
 
-const VIDEO = [
+const videoChoices = (half) => [
   ["all", "all", "The model sees every frame"],
   ["none", "none", "The model sees no frame"],
-  ["first", "start", "The model sees the first second"],
-  ["last", "end", "The model sees the last second"],
+  ["first", "start", "The model sees the first " + half],
+  ["last", "end", "The model sees the last " + half],
 ];
 const BEHAVIOR = [
   ["visible", "visible", "Running and pupil are given"],
@@ -42,7 +42,7 @@ function render({ model, el }) {
       buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.value === value))));
     return [box, buttons];
   };
-  const [video, videoButtons] = switches("Video", VIDEO, "video");
+  const [video, videoButtons] = switches("Video", videoChoices("second"), "video");
   const [behavior, behaviorButtons] = switches("Behaviour", BEHAVIOR, "behavior");
   const button = (textContent, op) => {
     const made = make("button", { type: "button", textContent });
@@ -76,10 +76,15 @@ function render({ model, el }) {
     fillSelect(predictor, message.models);
     showPreset();
     predictor.value = model.get("predictor");
-    const off = (buttons, has, why) =>
-      buttons.forEach((one) => { one.disabled = !has; if (!has) one.title = why; });
-    off(videoButtons, message.has_video, "This session has no video");
-    off(behaviorButtons, message.has_behavior, "This session has no behaviour");
+    const off = (buttons, entries, why) =>
+      buttons.forEach((one, at) => {
+        one.disabled = Boolean(why);
+        one.title = why || entries[at][2];
+      });
+    off(videoButtons, videoChoices(message.half), !message.reads_video ? "This model reads no video." :
+      message.has_video ? "" : "This session has no video");
+    off(behaviorButtons, BEHAVIOR, !message.reads_behavior ? "This model reads no behaviour." :
+      message.has_behavior ? "" : "This session has no behaviour");
   }
   follow("preset", showPreset);
   follow("predictor", (value) => { predictor.value = value; });

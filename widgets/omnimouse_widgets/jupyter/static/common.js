@@ -296,6 +296,12 @@ function lowest(sorted, value) {
   return low;
 }
 
+// Round distance of ticks, at least so far apart: 1, 2 or 5 times a power of ten.
+function roundStep(least) {
+  const power = 10 ** Math.floor(Math.log10(least));
+  return [1, 2, 5, 10].map((each) => each * power).find((each) => each >= least);
+}
+
 // Hand the user a table as a file.
 function download(name, content) {
   const address = URL.createObjectURL(new Blob([content], { type: "text/csv" }));

@@ -61,20 +61,21 @@ function render({ model, el }) {
     "code",
     Number,
   );
-  const number = (label, title, min, max) => {
-    const input = make("input", { type: "number", min, max, step: 1, title });
+  const number = (label, title, min) => {
+    const input = make("input", { type: "number", min, step: 1, title });
     input.setAttribute("aria-label", label);
     input.style.width = "4.2em";
     return input;
   };
-  const from = number("First sample a stroke sets", "First sample a stroke sets", 0, 59);
-  const to = number("Sample a stroke ends before", "Sample a stroke ends before", 1, 60);
+  const from = number("First sample a stroke sets", "First sample a stroke sets", 0);
+  const to = number("Sample a stroke ends before", "Sample a stroke ends before", 1);
   const setSpan = () => {
     const [a, b] = [Number(from.value), Number(to.value)];
-    if (a >= 0 && b <= 60 && a < b) set("span", [a, b]);
+    if (a >= 0 && b <= model.get("_n_samples") && a < b) set("span", [a, b]);
     else [from.value, to.value] = model.get("span");
   };
   from.onchange = to.onchange = setSpan;
+  follow("_n_samples", (n) => { from.max = n - 1; to.max = n; });
   follow("span", ([a, b]) => { from.value = a; to.value = b; });
   bar.append(make("span", { className: "omnimouse-group" }, make("span", { textContent: "samples" }), from, "–", to));
   const select = (label, title) => {

@@ -1,7 +1,6 @@
 // The raster: neurons by samples, values under the tints of the mask. What is painted is
 // drawn here at once; the kernel says later which cells that made.
 
-const N_SAMPLES = 60;
 const MIXED = 3, UNSEEN = 4, UNASKED = 5;
 const LEFT = 66, BOTTOM = 20, TOP = 5, TITLE = 16, GAP = 8;
 const TALL = 340;
@@ -11,9 +10,10 @@ const KEYS_TOLD =
   "comma and period move the cursor. Ctrl+wheel zooms the rows, the right button pans them.";
 
 function render({ model, el }) {
-  let look = null, layout = null, facts = { marks: [], span: [0, 60], words: "", done: {} };
+  let look = null, layout = null, facts = { marks: [], span: [0, 0], words: "", done: {} };
   let pictures = []; // of the view: {picture, title, ends, values, canvas}
-  let codes = null; // uint8 (rows, 60) as they are drawn: the kernel's, and mine on top
+  let nSamples = 0; // of the window
+  let codes = null; // uint8 (rows, nSamples) as they are drawn: the kernel's, and mine on top
   let told = null; // the kernel's alone
   let mine = null, mineCode = null; // the message that has a cell of mine; WAITS until sent
   const WAITS = 0xffffffff;
@@ -101,7 +101,9 @@ function render({ model, el }) {
       const before = layout;
       layout = message.layout;
       layout.rows = Math.ceil((layout.stop - layout.start) / layout.size);
-      mine = new Uint32Array(layout.rows * N_SAMPLES);
+      nSamples = layout.samples;
+      if (cell) cell.sample = within(cell.sample, 0, nSamples - 1);
+      mine = new Uint32Array(layout.rows * nSamples);
       mineCode = new Uint8Array(mine.length);
       pending = false;
       if (!before || before.neurons !== layout.neurons) takeView();
@@ -148,7 +150,7 @@ function render({ model, el }) {
       x: LEFT + k * (wide + GAP), y: top, w: wide, h: tall - top - BOTTOM,
     }));
   }
-  const xOf = (box, sample) => box.x + (sample / N_SAMPLES) * box.w;
+  const xOf = (box, sample) => box.x + (sample / nSamples) * box.w;
   const yOf = (box, row) => box.y + ((row - low) / (high - low)) * box.h;
   const within = (value, least, most) => Math.min(Math.max(value, least), most);
   const binOf = (row) => Math.floor((row - layout.start) / layout.size);
@@ -163,20 +165,20 @@ function render({ model, el }) {
     if (!box) return null;
     return {
       box, x, y,
-      sample: ((x - box.x) / box.w) * N_SAMPLES,
+      sample: ((x - box.x) / box.w) * nSamples,
       row: low + ((y - box.y) / box.h) * (high - low),
       isInside: y >= box.y && y < box.y + box.h,
       isOnAxis: y >= box.y + box.h,
     };
   }
-  const sampleAt = (position) => within(Math.floor(position), 0, N_SAMPLES - 1);
+  const sampleAt = (position) => within(Math.floor(position), 0, nSamples - 1);
 
   // -- drawing ------------------------------------------------------------------------------
   function paintImage(picture) {
     const table = picture.picture === "residual" ? look.tables.residual : look.tables.grey;
     const tints = look.tints[picture.picture];
     const dim = facts.old && picture.picture !== "truth" ? 0.5 : 1;
-    const image = new ImageData(N_SAMPLES, layout.rows);
+    const image = new ImageData(nSamples, layout.rows);
     const out = image.data, values = picture.values;
     for (let k = 0, p = 0; k < values.length; k++, p += 4) {
       const v = values[k] * 3, t = codes[k] * 4, share = tints[t + 3] / 255, kept = (1 - share) * dim;
@@ -185,7 +187,7 @@ function render({ model, el }) {
       out[p + 2] = table[v + 2] * kept + tints[t + 2] * share;
       out[p + 3] = 255;
     }
-    picture.image.width = N_SAMPLES;
+    picture.image.width = nSamples;
     picture.image.height = layout.rows;
     picture.image.getContext("2d").putImageData(image, 0, 0);
   }
@@ -195,14 +197,14 @@ function render({ model, el }) {
     const out = (k) => codes[k] === UNSEEN || codes[k] === UNASKED;
     for (let r = 0; r < layout.rows; ) {
       let last = r + 1;
-      const at = r * N_SAMPLES;
+      const at = r * nSamples;
       same: for (; last < layout.rows; last++)
-        for (let s = 0; s < N_SAMPLES; s++)
-          if (out(last * N_SAMPLES + s) !== out(at + s)) break same;
-      for (let s = 0; s < N_SAMPLES; s++) {
+        for (let s = 0; s < nSamples; s++)
+          if (out(last * nSamples + s) !== out(at + s)) break same;
+      for (let s = 0; s < nSamples; s++) {
         if (!out(at + s)) continue;
         const first = s;
-        while (s < N_SAMPLES && out(at + s)) s++;
+        while (s < nSamples && out(at + s)) s++;
         found.push([first, s, layout.start + r * layout.size, layout.start + last * layout.size]);
       }
       r = last;
@@ -318,8 +320,8 @@ function render({ model, el }) {
     context.font = "10px system-ui, sans-serif";
     context.textAlign = "center";
     context.textBaseline = "top";
-    const step = box.w > 220 ? 10 : 20;
-    for (let sample = 0; sample <= N_SAMPLES; sample += step) {
+    const step = roundStep(nSamples / (box.w > 220 ? 6 : 3));
+    for (let sample = 0; sample <= nSamples; sample += step) {
       const x = xOf(box, sample);
       context.fillStyle = "#565c66";
       context.fillRect(x - 0.5, box.y + box.h, 1, 4);
@@ -346,7 +348,7 @@ function render({ model, el }) {
   function wordsAt(at) {
     const bin = binOf(at.row);
     if (bin < 0 || bin >= layout.rows) return "";
-    const sample = sampleAt(at.sample), code = codes[bin * N_SAMPLES + sample];
+    const sample = sampleAt(at.sample), code = codes[bin * nSamples + sample];
     const state = look.states[code === UNSEEN ? 1 : code === UNASKED ? 2 : code];
     const why = look.hatched[code];
     return `${layout.names[bin]} · ${state} · sample ${sample}${why ? ` · ▨ ${why}` : ""}`;
@@ -369,12 +371,12 @@ function render({ model, el }) {
   function blocks() {
     const found = [];
     let open = [];
-    for (let s = 0; s < N_SAMPLES; s++) {
+    for (let s = 0; s < nSamples; s++) {
       const runs = [];
       for (let r = 0; r < layout.rows; r++) {
-        if (mine[r * N_SAMPLES + s] !== WAITS) continue;
+        if (mine[r * nSamples + s] !== WAITS) continue;
         const first = r;
-        while (r < layout.rows && mine[r * N_SAMPLES + s] === WAITS) r++;
+        while (r < layout.rows && mine[r * nSamples + s] === WAITS) r++;
         runs.push([first, r, s, s + 1]);
       }
       const same = runs.length === open.length && runs.every(([a, b], k) => a === open[k][0] && b === open[k][1]);
@@ -384,8 +386,8 @@ function render({ model, el }) {
     return Uint16Array.from(found.flat());
   }
   function touch(bin, sample) {
-    if (bin < 0 || bin >= layout.rows || sample < 0 || sample >= N_SAMPLES) return;
-    const k = bin * N_SAMPLES + sample;
+    if (bin < 0 || bin >= layout.rows || sample < 0 || sample >= nSamples) return;
+    const k = bin * nSamples + sample;
     mine[k] = WAITS;
     mineCode[k] = codes[k] = stroke.code;
     pending = stale = true;
@@ -407,7 +409,7 @@ function render({ model, el }) {
     stroke.rows = facts.rows; // other rows come where they are zoomed meanwhile
     const [a, b] = [sampleAt(Math.min(from.sample, to.sample)), sampleAt(Math.max(from.sample, to.sample))];
     if (stroke.tool === "columns") fill(0, layout.rows - 1, a, b);
-    else if (stroke.tool === "rows") fill(binOf(Math.min(from.row, to.row)), binOf(Math.max(from.row, to.row)), 0, N_SAMPLES - 1);
+    else if (stroke.tool === "rows") fill(binOf(Math.min(from.row, to.row)), binOf(Math.max(from.row, to.row)), 0, nSamples - 1);
     else brush(from, to);
     canvas.ask();
     strokes.soon();
@@ -419,13 +421,13 @@ function render({ model, el }) {
   // Cells an elliptic brush touches on its way; stamps are half a radius apart.
   function brush(from, to) {
     const box = to.box, radius = model.get("radius");
-    const across = (radius / box.w) * N_SAMPLES, down = (radius / box.h) * (high - low);
+    const across = (radius / box.w) * nSamples, down = (radius / box.h) * (high - low);
     const length = Math.hypot((to.sample - from.sample) / Math.max(across, 0.5), (to.row - from.row) / Math.max(down, 0.5));
     const steps = Math.max(1, Math.ceil(2 * length));
     for (let step = 0; step <= steps; step++) {
       const t = step / steps;
       const x = from.sample + t * (to.sample - from.sample), y = from.row + t * (to.row - from.row);
-      for (let s = Math.max(0, Math.floor(x - across)); s <= Math.min(N_SAMPLES - 1, Math.floor(x + across)); s++) {
+      for (let s = Math.max(0, Math.floor(x - across)); s <= Math.min(nSamples - 1, Math.floor(x + across)); s++) {
         const away = Math.max(0, s - x, x - s - 1) / across;
         const half = down * Math.sqrt(Math.max(0, 1 - away * away));
         const [top, last] = [y - half, y + half];
@@ -507,7 +509,7 @@ function render({ model, el }) {
   function move(samples, bins) {
     if (!layout) return;
     cell ??= { sample: model.get("cursor"), row: low };
-    cell.sample = within(cell.sample + samples, 0, N_SAMPLES - 1);
+    cell.sample = within(cell.sample + samples, 0, nSamples - 1);
     cell.row = within(cell.row + bins * layout.size, 0, layout.neurons - 1);
     if (cell.row < low) moveTo(cell.row, cell.row + high - low);
     if (cell.row + layout.size > high) moveTo(cell.row + layout.size - (high - low), cell.row + layout.size);
@@ -525,7 +527,7 @@ function render({ model, el }) {
     if (tool === "look") { set("cursor", cell.sample); pick(); return; }
     const bin = binOf(cell.row);
     begin(tool);
-    fill(tool === "columns" ? 0 : bin, tool === "columns" ? layout.rows - 1 : bin, tool === "rows" ? 0 : cell.sample, tool === "rows" ? N_SAMPLES - 1 : cell.sample);
+    fill(tool === "columns" ? 0 : bin, tool === "columns" ? layout.rows - 1 : bin, tool === "rows" ? 0 : cell.sample, tool === "rows" ? nSamples - 1 : cell.sample);
     canvas.ask();
     end();
     tellCell();

@@ -82,8 +82,7 @@ function traceStack(parent, { name, label, colours, height, moved, stepped, keys
   }
   function drawAxis(context, width, height) {
     const { start_s, stop_s } = shown, wide = width - place.left;
-    const least = (stop_s - start_s) * 80 / wide, power = 10 ** Math.floor(Math.log10(least));
-    const step = [1, 2, 5, 10].map((each) => each * power).find((each) => each >= least);
+    const step = roundStep((stop_s - start_s) * 80 / wide);
     const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
     context.fillStyle = context.strokeStyle = colours.axis;
     context.lineWidth = 1;

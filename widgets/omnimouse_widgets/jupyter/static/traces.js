@@ -48,7 +48,6 @@ function render({ model, el }) {
   const told = make("span", { role: "status" });
   const span = make("select", { onchange: () => set("span", span.value) });
   span.setAttribute("aria-label", "Span of the traces");
-  for (const [label, value] of words.spans) span.append(make("option", { textContent: label, value }));
   const toggle = (trait, [word, tip]) => {
     const button = make("button", { type: "button", textContent: word, title: tip });
     button.onclick = () => set(trait, !model.get(trait));
@@ -63,10 +62,16 @@ function render({ model, el }) {
   const stack = connectStack(connection, model, {
     name: "traces", label: "Responses of the selected neurons, recorded and predicted", keys,
   })(el);
-  follow("span", (choice) => {
+  const showSpan = () => {
+    const choice = model.get("span"), spans = model.get("_spans");
     span.value = choice;
-    span.title = `How much is shown: ${words.spans.find(([, value]) => value === choice)?.[2] ?? ""}`;
+    span.title = `How much is shown: ${spans.find(([, value]) => value === choice)?.[2] ?? ""}`;
+  };
+  follow("_spans", (spans) => {
+    span.replaceChildren(...spans.map(([textContent, value]) => make("option", { textContent, value })));
+    showSpan();
   });
+  follow("span", showSpan);
   follow("progress", (far) => { stop.hidden = !far; stop.textContent = `${far} ✕`; });
 
   function showBar({ legend, pinned, told: why, can_pin, pin_tip, pins }) {

@@ -1,19 +1,20 @@
 // The video: frames are kept here, so scrubbing and playing wait for nobody; the kernel
 // hears where the playhead is and moves the window along.
 
-const N_FRAMES = 60, HEIGHT = 36, WIDTH = 64, RATE_HZ = 30;
 const MOST_BYTES = 64e6;
 const INSET = 8; // of a range's track: half of its thumb
 const GROUND_TEXT = "#9aa0a8";
+const NO_VIDEO = "This model reads no video.";
 
 function render({ model, el }) {
-  let film = { film: null, frames: 0, bars: [], kinds: [] };
+  // `window` is the number of frames of a window, without video that of its samples.
+  let film = { film: null, frames: 0, bars: [], kinds: [], window: 0, height: 1, width: 1, rate_hz: 1, reads_video: true };
   let trials = new Float32Array(0);
   const chunks = new Map(); // number -> {frames, valid}; the least lately used first
   let at = 0; // the playhead on the session's grid of frames
   let start = 0; // of the window
   let place = null, jumps = null, lastGo = 0, going = null, isHeld = false;
-  let told = [], visible = [], mine = new Uint32Array(N_FRAMES), mineShown = new Uint8Array(N_FRAMES);
+  let told = [], visible = [], mine = new Uint32Array(0), mineShown = new Uint8Array(0);
   let stroke = null, edited = null, clock = null, ticking = 0;
   const WAITS = 0xffffffff;
 
@@ -48,17 +49,13 @@ function render({ model, el }) {
   };
   const picture = canvasOf(el, {
     className: "omnimouse-frame", height: 230, draw: drawPicture, onClose,
-    label: "Video frame at the playhead. Arrows step a frame, Shift+arrows a window of 2 s, Page keys a trial, K plays.",
+    label: "Video frame at the playhead",
   });
   const strip = canvasOf(el, {
     className: "omnimouse-strip", height: 20, draw: drawStrip, onClose,
-    label: "The 60 frames of the window: tall if given to the model, low if hidden. Arrows move, Space gives or hides the frame.",
+    label: "The frames of the window",
   });
-  strip.canvas.title =
-    "The 60 frames of the window: filled = given to the model, hollow = hidden.\n" +
-    "Drag: move the cursor · Shift+drag, or with Give / hide on: give or hide frames (the first decides)";
   const fine = range("Frame in the window");
-  fine.max = N_FRAMES - 1;
   const session = canvasOf(el, { className: "omnimouse-session-strip", height: 26, draw: drawSession, label: "", onClose });
   session.canvas.removeAttribute("tabindex");
   session.canvas.setAttribute("role", "presentation");
@@ -75,11 +72,11 @@ function render({ model, el }) {
   give.setAttribute("aria-pressed", "false");
   const steps = [
     button("◂ trial", "The trial before (PgUp)", () => trial(-1)),
-    button("◂ 2 s", "One window back (Shift+←)", () => step(-N_FRAMES)),
-    button("‹", "One frame back (←)", () => step(-1)),
+    button("◂ window", "One window back (Shift+←)", () => step(-film.window)),
+    button("‹", "One frame back (←)", () => step(-film.step)),
     play,
-    button("›", "One frame on (→)", () => step(1)),
-    button("2 s ▸", "One window on (Shift+→)", () => step(N_FRAMES)),
+    button("›", "One frame on (→)", () => step(film.step)),
+    button("window ▸", "One window on (Shift+→)", () => step(film.window)),
     button("trial ▸", "The next trial (PgDown)", () => trial(1)),
   ];
   const bar = make("div", { className: "omnimouse-bar" }, ...steps, rate, stride, give);
@@ -88,6 +85,28 @@ function render({ model, el }) {
   strip.canvas.after(fine);
   el.append(coarse, words, bar, letters);
   const controls = [fine, coarse, rate, stride, give, ...steps];
+
+  // What depends on the size of a window and of its frames.
+  function takeSizes() {
+    const long = `${+film.window_s.toPrecision(6)} s`;
+    if (mine.length !== film.window) {
+      mine = new Uint32Array(film.window);
+      mineShown = new Uint8Array(film.window);
+    }
+    small.width = film.width;
+    small.height = film.height;
+    image = new ImageData(film.width, film.height);
+    fine.max = film.window - 1;
+    steps[1].textContent = `◂ ${long}`;
+    steps[5].textContent = `${long} ▸`;
+    picture.canvas.setAttribute("aria-label",
+      `Video frame at the playhead. Arrows step a frame, Shift+arrows a window of ${long}, Page keys a trial, K plays.`);
+    strip.canvas.setAttribute("aria-label", !film.reads_video ? NO_VIDEO :
+      `The ${film.window} frames of the window: tall if given to the model, low if hidden. Arrows move, Space gives or hides the frame.`);
+    strip.canvas.title = !film.reads_video ? NO_VIDEO :
+      `The ${film.window} frames of the window: filled = given to the model, hollow = hidden.\n` +
+      "Drag: move the cursor · Shift+drag, or with Give / hide on: give or hide frames (the first decides)";
+  }
 
   // -- what the kernel says -----------------------------------------------------------------
   function takeFilm(message, buffers) {
@@ -98,9 +117,11 @@ function render({ model, el }) {
     }
     asked = ""; // what was wanted is forgotten there
     film = { bars: [], kinds: [], letters: "", ...message };
+    takeSizes();
     trials = buffers.length ? float32(buffers[0]) : new Float32Array(0);
     coarse.max = Math.max(film.frames - 1, 1);
     controls.forEach((control) => { control.disabled = !film.frames; });
+    give.disabled ||= !film.reads_video;
     steps[0].hidden = steps.at(-1).hidden = !film.has_trials;
     letters.textContent = film.letters;
     if (film.speeds) {
@@ -133,7 +154,7 @@ function render({ model, el }) {
     told = message.visible;
     visible = told.slice();
     const done = message.done[view] ?? 0;
-    for (let k = 0; k < N_FRAMES; k++) {
+    for (let k = 0; k < mine.length; k++) {
       if (!mine[k]) continue;
       if (mine[k] <= done) mine[k] = 0;
       else visible[k] = mineShown[k];
@@ -181,8 +202,8 @@ function render({ model, el }) {
     if (!chunk) return null;
     chunks.delete(number); // used now: the last to be dropped
     chunks.set(number, chunk);
-    const k = place - number * film.chunk;
-    return { pixels: chunk.frames.subarray(k * HEIGHT * WIDTH, (k + 1) * HEIGHT * WIDTH), isValid: chunk.valid[k] === 1 };
+    const k = place - number * film.chunk, size = film.height * film.width;
+    return { pixels: chunk.frames.subarray(k * size, (k + 1) * size), isValid: chunk.valid[k] === 1 };
   }
 
   // -- the playhead -------------------------------------------------------------------------
@@ -211,7 +232,7 @@ function render({ model, el }) {
   function tick(now) {
     ticking = 0;
     if (!clock) return;
-    const due = Math.floor(Math.max(0, now - clock.since) / 1000 * RATE_HZ * model.get("rate"));
+    const due = Math.floor(Math.max(0, now - clock.since) / 1000 * film.rate_hz * model.get("rate"));
     goTo(clock.at + due);
     if (at >= film.frames - 1) set("playing", false);
     else ticking = requestAnimationFrame(tick);
@@ -240,7 +261,7 @@ function render({ model, el }) {
   });
 
   // -- words --------------------------------------------------------------------------------
-  const secondsAt = (place) => film.start_s + place / RATE_HZ;
+  const secondsAt = (place) => film.start_s + place / film.rate_hz;
   function within(bars, time) {
     return bars.find(([from, to]) => from <= time && time < to);
   }
@@ -254,9 +275,9 @@ function render({ model, el }) {
     const tier = within(film.bars, time)?.[2] ?? (film.has_trials ? "between trials" : "");
     const kind = within(film.kinds, time)?.[2] ?? "";
     const number = trialAt(time);
-    const isInside = k >= 0 && k < N_FRAMES;
+    const isInside = k >= 0 && k < film.window, here = `${film.reads_video ? "frame" : "sample"} ${k}`;
     const parts = [
-      `${time.toFixed(2)} s`, isInside ? `frame ${k}` : "", tier,
+      `${time.toFixed(2)} s`, isInside ? here : "", tier,
       film.has_trials && number ? `trial ${number} / ${trials.length}` : "", kind === tier ? "" : kind,
     ];
     words.textContent = parts.filter(Boolean).join(" · ");
@@ -264,15 +285,14 @@ function render({ model, el }) {
     coarse.setAttribute("aria-valuetext", words.textContent);
     if (isInside) {
       fine.value = k;
-      fine.setAttribute("aria-valuetext", `frame ${k}, ${visible[k] ? "given to the model" : "hidden from the model"}`);
+      const use = visible[k] ? "given to the model" : "hidden from the model";
+      fine.setAttribute("aria-valuetext", film.reads_video ? `${here}, ${use}` : here);
     }
   }
 
   // -- drawing ------------------------------------------------------------------------------
   const small = document.createElement("canvas");
-  small.width = WIDTH;
-  small.height = HEIGHT;
-  const image = new ImageData(WIDTH, HEIGHT);
+  let image = null; // of one frame
   function drawFrame(context, pixels, box, opacity) {
     const out = image.data;
     for (let k = 0, p = 0; k < pixels.length; k++, p += 4) {
@@ -298,19 +318,19 @@ function render({ model, el }) {
   function drawPicture(context, width, tall) {
     context.clearRect(0, 0, width, tall);
     if (!film.frames || !film.has_video) {
-      const why = film.film === null ? "Waiting for the kernel…" : film.frames ? "This session has no video" : "No session is open";
+      const why = film.film === null ? "Waiting for the kernel…" : !film.frames ? "No session is open" : film.reads_video ? "This session has no video" : NO_VIDEO;
       note(context, why, width / 2, tall / 2);
       return;
     }
-    const k = at - start, isInside = k >= 0 && k < N_FRAMES;
+    const k = at - start, isInside = k >= 0 && k < film.window, { width: wide, height: high } = film;
     const isEdited = edited && isInside && edited.start === start;
     const count = isEdited ? 2 : 1, head = isEdited ? 20 : 6;
     // Two frames beside or below each other: as they are larger.
-    const fit = (across, down) => Math.min((width - 10) / across / WIDTH - 10 / WIDTH, ((tall - 4) / down - head - 6) / HEIGHT);
+    const fit = (across, down) => Math.min((width - 10) / across / wide - 10 / wide, ((tall - 4) / down - head - 6) / high);
     const isStacked = fit(1, count) > fit(count, 1);
     const [across, down] = isStacked ? [1, count] : [count, 1];
     const scale = fit(across, down);
-    const [w, h] = [WIDTH * scale, HEIGHT * scale];
+    const [w, h] = [wide * scale, high * scale];
     const left = (width - across * w - (across - 1) * 12) / 2, top = (tall - down * (h + head + 6)) / 2 + head;
     const found = frameAt(at);
     const isHidden = isInside && visible.length && !visible[k];
@@ -325,7 +345,7 @@ function render({ model, el }) {
     const frame = !found ? GROUND_TEXT : !found.isValid ? film.colours.problem : isHidden ? "#8b919a" : film.colours.visible;
     border(context, boxes[0], frame, isHidden || (found && !found.isValid));
     if (isEdited) {
-      drawFrame(context, edited.frames.subarray(k * WIDTH * HEIGHT, (k + 1) * WIDTH * HEIGHT), boxes[1], isHidden ? 0.45 : 1);
+      drawFrame(context, edited.frames.subarray(k * wide * high, (k + 1) * wide * high), boxes[1], isHidden ? 0.45 : 1);
       border(context, boxes[1], film.colours.edited, isHidden);
       note(context, "recorded", boxes[0].x + w / 2, boxes[0].y - 6, "#d6d9df");
       note(context, `edited: ${edited.words}`, boxes[1].x + w / 2, boxes[1].y - 6, film.colours.edited);
@@ -344,8 +364,8 @@ function render({ model, el }) {
   function drawStrip(context, width, tall) {
     context.clearRect(0, 0, width, tall);
     if (!film.frames || !visible.length) return;
-    const pace = (width - 2 * INSET) / (N_FRAMES - 1), k = at - start;
-    for (let frame = 0; frame < N_FRAMES; frame++) {
+    const pace = (width - 2 * INSET) / (film.window - 1), k = at - start;
+    for (let frame = 0; frame < film.window; frame++) {
       const x = INSET + (frame - 0.5) * pace;
       if (visible[frame]) {
         context.fillStyle = film.colours.visible;
@@ -355,7 +375,7 @@ function render({ model, el }) {
         context.fillRect(x + 0.5, tall / 2 - 1, pace - 1, 2);
       }
     }
-    if (k < 0 || k >= N_FRAMES) return;
+    if (k < 0 || k >= film.window) return;
     context.fillStyle = film.colours.cursor;
     context.fillRect(INSET + k * pace - 1, 0, 2, tall);
   }
@@ -363,7 +383,7 @@ function render({ model, el }) {
   function drawSession(context, width, tall) {
     context.clearRect(0, 0, width, tall);
     if (!film.frames) return;
-    const x = (time) => xOf((time - film.start_s) * RATE_HZ, width);
+    const x = (time) => xOf((time - film.start_s) * film.rate_hz, width);
     const low = film.kinds.length ? 8 : 0, room = tall - low - 2;
     for (const [from, to, , colour, height] of film.kinds) {
       context.fillStyle = colour;
@@ -379,7 +399,7 @@ function render({ model, el }) {
       if (letter && b - a > 10) { context.fillStyle = "#000"; context.fillText(letter, (a + b) / 2, tall - room / 2 - 1); }
     }
     context.fillStyle = "rgba(240, 228, 66, 0.35)";
-    const wide = Math.max(xOf(start + N_FRAMES, width) - xOf(start, width), 3);
+    const wide = Math.max(xOf(start + film.window, width) - xOf(start, width), 3);
     context.fillRect(xOf(start, width), 0, wide, tall);
     context.fillStyle = film.colours.cursor;
     context.fillRect(xOf(at, width) - 1, 0, 2, tall);
@@ -414,8 +434,8 @@ function render({ model, el }) {
     if (clock) restart();
   });
   drag(strip.canvas, (event, isFirst) => {
-    const k = Math.round(xIn(strip.canvas, event) * (N_FRAMES - 1));
-    if (isFirst && (event.shiftKey || give.getAttribute("aria-pressed") === "true")) begin(k);
+    const k = Math.round(xIn(strip.canvas, event) * (film.window - 1));
+    if (isFirst && film.reads_video && (event.shiftKey || give.getAttribute("aria-pressed") === "true")) begin(k);
     if (stroke) paintTo(k);
     else { goTo(start + k, event); if (clock) restart(); }
   }, end);
@@ -423,10 +443,10 @@ function render({ model, el }) {
   // -- giving and hiding frames -------------------------------------------------------------
   const strokes = strokesOf((seq) => {
     const runs = [];
-    for (let k = 0; k < N_FRAMES; k++) {
+    for (let k = 0; k < mine.length; k++) {
       if (mine[k] !== WAITS) continue;
       const first = k;
-      while (k < N_FRAMES && mine[k] === WAITS) mine[k++] = seq;
+      while (k < mine.length && mine[k] === WAITS) mine[k++] = seq;
       runs.push([first, k]);
     }
     return runs.length && stroke ? [{ runs, visible: stroke.visible }] : null;
@@ -453,7 +473,7 @@ function render({ model, el }) {
   onLeave(end);
   function toggleFrame() {
     const k = at - start;
-    if (!film.frames || k < 0 || k >= N_FRAMES) return;
+    if (!film.frames || !film.reads_video || k < 0 || k >= film.window) return;
     begin(k);
     paintTo(k);
     end();
@@ -462,11 +482,11 @@ function render({ model, el }) {
   // -- the keyboard -------------------------------------------------------------------------
   const keys = {
     ...commonKeys(send),
-    ",": () => step(-1), ".": () => step(1),
+    ",": () => step(-film.step), ".": () => step(film.step),
     k: () => set("playing", !model.get("playing")),
-    "Shift+ArrowLeft": () => step(-N_FRAMES), "Shift+ArrowRight": () => step(N_FRAMES),
+    "Shift+ArrowLeft": () => step(-film.window), "Shift+ArrowRight": () => step(film.window),
   };
-  const arrows = { ArrowLeft: () => step(-1), ArrowRight: () => step(1) };
+  const arrows = { ArrowLeft: () => step(-film.step), ArrowRight: () => step(film.step) };
   bindKeys(picture.canvas, { ...keys, ...arrows, " ": keys.k });
   bindKeys(strip.canvas, { ...keys, ...arrows, " ": toggleFrame });
   bindKeys(fine, keys);

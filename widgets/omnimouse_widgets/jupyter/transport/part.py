@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 import anywidget
 import numpy as np
+from psygnal import SignalInstance
 from traitlets import Unicode
 
 from omnimouse_model.live.controller import Controller
@@ -84,6 +85,8 @@ class Part(anywidget.AnyWidget):
     ----------
     problem
         Error message of the last user action, or "".
+    spec_changed
+        Emitted when the window is one of another model: other rates and sizes.
     done
         For each view, the `seq` of its latest handled message. A drawing function reads
         `done` before the state and sends both, so that the page knows which of its
@@ -111,7 +114,10 @@ class Part(anywidget.AnyWidget):
         self._drawn: list[tuple[dict[str, Any], Sequence[Buffer]]] = []
         self._kept: dict[str, tuple[dict[str, Any], list[bytes]]] = {}
         self._given = traits
+        self._spec = controller.state.spec
+        self.spec_changed = SignalInstance()
         super().__init__(**traits)
+        self._link(controller.state.events.window, self._note_spec)
         parts = self.parts()
         self._board = Board(
             [part.draw for part in parts],
@@ -400,6 +406,13 @@ class Part(anywidget.AnyWidget):
             self._board.ask(number, PATIENCE_S if waits() else 0.0)
 
         return ask
+
+    def _note_spec(self) -> None:
+        """Tell of windows of another model; windows move often, their spec rarely."""
+        spec = self._controller.state.spec
+        if spec != self._spec:
+            self._spec = spec
+            self.spec_changed.emit()
 
     def _link(self, signal: Any, slot: Callable[[], None]) -> None:
         signal.connect(slot)

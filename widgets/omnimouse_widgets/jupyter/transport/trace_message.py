@@ -31,7 +31,7 @@ class TraceStack(Part):
     Attributes
     ----------
     cursor
-        Sample of the window at the cursor, 0-59.
+        Sample of the window at the cursor, from 0.
     height
         Height of the plot in CSS pixels; rows that do not fit can be scrolled to.
     status

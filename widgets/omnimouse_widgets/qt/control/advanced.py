@@ -1,7 +1,7 @@
 """Advanced section: cuts, context span and guard of the mask."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import (
@@ -12,11 +12,15 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import N_SAMPLES, UNGUARDED
+from omnimouse_model.masks import UNGUARDED
 from omnimouse_widgets.qt.style.form import NARROW_BOX, Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import quiet_label
+
+# Cuts and context exist only in windows of OmniMouse.
+N_SAMPLES: Final = OMNIMOUSE.n_samples
 
 
 class AdvancedSection(QWidget):
@@ -36,7 +40,9 @@ class AdvancedSection(QWidget):
             box.setKeyboardTracking(False)
             box.setStyleSheet(NARROW_BOX)
             box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
-            box.setToolTip(f"{words} sample in which context latents exist (0-60)")
+            box.setToolTip(
+                f"{words} sample in which context latents exist (0-{N_SAMPLES})"
+            )
             box.setAccessibleName(f"Context: {words.lower()} sample")
             box.valueChanged.connect(lambda _: self._span_edited())
         self.guarded = QCheckBox("skip targets beside visible samples")
@@ -61,7 +67,8 @@ class AdvancedSection(QWidget):
     def _cuts_edited(self) -> None:
         words = self.cuts.text().replace(",", " ").split()
         if not all(word.isdigit() and int(word) < N_SAMPLES for word in words):
-            self._warn("✕ Cuts are samples from 0 to 59, such as: 20, 40")
+            last = N_SAMPLES - 1
+            self._warn(f"✕ Cuts are samples from 0 to {last}, such as: 20, 40")
             return
         self._change_layout(cuts=tuple(sorted({int(word) for word in words})))
         self._draw()

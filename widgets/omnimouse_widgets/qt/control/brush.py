@@ -6,7 +6,7 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import QLabel, QPushButton, QSizePolicy, QSlider, QSpinBox, QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import HIDDEN, N_SAMPLES, TARGET, VISIBLE
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style.form import NARROW_BOX, Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
@@ -53,7 +53,7 @@ class BrushSection(QWidget):
         self._build_history(form)
         events = controller.state.events
         parts = [
-            (self._draw_brush, [events.brush_code, events.active_span]),
+            (self._draw_brush, [events.brush_code, events.active_span, events.window]),
             (
                 self._draw_reach,
                 [
@@ -72,11 +72,7 @@ class BrushSection(QWidget):
 
     def _build_span(self, form: Form) -> None:
         self.start, self.stop = QSpinBox(), QSpinBox()
-        # Samples [start, stop): the span is never empty.
-        self.start.setRange(0, N_SAMPLES - 1)
-        self.stop.setRange(1, N_SAMPLES)
         for box, words in ((self.start, "First"), (self.stop, "After the last")):
-            box.setToolTip(f"{words} sample that a stroke on the field sets (0-60)")
             box.setAccessibleName(f"Brush: {words.lower()} sample")
             # Report a typed number once it is complete, not after each digit.
             box.setKeyboardTracking(False)
@@ -89,6 +85,18 @@ class BrushSection(QWidget):
         for column in (0, 2):
             span.setStretch(column, 1)
         form.add("Samples", span)
+        self._fit_span()
+
+    def _fit_span(self) -> None:
+        """Limit the span to the samples of the window."""
+        n_samples = self._controller.state.spec.n_samples
+        with QSignalBlocker(self.start), QSignalBlocker(self.stop):
+            self.start.setRange(0, n_samples - 1)
+            self.stop.setRange(1, n_samples)
+        for box, words in ((self.start, "First"), (self.stop, "After the last")):
+            box.setToolTip(
+                f"{words} sample that a stroke on the field sets (0-{n_samples})"
+            )
 
     def _build_field(self, form: Form, field: FieldBrush) -> None:
         self.tool = Segmented(TOOLS, "Tool on the field")
@@ -158,12 +166,12 @@ class BrushSection(QWidget):
     def _draw_brush(self) -> None:
         state = self._controller.state
         self.code.show_value(state.brush_code)
+        self._fit_span()
         start, stop = state.active_span
         for box, value in ((self.start, start), (self.stop, stop)):
             with QSignalBlocker(box):
                 box.setValue(value)
-        # Responses are sampled at 30 Hz.
-        self.seconds.setText(f"{(stop - start) / 30:.2f} s")
+        self.seconds.setText(f"{(stop - start) / state.spec.response_rate_hz:.2f} s")
 
     def _draw_reach(self) -> None:
         reaching, code = self._controller.reaching, self._controller.state.brush_code

@@ -11,7 +11,6 @@ PLACES = (
     Choice(False, "Field", "The imaged field, to paint on"),
     Choice(True, "3-D", IN_SPACE),
 )
-ALL = "all planes"
 
 
 class PlaceRow(QWidget):
@@ -23,11 +22,6 @@ class PlaceRow(QWidget):
         self.space = Segmented(PLACES, "Field or 3-D")
         self.space.picked.connect(controller.planes.show_in_space)
         self.plane = QComboBox()
-        self.plane.setAccessibleName("Imaging plane")
-        self.plane.setToolTip(
-            "All imaging planes, or one alone: painting then leaves the others as they "
-            "are (Alt+PgUp, Alt+PgDown)"
-        )
         self.plane.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
         self.plane.activated.connect(
             lambda _: controller.planes.show(self.plane.currentData())
@@ -40,8 +34,16 @@ class PlaceRow(QWidget):
 
     def draw(self) -> None:
         """Show the planes of the session and the current choices."""
-        planes = self._controller.planes
-        names = [(ALL, None), *((planes.words_of(n), n) for n in planes.numbers)]
+        planes, session = self._controller.planes, self._controller.state.session
+        has_probes = session is not None and session.units.probe is not None
+        kind = "probe" if has_probes else "imaging plane"
+        self.plane.setAccessibleName(kind.capitalize())
+        self.plane.setToolTip(
+            f"All {kind}s, or one alone: painting then leaves the others as they "
+            "are (Alt+PgUp, Alt+PgDown)"
+        )
+        every = "all probes" if has_probes else "all planes"
+        names = [(every, None), *((planes.words_of(n), n) for n in planes.numbers)]
         # Refill only for other planes, to keep an open menu.
         with QSignalBlocker(self.plane):
             if names != self._offered():
@@ -49,7 +51,7 @@ class PlaceRow(QWidget):
                 for words, number in names:
                     self.plane.addItem(words, number)
             self.plane.setCurrentIndex(self.plane.findData(planes.shown))
-        # A session with one plane has only the entry "all planes".
+        # A session with one plane or probe has only the entry for all.
         self.plane.setVisible(len(names) > 1)
         self.space.show_value(self._controller.state.in_space)
         why_flat = planes.why_flat

@@ -9,11 +9,14 @@ from omnimouse_model.masks import BehaviorMode
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.model.task import (
     BY_HAND,
-    SPANS,
+    NO_VIDEO,
     caveats,
+    half_words,
     meaning_words,
     video_name,
+    video_span,
 )
+from omnimouse_widgets.drawn.traces.behavior_rows import NO_BEHAVIOR
 from omnimouse_widgets.qt.style.form import Form, QuietLine
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, Segmented
@@ -48,7 +51,7 @@ class QuestionSection(QWidget):
         self.preset.activated.connect(self._preset_picked)
         self.meaning = QuietLine()
         self.video = Segmented(VIDEO, "Video")
-        self.video.picked.connect(lambda name: controller.set_frames(SPANS[name]))
+        self.video.picked.connect(self._video_picked)
         self.behavior = Segmented(BEHAVIOR, "Behaviour")
         self.behavior.picked.connect(
             lambda mode: controller.set_behavior(cast(BehaviorMode, mode))
@@ -65,7 +68,7 @@ class QuestionSection(QWidget):
             self,
             [
                 (self._draw_preset, [events.preset, events.mask, events.session]),
-                (self._draw_modalities, [events.mask, events.session]),
+                (self._draw_modalities, [events.mask, events.session, events.window]),
                 (self._draw_caveat, [events.mask, controller.results.changed]),
             ],
         )
@@ -75,6 +78,10 @@ class QuestionSection(QWidget):
             self._controller.apply_preset(self.preset.currentData())
         # Without a session nothing was applied: show the preset of the state again.
         self._draw_preset()
+
+    def _video_picked(self, name: str) -> None:
+        n_frames = self._controller.state.spec.n_frames
+        self._controller.set_frames(video_span(name, n_frames))
 
     # -- from state to screen -----------------------------------------------------
     def _draw_preset(self) -> None:
@@ -87,15 +94,24 @@ class QuestionSection(QWidget):
 
     def _draw_modalities(self) -> None:
         mask, session = self._controller.state.mask, self._controller.state.session
-        has_video = session is not None and session.stimulus is not None
-        has_behavior = session is not None and bool(session.behavior_names)
+        spec = self._controller.state.spec
+        no_video = no_behavior = ""
+        if session is None or session.stimulus is None:
+            no_video = "This session has no video"
+        if session is None or not session.behavior_names:
+            no_behavior = "This session has no behaviour"
+        if spec.video is None:
+            no_video = NO_VIDEO
+        if spec.behavior is None:
+            no_behavior = NO_BEHAVIOR
         self.preset.setEnabled(mask is not None)
-        self.video.setEnabled(mask is not None and has_video)
-        self.behavior.setEnabled(mask is not None and has_behavior)
-        self.video.setToolTip("" if has_video else "This session has no video")
-        self.behavior.setToolTip(
-            "" if has_behavior else "This session has no behaviour"
-        )
+        self.video.setEnabled(mask is not None and not no_video)
+        self.behavior.setEnabled(mask is not None and not no_behavior)
+        self.video.setToolTip(no_video)
+        self.behavior.setToolTip(no_behavior)
+        half = half_words(spec.duration_s)
+        for name, words in (("first", "first"), ("last", "last")):
+            self.video.button(name).setToolTip(f"The model sees the {words} {half}")
         if mask is None:
             return
         # Frames painted by hand match no choice: no button is then on.

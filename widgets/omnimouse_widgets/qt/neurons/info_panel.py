@@ -244,8 +244,8 @@ class NeuronFactsPanel(QWidget):
         """Move the window so that a moment of a repeat is in its middle."""
         shown = self.shown_repeats()
         if shown is not None:
-            # A window is 2 s long.
-            self._controller.seek(float(shown.onset_s[repeat]) + time_s - 1.0)
+            half_s = self._controller.state.spec.duration_s / 2
+            self._controller.seek(float(shown.onset_s[repeat]) + time_s - half_s)
 
     # -- from state to screen -----------------------------------------------------
     def shown_repeats(self) -> ClipRepeats | None:

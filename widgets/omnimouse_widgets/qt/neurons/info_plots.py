@@ -13,11 +13,12 @@ from qtpy.QtCore import QRectF, Qt
 from omnimouse_model.analysis.tuning.direction import DirectionTuning
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.tuning.repeats import ClipRepeats, InClip
+from omnimouse_model.data.window_spec import VIDEO_SIZE
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
 
-# Height and width of the stimulus in pixels.
-FRAME: Final = (36, 64)
+FRAME: Final = VIDEO_SIZE
+"""Receptive fields are computed on frames of this size, whatever a model reads."""
 WAITING: Final = "◌"
 
 

@@ -4,7 +4,6 @@ from functools import partial
 
 from qtpy.QtWidgets import QComboBox, QWidget
 
-from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.repeats import ceiling_words, clip_words
 from omnimouse_widgets.qt.neurons.repeats_plot import RepeatsSideBySide
@@ -105,8 +104,8 @@ class RepeatsPanel(QWidget):
         self.words.set_words(words)
         self.words.setToolTip(f"{words}\n{CEILING_TIP}" if words else "")
         if (window := self._controller.state.window) is not None:
-            start = window.start_s
-            self.side_by_side.frame_window(start, start + WINDOW_S, self._clips.repeat)
+            span = window.start_s, window.stop_s
+            self.side_by_side.frame_window(*span, self._clips.repeat)
 
     def _missing(self) -> str:
         """Return why no repeats are shown."""

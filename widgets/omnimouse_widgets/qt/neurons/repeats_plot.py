@@ -53,8 +53,9 @@ class RepeatsSideBySide:
     def pitch(self) -> float:
         """Distance between the starts of two repeats on the axis, in seconds."""
         assert self._repeats is not None
-        # Responses are sampled at 30 Hz.
-        return len(self._repeats.time_s) / 30.0 * (1 + GAP)
+        time_s = self._repeats.time_s
+        step_s = float(time_s[-1] - time_s[0]) / max(len(time_s) - 1, 1)
+        return len(time_s) * step_s * (1 + GAP)
 
     def show(self, repeats: ClipRepeats | None, missing: str, name: str) -> None:
         """Draw the repeats, or the message `missing`; `name` labels a single neuron."""

@@ -6,7 +6,6 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets.drawn.raster.rows import Rows
 from omnimouse_widgets.qt.raster.plot import RasterBox
 from omnimouse_widgets.qt.raster.strokes import Block, Point, box_block, brush_blocks
@@ -93,8 +92,12 @@ class RasterGestures:
             return np.empty(0, np.int64)
         return self.rows.neurons(row, row)
 
+    @property
+    def _n_samples(self) -> int:
+        return self._controller.state.spec.n_samples
+
     def _look(self, at: Point, *, select: bool) -> None:
-        self._controller.set_cursor(sample_at(at[0]))
+        self._controller.set_cursor(sample_at(at[0], self._n_samples))
         neurons = self.neurons_at(at[1])
         if select and len(neurons):
             self._controller.select(neurons.tolist())
@@ -105,22 +108,21 @@ class RasterGestures:
         if self.rows is None:
             return  # no session is open
         if self._held == "box":
-            self.box = box_block(self._start, at)
+            self.box = box_block(self._start, at, self._n_samples)
             self.box_changed.emit()
         elif self._held == "column":
-            # All neurons: the row range of the block is ignored.
-            columns = box_block(last, at).samples
+            columns = box_block(last, at, self._n_samples).samples
             self._controller.paint_cells(
                 slice(None), columns, self._controller.state.brush_code
             )
         elif self._held == "row":
             low, high = sorted((last[1], at[1]))
-            self._paint(Block(slice(0, N_SAMPLES), low, high))
+            self._paint(Block(slice(0, self._n_samples), low, high))
         else:
             # A circle on screen is an ellipse in samples and rows.
             width, height = box.pixel()
             radius = (BRUSH_PIXELS * width, BRUSH_PIXELS * height)
-            for block in brush_blocks(last, at, radius):
+            for block in brush_blocks(last, at, radius, self._n_samples):
                 self._paint(block)
 
     def _paint(self, block: Block) -> None:

@@ -8,7 +8,6 @@ from qtpy.QtGui import QResizeEvent
 from qtpy.QtWidgets import QBoxLayout, QComboBox, QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets.drawn.raster.order import Arrangement
 from omnimouse_widgets.drawn.raster.pixels import OVERLAYS, overlay_table
 from omnimouse_widgets.drawn.raster.rows import (
@@ -31,6 +30,7 @@ from omnimouse_widgets.drawn.raster.values import (
     shown_in,
     title,
 )
+from omnimouse_widgets.drawn.units import drawn_units
 from omnimouse_widgets.palette import STATE_WORDS
 from omnimouse_widgets.qt.raster.gestures import TOOLS, RasterGestures, Tool
 from omnimouse_widgets.qt.raster.order_box import OrderBox
@@ -51,7 +51,7 @@ NARROW = 500
 
 
 class RasterPanel(QWidget):
-    """Neurons × 60 samples: activity values with the mask drawn over them.
+    """Neurons × samples of the window: activity values with the mask drawn over them.
 
     Parameters
     ----------
@@ -68,6 +68,7 @@ class RasterPanel(QWidget):
         self._rows: Rows | None = None
         self._codes: np.ndarray | None = None
         self._hatched: tuple[str, ...] = ()
+        self._n_samples = controller.state.spec.n_samples
         self.gestures = RasterGestures(controller)
         self.canvas = plot_style.canvas(TOOLTIP)
         self.pictures: dict[Shown, RasterPlot] = {}
@@ -113,6 +114,7 @@ class RasterPanel(QWidget):
                 self.gestures, self._scrub, overlay_table(OVERLAYS[shown])
             )
             raster.plot.getAxis("left").setWidth(AXIS_WIDTH)
+            raster.set_n_samples(self._n_samples)
             self.pictures[shown] = raster
         first, *others = self.pictures.values()
         for raster in others:
@@ -214,7 +216,7 @@ class RasterPanel(QWidget):
         mask = self._controller.state.mask
         rows = mask.n_neurons if mask is not None else 1
         box = self._first.box
-        box.setRange(xRange=(0, N_SAMPLES), yRange=(0, rows), padding=0)
+        box.setRange(xRange=(0, self._n_samples), yRange=(0, rows), padding=0)
 
     def _ordering_picked(self) -> None:
         self._tell()
@@ -241,7 +243,8 @@ class RasterPanel(QWidget):
         self.set_view(view)
 
     def _scrub(self, position: float) -> None:
-        self._controller.set_cursor(plot_style.sample_at(position))
+        sample = plot_style.sample_at(position, self._n_samples)
+        self._controller.set_cursor(sample)
 
     # -- from state to screen -----------------------------------------------------
     @property
@@ -280,10 +283,14 @@ class RasterPanel(QWidget):
         if before is None or before.ticks != self._arranged.ticks:
             for raster in self.pictures.values():
                 raster.plot.getAxis("left").setTicks([self._arranged.ticks])
-        if before is None or len(before.order) != len(self._arranged.order):
-            # Another number of neurons is another recording: its zoom has no meaning.
+        n_samples = self._controller.state.spec.n_samples
+        is_other = before is None or len(before.order) != len(self._arranged.order)
+        if is_other or n_samples != self._n_samples:
+            # Another recording, or another model's window: its zoom has no meaning.
+            self._n_samples, self._rows = n_samples, None
             for raster in self.pictures.values():
                 raster.box.setLimits(yMax=len(self._arranged.order))
+                raster.set_n_samples(n_samples)
             self.show_all()
 
     def _bin_rows(self) -> None:
@@ -315,7 +322,7 @@ class RasterPanel(QWidget):
     def _rect(self) -> QRectF:
         assert self._rows is not None
         height = self._rows.stop - self._rows.start
-        return QRectF(0, self._rows.start, N_SAMPLES, height)
+        return QRectF(0, self._rows.start, self._n_samples, height)
 
     def _draw_nothing(self) -> None:
         for raster in self.pictures.values():
@@ -330,13 +337,15 @@ class RasterPanel(QWidget):
         if self._rows is None or window is None:
             return
         population = self._controller.results.population
+        units = drawn_units(window.spec)
         for shown, raster in self._shown:
             drawn = picture(shown, window, population)
             raster.set_values(drawn, self._rows.mean(drawn.values), self._rect())
             # A single picture of activity is named by the menu; a residual needs its
             # levels.
             is_named = shown == "residual" or len(self._shown) > 1
-            raster.set_title(title(shown, drawn.levels) if is_named else "")
+            unit = "" if units == "normalised" else units
+            raster.set_title(title(shown, drawn.levels, unit) if is_named else "")
 
     def _draw_age(self) -> None:
         """Fade a prediction that belongs to an older request."""
@@ -400,7 +409,7 @@ class RasterPanel(QWidget):
         mask = state.mask
         if mask is None or state.session is None or not len(neurons):
             return ""
-        sample = plot_style.sample_at(position)
+        sample = plot_style.sample_at(position, self._n_samples)
         states = np.unique(mask.cells[sample, neurons])
         word = STATE_WORDS[states[0]] if len(states) == 1 else "mixed"
         # A row can contain dozens of neurons, more than the status line can show.

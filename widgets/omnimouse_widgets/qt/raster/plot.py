@@ -13,7 +13,6 @@ from qtpy.QtCore import QRectF, Qt, Signal
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QGraphicsRectItem
 
-from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.raster.pixels import blended, coloured
 from omnimouse_widgets.drawn.raster.rows import UNASKED, UNSEEN
@@ -154,7 +153,7 @@ class RasterPlot:
         self.plot.setTitle(None)
         self._title: str | None = None
         self._tints = tints
-        self._base = np.zeros((0, N_SAMPLES, 3), np.uint8)
+        self._base = np.zeros((0, 0, 3), np.uint8)
         self._rect = QRectF()
         self.is_faded = False
         self.values: np.ndarray | None = None
@@ -167,15 +166,18 @@ class RasterPlot:
         self._assemble()
 
     def _assemble(self) -> None:
-        # At least 5 samples by 4 rows: deeper zoom shows nothing more.
-        self.box.setLimits(xMin=0, xMax=N_SAMPLES, yMin=0, minXRange=5, minYRange=4)
-        self.box.setRange(xRange=(0, N_SAMPLES), padding=0)
+        self.box.setLimits(xMin=0, yMin=0, minXRange=5, minYRange=4)
         self.rubber.setPen(plot_style.pen(palette.CURSOR, dashed=True))
         self.rubber.hide()
         layers = (self.pixels, self.hatch, self.span, self.marks, self.cursor)
         for depth, item in enumerate((*layers, self.rubber)):
             item.setZValue(depth)
             self.box.addItem(item, ignoreBounds=True)
+
+    def set_n_samples(self, n_samples: int) -> None:
+        """Show a window of this many samples."""
+        self.box.setLimits(xMax=n_samples)
+        self.box.setRange(xRange=(0, n_samples), padding=0)
 
     def set_title(self, title: str) -> None:
         """Set the title; skip the layout update if it is unchanged."""
@@ -190,7 +192,7 @@ class RasterPlot:
         self.plot.layout.setRowFixedHeight(0, height)
 
     def set_values(self, drawn: Picture, values: np.ndarray, rect: QRectF) -> None:
-        """Set float32 (rows, 60) values, with the levels and colours of a picture."""
+        """Set values (rows, n_samples), with the levels and colours of a picture."""
         self.values = values
         self._base = coloured(values, drawn.levels, drawn.table)
         self._rect = rect
@@ -203,7 +205,7 @@ class RasterPlot:
                 self.set_codes(self.codes)
 
     def set_codes(self, codes: np.ndarray) -> None:
-        """Show the values under uint8 (rows, 60) display codes."""
+        """Show the values under uint8 (rows, n_samples) display codes."""
         self.codes = codes
         self.set_message("")
         # Only the values fade; the mask is always current.

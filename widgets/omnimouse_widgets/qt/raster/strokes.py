@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from math import ceil, floor, hypot, sqrt
 
-from omnimouse_model.masks import N_SAMPLES
-
 Point = tuple[float, float]
 
 
@@ -21,7 +19,9 @@ class Block:
     high: float
 
 
-def brush_blocks(start: Point, stop: Point, radius: Point) -> list[Block]:
+def brush_blocks(
+    start: Point, stop: Point, radius: Point, n_samples: int
+) -> list[Block]:
     """Return the cells that an elliptic brush touches between two positions.
 
     Parameters
@@ -31,26 +31,28 @@ def brush_blocks(start: Point, stop: Point, radius: Point) -> list[Block]:
     radius
         Radius of the brush in samples and in rows. A brush smaller than a cell still
         touches the cell under the pointer.
+    n_samples
+        Samples of the window.
     """
     spans: dict[int, tuple[float, float]] = {}
     for x, y in _stamps(start, stop, radius):
-        for column, low, high in _ellipse(x, y, radius):
+        for column, low, high in _ellipse(x, y, radius, n_samples):
             if column in spans:
                 low, high = min(low, spans[column][0]), max(high, spans[column][1])
             spans[column] = (low, high)
     return _joined(spans)
 
 
-def box_block(start: Point, stop: Point) -> Block:
+def box_block(start: Point, stop: Point, n_samples: int) -> Block:
     """Return the cells that the rectangle between two positions touches."""
     low, high = sorted((start[1], stop[1]))
-    return Block(_samples(start[0], stop[0]), low, high)
+    return Block(_samples(start[0], stop[0], n_samples), low, high)
 
 
-def _samples(first: float, last: float) -> slice:
+def _samples(first: float, last: float, n_samples: int) -> slice:
     # Positions outside the raster give an empty slice, not negative indices.
     low, high = sorted((floor(first), floor(last)))
-    return slice(min(max(low, 0), N_SAMPLES), max(min(high + 1, N_SAMPLES), 0))
+    return slice(min(max(low, 0), n_samples), max(min(high + 1, n_samples), 0))
 
 
 def _stamps(start: Point, stop: Point, radius: Point) -> Iterator[Point]:
@@ -64,10 +66,12 @@ def _stamps(start: Point, stop: Point, radius: Point) -> Iterator[Point]:
         yield start[0] + t * (stop[0] - start[0]), start[1] + t * (stop[1] - start[1])
 
 
-def _ellipse(x: float, y: float, radius: Point) -> Iterator[tuple[int, float, float]]:
+def _ellipse(
+    x: float, y: float, radius: Point, n_samples: int
+) -> Iterator[tuple[int, float, float]]:
     """Yield (sample, low row, high row) of the columns that an ellipse touches."""
     first = max(0, floor(x - radius[0]))
-    last = min(N_SAMPLES - 1, floor(x + radius[0]))
+    last = min(n_samples - 1, floor(x + radius[0]))
     for column in range(first, last + 1):
         # Horizontal distance from the centre to the nearest edge of the column.
         away = max(0.0, column - x, x - column - 1)

@@ -13,7 +13,6 @@ from qtpy.QtCore import QRectF, Qt
 from qtpy.QtGui import QBrush, QColor, QFont, QPen
 from qtpy.QtWidgets import QFrame
 
-from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
 
 BACKGROUND = "#16181D"
@@ -194,9 +193,9 @@ def cursor_line() -> pg.InfiniteLine:
     return line
 
 
-def sample_at(position: float) -> int:
+def sample_at(position: float, n_samples: int) -> int:
     """Return the sample i with [i, i + 1) around a position, clipped to the window."""
-    return int(min(max(np.floor(position), 0), N_SAMPLES - 1))
+    return int(min(max(np.floor(position), 0), n_samples - 1))
 
 
 def brush(colour: str, alpha: int = 255) -> QBrush:

@@ -1,16 +1,15 @@
-"""Strip of the 60 frames of the window: visible frames of the mask, and cursor."""
+"""Strip of the frames of the window: visible frames of the mask, and cursor."""
 
 import numpy as np
 from qtpy.QtCore import QRectF, QSize, Qt, Signal
 from qtpy.QtGui import QColor, QMouseEvent, QPainter, QPaintEvent
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
-from omnimouse_model.masks import N_FRAMES
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
 
 TOOLTIP = (
-    "The 60 frames of the window: filled = given to the model, hollow = hidden.\n"
+    "The {} frames of the window: filled = given to the model, hollow = hidden.\n"
     "Drag: move the cursor · Shift+drag: give or hide frames (the first decides)"
 )
 
@@ -26,11 +25,10 @@ class FrameStrip(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setToolTip(TOOLTIP)
         self.setAccessibleName("Frames of the window")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.setCursor(Qt.CursorShape.SplitHCursor)
-        self._frames = np.zeros(N_FRAMES, bool)
+        self._frames = np.zeros(0, bool)
         self._cursor = 0
         # During a stroke: the last painted frame, and whether the stroke shows frames.
         self._last: int | None = None
@@ -41,21 +39,25 @@ class FrameStrip(QWidget):
         return QSize(200, 18)
 
     def show_frames(self, frames: np.ndarray, cursor: int) -> None:
-        """Set bool (60,) visible frames and the cursor; repaint after a change."""
-        # Playback calls this 30 times per second.
+        """Set bool (n_frames,) visible frames and the frame at the cursor."""
+        if len(frames) != len(self._frames):
+            self.setToolTip(TOOLTIP.format(len(frames)))
+        self.setVisible(len(frames) > 0)
+        # Repaint after a change only: playback calls this for every frame.
         if cursor != self._cursor or not np.array_equal(frames, self._frames):
             self._frames, self._cursor = frames, cursor
             self.update()
 
     def frame_at(self, x: float) -> int:
-        """Return the frame at a horizontal position, limited to 0-59."""
-        return int(min(max(x / max(self.width(), 1) * N_FRAMES, 0), N_FRAMES - 1))
+        """Return the frame at a horizontal position, limited to those of the window."""
+        count = len(self._frames)
+        return int(min(max(x / max(self.width(), 1) * count, 0), count - 1))
 
     def paintEvent(self, _: QPaintEvent | None) -> None:
         """Paint the frames (tall bar visible, low bar hidden) and the cursor."""
         painter = QPainter(self)
         painter.fillRect(self.rect(), QColor(plot_style.BACKGROUND))
-        step, height = self.width() / N_FRAMES, self.height()
+        step, height = self.width() / max(len(self._frames), 1), self.height()
         for frame, is_visible in enumerate(self._frames):
             x = frame * step
             if is_visible:

@@ -10,8 +10,8 @@ from qtpy.QtCore import QRectF, QSignalBlocker, Qt
 from qtpy.QtGui import QPainter
 from qtpy.QtWidgets import QHBoxLayout, QSpinBox, QToolButton, QVBoxLayout, QWidget
 
-from omnimouse_model.data.clock import WINDOW_S
 from omnimouse_model.data.overview import Overview
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces.tier_band import (
@@ -28,8 +28,8 @@ from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import quiet_label
 
 TOOLTIP = (
-    "The whole session. Click or drag: move the window · ← →: step it by 2 s · "
-    "Shift+← →: by 20 s\nPgUp, PgDown: the trial before, the next one · "
+    "The whole session. Click or drag: move the window · ← →: step it by {} · "
+    "Shift+← →: by {}\nPgUp, PgDown: the trial before, the next one · "
     ", .: one frame\nBars: trials by tier, T test, V validation, O oracle, "
     "low grey: train\nAbove: what was shown, blue video, yellow and lower image, "
     "lowest blank;\nwhite marks: the repeats of the clip on screen"
@@ -66,7 +66,7 @@ class TimePanel(QWidget):
         self._controller = controller
         self._tiers: list[TierBar] = []
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.canvas = plot_style.canvas(TOOLTIP)
+        self.canvas = plot_style.canvas(tooltip(controller.state.spec))
         self.canvas.setMinimumHeight(84)
         self.box = plot_style.ScrubBox(self._go)
         axes = {"bottom": plot_style.SecondsAxis("bottom")}
@@ -111,11 +111,11 @@ class TimePanel(QWidget):
         self.trial.setToolTip(TRIAL_TIP)
         self.trial.valueChanged.connect(lambda number: trials.go_to(number - 1))
         self.back, self.on = QToolButton(), QToolButton()
-        for button, words, n in ((self.back, "◂ 2 s", -1), (self.on, "2 s ▸", 1)):
-            button.setText(words)
+        for button, n in ((self.back, -1), (self.on, 1)):
             button.setToolTip("One window back (←)" if n < 0 else "One window on (→)")
             button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
             button.clicked.connect(partial(self._pressed, n))
+        self._name_steps()
         self._steps = QVBoxLayout()
         self._steps.setSpacing(2)
         self._steps.addWidget(self.trial)
@@ -125,6 +125,14 @@ class TimePanel(QWidget):
         self.tiers.setFont(plot_style.small_font())
         self._steps.addWidget(self.tiers)
         self._steps.addStretch(1)
+
+    def _name_steps(self) -> None:
+        """Name the step of the window, which depends on its spec."""
+        spec = self._controller.state.spec
+        step = step_words(spec)
+        self.back.setText(f"◂ {step}")
+        self.on.setText(f"{step} ▸")
+        self.canvas.setToolTip(tooltip(spec))
 
     def _build_plot(self) -> None:
         plot_style.style_plot(self.plot)
@@ -167,7 +175,8 @@ class TimePanel(QWidget):
         # A click on the plot gives the focus to the panel, so that its arrow keys work.
         self.setFocus()
         if self._controller.state.session is not None:
-            self._controller.seek(time_s - WINDOW_S / 2)
+            half_s = self._controller.state.spec.duration_s / 2
+            self._controller.seek(time_s - half_s)
 
     # -- from state to screen -----------------------------------------------------
     def _overview(self) -> Overview | None:
@@ -220,9 +229,10 @@ class TimePanel(QWidget):
         self.place.setVisible(window is not None)
         if window is None:
             return
-        start = window.start_s
-        self.marker.setRegion((start, start + WINDOW_S))
-        tier = tier_at(self._tiers, start + WINDOW_S / 2)
+        self._name_steps()
+        start, stop = window.start_s, window.stop_s
+        self.marker.setRegion((start, stop))
+        tier = tier_at(self._tiers, (start + stop) / 2)
         overview = self._overview()
         if not tier and overview is not None and overview.has_trials:
             tier = "between trials"
@@ -230,7 +240,7 @@ class TimePanel(QWidget):
         # Put the label on the side of the window with more space.
         is_left = start > sum(self.box.viewRange()[0]) / 2
         self.place.setAnchor((1.0 if is_left else 0.0, 1.0))
-        self.place.setPos(start if is_left else start + WINDOW_S, 0.0)
+        self.place.setPos(start if is_left else stop, 0.0)
 
     def _draw_trial(self) -> None:
         trials, clip = self._controller.trials, self._controller.clips.shown
@@ -318,6 +328,18 @@ class _Marks(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
             rect = to_device.mapRect(QRectF(time_s, 4.0, 0.0, LANE_HEIGHT))
             rect.setWidth(3.0)
             painter.fillRect(rect, plot_style.brush(palette.HELD))
+
+
+def step_words(spec: WindowSpec, n: int = 1) -> str:
+    """Return how far `n` steps of the window go: "2 s", or "1 trial"."""
+    if spec.align == "trial":
+        return f"{n} trial{'s' * (n != 1)}"
+    return f"{n * spec.duration_s:g} s"
+
+
+def tooltip(spec: WindowSpec) -> str:
+    """Return the tooltip of the strip, with the steps of the window."""
+    return TOOLTIP.format(step_words(spec), step_words(spec, 10))
 
 
 def in_unit(values: np.ndarray) -> np.ndarray:

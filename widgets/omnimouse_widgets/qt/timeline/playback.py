@@ -6,8 +6,7 @@ from typing import Final
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import N_SAMPLES
-from omnimouse_widgets.drawn.traces.playback import advance, samples_due
+from omnimouse_widgets.drawn.traces.playback import advance, samples_due, strides
 
 # About 30 ticks per second, the sampling rate of frames and responses.
 TICK_MS: Final = 33
@@ -27,7 +26,7 @@ class Playback(QObject):
         super().__init__(parent)
         self._controller = controller
         self._speed = 1.0
-        self._stride = N_SAMPLES
+        self._stride = controller.state.spec.n_samples
         self._since = 0.0
         self._moved = 0
         self._timer = QTimer(self)
@@ -54,8 +53,12 @@ class Playback(QObject):
 
     @property
     def stride(self) -> int:
-        """Step of the window in samples; with 60, every sample is shown once."""
-        return self._stride
+        """Step of the window in samples; a whole window shows each sample once.
+
+        A whole window if the chosen stride does not exist for the window's spec.
+        """
+        spec = self._controller.state.spec
+        return self._stride if self._stride in strides(spec) else spec.n_samples
 
     @stride.setter
     def stride(self, stride: int) -> None:
@@ -85,12 +88,13 @@ class Playback(QObject):
         self._moved = 0
 
     def _tick(self) -> None:
-        due = samples_due(perf_counter() - self._since, self._speed)
+        rate_hz = self._controller.state.spec.response_rate_hz
+        due = samples_due(perf_counter() - self._since, self._speed, rate_hz)
         if due > self._moved:
             # Counting from the start, not from the last tick, avoids rounding drift.
             step, self._moved = due - self._moved, due
             before = self._place()
-            advance(self._controller, step, self._stride)
+            advance(self._controller, step, self.stride)
             if self._place() == before:
                 self.pause()  # the end of the session
 

@@ -3,7 +3,7 @@
 from functools import partial
 
 import numpy as np
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QRectF, Qt
 from qtpy.QtGui import QAction, QActionGroup, QHideEvent
 from qtpy.QtWidgets import (
     QComboBox,
@@ -16,9 +16,10 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import N_FRAMES
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.playback import SPEEDS, STRIDES, stride_words
+from omnimouse_widgets.drawn.model.task import NO_VIDEO
+from omnimouse_widgets.drawn.traces.playback import SPEEDS, stride_words, strides
+from omnimouse_widgets.drawn.traces.time_axis import frame_at_sample, sample_at_frame
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.form import column_in
 from omnimouse_widgets.qt.style.redraw import Redraw
@@ -57,8 +58,9 @@ class StimulusPanel(QWidget):
             self,
             [
                 (self._draw_frame, [events.window, events.cursor, events.mask]),
-                (self._draw_strip, [events.mask, events.cursor]),
+                (self._draw_strip, [events.mask, events.window, events.cursor]),
                 (self._draw_clock, [events.window, events.cursor]),
+                (self._draw_strides, [events.window]),
             ],
         )
         self.playback.changed.connect(self._draw_play)
@@ -82,7 +84,7 @@ class StimulusPanel(QWidget):
 
     def _build_bar(self) -> None:
         self.strip = FrameStrip()
-        self.strip.scrubbed.connect(self._controller.set_cursor)
+        self.strip.scrubbed.connect(self._scrubbed)
         self.strip.paint_began.connect(
             lambda: self._controller.begin_stroke("Paint frames")
         )
@@ -106,11 +108,13 @@ class StimulusPanel(QWidget):
 
     def _build_strides(self) -> None:
         """Build the menu of window steps at the play button."""
+        spec = self._controller.state.spec
+        self._strides_of = spec
         menu = QMenu(self)
         group = QActionGroup(menu)
         self.strides: dict[int, QAction] = {}
-        for stride in STRIDES:
-            action = QAction(stride_words(stride), group)
+        for stride in strides(spec):
+            action = QAction(stride_words(stride, spec), group)
             action.setCheckable(True)
             action.triggered.connect(partial(setattr, self.playback, "stride", stride))
             menu.addAction(action)
@@ -134,6 +138,10 @@ class StimulusPanel(QWidget):
         self.playback.pause()
         super().hideEvent(event)
 
+    def _scrubbed(self, frame: int) -> None:
+        spec = self._controller.state.spec
+        self._controller.set_cursor(sample_at_frame(spec, frame))
+
     def _speed_picked(self, _: int) -> None:
         self.playback.speed = self.speed.currentData()
 
@@ -151,18 +159,21 @@ class StimulusPanel(QWidget):
         if state.window is None or state.mask is None:
             self._show_nothing("No session is open")
             return
+        if state.spec.video is None:
+            self._show_nothing(NO_VIDEO)
+            return
         if state.session is not None and state.session.stimulus is None:
             self._show_nothing("This session has no video")
             return
         self.message.show("")
         self.border.show()
-        frame = state.window.frames_u8[state.cursor]
-        # Fixed levels: automatic ones would hide changes of luminance and contrast.
+        at = frame_at_sample(state.spec, state.cursor)
+        frame = state.window.frames_u8[at]
         self.frame.setImage(frame, autoLevels=False, levels=(0, 255))
         self._fit(*frame.shape)
-        if not state.window.valid["video"][state.cursor]:
+        if not state.window.valid["video"][at]:
             self._say("no valid frame here", palette.PROBLEM, dashed=True)
-        elif state.mask.frames[state.cursor]:
+        elif state.mask.frames[at]:
             self._say("", palette.VISIBLE, dashed=False)
         else:
             self._say("hidden from the model", plot_style.AXIS, dashed=True)
@@ -175,9 +186,10 @@ class StimulusPanel(QWidget):
 
     def _fit(self, height: int, width: int) -> None:
         # Fit only for another frame size: a new range makes Qt redraw the view.
-        if self.border.rect().width() != width:
-            self.border.setRect(0, 0, width, height)
-            self.view.setRange(self.border.rect(), padding=0.03)
+        rect = QRectF(0, 0, width, height)
+        if self.border.rect() != rect:
+            self.border.setRect(rect)
+            self.view.setRange(rect, padding=0.03)
             self.label.setPos(width / 2, height)
 
     def _say(self, words: str, colour: str, *, dashed: bool) -> None:
@@ -189,8 +201,9 @@ class StimulusPanel(QWidget):
 
     def _draw_strip(self) -> None:
         state = self._controller.state
-        frames = np.zeros(N_FRAMES, bool) if state.mask is None else state.mask.frames
-        self.strip.show_frames(frames, state.cursor)
+        mask, spec = state.mask, state.spec
+        frames = np.zeros(spec.n_frames, bool) if mask is None else mask.frames
+        self.strip.show_frames(frames, frame_at_sample(spec, state.cursor))
 
     def _draw_clock(self) -> None:
         state = self._controller.state
@@ -198,7 +211,15 @@ class StimulusPanel(QWidget):
             self.clock.setText("")
             return
         at = float(state.window.timestamps["responses"][state.cursor])
-        self.clock.setText(f"{at:.2f} s · frame {state.cursor}")
+        # The cursor counts samples, which are frames where both have one rate.
+        word = "frame" if state.spec.n_frames == state.spec.n_samples else "sample"
+        self.clock.setText(f"{at:.2f} s · {word} {state.cursor}")
+
+    def _draw_strides(self) -> None:
+        """Offer the strides of the window's spec."""
+        if self._controller.state.spec != self._strides_of:
+            self._build_strides()
+            self._draw_play()
 
     def _draw_play(self) -> None:
         playing = self.playback.is_playing

@@ -5,7 +5,11 @@ from functools import partial
 from qtpy.QtWidgets import QLabel, QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.drawn.traces.behavior_rows import behavior_rows, behavior_words
+from omnimouse_widgets.drawn.traces.behavior_rows import (
+    NO_BEHAVIOR,
+    behavior_rows,
+    behavior_words,
+)
 from omnimouse_widgets.drawn.traces.row import Trace
 from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_cursor
 from omnimouse_widgets.qt.style import plot_style, shortcuts
@@ -56,9 +60,12 @@ class BehaviorPanel(QWidget):
         traces = self.traces()
         self.stack.set_rows(traces)
         self.status.setText(self.status_words())
-        has_session = self._controller.state.window is not None
-        # Without rows, the reason is either a missing session or a missing modality.
-        missing = "This session has no behaviour" if has_session else NO_SESSION
+        state = self._controller.state
+        missing = "This session has no behaviour"
+        if state.window is None:
+            missing = NO_SESSION
+        elif state.spec.behavior is None:
+            missing = NO_BEHAVIOR
         self.stack.set_message("" if traces else missing)
 
     def _draw_cursor(self) -> None:

@@ -12,7 +12,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.traces.options import Look
 from omnimouse_widgets.drawn.traces.rows import shown_answers, trace_rows
 from omnimouse_widgets.qt.style import plot_style
-from omnimouse_widgets.qt.traces.panel import TOOLTIP, legend_words, pinned_words
+from omnimouse_widgets.qt.traces.panel import legend_words, pinned_words
 from omnimouse_widgets.qt.traces.plot import TraceStack
 
 WIDTH: Final = 820
@@ -41,7 +41,7 @@ class TracesFigure:
         self._condition = f"{condition}\n{LARGE}" if look.is_large else condition
         state, pins = controller.state, controller.pins
         traces = trace_rows(controller, look)
-        self._stack = TraceStack(lambda _: None, TOOLTIP)
+        self._stack = TraceStack(lambda _: None, "")
         height = ROW_HEIGHT * max(len(traces), 2) + AXIS_HEIGHT
         self._stack.canvas.resize(WIDTH, height)
         # Qt lays out visible widgets only; this attribute keeps the canvas off screen.
@@ -55,7 +55,9 @@ class TracesFigure:
             _, drawn = curve.getData()
             curve.setVisible(bool(np.isfinite(drawn).any()))
         self._stack.canvas.scene().prepareForPaint()
-        words = legend_words(state.baseline_name, is_large=look.is_large)
+        words = legend_words(
+            state.baseline_name, is_large=look.is_large, spec=state.spec
+        )
         pinned = pinned_words(state.pins, shown_answers(controller), pins.why_silent)
         words += f"<br>{pinned}" if pinned else ""
         self._legend = _document(words, plot_style.TEXT)

@@ -7,6 +7,7 @@ from html import escape
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel, QToolButton, QWidget
 
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.live.compare.pins import PinAnswer
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import Pin
@@ -15,6 +16,7 @@ from omnimouse_widgets.drawn.traces.row import Trace
 from omnimouse_widgets.drawn.traces.rows import shown_answers, trace_rows
 from omnimouse_widgets.drawn.traces.text import Sign, legend_signs, pinned_signs
 from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_over_span
+from omnimouse_widgets.drawn.units import bar_words
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.form import column_in
 from omnimouse_widgets.qt.style.redraw import Redraw
@@ -26,7 +28,7 @@ TOOLTIP = (
     "green, dotted: the baseline that is compared with (–: it has no score here)\n"
     "Blue: samples the model sees · light orange: samples it must predict\n"
     "Other colours: pinned conditions, with their own correlations\n"
-    "r: correlation over the predicted samples shown · grey bar: 1 s.d.\n"
+    "r: correlation over the predicted samples shown · grey bar: {bar}\n"
     "A prediction is flatter than one trial, most of which nothing tells of: ≈ shape\n"
     "draws it as large as what was recorded\n"
     "Click or drag: move the cursor, and the window where it is outside"
@@ -51,7 +53,9 @@ class TracesPanel(QWidget):
         super().__init__()
         self.setObjectName("omnimouse-traces")
         self._controller = controller
-        self.stack = TraceStack(partial(move_over_span, controller), TOOLTIP)
+        self.stack = TraceStack(
+            partial(move_over_span, controller), tooltip(controller)
+        )
         self.legend = legend()
         self.bar = PinBar(controller)
         # A child of the canvas, so that it lies over the plot; see `_draw_progress`.
@@ -74,7 +78,7 @@ class TracesPanel(QWidget):
                                    events.pins, events.trace_span,
                                    events.common_scale, events.as_large]),
                 (self._draw_legend, [events.baseline_name, events.pins, pins.changed,
-                                     events.as_large]),
+                                     events.as_large, events.window]),
                 (self._draw_progress, [pins.changed]),
                 (self._draw_cursor, [events.cursor, events.window]),
             ],
@@ -91,7 +95,9 @@ class TracesPanel(QWidget):
     def _draw_legend(self) -> None:
         controller = self._controller
         is_large = controller.state.as_large
-        words = legend_words(controller.state.baseline_name, is_large=is_large)
+        state = controller.state
+        self.stack.canvas.setToolTip(tooltip(controller))
+        words = legend_words(state.baseline_name, is_large=is_large, spec=state.spec)
         pins = controller.pins
         said = f"⚠ {escape(pins.told)} &nbsp;" if pins.told else ""
         pinned = said + pinned_words(
@@ -134,9 +140,16 @@ class TracesPanel(QWidget):
         return Look(self._controller.state.as_large, scale)
 
 
-def legend_words(baseline: str = "", *, is_large: bool = False) -> str:
+def tooltip(controller: Controller) -> str:
+    """Return the tooltip of the traces, with the unit of the scale bar."""
+    return TOOLTIP.format(bar=bar_words(controller.state.spec))
+
+
+def legend_words(
+    baseline: str = "", *, is_large: bool = False, spec: WindowSpec = OMNIMOUSE
+) -> str:
     """Return the legend of colours and lines as HTML; see `legend_signs`."""
-    return _in_html(legend_signs(baseline, is_large=is_large))
+    return _in_html(legend_signs(baseline, is_large=is_large, spec=spec))
 
 
 def pinned_words(

@@ -27,8 +27,8 @@ from omnimouse_widgets.drawn.traces.text import (
     PIN_TIP,
     SHAPE_TIP,
     SHAPE_WORD,
-    SPAN_TIPS,
     pin_words,
+    span_tip,
 )
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import BUTTON_STYLE, swatch, switch
@@ -59,11 +59,8 @@ class PinBar(QWidget):
         self.span.setAccessibleName("Span of the traces")
         self.span.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         for choice in SPAN_CHOICES:
-            self.span.addItem("2 s" if choice == "window" else choice, choice)
-            tip = SPAN_TIPS[choice]
-            self.span.setItemData(
-                self.span.count() - 1, tip, Qt.ItemDataRole.ToolTipRole
-            )
+            self.span.addItem(choice, choice)
+        self._name_spans()
         self.span.activated.connect(
             lambda at: controller.pins.choose_span(SPAN_CHOICES[at])
         )
@@ -84,7 +81,7 @@ class PinBar(QWidget):
             [
                 (self._draw_pins, [events.pins, events.mask, events.predictor_name,
                                    controller.pins.changed]),
-                (self._draw_span, [events.trace_span]),
+                (self._draw_span, [events.trace_span, events.window]),
                 (self._draw_scale, [events.common_scale, events.as_large]),
             ],
         )  # fmt: skip
@@ -167,9 +164,19 @@ class PinBar(QWidget):
         return f"{pin_words(self._controller.pins, pin)}\n{act}"
 
     def _draw_span(self) -> None:
-        at = SPAN_CHOICES.index(self._controller.state.trace_span)
-        self.span.setCurrentIndex(at)
-        self.span.setToolTip(f"How much is shown: {SPAN_TIPS[SPAN_CHOICES[at]]}")
+        self._name_spans()
+        state = self._controller.state
+        self.span.setCurrentIndex(SPAN_CHOICES.index(state.trace_span))
+        tip = span_tip(state.trace_span, state.spec)
+        self.span.setToolTip(f"How much is shown: {tip}")
+
+    def _name_spans(self) -> None:
+        """Name the spans; the first one is the window, by its length."""
+        spec = self._controller.state.spec
+        self.span.setItemText(0, f"{spec.duration_s:g} s")
+        for number, choice in enumerate(SPAN_CHOICES):
+            tip = span_tip(choice, spec)
+            self.span.setItemData(number, tip, Qt.ItemDataRole.ToolTipRole)
 
     def _draw_scale(self) -> None:
         state = self._controller.state

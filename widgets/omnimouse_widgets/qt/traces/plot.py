@@ -383,12 +383,13 @@ def _joined(
 def _scale_bars(
     rows: list[_Drawn], traces: Sequence[Trace]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a centred vertical bar of one data unit for every row."""
+    """Return a centred vertical bar of the height `Trace.bar` for every row."""
     if not rows:
         return np.empty(0), np.empty(0)
     start, stop = traces[0].extent
     x = start + BAR_AT * (stop - start)
-    heights = [FILL / row.scale for row in rows]
+    pairs = zip(rows, traces, strict=True)
+    heights = [trace.bar * FILL / row.scale for row, trace in pairs]
     ends = [
         (row.at + (FILL - high) / 2, row.at + (FILL + high) / 2, np.nan)
         for row, high in zip(rows, heights, strict=True)

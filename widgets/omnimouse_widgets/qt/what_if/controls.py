@@ -19,8 +19,6 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.analysis.in_silico.stimulus_edits import (
-    ALL_BEHAVIOR,
-    ALL_FRAMES,
     Axis,
     BehaviorScale,
     BehaviorSet,
@@ -35,7 +33,9 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     channel_words,
 )
 from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit
+from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.drawn.model.task import half_words
 from omnimouse_widgets.qt.style.form import NARROW_BOX, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import STYLE, Choice, Segmented
@@ -55,20 +55,12 @@ CHANGES = {
 }
 # Initial values. A factor of 1 or a delay of 0 s would have no visible effect.
 NEUTRAL = {"behavior_set": 0.0, "behavior_scale": 2.0, "behavior_shift": 0.5}
-# Spans in video frames (60 per window, 30 Hz) and behaviour samples (40, 20 Hz).
-PARTS: dict[str, tuple[Span, Span]] = {
-    "all": (ALL_FRAMES, ALL_BEHAVIOR),
-    "first": ((0, 30), (0, 20)),
-    "last": ((30, 60), (20, 40)),
-}
 PART_CHOICES = (
     Choice("all", "all", "Edit the whole window"),
     Choice("first", "start", "Edit the first second"),
     Choice("last", "end", "Edit the last second"),
 )
 MIRRORS: dict[Axis, str] = {"horizontal": "↔", "vertical": "↕"}
-# Behaviour is sampled at 20 Hz.
-SAMPLE_S = 0.05
 MOST_CONTRAST = 300
 
 
@@ -100,7 +92,7 @@ class WhatIfControls(QWidget):
             self,
             [
                 (self._draw_channels, [events.session]),
-                (self._draw, [events.edits, events.session]),
+                (self._draw, [events.edits, events.session, events.window]),
             ],
         )
 
@@ -146,9 +138,11 @@ class WhatIfControls(QWidget):
         self.contrast.valueChanged.connect(self._put_contrast)
         self.factor = ToneLabel()
         self._add("Contrast", row_of(self.contrast, self.factor, stretch=0))
-        self.right = _whole("Pixels to the right (of 64)", 64)
-        self.down = _whole("Pixels down (of 36)", 36)
-        self.later = _whole("Frames later (30 per second)", 60)
+        self.right, self.down, self.later = QSpinBox(), QSpinBox(), QSpinBox()
+        for box in (self.right, self.down, self.later):
+            box.setStyleSheet(NARROW_BOX)
+            box.setKeyboardTracking(False)
+        self._fit_shift()
         self.later.setSuffix(" frames")
         for box in (self.right, self.down, self.later):
             box.valueChanged.connect(lambda _: self._put_shift())
@@ -186,8 +180,18 @@ class WhatIfControls(QWidget):
 
     # -- what the user does ---------------------------------------------------------
     @property
+    def _spec(self) -> WindowSpec:
+        return self._controller.state.spec
+
+    @property
+    def _sample_s(self) -> float:
+        """Time between two behaviour samples."""
+        behavior = self._spec.behavior
+        return 1.0 if behavior is None else 1 / behavior.rate_hz
+
+    @property
     def _spans(self) -> tuple[Span, Span]:
-        return PARTS[self._part]
+        return parts_of(self._spec)[self._part]
 
     def _picture_picked(self) -> None:
         """Start a freeze at the cursor, or a clip at the start of the window."""
@@ -233,7 +237,7 @@ class WhatIfControls(QWidget):
             "behavior_set": lambda: BehaviorSet(name, value, span),
             "behavior_scale": lambda: BehaviorScale(name, value, span),
             "behavior_shift": lambda: BehaviorShift(
-                name, round(value / SAMPLE_S), span
+                name, round(value / self._sample_s), span
             ),
         }
         # A channel has at most one kind of edit: a new one replaces the others.
@@ -273,13 +277,16 @@ class WhatIfControls(QWidget):
     def _draw(self) -> None:
         session = self._controller.state.session
         has_video = session is not None and session.stimulus is not None
+        has_video &= self._spec.video is not None
+        has_behavior = self.channel.count() > 0 and self._spec.behavior is not None
         for widget in (self.picture, self.contrast, *self.mirrors.values()):
             widget.setEnabled(has_video)
         for box in (self.right, self.down, self.later):
             box.setEnabled(has_video)
         for widget in (self.channel, self.change):
-            widget.setEnabled(bool(self.channel.count()))
+            widget.setEnabled(has_behavior)
         with self._quietly():
+            self._fit_shift()
             self._draw_video()
             self._draw_change()
             self._draw_part()
@@ -311,9 +318,26 @@ class WhatIfControls(QWidget):
         self.at.setDecimals(0 if is_frame else 1)
         self.at.setSuffix("" if is_frame else " s")
         self.at.setToolTip("Frame of the window" if is_frame else "Session time")
-        # A window has 60 frames (30 Hz), so the last index is 59.
-        most = 59.0 if is_frame or session is None else session.duration_s
-        self.at.setRange(0, most)
+        most = session.duration_s if session is not None else 0.0
+        self.at.setRange(0, self._spec.n_frames - 1 if is_frame else most)
+
+    def _fit_shift(self) -> None:
+        """Limit shifts to the frame, and delays to the window."""
+        if (video := self._spec.video) is None:
+            return
+        limits = (
+            (self.right, f"Pixels to the right (of {video.width})", video.width),
+            (self.down, f"Pixels down (of {video.height})", video.height),
+            (
+                self.later,
+                f"Frames later ({video.rate_hz:g} per second)",
+                self._spec.n_frames,
+            ),
+        )
+        for box, tooltip, most in limits:
+            box.setRange(-most, most)
+            box.setToolTip(tooltip)
+            box.setAccessibleName(tooltip)
 
     def _draw_change(self) -> None:
         name = self.channel.currentData() or ""
@@ -322,22 +346,24 @@ class WhatIfControls(QWidget):
         self.change.setCurrentIndex(self.change.findData(kind))
         self.value.setVisible(bool(kind))
         self.value.setSuffix(" s" if kind == "behavior_shift" else "")
-        self.value.setSingleStep(SAMPLE_S if kind == "behavior_shift" else 0.5)
+        self.value.setSingleStep(self._sample_s if kind == "behavior_shift" else 0.5)
         if isinstance(edit, BehaviorSet):
             self.value.setValue(edit.value)
         elif isinstance(edit, BehaviorScale):
             self.value.setValue(edit.factor)
         elif isinstance(edit, BehaviorShift):
-            self.value.setValue(edit.later * SAMPLE_S)
+            self.value.setValue(edit.later * self._sample_s)
 
     def _draw_part(self) -> None:
         """Show the part used by the edits; without edits, the last chosen part."""
         spans = {getattr(edit, "span", None) for edit in self._edits.edits}
-        for part, both in PARTS.items():
-            # Edits of different parts match none of the choices: keep the last one.
+        for part, both in parts_of(self._spec).items():
             if spans and spans <= set(both):
                 self._part = part
         self.part.show_value(self._part)
+        half = half_words(self._spec.duration_s)
+        for part in ("first", "last"):
+            self.part.button(part).setToolTip(f"Edit the {part} {half}")
 
     @contextmanager
     def _quietly(self) -> Iterator[None]:
@@ -360,11 +386,11 @@ def _combo(words: dict[str, str], tooltip: str) -> QComboBox:
     return box
 
 
-def _whole(tooltip: str, most: int) -> QSpinBox:
-    box = QSpinBox()
-    box.setRange(-most, most)
-    box.setToolTip(tooltip)
-    box.setAccessibleName(tooltip)
-    box.setStyleSheet(NARROW_BOX)
-    box.setKeyboardTracking(False)
-    return box
+def parts_of(spec: WindowSpec) -> dict[str, tuple[Span, Span]]:
+    """Return the frames and behaviour samples of each part of a window."""
+    frames, samples = spec.n_frames, spec.n_behavior
+    return {
+        "all": ((0, frames), (0, samples)),
+        "first": ((0, frames // 2), (0, samples // 2)),
+        "last": ((frames // 2, frames), (samples // 2, samples)),
+    }

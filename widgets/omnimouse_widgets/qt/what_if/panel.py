@@ -1,5 +1,6 @@
 """What-if panel: edits of stimulus and behaviour and the resulting predictions."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -18,11 +19,15 @@ from qtpy.QtWidgets import (
 from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.data.window import Window
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import N_SAMPLES
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces.row import Trace
-from omnimouse_widgets.drawn.traces.rows import LEAST, predicted_of
-from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_cursor
+from omnimouse_widgets.drawn.traces.rows import least_span, predicted_of
+from omnimouse_widgets.drawn.traces.time_axis import (
+    cursor_s,
+    frame_at_sample,
+    move_cursor,
+)
+from omnimouse_widgets.drawn.units import bar_height
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
@@ -181,18 +186,21 @@ class WhatIfPanel(QWidget):
         state = self._controller.state
         window, mask = state.window, state.mask
         has_video = state.session is not None and state.session.stimulus is not None
+        has_video &= state.spec.video is not None
         if window is None or mask is None or not has_video:
             self.recorded.clear()
             self.edited.clear()
             return
         # Hidden frames are dimmed, as in the stimulus panel.
-        opacity = 1.0 if mask.frames[state.cursor] else 0.45
+        at = frame_at_sample(state.spec, state.cursor)
+        opacity = 1.0 if mask.frames[at] else 0.45
         changed = self._controller.what_if.window
         self._show_frame(self.recorded, window, opacity)
         self._show_frame(self.edited, changed or window, opacity)
 
     def _show_frame(self, image: pg.ImageItem, window: Window, opacity: float) -> None:
-        frame = window.frames_u8[self._controller.state.cursor]
+        at = frame_at_sample(window.spec, self._controller.state.cursor)
+        frame = window.frames_u8[at]
         image.setImage(frame, autoLevels=False, levels=(0, 255))
         image.setOpacity(opacity)
 
@@ -219,7 +227,7 @@ class WhatIfPanel(QWidget):
         time = state.window.timestamps["responses"]
         is_old = self._controller.results.what_if_freshness != "fresh"
         change = dict(zip(found.neurons.tolist(), found.change, strict=True))
-        rows = []
+        rows, least = [], least_span(state.spec)
         for neuron in state.selection:
             # Only target samples are predicted; other neurons have nothing to compare.
             before = predicted_of(found.before, neuron)
@@ -229,11 +237,10 @@ class WhatIfPanel(QWidget):
             # Δ, not r: there is no recording under edited input, so a score is not
             # defined.
             label = f"{name} · Δ {change[neuron]:.2f}"
-            # Code 0 is transparent: mask states are not shown here, because blue is the
-            # colour of the edited prediction.
-            shade = np.zeros(N_SAMPLES, np.uint8)
+            shade = np.zeros(len(time), np.uint8)
             after = predicted_of(found.after, neuron)
-            rows.append(Trace(label, label, time, before, after, shade, is_old, LEAST))
+            row = Trace(label, label, time, before, after, shade, is_old, least)
+            rows.append(replace(row, bar=bar_height(state.spec)))
         return rows
 
     def _draw_listed(self) -> None:

@@ -1,0 +1,113 @@
+"""Frames of a whole session at the rate of a model, for the notebook's video."""
+
+from dataclasses import dataclass
+from math import ceil
+from typing import Final
+
+import numpy as np
+
+from omnimouse_model.data.clock import SCREEN_RATE_HZ
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import WindowSpec
+
+CHUNK_BYTES: Final = 589_824
+"""Size of a message of frames: 256 frames of OmniMouse, 8.5 s."""
+_READ: Final = 64
+"""Frames read at once; limits the memory for large frames before they are scaled."""
+_ROUNDING: Final = 1e-6
+"""A sample at the onset of a frame belongs to it in spite of rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Film:
+    """Frames of a session, counted from the first point of its start grid.
+
+    For a model without video, response samples take the place of frames.
+
+    Parameters
+    ----------
+    session
+        The recording.
+    spec
+        Rates and sizes of the windows.
+    """
+
+    session: Session
+    spec: WindowSpec
+
+    @property
+    def name(self) -> str:
+        """Text that differs for films of another session, or of other windows."""
+        spec = self.spec
+        window = f"{spec.n_samples} {spec.response_rate_hz:g} {spec.video}"
+        return f"{self.session.fingerprint} {window}"
+
+    @property
+    def n_frames(self) -> int:
+        """Frames of the session."""
+        last = len(self.session.start_grid) - 1
+        return int(last * self._rate_hz / SCREEN_RATE_HZ + _ROUNDING) + 1
+
+    @property
+    def per_chunk(self) -> int:
+        """Frames of a message."""
+        video = self.spec.video
+        size = 1 if video is None else video.height * video.width
+        return max(1, CHUNK_BYTES // size)
+
+    @property
+    def step(self) -> int:
+        """Frames from one response sample to the next; at least 1."""
+        return max(1, round(self._rate_hz / self.spec.response_rate_hz))
+
+    def start_of(self, window: Window) -> int:
+        """Return the frame at which a window begins."""
+        grid = self.session.start_grid
+        # A window that is aligned to a trial begins beside a point of the grid.
+        beside_s = window.native_start - float(grid[window.start_index])
+        place = window.start_index + beside_s * SCREEN_RATE_HZ
+        return round(place * self._rate_hz / SCREEN_RATE_HZ)
+
+    def frame_at(self, sample: int) -> int:
+        """Return the frame of the window on screen at a response sample."""
+        return int(sample * self._rate_hz / self.spec.response_rate_hz + _ROUNDING)
+
+    def sample_at(self, frame: int) -> int:
+        """Return the first response sample at which a frame is on screen."""
+        return ceil(frame * self.spec.response_rate_hz / self._rate_hz - _ROUNDING)
+
+    def frame_near(self, time_s: float) -> int:
+        """Return the frame nearest to a time on the session clock."""
+        return round((time_s - self.seconds(0)) * self._rate_hz)
+
+    def seconds(self, at: int) -> float:
+        """Return the time of a frame on the session clock, in seconds."""
+        # 0.1 ms: rounding removes float noise, so that equal times compare equal.
+        return round(self._native(at) - self.session.t0, 4)
+
+    def read(self, first: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return uint8 (n, height, width) frames of a chunk, and bool (n,) validity."""
+        count = min(self.per_chunk, self.n_frames - first)
+        window = Window(self.session, 0, (), self.spec, self._native(first))
+        lots = [
+            window.frames_at(np.arange(at, min(at + _READ, count)))
+            for at in range(0, count, _READ)
+        ]
+        frames, valid = (np.concatenate(parts) for parts in zip(*lots, strict=True))
+        return frames, valid
+
+    def _native(self, at: int) -> float:
+        """Return the time of a frame in the session's native clock."""
+        grid, place = self.session.start_grid, at * SCREEN_RATE_HZ / self._rate_hz
+        before = int(place)
+        return float(grid[before] + (place - before) / SCREEN_RATE_HZ)
+
+    @property
+    def _rate_hz(self) -> float:
+        return frame_rate(self.spec)
+
+
+def frame_rate(spec: WindowSpec) -> float:
+    """Return the frames per second; without video, the response samples."""
+    return spec.response_rate_hz if spec.video is None else spec.video.rate_hz
