@@ -112,7 +112,9 @@ class KnownSpots:
 
 
 def place_on(axis: Axis, value: float) -> float:
-    """Where a value stands: neurons by their doublings, history by its length."""
+    """Return the position on the axis: logarithmic for neurons, linear for history."""
+    # log2(1 + n / 4) is nearly linear below 4 neurons, so that 0 has a place on the
+    # axis.
     return float(np.log2(1 + value / 4)) if axis == "neurons" else float(value)
 
 
