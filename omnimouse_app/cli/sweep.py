@@ -14,15 +14,13 @@ from omnimouse_app.cli.inputs import (
     sessions_option,
 )
 from omnimouse_app.cli.output import Progress, emit, table
-from omnimouse_app.cli.stopping import interruptible
+from omnimouse_app.cli.stopping import STOPPED, interruptible
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.sweep.contexts import Context
     from omnimouse_model.analysis.sweep.table import ContextSweep, Point
 
 Row = dict[str, object]
-STOPPED = 130
-"""Exit status after Ctrl-C, as in shells."""
 
 
 def numbers(

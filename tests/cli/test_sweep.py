@@ -7,7 +7,8 @@ from click.testing import CliRunner, Result
 
 from omnimouse_app.bench.sweep import measure
 from omnimouse_app.cli.output import Progress
-from omnimouse_app.cli.sweep import STOPPED, command
+from omnimouse_app.cli.stopping import STOPPED
+from omnimouse_app.cli.sweep import command
 from omnimouse_model.data.open import open_session
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor

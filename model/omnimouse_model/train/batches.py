@@ -48,7 +48,6 @@ class TrainingSession:
     weight: float
     truth: Truth | None
     held_out: np.ndarray = field(default_factory=lambda: np.zeros(0))
-    _layouts: dict[tuple[int, ...], Layout] = field(default_factory=dict, repr=False)
 
     @property
     def key(self) -> str:

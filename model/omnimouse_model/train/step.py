@@ -24,7 +24,6 @@ from omnimouse_model.train.cpu.parallel_batches import are_independent, learn_be
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.run import Run
 from omnimouse_model.train.sampling import Turn
-from omnimouse_model.train.schedule import learning_rate
 
 # A single non-finite loss is skipped; this many in a row mean divergence.
 MOST_SKIPPED = 10
@@ -128,6 +127,28 @@ def _gradients(
             f"{last.task!r}, session {last.clip.session!r}); lower the rates."
         )
     return found
+
+
+def learning_rate(group: Group, phase: Phase, step: int) -> float:
+    """Return the learning rate of a parameter group at a step of a phase.
+
+    With `warmup_from`, the warm-up is the official one: step s uses
+    `from + s·(lr − from)/(warmup − 1)`, so the last warm-up step reaches `lr`.
+    """
+    if phase.warmup_from is not None and step < phase.warmup:
+        rise = group.lr * phase.lr_scale - phase.warmup_from
+        return phase.warmup_from + step * rise / max(phase.warmup - 1, 1)
+    return group.lr * (phase.lr_scale * _schedule(phase, step))
+
+
+def _schedule(phase: Phase, step: int) -> float:
+    """Return the factor of linear warm-up, constant part and linear decay."""
+    # step + 1: the first step must not have rate 0, which would waste a batch.
+    warm = min(1.0, (step + 1) / phase.warmup) if phase.warmup else 1.0
+    fall = phase.steps * phase.decay
+    # Counted with the current step, so the last step has rate lr / fall and not 0.
+    left = phase.steps - step
+    return warm * (min(1.0, left / fall) if fall else 1.0)
 
 
 def _update(optimiser: torch.optim.AdamW, group: Group, rate: float) -> None:

@@ -17,8 +17,7 @@ from omnimouse_model.train.checkpoints import (
 )
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_model.train.run import split_parameters
-from omnimouse_model.train.schedule import learning_rate
-from omnimouse_model.train.step import batch_loss, draw_step
+from omnimouse_model.train.step import batch_loss, draw_step, learning_rate
 from tests.model.train_process import (
     CONFIG,
     MICE,

@@ -29,7 +29,7 @@ from omnimouse_model.train.loop import train, with_epochs
 from omnimouse_model.train.metrics_log import FILE, MetricsLog, log_rows
 from omnimouse_model.train.run import start_run
 from omnimouse_model.train.sampling import Turn, epoch_batches
-from omnimouse_model.train.schedule import learning_rate
+from omnimouse_model.train.step import learning_rate
 from tests.model.official_shards import SMALL as NARROW
 from tests.model.small_net import SMALL
 from tests.model.train_process import check_compiled

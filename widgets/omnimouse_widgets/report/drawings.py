@@ -12,7 +12,7 @@ from omnimouse_model.analysis.sweep.table import ContextSweep, Curve
 from omnimouse_model.data.units import Units
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.context.points import AXIS_WORDS
+from omnimouse_widgets.drawn.context.points import AXIS_WORDS, place_on
 from omnimouse_widgets.report import svg
 from omnimouse_widgets.report.markup import Markup, tag
 from omnimouse_widgets.report.style import SCORE_STEPS, STATE_CLASSES
@@ -321,7 +321,7 @@ def _curves(
     drawn: Sequence[tuple[int, Curve]], axis: Axis, y: tuple[float, float]
 ) -> Markup:
     values = sorted({v for _, curve in drawn for v in curve.values})
-    places = [_place(axis, value) for value in values]
+    places = [place_on(axis, value) for value in values]
     pad = 0.06 * max(places[-1] - places[0], 1.0)
     frame = Frame(46, 8, HALF - 62, 190, (places[0] - pad, places[-1] + pad), y)
     ticks: list[tuple[float, str]] = []
@@ -339,7 +339,7 @@ def _curve(frame: Frame, at: int, curve: Curve) -> Markup:
     look = list(palette.CONDITION_COLOURS).index(curve.label)
     # Four conditions, centred around the true value.
     dodge = (look - 1.5) * 0.012 * (frame.x[1] - frame.x[0])
-    x = np.array([_place(curve.axis, value) + dodge for value in curve.values])
+    x = np.array([place_on(curve.axis, value) + dodge for value in curve.values])
     y = np.array([point.score for point in curve.points])
     parts = [svg.line(frame, x, y, f"given{look} sweep{at}")]
     for place, point in zip(x, curve.points, strict=True):
@@ -358,13 +358,6 @@ def marker(look: int, x: float, y: float) -> Markup:
     shape = _MARKERS[palette.CONDITION_SYMBOLS[name]]
     place = f"translate({x:.1f} {y:.1f})"
     return tag("path", d=shape, transform=place, class_=f"fill-given{look} marker")
-
-
-def _place(axis: Axis, value: int) -> float:
-    """Return the position on the axis: logarithmic for neurons, linear for history."""
-    # log2(1 + n / 4) is nearly linear below 4 neurons, so that 0 has a place on the
-    # axis.
-    return float(np.log2(1 + value / 4)) if axis == "neurons" else float(value)
 
 
 # -- legends ------------------------------------------------------------------------

@@ -1,19 +1,19 @@
 """Restricted unpickler for the object arrays of suite2p; it runs no code of the file.
 
-A pickle names the functions to call. Here only arrays, dtypes, plain containers, paths
-and dates are known, and each first becomes an inert note. Arrays are made in a second
-step, after their sizes have been compared with the available bytes. The base class is
-Python's unpickler written in Python: the one in C allocates memory for any memo index
-that a file claims.
+`find_class` replaces each name that a file may call. The functions of numpy and Python
+themselves would not do: they allocate any size that a file claims, and they copy one
+object as often as a file calls them. Therefore the replacements compare sizes with the
+available bytes first. The base class is Python's unpickler written in Python: the one
+in C allocates memory for any memo index that a file claims.
 """
 
+import math
 import pickle
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from functools import partial
 from io import BytesIO
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -52,19 +52,15 @@ def load_pickled(path: Path) -> Any:
             raise _refused(path, f"has {size:,} bytes, too many for what it should be")
         stream.seek(offset)
         data = stream.read()
-    found = _unpickled(data, path)
-    if isinstance(found, list) and shape == () and len(found) == 1:
-        return found[0]
-    return found
-
-
-def _unpickled(data: bytes, path: Path) -> Any:
     try:
-        return _Plain(path).of(_Reader(data, path).load())
+        found = _plain(_Reader(data, path).load(), {})
     except SessionFormatError:
         raise
     except Exception as error:  # a pickle is a program, and can fail in any way
         raise _refused(path, f"is not a sound pickle: {str(error)[:200]}") from error
+    if isinstance(found, list) and shape == () and len(found) == 1:
+        return found[0]
+    return found
 
 
 def _refused(path: Path, why: str) -> SessionFormatError:
@@ -73,13 +69,16 @@ def _refused(path: Path, why: str) -> SessionFormatError:
     )
 
 
-# -- inert notes of what a pickle names ------------------------------------------------
-@dataclass(slots=True, eq=False)
+_UNFINISHED = object()
+
+
+# -- replacements of the names in a pickle ---------------------------------------------
 class _Type:
     """A dtype by its name; the byte order follows as pickle state."""
 
-    name: str
-    order: Literal["<", ">", "="] = "="
+    def __init__(self, name: Any, *_: Any) -> None:
+        self.name = _text(name)
+        self.order = "="
 
     # State of numpy.dtype: (version, byte order, ...); the rest describes structured
     # types, which are refused later.
@@ -87,51 +86,51 @@ class _Type:
         self.order = state[1] if state[1] in ("<", ">") else "="
 
 
-@dataclass(slots=True, eq=False)
-class _Array:
-    """An array that has not been made yet."""
+class _Value:
+    """An array or scalar; the data of an array can follow as pickle state."""
 
-    shape: Any = None
-    dtype: Any = None
-    fortran: bool = False
-    data: Any = None
+    def __init__(self, value: Any = _UNFINISHED) -> None:
+        self.value = value
 
-    # State of numpy.ndarray: (version, shape, dtype, Fortran order, data).
+    # State of numpy.ndarray: (version, shape, dtype, Fortran order, data). The data of
+    # an object array are a list.
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, self.shape, self.dtype, self.fortran, self.data = state
+        _, shape, dtype, fortran, data = state
+        is_list = isinstance(data, list)
+        self.value = data if is_list else _array(data, dtype, shape, fortran)
 
 
-@dataclass(slots=True, eq=False)
-class _Scalar:
-    dtype: Any
-    data: Any = b""
+def _array(data: Any, dtype: Any, shape: Any, fortran: bool = False) -> np.ndarray:
+    """Return an array after comparing its bytes with dtype and shape."""
+    # Python 2 pickles hold the raw bytes as latin-1 text.
+    if isinstance(data, str):
+        data = data.encode("latin1")
+    is_shape = (
+        isinstance(shape, tuple)
+        and len(shape) <= _MOST_DIMENSIONS
+        and all(isinstance(n, int) and n >= 0 for n in shape)
+    )
+    is_typed = isinstance(dtype, _Type) and isinstance(data, bytes | bytearray)
+    if not is_shape or not is_typed:
+        raise ValueError("an array without a sound shape, type or data")
+    kind: np.dtype[Any] = np.dtype(dtype.name).newbyteorder(dtype.order)
+    wanted = kind.itemsize * math.prod(shape)
+    # Checked before `frombuffer`: the pickle chooses type and shape freely.
+    odd = kind.hasobject or kind.names or kind.subdtype or not kind.itemsize
+    if odd or wanted != len(data):
+        raise ValueError(
+            f"an array of {str(shape)[:60]} {dtype.name[:20]} in {len(data)} bytes"
+        )
+    flat = np.frombuffer(data, kind) if wanted else np.zeros(0, kind)
+    return flat.reshape(shape, order="F" if fortran else "C")
 
 
-def _array(kind: object, shape: object, code: object) -> _Array:
-    return _Array()
+def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Value:
+    return _Value(_array(data, dtype, shape, order == "F"))
 
 
-def _frombuffer(data: Any, dtype: Any, shape: Any, order: Any) -> _Array:
-    return _Array(shape, dtype, order == "F", bytes(data))
-
-
-def _dtype(name: Any, *_: Any) -> _Type:
-    return _Type(_brief(name))
-
-
-def _brief(part: Any) -> str:
-    """Return a short text or integer as text; raise for other values.
-
-    `str` of nested containers could become exponentially long.
-    """
-    is_whole = isinstance(part, int) and part.bit_length() <= 64
-    if not is_whole and not (isinstance(part, str) and len(part) <= _LONGEST_NAME):
-        raise ValueError(f"a {type(part).__name__} where a name is expected")
-    return str(part)
-
-
-def _scalar(dtype: Any, data: Any = b"") -> _Scalar:
-    return _Scalar(dtype, data)
+def _scalar(dtype: Any, data: Any = b"") -> _Value:
+    return _Value(_array(data, dtype, ()).item())
 
 
 # Python 3 writes bytes in protocols 0 to 2 as latin-1 text to be encoded.
@@ -141,81 +140,65 @@ def _encoded(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
-def _no_bytes() -> bytes:
-    """Return empty bytes: old protocols write them as `bytes()`.
+def _text(*parts: Any) -> str:
+    """Return the parts of a name, path or date as one text; dates are packed bytes.
 
-    Arguments are refused: `bytes(n)` would allocate n bytes.
+    Other parts are refused: `str` of nested containers could become exponentially long.
     """
-    return b""
-
-
-def _joined(*parts: Any) -> str:
-    joined = "/".join(map(_brief, parts))
+    for part in parts:
+        is_whole = isinstance(part, int) and part.bit_length() <= 64
+        if not is_whole and not isinstance(part, str | bytes):
+            raise ValueError(f"a {type(part).__name__} where a name is expected")
+    joined = "/".join(p.hex() if isinstance(p, bytes) else str(p) for p in parts)
     if len(joined) > _LONGEST_NAME:
-        raise ValueError(f"a path of {len(joined):,} letters")
+        raise ValueError(f"a name of {len(joined):,} letters")
     return joined
-
-
-def _dated(*parts: Any) -> str:
-    # Dates are only shown. Their first argument is a year or the packed date.
-    first = parts[0] if parts else ""
-    if isinstance(first, bytes):
-        first = first[:16].hex()
-    return f"date {_brief(first)}".rstrip()
 
 
 def _nothing(*_: Any) -> None:
     return None
 
 
-class _Named:
-    """Immutable wrapper of the function that replaces a name of a pickle.
-
-    A pickle can set attributes of the objects that it names (opcode BUILD).
-    """
-
-    __slots__ = ("_make",)
-    _make: Callable[..., Any]
-
-    def __init__(self, make: Callable[..., Any]) -> None:
-        object.__setattr__(self, "_make", make)
-
-    def __call__(self, *args: Any) -> Any:
-        return self._make(*args)
-
-    def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(name)
-
-
-_NUMPY = {
-    "_reconstruct": _Named(_array),
-    "scalar": _Named(_scalar),
-    "_frombuffer": _Named(_frombuffer),
-    "ndarray": _Named(_nothing),
-    "dtype": _Named(_dtype),
-}
-# numpy 2 renamed numpy.core to numpy._core; files of both versions are in use.
-_NUMPY_MODULES = (
-    *("numpy", "numpy.core.multiarray", "numpy._core.multiarray"),
-    *("numpy.core.numeric", "numpy._core.numeric"),
-)
-_CONTAINERS = {t.__name__: _Named(t) for t in (dict, list, tuple, set, complex)}
-_PLAIN: dict[tuple[str, str], _Named] = {
-    ("_codecs", "encode"): _Named(_encoded),
-    ("__builtin__", "bytes"): _Named(_no_bytes),
-    ("collections", "OrderedDict"): _Named(dict),
-    **{("builtins", name): kind for name, kind in _CONTAINERS.items()},
-    **{("__builtin__", name): kind for name, kind in _CONTAINERS.items()},
-    **{
-        ("datetime", name): _Named(_dated)
-        for name in ("datetime", "date", "time", "timedelta")
+_Made = dict[str, Callable[..., Any]]
+_BUILTINS: _Made = {kind.__name__: kind for kind in (dict, list, tuple, set, complex)}
+_DATES = ("datetime", "date", "time", "timedelta")
+_NAMES: dict[str, _Made] = {
+    "numpy": {
+        "_reconstruct": lambda kind, shape, code: _Value(),
+        "scalar": _scalar,
+        "_frombuffer": _frombuffer,
+        "ndarray": _nothing,
+        "dtype": _Type,
+    },
+    "_codecs": {"encode": _encoded},
+    "collections": {"OrderedDict": dict},
+    "builtins": _BUILTINS,
+    # Old protocols write empty bytes as `bytes()`. With arguments, the function fails:
+    # `bytes(n)` would allocate n bytes.
+    "__builtin__": {**_BUILTINS, "bytes": lambda: b""},
+    "datetime": dict.fromkeys(_DATES, _text),
+    "pathlib": {
+        f"{pure}{system}Path": _text
+        for pure in ("", "Pure")
+        for system in ("", "Posix", "Windows")
     },
 }
-_PATH = _Named(_joined)
+
+
+# numpy 2 renamed numpy.core to numpy._core; files of both versions are in use. Python
+# 3.13 moved paths to a submodule of pathlib.
+_MOVED = {"pathlib._local": "pathlib"} | {
+    f"numpy.{core}.{part}": "numpy"
+    for core in ("core", "_core")
+    for part in ("multiarray", "numeric")
+}
 
 
 class _Reader(pickle._Unpickler):
     """Python's unpickler, limited to the names above."""
+
+    read: Callable[[int], bytes]  # both are set by `pickle._Unpickler.load`
+    stack: list[Any]
 
     def __init__(self, data: bytes, path: Path) -> None:
         super().__init__(BytesIO(data), encoding="latin1")
@@ -223,39 +206,11 @@ class _Reader(pickle._Unpickler):
         # A pickle can pass one remembered object to many calls that copy it.
         self._left = _COPIES * len(data) + _SPARE_BYTES
 
-    read: Callable[[int], bytes]  # both are set by `pickle._Unpickler.load`
-    append: Callable[[object], None]
-
-    def load_bytearray8(self) -> None:
-        """Read a bytearray; the original allocates the claimed size before reading."""
-        size = int.from_bytes(self.read(8), "little")
-        found = self.read(size)
-        if len(found) != size:
-            raise pickle.UnpicklingError("pickle data was truncated")
-        self.append(bytearray(found))
-
-    dispatch: ClassVar[dict[int, Any]] = {
-        **pickle._Unpickler.dispatch,
-        pickle.BYTEARRAY8[0]: load_bytearray8,
-    }
-
-    def _called(self, make: Callable[..., Any], *args: Any) -> Any:
-        """Call `make` while the arguments of all calls stay within the limit."""
-        self._left -= sum(map(_bytes_of, args))
-        if self._left < 0:
-            raise _refused(self._path, "makes far more than it holds")
-        return make(*args)
-
     def find_class(self, module: str, name: str) -> Any:
         """Return the replacement for a name; raise for unknown names."""
-        named = _PLAIN.get((module, name))
-        if module in _NUMPY_MODULES and name in _NUMPY:
-            named = _NUMPY[name]
-        # Python 3.13 moved paths to a submodule of pathlib.
-        if module.split(".")[0] == "pathlib" and name.endswith("Path"):
-            named = _PATH
-        if named is not None:
-            return _Named(partial(self._called, named))
+        make = _NAMES.get(_MOVED.get(module, module), {}).get(name)
+        if make is not None:
+            return partial(self._called, make)
         raise SessionFormatError(
             self._path,
             "pickled",
@@ -263,6 +218,42 @@ class _Reader(pickle._Unpickler):
             "refused for safety",
             "only arrays, numbers, texts and plain containers are read",
         )
+
+    def _called(self, make: Callable[..., Any], *args: Any) -> Any:
+        """Call `make` while the arguments of all calls stay within the limit."""
+        self._spend(map(_bytes_of, args))
+        return make(*args)
+
+    def _spend(self, sizes: Iterable[int]) -> None:
+        self._left -= sum(sizes)
+        if self._left < 0:
+            raise ValueError("it makes far more than it holds")
+
+    def load_build(self) -> None:
+        """Set a pickle state, only of arrays and dtypes.
+
+        The original sets attributes of any object, such as the functions above.
+        """
+        state, target = self.stack.pop(), self.stack[-1]
+        if not isinstance(target, _Value | _Type):
+            raise ValueError(f"a state of a {type(target).__name__}")
+        # Arrays of Python 2 copy their data, and many can refer to one text.
+        self._spend(len(part) for part in state if isinstance(part, str))
+        target.__setstate__(state)
+
+    def load_bytearray8(self) -> None:
+        """Read a bytearray; the original allocates the claimed size before reading."""
+        size = int.from_bytes(self.read(8), "little")
+        found = self.read(size)
+        if len(found) != size:
+            raise ValueError("pickle data was truncated")
+        self.stack.append(bytearray(found))
+
+    dispatch: ClassVar[dict[int, Any]] = {
+        **pickle._Unpickler.dispatch,
+        pickle.BUILD[0]: load_build,
+        pickle.BYTEARRAY8[0]: load_bytearray8,
+    }
 
 
 def _bytes_of(value: Any) -> int:
@@ -274,85 +265,40 @@ def _bytes_of(value: Any) -> int:
     return 8
 
 
-class _Plain:
-    """Conversion of notes to values; shared notes are converted once."""
+def _plain(value: Any, finished: dict[int, Any], depth: int = 0) -> Any:
+    """Return an unpickled value with arrays for notes, and lists for tuples and sets.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._made: dict[int, Any] = {}
-        self._within: set[int] = set()
-        self._encoded: dict[int, bytes] = {}
-
-    def of(self, value: Any, depth: int = 0) -> Any:
-        """Return the value of a note or of a plain object."""
-        if value is None or isinstance(value, bool | int | float | complex | str):
+    Parameters
+    ----------
+    finished
+        Converted containers by `id`, so that shared containers are converted once. The
+        unpickled tree keeps all objects alive, so ids stay unique.
+    """
+    if isinstance(value, _Value):
+        value = value.value
+        if value is _UNFINISHED:
+            raise ValueError("an array without data")
+        if not isinstance(value, list):
             return value
-        if isinstance(value, bytes):
-            return value
-        # By id: the unpickled tree keeps all objects alive, so ids stay unique.
-        key = id(value)
-        if key in self._made:
-            return self._made[key]
-        if key in self._within or depth > _DEEPEST:
-            raise _refused(self._path, "holds containers that hold themselves")
-        self._within.add(key)
-        self._made[key] = self._make(value, depth + 1)
-        self._within.discard(key)
-        return self._made[key]
+    if isinstance(value, bool | int | float | complex | str | bytes):
+        return value
+    key = id(value)
+    if finished.get(key) is _UNFINISHED or depth > _DEEPEST:
+        raise ValueError("containers that hold themselves")
+    if key not in finished:
+        finished[key] = _UNFINISHED
+        finished[key] = _converted(value, finished, depth + 1)
+    return finished[key]
 
-    def _make(self, value: Any, depth: int) -> Any:
-        # The settings and regions of suite2p have text keys; other keys are dropped.
-        if isinstance(value, dict):
-            return {
-                k: self.of(v, depth) for k, v in value.items() if isinstance(k, str)
-            }
-        if isinstance(value, list | tuple | set | frozenset):
-            return [self.of(v, depth) for v in value]
-        if isinstance(value, bytearray):
-            return bytes(value)
-        if isinstance(value, _Scalar):
-            return self._values(value.dtype, value.data, ()).item()
-        if isinstance(value, _Array):
-            return self._array(value, depth)
-        # A dtype or function by itself is not data.
-        return None
 
-    def _array(self, note: _Array, depth: int) -> Any:
-        shape = note.shape
-        sound = (
-            isinstance(shape, tuple)
-            and len(shape) <= _MOST_DIMENSIONS
-            and all(isinstance(n, int) and n >= 0 for n in shape)
-        )
-        if not sound:
-            raise _refused(self._path, f"holds an array of shape {str(shape)[:60]}")
-        # The data of an object array are a list.
-        if isinstance(note.data, list):
-            return [self.of(v, depth) for v in note.data]
-        values = self._values(note.dtype, note.data, shape)
-        return values.reshape(shape, order="F" if note.fortran else "C")
-
-    def _values(self, dtype: Any, data: Any, shape: tuple[int, ...]) -> np.ndarray:
-        """Return a flat array after comparing its bytes with dtype and shape."""
-        if not isinstance(dtype, _Type) or not isinstance(data, bytes | str):
-            raise _refused(self._path, "holds an array that is none")
-        # Python 2 pickles hold the raw bytes as latin-1 text. The encoded copy is
-        # shared, because many arrays can refer to one text.
-        if isinstance(data, str):
-            if id(data) not in self._encoded:
-                self._encoded[id(data)] = data.encode("latin1")
-            data = self._encoded[id(data)]
-        try:
-            kind = np.dtype(dtype.name).newbyteorder(dtype.order)
-        except (TypeError, ValueError, SyntaxError) as error:
-            raise _refused(self._path, f"holds a type {dtype.name[:40]!r}") from error
-        wanted = kind.itemsize * int(np.prod(shape, dtype=object))
-        # Checked before `frombuffer`: the pickle chooses type and shape freely.
-        odd = kind.hasobject or kind.names or kind.subdtype or not kind.itemsize
-        if odd or wanted != len(data):
-            raise _refused(
-                self._path,
-                f"holds an array of {str(shape)[:60]} {dtype.name[:20]} in "
-                f"{len(data)} bytes",
-            )
-        return np.frombuffer(data, kind) if wanted else np.zeros(0, kind)
+def _converted(value: Any, finished: dict[int, Any], depth: int) -> Any:
+    # The settings and regions of suite2p have text keys; other keys are dropped.
+    if isinstance(value, dict):
+        texts = [k for k in value if isinstance(k, str)]
+        return {k: _plain(value[k], finished, depth) for k in texts}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(v, finished, depth) for v in value]
+    if isinstance(value, bytearray):
+        return bytes(value)
+    # None; a dtype or function by itself is not data.
+    return None

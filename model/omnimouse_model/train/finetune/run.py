@@ -136,7 +136,7 @@ def finetune(
     place = resolve_device(device)
     source = hold_out(session, seed)
     n_steps = STEPS if steps is None else steps
-    config = _config(known, source, train, n_steps, batch, seed, place)
+    config = _config(known, source, train, n_steps, batch, seed)
     out = Path(out)
     _claim(out, known, session, train, seed, batch)
     start = _Start(known, source, train, seed, place, cancelled)
@@ -284,7 +284,6 @@ def _config(
     steps: int,
     batch: int,
     seed: int,
-    device: torch.device,
 ) -> TrainConfig:
     """Return the training config of a fine-tuning run."""
     validate_every = max(1, steps // VALIDATIONS)

@@ -120,9 +120,9 @@ class KnownSpots:
 
 
 def place_on(axis: Axis, value: float) -> float:
-    """Return the axis position of a value: log2 for neurons, linear for history."""
-    # The offset of 1 gives 0 neurons a finite position; with the divisor 4, doublings
-    # are evenly spaced from about 16 neurons on.
+    """Return the position on the axis: logarithmic for neurons, linear for history."""
+    # log2(1 + n / 4) is nearly linear below 4 neurons, so that 0 has a place on the
+    # axis.
     return float(np.log2(1 + value / 4)) if axis == "neurons" else float(value)
 
 
