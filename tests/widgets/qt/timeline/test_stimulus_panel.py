@@ -118,9 +118,9 @@ def test_without_a_session_nothing_plays_steps_or_scrubs(empty_controller, show)
 
 
 def test_large_video_of_another_rate_and_no_video(show, redraw, look_at, session):
-    video = VideoSpec(60.0, 144, 256, is_raw=True)
-    controller = look_at(session, WindowSpec(2.0, 30.0, video=video))
-    panel, state = show(StimulusPanel(controller), 360, 280), controller.state
+    spec = WindowSpec(2.0, 30.0, video=VideoSpec(60.0, 144, 256, is_raw=True))
+    state = (controller := look_at(session, spec)).state
+    panel = show(StimulusPanel(controller), 360, 280)
     panel.strip.scrubbed.emit(47)
     redraw()
     assert state.cursor == 24  # of 60 samples; it shows frame 48 of 120
