@@ -18,6 +18,7 @@ def session(n, *, roi=None, xyz=None, plane=None, images=None):
     units = SimpleNamespace(
         unit_id=np.arange(n),
         roi=roi,
+        probe=None,
         xyz_um=unknown if xyz is None else xyz,
         xy_px=unknown[:, :2],
         plane=np.full(n, -1, np.int32) if plane is None else np.array(plane, np.int32),

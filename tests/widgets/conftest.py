@@ -2,8 +2,10 @@
 
 import pytest
 
+import omnimouse_model as om
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.simulate.spiking import spiking_arrays
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
 
@@ -37,3 +39,19 @@ def empty_controller():
     made = Controller(synchronous=True)
     yield made
     made.close()
+
+
+@pytest.fixture
+def look_at(empty_controller):
+    """Put a window of another model on screen; by default spike counts."""
+    counts = om.WindowSpec(3.0, 50.0, responses="count", align="trial")
+
+    def look_at(session=None, spec=counts):
+        session = session or om.open_session(spiking_arrays())
+        state = empty_controller.state
+        state.session, state.mask, state.selection = session, None, (14,)
+        state.window = session.window(20.0, spec)
+        state.mask = om.Mask.nothing(session, spec).ask([14]).with_frames(True)
+        return empty_controller
+
+    return look_at

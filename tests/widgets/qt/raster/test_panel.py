@@ -241,3 +241,15 @@ def test_grey_levels_keep_no_closed_recording(session_folder):
     del window
     gc.collect()
     assert closed() is None
+
+
+def test_another_window_is_drawn_and_painted_to_its_end(show, look_at):
+    controller = look_at()
+    panel, state = show(RasterPanel(controller)), controller.state
+    picture = panel.pictures["truth"]
+    np.testing.assert_allclose(picture.box.viewRange()[0], (0, 150))
+    panel.set_ordering("stored")
+    np.testing.assert_array_equal(picture.values, 50 * state.window.responses.T)
+    panel.gestures.pressed((149.5, 2.5), picture.box)
+    panel.gestures.released((149.5, 2.5), picture.box)
+    assert state.mask.cells[149, 2] == state.brush_code

@@ -28,9 +28,8 @@ def test_a_stroke_has_no_gaps(start, stop):
 
 @given(PLACES, PLACES, st.floats(0.6, 4), st.floats(0.6, 4))
 def test_a_stroke_stays_within_its_radius(start, stop, across, down):
-    samples, rows = np.nonzero(
-        covered_cells(brush_blocks(start, stop, (across, down), 60))
-    )
+    blocks = brush_blocks(start, stop, (across, down), 60)
+    samples, rows = np.nonzero(covered_cells(blocks))
     left, right = sorted((start[0], stop[0]))
     top, bottom = sorted((start[1], stop[1]))
     assert (samples + 1 >= left - across).all()

@@ -3,6 +3,7 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
+from omnimouse_model.data.window_spec import VideoSpec, WindowSpec
 from omnimouse_widgets.qt.timeline.stimulus_panel import StimulusPanel
 from tests.widgets.pointer import canvas_position, drag, pixel, press, wait
 
@@ -114,3 +115,16 @@ def test_without_a_session_nothing_plays_steps_or_scrubs(empty_controller, show)
     QTest.keyClick(panel, Qt.Key.Key_Comma)
     assert empty_controller.state.cursor == 0
     assert not empty_controller.can_undo
+
+
+def test_large_video_of_another_rate_and_no_video(show, redraw, look_at, session):
+    spec = WindowSpec(2.0, 30.0, video=VideoSpec(60.0, 144, 256, is_raw=True))
+    state = (controller := look_at(session, spec)).state
+    panel = show(StimulusPanel(controller), 360, 280)
+    panel.strip.scrubbed.emit(47)
+    redraw()
+    assert state.cursor == 24  # of 60 samples; it shows frame 48 of 120
+    np.testing.assert_array_equal(panel.frame.image, state.window.frames_u8[48])
+    look_at()
+    redraw()
+    assert panel.message.words == "This model reads no video."
