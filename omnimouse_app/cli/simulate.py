@@ -16,6 +16,7 @@ from omnimouse_model.simulate import (
     open_truth,
     write_session,
 )
+from omnimouse_model.simulate.specs import RATE_HZ
 
 SPECS = {spec.name: spec for spec in DEMO_MICE}
 
@@ -75,8 +76,7 @@ def _row(spec: MouseSpec, folder: Path, wall_s: float) -> dict[str, Any]:
         "mouse": spec.name,
         "session": spec.data_key,
         "n_neurons": spec.n_neurons,
-        # Samples at 30 Hz to minutes.
-        "value": spec.n_samples / 30 / 60,
+        "value": spec.n_samples / RATE_HZ / 60,
         "unit": "min",
         "ceiling_drive": float(np.median(ceilings.drive)),
         "ceiling_full": float(np.median(ceilings.full)),

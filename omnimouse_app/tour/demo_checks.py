@@ -94,6 +94,7 @@ def check_scores(dock: OmniMouseDock, model: str) -> Check:
 def check_behavior(dock: OmniMouseDock, model: str) -> Check:
     """Compare the displayed decoded behaviour with the library's."""
     results, answer = dock.controller.results, computed(dock, model)
+    n_behavior = dock.controller.state.spec.n_behavior
     if answer.behavior is None or results.behavior is None:
         # No values on both sides are correct only for a model that does not decode.
         decodes = results.needs is None or results.needs.predicts_behavior
@@ -105,7 +106,8 @@ def check_behavior(dock: OmniMouseDock, model: str) -> Check:
             float(np.nanmax(difference)) <= CLOSE,
             f"{np.nanmax(difference):.1e}",
         )
-    return Check("Decoded behaviour", "40 samples a channel", f"largest {worst}", same)
+    words = f"{n_behavior} samples a channel"
+    return Check("Decoded behaviour", words, f"largest {worst}", same)
 
 
 def _counts(states: np.ndarray) -> str:

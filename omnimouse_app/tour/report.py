@@ -208,9 +208,10 @@ def select_by_click(story: Story) -> None:
     assert layers.field is not None
     asked = np.flatnonzero((mask.cells == TARGET).any(axis=0))
     assert controller.state.window is not None
-    # Select the five target neurons with the largest variation in samples 30-59, so
-    # that their traces show activity.
-    spread = controller.state.window.responses[30:].std(axis=0)[asked]
+    # Select the five target neurons with the largest variation in the second half of
+    # the window, so that their traces show activity.
+    window = controller.state.window
+    spread = window.responses[window.spec.n_samples // 2 :].std(axis=0)[asked]
     chosen = asked[np.sort(np.argsort(-spread)[:5])]
     for number, place in enumerate(core_places(layers.field)[chosen]):
         keys = _CONTROL if number == 0 else _CONTROL | _SHIFT

@@ -21,8 +21,11 @@ from omnimouse_model.analysis.evaluate.summary import score_summary, scores_by_a
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
 from omnimouse_model.errors import ExportError, StoppedError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.project.report_data import reported
+from omnimouse_model.live.project.exports import Shown
+from omnimouse_model.live.project.report_data import Condition, Reported, reported
+from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
+from omnimouse_model.simulate.spiking import spiking_arrays
 from omnimouse_widgets.report.document import script
 from omnimouse_widgets.report.markup import number
 from omnimouse_widgets.report.page import report_page, write_report
@@ -177,6 +180,24 @@ def test_the_page_of_a_saved_analysis_has_the_librarys_numbers(
     assert mask.mask_id in text
     assert "hidden → target: 30" in text
     assert "om.load_predictor(&#x27;video-ridge&#x27;" in text
+
+
+def test_a_spiking_window_is_told_in_its_own_rates_and_units():
+    session = om.open_session(spiking_arrays())
+    spec = om.WindowSpec(3.0, 50.0, responses="count", align="trial")
+    window, mask = session.window(20.0, spec), om.Mask.nothing(session, spec).ask([3])
+    rates = np.full((150, 1), 4.0, np.float32)
+    answer = Prediction(
+        rates, np.array([3]), None, mask.mask_id, "flat", units="spikes/s"
+    )
+    shown = Shown(session, window, mask, (3,), answer, None, None, "")
+    screen = Condition("screen", "", "by hand", "flat", mask, answer)
+    text = report_page(Reported("spikes", "now", shown, "flat", "", (screen,)))
+    Page(text)
+    assert "150 samples at 50 Hz" in text
+    assert "the model reads no video" in text
+    assert "Responses in spikes/s" in text
+    assert "video frame" not in text
 
 
 def test_conditions_are_compared_over_the_neurons_common_to_all(controller):

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+import omnimouse_model as om
 from omnimouse_model.masks import HIDDEN, N_SAMPLES, TARGET, VISIBLE
 from omnimouse_widgets.drawn.raster.rows import MAX_ROWS
 from omnimouse_widgets.drawn.raster.values import levels_of
+from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.raster import Raster
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
@@ -68,6 +70,19 @@ def test_a_page_is_sent_rows_values_and_the_mask(raster_page, controller):
     drawn = rows_of(buffers[message["values"][0]["buffer"]])
     expected = np.clip((window.responses.T - low) * 255 / (high - low), 1, 255)
     np.testing.assert_allclose(drawn, expected, atol=1)
+
+
+def test_windows_of_another_model_have_their_own_samples(raster_page, controller):
+    painter, session = MaskPainter(controller), controller.state.session
+    spec = om.WindowSpec(3.0, 50.0)
+    controller.state.mask = om.Mask.nothing(session, spec).show([7], (100, 150))
+    controller.state.window = session.window(4.0, spec)
+    message, buffers = raster_page.wait_for(
+        "raster", lambda m, _: m.get("layout", {}).get("samples") == 150
+    )
+    codes = np.frombuffer(buffers[message["codes"]], np.uint8).reshape(40, 150)
+    assert np.flatnonzero(codes[7] == VISIBLE).tolist() == list(range(100, 150))
+    assert painter._n_samples == 150
 
 
 def test_many_neurons_share_rows(empty_controller, tmp_path, page):

@@ -5,7 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+import omnimouse_model as om
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
+from omnimouse_model.data.window_spec import VideoSpec
 from omnimouse_widgets.jupyter.video import VideoScrubber
 
 CHUNK = 256
@@ -69,6 +71,25 @@ def test_edited_frames_are_shown_as_the_model_is_given_them(video_page, controll
     frames = np.frombuffer(buffers[0], np.uint8).reshape(60, 36, 64)
     np.testing.assert_array_equal(frames, controller.what_if.window.frames_u8)
     assert message["words"] == controller.what_if.words
+
+
+def test_raw_frames_of_another_size_and_no_video_at_all(video_page, controller):
+    session = controller.state.session
+    raw = om.WindowSpec(2.0, 30.0, video=VideoSpec(30.0, 144, 256, is_raw=True))
+    window = session.window(4.0, raw)
+    controller.state.window = window
+    film, _ = video_page.wait_for("film", lambda m, _: m["height"] == 144)
+    at, chunk_size = window.start_index, film["chunk"]
+    video_page.say("want", film=film["film"], chunks=[at // chunk_size], seq=1)
+    _, (frames, _) = video_page.wait_for(
+        "chunk", lambda m, _: m["film"] == film["film"]
+    )
+    shown = np.frombuffer(frames, np.uint8).reshape(-1, 144, 256)
+    np.testing.assert_array_equal(shown[at % chunk_size], window.frames_u8[0])
+    controller.state.window = session.window(4.0, om.WindowSpec(3.0, 50.0))
+    film, _ = video_page.wait_for("film", lambda m, _: m["window"] == 150)
+    assert not film["reads_video"]
+    assert film["strides"][0] == [150, "Step the window by 3 s"]
 
 
 # -- the playhead -----------------------------------------------------------------

@@ -6,14 +6,17 @@ from traitlets import Bool, Enum, Unicode
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import BehaviorMode
-from omnimouse_widgets.drawn.traces.behavior_rows import behavior_rows, behavior_words
+from omnimouse_widgets.drawn.traces.behavior_rows import (
+    NO_BEHAVIOR,
+    behavior_rows,
+    behavior_words,
+)
 from omnimouse_widgets.drawn.traces.text import legend_signs
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawn
 from omnimouse_widgets.jupyter.transport.trace_message import TraceStack
 
-NO_BEHAVIOR: Final = "This session has no behaviour"
-READS_NONE: Final = "This model reads no behaviour."
+HAS_NONE: Final = "This session has no behaviour"
 NO_SESSION: Final = "No session is open"
 
 
@@ -71,7 +74,7 @@ class BehaviorDecoder(TraceStack):
         if state.window is None:
             missing = NO_SESSION
         else:
-            missing = NO_BEHAVIOR if state.spec.behavior is not None else READS_NONE
+            missing = NO_BEHAVIOR if state.spec.behavior is None else HAS_NONE
         rows = behavior_rows(self.controller) if self._has_behavior() else []
         self.show_rows(rows, "own", missing)
 

@@ -11,10 +11,12 @@ from omnimouse_model.predict.registry import predictor_names
 from omnimouse_widgets.drawn.model.freshness import freshness_words
 from omnimouse_widgets.drawn.model.task import (
     BY_HAND,
-    SPANS,
+    VIDEO_NAMES,
     caveats,
+    half_words,
     meaning_words,
     video_name,
+    video_span,
 )
 from omnimouse_widgets.drawn.model.text import model_words
 from omnimouse_widgets.jupyter.transport.assets import script, style
@@ -75,7 +77,7 @@ class ControlBar(Part):
         self.bind(
             "video",
             events.mask,
-            lambda: "" if state.mask is None else video_name(state.mask.frames),
+            self._video,
             self._show_frames,
         )
         self.bind(
@@ -86,10 +88,15 @@ class ControlBar(Part):
         )
         self.bind("freshness", controller.results.changed, self._freshness)
 
+    def _video(self) -> str:
+        mask = self._controller.state.mask
+        return "" if mask is None or not len(mask.frames) else video_name(mask.frames)
+
     def _show_frames(self, name: str) -> None:
-        if name not in SPANS:
-            raise ValueError(f"Video is one of {', '.join(SPANS)}, not {name!r}.")
-        self._controller.set_frames(SPANS[name])
+        if name not in VIDEO_NAMES:
+            raise ValueError(f"Video is one of {', '.join(VIDEO_NAMES)}, not {name!r}.")
+        n_frames = self._controller.state.spec.n_frames
+        self._controller.set_frames(video_span(name, n_frames))
 
     def parts(self) -> Sequence[Drawn]:
         """Return the drawing functions of choices, description and progress."""
@@ -148,7 +155,6 @@ class ControlBar(Part):
         # dict.fromkeys removes duplicates and keeps the order, unlike a set.
         names = dict.fromkeys((*predictor_names(), *tuned, state.predictor_name))
         session, spec = state.session, state.spec
-        half_s = spec.duration_s / 2
         self.show(
             "choices",
             presets=[list(entry) for entry in self._controller.presets],
@@ -158,7 +164,7 @@ class ControlBar(Part):
             has_behavior=session is not None and bool(session.behavior_names),
             reads_video=spec.video is not None,
             reads_behavior=spec.behavior is not None,
-            half="second" if half_s == 1 else f"{half_s:g} s",
+            half=half_words(spec.duration_s),
         )
 
     def _draw_words(self) -> None:

@@ -359,12 +359,14 @@ class Raster(Part):
     ) -> list[dict[str, Any]]:
         """Append the pictures of the view from left to right; return their fields."""
         found = []
+        unit = "spikes/s" if window.spec.responses == "count" else ""
         for shown in shown_in(self._controller.state.raster_view):
             drawn = picture(shown, window, self._controller.results.population)
             fields: dict[str, Any] = {"picture": shown, "title": TITLES[shown]}
             fields["buffer"] = len(buffers)
             if shown == "residual":
-                fields["ends"] = [f"{x:+.2g}".replace("-", "−") for x in drawn.levels]
+                low, high = (f"{x:+.2g}".replace("-", "−") for x in drawn.levels)
+                fields["ends"] = [low, f"{high} {unit}" if unit else high]
             found.append(fields)
             buffers.append(_places_in_table(drawn, rows))
         return found

@@ -86,6 +86,7 @@ class Traces(TraceStack):
         events, pins = controller.state.events, controller.pins
         looks = [events.selection, events.trace_span, events.common_scale]
         told = [events.pins, pins.changed, events.as_large]
+        names = [events.predictor_name, events.baseline_name]
         return [
             Drawn(
                 self._draw_rows,
@@ -95,7 +96,7 @@ class Traces(TraceStack):
             ),
             Drawn(
                 self._draw_bar,
-                [*told, events.predictor_name, events.baseline_name],
+                [*told, *names, self.spec_changed],
                 # Without a mask there is no condition to pin.
                 questions=[events.mask],
             ),
@@ -123,11 +124,14 @@ class Traces(TraceStack):
 
     def _read_spans(self) -> list[list[str]]:
         """Return label, name and tooltip of every span."""
-        window = f"{self.controller.state.spec.duration_s:g} s"
+        spec = self.controller.state.spec
+        window = f"{spec.duration_s:g} s"
         return [
-            [window, choice, f"The window of {window}"]
-            if choice == "window"
-            else [choice, choice, trace_words.SPAN_TIPS[choice]]
+            [
+                window if choice == "window" else choice,
+                choice,
+                trace_words.span_tip(choice, spec),
+            ]
             for choice in SPAN_CHOICES
         ]
 
@@ -143,7 +147,9 @@ class Traces(TraceStack):
     def _draw_bar(self) -> None:
         controller, pins = self.controller, self.controller.pins
         state = controller.state
-        signs = trace_words.legend_signs(state.baseline_name, is_large=state.as_large)
+        signs = trace_words.legend_signs(
+            state.baseline_name, is_large=state.as_large, spec=state.spec
+        )
         pinned = trace_words.pinned_signs(
             state.pins, shown_answers(controller), pins.why_silent
         )

@@ -14,7 +14,12 @@ from omnimouse_model.data.edit_protocol import VideoEdit
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.playback import SPEEDS, advance
+from omnimouse_widgets.drawn.traces.playback import (
+    SPEEDS,
+    advance,
+    stride_words,
+    strides,
+)
 from omnimouse_widgets.drawn.traces.tier_band import kind_bars, letters_in, tier_bars
 from omnimouse_widgets.jupyter.film import Film, frame_rate
 from omnimouse_widgets.jupyter.transport.assets import script, style
@@ -23,7 +28,6 @@ from omnimouse_widgets.jupyter.transport.part import Drawn, Part
 _DRIVES_S: Final = 0.5
 """Time in seconds for which one page keeps control of the window during playback."""
 _N_BINS: Final = 1000
-_SHORT_STRIDES_S: Final = (1.0, 0.5, 0.1)
 
 
 class VideoScrubber(Part):
@@ -232,7 +236,7 @@ class VideoScrubber(Part):
                    for bar in kind_bars(overview)] if overview.has_trials else [],
             has_trials=overview.has_trials,
             speeds=list(SPEEDS),
-            strides=_strides(spec),
+            strides=[[stride, stride_words(stride, spec)] for stride in strides(spec)],
             colours={"visible": palette.VISIBLE, "problem": palette.PROBLEM,
                      "cursor": palette.CURSOR, "edited": palette.EDITED},
         )  # fmt: skip
@@ -311,17 +315,6 @@ def _window_fields(spec: WindowSpec) -> dict[str, Any]:
         "height": 1 if video is None else video.height,
         "width": 1 if video is None else video.width,
     }
-
-
-def _strides(spec: WindowSpec) -> list[tuple[int, str]]:
-    """Return the steps of the window in samples, with their texts."""
-    found = [(spec.n_samples, f"Step the window by {spec.duration_s:g} s")]
-    for seconds in _SHORT_STRIDES_S:
-        n_samples = round(seconds * spec.response_rate_hz)
-        # Windows that begin at a trial cannot slide.
-        if 0 < n_samples < spec.n_samples and spec.align == "grid":
-            found.append((n_samples, f"Slide the window by {seconds:g} s"))
-    return found
 
 
 def _numbers(*values: float) -> list[float]:

@@ -14,13 +14,13 @@ from omnimouse_model.live.neurons.neuron_info_text import heading
 from omnimouse_model.live.project.report_data import (
     Condition,
     Reported,
-    column,
     recorded_behavior,
 )
 from omnimouse_model.live.project.score_text import DEFINITION
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_model.masks.cells import PATTERN_WORDS
-from omnimouse_model.predict.predictor import recorded_as
+from omnimouse_widgets.drawn.traces.rows import predicted_of
+from omnimouse_widgets.drawn.units import drawn_units, recorded
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.drawings import Line
 from omnimouse_widgets.report.markup import Markup, number, table, tag
@@ -28,10 +28,9 @@ from omnimouse_widgets.report.markup import Markup, number, table, tag
 UNIT_WORDS: Final = {
     "normalised": "Responses as the model has them: recording divided by each neuron's "
     "scale.",
-    "session": "Responses in the units of the recording.",
     "spikes/s": "Responses in spikes/s: recorded counts divided by the bin's length.",
 }
-"""What the values of a trace are, by the units of the prediction."""
+"""What the values of a trace are, by their units."""
 BEHAVIOR_CODES: Final = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
 SUMMARY_HEAD: Final = (
     "neurons",
@@ -141,7 +140,7 @@ def traces(what: Reported) -> Iterator[Markup]:
     if what.what_if is not None:
         looks, keys = [*looks, "edited"], [*keys, ""]
     yield drawings.legend(samples, [f".line.{look}" for look in looks], keys)
-    units = units_of(what)
+    units = drawn_units(shown.window.spec)
     yield tag(
         "p",
         f"{UNIT_WORDS[units]} "
@@ -153,32 +152,23 @@ def traces(what: Reported) -> Iterator[Markup]:
     if answered:
         yield _neuron_scores(what, answered)
     times = shown.window.timestamps["responses"]
-    recorded = recorded_as(shown.window, units)
+    truth = recorded(shown.window)
     unit = units if units == "spikes/s" else ""
     for neuron in shown.selection:
         # SVG draws in document order: the recording first, at the back.
-        lines = [Line("recorded", recorded[:, neuron])]
+        lines = [Line("recorded", truth[:, neuron])]
         # The condition on screen is the first, so it is drawn last and in front.
         for condition in reversed(answered):
-            found = condition.trace(neuron)
+            found = predicted_of(condition.prediction, neuron)
             lines += [] if found is None else [Line(look_of(condition), found)]
         if what.what_if is not None:
-            found = column(what.what_if.after, neuron)
+            found = predicted_of(what.what_if.after, neuron)
             lines += [] if found is None else [Line("edited", found)]
         shade = shown.mask.cells[:, neuron]
         is_last = neuron == shown.selection[-1]
         picture = drawings.traces(times, lines, shade, has_axis=is_last, unit=unit)
         title = tag("h3", heading(shown.session, neuron))
         yield tag("figure", title, picture, id=f"neuron-{neuron}", data_neuron=neuron)
-
-
-def units_of(what: Reported) -> str:
-    """Return the units of the traces: those of the predictions, if there are any."""
-    for condition in what.conditions:
-        if condition.prediction is not None:
-            return condition.prediction.units
-    is_count = what.shown.window.spec.responses == "count"
-    return "spikes/s" if is_count else "normalised"
 
 
 def _neuron_scores(what: Reported, answered: Sequence[Condition]) -> Markup:

@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from omnimouse_model.data.io.file_stamp import SeenFile
 from omnimouse_model.data.io.safe_files import open_binary
-from omnimouse_model.errors import SessionFormatError
 
 
 @runtime_checkable
@@ -38,8 +38,7 @@ class LocalFile:
         with open_binary(path) as stream:
             # fstat on the open file: size and time belong to the file just opened,
             # even if the name points to another file a moment later.
-            info = os.fstat(stream.fileno())
-        self._seen = (info.st_size, info.st_mtime_ns)
+            self._seen = SeenFile.of(path, os.fstat(stream.fileno()))
 
     def open(self) -> Any:
         """Return the file name; h5py reads named files faster than file objects."""
@@ -48,19 +47,4 @@ class LocalFile:
 
     def check(self, *, now: bool = False) -> None:
         """Raise `SessionFormatError` if the file is missing or has changed."""
-        try:
-            info = self.path.stat()
-        except OSError as error:
-            raise SessionFormatError(
-                self.path,
-                "unreadable",
-                f"{self.path.name} cannot be read: {error.strerror or error}",
-                "check permissions, and that its drive is there",
-            ) from error
-        if (info.st_size, info.st_mtime_ns) != self._seen:
-            raise SessionFormatError(
-                self.path,
-                "changed",
-                f"{self.path.name} changed while the session was open",
-                "open the session again",
-            )
+        self._seen.check()

@@ -3,18 +3,24 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
-from omnimouse_model.data.io.safe_files import label
 from omnimouse_model.errors import SessionFormatError
 
 
 @dataclass(frozen=True, slots=True)
 class SeenFile:
-    """A file with its size (bytes) and modification time (ns) at listing."""
+    """A file with its size (bytes) and modification time (ns) at opening."""
 
     path: Path
     size: int
     changed_ns: int
+
+    @classmethod
+    def of(cls, path: Path, info: os.stat_result | None = None) -> Self:
+        """Return a file as it is now, or as `fstat` of the open file describes it."""
+        info = stat_file(path) if info is None else info
+        return cls(path, info.st_size, info.st_mtime_ns)
 
     def check(self, info: os.stat_result | None = None) -> None:
         """Raise `SessionFormatError` if the file is missing or has changed.
@@ -27,12 +33,7 @@ class SeenFile:
         try:
             info = self.path.stat() if info is None else info
         except OSError as error:
-            raise SessionFormatError(
-                self.path,
-                "unreadable",
-                f"{label(self.path)} cannot be read: {error.strerror or error}",
-                "check permissions, and that its drive is there",
-            ) from error
+            raise unreadable(self.path, error) from error
         if (info.st_size, info.st_mtime_ns) != (self.size, self.changed_ns):
             raise SessionFormatError(
                 self.path,
@@ -53,17 +54,39 @@ def seen_files(folder: Path) -> dict[str, SeenFile]:
     except FileNotFoundError:
         return {}
     except OSError as error:
-        raise SessionFormatError(
-            folder,
-            "unreadable",
-            f"{label(folder)} cannot be listed: {error.strerror or error}",
-            "check permissions, and that its drive is there",
-        ) from error
+        raise unreadable(folder, error) from error
 
 
 def _seen(entry: "os.DirEntry[str]") -> SeenFile:
     # On Windows, DirEntry.stat reads the directory entry, whose size and time can
     # lag behind the file itself.
     path = Path(entry.path)
-    info = path.stat() if os.name == "nt" else entry.stat()
-    return SeenFile(path, info.st_size, info.st_mtime_ns)
+    return SeenFile.of(path, path.stat() if os.name == "nt" else entry.stat())
+
+
+def stat_file(path: Path) -> os.stat_result:
+    """Return `path.stat()`; raise `SessionFormatError` if the file is missing."""
+    try:
+        return path.stat()
+    except FileNotFoundError as error:
+        raise SessionFormatError(
+            path, "missing_file", f"{label(path)} is missing"
+        ) from error
+    except OSError as error:
+        raise unreadable(path, error) from error
+
+
+def unreadable(path: Path, error: Exception) -> SessionFormatError:
+    """Return the error for a file or folder that the system cannot read."""
+    reason = getattr(error, "strerror", None) or str(error)
+    return SessionFormatError(
+        path,
+        "unreadable",
+        f"{label(path)} cannot be read: {reason}",
+        "check permissions, and that its drive is there",
+    )
+
+
+def label(path: Path) -> str:
+    """Return folder and file name for messages, such as `responses/meta.yml`."""
+    return "/".join(path.parts[-2:]) if path.suffix else path.name

@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import yaml
 
+from omnimouse_model.data.io.file_stamp import SeenFile, stat_file, unreadable
+from omnimouse_model.data.io.file_stamp import label as label  # readers import it here
 from omnimouse_model.errors import SessionFormatError
 
 MAX_JSON_BYTES = 256 * 2**20
@@ -52,8 +54,7 @@ class ArrayFile:
         self.shape = shape
         self.offset = offset
         self.fortran = fortran
-        info = _stat(path)
-        self._seen = (info.st_size, info.st_mtime_ns)
+        self._seen = SeenFile.of(path)
         self._map: np.ndarray | None = None
 
     # Pickling a map would copy the whole file.
@@ -96,17 +97,7 @@ class ArrayFile:
         This runs before every read: access beyond the end of a mapped file that has
         become shorter kills the process (SIGBUS).
         """
-        try:
-            info = self.path.stat()
-        except OSError as error:
-            raise _unreadable(self.path, error) from error
-        if (info.st_size, info.st_mtime_ns) != self._seen:
-            raise SessionFormatError(
-                self.path,
-                "changed",
-                f"{self.path.name} changed while the session was open",
-                "open the session again",
-            )
+        self._seen.check()
 
     def _mapped(self) -> np.ndarray:
         # An empty array cannot be mapped.
@@ -122,7 +113,7 @@ class ArrayFile:
                 order="F" if self.fortran else "C",
             )
         except (OSError, ValueError) as error:
-            raise _unreadable(self.path, error) from error
+            raise unreadable(self.path, error) from error
 
 
 def npy_file(path: Path) -> ArrayFile:
@@ -168,7 +159,7 @@ def read_npy_header(
     try:
         head = stream.read(12)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if len(head) < 10 or head[:6] != b"\x93NUMPY":
         # 0x80 is the first byte of a pickle (protocol 2 or later).
         if head[:1] == b"\x80":
@@ -241,7 +232,7 @@ def leads_out(path: Path, inside: Path) -> bool:
 
 def open_binary(path: Path) -> BinaryIO:
     """Open a regular file for reading; raise `SessionFormatError` if impossible."""
-    info = _stat(path)
+    info = stat_file(path)
     # Opening a named pipe would wait forever.
     if not stat.S_ISREG(info.st_mode):
         raise SessionFormatError(
@@ -250,7 +241,7 @@ def open_binary(path: Path) -> BinaryIO:
     try:
         return path.open("rb", buffering=0)
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def read_text(path: Path, limit: int) -> str:
@@ -267,7 +258,7 @@ def read_text(path: Path, limit: int) -> str:
         try:
             data = stream.read()
         except OSError as error:
-            raise _unreadable(path, error) from error
+            raise unreadable(path, error) from error
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -332,25 +323,6 @@ def _within(path: Path, inside: Path | None) -> Path:
     return path if inside is None else contained(path, inside)
 
 
-def list_folder(path: Path) -> dict[str, int]:
-    """Return name -> size (bytes) of the plain files of a folder.
-
-    A missing folder gives an empty dict.
-    """
-    try:
-        with os.scandir(path) as entries:
-            return {e.name: e.stat().st_size for e in entries if e.is_file()}
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def label(path: Path) -> str:
-    """Return folder and file name for messages, such as `responses/meta.yml`."""
-    return "/".join(path.parts[-2:]) if path.suffix else path.name
-
-
 def _mapping(path: Path, value: object, kind: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         found = "nothing" if value is None else f"a {type(value).__name__}"
@@ -360,27 +332,6 @@ def _mapping(path: Path, value: object, kind: str) -> dict[str, Any]:
             f"{label(path)}: must hold `key: value` pairs, found {found}",
         )
     return {str(key): item for key, item in value.items()}
-
-
-def _stat(path: Path) -> os.stat_result:
-    try:
-        return path.stat()
-    except FileNotFoundError as error:
-        raise SessionFormatError(
-            path, "missing_file", f"{label(path)} is missing"
-        ) from error
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _unreadable(path: Path, error: Exception) -> SessionFormatError:
-    reason = getattr(error, "strerror", None) or str(error)
-    return SessionFormatError(
-        path,
-        "unreadable",
-        f"{label(path)} cannot be read: {reason}",
-        "check permissions, and that its drive is there",
-    )
 
 
 def _pickled(path: Path) -> SessionFormatError:

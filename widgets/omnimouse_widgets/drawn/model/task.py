@@ -4,7 +4,6 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
@@ -66,7 +65,3 @@ def video_span(name: str, n_frames: int) -> slice:
 def half_words(duration_s: float) -> str:
     """Return how long half a window is: "second", or such as "1.5 s"."""
     return "second" if duration_s == 2 else f"{duration_s / 2:g} s"
-
-
-# The notebook's control bar chooses parts of OmniMouse's video.
-SPANS: Final = {name: video_span(name, OMNIMOUSE.n_frames) for name in VIDEO_NAMES}

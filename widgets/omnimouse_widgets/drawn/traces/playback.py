@@ -50,8 +50,3 @@ def stride_words(stride: int, spec: WindowSpec = OMNIMOUSE) -> str:
     """What a stride does, such as `Slide the window by 1 s`."""
     verb = "Step" if stride == spec.n_samples else "Slide"
     return f"{verb} the window by {strides(spec)[stride]}"
-
-
-# The notebook's video has one grid of 30 Hz for a whole session.
-SAMPLE_HZ: Final = OMNIMOUSE.response_rate_hz
-STRIDES: Final = strides(OMNIMOUSE)

@@ -71,7 +71,9 @@ def draw_traces(
     first, last = traces[0].extent
     more = f" · {n_left_out:,} more selected" if n_left_out else ""
     y = top + traces_height(len(traces)) - LEGEND + 4
-    x = sheet.words(EDGE, y, f"{first:.1f} to {last:.1f} s{more}", QUIET, 10) + 20
+    unit = " · spikes/s" if controller.state.spec.responses == "count" else ""
+    words = f"{first:.1f} to {last:.1f} s{unit}{more}"
+    x = sheet.words(EDGE, y, words, QUIET, 10) + 20
     for curve in _curves(controller, traces):
         sheet.line([(x, y + 7), (x + 20, y + 7)], curve.colour, curve.dashes)
         x = sheet.words(x + 25, y, cut(curve.name, 140, 10), QUIET, 10) + 14

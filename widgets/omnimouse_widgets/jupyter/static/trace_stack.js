@@ -115,8 +115,8 @@ function traceStack(parent, { name, label, colours, height, moved, stepped, keys
   function drawBars(context, rows) {
     const x = place.x(shown.start_s + BAR_AT * (shown.stop_s - shown.start_s));
     context.fillStyle = colours.axis;
-    for (const { top, span } of rows) {
-      const high = FILL / span * place.row;
+    for (const { top, span, bar } of rows) {
+      const high = bar * FILL / span * place.row;
       context.fillRect(x - 1.5, top + (1 - FILL / 2) * place.row - high / 2, 3, high);
     }
   }

@@ -149,6 +149,7 @@ def rows_message(
                 "axis": axis_of[id(row.time)],
                 "low": low,
                 "span": span,
+                "bar": row.bar,
             }
             for row, (low, span) in zip(rows, ranges, strict=True)
         ],

@@ -7,10 +7,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from omnimouse_model.data.io.file_stamp import seen_files
 from omnimouse_model.data.io.safe_files import (
     contained,
     label,
-    list_folder,
     read_json_mapping,
     read_yaml_mapping,
 )
@@ -83,7 +83,7 @@ def read_trials(folder: Path, use_names: bool, notes: Notes) -> list[StoredTrial
         If there are no trials, or their metadata are wrong.
     """
     combined = folder / "combined_meta.json"
-    numbered = sorted(n for n in list_folder(folder / "meta") if _NUMBERED.fullmatch(n))
+    numbered = sorted(n for n in seen_files(folder / "meta") if _NUMBERED.fullmatch(n))
     if combined.exists():
         stored: Mapping[str, Any] = read_json_mapping(combined, folder.parent)
         _note_stale(folder, stored, numbered, notes)

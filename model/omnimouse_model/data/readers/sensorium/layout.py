@@ -1,5 +1,6 @@
 """Layout of a Sensorium folder: files per stream and trial, with checks."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,6 @@ from omnimouse_model.data.io.safe_files import (
     ArrayFile,
     contained,
     label,
-    list_folder,
     load_small_array,
     npy_file,
     read_json_mapping,
@@ -148,7 +148,7 @@ class Folder:
 
     def trial_arrays(self) -> dict[str, np.ndarray]:
         """Return all arrays of `meta/trials` with one value per trial, by name."""
-        names = list_folder(self.root / "meta" / "trials")
+        names = seen_files(self.root / "meta" / "trials")
         found = {n: self._array("trials", n) for n in _npy_names(names)}
         return {
             name: values
@@ -236,7 +236,7 @@ class Folder:
         return int(shape[0]), int(shape[1])
 
 
-def _npy_names(names: dict[str, int]) -> list[str]:
+def _npy_names(names: Iterable[str]) -> list[str]:
     return sorted(n.removesuffix(_NUMBER_OF) for n in names if n.endswith(_NUMBER_OF))
 
 
