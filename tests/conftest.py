@@ -79,7 +79,7 @@ LONG_GROUPS = (
 )
 """Folders that share one window or browser, and the longest files: they start first."""
 WINDOW_FIXTURES = {"qtbot", "qapp", "make_napari_viewer", "make_napari_viewer_proxy"}
-ENDS_S = 60.0
+ENDS_S = 180.0
 """What was told to end has this long: the first child process waits for imports."""
 
 

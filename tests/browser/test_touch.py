@@ -70,7 +70,11 @@ def test_one_finger_paints_and_a_tap_does(fresh_explorer):
 
 
 def test_two_fingers_zoom_and_move_the_field_and_paint_nothing(fresh_explorer):
-    hand, before = TouchScreen(fresh_explorer), kernel_counts(fresh_explorer)
+    # Whatever still changes the picture, answers too, must be drawn before it is kept.
+    fresh_explorer.wait_for_kernel(
+        "explorer.controller.results.population_freshness", "fresh"
+    )
+    hand, before = TouchScreen(fresh_explorer), wait_for_agreement(fresh_explorer)
     undo_name = fresh_explorer.ask("explorer.controller.undo_name")
     hand.field.press("Home")
     whole = hand.canvas_picture()

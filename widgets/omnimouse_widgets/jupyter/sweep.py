@@ -17,17 +17,19 @@ from traitlets import Tuple as TupleTrait
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep as SweepTable
 from omnimouse_model.analysis.sweep.table import write_together
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.sweep.current_point import mark_of
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.form import (
     DRAWS,
-    HISTORY,
     TIPS,
     WINDOWS,
     fitting_neurons,
+    histories_in,
     numbers_in,
     tiers_of,
+    usual_history,
 )
 from omnimouse_widgets.drawn.context.points import DrawnSweep
 from omnimouse_widgets.drawn.context.text import (
@@ -51,7 +53,7 @@ LOOK: Final[dict[str, Any]] = {
     ],
     "dashes": DASHES,
     "tips": TIPS,
-    "history": HISTORY,
+    "history": usual_history(),
     "draws": DRAWS,
     "windows": WINDOWS,
 }
@@ -188,7 +190,8 @@ class ContextSweep(Part):
 
     def on_start(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Start a sweep with the plan of the form."""
-        self.start(plan_of(content), str(content.get("name", "")).strip())
+        spec = self.controller.state.spec
+        self.start(plan_of(content, spec), str(content.get("name", "")).strip())
 
     def on_pause(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Pause or resume the background sweep."""
@@ -317,7 +320,9 @@ class ContextSweep(Part):
         if self._form and session is not None:
             # An incomplete form is normal while the user types: show what is wrong.
             try:
-                estimate = sweeps.estimate(plan_of(self._form))
+                estimate = sweeps.estimate(
+                    plan_of(self._form, self.controller.state.spec)
+                )
                 words = "" if estimate is None else estimate.words
             except ValueError as error:
                 words, is_possible = str(error), False
@@ -340,7 +345,7 @@ class ContextSweep(Part):
         self.widget.close()
 
 
-def plan_of(form: Mapping[str, Any]) -> SweepPlan:
+def plan_of(form: Mapping[str, Any], spec: WindowSpec = OMNIMOUSE) -> SweepPlan:
     """Return the plan of a form's texts.
 
     Raises
@@ -351,7 +356,7 @@ def plan_of(form: Mapping[str, Any]) -> SweepPlan:
     # An empty or zero number of windows means no limit.
     return SweepPlan(
         neurons=numbers_in(str(form["neurons"]), "Neurons"),
-        history_samples=numbers_in(str(form["history"]), "History"),
+        history_samples=histories_in(str(form["history"]), spec),
         video=CHOICES[str(form["video"])],
         behavior=CHOICES[str(form["behavior"])],
         seeds=tuple(range(int(form["draws"] or 0))),

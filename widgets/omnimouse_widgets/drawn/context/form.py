@@ -2,13 +2,16 @@
 
 from typing import Final
 
-from omnimouse_model.analysis.sweep.contexts import HISTORY_END, largest_context
+from omnimouse_model.analysis.sweep.contexts import (
+    HISTORY_END,
+    check_history,
+    history_end,
+    largest_context,
+)
 from omnimouse_model.analysis.sweep.live_sweep import NEURONS
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 
-# 0 or 10 to 25 samples: one token takes 10 samples, and the 5 samples before the target
-# samples stay hidden (see `analysis.sweep.contexts`).
-HISTORY: Final = "0, 10, 15, 20, 25"
 DRAWS: Final = 5
 WINDOWS: Final = 32
 TIPS: Final = {
@@ -19,6 +22,24 @@ TIPS: Final = {
     "tier": "Which held-out windows; “test” is every test tier there is",
     "name": "What to call it in the list; left empty, recording and model",
 }
+
+
+def usual_history(spec: WindowSpec = OMNIMOUSE) -> str:
+    """Return histories to begin with, as text for the form."""
+    if spec == OMNIMOUSE:
+        # One token takes 10 samples, and the 5 samples before the targets stay hidden.
+        return "0, 10, 15, 20, 25"
+    end = history_end(spec)
+    steps = sorted({round(end * share) for share in (0, 1 / 3, 2 / 3, 1)})
+    return ", ".join(map(str, steps))
+
+
+def histories_in(typed: str, spec: WindowSpec = OMNIMOUSE) -> tuple[int, ...]:
+    """Return the histories in a text; raise `ValueError` for one that does not fit."""
+    found = numbers_in(typed, "History")
+    for history in found:
+        check_history(history, spec)
+    return found
 
 
 def fitting_neurons(session: Session) -> str:

@@ -14,12 +14,13 @@ from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.context.form import (
     DRAWS,
-    HISTORY,
     TIPS,
     WINDOWS,
     fitting_neurons,
+    histories_in,
     numbers_in,
     tiers_of,
+    usual_history,
 )
 from omnimouse_widgets.qt.style.form import NARROW_BOX
 from omnimouse_widgets.qt.style.redraw import Redraw
@@ -43,7 +44,8 @@ class SweepForm(QWidget):
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self.neurons, self.history = QLineEdit(), QLineEdit(HISTORY)
+        self._usual_history = usual_history()
+        self.neurons, self.history = QLineEdit(), QLineEdit(self._usual_history)
         self.video, self.behavior = _choice("Video"), _choice("Behaviour")
         self.draws, self.windows = _number(1, 50, DRAWS), _number(0, 9999, WINDOWS)
         # Qt shows this text for the minimum, 0, which means no limit.
@@ -67,7 +69,11 @@ class SweepForm(QWidget):
                  events.predictor_name, events.device]  # fmt: skip
         self.redraw = Redraw(
             self,
-            [(self._draw_session, [events.session]), (self._draw_summary, timed)],
+            [
+                (self._draw_session, [events.session]),
+                (self._draw_window, [events.window]),
+                (self._draw_summary, timed),
+            ],
         )
 
     def _lay_out(self) -> None:
@@ -109,7 +115,9 @@ class SweepForm(QWidget):
         """
         return SweepPlan(
             neurons=numbers_in(self.neurons.text(), "Neurons"),
-            history_samples=numbers_in(self.history.text(), "History"),
+            history_samples=histories_in(
+                self.history.text(), self._controller.state.spec
+            ),
             video=_chosen(self.video),
             behavior=_chosen(self.behavior),
             seeds=tuple(range(self.draws.value())),
@@ -126,6 +134,13 @@ class SweepForm(QWidget):
         self.start.emit(plan, self.name.text().strip())
 
     # -- from state to screen ---------------------------------------------------------
+    def _draw_window(self) -> None:
+        """Offer histories that fit into windows of the chosen model."""
+        usual = usual_history(self._controller.state.spec)
+        if usual != self._usual_history:
+            self._usual_history = usual
+            self.history.setText(usual)
+
     def _draw_session(self) -> None:
         session = self._controller.state.session
         known = tiers_of(session)
