@@ -37,6 +37,12 @@ def test_the_page_on_masks_runs(root, tmp_path, monkeypatch):
     assert names["same"] == names["drawn"]
 
 
+@pytest.mark.slow
+def test_the_page_on_families_runs(root):
+    code = "\n".join(examples(root / "docs" / "families.md"))
+    assert namespace_after(code)["mask"].spec.n_samples == 150
+
+
 def test_every_page_is_reached_from_the_first(root):
     index = (root / "docs" / "index.md").read_text()
     pages = {page.name for page in (root / "docs").glob("*.md")} - {"index.md"}
