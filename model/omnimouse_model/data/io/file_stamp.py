@@ -3,7 +3,6 @@
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 from omnimouse_model.errors import SessionFormatError
 
@@ -17,7 +16,7 @@ class SeenFile:
     changed_ns: int
 
     @classmethod
-    def of(cls, path: Path, info: os.stat_result | None = None) -> Self:
+    def of(cls, path: Path, info: os.stat_result | None = None) -> "SeenFile":
         """Return a file as it is now, or as `fstat` of the open file describes it."""
         info = stat_file(path) if info is None else info
         return cls(path, info.st_size, info.st_mtime_ns)
