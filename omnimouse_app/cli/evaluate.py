@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain, product
 from pathlib import Path
@@ -155,22 +154,31 @@ def command(
     if ensemble is not None:
         # After its members and before the baselines.
         names.insert(len(models), _ensemble(ensemble, models, device))
-    work = _Work(
-        names,
-        recordings,
-        _asked(strategies, demo_table, paper_table),
-        tiers,
-        by,
-        max_windows,
-        device,
-    )
+    from omnimouse_model.analysis.evaluate.sharded import evaluate_all
+
+    asked = _asked(strategies, demo_table, paper_table)
+    is_kept = out is not None or scheduler is not None
+    if is_kept and not all(isinstance(one, str) for one in asked):
+        raise click.UsageError(
+            "With --out or --scheduler name the conditions: --strategy or "
+            "--paper-table."
+        )
     with interruptible() as stopping:
-        if out is None and scheduler is None:
-            found = work.together(progress)
-        else:
-            # From here on, Ctrl-C ends after the current piece instead of at once.
-            stopping.has_begun = True
-            found = work.in_pieces(out, scheduler, progress, lambda: stopping.is_asked)
+        # With something to save, Ctrl-C ends after the current step instead of at once.
+        stopping.has_begun = is_kept
+        found = evaluate_all(
+            names,
+            recordings,
+            asked,
+            tiers=tiers,
+            by=by,
+            max_windows=max_windows,
+            results=out,
+            scheduler=scheduler,
+            device=device,
+            progress=progress,
+            cancelled=lambda: stopping.is_asked,
+        )
     progress.finish()
     if parquet is not None:
         from omnimouse_model.analysis.evaluate.table import write_neurons
@@ -191,69 +199,6 @@ def command(
     if not any(scores.any_value for scores in found.values()):
         raise click.ClickException(
             "Nothing could be scored: every question was refused."
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class _Work:
-    """Arguments of one evaluation."""
-
-    names: list[str]
-    sessions: "list[Session]"
-    asked: "tuple[Condition | str, ...]"
-    tiers: tuple[str, ...]
-    by: "Grouping | None"
-    max_windows: int | None
-    device: str
-
-    def together(self, progress: Progress) -> "dict[str, Scores]":
-        """Score all predictors in one pass over each session's windows."""
-        from omnimouse_model.analysis.evaluate.evaluate import evaluate
-
-        predictors = _predictors(self.names, self.device)
-        return {
-            tier: evaluate(
-                predictors,
-                self.sessions,
-                self.asked,
-                tier=tier,
-                by=self.by,
-                max_windows=self.max_windows,
-                progress=progress,
-            )
-            for tier in self.tiers
-        }
-
-    def in_pieces(
-        self,
-        out: Path | None,
-        scheduler: str | None,
-        progress: Progress,
-        cancelled: Any,
-    ) -> "dict[str, Scores]":
-        """Score piece by piece, and save each piece when it is finished."""
-        from omnimouse_model.analysis.evaluate.sharded import evaluate_all
-
-        # Results files and workers identify a condition by the name of its strategy;
-        # the conditions of the demo table are objects.
-        strategies = [name for name in self.asked if isinstance(name, str)]
-        if len(strategies) < len(self.asked):
-            raise click.UsageError(
-                "With --out or --scheduler name the conditions: --strategy or "
-                "--paper-table."
-            )
-        return evaluate_all(
-            self.names,
-            self.sessions,
-            strategies,
-            tiers=self.tiers,
-            by=self.by,
-            max_windows=self.max_windows,
-            results=out,
-            scheduler=scheduler,
-            device=self.device,
-            progress=progress,
-            cancelled=cancelled,
         )
 
 

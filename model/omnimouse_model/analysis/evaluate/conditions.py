@@ -61,10 +61,26 @@ compared.
 """
 
 
-def conditions(
+def listed(
     strategies: str | Condition | Sequence[str | Condition],
+) -> tuple[str | Condition, ...]:
+    """Return one or several strategies as a tuple."""
+    return (strategies,) if isinstance(strategies, str | Condition) else (*strategies,)
+
+
+def conditions(
+    strategies: str | Condition | Sequence[str | Condition], seeds: Sequence[int] = ()
 ) -> tuple[Condition, ...]:
-    """Return the conditions of one or several strategies, in order."""
-    if isinstance(strategies, (str, Condition)):
-        return (Condition.of(strategies),)
-    return tuple(Condition.of(strategy) for strategy in strategies)
+    """Return the conditions of one or several strategies, in order.
+
+    With seeds, each random draw of the neurons of a named strategy is a condition.
+    """
+    if not seeds:
+        return tuple(Condition.of(strategy) for strategy in listed(strategies))
+    return tuple(
+        # `partial` binds the seed of this iteration; a lambda would use the last seed.
+        Condition(f"{name}, draw {seed}", partial(mask_from_strategy, name, seed=seed))
+        for name in listed(strategies)
+        for seed in seeds
+        if isinstance(name, str)
+    )

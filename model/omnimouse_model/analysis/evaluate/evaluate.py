@@ -1,8 +1,10 @@
 """Evaluation of predictors: single-trial correlations on held-out windows.
 
-All predictors are scored on the same windows, samples and neurons. Windows are read
-once, in small chunks, and all predictors run on each chunk. Memory therefore depends
-on the size of the chunk and not on the session.
+Every evaluation is a list of shards: some predictors on the windows of one session.
+`evaluate` has one shard per session; `sharded.evaluate_all` distributes and saves
+shards. All predictors are scored on the same windows, samples and neurons. Windows are
+read once per shard, in small chunks, and all its predictors run on each chunk. Memory
+therefore depends on the size of the chunk and not on the session.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -107,35 +109,29 @@ def evaluate(
     >>> round(score.value, 2), score.n_neurons, score.n_windows
     (0.23, 40, 3)
     """
-    predictors = list(predictor) if isinstance(predictor, Sequence) else [predictor]
-    recordings = [sessions] if isinstance(sessions, Session) else list(sessions)
+    predictors = (*predictor,) if isinstance(predictor, Sequence) else (predictor,)
     asked = conditions(strategies)
+    shards = [
+        Shard(
+            tuple(group),
+            session,
+            asked,
+            tier,
+            scored_starts(session, tier, max_windows, spec)
+            if starts is None
+            else starts,
+            neurons,
+            by,
+        )
+        for session in listed_sessions(sessions)
+        for spec, group in by_spec(predictors)
+    ]
+    return joined(list(shard_scores(shards, progress, cancelled)), shards, tier)
 
-    groups = by_spec(predictors)
 
-    def windows(session: Session, spec: WindowSpec) -> np.ndarray:
-        if starts is not None:
-            return starts
-        return scored_starts(session, tier, max_windows, spec)
-
-    total = sum(
-        len(windows(session, spec)) * len(group)
-        for session in recordings
-        for spec, group in groups
-    )
-    run = _Run(total * len(asked), progress, cancelled, by)
-    scores: list[Score] = []
-    behavior: list[BehaviorScore] = []
-    for session in recordings:
-        run.say(f"{session.id}: preparing")
-        for spec, group in groups:
-            found = _evaluate_session(
-                session, windows(session, spec), group, asked, neurons, run, spec
-            )
-            for job in found:
-                scores += job.scores()
-                behavior += job.behavior_scores()
-    return Scores(tuple(scores), tuple(behavior), tier)
+def listed_sessions(sessions: Session | Sequence[Session]) -> list[Session]:
+    """Return one or several sessions as a list."""
+    return [sessions] if isinstance(sessions, Session) else list(sessions)
 
 
 def by_spec(
@@ -179,6 +175,66 @@ def spread_starts(starts: np.ndarray, max_windows: int | None) -> np.ndarray:
     return np.asarray(starts[spread])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Shard:
+    """Some predictors in some conditions on windows of one session.
+
+    Attributes
+    ----------
+    tier, starts
+        Tier of the windows, and their starts (n,) in s on the session clock.
+    neurons, by
+        As in `evaluate`.
+    """
+
+    predictors: tuple[Predictor, ...]
+    session: Session
+    asked: tuple[Condition, ...]
+    tier: str
+    starts: np.ndarray
+    neurons: np.ndarray | None = None
+    by: Grouping | None = None
+
+
+def shard_scores(
+    shards: Sequence[Shard],
+    progress: Progress = lambda done, total, what: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Iterator[Scores]:
+    """Yield the scores of each shard, computed in this process.
+
+    Raises
+    ------
+    Cancelled
+        `cancelled()` returned true.
+    """
+    total = sum(len(s.starts) * len(s.asked) * len(s.predictors) for s in shards)
+    run = _Run(total, progress, cancelled)
+    for shard in shards:
+        run.say(f"{shard.session.id}: preparing")
+        jobs = _shard_jobs(shard, run)
+        yield Scores(
+            tuple(score for job in jobs for score in job.scores()),
+            tuple(score for job in jobs for score in job.behavior_scores()),
+            shard.tier,
+        )
+
+
+def joined(parts: Sequence[Scores], shards: Sequence[Shard], tier: str) -> Scores:
+    """Return scores of shards in the order of sessions, conditions and predictors."""
+    sessions = {id_: n for n, id_ in enumerate(s.session.id for s in shards)}
+    names = {c.name: n for shard in shards for n, c in enumerate(shard.asked)}
+
+    def place(row: Score | BehaviorScore) -> tuple[int, int]:
+        return sessions[row.session], names[row.strategy]
+
+    return Scores(
+        tuple(sorted((row for part in parts for row in part.scores), key=place)),
+        tuple(sorted((row for part in parts for row in part.behavior), key=place)),
+        tier,
+    )
+
+
 @dataclass(slots=True)
 class _Run:
     """Progress and cancellation of one evaluation."""
@@ -186,7 +242,6 @@ class _Run:
     total: int
     progress: Progress
     cancelled: Callable[[], bool]
-    by: Grouping | None = None
     done: int = 0
 
     def say(self, what: str) -> None:
@@ -195,25 +250,21 @@ class _Run:
         self.progress(self.done, self.total, what)
 
 
-def _evaluate_session(
-    session: Session,
-    starts: np.ndarray,
-    predictors: Sequence[Predictor],
-    asked: Sequence[Condition],
-    neurons: np.ndarray | None,
-    run: _Run,
-    spec: WindowSpec,
-) -> list[Job]:
+def _shard_jobs(shard: Shard, run: _Run) -> list[Job]:
+    """Return the jobs of a shard with the predictions of all its windows."""
+    session, predictors = shard.session, shard.predictors
+    # The predictors of a shard read the same windows.
+    spec = predictors[0].needs.spec
     # By identity, because predictors need not be hashable.
     refusals = {id(p): _prepared(p, session, run) for p in predictors}
     # The exact means of a simulated mouse are stored at OmniMouse's rate.
     has_means = spec == OMNIMOUSE and has_truth(session.path)
     truth = open_truth(session.path) if has_means else None
-    groups = None if run.by is None else StimulusGroups.of(session, run.by)
+    groups = None if shard.by is None else StimulusGroups.of(session, shard.by)
     jobs: list[Job] = []
-    for condition in asked:
+    for condition in shard.asked:
         mask = condition.mask(session).stretched(spec)
-        cells = _scored_cells(mask, condition, session, neurons)
+        cells = _scored_cells(mask, condition, session, shard.neurons)
         # Predictors share one ceiling per condition: it depends on the cells only.
         ceiling = None
         if truth is not None:
@@ -225,7 +276,7 @@ def _evaluate_session(
             job.ceiling, job.refusal = ceiling, refusals[id(predictor)]
             jobs.append(job)
     questions = _questions(jobs)
-    for windows in _chunks(session, starts, spec):
+    for windows in _chunks(session, shard.starts, spec):
         for question in questions:
             run.say(f"{session.id}: {question[0].condition.name}, {question[0].name}")
             _answer(question, windows, run.cancelled)

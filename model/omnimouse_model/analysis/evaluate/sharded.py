@@ -1,17 +1,24 @@
-"""Evaluation of many models x sessions x tiers x draws, saved piece by piece.
+"""Evaluation of many models x sessions x tiers x draws, saved shard by shard.
 
-Each piece is an `evaluate` call for one model on one tier of one session. The result
-therefore does not depend on the worker or on interruptions.
+It runs the shards of `evaluate` on workers of a scheduler, or in this process, and
+saves each finished one. A shard that is saved or distributed has one model, so that
+its scores do not depend on the other models, the worker or on interruptions.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.conditions import Condition, conditions
+from omnimouse_model.analysis.evaluate.conditions import (
+    Condition,
+    conditions,
+    listed,
+)
 from omnimouse_model.analysis.evaluate.dask_map import (
     at_work,
     held_predictor,
@@ -23,8 +30,12 @@ from omnimouse_model.analysis.evaluate.dask_map import (
 from omnimouse_model.analysis.evaluate.evaluate import (
     Cancelled,
     Progress,
-    evaluate,
+    Shard,
+    by_spec,
+    joined,
+    listed_sessions,
     scored_starts,
+    shard_scores,
 )
 from omnimouse_model.analysis.evaluate.results import (
     BehaviorScore,
@@ -44,85 +55,15 @@ from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping
 from omnimouse_model.data.session import Session
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
-from omnimouse_model.strategies import mask_from_strategy
 
 # Fields that may be NaN.
 _NUMBERS = ("value", "ci_low", "ci_high", "ceiling")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Piece:
-    """One model on one tier of one session.
-
-    Attributes
-    ----------
-    source
-        The model; a name, a path or a factory if the piece is sent to a worker.
-    seeds
-        Seeds of random draws of the strategies' neurons; () for the stored order.
-    """
-
-    source: Predictor | Source | Path
-    session: Session
-    strategies: tuple[str, ...]
-    tier: str
-    seeds: tuple[int, ...]
-    max_windows: int | None
-    by: Grouping | None
-    device: str
-    threads: int
-
-    @property
-    def asked(self) -> tuple[Condition, ...]:
-        """Conditions of the piece: each strategy, or each draw of it."""
-        if not self.seeds:
-            return conditions(self.strategies)
-        return tuple(
-            # `partial` binds the seed of this iteration; a lambda would use the last
-            # seed.
-            Condition(
-                f"{name}, draw {seed}", partial(mask_from_strategy, name, seed=seed)
-            )
-            for name in self.strategies
-            for seed in self.seeds
-        )
-
-    def key(self, predictor_id: str) -> str:
-        """Return a hash of all facts that the scores depend on."""
-        return row_key(
-            predictor=predictor_id,
-            session=[self.session.id, self.session.fingerprint],
-            strategies=self.strategies,
-            tier=self.tier,
-            seeds=self.seeds,
-            by=self.by,
-            # The starts and not `max_windows`: two limits may select the same windows.
-            starts=scored_starts(self.session, self.tier, self.max_windows).tolist(),
-        )
-
-    def scores(
-        self,
-        predictor: Predictor,
-        progress: Progress = lambda done, total, what: None,
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> Scores:
-        """Evaluate the piece."""
-        return evaluate(
-            predictor,
-            self.session,
-            self.asked,
-            tier=self.tier,
-            max_windows=self.max_windows,
-            by=self.by,
-            progress=progress,
-            cancelled=cancelled,
-        )
-
-
 def evaluate_all(
     predictors: Sequence[Predictor | Source | Path],
     sessions: Session | Sequence[Session],
-    strategies: str | Sequence[str],
+    strategies: str | Condition | Sequence[str | Condition],
     *,
     tiers: Sequence[str] = ("test",),
     seeds: Sequence[int] = (),
@@ -134,21 +75,26 @@ def evaluate_all(
     progress: Progress = lambda done, total, what: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> dict[str, Scores]:
-    """Evaluate many models on many sessions, piece by piece.
+    """Evaluate many models on many sessions and tiers, with saved results.
+
+    The scores of a tier are exactly those of `evaluate`, in the same order.
 
     Parameters
     ----------
     predictors
         Names, paths or factories; predictor objects only without a scheduler.
+    strategies
+        Names of strategies; `Condition` objects only without `results`, scheduler and
+        seeds, which identify a condition by its name.
     seeds
         Seeds of draws of the strategies' neurons, each a separate condition; without
         seeds the neurons have the official stored order.
     results
-        File to which each finished piece is added. It may hold other pieces, and other
-        processes may write it at the same time. Pieces in the file are not computed
-        again.
+        File to which each finished shard (one model, session and tier) is added. It may
+        hold other shards, and other processes may write it at the same time. Shards in
+        the file are not computed again.
     scheduler
-        Distribute the pieces over the workers of a scheduler, see `dask_map.spread`.
+        Distribute the shards over the workers of a scheduler, see `dask_map.spread`.
     cancelled
         Polled between steps; once true, the finished scores are returned.
 
@@ -160,9 +106,10 @@ def evaluate_all(
     Raises
     ------
     ValueError
-        A session has no window of a tier.
+        A session has no window of a tier, or a `Condition` object is given with
+        `results`, scheduler or seeds.
     WorkerError
-        The scheduler or its workers failed; finished pieces are in `results`.
+        The scheduler or its workers failed; finished shards are in `results`.
 
     Examples
     --------
@@ -176,107 +123,105 @@ def evaluate_all(
     >>> {tier: len(part.scores) for tier, part in found.items()}
     {'validation': 2, 'test': 2}
     """
-    recordings = [sessions] if isinstance(sessions, Session) else list(sessions)
-    names = (strategies,) if isinstance(strategies, str) else tuple(strategies)
-    threads = _threads()
-    found: dict[str, Scores] = {}
-    pieces: dict[str, Piece] = {}
-    made: dict[int, Predictor] = {}
-    for given in predictors:
-        # Loaded here even with a scheduler: the key contains the id with the weights'
-        # hash.
-        predictor = made_predictor(given, device)
-        source = given if scheduler is None else travelling(given)
-        for session in recordings:
-            for tier in tiers:
-                piece = Piece(
-                    source,
-                    session,
-                    names,
-                    tier,
-                    tuple(seeds),
-                    max_windows,
-                    by,
-                    device,
-                    threads,
-                )
-                pieces[piece.key(predictor.predictor_id)] = piece
-                made[id(piece)] = predictor
-    file = None
+    names = listed(strategies)
+    # Loaded here even with a scheduler: the key contains the id with the weights' hash.
+    loaded = [made_predictor(source, device) for source in predictors]
+    is_apart = results is not None or scheduler is not None
+    if is_apart or seeds:
+        _check_names(names)
+    together = [tuple(group) for _, group in by_spec(loaded)]
+    if is_apart:
+        together = [(one,) for one in loaded]
+    shards: dict[str, Shard] = {}
+    for session, tier in product(listed_sessions(sessions), tiers):
+        for some in together:
+            spec = some[0].needs.spec
+            starts = scored_starts(session, tier, max_windows, spec)
+            asked = conditions(names, seeds)
+            shard = Shard(some, session, asked, tier, starts, by=by)
+            shards[_key(shard, names, seeds)] = shard
+    file, found = None, {}
     if results is not None:
         # The definition is constant: different evaluations share a file, because the
-        # key of a piece contains everything that its scores depend on.
+        # key of a shard contains everything that its scores depend on.
         file = ResultsFile(EVALUATION, Path(results), {"what": "scores of models"})
-        found = {key: row for key, row in file.rows.items() if key in pieces}
-    missing = {key: piece for key, piece in pieces.items() if key not in found}
-    answers = (
-        _here(missing, made, progress, cancelled)
-        if scheduler is None
-        else _there(missing, scheduler, progress, cancelled)
-    )
-    for key, scores in answers:
-        found[key] = scores
-        if file is not None:
-            file.add(key, scores)
+        found = {key: row for key, row in file.rows.items() if key in shards}
+    missing = {key: shard for key, shard in shards.items() if key not in found}
+    answers: Iterator[tuple[str, Scores]]
+    if scheduler is None:
+        work = list(missing.values())
+        answers = zip(missing, shard_scores(work, progress, cancelled), strict=True)
+    else:
+        sources = dict(zip(map(id, loaded), predictors, strict=True))
+        tasks = {
+            key: (replace(shard, predictors=()), sources[id(shard.predictors[0])])
+            for key, shard in missing.items()
+        }
+        answers = _there(tasks, scheduler, device, progress, cancelled)
+    with contextlib.suppress(Cancelled):
+        for key, scores in answers:
+            found[key] = scores
+            if file is not None:
+                file.add(key, scores)
     # In planned order, not in the order of completion.
-    there = [(piece.tier, found[k]) for k, piece in pieces.items() if k in found]
-    return {
-        tier: _joined([one for of, one in there if of == tier], tier) for tier in tiers
-    }
+    parts = [found[key] for key in shards if key in found]
+    planned = list(shards.values())
+    return {t: joined([p for p in parts if p.tier == t], planned, t) for t in tiers}
 
 
-def _here(
-    pieces: dict[str, Piece],
-    made: dict[int, Predictor],
-    progress: Progress,
-    cancelled: Callable[[], bool],
-) -> Iterator[tuple[str, Scores]]:
-    for done, (key, piece) in enumerate(pieces.items()):
+def _check_names(strategies: Sequence[str | Condition]) -> None:
+    for one in strategies:
+        if isinstance(one, Condition):
+            raise ValueError(
+                f"{one.name!r} is a condition, not the name of a strategy. A results "
+                "file, a scheduler and seeds need names of strategies."
+            )
 
-        def tell(part: int, total: int, what: str, done: int = done) -> None:
-            # Pieces have different numbers of steps: count each as 1000.
-            share = part / max(total, 1)
-            progress(int(1000 * (done + share)), 1000 * len(pieces), what)
 
-        try:
-            yield key, piece.scores(made[id(piece)], tell, cancelled)
-        except Cancelled:
-            return
+def _key(
+    shard: Shard, strategies: Sequence[str | Condition], seeds: Sequence[int]
+) -> str:
+    """Return a hash of all facts that the scores of a shard depend on."""
+    ids = [predictor.predictor_id for predictor in shard.predictors]
+    return row_key(
+        # One string for a shard of one predictor, as in existing results files.
+        predictor=ids[0] if len(ids) == 1 else ids,
+        session=[shard.session.id, shard.session.fingerprint],
+        strategies=[Condition.of(strategy).name for strategy in strategies],
+        tier=shard.tier,
+        seeds=tuple(seeds),
+        by=shard.by,
+        # The starts and not `max_windows`: two limits may select the same windows.
+        starts=shard.starts.tolist(),
+    )
 
 
 def _there(
-    pieces: dict[str, Piece],
+    tasks: Mapping[str, tuple[Shard, Predictor | Source | Path]],
     scheduler: str,
+    device: str,
     progress: Progress,
     cancelled: Callable[[], bool],
 ) -> Iterator[tuple[str, Scores]]:
-    keys = list(pieces)
-    answers = spread(_at_work, list(pieces.values()), scheduler, cancelled)
+    """Yield (key, scores) of shards without predictors, computed on workers."""
+    from torch import get_num_threads
+
+    keys = list(tasks)
+    sent = [(shard, travelling(source)) for shard, source in tasks.values()]
+    answer = partial(_at_work, device=device, threads=get_num_threads())
+    answers = spread(answer, sent, scheduler, cancelled)
     for done, (place, scores) in enumerate(answers, start=1):
         yield keys[place], scores
         progress(done, len(keys), f"on {scheduler}")
 
 
-def _at_work(piece: Piece) -> Scores:
-    """Evaluate a piece on a worker."""
-    with at_work(piece.threads):
-        held = replace(piece, session=held_session(piece.session))
-        predictor = held_predictor(travelling(piece.source), piece.device)
-        return held.scores(predictor)
-
-
-def _threads() -> int:
-    from torch import get_num_threads
-
-    return get_num_threads()
-
-
-def _joined(parts: Sequence[Scores], tier: str) -> Scores:
-    return Scores(
-        tuple(score for part in parts for score in part.scores),
-        tuple(score for part in parts for score in part.behavior),
-        tier,
-    )
+def _at_work(task: tuple[Shard, Source], device: str, threads: int) -> Scores:
+    """Evaluate a shard on a worker, which loads the predictor from its source."""
+    shard, source = task
+    with at_work(threads):
+        session, predictor = held_session(shard.session), held_predictor(source, device)
+        held = replace(shard, session=session, predictors=(predictor,))
+        return next(shard_scores([held]))
 
 
 # -- as a results store keeps them ------------------------------------------------

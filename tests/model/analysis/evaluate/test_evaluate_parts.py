@@ -7,6 +7,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
+from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.evaluate import evaluate, scored_starts
 from omnimouse_model.analysis.evaluate.paper_table import (
     COLUMNS,
@@ -172,11 +173,22 @@ def table_text(found):
     return json.dumps([{tier: f.rows() for tier, f in found.items()}, numbers])
 
 
-def test_pieces_together_are_one_evaluation(session):
-    found = evaluate_all(["mean", ContextPredictor()], session, BOTH, **ASK)
-    predictors = [load_predictor("mean"), ContextPredictor()]
-    whole = evaluate(predictors, session, BOTH, max_windows=4, by="tier")
-    assert json.dumps(found["test"].rows()) == json.dumps(whole.rows())
+def test_shards_together_are_one_evaluation(session, tmp_path):
+    asked = ["test/population_64_response_behavior", *BOTH]
+    predictors = ["mean", ContextPredictor()]
+    whole = evaluate(
+        [load_predictor("mean"), ContextPredictor()],
+        session,
+        asked,
+        max_windows=4,
+        by="tier",
+    )
+    for options in ({}, {"results": tmp_path / "results.jsonl"}):
+        found = evaluate_all(predictors, session, asked, **ASK, **options)
+        assert table_text({"": found["test"]}) == table_text({"": whole})
+    condition = replace(Condition.of(STIMULUS), name="mine")
+    with pytest.raises(ValueError, match="'mine' is a condition, not the name"):
+        evaluate_all(predictors, session, condition, **ASK, **options)
 
 
 def test_kept_pieces_are_not_computed_again(session, tmp_path):
