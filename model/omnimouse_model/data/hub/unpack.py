@@ -1,7 +1,13 @@
-"""Unpacking archives of strangers: only plain files, only inside, whole or not at all.
+"""Unpack tar and zip archives of unknown origin safely: all of it, or nothing.
 
-All members are looked at before the first is written. Links to files of the archive
-become copies; anything else that is no file or folder is refused.
+All members are checked before the first is written. Links to files of the archive are
+written as copies; other members that are not files or folders are refused.
+
+The extraction filters of the standard library do not replace these checks. The filter
+"data" of tarfile (Python 3.11) writes `/etc/x` as `etc/x` instead of refusing it. It
+creates links, and it accepts a name twice and names that Windows cannot hold (`C:/x`,
+`aux.npy`). It has no limit on size, number of members or header size. zipfile has no
+filter.
 """
 
 import lzma
@@ -17,6 +23,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -30,27 +37,27 @@ _ODD = re.compile(r'[\x00-\x1f\\:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)
 
 Told = Callable[[float], None]
-"""Is told the finished share; may raise to stop."""
+"""Function that receives the finished fraction; it may raise to stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Member:
-    """A file or folder of an archive: where it goes, and how its bytes are had.
-
-    A link is a copy of the member that `copied` names.
-    """
+    """A member of an archive: a file with `open`, a copy of `copied`, or a folder."""
 
     name: str
-    size: int
-    is_folder: bool = False
-    open: Callable[[], IO[bytes] | None] = lambda: None
+    size: int = 0
+    open: Callable[[], IO[bytes] | None] | None = None
     copied: str | None = None
+
+    @property
+    def is_folder(self) -> bool:
+        return self.open is None and self.copied is None
 
 
 class _BoundedInfo(tarfile.TarInfo):
-    """A member of a tar whose names and notes are no longer than names are.
+    """Tar member whose long name and extended headers have a size limit.
 
-    tarfile reads them whole into memory while it goes through the members.
+    tarfile reads them into memory while it lists the members.
     """
 
     _NOTES = (b"L", b"K", b"x", b"g", b"X")
@@ -64,7 +71,7 @@ class _BoundedInfo(tarfile.TarInfo):
 
 
 def is_archive(path: Path) -> bool:
-    """Whether a file is a tar (also compressed) or zip archive, by its first bytes."""
+    """Return whether a file is a tar or zip archive, by its first bytes."""
     try:
         with path.open("rb") as stream:
             head = stream.read(262)
@@ -75,7 +82,7 @@ def is_archive(path: Path) -> bool:
 
 
 def without_ending(name: str) -> str:
-    """An archive's name without what tells its kind; "" where nothing is left."""
+    """Return an archive's name without its ending; "" if nothing is left."""
     return re.sub(r"\.(tar|tar\.(gz|bz2|xz)|tgz|tbz2|txz|zip)$", "", name, flags=re.I)
 
 
@@ -85,17 +92,17 @@ def unpack(archive: Path, into: Path, told: Told | None = None) -> Path:
     Parameters
     ----------
     archive
-        The file. Where it holds one folder and nothing else, that folder becomes
+        The file. If it contains one folder and nothing else, that folder becomes
         `into`.
     into
-        Made beside its place and moved there at the end.
+        The target folder. It is written under another name and renamed at the end.
     told
-        Is told the finished share; may raise to stop, and nothing is left.
+        Receives the finished fraction. If it raises, nothing is left.
 
     Raises
     ------
     SessionFormatError
-        The archive is not whole, or holds what must not be written; then nothing is.
+        The archive is damaged, or a member must not be written; nothing is written.
     """
     if into.exists():
         raise SessionFormatError(
@@ -107,7 +114,7 @@ def unpack(archive: Path, into: Path, told: Told | None = None) -> Path:
         with _opened(archive) as members:
             checked = _checked(archive, members, shutil.disk_usage(into.parent).free)
             _write(archive, checked, part, told)
-        part.chmod(0o755)  # mkdtemp's is for its maker alone
+        part.chmod(0o755)  # mkdtemp gives access to its owner only
         inner = list(part.iterdir())
         whole = inner[0] if len(inner) == 1 and inner[0].is_dir() else part
         whole.replace(into)
@@ -123,37 +130,34 @@ def _write(
     done = 0
     for member in members:
         target = folder / member.name
-        if member.is_folder:
-            target.mkdir(parents=True, exist_ok=True)
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
+        (target if member.is_folder else target.parent).mkdir(
+            parents=True, exist_ok=True
+        )
         if member.copied is not None:
             shutil.copyfile(folder / member.copied, target)
+        if member.open is None:
             continue
+        end = done + member.size
         with _told_as_broken(archive, member.name), target.open("xb") as out:
             stream = member.open()
-            left = member.size
-            while stream is not None and left:
-                block = stream.read(min(_BLOCK, left))
-                if not block:
-                    break
+            # Never more than the declared size, which was compared with the free space.
+            while stream and (block := stream.read(min(_BLOCK, end - done))):
                 out.write(block)
-                left -= len(block)
                 done += len(block)
                 if told is not None:
                     told(done / total)
-        if left:
+        if done < end:
             raise _broken(archive, f"'{member.name}' is cut short")
 
 
 def _checked(archive: Path, members: Iterator[_Member], free: int) -> list[_Member]:
-    """All members, or the error for the first that must not be written."""
+    """Return all members; raise for the first that must not be written."""
     kept: list[_Member] = []
     files: set[str] = set()
     folders: set[str] = set()
     declared = 0
     for member in members:
-        # one file on systems that do not tell such names apart
+        # Windows and macOS do not distinguish case, macOS nor composed letters.
         plain = unicodedata.normalize("NFC", member.name).casefold()
         if plain in files or (plain in folders and not member.is_folder):
             raise _refused(archive, f"'{member.name}' is in it twice")
@@ -180,13 +184,13 @@ def _checked(archive: Path, members: Iterator[_Member], free: int) -> list[_Memb
 
 
 def leads_outside(name: str) -> bool:
-    """Whether a name from elsewhere is no place below a folder, on any system."""
+    """Return whether a name leads out of its folder on any operating system."""
     is_rooted = name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name)
     return bool(is_rooted) or ".." in re.split(r"[/\\]", name)
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether every system can hold a file of this relative name."""
+    """Return whether every operating system allows this relative file name."""
     parts = [part for part in name.split("/") if part not in ("", ".")]
     return not any(
         _ODD.search(part)
@@ -198,13 +202,7 @@ def is_plain_name(name: str) -> bool:
 
 
 def _safe_name(archive: Path, name: str) -> str:
-    """A member's name, relative and plain; "" for the archive's own root.
-
-    Raises
-    ------
-    SessionFormatError
-        It leads outside, or not every system can hold it.
-    """
+    """Return a member's relative name, "" for the root; raise if it is not allowed."""
     if leads_outside(name):
         raise _outside(archive, name)
     if not is_plain_name(name):
@@ -217,7 +215,7 @@ def _safe_name(archive: Path, name: str) -> str:
 # -- the two kinds -------------------------------------------------------------------
 @contextmanager
 def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
-    """The members of an archive, one after the other."""
+    """Open an archive and yield an iterator over its members."""
     with _told_as_broken(archive):
         with archive.open("rb") as stream:
             is_zip = stream.read(2) == b"PK"
@@ -239,10 +237,10 @@ def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
             links.append((name, _aim(archive, name, base, info.linkname)))
         elif info.isdir():
             if name:
-                yield _Member(name, 0, is_folder=True)
+                yield _Member(name)
         elif info.isreg() and not info.issparse() and name:
             regular[name] = info
-            yield _Member(name, info.size, open=_tar_opener(tar, info))
+            yield _Member(name, info.size, partial(tar.extractfile, info))
         else:
             raise _refused(archive, f"member '{info.name}' is no plain file or folder")
     for name, aim in links:
@@ -253,14 +251,8 @@ def _tar_members(archive: Path, tar: tarfile.TarFile) -> Iterator[_Member]:
         yield _Member(name, regular[aim].size, copied=aim)
 
 
-def _tar_opener(
-    tar: tarfile.TarFile, info: tarfile.TarInfo
-) -> Callable[[], IO[bytes] | None]:
-    return lambda: tar.extractfile(info)
-
-
 def _aim(archive: Path, name: str, base: PurePosixPath, link: str) -> str:
-    """The member that a link names."""
+    """Return the name of the member that a link points to."""
     if link.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", link):
         raise _outside(archive, name, link)
     aim = os.path.normpath((base / link).as_posix()).replace(os.sep, "/")
@@ -271,7 +263,7 @@ def _aim(archive: Path, name: str, base: PurePosixPath, link: str) -> str:
 
 def _zip_members(archive: Path, zipped: zipfile.ZipFile) -> Iterator[_Member]:
     for info in zipped.infolist():
-        # the name as stored: zipfile shortens it at a NUL
+        # The stored name: zipfile cuts `filename` at a NUL.
         name = _safe_name(archive, info.orig_filename)
         kind = stat.S_IFMT(info.external_attr >> 16)
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -280,21 +272,15 @@ def _zip_members(archive: Path, zipped: zipfile.ZipFile) -> Iterator[_Member]:
             raise _refused(archive, f"member '{name}' is encrypted")
         if info.is_dir():
             if name:
-                yield _Member(name, 0, is_folder=True)
+                yield _Member(name)
         elif name:
-            yield _Member(name, info.file_size, open=_zip_opener(zipped, info))
-
-
-def _zip_opener(
-    zipped: zipfile.ZipFile, info: zipfile.ZipInfo
-) -> Callable[[], IO[bytes] | None]:
-    return lambda: zipped.open(info)
+            yield _Member(name, info.file_size, partial(zipped.open, info))
 
 
 # -- errors --------------------------------------------------------------------------
 @contextmanager
 def _told_as_broken(archive: Path, name: str = "") -> Iterator[None]:
-    """Damage found by the standard library, as this project's error."""
+    """Turn errors of the standard library about damage into SessionFormatError."""
     try:
         yield
     except (
@@ -308,7 +294,7 @@ def _told_as_broken(archive: Path, name: str = "") -> Iterator[None]:
         OSError,
     ) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise  # of the drive, not of the archive
+            raise  # an error of the drive, not of the archive
         what = f"'{name}' cannot be read: {error}" if name else str(error)
         raise _broken(archive, what) from error
 
