@@ -1,7 +1,5 @@
 """Analyses in a real window: keys, drops, commands, and the file on disk."""
 
-from threading import Event
-
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -125,31 +123,3 @@ def test_the_report_is_written_from_the_menu(dock, tmp_path, monkeypatch):
     scores = dock.controller.results.scores
     assert f"<b>{float(np.nanmedian(scores)):.3f}</b>" in text
     assert "answered by echo" in text
-
-
-def test_a_report_is_stopped_and_leaves_the_file_as_it_was(dock, tmp_path, monkeypatch):
-    page = tmp_path / "kept.html"
-    page.write_text("before")
-    answer_dialogs(monkeypatch, page)
-    section, begun, go_on, ended = dock.control.analysis, Event(), Event(), Event()
-
-    def draw(what, tell):
-        try:
-            tell("Report: scores", 0.5)
-            begun.set()
-            go_on.wait(60)
-            tell("Report: traces", 0.6)
-            return b"after"
-        finally:
-            ended.set()
-
-    monkeypatch.setattr(section, "_draw_report", draw)
-    section.export_report()
-    wait_for(begun.is_set, "the drawing")
-    wait_for(section.stop_button.isVisible, "the button")
-    QTest.mouseClick(section.stop_button, Qt.MouseButton.LeftButton)
-    go_on.set()
-    wait_for(ended.is_set, "the drawing's end")
-    wait_for(lambda: not section.stop_button.isVisible(), "the end")
-    assert page.read_text() == "before"
-    assert page.name not in section.name.words

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
 
 from omnimouse_app.field.canvas import Canvas, core_places
-from omnimouse_app.tour.hand import Hand, wait_for
+from omnimouse_app.tour.hand import wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.palette import VISIBLE as BLUE
-from omnimouse_widgets.palette import area_table, rgb, viridis_table
+from omnimouse_widgets.palette import rgb, viridis_table
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
@@ -67,27 +66,3 @@ def test_depth_colours_the_cores_and_states_the_rims_of_those_not_asked(dock, ca
     controller.paint_cells(range(10), slice(0, 60), TARGET)
     layers.draw()
     assert layers.colours.is_fast
-
-
-def test_areas_are_outlined_with_their_names_in_their_colours(dock, canvas, outlines):
-    layers, box = dock.instrument.layers, dock.control.view.areas
-    area = dock.controller.state.session.units.area
-    dock.control.scroll_area.ensureWidgetVisible(box)
-    wait_for(box.isChecked, "the box")
-    assert set(outlines.features["area"]) - {""} == set(area.tolist())
-    assert dock.viewer.layers.selection.active is layers.neurons
-    words = sorted(set(area.tolist()))
-    wanted = area_table(len(words))[words.index(str(outlines.features["area"][0]))]
-    place = outlines.data[0][:2].mean(axis=0)
-
-    def differ():
-        return np.abs(canvas.colours(place[None])[0].astype(int) - wanted).max()
-
-    wait_for(lambda: differ() < 9, "its colour")
-    outlines.visible = False
-    wait_for(lambda: not box.isChecked(), "the box without its mark")
-    assert not dock.controller.state.areas_shown
-    hand = Hand(canvas.widget)
-    for is_shown in (True, False):
-        hand.key(Qt.Key.Key_A)
-        assert outlines.visible == is_shown

@@ -39,11 +39,6 @@ def plane(dock):
     return np.asarray(dock.controller.state.session.units.plane)
 
 
-def camera_view(dock):
-    camera = dock.viewer.scene.camera
-    return (camera.zoom, *camera.center)
-
-
 def visible_neurons(dock):
     return (dock.controller.state.mask.cells == VISIBLE).any(axis=0)
 
@@ -61,26 +56,6 @@ def test_a_tile_holds_the_neurons_of_its_plane_and_no_others(dock, layers, plane
     words = [dock.controller.planes.words_of(tile.plane) for tile in layers.tiles]
     assert layers.names.text.values.tolist() == words
     assert "µm" in words[0]
-
-
-def test_keys_step_through_the_planes_and_back_to_the_whole_field(
-    dock, canvas, hand, layers
-):
-    menu, whole = dock.control.view.place.plane, camera_view(dock)
-    dock.control.scroll_area.ensureWidgetVisible(menu)
-    for number in dock.controller.planes.numbers:
-        hand.key(Qt.Key.Key_PageDown, ALT)
-        assert dock.controller.planes.shown == number
-        wait_for(lambda n=number: menu.currentData() == n, "the menu")
-        tile = layers.tiles[number]
-        corners = np.array([(tile.top, tile.left), (tile.bottom, tile.right)])
-        places = canvas.places(corners)
-        assert (places > 0).all()
-        assert (places < (canvas.widget.width(), canvas.widget.height())).all()
-        assert camera_view(dock)[0] > 1.5 * whole[0]
-    hand.key(Qt.Key.Key_PageDown, ALT)
-    assert dock.controller.planes.shown is None
-    assert camera_view(dock) == pytest.approx(whole)
 
 
 def test_brush_lasso_and_click_leave_other_planes_alone(
@@ -171,29 +146,3 @@ def test_space_has_every_neuron_at_its_place_in_the_colours_of_the_field(
     controller.planes.show(2)
     n_looked_at = controller.planes.looked_at.sum()
     wait_for(lambda: points.shown.sum() == n_looked_at, "one plane in space")
-
-
-def test_a_click_in_space_selects_and_the_status_bar_says_whom(
-    dock, canvas, hand, points
-):
-    dock.controller.select([])
-    middle = canvas.widget.width() / 2, canvas.widget.height() / 2
-    off_centre = points.data - points.data.mean(axis=0)
-    nearest = int((off_centre**2).sum(axis=1).argmin())
-    dock.viewer.scene.camera.center = tuple(points.data[nearest])
-    settle()
-    hand.click(middle)
-    (chosen,) = dock.controller.state.selection
-    ahead = np.asarray(dock.viewer.scene.camera.view_direction)
-    off = points.data[chosen] - points.data[nearest]
-    across = off - ahead * (off @ ahead)
-    assert np.hypot.reduce(across) <= points.size[0] / 2
-    words = points.get_status(
-        tuple(points.data[nearest]),
-        view_direction=ahead,
-        dims_displayed=[0, 1, 2],
-        world=True,
-    )
-    assert f"neuron {dock.controller.state.session.units.unit_id[chosen]} " in words
-    hand.drag([(30, 30), (60, 40), (90, 60)])
-    assert dock.controller.state.selection == (chosen,)

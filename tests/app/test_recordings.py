@@ -5,7 +5,6 @@ import shutil
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QFileDialog
 
 from omnimouse_app.field.layers import TOKEN
 from omnimouse_app.tour.hand import wait_for
@@ -73,28 +72,3 @@ def test_a_dropped_folder_of_recordings_is_a_table_out_of_which_one_is_opened(
     roles = ["mean image", "neurons", "planes"]
     wait_for(lambda: own_layers(dock) == roles, "its layers alone")
     assert visible_table(dock) is None
-
-
-def test_the_menu_of_napari_asks_for_a_folder(dock, folder, monkeypatch):
-    asked = []
-
-    def choose(*arguments):
-        asked.append(arguments)
-        return str(folder)
-
-    monkeypatch.setattr(QFileDialog, "getExistingDirectory", choose)
-    menu = dock.viewer.window.file_menu
-    menu.aboutToShow.emit()
-    [inner] = [a.menu() for a in menu.actions() if "IO" in a.text()]
-    inner.aboutToShow.emit()
-    [action] = [a for a in inner.actions() if "Recordings in a folder" in a.text()]
-    action.trigger()
-    panel = wait_for_table(dock)
-    assert len(asked) == 1
-    panel.filter.setFocus()
-    QTest.keyClicks(panel.filter, "suite2p")
-    QTest.keyClick(panel.filter, Qt.Key.Key_Return)
-    QTest.keyClick(panel.view, Qt.Key.Key_Return)
-    state = dock.controller.state
-    wait_for(lambda: state.session.format == "suite2p", "the session")
-    panel.close()

@@ -286,39 +286,3 @@ def test_a_recording_that_is_gone_says_what_to_do(
     out = tmp_path / "page.html"
     assert run(analysis, "--recording", folder, "--out", out).exit_code == 0
     assert str(folder) in out.read_text("utf-8")
-
-
-def test_a_sweep_from_a_file_is_compared(analysis, folder, tmp_path):
-    session, results = om.open_session(folder), tmp_path / "mine.sweep.jsonl"
-    predictor = om.load_predictor("video-ridge", [session])
-    sweep = om.context_sweep(
-        predictor, session, neurons=(0, 8), seeds=2, max_windows=2, results=results
-    )
-    assert run(analysis, "--sweep", results).exit_code == 0
-    text = (tmp_path / "ask.html").read_text("utf-8")
-    assert "<h3>mine</h3>" in text
-    rows = [row[:3] for row in Page(text).rows]
-    for point in sweep.curves()[0].points:
-        assert ["video + behaviour", point.context.label, number(point.score)] in rows
-    broken = tmp_path / "torn.sweep.jsonl"
-    broken.write_text("{")
-    with pytest.raises(ExportError, match=r"torn\.sweep\.jsonl"):
-        run(analysis, "--sweep", broken)
-
-
-def test_pins_come_back_with_the_analysis_and_count_as_changes(controller, tmp_path):
-    path = tmp_path / "pins.omnimouse.json"
-    analyses, before = controller.analyses, controller.state.pins
-    assert analyses.save(path)
-    assert not analyses.is_changed
-    controller.pins.unpin(0)
-    assert analyses.is_changed
-    analyses.open(path)
-    assert analyses.fault is None
-    assert [pin.key for pin in controller.state.pins] == [pin.key for pin in before]
-    assert not analyses.is_changed
-    facts = json.loads(path.read_text())
-    for wrong in (7, [{}] * 5, [{"slot": 9}], facts["pins"] * 2):
-        path.write_text(json.dumps(facts | {"pins": wrong}))
-        analyses.open(path)
-        assert "pins" in str(analyses.fault)

@@ -7,7 +7,6 @@ from click.testing import CliRunner, Result
 
 from omnimouse_app.bench.sweep import measure
 from omnimouse_app.cli.output import Progress
-from omnimouse_app.cli.stopping import STOPPED
 from omnimouse_app.cli.sweep import command
 from omnimouse_model.data.open import open_session
 from omnimouse_model.nets.omnimouse.network import OmniMouse
@@ -76,7 +75,7 @@ def test_a_signal_keeps_what_is_done_and_the_same_command_goes_on(
     signal_after(number, 4)
     stopped = run(folder, *ASK, "--out", out)
     monkeypatch.undo()
-    assert stopped.exit_code == STOPPED
+    assert stopped.exit_code == 130
     assert f"2 of 6 rows. They are in {out}" in stopped.stderr
     assert "4 neurons" in stopped.stdout
     assert signal.getsignal(number) is before

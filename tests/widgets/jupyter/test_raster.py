@@ -8,12 +8,9 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.masks import HIDDEN, N_SAMPLES, TARGET, VISIBLE
-from omnimouse_widgets.drawn.raster.rows import MAX_ROWS
 from omnimouse_widgets.drawn.raster.values import levels_of
 from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.raster import Raster
-from tests.predictors import EchoPredictor
-from tests.small_sessions import write_session
 
 
 @pytest.fixture
@@ -83,26 +80,6 @@ def test_windows_of_another_model_have_their_own_samples(raster_page, controller
     codes = np.frombuffer(buffers[message["codes"]], np.uint8).reshape(40, 150)
     assert np.flatnonzero(codes[7] == VISIBLE).tolist() == list(range(100, 150))
     assert painter._n_samples == 150
-
-
-def test_many_neurons_share_rows(empty_controller, tmp_path, page):
-    controller = empty_controller
-    controller.choose_predictor(EchoPredictor())
-    controller.open_session(write_session(tmp_path / "mouse", 600))
-    controller.apply_preset("nothing")
-    controller.set_raster("stored", "truth")
-    raster = Raster(controller)
-    opened = page(raster)
-    opened.look()
-    message, buffers = opened.wait_for("raster", has_field("layout"))
-    assert message["layout"]["size"] == 3
-    assert len(codes_of(message, buffers)) == 200 <= MAX_ROWS
-    assert message["layout"]["names"][1] == "3, 4, 5"
-    stroke(opened, (1, 3, 0, 60))
-    painted = np.flatnonzero((controller.state.mask.cells == VISIBLE).all(axis=0))
-    assert painted.tolist() == [3, 4, 5, 6, 7, 8]
-    raster.rows_shown = (100.0, 200.0)
-    opened.wait_for("raster", lambda m, _: m.get("layout", {}).get("size") == 1)
 
 
 # -- from page to state -----------------------------------------------------------

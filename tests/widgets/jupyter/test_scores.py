@@ -114,28 +114,6 @@ def test_the_filter_counts_those_that_it_keeps(part, controller, scores_page):
         part.filter = "<<"
 
 
-def test_a_pinned_condition_is_what_scores_are_compared_with(
-    part, controller, scores_page
-):
-    part.against = "B"
-    scores_page.wait_for("scores", lambda m, _: "Pinned B" in m["label"])
-    assert part.chart.figure.layout.annotations
-    controller.pins.pin("whole")
-    pinned = controller.pins.windows[0].scores
-    controller.set_behavior("hidden")
-    assert np.nanmean(controller.results.scores) < np.nanmean(pinned)
-    part.against = "A"
-    scores_page.wait_for("scores", lambda m, _: "A whole" in m["label"])
-    assert ["A", "A whole", "Score under a pinned condition"] in part._choices
-    np.testing.assert_allclose(
-        figure_values(part)["points"][0], pinned[part.spread.neurons], rtol=1e-6
-    )
-    mean, identity = part.chart.figure.layout.shapes
-    assert mean.x0 == mean.x1 == pytest.approx(np.nanmean(controller.results.scores))
-    assert (identity.x0, identity.x1) == (identity.y0, identity.y1)
-    assert not part.chart.figure.layout.annotations
-
-
 def test_without_scores_it_says_what_to_do(part, controller, scores_page):
     controller.set_mask(Mask.nothing(controller.state.session))
     scores_page.wait_for("scores", lambda m, _: not m["bars"])

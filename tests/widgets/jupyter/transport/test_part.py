@@ -145,27 +145,6 @@ def test_a_page_that_died_without_a_word_is_drawn_for_no_more_and_may_come_back(
     assert not part.is_watched
 
 
-def test_a_board_that_is_stopped_meanwhile_does_not_end_the_pen():
-    """It is stopped without the pen's lock, also while the pen counts what is due."""
-    board = Board([lambda: None], lambda error: None, lambda: None)
-
-    class Stopped(dict):
-        """Another thread stops the board between two looks at this."""
-
-        def __bool__(self):
-            board.stop()
-            return True
-
-        def items(self):
-            board.stop()
-            return super().items()
-
-    for look in (lambda: board.due_in(time.monotonic()), board.take_wanted):
-        board._wanted = Stopped({0: 0.0})
-        look()
-        assert not board._wanted
-
-
 def test_a_page_may_ask_only_for_what_parts_declare(part, page, controller):
     looked_at = page(part)
     for op in ("msg", "trait_change", "nonsense"):

@@ -1,13 +1,9 @@
 """The Context panel: what it refuses, sweeps in the background, kept ones."""
 
-import csv
 from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QImage
-from qtpy.QtSvg import QSvgRenderer
 from qtpy.QtWidgets import QFileDialog
 
 from omnimouse_model.analysis.sweep.run import context_sweep
@@ -17,9 +13,8 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_widgets.drawn.context.text import NO_SESSION
 from omnimouse_widgets.qt.context.panel import ContextPanel
-from omnimouse_widgets.qt.style.ui_thread import qt_post
 from tests.predictors import EchoPredictor, GatedPredictor
-from tests.widgets.pointer import press, wait
+from tests.widgets.pointer import press
 
 SELECTED = [3, 11, 30]
 
@@ -151,107 +146,7 @@ def test_what_is_wrong_in_the_form_is_said_there(panel):
     assert not panel.form.button.isEnabled()
 
 
-@pytest.mark.slow
-def test_kept_sweeps_are_compared_exported_and_deleted(
-    panel, controller, tmp_path, redraw
-):
-    for name in ("one", "two"):
-        fill_form(panel, name)
-        panel.form.button.click()
-    panel.keep.click()
-    redraw()
-    assert all(panel.plot.drawn("neurons", "video", line) for line in range(3))
-    assert panel.legend.names == ["Live", "one", "two"]
-    for name in ("all.csv", "all.png", "all.svg"):
-        panel.save(tmp_path / name)
-    with (tmp_path / "all.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    assert {row["sweep"] for row in rows} == {"Live", "one", "two"}
-    assert len(rows) == sum(len(each.sweep.table()) for each in panel.sweeps())
-    picture, view = QImage(str(tmp_path / "all.png")), panel.plot.canvas.viewport()
-    assert picture.width() == 2 * view.width()
-    assert picture.height() > 2 * view.height()  # the legend above
-    assert QSvgRenderer(str(tmp_path / "all.svg")).isValid()
-    words = (tmp_path / "all.svg").read_text()
-    assert all(name in words for name in ("nothing", "Live", "one", "two"))
-    panel.save(tmp_path / "nowhere" / "all.png")
-    assert "nowhere" in panel.problem.text()
-
-    kept = panel.kept
-    kept.list.item(0).setCheckState(Qt.CheckState.Unchecked)
-    redraw()
-    assert len(controller.sweeps.compared) == 1
-    assert panel.legend.names == ["Live", "one"]
-    kept.list.setCurrentRow(0)
-    kept.delete.click()
-    assert len(controller.sweeps.found) == 2  # once more, to be sure
-    kept.delete.click()
-    assert [entry.name for entry in controller.sweeps.found] == ["one"]
-    assert len(list(controller.sweeps.folder.iterdir())) == 1
-
-
 @pytest.fixture
 def gate():
     """Holds back the predictor of background sweeps."""
     return GatedPredictor("echo")
-
-
-@pytest.fixture
-def threaded_controller(qapp, session, tmp_path, gate):
-    """Answers come on threads; the background's own predictor waits at the gate."""
-    loaded: list[EchoPredictor] = []
-
-    def load(*_: object) -> EchoPredictor:
-        loaded.append(gate if loaded else NoisyPredictor())
-        return loaded[-1]
-
-    made = Controller(post=qt_post(), load=load)
-    made.sweeps.folder = tmp_path / "kept"
-    made.choose_predictor("echo")
-    made.open_session(session)
-    made.select(SELECTED)
-    yield made
-    gate.gate.release(1000)
-    made.close()
-
-
-@pytest.mark.slow
-def test_pause_resume_cancel_and_go_on_with_the_mouse(
-    threaded_controller, gate, show, qtbot
-):
-    sweeps = threaded_controller.sweeps
-    panel = show(ContextPanel(threaded_controller), 400, 380)
-
-    wait(qtbot, lambda: "fresh" in panel.status.words)
-    assert not panel.running.isVisible()
-    fill_form(panel)
-    press(panel.form.button)
-    wait(qtbot, panel.running.isVisible)
-    gate.gate.release(6)
-    wait(qtbot, lambda: "3 of 24 points" in panel.progress.words)
-    press(panel.pause)
-    wait(qtbot, lambda: panel.pause.text() == "Resume")
-    assert sweeps.is_paused
-    press(panel.pause)
-    assert not sweeps.is_paused
-    gate.gate.release(42)
-    wait(qtbot, lambda: not sweeps.is_busy)
-    assert sweeps.found[0].is_complete
-
-    while gate.gate.acquire(blocking=False):
-        pass
-    fill_form(panel)
-    press(panel.form.button)
-    wait(qtbot, panel.running.isVisible)
-    gate.gate.release(4)
-    wait(qtbot, lambda: "2 of 24 points" in panel.progress.words)
-    press(panel.cancel)
-    wait(qtbot, lambda: not panel.running.isVisible())
-    gate.gate.release(100)
-    press(panel.keep)
-    wait(qtbot, lambda: "of 24" in panel.kept.list.item(0).text())
-    panel.kept.list.setCurrentRow(0)
-    wait(qtbot, panel.kept.go_on.isEnabled)
-    press(panel.kept.go_on)
-    wait(qtbot, lambda: sweeps.found[0].is_complete)
-    assert sweeps.fault is None

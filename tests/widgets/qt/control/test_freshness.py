@@ -6,11 +6,10 @@ import pytest
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN
-from omnimouse_widgets.qt.control.panel import ControlPanel
 from omnimouse_widgets.qt.raster.panel import RasterPanel
 from omnimouse_widgets.qt.style.ui_thread import qt_post
 from tests.predictors import GatedPopulationPredictor
-from tests.widgets.pointer import press, wait
+from tests.widgets.pointer import wait
 
 
 class OlderPopulation:
@@ -53,26 +52,6 @@ def older_population(session, qtbot):
     yield made
     made.predictor.gate.release(50)
     made.controller.close()
-
-
-def test_the_answer_line_tells_selected_from_population_and_can_be_stopped(
-    older_population, show, qtbot
-):
-    def wait_for_words(words: str) -> None:
-        wait(qtbot, lambda: words in model.words.words)
-
-    model = show(ControlPanel(older_population.controller), 400, 800).model
-    older_population.ask()
-    wait_for_words("population older")
-    wait(qtbot, model.cancel.isVisible)
-    press(model.cancel)
-    wait_for_words("population stopped")
-    assert not model.cancel.isVisible()
-    assert model.again.isVisible()
-    older_population.predictor.gate.release(3)
-    press(model.again)
-    wait(qtbot, lambda: "population" not in model.words.words)
-    assert not model.again.isVisible()
 
 
 def test_an_old_prediction_is_darker_in_the_raster_and_said_to_be_old(

@@ -4,14 +4,12 @@ import pytest
 import torch
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.omnimouse.initialisation import initialise
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_widgets.qt.control.model import ADDRESS, FILE, FOLDER, ModelSection
-from omnimouse_widgets.qt.style.ui_thread import qt_post
-from tests.hub_server import Hub, Pause, Repository, serving
+from tests.hub_server import Hub, Repository, serving
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
 from tests.widgets.pointer import pick, press, wait
 
@@ -39,60 +37,8 @@ def hub(net, tmp_path, monkeypatch):
 
 
 @pytest.fixture
-def threaded_controller(qtbot):
-    """Without a session: what it does, it does on threads and in a process."""
-    made = Controller(post=qt_post())
-    yield made
-    made.close(60.0)
-
-
-@pytest.fixture
 def section(controller, show):
     return show(ModelSection(controller), 400, 300)
-
-
-@pytest.mark.process
-@pytest.mark.slow
-def test_a_model_of_the_hub_comes_with_a_bar_that_stops_and_goes_on(
-    hub, threaded_controller, show, qtbot
-):
-    section: ModelSection = show(ModelSection(threaded_controller), 400, 300)
-    model, fetch = section.model, section.fetch
-    assert model.itemText(model.findData(NAME)) == f"{NAME} · hub"
-    assert not fetch.bar.isVisible()
-    size = sum(map(len, hub.repositories[MODEL].files.values()))
-    hub.pause = pause = Pause(size // 2)
-    pick(model, NAME)
-    wait(qtbot, lambda: fetch.bar.value() > 200)
-    assert "rank_" in fetch.words.text()
-    press(fetch.stop)
-    pause.is_over.set()
-    wait(qtbot, fetch.go_on.isVisible)
-    assert fetch.problem.isVisible()
-    assert not fetch.bar.isVisible()
-    hub.pause = None
-    press(fetch.go_on)
-    state = threaded_controller.state
-    wait(qtbot, lambda: state.predictor_name == NAME)
-    wait(qtbot, lambda: model.currentData() == NAME)
-    assert model.currentText() == f"{NAME} · fetched"
-    assert not fetch.problem.isVisible()
-    assert not fetch.bar.isVisible()
-
-
-def test_a_gated_model_says_what_to_do_and_can_be_left(
-    hub, threaded_controller, show, qtbot
-):
-    hub.repositories[MODEL].is_gated = True
-    section: ModelSection = show(ModelSection(threaded_controller), 400, 300)
-    fetch = section.fetch
-    pick(section.model, NAME)
-    wait(qtbot, fetch.problem.isVisible)
-    assert MODEL[1] in fetch.problem.text()
-    assert fetch.go_on.isVisible()
-    press(fetch.dismiss)
-    wait(qtbot, lambda: not fetch.problem.isVisible())
-    assert threaded_controller.state.predictor_name == ""
 
 
 def test_files_folders_and_addresses_are_asked_for(

@@ -212,21 +212,6 @@ def test_counts_and_changes_are_those_of_the_active_span(panel, controller, redr
 
 
 # -- view and advanced --------------------------------------------------------------
-def test_selection_and_colours_are_shown_and_changed(panel, controller, redraw):
-    view, state = panel.view, controller.state
-    controller.select([7, 3])
-    redraw()
-    assert view.selection.text() == "7, 3"
-    press(view.clear)
-    assert state.selection == ()
-    pick(view.colour_by, "score")
-    redraw()
-    assert state.colour_by == "score"
-    assert view.legend.bar.isVisible()
-    QTest.keyClick(panel, Qt.Key.Key_C)
-    assert state.colour_by == "state"
-
-
 def test_cuts_context_and_guard_can_be_edited(panel, controller, redraw):
     press(panel.advanced_section.title)
     advanced = panel.advanced
@@ -242,30 +227,6 @@ def test_cuts_context_and_guard_can_be_edited(panel, controller, redraw):
 def type_cuts(advanced: Any, words: str) -> None:
     advanced.cuts.setText(words)
     advanced.cuts.editingFinished.emit()
-
-
-def test_what_is_wrong_with_an_advanced_setting_is_seen_until_it_is_right(
-    panel, controller, redraw
-):
-    press(panel.advanced_section.title)
-    advanced, warning = panel.advanced, panel.advanced.warning
-    redraw()
-    before = controller.state.mask
-    assert before.guarded
-    assert not warning.isVisible()
-    type_cuts(advanced, "twenty")
-    assert "0 to 59" in warning.text()
-    assert warning.isVisible()
-    assert controller.state.mask == before
-    type_cuts(advanced, "20")
-    redraw()
-    assert not warning.isVisible()
-    advanced.stop.setValue(20)
-    advanced.start.setValue(30)
-    assert warning.isVisible()
-    advanced.start.setValue(0)
-    redraw()
-    assert not warning.isVisible()
 
 
 # -- the panel as a whole -------------------------------------------------------------

@@ -132,32 +132,6 @@ def test_a_recording_that_moved_is_asked_for_in_place(
     assert not section.find_button.isVisible()
 
 
-def test_what_is_written_is_told_and_moves_no_control(
-    section, tmp_path, answer_dialogs, redraw
-):
-    def places() -> list[object]:
-        controls = (section.save_button, section.more)
-        return [section.sizeHint().height(), *(each.geometry() for each in controls)]
-
-    named, before = section.name.words, places()
-    answer_dialogs(tmp_path / "neurons", "CSV (*.csv)")
-    section.export_table()
-    redraw()
-    assert "neurons.csv" in section.name.words
-    assert str(tmp_path / "neurons.csv") in section.name.toolTip()
-    assert places() == before
-    assert (tmp_path / "neurons.csv").read_text().startswith("# predictor: video-ridge")
-    answer_dialogs(tmp_path / "window.npz", "NumPy (*.npz)")
-    section.export_arrays()
-    redraw()
-    assert "window.npz" in section.name.words
-    with np.load(tmp_path / "window.npz") as found:
-        assert found["predicted"].shape == (60, 40)
-    section.dismiss.click()
-    redraw()
-    assert section.name.words == named
-
-
 def test_the_script_is_on_the_clipboard(section, controller, redraw):
     for is_asked in (True, False):
         QApplication.clipboard().clear()
@@ -253,26 +227,3 @@ def test_no_file_is_asked_for_before_the_answer_nor_a_figure_of_nobody(
     redraw()
     assert len(dialog_titles) == 1
     assert section.problem.isVisible()
-
-
-def test_kept_copies_are_opened_from_the_menu(
-    section, controller, tmp_path, monkeypatch
-):
-    section.more.menu().aboutToShow.emit()
-    assert not section.kept_action.isEnabled()
-    controller.paint([3], HIDDEN)
-    mask = controller.state.mask
-    controller.open_session(controller.state.session)
-    section.more.menu().aboutToShow.emit()
-    assert section.kept_action.isEnabled()
-    (kept,) = (tmp_path / "unsaved").iterdir()
-    places: list[str] = []
-
-    def choose(_: object, __: str, place: str, ___: str) -> tuple[str, str]:
-        places.append(place)
-        return str(kept), ""
-
-    monkeypatch.setattr(QFileDialog, "getOpenFileName", choose)
-    section.kept_action.trigger()
-    assert places == [str(tmp_path / "unsaved")]
-    assert controller.state.mask == mask

@@ -97,30 +97,6 @@ def test_folders_and_files_are_chosen_from_one_menu(
 
 
 # -- another series ------------------------------------------------------------------
-def test_another_series_is_chosen_and_opened(
-    section, controller, tmp_path, redraw, qtbot, session_folder, memory
-):
-    series = section.series
-    controller.open_session(session_folder)
-    redraw()
-    assert not series.isVisible()  # one kind of responses
-    section.open_folder(shutil.copytree(SUITE2P, tmp_path / "m7"))
-    wait(qtbot, series.isVisible)
-    assert series.currentText() == "Responses: spks"
-    choose(series, "Responses: F-neu")
-    wait(qtbot, lambda: controller.state.session.series == "F-neu")
-    redraw()
-    assert "neuropil" in series.toolTip()
-    assert series.currentText() == "Responses: F-neu"
-    assert recall(memory).options == {"series": "F-neu"}
-    (tmp_path / "m7" / "suite2p" / "plane0" / "spks.npy").unlink()
-    choose(series, "Responses: spks")
-    wait(qtbot, section.problem.isVisible)
-    assert "'spks'" in section.problem.text()
-    assert series.currentText() == "Responses: F-neu"  # it is still open
-    assert controller.state.session.series == "F-neu"
-
-
 def choose(box: Any, words: str) -> None:
     """With the mouse, out of the list."""
     press(box)

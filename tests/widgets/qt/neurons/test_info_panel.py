@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from qtpy.QtWidgets import QApplication, QFileDialog
 
 from omnimouse_model.analysis.tuning.direction import direction_tuning
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
@@ -118,40 +117,6 @@ def test_a_press_on_a_repeat_goes_there(panel, controller, redraw):
     drag(panel.canvas.viewport(), [place])
     expected = float(panel.shown_repeats().onset_s[2]) + 2.0
     assert controller.state.window.start_s == pytest.approx(expected, abs=0.1)
-
-
-def test_numbers_are_copied_and_exported(
-    panel, controller, tmp_path, redraw, monkeypatch
-):
-    controller.select([4])
-    redraw()
-    offered: list[str] = []
-
-    def choose(_: object, __: str, name: str, *___: str) -> tuple[str, str]:
-        offered.append(name)
-        return "", ""
-
-    monkeypatch.setattr(QFileDialog, "getSaveFileName", choose)
-    for action in panel.export.menu().actions():
-        action.trigger()
-    assert sorted(offered) == ["neuron-104.csv", "neuron-104.png"]
-    panel.copy.click()
-    words = QApplication.clipboard().text()
-    for line in (panel.field_line, panel.tuning_line):
-        assert line.text().split(": ", 1)[1] in words
-    assert "clip often" in words
-    panel.export_to(tmp_path / "facts.csv")
-    rows = (tmp_path / "facts.csv").read_text().splitlines()
-    assert rows[0] == "quantity,row,column,value"
-    assert rows[1:3] == ["neuron,,,4", "unit_id,,,104"]
-    assert "field reliability,,,0.61" in rows
-    (own,) = [row for row in rows if row.startswith("clip often repeats,2,10,")]
-    value = panel.shown_repeats().responses[0, 2, 10]
-    assert float(own.split(",")[3]) == pytest.approx(value)
-    panel.export_to(tmp_path / "facts.png")
-    assert (tmp_path / "facts.png").stat().st_size > 1000
-    panel.export_to(tmp_path / "nowhere" / "facts.csv")
-    assert "nowhere" in panel.fault.text()
 
 
 def test_a_fault_is_told_with_a_way_on(panel, controller, monkeypatch, redraw):

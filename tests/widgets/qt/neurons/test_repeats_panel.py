@@ -3,10 +3,8 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neurons.repeats import ceiling_words
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
 from omnimouse_widgets.qt.neurons.repeats_panel import RepeatsPanel
@@ -37,27 +35,6 @@ def controller(mouse):
 @pytest.fixture
 def panel(controller, show):
     return show(RepeatsPanel(controller), 800, 240)
-
-
-def test_every_repeat_is_drawn_with_its_numbers(panel, controller):
-    session = controller.state.session
-    clip = repeated_clips(session)[0]
-    expected = clip_repeats(session, clip, np.array([7, 3, 11]))
-    side, count = panel.side_by_side, expected.responses.shape[2]
-    pixels = side.image.image[::-1]
-    pitch = pixels.shape[1] // len(clip.trials)
-    for k in range(len(clip.trials)):
-        own = pixels[:, k * pitch : k * pitch + count]
-        np.testing.assert_allclose(own, expected.responses[:, k], rtol=1e-5)
-        assert np.isnan(pixels[:, k * pitch + count : (k + 1) * pitch]).all()
-    _, drawn = side.means.getData()
-    parts = drawn.reshape(len(clip.trials), -1)[:, :-1]
-    mean = expected.responses.mean(axis=0)
-    assert np.corrcoef(parts.ravel(), mean.ravel())[0, 1] == pytest.approx(1)
-    assert ceiling_words(expected) in panel.words.words
-    assert panel.words.words.endswith(" · repeat 1")
-    ticks = side.plot.getAxis("bottom")._tickLevels[0]
-    assert [word for _, word in ticks] == [f"{t:.0f} s" for t in expected.onset_s]
 
 
 def test_a_press_goes_to_that_moment_of_that_repeat(panel, controller, redraw):

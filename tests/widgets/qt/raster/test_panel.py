@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pyqtgraph.functions import ndarray_from_qimage
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
@@ -19,7 +18,6 @@ from tests.widgets.pointer import (
     canvas_position,
     drag,
     pixel,
-    wait,
     wheel,
 )
 
@@ -202,36 +200,6 @@ def test_keys_choose_the_brush_and_undo(raster, controller):
     controller.paint_cells([0], slice(0, 60), VISIBLE)
     QTest.keyClick(raster, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     assert (controller.state.mask.cells == HIDDEN).all()
-
-
-def window_pixels(panel: RasterPanel) -> np.ndarray:
-    """What is in the window: unlike `grab`, this paints nothing."""
-    picture = panel.screen().grabWindow(panel.winId()).toImage()
-    picture = picture.convertToFormat(picture.Format.Format_RGB32)
-    return ndarray_from_qimage(picture)[..., :3].copy()
-
-
-def test_a_session_opened_later_is_repainted_in_every_row(
-    empty_controller, session, show, qtbot, redraw
-):
-    panel = show(RasterPanel(empty_controller), 800, 560)
-    blank = window_pixels(panel)
-    empty_controller.open_session(session)
-    panel.set_ordering("stored")
-    empty_controller.apply_preset("nothing")
-    empty_controller.set_cursor(58)
-    redraw()
-    places = [position_of(panel, 30.5, row + 0.5).toPoint() for row in (2, 20, 38)]
-    spots = [viewport_of(panel).mapTo(panel, place) for place in places]
-
-    def is_unlike(before: np.ndarray) -> bool:
-        now = window_pixels(panel)
-        return all((now[s.y(), s.x()] != before[s.y(), s.x()]).any() for s in spots)
-
-    wait(qtbot, lambda: is_unlike(blank))
-    before = window_pixels(panel)
-    empty_controller.paint_cells([2, 20, 38], slice(5, 50), TARGET)
-    wait(qtbot, lambda: is_unlike(before))
 
 
 def test_grey_levels_keep_no_closed_recording(session_folder):

@@ -1,17 +1,11 @@
 """The table of a folder's recordings: fills, sorts, stops, and says what is broken."""
 
 import shutil
-import threading
-from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_model.data import session_index
-from omnimouse_model.data.session_index import Entry
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.recordings.panel import RecordingsPanel
 from omnimouse_widgets.qt.recordings.table_model import TITLES
@@ -19,7 +13,7 @@ from omnimouse_widgets.qt.style.ui_thread import qt_post
 from tests import SUITE2P
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
-from tests.widgets.pointer import press, wait
+from tests.widgets.pointer import wait
 
 LEFT = Qt.MouseButton.LeftButton
 
@@ -86,34 +80,6 @@ def test_a_broken_one_says_why(panel, qtbot):
     QTest.keyClick(panel.view, Qt.Key.Key_Enter)
     wait(qtbot, panel.problem.isVisible)
     assert "broken:" in panel.problem.text()
-
-
-def test_it_stops_and_says_how_far_it_is(controller, folder, show, qtbot, monkeypatch):
-    go_on, read, entry_of = threading.Event(), [], session_index._entry
-
-    def slow(path: Path, reading: Mapping[str, Any]) -> Entry:
-        if read:
-            assert go_on.wait(60)
-        read.append(path)
-        return entry_of(path, reading)
-
-    monkeypatch.setattr(session_index, "_entry", slow)
-    panel: RecordingsPanel = show(RecordingsPanel(controller), 1000, 300)
-    controller.recordings.look_in(folder)
-    wait(qtbot, lambda: "1 of 4: few" in panel.progress.words)
-    assert panel.rows.rowCount() == 1
-    press(panel.stop)
-    go_on.set()
-    wait(qtbot, lambda: not panel.stop.isVisible())
-    assert panel.rows.rowCount() == 1
-    assert panel.progress.words == ""
-    go_on.clear()
-    read.clear()
-    controller.recordings.look_in(folder)
-    wait(qtbot, lambda: "1 of 4: few" in panel.progress.words)
-    panel.close()
-    assert not controller.recordings.is_busy  # nobody looks
-    go_on.set()
 
 
 def test_a_folder_without_recordings_says_so(controller, tmp_path, show, qtbot):

@@ -8,7 +8,7 @@ from omnimouse_widgets.drawn.traces.tier_band import tier_at, tier_bars
 from omnimouse_widgets.qt.timeline.panel import TimePanel
 from tests import SUITE2P
 from tests.small_sessions import with_trials
-from tests.widgets.pointer import canvas_position, drag, pixel, press
+from tests.widgets.pointer import canvas_position, drag, pixel
 
 
 @pytest.fixture
@@ -39,27 +39,6 @@ def go_to_trial(panel: TimePanel, number: str) -> None:
     panel.trial.selectAll()
     QTest.keyClicks(panel.trial, number)
     QTest.keyClick(panel.trial, Qt.Key.Key_Return)
-
-
-def test_a_trial_is_gone_to_by_its_number_and_by_keys(panel, controller, redraw):
-    def start_s() -> object:
-        return pytest.approx(controller.state.window.start_s, abs=0.05)
-
-    controller.seek(6.0)
-    redraw()
-    assert panel.trial.text() == "trial 2 / 4"
-    go_to_trial(panel, "4")
-    assert start_s() == 15
-    panel.setFocus()
-    QTest.keyClick(panel, Qt.Key.Key_PageUp)
-    redraw()
-    assert start_s() == 10
-    assert panel.trial.value() == 3
-    press(panel.on)
-    assert start_s() == 12
-    for key, expected in ((Qt.Key.Key_Right, 14), (Qt.Key.Key_Left, 12)):
-        QTest.keyClick(panel, key)
-        assert start_s() == expected
 
 
 def test_before_the_first_trial_its_number_can_be_typed(panel, controller, redraw):

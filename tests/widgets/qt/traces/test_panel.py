@@ -32,31 +32,6 @@ def test_rows_are_the_selection_with_truth_and_prediction(panel, controller, red
     assert np.ptp(panel.stack.box.viewRange()[0]) == pytest.approx(2.0, abs=0.01)
 
 
-def test_shapes_are_drawn_as_large_as_the_recording(panel, controller, redraw):
-    controller.paint_cells(slice(None), slice(30, 60), TARGET)
-    redraw()
-    before = [panel.stack.drawn_values(row)[1] for row in range(3)]
-    panel.bar.shape.click()
-    redraw()
-    for row, was in enumerate(before):
-        truth, shown, _ = panel.stack.drawn_values(row)
-        known = np.isfinite(was)
-        assert (np.isfinite(shown) == known).all()
-        truth, shown, was = truth[known], shown[known], was[known]
-        assert shown.mean() == pytest.approx(truth.mean(), abs=1e-3)
-        if was.std() > 1e-6:
-            assert shown.std() == pytest.approx(truth.std(), rel=1e-3)
-            assert np.corrcoef(was, shown)[0, 1] == pytest.approx(1)
-    assert "≈" in panel.legend.text()
-    assert controller.state.as_large
-    controller.set_traces(common_scale=False, as_large=False)  # as after a restart
-    redraw()
-    for row, was in enumerate(before):
-        np.testing.assert_allclose(panel.stack.drawn_values(row)[1], was, atol=1e-4)
-    assert "≈" not in panel.legend.text()
-    assert not panel.bar.shape.isChecked()
-
-
 def test_the_cursor_is_shared_both_ways(panel, controller, redraw):
     times, stack = controller.state.window.timestamps["responses"], panel.stack
     controller.set_cursor(42)

@@ -4,9 +4,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QInputDialog, QLineEdit
 
 from omnimouse_model.live.compare.pins import LIVE
 from omnimouse_model.live.controller import Controller
@@ -41,36 +40,6 @@ def test_shift_p_pins_and_four_are_all(panel, controller, redraw):
     redraw()
     assert panel.bar.pin.isEnabled()
     assert "4 conditions are pinned" not in panel.legend.text()
-
-
-def test_a_chip_hides_shows_renames_goes_back_and_unpins(panel, controller, redraw):
-    controller.pins.pin()
-    controller.apply_preset("responses_from_behavior")
-    redraw()
-    chip, on_text = panel.bar.chips[0], QPoint(8, 8)
-    for is_shown in (False, True):
-        QTest.mouseClick(chip, LEFT, Qt.KeyboardModifier.NoModifier, on_text)
-        redraw()
-        assert controller.pins[0].is_shown == is_shown
-        assert np.isfinite(panel.stack.drawn_overlay(0, 0)).any() == is_shown
-        assert ("· A" in panel.stack.labels[0]) == is_shown
-    current, rename, unpin = panel.bar.chip_menu(0).actions()
-    rename.trigger()
-    line = panel.bar.findChild(QInputDialog).findChild(QLineEdit)
-    line.selectAll()
-    QTest.keyClicks(line, "first try")
-    QTest.keyClick(line, Qt.Key.Key_Return)
-    redraw()
-    assert controller.pins[0].name == "first try"
-    assert "A first try" in panel.legend.text()
-    current.trigger()
-    assert controller.state.preset == "video_behavior"
-    controller.undo()
-    assert controller.state.preset == "responses_from_behavior"
-    unpin.trigger()
-    redraw()
-    assert not chip.isVisible()
-    assert "first try" not in panel.legend.text()
 
 
 def test_one_scale_for_all_is_the_widest(panel, controller, redraw):
