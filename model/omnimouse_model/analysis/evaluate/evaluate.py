@@ -21,6 +21,8 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.metrics.named import named_metric
+from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.simulate import Truth, has_truth, open_truth
 
@@ -61,6 +63,7 @@ def evaluate(
     neurons: np.ndarray | None = None,
     max_windows: int | None = None,
     by: Grouping | None = None,
+    metric: str = "correlation",
     progress: Progress = lambda done, total, what: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Scores:
@@ -84,11 +87,15 @@ def evaluate(
     by
         Also score the samples of each "kind" of stimulus, each "tier", or in- and
         out-of-distribution stimuli ("distribution"); see `stimulus_groups`.
+    metric
+        "correlation", "fve" (fraction of variance explained), or "bits_per_spike" for
+        sessions with spike times; definitions are in `metrics.named.METRICS`. Decoded
+        behaviour is always scored by correlation.
 
     Raises
     ------
     ValueError
-        A session has no window of the tier.
+        A session has no window of the tier, or the metric is unknown.
     Cancelled
         `cancelled()` returned true.
 
@@ -99,8 +106,13 @@ def evaluate(
     >>> score = found.scores[0]
     >>> round(score.value, 2), score.n_neurons, score.n_windows
     (0.23, 40, 3)
+    >>> om.evaluate(
+    ...     last, session, "causal_response_25_behavior", max_windows=3, metric="fve"
+    ... ).rows()[0]["unit"]
+    'fraction of variance explained'
     """
     predictors = (*predictor,) if isinstance(predictor, Sequence) else (predictor,)
+    named_metric(metric)
     asked = conditions(strategies)
     shards = [
         Shard(
@@ -111,6 +123,7 @@ def evaluate(
             scored_starts(session, tier, max_windows) if starts is None else starts,
             neurons,
             by,
+            metric,
         )
         for session in listed_sessions(sessions)
     ]
@@ -152,7 +165,7 @@ class Shard:
     ----------
     tier, starts
         Tier of the windows, and their starts (n,) in s on the session clock.
-    neurons, by
+    neurons, by, metric
         As in `evaluate`.
     """
 
@@ -163,6 +176,7 @@ class Shard:
     starts: np.ndarray
     neurons: np.ndarray | None = None
     by: Grouping | None = None
+    metric: str = "correlation"
 
 
 def shard_scores(
@@ -186,6 +200,7 @@ def shard_scores(
             tuple(score for job in jobs for score in job.scores()),
             tuple(score for job in jobs for score in job.behavior_scores()),
             shard.tier,
+            shard.metric,
         )
 
 
@@ -201,6 +216,7 @@ def joined(parts: Sequence[Scores], shards: Sequence[Shard], tier: str) -> Score
         tuple(sorted((row for part in parts for row in part.scores), key=place)),
         tuple(sorted((row for part in parts for row in part.behavior), key=place)),
         tier,
+        shards[0].metric if shards else "correlation",
     )
 
 
@@ -224,6 +240,13 @@ def _shard_jobs(shard: Shard, run: _Run) -> list[Job]:
     session, predictors = shard.session, shard.predictors
     # By identity, because predictors need not be hashable.
     refusals = {id(p): _prepared(p, session, run) for p in predictors}
+    metric = named_metric(shard.metric)
+    null = None
+    if metric.needs == "counts":
+        try:
+            null = _null_rates(session, metric.name)
+        except UnsupportedRequestError as error:
+            refusals = dict.fromkeys(refusals, str(error))
     truth = open_truth(session.path) if has_truth(session.path) else None
     groups = None if shard.by is None else StimulusGroups.of(session, shard.by)
     jobs: list[Job] = []
@@ -234,10 +257,11 @@ def _shard_jobs(shard: Shard, run: _Run) -> list[Job]:
         ceiling = None
         if truth is not None:
             ceiling = Job(session, condition, mask, cells, "ceiling", None)
+            ceiling.metric, ceiling.null = metric, null
         for predictor in predictors:
             name = predictor.predictor_id
             job = Job(session, condition, mask, cells, name, predictor)
-            job.groups = groups
+            job.groups, job.metric, job.null = groups, metric, null
             job.ceiling, job.refusal = ceiling, refusals[id(predictor)]
             jobs.append(job)
     questions = _questions(jobs)
@@ -251,6 +275,15 @@ def _shard_jobs(shard: Shard, run: _Run) -> list[Job]:
             if ceiling is not None and truth is not None:
                 _add_truth(ceiling, windows, truth)
     return jobs
+
+
+def _null_rates(session: Session, metric: str) -> np.ndarray:
+    """Return the mean count per bin (P,) over the train tier of a session."""
+    if not session.responses.has_events:
+        raise UnsupportedRequestError(
+            f"{metric} needs spike times; session {session.id!r} has traces."
+        )
+    return np.asarray(mean_rates(session) * session.response_scale)
 
 
 def _prepared(predictor: Predictor, session: Session, run: _Run) -> str:
