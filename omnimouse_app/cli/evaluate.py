@@ -88,6 +88,12 @@ BASELINES = ("mean", "last", "ridge", "context-ridge", "video-ridge")
     help="Score each kind of stimulus, each tier, or what training had and had not.",
 )
 @click.option(
+    "--metric",
+    default="correlation",
+    show_default=True,
+    help="correlation, fve or bits_per_spike; its definition is printed.",
+)
+@click.option(
     "--max-windows",
     type=click.IntRange(min=1),
     help="At most this many windows of a session, spread over it.",
@@ -122,6 +128,7 @@ def command(
     baselines: bool,
     tiers: tuple[str, ...],
     by: "Grouping | None",
+    metric: str,
     max_windows: int | None,
     out: Path | None,
     scheduler: str | None,
@@ -133,11 +140,13 @@ def command(
 ) -> None:
     """Score a predictor on held-out windows, beside naive predictors and ceilings.
 
-    A score is the single-trial correlation per neuron over all windows, averaged over
+    A score is the --metric per neuron over all windows, averaged over
     neurons, with a 95 % interval from resampling neurons. What a predictor cannot
     serve is shown as "–". With --out, Ctrl-C loses nothing that is finished: the same
     command goes on from there.
     """
+    if metric != "correlation" and (paper_table or sensorium2023):
+        raise click.UsageError("These protocols are scored by correlation only.")
     if scheduler is not None:
         from omnimouse_model.analysis.evaluate.dask_map import checked_scheduler
 
@@ -172,6 +181,7 @@ def command(
             asked,
             tiers=tiers,
             by=by,
+            metric=metric,
             max_windows=max_windows,
             results=out,
             scheduler=scheduler,
@@ -233,6 +243,7 @@ def _joined(found: "dict[str, Scores]") -> "Scores":
         tuple(score for scores in found.values() for score in scores.scores),
         tuple(score for scores in found.values() for score in scores.behavior),
         ", ".join(found),
+        next(iter(found.values())).metric,
     )
 
 
@@ -244,9 +255,12 @@ def _blocks(
 ) -> list[str]:
     from omnimouse_app.cli.evaluate_report import paper_rows, report
     from omnimouse_model.analysis.evaluate.paper_table import PRINTED, paper_table
+    from omnimouse_model.metrics.named import METRICS
 
     shown = [session.id for session in sessions]
-    blocks = [b for scores in found.values() for b in report(scores, shown, lay_out)]
+    metric = METRICS[next(iter(found.values())).metric]
+    blocks = [f"{metric.name} = {metric.definition}"]
+    blocks += [b for scores in found.values() for b in report(scores, shown, lay_out)]
     if with_paper:
         for tier, scores in found.items():
             blocks.append(f"The paper's tasks, tier {tier}")

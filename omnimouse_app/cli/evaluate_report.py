@@ -14,10 +14,13 @@ Layout = Callable[[Sequence[Row]], str]
 
 def report(found: "Scores", sessions: Sequence[str], lay_out: Layout) -> list[str]:
     """Return blocks of text: tables of responses and behaviour for each session."""
+    from omnimouse_model.metrics.named import METRICS
+
     blocks = []
     for session in sessions:
         scores = [score for score in found.scores if score.session == session]
-        blocks.append(f"Session {session}, tier {found.tier}: single-trial correlation")
+        unit = METRICS[found.metric].unit
+        blocks.append(f"Session {session}, tier {found.tier}: {unit}")
         if scores:
             blocks.append(lay_out(_response_rows(scores)))
         notes = [f"- {score.strategy}: {score.note}" for score in scores if score.note]

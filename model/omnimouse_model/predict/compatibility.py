@@ -84,7 +84,11 @@ def _lacks(needs: Needs, session: Session) -> list[str]:
             "hidden"
         )
     rate_hz = session.responses.rate_hz
-    if rate_hz < needs.spec.response_rate_hz * 0.9:
+    if needs.spec.responses == "count":
+        # Spike times are counted in the bins of the model, whatever the stored rate.
+        if not session.responses.has_events:
+            found.append("no spike times: response traces cannot be counted")
+    elif rate_hz < needs.spec.response_rate_hz * 0.9:
         found.append(
             f"responses {rate_hz:.3g} times a second instead of "
             f"{needs.spec.response_rate_hz:.3g}: each is held until the next"

@@ -146,6 +146,19 @@ def recorded_as(window: Window, units: str) -> np.ndarray:
     return window.responses
 
 
+def in_window_units(prediction: Prediction, window: Window) -> np.ndarray:
+    """Return predicted responses in the units of `window.responses`.
+
+    Spikes/s become counts per bin, and session units are divided by the scale.
+    """
+    if prediction.units == "spikes/s":
+        return np.asarray(prediction.responses / window.spec.response_rate_hz)
+    if prediction.units == "session":
+        scale = window.session.response_scale[prediction.neurons]
+        return np.asarray(prediction.responses / scale)
+    return prediction.responses
+
+
 def require_spec(name: str, own: WindowSpec, window: Window, mask: Mask) -> None:
     """Refuse a window or a mask of another spec than a predictor reads.
 

@@ -19,7 +19,7 @@ from omnimouse_model.live.project.report_data import (
 from omnimouse_model.live.project.score_text import DEFINITION
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_model.masks.cells import PATTERN_WORDS
-from omnimouse_widgets.drawn.traces.rows import predicted_of
+from omnimouse_widgets.drawn.traces.rows import predicted_at, predicted_of
 from omnimouse_widgets.drawn.units import drawn_units, recorded
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.drawings import Line
@@ -159,7 +159,7 @@ def traces(what: Reported) -> Iterator[Markup]:
         lines = [Line("recorded", truth[:, neuron])]
         # The condition on screen is the first, so it is drawn last and in front.
         for condition in reversed(answered):
-            found = predicted_of(condition.prediction, neuron)
+            found = predicted_at(condition.prediction, neuron, shown.window)
             lines += [] if found is None else [Line(look_of(condition), found)]
         if what.what_if is not None:
             found = predicted_of(what.what_if.after, neuron)

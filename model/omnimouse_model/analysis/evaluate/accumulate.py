@@ -11,6 +11,7 @@ from omnimouse_model.analysis.evaluate.stimulus_groups import StimulusGroups
 from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
+from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import (
     Moments,
@@ -19,7 +20,8 @@ from omnimouse_model.metrics import (
     moments,
     session_score,
 )
-from omnimouse_model.predict.predictor import Prediction, Predictor
+from omnimouse_model.metrics.named import METRICS, Metric, poisson_gain
+from omnimouse_model.predict.predictor import Prediction, Predictor, in_window_units
 
 CHANNELS = (*EYE_NAMES, "running")
 """Names of decoded channels if their number differs from that of the session."""
@@ -44,23 +46,61 @@ class Job:
     ceiling: "Job | None" = None
     groups: StimulusGroups | None = None
     by_group: dict[str, Moments] = field(default_factory=dict)
+    metric: Metric = METRICS["correlation"]
+    null: np.ndarray | None = None  # (P,) counts per bin, if the metric needs counts
+    gain: np.ndarray = field(init=False)  # Poisson gain of each neuron, nats
+    gain_by_group: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # Only neurons with a scored cell: memory depends on the targets, not the
         # population.
         self.neurons = np.flatnonzero(self.cells.any(axis=0))
         self.responses = StreamingCorrelation(self.mask.n_samples, len(self.neurons))
+        self.gain = np.zeros(len(self.neurons))
 
     def add(self, window: Window, rates: np.ndarray, columns: np.ndarray) -> None:
-        """Add the predicted rates (60, n) of a window for `columns` of `neurons`."""
+        """Add the rates (n_samples, n) of a window for `columns` of `neurons`."""
         neurons = self.neurons[columns]
         counted = self.cells[:, neurons] & window.valid["responses"][:, None]
         truth = window.responses[:, neurons]
+        gain = np.zeros((len(truth), len(neurons)))
+        if self.null is not None:
+            # Counts of a spec of counts are what they are; others are normalised.
+            if window.spec.responses != "count":
+                scale = self.session.response_scale[neurons].astype(np.float64)
+                rates, truth = rates * scale, truth * scale
+            gain = self._poisson_gain(rates, truth, counted, self.null[neurons])
+            self.gain[columns] += gain.sum(axis=0)
         self.responses.update(rates, truth, counted, columns)
         if self.groups is not None:
             # Trial times are on the session clock, window times on the native clock.
             times_s = window.times("responses") - self.session.t0
-            self._add_groups(self.groups.at(times_s), rates, truth, counted, columns)
+            group = self.groups.at(times_s)
+            self._add_groups(group, rates, truth, counted, columns)
+            for name in (
+                np.unique(group[group != ""]).tolist() if self.null is not None else ()
+            ):
+                total = self.gain_by_group.setdefault(name, np.zeros(len(self.neurons)))
+                total[columns] += gain[group == name].sum(axis=0)
+
+    def _poisson_gain(
+        self,
+        rates: np.ndarray,
+        counts: np.ndarray,
+        counted: np.ndarray,
+        null: np.ndarray,
+    ) -> np.ndarray:
+        """Return the gain of each sample over the null rate, 0 if it is not scored."""
+        counted = counted & np.isfinite(counts)
+        if (rates[counted] < 0).any():
+            raise UnsupportedRequestError(
+                f"{self.name!r} predicts negative rates: they have no Poisson "
+                f"likelihood, which {self.metric.name} needs."
+            )
+        null = np.broadcast_to(null, counts.shape)
+        found = np.zeros(counts.shape)
+        found[counted] = poisson_gain(rates[counted], counts[counted], null[counted])
+        return found
 
     def _add_groups(
         self,
@@ -101,9 +141,15 @@ class Job:
         self.behavior.update(taken, truth, counted)
 
     def per_neuron(self) -> tuple[np.ndarray, np.ndarray]:
-        """Correlation and number of scored samples of every scored neuron."""
+        """Value and number of scored samples of every scored neuron."""
         found = self.responses.moments()
-        return found.pearson(), found.count
+        return self.values(found, self.gain), found.count
+
+    def values(self, found: Moments, gain: np.ndarray) -> np.ndarray:
+        """Value of the metric of every scored neuron, NaN where undefined."""
+        per_neuron = self.metric.per_neuron
+        assert per_neuron is not None  # `named_metric` refuses the others
+        return per_neuron(found, gain)
 
     def scores(self) -> list[Score]:
         """Return the response score; empty if the condition asks only for behaviour."""
@@ -127,7 +173,14 @@ class Job:
             refusal=self.refusal,
             note=self.mask.note,
             counts=np.asarray(counts, np.int64),
-            groups=tuple(_group_score(*each) for each in sorted(self.by_group.items())),
+            groups=tuple(
+                _group_score(
+                    name,
+                    self.values(part, self.gain_by_group.get(name, self.gain)),
+                    part.count,
+                )
+                for name, part in sorted(self.by_group.items())
+            ),
         )
         if not self.refusal:
             return [score]
@@ -197,8 +250,7 @@ def _mean_ceiling(job: Job | None) -> float:
     return float("nan") if job is None else session_score(*job.per_neuron())
 
 
-def _group_score(name: str, found: Moments) -> GroupScore:
-    values, counts = found.pearson(), found.count
+def _group_score(name: str, values: np.ndarray, counts: np.ndarray) -> GroupScore:
     low, high = bootstrap_interval(values, counts)
     return GroupScore(
         name,
@@ -218,6 +270,7 @@ def count_answer(job: Job, window: Window, prediction: Prediction) -> None:
         # `job.neurons` is ascending and contains all wanted neurons, so `searchsorted`
         # returns exact positions.
         columns = np.searchsorted(job.neurons, prediction.neurons[wanted])
-        job.add(window, prediction.responses[:, wanted], columns)
+        rates = in_window_units(prediction, window)
+        job.add(window, rates[:, wanted], columns)
     if job.mask.asks_behavior:
         job.add_behavior(window, prediction.behavior)

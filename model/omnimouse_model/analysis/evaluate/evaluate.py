@@ -23,6 +23,8 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.metrics.named import named_metric
+from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.simulate import Truth, has_truth, open_truth
 
@@ -68,6 +70,7 @@ def evaluate(
     neurons: np.ndarray | None = None,
     max_windows: int | None = None,
     by: Grouping | None = None,
+    metric: str = "correlation",
     progress: Progress = lambda done, total, what: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Scores:
@@ -93,11 +96,15 @@ def evaluate(
     by
         Also score the samples of each "kind" of stimulus, each "tier", or in- and
         out-of-distribution stimuli ("distribution"); see `stimulus_groups`.
+    metric
+        "correlation", "fve" (fraction of variance explained), or "bits_per_spike" for
+        sessions with spike times; definitions are in `metrics.named.METRICS`. Decoded
+        behaviour is always scored by correlation.
 
     Raises
     ------
     ValueError
-        A session has no window of the tier.
+        A session has no window of the tier, or the metric is unknown.
     Cancelled
         `cancelled()` returned true.
 
@@ -108,8 +115,13 @@ def evaluate(
     >>> score = found.scores[0]
     >>> round(score.value, 2), score.n_neurons, score.n_windows
     (0.23, 40, 3)
+    >>> om.evaluate(
+    ...     last, session, "causal_response_25_behavior", max_windows=3, metric="fve"
+    ... ).rows()[0]["unit"]
+    'fraction of variance explained'
     """
     predictors = (*predictor,) if isinstance(predictor, Sequence) else (predictor,)
+    named_metric(metric)
     asked = conditions(strategies)
     shards = [
         Shard(
@@ -122,6 +134,7 @@ def evaluate(
             else starts,
             neurons,
             by,
+            metric,
         )
         for session in listed_sessions(sessions)
         for spec, group in by_spec(predictors)
@@ -183,7 +196,7 @@ class Shard:
     ----------
     tier, starts
         Tier of the windows, and their starts (n,) in s on the session clock.
-    neurons, by
+    neurons, by, metric
         As in `evaluate`.
     """
 
@@ -194,6 +207,7 @@ class Shard:
     starts: np.ndarray
     neurons: np.ndarray | None = None
     by: Grouping | None = None
+    metric: str = "correlation"
 
 
 def shard_scores(
@@ -217,6 +231,7 @@ def shard_scores(
             tuple(score for job in jobs for score in job.scores()),
             tuple(score for job in jobs for score in job.behavior_scores()),
             shard.tier,
+            shard.metric,
         )
 
 
@@ -232,6 +247,7 @@ def joined(parts: Sequence[Scores], shards: Sequence[Shard], tier: str) -> Score
         tuple(sorted((row for part in parts for row in part.scores), key=place)),
         tuple(sorted((row for part in parts for row in part.behavior), key=place)),
         tier,
+        shards[0].metric if shards else "correlation",
     )
 
 
@@ -260,6 +276,13 @@ def _shard_jobs(shard: Shard, run: _Run) -> list[Job]:
     # The exact means of a simulated mouse are stored at OmniMouse's rate.
     has_means = spec == OMNIMOUSE and has_truth(session.path)
     truth = open_truth(session.path) if has_means else None
+    metric = named_metric(shard.metric)
+    null = None
+    if metric.needs == "counts":
+        try:
+            null = _null_rates(session, metric.name, spec)
+        except UnsupportedRequestError as error:
+            refusals = dict.fromkeys(refusals, str(error))
     groups = None if shard.by is None else StimulusGroups.of(session, shard.by)
     jobs: list[Job] = []
     for condition in shard.asked:
@@ -269,10 +292,11 @@ def _shard_jobs(shard: Shard, run: _Run) -> list[Job]:
         ceiling = None
         if truth is not None:
             ceiling = Job(session, condition, mask, cells, "ceiling", None)
+            ceiling.metric, ceiling.null = metric, null
         for predictor in predictors:
             name = predictor.predictor_id
             job = Job(session, condition, mask, cells, name, predictor)
-            job.groups = groups
+            job.groups, job.metric, job.null = groups, metric, null
             job.ceiling, job.refusal = ceiling, refusals[id(predictor)]
             jobs.append(job)
     questions = _questions(jobs)
@@ -286,6 +310,17 @@ def _shard_jobs(shard: Shard, run: _Run) -> list[Job]:
             if ceiling is not None and truth is not None:
                 _add_truth(ceiling, windows, truth)
     return jobs
+
+
+def _null_rates(session: Session, metric: str, spec: WindowSpec) -> np.ndarray:
+    """Return the mean count per bin (P,) over the train tier of a session."""
+    if not session.responses.has_events:
+        raise UnsupportedRequestError(
+            f"{metric} needs spike times; session {session.id!r} has traces."
+        )
+    rates = mean_rates(session, spec)
+    # Windows of traces hold counts divided by the scale of the neuron.
+    return rates if spec.responses == "count" else rates * session.response_scale
 
 
 def _prepared(predictor: Predictor, session: Session, run: _Run) -> str:

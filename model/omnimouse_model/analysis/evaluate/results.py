@@ -13,8 +13,7 @@ from omnimouse_model.metrics import (
     hierarchical_interval,
     overall_score,
 )
-
-UNIT = "single-trial correlation"
+from omnimouse_model.metrics.named import METRICS
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +41,7 @@ class GroupScore:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Single-trial correlation of one predictor in one condition of one session.
+    """Score of one predictor in one condition of one session; see `Scores.metric`.
 
     Attributes
     ----------
@@ -54,7 +53,7 @@ class Score:
         Score of the expected response on the same samples; known for simulated
         sessions, else NaN.
     neurons, per_neuron
-        Scored neurons, and their correlations (NaN: constant).
+        Scored neurons, and their values of the metric (NaN: undefined).
     refusal
         Reason if there is no value, else "".
     note
@@ -104,11 +103,16 @@ class BehaviorScore:
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """All results of an evaluation."""
+    """All results of an evaluation.
+
+    `metric` is the metric of the responses, see `metrics.named`; decoded behaviour is
+    always scored by correlation.
+    """
 
     scores: tuple[Score, ...]
     behavior: tuple[BehaviorScore, ...]
     tier: str
+    metric: str = "correlation"
 
     def find(self, strategy: str, predictor: str, session: str | None = None) -> Score:
         """Return the score of a condition and a predictor, or raise `KeyError`."""
@@ -196,6 +200,7 @@ class Scores:
                 "name": "behavior",
                 "value": number_or_none(score.value),
                 "unit": "correlation",
+                "metric": "correlation",
                 "predictor": score.predictor,
                 "strategy": score.strategy,
                 "session": score.session,
@@ -212,7 +217,8 @@ class Scores:
         return {
             "name": "score",
             "value": number_or_none(score.value),
-            "unit": UNIT,
+            "unit": METRICS[self.metric].unit,
+            "metric": self.metric,
             "predictor": score.predictor,
             "strategy": score.strategy,
             "session": score.session,
@@ -240,7 +246,8 @@ class Scores:
                 {
                     "name": "overall",
                     "value": number_or_none(found.value),
-                    "unit": UNIT,
+                    "unit": METRICS[self.metric].unit,
+                    "metric": self.metric,
                     "predictor": predictor,
                     "strategy": strategy,
                     "tier": self.tier,

@@ -53,6 +53,7 @@ from omnimouse_model.analysis.evaluate.results_store import (
 )
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping
 from omnimouse_model.data.session import Session
+from omnimouse_model.metrics.named import named_metric
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 
@@ -69,6 +70,7 @@ def evaluate_all(
     seeds: Sequence[int] = (),
     max_windows: int | None = None,
     by: Grouping | None = None,
+    metric: str = "correlation",
     results: str | Path | None = None,
     scheduler: str | None = None,
     device: str = "auto",
@@ -89,6 +91,8 @@ def evaluate_all(
     seeds
         Seeds of draws of the strategies' neurons, each a separate condition; without
         seeds the neurons have the official stored order.
+    metric
+        Name of a metric, as in `evaluate`.
     results
         File to which each finished shard (one model, session and tier) is added. It may
         hold other shards, and other processes may write it at the same time. Shards in
@@ -123,6 +127,7 @@ def evaluate_all(
     >>> {tier: len(part.scores) for tier, part in found.items()}
     {'validation': 2, 'test': 2}
     """
+    named_metric(metric)
     names = listed(strategies)
     # Loaded here even with a scheduler: the key contains the id with the weights' hash.
     loaded = [made_predictor(source, device) for source in predictors]
@@ -138,7 +143,7 @@ def evaluate_all(
             spec = some[0].needs.spec
             starts = scored_starts(session, tier, max_windows, spec)
             asked = conditions(names, seeds)
-            shard = Shard(some, session, asked, tier, starts, by=by)
+            shard = Shard(some, session, asked, tier, starts, by=by, metric=metric)
             shards[_key(shard, names, seeds)] = shard
     file, found = None, {}
     if results is not None:
@@ -183,6 +188,8 @@ def _key(
 ) -> str:
     """Return a hash of all facts that the scores of a shard depend on."""
     ids = [predictor.predictor_id for predictor in shard.predictors]
+    # Absent for correlations, so that existing results files are continued.
+    metric = {} if shard.metric == "correlation" else {"metric": shard.metric}
     return row_key(
         # One string for a shard of one predictor, as in existing results files.
         predictor=ids[0] if len(ids) == 1 else ids,
@@ -193,6 +200,7 @@ def _key(
         by=shard.by,
         # The starts and not `max_windows`: two limits may select the same windows.
         starts=shard.starts.tolist(),
+        **metric,
     )
 
 
@@ -267,6 +275,7 @@ def _parsed_row(facts: Plain) -> Plain:
 def _plain(found: Scores) -> Plain:
     return {
         "tier": found.tier,
+        "metric": found.metric,
         "scores": [_plain_row(score) for score in found.scores],
         "behavior": [_plain_row(score) for score in found.behavior],
     }
@@ -277,6 +286,7 @@ def _parsed(facts: Plain) -> Scores:
         tuple(Score(**_parsed_row(row)) for row in facts["scores"]),
         tuple(BehaviorScore(**_parsed_row(row)) for row in facts["behavior"]),
         str(facts["tier"]),
+        str(facts.get("metric", "correlation")),
     )
 
 

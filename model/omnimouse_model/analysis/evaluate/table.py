@@ -12,8 +12,8 @@ from omnimouse_model.parquet import parquet_bytes
 
 NOTES = {
     "r": (
-        "single-trial Pearson correlation over all scored samples of all windows, null "
-        "where it is undefined"
+        "single-trial Pearson correlation, or the value of the metric that `metric` "
+        "names, over all scored samples of all windows, null where it is undefined"
     ),
     "n_samples": "samples that it was scored on",
     "status": "ok, constant (scored, but prediction or recording never changed), empty",
@@ -36,7 +36,7 @@ def neuron_columns(
         part
         for score in found.scores
         if not score.refusal
-        for part in _parts(score, found.tier, by_id.get(score.session))
+        for part in _parts(score, found, by_id.get(score.session))
     ]
     # All parts have the same columns if `sessions` holds all sessions or none.
     names = parts[0] if parts else {}
@@ -71,19 +71,20 @@ def write_neurons(
 
 
 def _parts(
-    score: Score, tier: str, session: Session | None
+    score: Score, found: Scores, session: Session | None
 ) -> list[dict[str, np.ndarray]]:
     each = [("", score.per_neuron, score.counts)]
     each += [(part.group, part.per_neuron, part.counts) for part in score.groups]
     n = score.n_neurons
-    found = []
+    parts = []
     for stimulus, values, counts in each:
         status = np.where(
             counts == 0, "empty", np.where(np.isnan(values), "constant", "ok")
         )
         columns = {
             "session": np.full(n, score.session),
-            "tier": np.full(n, tier),
+            "tier": np.full(n, found.tier),
+            "metric": np.full(n, found.metric),
             "strategy": np.full(n, score.strategy),
             "predictor": np.full(n, score.predictor),
             "stimulus": np.full(n, stimulus),
@@ -97,8 +98,8 @@ def _parts(
             areas = np.full(session.n_neurons, "") if area is None else area.astype(str)
             columns["unit_id"] = np.asarray(session.units.unit_id)[score.neurons]
             columns["area"] = areas[score.neurons]
-        found.append(columns)
-    return found
+        parts.append(columns)
+    return parts
 
 
 def _nullable(values: np.ndarray) -> object:

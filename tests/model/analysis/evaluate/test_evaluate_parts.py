@@ -32,12 +32,14 @@ from omnimouse_model.analysis.evaluate.table import neuron_columns, write_neuron
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.masks import Mask
-from omnimouse_model.metrics import correlation
+from omnimouse_model.metrics import bits_per_spike_per_neuron, correlation
+from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.predict.ensemble import Ensemble, load_ensemble
 from omnimouse_model.predict.registry import load_predictor, save_ensemble
 from omnimouse_model.strategies import mask_from_strategy
 from tests.model.analysis.evaluate.test_evaluate import NoisyPredictor
 from tests.model.context_predictor import ContextPredictor
+from tests.model.data.readers.experanto.test_spikes import recording as recording
 from tests.model.known_sessions import write_known_session
 
 STIMULUS = "test/video_behavior"
@@ -160,6 +162,45 @@ def test_an_interval_over_seeds_and_sessions_says_what_it_resamples(session):
     assert interval.low < interval.value < interval.high
     mean = np.mean([found.overall(STIMULUS, name) for name in names])
     assert interval.value == pytest.approx(mean)
+
+
+# -- metrics by name ------------------------------------------------------------------
+def test_explained_variance_is_that_of_all_samples(session):
+    found = evaluate(NoisyPredictor(), session, STIMULUS, metric="fve")
+    everyone = Mask.nothing(session).ask(slice(None))
+    windows = [session.window(float(s)) for s in scored_starts(session)]
+    rates = [NoisyPredictor().predict(w, everyone).responses[30:] for w in windows]
+    truth = np.concatenate([w.responses[30:] for w in windows]).astype(float)
+    error = ((truth - np.concatenate(rates)) ** 2).sum(axis=0)
+    expected = 1 - error / ((truth - truth.mean(axis=0)) ** 2).sum(axis=0)
+    np.testing.assert_allclose(found.scores[0].per_neuron, expected, rtol=1e-5)
+    assert found.rows()[0]["metric"] == "fve"
+
+
+def test_bits_per_spike_are_gains_over_the_train_mean(recording):
+    session = open_session(recording[0])
+    start = session.window_starts(None, 30)[:4]
+    ask = {"starts": start, "metric": "bits_per_spike"}
+    predictors = [NoisyPredictor("exact", amount=0), load_predictor("mean")]
+    exact, mean = evaluate(predictors, session, STIMULUS, **ask).scores
+    np.testing.assert_allclose(mean.per_neuron[1:], 0, atol=1e-6)
+    assert np.isnan(mean.per_neuron[0])  # the silent unit
+    spikes = [session.window(float(s)).responses[30:] for s in start]
+    counts = np.concatenate(spikes) * session.response_scale
+    rates = np.broadcast_to(mean_rates(session) * session.response_scale, counts.shape)
+    gains = [bits_per_spike_per_neuron(r, counts).value for r in (counts, rates)]
+    np.testing.assert_allclose(exact.per_neuron, gains[0] - gains[1], rtol=1e-5)
+
+
+def test_a_metric_that_cannot_be_computed_is_refused(session):
+    (row,) = evaluate(
+        NoisyPredictor(), session, STIMULUS, metric="bits_per_spike"
+    ).rows()
+    assert "has traces" in row["refusal"]
+    with pytest.raises(ValueError, match="correlation, cc_norm, fve, bits_per_spike"):
+        evaluate(NoisyPredictor(), session, STIMULUS, metric="r2")
+    with pytest.raises(ValueError, match="all repeats of a clip"):
+        evaluate(NoisyPredictor(), session, STIMULUS, metric="cc_norm")
 
 
 # -- at scale -------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.stitching import SpanPrediction
+from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.compare.pins import LIVE, PinAnswer
 from omnimouse_model.live.controller import Controller
@@ -110,10 +111,10 @@ def _in_window(
         mask.cells[:, neuron],
         results.is_old,
         least_span(window.spec),
-        predicted_of(baseline.population, neuron),
+        predicted_at(baseline.population, neuron, window),
         baseline.is_population_old,
         overlays=tuple(
-            None if answer is None else predicted_of(answer.prediction, neuron)
+            None if answer is None else predicted_at(answer.prediction, neuron, window)
             for answer in pinned
         ),
         marks=_marks(controller, neuron),
@@ -260,6 +261,27 @@ def responses_over(
     if span is None or column is None or len(span.time) != n_samples:
         return None
     return span.responses[:, column]
+
+
+def predicted_at(
+    prediction: Prediction | None, neuron: int, window: Window
+) -> np.ndarray | None:
+    """Return one neuron's prediction at the samples of a window, or None.
+
+    A prediction at another rate is held until its next sample, for drawing only: it is
+    scored on its own samples.
+    """
+    values = predicted_of(prediction, neuron)
+    if values is None or prediction is None or prediction.times_s is None:
+        return values
+    times, wanted = prediction.times_s, window.sample_times_s
+    # Rounding must not move a sample before the one that begins at the same time.
+    if len(times) == len(wanted) and np.allclose(times, wanted, atol=1e-6):
+        return values
+    rows = np.searchsorted(times, wanted + 1e-6, side="right") - 1
+    step_s = float(times[1] - times[0]) if len(times) > 1 else 0.0
+    inside = (rows >= 0) & (wanted < times[-1] + step_s)
+    return np.where(inside, values[np.maximum(rows, 0)], np.nan)
 
 
 def predicted_of(prediction: Prediction | None, neuron: int) -> np.ndarray | None:

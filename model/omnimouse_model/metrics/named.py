@@ -1,0 +1,130 @@
+"""Metrics of `evaluate` by name, with definitions.
+
+Each value is computed per neuron from float64 sums over windows: moments of the
+prediction r and the recording y, and for counts the gain in Poisson log likelihood.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from omnimouse_model.metrics.correlation import Moments
+from omnimouse_model.metrics.information import ZERO_RATE
+
+PerNeuron = Callable[[Moments, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric of `evaluate`.
+
+    Attributes
+    ----------
+    unit, definition
+        Unit of its values, and one sentence with the formula.
+    direction
+        Whether higher or lower values are better.
+    needs
+        "counts" (recorded spike times), "repeats" of stimuli, or "" for any recording.
+    per_neuron
+        Value (n,) from moments and Poisson gains in nats (n,); NaN where undefined.
+        None if `evaluate` cannot accumulate the metric over windows.
+    """
+
+    name: str
+    unit: str
+    definition: str
+    per_neuron: PerNeuron | None
+    needs: Literal["", "counts", "repeats"] = ""
+    direction: Literal["higher", "lower"] = "higher"
+
+
+def _pearson(found: Moments, gain: np.ndarray) -> np.ndarray:
+    return found.pearson()
+
+
+def _explained(found: Moments, gain: np.ndarray) -> np.ndarray:
+    """1 - SSE / SST; NaN for a constant or missing recording."""
+    offset = found.mean_prediction - found.mean_target
+    error = found.square_prediction + found.square_target - 2 * found.product
+    error = error + found.count * offset**2
+    is_moving = ~np.isin(found.status(), ["empty", "constant_target"])
+    total = np.where(is_moving, found.square_target, 1.0)
+    return np.where(is_moving, 1 - error / total, np.nan)
+
+
+def _bits(found: Moments, gain: np.ndarray) -> np.ndarray:
+    """Gain in bits per recorded spike; NaN for a silent neuron."""
+    spikes = found.count * found.mean_target
+    is_active = spikes > 0
+    return np.where(
+        is_active, gain / (np.where(is_active, spikes, 1) * np.log(2)), np.nan
+    )
+
+
+def poisson_gain(rates: np.ndarray, counts: np.ndarray, null: np.ndarray) -> np.ndarray:
+    """Return the Poisson log likelihood of rates minus that of a null rate, in nats.
+
+    All in counts per bin. Rates of 0 become 1e-9; the factorial terms cancel.
+    """
+    rates = np.where(rates == 0, ZERO_RATE, np.asarray(rates, np.float64))
+    null = np.where(null == 0, ZERO_RATE, np.asarray(null, np.float64))
+    return np.asarray(counts * np.log(rates / null) - (rates - null))
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "correlation",
+            "single-trial correlation",
+            "cov(r, y) / (sd(r) sd(y)) over all scored samples of a neuron, without "
+            "averaging over repeats (no unit, -1 to 1, higher is better)",
+            _pearson,
+        ),
+        Metric(
+            "cc_norm",
+            "normalised correlation",
+            "CC_abs / CC_max: correlation of the means over repeats, divided by that "
+            "of a perfect prediction (no unit, higher is better)",
+            None,
+            needs="repeats",
+        ),
+        Metric(
+            "fve",
+            "fraction of variance explained",
+            "1 - sum (y - r)^2 / sum (y - mean y)^2 over all scored samples of a "
+            "neuron (no unit, at most 1, higher is better)",
+            _explained,
+        ),
+        Metric(
+            "bits_per_spike",
+            "bits per spike",
+            "(L(r) - L(m)) / (n_spikes ln 2) with L the sum of y ln(r) - r, r and y in "
+            "counts per bin, and m the mean rate of the neuron over the train tier "
+            "(bits per spike, higher is better)",
+            _bits,
+            needs="counts",
+        ),
+    )
+}
+
+
+def named_metric(name: str) -> Metric:
+    """Return a metric of `evaluate` by its name.
+
+    Raises
+    ------
+    ValueError
+        The name is unknown, or `evaluate` cannot compute the metric.
+    """
+    if name not in METRICS:
+        raise ValueError(f"Unknown metric {name!r}; there are {', '.join(METRICS)}.")
+    if METRICS[name].per_neuron is None:
+        raise ValueError(
+            f"evaluate cannot compute {name!r}, which needs all repeats of a clip "
+            "together. Use omnimouse_model.metrics.cc_scores with predictions of clips."
+        )
+    return METRICS[name]
