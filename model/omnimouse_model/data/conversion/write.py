@@ -375,7 +375,7 @@ class _Writing:
 
     def _pyramid(self) -> list[str]:
         """All levels from one reading of what is written, each chunk unpacked once."""
-        rows = ShardedRows(self._part / "responses" / "data", self._part)
+        rows = ShardedRows(self._part / "responses" / "data")
         levels = [
             Level(self._open(f"responses/pyramid/{seconds}s"), self._rows_of(seconds))
             for seconds in PYRAMID_SECONDS
