@@ -32,6 +32,9 @@ _COLUMNS = ("name", "source", "value", "unit", "wall", "x_rule", "x_published")
 FOLDER, RULE, PACKAGE = "experanto-folder", "rule", "experanto-package"
 """Readers of the folder: in place, sample by sample, with the reference package."""
 
+STORE, ZARR = "store-default", "store-default-zarr"
+"""The default store, and the same store read with plain zarr."""
+
 _COMPARED = 5
 """Number of windows whose values are compared before the timing."""
 
@@ -93,8 +96,11 @@ def command(
     `value` is windows per second of CPU time, the median of the passes, which take
     turns after one that is not timed; `wall` the same per second. "rule" reads the
     same values as the rule of the format is written, an index and a gather for every
-    sample: what a plain reader costs here, in the same minute. All values are compared
-    first; those of the package by its own times where its revision has others.
+    sample: what a plain reader costs here, in the same minute. "store-default-zarr"
+    has zarr decode the default store, with the codec pipeline that zarr is configured
+    for (`ZARR_CODEC_PIPELINE__PATH=zarrs.ZarrsCodecPipeline` where zarrs is installed).
+    All values are compared first; those of the package by its own times where its
+    revision has others.
     """
     from omnimouse_app.bench.recordings import Size
 
@@ -136,6 +142,7 @@ def _rates(
     """Yield one row per way of reading the same windows."""
     import numpy as np
 
+    from omnimouse_app.bench.plain_zarr import open_with_zarr
     from omnimouse_app.bench.recordings import write_session
     from omnimouse_model.data.conversion.write import convert
     from omnimouse_model.data.open import open_session
@@ -159,6 +166,7 @@ def _rates(
     ways: dict[str, Callable[[float], Any]] = {
         name: _whole(open_session(place)) for name, place in places.items()
     }
+    ways[ZARR] = _whole(open_with_zarr(places[STORE]))
     ways[RULE] = _ruled(session)
     _compare(ways, chosen[:_COMPARED])
     timed: dict[str, Callable[[], tuple[float, float]]]

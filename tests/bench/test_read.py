@@ -35,7 +35,7 @@ def rows_of(done: Result) -> dict[str, dict[str, float]]:
 def test_the_table_has_a_row_per_way(bench_folder):
     rows = rows_of(run(bench_folder))
     assert {row["name"] for row in rows.values()} == {"windows_per_cpu_s"}
-    stores = ["store-default", "store-fast", "store-none"]
+    stores = ["store-default", "store-fast", "store-none", "store-default-zarr"]
     assert list(rows) == ["experanto-folder", *stores, "rule"]
     for row in rows.values():
         assert row["x_rule"] == pytest.approx(row["value"] / rows["rule"]["value"])

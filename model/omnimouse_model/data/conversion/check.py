@@ -71,13 +71,12 @@ def _pieces(
             if name.rsplit("/", 1)[0] == array
         )
         if named:
-            rows = ShardedRows(path.joinpath(*array.split("/")), path)
-            # A piece is named by its first row; it ends where the next one begins.
+            rows = ShardedRows(path.joinpath(*array.split("/")))
             for first, stop in pairwise([*named, rows.shape[0]]):
                 yield f"{array}/{first}", rows, first, stop
     for name in hashes:
         if name.startswith("responses/pyramid/"):
-            rows = ShardedRows(path.joinpath(*name.split("/")), path)
+            rows = ShardedRows(path.joinpath(*name.split("/")))
             yield name, rows, 0, rows.shape[0]
 
 

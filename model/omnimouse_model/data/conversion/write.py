@@ -398,9 +398,8 @@ class _Writing:
         return [digest_of(values)]
 
     def _pyramid(self) -> list[str]:
-        """Write all levels in one pass over the stored responses; return the hashes."""
-        # From the store, so that the source is not read once more.
-        rows = ShardedRows(self._part / "responses" / "data", self._part)
+        """All levels from one reading of what is written, each chunk unpacked once."""
+        rows = ShardedRows(self._part / "responses" / "data")
         levels = [
             Level(self._open(f"responses/pyramid/{seconds}s"), self._rows_of(seconds))
             for seconds in PYRAMID_SECONDS

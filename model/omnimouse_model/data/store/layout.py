@@ -65,5 +65,5 @@ def compressors(codec: Codec) -> list[Any]:
     if codec == "none":
         return [Crc32cCodec()]
     if codec == "fast":
-        return [BloscCodec(cname="lz4", clevel=1, shuffle="shuffle"), Crc32cCodec()]
+        return [BloscCodec(cname="lz4", clevel=5, shuffle="shuffle"), Crc32cCodec()]
     return [BloscCodec(cname="zstd", clevel=3, shuffle="bitshuffle"), Crc32cCodec()]

@@ -110,7 +110,7 @@ def _check_files(path: Path) -> None:
 def _session(path: Path, words: Mapping[str, Any], options: ReadOptions) -> Session:
     store = _Store(path)
     n = int(words["n_units"])
-    responses = store.signal("responses", ShardedRows(path / "responses/data", path))
+    responses = store.signal("responses", ShardedRows(path / "responses/data"))
     responses = replace(responses, levels=tuple(_levels(path, responses)))
     if responses.n_columns != n or responses.mean is None or responses.std is None:
         raise ValueError(f"responses of {responses.n_columns} neurons for {n}")
@@ -152,7 +152,7 @@ def _session(path: Path, words: Mapping[str, Any], options: ReadOptions) -> Sess
 
 def _levels(path: Path, responses: Signal) -> Iterator["StoreLevel"]:
     for seconds in PYRAMID_SECONDS:
-        rows = ShardedRows(path / "responses" / "pyramid" / f"{seconds}s", path)
+        rows = ShardedRows(path / "responses" / "pyramid" / f"{seconds}s")
         step = max(1, round(seconds * responses.rate_hz))
         if rows.shape != (-(-responses.n_samples // step), responses.n_columns, 3):
             raise ValueError(f"a pyramid of {rows.shape}")
@@ -192,7 +192,7 @@ def _stimulus(store: "_Store") -> Stimulus | None:
     frames = None
     if store.has("stimulus/frames"):
         folder = store.path / "stimulus" / "frames"
-        frames = ShardedRows(folder, store.path)
+        frames = ShardedRows(folder)
     trials = trials_of(store.arrays("trials"), store.words("trials"))
     first = arrays["first_row"].astype(np.int64)
     count = 0 if frames is None else frames.shape[0]

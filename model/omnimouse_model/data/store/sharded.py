@@ -1,11 +1,13 @@
 """Rows of a sharded zarr v3 array, decoded directly from its files.
 
-The files are standard zarr and can be opened with any zarr library. This decoder does
-not use zarr's scheduler, so the few rows of a window are read several times as fast.
+Any zarr reader opens these files. This decoder exists because plain zarr takes several
+times as long for a window, most of it in its scheduler (`docs/performance.md`, rows
+`store-default` and `store-default-zarr` of `omnimouse bench read`).
 """
 
 from itertools import product
 from pathlib import Path
+from struct import unpack_from
 from threading import local
 from typing import Any, cast
 
@@ -13,62 +15,54 @@ import google_crc32c
 import numpy as np
 from numcodecs import blosc
 
-from omnimouse_model.data.io.safe_files import (
-    ArrayFile,
-    contained,
-    label,
-    read_json_mapping,
-)
-from omnimouse_model.data.store.layout import MOST_CHUNK_BYTES
+from omnimouse_model.data.io.safe_files import ArrayFile, label
+from omnimouse_model.data.store.layout import MOST_CHUNK_BYTES, is_storable
 from omnimouse_model.errors import SessionFormatError
 
 # Bytes of an index entry (offset and length, uint64 each), of a CRC-32C, and of the
 # header of a blosc buffer.
 _ENTRY, _CHECKSUM, _BLOSC_HEADER = 16, 4, 16
-_TYPES = {
-    *("float16", "float32", "float64"),
-    *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)),
-}
+_PLAIN, _PACKED = ["bytes", "crc32c"], ["bytes", "blosc", "crc32c"]
+_THREAD = local()
+"""Memory of each thread for one chunk: new memory costs more than unpacking."""
 
 
 class ShardedRows:
-    """A sharded array, rows first; see `Rows`.
+    """A sharded array, rows first; see `Rows`. Every shard is as wide as the array.
 
     Parameters
     ----------
     folder
         The array's folder, with its `zarr.json`.
-    inside
-        The folder of the store, which the array must not leave through links.
 
     Raises
     ------
     SessionFormatError
-        The array has another layout than those of a store, or a shard is missing.
+        The array does not have the layout of a store, or a shard is missing.
     """
 
-    def __init__(self, folder: Path, inside: Path) -> None:
+    def __init__(self, folder: Path) -> None:
+        import zarr
+
         self.path = folder
-        about = read_json_mapping(contained(folder / "zarr.json", inside))
         try:
-            self._read_layout(about)
-        except (KeyError, TypeError, ValueError, IndexError) as error:
-            raise self._wrong(f"is no sharded array of ours: {error!r}") from error
-        self._files = self._shards(inside)
-        self._index: dict[tuple[int, ...], np.ndarray] = {}
-        self._scratch = local()
+            self._read_layout(zarr.open_array(str(folder), mode="r"))
+        except Exception as error:  # zarr raises many types for malformed metadata
+            raise SessionFormatError(
+                folder,
+                "bad_store",
+                f"{label(folder)} is no sharded array of ours: {str(error)[:200]}",
+                "convert it again",
+            ) from error
+        self._files = [self._shard(n) for n in range(-(-self.shape[0] // self._height))]
+        self._index: dict[int, np.ndarray] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        # A thread-local cannot be pickled, and each process reads the indices itself.
-        return {**self.__dict__, "_index": {}, "_scratch": None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        self._scratch = local()
+        return {**self.__dict__, "_index": {}}
 
     def check(self) -> None:
-        """Raise if a file is missing or has changed."""
-        for file in self._files.values():
+        """Raise an error if a file is missing or has changed."""
+        for file in self._files:
             file.check()
 
     def read(self, first: int, stop: int) -> np.ndarray:
@@ -76,7 +70,7 @@ class ShardedRows:
         return self.part((slice(first, stop),))
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
-        """Return selected rows, in ascending order, of a range of columns."""
+        """Return scattered rows, ascending."""
         low, high, _ = columns.indices(self.shape[1] if len(self.shape) > 1 else 1)
         parts = [np.zeros((0, max(0, high - low)), self.dtype)]
         height = self._chunk[0]
@@ -89,13 +83,10 @@ class ShardedRows:
         return np.concatenate(parts)
 
     def part(self, slices: tuple[slice, ...]) -> np.ndarray:
-        """Return a block of the array; axes without a slice are complete."""
-        bounds = []
-        for axis, size in enumerate(self.shape):
-            given = slices[axis] if axis < len(slices) else slice(None)
-            low, high, _ = given.indices(size)
-            bounds.append((low, max(low, high)))
-        out = np.empty([high - low for low, high in bounds], self.dtype)
+        """Return a block of the array; axes without a slice are whole."""
+        slices += (slice(None),) * (len(self.shape) - len(slices))
+        bounds = [s.indices(n)[:2] for s, n in zip(slices, self.shape, strict=True)]
+        out = np.empty([max(0, high - low) for low, high in bounds], self.dtype)
         if not out.size:
             return out
         ranges = [
@@ -113,114 +104,85 @@ class ShardedRows:
 
     # -- chunks -----------------------------------------------------------------
     def _decode(self, place: tuple[int, ...]) -> np.ndarray:
-        """Return one chunk, after its checksum and its size were checked.
+        """Return one chunk, valid until this thread's next one.
 
-        The array is valid until the next call in this thread, which reuses its memory:
-        allocating memory costs more than decompression.
+        Checksum and sizes are compared before blosc unpacks, since blosc trusts them.
         """
-        shard = tuple(p // n for p, n in zip(place, self._per_shard, strict=True))
-        within = tuple(p % n for p, n in zip(place, self._per_shard, strict=True))
+        shard, row = divmod(place[0], self._per_shard[0])
         file = self._files[shard]
         stored = file.open()
-        offset, length = self._entries(shard, stored)[within].tolist()
-        # An index can claim any place in the file; a slice beyond the end would be
-        # shorter without an error.
+        offset, length = self._entries(shard, stored)[(row, *place[1:])].tolist()
         if offset + length > len(stored) or length < _CHECKSUM:
             raise self._broken(file.path, f"a piece at {offset} is not there")
-        end = offset + length - _CHECKSUM
-        data = stored[offset:end]
-        self._compare(file.path, data, stored[end : end + _CHECKSUM])
+        data = self._verified(file.path, stored[offset : offset + length])
         wanted = self._chunk_bytes
-        if not self._packed:
+        if not self._is_packed:
             if len(data) != wanted:
                 raise self._broken(file.path, "a piece is of another size")
             return np.frombuffer(data, self.dtype).reshape(self._chunk)
-        # blosc trusts the sizes in its header, so they are compared with the buffer
-        # first.
-        if _unpacked_and_packed(data) != (wanted, len(data)):
+        sizes = unpack_from("<4xI4xI", data.data) if len(data) >= _BLOSC_HEADER else ()
+        if sizes != (wanted, len(data)):
             raise self._broken(file.path, "a piece is of another size")
-        made: np.ndarray | None = getattr(self._scratch, "chunk", None)
-        if made is None:
-            made = self._scratch.chunk = np.empty(self._chunk, self.dtype)
+        if len(getattr(_THREAD, "memory", ())) < wanted:
+            _THREAD.memory = np.empty(wanted, np.uint8)
+        made: np.ndarray = _THREAD.memory[:wanted]
         try:
             blosc.decompress(data, made)
         except Exception as error:  # numcodecs raises plain RuntimeError
             raise self._broken(file.path, str(error)) from error
-        return made
+        return made.view(self.dtype).reshape(self._chunk)
 
-    def _entries(self, shard: tuple[int, ...], stored: np.ndarray) -> np.ndarray:
-        """Return offset and length of every chunk of a shard, after a checksum test."""
+    def _entries(self, shard: int, stored: np.ndarray) -> np.ndarray:
+        """Return offset and length of every chunk of a shard."""
         if shard not in self._index:
-            count = int(np.prod(self._per_shard))
             path = self._files[shard].path
-            # The index and its checksum are at the end of the file.
-            index = stored[-(count * _ENTRY + _CHECKSUM) : -_CHECKSUM]
-            self._compare(path, index, stored[-_CHECKSUM:])
-            entries = np.frombuffer(index.tobytes(), "<u8").reshape(*self._per_shard, 2)
-            self._index[shard] = entries
+            index = self._verified(path, stored[-self._index_bytes :]).tobytes()
+            self._index[shard] = np.frombuffer(index, "<u8").reshape(
+                *self._per_shard, 2
+            )
         return self._index[shard]
 
     # -- description ------------------------------------------------------------
-    def _read_layout(self, about: dict[str, Any]) -> None:
-        # Only the layout that the writer produces is accepted. Other valid zarr arrays
-        # are refused instead of being decoded wrongly.
-        (sharding,) = about["codecs"]
-        inner = sharding["configuration"]
-        names = [codec["name"] for codec in inner["codecs"]]
-        if sharding["name"] != "sharding_indexed" or names[0] != "bytes":
-            raise ValueError(f"codecs {names}")
-        if names[1:] not in (["blosc", "crc32c"], ["crc32c"]):
-            raise ValueError(f"codecs {names}")
-        if inner.get("index_location", "end") != "end":
-            raise ValueError("an index at the start")
-        if inner["codecs"][0].get("configuration", {}).get("endian") == "big":
-            raise ValueError("another order of bytes")
-        if about["data_type"] not in _TYPES:
-            raise ValueError(f"values of {about['data_type']}")
-        self._packed = "blosc" in names
-        self.dtype: np.dtype[Any] = np.dtype(about["data_type"]).newbyteorder("<")
-        self.shape: tuple[int, ...] = _sizes(about["shape"])
-        grid = _sizes(about["chunk_grid"]["configuration"]["chunk_shape"])
-        self._chunk = _sizes(inner["chunk_shape"])
-        if not len(self.shape) == len(grid) == len(self._chunk) or 0 in self._chunk:
-            raise ValueError("chunks of another rank")
-        if any(g % c or not g for g, c in zip(grid, self._chunk, strict=True)):
-            raise ValueError(f"shards {grid} of chunks {self._chunk}")
+    def _read_layout(self, array: Any) -> None:
+        codecs = (*array.filters, array.serializer, *array.compressors)
+        names = [codec.to_dict()["name"] for codec in codecs]
+        if names not in (_PACKED, _PLAIN) or "big" in str(array.serializer.to_dict()):
+            raise ValueError(f"codecs {codecs}")
+        self._is_packed = names == _PACKED
+        self.shape: tuple[int, ...] = array.shape
+        self.dtype: np.dtype[Any] = array.dtype.newbyteorder("<")
+        shard, self._chunk = array.shards, array.chunks
+        if (
+            not shard
+            or not self.shape
+            or any(map(int.__lt__, shard[1:], self.shape[1:]))
+        ):
+            raise ValueError(f"shards {shard} of {self.shape}")
         self._chunk_bytes = (
             # Python integers (dtype object) do not overflow, whatever the metadata
             # claim.
             int(np.prod(self._chunk, dtype=object)) * self.dtype.itemsize
         )
-        if self._chunk_bytes > MOST_CHUNK_BYTES:
-            raise ValueError(f"chunks of {self._chunk_bytes:,} bytes")
-        self._per_shard = tuple(g // c for g, c in zip(grid, self._chunk, strict=True))
-        self._n_shards = tuple(
-            -(-s // g) for s, g in zip(self.shape, grid, strict=True)
-        )
-        if int(np.prod(self._n_shards, dtype=object)) > 10**6:
-            raise ValueError(f"{self._n_shards} shards")
-
-    def _shards(self, inside: Path) -> dict[tuple[int, ...], ArrayFile]:
-        found = {}
+        if self._chunk_bytes > MOST_CHUNK_BYTES or not is_storable(self.dtype):
+            raise ValueError(f"chunks of {self._chunk_bytes:,} bytes, {self.dtype}")
+        self._height = shard[0]
+        self._per_shard = tuple(s // c for s, c in zip(shard, self._chunk, strict=True))
         count = int(np.prod(self._per_shard, dtype=object))
-        for shard in product(*(range(n) for n in self._n_shards)):
-            path = piece(self.path, shard)
-            size = contained(path, inside).stat().st_size
-            if size < count * _ENTRY + _CHECKSUM:
-                raise self._broken(path, "it is too short for its index")
-            found[shard] = ArrayFile(path, np.dtype(np.uint8), (size,))
-        return found
+        self._index_bytes = count * _ENTRY + _CHECKSUM
 
-    def _compare(self, path: Path, data: np.ndarray, checksum: np.ndarray) -> None:
-        if google_crc32c.value(cast(bytes, data)) != int.from_bytes(
-            checksum.tobytes(), "little"
-        ):
+    def _shard(self, number: int) -> ArrayFile:
+        path = piece(self.path, (number, *(0 for _ in self.shape[1:])))
+        size = path.stat().st_size
+        if size < self._index_bytes:
+            raise self._broken(path, "it is too short for its index")
+        return ArrayFile(path, np.dtype(np.uint8), (size,))
+
+    def _verified(self, path: Path, stored: np.ndarray) -> np.ndarray:
+        """Return the bytes before a checksum, which must be theirs."""
+        data, checksum = stored[:-_CHECKSUM], stored[-_CHECKSUM:].tobytes()
+        if google_crc32c.value(cast(bytes, data)) != int.from_bytes(checksum, "little"):
             raise self._broken(path, "a checksum differs")
-
-    def _wrong(self, what: str) -> SessionFormatError:
-        return SessionFormatError(
-            self.path, "bad_store", f"{label(self.path)} {what}", "convert it again"
-        )
+        return data
 
     def _broken(self, path: Path, what: str) -> SessionFormatError:
         return SessionFormatError(
@@ -231,16 +193,8 @@ class ShardedRows:
         )
 
 
-def _unpacked_and_packed(data: np.ndarray) -> tuple[int, int]:
-    """Return uncompressed and compressed size as stated in a blosc header."""
-    if len(data) < _BLOSC_HEADER:
-        return 0, 0
-    _, unpacked, _, packed = np.frombuffer(data[:_BLOSC_HEADER].tobytes(), "<u4")
-    return int(unpacked), int(packed)
-
-
 def piece(array: Path, place: tuple[int, ...]) -> Path:
-    """Return the file of a shard or chunk; raise if it is missing."""
+    """Return the file of a shard or chunk of an array, which must exist."""
     path = array.joinpath("c", *map(str, place))
     if not path.is_file():
         raise SessionFormatError(
@@ -251,12 +205,3 @@ def piece(array: Path, place: tuple[int, ...]) -> Path:
             "convert the session again, or copy the store again",
         )
     return path
-
-
-def _sizes(values: Any) -> tuple[int, ...]:
-    # In Python True is an int, so JSON true would pass as the size 1.
-    if not all(
-        isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in values
-    ):
-        raise ValueError(f"sizes {values}")
-    return tuple(values)

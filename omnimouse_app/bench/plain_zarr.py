@@ -1,0 +1,38 @@
+"""A store read with plain zarr: what the decoder of `store.sharded` saves."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import zarr
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.store.reader import StoreFilm
+from omnimouse_model.data.store.sharded import ShardedRows
+
+
+class ZarrRows(ShardedRows):
+    """Rows that zarr decodes, with the codec pipeline of its configuration."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._array = zarr.open_array(str(folder), mode="r")
+
+    def part(self, slices: tuple[slice, ...]) -> np.ndarray:
+        """Return a block of the array; axes without a slice are whole."""
+        return np.asarray(self._array[slices])
+
+
+def open_with_zarr(store: Path) -> Session:
+    """Open a store that has a film; zarr decodes its responses and frames."""
+    session = open_session(store)
+    assert session.stimulus is not None
+    first = np.asarray(zarr.open_array(str(store), path="stimulus/first_row")[...])
+    film = StoreFilm(ZarrRows(store / "stimulus" / "frames"), first)
+    rows = ZarrRows(store / "responses" / "data")
+    return replace(
+        session,
+        responses=replace(session.responses, file=rows),
+        stimulus=replace(session.stimulus, film=film),
+    )
