@@ -44,6 +44,18 @@ def test_it_is_evaluated_beside_a_baseline(case):
     assert np.isfinite(scores[TOYS[name].predictor_id]["value"])
 
 
+def test_counts_are_evaluated_in_bits_per_spike(recordings):
+    with installed_toys():
+        found = rows(
+            evaluate.command, "--session", str(recordings / "spiking.npz"),
+            "--no-baselines", "--model", "toy-counts", "--metric", "bits_per_spike",
+            "--strategy", "population_1024_response_video_behavior",
+        )  # fmt: skip
+    (score,) = [row for row in found if row["name"] == "score"]
+    assert score["metric"] == "bits_per_spike"
+    assert np.isfinite(score["value"])
+
+
 def test_it_is_swept(case):
     name, recording = case
     found = rows(
