@@ -11,7 +11,6 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.raster.pixels import OVERLAYS
-from omnimouse_widgets.drawn.raster.rows import UNSEEN
 from omnimouse_widgets.drawn.raster.values import levels_of
 from omnimouse_widgets.qt.raster.panel import RasterPanel
 from tests.widgets.pointer import (
@@ -56,24 +55,6 @@ def test_a_cell_has_the_colour_of_its_state_over_its_value(
     expected = grey * (1 - share) + tint * share
     found = pixel(viewport_of(raster), position_of(raster, sample + 0.5, neuron + 0.5))
     np.testing.assert_allclose(found, expected, atol=3)
-
-
-def test_short_visible_runs_are_marked_as_not_seen(raster, controller, redraw):
-    controller.paint_cells([3], slice(10, 16), VISIBLE)
-    controller.paint_cells([5], slice(10, 30), VISIBLE)
-    redraw()
-    picture = raster.pictures["truth"]
-    assert (picture.codes[3, 10:16] == UNSEEN).all()
-    assert (picture.codes[5, 10:30] == VISIBLE).all()
-    rects = [(r.x(), r.y(), r.width(), r.height()) for r in picture.hatch.rects]
-    assert rects == [(10, 3, 6, 1)]
-    assert "10 samples" in raster.status.words
-    assert raster.status.text() == raster.status.words  # in full, at this width
-    assert raster.status.words in raster._words_at(12.5, 3.5)
-    assert raster._words_at(12.5, 5.5).endswith("visible · sample 12")
-    controller.paint_cells([3], slice(10, 16), HIDDEN)
-    redraw()
-    assert "10 samples" not in raster.status.words
 
 
 def choose(panel: RasterPanel, word: str) -> None:
