@@ -44,7 +44,9 @@ class TouchScreen:
         self.send_touches("End")
 
     def canvas_picture(self) -> str:
-        """The picture on the canvas."""
+        """The picture on the canvas, after the frame that draws what was pressed."""
+        self.field.evaluate("""() => new Promise((drawn) =>
+            requestAnimationFrame(() => requestAnimationFrame(drawn)))""")
         return self.field.evaluate("canvas => canvas.toDataURL()")
 
 
