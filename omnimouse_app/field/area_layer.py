@@ -12,7 +12,7 @@ from napari.utils.notifications import show_warning
 from omnimouse_app.field.areas import AreaOutline, area_outlines
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.inference.background_task import Errand, Tell
+from omnimouse_model.live.inference.background_task import BackgroundTask, Tell
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.layout import Field
 from omnimouse_widgets.qt.style.ui_thread import qt_post
@@ -55,7 +55,7 @@ class AreaLayer:
         self._found: _Found | None = None
         self._outlines: list[AreaOutline] = []
         self.layer: Shapes | None = None
-        self.errand: Errand[tuple[Session, Field], _Found] = Errand(
+        self.errand: BackgroundTask[tuple[Session, Field], _Found] = BackgroundTask(
             _outlined, self._take, qt_post()
         )
         self.errand.changed.connect(self._tell_fault)

@@ -60,7 +60,7 @@ def launch(
     # Imports are inside the functions, so that importing this module is fast.
     from omnimouse_model.data.session_index import holds_sessions
     from omnimouse_model.live.analysis_file import SUFFIX
-    from omnimouse_model.live.recording.loader import Opening
+    from omnimouse_model.live.recording.loader import OpenRequest
     from omnimouse_model.live.recording.samples import DEMO
 
     if viewer is None:
@@ -72,7 +72,7 @@ def launch(
     if session is not None and (is_analysis or holds_sessions(session)):
         dock.open_folder(str(session))
     elif session is not None:
-        controller.opener.open(Opening(session, options=reading or {}))
+        controller.opener.open(OpenRequest(session, options=reading or {}))
     elif not controller.restore(instead=DEMO):
         controller.opener.open(DEMO)
     if block:

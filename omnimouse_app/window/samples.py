@@ -6,7 +6,7 @@ They are simulated and opened in a background thread; the panel shows the progre
 import numpy as np
 
 from omnimouse_app.window.reader import LayerData, layers_of
-from omnimouse_model.live.recording.loader import Opening
+from omnimouse_model.live.recording.loader import OpenRequest
 from omnimouse_model.live.recording.samples import DEMO, UNSEEN
 
 
@@ -20,7 +20,7 @@ def unseen() -> list[LayerData]:
     return _open(UNSEEN)
 
 
-def _open(sample: Opening) -> list[LayerData]:
+def _open(sample: OpenRequest) -> list[LayerData]:
     """Open a session in OmniMouse, and return the one layer that napari requires.
 
     The layer is empty and has the plugin's token, so that it is removed when the

@@ -21,17 +21,17 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.inference.apply import take_selected
-from omnimouse_model.live.inference.baseline import Beside
-from omnimouse_model.live.inference.client import Asking
+from omnimouse_model.live.inference.baseline import BaselineClient
+from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import Engine, Post, call_at_once
 from omnimouse_model.live.inference.stages import (
-    Answering,
     Load,
+    StageRunner,
     name_of,
     next_start,
     step_between,
 )
-from omnimouse_model.live.last_session import Memory, Remembered
+from omnimouse_model.live.last_session import LastSession, Memory
 from omnimouse_model.live.mask.brush import CODE_NAMES, Spans, known_code
 from omnimouse_model.live.mask.presets import (
     DEFAULT_PRESET,
@@ -44,7 +44,7 @@ from omnimouse_model.live.mask.undo import History, Question
 from omnimouse_model.live.models.downloads import Models
 from omnimouse_model.live.models.finetune import Finetuning
 from omnimouse_model.live.neurons.colour_by import Colouring
-from omnimouse_model.live.neurons.dilate import Reaching
+from omnimouse_model.live.neurons.dilate import Dilation
 from omnimouse_model.live.neurons.neuron_info import Facts
 from omnimouse_model.live.neurons.neuron_order import Similarity
 from omnimouse_model.live.neurons.planes import Planes
@@ -56,7 +56,7 @@ from omnimouse_model.live.project.script import script_of
 from omnimouse_model.live.recording.clock_check import AlignmentCheck
 from omnimouse_model.live.recording.first_view import View, first_view, put_on_screen
 from omnimouse_model.live.recording.folder_index import Recordings
-from omnimouse_model.live.recording.loader import Opener, Opening
+from omnimouse_model.live.recording.loader import OpenRequest, SessionLoader
 from omnimouse_model.live.recording.trials import TrialSteps
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import (
@@ -153,8 +153,10 @@ class Controller:
         # names by itself, so nothing must be fetched for it.
         self._fetches = load in (load_in_process, load_in_worker)
         self.models = Models(self.choose_predictor, post, synchronous=synchronous)
-        self._engine = engine or Engine(Answering(load), post, synchronous=synchronous)
-        self.opener = Opener(
+        self._engine = engine or Engine(
+            StageRunner(load), post, synchronous=synchronous
+        )
+        self.opener = SessionLoader(
             self.open_session, lambda: self._last_preset, post, synchronous=synchronous
         )
         self.recordings = Recordings(post, synchronous=synchronous)
@@ -167,14 +169,14 @@ class Controller:
         self.clips = Clips(self.state, self.seek, post, synchronous=synchronous)
         self.trials = TrialSteps(self.state, self.seek)
         self.planes = Planes(self.state)
-        self.reaching = Reaching(
+        self.reaching = Dilation(
             self.state, self.paint_cells, self.stroke, self.planes.among
         )
         self.what_if = WhatIfEdits(self.state, self.results, self._edit)
         # Re-entrant: signals emitted under the lock call listeners that call back
         # into methods of this class.
         self._lock = threading.RLock()
-        asking = Asking(
+        asking = LiveClient(
             self._engine,
             self.state,
             self.results,
@@ -187,10 +189,12 @@ class Controller:
             asking, self.choose_predictor, post, synchronous=synchronous
         )
 
-        def another(answering: Answering) -> Engine:
+        def another(answering: StageRunner) -> Engine:
             return Engine(answering, post, synchronous=synchronous)
 
-        self._beside = Beside(self.state, self.results, another, load, self._lock)
+        self._beside = BaselineClient(
+            self.state, self.results, another, load, self._lock
+        )
         self.baseline = self._beside.results
         self._history = History()
         self._sweep_viewers: set[object] = set()
@@ -291,11 +295,11 @@ class Controller:
                 self._asking.ask()
 
     @property
-    def remembered(self) -> Remembered:
+    def remembered(self) -> LastSession:
         """The last saved session; empty if there is none."""
         return self._memory.recall()
 
-    def restore(self, instead: Opening | None = None) -> bool:
+    def restore(self, instead: OpenRequest | None = None) -> bool:
         """Reopen the last saved session in the background; False if there is none.
 
         A predictor that is already chosen stays. `instead` is opened if the recording

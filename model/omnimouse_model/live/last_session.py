@@ -28,7 +28,7 @@ MOST_UNSAVED = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class LastSession:
     """Last saved session.
 
     Attributes
@@ -81,22 +81,22 @@ def config_dir() -> Path:
     return Path(base).expanduser() / "omnimouse"
 
 
-def remember(what: Remembered, path: Path | None = None) -> None:
+def remember(what: LastSession, path: Path | None = None) -> None:
     """Write the session atomically; log, and do not raise, if it cannot be written."""
     facts = {name.name: getattr(what, name.name) for name in fields(what)}
     _write(path or config_dir() / "live.json", facts)
 
 
-def recall(path: Path | None = None) -> Remembered | None:
+def recall(path: Path | None = None) -> LastSession | None:
     """Return the last saved session, None if there is none or it is damaged."""
     path = path or config_dir() / "live.json"
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         # Ignore unknown fields: a newer version may have written the file.
-        known = {name.name for name in fields(Remembered)}
-        what = Remembered(**{k: v for k, v in found.items() if k in known})
+        known = {name.name for name in fields(LastSession)}
+        what = LastSession(**{k: v for k, v in found.items() if k in known})
         # Each value is converted, because the file may have been edited by hand.
-        return Remembered(
+        return LastSession(
             str(what.session),
             str(what.predictor),
             str(what.preset),
@@ -133,12 +133,12 @@ class Memory:
         self._path = where if isinstance(where, Path) else None
         self._writing = threading.Lock()
 
-    def recall(self) -> Remembered:
+    def recall(self) -> LastSession:
         """Return the last saved session, an empty one if there is none."""
         found = recall(self._path) if self._is_kept else None
-        return found or Remembered()
+        return found or LastSession()
 
-    def remember(self, where: Remembered) -> None:
+    def remember(self, where: LastSession) -> None:
         """Save the session, unless a demo would replace the user's own recording."""
         if not self._is_kept:
             return

@@ -14,8 +14,8 @@ from traitlets import link
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import Remembered, config_dir, recall
-from omnimouse_model.live.recording.loader import Opening
+from omnimouse_model.live.last_session import LastSession, config_dir, recall
+from omnimouse_model.live.recording.loader import OpenRequest
 from omnimouse_model.live.recording.samples import SAMPLES
 from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.masks import Mask
@@ -79,14 +79,14 @@ class Explorer:
 
     def __init__(
         self,
-        session: str | Path | Session | Opening = "demo",
+        session: str | Path | Session | OpenRequest = "demo",
         predictor: str | Path | Predictor = "demo",
         *,
         device: Device = "auto",
         controller: Controller | None = None,
     ) -> None:
         self._owns = controller is None
-        self._before: Remembered | None = None
+        self._before: LastSession | None = None
         if controller is None:
             controller = self._new_controller(device)
         self.controller = controller
@@ -150,7 +150,7 @@ class Explorer:
         )
 
     # -- actions ----------------------------------------------------------------------
-    def open(self, session: str | Path | Session | Opening) -> None:
+    def open(self, session: str | Path | Session | OpenRequest) -> None:
         """Open another recording; files are read in the background, see `settled`."""
         if isinstance(session, Session):
             self.controller.open_session(session)

@@ -11,7 +11,7 @@ from omnimouse_model.masks import Mask
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class ContextAmount:
     """Amount of context in a mask.
 
     Attributes
@@ -30,14 +30,14 @@ class Given:
     behavior: bool
 
 
-def given_by(mask: Mask) -> Given:
+def given_by(mask: Mask) -> ContextAmount:
     """Return the context of a mask; without targets, that of the last second."""
     asked = np.flatnonzero(mask.target.any(axis=1))
     if not len(asked):
         asked = np.arange(mask.n_samples // 2, mask.n_samples)
     seen = np.count_nonzero(mask.visible, axis=1)
     before = seen[: asked[0]].sum()
-    return Given(
+    return ContextAmount(
         neurons=float(seen[asked].mean()),
         history_samples=float(before / max(mask.n_neurons, 1)),
         video=bool(mask.frames.any()),

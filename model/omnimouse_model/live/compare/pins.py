@@ -19,7 +19,7 @@ from omnimouse_model.errors import MaskError
 from omnimouse_model.live.compare.answers import LIVE as LIVE
 from omnimouse_model.live.compare.answers import PinAnswer as PinAnswer
 from omnimouse_model.live.compare.answers import PinAnswers
-from omnimouse_model.live.inference.client import Asking
+from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import Answer, Engine
 from omnimouse_model.live.inference.pinned_stages import (
     PinQuestion,
@@ -80,7 +80,7 @@ class Pins:
     def __init__(
         self,
         engine: Engine,
-        asking: Asking,
+        asking: LiveClient,
         lock: threading.RLock,
         controller: "Controller",
         note_unpinned: Callable[[Pin], None],

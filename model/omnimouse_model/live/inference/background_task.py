@@ -35,7 +35,7 @@ class Tell(Protocol):
         ...
 
 
-class Errand(Generic[Request, Found]):
+class BackgroundTask(Generic[Request, Found]):
     """Background task that yields results to the drawing thread.
 
     Parameters
@@ -154,10 +154,10 @@ class Errand(Generic[Request, Found]):
             self.changed.emit()
 
 
-class HasErrand:
+class HasBackgroundTask:
     """Mixin for a class with one background task `_errand`: its progress and errors."""
 
-    _errand: Errand[Any, Any]
+    _errand: BackgroundTask[Any, Any]
 
     @property
     def words(self) -> str:

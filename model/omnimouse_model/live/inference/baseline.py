@@ -10,15 +10,15 @@ from collections.abc import Callable
 
 from omnimouse_model.data.window import Window
 from omnimouse_model.live.inference.apply import mark_asked
-from omnimouse_model.live.inference.client import Asking
+from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import Engine
-from omnimouse_model.live.inference.stages import Answering, Load
+from omnimouse_model.live.inference.stages import Load, StageRunner
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 
 
-class Beside:
+class BaselineClient:
     """Requests of the baseline predictor, for the same window and mask.
 
     Parameters
@@ -44,7 +44,7 @@ class Beside:
         self,
         state: LiveState,
         answers: Results,
-        make_engine: Callable[[Answering], Engine],
+        make_engine: Callable[[StageRunner], Engine],
         load: Load,
         lock: threading.RLock,
     ) -> None:
@@ -52,7 +52,7 @@ class Beside:
         self._state, self._answers, self._lock = state, answers, lock
         self._make_engine, self._load = make_engine, load
         self._engine: Engine | None = None
-        self._asking: Asking | None = None
+        self._asking: LiveClient | None = None
         self._asked: tuple[Window | None, Mask | None] = (None, None)
         self._is_due = False
 
@@ -61,8 +61,8 @@ class Beside:
         # Do not wait for the old baseline: its thread ends after its current step.
         self.close(0.0)
         if name:
-            self._engine = self._make_engine(Answering(self._load))
-            self._asking = Asking(
+            self._engine = self._make_engine(StageRunner(self._load))
+            self._asking = LiveClient(
                 self._engine, self._state, self.results, self._lock, sweeps=False
             )
             self._asking.choose(name)

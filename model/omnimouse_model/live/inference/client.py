@@ -28,7 +28,7 @@ from omnimouse_model.predict.predictor import (
 )
 
 
-class Asking:
+class LiveClient:
     """Client that sends the screen's state to an engine and applies current answers.
 
     Parameters

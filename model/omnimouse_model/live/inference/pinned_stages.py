@@ -96,7 +96,7 @@ class PinStage:
     error: str = ""
 
 
-class PinnedAnswering:
+class PinnedStageRunner:
     """Computes `PinRequest`s with the live predictor or with predictors that it loads.
 
     Parameters

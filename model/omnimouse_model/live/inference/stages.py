@@ -21,7 +21,7 @@ from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.live.inference.pinned_stages import (
-    PinnedAnswering,
+    PinnedStageRunner,
     PinRequest,
     PinStage,
 )
@@ -166,7 +166,7 @@ class Stage:
     took_s: float = 0.0
 
 
-class Answering:
+class StageRunner:
     """`call` of the engine: keeps the predictor loaded and the session prepared."""
 
     def __init__(self, load: Load) -> None:
@@ -177,7 +177,7 @@ class Answering:
         self._prepared: tuple[Any, Any] = (None, None)
         self._asked: Predictor | None = None
         self._swept: tuple[Any, ContextSweep | None] = (None, None)
-        self._pinned = PinnedAnswering(load, self._kept)
+        self._pinned = PinnedStageRunner(load, self._kept)
 
     def __call__(
         self,

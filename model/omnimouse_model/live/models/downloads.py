@@ -4,12 +4,16 @@ from collections.abc import Callable, Iterator
 
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.errors import FetchError
-from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    HasBackgroundTask,
+    Tell,
+)
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.predict.registry import must_be_fetched
 
 
-class Models(HasErrand):
+class Models(HasBackgroundTask):
     """Download of a chosen checkpoint that is not on this machine.
 
     A stopped or failed download keeps the received data; `go_on` continues it.
@@ -46,7 +50,9 @@ class Models(HasErrand):
         self.is_offered = False
         self.stopped_at: float | None = None
         self._choose = choose
-        self._errand = Errand(_fetched, self._take, post, synchronous=synchronous)
+        self._errand = BackgroundTask(
+            _fetched, self._take, post, synchronous=synchronous
+        )
         self.changed = self._errand.changed
 
     @property

@@ -17,8 +17,12 @@ from psygnal import Signal
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import FinetuneError
-from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
-from omnimouse_model.live.inference.client import Asking
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    HasBackgroundTask,
+    Tell,
+)
+from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.last_session import config_dir
 from omnimouse_model.live.models.finetuned_models import (
@@ -64,7 +68,7 @@ class Wanted:
     stop: threading.Event = field(default_factory=threading.Event)
 
 
-class Finetuning(HasErrand):
+class Finetuning(HasBackgroundTask):
     """Start, stop and continue one fine-tuning, and choose its result.
 
     Parameters
@@ -107,7 +111,7 @@ class Finetuning(HasErrand):
 
     def __init__(
         self,
-        asking: Asking,
+        asking: LiveClient,
         choose: Callable[[str], None],
         post: Post = call_at_once,
         *,
@@ -118,7 +122,9 @@ class Finetuning(HasErrand):
         self._is_closing = False
         self._refusal: Exception | None = None
         self._clear(None)
-        self._errand = Errand(self._run, self._take, post, synchronous=synchronous)
+        self._errand = BackgroundTask(
+            self._run, self._take, post, synchronous=synchronous
+        )
         self._errand.changed.connect(self.changed.emit)
 
     # -- reading ----------------------------------------------------------------------

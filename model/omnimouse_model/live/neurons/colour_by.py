@@ -18,7 +18,7 @@ from omnimouse_model.analysis.tuning.noise_ceiling import (
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.tuning.repeats import ceiling_problem, commonest
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.inference.background_task import Errand, Tell
+from omnimouse_model.live.inference.background_task import BackgroundTask, Tell
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.neurons.neuron_info import Facts, NeuronFacts
 from omnimouse_model.live.results import Results
@@ -251,7 +251,7 @@ class Colouring:
         self._made: dict[ColourBy, tuple[tuple[object, ...], Scale]] = {}
         self._drawn: dict[object, ColourBy] = {}
         self._facts_seen = 0
-        self._errand = Errand(_found, self._take, post, synchronous=synchronous)
+        self._errand = BackgroundTask(_found, self._take, post, synchronous=synchronous)
         self._errand.changed.connect(self.changed.emit)
         facts.changed.connect(self._on_facts)
         state.events.session.connect(self._on_session)

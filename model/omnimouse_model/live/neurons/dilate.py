@@ -17,7 +17,7 @@ Stroke = Callable[[str], AbstractContextManager[None]]
 Among = Callable[[np.ndarray], np.ndarray]
 
 
-class Reaching:
+class Dilation:
     """Growing and shrinking of the neurons with the brush's code in the active span.
 
     Parameters

@@ -23,7 +23,11 @@ from omnimouse_model.analysis.tuning.repeats import (
     repeated_clips,
 )
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    HasBackgroundTask,
+    Tell,
+)
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.state import LiveState
 
@@ -70,7 +74,7 @@ class _Found:
     facts: tuple[NeuronFacts, ...]
 
 
-class Facts(HasErrand):
+class Facts(HasBackgroundTask):
     """Properties of the focused neuron: the last selected one, until `step`.
 
     Parameters
@@ -109,7 +113,9 @@ class Facts(HasErrand):
         self._selection: tuple[int, ...] = ()
         self._session: Session | None = None
         self._is_given_up = False
-        self._errand = Errand(_computed, self._take, post, synchronous=synchronous)
+        self._errand = BackgroundTask(
+            _computed, self._take, post, synchronous=synchronous
+        )
         self._errand.changed.connect(self._on_errand)
 
     @property

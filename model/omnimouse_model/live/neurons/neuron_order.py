@@ -12,7 +12,11 @@ from psygnal import Signal
 
 from omnimouse_model.analysis.tuning.neuron_order import similarity_order
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    HasBackgroundTask,
+    Tell,
+)
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.state import LiveState
 
@@ -25,7 +29,7 @@ class _Found:
     order: np.ndarray
 
 
-class Similarity(HasErrand):
+class Similarity(HasBackgroundTask):
     """Order of the session's neurons by similarity; `controller.similarity`.
 
     Parameters
@@ -52,7 +56,9 @@ class Similarity(HasErrand):
         self._kept: OrderedDict[str, np.ndarray] = OrderedDict()
         self._under_way: Session | None = None
         self._given_up: Session | None = None
-        self._errand = Errand(_ordered, self._take, post, synchronous=synchronous)
+        self._errand = BackgroundTask(
+            _ordered, self._take, post, synchronous=synchronous
+        )
         self._errand.changed.connect(self._on_errand)
 
     @property

@@ -21,7 +21,11 @@ from omnimouse_model.analysis.tuning.repeats import (
     repeated_clips,
 )
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    HasBackgroundTask,
+    Tell,
+)
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.recording.trials import trial_at
 from omnimouse_model.live.state import LiveState
@@ -46,7 +50,7 @@ class _Wanted:
     neurons: tuple[int, ...]
 
 
-class Clips(HasErrand):
+class Clips(HasBackgroundTask):
     """Repeats of the clip at the window's centre; `controller.clips`.
 
     Parameters
@@ -80,7 +84,7 @@ class Clips(HasErrand):
         self._known: tuple[Session | None, tuple[Clip, ...]] = (None, ())
         self._kept: OrderedDict[_Key, ClipRepeats] = OrderedDict()
         self._under_way: _Key | None = None
-        self._errand = Errand(_read, self._take, post, synchronous=synchronous)
+        self._errand = BackgroundTask(_read, self._take, post, synchronous=synchronous)
         self._errand.changed.connect(self._on_errand)
 
     @property

@@ -16,7 +16,11 @@ from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import ExportError
-from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    HasBackgroundTask,
+    Tell,
+)
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.project.score_text import DEFINITION, condition_words
 from omnimouse_model.live.results import Results
@@ -197,7 +201,7 @@ _KINDS: dict[str, Callable[[Shown], bytes]] = {
 }
 
 
-class Exports(HasErrand):
+class Exports(HasBackgroundTask):
     """Background task that writes the screen's content to files.
 
     Parameters
@@ -228,7 +232,7 @@ class Exports(HasErrand):
         self._state, self._results = state, results
         self._refused: ExportError | None = None
         self.written: Path | None = None
-        self._errand = Errand(_write, self._take, post, synchronous=synchronous)
+        self._errand = BackgroundTask(_write, self._take, post, synchronous=synchronous)
         self.changed = self._errand.changed
         state.events.session.connect(self._on_session)
 

@@ -20,14 +20,18 @@ from omnimouse_model.live.analysis_file import (
     read_analysis,
     write_analysis,
 )
-from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    HasBackgroundTask,
+    Tell,
+)
 from omnimouse_model.live.inference.engine import Post, call_at_once
-from omnimouse_model.live.last_session import Memory, Remembered
+from omnimouse_model.live.last_session import LastSession, Memory
 from omnimouse_model.live.mask.presets import PRESETS, mask_for, preset_named
 from omnimouse_model.live.project.autosave import Autosave
-from omnimouse_model.live.project.unsaved_backups import Left, would_be_lost
+from omnimouse_model.live.project.unsaved_backups import UnsavedBackups, would_be_lost
 from omnimouse_model.live.recording.first_view import View
-from omnimouse_model.live.recording.loader import Opening
+from omnimouse_model.live.recording.loader import OpenRequest
 from omnimouse_model.predict.registry import is_predictor
 
 if TYPE_CHECKING:
@@ -52,7 +56,7 @@ class _Wanted:
     recording: str = ""
 
 
-class Analyses(HasErrand):
+class Analyses(HasBackgroundTask):
     """Saving, opening and autosaving of analyses; `controller.analyses`.
 
     Parameters
@@ -99,13 +103,17 @@ class Analyses(HasErrand):
         self._wanted: _Wanted | None = None
         self._place = ""
         self._leaving: tuple[str, Analysis] | None = None
-        self._left = Left(memory, self._tell_first, post, synchronous=synchronous)
+        self._left = UnsavedBackups(
+            memory, self._tell_first, post, synchronous=synchronous
+        )
         self._unwanted: Analysis | None = None
         self._expected = self._answered = ("", "")
         self._fault: AnalysisFileError | None = None
         self.path: Path | None = None
         self.told: tuple[str, ...] = ()
-        self._errand = Errand(self._read, self._take, post, synchronous=synchronous)
+        self._errand = BackgroundTask(
+            self._read, self._take, post, synchronous=synchronous
+        )
         self._errand.changed.connect(self.changed.emit)
         self._autosave = Autosave(self._keep, synchronous=synchronous)
         controller.state.events.connect(self._on_change)
@@ -257,7 +265,7 @@ class Analyses(HasErrand):
         self.changed.emit()
 
     def restore(
-        self, instead: Opening | None = None, was: Remembered | None = None
+        self, instead: OpenRequest | None = None, was: LastSession | None = None
     ) -> bool:
         """Reopen the last session in the background; see `Controller.restore`.
 
@@ -274,7 +282,7 @@ class Analyses(HasErrand):
         words = f"Opening {Path(was.session).name}"
         again = as_remembered(was)
         how = was.options
-        opening = Opening(was.session, was.start_s, words, instead, how, again)
+        opening = OpenRequest(was.session, was.start_s, words, instead, how, again)
         controller.pins.recall(was.session, was.pins)
         controller.opener.open(opening)
         return controller.opener.fault is None
@@ -360,7 +368,7 @@ class Analyses(HasErrand):
             baseline, pins = state.baseline_name, self._controller.pins.facts()
         kept = {} if now is None else replace(now, predictor=chosen, pins=()).to_dict()
         self._memory.remember(
-            Remembered(
+            LastSession(
                 place,
                 chosen,
                 preset,
@@ -375,7 +383,7 @@ class Analyses(HasErrand):
             )
         )
 
-    def _read(self, wanted: _Wanted, tell: Tell) -> Iterator[Opening]:
+    def _read(self, wanted: _Wanted, tell: Tell) -> Iterator[OpenRequest]:
         try:
             analysis = read_analysis(wanted.path)
         except OSError as error:
@@ -395,9 +403,9 @@ class Analyses(HasErrand):
             return reopened(view, analysis, path, analysis)
 
         how = analysis.options
-        yield Opening(place, analysis.start_s, words, None, how, as_it_was)
+        yield OpenRequest(place, analysis.start_s, words, None, how, as_it_was)
 
-    def _take(self, opening: Opening) -> None:
+    def _take(self, opening: OpenRequest) -> None:
         self._controller.opener.open(opening)
         if self._wanted is not None:
             self._memory.note_recent(self._wanted.path)
@@ -485,7 +493,7 @@ def _not_here(kind: str, wanted: str, now: str) -> str:
     return f"Its {kind} is not here: {wanted}; {instead}."
 
 
-def as_remembered(was: Remembered) -> Callable[[View], View]:
+def as_remembered(was: LastSession) -> Callable[[View], View]:
     """Return a function that turns a first view into that of the last session."""
     is_recovered = was.is_left_by_a_crash
 
@@ -503,7 +511,7 @@ def as_remembered(was: Remembered) -> Callable[[View], View]:
     return as_it_was
 
 
-def _sound(facts: Mapping[str, Any], was: Remembered) -> Analysis:
+def _sound(facts: Mapping[str, Any], was: LastSession) -> Analysis:
     """Return the saved analysis, or a minimal one if it is damaged."""
     try:
         return Analysis.from_dict(facts)

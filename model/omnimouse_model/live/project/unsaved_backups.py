@@ -28,7 +28,7 @@ GONE: Final = (
 _Worth = tuple[object, ...]
 
 
-class Left:
+class UnsavedBackups:
     """Writer of backups of unsaved work, in the background, without duplicates.
 
     Parameters

@@ -4,12 +4,16 @@ from collections.abc import Iterator
 
 from omnimouse_model.analysis.clock_check import AlignmentReport, check_alignment
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    HasBackgroundTask,
+    Tell,
+)
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.state import LiveState
 
 
-class AlignmentCheck(HasErrand):
+class AlignmentCheck(HasBackgroundTask):
     """Clock check of the session on screen, on request.
 
     Parameters
@@ -34,7 +38,9 @@ class AlignmentCheck(HasErrand):
     ) -> None:
         self.report: AlignmentReport | None = None
         self._state = state
-        self._errand = Errand(_checked, self._take, post, synchronous=synchronous)
+        self._errand = BackgroundTask(
+            _checked, self._take, post, synchronous=synchronous
+        )
         self.changed = self._errand.changed
 
     def check(self) -> None:

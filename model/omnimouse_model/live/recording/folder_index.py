@@ -6,11 +6,15 @@ from pathlib import Path
 from psygnal import Signal
 
 from omnimouse_model.data.session_index import Catalogue, Entry, entries_of
-from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    HasBackgroundTask,
+    Tell,
+)
 from omnimouse_model.live.inference.engine import Post, call_at_once
 
 
-class Recordings(HasErrand):
+class Recordings(HasBackgroundTask):
     """Recordings of a folder; each entry is available as soon as it is read.
 
     Parameters
@@ -34,7 +38,9 @@ class Recordings(HasErrand):
 
     def __init__(self, post: Post = call_at_once, *, synchronous: bool = False) -> None:
         self.found: Catalogue | None = None
-        self._errand = Errand(_entries, self._take, post, synchronous=synchronous)
+        self._errand = BackgroundTask(
+            _entries, self._take, post, synchronous=synchronous
+        )
         self.changed = self._errand.changed
 
     def look_in(self, folder: str | Path) -> None:

@@ -13,7 +13,11 @@ from omnimouse_model.data.hub.fetch_session import fetch_session
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.io.http_file import shown_address, web_address
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.inference.background_task import Errand, HasErrand, Tell
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    HasBackgroundTask,
+    Tell,
+)
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.recording.first_view import View, first_view, read_ahead
 
@@ -24,7 +28,7 @@ Made = Callable[[Callable[[float], None]], Path]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Opening:
+class OpenRequest:
     """Request to open a recording, or to make one and open it.
 
     Attributes
@@ -46,7 +50,7 @@ class Opening:
     recording: str | Path | Made
     start_s: float | None = None
     words: str = ""
-    instead: "Opening | None" = None
+    instead: "OpenRequest | None" = None
     options: Mapping[str, Any] = field(default_factory=dict)
     as_it_was: Callable[[View], View] | None = None
 
@@ -71,7 +75,7 @@ def _on_this_machine(
     return fetch_session(str(recording), told=lambda share, what: tell(share))
 
 
-class Opener(HasErrand):
+class SessionLoader(HasBackgroundTask):
     """Background task that opens recordings; a new opening cancels the previous one.
 
     Parameters
@@ -103,14 +107,18 @@ class Opener(HasErrand):
     ) -> None:
         self.name = ""
         self._show, self._preset = show, preset
-        self._errand = Errand(self._stages, self._shown, post, synchronous=synchronous)
+        self._errand = BackgroundTask(
+            self._stages, self._shown, post, synchronous=synchronous
+        )
         self.changed = self._errand.changed
-        self._asked: Opening | None = None
+        self._asked: OpenRequest | None = None
 
-    def open(self, opening: Opening | str | Path) -> None:
+    def open(self, opening: OpenRequest | str | Path) -> None:
         """Open a recording; cancel an unfinished opening."""
-        if not isinstance(opening, Opening):
-            opening = Opening(opening, words=f"Opening {Path(_shown(opening)).name}")
+        if not isinstance(opening, OpenRequest):
+            opening = OpenRequest(
+                opening, words=f"Opening {Path(_shown(opening)).name}"
+            )
         self._asked = opening
         recording = opening.recording
         self.name = Path(_shown(recording)).name
@@ -127,7 +135,7 @@ class Opener(HasErrand):
         words = f"Opening {session.path.name}"
         said = {**session.options, **options}
         place = session.path if isinstance(session.place, Mapping) else session.place
-        self.open(Opening(place, start_s, words, options=said))
+        self.open(OpenRequest(place, start_s, words, options=said))
 
     def stop(self) -> None:
         """Cancel the opening; the open session stays."""
@@ -138,7 +146,7 @@ class Opener(HasErrand):
         self._errand.forget_fault()
 
     # -- on the errand's thread -------------------------------------------------------
-    def _stages(self, opening: Opening, tell: Tell) -> Iterator[View]:
+    def _stages(self, opening: OpenRequest, tell: Tell) -> Iterator[View]:
         try:
             found = self._read(opening, tell)
         except (OSError, ValueError) as error:
@@ -148,7 +156,7 @@ class Opener(HasErrand):
             found = self._read(opening.instead, tell)
         yield found
 
-    def _read(self, opening: Opening, tell: Tell) -> View:
+    def _read(self, opening: OpenRequest, tell: Tell) -> View:
         def tell_share(share: float) -> None:
             tell(f"{opening.words}: {100 * share:.0f} %")
 

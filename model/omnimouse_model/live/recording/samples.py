@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from omnimouse_model.live.recording.loader import Opening
+from omnimouse_model.live.recording.loader import OpenRequest
 
 Tell = Callable[[float], None]
 
@@ -21,7 +21,7 @@ def _unseen_folder(tell: Tell) -> Path:
     return unseen_session(progress=tell)
 
 
-DEMO = Opening(_demo_folder, words="Simulating the demo mouse")
-UNSEEN = Opening(_unseen_folder, words="Simulating an unseen mouse")
+DEMO = OpenRequest(_demo_folder, words="Simulating the demo mouse")
+UNSEEN = OpenRequest(_unseen_folder, words="Simulating an unseen mouse")
 SAMPLES: Final = {"demo": DEMO, "unseen": UNSEEN}
 """Sample recordings by their names on the command line and in notebooks."""

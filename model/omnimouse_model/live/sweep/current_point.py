@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnimouse_model.analysis.sweep.context_of_mask import Given, given_by
+from omnimouse_model.analysis.sweep.context_of_mask import ContextAmount, given_by
 from omnimouse_model.analysis.sweep.contexts import inputs_label
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
@@ -33,7 +33,7 @@ class Mark:
         Why there is no score, "" if there is one.
     """
 
-    given: Given
+    given: ContextAmount
     score: float
     n_scored: int
     is_of_selected: bool

@@ -30,8 +30,8 @@ from omnimouse_model.analysis.sweep.table import ContextSweep, write_together
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.live.inference.background_task import Errand, Tell
-from omnimouse_model.live.inference.client import Asking
+from omnimouse_model.live.inference.background_task import BackgroundTask, Tell
+from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.inference.pinned_stages import is_same_predictor
 from omnimouse_model.live.inference.stages import Load
@@ -53,7 +53,7 @@ Source = str | Predictor
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class SweepProgress:
     """Progress of a sweep.
 
     Attributes
@@ -129,7 +129,7 @@ class Sweeps:
 
     def __init__(
         self,
-        asking: Asking,
+        asking: LiveClient,
         load: Load,
         post: Post = call_at_once,
         *,
@@ -139,16 +139,18 @@ class Sweeps:
         self.found: tuple[SavedSweep, ...] = ()
         self.compared: tuple[Path, ...] = ()
         self.running: Path | None = None
-        self.progress = Progress(0, 0)
+        self.progress = SweepProgress(0, 0)
         self._asking, self._load, self._post = asking, load, post
         self._gate = Gate(lambda: False)
         self._paces: dict[tuple[str, str, str], float] = {}
         self._fault: Exception | None = None
-        self._work = Errand(
+        self._work = BackgroundTask(
             self._computed, self._take_whole, post, synchronous=synchronous
         )
-        self._looking = Errand(_read_all, self._take_all, post, synchronous=synchronous)
-        self._writing = Errand(_written, _forget, post, synchronous=synchronous)
+        self._looking = BackgroundTask(
+            _read_all, self._take_all, post, synchronous=synchronous
+        )
+        self._writing = BackgroundTask(_written, _forget, post, synchronous=synchronous)
         for errand in (self._work, self._looking, self._writing):
             errand.changed.connect(self._tell)
 
@@ -345,7 +347,7 @@ class Sweeps:
         self._fault = None
         # A new gate per run: late messages of an earlier run are recognised by it.
         self._gate = Gate(lambda: self._asking.is_awaited)
-        self.running, self.progress = path, Progress(0, 0)
+        self.running, self.progress = path, SweepProgress(0, 0)
         is_asked = is_same_predictor(source, self._asking.predictor)
         key = self._pace_key if is_asked and session is not None else None
         job = _Job(plan, path, about, source, session, self._gate, key)
@@ -370,7 +372,7 @@ class Sweeps:
         recording = "" if state.session is None else state.session.fingerprint
         return state.predictor_name, state.device, recording
 
-    def _take_progress(self, job: _Job, progress: Progress) -> None:
+    def _take_progress(self, job: _Job, progress: SweepProgress) -> None:
         if job.gate is self._gate and not job.gate.is_stopped:
             self.progress = progress
             if progress.each_s is not None and job.pace_key is not None:
@@ -464,7 +466,9 @@ class Sweeps:
                 begun.append((now, done))
             since, first = begun[0]
             each_s = (now - since) / (done - first) if done > first else None
-            self._post(partial(self._take_progress, job, Progress(done, total, each_s)))
+            self._post(
+                partial(self._take_progress, job, SweepProgress(done, total, each_s))
+            )
 
         return progress
 

@@ -22,14 +22,14 @@ from omnimouse_model.predict.baselines.fit_cache import (
 )
 from omnimouse_model.predict.baselines.ridge import PENALTIES
 from omnimouse_model.predict.baselines.rules import (
-    Answer,
+    RulePrediction,
     last_seen,
     mean_rates,
     mean_status,
     needs_history,
 )
 from omnimouse_model.predict.baselines.visible_input import (
-    Seen,
+    VisibleInput,
     behavior_inputs,
     behavior_of,
 )
@@ -201,7 +201,7 @@ class HistoryRidge:
         """Refuse masks in which no asked neuron has a past."""
         return needs_history(mask)
 
-    def answer(self, fit: Fit, seen: Seen, mask: Mask) -> Answer:
+    def answer(self, fit: Fit, seen: VisibleInput, mask: Mask) -> RulePrediction:
         """Predict from each neuron's last visible samples; its mean where none."""
         rates = np.broadcast_to(fit["mean"], mask.cells.shape).copy()
         last = last_seen(seen.visible)
@@ -226,10 +226,10 @@ class HistoryRidge:
                     + line[:, len(SPANS) :] @ given[sample]
                     + offset[columns]
                 )
-        return Answer(rates, None, mean_status(mask.target & (last < 0)))
+        return RulePrediction(rates, None, mean_status(mask.target & (last < 0)))
 
 
-def _recent_means(seen: Seen, newest: int) -> np.ndarray:
+def _recent_means(seen: VisibleInput, newest: int) -> np.ndarray:
     """Means (P, f) of the visible samples in the spans that end at `newest`."""
     means = []
     for span in SPANS:

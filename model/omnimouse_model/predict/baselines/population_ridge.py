@@ -22,10 +22,14 @@ from omnimouse_model.predict.baselines.ridge import (
     factor,
     solve_factored,
 )
-from omnimouse_model.predict.baselines.rules import Answer, mean_rates, mean_status
+from omnimouse_model.predict.baselines.rules import (
+    RulePrediction,
+    mean_rates,
+    mean_status,
+)
 from omnimouse_model.predict.baselines.visible_input import (
     BEHAVIOR_LAGS,
-    Seen,
+    VisibleInput,
     behavior_inputs,
     behavior_of,
 )
@@ -60,7 +64,7 @@ def lagged(
     return np.concatenate(parts, axis=1)
 
 
-def _inputs(seen: Seen, lags: tuple[int, ...]) -> np.ndarray:
+def _inputs(seen: VisibleInput, lags: tuple[int, ...]) -> np.ndarray:
     """Context at its lags, then behaviour if it is given: (60, inputs)."""
     context = lagged(seen.responses, seen.visible, lags)
     if seen.behavior is None:
@@ -74,7 +78,7 @@ def _joint(window: Window, neurons: np.ndarray, lags: tuple[int, ...]) -> np.nda
     behavior = behavior_of(window)
     if behavior is None:
         behavior = np.zeros((40, 0), np.float32)
-    seen = Seen(np.ones(values.shape, bool), values, None, behavior)
+    seen = VisibleInput(np.ones(values.shape, bool), values, None, behavior)
     now = behavior[np.arange(N_SAMPLES) * len(behavior) // N_SAMPLES]
     return np.concatenate([_inputs(seen, lags), now], axis=1)[_SCORED]
 
@@ -126,7 +130,7 @@ class ContextRidge:
             return ""
         return "needs neurons that are visible at the samples it is asked for."
 
-    def answer(self, fit: Fit, seen: Seen, mask: Mask) -> Answer:
+    def answer(self, fit: Fit, seen: VisibleInput, mask: Mask) -> RulePrediction:
         """Predict sample by sample from whatever neurons are visible there."""
         n_neurons, lags = mask.n_neurons, _lags(mask.n_neurons)
         inputs = _inputs(seen, lags)
@@ -143,7 +147,7 @@ class ContextRidge:
             penalty = float(fit["penalties"][1 if len(behavior) else 0])
             found[rows] += self._deviation(fit, inputs[rows], columns, penalty)
         without = mask.target & ~any_shown[:, None]
-        return Answer(
+        return RulePrediction(
             np.where(without, fit["mean"], found[:, :n_neurons]),
             _decoded(found, n_neurons, len(lags)) if decode else None,
             mean_status(without),

@@ -17,9 +17,14 @@ from omnimouse_model.masks import Mask, asked_cells
 from omnimouse_model.predict.baselines.autoregressive import HistoryRidge
 from omnimouse_model.predict.baselines.fit_cache import Fit, load_or_fit
 from omnimouse_model.predict.baselines.population_ridge import ContextRidge
-from omnimouse_model.predict.baselines.rules import Answer, LastSample, Rule, TrainMean
+from omnimouse_model.predict.baselines.rules import (
+    LastSample,
+    Rule,
+    RulePrediction,
+    TrainMean,
+)
 from omnimouse_model.predict.baselines.video_ridge import VideoRidge
-from omnimouse_model.predict.baselines.visible_input import Seen
+from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.predictor import (
     Encoded,
     Needs,
@@ -113,7 +118,7 @@ class NaivePredictor:
             raise UnsupportedRequestError(f"{self.rule.name!r} {reason}")
         fit = self._fit_of(window.session)
         needs = self.rule.needs
-        seen = Seen.through(
+        seen = VisibleInput.through(
             window, mask, responses=needs.sees_responses, video=needs.sees_video
         )
         answer = self.rule.answer(fit, seen, mask)
@@ -121,7 +126,7 @@ class NaivePredictor:
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
         """Cut the asked cells of `neurons` (all asked ones by default) out."""
-        answer: Answer = encoded.state[0]
+        answer: RulePrediction = encoded.state[0]
         cells: np.ndarray = encoded.state[1]
         if neurons is None:
             neurons = np.flatnonzero(cells.any(axis=0))

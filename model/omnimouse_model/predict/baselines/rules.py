@@ -1,6 +1,7 @@
 """The rules of naive prediction: what they share, and the two simplest ones.
 
-A rule is given only what a mask lets through (`Seen`) and what it learned (`Fit`).
+A rule reads only what a mask lets through (`VisibleInput`), and what it learned
+(`Fit`).
 """
 
 from dataclasses import dataclass
@@ -13,12 +14,12 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import VISIBLE, Mask
 from omnimouse_model.predict.baselines.fit_cache import Fit, training_windows
-from omnimouse_model.predict.baselines.visible_input import Seen
+from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.predictor import Needs
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class RulePrediction:
     """What a rule says of a whole window: (60, P), and behaviour (40, C) if it can."""
 
     responses: np.ndarray
@@ -56,7 +57,7 @@ class Rule(Protocol):
         """Why it cannot serve a mask, "" if it can."""
         ...
 
-    def answer(self, fit: Fit, seen: Seen, mask: Mask) -> Answer:
+    def answer(self, fit: Fit, seen: VisibleInput, mask: Mask) -> RulePrediction:
         """Predict every asked cell from what is seen."""
         ...
 
@@ -97,9 +98,9 @@ class TrainMean:
         """Refuse behaviour."""
         return asks_for_responses(mask)
 
-    def answer(self, fit: Fit, seen: Seen, mask: Mask) -> Answer:
+    def answer(self, fit: Fit, seen: VisibleInput, mask: Mask) -> RulePrediction:
         """Mean rates at every sample."""
-        return Answer(np.broadcast_to(fit["mean"], mask.cells.shape))
+        return RulePrediction(np.broadcast_to(fit["mean"], mask.cells.shape))
 
 
 def last_seen(visible: np.ndarray) -> np.ndarray:
@@ -138,12 +139,14 @@ class LastSample:
         """Refuse masks without any history."""
         return needs_history(mask)
 
-    def answer(self, fit: Fit, seen: Seen, mask: Mask) -> Answer:
+    def answer(self, fit: Fit, seen: VisibleInput, mask: Mask) -> RulePrediction:
         """Hold the last visible sample."""
         last = last_seen(seen.visible)
         held = np.take_along_axis(seen.responses, np.maximum(last, 0), axis=0)
         without = mask.target & (last < 0)
-        return Answer(np.where(last < 0, fit["mean"], held), None, mean_status(without))
+        return RulePrediction(
+            np.where(last < 0, fit["mean"], held), None, mean_status(without)
+        )
 
 
 def mean_status(without: np.ndarray) -> str:

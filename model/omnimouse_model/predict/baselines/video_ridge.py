@@ -30,9 +30,9 @@ from omnimouse_model.predict.baselines.ridge import (
     choose_penalty,
     weights,
 )
-from omnimouse_model.predict.baselines.rules import Answer, asks_for_responses
+from omnimouse_model.predict.baselines.rules import RulePrediction, asks_for_responses
 from omnimouse_model.predict.baselines.visible_input import (
-    Seen,
+    VisibleInput,
     behavior_inputs,
     behavior_of,
 )
@@ -168,7 +168,7 @@ class VideoRidge:
             return "needs visible video frames or visible behaviour."
         return asks_for_responses(mask)
 
-    def answer(self, fit: Fit, seen: Seen, mask: Mask) -> Answer:
+    def answer(self, fit: Fit, seen: VisibleInput, mask: Mask) -> RulePrediction:
         """Weigh the features of what is visible."""
         inputs = []
         if seen.video is not None:
@@ -177,11 +177,13 @@ class VideoRidge:
             inputs.append(behavior_inputs(seen.behavior))
         if not inputs:
             rates = np.broadcast_to(fit["mean"], mask.cells.shape)
-            return Answer(rates, None, "mean rate: the session has no behaviour")
+            return RulePrediction(
+                rates, None, "mean rate: the session has no behaviour"
+            )
         key = "behavior" if seen.video is None else "video"
         key = "both" if len(inputs) == 2 else key
         weight, intercept = fit[f"{key}_weight"], fit[f"{key}_intercept"]
-        return Answer(np.concatenate(inputs, axis=1) @ weight + intercept)
+        return RulePrediction(np.concatenate(inputs, axis=1) @ weight + intercept)
 
 
 def _fitted(

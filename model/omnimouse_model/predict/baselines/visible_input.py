@@ -15,7 +15,7 @@ BEHAVIOR_LAGS = (-16, -8, -3, 0, 3)
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class VisibleInput:
     """The visible part of a window.
 
     Attributes
@@ -39,7 +39,7 @@ class Seen:
     @classmethod
     def through(
         cls, window: Window, mask: Mask, *, responses: bool = True, video: bool = False
-    ) -> "Seen":
+    ) -> "VisibleInput":
         """What `mask` lets through of a window; streams not needed are not read."""
         visible = (
             mask.cells == VISIBLE if responses else np.zeros_like(mask.cells, bool)

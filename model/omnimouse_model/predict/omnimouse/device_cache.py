@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class DeviceCache(Generic[T]):
     """Values by key; the ones not used for longest go when there are too many bytes.
 
     Parameters

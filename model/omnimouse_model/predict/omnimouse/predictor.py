@@ -27,7 +27,7 @@ from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.trunk import Context
 from omnimouse_model.predict.devices import Residence, hardware_of
 from omnimouse_model.predict.omnimouse.batching import shared_part
-from omnimouse_model.predict.omnimouse.device_cache import Kept
+from omnimouse_model.predict.omnimouse.device_cache import DeviceCache
 from omnimouse_model.predict.omnimouse.interrupt import checked_between_layers
 from omnimouse_model.predict.omnimouse.memory_fallback import (
     Effort,
@@ -111,8 +111,8 @@ class TransformerPredictor:
     assumed: tuple[str, ...] = ()
     counters: dict[str, int] = field(default_factory=_new_counters)
     _effort: Effort = field(init=False, repr=False)
-    _kept: Kept[Tensor] = field(
-        default_factory=lambda: Kept(KEPT_BYTES, _tensor_bytes), repr=False
+    _kept: DeviceCache[Tensor] = field(
+        default_factory=lambda: DeviceCache(KEPT_BYTES, _tensor_bytes), repr=False
     )
     _layouts: OrderedDict[str, tuple[Layout, Layout]] = field(
         default_factory=OrderedDict, repr=False

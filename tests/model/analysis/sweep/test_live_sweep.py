@@ -13,7 +13,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.inference.stages import Answering, LiveRequest, Stage
+from omnimouse_model.live.inference.stages import LiveRequest, Stage, StageRunner
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Encoded
@@ -140,7 +140,7 @@ def live_request(session: Session, window: Window, **changes: object) -> LiveReq
     return LiveRequest(session, window, predictor=EchoPredictor(), **request)
 
 
-def stages_of(answering: Answering, request: LiveRequest) -> list[Stage]:
+def stages_of(answering: StageRunner, request: LiveRequest) -> list[Stage]:
     return list(answering(request, lambda: False))
 
 
@@ -149,7 +149,7 @@ def no_load(name: str, session: Session | None, device: str) -> EchoPredictor:
 
 
 def test_another_question_begins_it_again_and_another_mask_does_not(session, window):
-    answering = Answering(no_load)
+    answering = StageRunner(no_load)
     first = stages_of(answering, live_request(session, window))
     other = mask_from_strategy("test/causal_response_25_behavior", session)
     again = stages_of(answering, live_request(session, window, mask=other))

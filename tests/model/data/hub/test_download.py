@@ -25,7 +25,7 @@ from omnimouse_model.data.hub.fetch_session import target_of
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
 from omnimouse_model.live.recording.first_view import View
-from omnimouse_model.live.recording.loader import Opener
+from omnimouse_model.live.recording.loader import SessionLoader
 from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
@@ -232,7 +232,7 @@ def test_a_hostile_archive_is_refused_and_nothing_is_left_to_open(
 def test_the_live_instrument_fetches_off_the_thread_that_draws_and_says_how_far(hub):
     words: list[str] = []
     views: list[View] = []
-    opener = Opener(views.append, lambda: "video_only", synchronous=True)
+    opener = SessionLoader(views.append, lambda: "video_only", synchronous=True)
     opener.changed.connect(lambda: words.append(opener.words))
     opener.open(ADDRESS)
     assert opener.fault is None

@@ -12,7 +12,7 @@ import pytest
 from omnimouse_model.data import session_index
 from omnimouse_model.data.session_index import Entry, holds_sessions
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.inference.background_task import Errand
+from omnimouse_model.live.inference.background_task import BackgroundTask
 from omnimouse_model.live.last_session import recall
 from tests import SUITE2P
 from tests.predictors import EchoPredictor
@@ -43,7 +43,7 @@ class DrawingThread:
         while not is_so():
             self.posted.get(timeout=TIMEOUT)()
 
-    def draw_rest(self, errand: Errand) -> None:
+    def draw_rest(self, errand: BackgroundTask) -> None:
         """Wait until its thread has ended, then do what it has posted."""
         assert errand._engine.wait(TIMEOUT)
         while not self.posted.empty():

@@ -26,7 +26,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import Remembered, recall, remember
+from omnimouse_model.live.last_session import LastSession, recall, remember
 from omnimouse_model.live.project import autosave
 from omnimouse_model.live.project.autosave import Autosave
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask
@@ -434,7 +434,7 @@ def test_what_was_on_screen_survives_a_kill_and_is_told(
 @pytest.mark.parametrize("run", ["{own} another", "999999999 x", "x", "0 x"])
 def test_a_process_that_is_gone_was_a_crash(recording, memory, restore_controller, run):
     run = run.format(own=os.getpid())
-    remember(Remembered(str(recording), start_s=3.0, run=run), memory)
+    remember(LastSession(str(recording), start_s=3.0, run=run), memory)
     assert len(restore_controller().analyses.told) == 1
 
 
@@ -442,7 +442,7 @@ def test_a_remembered_analysis_that_is_not_sound_costs_the_mask_alone(
     recording, memory, restore_controller
 ):
     unsound = {"format": "omnimouse-analysis", "version": 9}
-    remember(Remembered(str(recording), start_s=3.0, analysis=unsound), memory)
+    remember(LastSession(str(recording), start_s=3.0, analysis=unsound), memory)
     state = restore_controller().state
     assert state.window.start_s == pytest.approx(3.0, abs=0.02)
     assert (state.preset, len(state.selection)) == ("video_behavior", 4)

@@ -11,7 +11,7 @@ from omnimouse_model.errors import AnalysisFileError, ExportError
 from omnimouse_model.live import controller as controllers
 from omnimouse_model.live.analysis_file import read_analysis
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import Remembered, remember
+from omnimouse_model.live.last_session import LastSession, remember
 from omnimouse_model.live.report_from_file import _open
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
@@ -109,7 +109,7 @@ def test_a_fetched_model_answers(controller, save_analysis, fetched_names, monke
 
 def test_a_start_fetches_nothing_unasked(folder, tmp_path, fetched_names):
     memory = tmp_path / "config" / "live.json"
-    remember(Remembered(str(folder), FAR, baseline=FAR), memory)
+    remember(LastSession(str(folder), FAR, baseline=FAR), memory)
     for _ in range(2):
         with closing(Controller(synchronous=True, memory=memory)) as controller:
             assert controller.restore()

@@ -10,7 +10,7 @@ import pytest
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.recording.loader import Opening
+from omnimouse_model.live.recording.loader import OpenRequest
 from tests.small_sessions import write_session
 
 TIMEOUT = 60.0
@@ -84,7 +84,7 @@ def test_a_newer_opening_stops_one_that_is_being_made(drawing_thread, folder, ot
         finally:
             stopped.set()
 
-    drawing_thread.opener.open(Opening(endless, words="Simulating"))
+    drawing_thread.opener.open(OpenRequest(endless, words="Simulating"))
     assert begun.wait(TIMEOUT)
     drawing_thread.opener.open(other)
     assert stopped.wait(TIMEOUT)
@@ -112,8 +112,8 @@ def test_what_cannot_be_opened_changes_nothing_and_says_why(
 def test_another_is_opened_in_its_place_where_one_is_given(
     drawing_thread, other, tmp_path, caplog
 ):
-    instead = Opening(other, words="Opening the other")
-    drawing_thread.opener.open(Opening(tmp_path, 1.0, "Opening", instead))
+    instead = OpenRequest(other, words="Opening the other")
+    drawing_thread.opener.open(OpenRequest(tmp_path, 1.0, "Opening", instead))
     drawing_thread.draw_all()
     assert drawing_thread.state.session.path == other
     assert drawing_thread.opener.fault is None

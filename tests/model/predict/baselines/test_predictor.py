@@ -16,7 +16,7 @@ from omnimouse_model.predict.baselines import fit_cache, rules
 from omnimouse_model.predict.baselines.autoregressive import SPANS, System, _Sums
 from omnimouse_model.predict.baselines.predictor import RULES, naive_predictor
 from omnimouse_model.predict.baselines.video_ridge import N_FEATURES, motion_energy
-from omnimouse_model.predict.baselines.visible_input import Seen
+from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.capabilities import joined, part_of
 from omnimouse_model.strategies import half_population_mask, mask_from_strategy
 from tests.model.experanto_folder import Folder, Trial, write_folder
@@ -237,7 +237,7 @@ def test_a_horizon_between_fitted_ones_is_interpolated(session, predictors):
     weight[:, :, 0] = 1.0 + np.arange(len(weight))[:, None]
     fit |= {"alone_weight": weight, "alone_intercept": 0 * fit["alone_intercept"]}
     mask = Mask.nothing(session).show([0], slice(0, 30)).ask([0], slice(30, 60))
-    seen = Seen.through(session.window(3.0), mask, responses=True, video=False)
+    seen = VisibleInput.through(session.window(3.0), mask, responses=True, video=False)
     found = RULES["ridge"]().answer(fit, seen, mask).responses[:, 0]
     last = seen.responses[29, 0]
     np.testing.assert_allclose(found[[44, 46, 49]], last * np.array([8, 8.4, 9]))
@@ -258,7 +258,7 @@ def test_the_penalty_without_behavior_is_its_own(session, predictors):
     ridge, fit = RULES["context-ridge"](), None
     fit = dict(predictors["context-ridge"]._fits[session.fingerprint])
     mask = half_population_mask(session, behavior=False)
-    seen = Seen.through(session.window(3.0), mask, responses=True, video=False)
+    seen = VisibleInput.through(session.window(3.0), mask, responses=True, video=False)
     before = ridge.answer(fit, seen, mask).responses
     with_behavior = fit["penalties"] * np.array([1.0, 1e6])
     after = ridge.answer(fit | {"penalties": with_behavior}, seen, mask).responses
