@@ -1,20 +1,22 @@
 #!/usr/bin/env python3
-"""Every task of this project, with the standard library alone.
+"""Tasks of this project: set-up, demo, tests, checks, documentation.
 
-python3 tasks.py setup     make .venv with everything in it (a second when it is there)
-python3 tasks.py demo      set up, then the demo: napari, or a report without a display
-python3 tasks.py notebook  set up, then JupyterLab on notebooks/ in your browser
-python3 tasks.py test      set up, then every check and every test but the GPU ones;
-                           test --quick: the library's fast tests, in a minute
-python3 tasks.py pyside6   set up, then every test of a window once more with PySide6
-python3 tasks.py check     set up, then the checks without the tests
-python3 tasks.py format    set up, then let ruff put the code in order
-python3 tasks.py docs      set up, then build the documentation into site/
-python3 tasks.py figures   set up, then measure anew what the documents' tables show
+Uses only the standard library. Every task first runs the set-up.
 
-What follows the task is handed on: `python3 tasks.py test -k masks`.
+python3 tasks.py setup     create .venv with all packages (1 s if it is up to date)
+python3 tasks.py demo      open the demo in napari; without a display, write a report
+python3 tasks.py notebook  open JupyterLab on notebooks/ in your browser
+python3 tasks.py test      run all checks and all tests except the GPU tests;
+                           test --quick: the fast tests of the library, in a minute
+python3 tasks.py pyside6   run the tests of panels and windows with PySide6
+python3 tasks.py check     run the checks without the tests
+python3 tasks.py format    format the code with ruff
+python3 tasks.py docs      build the documentation in site/
+python3 tasks.py figures   rerun the commands that make the tables of the documentation
 
-One file, over 600 lines: it has to run where nothing of the project is installed.
+Further arguments are passed on: `python3 tasks.py test -k masks`.
+
+This file has more than 600 lines because it must run before anything is installed.
 """
 
 import sys
@@ -23,7 +25,7 @@ if sys.version_info < (3, 11):
     sys.exit(
         "OmniMouse Studio needs Python 3.11 or newer; this is "
         f"{sys.version.split()[0]} ({sys.executable}).\n"
-        "Run it with a newer one, for example: python3.11 tasks.py demo"
+        "Use a newer version, for example: python3.11 tasks.py demo"
     )
 
 import contextlib
@@ -41,7 +43,7 @@ import time
 import tomllib
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -55,100 +57,104 @@ EXTRAS = (
     *("napari", "pyqt6", "jupyter", "lab", "dask", "nwb", "hub", "suite2p"),
     *("analysis", "train"),
 )
-WINDOWS = ["tests/widgets", "tests/app", "tests/test_soak_window.py"]
+WINDOW_TESTS = ["tests/widgets", "tests/app", "tests/test_soak_window.py"]
 N_TEST_PROCESSES = max(2, min(os.cpu_count() or 2, 6))
-# Shapes that jaxtyping declares: half of the quick tests' time, so not there.
+# Checks the array shapes that jaxtyping declares. They would double the time of the
+# quick tests, so only the full run has them.
 SHAPE_CHECKS = "--jaxtyping-packages=omnimouse_model,beartype.beartype"
 QUICK = "not slow and not process and not gui and not browser and not gpu"
 CONSTRAINTS = ROOT / "constraints.txt"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
-# What Qt and software OpenGL need on a bare Debian or Ubuntu.
+# System packages that Qt and software OpenGL need on a minimal Debian or Ubuntu.
 LIBRARIES = (ROOT / "omnimouse_app" / "system_libraries.txt").read_text().split()
-# What the tests drive; Debian has a Chromium that is a package, Ubuntu a snap.
+# Browser for the tests of notebooks: a package on Debian, a snap on Ubuntu.
 BROWSER = ["chromium", "fonts-dejavu-core"]
-# Imported once after an installation: an interrupted earlier run may have left halves.
-PROOF = (
+# Imported once after an installation, because an interrupted run may leave packages
+# that are installed in part.
+IMPORT_TEST = (
     "import anywidget, click, jupyterlab, napari, numpy, plotly, psygnal, PyQt6, "
     "scipy, torch, vispy, zarr"
 )
 
 
 class TaskError(Exception):
-    """What stops a task, in words for whoever ran it."""
+    """Error that ends a task; the message is for the user."""
 
 
 def say(text: str) -> None:
-    """Print one line at once, also into a pipe."""
+    """Print text without buffering, also into a pipe."""
     print(text, flush=True)
 
 
 @contextlib.contextmanager
-def step(what: str) -> Iterator[None]:
-    """Say what begins, and how long it took."""
-    say(f"==> {what}")
+def step(title: str) -> Iterator[None]:
+    """Print the title of a step, then its duration."""
+    say(f"==> {title}")
     start = time.monotonic()
     yield
     say(f"    done in {time.monotonic() - start:.1f} s")
 
 
-# -- what the system must have --------------------------------------------------------
+# -- system packages ------------------------------------------------------------------
 def is_root() -> bool:
-    """Whether packages may be installed without asking."""
+    """Whether this process may install system packages."""
     return hasattr(os, "geteuid") and os.geteuid() == 0
 
 
 def has_apt() -> bool:
-    """Whether this is Debian, Ubuntu or one of their kin."""
+    """Whether this is Debian, Ubuntu or a derivative of them."""
     return (
         shutil.which("apt-get") is not None and shutil.which("dpkg-query") is not None
     )
 
 
 def missing_libraries() -> list[str]:
-    """Name the system packages that are not installed; none where there is no apt.
+    """Return the names of missing system packages; an empty list without apt.
 
-    Python's venv module is one of them where there is no environment yet.
+    They include Python's venv module if the environment does not exist yet.
     """
     if not has_apt():
         return []
     venv_module = [] if PYTHON.exists() else missing_venv_module()
-    # Ubuntu 24.04 renamed some to …t64.
-    asked = [name + tail for name in LIBRARIES for tail in ("", "t64")]
-    answer = subprocess.run(
-        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *asked],
+    # Ubuntu 24.04 renamed some packages to …t64.
+    names = [name + suffix for name in LIBRARIES for suffix in ("", "t64")]
+    query = subprocess.run(
+        ["dpkg-query", "-W", "-f", "${db:Status-Status} ${Package}\n", *names],
         capture_output=True,
         text=True,
         check=False,
     )
-    lines = (line.split() for line in answer.stdout.splitlines())
-    here = {line[1].removesuffix("t64") for line in lines if line[0] == "installed"}
-    return [name for name in LIBRARIES if name not in here] + venv_module
+    lines = (line.split() for line in query.stdout.splitlines())
+    installed = {
+        line[1].removesuffix("t64") for line in lines if line[0] == "installed"
+    }
+    return [name for name in LIBRARIES if name not in installed] + venv_module
 
 
-def apt_line(packages: list[str]) -> str:
-    """Return the one line that installs packages by hand."""
+def apt_command(packages: list[str]) -> str:
+    """Return the shell command that installs packages."""
     names = " ".join(packages)
     install = f"sudo apt-get install -y --no-install-recommends {names}"
     return f"sudo apt-get update && {install}"
 
 
 def apt_install(packages: list[str]) -> bool:
-    """Install packages as root; elsewhere say which line to run, and return False."""
+    """Install packages as root; otherwise print the command and return False."""
     if not is_root():
         say(f"    missing: {' '.join(packages)}")
-        say(f"    install them with: {apt_line(packages)}")
+        say(f"    install them with: {apt_command(packages)}")
         return False
-    quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *packages]
-    subprocess.run(["apt-get", "update", "-qq"], env=quiet, check=False)
-    if subprocess.run(install, env=quiet, check=False).returncode == 0:
+    subprocess.run(["apt-get", "update", "-qq"], env=env, check=False)
+    if subprocess.run(install, env=env, check=False).returncode == 0:
         return True
-    say(f"    apt-get failed; try it yourself: {apt_line(packages)}")
+    say(f"    apt-get failed; install them with: {apt_command(packages)}")
     return False
 
 
 def ensure_libraries() -> list[str]:
-    """Install what Qt needs, and return what is still missing."""
+    """Install the system packages and return those that are still missing."""
     if not (missing := missing_libraries()):
         return []
     with step(f"System libraries ({len(missing)} missing)"):
@@ -157,35 +163,38 @@ def ensure_libraries() -> list[str]:
 
 
 def ensure_browser() -> None:
-    """Install a Chromium where none is found: the tests of notebooks drive one."""
+    """Install Chromium for the tests of notebooks if no browser is found."""
     code = "from omnimouse_app.browser import chromium; chromium.find_chromium()"
-    found = subprocess.run(
+    search = subprocess.run(
         [PYTHON, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )
-    if found.returncode == 0:
+    if search.returncode == 0:
         return
-    with step("A browser for the tests of notebooks"):
+    with step("Browser for the tests of notebooks"):
         if not (has_apt() and apt_install(BROWSER)):
-            say("    those tests are left out: install Chromium or Google Chrome")
+            say("    these tests are skipped: install Chromium or Google Chrome")
 
 
 def missing_venv_module() -> list[str]:
-    """Name the package Python makes environments with; Debian ships it apart."""
+    """Return the package of Python's venv module if it is missing.
+
+    Debian ships this module of the standard library in a separate package.
+    """
     if importlib.util.find_spec("ensurepip") is not None:
         return []
     return [f"python{sys.version_info.major}.{sys.version_info.minor}-venv"]
 
 
 def require_venv_module() -> None:
-    """Refuse to go on where no environment can be made."""
+    """Raise an error if Python cannot create an environment."""
     importlib.invalidate_caches()
     if not (package := missing_venv_module()):
         return
     if not has_apt():
         raise TaskError(f"{sys.executable} has no ensurepip; install its venv package.")
     raise TaskError(
-        f"Without {package[0]} Python makes no environment: install what is missing "
-        "with the line above, then run this again."
+        f"Python cannot create an environment without {package[0]}: install it with "
+        "the command above, then run this command again."
     )
 
 
@@ -196,18 +205,18 @@ def project() -> dict[str, Any]:
 
 
 def requirements(*groups: str) -> list[str]:
-    """List what the packages, their extras and some development groups require."""
+    """Return the requirements of the packages, EXTRAS and some dependency groups."""
     table = project()
-    wanted = [*table["project"]["dependencies"]]
+    lines = [*table["project"]["dependencies"]]
     for extra in EXTRAS:
-        wanted += table["project"]["optional-dependencies"][extra]
+        lines += table["project"]["optional-dependencies"][extra]
     for group in groups:
-        wanted += table["dependency-groups"][group]
-    return wanted
+        lines += table["dependency-groups"][group]
+    return lines
 
 
 def pinned(name: str) -> str:
-    """Return `name==version` as the constraints file has it."""
+    """Return `name==version` from the constraints file."""
     for line in CONSTRAINTS.read_text(encoding="utf-8").splitlines():
         if line.startswith(f"{name}=="):
             return line.strip()
@@ -215,7 +224,7 @@ def pinned(name: str) -> str:
 
 
 def recipe() -> dict[str, object]:
-    """Everything that an environment was made from; another recipe, another set-up."""
+    """Return everything that determines the environment; a change repeats set-up."""
     files = [ROOT / "pyproject.toml", CONSTRAINTS, Path(__file__)]
     digest = hashlib.sha256(b"\0".join(path.read_bytes() for path in files))
     return {
@@ -226,7 +235,7 @@ def recipe() -> dict[str, object]:
 
 
 def read_stamp() -> dict[str, object]:
-    """Read what the last complete set-up left, nothing where there was none."""
+    """Read the stamp of the last complete set-up; empty if there is none."""
     if not STAMP.exists() or not PYTHON.exists():
         return {}
     try:
@@ -237,31 +246,32 @@ def read_stamp() -> dict[str, object]:
 
 
 def was_moved(stamp: dict[str, object]) -> bool:
-    """Whether the environment was made elsewhere: its commands know that place."""
+    """Whether the checkout was moved; the commands in .venv contain its old path."""
     recorded = stamp.get("recipe")
     return isinstance(recorded, dict) and recorded.get("folder") != str(ROOT)
 
 
 def write_stamp(**content: object) -> None:
-    """Leave the stamp, whole or not at all."""
+    """Write the stamp in one step, so that it is never incomplete."""
     partial = STAMP.with_suffix(".partial")
     partial.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     partial.replace(STAMP)
 
 
 def clean_environment() -> dict[str, str]:
-    """Return the environment without what would lead Python or pip elsewhere.
+    """Return the environment variables without those that redirect Python or pip.
 
-    Nor what forbids compiled files: PyTorch would be compiled anew at every start.
+    PYTHONDONTWRITEBYTECODE is removed as well: with it, Python would compile the
+    files of PyTorch again at every start.
     """
-    drop = {"PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX"}
-    drop.add("PYTHONDONTWRITEBYTECODE")
-    kept = {key: value for key, value in os.environ.items() if key not in drop}
-    return {**kept, "PYTHONNOUSERSITE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    removed = {"PYTHONPATH", "PYTHONHOME", "PIP_USER", "PIP_TARGET", "PIP_PREFIX"}
+    removed.add("PYTHONDONTWRITEBYTECODE")
+    env = {key: value for key, value in os.environ.items() if key not in removed}
+    return {**env, "PYTHONNOUSERSITE": "1", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
-def logged(command: list[str]) -> bool:
-    """Run a long command into the log, with a sign of life every 15 seconds."""
+def run_logged(command: list[str]) -> bool:
+    """Run a command with its output in the log; print the progress every 15 s."""
     start = time.monotonic()
     with LOG.open("a", encoding="utf-8") as log:
         log.write(f"\n$ {' '.join(command)}\n")
@@ -281,163 +291,164 @@ def logged(command: list[str]) -> bool:
 
 
 def last_log_line() -> str:
-    """Return the newest line of the log that says something, cut to fit a screen."""
+    """Return the last informative line of the log, at most 70 characters."""
     lines = LOG.read_text(encoding="utf-8", errors="replace").splitlines()
-    said = [line.strip() for line in lines[-50:] if line.strip()]
-    useful = [
-        line
-        for line in said
-        if not line.startswith(("WARNING", "DEPRECATION", "━", "$"))
-    ]
-    return useful[-1][:70] if useful else ""
+    texts = [line.strip() for line in lines[-50:] if line.strip()]
+    noise = ("WARNING", "DEPRECATION", "━", "$")
+    informative = [text for text in texts if not text.startswith(noise)]
+    return informative[-1][:70] if informative else ""
 
 
 def pip_install(*arguments: str) -> bool:
-    """Install into the environment, held to the constraints; False where that failed.
+    """Install into the environment in the pinned versions; return False on failure.
 
-    Without compiling: Python does that for what is imported, when it is.
+    `--no-compile` saves time: Python compiles a module when it is first imported.
     """
     options = ["--no-input", "--no-compile", "-c", str(CONSTRAINTS)]
-    return logged([str(PYTHON), "-m", "pip", "install", *options, *arguments])
+    return run_logged([str(PYTHON), "-m", "pip", "install", *options, *arguments])
 
 
 def install(*arguments: str) -> None:
-    """Install, or stop and say why not."""
+    """Install into the environment; raise an error with the end of the log."""
     if not pip_install(*arguments):
         tail = LOG.read_text(encoding="utf-8", errors="replace").splitlines()[-25:]
-        raise TaskError("\n".join([*tail, f"pip failed; its whole log is {LOG}"]))
+        raise TaskError("\n".join([*tail, f"pip failed; the complete log is {LOG}"]))
 
 
 def has_nvidia_gpu() -> bool:
-    """Whether there is an NVIDIA GPU with a driver that answers."""
+    """Whether there is an NVIDIA GPU with a working driver."""
     if (tool := shutil.which("nvidia-smi")) is None:
         return False
-    listed = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
-    return listed.returncode == 0 and "GPU" in listed.stdout
+    listing = subprocess.run([tool, "-L"], capture_output=True, text=True, check=False)
+    return listing.returncode == 0 and "GPU" in listing.stdout
 
 
 def can_reach(url: str, timeout_s: float = 5.0) -> bool:
-    """Whether a server answers soon, directly or through the configured proxy."""
-    outcome: list[bool] = []
+    """Whether a server replies in time, directly or through the configured proxy."""
+    replies: list[bool] = []
 
-    def knock() -> None:
+    def send_request() -> None:
         try:
             request = urllib.request.Request(url, method="HEAD")
             urllib.request.urlopen(request, timeout=timeout_s).close()
         except urllib.error.HTTPError:
-            pass  # it answered, if only to refuse a HEAD
+            pass  # an error status is also a reply
         except urllib.error.URLError as error:
-            # A bare machine has no certificates; pip brings its own.
+            # A minimal system has no certificates; pip has its own.
             if not isinstance(error.reason, ssl.SSLError):
                 return
         except OSError:
             return
-        outcome.append(True)
+        replies.append(True)
 
-    # In a thread, because looking up a name has no timeout of its own.
-    thread = threading.Thread(target=knock, daemon=True)
+    # In a thread, because the look-up of a host name has no timeout.
+    thread = threading.Thread(target=send_request, daemon=True)
     thread.start()
     thread.join(timeout_s)
-    return bool(outcome)
+    return bool(replies)
 
 
 def ensure_torch() -> None:
-    """Install torch: a CPU build where there is one, unless an NVIDIA GPU is found.
+    """Install torch: a CPU build unless an NVIDIA GPU is found.
 
-    A bare `pip install torch` on Linux brings gigabytes of CUDA.
+    On Linux, `pip install torch` alone downloads several gigabytes of CUDA.
     """
     torch = pinned("torch")
     if has_version("torch", torch.partition("==")[2]):
         return
     with step(f"PyTorch ({torch})"):
         if has_nvidia_gpu():
-            say("    an NVIDIA GPU is here: the build with CUDA, about 3 GB")
+            say("    NVIDIA GPU found: installing the CUDA build, about 3 GB")
             install(torch)
         elif sys.platform == "darwin":
             install(torch)
         elif pip_install(f"{torch}+cpu"):
-            say("    the CPU build of the configured package index")
+            say("    installed the CPU build of the configured package index")
         elif can_reach(f"{CPU_WHEELS}/torch/"):
-            say("    PyTorch's own CPU build, about 200 MB")
+            say("    installing the CPU build of pytorch.org, about 200 MB")
             install("--no-deps", "--index-url", CPU_WHEELS, f"{torch}+cpu")
         else:
-            say(f"    {CPU_WHEELS} does not answer; taking what pip has")
+            say(f"    {CPU_WHEELS} cannot be reached: installing the default build")
             install(torch)
 
 
 def has_version(package: str, version: str) -> bool:
-    """Whether the environment holds a version of a package, of whatever build."""
+    """Whether the environment contains this version of a package, in any build."""
     code = f"from importlib.metadata import version; print(version({package!r}))"
-    found = subprocess.run(
+    query = subprocess.run(
         [PYTHON, "-c", code], capture_output=True, text=True, check=False
     )
-    return found.stdout.strip().partition("+")[0] == version
+    return query.stdout.strip().partition("+")[0] == version
 
 
-def make_environment(fresh: bool) -> None:
-    """Make .venv where there is none that works, or anew."""
-    if PYTHON.exists() and not fresh:
-        asked = [str(PYTHON), "-m", "pip", "--version"]
-        if subprocess.run(asked, capture_output=True, check=False).returncode == 0:
+def create_environment(is_fresh: bool) -> None:
+    """Create .venv if it is missing or broken; with `is_fresh`, always."""
+    if PYTHON.exists() and not is_fresh:
+        pip_test = [str(PYTHON), "-m", "pip", "--version"]
+        if subprocess.run(pip_test, capture_output=True, check=False).returncode == 0:
             return
     require_venv_module()
-    with step(f"A new environment in {VENV.name}"):
+    with step(f"New environment in {VENV.name}"):
         command = [sys.executable, "-m", "venv", "--clear", str(VENV)]
         if subprocess.run(command, check=False).returncode != 0:
             raise TaskError(f"{' '.join(command)} failed.")
 
 
 def install_everything() -> None:
-    """Bring the environment in line with pyproject.toml; what is right stays."""
+    """Install the requirements of pyproject.toml that are missing or outdated."""
     ensure_torch()
-    with step("Packages: napari, Qt, Jupyter and 200 more (minutes the first time)"):
+    with step("Packages: napari, Qt, Jupyter and 200 more (minutes on the first run)"):
         install(*requirements("dev"))
-    with step("OmniMouse Studio itself, editable"):
+    with step("OmniMouse Studio, editable"):
         install("--no-deps", "--no-build-isolation", "-e", str(ROOT))
 
 
-def works() -> bool:
-    """Whether the environment imports what matters."""
-    proof = subprocess.run(
-        [PYTHON, "-c", PROOF],
+def has_working_packages() -> bool:
+    """Whether the main packages of the environment can be imported."""
+    imports = subprocess.run(
+        [PYTHON, "-c", IMPORT_TEST],
         env=clean_environment(),
         capture_output=True,
         text=True,
         check=False,
     )
-    if proof.returncode != 0:
-        say(f"    it does not import: {(proof.stderr.strip() or '?').splitlines()[-1]}")
-    return proof.returncode == 0
+    if imports.returncode != 0:
+        error = (imports.stderr.strip() or "?").splitlines()[-1]
+        say(f"    the packages cannot be imported: {error}")
+    return imports.returncode == 0
 
 
 def setup() -> None:
-    """Bring system and environment up to date; a second when they are."""
-    stamp, wanted = read_stamp(), recipe()
-    if stamp.get("recipe") == wanted and not stamp.get("missing"):
+    """Install missing system packages and bring the environment up to date."""
+    stamp, current = read_stamp(), recipe()
+    if stamp.get("recipe") == current and not stamp.get("missing"):
         return
     missing = ensure_libraries()
-    if stamp.get("recipe") != wanted:
-        make_environment(fresh=was_moved(stamp))
+    if stamp.get("recipe") != current:
+        create_environment(is_fresh=was_moved(stamp))
         STAMP.unlink(missing_ok=True)
         install_everything()
-        if not works():
-            say("    an earlier run may have been interrupted: once more from nothing")
-            make_environment(fresh=True)
+        if not has_working_packages():
+            say("    installing again into a new environment")
+            create_environment(is_fresh=True)
             install_everything()
-            if not works():
+            if not has_working_packages():
                 raise TaskError(f"The environment still does not work; see {LOG}.")
-        say(f"    set up in {VENV.name}; python3 tasks.py setup checks it in a second")
-    write_stamp(recipe=wanted, missing=missing)
+        say(f"    set-up of {VENV.name} is complete")
+    write_stamp(recipe=current, missing=missing)
 
 
-# -- running things in it -------------------------------------------------------------
+# -- tasks that run in the environment ------------------------------------------------
 def tool(name: str) -> str:
-    """Path of a command that lives in the environment."""
+    """Return the path of a command of the environment."""
     return str(BIN / (f"{name}.exe" if os.name == "nt" else name))
 
 
 def gui_environment(scratch: str) -> dict[str, str]:
-    """Settings for Qt that leave the user's own napari settings alone."""
+    """Return variables for Qt and napari, with settings in a scratch folder.
+
+    The napari settings of the user are neither read nor changed.
+    """
     runtime = Path(scratch) / "runtime"
     runtime.mkdir(mode=0o700)
     return {
@@ -451,25 +462,27 @@ def gui_environment(scratch: str) -> dict[str, str]:
 
 
 def can_open_window(env: dict[str, str]) -> bool:
-    """Whether Qt starts with these settings: the only sure test of a display."""
+    """Whether Qt starts with these variables; only this proves that a display works."""
     code = "from qtpy.QtWidgets import QApplication; QApplication([])"
-    started = subprocess.run(
+    application = subprocess.run(
         [PYTHON, "-c", code], env=env, capture_output=True, check=False
     )
-    return started.returncode == 0
+    return application.returncode == 0
 
 
 @contextlib.contextmanager
 def virtual_screen() -> Iterator[dict[str, str]]:
-    """Start Xvfb on a free display, and give the settings that lead Qt to it.
+    """Start Xvfb on a free display; yield the variables that make Qt use it.
 
-    On Windows and macOS, which have a screen of their own, there is nothing to do.
+    Does nothing on Windows and macOS, which always have a display.
     """
     if sys.platform != "linux":
         yield {}
         return
     if (server := shutil.which("Xvfb")) is None:
-        raise TaskError(f"Xvfb is missing. On Debian or Ubuntu: {apt_line(LIBRARIES)}")
+        raise TaskError(
+            f"Xvfb is missing. On Debian or Ubuntu: {apt_command(LIBRARIES)}"
+        )
     read, write = os.pipe()
     command = [server, "-displayfd", str(write), "-screen", "0", "1600x1000x24"]
     running = subprocess.Popen(
@@ -490,25 +503,27 @@ def virtual_screen() -> Iterator[dict[str, str]]:
 
 
 def demo(*arguments: str) -> int:
-    """Open the demo, or leave its report in demo_report/ where there is no display."""
+    """Open the demo; without a display, write its report to demo_report/."""
     command = [tool("omnimouse"), "demo", *arguments]
     env = {**clean_environment(), "QT_API": "pyqt6"}
     if "--headless" not in arguments:
         if can_open_window(env):
             return subprocess.run(command, env=env, check=False).returncode
-        say("==> No display: the demo runs under Xvfb and leaves demo_report/")
+        say("==> No display: the demo runs under Xvfb and writes demo_report/")
         command += ["--headless", str(ROOT / "demo_report")]
     with tempfile.TemporaryDirectory(prefix="omnimouse-") as scratch:
         env = gui_environment(scratch)
         with virtual_screen() as screen:
             env |= screen
             if not can_open_window(env):
-                raise TaskError(f"Qt cannot start. Missing? {apt_line(LIBRARIES)}")
+                raise TaskError(
+                    f"Qt cannot start. Install its libraries: {apt_command(LIBRARIES)}"
+                )
             return subprocess.run(command, env=env, check=False).returncode
 
 
 def notebook(*arguments: str) -> int:
-    """Open JupyterLab on the notebooks, for this machine only and with a token."""
+    """Open JupyterLab on the notebooks, with a token and for this machine only."""
     command = [str(PYTHON), "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1"]
     command += [f"--ServerApp.root_dir={ROOT / 'notebooks'}", *arguments]
     command += ["--allow-root"] * is_root()
@@ -516,7 +531,7 @@ def notebook(*arguments: str) -> int:
 
 
 def checks() -> dict[str, list[str]]:
-    """Name each check and its command."""
+    """Return the command of each check, by name."""
     return {
         "ruff check": [tool("ruff"), "check", "."],
         "ruff format": [tool("ruff"), "format", "--check", "."],
@@ -527,13 +542,13 @@ def checks() -> dict[str, list[str]]:
 
 
 def run_all(commands: dict[str, list[str]], env: dict[str, str]) -> int:
-    """Run each command, all of them, and sum up; 1 where any failed."""
+    """Run all commands, one after the other; return 1 if any of them failed."""
     failed = []
     for name, command in commands.items():
         with step(name):
-            done = subprocess.run(command, cwd=ROOT, env=env, check=False)
-            if done.returncode != 0:
-                failed.append(f"{name} (exit status {done.returncode})")
+            status = subprocess.run(command, cwd=ROOT, env=env, check=False).returncode
+            if status != 0:
+                failed.append(f"{name} (exit status {status})")
     say(f"==> FAILED: {', '.join(failed)}" if failed else "==> all passed")
     return 1 if failed else 0
 
@@ -543,21 +558,23 @@ def check(*_: str) -> int:
     return run_all(checks(), clean_environment())
 
 
-def run_side_by_side(commands: dict[str, list[str]], env: dict[str, str]) -> int:
-    """Run all at once and show what each printed, the last one's as it comes."""
-    *behind, (name, command) = commands.items()
+def run_parallel(commands: dict[str, list[str]], env: dict[str, str]) -> int:
+    """Run commands at the same time; print the output of the last one as it comes."""
+    *background, (name, command) = commands.items()
     with contextlib.ExitStack() as stack:
-        started = []
-        for quiet, words in behind:
+        processes = []
+        for background_name, background_command in background:
             log = stack.enter_context(tempfile.TemporaryFile())
             process = stack.enter_context(
-                subprocess.Popen(words, cwd=ROOT, env=env, stdout=log, stderr=log)
+                subprocess.Popen(
+                    background_command, cwd=ROOT, env=env, stdout=log, stderr=log
+                )
             )
             stack.callback(process.terminate)
-            started.append((quiet, process, log))
+            processes.append((background_name, process, log))
         failed = run_all({name: command}, env) != 0
-        for quiet, process, log in started:
-            with step(f"{quiet}, meanwhile"):
+        for background_name, process, log in processes:
+            with step(f"{background_name} (ran at the same time)"):
                 failed |= process.wait() != 0
                 log.seek(0)
                 say(log.read().decode(errors="replace").rstrip())
@@ -566,26 +583,27 @@ def run_side_by_side(commands: dict[str, list[str]], env: dict[str, str]) -> int
 
 
 def test(*arguments: str) -> int:
-    """Run every check and every test but the GPU ones, each process on its own screen.
+    """Run all checks, and all tests except the GPU tests.
 
-    The checks run beside the tests. `--quick` leaves out the checks, windows, browsers,
-    child processes, checks of shapes and what takes more than a second. What follows
-    goes to pytest.
+    The checks run at the same time as the tests. Each process of tests has its own
+    virtual screen. `--quick` omits the checks and the checks of array shapes, and tests
+    that use windows, browsers or child processes or take more than a second. Other
+    arguments are passed to pytest.
     """
     is_quick = "--quick" in arguments
-    for_pytest = [word for word in arguments if word != "--quick"]
+    options = [word for word in arguments if word != "--quick"]
     pytest = [str(PYTHON), "-m", "pytest", "-rs", "-n", str(N_TEST_PROCESSES)]
-    pytest += ["--no-loadscope-reorder"]  # tests/conftest.py puts the longest first
+    pytest += ["--no-loadscope-reorder"]  # tests/conftest.py sorts the longest first
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="omnimouse-"))
         env = gui_environment(scratch)
         env["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", "1")
-        # Generated demo recordings stay between runs, and out of the user's cache.
+        # Generated recordings are kept between runs, separate from the user's cache.
         env.setdefault("OMNIMOUSE_CACHE", str(VENV / "omnimouse-cache"))
         if is_quick:
-            if not any(Path(word.split("::")[0]).exists() for word in for_pytest):
-                for_pytest.append("tests/model")
-            return run_all({"quick tests": [*pytest, "-m", QUICK, *for_pytest]}, env)
+            if not has_test_path(options):
+                options.append("tests/model")
+            return run_all({"quick tests": [*pytest, "-m", QUICK, *options]}, env)
         ensure_browser()
         screens = [
             stack.enter_context(virtual_screen()) for _ in range(N_TEST_PROCESSES)
@@ -594,39 +612,45 @@ def test(*arguments: str) -> int:
         env["OMNIMOUSE_TEST_DISPLAYS"] = " ".join(
             screen["DISPLAY"] for screen in screens if screen
         )
-        checking = [str(PYTHON), str(ROOT / "tasks.py"), "check"]
-        tests = [*pytest, SHAPE_CHECKS, "-m", "not gpu", *for_pytest]
-        return run_side_by_side({"checks": checking, "tests": tests}, env)
+        check_task = [str(PYTHON), str(ROOT / "tasks.py"), "check"]
+        tests = [*pytest, SHAPE_CHECKS, "-m", "not gpu", *options]
+        return run_parallel({"checks": check_task, "tests": tests}, env)
+
+
+def has_test_path(options: Iterable[str]) -> bool:
+    """Whether one of pytest's options is an existing file or folder."""
+    return any(Path(option.split("::")[0]).exists() for option in options)
 
 
 def pyside6(*arguments: str) -> int:
-    """Run the tests of panels and windows with the other Qt binding.
+    """Run the tests of panels and windows with PySide6.
 
-    It lies beside the environment: with both inside, users of it could get either.
+    PySide6 is installed in a folder of its own: with both bindings in one environment,
+    the choice of Qt would be undefined.
     """
-    beside = VENV / "pyside6"
-    with step("PySide6, beside the environment"):
+    folder = VENV / "pyside6"
+    with step("PySide6, in a folder of its own"):
         names = [pinned(name) for name in ("pyside6-essentials", "shiboken6")]
-        install("--no-deps", "--upgrade", "--target", str(beside), *names)
-    windows = [] if any(Path(a.split("::")[0]).exists() for a in arguments) else WINDOWS
-    pytest = [str(PYTHON), "-m", "pytest", "-m", "not gpu", *windows, *arguments]
+        install("--no-deps", "--upgrade", "--target", str(folder), *names)
+    tests = [] if has_test_path(arguments) else WINDOW_TESTS
+    pytest = [str(PYTHON), "-m", "pytest", "-m", "not gpu", *tests, *arguments]
     with tempfile.TemporaryDirectory(prefix="omnimouse-") as scratch:
         env = gui_environment(scratch)
         env |= {"QT_API": "pyside6", "PYTEST_QT_API": "pyside6"}
-        env |= {"PYTHONPATH": str(beside), "OMP_NUM_THREADS": "1"}
+        env |= {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
         with virtual_screen() as screen:
             return run_all({"tests with PySide6": pytest}, env | screen)
 
 
-def tidy(*_: str) -> int:
-    """Let ruff mend what it can, and lay the code out."""
-    mend = [tool("ruff"), "check", "--fix", "."]
+def format_code(*_: str) -> int:
+    """Correct and format the code with ruff."""
+    fix = [tool("ruff"), "check", "--fix", "."]
     layout = [tool("ruff"), "format", "."]
-    return run_all({"ruff": mend, "layout": layout}, clean_environment())
+    return run_all({"ruff check": fix, "ruff format": layout}, clean_environment())
 
 
 def docs(*arguments: str) -> int:
-    """Build the documentation into site/, broken links being errors."""
+    """Build the documentation in site/; a broken link is an error."""
     with step("Packages for the documentation"):
         install(*project()["dependency-groups"]["docs"])
     build = [str(PYTHON), "-m", "mkdocs", "build", "--strict", *arguments]
@@ -634,7 +658,7 @@ def docs(*arguments: str) -> int:
 
 
 def figures(*arguments: str) -> int:
-    """Run the commands that documents name above their tables; minutes each."""
+    """Rerun the commands that make the tables of the documentation (minutes each)."""
     measure = [str(PYTHON), str(ROOT / "docs" / "figures.py"), *arguments]
     return run_all({"figures": measure}, clean_environment())
 
@@ -646,14 +670,14 @@ TASKS: dict[str, Callable[..., int]] = {
     "test": test,
     "pyside6": pyside6,
     "check": check,
-    "format": tidy,
+    "format": format_code,
     "docs": docs,
     "figures": figures,
 }
 
 
 def main(arguments: list[str]) -> int:
-    """Set up, then run the task that was asked for."""
+    """Run the set-up, then the task named by the first argument."""
     if not arguments or arguments[0] not in TASKS:
         say((__doc__ or "").strip())
         return 0 if arguments in (["-h"], ["--help"]) else 2
@@ -664,7 +688,7 @@ def main(arguments: list[str]) -> int:
         say(f"tasks.py: {error}")
         return 1
     except KeyboardInterrupt:
-        say("tasks.py: stopped; the next run goes on from here")
+        say("tasks.py: interrupted; run the same command to continue")
         return 130
 
 

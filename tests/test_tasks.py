@@ -1,4 +1,4 @@
-"""Set-up: what it installs, in which order, and what it says where it may not."""
+"""`tasks.py`: what set-up installs, and the messages of the tasks."""
 
 import importlib.util
 import os
@@ -20,7 +20,7 @@ runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
 
 @pytest.fixture
 def tasks(tmp_path, monkeypatch):
-    """The script as a module, its environment in a scratch folder."""
+    """tasks.py as a module, with its environment in a scratch folder."""
     spec = importlib.util.spec_from_file_location("tasks_under_test", SCRIPT)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -28,15 +28,15 @@ def tasks(tmp_path, monkeypatch):
     python = venv / "bin" / "python"
     python.parent.mkdir(parents=True)
     python.symlink_to(sys.executable)
-    places = {"VENV": venv, "PYTHON": python, "STAMP": venv / "s", "LOG": venv / "l"}
-    for name, place in places.items():
-        monkeypatch.setattr(module, name, place)
+    paths = {"VENV": venv, "PYTHON": python, "STAMP": venv / "s", "LOG": venv / "l"}
+    for name, path in paths.items():
+        monkeypatch.setattr(module, name, path)
     module.LOG.touch()
     return module
 
 
 class Recorder:
-    """Stands for pip: remembers what was asked, and refuses these calls."""
+    """Replacement of pip that records its calls; the `refused` calls fail."""
 
     def __init__(self, *refused: str) -> None:
         self.calls: list[str] = []
@@ -49,7 +49,7 @@ class Recorder:
 
 @pytest.fixture
 def machine(tasks, monkeypatch):
-    """A Linux machine without torch: what pip refuses, and what answers."""
+    """Function that simulates a Linux machine without torch."""
 
     def make(*refused: str, gpu: bool = False, reach: bool = False) -> Recorder:
         pip = Recorder(*refused)
@@ -63,15 +63,15 @@ def machine(tasks, monkeypatch):
     return make
 
 
-@pytest.mark.parametrize("answers", [{}, {"gpu": True}, {"reach": True}])
-def test_torch_is_a_cpu_build_unless_there_is_a_gpu(tasks, machine, answers):
-    torch, pip = tasks.pinned("torch"), machine(**answers)
+@pytest.mark.parametrize("options", [{}, {"gpu": True}, {"reach": True}])
+def test_torch_is_a_cpu_build_unless_there_is_a_gpu(tasks, machine, options):
+    torch, pip = tasks.pinned("torch"), machine(**options)
     tasks.ensure_torch()
-    assert pip.calls == [torch if "gpu" in answers else f"{torch}+cpu"]
+    assert pip.calls == [torch if "gpu" in options else f"{torch}+cpu"]
 
 
 @pytest.mark.parametrize("reach", [True, False])
-def test_torch_comes_from_its_own_wheels_or_else_is_what_pip_has(tasks, machine, reach):
+def test_torch_comes_from_its_own_index_or_else_from_pip(tasks, machine, reach):
     torch = tasks.pinned("torch")
     pip = machine(f"{torch}+cpu", reach=reach)
     tasks.ensure_torch()
@@ -80,24 +80,24 @@ def test_torch_comes_from_its_own_wheels_or_else_is_what_pip_has(tasks, machine,
     assert call.endswith(wheels) if reach else call == torch
 
 
-def test_a_server_that_is_silent_is_not_waited_for(tasks, monkeypatch):
-    known = Event()
-    monkeypatch.setattr(tasks.urllib.request, "urlopen", lambda *_, **__: known.wait())
+def test_a_server_that_does_not_reply_counts_as_unreachable(tasks, monkeypatch):
+    reply = Event()
+    monkeypatch.setattr(tasks.urllib.request, "urlopen", lambda *_, **__: reply.wait())
     assert not tasks.can_reach("https://silent/", timeout_s=0.01)
-    known.set()
+    reply.set()
 
 
-def test_a_server_that_refuses_the_knock_is_there(tasks):
+def test_a_server_that_replies_with_an_error_counts_as_reachable(tasks):
     server = HTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)
-    serving = Thread(target=server.handle_request, daemon=True)
-    serving.start()
+    thread = Thread(target=server.handle_request, daemon=True)
+    thread.start()
     assert tasks.can_reach(f"http://127.0.0.1:{server.server_port}/torch/")
     server.server_close()
 
 
-def test_every_installation_is_held_to_the_constraints(tasks, monkeypatch):
+def test_every_installation_uses_the_constraints_file(tasks, monkeypatch):
     commands: list[list[str]] = []
-    monkeypatch.setattr(tasks, "logged", lambda line: not commands.append(line))
+    monkeypatch.setattr(tasks, "run_logged", lambda line: not commands.append(line))
     monkeypatch.setattr(tasks, "has_version", lambda *_: False)
     tasks.install_everything()
     assert len(commands) == 3
@@ -114,15 +114,15 @@ def test_a_failed_installation_shows_the_end_of_the_log(tasks, monkeypatch):
 
 @pytest.fixture
 def setup_steps(tasks, monkeypatch):
-    """What set-up did, with every heavy part replaced."""
+    """List of the steps that set-up ran; the slow steps are replaced."""
     steps: list[str] = []
     monkeypatch.setattr(tasks, "missing_libraries", lambda: [])
     monkeypatch.setattr(tasks, "is_root", lambda: False)
-    monkeypatch.setattr(tasks, "works", lambda: True)
+    monkeypatch.setattr(tasks, "has_working_packages", lambda: True)
     monkeypatch.setattr(
         tasks,
-        "make_environment",
-        lambda fresh: steps.append("new" if fresh else "venv"),
+        "create_environment",
+        lambda is_fresh: steps.append("new" if is_fresh else "venv"),
     )
     monkeypatch.setattr(tasks, "install_everything", lambda: steps.append("install"))
     return steps
@@ -156,29 +156,29 @@ def test_an_interrupted_set_up_is_resumed(tasks, setup_steps, monkeypatch):
     assert setup_steps == ["venv", "venv", "install"]
 
 
-def test_an_environment_left_in_halves_is_made_anew_once(
+def test_an_incomplete_environment_is_created_again_once(
     tasks, setup_steps, monkeypatch
 ):
-    answers = iter([False, True])
-    monkeypatch.setattr(tasks, "works", lambda: next(answers))
+    results = iter([False, True])
+    monkeypatch.setattr(tasks, "has_working_packages", lambda: next(results))
     tasks.setup()
     assert setup_steps == ["venv", "install", "new", "install"]
 
 
-def test_a_half_written_stamp_counts_as_none(tasks):
+def test_an_incomplete_stamp_is_ignored(tasks):
     tasks.STAMP.write_text('{"recipe": {')
     assert tasks.read_stamp() == {}
 
 
-def test_missing_libraries_are_named_and_looked_for_again_while_set_up_goes_on(
+def test_missing_libraries_are_named_and_do_not_stop_the_set_up(
     tasks, setup_steps, monkeypatch, capsys
 ):
     with monkeypatch.context() as patch:
         patch.setattr(tasks, "missing_libraries", lambda: ["xvfb", "libegl1"])
         tasks.setup()
-    said = capsys.readouterr().out
-    assert "apt-get install" in said
-    assert "xvfb libegl1" in said
+    output = capsys.readouterr().out
+    assert "apt-get install" in output
+    assert "xvfb libegl1" in output
     assert tasks.read_stamp()["missing"] == ["xvfb", "libegl1"]
     tasks.setup()
     assert tasks.read_stamp()["missing"] == []
@@ -187,19 +187,19 @@ def test_missing_libraries_are_named_and_looked_for_again_while_set_up_goes_on(
 
 @pytest.mark.process
 @pytest.mark.parametrize(
-    ("words", "status", "told"),
+    ("arguments", "status", "message"),
     [
         (["-c", OLD_PYTHON], 1, "3.11"),
         ([str(SCRIPT), "dance"], 2, "tasks.py demo"),
     ],
     ids=["an old Python", "an unknown task"],
 )
-def test_who_asks_wrongly_is_told_what_to_ask(words, status, told):
-    answer = subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, check=False
+def test_a_wrong_call_ends_with_a_message(arguments, status, message):
+    process = subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, check=False
     )
-    assert answer.returncode == status
-    assert told in answer.stdout + answer.stderr
+    assert process.returncode == status
+    assert message in process.stdout + process.stderr
 
 
 @pytest.mark.process
@@ -207,12 +207,12 @@ def test_a_failed_check_fails_the_task_after_the_others_have_run(tasks, capfd):
     bad = [sys.executable, "-c", "raise SystemExit(3)"]
     good = [sys.executable, "-c", "print('ran')"]
     assert tasks.run_all({"one": bad, "two": good}, dict(os.environ)) == 1
-    said = capfd.readouterr().out
-    assert "ran" in said
-    assert "FAILED: one" in said
+    output = capfd.readouterr().out
+    assert "ran" in output
+    assert "FAILED: one" in output
 
 
-def test_notebooks_are_opened_for_this_machine_alone(tasks, monkeypatch):
+def test_notebooks_are_served_to_this_machine_only(tasks, monkeypatch):
     commands: list[list[str]] = []
 
     def run(command: list[str], **_: object) -> subprocess.CompletedProcess:
@@ -228,22 +228,22 @@ def test_notebooks_are_opened_for_this_machine_alone(tasks, monkeypatch):
 
 @pytest.mark.process
 @pytest.mark.parametrize("bad", [0, 1, None])
-def test_side_by_side_each_is_shown_and_a_failure_of_either_fails_both(
+def test_parallel_commands_show_their_output_and_any_failure_fails_the_task(
     tasks, capfd, bad
 ):
     code = "print('{}'); raise SystemExit({})"
     commands = {
         name: [sys.executable, "-c", code.format(f"{name} ran", 3 * (bad == number))]
-        for number, name in enumerate(["behind", "before"])
+        for number, name in enumerate(["background", "main"])
     }
-    assert tasks.run_side_by_side(commands, dict(os.environ)) == int(bad is not None)
-    said = capfd.readouterr().out
-    assert "behind ran" in said
-    assert "before ran" in said
-    assert said.rstrip().endswith("FAILED" if bad is not None else "all passed")
+    assert tasks.run_parallel(commands, dict(os.environ)) == int(bad is not None)
+    output = capfd.readouterr().out
+    assert "background ran" in output
+    assert "main ran" in output
+    assert output.rstrip().endswith("FAILED" if bad is not None else "all passed")
 
 
-def test_what_forbids_compiled_files_is_not_passed_on(tasks, monkeypatch):
+def test_commands_may_write_compiled_files(tasks, monkeypatch):
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("OMNIMOUSE_CACHE", "kept")
     env = tasks.clean_environment()
@@ -255,7 +255,7 @@ def test_what_forbids_compiled_files_is_not_passed_on(tasks, monkeypatch):
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="Xvfb is for Linux")
-def test_the_screen_of_its_own_lets_qt_open_a_window(tasks, monkeypatch, tmp_path):
+def test_qt_opens_a_window_on_the_virtual_screen(tasks, monkeypatch, tmp_path):
     monkeypatch.setattr(tasks, "PYTHON", Path(sys.executable))
     env = tasks.gui_environment(str(tmp_path))
     with tasks.virtual_screen() as screen:
@@ -264,7 +264,7 @@ def test_the_screen_of_its_own_lets_qt_open_a_window(tasks, monkeypatch, tmp_pat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Xvfb is for Linux")
-def test_without_xvfb_the_line_to_run_is_given(tasks, monkeypatch):
+def test_without_xvfb_the_error_names_the_command_that_installs_it(tasks, monkeypatch):
     monkeypatch.setattr(tasks.shutil, "which", lambda name: None)
     with pytest.raises(tasks.TaskError, match="apt-get install"):
         tasks.virtual_screen().__enter__()
