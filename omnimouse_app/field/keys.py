@@ -35,7 +35,7 @@ KEYS_WINDOW = "omnimouse-keys"
 
 def all_keys() -> dict[str, str]:
     """Return the text of every key."""
-    return {key.key: key.words for key in KEYS} | PANEL_KEYS | FIELD_KEYS
+    return {key.key: key.description for key in KEYS} | PANEL_KEYS | FIELD_KEYS
 
 
 def show_keys() -> None:
@@ -75,7 +75,7 @@ def bind_keys(
     have no name for "?"; `window.docks` and `window.instrument` handle it.
     """
     strokes: dict[str, Callable[[], object]] = {
-        _napari_name(key.key): partial(key.press, controller) for key in KEYS
+        _napari_name(key.key): partial(key.action, controller) for key in KEYS
     }
     strokes |= {
         "P": lambda: brush.toggle("brush"),

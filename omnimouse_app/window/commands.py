@@ -77,7 +77,7 @@ def _span(choice: SpanChoice, dock: OmniMouseDock) -> None:
 
 
 def _press(key: Key, dock: OmniMouseDock) -> None:
-    key.press(dock.controller)
+    key.action(dock.controller)
 
 
 def _finetune(dock: OmniMouseDock) -> None:
@@ -142,7 +142,9 @@ ACTIONS: dict[str, Action] = {
         lambda d: d.controller.colouring.toggle(),
     ),
     **{
-        name: Action(key.words[0].upper() + key.words[1:], partial(_press, key))
+        name: Action(
+            key.description[0].upper() + key.description[1:], partial(_press, key)
+        )
         for key in KEYS
         for name in [KEYED.get(key.key)]
         if name is not None

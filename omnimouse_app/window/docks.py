@@ -33,7 +33,7 @@ from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
 from omnimouse_widgets.qt.neurons.repeats_panel import RepeatsPanel
 from omnimouse_widgets.qt.raster.panel import RasterPanel
 from omnimouse_widgets.qt.recordings.panel import show_recordings
-from omnimouse_widgets.qt.style.shortcuts import OwnKey, bind
+from omnimouse_widgets.qt.style.shortcuts import PanelKey, bind
 from omnimouse_widgets.qt.timeline.panel import TimePanel
 from omnimouse_widgets.qt.timeline.stimulus_panel import StimulusPanel
 from omnimouse_widgets.qt.traces.behavior_panel import BehaviorPanel
@@ -180,7 +180,7 @@ class OmniMouseDock(QWidget):
         for title, dock in self.docks.items():
             _hide_instead_of_destroying(dock)
             bind(dock, "?", show_keys)
-            OwnKey(dock, "Ctrl+S", self.control.analysis.save)
+            PanelKey(dock, "Ctrl+S", self.control.analysis.save)
             _retitle(dock, title)
         _arrange(window, self.docks)
         # Dock sizes have an effect only after Qt has laid out the window.

@@ -10,4 +10,4 @@ def choose_recordings() -> None:
     viewer = current_viewer()
     if viewer is None:
         raise RuntimeError("There is no napari window to show recordings in.")
-    open_instrument(viewer).control.session.choose_recordings()
+    open_instrument(viewer).control.recording.choose_recordings()

@@ -76,7 +76,7 @@ def test_a_saved_analysis_is_reopened_by_drop_and_from_the_command_line(
     wait_for(lambda: controller.analyses.name == "a", "the analysis")
     assert controller.state.preset == "video_only"
     assert controller.state.selection == (7, 8)
-    wait_for(lambda: dock.control.analysis.name.words == "a", "its name")
+    wait_for(lambda: dock.control.analysis.name.full_text == "a", "its name")
 
 
 def test_an_analysis_that_is_gone_or_torn_opens_no_window(tmp_path, monkeypatch):
@@ -103,7 +103,7 @@ def test_the_commands_export_what_is_on_screen(dock, tmp_path, monkeypatch):
         answer_dialogs(monkeypatch, path)
         getattr(commands, command)()
         told = f"Written: {name}"
-        wait_for(lambda told=told: told in section.name.words, told)
+        wait_for(lambda told=told: told in section.name.full_text, told)
         assert path.stat().st_size > 1000
     commands.copy_as_python()
     assert "load_predictor('echo'" in QApplication.clipboard().text()
@@ -118,7 +118,7 @@ def test_the_report_is_written_from_the_menu(dock, tmp_path, monkeypatch):
     wait_for(menu.isVisible, "the menu")
     at = menu.actionGeometry(section.report_action).center()
     QTest.mouseClick(menu, Qt.MouseButton.LeftButton, pos=at)
-    wait_for(lambda: f"Written: {page.name}" in section.name.words, "the page")
+    wait_for(lambda: f"Written: {page.name}" in section.name.full_text, "the page")
     text = page.read_text("utf-8")
     scores = dock.controller.results.scores
     assert f"<b>{float(np.nanmedian(scores)):.3f}</b>" in text

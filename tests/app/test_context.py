@@ -19,7 +19,7 @@ def test_in_front_it_shows_the_numbers_and_a_stroke_moves_its_mark_alone(
     assert not state.sweep_shown
     commands.show_context()
     wait_for(lambda: state.sweep_shown, "the dock to be seen")
-    wait_for(lambda: "● fresh" in context.status.words, "the sweep")
+    wait_for(lambda: "● fresh" in context.status.full_text, "the sweep")
     *_, expected = live_sweep(
         echo,
         state.window,

@@ -80,7 +80,7 @@ def test_a_broken_folder_leaves_its_error_and_a_closed_window_is_destroyed(
     dock = open_instrument(napari.Viewer(show=True))
     dock.open_folder(str(tmp_path / "broken"))
     wait_for(lambda: not dock.controller.opener.is_busy, "the opening")
-    problem = dock.control.session.problem
+    problem = dock.control.recording.problem
     wait_for(lambda: "broken" in problem.text(), "the fault")
     assert dock.controller.state.session is None  # no other recording instead
     destroyed: list[object] = []

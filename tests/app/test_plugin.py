@@ -83,7 +83,7 @@ def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_
     viewer = napari.Viewer(show=True)
     viewer.open_sample("omnimouse-app", "demo")
     dock = find_instrument(viewer)
-    state, progress = dock.controller.state, dock.control.session.progress
+    state, progress = dock.controller.state, dock.control.recording.progress
     assert len(dock.docks) == len(PANELS) + 1
     wait_for(lambda: "40 %" in progress.text(), "the progress")
     assert made_on[0] is not threading.current_thread()

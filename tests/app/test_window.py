@@ -166,8 +166,8 @@ def test_a_click_on_the_field_and_on_the_table_shows_the_same_neuron(dock, canva
     places = canvas.places(core_places(dock.instrument.layers.field)[[10, 20]])
     Hand(canvas.widget).click(places[0], Qt.KeyboardModifier.ControlModifier)
     wait_for(lambda: controller.facts.focus == 10, "the focus")
-    wait_for(lambda: heading.words.startswith("neuron 11 "), "its name")
-    assert heading.words.endswith("index 10")
+    wait_for(lambda: heading.full_text.startswith("neuron 11 "), "its name")
+    assert heading.full_text.endswith("index 10")
     dock.bring_up("Neurons")
     rows, table = dock.panels["Neurons"].table, dock.panels["Neurons"].view
     wait_for(lambda: not table.visibleRegion().isEmpty(), "the table")
@@ -177,5 +177,5 @@ def test_a_click_on_the_field_and_on_the_table_shows_the_same_neuron(dock, canva
     QTest.mouseClick(table.viewport(), Qt.MouseButton.LeftButton, pos=at)
     wait_for(lambda: controller.state.selection == (20,), "the selection")
     dock.bring_up("Neuron")
-    wait_for(lambda: heading.words.startswith("neuron 21 "), "its name")
+    wait_for(lambda: heading.full_text.startswith("neuron 21 "), "its name")
     controller.facts.stop()

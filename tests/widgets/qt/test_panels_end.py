@@ -8,21 +8,22 @@ import pytest
 from qtpy.QtCore import QCoreApplication, QEvent
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets import qt
+from omnimouse_widgets.qt.context.panel import ContextPanel
+from omnimouse_widgets.qt.control.panel import ControlPanel
+from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
+from omnimouse_widgets.qt.neurons.repeats_panel import RepeatsPanel
+from omnimouse_widgets.qt.raster.panel import RasterPanel
+from omnimouse_widgets.qt.recordings.panel import RecordingsPanel
+from omnimouse_widgets.qt.timeline.panel import TimePanel
+from omnimouse_widgets.qt.timeline.stimulus_panel import StimulusPanel
+from omnimouse_widgets.qt.traces.behavior_panel import BehaviorPanel
+from omnimouse_widgets.qt.traces.panel import TracesPanel
+from omnimouse_widgets.qt.what_if.panel import WhatIfPanel
 
 PANELS = (
-    "BehaviorPanel",
-    "ContextPanel",
-    "ControlPanel",
-    "NeuronsPanel",
-    "RasterPanel",
-    "RecordingsPanel",
-    "RepeatsPanel",
-    "StimulusPanel",
-    "TimePanel",
-    "TracesPanel",
-    "WhatIfPanel",
-)
+    BehaviorPanel, ContextPanel, ControlPanel, NeuronsPanel, RasterPanel,
+    RecordingsPanel, RepeatsPanel, StimulusPanel, TimePanel, TracesPanel, WhatIfPanel,
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,10 +44,10 @@ def connections(controller: Controller) -> int:
     return sum(map(len, signals))
 
 
-@pytest.mark.parametrize("name", PANELS)
-def test_a_closed_panel_leaves_no_connection_and_no_object(name, controller, qapp):
+@pytest.mark.parametrize("kind", PANELS)
+def test_a_closed_panel_leaves_no_connection_and_no_object(kind, controller, qapp):
     before = connections(controller)  # the controller's own
-    panel: Any = getattr(qt, name)(controller)
+    panel: Any = kind(controller)
     assert connections(controller) == before  # not on screen yet
     panel.show()
     qapp.processEvents()

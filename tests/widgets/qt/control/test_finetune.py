@@ -75,7 +75,7 @@ def test_it_is_offered_and_ends_with_the_result_chosen(
     qtbot.waitUntil(section.stop.isVisible, timeout=LONG_MS)
     assert not section.steps.isVisible()
     script.last = 5
-    qtbot.waitUntil(lambda: "0.000 → 0.050" in section.words.text(), timeout=LONG_MS)
+    qtbot.waitUntil(lambda: "0.000 → 0.050" in section.message.text(), timeout=LONG_MS)
     qtbot.waitUntil(lambda: controller.finetuning.is_chosen, timeout=LONG_MS)
     assert not section.stop.isVisible()
     assert not section.use.isVisible()
@@ -83,9 +83,9 @@ def test_it_is_offered_and_ends_with_the_result_chosen(
     assert list(section.plot.losses.getData()[0]) == [1, 2, 3, 4, 5]
     assert list(section.plot.scores.getData()[0]) == list(range(6))
     qtbot.waitUntil(lambda: NEW in model.model.currentText(), timeout=LONG_MS)
-    qtbot.waitUntil(lambda: "9 of 9" in model.knows.line.words, timeout=LONG_MS)
+    qtbot.waitUntil(lambda: "9 of 9" in model.info.line.full_text, timeout=LONG_MS)
     QTest.mouseClick(section.dismiss, LEFT)
-    assert not section.words.isVisible()
+    assert not section.message.isVisible()
     assert not section.open.isVisible()
 
 
@@ -96,7 +96,9 @@ def test_a_stop_offers_what_was_reached_and_to_go_on(
     for step in (2, 3):
         script.last = step
         told = f"step {step} of 4000"
-        qtbot.waitUntil(lambda told=told: told in section.words.text(), timeout=LONG_MS)
+        qtbot.waitUntil(
+            lambda told=told: told in section.message.text(), timeout=LONG_MS
+        )
         QTest.mouseClick(section.stop, LEFT)
         qtbot.waitUntil(section.start.isVisible, timeout=LONG_MS)
         if step == 2:

@@ -60,12 +60,12 @@ def test_an_unseen_session_is_told_and_a_baseline_is_one_press_away(
     section, controller, qtbot
 ):
     controller.choose_predictor("demo")
-    knows = section.knows
-    wait(qtbot, knows.remedy.isVisible)
-    assert "40 neurons" in knows.remedy.text()
-    assert knows.line.words.startswith("✕")
+    info = section.info
+    wait(qtbot, info.remedy.isVisible)
+    assert "40 neurons" in info.remedy.text()
+    assert info.line.full_text.startswith("✕")
     assert not section.error.isVisible()
-    press(knows.instead)
+    press(info.instead)
     assert controller.state.predictor_name == "context-ridge"
-    wait(qtbot, lambda: not knows.remedy.isVisible())
-    assert knows.line.words.startswith("✓")
+    wait(qtbot, lambda: not info.remedy.isVisible())
+    assert info.line.full_text.startswith("✓")

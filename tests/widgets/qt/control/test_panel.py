@@ -39,9 +39,9 @@ def panel(controller, brush, show):
 
 # -- session ----------------------------------------------------------------------
 def test_the_session_is_named_with_what_it_holds_and_its_notes(panel, controller):
-    section, session = panel.session, controller.state.session
-    assert section.name.words == "mouse"
-    assert "40 neurons" in section.facts.text()
+    section, session = panel.recording, controller.state.session
+    assert section.name.full_text == "mouse"
+    assert "40 neurons" in section.summary.text()
     notes = [*session.warnings, *session.assumptions]
     assert str(len(notes)) in section.notes_button.text()
     assert not section.notes.isVisible()
@@ -54,13 +54,13 @@ def test_a_folder_that_is_no_session_is_refused_until_one_is_opened_from_anywher
     panel, controller, session_folder, tmp_path, redraw
 ):
     before = controller.state.session
-    panel.session.open_folder(tmp_path)
+    panel.recording.open_folder(tmp_path)
     redraw()
-    assert panel.session.problem.isVisible()
+    assert panel.recording.problem.isVisible()
     assert controller.state.session is before
     controller.open_session(session_folder)
     redraw()
-    assert not panel.session.problem.isVisible()
+    assert not panel.recording.problem.isVisible()
 
 
 # -- predictor --------------------------------------------------------------------
@@ -85,22 +85,22 @@ def test_model_and_device_are_choices_that_follow_the_state(
 def test_a_baseline_is_a_choice_and_its_refusal_is_read_in_full(
     panel, controller, redraw
 ):
-    beside = panel.beside
-    assert not beside.words.isVisible()
+    baseline = panel.baseline
+    assert not baseline.summary.isVisible()
     controller.apply_preset("video_behavior")
-    pick(beside.choice, "video-ridge")
+    pick(baseline.choice, "video-ridge")
     redraw()
     assert controller.state.baseline_name == "video-ridge"
     for scores in (controller.baseline.scores, controller.results.scores):
-        assert f"{np.nanmean(scores):.2f}" in beside.words.text()
+        assert f"{np.nanmean(scores):.2f}" in baseline.summary.text()
     controller.choose_baseline("last")
     redraw()
-    assert beside.choice.currentData() == "last"
-    assert beside.words.text() == controller.baseline.error
+    assert baseline.choice.currentData() == "last"
+    assert baseline.summary.text() == controller.baseline.error
     assert panel.model.error.text() == ""
-    pick(beside.choice, "")
+    pick(baseline.choice, "")
     redraw()
-    assert not beside.words.isVisible()
+    assert not baseline.summary.isVisible()
 
 
 def test_what_a_model_makes_of_a_question_is_told(panel, controller):
@@ -110,7 +110,7 @@ def test_what_a_model_makes_of_a_question_is_told(panel, controller):
     assert caveats(mask, leaky) == []
     assert len(caveats(mask.with_frames(False), leaky)) == 1
     assert len(caveats(mask, Needs())) == 2
-    assert panel.question.caveat.text() == ""
+    assert panel.task.caveat.text() == ""
 
 
 def test_an_error_is_told_in_place_with_a_way_on(panel, controller, redraw):
@@ -128,32 +128,32 @@ def test_an_error_is_told_in_place_with_a_way_on(panel, controller, redraw):
 def test_choosing_a_preset_asks_its_question_and_says_what_it_means(
     panel, controller, redraw
 ):
-    pick(panel.question.preset, "random_half_video_behavior")
+    pick(panel.task.preset, "random_half_video_behavior")
     redraw()
     preset, state = preset_named("random_half_video_behavior"), controller.state
     assert state.mask == preset.make(state.session, state.selection)
-    assert preset.explanation in panel.question.meaning.words
+    assert preset.explanation in panel.task.meaning.full_text
     controller.paint_cells([0], slice(0, 60), VISIBLE)
     redraw()
-    assert panel.question.preset.currentIndex() == -1  # the user's own
-    assert preset.explanation not in panel.question.meaning.words
+    assert panel.task.preset.currentIndex() == -1  # the user's own
+    assert preset.explanation not in panel.task.meaning.full_text
 
 
 def test_video_and_behaviour_are_switched_and_shown(panel, controller, redraw):
-    question = panel.question
-    press(question.video.button("first"))
+    task = panel.task
+    press(task.video.button("first"))
     frames = controller.state.mask.frames
     assert frames[:30].all()
     assert not frames[30:].any()
-    press(question.behavior.button("target"))
+    press(task.behavior.button("target"))
     assert controller.state.mask.behavior == "target"
     controller.set_frames(True)
     controller.set_behavior("visible")
     redraw()
-    assert (question.video.value, question.behavior.value) == ("all", "visible")
+    assert (task.video.value, task.behavior.value) == ("all", "visible")
     controller.set_frames(slice(3, 9))
     redraw()
-    assert question.video.value is None
+    assert task.video.value is None
 
 
 # -- brush ------------------------------------------------------------------------
@@ -242,5 +242,5 @@ def test_the_empty_panel_shows_and_refuses_nothing_with_an_error(
     for keys in (control, control | Qt.KeyboardModifier.ShiftModifier):
         QTest.keyClick(panel, Qt.Key.Key_Z, keys)
     assert empty_controller.state.cursor == 0
-    assert not panel.question.video.isEnabled()
+    assert not panel.task.video.isEnabled()
     assert {label.text() for label in panel.counts.numbers.values()} == {"0"}

@@ -71,7 +71,7 @@ def test_it_is_saved_where_the_user_says_and_marked_when_it_changes(
     section.save_button.click()
     redraw()
     assert (tmp_path / "forecast.omnimouse.json").is_file()
-    assert section.name.words == "forecast"
+    assert section.name.full_text == "forecast"
     assert not section.mark.isVisible()
     assert not section.save_button.isEnabled()
     for change in (

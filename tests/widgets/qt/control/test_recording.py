@@ -12,7 +12,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.last_session import recall
-from omnimouse_widgets.qt.control.recording import SessionSection
+from omnimouse_widgets.qt.control.recording import RecordingSection
 from tests import SUITE2P
 from tests.hub_server import Hub, Repository, serving
 from tests.model.nwb_files import write_nwb
@@ -48,7 +48,7 @@ def controller(memory):
 
 @pytest.fixture
 def section(controller, show):
-    return show(SessionSection(controller), 400, 400)
+    return show(RecordingSection(controller), 400, 400)
 
 
 def test_a_missing_rate_is_asked_for_and_remembered(
@@ -122,10 +122,10 @@ def test_an_address_is_asked_for_and_read_where_it_is(
         assert str(controller.state.session.path).endswith("mice/mouse.nwb")
 
 
-def actions(section: SessionSection) -> list[Any]:
+def actions(section: RecordingSection) -> list[Any]:
     return list(section.open.menu().actions())
 
 
-def action(section: SessionSection, words: str) -> Any:
+def action(section: RecordingSection, words: str) -> Any:
     (found,) = [each for each in actions(section) if words in each.text()]
     return found

@@ -44,7 +44,7 @@ def test_a_press_goes_to_that_moment_of_that_repeat(panel, controller, redraw):
     redraw()
     middle = controller.state.window.start_s + 1
     assert middle == pytest.approx(found.onset_s[2] + 4.0, abs=0.1)
-    assert panel.words.words.endswith(" · repeat 3")
+    assert panel.words.full_text.endswith(" · repeat 3")
     x, _ = side.window.getData()
     start = controller.state.window.start_s - found.onset_s[2] + 2 * side.pitch
     assert (x.min(), x.max()) == pytest.approx((start, start + 2), abs=1e-6)
@@ -55,12 +55,12 @@ def test_away_from_repeats_it_says_so_and_the_box_goes_there(panel, controller, 
     once = int(np.flatnonzero(trials.tier == "train")[0])
     controller.seek(float(trials.t_on[once]) + 1)
     redraw()
-    assert panel.side_by_side.message.words
+    assert panel.side_by_side.message.text
     assert panel.clip.currentIndex() == -1
     QTest.keyClick(panel.clip, Qt.Key.Key_Down)
     redraw()
     assert controller.clips.repeat == 0
-    assert not panel.side_by_side.message.words
+    assert not panel.side_by_side.message.text
 
 
 def test_many_neurons_share_rows():

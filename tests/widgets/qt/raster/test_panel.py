@@ -88,7 +88,7 @@ def test_without_a_session_the_raster_is_empty_and_no_tool_does_anything(
 ):
     panel = show(RasterPanel(empty_controller))
     assert panel.pictures["truth"].pixels.is_empty
-    assert panel.status.words
+    assert panel.status.full_text
     panel.set_tool(tool)
     drag(viewport_of(panel), [position_of(panel, x, 0.5) for x in (10.5, 20.5, 40.5)])
     assert not panel.gestures.is_painting

@@ -21,7 +21,7 @@ class Panel(QWidget):
             (lambda: self.calls.append("a"), [source.first]),
             (lambda: self.calls.append("b"), [source.first, source.second]),
         ]
-        self.redraw = Redraw(self, parts)
+        self.redraw = Redraw(self, *parts)
 
 
 @pytest.fixture
@@ -86,9 +86,9 @@ def test_a_part_that_fails_leaves_the_others_drawn(qtbot):
 
     panel = QWidget()
     qtbot.addWidget(panel)
-    redraw = Redraw(panel, [(fail, []), (lambda: calls.append("after"), [])])
-    redraw.ask(0)
-    redraw.ask(1)
+    redraw = Redraw(panel, (fail, []), (lambda: calls.append("after"), []))
+    redraw.request(0)
+    redraw.request(1)
     with pytest.raises(ValueError, match="no such colour"):
         redraw.flush()
     assert calls == ["after"]

@@ -107,7 +107,7 @@ def test_playing_slides_the_window_by_the_chosen_stride(
 
 def test_without_a_session_nothing_plays_steps_or_scrubs(empty_controller, show):
     panel = show(StimulusPanel(empty_controller), 360, 280)
-    assert panel.message.words
+    assert panel.message.text
     panel.playback.play()
     assert not panel.playback.is_playing
     drag(panel.strip, [strip_at(panel, 10), strip_at(panel, 20)], keys=SHIFT)
@@ -127,4 +127,4 @@ def test_large_video_of_another_rate_and_no_video(show, redraw, look_at, session
     np.testing.assert_array_equal(panel.frame.image, state.window.frames_u8[48])
     look_at()
     redraw()
-    assert panel.message.words == "This model reads no video."
+    assert panel.message.text == "This model reads no video."

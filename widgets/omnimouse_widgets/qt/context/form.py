@@ -22,10 +22,10 @@ from omnimouse_widgets.drawn.context.form import (
     tiers_of,
     usual_history,
 )
-from omnimouse_widgets.qt.style.form import NARROW_BOX
+from omnimouse_widgets.qt.style.controls import NARROW_BOX
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.segmented_button import Choice, Segmented
-from omnimouse_widgets.qt.style.theme import ToneLabel, quiet_label
+from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
+from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
 
 BOTH = (True, False)
 
@@ -54,7 +54,7 @@ class SweepForm(QWidget):
         self.name.setPlaceholderText("name")
         self.button = QPushButton("Start")
         self.button.setToolTip("Begin the sweep in the background")
-        self.summary = quiet_label()
+        self.summary = wrapped_label()
         self._lay_out()
         for edit in (self.neurons, self.history):
             edit.textChanged.connect(lambda: self._draw_summary())
@@ -69,11 +69,9 @@ class SweepForm(QWidget):
                  events.predictor_name, events.device]  # fmt: skip
         self.redraw = Redraw(
             self,
-            [
-                (self._draw_session, [events.session]),
-                (self._draw_window, [events.window]),
-                (self._draw_summary, timed),
-            ],
+            (self._draw_session, [events.session]),
+            (self._draw_window, [events.window]),
+            (self._draw_summary, timed),
         )
 
     def _lay_out(self) -> None:
@@ -157,7 +155,7 @@ class SweepForm(QWidget):
             self._choose(self.behavior, without=lacks_behavior)
         self._draw_summary()
 
-    def _choose(self, choice: Segmented, *, without: bool) -> None:
+    def _choose(self, choice: SegmentedButton, *, without: bool) -> None:
         """Fix the choice to "no" if the session lacks this modality."""
         choice.setEnabled(not without)
         choice.show_value((False,) if without else BOTH)
@@ -177,18 +175,18 @@ class SweepForm(QWidget):
         self.summary.setText("" if estimate is None else estimate.words)
 
 
-def _choice(name: str) -> Segmented:
+def _choice(name: str) -> SegmentedButton:
     choices = (
         Choice(BOTH, "both", f"{name}: a curve with it and one without"),
         Choice((True,), "with", f"{name}: given"),
         Choice((False,), "no", f"{name}: not given"),
     )
-    made = Segmented(choices, name)
+    made = SegmentedButton(choices, name)
     made.show_value(BOTH)
     return made
 
 
-def _chosen(choice: Segmented) -> tuple[bool, ...]:
+def _chosen(choice: SegmentedButton) -> tuple[bool, ...]:
     value = choice.value
     return value if isinstance(value, tuple) else BOTH
 

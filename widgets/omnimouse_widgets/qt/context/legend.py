@@ -48,7 +48,7 @@ class SweepLegend(QWidget):
             name.setVisible(is_used)
             if is_used:
                 sample.setPixmap(line_sample(entries[at].line))
-                name.set_words(entries[at].name)
+                name.set_text(entries[at].name)
                 name.setToolTip(_tip(entries[at]))
         self._is_needed = is_needed
         self.setVisible(is_needed and self._has_room)
@@ -61,7 +61,7 @@ class SweepLegend(QWidget):
     @property
     def names(self) -> list[str]:
         """Names of the visible entries, in order."""
-        return [name.words for _, name in self._entries if not name.isHidden()]
+        return [name.full_text for _, name in self._entries if not name.isHidden()]
 
     def _add(self) -> None:
         sample, name = QLabel(), ElidedLabel()

@@ -36,11 +36,11 @@ from omnimouse_widgets.qt.context.legend import SweepLegend
 from omnimouse_widgets.qt.context.plot import ContextPlot
 from omnimouse_widgets.qt.context.saved_sweeps import KeptSweeps
 from omnimouse_widgets.qt.style import plot_style, shortcuts
+from omnimouse_widgets.qt.style.controls import toggle_button
 from omnimouse_widgets.qt.style.form import ElidedLabel
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.segmented_button import switch
-from omnimouse_widgets.qt.style.theme import quiet_label
-from omnimouse_widgets.qt.style.visibility import InView
+from omnimouse_widgets.qt.style.theme import wrapped_label
+from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 
 TOOLTIP = (
     "Single-trial correlation against what is given: other neurons seen in the asked "
@@ -81,7 +81,7 @@ class ContextPanel(QWidget):
         self.conditions = {label: _toggle(label) for label in palette.CONDITION_COLOURS}
         self.legend = SweepLegend()
         self.status, self.mark, self.no_room = (ElidedLabel() for _ in range(3))
-        self.problem = quiet_label("alert")
+        self.problem = wrapped_label("alert")
         self._build_progress()
         self._build_pages()
         self._lay_out()
@@ -97,17 +97,15 @@ class ContextPanel(QWidget):
         )
         self.redraw = Redraw(
             self,
-            [
-                (self._draw_curves, [events.window, events.mask, events.selection,
-                                     events.predictor_name, results.changed,
-                                     sweeps.changed]),
-                (self._draw_mark, [events.window, events.mask, events.selection,
-                                   results.changed]),
-                (self._draw_progress, [sweeps.changed]),
-            ],
+            (self._draw_curves, [events.window, events.mask, events.selection,
+                                 events.predictor_name, results.changed,
+                                 sweeps.changed]),
+            (self._draw_mark, [events.window, events.mask, events.selection,
+                               results.changed]),
+            (self._draw_progress, [sweeps.changed]),
             rest_ms=REST_MS,
         )  # fmt: skip
-        self.in_view = InView(self, self._follow)
+        self.visibility = VisibilityMonitor(self, self._follow)
 
     def _build_progress(self) -> None:
         self.bar = QProgressBar()
@@ -145,10 +143,16 @@ class ContextPanel(QWidget):
         self._pages = {self.form: scrolled, self.kept: self.kept}
         for page in self._pages.values():
             page.hide()
-        self.live = switch("Live", "Draw the live curves of the selected neurons")
+        self.live = toggle_button(
+            "Live", "Draw the live curves of the selected neurons"
+        )
         self.live.setChecked(True)
-        self.sweep = switch("Sweep…", "A sweep over many windows, in the background")
-        self.keep = switch("Kept…", "Sweeps that were kept: compare, go on, delete")
+        self.sweep = toggle_button(
+            "Sweep…", "A sweep over many windows, in the background"
+        )
+        self.keep = toggle_button(
+            "Kept…", "Sweeps that were kept: compare, go on, delete"
+        )
         self.export = QPushButton("Export…")
         self.export.setToolTip("Save what is drawn as CSV, PNG or SVG")
         self.sweep.clicked.connect(lambda: self._turn_to(self.form, self.sweep))
@@ -172,7 +176,7 @@ class ContextPanel(QWidget):
         column.addLayout(legend)
         column.addWidget(self.legend)
         column.addWidget(self.plot.canvas, 3)
-        self.no_room.set_words(NO_ROOM)
+        self.no_room.set_text(NO_ROOM)
         self.no_room.setToolTip(NO_ROOM)
         self.no_room.hide()
         for words in (self.no_room, self.status, self.mark):
@@ -193,7 +197,9 @@ class ContextPanel(QWidget):
             self._controller.sweeps.look()
 
     def _show_again(self) -> None:
-        self._controller.show_sweep(self.in_view.is_seen and self.live.isChecked())
+        self._controller.show_sweep(
+            self.visibility.is_visible and self.live.isChecked()
+        )
         self._draw_curves()
 
     def _turn_to(self, page: QWidget, button: QToolButton) -> None:
@@ -280,19 +286,19 @@ class ContextPanel(QWidget):
             self._drawn = [looks, hidden, *same]
         why = self._in_the_way()
         self.plot.set_message("" if any(d.sweep.rows for d in drawn) else why)
-        self.status.set_words(self._status(why))
+        self.status.set_text(self._status(why))
 
     def _draw_mark(self) -> None:
         mark = mark_of(self._controller.state, self._controller.results)
         self.plot.show_mark(mark)
         words = mark_words(mark)
-        self.mark.set_words(words)
+        self.mark.set_text(words)
         self.mark.setToolTip(f"{words}\n{TOOLTIP}".strip())
 
     def _draw_progress(self) -> None:
         sweeps = self._controller.sweeps
         self.running.setVisible(sweeps.is_busy)
-        self.progress.set_words(f"Sweep: {sweeps.words}")
+        self.progress.set_text(f"Sweep: {sweeps.words}")
         self.bar.setValue(round(1000 * sweeps.progress.share))
         self.pause.setText("Resume" if sweeps.is_paused else "Pause")
         words = "Go on with it" if sweeps.is_paused else "Hold it after this window"
@@ -327,7 +333,7 @@ class _FormArea(QScrollArea):
 
 def _toggle(label: str) -> QToolButton:
     """Return a legend button that shows or hides the curves of a condition."""
-    button = switch(label, f"Draw the curves with {label} given, or not")
+    button = toggle_button(label, f"Draw the curves with {label} given, or not")
     button.setStyleSheet(LEGEND)
     button.setIcon(_symbol(label))
     button.setIconSize(QSize(12, 12))

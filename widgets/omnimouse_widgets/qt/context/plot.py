@@ -107,7 +107,7 @@ class ContextPlot:
     @property
     def message(self) -> str:
         """The message shown in place of data, or ""."""
-        return self._message.words
+        return self._message.text
 
     def drawn(self, axis: Axis, label: str, line: int = 0) -> list[tuple[float, ...]]:
         """Return (value, score, s.e.m.) of the drawn points of one curve, in order."""

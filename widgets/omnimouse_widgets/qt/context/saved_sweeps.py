@@ -75,7 +75,7 @@ class KeptSweeps(QWidget):
         row.addLayout(beside)
         for widget in (self.list, self.go_on, self.delete):
             widget.hide()  # an empty list would only take height
-        self.redraw = Redraw(self, [(self._draw, [controller.sweeps.changed])])
+        self.redraw = Redraw(self, (self._draw, [controller.sweeps.changed]))
 
     @property
     def chosen(self) -> Path | None:

@@ -1,26 +1,21 @@
-"""Advanced section: cuts, context span and guard of the mask."""
+"""Advanced section: cuts, context span and guard of the mask.
+
+Cuts and context span belong to OmniMouse's token layout; masks of other models have
+none, and their rows are hidden.
+"""
 
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 from qtpy.QtCore import QSignalBlocker
-from qtpy.QtWidgets import (
-    QCheckBox,
-    QLabel,
-    QLineEdit,
-    QSpinBox,
-    QWidget,
-)
+from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QSpinBox, QWidget
 
-from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import UNGUARDED
-from omnimouse_widgets.qt.style.form import NARROW_BOX, Form, row_of
+from omnimouse_widgets.qt.style.controls import describe, number_box, show_text
+from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.theme import quiet_label
-
-# Cuts and context exist only in windows of OmniMouse.
-N_SAMPLES: Final = OMNIMOUSE.n_samples
+from omnimouse_widgets.qt.style.theme import wrapped_label
 
 
 class AdvancedSection(QWidget):
@@ -31,53 +26,52 @@ class AdvancedSection(QWidget):
         self._controller = controller
         self.cuts = QLineEdit()
         self.cuts.setPlaceholderText("none")
-        self.cuts.setToolTip("Samples that no response token crosses, such as: 20, 40")
+        self.cuts.setToolTip("Samples that no response token crosses, e.g. 20, 40")
         self.cuts.editingFinished.connect(self._cuts_edited)
-        self.start, self.stop = QSpinBox(), QSpinBox()
-        for box, words in ((self.start, "First"), (self.stop, "After the last")):
-            box.setRange(0, N_SAMPLES)
-            # Report a typed number once it is complete, not after each digit.
-            box.setKeyboardTracking(False)
-            box.setStyleSheet(NARROW_BOX)
-            box.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
-            box.setToolTip(
-                f"{words} sample in which context latents exist (0-{N_SAMPLES})"
-            )
-            box.setAccessibleName(f"Context: {words.lower()} sample")
-            box.valueChanged.connect(lambda _: self._span_edited())
+        self.start, self.stop = (
+            number_box(QSpinBox, self._span_edited, name=name, has_arrows=False)
+            for name in ("Context: first sample", "Context: sample after the last")
+        )
         self.guarded = QCheckBox("skip targets beside visible samples")
         self.guarded.setToolTip(
-            "The official rule: the first 5 samples, and the 5 after a visible run, "
-            "are not asked"
+            "Exclude targets at the start of the window and next to visible samples, "
+            "because upsampled responses reveal their neighbours."
         )
         self.guarded.toggled.connect(lambda on: self._change(guarded=on))
-        self.warning = quiet_label("alert")
+        self.warning = wrapped_label("alert")
         span = row_of(self.start, QLabel("to"), self.stop)
         for column in (0, 2):
             span.setStretch(column, 1)
-        form = Form(self)
+        self.layout_rows, guard_rows = QWidget(), QWidget()
+        form = Form(self.layout_rows)
         form.add("Cuts", self.cuts)
         form.add("Context", span)
-        form.add("", self.guarded)
-        form.add("", self.warning)
+        Form(guard_rows).add_rows(self.guarded, self.warning)
+        Form(self).add_rows(self.layout_rows, guard_rows)
         events = controller.state.events
-        self.redraw = Redraw(self, [(self._draw, [events.mask, events.session])])
+        self.redraw = Redraw(self, (self._draw, [events.mask, events.session]))
 
     # -- what the user does -----------------------------------------------------------
+    @property
+    def _n_samples(self) -> int:
+        return self._controller.state.spec.n_samples
+
     def _cuts_edited(self) -> None:
-        words = self.cuts.text().replace(",", " ").split()
-        if not all(word.isdigit() and int(word) < N_SAMPLES for word in words):
-            last = N_SAMPLES - 1
-            self._warn(f"✕ Cuts are samples from 0 to {last}, such as: 20, 40")
+        numbers = self.cuts.text().replace(",", " ").split()
+        if not all(text.isdigit() and int(text) < self._n_samples for text in numbers):
+            last = self._n_samples - 1
+            show_text(
+                self.warning, f"✕ Cuts are samples from 0 to {last}, e.g. 20, 40."
+            )
             return
-        self._change_layout(cuts=tuple(sorted({int(word) for word in words})))
+        self._change_layout(cuts=tuple(sorted({int(text) for text in numbers})))
         self._draw()
 
     def _span_edited(self) -> None:
         start, stop = self.start.value(), self.stop.value()
         # Equal ends are valid: there are then no context latents.
         if start > stop:
-            self._warn("✕ The context must start before it stops")
+            show_text(self.warning, "✕ The context must start before it stops.")
             return
         self._change_layout(context_span=(start, stop))
         self._draw()
@@ -105,22 +99,24 @@ class AdvancedSection(QWidget):
         if mask is None:
             return
         layout = mask.token_layout
-        # Only OmniMouse has tokens. The rows stay, so that the form does not jump.
-        for part in (self.cuts, self.start, self.stop):
-            part.setEnabled(layout is not None)
+        self.layout_rows.setVisible(layout is not None)
         if layout is not None:
             # Do not replace a text while the user types.
             if not self.cuts.hasFocus():
                 self.cuts.setText(", ".join(str(cut) for cut in layout.cuts))
-            boxes = zip((self.start, self.stop), layout.context_span, strict=True)
-            # Showing the state must not act as an edit, hence the blockers.
-            for box, value in boxes:
+            for box, value, end in (
+                (self.start, layout.context_span[0], "First"),
+                (self.stop, layout.context_span[1], "After the last"),
+            ):
+                # Showing the state must not act as an edit, hence the blocker.
                 with QSignalBlocker(box):
+                    box.setRange(0, self._n_samples)
                     box.setValue(value)
+                describe(
+                    box, f"{end} sample that has context latents (0-{self._n_samples})"
+                )
         with QSignalBlocker(self.guarded):
             self.guarded.setChecked(mask.guarded)
-        self._warn("" if mask.guarded else f"⚠ {UNGUARDED}")
-
-    def _warn(self, words: str) -> None:
-        self.warning.setText(words)
-        self.warning.setVisible(bool(words))
+        # Counts are not upsampled, so they need no guard.
+        self.guarded.setVisible(mask.spec.responses == "trace")
+        show_text(self.warning, "" if mask.guarded else f"⚠ {UNGUARDED}")

@@ -3,73 +3,64 @@
 from pathlib import Path
 
 import numpy as np
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.predict.registry import NAIVE
 from omnimouse_widgets.drawn.model.text import model_words
+from omnimouse_widgets.qt.style.controls import combo_box, show_text
 from omnimouse_widgets.qt.style.form import Form
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.theme import quiet_label
+from omnimouse_widgets.qt.style.theme import wrapped_label
 
 
-class BesideSection(QWidget):
+class BaselineSection(QWidget):
     """Choice of a baseline, and the mean scores of baseline and model as text."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self.choice = QComboBox()
-        self.choice.setAccessibleName("Baseline beside")
-        self.choice.setToolTip(
-            "A baseline to show beside the model: its curve and score in the traces.\n"
-            "Fitted to this session when first chosen; the model never waits for it."
+        self.choice = combo_box(
+            controller.choose_baseline,
+            [("none", ""), *((model_words(name), name) for name in NAIVE)],
+            name="Baseline",
+            tooltip="Compare the model with a baseline: the traces show its curve and "
+            "score.\nThe baseline is fitted to this session when it is first chosen; "
+            "the model never waits for it.",
         )
-        self.choice.addItem("nothing", "")
-        for name in NAIVE:
-            self.choice.addItem(model_words(name), name)
-        # `activated` is emitted for the user only, not when `_draw` sets the choice.
-        self.choice.activated.connect(
-            lambda _: self._controller.choose_baseline(self.choice.currentData())
-        )
-        self.words = quiet_label()
+        self.summary = wrapped_label()
         form = Form(self)
-        form.add("Beside", self.choice)
-        form.add("", self.words)
+        form.add("Baseline", self.choice)
+        form.add("", self.summary)
         signals = [controller.state.events.baseline_name, controller.baseline.changed]
-        self.redraw = Redraw(self, [(self._draw, signals)])
+        self.redraw = Redraw(self, (self._draw, signals))
 
     def _draw(self) -> None:
-        name = self._controller.state.baseline_name
-        at = self.choice.findData(name)
+        controller, name = self._controller, self._controller.state.baseline_name
         # Code may choose a baseline that is not in the list, e.g. a file.
-        if at < 0:
+        if self.choice.findData(name) < 0:
             self.choice.addItem(Path(name).name, name)
-            at = self.choice.findData(name)
-        self.choice.setCurrentIndex(at)
-        words = baseline_words(
-            name, self._controller.baseline, self._controller.results
-        )
-        self.words.setText(words)
-        self.words.setVisible(bool(words))
+        self.choice.setCurrentIndex(self.choice.findData(name))
+        text = baseline_text(name, controller.baseline, controller.results)
+        show_text(self.summary, text)
 
 
-def baseline_words(name: str, results: Results, model: Results) -> str:
+def baseline_text(name: str, results: Results, model: Results) -> str:
     """Return both mean scores, or the progress or the error of the baseline."""
     if not name:
         return ""
     if results.error is not None:
         return results.error
     if results.population_freshness == "fresh":
-        scores = [_mean_score(results), _mean_score(model)]
-        return "Here mean r is {}, the model's {}.".format(*scores)
+        scores = _mean_score(results), _mean_score(model)
+        return "Mean r in this window: baseline {}, model {}.".format(*scores)
     if results.is_awaited:
-        return "Asked again…" if results.population is not None else "Fitting, asking…"
+        return "Predicting…" if results.population is not None else "Fitting…"
     if results.was_stopped:
-        older = ": an older answer is shown" if results.is_population_old else ""
+        older = ": an older prediction is shown" if results.is_population_old else ""
         return f"Stopped{older}."
-    return "Nothing is asked."
+    return "No prediction is requested."
 
 
 def _mean_score(results: Results) -> str:

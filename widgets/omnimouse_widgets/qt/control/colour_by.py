@@ -3,16 +3,8 @@
 from typing import cast
 
 import numpy as np
-from qtpy.QtCore import QSignalBlocker, QSize, Qt
-from qtpy.QtWidgets import (
-    QComboBox,
-    QGridLayout,
-    QHBoxLayout,
-    QLabel,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import QComboBox, QGridLayout, QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.colour_by import Quantity, Scale
@@ -21,12 +13,20 @@ from omnimouse_model.masks import HIDDEN, VISIBLE
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.mask_counts import ORDER
 from omnimouse_widgets.qt.style.colour_bar import ColourBar
+from omnimouse_widgets.qt.style.controls import (
+    describe,
+    fit_panel_width,
+    set_items,
+    show_text,
+)
+from omnimouse_widgets.qt.style.form import row_of
 from omnimouse_widgets.qt.style.segmented_button import swatch
 from omnimouse_widgets.qt.style.theme import (
     ToneLabel,
-    quiet_label,
+    icon_label,
     ring_label,
     state_label,
+    wrapped_label,
 )
 
 _SWATCHES = 4
@@ -39,11 +39,11 @@ class ColourMenu(QComboBox):
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self.setToolTip("What colours the neurons (C: state, and back)")
-        self.setAccessibleName("Colour by")
-        # Long names of quantities must not widen the panel.
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.activated.connect(lambda _: self._pick())
+        describe(self, "Quantity that colours the neurons (C: state)", "Colour by")
+        fit_panel_width(self)
+        self.activated.connect(
+            lambda _: controller.set_colour_by(cast(ColourBy, self.currentData()))
+        )
 
     def names(self) -> list[str]:
         """Return the names of all choices."""
@@ -52,22 +52,15 @@ class ColourMenu(QComboBox):
     def draw(self) -> None:
         """Fill the menu with the quantities of the session and show the current one."""
         choices = self._controller.colouring.choices
-        # Refill only for other quantities: an open menu would close.
-        with QSignalBlocker(self):
-            if self.names() != [quantity.name for quantity in choices]:
-                self._fill(choices)
-            self.setCurrentIndex(self.findData(self._controller.state.colour_by))
-
-    def _fill(self, choices: tuple[Quantity, ...]) -> None:
-        self.clear()
+        set_items(self, [(_titled(quantity), quantity.name) for quantity in choices])
         for at, quantity in enumerate(choices):
-            unit = f" ({quantity.unit})" if quantity.unit else ""
-            self.addItem(quantity.label + unit, quantity.name)
             role = Qt.ItemDataRole.ToolTipRole
             self.setItemData(at, quantity.explanation, role)
+        self.setCurrentIndex(self.findData(self._controller.state.colour_by))
 
-    def _pick(self) -> None:
-        self._controller.set_colour_by(cast(ColourBy, self.currentData()))
+
+def _titled(quantity: Quantity) -> str:
+    return quantity.label + (f" ({quantity.unit})" if quantity.unit else "")
 
 
 class ColourLegend(QWidget):
@@ -88,30 +81,23 @@ class ColourLegend(QWidget):
         self.swatches = QWidget()
         self._grid = QGridLayout(self.swatches)
         self._grid.setContentsMargins(4, 0, 0, 0)
-        self._shown: tuple[str, ...] = ()
-        self.notice = quiet_label()
-        self.outline = ToneLabel("outline")
-        self.states = QWidget()
-        row = QHBoxLayout(self.states)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(4)
-        row.addWidget(self.outline)
+        self._swatch_names: tuple[str, ...] = ()
+        self.notice = wrapped_label()
+        self.outline, self.no_outline = (
+            ToneLabel("outline"),
+            ToneLabel("· none: target"),
+        )
         self._labels = {code: state_label(code) for code in ORDER}
-        for label in self._labels.values():
-            row.addWidget(label)
-        self.no_outline = ToneLabel("· none: asked")
-        row.addWidget(self.no_outline)
-        self.rings = QWidget()
-        row = QHBoxLayout(self.rings)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(8)
+        self.states, self.rings = QWidget(), QWidget()
+        states = (self.outline, *self._labels.values(), self.no_outline)
+        self.states.setLayout(row_of(*states, spacing=4))
         self.given = ring_label(palette.GIVEN, "visible")
         self.unscored = ring_label(palette.UNSCORED, "no score")
-        self.unknown = ring_label(palette.UNSCORED, "not known")
+        self.unknown = ring_label(palette.UNSCORED, "unknown")
         self.selected = ring_label(palette.SELECTED, "selected")
-        for label in (self.given, self.unscored, self.unknown, self.selected):
-            row.addWidget(label)
+        row = row_of(self.given, self.unscored, self.unknown, self.selected, spacing=8)
         row.addStretch(1)
+        self.rings.setLayout(row)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(4)
@@ -132,8 +118,7 @@ class ColourLegend(QWidget):
         self.bar.setToolTip(_explained(scale))
         self.swatches.setVisible(scale is not None and bool(scale.words))
         self._show_swatches(() if scale is None else scale.words)
-        self.notice.setVisible(bool(colouring.words))
-        self.notice.setText(colouring.words)
+        show_text(self.notice, colouring.words)
         self.outline.setVisible(scale is not None)
         for code, label in self._labels.items():
             # With a quantity, the outline shows only visible and hidden; target neurons
@@ -146,46 +131,33 @@ class ColourLegend(QWidget):
         is_unknown = scale is not None and not np.isfinite(scale.values).all()
         self.unknown.setVisible(is_unknown and not by_score)
 
-    def _show_swatches(self, words: tuple[str, ...]) -> None:
+    def _show_swatches(self, names: tuple[str, ...]) -> None:
         # Creating widgets is slow, and the legend is drawn after every result.
-        if words == self._shown:
+        if names == self._swatch_names:
             return
-        self._shown = words
+        self._swatch_names = names
         while (item := self._grid.takeAt(0)) is not None:
             # `takeAt` removes an item from the layout but does not delete its widget.
             if (widget := item.widget()) is not None:
                 widget.deleteLater()
-        table = palette.area_table(len(words))
-        for at, word in enumerate(words):
-            row, column = divmod(at, _SWATCHES)
-            self._grid.addWidget(_swatch(word, table[at].tolist()), row, column)
-
-
-def _swatch(word: str, colour: list[int]) -> QWidget:
-    mark = QLabel()
-    mark.setPixmap(swatch("#{:02X}{:02X}{:02X}".format(*colour)).pixmap(QSize(10, 10)))
-    pair = QWidget()
-    row = QHBoxLayout(pair)
-    row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(4)
-    row.addWidget(mark)
-    label = ToneLabel(word)
-    label.setMinimumWidth(1)
-    row.addWidget(label, 1)
-    return pair
+        table = palette.area_table(len(names))
+        for at, name in enumerate(names):
+            colour = "#{:02X}{:02X}{:02X}".format(*table[at].tolist())
+            label = icon_label(swatch(colour).pixmap(QSize(10, 10)), name)
+            self._grid.addWidget(label, *divmod(at, _SWATCHES))
 
 
 def _explained(scale: Scale | None) -> str:
     if scale is None:
         return ""
     if scale.quantity.name != "score":
-        told = scale.quantity.explanation
         return (
-            f"{told}\nGrey: not known · outline: visible or hidden; of whom any sample "
-            "is asked, the outline has the colour of the number · white: selected"
+            f"{scale.quantity.explanation}\n"
+            "Grey: unknown · outline: visible or hidden; neurons with target samples "
+            "have an outline in the colour of the number · white: selected"
         )
     return (
         f"{scale.quantity.explanation}.\n"
-        "Two seconds say little: over many windows `omnimouse evaluate` tells.\n"
+        "The score of one window is noisy; `omnimouse evaluate` uses many windows.\n"
         "Slate ring: visible · grey disk: no score · white ring: selected"
     )

@@ -2,23 +2,24 @@
 
 from typing import cast
 
-from qtpy.QtCore import Qt
-from qtpy.QtWidgets import (
-    QComboBox,
-    QProgressBar,
-    QPushButton,
-    QSpinBox,
-    QToolButton,
-    QWidget,
-)
+from qtpy.QtCore import QSignalBlocker
+from qtpy.QtWidgets import QSpinBox, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.finetuned_models import Trained
 from omnimouse_widgets.drawn.model import finetune as finetune_view
 from omnimouse_widgets.drawn.model.finetune import STEPS, TIPS, TRAINED, score_words
 from omnimouse_widgets.qt.control.finetune_plot import FinetunePlot
-from omnimouse_widgets.qt.style.form import NARROW_BOX, Form, QuietLine, row_of
-from omnimouse_widgets.qt.style.theme import quiet_label
+from omnimouse_widgets.qt.style.controls import (
+    combo_box,
+    dismiss_button,
+    number_box,
+    progress_bar,
+    push_button,
+    set_share,
+)
+from omnimouse_widgets.qt.style.form import Form, QuietLine, row_of
+from omnimouse_widgets.qt.style.theme import wrapped_label
 
 MOST_STEPS = 100_000
 
@@ -31,59 +32,41 @@ class FinetuneSection(QWidget):
         self._controller = controller
         self._finetuning = controller.finetuning
         self._is_open = False
-        self.open = QPushButton("Fine-tune…")
-        self.open.setToolTip(TIPS["open"])
-        self.open.clicked.connect(lambda: self.open_up())
-        self.title, self.words = quiet_label(), quiet_label()
-        self.problem = quiet_label("alert")
-        self.problem.setTextInteractionFlags(
-            Qt.TextInteractionFlag.TextSelectableByMouse
+        self.open = push_button("Fine-tune…", TIPS["open"], self.open_up)
+        self.title, self.message = wrapped_label(), wrapped_label()
+        self.problem = wrapped_label("alert", is_selectable=True)
+        self.train = combo_box(
+            lambda _: self.draw(),
+            [(text, name) for name, text in TRAINED.items()],
+            tooltip=TIPS["train"],
+            name="Trained part",
         )
-        self.train = QComboBox()
-        for name, words in TRAINED.items():
-            self.train.addItem(words, name)
-        self.train.setAccessibleName("What is learned")
-        self.train.setToolTip(TIPS["train"])
-        self.train.activated.connect(lambda _: self.draw())
-        self.steps = QSpinBox()
-        self.steps.setStyleSheet(NARROW_BOX)
-        self.steps.setRange(0, MOST_STEPS)
-        self.steps.setSingleStep(50)
-        self.steps.setValue(STEPS)
-        self.steps.setSuffix(" steps")
-        self.steps.setAccessibleName("Steps")
-        self.steps.setToolTip(TIPS["steps"])
-        self.steps.editingFinished.connect(self.draw)
-        self.bar = QProgressBar()
-        self.bar.setRange(0, 1000)
-        self.bar.setAccessibleName("Fine-tuned")
-        self.stop = QPushButton("Stop")
-        self.stop.setToolTip(TIPS["stop"])
-        self.stop.clicked.connect(lambda: self._finetuning.stop())
+        self.steps = number_box(
+            QSpinBox, self.draw, tooltip=TIPS["steps"], name="Steps"
+        )
+        self.bar = progress_bar("Fine-tuned")
+        self.stop = push_button("Stop", TIPS["stop"], self._finetuning.stop)
         self.plot = FinetunePlot()
         self.score = QuietLine()
-        self.start, self.use = QPushButton(), QPushButton()
-        self.start.setToolTip(TIPS["start"])
-        self.start.clicked.connect(lambda: self._start())
-        self.use.setToolTip(TIPS["use"])
-        self.use.clicked.connect(
-            lambda: finetune_view.use(self._controller, self._trained)
+        self.start = push_button("", TIPS["start"], self._start)
+        self.use = push_button("", TIPS["use"], self._use)
+        self.dismiss = dismiss_button(self._dismiss, TIPS["dismiss"])
+        Form(self).add_rows(
+            self.open,
+            row_of(self.title, self.dismiss, stretch=0),
+            row_of(self.train, self.steps, stretch=0),
+            self.message,
+            row_of(self.bar, self.stop, stretch=0),
+            self.plot.canvas,
+            self.score,
+            self.problem,
+            row_of(self.start, self.use, stretch=0),
         )
-        self.dismiss = QToolButton()
-        self.dismiss.setText("✕")
-        self.dismiss.setAccessibleName("Dismiss")
-        self.dismiss.setToolTip(TIPS["dismiss"])
-        self.dismiss.clicked.connect(lambda: self._dismiss())
-        form = Form(self)
-        form.add("", self.open)
-        form.add("", row_of(self.title, self.dismiss, stretch=0))
-        form.add("", row_of(self.train, self.steps, stretch=0))
-        form.add("", self.words)
-        form.add("", row_of(self.bar, self.stop, stretch=0))
-        form.add("", self.plot.canvas)
-        form.add("", self.score)
-        form.add("", self.problem)
-        form.add("", row_of(self.start, self.use, stretch=0))
+        with QSignalBlocker(self.steps):
+            self.steps.setRange(0, MOST_STEPS)
+            self.steps.setSingleStep(50)
+            self.steps.setValue(STEPS)
+            self.steps.setSuffix(" steps")
 
     @property
     def _trained(self) -> Trained:
@@ -101,6 +84,9 @@ class FinetuneSection(QWidget):
         self.steps.interpretText()
         finetune_view.start(self._controller, self._trained, self.steps.value())
 
+    def _use(self) -> None:
+        finetune_view.use(self._controller, self._trained)
+
     def _dismiss(self) -> None:
         self._is_open = False
         self._finetuning.forget()
@@ -112,43 +98,41 @@ class FinetuneSection(QWidget):
 
         The panel calls this: an empty section is not visible and would not redraw.
         """
-        found = finetune_view.finetune_view(
+        finetuning = self._finetuning
+        view = finetune_view.finetune_view(
             self._controller, self._trained, self.steps.value()
         )
         # A run is always shown; an offer is shown after the button was pressed.
-        is_open = found.is_shown and (self._is_open or not found.has_choices)
-        finetuning = self._finetuning
-        has_curve = is_open and not found.has_choices and bool(finetuning.validations)
-        self.open.setVisible(found.is_shown and not is_open)
-        self.title.setText(f"{found.title}:")
-        self.words.setText(found.words)
-        self.problem.setText(f"✕ {found.fault}")
-        self.start.setText(found.start)
-        self.use.setText(found.use)
-        self.score.set_words(score_words(finetuning))
-        self.title.setToolTip(found.folder and f"It lies in {found.folder}")
-        # Only training has a known length. A range of 0 makes Qt show a busy bar.
+        is_open = view.is_shown and (self._is_open or not view.has_choices)
+        has_curve = is_open and not view.has_choices and bool(finetuning.validations)
+        self.open.setVisible(view.is_shown and not is_open)
+        self.title.setText(f"{view.title}:")
+        self.message.setText(view.words)
+        self.problem.setText(f"✕ {view.fault}")
+        self.start.setText(view.start)
+        self.use.setText(view.use)
+        self.score.set_text(score_words(finetuning))
+        self.title.setToolTip(view.folder and f"Folder: {view.folder}")
+        # Only training has a known length.
         is_counted = finetuning.stage == "training"
-        self.bar.setRange(0, 1000 if is_counted else 0)
-        self.bar.setValue(round(1000 * finetuning.share))
-        self.bar.setFormat(f"{100 * finetuning.share:.0f} %")
+        set_share(self.bar, finetuning.share if is_counted else None)
         if has_curve:
             # A run can end early; the axis then ends at its last step.
-            of = finetuning.step if found.is_finished else finetuning.of
-            self.plot.show(finetuning.losses, finetuning.validations, of)
+            n_steps = finetuning.step if view.is_finished else finetuning.of
+            self.plot.show(finetuning.losses, finetuning.validations, n_steps)
         # One table of all conditions: each widget's visibility is set in one place.
         for widget, is_shown in (
-            (self.title, is_open),
-            (self.train, is_open and found.has_choices),
-            (self.steps, is_open and found.has_choices),
-            (self.words, is_open and bool(found.words)),
-            (self.bar, is_open and found.is_busy),
-            (self.stop, is_open and found.is_busy),
+            (self.title, True),
+            (self.train, view.has_choices),
+            (self.steps, view.has_choices),
+            (self.message, bool(view.words)),
+            (self.bar, view.is_busy),
+            (self.stop, view.is_busy),
             (self.plot.canvas, has_curve),
-            (self.score, has_curve and found.is_busy),
-            (self.problem, is_open and bool(found.fault)),
-            (self.start, is_open and bool(found.start)),
-            (self.use, is_open and bool(found.use)),
-            (self.dismiss, is_open and not found.is_busy),
+            (self.score, has_curve and view.is_busy),
+            (self.problem, bool(view.fault)),
+            (self.start, bool(view.start)),
+            (self.use, bool(view.use)),
+            (self.dismiss, not view.is_busy),
         ):
-            widget.setVisible(is_shown)
+            widget.setVisible(is_open and is_shown)

@@ -38,7 +38,7 @@ class FinetunePlot:
             symbolPen=None,
         )
 
-    def _plot(self, row: int, words: str, *, has_steps: bool) -> pg.PlotItem:
+    def _plot(self, row: int, title: str, *, has_steps: bool) -> pg.PlotItem:
         plot = self.canvas.addPlot(row=row, col=0)
         plot_style.style_plot(plot, bottom=has_steps)
         plot.setMouseEnabled(False, False)
@@ -48,7 +48,7 @@ class FinetunePlot:
         left.enableAutoSIPrefix(False)
         left.setTickDensity(0.6)
         # A label inside the plot: an axis label would take width from a narrow panel.
-        box, label = plot.getViewBox(), plot_style.text(words, anchor=(1, 0))
+        box, label = plot.getViewBox(), plot_style.text_item(title, anchor=(1, 0))
         label.setParentItem(box)
         box.sigResized.connect(lambda *_: label.setPos(box.boundingRect().right(), 0))
         return plot

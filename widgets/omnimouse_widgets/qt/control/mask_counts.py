@@ -8,10 +8,10 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.mask_counts import ORDER, counted
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.theme import quiet_label, state_label
+from omnimouse_widgets.qt.style.theme import state_label, wrapped_label
 
 
-class CountsSection(QWidget):
+class MaskCountsSection(QWidget):
     """Bar with the share of each state, and the numbers below."""
 
     def __init__(self, controller: Controller) -> None:
@@ -35,23 +35,22 @@ class CountsSection(QWidget):
         column_layout.setSpacing(4)
         column_layout.addWidget(self.bar)
         column_layout.addLayout(grid)
-        self.changes = quiet_label()
+        self.changes = wrapped_label()
         column_layout.addWidget(self.changes)
         self.setToolTip(
-            "Neurons by their state in the samples a stroke on the field sets.\n"
-            "Mixed: the state changes within them."
+            "Number of neurons per state, in the samples that a stroke on the field "
+            "sets.\nMixed: the state changes within these samples."
         )
         events = controller.state.events
-        self.redraw = Redraw(
-            self, [(self._draw, [events.mask, events.active_span, events.session])]
-        )
+        signals = [events.mask, events.active_span, events.session]
+        self.redraw = Redraw(self, (self._draw, signals))
 
     def _draw(self) -> None:
-        counts, words = counted(self._controller.state)
+        counts, changes = counted(self._controller.state)
         for code, label in self.numbers.items():
             label.setText(f"{counts[code]:,}")
         self.bar.show_counts([int(counts[code]) for code in ORDER])
-        self.changes.setText(words)
+        self.changes.setText(changes)
 
 
 class _Shares(QWidget):

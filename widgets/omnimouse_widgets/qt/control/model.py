@@ -5,29 +5,26 @@ from pathlib import Path
 from typing import Final
 
 from qtpy.QtCore import QTimer
-from qtpy.QtWidgets import (
-    QComboBox,
-    QFileDialog,
-    QInputDialog,
-    QPushButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QFileDialog, QInputDialog, QWidget
 
 from omnimouse_model.data.hub.names import CHECKPOINTS
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
-from omnimouse_model.predict.registry import (
-    must_be_fetched,
-    predictor_names,
-)
+from omnimouse_model.predict.registry import must_be_fetched, predictor_names
 from omnimouse_widgets.drawn.model.freshness import freshness_words
 from omnimouse_widgets.drawn.model.text import MEANINGS, model_words
-from omnimouse_widgets.qt.control.download import FetchSection
+from omnimouse_widgets.qt.control.download import DownloadSection
 from omnimouse_widgets.qt.control.finetune import FinetuneSection
-from omnimouse_widgets.qt.control.model_info import KnowsSection
-from omnimouse_widgets.qt.style.form import ElidedLabel, Form, keep_room, row_of
+from omnimouse_widgets.qt.control.model_info import ModelInfoSection
+from omnimouse_widgets.qt.style.controls import (
+    combo_box,
+    push_button,
+    set_items,
+    show_text,
+)
+from omnimouse_widgets.qt.style.form import ElidedLabel, Form, reserve_space, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.theme import ToneLabel, quiet_label
+from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
 
 PATIENCE_MS: Final = 150
 """Delay before "predicting…" is shown; for faster results it would only flicker."""
@@ -62,46 +59,34 @@ class ModelSection(QWidget):
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self._patience = Patience(controller.results, self)
-        self._baseline_patience = Patience(controller.baseline, self)
+        results, baseline = controller.results, controller.baseline
+        self._patience = Patience(results, self)
+        self._baseline_patience = Patience(baseline, self)
         for patience in (self._patience, self._baseline_patience):
             patience.timeout.connect(partial(self._out_of_patience, patience))
         self._build()
         form = Form(self)
         form.add("Model", row_of(self.model, self.device, stretch=0))
-        form.add("", self.fetch)
-        form.add("", self.knows)
-        form.add("", self.finetune)
-        form.add("Answer", row_of(self.dot, self.words, self.cancel, stretch=1))
-        form.add("", self.notice)
-        form.add("", self.error)
-        form.add("", self.again)
-        events, finetuning = controller.state.events, controller.finetuning
-        learned = [events.session, controller.results.changed, finetuning.changed]
+        form.add_rows(self.download, self.info, self.finetune)
+        form.add("Result", row_of(self.dot, self.freshness, self.cancel, stretch=1))
+        form.add_rows(self.notice, self.error, self.again)
+        events, models = controller.state.events, controller.models
+        finetuning = controller.finetuning
+        known = [events.session, results.changed, finetuning.changed]
         self.redraw = Redraw(
             self,
-            [
-                (
-                    self._draw_model,
-                    [
-                        events.predictor_name,
-                        controller.models.changed,
-                        finetuning.finished,
-                    ],
-                ),
-                (self._draw_device, [events.device, controller.results.events.devices]),
-                (
-                    self._draw_freshness,
-                    [controller.results.changed, controller.baseline.changed],
-                ),
-                (self.fetch.draw, [controller.models.changed]),
-                (self.knows.draw, learned),
-                (self.finetune.draw, learned),
-            ],
-        )
+            (self._draw_model, [events.predictor_name, models.changed,
+                                finetuning.finished]),
+            (self._draw_device, [events.device, results.events.devices]),
+            (self._draw_freshness, [results.changed, baseline.changed]),
+            (self.download.draw, [models.changed]),
+            (self.info.draw, known),
+            (self.finetune.draw, known),
+        )  # fmt: skip
 
     def _build(self) -> None:
-        self.model = QComboBox()
+        controller = self._controller
+        self.model = combo_box(self._choose, name="Model")
         self.model.setSizeAdjustPolicy(
             QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon
         )
@@ -117,36 +102,29 @@ class ModelSection(QWidget):
         self.model.insertSeparator(self.model.count())
         self.model.addItem("checkpoint file…", FILE)
         self.model.addItem("checkpoint folder…", FOLDER)
-        self.model.activated.connect(self._picked)
-        self.model.setAccessibleName("Model")
-        self.device = QComboBox()
-        self.device.setAccessibleName("Device")
-        self.device.setToolTip("Where the model computes; auto: the fastest there is")
-        self.device.setMaximumWidth(76)
-        self.device.activated.connect(
-            lambda _: self._controller.choose_device(self.device.currentData())
+        self.device = combo_box(
+            controller.choose_device,
+            name="Device",
+            tooltip="Device that computes the predictions; auto: the fastest available",
         )
-        self.fetch = FetchSection(self._controller)
-        self.knows = KnowsSection(self._controller)
-        self.finetune = FinetuneSection(self._controller)
-        self.dot = ToneLabel()
-        self.words = ElidedLabel()
-        self.cancel = QPushButton("Stop")
-        self.cancel.setToolTip("Stop what is being predicted, by the baseline too")
-        self.cancel.clicked.connect(lambda: self._controller.cancel())
-        keep_room(self.cancel)
-        self.notice = quiet_label()
-        self.notice.setToolTip("How this prediction came about")
-        self.error = quiet_label("alert")
-        self.again = QPushButton("Ask again")
-        self.again.setToolTip("Ask the same question again")
-        self.again.clicked.connect(lambda: self._controller.ask_again())
+        self.device.setMaximumWidth(76)
+        self.download = DownloadSection(controller)
+        self.info = ModelInfoSection(controller)
+        self.finetune = FinetuneSection(controller)
+        self.dot, self.freshness = ToneLabel(), ElidedLabel()
+        tooltip = "Stop the prediction of the model and of the baseline"
+        self.cancel = push_button("Stop", tooltip, controller.cancel)
+        reserve_space(self.cancel)
+        self.notice = wrapped_label()
+        self.notice.setToolTip("How this prediction was computed")
+        self.error = wrapped_label("alert")
+        tooltip = "Request the same prediction again"
+        self.again = push_button("Predict again", tooltip, controller.ask_again)
 
     # -- what the user does -----------------------------------------------------------
-    def _picked(self, _: int) -> None:
-        name = self.model.currentData()
-        asked = {FILE: _ask_file, FOLDER: _ask_folder, ADDRESS: _ask_address}
-        chosen = asked[name](self) if name in asked else name
+    def _choose(self, name: str) -> None:
+        dialogs = {FILE: _choose_file, FOLDER: _choose_folder, ADDRESS: _enter_address}
+        chosen = dialogs[name](self) if name in dialogs else name
         if chosen:
             self._controller.choose_predictor(chosen)
         # After a cancelled dialog the box must show the current model again.
@@ -159,69 +137,63 @@ class ModelSection(QWidget):
     # -- from state to screen -----------------------------------------------------
     def _draw_model(self) -> None:
         name = self._controller.state.predictor_name
-        # A download changes "hub" to "fetched".
+        # A download changes "hub" to "downloaded".
         for released in CHECKPOINTS:
-            place = "fetched" if not must_be_fetched(released) else "hub"
-            self.model.setItemText(
-                self.model.findData(released), f"{released} · {place}"
-            )
+            place = "hub" if must_be_fetched(released) else "downloaded"
+            at = self.model.findData(released)
+            self.model.setItemText(at, f"{released} · {place}")
         for tuned in self._controller.finetuning.results:
             # Runs can finish while the application is open: add only new results.
             if self.model.findData(str(tuned.path)) < 0:
                 self.model.insertItem(0, tuned.words, str(tuned.path))
-        at = self.model.findData(name)
-        if at < 0 and name:
+        if name and self.model.findData(name) < 0:
             self.model.insertItem(0, Path(name).name, name)
-            at = 0
-        self.model.setCurrentIndex(at)
+        self.model.setCurrentIndex(self.model.findData(name))
         self.model.setToolTip(
-            f"Who predicts: {MEANINGS.get(name, name or 'nobody')}\n"
-            "The demo model, a baseline, a model of the hub (fetched once), a "
-            "checkpoint's file or folder"
+            f"Predictor: {MEANINGS.get(name, name or 'none')}\n"
+            "Choose the demo model, a baseline, a model of the hub (downloaded once), "
+            "or the file or folder of a checkpoint."
         )
 
     def _draw_device(self) -> None:
         """List the available devices and the chosen one, which may be unavailable."""
         chosen = self._controller.state.device
-        offered = dict.fromkeys((*self._controller.results.devices, chosen))
-        self.device.clear()
-        for device in offered:
-            self.device.addItem(device, device)
+        devices = dict.fromkeys((*self._controller.results.devices, chosen))
+        set_items(self.device, [(device, device) for device in devices])
         self.device.setCurrentIndex(self.device.findData(chosen))
 
     def _draw_freshness(self) -> None:
         results, baseline = self._controller.results, self._controller.baseline
         self._patience.follow()
         self._baseline_patience.follow()
-        sign, tone, words = freshness_words(results, is_long=self._patience.is_long)
+        sign, tone, text = freshness_words(results, is_long=self._patience.is_long)
         self.dot.setText(sign)
         self.dot.set_tone(tone)
-        self.words.set_words(words)
-        self.words.setToolTip(f"How fresh the prediction on screen is: {words}")
-        is_long = self._patience.is_long or self._baseline_patience.is_long
-        self.cancel.setVisible(is_long)
-        self.notice.setText(f"⚠ {results.notice}")
-        self.notice.setVisible(bool(results.notice))
-        knowledge = self.knows.knowledge
+        self.freshness.set_text(text)
+        self.freshness.setToolTip(f"Age of the displayed prediction: {text}")
+        self.cancel.setVisible(
+            self._patience.is_long or self._baseline_patience.is_long
+        )
+        show_text(self.notice, f"⚠ {results.notice}" if results.notice else "")
+        knowledge = self.info.knowledge
         is_unknown = knowledge is not None and not knowledge.is_answered
-        # `KnowsSection` explains a model that does not know the neurons, with a remedy.
-        is_wrong = results.error is not None and not is_unknown
-        self.error.setText(results.error or "")
-        self.error.setVisible(is_wrong)
+        # `ModelInfoSection` explains a model that does not know the neurons, with a
+        # remedy.
+        show_text(self.error, "" if is_unknown else results.error or "")
         was_stopped = results.was_stopped or baseline.was_stopped
-        self.again.setVisible(is_wrong or was_stopped)
+        self.again.setVisible(bool(self.error.text()) or was_stopped)
 
 
-def _ask_file(parent: QWidget) -> str:
+def _choose_file(parent: QWidget) -> str:
     kinds = "Checkpoints (*.safetensors *.ckpt)"
     return QFileDialog.getOpenFileName(parent, "Open a checkpoint", "", kinds)[0]
 
 
-def _ask_folder(parent: QWidget) -> str:
+def _choose_folder(parent: QWidget) -> str:
     return QFileDialog.getExistingDirectory(parent, "Open a checkpoint's folder")
 
 
-def _ask_address(parent: QWidget) -> str:
-    words = "hf://owner/model, or omnimouse-1M … omnimouse-300M:"
-    found, is_given = QInputDialog.getText(parent, "A model of the hub", words)
-    return found.strip() if is_given else ""
+def _enter_address(parent: QWidget) -> str:
+    label = "hf://owner/model, or omnimouse-1M … omnimouse-300M:"
+    text, is_accepted = QInputDialog.getText(parent, "A model of the hub", label)
+    return text.strip() if is_accepted else ""

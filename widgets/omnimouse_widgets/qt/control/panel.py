@@ -6,13 +6,12 @@ occasional use are below, in closed sections.
 
 from functools import partial
 
-from qtpy.QtCore import QEvent, QObject, Qt, QTimer
+from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import (
     QAbstractSlider,
     QAbstractSpinBox,
     QApplication,
     QComboBox,
-    QFrame,
     QScrollArea,
     QVBoxLayout,
     QWidget,
@@ -20,17 +19,19 @@ from qtpy.QtWidgets import (
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.control.advanced import AdvancedSection
-from omnimouse_widgets.qt.control.baseline import BesideSection
+from omnimouse_widgets.qt.control.baseline import BaselineSection
 from omnimouse_widgets.qt.control.brush import BrushSection, FieldBrush
-from omnimouse_widgets.qt.control.clock_check import AlignmentSection
-from omnimouse_widgets.qt.control.mask_counts import CountsSection
+from omnimouse_widgets.qt.control.clock_check import ClockCheckSection
+from omnimouse_widgets.qt.control.mask_counts import MaskCountsSection
 from omnimouse_widgets.qt.control.model import ModelSection
 from omnimouse_widgets.qt.control.project import AnalysisSection
-from omnimouse_widgets.qt.control.recording import SessionSection
+from omnimouse_widgets.qt.control.recording import RecordingSection
 from omnimouse_widgets.qt.control.selection import ViewSection
-from omnimouse_widgets.qt.control.task import QuestionSection
+from omnimouse_widgets.qt.control.task import TaskSection
 from omnimouse_widgets.qt.style import shortcuts
+from omnimouse_widgets.qt.style.controls import scroll_vertically
 from omnimouse_widgets.qt.style.form import Section
+from omnimouse_widgets.qt.style.redraw import Redraw
 
 MIN_WIDTH = 300
 
@@ -49,15 +50,16 @@ class ControlPanel(QWidget):
     def __init__(self, controller: Controller, brush: FieldBrush | None = None) -> None:
         super().__init__()
         self.setObjectName("omnimouse-control")
-        self.session = SessionSection(controller)
+        self._controller = controller
+        self.recording = RecordingSection(controller)
         self.analysis = AnalysisSection(controller)
         self.model = ModelSection(controller)
-        self.question = QuestionSection(controller)
+        self.task = TaskSection(controller)
         self.brush = BrushSection(controller, brush)
-        self.counts = CountsSection(controller)
-        self.beside = BesideSection(controller)
+        self.counts = MaskCountsSection(controller)
+        self.baseline = BaselineSection(controller)
         self.view = ViewSection(controller)
-        self.alignment = AlignmentSection(controller)
+        self.clock_check = ClockCheckSection(controller)
         self.advanced = AdvancedSection(controller)
         shortcuts.bind_keys(self, controller)
         column = QVBoxLayout(self)
@@ -70,39 +72,45 @@ class ControlPanel(QWidget):
         self._soon.timeout.connect(self._bring_into_view)
         column.addWidget(self._scrolled())
         self.setMinimumWidth(MIN_WIDTH)
+        events = controller.state.events
+        self.redraw = Redraw(self, (self._draw_advanced, [events.mask, events.session]))
 
     def _scrolled(self) -> QScrollArea:
         content = QWidget()
         column = QVBoxLayout(content)
         column.setContentsMargins(8, 3, 8, 3)
         column.setSpacing(6)
-        column.addWidget(self.session)
-        column.addWidget(self.analysis)
-        column.addWidget(self.model)
-        column.addWidget(Section("Question", self.question))
-        column.addWidget(Section("Brush", self.brush))
-        column.addWidget(self.counts)
-        column.addWidget(Section("View", self.view))
-        column.addWidget(self.beside)
-        self.alignment_section = Section("Alignment", self.alignment, is_open=False)
+        self.clock_check_section = Section("Alignment", self.clock_check, is_open=False)
         self.advanced_section = Section("Advanced", self.advanced, is_open=False)
-        column.addWidget(self.alignment_section)
-        column.addWidget(self.advanced_section)
+        for part in (
+            self.recording,
+            self.analysis,
+            self.model,
+            Section("Task", self.task),
+            Section("Brush", self.brush),
+            self.counts,
+            Section("View", self.view),
+            self.baseline,
+            self.clock_check_section,
+            self.advanced_section,
+        ):
+            column.addWidget(part)
         column.addStretch(1)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QFrame.Shape.NoFrame)
-        # Sections adapt to the width; only the height may exceed the panel.
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(content)
-        self.scroll_area = area
-        for section in (self.alignment_section, self.advanced_section):
+        self.scroll_area = scroll_vertically(content)
+        for section in (self.clock_check_section, self.advanced_section):
             section.title.toggled.connect(partial(self._note_opened, section))
         # The kinds of controls that change their value with the wheel.
         for kind in (QAbstractSlider, QAbstractSpinBox, QComboBox):
             for control in content.findChildren(kind):
                 control.installEventFilter(self)
-        return area
+        return self.scroll_area
+
+    def _draw_advanced(self) -> None:
+        """Hide the section for masks without a token layout and without a guard."""
+        mask = self._controller.state.mask
+        is_trace = mask is None or mask.spec.responses == "trace"
+        has_layout = mask is not None and mask.token_layout is not None
+        self.advanced_section.setVisible(is_trace or has_layout)
 
     def _note_opened(self, section: Section, is_open: bool) -> None:
         if is_open:

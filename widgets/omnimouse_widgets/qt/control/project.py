@@ -10,7 +10,6 @@ from qtpy.QtWidgets import (
     QMenu,
     QMessageBox,
     QPushButton,
-    QToolButton,
     QWidget,
 )
 
@@ -21,23 +20,26 @@ from omnimouse_model.live.inference.background_task import Tell
 from omnimouse_model.live.project.report_data import Reported, reported
 from omnimouse_model.live.project.unsaved_backups import plain_name
 from omnimouse_widgets.drawn.traces.options import Look
+from omnimouse_widgets.qt.style.controls import (
+    describe,
+    dismiss_button,
+    push_button,
+    show_text,
+)
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.theme import ToneLabel, quiet_label
+from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
 
 ANALYSES = f"Analyses (*{SUFFIX});;All files (*)"
-CHANGED = "●"
-CHANGED_TOOLTIP = "Changed since it was saved (Ctrl+S saves it)"
 TOOLTIP = (
-    "Recording, window, model, mask, selection and view.\n"
-    "What is on screen is also kept by itself, and here again after a restart."
+    "An analysis contains recording, window, model, mask, selection and view.\n"
+    "The screen's content is saved automatically and restored after a restart."
 )
 TABLE, ARRAYS = "CSV (*.csv);;Parquet (*.parquet)", "NumPy (*.npz)"
 FIGURE = "PNG (*.png);;SVG (*.svg)"
 REPORT = "HTML (*.html)"
 DrawReport = Callable[[Reported, Tell], bytes]
 """Function that renders the HTML page of a report."""
-COPIED = "Copied as Python: {count} lines."
 
 
 class AnalysisSection(QWidget):
@@ -56,46 +58,41 @@ class AnalysisSection(QWidget):
         # reports, and views do not communicate with each other.
         self._draw_report: DrawReport | None = None
         self._look_of_traces: Callable[[], Look] = Look
-        self.mark = ToneLabel(CHANGED, "waiting")
-        self.mark.setToolTip(CHANGED_TOOLTIP)
-        self.mark.setAccessibleName("Unsaved changes")
+        self.mark = ToneLabel("●", "waiting")
+        describe(
+            self.mark, "Changed since the last save (Ctrl+S to save)", "Unsaved changes"
+        )
         self.name = ElidedLabel()
-        self.save_button = QPushButton("Save")
-        self.save_button.setToolTip("Save the analysis (Ctrl+S)")
-        self.save_button.clicked.connect(lambda: self.save())
+        self.save_button = push_button("Save", "Save the analysis (Ctrl+S)", self.save)
         self.more = QPushButton("File")
         self.more.setToolTip("Save and open analyses, export, copy as Python")
         self.more.setMenu(self._menu())
-        self.told, self.problem = quiet_label(), quiet_label("alert")
-        self.dismiss = QToolButton()
-        self.dismiss.setText("✕")
-        self.dismiss.setAccessibleName("Dismiss")
-        self.dismiss.setToolTip("Dismiss")
-        self.dismiss.clicked.connect(lambda: self._dismiss())
-        self.find_button = QPushButton("Find the recording…")
-        self.find_button.setToolTip("Say where the recording of this analysis is now")
-        self.find_button.clicked.connect(lambda: self._find_recording())
-        self.stop_button = QPushButton("Stop")
-        self.stop_button.setToolTip("Stop writing: the file stays as it was")
-        self.stop_button.clicked.connect(lambda: self._exports.stop())
-        news = (self.mark, self.name, self.stop_button, self.dismiss)
-        form = Form(self)
-        form.add("", row_of(*news, self.save_button, self.more, stretch=1))
-        form.add("", self.problem)
-        form.add("", self.find_button)
-        form.add("", self.told)
+        self.messages, self.problem = wrapped_label(), wrapped_label("alert")
+        self.dismiss = dismiss_button(self._dismiss)
+        self.find_button = push_button(
+            "Find the recording…",
+            "Choose the current location of the recording of this analysis",
+            self._find_recording,
+        )
+        self.stop_button = push_button(
+            "Stop", "Stop writing; an existing file is not changed", self._exports.stop
+        )
+        status = (self.mark, self.name, self.stop_button, self.dismiss)
+        Form(self).add_rows(
+            row_of(*status, self.save_button, self.more, stretch=1),
+            self.problem,
+            self.find_button,
+            self.messages,
+        )
         events = controller.state.events
-        asked = [events.session, events.window, events.mask, events.selection,
-                 events.predictor_name, events.baseline_name, events.edits,
-                 events.pins]  # fmt: skip
-        changed = self._analyses.changed
+        signals = [events.session, events.window, events.mask, events.selection,
+                   events.predictor_name, events.baseline_name, events.edits,
+                   events.pins, self._analyses.changed,
+                   self._exports.changed]  # fmt: skip
         self.redraw = Redraw(
             self,
-            [
-                (self._draw_name, [*asked, changed, self._exports.changed]),
-                (self._draw_told, [changed, self._exports.changed]),
-                (self._forget_copied, [events.session]),
-            ],
+            (self._forget_copy, [events.session]),
+            (self._draw, signals),
         )
 
     def _menu(self) -> QMenu:
@@ -105,10 +102,10 @@ class AnalysisSection(QWidget):
         menu.addAction("Open analysis…", self.open_analysis)
         self.recent = QMenu("Recent analyses", menu)
         menu.addMenu(self.recent)
-        self.kept_action = QAction("Kept copies…", menu)
-        self.kept_action.setToolTip("Open what was left without being saved")
-        self.kept_action.triggered.connect(lambda: self.open_kept())
-        menu.addAction(self.kept_action)
+        self.backups_action = QAction("Backups of unsaved work…", menu)
+        self.backups_action.setToolTip("Open work that was closed without saving")
+        self.backups_action.triggered.connect(lambda: self.open_backup())
+        menu.addAction(self.backups_action)
         menu.addSeparator()
         menu.addAction("Export table of neurons…", self.export_table)
         menu.addAction("Export arrays…", self.export_arrays)
@@ -138,7 +135,7 @@ class AnalysisSection(QWidget):
         title = "Save analysis"
         session = self._controller.state.session
         name = self._analyses.name or ("analysis" if session is None else session.id)
-        path = self._asked_path(title, f"{plain_name(name)}{SUFFIX}", ANALYSES)
+        path = self._choose_path(title, f"{plain_name(name)}{SUFFIX}", ANALYSES)
         if path is not None:
             self._analyses.save(path)
 
@@ -146,14 +143,14 @@ class AnalysisSection(QWidget):
         """Choose an analysis file and open it."""
         self._open_from(self._folder(), "Open analysis")
 
-    def open_kept(self) -> None:
+    def open_backup(self) -> None:
         """Choose a backup of unsaved work and open it."""
-        self._open_from(self._analyses.kept_folder, "Kept copies")
+        self._open_from(self._analyses.kept_folder, "Backups of unsaved work")
 
     def _open_from(self, folder: Path, title: str) -> None:
-        found = QFileDialog.getOpenFileName(self, title, str(folder), ANALYSES)
-        if found[0]:
-            self.open(found[0])
+        path = QFileDialog.getOpenFileName(self, title, str(folder), ANALYSES)[0]
+        if path:
+            self.open(path)
 
     def open(self, path: str | Path) -> None:
         """Open an analysis; first offer to save unsaved changes."""
@@ -162,25 +159,23 @@ class AnalysisSection(QWidget):
 
     def export_table(self) -> None:
         """Choose a file and write the table of neurons to it."""
-        if not self._exports.is_ready():
-            return
-        path = self._asked_path("Export table of neurons", "neurons.csv", TABLE)
-        if path is not None:
-            self._exports.export(path)
+        self._export("Export table of neurons", "neurons.csv", TABLE)
 
     def export_arrays(self) -> None:
         """Choose a file and write the arrays to it."""
-        if not self._exports.is_ready():
-            return
-        path = self._asked_path("Export arrays", "window.npz", ARRAYS)
-        if path is not None:
-            self._exports.export(path)
+        self._export("Export arrays", "window.npz", ARRAYS)
+
+    def _export(self, title: str, name: str, kinds: str) -> None:
+        if self._exports.is_ready():
+            path = self._choose_path(title, name, kinds)
+            if path is not None:
+                self._exports.export(path)
 
     def export_figure(self) -> None:
         """Choose a file and draw the traces to it."""
         if not self._exports.is_ready(self._figure_condition):
             return
-        path = self._asked_path("Export figure of traces", "traces.png", FIGURE)
+        path = self._choose_path("Export figure of traces", "traces.png", FIGURE)
         if path is not None:
             self.write_figure(path)
 
@@ -233,16 +228,16 @@ class AnalysisSection(QWidget):
         ):
             return
         name = f"{self._analyses.name or 'report'}.html"
-        path = self._asked_path("Report", name, REPORT)
+        path = self._choose_path("Report", name, REPORT)
         if path is None:
             return
         # The state can change while the file dialog is open: collect it again.
         try:
-            what = reported(self._controller)
+            data = reported(self._controller)
         except ExportError as error:
             self._exports.refuse(error)
             return
-        self._exports.write(path, lambda tell: draw(what, tell))
+        self._exports.write(path, lambda tell: draw(data, tell))
 
     def copy_as_python(self) -> None:
         """Copy a script that repeats the current request to the clipboard."""
@@ -255,9 +250,8 @@ class AnalysisSection(QWidget):
         clipboard = QApplication.clipboard()
         if clipboard is not None:
             clipboard.setText(script)
-            self._copied = COPIED.format(count=script.count("\n"))
-            self._draw_name()
-            self._draw_told()
+            self._copied = f"Copied as Python: {script.count(chr(10))} lines."
+            self._draw()
 
     def _dismiss(self) -> None:
         self._copied = ""
@@ -267,23 +261,22 @@ class AnalysisSection(QWidget):
     def _find_recording(self) -> None:
         """Choose the recording's folder, or its file for single-file formats."""
         file = self._analyses.wanted_recording
-        title = f"Where is {file.name} now?"
+        title, folder = f"Find {file.name}", str(self._folder())
         # Qt's dialogs choose either files or folders.
         if file.suffix.lower() in (".nwb", ".npz", ".h5", ".hdf5"):
             kinds = f"Recordings (*{file.suffix});;All files (*)"
-            found = QFileDialog.getOpenFileName(self, title, str(self._folder()), kinds)
-            place = found[0]
+            path = QFileDialog.getOpenFileName(self, title, folder, kinds)[0]
         else:
-            place = QFileDialog.getExistingDirectory(self, title, str(self._folder()))
-        if place:
-            self._analyses.find_recording(place)
+            path = QFileDialog.getExistingDirectory(self, title, folder)
+        if path:
+            self._analyses.find_recording(path)
 
     def _may_leave(self) -> bool:
         """Return True if the analysis may be replaced; offer to save changes first."""
         if not self._analyses.is_changed:
             return True
         button = QMessageBox.StandardButton
-        said = QMessageBox.question(
+        choice = QMessageBox.question(
             self,
             "Unsaved changes",
             f"“{self._analyses.name}” has changed since it was saved.",
@@ -291,33 +284,33 @@ class AnalysisSection(QWidget):
             button.Save,
         )
         # Only a successful save permits leaving the analysis.
-        if said == button.Save:
+        if choice == button.Save:
             return self._analyses.save()
-        if said == button.Discard:
+        if choice == button.Discard:
             self._analyses.discard()
-        return said == button.Discard
+        return choice == button.Discard
 
-    def _asked_path(self, title: str, name: str, kinds: str) -> Path | None:
+    def _choose_path(self, title: str, name: str, kinds: str) -> Path | None:
         """Return the path chosen in a save dialog, or None if cancelled.
 
         If no suffix was typed, the suffix of the selected file type is added.
         """
         # Qt does not append a suffix itself on every platform, hence the code below.
-        near = str(self._folder() / name)
-        path, kind = QFileDialog.getSaveFileName(self, title, near, kinds)
-        if not path:
+        text, kind = QFileDialog.getSaveFileName(
+            self, title, str(self._folder() / name), kinds
+        )
+        if not text:
             return None
         self._copied = ""
         # For example ".png" from "PNG (*.png)".
         ending = kind.partition("*")[2].rstrip(")") or Path(name).suffix
-        found = Path(path)
-        if not found.name.endswith(ending):
-            whole = ending == SUFFIX  # compound suffix: a partly typed one is completed
-            for part in reversed(Path(f"x{SUFFIX}").suffixes if whole else []):
-                found = found.with_name(found.name.removesuffix(part) or found.name)
-            if whole or not found.suffix:
-                found = found.with_name(found.name + ending)
-        return found
+        path, is_compound = Path(text), ending == SUFFIX
+        if path.name.endswith(ending) or (path.suffix and not is_compound):
+            return path
+        # A partly typed compound suffix is completed.
+        for part in reversed(Path(f"x{SUFFIX}").suffixes if is_compound else []):
+            path = path.with_name(path.name.removesuffix(part) or path.name)
+        return path.with_name(path.name + ending)
 
     def _folder(self) -> Path:
         """Return the initial folder of dialogs: the analysis's, else home."""
@@ -335,41 +328,32 @@ class AnalysisSection(QWidget):
                 action.setToolTip(str(path))
         self.recent.setToolTipsVisible(True)
         self.recent.setEnabled(not self.recent.isEmpty())
-        self.kept_action.setEnabled(self._analyses.kept_folder.is_dir())
+        self.backups_action.setEnabled(self._analyses.kept_folder.is_dir())
 
-    def _forget_copied(self) -> None:
-        """Clear the copy message, which refers to the previous recording."""
-        if self._copied:
-            self._copied = ""
-            self._draw_name()
-            self._draw_told()
+    def _forget_copy(self) -> None:
+        # The copy message refers to the previous recording.
+        self._copied = ""
 
-    def _draw_name(self) -> None:
-        analyses = self._analyses
-        is_open = self._controller.state.session is not None
-        self.mark.setVisible(analyses.is_changed)
-        name = analyses.name or "Analysis not saved"
-        self.name.set_words(self._news() or name)
-        about = f"{analyses.path or ''}\n{TOOLTIP}".strip()
-        self.name.setToolTip(self._news(whole=True) or about)
-        needed = is_open and (analyses.path is None or analyses.is_changed)
-        self.save_button.setEnabled(needed)
-
-    def _draw_told(self) -> None:
+    def _draw(self) -> None:
         analyses, exports = self._analyses, self._exports
+        is_open = self._controller.state.session is not None
+        status = self._export_status()
+        self.mark.setVisible(analyses.is_changed)
+        self.name.set_text(status or analyses.name or "Analysis not saved")
+        about = f"{analyses.path or ''}\n{TOOLTIP}".strip()
+        self.name.setToolTip(self._export_status(full_path=True) or about)
+        is_unsaved = analyses.path is None or analyses.is_changed
+        self.save_button.setEnabled(is_open and is_unsaved)
         faults = [str(fault) for fault in (analyses.fault, exports.fault) if fault]
-        self.problem.setText("\n".join(f"⚠ {words}" for words in faults))
-        self.problem.setVisible(bool(faults))
+        show_text(self.problem, "\n".join(f"⚠ {text}" for text in faults))
+        show_text(self.messages, "\n".join(f"• {text}" for text in analyses.told))
         self.find_button.setVisible(analyses.is_recording_asked)
-        told = [f"• {words}" for words in analyses.told]
-        self.told.setText("\n".join(told))
-        self.told.setVisible(bool(told))
         self.stop_button.setVisible(exports.is_busy)
-        is_news = bool(told or faults or self._news())
-        self.dismiss.setVisible(is_news and not exports.is_busy)
+        has_text = bool(analyses.told or faults or status)
+        self.dismiss.setVisible(has_text and not exports.is_busy)
 
-    def _news(self, *, whole: bool = False) -> str:
-        """Return the progress or result of an export; with `whole`, its full path."""
+    def _export_status(self, *, full_path: bool = False) -> str:
+        """Return the progress or result of an export or a copy, or ""."""
         exports = self._exports
         if exports.is_busy:
             return f"◌ {exports.words}…"
@@ -377,4 +361,4 @@ class AnalysisSection(QWidget):
             return f"✓ {self._copied}"
         if exports.written is None:
             return ""
-        return f"✓ Written: {exports.written if whole else exports.written.name}"
+        return f"✓ Written: {exports.written if full_path else exports.written.name}"

@@ -4,25 +4,34 @@ from pathlib import Path
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QComboBox,
     QDoubleSpinBox,
     QFileDialog,
     QInputDialog,
     QMenu,
     QPushButton,
-    QToolButton,
     QWidget,
 )
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.qt.style.controls import (
+    combo_box,
+    describe,
+    dismiss_button,
+    push_button,
+    set_items,
+    show_text,
+    toggle_button,
+)
 from omnimouse_widgets.qt.style.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.theme import quiet_label
+from omnimouse_widgets.qt.style.theme import wrapped_label
+
+NOTES_STYLE = "QToolButton { border: none; padding: 0px; }"
 
 
-class SessionSection(QWidget):
+class RecordingSection(QWidget):
     """Name, contents and notes of the recording, and a button to open another one.
 
     The section asks for the sampling rate of the responses if the files lack it. It
@@ -41,67 +50,62 @@ class SessionSection(QWidget):
         menu.addAction("Folder…", self._choose_folder)
         menu.addAction("File (NWB, npz)…", self._choose_file)
         menu.addAction("Recordings in a folder…", self.choose_recordings)
-        menu.addAction("Address (https, model hub)…", self._choose_address)
+        menu.addAction("Address (https, model hub)…", self._enter_address)
         self.open.setMenu(menu)
-        self.facts = quiet_label()
-        self.notes_button = QToolButton()
-        self.notes_button.setCheckable(True)
-        self.notes_button.setToolTip("What is missing, odd or assumed in this session")
-        self.notes_button.setStyleSheet("QToolButton { border: none; padding: 0px; }")
+        tooltip = "Show what is missing, unusual or assumed in this recording"
+        self.notes_button = toggle_button("", tooltip, NOTES_STYLE)
         self.notes_button.toggled.connect(lambda _: self._draw())
-        self.notes = quiet_label()
-        self.problem = quiet_label("alert")
-        self.dismiss = QToolButton()
-        self.dismiss.setText("✕")
-        self.dismiss.setAccessibleName("Dismiss")
-        self.dismiss.setToolTip("Dismiss: the session above is still open")
-        self.dismiss.clicked.connect(lambda: controller.opener.forget_fault())
-        form = Form(self)
-        form.add("", row_of(self.name, self.notes_button, self.open, stretch=0))
-        self.progress = quiet_label()
-        for widget in (self.facts, self.notes, self.progress):
-            form.add("", widget)
-        form.add("", row_of(self.problem, self.dismiss, stretch=0))
+        self.summary, self.notes, self.progress = (wrapped_label() for _ in range(3))
+        self.problem = wrapped_label("alert")
+        self.dismiss = dismiss_button(
+            controller.opener.forget_fault, "Dismiss: the recording above is still open"
+        )
         self.rate = QDoubleSpinBox()
         self.rate.setRange(0.1, 1000.0)
         self.rate.setValue(30.0)
         self.rate.setSuffix(" Hz")
-        self.rate.setAccessibleName("Responses per second")
-        self.rate.setToolTip("How often the responses of each plane were sampled")
-        self.use_rate = QPushButton("Open at this rate")
-        self.use_rate.clicked.connect(lambda: self._open_at_rate())
-        form.add("", row_of(self.rate, self.use_rate, stretch=0))
-        self.series = QComboBox()
-        self.series.setAccessibleName("Series")
-        self.series.activated.connect(lambda _: self._choose_series())
-        form.add("", self.series)
+        describe(self.rate, "Sampling rate of the responses of each plane", "Rate")
+        self.use_rate = push_button("Open at this rate", "", self._open_at_rate)
+        self.series = combo_box(self._choose_series, name="Series")
+        Form(self).add_rows(
+            row_of(self.name, self.notes_button, self.open, stretch=0),
+            self.summary,
+            self.notes,
+            self.progress,
+            row_of(self.problem, self.dismiss, stretch=0),
+            row_of(self.rate, self.use_rate, stretch=0),
+            self.series,
+        )
         session, changed = controller.state.events.session, controller.opener.changed
         self.redraw = Redraw(
             self,
-            [
-                (self._draw, [session]),
-                (self._draw_series, [session, changed]),
-                (self._draw_opening, [changed]),
-            ],
+            (self._draw, [session]),
+            (self._draw_series, [session, changed]),
+            (self._draw_opening, [changed]),
         )
 
     # -- what the user does -----------------------------------------------------------
     def _choose_folder(self) -> None:
-        folder = QFileDialog.getExistingDirectory(self, "Open a session", self._near())
-        if folder:
-            self.open_folder(folder)
+        self._open_chosen(
+            QFileDialog.getExistingDirectory(self, "Open a recording", self._near())
+        )
 
     def _choose_file(self) -> None:
         kinds = "Recordings (*.nwb *.npz *.h5 *.hdf5);;All files (*)"
-        found = QFileDialog.getOpenFileName(self, "Open a file", self._near(), kinds)
-        if found[0]:
-            self.open_folder(found[0])
+        title = "Open a file"
+        self._open_chosen(
+            QFileDialog.getOpenFileName(self, title, self._near(), kinds)[0]
+        )
 
-    def _choose_address(self) -> None:
-        words = "https://… of an NWB file, hf://… or a released recording's name:"
-        address, is_given = QInputDialog.getText(self, "Open an address", words)
-        if is_given and address.strip():
-            self.open_folder(address.strip())
+    def _enter_address(self) -> None:
+        label = "https://… of an NWB file, hf://…, or the name of a released recording:"
+        text, is_accepted = QInputDialog.getText(self, "Open an address", label)
+        self._open_chosen(text.strip() if is_accepted else "")
+
+    def _open_chosen(self, path: str) -> None:
+        # Qt's dialogs return "" if they are cancelled.
+        if path:
+            self.open_folder(path)
 
     def choose_recordings(self) -> None:
         """Choose a folder and search it for recordings."""
@@ -120,9 +124,8 @@ class SessionSection(QWidget):
         self.rate.interpretText()
         self._controller.opener.open_again(rate_hz=self.rate.value())
 
-    def _choose_series(self) -> None:
+    def _choose_series(self, name: str) -> None:
         session = self._controller.state.session
-        name = self.series.currentData()
         if session is not None and name != session.series:
             self._controller.choose_series(name)
 
@@ -133,60 +136,60 @@ class SessionSection(QWidget):
     # -- from state to screen -----------------------------------------------------
     def _draw(self) -> None:
         session = self._controller.state.session
-        self.name.set_words("No session" if session is None else session.id)
+        self.name.set_text("No session" if session is None else session.id)
         self.name.setToolTip("" if session is None else str(session.path))
-        self.facts.setText(
-            "Open a session folder." if session is None else facts_of(session)
+        self.summary.setText(
+            "Open a session folder." if session is None else summary_of(session)
         )
-        self.facts.setToolTip("" if session is None else channels_of(session))
+        self.summary.setToolTip("" if session is None else channels_of(session))
         # Warnings first; assumptions are less urgent.
         notes = () if session is None else (*session.warnings, *session.assumptions)
-        self.notes_button.setVisible(bool(notes))
         is_open = self.notes_button.isChecked()
         has_warnings = session is not None and bool(session.warnings)
-        self.notes_button.setText(_notes_title(len(notes), is_open, has_warnings))
-        self.notes.setVisible(bool(notes) and self.notes_button.isChecked())
-        self.notes.setText("\n".join(f"• {note.message}" for note in notes))
+        show_text(
+            self.notes_button,
+            _notes_title(len(notes), is_open, has_warnings) if notes else "",
+        )
+        text = "\n".join(f"• {note.message}" for note in notes)
+        show_text(self.notes, text if is_open else "")
 
     def _draw_series(self) -> None:
         """Show the open series, also after another series could not be read."""
         session = self._controller.state.session
         choices = {} if session is None else session.series_choices
         self.series.setVisible(len(choices) > 1)
-        # No signal blocker is needed: `activated` is emitted for the user only.
-        self.series.clear()
-        for at, (name, words) in enumerate(choices.items()):
-            self.series.addItem(f"Responses: {name}", name)
-            self.series.setItemData(at, words, Qt.ItemDataRole.ToolTipRole)
+        set_items(self.series, [(f"Responses: {name}", name) for name in choices])
+        for at, explanation in enumerate(choices.values()):
+            self.series.setItemData(at, explanation, Qt.ItemDataRole.ToolTipRole)
         if session is not None:
             self.series.setCurrentIndex(self.series.findData(session.series))
             self.series.setToolTip(
-                f"{choices.get(session.series, '')}\nAnother kind of responses can be "
-                "chosen; the recording is opened again"
+                f"{choices.get(session.series, '')}\n"
+                "Choose the kind of responses; the recording is opened again."
             )
 
     def _draw_opening(self) -> None:
         opener, fault = self._controller.opener, self._controller.opener.fault
-        self.progress.setText(f"◌ {opener.words}…")
-        self.progress.setVisible(opener.is_busy)
+        show_text(self.progress, f"◌ {opener.words}…" if opener.is_busy else "")
         # Some exceptions have no message; the name of the type is then shown.
-        words = "" if fault is None else str(fault) or type(fault).__name__
-        named = f"{opener.name}: {words}" if opener.name else words
-        self.problem.setText(f"Not opened: {named}" if words else "")
-        self.problem.setVisible(bool(words))
-        self.dismiss.setVisible(bool(words))
+        reason = "" if fault is None else str(fault) or type(fault).__name__
+        named = f"{opener.name}: {reason}" if opener.name else reason
+        show_text(self.problem, f"Not opened: {named}" if reason else "")
+        self.dismiss.setVisible(bool(reason))
         # Only this error can be solved with a number from the user.
-        is_asked = isinstance(fault, SessionFormatError) and fault.code == MISSING_RATE
-        self.rate.setVisible(is_asked)
-        self.use_rate.setVisible(is_asked)
+        lacks_rate = isinstance(fault, SessionFormatError) and (
+            fault.code == MISSING_RATE
+        )
+        self.rate.setVisible(lacks_rate)
+        self.use_rate.setVisible(lacks_rate)
 
 
-def facts_of(session: Session) -> str:
+def summary_of(session: Session) -> str:
     """Return e.g. `1,000 neurons · 12.0 min · video · behaviour`."""
-    words = [f"{session.n_neurons:,} neurons", f"{session.duration_s / 60:.1f} min"]
-    words.append("video" if session.stimulus is not None else "no video")
-    words.append("behaviour" if session.behavior_names else "no behaviour")
-    return " · ".join(words)
+    parts = [f"{session.n_neurons:,} neurons", f"{session.duration_s / 60:.1f} min"]
+    parts.append("video" if session.stimulus is not None else "no video")
+    parts.append("behaviour" if session.behavior_names else "no behaviour")
+    return " · ".join(parts)
 
 
 def channels_of(session: Session) -> str:

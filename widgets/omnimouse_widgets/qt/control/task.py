@@ -2,7 +2,7 @@
 
 from typing import cast
 
-from qtpy.QtWidgets import QComboBox, QWidget
+from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import BehaviorMode
@@ -17,46 +17,52 @@ from omnimouse_widgets.drawn.model.task import (
     video_span,
 )
 from omnimouse_widgets.drawn.traces.behavior_rows import NO_BEHAVIOR
+from omnimouse_widgets.qt.style.controls import combo_box, show_text
 from omnimouse_widgets.qt.style.form import Form, QuietLine
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.segmented_button import Choice, Segmented
-from omnimouse_widgets.qt.style.theme import quiet_label
+from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
+from omnimouse_widgets.qt.style.theme import wrapped_label
 
 VIDEO = (
     Choice("all", "all", "The model sees every frame"),
     Choice("none", "none", "The model sees no frame"),
-    Choice("first", "start", "The model sees the first second"),
-    Choice("last", "end", "The model sees the last second"),
+    # Their tooltips name the length of half a window; see `_draw_modalities`.
+    Choice("first", "start", ""),
+    Choice("last", "end", ""),
 )
 BEHAVIOR = (
-    Choice("visible", "visible", "Running and pupil are given", palette.VISIBLE),
-    Choice("target", "target", "Running and pupil are to be decoded", palette.TARGET),
-    Choice("hidden", "hidden", "Neither given nor asked", palette.HIDDEN),
+    Choice("visible", "visible", "The model sees running and pupil", palette.VISIBLE),
+    Choice("target", "target", "The model decodes running and pupil", palette.TARGET),
+    Choice(
+        "hidden",
+        "hidden",
+        "The model neither sees nor decodes running and pupil",
+        palette.HIDDEN,
+    ),
 )
 
 
-class QuestionSection(QWidget):
+class TaskSection(QWidget):
     """Choices of mask preset, visible video and use of behaviour."""
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self.preset = QComboBox()
-        self.preset.setToolTip("A ready-made question; painting makes it your own")
-        for name, label in controller.presets:
-            self.preset.addItem(label, name)
+        self.preset = combo_box(
+            self._preset_picked,
+            [(label, name) for name, label in controller.presets],
+            tooltip="Choose a task; painting changes it to a task made by hand",
+        )
         self.preset.setPlaceholderText(BY_HAND)
         self.preset.setMinimumContentsLength(12)
-        # `activated` is emitted for the user only, not when `_draw_preset` sets it.
-        self.preset.activated.connect(self._preset_picked)
         self.meaning = QuietLine()
-        self.video = Segmented(VIDEO, "Video")
+        self.video = SegmentedButton(VIDEO, "Video")
         self.video.picked.connect(self._video_picked)
-        self.behavior = Segmented(BEHAVIOR, "Behaviour")
+        self.behavior = SegmentedButton(BEHAVIOR, "Behaviour")
         self.behavior.picked.connect(
             lambda mode: controller.set_behavior(cast(BehaviorMode, mode))
         )
-        self.caveat = quiet_label("alert")
+        self.caveat = wrapped_label("alert")
         form = Form(self)
         form.add("Preset", self.preset)
         form.add("", self.meaning)
@@ -66,16 +72,14 @@ class QuestionSection(QWidget):
         events = controller.state.events
         self.redraw = Redraw(
             self,
-            [
-                (self._draw_preset, [events.preset, events.mask, events.session]),
-                (self._draw_modalities, [events.mask, events.session, events.window]),
-                (self._draw_caveat, [events.mask, controller.results.changed]),
-            ],
+            (self._draw_preset, [events.preset, events.mask, events.session]),
+            (self._draw_modalities, [events.mask, events.session, events.window]),
+            (self._draw_caveat, [events.mask, controller.results.changed]),
         )
 
-    def _preset_picked(self, _: int) -> None:
+    def _preset_picked(self, name: str) -> None:
         if self._controller.state.session is not None:
-            self._controller.apply_preset(self.preset.currentData())
+            self._controller.apply_preset(name)
         # Without a session nothing was applied: show the preset of the state again.
         self._draw_preset()
 
@@ -89,8 +93,8 @@ class QuestionSection(QWidget):
         name = state.preset if state.mask is not None else ""
         # Index -1 shows the placeholder text, `BY_HAND`.
         self.preset.setCurrentIndex(self.preset.findData(name) if name else -1)
-        self.meaning.set_words(meaning_words(self._controller.state))
-        self.meaning.setToolTip(self.meaning.words)
+        self.meaning.set_text(meaning_words(self._controller.state))
+        self.meaning.setToolTip(self.meaning.full_text)
 
     def _draw_modalities(self) -> None:
         mask, session = self._controller.state.mask, self._controller.state.session
@@ -110,8 +114,8 @@ class QuestionSection(QWidget):
         self.video.setToolTip(no_video)
         self.behavior.setToolTip(no_behavior)
         half = half_words(spec.duration_s)
-        for name, words in (("first", "first"), ("last", "last")):
-            self.video.button(name).setToolTip(f"The model sees the {words} {half}")
+        for name in ("first", "last"):
+            self.video.button(name).setToolTip(f"The model sees the {name} {half}")
         if mask is None:
             return
         # Frames painted by hand match no choice: no button is then on.
@@ -120,6 +124,5 @@ class QuestionSection(QWidget):
 
     def _draw_caveat(self) -> None:
         mask, needs = self._controller.state.mask, self._controller.results.needs
-        words = [] if mask is None or needs is None else caveats(mask, needs)
-        self.caveat.setText("\n".join(words))
-        self.caveat.setVisible(bool(self.caveat.text()))
+        texts = [] if mask is None or needs is None else caveats(mask, needs)
+        show_text(self.caveat, "\n".join(texts))

@@ -31,8 +31,8 @@ from omnimouse_widgets.qt.neurons.info_plots import (
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.form import ElidedLabel, column_in
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.theme import quiet_label
-from omnimouse_widgets.qt.style.visibility import InView
+from omnimouse_widgets.qt.style.theme import wrapped_label
+from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 
 NO_NEURON = "Select a neuron: Ctrl-click on the field, or a row of the table."
 NO_SESSION = "No session is open."
@@ -76,19 +76,17 @@ class NeuronFactsPanel(QWidget):
         self._bind_keys()
         events, results = controller.state.events, controller.results
         facts = self._facts
-        self.in_view = InView(self, self._follow)
+        self.visibility = VisibilityMonitor(self, self._follow)
         self.redraw = Redraw(
             self,
-            [
-                # A new selection needs new facts, but only if the panel is visible.
-                (self.in_view.tell, [events.selection, events.session, facts.focused]),
-                (self._draw_head, [facts.changed, events.selection, events.session,
-                                   events.mask, events.active_span, results.changed]),
-                (self._draw_progress, [facts.changed]),
-                (self._draw_facts, [facts.changed, events.session]),
-                (self._draw_prediction, [facts.changed, events.window,
-                                         results.changed]),
-            ],
+            # A new selection needs new facts, but only if the panel is visible.
+            (self.visibility.update, [events.selection, events.session, facts.focused]),
+            (self._draw_head, [facts.changed, events.selection, events.session,
+                               events.mask, events.active_span, results.changed]),
+            (self._draw_progress, [facts.changed]),
+            (self._draw_facts, [facts.changed, events.session]),
+            (self._draw_prediction, [facts.changed, events.window,
+                                     results.changed]),
         )  # fmt: skip
 
     # -- building -----------------------------------------------------------------
@@ -109,17 +107,17 @@ class NeuronFactsPanel(QWidget):
         self.export.setMenu(menu)
 
     def _build_lines(self) -> None:
-        self.now = quiet_label()
+        self.now = wrapped_label()
         self.now.setToolTip(
             "State in the samples of the brush; score in this window; which of the "
             "selected neurons it is"
         )
-        self.field_line = quiet_label()
-        self.tuning_line = quiet_label()
-        self.repeats_line = quiet_label()
+        self.field_line = wrapped_label()
+        self.tuning_line = wrapped_label()
+        self.repeats_line = wrapped_label()
         self.repeats_line.setToolTip(CEILING_TOOLTIP)
-        self.progress = quiet_label()
-        self.fault = quiet_label("alert")
+        self.progress = wrapped_label()
+        self.fault = wrapped_label("alert")
         self.stop = QPushButton()
         self.stop.clicked.connect(lambda: self._press_stop())
         self.clip = QComboBox()
@@ -278,11 +276,11 @@ class NeuronFactsPanel(QWidget):
         for button in (self.previous, self.next):
             button.setEnabled(len(state.selection) > 1)
         if session is None or neuron is None or neuron >= session.n_neurons:
-            self.heading.set_words("")
+            self.heading.set_text("")
             _say(self.now, NO_SESSION if session is None else NO_NEURON)
             return
         words = neuron_info_text.heading(session, neuron)
-        self.heading.set_words(words)
+        self.heading.set_text(words)
         self.heading.setToolTip(words)
         now = neuron_info_text.state_now(state, self._controller.results, neuron)
         place = self._place_in_selection(neuron)

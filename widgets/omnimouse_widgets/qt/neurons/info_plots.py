@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QRectF, Qt
+from qtpy.QtCore import QRectF
 
 from omnimouse_model.analysis.tuning.direction import DirectionTuning
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
@@ -170,7 +170,7 @@ class RepeatsPlot:
     """
 
     def __init__(self, pressed: Callable[[int, float], None]) -> None:
-        self.rows_box = _PressBox(self._press)
+        self.rows_box = plot_style.PressBox(self._press)
         self.rows = pg.PlotItem(viewBox=self.rows_box)
         plot_style.style_plot(self.rows, left=False, bottom=False)
         self.rows_box.invertY(True)
@@ -242,18 +242,3 @@ class RepeatsPlot:
     def _press(self, x: float, y: float) -> None:
         if 0 <= y < self._n_rows:
             self._pressed(int(y), x)
-
-
-class _PressBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
-    """View box that reports the position of a left press."""
-
-    def __init__(self, pressed: Callable[[float, float], None]) -> None:
-        super().__init__(enableMenu=False, enableMouse=False, defaultPadding=0.0)
-        self._told = pressed
-
-    def mousePressEvent(self, event: object) -> None:
-        """Report the position."""
-        event.accept()  # type: ignore[attr-defined]
-        if event.button() == Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
-            place = self.mapSceneToView(event.scenePos())  # type: ignore[attr-defined]
-            self._told(float(place.x()), float(place.y()))

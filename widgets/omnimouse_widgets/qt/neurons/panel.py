@@ -20,7 +20,7 @@ from omnimouse_widgets.qt.style import shortcuts
 from omnimouse_widgets.qt.style.form import column_in
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.row_table import row_table
-from omnimouse_widgets.qt.style.theme import quiet_label
+from omnimouse_widgets.qt.style.theme import wrapped_label
 
 SELECT = (
     QItemSelectionModel.SelectionFlag.ClearAndSelect
@@ -53,13 +53,11 @@ class NeuronsPanel(QWidget):
         events, results = controller.state.events, controller.results
         self.redraw = Redraw(
             self,
-            [
-                (self._draw_table, [events.session]),
-                (self._draw_values, [events.mask, events.active_span,
-                                     results.events.scores]),
-                (self.table.refresh_age, [results.events.population_freshness]),
-                (self._draw_selection, [events.selection, events.session]),
-            ],
+            (self._draw_table, [events.session]),
+            (self._draw_values, [events.mask, events.active_span,
+                                 results.events.scores]),
+            (self.table.refresh_age, [results.events.population_freshness]),
+            (self._draw_selection, [events.selection, events.session]),
         )  # fmt: skip
 
     def _build_filter(self) -> None:
@@ -67,7 +65,7 @@ class NeuronsPanel(QWidget):
         self.filter.setPlaceholderText("V1 target depth<250 score>0.3")
         self.filter.setToolTip(FILTER_TIP)
         self.filter.setClearButtonEnabled(True)
-        self.problem = quiet_label("alert")
+        self.problem = wrapped_label("alert")
         self.problem.hide()
         self.count = QLabel()
         self.count.setToolTip("Neurons that the filter keeps")

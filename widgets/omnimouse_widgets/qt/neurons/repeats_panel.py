@@ -10,7 +10,7 @@ from omnimouse_widgets.qt.neurons.repeats_plot import RepeatsSideBySide
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.visibility import InView
+from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 
 TOOLTIP = (
     "Each showing of the clip, at its time in the session: the selected neurons\n"
@@ -57,14 +57,12 @@ class RepeatsPanel(QWidget):
         shortcuts.bind(self, "Right", partial(self._clips.step, 1))
         events = controller.state.events
         place = [events.session, events.window]
-        self.in_view = InView(self, self._follow)
+        self.visibility = VisibilityMonitor(self, self._follow)
         self.redraw = Redraw(
             self,
-            [
-                (self.in_view.tell, [*place, events.selection]),
-                (self._draw_clips, place),
-                (self._draw_repeats, [*place, events.selection, self._clips.changed]),
-            ],
+            (self.visibility.update, [*place, events.selection]),
+            (self._draw_clips, place),
+            (self._draw_repeats, [*place, events.selection, self._clips.changed]),
         )
         # Repeats that were drawn last, compared by identity.
         self._drawn: object = None
@@ -101,7 +99,7 @@ class RepeatsPanel(QWidget):
         words = "" if found is None else ceiling_words(found, name)
         if found is not None and self._clips.repeat is not None:
             words += f" · repeat {self._clips.repeat + 1}"
-        self.words.set_words(words)
+        self.words.set_text(words)
         self.words.setToolTip(f"{words}\n{CEILING_TIP}" if words else "")
         if (window := self._controller.state.window) is not None:
             span = window.start_s, window.stop_s
@@ -110,7 +108,7 @@ class RepeatsPanel(QWidget):
     def _missing(self) -> str:
         """Return why no repeats are shown."""
         if self._controller.state.session is None:
-            return "No session is open"
+            return plot_style.NO_SESSION
         if not self._clips.all:
             return "No clip of this session was shown more than once"
         if self._clips.shown is None:

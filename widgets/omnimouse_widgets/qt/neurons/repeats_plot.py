@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pyqtgraph as pg
-from qtpy.QtCore import QRectF, Qt
+from qtpy.QtCore import QRectF
 
 from omnimouse_model.analysis.tuning.repeats import ClipRepeats
 from omnimouse_widgets import palette
@@ -32,7 +32,7 @@ class RepeatsSideBySide:
     def __init__(self, pressed: Callable[[int, float], None]) -> None:
         self._pressed = pressed
         self._repeats: ClipRepeats | None = None
-        self.box = _PressBox(self._press)
+        self.box = plot_style.PressBox(self._press)
         self.plot = pg.PlotItem(viewBox=self.box)
         plot_style.style_plot(self.plot)
         self.plot.getAxis("left").setWidth(58)
@@ -143,7 +143,7 @@ class RepeatsSideBySide:
             [[(0.5, whose.replace(" ", "\n")), (-MEAN_HEIGHT / 2, "mean")]]
         )
 
-    def _press(self, x: float) -> None:
+    def _press(self, x: float, _y: float) -> None:
         if self._repeats is None:
             return
         repeat, time_s = divmod(x, self.pitch)
@@ -172,18 +172,3 @@ def _mean(values: np.ndarray) -> np.ndarray:
     total, count = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
     found: np.ndarray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
     return found
-
-
-class _PressBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
-    """View box that reports the position of a press; no zoom or pan."""
-
-    def __init__(self, pressed: Callable[[float], None]) -> None:
-        super().__init__(enableMenu=False, enableMouse=False, defaultPadding=0.0)
-        self._told = pressed
-
-    def mousePressEvent(self, event: object) -> None:
-        """Report the horizontal position of a left press."""
-        event.accept()  # type: ignore[attr-defined]
-        if event.button() == Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
-            place = self.mapSceneToView(event.scenePos())  # type: ignore[attr-defined]
-            self._told(float(place.x()))

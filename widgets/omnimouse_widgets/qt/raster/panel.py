@@ -38,7 +38,7 @@ from omnimouse_widgets.qt.raster.plot import RasterPlot
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.segmented_button import Segmented
+from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
 
 TOOLTIP = (
     "Neurons (rows) by samples (columns) of the window.\n"
@@ -91,19 +91,17 @@ class RasterPanel(QWidget):
         ]
         return Redraw(
             self,
-            [
-                # First, because the other parts depend on order and view.
-                (self._follow, [events.raster_order, events.raster_view]),
-                (self._draw_rows, rows),
-                (self._draw_cells, [events.window, results.events.population]),
-                (self._draw_age, [results.events.population_freshness]),
-                (self._draw_span, [events.active_span, events.brush_code]),
-                (self._draw_marks, [events.selection]),
-                (self._draw_cursor, [events.cursor, events.window]),
-                (self._draw_box, [self.gestures.box_changed]),
-                (self._draw_status, [results.changed, events.session, events.cursor,
-                                     self._controller.similarity.changed]),
-            ],
+            # First, because the other parts depend on order and view.
+            (self._follow, [events.raster_order, events.raster_view]),
+            (self._draw_rows, rows),
+            (self._draw_cells, [events.window, results.events.population]),
+            (self._draw_age, [results.events.population_freshness]),
+            (self._draw_span, [events.active_span, events.brush_code]),
+            (self._draw_marks, [events.selection]),
+            (self._draw_cursor, [events.cursor, events.window]),
+            (self._draw_box, [self.gestures.box_changed]),
+            (self._draw_status, [results.changed, events.session, events.cursor,
+                                 self._controller.similarity.changed]),
         )  # fmt: skip
 
     # -- building -----------------------------------------------------------------
@@ -124,7 +122,7 @@ class RasterPanel(QWidget):
         first.box.sigYRangeChanged.connect(lambda *_: self._refit())
 
     def _build_toolbar(self) -> None:
-        self.tools = Segmented(TOOLS, "Raster tool", shrinks=False)
+        self.tools = SegmentedButton(TOOLS, "Raster tool", shrinks=False)
         self.tools.show_value(self.gestures.tool)
         self.tools.picked.connect(self.set_tool)
         self.ordering = OrderBox(self._controller)
@@ -391,7 +389,7 @@ class RasterPanel(QWidget):
 
     def _draw_status(self) -> None:
         self.ordering.draw()
-        self.status.set_words(self._status())
+        self.status.set_text(self._status())
         self.status.setToolTip(self._status())
 
     def _hover(self, at: QPointF) -> None:
@@ -399,7 +397,7 @@ class RasterPanel(QWidget):
         for _, raster in self._shown:
             if raster.box.sceneBoundingRect().contains(at):
                 place = raster.box.mapSceneToView(at)
-                self.status.set_words(self._words_at(place.x(), place.y()))
+                self.status.set_text(self._words_at(place.x(), place.y()))
                 return
         self._draw_status()
 

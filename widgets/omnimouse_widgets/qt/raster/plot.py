@@ -233,7 +233,7 @@ class RasterPlot:
 
     def set_message(self, words: str) -> None:
         """Show a message in place of data; "" removes it."""
-        if words != self.message.words:
+        if words != self.message.text:
             self.message.show(words)
         for item in (self.span, self.cursor):
             item.setVisible(not words)
@@ -242,7 +242,7 @@ class RasterPlot:
         """Remove values and mask."""
         self.values = self.codes = None
         self.pixels.clear()
-        self.set_message("No session is open")
+        self.set_message(plot_style.NO_SESSION)
         self.hatch.set_rects([])
         self.marks.set_rows([])
         self.set_rubber(None)

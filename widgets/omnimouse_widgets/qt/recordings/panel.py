@@ -23,7 +23,7 @@ from omnimouse_widgets.qt.recordings.table_model import (
 from omnimouse_widgets.qt.style.form import ElidedLabel
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.row_table import row_table
-from omnimouse_widgets.qt.style.theme import quiet_label
+from omnimouse_widgets.qt.style.theme import wrapped_label
 
 SIZE = (1240, 420)
 WIDTHS = (190, 100, 70, 110, 210, 140, 170)
@@ -51,7 +51,7 @@ class RecordingsPanel(QWidget):
         self.rows = FilteredRecordings(self.table)
         self._build_top()
         self._build_view()
-        self.progress, self.problem = ElidedLabel(), quiet_label("alert")
+        self.progress, self.problem = ElidedLabel(), wrapped_label("alert")
         top = QHBoxLayout()
         for widget in (self.filter, self.count, self.stop):
             top.addWidget(widget, 1 if widget is self.filter else 0)
@@ -67,11 +67,9 @@ class RecordingsPanel(QWidget):
         session = controller.state.events.session
         self.redraw = Redraw(
             self,
-            [
-                (self._draw_found, [looking]),
-                (self._draw_words, [looking, opening]),
-                (self._draw_open, [session]),
-            ],
+            (self._draw_found, [looking]),
+            (self._draw_words, [looking, opening]),
+            (self._draw_open, [session]),
         )
 
     def _build_top(self) -> None:
@@ -142,7 +140,7 @@ class RecordingsPanel(QWidget):
         recordings, opener = self._controller.recordings, self._controller.opener
         # Opening a recording is a direct request of the user and has priority.
         words = opener.words or recordings.words
-        self.progress.set_words(f"◌ {words}…" if words else "")
+        self.progress.set_text(f"◌ {words}…" if words else "")
         self.stop.setVisible(recordings.is_busy)
         self.problem.setText(self._problem())
         self.problem.setVisible(bool(self.problem.text()))

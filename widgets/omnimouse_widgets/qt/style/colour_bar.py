@@ -44,10 +44,10 @@ class ColourBar(QWidget):
         return ("", "") if self._scale is None else self._scale.ends
 
     @property
-    def words(self) -> str:
+    def median_text(self) -> str:
         """The text at the median, or ""."""
-        said = "" if self._scale is None else self._scale.middle
-        return f"{said} (older)" if said and self._is_old else said
+        text = "" if self._scale is None else self._scale.middle
+        return f"{text} (older)" if text and self._is_old else text
 
     def paintEvent(self, _: QPaintEvent | None) -> None:
         """Paint gradient, numbers and median."""
@@ -81,10 +81,10 @@ class ColourBar(QWidget):
         painter.fillRect(QRectF(x - 1.5, 0, 3, 14), QColor("black"))
         painter.fillRect(QRectF(x - 0.5, 0, 1, 14), QColor("white"))
         advance = painter.fontMetrics().horizontalAdvance
-        low, high = (advance(words) for words in self.ends)
-        width = advance(self.words)
+        low, high = (advance(end) for end in self.ends)
+        width = advance(self.median_text)
         first, last = bar.left() + low + _GAP, bar.right() - high - _GAP - width
         # The text must not touch the numbers at the ends; without room it is left out.
         if first <= last:
             left = min(max(x - width / 2, first), last)
-            painter.drawText(QRectF(left, 14, width + 2, 18), self.words)
+            painter.drawText(QRectF(left, 14, width + 2, 18), self.median_text)

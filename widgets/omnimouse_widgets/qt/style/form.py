@@ -8,17 +8,15 @@ from qtpy.QtWidgets import (
     QHBoxLayout,
     QLabel,
     QLayout,
-    QSizePolicy,
     QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
+from omnimouse_widgets.qt.style.controls import fit_panel_width
 from omnimouse_widgets.qt.style.theme import ToneLabel
 
 LABEL_WIDTH = 77
-# napari asks for 90 pixels, too wide for two boxes in a row of a narrow panel.
-NARROW_BOX = "QSpinBox { min-width: 34px; }"
 
 
 class Form(QGridLayout):
@@ -32,24 +30,29 @@ class Form(QGridLayout):
         self.setColumnMinimumWidth(0, LABEL_WIDTH)
         self.setColumnStretch(1, 1)
 
-    def add(self, words: str, control: QWidget | QLayout) -> None:
+    def add(self, text: str, control: QWidget | QLayout) -> None:
         """Add a row; without a label the control takes the whole width."""
         # rowCount of an empty grid is 1, so the first row stays empty with height 0.
         row = self.rowCount()
-        if words:
-            label = ToneLabel(words)
+        if text:
+            label = ToneLabel(text)
             # Beside a wrapped text, the label stands at its first line.
             top = Qt.AlignmentFlag.AlignTop if _is_tall(control) else None
             middle = Qt.AlignmentFlag.AlignVCenter
             self.addWidget(label, row, 0, top or middle)
             if isinstance(control, QWidget) and not control.accessibleName():
-                control.setAccessibleName(words)
+                control.setAccessibleName(text)
         # (row, column, row span, column span).
-        place = (row, 1, 1, 1) if words else (row, 0, 1, 2)
+        place = (row, 1, 1, 1) if text else (row, 0, 1, 2)
         if isinstance(control, QLayout):
             self.addLayout(control, *place)
         else:
             self.addWidget(control, *place)
+
+    def add_rows(self, *controls: QWidget | QLayout) -> None:
+        """Add rows without labels."""
+        for control in controls:
+            self.add("", control)
 
 
 def _is_tall(control: QWidget | QLayout) -> bool:
@@ -97,17 +100,16 @@ class Section(QFrame):
 
 
 class ElidedLabel(QLabel):
-    """One line of text, cut with … to fit; `words` is the full text."""
+    """One line of text, cut with … to fit; `full_text` is the uncut text."""
 
     def __init__(self) -> None:
         super().__init__()
-        # Ignored: the length of the text must not determine the width of the panel.
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
-        self.words = ""
+        fit_panel_width(self)
+        self.full_text = ""
 
-    def set_words(self, words: str) -> None:
+    def set_text(self, text: str) -> None:
         """Set the text and cut it to the width."""
-        self.words = words
+        self.full_text = text
         self._fit()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
@@ -119,7 +121,7 @@ class ElidedLabel(QLabel):
         room = self.contentsRect().width() - 8
         self.setText(
             self.fontMetrics().elidedText(
-                self.words, Qt.TextElideMode.ElideRight, max(room, 0)
+                self.full_text, Qt.TextElideMode.ElideRight, max(room, 0)
             )
         )
 
@@ -128,18 +130,18 @@ class QuietLine(ElidedLabel, ToneLabel):
     """`ElidedLabel` in the quiet tone of explanations."""
 
 
-def keep_room(control: QWidget) -> None:
+def reserve_space(control: QWidget) -> None:
     """Reserve the place of a hidden control, so that no other control moves."""
     policy = control.sizePolicy()
     policy.setRetainSizeWhenHidden(True)
     control.setSizePolicy(policy)
 
 
-def row_of(*widgets: QWidget, stretch: int = -1) -> QHBoxLayout:
+def row_of(*widgets: QWidget, stretch: int = -1, spacing: int = 6) -> QHBoxLayout:
     """Return a row of widgets; the one at index `stretch` takes the free width."""
     row = QHBoxLayout()
     row.setContentsMargins(0, 0, 0, 0)
-    row.setSpacing(6)
+    row.setSpacing(spacing)
     for number, widget in enumerate(widgets):
         row.addWidget(widget, 1 if number == stretch else 0)
     return row

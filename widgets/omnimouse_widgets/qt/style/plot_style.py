@@ -6,6 +6,7 @@ an image on black.
 
 import re
 from collections.abc import Callable
+from typing import Any, Final
 
 import numpy as np
 import pyqtgraph as pg
@@ -23,6 +24,8 @@ PAPER = "#FFFFFF"
 # White curves and light greys would be invisible on white paper.
 _ON_PAPER = {**palette.ON_PAPER, AXIS: "#626A75", TEXT: "#1D2127"}
 FONT_POINTS = 8
+NO_SESSION: Final = "No session is open"
+"""Message of empty plots."""
 
 
 def small_font(*, bold: bool = False) -> QFont:
@@ -51,9 +54,9 @@ def style_plot(plot: pg.PlotItem, *, left: bool = True, bottom: bool = True) -> 
     # Ranges are set explicitly; automatic ones would cost time at each update.
     plot.disableAutoRange()
     plot.setContentsMargins(0, 0, 0, 0)
-    for name, shown in (("left", left), ("bottom", bottom)):
-        plot.showAxis(name, shown)
-        if shown:
+    for name, is_shown in (("left", left), ("bottom", bottom)):
+        plot.showAxis(name, is_shown)
+        if is_shown:
             style_axis(plot.getAxis(name))
 
 
@@ -64,12 +67,12 @@ def style_axis(axis: pg.AxisItem, colour: str = AXIS) -> None:
     axis.setTextPen(QColor(colour))
 
 
-def on_paper(words: str) -> str:
+def on_paper(text: str) -> str:
     """Replace screen colours in a text by their colours on white."""
     # Qt writes colours in lower case, hence the case-insensitive search.
     for screen, paper in _ON_PAPER.items():
-        words = re.sub(screen, paper, words, flags=re.IGNORECASE)
-    return words
+        text = re.sub(screen, paper, text, flags=re.IGNORECASE)
+    return text
 
 
 class SecondsAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
@@ -86,14 +89,19 @@ def pen(
     colour: str, width: float = 1.0, *, dashed: bool = False, dotted: bool = False
 ) -> QPen:
     """Return a pen with constant width at any zoom; widths above 1 draw slower."""
-    made = QPen(QColor(colour), width)
+    pen = QPen(QColor(colour), width)
     # Cosmetic: the width is in pixels, not in data units.
-    made.setCosmetic(True)
+    pen.setCosmetic(True)
     if dashed:
-        made.setDashPattern([3.0, 2.0])
+        pen.setDashPattern([3.0, 2.0])
     if dotted:
-        made.setDashPattern([1.0, 2.0])
-    return made
+        pen.setDashPattern([1.0, 2.0])
+    return pen
+
+
+def curve(colour: str, width: float = 1.0, **style: bool) -> pg.PlotCurveItem:
+    """Return an empty curve with gaps at NaN; `style` is that of `pen`."""
+    return pg.PlotCurveItem(pen=pen(colour, width, **style), connect="finite")
 
 
 def tint(colour: str, alpha: int) -> QColor:
@@ -121,40 +129,51 @@ def set_codes(item: pg.ImageItem, codes: np.ndarray, rect: QRectF, n: int) -> No
     item.setRect(rect)
 
 
-def text(
-    words: str, colour: str = TEXT, anchor: tuple[float, float] = (0, 0)
+def text_item(
+    text: str, colour: str = TEXT, anchor: tuple[float, float] = (0, 0)
 ) -> pg.TextItem:
     """Return a text item in the small font."""
-    item = pg.TextItem(words, color=colour, anchor=anchor)
+    item = pg.TextItem(text, color=colour, anchor=anchor)
     item.setFont(small_font())
     return item
 
 
-class ScrubBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
-    """View box that reports the position of a press or drag; no zoom or pan."""
+class PressBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
+    """View box that reports the position of a left press; no zoom or pan.
 
-    def __init__(self, moved: Callable[[float], None]) -> None:
+    Parameters
+    ----------
+    pressed
+        Called with the position (x, y) in the units of the axes.
+    follows_drag
+        Whether the positions of a drag are reported, too.
+    """
+
+    def __init__(
+        self, pressed: Callable[[float, float], None], *, follows_drag: bool = False
+    ) -> None:
         super().__init__(enableMenu=False, enableMouse=False, defaultPadding=0.0)
-        self._moved = moved
+        self._pressed, self._follows_drag = pressed, follows_drag
 
-    def mousePressEvent(self, event: object) -> None:
+    def mousePressEvent(self, event: Any) -> None:
         """Report the position on press."""
-        event.accept()  # type: ignore[attr-defined]
-        if event.button() == Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
-            self._scrub(event)
+        event.accept()
+        if event.button() == Qt.MouseButton.LeftButton:
+            self._report(event)
 
-    def mouseMoveEvent(self, event: object) -> None:
+    def mouseMoveEvent(self, event: Any) -> None:
         """Report the position during a drag."""
-        event.accept()  # type: ignore[attr-defined]
-        if event.buttons() & Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
-            self._scrub(event)
+        event.accept()
+        if self._follows_drag and event.buttons() & Qt.MouseButton.LeftButton:
+            self._report(event)
 
-    def mouseReleaseEvent(self, event: object) -> None:
+    def mouseReleaseEvent(self, event: Any) -> None:
         """Accept the release; the position is already reported."""
-        event.accept()  # type: ignore[attr-defined]
+        event.accept()
 
-    def _scrub(self, event: object) -> None:
-        self._moved(float(self.mapSceneToView(event.scenePos()).x()))  # type: ignore[attr-defined]
+    def _report(self, event: Any) -> None:
+        place = self.mapSceneToView(event.scenePos())
+        self._pressed(float(place.x()), float(place.y()))
 
 
 class Message:
@@ -162,7 +181,7 @@ class Message:
 
     def __init__(self, box: pg.ViewBox) -> None:
         self._box = box
-        self._item = text("", TEXT, anchor=(0.5, 0.5))
+        self._item = text_item("", TEXT, anchor=(0.5, 0.5))
         # A child of the view box, not of its content: its position is in pixels and
         # does not depend on the data range.
         self._item.setParentItem(box)
@@ -171,14 +190,14 @@ class Message:
         self.show("")
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """The displayed message, or ""."""
         return str(self._item.toPlainText())
 
-    def show(self, words: str) -> None:
+    def show(self, text: str) -> None:
         """Show a message; "" hides it."""
-        self._item.setText(words)
-        self._item.setVisible(bool(words))
+        self._item.setText(text)
+        self._item.setVisible(bool(text))
         self._centre()
 
     def _centre(self) -> None:

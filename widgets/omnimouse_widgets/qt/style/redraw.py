@@ -37,19 +37,18 @@ class Redraw(QObject):
     def __init__(
         self,
         panel: QWidget,
-        parts: Sequence[tuple[Draw, Sequence[Any]]],
-        *,
+        *parts: tuple[Draw, Sequence[Any]],
         rest_ms: int = 0,
     ) -> None:
         super().__init__(panel)
         self._panel = panel
         self._parts = tuple((draw, tuple(signals)) for draw, signals in parts)
-        self._wanted: set[int] = set()
+        self._pending: set[int] = set()
         self._slots: list[tuple[Any, Draw]] = []
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
         self._timer.setInterval(rest_ms)
-        self._timer.timeout.connect(self._flush_if_seen)
+        self._timer.timeout.connect(self._flush_if_visible)
         # An event filter, so that panels need not inherit from a common base class.
         panel.installEventFilter(self)
 
@@ -65,7 +64,7 @@ class Redraw(QObject):
             self.start()
         elif kind in (QEvent.Type.Hide, QEvent.Type.Close):
             self.stop()
-        elif kind == QEvent.Type.Paint and self._wanted:
+        elif kind == QEvent.Type.Paint and self._pending:
             self._timer.start()  # pending parts, and the panel came to the front
         # Never consume an event: the panel must still receive it.
         return False
@@ -76,55 +75,55 @@ class Redraw(QObject):
             for number, (_, signals) in enumerate(self._parts):
                 for signal in signals:
                     self._connect(signal, number)
-        self._wanted = set(range(len(self._parts)))
+        self._pending = set(range(len(self._parts)))
         self.flush()
 
     def stop(self) -> None:
         """Drop all connections and pending parts."""
         self._timer.stop()
-        self._wanted.clear()
+        self._pending.clear()
         _disconnect(self._slots)
 
     def flush(self) -> None:
         """Draw the pending parts now; an error in one does not prevent the others."""
         self._timer.stop()
         # Replace the set first: a part may request another part while it is drawn.
-        wanted, self._wanted = self._wanted, set()
+        pending, self._pending = self._pending, set()
         # ExitStack runs all callbacks even if one raises, last added first.
         with ExitStack() as parts:
-            for number in sorted(wanted, reverse=True):
+            for number in sorted(pending, reverse=True):
                 parts.callback(self._parts[number][0])
 
-    def _flush_if_seen(self) -> None:
+    def _flush_if_visible(self) -> None:
         # In a covered tab the parts stay pending until the paint event; see
         # `eventFilter`.
         if not self._panel.visibleRegion().isEmpty():
             self.flush()
 
     def _connect(self, signal: Any, number: int) -> None:
-        slot = _asker(self, number)
+        slot = _slot_of(self, number)
         signal.connect(slot)
         self._slots.append((signal, slot))
 
-    def ask(self, number: int) -> None:
+    def request(self, number: int) -> None:
         """Draw one part in the next event loop iteration."""
-        self._wanted.add(number)
+        self._pending.add(number)
         # Restarting a running timer would postpone the drawing as long as signals
         # arrive.
         if not self._timer.isActive():
             self._timer.start()
 
 
-def _asker(redraw: Redraw, number: int) -> Draw:
+def _slot_of(redraw: Redraw, number: int) -> Draw:
     """Return a slot that holds `redraw` weakly: signals must not keep a panel alive."""
     weakly = ref(redraw)
 
-    def ask() -> None:
-        found = weakly()
-        if found is not None and isalive(found):  # type: ignore[no-untyped-call]  # qtpy
-            found.ask(number)
+    def slot() -> None:
+        alive = weakly()
+        if alive is not None and isalive(alive):  # type: ignore[no-untyped-call]  # qtpy
+            alive.request(number)
 
-    return ask
+    return slot
 
 
 def _disconnect(slots: list[tuple[Any, Draw]]) -> None:

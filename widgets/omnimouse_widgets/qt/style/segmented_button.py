@@ -8,6 +8,7 @@ from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap
 from qtpy.QtWidgets import QButtonGroup, QHBoxLayout, QSizePolicy, QToolButton, QWidget
 
 from omnimouse_widgets import palette
+from omnimouse_widgets.qt.style.controls import fit_panel_width, tool_button
 
 # Translucent greys fit light and dark themes. Only the first button has a left border,
 # so that adjacent borders are not drawn twice.
@@ -25,39 +26,19 @@ QToolButton:hover { background: rgba(128, 134, 145, 90); }
 QToolButton:checked { background: #3B6EA8; color: white; font-weight: 600; }
 QToolButton:disabled { color: rgba(128, 134, 145, 140); }
 """
-BUTTON_STYLE = """
-QToolButton { border: 1px solid rgba(128, 134, 145, 120); border-radius: 3px;
-  padding: 3px 6px; background: rgba(128, 134, 145, 35); }
-QToolButton:hover { background: rgba(128, 134, 145, 90); }
-QToolButton:checked { background: #3B6EA8; color: white; }
-QToolButton:disabled { color: rgba(128, 134, 145, 140); }
-QToolButton:focus { border-color: #56B4E9; }
-"""
-"""Style of a single button, with a visible pressed state."""
-
-
-def switch(words: str, tooltip: str, style: str = BUTTON_STYLE) -> QToolButton:
-    """Return a single button that stays pressed until the next press."""
-    button = QToolButton()
-    button.setText(words)
-    button.setToolTip(tooltip)
-    button.setCheckable(True)
-    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    button.setStyleSheet(style)
-    return button
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One button: value, text, tooltip and, if not empty, the colour of its icon."""
+    """One button: value, label, tooltip and, if not empty, the colour of its icon."""
 
     value: Hashable
-    word: str
+    label: str
     tooltip: str
     colour: str = ""
 
 
-class Segmented(QWidget):
+class SegmentedButton(QWidget):
     """Joined buttons; a click emits `picked`, whereas `show_value` emits nothing.
 
     Parameters
@@ -92,6 +73,7 @@ class Segmented(QWidget):
                 button.setSizePolicy(
                     QSizePolicy.Policy.Minimum, QSizePolicy.Policy.Fixed
                 )
+            # The number is the identifier that `idClicked` sends.
             self._group.addButton(button, number)
             row.addWidget(button)
         # `idClicked` is emitted for clicks only, so `show_value` cannot cause a loop.
@@ -99,9 +81,9 @@ class Segmented(QWidget):
 
     def button(self, value: Hashable) -> QToolButton:
         """Return the button of a value."""
-        found = self._group.button(self._values.index(value))
-        assert isinstance(found, QToolButton)
-        return found
+        button = self._group.button(self._values.index(value))
+        assert isinstance(button, QToolButton)
+        return button
 
     @property
     def value(self) -> Hashable | None:
@@ -122,13 +104,9 @@ class Segmented(QWidget):
 
 
 def _button(choice: Choice) -> QToolButton:
-    button = QToolButton()
-    button.setText(choice.word)
-    button.setToolTip(choice.tooltip)
+    button = tool_button(choice.label, choice.tooltip)
     button.setCheckable(True)
-    # A click must not take the focus, and with it the keys, from a plot.
-    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    button.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+    fit_panel_width(button)
     if choice.colour:
         button.setIcon(swatch(choice.colour))
         button.setIconSize(QSize(10, 10))

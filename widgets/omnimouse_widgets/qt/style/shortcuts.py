@@ -19,8 +19,8 @@ class Key:
     """Keyboard shortcut: key, description and action."""
 
     key: str
-    words: str
-    press: Callable[[Controller], object]
+    description: str
+    action: Callable[[Controller], object]
 
 
 def toggle_pin(slot: int, controller: Controller) -> None:
@@ -34,34 +34,30 @@ KEYS: Final = (
     Key("1", "paint visible", lambda c: c.set_brush(VISIBLE)),
     Key("2", "paint hidden", lambda c: c.set_brush(HIDDEN)),
     Key("3", "paint target", lambda c: c.set_brush(TARGET)),
-    Key(",", "one frame back", lambda c: c.step_cursor(-1)),
-    Key(".", "one frame on", lambda c: c.step_cursor(1)),
-    Key("PgUp", "the trial before; in a table a page up", lambda c: c.trials.step(-1)),
-    Key("PgDown", "the next trial; in a table a page down", lambda c: c.trials.step(1)),
-    Key("Alt+PgUp", "the imaging plane before, or all", lambda c: c.planes.step(-1)),
-    Key("Alt+PgDown", "the next imaging plane, or all", lambda c: c.planes.step(1)),
-    Key(
-        "C",
-        "colour by state, or as chosen last",
-        lambda c: c.colouring.toggle(),
-    ),
+    Key(",", "previous frame", lambda c: c.step_cursor(-1)),
+    Key(".", "next frame", lambda c: c.step_cursor(1)),
+    Key("PgUp", "previous trial; in a table: page up", lambda c: c.trials.step(-1)),
+    Key("PgDown", "next trial; in a table: page down", lambda c: c.trials.step(1)),
+    Key("Alt+PgUp", "previous imaging plane, or all", lambda c: c.planes.step(-1)),
+    Key("Alt+PgDown", "next imaging plane, or all", lambda c: c.planes.step(1)),
+    Key("C", "colour by state or by the last quantity", lambda c: c.colouring.toggle()),
     Key(
         "A",
-        "outline the brain areas, or not",
+        "show or hide the outlines of brain areas",
         lambda c: c.colouring.outline_areas(not c.state.areas_shown),
     ),
     Key(
         "Shift+D",
-        "neurons in 3-D, or on the field",
+        "show the neurons in 3-D or on the field",
         lambda c: c.planes.show_in_space(not c.state.in_space),
     ),
-    Key("G", "grow what is painted, by a distance", lambda c: c.reaching.grow()),
+    Key("G", "grow the painted region by a distance", lambda c: c.reaching.grow()),
     Key(
         "Shift+G",
-        "shrink what is painted, by a distance",
+        "shrink the painted region by a distance",
         lambda c: c.reaching.shrink(),
     ),
-    Key("Shift+P", "pin this condition", lambda c: c.pins.pin_or_tell()),
+    Key("Shift+P", "pin the current condition", lambda c: c.pins.pin_or_tell()),
     *(
         Key(
             f"Alt+{n}", f"show or hide pin {LETTERS[n - 1]}", partial(toggle_pin, n - 1)
@@ -69,9 +65,9 @@ KEYS: Final = (
         # `partial` binds the slot now; a lambda would use the last value of `n`.
         for n in range(1, MAX_PINS + 1)
     ),
-    Key("N", "facts of the next selected neuron", lambda c: c.facts.step(1)),
-    Key("Shift+N", "facts of the neuron before", lambda c: c.facts.step(-1)),
-    Key("Shift+W", "what if: all as recorded", lambda c: c.what_if.reset()),
+    Key("N", "information on the next selected neuron", lambda c: c.facts.step(1)),
+    Key("Shift+N", "information on the previous neuron", lambda c: c.facts.step(-1)),
+    Key("Shift+W", "what if: remove all edits", lambda c: c.what_if.reset()),
     Key("Ctrl+Z", "undo", lambda c: c.undo()),
     Key("Ctrl+Shift+Z", "redo", lambda c: c.redo()),
 )
@@ -80,11 +76,11 @@ KEYS: Final = (
 def bind_keys(panel: QWidget, controller: Controller) -> None:
     """Add `KEYS` to a panel and all its widgets."""
     for key in KEYS:
-        bind(panel, key.key, partial(key.press, controller))
+        bind(panel, key.key, partial(key.action, controller))
 
 
-def bind(panel: QWidget, key: str, act: Callable[[], object]) -> QShortcut:
-    """Add a shortcut that acts while the focus is in a panel.
+def bind(panel: QWidget, key: str, action: Callable[[], object]) -> QShortcut:
+    """Add a shortcut that is active while the focus is in a panel.
 
     If the window has the same shortcut, Qt runs neither and reports an ambiguity; this
     shortcut then acts.
@@ -92,12 +88,12 @@ def bind(panel: QWidget, key: str, act: Callable[[], object]) -> QShortcut:
     shortcut = QShortcut(QKeySequence(key), panel)
     # Several panels have the same keys, so a shortcut must not apply to the window.
     shortcut.setContext(Qt.ShortcutContext.WidgetWithChildrenShortcut)
-    shortcut.activated.connect(lambda: act())
-    shortcut.activatedAmbiguously.connect(lambda: act())
+    shortcut.activated.connect(lambda: action())
+    shortcut.activatedAmbiguously.connect(lambda: action())
     return shortcut
 
 
-class OwnKey(QObject):
+class PanelKey(QObject):
     """Key of a panel that overrides the same shortcut of the window.
 
     Qt alternates between two equal shortcuts. This class therefore uses no shortcut; an
@@ -107,13 +103,13 @@ class OwnKey(QObject):
     ----------
     panel
         The panel, which becomes the parent of this object.
-    key, act
+    key, action
         The key, e.g. "Ctrl+S", and its action.
     """
 
-    def __init__(self, panel: QWidget, key: str, act: Callable[[], object]) -> None:
+    def __init__(self, panel: QWidget, key: str, action: Callable[[], object]) -> None:
         super().__init__(panel)
-        self._key, self._act = QKeySequence(key), act
+        self._key, self._action = QKeySequence(key), action
         panel.installEventFilter(self)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
@@ -129,6 +125,6 @@ class OwnKey(QObject):
             event.accept()
             return True
         if event.type() == QEvent.Type.KeyPress:
-            self._act()
+            self._action()
             return True
         return False

@@ -6,12 +6,13 @@ is determined from the palette, because style sheets set the palette, too.
 
 from typing import Final
 
-from qtpy.QtCore import QEvent, QPointF, Qt
+from qtpy.QtCore import QEvent, QPointF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPalette, QPen, QPixmap
 from qtpy.QtWidgets import QHBoxLayout, QLabel, QWidget
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.palette import Tone
+from omnimouse_widgets.qt.style.controls import drawn_pixmap
 
 ON_DARK: Final[dict[Tone, str]] = {
     "quiet": "#A0A6B0",
@@ -45,8 +46,8 @@ def colour_of(tone: Tone, widget: QWidget) -> str:
 class ToneLabel(QLabel):
     """Label with the text colour of a tone; follows the theme."""
 
-    def __init__(self, words: str = "", tone: Tone = "quiet") -> None:
-        super().__init__(words)
+    def __init__(self, text: str = "", tone: Tone = "quiet") -> None:
+        super().__init__(text)
         self._tone: Tone = tone
         self._tint()
 
@@ -70,49 +71,50 @@ class ToneLabel(QLabel):
             self.setStyleSheet(style)
 
 
-def quiet_label(tone: Tone = "quiet") -> ToneLabel:
+def wrapped_label(tone: Tone = "quiet", *, is_selectable: bool = False) -> ToneLabel:
     """Return a wrapped label that does not widen its panel."""
     label = ToneLabel(tone=tone)
     label.setWordWrap(True)
     label.setMinimumWidth(1)
+    # Error messages can be copied, e.g. into a search or a report.
+    if is_selectable:
+        label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
 
 
 def state_label(code: int) -> QWidget:
     """Return the glyph and the name of a mask state."""
-    return _glyph_label(state_glyph(code), palette.STATE_WORDS[code])
+    return icon_label(state_glyph(code), palette.STATE_WORDS[code])
 
 
-def ring_label(colour: str, word: str) -> QWidget:
+def ring_label(colour: str, text: str) -> QWidget:
     """Return a ring on black, as on the field, and its meaning."""
-    return _glyph_label(_ring_glyph(colour), word)
+    return icon_label(_ring_glyph(colour), text)
 
 
-def _glyph_label(picture: QPixmap, words: str) -> QWidget:
-    glyph = QLabel()
-    glyph.setPixmap(picture)
+def icon_label(picture: QPixmap, text: str) -> QWidget:
+    """Return a picture with a text beside it."""
+    icon, label = QLabel(), ToneLabel(text)
+    icon.setPixmap(picture)
     pair = QWidget()
     row = QHBoxLayout(pair)
     row.setContentsMargins(0, 0, 0, 0)
     row.setSpacing(4)
-    row.addWidget(glyph)
-    word = ToneLabel(words)
+    row.addWidget(icon)
     # The text may be cut, so that legends do not determine the width of the panel.
-    word.setMinimumWidth(1)
-    row.addWidget(word, 1)
+    label.setMinimumWidth(1)
+    row.addWidget(label, 1)
     return pair
 
 
 def _ring_glyph(colour: str) -> QPixmap:
-    pixmap = QPixmap(GLYPH_SIZE, GLYPH_SIZE)
-    # Black as on the field: a white ring is not visible on a light panel.
-    pixmap.fill(QColor("black"))
-    painter = QPainter(pixmap)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-    painter.setPen(QPen(QColor(colour), 2))
-    painter.drawEllipse(QPointF(GLYPH_SIZE / 2, GLYPH_SIZE / 2), 3.5, 3.5)
-    painter.end()
-    return pixmap
+    def paint(painter: QPainter) -> None:
+        # Black as on the field: a white ring is not visible on a light panel.
+        painter.fillRect(0, 0, GLYPH_SIZE, GLYPH_SIZE, QColor("black"))
+        painter.setPen(QPen(QColor(colour), 2))
+        painter.drawEllipse(QPointF(GLYPH_SIZE / 2, GLYPH_SIZE / 2), 3.5, 3.5)
+
+    return drawn_pixmap(QSize(GLYPH_SIZE, GLYPH_SIZE), paint)
 
 
 def state_glyph(code: int) -> QPixmap:
@@ -120,23 +122,19 @@ def state_glyph(code: int) -> QPixmap:
 
     Hidden and visible are a full disk, target is a ring, mixed is half full.
     """
-    pixmap = QPixmap(GLYPH_SIZE, GLYPH_SIZE)
-    pixmap.fill(Qt.GlobalColor.transparent)
-    colour, word = QColor(palette.STATE_COLOURS[code]), palette.STATE_WORDS[code]
-    painter = QPainter(pixmap)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    state = palette.STATE_WORDS[code]
     middle, radius = QPointF(GLYPH_SIZE / 2, GLYPH_SIZE / 2), GLYPH_SIZE / 2 - 0.5
-    painter.setPen(QPen(QColor(palette.EDGE), 1))
-    painter.setBrush(colour)
-    painter.drawEllipse(middle, radius, radius)
-    if word in ("target", "mixed"):
+
+    def paint(painter: QPainter) -> None:
+        painter.setPen(QPen(QColor(palette.EDGE), 1))
+        painter.setBrush(QColor(palette.STATE_COLOURS[code]))
+        painter.drawEllipse(middle, radius, radius)
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(QColor(palette.HIDDEN))
-        inner = radius - 2.5
-        if word == "target":
-            painter.drawEllipse(middle, inner, inner)
-        else:
+        if state == "target":
+            painter.drawEllipse(middle, radius - 2.5, radius - 2.5)
+        elif state == "mixed":
             # Qt measures angles in 1/16 degree: the left half.
             painter.drawPie(1, 1, GLYPH_SIZE - 2, GLYPH_SIZE - 2, 90 * 16, 180 * 16)
-    painter.end()
-    return pixmap
+
+    return drawn_pixmap(QSize(GLYPH_SIZE, GLYPH_SIZE), paint)

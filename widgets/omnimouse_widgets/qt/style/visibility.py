@@ -9,26 +9,26 @@ from qtpy.QtCore import QEvent, QObject, QTimer
 from qtpy.QtWidgets import QDockWidget, QWidget
 
 
-class InView(QObject):
-    """Call `tell(is_seen)` after each change, in the next event loop iteration.
+class VisibilityMonitor(QObject):
+    """Call `report(is_visible)` after each change, in the next event loop iteration.
 
     Parameters
     ----------
     panel
         The observed panel and the Qt parent of this object.
-    tell
+    report
         Called with True when the panel becomes visible, False when it is covered.
     """
 
-    def __init__(self, panel: QWidget, tell: Callable[[bool], None]) -> None:
+    def __init__(self, panel: QWidget, report: Callable[[bool], None]) -> None:
         super().__init__(panel)
-        self.is_seen = False
-        self._panel, self._tell = panel, tell
+        self.is_visible = False
+        self._panel, self._report = panel, report
         self._dock: QDockWidget | None = None
         self._timer = QTimer(self)
         self._timer.setSingleShot(True)
-        # `visibleRegion` is up to date only after Qt has handled the event, so look in
-        # the next iteration of the event loop.
+        # `visibleRegion` is up to date only after Qt has handled the event, so it is
+        # read in the next iteration of the event loop.
         self._timer.setInterval(0)
         self._timer.timeout.connect(self._follow)
         panel.installEventFilter(self)
@@ -39,26 +39,26 @@ class InView(QObject):
         if kind in (QEvent.Type.Show, QEvent.Type.Hide, QEvent.Type.Close) or (
             # A covered panel gets no paint event, so the first one shows that it came
             # to the front. Later ones give no information.
-            kind == QEvent.Type.Paint and not self.is_seen
+            kind == QEvent.Type.Paint and not self.is_visible
         ):
             self._timer.start()
         return False
 
-    def tell(self) -> None:
-        """Check now, and call `tell` even if nothing changed."""
-        self._look()
-        self._tell(self.is_seen)
+    def update(self) -> None:
+        """Check now, and call `report` even if nothing changed."""
+        self._measure()
+        self._report(self.is_visible)
 
     def _follow(self) -> None:
-        was_seen = self.is_seen
-        self._look()
-        if self.is_seen != was_seen:
-            self._tell(self.is_seen)
+        was_visible = self.is_visible
+        self._measure()
+        if self.is_visible != was_visible:
+            self._report(self.is_visible)
 
-    def _look(self) -> None:
+    def _measure(self) -> None:
         self._find_dock()
         is_covered = self._panel.visibleRegion().isEmpty()
-        self.is_seen = self._panel.isVisible() and not is_covered
+        self.is_visible = self._panel.isVisible() and not is_covered
 
     def _find_dock(self) -> None:
         """Connect to the enclosing dock, which signals when its tab is covered."""

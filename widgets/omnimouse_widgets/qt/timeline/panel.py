@@ -25,7 +25,7 @@ from omnimouse_widgets.drawn.traces.tier_band import (
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.form import row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.theme import quiet_label
+from omnimouse_widgets.qt.style.theme import wrapped_label
 
 TOOLTIP = (
     "The whole session. Click or drag: move the window · ← →: step it by {} · "
@@ -68,14 +68,14 @@ class TimePanel(QWidget):
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.canvas = plot_style.canvas(tooltip(controller.state.spec))
         self.canvas.setMinimumHeight(84)
-        self.box = plot_style.ScrubBox(self._go)
+        self.box = plot_style.PressBox(lambda x, _: self._go(x), follows_drag=True)
         axes = {"bottom": plot_style.SecondsAxis("bottom")}
         self.plot = pg.PlotItem(viewBox=self.box, axisItems=axes)
         self.canvas.addItem(self.plot)
         self.bars, self.kinds, self.repeats = _Bars(3.0), _Bars(4.0), _Marks()
         self.lines = {name: pg.PlotCurveItem(connect="finite") for name in LINE_COLOURS}
         self.marker = pg.LinearRegionItem(movable=False)
-        self.place = plot_style.text("", plot_style.HELD_TEXT)
+        self.place = plot_style.text_item("", plot_style.HELD_TEXT)
         self.place.fill = plot_style.brush(plot_style.BACKGROUND, 200)
         self.message = plot_style.Message(self.box)
         self._build_plot()
@@ -88,14 +88,12 @@ class TimePanel(QWidget):
         events = controller.state.events
         self.redraw = Redraw(
             self,
-            [
-                (self._draw_session, [events.session]),
-                (self._draw_window, [events.window, events.session]),
-                (
-                    self._draw_trial,
-                    [events.window, events.session, controller.trials.changed],
-                ),
-            ],
+            (self._draw_session, [events.session]),
+            (self._draw_window, [events.window, events.session]),
+            (
+                self._draw_trial,
+                [events.window, events.session, controller.trials.changed],
+            ),
         )
 
     def _build_steps(self) -> None:
@@ -121,7 +119,7 @@ class TimePanel(QWidget):
         self._steps.addWidget(self.trial)
         self._steps.addLayout(row_of(self.back, self.on))
         # Legend of the letters on the bars.
-        self.tiers = quiet_label()
+        self.tiers = wrapped_label()
         self.tiers.setFont(plot_style.small_font())
         self._steps.addWidget(self.tiers)
         self._steps.addStretch(1)
@@ -185,7 +183,7 @@ class TimePanel(QWidget):
 
     def _draw_session(self) -> None:
         overview = self._overview()
-        self.message.show("" if overview is not None else "No session is open")
+        self.message.show("" if overview is not None else plot_style.NO_SESSION)
         for axis in ("left", "bottom"):
             self.plot.showAxis(axis, overview is not None)
         if overview is None:

@@ -56,12 +56,10 @@ class StimulusPanel(QWidget):
         events = controller.state.events
         self.redraw = Redraw(
             self,
-            [
-                (self._draw_frame, [events.window, events.cursor, events.mask]),
-                (self._draw_strip, [events.mask, events.window, events.cursor]),
-                (self._draw_clock, [events.window, events.cursor]),
-                (self._draw_strides, [events.window]),
-            ],
+            (self._draw_frame, [events.window, events.cursor, events.mask]),
+            (self._draw_strip, [events.mask, events.window, events.cursor]),
+            (self._draw_clock, [events.window, events.cursor]),
+            (self._draw_strides, [events.window]),
         )
         self.playback.changed.connect(self._draw_play)
         self._draw_play()
@@ -76,7 +74,7 @@ class StimulusPanel(QWidget):
         )
         self.frame = plot_style.image()
         self.border = QGraphicsRectItem()
-        self.label = plot_style.text("", palette.HELD, anchor=(0.5, 1.0))
+        self.label = plot_style.text_item("", palette.HELD, anchor=(0.5, 1.0))
         self.label.fill = plot_style.brush(plot_style.BACKGROUND, 215)
         self.message = plot_style.Message(self.view)
         for item in (self.frame, self.border, self.label):
@@ -157,7 +155,7 @@ class StimulusPanel(QWidget):
     def _draw_frame(self) -> None:
         state = self._controller.state
         if state.window is None or state.mask is None:
-            self._show_nothing("No session is open")
+            self._show_nothing(plot_style.NO_SESSION)
             return
         if state.spec.video is None:
             self._show_nothing(NO_VIDEO)

@@ -23,7 +23,6 @@ TOOLTIP = (
     "The decode is the predictor's own · grey bar: 1 s.d. of the session\n"
     "Click or drag: move the cursor"
 )
-NO_SESSION = "No session is open"
 
 
 class BehaviorPanel(QWidget):
@@ -49,10 +48,8 @@ class BehaviorPanel(QWidget):
         events, results = controller.state.events, controller.results
         self.redraw = Redraw(
             self,
-            [
-                (self._draw_rows, [events.window, events.mask, results.changed]),
-                (self._draw_cursor, [events.cursor, events.window]),
-            ],
+            (self._draw_rows, [events.window, events.mask, results.changed]),
+            (self._draw_cursor, [events.cursor, events.window]),
         )
 
     # -- from state to screen -----------------------------------------------------
@@ -63,7 +60,7 @@ class BehaviorPanel(QWidget):
         state = self._controller.state
         missing = "This session has no behaviour"
         if state.window is None:
-            missing = NO_SESSION
+            missing = plot_style.NO_SESSION
         elif state.spec.behavior is None:
             missing = NO_BEHAVIOR
         self.stack.set_message("" if traces else missing)

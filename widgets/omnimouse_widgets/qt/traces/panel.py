@@ -72,16 +72,14 @@ class TracesPanel(QWidget):
         baseline, pins = controller.baseline, controller.pins
         self.redraw = Redraw(
             self,
-            [
-                (self._draw_rows, [events.window, events.mask, events.selection,
-                                   results.changed, baseline.changed, pins.changed,
-                                   events.pins, events.trace_span,
-                                   events.common_scale, events.as_large]),
-                (self._draw_legend, [events.baseline_name, events.pins, pins.changed,
-                                     events.as_large, events.window]),
-                (self._draw_progress, [pins.changed]),
-                (self._draw_cursor, [events.cursor, events.window]),
-            ],
+            (self._draw_rows, [events.window, events.mask, events.selection,
+                               results.changed, baseline.changed, pins.changed,
+                               events.pins, events.trace_span,
+                               events.common_scale, events.as_large]),
+            (self._draw_legend, [events.baseline_name, events.pins, pins.changed,
+                                 events.as_large, events.window]),
+            (self._draw_progress, [pins.changed]),
+            (self._draw_cursor, [events.cursor, events.window]),
         )  # fmt: skip
 
     # -- from state to screen -----------------------------------------------------
@@ -89,7 +87,7 @@ class TracesPanel(QWidget):
         traces = self.traces()
         self.stack.set_rows(traces, self.look.scale)
         has_session = self._controller.state.window is not None
-        missing = NO_SELECTION if has_session else "No session is open"
+        missing = NO_SELECTION if has_session else plot_style.NO_SESSION
         self.stack.set_message("" if traces else missing)
 
     def _draw_legend(self) -> None:

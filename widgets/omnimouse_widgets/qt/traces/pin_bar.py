@@ -30,10 +30,11 @@ from omnimouse_widgets.drawn.traces.text import (
     pin_words,
     span_tip,
 )
+from omnimouse_widgets.qt.style.controls import TOGGLE_STYLE, toggle_button
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.segmented_button import BUTTON_STYLE, swatch, switch
+from omnimouse_widgets.qt.style.segmented_button import swatch
 
-NARROW_STYLE: Final = f"{BUTTON_STYLE} QToolButton {{ padding: 3px 2px; }}"
+NARROW_STYLE: Final = f"{TOGGLE_STYLE} QToolButton {{ padding: 3px 2px; }}"
 """Style with less padding: four pins must fit in a dock of 400 pixels."""
 
 
@@ -78,16 +79,14 @@ class PinBar(QWidget):
         events = controller.state.events
         self.redraw = Redraw(
             self,
-            [
-                (self._draw_pins, [events.pins, events.mask, events.predictor_name,
-                                   controller.pins.changed]),
-                (self._draw_span, [events.trace_span, events.window]),
-                (self._draw_scale, [events.common_scale, events.as_large]),
-            ],
+            (self._draw_pins, [events.pins, events.mask, events.predictor_name,
+                               controller.pins.changed]),
+            (self._draw_span, [events.trace_span, events.window]),
+            (self._draw_scale, [events.common_scale, events.as_large]),
         )  # fmt: skip
 
     def _switch(self, word: str, tip: str) -> QToolButton:
-        made = switch(word, tip, NARROW_STYLE)
+        made = toggle_button(word, tip, NARROW_STYLE)
         made.toggled.connect(lambda _: self._scale_picked())
         return made
 

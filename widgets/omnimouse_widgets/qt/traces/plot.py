@@ -73,7 +73,7 @@ class TraceStack(QObject):
     def __init__(self, moved: Callable[[float], None], tooltip: str) -> None:
         super().__init__()
         self.canvas = plot_style.canvas(tooltip)
-        self.box = plot_style.ScrubBox(moved)
+        self.box = plot_style.PressBox(lambda x, _: moved(x), follows_drag=True)
         self.axis = SpanAxis("bottom")
         self.plot = pg.PlotItem(viewBox=self.box, axisItems={"bottom": self.axis})
         self.canvas.addItem(self.plot)
@@ -253,7 +253,7 @@ class TraceStack(QObject):
     @property
     def message(self) -> str:
         """The message shown in place of the rows, or ""."""
-        return self._message.words
+        return self._message.text
 
     @property
     def labels(self) -> list[str]:
@@ -269,7 +269,7 @@ class TraceStack(QObject):
             self.plot.removeItem(self._labels.pop())
             self._shown.pop()
         while len(self._labels) < len(traces):
-            label = plot_style.text("", plot_style.TEXT, anchor=(-0.04, 0))
+            label = plot_style.text_item("", plot_style.TEXT, anchor=(-0.04, 0))
             label.fill = plot_style.brush(plot_style.BACKGROUND, 110)
             label.setZValue(10)
             self.plot.addItem(label, ignoreBounds=True)

@@ -36,9 +36,10 @@ from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.model.task import half_words
-from omnimouse_widgets.qt.style.form import NARROW_BOX, row_of
+from omnimouse_widgets.qt.style.controls import NARROW_BOX
+from omnimouse_widgets.qt.style.form import row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.segmented_button import STYLE, Choice, Segmented
+from omnimouse_widgets.qt.style.segmented_button import STYLE, Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import ToneLabel
 
 PICTURES = {
@@ -90,10 +91,8 @@ class WhatIfControls(QWidget):
         events = controller.state.events
         self.redraw = Redraw(
             self,
-            [
-                (self._draw_channels, [events.session]),
-                (self._draw, [events.edits, events.session, events.window]),
-            ],
+            (self._draw_channels, [events.session]),
+            (self._draw, [events.edits, events.session, events.window]),
         )
 
     # -- building -----------------------------------------------------------------
@@ -101,7 +100,7 @@ class WhatIfControls(QWidget):
         self.picture = _combo(PICTURES, "What the screen shows")
         self.picture.activated.connect(lambda _: self._picture_picked())
         self.at = QDoubleSpinBox()
-        self.at.setStyleSheet(NARROW_BOX.replace("QSpinBox", "QDoubleSpinBox"))
+        self.at.setStyleSheet(NARROW_BOX)
         self.at.setKeyboardTracking(False)
         self.at.valueChanged.connect(lambda _: self._put_picture())
         self._add("Video", row_of(self.picture, self.at, stretch=0))
@@ -158,13 +157,13 @@ class WhatIfControls(QWidget):
         self.change = _combo(CHANGES, "What becomes of the channel")
         self.change.activated.connect(lambda _: self._change_picked())
         self.value = QDoubleSpinBox()
-        self.value.setStyleSheet(NARROW_BOX.replace("QSpinBox", "QDoubleSpinBox"))
+        self.value.setStyleSheet(NARROW_BOX)
         self.value.setKeyboardTracking(False)
         self.value.setRange(-1e4, 1e4)
         self.value.setToolTip("In the units of the recording, times, or seconds")
         self.value.valueChanged.connect(lambda _: self._put_change())
         self._add("", row_of(self.change, self.value, stretch=0))
-        self.part = Segmented(PART_CHOICES, "Part of the window that is edited")
+        self.part = SegmentedButton(PART_CHOICES, "Part of the window that is edited")
         self.part.picked.connect(lambda part: self._pick_part(str(part)))
         self._add("Where", self.part)
 

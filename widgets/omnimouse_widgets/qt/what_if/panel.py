@@ -31,7 +31,7 @@ from omnimouse_widgets.drawn.units import bar_height
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.theme import ToneLabel, quiet_label
+from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
 from omnimouse_widgets.qt.traces.plot import TraceStack
 from omnimouse_widgets.qt.what_if.controls import WhatIfControls
 
@@ -70,16 +70,14 @@ class WhatIfPanel(QWidget):
         # The content covers this panel, so Qt reports the panel itself as not visible.
         self.redraw = Redraw(
             self._content,
-            [
-                (self._draw_head, [events.edits, events.mask, events.window,
-                                   results.changed]),
-                (self._draw_frames, [events.edits, events.window, events.cursor,
-                                     events.mask]),
-                (self._draw_rows, [events.window, events.selection, events.edits,
-                                   results.changed]),
-                (self._draw_listed, [results.changed, events.window]),
-                (self._draw_cursor, [events.cursor, events.window]),
-            ],
+            (self._draw_head, [events.edits, events.mask, events.window,
+                               results.changed]),
+            (self._draw_frames, [events.edits, events.window, events.cursor,
+                                 events.mask]),
+            (self._draw_rows, [events.window, events.selection, events.edits,
+                               results.changed]),
+            (self._draw_listed, [results.changed, events.window]),
+            (self._draw_cursor, [events.cursor, events.window]),
         )  # fmt: skip
 
     # -- building -----------------------------------------------------------------
@@ -89,7 +87,7 @@ class WhatIfPanel(QWidget):
         self.reset = QPushButton("Reset")
         self.reset.setToolTip("Take every edit away (Shift+W; Ctrl+Z brings it back)")
         self.reset.clicked.connect(lambda: self._controller.what_if.reset())
-        self.remarks = quiet_label("alert")
+        self.remarks = wrapped_label("alert")
 
     def _build_frames(self) -> None:
         self.canvas = plot_style.canvas(
@@ -158,7 +156,7 @@ class WhatIfPanel(QWidget):
         edits = self._controller.what_if
         is_edited = bool(edits.edits)
         words = edits.words if is_edited else "Nothing is edited: change something"
-        self.words.set_words(words)
+        self.words.set_text(words)
         self.words.setToolTip(words)
         self.status.setText(self.status_words())
         self.status.setToolTip("Nobody recorded what the mouse would have done")
@@ -212,7 +210,7 @@ class WhatIfPanel(QWidget):
     def _missing(self) -> str:
         state = self._controller.state
         if state.window is None:
-            return "No session is open"
+            return plot_style.NO_SESSION
         if not state.edits:
             return "Edit the video or behaviour\nto see what is predicted"
         if self.found is None:
