@@ -17,7 +17,7 @@ import omnimouse_model as om
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec
-from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict import families
 from omnimouse_model.predict.families import Family
 from omnimouse_model.predict.predictor import (
@@ -62,7 +62,7 @@ class ToyPredictor:
         return Encoded(window, mask, self.rates(window, mask))
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
-        window, asked = encoded.window, asked_cells(encoded.mask)
+        window, asked = encoded.window, scored_cells(encoded.mask)
         if neurons is None:
             neurons = np.flatnonzero(asked.any(axis=0))
         neurons = np.asarray(neurons, np.int64)

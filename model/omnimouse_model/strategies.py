@@ -233,17 +233,17 @@ class Strategy:
         )
 
 
-Block = tuple[int, int, slice]
+CellBlock = tuple[int, int, slice]
 
 
-def _visible_blocks(plain: Strategy, n: int) -> list[Block]:
+def _visible_blocks(plain: Strategy, n: int) -> list[CellBlock]:
     """Visible slices as (start, stop, positions), each tokenised on its own."""
     first, length = plain.prefix_start_idx or 0, plain.prefix_len or 0
     full, visible = (
         plain.full_population_prefix_len or 0,
         plain.n_visible_neurons or 0,
     )
-    blocks: list[Block] = []
+    blocks: list[CellBlock] = []
     if full > 0 and 0 < visible < n:
         blocks.append((first, first + full, slice(0, n)))
     # with everyone visible the full-population part is dropped, as officially
@@ -258,7 +258,7 @@ def _visible_blocks(plain: Strategy, n: int) -> list[Block]:
     return blocks
 
 
-def _target_blocks(plain: Strategy, n: int) -> list[Block]:
+def _target_blocks(plain: Strategy, n: int) -> list[CellBlock]:
     """Asked slices as (start, stop, positions), in the order they are answered."""
     start, length = plain.suffix_start_idx or 0, plain.suffix_len or 0
     n_asked, visible = (

@@ -17,7 +17,7 @@ from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import (
     BehaviorMode,
     Mask,
-    asked_cells,
+    scored_cells,
     token_starts,
     video_steps,
 )
@@ -61,7 +61,7 @@ def _common_mode(mask: Mask) -> BehaviorMode:
 def query_starts(mask: Mask) -> np.ndarray:
     """Where 5-sample queries begin: bool (60, N), columns in the mask's order."""
     own = mask.require_layout()
-    asked = asked_cells(mask)[:, own.order]
+    asked = scored_cells(mask)[:, own.order]
     starts = np.zeros_like(asked)
     for start in range(own.query_phase, len(asked) - QUERY_SAMPLES + 1, QUERY_SAMPLES):
         starts[start] = asked[start : start + QUERY_SAMPLES].any(axis=0)
@@ -200,5 +200,5 @@ def place_predictions(
     neurons = mask.require_layout().order[layout.query_neurons.cpu().numpy()]
     samples = layout.query_samples.cpu().numpy()[:, None] + np.arange(QUERY_SAMPLES)
     placed[samples, neurons[:, None]] = rates.float().cpu().numpy()
-    placed[~asked_cells(mask)] = np.nan
+    placed[~scored_cells(mask)] = np.nan
     return placed[:, columns]

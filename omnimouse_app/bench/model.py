@@ -87,11 +87,11 @@ def measure(size: str, case: "Case", device: str, repeats: int) -> list[dict[str
 
     from omnimouse_model.analysis import flops
 
-    asked = flops.question(size, case, device)
+    asked = flops.random_input(size, case, device)
     floor = flops.masked_gflop(asked)
     # The reference has the same weights and dense attention masks.
     with flops.dense_masks():
-        reference = flops.forward(asked, whole=True)
+        reference = flops.run_forward(asked, whole=True)
     rows = []
     for dtype in DTYPES:
         kind = getattr(torch, dtype)
@@ -100,7 +100,7 @@ def measure(size: str, case: "Case", device: str, repeats: int) -> list[dict[str
         before = matmul_gflops("float32", device)
         spent = flops.time_parts(asked, kind, repeats)
         rate = (before + matmul_gflops("float32", device)) / 2
-        found = flops.forward(asked, kind)
+        found = flops.run_forward(asked, kind)
         rows.append(
             {
                 "name": "forward_cgflop",

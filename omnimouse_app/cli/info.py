@@ -137,7 +137,7 @@ def alignment_row(
             "frames": lag.frames,
             "shift_frames": lag.shift_frames,
             "is_sure": lag.is_sure,
-            "words": lag.words(),
+            "words": lag.describe(),
         }
         for lag in report.lags
     ]

@@ -12,7 +12,7 @@ from omnimouse_app.cli.output import Progress, emit, markdown_table, table
 from omnimouse_app.cli.stopping import end_stopped, interruptible
 
 if TYPE_CHECKING:
-    from omnimouse_model.analysis.scaling.fits import Axis, Quantity, ScalingCurve
+    from omnimouse_model.analysis.scaling.fits import Quantity, ScalingCurve, SizeAxis
     from omnimouse_model.metrics import PowerLaw
 
 # Maximum number of sizes that fit into a table as columns.
@@ -73,7 +73,7 @@ def command(
     mice: Path | None,
     device: str,
     threads: int | None,
-    axis: "Axis",
+    axis: "SizeAxis",
     quantity: "Quantity",
     csv: Path | None,
     figure: Path | None,
@@ -146,7 +146,7 @@ def _train(
 
 
 def _curves(
-    results: Path, axis: "Axis", quantity: "Quantity"
+    results: Path, axis: "SizeAxis", quantity: "Quantity"
 ) -> "tuple[ScalingCurve, ...]":
     """Fit the runs of a file; print warnings on standard error."""
     from omnimouse_model.analysis.scaling.fits import scaling_curves

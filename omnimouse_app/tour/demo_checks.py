@@ -13,7 +13,7 @@ from omnimouse_app.window.docks import OmniMouseDock
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.predict.registry import load_predictor
-from omnimouse_widgets.palette import STATE_WORDS
+from omnimouse_widgets.palette import STATE_NAMES
 from omnimouse_widgets.qt.traces.panel import TracesPanel
 
 CLOSE = 1e-4
@@ -113,5 +113,5 @@ def check_behavior(dock: OmniMouseDock, model: str) -> Check:
 def _counts(states: np.ndarray) -> str:
     return ", ".join(
         f"{int((states == code).sum()):,} {word}"
-        for code, word in enumerate(STATE_WORDS)
+        for code, word in enumerate(STATE_NAMES)
     )

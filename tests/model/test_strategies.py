@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.errors import EmptyMaskError, MaskError
-from omnimouse_model.masks import asked_cells, seen_cells, token_starts
+from omnimouse_model.masks import input_cells, scored_cells, token_starts
 from omnimouse_model.strategies import (
     Strategy,
     find_strategy,
@@ -82,8 +82,8 @@ def test_every_strategy_is_what_the_specification_says(count, first, step):
         assert np.array_equal(tokens, plain.tokens[: len(tokens)]), name
         assert not plain.tokens[len(tokens) :].any()
         assert np.array_equal(query_starts(mask), plain.queries), name
-        assert np.array_equal(asked_cells(mask), mask.target), name
-        assert np.array_equal(seen_cells(mask), mask.visible), name
+        assert np.array_equal(scored_cells(mask), mask.target), name
+        assert np.array_equal(input_cells(mask), mask.visible), name
         steps = layout_from_mask(mask).video_steps.tolist()
         found = (steps, mask.token_layout.context_span, mask.behavior)
         assert found == (plain.video_steps, plain.context, plain.behavior), name

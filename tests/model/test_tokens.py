@@ -15,8 +15,8 @@ from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import (
     Mask,
     TokenLayout,
-    asked_cells,
-    seen_cells,
+    input_cells,
+    scored_cells,
     token_starts,
     video_steps,
 )
@@ -57,8 +57,8 @@ def test_a_run_becomes_tokens_with_stride_five(start, stop, cuts, tokens):
 
 def test_runs_shorter_than_a_token_are_not_seen():
     mask = Mask.nothing(2).show([0], slice(0, 9)).show([1], slice(20, 40))
-    assert not seen_cells(mask)[:, 0].any()
-    assert seen_cells(mask)[20:40, 1].all()
+    assert not input_cells(mask)[:, 0].any()
+    assert input_cells(mask)[20:40, 1].all()
 
 
 @given(arrays(bool, (60, 3)), st.lists(st.integers(1, 59), max_size=2))
@@ -84,11 +84,11 @@ def test_tokens_cover_exactly_the_long_runs(visible, cuts):
 def test_targets_near_visible_samples_are_not_asked_unless_switched_off():
     mask = Mask.nothing(2).show([0], slice(0, 30)).ask([0, 1], slice(30, 60))
     mask = mask.ask([1], slice(0, 60))
-    asked = asked_cells(mask)
+    asked = scored_cells(mask)
     assert np.flatnonzero(asked[:, 0])[0] == 35
     assert np.flatnonzero(asked[:, 1])[0] == 5
     free = replace(mask, guarded=False)
-    assert asked_cells(free).sum() == mask.target.sum()
+    assert scored_cells(free).sum() == mask.target.sum()
     assert free != mask
 
 

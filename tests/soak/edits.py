@@ -22,7 +22,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
-from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from tests.predictors import EchoPredictor
@@ -148,7 +148,7 @@ class Soak:
     def check_answer(self, results: Results) -> None:
         state = self.controller.state
         mask, window = state.mask, state.window
-        asked = np.flatnonzero(asked_cells(mask).any(axis=0))
+        asked = np.flatnonzero(scored_cells(mask).any(axis=0))
         if not len(asked) and mask.behavior != "target":
             assert results.freshness == "none", results.freshness
         elif results.freshness == "error":

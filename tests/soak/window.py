@@ -32,7 +32,7 @@ from omnimouse_app.field.canvas import Canvas, core_places
 from omnimouse_app.tour.hand import Hand, settle, wait_for
 from omnimouse_app.window.docks import OmniMouseDock, open_instrument
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import TARGET, VISIBLE, asked_cells
+from omnimouse_model.masks import TARGET, VISIBLE, scored_cells
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_model.simulate import HeldOut, MouseSpec
@@ -122,7 +122,7 @@ def check_a_stroke(dock: OmniMouseDock, recording: Path) -> None:
         f"{dock.viewer.scene.camera=} {controller.state.in_space=}"
     )
     wait_for(lambda: is_answered(controller), "the answer", PATIENCE_S)
-    asked = np.flatnonzero(asked_cells(mask).any(axis=0))
+    asked = np.flatnonzero(scored_cells(mask).any(axis=0))
     check_numbers(controller, window, mask, asked)
 
 

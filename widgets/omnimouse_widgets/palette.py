@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from omnimouse_model.masks import STATE_WORDS as STATE_WORDS
+from omnimouse_model.masks import STATE_NAMES as STATE_NAMES
 
 Tone = Literal["quiet", "alert", "good", "waiting", "problem"]
 """Meaning of a label or sign; each toolkit maps it to light and dark colours."""

@@ -98,7 +98,7 @@ class Lag:
             f"the recording within {1000 * self.spread_s:.0f} ms"
         )
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """Return the estimate and its interpretation as text."""
         what = f"{self.second} follow {self.first}"
         if not self.is_sure:
@@ -131,23 +131,25 @@ class AlignmentReport:
     problems: tuple[str, ...]
     remark: str = ""
 
-    def words(self) -> str:
+    def describe(self) -> str:
         """Return one line for each estimate and each problem, or the remark."""
         return "\n".join(self.lines)
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """Lines of `words`."""
-        lags = () if self.remark else (lag.words() for lag in self.lags)
+        """Lines of `describe`."""
+        lags = () if self.remark else (lag.describe() for lag in self.lags)
         return (*filter(None, [self.remark]), *lags, *self.problems)
 
     def __repr__(self) -> str:
-        return self.words()
+        return self.describe()
 
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sure lags outside the usual range, and problems."""
-        shifted = [lag.words() for lag in self.lags if lag.is_sure and lag.shift_frames]
+        shifted = [
+            lag.describe() for lag in self.lags if lag.is_sure and lag.shift_frames
+        ]
         return (*shifted, *self.problems)
 
 

@@ -34,7 +34,7 @@ SESSION = "1-1-1"
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class ForwardInput:
     """A network and all inputs of one forward pass."""
 
     net: OmniMouse
@@ -55,9 +55,9 @@ def case_mask(case: Case) -> Mask:
     )
 
 
-def question(
+def random_input(
     size: str, case: Case, device: torch.device | str = "cpu", seed: int = 0
-) -> Question:
+) -> ForwardInput:
     """Return an untrained network of a released size with random input of a case."""
     config = SIZES[size]
     count, _ = POPULATIONS[case]
@@ -74,7 +74,7 @@ def question(
         video_times=video_step_times(times),
         start_times=torch.zeros(1, device=device),
     )
-    return Question(
+    return ForwardInput(
         net=net.eval().requires_grad_(False).to(device),
         clip=clip,
         layout=layout_from_mask(case_mask(case)).to(device),
@@ -84,8 +84,8 @@ def question(
 
 # -- running ------------------------------------------------------------------------
 @torch.inference_mode()
-def forward(
-    asked: Question, dtype: torch.dtype = torch.float32, *, whole: bool = False
+def run_forward(
+    asked: ForwardInput, dtype: torch.dtype = torch.float32, *, whole: bool = False
 ) -> Tensor:
     """Return the rates (1, Q, 5) of one forward pass; `whole` computes every row."""
     net, clip, layout = asked.net, asked.clip, asked.layout
@@ -99,16 +99,16 @@ def forward(
 
 
 def time_parts(
-    asked: Question, dtype: torch.dtype = torch.float32, repeats: int = 3
+    asked: ForwardInput, dtype: torch.dtype = torch.float32, repeats: int = 3
 ) -> dict[str, float]:
     """Return the median seconds of a forward pass by part, and as "total"."""
     # Warm-up: the first pass also allocates memory.
-    forward(asked, dtype)
+    run_forward(asked, dtype)
     runs: dict[str, list[float]] = defaultdict(list)
     for _ in range(repeats):
         with _stopwatch(asked.net) as spent:
             began = _now(asked.video.device)
-            forward(asked, dtype)
+            run_forward(asked, dtype)
             runs["total"].append(_now(asked.video.device) - began)
         for part in PARTS:
             runs[part].append(spent[part])
@@ -177,7 +177,7 @@ def dense_masks() -> Iterator[None]:
 
 # -- the floor ----------------------------------------------------------------------
 @torch.inference_mode()
-def masked_gflop(asked: Question) -> dict[str, float]:
+def masked_gflop(asked: ForwardInput) -> dict[str, float]:
     """Return the GFLOP of the allowed pairs by part, and as "total".
 
     A multiply-add counts as 2 FLOPs; norms, rotations and softmax are not counted.

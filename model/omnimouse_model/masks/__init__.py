@@ -9,10 +9,10 @@ from omnimouse_model.data.clock import N_FRAMES as N_FRAMES
 from omnimouse_model.data.clock import N_SAMPLES as N_SAMPLES
 from omnimouse_model.masks.cells import HIDDEN as HIDDEN
 from omnimouse_model.masks.cells import MIXED as MIXED
-from omnimouse_model.masks.cells import PATTERN_WORDS as PATTERN_WORDS
-from omnimouse_model.masks.cells import STATE_WORDS as STATE_WORDS
+from omnimouse_model.masks.cells import PATTERN_NAMES as PATTERN_NAMES
+from omnimouse_model.masks.cells import STATE_NAMES as STATE_NAMES
 from omnimouse_model.masks.cells import TARGET as TARGET
-from omnimouse_model.masks.cells import THEN as THEN
+from omnimouse_model.masks.cells import TRANSITION as TRANSITION
 from omnimouse_model.masks.cells import VISIBLE as VISIBLE
 from omnimouse_model.masks.cells import BehaviorMode as BehaviorMode
 from omnimouse_model.masks.cells import HasNeurons as HasNeurons
@@ -20,8 +20,8 @@ from omnimouse_model.masks.cells import Neurons as Neurons
 from omnimouse_model.masks.cells import Samples as Samples
 from omnimouse_model.masks.mask import UNGUARDED as UNGUARDED
 from omnimouse_model.masks.mask import Mask as Mask
-from omnimouse_model.masks.mask import asked_cells as asked_cells
-from omnimouse_model.masks.mask import seen_cells as seen_cells
+from omnimouse_model.masks.mask import input_cells as input_cells
+from omnimouse_model.masks.mask import scored_cells as scored_cells
 from omnimouse_model.masks.remarks import Remark as Remark
 from omnimouse_model.masks.remarks import remarks_on as remarks_on
 from omnimouse_model.masks.token_layout import TOKEN_SAMPLES as TOKEN_SAMPLES

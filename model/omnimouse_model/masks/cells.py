@@ -10,23 +10,23 @@ from omnimouse_model.errors import MaskError
 
 HIDDEN, VISIBLE, TARGET = 0, 1, 2
 MIXED = 3
-STATE_WORDS = ("hidden", "visible", "target", "mixed")
+STATE_NAMES = ("hidden", "visible", "target", "mixed")
 """By code; the last for a neuron whose code changes within a span."""
-THEN = " → "
+TRANSITION = " → "
 """Between the state a span begins with and the one it ends with."""
 
 
 def _pattern_words() -> list[str]:
     words = []
-    for state, word in enumerate(STATE_WORDS):
-        for first in STATE_WORDS[:MIXED]:
-            for last in STATE_WORDS[:MIXED]:
+    for state, word in enumerate(STATE_NAMES):
+        for first in STATE_NAMES[:MIXED]:
+            for last in STATE_NAMES[:MIXED]:
                 changes = state == MIXED and first != last
-                words.append(f"{first}{THEN}{last}" if changes else word)
+                words.append(f"{first}{TRANSITION}{last}" if changes else word)
     return words
 
 
-PATTERN_WORDS = tuple(_pattern_words())
+PATTERN_NAMES = tuple(_pattern_words())
 """Words of `Mask.patterns_in`: a state, a mixed one by both ends: `hidden → target`."""
 GUARD_SAMPLES = 5
 GUARD_S = GUARD_SAMPLES / OMNIMOUSE.response_rate_hz

@@ -13,7 +13,7 @@ _PLANE_APART = 1e6
 """Pixels from one plane to the next: positions in pixels say nothing across planes."""
 
 
-def unit_of_distance(session: Session) -> str:
+def distance_unit(session: Session) -> str:
     """The unit of distances between neurons: "µm", "px", or "" where none is known.
 
     Where both are, the one that places more neurons; "µm" for as many.
@@ -25,7 +25,7 @@ def unit_of_distance(session: Session) -> str:
     return "px"
 
 
-def grown(session: Session, neurons: np.ndarray, distance: float) -> np.ndarray:
+def grow(session: Session, neurons: np.ndarray, distance: float) -> np.ndarray:
     """Neurons no farther than a distance from some of these, and these themselves.
 
     Parameters
@@ -36,7 +36,7 @@ def grown(session: Session, neurons: np.ndarray, distance: float) -> np.ndarray:
     neurons
         Indices.
     distance
-        In `unit_of_distance(session)`, 0 or more.
+        In `distance_unit(session)`, 0 or more.
 
     Raises
     ------
@@ -51,7 +51,7 @@ def grown(session: Session, neurons: np.ndarray, distance: float) -> np.ndarray:
     return np.flatnonzero(near)
 
 
-def shrunk(session: Session, neurons: np.ndarray, distance: float) -> np.ndarray:
+def shrink(session: Session, neurons: np.ndarray, distance: float) -> np.ndarray:
     """Those of these neurons that are farther than a distance from all the others.
 
     The other way round than `grown`: shrinking what was left out grows. Parameters
@@ -60,7 +60,7 @@ def shrunk(session: Session, neurons: np.ndarray, distance: float) -> np.ndarray
     chosen = np.zeros(session.n_neurons, bool)
     chosen[neurons] = True
     left_out = np.zeros(session.n_neurons, bool)
-    left_out[grown(session, np.flatnonzero(~chosen), distance)] = True
+    left_out[grow(session, np.flatnonzero(~chosen), distance)] = True
     return np.flatnonzero(chosen & ~left_out)
 
 
@@ -68,7 +68,7 @@ def _places(session: Session, distance: float) -> np.ndarray:
     """(P, 3); NaN unknown."""
     if not distance >= 0:
         raise ValueError(f"A distance is 0 or more, not {distance}.")
-    unit, units = unit_of_distance(session), session.units
+    unit, units = distance_unit(session), session.units
     if not unit:
         raise ValueError(
             f"Session {session.id!r} knows no positions: nothing is near or far."

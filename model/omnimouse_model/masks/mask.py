@@ -20,7 +20,7 @@ from omnimouse_model.masks import algebra, files, time_mapping
 from omnimouse_model.masks.cells import (
     HIDDEN,
     MIXED,
-    PATTERN_WORDS,
+    PATTERN_NAMES,
     TARGET,
     VISIBLE,
     BehaviorMode,
@@ -467,18 +467,18 @@ class Mask:
         return modes[channel] if isinstance(modes, tuple) else modes
 
     @property
-    def behavior_word(self) -> str:
+    def behavior_mode(self) -> str:
         """Mode of all channels of behaviour, "mixed" where they differ."""
         return "mixed" if isinstance(self.behavior, tuple) else self.behavior
 
     @property
-    def shows_behavior(self) -> bool:
+    def has_visible_behavior(self) -> bool:
         """Whether a channel of behaviour is visible."""
         modes = self.behavior
         return "visible" in modes if isinstance(modes, tuple) else modes == "visible"
 
     @property
-    def asks_behavior(self) -> bool:
+    def has_behavior_target(self) -> bool:
         """Whether a channel of behaviour must be predicted."""
         modes = self.behavior
         return "target" in modes if isinstance(modes, tuple) else modes == "target"
@@ -506,7 +506,7 @@ class Mask:
             if layout is not None:
                 rest = (self.behavior, *layout.values)
             # a guard that removes nothing is the same mask
-            asked = np.packbits(asked_cells(self)).tobytes()
+            asked = np.packbits(scored_cells(self)).tobytes()
             digest.update(repr(rest).encode() + asked)
             self._id.append(digest.hexdigest())
         return self._id[0]
@@ -522,12 +522,12 @@ class Mask:
         return _states(self.cells[slice(*span)])
 
     def pattern_of(self, neuron: int, span: tuple[int, int]) -> str:
-        """One of `PATTERN_WORDS`: a neuron's state in a span of samples."""
+        """One of `PATTERN_NAMES`: a neuron's state in a span of samples."""
         only = self.cells[slice(*span), [neuron]]
-        return PATTERN_WORDS[int(_patterns(only)[0])]
+        return PATTERN_NAMES[int(_patterns(only)[0])]
 
     def patterns_in(self, span: tuple[int, int]) -> np.ndarray:
-        """uint8 (P,): each neuron's place in `PATTERN_WORDS` in a span of samples."""
+        """uint8 (P,): each neuron's place in `PATTERN_NAMES` in a span of samples."""
         return _patterns(self.cells[slice(*span)])
 
     # -- as text ----------------------------------------------------------------
@@ -558,7 +558,7 @@ class Mask:
             return cls.from_dict(files.read_facts(path))
 
 
-def seen_cells(mask: Mask) -> np.ndarray:
+def input_cells(mask: Mask) -> np.ndarray:
     """Return the visible cells that reach the predictor, bool (n_samples, P).
 
     OmniMouse does not see runs that are too short for a token.
@@ -568,7 +568,7 @@ def seen_cells(mask: Mask) -> np.ndarray:
     return mask.token_layout.in_tokens(mask.visible)
 
 
-def asked_cells(mask: Mask) -> np.ndarray:
+def scored_cells(mask: Mask) -> np.ndarray:
     """Return the target cells that are predicted and scored, bool (n_samples, P)."""
     asked = mask.target
     if mask.token_layout is not None:
@@ -613,7 +613,7 @@ def _states(part: np.ndarray) -> np.ndarray:
 
 
 def _patterns(part: np.ndarray) -> np.ndarray:
-    """Place of each neuron in `PATTERN_WORDS`."""
+    """Place of each neuron in `PATTERN_NAMES`."""
     states, n = _states(part), np.uint8(MIXED)
     if not len(part):
         return states

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 
 from omnimouse_model.data.session import Session
-from omnimouse_model.masks.cells import MIXED, PATTERN_WORDS, STATE_WORDS, THEN
+from omnimouse_model.masks.cells import MIXED, PATTERN_NAMES, STATE_NAMES, TRANSITION
 from omnimouse_model.masks.mask import Mask
 
 COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
@@ -44,7 +44,7 @@ def table_columns(
     session
         Says who and where the neurons are: depth, x and y in µm, NaN unknown.
     mask, span
-        For the column `state`, one of `PATTERN_WORDS`; "" without a mask. The span
+        For the column `state`, one of `PATTERN_NAMES`; "" without a mask. The span
         is the whole window by default.
     scores
         (P,) for the column `score`, NaN unknown.
@@ -53,7 +53,7 @@ def table_columns(
     states = np.full(n, "")
     if mask is not None:
         chosen = (0, mask.n_samples) if span is None else span
-        states = np.array(PATTERN_WORDS)[mask.patterns_in(chosen)]
+        states = np.array(PATTERN_NAMES)[mask.patterns_in(chosen)]
     return {
         "id": units.names,
         "area": np.full(n, "") if units.area is None else units.area.astype(str),
@@ -67,7 +67,7 @@ def table_columns(
     }
 
 
-def kept_rows(text: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+def matching_neurons(text: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
     """Neurons that the words describe, int64 (n,) in stored order.
 
     Parameters
@@ -139,7 +139,7 @@ def _named(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
 
 def _begins(word: str, term: str) -> bool:
     """A changing state begins with what it begins as, ends as, and with `mixed`."""
-    parts = word.split(THEN)
+    parts = word.split(TRANSITION)
     if len(parts) > 1:
-        parts.append(STATE_WORDS[MIXED])
+        parts.append(STATE_NAMES[MIXED])
     return any(part.lower().startswith(term) for part in parts)

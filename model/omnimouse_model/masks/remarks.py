@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from omnimouse_model.masks.cells import after_visible, guard_samples
-from omnimouse_model.masks.mask import UNGUARDED, Mask, asked_cells, seen_cells
+from omnimouse_model.masks.mask import UNGUARDED, Mask, input_cells, scored_cells
 from omnimouse_model.masks.token_layout import (
     TOKEN_SAMPLES,
     TokenLayout,
@@ -114,7 +114,7 @@ def _on_cells(mask: Mask) -> Iterator[Remark | None]:
         )
     if layout is not None:
         start, stop = layout.context_span
-        outside = seen_cells(mask)
+        outside = input_cells(mask)
         outside[start:stop] = False
         yield _remark(
             "outside-span",
@@ -136,7 +136,7 @@ def _on_tokens(mask: Mask, layout: TokenLayout) -> Iterator[Remark | None]:
     )
     yield _remark(
         "short-run",
-        visible & enters & ~seen_cells(mask),
+        visible & enters & ~input_cells(mask),
         f"are not seen: a model reads {TOKEN_SAMPLES} visible samples in a row, "
         f"not split by a cut{_named_cuts(layout)}. Show longer runs.",
     )
@@ -146,7 +146,7 @@ def _on_whole(mask: Mask) -> Iterator[Remark | None]:
     no_cells, layout = np.zeros_like(mask.visible), mask.token_layout
     if layout is not None:
         yield from _on_size(mask, layout, no_cells)
-    if not mask.asks_behavior and not asked_cells(mask).any():
+    if not mask.has_behavior_target and not scored_cells(mask).any():
         left_out = " that is not left out" if mask.target.any() else ""
         words = (
             f"Nothing is asked: the mask has no target{left_out}. Mark cells with "

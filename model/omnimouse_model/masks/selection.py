@@ -13,7 +13,7 @@ import numpy as np
 from omnimouse_model.data.session import Session
 from omnimouse_model.masks.cells import HasNeurons, count_neurons
 from omnimouse_model.masks.mask import Mask
-from omnimouse_model.masks.neuron_table import kept_rows, table_columns
+from omnimouse_model.masks.neuron_table import matching_neurons, table_columns
 
 Unit = Literal["px", "um"]
 
@@ -223,7 +223,7 @@ def select_where(
     >>> om.select_where(session, "V1 depth<250")[:5]
     array([ 3,  7,  8, 13, 14])
     """
-    return kept_rows(words, table_columns(session, mask, span, scores))
+    return matching_neurons(words, table_columns(session, mask, span, scores))
 
 
 # -- at random ------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from omnimouse_model.metrics.correlation import Status, Valued
 from omnimouse_model.metrics.fits import scipy_module
 
-Kind = Literal["paper", "density"]
+AverageKind = Literal["paper", "density"]
 
 
 def pixel_places(height: int, width: int) -> Float[np.ndarray, "height width 2"]:
@@ -34,7 +34,7 @@ def dot_average(
     masks: Float[np.ndarray, "dot height width"],
     shown: Int[np.ndarray, " event"],
     response: Float[np.ndarray, "unit event"],
-    kind: Kind = "paper",
+    kind: AverageKind = "paper",
 ) -> Float[np.ndarray, "unit height width"]:
     """Return the average of the dots, weighted by the response to each.
 

@@ -23,7 +23,7 @@ class Ceilings:
 
 
 @dataclass(slots=True, eq=False)
-class Moments:
+class ResponseSums:
     """Running sums over the blocks of a session, in float64."""
 
     count: int = 0

@@ -48,7 +48,7 @@ def to_retina(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Memory:
+class FilterMemory:
     """Filter inputs of the samples before a block that its first outputs need."""
 
     even: Float[np.ndarray, "tap neuron"]
@@ -69,14 +69,14 @@ class ReceptiveFields:
         self._envelope_sd = tuning.envelope_sd[self._sorted].astype(np.float32)
         self._even, self._odd, self._window = _spatial_filters(tuning, self._sorted)
 
-    def rest(self) -> Memory:
+    def rest(self) -> FilterMemory:
         """Return the memory after a long gray screen."""
         blank = np.zeros((TAPS - 1, len(self._sorted)), np.float32)
-        return Memory(blank, blank, blank)
+        return FilterMemory(blank, blank, blank)
 
     def respond(
-        self, retina: Float[np.ndarray, "time pixel"], memory: Memory
-    ) -> tuple[Float[np.ndarray, "time neuron"], Memory]:
+        self, retina: Float[np.ndarray, "time pixel"], memory: FilterMemory
+    ) -> tuple[Float[np.ndarray, "time neuron"], FilterMemory]:
         """Return the response divided by contrast, in stored order, and the memory."""
         even = np.concatenate([memory.even, retina @ self._even])
         odd = np.concatenate([memory.odd, retina @ self._odd])
@@ -94,7 +94,7 @@ class ReceptiveFields:
             drive[:, part] = _combine(*pair, is_complex, self._direction_index[part])
         drive /= divisor
         keep = slice(-(TAPS - 1), None)
-        after = Memory(even[keep], odd[keep], contrast[keep])
+        after = FilterMemory(even[keep], odd[keep], contrast[keep])
         return drive[:, self._restore], after
 
 

@@ -26,7 +26,7 @@ from omnimouse_model.simulate.processes import (
     stream,
 )
 from omnimouse_model.simulate.receptive_fields import (
-    Memory,
+    FilterMemory,
     Normalisation,
     ReceptiveFields,
     normalisation,
@@ -61,7 +61,7 @@ class Trial:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Block:
+class TrialBlock:
     """Video, responses and latents of one trial with the gray before it."""
 
     trial: Trial
@@ -109,7 +109,7 @@ class Simulation:
         length = LEAD_SAMPLES + spec.n_samples + TAIL_SAMPLES
         self.behavior = simulate_behavior(spec.session_seed, length)
 
-    def blocks(self) -> Iterator[Block]:
+    def blocks(self) -> Iterator[TrialBlock]:
         """Yield the session in time order, after a lead-in that is not recorded."""
         textures = draw_textures(self.spec.session_seed)
         rates = _Rates(self.population, self.behavior, self.spec.session_seed)
@@ -120,7 +120,7 @@ class Simulation:
             rng = stream(self.spec.session_seed, Purpose.EVENTS, number)
             recorded = imaging.record(drive, full, rng)
             if number > 0:
-                yield Block(trial, shown[BLANK_SAMPLES:], recorded, latents)
+                yield TrialBlock(trial, shown[BLANK_SAMPLES:], recorded, latents)
 
 
 class _Rates:
@@ -193,7 +193,7 @@ def _calibrate(fields: ReceptiveFields, tuning: Tuning, seed: int) -> Normalisat
     # neuron would have another drive in another recording.
     hidden_seed = int(stream(seed, Purpose.CALIBRATION).integers(2**31))
     textures = draw_textures(hidden_seed, count=8)
-    memory: Memory = fields.rest()
+    memory: FilterMemory = fields.rest()
     straight = np.zeros(BLOCK_SAMPLES, np.float32)
     responses = []
     for number in range(_CALIBRATION_BLOCKS):

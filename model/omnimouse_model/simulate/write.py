@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 
 from omnimouse_model.simulate.behavior import device_traces
-from omnimouse_model.simulate.ceilings import Moments
+from omnimouse_model.simulate.ceilings import ResponseSums
 from omnimouse_model.simulate.imaging import (
     UM_PER_PIXEL,
     draw_imaging,
@@ -222,9 +222,9 @@ def _write_imaging(population: Population, place: Path) -> None:
 
 def _write_blocks(
     simulation: Simulation, folder: Path, progress: Progress | None
-) -> Moments:
+) -> ResponseSums:
     """Write responses, truth and screen block by block; return the moments."""
-    spec, moments = simulation.spec, Moments()
+    spec, moments = simulation.spec, ResponseSums()
     screen = _Screen(folder / "screen")
     for name in ("responses", TRUTH):
         (folder / name).mkdir()
@@ -308,7 +308,7 @@ class _Screen:
 
 
 def _write_responses_meta(
-    simulation: Simulation, place: Path, moments: Moments
+    simulation: Simulation, place: Path, moments: ResponseSums
 ) -> None:
     spec, anatomy = simulation.spec, simulation.population.anatomy
     arrays = {
@@ -332,7 +332,9 @@ def _write_responses_meta(
     )
 
 
-def _write_truth_meta(simulation: Simulation, place: Path, moments: Moments) -> None:
+def _write_truth_meta(
+    simulation: Simulation, place: Path, moments: ResponseSums
+) -> None:
     population = simulation.population
     ceilings = moments.ceilings(population.calcium)
     np.savez(place / "ceilings.npz", drive=ceilings.drive, full=ceilings.full)

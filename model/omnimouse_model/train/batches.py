@@ -12,7 +12,7 @@ from omnimouse_model.data.clock import previous_index
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
-from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.layout import Clip, Layout
 from omnimouse_model.simulate.truth import Truth, has_truth, open_truth
@@ -201,7 +201,7 @@ def make_batch(
         )
         rates = labels_from_responses(torch.from_numpy(ordered), layout)
         # A query predicts 5 samples, and not all of them need to be targets.
-        cells = torch.from_numpy(asked_cells(position_mask)[None])
+        cells = torch.from_numpy(scored_cells(position_mask)[None])
         asked = labels_from_responses(cells, layout)
     video = behavior = None
     if not layout.video_missing:

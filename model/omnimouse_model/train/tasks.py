@@ -99,7 +99,7 @@ class Streams:
 
     def leave(self, mask: Mask) -> bool:
         """Return True if a mask has targets in the available streams."""
-        return bool(mask.target.any()) or (self.behavior and mask.asks_behavior)
+        return bool(mask.target.any()) or (self.behavior and mask.has_behavior_target)
 
 
 def official_tasks(streams: Streams) -> dict[str, float]:

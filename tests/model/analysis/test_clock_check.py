@@ -43,7 +43,7 @@ def test_a_planted_shift_is_found_to_a_frame_and_a_small_one_accuses_nobody(
         assert found.warnings == report.warnings == ()
     else:
         assert abs(lag.shift_frames - frames) <= 1
-        assert found.warnings == (lag.words(),)
+        assert found.warnings == (lag.describe(),)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.last_session import LastSession, recall, remember
-from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask, asked_cells
+from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask, scored_cells
 from tests import SESSIONS, SUITE2P
 from tests.predictors import (
     EchoPredictor,
@@ -98,7 +98,7 @@ def test_answers_are_the_predictors_for_the_window_and_mask_on_screen(controller
     assert results.population.mask_id == state.mask.mask_id
     expected = np.where(state.mask.target, state.window.responses + 1, np.nan)
     np.testing.assert_array_equal(results.population.responses, expected[:, neurons])
-    asked = asked_cells(state.mask).any(axis=0)
+    asked = scored_cells(state.mask).any(axis=0)
     np.testing.assert_array_equal(neurons, np.flatnonzero(asked))
 
 

@@ -10,7 +10,7 @@ import omnimouse_model as om
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
-from omnimouse_model.masks.dilation import grown, shrunk, unit_of_distance
+from omnimouse_model.masks.dilation import distance_unit, grow, shrink
 
 
 def session(xyz: Any = None, xy: Any = None, plane: Any = None) -> Session:
@@ -36,47 +36,47 @@ def test_growing_takes_exactly_what_is_within_the_distance(
     places, chosen = random_places(400), np.arange(0, 400, 40)
     apart = np.linalg.norm(places[:, None] - places[None, chosen], axis=2)
     wanted = np.flatnonzero(apart.min(axis=1) <= distance)
-    np.testing.assert_array_equal(grown(session(places), chosen, distance), wanted)
+    np.testing.assert_array_equal(grow(session(places), chosen, distance), wanted)
 
 
 def test_shrinking_is_growing_of_the_others():
     here, chosen = session(random_places(400)), np.arange(200)
-    kept = shrunk(here, chosen, 60.0)
-    lost = np.setdiff1d(np.arange(400), grown(here, np.arange(200, 400), 60.0))
+    kept = shrink(here, chosen, 60.0)
+    lost = np.setdiff1d(np.arange(400), grow(here, np.arange(200, 400), 60.0))
     np.testing.assert_array_equal(kept, lost)
     assert 0 < len(kept) < 200
 
 
 def test_depth_counts_in_micrometres():
     here = session([[0.0, 0, 0], [0, 0, 30], [0, 0, 100]])
-    np.testing.assert_array_equal(grown(here, np.array([0]), 30.0), [0, 1])
+    np.testing.assert_array_equal(grow(here, np.array([0]), 30.0), [0, 1])
 
 
 def test_pixels_are_near_within_a_plane_alone():
     here = session(xy=[[0.0, 0], [5, 0], [5, 0]], plane=[0, 0, 1])
-    assert unit_of_distance(here) == "px"
-    np.testing.assert_array_equal(grown(here, np.array([0]), 6.0), [0, 1])
+    assert distance_unit(here) == "px"
+    np.testing.assert_array_equal(grow(here, np.array([0]), 6.0), [0, 1])
 
 
 def test_a_neuron_of_unknown_place_is_near_to_none_and_stays():
     here = session([[0, 0, 0], [np.nan] * 3, [5, 0, 0]])
-    np.testing.assert_array_equal(grown(here, np.array([0]), 1e5), [0, 2])
-    np.testing.assert_array_equal(grown(here, np.array([1]), 1e5), [1])
-    np.testing.assert_array_equal(shrunk(here, np.array([0, 1]), 10.0), [1])
+    np.testing.assert_array_equal(grow(here, np.array([0]), 1e5), [0, 2])
+    np.testing.assert_array_equal(grow(here, np.array([1]), 1e5), [1])
+    np.testing.assert_array_equal(shrink(here, np.array([0, 1]), 10.0), [1])
 
 
 def test_nothing_and_everything_stay_as_they_are():
     here = session(random_places(20))
-    assert len(grown(here, np.empty(0, int), 50.0)) == 0
-    np.testing.assert_array_equal(shrunk(here, np.arange(20), 50.0), np.arange(20))
+    assert len(grow(here, np.empty(0, int), 50.0)) == 0
+    np.testing.assert_array_equal(shrink(here, np.arange(20), 50.0), np.arange(20))
 
 
 def test_no_positions_and_no_distance_are_refused():
     nowhere = session(np.full((3, 3), np.nan))
     with pytest.raises(ValueError, match="knows no positions"):
-        grown(nowhere, np.array([0]), 5.0)
+        grow(nowhere, np.array([0]), 5.0)
     with pytest.raises(ValueError, match="0 or more"):
-        grown(session(random_places(3)), np.array([0]), -1.0)
+        grow(session(random_places(3)), np.array([0]), -1.0)
 
 
 def test_the_unit_is_the_one_that_places_more_neurons():
@@ -84,17 +84,17 @@ def test_the_unit_is_the_one_that_places_more_neurons():
     xyz[0] = 0.0
     pixels = np.array([[0.0, 0], [4, 0], [8, 0], [12, 0], [16, 0]])
     here = session(xyz, pixels, np.zeros(5, int))
-    assert unit_of_distance(here) == "px"
-    np.testing.assert_array_equal(grown(here, np.array([0]), 5.0), [0, 1])
-    assert unit_of_distance(session(pixels @ np.eye(2, 3), pixels)) == "µm"
+    assert distance_unit(here) == "px"
+    np.testing.assert_array_equal(grow(here, np.array([0]), 5.0), [0, 1])
+    assert distance_unit(session(pixels @ np.eye(2, 3), pixels)) == "µm"
 
 
 def test_without_a_depth_near_is_across_the_cortex():
     here = session([[0.0, 0, 0], [10, 0, np.nan], [10, 0, 90], [300, 0, np.nan]])
-    np.testing.assert_array_equal(grown(here, np.array([0]), 20.0), [0, 1])
-    np.testing.assert_array_equal(grown(here, np.array([1]), 20.0), [0, 1, 2])
+    np.testing.assert_array_equal(grow(here, np.array([0]), 20.0), [0, 1])
+    np.testing.assert_array_equal(grow(here, np.array([1]), 20.0), [0, 1, 2])
     flat = session([[0.0, 0, np.nan], [10, 0, np.nan], [50, 0, np.nan]])
-    np.testing.assert_array_equal(grown(flat, np.array([0]), 20.0), [0, 1])
+    np.testing.assert_array_equal(grow(flat, np.array([0]), 20.0), [0, 1])
 
 
 # -- the verbs -------------------------------------------------------------------------

@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from omnimouse_model.errors import MaskError
-from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask, asked_cells, seen_cells
+from omnimouse_model.masks import (
+    HIDDEN,
+    TARGET,
+    VISIBLE,
+    Mask,
+    input_cells,
+    scored_cells,
+)
 from omnimouse_model.strategies import mask_from_strategy
 from tests.model.random_masks import masks
 
@@ -183,8 +190,8 @@ def test_switching_the_guard_off_asks_more_and_warns():
     mask = mask.ask([1], slice(0, 60))
     with pytest.warns(UserWarning, match="read off their neighbours"):
         free = mask.with_guard(False)
-    assert np.array_equal(asked_cells(free), mask.target)
-    assert asked_cells(mask).sum() == mask.target.sum() - 10
+    assert np.array_equal(scored_cells(free), mask.target)
+    assert scored_cells(mask).sum() == mask.target.sum() - 10
     assert free.with_guard(True) == mask
 
 
@@ -203,5 +210,5 @@ def test_the_last_stroke_decides_each_cell(mask, strokes):
     assert np.array_equal(mask.cells, expected)
     assert np.array_equal(mask.visible, expected == VISIBLE)
     assert np.array_equal(mask.target, expected == TARGET)
-    assert not (seen_cells(mask) & ~mask.visible).any()
-    assert not (asked_cells(mask) & ~mask.target).any()
+    assert not (input_cells(mask) & ~mask.visible).any()
+    assert not (scored_cells(mask) & ~mask.target).any()

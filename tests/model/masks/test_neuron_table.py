@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.masks import PATTERN_WORDS, TARGET, VISIBLE, Mask
-from omnimouse_model.masks.neuron_table import kept_rows, table_columns
+from omnimouse_model.masks import PATTERN_NAMES, TARGET, VISIBLE, Mask
+from omnimouse_model.masks.neuron_table import matching_neurons, table_columns
 
 COLUMNS = {
     "id": np.arange(5),
@@ -46,13 +46,13 @@ COLUMNS = {
     ],
 )
 def test_words_keep_the_neurons_they_describe(text, kept):
-    assert list(kept_rows(text, COLUMNS)) == kept
+    assert list(matching_neurons(text, COLUMNS)) == kept
 
 
 def test_a_neuron_is_found_by_an_id_of_any_length():
     ids = np.array([7, 864_691_135, 1_033_388_342, 864_691_135_341_234_567])
     for at, number in enumerate(ids):
-        assert list(kept_rows(str(number), {"id": ids})) == [at]
+        assert list(matching_neurons(str(number), {"id": ids})) == [at]
 
 
 @pytest.mark.parametrize(
@@ -70,13 +70,13 @@ def test_a_neuron_is_found_by_an_id_of_any_length():
 )
 def test_what_means_nothing_is_refused_with_what_would(text, message):
     with pytest.raises(ValueError, match=message):
-        kept_rows(text, COLUMNS)
+        matching_neurons(text, COLUMNS)
 
 
 @given(st.text(alphabet="V1LMdepthscoreid<>=!|. -0²é()[]_'\"", max_size=24))
 def test_any_words_choose_neurons_or_are_refused(text):
     try:
-        kept = kept_rows(text, COLUMNS)
+        kept = matching_neurons(text, COLUMNS)
     except ValueError:
         return
     assert set(kept.tolist()) <= set(range(5))
@@ -89,15 +89,15 @@ def test_a_state_that_changes_is_told_and_found_by_both_ends():
     cells[:, 3] = TARGET
     cells[10:20, 4] = VISIBLE
     mask = Mask.nothing(5).with_cells(cells)
-    told = np.array(PATTERN_WORDS)[mask.patterns_in((0, 60))]
+    told = np.array(PATTERN_NAMES)[mask.patterns_in((0, 60))]
     changing = ["hidden → target", "visible → target"]
     assert told.tolist() == ["hidden", *changing, "target", "mixed"]
     columns = {**COLUMNS, "area": np.full(5, ""), "state": told}
-    assert list(kept_rows("target", columns)) == [1, 2, 3]
-    assert list(kept_rows("hidden", columns)) == [0, 1]
-    assert list(kept_rows("mixed", columns)) == [1, 2, 4]
-    assert list(kept_rows("state=target", columns)) == [3]
-    later = np.array(PATTERN_WORDS)[mask.patterns_in((30, 60))]
+    assert list(matching_neurons("target", columns)) == [1, 2, 3]
+    assert list(matching_neurons("hidden", columns)) == [0, 1]
+    assert list(matching_neurons("mixed", columns)) == [1, 2, 4]
+    assert list(matching_neurons("state=target", columns)) == [3]
+    later = np.array(PATTERN_NAMES)[mask.patterns_in((30, 60))]
     assert later.tolist() == ["hidden", "target", "target", "target", "hidden"]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 
-from omnimouse_model.masks import Mask, Remark, asked_cells, remarks_on, seen_cells
+from omnimouse_model.masks import Mask, Remark, input_cells, remarks_on, scored_cells
 from omnimouse_model.strategies import mask_from_strategy, strategy_names
 from tests.model.random_masks import masks
 
@@ -21,14 +21,14 @@ def remark(mask: Mask, code: str) -> Remark:
 def test_every_cell_that_is_left_out_is_in_one_remark(mask):
     told = {item.code: item.cells for item in remarks_on(mask)}
     none = np.zeros_like(mask.visible)
-    unseen = mask.visible & ~seen_cells(mask)
+    unseen = mask.visible & ~input_cells(mask)
     rules = [told.get("short-run", none), told.get("not-entering", none) & mask.visible]
     assert np.array_equal(sum(rule.astype(int) for rule in rules), unseen)
-    unasked = mask.target & ~asked_cells(mask)
+    unasked = mask.target & ~scored_cells(mask)
     rules = [told.get(code, none) for code in ("first-samples", "beside-visible")]
     rules.append(told.get("not-entering", none) & mask.target)
     assert np.array_equal(sum(rule.astype(int) for rule in rules), unasked)
-    silent = mask.behavior != "target" and not asked_cells(mask).any()
+    silent = mask.behavior != "target" and not scored_cells(mask).any()
     assert ("nothing-asked" in told) == silent
 
 

@@ -9,7 +9,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
-from omnimouse_model.masks import asked_cells
+from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics import bits_per_spike
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import recorded_as
@@ -79,7 +79,7 @@ def test_hidden_and_target_values_change_nothing(case):
 def test_outputs_are_finite_where_asked_and_come_in_parts(case):
     predictor, window, mask = case
     whole = predictor.predict(window, mask)
-    asked = asked_cells(mask)[:, whole.neurons]
+    asked = scored_cells(mask)[:, whole.neurons]
     np.testing.assert_array_equal(np.isfinite(whole.responses), asked)
     encoded = predictor.encode(window, mask)
     parts = [
@@ -161,7 +161,7 @@ def test_a_constructed_clip_serves_in_place_of_a_window(imaging, name):
     )
     mask = om.Mask.nothing(imaging, spec).ask([0, 1], slice(None)).with_frames(True)
     found = predictor.predict(clip, mask)
-    assert np.isfinite(found.responses[asked_cells(mask)[:, :2]]).all()
+    assert np.isfinite(found.responses[scored_cells(mask)[:, :2]]).all()
     assert found.times_s[0] == 0
     again = inputs_at(imaging, pickle.loads(pickle.dumps(place_of(clip))))
     assert again == clip

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from omnimouse_model.analysis.scaling.fits import Axis, Fit, ScalingCurve
+from omnimouse_model.analysis.scaling.fits import FitName, ScalingCurve, SizeAxis
 from omnimouse_widgets.figures import look
 from omnimouse_widgets.figures.look import Theme
 from omnimouse_widgets.figures.tasks import task_name
@@ -23,14 +23,14 @@ _GAP: Final = 0.09
 """Distance between panels, as a share of the figure's width."""
 _ASIDE: Final = 1.02
 """Factor between marks of neighbouring curves on the log axis, to avoid overlap."""
-_AXES: Final[dict[Axis, str]] = {
+_AXES: Final[dict[SizeAxis, str]] = {
     "sessions": "sessions trained on",
     "neuron_samples": "neurons × samples trained on",
     "trials": "trials trained on",
     "compute": "training compute (FLOP)",
     "parameters": "parameters",
 }
-_FITS: Final[dict[Fit, str]] = {"law": "power law", "line": "line over log size"}
+_FITS: Final[dict[FitName, str]] = {"law": "power law", "line": "line over log size"}
 
 
 def scaling_figure(
@@ -183,7 +183,7 @@ def _traces(
 def _fit_traces(
     curve: ScalingCurve, colour: str, shared: dict[str, Any]
 ) -> list[dict[str, Any]]:
-    name: Fit = "line" if curve.preferred == "log line" else "law"
+    name: FitName = "line" if curve.preferred == "log line" else "law"
     fit = curve.fit(name)
     assert fit is not None
     found: list[dict[str, Any]] = []
@@ -218,7 +218,7 @@ def _fit_traces(
     return found
 
 
-def _parameters(curve: ScalingCurve, name: Fit) -> str:
+def _parameters(curve: ScalingCurve, name: FitName) -> str:
     """Return the parameters of a fit with their intervals, one line each."""
     if name == "line" and curve.line is not None:
         found = {"slope": curve.line.slope}

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from omnimouse_model.analysis.sweep.plan import AXES, Axis
+from omnimouse_model.analysis.sweep.plan import AXES, ContextAxis
 from omnimouse_model.analysis.sweep.table import RESPONSES, ContextSweep, Curve
 from omnimouse_model.live.sweep.current_point import Mark
 from omnimouse_widgets import palette
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 Sweeps = ContextSweep | Mapping[str, ContextSweep]
-Look = tuple[Axis, str, int]
+Look = tuple[ContextAxis, str, int]
 """Key of a curve: axis, condition, and number of the sweep."""
 LOOKS: Final[tuple[Look, ...]] = tuple(
     (axis, label, line)
@@ -210,7 +210,7 @@ def frame_of(key: Look, theme: Theme) -> dict[str, Any]:
 
 
 def sweep_layout(
-    drawn: Sequence[DrawnSweep], axes: Sequence[Axis], target: str, theme: Theme
+    drawn: Sequence[DrawnSweep], axes: Sequence[ContextAxis], target: str, theme: Theme
 ) -> dict[str, Any]:
     """Return the layout: the x axes side by side, with one axis of correlation."""
     of = "single-trial correlation"
@@ -232,7 +232,7 @@ def sweep_layout(
     return layout
 
 
-def axis_fields(drawn: Sequence[DrawnSweep], axis: Axis) -> dict[str, Any]:
+def axis_fields(drawn: Sequence[DrawnSweep], axis: ContextAxis) -> dict[str, Any]:
     """Return title, ticks and range of an axis, with a tick for every value.
 
     The second line of a tick, in seconds, is shown at the ends only if there are many.
@@ -272,8 +272,8 @@ def score_range(
 
 
 def mark_parts(
-    mark: Mark | None, axes: Sequence[Axis], theme: Theme
-) -> tuple[dict[Axis, dict[str, Any]], list[dict[str, Any]]]:
+    mark: Mark | None, axes: Sequence[ContextAxis], theme: Theme
+) -> tuple[dict[ContextAxis, dict[str, Any]], list[dict[str, Any]]]:
     """Return the stars by axis and the dotted lines below them; both may be empty."""
     if mark is None:
         return {}, []
@@ -337,7 +337,7 @@ def line_legend(names: Sequence[tuple[str, int]], theme: Theme) -> list[dict[str
 
 
 # -- within ---------------------------------------------------------------------------
-def _places(axis: Axis) -> dict[str, str]:
+def _places(axis: ContextAxis) -> dict[str, str]:
     return {"xaxis": "x" if axis == "neurons" else "x2", "yaxis": "y"}
 
 

@@ -61,7 +61,7 @@ class BehaviorDecoder(TraceStack):
 
     def _mode(self) -> str:
         mask = self.controller.state.mask
-        return "hidden" if mask is None else mask.behavior_word
+        return "hidden" if mask is None else mask.behavior_mode
 
     def _has_behavior(self) -> bool:
         state = self.controller.state

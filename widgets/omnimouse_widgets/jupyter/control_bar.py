@@ -83,7 +83,7 @@ class ControlBar(Part):
         self.bind(
             "behavior",
             events.mask,
-            lambda: "" if state.mask is None else state.mask.behavior_word,
+            lambda: "" if state.mask is None else state.mask.behavior_mode,
             controller.set_behavior,
         )
         self.bind("freshness", controller.results.changed, self._freshness)

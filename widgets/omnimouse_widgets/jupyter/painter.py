@@ -291,7 +291,7 @@ class MaskPainter(Part):
 
     def _counts(self) -> dict[str, int]:
         counts, _ = counted(self._controller.state)
-        return {palette.STATE_WORDS[code]: int(counts[code]) for code in ORDER}
+        return {palette.STATE_NAMES[code]: int(counts[code]) for code in ORDER}
 
     def _areas(self) -> list[str]:
         session = self._controller.state.session

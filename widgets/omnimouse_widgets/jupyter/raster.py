@@ -229,7 +229,7 @@ class Raster(Part):
             views=[[name, word] for name, word in VIEWS.items()],
             view_tip=VIEW_TIP,
             tools=[[name, words] for name, words in TOOLS.items()],
-            states=list(palette.STATE_WORDS),
+            states=list(palette.STATE_NAMES),
             colours=list(palette.STATE_COLOURS),
             hatched={str(code): words for code, words in HATCHED.items()},
             cursor_colour=palette.CURSOR,

@@ -15,7 +15,7 @@ from traitlets import Dict, Enum, List, Tuple, Unicode, validate
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import LETTERS
 from omnimouse_model.live.state import MAX_SELECTED
-from omnimouse_model.masks.neuron_table import kept_rows
+from omnimouse_model.masks.neuron_table import matching_neurons
 from omnimouse_widgets.drawn.neurons.columns import columns_of
 from omnimouse_widgets.drawn.neurons.score_distribution import (
     AGAINST,
@@ -174,7 +174,7 @@ class NeuronScores(Part):
     @validate("filter")
     def _known_filter(self, proposal: Any) -> str:
         text = str(proposal["value"]).strip()
-        kept_rows(text, columns_of(self.controller))
+        matching_neurons(text, columns_of(self.controller))
         return text
 
     @property

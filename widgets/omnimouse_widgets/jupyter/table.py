@@ -16,7 +16,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.project import exports
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
-from omnimouse_model.masks.neuron_table import kept_rows
+from omnimouse_model.masks.neuron_table import matching_neurons
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.neurons.columns import (
     COLUMNS,
@@ -44,7 +44,7 @@ LOOKS: Final[dict[str, Any]] = {
     "words": [name in ("area", "state") for name in COLUMNS],
     "older": OLDER,
     "filter_tip": FILTER_TIP,
-    "states": [[code, palette.STATE_WORDS[code]] for code in (VISIBLE, TARGET, HIDDEN)],
+    "states": [[code, palette.STATE_NAMES[code]] for code in (VISIBLE, TARGET, HIDDEN)],
     "colours": palette.STATE_COLOURS,
     "most": MAX_SELECTED,
 }
@@ -139,7 +139,9 @@ class NeuronTable(Part):
     @validate("filter")
     def _known_filter(self, proposal: Any) -> str:
         text = str(proposal["value"]).strip()
-        kept_rows(text, columns_of(self.controller))  # raises if the text is invalid
+        matching_neurons(
+            text, columns_of(self.controller)
+        )  # raises if the text is invalid
         return text
 
     # -- from the page ----------------------------------------------------------------
@@ -207,7 +209,7 @@ class NeuronTable(Part):
     def _neurons_of(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         if not len(columns["id"]):
             return np.empty(0, np.int64)
-        kept = kept_rows(self.filter, columns)
+        kept = matching_neurons(self.filter, columns)
         values = columns[self.sort_by][kept]
         arranged = sorted_rows(values, descending=self.descending)
         return np.asarray(kept[arranged])

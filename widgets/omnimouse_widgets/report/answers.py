@@ -18,7 +18,7 @@ from omnimouse_model.live.project.report_data import (
 )
 from omnimouse_model.live.project.score_text import DEFINITION
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
-from omnimouse_model.masks.cells import PATTERN_WORDS
+from omnimouse_model.masks.cells import PATTERN_NAMES
 from omnimouse_widgets.drawn.traces.rows import predicted_at, predicted_of
 from omnimouse_widgets.drawn.units import drawn_units, recorded
 from omnimouse_widgets.report import drawings
@@ -93,7 +93,7 @@ def field(what: Reported) -> Iterator[Markup]:
     whole = (0, mask.n_samples)
     states, patterns = mask.state_in(whole), mask.patterns_in(whole)
     is_asked = np.asarray(mask.target.any(axis=0))
-    words = np.array(PATTERN_WORDS)[patterns]
+    words = np.array(PATTERN_NAMES)[patterns]
     samples = []
     for code in (VISIBLE, TARGET, HIDDEN, MIXED):
         for word in np.unique(words[states == code]).tolist():
@@ -131,7 +131,7 @@ def traces(what: Reported) -> Iterator[Markup]:
     samples = [(drawings.stroke_sample("recorded"), "recorded")]
     samples += [(drawings.stroke_sample(look_of(c)), title_of(c)) for c in answered]
     if what.what_if is not None:
-        edited = f"what if ({what.edit_words}): no truth"
+        edited = f"what if ({what.edits_text}): no truth"
         samples.append((drawings.stroke_sample("edited"), edited))
     looks = ["recorded", *map(look_of, answered)]
     # Truth and edited prediction have no key: they belong to no condition that can be

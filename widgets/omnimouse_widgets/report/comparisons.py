@@ -8,7 +8,7 @@ from omnimouse_model.analysis.evaluate.summary import common_scores, score_summa
 from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.live.project.report_data import Condition, Reported
-from omnimouse_model.masks import asked_cells
+from omnimouse_model.masks import scored_cells
 from omnimouse_widgets import palette
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.answers import (
@@ -83,10 +83,10 @@ def _score_table(what: Reported, head: str, each: Sequence[Scores]) -> Markup:
 def _words(condition: Condition) -> str:
     mask = condition.mask
     visible = int(mask.visible.any(axis=0).sum())
-    asked = int(asked_cells(mask).any(axis=0).sum())
+    asked = int(scored_cells(mask).any(axis=0).sum())
     words = (
         f"{count(visible, 'neuron')} visible, {asked:,} asked, {video_words(mask)}, "
-        f"behaviour {mask.behavior_word}; mask {mask.mask_id}"
+        f"behaviour {mask.behavior_mode}; mask {mask.mask_id}"
     )
     return f"{words}\n{condition.refusal}" if condition.refusal else words
 
@@ -94,10 +94,10 @@ def _words(condition: Condition) -> str:
 # -- edits --------------------------------------------------------------------------
 def what_if(what: Reported) -> Iterator[Markup]:
     """Yield the edits and the change of the prediction; an edit never has a score."""
-    if not what.edit_words:
+    if not what.edits_text:
         return
     found = what.what_if
-    yield tag("p", f"Edited: {what.edit_words} – {NO_TRUTH}.", class_="alert")
+    yield tag("p", f"Edited: {what.edits_text} – {NO_TRUTH}.", class_="alert")
     yield tag(
         "p",
         "Nobody recorded what the mouse would have done: what follows is the "

@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.sweep.plan import AXES, Axis
+from omnimouse_model.analysis.sweep.plan import AXES, ContextAxis
 from omnimouse_model.analysis.sweep.table import ContextSweep, Curve
 from omnimouse_model.data.units import Units
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask
@@ -318,7 +318,7 @@ def curves(sweeps: Sequence[ContextSweep]) -> list[Markup]:
 
 
 def _curves(
-    drawn: Sequence[tuple[int, Curve]], axis: Axis, y: tuple[float, float]
+    drawn: Sequence[tuple[int, Curve]], axis: ContextAxis, y: tuple[float, float]
 ) -> Markup:
     values = sorted({v for _, curve in drawn for v in curve.values})
     places = [place_on(axis, value) for value in values]

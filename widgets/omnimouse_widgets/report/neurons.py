@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.live.project.exports import Shown
-from omnimouse_model.masks import PATTERN_WORDS
+from omnimouse_model.masks import PATTERN_NAMES
 from omnimouse_widgets.report.drawings import FieldPictures
 from omnimouse_widgets.report.markup import number
 
@@ -21,7 +21,7 @@ def neurons_data(what: Shown) -> dict[str, Any]:
         # JSON has no NaN; a flat list of numbers is the shortest form in the file.
         "places": [float(v) if np.isfinite(v) else None for v in places],
         "words": [
-            neuron_words(what, neuron, PATTERN_WORDS[pattern])
+            neuron_words(what, neuron, PATTERN_NAMES[pattern])
             for neuron, pattern in enumerate(patterns.tolist())
         ],
     }

@@ -6,9 +6,16 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.summary import score_summary
 from omnimouse_model.live.project.report_data import Reported
-from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask, asked_cells, remarks_on
-from omnimouse_model.masks.cells import PATTERN_WORDS
-from omnimouse_model.masks.mask import seen_cells
+from omnimouse_model.masks import (
+    HIDDEN,
+    TARGET,
+    VISIBLE,
+    Mask,
+    remarks_on,
+    scored_cells,
+)
+from omnimouse_model.masks.cells import PATTERN_NAMES
+from omnimouse_model.masks.mask import input_cells
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.markup import (
     Markup,
@@ -42,7 +49,7 @@ def heading(what: Reported) -> Iterator[Markup]:
     # The edited prediction is excluded: a stimulus that was not shown has no recording
     # to compare with.
     found = score_summary(what.shown.scores)
-    asked = int(asked_cells(what.shown.mask).any(axis=0).sum())
+    asked = int(scored_cells(what.shown.mask).any(axis=0).sum())
     numbers = [
         (number(found.median), "median correlation r"),
         (number(found.mean), "mean correlation r"),
@@ -52,10 +59,10 @@ def heading(what: Reported) -> Iterator[Markup]:
         tag("div", tag("b", value), tag("span", words)) for value, words in numbers
     )
     yield tag("div", *cells, class_="lead")
-    if what.edit_words:
+    if what.edits_text:
         yield tag(
             "p",
-            f"What if ({what.edit_words}) is below: it has no truth, and no score on "
+            f"What if ({what.edits_text}) is below: it has no truth, and no score on "
             "this page is of it.",
             class_="alert",
         )
@@ -140,7 +147,7 @@ def _mask(what: Reported) -> Iterator[Markup]:
         [
             ("Question", f"{name}{note}; mask {mask.mask_id}"),
             ("Video", video_words(mask)),
-            ("Behaviour", GIVEN[mask.behavior_word]),
+            ("Behaviour", GIVEN[mask.behavior_mode]),
         ]
     )
     yield table(("responses", "neurons", "samples", "of them used"), _states(what))
@@ -158,9 +165,9 @@ def _mask(what: Reported) -> Iterator[Markup]:
     samples = ((drawings.state_sample(code), word) for code, word in codes)
     yield drawings.legend(list(samples))
     patterns = np.bincount(
-        mask.patterns_in((0, mask.n_samples)), minlength=len(PATTERN_WORDS)
+        mask.patterns_in((0, mask.n_samples)), minlength=len(PATTERN_NAMES)
     )
-    each = [f"{patterns[at]:,} {PATTERN_WORDS[at]}" for at in np.flatnonzero(patterns)]
+    each = [f"{patterns[at]:,} {PATTERN_NAMES[at]}" for at in np.flatnonzero(patterns)]
     yield tag("p", "Neurons over the window: " + "; ".join(dict.fromkeys(each)) + ".")
     remarks = remarks_on(mask)
     if remarks:
@@ -169,7 +176,7 @@ def _mask(what: Reported) -> Iterator[Markup]:
 
 def _states(what: Reported) -> Iterator[tuple[str, ...]]:
     mask = what.shown.mask
-    used = {VISIBLE: seen_cells(mask), TARGET: asked_cells(mask)}
+    used = {VISIBLE: input_cells(mask), TARGET: scored_cells(mask)}
     words = {VISIBLE: "visible", TARGET: "target", HIDDEN: "hidden"}
     kinds = {VISIBLE: "read", TARGET: "scored"}
     for code, word in words.items():

@@ -199,7 +199,7 @@ class Job:
 
     def behavior_scores(self) -> list[BehaviorScore]:
         """Return one score per decoded channel, NaN with a reason if refused."""
-        if not self.mask.asks_behavior:
+        if not self.mask.has_behavior_target:
             return []
         names = self.session.behavior_names or ("behavior",)
         values = np.full(len(names), np.nan)
@@ -263,7 +263,7 @@ def _group_score(name: str, values: np.ndarray, counts: np.ndarray) -> GroupScor
     )
 
 
-def count_answer(job: Job, window: Window, prediction: Prediction) -> None:
+def add_prediction(job: Job, window: Window, prediction: Prediction) -> None:
     """Add the prediction for a window to the scores of a job."""
     if len(job.neurons):
         wanted = np.isin(prediction.neurons, job.neurons)
@@ -272,5 +272,5 @@ def count_answer(job: Job, window: Window, prediction: Prediction) -> None:
         columns = np.searchsorted(job.neurons, prediction.neurons[wanted])
         rates = in_window_units(prediction, window)
         job.add(window, rates[:, wanted], columns)
-    if job.mask.asks_behavior:
+    if job.mask.has_behavior_target:
         job.add_behavior(window, prediction.behavior)

@@ -36,7 +36,7 @@ LOCAL = "local"
 _POLL_S = 0.02
 
 
-def spread(
+def map_pieces(
     answer: Callable[[Piece], Answer],
     pieces: Sequence[Piece],
     scheduler: str,
@@ -170,7 +170,7 @@ _sessions: dict[tuple[str, str], Session] = {}
 
 
 @contextmanager
-def at_work(threads: int) -> Iterator[None]:
+def run_alone(threads: int) -> Iterator[None]:
     """Run alone in this process, with the number of torch threads of the caller.
 
     Rounding of sums depends on the number of threads; equal numbers give equal results.
@@ -180,12 +180,12 @@ def at_work(threads: int) -> Iterator[None]:
 
 
 @lru_cache(maxsize=2)
-def held_predictor(source: Source, device: str) -> Predictor:
+def cached_predictor(source: Source, device: str) -> Predictor:
     """Return a predictor from an LRU cache of two per process."""
-    return made_predictor(source, device)
+    return resolve_predictor(source, device)
 
 
-def made_predictor(source: Predictor | Source | Path, device: str) -> Predictor:
+def resolve_predictor(source: Predictor | Source | Path, device: str) -> Predictor:
     """Return a predictor from itself, its name, its path or a factory function."""
     if isinstance(source, str | Path):
         return load_predictor(source, device=device)
@@ -196,7 +196,7 @@ def made_predictor(source: Predictor | Source | Path, device: str) -> Predictor:
     return source()
 
 
-def travelling(source: Predictor | Source | Path) -> Source:
+def picklable_source(source: Predictor | Source | Path) -> Source:
     """Return the picklable source of a predictor: name, absolute path or factory.
 
     Raises
@@ -216,7 +216,7 @@ def travelling(source: Predictor | Source | Path) -> Source:
     )
 
 
-def held_session(session: Session) -> Session:
+def cached_session(session: Session) -> Session:
     """Return the instance of this recording that the process already has, if any."""
     # Each piece arrives with its own unpickled session; one instance shares the open
     # files and the caches.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.accumulate import CHANNELS as CHANNELS
-from omnimouse_model.analysis.evaluate.accumulate import Job, count_answer
+from omnimouse_model.analysis.evaluate.accumulate import Job, add_prediction
 from omnimouse_model.analysis.evaluate.conditions import Condition, conditions
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score, Scores
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping, StimulusGroups
@@ -22,7 +22,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics.named import named_metric
 from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.predict.predictor import Predictor
@@ -184,8 +184,8 @@ def spread_starts(starts: np.ndarray, max_windows: int | None) -> np.ndarray:
     """Return at most `max_windows` of the starts, spread evenly."""
     if max_windows is None or len(starts) <= max_windows:
         return starts
-    spread = np.linspace(0, len(starts) - 1, max_windows).round().astype(int)
-    return np.asarray(starts[spread])
+    chosen = np.linspace(0, len(starts) - 1, max_windows).round().astype(int)
+    return np.asarray(starts[chosen])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -337,7 +337,7 @@ def _scored_cells(
     mask: Mask, condition: Condition, session: Session, neurons: np.ndarray | None
 ) -> np.ndarray:
     """Return bool (n_samples, P): target cells of the neurons that are scored."""
-    cells = asked_cells(mask)
+    cells = scored_cells(mask)
     chosen = [neurons] if neurons is not None else []
     if condition.neurons is not None:
         chosen.append(condition.neurons(session))
@@ -372,7 +372,7 @@ def _answer(
         return
     # One prediction serves all jobs, so it contains the union of their neurons.
     neurons = np.unique(np.concatenate([job.neurons for job in jobs]))
-    if not len(neurons) and not first.mask.asks_behavior:
+    if not len(neurons) and not first.mask.has_behavior_target:
         return
     requests = ((window, first.mask, neurons) for window in windows)
     count = 0
@@ -381,7 +381,7 @@ def _answer(
         # Not strict: a cancelled `predict_many` ends early.
         for window, prediction in zip(windows, answers, strict=False):
             for job in jobs:
-                count_answer(job, window, prediction)
+                add_prediction(job, window, prediction)
             count += 1
     except UnsupportedRequestError as error:
         for job in jobs:

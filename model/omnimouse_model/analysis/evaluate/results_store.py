@@ -21,7 +21,7 @@ from omnimouse_model.locking import locked
 
 FORMAT = 1
 Row = TypeVar("Row")
-Plain = dict[str, Any]  # Any: whatever JSON holds
+JsonRow = dict[str, Any]  # Any: whatever JSON holds
 Definition = Mapping[str, Any]
 
 
@@ -33,21 +33,21 @@ def row_key(**facts: Any) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[Row]):
+class RowFormat(Generic[Row]):
     """Type of the rows of a file.
 
     Attributes
     ----------
-    name, words
+    name, label
         Name in the header, and name with article for messages: "sweep", "a sweep".
     plain, parsed
         Conversion of a row to JSON values and back; `parsed` raises for invalid ones.
     """
 
     name: str
-    words: str
-    plain: Callable[[Row], Plain]
-    parsed: Callable[[Plain], Row]
+    label: str
+    plain: Callable[[Row], JsonRow]
+    parsed: Callable[[JsonRow], Row]
 
     def line(self, key: str, row: Row) -> bytes:
         """Return the line of a row, with a newline."""
@@ -62,7 +62,7 @@ class Kind(Generic[Row]):
         facts = json.loads(line)
         return str(facts.pop("key")), self.parsed(facts)
 
-    def header(self, line: bytes) -> Plain:
+    def header(self, line: bytes) -> JsonRow:
         """Return the facts in the first line of a file.
 
         Raises
@@ -102,7 +102,7 @@ class ResultsFile(Generic[Row]):
         The file has another type or definition, or a damaged line before its last.
     """
 
-    kind: Kind[Row]
+    kind: RowFormat[Row]
     path: Path
     definition: Definition
     about: Definition = field(default_factory=dict)
@@ -137,7 +137,7 @@ class ResultsFile(Generic[Row]):
 
     def _create(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        header: Plain = {f"omnimouse_{self.kind.name}": FORMAT}
+        header: JsonRow = {f"omnimouse_{self.kind.name}": FORMAT}
         header |= {"definition": self.definition}
         header |= {"about": self.about} if self.about else {}
         # A complete temporary file first, so that no process sees a file without its
@@ -190,13 +190,13 @@ class ResultsFile(Generic[Row]):
             ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise ResultsFileError(
-                f"{self.path} is not the results file of {self.kind.words}. Give "
+                f"{self.path} is not the results file of {self.kind.label}. Give "
                 "another path."
             ) from error
         self._compare(found)
         self._read, self._n_lines = len(line), 1
 
-    def _compare(self, found: Plain) -> None:
+    def _compare(self, found: JsonRow) -> None:
         # The round trip turns tuples into lists, as they are in the file.
         asked = json.loads(json.dumps(self.definition))
         names = [name for name in asked if asked[name] != found.get(name)]

@@ -20,12 +20,12 @@ from omnimouse_model.analysis.evaluate.conditions import (
     listed,
 )
 from omnimouse_model.analysis.evaluate.dask_map import (
-    at_work,
-    held_predictor,
-    held_session,
-    made_predictor,
-    spread,
-    travelling,
+    cached_predictor,
+    cached_session,
+    map_pieces,
+    picklable_source,
+    resolve_predictor,
+    run_alone,
 )
 from omnimouse_model.analysis.evaluate.evaluate import (
     Cancelled,
@@ -45,9 +45,9 @@ from omnimouse_model.analysis.evaluate.results import (
     number_or_none,
 )
 from omnimouse_model.analysis.evaluate.results_store import (
-    Kind,
-    Plain,
+    JsonRow,
     ResultsFile,
+    RowFormat,
     number,
     row_key,
 )
@@ -98,7 +98,8 @@ def evaluate_all(
         hold other shards, and other processes may write it at the same time. Shards in
         the file are not computed again.
     scheduler
-        Distribute the shards over the workers of a scheduler, see `dask_map.spread`.
+        Distribute the shards over the workers of a scheduler; see
+        `dask_map.map_pieces`.
     cancelled
         Polled between steps; once true, the finished scores are returned.
 
@@ -130,7 +131,7 @@ def evaluate_all(
     named_metric(metric)
     names = listed(strategies)
     # Loaded here even with a scheduler: the key contains the id with the weights' hash.
-    loaded = [made_predictor(source, device) for source in predictors]
+    loaded = [resolve_predictor(source, device) for source in predictors]
     is_apart = results is not None or scheduler is not None
     if is_apart or seeds:
         _check_names(names)
@@ -215,9 +216,9 @@ def _there(
     from torch import get_num_threads
 
     keys = list(tasks)
-    sent = [(shard, travelling(source)) for shard, source in tasks.values()]
+    sent = [(shard, picklable_source(source)) for shard, source in tasks.values()]
     answer = partial(_at_work, device=device, threads=get_num_threads())
-    answers = spread(answer, sent, scheduler, cancelled)
+    answers = map_pieces(answer, sent, scheduler, cancelled)
     for done, (place, scores) in enumerate(answers, start=1):
         yield keys[place], scores
         progress(done, len(keys), f"on {scheduler}")
@@ -226,8 +227,11 @@ def _there(
 def _at_work(task: tuple[Shard, Source], device: str, threads: int) -> Scores:
     """Evaluate a shard on a worker, which loads the predictor from its source."""
     shard, source = task
-    with at_work(threads):
-        session, predictor = held_session(shard.session), held_predictor(source, device)
+    with run_alone(threads):
+        session, predictor = (
+            cached_session(shard.session),
+            cached_predictor(source, device),
+        )
         held = replace(shard, session=session, predictors=(predictor,))
         return next(shard_scores([held]))
 
@@ -241,8 +245,8 @@ def _array(values: list[float | None]) -> np.ndarray:
     return np.array([number(value) for value in values], np.float64)
 
 
-def _plain_row(row: Score | GroupScore | BehaviorScore) -> Plain:
-    facts: Plain = {}
+def _plain_row(row: Score | GroupScore | BehaviorScore) -> JsonRow:
+    facts: JsonRow = {}
     for one in fields(row):
         value = getattr(row, one.name)
         if isinstance(value, np.ndarray):
@@ -255,8 +259,8 @@ def _plain_row(row: Score | GroupScore | BehaviorScore) -> Plain:
     return facts
 
 
-def _parsed_row(facts: Plain) -> Plain:
-    found: Plain = dict(facts)
+def _parsed_row(facts: JsonRow) -> JsonRow:
+    found: JsonRow = dict(facts)
     for name in _NUMBERS:
         if name in found:
             found[name] = number(found[name])
@@ -272,7 +276,7 @@ def _parsed_row(facts: Plain) -> Plain:
     return found
 
 
-def _plain(found: Scores) -> Plain:
+def _plain(found: Scores) -> JsonRow:
     return {
         "tier": found.tier,
         "metric": found.metric,
@@ -281,7 +285,7 @@ def _plain(found: Scores) -> Plain:
     }
 
 
-def _parsed(facts: Plain) -> Scores:
+def _parsed(facts: JsonRow) -> Scores:
     return Scores(
         tuple(Score(**_parsed_row(row)) for row in facts["scores"]),
         tuple(BehaviorScore(**_parsed_row(row)) for row in facts["behavior"]),
@@ -290,4 +294,6 @@ def _parsed(facts: Plain) -> Scores:
     )
 
 
-EVALUATION: Kind[Scores] = Kind("evaluation", "an evaluation", _plain, _parsed)
+EVALUATION: RowFormat[Scores] = RowFormat(
+    "evaluation", "an evaluation", _plain, _parsed
+)

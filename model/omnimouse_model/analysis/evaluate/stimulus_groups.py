@@ -14,7 +14,7 @@ Grouping = Literal["kind", "tier", "distribution"]
 GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
 TYPE_NAMES = ("stim_type", "stimulus_type", "stim_class", "stimulus_class")
 """Column names of trial tables for the kind of stimulus (finer than "video")."""
-SEEN, UNSEEN = "in distribution", "out of distribution"
+IN_DISTRIBUTION, OUT_OF_DISTRIBUTION = "in distribution", "out of distribution"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,7 +68,7 @@ def _tiers(session: Session) -> np.ndarray:
 def _distribution(session: Session) -> np.ndarray:
     kinds, tiers = stimulus_kinds(session), session.trials.tier
     trained = np.unique(kinds[tiers == "train"])
-    name = np.where(np.isin(kinds, trained), SEEN, UNSEEN)
+    name = np.where(np.isin(kinds, trained), IN_DISTRIBUTION, OUT_OF_DISTRIBUTION)
     return np.where((session.trials.kind == "blank") | (tiers == BLANK_TIER), "", name)
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Float32, Float64, Int32
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
-from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.token_layout import TOKEN_STRIDE, distinct_columns
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.capabilities import Outdated, stop_if
@@ -79,8 +79,8 @@ class SpanPrediction:
 
     def column(self, neuron: int) -> int | None:
         """Return the column of a neuron, None if it is not in `neurons`."""
-        found = np.flatnonzero(self.neurons == neuron)
-        return int(found[0]) if len(found) else None
+        result = np.flatnonzero(self.neurons == neuron)
+        return int(result[0]) if len(result) else None
 
 
 def window_scores(prediction: Prediction, window: Window) -> np.ndarray:
@@ -104,7 +104,7 @@ def span_stride(mask: Mask) -> int:
     Gaps may remain for neurons with fewer than 5 target samples in a row.
     """
     # A mask has few distinct columns, even for a large population.
-    asked, _ = distinct_columns(asked_cells(mask))
+    asked, _ = distinct_columns(scored_cells(mask))
     asked = asked[:, asked.any(axis=0)]
     for stride in range(mask.n_samples, TOKEN_STRIDE, -1):
         # No gap remains if every residue modulo the stride has a target sample.
@@ -146,7 +146,7 @@ class Stitching:
                 f"'{session.id}' lie in {grid[0] - session.t0:.1f}-"
                 f"{grid[-1] - session.t0:.1f} s."
             )
-        asked = asked_cells(mask)
+        asked = scored_cells(mask)
         if neurons is None:
             neurons = np.flatnonzero(asked.any(axis=0))
         self.neurons = np.asarray(neurons, np.int64)
@@ -182,7 +182,7 @@ class Stitching:
         """Whether all windows were predicted."""
         return self.n_done == len(self.starts)
 
-    def take(self, window: Window, prediction: Prediction) -> None:
+    def add(self, window: Window, prediction: Prediction) -> None:
         """Add the prediction of the next window, in the order of starts.
 
         A cell that is already predicted keeps its value, see the module docstring.
@@ -197,7 +197,7 @@ class Stitching:
         self._told = (prediction.predictor_id, prediction.status)
         self.n_done += 1
 
-    def found(self) -> SpanPrediction:
+    def result(self) -> SpanPrediction:
         """Return the predictions so far; recorded values are complete."""
         self._read_the_rest()
         native = self._session.start_grid[self._first :][: self._n_samples]
@@ -271,7 +271,7 @@ def stitch_span(
 
     # `predict_many` returns without an error if it is cancelled, hence the last check.
     for prediction in predictor.predict_many(requests(), outdated):
-        stitching.take(waiting.popleft(), prediction)
+        stitching.add(waiting.popleft(), prediction)
         yield stitching
         stop_if(outdated)
     stop_if(outdated)
@@ -316,4 +316,4 @@ def predict_span(
     stitching = Stitching(session, mask, (start_s, stop_s), neurons, stride)
     for step in stitch_span(predictor, session, stitching, mask, outdated):
         progress(step.n_done, len(step.starts))
-    return stitching.found()
+    return stitching.result()

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnimouse_model.analysis.in_silico.stimulus_edits import edit_words, edited
+from omnimouse_model.analysis.in_silico.stimulus_edits import describe_edits, edited
 from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit, VideoEdit
 from omnimouse_model.data.window import Window
-from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.capabilities import decode_in_parts, part_of, stop_if
 from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
 
@@ -42,9 +42,9 @@ class WhatIf:
         return self.window.edits
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Description of the edits, such as `mirrored, contrast × 0.5`."""
-        return edit_words(self.edits)
+        return describe_edits(self.edits)
 
     @property
     def neurons(self) -> np.ndarray:
@@ -121,12 +121,12 @@ def what_if(
     >>> predictor = om.load_predictor("video-ridge", [session])
     >>> mask = om.mask_from_strategy("video_behavior", session)
     >>> found = om.what_if(predictor, session.window(20.0), mask, [Mirror()])
-    >>> found.words, found.difference.shape, found.most_changed(3).shape
+    >>> found.description, found.difference.shape, found.most_changed(3).shape
     ('mirrored', (60, 40), (3,))
     """
     changed = edited(window, edits)
     if neurons is None:
-        neurons = np.flatnonzero(asked_cells(mask).any(axis=0))
+        neurons = np.flatnonzero(scored_cells(mask).any(axis=0))
 
     def answer(of: Window) -> Prediction:
         stop_if(outdated)
@@ -155,7 +155,7 @@ def edit_remarks(
         remarks.append(
             "This predictor does not see behaviour: that edit changes nothing."
         )
-    elif behavior and not mask.shows_behavior:
+    elif behavior and not mask.has_visible_behavior:
         remarks.append("Behaviour is not given: that edit changes nothing.")
     if edits and mask.visible.any() and (needs is None or needs.sees_responses):
         remarks.append("Visible responses stay as recorded, under the true stimulus.")

@@ -18,7 +18,7 @@ from omnimouse_model.data.edit_protocol import Channel, Edit, Read, VideoEdit
 from omnimouse_model.data.stimulus import MEAN_GRAY
 from omnimouse_model.data.window import Window
 
-Axis = Literal["horizontal", "vertical"]
+MirrorAxis = Literal["horizontal", "vertical"]
 Span = tuple[int, int]
 ClipAt = Callable[[float], Read]
 ALL_FRAMES: Span = (0, N_FRAMES)
@@ -40,7 +40,7 @@ class OtherClip:
         return _within(self.span, shown, clip_at(self.start_s))
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Description, such as `clip at 12.0 s`."""
         return f"clip at {self.start_s:.1f} s{_part(self.span, N_FRAMES)}"
 
@@ -69,7 +69,7 @@ class Freeze:
         return _within(self.span, shown, frozen)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Description, such as `frozen at frame 12`."""
         return f"frozen at frame {self.at}{_part(self.span, N_FRAMES)}"
 
@@ -94,7 +94,7 @@ class Blank:
         return _within(self.span, shown, gray)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Description: `blank`, and the span."""
         return f"blank{_part(self.span, N_FRAMES)}"
 
@@ -103,7 +103,7 @@ class Blank:
 class Mirror:
     """Exchange left and right ("horizontal") or top and bottom ("vertical")."""
 
-    axis: Axis = "horizontal"
+    axis: MirrorAxis = "horizontal"
     span: Span = ALL_FRAMES
 
     def __post_init__(self) -> None:
@@ -122,7 +122,7 @@ class Mirror:
         )
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Description: `mirrored` or `upside down`, and the span."""
         word = "mirrored" if self.axis == "horizontal" else "upside down"
         return f"{word}{_part(self.span, N_FRAMES)}"
@@ -154,7 +154,7 @@ class Contrast:
         return _within(self.span, shown, _painted(shown, scaled))
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Description, such as `contrast × 0.5`."""
         return f"contrast × {self.factor:g}{_part(self.span, N_FRAMES)}"
 
@@ -186,7 +186,7 @@ class Shift:
         return _within(self.span, shown, moved)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Description, such as `4 px right, 3 frames later`."""
         ways = [
             (self.right, "px right", "px left"),
@@ -222,9 +222,9 @@ class BehaviorSet:
         return _one_channel(self.channel, self.span, told, channels, held)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Description, such as `running = 0`."""
-        name = channel_words(self.channel)
+        name = channel_label(self.channel)
         return f"{name} = {self.value:g}{_part(self.span, N_BEHAVIOR)}"
 
 
@@ -251,9 +251,9 @@ class BehaviorScale:
         return _one_channel(self.channel, self.span, told, channels, scaled)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Description, such as `running × 2`."""
-        name = channel_words(self.channel)
+        name = channel_label(self.channel)
         return f"{name} × {self.factor:g}{_part(self.span, N_BEHAVIOR)}"
 
 
@@ -286,9 +286,9 @@ class BehaviorShift:
         return _within(self.span, told, moved)
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Description, such as `running 0.5 s later`."""
-        name, seconds = channel_words(self.channel), self.later / BEHAVIOR_RATE_HZ
+        name, seconds = channel_label(self.channel), self.later / BEHAVIOR_RATE_HZ
         way = "later" if seconds >= 0 else "earlier"
         return f"{name} {abs(seconds):g} s {way}{_part(self.span, N_BEHAVIOR)}"
 
@@ -318,12 +318,15 @@ def arranged(edits: Iterable[Edit]) -> tuple[Edit, ...]:
     return tuple(sorted(edits, key=lambda edit: order.index(kind_of(edit))))
 
 
-def edit_words(edits: Iterable[Edit]) -> str:
+def describe_edits(edits: Iterable[Edit]) -> str:
     """Return a description, such as `mirrored, contrast × 0.5`, or "nothing"."""
-    return ", ".join(str(getattr(edit, "words", edit)) for edit in edits) or "nothing"
+    return (
+        ", ".join(str(getattr(edit, "description", edit)) for edit in edits)
+        or "nothing"
+    )
 
 
-def channel_words(name: str) -> str:
+def channel_label(name: str) -> str:
     """Return the displayed name of a channel."""
     return name.replace("_", " ")
 

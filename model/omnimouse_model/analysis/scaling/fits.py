@@ -18,15 +18,15 @@ from omnimouse_model.analysis.sweep.table import write_rows
 from omnimouse_model.metrics import LogLine, PowerLaw, fit_log_line, fit_power_law
 from omnimouse_model.metrics.fits import LEAST_SIZES
 
-Axis = Literal["sessions", "neuron_samples", "trials", "compute", "parameters"]
-AXES: tuple[Axis, ...] = get_args(Axis)
+SizeAxis = Literal["sessions", "neuron_samples", "trials", "compute", "parameters"]
+AXES: tuple[SizeAxis, ...] = get_args(SizeAxis)
 Quantity = Literal["score", "loss"]
 QUANTITIES: tuple[Quantity, ...] = get_args(Quantity)
 N_RESAMPLES = 500
 _DRAWN = 60
 """Number of points of a drawn fit."""
-Fit = Literal["law", "line"]
-FITS: tuple[Fit, ...] = get_args(Fit)
+FitName = Literal["law", "line"]
+FITS: tuple[FitName, ...] = get_args(FitName)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Extrapolation:
 
 
 @dataclass(frozen=True, slots=True)
-class Size:
+class SizeMean:
     """All runs of one size: mean with 95 % interval, NaN if unknown."""
 
     x: float
@@ -93,20 +93,20 @@ class ScalingCurve:
 
     condition: str
     name: str
-    axis: Axis
+    axis: SizeAxis
     quantity: Quantity
     x: np.ndarray
     y: np.ndarray
     seeds: tuple[int, ...]
-    sizes: tuple[Size, ...] = ()
+    sizes: tuple[SizeMean, ...] = ()
     law: PowerLaw | None = None
     line: LogLine | None = None
     intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
-    bands: dict[Fit, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
+    bands: dict[FitName, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)
     extrapolation: Extrapolation | None = None
     refusal: str = ""
 
-    def fit(self, name: Fit) -> PowerLaw | LogLine | None:
+    def fit(self, name: FitName) -> PowerLaw | LogLine | None:
         """Return one of the two fits."""
         return self.law if name == "law" else self.line
 
@@ -128,7 +128,7 @@ class ScalingCurve:
 def scaling_curves(
     rows: Sequence[RunScore],
     *,
-    axis: Axis = "sessions",
+    axis: SizeAxis = "sessions",
     quantity: Quantity = "score",
     seed: int = 0,
     n_resamples: int = N_RESAMPLES,
@@ -197,7 +197,7 @@ def figure_table(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:
     return rows
 
 
-def _drawn(curve: ScalingCurve, name: Fit) -> Iterator[dict[str, object]]:
+def _drawn(curve: ScalingCurve, name: FitName) -> Iterator[dict[str, object]]:
     """Yield a fit and its band as rows."""
     fit = curve.fit(name)
     assert fit is not None
@@ -266,7 +266,7 @@ def fit_rows(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:
     return rows
 
 
-def _name(row: RunScore, axis: Axis) -> str:
+def _name(row: RunScore, axis: SizeAxis) -> str:
     if axis == "compute":
         return "all"
     if axis == "parameters":
@@ -286,7 +286,11 @@ def _mean(
 
 
 def _curve(
-    condition: str, name: str, axis: Axis, quantity: Quantity, rows: Sequence[RunScore]
+    condition: str,
+    name: str,
+    axis: SizeAxis,
+    quantity: Quantity,
+    rows: Sequence[RunScore],
 ) -> ScalingCurve:
     rows = _ordered(rows, axis)
     x = np.array([getattr(row.run, axis) for row in rows], np.float64)
@@ -295,7 +299,7 @@ def _curve(
     return ScalingCurve(condition, name, axis, quantity, x, y, seeds)
 
 
-def _ordered(rows: Sequence[RunScore], axis: Axis) -> list[RunScore]:
+def _ordered(rows: Sequence[RunScore], axis: SizeAxis) -> list[RunScore]:
     return sorted(rows, key=lambda row: (getattr(row.run, axis), row.run.seed))
 
 
@@ -342,7 +346,7 @@ def _resampled(
     return np.array(found)
 
 
-def _sizes(curve: ScalingCurve, resampled: np.ndarray) -> tuple[Size, ...]:
+def _sizes(curve: ScalingCurve, resampled: np.ndarray) -> tuple[SizeMean, ...]:
     """Return the mean of the points of each size, with its interval."""
     found = []
     for x in np.unique(curve.x):
@@ -351,7 +355,7 @@ def _sizes(curve: ScalingCurve, resampled: np.ndarray) -> tuple[Size, ...]:
         if len(resampled):
             low, high = _middle(resampled[:, own].mean(axis=1)).tolist()
         mean = float(curve.y[own].mean())
-        found.append(Size(float(x), mean, low, high, int(own.sum())))
+        found.append(SizeMean(float(x), mean, low, high, int(own.sum())))
     return tuple(found)
 
 
@@ -366,7 +370,7 @@ def _with_intervals(curve: ScalingCurve, resampled: np.ndarray) -> ScalingCurve:
         "slope": [line.slope for line in lines],
     }
     ends = {name: _middle(np.array(some)) for name, some in parameters.items()}
-    fits: dict[Fit, Sequence[PowerLaw | LogLine]] = {"law": laws, "line": lines}
+    fits: dict[FitName, Sequence[PowerLaw | LogLine]] = {"law": laws, "line": lines}
     drawn = {
         name: _middle(np.array([fit(curve.along) for fit in some]))
         for name, some in fits.items()

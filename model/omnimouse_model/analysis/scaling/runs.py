@@ -11,9 +11,9 @@ from pathlib import Path
 from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.analysis.evaluate.results import Scores, number_or_none
 from omnimouse_model.analysis.evaluate.results_store import (
-    Kind,
-    Plain,
+    JsonRow,
     ResultsFile,
+    RowFormat,
     number,
     row_key,
 )
@@ -71,7 +71,7 @@ class RunScore:
     loss: float = float("nan")
 
 
-def _plain(row: RunScore) -> Plain:
+def _plain(row: RunScore) -> JsonRow:
     facts = {one.name: getattr(row, one.name) for one in fields(row)}
     scores = {name: number_or_none(value) for name, value in row.scores.items()}
     return facts | {
@@ -82,13 +82,15 @@ def _plain(row: RunScore) -> Plain:
     }
 
 
-def _parsed(facts: Plain) -> RunScore:
+def _parsed(facts: JsonRow) -> RunScore:
     scores = {str(name): number(value) for name, value in facts["scores"].items()}
     found = facts | {"run": Run(**facts["run"]), "scores": scores}
     return RunScore(**(found | {"loss": number(facts.get("loss"))}))
 
 
-SCALING: Kind[RunScore] = Kind("scaling", "a scaling analysis", _plain, _parsed)
+SCALING: RowFormat[RunScore] = RowFormat(
+    "scaling", "a scaling analysis", _plain, _parsed
+)
 WHAT = "scores of runs of several sizes"
 # Constant, so that runs of any size and condition share a file.
 _DEFINITION = {"what": WHAT}

@@ -117,7 +117,7 @@ def cell_key(predictor: Predictor, cell: Cell) -> str:
     )
 
 
-def answered(
+def score_cells(
     predictor: Predictor,
     cells: Sequence[Cell],
     plan: SweepPlan,

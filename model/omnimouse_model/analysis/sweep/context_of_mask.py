@@ -30,7 +30,7 @@ class ContextAmount:
     behavior: bool
 
 
-def given_by(mask: Mask) -> ContextAmount:
+def measure_context(mask: Mask) -> ContextAmount:
     """Return the context of a mask; without targets, that of the last second."""
     asked = np.flatnonzero(mask.target.any(axis=1))
     if not len(asked):
@@ -41,5 +41,5 @@ def given_by(mask: Mask) -> ContextAmount:
         neurons=float(seen[asked].mean()),
         history_samples=float(before / max(mask.n_neurons, 1)),
         video=bool(mask.frames.any()),
-        behavior=mask.shows_behavior,
+        behavior=mask.has_visible_behavior,
     )

@@ -6,8 +6,8 @@ from typing import Literal
 
 from omnimouse_model.analysis.sweep.contexts import Context
 
-Axis = Literal["neurons", "history_samples"]
-AXES: tuple[Axis, ...] = ("neurons", "history_samples")
+ContextAxis = Literal["neurons", "history_samples"]
+AXES: tuple[ContextAxis, ...] = ("neurons", "history_samples")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ class Line:
     `fixed` is the value of the other axis.
     """
 
-    axis: Axis
+    axis: ContextAxis
     values: tuple[int, ...]
     fixed: int
     video: bool

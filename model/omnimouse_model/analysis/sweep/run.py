@@ -11,20 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from omnimouse_model.analysis.evaluate.dask_map import (
-    at_work,
-    held_predictor,
-    held_session,
-    made_predictor,
-    spread,
-    travelling,
+    cached_predictor,
+    cached_session,
+    map_pieces,
+    picklable_source,
+    resolve_predictor,
+    run_alone,
 )
 from omnimouse_model.analysis.evaluate.evaluate import CHUNK, Cancelled, Progress
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile
 from omnimouse_model.analysis.sweep.cells import (
     Cell,
-    answered,
     cell_key,
     planned_cells,
+    score_cells,
 )
 from omnimouse_model.analysis.sweep.contexts import check_history
 from omnimouse_model.analysis.sweep.plan import SweepPlan
@@ -89,7 +89,7 @@ def context_sweep(
         Notes for the header of a new results file, such as a name; JSON values.
     scheduler
         Distribute the rows over the workers of a Dask scheduler: "local", "local:4" or
-        an address, see `dask_map.spread`. The rows do not depend on the worker.
+        an address, see `dask_map.map_pieces`. The rows do not depend on the worker.
     device
         Device of a predictor that is loaded by name.
     cancelled
@@ -122,7 +122,7 @@ def context_sweep(
     ((10, 20), [0.25, 0.25])
     """
     source = predictor
-    predictor = made_predictor(predictor, device)
+    predictor = resolve_predictor(predictor, device)
     recordings = [sessions] if isinstance(sessions, Session) else list(sessions)
     plan = SweepPlan(
         neurons=tuple(neurons),
@@ -146,7 +146,7 @@ def context_sweep(
         run.rows = {k: row for k, row in file.rows.items() if k in run.cells}
     parts = run.parts()
     if scheduler is not None:
-        parts = run.parts_on(scheduler, travelling(source), device)
+        parts = run.parts_on(scheduler, picklable_source(source), device)
     for found in parts:
         if file is not None:
             for key, row in found.items():
@@ -193,7 +193,7 @@ class _Run:
             cells = [self.cells[key] for key in keys]
             where = f"{cells[0].session.id}: {cells[0].condition.name}"
             try:
-                found = answered(
+                found = score_cells(
                     self.predictor,
                     cells,
                     self.plan,
@@ -216,7 +216,7 @@ class _Run:
             _Piece(source, device, get_num_threads(), self.plan, tuple(cells))
             for cells in ([self.cells[key] for key in keys] for keys in batches)
         ]
-        for number, found in spread(_at_work, pieces, scheduler, self._cancelled):
+        for number, found in map_pieces(_at_work, pieces, scheduler, self._cancelled):
             yield self._taken(batches[number], found)
             done = sum(len(self.cells[key].starts) for key in self.rows)
             self._progress(done, self._total, f"on {scheduler}")
@@ -264,12 +264,12 @@ class _Piece:
 
 def _at_work(piece: _Piece) -> list[SweepRow]:
     """Compute the rows of a piece on a worker."""
-    with at_work(piece.threads):
+    with run_alone(piece.threads):
         # All cells of a piece belong to one session, see `_Run._batches`.
-        session = held_session(piece.cells[0].session)
+        session = cached_session(piece.cells[0].session)
         cells = [replace(cell, session=session) for cell in piece.cells]
-        predictor = held_predictor(piece.source, piece.device)
-        return answered(predictor, cells, piece.plan)
+        predictor = cached_predictor(piece.source, piece.device)
+        return score_cells(predictor, cells, piece.plan)
 
 
 def _definition(

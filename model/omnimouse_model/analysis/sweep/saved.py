@@ -37,7 +37,7 @@ class SavedSweep:
         return str(self.about.get("name") or self.path.name.removesuffix(SUFFIX))
 
     @property
-    def begun(self) -> str:
+    def started(self) -> str:
         """Start time, such as "2026-03-01 14:05"; "" if unknown."""
         return str(self.about.get("begun") or "")
 

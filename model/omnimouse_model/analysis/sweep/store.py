@@ -3,7 +3,7 @@
 from dataclasses import asdict
 
 from omnimouse_model.analysis.evaluate.results import number_or_none
-from omnimouse_model.analysis.evaluate.results_store import Kind, Plain, number
+from omnimouse_model.analysis.evaluate.results_store import JsonRow, RowFormat, number
 from omnimouse_model.analysis.sweep.contexts import Context
 from omnimouse_model.analysis.sweep.table import SweepRow
 
@@ -11,7 +11,7 @@ from omnimouse_model.analysis.sweep.table import SweepRow
 _NUMBERS = ("score", "ci_low", "ci_high", "ceiling")
 
 
-def _plain(row: SweepRow) -> Plain:
+def _plain(row: SweepRow) -> JsonRow:
     plain = asdict(row)
     for name in _NUMBERS:
         plain[name] = number_or_none(plain[name])
@@ -19,7 +19,7 @@ def _plain(row: SweepRow) -> Plain:
     return plain
 
 
-def _parsed(facts: Plain) -> SweepRow:
+def _parsed(facts: JsonRow) -> SweepRow:
     for name in _NUMBERS:
         facts[name] = number(facts[name])
     facts["decoded"] = {k: number(v) for k, v in facts["decoded"].items()}
@@ -27,4 +27,4 @@ def _parsed(facts: Plain) -> SweepRow:
     return SweepRow(**facts)
 
 
-SWEEP: Kind[SweepRow] = Kind("sweep", "a sweep", _plain, _parsed)
+SWEEP: RowFormat[SweepRow] = RowFormat("sweep", "a sweep", _plain, _parsed)

@@ -13,7 +13,7 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import number_or_none
 from omnimouse_model.analysis.sweep.contexts import Context, inputs_label
-from omnimouse_model.analysis.sweep.plan import Axis, Line, SweepPlan
+from omnimouse_model.analysis.sweep.plan import ContextAxis, Line, SweepPlan
 from omnimouse_model.atomic import atomic_path
 
 RESPONSES = "responses"
@@ -94,7 +94,7 @@ class Curve:
     decoded behaviour channel.
     """
 
-    axis: Axis
+    axis: ContextAxis
     fixed: int
     video: bool
     behavior: bool
@@ -177,7 +177,12 @@ class ContextSweep:
         )
 
     def curve(
-        self, axis: Axis, *, video: bool = True, behavior: bool = True, fixed: int = 0
+        self,
+        axis: ContextAxis,
+        *,
+        video: bool = True,
+        behavior: bool = True,
+        fixed: int = 0,
     ) -> Curve:
         """Return one curve of the responses.
 

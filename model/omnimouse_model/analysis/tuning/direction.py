@@ -29,7 +29,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.metrics.tuning import selectivity_index
 
-Source = Literal["trials", "place", "screen"]
+DirectionSource = Literal["trials", "place", "screen"]
 DIRECTION_NAMES = ("direction", "drift_direction", "motion_direction", "dir")
 ORIENTATION_NAMES = ("orientation", "ori", "angle", "theta")
 N_SHUFFLES = 200
@@ -74,7 +74,7 @@ class DirectionTuning:
     """
 
     neuron: int
-    source: Source
+    source: DirectionSource
     directions_deg: Float[np.ndarray, " direction"]
     response: Float[np.ndarray, " direction"]
     error: Float[np.ndarray, " direction"]
@@ -116,7 +116,7 @@ def direction_tuning(
     """
     neurons = np.asarray(neurons, np.int64)
     draw = np.random.default_rng(seed)
-    told = told_directions(session.trials)
+    told = trial_directions(session.trials)
     if told is not None:
         return _from_trials(session, neurons, told, draw)
     problem = _no_motion(session)
@@ -162,14 +162,14 @@ def share_above(value: float, shuffled: np.ndarray) -> float:
 
 # -- directions that trials tell -----------------------------------------------------
 @dataclass(frozen=True, slots=True, eq=False)
-class ToldDirections:
+class TrialDirections:
     """Degrees (trial,), NaN if unknown, and whether they are directions of motion."""
 
     degrees: Float[np.ndarray, " trial"]
     has_directions: bool
 
 
-def told_directions(trials: Trials) -> ToldDirections | None:
+def trial_directions(trials: Trials) -> TrialDirections | None:
     """Return the directions of the trials; None without three frequent directions."""
     for names, are_directions in ((DIRECTION_NAMES, True), (ORIENTATION_NAMES, False)):
         values = np.array([_told(extra, names) for extra in trials.extra])
@@ -181,7 +181,7 @@ def told_directions(trials: Trials) -> ToldDirections | None:
             # Orientations repeat after 180°: larger angles of a column named
             # "orientation" are directions of drift.
             is_round = bool(known.max() >= 180.0)
-            return ToldDirections(values % 360.0, are_directions or is_round)
+            return TrialDirections(values % 360.0, are_directions or is_round)
     return None
 
 
@@ -198,7 +198,7 @@ def _told(extra: Mapping[str, Any], names: tuple[str, ...]) -> float:
 def _from_trials(
     session: Session,
     neurons: np.ndarray,
-    told: ToldDirections,
+    told: TrialDirections,
     draw: np.random.Generator,
 ) -> tuple[DirectionTuning, ...]:
     # Trials without a direction, or outside the recording, are left out.
@@ -247,7 +247,7 @@ def _grouped(values: np.ndarray, group: np.ndarray, n: int) -> tuple[np.ndarray,
 
 def _tuning(
     neuron: int,
-    source: Source,
+    source: DirectionSource,
     directions: np.ndarray,
     curve: tuple[np.ndarray, ...],
     shuffled: np.ndarray,
@@ -340,7 +340,7 @@ class _Motion:
         response = response.astype(np.float64)
         shifts = draw.integers(shift, len(response) - shift + 1, N_SHUFFLES)
         turned = np.array([np.roll(response, by) for by in shifts.tolist()])
-        source: Source = "place" if self._is_placed[i] else "screen"
+        source: DirectionSource = "place" if self._is_placed[i] else "screen"
         return _tuning(
             neuron,
             source,

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Float
 
 from omnimouse_model.analysis.tuning.repeats import (
-    Clip,
+    RepeatedClip,
     n_samples,
     read_pieces,
     repeated_clips,
@@ -35,7 +35,7 @@ class PopulationCeiling:
         As in `ClipRepeats`, over all pooled clips.
     """
 
-    clips: tuple[Clip, ...]
+    clips: tuple[RepeatedClip, ...]
     n_repeats: int
     seconds: float
     single_trial_max: Float[np.ndarray, " neuron"]
@@ -43,14 +43,16 @@ class PopulationCeiling:
     status: np.ndarray
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Description, such as "10 repeats of 6 clips, 60 s"."""
         n = len(self.clips)
         what = "one clip" if n == 1 else f"{n} clips"
         return f"{self.n_repeats} repeats of {what}, {self.seconds:.0f} s"
 
 
-def pooled_clips(clips: tuple[Clip, ...]) -> tuple[tuple[Clip, ...], int]:
+def pooled_clips(
+    clips: tuple[RepeatedClip, ...],
+) -> tuple[tuple[RepeatedClip, ...], int]:
     """Return the clips with most repeats, and their minimum number of repeats.
 
     Raises

@@ -22,19 +22,19 @@ from omnimouse_model.analysis.tuning.motion_energy import (
 )
 from omnimouse_model.analysis.tuning.stimulus_blocks import (
     MAX_BLOCKS,
-    Block,
     Progress,
+    StimulusBlock,
     stimulus_blocks,
 )
 from omnimouse_model.data.clock import SCREEN_RATE_HZ
 from omnimouse_model.data.session import Session
 
-Kind = Literal["plain", "energy"]
+FieldKind = Literal["plain", "energy"]
 N_LAGS = 16
 """Number of lags, 0 to 0.5 s at 30 Hz."""
 # In units of the mean variance of pixels.
 RIDGE = 3.0
-LEAST_RELIABILITY: dict[Kind, float] = {"plain": 0.22, "energy": 0.33}
+LEAST_RELIABILITY: dict[FieldKind, float] = {"plain": 0.22, "energy": 0.33}
 """Minimum reliability (correlation of the two halves) of a displayed field.
 
 In 12 simulated minutes, 1 to 5 % of the neurons reach it if their responses are shifted
@@ -43,13 +43,13 @@ against the video by minutes, that is without a receptive field.
 # Minimum duration of video with responses, in seconds.
 LEAST_S = 60.0
 # Rows and columns of a map: blocks of 2 × 2 or 4 × 4 pixels of the 36 × 64 frame.
-_CELLS: dict[Kind, tuple[int, int]] = {"plain": (18, 32), "energy": (9, 16)}
+_CELLS: dict[FieldKind, tuple[int, int]] = {"plain": (18, 32), "energy": (9, 16)}
 _ENERGY_STEP = 2
 """Motion energy changes slowly, so every second frame is sufficient."""
 _HALVES = (slice(0, 2), slice(0, 1), slice(1, 2))
 """Slices over the axis of halves: all blocks, even blocks, odd blocks."""
 # Cells above this share of the peak define the centre.
-_PEAK_SHARE: dict[Kind, float] = {"plain": 0.5, "energy": 0.7}
+_PEAK_SHARE: dict[FieldKind, float] = {"plain": 0.5, "energy": 0.7}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -81,7 +81,7 @@ class ReceptiveField:
     """
 
     neuron: int
-    kind: Kind
+    kind: FieldKind
     map: Float[np.ndarray, "row column"]
     lags_s: Float[np.ndarray, " lag"]
     course: Float[np.ndarray, " lag"]
@@ -96,7 +96,7 @@ def receptive_fields(
     session: Session,
     neurons: Int[np.ndarray, " neuron"],
     *,
-    kind: Kind | None = None,
+    kind: FieldKind | None = None,
     ridge: float | None = RIDGE,
     max_blocks: int = MAX_BLOCKS,
     progress: Progress | None = None,
@@ -114,7 +114,7 @@ def receptive_fields(
     neurons = np.asarray(neurons, np.int64)
     if session.stimulus is None:
         return tuple(_nothing(n, "The session has no video.") for n in neurons.tolist())
-    kinds: tuple[Kind, ...] = ("plain", "energy") if kind is None else (kind,)
+    kinds: tuple[FieldKind, ...] = ("plain", "energy") if kind is None else (kind,)
     sums = {k: _Sums(len(neurons), k) for k in kinds}
     blocks = stimulus_blocks(
         session,
@@ -158,7 +158,7 @@ class _Sums:
     counts and sums that centre the other products exactly, even with missing samples.
     """
 
-    def __init__(self, n_neurons: int, kind: Kind) -> None:
+    def __init__(self, n_neurons: int, kind: FieldKind) -> None:
         self.kind = kind
         self._bank = MotionBank(grid_places(), cell=4) if kind == "energy" else None
         self._step = _ENERGY_STEP if kind == "energy" else 1
@@ -172,7 +172,7 @@ class _Sums:
         self.pixel_products = np.zeros((size, size))
         self.square_feature = np.zeros(self.n_features)
 
-    def add(self, block: Block) -> None:
+    def add(self, block: StimulusBlock) -> None:
         """Add a block to the sums."""
         if self._bank is not None:
             energies = self._bank.energies(block.frames, self._step)
@@ -269,7 +269,7 @@ def _fields(
 
 
 def _field(
-    neuron: int, averages: list[np.ndarray], kind: Kind, minutes: float
+    neuron: int, averages: list[np.ndarray], kind: FieldKind, minutes: float
 ) -> ReceptiveField:
     """Return a field from averages (feature, lag) of all, even and odd blocks."""
     if minutes * 60 < LEAST_S:
@@ -296,7 +296,7 @@ def _field(
     )
 
 
-def _problem(reliability: float, kind: Kind, minutes: float) -> str:
+def _problem(reliability: float, kind: FieldKind, minutes: float) -> str:
     least = LEAST_RELIABILITY[kind]
     if not np.isfinite(reliability):
         return "The neuron's responses or the video never change."
@@ -308,7 +308,7 @@ def _problem(reliability: float, kind: Kind, minutes: float) -> str:
     )
 
 
-def _maps(averages: np.ndarray, kind: Kind) -> np.ndarray:
+def _maps(averages: np.ndarray, kind: FieldKind) -> np.ndarray:
     """Return smoothed maps (lag, row, column)."""
     by_place = averages.T
     if kind == "energy":
@@ -338,7 +338,7 @@ def _correlation(first: np.ndarray, second: np.ndarray) -> float:
     return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
 
 
-def _centre(best_map: np.ndarray, kind: Kind) -> tuple[float, float]:
+def _centre(best_map: np.ndarray, kind: FieldKind) -> tuple[float, float]:
     """Return the centre of the strongest part of a map in pixels of the frame."""
     # Plain maps have ON and OFF parts of opposite sign.
     power = _smooth(best_map**2 if kind == "plain" else np.maximum(best_map, 0.0))

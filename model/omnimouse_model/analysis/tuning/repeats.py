@@ -19,7 +19,7 @@ _BLOCK_BYTES = 32 * 2**20
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Clip:
+class RepeatedClip:
     """A stimulus that was shown more than once.
 
     Attributes
@@ -65,7 +65,7 @@ class ClipRepeats:
         (neuron,) a `Status` each.
     """
 
-    clip: Clip
+    clip: RepeatedClip
     neurons: Int[np.ndarray, " neuron"]
     onset_s: Float[np.ndarray, " repeat"]
     time_s: Float[np.ndarray, " time"]
@@ -77,7 +77,7 @@ class ClipRepeats:
     status: np.ndarray
 
 
-def repeated_clips(session: Session) -> tuple[Clip, ...]:
+def repeated_clips(session: Session) -> tuple[RepeatedClip, ...]:
     """Return the clips with two or more showings in the recording, most repeats first.
 
     Trials without a stimulus id, and those marked as invalid, are left out.
@@ -94,7 +94,7 @@ def repeated_clips(session: Session) -> tuple[Clip, ...]:
     for trial in np.flatnonzero(usable).tolist():
         by_clip.setdefault(str(trials.stim_id[trial]), []).append(trial)
     found = [
-        Clip(
+        RepeatedClip(
             stim_id,
             str(trials.tier[members[0]]),
             tuple(members),
@@ -108,7 +108,7 @@ def repeated_clips(session: Session) -> tuple[Clip, ...]:
 
 def clip_repeats(
     session: Session,
-    clip: Clip,
+    clip: RepeatedClip,
     neurons: Int[np.ndarray, " neuron"],
     progress: Callable[[float], None] = lambda share: None,
 ) -> ClipRepeats:
@@ -150,14 +150,14 @@ def clip_repeats(
     )
 
 
-def n_samples(clip: Clip) -> int:
+def n_samples(clip: RepeatedClip) -> int:
     """Return the duration of a clip in samples of 30 Hz, at least 1."""
     # The tolerance keeps a whole number of frames that rounding puts just below it.
     return max(int(clip.duration_s * SCREEN_RATE_HZ + 1e-6), 1)
 
 
 def read_pieces(
-    session: Session, clip: Clip, n_repeats: int
+    session: Session, clip: RepeatedClip, n_repeats: int
 ) -> Iterator[tuple[int, np.ndarray]]:
     """Yield the responses of all neurons to a clip's first repeats, in pieces of time.
 
@@ -181,7 +181,7 @@ def read_pieces(
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class InClip:
+class AlignedPrediction:
     """Prediction of one neuron aligned with the repeats of a clip.
 
     Attributes
@@ -200,11 +200,11 @@ class InClip:
     r: float
 
 
-def lay_over(
+def align_prediction(
     repeats: ClipRepeats,
     times_s: Float[np.ndarray, " sample"],
     predicted: Float[np.ndarray, " sample"],
-) -> InClip | None:
+) -> AlignedPrediction | None:
     """Align one neuron's prediction with its repeats; None without overlap.
 
     Parameters
@@ -223,7 +223,7 @@ def lay_over(
         return None
     time_s, values = since[repeat, kept], predicted[kept].astype(np.float64)
     average = np.interp(time_s, repeats.time_s, repeats.average[0])
-    return InClip(
+    return AlignedPrediction(
         repeat,
         time_s,
         values,
@@ -249,7 +249,7 @@ def _oracle(responses: np.ndarray) -> np.ndarray:
     return found
 
 
-def commonest(status: np.ndarray) -> str:
+def most_frequent_status(status: np.ndarray) -> str:
     """Return the most frequent status, "" without neurons."""
     words, counts = np.unique(np.asarray(status).astype(str), return_counts=True)
     return str(words[counts.argmax()]) if len(words) else ""

@@ -27,7 +27,7 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Block:
+class StimulusBlock:
     """Frames and responses of one part of a session.
 
     Attributes
@@ -76,7 +76,7 @@ def stimulus_blocks(
     after: int = 0,
     max_blocks: int = MAX_BLOCKS,
     progress: Progress | None = None,
-) -> Iterator[Block]:
+) -> Iterator[StimulusBlock]:
     """Yield the session in blocks of 20 s.
 
     Parameters
@@ -104,7 +104,7 @@ def stimulus_blocks(
             sample_times, session.response_scale
         )
         recorded = recorded & (sample_times < span.stop)
-        yield Block(number, frames, shown, values[:, neurons], recorded, before)
+        yield StimulusBlock(number, frames, shown, values[:, neurons], recorded, before)
     if progress is not None:
         progress(1.0)
 

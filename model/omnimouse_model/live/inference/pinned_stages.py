@@ -21,7 +21,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.spans import Page
-from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.capabilities import (
     Closable,
     Interruptible,
@@ -216,7 +216,7 @@ def _grown(
     request: PinRequest, question: PinQuestion, stitching: Stitching
 ) -> PinStage:
     """Return a stage with the span as far as it is stitched, and its scores."""
-    span = stitching.found()
+    span = stitching.result()
     return PinStage(request, question, scores=span.scores, span=span)
 
 
@@ -227,7 +227,7 @@ def _in_window(
     outdated: Outdated,
 ) -> PinStage:
     """Predict all target neurons of a condition in the window."""
-    asked = np.flatnonzero(asked_cells(question.mask).any(axis=0))
+    asked = np.flatnonzero(scored_cells(question.mask).any(axis=0))
     if not len(asked):
         return PinStage(request, question)
     own, window, mask = predictor.needs.spec, request.window, question.mask

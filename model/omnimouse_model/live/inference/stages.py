@@ -25,7 +25,7 @@ from omnimouse_model.live.inference.pinned_stages import (
     PinRequest,
     PinStage,
 )
-from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.capabilities import (
     Closable,
     Foresighted,
@@ -205,8 +205,8 @@ class StageRunner:
             return
         predictor = self._predictor(request, request.session, outdated)
         mask = request.mask
-        asked = np.flatnonzero(asked_cells(mask).any(axis=0))
-        if not len(asked) and not mask.asks_behavior:
+        asked = np.flatnonzero(scored_cells(mask).any(axis=0))
+        if not len(asked) and not mask.has_behavior_target:
             yield Stage("nothing", request, **self._told)
             return
         try:
@@ -326,7 +326,7 @@ class StageRunner:
         self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
     ) -> Iterator[Stage]:
         # The screen's choice of behaviour first; the plan keeps this order.
-        given = request.mask.shows_behavior
+        given = request.mask.has_visible_behavior
         reads = request.window.spec.behavior is not None
         both = reads and bool(request.session.behavior_names)
         window, selection = request.window, request.selection

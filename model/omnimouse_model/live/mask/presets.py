@@ -123,8 +123,8 @@ def preset_for(name: str, session: Session) -> str:
     A preset does not fit if its mask has no visible input or no target.
     """
     mask = mask_for(name, session)
-    is_given = mask.visible.any() or mask.frames.any() or mask.shows_behavior
-    is_asked = mask.target.any() or mask.asks_behavior
+    is_given = mask.visible.any() or mask.frames.any() or mask.has_visible_behavior
+    is_asked = mask.target.any() or mask.has_behavior_target
     # The preset "nothing" has neither inputs nor targets on purpose.
     is_meant = name == "nothing" or (is_given and is_asked)
     return name if is_meant else FORECAST

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from omnimouse_model.analysis.in_silico.counterfactual import edit_remarks
 from omnimouse_model.analysis.in_silico.stimulus_edits import (
     arranged,
-    edit_words,
+    describe_edits,
     edited,
     kind_of,
 )
@@ -56,7 +56,7 @@ class WhatIfEdits:
     @property
     def words(self) -> str:
         """Description of the edits, such as `mirrored, contrast × 0.5`."""
-        return edit_words(self.edits)
+        return describe_edits(self.edits)
 
     @property
     def window(self) -> Window | None:
@@ -98,7 +98,7 @@ class WhatIfEdits:
         # Called for its errors only: an edit that the session cannot have raises here,
         # before the state changes.
         edited(window, edits)
-        self.set((*kept, *edits), f"What if: {edit_words(edits)}")
+        self.set((*kept, *edits), f"What if: {describe_edits(edits)}")
 
     def remove(self, *places: Place) -> None:
         """Remove the edits at some places."""

@@ -16,7 +16,10 @@ from omnimouse_model.analysis.tuning.noise_ceiling import (
     population_ceiling,
 )
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
-from omnimouse_model.analysis.tuning.repeats import ceiling_problem, commonest
+from omnimouse_model.analysis.tuning.repeats import (
+    ceiling_problem,
+    most_frequent_status,
+)
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import BackgroundTask, Tell
 from omnimouse_model.live.inference.engine import Post, call_at_once
@@ -309,7 +312,7 @@ class Colouring:
             return ""
         if name in _FROM_REPEATS and self._ceiling is not None:
             found = self._ceiling[1]
-            why = ceiling_problem(commonest(found.status), found.n_repeats)
+            why = ceiling_problem(most_frequent_status(found.status), found.n_repeats)
             return f"No {label}: {why or 'too few repeats were recorded'}."
         return f"This recording does not say: {label}."
 
@@ -389,7 +392,7 @@ class Colouring:
         """Return the quantity; add the data it was computed from to its explanation."""
         if quantity.name not in _FROM_REPEATS or self._ceiling is None:
             return quantity
-        words = f"{quantity.explanation} ({self._ceiling[1].words})"
+        words = f"{quantity.explanation} ({self._ceiling[1].description})"
         return replace(quantity, explanation=words)
 
     def _is_known(self, name: ColourBy, session: Session) -> bool:

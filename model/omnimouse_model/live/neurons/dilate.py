@@ -9,7 +9,7 @@ from psygnal import Signal
 from omnimouse_model.live.mask.brush import CODE_NAMES
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN
-from omnimouse_model.masks.dilation import grown, shrunk, unit_of_distance
+from omnimouse_model.masks.dilation import distance_unit, grow, shrink
 
 START = {"µm": 30.0, "px": 10.0}
 Paint = Callable[[np.ndarray, tuple[int, int], int], None]
@@ -48,7 +48,7 @@ class Dilation:
     def unit(self) -> str:
         """Unit of the distance: "µm" or "px"; "" if the session has no positions."""
         session = self._state.session
-        return "" if session is None else unit_of_distance(session)
+        return "" if session is None else distance_unit(session)
 
     @property
     def distance(self) -> float:
@@ -76,7 +76,7 @@ class Dilation:
         if not self.can_grow or self._state.session is None:
             return
         painted = self._painted()
-        found = grown(self._state.session, painted, self.distance)
+        found = grow(self._state.session, painted, self.distance)
         new = np.setdiff1d(found, painted)
         self._set(new, self._state.brush_code, "Grow")
 
@@ -85,7 +85,7 @@ class Dilation:
         if not self.can_shrink or self._state.session is None:
             return
         painted = self._painted()
-        kept = shrunk(self._state.session, painted, self.distance)
+        kept = shrink(self._state.session, painted, self.distance)
         self._set(np.setdiff1d(painted, kept), HIDDEN, "Shrink")
 
     def _set(self, neurons: np.ndarray, code: int, verb: str) -> None:

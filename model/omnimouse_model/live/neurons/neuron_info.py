@@ -17,8 +17,8 @@ from omnimouse_model.analysis.tuning.receptive_fields import (
     receptive_fields,
 )
 from omnimouse_model.analysis.tuning.repeats import (
-    Clip,
     ClipRepeats,
+    RepeatedClip,
     clip_repeats,
     repeated_clips,
 )
@@ -270,7 +270,7 @@ def _computed(wanted: _Wanted, tell: Tell) -> Iterator[_Found]:
 
 
 def _read_repeats(
-    session: Session, clip: Clip, neurons: np.ndarray, tell: Tell
+    session: Session, clip: RepeatedClip, neurons: np.ndarray, tell: Tell
 ) -> ClipRepeats:
     tell("Reading repeats")
     return clip_repeats(session, clip, neurons)

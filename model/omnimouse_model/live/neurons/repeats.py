@@ -12,11 +12,11 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.analysis.tuning.repeats import (
-    Clip,
     ClipRepeats,
+    RepeatedClip,
     ceiling_problem,
     clip_repeats,
-    commonest,
+    most_frequent_status,
     n_samples,
     repeated_clips,
 )
@@ -46,7 +46,7 @@ _Key = tuple[str, str, tuple[int, ...]]
 class _Wanted:
     key: _Key
     session: Session
-    clip: Clip
+    clip: RepeatedClip
     neurons: tuple[int, ...]
 
 
@@ -81,14 +81,14 @@ class Clips(HasBackgroundTask):
         synchronous: bool = False,
     ) -> None:
         self._state, self._seek = state, seek
-        self._known: tuple[Session | None, tuple[Clip, ...]] = (None, ())
+        self._known: tuple[Session | None, tuple[RepeatedClip, ...]] = (None, ())
         self._kept: OrderedDict[_Key, ClipRepeats] = OrderedDict()
         self._under_way: _Key | None = None
         self._errand = BackgroundTask(_read, self._take, post, synchronous=synchronous)
         self._errand.changed.connect(self._on_errand)
 
     @property
-    def all(self) -> tuple[Clip, ...]:
+    def all(self) -> tuple[RepeatedClip, ...]:
         """Clips of the session with at least two repeats, most often shown first."""
         session = self._state.session
         if session is not self._known[0]:
@@ -101,7 +101,7 @@ class Clips(HasBackgroundTask):
         return frozenset(trial for clip in self.all for trial in clip.trials)
 
     @property
-    def shown(self) -> Clip | None:
+    def shown(self) -> RepeatedClip | None:
         """Clip at the window's centre, None if it has no repeats."""
         trial = self._trial()
         for clip in self.all:
@@ -260,7 +260,7 @@ def _read(wanted: _Wanted, tell: Tell) -> Iterator[tuple[_Wanted, ClipRepeats]]:
     yield wanted, clip_repeats(wanted.session, wanted.clip, neurons, tell_share)
 
 
-def clip_words(clip: Clip, number: int) -> str:
+def clip_words(clip: RepeatedClip, number: int) -> str:
     """Return text such as `clip 2 · 10 × 8.0 s · oracle`."""
     tier = f" · {clip.tier}" if clip.tier else ""
     return f"clip {number + 1} · {len(clip.trials)} × {clip.duration_s:.1f} s{tier}"
@@ -274,7 +274,9 @@ def ceiling_words(repeats: ClipRepeats, name: str = "") -> str:
     known = np.isfinite(repeats.cc_max)
     n = len(repeats.neurons)
     if not known.any():
-        why = ceiling_problem(commonest(repeats.status), len(repeats.onset_s))
+        why = ceiling_problem(
+            most_frequent_status(repeats.status), len(repeats.onset_s)
+        )
         return f"no ceiling: {why or 'nobody is shown'}"
     whose = f"{n} neurons, median" if n > 1 else f"neuron {name}".rstrip()
     if n > 1 and not known.all():

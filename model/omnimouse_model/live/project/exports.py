@@ -25,8 +25,8 @@ from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.project.score_text import DEFINITION, condition_words
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.masks import Mask, asked_cells
-from omnimouse_model.masks.mask import seen_cells
+from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks.mask import input_cells
 from omnimouse_model.masks.neuron_table import table_columns
 from omnimouse_model.parquet import parquet_bytes as table_bytes
 from omnimouse_model.predict.predictor import Prediction
@@ -108,8 +108,8 @@ def neuron_columns(what: Shown) -> dict[str, np.ndarray]:
         "y_um": known["y"],
         "depth_um": known["depth"],
         "state": known["state"],
-        "seen_samples": seen_cells(mask).sum(axis=0),
-        "asked_samples": asked_cells(mask).sum(axis=0),
+        "seen_samples": input_cells(mask).sum(axis=0),
+        "asked_samples": scored_cells(mask).sum(axis=0),
         "r": known["score"],
         "selected": np.isin(np.arange(session.n_neurons), what.selection),
     }
@@ -161,8 +161,8 @@ def arrays_of(what: Shown) -> dict[str, np.ndarray]:
         "predicted": predicted,
         "scale": session.response_scale,
         "mask": mask.cells,
-        "seen": seen_cells(mask),
-        "asked": asked_cells(mask),
+        "seen": input_cells(mask),
+        "asked": scored_cells(mask),
         "frames": mask.frames,
         "r": unknown if what.scores is None else what.scores,
         "unit_id": units.unit_id,

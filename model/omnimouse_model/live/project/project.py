@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.analysis.in_silico.stimulus_edits import edit_words, edited
+from omnimouse_model.analysis.in_silico.stimulus_edits import describe_edits, edited
 from omnimouse_model.data.io.http_file import web_address
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import (
@@ -564,7 +564,7 @@ def reopened(
             edited(window, [edit])
             edits.append(edit)
         except ValueError as error:
-            told.append(f"The what-if “{edit_words([edit])}” is left out: {error}")
+            told.append(f"The what-if “{describe_edits([edit])}” is left out: {error}")
     back = Reopened(analysis, path, tuple(told), saved)
     return replace(
         view,

@@ -83,7 +83,7 @@ class Reported:
         Label of the mask's preset, "" for a painted mask.
     conditions
         Condition on screen, then its baseline, then the pins.
-    what_if, edit_words, edit_remarks
+    what_if, edits_text, edit_remarks
         Prediction under what-if edits, their description, and remarks on them.
     sweeps
         (name, sweep) of the live sweep and the compared saved sweeps.
@@ -100,7 +100,7 @@ class Reported:
     preset: str
     conditions: tuple[Condition, ...]
     what_if: WhatIf | None = None
-    edit_words: str = ""
+    edits_text: str = ""
     edit_remarks: tuple[str, ...] = ()
     sweeps: tuple[tuple[str, ContextSweep], ...] = ()
     script: str = ""
@@ -153,7 +153,7 @@ def reported(controller: "Controller") -> Reported:
         preset=preset_named(state.preset).label if state.preset else "",
         conditions=(*_live_conditions(controller, what), *_pinned(controller.pins)),
         what_if=results.what_if if edits else None,
-        edit_words=controller.what_if.words + failed if edits else "",
+        edits_text=controller.what_if.words + failed if edits else "",
         edit_remarks=edit_remarks(edits, what.mask, results.needs),
         sweeps=_sweeps(controller),
         script=script,

@@ -62,6 +62,6 @@ def _condition(state: LiveState, mask: Mask, asked_id: str) -> str:
     visible = int(mask.visible.any(axis=0).sum())
     return (
         f"{name}{note}; {visible:,} neurons visible, {int(mask.frames.sum())} of "
-        f"{len(mask.frames)} frames visible, behaviour {mask.behavior_word}; mask "
+        f"{len(mask.frames)} frames visible, behaviour {mask.behavior_mode}; mask "
         f"{asked_id}"
     )

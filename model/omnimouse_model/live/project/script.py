@@ -9,7 +9,7 @@ from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import ExportError, MaskError
 from omnimouse_model.live.mask.presets import PRESETS, mask_for, preset_named
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.strategies import mask_from_strategy
 
 MOST_CHARACTERS = 2_000
@@ -51,8 +51,8 @@ def script_of(
             "The predictor was handed in as an object, which a script cannot load: "
             "choose one by its name or file."
         )
-    asks_responses = bool(asked_cells(mask).any())
-    if not asks_responses and not mask.asks_behavior:
+    asks_responses = bool(scored_cells(mask).any())
+    if not asks_responses and not mask.has_behavior_target:
         raise ExportError("Nothing is asked: paint a target, or choose a preset.")
     options = "".join(f", {name}={value!r}" for name, value in session.options.items())
     device = "" if state.device == "auto" else f", device={state.device!r}"
@@ -80,7 +80,7 @@ def script_of(
             "r = r[np.isfinite(r)]",
             'print(f"median r = {np.median(r):.6f} over {len(r)} neurons")',
         ]
-    if mask.asks_behavior:
+    if mask.has_behavior_target:
         lines += [
             'known = window.valid["behavior"][:, None]',
             "recorded = np.where(known, window.behavior, np.nan)",
@@ -115,7 +115,7 @@ def _what_if(state: LiveState) -> list[str]:
         f"edits = edits_from_json(\n    {written}\n)",
         "changed = om.what_if(predictor, window, mask, edits, unedited=prediction)",
         "change = changed.change",
-        'print(f"{changed.words}: median change {np.nanmedian(change):.6f}")',
+        'print(f"{changed.description}: median change {np.nanmedian(change):.6f}")',
     ]
 
 

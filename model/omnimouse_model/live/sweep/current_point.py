@@ -4,7 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnimouse_model.analysis.sweep.context_of_mask import ContextAmount, given_by
+from omnimouse_model.analysis.sweep.context_of_mask import (
+    ContextAmount,
+    measure_context,
+)
 from omnimouse_model.analysis.sweep.contexts import inputs_label
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
@@ -68,7 +71,7 @@ def mark_of(state: LiveState, results: Results) -> Mark | None:
     mask, window = state.mask, state.window
     if mask is None or window is None:
         return None
-    given, is_old = given_by(mask), results.is_population_old
+    given, is_old = measure_context(mask), results.is_population_old
     # Target samples without a valid recording are not scored; (time, 1).
     valid = window.valid["responses"][:, None]
     counts = np.sum((mask.cells == TARGET) & valid, axis=0)

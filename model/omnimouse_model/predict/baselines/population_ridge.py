@@ -124,7 +124,7 @@ class ContextRidge:
     def refusal(self, mask: Mask) -> str:
         """Refuse masks in which nothing is asked beside visible neurons."""
         with_context = (mask.cells == VISIBLE).any(axis=1)
-        if mask.asks_behavior and with_context.any():
+        if mask.has_behavior_target and with_context.any():
             return ""
         if (mask.target.any(axis=1) & with_context).any():
             return ""
@@ -134,7 +134,7 @@ class ContextRidge:
         """Predict sample by sample from whatever neurons are visible there."""
         n_neurons, lags = mask.n_neurons, _lags(mask.n_neurons)
         inputs = _inputs(seen, lags)
-        decode = mask.asks_behavior
+        decode = mask.has_behavior_target
         any_shown = np.asarray(seen.visible.any(axis=1))
         used = np.flatnonzero((mask.target.any(axis=1) | decode) & any_shown)
         found = np.tile(fit["joint_mean"], (N_SAMPLES, 1))

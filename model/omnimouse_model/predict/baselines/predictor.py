@@ -13,7 +13,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.baselines.autoregressive import HistoryRidge
 from omnimouse_model.predict.baselines.fit_cache import Fit, load_or_fit
 from omnimouse_model.predict.baselines.population_ridge import ContextRidge
@@ -122,7 +122,7 @@ class NaivePredictor:
             window, mask, responses=needs.sees_responses, video=needs.sees_video
         )
         answer = self.rule.answer(fit, seen, mask)
-        return Encoded(window, mask, (answer, asked_cells(mask)))
+        return Encoded(window, mask, (answer, scored_cells(mask)))
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
         """Cut the asked cells of `neurons` (all asked ones by default) out."""
@@ -135,7 +135,7 @@ class NaivePredictor:
         window, counts = encoded.window, self.spec.responses == "count"
         if counts:
             rates = rates * self.spec.response_rate_hz
-        asked = encoded.mask.asks_behavior
+        asked = encoded.mask.has_behavior_target
         return Prediction(
             responses=np.where(cells[:, neurons], rates, np.nan).astype(np.float32),
             neurons=neurons,
@@ -177,5 +177,5 @@ class NaivePredictor:
 def _empty(mask: Mask) -> str:
     if isinstance(mask.behavior, tuple):
         return "reads all channels of behaviour together: choose one mode for all."
-    asks = mask.target.any() or mask.asks_behavior
+    asks = mask.target.any() or mask.has_behavior_target
     return "" if asks else "was asked for nothing: the mask has no target."

@@ -164,7 +164,7 @@ class VideoRidge:
 
     def refusal(self, mask: Mask) -> str:
         """Refuse masks that show neither video nor behaviour."""
-        if not mask.frames.any() and not mask.shows_behavior:
+        if not mask.frames.any() and not mask.has_visible_behavior:
             return "needs visible video frames or visible behaviour."
         return asks_for_responses(mask)
 

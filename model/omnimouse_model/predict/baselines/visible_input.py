@@ -51,7 +51,7 @@ class VisibleInput:
             visible=visible,
             responses=values,
             video=_held_frames(window, mask.frames) if video else None,
-            behavior=behavior_of(window) if mask.shows_behavior else None,
+            behavior=behavior_of(window) if mask.has_visible_behavior else None,
         )
 
 

@@ -21,7 +21,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
-from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.nets.omnimouse.layout import Clip, Layout
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.trunk import Context
@@ -352,7 +352,7 @@ class TransformerPredictor:
         session = window.session
         channels = len(session.behavior_names)
         wanted = self.net.config.behavior_channels
-        if mask.shows_behavior and channels != wanted:
+        if mask.has_visible_behavior and channels != wanted:
             raise UnsupportedRequestError(
                 f"{self.name!r} reads {wanted} behaviour channels, session "
                 f"{session.id!r} has {channels} ({', '.join(session.behavior_names)}). "
@@ -466,7 +466,7 @@ class TransformerPredictor:
 def _columns(mask: Mask, neurons: np.ndarray | None) -> np.ndarray:
     if neurons is not None:
         return np.asarray(neurons, np.int64)
-    return np.flatnonzero(asked_cells(mask).any(axis=0))
+    return np.flatnonzero(scored_cells(mask).any(axis=0))
 
 
 def _every_step(layout: Layout, net: OmniMouse) -> Layout:

@@ -9,10 +9,10 @@ import pytest
 
 from omnimouse_model.analysis.evaluate.dask_map import (
     checked_scheduler,
-    made_predictor,
-    spread,
+    map_pieces,
+    resolve_predictor,
 )
-from omnimouse_model.analysis.evaluate.results_store import Kind, ResultsFile
+from omnimouse_model.analysis.evaluate.results_store import ResultsFile, RowFormat
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.errors import WorkerError
 from tests.model.context_predictor import ContextPredictor, SlowContextPredictor, world
@@ -88,7 +88,7 @@ def test_scores_and_refusals_are_the_same_there(
 ):
     ask = {"neurons": neurons, "seeds": 2, "max_windows": 2}
     there = context_sweep(source, session, **ask, scheduler=scheduler)
-    here = context_sweep(made_predictor(source, "cpu"), session, **ask)
+    here = context_sweep(resolve_predictor(source, "cpu"), session, **ask)
     assert there.table() == here.table()
     assert any(refusal in row.refusal for row in there.rows)
 
@@ -115,13 +115,13 @@ def fail(number):
 @pytest.mark.slow
 def test_a_piece_that_kills_every_worker_ends_the_work(scheduler_of_processes):
     with pytest.raises(WorkerError, match="died"):
-        list(spread(die, [1], scheduler_of_processes))
-    assert list(spread(square, [2], scheduler_of_processes)) == [(0, 4)]
+        list(map_pieces(die, [1], scheduler_of_processes))
+    assert list(map_pieces(square, [2], scheduler_of_processes)) == [(0, 4)]
 
 
 def test_an_error_there_is_an_error_here(scheduler):
     with pytest.raises(KeyError, match="no piece 7"):
-        list(spread(fail, [7], scheduler))
+        list(map_pieces(fail, [7], scheduler))
 
 
 @pytest.mark.parametrize("address", ["tcp://10.0.0.5:8786", "local:0", "local:x", "x"])
@@ -131,7 +131,7 @@ def test_what_is_no_scheduler_is_refused_at_once(address):
 
 
 # -- several writers ------------------------------------------------------------------
-NUMBERS = Kind("numbers", "some numbers", lambda row: {"n": row}, lambda f: f["n"])
+NUMBERS = RowFormat("numbers", "some numbers", lambda row: {"n": row}, lambda f: f["n"])
 
 
 def squares_file(path: Path) -> ResultsFile[int]:

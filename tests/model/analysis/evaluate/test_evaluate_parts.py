@@ -24,8 +24,8 @@ from omnimouse_model.analysis.evaluate.sensorium2023 import (
 )
 from omnimouse_model.analysis.evaluate.sharded import EVALUATION, evaluate_all
 from omnimouse_model.analysis.evaluate.stimulus_groups import (
-    SEEN,
-    UNSEEN,
+    IN_DISTRIBUTION,
+    OUT_OF_DISTRIBUTION,
     StimulusGroups,
 )
 from omnimouse_model.analysis.evaluate.table import neuron_columns, write_neurons
@@ -98,9 +98,12 @@ def test_each_kind_of_stimulus_is_scored_on_its_own_samples(session):
 
 def test_what_training_never_showed_is_out_of_distribution(session):
     found = evaluate(NoisyPredictor(), session, [STIMULUS], by="distribution")
-    assert {part.group for part in found.scores[0].groups} == {SEEN, UNSEEN}
+    assert {part.group for part in found.scores[0].groups} == {
+        IN_DISTRIBUTION,
+        OUT_OF_DISTRIBUTION,
+    }
     rows = [row for row in found.rows() if row["name"] == "stimulus_score"]
-    assert {row["stimulus"] for row in rows} == {SEEN, UNSEEN}
+    assert {row["stimulus"] for row in rows} == {IN_DISTRIBUTION, OUT_OF_DISTRIBUTION}
     tiers = evaluate(NoisyPredictor(), session, [STIMULUS], by="tier").scores[0].groups
     assert {part.group for part in tiers} == {"final_test_1", "final_test_2"}
 

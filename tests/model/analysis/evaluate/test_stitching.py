@@ -13,7 +13,7 @@ from omnimouse_model.analysis.evaluate.stitching import (
 )
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Encoded, Prediction
 from tests.predictors import EchoPredictor, tiny_transformer
@@ -68,7 +68,7 @@ def test_the_stride_is_the_longest_that_leaves_no_gap(mask, stride):
 def test_every_cell_comes_from_the_window_in_which_it_lies_latest(session):
     mask = mixed_mask()
     found = predict_span(StartPredictor(), session, mask, 3.0, 13.0)
-    asked = asked_cells(mask)
+    asked = scored_cells(mask)
     first = session.window(3.0).start_index
     starts = [session.window(at).start_index for at in found.starts_s]
     assert (len(found.time), list(found.neurons)) == (300, list(range(4, N)))

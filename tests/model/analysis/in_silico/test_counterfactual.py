@@ -23,7 +23,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     OtherClip,
     Shift,
     arranged,
-    edit_words,
+    describe_edits,
     edited,
     edits_from_json,
     edits_to_json,
@@ -222,11 +222,13 @@ def test_edits_go_through_json_and_pickle_unchanged(window):
 
 
 def test_words_of_edits_have_their_values():
-    assert edit_words([]) == "nothing"
-    told = edit_words([Contrast(0.5), Blank((30, 60)), Shift(-4, 0, 3)])
+    assert describe_edits([]) == "nothing"
+    told = describe_edits([Contrast(0.5), Blank((30, 60)), Shift(-4, 0, 3)])
     for value in ("0.5", "1-2 s", "4 px left", "3 frames later"):
         assert value in told
-    told = edit_words([BehaviorSet("pupil_size", 2.0), BehaviorShift("running", -10)])
+    told = describe_edits(
+        [BehaviorSet("pupil_size", 2.0), BehaviorShift("running", -10)]
+    )
     assert told == "pupil size = 2, running 0.5 s earlier"
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.sweep.context_of_mask import given_by
+from omnimouse_model.analysis.sweep.context_of_mask import measure_context
 from omnimouse_model.analysis.sweep.contexts import Context, context_mask, held_out_draw
 from omnimouse_model.masks import Mask
 
@@ -18,7 +18,7 @@ from omnimouse_model.masks import Mask
     ],
 )
 def test_masks_of_a_sweep_lie_on_their_points(context):
-    found = given_by(context_mask(context, held_out_draw(40, 16, 0)))
+    found = measure_context(context_mask(context, held_out_draw(40, 16, 0)))
     assert found.neurons == context.neurons
     assert found.history_samples == context.history_samples
     assert (found.video, found.behavior) == (context.video, context.behavior)
@@ -27,11 +27,11 @@ def test_masks_of_a_sweep_lie_on_their_points(context):
 def test_a_painted_mask_lies_at_its_mean():
     mask = Mask.nothing(40).ask(range(20, 40), slice(40, 60))
     mask = mask.show(range(10), slice(50, 60)).show(range(20), slice(0, 30))
-    found = given_by(mask)
+    found = measure_context(mask)
     assert found.neurons == pytest.approx(10 * 10 / 20)
     assert found.history_samples == pytest.approx(30 * 20 / 40)
 
 
 def test_where_nothing_is_asked_the_last_second_counts():
-    found = given_by(Mask.nothing(40).show(np.arange(8), slice(30, 60)))
+    found = measure_context(Mask.nothing(40).show(np.arange(8), slice(30, 60)))
     assert (found.neurons, found.history_samples) == (8, 0)

@@ -24,7 +24,7 @@ def test_a_file_says_all_that_the_sweep_was(session, tmp_path):
     found = read_sweep(path)
     assert (found.sweep.table(), found.sweep.plan) == (made.table(), made.plan)
     assert found.is_complete
-    assert (found.name, found.begun) == ("first look", "2026-03-01 14:05")
+    assert (found.name, found.started) == ("first look", "2026-03-01 14:05")
     assert dict(found.about) == ABOUT
 
 

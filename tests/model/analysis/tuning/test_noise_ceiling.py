@@ -11,7 +11,11 @@ from omnimouse_model.analysis.tuning.noise_ceiling import (
     pooled_clips,
     population_ceiling,
 )
-from omnimouse_model.analysis.tuning.repeats import Clip, clip_repeats, repeated_clips
+from omnimouse_model.analysis.tuning.repeats import (
+    RepeatedClip,
+    clip_repeats,
+    repeated_clips,
+)
 from omnimouse_model.metrics import cc_scores, stack_clips
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
@@ -27,8 +31,8 @@ def session(tmp_path_factory):
     )
 
 
-def clip(n: int, seconds: float) -> Clip:
-    return Clip(f"{n} {seconds}", "", tuple(range(n)), seconds)
+def clip(n: int, seconds: float) -> RepeatedClip:
+    return RepeatedClip(f"{n} {seconds}", "", tuple(range(n)), seconds)
 
 
 def test_clips_shown_nearly_as_often_as_the_most_are_pooled():
@@ -66,7 +70,7 @@ def test_the_ceiling_is_that_of_all_the_clips_together(session):
         found.single_trial_max[known],
         np.sqrt(whole.signal_power / whole.total_power)[known],
     )
-    assert found.words == f"3 repeats of 3 clips, {3 * length / 30:.0f} s"
+    assert found.description == f"3 repeats of 3 clips, {3 * length / 30:.0f} s"
 
 
 def test_pieces_of_any_size_give_the_same(session, monkeypatch):
@@ -85,7 +89,7 @@ def test_pieces_of_any_size_give_the_same(session, monkeypatch):
 
 
 def test_memory_does_not_grow_with_the_length_of_the_clips(session, monkeypatch):
-    film = Clip("film", "", tuple(range(20)), 60.0)  # 4.3 MB as it is read
+    film = RepeatedClip("film", "", tuple(range(20)), 60.0)  # 4.3 MB as it is read
     monkeypatch.setattr(repeats, "_PIECE_BYTES", 100_000)
     monkeypatch.setattr(
         "omnimouse_model.analysis.tuning.noise_ceiling.repeated_clips",

@@ -59,7 +59,7 @@ def test_an_edit_is_predicted_beside_the_answer_and_equals_the_library(
     assert not results.is_awaited
     expected = what_if(predictor, state.window, state.mask, state.edits)
     np.testing.assert_array_equal(results.what_if.difference, expected.difference)
-    assert results.what_if.words == controller.what_if.words == "contrast × 0.5"
+    assert results.what_if.description == controller.what_if.words == "contrast × 0.5"
     assert np.nanmax(results.what_if.change) > 0
 
 

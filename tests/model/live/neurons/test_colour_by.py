@@ -132,7 +132,7 @@ def test_ceilings_are_read_when_chosen_and_forgotten_with_the_session(
     controller.set_colour_by("oracle")
     found, scale = ceilings.population_ceiling(mouse), controller.colouring.scale
     np.testing.assert_array_equal(scale.values, found.oracle)
-    assert scale.quantity.explanation.endswith(f"({found.words})")
+    assert scale.quantity.explanation.endswith(f"({found.description})")
     controller.open_session(plain_session)
     assert np.isnan(controller.colouring.scale.values).all()
     assert "No clip" in controller.colouring.words

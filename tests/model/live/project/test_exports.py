@@ -21,7 +21,7 @@ from omnimouse_model.errors import ExportError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.project import exports
 from omnimouse_model.live.project import script as as_python
-from omnimouse_model.masks import HIDDEN, VISIBLE, Mask, asked_cells
+from omnimouse_model.masks import HIDDEN, VISIBLE, Mask, scored_cells
 from omnimouse_model.predict.predictor import Encoded
 from tests.predictors import EchoPredictor, EndlessPredictor
 from tests.small_sessions import write_session
@@ -210,7 +210,7 @@ def test_the_table_of_neurons_has_the_numbers_of_the_screen(controller, tmp_path
     np.testing.assert_array_equal(np.array(read, np.float32), scores)
     assert rows[1]["r"] == ""
     asked = [int(row["asked_samples"]) for row in rows]
-    assert asked == asked_cells(mask).sum(axis=0).tolist()
+    assert asked == scored_cells(mask).sum(axis=0).tolist()
     assert [n for n, row in enumerate(rows) if row["selected"] == "1"] == [4, 9]
     assert rows[1]["state"] == "hidden"
     words = "\n".join(about)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.baselines import fit_cache, rules
 from omnimouse_model.predict.baselines.autoregressive import SPANS, System, _Sums
 from omnimouse_model.predict.baselines.predictor import RULES, naive_predictor
@@ -122,7 +122,7 @@ def test_rates_are_finite_where_asked_and_nan_elsewhere(
     prediction = answer(predictors[name], session.window(33.0), mask)
     if prediction is None:
         return
-    asked = asked_cells(mask)[:, prediction.neurons]
+    asked = scored_cells(mask)[:, prediction.neurons]
     assert np.isfinite(prediction.responses[asked]).all()
     assert (prediction.responses[asked] >= 0).all()
     assert np.isnan(prediction.responses[~asked]).all()

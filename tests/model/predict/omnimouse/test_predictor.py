@@ -15,7 +15,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
-from omnimouse_model.masks import TARGET, VISIBLE, Mask, asked_cells, seen_cells
+from omnimouse_model.masks import TARGET, VISIBLE, Mask, input_cells, scored_cells
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
@@ -124,7 +124,7 @@ def assert_same(found: Prediction, expected: Prediction, atol: float = 0.0) -> N
 def test_withheld_values_change_nothing(any_predictor, session, mask):
     window, draw = session.window(3.0), np.random.default_rng(0)
     noise = draw.gamma(2.0, 3.0, window.responses.shape).astype(np.float32)
-    changes = {"responses": np.where(seen_cells(mask), window.responses, noise)}
+    changes = {"responses": np.where(input_cells(mask), window.responses, noise)}
     if mask.behavior != "visible":
         changes["behavior"] = window.behavior + 5.0
     if any_predictor.needs.withholds_video:
@@ -144,7 +144,7 @@ def test_outputs_are_finite_exactly_where_something_was_asked(
 ):
     out = any_predictor.predict(session.window(3.0), mask)
     finite = np.isfinite(out.responses)
-    assert np.array_equal(finite, asked_cells(mask)[:, out.neurons])
+    assert np.array_equal(finite, scored_cells(mask)[:, out.neurons])
     assert (out.responses[finite] >= 0).all()
     assert (out.behavior is not None) == (mask.behavior == "target")
     if out.behavior is not None:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from omnimouse_model.data.units import Units
-from omnimouse_model.masks import Mask, asked_cells, seen_cells
+from omnimouse_model.masks import Mask, input_cells, scored_cells
 from omnimouse_widgets.drawn.raster.order import arrange, missing
 from omnimouse_widgets.drawn.raster.rows import UNASKED, UNSEEN, Rows
 
@@ -42,8 +42,8 @@ def test_rows_of_one_neuron_show_its_states_and_what_the_rules_leave_out():
     mask = mask.show([2], slice(0, 20)).ask([2], slice(20, 60)).ask([3], slice(0, 60))
     codes = Rows.of(np.arange(4), 0, 4).codes(mask)
     expected = mask.cells.T.copy()
-    expected[(mask.visible & ~seen_cells(mask)).T] = UNSEEN
-    expected[(mask.target & ~asked_cells(mask)).T] = UNASKED
+    expected[(mask.visible & ~input_cells(mask)).T] = UNSEEN
+    expected[(mask.target & ~scored_cells(mask)).T] = UNASKED
     assert np.array_equal(codes, expected)
     assert (codes[1, 10:16] == UNSEEN).all()
     assert (codes[2, 20:25] == UNASKED).all()

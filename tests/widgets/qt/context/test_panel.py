@@ -129,7 +129,7 @@ def test_a_sweep_started_in_the_form_is_drawn_and_kept(
     assert panel.plot.canvas.isVisible()
     panel.keep.click()
     redraw()
-    assert panel.kept.list.item(0).text().splitlines() == ["mine", entry.begun]
+    assert panel.kept.list.item(0).text().splitlines() == ["mine", entry.started]
 
 
 def test_what_is_wrong_in_the_form_is_said_there(panel):

@@ -3,7 +3,7 @@ import pytest
 from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_model.analysis.tuning.repeats import Clip
+from omnimouse_model.analysis.tuning.repeats import RepeatedClip
 from omnimouse_widgets.drawn.traces.tier_band import tier_at, tier_bars
 from omnimouse_widgets.qt.timeline.panel import TimePanel
 from tests import SUITE2P
@@ -55,7 +55,7 @@ def test_before_the_first_trial_its_number_can_be_typed(panel, controller, redra
 
 def test_the_repeats_of_the_clip_on_screen_are_marked(panel, controller, redraw):
     assert panel.repeats.times_s == []
-    clip = Clip("c", "train", (0, 2), 5.0)
+    clip = RepeatedClip("c", "train", (0, 2), 5.0)
     controller.clips._known = (controller.state.session, (clip,))
     controller.seek(11.0)
     redraw()

@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import Context
-from omnimouse_model.analysis.sweep.plan import Axis
+from omnimouse_model.analysis.sweep.plan import ContextAxis
 from omnimouse_model.analysis.sweep.table import (
     RESPONSES,
     ContextSweep,
@@ -17,7 +17,7 @@ from omnimouse_model.analysis.sweep.table import (
 from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_widgets import palette
 
-AXIS_WORDS: Final[dict[Axis, str]] = {
+AXIS_WORDS: Final[dict[ContextAxis, str]] = {
     "neurons": "other neurons seen",
     "history_samples": "samples of history",
 }
@@ -45,7 +45,7 @@ class Spot:
     `row` is the first of the sweep rows that are averaged in `point`.
     """
 
-    axis: Axis
+    axis: ContextAxis
     x: float
     label: str
     line: int
@@ -119,19 +119,19 @@ class KnownSpots:
         return [spot for _, spots in found.values() for spot in spots]
 
 
-def place_on(axis: Axis, value: float) -> float:
+def place_on(axis: ContextAxis, value: float) -> float:
     """Return the position on the axis: logarithmic for neurons, linear for history."""
     # log2(1 + n / 4) is nearly linear below 4 neurons, so that 0 has a place on the
     # axis.
     return float(np.log2(1 + value / 4)) if axis == "neurons" else float(value)
 
 
-def value_at(axis: Axis, place: float) -> float:
+def value_at(axis: ContextAxis, place: float) -> float:
     """Return the value at an axis position; the inverse of `place_on`."""
     return 4 * (2**place - 1) if axis == "neurons" else place
 
 
-def dodge(label: str, axis: Axis, values: Sequence[int]) -> float:
+def dodge(label: str, axis: ContextAxis, values: Sequence[int]) -> float:
     """Return the horizontal offset of a condition, centred over all conditions."""
     places = [place_on(axis, value) for value in values] or [0.0]
     labels = list(palette.CONDITION_COLOURS)
@@ -140,13 +140,13 @@ def dodge(label: str, axis: Axis, values: Sequence[int]) -> float:
     return at * DODGE * max(max(places) - min(places), 1.0)
 
 
-def values_of(sweeps: Sequence[DrawnSweep], axis: Axis) -> tuple[int, ...]:
+def values_of(sweeps: Sequence[DrawnSweep], axis: ContextAxis) -> tuple[int, ...]:
     """Return the sorted values on an axis that occur in any sweep."""
     found = {v for drawn in sweeps for v in getattr(drawn.sweep.plan, axis)}
     return tuple(sorted(found))
 
 
-def tick_words(axis: Axis, value: int) -> str:
+def tick_words(axis: ContextAxis, value: int) -> str:
     """Return a tick label: neurons, or samples with seconds in a second line."""
     if axis == "neurons":
         return f"{value:,}"

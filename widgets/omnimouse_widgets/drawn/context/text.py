@@ -33,7 +33,7 @@ def sweeps_on_screen(
             if any(name == other.name for other in drawn):
                 # Names need not be unique, but the legend and the cache of points use
                 # them as keys.
-                name = f"{name} ({entry.begun})"
+                name = f"{name} ({entry.started})"
             drawn.append(DrawnSweep(name, entry.sweep, number))
     return drawn
 
@@ -51,7 +51,7 @@ def in_the_way(state: LiveState, results: Results, *, is_live: bool) -> str:
         return NO_SELECTION
     if results.freshness == "error":
         return f"No answer: {results.error}"
-    if not state.mask.target.any() and not state.mask.asks_behavior:
+    if not state.mask.target.any() and not state.mask.has_behavior_target:
         return NOTHING_ASKED
     return ""
 
@@ -84,7 +84,7 @@ def mark_words(mark: Mark | None) -> str:
 
 def kept_words(entry: SavedSweep, *, is_running: bool = False) -> str:
     """Return name and, in a second line, e.g. "2026-03-01 14:05 · 12 of 56 points"."""
-    words = [entry.begun] if entry.begun else []
+    words = [entry.started] if entry.started else []
     if entry.sweep is None:
         words.append("cannot be read")
     elif is_running or not entry.is_complete:

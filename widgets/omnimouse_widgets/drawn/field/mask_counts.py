@@ -8,9 +8,9 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import (
     HIDDEN,
     MIXED,
-    PATTERN_WORDS,
+    PATTERN_NAMES,
     TARGET,
-    THEN,
+    TRANSITION,
     VISIBLE,
 )
 
@@ -20,10 +20,10 @@ MOST_TOLD: Final = 2
 
 def counted(state: LiveState) -> tuple[np.ndarray, str]:
     """Return the number of neurons by mask code (0-3), and a text on the samples."""
-    patterns = np.zeros(len(PATTERN_WORDS), int)
+    patterns = np.zeros(len(PATTERN_NAMES), int)
     if state.mask is not None:
         found = state.mask.patterns_in(state.active_span)
-        patterns = np.bincount(found, minlength=len(PATTERN_WORDS))
+        patterns = np.bincount(found, minlength=len(PATTERN_NAMES))
     # Patterns are stored by state first, so a row of the reshaped array is one state
     # with all pairs of first and last states.
     counts = patterns.reshape(len(ORDER), -1).sum(axis=1)
@@ -37,9 +37,9 @@ def _changes_in_words(counts: np.ndarray, span: tuple[int, int]) -> str:
     """Return e.g. `Mixed in samples 0-60: 1,000 hidden → target.`, by count."""
     order = np.argsort(-counts, kind="stable")
     told = [
-        f"{counts[at]:,} {PATTERN_WORDS[at]}"
+        f"{counts[at]:,} {PATTERN_NAMES[at]}"
         for at in order
-        if counts[at] and THEN in PATTERN_WORDS[at]
+        if counts[at] and TRANSITION in PATTERN_NAMES[at]
     ]
     more = ", …" if len(told) > MOST_TOLD else ""
     listed = ", ".join(told[:MOST_TOLD]) + more

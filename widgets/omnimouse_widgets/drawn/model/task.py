@@ -36,9 +36,9 @@ def caveats(mask: Mask, needs: Needs) -> list[str]:
         found.append("⚠ This model does not look at video.")
     if not needs.withholds_video and not mask.frames.all():
         found.append("⚠ Hidden frames can still inform this model.")
-    if mask.shows_behavior and not needs.sees_behavior:
+    if mask.has_visible_behavior and not needs.sees_behavior:
         found.append("⚠ This model does not use behaviour.")
-    if mask.asks_behavior and not needs.predicts_behavior:
+    if mask.has_behavior_target and not needs.predicts_behavior:
         found.append("⚠ This model does not decode behaviour.")
     if mask.visible.any() and not needs.sees_responses:
         found.append("⚠ This model does not look at visible neurons.")

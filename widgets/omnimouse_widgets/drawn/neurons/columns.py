@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import MIXED, STATE_WORDS, THEN
+from omnimouse_model.masks import MIXED, STATE_NAMES, TRANSITION
 from omnimouse_model.masks.neuron_table import table_columns
 
 COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
@@ -52,7 +52,7 @@ def sorted_rows(values: np.ndarray, *, descending: bool) -> np.ndarray:
 
 def state_code(word: str) -> int:
     """Return the mask code of a state text; `MIXED` if the state changes."""
-    return MIXED if THEN in word else STATE_WORDS.index(word)
+    return MIXED if TRANSITION in word else STATE_NAMES.index(word)
 
 
 def words_of(name: str, value: Any) -> str:

@@ -10,7 +10,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.colour_by import QUANTITIES
 from omnimouse_model.live.pin import LETTERS
 from omnimouse_model.live.state import ColourBy
-from omnimouse_model.masks.neuron_table import kept_rows
+from omnimouse_model.masks.neuron_table import matching_neurons
 from omnimouse_widgets.drawn.neurons.columns import OLDER, columns_of
 
 Rank = Literal["lowest", "middle", "highest"]
@@ -121,7 +121,7 @@ def spread_of(controller: Controller, text: str = "") -> Spread:
     # Scores of another number of neurons belong to another session.
     if scores is None or len(columns["id"]) != len(scores):
         return spread(np.empty(0, np.int64), np.empty(0))
-    kept = kept_rows(text, columns)
+    kept = matching_neurons(text, columns)
     known = kept[np.isfinite(scores[kept])]
     return spread(known, scores[known].astype(float))
 

@@ -12,9 +12,9 @@ from omnimouse_model.live.neurons.neuron_order import Similarity
 from omnimouse_model.masks import (
     HIDDEN,
     MIXED,
-    PATTERN_WORDS,
+    PATTERN_NAMES,
     TARGET,
-    THEN,
+    TRANSITION,
     VISIBLE,
     Mask,
 )
@@ -40,10 +40,10 @@ MEANINGS: Final[dict[Ordering, str]] = {
     "x": "Where they lie across the field",
     "y": "Where they lie along the field",
 }
-# `PATTERN_WORDS` has one block of patterns per mask code, in the order of the codes;
+# `PATTERN_NAMES` has one block of patterns per mask code, in the order of the codes;
 # the raster shows the blocks in another order.
 _BY_RANK: Final = (TARGET, VISIBLE, MIXED, HIDDEN)
-_N_ENDS: Final = len(PATTERN_WORDS) // len(_BY_RANK)
+_N_ENDS: Final = len(PATTERN_NAMES) // len(_BY_RANK)
 # `_ORDER` lists the patterns from top to bottom; `_RANK` is its inverse.
 _ORDER: Final = np.concatenate([np.arange(_N_ENDS) + s * _N_ENDS for s in _BY_RANK])
 _RANK: Final = np.argsort(_ORDER).astype(np.uint8)
@@ -53,7 +53,9 @@ One byte holds a rank, and two bytes hold area and rank; NumPy sorts such keys i
 linear time (radix sort).
 """
 # Two lines: the labels stand in the narrow space beside the rows.
-_WORDS: Final = [PATTERN_WORDS[at].replace(THEN, f"\n{THEN.lstrip()}") for at in _ORDER]
+_WORDS: Final = [
+    PATTERN_NAMES[at].replace(TRANSITION, f"\n{TRANSITION.lstrip()}") for at in _ORDER
+]
 
 Tick = tuple[float, str]
 

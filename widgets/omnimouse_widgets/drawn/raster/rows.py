@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.live.state import RasterOrder
-from omnimouse_model.masks import HIDDEN, MIXED, Mask, asked_cells, seen_cells
+from omnimouse_model.masks import HIDDEN, MIXED, Mask, input_cells, scored_cells
 
 MAX_ROWS: Final = 250
 UNSEEN: Final = 4
@@ -128,8 +128,8 @@ class Rows:
         low, high = picked.min(axis=1), picked.max(axis=1)
         codes = np.where(low == high, low, np.uint8(MIXED))
         binned = _as_mask(codes, mask)
-        codes[binned.visible & ~seen_cells(binned)] = UNSEEN
-        codes[binned.target & ~asked_cells(binned)] = UNASKED
+        codes[binned.visible & ~input_cells(binned)] = UNSEEN
+        codes[binned.target & ~scored_cells(binned)] = UNASKED
         return np.ascontiguousarray(codes.T)
 
 

@@ -21,7 +21,7 @@ def behavior_rows(controller: Controller) -> list[Trace]:
         return []
     # Invalid samples become NaN, which curves and scores leave out.
     truth = np.where(window.valid["behavior"][:, None], window.behavior, np.nan)
-    decoded = results.behavior if mask.asks_behavior else None
+    decoded = results.behavior if mask.has_behavior_target else None
     # An older result can belong to a session with other channels.
     if decoded is not None and decoded.shape != truth.shape:
         decoded = None
@@ -74,7 +74,7 @@ def behavior_words(controller: Controller) -> str:
         return ""
     if state.spec.behavior is None:
         return NO_BEHAVIOR
-    if state.mask.shows_behavior:
+    if state.mask.has_visible_behavior:
         return "Given to the model: nothing to decode."
     if state.mask.behavior == "hidden":
         return "Not asked: behaviour is hidden from the model."

@@ -12,7 +12,7 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.summary import score_summary
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import MIXED, PATTERN_WORDS, THEN
+from omnimouse_model.masks import MIXED, PATTERN_NAMES, TRANSITION
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.colours import core_and_rim, flat_rows, mean_levels
 from omnimouse_widgets.drawn.field.layout import Field
@@ -130,15 +130,17 @@ def _state_words(controller: Controller) -> str:
     counts = counted(state)[0]
     assert state.mask is not None
     words = [
-        f"{counts[code]:,} {palette.STATE_WORDS[code]}"
+        f"{counts[code]:,} {palette.STATE_NAMES[code]}"
         for code in ORDER
         if counts[code]
     ]
     if counts[MIXED]:
         patterns = np.bincount(state.mask.patterns_in(state.active_span))
-        changing = [at for at in np.flatnonzero(patterns) if THEN in PATTERN_WORDS[at]]
+        changing = [
+            at for at in np.flatnonzero(patterns) if TRANSITION in PATTERN_NAMES[at]
+        ]
         if len(changing) <= MOST_TOLD:
-            told = [f"{patterns[at]:,} {PATTERN_WORDS[at]}" for at in changing]
+            told = [f"{patterns[at]:,} {PATTERN_NAMES[at]}" for at in changing]
             # `ORDER` ends with MIXED, so its text is the last one.
             words[-1:] = told or words[-1:]
     return ", ".join(words)
@@ -226,7 +228,7 @@ def _draw_legend(sheet: Sheet, controller: Controller) -> None:
         for code in ORDER:
             core, rim = _on_ground(STATE_CORE[code]), _on_ground(STATE_RIM[code])
             sheet.disk(x, y + 7, 5, core, rim)
-            words = f"{palette.STATE_WORDS[code]} {counts[code]:,}"
+            words = f"{palette.STATE_NAMES[code]} {counts[code]:,}"
             x = sheet.words(x + 10, y, words, TEXT) + 20
         return
     x = sheet.words(x, y, f"{scale.quantity.label}:", TEXT) + 8

@@ -17,7 +17,7 @@ from qtpy.QtGui import QBrush, QColor, QFontMetricsF, QImage, QPainter, QPen
 from qtpy.QtSvg import QSvgGenerator
 from qtpy.QtWidgets import QSizePolicy
 
-from omnimouse_model.analysis.sweep.plan import AXES, Axis
+from omnimouse_model.analysis.sweep.plan import AXES, ContextAxis
 from omnimouse_model.live.sweep.current_point import Mark
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import (
@@ -62,7 +62,7 @@ class ContextPlot:
         # Ignore the view's size hint: the plot takes the height left by the rows.
         ignored = QSizePolicy.Policy.Ignored
         self.canvas.setSizePolicy(QSizePolicy.Policy.Expanding, ignored)
-        self.axes: dict[Axis, _AxisPlot] = {}
+        self.axes: dict[ContextAxis, _AxisPlot] = {}
         for column, axis in enumerate(AXES):
             self.axes[axis] = _AxisPlot(axis, has_scale=column == 0)
             self.canvas.addItem(self.axes[axis].plot, row=0, col=column)
@@ -109,7 +109,9 @@ class ContextPlot:
         """The message shown in place of data, or ""."""
         return self._message.text
 
-    def drawn(self, axis: Axis, label: str, line: int = 0) -> list[tuple[float, ...]]:
+    def drawn(
+        self, axis: ContextAxis, label: str, line: int = 0
+    ) -> list[tuple[float, ...]]:
         """Return (value, score, s.e.m.) of the drawn points of one curve, in order."""
         return self.axes[axis].drawn(label, line)
 
@@ -211,7 +213,7 @@ def _write(painter: QPainter, x: float, middle: float, words: str) -> float:
 class _AxisPlot:
     """One plot: one line and one bar item per curve, one item for all points."""
 
-    def __init__(self, axis: Axis, *, has_scale: bool) -> None:
+    def __init__(self, axis: ContextAxis, *, has_scale: bool) -> None:
         self.axis = axis
         box = pg.ViewBox(enableMenu=False, enableMouse=False, defaultPadding=0.0)
         self.plot = pg.PlotItem(viewBox=box)

@@ -168,7 +168,7 @@ class BrushSection(QWidget):
 
     def _draw_growth(self) -> None:
         reaching, code = self._controller.reaching, self._controller.state.brush_code
-        word = palette.STATE_WORDS[code]
+        word = palette.STATE_NAMES[code]
         near = f"{reaching.distance:g} {reaching.unit}"
         self.grow.setEnabled(reaching.can_grow)
         self.shrink.setEnabled(reaching.can_shrink)

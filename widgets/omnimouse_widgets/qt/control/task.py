@@ -120,7 +120,7 @@ class TaskSection(QWidget):
             return
         # Frames painted by hand match no choice: no button is then on.
         self.video.show_value(video_name(mask.frames))
-        self.behavior.show_value(mask.behavior_word)
+        self.behavior.show_value(mask.behavior_mode)
 
     def _draw_caveat(self) -> None:
         mask, needs = self._controller.state.mask, self._controller.results.needs

@@ -18,7 +18,11 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_model.analysis.tuning.repeats import ClipRepeats, InClip, lay_over
+from omnimouse_model.analysis.tuning.repeats import (
+    AlignedPrediction,
+    ClipRepeats,
+    align_prediction,
+)
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons import neuron_info_text
 from omnimouse_widgets.drawn.traces.rows import predicted_of
@@ -256,7 +260,7 @@ class NeuronFactsPanel(QWidget):
         chosen = max(self.clip.currentIndex(), 0)
         return found.repeats[min(chosen, len(found.repeats) - 1)]
 
-    def shown_prediction(self) -> InClip | None:
+    def shown_prediction(self) -> AlignedPrediction | None:
         """Return the window's prediction aligned to a repeat of the clip, or None."""
         state, repeats = self._controller.state, self.shown_repeats()
         neuron = self._facts.focus
@@ -265,7 +269,9 @@ class NeuronFactsPanel(QWidget):
         predicted = predicted_of(self._controller.results.selected, neuron)
         if predicted is None:
             return None
-        return lay_over(repeats, state.window.timestamps["responses"], predicted)
+        return align_prediction(
+            repeats, state.window.timestamps["responses"], predicted
+        )
 
     def _draw_head(self) -> None:
         state, neuron = self._controller.state, self._facts.focus

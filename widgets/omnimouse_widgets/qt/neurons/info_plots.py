@@ -12,7 +12,7 @@ from qtpy.QtCore import QRectF
 
 from omnimouse_model.analysis.tuning.direction import DirectionTuning
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
-from omnimouse_model.analysis.tuning.repeats import ClipRepeats, InClip
+from omnimouse_model.analysis.tuning.repeats import AlignedPrediction, ClipRepeats
 from omnimouse_model.data.window_spec import VIDEO_SIZE
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
@@ -220,7 +220,7 @@ class RepeatsPlot:
         self._average = average[np.isfinite(average)]
         self._length = length
 
-    def show_prediction(self, over: InClip | None) -> None:
+    def show_prediction(self, over: AlignedPrediction | None) -> None:
         """Draw a prediction over the mean, and frame its window in the rows."""
         self.predicted.setVisible(over is not None)
         self.window.setVisible(over is not None)

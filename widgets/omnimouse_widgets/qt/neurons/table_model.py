@@ -11,7 +11,7 @@ from qtpy.QtCore import QAbstractTableModel, QModelIndex, QPersistentModelIndex,
 from qtpy.QtGui import QColor, QIcon
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks.neuron_table import kept_rows
+from omnimouse_model.masks.neuron_table import matching_neurons
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.neurons.columns import (
     COLUMNS,
@@ -123,7 +123,7 @@ class NeuronTable(QAbstractTableModel):
         ValueError
             If the filter is invalid; the rows do not change.
         """
-        kept_rows(text, self._columns)  # raises before the filter is stored
+        matching_neurons(text, self._columns)  # raises before the filter is stored
         self._text = text
         self._arrange()
 
@@ -136,7 +136,7 @@ class NeuronTable(QAbstractTableModel):
         return np.asarray(rows[rows >= 0])
 
     def _arrange(self) -> None:
-        kept = kept_rows(self._text, self._columns)
+        kept = matching_neurons(self._text, self._columns)
         name, order = COLUMNS[self._sorted_by[0]], self._sorted_by[1]
         descending = order == Qt.SortOrder.DescendingOrder
         arranged = kept[sorted_rows(self._columns[name][kept], descending=descending)]

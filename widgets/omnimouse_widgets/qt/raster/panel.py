@@ -31,7 +31,7 @@ from omnimouse_widgets.drawn.raster.values import (
     title,
 )
 from omnimouse_widgets.drawn.units import drawn_units
-from omnimouse_widgets.palette import STATE_WORDS
+from omnimouse_widgets.palette import STATE_NAMES
 from omnimouse_widgets.qt.raster.gestures import TOOLS, RasterGestures, Tool
 from omnimouse_widgets.qt.raster.order_box import OrderBox
 from omnimouse_widgets.qt.raster.plot import RasterPlot
@@ -409,7 +409,7 @@ class RasterPanel(QWidget):
             return ""
         sample = plot_style.sample_at(position, self._n_samples)
         states = np.unique(mask.cells[sample, neurons])
-        word = STATE_WORDS[states[0]] if len(states) == 1 else "mixed"
+        word = STATE_NAMES[states[0]] if len(states) == 1 else "mixed"
         # A row can contain dozens of neurons, more than the status line can show.
         names = ", ".join(map(str, state.session.units.names[neurons[:4]]))
         more = "…" if len(neurons) > 4 else ""

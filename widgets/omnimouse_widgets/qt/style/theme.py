@@ -84,7 +84,7 @@ def wrapped_label(tone: Tone = "quiet", *, is_selectable: bool = False) -> ToneL
 
 def state_label(code: int) -> QWidget:
     """Return the glyph and the name of a mask state."""
-    return icon_label(state_glyph(code), palette.STATE_WORDS[code])
+    return icon_label(state_glyph(code), palette.STATE_NAMES[code])
 
 
 def ring_label(colour: str, text: str) -> QWidget:
@@ -122,7 +122,7 @@ def state_glyph(code: int) -> QPixmap:
 
     Hidden and visible are a full disk, target is a ring, mixed is half full.
     """
-    state = palette.STATE_WORDS[code]
+    state = palette.STATE_NAMES[code]
     middle, radius = QPointF(GLYPH_SIZE / 2, GLYPH_SIZE / 2), GLYPH_SIZE / 2 - 0.5
 
     def paint(painter: QPainter) -> None:

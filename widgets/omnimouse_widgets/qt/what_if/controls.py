@@ -19,7 +19,6 @@ from qtpy.QtWidgets import (
 )
 
 from omnimouse_model.analysis.in_silico.stimulus_edits import (
-    Axis,
     BehaviorScale,
     BehaviorSet,
     BehaviorShift,
@@ -27,10 +26,11 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     Contrast,
     Freeze,
     Mirror,
+    MirrorAxis,
     OtherClip,
     Shift,
     Span,
-    channel_words,
+    channel_label,
 )
 from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit
 from omnimouse_model.data.window_spec import WindowSpec
@@ -61,7 +61,7 @@ PART_CHOICES = (
     Choice("first", "start", "Edit the first second"),
     Choice("last", "end", "Edit the last second"),
 )
-MIRRORS: dict[Axis, str] = {"horizontal": "↔", "vertical": "↕"}
+MIRRORS: dict[MirrorAxis, str] = {"horizontal": "↔", "vertical": "↕"}
 MOST_CONTRAST = 300
 
 
@@ -104,7 +104,7 @@ class WhatIfControls(QWidget):
         self.at.setKeyboardTracking(False)
         self.at.valueChanged.connect(lambda _: self._put_picture())
         self._add("Video", row_of(self.picture, self.at, stretch=0))
-        self.mirrors: dict[Axis, QToolButton] = {}
+        self.mirrors: dict[MirrorAxis, QToolButton] = {}
         for axis, word in MIRRORS.items():
             button = QToolButton()
             button.setText(word)
@@ -211,7 +211,7 @@ class WhatIfControls(QWidget):
         }
         self._put([made[kind]()] if kind else [], [(k, "") for k in PICTURES if k])
 
-    def _mirror(self, axis: Axis, is_on: bool) -> None:
+    def _mirror(self, axis: MirrorAxis, is_on: bool) -> None:
         self._put([Mirror(axis, self._spans[0])] if is_on else [], [("mirror", axis)])
 
     def _put_contrast(self, percent: int) -> None:
@@ -268,7 +268,7 @@ class WhatIfControls(QWidget):
         names = () if session is None else session.behavior_names
         self.channel.clear()
         for name in names:
-            self.channel.addItem(channel_words(name), name)
+            self.channel.addItem(channel_label(name), name)
         # Keep the channel if the new session has it, too.
         at = self.channel.findData(shown)
         self.channel.setCurrentIndex(at if at >= 0 else len(names) - 1)
