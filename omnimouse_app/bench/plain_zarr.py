@@ -8,7 +8,7 @@ import zarr
 
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.store.reader import StoreFilm
+from omnimouse_model.data.store.reader import StoreVideo
 from omnimouse_model.data.store.sharded import ShardedRows
 
 
@@ -29,10 +29,10 @@ def open_with_zarr(store: Path) -> Session:
     session = open_session(store)
     assert session.stimulus is not None
     first = np.asarray(zarr.open_array(str(store), path="stimulus/first_row")[...])
-    film = StoreFilm(ZarrRows(store / "stimulus" / "frames"), first)
+    video = StoreVideo(ZarrRows(store / "stimulus" / "frames"), first)
     rows = ZarrRows(store / "responses" / "data")
     return replace(
         session,
         responses=replace(session.responses, file=rows),
-        stimulus=replace(session.stimulus, film=film),
+        stimulus=replace(session.stimulus, source=video),
     )

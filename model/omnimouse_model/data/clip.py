@@ -10,13 +10,13 @@ import numpy as np
 
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.frames import fit_video
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.window import Window, without_missing
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 
-# A frame that begins within this share of a frame of a sample's time is on screen.
+# Without it, rounding could put a sample at the onset of a frame before that frame.
 _TOLERANCE = 1e-4
-_NOTHING: Mapping[str, np.ndarray] = MappingProxyType({})
+_NO_BEHAVIOR: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True, kw_only=True)
@@ -25,7 +25,7 @@ class Clip(Window):
 
     Every predictor takes a clip in place of a window. Responses of the session are
     not read: they are 0 and not valid, so that a mask may ask for all and show none.
-    The session stands for its neurons only; a worker gets its key and these arrays.
+    The session only identifies the neurons; a worker gets its key and these arrays.
 
     Parameters
     ----------
@@ -35,14 +35,14 @@ class Clip(Window):
         uint8 (n, height, width) gray levels.
     rate_hz
         Frames per second.
-    behavior
+    behavior_by_name
         Channel name -> (m,) values in the recording's units; none by default.
     behavior_rate_hz
         Samples of behaviour per second.
     degrees_per_pixel
         Size of a pixel at the centre of the monitor; None if unknown.
     spec
-        Rates and sizes at which a predictor reads the clip; see `at`.
+        Duration, rates and sizes at which a predictor reads the clip; see `at`.
 
     Raises
     ------
@@ -63,10 +63,11 @@ class Clip(Window):
     spec: WindowSpec = OMNIMOUSE
     frames: np.ndarray
     rate_hz: float
-    behavior_by_name: Mapping[str, np.ndarray] = field(default_factory=lambda: _NOTHING)
+    behavior_by_name: Mapping[str, np.ndarray] = field(
+        default_factory=lambda: _NO_BEHAVIOR
+    )
     behavior_rate_hz: float = 20.0
     degrees_per_pixel: float | None = None
-    _cache: dict[str, Any] = field(default_factory=dict, repr=False, init=False)
 
     def __post_init__(self) -> None:
         if self.frames.ndim != 3 or self.frames.dtype != np.uint8:
@@ -80,49 +81,49 @@ class Clip(Window):
                 raise ValueError(
                     f"{name} is {value}; a finite number above 0 expected."
                 )
-        known = self.session.behavior_names
+        recorded = self.session.behavior_names
         for name, values in self.behavior_by_name.items():
-            if name not in known:
+            # A misspelled channel would otherwise be ignored silently.
+            if name not in recorded:
                 raise ValueError(
                     f"behavior has {name!r}; session {self.session.id!r} has "
-                    f"{', '.join(known) or 'no behaviour'}."
+                    f"{', '.join(recorded) or 'no behaviour'}."
                 )
             if np.ndim(values) != 1:
                 raise ValueError(f"behavior[{name!r}] is {np.shape(values)}, not (m,).")
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return clip_of, (self.session, *self.arrays)
-
     @property
-    def arrays(self) -> tuple[Any, ...]:
-        """Arguments of `clip_of` after the session: arrays and numbers alone."""
-        return (
-            self.frames,
-            self.rate_hz,
-            dict(self.behavior_by_name),
-            self.behavior_rate_hz,
-            self.degrees_per_pixel,
-            self.spec,
-        )
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the class without the session: arrays and numbers alone."""
+        return {
+            "frames": self.frames,
+            "rate_hz": self.rate_hz,
+            "behavior_by_name": dict(self.behavior_by_name),
+            "behavior_rate_hz": self.behavior_rate_hz,
+            "degrees_per_pixel": self.degrees_per_pixel,
+            "spec": self.spec,
+        }
 
     @property
     def key(self) -> Hashable:
         """Identity of a clip: the session, a hash of the arrays, and the spec."""
-        if "key" not in self._cache:
-            digest = blake2b(digest_size=12)
-            digest.update(np.ascontiguousarray(self.frames).tobytes())
-            for name in sorted(self.behavior_by_name):
-                values = np.asarray(self.behavior_by_name[name], np.float64)
-                digest.update(name.encode() + values.tobytes())
-            rest = (self.frames.shape, self.rate_hz, self.behavior_rate_hz)
-            digest.update(repr(rest).encode())
-            self._cache["key"] = digest.hexdigest()
         session = self.session
-        return session.id, session.fingerprint, self._cache["key"], self.spec
+        digest = cached(self._cache, "digest", self._digest)
+        return session.id, session.fingerprint, digest, self.spec
+
+    def _digest(self) -> str:
+        digest = blake2b(digest_size=12)
+        digest.update(np.ascontiguousarray(self.frames).tobytes())
+        for name in sorted(self.behavior_by_name):
+            values = np.asarray(self.behavior_by_name[name], np.float64)
+            digest.update(name.encode() + values.tobytes())
+        numbers = (self.rate_hz, self.behavior_rate_hz, self.degrees_per_pixel)
+        digest.update(repr((self.frames.shape, numbers)).encode())
+        return digest.hexdigest()
 
     @property
     def has_video(self) -> bool:
-        """Whether there are frames to show: always, also without recorded video."""
+        """Whether there are frames: always, also without a recorded video."""
         return True
 
     @property
@@ -130,86 +131,57 @@ class Clip(Window):
         """Start of the clip: the time of session second 0."""
         return self.session.t0
 
-    @property
-    def warmup(self) -> "Clip | None":
-        """The first frame and the first behaviour, held for the warm-up."""
-        seconds = self.spec.warmup_s
-        if not seconds:
-            return None
+    def _make_warmup(self) -> "Clip":
+        """Return the first frame and the first behaviour, held for the warm-up."""
         first = {name: values[:1] for name, values in self.behavior_by_name.items()}
-        spec = replace(self.spec, duration_s=seconds, warmup_s=0.0)
-        rate_hz = 1 / seconds
+        # One sample lasts as long as the whole warm-up.
+        rate_hz = 1 / self.spec.warmup_s
         return replace(
             self,
             frames=self.frames[:1],
             rate_hz=rate_hz,
             behavior_by_name=first,
             behavior_rate_hz=rate_hz,
-            spec=spec,
+            spec=self.spec.of_warmup,
         )
 
-    def at(self, spec: WindowSpec) -> "Clip":
-        """Return the clip at the rates and sizes of another spec."""
-        duration_s = self.spec.duration_s
-        spec = replace(spec, duration_s=duration_s, align="grid", trial_offset_s=0.0)
-        return replace(self, spec=spec)
-
     # -- reading ------------------------------------------------------------------
-    def _normalised(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        if name == "responses":
-            shape = (self.spec.n_samples, self.session.n_neurons)
-            return np.zeros(shape, np.float32), np.zeros(shape[0], bool)
-        return self._constructed(name)
+    def _read_responses(self) -> tuple[np.ndarray, np.ndarray]:
+        shape = (self.spec.n_samples, self.session.n_neurons)
+        return np.zeros(shape, np.float32), np.zeros(shape[0], bool)
 
-    def _constructed(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        """Behaviour of one stream: z-scored or raw, 0 and invalid where not given."""
-        channels, wanted = self._channels(name), self.spec.behavior
-        count = self.spec.n_behavior
-        times = np.arange(count) / (wanted.rate_hz if wanted else self.behavior_rate_hz)
+    def _read_behavior(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Behaviour of one stream: z-scored or raw, 0 and invalid where unknown."""
+        spec = self.spec.behavior
+        if spec is None:
+            raise ValueError("The spec of this clip reads no behaviour.")
+        channels = self._channels(name)
+        times = np.arange(self.spec.n_behavior) / spec.rate_hz
         rows = np.floor(times * self.behavior_rate_hz + _TOLERANCE).astype(np.int64)
-        values = np.full((count, len(channels)), np.nan, np.float32)
+        values = np.full((len(times), len(channels)), np.nan, np.float32)
         for column, channel in enumerate(channels):
-            given = self.behavior_by_name.get(channel.name)
-            if given is None:
+            samples = self.behavior_by_name.get(channel.name)
+            if samples is None:
                 continue
-            inside = rows < len(given)
-            values[inside, column] = np.asarray(given, np.float32)[rows[inside]]
-            if wanted is not None and not wanted.is_raw:
+            inside = rows < len(samples)
+            values[inside, column] = np.asarray(samples, np.float32)[rows[inside]]
+            if not spec.is_raw:
                 values[:, column] = (values[:, column] - channel.mean) / channel.std
-        valid = np.asarray(np.isfinite(values).all(axis=1))
+        # Channels that the spec does not read need no values.
+        is_read = [spec.stored_order or c.name in spec.channels for c in channels]
+        valid = np.asarray(np.isfinite(values[:, is_read]).all(axis=1))
         return without_missing(values), valid
 
-    def _shown(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        wanted = self.spec.video
-        if wanted is None or not len(positions):
-            return np.zeros((len(positions), 0, 0), np.uint8), np.zeros(0, bool)
-        step = self.rate_hz / wanted.rate_hz
+    def _frames_at(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        spec, count = self.spec.video, len(positions)
+        if spec is None or not count:
+            return np.zeros((count, 0, 0), np.uint8), np.zeros(count, bool)
+        step = self.rate_hz / spec.rate_hz
         rows = np.floor(positions * step + _TOLERANCE).astype(np.int64)
         valid = (rows >= 0) & (rows < len(self.frames))
-        size = (wanted.height, wanted.width)
-        shown = np.zeros((len(positions), *size), np.float32)
-        shown[valid] = fit_video(self.frames[rows[valid]], size)
-        # Gray levels stay whole where the frames already have the size of the model.
-        whole = self.frames.shape[1:] == size
-        return shown.astype(np.uint8) if whole else shown, valid
-
-
-def clip_of(
-    session: Session,
-    frames: np.ndarray,
-    rate_hz: float,
-    behavior: Mapping[str, np.ndarray],
-    behavior_rate_hz: float,
-    degrees_per_pixel: float | None,
-    spec: WindowSpec,
-) -> Clip:
-    """Return a clip of its arrays, in a process that has the session open."""
-    return Clip(
-        session=session,
-        frames=frames,
-        rate_hz=rate_hz,
-        behavior_by_name=behavior,
-        behavior_rate_hz=behavior_rate_hz,
-        degrees_per_pixel=degrees_per_pixel,
-        spec=spec,
-    )
+        size = (spec.height, spec.width)
+        fitted = np.zeros((count, *size), np.float32)
+        fitted[valid] = fit_video(self.frames[rows[valid]], size)
+        # Gray levels stay whole if the frames already have the size of the model.
+        is_whole = self.frames.shape[1:] == size
+        return fitted.astype(np.uint8) if is_whole else fitted, valid

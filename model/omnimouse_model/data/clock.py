@@ -3,7 +3,7 @@
 Indices are computed in the session's native clock (often Unix-epoch-like numbers).
 Formulas that are equal in algebra but not in rounding choose other samples when the
 query grid is commensurate with the data grid, which is the normal case (30 Hz on
-30 Hz); so the order of operations below is part of the format.
+30 Hz). The order of operations below is therefore part of the format.
 """
 
 from dataclasses import dataclass
@@ -11,19 +11,25 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
+# Other rooms import OmniMouse's values from here.
 from omnimouse_model.data.window_spec import BEHAVIOR_RATE_HZ as BEHAVIOR_RATE_HZ
-from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.data.window_spec import N_BEHAVIOR as N_BEHAVIOR
+from omnimouse_model.data.window_spec import N_FRAMES as N_FRAMES
+from omnimouse_model.data.window_spec import N_SAMPLES as N_SAMPLES
+from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ as RESPONSE_RATE_HZ
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ as SCREEN_RATE_HZ
+from omnimouse_model.data.window_spec import WINDOW_S as WINDOW_S
 
-RESPONSE_RATE_HZ = OMNIMOUSE.response_rate_hz
-N_SAMPLES = OMNIMOUSE.n_samples
-N_FRAMES = OMNIMOUSE.n_frames
-N_BEHAVIOR = OMNIMOUSE.n_behavior
-WINDOW_S = OMNIMOUSE.duration_s
-EDGE_MARGIN_S = 0.5
-FRAME_TOLERANCE_S = 1e-4
-NAN_MARGIN_S = 0.05
-_COUNT = np.arange(1024, dtype=np.float64)
+GRID_RATE_HZ = 30.0
+"""Points per second of the start grid: a constant of the format, equal for all specs.
+
+Starts of the official evaluation are defined on this grid.
+"""
+_EDGE_MARGIN_S = 0.5
+_FRAME_TOLERANCE_S = 1e-4
+_GAP_MARGIN_S = 0.05
+# Positions of the longest usual window: making them anew costs more than a slice.
+_POSITIONS = np.arange(1024, dtype=np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +56,7 @@ def previous_index(
 
     Returns int64 (time,), or (time, column) with a shift per column. Not clipped.
     """
+    # Division by the step, not multiplication by the rate: they round differently.
     step = 1.0 / rate_hz
     shifted = times if shift is None else times[:, None] - shift[None, :]
     index: np.ndarray = np.floor((shifted - start) / step).astype(np.int64)
@@ -60,7 +67,7 @@ def frame_slot(
     times: Float64[np.ndarray, " time"], slot_times: Float64[np.ndarray, " slot"]
 ) -> Int64[np.ndarray, " time"]:
     """Slot on screen at each time: the last with onset before time + 0.1 ms."""
-    slots: np.ndarray = np.searchsorted(slot_times, times + FRAME_TOLERANCE_S) - 1
+    slots: np.ndarray = np.searchsorted(slot_times, times + _FRAME_TOLERANCE_S) - 1
     return slots
 
 
@@ -68,7 +75,8 @@ def window_times(
     start: float, rate_hz: float, count: int
 ) -> Float64[np.ndarray, " time"]:
     """Sample times of a window that begins at `start`, float64 (count,)."""
-    positions = _COUNT[:count] if count <= len(_COUNT) else np.arange(float(count))
+    is_usual = count <= len(_POSITIONS)
+    positions = _POSITIONS[:count] if is_usual else np.arange(float(count))
     return times_at(positions, start, rate_hz, count)
 
 
@@ -76,16 +84,18 @@ def times_at(
     positions: Float64[np.ndarray, " time"], start: float, rate_hz: float, count: int
 ) -> Float64[np.ndarray, " time"]:
     """Times of samples counted from a window's first, in the window and beyond."""
-    # What linspace(start, start + count / rate, count, endpoint=False) computes.
+    # The operations of linspace(start, start + count / rate, count, endpoint=False).
     step = ((start + count / rate_hz) - start) / count
     return positions * step + start
 
 
 def common_interval(intervals: list[Interval]) -> Interval:
-    """What all streams cover, less the margin of 0.5 s at both ends."""
+    """Span that all streams cover, less the margin of 0.5 s at both ends."""
+    # The margin also covers official sessions, whose declared end of the responses
+    # lies up to 7 samples after the last one.
     return Interval(
-        max(i.start for i in intervals) + EDGE_MARGIN_S,
-        min(i.stop for i in intervals) - EDGE_MARGIN_S,
+        max(i.start for i in intervals) + _EDGE_MARGIN_S,
+        min(i.stop for i in intervals) - _EDGE_MARGIN_S,
     )
 
 
@@ -98,8 +108,8 @@ def grid_points(duration_s: float) -> int:
     >>> grid_points(2.0), grid_points(0.51)
     (60, 16)
     """
-    # 0.1 s has no exact binary value, and must not cover one point more
-    return max(1, int(np.ceil(duration_s * SCREEN_RATE_HZ - 1e-6)))
+    # 0.1 s has no exact binary value, and must not cover one point more.
+    return max(1, int(np.ceil(duration_s * GRID_RATE_HZ - 1e-6)))
 
 
 def start_grid(common: Interval) -> Float64[np.ndarray, " point"]:
@@ -108,7 +118,7 @@ def start_grid(common: Interval) -> Float64[np.ndarray, " point"]:
     `arange` is part of the format: its steps are `(lo + 1/30) - lo`, which at
     epoch-like times is not 1/30.
     """
-    return np.arange(common.start, common.stop, 1.0 / SCREEN_RATE_HZ)
+    return np.arange(common.start, common.stop, 1.0 / GRID_RATE_HZ)
 
 
 def without_gaps(
@@ -116,26 +126,21 @@ def without_gaps(
 ) -> Float64[np.ndarray, "span 2"]:
     """Spans (n, 2) of [start, stop) away from rows that hold NaN.
 
-    Every bad row takes its surroundings with it: 0.05 s plus two samples (at least
-    5 ms more); gaps nearer than that to an end of the stream extend to that end.
+    Each bad row also excludes the time around it: 0.05 s plus two samples (at least
+    5 ms more). Gaps nearer than that to an end of the stream extend to that end.
     """
-    step = 1.0 / rate_hz
     if not len(bad_rows):
         return np.array([[start, stop]])
-    reach = NAN_MARGIN_S + max(2 * step, 0.1 * NAN_MARGIN_S)
+    step = 1.0 / rate_hz
+    # The rule of the package revision with which the released models were trained.
+    reach = _GAP_MARGIN_S + max(2 * step, 0.1 * _GAP_MARGIN_S)
     at = start + bad_rows * step
     low, high = np.maximum(start, at - reach), np.minimum(stop, at + reach)
-    return _complement(low, high, start, stop)
-
-
-def _complement(
-    low: np.ndarray, high: np.ndarray, start: float, stop: float
-) -> np.ndarray:
-    reached = np.maximum.accumulate(high)
-    left = np.concatenate([[start], reached])
-    right = np.concatenate([low, [stop]])
-    kept = left < right
-    return np.stack([left[kept], right[kept]], axis=1)
+    # The free spans lie between the end of all gaps so far and the next gap.
+    begin = np.concatenate([[start], np.maximum.accumulate(high)])
+    end = np.concatenate([low, [stop]])
+    is_free = begin < end
+    return np.stack([begin[is_free], end[is_free]], axis=1)
 
 
 def mark(
@@ -143,6 +148,7 @@ def mark(
 ) -> Bool[np.ndarray, " point"]:
     """bool per grid point: inside one of the half-open spans (n, 2)."""
     edges = np.searchsorted(grid, spans.reshape(-1, 2), side="left")
+    # +1 at each begin and -1 at each end: the running sum counts the open spans.
     steps = np.zeros(len(grid) + 1, np.int64)
     np.add.at(steps, edges[:, 0], 1)
     np.add.at(steps, np.maximum(edges[:, 0], edges[:, 1]), -1)
@@ -151,7 +157,7 @@ def mark(
 
 
 def full_window_starts(
-    allowed: Bool[np.ndarray, " point"], length: int = N_FRAMES
+    allowed: Bool[np.ndarray, " point"], length: int
 ) -> Int64[np.ndarray, " start"]:
     """Indices from which `length` consecutive grid points are all allowed."""
     if len(allowed) < length:

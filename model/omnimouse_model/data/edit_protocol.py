@@ -1,8 +1,9 @@
-"""What may change a window's video or behaviour, as readers of positions in it.
+"""Protocols of changes of a window's video or behaviour.
 
-A position is a frame (30 Hz) or a behaviour sample (20 Hz) counted from the window's
-first; those before it and after its end are read from the recording too. An edit
-makes one reader of another, so that edits follow each other in any order.
+A reader returns the values at positions. A position is a frame or a behaviour sample
+of the window's spec, counted from the window's first; positions before the window and
+after its end are read from the recording too. An edit makes one reader of another, so
+that edits follow each other in any order.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ Read = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel of behaviour, and how it is z-scored."""
+    """A channel of behaviour, with the statistics of its z-scores."""
 
     name: str
     mean: float
@@ -28,8 +29,16 @@ class Channel:
 class VideoEdit(Protocol):
     """Changes gray frames, 0-255, before they are normalised."""
 
-    def on_video(self, shown: Read, clip_at: Callable[[float], Read]) -> Read:
-        """Read edited frames; `clip_at(start_s)` reads those of another window."""
+    def on_video(self, read: Read, clip_at: Callable[[float], Read]) -> Read:
+        """Return a reader of edited frames.
+
+        Parameters
+        ----------
+        read
+            Reader of the frames before this edit.
+        clip_at
+            From the start of another window, in seconds, to a reader of its frames.
+        """
         ...
 
 
@@ -37,8 +46,8 @@ class VideoEdit(Protocol):
 class BehaviorEdit(Protocol):
     """Changes z-scored behaviour, a stream of channels at a time."""
 
-    def on_behavior(self, told: Read, channels: Sequence[Channel]) -> Read:
-        """Read edited behaviour (n, channel)."""
+    def on_behavior(self, read: Read, channels: Sequence[Channel]) -> Read:
+        """Return a reader of edited behaviour (n, channel)."""
         ...
 
 

@@ -13,6 +13,7 @@ def fit_video(
 ) -> Shaped[np.ndarray, "time height width"]:
     """Return gray frames (time, *size); frames of that size stay as they are."""
     if frames.ndim == 4:
+        # The mean of the colours, and not a luminance formula: mice see no red.
         frames = np.asarray(frames.mean(axis=3, dtype=np.float32))
     if frames.shape[1:] == size:
         return frames
@@ -34,10 +35,10 @@ def rescale_area(
 
 
 @lru_cache(maxsize=16)
-def _area_weights(stored: int, wanted: int) -> np.ndarray:
-    """(wanted, stored) share of every stored pixel in every new one; rows sum to 1."""
-    edges = np.arange(wanted + 1) * (stored / wanted)
+def _area_weights(stored: int, new: int) -> np.ndarray:
+    """(new, stored) share of every stored pixel in every new one; rows sum to 1."""
+    edges = np.arange(new + 1) * (stored / new)
     low = np.maximum(edges[:-1, None], np.arange(stored)[None, :])
     high = np.minimum(edges[1:, None], np.arange(1, stored + 1)[None, :])
-    weights: np.ndarray = np.clip(high - low, 0.0, None) * (wanted / stored)
+    weights: np.ndarray = np.clip(high - low, 0.0, None) * (new / stored)
     return weights

@@ -159,7 +159,7 @@ def reopen_session(
 
 def _reduced(session: Session) -> tuple[Any, ...]:
     """Return how a session is pickled: by its place, never by its arrays."""
-    place = (session.place, session.fingerprint, dict(session.options))
+    place = (session.source, session.fingerprint, dict(session.options))
     return reopen_session, place
 
 

@@ -1,16 +1,20 @@
-"""A session at a glance: running, pupil, population and trials in few bins."""
+"""Overview of a session: running, pupil, population and trials in few bins."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from omnimouse_model.data.signal import Level, Signal
-from omnimouse_model.data.valid_starts import blocks
+from omnimouse_model.data.valid_starts import blocks, recorded_behavior
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
 
+# The population mean is a sample, so that opening a session stays fast: rows per bin,
+# and neurons in runs of neighbours, which lie together in the file.
 _ROWS_PER_BIN = 4
 _NEURON_BLOCKS = 4
 _BLOCK_NEURONS = 64
@@ -18,22 +22,22 @@ _BLOCK_NEURONS = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Overview:
-    """What a time line shows of a whole session.
+    """Data of a session's time line.
 
     Attributes
     ----------
     edges_s
         float64 (n + 1,) borders of the bins on the session clock.
     running, pupil_size, population
-        float32 (n,) means per bin, NaN where nothing is known. Population is the
-        mean normalised response of up to 256 neurons, at up to four samples a bin or
-        all of them where the format keeps summaries.
+        float32 (n,) means per bin, NaN without data. Population is the mean
+        normalised response of up to 256 neurons, at up to four samples a bin, or at
+        all samples if the format stores summaries.
     trial_on, trial_off
         float64 (trials,) seconds on the session clock.
     trial_tier, trial_kind
-        str (trials,). Of a session without trials they are its train and test time.
+        str (trials,). For a session without trials: its train and test time.
     has_trials
-        Whether it has trials.
+        Whether the session has trials.
     """
 
     edges_s: np.ndarray
@@ -75,7 +79,7 @@ def summarise(session: "Session", n_bins: int) -> Overview:
 
 
 def _split(session: "Session") -> list[tuple[float, float, str]]:
-    """Begin and end on the session clock of what is train and test by its time."""
+    """Begin and end in session seconds of train and test time, and the tier."""
     last = session.common_interval().stop
     return [
         (float(start) - session.t0, min(float(stop), last) - session.t0, tier)
@@ -85,8 +89,8 @@ def _split(session: "Session") -> list[tuple[float, float, str]]:
 
 
 def _channel(session: "Session", name: str, edges: np.ndarray) -> np.ndarray:
-    for signal in session.behavior.values():
-        if signal is not None and name in signal.names:
+    for signal in recorded_behavior(session):
+        if name in signal.names:
             column = signal.names.index(name)
             return _binned(signal, column, edges + session.t0)
     return np.full(len(edges) - 1, np.nan, np.float32)
@@ -99,15 +103,16 @@ def _binned(signal: Signal, column: int, edges: np.ndarray) -> np.ndarray:
         values = rows[:, column].astype(np.float64)
         at = signal.start + np.arange(first, first + len(rows)) / signal.rate_hz
         number = np.floor((at - edges[0]) / width).astype(np.int64)
-        kept = (number >= 0) & (number < n_bins) & np.isfinite(values)
-        total += np.bincount(number[kept], values[kept], n_bins)
-        count += np.bincount(number[kept], minlength=n_bins)
+        used = (number >= 0) & (number < n_bins) & np.isfinite(values)
+        total += np.bincount(number[used], values[used], n_bins)
+        count += np.bincount(number[used], minlength=n_bins)
     return _ratio(total, count)
 
 
 def _population(session: "Session", edges: np.ndarray) -> np.ndarray:
-    """From the summaries where a format keeps fine enough ones, else from samples."""
+    """Mean over neurons from stored summaries that are fine enough, or from samples."""
     signal, width = session.responses, float(edges[1] - edges[0])
+    # Coarser summaries would leave bins empty; the coarsest of the others is shortest.
     fine = [x for x in signal.levels if x.rows_per_bin <= width * signal.rate_hz]
     if fine:
         return _from_level(session, fine[-1], edges)
@@ -115,39 +120,39 @@ def _population(session: "Session", edges: np.ndarray) -> np.ndarray:
 
 
 def _from_level(session: "Session", level: Level, edges: np.ndarray) -> np.ndarray:
-    signal, scale = session.responses, session.response_scale
-    n_bins, total, count = len(edges) - 1, np.zeros(0), np.zeros(0)
-    for columns in _neuron_blocks(signal.n_columns):
-        mean = level.mean(columns) / scale[columns]
-        finite = np.isfinite(mean)
-        if not len(total):
-            total, count = np.zeros(len(mean)), np.zeros(len(mean))
-        total += np.where(finite, mean, 0.0).sum(axis=1)
-        count += finite.sum(axis=1)
+    signal, n_bins = session.responses, len(edges) - 1
+    total, count = _sums(session, level.mean)
     middle = (np.arange(len(total)) + 0.5) * level.rows_per_bin / signal.rate_hz
-    place = np.clip(np.searchsorted(edges, middle, side="right") - 1, 0, n_bins - 1)
-    summed = np.bincount(place, total, n_bins)
-    return _ratio(summed, np.bincount(place, count, n_bins))
+    number = np.clip(np.searchsorted(edges, middle, side="right") - 1, 0, n_bins - 1)
+    summed = np.bincount(number, total, n_bins)
+    return _ratio(summed, np.bincount(number, count, n_bins))
 
 
 def _from_samples(session: "Session", edges: np.ndarray) -> np.ndarray:
     signal, n_bins = session.responses, len(edges) - 1
     at = np.linspace(edges[0], edges[-1], n_bins * _ROWS_PER_BIN, endpoint=False)
     rows = np.minimum((at * signal.rate_hz).astype(np.int64), signal.n_samples - 1)
-    total, count = np.zeros(len(rows)), np.zeros(len(rows))
-    scale = session.response_scale
-    for columns in _neuron_blocks(signal.n_columns):
-        with np.errstate(over="ignore"):
-            values = signal.file.pick(rows, columns).astype(np.float32) / scale[columns]
-        finite = np.isfinite(values)
-        total += np.where(finite, values, 0.0).sum(axis=1)
-        count += finite.sum(axis=1)
+    total, count = _sums(session, partial(signal.file.pick, rows))
     shape = (n_bins, _ROWS_PER_BIN)
     return _ratio(total.reshape(shape).sum(axis=1), count.reshape(shape).sum(axis=1))
 
 
+def _sums(
+    session: "Session", read: Callable[[slice], np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum and number of the finite normalised responses of some neurons, per row."""
+    total, count, scale = 0.0, 0, session.response_scale
+    for columns in _neuron_blocks(session.n_neurons):
+        with np.errstate(over="ignore"):
+            values = read(columns).astype(np.float32) / scale[columns]
+        finite = np.isfinite(values)
+        total = total + np.where(finite, values, 0.0).sum(axis=1)
+        count = count + finite.sum(axis=1)
+    return np.asarray(total, float), np.asarray(count)
+
+
 def _neuron_blocks(n_neurons: int) -> list[slice]:
-    """Few runs of neighbouring columns: whole rows would read the whole file."""
+    """Return a few runs of neighbouring columns."""
     if n_neurons <= _NEURON_BLOCKS * _BLOCK_NEURONS:
         return [slice(0, n_neurons)]
     firsts = np.linspace(0, n_neurons - _BLOCK_NEURONS, _NEURON_BLOCKS).astype(int)
@@ -155,8 +160,8 @@ def _neuron_blocks(n_neurons: int) -> list[slice]:
 
 
 def _ratio(total: np.ndarray, count: np.ndarray) -> np.ndarray:
-    known = count > 0
+    has_values = count > 0
     ratio = np.full(len(total), np.nan, np.float32)
     with np.errstate(over="ignore"):
-        ratio[known] = total[known] / count[known]
+        ratio[has_values] = total[has_values] / count[has_values]
     return ratio

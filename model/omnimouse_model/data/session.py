@@ -13,21 +13,28 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.data.clock import (
-    SCREEN_RATE_HZ,
+    GRID_RATE_HZ,
     Interval,
     common_interval,
     full_window_starts,
     grid_points,
     start_grid,
 )
+from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.overview import Overview, summarise
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.split import early_and_late, has_tiers, split_minutes
-from omnimouse_model.data.stimulus import BLANK_TIER, Stimulus, Trials
+from omnimouse_model.data.stimulus import (
+    BLANK_TIER,
+    COMMON_TIERS,
+    Stimulus,
+    Trials,
+)
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.data.valid_starts import (
     allowed_times,
     inside_trials,
+    recorded_behavior,
     trial_starts,
 )
 from omnimouse_model.data.window import Window
@@ -37,20 +44,11 @@ from omnimouse_model.errors import SessionFormatError
 __all__ = ["Note", "Roi", "Session", "Signal", "Stimulus", "Trials", "Units", "Window"]
 
 Tiers = str | Sequence[str] | None
-_USUAL_TIERS = (
-    *("train", "validation", "test", "oracle", "none", BLANK_TIER),
-    *("final_test", "final_test_1", "final_test_2", "final_test_3"),
-    *("final_test_main", "final_test_bonus", "live_test_main", "live_test_bonus"),
-)
-"""What may be asked of any session: one without such trials has no such windows.
-
-The names that released and competition data use.
-"""
 
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something about a session its user should know; reading goes on."""
+    """A warning or assumption of a reader; the code is for programs and tests."""
 
     code: str
     message: str
@@ -58,30 +56,30 @@ class Note:
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Session:
-    """One recording. Opening reads nothing big; pickling keeps only the path.
+    """One recording. Opening reads no large data; a pickle contains only the path.
 
     Attributes
     ----------
     id, animal_id
-        The session's key, by which a model knows its neurons, and the animal's.
+        Key by which a model finds the embeddings of the neurons, and the animal.
     path, format, fingerprint
-        The folder; the reader that opened it; a hash that changes with its contents
-        and with the options that change what is read of them.
+        The folder; the format; a hash that changes with the contents and with the
+        reading options that change values.
     units, responses, behavior, stimulus, trials
-        What was recorded. Missing streams are None.
+        The recorded data. Missing streams are None.
     images
         Mean images, float32 (height, width) by name.
     meta
-        Facts for people: microns per pixel, plane depths and the like.
+        Descriptions for display, such as microns per pixel and depths of planes.
     series, series_choices
-        Which kind of responses was read, and what else there is: names that the
-        reading option `series` takes, best first, and what they are. Empty where a
-        format has but one kind.
+        The kind of responses that was read, and all kinds of the files: names for the
+        reading option `series`, best first, with descriptions. Empty for formats
+        with one kind.
     options, origin
-        How it is read (see `ReadOptions`); the arrays it was made of or its web
-        address, where it has no files here.
+        Reading options (see `ReadOptions`); the arrays in memory or the web address
+        of a session without local files.
     warnings, assumptions
-        What is odd in the files; what was assumed where they do not say.
+        Irregularities of the files; assumptions about facts that they do not state.
 
     Examples
     --------
@@ -103,7 +101,6 @@ class Session:
     meta: Mapping[str, Any] = field(default_factory=dict)
     warnings: tuple[Note, ...] = ()
     assumptions: tuple[Note, ...] = ()
-    behavior_names: tuple[str, ...] = ()
     series: str = ""
     series_choices: Mapping[str, str] = field(default_factory=dict)
     options: Mapping[str, Any] = field(default_factory=dict)
@@ -120,9 +117,14 @@ class Session:
         )
 
     @property
-    def place(self) -> Path | str | Mapping[str, Any]:
-        """What `open_session` opens it by."""
+    def source(self) -> Path | str | Mapping[str, Any]:
+        """Argument with which `open_session` opens the session again."""
         return self.path if self.origin is None else self.origin
+
+    @property
+    def behavior_names(self) -> tuple[str, ...]:
+        """Names of the behaviour channels: eye tracker, then running."""
+        return tuple(n for signal in recorded_behavior(self) for n in signal.names)
 
     @property
     def n_neurons(self) -> int:
@@ -142,68 +144,56 @@ class Session:
     @property
     def response_scale(self) -> np.ndarray:
         """float32 (P,): session units per unit of the model's normalised responses."""
-        if "scale" not in self._cache:
-            self._cache["scale"] = self.units.scale.astype(np.float32)
-        scale: np.ndarray = self._cache["scale"]
-        return scale
+        return cached(self._cache, "scale", lambda: self.units.scale.astype(np.float32))
 
     def behavior_statistics(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Mean and std float32 (C,) by which a behaviour stream is z-scored."""
-        key = ("statistics", name)
-        if key not in self._cache:
-            signal = self.behavior[name]
-            if signal is None or signal.mean is None or signal.std is None:
-                raise KeyError(f"Session '{self.id}' has no statistics of '{name}'.")
-            pair = (signal.mean.astype(np.float32), signal.std.astype(np.float32))
-            self._cache[key] = pair
-        found: tuple[np.ndarray, np.ndarray] = self._cache[key]
-        return found
+        signal = self.behavior[name]
+        if signal is None or signal.mean is None or signal.std is None:
+            raise KeyError(f"Session '{self.id}' has no statistics of '{name}'.")
+        return signal.mean.astype(np.float32), signal.std.astype(np.float32)
 
     @property
     def streams(self) -> dict[str, Signal | Stimulus]:
-        """The streams there are, by folder name."""
-        found: dict[str, Signal | Stimulus] = {"responses": self.responses}
-        found.update({n: s for n, s in self.behavior.items() if s is not None})
+        """Recorded streams by name; "screen" is the stimulus."""
+        streams: dict[str, Signal | Stimulus] = {"responses": self.responses}
+        streams.update({n: s for n, s in self.behavior.items() if s is not None})
         if self.stimulus is not None:
-            found["screen"] = self.stimulus
-        return found
+            streams["screen"] = self.stimulus
+        return streams
 
     @property
     def is_stale(self) -> bool:
-        """Whether a file of a stream changed or went away since it was opened."""
+        """Whether a file of a stream has changed or is missing since opening."""
         try:
             for stream in self.streams.values():
-                held = stream.file if isinstance(stream, Signal) else stream.film
-                held.check()
+                (stream.file if isinstance(stream, Signal) else stream.source).check()
         except SessionFormatError:
             return True
         return False
 
     def common_interval(self) -> Interval:
-        """Native span in which windows lie: all streams, less 0.5 s at both ends."""
+        """Native span that windows may use: all streams, less 0.5 s at both ends."""
         return common_interval([s.valid_interval() for s in self.streams.values()])
 
     @property
     def start_grid(self) -> np.ndarray:
         """Native times at which windows may begin or a frame of them lie, (n,)."""
-        if "grid" not in self._cache:
-            self._cache["grid"] = start_grid(self.common_interval())
-        grid: np.ndarray = self._cache["grid"]
-        return grid
+        return cached(self._cache, "grid", lambda: start_grid(self.common_interval()))
 
     @property
     def split(self) -> dict[str, np.ndarray]:
-        """Native spans (n, 2) of "train" and "test" where no trial names a tier.
+        """Native spans (n, 2) of "train" and "test" if no trial names a tier.
 
-        An assumption, told among them; {} where a tier is named anywhere.
+        It is one of the assumptions; {} if any trial names a tier.
         """
         if "split" not in self._cache:
-            self._cache["split"] = {}  # what any trial allows does not depend on it
+            self._cache["split"] = {}  # set first, because `inside_trials` reads it
             if not has_tiers(self.trials.tier):
                 inside = inside_trials(self, None)
                 self._cache["split"] = early_and_late(self.start_grid, inside)
-        found: dict[str, np.ndarray] = self._cache["split"]
-        return found
+        split: dict[str, np.ndarray] = self._cache["split"]
+        return split
 
     # -- windows ----------------------------------------------------------------
     def window(self, start_s: float, spec: WindowSpec = OMNIMOUSE) -> Window:
@@ -233,7 +223,7 @@ class Session:
         last = len(grid) - grid_points(spec.duration_s)
         if last < 0:
             raise ValueError(
-                f"Session {self.id!r} has {len(grid) / SCREEN_RATE_HZ:.3g} s that all "
+                f"Session {self.id!r} has {len(grid) / GRID_RATE_HZ:.3g} s that all "
                 f"streams cover, less than a window of {spec.duration_s:g} s."
             )
         near = int(np.searchsorted(grid, self.t0 + start_s))
@@ -278,12 +268,14 @@ class Session:
             Windows may reach into trials without a tier.
         spec
             Duration and alignment of the windows. The warm-up may lie in any tier: it
-            is read, never scored.
+            is read, never scored. Without behaviour in the spec, windows may touch
+            missing samples of behaviour.
 
         Raises
         ------
         ValueError
-            No usual tier, and none of the session's; the message names those.
+            The tier is neither a common one nor one of the session; the message names
+            those of the session.
 
         Examples
         --------
@@ -292,7 +284,7 @@ class Session:
         (5, 2.0)
         """
         if spec.align == "trial":
-            tiers = self._known_tiers(tier, include_blanks)
+            tiers = self._tier_names(tier, include_blanks)
             return trial_starts(self, tiers, spec)[::stride]
         chosen = self.window_indices(tier, stride, include_blanks, spec)
         return np.asarray(self.start_grid[chosen] - self.t0)
@@ -305,19 +297,20 @@ class Session:
         spec: WindowSpec = OMNIMOUSE,
     ) -> np.ndarray:
         """Return the starts on the grid as indices into `start_grid`, int64 (n,)."""
-        chosen = self._known_tiers(tier, include_blanks)
-        length = grid_points(spec.duration_s)
-        key = ("starts", chosen, length)
-        if key not in self._cache:
-            allowed = allowed_times(self, chosen)
-            self._cache[key] = full_window_starts(allowed, length)
-        indices: np.ndarray = self._cache[key][::stride]
-        return indices
+        chosen = self._tier_names(tier, include_blanks)
+        length, reads_behavior = grid_points(spec.duration_s), spec.behavior is not None
 
-    def _known_tiers(self, tier: Tiers, include_blanks: bool) -> frozenset[str] | None:
+        def find() -> np.ndarray:
+            allowed = allowed_times(self, chosen, reads_behavior)
+            return full_window_starts(allowed, length)
+
+        starts = cached(self._cache, ("starts", chosen, length, reads_behavior), find)
+        return starts[::stride]
+
+    def _tier_names(self, tier: Tiers, include_blanks: bool) -> frozenset[str] | None:
         """Return the names of tiers, None for any; refuse a tier of no session."""
         chosen = None if tier is None else frozenset(self.named_tiers(tier))
-        present = {*self.trials.tier.tolist(), *self.split, *_USUAL_TIERS}
+        present = {*self.trials.tier.tolist(), *self.split, *COMMON_TIERS}
         if chosen is not None and chosen.isdisjoint(present):
             raise ValueError(
                 f"Session {self.id!r} has no window of tier {tier!r}; its tiers are "
@@ -328,7 +321,7 @@ class Session:
         return chosen
 
     def named_tiers(self, tier: str | Sequence[str]) -> tuple[str, ...]:
-        """Tiers meant by a name: "test" is every test tier the session has."""
+        """Tiers of a name or names; "test" includes all test tiers of the session."""
         names = (tier,) if isinstance(tier, str) else tuple(tier)
         present = dict.fromkeys(self.trials.tier.tolist())
         chosen: list[str] = []
@@ -360,11 +353,9 @@ class Session:
 
     def overview(self, n_bins: int = 1000) -> Overview:
         """Binned running, pupil size, population mean and trials, for a time line."""
-        key = ("overview", n_bins)
-        if key not in self._cache:
-            self._cache[key] = summarise(self, n_bins)
-        found: Overview = self._cache[key]
-        return found
+        return cached(
+            self._cache, ("overview", n_bins), lambda: summarise(self, n_bins)
+        )
 
 
 def is_test_tier(tier: str) -> bool:

@@ -1,7 +1,8 @@
 """A sampled stream of a session: responses, eye tracker or treadmill."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
@@ -18,18 +19,20 @@ from omnimouse_model.data.spike_trains import SpikeTrains
 SampleMode = Literal["previous", "linear"]
 
 
-@runtime_checkable
-class Level(Protocol):
-    """Minimum, maximum and mean of every column in bins: (bins, columns, 3)."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Level:
+    """Stored means of a stream in bins of time.
 
-    @property
-    def rows_per_bin(self) -> int:
-        """Stored samples in a bin."""
-        ...
+    Attributes
+    ----------
+    rows_per_bin
+        Stored samples in a bin.
+    mean
+        From a run of columns to their means, float32 (bins, columns).
+    """
 
-    def mean(self, columns: slice) -> np.ndarray:
-        """Means of a run of columns, float32 (bins, columns)."""
-        ...
+    rows_per_bin: int
+    mean: Callable[[slice], np.ndarray]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,9 +42,9 @@ class Signal:
     Attributes
     ----------
     name
-        The stream's folder: `responses`, `eye_tracker`, `treadmill`.
+        `responses`, `eye_tracker` or `treadmill`.
     file
-        Where the samples are, (T, C).
+        The stored samples (T, C).
     rate_hz, start, end_declared
         Samples per second; native time of sample 0; declared end of validity, which
         may lie beyond the last sample.
@@ -52,11 +55,11 @@ class Signal:
     mean, std
         float64 (C,) statistics, std never 0; None where not needed or not stored.
     mode
-        How windows take values between samples: "previous", as the models were
-        trained, or "linear" where samples are far apart (the released recordings
-        were brought to 30 Hz so).
+        Values of windows between samples: "previous", with which the released models
+        were trained, or "linear" for slow recordings, as the released recordings
+        were upsampled.
     levels
-        Summaries in bins, the finest first, where the format keeps them.
+        Stored means in bins, the finest first; empty if the format has none.
     """
 
     name: str
@@ -118,7 +121,7 @@ class Signal:
         *,
         keep_nan: bool = True,
     ) -> tuple[Shaped[np.ndarray, "valid column"], Int64[np.ndarray, " valid"]]:
-        """Values at those native times that are valid, and which times those are.
+        """Values at the valid native times, and the indices of these times.
 
         Parameters
         ----------
@@ -138,6 +141,7 @@ class Signal:
         times = np.asarray(times, np.float64)
         valid = np.flatnonzero(self.valid_interval().contains(times))
         rows = self.index(times[valid])
+        # The declared end can lie after the last stored row.
         last = rows.max(axis=1) if rows.ndim == 2 else rows
         ahead = 1 if mode == "linear" else 0
         stored = np.flatnonzero(last + ahead < self.n_samples)
@@ -164,6 +168,7 @@ class Signal:
     ) -> np.ndarray:
         step = 1.0 / self.rate_hz
         at = times[:, None] if self.shift_s is None else times[:, None] - self.shift_s
+        # Weights from the times of both neighbours, in the order of the reference.
         lower_row = rows if rows.ndim == 2 else rows[:, None]
         lower = self.start + lower_row * step
         upper = self.start + (lower_row + 1) * step
@@ -179,31 +184,49 @@ class Signal:
     ) -> tuple[Float32[np.ndarray, "time column"], Bool[np.ndarray, " time"]]:
         """Full-length float32 values at ascending times, and bool (time,) validity.
 
-        Values are those of `sample(times)`, divided by `divisor` float32 (C,) where
-        one is given; invalid times hold 0. One contiguous slab of rows is read.
+        Values are those of `sample(times)`, divided by `divisor` float32 (C,) if there
+        is one; invalid times hold 0. One contiguous slab of rows is read.
         """
+        values, valid = self._window(times)
+        if divisor is not None:
+            values /= divisor
+        if len(values) == len(valid):
+            return values, valid
+        full = np.zeros((len(valid), self.n_columns), np.float32)
+        full[valid] = values
+        return full, valid
+
+    def _window(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values float32 of the valid times alone, and bool (time,) validity."""
         if self.mode == "linear":
-            return self._exact_window(times, divisor)
+            return self._sampled_window(times)
         valid = self.valid_interval().contains(times)
         if self.shift_s is None:
             rows = previous_index(times, self.start, self.rate_hz)
-            if len(rows) and (rows[0] < 0 or rows[-1] >= self.n_samples):
-                valid &= (rows >= 0) & (rows < self.n_samples)
-            values = self._rows(rows[valid], divisor)
-        else:
-            shifts = self._shift_order()
-            highest, stairs = shifted_rows(times, self.start, self.rate_hz, shifts)
-            if int(highest[0]) < stairs.shape[1]:
-                return self._exact_window(times, divisor)
-            valid &= highest < self.n_samples
-            if not valid.all():
-                highest, stairs = highest[valid], stairs[valid]
-            if not len(highest):
-                return _full_length(self._rows(highest, divisor), valid), valid
-            first = int(highest[0]) - stairs.shape[1]
-            slab = self.read(first, int(highest[-1]) + 1)
-            values = gather_shifted(slab, highest - first, stairs, shifts, divisor)
-        return _full_length(values, valid), valid
+            valid &= (rows >= 0) & (rows < self.n_samples)
+            rows = rows[valid]
+            if not len(rows):
+                return np.zeros((0, self.n_columns), np.float32), valid
+            slab = self.read(int(rows[0]), int(rows[-1]) + 1)
+            return slab[rows - rows[0]].astype(np.float32, copy=False), valid
+        shifts = self._shift_order()
+        highest, stairs = shifted_rows(times, self.start, self.rate_hz, shifts)
+        # The fast path reads the rows below the highest one, which must exist.
+        if int(highest[0]) < stairs.shape[1]:
+            return self._sampled_window(times)
+        valid &= highest < self.n_samples
+        highest, stairs = highest[valid], stairs[valid]
+        if not len(highest):
+            return np.zeros((0, self.n_columns), np.float32), valid
+        first = int(highest[0]) - stairs.shape[1]
+        slab = self.read(first, int(highest[-1]) + 1)
+        return gather_shifted(slab, highest - first, stairs, shifts), valid
+
+    def _sampled_window(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        values, indices = self.sample(times, self.mode)
+        valid = np.zeros(len(times), bool)
+        valid[indices] = True
+        return values.astype(np.float32), valid
 
     @property
     def has_events(self) -> bool:
@@ -233,22 +256,6 @@ class Signal:
         counts[~recorded] = 0.0
         return counts, recorded
 
-    def _exact_window(
-        self, times: np.ndarray, divisor: np.ndarray | None
-    ) -> tuple[np.ndarray, np.ndarray]:
-        values, found = self.sample(times, self.mode)
-        valid = np.zeros(len(times), bool)
-        valid[found] = True
-        values = values.astype(np.float32)
-        return _full_length(_divided(values, divisor), valid), valid
-
-    def _rows(self, rows: np.ndarray, divisor: np.ndarray | None) -> np.ndarray:
-        if not len(rows):
-            return np.zeros((0, self.n_columns), np.float32)
-        first, last = int(rows[0]), int(rows[-1])
-        slab = self.read(first, last + 1)
-        return _divided(slab[rows - first].astype(np.float32, copy=False), divisor)
-
     def _shift_order(self) -> ShiftOrder:
         if not self._order:
             assert self.shift_s is not None
@@ -256,25 +263,8 @@ class Signal:
         return self._order[0]
 
 
-def _divided(values: np.ndarray, divisor: np.ndarray | None) -> np.ndarray:
-    if divisor is not None:
-        values /= divisor
-    return values
-
-
-def _full_length(values: np.ndarray, valid: np.ndarray) -> np.ndarray:
-    """Values at the valid times, 0 at the others."""
-    if len(values) == len(valid):
-        return values
-    full = np.zeros((len(valid), values.shape[1]), np.float32)
-    full[valid] = values
-    return full
-
-
 def _fill_with_mean(values: np.ndarray) -> np.ndarray:
     missing = np.isnan(values)
-    if not missing.any():
-        return values
     count = (~missing).sum(axis=0)
     total = np.where(missing, 0.0, values).sum(axis=0)
     with np.errstate(invalid="ignore", divide="ignore"):

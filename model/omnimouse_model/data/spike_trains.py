@@ -5,7 +5,10 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
-_BLOCK = 4096
+from omnimouse_model.data.io.row_source import pick_in_blocks
+
+# Rows, and values of all units, that `pick` counts at once.
+_BLOCK_ROWS = 4096
 _BLOCK_VALUES = 2**24
 
 
@@ -45,9 +48,9 @@ class MemoryTimes:
 class SpikeTrains:
     """Spike times of units as rows of counts; see `Rows`.
 
-    Rows are counts at one rate, for what reads responses as samples. `count` gives
-    counts in any bins, for models of spike counts: a bin of another width is counted
-    anew from the spike times, never interpolated.
+    Rows are counts at one rate, for code that reads responses as samples. `count`
+    gives counts in any bins, for models of spike counts: bins of another width are
+    counted again from the spike times, never interpolated.
 
     Parameters
     ----------
@@ -83,7 +86,7 @@ class SpikeTrains:
         begin = self._start + first / self._rate_hz
         end = self._start + (first + height) / self._rate_hz
         unit, times = self._between(begin, end)
-        # rows are counted from row 0, so that any block gives the same counts
+        # Rows are counted from row 0, so that any block gives the same counts.
         row = np.floor((times - self._start) * self._rate_hz).astype(np.int64) - first
         return self._histogram(row, unit, height)
 
@@ -112,18 +115,15 @@ class SpikeTrains:
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Return the counts of scattered rows, which must ascend."""
-        picked = [np.zeros((0, self.shape[1]), np.float32)[:, columns]]
-        height = max(1, min(_BLOCK, _BLOCK_VALUES // self.shape[1]))
-        for block in np.split(rows, np.flatnonzero(np.diff(rows // height)) + 1):
-            if len(block):
-                slab = self.read(int(block[0]), int(block[-1]) + 1)
-                picked.append(slab[block - block[0], columns])
-        return np.concatenate(picked)
+        height = max(1, min(_BLOCK_ROWS, _BLOCK_VALUES // self.shape[1]))
+        return pick_in_blocks(
+            lambda first, stop: self.read(first, stop)[:, columns], rows, height
+        )
 
     def _between(self, start: float, stop: float) -> tuple[np.ndarray, np.ndarray]:
         """Return unit and time of all spikes in [start, stop)."""
         times, n = self._file.open(), self.shape[1]
-        begin, end = self._reached(times, start), self._reached(times, stop)
+        begin, end = self._first_after(times, start), self._first_after(times, stop)
         count = np.maximum(end - begin, 0)
         unit = np.repeat(np.arange(n), count)
         within = np.arange(len(unit)) - np.repeat(np.cumsum(count) - count, count)
@@ -131,20 +131,21 @@ class SpikeTrains:
 
     def _histogram(self, row: np.ndarray, unit: np.ndarray, height: int) -> np.ndarray:
         n = self.shape[1]
-        # rounding can put a spike next to an edge one row too far
-        place = np.clip(row, 0, max(0, height - 1)) * n + unit
-        counts = np.bincount(place, minlength=height * n)[: height * n]
+        # Rounding can put a spike next to an edge one row too far.
+        index = np.clip(row, 0, max(0, height - 1)) * n + unit
+        counts = np.bincount(index, minlength=height * n)[: height * n]
         return counts.reshape(height, n).astype(np.float32)
 
-    def _reached(self, times: np.ndarray, when: float) -> np.ndarray:
+    def _first_after(self, times: np.ndarray, time: float) -> np.ndarray:
         """Return the first spike at or after a time of each unit, int64 (n,).
 
         All units are bisected at once: a loop over units in Python is slow for many.
         """
         low, high = self._offsets[:-1].copy(), self._offsets[1:].copy()
-        while (open_ := low < high).any():
+        while (unfinished := low < high).any():
             middle = (low + high) // 2
-            before = open_ & (times[np.where(open_, middle, 0)] < when)
-            high = np.where(open_ & ~before, middle, high)
+            # Index 0 stands in for finished units, whose middle may be past the end.
+            before = unfinished & (times[np.where(unfinished, middle, 0)] < time)
+            high = np.where(unfinished & ~before, middle, high)
             low = np.where(before, middle + 1, low)
         return low

@@ -1,11 +1,17 @@
-"""Train and test time of a recording that names no tier: early and late time."""
+"""Train and test time of a recording that names no tier: early and late time.
+
+The division belongs to the recording and is the same for every model, so that scores
+of models with other windows are comparable. Its pause and its unit are OmniMouse's
+window of 2 s.
+"""
 
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnimouse_model.data.clock import N_FRAMES, WINDOW_S, full_window_starts
+from omnimouse_model.data.clock import full_window_starts, grid_points
 from omnimouse_model.data.stimulus import BLANK_TIER
+from omnimouse_model.data.window_spec import OMNIMOUSE
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
@@ -13,31 +19,33 @@ if TYPE_CHECKING:
 TRAIN_SHARE = 0.8
 SPLIT_NOTE = (
     "no tiers: the first four fifths of the time are train, the rest, after a pause "
-    f"of {WINDOW_S:g} s, test"
+    f"of {OMNIMOUSE.duration_s:g} s, test"
 )
-_UNKNOWN = frozenset({"", BLANK_TIER, "unknown", "none", "nan"})
+_NO_TIER = frozenset({"", BLANK_TIER, "unknown", "none", "nan"})
 
 
 def has_tiers(tier: np.ndarray) -> bool:
-    """Whether any of the trials' tiers (n,) says something."""
-    return any(name.strip().lower() not in _UNKNOWN for name in set(tier.tolist()))
+    """Whether any of the trials (n,) has a tier."""
+    return any(name.strip().lower() not in _NO_TIER for name in set(tier.tolist()))
 
 
 def early_and_late(grid: np.ndarray, inside: np.ndarray) -> dict[str, np.ndarray]:
-    """Native span (1, 2) of train and of test time; none where either has no window.
+    """Native span (1, 2) of train and of test time; {} if either has no window.
 
     Parameters
     ----------
     grid, inside
         Times at which frames of windows lie, and which of them windows may touch.
     """
-    starts = full_window_starts(inside)
+    length = grid_points(OMNIMOUSE.duration_s)
+    starts = full_window_starts(inside, length)
     if not len(starts):
         return {}
     cut = int(starts[int(TRAIN_SHARE * len(starts))])
-    if starts[0] > cut - N_FRAMES or starts[-1] < cut + N_FRAMES:
+    if starts[0] > cut - length or starts[-1] < cut + length:
         return {}
-    after = float(grid[cut + N_FRAMES])
+    # Activity is correlated over seconds: the pause keeps test apart from train.
+    after = float(grid[cut + length])
     return {
         "train": np.array([[grid[0], grid[cut]]]),
         "test": np.array([[after, np.inf]]),

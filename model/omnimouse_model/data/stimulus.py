@@ -1,25 +1,46 @@
-"""What was on the screen: frame slots on the session's clock, and the trial table."""
+"""The visual stimulus: frame slots on the session's clock, and the trial table."""
 
 import os
-from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
-from threading import Lock
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float32, Float64, Int32, Int64, Shaped
 
 from omnimouse_model.data.clock import Interval, frame_slot
-from omnimouse_model.data.io.file_stamp import SeenFile
+from omnimouse_model.data.io.file_stamp import FileStamp, unreadable
 from omnimouse_model.data.io.safe_files import open_binary, read_npy_header
 from omnimouse_model.errors import SessionFormatError
 
 BLANK_TIER = "blank"
+COMMON_TIERS = frozenset(
+    {"train", "validation", "test", "oracle", "none", BLANK_TIER}
+    | {"final_test", "final_test_1", "final_test_2", "final_test_3"}
+    | {"final_test_main", "final_test_bonus", "live_test_main", "live_test_bonus"}
+)
+"""Names of tiers in the released recordings and the competitions.
+
+Any session accepts them: one without such trials has no windows of that tier.
+"""
 MEAN_GRAY = 113.0
-"""The level that normalised video has at 0."""
-_KEPT_FRAMES = 96
+"""The gray level of which the normalised value is 0."""
+# Each header is small, and training visits the trials in random order.
+_CACHED_HEADERS = 4096
+
+
+TRIAL_COLUMNS: dict[str, type] = {
+    **dict.fromkeys(("key", "kind", "tier"), np.str_),
+    **dict.fromkeys(("first_slot", "n_slots"), np.int32),
+    **dict.fromkeys(("t_on", "t_off"), np.float64),
+    "readable": np.bool_,
+    "blank_value": np.float32,
+    **dict.fromkeys(("stim_id", "trial_idx", "valid_trial"), np.str_),
+}
+"""Columns of the trial table and their types."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,26 +50,26 @@ class Trials:
     Attributes
     ----------
     key
-        str (n,) stored name, as `00012`.
+        str (n,) stored name, such as `00012`.
     kind
-        str (n,): video, image, blank or invalid; none where there is no screen.
+        str (n,): video, image, blank or invalid; none without a screen.
     tier
-        str (n,) split name, verbatim; "blank" where the session gives none.
+        str (n,) split name, verbatim; "blank" if the session gives none.
     first_slot, n_slots
         int32 (n,) frame slots of the trial.
     t_on, t_off
         float64 (n,) seconds on the session clock; a trial ends where the next begins,
         the last one with the last slot.
     readable
-        bool (n,): its frames can be shown; others are left out of windows.
+        bool (n,): frames can be read; windows avoid the other trials.
     blank_value
         float32 (n,) gray level of a synthetic frame, NaN for trials with a file.
     stim_id, trial_idx
         str (n,) condition hash or name, and number in the experiment, "" if unknown.
     valid_trial
-        str (n,): "True", "False" or "blank" where the session does not say.
+        str (n,): "True", "False" or "blank" if the session does not state it.
     extra
-        Everything else that was stored, per trial.
+        All other stored fields, per trial.
     """
 
     key: np.ndarray
@@ -69,39 +90,42 @@ class Trials:
         return len(self.key)
 
     @classmethod
+    def of(cls, *, extra: Sequence[dict[str, Any]] = (), **columns: Any) -> "Trials":
+        """Return the table of columns in any sequence, converted to their types."""
+        typed: dict[str, Any] = {
+            name: np.asarray(columns.pop(name)).astype(kind)
+            for name, kind in TRIAL_COLUMNS.items()
+        }
+        return cls(**typed, extra=tuple(extra), **columns)
+
+    @classmethod
     def none(cls) -> "Trials":
-        """An empty table, for a session without a screen."""
-        text, number = np.zeros(0, "U1"), np.zeros(0)
-        whole, yes = np.zeros(0, np.int32), np.zeros(0, bool)
-        gray = np.zeros(0, np.float32)
-        return cls(
-            *(text, text, text, whole, whole, number, number),
-            *(yes, gray, text, text, text),
-        )
+        """An empty table, for a session without trials."""
+        return cls.of(**dict.fromkeys(TRIAL_COLUMNS, ()))
 
 
 @runtime_checkable
-class Film(Protocol):
-    """Where the frames of trials are; safe to pickle."""
+class VideoSource(Protocol):
+    """Frames of trials, read on demand; can be pickled."""
 
     def has(self, trial: int) -> bool:
-        """Whether a trial has stored frames; others are shown as plain gray."""
+        """Whether a trial has stored frames; other trials are uniform gray."""
         ...
 
     def check(self) -> None:
-        """Raise `SessionFormatError` where a file is gone, or changed since."""
+        """Raise `SessionFormatError` if a file is missing or has changed."""
         ...
 
     def read(
         self, trial: int, first: int, stop: int, size: tuple[int, ...]
     ) -> np.ndarray:
-        """Frames `first` to `stop` of a trial that has some, (n, *size) as stored."""
+        """Frames `first` to `stop` of a trial that has frames, (n, *size) as stored."""
         ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stimulus:
-    """Frames by slot, read where they are when asked.
+    """Frames by slot, read on demand.
 
     Attributes
     ----------
@@ -111,8 +135,8 @@ class Stimulus:
         int32 (F,) trial of every slot, and frame within it.
     size
         (height, width) or (height, width, 3) of the session's frames.
-    film
-        Where the frames of the trials are.
+    source
+        The frames of the trials.
     trials
         The trial table.
     """
@@ -121,7 +145,7 @@ class Stimulus:
     slot_trial: Int32[np.ndarray, " slot"]
     slot_frame: Int32[np.ndarray, " slot"]
     size: tuple[int, ...]
-    film: Film = field(repr=False)
+    source: VideoSource = field(repr=False)
     trials: Trials = field(repr=False)
 
     def valid_interval(self) -> Interval:
@@ -131,7 +155,7 @@ class Stimulus:
     def sample(
         self, times: Float64[np.ndarray, " time"]
     ) -> tuple[Float32[np.ndarray, "valid ..."], Int64[np.ndarray, " valid"]]:
-        """Frames at the valid native times, unscaled 0-255, and which times those are.
+        """Frames at the valid native times, unscaled 0-255, and their indices.
 
         Returns
         -------
@@ -142,6 +166,7 @@ class Stimulus:
         if not len(valid):
             return np.zeros((0, *self.size), np.float32), valid
         slots = frame_slot(times[valid], self.slot_t)
+        # `frames` needs ascending slots; times may be in any order.
         order = np.argsort(slots, kind="stable")
         frames = np.empty((len(slots), *self.size), np.float32)
         frames[order] = self.frames(slots[order])
@@ -149,8 +174,8 @@ class Stimulus:
 
     def frame(self, slot: int) -> np.ndarray:
         """One frame as stored: uint8 or float, (height, width[, 3])."""
-        shown: np.ndarray = self.frames(np.array([slot]))[0]
-        return shown
+        frame: np.ndarray = self.frames(np.array([slot]))[0]
+        return frame
 
     def frames(
         self, slots: Int64[np.ndarray, " time"]
@@ -159,6 +184,7 @@ class Stimulus:
         if not len(slots):
             return np.zeros((0, *self.size), np.uint8)
         trials, frames = self.slot_trial[slots], self.slot_frame[slots]
+        # Most windows lie in one trial, of which no copy is made.
         if trials[0] == trials[-1]:
             return self._part(int(trials[0]), frames)
         changes = (np.flatnonzero(trials[1:] != trials[:-1]) + 1).tolist()
@@ -171,87 +197,78 @@ class Stimulus:
         return np.concatenate([part.astype(np.float32) for part in parts])
 
     def _part(self, trial: int, frames: np.ndarray) -> np.ndarray:
-        if not self.film.has(trial):
-            return self._plain(trial, len(frames))
+        if not self.source.has(trial):
+            return self._uniform(trial, len(frames))
         first, last = int(frames[0]), int(frames[-1])
-        stored = self.film.read(trial, first, last + 1, self.size)
+        stored = self.source.read(trial, first, last + 1, self.size)
         if last - first + 1 == len(frames) and (np.diff(frames) == 1).all():
             return stored
-        shown: np.ndarray = stored[frames - first]
-        return shown
+        chosen: np.ndarray = stored[frames - first]
+        return chosen
 
-    def _plain(self, trial: int, count: int) -> np.ndarray:
+    def _uniform(self, trial: int, count: int) -> np.ndarray:
         gray = float(self.trials.blank_value[trial])
         gray = MEAN_GRAY if np.isnan(gray) else gray
-        whole = gray.is_integer() and 0 <= gray <= 255
-        return np.full((count, *self.size), gray, np.uint8 if whole else np.float32)
+        is_byte = gray.is_integer() and 0 <= gray <= 255
+        return np.full((count, *self.size), gray, np.uint8 if is_byte else np.float32)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class TrialFiles:
-    """A film of one `.npy` per trial; remembers where the data of a file begin.
+    """Frames in one `.npy` per trial; see `VideoSource`.
 
-    Parameters
+    Attributes
     ----------
     files
         One per trial, None for blanks and unreadable trials.
     """
 
-    def __init__(self, files: tuple[SeenFile | None, ...]) -> None:
-        self._files = files
-        self._known: OrderedDict[Path, tuple[Any, ...]] = OrderedDict()
-        self._lock = Lock()
-
-    def __reduce__(self) -> tuple[type["TrialFiles"], tuple[Any, ...]]:
-        return TrialFiles, (self._files,)
+    files: tuple[FileStamp | None, ...]
 
     def check(self) -> None:
-        """Raise where a file is gone or changed."""
-        for file in dict.fromkeys(self._files):
+        """Raise `SessionFormatError` if a file is missing or has changed."""
+        for file in dict.fromkeys(self.files):
             if file is not None:
                 file.check()
 
     def has(self, trial: int) -> bool:
         """Whether a trial has a file."""
-        return self._files[trial] is not None
+        return self.files[trial] is not None
 
     def read(
         self, trial: int, first: int, stop: int, size: tuple[int, ...]
     ) -> np.ndarray:
         """Frames `first` to `stop` of a trial's file, (n, *size) as stored."""
-        file = self._files[trial]
+        file = self.files[trial]
         if file is None:
             raise KeyError(f"Trial {trial} has no frames of its own.")
         path = file.path
-        with open_binary(path) as stream:
-            file.check(os.fstat(stream.fileno()))
-            shape, fortran, dtype, offset = self._layout(stream, path, size)
+        shape, fortran, dtype, offset = _header(file, size)
+        try:
             if fortran:
-                return _fortran_frames(path, shape, dtype, offset)[first:stop]
+                file.check()
+                return np.memmap(path, dtype, "r", offset, shape, "F")[first:stop]
             frame_bytes = int(np.prod(size)) * dtype.itemsize
-            wanted = (stop - first) * frame_bytes
-            try:
+            # Read, not mapped: a file that shrinks gives an error and no SIGBUS.
+            with open_binary(path) as stream:
+                file.check(os.fstat(stream.fileno()))
                 stream.seek(offset + first * frame_bytes)
-                data = stream.read(wanted)
-            except OSError as error:
-                raise _lost(path, error.strerror or str(error)) from error
-        if len(data) != wanted:
-            raise _lost(path, f"{len(data)} bytes of {wanted}")
+                data = stream.read((stop - first) * frame_bytes)
+        except SessionFormatError:
+            raise
+        except (OSError, ValueError) as error:
+            raise unreadable(path, error) from error
+        if len(data) != (stop - first) * frame_bytes:
+            raise unreadable(path, EOFError(f"it ends after {len(data)} bytes"))
         return np.frombuffer(data, dtype).reshape(stop - first, *size)
 
-    def _layout(
-        self, stream: Any, path: Path, size: tuple[int, ...]
-    ) -> tuple[Any, ...]:
-        with self._lock:
-            known = self._known.get(path)
-        if known is not None:
-            return known
-        shape, fortran, dtype, offset = read_npy_header(stream, path)
-        shape = frame_shape(shape, size, path)
-        with self._lock:
-            self._known[path] = (shape, fortran, dtype, offset)
-            while len(self._known) > _KEPT_FRAMES:
-                self._known.popitem(last=False)
-        return shape, fortran, dtype, offset
+
+@lru_cache(maxsize=_CACHED_HEADERS)
+def _header(file: FileStamp, size: tuple[int, ...]) -> tuple[Any, ...]:
+    """Return shape, Fortran order, dtype and offset of the data of a trial's file."""
+    with open_binary(file.path) as stream:
+        shape, fortran, dtype, offset = read_npy_header(stream, file.path)
+    return frame_shape(shape, size, file.path), fortran, dtype, offset
 
 
 def frame_shape(
@@ -267,22 +284,4 @@ def frame_shape(
         "bad_trials",
         f"{path.name} holds frames of shape {stored}, the session's are {size}",
         "all frames of a session must have one size",
-    )
-
-
-def _fortran_frames(
-    path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int
-) -> np.ndarray:
-    try:
-        return np.memmap(path, dtype, "r", offset, shape, "F")
-    except (OSError, ValueError) as error:
-        raise _lost(path, str(error)) from error
-
-
-def _lost(path: Path, found: str) -> SessionFormatError:
-    return SessionFormatError(
-        path,
-        "unreadable",
-        f"{path.name} cannot be read: {found}",
-        "did it change, or is its drive gone? open the session again",
     )

@@ -1,8 +1,11 @@
-"""The neurons of a session: who and where they are."""
+"""The neurons of a session: ids, areas, positions and pixel masks."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+
+from omnimouse_model.data.lazy import cached
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,10 +28,32 @@ class Roi:
     yx: np.ndarray
     weight: np.ndarray
 
+    @classmethod
+    def of(cls, masks: Sequence[tuple[np.ndarray, np.ndarray]]) -> "Roi":
+        """Return the masks of neurons: pixels int16 (k, 2), weights float32 (k,)."""
+        ends = np.cumsum([0, *(len(weight) for _, weight in masks)])
+        # Empty arrays in front, because `concatenate` refuses an empty list.
+        yx = [np.zeros((0, 2), np.int16), *(pixels for pixels, _ in masks)]
+        weights = [np.zeros(0, np.float32), *(weight for _, weight in masks)]
+        return cls(ends.astype(np.int64), np.concatenate(yx), np.concatenate(weights))
+
     def pixels(self, neuron: int) -> tuple[np.ndarray, np.ndarray]:
         """Pixels (k, 2) and weights (k,) of one neuron."""
         span = slice(int(self.offsets[neuron]), int(self.offsets[neuron + 1]))
         return self.yx[span], self.weight[span]
+
+    def centroids(self) -> np.ndarray:
+        """Weighted mean x and y of every mask, float32 (N, 2); NaN without pixels."""
+        n = len(self.offsets) - 1
+        owner = np.repeat(np.arange(n), np.diff(self.offsets))
+        weight = np.bincount(owner, self.weight, n)
+        has_pixels = weight > 0
+        centroids = np.full((n, 2), np.nan, np.float32)
+        # Pixels are (y, x), positions are (x, y).
+        for axis, column in ((0, 1), (1, 0)):
+            total = np.bincount(owner, self.weight * self.yx[:, column], n)
+            centroids[has_pixels, axis] = total[has_pixels] / weight[has_pixels]
+        return centroids
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,9 +65,9 @@ class Units:
     unit_id
         int64 (N,) the session's own ids.
     area
-        str (N,) brain area, or None where the session does not say.
+        str (N,) brain area, or None if the session does not state it.
     area_source
-        Where areas were read, "" without any.
+        File or field of the areas, "" without any.
     plane
         int32 (N,) imaging plane, -1 unknown.
     xyz_um
@@ -50,12 +75,12 @@ class Units:
     xy_px
         float32 (N, 2) x and y on the mean image, NaN unknown.
     mean, std
-        float64 (N,) of the responses; a std of 0 is kept here.
+        float64 (N,) of the responses; the std may be 0.
     roi
         Pixel masks, or None.
     least_scale
         Responses are divided by their std, but by no less than this: 1 in the
-        recordings that the released models know.
+        recordings of the released models.
     probe
         str (N,) name of the probe of each unit, or None for imaging. `plane` is then
         the number of the probe, and the third column of `xyz_um` the depth on it.
@@ -72,29 +97,27 @@ class Units:
     roi: Roi | None = None
     least_scale: float = 1.0
     probe: np.ndarray | None = None
-    _names: list[np.ndarray] = field(default_factory=list, init=False, repr=False)
+    _cache: dict[str, np.ndarray] = field(default_factory=dict, init=False, repr=False)
 
     def __len__(self) -> int:
         return len(self.unit_id)
 
     @property
     def names(self) -> np.ndarray:
-        """int64 (N,): what neurons are called on screen, where words are read by eye.
+        """int64 (N,) names for display: the session's ids, or indices if ids repeat."""
+        return cached(self._cache, "names", self._unique_names)
 
-        The session's own ids; indices where two neurons share an id.
-        """
-        if not self._names:
-            ids = np.asarray(self.unit_id)
-            is_told_apart = len(np.unique(ids)) == len(ids)
-            self._names.append(ids if is_told_apart else np.arange(len(ids)))
-        return self._names[0]
+    def _unique_names(self) -> np.ndarray:
+        # Ids of several planes can repeat; a name must identify one neuron.
+        ids = np.asarray(self.unit_id)
+        return ids if len(np.unique(ids)) == len(ids) else np.arange(len(ids))
 
     def group_name(self, number: int) -> str:
         """Return the name of an imaging plane or probe, for example "plane 2"."""
         if self.probe is None:
             return f"plane {number}"
-        named = self.probe[np.asarray(self.plane) == number]
-        return f"probe {named[0]}" if len(named) else f"probe {number}"
+        names = self.probe[np.asarray(self.plane) == number]
+        return f"probe {names[0]}" if len(names) else f"probe {number}"
 
     @property
     def scale(self) -> np.ndarray:

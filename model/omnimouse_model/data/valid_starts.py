@@ -1,4 +1,4 @@
-"""Which times of a session may lie in a window: trials of a tier, away from gaps."""
+"""Times of a session that may lie in a window: trials of a tier, away from gaps."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -16,19 +16,27 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = 32 * 2**20
 
 
-def allowed_times(session: "Session", tiers: frozenset[str] | None) -> np.ndarray:
+def allowed_times(
+    session: "Session", tiers: frozenset[str] | None, reads_behavior: bool
+) -> np.ndarray:
     """bool per point of the session's start grid: inside a chosen trial, gap-free.
+
+    Parameters
+    ----------
+    reads_behavior
+        Whether windows read behaviour: only these must be away from its gaps.
 
     Raises
     ------
     SessionFormatError
-        When missing behaviour leaves no time at all.
+        Missing behaviour excludes all times.
     """
     grid = session.start_grid
     allowed = grid < session.common_interval().stop
-    for signal in session.behavior.values():
-        if signal is not None:
+    if reads_behavior:
+        for signal in recorded_behavior(session):
             allowed &= mark(grid, gap_free(signal))
+    # The reference package ignores its filters if they leave no time; we report it.
     if not allowed.any():
         raise SessionFormatError(
             session.path,
@@ -46,33 +54,29 @@ def trial_starts(
 ) -> np.ndarray:
     """Starts of windows that are aligned to trials, float64 (n,) session seconds.
 
-    A trial is left out if it cannot be shown, if it belongs to another tier, or if its
-    window leaves the time that all streams cover or meets missing behaviour.
+    Left out are trials without readable frames, trials of other tiers, and trials
+    whose window leaves the time that all streams cover or meets missing behaviour.
     """
     trials, span = session.trials, session.common_interval()
     if not len(trials):
         return np.zeros(0)
     chosen = trials.readable.copy()
-    if tiers is not None:
-        if session.split:
-            onset = trials.t_on + session.t0
-            spans = [s for tier, s in session.split.items() if tier in tiers]
-            # times of trials need not ascend, as a grid does: compare each with each
-            edges = np.concatenate([np.zeros((0, 2)), *spans])
-            chosen &= (
-                (onset[:, None] >= edges[:, 0]) & (onset[:, None] < edges[:, 1])
-            ).any(axis=1)
-        else:
-            chosen &= np.isin(trials.tier, sorted(tiers))
+    if tiers is not None and session.split:
+        # Onsets of trials need not ascend, as a grid does: each is compared with all
+        # spans.
+        onset = trials.t_on[:, None] + session.t0
+        spans = _split_spans(session, tiers)
+        chosen &= ((onset >= spans[:, 0]) & (onset < spans[:, 1])).any(axis=1)
+    elif tiers is not None:
+        chosen &= np.isin(trials.tier, sorted(tiers))
     start = trials.t_on + session.t0 + spec.trial_offset_s
     stop = start + spec.duration_s
     chosen &= (start >= span.start) & (stop <= span.stop)
     if spec.behavior is not None:
-        for signal in session.behavior.values():
-            if signal is not None:
-                free = gap_free(signal)
-                held = np.searchsorted(free[:, 0], start, side="right") - 1
-                chosen &= (held >= 0) & (stop <= free[np.maximum(held, 0), 1])
+        for signal in recorded_behavior(session):
+            free = gap_free(signal)
+            row = np.searchsorted(free[:, 0], start, side="right") - 1
+            chosen &= (row >= 0) & (stop <= free[np.maximum(row, 0), 1])
     return np.asarray(start[chosen] - session.t0)
 
 
@@ -80,8 +84,7 @@ def inside_trials(session: "Session", tiers: frozenset[str] | None) -> np.ndarra
     """bool per point of the start grid: inside a trial of some tiers, or of any."""
     grid, trials = session.start_grid, session.trials
     if tiers is not None and not tiers.isdisjoint(session.split):
-        chosen_spans = [s for tier, s in session.split.items() if tier in tiers]
-        within: np.ndarray = mark(grid, np.concatenate(chosen_spans))
+        within: np.ndarray = mark(grid, _split_spans(session, tiers))
         within &= inside_trials(session, None)
         return within
     if session.stimulus is None:
@@ -89,12 +92,24 @@ def inside_trials(session: "Session", tiers: frozenset[str] | None) -> np.ndarra
             return np.full(len(grid), True)
         spans = np.stack([trials.t_on, trials.t_off], axis=1) + session.t0
     else:
+        # A trial lasts until the next one begins, the last one for ever.
         onset = session.stimulus.slot_t[trials.first_slot]
         spans = np.stack([onset, np.append(onset[1:], np.inf)], axis=1)
     chosen = trials.readable.copy()
     if tiers is not None:
         chosen &= np.isin(trials.tier, sorted(tiers))
     return mark(grid, spans[chosen])
+
+
+def _split_spans(session: "Session", tiers: frozenset[str]) -> np.ndarray:
+    """Native spans (n, 2) of some tiers of a session's split."""
+    spans = [s for tier, s in session.split.items() if tier in tiers]
+    return np.concatenate([np.zeros((0, 2)), *spans])
+
+
+def recorded_behavior(session: "Session") -> list[Signal]:
+    """Behaviour streams that the session has."""
+    return [signal for signal in session.behavior.values() if signal is not None]
 
 
 def gap_free(signal: Signal) -> np.ndarray:
@@ -108,15 +123,14 @@ def missing_rows(signal: Signal) -> np.ndarray:
     """Rows with NaN in any column, int64 (n,), read in blocks."""
     if signal.dtype.kind != "f":
         return np.zeros(0, np.int64)
-    found = [
-        first + np.flatnonzero(np.isnan(rows).any(axis=1))
-        for first, rows in blocks(signal)
-    ]
-    return np.concatenate(found) if found else np.zeros(0, np.int64)
+    rows = [np.zeros(0, np.int64)]
+    for first, values in blocks(signal):
+        rows.append(first + np.flatnonzero(np.isnan(values).any(axis=1)))
+    return np.concatenate(rows)
 
 
 def blocks(signal: Signal) -> Iterator[tuple[int, np.ndarray]]:
-    """First row and stored rows of a stream, some 32 MiB at a time."""
+    """First row and stored rows of blocks of a stream, about 32 MiB each."""
     height = max(1, _BLOCK_BYTES // max(1, signal.n_columns * signal.dtype.itemsize))
     for first in range(0, signal.n_samples, height):
         yield first, signal.read(first, first + height)

@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped, UInt8
 
-from omnimouse_model.data.clock import (
-    BEHAVIOR_RATE_HZ,
-    SCREEN_RATE_HZ,
-    frame_slot,
-    times_at,
-    window_times,
-)
+from omnimouse_model.data.clock import frame_slot, times_at, window_times
 from omnimouse_model.data.edit_protocol import (
     BehaviorEdit,
     Channel,
@@ -23,8 +17,10 @@ from omnimouse_model.data.edit_protocol import (
     VideoEdit,
 )
 from omnimouse_model.data.frames import fit_video
+from omnimouse_model.data.lazy import cached
+from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import MEAN_GRAY
-from omnimouse_model.data.window_spec import OMNIMOUSE, VIDEO_SIZE, WindowSpec
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 
 if TYPE_CHECKING:
@@ -32,14 +28,15 @@ if TYPE_CHECKING:
 
 SCREEN_MEAN = np.float32(MEAN_GRAY)
 SCREEN_STD = np.float32(59.0)
+"""Normalisation of video: one constant for all sessions, as in OmniMouse's training."""
 
 
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Window:
     """Responses, video and behaviour of a session over one time span.
 
-    The spec gives rates, sizes and channels. Arrays are read when they are first used
-    and then cached; they must not be written to. Positions outside a stream hold 0 and
+    The spec gives rates, sizes and channels. Arrays are read at their first use and
+    then cached; they must not be written to. Positions outside a stream hold 0 and
     are False in `valid`. Missing values of behaviour, and frames with missing values,
     also hold 0 and are False; a missing (NaN) response stays NaN.
 
@@ -49,7 +46,7 @@ class Window:
         The recording.
     start_index
         Point of `session.start_grid` at which the window begins, or the nearest point
-        where `exact_start` is set.
+        if `exact_start` is set.
     edits
         Changes of video and behaviour, applied in this order; none by default. The
         responses were recorded without them.
@@ -71,10 +68,11 @@ class Window:
     edits: tuple[Edit, ...] = ()
     spec: WindowSpec = OMNIMOUSE
     exact_start: float | None = None
-    _cache: dict[str, Any] = field(default_factory=dict, repr=False)
+    _cache: dict[str, Any] = field(default_factory=dict, init=False, repr=False)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Window, (self.session, *self.place)
+        # Without the cached arrays: another process reads them from the session.
+        return partial(type(self), session=self.session, **self.arguments), ()
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Window) and self.key == other.key
@@ -83,23 +81,15 @@ class Window:
         return hash(self.key)
 
     @property
-    def place(self) -> tuple[int, tuple[Edit, ...], WindowSpec, float | None]:
-        """Arguments of `Window` after the session: small enough for a message."""
-        return self.start_index, self.edits, self.spec, self.exact_start
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of the class without the session: small enough for a message."""
+        names = ("start_index", "edits", "spec", "exact_start")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def key(self) -> Hashable:
-        """Identity of a window: session, start, and edits and spec if not the usual."""
-        key: tuple[Hashable, ...] = (
-            self.session.id,
-            self.session.fingerprint,
-            self.start_index,
-        )
-        if self.edits:
-            key = (*key, self.edits)
-        if self.spec != OMNIMOUSE or self.exact_start is not None:
-            key = (*key, self.spec, self.exact_start)
-        return key
+        """Identity of the window, equal in every process."""
+        return (self.session.id, self.session.fingerprint, *self.arguments.values())
 
     @property
     def native_start(self) -> float:
@@ -125,8 +115,7 @@ class Window:
 
     def with_edits(self, edits: tuple[Edit, ...]) -> "Window":
         """Return the window with these changes of video and behaviour."""
-        _, _, spec, exact_start = self.place
-        return Window(self.session, self.start_index, edits, spec, exact_start)
+        return replace(self, edits=edits)
 
     # -- the same time for another model ------------------------------------------
     def at(self, spec: WindowSpec) -> "Window":
@@ -143,21 +132,16 @@ class Window:
         """
         if spec == self.spec:
             return self
-        spec = replace(
-            spec, duration_s=self.spec.duration_s, align="grid", trial_offset_s=0.0
-        )
-        if self.edits and (spec.video, spec.behavior) != (
-            self.spec.video,
-            self.spec.behavior,
-        ):
+        own = self.spec
+        # The time is given by this window: the alignment of `spec` does not apply.
+        spec = spec.with_duration(own.duration_s)
+        if self.edits and (spec.video, spec.behavior) != (own.video, own.behavior):
             raise UnsupportedRequestError(
                 "Changes of video and behaviour are counted in frames of the model for "
                 "which they were made; this model reads other frames. Undo the changes "
                 "to predict this window."
             )
-        return Window(
-            self.session, self.start_index, self.edits, spec, self.exact_start
-        )
+        return replace(self, spec=spec)
 
     @property
     def warmup(self) -> "Window | None":
@@ -166,23 +150,15 @@ class Window:
         None for a spec without warm-up. Frames before the first recorded one hold 0
         and are False in `valid`.
         """
-        seconds = self.spec.warmup_s
-        if not seconds:
+        if not self.spec.warmup_s:
             return None
-        if "warmup" not in self._cache:
-            spec = replace(
-                self.spec,
-                duration_s=seconds,
-                warmup_s=0.0,
-                align="grid",
-                trial_offset_s=0.0,
-            )
-            start = self.native_start - seconds
-            grid = self.session.start_grid
-            nearest = int(np.clip(np.searchsorted(grid, start), 0, len(grid) - 1))
-            self._cache["warmup"] = Window(self.session, nearest, (), spec, start)
-        before: Window = self._cache["warmup"]
-        return before
+        return cached(self._cache, "warmup", self._make_warmup)
+
+    def _make_warmup(self) -> "Window":
+        start, grid = self.native_start - self.spec.warmup_s, self.session.start_grid
+        nearest = int(np.clip(np.searchsorted(grid, start), 0, len(grid) - 1))
+        # Edits are counted from the first frame of the window and do not reach back.
+        return Window(self.session, nearest, (), self.spec.of_warmup, start)
 
     # -- input of the model -------------------------------------------------------
     @property
@@ -194,23 +170,13 @@ class Window:
     def video(self) -> Shaped[np.ndarray, "time height width"]:
         """float32 (n_frames, height, width): (gray - 113) / 59.
 
-        uint8 gray where the spec asks for raw video, (0, 0, 0) where it has none.
+        uint8 gray if the spec requests raw video, (0, 0, 0) if it requests none.
         """
         if self.spec.video is None:
             return np.zeros((0, 0, 0), np.float32)
         if self.spec.video.is_raw:
             return self.frames_u8
-        if "video" not in self._cache:
-            frames, valid = self._frames()
-            with np.errstate(over="ignore"):
-                video = frames.astype(np.float32)
-            video -= SCREEN_MEAN
-            video /= SCREEN_STD
-            if not valid.all():
-                video[~valid] = 0.0
-            self._cache["video"] = video
-        video_read: np.ndarray = self._cache["video"]
-        return video_read
+        return cached(self._cache, "video", self._normalised_video)
 
     @property
     def behavior(self) -> Float32[np.ndarray, "time channel"]:
@@ -219,43 +185,26 @@ class Window:
         A spec in stored order gets every channel of the session: eye tracker, then
         running. A channel that the session lacks holds 0; see `missing_channels`.
         """
-        if "behavior" not in self._cache:
-            parts = [self.stream(name)[0] for name in self._behavior_streams()]
-            empty = np.zeros((self.spec.n_behavior, 0), np.float32)
-            stored = np.concatenate([empty, *parts], axis=1)
-            self._cache["behavior"] = self._in_order(stored)
-        behavior: np.ndarray = self._cache["behavior"]
-        return behavior
+        return cached(self._cache, "behavior", self._ordered_behavior)
 
     @property
     def has_video(self) -> bool:
-        """Whether there are frames to show."""
+        """Whether there are recorded frames."""
         return self.session.stimulus is not None
 
     @property
     def behavior_names(self) -> tuple[str, ...]:
         """Name of each column of `behavior`."""
-        wanted = self.spec.behavior
-        if wanted is None:
+        spec = self.spec.behavior
+        if spec is None:
             return ()
-        return self.session.behavior_names if wanted.stored_order else wanted.channels
+        return self.session.behavior_names if spec.stored_order else spec.channels
 
     @property
     def missing_channels(self) -> tuple[str, ...]:
         """Channels of the spec that the session does not have."""
-        has = set(self.session.behavior_names)
-        return tuple(name for name in self.behavior_names if name not in has)
-
-    def _in_order(self, stored: np.ndarray) -> np.ndarray:
-        """Put the session's columns of behaviour into the order of the spec."""
-        wanted, names = self.spec.behavior, self.session.behavior_names
-        if wanted is None or wanted.stored_order:
-            return stored
-        ordered = np.zeros((len(stored), len(wanted.channels)), np.float32)
-        for column, name in enumerate(wanted.channels):
-            if name in names:
-                ordered[:, column] = stored[:, names.index(name)]
-        return ordered
+        recorded = set(self.session.behavior_names)
+        return tuple(name for name in self.behavior_names if name not in recorded)
 
     @property
     def valid(self) -> dict[str, Bool[np.ndarray, " time"]]:
@@ -283,7 +232,7 @@ class Window:
     @property
     def frames_u8(self) -> UInt8[np.ndarray, "time height width"]:
         """uint8 (n_frames, height, width): gray frames, for display and raw input."""
-        return _grays(self._frames()[0])
+        return _whole_grays(self._frames()[0])
 
     def frames_at(
         self, positions: Int64[np.ndarray, " time"]
@@ -293,10 +242,10 @@ class Window:
         Returns
         -------
         frames uint8 (n, height, width) and valid bool (n,); frames outside the video
-        are 0.
+        are 0. Without video in the spec, frames are (n, 0, 0).
         """
-        frames, valid = self._shown(positions)
-        return _grays(frames), valid
+        frames, valid = self._frames_at(positions)
+        return _whole_grays(frames), valid
 
     def stream(
         self, name: str
@@ -305,143 +254,176 @@ class Window:
 
         Streams are "responses", "eye_tracker" and "treadmill".
         """
-        if name not in self._cache:
-            self._cache[name] = self._normalised(name)
-        read: tuple[np.ndarray, np.ndarray] = self._cache[name]
-        return read
+        return cached(self._cache, name, partial(self._read_stream, name))
 
     def times(self, stream: str) -> Float64[np.ndarray, " time"]:
         """Native sample times of a stream in this window, float64."""
-        rate, count = self._sampling(stream)
-        key = f"times {rate} {count}"
-        if key not in self._cache:
-            self._cache[key] = window_times(self.native_start, rate, count)
-        times: np.ndarray = self._cache[key]
-        return times
+        rate_hz, count = self._sampling(stream)
+        if not count:
+            return np.zeros(0)
+        read = partial(window_times, self.native_start, rate_hz, count)
+        # Streams of one rate share their times.
+        return cached(self._cache, f"times {rate_hz} {count}", read)
 
-    # -- reading ------------------------------------------------------------------
-    def _sampling(self, stream: str) -> tuple[float, int]:
-        """Rate in Hz and number of samples of a stream; 0 samples if it is not read."""
-        spec = self.spec
-        if stream == "responses":
-            return spec.response_rate_hz, spec.n_samples
-        if stream == "screen":
-            rate = SCREEN_RATE_HZ if spec.video is None else spec.video.rate_hz
-            return rate, spec.n_frames
-        rate = BEHAVIOR_RATE_HZ if spec.behavior is None else spec.behavior.rate_hz
-        return rate, spec.n_behavior
-
-    def _behavior_streams(self) -> list[str]:
-        behavior = self.session.behavior if self.spec.behavior is not None else {}
-        return [n for n in ("eye_tracker", "treadmill") if behavior.get(n) is not None]
-
-    def _normalised(self, name: str) -> tuple[np.ndarray, np.ndarray]:
-        session = self.session
+    # -- responses ----------------------------------------------------------------
+    def _read_stream(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         if name == "responses":
-            if self.spec.responses == "count":
-                return self._counted()
-            times = self.times(name)
-            return session.responses.window(times, session.response_scale)
-        told: Read = partial(self._told, name)
+            return self._read_responses()
+        return self._read_behavior(name)
+
+    def _read_responses(self) -> tuple[np.ndarray, np.ndarray]:
+        """Responses float32 (n_samples, P), and which samples are valid."""
+        spec, session = self.spec, self.session
+        signal, scale = session.responses, session.response_scale
+        bins = self.native_start, spec.response_rate_hz, spec.n_samples
+        if spec.responses == "count":
+            if not signal.has_events:
+                raise UnsupportedRequestError(
+                    f"Session {session.id!r} has response traces, not spike times: "
+                    "they cannot be counted in bins of "
+                    f"{1 / spec.response_rate_hz:g} s. Choose a predictor that reads "
+                    "traces."
+                )
+            return signal.count(*bins)
+        # At another rate, samples of the counts would leave out or repeat spikes:
+        # spikes are counted in bins of this rate.
+        if signal.has_events and signal.rate_hz != spec.response_rate_hz:
+            counts, valid = signal.count(*bins)
+            return counts / scale, valid
+        return signal.window(self.times("responses"), scale)
+
+    # -- behaviour ----------------------------------------------------------------
+    def _behavior_streams(self) -> dict[str, Signal]:
+        """Streams of the session with a channel that the spec reads, by name."""
+        spec = self.spec.behavior
+        if spec is None:
+            return {}
+        return {
+            name: signal
+            for name in ("eye_tracker", "treadmill")
+            if (signal := self.session.behavior.get(name)) is not None
+            and (spec.stored_order or set(signal.names) & set(spec.channels))
+        }
+
+    def _ordered_behavior(self) -> np.ndarray:
+        """Columns of all streams, in the order of the spec."""
+        spec, streams = self.spec.behavior, self._behavior_streams()
+        empty = np.zeros((self.spec.n_behavior, 0), np.float32)
+        stored = np.concatenate([empty, *(self.stream(n)[0] for n in streams)], axis=1)
+        if spec is None or spec.stored_order:
+            return stored
+        names = [name for signal in streams.values() for name in signal.names]
+        ordered = np.zeros((len(stored), len(spec.channels)), np.float32)
+        for column, name in enumerate(spec.channels):
+            if name in names:
+                ordered[:, column] = stored[:, names.index(name)]
+        return ordered
+
+    def _read_behavior(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        read: Read = partial(self._behavior_at, name)
         for edit in self.edits:
             if isinstance(edit, BehaviorEdit):
-                told = edit.on_behavior(told, self._channels(name))
-        values, valid = told(np.arange(self.spec.n_behavior))
+                read = edit.on_behavior(read, self._channels(name))
+        values, valid = read(np.arange(self.spec.n_behavior))
         if self.spec.behavior is not None and self.spec.behavior.is_raw:
-            mean, std = session.behavior_statistics(name)
-            # a value that is not valid stays 0, which is not a z-score here
+            # Edits are defined on z-scores, so raw values are made from those.
+            mean, std = self.session.behavior_statistics(name)
+            # A value that is not valid stays 0, which is not a z-score here.
             values = np.where(valid[:, None], values * std + mean, np.float32(0.0))
         return values, valid
 
-    def _counted(self) -> tuple[np.ndarray, np.ndarray]:
-        """Counts per bin float32 (n_samples, P), and which bins were recorded."""
-        spec, responses = self.spec, self.session.responses
-        if not responses.has_events:
-            raise UnsupportedRequestError(
-                f"Session {self.session.id!r} has response traces, not spike times: "
-                f"they cannot be counted in bins of {1 / spec.response_rate_hz:g} s. "
-                "Choose a predictor that reads traces."
-            )
-        return responses.count(self.native_start, spec.response_rate_hz, spec.n_samples)
-
     def _channels(self, name: str) -> tuple[Channel, ...]:
-        """The channels of one stream of behaviour."""
-        session, names = self.session, list(self.session.behavior_names)
-        means, stds = session.behavior_statistics(name)
-        if name == "treadmill":
-            names = names[-len(means) :]
-        rows = zip(names, means, stds, strict=False)
+        """Channels of one stream of behaviour, with their statistics."""
+        signal = self.session.behavior[name]
+        names = () if signal is None else signal.names
+        rows = zip(names, *self.session.behavior_statistics(name), strict=True)
         return tuple(Channel(n, float(mean), float(std)) for n, mean, std in rows)
 
     @np.errstate(over="ignore", invalid="ignore")
-    def _told(self, name: str, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Behaviour as recorded at some positions, z-scored."""
-        session, times = self.session, self._times_at(name, positions)
-        signal = session.behavior[name]
-        if signal is None:
-            raise KeyError(f"Session '{session.id}' has no '{name}'.")
-        mean, std = session.behavior_statistics(name)
-        values, valid = signal.window(times)
+    def _behavior_at(
+        self, name: str, positions: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Behaviour as recorded at some positions, z-scored, and its validity."""
+        mean, std = self.session.behavior_statistics(name)
+        signal = self.session.behavior[name]
+        assert signal is not None  # it has statistics
+        values, inside = signal.window(self._times_at(name, positions))
         values -= mean
         values /= std
-        told = np.isfinite(values).all(axis=1) & valid
-        if not told.all():
+        valid = np.isfinite(values).all(axis=1) & inside
+        if not valid.all():
             values = without_missing(values)
-            values[~valid] = 0.0
-        return values, told
+            values[~inside] = 0.0
+        return values, valid
+
+    # -- video --------------------------------------------------------------------
+    def _normalised_video(self) -> np.ndarray:
+        frames, valid = self._frames()
+        with np.errstate(over="ignore"):
+            video = frames.astype(np.float32)
+        video -= SCREEN_MEAN
+        video /= SCREEN_STD
+        # Mean gray (0) and not black where nothing is known of the screen.
+        if not valid.all():
+            video[~valid] = 0.0
+        return video
 
     def _frames(self) -> tuple[np.ndarray, np.ndarray]:
-        if "frames" not in self._cache:
-            self._cache["frames"] = self._read_frames()
-        read: tuple[np.ndarray, np.ndarray] = self._cache["frames"]
-        return read
+        return cached(self._cache, "frames", self._read_frames)
 
     def _read_frames(self) -> tuple[np.ndarray, np.ndarray]:
-        shown: Read = self._shown
+        read: Read = self._frames_at
         for edit in self.edits:
             if isinstance(edit, VideoEdit):
-                shown = edit.on_video(shown, self._clip_at)
-        return shown(np.arange(self.spec.n_frames))
+                read = edit.on_video(read, self._frames_of_window)
+        return read(np.arange(self.spec.n_frames))
 
-    def _clip_at(self, start_s: float) -> Read:
-        """What reads the frames of the window at another time, as recorded."""
-        other: Read = self.session.window(start_s, self.spec)._shown
-        return other
+    def _frames_of_window(self, start_s: float) -> Read:
+        """Reader of the recorded frames of the window at another time."""
+        return self.session.window(start_s, self.spec)._frames_at
 
-    def _times_at(self, stream: str, positions: np.ndarray) -> np.ndarray:
-        rate, count = self._sampling(stream)
-        at = positions.astype(np.float64)
-        return times_at(at, self.native_start, rate, count)
-
-    def _shown(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Frames as recorded at some positions."""
-        stimulus, count = self.session.stimulus, len(positions)
-        wanted = self.spec.video
-        size = VIDEO_SIZE if wanted is None else (wanted.height, wanted.width)
-        if stimulus is None or not count:
-            nothing = np.zeros((count, *size), np.uint8)
-            return nothing, np.zeros(count, bool)
+    def _frames_at(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Frames as recorded at some positions, and which of them are valid."""
+        stimulus, count, spec = self.session.stimulus, len(positions), self.spec.video
+        size = (0, 0) if spec is None else (spec.height, spec.width)
+        if stimulus is None or spec is None or not count:
+            return np.zeros((count, *size), np.uint8), np.zeros(count, bool)
         times = self._times_at("screen", positions)
         inside = stimulus.valid_interval().contains(times)
         slots = frame_slot(times[inside], stimulus.slot_t)
         valid = inside.copy()
         valid[inside] = stimulus.trials.readable[stimulus.slot_trial[slots]]
-        shown = fit_video(stimulus.frames(slots), size)
-        if shown.dtype.kind == "f":
-            valid[inside] &= np.isfinite(shown).all(axis=(1, 2))
-        if len(shown) == count:
-            return shown, valid
-        frames = np.zeros((count, *size), shown.dtype)
-        frames[inside] = shown
+        recorded = fit_video(stimulus.frames(slots), size)
+        if recorded.dtype.kind == "f":
+            valid[inside] &= np.isfinite(recorded).all(axis=(1, 2))
+        if len(recorded) == count:
+            return recorded, valid
+        frames = np.zeros((count, *size), recorded.dtype)
+        frames[inside] = recorded
         return frames, valid
 
+    # -- clock --------------------------------------------------------------------
+    def _sampling(self, stream: str) -> tuple[float, int]:
+        """Rate in Hz and number of samples of a stream; 0 samples if it is not read."""
+        spec = self.spec
+        if stream == "responses":
+            return spec.response_rate_hz, spec.n_samples
+        part = spec.video if stream == "screen" else spec.behavior
+        count = spec.n_frames if stream == "screen" else spec.n_behavior
+        return (0.0, 0) if part is None else (part.rate_hz, count)
 
-def _grays(frames: np.ndarray) -> np.ndarray:
-    """Frames as they are shown: whole grays, 0 to 255."""
+    def _times_at(self, stream: str, positions: np.ndarray) -> np.ndarray:
+        rate_hz, count = self._sampling(stream)
+        at = positions.astype(np.float64)
+        return times_at(at, self.native_start, rate_hz, count)
+
+
+def _whole_grays(frames: np.ndarray) -> np.ndarray:
+    """Frames rounded to whole grays, 0 to 255."""
     if frames.dtype == np.uint8:
         return frames
-    told = np.nan_to_num(frames, nan=0.0, posinf=255.0, neginf=0.0)
-    return np.asarray(np.clip(np.rint(told), 0, 255), np.uint8)
+    finite = np.nan_to_num(frames, nan=0.0, posinf=255.0, neginf=0.0)
+    return np.asarray(np.clip(np.rint(finite), 0, 255), np.uint8)
 
 
 def without_missing(values: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The time base of a model: duration, rates and sizes of its windows."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import fields as fields_of
 from math import isclose, isfinite
 from typing import Any
@@ -129,12 +129,33 @@ class WindowSpec:
                 f"trial_offset_s is {self.trial_offset_s!r}, but align is 'grid'; "
                 "only windows that begin at a trial have an offset."
             )
-        _ = self.n_samples, self.n_frames, self.n_behavior  # each raises ValueError
+        rates = {"response_rate_hz": self.response_rate_hz}
+        if self.video is not None:
+            rates["video.rate_hz"] = self.video.rate_hz
+        if self.behavior is not None:
+            rates["behavior.rate_hz"] = self.behavior.rate_hz
+        for name, rate_hz in rates.items():
+            _require_whole("duration_s", self.duration_s, name, rate_hz)
+            # The warm-up is read as a window of its own.
+            if self.warmup_s:
+                _require_whole("warmup_s", self.warmup_s, name, rate_hz)
 
     @property
     def n_samples(self) -> int:
         """Response samples of a window."""
-        return _whole("response_rate_hz", self.duration_s, self.response_rate_hz)
+        return round(self.duration_s * self.response_rate_hz)
+
+    @property
+    def n_frames(self) -> int:
+        """Video frames of a window; 0 without video."""
+        return 0 if self.video is None else round(self.duration_s * self.video.rate_hz)
+
+    @property
+    def n_behavior(self) -> int:
+        """Behaviour samples of a window; 0 without behaviour."""
+        if self.behavior is None:
+            return 0
+        return round(self.duration_s * self.behavior.rate_hz)
 
     @property
     def n_warmup_frames(self) -> int:
@@ -147,18 +168,19 @@ class WindowSpec:
         return np.arange(self.n_samples) / self.response_rate_hz
 
     @property
-    def n_frames(self) -> int:
-        """Video frames of a window; 0 without video."""
-        if self.video is None:
-            return 0
-        return _whole("video.rate_hz", self.duration_s, self.video.rate_hz)
+    def of_warmup(self) -> "WindowSpec":
+        """The spec of the warm-up, which is read as a window before the window."""
+        return replace(self.with_duration(self.warmup_s), warmup_s=0.0)
 
-    @property
-    def n_behavior(self) -> int:
-        """Behaviour samples of a window; 0 without behaviour."""
-        if self.behavior is None:
-            return 0
-        return _whole("behavior.rate_hz", self.duration_s, self.behavior.rate_hz)
+    def with_duration(self, duration_s: float) -> "WindowSpec":
+        """Return the spec for windows of another duration, which begin at any time.
+
+        Raises
+        ------
+        ValueError
+            The duration is not a whole number of samples at a rate of the spec.
+        """
+        return replace(self, duration_s=duration_s, align="grid", trial_offset_s=0.0)
 
 
 def spec_from_dict(fields: object) -> WindowSpec:
@@ -169,45 +191,43 @@ def spec_from_dict(fields: object) -> WindowSpec:
     ValueError
         A field is missing, unknown, of another type or out of range.
     """
-    known = _typed(WindowSpec, fields, "a spec")
-    if known["video"] is not None:
-        known["video"] = VideoSpec(**_typed(VideoSpec, known["video"], "video"))
-    if known["behavior"] is not None:
-        behavior = _typed(BehaviorSpec, known["behavior"], "behavior")
+    values = _typed(WindowSpec, fields, "a spec")
+    if values["video"] is not None:
+        values["video"] = VideoSpec(**_typed(VideoSpec, values["video"], "video"))
+    if values["behavior"] is not None:
+        behavior = _typed(BehaviorSpec, values["behavior"], "behavior")
         channels = behavior["channels"]
         if not isinstance(channels, list | tuple):
             raise ValueError(f"behavior.channels is {channels!r}, not a list of names.")
         behavior["channels"] = tuple(str(name) for name in channels)
-        known["behavior"] = BehaviorSpec(**behavior)
-    return WindowSpec(**known)
+        values["behavior"] = BehaviorSpec(**behavior)
+    return WindowSpec(**values)
 
 
-def _typed(kind: type, values: object, field: str) -> dict[str, Any]:
+_JSON_TYPES: dict[Any, tuple[type, ...]] = {
+    float: (int, float),
+    int: (int,),
+    bool: (bool,),
+    str: (str,),
+}
+
+
+def _typed(kind: type, values: object, name: str) -> dict[str, Any]:
     """Return the values of a dataclass's fields, each of a type that it takes."""
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{field} is {values!r}, not an object of fields.")
-    expected = {item.name: str(item.type) for item in fields_of(kind)}
-    if values.keys() != expected.keys():
-        raise ValueError(f"{field} must have exactly the fields {', '.join(expected)}.")
-    for name, value in values.items():
-        is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        wrong = {
-            "float": not is_number,
-            "int": type(value) is not int,
-            "bool": not isinstance(value, bool),
-            "str": not isinstance(value, str),
-        }
-        if wrong.get(_name_of(expected[name]), False):
-            raise ValueError(f"{field}.{name} is {value!r}, not {expected[name]}.")
-    return {
-        name: float(value) if _name_of(expected[name]) == "float" else value
-        for name, value in values.items()
-    }
-
-
-def _name_of(annotation: str) -> str:
-    """Return the bare name of an annotation such as `<class 'float'>`."""
-    return annotation.removeprefix("<class '").removesuffix("'>")
+    types = {item.name: item.type for item in fields_of(kind)}
+    if not isinstance(values, Mapping) or values.keys() != types.keys():
+        raise ValueError(f"{name} must have exactly the fields {', '.join(types)}.")
+    typed = dict(values)
+    for field, value in values.items():
+        to_type: Any = types[field]
+        if to_type not in _JSON_TYPES:
+            continue  # a part, which is checked by the caller
+        # bool is a subclass of int.
+        is_mixed = isinstance(value, bool) and to_type is not bool
+        if is_mixed or not isinstance(value, _JSON_TYPES[to_type]):
+            raise ValueError(f"{name}.{field} is {value!r}, not {to_type.__name__}.")
+        typed[field] = to_type(value)
+    return typed
 
 
 def _require_positive(field: str, value: int | float) -> None:
@@ -215,32 +235,32 @@ def _require_positive(field: str, value: int | float) -> None:
         raise ValueError(f"{field} is {value!r}; expected a finite value above 0.")
 
 
-def _whole(field: str, duration_s: float, rate_hz: float) -> int:
-    """Return the number of samples of a window, which must be a whole number."""
+def _require_whole(field: str, seconds: float, rate: str, rate_hz: float) -> None:
+    """Raise unless a time is a whole number of samples."""
     # A duration such as 0.3 s has no exact binary value: compare with a tolerance.
-    count = round(duration_s * rate_hz)
-    if count < 1 or not isclose(duration_s * rate_hz, count, rel_tol=1e-9):
+    count = round(seconds * rate_hz)
+    if count < 1 or not isclose(seconds * rate_hz, count, rel_tol=1e-9):
         raise ValueError(
-            f"duration_s = {duration_s!r} at {field} = {rate_hz!r} is "
-            f"{duration_s * rate_hz:.6g} samples; expected a whole number."
+            f"{field} = {seconds!r} at {rate} = {rate_hz!r} is "
+            f"{seconds * rate_hz:.6g} samples; expected a whole number."
         )
-    return count
 
 
-_OMNIMOUSE_VIDEO = VideoSpec(rate_hz=30.0, height=36, width=64)
-_OMNIMOUSE_BEHAVIOR = BehaviorSpec(
-    rate_hz=20.0,
-    channels=("pupil_size", "pupil_dsize", "pupil_x", "pupil_y", "running"),
-    stored_order=True,
-)
 OMNIMOUSE = WindowSpec(
     duration_s=2.0,
     response_rate_hz=30.0,
-    video=_OMNIMOUSE_VIDEO,
-    behavior=_OMNIMOUSE_BEHAVIOR,
+    video=VideoSpec(rate_hz=30.0, height=36, width=64),
+    behavior=BehaviorSpec(
+        rate_hz=20.0,
+        channels=("pupil_size", "pupil_dsize", "pupil_x", "pupil_y", "running"),
+        stored_order=True,
+    ),
 )
 """Windows of OmniMouse: 60 response samples, 60 frames of 36 x 64, 40 of behaviour."""
-VIDEO_SIZE = (_OMNIMOUSE_VIDEO.height, _OMNIMOUSE_VIDEO.width)
-"""Height and width of OmniMouse's frames."""
-SCREEN_RATE_HZ = _OMNIMOUSE_VIDEO.rate_hz
-BEHAVIOR_RATE_HZ = _OMNIMOUSE_BEHAVIOR.rate_hz
+# OmniMouse's values by name, for code that belongs to OmniMouse alone.
+RESPONSE_RATE_HZ = SCREEN_RATE_HZ = 30.0
+BEHAVIOR_RATE_HZ = 20.0
+VIDEO_SIZE = (36, 64)
+WINDOW_S = OMNIMOUSE.duration_s
+N_SAMPLES, N_FRAMES = OMNIMOUSE.n_samples, OMNIMOUSE.n_frames
+N_BEHAVIOR = OMNIMOUSE.n_behavior

@@ -25,9 +25,8 @@ def window_of(window: Window, spec: WindowSpec) -> Window:
     """
     rate_hz = spec.response_rate_hz
     count = int(window.spec.duration_s * rate_hz + _TOLERANCE_S)
-    place = window.place
     own = WindowSpec(max(count, 1) / rate_hz, rate_hz, spec.responses)
-    return Window(window.session, place[0], (), own, window.exact_start)
+    return Window(window.session, window.start_index, (), own, window.exact_start)
 
 
 def tiles(window: Window, spec: WindowSpec) -> list[tuple[float, Window]]:
@@ -43,7 +42,6 @@ def tiles(window: Window, spec: WindowSpec) -> list[tuple[float, Window]]:
     spec = replace(spec, align="grid", trial_offset_s=0.0)
     found = []
     for offset_s in offsets:
-        _, edits, _, _ = window.place
         start = window.native_start + offset_s
         grid = window.session.start_grid
         nearest = int(np.clip(np.searchsorted(grid, start), 0, len(grid) - 1))
@@ -51,7 +49,9 @@ def tiles(window: Window, spec: WindowSpec) -> list[tuple[float, Window]]:
         exact = None if offset_s == 0 and window.exact_start is None else start
         if exact is None:
             nearest = window.start_index
-        found.append((offset_s, Window(window.session, nearest, edits, spec, exact)))
+        found.append(
+            (offset_s, Window(window.session, nearest, window.edits, spec, exact))
+        )
     return found
 
 

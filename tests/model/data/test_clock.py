@@ -86,9 +86,6 @@ def test_shifted_columns_are_read_where_the_floor_rule_says(read):
     data = data.reshape(-1, len(shifts))
     taken = np.take_along_axis(data, expected, axis=0)
     np.testing.assert_array_equal(gather_shifted(data, highest, stairs, order), taken)
-    scale = np.full(len(shifts), 3.0, np.float32)
-    divided = gather_shifted(data, highest, stairs, order, scale)
-    np.testing.assert_array_equal(divided, taken / scale)
     wide = data.astype(np.float64)
     np.testing.assert_array_equal(gather_shifted(wide, highest, stairs, order), taken)
 

@@ -210,13 +210,13 @@ def test_samples_beyond_the_last_stored_row_are_invalid(tmp_path):
 
 
 def test_spans_of_train_trials_end_with_the_video(session):
-    spans = train_spans(session.stimulus)
     trials = session.trials
+    spans = train_spans(session.stimulus, trials)
     onset = session.stimulus.slot_t[trials.first_slot]
     ends = np.append(onset[1:], session.stimulus.slot_t[-1])
     np.testing.assert_array_equal(spans[:, 1], ends[trials.tier == "train"])
     all_train = replace(trials, tier=np.full(len(trials), "train"))
-    spans = train_spans(replace(session.stimulus, trials=all_train))
+    spans = train_spans(session.stimulus, all_train)
     assert spans[-1, 1] == session.stimulus.slot_t[-1]
     assert train_spans(None, replace(trials, tier=np.full(len(trials), "test"))) is None
 

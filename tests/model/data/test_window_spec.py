@@ -9,6 +9,7 @@ import omnimouse_model as om
 from omnimouse_model.data import clock
 from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
+from tests.model.experanto_folder import write_folder
 
 SPIKES = WindowSpec(3.0, 50.0, "count", align="trial", trial_offset_s=-0.5)
 TWIN = WindowSpec(
@@ -54,6 +55,7 @@ def test_windows_of_sessions_have_the_spec_of_omnimouse():
         ("responses", "spikes"),
         ("align", "stimulus"),
         ("warmup_s", -1.0),
+        ("warmup_s", 0.12),
         ("trial_offset_s", 0.5),
     ],
 )
@@ -72,3 +74,58 @@ def test_channels_have_one_name_each(channels):
 def test_a_frame_has_a_size():
     with pytest.raises(ValueError, match="height"):
         VideoSpec(30.0, 0, 64)
+
+
+def test_a_spec_without_behavior_may_touch_its_gaps(tmp_path):
+    session = om.open_session(write_folder(tmp_path / "a", missing=((100, 140),)))
+    bare = replace(om.OMNIMOUSE, behavior=None)
+    reading, blind = (session.window_starts(spec=s) for s in (om.OMNIMOUSE, bare))
+    assert set(reading) < set(blind)
+    assert (
+        not session.window(blind[len(reading) // 2], om.OMNIMOUSE)
+        .valid["behavior"]
+        .all()
+    )
+
+
+def test_only_channels_of_the_spec_decide_about_validity(tmp_path):
+    session = om.open_session(write_folder(tmp_path / "a", missing=((100, 140),)))
+    running = replace(om.OMNIMOUSE, behavior=BehaviorSpec(20.0, ("running",)))
+    window = session.window(5.0)
+    assert not window.valid["behavior"].all()
+    assert window.at(running).valid["behavior"].all()
+    np.testing.assert_array_equal(
+        window.at(running).behavior[:, 0], window.behavior[:, -1]
+    )
+    one = BehaviorSpec(20.0, ("pupil_size",), is_raw=True)
+    sizes = np.linspace(1.0, 2.0, 40)
+    clip = om.Clip(
+        session=session,
+        frames=np.zeros((60, 36, 64), np.uint8),
+        rate_hz=30.0,
+        behavior_by_name={"pupil_size": sizes},
+        spec=replace(TWIN, behavior=one, video=om.OMNIMOUSE.video),
+    )
+    assert clip.valid["behavior"].all()
+    np.testing.assert_allclose(clip.behavior[:, 0], sizes, rtol=1e-6)
+    assert clip.warmup.behavior[:, 0].tolist() == [1.0] * 20
+    assert clip.warmup.video.shape == (30, 36, 64)
+
+
+def test_without_video_in_the_spec_there_are_no_frames(tmp_path):
+    window = om.open_session(write_folder(tmp_path / "a")).window(5.0)
+    frames, valid = window.at(WindowSpec(2.0, 30.0)).frames_at(np.arange(3))
+    assert (frames.shape, valid.tolist()) == ((3, 0, 0), [False] * 3)
+
+
+def test_spikes_are_counted_in_the_bins_of_every_spec():
+    times = np.arange(0.0, 20.0, 0.01)
+    session = om.open_session(
+        {"spike_times": times, "spike_unit": np.zeros(len(times), int), "stop_s": 20.0}
+    )
+    for rate_hz in (10.0, 30.0, 50.0):
+        counts = session.window(5.0, WindowSpec(2.0, rate_hz, "count")).responses
+        traces = session.window(5.0, WindowSpec(2.0, rate_hz)).responses
+        total = (traces * session.response_scale).sum()
+        assert counts.sum() == pytest.approx(200, abs=1)
+        assert total == pytest.approx(200, abs=3)

@@ -50,7 +50,7 @@ def case(request, spiking, imaging):
 
 def with_arrays(window, **arrays):
     """The same window with other recorded values."""
-    changed = replace(window, _cache={})
+    changed = replace(window)
     for name, values in arrays.items():
         valid = np.ones(len(values), bool)
         pair = (values, valid) if name in ("responses", "frames") else values

@@ -56,8 +56,8 @@ def verify(
             _compare_with(path, source, digest_of(theirs), hashes[name])
     if source is not None:
         # Frames are compared through the reader, not by hash: a store holds each
-        # distinct film once, so its pieces do not correspond to trials of the source.
-        _compare_films(path, session, source, progress)
+        # distinct video once, so its pieces do not correspond to trials of the source.
+        _compare_videos(path, session, source, progress)
 
 
 def _pieces(
@@ -88,22 +88,22 @@ def _digest(rows: ShardedRows, first: int, stop: int) -> str:
     return digest.hexdigest()[:32]
 
 
-def _compare_films(
+def _compare_videos(
     path: Path, session: Session, source: Session, progress: Progress | None
 ) -> None:
     ours, theirs = session.stimulus, source.stimulus
     if ours is None or theirs is None:
         return  # equal tables: neither has a stimulus
     for trial, count in enumerate(theirs.trials.n_slots.tolist()):
-        if not count or not theirs.film.has(trial):
+        if not count or not theirs.source.has(trial):
             continue
         if progress is not None:
             progress(1.0)
-        frames = theirs.film.read(trial, 0, count, theirs.size)
-        if not ours.film.has(trial) or not _same_frames(
-            ours.film.read(trial, 0, count, ours.size), frames
+        frames = theirs.source.read(trial, 0, count, theirs.size)
+        if not ours.source.has(trial) or not _same_frames(
+            ours.source.read(trial, 0, count, ours.size), frames
         ):
-            raise _differs(path, f"the film of trial {trial} is not the source's")
+            raise _differs(path, f"the video of trial {trial} is not the source's")
 
 
 def _same_frames(ours: np.ndarray, theirs: np.ndarray) -> bool:

@@ -46,7 +46,7 @@ from omnimouse_model.data.store.tables import (
     table_digest,
     words_of,
 )
-from omnimouse_model.data.store.videos import distinct_films, unstorable
+from omnimouse_model.data.store.videos import distinct_videos, unstorable
 from omnimouse_model.errors import SessionFormatError
 
 Progress = Callable[[float], None]
@@ -124,7 +124,7 @@ def convert(
 def share_written(session: Session, path: Path, codec: Codec = "default") -> float:
     """Return the share of a store that is already written; 1 only if it is complete.
 
-    See `convert`. All films are read to find the distinct ones.
+    See `convert`. All videos are read to find the distinct ones.
     """
     path = path.absolute()
     writing = _Writing(
@@ -221,7 +221,7 @@ class _Writing:
     def _refuse(self) -> None:
         """Raise for values that a store cannot hold, before anything is written."""
         session = self._session
-        shown = distinct_films(session)
+        shown = distinct_videos(session)
         # Each entry is a type and the bytes of the smallest piece: one frame must fit
         # into a chunk; responses can always be divided.
         many = {
@@ -309,7 +309,7 @@ class _Writing:
                 (PYRAMID_SHARD, -(-n // 256) * 256, 3),
                 packed,
             )
-        shown = distinct_films(session)
+        shown = distinct_videos(session)
         if shown.trials:
             chunk, shard = frame_rows(shown.frame_bytes, FRAME_SHARD)
             self._array(
@@ -364,7 +364,7 @@ class _Writing:
         # The pyramid is one piece, since all its levels come from one reading; tables
         # are last, because they also sync the root's metadata.
         yield levels, float(2 * rows * n), self._pyramid
-        shown = distinct_films(session)
+        shown = distinct_videos(session)
         _, height = frame_rows(shown.frame_bytes, FRAME_SHARD)
         for first in range(0, shown.count, height):
             stop = min(shown.count, first + height)
@@ -413,12 +413,12 @@ class _Writing:
     def _frames(self, first: int, stop: int) -> list[str]:
         stimulus = self._session.stimulus
         assert stimulus is not None
-        shown, parts, at = distinct_films(self._session), [], 0
+        shown, parts, at = distinct_videos(self._session), [], 0
         for trial, count in shown.trials:
             low, high = max(first, at), min(stop, at + count)
             if low < high:
                 parts.append(
-                    stimulus.film.read(trial, low - at, high - at, stimulus.size)
+                    stimulus.source.read(trial, low - at, high - at, stimulus.size)
                 )
             at += count
         values = np.concatenate(
@@ -435,7 +435,7 @@ class _Writing:
         root = zarr.open_group(str(self._part), mode="r+")
         arrays = small_arrays(session)
         if session.stimulus is not None:
-            arrays["stimulus/first_row"] = distinct_films(session).first
+            arrays["stimulus/first_row"] = distinct_videos(session).first
         for name, values in arrays.items():
             root.create_array(
                 name,

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from omnimouse_model.data.io.file_stamp import SeenFile
+from omnimouse_model.data.io.file_stamp import FileStamp
 from omnimouse_model.data.io.safe_files import open_binary
 
 
@@ -38,7 +38,7 @@ class LocalFile:
         with open_binary(path) as stream:
             # fstat on the open file: size and time belong to the file just opened,
             # even if the name points to another file a moment later.
-            self._seen = SeenFile.of(path, os.fstat(stream.fileno()))
+            self._seen = FileStamp.of(path, os.fstat(stream.fileno()))
 
     def open(self) -> Any:
         """Return the file name; h5py reads named files faster than file objects."""

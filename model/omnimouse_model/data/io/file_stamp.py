@@ -8,7 +8,7 @@ from omnimouse_model.errors import SessionFormatError
 
 
 @dataclass(frozen=True, slots=True)
-class SeenFile:
+class FileStamp:
     """A file with its size (bytes) and modification time (ns) at opening."""
 
     path: Path
@@ -16,7 +16,7 @@ class SeenFile:
     changed_ns: int
 
     @classmethod
-    def of(cls, path: Path, info: os.stat_result | None = None) -> "SeenFile":
+    def of(cls, path: Path, info: os.stat_result | None = None) -> "FileStamp":
         """Return a file as it is now, or as `fstat` of the open file describes it."""
         info = stat_file(path) if info is None else info
         return cls(path, info.st_size, info.st_mtime_ns)
@@ -42,7 +42,7 @@ class SeenFile:
             )
 
 
-def seen_files(folder: Path) -> dict[str, SeenFile]:
+def stamped_files(folder: Path) -> dict[str, FileStamp]:
     """Return the plain files of a folder by name, without opening them.
 
     A missing folder gives an empty dict.
@@ -56,11 +56,11 @@ def seen_files(folder: Path) -> dict[str, SeenFile]:
         raise unreadable(folder, error) from error
 
 
-def _seen(entry: "os.DirEntry[str]") -> SeenFile:
+def _seen(entry: "os.DirEntry[str]") -> FileStamp:
     # On Windows, DirEntry.stat reads the directory entry, whose size and time can
     # lag behind the file itself.
     path = Path(entry.path)
-    return SeenFile.of(path, path.stat() if os.name == "nt" else entry.stat())
+    return FileStamp.of(path, path.stat() if os.name == "nt" else entry.stat())
 
 
 def stat_file(path: Path) -> os.stat_result:

@@ -56,7 +56,7 @@ def file_fingerprint(path: Path) -> str:
     return blake2b(os.fsencode(about), digest_size=12).hexdigest()
 
 
-def as_read(fingerprint: str, options: Mapping[str, Any]) -> str:
+def combine_options(fingerprint: str, options: Mapping[str, Any]) -> str:
     """Return the fingerprint combined with the options that change the values.
 
     Without such options, return `fingerprint` itself. A cached fit to one kind of

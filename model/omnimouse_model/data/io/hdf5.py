@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 import numpy as np
 
 from omnimouse_model.data.io.byte_source import Source
+from omnimouse_model.data.io.row_source import pick_in_blocks
 from omnimouse_model.errors import SessionFormatError
 
 if TYPE_CHECKING:
@@ -429,17 +430,11 @@ class Hdf5Rows:
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Return scattered rows (ascending), read in contiguous runs."""
-        # The empty first part gives shape and dtype if `rows` is empty.
-        parts = [np.zeros((0, self.shape[1]), self.dtype)[:, columns]]
-        wide = max(1, self.shape[1] * 4)  # bytes of a row as float32
-        # A run ends at a fixed block border or before a large gap.
-        ends = np.diff(rows // max(1, _SLAB // wide)) > 0
-        ends |= np.diff(rows) > max(1, _HOLE // wide)
-        for block in np.split(rows, np.flatnonzero(ends) + 1):
-            if len(block):
-                slab = self.read(int(block[0]), int(block[-1]) + 1)
-                parts.append(slab[block - block[0], columns])
-        return np.concatenate(parts)
+        row_bytes = max(1, self.shape[1] * 4)  # as float32
+        height, gap = max(1, _SLAB // row_bytes), max(1, _HOLE // row_bytes)
+        return pick_in_blocks(
+            lambda first, stop: self.read(first, stop)[:, columns], rows, height, gap
+        )
 
     def _values(self, stored: np.ndarray) -> np.ndarray:
         if self._columns is not None:

@@ -69,36 +69,36 @@ def shifted_rows(
     highest = previous_index(times - shifts.shift[0], start, rate_hz)
     # Rounding may add one step to the spread of shifts, never two.
     n_steps = int((shifts.shift[-1] - shifts.shift[0]) * rate_hz + _SLACK) + 1
-    wanted = highest[:, None] - np.arange(n_steps)
-    # A column still reads row `wanted` while its shift is at most `since`. The order
+    step_rows = highest[:, None] - np.arange(n_steps)
+    # A column still reads its row while its shift is at most `since`. The order
     # of operations differs from `previous_index`, so rounding can be off by one.
-    since = (times - start)[:, None] - wanted * (1.0 / rate_hz)
+    since = (times - start)[:, None] - step_rows * (1.0 / rate_hz)
     stairs = shifts.shift.searchsorted(since, side="right")
-    agreed = _are_edges(stairs, wanted, times, start, rate_hz, shifts)
+    agreed = _are_edges(stairs, step_rows, times, start, rate_hz, shifts)
     if not agreed.all():
         for row in np.flatnonzero(~agreed.all(axis=1)):
             # `exact` decreases with rank; the negative sequence can be searched.
             at = times[row : row + 1]
             exact = previous_index(at, start, rate_hz, shifts.shift)[0]
-            stairs[row] = np.searchsorted(-exact, -wanted[row], side="right")
+            stairs[row] = np.searchsorted(-exact, -step_rows[row], side="right")
     return highest, stairs
 
 
 def _are_edges(
     stairs: Int64[np.ndarray, "time step"],
-    wanted: Int64[np.ndarray, "time step"],
+    step_rows: Int64[np.ndarray, "time step"],
     times: Float64[np.ndarray, " time"],
     start: float,
     rate_hz: float,
     shifts: ShiftOrder,
 ) -> Bool[np.ndarray, "time step"]:
-    """Return whether column stairs-1 still reads `wanted` and column stairs not."""
+    """Return which edges are exact: the column before reads the row, the next not."""
     step, at = 1.0 / rate_hz, times[:, None]
     # Same operations in the same order as `previous_index`: only then is the check
     # exact. `walled` is offset by one: index `stairs` is the column before the edge.
     last = np.floor((at - shifts.walled.take(stairs) - start) / step)
     after = np.floor((at - shifts.walled.take(stairs + 1) - start) / step)
-    agreed: np.ndarray = (last >= wanted) & (after < wanted)
+    agreed: np.ndarray = (last >= step_rows) & (after < step_rows)
     return agreed
 
 
@@ -107,34 +107,26 @@ def gather_shifted(
     highest: Int64[np.ndarray, " time"],
     stairs: Int64[np.ndarray, "time step"],
     shifts: ShiftOrder,
-    divisor: Float32[np.ndarray, " column"] | None = None,
 ) -> Float32[np.ndarray, "time column"]:
-    """Take every column at its own row from a stored (row, column) array.
-
-    Returns
-    -------
-    float32 (time, column), divided by `divisor` (column,) if there is one.
-    """
+    """Take every column at its own row from a stored (row, column) array."""
     n_steps, n_columns = stairs.shape[1], len(shifts.rank)
     # If the query rate equals the stored rate, nearly all times have the same
     # staircase; its index is computed once.
-    usual = stairs[len(stairs) // 2] if len(stairs) else np.zeros(n_steps, np.int64)
-    usual_index = _flat_index(usual, shifts)
-    odd = (stairs != usual).any(axis=1)
+    common = stairs[len(stairs) // 2] if len(stairs) else np.zeros(n_steps, np.int64)
+    common_index = _flat_index(common, shifts)
+    odd = (stairs != common).any(axis=1)
     flat = np.ascontiguousarray(slab, np.float32).reshape(-1)
-    taken = np.empty((len(highest), n_columns), np.float32)
+    gathered = np.empty((len(highest), n_columns), np.float32)
     # One time per step of the loop: the index then fits into the fastest cache.
     firsts = ((highest - n_steps) * n_columns).tolist()
     for first, row, stair, is_odd in zip(
-        firsts, taken, stairs, odd.tolist(), strict=True
+        firsts, gathered, stairs, odd.tolist(), strict=True
     ):
-        index = _flat_index(stair, shifts) if is_odd else usual_index
+        index = _flat_index(stair, shifts) if is_odd else common_index
         # numpy buffers the output in mode "raise"; "wrap" is faster. No index wraps:
         # `_flat_index` stays within the block.
         flat[first : first + (n_steps + 1) * n_columns].take(index, None, row, "wrap")
-    if divisor is not None:
-        taken /= divisor
-    return taken
+    return gathered
 
 
 def _flat_index(

@@ -4,6 +4,7 @@ Each format implements it: a mapped file (`safe_files.ArrayFile`), an HDF5 datas
 file per trial, a chunked store. Streams and windows depend only on this protocol.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -43,3 +44,32 @@ class Rows(Protocol):
         The result is (len(rows), columns).
         """
         ...
+
+
+def pick_in_blocks(
+    read: Callable[[int, int], np.ndarray],
+    rows: np.ndarray,
+    height: int,
+    gap: int | None = None,
+) -> np.ndarray:
+    """Return scattered rows (ascending), read in runs.
+
+    Parameters
+    ----------
+    read
+        Function that returns the rows from a first one to a last one (exclusive).
+    height
+        Rows of a block. A run ends at the border of a block: it is bounded, and no
+        block is decoded twice.
+    gap
+        A run also ends where the next row is further away; None for any distance.
+    """
+    if not len(rows):
+        return read(0, 0)
+    is_end = np.diff(rows // height) > 0
+    if gap is not None:
+        is_end |= np.diff(rows) > gap
+    runs = np.split(rows, np.flatnonzero(is_end) + 1)
+    return np.concatenate(
+        [read(int(run[0]), int(run[-1]) + 1)[run - run[0]] for run in runs]
+    )

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import yaml
 
-from omnimouse_model.data.io.file_stamp import SeenFile, stat_file, unreadable
+from omnimouse_model.data.io.file_stamp import FileStamp, stat_file, unreadable
 from omnimouse_model.data.io.file_stamp import label as label  # readers import it here
 from omnimouse_model.errors import SessionFormatError
 
@@ -54,7 +54,7 @@ class ArrayFile:
         self.shape = shape
         self.offset = offset
         self.fortran = fortran
-        self._seen = SeenFile.of(path)
+        self._seen = FileStamp.of(path)
         self._map: np.ndarray | None = None
 
     # Pickling a map would copy the whole file.

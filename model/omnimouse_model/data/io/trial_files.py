@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import SeenFile
+from omnimouse_model.data.io.file_stamp import FileStamp
 from omnimouse_model.data.io.safe_files import npy_file
 
 HOLE_S = 2.5
@@ -93,7 +93,7 @@ class TrialRows:
     def __init__(
         self,
         path: Path,
-        files: tuple[SeenFile | None, ...],
+        files: tuple[FileStamp | None, ...],
         line: TimeLine,
         n_columns: int,
     ) -> None:

@@ -4,36 +4,37 @@ import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_model.data.io.fingerprint import file_fingerprint
 from omnimouse_model.data.io.npz import Npz
 from omnimouse_model.data.io.row_source import Rows
 from omnimouse_model.data.io.trial_files import MemoryRows
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES, EYE_UNITS
-from omnimouse_model.data.readers.build.decode_text import decoded, text_of
-from omnimouse_model.data.readers.build.finalise import finished
+from omnimouse_model.data.readers.build.decode_text import decode_texts, text_of
+from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.frame_notes import note_frames
+from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import (
     Intervals,
     Part,
-    film_parts,
-    presented,
-    unseen_trials,
+    build_stimulus,
+    trials_without_screen,
+    video_parts,
 )
 from omnimouse_model.data.readers.build.resampled import least_scale, sample_mode
-from omnimouse_model.data.readers.build.size_limits import check_extent
+from omnimouse_model.data.readers.build.spike_counts import ROW_RATE_HZ, spike_signal
 from omnimouse_model.data.readers.build.statistics import train_spans, with_statistics
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.spike_trains import MemoryTimes, SpikeTrains
+from omnimouse_model.data.spike_trains import MemoryTimes
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
@@ -78,7 +79,7 @@ KEYS: dict[str, str] = {
 """Accepted names; all times in seconds on one clock. The first two are required."""
 
 
-_MEANT = {
+_SYNONYMS = {
     **dict.fromkeys(("fs", "rate", "fps", "sampling_rate"), "rate_hz"),
     **dict.fromkeys(("speed", "velocity", "treadmill", "locomotion"), "running"),
     **dict.fromkeys(("f", "spks", "traces", "dff", "data", "arr_0"), "responses"),
@@ -134,26 +135,26 @@ class _Arrays:
     """Arrays by name; each is checked when it is read."""
 
     def __init__(
-        self, given: Mapping[str, Any], path: Path, options: ReadOptions
+        self, arrays: Mapping[str, Any], path: Path, options: ReadOptions
     ) -> None:
-        self.given, self.path, self.options = given, path, options
-        for name in given:
+        self.arrays, self.path, self.options = arrays, path, options
+        for name in arrays:
             # A misspelled name must not be ignored: its data would be missing silently.
             if name not in KEYS:
                 near = get_close_matches(str(name), KEYS, 1)
-                likely = _MEANT.get(str(name).lower(), near[0] if near else "")
-                meant = f"did you mean {likely}?" if likely else "see docs/sessions.md"
-                raise self.wrong(name, "is no name that is read", meant)
-        if "responses" not in given and "spike_times" not in given:
+                likely = _SYNONYMS.get(str(name).lower(), near[0] if near else "")
+                hint = f"did you mean {likely}?" if likely else "see docs/sessions.md"
+                raise self.wrong(name, "is no name that is read", hint)
+        if "responses" not in arrays and "spike_times" not in arrays:
             hint = "a session needs responses, or spike_times and spike_unit"
             raise self.wrong("responses", "is missing", hint)
 
-    def wrong(self, name: str, what: str, hint: str = "") -> SessionFormatError:
+    def wrong(self, name: str, problem: str, hint: str = "") -> SessionFormatError:
         """Return the error for an array that does not fit."""
         return SessionFormatError(
             self.path,
             "bad_array",
-            f"{self.path.name}: {name} {what}",
+            f"{self.path.name}: {name} {problem}",
             hint or f"{name} is {KEYS.get(name, 'unknown')}",
         )
 
@@ -162,25 +163,26 @@ class _Arrays:
 
         None in `shape` means any length of at least 1.
         """
-        if name not in self.given:
+        if name not in self.arrays:
             return None
-        values = np.asarray(self.given[name])
+        values = np.asarray(self.arrays[name])
         fits = len(values.shape) == len(shape) and all(
             n > 0 if w is None else n == w
             for n, w in zip(values.shape, shape, strict=True)
         )
         if values.dtype.kind not in "fiu" or not fits:
-            words = ", ".join("any" if w is None else str(w) for w in shape)
-            what = f"is {values.shape} {values.dtype}; ({words}) numbers expected"
+            sizes = ", ".join("any" if w is None else str(w) for w in shape)
+            problem, hint = f"is {values.shape} {values.dtype}; ({sizes}) numbers", ""
+            problem += " expected"
             if values.dtype.kind in "US" and not shape:
-                raise self.wrong(name, what, f"give {name} as a number, without quotes")
+                hint = f"give {name} as a number, without quotes"
             if name == "responses" and values.ndim == 1:
-                what += ", one column for each neuron"
-                raise self.wrong(name, what, "of a single neuron: responses[:, None]")
-            raise self.wrong(name, what)
+                problem += ", one column for each neuron"
+                hint = "of a single neuron: responses[:, None]"
+            raise self.wrong(name, problem, hint)
         return values
 
-    def whole(self, name: str, count: int) -> np.ndarray | None:
+    def integers(self, name: str, count: int) -> np.ndarray | None:
         """Return an array of `count` whole numbers, None if absent."""
         values = self.numbers(name, (count,))
         if values is None or (values == np.round(values)).all():
@@ -199,28 +201,30 @@ class _Arrays:
 
     def texts(self, name: str, count: int) -> np.ndarray | None:
         """Return an array of `count` texts, None if absent."""
-        if name not in self.given:
+        if name not in self.arrays:
             return None
-        values = np.asarray(self.given[name])
+        values = np.asarray(self.arrays[name])
         if values.dtype.kind not in "US" or values.shape != (count,):
             raise self.wrong(
                 name, f"is {values.shape} {values.dtype}; ({count},) texts expected"
             )
-        return decoded(values)
+        return decode_texts(values)
 
     def rows(self, name: str, values: np.ndarray) -> Rows:
         """Return the rows of an array: mapped if stored uncompressed, else in memory.
 
         `values` may have been converted; then the stored array is not used.
         """
-        file = self.given.file(name) if isinstance(self.given, Npz) else None
+        file = self.arrays.file(name) if isinstance(self.arrays, Npz) else None
         if file is not None and file.dtype == values.dtype:
             return file
         return MemoryRows(self.path, values)
 
-    def word(self, name: str) -> str | None:
+    def text(self, name: str) -> str | None:
         """Return one text, None if absent."""
-        return None if name not in self.given else text_of(np.asarray(self.given[name]))
+        return (
+            None if name not in self.arrays else text_of(np.asarray(self.arrays[name]))
+        )
 
 
 def _session(arrays: _Arrays, options: ReadOptions) -> Session:
@@ -229,26 +233,25 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
     stimulus = _stimulus(arrays, responses.start, notes)
     if stimulus is not None:
         note_frames(stimulus, notes)
-    if stimulus is None:
-        trials = unseen_trials(_intervals(arrays), responses.start)
-    else:
         trials = stimulus.trials
+    else:
+        trials = trials_without_screen(_intervals(arrays), responses.start)
     # Statistics from train trials if there are any: test data must not affect scaling.
     train = train_spans(stimulus, trials, responses.start)
     responses = with_statistics(responses, train, notes)
-    found = {"eye_tracker": _eye(arrays, notes), "treadmill": _running(arrays, notes)}
+    streams = {"eye_tracker": _eye(arrays, notes), "treadmill": _running(arrays, notes)}
     behavior = {
         name: None if signal is None else with_statistics(signal, train, notes)
-        for name, signal in found.items()
+        for name, signal in streams.items()
     }
-    name = arrays.word("id")
+    name = arrays.text("id")
     if name is None:
         name = arrays.path.stem
         notes.assume("no_identity", f"no id is given: '{name}' is used")
     image = arrays.numbers("mean_image", (None, None))
     session = Session(
         id=name,
-        animal_id=arrays.word("animal_id"),
+        animal_id=arrays.text("animal_id"),
         path=arrays.path,
         format="arrays",
         fingerprint="",  # set by `read` and `read_mapping`
@@ -258,10 +261,9 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
         stimulus=stimulus,
         trials=trials,
         images={} if image is None else {"mean": image.astype(np.float32)},
-        behavior_names=tuple(n for s in behavior.values() if s for n in s.names),
         options=options.given(),
     )
-    return finished(session, notes)
+    return finalise(session, notes)
 
 
 def _signal(name: str, rows: Rows, rate: float, start: float) -> Signal:
@@ -271,16 +273,17 @@ def _signal(name: str, rows: Rows, rate: float, start: float) -> Signal:
 def _spikes(arrays: _Arrays, notes: Notes) -> Signal:
     """Read spike times as responses: counted in any bins, and at the model's rate."""
     times = arrays.numbers("spike_times", (None,))
-    if times is None or "responses" in arrays.given:
+    if times is None or "responses" in arrays.arrays:
         raise arrays.wrong("spike_times", "stand beside responses: give one of the two")
-    unit = arrays.whole("spike_unit", len(times))
+    unit = arrays.integers("spike_unit", len(times))
     if unit is None:
         raise arrays.wrong("spike_unit", "is missing beside spike_times")
-    known = np.shape(arrays.given["unit_ids"])[:1] if "unit_ids" in arrays.given else ()
-    n_units = int(known[0]) if known else int(unit.max()) + 1
+    ids = np.shape(arrays.arrays.get("unit_ids", ()))
+    # A unit without spikes is known only from the list of ids.
+    n_units = ids[0] if ids and ids[0] else int(unit.max()) + 1
     if unit.min() < 0 or unit.max() >= n_units:
-        found = f"reaches from {unit.min()} to {unit.max()} for {n_units} units"
-        raise arrays.wrong("spike_unit", found)
+        reach = f"reaches from {unit.min()} to {unit.max()} for {n_units} units"
+        raise arrays.wrong("spike_unit", reach)
     times = times.astype(np.float64)
     if not np.isfinite(times).all():
         raise arrays.wrong("spike_times", "holds a time that is not finite")
@@ -296,27 +299,18 @@ def _spikes(arrays: _Arrays, notes: Notes) -> Signal:
         )
     order = np.lexsort((times, unit))
     offsets = np.searchsorted(unit[order], np.arange(n_units + 1)).astype(np.int64)
-    n_rows = int((stop - start) * RESPONSE_RATE_HZ)
-    if n_rows < 1:
+    if (stop - start) * ROW_RATE_HZ < 1:
         raise arrays.wrong("stop_s", f"is {stop:g}, not after the start {start:g} s")
-    check_extent(arrays.path, "spike_times", n_rows, RESPONSE_RATE_HZ)
-    notes.assume(
-        "spike_counts",
-        "models that read traces get spikes counted in bins of "
-        f"1/{RESPONSE_RATE_HZ:g} s; models of counts get them in their own bins",
-    )
     file = MemoryTimes(arrays.path, times[order])
-    trains = SpikeTrains(file, offsets, start, RESPONSE_RATE_HZ, n_rows)
-    end = start + n_rows / RESPONSE_RATE_HZ
-    return Signal("responses", trains, RESPONSE_RATE_HZ, start, end)
+    return spike_signal(file, offsets, start, stop, notes)
 
 
 def _responses(arrays: _Arrays, notes: Notes) -> Signal:
-    if "spike_times" in arrays.given:
+    if "spike_times" in arrays.arrays:
         return _spikes(arrays, notes)
     values = arrays.numbers("responses", (None, None))
     assert values is not None
-    _check_way_round(arrays, values)
+    _check_orientation(arrays, values)
     # The rate of the file has priority; `finished` warns if the option differs.
     rate = arrays.number("rate_hz", 0.0) or arrays.options.rate_hz
     if rate is None:
@@ -334,16 +328,16 @@ def _responses(arrays: _Arrays, notes: Notes) -> Signal:
     return replace(signal, mode=sample_mode(rate, notes))
 
 
-def _check_way_round(arrays: _Arrays, values: np.ndarray) -> None:
+def _check_orientation(arrays: _Arrays, values: np.ndarray) -> None:
     """Raise if the per-neuron arrays show that responses are (neuron, time)."""
     per_neuron = ("unit_ids", "area", "plane", "xyz_um", "xy_px")
-    lengths = {np.shape(arrays.given[n])[:1] for n in per_neuron if n in arrays.given}
+    lengths = {np.shape(arrays.arrays[n])[:1] for n in per_neuron if n in arrays.arrays}
     rows, columns = values.shape
     # With as many samples as neurons, the lengths cannot show the order.
     if rows < columns and lengths == {(rows,)}:
         raise arrays.wrong(
             "responses",
-            f"is {values.shape}, and what is given of the neurons has {rows} rows",
+            f"is {values.shape}, and the arrays of the neurons have {rows} rows",
             "transpose them, to (time, neuron): responses.T",
         )
 
@@ -354,7 +348,7 @@ def _running(arrays: _Arrays, notes: Notes) -> Signal | None:
     if values is None:
         notes.assume("missing_stream", "the session has no treadmill")
         return None
-    rate = _needed(arrays, "running_rate_hz", "running")
+    rate = _required(arrays, "running_rate_hz", "running")
     start = arrays.number("running_start_s") or 0.0
     column = MemoryRows(arrays.path, values[:, None].astype(np.float64))
     signal = _signal("treadmill", column, rate, start)
@@ -362,16 +356,15 @@ def _running(arrays: _Arrays, notes: Notes) -> Signal | None:
 
 
 def _eye(arrays: _Arrays, notes: Notes) -> Signal | None:
-    found = {name: arrays.numbers(name, (None,)) for name in _PUPIL}
-    given = {name: values for name, values in found.items() if values is not None}
-    if not given:
+    stored = {name: arrays.numbers(name, (None,)) for name in _PUPIL}
+    columns = {name: v.astype(float) for name, v in stored.items() if v is not None}
+    if not columns:
         notes.assume("missing_stream", "the session has no eye_tracker")
         return None
-    if len({len(values) for values in given.values()}) > 1:
-        lengths = ", ".join(f"{name} {len(v)}" for name, v in given.items())
-        raise arrays.wrong(next(iter(given)), f"differs in length: {lengths}")
-    rate = _needed(arrays, "pupil_rate_hz", "pupil")
-    columns = {name: values.astype(np.float64) for name, values in given.items()}
+    if len({len(values) for values in columns.values()}) > 1:
+        lengths = ", ".join(f"{name} {len(v)}" for name, v in columns.items())
+        raise arrays.wrong(next(iter(columns)), f"differs in length: {lengths}")
+    rate = _required(arrays, "pupil_rate_hz", "pupil")
     if "pupil_size" in columns:
         # The model expects the derivative as the second of four channels.
         size = columns["pupil_size"]
@@ -394,7 +387,7 @@ def _eye(arrays: _Arrays, notes: Notes) -> Signal | None:
     return replace(signal, names=names, units=units)
 
 
-def _needed(arrays: _Arrays, name: str, of: str) -> float:
+def _required(arrays: _Arrays, name: str, of: str) -> float:
     rate = arrays.number(name, 0.0)
     if rate is None:
         raise arrays.wrong(name, f"is missing beside {of}")
@@ -403,26 +396,23 @@ def _needed(arrays: _Arrays, name: str, of: str) -> float:
 
 # -- stimulus ------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True, eq=False)
-class ArrayFilm:
-    """Frames of all trials in one array; see `Film`.
+class ArrayVideo:
+    """Frames of all trials in one array; see `VideoSource`.
 
     Attributes
     ----------
     video
         Frames (frame, height, width[, 3]).
-    rows
-        Per trial, int64 rows of `video`.
-    named
-        Per trial, whether it has frames.
+    parts
+        One per trial.
     """
 
     video: Rows
-    rows: tuple[np.ndarray, ...]
-    named: tuple[bool, ...]
+    parts: list[Part]
 
     def has(self, trial: int) -> bool:
         """Return whether a trial has frames."""
-        return self.named[trial]
+        return bool(self.parts[trial].name)
 
     def check(self) -> None:
         """Raise `SessionFormatError` if the file is missing or has changed."""
@@ -432,17 +422,17 @@ class ArrayFilm:
         self, trial: int, first: int, stop: int, size: tuple[int, ...]
     ) -> np.ndarray:
         """Return frames `first` to `stop` of a trial."""
-        # `film_parts` makes runs of consecutive frames, so the ends are enough.
-        chosen = self.rows[trial][first:stop]
+        # `video_parts` makes runs of consecutive frames, so the ends are enough.
+        chosen = self.parts[trial].frames[first:stop]
         return np.array(self.video.read(int(chosen[0]), int(chosen[-1]) + 1))
 
 
 def _stimulus(arrays: _Arrays, t0: float, notes: Notes) -> Stimulus | None:
-    if "video" not in arrays.given:
+    if "video" not in arrays.arrays:
         notes.assume("missing_stream", "the session has no screen")
         return None
     # `asarray` keeps a mapped video mapped.
-    video = np.asarray(arrays.given["video"])
+    video = np.asarray(arrays.arrays["video"])
     colour = video.ndim == 4 and video.shape[3] == 3
     if (
         video.dtype.kind not in "fiu"
@@ -459,27 +449,21 @@ def _stimulus(arrays: _Arrays, t0: float, notes: Notes) -> Stimulus | None:
             "milliseconds? divide them by 1000",
         )
     intervals = _intervals(arrays)
-
-    stored = arrays.rows("video", video)
-
-    def film(parts: list[Part]) -> ArrayFilm:
-        rows = tuple(part.frames for part in parts)
-        return ArrayFilm(stored, rows, tuple(bool(part.name) for part in parts))
-
-    parts = film_parts("video", times, intervals, "")
+    source = partial(ArrayVideo, arrays.rows("video", video))
+    parts = video_parts("video", times, intervals, "")
     parts = [_named(part, intervals) for part in parts]
-    return presented(parts, intervals, t0, video.shape[1:], film, notes)
+    return build_stimulus(parts, intervals, t0, video.shape[1:], source, notes)
 
 
 def _named(part: Part, intervals: Intervals) -> Part:
-    about = intervals.at(float(part.times[0]))
-    return replace(part, stim_id=str(about.get("stim_id", "")))
+    fields = intervals.at(float(part.times[0]))
+    return replace(part, stim_id=str(fields.get("stim_id", "")))
 
 
 def _frame_times(arrays: _Arrays, n: int) -> np.ndarray:
     times = arrays.numbers("video_times", (n,))
     if times is None:
-        rate = _needed(arrays, "video_rate_hz", "video")
+        rate = _required(arrays, "video_rate_hz", "video")
         return (arrays.number("video_start_s") or 0.0) + np.arange(n) / rate
     times = times.astype(np.float64)
     steps = np.diff(times)
@@ -500,35 +484,28 @@ def _intervals(arrays: _Arrays) -> Intervals:
     columns = {
         name: arrays.texts(f"trial_{name}", len(on)) for name in ("tier", "stim_id")
     }
-    known = {name: v.tolist() for name, v in columns.items() if v is not None}
-    known["id"] = list(range(len(on)))  # before sorting: the user's own order
-    return Intervals.sorted(on.astype(np.float64), off.astype(np.float64), known)
+    fields = {name: v.tolist() for name, v in columns.items() if v is not None}
+    fields["id"] = list(range(len(on)))  # before sorting: the user's own order
+    return Intervals.sorted(on.astype(np.float64), off.astype(np.float64), fields)
 
 
 # -- neurons -------------------------------------------------------------------------
 def _units(arrays: _Arrays, responses: Signal, notes: Notes) -> Units:
     n = responses.n_columns
-    ids, plane = arrays.whole("unit_ids", n), arrays.whole("plane", n)
-    xyz, xy = arrays.numbers("xyz_um", (n, 3)), arrays.numbers("xy_px", (n, 2))
-    area, roi = arrays.texts("area", n), _roi(arrays, n)
-    if area is None:
-        notes.assume("no_areas", "the session does not say which areas it covers")
-    assert responses.mean is not None
     assert responses.std is not None
-    unknown = np.full((n, 3), np.nan, np.float32)
-    probe = arrays.texts("probe", n)
+    plane, probe = arrays.integers("plane", n), arrays.texts("probe", n)
     if probe is not None and plane is None:
         plane = np.unique(probe, return_inverse=True)[1].reshape(-1)
-    return Units(
-        unit_id=np.arange(n) if ids is None else ids.astype(np.int64),
-        area=area,
-        area_source="" if area is None else "area",
-        plane=np.full(n, -1, np.int32) if plane is None else plane.astype(np.int32),
-        xyz_um=unknown if xyz is None else xyz.astype(np.float32),
-        xy_px=_centres(roi, n) if xy is None else xy.astype(np.float32),
-        mean=responses.mean,
-        std=responses.std,
-        roi=roi,
+    return make_units(
+        responses,
+        notes,
+        unit_id=arrays.integers("unit_ids", n),
+        area=arrays.texts("area", n),
+        area_source="area",
+        plane=plane,
+        xyz_um=arrays.numbers("xyz_um", (n, 3)),
+        xy_px=arrays.numbers("xy_px", (n, 2)),
+        roi=_roi(arrays, n),
         least_scale=least_scale(responses.std, notes),
         probe=probe,
     )
@@ -555,14 +532,3 @@ def _roi(arrays: _Arrays, n: int) -> Roi | None:
         # A label image has no weights.
         np.ones(len(order), np.float32),
     )
-
-
-def _centres(roi: Roi | None, n: int) -> np.ndarray:
-    centres = np.full((n, 2), np.nan, np.float32)
-    for neuron in range(n if roi is not None else 0):
-        assert roi is not None
-        yx, _ = roi.pixels(neuron)
-        if len(yx):
-            # Pixels are (y, x), positions are (x, y).
-            centres[neuron] = yx[:, ::-1].mean(axis=0)
-    return centres

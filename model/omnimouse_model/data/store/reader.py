@@ -3,6 +3,7 @@
 import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from omnimouse_model.data.io.fingerprint import folder_fingerprint
 from omnimouse_model.data.io.safe_files import label, read_json_mapping
 from omnimouse_model.data.io.trial_files import MemoryRows
 from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.readers.build.finalise import finished
+from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.session import Note, Session
-from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.signal import Level, Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.store.layout import (
     FORMAT,
@@ -138,36 +139,29 @@ def _session(path: Path, words: Mapping[str, Any], options: ReadOptions) -> Sess
         trials=_trials(store) if stimulus is None else stimulus.trials,
         images=store.arrays("images") if store.has("images") else {},
         meta=dict(words["meta"]),
-        behavior_names=tuple(str(name) for name in words["behavior_names"]),
         options=options.given(),
     )
     source = words["source"]
     origin = Note("store", f"converted from {source['uri']} ({source['format']})")
     return replace(
-        finished(session, Notes()),
+        finalise(session, Notes()),
         warnings=_notes(words["warnings"]),
         assumptions=(*_notes(words["assumptions"]), origin),
     )
 
 
-def _levels(path: Path, responses: Signal) -> Iterator["StoreLevel"]:
+def _levels(path: Path, responses: Signal) -> Iterator[Level]:
     for seconds in PYRAMID_SECONDS:
         rows = ShardedRows(path / "responses" / "pyramid" / f"{seconds}s")
         step = max(1, round(seconds * responses.rate_hz))
         if rows.shape != (-(-responses.n_samples // step), responses.n_columns, 3):
             raise ValueError(f"a pyramid of {rows.shape}")
-        yield StoreLevel(rows, step)
+        yield Level(step, partial(_means, rows))
 
 
-class StoreLevel:
-    """A stored level of minimum, maximum and mean; see `Level`."""
-
-    def __init__(self, rows: ShardedRows, rows_per_bin: int) -> None:
-        self._rows, self.rows_per_bin = rows, rows_per_bin
-
-    def mean(self, columns: slice) -> np.ndarray:
-        """Return the means of a range of columns, float32 (bins, columns)."""
-        return self._rows.part((slice(None), columns, slice(2, 3)))[..., 0]
+def _means(rows: ShardedRows, columns: slice) -> np.ndarray:
+    """Return the means of a level of minimum, maximum and mean."""
+    return rows.part((slice(None), columns, slice(2, 3)))[..., 0]
 
 
 def _notes(stored: Any) -> tuple[Note, ...]:
@@ -216,7 +210,7 @@ def _stimulus(store: "_Store") -> Stimulus | None:
         slot_trial=arrays["slot_trial"],
         slot_frame=arrays["slot_frame"],
         size=size,
-        film=StoreFilm(frames, first),
+        source=StoreVideo(frames, first),
         trials=trials,
     )
 
@@ -231,8 +225,11 @@ def _fits(arrays: Mapping[str, np.ndarray], trials: Trials) -> bool:
     return bool(within.all() and starts.all())
 
 
-class StoreFilm:
-    """Frames of trials in one array; trials with equal films share rows; see `Film`."""
+class StoreVideo:
+    """Frames of trials in one array; see `VideoSource`.
+
+    Trials with equal videos share rows.
+    """
 
     def __init__(self, frames: ShardedRows | None, first: np.ndarray) -> None:
         self._frames, self._first = frames, first

@@ -15,6 +15,7 @@ import google_crc32c
 import numpy as np
 from numcodecs import blosc
 
+from omnimouse_model.data.io.row_source import pick_in_blocks
 from omnimouse_model.data.io.safe_files import ArrayFile, label
 from omnimouse_model.data.store.layout import MOST_CHUNK_BYTES, is_storable
 from omnimouse_model.errors import SessionFormatError
@@ -71,16 +72,12 @@ class ShardedRows:
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Return scattered rows, ascending."""
-        low, high, _ = columns.indices(self.shape[1] if len(self.shape) > 1 else 1)
-        parts = [np.zeros((0, max(0, high - low)), self.dtype)]
-        height = self._chunk[0]
-        # Rows of one chunk height are read together, so that no chunk is decoded twice.
-        for block in np.split(rows, np.flatnonzero(np.diff(rows // height)) + 1):
-            if len(block):
-                begin, end = int(block[0]), int(block[-1]) + 1
-                slab = self.part((slice(begin, end), slice(low, high)))
-                parts.append(slab[block - begin])
-        return np.concatenate(parts)
+        # Only the chunks of these columns are decoded.
+        return pick_in_blocks(
+            lambda first, stop: self.part((slice(first, stop), columns)),
+            rows,
+            self._chunk[0],
+        )
 
     def part(self, slices: tuple[slice, ...]) -> np.ndarray:
         """Return a block of the array; axes without a slice are whole."""

@@ -10,20 +10,14 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.stimulus import Trials
+from omnimouse_model.data.stimulus import TRIAL_COLUMNS, Trials
 from omnimouse_model.data.store.layout import little
 from omnimouse_model.data.units import Roi, Units
 
 # Plausibility limit; responses are divided by the scale.
 _LARGEST_SCALE = 1e30
-_TEXTS = ("key", "kind", "tier", "stim_id", "trial_idx", "valid_trial")
-_NUMBERS = {
-    "first_slot": np.int32,
-    "n_slots": np.int32,
-    "t_on": np.float64,
-    "t_off": np.float64,
-    "blank_value": np.float32,
-}
+_TEXTS = [name for name, kind in TRIAL_COLUMNS.items() if kind is np.str_]
+_NUMBERS = [name for name in TRIAL_COLUMNS if name not in _TEXTS]
 _UNITS = {
     "unit_id": (np.int64, ()),
     "plane": (np.int32, ()),
@@ -89,8 +83,10 @@ def small_arrays(session: Session) -> dict[str, np.ndarray]:
             found[f"stimulus/{name}"] = getattr(stimulus, name)
     if len(trials):
         for name in _NUMBERS:
-            found[f"trials/{name}"] = getattr(trials, name)
-        found["trials/readable"] = trials.readable.astype(np.uint8)
+            values = getattr(trials, name)
+            # A store holds no booleans.
+            is_flag = values.dtype == bool
+            found[f"trials/{name}"] = values.astype(np.uint8) if is_flag else values
     return {name: little(values) for name, values in found.items()}
 
 
@@ -224,11 +220,9 @@ def trials_of(arrays: Mapping[str, np.ndarray], words: Mapping[str, Any]) -> Tri
         Columns differ in length.
     """
     n = len(arrays["first_slot"])
-    texts = {name: np.array([str(v) for v in words[name]], np.str_) for name in _TEXTS}
-    numbers = {name: arrays[name].astype(kind) for name, kind in _NUMBERS.items()}
-    readable = arrays["readable"].astype(bool)
-    for name, values in {**texts, **numbers, "readable": readable}.items():
+    columns = {name: arrays[name] for name in _NUMBERS}
+    columns |= {name: np.array([str(v) for v in words[name]]) for name in _TEXTS}
+    for name, values in columns.items():
         if values.shape != (n,):
             raise ValueError(f"{name} is {values.shape} for {n} trials")
-    extra = tuple(dict(item) for item in words["extra"])
-    return Trials(readable=readable, extra=extra, **texts, **numbers)
+    return Trials.of(**columns, extra=[dict(item) for item in words["extra"]])

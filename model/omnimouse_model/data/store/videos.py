@@ -1,4 +1,4 @@
-"""Distinct films of a session, which a store holds once each, in one type."""
+"""Distinct videos of a session, which a store holds once each, in one type."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,15 +11,15 @@ from omnimouse_model.errors import SessionFormatError
 
 
 @dataclass(frozen=True, slots=True)
-class DistinctFilms:
-    """Distinct films of a session.
+class DistinctVideos:
+    """Distinct videos of a session.
 
     Attributes
     ----------
     trials
         Trials whose frames are stored, with their number of frames.
     first
-        First row of every trial; trials with equal films share it; -1 without frames.
+        First row of every trial; trials with equal videos share it; -1 without frames.
     dtype, size
         Type that holds the frames of every trial exactly, and the shape of a frame.
     """
@@ -40,45 +40,45 @@ class DistinctFilms:
         return int(np.prod(self.size, dtype=object)) * self.dtype.itemsize
 
 
-def distinct_films(session: Session) -> DistinctFilms:
-    """Return the distinct films of a session; they are read once and cached.
+def distinct_videos(session: Session) -> DistinctVideos:
+    """Return the distinct videos of a session; they are read once and cached.
 
     Raises
     ------
     SessionFormatError
         No single type holds the frames of all trials exactly.
     """
-    # All films must be read to compare them, which takes long; a conversion needs the
+    # All videos must be read to compare them, which takes long; a conversion needs the
     # result several times.
     if "store_frames" not in session._cache:
         session._cache["store_frames"] = _looked_through(session)
-    found: DistinctFilms = session._cache["store_frames"]
+    found: DistinctVideos = session._cache["store_frames"]
     return found
 
 
-def _looked_through(session: Session) -> DistinctFilms:
+def _looked_through(session: Session) -> DistinctVideos:
     stimulus = session.stimulus
     if stimulus is None:
-        return DistinctFilms([], np.zeros(0, np.int64), np.dtype(np.uint8), ())
+        return DistinctVideos([], np.zeros(0, np.int64), np.dtype(np.uint8), ())
     first = np.full(len(stimulus.trials), -1, np.int64)
     known: dict[str, int] = {}
     stored: list[tuple[int, int]] = []
     kinds: set[np.dtype[Any]] = set()
     row = 0
     for trial, count in enumerate(stimulus.trials.n_slots.tolist()):
-        if not stimulus.film.has(trial) or not count:
+        if not stimulus.source.has(trial) or not count:
             continue
-        frames = stimulus.film.read(trial, 0, count, stimulus.size)
+        frames = stimulus.source.read(trial, 0, count, stimulus.size)
         kinds.add(frames.dtype.newbyteorder("="))
         # By contents and not by stimulus id, which a session need not have or may use
-        # for films that differ.
+        # for videos that differ.
         key = f"{frames.dtype} {frames.shape} {digest_of(frames)}"
         if key not in known:
             known[key] = row
             stored.append((trial, count))
             row += count
         first[trial] = known[key]
-    return DistinctFilms(stored, first, _one_type(session, kinds), stimulus.size)
+    return DistinctVideos(stored, first, _one_type(session, kinds), stimulus.size)
 
 
 def _one_type(session: Session, kinds: set[np.dtype[Any]]) -> np.dtype[Any]:

@@ -134,7 +134,7 @@ class SessionLoader(HasBackgroundTask):
         """Reopen an open session with other options; see `ReadOptions`."""
         words = f"Opening {session.path.name}"
         said = {**session.options, **options}
-        place = session.path if isinstance(session.place, Mapping) else session.place
+        place = session.path if isinstance(session.source, Mapping) else session.source
         self.open(OpenRequest(place, start_s, words, options=said))
 
     def stop(self) -> None:

@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from omnimouse_model.data.clip import Clip, clip_of
+from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import (
@@ -50,7 +50,7 @@ from omnimouse_model.predict.worker.shared_memory import AttachedAnswers
 NICE = 5
 SCREENS = ("napari", "qtpy", "PyQt6", "PySide6", "PyQt5", "IPython")
 Source = str | Callable[[], Predictor]
-Place = tuple[Literal["window", "clip"], tuple[Any, ...]]
+Place = tuple[Literal["window", "clip"], dict[str, Any]]
 """Kind of input, and its arguments after the session: numbers and arrays alone."""
 
 
@@ -75,15 +75,13 @@ class Answers:
 
 def place_of(inputs: Window) -> Place:
     """Return a window or a clip without its session, for a message."""
-    if isinstance(inputs, Clip):
-        return "clip", inputs.arrays
-    return "window", inputs.place
+    return "clip" if isinstance(inputs, Clip) else "window", inputs.arguments
 
 
 def inputs_at(session: Session, place: Place) -> Window:
     """Return the window or the clip of a message."""
     kind, arguments = place
-    return (clip_of if kind == "clip" else Window)(session, *arguments)
+    return (Clip if kind == "clip" else Window)(session=session, **arguments)
 
 
 def pressed(neurons: np.ndarray) -> bytes:

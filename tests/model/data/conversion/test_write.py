@@ -494,7 +494,7 @@ def test_any_numbers_are_stored_read_and_compared(dtype, frame_dtype, tmp_path):
         np.testing.assert_array_equal(stored, found)
         assert stored.dtype == found.dtype.newbyteorder("<")
     found, stored = (
-        s.stimulus.film.read(1, 0, 120, s.stimulus.size) for s in (session, again)
+        s.stimulus.source.read(1, 0, 120, s.stimulus.size) for s in (session, again)
     )
     np.testing.assert_array_equal(stored, found)
 

@@ -98,7 +98,7 @@ def test_a_file_that_is_replaced_is_never_read_as_a_mixture(hub, monkeypatch):
 def test_secrets_of_an_address_stay_in_it(hub):
     secret = address(hub).replace("http://", "http://me:PASS@") + "?sig=SIGNATURE"
     session = om.open_session(secret)
-    assert session.place == secret
+    assert session.source == secret
     assert pickle.loads(pickle.dumps(session)).fingerprint == session.fingerprint
     with pytest.raises(SessionFormatError) as caught:
         om.open_session(secret.replace("mouse.nwb", "none.nwb"))

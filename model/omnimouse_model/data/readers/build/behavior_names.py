@@ -8,7 +8,7 @@ import numpy as np
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.valid_starts import missing_rows
+from omnimouse_model.data.valid_starts import missing_rows, recorded_behavior
 from omnimouse_model.errors import SessionFormatError
 
 EYE_NAMES = ("pupil_size", "pupil_dsize", "pupil_x", "pupil_y")
@@ -18,7 +18,7 @@ _HIGH = 0.5
 _MAX_ROWS = 40_000
 
 
-def name_channels(signal: Signal, given: Sequence[str] | None, notes: Notes) -> Signal:
+def name_channels(signal: Signal, option: Sequence[str] | None, notes: Notes) -> Signal:
     """Return a behaviour stream with named columns.
 
     Only the labels change. The model takes the columns in stored order.
@@ -26,19 +26,19 @@ def name_channels(signal: Signal, given: Sequence[str] | None, notes: Notes) -> 
     Raises
     ------
     SessionFormatError
-        If `given` does not have one distinct name per column.
+        If `option` does not have one distinct name per column.
     """
     names, units = _default_names(signal, notes)
-    if given is not None:
-        if len(given) != signal.n_columns or len(set(given)) != len(given):
+    if option is not None:
+        if len(option) != signal.n_columns or len(set(option)) != len(option):
             raise SessionFormatError(
                 signal.file.path,
                 "wrong_length",
                 f"{signal.name} has {signal.n_columns} columns; the names given are "
-                f"{', '.join(given)}",
+                f"{', '.join(option)}",
                 "give one name per column, each once",
             )
-        names, units = tuple(given), ("",) * len(given)
+        names, units = tuple(option), ("",) * len(option)
     return replace(signal, names=names, units=units)
 
 
@@ -67,15 +67,8 @@ def _default_names(
 
 def note_missing(session: Session, notes: Notes) -> None:
     """Note missing samples (NaN) of all behaviour streams."""
-    for signal in session.behavior.values():
-        if signal is not None:
-            _note_gaps(signal, notes)
-
-
-def check_order(eye: Signal | None, notes: Notes) -> None:
-    """Note whether the columns of an eye tracker agree with their default names."""
-    if eye is not None and eye.names == EYE_NAMES:
-        _check_order(eye, notes)
+    for signal in recorded_behavior(session):
+        _note_gaps(signal, notes)
 
 
 def _note_gaps(signal: Signal, notes: Notes) -> None:
@@ -107,8 +100,13 @@ def _gap_message(names: str, missing: np.ndarray, rate_hz: float) -> str:
     )
 
 
-def _check_order(eye: Signal, notes: Notes) -> None:
-    """Note whether column 1 is the derivative of column 0, or column 3 of column 2."""
+def check_order(eye: Signal | None, notes: Notes) -> None:
+    """Note whether the columns of an eye tracker agree with their default names.
+
+    They agree if column 1 is the derivative of column 0, and not column 3 of column 2.
+    """
+    if eye is None or eye.names != EYE_NAMES:
+        return
     values = eye.read(0, _MAX_ROWS).astype(np.float64)
     size_first = _derivative_correlation(values[:, 0], values[:, 1])
     position_first = _derivative_correlation(values[:, 2], values[:, 3])
@@ -148,10 +146,10 @@ def _derivative_correlation(base: np.ndarray, candidate: np.ndarray) -> float:
 
 
 def _correlation(first: np.ndarray, second: np.ndarray) -> float:
-    known = np.isfinite(first) & np.isfinite(second)
+    both = np.isfinite(first) & np.isfinite(second)
     # Two points always correlate perfectly.
-    if known.sum() < 3:
+    if both.sum() < 3:
         return 0.0
-    a, b = first[known] - first[known].mean(), second[known] - second[known].mean()
+    a, b = first[both] - first[both].mean(), second[both] - second[both].mean()
     scale = float(np.sqrt((a**2).sum() * (b**2).sum()))
     return float((a * b).sum()) / scale if scale > 0 else 0.0

@@ -23,9 +23,9 @@ def texts_of(values: np.ndarray) -> list[str]:
     return [text_of(value) for value in values.reshape(-1)]
 
 
-def decoded(values: np.ndarray) -> np.ndarray:
+def decode_texts(values: np.ndarray) -> np.ndarray:
     """Return an array with byte strings decoded; other arrays are unchanged."""
     if values.dtype.kind != "S":
         return values
-    found: np.ndarray = np.char.decode(values, "utf-8", "replace")
-    return found
+    texts: np.ndarray = np.char.decode(values, "utf-8", "replace")
+    return texts

@@ -4,18 +4,23 @@ from dataclasses import replace
 
 import numpy as np
 
-from omnimouse_model.data.clock import N_FRAMES, full_window_starts
-from omnimouse_model.data.io.fingerprint import as_read
+from omnimouse_model.data.clock import full_window_starts, grid_points
+from omnimouse_model.data.io.fingerprint import combine_options
 from omnimouse_model.data.readers.build.behavior_names import note_missing
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.size_limits import LONGEST_S
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.split import SPLIT_NOTE
 from omnimouse_model.data.valid_starts import inside_trials
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import SessionFormatError
 
+# The format refuses shorter sessions (spec, section 6, case 19), whatever the windows
+# of other models.
+_WINDOW_POINTS = grid_points(OMNIMOUSE.duration_s)
 
-def finished(session: Session, notes: Notes) -> Session:
+
+def finalise(session: Session, notes: Notes) -> Session:
     """Return the checked session with its notes and fingerprint.
 
     Raises
@@ -23,10 +28,10 @@ def finished(session: Session, notes: Notes) -> Session:
     SessionFormatError
         If the streams have no 2-s window in common, or cover more than a week.
     """
-    _check_overlap(session)
+    check_overlap(session)
     note_missing(session, notes)
     # A warning, not an error: such a recording can still be looked at.
-    if not len(full_window_starts(inside_trials(session, None))):
+    if not len(full_window_starts(inside_trials(session, None), _WINDOW_POINTS)):
         notes.warn("no_windows", _without_windows(session))
     _note_other_rate(session, notes)
     if session.t0:
@@ -38,7 +43,7 @@ def finished(session: Session, notes: Notes) -> Session:
         notes.assume("inferred_tiers", SPLIT_NOTE)
     return replace(
         session,
-        fingerprint=as_read(session.fingerprint, session.options),
+        fingerprint=combine_options(session.fingerprint, session.options),
         warnings=tuple(notes.warnings),
         assumptions=tuple(notes.assumptions),
     )
@@ -46,24 +51,26 @@ def finished(session: Session, notes: Notes) -> Session:
 
 def _note_other_rate(session: Session, notes: Notes) -> None:
     # Some readers compare the rates themselves, with a more specific message.
-    given, used = session.options.get("rate_hz"), session.responses.rate_hz
-    is_told = any(note.code == "rate_disagrees" for note in notes.warnings)
-    if given is not None and given != used and not is_told:
+    option, rate_hz = session.options.get("rate_hz"), session.responses.rate_hz
+    is_noted = any(note.code == "rate_disagrees" for note in notes.warnings)
+    if option is not None and option != rate_hz and not is_noted:
         notes.warn(
             "rate_disagrees",
-            f"responses: {given:g} Hz was given, the file says {used:g}, which is used",
+            f"responses: {option:g} Hz was given, the file says {rate_hz:g}, which is "
+            "used",
         )
 
 
 def _without_windows(session: Session) -> str:
     longest = float(np.max(session.trials.t_off - session.trials.t_on, initial=0.0))
     return (
-        f"no whole window of 2 s lies within trials, of which the longest lasts "
-        f"{longest:.3g} s: nothing can be asked of a model"
+        "no window of OmniMouse, 2 s, lies within trials, of which the longest lasts "
+        f"{longest:.3g} s: OmniMouse cannot predict this recording"
     )
 
 
-def _check_overlap(session: Session) -> None:
+def check_overlap(session: Session) -> None:
+    """Raise if the streams have no 2-s window in common, or cover more than a week."""
     common = session.common_interval()
     # Before the start grid is made: its size grows with the length.
     if common.stop - common.start > LONGEST_S:
@@ -73,7 +80,7 @@ def _check_overlap(session: Session) -> None:
             f"the streams cover {common.stop - common.start:.3g} s, more than a week",
             "are sampling_rate and end_time right, in seconds?",
         )
-    if common.start < common.stop and len(session.start_grid) >= N_FRAMES:
+    if common.start < common.stop and len(session.start_grid) >= _WINDOW_POINTS:
         return
     intervals = {n: s.valid_interval() for n, s in session.streams.items()}
     spans = ", ".join(

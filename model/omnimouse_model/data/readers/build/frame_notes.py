@@ -1,4 +1,4 @@
-"""Notes on frames that differ from the model's in size or gray values."""
+"""Notes on frames that differ from OmniMouse's in size or gray values."""
 
 import numpy as np
 
@@ -12,28 +12,25 @@ _SAMPLED_FRAMES = 4
 
 
 def note_frames(stimulus: Stimulus, notes: Notes) -> None:
-    """Note differences between the frames and the model's input; reads a few frames."""
-    _note_size(stimulus.size, notes)
-    _note_values(stimulus, notes)
-
-
-def _note_size(size: tuple[int, ...], notes: Notes) -> None:
+    """Note differences from OmniMouse's input; reads a few frames."""
+    size = stimulus.size
     if size != VIDEO_SIZE:
         height, width = VIDEO_SIZE
         notes.warn(
             "frame_size",
-            f"frames are {'×'.join(str(n) for n in size)}; the model's are "
-            f"{height}×{width} gray, to which windows average them",
+            f"frames are {'×'.join(str(n) for n in size)}; OmniMouse's are "
+            f"{height}×{width} gray, to which its windows average them",
         )
+    _note_values(stimulus, notes)
 
 
 def _note_values(stimulus: Stimulus, notes: Notes) -> None:
-    """Note gray values outside 0-255, which the model expects; reads a few frames."""
-    has_film = np.array([stimulus.film.has(i) for i in range(len(stimulus.trials))])
-    shown = np.flatnonzero(has_film).tolist()
+    """Note gray values outside 0-255, the range of every model."""
+    has_frames = np.array([stimulus.source.has(i) for i in range(len(stimulus.trials))])
+    trials = np.flatnonzero(has_frames).tolist()
     low, high, is_finite = np.inf, -np.inf, True
     # Spread over the session, because stimuli can differ between its parts.
-    for trial in shown[:: max(1, len(shown) // _SAMPLED_TRIALS)][:_SAMPLED_TRIALS]:
+    for trial in trials[:: max(1, len(trials) // _SAMPLED_TRIALS)][:_SAMPLED_TRIALS]:
         first = int(stimulus.trials.first_slot[trial])
         n_slots = int(stimulus.trials.n_slots[trial])
         step = max(1, n_slots // _SAMPLED_FRAMES)
@@ -41,9 +38,11 @@ def _note_values(stimulus: Stimulus, notes: Notes) -> None:
             frame = stimulus.frame(slot)
             is_finite &= bool(np.isfinite(frame).all())
             low, high = min(low, float(frame.min())), max(high, float(frame.max()))
-    lost = int(np.isnan(stimulus.trials.blank_value[~has_film]).sum())
-    if lost:
-        notes.assume("no_gray", f"{lost} blank trials name no gray level; mean gray")
+    n_unknown = int(np.isnan(stimulus.trials.blank_value[~has_frames]).sum())
+    if n_unknown:
+        notes.assume(
+            "no_gray", f"{n_unknown} blank trials name no gray level; mean gray"
+        )
     if not is_finite:
         notes.warn(
             "not_finite",
@@ -54,8 +53,8 @@ def _note_values(stimulus: Stimulus, notes: Notes) -> None:
             "gray_range",
             f"stimulus reaches from {low:g} to {high:g}; the model expects 0–255",
         )
-    # Values are never rescaled: a dark film can also stay below 1.
-    elif high <= 1 and shown:
+    # Values are never rescaled: a dark video can also stay below 1.
+    elif high <= 1 and trials:
         notes.warn(
             "gray_range",
             "stimulus looks 0–1; the model expects 0–255; not scaled: multiply by 255",

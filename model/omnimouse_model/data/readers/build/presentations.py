@@ -13,13 +13,13 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.stimulus import (
     BLANK_TIER,
     MEAN_GRAY,
-    Film,
     Stimulus,
     Trials,
+    VideoSource,
 )
 
-_HELD = 1.5
-"""A pause longer than this many usual frame steps divides a film."""
+_LONGEST_STEP = 1.5
+"""A pause longer than this many median frame steps divides a video."""
 _TIERS = ("tier", "split", "stimulus_set")
 
 
@@ -80,33 +80,33 @@ class Intervals:
         """Return the onsets of trials after `first` and up to `last`."""
         return self.on[(self.on > first) & (self.on <= last)]
 
-    def at(self, when: float) -> dict[str, Any]:
+    def at(self, time: float) -> dict[str, Any]:
         """Return the columns of the trial that covers a time, {} if there is none.
 
         The column with the split, if present, is also given as `tier`.
         """
         # The first frame can come up to 1 µs before the trial, through rounding.
-        row = int(np.searchsorted(self.on, when + 1e-6, side="right")) - 1
-        if row < 0 or when >= self.off[row]:
+        row = int(np.searchsorted(self.on, time + 1e-6, side="right")) - 1
+        if row < 0 or time >= self.off[row]:
             return {}
         return self.row(row)
 
     def row(self, row: int) -> dict[str, Any]:
         """Return the columns of a trial; the split is also given as `tier`."""
-        found = {name: values[row] for name, values in self.columns.items()}
-        split = next((found[name] for name in _TIERS if name in found), None)
+        fields = {name: values[row] for name, values in self.columns.items()}
+        split = next((fields[name] for name in _TIERS if name in fields), None)
         if split is not None and str(split):
-            found["tier"] = str(split)
-        return found
+            fields["tier"] = str(split)
+        return fields
 
 
-def film_parts(
+def video_parts(
     name: str, times: np.ndarray, intervals: Intervals, stim_id: str
 ) -> list[Part]:
-    """Return the parts of one film, divided at pauses and at trial onsets."""
+    """Return the parts of one video, divided at pauses and at trial onsets."""
     # The median is not affected by the pauses.
     step = float(np.median(np.diff(times))) if len(times) > 1 else 1 / 30
-    gaps = np.flatnonzero(np.diff(times) > _HELD * step) + 1
+    gaps = np.flatnonzero(np.diff(times) > _LONGEST_STEP * step) + 1
     # Less 1 µs, so that rounding does not put a trial's first frame before its onset.
     cuts = np.searchsorted(times, intervals.starts(times[0], times[-1]) - 1e-6)
     edges = np.unique(np.concatenate([[0], gaps, cuts, [len(times)]]))
@@ -116,12 +116,12 @@ def film_parts(
     ]
 
 
-def presented(
+def build_stimulus(
     parts: list[Part],
     intervals: Intervals,
     t0: float,
     size: tuple[int, ...],
-    film_of: Callable[[list[Part]], Film],
+    source_of: Callable[[list[Part]], VideoSource],
     notes: Notes,
 ) -> Stimulus:
     """Return the stimulus of presentations in any order, with holes at pauses.
@@ -132,8 +132,8 @@ def presented(
         Native time of the first response: time 0 of the session.
     size
         (height, width[, 3]) of the frames.
-    film_of
-        Function that makes the film of the sorted parts, one part per trial.
+    source_of
+        Function that makes the video of the sorted parts, one part per trial.
     """
     parts = sorted(parts, key=lambda part: float(part.times[0]))
     parts = _with_holes(_without_overlap(parts, notes))
@@ -144,7 +144,7 @@ def presented(
     slot_t = np.concatenate([part.times for part in parts])
     frame = np.asarray(np.arange(len(slot_t)) - first[trial], np.int32)
     table = _table(parts, intervals, slot_t, first, count, t0)
-    return Stimulus(slot_t, trial, frame, size, film_of(parts), table)
+    return Stimulus(slot_t, trial, frame, size, source_of(parts), table)
 
 
 def _table(
@@ -157,81 +157,86 @@ def _table(
 ) -> Trials:
     on = slot_t[first] - t0
     named = np.array([bool(part.name) for part in parts])
-    about = [intervals.at(float(part.times[0])) for part in parts]
+    fields = [intervals.at(float(part.times[0])) for part in parts]
     # A hole inside a trial of some tier is not part of that tier.
     tier = [
         a.get("tier", BLANK_TIER) if is_named else BLANK_TIER
-        for a, is_named in zip(about, named, strict=True)
+        for a, is_named in zip(fields, named, strict=True)
     ]
-    return Trials(
-        key=np.array([f"{i:05d}" for i in range(len(parts))], np.str_),
-        kind=np.array([part.kind for part in parts], np.str_),
-        tier=np.array(tier, np.str_),
-        first_slot=first.astype(np.int32),
-        n_slots=count.astype(np.int32),
+    return Trials.of(
+        key=_keys(len(parts)),
+        kind=[part.kind for part in parts],
+        tier=tier,
+        first_slot=first,
+        n_slots=count,
         t_on=on,
         t_off=np.append(on[1:], slot_t[-1] - t0),
         # No window may touch a hole. It is drawn in mean gray.
         readable=named,
-        blank_value=np.where(named, np.nan, MEAN_GRAY).astype(np.float32),
-        stim_id=np.array([part.stim_id for part in parts], np.str_),
-        trial_idx=np.array([str(a.get("id", "")) for a in about], np.str_),
-        valid_trial=np.array(["True" if n else "blank" for n in named], np.str_),
-        extra=tuple({k: v for k, v in a.items() if k != "tier"} for a in about),
+        blank_value=np.where(named, np.nan, MEAN_GRAY),
+        stim_id=[part.stim_id for part in parts],
+        trial_idx=[str(a.get("id", "")) for a in fields],
+        valid_trial=np.where(named, "True", "blank"),
+        extra=_without_tier(fields),
     )
 
 
-def unseen_trials(intervals: Intervals, t0: float) -> Trials:
+def trials_without_screen(intervals: Intervals, t0: float) -> Trials:
     """Return the trial table of a recording without a screen: trials without frames.
 
     Trials without a finite onset and end are omitted.
     """
-    kept = np.flatnonzero(np.isfinite(intervals.on) & np.isfinite(intervals.off))
-    n = len(kept)
-    about = [intervals.row(i) for i in kept.tolist()]
-    return Trials(
-        key=np.array([f"{i:05d}" for i in range(n)], np.str_),
-        kind=np.full(n, "none"),
-        tier=np.array([a.get("tier", BLANK_TIER) for a in about], np.str_),
-        first_slot=np.zeros(n, np.int32),
-        n_slots=np.zeros(n, np.int32),
-        t_on=intervals.on[kept] - t0,
-        t_off=intervals.off[kept] - t0,
-        readable=np.ones(n, bool),
-        blank_value=np.full(n, np.nan, np.float32),
-        stim_id=np.array([str(a.get("stim_id", "")) for a in about], np.str_),
-        trial_idx=np.array([str(a.get("id", "")) for a in about], np.str_),
-        valid_trial=np.full(n, "blank"),
-        extra=tuple({k: v for k, v in a.items() if k != "tier"} for a in about),
+    timed = np.flatnonzero(np.isfinite(intervals.on) & np.isfinite(intervals.off))
+    n = len(timed)
+    fields = [intervals.row(i) for i in timed.tolist()]
+    return Trials.of(
+        key=_keys(n),
+        kind=["none"] * n,
+        tier=[a.get("tier", BLANK_TIER) for a in fields],
+        first_slot=np.zeros(n),
+        n_slots=np.zeros(n),
+        t_on=intervals.on[timed] - t0,
+        t_off=intervals.off[timed] - t0,
+        readable=np.ones(n),
+        blank_value=np.full(n, np.nan),
+        stim_id=[str(a.get("stim_id", "")) for a in fields],
+        trial_idx=[str(a.get("id", "")) for a in fields],
+        valid_trial=["blank"] * n,
+        extra=_without_tier(fields),
     )
+
+
+def _keys(n: int) -> list[str]:
+    return [f"{i:05d}" for i in range(n)]
+
+
+def _without_tier(fields: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{k: v for k, v in a.items() if k != "tier"} for a in fields]
 
 
 def _without_overlap(parts: list[Part], notes: Notes) -> list[Part]:
     """Omit parts that begin before the last frame of the previous one."""
-    kept: list[Part] = []
-    dropped = 0
+    single: list[Part] = []
     for part in parts:
-        if kept and part.times[0] <= kept[-1].times[-1]:
-            dropped += 1
-            continue
-        kept.append(part)
-    if dropped:
+        if not single or part.times[0] > single[-1].times[-1]:
+            single.append(part)
+    if dropped := len(parts) - len(single):
         notes.warn(
             "overlapping_stimuli",
             f"{dropped} presentations begin while another is shown; left out",
         )
-    return kept
+    return single
 
 
 def _with_holes(parts: list[Part]) -> list[Part]:
-    """Add a trial of unknown content after each film that is followed by a pause.
+    """Add a trial of unknown content after each video that is followed by a pause.
 
     Without it, the last frame would count as shown until the next presentation.
     """
     filled: list[Part] = []
-    # A part of one frame has no step of its own; it takes that of the other films.
-    usual = [float(np.median(np.diff(p.times))) for p in parts if len(p.times) > 1]
-    step = float(np.median(usual)) if usual else 1 / 30
+    # A part of one frame has no step of its own; it takes that of the other videos.
+    steps = [float(np.median(np.diff(p.times))) for p in parts if len(p.times) > 1]
+    step = float(np.median(steps)) if steps else 1 / 30
     for i, part in enumerate(parts):
         filled.append(part)
         nothing = np.zeros(1, np.int64)
@@ -239,10 +244,10 @@ def _with_holes(parts: list[Part]) -> list[Part]:
         if part.kind == "image" and not last:
             continue  # an image stays until the next presentation
         own = float(np.median(np.diff(part.times))) if len(part.times) > 1 else step
-        # How long the last frame stays is not stored: one usual step is assumed.
-        held = _median_hold(parts) if part.kind == "image" else own
-        end = float(part.times[-1]) + held
-        if last or parts[i + 1].times[0] - part.times[-1] > _HELD * own:
+        # How long the last frame stays is not stored: one median step is assumed.
+        duration = _median_hold(parts) if part.kind == "image" else own
+        end = float(part.times[-1]) + duration
+        if last or parts[i + 1].times[0] - part.times[-1] > _LONGEST_STEP * own:
             filled.append(Part("", np.array([end]), nothing, "invalid", ""))
     return filled
 

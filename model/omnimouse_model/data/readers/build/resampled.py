@@ -1,23 +1,23 @@
-"""Conversion of rates and scales of responses to those of the released models.
+"""Treatment of rates and scales that differ from those of the released recordings.
 
 The released models were trained on responses at 30 Hz, linearly upsampled from about
 8 Hz and divided by max(std, 1). Other recordings have their own rates and units. The
-session's assumptions state each conversion.
+session's assumptions state how windows of these models treat them.
 """
 
 import numpy as np
 
-from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.signal import SampleMode
+from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 
 _LEAST_SHARE = 0.01
 _SLOW = 0.9
-"""Below this fraction of the model's rate, responses are interpolated."""
+"""Below this fraction of OmniMouse's rate, responses are interpolated."""
 
 
 def sample_mode(rate_hz: float, notes: Notes) -> SampleMode:
-    """Return how responses of this rate are resampled to the model's 30 Hz."""
+    """Return how windows take responses of this rate between samples."""
     # Near or above 30 Hz, the last sample is taken, as the released models expect.
     if rate_hz >= _SLOW * RESPONSE_RATE_HZ:
         return "previous"

@@ -17,29 +17,30 @@ from omnimouse_model.errors import SessionFormatError
 _MAX_ROWS = 20_000
 _MAX_BYTES = 64 * 2**20
 _RUNS = 64
+_LARGEST = 1e30  # well within float32, in which windows are divided
 
 
 def train_spans(
-    stimulus: Stimulus | None, trials: Trials | None = None, t0: float = 0.0
+    stimulus: Stimulus | None, trials: Trials, t0: float = 0.0
 ) -> np.ndarray | None:
     """Return native spans (n, 2) of the trials of tier train, None without any.
 
     Parameters
     ----------
     trials, t0
-        Trial table and native time 0 of a session without a screen.
+        Trial table, and native time of time 0 of the session.
     """
-    # Trials are on the session clock; t0 brings them back to native time.
-    if stimulus is None and trials is not None and (trials.tier == "train").any():
-        timed = np.stack([trials.t_on, trials.t_off], axis=1) + t0
-        return np.asarray(timed[trials.tier == "train"])
-    if stimulus is None or not (stimulus.trials.tier == "train").any():
+    is_train = trials.tier == "train"
+    if not is_train.any():
         return None
-    # A trial lasts until the next one begins, the last one until the last slot.
-    onset = stimulus.slot_t[stimulus.trials.first_slot]
-    spans = np.stack([onset, np.append(onset[1:], stimulus.slot_t[-1])], axis=1)
-    trained: np.ndarray = spans[stimulus.trials.tier == "train"]
-    return trained
+    if stimulus is None:
+        spans = np.stack([trials.t_on, trials.t_off], axis=1) + t0
+    else:
+        # From the native onsets, which the times of the table have only after
+        # rounding. A trial lasts until the next one, the last one until the last slot.
+        onset = stimulus.slot_t[trials.first_slot]
+        spans = np.stack([onset, np.append(onset[1:], stimulus.slot_t[-1])], axis=1)
+    return np.asarray(spans[is_train])
 
 
 def with_statistics(
@@ -49,14 +50,16 @@ def with_statistics(
     mean: np.ndarray | None = None,
     std: np.ndarray | None = None,
 ) -> Signal:
-    """Return the stream with mean and std (C,), computed if they are not given.
+    """Return the stream with mean and std (C,), computed if they are not stored.
 
-    A std of 0 is kept for responses and becomes 1 for behaviour.
+    A std of 0 stays 0 for responses and becomes 1 for behaviour.
 
     Parameters
     ----------
     train
         Native spans (n, 2) of the train tier; None uses all time.
+    mean, std
+        Stored statistics (C,); entries that are NaN are computed. None computes all.
 
     Raises
     ------
@@ -72,14 +75,20 @@ def with_statistics(
             f"{path.name}: {signal.name} has {signal.n_columns:,} columns; at most "
             f"{MOST_COLUMNS:,} are read",
         )
-    if mean is None or std is None:
-        computed_mean, computed_std, used = _computed(signal, train)
-        mean = computed_mean if mean is None else mean
-        std = computed_std if std is None else std
+    unknown = np.full(signal.n_columns, np.nan)
+    mean = unknown if mean is None else mean
+    std = unknown if std is None else std
+    if not np.isfinite([mean, std]).all():
+        computed_mean, computed_std, n_samples = _computed(signal, train)
+        # Sound entries stay as stored: a dead neuron must not change the scale of the
+        # others, with which the models were trained.
+        mean = np.where(np.isfinite(mean), mean, computed_mean)
+        std = np.where(np.isfinite(std), std, computed_std)
         time = "all" if train is None else "train"
         notes.assume(
             "computed_statistics",
-            f"{signal.name}: mean or std computed from {used:,} samples of {time} time",
+            f"{signal.name}: mean or std computed from {n_samples:,} samples of {time} "
+            "time",
         )
     # Responses have a least divisor (`Units.least_scale`); behaviour is divided by std.
     if signal.name == "responses":
@@ -104,23 +113,33 @@ def _stored(signal: Signal, root: Path, name: str, notes: Notes) -> np.ndarray |
         return None
     values = load_small_array(path, root)
     if values.dtype.kind not in "fiu" or values.size != signal.n_columns:
-        what = "units" if signal.name == "responses" else "channels"
+        columns = "units" if signal.name == "responses" else "channels"
         raise SessionFormatError(
             path,
             "wrong_length",
-            f"{label(path)} has {values.size} values for {signal.n_columns} {what}",
+            f"{label(path)} has {values.size} values for {signal.n_columns} {columns}",
             "one value per column of the data",
         )
-    # (n,), (1, n) and (n, 1) all occur.
+    is_std = name == "stds"
+    return usable_statistics(values, is_std, f"{signal.name}/meta/{name}.npy", notes)
+
+
+def usable_statistics(
+    values: np.ndarray, is_std: bool, name: str, notes: Notes
+) -> np.ndarray:
+    """Return stored statistics float64 (C,), NaN for values that cannot be used."""
+    # (C,), (1, C) and (C, 1) all occur.
     values = values.reshape(-1).astype(np.float64)
-    if np.isfinite(values).all() and (name == "means" or (values >= 0).all()):
+    # NaN compares as false.
+    is_usable = (np.abs(values) < _LARGEST) & (not is_std or values >= 0)
+    if is_usable.all():
         return values
     notes.warn(
         "bad_statistics",
-        f"{signal.name}/meta/{name}.npy holds NaN, infinite or negative values; "
-        "computed again from the data",
+        f"{name} holds {int((~is_usable).sum())} values that are NaN, infinite or "
+        "negative; these are computed again from the data",
     )
-    return None
+    return np.where(is_usable, values, np.nan)
 
 
 def _computed(
@@ -129,11 +148,11 @@ def _computed(
     by_size = _MAX_BYTES // max(1, 8 * signal.n_columns)
     rows = _train_rows(signal, train, max(1, min(_MAX_ROWS, by_size)))
     values = signal.file.pick(rows, slice(None)).astype(np.float64)
-    known = np.isfinite(values)
-    count = np.maximum(known.sum(axis=0), 1)  # a column without values has mean 0
-    mean = np.where(known, values, 0.0).sum(axis=0) / count
+    finite = np.isfinite(values)
+    count = np.maximum(finite.sum(axis=0), 1)  # a column without values has mean 0
+    mean = np.where(finite, values, 0.0).sum(axis=0) / count
     # Two passes: E[x²] - E[x]² loses precision if the mean is large.
-    spread = np.where(known, values - mean, 0.0)
+    spread = np.where(finite, values - mean, 0.0)
     return mean, np.sqrt((spread**2).sum(axis=0) / count), len(rows)
 
 
@@ -188,11 +207,11 @@ def _first_rows(signal: Signal, times: np.ndarray) -> np.ndarray:
 def _note_silent(std: np.ndarray, notes: Notes) -> None:
     silent = np.flatnonzero(std == 0)
     if len(silent):
-        shown = ", ".join(str(i) for i in silent[:8].tolist())
+        listed = ", ".join(str(i) for i in silent[:8].tolist())
         more = ", …" if len(silent) > 8 else ""
         notes.warn(
             "zero_variance",
-            f"{len(silent)} of {len(std)} neurons never vary (columns {shown}{more})",
+            f"{len(silent)} of {len(std)} neurons never vary (columns {listed}{more})",
         )
 
 

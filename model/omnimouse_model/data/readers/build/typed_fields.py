@@ -20,10 +20,10 @@ def number(meta: Mapping[str, Any], key: str, path: Path) -> float:
     YAML 1.1 reads `1.5e9`, without a sign in the exponent, as text.
     """
     value = meta.get(key, _MISSING)
-    found = as_float(value)
-    if found is None or not math.isfinite(found):
+    number = as_float(value)
+    if number is None or not math.isfinite(number):
         raise wrong(path, key, "a finite number", value)
-    return found
+    return number
 
 
 def positive(meta: Mapping[str, Any], key: str, path: Path) -> float:
@@ -66,13 +66,13 @@ def float_dtype(meta: Mapping[str, Any], path: Path) -> np.dtype[Any]:
     return dtype
 
 
-def wrong(path: Path, key: str, expected: str, found: object) -> SessionFormatError:
+def wrong(path: Path, key: str, expected: str, value: object) -> SessionFormatError:
     """Return the error for a key that is missing or has a wrong value."""
-    shown = "nothing" if found is _MISSING else short(found)
+    found = "nothing" if value is _MISSING else short(value)
     return SessionFormatError(
         path,
         "bad_key",
-        f"{label(path)}: {key} must be {expected}, found {shown}",
+        f"{label(path)}: {key} must be {expected}, found {found}",
         f"correct {key} in that file",
     )
 

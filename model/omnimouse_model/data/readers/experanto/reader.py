@@ -15,7 +15,7 @@ from omnimouse_model.data.io.safe_files import (
 )
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.behavior_names import check_order, name_channels
-from omnimouse_model.data.readers.build.finalise import finished
+from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.statistics import (
     stored_statistics,
@@ -41,23 +41,23 @@ def recognises(path: Path) -> bool:
     """Return whether a folder looks like an experanto session."""
     if not path.is_dir():
         return False
-    described = any((path / d / "meta.yml").exists() for d in ("responses", "screen"))
-    data = any((path / "responses" / f).exists() for f in ("data.mem", "data.npy"))
-    return described or data
+    # Data without a description count, so that reading them reports the error.
+    files = (*LOOKED_FOR, "responses/data.mem", "responses/data.npy")
+    return any((path / file).exists() for file in files)
 
 
 def read(path: Path, options: ReadOptions) -> Session:
     """Open an experanto session folder; see `open_session`."""
     notes = Notes()
-    named = options.behavior_names or {}
+    names = options.behavior_names or {}
     # Responses first: time 0 of the session is the first response.
     responses, meta = _responses(path, notes)
     stimulus = _screen(path, responses.start, notes)
     trials = Trials.none() if stimulus is None else stimulus.trials
-    train = train_spans(stimulus)
+    train = train_spans(stimulus, trials)
     stored = stored_statistics(responses, path, notes)
     responses = with_statistics(responses, train, notes, *stored)
-    behavior = {name: _behavior(path, name, train, named, notes) for name in BEHAVIOR}
+    behavior = {name: _behavior(path, name, train, names, notes) for name in BEHAVIOR}
     check_order(behavior["eye_tracker"], notes)
     _note_other_devices(path, responses.file.path.parent.name, notes)
     images, facts = read_images(path, notes)
@@ -75,10 +75,9 @@ def read(path: Path, options: ReadOptions) -> Session:
         trials=trials,
         images=images,
         meta=facts,
-        behavior_names=tuple(n for s in behavior.values() if s for n in s.names),
         options=options.given(),
     )
-    return finished(session, notes)
+    return finalise(session, notes)
 
 
 def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
@@ -89,15 +88,15 @@ def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
     SessionFormatError
         If there is no description of responses.
     """
-    described = root / "responses" / "meta.yml"
-    if described.exists():
-        if read_yaml_mapping(described, root).get("modality") == "spikes":
+    meta = root / "responses" / "meta.yml"
+    if meta.exists():
+        if read_yaml_mapping(meta, root).get("modality") == "spikes":
             return read_spikes(root, "responses", notes)
         return read_sequence(root, "responses", notes)
     if (root / "spikes" / "meta.yml").exists():
         return read_spikes(root, "spikes", notes)
     raise SessionFormatError(
-        described,
+        meta,
         "missing_meta",
         "responses/meta.yml is missing; a session needs responses",
         "was the download complete?",
@@ -106,9 +105,8 @@ def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
 
 def _note_other_devices(root: Path, used: str, notes: Notes) -> None:
     """Note the devices of the folder that are not read."""
-    read = {used, "screen", *BEHAVIOR}
-    others = sorted(p.parent.name for p in root.glob("*/meta.yml"))
-    others = [name for name in others if name not in read and name != "imaging"]
+    read = {used, "screen", "imaging", *BEHAVIOR}
+    others = sorted({p.parent.name for p in root.glob("*/meta.yml")} - read)
     if others:
         notes.assume("other_devices", f"not read: {', '.join(others)}")
 
@@ -161,12 +159,12 @@ def _identity(root: Path, notes: Notes) -> tuple[str, str | None]:
     except SessionFormatError as error:
         notes.warn("bad_identity", f"{error.message}; the folder's name is used")
         meta = {}
-    named = meta.get("scan_key")
-    scan = named if isinstance(named, Mapping) else meta
+    scan_key = meta.get("scan_key")
+    scan = scan_key if isinstance(scan_key, Mapping) else meta
     if meta.get("data_key") is not None:
         key = str(meta["data_key"])
-    elif isinstance(named, str):
-        key = named
+    elif isinstance(scan_key, str):
+        key = scan_key
     elif {"animal_id", "session", "scan_idx"} <= set(scan):
         key = f"{scan['animal_id']}-{scan['session']}-{scan['scan_idx']}"
     else:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import SeenFile, seen_files
+from omnimouse_model.data.io.file_stamp import FileStamp, stamped_files
 from omnimouse_model.data.io.safe_files import (
     label,
     load_small_array,
@@ -22,6 +22,8 @@ from omnimouse_model.errors import SessionFormatError
 # With more trials than this, headers are read only of files with unexpected sizes:
 # sessions can have 18,000 trials, and each header costs the opening of a file.
 _HEADERS_READ = 2_000
+# A hash of the contents is safer than a name, which may be used for several stimuli.
+_STIMULUS_IDS = ("condition_hash", "stimulus_name", "image_name")
 _ENCODED = (".mp4", ".png", ".avi", ".jpg", ".jpeg", ".mkv")
 
 
@@ -53,7 +55,7 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
         slot_trial=np.repeat(np.arange(len(stored), dtype=np.int32), n_slots),
         slot_frame=_counting(n_slots),
         size=size,
-        film=TrialFiles(files),
+        source=TrialFiles(files),
         trials=trials,
     )
     note_frames(stimulus, notes)
@@ -91,32 +93,32 @@ def _fitting_slots(
     slot_t: np.ndarray, trials: list[StoredTrial], folder: Path, notes: Notes
 ) -> np.ndarray:
     # A video takes one slot per frame, every other trial one slot.
-    wanted = trials[-1].first_slot + trials[-1].n_slots
-    if len(slot_t) < wanted:
+    needed = trials[-1].first_slot + trials[-1].n_slots
+    if len(slot_t) < needed:
         raise SessionFormatError(
             folder / "timestamps.npy",
             "bad_trials",
             f"screen/timestamps.npy has {len(slot_t):,} times, the trials take "
-            f"{wanted:,} slots",
+            f"{needed:,} slots",
             "was the download complete?",
         )
     # Too many times do no harm; with too few, frames would have no onset.
-    if len(slot_t) > wanted:
+    if len(slot_t) > needed:
         notes.warn(
             "excess_timestamps",
-            f"screen/timestamps.npy has {len(slot_t) - wanted} times more than the "
+            f"screen/timestamps.npy has {len(slot_t) - needed} times more than the "
             "trials take; they are ignored",
         )
-    return slot_t[:wanted]
+    return slot_t[:needed]
 
 
 def _trial_files(
     folder: Path, trials: list[StoredTrial], size: tuple[int, ...], notes: Notes
-) -> tuple[SeenFile | None, ...]:
+) -> tuple[FileStamp | None, ...]:
     data = folder / "data"
-    present = seen_files(data)
+    present = stamped_files(data)
     encoded = {n.rsplit(".", 1)[0]: n for n in present if n.lower().endswith(_ENCODED)}
-    files: list[SeenFile | None] = []
+    files: list[FileStamp | None] = []
     for trial in trials:
         files.append(None)
         if trial.file is None:
@@ -142,11 +144,11 @@ def _is_odd(n_bytes: int, trial: StoredTrial) -> bool:
 def _note_missing(trial: StoredTrial, encoded: dict[str, str], notes: Notes) -> None:
     assert trial.file is not None
     other = encoded.get(trial.file.removesuffix(".npy"))
-    found = f" (found {other}: encoded stimuli are not supported)" if other else ""
+    hint = f" (found {other}: encoded stimuli are not supported)" if other else ""
     notes.warn(
         "missing_trial_file",
         f"trial {trial.key} ({trial.kind}, tier {trial.tier}): "
-        f"data/{trial.file} missing{found}",
+        f"data/{trial.file} missing{hint}",
     )
 
 
@@ -173,25 +175,22 @@ def _bad_file(path: Path, trial: StoredTrial, problem: str) -> SessionFormatErro
 def _table(stored: list[StoredTrial], slot_t: np.ndarray, t0: float) -> Trials:
     first = np.array([t.first_slot for t in stored], np.int32)
     on = slot_t[first] - t0
-    return Trials(
-        key=_text([t.key for t in stored]),
-        kind=_text([t.kind for t in stored]),
-        tier=_text([t.tier for t in stored]),
+    return Trials.of(
+        key=[t.key for t in stored],
+        kind=[t.kind for t in stored],
+        tier=[t.tier for t in stored],
         first_slot=first,
-        n_slots=np.array([t.n_slots for t in stored], np.int32),
+        n_slots=[t.n_slots for t in stored],
         t_on=on,
         # The end of the last frame is not stored; the last onset takes its place.
         t_off=np.append(on[1:], slot_t[-1] - t0),
-        readable=np.array([t.readable for t in stored], bool),
-        blank_value=np.array([_gray(t) for t in stored], np.float32),
-        stim_id=_text([_first_of(t, ("condition_hash", *_NAMES)) for t in stored]),
-        trial_idx=_text([_first_of(t, ("trial_idx",)) for t in stored]),
-        valid_trial=_text([_first_of(t, ("valid_trial",)) or "blank" for t in stored]),
-        extra=tuple(dict(t.meta) for t in stored),
+        readable=[t.readable for t in stored],
+        blank_value=[_gray(t) for t in stored],
+        stim_id=[_first_of(t, _STIMULUS_IDS) for t in stored],
+        trial_idx=[_first_of(t, ("trial_idx",)) for t in stored],
+        valid_trial=[_first_of(t, ("valid_trial",)) or "blank" for t in stored],
+        extra=[dict(t.meta) for t in stored],
     )
-
-
-_NAMES = ("stimulus_name", "image_name")
 
 
 def _first_of(trial: StoredTrial, keys: tuple[str, ...]) -> str:
@@ -208,10 +207,6 @@ def _gray(trial: StoredTrial) -> float:
     """
     value = as_float(trial.meta.get("interleave_value"))
     return float("nan") if trial.file is not None or value is None else value
-
-
-def _text(values: list[str]) -> np.ndarray:
-    return np.array(values, dtype=np.str_)
 
 
 def _counting(lengths: np.ndarray) -> np.ndarray:

@@ -48,11 +48,8 @@ def read_sequence(
     meta = read_yaml_mapping(path, root)
     if meta.get("modality") != "sequence":
         raise wrong(path, "modality", "'sequence'", meta.get("modality"))
-    rate, start = (
-        positive(meta, "sampling_rate", path),
-        number(meta, "start_time", path),
-    )
-    end = number(meta, "end_time", path)
+    rate = positive(meta, "sampling_rate", path)
+    start, end = number(meta, "start_time", path), number(meta, "end_time", path)
     if end < start:
         raise SessionFormatError(
             path,
@@ -95,30 +92,31 @@ def _mem_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
     rows = count(meta, "n_timestamps", described)
     columns = count(meta, "n_signals", described)
     dtype = float_dtype(meta, described)
-    size, wanted = path.stat().st_size, rows * columns * dtype.itemsize
+    size, expected = path.stat().st_size, rows * columns * dtype.itemsize
     # `.mem` has no header. A file that is too long must be refused as well: with a
     # wrong number of columns, all values would be read at wrong places.
-    if size != wanted:
+    if size != expected:
         raise SessionFormatError(
             path,
             "wrong_size",
             f"{label(path)} has {size:,} bytes; {rows:,}×{columns:,}×{dtype.itemsize} "
-            f"= {wanted:,} expected ({_size_difference(size, wanted, columns)})",
+            f"= {expected:,} expected ({_size_difference(size, expected, columns)})",
             "incomplete download? fetch it again"
-            if size < wanted
+            if size < expected
             else "correct n_signals or n_timestamps in meta.yml",
         )
     return ArrayFile(path, dtype, (rows, columns))
 
 
-def _size_difference(size: int, wanted: int, columns: int) -> str:
-    if size < wanted:
-        return f"short by {100 * (wanted - size) / wanted:.0f} %"
-    if wanted and size % wanted == 0:
-        factor = size // wanted
+def _size_difference(size: int, expected: int, columns: int) -> str:
+    if size < expected:
+        return f"short by {100 * (expected - size) / expected:.0f} %"
+    # The most common fault: a column more than `n_signals` says.
+    if expected and size % expected == 0:
+        factor = size // expected
         word = {2: "twice", 3: "three times"}.get(factor, f"{factor} times")
         return f"{word} as long: does it hold {factor * columns} columns?"
-    return f"long by {size - wanted:,} bytes"
+    return f"long by {size - expected:,} bytes"
 
 
 def _npy_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
@@ -129,10 +127,9 @@ def _npy_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
         raise SessionFormatError(
             path, "wrong_shape", f"{label(path)} holds {file.dtype}, not numbers"
         )
-    if len(file.shape) not in (1, 2):
-        raise _shape_error(path, file.shape, "n_signals", columns)
     # (time,) is accepted as one column.
-    if (file.shape[1] if len(file.shape) == 2 else 1) != columns:
+    stored = file.shape[1] if len(file.shape) == 2 else 1
+    if len(file.shape) not in (1, 2) or stored != columns:
         raise _shape_error(path, file.shape, "n_signals", columns)
     if "n_timestamps" in meta:
         rows = count(meta, "n_timestamps", described)
@@ -183,15 +180,13 @@ def _phase_shifts(
 
 
 def _check_not_empty(signal: Signal, path: Path) -> None:
-    what = "units" if signal.name == "responses" else "channels"
-    if signal.n_columns == 0:
-        raise SessionFormatError(
-            path, "empty", f"{signal.name} hold 0 {what}", "nothing can be shown"
-        )
-    if signal.n_samples == 0:
-        raise SessionFormatError(
-            path, "empty", f"{signal.name} hold 0 samples", "nothing can be shown"
-        )
+    columns = "units" if signal.name == "responses" else "channels"
+    counts = {columns: signal.n_columns, "samples": signal.n_samples}
+    for name, n in counts.items():
+        if not n:
+            raise SessionFormatError(
+                path, "empty", f"{signal.name} hold 0 {name}", "nothing can be shown"
+            )
 
 
 def _within_data(signal: Signal, notes: Notes) -> Signal:

@@ -1,4 +1,4 @@
-"""Reader of a `spikes` device of an experanto folder: spike counts per time bin."""
+"""Reader of a `spikes` device of an experanto folder: spike times of units."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_model.data.io.safe_files import (
     ArrayFile,
     label,
@@ -15,7 +14,7 @@ from omnimouse_model.data.io.safe_files import (
 )
 from omnimouse_model.data.readers.build.clock_precision import refuse_quantised
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.size_limits import check_extent
+from omnimouse_model.data.readers.build.spike_counts import ROW_RATE_HZ, spike_signal
 from omnimouse_model.data.readers.build.typed_fields import (
     flag,
     float_dtype,
@@ -23,7 +22,6 @@ from omnimouse_model.data.readers.build.typed_fields import (
     wrong,
 )
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.spike_trains import SpikeTrains
 from omnimouse_model.errors import SessionFormatError
 
 # Spike times checked at once: a limit on memory for long recordings.
@@ -33,46 +31,39 @@ _CHECKED = 2**24
 def read_spikes(
     root: Path, name: str, notes: Notes
 ) -> tuple[Signal, Mapping[str, Any]]:
-    """Return spike counts at the model's rate as responses, and the metadata."""
+    """Return the spikes of a device as responses, and the metadata."""
     folder = root / name
     path = folder / "meta.yml"
     meta = read_yaml_mapping(path, root)
     start, end = number(meta, "start_time", path), number(meta, "end_time", path)
-    n_rows = int((end - start) * RESPONSE_RATE_HZ)
-    if n_rows <= 0:
+    if (end - start) * ROW_RATE_HZ < 1:
         raise SessionFormatError(
             path,
             "bad_key",
             f"{label(path)}: end_time {end} leaves no sample after start_time {start}",
             "correct the times in that file",
         )
-    check_extent(path, name, n_rows, RESPONSE_RATE_HZ)
     offsets = _offsets(meta, path)
     file = _times(folder, meta, int(offsets[-1]))
     notes.links([file.path], root)
     _check_times(file, offsets)
-    notes.assume(
-        "spike_counts",
-        f"{name}: responses are spikes counted in bins of 1/{RESPONSE_RATE_HZ:g} s",
-    )
-    # Bins begin at start_time; an incomplete last bin is dropped.
-    counts = SpikeTrains(file, offsets, start, RESPONSE_RATE_HZ, n_rows)
-    stop = start + n_rows / RESPONSE_RATE_HZ
-    return Signal("responses", counts, RESPONSE_RATE_HZ, start, stop), meta
+    return spike_signal(file, offsets, start, end, notes), meta
 
 
 def _offsets(meta: Mapping[str, Any], path: Path) -> np.ndarray:
-    found = meta.get("spike_indices")
-    expected = "ascending whole numbers from 0, one more than units"
-    whole = isinstance(found, list) and all(
-        isinstance(i, int) and not isinstance(i, bool) and 0 <= i < 2**62 for i in found
+    value = meta.get("spike_indices")
+    # `type`, because bool is a subclass of int; the limit is that of int64.
+    is_sound = (
+        isinstance(value, list)
+        and len(value) > 1
+        and all(type(i) is int and 0 <= i < 2**62 for i in value)
+        and value[0] == 0
+        and sorted(value) == value
     )
-    if not whole or not isinstance(found, list) or len(found) < 2:
-        raise wrong(path, "spike_indices", expected, found)
-    offsets = np.array(found, np.int64)
-    if offsets[0] != 0 or (np.diff(offsets) < 0).any():
-        raise wrong(path, "spike_indices", expected, found)
-    return offsets
+    if not is_sound:
+        expected = "ascending whole numbers from 0, one more than units"
+        raise wrong(path, "spike_indices", expected, value)
+    return np.array(value, np.int64)
 
 
 def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
@@ -103,12 +94,12 @@ def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
 def _count(path: Path, dtype: np.dtype[Any]) -> int:
     """Return how many numbers a file without a header holds."""
     size = path.stat().st_size
-    count, left = divmod(size, dtype.itemsize)
-    if left:
+    count, rest = divmod(size, dtype.itemsize)
+    if rest:
         raise SessionFormatError(
             path,
             "wrong_size",
-            f"{label(path)} has {size:,} bytes, {left} more than {count:,} times "
+            f"{label(path)} has {size:,} bytes, {rest} more than {count:,} times "
             f"of {dtype}",
             "was the download complete?",
         )
@@ -132,9 +123,9 @@ def _check_order(
     falls = np.flatnonzero(~(np.diff(times) >= 0)) + 1 + first
     # Times may fall where the next unit begins.
     falls = falls[~np.isin(falls, offsets)]
-    lost = np.flatnonzero(~np.isfinite(times)) + first
-    if len(falls) or len(lost):
-        at = int(min([*falls[:1], *lost[:1]]))
+    invalid = np.flatnonzero(~np.isfinite(times)) + first
+    if len(falls) or len(invalid):
+        at = int(min([*falls[:1], *invalid[:1]]))
         raise SessionFormatError(
             file.path,
             "not_ascending",

@@ -1,13 +1,14 @@
 """Reader of the trial table of an experanto screen: metadata of each trial."""
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.data.io.file_stamp import seen_files
+from omnimouse_model.data.io.file_stamp import stamped_files
 from omnimouse_model.data.io.safe_files import (
     contained,
     label,
@@ -16,15 +17,10 @@ from omnimouse_model.data.io.safe_files import (
 )
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.typed_fields import short
-from omnimouse_model.data.stimulus import BLANK_TIER
+from omnimouse_model.data.stimulus import BLANK_TIER, COMMON_TIERS
 from omnimouse_model.errors import SessionFormatError
 
 KINDS = ("video", "image", "blank", "invalid")
-KNOWN_TIERS = frozenset(
-    {"train", "validation", "oracle", "test", "none", "live_test_main"}
-    | {"live_test_bonus", "final_test", "final_test_main", "final_test_bonus"}
-    | {"final_test_1", "final_test_2", "final_test_3", BLANK_TIER}
-)
 _NUMBERED = re.compile(r"\d{5}\.yml")
 # Trials whose YAML is compared with the combined JSON; reading all of them is slow.
 _COMPARED = 24
@@ -83,7 +79,9 @@ def read_trials(folder: Path, use_names: bool, notes: Notes) -> list[StoredTrial
         If there are no trials, or their metadata are wrong.
     """
     combined = folder / "combined_meta.json"
-    numbered = sorted(n for n in seen_files(folder / "meta") if _NUMBERED.fullmatch(n))
+    numbered = sorted(
+        n for n in stamped_files(folder / "meta") if _NUMBERED.fullmatch(n)
+    )
     if combined.exists():
         stored: Mapping[str, Any] = read_json_mapping(combined, folder.parent)
         _note_stale(folder, stored, numbered, notes)
@@ -114,7 +112,7 @@ def _trial(
     if not isinstance(meta, Mapping):
         raise _bad(source, key, f"must hold key: value pairs, found {short(meta)}")
     kind = word(meta.get("modality", "")).lower()
-    first = _whole(meta, "first_frame_idx", source, key)
+    first = _integer(meta, "first_frame_idx", source, key)
     size = _size(meta.get("image_size"), source, key)
     # The reference package compares kinds without regard to case, hence `lower`.
     if kind not in KINDS:
@@ -126,7 +124,7 @@ def _trial(
         # The number of slots is set later, from the next trial.
         return StoredTrial(key, "unknown", meta, first, 1, size, None, readable=False)
     # Images and blanks take one slot whatever their `num_frames` says.
-    slots = _whole(meta, "num_frames", source, key) if kind == "video" else 1
+    slots = _integer(meta, "num_frames", source, key) if kind == "video" else 1
     if slots < 1:
         raise _bad(source, key, f"num_frames must be at least 1, found {slots}")
     file = _file_name(key, meta, source, use_names) if kind in KINDS[:2] else None
@@ -136,12 +134,12 @@ def _trial(
 def _file_name(key: str, meta: Mapping[str, Any], source: Path, use_names: bool) -> str:
     name = key
     if use_names:
-        given = meta.get("stimulus_name")
-        if not isinstance(given, str) or not given:
+        stimulus = meta.get("stimulus_name")
+        if not isinstance(stimulus, str) or not stimulus:
             raise _bad(
                 source, key, "has no stimulus_name, but meta.yml asks to use them"
             )
-        name = given.removesuffix(".npy")
+        name = stimulus.removesuffix(".npy")
     # Colons and backslashes too: drives and separators on Windows.
     if re.search(r"[\\/\x00:]", name) or name in (".", "..", ""):
         raise SessionFormatError(
@@ -153,7 +151,7 @@ def _file_name(key: str, meta: Mapping[str, Any], source: Path, use_names: bool)
     return f"{name}.npy"
 
 
-def _whole(meta: Mapping[str, Any], key: str, source: Path, trial: str) -> int:
+def _integer(meta: Mapping[str, Any], key: str, source: Path, trial: str) -> int:
     value = meta.get(key)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
@@ -204,18 +202,13 @@ def _check_order(trials: list[StoredTrial], source: Path) -> None:
 
 
 def _note_tiers(trials: list[StoredTrial], notes: Notes) -> None:
-    unknown: dict[str, int] = {}
-    missing = 0
-    for trial in trials:
-        if trial.tier not in KNOWN_TIERS:
-            unknown[trial.tier] = unknown.get(trial.tier, 0) + 1
-        if trial.meta.get("tier") is None and trial.kind in KINDS[:2]:
-            missing += 1
+    unknown = Counter(t.tier for t in trials if t.tier not in COMMON_TIERS)
+    missing = sum(t.meta.get("tier") is None and t.kind in KINDS[:2] for t in trials)
     if unknown:
-        shown = ", ".join(f"'{t}' ({n} trials)" for t, n in unknown.items())
+        listed = ", ".join(f"'{t}' ({n} trials)" for t, n in unknown.items())
         notes.warn(
             "unknown_tier",
-            f"tiers outside the usual ones: {shown}; kept as they are, in no preset",
+            f"tiers outside the usual ones: {listed}; kept as they are, in no preset",
         )
     if missing:
         notes.warn(

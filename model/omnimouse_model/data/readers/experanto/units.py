@@ -13,7 +13,8 @@ from omnimouse_model.data.io.safe_files import (
     load_small_array,
     read_yaml_mapping,
 )
-from omnimouse_model.data.readers.build.decode_text import decoded
+from omnimouse_model.data.readers.build.decode_text import decode_texts
+from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
@@ -27,59 +28,49 @@ def read_units(
 ) -> Units:
     """Read the unit arrays; missing ones and those of another length are omitted."""
     n = responses.n_columns
-    named = meta.get("neuron_properties")
-    named = named if isinstance(named, Mapping) else {}
-    source = _Arrays(root, responses.file.path.parent, n, named, notes)
-    unit_id = source.numbers("unit_ids", (n,))
-    fields = source.numbers("fields", (n,))
-    xyz = source.numbers("cell_motor_coordinates", (n, 3))
-    area, area_source = source.area()
-    roi = read_roi(root, n, notes)
-    assert responses.mean is not None
-    assert responses.std is not None
-    return Units(
-        unit_id=np.arange(n) if unit_id is None else _whole(unit_id, np.int64),
+    paths = meta.get("neuron_properties")
+    paths = paths if isinstance(paths, Mapping) else {}
+    arrays = _Arrays(root, responses.file.path.parent, n, paths, notes)
+    unit_id, fields = arrays.numbers("unit_ids", (n,)), arrays.numbers("fields", (n,))
+    area, area_source = arrays.area()
+    return make_units(
+        responses,
+        notes,
+        unit_id=None if unit_id is None else _finite(unit_id),
         area=area,
         area_source=area_source,
-        plane=np.full(n, -1, np.int32) if fields is None else _whole(fields, np.int32),
-        xyz_um=np.full((n, 3), np.nan, np.float32)
-        if xyz is None
-        else xyz.astype(np.float32),
-        xy_px=_centroids(roi, n),
-        mean=responses.mean,
-        std=responses.std,
-        roi=roi,
+        plane=None if fields is None else _finite(fields),
+        xyz_um=arrays.numbers("cell_motor_coordinates", (n, 3)),
+        roi=read_roi(root, n, notes),
     )
 
 
-def _whole(values: np.ndarray, dtype: type[np.integer]) -> np.ndarray:
-    """Return values as integers; NaN and infinity become -1 (unknown)."""
-    if values.dtype.kind == "f":
-        values = np.where(np.isfinite(values), values, -1)
-    return values.astype(dtype)
+def _finite(values: np.ndarray) -> np.ndarray:
+    """Return values with -1 (unknown) in place of NaN and infinity."""
+    return np.where(np.isfinite(values), values, -1)
 
 
 class _Arrays:
     """Arrays of the device's `meta`, by name or by the path in the metadata."""
 
     def __init__(
-        self, root: Path, folder: Path, n: int, named: Mapping[str, Any], notes: Notes
+        self, root: Path, folder: Path, n: int, paths: Mapping[str, Any], notes: Notes
     ) -> None:
         self.root, self.folder = root, folder
-        self.n, self.named, self.notes = n, named, notes
+        self.n, self.paths, self.notes = n, paths, notes
 
     def load(self, name: str) -> np.ndarray | None:
-        given = self.named.get(name)
-        path = self.folder / (given if isinstance(given, str) else f"meta/{name}.npy")
+        named = self.paths.get(name)
+        path = self.folder / (named if isinstance(named, str) else f"meta/{name}.npy")
         # The path comes from the session and could lead out of it.
-        if isinstance(given, str):
+        if isinstance(named, str):
             contained(path, self.root)
         if path.exists():
             return load_small_array(path, self.root)
-        if given is not None:
+        if named is not None:
             self.notes.warn(
                 "missing_unit_array",
-                f"{self.folder.name}/{given} is named, but missing",
+                f"{self.folder.name}/{named} is named, but missing",
             )
         return None
 
@@ -100,10 +91,9 @@ class _Arrays:
             if values is None:
                 continue
             if values.size == self.n:
-                text = decoded(values.reshape(-1))
+                text = decode_texts(values.reshape(-1))
                 return text.astype(np.str_), f"{self.folder.name}/meta/{name}.npy"
             self._drop(name, values)
-        self.notes.assume("no_areas", "the session does not say which areas it covers")
         return None, ""
 
     def _drop(self, name: str, values: np.ndarray) -> None:
@@ -142,11 +132,12 @@ def read_roi(root: Path, n: int, notes: Notes) -> Roi | None:
         and (np.diff(offsets.astype(np.int64)) >= 0).all()
     )
     # A wrong mask is no reason to refuse the recording.
-    offsets = offsets.astype(np.int64) if sound else offsets
-    if sound:
-        return Roi(offsets, pixels.astype(np.int16), weight.astype(np.float32))
-    notes.warn("wrong_length", f"rois.npz does not fit {n} units; left out")
-    return None
+    if not sound:
+        notes.warn("wrong_length", f"rois.npz does not fit {n} units; left out")
+        return None
+    return Roi(
+        offsets.astype(np.int64), pixels.astype(np.int16), weight.astype(np.float32)
+    )
 
 
 def read_images(
@@ -171,18 +162,3 @@ def read_images(
     facts = read_yaml_mapping(described, root) if described.exists() else {}
     facts.pop("modality", None)
     return images, facts
-
-
-def _centroids(roi: Roi | None, n: int) -> np.ndarray:
-    """Return the weighted mean x and y (n, 2) of every mask, NaN without pixels."""
-    if roi is None:
-        return np.full((n, 2), np.nan, np.float32)
-    owner = np.repeat(np.arange(n), np.diff(roi.offsets))
-    weight = np.bincount(owner, roi.weight, n)
-    known = weight > 0
-    centroids = np.full((n, 2), np.nan, np.float32)
-    # Pixels are (y, x), positions are (x, y).
-    for axis, column in ((0, 1), (1, 0)):
-        total = np.bincount(owner, roi.weight * roi.yx[:, column], n)
-        centroids[known, axis] = total[known] / weight[known]
-    return centroids

@@ -32,7 +32,7 @@ def read_behavior(nwb: NwbFile, notes: Notes) -> dict[str, Signal | None]:
     return {"eye_tracker": _eye(nwb, notes), "treadmill": _running(nwb, notes)}
 
 
-def _columns(nwb: NwbFile, columns: int) -> list["h5py.Group"]:
+def _series(nwb: NwbFile, columns: int) -> list["h5py.Group"]:
     """Return the time series with the given number of columns."""
     return [
         group
@@ -78,17 +78,17 @@ def _note_uneven(nwb: NwbFile, group: "h5py.Group", notes: Notes) -> None:
 
 # -- running -------------------------------------------------------------------------
 def _running(nwb: NwbFile, notes: Notes) -> Signal | None:
-    found = [
+    candidates = [
         group
-        for group in _columns(nwb, 1)
+        for group in _series(nwb, 1)
         if _RUNNING.search(group.name) and not _NOT_RUNNING.search(group.name)
     ]
-    if not found:
+    if not candidates:
         notes.assume("missing_stream", "the session has no treadmill")
         return None
     # The sort is stable: names with "running" first, else the stored order.
-    found.sort(key=lambda group: "running" not in group.name.lower())
-    group = found[0]
+    candidates.sort(key=lambda group: "running" not in group.name.lower())
+    group = candidates[0]
     values, clock = _values(nwb, group)
     _note_uneven(nwb, group, notes)
     # 0 marks an unknown unit; its values stay as they are.
@@ -96,13 +96,14 @@ def _running(nwb: NwbFile, notes: Notes) -> Signal | None:
     factor = _SPEEDS.get(unit.replace(" ", ""), 0.0)
     if not factor:
         notes.warn("running_unit", f"{group.name} is in {unit!r}; taken as cm/s")
-    notes.assume("running_source", f"running is {group.name}{_others(found)}")
+    notes.assume("running_source", f"running is {group.name}{_others(candidates)}")
     signal = _signal(nwb, "treadmill", values * (factor or 1.0), clock)
     return replace(signal, names=("running",), units=("cm/s",))
 
 
-def _others(found: list["h5py.Group"]) -> str:
-    return f" (not {', '.join(g.name for g in found[1:4])})" if found[1:] else ""
+def _others(candidates: list["h5py.Group"]) -> str:
+    others = ", ".join(group.name for group in candidates[1:4])
+    return f" (not {others})" if others else ""
 
 
 # -- pupil ---------------------------------------------------------------------------
@@ -153,28 +154,28 @@ def _pupil_sizes(nwb: NwbFile, notes: Notes) -> list["h5py.Group"]:
     The name of the container counts only if it holds a single candidate: it does not
     tell which of several series is the size.
     """
-    found = [group for group in _columns(nwb, 1) if "pupil" in group.name.lower()]
-    # Confidence and blink series stand beside the sizes, with similar names.
-    found = [group for group in found if not _NO_SIZE.search(_last(group))]
-    named = [group for group in found if _PUPIL_SIZE.search(_last(group))]
+    series = [group for group in _series(nwb, 1) if "pupil" in group.name.lower()]
+    # Files also contain confidences and blinks, with similar names.
+    series = [group for group in series if not _NO_SIZE.search(_last(group))]
+    named = [group for group in series if _PUPIL_SIZE.search(_last(group))]
     if named:
         return sorted(named, key=lambda group: "pupil" not in _last(group).lower())
-    found = [group for group in found if _PUPIL_TRACKING.search(_last(group.parent))]
-    holders = [group.parent.name for group in found]
-    alone = [group for group in found if holders.count(group.parent.name) == 1]
-    if found and not alone:
+    series = [group for group in series if _PUPIL_TRACKING.search(_last(group.parent))]
+    holders = [group.parent.name for group in series]
+    alone = [group for group in series if holders.count(group.parent.name) == 1]
+    if series and not alone:
         notes.warn(
             "pupil_source",
             "no name says which is the pupil's size: "
-            f"{', '.join(group.name for group in found[:4])}; none is read",
+            f"{', '.join(group.name for group in series[:4])}; none is read",
         )
     return alone
 
 
 def _pupil_places(nwb: NwbFile) -> list["h5py.Group"]:
     """Return series of two columns with pupil or eye in the path, pupil first."""
-    found = [g for g in _columns(nwb, 2) if re.search("pupil|eye", g.name, re.I)]
-    return sorted(found, key=lambda group: "pupil" not in group.name.lower())
+    series = [g for g in _series(nwb, 2) if re.search("pupil|eye", g.name, re.I)]
+    return sorted(series, key=lambda group: "pupil" not in group.name.lower())
 
 
 def _last(group: "h5py.Group") -> str:

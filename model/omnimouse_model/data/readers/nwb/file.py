@@ -1,7 +1,7 @@
 """Access to an NWB file by type: time series with their clocks, tables and texts."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -48,8 +48,7 @@ class Clock:
     def at(self, samples: np.ndarray) -> np.ndarray:
         """Return the native times of samples by index."""
         if self.times is not None:
-            found: np.ndarray = self.times[samples]
-            return found
+            return np.asarray(self.times[samples])
         return self.start + samples / self.rate_hz
 
     def all_times(self) -> np.ndarray:
@@ -70,18 +69,18 @@ class NwbFile:
     """
 
     file: Hdf5
-    groups: dict[str, list["h5py.Group"]] = field(default_factory=dict)
+    groups: dict[str, list["h5py.Group"]]
 
     @classmethod
-    def scanned(cls, file: Hdf5) -> "NwbFile":
+    def scan(cls, file: Hdf5) -> "NwbFile":
         """Return the file with its objects by type, after one walk through it."""
         # By type, not by path: laboratories and extensions use their own paths.
-        found = cls(file)
+        groups: dict[str, list[h5py.Group]] = {}
         for item in file.objects():
             kind = text_of(file.attribute(item, "neurodata_type", ""))
             if kind:
-                found.groups.setdefault(kind, []).append(item)
-        return found
+                groups.setdefault(kind, []).append(item)
+        return cls(file, groups)
 
     def of(self, *kinds: str) -> Iterator["h5py.Group"]:
         """Yield the groups of the given types, in the order of the types."""
@@ -109,15 +108,15 @@ class NwbFile:
         """Return a member of a group with links followed, None if missing."""
         return self.file.find(name, group)
 
-    def referred(self, reference: Any, what: str) -> Any:
-        """Return the object of an HDF5 object reference."""
+    def dereference(self, reference: Any, name: str) -> Any:
+        """Return the object of an HDF5 object reference of the part `name`."""
         try:
-            found = self.file.root[reference]
-            if found.name is None:
-                raise KeyError("it refers to what was deleted")
+            target = self.file.root[reference]
+            if target.name is None:
+                raise KeyError("it refers to a deleted object")
         except Exception as error:
-            raise self.file.broken(what, error) from error
-        return found
+            raise self.file.broken(name, error) from error
+        return target
 
     def clock(self, group: "h5py.Group", n: int, most_rows: int = MOST_ROWS) -> Clock:
         """Return the clock of the n samples of a series.
@@ -154,8 +153,8 @@ class NwbFile:
             return Clock(float(times[0]), rate, n)
         # Gaps lower the mean rate, so the rate comes from the other steps.
         unbroken = steps <= _GAP * float(np.median(steps))
-        usual = int(unbroken.sum()) / float(steps[unbroken].sum())
-        return Clock(float(times[0]), usual, n, times)
+        rate = int(unbroken.sum()) / float(steps[unbroken].sum())
+        return Clock(float(times[0]), rate, n, times)
 
     def onsets(self, group: "h5py.Group", n: int) -> np.ndarray:
         """Return native times float64 (n,) of the frames of a presentation.
@@ -174,9 +173,9 @@ class NwbFile:
         """Return the stored times of n samples, checked: finite and increasing."""
         if self.child(group, "timestamps") is None:
             raise self.wrong(group, "has neither starting_time nor timestamps")
-        found = self.shape(group, "timestamps")
-        if found != (n,):
-            raise self.wrong(group, f"has {found} timestamps for {n} samples")
+        shape = self.shape(group, "timestamps")
+        if shape != (n,):
+            raise self.wrong(group, f"has {shape} timestamps for {n} samples")
         stored = self.file.table(f"{group.name}/timestamps")
         if stored.dtype.kind not in "fiu":
             raise self.wrong(group, f"has timestamps of {stored.dtype}")
@@ -190,9 +189,9 @@ class NwbFile:
     def _even(self, group: "h5py.Group", n: int) -> Clock:
         start = self.child(group, "starting_time")
         stored = self.file.scalar(f"{group.name}/starting_time")
-        given = self.file.attribute(start, "rate")
+        stored_rate = self.file.attribute(start, "rate")
         try:
-            first, rate = float(stored), float(given)
+            first, rate = float(stored), float(stored_rate)
         except (TypeError, ValueError) as error:
             raise self.wrong(group, f"has no sound starting_time: {error}") from error
         if not (np.isfinite(first) and np.isfinite(rate) and rate > 0):
@@ -208,28 +207,28 @@ class NwbFile:
     def gain(self, group: "h5py.Group") -> tuple[float, float]:
         """Return `conversion` and `offset`: value = data · conversion + offset."""
         data = self.child(group, "data")
-        found = []
-        for name, usual in (("conversion", 1.0), ("offset", 0.0)):
+        values = []
+        for name, default in (("conversion", 1.0), ("offset", 0.0)):
             try:
-                value = float(self.file.attribute(data, name, usual))
+                value = float(self.file.attribute(data, name, default))
             except (TypeError, ValueError):
                 value = np.nan  # refused below, like a stored NaN
             if not np.isfinite(value):
                 raise self.wrong(group, f"has no sound {name}")
-            found.append(value)
-        return found[0], found[1]
+            values.append(value)
+        return values[0], values[1]
 
     def unit(self, group: "h5py.Group") -> str:
         """Return the unit of a series' data, "" if missing."""
         data = self.child(group, "data")
         return "" if data is None else text_of(self.file.attribute(data, "unit", ""))
 
-    def wrong(self, group: "h5py.Group", what: str) -> SessionFormatError:
+    def wrong(self, group: "h5py.Group", problem: str) -> SessionFormatError:
         """Return the error for an invalid part of the file."""
         return SessionFormatError(
             self.file.path,
             "bad_series",
-            f"{self.file.path.name}: {group.name} {what}",
+            f"{self.file.path.name}: {group.name} {problem}",
             "was the file written to its end, and validated?",
         )
 

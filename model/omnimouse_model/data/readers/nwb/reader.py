@@ -2,28 +2,30 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from omnimouse_model.data.io.byte_source import LocalFile, Source
+from omnimouse_model.data.io.fingerprint import file_fingerprint
 from omnimouse_model.data.io.hdf5 import SIGNATURE, Hdf5, Hdf5Rows
 from omnimouse_model.data.io.http_file import RemoteFile
 from omnimouse_model.data.io.row_source import Rows
 from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
-from omnimouse_model.data.readers.build.finalise import finished
+from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.frame_notes import note_frames
+from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.presentations import unseen_trials
+from omnimouse_model.data.readers.build.presentations import trials_without_screen
 from omnimouse_model.data.readers.build.resampled import least_scale, sample_mode
 from omnimouse_model.data.readers.build.size_limits import MOST_COLUMNS
 from omnimouse_model.data.readers.build.statistics import train_spans, with_statistics
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.rows import EvenRows, SideBySide
-from omnimouse_model.data.readers.nwb.series import chosen_series, short_name
+from omnimouse_model.data.readers.nwb.series import choose_series, short_name
 from omnimouse_model.data.readers.nwb.stimulus import read_intervals, read_stimulus
 from omnimouse_model.data.readers.nwb.units import AREAS, PlaneUnits, read_units
 from omnimouse_model.data.session import Session
@@ -66,8 +68,6 @@ def recognises(path: Path) -> bool:
 
 def read(path: Path, options: ReadOptions) -> Session:
     """Open an NWB file; see `open_session`."""
-    from omnimouse_model.data.io.fingerprint import file_fingerprint
-
     return read_source(LocalFile(path), file_fingerprint(path), options)
 
 
@@ -81,17 +81,16 @@ def read_address(url: str, options: ReadOptions) -> Session:
 def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Session:
     """Open an NWB file from any byte source."""
     notes = Notes()
-    nwb = NwbFile.scanned(Hdf5(source))
-    chosen = chosen_series(nwb, options.series, notes)
+    nwb = NwbFile.scan(Hdf5(source))
+    chosen = choose_series(nwb, options.series, notes)
     series = chosen.groups
     responses, planes = _responses(nwb, series, options, notes)
     stimulus = read_stimulus(nwb, responses.start, notes)
     if stimulus is not None:
         note_frames(stimulus, notes)
-    if stimulus is None:
-        trials = unseen_trials(read_intervals(nwb), responses.start)
-    else:
         trials = stimulus.trials
+    else:
+        trials = trials_without_screen(read_intervals(nwb), responses.start)
     train = train_spans(stimulus, trials, responses.start)
     responses = with_statistics(responses, train, notes)
     behavior = {
@@ -113,10 +112,9 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
         meta={"series": [group.name for group in series]},
         series=chosen.name,
         series_choices=chosen.choices,
-        behavior_names=tuple(n for s in behavior.values() if s for n in s.names),
         options=options.given(),
     )
-    return finished(session, notes)
+    return finalise(session, notes)
 
 
 def _identity(nwb: NwbFile, notes: Notes) -> str:
@@ -128,60 +126,69 @@ def _identity(nwb: NwbFile, notes: Notes) -> str:
 
 
 # -- responses -----------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, eq=False)
+class _Plane:
+    """One series: its rows, neurons and clock."""
+
+    name: str
+    rows: Rows
+    units: PlaneUnits
+    start: float
+    rate_hz: float
+
+
 def _responses(
     nwb: NwbFile, series: Sequence["h5py.Group"], options: ReadOptions, notes: Notes
 ) -> tuple[Signal, list[PlaneUnits]]:
     """Return one signal of all planes recorded at one rate, and their units."""
-    found = [_plane(nwb, group, options, notes) for group in series]
-    found = _of_one_rate(found, series, notes)
+    planes = [_plane(nwb, group, options, notes) for group in series]
+    planes = _of_one_rate(planes, notes)
     # The signal begins at the latest start. Whole samples of the other planes are
     # skipped; the remaining lag of each plane, below one sample, is a phase shift.
-    start = max(first for _, _, first, _ in found)
-    rate = found[0][3]
-    skipped = [int(np.ceil((start - f) * rate - _SAME_TIME)) for _, _, f, _ in found]
-    lags = [
-        f + n / rate - start for (_, _, f, _), n in zip(found, skipped, strict=True)
-    ]
-    rows: Rows = found[0][0]
-    if len(found) > 1:
-        rows = SideBySide(tuple(r for r, *_ in found), tuple(skipped))
-        notes.assume("planes", f"{len(found)} series of one rate are read as one")
+    start, rate_hz = max(plane.start for plane in planes), planes[0].rate_hz
+    skipped = [int(np.ceil((start - p.start) * rate_hz - _SAME_TIME)) for p in planes]
+    lags = [p.start + n / rate_hz - start for p, n in zip(planes, skipped, strict=True)]
+    rows: Rows = planes[0].rows
+    if len(planes) > 1:
+        rows = SideBySide(tuple(plane.rows for plane in planes), tuple(skipped))
+        notes.assume("planes", f"{len(planes)} series of one rate are read as one")
     if rows.shape[0] < 2:
         raise SessionFormatError(
             nwb.file.path, "empty", f"{nwb.file.path.name}: responses hold no samples"
         )
-    planes = [units for _, units, _, _ in found]
-    shift = np.repeat(np.array(lags), [len(p.unit_id) for p in planes])
+    units = [plane.units for plane in planes]
+    shift = np.repeat(np.array(lags), [len(u.unit_id) for u in units])
     signal = Signal(
         "responses",
         rows,
-        rate,
+        rate_hz,
         start,
-        start + (rows.shape[0] - 1) / rate,
+        start + (rows.shape[0] - 1) / rate_hz,
         shift_s=shift if max(map(abs, lags)) > _SAME_TIME else None,
-        mode=sample_mode(rate, notes),
+        mode=sample_mode(rate_hz, notes),
     )
-    return signal, planes
+    return signal, units
 
 
 def _plane(
     nwb: NwbFile, group: "h5py.Group", options: ReadOptions, notes: Notes
-) -> tuple[Rows, PlaneUnits, float, float]:
-    """Return rows, units, start (native s) and rate (Hz) of one series."""
-    shape = nwb.shape(group)
+) -> _Plane:
+    shape, name = nwb.shape(group), short_name(group)
     if len(shape) not in (1, 2) or not all(shape):
         raise nwb.wrong(group, f"has data {shape}; (time, regions) expected")
-    wide = shape[1] if len(shape) == 2 else 1
-    if wide > MOST_COLUMNS:
-        raise nwb.wrong(group, f"has {wide:,} regions; at most {MOST_COLUMNS:,}")
-    units = read_units(nwb, group, wide, notes)
-    kept = np.flatnonzero(units.is_cell) if options.cells_only else np.arange(wide)
-    if not len(kept):
-        raise nwb.wrong(group, f"marks none of {wide} regions as a cell")
-    if len(kept) < wide:
+    n_regions = shape[1] if len(shape) == 2 else 1
+    if n_regions > MOST_COLUMNS:
+        raise nwb.wrong(group, f"has {n_regions:,} regions; at most {MOST_COLUMNS:,}")
+    units = read_units(nwb, group, n_regions, notes)
+    chosen = np.arange(n_regions)
+    if options.cells_only:
+        chosen = chosen[units.is_cell]
+    if not len(chosen):
+        raise nwb.wrong(group, f"marks none of {n_regions} regions as a cell")
+    if len(chosen) < n_regions:
         notes.assume(
             "cells_only",
-            f"{wide - len(kept)} of {wide} regions of {short_name(group)} are no "
+            f"{n_regions - len(chosen)} of {n_regions} regions of {name} are no "
             f"cells, and left out ({ALL_ROIS}, keeps them)",
         )
     dataset = nwb.file.dataset(f"{group.name}/data")
@@ -189,61 +196,37 @@ def _plane(
         raise nwb.wrong(group, f"holds {dataset.dtype}, not numbers")
     clock = nwb.clock(group, shape[0])
     # None avoids a copy of every block that is read.
-    columns = None if len(kept) == wide else kept
+    columns = None if len(chosen) == n_regions else chosen
     rows: Rows = Hdf5Rows(nwb.file, f"{group.name}/data", columns, *nwb.gain(group))
     if clock.times is not None:
         rows = EvenRows(rows, clock.times, clock.rate_hz)
         notes.assume(
             "uneven_times",
-            f"{short_name(group)} is unevenly sampled: brought to "
-            f"{clock.rate_hz:.4g} Hz, each value held until the next; gaps are missing",
+            f"{name} is unevenly sampled: brought to {clock.rate_hz:.4g} Hz, each "
+            "value held until the next; gaps are missing",
         )
-    return rows, _only(units, kept), clock.start, clock.rate_hz
+    return _Plane(name, rows, units.select(chosen), clock.start, clock.rate_hz)
 
 
-def _only(units: PlaneUnits, kept: np.ndarray) -> PlaneUnits:
-    """Return a plane with only the regions `kept` (ascending)."""
-    # Region of every pixel: pixels of all regions are concatenated.
-    owner = np.repeat(np.arange(len(units.sizes)), units.sizes)
-    pixels = np.isin(owner, kept)
-    return PlaneUnits(
-        units.unit_id[kept],
-        units.is_cell[kept],
-        units.location,
-        units.xy_px[kept],
-        units.xyz_um[kept],
-        units.sizes[kept],
-        units.yx[pixels],
-        units.weight[pixels],
-    )
-
-
-def _of_one_rate(
-    found: list[tuple[Rows, PlaneUnits, float, float]],
-    series: Sequence["h5py.Group"],
-    notes: Notes,
-) -> list[tuple[Rows, PlaneUnits, float, float]]:
-    """Return the series at the rate of the one with most neurons; warn about others."""
-    main = max(found, key=lambda part: len(part[1].unit_id))
-    rate = main[3]
-    # Rates computed from timestamps differ slightly; the drift over the whole
-    # recording decides.
-    same = [
-        abs(own - rate) / rate * min(rows.shape[0], main[0].shape[0]) < _DRIFT
-        for rows, _, _, own in found
-    ]
-    if not all(same):
-        left = [
-            f"{short_name(group)} ({part[3]:.6g} Hz)"
-            for group, part, s in zip(series, found, same, strict=True)
-            if not s
-        ]
+def _of_one_rate(planes: list[_Plane], notes: Notes) -> list[_Plane]:
+    """Return the planes at the rate of the one with most neurons; note the others."""
+    main = max(planes, key=lambda plane: len(plane.units.unit_id))
+    same: list[_Plane] = []
+    others: list[_Plane] = []
+    for plane in planes:
+        # Rates computed from timestamps differ slightly; the drift over the whole
+        # recording decides.
+        length = min(plane.rows.shape[0], main.rows.shape[0])
+        drift = abs(plane.rate_hz - main.rate_hz) / main.rate_hz * length
+        (same if drift < _DRIFT else others).append(plane)
+    if others:
+        listed = ", ".join(f"{p.name} ({p.rate_hz:.6g} Hz)" for p in others)
         notes.warn(
             "other_rates",
-            f"{', '.join(left)} were recorded at another rate than {rate:.6g} Hz, and "
+            f"{listed} were recorded at another rate than {main.rate_hz:.6g} Hz, and "
             "are left out",
         )
-    return [part for part, s in zip(found, same, strict=True) if s]
+    return same
 
 
 # -- neurons -------------------------------------------------------------------------
@@ -256,36 +239,26 @@ def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
         area = np.repeat(np.array(names, np.str_), counts)
         stored = ", ".join(dict.fromkeys(p.location for p in planes if p.location))
         notes.assume("area_names", f"areas are the planes' locations ({stored})")
-    else:
-        notes.assume("no_areas", "the session does not say which areas it covers")
     if len(names) > 1 and not all(names):
         notes.warn("no_areas", "some planes do not say which area they cover")
-    assert responses.mean is not None
-    assert responses.std is not None
-    sizes = np.concatenate([plane.sizes for plane in planes])
-    roi = None
-    if sizes.any():
-        if not sizes.all():
-            notes.warn(
-                "empty_masks",
-                f"the masks of {int((sizes == 0).sum())} of {len(sizes)} regions hold "
-                "no pixels",
-            )
-        roi = Roi(
-            np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-            np.concatenate([plane.yx for plane in planes]),
-            np.concatenate([plane.weight for plane in planes]),
+    masks = [mask for plane in planes for mask in plane.masks]
+    n_empty = sum(not len(weight) for _, weight in masks)
+    if 0 < n_empty < len(masks):
+        notes.warn(
+            "empty_masks",
+            f"the masks of {n_empty} of {len(masks)} regions hold no pixels",
         )
-    return Units(
+    assert responses.std is not None
+    return make_units(
+        responses,
+        notes,
         unit_id=np.concatenate([plane.unit_id for plane in planes]),
         area=area,
-        area_source="" if area is None else "ImagingPlane.location",
-        plane=np.repeat(np.arange(len(planes), dtype=np.int32), counts),
+        area_source="ImagingPlane.location",
+        plane=np.repeat(np.arange(len(planes)), counts),
         xyz_um=np.concatenate([plane.xyz_um for plane in planes]),
         xy_px=np.concatenate([plane.xy_px for plane in planes]),
-        mean=responses.mean,
-        std=responses.std,
-        roi=roi,
+        roi=Roi.of(masks) if n_empty < len(masks) else None,
         least_scale=least_scale(responses.std, notes),
     )
 
@@ -295,17 +268,17 @@ def _images(nwb: NwbFile, planes: list[PlaneUnits]) -> dict[str, np.ndarray]:
 
     With several planes, nothing tells to which of them an image belongs.
     """
-    found = [
+    images = [
         item
         for item in nwb.of("GrayscaleImage", "Image")
         if "/processing/" in item.name
         and re.search(r"mean|average|avg", item.name.rsplit("/", 1)[-1], re.I)
     ]
-    if len(planes) != 1 or not found:
+    if len(planes) != 1 or not images:
         return {}
-    if len(nwb.file.dataset(found[0].name).shape) != 2:
+    if len(nwb.file.dataset(images[0].name).shape) != 2:
         return {}
-    image = nwb.file.table(found[0].name)
+    image = nwb.file.table(images[0].name)
     if image.dtype.kind not in "fiu" or not image.size:
         return {}
     return {"mean": np.nan_to_num(image.astype(np.float32))}

@@ -8,7 +8,7 @@ import numpy as np
 from omnimouse_model.data.io.row_source import Rows
 from omnimouse_model.data.readers.build.size_limits import check_extent
 
-_HELD = 1.5
+_LONGEST_HOLD = 1.5
 """Steps of the grid for which a sample is held; later values are missing (NaN)."""
 _ROUNDED = 4
 """Tolerance for rounding of times, in units of the float spacing."""
@@ -57,7 +57,7 @@ class EvenRows:
         low, high = int(source.min()), int(source.max()) + 1
         stored = self._rows.read(low, high).reshape(high - low, -1)
         values: np.ndarray = stored[source - low, columns]
-        old = at - self._since[source] > _HELD / self._rate_hz
+        old = at - self._since[source] > _LONGEST_HOLD / self._rate_hz
         if old.any():
             # Integers cannot hold NaN.
             values = values.astype(np.result_type(values.dtype, np.float32))

@@ -33,7 +33,7 @@ class Chosen:
     choices: dict[str, str]
 
 
-def chosen_series(nwb: NwbFile, asked: str | None, notes: Notes) -> Chosen:
+def choose_series(nwb: NwbFile, name: str | None, notes: Notes) -> Chosen:
     """Return the requested kind or series, or the best kind.
 
     Raises
@@ -44,23 +44,23 @@ def chosen_series(nwb: NwbFile, asked: str | None, notes: Notes) -> Chosen:
     kinds = _kinds(nwb)
     single = {short_name(g): [g] for groups in kinds.values() for g in groups}
     choices = _choices(kinds)
-    if asked is not None:
-        found = kinds.get(asked) or single.get(asked)
-        if found is None:
+    if name is not None:
+        groups = kinds.get(name) or single.get(name)
+        if groups is None:
             raise SessionFormatError(
                 nwb.file.path,
                 "no_series",
-                f"{nwb.file.path.name} has no series {asked!r}; it has "
+                f"{nwb.file.path.name} has no series {name!r}; it has "
                 f"{', '.join([*kinds, *single])}",
                 "choose one of these",
             )
         # A series that is the only one of its kind is named by the kind.
-        alone = (kind for kind, groups in kinds.items() if groups == found)
-        return Chosen(next(alone, asked), found, choices)
+        alone = (kind for kind, members in kinds.items() if members == groups)
+        return Chosen(next(alone, name), groups, choices)
     best, used = next(iter(kinds.items()))
     # Only if there was a choice.
     if sum(map(len, kinds.values())) > len(used):
-        others = [name for name, groups in single.items() if groups[0] not in used]
+        others = [other for other, (group,) in single.items() if group not in used]
         notes.assume(
             "series",
             f"responses are {best} ({', '.join(map(short_name, used))}); there are "
@@ -104,13 +104,13 @@ def _choices(kinds: dict[str, list["h5py.Group"]]) -> dict[str, str]:
 
 def _kind_of(nwb: NwbFile, group: "h5py.Group") -> str:
     kind = text_of(nwb.file.attribute(group.parent, "neurodata_type", ""))
-    words = f"{short_name(group)}".lower()
+    names = short_name(group).lower()
     # NWB has no type for deconvolved activity; only names tell.
-    if re.search(r"deconv|spike|event", words):
+    if re.search(r"deconv|spike|event", names):
         return "deconvolved"
-    if "neuropil" in words:
+    if "neuropil" in names:
         return "neuropil"
-    if kind == "DfOverF" or re.search(r"dff|df_?over_?f|delta_?f", words):
+    if kind == "DfOverF" or re.search(r"dff|df_?over_?f|delta_?f", names):
         return "DfOverF"
     # A series in any other container is a kind of its own.
     return "Fluorescence" if kind == "Fluorescence" else short_name(group)

@@ -1,6 +1,7 @@
 """Stimulus of an NWB file: presentations, templates and trials."""
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import (
     Intervals,
     Part,
-    film_parts,
-    presented,
+    build_stimulus,
+    video_parts,
 )
 from omnimouse_model.data.readers.build.size_limits import MOST_FRAMES, check_extent
 from omnimouse_model.data.readers.nwb.file import NwbFile
@@ -29,8 +30,8 @@ _LEAST_S = 3.0
 _EXPECTED = "(height, width[, 3])"
 
 
-class NwbFilm:
-    """Frames of all trials in the datasets of the file; see `Film`."""
+class NwbVideo:
+    """Frames of all trials in the datasets of the file; see `VideoSource`."""
 
     def __init__(self, file: Hdf5, parts: list[Part]) -> None:
         self._file, self._parts = file, parts
@@ -76,20 +77,18 @@ def read_stimulus(nwb: NwbFile, t0: float, notes: Notes) -> Stimulus | None:
     """
     every = [*nwb.of("ImageSeries", "IndexSeries", "OpticalSeries")]
     # Series under /stimulus/templates are only shown if a presentation refers to them.
-    shown = [group for group in every if "/stimulus/presentation" in group.name]
+    presented = [g for g in every if "/stimulus/presentation" in g.name]
     intervals = read_intervals(nwb)
     parts: list[Part] = []
-    for group in shown:
+    for group in presented:
         parts += _parts(nwb, group, intervals, notes)
     if not parts:
         notes.assume("missing_stream", "the session has no screen")
         return None
     size = _size(nwb, parts, notes)
 
-    def film(ordered: list[Part]) -> NwbFilm:
-        return NwbFilm(nwb.file, ordered)
-
-    stimulus = presented(parts, intervals, t0, size, film, notes)
+    source = partial(NwbVideo, nwb.file)
+    stimulus = build_stimulus(parts, intervals, t0, size, source, notes)
     span = stimulus.valid_interval()
     if span.stop - span.start < _LEAST_S:
         notes.warn(
@@ -147,7 +146,7 @@ def _parts(
         return _stills(nwb, group, times, notes)
     if len(shape) not in (3, 4) or (len(shape) == 4 and shape[3] != 3):
         raise nwb.wrong(group, f"has frames {shape[1:]}; {_EXPECTED} expected")
-    return film_parts(f"{group.name}/data", times, intervals, name)
+    return video_parts(f"{group.name}/data", times, intervals, name)
 
 
 def _stills(
@@ -192,13 +191,13 @@ def _image_names(nwb: NwbFile, images: "h5py.Group", notes: Notes) -> list[str]:
         return [f"{images.name}/{name}" for name in names]
     # Object references to the images, in the order of their numbers.
     references = nwb.file.table(listed.name).reshape(-1)
-    return [nwb.referred(r, listed.name).name for r in references]
+    return [nwb.dereference(r, listed.name).name for r in references]
 
 
 def _by_number(name: str) -> list[tuple[int, str]]:
     """Return a sort key that puts img2 before img10."""
-    words = re.findall(r"\d+|\D+", name)
-    return [(int(w), "") if w.isdecimal() else (-1, w) for w in words]
+    parts = re.findall(r"\d+|\D+", name)
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _size(nwb: NwbFile, parts: list[Part], notes: Notes) -> tuple[int, ...]:

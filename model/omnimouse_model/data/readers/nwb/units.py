@@ -45,9 +45,9 @@ class PlaneUnits:
         Brain area of the plane as stored, "" if unknown.
     xy_px, xyz_um
         float32 (n, 2) and (n, 3) positions, NaN if unknown.
-    sizes, yx, weight
-        Pixels of the regions, concatenated: counts (n,), rows and columns, weights.
-        Empty without masks.
+    masks
+        Pixels int16 (k, 2) and weights float32 (k,) of every region; empty arrays
+        without masks.
     """
 
     unit_id: np.ndarray
@@ -55,9 +55,18 @@ class PlaneUnits:
     location: str
     xy_px: np.ndarray
     xyz_um: np.ndarray
-    sizes: np.ndarray
-    yx: np.ndarray
-    weight: np.ndarray
+    masks: list[tuple[np.ndarray, np.ndarray]]
+
+    def select(self, rows: np.ndarray) -> "PlaneUnits":
+        """Return only some regions."""
+        return PlaneUnits(
+            self.unit_id[rows],
+            self.is_cell[rows],
+            self.location,
+            self.xy_px[rows],
+            self.xyz_um[rows],
+            [self.masks[row] for row in rows.tolist()],
+        )
 
 
 def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> PlaneUnits:
@@ -73,7 +82,7 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> Plan
         raise nwb.wrong(series, "has no rois: nothing says which regions it is of")
     rows = nwb.file.table(region.name)
     reference = nwb.file.attribute(region, "table")
-    table = None if reference is None else nwb.referred(reference, region.name)
+    table = None if reference is None else nwb.dereference(reference, region.name)
     if table is None or nwb.child(table, "id") is None:
         raise nwb.wrong(series, "has rois that name no table")
     ids = nwb.file.table(f"{table.name}/id").astype(np.int64)
@@ -89,17 +98,13 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> Plan
     pixels = masks.of_all(rows)
     centre = np.array([_centre(*p) for p in pixels], np.float32).reshape(-1, 3)
     location, xyz = _place(nwb, table, centre, notes)
-    # Empty arrays in front, because `concatenate` refuses an empty list.
-    nothing = np.zeros((0, 2), np.int16), np.zeros(0, np.float32)
     return PlaneUnits(
         unit_id=ids[rows],
         is_cell=_quality(nwb, table, len(ids))[rows],
         location=location,
         xy_px=centre[:, :2],
         xyz_um=xyz,
-        sizes=np.array([len(p[1]) for p in pixels], np.int64),
-        yx=np.concatenate([nothing[0], *(p[0][:, :2] for p in pixels)]),
-        weight=np.concatenate([nothing[1], *(p[1] for p in pixels)]),
+        masks=[(place[:, :2], weight) for place, weight in pixels],
     )
 
 
@@ -146,9 +151,9 @@ class _Masks:
             nothing = np.zeros((0, 3), np.int16), np.zeros(0, np.float32)
             return [nothing] * len(rows)
         if self.kind == "image_mask":
-            known = self._of_images(np.unique(rows))
-            self._check_pixels(sum(len(known[row][1]) for row in rows.tolist()))
-            return [known[row] for row in rows.tolist()]
+            by_row = self._of_images(np.unique(rows))
+            self._check_pixels(sum(len(by_row[row][1]) for row in rows.tolist()))
+            return [by_row[row] for row in rows.tolist()]
         # Rows may repeat, so the count is taken over `rows`, not over the table.
         sizes = np.diff(self._ends, prepend=0)
         self._check_pixels(int(sizes[rows].sum()))
@@ -167,7 +172,7 @@ class _Masks:
         """
         _, height, width = self._values.shape
         at_once = max(1, _BLOCK_BYTES // (8 * height * width))
-        found: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+        by_row: dict[int, tuple[np.ndarray, np.ndarray]] = {}
         count = 0
         for block in np.split(rows, np.flatnonzero(np.diff(rows // at_once)) + 1):
             if not len(block):
@@ -181,16 +186,16 @@ class _Masks:
             self._check_pixels(count)
             weight = flat[marked].astype(np.float32)
             # Flat index -> image of the block, then row and column.
-            which, at = np.divmod(marked, height * width)
+            image, at = np.divmod(marked, height * width)
             place = np.zeros((len(at), 3), np.int16)
             place[:, 0], place[:, 1] = np.divmod(at, width)
-            # `which` ascends: the pixels of image k are ends[k] to ends[k + 1].
-            ends = np.searchsorted(which, np.arange(len(images) + 1))
+            # `image` ascends: the pixels of image k are ends[k] to ends[k + 1].
+            ends = np.searchsorted(image, np.arange(len(images) + 1))
             for row in block.tolist():
                 k = row - int(block[0])
                 part = slice(ends[k], ends[k + 1])
-                found[row] = place[part], weight[part]
-        return found
+                by_row[row] = place[part], weight[part]
+        return by_row
 
     def _of(self, row: int) -> tuple[np.ndarray, np.ndarray]:
         # NWB stores ragged columns as all values and the end of each row.
@@ -227,11 +232,11 @@ class _Masks:
 
     def _check_ragged(self) -> None:
         names = self._values.dtype.names or ()
-        wanted = ("x", "y", "weight") + (("z",) if self.kind == "voxel_mask" else ())
+        fields = ("x", "y", "weight") + (("z",) if self.kind == "voxel_mask" else ())
         index = self._nwb.child(self._table, f"{self.kind}_index")
-        if index is None or not set(wanted) <= set(names):
+        if index is None or not set(fields) <= set(names):
             raise self._nwb.wrong(
-                self._table, f"has a {self.kind} without {', '.join(wanted)} or index"
+                self._table, f"has a {self.kind} without {', '.join(fields)} or index"
             )
         self._ends = self._nwb.file.table(index.name).astype(np.int64)
         rising = (np.diff(self._ends, prepend=0) >= 0).all()

@@ -1,11 +1,10 @@
 """Layout of a Sensorium folder: files per stream and trial, with checks."""
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import SeenFile, seen_files
+from omnimouse_model.data.io.file_stamp import FileStamp, stamped_files
 from omnimouse_model.data.io.safe_files import (
     ArrayFile,
     contained,
@@ -14,13 +13,15 @@ from omnimouse_model.data.io.safe_files import (
     npy_file,
     read_json_mapping,
 )
-from omnimouse_model.data.readers.build.decode_text import decoded
+from omnimouse_model.data.readers.build.decode_text import decode_texts
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.statistics import usable_statistics
 from omnimouse_model.errors import SessionFormatError
 
-_NUMBER_OF = ".npy"
-_LARGEST = 1e30  # well within float32
-_SHOWN = 6
+RATE_HZ = 30.0
+"""Rate of all streams of the format with videos."""
+_ENDING = ".npy"
+_LISTED = 6  # trial numbers in a message
 
 
 class Folder:
@@ -47,12 +48,12 @@ class Folder:
         self._links = _links(root)
         self.is_video = self.data("videos").is_dir()
         self._numbers = {name: self._numbered(name) for name in self.streams}
-        shown = self._numbers[self.screen]
-        if not shown:
+        screen = self._numbers[self.screen]
+        if not screen:
             raise SessionFormatError(
                 self.data(self.screen), "empty", f"data/{self.screen} holds no trials"
             )
-        self.n_trials = max(shown) + 1
+        self.n_trials = max(screen) + 1
         self._check_numbers()
         self.frame_size = self._frame_size()
         # Trial 0 may be withheld: take the first trial that has responses.
@@ -89,7 +90,7 @@ class Folder:
         """Return the path of a trial's file."""
         return self.data(stream) / f"{trial}.npy"
 
-    def seen(self, stream: str, trial: int) -> SeenFile:
+    def stamp(self, stream: str, trial: int) -> FileStamp:
         """Return the file of a trial, with size and time when the folder was listed."""
         return self._numbers[stream][trial]
 
@@ -116,10 +117,10 @@ class Folder:
         values = self._array("neurons", name)
         if values is None:
             return None
-        wanted = shape or (self.n_units,)
+        shape = shape or (self.n_units,)
         # By size: (1, N) and (N, 1) are accepted for (N,).
-        if values.size == int(np.prod(wanted)) and (values.dtype.kind == "U") == text:
-            return values.reshape(wanted)
+        if values.size == int(np.prod(shape)) and (values.dtype.kind == "U") == text:
+            return values.reshape(shape)
         notes.warn(
             "wrong_length",
             f"neurons/{name}.npy is {values.shape} {values.dtype} for {self.n_units} "
@@ -148,11 +149,12 @@ class Folder:
 
     def trial_arrays(self) -> dict[str, np.ndarray]:
         """Return all arrays of `meta/trials` with one value per trial, by name."""
-        names = seen_files(self.root / "meta" / "trials")
-        found = {n: self._array("trials", n) for n in _npy_names(names)}
+        files = sorted(stamped_files(self.root / "meta" / "trials"))
+        names = [f.removesuffix(_ENDING) for f in files if f.endswith(_ENDING)]
+        arrays = {name: self._array("trials", name) for name in names}
         return {
             name: values
-            for name, values in found.items()
+            for name, values in arrays.items()
             if values is not None and values.ndim == 1 and len(values) == self.n_trials
         }
 
@@ -160,41 +162,39 @@ class Folder:
         """Return mean and std (N,) of the responses, None if missing or invalid."""
         # `all`: statistics over all frames; other folders select kinds of stimuli.
         folder = self.root / "meta" / "statistics" / "responses" / "all"
-        found: list[np.ndarray | None] = []
+        stored: list[np.ndarray | None] = []
         for name in ("mean", "std"):
-            path = folder / f"{name}.npy"
+            path, file = folder / f"{name}.npy", f"responses/all/{name}.npy"
             values = load_small_array(path, self.root) if path.exists() else None
-            if values is not None and not self._is_sound(values):
+            if values is None:
+                pass
+            elif values.size == self.n_units and values.dtype.kind in "fiu":
+                values = usable_statistics(values, name == "std", file, notes)
+            else:
                 notes.warn(
                     "bad_statistics",
-                    f"responses/all/{name}.npy has {values.size} values, not one "
-                    f"finite number for each of {self.n_units} units; computed again "
-                    "from the data",
+                    f"{file} has {values.size} values, not one number for each of "
+                    f"{self.n_units} units; computed again from the data",
                 )
                 values = None
-            found.append(None if values is None else values.reshape(-1).astype(float))
-        return found[0], found[1]
-
-    def _is_sound(self, values: np.ndarray) -> bool:
-        """Return whether values are one finite float32 number for every unit."""
-        if values.size != self.n_units or values.dtype.kind not in "fiu":
-            return False
-        # NaN compares as false.
-        return bool((np.abs(values.astype(float)) < _LARGEST).all())
+            stored.append(values)
+        return stored[0], stored[1]
 
     # -- within -----------------------------------------------------------------
     def _array(self, kind: str, name: str) -> np.ndarray | None:
         path = self.root / "meta" / kind / f"{name}.npy"
-        return decoded(load_small_array(path, self.root)) if path.exists() else None
+        return (
+            decode_texts(load_small_array(path, self.root)) if path.exists() else None
+        )
 
-    def _numbered(self, stream: str) -> dict[int, SeenFile]:
+    def _numbered(self, stream: str) -> dict[int, FileStamp]:
         """Return the files of a stream by trial number."""
-        listed = seen_files(self.data(stream))
+        listed = stamped_files(self.data(stream))
         # Files with other names are ignored.
         return {
-            int(name.removesuffix(_NUMBER_OF)): listed[name]
+            int(name.removesuffix(_ENDING)): listed[name]
             for name in sorted(listed)
-            if name.endswith(_NUMBER_OF) and name.removesuffix(_NUMBER_OF).isdecimal()
+            if name.endswith(_ENDING) and name.removesuffix(_ENDING).isdecimal()
         }
 
     def _check_numbers(self) -> None:
@@ -203,22 +203,22 @@ class Folder:
         Responses may be withheld. A stream without any file counts as not recorded.
         """
         for stream in self.streams:
-            there = self._numbers[stream]
-            if stream == "responses" or not there:
+            numbers = self._numbers[stream]
+            if stream == "responses" or not numbers:
                 continue
-            if len(there) == self.n_trials == max(there) + 1:
+            if len(numbers) == self.n_trials == max(numbers) + 1:
                 continue
             # A file number can be any integer, so `n_trials` can be huge: search only
             # as far as the message needs.
-            first = range(min(self.n_trials, len(there) + _SHOWN + 1))
-            missing = [number for number in first if number not in there]
-            shown = ", ".join(map(str, missing[:_SHOWN]))
-            shown += ", …" if missing[_SHOWN:] else ""
+            first = range(min(self.n_trials, len(numbers) + _LISTED + 1))
+            missing = [number for number in first if number not in numbers]
+            listed = ", ".join(map(str, missing[:_LISTED]))
+            listed += ", …" if missing[_LISTED:] else ""
             raise SessionFormatError(
                 self.data(stream),
                 "missing_trials",
-                f"{stream} has {len(there)} files, {self.screen} {self.n_trials}"
-                + (f" (missing: {shown})" if missing else ""),
+                f"{stream} has {len(numbers)} files, {self.screen} {self.n_trials}"
+                + (f" (missing: {listed})" if missing else ""),
                 "was the download complete?",
             )
 
@@ -234,10 +234,6 @@ class Folder:
                 + ("(height, width, time)" if self.is_video else "(1, height, width)"),
             )
         return int(shape[0]), int(shape[1])
-
-
-def _npy_names(names: Iterable[str]) -> list[str]:
-    return sorted(n.removesuffix(_NUMBER_OF) for n in names if n.endswith(_NUMBER_OF))
 
 
 def _links(root: Path) -> dict[str, str]:

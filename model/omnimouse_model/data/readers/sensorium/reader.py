@@ -8,38 +8,37 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_model.data.io.fingerprint import folder_fingerprint
 from omnimouse_model.data.io.trial_files import HOLE_S, MemoryRows, TimeLine, TrialRows
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES, EYE_UNITS
-from omnimouse_model.data.readers.build.finalise import finished
+from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.frame_notes import note_frames
+from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.resampled import least_scale
 from omnimouse_model.data.readers.build.statistics import train_spans, with_statistics
-from omnimouse_model.data.readers.sensorium.layout import Folder
+from omnimouse_model.data.readers.sensorium.layout import RATE_HZ, Folder
 from omnimouse_model.data.readers.sensorium.trials import Trial, read_trials
-from omnimouse_model.data.readers.sensorium.videos import Images, Videos
+from omnimouse_model.data.readers.sensorium.videos import SensoriumFrames
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import MEAN_GRAY, Stimulus, Trials
-from omnimouse_model.data.units import Units
 
 LOOKED_FOR = ("data/videos", "data/images")
-_SHOWN_S = 0.5
+_IMAGE_S = 0.5
 """Presentation time of an image in Sensorium 2022."""
 _NAME = re.compile(r"(?:static|dynamic)?(\d+)-(\d+)-(\d+)")
 
 
 def recognises(path: Path) -> bool:
     """Return whether a folder holds videos or images and a trial table."""
-    data = path / "data"
-    shown = (data / "videos").is_dir() or (data / "images").is_dir()
-    return shown and (path / "meta" / "trials").is_dir()
+    has_frames = any((path / folder).is_dir() for folder in LOOKED_FOR)
+    return has_frames and (path / "meta" / "trials").is_dir()
 
 
 def read(path: Path, options: ReadOptions) -> Session:
@@ -48,7 +47,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     folder = Folder(path)
     trials = read_trials(folder, notes)
     lengths = np.array([trial.length for trial in trials])
-    rate = RESPONSE_RATE_HZ if folder.is_video else 1.0 / (_SHOWN_S + HOLE_S)
+    rate = RATE_HZ if folder.is_video else 1.0 / (_IMAGE_S + HOLE_S)
     # Images: one row per trial, and the period of a row is image plus hole.
     line = TimeLine.of(lengths, rate) if folder.is_video else _regular(lengths, rate)
     notes.assume(
@@ -59,12 +58,12 @@ def read(path: Path, options: ReadOptions) -> Session:
     if not folder.is_video:
         notes.warn(
             "still_images",
-            "one response per image: it can be looked at, but no 2-s window of it can "
-            "be given to a model",
+            "one response per image: the session can be displayed, but models read "
+            "windows of responses in time",
         )
     stimulus = _stimulus(folder, trials, line)
     note_frames(stimulus, notes)
-    train = train_spans(stimulus)
+    train = train_spans(stimulus, stimulus.trials)
     responses = _responses(folder, trials, line)
     responses = with_statistics(responses, train, notes, *folder.statistics(notes))
     behavior = _behavior(folder, trials, line, train, notes)
@@ -75,15 +74,14 @@ def read(path: Path, options: ReadOptions) -> Session:
         path=path,
         format="sensorium-2023" if folder.is_video else "sensorium-2022",
         fingerprint=folder_fingerprint(path),
-        units=_units(folder, responses, notes),
+        units=make_units(responses, notes, **_unit_arrays(folder, responses, notes)),
         responses=responses,
         behavior=behavior,
         stimulus=stimulus,
         trials=stimulus.trials,
-        behavior_names=tuple(n for s in behavior.values() if s for n in s.names),
         options=options.given(),
     )
-    return finished(session, notes)
+    return finalise(session, notes)
 
 
 def _regular(lengths: np.ndarray, rate_hz: float) -> TimeLine:
@@ -113,21 +111,20 @@ def _stimulus(folder: Folder, trials: Sequence[Trial], line: TimeLine) -> Stimul
     slot_trial = np.repeat(np.arange(len(frames), dtype=np.int32), frames)
     slot_frame = np.asarray(np.arange(frames.sum()) - first[slot_trial], np.int32)
     onset = line.time(line.first)
-    gone = line.time(line.first + line.length) if folder.is_video else onset + _SHOWN_S
+    end = line.time(line.first + line.length) if folder.is_video else onset + _IMAGE_S
     begin = np.empty(len(frames))
     begin[1::2] = onset
-    begin[0::2] = np.append(line.start, gone)
+    begin[0::2] = np.append(line.start, end)
     # The second slot of a hole begins one response sample before the next trial.
     step = np.full(len(frames), 1 / line.rate_hz)
-    step[0::2] = np.append(onset, line.stop) - begin[0::2] - 1 / RESPONSE_RATE_HZ
-    film = (Videos if folder.is_video else Images)(tuple(t.frames for t in trials))
+    step[0::2] = np.append(onset, line.stop) - begin[0::2] - 1 / RATE_HZ
     slot_t = begin[slot_trial] + slot_frame * step[slot_trial]
     return Stimulus(
         slot_t=slot_t,
         slot_trial=slot_trial,
         slot_frame=slot_frame,
         size=folder.frame_size,
-        film=film,
+        source=SensoriumFrames(tuple(t.frames for t in trials), folder.is_video),
         trials=_table(folder, trials, line, slot_t, first, frames),
     )
 
@@ -149,25 +146,21 @@ def _table(
         values[1::2] = of_trial
         return values
 
-    def text(values: list[object]) -> np.ndarray:
-        return np.array(values, np.str_)
-
-    return Trials(
-        key=text(_keys(trials)),
-        kind=text(each([kind] * len(trials), "invalid")),
-        tier=text(each([t.tier for t in trials], "blank")),
-        first_slot=first.astype(np.int32),
-        n_slots=frames.astype(np.int32),
+    n = len(trials)
+    return Trials.of(
+        key=_keys(trials),
+        kind=each([kind] * n, "invalid"),
+        tier=each([t.tier for t in trials], "blank"),
+        first_slot=first,
+        n_slots=frames,
         t_on=on,
         t_off=np.append(on[1:], line.stop - line.start),
-        # Still images are never readable: no window of 2 s fits one.
-        readable=np.array(
-            each([t.is_sound and folder.is_video for t in trials], False), bool
-        ),
-        blank_value=np.array(each([np.nan] * len(trials), MEAN_GRAY), np.float32),
-        stim_id=text(each([t.stim_id for t in trials], "")),
-        trial_idx=text(each([t.trial_idx for t in trials], "")),
-        valid_trial=text(each([str(t.is_sound) for t in trials], "blank")),
+        # Still images are never readable: they have one response in time.
+        readable=each([t.is_sound and folder.is_video for t in trials], False),
+        blank_value=each([np.nan] * n, MEAN_GRAY),
+        stim_id=each([t.stim_id for t in trials], ""),
+        trial_idx=each([t.trial_idx for t in trials], ""),
+        valid_trial=each([str(t.is_sound) for t in trials], "blank"),
         extra=({}, *(extra for t in trials for extra in (t.extra, {}))),
     )
 
@@ -184,64 +177,55 @@ def _behavior(
     notes: Notes,
 ) -> dict[str, Signal | None]:
     """Return pupil (size, derivative, x, y) and running, None if not stored."""
-    found: dict[str, Signal | None] = {"eye_tracker": None, "treadmill": None}
-    sources = {"eye_tracker": [t.eye for t in trials]}
-    sources["treadmill"] = [t.running for t in trials]
-    names = {"eye_tracker": EYE_NAMES, "treadmill": ("running",)}
-    units = {"eye_tracker": EYE_UNITS, "treadmill": ("cm/s",)}
-    for name, parts in sources.items():
-        if any(part is None for part in parts):  # then all of them are None
+    behavior: dict[str, Signal | None] = {"eye_tracker": None, "treadmill": None}
+    sources = {
+        "eye_tracker": ([t.eye for t in trials], EYE_NAMES, EYE_UNITS),
+        "treadmill": ([t.running for t in trials], ("running",), ("cm/s",)),
+    }
+    for name, (parts, names, units) in sources.items():
+        stored = [part for part in parts if part is not None]
+        if not stored:  # a stream is stored for all trials or for none
             notes.assume("missing_stream", f"the session has no {name}")
             continue
-        values = line.spread([part for part in parts if part is not None])
         # In memory: the derivative is computed, and the files are small.
-        rows = MemoryRows(folder.data("behavior"), values)
+        rows = MemoryRows(folder.data("behavior"), line.spread(stored))
         signal = Signal(name, rows, line.rate_hz, line.start, line.stop)
-        signal = replace(signal, names=names[name], units=units[name])
-        found[name] = with_statistics(signal, train, notes)
-    if found["eye_tracker"] is not None and folder.is_video:
+        signal = replace(signal, names=names, units=units)
+        behavior[name] = with_statistics(signal, train, notes)
+    if behavior["eye_tracker"] is not None and folder.is_video:
         notes.assume(
             "pupil_derivative",
             "the change of pupil size is not stored: central differences per second",
         )
-    return found
+    return behavior
 
 
-def _units(folder: Folder, responses: Signal, notes: Notes) -> Units:
+def _unit_arrays(folder: Folder, responses: Signal, notes: Notes) -> dict[str, Any]:
+    """Return the arguments of `make_units`."""
     n = folder.n_units
-    ids, plane = (folder.unit_array(k, notes) for k in ("unit_ids", "fields"))
-    xyz = folder.unit_array("cell_motor_coordinates", notes, (n, 3))
-    area = folder.unit_array("area", notes, text=True)
-    if area is None:
-        notes.assume("no_areas", "the session does not say which areas it covers")
-    assert responses.mean is not None
     assert responses.std is not None
-    return Units(
-        unit_id=np.arange(n) if ids is None else ids.astype(np.int64),
-        area=area,
-        area_source="" if area is None else "meta/neurons/area.npy",
-        plane=np.full(n, -1, np.int32) if plane is None else plane.astype(np.int32),
+    return {
+        "unit_id": folder.unit_array("unit_ids", notes),
+        "area": folder.unit_array("area", notes, text=True),
+        "area_source": "meta/neurons/area.npy",
+        "plane": folder.unit_array("fields", notes),
         # Motor coordinates of the microscope: x, y and depth in µm.
-        xyz_um=np.full((n, 3), np.nan, np.float32)
-        if xyz is None
-        else xyz.astype(np.float32),
-        xy_px=np.full((n, 2), np.nan, np.float32),
-        mean=responses.mean,
-        std=responses.std,
-        least_scale=least_scale(responses.std, notes),
-    )
+        "xyz_um": folder.unit_array("cell_motor_coordinates", notes, (n, 3)),
+        "least_scale": least_scale(responses.std, notes),
+    }
 
 
 def _identity(folder: Folder, notes: Notes) -> tuple[str, str | None]:
     # The released folders are named dynamic{animal}-{session}-{scan}-….
-    named = _NAME.search(folder.root.name)
-    if named is not None:
-        return "-".join(named.groups()), named[1]
+    match = _NAME.search(folder.root.name)
+    if match is not None:
+        return "-".join(match.groups()), match[1]
     names = ("animal_ids", "sessions", "scan_idx")
     parts = [folder.unit_array(name, notes) for name in names]
-    if all(part is not None and len(part) for part in parts):
-        words = [str(part[0]) for part in parts if part is not None]
-        return "-".join(words), words[0]
+    # One value per neuron, all equal.
+    numbers = [str(part[0]) for part in parts if part is not None and len(part)]
+    if len(numbers) == len(names):
+        return "-".join(numbers), numbers[0]
     notes.assume(
         "no_identity", f"nothing names the session: '{folder.root.name}' is the folder"
     )

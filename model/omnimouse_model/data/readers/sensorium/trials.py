@@ -1,21 +1,21 @@
 """Reader of the trials of a Sensorium folder: lengths, tiers, behaviour, gaps."""
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.clock import RESPONSE_RATE_HZ
-from omnimouse_model.data.io.file_stamp import SeenFile
+from omnimouse_model.data.io.file_stamp import FileStamp
 from omnimouse_model.data.io.safe_files import ArrayFile, label, load_small_array
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.sensorium.layout import Folder
+from omnimouse_model.data.readers.sensorium.layout import RATE_HZ, Folder
 from omnimouse_model.errors import SessionFormatError
 
 # Tiers whose responses the competitions did not publish.
 _WITHHELD = ("live_test*", "final_test*")
-_PEEKED_UNITS = 16
+_SAMPLED_UNITS = 16
 # Units, then values per block, that are searched for anything but zeros and NaN.
 _FIRST_UNITS, _BLOCK_VALUES = 8, 2**18
 _STIM_NAMES = ("condition_hash", "frame_image_id", "image_id")
@@ -41,8 +41,8 @@ class Trial:
 
     key: str
     length: int
-    frames: SeenFile
-    responses: SeenFile | None
+    frames: FileStamp
+    responses: FileStamp | None
     eye: np.ndarray | None
     running: np.ndarray | None
     is_sound: bool
@@ -75,10 +75,7 @@ def read_trials(folder: Folder, notes: Notes) -> list[Trial]:
 
 def _note(trials: list[Trial], notes: Notes) -> None:
     """Note the trials that are withheld, cut or excluded from windows."""
-    withheld: dict[str, int] = {}
-    for trial in trials:
-        if trial.responses is None:
-            withheld[trial.tier] = withheld.get(trial.tier, 0) + 1
+    withheld = Counter(trial.tier for trial in trials if trial.responses is None)
     if withheld:
         counts = ", ".join(f"{tier}: {n}" for tier, n in withheld.items())
         notes.warn("withheld", f"responses of some trials are withheld ({counts})")
@@ -87,18 +84,18 @@ def _note(trials: list[Trial], notes: Notes) -> None:
         notes.assume(
             "cut_trials",
             f"the streams of {len(cut)} trials end apart: each is cut where the first "
-            f"of them ends ({_shown(cut)})",
+            f"of them ends ({_first(cut)})",
         )
     odd = [trial.key for trial in trials if not trial.is_sound]
     if odd:
         notes.warn(
             "odd_trials",
             f"{len(odd)} trials are left out of windows: values are missing within "
-            f"them, or a file is of another size ({_shown(odd)})",
+            f"them, or a file is of another size ({_first(odd)})",
         )
 
 
-def _shown(keys: list[str]) -> str:
+def _first(keys: list[str]) -> str:
     return ", ".join(keys[:8]) + (", …" if keys[8:] else "")
 
 
@@ -140,13 +137,13 @@ def _trial(folder: Folder, number: int, tier: str, facts: dict[str, Any]) -> Tri
     responses = _responses(folder, number, tier, total)
     stored = _stored_behavior(folder, number)
     # Videos are (height, width, time): the time course of the first pixel.
-    seen = [frames.open()[:1, :1].reshape(1, -1)[:, :total]]
+    samples = [frames.open()[:1, :1].reshape(1, -1)[:, :total]]
     if responses is not None:
-        seen.append(_some_units(responses, total))
+        samples.append(_some_units(responses, total))
     behavior = stored["behavior"]
     if behavior is not None and behavior.ndim == 2 and behavior.size:
-        seen.append(behavior[:1])
-    length, is_cut, is_sound = _valid_length(seen, total)
+        samples.append(behavior[:1])
+    length, is_cut, is_sound = _valid_length(samples, total)
     eye, running = _behavior(folder, stored, length)
     for values in (eye, running):
         is_sound &= values is None or bool(np.isfinite(values).all())
@@ -156,8 +153,8 @@ def _trial(folder: Folder, number: int, tier: str, facts: dict[str, Any]) -> Tri
     return Trial(
         key=f"{number:05d}",
         length=length,
-        frames=folder.seen(folder.screen, number),
-        responses=None if responses is None else folder.seen("responses", number),
+        frames=folder.stamp(folder.screen, number),
+        responses=None if responses is None else folder.stamp("responses", number),
         eye=eye,
         running=running,
         is_sound=is_sound,
@@ -173,8 +170,8 @@ def _frames(folder: Folder, number: int) -> ArrayFile:
     """Return the file with the frames of a trial, padding included."""
     file = folder.file(folder.screen, number)
     size = folder.frame_size
-    found = file.shape[:2] if folder.is_video else file.shape[-2:]
-    if len(file.shape) != 3 or tuple(found) != size or 0 in file.shape:
+    stored = file.shape[:2] if folder.is_video else file.shape[-2:]
+    if len(file.shape) != 3 or stored != size or 0 in file.shape:
         raise SessionFormatError(
             file.path,
             "bad_trials",
@@ -199,12 +196,12 @@ def _responses(folder: Folder, number: int, tier: str, total: int) -> ArrayFile 
             "was the download complete?",
         )
     file = folder.file("responses", number)
-    wanted = (folder.n_units, total) if folder.is_video else (folder.n_units,)
-    if file.shape != wanted:
+    expected = (folder.n_units, total) if folder.is_video else (folder.n_units,)
+    if file.shape != expected:
         raise SessionFormatError(
             file.path,
             "bad_trials",
-            f"{label(file.path)} is {file.shape}; {wanted} expected",
+            f"{label(file.path)} is {file.shape}; {expected} expected",
             "was the download complete?",
         )
     return None if _may_be_withheld(tier) and _is_empty(file) else file
@@ -228,7 +225,7 @@ def _holds_something(values: np.ndarray) -> bool:
 def _some_units(file: ArrayFile, total: int) -> np.ndarray:
     """Return the responses of a few evenly spaced units, (unit, time)."""
     n = file.shape[0]
-    chosen = np.unique(np.linspace(0, n - 1, min(n, _PEEKED_UNITS)).astype(int))
+    chosen = np.unique(np.linspace(0, n - 1, min(n, _SAMPLED_UNITS)).astype(int))
     units: np.ndarray = file.open()[chosen].reshape(-1, total)
     return units
 
@@ -239,9 +236,9 @@ def _may_be_withheld(tier: str) -> bool:
 
 def _stored_behavior(folder: Folder, number: int) -> dict[str, np.ndarray | None]:
     """Return the behaviour arrays (channel, time) of a trial, None if missing."""
-    found: dict[str, np.ndarray | None] = {}
+    arrays: dict[str, np.ndarray | None] = {}
     for stream in ("behavior", "pupil_center"):
-        found[stream] = None
+        arrays[stream] = None
         if folder.has(stream, number):
             values = load_small_array(folder.path(stream, number), folder.root)
             if values.dtype.kind not in "fiu":
@@ -254,11 +251,11 @@ def _stored_behavior(folder: Folder, number: int) -> dict[str, np.ndarray | None
             # 2022: one value per channel, as (channel,) or (1, channel).
             if not folder.is_video:
                 values = values.reshape(-1, 1)
-            found[stream] = values.astype(np.float64)
-    return found
+            arrays[stream] = values.astype(np.float64)
+    return arrays
 
 
-def _valid_length(seen: list[np.ndarray], total: int) -> tuple[int, bool, bool]:
+def _valid_length(samples: list[np.ndarray], total: int) -> tuple[int, bool, bool]:
     """Return the length without padding, whether the ends differ, whether it is sound.
 
     Padding is NaN up to the end. A NaN before the padding is a missing sample and does
@@ -266,19 +263,19 @@ def _valid_length(seen: list[np.ndarray], total: int) -> tuple[int, bool, bool]:
 
     Parameters
     ----------
-    seen
-        A sample of each stream, (column, time).
+    samples
+        Some columns of each stream, (column, time).
     """
-    known = [np.isfinite(values) for values in seen]
-    ends = [_end(values.any(axis=0)) for values in known]
+    finite = [np.isfinite(values) for values in samples]
+    ends = [_end(values.any(axis=0)) for values in finite]
     # A stream without any value is unsound, but does not shorten the trial.
     length = min([total, *(end for end in ends if end)])
-    is_sound = all(ends) and all(values[:, :length].all() for values in known)
+    is_sound = all(ends) and all(values[:, :length].all() for values in finite)
     return length, len(set(ends)) > 1 and all(ends), is_sound
 
 
-def _end(known: np.ndarray) -> int:
-    return int(np.flatnonzero(known)[-1]) + 1 if known.any() else 0
+def _end(finite: np.ndarray) -> int:
+    return int(np.flatnonzero(finite)[-1]) + 1 if finite.any() else 0
 
 
 def _behavior(
@@ -298,7 +295,7 @@ def _behavior(
     # Released as videos without the derivative: central differences, per second.
     if folder.is_video:
         change = np.gradient(size) if len(size) > 1 else np.zeros_like(size)
-        change = change * RESPONSE_RATE_HZ
+        change = change * RATE_HZ
     else:
         change = behavior[1]
     return np.stack([size, change, *_cut(centre, length)], axis=1), running

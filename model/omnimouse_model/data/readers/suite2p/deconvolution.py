@@ -7,7 +7,7 @@ from omnimouse_model.errors import SessionFormatError
 _BASELINE_PERCENT = 8.0
 
 
-def deconvolved(traces: np.ndarray, tau_s: float, rate_hz: float) -> np.ndarray:
+def deconvolve(traces: np.ndarray, tau_s: float, rate_hz: float) -> np.ndarray:
     """Return the deconvolved activity of calcium traces, float32 (regions, frames).
 
     The model is AR(1): activity >= 0 that decays with time constant `tau_s`. There is
@@ -34,9 +34,9 @@ def deconvolved(traces: np.ndarray, tau_s: float, rate_hz: float) -> np.ndarray:
         ) from error
     # AR(1) coefficient: the factor by which calcium decays from frame to frame.
     decay = float(np.exp(-1.0 / (tau_s * rate_hz)))
-    found = np.empty(traces.shape, np.float32)
+    activity = np.empty(traces.shape, np.float32)
     # OASIS takes float64.
     for i, trace in enumerate(traces.astype(np.float64)):
         trace = trace - np.percentile(trace, _BASELINE_PERCENT)
-        found[i] = oasisAR1(trace, decay, lam=0.0)[1]
-    return found
+        activity[i] = oasisAR1(trace, decay, lam=0.0)[1]
+    return activity

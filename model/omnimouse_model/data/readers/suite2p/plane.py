@@ -22,7 +22,7 @@ from omnimouse_model.errors import SessionFormatError
 
 _SETTINGS = ("ops", "settings", "db", "reg_outputs", "detect_outputs")
 """Files with settings, by priority (versions before 1 have only `ops`)."""
-_USUAL_NEUCOEFF = 0.7
+_DEFAULT_NEUCOEFF = 0.7
 """Default of suite2p."""
 
 
@@ -40,16 +40,15 @@ class Plane:
         Those of F, Fneu and spks that exist: (regions, frames).
     n_rois, n_frames
         Shape of the traces.
-    kept
+    chosen
         int64 (k,) regions that are read, ascending.
     rate_hz, tau_s, neucoeff
         Frames per second, decay time of the indicator, factor of the neuropil; the
         first two are None if no file contains them.
     xy_px
         float32 (k, 2) x and y of the regions.
-    roi_sizes, roi_yx, roi_weight
-        Pixels of the regions in `kept`, concatenated: counts (k,), rows and columns,
-        weights.
+    masks
+        Pixels int16 (p, 2) and weights float32 (p,) of every region in `chosen`.
     mean_image
         float32 (height, width), or None.
     """
@@ -60,14 +59,12 @@ class Plane:
     files: Mapping[str, ArrayFile]
     n_rois: int
     n_frames: int
-    kept: np.ndarray
+    chosen: np.ndarray
     rate_hz: float | None
     tau_s: float | None
     neucoeff: float
     xy_px: np.ndarray
-    roi_sizes: np.ndarray
-    roi_yx: np.ndarray
-    roi_weight: np.ndarray
+    masks: list[tuple[np.ndarray, np.ndarray]]
     mean_image: np.ndarray | None
 
 
@@ -79,11 +76,11 @@ def read_plane(
     n_rois, n_frames = next(iter(files.values())).shape
     settings = _Settings(folder, root, notes)
     regions = _regions(folder, root, n_rois)
-    kept = _cells(folder, root, n_rois, options)
+    chosen = _cells(folder, root, n_rois, options)
     mean = settings.image("meanImg")
     size = settings.size() or (None if mean is None else mean.shape)
-    pixels = [_pixels(regions[i], i, folder, size) for i in kept.tolist()]
-    centre = [_centre(regions[i], p) for i, p in zip(kept, pixels, strict=True)]
+    masks = [_pixels(regions[i], i, folder, size) for i in chosen.tolist()]
+    centre = [_centre(regions[i], mask) for i, mask in zip(chosen, masks, strict=True)]
     # The second name is that of suite2p 1.x.
     neucoeff = settings.number("neucoeff", "neuropil_coefficient")
     return Plane(
@@ -93,27 +90,25 @@ def read_plane(
         files=files,
         n_rois=n_rois,
         n_frames=n_frames,
-        kept=kept,
+        chosen=chosen,
         rate_hz=settings.number("fs"),
         tau_s=settings.number("tau"),
-        neucoeff=_USUAL_NEUCOEFF if neucoeff is None else neucoeff,
+        neucoeff=_DEFAULT_NEUCOEFF if neucoeff is None else neucoeff,
         xy_px=np.array(centre, np.float32).reshape(-1, 2),
-        roi_sizes=np.array([len(p[1]) for p in pixels], np.int64),
-        roi_yx=np.concatenate([p[0] for p in pixels]),
-        roi_weight=np.concatenate([p[1] for p in pixels]),
+        masks=masks,
         mean_image=mean,
     )
 
 
 def _traces(folder: Path, root: Path) -> dict[str, ArrayFile]:
-    found: dict[str, ArrayFile] = {}
+    files: dict[str, ArrayFile] = {}
     # Each file is optional; the available ones decide which kinds can be read.
     for name in ("F", "Fneu", "spks"):
         path = folder / f"{name}.npy"
         if path.exists():
-            found[name] = npy_file(contained(path, root))
-    shape = next(iter(found.values())).shape
-    for file in found.values():
+            files[name] = npy_file(contained(path, root))
+    shape = next(iter(files.values())).shape
+    for file in files.values():
         if file.dtype.kind not in "fiu" or len(file.shape) != 2:
             raise SessionFormatError(
                 file.path,
@@ -134,7 +129,7 @@ def _traces(folder: Path, root: Path) -> dict[str, ArrayFile]:
         raise SessionFormatError(
             folder, "empty", f"{label(folder)}: traces are {shape}: nothing to read"
         )
-    return found
+    return files
 
 
 def _cells(folder: Path, root: Path, n_rois: int, options: ReadOptions) -> np.ndarray:
@@ -154,31 +149,33 @@ def _cells(folder: Path, root: Path, n_rois: int, options: ReadOptions) -> np.nd
         )
     # Columns of iscell: flag, probability.
     flag = marked if marked.ndim == 1 else marked[:, 0]
-    kept: np.ndarray = every[flag > 0]
-    if not len(kept):
+    cells: np.ndarray = every[flag > 0]
+    if not len(cells):
         raise SessionFormatError(
             path,
             "empty",
             f"{label(path)} marks none of {n_rois} regions as a cell",
             f"{ALL_ROIS}, reads them all",
         )
-    return kept
+    return cells
 
 
 # -- regions -------------------------------------------------------------------------
 def _regions(folder: Path, root: Path, n_rois: int) -> list[Mapping[str, Any]]:
     path = contained(folder / "stat.npy", root)
-    found: list[Mapping[str, Any]] = load_pickled(path)
-    sound = isinstance(found, list) and all(isinstance(r, Mapping) for r in found)
-    if not sound or len(found) != n_rois:
-        what = f"{len(found)} regions" if sound else f"a {type(found).__name__}"
+    regions: list[Mapping[str, Any]] = load_pickled(path)
+    is_list = isinstance(regions, list) and all(isinstance(r, Mapping) for r in regions)
+    if not is_list or len(regions) != n_rois:
+        content = (
+            f"{len(regions)} regions" if is_list else f"a {type(regions).__name__}"
+        )
         raise SessionFormatError(
             path,
             "wrong_length",
-            f"{label(path)} holds {what}, the traces {n_rois} regions",
+            f"{label(path)} holds {content}, the traces {n_rois} regions",
             "are the files of one run of suite2p?",
         )
-    return found
+    return regions
 
 
 def _pixels(
@@ -242,7 +239,7 @@ class _Settings:
 
     def __init__(self, folder: Path, root: Path, notes: Notes) -> None:
         self._folder = folder
-        self._found: dict[str, Any] = {}
+        self._values: dict[str, Any] = {}
         # Reversed, so that files of higher priority overwrite the others.
         for name in reversed(_SETTINGS):
             path = folder / f"{name}.npy"
@@ -255,22 +252,22 @@ class _Settings:
                         f"{label(path)} holds a {type(stored).__name__}, not settings",
                         "was it written by suite2p?",
                     )
-                self._found.update(_flat(stored))
-        if not self._found:
+                self._values.update(_flat(stored))
+        if not self._values:
             notes.warn("no_settings", f"{label(folder)}: no ops.npy or settings.npy")
 
     def number(self, *names: str) -> float | None:
         """Return a positive number by the first name that exists; None if none does."""
         for name in names:
-            if self._found.get(name) is None:
+            if self._values.get(name) is None:
                 continue
-            value = as_float(self._found[name])
+            value = as_float(self._values[name])
             if value is None or not np.isfinite(value) or value <= 0:
                 raise SessionFormatError(
                     self._folder / "ops.npy",
                     "bad_key",
                     f"{label(self._folder)}: {name} must be a positive number, found "
-                    f"{short(self._found[name])}",
+                    f"{short(self._values[name])}",
                     "correct it in suite2p, or take the file away",
                 )
             return value
@@ -283,7 +280,7 @@ class _Settings:
 
     def image(self, name: str) -> np.ndarray | None:
         """Return a stored image float32 (height, width), None if missing."""
-        image = self._found.get(name)
+        image = self._values.get(name)
         if not isinstance(image, np.ndarray) or image.dtype.kind not in "fiub":
             return None
         # An image is only for display: a wrong one is omitted without an error.

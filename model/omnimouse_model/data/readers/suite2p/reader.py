@@ -7,14 +7,15 @@ import numpy as np
 
 from omnimouse_model.data.io.fingerprint import folder_fingerprint
 from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
-from omnimouse_model.data.readers.build.finalise import finished
+from omnimouse_model.data.readers.build.finalise import finalise
+from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.resampled import least_scale, sample_mode
 from omnimouse_model.data.readers.build.statistics import with_statistics
 from omnimouse_model.data.readers.suite2p.plane import Plane, read_plane
 from omnimouse_model.data.readers.suite2p.traces import (
     PlaneTraces,
-    chosen_series,
+    choose_series,
     series_choices,
 )
 from omnimouse_model.data.session import Session
@@ -44,16 +45,15 @@ def read(path: Path, options: ReadOptions) -> Session:
         read_plane(f, path, number, options, notes) for number, f in folders.items()
     ]
     # Planes without files were scanned too, and count for the lag of the others.
-    scanned = 1 + max(*folders, *_lost(folders, notes), 0)
+    scanned = 1 + max(*folders, *_incomplete(folders, notes), 0)
     choices = series_choices(planes)
-    series = chosen_series(choices, planes, options.series, path, notes)
+    series = choose_series(choices, planes, options.series, path, notes)
     responses = _responses(path, planes, scanned, series, options, notes)
     responses = with_statistics(responses, None, notes)
     for name in _ABSENT:
         notes.assume("missing_stream", f"the session has no {name}")
     notes.assume("no_positions", "positions are pixels: no file gives their size")
-    notes.assume("no_areas", "the session does not say which areas it covers")
-    _note_left_out(planes, options, notes)
+    _note_cells_only(planes, options, notes)
     several = len(planes) > 1
     session = Session(
         id=_name(path),
@@ -76,7 +76,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         series_choices=choices,
         options=options.given(),
     )
-    return finished(session, notes)
+    return finalise(session, notes)
 
 
 def _plane_folders(path: Path) -> dict[int, Path]:
@@ -85,38 +85,38 @@ def _plane_folders(path: Path) -> dict[int, Path]:
     `path` is one plane, a folder of planes, or a folder that contains `suite2p`.
     """
     if _is_plane(path):
-        named = _PLANE.fullmatch(path.name)
-        return {int(named[1]) if named else 0: path}
+        match = _PLANE.fullmatch(path.name)
+        return {int(match[1]) if match else 0: path}
     for root in (path, path / "suite2p"):
         try:
             names = [p.name for p in root.iterdir()] if root.is_dir() else []
         except OSError:
             continue
-        found = {
-            int(named[1]): root / named[0]
-            for named in map(_PLANE.fullmatch, names)
-            if named is not None and _is_plane(root / named[0])
+        folders = {
+            int(match[1]): root / match[0]
+            for match in map(_PLANE.fullmatch, names)
+            if match is not None and _is_plane(root / match[0])
         }
-        if found:
-            return dict(sorted(found.items()))
+        if folders:
+            return dict(sorted(folders.items()))
     return {}
 
 
-def _lost(folders: dict[int, Path], notes: Notes) -> list[int]:
+def _incomplete(folders: dict[int, Path], notes: Notes) -> list[int]:
     """Return the numbers of planes that lack a file, with a warning for each."""
     first = next(iter(folders.values()))
     if not _PLANE.fullmatch(first.name):
         return []
-    root, lost = first.parent, []
+    root, incomplete = first.parent, []
     for path in sorted(root.iterdir()):
-        named = _PLANE.fullmatch(path.name)
-        if named is None or not path.is_dir() or int(named[1]) in folders:
+        match = _PLANE.fullmatch(path.name)
+        if match is None or not path.is_dir() or int(match[1]) in folders:
             continue
-        lost.append(int(named[1]))
+        incomplete.append(int(match[1]))
         has_stat = (path / "stat.npy").exists()
         lacks = "neither F.npy nor spks.npy" if has_stat else "no stat.npy"
         notes.warn("lost_plane", f"{path.name} has {lacks}: left out")
-    return lost
+    return incomplete
 
 
 def _is_plane(path: Path) -> bool:
@@ -226,49 +226,33 @@ def _lags(
         "plane_lags",
         f"planes are scanned in turn: plane p of {count} lags p/{count} of a volume",
     )
-    return np.repeat(np.array(lag), [len(plane.kept) for plane in planes])
+    return np.repeat(np.array(lag), [len(plane.chosen) for plane in planes])
 
 
 # -- neurons -------------------------------------------------------------------------
 def _units(planes: list[Plane], responses: Signal, notes: Notes) -> Units:
     # Ids count all regions, so that they do not depend on the selection of cells.
     first = np.cumsum([0, *(plane.n_rois for plane in planes)])
-    ids = [plane.kept + at for plane, at in zip(planes, first, strict=False)]
-    n = responses.n_columns
-    assert responses.mean is not None
+    ids = [plane.chosen + at for plane, at in zip(planes, first, strict=False)]
     assert responses.std is not None
-    return Units(
-        unit_id=np.concatenate(ids).astype(np.int64),
-        area=None,
-        area_source="",
-        plane=np.concatenate(
-            [np.full(len(plane.kept), plane.number, np.int32) for plane in planes]
-        ),
-        # suite2p does not store the pixel size.
-        xyz_um=np.full((n, 3), np.nan, np.float32),
+    # suite2p does not store the pixel size: positions are pixels.
+    return make_units(
+        responses,
+        notes,
+        unit_id=np.concatenate(ids),
+        plane=np.repeat([p.number for p in planes], [len(p.chosen) for p in planes]),
         xy_px=np.concatenate([plane.xy_px for plane in planes]),
-        mean=responses.mean,
-        std=responses.std,
-        roi=_roi(planes),
+        roi=Roi.of([mask for plane in planes for mask in plane.masks]),
         least_scale=least_scale(responses.std, notes),
     )
 
 
-def _roi(planes: list[Plane]) -> Roi:
-    sizes = np.concatenate([plane.roi_sizes for plane in planes])
-    return Roi(
-        np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        np.concatenate([plane.roi_yx for plane in planes]),
-        np.concatenate([plane.roi_weight for plane in planes]),
-    )
-
-
-def _note_left_out(planes: list[Plane], options: ReadOptions, notes: Notes) -> None:
+def _note_cells_only(planes: list[Plane], options: ReadOptions, notes: Notes) -> None:
     every = sum(plane.n_rois for plane in planes)
-    kept = sum(len(plane.kept) for plane in planes)
-    if kept < every:
+    chosen = sum(len(plane.chosen) for plane in planes)
+    if chosen < every:
         notes.assume(
             "cells_only",
-            f"{every - kept} of {every} regions are no cells by iscell.npy, and left "
+            f"{every - chosen} of {every} regions are no cells by iscell.npy, and left "
             f"out ({ALL_ROIS}, keeps them)",
         )

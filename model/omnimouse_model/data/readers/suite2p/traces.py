@@ -29,22 +29,22 @@ _MOST_FRAMES = 4000
 
 def series_choices(planes: list[Plane]) -> dict[str, str]:
     """Return the kinds of responses available for all planes, with descriptions."""
-    there = _in_common(planes)
+    files = _in_common(planes)
     # Raw F is not offered: it contains the neuropil.
-    is_corrected = {"F", "Fneu"} <= there
+    is_corrected = {"F", "Fneu"} <= files
     can_be = {
-        "spks": "spks" in there,
+        "spks": "spks" in files,
         "deconvolved": is_corrected and _can_deconvolve(planes),
         "F-neu": is_corrected,
         "dff": is_corrected,
     }
-    return {name: words for name, words in SERIES.items() if can_be[name]}
+    return {name: text for name, text in SERIES.items() if can_be[name]}
 
 
-def chosen_series(
+def choose_series(
     choices: Mapping[str, str],
     planes: list[Plane],
-    asked: str | None,
+    name: str | None,
     path: Path,
     notes: Notes,
 ) -> str:
@@ -56,23 +56,23 @@ def chosen_series(
         If the kind is not available, or no deconvolved activity is.
     """
     if not choices:
-        there = _in_common(planes)
+        files = ", ".join(sorted(_in_common(planes))) or "nothing"
         raise SessionFormatError(
             path,
             "missing_data",
-            f"planes of {path.name} have {', '.join(sorted(there)) or 'nothing'} in "
-            "common; spks.npy, or F.npy and Fneu.npy, expected",
+            f"planes of {path.name} have {files} in common; spks.npy, or F.npy and "
+            "Fneu.npy, expected",
             "was the recording processed to its end?",
         )
-    if asked is not None and asked not in choices:
+    if name is not None and name not in choices:
         raise SessionFormatError(
             path,
             "no_series",
-            f"{path.name} has no series {asked!r}; it has {', '.join(choices)}",
+            f"{path.name} has no series {name!r}; it has {', '.join(choices)}",
             "choose one of these",
         )
     # Never fluorescence by default: the models expect deconvolved activity.
-    used = asked or ("deconvolved" if "spks" not in choices else "spks")
+    used = name or ("spks" if "spks" in choices else "deconvolved")
     if used not in choices:
         raise SessionFormatError(
             path,
@@ -109,7 +109,7 @@ class PlaneTraces:
     ) -> None:
         self.path = path
         self._rate_hz = rate_hz
-        self.shape: tuple[int, ...] = (n_frames, sum(len(p.kept) for p in planes))
+        self.shape: tuple[int, ...] = (n_frames, sum(len(p.chosen) for p in planes))
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
         self._planes, self._series = planes, series
         self._baselines: list[tuple[np.ndarray, np.ndarray]] = []
@@ -173,11 +173,11 @@ class PlaneTraces:
 
     def _all_deconvolved(self) -> np.ndarray:
         if self._deconvolved is None:
-            from omnimouse_model.data.readers.suite2p.deconvolution import deconvolved
+            from omnimouse_model.data.readers.suite2p.deconvolution import deconvolve
 
             every = slice(0, self.shape[0])
             parts = [
-                deconvolved(_corrected(p, every), p.tau_s or 0.0, self._rate_hz)
+                deconvolve(_corrected(p, every), p.tau_s or 0.0, self._rate_hz)
                 for p in self._planes
             ]
             self._deconvolved = np.concatenate(parts).T
@@ -186,8 +186,8 @@ class PlaneTraces:
 
 def _stored(plane: Plane, name: str, rows: slice | np.ndarray) -> np.ndarray:
     # Frames before regions: the result of a slice is a view, and only the regions
-    # that are kept are copied.
-    stored: np.ndarray = plane.files[name].open()[:, rows][plane.kept]
+    # that are chosen are copied.
+    stored: np.ndarray = plane.files[name].open()[:, rows][plane.chosen]
     return stored.astype(np.float32, copy=False)
 
 

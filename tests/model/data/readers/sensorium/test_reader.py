@@ -217,7 +217,7 @@ def test_a_trial_that_changes_while_open_is_a_clear_error(folder, stream):
     with pytest.raises(SessionFormatError, match=r"0\.npy changed while"):
         _ = window.responses if stream == "responses" else window.video
     (folder / "data" / stream / "0.npy").unlink()
-    held = session.stimulus.film if stream == "videos" else session.responses.file
+    held = session.stimulus.source if stream == "videos" else session.responses.file
     with pytest.raises(SessionFormatError, match=r"0\.npy cannot be read"):
         held.check()
 

@@ -1,0 +1,50 @@
+"""Table of neurons with defaults for the facts that a format lacks."""
+
+import numpy as np
+
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.units import Roi, Units
+
+
+def make_units(
+    responses: Signal,
+    notes: Notes,
+    *,
+    unit_id: np.ndarray | None = None,
+    area: np.ndarray | None = None,
+    area_source: str = "",
+    plane: np.ndarray | None = None,
+    xyz_um: np.ndarray | None = None,
+    xy_px: np.ndarray | None = None,
+    roi: Roi | None = None,
+    least_scale: float = 1.0,
+    probe: np.ndarray | None = None,
+) -> Units:
+    """Return the neurons of the columns of a stream with statistics; see `Units`.
+
+    Without ids, neurons are numbered from 0; without positions on the image, they lie
+    at the centroids of their masks. A note states that areas are missing.
+    """
+    n = responses.n_columns
+    assert responses.mean is not None
+    assert responses.std is not None
+    if area is None:
+        notes.assume("no_areas", "the session does not say which areas it covers")
+    if xyz_um is None:
+        xyz_um = np.full((n, 3), np.nan)
+    if xy_px is None:
+        xy_px = np.full((n, 2), np.nan) if roi is None else roi.centroids()
+    return Units(
+        unit_id=np.arange(n) if unit_id is None else unit_id.astype(np.int64),
+        area=area,
+        area_source="" if area is None else area_source,
+        plane=np.full(n, -1, np.int32) if plane is None else plane.astype(np.int32),
+        xyz_um=xyz_um.astype(np.float32),
+        xy_px=xy_px.astype(np.float32),
+        mean=responses.mean,
+        std=responses.std,
+        roi=roi,
+        least_scale=least_scale,
+        probe=probe,
+    )

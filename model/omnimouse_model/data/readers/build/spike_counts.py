@@ -1,0 +1,37 @@
+"""Spike times as a stream of responses."""
+
+import numpy as np
+
+from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.size_limits import check_extent
+from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.spike_trains import SpikeTrains, TimesFile
+from omnimouse_model.data.window_spec import OMNIMOUSE
+
+ROW_RATE_HZ = OMNIMOUSE.response_rate_hz
+"""Rate at which spikes are counted for code that reads responses as samples.
+
+Windows of specs with another rate count the spikes in their own bins.
+"""
+
+
+def spike_signal(
+    file: TimesFile, offsets: np.ndarray, start: float, stop: float, notes: Notes
+) -> Signal:
+    """Return the responses of spike times between two native times.
+
+    Parameters
+    ----------
+    file, offsets
+        See `SpikeTrains`.
+    """
+    # Bins begin at `start`; an incomplete last bin is dropped.
+    n_rows = int((stop - start) * ROW_RATE_HZ)
+    check_extent(file.path, "spike times", n_rows, ROW_RATE_HZ)
+    notes.assume(
+        "spike_counts",
+        "models that read traces get spikes counted in bins of "
+        f"1/{ROW_RATE_HZ:g} s; models of counts get them in their own bins",
+    )
+    trains = SpikeTrains(file, offsets, start, ROW_RATE_HZ, n_rows)
+    return Signal("responses", trains, ROW_RATE_HZ, start, start + n_rows / ROW_RATE_HZ)
