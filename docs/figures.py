@@ -1,10 +1,10 @@
-"""Renew the figures of documents: run the command that each table names above itself.
+"""Update the tables of the documentation with the output of their commands.
 
-    python docs/figures.py [FILE …]     by default every document of docs/ that has
-                                        some, and every notebook
+    python docs/figures.py [FILE …]     default: all pages of docs/ with tables, and
+                                        all notebooks
 
-A table stands between `<!-- omnimouse … -->`, its command, and `<!-- end -->`.
-A notebook is run completely, with the values of its cell tagged "parameters".
+A table is between `<!-- omnimouse … -->`, which contains its command, and
+`<!-- end -->`. A notebook is run with the values of its cell tagged "parameters".
 """
 
 import re
@@ -22,64 +22,66 @@ MARKED = re.compile(r"<!-- (omnimouse [^\n]+) -->\n.*?<!-- end -->", re.DOTALL)
 Run = Callable[[str], str]
 
 
-def renewals(text: str, run: Run) -> Iterator[str]:
-    """The text with one table more renewed each time."""
-    at = 0
-    while found := MARKED.search(text, at):
-        table = f"<!-- {found[1]} -->\n{run(found[1]).strip()}\n<!-- end -->"
-        at = found.start() + len(table)
-        text = text[: found.start()] + table + text[found.end() :]
+def updates(text: str, run: Run) -> Iterator[str]:
+    """Yield the text after the update of each table."""
+    position = 0
+    while match := MARKED.search(text, position):
+        table = f"<!-- {match[1]} -->\n{run(match[1]).strip()}\n<!-- end -->"
+        position = match.start() + len(table)
+        text = text[: match.start()] + table + text[match.end() :]
         yield text
 
 
 def run(command: str) -> str:
-    """Run an `omnimouse` command of this environment; what it prints.
+    """Run an `omnimouse` command of this environment and return its output.
 
     Raises
     ------
     SystemExit
-        It is not there, or it failed.
+        The command is not installed, or it failed.
     """
     name, *arguments = shlex.split(command)
     program = shutil.which(name, path=str(Path(sys.executable).parent))
     if program is None:
-        sys.exit(f"{name} is not in this environment: python3 tasks.py setup")
+        sys.exit(f"{name} is not installed: run python3 tasks.py setup")
     print(f"==> {command}", file=sys.stderr)
-    done = subprocess.run(
+    process = subprocess.run(
         [program, *arguments], stdout=subprocess.PIPE, text=True, check=False
     )
-    if done.returncode:
-        sys.exit(f"{command} failed (exit status {done.returncode}); its table stays")
-    return done.stdout
+    if status := process.returncode:
+        sys.exit(f"{command} failed (exit status {status}); its table is unchanged")
+    return process.stdout
 
 
 def rerun(path: Path) -> None:
-    """Run a notebook and keep its outputs.
+    """Run a notebook and save its outputs.
 
     Raises
     ------
     SystemExit
-        A cell failed; the notebook stays as it was.
+        A cell failed; the notebook is unchanged.
     """
     command = [sys.executable, "-m", "tests.notebooks", path.name]
     if subprocess.run(command, cwd=DOCS.parent, check=False).returncode:
-        sys.exit(f"{path} failed; its outputs stay")
+        sys.exit(f"{path} failed; its outputs are unchanged")
 
 
 def main(names: list[str]) -> None:
-    """Renew the named documents, or all; a table is written when its command ends."""
-    everything = [*sorted(DOCS.glob("*.md")), *sorted(NOTEBOOKS.glob("*.ipynb"))]
-    for path in map(Path, names) if names else everything:
+    """Update the named files, or all; each table is written when its command ends."""
+    all_files = [*sorted(DOCS.glob("*.md")), *sorted(NOTEBOOKS.glob("*.ipynb"))]
+    for path in map(Path, names) if names else all_files:
         if path.suffix == ".ipynb":
             rerun(path)
             continue
         text = path.read_text("utf-8")
         if not MARKED.search(text):
             if names:
-                sys.exit(f"{path}: no <!-- omnimouse … --> above an <!-- end -->")
+                sys.exit(
+                    f"{path} has no table between <!-- omnimouse … --> and <!-- end -->"
+                )
             continue
-        for renewed in renewals(text, run):
-            path.write_text(renewed, "utf-8")
+        for updated in updates(text, run):
+            path.write_text(updated, "utf-8")
 
 
 if __name__ == "__main__":

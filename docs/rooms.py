@@ -2,9 +2,9 @@
 
     python docs/rooms.py
 
-A map stands between `<!-- NAME -->` and `<!-- end -->`. The graph shows which room
-imports which, without the arrows that follow from others; the list takes each room's
-sentence from the docstring of its folder.
+A map is between `<!-- NAME -->` and `<!-- end -->`. The graph shows the imports between
+rooms, reduced to the arrows that do not follow from others. The list contains the first
+sentence of the docstring of each folder.
 """
 
 import ast
@@ -22,7 +22,7 @@ PACKAGES = {
     "omnimouse_model": ROOT / "model" / "omnimouse_model",
 }
 SHARED = ("errors", "atomic", "cache", "locking", "parquet")
-"""Modules that every room may use; their arrows would hide the others."""
+"""Modules that all rooms use; their arrows would make the graph unreadable."""
 MARKED = re.compile(r"<!-- (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 
 
@@ -49,17 +49,19 @@ def _room(module: str) -> str:
 
 
 def reduced(rooms: dict[str, set[str]]) -> Iterator[tuple[str, str]]:
-    """Yield the arrows that do not follow from longer ways (transitive reduction)."""
-    below: dict[str, set[str]] = {}
+    """Yield the arrows that no longer path implies (transitive reduction)."""
+    imported: dict[str, set[str]] = {}
 
-    def reach(room: str) -> set[str]:
-        if room not in below:
-            below[room] = set().union(*({r} | reach(r) for r in rooms.get(room, ())))
-        return below[room]
+    def all_imports(room: str) -> set[str]:
+        if room not in imported:
+            direct = rooms.get(room, set())
+            imported[room] = direct.union(*(all_imports(other) for other in direct))
+        return imported[room]
 
     for room in sorted(rooms):
         for target in sorted(rooms[room]):
-            if not any(target in reach(other) for other in rooms[room] - {target}):
+            others = rooms[room] - {target}
+            if not any(target in all_imports(other) for other in others):
                 yield room, target
 
 
@@ -81,27 +83,27 @@ def _key(room: str) -> str:
 
 
 def rooms() -> str:
-    """Return every folder and every top-level module with its sentence."""
-    lines = ["| room | what is in it |", "| --- | --- |"]
+    """Return a table of all folders and top-level modules with their descriptions."""
+    lines = ["| room | content |", "| --- | --- |"]
     for package, folder in PACKAGES.items():
         for path in sorted([*folder.rglob("__init__.py"), *folder.glob("[!_]*.py")]):
-            place = path.parent if path.name == "__init__.py" else path
-            name = f"{package}/{place.relative_to(folder)}".removesuffix("/.")
+            room = path.parent if path.name == "__init__.py" else path
+            name = f"{package}/{room.relative_to(folder)}".removesuffix("/.")
             text = ast.get_docstring(ast.parse(path.read_text("utf-8"))) or ""
             sentence = " ".join(text.partition("\n\n")[0].split())
             lines.append(f"| `{name}` | {sentence} |")
     return "\n".join(lines)
 
 
-def renewed(text: str) -> str:
-    """Return the page with both maps drawn anew."""
+def updated(text: str) -> str:
+    """Return the page with both maps redrawn from the code."""
     maps = {"graph": graph, "rooms": rooms}
 
-    def fill(found: re.Match[str]) -> str:
-        return f"<!-- {found[1]} -->\n{maps[found[1]]()}\n<!-- end -->"
+    def redraw(match: re.Match[str]) -> str:
+        return f"<!-- {match[1]} -->\n{maps[match[1]]()}\n<!-- end -->"
 
-    return MARKED.sub(fill, text)
+    return MARKED.sub(redraw, text)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(renewed(PAGE.read_text("utf-8")), encoding="utf-8")
+    PAGE.write_text(updated(PAGE.read_text("utf-8")), encoding="utf-8")

@@ -1,9 +1,9 @@
-"""Renew the tables of docs/notebooks.md: what each part lets code set and read.
+"""Update the tables of docs/notebooks.md: the traits of each widget.
 
     python docs/traits.py
 
-A table stands between `<!-- traits of NAME -->` and `<!-- end -->`, and says what the
-class says of itself.
+A table is between `<!-- traits of NAME -->` and `<!-- end -->`. It contains the section
+*Attributes* of the docstring of the class.
 """
 
 import inspect
@@ -20,34 +20,34 @@ ATTRIBUTE = re.compile(r"^(\w+(?:, \w+)*)\n((?: {4}.*\n?|\n)+)", re.MULTILINE)
 
 
 def documented(part: type[Part]) -> Iterator[tuple[list[str], str]]:
-    """Names and words of the attributes that a part and its bases document."""
+    """Yield names and descriptions of the attributes of a part and its base classes."""
     for owner in part.__mro__:
         if owner is Part or not issubclass(owner, Part):
             return
         text = inspect.cleandoc(owner.__doc__ or "")
         attributes = text.partition("Attributes\n----------\n")[2]
-        for found in ATTRIBUTE.finditer(attributes):
-            yield found[1].split(", "), " ".join(found[2].split())
+        for match in ATTRIBUTE.finditer(attributes):
+            yield match[1].split(", "), " ".join(match[2].split())
 
 
 def table(part: type[Part]) -> str:
-    """The attributes of a part as a table."""
-    lines = ["| trait | |", "| --- | --- |"]
-    for names, words in documented(part):
-        called = ", ".join(f"`{name}`" for name in names)
-        lines.append(f"| {called} | {words} |")
+    """Return the attributes of a part as a Markdown table."""
+    lines = ["| trait | meaning |", "| --- | --- |"]
+    for names, description in documented(part):
+        code_names = ", ".join(f"`{name}`" for name in names)
+        lines.append(f"| {code_names} | {description} |")
     return "\n".join(lines)
 
 
-def renewed(text: str) -> str:
-    """The page with every table as the classes have it."""
+def updated(text: str) -> str:
+    """Return the page with all tables taken from the docstrings."""
 
-    def fill(found: re.Match[str]) -> str:
-        part = getattr(omnimouse_widgets, found[1])
-        return f"<!-- traits of {found[1]} -->\n{table(part)}\n<!-- end -->"
+    def refill(match: re.Match[str]) -> str:
+        part = getattr(omnimouse_widgets, match[1])
+        return f"<!-- traits of {match[1]} -->\n{table(part)}\n<!-- end -->"
 
-    return MARKED.sub(fill, text)
+    return MARKED.sub(refill, text)
 
 
 if __name__ == "__main__":
-    PAGE.write_text(renewed(PAGE.read_text("utf-8")), encoding="utf-8")
+    PAGE.write_text(updated(PAGE.read_text("utf-8")), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""docs/architecture.md shows the code as it is."""
+"""docs/architecture.md agrees with the code."""
 
 import importlib.util
 import re
@@ -16,13 +16,13 @@ def maps(root):
     return module
 
 
-def test_both_maps_are_those_of_the_code(maps):
+def test_both_maps_agree_with_the_code(maps):
     text = maps.PAGE.read_text("utf-8")
     assert set(maps.MARKED.findall(text)) == {"graph", "rooms"}
-    assert maps.renewed(text) == text, "Run: python docs/rooms.py"
+    assert maps.updated(text) == text, "Run: python docs/rooms.py"
 
 
-def test_every_file_that_the_page_names_is_there(maps, root):
+def test_every_file_named_on_the_page_exists(maps, root):
     own = maps.PAGE.read_text("utf-8").partition("## All rooms")[0]
     named = set(re.findall(r"`([\w/]+(?:\.py|/))`", own))
     assert len(named) > 40

@@ -1,4 +1,4 @@
-"""environment.yml promises what pyproject.toml requires."""
+"""environment.yml, constraints and wheel agree with pyproject.toml."""
 
 import subprocess
 import sys
@@ -17,7 +17,7 @@ IN_CONDA = ("napari", "jupyter", "lab", "dask", "nwb", "hub", "analysis")
 
 
 def tables(root: Path) -> tuple[list[str], dict[str, list[str]], list[list[str]]]:
-    """Requirements of the project, of its extras, and of its groups."""
+    """Return the requirements of the project, its extras, and its dependency groups."""
     table = tomllib.loads((root / "pyproject.toml").read_text())
     project = table["project"]
     groups = [*table["dependency-groups"].values()]
@@ -27,24 +27,24 @@ def tables(root: Path) -> tuple[list[str], dict[str, list[str]], list[list[str]]
 def conda_requirements(root: Path) -> dict[str, Requirement]:
     always, extras, _ = tables(root)
     lines = [*always, *(line for extra in IN_CONDA for line in extras[extra])]
-    found = [Requirement(line) for line in lines]
-    return {CONDA_NAMES.get(item.name, item.name): item for item in found}
+    items = [Requirement(line) for line in lines]
+    return {CONDA_NAMES.get(item.name, item.name): item for item in items}
 
 
 def all_requirements(root: Path) -> list[Requirement]:
     always, extras, groups = tables(root)
     every = [always, *extras.values(), *groups]
-    found = [Requirement(line) for group in every for line in group]
-    return [item for item in found if item.name != "omnimouse-app"]
+    items = [Requirement(line) for group in every for line in group]
+    return [item for item in items if item.name != "omnimouse-app"]
 
 
 @pytest.fixture
 def conda(root):
-    """What environment.yml installs; the last of it is this project."""
+    """Requirements of environment.yml by name; its last entry is this project."""
     entries = yaml.safe_load((root / "environment.yml").read_text())["dependencies"]
     assert entries[-1] == {"pip": ["--editable ."]}
-    found = [Requirement(line) for line in entries if isinstance(line, str)]
-    return {item.name: item for item in found}
+    items = [Requirement(line) for line in entries if isinstance(line, str)]
+    return {item.name: item for item in items}
 
 
 def test_the_conda_environment_has_every_requirement_with_the_same_range(root, conda):
@@ -62,18 +62,18 @@ def test_the_constraints_satisfy_every_range(root):
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_the_wheel_holds_what_runs_in_the_page(root, tmp_path):
+def test_the_wheel_contains_the_javascript_files(root, tmp_path):
     make = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
     subprocess.run(make, cwd=root, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     static = "omnimouse_widgets/jupyter/static"
-    held = {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
-    made = {path.name for path in (root / "widgets" / static).iterdir()}
-    assert {"common.js", "style.css"} <= made
-    assert made <= held
+    in_wheel = {Path(name).name for name in zipfile.ZipFile(wheel).namelist()}
+    in_source = {path.name for path in (root / "widgets" / static).iterdir()}
+    assert {"common.js", "style.css"} <= in_source
+    assert in_source <= in_wheel
 
 
-def test_every_dependency_has_its_reason(root):
-    reasons = (root / "docs" / "dependencies.md").read_text()
+def test_every_dependency_is_documented(root):
+    page = (root / "docs" / "dependencies.md").read_text()
     for requirement in all_requirements(root):
-        assert f"`{requirement.name}`" in reasons, requirement
+        assert f"`{requirement.name}`" in page, requirement

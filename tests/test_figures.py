@@ -1,4 +1,4 @@
-"""The documents' tables: each names a command that exists, and takes what it prints."""
+"""Tables of the documentation: each names a valid command and contains its output."""
 
 import importlib.util
 import shlex
@@ -17,30 +17,30 @@ def figures(root):
     return module
 
 
-def test_what_a_command_prints_stands_between_its_marks(figures):
+def test_the_output_of_a_command_replaces_its_table(figures):
     text = (
         "a\n<!-- omnimouse x --y -->\n{}<!-- end -->\nb\n"
         "<!-- omnimouse z -->\n{}<!-- end -->\n"
     )
-    answers = {"omnimouse x --y": "| 1 |\n", "omnimouse z": "| 2 |\n"}
-    *_, found = figures.renewals(text.format("old\n", ""), answers.__getitem__)
-    assert found == text.format(*answers.values())
-    *_, again = figures.renewals(found, lambda _: "| 3 |")
+    outputs = {"omnimouse x --y": "| 1 |\n", "omnimouse z": "| 2 |\n"}
+    *_, updated = figures.updates(text.format("old\n", ""), outputs.__getitem__)
+    assert updated == text.format(*outputs.values())
+    *_, again = figures.updates(updated, lambda _: "| 3 |")
     assert again.count("| 3 |") == 2
 
 
-def test_every_table_of_the_documents_names_a_command_that_parses(figures, root):
-    found = [
+def test_every_table_of_the_documentation_names_a_valid_command(figures, root):
+    commands = [
         command
         for path in (root / "docs").glob("*.md")
         for command in figures.MARKED.findall(path.read_text("utf-8"))
     ]
-    assert len(found) >= 4
-    for command in found:
+    assert len(commands) >= 4
+    for command in commands:
         assert "--markdown" in command
         arguments = shlex.split(command)[1:]
-        chosen = group
-        while isinstance(chosen, click.Group):
-            context = click.Context(chosen)
-            _, chosen, arguments = chosen.resolve_command(context, arguments)
-        chosen.make_context(command, arguments)
+        target = group
+        while isinstance(target, click.Group):
+            context = click.Context(target)
+            _, target, arguments = target.resolve_command(context, arguments)
+        target.make_context(command, arguments)

@@ -1,4 +1,4 @@
-"""docs/notebooks.md says of every part what its class says, and leaves no trait out."""
+"""docs/notebooks.md contains the documented traits of every widget."""
 
 import importlib.util
 import re
@@ -27,13 +27,13 @@ def traits(root):
     return module
 
 
-def test_the_page_has_every_part_as_its_class_has_it(traits):
+def test_the_tables_agree_with_the_docstrings(traits):
     text = traits.PAGE.read_text("utf-8")
     assert set(re.findall(r"<!-- traits of (\w+) -->", text)) == set(PARTS)
-    assert traits.renewed(text) == text, "Run: python docs/traits.py"
+    assert traits.updated(text) == text, "Run: python docs/traits.py"
 
 
-def test_every_picture_of_the_page_is_there(traits):
+def test_every_picture_of_the_page_exists(traits):
     text = traits.PAGE.read_text("utf-8")
     pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
     assert pictures

@@ -1,4 +1,4 @@
-"""What the README and the pages show works."""
+"""Examples, commands and links of the README and the documentation."""
 
 import contextlib
 import re
@@ -10,11 +10,12 @@ from omnimouse_app.cli import COMMANDS
 
 
 def examples(page):
+    """Return the Python code blocks of a page."""
     return re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL)
 
 
 def namespace_after(code, names=None):
-    """What names mean after the code has run."""
+    """Run code and return its global names."""
     names = {} if names is None else names
     exec(compile(code, "example", "exec"), names)
     return names
@@ -43,7 +44,7 @@ def test_the_page_on_families_runs(root):
     assert namespace_after(code)["mask"].spec.n_samples == 150
 
 
-def test_every_page_is_reached_from_the_first(root):
+def test_the_index_links_to_every_page(root):
     index = (root / "docs" / "index.md").read_text()
     pages = {page.name for page in (root / "docs").glob("*.md")} - {"index.md"}
     assert [page for page in pages if f"({page})" not in index] == []
@@ -58,7 +59,7 @@ def test_every_command_is_in_the_readme(root):
     "page",
     ["README.md", "CONTRIBUTING.md", "docs/index.md", "docs/start.md", "docs/masks.md"],
 )
-def test_local_links_lead_somewhere(root, page):
+def test_local_links_exist(root, page):
     links = re.findall(r"\]\((?!http)([^)#]+)\)", (root / page).read_text())
     folder = (root / page).parent
     assert [link for link in links if not (folder / link).exists()] == []
