@@ -1,4 +1,4 @@
-"""Settings that leave the user's own files alone, and processes that start fast."""
+"""Test settings that do not touch the user's files, and fast child processes."""
 
 import ctypes
 import multiprocessing
@@ -19,9 +19,9 @@ _SCRATCH = Path(tempfile.mkdtemp(prefix="omnimouse-tests-"))
 
 
 def _separate_processes() -> None:
-    """Give each process that runs tests a screen and settings of its own.
+    """Set a separate screen and separate settings for each process of tests.
 
-    Windows on one screen would take the keyboard from each other.
+    On one screen, windows would take the keyboard focus from each other.
     """
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:
@@ -47,26 +47,27 @@ for _name, _value in {
 
 
 def _one_thread() -> None:
-    """Let numpy compute in one thread, also where a plugin loaded it before this file.
+    """Limit numpy to one thread, also if a plugin loaded it before this file.
 
-    Its library reads the variable when it is loaded, which is too late then. Several
-    threads that wait for each other in a spin cost six times the time on a busy
-    machine.
+    OpenBLAS reads OMP_NUM_THREADS when it is loaded, so the variable may be set too
+    late. On a busy machine, several threads that wait for each other in a loop take
+    six times as long.
     """
     numpy = sys.modules.get("numpy")
     if numpy is None or os.environ["OMP_NUM_THREADS"] != "1":
         return
-    beside = Path(str(numpy.__file__)).parent.with_name("numpy.libs")
-    for library in beside.glob("*openblas*"):
-        loaded = ctypes.CDLL(str(library))
+    folder = Path(str(numpy.__file__)).parent.with_name("numpy.libs")
+    for path in folder.glob("*openblas*"):
+        library = ctypes.CDLL(str(path))
         for name in ("scipy_openblas_set_num_threads64_", "openblas_set_num_threads"):
-            if hasattr(loaded, name):
-                getattr(loaded, name)(1)
+            if hasattr(library, name):
+                getattr(library, name)(1)
 
 
 _one_thread()
 
-# A shared machine is no reason to fail, and a failure must be the same for everyone.
+# No deadline, because the machine may be shared; derandomised, so that a failure can
+# be repeated.
 settings.register_profile("project", deadline=None, derandomize=True)
 settings.load_profile("project")
 
@@ -77,15 +78,15 @@ LONG_GROUPS = (
     "tests/model/train/finetune/test_run.py",
     "tests/model/live/models/test_finetune.py",
 )
-"""Folders that share one window or browser, and the longest files: they start first."""
+"""Folders that share one window or browser, and the longest files; these run first."""
 WINDOW_FIXTURES = {"qtbot", "qapp", "make_napari_viewer", "make_napari_viewer_proxy"}
-ENDS_S = 180.0
-"""What was told to end has this long: the first child process waits for imports."""
+END_TIMEOUT_S = 180.0
+"""Time to end for threads and processes; the first child process waits for imports."""
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items):
-    """Mark as `gui` whatever opens a window; run the longest groups of tests first."""
+    """Mark tests that open a window as `gui`; run the longest groups of tests first."""
     for item in items:
         if WINDOW_FIXTURES & set(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.gui)
@@ -94,14 +95,14 @@ def pytest_collection_modifyitems(items):
 
 
 def group_of(node_id: str) -> str:
-    """Name the folder or file whose tests one process runs in one go."""
+    """Return the folder or file whose tests run together in one process."""
     path = node_id.partition("::")[0]
     folder = path.rpartition("/")[0]
     return folder if folder in LONG_GROUPS else path
 
 
 class GroupScheduling(LoadScopeScheduling):
-    """Distributes groups of tests over processes: a group shares its fixtures."""
+    """Scheduler that distributes groups of tests; a group shares its fixtures."""
 
     def _split_scope(self, nodeid: str) -> str:
         return group_of(nodeid)
@@ -113,7 +114,7 @@ def pytest_xdist_make_scheduler(config, log):
 
 
 def pytest_unconfigure() -> None:
-    """Take the scratch folder away."""
+    """Delete the scratch folder."""
     import shutil
 
     shutil.rmtree(_SCRATCH, ignore_errors=True)
@@ -121,45 +122,50 @@ def pytest_unconfigure() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def preloaded_processes():
-    """Fork child processes from one that has imported the libraries, where possible.
+    """Fork child processes from a process that has already imported the libraries.
 
-    The product spawns them, which takes seconds each. A forked process differs in two
-    things: libraries are imported already, and its environment variables are those of
-    the first one.
+    The product spawns child processes, which takes seconds each. A forked process
+    differs in two points: the libraries are already imported, and the environment
+    variables are those of the first process.
     """
     if "forkserver" not in multiprocessing.get_all_start_methods():
         yield
         return
-    of = multiprocessing.get_context
-    of("forkserver").set_forkserver_preload(PRELOADED)
+    get_context = multiprocessing.get_context
+    get_context("forkserver").set_forkserver_preload(PRELOADED)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(
             multiprocessing,
             "get_context",
-            lambda method=None: of("forkserver" if method == "spawn" else method),
+            lambda method=None: get_context(
+                "forkserver" if method == "spawn" else method
+            ),
         )
         yield
 
 
 @pytest.fixture
 def root():
-    """The checkout."""
+    """Root folder of the checkout."""
     return Path(__file__).resolve().parent.parent
 
 
 def _running() -> set[threading.Thread | BaseProcess]:
-    """Threads and processes of ours, but for the one thread that draws every part."""
-    everyone = (*threading.enumerate(), *active_children())
-    ours = {one for one in everyone if one.name.startswith("omnimouse")}
-    return {one for one in ours if one.name != "omnimouse-pen"}
+    """Return the running threads and processes of this project.
+
+    The thread that draws notebook widgets is excluded, because it is never ended.
+    """
+    workers = (*threading.enumerate(), *active_children())
+    own = {worker for worker in workers if worker.name.startswith("omnimouse")}
+    return {worker for worker in own if worker.name != "omnimouse-pen"}
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _nothing_runs_on():
-    """What a module starts it ends: else it runs on beside later ones, and counts."""
+def _no_running_workers():
+    """Check that a test module ends the threads and processes that it starts."""
     before = _running()
     yield
-    until = time.monotonic() + ENDS_S
-    while _running() - before and time.monotonic() < until:
+    deadline = time.monotonic() + END_TIMEOUT_S
+    while _running() - before and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not _running() - before

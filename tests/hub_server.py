@@ -1,4 +1,4 @@
-"""A stand-in for the model hub on loopback: repositories, redirects, ranges, gates."""
+"""Local imitation of the model hub: repositories, redirects, ranges, access rights."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ class Repository:
 
 @dataclass
 class Request:
-    """What was asked for."""
+    """One HTTP request that the server received."""
 
     method: str
     path: str
@@ -35,7 +35,7 @@ class Request:
 
 @dataclass
 class Pause:
-    """Sending waits once so many bytes were sent in all, until it is over."""
+    """Pause of all downloads after `at` bytes in total, until `is_over` is set."""
 
     at: int
     is_reached: threading.Event = field(default_factory=threading.Event)
@@ -44,17 +44,17 @@ class Pause:
 
 @dataclass
 class Hub:
-    """The stand-in: change it while it runs."""
+    """Content and behaviour of the imitation; may be changed while it runs."""
 
     # ("model" or "dataset", "owner/name") -> repository
     repositories: dict[tuple[str, str], Repository] = field(default_factory=dict)
-    readers: set[str] = field(default_factory=set)  # tokens for what is gated
-    cut_after: int | None = None  # bytes of a file, then the connection is dropped
+    readers: set[str] = field(default_factory=set)  # tokens with access to gated files
+    cut_after: int | None = None  # bytes of a file, then the connection is closed
     pause: Pause | None = None
     sends_parts: bool = True
     damage: set[str] = field(default_factory=set)  # paths sent with a wrong byte
     commit: str = COMMIT
-    busy: int = 0  # so many of the next files asked for are answered with 503
+    busy: int = 0  # number of next downloads that get status 503
     requests: list[Request] = field(default_factory=list)
     port: int = 0
     sent: int = 0
@@ -65,12 +65,12 @@ class Hub:
 
     @property
     def store(self) -> str:
-        """Where large files are: another host, which must not see the token."""
+        """Address of large files: another host, which must not receive the token."""
         return f"http://localhost:{self.port}/store"
 
 
 class HubServer(ThreadingHTTPServer):
-    """Serves one stand-in after the other on a free port of loopback."""
+    """HTTP server for one `Hub` at a time, on a free local port."""
 
     daemon_threads = True
     hub: Hub
@@ -79,15 +79,15 @@ class HubServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def serve(self, hub: Hub) -> Hub:
-        """Answer from this stand-in as of the next request."""
+        """Use this hub from the next request on."""
         hub.port = self.server_address[1]
         self.hub = hub
         return hub
 
 
 @contextmanager
-def running_server() -> Iterator[HubServer]:
-    """A server that is told what to serve."""
+def local_server() -> Iterator[HubServer]:
+    """Server that runs in a thread; `serve` sets its hub."""
     server = HubServer()
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
@@ -100,9 +100,9 @@ def running_server() -> Iterator[HubServer]:
 
 
 @contextmanager
-def serving(hub: Hub) -> Iterator[Hub]:
-    """Serve this one stand-in."""
-    with running_server() as server:
+def hub_endpoint(hub: Hub) -> Iterator[Hub]:
+    """Server with one hub; yields the hub with its address."""
+    with local_server() as server:
         yield server.serve(hub)
 
 
@@ -117,8 +117,8 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.hub = self.server.hub
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        about = (self.headers.get("Range"), self.headers.get("Authorization"))
-        self.hub.requests.append(Request(self.command, self.path, *about))
+        headers = (self.headers.get("Range"), self.headers.get("Authorization"))
+        self.hub.requests.append(Request(self.command, self.path, *headers))
         path = unquote(urlsplit(self.path).path).lstrip("/")
         try:
             if path.startswith("store/"):
@@ -133,34 +133,34 @@ class _Handler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_GET
 
     def _api(self, path: str) -> tuple[int, Any, dict[str, str]]:
-        folder, owner, name, what, revision, *_ = [*path.split("/"), *5 * [""]]
+        folder, owner, name, action, revision, *_ = [*path.split("/"), *5 * [""]]
         kind, repo = folder.removesuffix("s"), f"{owner}/{name}"
-        found = self.hub.repositories.get((kind, repo))
-        if found is None:
+        repository = self.hub.repositories.get((kind, repo))
+        if repository is None:
             return 404, {}, {"X-Error-Code": "RepoNotFound"}
         if revision not in ("main", self.hub.commit):
             return 404, {}, {"X-Error-Code": "RevisionNotFound"}
-        if what != "revision":
+        if action != "revision":
             return 404, {}, {"X-Error-Code": "EntryNotFound"}
-        card = {"license": found.licence} if found.licence else {}
-        siblings = [_entry(path, data) for path, data in found.files.items()]
-        about = {"id": repo, "sha": self.hub.commit, "cardData": card}
-        return 200, about | {"siblings": siblings}, {}
+        card = {"license": repository.licence} if repository.licence else {}
+        siblings = [_entry(path, data) for path, data in repository.files.items()]
+        info = {"id": repo, "sha": self.hub.commit, "cardData": card}
+        return 200, info | {"siblings": siblings}, {}
 
     def _resolve(self, path: str) -> None:
         kind = "dataset" if path.startswith("datasets/") else "model"
         owner, name, _, _, *rest = path.removeprefix("datasets/").split("/")
-        found = self.hub.repositories.get((kind, f"{owner}/{name}"))
+        repository = self.hub.repositories.get((kind, f"{owner}/{name}"))
         file = "/".join(rest)
         token = (self.headers.get("Authorization") or "").removeprefix("Bearer ")
-        if found is None or file not in found.files:
-            code = "RepoNotFound" if found is None else "EntryNotFound"
+        if repository is None or file not in repository.files:
+            code = "RepoNotFound" if repository is None else "EntryNotFound"
             self._send_json(404, {}, {"X-Error-Code": code})
-        elif found.is_gated and token not in self.hub.readers:
+        elif repository.is_gated and token not in self.hub.readers:
             status = 403 if token else 401
             self._send_json(status, {}, {"X-Error-Code": "GatedRepo"})
         else:
-            entry = _entry(file, found.files[file])
+            entry = _entry(file, repository.files[file])
             etag = entry["lfs"]["sha256"] if "lfs" in entry else entry["blobId"]
             headers = {
                 "X-Repo-Commit": self.hub.commit,
@@ -189,34 +189,34 @@ class _Handler(BaseHTTPRequestHandler):
             self._send_json(412, {}, {})
             return
         first, last = 0, len(data) - 1
-        asked = self.headers.get("Range") if self.hub.sends_parts else None
-        if asked:
-            low, _, high = asked.removeprefix("bytes=").partition("-")
+        byte_range = self.headers.get("Range") if self.hub.sends_parts else None
+        if byte_range:
+            low, _, high = byte_range.removeprefix("bytes=").partition("-")
             first, last = int(low), min(last, int(high or last))
-        self.send_response(206 if asked else 200)
+        self.send_response(206 if byte_range else 200)
         if self.hub.sends_parts:
             self.send_header("Accept-Ranges", "bytes")
             self.send_header("ETag", tag)
-        if asked:
+        if byte_range:
             self.send_header("Content-Range", f"bytes {first}-{last}/{len(data)}")
         self.send_header("Content-Length", str(last + 1 - first))
         self.end_headers()
         if self.command == "HEAD":
             return
-        hub, gone = self.hub, 0
+        hub, n_sent = self.hub, 0
         is_slow = hub.cut_after or hub.pause
         step = _BLOCK if is_slow else 2**20
-        for at in range(first, last + 1, step):
-            if hub.cut_after is not None and gone >= hub.cut_after:
+        for position in range(first, last + 1, step):
+            if hub.cut_after is not None and n_sent >= hub.cut_after:
                 self.close_connection = True
                 self.connection.close()
                 return
             if hub.pause is not None and hub.sent >= hub.pause.at:
                 hub.pause.is_reached.set()
                 hub.pause.is_over.wait()
-            block = data[at : min(at + step, last + 1)]
+            block = data[position : min(position + step, last + 1)]
             self.wfile.write(block)
-            gone += len(block)
+            n_sent += len(block)
             hub.sent += len(block)
 
     def _send_json(self, status: int, value: Any, headers: dict[str, str]) -> None:
@@ -232,7 +232,7 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _entry(path: str, data: bytes) -> dict[str, Any]:
-    """As the hub says it: of a large file, the SHA-1 is of what git holds instead."""
+    """Describe a file; a large file has the SHA-1 of its git pointer."""
     entry: dict[str, Any] = {"rfilename": path, "size": len(data)}
     if len(data) > 1024:
         sha = hashlib.sha256(data).hexdigest()

@@ -1,4 +1,4 @@
-"""Predictors with known answers, importable by name, also in a worker process."""
+"""Predictors with known results; worker processes can import them by name."""
 
 import os
 import threading
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class EchoPredictor:
-    """Predicts what was recorded, plus one: an answer that tests can recognise."""
+    """Predicts the recorded responses plus one, which tests can recognise."""
 
     name: str = "echo"
     counters: dict[str, int] = field(default_factory=dict)
@@ -69,8 +69,8 @@ class EchoPredictor:
                 return
             yield self.predict(*request)
 
-    def _count(self, what: str) -> None:
-        self.counters[what] = self.counters.get(what, 0) + 1
+    def _count(self, name: str) -> None:
+        self.counters[name] = self.counters.get(name, 0) + 1
 
 
 class GatedPredictor(EchoPredictor):
@@ -102,16 +102,16 @@ class GatedPopulationPredictor(EchoPredictor):
 
 
 class RefusingPredictor(EchoPredictor):
-    """Cannot predict without video."""
+    """Refuses masks without visible video."""
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         if not mask.frames.any():
-            raise UnsupportedRequestError("This one needs video; switch it on.")
+            raise UnsupportedRequestError("This predictor needs video; switch it on.")
         return EchoPredictor.encode(self, window, mask)
 
 
 class CrashingPredictor(EchoPredictor):
-    """Takes its process with it when behaviour is hidden."""
+    """Aborts its process if behaviour is hidden."""
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         if mask.behavior == "hidden":
@@ -120,14 +120,14 @@ class CrashingPredictor(EchoPredictor):
 
 
 class FaultyPredictor(EchoPredictor):
-    """Has a fault that is not ours."""
+    """Raises an error that is a bug of the model."""
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         raise ZeroDivisionError("a fault in the model")
 
 
 class EndlessPredictor(EchoPredictor):
-    """Computes until told to stop, when behaviour is hidden."""
+    """Computes until it is cancelled, if behaviour is hidden."""
 
     outdated: Callable[[], bool]
 
@@ -143,7 +143,7 @@ class EndlessPredictor(EchoPredictor):
 
 
 def tiny_transformer() -> Predictor:
-    """Make a small net with random weights that knows the session "small"."""
+    """Return a small network with random weights that knows the session "small"."""
     import torch
 
     from omnimouse_model.nets.omnimouse.config import HieraConfig, OmniMouseConfig
@@ -177,20 +177,20 @@ def tiny_transformer() -> Predictor:
     return TransformerPredictor(net.requires_grad_(False), "tiny", precision="fp32")
 
 
-def joining_transformer() -> Predictor:
-    """The same net, which computes masks together as on a GPU."""
-    made = tiny_transformer()
-    made.joins_masks = True
-    return made
+def batching_transformer() -> Predictor:
+    """Return the small network with batches of several masks, as on a GPU."""
+    predictor = tiny_transformer()
+    predictor.joins_masks = True
+    return predictor
 
 
-class JoiningPredictor(RefusingPredictor):
-    """Cannot predict without video either; likes to be asked five at once."""
+class BatchingPredictor(RefusingPredictor):
+    """Refuses masks without visible video; accepts five requests in one batch."""
 
     at_once = 5
 
 
-class PickyPredictor(EchoPredictor):
+class SizeLimitedPredictor(EchoPredictor):
     """Refuses recordings of more than 10,000 neurons."""
 
     def prepare(self, session: Session) -> None:
@@ -199,16 +199,16 @@ class PickyPredictor(EchoPredictor):
         super().prepare(session)
 
 
-def question(session: Session) -> Mask:
-    """Ten neurons, the video: all others and behaviour are asked."""
+def example_mask(session: Session) -> Mask:
+    """Return a mask with ten visible neurons and the video; the rest are targets."""
     mask = Mask.nothing(session).show(range(10)).ask(range(10, session.n_neurons))
     return mask.with_frames(True).with_behavior("target")
 
 
 @contextmanager
 def echo_controller(session: Session) -> Iterator["Controller"]:
-    """A controller with the session open, answered in this thread."""
-    from omnimouse_model.live.controller import Controller  # not for every worker
+    """Controller with an open session; `EchoPredictor` runs in this thread."""
+    from omnimouse_model.live.controller import Controller  # workers need no controller
 
     controller = Controller(synchronous=True)
     controller.choose_predictor(EchoPredictor())

@@ -1,17 +1,13 @@
-"""Small recordings of random numbers, written as experanto folders."""
+"""Small experanto recordings of random numbers."""
 
 import json
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import yaml
 
 from omnimouse_model.data.session import Session
-
-if TYPE_CHECKING:
-    pass
 
 SECONDS_PER_TRIAL = 5
 TIERS = ("train", "train", "validation", "final_test_1")
@@ -33,16 +29,16 @@ def write_session(folder: Path, n_neurons: int = 40, repeats: int = 1) -> Path:
 
 
 def with_trials(session: Session, t_on: np.ndarray, t_off: np.ndarray) -> Session:
-    """Give a session trials at other times, of the kinds and tiers that it has."""
+    """Return the session with trials at other times; kinds and tiers repeat."""
     rows = np.arange(len(t_on)) % len(session.trials.t_on)
     table = {f.name: getattr(session.trials, f.name) for f in fields(session.trials)}
-    own = {
+    columns = {
         name: column[rows]
         for name, column in table.items()
         if isinstance(column, np.ndarray)
     }
     times = {"t_on": np.asarray(t_on, float), "t_off": np.asarray(t_off, float)}
-    return replace(session, trials=replace(session.trials, **(own | times)))
+    return replace(session, trials=replace(session.trials, **(columns | times)))
 
 
 def _write_stream(

@@ -1,4 +1,4 @@
-"""The import contracts hold, and each is seen to break on a planted import."""
+"""The import contracts hold, and each detects an import that violates it."""
 
 import subprocess
 import sys
@@ -23,9 +23,9 @@ KINDS = {
     "acyclic_siblings": AcyclicSiblingsContract,
 }
 MOST_FILES = 20
-"""Files of one folder, without `__init__.py`: more cannot be taken in at a glance."""
+"""Maximum number of files in a folder, without `__init__.py`."""
 MODEL, WIDGETS = "omnimouse_model", "omnimouse_widgets"
-PLANTED = [
+VIOLATIONS = [
     ("rooms", f"{MODEL}.data", f"{MODEL}.predict"),
     ("rooms", f"{MODEL}.data", f"{MODEL}.masks"),
     ("rooms", f"{MODEL}.nets", f"{MODEL}.data"),
@@ -66,7 +66,7 @@ def configuration():
 
 @pytest.fixture(scope="module")
 def imports(configuration):
-    """Which module imports which, read once."""
+    """Graph of all imports."""
     packages = configuration["session_options"]["root_packages"]
     return grimp.build_graph(
         *packages,
@@ -77,35 +77,37 @@ def imports(configuration):
 
 
 def contract_holds(contract: dict[str, Any], configuration: Any, imports: Any) -> bool:
-    """Whether a contract holds; the checker may change its copy of the imports."""
+    """Whether a contract holds; uses a copy of the imports, which the check changes."""
     session = configuration["session_options"]
-    made = KINDS[contract["type"]](contract["name"], session, contract)
-    return bool(made.check(deepcopy(imports), verbose=False).kept)
+    checker = KINDS[contract["type"]](contract["name"], session, contract)
+    return bool(checker.check(deepcopy(imports), verbose=False).kept)
 
 
-def test_the_contracts_are_kept(configuration, imports):
+def test_the_contracts_hold(configuration, imports):
     contracts = configuration["contracts_options"]
-    assert {contract["id"] for contract in contracts} == {name for name, *_ in PLANTED}
+    assert {contract["id"] for contract in contracts} == {
+        name for name, *_ in VIOLATIONS
+    }
     broken = [
         c["id"] for c in contracts if not contract_holds(c, configuration, imports)
     ]
     assert broken == []
 
 
-@pytest.mark.parametrize(("name", "importer", "imported"), PLANTED)
-def test_a_planted_import_breaks_its_contract(
+@pytest.mark.parametrize(("name", "importer", "imported"), VIOLATIONS)
+def test_an_import_that_violates_a_contract_is_detected(
     configuration, imports, name, importer, imported
 ):
     contracts = configuration["contracts_options"]
     (contract,) = [each for each in contracts if each["id"] == name]
-    planted = deepcopy(imports)
-    assert importer in planted.modules
-    planted.add_import(importer=importer, imported=imported)
-    assert not contract_holds(contract, configuration, planted)
+    graph = deepcopy(imports)
+    assert importer in graph.modules
+    graph.add_import(importer=importer, imported=imported)
+    assert not contract_holds(contract, configuration, graph)
 
 
 @pytest.mark.parametrize("package", ["model", "widgets", "omnimouse_app"])
-def test_no_folder_has_more_files_than_can_be_read_at_a_glance(root, package):
+def test_no_folder_has_too_many_files(root, package):
     folders = [root / package, *(root / package).rglob("*/")]
     assert {
         folder.name: len(files)
@@ -133,22 +135,22 @@ def test_no_folder_has_more_files_than_can_be_read_at_a_glance(root, package):
 )
 def test_importing_the_packages_loads_no_toolkit(code, heavy):
     code += f"\nimport sys\nsys.exit(sorted({heavy} & set(sys.modules)) or 0)"
-    answer = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-c", f"import omnimouse_widgets\n{code}"],
         capture_output=True,
         text=True,
         check=False,
     )
-    assert answer.returncode == 0, answer.stderr
+    assert process.returncode == 0, process.stderr
 
 
 @pytest.mark.parametrize("package", [omnimouse_model, omnimouse_widgets, omnimouse_app])
-def test_every_public_name_is_there_and_no_other(package):
+def test_the_public_names_exist_and_no_others(package):
     for name in getattr(package, "_HOMES", ()):
         assert getattr(package, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
         package.nonsense  # noqa: B018
 
 
-def test_launch_is_the_function_whatever_was_imported_before():
+def test_launch_is_the_function_and_not_its_module():
     assert omnimouse_app.launch is omnimouse_app.window.launch.launch

@@ -1,4 +1,4 @@
-"""A few of the edits that `python -m tests.soak` makes by the thousand."""
+"""Short version of `python -m tests.soak`, which makes thousands of edits."""
 
 import pytest
 
@@ -16,9 +16,9 @@ def session(tmp_path_factory):
 
 
 @pytest.mark.parametrize("name", PREDICTORS)
-def test_what_is_shown_never_diverges_from_what_was_asked(session, name):
-    found = soak(name, session, edits=80, seed=4, settle_every=8)
-    assert found["settled"] > 10
-    assert found["answers"] > 0
-    assert (found["errors"] > 0) == (name == "failing")
-    assert (found["processes"] > 1) == (name == "crashing")
+def test_displayed_results_always_belong_to_their_request(session, name):
+    counts = soak(name, session, edits=80, seed=4, settle_every=8)
+    assert counts["settled"] > 10
+    assert counts["answers"] > 0
+    assert (counts["errors"] > 0) == (name == "failing")
+    assert (counts["processes"] > 1) == (name == "crashing")

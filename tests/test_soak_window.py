@@ -1,4 +1,4 @@
-"""A few acts of what `python -m tests.soak.window` does for minutes."""
+"""Short version of `python -m tests.soak.window`."""
 
 import pytest
 
@@ -9,9 +9,9 @@ pytestmark = pytest.mark.gui
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_random_work_raises_nothing_leaves_nothing_and_ends_with_right_numbers(
+def test_random_user_actions_give_no_error_no_leak_and_correct_numbers(
     qapp, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
-    found = soak_window(tmp_path, seed=1, lives=2, acts=20)
-    assert found["acts"] == 40
+    counts = soak_window(tmp_path, seed=1, lives=2, acts=20)
+    assert counts["acts"] == 40

@@ -1,7 +1,7 @@
-"""Three small predictors of foreign specs: counts, a recurrent encoder, a CNN.
+"""Three small predictors with other specs: counts, a recurrent encoder, a CNN.
 
-Each stands for a family that is not OmniMouse. Their weights are drawn, not trained:
-they show that every part of the product takes windows of any shape.
+Each represents a model family other than OmniMouse. Their weights are random: they test
+that every part of the product accepts windows of any spec.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -45,17 +45,17 @@ FRAMES = om.WindowSpec(
 
 @dataclass
 class ToyPredictor:
-    """What the three share: asked cells out of rates of the whole window."""
+    """Common part: selects the scored cells from rates of the complete window."""
 
     predictor_id = "toy"
     needs = Needs()
 
     def rates(self, window: Window, mask: Mask) -> np.ndarray:
-        """Rates (n_samples, P) from what the mask shows."""
+        """Return rates (n_samples, P), computed from the visible data."""
         raise NotImplementedError
 
     def prepare(self, session: Session) -> None:
-        """Nothing to prepare."""
+        """Do nothing."""
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         require_spec(self.predictor_id, self.needs.spec, window, mask)
@@ -97,7 +97,7 @@ class ToyPredictor:
 
 @dataclass
 class CountPredictor(ToyPredictor):
-    """50-Hz counts of a trial: each unit's average over training trials."""
+    """Counts of a trial at 50 Hz: the average of each unit over the training trials."""
 
     predictor_id = "toy-counts"
     needs = Needs(spec=COUNTS)
@@ -106,7 +106,7 @@ class CountPredictor(ToyPredictor):
     def prepare(self, session: Session) -> None:
         starts = session.window_starts("train", spec=COUNTS)
         counts = [session.window(float(s), COUNTS).responses for s in starts]
-        # few trials: neighbouring bins share their counts
+        # There are few trials, so counts are averaged over neighbouring bins.
         smooth = np.ones(9) / 9
         average = np.apply_along_axis(
             np.convolve, 0, np.mean(counts, 0), smooth, "same"
@@ -120,14 +120,14 @@ class CountPredictor(ToyPredictor):
         visible = mask.visible
         shown = np.where(visible, window.responses, 0).sum(axis=1)
         expected = np.where(visible, average, 0).sum(axis=1)
-        # units that are shown tell whether the population fires more than on average
+        # The visible units determine the gain of the population in this trial.
         gain = np.where(expected > 0, (shown + 5) / (expected + 5), 1.0)
         return average * np.clip(gain, 0.5, 2.0)[:, None] * 50.0
 
 
 @dataclass
 class RecurrentPredictor(ToyPredictor):
-    """30-Hz leaky state over raw frames, pupil and running, with 1 s of warm-up."""
+    """Leaky state at 30 Hz over raw frames, pupil and running, with 1 s of warm-up."""
 
     predictor_id = "toy-recurrent"
     needs = Needs(
@@ -174,7 +174,7 @@ class RecurrentPredictor(ToyPredictor):
 
 @dataclass
 class FramePredictor(ToyPredictor):
-    """16 frames through one spatio-temporal convolution and a drawn readout."""
+    """One spatio-temporal convolution over 16 frames and a random readout."""
 
     predictor_id = "toy-frames"
     needs = Needs(sees_responses=False, sees_video=True, spec=FRAMES)
@@ -198,7 +198,7 @@ TOYS = {
 
 
 def _load(path, device):
-    """Build the predictor that a checkpoint's JSON names."""
+    """Return the predictor named in the JSON file of a checkpoint."""
     return TOYS[path.with_suffix(".json").read_text("utf-8").split('"')[-2]]()
 
 
@@ -208,8 +208,8 @@ FAMILY = Family(
 
 
 @contextmanager
-def installed_toys() -> Iterator[None]:
-    """Install the toys as another package would, and a package that is broken."""
+def install_toys() -> Iterator[None]:
+    """Add entry points of a package with the toys, and of a package that is broken."""
     points = [
         EntryPoint("broken", "tests.toy_predictors:NOTHING", families.GROUP),
         EntryPoint("toy", "tests.toy_predictors:FAMILY", families.GROUP),

@@ -60,11 +60,11 @@ def echo():
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _nothing_runs_on(request):
-    """Where the shared window is open it looks for what is left, when it closes."""
+def _no_running_workers(request):
+    """Skip this check for tests of the shared window, which checks when it closes."""
     own = (item for item in request.session.items if item.path == request.path)
     if not any("window" in item.fixturenames for item in own):
-        request.getfixturevalue("_nothing_runs_on")
+        request.getfixturevalue("_no_running_workers")
 
 
 @pytest.fixture(scope="package")

@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from omnimouse_app.cli import evaluate, sweep
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.model.data.readers.test_arrays import session_arrays
-from tests.toy_predictors import TOYS, installed_toys
+from tests.toy_predictors import TOYS, install_toys
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def recordings(tmp_path_factory):
 @pytest.fixture(params=[*TOYS])
 def case(request, recordings):
     name = "spiking" if request.param == "toy-counts" else "imaging"
-    with installed_toys():
+    with install_toys():
         yield request.param, str(recordings / f"{name}.npz")
 
 
@@ -45,7 +45,7 @@ def test_it_is_evaluated_beside_a_baseline(case):
 
 
 def test_counts_are_evaluated_in_bits_per_spike(recordings):
-    with installed_toys():
+    with install_toys():
         found = rows(
             evaluate.command, "--session", str(recordings / "spiking.npz"),
             "--no-baselines", "--model", "toy-counts", "--metric", "bits_per_spike",

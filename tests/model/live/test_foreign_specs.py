@@ -12,7 +12,7 @@ from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.predictors import EchoPredictor
-from tests.toy_predictors import TOYS, installed_toys
+from tests.toy_predictors import TOYS, install_toys
 
 SLOW = om.WindowSpec(3.0, 20.0, responses="count")
 
@@ -36,7 +36,7 @@ def sources(tmp_path_factory):
 
 @pytest.fixture
 def controller():
-    with installed_toys(), closing(Controller(load=load, synchronous=True)) as made:
+    with install_toys(), closing(Controller(load=load, synchronous=True)) as made:
         yield made
 
 

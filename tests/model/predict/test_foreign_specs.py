@@ -22,7 +22,7 @@ from tests.toy_predictors import (
     FRAMES,
     TOYS,
     RecurrentPredictor,
-    installed_toys,
+    install_toys,
 )
 
 
@@ -190,7 +190,7 @@ def test_counts_are_scored_in_bits_per_spike(spiking):
 
 
 def test_another_package_adds_a_family_by_an_entry_point(tmp_path):
-    with installed_toys():
+    with install_toys():
         assert om.load_predictor("toy-counts").needs.spec == COUNTS
         path = tmp_path / "mine.safetensors"
         path.write_bytes(b"")

@@ -19,7 +19,7 @@ from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.predict.registry import load_in_process, must_be_fetched
 from omnimouse_model.predict.worker.client import WorkerPredictor
-from tests.hub_server import Hub, Pause, Repository, serving
+from tests.hub_server import Hub, Pause, Repository, hub_endpoint
 from tests.model.experanto_folder import write_folder
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
 from tests.predictors import EchoPredictor, tiny_transformer
@@ -44,7 +44,7 @@ def hub(shards, tmp_path, monkeypatch):
     monkeypatch.setattr(hub_client, "_BLOCK", 2**14)
     monkeypatch.setattr(hub_client, "_PAUSE_S", 0.0)
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))
-    with serving(Hub({MODEL: Repository(dict(shards), "mit")})) as hub:
+    with hub_endpoint(Hub({MODEL: Repository(dict(shards), "mit")})) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
         monkeypatch.delenv("HF_TOKEN", raising=False)
         yield hub

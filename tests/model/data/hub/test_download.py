@@ -31,7 +31,7 @@ from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.nets.omnimouse.initialisation import initialise
 from omnimouse_model.nets.omnimouse.network import OmniMouse
-from tests.hub_server import COMMIT, Hub, Pause, Repository, running_server
+from tests.hub_server import COMMIT, Hub, Pause, Repository, local_server
 from tests.model.experanto_folder import write_folder
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
 
@@ -92,7 +92,7 @@ def session_tar(session_folder):
 
 @pytest.fixture(scope="module")
 def server():
-    with running_server() as server:
+    with local_server() as server:
         yield server
 
 

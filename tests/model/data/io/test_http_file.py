@@ -10,7 +10,7 @@ import omnimouse_model as om
 from omnimouse_model.data.io import http_file
 from omnimouse_model.data.readers.build import statistics
 from omnimouse_model.errors import SessionFormatError
-from tests.hub_server import Hub, Repository, running_server
+from tests.hub_server import Hub, Repository, local_server
 from tests.model.nwb_files import Nwb, Plane, write_nwb
 
 KEY = ("dataset", "lab/mice")
@@ -25,7 +25,7 @@ def recording(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def server():
-    with running_server() as server:
+    with local_server() as server:
         yield server
 
 

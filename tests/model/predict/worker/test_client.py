@@ -28,12 +28,12 @@ from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_model.predict.worker.server import Server, Source
 from omnimouse_model.predict.worker.transport import LinkEndedError
 from tests.predictors import (
+    BatchingPredictor,
     EchoPredictor,
     FaultyPredictor,
-    JoiningPredictor,
     RefusingPredictor,
-    joining_transformer,
-    question,
+    batching_transformer,
+    example_mask,
     tiny_transformer,
 )
 from tests.small_sessions import write_session
@@ -166,7 +166,7 @@ def window(session):
 
 @pytest.fixture
 def mask(session):
-    return question(session)
+    return example_mask(session)
 
 
 # -- answers ----------------------------------------------------------------------
@@ -210,7 +210,7 @@ def test_masks_arrive_exactly_after_any_strokes(worker, window, mask):
 
 @pytest.mark.parametrize("share", [0.0, 0.004, 0.5, 1.0])
 def test_a_stroke_sends_less_than_100_kb(worker, many, share):
-    window, mask = many.window(4.0), question(many)
+    window, mask = many.window(4.0), example_mask(many)
     worker.predict(window, mask)
     before = worker.counters["bytes_sent"]
     chosen = np.random.default_rng(0).permutation(MANY)[: max(1, int(share * MANY))]
@@ -221,14 +221,14 @@ def test_a_stroke_sends_less_than_100_kb(worker, many, share):
 
 
 def test_a_preset_sends_less_than_100_kb(worker, many):
-    worker.encode(many.window(4.0), question(many))
+    worker.encode(many.window(4.0), example_mask(many))
     preset = Mask.from_strategy("video_behavior", many, seed=3)
     worker.encode(many.window(4.0), preset)
     assert worker.counters["bytes_sent_last"] <= 100_000
 
 
 def test_masks_of_one_window_are_computed_together_there_too(session):
-    worker, here = worker_of(joining_transformer), tiny_transformer()
+    worker, here = worker_of(batching_transformer), tiny_transformer()
     window, neurons = session.window(3.0), np.array([30, 35])
     draw = live_draw(session.n_neurons, neurons)
     masks = [context_mask(Context(count), draw) for count in (1, 3, 16, 37)]
@@ -250,7 +250,7 @@ def test_refusals_keep_their_type_and_reason(window, mask):
 
 
 def test_a_refusal_among_several_comes_in_its_turn(window, mask):
-    worker = worker_of(JoiningPredictor)
+    worker = worker_of(BatchingPredictor)
     dark = mask.with_frames(False)
     answers = worker.predict_many([(window, m, None) for m in (mask, mask, dark, mask)])
     assert next(answers).mask_id == mask.mask_id
@@ -286,7 +286,7 @@ def test_a_session_that_is_gone_is_told_and_the_process_lives(
     gone = open_session(write_session(tmp_path / "gone"))
     (gone.path / "responses" / "meta.yml").unlink()
     with pytest.raises(WorkerError, match=r"meta\.yml"):
-        worker.predict(gone.window(4.0), question(gone))
+        worker.predict(gone.window(4.0), example_mask(gone))
     assert worker.predict(window, mask).status == "ok"
     assert script.starts == 1
 
@@ -294,7 +294,7 @@ def test_a_session_that_is_gone_is_told_and_the_process_lives(
 # -- whose fault it is that it ended --------------------------------------------------
 def ask(worker: WorkerPredictor, session: Session) -> str:
     """A question like no other: what it was answered, and what was told with it."""
-    mask = question(session)
+    mask = example_mask(session)
     answer = worker.predict(session.window(4.0), mask)
     assert answer.mask_id == mask.mask_id
     return answer.status
@@ -380,7 +380,7 @@ def test_one_that_never_starts_again_is_told_of(worker, script, session):
 def test_looking_ahead_may_end_it_at_nobodys_cost(worker, script, session):
     ask(worker, session)
     script.set("look_ahead", ENDS)
-    worker.look_ahead(session.window(8.0), question(session))
+    worker.look_ahead(session.window(8.0), example_mask(session))
     script.set("encode", ENDS)
     assert "started again" in ask(worker, session)
     assert script.starts == 3

@@ -13,7 +13,7 @@ from omnimouse_model.errors import WorkerError
 from omnimouse_model.predict.worker import server as worker_process
 from omnimouse_model.predict.worker.dask_worker import remote_predictor
 from tests.model.dask_clusters import cluster_address
-from tests.predictors import EchoPredictor, question
+from tests.predictors import EchoPredictor, example_mask
 from tests.small_sessions import write_session
 
 pytestmark = pytest.mark.slow
@@ -76,7 +76,7 @@ def test_with_the_authority_s_certificate_it_answers(
 ):
     assert scheduler.startswith("tls://")
     session = open_session(write_session(tmp_path / "small"))
-    window, mask = session.window(4.0), question(session)
+    window, mask = session.window(4.0), example_mask(session)
     with client_configuration(our_certificates):
         predictor = remote_predictor(scheduler, EchoPredictor)
         found = predictor.predict(window, mask)

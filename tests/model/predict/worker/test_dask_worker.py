@@ -19,7 +19,7 @@ from omnimouse_model.predict.worker.dask_worker import (
     remote_predictor,
 )
 from tests.model.dask_clusters import cluster_address
-from tests.predictors import EchoPredictor, EndlessPredictor, question
+from tests.predictors import EchoPredictor, EndlessPredictor, example_mask
 from tests.small_sessions import write_session
 
 TIMEOUT = 60.0
@@ -101,7 +101,7 @@ def test_it_answers_as_the_predictor_it_holds(remote, session):
     controller = Controller()
     controller.open_session(session)
     controller.choose_predictor(remote)
-    controller.set_mask(question(session))
+    controller.set_mask(example_mask(session))
     controller.paint_cells([2, 11], slice(0, 60), TARGET)
     assert controller.wait(TIMEOUT)
     found = controller.results.population
@@ -118,7 +118,7 @@ def test_it_answers_as_the_predictor_it_holds(remote, session):
 @pytest.mark.process
 @pytest.mark.slow
 def test_a_cancel_reaches_it_while_it_computes(remote, session):
-    window, mask = session.window(4.0), question(session)
+    window, mask = session.window(4.0), example_mask(session)
     stop = threading.Event()
     remote.stop_when(stop.is_set)
     threading.Timer(0.2, stop.set).start()
@@ -144,7 +144,7 @@ def kill(scheduler: str, *, is_noticed: bool) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("is_noticed", [False, True])
 def test_a_worker_that_dies_is_replaced(remote, scheduler, session, is_noticed):
-    window, mask = session.window(6.0), question(session)
+    window, mask = session.window(6.0), example_mask(session)
     remote.predict(window, mask)
     kill(scheduler, is_noticed=is_noticed)
     if is_noticed:

@@ -25,8 +25,8 @@ from tests.predictors import (
     CrashingPredictor,
     EchoPredictor,
     EndlessPredictor,
-    PickyPredictor,
-    question,
+    SizeLimitedPredictor,
+    example_mask,
     tiny_transformer,
 )
 from tests.small_sessions import write_session
@@ -84,7 +84,11 @@ def test_big_answers_come_back_whole_also_when_a_bigger_recording_was_refused(
     worker_of, many, tmp_path
 ):
     bigger = open_session(write_session(tmp_path / "s", n_neurons=10_001))
-    worker, window, mask = worker_of(PickyPredictor), many.window(4.0), question(many)
+    worker, window, mask = (
+        worker_of(SizeLimitedPredictor),
+        many.window(4.0),
+        example_mask(many),
+    )
     here = EchoPredictor().predict(window, mask).responses
     assert here.nbytes > 2**20
     there = worker.predict(window, mask).responses
@@ -101,7 +105,7 @@ def test_a_crash_is_told_with_its_exit_code_and_the_next_request_starts_again(
     worker_of, session
 ):
     worker = worker_of(CrashingPredictor)
-    window, mask = session.window(4.0), question(session)
+    window, mask = session.window(4.0), example_mask(session)
     worker.predict(window, mask)
     first = worker.process_id
     with pytest.raises(WorkerError, match=f"exit code {-signal.SIGABRT}"):
@@ -112,7 +116,7 @@ def test_a_crash_is_told_with_its_exit_code_and_the_next_request_starts_again(
 
 def test_stopping_gives_up_and_the_next_request_is_answered(worker_of, session):
     worker = worker_of(EndlessPredictor)
-    window, mask = session.window(4.0), question(session)
+    window, mask = session.window(4.0), example_mask(session)
     worker.predict(window, mask)
     polls = iter(range(20))
     worker.stop_when(lambda: next(polls, None) is None)
@@ -125,7 +129,7 @@ def test_stopping_gives_up_and_the_next_request_is_answered(worker_of, session):
 
 def test_closing_leaves_no_process_behind(session):
     worker = WorkerPredictor(EchoPredictor)
-    worker.predict(session.window(4.0), question(session))
+    worker.predict(session.window(4.0), example_mask(session))
     process_id = worker.process_id
     worker.close()
     assert worker.process_id is None
@@ -136,7 +140,7 @@ def test_closing_leaves_no_process_behind(session):
 @needs_segments
 def test_shared_memory_is_released_with_the_worker_or_the_process(many):
     worker = WorkerPredictor(EchoPredictor)
-    window, mask = many.window(4.0), question(many)
+    window, mask = many.window(4.0), example_mask(many)
     worker.predict(window, mask)
     first = SEGMENTS / worker._shared.name
     assert first.exists()

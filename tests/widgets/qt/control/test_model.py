@@ -9,7 +9,7 @@ from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.omnimouse.initialisation import initialise
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_widgets.qt.control.model import ADDRESS, FILE, FOLDER, ModelSection
-from tests.hub_server import Hub, Repository, serving
+from tests.hub_server import Hub, Repository, hub_endpoint
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
 from tests.widgets.pointer import pick, press, wait
 
@@ -31,7 +31,7 @@ def hub(net, tmp_path, monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     folder = write_shards(net, tmp_path / "0-1000")
     files = {f"0-1000/{p.name}": p.read_bytes() for p in folder.iterdir()}
-    with serving(Hub({MODEL: Repository(files, "mit")})) as hub:
+    with hub_endpoint(Hub({MODEL: Repository(files, "mit")})) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
         yield hub
 

@@ -14,7 +14,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.last_session import recall
 from omnimouse_widgets.qt.control.recording import RecordingSection
 from tests import SUITE2P
-from tests.hub_server import Hub, Repository, serving
+from tests.hub_server import Hub, Repository, hub_endpoint
 from tests.model.nwb_files import write_nwb
 from tests.predictors import EchoPredictor
 from tests.widgets.pointer import press, wait
@@ -113,7 +113,7 @@ def test_an_address_is_asked_for_and_read_where_it_is(
 ):
     data = write_nwb(tmp_path / "mouse.nwb").read_bytes()
     repository = Repository({"mouse.nwb": data})
-    with serving(Hub({("dataset", "lab/mice"): repository})) as hub:
+    with hub_endpoint(Hub({("dataset", "lab/mice"): repository})) as hub:
         address = f"{hub.store}/dataset/lab/mice/mouse.nwb"
         monkeypatch.setattr(QInputDialog, "getText", lambda *_: (f" {address} ", True))
         action(section, "Address").trigger()
