@@ -1,4 +1,4 @@
-"""`omnimouse bench live`: strokes, answers and scrubbing in the real window."""
+"""`omnimouse bench live`: strokes, predictions and scrubbing in the real window."""
 
 import sys
 from functools import partial
@@ -31,16 +31,18 @@ SWEEP_S = 20.0
     default="all",
     help="The demo's 1,000 neurons, a simulated session of 4,000 or 10,000, or all.",
 )
-@click.option("--moves", default=200, show_default=True, help="Mouse moves timed.")
+@click.option(
+    "--moves", default=200, show_default=True, help="Number of timed mouse moves."
+)
 @device_option
 @format_options
 def command(
     as_json: bool, as_markdown: bool, neurons: str, moves: int, device: "Device"
 ) -> None:
-    """Time the live window: strokes, answers, scrubbing, and turns of its event loop.
+    """Time strokes, predictions, scrubbing and event-loop turns of the live window.
 
-    Rows say how many neurons there were and whether the model was idle or running
-    meanwhile. Without a display a virtual one is used, where drawing is in software.
+    Rows state the number of neurons, and whether the model was idle or running.
+    Without a display a virtual one is used, on which the CPU draws.
     """
     from omnimouse_app.window.screen import (
         has_display,
@@ -62,17 +64,8 @@ def command(
         gflops=True,
         title="The live window, by real mouse events",
         columns=(
-            "name",
-            "median",
-            "p99",
-            "n",
-            "unit",
-            "neurons",
-            "model",
-            "event_median",
-            "idle_frame_ms",
-            "cpu_p99",
-            "waited_p99",
+            *("name", "median", "p99", "n", "unit", "neurons", "model"),
+            *("event_median", "idle_frame_ms", "cpu_p99", "waited_p99"),
         ),
     )
 
@@ -94,15 +87,15 @@ def demo_rows(moves: int, device: "Device") -> list[Row]:
     from omnimouse_model.demo import demo_session
 
     folder = demo_session()
-    since = perf_counter()
+    start_s = perf_counter()
     dock = launch(folder, "demo", device=device)
-    _answered(dock, first=True)
+    _wait_for_results(dock, first=True)
     # Includes opening the window and loading the model.
-    first = perf_counter() - since
+    first_s = perf_counter() - start_s
     session = dock.controller.state.session
     assert session is not None
     count = session.n_neurons
-    rows = [row("first_prediction_s", [first], "s", neurons=count, model="running")]
+    rows = [row("first_prediction_s", [first_s], "s", neurons=count, model="running")]
     try:
         rows += _running_rows(dock, count, moves)
         rows += _idle_rows(dock, count, moves)
@@ -120,7 +113,7 @@ def simulated_rows(name: str, count: int, moves: int, device: "Device") -> list[
     worker = WorkerPredictor(make)
     dock = launch(simulated_session(name, count), worker)
     try:
-        _answered(dock)
+        _wait_for_results(dock)
         rows = _running_rows(dock, count, moves)
         rows += _idle_rows(dock, count, moves)
     finally:
@@ -199,7 +192,7 @@ def _idle_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
 
     conditions = {"neurons": count, "model": "idle"}
     dock.controller.apply_preset("nothing")
-    _answered(dock)
+    _wait_for_results(dock)
     return [
         *_stroke_rows(dock, moves, (VISIBLE, HIDDEN), conditions),
         row("scrub_hz", scrub_hz(dock), "Hz", **conditions),
@@ -222,7 +215,7 @@ def _stroke_rows(
     ]
 
 
-def _answered(dock: "OmniMouseDock", *, first: bool = False) -> None:
+def _wait_for_results(dock: "OmniMouseDock", *, first: bool = False) -> None:
     """Wait for all pending results; with `first`, for one prediction."""
     from omnimouse_app.tour.hand import wait_for
 
@@ -233,6 +226,6 @@ def _answered(dock: "OmniMouseDock", *, first: bool = False) -> None:
             return True
         return not results.is_awaited and results.population_freshness != "running"
 
-    wait_for(is_done, "the model's answer", 180)
+    wait_for(is_done, "a prediction", 180)
     if results.error is not None:
-        raise ValueError(f"The model did not answer: {results.error}")
+        raise ValueError(f"The prediction failed: {results.error}")

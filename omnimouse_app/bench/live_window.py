@@ -24,7 +24,7 @@ from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
 from omnimouse_app.window.docks import OmniMouseDock
 from omnimouse_model.masks import TARGET, VISIBLE
 
-AT_WORK_MS = 1.0
+MIN_TURN_MS = 1.0
 """Event-loop turns shorter than this did nothing visible."""
 SCRUB = 9
 """Windows forward, then back again: at an end of the recording, nothing is drawn."""
@@ -70,7 +70,8 @@ def measure_strokes(
     move = _Move(dock, hand)
     for number in range(4):
         dock.controller.set_brush(codes[number % 2])
-        path = _round(canvas, 0.9 - 0.2 * number, moves // 4)
+        # Each stroke on its own radius, so that it meets other neurons.
+        path = _circle(canvas, 0.9 - 0.2 * number, moves // 4)
         hand.move(path[0], held=False)
         hand.press(path[0])
         for place in path[1:]:
@@ -88,47 +89,52 @@ def measure_strokes(
 
 
 def stroke_to_traces_ms(dock: OmniMouseDock, n: int = 30) -> list[float]:
-    """Return the times from a mouse move to the new curves of the selected neurons."""
+    """Return the times from a mouse press to the new curves of the selected neurons."""
     canvas = Canvas(dock.viewer, dock.main_window)
     hand, controller = Hand(canvas.widget), dock.controller
-    traces, frames = dock.panels["Traces"], _Frames(canvas.widget)
-    taken: list[float] = []
-    path = _round(canvas, 0.8, 4 * n)
+    # `Any`: the dock knows its panels as plain widgets, without `redraw`.
+    traces: Any = dock.panels["Traces"]
+    frames = _Frames(canvas.widget)
+    times_ms: list[float] = []
+    path = _circle(canvas, 0.8, 4 * n)
     for number in range(n):
         controller.set_brush(VISIBLE if number % 2 == 0 else TARGET)
-        wait_for(lambda: controller.results.freshness == "fresh", "an answer", 120)
+        wait_for(lambda: controller.results.freshness == "fresh", "a prediction", 120)
         settle(0.02)
         before = controller.results.asked
-        since = perf_counter()
+        start = perf_counter()
         hand.press(path[4 * number])
         if controller.results.asked == before:  # no neuron at this place
             hand.release(path[4 * number])
             continue
-        asked = controller.results.asked
-        wait_for(partial(_is_shown, controller, asked), "the answer", 120)
+        request = controller.results.asked
+        wait_for(partial(_is_drawn, controller, request), "the prediction", 120)
         with frames.wait():
-            _flush(traces)
-        taken.append((perf_counter() - since) * 1e3)
+            traces.redraw.flush()
+        times_ms.append((perf_counter() - start) * 1e3)
         hand.release(path[4 * number])
         settle()
-    return taken
+    return times_ms
 
 
 def scrub_hz(dock: OmniMouseDock, steps: int = 90) -> list[float]:
     """Return the updates per second of video, raster and traces, by window step."""
     controller = dock.controller
     frames = _Frames(Canvas(dock.viewer, dock.main_window).widget)
-    shown = [dock.panels[title] for title in ("Raster", "Stimulus", "Traces")]
+    panels: list[Any] = [
+        dock.panels[title] for title in ("Raster", "Stimulus", "Traces")
+    ]
     rates: list[float] = []
     controller.step_window(-SCRUB)
     settle(0.05)
     for number in range(steps):
-        since = perf_counter()
+        start = perf_counter()
         with frames.wait():
             controller.step_window(-1 if number // SCRUB % 2 else 1)
-            for panel in shown:
-                _flush(panel)
-        rates.append(1.0 / (perf_counter() - since))
+            # Draws at once; the panels otherwise wait for the next event-loop turn.
+            for panel in panels:
+                panel.redraw.flush()
+        rates.append(1.0 / (perf_counter() - start))
     return rates
 
 
@@ -145,14 +151,13 @@ def sweep_turns(dock: OmniMouseDock, timeout_s: float = 60.0) -> Turns:
     dock.controller.step_window(1)
     until = perf_counter() + timeout_s
     while perf_counter() < until and not _is_swept(results):
-        before = perf_counter(), thread_time(), _waited_s()
+        before = _clocks()
         application.processEvents()
-        after = perf_counter(), thread_time(), _waited_s()
-        wall, cpu, waited = ((b - a) * 1e3 for a, b in zip(before, after, strict=True))
-        if wall >= AT_WORK_MS:
-            turns.wall.append(wall)
-            turns.cpu.append(cpu)
-            turns.waited.append(waited)
+        wall, cpu, waited = (_clocks() - before) * 1e3
+        if wall >= MIN_TURN_MS:
+            turns.wall.append(float(wall))
+            turns.cpu.append(float(cpu))
+            turns.waited.append(float(waited))
         sleep(0.001)
     dock.bring_up("Traces")
     settle(0.2)
@@ -160,19 +165,20 @@ def sweep_turns(dock: OmniMouseDock, timeout_s: float = 60.0) -> Turns:
 
 
 def _is_swept(results: Any) -> bool:
-    if results.error is not None:
-        raise RuntimeError(f"The model did not answer: {results.error}")
-    is_whole = results.sweep is not None and results.sweep.is_complete
-    return is_whole and results.sweep_freshness == "fresh"
+    _check(results)
+    is_complete = results.sweep is not None and results.sweep.is_complete
+    return is_complete and results.sweep_freshness == "fresh"
 
 
-def _waited_s() -> float:
-    """Return the seconds that this thread has waited for a core, on Linux; else 0."""
+def _clocks() -> np.ndarray:
+    """Return seconds: elapsed, computing, and ready without a core (Linux; else 0)."""
     try:
         # The second field is the time on the run queue, in nanoseconds.
-        return int(Path("/proc/thread-self/schedstat").read_text().split()[1]) / 1e9
+        fields = Path("/proc/thread-self/schedstat").read_text().split()
+        waited = int(fields[1]) / 1e9
     except (OSError, IndexError):
-        return 0.0
+        waited = 0.0
+    return np.array([perf_counter(), thread_time(), waited])
 
 
 class _Frames:
@@ -187,7 +193,7 @@ class _Frames:
     def _on_swap(self) -> None:
         self._count += 1
 
-    def ask(self) -> None:
+    def request(self) -> None:
         """Request a new drawing of the canvas, also without changes."""
         self._widget.update()
 
@@ -199,18 +205,14 @@ class _Frames:
         wait_for(lambda: self._count > before, "a frame", 20)
 
 
-def _flush(panel: Any) -> None:
-    panel.redraw.flush()
-
-
 def _frame_after(frames: _Frames, change: Any) -> float:
     # Finish pending work before the clock starts.
     settle(0.004)
-    since = perf_counter()
+    start = perf_counter()
     with frames.wait():
         change()
-        frames.ask()
-    return (perf_counter() - since) * 1e3
+        frames.request()
+    return (perf_counter() - start) * 1e3
 
 
 class _Move:
@@ -226,15 +228,15 @@ class _Move:
 
     def __call__(self, at: np.ndarray) -> None:
         self.call_ms = 0.0
-        since = perf_counter()
+        start = perf_counter()
         self._hand.move(at)
-        drawing = perf_counter()
+        moved = perf_counter()
         # Drawing is normally delayed by a timer; calling it here includes it in the
         # time.
         self._layers.draw()
-        ended = perf_counter()
-        self.call_ms += (ended - drawing) * 1e3
-        self.event_ms = (ended - since) * 1e3
+        drawn = perf_counter()
+        self.call_ms += (drawn - moved) * 1e3
+        self.event_ms = (drawn - start) * 1e3
 
     def close(self) -> None:
         """Restore the callbacks without timing."""
@@ -243,27 +245,30 @@ class _Move:
     def _timed(self, callback: Any) -> Any:
         def drag(layer: Any, event: Any) -> Iterator[None]:
             steps = callback(layer, event)
-            going = steps is not None
-            while going:
-                since = perf_counter()
+            is_active = steps is not None
+            while is_active:
+                start = perf_counter()
                 # The drag callback yields None at each step, so only its end gives
                 # another value.
-                going = next(steps, "ended") is None
-                self.call_ms += (perf_counter() - since) * 1e3
-                if going:
+                is_active = next(steps, "ended") is None
+                self.call_ms += (perf_counter() - start) * 1e3
+                if is_active:
                     yield
 
         return drag
 
 
-def _round(canvas: Canvas, share: float, steps: int) -> np.ndarray:
+def _circle(canvas: Canvas, share: float, steps: int) -> np.ndarray:
     width, height = canvas.widget.width(), canvas.widget.height()
     reach = 0.48 * min(width, height) * share
     return arc((width / 2, height / 2), (reach, reach), (0.0, 6.1), steps)
 
 
-def _is_shown(controller: Any, asked: int) -> bool:
-    results = controller.results
+def _is_drawn(controller: Any, request: int) -> bool:
+    _check(controller.results)
+    return bool(controller.results.shown >= request)
+
+
+def _check(results: Any) -> None:
     if results.error is not None:
-        raise RuntimeError(f"The model did not answer: {results.error}")
-    return bool(results.shown >= asked)
+        raise RuntimeError(f"The prediction failed: {results.error}")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, format_options
+from omnimouse_app.cli.inputs import device_option, format_options, threads_option
 from omnimouse_app.cli.output import emit, matmul_gflops
 
 if TYPE_CHECKING:
@@ -20,38 +20,37 @@ DTYPES = ("float32", "bfloat16")
     "sizes",
     multiple=True,
     type=click.Choice(SIZES),
-    help="A released size; may be repeated. All by default.",
+    help="A released size. May be repeated. [default: all]",
 )
 @click.option(
     "--case",
     "cases",
     multiple=True,
     type=click.Choice(["A", "B"]),
-    help="A: 4,096 neurons seen, 1,024 asked. B: 512 seen and asked. Both by default.",
+    help="A: 4,096 visible and 1,024 target neurons. B: 512 of each. [default: both]",
 )
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(min=1))
-@click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1))
+@threads_option(2)
 @device_option
 @format_options
 def command(
     sizes: tuple[str, ...],
     cases: "tuple[Case, ...]",
     repeats: int,
-    threads: int,
     device: str,
     as_json: bool,
     as_markdown: bool,
 ) -> None:
     """Time forward passes in calibrated GFLOP: seconds x the fp32 matmul rate.
 
-    The floor is what the allowed pairs alone would cost at full matmul speed. fp32 is
+    The floor is the cost of the allowed pairs alone at full matmul speed. fp32 is
     compared with the same weights under dense masks, bf16 with fp32.
     """
     import torch
 
+    from omnimouse_model.analysis import flops
     from omnimouse_model.predict.omnimouse.loading import resolve_device
 
-    torch.set_num_threads(threads)
     place = resolve_device(device)
     rows: list[dict[str, Any]] = []
     for size in sizes or SIZES:
@@ -63,21 +62,12 @@ def command(
         as_json=as_json,
         as_markdown=as_markdown,
         gflops=True,
-        title=f"Forward passes on {place}, {threads} threads, in calibrated GFLOP",
-        columns=[
-            "size",
-            "case",
-            "dtype",
-            "value",
-            "floor",
-            "seconds",
-            "video",
-            "encoder",
-            "local",
-            "global",
-            "decoder",
-            "max_abs_error",
-        ],
+        title=f"Forward passes on {place}, {torch.get_num_threads()} threads, in "
+        "calibrated GFLOP",
+        columns=(
+            *("size", "case", "dtype", "value", "floor", "seconds"),
+            *(*flops.PARTS, "max_abs_error"),
+        ),
     )
 
 
@@ -87,38 +77,38 @@ def measure(size: str, case: "Case", device: str, repeats: int) -> list[dict[str
 
     from omnimouse_model.analysis import flops
 
-    asked = flops.random_input(size, case, device)
-    floor = flops.masked_gflop(asked)
+    task = flops.random_input(size, case, device)
+    floor = flops.masked_gflop(task)
     # The reference has the same weights and dense attention masks.
     with flops.dense_masks():
-        reference = flops.run_forward(asked, whole=True)
+        reference = flops.run_forward(task, whole=True)
     rows = []
     for dtype in DTYPES:
         kind = getattr(torch, dtype)
         # The matmul rate is measured before and after: a machine's speed varies with
         # its load.
         before = matmul_gflops("float32", device)
-        spent = flops.time_parts(asked, kind, repeats)
+        seconds = flops.time_parts(task, kind, repeats)
         rate = (before + matmul_gflops("float32", device)) / 2
-        found = flops.run_forward(asked, kind)
+        output = flops.run_forward(task, kind)
         rows.append(
             {
                 "name": "forward_cgflop",
-                "value": spent["total"] * rate,
+                "value": seconds["total"] * rate,
                 "unit": "calibrated GFLOP",
                 "size": size,
                 "case": case,
                 "dtype": dtype,
                 "device": device,
                 "floor": floor["total"],
-                "seconds": spent["total"],
+                "seconds": seconds["total"],
                 "matmul_gflops_fp32": rate,
-                "max_abs_error": float((found - reference).abs().max()),
-                **{part: spent[part] * rate for part in flops.PARTS},
+                "max_abs_error": float((output - reference).abs().max()),
+                **{part: seconds[part] * rate for part in flops.PARTS},
                 **{f"floor_{part}": floor[part] for part in flops.PARTS},
             }
         )
         # bf16 is compared with fp32, as its error is rounding, not masking.
         if dtype == "float32":
-            reference = found
+            reference = output
     return rows

@@ -24,8 +24,10 @@ COLUMNS = ("name", "median", "p99", "n", "unit", "neurons", "model", "plot")
     default="all",
     help="The demo's 1,000 neurons, a simulated session of 4,000 or 10,000, or all.",
 )
-@click.option("--moves", default=200, show_default=True, help="Mouse moves timed.")
-@click.option("--answers", default=30, show_default=True, help="Predictions timed.")
+@click.option("--moves", default=200, show_default=True, help="Number of timed moves.")
+@click.option(
+    "--answers", default=30, show_default=True, help="Number of timed predictions."
+)
 @device_option
 @format_options
 def command(
@@ -36,10 +38,10 @@ def command(
     answers: int,
     device: "Device",
 ) -> None:
-    """Time the notebook's instrument: strokes, answers, and plots that follow a scrub.
+    """Time strokes, predictions and the plots during a scrub in a notebook.
 
-    Drives a JupyterLab of its own and a browser without a window, by mouse events.
-    Needs jupyterlab, playwright, and Chromium or Google Chrome.
+    A private JupyterLab is operated by mouse events in a headless browser. It needs
+    jupyterlab, playwright, and Chromium or Google Chrome.
     """
     from omnimouse_app.browser.chromium import BrowserMissingError
 
@@ -52,7 +54,7 @@ def command(
         as_json=as_json,
         as_markdown=as_markdown,
         gflops=True,
-        title="The notebook's instrument, in a browser",
+        title="Notebook widgets in a browser",
         columns=COLUMNS,
     )
 

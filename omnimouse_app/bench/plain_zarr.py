@@ -1,4 +1,4 @@
-"""A store read with plain zarr: what the decoder of `store.sharded` saves."""
+"""Reading of a store with plain zarr, to measure the decoder of `store.sharded`."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +25,7 @@ class ZarrRows(ShardedRows):
 
 
 def open_with_zarr(store: Path) -> Session:
-    """Open a store that has a film; zarr decodes its responses and frames."""
+    """Open a store with a video; zarr decodes its responses and frames."""
     session = open_session(store)
     assert session.stimulus is not None
     first = np.asarray(zarr.open_array(str(store), path="stimulus/first_row")[...])

@@ -5,7 +5,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -14,33 +14,33 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omnimouse_app.bench.recordings import Size, write_session
+from omnimouse_app.bench.reference_package import ReferencePackage
 from omnimouse_app.cli.inputs import format_options
-from omnimouse_app.cli.output import Progress, emit
+from omnimouse_app.cli.output import emit
+from omnimouse_app.cli.progress import Progress
+from omnimouse_model.data.open import open_session
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from omnimouse_app.bench.recordings import Size
-    from omnimouse_app.bench.reference_package import ReferencePackage
     from omnimouse_model.data.session import Session
 
 Row = dict[str, Any]
+Reader = Callable[[float], Any]
+"""Function that reads all model inputs of the window at a time in seconds."""
 REFERENCE_HZ = 424.0
 """Windows per second of the reference package, as published for another machine."""
-
-_COLUMNS = ("name", "source", "value", "unit", "wall", "x_rule", "x_published")
+COLUMNS = ("name", "source", "value", "unit", "wall", "x_rule", "x_published")
 FOLDER, RULE, PACKAGE = "experanto-folder", "rule", "experanto-package"
 """Readers of the folder: in place, sample by sample, with the reference package."""
-
 STORE, ZARR = "store-default", "store-default-zarr"
 """The default store, and the same store read with plain zarr."""
-
-_COMPARED = 5
+N_COMPARED = 5
 """Number of windows whose values are compared before the timing."""
-
 OPENED = (10_000, 90.0)
 """Neurons and minutes of the session for which opening is measured."""
-
+# In a new process, so that the peak of the memory is that of opening.
 _OPEN = """
 import json, sys, time
 try:
@@ -51,13 +51,13 @@ import omnimouse_model as om
 import omnimouse_model.data.open
 from omnimouse_model.data.session import Session
 unit = 1024 if sys.platform != "darwin" else 1
-def peak():
+def peak_mib():
     if resource is None:
         return 0.0
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
-before, began = peak(), time.perf_counter()
+before, start = peak_mib(), time.perf_counter()
 session = om.open_session(sys.argv[1])
-print(json.dumps([time.perf_counter() - began, peak() - before, session.n_neurons]))
+print(json.dumps([time.perf_counter() - start, peak_mib() - before]))
 """
 
 
@@ -70,14 +70,14 @@ print(json.dumps([time.perf_counter() - began, peak() - before, session.n_neuron
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),
-    help="Where the session and its stores are kept; by default they are not.",
+    help="Save the session and its stores here. [default: they are deleted]",
 )
 @click.option(
     "--experanto",
     "checkout",
     type=click.Path(path_type=Path),
     metavar="CHECKOUT",
-    help="Have the reference package read the same windows in turn, from its source.",
+    help="Also time the reference package on the same windows, from its source.",
 )
 @format_options
 def command(
@@ -93,47 +93,38 @@ def command(
 ) -> None:
     """Read random 2-s windows of a synthetic session, one after the other.
 
-    `value` is windows per second of CPU time, the median of the passes, which take
-    turns after one that is not timed; `wall` the same per second. "rule" reads the
-    same values as the rule of the format is written, an index and a gather for every
-    sample: what a plain reader costs here, in the same minute. "store-default-zarr"
-    has zarr decode the default store, with the codec pipeline that zarr is configured
-    for (`ZARR_CODEC_PIPELINE__PATH=zarrs.ZarrsCodecPipeline` where zarrs is installed).
-    All values are compared first; those of the package by its own times where its
-    revision has others.
+    `value` is windows per second of CPU time, `wall` per second of elapsed time, both
+    as median of the passes after one without timing; the readers take turns. "rule" is
+    a plain reader, which computes an index for every sample and gathers the samples.
+    "store-default-zarr" reads the default store with zarr, with the codec pipeline of
+    zarr's configuration (`ZARR_CODEC_PIPELINE__PATH=zarrs.ZarrsCodecPipeline` if zarrs
+    is installed). The values of all readers are compared first; those of a revision of
+    the package with other sample times at these times.
     """
-    from omnimouse_app.bench.recordings import Size
-
-    with _kept(folder) as root:
+    with ExitStack() as stack:
+        if folder is None:
+            scratch = tempfile.TemporaryDirectory(prefix="omnimouse-read-")
+            folder = Path(stack.enter_context(scratch))
+        folder.mkdir(parents=True, exist_ok=True)
         progress = Progress()
         size = Size(neurons, minutes)
-        found = list(_rates(root, size, windows, passes, progress, checkout))
+        rows = list(_rates(folder, size, windows, passes, progress, checkout))
         if opening:
             progress(1, 1, f"opening {OPENED[0]:,} neurons")
-            found.append(_opening(root))
+            rows.append(_opening(folder))
         progress.finish()
     emit(
-        found,
+        rows,
         as_json=as_json,
         as_markdown=as_markdown,
-        columns=(*_COLUMNS, *(("x_package",) if checkout else ()), "mib"),
+        columns=(*COLUMNS, *(("x_package",) if checkout else ()), "mib"),
         title=f"Reading {windows} random windows of {neurons:,} neurons",
     )
 
 
-@contextmanager
-def _kept(folder: Path | None) -> Iterator[Path]:
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        yield folder
-        return
-    with tempfile.TemporaryDirectory(prefix="omnimouse-read-") as made:
-        yield Path(made)
-
-
 def _rates(
     root: Path,
-    size: "Size",
+    size: Size,
     windows: int,
     passes: int,
     progress: Progress,
@@ -142,65 +133,37 @@ def _rates(
     """Yield one row per way of reading the same windows."""
     import numpy as np
 
-    from omnimouse_app.bench.plain_zarr import open_with_zarr
-    from omnimouse_app.bench.recordings import write_session
-    from omnimouse_model.data.conversion.write import convert
-    from omnimouse_model.data.open import open_session
-    from omnimouse_model.data.store.layout import CODECS
-
-    source = root / f"session-{size.neurons}-{size.minutes:g}"
-    progress(0, 1, "writing the session")
-    if not source.exists():
-        write_session(source, size)
-    session = open_session(source)
-    places = {FOLDER: source}
-    for codec in CODECS:
-        progress(0, 1, f"writing the {codec} store")
-        store = root / f"{source.name}-{codec}.omses.zarr"
-        places[f"store-{codec}"] = store
-        if not store.exists():
-            convert(session, store, codec)
+    places = _write_places(root, size, progress)
+    session = open_session(places[FOLDER])
     starts = session.window_starts()
     chosen = starts[np.random.default_rng(0).integers(0, len(starts), windows)]
-    # Each reader has its own session, so that none profits from another's cache.
-    ways: dict[str, Callable[[float], Any]] = {
-        name: _whole(open_session(place)) for name, place in places.items()
-    }
-    ways[ZARR] = _whole(open_with_zarr(places[STORE]))
-    ways[RULE] = _ruled(session)
-    _compare(ways, chosen[:_COMPARED])
-    timed: dict[str, Callable[[], tuple[float, float]]]
-    timed = {name: partial(_timed, read, chosen) for name, read in ways.items()}
+    readers = _readers(places)
+    _compare(readers, chosen[:N_COMPARED])
+    timers: dict[str, Callable[[], tuple[float, float]]]
+    timers = {name: partial(_time, read, chosen) for name, read in readers.items()}
     revision = None
     with ExitStack() as stack:
         if checkout is not None:
             progress(0, 1, "opening it with the reference package")
-            package = stack.enter_context(_package(checkout, session, chosen))
-            compare_package(package, session, chosen[:_COMPARED])
-            timed[PACKAGE], revision = package.read_all, package.revision
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in timed}
-        for turn in range(passes + 1):
-            # The readers take turns, so that other load on the machine affects all
-            # alike.
-            for name, read in timed.items():
-                progress(turn, passes + 1, f"reading {name}")
-                took = read()
-                # The first turn only fills the file cache.
-                if turn:
-                    times[name].append(took)
+            native = [session.window(start).native_start for start in chosen.tolist()]
+            package = ReferencePackage(checkout, session.path, native)
+            stack.enter_context(package)
+            compare_package(package, session, chosen[:N_COMPARED])
+            timers[PACKAGE], revision = package.read_all, package.revision
+        times = _take_turns(timers, passes, progress)
     rate = {n: windows / median(cpu for cpu, _ in t) for n, t in times.items()}
-    for name, taken in times.items():
+    for name, pairs in times.items():
         place = places.get(name)
         yield {
             "name": "windows_per_cpu_s",
             "source": name,
             "value": rate[name],
             "unit": "windows / CPU s",
-            "wall": windows / median(wall for _, wall in taken),
+            "wall": windows / median(wall for _, wall in pairs),
             "x_rule": rate[name] / rate[RULE],
             "x_package": None if checkout is None else rate[name] / rate[PACKAGE],
             "x_published": rate[name] / REFERENCE_HZ,
-            "mib": None if place is None else _size(place),
+            "mib": None if place is None else _mib(place),
             "revision": revision if name == PACKAGE else None,
             "n": passes,
             "windows": windows,
@@ -209,17 +172,58 @@ def _rates(
         }
 
 
-def _package(
-    checkout: Path, session: "Session", starts: "np.ndarray"
-) -> "ReferencePackage":
-    from omnimouse_app.bench.reference_package import ReferencePackage
+def _write_places(root: Path, size: Size, progress: Progress) -> dict[str, Path]:
+    """Write the session and its stores once; return their paths by reader."""
+    from omnimouse_model.data.conversion.write import convert
+    from omnimouse_model.data.store.layout import CODECS
 
-    native = [session.window(start).native_start for start in starts.tolist()]
-    return ReferencePackage(checkout, session.path, native)
+    source = root / f"session-{size.neurons}-{size.minutes:g}"
+    progress(0, 1, "writing the session")
+    if not source.exists():
+        write_session(source, size)
+    places = {FOLDER: source}
+    for codec in CODECS:
+        progress(0, 1, f"writing the {codec} store")
+        store = root / f"{source.name}-{codec}.omses.zarr"
+        places[f"store-{codec}"] = store
+        if not store.exists():
+            convert(open_session(source), store, codec)
+    return places
+
+
+def _readers(places: dict[str, Path]) -> dict[str, Reader]:
+    """Return all readers by name.
+
+    Each has its own session, so that none profits from another's cache.
+    """
+    from omnimouse_app.bench.plain_zarr import open_with_zarr
+
+    sessions = {name: open_session(place) for name, place in places.items()}
+    sessions[ZARR] = open_with_zarr(places[STORE])
+    readers = {name: _window_reader(session) for name, session in sessions.items()}
+    return readers | {RULE: _rule_reader(open_session(places[FOLDER]))}
+
+
+def _take_turns(
+    timers: dict[str, Callable[[], tuple[float, float]]],
+    passes: int,
+    progress: Progress,
+) -> dict[str, list[tuple[float, float]]]:
+    """Return CPU and elapsed seconds of all passes, by reader."""
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in timers}
+    for turn in range(passes + 1):
+        # The readers take turns, so that other load on the machine affects all alike.
+        for name, timer in timers.items():
+            progress(turn, passes + 1, f"reading {name}")
+            seconds = timer()
+            # The first turn only fills the file cache.
+            if turn:
+                times[name].append(seconds)
+    return times
 
 
 def compare_package(
-    package: "ReferencePackage", session: "Session", starts: "np.ndarray"
+    package: ReferencePackage, session: "Session", starts: "np.ndarray"
 ) -> None:
     """Raise an error if the package returns other values.
 
@@ -238,33 +242,35 @@ def compare_package(
         window = session.window(start)
         if package.revision == "main":
             times = {name: window.times(name) for name in session.streams}
-            given = package.samples({n: t.tolist() for n, t in times.items()})
-            ours = {n: session.streams[n].sample(t)[0] for n, t in times.items()}
+            others = package.samples({n: t.tolist() for n, t in times.items()})
+            stored = {n: session.streams[n].sample(t)[0] for n, t in times.items()}
         else:
-            given = package.window(number)
-            given["screen"] = given["screen"].reshape(window.video.shape)
+            others = package.window(number)
+            # The package adds a channel axis.
+            others["screen"] = others["screen"].reshape(window.video.shape)
             names = session.streams.keys() - {"screen"}
-            ours = {name: window.stream(name)[0] for name in names}
-            ours["screen"] = window.video
-        for name, values in ours.items():
-            if not np.array_equal(values, given[name], equal_nan=True):
+            stored = {name: window.stream(name)[0] for name in names}
+            stored["screen"] = window.video
+        for name, values in stored.items():
+            if not np.array_equal(values, others[name], equal_nan=True):
                 raise ValueError(
                     f"The reference package reads other {name} at {start:.2f} s"
                 )
 
 
-def _size(folder: Path) -> float:
+def _mib(folder: Path) -> float:
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 2**20
 
 
-def _timed(read: Callable[[float], Any], starts: "np.ndarray") -> tuple[float, float]:
+def _time(read: Reader, starts: "np.ndarray") -> tuple[float, float]:
+    """Return CPU and elapsed seconds for reading all windows once."""
     cpu, wall = process_time(), perf_counter()
     for start in starts.tolist():
         read(start)
     return process_time() - cpu, perf_counter() - wall
 
 
-def _whole(session: "Session") -> Callable[[float], Any]:
+def _window_reader(session: "Session") -> Reader:
     """Return a reader of all model inputs of a window."""
 
     def read(start: float) -> Any:
@@ -274,7 +280,7 @@ def _whole(session: "Session") -> Callable[[float], Any]:
     return read
 
 
-def _ruled(session: "Session") -> Callable[[float], Any]:
+def _rule_reader(session: "Session") -> Reader:
     """Return a reader of the same values, sample by sample, as the format defines."""
     import numpy as np
 
@@ -301,13 +307,13 @@ def _ruled(session: "Session") -> Callable[[float], Any]:
     return read
 
 
-def _compare(ways: dict[str, Callable[[float], Any]], starts: "np.ndarray") -> None:
+def _compare(readers: dict[str, Reader], starts: "np.ndarray") -> None:
     """Raise a ValueError unless all readers return identical values."""
     import numpy as np
 
     for start in starts.tolist():
-        expected = ways[FOLDER](start)
-        for name, read in ways.items():
+        expected = readers[FOLDER](start)
+        for name, read in readers.items():
             for first, second in zip(expected, read(start), strict=True):
                 if not np.array_equal(first, second):
                     raise ValueError(f"{name!r} reads other values at {start:.2f} s")
@@ -315,23 +321,19 @@ def _compare(ways: dict[str, Callable[[float], Any]], starts: "np.ndarray") -> N
 
 def _opening(root: Path) -> Row:
     """Return time and memory for opening a large session in a new process."""
-    from omnimouse_app.bench.recordings import Size, write_session
-
     neurons, minutes = OPENED
     source = root / f"hollow-{neurons}-{minutes:g}"
     if not source.exists():
         write_session(source, Size(neurons, minutes, is_hollow=True))
-    took = [
-        json.loads(subprocess.check_output([sys.executable, "-c", _OPEN, str(source)]))
-        for _ in range(3)
-    ]
+    command = [sys.executable, "-c", _OPEN, str(source)]
+    runs = [json.loads(subprocess.check_output(command)) for _ in range(3)]
     return {
         "name": "opening_s",
         "source": FOLDER,
-        "value": median(seconds for seconds, _, _ in took),
+        "value": median(seconds for seconds, _ in runs),
         "unit": "s",
-        "mib": median(mib for _, mib, _ in took),
-        "n": len(took),
+        "mib": median(mib for _, mib in runs),
+        "n": len(runs),
         "neurons": neurons,
         "minutes": minutes,
     }

@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 
-# Seconds on the native clock; it does not start at 0, as in real recordings.
 _START = 1_000_000.0
-# Frames of a clip, and seconds of a blank.
+"""Seconds on the native clock; it does not start at 0, as in real recordings."""
 _CLIP, _BLANK_S = 300, 0.5
-_SIZE = (36, 64)
+"""Frames of a clip, and seconds of a blank."""
+_FRAME = (36, 64)
+"""Height and width of a frame of OmniMouse."""
 _BLOCK = 4096
+"""Samples written at once; limits the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,10 @@ def write_session(root: Path, size: Size, seed: int = 0) -> Path:
     responses = (size.neurons, 30.0, _START, seconds)
     _write_stream(root / "responses", responses, np.float32, draw, shifts, size)
     for name, columns, rate in (("eye_tracker", 4, 20.0), ("treadmill", 1, 100.0)):
-        # Behaviour starts before the responses and ends after them.
-        about = (columns, rate, _START - 5.0, seconds + 8.0)
-        _write_stream(root / name, about, np.float64, draw, None, Size())
+        # Behaviour starts before the responses and ends after them. It is small, so it
+        # has values also in a hollow recording.
+        span = (columns, rate, _START - 5.0, seconds + 8.0)
+        _write_stream(root / name, span, np.float64, draw, None, Size())
     _write_screen(root / "screen", seconds, draw, size)
     _write_json(root / "meta.json", {"data_key": "bench-0-0"})
     return root
@@ -47,13 +50,13 @@ def write_session(root: Path, size: Size, seed: int = 0) -> Path:
 
 def _write_stream(
     folder: Path,
-    about: tuple[int, float, float, float],
+    span: tuple[int, float, float, float],
     dtype: type[np.floating[Any]],
     draw: np.random.Generator,
     shifts: np.ndarray | None,
     size: Size,
 ) -> None:
-    columns, rate, start, seconds = about
+    columns, rate, start, seconds = span
     (folder / "meta").mkdir(parents=True)
     rows = int(seconds * rate) + 1
     scale = draw.uniform(0.5, 8.0, columns)
@@ -92,12 +95,13 @@ def _write_screen(
 ) -> None:
     (folder / "data").mkdir(parents=True)
     (folder / "meta").mkdir()
-    at, slot = _START - 2.0, 0
+    time_s, slot = _START - 2.0, 0
     onsets: list[np.ndarray] = []
     trials: dict[str, dict[str, Any]] = {}
-    while at < _START + seconds + 2.0:
+    while time_s < _START + seconds + 2.0:
+        # Blanks have odd numbers; every tenth clip is for validation.
         number = len(trials)
-        common = {"first_frame_idx": slot, "image_size": list(_SIZE)}
+        common = {"first_frame_idx": slot, "image_size": list(_FRAME)}
         if number % 2:
             kind = {"modality": "blank", "interleave_value": 128.0}
             count, step = 1, _BLANK_S
@@ -107,8 +111,8 @@ def _write_screen(
             count, step = _CLIP, 1 / 30
             _write_clip(folder / "data" / f"{number:05d}.npy", draw, size)
         trials[f"{number:05d}"] = {**common, **kind}
-        onsets.append(at + np.arange(count) * step)
-        at, slot = at + count * step, slot + count
+        onsets.append(time_s + np.arange(count) * step)
+        time_s, slot = time_s + count * step, slot + count
     np.save(folder / "timestamps.npy", np.concatenate(onsets))
     _write_json(folder / "combined_meta.json", trials)
     _write_json(folder / "meta.yml", {"modality": "screen", "frame_rate": 30.0})
@@ -117,12 +121,12 @@ def _write_screen(
 
 
 def _write_clip(path: Path, draw: np.random.Generator, size: Size) -> None:
-    shape = (_CLIP, *_SIZE)
+    shape = (_CLIP, *_FRAME)
     if not size.is_hollow:
         np.save(path, draw.integers(0, 256, shape, dtype=np.uint8))
         return
     # An empty array has the right header except for its length, which is edited below.
-    np.save(path, np.zeros((0, *_SIZE), np.uint8))
+    np.save(path, np.zeros((0, *_FRAME), np.uint8))
     with path.open("r+b") as stream:
         header = stream.read().replace(b"(0, 36", b"(%d, 36" % _CLIP)
         header = header.replace(b"  \n", b"\n")  # keeps the header's length

@@ -20,15 +20,14 @@ from typing import IO, Any
 
 import numpy as np
 
-_STREAMS = {
+STREAMS = {
     "screen": (30, 60),
     "responses": (30, 60),
     "eye_tracker": (20, 40),
     "treadmill": (20, 40),
 }
-"""Samples per second, and samples per window."""
-
-_LINES = 12
+"""Samples per second, and samples per window of OmniMouse."""
+MAX_LINES = 12
 """Number of lines of the process's output that an error shows."""
 
 
@@ -65,22 +64,22 @@ class ReferencePackage:
                 name="experanto",
             )
         # A file instead of a pipe: a full pipe would block the process.
-        self._said: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115
+        self._log: IO[str] = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(checkout.absolute()), str(session)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._said,
+            stderr=self._log,
             text=True,
             # One thread, so that CPU times of both readers can be compared.
             env=os.environ | {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"},
         )
         try:
-            about = self._asked({"starts": list(starts)})
+            facts = self._request({"starts": list(starts)})
         except BaseException:
             self.close()
             raise
-        self.revision: str = about["revision"]
+        self.revision: str = facts["revision"]
 
     def __enter__(self) -> "ReferencePackage":
         return self
@@ -96,12 +95,12 @@ class ReferencePackage:
             self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
-        self._said.close()
+        self._log.close()
 
     def read_all(self) -> tuple[float, float]:
         """Read every window once; return the CPU seconds and the elapsed seconds."""
-        took = self._asked({"read": True})
-        return took["cpu"], took["wall"]
+        seconds = self._request({"read": True})
+        return seconds["cpu"], seconds["wall"]
 
     def window(self, number: int) -> dict[str, np.ndarray]:
         """Return the package's values of a window, by stream."""
@@ -111,69 +110,72 @@ class ReferencePackage:
         """Return the package's stored values at native times, by stream."""
         return self._arrays({"times": {n: list(t) for n, t in times.items()}})
 
-    def _arrays(self, question: dict[str, Any]) -> dict[str, np.ndarray]:
-        with tempfile.TemporaryDirectory(prefix="omnimouse-reference-") as made:
-            # Arrays are exchanged in a file; the lines carry JSON only.
-            path = Path(made) / "values.npz"
-            self._asked({**question, "path": str(path)})
+    def _arrays(self, request: dict[str, Any]) -> dict[str, np.ndarray]:
+        with tempfile.TemporaryDirectory(prefix="omnimouse-reference-") as folder:
+            # Arrays are exchanged in a file; the lines contain JSON only.
+            path = Path(folder) / "values.npz"
+            self._request({**request, "path": str(path)})
             with np.load(path, allow_pickle=False) as stored:
                 return dict(stored)
 
-    def _asked(self, question: dict[str, Any]) -> dict[str, Any]:
+    def _request(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Send a request as one line of JSON; return the result, also one line."""
         process = self._process
         assert process.stdin is not None
         assert process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(question) + "\n")
+            process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
         line = process.stdout.readline()
         # An empty line means that the process has ended.
         if not line:
-            self._said.seek(0)
-            said = self._said.read().splitlines()[-_LINES:]
-            raise ChildProcessError(f"The reference package failed: {' | '.join(said)}")
-        answer: dict[str, Any] = json.loads(line)
-        if "missing" in answer:
-            raise ModuleNotFoundError(
-                f"The reference package cannot be imported: {answer['why']}. Install "
-                "what it needs into this environment.",
-                name=answer["missing"],
+            self._log.seek(0)
+            lines = self._log.read().splitlines()[-MAX_LINES:]
+            raise ChildProcessError(
+                f"The reference package failed: {' | '.join(lines)}"
             )
-        return answer
+        result: dict[str, Any] = json.loads(line)
+        if "missing" in result:
+            raise ModuleNotFoundError(
+                f"The reference package cannot be imported: {result['reason']}. "
+                "Install its dependencies into this environment.",
+                name=result["missing"],
+            )
+        return result
 
 
 # -- the process ---------------------------------------------------------------------
 def main(checkout: str, session: str) -> None:
-    """Answer requests until standard input ends."""
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    # Answers have a copy of standard output; what the package prints goes to standard
-    # error.
+    """Process requests until standard input ends."""
+    # Results are written to a copy of standard output; lines that the package prints
+    # go to standard error.
+    results = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     dataset: Any = None
-    for question in map(json.loads, sys.stdin):
+    for request in map(json.loads, sys.stdin):
         if dataset is None:
             try:
                 kind = _imported(checkout)
             except ImportError as error:
-                answer = {"missing": error.name or "experanto", "why": str(error)}
+                result = {"missing": error.name or "experanto", "reason": str(error)}
             else:
-                dataset, answer = _opened(kind, session, question["starts"])
+                dataset, result = _opened(kind, session, request["starts"])
         else:
-            answer = _answered(dataset, question)
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
+            result = _result(dataset, request)
+        results.write(json.dumps(result) + "\n")
+        results.flush()
 
 
 def _imported(checkout: str) -> Any:
-    """Import the dataset class from the checkout; refuse one from elsewhere."""
+    """Import the dataset class from the checkout; refuse an installed package."""
     sys.path.insert(0, checkout)
     import torch
 
     import_module("omegaconf")
     datasets = import_module("experanto.datasets")
-    found = Path(str(datasets.__file__)).resolve()
-    if not found.is_relative_to(Path(checkout).resolve()):
-        raise ImportError(f"it comes from {found}", name="experanto")
+    source = Path(str(datasets.__file__)).resolve()
+    if not source.is_relative_to(Path(checkout).resolve()):
+        raise ImportError(f"it comes from {source}", name="experanto")
     torch.set_num_threads(1)
     return datasets.ChunkDataset
 
@@ -196,9 +198,9 @@ def _config(is_main: bool) -> dict[str, Any]:
 
     The scaling of responses has another name in each revision.
     """
-    found: dict[str, Any] = {}
-    for name, (rate, count) in _STREAMS.items():
-        found[name] = {
+    config: dict[str, Any] = {}
+    for name, (rate, count) in STREAMS.items():
+        config[name] = {
             "keep_nans": False,
             "sampling_rate": rate,
             "chunk_size": count,
@@ -206,37 +208,38 @@ def _config(is_main: bool) -> dict[str, Any]:
             "transforms": {"normalization": "normalize"},
             "interpolation": {"interpolation_mode": "nearest_neighbor"},
         }
-    scaled = "normalize_variance_only" if is_main else "standardize"
-    found["responses"]["transforms"] = {"normalization": scaled}
-    found["screen"] |= {
+    scaling = "normalize_variance_only" if is_main else "standardize"
+    config["responses"]["transforms"] = {"normalization": scaling}
+    config["screen"] |= {
         "valid_condition": [{"tier": "train"}, {"tier": "validation"}],
         "include_blanks": True,
         "sample_stride": 1,
         "interpolation": {"rescale": False},
     }
-    return found
+    return config
 
 
-def _answered(dataset: Any, question: dict[str, Any]) -> dict[str, Any]:
-    if "read" in question:
+def _result(dataset: Any, request: dict[str, Any]) -> dict[str, Any]:
+    if "read" in request:
         cpu, wall = process_time(), perf_counter()
         for number in range(len(dataset._valid_screen_times)):
             dataset[number]
         return {"cpu": process_time() - cpu, "wall": perf_counter() - wall}
-    if "window" in question:
-        given = dataset[question["window"]]
-        found = {name: given[name].numpy() for name in _STREAMS}
+    if "window" in request:
+        window = dataset[request["window"]]
+        arrays = {name: window[name].numpy() for name in STREAMS}
     else:
-        found = dict(_sampled(dataset._experiment, question["times"]))
-    np.savez(question["path"], **found)
+        arrays = dict(_samples(dataset._experiment, request["times"]))
+    np.savez(request["path"], **arrays)
     return {}
 
 
-def _sampled(
+def _samples(
     experiment: Any, times: dict[str, list[float]]
 ) -> Iterator[tuple[str, np.ndarray]]:
-    for name, asked in times.items():
-        values = experiment.interpolate(np.array(asked), device=name)
+    for name, native_s in times.items():
+        values = experiment.interpolate(np.array(native_s), device=name)
+        # One revision also returns the validity of the samples.
         yield name, values[0] if isinstance(values, tuple) else values
 
 

@@ -11,19 +11,17 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli.inputs import device_option, format_options, named_session
-from omnimouse_app.cli.output import Progress, emit
+from omnimouse_app.cli.output import emit, row
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from omnimouse_model.analysis.sweep.contexts import Context
     from omnimouse_model.data.session import Session
     from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 
 Row = dict[str, Any]
-# Bounds of live / cold: the slack factor of the computed CPU bound, and the GPU bound.
 CPU_SLACK = 1.05
 GPU_RATIO = 1 / 3
+"""Bounds of live / cold: factor of the computed bound on a CPU, and bound on a GPU."""
 VIDEO_REPEATS = 5
 
 
@@ -36,8 +34,8 @@ class Times:
     Attributes
     ----------
     cold
-        Every context predicted separately, each from an unread window and with a
-        predictor without cached values.
+        Every context predicted separately, each from a window that was not read
+        before, and with a predictor without cached values.
     live
         The live sweep over the same contexts, also from cold.
     read
@@ -68,11 +66,11 @@ def command(
     as_json: bool,
     as_markdown: bool,
 ) -> None:
-    """Time the live sweep, and the same contexts one by one from cold.
+    """Time the live sweep, and the same contexts one by one from a cold start.
 
-    `sweep_cost_ratio` is live ÷ cold. On a CPU it is compared with the share of the
-    cold cost that is left when each window is read and its video encoded only once,
-    times 1.05; on a GPU with a third. What is repeated is timed by itself.
+    `sweep_cost_ratio` is live ÷ cold. On a CPU its bound is the share of the cold cost
+    without the repeated work, times 1.05; on a GPU it is a third. The repeated work,
+    reading a window and encoding its video, is timed separately.
     """
     # Otherwise threads that spin while they wait would count as CPU time.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -85,15 +83,15 @@ def command(
         torch.set_num_threads(threads)
     predictor = load_predictor(model, device=device)
     if not isinstance(predictor, TransformerPredictor):
-        raise click.UsageError(f"{model!r} is no transformer: it encodes no video.")
-    recording = named_session(session, Progress())
+        raise click.UsageError(f"{model!r} is not a transformer: it encodes no video.")
+    recording = named_session(session)
     predictor.prepare(recording)
     emit(
         rows(measure(predictor, recording, windows), predictor, recording),
         as_json=as_json,
         as_markdown=as_markdown,
         columns=("name", "median", "p99", "n", "unit", "bound", "neurons", "contexts"),
-        title="The live sweep, and its contexts one by one from cold",
+        title="The live sweep, and its contexts one by one from a cold start",
     )
 
 
@@ -125,36 +123,27 @@ def rows(
     # Work that separate predictions repeat: reading for every context, encoding for
     # every context with video.
     repeated = (len(contexts) - 1) * values["read"] + (n_video - 1) * values["video"]
-    left = (values["cold"] - repeated) / values["cold"]
+    necessary = (values["cold"] - repeated) / values["cold"]
     is_cpu = predictor.device.type == "cpu"
-    bound = float(np.median(left)) * CPU_SLACK if is_cpu else GPU_RATIO
+    bound = float(np.median(necessary)) * CPU_SLACK if is_cpu else GPU_RATIO
     about: Row = {
         "device": predictor.device.type,
         "clock": "cpu" if is_cpu else "wall",
         "neurons": session.n_neurons,
         "contexts": len(contexts),
     }
-    found = [
-        _row("sweep_cost_ratio", ratio, "live / cold", about)
-        | {"bound": bound, "is_within": bool(np.median(ratio) <= bound)}
-    ]
     names = {
         "cold": "sweep_cold_ms",
         "live": "sweep_live_ms",
         "read": "window_read_ms",
         "video": "window_video_ms",
     }
-    found += [_row(names[key], values[key], "ms", about) for key in names]
-    return found
-
-
-def _row(name: str, values: "np.ndarray", unit: str, about: Row) -> Row:
-    import numpy as np
-
-    middle = float(np.median(values))
-    tail = float(np.percentile(values, 99))
-    row = {"name": name, "value": middle, "unit": unit, "median": middle}
-    return row | {"p99": tail, "n": len(values), **about}
+    is_within = bool(np.median(ratio) <= bound)
+    return [
+        row("sweep_cost_ratio", ratio, "live / cold", **about)
+        | {"bound": bound, "is_within": is_within},
+        *(row(name, values[key], "ms", **about) for key, name in names.items()),
+    ]
 
 
 def _time_window(
@@ -169,11 +158,11 @@ def _time_window(
 
     selected = np.array(active_neurons(session.window(start_s)), np.int64)
     draw = live_draw(session.n_neurons, selected)
-    live = live_sweep(_forgetful(predictor), session.window(start_s), selected)
+    live = live_sweep(_without_cache(predictor), session.window(start_s), selected)
 
-    def ask(context: "Context") -> None:
+    def predict(context: "Context") -> None:
         window, mask = session.window(start_s), context_mask(context, draw)
-        _forgetful(predictor).predict(window, mask, selected)
+        _without_cache(predictor).predict(window, mask, selected)
 
     def read() -> None:
         window = session.window(start_s)
@@ -185,7 +174,7 @@ def _time_window(
     for number, context in enumerate(_contexts(session)):
         if number % 2:  # the order alternates, as the first one warms the CPU caches
             live_ms += _ms(partial(next, live), clock)
-        cold_ms += _ms(partial(ask, context), clock)
+        cold_ms += _ms(partial(predict, context), clock)
         if number % 2 == 0:
             live_ms += _ms(partial(next, live), clock)
         if number < VIDEO_REPEATS:
@@ -201,7 +190,7 @@ def _contexts(session: "Session") -> "tuple[Context, ...]":
     return live_plan(session.n_neurons, N_SELECTED_AT_FIRST).contexts
 
 
-def _forgetful(predictor: "TransformerPredictor") -> "TransformerPredictor":
+def _without_cache(predictor: "TransformerPredictor") -> "TransformerPredictor":
     """Return a predictor with the same net and an empty cache."""
     kind = type(predictor)
     return kind(predictor.net, predictor.name, predictor.weights_hash)
@@ -232,6 +221,6 @@ def _encode_video(
 
 
 def _ms(work: Callable[[], object], clock: Callable[[], float]) -> float:
-    since = clock()
+    start = clock()
     work()
-    return (clock() - since) * 1e3
+    return (clock() - start) * 1e3

@@ -10,8 +10,9 @@ from omnimouse_app.cli.inputs import (
     format_options,
     named_session,
     sessions_option,
+    threads_option,
 )
-from omnimouse_app.cli.output import Progress, emit
+from omnimouse_app.cli.output import emit
 
 if TYPE_CHECKING:
     from omnimouse_model.predict.omnimouse.memory_fallback import Precision
@@ -24,12 +25,14 @@ if TYPE_CHECKING:
     multiple=True,
     default=("demo", "omnimouse-1M"),
     show_default=True,
-    help="A shipped config, or a file; may be repeated.",
+    help="A shipped config, or a file. May be repeated.",
 )
 @sessions_option
 @click.option("--steps", default=12, show_default=True, type=click.IntRange(min=1))
-@click.option("--threads", default=2, show_default=True, type=click.IntRange(min=1))
-@click.option("--compile", "compiles", is_flag=True, help="Compile the net's blocks.")
+@threads_option(2)
+@click.option(
+    "--compile", "is_compiled", is_flag=True, help="Compile the blocks of the network."
+)
 @click.option(
     "--precision",
     type=click.Choice(["auto", "fp32", "bf16"]),
@@ -41,8 +44,7 @@ def command(
     configs: tuple[str, ...],
     sessions: tuple[str, ...],
     steps: int,
-    threads: int,
-    compiles: bool,
+    is_compiled: bool,
     precision: "Precision | None",
     device: str,
     as_json: bool,
@@ -50,8 +52,9 @@ def command(
 ) -> None:
     """Time training steps against forward passes and loading of the same batches.
 
-    A step is both ways, clipping and both updates; a forward pass the loss without
-    gradients. Batches are drawn as the config says, from the sessions given here.
+    A step is forward and backward pass, gradient clipping and both updates; a forward
+    pass is the loss without gradients. Batches are drawn as the config states, from
+    the sessions of --session.
     """
     import torch
 
@@ -61,49 +64,42 @@ def command(
     from omnimouse_model.train.config import config_path, read_config
     from omnimouse_model.train.cost import step_cost
 
-    torch.set_num_threads(threads)
-    place, progress = resolve_device(device), Progress()
-    opened = [training_session(named_session(name, progress)) for name in sessions]
-    progress.finish()
+    place = resolve_device(device)
+    opened = [training_session(named_session(name)) for name in sessions]
     rows: list[dict[str, Any]] = []
     for name in configs:
         click.echo(f"{name} …", err=True)
         settings = read_config(config_path(name))
+        # Responses only, so that the costs of different configs can be compared.
         responses = tuple(replace(p, targets="responses") for p in settings.phases)
-        given = precision or settings.precision
+        dtype = precision or settings.precision
         settings = replace(
-            settings, phases=responses, compile=compiles, precision=given
+            settings, phases=responses, compile=is_compiled, precision=dtype
         )
         cost = step_cost(settings, opened, place, steps)
         shared = {
             "config": name,
             "device": str(place),
-            "precision": "bf16" if computes_in_bf16(place.type, given) else "fp32",
+            "precision": "bf16" if computes_in_bf16(place.type, dtype) else "fp32",
             "neurons": max(s.session.n_neurons for s in opened),
             "n": steps,
             "step_s": float(cost.step.mean()),
             "windows_per_s": float(cost.windows.sum() / cost.step.sum()),
             "tokens_per_s": float(cost.tokens.sum() / cost.step.sum()),
         }
-        for row, value, unit in (
+        for quantity, value, unit in (
             ("train_step_forwards", cost.forwards_per_step, "forward passes"),
             ("train_draw_share", cost.draw_share, "of the step"),
             ("train_waited_share", cost.waited_share, "of the time"),
         ):
-            rows.append({"name": row, "value": value, "unit": unit} | shared)
+            rows.append({"name": quantity, "value": value, "unit": unit} | shared)
     emit(
         rows,
         as_json=as_json,
         as_markdown=as_markdown,
-        title=f"Training on {place}, {threads} threads",
-        columns=[
-            "config",
-            "precision",
-            "name",
-            "value",
-            "unit",
-            "step_s",
-            "windows_per_s",
-            "tokens_per_s",
-        ],
+        title=f"Training on {place}, {torch.get_num_threads()} threads",
+        columns=(
+            *("config", "precision", "name", "value", "unit"),
+            *("step_s", "windows_per_s", "tokens_per_s"),
+        ),
     )

@@ -1,4 +1,4 @@
-"""The notebook's instrument in a real JupyterLab and a real browser, without hands.
+"""Operation of the notebook widgets in a real JupyterLab and a headless browser.
 
-Tests, the benchmark and the pictures of the documents all drive it through here.
+Used by the browser tests, by `bench notebook` and for the pictures of the documents.
 """

@@ -17,7 +17,7 @@ COMMANDS: Final = (
     "google-chrome-stable",
     "chrome",
 )
-ELSEWHERE: Final = (
+OTHER_PATHS: Final = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     "/Applications/Chromium.app/Contents/MacOS/Chromium",
     "%ProgramFiles%/Google/Chrome/Application/chrome.exe",
@@ -48,16 +48,16 @@ def find_chromium() -> Path:
     BrowserMissingError
         Neither is installed; the message says what to install.
     """
-    found = [path for name in COMMANDS if (path := shutil.which(name))]
-    found += [
-        path for name in ELSEWHERE if Path(path := os.path.expandvars(name)).is_file()
-    ]
-    if not found:
+    paths = [path for name in COMMANDS if (path := shutil.which(name))]
+    # Environment variables name the program folders of Windows.
+    others = map(os.path.expandvars, OTHER_PATHS)
+    paths += [path for path in others if Path(path).is_file()]
+    if not paths:
         raise BrowserMissingError(
-            "No browser to drive is installed here: install Google Chrome or Chromium "
+            "There is no browser: install Google Chrome or Chromium "
             "(Debian: sudo apt-get install -y chromium fonts-dejavu-core)."
         )
-    return Path(found[0])
+    return Path(paths[0])
 
 
 @contextmanager
@@ -73,7 +73,7 @@ def chromium() -> "Iterator[Browser]":
         from playwright.sync_api import sync_playwright
     except ModuleNotFoundError as error:
         raise BrowserMissingError(
-            "Driving a browser needs playwright: pip install playwright "
+            "Operating a browser needs playwright: pip install playwright "
             "(`playwright install` is not needed)."
         ) from error
     path = find_chromium()

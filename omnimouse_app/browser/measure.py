@@ -1,4 +1,4 @@
-"""Timing of the notebook's instrument in a real page.
+"""Timing of the notebook widgets in a real page.
 
 Times are on the page's own clock, from the browser's mouse event to the frame in which
 the change is painted. The mouse is moved from outside, as fast as the page accepts it.
@@ -23,11 +23,11 @@ PLOTS: Final = {"video": "frame", "raster": "drawn", "traces": "drawn"}
 """Plots that follow a scrub, with the event that each one reports."""
 # Strokes are identified by the number of their request, so no request may be pending
 # before a stroke.
-AT_REST: Final = (
+NO_REQUEST_PENDING: Final = (
     "explorer.controller.results.shown == explorer.controller.results.asked"
     " and explorer.controller.results.population_freshness != 'running'"
 )
-_ASKED: Final = "explorer.controller.results.asked"
+_REQUEST: Final = "explorer.controller.results.asked"
 _DEMO: Final = """
 from omnimouse_widgets import Explorer
 explorer = Explorer("demo", "demo", device={device!r}).settled()
@@ -62,25 +62,21 @@ def measure_explorer(
     """Yield all measurements of one explorer: name, values, unit, conditions."""
     tab.open([cell])
     tab.run_all()
-    tab.wait_until_told("drawn", 0.0, name="traces")
-    neurons = tab.ask("explorer.session.n_neurons")
+    tab.wait_for_event("drawn", 0.0, name="traces")
+    neurons = tab.evaluate("explorer.session.n_neurons")
     # With a mask that has no targets the model is idle, so that drawing is timed alone.
     for model, preset, codes in (
         ("running", "video_behavior", (1, 2)),
         ("idle", "nothing", (1, 0)),
     ):
         conditions = {"neurons": neurons, "model": model}
-        tab.ask(f"explorer.controller.apply_preset({preset!r})")
-        tab.wait_for_kernel(AT_REST, True)
+        tab.evaluate(f"explorer.controller.apply_preset({preset!r})")
+        tab.wait_for_kernel(NO_REQUEST_PENDING, True)
         yield "stroke_pixels_ms", stroke_pixels_ms(tab, codes, moves), "ms", conditions
         if model == "running":
-            yield (
-                "stroke_prediction_ms",
-                stroke_prediction_ms(tab, answers),
-                "ms",
-                conditions,
-            )
-        tab.ask(f"explorer.controller.apply_preset({preset!r})")
+            times = stroke_prediction_ms(tab, answers)
+            yield "stroke_prediction_ms", times, "ms", conditions
+        tab.evaluate(f"explorer.controller.apply_preset({preset!r})")
         for plot, rates in scrub_hz(tab).items():
             yield "plot_updates_hz", rates, "Hz", conditions | {"plot": plot}
 
@@ -89,66 +85,67 @@ def stroke_pixels_ms(
     tab: NotebookPage, codes: tuple[int, int], moves: int
 ) -> list[float]:
     """Return the times from mouse to painted frame, for moves that touch a neuron."""
-    since = tab.now()
+    since = tab.now_ms()
     field = tab.part("field").first
+    # Eight horizontal strokes over the whole field.
     for number, height in enumerate(np.linspace(0.15, 0.85, 8)):
-        tab.ask(f"explorer.controller.set_brush({codes[number % 2]})")
-        with tab.dragging(field, (0.05, float(height))) as to:
+        tab.evaluate(f"explorer.controller.set_brush({codes[number % 2]})")
+        with tab.dragging(field, (0.05, float(height))) as move_to:
             for share in np.linspace(0.05, 0.95, max(moves // 8, 2)):
-                to((float(share), float(height)), 1)
-    return [one["took"] for one in tab.told("painted") if one["at"] > since]
+                move_to((float(share), float(height)), 1)
+    return [e["took"] for e in tab.events("painted") if e["at"] > since]
 
 
 def stroke_prediction_ms(tab: NotebookPage, answers: int) -> list[float]:
     """Return the times from mouse press to the frame with the new curves."""
     field = tab.part("field").first
-    taken: list[float] = []
+    times_ms: list[float] = []
     # Four times as many places as predictions, since some have no neuron.
     places = np.random.default_rng(0).uniform(0.1, 0.9, (4 * answers, 2))
     for number, (x, y) in enumerate(places):
-        if len(taken) == answers:
+        if len(times_ms) == answers:
             break
-        tab.ask(f"explorer.controller.set_brush({1 if number % 2 == 0 else 2})")
-        tab.wait_for_kernel(AT_REST, True)
-        before, since = tab.ask(_ASKED), tab.now()
+        tab.evaluate(f"explorer.controller.set_brush({1 if number % 2 == 0 else 2})")
+        tab.wait_for_kernel(NO_REQUEST_PENDING, True)
+        before, since = tab.evaluate(_REQUEST), tab.now_ms()
         tab.drag(field, (float(x), float(y)), (float(x), float(y)), steps=1)
-        if tab.ask(_ASKED) == before:  # no neuron at this place
+        if tab.evaluate(_REQUEST) == before:  # no neuron at this place
             continue
-        told = _answer(tab, before, since)
-        pressed = [one for one in tab.told("pressed") if one["at"] > since]
-        taken.append(told["at"] - pressed[0]["since"])
-    return taken
+        drawn = _first_curves(tab, before, since)
+        pressed = next(e for e in tab.events("pressed") if e["at"] > since)
+        times_ms.append(drawn["at"] - pressed["since"])
+    return times_ms
 
 
-def _answer(tab: NotebookPage, before: int, since: float) -> Row:
+def _first_curves(tab: NotebookPage, before: int, since: float) -> Row:
     """Wait for the first curves of a request later than `before`."""
-    found = tab.page.wait_for_function(
-        """([before, since]) => omnimouseTold.find((one) => one.at > since &&
-        one.what === "drawn" && one.name === "traces" && one.answered > before)""",
+    event = tab.page.wait_for_function(
+        """([before, since]) => omnimouseEvents.find((event) => event.at > since &&
+        event.event === "drawn" && event.name === "traces" && event.answered > before)
+        """,
         arg=[before, since],
     )
-    return dict(found.json_value())
+    return dict(event.json_value())
 
 
 def scrub_hz(tab: NotebookPage) -> dict[str, list[float]]:
     """Return the updates per second of each plot while keys step the window."""
-    film = tab.part("video").locator("canvas").first
-    film.focus()
-    since, begun, pressed = tab.now(), monotonic(), 0
-    while monotonic() < begun + SCRUB_S:
-        is_back = pressed // SCRUB % 2
+    tab.part("video").locator("canvas").first.focus()
+    since, start_s, n_pressed = tab.now_ms(), monotonic(), 0
+    while monotonic() < start_s + SCRUB_S:
+        is_back = n_pressed // SCRUB % 2
         tab.page.keyboard.press("Shift+ArrowLeft" if is_back else "Shift+ArrowRight")
-        pressed += 1
+        n_pressed += 1
         # Times are absolute, so that delays do not accumulate.
-        sleep(max(begun + pressed / SCRUB_HZ - monotonic(), 0.0))
-    until = tab.now()
+        sleep(max(start_s + n_pressed / SCRUB_HZ - monotonic(), 0.0))
+    until = tab.now_ms()
     return {
-        plot: _rates([one["at"] for one in tab.told(what, name=plot)], since, until)
-        for plot, what in PLOTS.items()
+        plot: _rates([e["at"] for e in tab.events(kind, name=plot)], since, until)
+        for plot, kind in PLOTS.items()
     }
 
 
-def _rates(moments: Sequence[float], since: float, until: float) -> list[float]:
+def _rates(times_ms: Sequence[float], since: float, until: float) -> list[float]:
     """Return the updates per second in each half second, which smooths bursts."""
     edges = np.arange(since, until, 500.0)
-    return [2.0 * float(count) for count in np.histogram(moments, edges)[0]]
+    return [2.0 * float(count) for count in np.histogram(times_ms, edges)[0]]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 WAIT_MS: Final = 120_000
 SIZE: Final["ViewportSize"] = {"width": 1500, "height": 1500}
 
-NOTEBOOK_7_S_OWN: Final = ("(reading 'schema')", "notebook_core")
+NOTEBOOK_7_ERROR: Final = ("(reading 'schema')", "notebook_core")
 """Parts of an error that Notebook 7 itself raises, also without widgets."""
 
 _READY = """() => {
@@ -32,31 +32,31 @@ _READY = """() => {
 # Collects the events that the widgets report: strokes painted, sent and accepted, and
 # plots drawn.
 _PROBE = """
-globalThis.omnimouseTold = [];
-globalThis.omnimouseProbe = (what, fields) =>
-  globalThis.omnimouseTold.push({ what, at: performance.now(), ...fields });
+globalThis.omnimouseEvents = [];
+globalThis.omnimouseProbe = (event, fields) =>
+  globalThis.omnimouseEvents.push({ event, at: performance.now(), ...fields });
 addEventListener("pointerdown", (event) =>
   omnimouseProbe("pressed", { since: event.timeStamp }), true);
 """
 # The promise stays in the page: if it never ends, the test can still time out.
-_START = """([name, what, argument]) => {
-  const kept = (globalThis.omnimouseKept ??= {});
-  kept[name] = { over: false };
+_START = """([id, kind, argument]) => {
+  const actions = (globalThis.omnimouseActions ??= {});
+  actions[id] = { is_finished: false };
   const app = globalThis.jupyterapp;
   const kernel = () => app.shell.currentWidget.sessionContext.session.kernel;
-  const doing = {
+  const run = {
     command: (id) => app.commands.execute(id),
     restart: () => kernel().restart(),
     execute: (code) => kernel().requestExecute({ code }).done,
-    ask: async (expression) => {
-      const asked = { code: "", silent: true, user_expressions: { x: expression } };
-      const reply = await kernel().requestExecute(asked).done;
+    evaluate: async (expression) => {
+      const fields = { code: "", silent: true, user_expressions: { x: expression } };
+      const reply = await kernel().requestExecute(fields).done;
       return reply.content.user_expressions.x;
     },
   };
-  doing[what](argument).then(
-    (value) => { kept[name] = { over: true, value: value ?? null }; },
-    (error) => { kept[name] = { over: true, error: String(error) }; },
+  run[kind](argument).then(
+    (value) => { actions[id] = { is_finished: true, value: value ?? null }; },
+    (error) => { actions[id] = { is_finished: true, error: String(error) }; },
   );
 }"""
 
@@ -78,7 +78,7 @@ class NotebookPage:
         self.name = ""
         self.errors: list[str] = []
         self.console: list[str] = []
-        self._kept = 0
+        self._n_actions = 0
         page.set_default_timeout(WAIT_MS)
         page.add_init_script(_PROBE)
         page.on("pageerror", lambda error: self._note(f"{error} {error.stack}"))
@@ -88,7 +88,7 @@ class NotebookPage:
 
     def _note(self, error: str) -> None:
         """Record an error of the page, except the one of Notebook 7.6 itself."""
-        if not all(words in error for words in NOTEBOOK_7_S_OWN):
+        if not all(part in error for part in NOTEBOOK_7_ERROR):
             self.errors.append(error)
 
     # -- notebooks --------------------------------------------------------------------
@@ -129,78 +129,82 @@ class NotebookPage:
         self.page.wait_for_function(_READY)
 
     # -- the kernel -------------------------------------------------------------------
-    def ask(self, expression: str) -> Any:
+    def evaluate(self, expression: str) -> Any:
         """Return the value of an expression in the kernel, by way of JSON.
 
         Like a cell, the expression waits for the running cell.
         """
         # The kernel evaluates this as one expression, where a statement such as
         # `import` is not allowed.
-        asked = f"__import__('json').dumps({expression})"
-        answer = self.finish(self.start("ask", asked))
-        if answer["status"] != "ok":
-            raise AssertionError(f"{expression}: {answer['ename']}: {answer['evalue']}")
+        as_json = f"__import__('json').dumps({expression})"
+        reply = self.finish(self.start("evaluate", as_json))
+        if reply["status"] != "ok":
+            raise AssertionError(f"{expression}: {reply['ename']}: {reply['evalue']}")
         # The kernel returns the `repr` of a JSON string.
-        return json.loads(literal_eval(answer["data"]["text/plain"]))
+        return json.loads(literal_eval(reply["data"]["text/plain"]))
 
     def wait_for_kernel(self, expression: str, expected: Any) -> None:
         """Wait until an expression in the kernel has a value."""
-        late = monotonic() + WAIT_MS / 1000
-        while (value := self.ask(expression)) != expected:
-            if monotonic() > late:
+        deadline_s = monotonic() + WAIT_MS / 1000
+        while (value := self.evaluate(expression)) != expected:
+            if monotonic() > deadline_s:
                 raise AssertionError(f"{expression} is {value}, not {expected}")
             self.page.wait_for_timeout(30)
 
     # -- the page ---------------------------------------------------------------------
-    def start(self, what: str, argument: str = "") -> str:
+    def start(self, kind: str, argument: str = "") -> str:
         """Start an action and return its id; `finish` returns the result.
 
         Parameters
         ----------
-        what
-            "command" of JupyterLab, "restart" of the kernel, "execute" of code as in a
-            cell, or "ask" for an expression.
+        kind
+            "command" of JupyterLab, "restart" of the kernel, "execute" for code as in
+            a cell, or "evaluate" for an expression.
         argument
             The id of the command, the code or the expression.
         """
-        self._kept += 1
-        name = f"{self._kept}"
-        self.page.evaluate(_START, [name, what, argument])
-        return name
+        self._n_actions += 1
+        action = f"{self._n_actions}"
+        self.page.evaluate(_START, [action, kind, argument])
+        return action
 
-    def finish(self, name: str) -> Any:
+    def finish(self, action: str) -> Any:
         """Wait for an action of `start`, and return its result."""
-        over = "name => globalThis.omnimouseKept[name].over"
-        self.page.wait_for_function(over, arg=name)
-        kept = self.page.evaluate("name => globalThis.omnimouseKept[name]", name)
-        if "error" in kept:
-            raise AssertionError(kept["error"])
-        return kept["value"]
-
-    def is_over(self, name: str) -> bool:
-        """Return True if an action of `start` has ended."""
-        return bool(self.page.evaluate("name => omnimouseKept[name].over", name))
-
-    def told(self, what: str, **fields: Any) -> list[dict[str, Any]]:
-        """Return the events so far that have this name and these fields."""
-        wanted = {"what": what, **fields}.items()
-        told = self.page.evaluate("omnimouseTold")
-        return [one for one in told if wanted <= one.items()]
-
-    def wait_until_told(self, what: str, since: float, **fields: Any) -> None:
-        """Wait for an event later than a time on the page's clock."""
         self.page.wait_for_function(
-            """([wanted, since]) => omnimouseTold.some((one) => one.at > since &&
-            Object.entries(wanted).every(([key, value]) => one[key] === value))""",
-            arg=[{"what": what, **fields}, since],
+            "id => omnimouseActions[id].is_finished", arg=action
+        )
+        result = self.page.evaluate("id => omnimouseActions[id]", action)
+        if "error" in result:
+            raise AssertionError(result["error"])
+        return result["value"]
+
+    def is_finished(self, action: str) -> bool:
+        """Return True if an action of `start` has ended."""
+        return bool(
+            self.page.evaluate("id => omnimouseActions[id].is_finished", action)
         )
 
-    def now(self) -> float:
+    def events(self, kind: str, **fields: Any) -> list[dict[str, Any]]:
+        """Return the events so far of this kind that have these fields."""
+        expected = {"event": kind, **fields}.items()
+        events = self.page.evaluate("omnimouseEvents")
+        return [event for event in events if expected <= event.items()]
+
+    def wait_for_event(self, kind: str, since_ms: float, **fields: Any) -> None:
+        """Wait for an event later than a time on the page's clock."""
+        self.page.wait_for_function(
+            """([expected, since]) => omnimouseEvents.some((event) =>
+            event.at > since &&
+            Object.entries(expected).every(([key, value]) => event[key] === value))""",
+            arg=[{"event": kind, **fields}, since_ms],
+        )
+
+    def now_ms(self) -> float:
         """Return the time on the page's clock, in milliseconds."""
         return float(self.page.evaluate("performance.now()"))
 
     def part(self, name: str) -> "Locator":
-        """Return a part of the instrument by its name: painter, raster, video."""
+        """Return a widget by the name of its class in CSS: painter, raster, video."""
         return self.page.locator(f".omnimouse-{name}")
 
     def drag(
@@ -211,15 +215,15 @@ class NotebookPage:
         steps: int = 20,
     ) -> None:
         """Drag the mouse over an element; points are fractions of its box."""
-        with self.dragging(on, begin) as to:
-            to(end, steps)
+        with self.dragging(on, begin) as move_to:
+            move_to(end, steps)
 
     @contextmanager
     def dragging(self, on: "Locator", begin: tuple[float, float]) -> "Iterator[Any]":
         """Hold the mouse button during the block; yield a function to move it."""
         on.scroll_into_view_if_needed()
         box = on.bounding_box()
-        assert box is not None, "The element is not to be seen."
+        assert box is not None, "The element is not visible."
 
         def at(point: tuple[float, float]) -> tuple[float, float]:
             return (
@@ -235,18 +239,18 @@ class NotebookPage:
         finally:
             mouse.up()
 
-    def keep(self, folder: Path) -> None:
+    def save_logs(self, folder: Path) -> None:
         """Save screenshot, console and server log, to explain a failure."""
         folder.mkdir(parents=True, exist_ok=True)
         self.page.screenshot(path=folder / "page.png")
-        said = [*(f"page error: {error}" for error in self.errors), *self.console]
-        (folder / "console.log").write_text("\n".join(said), encoding="utf-8")
+        lines = [*(f"page error: {error}" for error in self.errors), *self.console]
+        (folder / "console.log").write_text("\n".join(lines), encoding="utf-8")
         (folder / "server.log").write_bytes(self.server.log.read_bytes())
 
 
 def notebook(cells: Sequence[str]) -> str:
     """Return the text of a notebook file with these code cells."""
-    made: list[dict[str, Any]] = [
+    entries: list[dict[str, Any]] = [
         {
             "cell_type": "code",
             "id": f"cell-{number}",
@@ -260,7 +264,7 @@ def notebook(cells: Sequence[str]) -> str:
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     return json.dumps(
         {
-            "cells": made,
+            "cells": entries,
             "metadata": {"kernelspec": kernel},
             "nbformat": 4,
             "nbformat_minor": 5,

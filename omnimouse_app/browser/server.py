@@ -22,8 +22,8 @@ from time import monotonic, sleep
 from typing import Any, Final
 
 LOG: Final = "server.log"
-STARTED_WITHIN_S: Final = 60.0
-ENDED_WITHIN_S: Final = 10.0
+START_TIMEOUT_S: Final = 60.0
+END_TIMEOUT_S: Final = 10.0
 SETTINGS: Final[dict[str, dict[str, Any]]] = {
     # The news dialog would take the keyboard.
     "notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -65,23 +65,25 @@ class Server:
 
     def kernels(self) -> list[str]:
         """Return the ids of the running kernels."""
-        return [kernel["id"] for kernel in json.loads(self._ask("GET", "api/kernels"))]
+        return [
+            kernel["id"] for kernel in json.loads(self._request("GET", "api/kernels"))
+        ]
 
-    def end_kernels(self, but: Sequence[str] = ()) -> None:
-        """End all kernels except those in `but`; each kernel holds a model."""
-        for kernel in set(self.kernels()).difference(but):
+    def end_kernels(self, exceptions: Sequence[str] = ()) -> None:
+        """End all kernels except some; each kernel holds a model in memory."""
+        for kernel in set(self.kernels()).difference(exceptions):
             # A kernel may have ended since it was listed.
             with suppress(urllib.error.HTTPError):
-                self._ask("DELETE", f"api/kernels/{kernel}")
+                self._request("DELETE", f"api/kernels/{kernel}")
 
     def _address(self, path: str) -> str:
         return f"http://127.0.0.1:{self.port}/{path}?token={self.token}"
 
-    def _ask(self, method: str, path: str) -> bytes:
+    def _request(self, method: str, path: str) -> bytes:
         request = urllib.request.Request(self._address(path), method=method)
         request.add_header("Authorization", f"token {self.token}")
-        with _WITHOUT_PROXY.open(request, timeout=30) as answer:
-            return bytes(answer.read())
+        with _WITHOUT_PROXY.open(request, timeout=30) as response:
+            return bytes(response.read())
 
 
 @contextmanager
@@ -104,13 +106,13 @@ def serving(
     RuntimeError
         The server did not start; the message has the end of its log.
     """
-    env = _private(scratch, settings)
+    env = private_environment(scratch, settings)
     # Another process may take the free port before the server starts.
     for _ in range(3):
         server = Server(_free_port(), secrets.token_hex(16), folder, scratch / LOG)
-        process = _started(server, env)
+        process = _start(server, env)
         try:
-            if _answers(server, process):
+            if _responds(server, process):
                 yield server
                 return
         finally:
@@ -119,7 +121,7 @@ def serving(
     raise RuntimeError("\n".join(["JupyterLab did not start:", *tail]))
 
 
-def _started(server: Server, env: dict[str, str]) -> "subprocess.Popen[bytes]":
+def _start(server: Server, env: dict[str, str]) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "jupyterlab"]
     command += [f"--ServerApp.root_dir={server.folder}"]
     command += [f"--ServerApp.port={server.port}"]
@@ -146,34 +148,36 @@ def _free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def _private(
+def private_environment(
     scratch: Path, settings: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, str]:
     """Write settings to `scratch`; return an environment in which Jupyter uses them."""
-    env = dict(os.environ)
-    for name in ("config", "data", "runtime", "ipython", "settings", "workspaces"):
-        (scratch / name).mkdir(mode=0o700)
-    env["JUPYTER_CONFIG_DIR"] = str(scratch / "config")
-    env["JUPYTER_DATA_DIR"] = str(scratch / "data")
-    env["JUPYTER_RUNTIME_DIR"] = str(scratch / "runtime")
-    env["IPYTHONDIR"] = str(scratch / "ipython")
-    env["JUPYTERLAB_SETTINGS_DIR"] = str(scratch / "settings")
-    env["JUPYTERLAB_WORKSPACES_DIR"] = str(scratch / "workspaces")
+    folders = {
+        "JUPYTER_CONFIG_DIR": scratch / "config",
+        "JUPYTER_DATA_DIR": scratch / "data",
+        "JUPYTER_RUNTIME_DIR": scratch / "runtime",
+        "IPYTHONDIR": scratch / "ipython",
+        "JUPYTERLAB_SETTINGS_DIR": scratch / "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": scratch / "workspaces",
+    }
+    for folder in folders.values():
+        # The connection files of kernels contain keys.
+        folder.mkdir(mode=0o700)
     (scratch / "config" / "jupyter_server_config.py").write_text(CONFIGURATION)
     plugins = scratch / "settings" / "@jupyterlab" / "apputils-extension"
     plugins.mkdir(parents=True)
-    for plugin, chosen in settings.items():
+    for plugin, values in settings.items():
         path = plugins / f"{plugin}.jupyterlab-settings"
-        path.write_text(json.dumps(chosen))
-    return env
+        path.write_text(json.dumps(values))
+    return os.environ | {name: str(folder) for name, folder in folders.items()}
 
 
-def _answers(server: Server, process: "subprocess.Popen[bytes]") -> bool:
+def _responds(server: Server, process: "subprocess.Popen[bytes]") -> bool:
     """Wait for the first response; return False if the server ends or is too slow."""
-    late = monotonic() + STARTED_WITHIN_S
-    while monotonic() < late and process.poll() is None:
+    deadline_s = monotonic() + START_TIMEOUT_S
+    while monotonic() < deadline_s and process.poll() is None:
         with suppress(OSError, HTTPException):
-            server._ask("GET", "api/status")
+            server._request("GET", "api/status")
             return True
         sleep(0.1)
     return False
@@ -185,9 +189,10 @@ def _end(server: Server, process: "subprocess.Popen[bytes]") -> None:
         server.end_kernels()
     process.terminate()
     try:
-        process.wait(ENDED_WITHIN_S)
+        process.wait(END_TIMEOUT_S)
     except subprocess.TimeoutExpired:
         process.kill()
+    # The kernels are processes of the same group.
     if os.name == "posix":
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Screenshots for docs/notebooks.md: the instrument operated in a real JupyterLab."""
+"""Screenshots of the notebook widgets in a real JupyterLab, for docs/notebooks.md."""
 
 import io
 import re
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 from PIL import Image
 
 from omnimouse_app.browser.chromium import chromium
-from omnimouse_app.browser.measure import AT_REST
+from omnimouse_app.browser.measure import NO_REQUEST_PENDING
 from omnimouse_app.browser.page import NotebookPage, page_in
 from omnimouse_app.browser.server import serving
 
@@ -36,14 +36,14 @@ explorer.finetune.steps = {steps}
 explorer.controller.wait()
 explorer"""
 STEPS: Final = 60
-LEARNED: Final = 0.2
+PICTURE_SHARE: Final = 0.2
 """Share of the steps before the fine-tuning screenshot: several are scored by then."""
 
 
 def write_pictures(
-    out: Path, model: str = "demo", told: Callable[[str], None] = lambda _: None
+    out: Path, model: str = "demo", report: Callable[[str], None] = lambda _: None
 ) -> list[Path]:
-    """Operate the explorer, save a screenshot of each station; return their paths.
+    """Operate the explorer, save a screenshot of each state; return their paths.
 
     Raises
     ------
@@ -51,20 +51,20 @@ def write_pictures(
         A browser or playwright is missing.
     """
     out.mkdir(parents=True, exist_ok=True)
-    written = []
+    paths = []
     with (
-        _opened(model) as tab,
+        _open_notebook(model) as tab,
         tempfile.TemporaryDirectory(prefix="omnimouse-tuned-") as folder,
     ):
-        for name, picture in chain(_stations(tab), _learning(tab, folder)):
-            written.append(out / f"{name}.png")
-            _save(picture, written[-1])
-            told(str(written[-1]))
-    return written
+        for name, picture in chain(_explorer(tab), _finetuning(tab, folder)):
+            paths.append(out / f"{name}.png")
+            _save(picture, paths[-1])
+            report(str(paths[-1]))
+    return paths
 
 
 @contextmanager
-def _opened(model: str) -> Iterator[NotebookPage]:
+def _open_notebook(model: str) -> Iterator[NotebookPage]:
     with (
         tempfile.TemporaryDirectory(prefix="omnimouse-notebooks-") as folder,
         tempfile.TemporaryDirectory(prefix="omnimouse-jupyter-") as scratch,
@@ -78,57 +78,57 @@ def _opened(model: str) -> Iterator[NotebookPage]:
         yield tab
 
 
-def _stations(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
+def _explorer(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
     """Yield the name of each picture and the element or page that it shows."""
     tab.run_all()
-    _at_rest(tab)
+    _wait_for_results(tab)
     yield "explorer", tab
-    tab.ask("explorer.controller.set_brush(1)")
+    tab.evaluate("explorer.controller.set_brush(1)")
     field = tab.part("field").first
     for height in (0.35, 0.5, 0.65):
         tab.drag(field, (0.2, height), (0.55, height))
-    _at_rest(tab)
+    _wait_for_results(tab)
     yield "painted", tab.page.locator(".jp-OutputArea-output", has=field).first
-    tab.ask("explorer.controller.apply_preset('video_behavior')")
-    tab.ask("explorer.controller.set_colour_by('score')")
-    _at_rest(tab)
+    tab.evaluate("explorer.controller.apply_preset('video_behavior')")
+    tab.evaluate("explorer.controller.set_colour_by('score')")
+    _wait_for_results(tab)
     yield "score", tab.part("painter").first
-    _front(tab, "Context")
+    _bring_to_front(tab, "Context")
     tab.wait_for_kernel(
         "bool(explorer.controller.results.sweep"
         " and explorer.controller.results.sweep.is_complete)",
         True,
     )
     tab.page.locator(".scatterlayer .trace").first.wait_for()
-    _at_rest(tab)
+    _wait_for_results(tab)
     yield "context", tab.page.locator(".jupyter-widget-tab").first
-    tab.ask("explorer.controller.apply_preset('all_response_only')")
-    _front(tab, "Behaviour")
-    _at_rest(tab)
+    tab.evaluate("explorer.controller.apply_preset('all_response_only')")
+    _bring_to_front(tab, "Behaviour")
+    _wait_for_results(tab)
     yield "behaviour", tab.part("behavior").first
-    _front(tab, "Neurons")
-    _at_rest(tab)
+    _bring_to_front(tab, "Neurons")
+    _wait_for_results(tab)
     yield "neurons", tab.part("table").first
-    tab.ask("explorer.controller.apply_preset('video_behavior')")
-    _front(tab, "Scores")
+    tab.evaluate("explorer.controller.apply_preset('video_behavior')")
+    _bring_to_front(tab, "Scores")
     tab.page.locator(".barlayer .point").first.wait_for()
-    _at_rest(tab)
-    tab.ask("explorer.neuron_scores.select_ranked('highest')")
-    _at_rest(tab)
+    _wait_for_results(tab)
+    tab.evaluate("explorer.neuron_scores.select_ranked('highest')")
+    _wait_for_results(tab)
     yield "scores", tab.page.locator(".jupyter-widget-tab").first
-    _front(tab, "Traces")
-    _at_rest(tab)
+    _bring_to_front(tab, "Traces")
+    _wait_for_results(tab)
     tab.wait_for_kernel("explorer.settled() is explorer", True)
     tab.save()
     # Without a kernel, the page shows the picture that is stored in the notebook.
     tab.server.end_kernels()
     tab.visit(tab.name)
-    kept = tab.page.locator(".omnimouse-last img")
-    kept.wait_for()
-    yield "saved", kept
+    saved = tab.page.locator(".omnimouse-last img")
+    saved.wait_for()
+    yield "saved", saved
 
 
-def _learning(
+def _finetuning(
     tab: NotebookPage, folder: str
 ) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
     """Yield the picture of a fine-tuning to a mouse that is new to the model."""
@@ -136,26 +136,26 @@ def _learning(
     tab.run_all()
     part = tab.part("finetune").first
     part.get_by_role("button", name="Start").click()
-    tab.wait_for_kernel(f"explorer.finetune.progress > {LEARNED}", True)
+    tab.wait_for_kernel(f"explorer.finetune.progress > {PICTURE_SHARE}", True)
     yield "finetune", part
     part.get_by_role("button", name="Stop").click()
     part.get_by_text("what was reached is kept").wait_for()
 
 
-def _front(tab: NotebookPage, title: str) -> None:
+def _bring_to_front(tab: NotebookPage, title: str) -> None:
     tab.page.get_by_role("tab", name=title, exact=True).last.click()
 
 
-def _at_rest(tab: NotebookPage) -> None:
-    """Wait until all requests are answered and the page has drawn the results."""
-    tab.wait_for_kernel(AT_REST, True)
+def _wait_for_results(tab: NotebookPage) -> None:
+    """Wait until all results have arrived and the page has drawn them."""
+    tab.wait_for_kernel(NO_REQUEST_PENDING, True)
     tab.part("fresh").first.get_by_text(re.compile("^fresh")).wait_for()
     tab.page.wait_for_timeout(QUIET_MS)
 
 
-def _save(what: "Locator | NotebookPage", png: Path) -> None:
+def _save(shown: "Locator | NotebookPage", path: Path) -> None:
     """Save a picture of 256 colours, at a quarter of the size in bytes."""
-    shot = what.page.screenshot if isinstance(what, NotebookPage) else what.screenshot
-    picture = Image.open(io.BytesIO(shot())).convert("RGB")
+    source = shown.page if isinstance(shown, NotebookPage) else shown
+    picture = Image.open(io.BytesIO(source.screenshot())).convert("RGB")
     few = picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    few.save(png, optimize=True)
+    few.save(path, optimize=True)

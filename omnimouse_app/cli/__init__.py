@@ -3,26 +3,27 @@
 import signal
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
-from omnimouse_app.cli.stopping import STOPPED
+from omnimouse_app.cli.interrupt import STOPPED
 
 COMMANDS = {
     "app": "Open napari with the plugin.",
-    "demo": "The first two minutes, on screen or not.",
-    "info": "What a session or checkpoint holds, and whether it is sound.",
+    "demo": "Open the demo in a window, or write pictures of it.",
+    "info": "Describe a session or checkpoint, and its problems.",
     "convert": "Write a session into the store: one folder, checked, compressed.",
-    "fetch": "Checkpoints and recordings from the model hub.",
-    "evaluate": "Score predictors on sessions, beside baselines and ceilings.",
-    "sweep": "Score as a function of how much context is given.",
-    "scaling": "How scores grow with data, size or compute.",
-    "report": "A saved analysis as one HTML page.",
-    "simulate": "Write a simulated mouse whose answers are known.",
+    "fetch": "Download checkpoints and recordings from the model hub.",
+    "evaluate": "Score predictors on sessions, with baselines and ceilings.",
+    "sweep": "Score a predictor as a function of the context.",
+    "scaling": "Fit scores as a function of data, size or compute.",
+    "report": "Write a saved analysis as one HTML page.",
+    "simulate": "Write simulated mice with known ground truth.",
     "train": "Train a model from a config.",
-    "finetune": "Teach a model a session it has not seen.",
+    "finetune": "Fine-tune a model to a new session.",
     "bench": "Run the project's benchmarks.",
-    "doctor": "Check this machine, and say what to do.",
+    "doctor": "Check this machine, and list a remedy for each problem.",
 }
 """Command name -> its line in `omnimouse --help`.
 
@@ -36,17 +37,35 @@ INPUT_ERRORS = (ValueError, KeyError, OSError, ModuleNotFoundError)
 
 
 class LazyGroup(click.Group):
-    """Click group that imports the module of a command only when it runs."""
+    """Click group that imports the module of a command only when it runs.
+
+    Parameters
+    ----------
+    table
+        Line of the help by name of the command.
+    package
+        Package whose module of that name contains `command`.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        table: dict[str, str],
+        package: str,
+        **settings: Any,
+    ) -> None:
+        super().__init__(*arguments, **settings)
+        self._table, self._package = table, package
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the table, in its order."""
-        return list(COMMANDS)
+        return list(self._table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command; None for a name that is not in the table."""
-        if cmd_name not in COMMANDS:
+        if cmd_name not in self._table:
             return None
-        command = import_module(f"omnimouse_app.cli.{cmd_name}").command
+        command = import_module(f"{self._package}.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 
@@ -55,14 +74,19 @@ class LazyGroup(click.Group):
     ) -> None:
         """List the commands from the table, without importing them."""
         with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+            formatter.write_dl(list(self._table.items()))
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=LazyGroup,
+    table=COMMANDS,
+    package="omnimouse_app.cli",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.version_option(package_name="omnimouse-app", prog_name="omnimouse")
 def group(debug: bool) -> None:
-    """Ask a model of the mouse visual cortex what it expects, and score it.
+    """Predict responses of the mouse visual cortex with a model, and score it.
 
     Bad input ends with one line on standard error and exit status 1 (a wrong option
     with 2), with --json too: then nothing is on standard output.
@@ -71,11 +95,11 @@ def group(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; bad input ends with one line and exit status 1."""
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if "--debug" in given:  # accepted after the command as well
-        given = ["--debug", *(word for word in given if word != "--debug")]
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if "--debug" in arguments:  # accepted after the command as well
+        arguments = ["--debug", *(word for word in arguments if word != "--debug")]
     try:
-        group.main(args=given, prog_name="omnimouse", standalone_mode=True)
+        group.main(args=arguments, prog_name="omnimouse", standalone_mode=True)
     except SystemExit as end:
         # A second Ctrl-C during the clean-up of the interpreter must not print a
         # traceback.
@@ -83,7 +107,7 @@ def main(arguments: list[str] | None = None) -> None:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise
     except INPUT_ERRORS as error:
-        if "--debug" in given:
+        if "--debug" in arguments:
             raise
         # Return to the start of the line and erase a progress line.
         clear = "\r\x1b[K" if sys.stderr.isatty() else ""

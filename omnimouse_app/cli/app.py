@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from omnimouse_app.cli.inputs import device_option, reading_options, session_folder
-from omnimouse_app.cli.output import Progress
 
 if TYPE_CHECKING:
     from omnimouse_model.live.state import Device
@@ -16,14 +15,14 @@ if TYPE_CHECKING:
 @click.argument("session", required=False)
 @click.option(
     "--model",
-    help="A predictor's name, or a checkpoint; by default the one under Preferences, "
-    "else the one used last, else demo.",
+    help="Name of a predictor, or a checkpoint. [default: the model in Preferences, "
+    "else the last one, else demo]",
 )
 @device_option
 @click.option(
     "--scheduler",
     metavar="ADDRESS",
-    help="Compute on a worker of this Dask scheduler: tls://…, or this machine's own.",
+    help="Compute on a worker of a Dask scheduler: tls://…, or one on this machine.",
 )
 @reading_options
 def command(
@@ -33,11 +32,11 @@ def command(
     scheduler: str | None,
     reading: dict[str, Any],
 ) -> None:
-    """Open napari with OmniMouse, on SESSION or on the one open last.
+    """Open napari with OmniMouse, on SESSION or on the session that was open last.
 
-    SESSION is a session's folder or file, a folder of some, 'demo' or 'unseen'; or an
-    analysis that was saved (….omnimouse.json). What a session's files do not say, such
-    as the rate, is asked for in the window.
+    SESSION is a session's folder or file, a folder of sessions, 'demo' or 'unseen'; or
+    a saved analysis (….omnimouse.json). The window asks for properties that the files
+    of a session do not state, such as the rate.
 
     With --scheduler the model computes elsewhere, where recordings and checkpoints
     must be at the same paths as here.
@@ -49,16 +48,17 @@ def command(
 
         # Refuse a wrong address before napari starts.
         checked_address(scheduler)
-    folder = None if session is None else _checked(session, reading)
+    place = None if session is None else _check(session, reading)
     # Without this test, Qt would end the process.
     if not has_display():
         raise click.ClickException(
-            "No display here; `omnimouse demo --headless OUT` needs none."
+            "There is no display; `omnimouse demo --headless OUT` needs none."
         )
+    # Imported late: napari takes seconds, and a wrong session is refused before.
     from omnimouse_app.window.launch import launch
 
     launch(
-        folder,
+        place,
         model,
         device=device,
         scheduler=scheduler,
@@ -67,7 +67,7 @@ def command(
     )
 
 
-def _checked(session: str, reading: dict[str, Any]) -> Path | str:
+def _check(session: str, reading: dict[str, Any]) -> Path | str:
     """Return the path or address of a session; raise the error of a wrong one now.
 
     The window would show the error much later.
@@ -81,9 +81,7 @@ def _checked(session: str, reading: dict[str, Any]) -> Path | str:
             raise FileNotFoundError(f"there is no file {session}")
         read_analysis(Path(session))  # raises the error of an invalid file
         return Path(session)
-    progress = Progress()
-    place = session_folder(session, progress)
-    progress.finish()
+    place = session_folder(session)
     if not is_session(place) and not holds_sessions(place):
         open_session(place, **reading)  # raises the error of this path
     return place

@@ -7,13 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import DEMO_SESSIONS, named_session, reading_options
-from omnimouse_app.cli.output import Progress, emit
-from omnimouse_app.cli.stopping import Stopping, end_stopped, interruptible
+from omnimouse_app.cli.inputs import (
+    DEMO_SESSIONS,
+    json_option,
+    named_session,
+    reading_options,
+)
+from omnimouse_app.cli.interrupt import StopSignal, exit_stopped, interruptible
+from omnimouse_app.cli.output import emit
+from omnimouse_app.cli.progress import Progress
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
     from omnimouse_model.data.store.layout import Codec
+
+MAX_NAMES = 12
+"""Maximum number of recordings that a message names."""
 
 
 @click.command("convert")
@@ -24,12 +33,14 @@ if TYPE_CHECKING:
     type=click.Choice(["default", "fast", "none"]),
     default="default",
     show_default=True,
-    help="zstd, lz4, or nothing: smaller, or faster to read.",
+    help="Compression: zstd (smaller), lz4 (faster to read), or none.",
 )
 @click.option(
-    "--verify/--no-verify", default=True, help="Read it to the end and compare."
+    "--verify/--no-verify",
+    default=True,
+    help="Read the whole store and compare it with the source.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+@json_option
 @reading_options
 def command(
     source: str,
@@ -41,13 +52,13 @@ def command(
 ) -> None:
     """Write the session SOURCE to STORE, a folder such as mouse.omses.zarr.
 
-    Where STORE is a folder that is there, or ends in a slash, the session is put into
-    it under its own name.
+    If STORE is an existing folder, or ends in a slash, the session is written into it
+    under its own name.
 
-    Values are the same to the bit. Ctrl-C stops; the same command goes on from there.
+    Values are identical to the bit. Ctrl-C stops; the same command continues.
 
     An official checkpoint, a folder of rank_<r>.ckpt, is written to one file, such as
-    model.safetensors, which holds nothing pickled.
+    model.safetensors, which contains no pickles.
     """
     if _is_official(Path(source)):
         _convert_checkpoint(source, Path(store), as_json)
@@ -56,25 +67,30 @@ def command(
     progress = Progress()
     target = Path(store)
     try:
-        session = named_session(source, progress, **reading)
+        session = named_session(source, **reading)
         target = _target(store, session)
-        with interruptible() as stopping:
-            written = _convert(session, target, codec, verify, stopping, progress)
+        with interruptible() as stop:
+            seconds = _convert(session, target, codec, verify, stop, progress)
     except KeyboardInterrupt:
         # The store is written under this name and renamed when it is complete.
         part = target.with_name(f"{target.name}.part")
         if not part.exists():
-            end_stopped("nothing was written yet")
-        end_stopped(
-            f"what is written is kept in {part}; the same command goes on from there"
-        )
+            exit_stopped("nothing was written yet")
+        exit_stopped(f"the written part is saved in {part}; the same command continues")
     progress.finish()
-    if written is None:
+    row = _row(session, target, codec) | {"seconds": seconds or 0.0, "verified": verify}
+    if seconds is None:
         click.echo(
-            f"{target} is complete already: it holds this session, nothing was written",
+            f"{target} is complete: it contains this session, nothing was written",
             err=True,
         )
-    _tell(session, target, codec, written or 0.0, verify, as_json)
+    if as_json or seconds is not None:
+        check = ", compared with its source" if verify else ""
+        text = (
+            f"{target}: {row['value']:,.1f} MiB ({row['responses_mib']:,.1f} MiB of "
+            f"responses), {row['seconds']:.1f} s{check}"
+        )
+        emit([row], as_json=as_json, text=text)
 
 
 def _convert(
@@ -82,7 +98,7 @@ def _convert(
     target: Path,
     codec: "Codec",
     verify: bool,
-    stopping: Stopping,
+    stop: StopSignal,
     progress: Progress,
 ) -> float | None:
     """Write and compare; return the seconds of writing, None if it was complete.
@@ -96,25 +112,25 @@ def _convert(
     if share == 1.0:
         return None
     if share:
-        progress.say(f"going on from {100 * share:.0f} %")
+        progress.show(f"continuing from {100 * share:.0f} %")
         progress.finish(keep=True)
-    began = time.perf_counter()
-    stopping.say = progress.say_on_terminal
-    stopping.has_begun = True
-    writing = _Told(progress, "writing", stopping, share)
-    comparing = _Told(progress, "comparing", stopping)
+    start_s = time.perf_counter()
+    stop.show = progress.show_on_terminal
+    stop.has_results = True
+    writing = _TimedProgress(progress, "writing", stop, share)
+    comparing = _TimedProgress(progress, "comparing", stop)
     convert(session, target, codec, writing, comparing if verify else None)
-    return writing.last - began
+    return writing.last_s - start_s
 
 
 def _target(store: str, session: "Session") -> Path:
-    """Return the store's folder: as given, or inside it with the session's name."""
-    given = Path(store)
-    is_into = store.endswith(("/", "\\")) or given.is_dir()
+    """Return the store's folder: as named, or inside it with the session's name."""
+    path = Path(store)
+    is_into = store.endswith(("/", "\\")) or path.is_dir()
     # An existing .zarr folder is a store itself, not a folder of stores.
-    if not is_into or given.suffix == ".zarr":
-        return given
-    return given / f"{re.sub(r'[^0-9A-Za-z._-]', '_', session.id)}.omses.zarr"
+    if not is_into or path.suffix == ".zarr":
+        return path
+    return path / f"{re.sub(r'[^0-9A-Za-z._-]', '_', session.id)}.omses.zarr"
 
 
 def _refuse_collection(source: str) -> None:
@@ -124,73 +140,54 @@ def _refuse_collection(source: str) -> None:
     if source in DEMO_SESSIONS or not holds_sessions(source):
         return
     names = names_in(source)
-    more = f" and {len(names) - 12} more" if len(names) > 12 else ""
+    n_others = len(names) - MAX_NAMES
+    more = f" and {n_others} more" if n_others > 0 else ""
     raise ValueError(
         f"{source} is a folder of recordings: name one of them: "
-        f"{', '.join(names[:12])}{more}"
+        f"{', '.join(names[:MAX_NAMES])}{more}"
     )
 
 
-def _tell(
-    session: "Session",
-    store: Path,
-    codec: "Codec",
-    written: float,
-    verify: bool,
-    as_json: bool,
-) -> None:
-    size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
+def _row(session: "Session", store: Path, codec: "Codec") -> dict[str, Any]:
     responses = session.responses.n_samples * session.n_neurons
-    # Size without compression, for comparison.
-    plain = responses * session.responses.dtype.itemsize
-    row = {
+    return {
         "name": "store",
-        "value": size / 2**20,
+        "value": sum(p.stat().st_size for p in store.rglob("*") if p.is_file()) / 2**20,
         "unit": "MiB",
         "path": str(store),
         "codec": codec,
-        "responses_mib": plain / 2**20,
-        "seconds": written,
-        "verified": verify,
+        # Size without compression, for comparison.
+        "responses_mib": responses * session.responses.dtype.itemsize / 2**20,
     }
-    if as_json:
-        emit([row], as_json=True)
-        return
-    # The message about a complete store has been printed already.
-    if not written:
-        return
-    compared = ", compared with its source" if verify else ""
-    click.echo(
-        f"{store}: {size / 2**20:,.1f} MiB ({plain / 2**20:,.1f} MiB of responses), "
-        f"{written:.1f} s{compared}"
-    )
 
 
-class _Told:
+class _TimedProgress:
     """Progress of one part of the work, with an estimate of the time left."""
 
     def __init__(
-        self, progress: Progress, what: str, stopping: Stopping, first: float = 0.0
+        self, progress: Progress, name: str, stop: StopSignal, first: float = 0.0
     ) -> None:
-        self._progress, self._what, self._stopping = progress, what, stopping
+        self._progress, self._name, self._stop = progress, name, stop
         self._first = first
-        self._began = self.last = time.perf_counter()
+        self._start_s = self.last_s = time.perf_counter()
 
     def __call__(self, share: float) -> None:
         """Show the progress, or stop; the time counts from the first share."""
-        self._stopping.heed()
-        self.last = time.perf_counter()
+        self._stop.check()
+        self.last_s = time.perf_counter()
         # A resumed conversion starts above 0; only work of this run counts for the
         # estimate.
         if share <= self._first:
-            self._began = self.last
-        done = share - self._first
+            self._start_s = self.last_s
+        text, done = self._name, share - self._first
         # No estimate from less than 2 % of the work.
-        left = (self.last - self._began) * (1 - share) / done if done > 0.02 else None
-        words = self._what if left is None else f"{self._what}, {left:.0f} s left"
-        self._progress(int(1000 * share), 1000, words)
+        if done > 0.02:
+            left_s = (self.last_s - self._start_s) * (1 - share) / done
+            text += f", {left_s:.0f} s left"
+        self._progress.show_share(share, text)
 
 
+# -- checkpoints -------------------------------------------------------------------
 def _is_official(source: Path) -> bool:
     if source.is_dir():
         return any(source.glob("rank_*.ckpt"))
@@ -203,18 +200,16 @@ def _convert_checkpoint(source: str, target: Path, as_json: bool) -> None:
     if target.suffix != ".safetensors":
         raise click.UsageError(f"A checkpoint's file ends in .safetensors: {target}")
     if target.exists():
-        raise FileExistsError(f"{target} is there already: choose another name")
-    began = time.perf_counter()
+        raise FileExistsError(f"{target} exists: choose another name")
+    start_s = time.perf_counter()
     with interruptible():
-        written = convert_official(source, target)
+        path = convert_official(source, target)
     row = {
         "name": "checkpoint",
-        "value": written.stat().st_size / 2**20,
+        "value": path.stat().st_size / 2**20,
         "unit": "MiB",
-        "path": str(written),
-        "seconds": time.perf_counter() - began,
+        "path": str(path),
+        "seconds": time.perf_counter() - start_s,
     }
-    if as_json:
-        emit([row], as_json=True)
-        return
-    click.echo(f"{written}: {row['value']:,.1f} MiB, {row['seconds']:.1f} s")
+    text = f"{path}: {row['value']:,.1f} MiB, {row['seconds']:.1f} s"
+    emit([row], as_json=as_json, text=text)

@@ -8,35 +8,33 @@ import click
 
 from omnimouse_app.cli.inputs import (
     device_option,
+    folder_option,
     require_source_code,
     session_folder,
 )
-from omnimouse_app.cli.output import Progress
 
 if TYPE_CHECKING:
     from omnimouse_model.live.state import Device
 
 
 @click.command("demo")
-@click.option(
+@folder_option(
     "--headless",
     "out",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Leave a report with pictures in this folder; needs no display.",
+    help="Write a report with pictures into this folder; needs no display.",
 )
 @click.option(
     "--tour",
     "is_tour",
     is_flag=True,
-    help="With --headless: every journey, as docs/napari.md shows them (minutes).",
+    help="With --headless: all pictures of docs/napari.md (takes minutes).",
 )
-@click.option(
+@folder_option(
     "--notebook",
     "pictures",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Leave pictures of the notebook's instrument in this folder instead.",
+    help="Write pictures of the notebook widgets into this folder instead.",
 )
-@click.option("--model", default="demo", help="A predictor's name, or a checkpoint.")
+@click.option("--model", default="demo", help="Name of a predictor, or a checkpoint.")
 @device_option
 def command(
     out: Path | None,
@@ -45,48 +43,48 @@ def command(
     model: str,
     device: "Device",
 ) -> None:
-    """Open the demo session with the demo model, a preset chosen.
+    """Open the demo session with the demo model and a preset.
 
-    With --headless the same window is opened on a virtual display and worked by real
-    mouse and key events; OUT/index.html shows it, and compares what was on screen with
-    what the library computes. With --notebook a JupyterLab of its own is worked in a
-    browser without a window, as docs/notebooks.md shows it.
+    With --headless the same window is opened on a virtual display and operated by real
+    mouse and key events; OUT/index.html shows it, and compares the values on screen
+    with those of the library. With --notebook a private JupyterLab is operated in a
+    headless browser; the pictures are those of docs/notebooks.md.
     """
     from omnimouse_app.window.screen import has_display
 
     if pictures is not None:
         if out is not None or is_tour:
-            raise click.UsageError("--notebook goes without --headless and --tour.")
-        _leave_pictures(pictures, model)
+            raise click.UsageError("--notebook excludes --headless and --tour.")
+        _write_pictures(pictures, model)
         return
     if out is not None:
-        _leave_report(out, is_tour, model, device)
+        _write_report(out, is_tour, model, device)
         return
     if is_tour:
-        raise click.UsageError("--tour leaves pictures: say where with --headless OUT.")
+        raise click.UsageError(
+            "--tour writes pictures: name a folder with --headless OUT."
+        )
     if not has_display():
         raise click.ClickException(
-            "There is no display here: use `omnimouse demo --headless demo_report`."
+            "There is no display: use `omnimouse demo --headless demo_report`."
         )
     from omnimouse_app.window.launch import launch
 
-    launch(_session(), model, device=device, block=True)
+    launch(_demo_session(), model, device=device, block=True)
 
 
-def _session() -> Path | str:
-    click.echo("Demo session (simulated here the first time, under a minute) …")
-    progress = Progress()
-    folder = session_folder("demo", progress)
-    progress.finish()
-    return folder
+def _demo_session() -> Path | str:
+    click.echo("Demo session (the first run simulates it, in less than a minute) …")
+    return session_folder("demo")
 
 
-def _leave_pictures(out: Path, model: str) -> None:
+def _write_pictures(out: Path, model: str) -> None:
     require_source_code()
     from omnimouse_app.browser.chromium import BrowserMissingError
     from omnimouse_app.window.screen import scratch_settings
 
-    _session()
+    # Simulated before the server starts, so that no page waits for it.
+    _demo_session()
     with scratch_settings():
         from omnimouse_app.browser.tour import write_pictures
 
@@ -96,7 +94,7 @@ def _leave_pictures(out: Path, model: str) -> None:
             raise click.ClickException(str(error)) from error
 
 
-def _leave_report(out: Path, is_tour: bool, model: str, device: "Device") -> None:
+def _write_report(out: Path, is_tour: bool, model: str, device: "Device") -> None:
     from omnimouse_app.window.screen import (
         has_display,
         run_on_virtual_display,
@@ -108,7 +106,7 @@ def _leave_report(out: Path, is_tour: bool, model: str, device: "Device") -> Non
         arguments = ["demo", "--headless", str(out), "--model", model]
         arguments += ["--device", device, *(["--tour"] if is_tour else [])]
         sys.exit(run_on_virtual_display(arguments))
-    folder = _session()
+    folder = _demo_session()
     with scratch_settings():
         from omnimouse_app.tour.pictures import TOUR
         from omnimouse_app.tour.report import CHAPTERS, write_report

@@ -16,6 +16,7 @@ from typing import Any
 
 import click
 
+from omnimouse_app.cli.inputs import json_option
 from omnimouse_app.cli.output import emit
 
 # Qt versions with known defects, and what fails.
@@ -23,14 +24,15 @@ BROKEN_QT = {"6.11.0": "docks and resizing", "6.11.1": "docks and resizing"}
 GOOD_QT = "6.11.2"
 NOTEBOOKS = ("jupyter", "lab")
 """Extras that the napari plugin does not need."""
-LEAST_DISK_GB, LEAST_MEMORY_GB = 2.0, 3.0
+MIN_DISK_GIB, MIN_MEMORY_GIB = 2.0, 3.0
+"""Space for the generated demo, and memory of the demo model with its window."""
 LIBRARIES = "sudo apt-get update && sudo apt-get install -y {}".format(
     " ".join(
         (files("omnimouse_app") / "system_libraries.txt").read_text("utf-8").split()
     )
 )
 NO_DISPLAY = (
-    "There is no display. `python3 tasks.py demo` starts one of its own; any command "
+    "There is no display. `python3 tasks.py demo` starts a virtual one; any command "
     "runs under: xvfb-run -a omnimouse ..."
 )
 # Run in a separate process, since Qt ends the whole process if it finds no screen.
@@ -44,13 +46,13 @@ app = QApplication([])
 surface = QOffscreenSurface()
 surface.create()
 context = QOpenGLContext()
-found = {"binding": API_NAME, "qt": qVersion(), "platform": app.platformName()}
-found["gl"] = found["renderer"] = None
+facts = {"binding": API_NAME, "qt": qVersion(), "platform": app.platformName()}
+facts["gl"] = facts["renderer"] = None
 if context.create() and context.makeCurrent(surface):
     from OpenGL import GL
-    found["gl"] = GL.glGetString(GL.GL_VERSION).decode()
-    found["renderer"] = GL.glGetString(GL.GL_RENDERER).decode()
-print("PROBE" + json.dumps(found))
+    facts["gl"] = GL.glGetString(GL.GL_VERSION).decode()
+    facts["renderer"] = GL.glGetString(GL.GL_RENDERER).decode()
+print("PROBE" + json.dumps(facts))
 """
 
 
@@ -66,11 +68,11 @@ class Finding:
 
 
 @click.command()
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(as_json: bool) -> None:
-    """Check versions, graphics, Qt, device, memory and disk, and say what to do.
+    """Check versions, graphics, Qt, device, memory and disk; list remedies.
 
-    Exits with 1 where something would keep OmniMouse from working.
+    The exit status is 1 if a problem prevents OmniMouse from working.
     """
     findings = list(examine())
     emit(
@@ -99,6 +101,7 @@ def python_and_packages() -> Iterator[Finding]:
     """Yield the installed packages, compared with the project's requirements."""
     yield Finding("python", platform.python_version())
     yield Finding("omnimouse-app", version("omnimouse-app"))
+    # The metadata of the installed distribution: a wheel has no pyproject.toml.
     for requirement in requires("omnimouse-app") or []:
         extra = re.search(r"extra == ['\"](\w+)['\"]", requirement)
         if extra is None or extra[1] == "napari":
@@ -120,22 +123,21 @@ def package(requirement: str) -> Finding:
     name = re.split(r"[<>=!~;\[ ]", requirement, maxsplit=1)[0]
     remedy = f'pip install "{requirement.partition(";")[0].strip()}"'
     try:
-        found = version(name)
+        installed = version(name)
     except PackageNotFoundError:
         return Finding(name, None, "", "problem", f"It is not installed: {remedy}")
-    floor = re.search(r">=([\d.]+)", requirement)
-    if floor and _release(found) < _release(floor[1]):
-        message = f"It is older than {floor[1]}: {remedy}"
-        return Finding(name, found, "", "problem", message)
-    return Finding(name, found)
+    minimum = re.search(r">=([\d.]+)", requirement)
+    if minimum and _release(installed) < _release(minimum[1]):
+        message = f"It is older than {minimum[1]}: {remedy}"
+        return Finding(name, installed, "", "problem", message)
+    return Finding(name, installed)
 
 
 def device() -> Iterator[Finding]:
     """Yield the device on which models compute, with its memory."""
     import torch
 
-    cores = os.cpu_count() or 1
-    yield Finding("cores", cores)
+    yield Finding("cores", os.cpu_count() or 1)
     yield Finding("torch threads", torch.get_num_threads())
     if torch.cuda.is_available():
         free, total = torch.cuda.mem_get_info()
@@ -147,28 +149,32 @@ def device() -> Iterator[Finding]:
     # An NVIDIA driver with a torch that was built without CUDA.
     elif shutil.which("nvidia-smi") and torch.version.cuda is None:
         remedy = "This torch is a CPU build: delete .venv, run python3 tasks.py setup."
-        yield Finding("device", "cpu, beside an NVIDIA GPU", "", "note", remedy)
+        yield Finding("device", "cpu; the NVIDIA GPU is not used", "", "note", remedy)
     else:
         yield Finding("device", "cpu")
 
 
 def memory_and_disk() -> Iterator[Finding]:
     """Yield memory and disk space for a model, a recording and the generated demo."""
+    from omnimouse_model.cache import cache_dir
+
     memory = available_memory_gib()
     if memory is not None:
-        low = memory < LEAST_MEMORY_GB
-        remedy = f"Close something: the demo wants {LEAST_MEMORY_GB:.0f} GiB."
-        yield Finding("memory free", round(memory, 1), "GiB", *_note_if(low, remedy))
-    folder = cache_folder()
+        is_low = memory < MIN_MEMORY_GIB
+        remedy = f"Close other programs: the demo needs {MIN_MEMORY_GIB:.0f} GiB."
+        yield Finding("memory free", round(memory, 1), "GiB", *_note_if(is_low, remedy))
+    folder = cache_dir()
+    # The cache is created by its first use; until then its disk is that of a parent.
+    existing = next(path for path in (folder, *folder.parents) if path.exists())
     try:
-        gigabytes = shutil.disk_usage(_nearest_existing(folder)).free / 2**30
+        free = shutil.disk_usage(existing).free / 2**30
     except OSError as error:
         yield Finding("disk free", None, "GiB", "problem", str(error))
         return
-    low = gigabytes < LEAST_DISK_GB
-    remedy = f"Free {LEAST_DISK_GB:.0f} GiB at {folder}, or set OMNIMOUSE_CACHE."
-    yield Finding("disk free", round(gigabytes, 1), "GiB", *_note_if(low, remedy))
-    if not os.access(_nearest_existing(folder), os.W_OK):
+    remedy = f"Free {MIN_DISK_GIB:.0f} GiB at {folder}, or set OMNIMOUSE_CACHE."
+    status = _note_if(free < MIN_DISK_GIB, remedy)
+    yield Finding("disk free", round(free, 1), "GiB", *status)
+    if not os.access(existing, os.W_OK):
         remedy = "Set OMNIMOUSE_CACHE to a folder that you may write to."
         yield Finding("cache folder", str(folder), "", "problem", remedy)
     else:
@@ -177,36 +183,39 @@ def memory_and_disk() -> Iterator[Finding]:
 
 def screen() -> Iterator[Finding]:
     """Yield the results for Qt, its platform, and its OpenGL renderer."""
-    has_display = _has_display()
+    is_linux = sys.platform == "linux"
+    named = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    has_display = not is_linux or bool(named)
+    # Without a display, the offscreen platform still shows whether Qt itself works.
+    offscreen = {} if has_display else {"QT_QPA_PLATFORM": "offscreen"}
     probe = subprocess.run(
         [sys.executable, "-c", QT_PROBE],
-        # Without a display, the offscreen platform still shows whether Qt itself works.
-        env=dict(os.environ) if has_display else _without_screen(),
+        env=os.environ | offscreen,
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    lines = probe.stdout.splitlines()
-    found = [line.removeprefix("PROBE") for line in lines if line.startswith("PROBE")]
-    if not found:
+    # Qt and OpenGL may print lines of their own.
+    lines = [line for line in probe.stdout.splitlines() if line.startswith("PROBE")]
+    if not lines:
         yield Finding("Qt", None, "", "problem", qt_remedy(probe.stderr))
         return
-    probed = json.loads(found[0])
-    yield qt(probed["qt"], probed["binding"])
+    facts = json.loads(lines[0].removeprefix("PROBE"))
+    yield qt(facts["qt"], facts["binding"])
     if has_display:
-        yield from _opengl_findings(probed)
+        yield from _opengl_findings(facts)
     else:
         yield Finding("display", None, "", "note", NO_DISPLAY)
 
 
-def qt_remedy(words: str) -> str:
+def qt_remedy(message: str) -> str:
     """Return the remedy for an error message of Qt."""
-    if "No Qt bindings" in words or "QtBindingsNotFound" in words:
+    if "No Qt bindings" in message or "QtBindingsNotFound" in message:
         return 'No Qt binding is installed: pip install "omnimouse-app[pyqt6]"'
-    if "PYQT6" in words.upper() and "cannot open shared object" in words:
+    if "PYQT6" in message.upper() and "cannot open shared object" in message:
         return f"A system library is missing. On Debian or Ubuntu: {LIBRARIES}"
-    last = (words.strip().splitlines() or ["it ended without a word"])[-1]
+    last = (message.strip().splitlines() or ["it ended without a message"])[-1]
     return f"Qt did not start ({last}). On Debian or Ubuntu: {LIBRARIES}"
 
 
@@ -215,7 +224,7 @@ def qt(number: str, binding: str) -> Finding:
     is_pyside = binding.lower() == "pyside6"
     broken = BROKEN_QT.get(number)
     if is_pyside and number == "6.12.0" and sys.version_info < (3, 12):
-        broken = "Python 3.11, which ends after some hundred signals"
+        broken = "Python 3.11, which ends after some hundred Qt signals"
     package = "pyside6" if is_pyside else "pyqt6-qt6"
     remedy = f'{number} breaks {broken}: pip install "{package}=={GOOD_QT}"'
     status = ("problem", remedy) if broken else ("ok", "")
@@ -252,35 +261,20 @@ def available_memory_gib() -> float | None:
     return float(psutil.virtual_memory().available) / 2**30
 
 
-def cache_folder() -> Path:
-    """Return the folder of generated recordings and fitted baselines."""
-    from omnimouse_model.cache import cache_dir
-
-    return Path(cache_dir())
-
-
-def _has_display() -> bool:
-    named = os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    return sys.platform != "linux" or bool(named)
-
-
-def _without_screen() -> dict[str, str]:
-    return {**os.environ, "QT_QPA_PLATFORM": "offscreen"}
-
-
-def _opengl_findings(found: dict[str, Any]) -> Iterator[Finding]:
-    yield Finding("display", found["platform"])
-    if found["gl"] is None:
+def _opengl_findings(facts: dict[str, Any]) -> Iterator[Finding]:
+    yield Finding("display", facts["platform"])
+    if facts["gl"] is None:
         remedy = (
-            "No OpenGL, so napari's canvas stays empty. Unset QT_QPA_PLATFORM where it "
-            f"is 'offscreen'; on Debian or Ubuntu: {LIBRARIES}"
+            "There is no OpenGL, so napari's canvas stays empty. Unset QT_QPA_PLATFORM "
+            f"if it is 'offscreen'; on Debian or Ubuntu: {LIBRARIES}"
         )
         yield Finding("OpenGL", None, "", "problem", remedy)
         return
-    yield Finding("OpenGL", found["gl"])
-    software = re.search("llvmpipe|softpipe|SwiftShader", found["renderer"] or "")
-    remedy = "Drawing is done by the CPU: correct, and slower. A GPU driver helps."
-    yield Finding("OpenGL renderer", found["renderer"], "", *_note_if(software, remedy))
+    yield Finding("OpenGL", facts["gl"])
+    # Names of the renderers that draw on the CPU.
+    software = re.search("llvmpipe|softpipe|SwiftShader", facts["renderer"] or "")
+    remedy = "The CPU draws: correct, but slower. Install a driver of the GPU."
+    yield Finding("OpenGL renderer", facts["renderer"], "", *_note_if(software, remedy))
 
 
 def _note_if(condition: object, remedy: str) -> tuple[str, str]:
@@ -292,13 +286,9 @@ def _release(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text.partition("+")[0])[:3])
 
 
-def _nearest_existing(folder: Path) -> Path:
-    return next(path for path in (folder, *folder.parents) if path.exists())
-
-
 def _print_remedies(findings: list[Finding]) -> None:
     for finding in findings:
         if finding.remedy:
             click.echo(f"\n{finding.status}: {finding.name}\n  {finding.remedy}")
     if not any(finding.status == "problem" for finding in findings):
-        click.echo("\nNothing is in the way.")
+        click.echo("\nThere is no problem.")

@@ -1,7 +1,10 @@
 """Text tables that `omnimouse evaluate` prints."""
 
 from collections.abc import Callable, Sequence
+from statistics import mean, stdev
 from typing import TYPE_CHECKING
+
+from omnimouse_app.cli.output import decimals, interval
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.evaluate.paper_table import PaperRow
@@ -12,81 +15,39 @@ Row = dict[str, object]
 Layout = Callable[[Sequence[Row]], str]
 
 
-def report(found: "Scores", sessions: Sequence[str], lay_out: Layout) -> list[str]:
+def report(results: "Scores", sessions: Sequence[str], layout: Layout) -> list[str]:
     """Return blocks of text: tables of responses and behaviour for each session."""
     from omnimouse_model.metrics.named import METRICS
 
     blocks = []
     for session in sessions:
-        scores = [score for score in found.scores if score.session == session]
-        unit = METRICS[found.metric].unit
-        blocks.append(f"Session {session}, tier {found.tier}: {unit}")
+        scores = [score for score in results.scores if score.session == session]
+        unit = METRICS[results.metric].unit
+        blocks.append(f"Session {session}, tier {results.tier}: {unit}")
         if scores:
-            blocks.append(lay_out(_response_rows(scores)))
+            blocks.append(layout(_response_rows(scores)))
         notes = [f"- {score.strategy}: {score.note}" for score in scores if score.note]
         blocks += _lines([*notes, *_refusals(scores)])
-        grouped = _group_rows(scores)
-        if grouped:
-            blocks.append(f"Session {session}: by what was on the screen")
-            blocks.append(lay_out(grouped))
-        decoded = [score for score in found.behavior if score.session == session]
+        if groups := _group_rows(scores):
+            blocks += [f"Session {session}: by stimulus", layout(groups)]
+        decoded = [score for score in results.behavior if score.session == session]
         if decoded:
             blocks.append(f"Session {session}: decoded behaviour, correlation")
-            blocks.append(lay_out(_behavior_rows(decoded)))
+            blocks.append(layout(_behavior_rows(decoded)))
             blocks += _lines(_refusals(decoded))
-    return blocks + _overall(found, sessions, lay_out)
+    return blocks + _overall(results, sessions, layout)
 
 
-def _group_rows(scores: "Sequence[Score]") -> list[Row]:
-    """Return one row per condition, stimulus and predictor."""
-    return [
-        {
-            "condition": score.strategy,
-            "stimulus": part.group,
-            "predictor": score.predictor,
-            "score": _shown(part.value),
-            "95 %": f"{part.ci_low:.3f} to {part.ci_high:.3f}",
-            "samples": part.n_samples,
-        }
-        for score in scores
-        for part in score.groups
-    ]
-
-
-def _overall(found: "Scores", sessions: Sequence[str], lay_out: Layout) -> list[str]:
-    """Return the mean over sessions with its interval; [] for one session."""
-    rows = [row for row in found.rows() if row["name"] == "overall"]
-    if not rows:
-        return []
-    lines: list[Row] = [
-        {
-            "condition": row["strategy"],
-            "predictor": row["predictor"],
-            "score": row["value"],
-            "low": row["ci_low"],
-            "high": row["ci_high"],
-        }
-        for row in rows
-    ]
-    title = (
-        f"Mean of {len(sessions)} sessions, weighted by their neurons; 95 % interval "
-        f"resampling {rows[0]['resampled']}"
-    )
-    return [title, lay_out(lines)]
-
-
-def seeds_line(found: "Scores", strategy: str, members: Sequence[str]) -> str:
+def seeds_line(results: "Scores", strategy: str, members: Sequence[str]) -> str:
     """Return mean, s.d. and interval of an ensemble's members in one condition."""
-    from statistics import mean, stdev
-
-    values = [found.overall(strategy, name) for name in members]
+    values = [results.overall(strategy, name) for name in members]
     # Only NaN differs from itself; this avoids an import of numpy.
     if any(value != value for value in values):
         return f"{strategy}: members –, one refused"
-    span = found.interval(strategy, members)
+    span = results.interval(strategy, members)
     return (
         f"{strategy}: members {mean(values):.3f} ± {stdev(values):.3f} (s.d. of "
-        f"{len(values)}), 95 % {span.low:.3f} to {span.high:.3f}, resampling "
+        f"{len(values)}), 95 % {interval(span.low, span.high)}, resampling "
         f"{', '.join(span.levels)}"
     )
 
@@ -97,24 +58,24 @@ def paper_rows(rows: "Sequence[PaperRow]") -> list[Row]:
         {
             "model": row.model,
             "sessions": row.n_sessions,
-            **{name: _shown(value) for name, value in row.values.items()},
+            **{name: decimals(value) for name, value in row.values.items()},
             "source": row.source,
         }
         for row in rows
     ]
 
 
-def competition_rows(found: "Sequence[CompetitionScore]") -> list[Row]:
+def competition_rows(scores: "Sequence[CompetitionScore]") -> list[Row]:
     """Return one row per session of the competition's protocol."""
     return [
         {
             "session": score.session,
             "trials": score.n_trials,
-            "single trial": _shown(score.single_trial),
-            "to average": _shown(score.to_average),
+            "single trial": decimals(score.single_trial),
+            "to average": decimals(score.to_average),
             "note": score.problem,
         }
-        for score in found
+        for score in scores
     ]
 
 
@@ -123,17 +84,35 @@ def _response_rows(scores: "Sequence[Score]") -> list[Row]:
     rows: list[Row] = []
     for strategy in dict.fromkeys(score.strategy for score in scores):
         first, *others = [score for score in scores if score.strategy == strategy]
+        # The ceiling is the score of a perfect prediction.
+        share = 100 * first.value / first.ceiling
         row: Row = {
             "condition": strategy,
             "neurons": first.n_neurons,
             "windows": max(score.n_windows for score in (first, *others)),
-            first.predictor: _shown(first.value),
-            "95 %": _interval(first),
-            "ceiling": _shown(first.ceiling),
-            "share": _share(first),
+            first.predictor: decimals(first.value),
+            "95 %": interval(first.ci_low, first.ci_high),
+            "ceiling": decimals(first.ceiling),
+            "share": "–" if share != share else f"{share:.0f} %",
         }
-        rows.append(row | {score.predictor: _shown(score.value) for score in others})
+        rows.append(row | {score.predictor: decimals(score.value) for score in others})
     return rows
+
+
+def _group_rows(scores: "Sequence[Score]") -> list[Row]:
+    """Return one row per condition, stimulus and predictor."""
+    return [
+        {
+            "condition": score.strategy,
+            "stimulus": part.group,
+            "predictor": score.predictor,
+            "score": decimals(part.value),
+            "95 %": interval(part.ci_low, part.ci_high),
+            "samples": part.n_samples,
+        }
+        for score in scores
+        for part in score.groups
+    ]
 
 
 def _behavior_rows(decoded: "Sequence[BehaviorScore]") -> list[Row]:
@@ -143,8 +122,27 @@ def _behavior_rows(decoded: "Sequence[BehaviorScore]") -> list[Row]:
             continue
         key = (score.strategy, score.predictor)
         row = rows.setdefault(key, {"condition": key[0], "predictor": key[1]})
-        row[score.channel] = _shown(score.value)
+        row[score.channel] = decimals(score.value)
     return list(rows.values())
+
+
+def _overall(results: "Scores", sessions: Sequence[str], layout: Layout) -> list[str]:
+    """Return the mean over sessions with its interval; [] for one session."""
+    rows = [row for row in results.rows() if row["name"] == "overall"]
+    if not rows:
+        return []
+    keys = {
+        "condition": "strategy",
+        "predictor": "predictor",
+        "score": "value",
+        "low": "ci_low",
+        "high": "ci_high",
+    }
+    title = (
+        f"Mean of {len(sessions)} sessions, weighted by their neurons; 95 % interval "
+        f"resampling {rows[0]['resampled']}"
+    )
+    return [title, layout([{k: row[key] for k, key in keys.items()} for row in rows])]
 
 
 def _refusals(scores: "Sequence[Score | BehaviorScore]") -> list[str]:
@@ -154,19 +152,3 @@ def _refusals(scores: "Sequence[Score | BehaviorScore]") -> list[str]:
 def _lines(lines: Sequence[str]) -> list[str]:
     """Return one block of the distinct lines, or none."""
     return ["\n".join(sorted(set(lines)))] if lines else []
-
-
-def _shown(value: float) -> str:
-    return "–" if value != value else f"{value:.3f}"
-
-
-def _interval(score: "Score") -> str:
-    if score.ci_low != score.ci_low:
-        return "–"
-    return f"{score.ci_low:.3f} to {score.ci_high:.3f}"
-
-
-def _share(score: "Score") -> str:
-    # The ceiling is the score of a perfect prediction.
-    share = score.value / score.ceiling
-    return "–" if share != share else f"{100 * share:.0f} %"

@@ -1,44 +1,43 @@
 """`omnimouse fetch`: checkpoints and recordings from the model hub."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.output import Progress, emit
-from omnimouse_app.cli.stopping import end_stopped, interruptible
+from omnimouse_app.cli.inputs import json_option
+from omnimouse_app.cli.interrupt import exit_stopped, interruptible
+from omnimouse_app.cli.output import Row, emit
+from omnimouse_app.cli.progress import Progress
 
 if TYPE_CHECKING:
     from omnimouse_model.data.hub.download import Listing
 
-_COLUMNS = ("name", "value", "unit")
+COLUMNS = ("name", "value", "unit")
 
 
 @click.command("fetch")
 @click.argument("name", required=False)
 @click.option(
-    "--to", type=click.Path(path_type=Path), help="A folder to put it in; else a cache."
+    "--to", type=click.Path(path_type=Path), help="Target folder. [default: a cache]"
 )
 @click.option(
-    "--list",
-    "as_list",
-    is_flag=True,
-    help="Say what is there, and fetch none.",
+    "--list", "as_list", is_flag=True, help="List the files without downloading them."
 )
 @click.option(
-    "--login", is_flag=True, help="Keep a read token in the system's keyring."
+    "--login", is_flag=True, help="Save a read token in the system's keyring."
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+@json_option
 def command(
     name: str | None, to: Path | None, as_list: bool, login: bool, as_json: bool
 ) -> None:
-    """Fetch NAME: omnimouse-5M, a released recording, or hf://… of either.
+    """Download NAME: omnimouse-5M, a released recording, or hf://… of either.
 
     --list alone names the released checkpoints and recordings.
 
-    Every file is compared with its checksum. Ctrl-C stops; the same command goes on
-    from there, and what was fetched once is not asked for again. An archive on this
-    machine is unpacked, beside it or to the folder given.
+    Every file is compared with its checksum. Ctrl-C stops; the same command continues
+    and does not download a finished file again. An archive on this machine is
+    unpacked, beside it or to the folder of --to.
     """
     if login:
         _log_in()
@@ -46,30 +45,30 @@ def command(
         return
     if name is None and not as_list:
         raise click.UsageError(
-            "Name what to fetch, for example omnimouse-5M; --list says what there is."
+            "Name what to download, for example omnimouse-5M; --list shows the names."
         )
     try:
         with interruptible():
             if name is None:
-                _show_all(as_json)
+                _list_all(as_json)
             elif as_list:
-                _show_listing(name, as_json)
+                _list_files(name, as_json)
             else:
                 _fetch(name, to, as_json)
     except KeyboardInterrupt:
-        end_stopped(_kept("" if as_list else name or "", to))
+        exit_stopped(_progress_saved("" if as_list else name or "", to))
 
 
-def _kept(name: str, to: Path | None) -> str:
+def _progress_saved(name: str, to: Path | None) -> str:
     """Return how much of an interrupted download is saved, and how to continue."""
     from omnimouse_model.data.hub.fetch_session import kept_bytes
     from omnimouse_model.data.hub.names import hub_place
 
     # An archive on this machine is not downloaded.
-    arrived = kept_bytes(name, to) if hub_place(name) is not None else 0
-    if not arrived:
+    saved = kept_bytes(name, to) if hub_place(name) is not None else 0
+    if not saved:
         return "nothing has been written"
-    return f"{arrived / 2**20:,.1f} MiB are kept: the same command goes on from there"
+    return f"{saved / 2**20:,.1f} MiB are saved: the same command continues"
 
 
 def _fetch(name: str, to: Path | None, as_json: bool) -> None:
@@ -78,17 +77,9 @@ def _fetch(name: str, to: Path | None, as_json: bool) -> None:
     progress.finish()
     size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
     # A checkpoint can be a single file: `rglob` of a file yields nothing.
-    size = size or path.stat().st_size
-    row = {
-        "name": name,
-        "value": size / 2**20,
-        "unit": "MiB",
-        "path": str(path),
-    }
-    if as_json:
-        emit([row], as_json=True)
-    else:
-        click.echo(f"{path}: {row['value']:,.1f} MiB")
+    mib = (size or path.stat().st_size) / 2**20
+    row = {"name": name, "value": mib, "unit": "MiB", "path": str(path)}
+    emit([row], as_json=as_json, text=f"{path}: {mib:,.1f} MiB")
 
 
 def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
@@ -96,20 +87,19 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
     from omnimouse_model.data.hub.unpack import is_archive, unpack, without_ending
     from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
-    def tell(share: float, what: str) -> None:
-        progress(int(1000 * share), 1000, what)
-
-    archive = Path(name)
+    archive = Path(name).absolute()
     if is_archive(archive):
-        folder = archive.absolute().parent if to is None else to.absolute()
-        into = folder / (without_ending(archive.name) or f"{archive.name}.unpacked")
-        if into == archive.absolute():
+        folder = archive.parent if to is None else to.absolute()
+        target = folder / (without_ending(archive.name) or f"{archive.name}.unpacked")
+        if target == archive:
             # An archive without a known ending would be unpacked onto itself.
-            into = into.with_name(f"{into.name}.unpacked")
-        return unpack(archive, into, lambda share: tell(share, "unpacking"))
+            target = target.with_name(f"{target.name}.unpacked")
+        return unpack(
+            archive, target, lambda share: progress.show_share(share, "unpacking")
+        )
     _refuse(name)
     fetch = fetch_session if known_place(name).kind == "dataset" else fetch_checkpoint
-    return fetch(name, to, tell)
+    return fetch(name, to, progress.show_share)
 
 
 def _refuse(name: str) -> None:
@@ -119,12 +109,12 @@ def _refuse(name: str) -> None:
 
     if web_address(name) is not None:
         raise ValueError(
-            f"{name} need not be fetched: open_session, info and app read addresses"
+            f"{name} needs no download: open_session, info and app read addresses"
         )
     if hub_place(name) is not None:
         return
     if Path(name).is_dir():
-        raise IsADirectoryError(f"{name} is a folder on this machine already")
+        raise IsADirectoryError(f"{name} is a folder on this machine")
     if Path(name).suffix and not Path(name).exists():
         raise FileNotFoundError(f"there is no file {name}")
 
@@ -135,10 +125,10 @@ def _log_in() -> None:
     # Fails before the user types a token that cannot be stored.
     check_keyring()
     keep_token(click.prompt("Read token of the hub", hide_input=True))
-    click.echo("kept in the system's keyring", err=True)
+    click.echo("saved in the system's keyring", err=True)
 
 
-def _show_all(as_json: bool) -> None:
+def _list_all(as_json: bool) -> None:
     """List the checkpoints, and the recordings on which they were trained."""
     from omnimouse_model.data.hub.download import listing
     from omnimouse_model.data.hub.names import (
@@ -149,31 +139,27 @@ def _show_all(as_json: bool) -> None:
         short_name,
     )
 
-    models: list[dict[str, Any]] = [
-        {"name": name, "value": None, "unit": "MiB"} for name in CHECKPOINTS
-    ]
-    if not as_json:  # known without a connection
+    if not as_json:  # the names are known without a connection
         click.echo(f"Checkpoints: {', '.join(CHECKPOINTS)}")
-    found = listing(HubPlace("dataset", DATASET, RECORDINGS))
-    recordings: list[dict[str, Any]] = [
+    files = listing(HubPlace("dataset", DATASET, RECORDINGS))
+    recordings: list[Row] = [
         {"name": name, "value": file.size / 2**20, "unit": "MiB"}
-        for file in found.files
+        for file in files.files
         if (name := short_name(file.path))
     ]
-    title = f"{len(recordings)} recordings of {found.place}, {_licence(found)}:"
+    title = f"{len(recordings)} recordings of {files.place}, {_licence(files)}:"
+    models: list[Row] = [
+        {"name": name, "value": None, "unit": "MiB"} for name in CHECKPOINTS
+    ]
     rows = [*models, *recordings] if as_json else recordings
-    emit(rows, as_json=as_json, title=title, columns=_COLUMNS)
+    emit(rows, as_json=as_json, title=title, columns=COLUMNS)
 
 
-def _licence(found: "Listing") -> str:
-    return f"licence {found.licence}" if found.licence else "no licence is stated"
-
-
-def _show_listing(name: str, as_json: bool) -> None:
+def _list_files(name: str, as_json: bool) -> None:
     from omnimouse_model.data.hub.download import listing
     from omnimouse_model.data.hub.fetch_session import known_place
 
-    found = listing(known_place(name))
+    files = listing(known_place(name))
     rows = [
         {
             "name": file.path,
@@ -181,7 +167,11 @@ def _show_listing(name: str, as_json: bool) -> None:
             "unit": "MiB",
             "checksum": file.checksum,
         }
-        for file in found.files
+        for file in files.files
     ]
-    title = f"{found.place} at {found.commit[:12]}, {_licence(found)}"
-    emit(rows, as_json=as_json, title=title, columns=_COLUMNS)
+    title = f"{files.place} at {files.commit[:12]}, {_licence(files)}"
+    emit(rows, as_json=as_json, title=title, columns=COLUMNS)
+
+
+def _licence(files: "Listing") -> str:
+    return f"licence {files.licence}" if files.licence else "no licence is stated"

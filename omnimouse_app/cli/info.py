@@ -1,4 +1,4 @@
-"""`omnimouse info`: content of a session or checkpoint, and its problems."""
+"""`omnimouse info`: description of a session or checkpoint, and its problems."""
 
 import shutil
 import sys
@@ -10,9 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.inputs import DEMO_SESSIONS, reading_options, session_folder
-from omnimouse_app.cli.output import Progress, emit, fitted, table
-from omnimouse_app.cli.stopping import STOPPED, interruptible
+from omnimouse_app.cli.inputs import (
+    DEMO_SESSIONS,
+    json_option,
+    reading_options,
+    session_folder,
+)
+from omnimouse_app.cli.interrupt import STOPPED, interruptible
+from omnimouse_app.cli.output import emit, shorten, table
+from omnimouse_app.cli.progress import Progress
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
@@ -24,72 +30,62 @@ if TYPE_CHECKING:
 CHECKPOINT_FILES = (".safetensors", ".ckpt")
 STREAMS = {"screen": "video", "eye_tracker": "pupil", "treadmill": "running"}
 """Streams that a session may lack, with the names to print."""
-
-MOST_SHOWN = 12
+MAX_SESSIONS = 12
 """Maximum number of sessions of a checkpoint that are listed."""
-
 WIDE = "by stimulus"
 """Column of a folder's table that is omitted on a narrow terminal."""
-
 TABLE_WIDTH = 120
 """Characters per row of a folder's table if the output is not a terminal."""
-
-
 SORTED_BY = ("path", "id", "animal", "format", "neurons", "minutes", "problems")
 """Columns of a folder's table."""
 
 
 @click.command("info")
 @click.argument("path")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object, nothing else.")
+@json_option
 @click.option(
     "--sort",
     "column",
     type=click.Choice(SORTED_BY),
     default="path",
     show_default=True,
-    help="Of a folder of sessions: by what its table is sorted.",
+    help="For a folder of sessions: the column by which its table is sorted.",
 )
 @click.option(
     "--check",
     is_flag=True,
-    help="Estimate the lags between the streams of a session, and look at its clocks.",
+    help="Estimate the lags between the streams of a session, and check its clocks.",
 )
 @reading_options
 def command(
     path: str, as_json: bool, column: str, check: bool, reading: dict[str, Any]
 ) -> None:
-    """Say what a session, checkpoint or folder of sessions at PATH holds.
+    """Describe the session, checkpoint or folder of sessions at PATH.
 
-    'demo' and 'unseen' are the simulated sessions. One that cannot be read ends with
-    one line that names the file, what was expected and what to do, and exit status 1.
+    'demo' and 'unseen' are the simulated sessions. A session that cannot be read ends
+    with one line that names the file, the expected content and a remedy, and exit
+    status 1.
     """
+    is_local = path in DEMO_SESSIONS or Path(path).exists()
     if path not in DEMO_SESSIONS and is_checkpoint(Path(path)):
         row = checkpoint_row(Path(path))
-    elif not Path(path).exists() and _is_on_hub(path):
-        progress = Progress()
-        row = checkpoint_row(_fetched(path, progress))
-        progress.finish()
+    elif not is_local and _is_on_hub(path):
+        row = checkpoint_row(_fetched(path))
     else:
-        progress = Progress()
-        folder = session_folder(path, progress)
-        progress.finish()
+        folder = session_folder(path)
         if isinstance(folder, Path) and is_collection(folder):
             if check:
                 raise click.UsageError(
-                    f"--check looks at one session, and {path} is a folder of some: "
+                    f"--check examines one session, but {path} is a folder of several: "
                     "name one of them."
                 )
-            catalogue_table(folder, column, as_json, progress, reading)
+            catalogue_table(folder, column, as_json, reading)
             return
         row = session_row(folder, **reading)
         if check:
-            row["alignment"] = alignment_row(folder, progress, reading)
-    if as_json:
-        emit([row], as_json=True)
-        return
+            row["alignment"] = alignment_row(folder, reading)
     lines = checkpoint_lines(row) if row["name"] == "checkpoint" else session_lines(row)
-    click.echo("\n".join(lines))
+    emit([row], as_json=as_json, text="\n".join(lines))
 
 
 def _is_on_hub(name: str) -> bool:
@@ -100,36 +96,35 @@ def _is_on_hub(name: str) -> bool:
     return place is not None and place.kind == "model"
 
 
-def _fetched(name: str, progress: Progress) -> Path:
+def _fetched(name: str) -> Path:
     """Download a checkpoint of the hub and return its path."""
     from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
-    def tell(share: float, what: str) -> None:
-        progress(int(1000 * share), 1000, what)
-
+    progress = Progress()
     with interruptible():
-        return fetch_checkpoint(name, None, tell)
+        path = fetch_checkpoint(name, None, progress.show_share)
+    progress.finish()
+    return path
 
 
 def is_checkpoint(path: Path) -> bool:
     """Return True if a path contains weights, not a recording."""
     if path.is_dir():
-        return any(True for s in CHECKPOINT_FILES for _ in path.glob(f"*{s}"))
+        return any(file.suffix in CHECKPOINT_FILES for file in path.iterdir())
     return path.suffix in CHECKPOINT_FILES
 
 
-def alignment_row(
-    folder: Path | str, progress: Progress, reading: dict[str, Any]
-) -> dict[str, Any]:
+def alignment_row(folder: Path | str, reading: dict[str, Any]) -> dict[str, Any]:
     """Return the lags between the streams of a session, and problems of its clocks."""
     from omnimouse_model.analysis.clock_check import check_alignment
     from omnimouse_model.data.open import open_session
 
-    def tell(share: float) -> None:
-        progress(int(100 * share), 100, "comparing streams")
-
+    progress = Progress()
     with interruptible():
-        report = check_alignment(open_session(folder, **reading), tell)
+        report = check_alignment(
+            open_session(folder, **reading),
+            lambda share: progress.show_share(share, "comparing streams"),
+        )
     progress.finish()
     lags = [
         {
@@ -158,15 +153,11 @@ def is_collection(path: Path) -> bool:
 
 
 def catalogue_table(
-    folder: Path,
-    column: str,
-    as_json: bool,
-    progress: Progress,
-    reading: dict[str, Any],
+    folder: Path, column: str, as_json: bool, reading: dict[str, Any]
 ) -> None:
     """Print one row per session; without any, explain what a session looks like.
 
-    Ctrl-C ends the search; the sessions found until then are printed.
+    Ctrl-C ends the search; the sessions read until then are printed.
     """
     from omnimouse_model.data.open import open_session
     from omnimouse_model.data.session_index import Catalogue, entries_of
@@ -174,6 +165,7 @@ def catalogue_table(
     root = folder.expanduser().absolute()
     entries: list[Entry] = []
     is_stopped = False
+    progress = Progress()
     try:
         with interruptible():
             for entry in entries_of(root, progress, **reading):
@@ -184,46 +176,44 @@ def catalogue_table(
     if not entries and not is_stopped:
         # Raises the error that explains the known formats.
         open_session(folder)
-    found = Catalogue(root, tuple(entries)).sorted_by(column)
-    _print_catalogue(found, as_json)
+    catalogue = Catalogue(root, tuple(entries)).sorted_by(column)
+    rows = [_entry_row(entry, root) for entry in catalogue]
+    emit(rows, as_json=as_json, text="\n".join(_catalogue_lines(catalogue)))
     if is_stopped:
-        click.echo("stopped before the end: there may be more", err=True)
+        click.echo("stopped before the end: there may be more sessions", err=True)
         sys.exit(STOPPED)
 
 
-def _print_catalogue(found: "Catalogue", as_json: bool) -> None:
+def _catalogue_lines(catalogue: "Catalogue") -> Iterator[str]:
+    """Yield the table of a folder, the number of its sessions, and their problems."""
     from omnimouse_model.data.session_index_text import NOTHING, counted, row_words
 
-    if as_json:
-        emit([_entry_row(entry, found.folder) for entry in found], as_json=True)
-        return
-    rows = [row_words(entry, found.folder) for entry in found]
-    notes = [
-        f"  - {row['path']}: {row['problems']}"
-        for row, entry in zip(rows, found, strict=True)
-        if entry.problems
-    ]
-    for row, entry in zip(rows, found, strict=True):
-        row["problems"] = str(len(entry.problems) or NOTHING)
-    is_seen = sys.stdout.isatty()
+    rows, notes = [], []
+    for entry in catalogue:
+        row = row_words(entry, catalogue.folder)
+        if entry.problems:
+            notes.append(f"  - {row['path']}: {row['problems']}")
+        # The table shows the number of problems; the notes below it name them.
+        rows.append(row | {"problems": str(len(entry.problems) or NOTHING)})
     # In a pipe the table has the same width on every machine.
-    width = shutil.get_terminal_size().columns if is_seen else TABLE_WIDTH
+    is_terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if is_terminal else TABLE_WIDTH
     right = ("neurons", "minutes", "problems")
     lines = table(rows, right=right).splitlines()
     # A narrow table omits one column first, then shortens texts.
     is_narrow = max(map(len, lines)) > width
     if is_narrow:
-        rows = fitted([{k: row[k] for k in row if k != WIDE} for row in rows], width)
+        rows = shorten([{k: row[k] for k in row if k != WIDE} for row in rows], width)
         lines = table(rows, right=right).splitlines()
-    click.echo("\n".join([*lines, counted(found), *notes]))
+    yield from (*lines, counted(catalogue), *notes)
     if is_narrow:
-        click.echo(f"Minutes {WIDE} and whole lists are in --json.")
+        yield f"Minutes {WIDE} and complete lists are in --json."
 
 
 def _entry_row(entry: "Entry", folder: Path) -> dict[str, Any]:
-    inside = entry.path.relative_to(folder)
-    about = {**asdict(entry), "path": str(inside), "behavior": list(entry.behavior)}
-    return {"name": "session", "value": entry.id, "unit": "id", **about}
+    path = str(entry.path.relative_to(folder))
+    fields = {**asdict(entry), "path": path, "behavior": list(entry.behavior)}
+    return {"name": "session", "value": entry.id, "unit": "id", **fields}
 
 
 # -- sessions ----------------------------------------------------------------------
@@ -313,33 +303,34 @@ def session_lines(row: Mapping[str, Any]) -> Iterator[str]:
     yield "Tiers"
     for tier, minutes in row["tiers"].items():
         yield f"  {tier:<18} {minutes:8.2f} min"
-    yield f"  {row['windows']:,} starts of whole 2-s windows"
+    yield f"  {row['windows']:,} starts of complete windows of OmniMouse (2 s)"
     yield f"Areas   {_counts(row['areas'])}"
     if row["planes"]:
         yield f"Planes  {row['planes']}"
-    yield from _notes("Assumed, where the files do not say", row["assumptions"])
+    yield from _notes("Assumed, because the files do not state it", row["assumptions"])
     yield from _notes("Warnings", row["warnings"])
     if "alignment" in row:
         yield "Alignment"
         for line in row["alignment"]["lines"]:
             yield f"  - {line}"
-    absent = [word for name, word in STREAMS.items() if name not in row["streams"]]
+    absent = [label for name, label in STREAMS.items() if name not in row["streams"]]
     without = f", but has no {', no '.join(absent)}" if absent else ""
-    state = "can be used" if row["warnings"] else "is sound"
+    state = "can be used" if row["warnings"] else "has no problems"
     if not row["windows"]:
-        state = "can be looked at, but nothing can be asked of a model"
+        state = "can be displayed, but is too short for a prediction"
     yield f"The session {state}{without}."
 
 
 def _stream_line(stream: Mapping[str, Any]) -> str:
     rate = stream["rate_hz"]
-    shown = f"{rate:7.4g} Hz" if rate is not None else "  still   "
+    # Still images have no rate; the text has the width of a rate.
+    text = f"{rate:7.4g} Hz" if rate is not None else "  still   "
     span = f"{stream['start_s']:9.2f} to {stream['end_s']:.2f} s"
     if "frames" in stream:
         size = "×".join(str(n) for n in stream["size"])
-        return f"{shown} {span}, {stream['frames']:,} frames of {size}"
+        return f"{text} {span}, {stream['frames']:,} frames of {size}"
     names = f" ({', '.join(stream['names'])})" if stream["names"] else ""
-    return f"{shown} {span}, {stream['columns']:,} columns{names}"
+    return f"{text} {span}, {stream['columns']:,} columns{names}"
 
 
 def _counts(areas: Mapping[str, int] | None) -> str:
@@ -386,10 +377,10 @@ def _size_name(checkpoint: "Checkpoint") -> str:
 
 def _precision(checkpoint: "Checkpoint") -> str:
     """Return the dtype of most numbers; counters and frequencies have their own."""
-    numbers: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for tensor in checkpoint.state.values():
-        numbers[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
-    return max(numbers, key=numbers.__getitem__, default="none")
+        counts[str(tensor.dtype).removeprefix("torch.")] += tensor.numel()
+    return max(counts, key=counts.__getitem__, default="none")
 
 
 def checkpoint_lines(row: Mapping[str, Any]) -> Iterator[str]:
@@ -404,10 +395,10 @@ def checkpoint_lines(row: Mapping[str, Any]) -> Iterator[str]:
     )
     neurons = sum(row["sessions"].values())
     yield f"  knows {len(row['sessions'])} sessions, {neurons:,} neurons"
-    shown = list(row["sessions"].items())[:MOST_SHOWN]
-    for name, count in shown:
+    for name, count in list(row["sessions"].items())[:MAX_SESSIONS]:
         yield f"    {name}: {count:,} neurons"
-    if len(shown) < len(row["sessions"]):
-        yield f"    and {len(row['sessions']) - len(shown)} more"
+    n_others = len(row["sessions"]) - MAX_SESSIONS
+    if n_others > 0:
+        yield f"    and {n_others} more"
     yield from _notes("Assumed", [{"message": a} for a in row["assumptions"]])
-    yield "The whole config is in --json."
+    yield "The complete config is in --json."

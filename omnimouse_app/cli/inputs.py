@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.cli.output import Progress
-from omnimouse_app.cli.stopping import interruptible
+from omnimouse_app.cli.interrupt import interruptible
+from omnimouse_app.cli.progress import Progress
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
+
+Option = Callable[[Any], Any]
+"""A decorator that adds an option to a command."""
+
+DEMO_SESSIONS = ("demo", "unseen")
+"""Names of generated sessions; `./demo` is a folder of that name."""
 
 sessions_option = click.option(
     "--session",
@@ -29,6 +35,66 @@ device_option = click.option(
     type=click.Choice(["auto", "cpu", "cuda", "mps"]),
     help="Where the model computes.",
 )
+max_windows_option = click.option(
+    "--max-windows",
+    type=click.IntRange(min=1),
+    help="At most this many windows of a session, spread over it.",
+)
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
+)
+
+
+def file_option(*names: str, help: str, **settings: Any) -> Option:
+    """Return an option for the path of a file."""
+    kind = click.Path(path_type=Path, dir_okay=False)
+    return click.option(*names, type=kind, help=help, **settings)
+
+
+def folder_option(*names: str, help: str, **settings: Any) -> Option:
+    """Return an option for the path of a folder."""
+    kind = click.Path(path_type=Path, file_okay=False)
+    return click.option(*names, type=kind, help=help, **settings)
+
+
+def threads_option(default: int | None = None, help: str = "CPU threads.") -> Option:
+    """Return `--threads`, which sets the threads of torch; all cores by default."""
+
+    def set_threads(ctx: click.Context, param: click.Parameter, n: int | None) -> None:
+        if n:
+            import torch
+
+            torch.set_num_threads(n)
+
+    return click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        default=default,
+        show_default=True if default else "all cores",
+        expose_value=False,
+        callback=set_threads,
+        help=help,
+    )
+
+
+def scheduler_option(tasks: str) -> Option:
+    """Return `--scheduler`, which refuses a wrong address before any work."""
+
+    def check(
+        ctx: click.Context, param: click.Parameter, address: str | None
+    ) -> str | None:
+        if address is not None:
+            from omnimouse_model.analysis.evaluate.dask_map import checked_scheduler
+
+            checked_scheduler(address)
+        return address
+
+    return click.option(
+        "--scheduler",
+        metavar="ADDRESS",
+        callback=check,
+        help=f"Compute {tasks} on workers of a Dask scheduler: tls://…, or local:4.",
+    )
 
 
 def reading_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -38,13 +104,11 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     """
 
     @click.option(
-        "--rate-hz", type=float, help="Responses per second, where no file says."
+        "--rate-hz", type=float, help="Responses per second, if no file states it."
     )
+    @click.option("--series", help="Kind of responses, if a session has several kinds.")
     @click.option(
-        "--series", help="Which responses, where a session has several kinds."
-    )
-    @click.option(
-        "--all-rois", is_flag=True, help="Also regions that are marked as no cells."
+        "--all-rois", is_flag=True, help="Include regions that are marked as no cells."
     )
     @wraps(command)
     def with_reading(
@@ -53,36 +117,32 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
         from omnimouse_model.data.read_options import ReadOptions
 
         # Only options that differ from their defaults are passed on.
-        given = ReadOptions(rate_hz=rate_hz, series=series, cells_only=not all_rois)
-        command(reading=given.given(), **others)
+        options = ReadOptions(rate_hz=rate_hz, series=series, cells_only=not all_rois)
+        command(reading=options.given(), **others)
 
     return with_reading
 
 
 def format_options(command: Callable[..., None]) -> Callable[..., None]:
     """Add `--json` and `--markdown`, as `as_json` and `as_markdown`."""
-    for name, what in (
-        ("markdown", "Tables in Markdown, as in the documents."),
-        ("json", "One JSON object, nothing else."),
-    ):
-        command = click.option(f"--{name}", f"as_{name}", is_flag=True, help=what)(
-            command
-        )
-    return command
+    markdown_option = click.option(
+        "--markdown",
+        "as_markdown",
+        is_flag=True,
+        help="Print tables in Markdown, as in the documents.",
+    )
+    decorated: Callable[..., None] = json_option(markdown_option(command))
+    return decorated
 
 
-DEMO_SESSIONS = ("demo", "unseen")
-"""Names of generated sessions; `./demo` is a folder of that name."""
-
-
-def named_session(name: str, progress: Progress, **options: Any) -> "Session":
+def named_session(name: str, **options: Any) -> "Session":
     """Open 'demo', 'unseen' or a session's folder; see `open_session`."""
     from omnimouse_model.data.open import open_session
 
-    return open_session(session_folder(name, progress), **options)
+    return open_session(session_folder(name), **options)
 
 
-def session_folder(name: str, progress: Progress) -> Path | str:
+def session_folder(name: str) -> Path | str:
     """Return the path or address of a session; generate 'demo' or 'unseen' once."""
     from omnimouse_model.data.hub.names import hub_place
     from omnimouse_model.data.io.http_file import web_address
@@ -93,9 +153,13 @@ def session_folder(name: str, progress: Progress) -> Path | str:
     from omnimouse_model import demo
 
     make = demo.demo_session if name == "demo" else demo.unseen_session
-    what = f"making the {name} session"
+    progress = Progress()
     with interruptible():
-        return make(lambda share: progress(int(100 * share), 100, what))
+        folder = make(
+            lambda share: progress.show_share(share, f"making the {name} session")
+        )
+    progress.finish()
+    return folder
 
 
 def require_source_code() -> None:

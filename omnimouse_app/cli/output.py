@@ -4,14 +4,16 @@ import json
 import math
 import os
 import platform
-import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Row = Mapping[str, Any]
 
@@ -23,6 +25,7 @@ def emit(
     as_markdown: bool = False,
     title: str = "",
     columns: Sequence[str] | None = None,
+    text: str | None = None,
     gflops: bool = False,
 ) -> None:
     """Print rows as a table, or as `{"machine": …, "rows": […]}`.
@@ -39,6 +42,8 @@ def emit(
         A line above the table.
     columns
         Keys that the table shows, in this order; all by default.
+    text
+        Printed in place of the table, for results that are not one table.
     gflops
         Measure this machine's matmul speed for the `machine` part (takes a second).
     """
@@ -46,18 +51,17 @@ def emit(
         document = {"machine": machine(gflops=gflops), "rows": [dict(r) for r in rows]}
         # JSON has no NaN: `allow_nan=False` raises an error if one is left.
         click.echo(json.dumps(_plain(document), allow_nan=False))
-        return
-    if as_markdown:
+    elif as_markdown:
         click.echo(_about(machine(gflops=gflops)) + "\n")
         click.echo(markdown_table(rows, columns))
-        return
-    if title:
-        click.echo(title)
-    click.echo(table(rows, columns))
+    elif text is not None:
+        click.echo(text)
+    else:
+        click.echo("\n".join([*([title] if title else []), table(rows, columns)]))
 
 
 def row(
-    name: str, values: Sequence[float], unit: str, **conditions: Any
+    name: str, values: "Sequence[float] | np.ndarray", unit: str, **conditions: Any
 ) -> dict[str, Any]:
     """Return one row of the contract: median as `value`, with p99 and n.
 
@@ -65,15 +69,15 @@ def row(
     """
     import numpy as np
 
-    known = np.asarray(values, float)
-    tail = 1 if unit == "Hz" else 99
+    middle = float(np.median(values))
     return {
         "name": name,
-        "value": float(np.median(known)),
+        "value": middle,
         "unit": unit,
-        "median": float(np.median(known)),
-        "p99": float(np.percentile(known, tail)),
-        "n": len(known),
+        "median": middle,
+        # The slow end of the distribution: long times, or low rates.
+        "p99": float(np.percentile(values, 1 if unit == "Hz" else 99)),
+        "n": len(values),
         **conditions,
     }
 
@@ -87,9 +91,8 @@ def table(
 
     Numbers are right-aligned, and so are the texts of the columns named in `right`.
     """
-    names = list(columns or dict.fromkeys(key for row in rows for key in row))
-    cells = [names, *([_cell(row.get(name)) for name in names] for row in rows)]
-    widths = [max(len(line[k]) for line in cells) for k in range(len(names))]
+    names, *cells = _cells(rows, columns)
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
     is_right = [
         name in right
         or all(isinstance(row.get(name), int | float | None) for row in rows)
@@ -100,76 +103,50 @@ def table(
             text.rjust(width) if at_right else text.ljust(width)
             for text, width, at_right in zip(line, widths, is_right, strict=True)
         ).rstrip()
-        for line in cells
+        for line in (names, ["-" * width for width in widths], *cells)
     ]
-    return "\n".join([lines[0], "  ".join("-" * width for width in widths), *lines[1:]])
+    return "\n".join(lines)
 
 
-def fitted(rows: Sequence[Row], width: int, least: int = 8) -> list[dict[str, str]]:
+def markdown_table(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
+    """Return rows as a Markdown table, with the cells of `table`."""
+    names, *cells = _cells(rows, columns)
+    lines = [names, ["---"] * len(names), *cells]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def shorten(
+    rows: Sequence[Row], width: int, min_width: int = 8
+) -> list[dict[str, str]]:
     """Shorten texts to fit a table into a width, the outer columns last."""
-    names = list(rows[0]) if rows else []
-    cells = [{name: _cell(row.get(name)) for name in names} for row in rows]
-    room = {name: max(len(name), *(len(c[name]) for c in cells)) for name in names}
+    names, *cells = _cells(rows, None)
+    widths = [max(map(len, column)) for column in zip(names, *cells, strict=True)]
+    limit = dict(zip(names, widths, strict=True))
     for columns in (names[1:-1], names[-1:], names[:1]):
-        while sum(room.values()) + 2 * (len(names) - 1) > width:
-            wide = [name for name in columns if room[name] > max(least, len(name))]
+        # Two blanks between columns.
+        while sum(limit.values()) + 2 * (len(names) - 1) > width:
+            wide = [n for n in columns if limit[n] > max(min_width, len(n))]
             if not wide:
                 break
             # The widest column becomes narrower by one character at a time.
-            room[max(wide, key=room.__getitem__)] -= 1
+            limit[max(wide, key=limit.__getitem__)] -= 1
     return [
         {
-            name: text if len(text) <= room[name] else f"{text[: room[name] - 1]}…"
-            for name, text in line.items()
+            name: text if len(text) <= limit[name] else f"{text[: limit[name] - 1]}…"
+            for name, text in zip(names, line, strict=True)
         }
         for line in cells
     ]
 
 
-def markdown_table(rows: Sequence[Row], columns: Sequence[str] | None = None) -> str:
-    """Return rows as a Markdown table, with the cells of `table`."""
-    names = list(columns or dict.fromkeys(name for row in rows for name in row))
-    lines = [names, ["---"] * len(names)]
-    lines += [[_cell(row.get(name)) for name in names] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+def decimals(value: float) -> str:
+    """Return a score with three decimals; "–" if it is NaN."""
+    return "–" if math.isnan(value) else f"{value:.3f}"
 
 
-class Progress:
-    """Progress on standard error: one line on a terminal, a few lines elsewhere."""
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        # Without a terminal, work that ends soon, also with an error, prints no
-        # progress line.
-        self._shown = -float("inf") if sys.stderr.isatty() else clock()
-        self._width = 0
-
-    def __call__(self, done: int, total: int, what: str) -> None:
-        """Show the progress, at most ten times per second (per minute elsewhere)."""
-        if self._clock() - self._shown >= (0.1 if sys.stderr.isatty() else 6.0):
-            self.say(f"{100 * done // max(total, 1):3d} %  {what}")
-
-    def say(self, text: str) -> None:
-        """Show a line immediately."""
-        self._shown = self._clock()
-        if sys.stderr.isatty():
-            # Blanks overwrite the rest of a longer line before.
-            click.echo("\r" + text.ljust(self._width), err=True, nl=False)
-            self._width = len(text)
-        else:
-            click.echo(text, err=True)
-
-    def say_on_terminal(self, text: str) -> None:
-        """Show a line that the next one replaces; nothing without a terminal."""
-        if sys.stderr.isatty():
-            self.say(text)
-
-    def finish(self, *, keep: bool = False) -> None:
-        """Clear the line, or keep it and start a new one."""
-        if self._width:
-            end = "\n" if keep else "\r" + " " * self._width + "\r"
-            click.echo(end, err=True, nl=False)
-            self._width = 0
+def interval(low: float, high: float) -> str:
+    """Return an interval as text; "–" if it is NaN."""
+    return "–" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
 
 
 def machine(*, gflops: bool = False) -> dict[str, Any]:
@@ -194,12 +171,12 @@ def machine(*, gflops: bool = False) -> dict[str, Any]:
     }
 
 
-def _about(found: Mapping[str, Any]) -> str:
+def _about(facts: Mapping[str, Any]) -> str:
     """Return `machine` as one line."""
-    parts = [found["gpu"] or f"{found['cpu']}, {found['cores']} cores"]
-    parts.append(f"torch {found['torch']}")
+    parts = [facts["gpu"] or f"{facts['cpu']}, {facts['cores']} cores"]
+    parts.append(f"torch {facts['torch']}")
     for kind in ("fp32", "bf16"):
-        rate = found[f"matmul_gflops_{kind}"]
+        rate = facts[f"matmul_gflops_{kind}"]
         if rate is not None:
             parts.append(f"{kind} matmul {rate:.0f} GFLOP/s")
     return "; ".join(parts)
@@ -218,24 +195,34 @@ def matmul_gflops(dtype: str, device: str, budget_s: float = 0.5) -> float:
     """Return the median rate of a square matmul within a time budget, in GFLOP/s."""
     import torch
 
+    # Large enough that starting a kernel costs little, compared with the matmul.
     size = 8192 if device == "cuda" else 2048
     a = torch.ones(size, size, dtype=getattr(torch, dtype), device=device)
     a @ a  # warm-up: starts threads and selects the kernel
-    taken: list[float] = []
+    times: list[float] = []
     begin = time.perf_counter()
-    while not taken or time.perf_counter() - begin < budget_s:
+    while not times or time.perf_counter() - begin < budget_s:
         start = time.perf_counter()
         a @ a
         if device == "cuda":
+            # CUDA calls return before their work is done.
             torch.cuda.synchronize()
-        taken.append(time.perf_counter() - start)
+        times.append(time.perf_counter() - start)
     # n^3 multiplications and as many additions.
-    return 2 * size**3 / median(taken) / 1e9
+    return 2 * size**3 / median(times) / 1e9
+
+
+def _cells(rows: Sequence[Row], columns: Sequence[str] | None) -> list[list[str]]:
+    """Return the names of the columns, then the texts of each row."""
+    # A dict as an ordered set: rows can have different keys.
+    names = list(columns or dict.fromkeys(name for row in rows for name in row))
+    return [names, *([_cell(row.get(name)) for name in names] for row in rows)]
 
 
 def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
+    # Before numbers: a bool is an int, too.
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, float):

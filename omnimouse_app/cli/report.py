@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.output import Progress
-from omnimouse_app.cli.stopping import interruptible
+from omnimouse_app.cli.inputs import device_option, file_option
+from omnimouse_app.cli.interrupt import interruptible
+from omnimouse_app.cli.progress import Progress
 
 if TYPE_CHECKING:
     from omnimouse_model.live.state import Device
@@ -14,28 +15,17 @@ if TYPE_CHECKING:
 
 @click.command("report")
 @click.argument("analysis", type=click.Path(path_type=Path))
+@file_option("--out", help="The page. [default: beside the analysis, with its name]")
 @click.option(
-    "--out",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="The page; beside the analysis, by its name, where none is given.",
+    "--recording", default="", help="Place of the recording, if it was moved."
 )
-@click.option(
-    "--recording", default="", help="Where its recording is now, if it moved."
-)
-@click.option(
+@file_option(
     "--sweep",
     "sweeps",
     multiple=True,
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A kept context sweep to compare; may be repeated.",
+    help="A saved context sweep to compare. May be repeated.",
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    type=click.Choice(["auto", "cpu", "cuda"]),
-    help="Where the model computes.",
-)
+@device_option
 def command(
     analysis: Path,
     out: Path | None,
@@ -43,10 +33,10 @@ def command(
     sweeps: tuple[Path, ...],
     device: "Device",
 ) -> None:
-    """Write what ANALYSIS asks, the answer and its scores as a page to read and print.
+    """Write the task, the prediction and the scores of ANALYSIS as a page.
 
-    Everything is computed again, by the model and on the recording it names. The page
-    needs no network and no other file.
+    Everything is computed again, with the model and the recording of the analysis. The
+    page needs no network and no other file.
     """
     from omnimouse_model.live.analysis_file import SUFFIX
     from omnimouse_model.live.report_from_file import report_of
@@ -56,17 +46,21 @@ def command(
     page = out or analysis.with_name(f"{name}.html")
     progress = Progress()
 
-    def tell(words: str, share: float | None = None) -> None:
+    def report_progress(words: str, share: float | None = None) -> None:
         # Steps of unknown length show a message only.
         if share is None:
-            progress.say_on_terminal(words)
+            progress.show_on_terminal(words)
         else:
-            progress(int(1000 * share), 1000, words)
+            progress.show_share(share, words)
 
     with interruptible():
-        found = report_of(
-            analysis, recording=recording, device=device, sweeps=sweeps, tell=tell
+        content = report_of(
+            analysis,
+            recording=recording,
+            device=device,
+            sweeps=sweeps,
+            tell=report_progress,
         )
-        write_page(found, page, tell)
+        write_page(content, page, report_progress)
     progress.finish()
     click.echo(f"Report: {page}")

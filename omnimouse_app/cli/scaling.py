@@ -1,4 +1,4 @@
-"""`omnimouse scaling`: how scores grow with data, size or compute."""
+"""`omnimouse scaling`: fits of scores against data, size or compute."""
 
 import warnings
 from collections.abc import Sequence
@@ -7,16 +7,23 @@ from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, format_options
-from omnimouse_app.cli.output import Progress, emit, markdown_table, table
-from omnimouse_app.cli.stopping import end_stopped, interruptible
+from omnimouse_app.cli.inputs import (
+    device_option,
+    file_option,
+    folder_option,
+    format_options,
+    threads_option,
+)
+from omnimouse_app.cli.interrupt import exit_stopped, interruptible
+from omnimouse_app.cli.output import emit, interval, markdown_table, table
+from omnimouse_app.cli.progress import Progress
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.scaling.fits import Quantity, ScalingCurve, SizeAxis
     from omnimouse_model.metrics import PowerLaw
 
-# Maximum number of sizes that fit into a table as columns.
-MOST_SIZES = 8
+MAX_SIZES = 8
+"""Maximum number of sizes that fit into a table as columns."""
 AXES = ("sessions", "neuron_samples", "trials", "compute", "parameters")
 
 
@@ -25,28 +32,23 @@ AXES = ("sessions", "neuron_samples", "trials", "compute", "parameters")
 @click.option(
     "--train",
     "plan",
-    help="Train and score what RESULTS lacks of this plan first: a YAML file, or the "
-    "name of a shipped one (simulated).",
+    help="First train and score the runs of this plan that RESULTS lacks: a YAML file, "
+    "or the name of a shipped plan (simulated).",
 )
-@click.option(
+@folder_option(
     "--mice",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="With --train: folder of the simulated mice; generated where they are "
-    "missing. [default: the cache]",
+    help="With --train: folder of the simulated mice; missing ones are generated. "
+    "[default: the cache]",
 )
 @device_option
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="With --train: CPU threads. [default: all cores]",
-)
+@threads_option(help="With --train: CPU threads.")
 @click.option(
     "--x",
     "axis",
     type=click.Choice(AXES),
     default="sessions",
     show_default=True,
-    help="What grows.",
+    help="Horizontal axis: the quantity that is scaled.",
 )
 @click.option(
     "--y",
@@ -54,25 +56,16 @@ AXES = ("sessions", "neuron_samples", "trials", "compute", "parameters")
     type=click.Choice(["score", "loss"]),
     default="score",
     show_default=True,
-    help="What is fitted.",
+    help="Vertical axis: the quantity that is fitted.",
 )
-@click.option(
-    "--csv",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the figure's data: points and fitted curves.",
-)
-@click.option(
-    "--figure",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the figure as a page (.html) that needs nothing else.",
-)
+@file_option("--csv", help="Write the figure's data: points and fitted curves.")
+@file_option("--figure", help="Write the figure as a self-contained page (.html).")
 @format_options
 def command(
     results: Path,
     plan: str | None,
     mice: Path | None,
     device: str,
-    threads: int | None,
     axis: "SizeAxis",
     quantity: "Quantity",
     csv: Path | None,
@@ -84,65 +77,57 @@ def command(
 
     A saturating power law and a line over log size, with 95 % intervals from resampling
     the evaluated sessions and the runs of each size, and whether the smaller sizes
-    foretell the largest. Fewer than four sizes are shown as points alone.
+    predict the largest. Fewer than four sizes are shown as points without a fit.
 
     --train trains every size of model on every nested collection of a plan, with the
-    models in a folder beside RESULTS. Ctrl-C and kills lose nothing: the same command
-    goes on.
+    models in a folder beside RESULTS. Ctrl-C and kills lose no finished run: the same
+    command continues.
     """
     if plan is not None:
-        _train(plan, results, mice, device, threads)
+        _train(plan, results, mice, device)
+    from omnimouse_model.analysis.scaling.fits import fit_rows, write_figure
+
     curves = _curves(results, axis, quantity)
     if csv is not None:
-        from omnimouse_model.analysis.scaling.fits import write_figure
-
         write_figure(curves, csv)
     if figure is not None:
         _write_page(curves, figure)
-    if as_json:
-        from omnimouse_model.analysis.scaling.fits import fit_rows
+    emit(
+        fit_rows(curves),
+        as_json=as_json,
+        text=report(curves, as_markdown=as_markdown),
+    )
 
-        emit(fit_rows(curves), as_json=True)
-    else:
-        click.echo(report(curves, as_markdown=as_markdown))
 
-
-def _train(
-    plan: str, results: Path, mice: Path | None, device: str, threads: int | None
-) -> None:
+def _train(plan: str, results: Path, mice: Path | None, device: str) -> None:
     """Train the models of the plan that the results lack."""
-    import torch
-
     from omnimouse_model.analysis.evaluate.evaluate import Cancelled
     from omnimouse_model.predict.omnimouse.loading import resolve_device
     from omnimouse_model.train.scaling.plan import plan_path, read_plan
     from omnimouse_model.train.scaling.study import run_study
 
-    if threads:
-        torch.set_num_threads(threads)
-    asked = read_plan(plan_path(plan))
-    show = Progress()
-    with interruptible() as stopping:
+    progress = Progress()
+    with interruptible() as stop:
 
         def cancelled() -> bool:
             # `run_study` calls this for the first time when it has a run that can be
             # saved.
-            stopping.has_begun = True
-            return stopping.is_asked
+            stop.has_results = True
+            return stop.is_received
 
         try:
             run_study(
-                asked,
+                read_plan(plan_path(plan)),
                 results,
                 mice=mice,
                 device=str(resolve_device(device)),
-                progress=show,
+                progress=progress,
                 cancelled=cancelled,
             )
         except Cancelled:
-            end_stopped(f"kept beside {results}: the same command goes on from there.")
+            exit_stopped(f"saved beside {results}: the same command continues.")
         finally:
-            show.finish()
+            progress.finish()
 
 
 def _curves(
@@ -154,20 +139,20 @@ def _curves(
 
     if not results.is_file():
         raise click.BadParameter(
-            f"There is no file {results}: give one that `add_run` wrote, or --train "
-            "PLAN to make it.",
+            f"There is no file {results}: give a file of `add_run`, or --train PLAN "
+            "to write it.",
             param_hint="RESULTS",
         )
     # Fits warn about doubtful results; on standard error they do not mix with --json.
-    with warnings.catch_warnings(record=True) as told:
+    with warnings.catch_warnings(record=True) as messages:
         warnings.simplefilter("always")
         curves = scaling_curves(read_runs(results), axis=axis, quantity=quantity)
     if not curves:
         raise click.ClickException(
-            f"No run in {results} tells its {axis} and {quantity}."
+            f"No run in {results} states its {axis} and {quantity}."
         )
-    for one in told:
-        click.echo(f"Note: {one.message}", err=True)
+    for entry in messages:
+        click.echo(f"Note: {entry.message}", err=True)
     return curves
 
 
@@ -177,27 +162,27 @@ def _write_page(curves: "Sequence[ScalingCurve]", path: Path) -> None:
     from omnimouse_widgets.figures import scaling_figure
 
     try:
-        drawn = scaling_figure(curves)
+        figure = scaling_figure(curves)
     except ModuleNotFoundError as error:
         raise click.ClickException(
-            f"A figure needs plotly, which is not here: pip install "
-            f'"omnimouse-app[jupyter]" ({error}).'
+            f'A figure needs plotly: pip install "omnimouse-app[jupyter]" ({error}).'
         ) from error
     with atomic_path(path) as temporary:
         # With plotly.js inside, the page needs no network.
-        drawn.write_html(temporary, include_plotlyjs=True)
+        figure.write_html(temporary, include_plotlyjs=True)
 
 
 def report(curves: "Sequence[ScalingCurve]", *, as_markdown: bool = False) -> str:
     """Return the mean of each size, one line per fit, and reasons for missing fits."""
-    lay = markdown_table if as_markdown else table
+    layout = markdown_table if as_markdown else table
     means = _means(curves)
-    fits = [_line(curve) for curve in curves]
-    refused = dict.fromkeys(curve.refusal for curve in curves if curve.refusal)
-    notes = "\n".join(f"- –: {words}" for words in refused)
-    return "\n\n".join(
-        part for part in (lay(means) if means else "", lay(fits), notes) if part
-    )
+    reasons = dict.fromkeys(curve.refusal for curve in curves if curve.refusal)
+    blocks = [
+        layout(means) if means else "",
+        layout([_fit_row(curve) for curve in curves]),
+        "\n".join(f"- –: {reason}" for reason in reasons),
+    ]
+    return "\n\n".join(block for block in blocks if block)
 
 
 def _means(curves: "Sequence[ScalingCurve]") -> list[dict[str, str | None]]:
@@ -206,7 +191,7 @@ def _means(curves: "Sequence[ScalingCurve]") -> list[dict[str, str | None]]:
     The intervals are in the figure, in `--csv` and in `--json`.
     """
     sizes = sorted({size.x for curve in curves for size in curve.sizes})
-    if len(sizes) > MOST_SIZES:
+    if len(sizes) > MAX_SIZES:
         return []
     return [
         {"condition": curve.condition, "curve": curve.name}
@@ -216,9 +201,9 @@ def _means(curves: "Sequence[ScalingCurve]") -> list[dict[str, str | None]]:
     ]
 
 
-def _line(curve: "ScalingCurve") -> dict[str, object]:
+def _fit_row(curve: "ScalingCurve") -> dict[str, object]:
     law, line, far = curve.law, curve.line, curve.extrapolation
-    shown: dict[str, object] = {
+    return {
         "condition": curve.condition,
         "curve": curve.name,
         "points": len(curve.x),
@@ -229,13 +214,10 @@ def _line(curve: "ScalingCurve") -> dict[str, object]:
         "slope": None if line is None else line.slope,
         "slope, 95 %": _span(curve.intervals.get("slope")),
         "prefers": curve.preferred or None,
-        "largest": None,
-        "line says": None,
+        # The line is fitted without the largest size, which it should predict.
+        "largest": None if far is None else far.measured,
+        "line predicts": None if far is None else interval(far.low, far.high),
     }
-    if far is not None:
-        shown["largest"] = far.measured
-        shown["line says"] = f"{far.low:.3f} to {far.high:.3f}"
-    return shown
 
 
 def _exponent(law: "PowerLaw | None") -> str | None:
@@ -249,4 +231,4 @@ def _exponent(law: "PowerLaw | None") -> str | None:
 
 
 def _span(pair: tuple[float, float] | None) -> str | None:
-    return None if pair is None else f"{pair[0]:.3f} to {pair[1]:.3f}"
+    return None if pair is None else interval(*pair)

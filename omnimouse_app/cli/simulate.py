@@ -7,8 +7,9 @@ from typing import Any
 import click
 import numpy as np
 
+from omnimouse_app.cli.inputs import json_option
+from omnimouse_app.cli.interrupt import interruptible
 from omnimouse_app.cli.output import emit
-from omnimouse_app.cli.stopping import interruptible
 from omnimouse_model.simulate import (
     DEMO_MICE,
     TRAINING_MICE,
@@ -30,22 +31,23 @@ SPECS = {spec.name: spec for spec in DEMO_MICE}
     default=("all",),
     show_default=True,
     type=click.Choice(["all", *SPECS]),
-    help="Which mouse; may be given several times. 'all' are the eight for training.",
+    help="A mouse; 'all' are the eight training mice. May be repeated.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@json_option
 def command(out: Path, mice: tuple[str, ...], as_json: bool) -> None:
     """Write simulated mice into the folder OUT, one session folder per mouse.
 
-    'demo' and 'mouse-1' to 'mouse-7' are what the demo model is trained on.
-    'demo-shown' is another recording of the neurons of 'demo', and 'unseen' a mouse
-    kept for later. Sessions that are already there are left as they are.
+    The demo model is trained on 'demo' and 'mouse-1' to 'mouse-7'. 'demo-shown' is
+    another recording of the neurons of 'demo', and no model is trained on 'unseen'.
+    Existing sessions are not written again.
     """
     with interruptible():
-        rows = [_write(spec, out, quiet=as_json) for spec in _chosen(mice)]
+        rows = [_write(spec, out, is_quiet=as_json) for spec in _specs(mice)]
     emit(rows, as_json=as_json, title="Single-trial ceilings (median over neurons)")
 
 
-def _chosen(mice: tuple[str, ...]) -> list[MouseSpec]:
+def _specs(mice: tuple[str, ...]) -> list[MouseSpec]:
+    # A dict as an ordered set: a mouse that is named twice is written once.
     names = dict.fromkeys(
         name
         for mouse in mice
@@ -54,16 +56,16 @@ def _chosen(mice: tuple[str, ...]) -> list[MouseSpec]:
     return [SPECS[name] for name in names]
 
 
-def _write(spec: MouseSpec, out: Path, *, quiet: bool) -> dict[str, Any]:
+def _write(spec: MouseSpec, out: Path, *, is_quiet: bool) -> dict[str, Any]:
     folder, start_s = out / spec.name, time.perf_counter()
-    if quiet:
+    if is_quiet:
         write_session(spec, folder)
     else:
         label = f"{spec.name} ({spec.n_neurons} neurons, {spec.minutes:g} min)"
-        # `bar.update` takes the increment, not the position.
         with click.progressbar(length=100, label=label) as bar:
+            # `update` takes the increment, not the position.
             write_session(
-                spec, folder, lambda done: bar.update(int(100 * done) - bar.pos)
+                spec, folder, lambda share: bar.update(int(100 * share) - bar.pos)
             )
     return _row(spec, folder, time.perf_counter() - start_s)
 

@@ -2,15 +2,20 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import device_option
-from omnimouse_app.cli.output import Progress
-from omnimouse_app.cli.stopping import STOPPED, Stopping, end_stopped, interruptible
-from omnimouse_app.cli.train_report import TrainReport
+from omnimouse_app.cli.inputs import (
+    device_option,
+    file_option,
+    folder_option,
+    threads_option,
+)
+from omnimouse_app.cli.interrupt import STOPPED, exit_stopped, interruptible
+from omnimouse_app.cli.progress import Progress, TrainingProgress
 
 if TYPE_CHECKING:
     from omnimouse_model.train.batches import TrainingSession
@@ -20,51 +25,44 @@ if TYPE_CHECKING:
 
 @click.command("train")
 @click.argument("config")
-@click.option(
+@folder_option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
     required=True,
-    help="Folder of the run; a run that is there already goes on.",
+    help="Folder of the run; a run that it contains continues.",
 )
 @click.option(
     "--sessions",
     "places",
     multiple=True,
     type=click.Path(path_type=Path, exists=True),
-    help="A session, or a folder of them, instead of the config's; may be repeated.",
+    help="Session or folder of sessions, instead of the config's. May be repeated.",
 )
-@click.option(
+@folder_option(
     "--mice",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of the simulated training mice; generated where they are missing. "
+    help="Folder of the simulated training mice; missing ones are generated. "
     "[default: the cache]",
 )
 @click.option(
     "--steps",
     type=click.IntRange(min=0),
-    help="Stop after this many steps; resume later.",
+    help="Stop after this many steps; the same command continues.",
 )
 @click.option(
     "--accumulate",
     type=click.IntRange(min=1),
-    help="Batches that make one step, instead of the config's.",
+    help="Batches per step, instead of the config's.",
 )
-@click.option("--compile", "compiles", is_flag=True, help="Compile the net's blocks.")
+@click.option(
+    "--compile", "is_compiled", is_flag=True, help="Compile the blocks of the network."
+)
 @device_option
-@click.option(
-    "--threads",
-    type=click.IntRange(min=1),
-    help="CPU threads. [default: all cores]",
+@threads_option()
+@file_option(
+    "--export", help="Write the averaged weights here (.safetensors) at the end."
 )
-@click.option(
-    "--export",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="Write the averaged weights here (.safetensors) when done.",
-)
-@click.option(
+@folder_option(
     "--official",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Write rank_*.ckpt, the form of the released models, here when done.",
+    help="Write rank_*.ckpt, the format of the released models, here at the end.",
 )
 def command(
     config: str,
@@ -73,40 +71,36 @@ def command(
     mice: Path | None,
     steps: int | None,
     accumulate: int | None,
-    compiles: bool,
+    is_compiled: bool,
     device: str,
-    threads: int | None,
     export: Path | None,
     official: Path | None,
 ) -> None:
     """Train CONFIG: the name of a shipped config, or a YAML file of the same form.
 
-    Ctrl-C ends after the step that runs and saves; before the first step it ends at
-    once. The same command goes on from there, also after a kill. Under torchrun
+    Ctrl-C saves and ends after the current step; before the first step it ends at
+    once. The same command continues, also after a kill. Under torchrun
     (torchrun --nproc-per-node N -m omnimouse_app train …) N processes share the
     sessions and train one core.
     """
-    import torch
-
     from omnimouse_model.predict.omnimouse.loading import resolve_device
     from omnimouse_model.train.config import config_path, read_config
     from omnimouse_model.train.distributed import joined, local_device
     from omnimouse_model.train.loop import train, with_epochs
 
-    if threads:
-        torch.set_num_threads(threads)
-    settings = _adjusted(read_config(config_path(config)), places, accumulate, compiles)
+    settings = _adjusted(read_config(config_path(config)), places, accumulate)
+    settings = replace(settings, compile=settings.compile or is_compiled)
     place = local_device(resolve_device(device))
-    with interruptible() as stopping, joined(place) as team:
+    with interruptible() as stop, joined(place) as team:
         sessions = _open_sessions(mice, settings, team)
         settings = with_epochs(settings, sessions, team)
-        report = TrainReport(Progress(), settings.total_steps)
+        progress = TrainingProgress(Progress(), settings.total_steps)
 
         def on_step(step: int, facts: dict[str, float]) -> None:
             # After the first step, there is something to save.
-            stopping.has_begun = True
+            stop.has_results = True
             if team.is_main:
-                report(facts)
+                progress(facts)
 
         train(
             settings,
@@ -116,29 +110,40 @@ def command(
             team=team,
             max_steps=steps,
             on_step=on_step,
-            cancelled=lambda: stopping.is_asked,
+            cancelled=lambda: stop.is_received,
         )
         # Only the main process writes results and messages.
         if not team.is_main:
-            sys.exit(STOPPED if stopping.is_asked else 0)
-    report.finish()
+            sys.exit(STOPPED if stop.is_received else 0)
+    progress.finish()
     _write_results(out, settings, export, official)
-    _end(stopping, out)
+    if stop.is_received:
+        exit_stopped(f"saved in {out}: the same command continues.")
+    click.echo(f"trained; the weights are in {out / 'model.safetensors'}", err=True)
 
 
 def _adjusted(
-    settings: "TrainConfig",
-    places: tuple[Path, ...],
-    accumulate: int | None,
-    compiles: bool,
+    settings: "TrainConfig", places: tuple[Path, ...], accumulate: int | None
 ) -> "TrainConfig":
-    """Return the config with the changes of the command line, its sessions checked."""
-    from omnimouse_model.train.config import SessionChoice
+    """Return the config with the changes of the command line, its sessions checked.
 
-    if places:
-        found = [folder for place in places for folder in _sessions_in(place)]
-        chosen = tuple(SessionChoice(str(folder)) for folder in found)
-        settings = replace(settings, sessions=chosen)
+    Raises
+    ------
+    click.BadParameter
+        A place contains no session, a mouse is unknown, or there is no session.
+    """
+    from omnimouse_model.train.config import SessionChoice
+    from omnimouse_model.train.sessions import check_mouse, sessions_in
+
+    try:
+        if places:
+            folders = [folder for place in places for folder in sessions_in(place)]
+            sessions = tuple(SessionChoice(str(folder)) for folder in folders)
+            settings = replace(settings, sessions=sessions)
+        for choice in settings.sessions:
+            check_mouse(choice.mouse)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
     if accumulate:
         phases = tuple(replace(p, accumulate=accumulate) for p in settings.phases)
         settings = replace(settings, phases=phases)
@@ -146,27 +151,7 @@ def _adjusted(
         raise click.BadParameter(
             "The config names no sessions: give --sessions FOLDER."
         )
-    for choice in settings.sessions:
-        _check_mouse(choice.mouse)
-    return replace(settings, compile=settings.compile or compiles)
-
-
-def _sessions_in(place: Path) -> list[Path]:
-    from omnimouse_model.train.sessions import sessions_in
-
-    try:
-        return sessions_in(place)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
-
-
-def _check_mouse(name: str) -> None:
-    from omnimouse_model.train.sessions import check_mouse
-
-    try:
-        check_mouse(name)
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
+    return settings
 
 
 def _open_sessions(
@@ -179,7 +164,7 @@ def _open_sessions(
     own = team.share_of(settings.sessions)
     if team.is_main:
         for choice in settings.sessions:
-            session_place(choice.mouse, mice, lambda words: click.echo(words, err=True))
+            session_place(choice.mouse, mice, partial(click.echo, err=True))
     # The other processes open the mice only after the main one has simulated them.
     team.wait()
     return [
@@ -200,10 +185,3 @@ def _write_results(
 
         for path in write_official(out, official, settings):
             click.echo(f"wrote {path}")
-
-
-def _end(stopping: Stopping, out: Path) -> None:
-    """Print the result, or how to continue after a stop."""
-    if stopping.is_asked:
-        end_stopped(f"saved in {out}: the same command goes on from there.")
-    click.echo(f"trained; the weights are in {out / 'model.safetensors'}", err=True)

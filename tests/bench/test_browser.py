@@ -10,7 +10,7 @@ from omnimouse_app.browser import chromium, server
 @pytest.fixture
 def without_browser(monkeypatch):
     monkeypatch.setattr(chromium.shutil, "which", lambda name: None)
-    monkeypatch.setattr(chromium, "ELSEWHERE", ())
+    monkeypatch.setattr(chromium, "OTHER_PATHS", ())
 
 
 @pytest.mark.usefixtures("without_browser")
@@ -24,12 +24,12 @@ def test_a_browser_off_the_search_path_is_found(monkeypatch, tmp_path):
     chrome.touch()
     monkeypatch.setenv("HERE", str(tmp_path))
     monkeypatch.setattr(chromium.shutil, "which", lambda name: None)
-    monkeypatch.setattr(chromium, "ELSEWHERE", ("/no/such", "$HERE/Google Chrome"))
+    monkeypatch.setattr(chromium, "OTHER_PATHS", ("/no/such", "$HERE/Google Chrome"))
     assert chromium.find_chromium() == chrome
 
 
 def test_a_server_knows_nobody_s_settings(tmp_path):
-    env = server._private(tmp_path, server.SETTINGS)
+    env = server.private_environment(tmp_path, server.SETTINGS)
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         assert Path(env[name]).is_relative_to(tmp_path)
     settings = (tmp_path / "settings").rglob("*.jupyterlab-settings")

@@ -8,7 +8,6 @@ import torch
 import omnimouse_model as om
 from omnimouse_app.bench import finetune as bench_finetune
 from omnimouse_app.cli import main
-from omnimouse_app.cli.output import Progress
 from omnimouse_model.analysis.evaluate.conditions import DEMO
 from omnimouse_model.data.session import Session
 from omnimouse_model.nets.checkpoint import save_checkpoint
@@ -34,7 +33,7 @@ def mice(tmp_path, monkeypatch):
         spec = MouseSpec(name, f"8000{number}-1-1", *seeds, N_NEURONS, 1.1, HELD_OUT)
         made[name] = om.open_session(write_session(spec, tmp_path / name))
 
-    def named_session(name: str, progress: Progress) -> Session:
+    def named_session(name: str) -> Session:
         return made[name]
 
     known = made["demo"]
@@ -64,7 +63,7 @@ def test_a_new_mouse_stands_beside_a_core_trained_with_it_and_the_mouse_of_the_d
     for beside in (every, own):
         assert [row["condition"] for row in beside] == list(bench_finetune.CONDITIONS)
     assert {(row["beside"], row["beside_steps"]) for row in rows} == {
-        ("all of it trained with the mouse", STEPS_OF_ALL),
+        ("all weights trained with the mouse", STEPS_OF_ALL),
         ("demo, its own mouse", None),
     }
     assert {row["steps"] for row in rows} == {STEPS}

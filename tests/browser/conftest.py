@@ -64,7 +64,7 @@ def page_check(tab: NotebookPage, item: pytest.Item, folder: Path) -> Iterator[N
     tab.errors.clear()
     yield
     if tab.errors or getattr(item, "has_failed", True):
-        tab.keep(folder)
+        tab.save_logs(folder)
         print(f"\npicture and logs: {folder}")
     assert not tab.errors
 
@@ -92,9 +92,9 @@ def fresh_explorer(explorer_page, request, tmp_path):
     tab = explorer_page
     tab.page.get_by_role("tab", name="Traces", exact=True).last.click()
     for act in ("apply_preset('video_behavior')", "set_brush(1)", "select([0, 1])"):
-        tab.ask(f"explorer.controller.{act}")
-    tab.ask("setattr(explorer.painter, 'tool', 'brush')")
-    tab.ask("setattr(explorer.table, 'filter', '')")
+        tab.evaluate(f"explorer.controller.{act}")
+    tab.evaluate("setattr(explorer.painter, 'tool', 'brush')")
+    tab.evaluate("setattr(explorer.table, 'filter', '')")
     tab.wait_for_kernel("explorer.settled() is explorer", True)
     wait_for_counts(tab, **kernel_counts(tab))
     with page_check(tab, request.node, tmp_path):

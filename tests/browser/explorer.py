@@ -82,7 +82,7 @@ def counts(tab: NotebookPage, number: int = 0) -> dict[str, int]:
 
 def kernel_counts(tab: NotebookPage) -> dict[str, int]:
     """Neurons by state, as the kernel counts them in the mask."""
-    return tab.ask(COUNTED)
+    return tab.evaluate(COUNTED)
 
 
 def wait_for_counts(tab: NotebookPage, number: int = 0, **expected: int) -> None:

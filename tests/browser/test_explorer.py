@@ -26,10 +26,10 @@ SCORES = "(sorted(map(float, explorer.scores[list(explorer.selection)])) or [9])
 def test_a_stroke_of_the_mouse_is_in_the_kernel_and_a_new_prediction_is_drawn(
     fresh_explorer,
 ):
-    before, since = kernel_counts(fresh_explorer), fresh_explorer.now()
+    before, since = kernel_counts(fresh_explorer), fresh_explorer.now_ms()
     after = painted(fresh_explorer)
     assert after["visible"] > before["visible"]
-    fresh_explorer.wait_until_told("drawn", since, name="traces")
+    fresh_explorer.wait_for_event("drawn", since, name="traces")
     fresh_explorer.wait_for_kernel("explorer.controller.results.freshness", "fresh")
     fresh_explorer.part("field").first.press("Control+z")  # the whole stroke
     wait_for_counts(fresh_explorer, **before)
@@ -55,7 +55,7 @@ def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(
     for key in ("3", "r"):  # elsewhere "r" makes the cell a raw one, without output
         fresh_explorer.page.keyboard.press(key)
     fresh_explorer.wait_for_kernel("explorer.painter.tool", "rectangle")
-    assert fresh_explorer.ask("explorer.painter.code") == 2
+    assert fresh_explorer.evaluate("explorer.painter.code") == 2
     fresh_explorer.part("asked").get_by_label("Preset").focus()
     for key in ("b", "x"):  # one adds a cell, the other cuts it
         fresh_explorer.page.keyboard.press(key)
@@ -66,19 +66,19 @@ def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(
 
 
 def test_scrubbing_moves_the_window_of_the_kernel(fresh_explorer):
-    before, since = fresh_explorer.ask("explorer.start_s"), fresh_explorer.now()
+    before, since = fresh_explorer.evaluate("explorer.start_s"), fresh_explorer.now_ms()
     fresh_explorer.part("video").first.locator("canvas").first.press("Shift+ArrowRight")
     fresh_explorer.wait_for_kernel(f"explorer.start_s > {before}", True)
-    fresh_explorer.wait_until_told("drawn", since, name="raster")
+    fresh_explorer.wait_for_event("drawn", since, name="raster")
 
 
 def test_painting_goes_on_while_a_cell_runs(fresh_explorer, tmp_path):
     painted(fresh_explorer)
     with running_cell(fresh_explorer, tmp_path) as running:
-        since = fresh_explorer.now()
+        since = fresh_explorer.now_ms()
         fresh_explorer.drag(fresh_explorer.part("field").first, (0.3, 0.3), (0.6, 0.3))
-        fresh_explorer.wait_until_told("drawn", since, name="traces")
-        assert not fresh_explorer.is_over(running)
+        fresh_explorer.wait_for_event("drawn", since, name="traces")
+        assert not fresh_explorer.is_finished(running)
     wait_for_agreement(fresh_explorer)
 
 
@@ -100,14 +100,14 @@ def test_without_subshells_a_stroke_is_seen_at_once_and_answered_when_a_cell_has
     before, words = painted(tab), tab.part("counts").first.inner_text()
     tab.wait_for_kernel("explorer.settled() is explorer", True)
     with running_cell(tab, tmp_path) as running:
-        since = tab.now()
+        since = tab.now_ms()
         tab.drag(tab.part("field").first, (0.3, 0.3), (0.6, 0.3))
-        tab.wait_until_told("painted", since)
+        tab.wait_for_event("painted", since)
         wait_for_other_counts(tab, words)
         assert counts(tab)["visible"] > before["visible"]
-        assert not tab.is_over(running)
-        over = tab.now()
-    tab.wait_until_told("drawn", over, name="traces")
+        assert not tab.is_finished(running)
+        over = tab.now_ms()
+    tab.wait_for_event("drawn", over, name="traces")
     assert wait_for_agreement(tab)["visible"] > before["visible"]
     tab.wait_for_kernel("explorer.controller.results.freshness", "fresh")
     tab.wait_for_kernel("explorer.controller.in_stroke", False)
@@ -163,10 +163,12 @@ def test_bars_and_points_of_the_scores_select_and_mark_neurons(fresh_explorer):
     )
     within = f"bool({EDGES}[8] <= {SCORES}[0] <= {SCORES}[-1] < {EDGES}[9])"
     fresh_explorer.wait_for_kernel(within, True)
-    wait_until_marked(fresh_explorer, fresh_explorer.ask("len(explorer.selection)"))
+    wait_until_marked(
+        fresh_explorer, fresh_explorer.evaluate("len(explorer.selection)")
+    )
     # A rectangle around points; twice over, as plotly would move the first.
     for end in (0.5, 0.7):
-        fresh_explorer.ask("explorer.controller.select([])")
+        fresh_explorer.evaluate("explorer.controller.select([])")
         wait_until_marked(fresh_explorer, 0)
         fresh_explorer.drag(plot, (0.63, 0.15), (0.95, end), steps=6)
         fresh_explorer.wait_for_kernel("len(explorer.selection)", 64)

@@ -66,7 +66,7 @@ def test_two_views_of_one_state_agree(rerun_page):
 
 
 def test_an_error_of_a_model_is_told_in_the_widget(rerun_page):
-    rerun_page.ask("explorer.controller.choose_predictor('/no/such/model')")
+    rerun_page.evaluate("explorer.controller.choose_predictor('/no/such/model')")
     rerun_page.part("asked").first.get_by_text("no/such/model").first.wait_for()
 
 
@@ -78,7 +78,7 @@ def test_a_reloaded_page_shows_the_mask_and_no_picture_beside_it(rerun_page):
     wait_for_neurons(rerun_page)
     wait_for_counts(rerun_page, **mask)
     wait_for_picture_of(rerun_page, mask["visible"])
-    rerun_page.ask("explorer.painter.paint(range(25), 0)")
+    rerun_page.evaluate("explorer.painter.paint(range(25), 0)")
     wait_for_counts(rerun_page, hidden=25)
     assert not rerun_page.page.locator(IMAGE).first.is_visible()
 
@@ -141,14 +141,14 @@ def test_the_last_picture_is_kept_out_of_sight_and_shown_where_no_kernel_is(reru
 @pytest.mark.parametrize("front", ["notebook", "voila"])
 def test_in_another_front_end_a_stroke_is_painted_and_answered(tab, front):
     open_explorer(tab, front=front)
-    before, since = counts(tab), tab.now()
+    before, since = counts(tab), tab.now_ms()
     tab.drag(tab.part("field").first)
     tab.page.wait_for_function(
         "(visible) => !document.querySelector('.omnimouse-counts')"
         ".textContent.includes(visible)",
         arg=f"visible {before['visible']:,} ",
     )
-    tab.wait_until_told("drawn", since, name="traces")
+    tab.wait_for_event("drawn", since, name="traces")
     if front == "notebook":
         wait_for_agreement(tab)
         tab.errors[:] = [one for one in tab.errors if NOTEBOOK_7_ERROR not in one]

@@ -60,15 +60,15 @@ def visible_after_more_than(tab: NotebookPage, before: int) -> int:
 
 def test_one_finger_paints_and_a_tap_does(fresh_explorer):
     hand = TouchScreen(fresh_explorer)
-    radius = fresh_explorer.ask("explorer.painter.radius")
+    radius = fresh_explorer.evaluate("explorer.painter.radius")
     before = kernel_counts(fresh_explorer)["visible"]
     hand.drag(((0.3, 0.5), (0.6, 0.5)))
     visible = visible_after_more_than(fresh_explorer, before)
-    fresh_explorer.ask("explorer.painter.set_trait('radius', 60.0)")
+    fresh_explorer.evaluate("explorer.painter.set_trait('radius', 60.0)")
     hand.send_touches("Start", (0.5, 0.3))
     hand.send_touches("End")
     visible_after_more_than(fresh_explorer, visible)
-    fresh_explorer.ask(f"explorer.painter.set_trait('radius', {radius})")
+    fresh_explorer.evaluate(f"explorer.painter.set_trait('radius', {radius})")
 
 
 def test_two_fingers_zoom_and_move_the_field_and_paint_nothing(fresh_explorer):
@@ -77,7 +77,7 @@ def test_two_fingers_zoom_and_move_the_field_and_paint_nothing(fresh_explorer):
         "explorer.controller.results.population_freshness", "fresh"
     )
     hand, before = TouchScreen(fresh_explorer), wait_for_agreement(fresh_explorer)
-    undo_name = fresh_explorer.ask("explorer.controller.undo_name")
+    undo_name = fresh_explorer.evaluate("explorer.controller.undo_name")
     hand.field.press("Home")
     whole = hand.canvas_picture()
     pinch = ((0.45, 0.5), (0.25, 0.5)), ((0.55, 0.5), (0.75, 0.5))
@@ -94,4 +94,4 @@ def test_two_fingers_zoom_and_move_the_field_and_paint_nothing(fresh_explorer):
             arg=[hand.field.element_handle(), whole],
         )
     assert wait_for_agreement(fresh_explorer) == before
-    assert fresh_explorer.ask("explorer.controller.undo_name") == undo_name
+    assert fresh_explorer.evaluate("explorer.controller.undo_name") == undo_name

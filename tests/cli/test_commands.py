@@ -12,8 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 from omnimouse_app.cli import COMMANDS, group, main
+from omnimouse_app.cli.interrupt import interruptible
 from omnimouse_app.cli.output import emit, machine, table
-from omnimouse_app.cli.stopping import interruptible
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import SessionFormatError
 
@@ -110,11 +110,11 @@ def test_a_signal_ends_at_once_until_there_is_something_to_save(number):
     before = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt):
         simulate()
-    with interruptible() as stopping:
-        stopping.has_begun = True
+    with interruptible() as stop:
+        stop.has_results = True
         for _ in range(2):
             signal.raise_signal(number)
-        assert stopping.is_asked
+        assert stop.is_received
     assert signal.getsignal(number) is before
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_app.cli import main
-from omnimouse_app.cli.train_report import TrainReport
+from omnimouse_app.cli.progress import TrainingProgress
 from tests.model.finetune_process import (
     KNOWN,
     NEW,
@@ -39,9 +39,9 @@ def run(arguments: list[str]) -> int:
 def test_ctrl_c_saves_and_the_same_command_ends_it(
     place, tmp_path, monkeypatch, capsys
 ):
-    plain = TrainReport.__call__
+    plain = TrainingProgress.__call__
 
-    def interrupted(self: TrainReport, facts: dict[str, float]) -> None:
+    def interrupted(self: TrainingProgress, facts: dict[str, float]) -> None:
         plain(self, facts)
         if facts["step"] == 1:
             signal.raise_signal(signal.SIGINT)
@@ -49,7 +49,7 @@ def test_ctrl_c_saves_and_the_same_command_ends_it(
     out = tmp_path / "mine"
     arguments = command(place, out, "--steps", "2")
     with monkeypatch.context() as patch:
-        patch.setattr(TrainReport, "__call__", interrupted)
+        patch.setattr(TrainingProgress, "__call__", interrupted)
         assert run(arguments) == 130
     said = capsys.readouterr().err
     assert "step 0: validation" in said

@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from omnimouse_app.bench.sweep import measure
-from omnimouse_app.cli.output import Progress
+from omnimouse_app.cli.progress import Progress
 from omnimouse_app.cli.sweep import command
 from omnimouse_model.data.open import open_session
 from omnimouse_model.nets.omnimouse.network import OmniMouse
@@ -35,7 +35,7 @@ def test_the_table_has_a_line_per_context_and_a_column_per_choice(folder):
     lines = done.stdout.splitlines()
     assert all(word in lines[0] for word in ("1-1-1", "tier test", "context-ridge"))
     assert lines[1] == "2 windows, 2 draws of 12 targets"
-    header = next(line for line in lines if line.startswith("given"))
+    header = next(line for line in lines if line.startswith("context"))
     assert header.split("  ")[-1].strip() == "nothing"
     assert all(name in header for name in ("video + behaviour", "video", "behaviour"))
     assert any(line.startswith("8 neurons") and "±" in line for line in lines)

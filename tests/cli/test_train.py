@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from omnimouse_app.cli import main
-from omnimouse_app.cli.train_report import TrainReport
+from omnimouse_app.cli.progress import TrainingProgress
 from omnimouse_model.train.config import config_path
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from tests.small_sessions import write_session
@@ -49,9 +49,9 @@ def run(arguments: list[str]) -> int:
 def test_ctrl_c_saves_and_says_how_to_go_on(
     config, recordings, tmp_path, monkeypatch, capsys
 ):
-    plain = TrainReport.__call__
+    plain = TrainingProgress.__call__
 
-    def interrupted(self: TrainReport, facts: dict[str, float]) -> None:
+    def interrupted(self: TrainingProgress, facts: dict[str, float]) -> None:
         plain(self, facts)
         if facts["step"] == 1:
             signal.raise_signal(signal.SIGINT)
@@ -60,7 +60,7 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     command = ["train", str(config), "--out", str(out), "--sessions", str(recordings)]
     command += ["--device", "cpu", "--accumulate", "2"]
     with monkeypatch.context() as patch:
-        patch.setattr(TrainReport, "__call__", interrupted)
+        patch.setattr(TrainingProgress, "__call__", interrupted)
         assert run(command) == 130
     assert f"saved in {out}" in capsys.readouterr().err
     assert steps(out) == [1]

@@ -14,57 +14,57 @@ STOPPED = 130
 """Exit status after Ctrl-C."""
 
 
-class Stopping:
-    """Handler of both signals, for any number of them.
+class StopSignal:
+    """Handler of SIGINT and SIGTERM, which may arrive several times.
 
     Attributes
     ----------
-    has_begun
+    has_results
         True if there is something to save; a signal is then only recorded. Before that,
         the first signal raises KeyboardInterrupt and later ones do not disturb the
         clean-up.
-    is_asked
+    is_received
         True after a signal.
-    say
+    show
         Called with the message that the current step is finished first.
     """
 
     def __init__(self) -> None:
-        self.say: Callable[[str], None] = lambda words: click.echo(words, err=True)
-        self.has_begun = False
-        self.is_asked = False
+        self.show: Callable[[str], None] = lambda text: click.echo(text, err=True)
+        self.has_results = False
+        self.is_received = False
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle a signal; `timeout` and impatient users send several."""
-        if self.is_asked:
+        if self.is_received:
             return
-        self.is_asked = True
-        if not self.has_begun:
+        self.is_received = True
+        if not self.has_results:
             raise KeyboardInterrupt
-        self.say("stopping after this step …")
+        self.show("stopping after this step …")
 
-    def heed(self) -> None:
+    def check(self) -> None:
         """Raise KeyboardInterrupt after a signal; to call between complete steps."""
-        if self.is_asked:
+        if self.is_received:
             raise KeyboardInterrupt
 
 
 @contextmanager
-def interruptible() -> Iterator[Stopping]:
+def interruptible() -> Iterator[StopSignal]:
     """Handle both signals in the block, so that it leaves no incomplete results."""
-    stopping = Stopping()
+    stop = StopSignal()
     signals = (signal.SIGINT, signal.SIGTERM)
-    before = [signal.signal(number, stopping) for number in signals]
+    before = [signal.signal(number, stop) for number in signals]
     try:
-        yield stopping
+        yield stop
     finally:
         for number, handler in zip(signals, before, strict=True):
             # Restore the caller's handlers, also after an exception.
             signal.signal(number, handler)
 
 
-def end_stopped(kept: str) -> NoReturn:
+def exit_stopped(message: str) -> NoReturn:
     """Exit after Ctrl-C with one line: what is saved, and how to continue."""
     clear = "\r\x1b[K" if sys.stderr.isatty() else ""
-    click.echo(f"{clear}stopped; {kept}", err=True)
+    click.echo(f"{clear}stopped; {message}", err=True)
     sys.exit(STOPPED)

@@ -1,0 +1,137 @@
+"""Progress of long commands on standard error."""
+
+import sys
+import time
+from collections.abc import Callable
+from statistics import median
+
+import click
+
+RECENT = 50
+"""Number of recent steps from which losses, throughput and time left are computed."""
+
+
+class Progress:
+    """One line on a terminal that is replaced; a few lines elsewhere."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        # Without a terminal, work that ends soon, also with an error, prints no
+        # progress line.
+        self._last_s = -float("inf") if sys.stderr.isatty() else clock()
+        self._width = 0
+
+    def __call__(self, done: int, total: int, text: str) -> None:
+        """Show the progress, at most ten times per second (per minute elsewhere)."""
+        if self._clock() - self._last_s >= (0.1 if sys.stderr.isatty() else 6.0):
+            self.show(f"{100 * done // max(total, 1):3d} %  {text}")
+
+    def show_share(self, share: float, text: str) -> None:
+        """Show the progress of a task that reports a share from 0 to 1."""
+        self(int(1000 * share), 1000, text)
+
+    def show(self, text: str) -> None:
+        """Show a line immediately."""
+        self._last_s = self._clock()
+        if sys.stderr.isatty():
+            # Blanks overwrite the rest of a longer line before.
+            click.echo("\r" + text.ljust(self._width), err=True, nl=False)
+            self._width = len(text)
+        else:
+            click.echo(text, err=True)
+
+    def show_on_terminal(self, text: str) -> None:
+        """Show a line that the next one replaces; nothing without a terminal."""
+        if sys.stderr.isatty():
+            self.show(text)
+
+    def finish(self, *, keep: bool = False) -> None:
+        """Clear the line, or keep it and start a new one."""
+        if self._width:
+            end = "\n" if keep else "\r" + " " * self._width + "\r"
+            click.echo(end, err=True, nl=False)
+            self._width = 0
+
+
+class TrainingProgress:
+    """Progress of a training: one line per step, and one that remains per validation.
+
+    Parameters
+    ----------
+    progress
+        Where the lines are shown.
+    total
+        Number of steps of the run.
+    """
+
+    def __init__(self, progress: Progress, total: int) -> None:
+        self._progress, self._total = progress, total
+        self._recent: list[dict[str, float]] = []
+
+    def __call__(self, facts: dict[str, float]) -> None:
+        """Show a step: a row of the training's log."""
+        self._recent = [*self._recent[1 - RECENT :], facts]
+        step = int(facts["step"])
+        self._progress(step, self._total, self._line(step))
+        if "validation" in facts:
+            # The next progress line appears below the validation.
+            self._progress.finish()
+            click.echo(f"step {step}: {_validation(facts)}", err=True)
+
+    def finish(self) -> None:
+        """Keep the last line on screen."""
+        self._progress.finish(keep=True)
+
+    def _line(self, step: int) -> str:
+        losses = {
+            "loss": "loss",
+            "response_loss": "responses",
+            "behavior_loss": "behaviour",
+        }
+        rates = {"windows_per_s": "windows/s", "tokens_per_s": "tokens/s"}
+        parts = [f"step {step}/{self._total}"]
+        for name, label in losses.items():
+            if values := self._values(name):
+                parts.append(f"{label} {sum(values) / len(values):.4g}")
+        for name, unit in rates.items():
+            if values := self._values(name):
+                # The median is robust against single slow steps.
+                rate = median(values)
+                text = f"{rate:,.3g}" if rate < 1000 else f"{rate:,.0f}"
+                parts.append(f"{text} {unit}")
+        return "  ".join([*parts, *self._time_left(step)])
+
+    def _values(self, name: str) -> list[float]:
+        return [row[name] for row in self._recent if name in row]
+
+    def _time_left(self, step: int) -> list[str]:
+        """Return the time left, from the second step on."""
+        first, last = self._recent[0], self._recent[-1]
+        if step >= self._total or first is last:
+            return []
+        # Elapsed time, which includes validation and saving.
+        per_step = (last["seconds"] - first["seconds"]) / (step - first["step"])
+        return [f"{duration(per_step * (self._total - step))} left"]
+
+
+def duration(seconds: float) -> str:
+    """Return a time in its two largest units."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, hours, days = whole // 60, whole // 3600, whole // 86400
+    if hours == 0:
+        return f"{minutes} min {whole % 60} s"
+    return f"{hours} h {minutes % 60} min" if days == 0 else f"{days} d {hours % 24} h"
+
+
+def _validation(facts: dict[str, float]) -> str:
+    # A row of the log has the score of each condition beside these fields.
+    others = (
+        *("validation", "loss", "step", "seconds", "lr", "session_lr", "waited_s"),
+        *("response_loss", "behavior_loss", "windows", "tokens"),
+        *("windows_per_s", "tokens_per_s"),
+    )
+    scores = {name: value for name, value in facts.items() if name not in others}
+    text = "  ".join(f"{name} {value:.3f}" for name, value in scores.items())
+    return f"validation {facts['validation']:.3f}  ({text})"
