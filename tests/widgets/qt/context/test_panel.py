@@ -127,9 +127,9 @@ def test_a_sweep_started_in_the_form_is_drawn_and_kept(
     assert_drawn(panel, entry.sweep, line=1)
     assert not panel.sweep.isChecked()
     assert panel.plot.canvas.isVisible()
-    panel.keep.click()
+    panel.show_saved.click()
     redraw()
-    assert panel.kept.list.item(0).text().splitlines() == ["mine", entry.started]
+    assert panel.saved.list.item(0).text().splitlines() == ["mine", entry.started]
 
 
 def test_what_is_wrong_in_the_form_is_said_there(panel):

@@ -1,14 +1,7 @@
 """Form for a background sweep: values, windows and a start button."""
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import (
-    QComboBox,
-    QGridLayout,
-    QLineEdit,
-    QPushButton,
-    QSpinBox,
-    QWidget,
-)
+from qtpy.QtWidgets import QComboBox, QGridLayout, QLineEdit, QSpinBox, QWidget
 
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.live.controller import Controller
@@ -22,7 +15,12 @@ from omnimouse_widgets.drawn.context.form import (
     tiers_of,
     usual_history,
 )
-from omnimouse_widgets.qt.style.controls import NARROW_BOX
+from omnimouse_widgets.qt.style.controls import (
+    NARROW_BOX,
+    describe,
+    push_button,
+    set_items,
+)
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
@@ -52,26 +50,29 @@ class SweepForm(QWidget):
         self.windows.setSpecialValueText("all")
         self.tier, self.name = QComboBox(), QLineEdit()
         self.name.setPlaceholderText("name")
-        self.button = QPushButton("Start")
-        self.button.setToolTip("Begin the sweep in the background")
+        self.button = push_button(
+            "Start", "Start the sweep in the background", self._press
+        )
         self.summary = wrapped_label()
         self._lay_out()
-        for edit in (self.neurons, self.history):
-            edit.textChanged.connect(lambda: self._draw_summary())
-        for box in (self.draws, self.windows):
-            box.valueChanged.connect(lambda: self._draw_summary())
-        for choice in (self.video, self.behavior):
-            choice.picked.connect(lambda _: self._draw_summary())
-        self.button.clicked.connect(lambda: self._press())
-        self.tier.currentTextChanged.connect(lambda _: self._draw_summary())
+        for signal in (
+            self.neurons.textChanged,
+            self.history.textChanged,
+            self.video.picked,
+            self.behavior.picked,
+            self.draws.valueChanged,
+            self.windows.valueChanged,
+            self.tier.currentTextChanged,
+        ):
+            signal.connect(lambda _: self._draw_summary())
         events = controller.state.events
-        timed = [controller.sweeps.changed, controller.results.changed,
-                 events.predictor_name, events.device]  # fmt: skip
+        signals = [controller.sweeps.changed, controller.results.changed,
+                   events.predictor_name, events.device]  # fmt: skip
         self.redraw = Redraw(
             self,
             (self._draw_session, [events.session]),
             (self._draw_window, [events.window]),
-            (self._draw_summary, timed),
+            (self._draw_summary, signals),
         )
 
     def _lay_out(self) -> None:
@@ -86,14 +87,13 @@ class SweepForm(QWidget):
             (("tier", "Tier", self.tier), ("name", "Name", self.name)),
         ]
         for number, row in enumerate(rows):
-            for column, (tip, words, control) in enumerate(row):
-                grid.addWidget(ToneLabel(words), number, 2 * column)
+            for column, (tip, label, control) in enumerate(row):
+                grid.addWidget(ToneLabel(label), number, 2 * column)
                 grid.addWidget(control, number, 2 * column + 1)
                 # Default minimum widths would make the dock too wide.
                 control.setMinimumWidth(1)
                 if tip:
-                    control.setToolTip(TIPS[tip])
-                    control.setAccessibleName(words)
+                    describe(control, TIPS[tip], label)
         # Room for three lines, so that the form does not change its height.
         self.summary.setMinimumHeight(3 * self.summary.fontMetrics().lineSpacing())
         grid.addWidget(self.summary, len(rows), 0, 1, 3)
@@ -141,24 +141,13 @@ class SweepForm(QWidget):
 
     def _draw_session(self) -> None:
         session = self._controller.state.session
-        known = tiers_of(session)
-        # Filling the box again would lose the chosen tier.
-        if [self.tier.itemText(n) for n in range(self.tier.count())] != known:
-            self.tier.clear()
-            self.tier.addItems(known)
+        set_items(self.tier, [(tier, tier) for tier in tiers_of(session)])
         if session is not None:
             # The largest context depends on the size of the population.
             self.neurons.setText(fitting_neurons(session))
-            lacks_video = session.stimulus is None
-            lacks_behavior = not session.behavior_names
-            self._choose(self.video, without=lacks_video)
-            self._choose(self.behavior, without=lacks_behavior)
+            _limit(self.video, is_available=session.stimulus is not None)
+            _limit(self.behavior, is_available=bool(session.behavior_names))
         self._draw_summary()
-
-    def _choose(self, choice: SegmentedButton, *, without: bool) -> None:
-        """Fix the choice to "no" if the session lacks this modality."""
-        choice.setEnabled(not without)
-        choice.show_value((False,) if without else BOTH)
 
     def _draw_summary(self) -> None:
         sweeps, state = self._controller.sweeps, self._controller.state
@@ -177,13 +166,19 @@ class SweepForm(QWidget):
 
 def _choice(name: str) -> SegmentedButton:
     choices = (
-        Choice(BOTH, "both", f"{name}: a curve with it and one without"),
-        Choice((True,), "with", f"{name}: given"),
-        Choice((False,), "no", f"{name}: not given"),
+        Choice(BOTH, "both", f"{name}: one curve with it and one without"),
+        Choice((True,), "with", f"{name}: visible to the model"),
+        Choice((False,), "no", f"{name}: hidden from the model"),
     )
-    made = SegmentedButton(choices, name)
-    made.show_value(BOTH)
-    return made
+    button = SegmentedButton(choices, name)
+    button.show_value(BOTH)
+    return button
+
+
+def _limit(choice: SegmentedButton, *, is_available: bool) -> None:
+    """Fix the choice to "no" if the session lacks this modality."""
+    choice.setEnabled(is_available)
+    choice.show_value(BOTH if is_available else (False,))
 
 
 def _chosen(choice: SegmentedButton) -> tuple[bool, ...]:

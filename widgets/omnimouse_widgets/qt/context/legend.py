@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 from qtpy.QtCore import QPointF, QSize, Qt
-from qtpy.QtGui import QColor, QPainter, QPixmap
+from qtpy.QtGui import QPainter, QPixmap
 from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import DrawnSweep
 from omnimouse_widgets.qt.context.plot import line_pen
 from omnimouse_widgets.qt.style import plot_style
+from omnimouse_widgets.qt.style.controls import drawn_pixmap
 from omnimouse_widgets.qt.style.form import ElidedLabel
 
 SAMPLE = QSize(34, 12)
@@ -22,7 +23,7 @@ class SweepLegend(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
-        self.setAccessibleName("Sweeps drawn")
+        self.setAccessibleName("Sweeps in the plots")
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(4, 0, 4, 0)
         self._grid.setHorizontalSpacing(4)
@@ -37,8 +38,8 @@ class SweepLegend(QWidget):
     def show_sweeps(self, sweeps: Sequence[DrawnSweep]) -> None:
         """Show one entry per sweep; tooltips contain the full names."""
         # Line 0 is the live sweep. Alone, it needs no legend.
-        is_needed = any(drawn.line for drawn in sweeps)
-        entries = sweeps if is_needed else ()
+        self._is_needed = any(sweep.line for sweep in sweeps)
+        entries = sweeps if self._is_needed else ()
         # Entries are reused and hidden, not deleted: sweeps change often.
         while len(self._entries) < len(entries):
             self._add()
@@ -49,19 +50,13 @@ class SweepLegend(QWidget):
             if is_used:
                 sample.setPixmap(line_sample(entries[at].line))
                 name.set_text(entries[at].name)
-                name.setToolTip(_tip(entries[at]))
-        self._is_needed = is_needed
-        self.setVisible(is_needed and self._has_room)
+                name.setToolTip(_tooltip(entries[at]))
+        self.set_room(self._has_room)
 
     def set_room(self, has_room: bool) -> None:
         """Hide the legend together with the plots, or show it again if needed."""
         self._has_room = has_room
         self.setVisible(self._is_needed and has_room)
-
-    @property
-    def names(self) -> list[str]:
-        """Names of the visible entries, in order."""
-        return [name.full_text for _, name in self._entries if not name.isHidden()]
 
     def _add(self) -> None:
         sample, name = QLabel(), ElidedLabel()
@@ -74,28 +69,26 @@ class SweepLegend(QWidget):
 
 def line_sample(line: int) -> QPixmap:
     """Return a sample of a sweep's line with two points, on transparent ground."""
-    pixmap = QPixmap(SAMPLE)
-    pixmap.fill(QColor(0, 0, 0, 0))
-    painter = QPainter(pixmap)
-    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
     # Leave a margin of one pixel for the outline of the points.
     middle, right = SAMPLE.height() / 2, SAMPLE.width() - POINT - 1
     ends = QPointF(POINT + 1, middle), QPointF(right, middle)
-    painter.setPen(line_pen(palette.EDGE, line))
-    painter.drawLine(*ends)
-    painter.setPen(plot_style.pen(palette.EDGE, 1.5))
-    if not line:
-        painter.setBrush(plot_style.brush(palette.EDGE))
-    else:  # erase the line inside the open points
-        painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)
-        painter.setBrush(Qt.GlobalColor.transparent)
-    for end in ends:
-        painter.drawEllipse(end, POINT, POINT)
-    painter.end()
-    return pixmap
+
+    def paint(painter: QPainter) -> None:
+        painter.setPen(line_pen(palette.EDGE, line))
+        painter.drawLine(*ends)
+        painter.setPen(plot_style.pen(palette.EDGE, 1.5))
+        if not line:
+            painter.setBrush(plot_style.brush(palette.EDGE))
+        else:  # erase the line inside the open points
+            painter.setCompositionMode(QPainter.CompositionMode.CompositionMode_Source)
+            painter.setBrush(Qt.GlobalColor.transparent)
+        for end in ends:
+            painter.drawEllipse(end, POINT, POINT)
+
+    return drawn_pixmap(SAMPLE, paint)
 
 
-def _tip(drawn: DrawnSweep) -> str:
-    if not drawn.line:
-        return "The selected neurons in this window: solid lines, filled points"
-    return f"{drawn.name}\nA kept sweep: broken lines, open points"
+def _tooltip(sweep: DrawnSweep) -> str:
+    if not sweep.line:
+        return "Selected neurons in this window: solid lines, filled points"
+    return f"{sweep.name}\nA saved sweep: broken lines, open points"

@@ -7,13 +7,10 @@ from pathlib import Path
 
 from pyqtgraph.graphicsItems.ScatterPlotItem import drawSymbol
 from qtpy.QtCore import QSize, Qt
-from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap, QResizeEvent
+from qtpy.QtGui import QIcon, QPainter, QResizeEvent
 from qtpy.QtWidgets import (
     QFileDialog,
-    QFrame,
     QHBoxLayout,
-    QProgressBar,
-    QPushButton,
     QScrollArea,
     QToolButton,
     QVBoxLayout,
@@ -34,23 +31,31 @@ from omnimouse_widgets.drawn.context.text import (
 from omnimouse_widgets.qt.context.form import SweepForm
 from omnimouse_widgets.qt.context.legend import SweepLegend
 from omnimouse_widgets.qt.context.plot import ContextPlot
-from omnimouse_widgets.qt.context.saved_sweeps import KeptSweeps
+from omnimouse_widgets.qt.context.saved_sweeps import SavedSweeps
 from omnimouse_widgets.qt.style import plot_style, shortcuts
-from omnimouse_widgets.qt.style.controls import toggle_button
-from omnimouse_widgets.qt.style.form import ElidedLabel
+from omnimouse_widgets.qt.style.controls import (
+    drawn_pixmap,
+    progress_bar,
+    push_button,
+    scroll_vertically,
+    set_share,
+    show_text,
+    toggle_button,
+)
+from omnimouse_widgets.qt.style.form import ElidedLabel, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 
 TOOLTIP = (
-    "Single-trial correlation against what is given: other neurons seen in the asked "
-    "second, or samples of everyone's history before it.\n"
-    "Bars: s.e.m. over draws of neurons. Star and dotted line: the mask on screen, at "
-    "its mean score of the selected neurons;\n"
-    "an open star: none of them is asked, it is the mean of those that are.\n"
-    "Hover over a point for its numbers."
+    "Single-trial correlation against the size of the context: the number of other\n"
+    "neurons visible in the target samples, or the samples of history of all neurons.\n"
+    "Bars: s.e.m. over draws of neurons. Star and dotted line: the current mask, at\n"
+    "the mean score of the selected neurons;\n"
+    "an open star: no selected neuron is a target; the mean is over the targets.\n"
+    "Point at a marker to see its numbers."
 )
-NO_ROOM = "No room for the curves too: make this dock higher"
+NO_ROOM = "Increase the height of this dock to see the curves, too"
 SPARE = 6
 REST_MS = 150
 """Minimum time in ms between redraws; sweep points can arrive faster."""
@@ -86,134 +91,114 @@ class ContextPanel(QWidget):
         self._build_pages()
         self._lay_out()
         for button in (*self.conditions.values(), self.live):
-            button.toggled.connect(lambda _: self._show_again())
+            button.toggled.connect(lambda _: self._follow(self.visibility.is_visible))
+            button.toggled.connect(lambda _: self._draw_curves())
         shortcuts.bind_keys(self, controller)
         # Names, line styles and hidden conditions of the last drawing, then its sweeps.
         self._drawn: list[object] = []
-        events, results, sweeps = (
-            controller.state.events,
-            controller.results,
-            controller.sweeps,
-        )
+        events, results = controller.state.events, controller.results
+        sweeps = controller.sweeps
+        mask = [events.window, events.mask, events.selection, results.changed]
         self.redraw = Redraw(
             self,
-            (self._draw_curves, [events.window, events.mask, events.selection,
-                                 events.predictor_name, results.changed,
-                                 sweeps.changed]),
-            (self._draw_mark, [events.window, events.mask, events.selection,
-                               results.changed]),
+            (self._draw_curves, [*mask, events.predictor_name, sweeps.changed]),
+            (self._draw_mark, mask),
             (self._draw_progress, [sweeps.changed]),
             rest_ms=REST_MS,
-        )  # fmt: skip
+        )
         self.visibility = VisibilityMonitor(self, self._follow)
 
     def _build_progress(self) -> None:
-        self.bar = QProgressBar()
-        self.bar.setRange(0, 1000)
+        sweeps = self._controller.sweeps
+        self.bar = progress_bar("Sweep")
         self.bar.setTextVisible(False)
         self.bar.setMaximumHeight(8)
         self.progress = ElidedLabel()
-        self.pause, self.cancel = QPushButton("Pause"), QPushButton("Cancel")
-        self.cancel.setToolTip("End the sweep; its points are kept, and it can go on")
-        sweeps = self._controller.sweeps
-        self.pause.clicked.connect(
-            lambda: sweeps.resume() if sweeps.is_paused else sweeps.pause()
+        self.pause = push_button(
+            "Pause", "", lambda: sweeps.resume() if sweeps.is_paused else sweeps.pause()
         )
-        self.cancel.clicked.connect(lambda: sweeps.cancel())
+        tooltip = "Stop the sweep; its points are saved, and it can be resumed"
+        self.cancel = push_button("Cancel", tooltip, sweeps.cancel)
         self.running = QWidget()
         row = QHBoxLayout(self.running)
         row.setContentsMargins(0, 0, 0, 0)
-        words = QVBoxLayout()
-        words.setSpacing(1)
-        words.addWidget(self.progress)
-        words.addWidget(self.bar)
-        row.addLayout(words, 1)
+        column = QVBoxLayout()
+        column.setSpacing(1)
+        column.addWidget(self.progress)
+        column.addWidget(self.bar)
+        row.addLayout(column, 1)
         row.addWidget(self.pause)
         row.addWidget(self.cancel)
 
     def _build_pages(self) -> None:
-        self.form, self.kept = SweepForm(self._controller), KeptSweeps(self._controller)
+        self.form = SweepForm(self._controller)
+        self.saved = SavedSweeps(self._controller)
         self.form.start.connect(self._start)
-        scrolled = _FormArea()
-        scrolled.setWidget(self.form)
-        scrolled.setWidgetResizable(True)
-        scrolled.setFrameShape(QFrame.Shape.NoFrame)
-        # The form adapts to the width, so it only ever scrolls vertically.
-        scrolled.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self._pages = {self.form: scrolled, self.kept: self.kept}
+        scrolled = scroll_vertically(self.form, _FormArea())
+        self._pages: dict[QWidget, QWidget] = {
+            self.form: scrolled,
+            self.saved: self.saved,
+        }
         for page in self._pages.values():
             page.hide()
         self.live = toggle_button(
-            "Live", "Draw the live curves of the selected neurons"
+            "Live", "Show the live curves of the selected neurons"
         )
         self.live.setChecked(True)
         self.sweep = toggle_button(
-            "Sweep…", "A sweep over many windows, in the background"
+            "Sweep…", "Sweep over many windows in the background"
         )
-        self.keep = toggle_button(
-            "Kept…", "Sweeps that were kept: compare, go on, delete"
-        )
-        self.export = QPushButton("Export…")
-        self.export.setToolTip("Save what is drawn as CSV, PNG or SVG")
+        self.show_saved = toggle_button("Saved…", "Compare, resume or delete sweeps")
         self.sweep.clicked.connect(lambda: self._turn_to(self.form, self.sweep))
-        self.keep.clicked.connect(lambda: self._turn_to(self.kept, self.keep))
-        self.export.clicked.connect(lambda: self._choose_file())
+        self.show_saved.clicked.connect(
+            lambda: self._turn_to(self.saved, self.show_saved)
+        )
+        tooltip = "Save the displayed sweeps as CSV, PNG or SVG"
+        self.export = push_button("Export…", tooltip, self._choose_file)
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 4, 4, 4)
         column.setSpacing(2)
-        legend = QHBoxLayout()
-        legend.setSpacing(2)
-        for button in self.conditions.values():
-            legend.addWidget(button)
-        legend.addStretch(1)
-        buttons = QHBoxLayout()
-        buttons.setSpacing(4)
-        for widget in (self.live, self.sweep, self.keep, self.export):
-            buttons.addWidget(widget)
-        buttons.addStretch(1)
+        legend = row_of(*self.conditions.values(), spacing=2)
+        buttons = row_of(self.live, self.sweep, self.show_saved, self.export, spacing=4)
+        for row in (legend, buttons):
+            row.addStretch(1)
         column.addLayout(legend)
         column.addWidget(self.legend)
         column.addWidget(self.plot.canvas, 3)
         self.no_room.set_text(NO_ROOM)
         self.no_room.setToolTip(NO_ROOM)
         self.no_room.hide()
-        for words in (self.no_room, self.status, self.mark):
-            words.setFont(plot_style.small_font())
-            column.addWidget(words)
+        for label in (self.no_room, self.status, self.mark):
+            label.setFont(plot_style.small_font())
+            column.addWidget(label)
         self.status.setToolTip(TOOLTIP)
         column.addWidget(self.problem)
         column.addWidget(self.running)
         column.addLayout(buttons)
-        column.addWidget(self.kept, 2)
+        column.addWidget(self.saved, 2)
         column.addWidget(self._pages[self.form])
 
     # -- what the user does -----------------------------------------------------------
-    def _follow(self, is_seen: bool) -> None:
-        self._controller.show_sweep(is_seen and self.live.isChecked())
-        # Read the folder unless sweeps are already listed; "Kept…" reads it again.
-        if is_seen and not self._controller.sweeps.found:
+    def _follow(self, is_visible: bool) -> None:
+        self._controller.show_sweep(is_visible and self.live.isChecked())
+        # Read the folder unless sweeps are already listed; "Saved…" reads it again.
+        if is_visible and not self._controller.sweeps.found:
             self._controller.sweeps.look()
-
-    def _show_again(self) -> None:
-        self._controller.show_sweep(
-            self.visibility.is_visible and self.live.isChecked()
-        )
-        self._draw_curves()
 
     def _turn_to(self, page: QWidget, button: QToolButton) -> None:
         """Open a page, or close it if it is open."""
-        for other in (self.sweep, self.keep):
+        for other in (self.sweep, self.show_saved):
             if other is not button:
                 other.setChecked(False)
-        for some, shown in self._pages.items():
-            shown.setVisible(some is page and button.isChecked())
+        for key, widget in self._pages.items():
+            widget.setVisible(key is page and button.isChecked())
         self._make_room()
-        for words in (self.status, self.mark):
+        for label in (self.status, self.mark):
             # An open page needs the height of these lines.
-            words.setVisible(not button.isChecked())
-        if self.keep.isChecked():
+            label.setVisible(not button.isChecked())
+        if self.show_saved.isChecked():
             self._controller.sweeps.look()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
@@ -240,10 +225,9 @@ class ContextPanel(QWidget):
 
     def _choose_file(self) -> None:
         # A live sweep exists before its first point.
-        if not any(drawn.sweep.rows for drawn in self.sweeps()):
-            why = " ".join(self._in_the_way().split()) or "Wait for the first points"
-            self.problem.setText(f"Nothing is drawn that could be saved. {why}.")
-            self.problem.show()
+        if not any(sweep.sweep.rows for sweep in self.sweeps()):
+            reason = " ".join(self._missing().split()) or "Wait for the first points"
+            show_text(self.problem, f"There is nothing to save. {reason}.")
             return
         name, _ = QFileDialog.getSaveFileName(self, "Export", "context.csv", KINDS)
         if name:
@@ -251,23 +235,23 @@ class ContextPanel(QWidget):
 
     def save(self, path: Path) -> None:
         """Write the drawn sweeps as CSV (suffix .csv), otherwise as an image."""
-        if path.suffix.lower() == ".csv":
+        suffix = path.suffix.lower()
+        if suffix == ".csv":
             # `sweeps_on_screen` distinguishes sweeps of equal name by their start time.
-            named = {drawn.name: drawn.sweep for drawn in self.sweeps()}
+            named = {sweep.name: sweep.sweep for sweep in self.sweeps()}
             self._controller.sweeps.write_csv(named, path)
             return
+        picture = self.plot.picture()
         try:
-            self.plot.write_image(path)
+            path.write_bytes(picture.svg() if suffix == ".svg" else picture.png())
         except OSError as error:
-            self.problem.setText(f"Not saved: {error}")
-            self.problem.show()
+            show_text(self.problem, f"Not saved: {error}")
 
     # -- from state to screen ---------------------------------------------------------
     def sweeps(self) -> list[DrawnSweep]:
         """Return the sweeps to draw from state and results: live first, then saved."""
-        is_live = self.live.isChecked()
-        results, kept = self._controller.results, self._controller.sweeps
-        return sweeps_on_screen(results, kept, is_live=is_live)
+        results, saved = self._controller.results, self._controller.sweeps
+        return sweeps_on_screen(results, saved, is_live=self.live.isChecked())
 
     def _draw_curves(self) -> None:
         drawn = self.sweeps()
@@ -284,38 +268,34 @@ class ContextPanel(QWidget):
             self.plot.show_sweeps(drawn, hidden)
             self.legend.show_sweeps(drawn)
             self._drawn = [looks, hidden, *same]
-        why = self._in_the_way()
-        self.plot.set_message("" if any(d.sweep.rows for d in drawn) else why)
-        self.status.set_text(self._status(why))
+        missing = self._missing()
+        self.plot.set_message("" if any(d.sweep.rows for d in drawn) else missing)
+        # Reasons have line breaks for the plot; the status has one line.
+        live = live_words(self._controller.state, self._controller.results)
+        self.status.set_text(" ".join(missing.split()) or live)
 
     def _draw_mark(self) -> None:
         mark = mark_of(self._controller.state, self._controller.results)
         self.plot.show_mark(mark)
-        words = mark_words(mark)
-        self.mark.set_text(words)
-        self.mark.setToolTip(f"{words}\n{TOOLTIP}".strip())
+        text = mark_words(mark)
+        self.mark.set_text(text)
+        self.mark.setToolTip(f"{text}\n{TOOLTIP}".strip())
 
     def _draw_progress(self) -> None:
         sweeps = self._controller.sweeps
         self.running.setVisible(sweeps.is_busy)
         self.progress.set_text(f"Sweep: {sweeps.words}")
-        self.bar.setValue(round(1000 * sweeps.progress.share))
+        set_share(self.bar, sweeps.progress.share)
         self.pause.setText("Resume" if sweeps.is_paused else "Pause")
-        words = "Go on with it" if sweeps.is_paused else "Hold it after this window"
-        self.pause.setToolTip(words)
-        fault = sweeps.fault
-        self.problem.setText("" if fault is None else str(fault))
-        self.problem.setVisible(fault is not None)
+        self.pause.setToolTip(
+            "Continue the sweep" if sweeps.is_paused else "Pause after this window"
+        )
+        show_text(self.problem, "" if sweeps.fault is None else str(sweeps.fault))
 
-    def _in_the_way(self) -> str:
+    def _missing(self) -> str:
+        """Return why there are no live curves, or ""."""
         state, results = self._controller.state, self._controller.results
         return in_the_way(state, results, is_live=self.live.isChecked())
-
-    def _status(self, why: str) -> str:
-        if why:
-            # Reasons have line breaks for the plot; the status has one line.
-            return " ".join(why.split())
-        return live_words(self._controller.state, self._controller.results)
 
 
 class _FormArea(QScrollArea):
@@ -333,8 +313,7 @@ class _FormArea(QScrollArea):
 
 def _toggle(label: str) -> QToolButton:
     """Return a legend button that shows or hides the curves of a condition."""
-    button = toggle_button(label, f"Draw the curves with {label} given, or not")
-    button.setStyleSheet(LEGEND)
+    button = toggle_button(label, f"Show or hide the curves with {label}", LEGEND)
     button.setIcon(_symbol(label))
     button.setIconSize(QSize(12, 12))
     button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
@@ -347,15 +326,16 @@ def _symbol(label: str) -> QIcon:
     icon = QIcon()
     colour = palette.CONDITION_COLOURS[label]
     for state, alpha in ((QIcon.State.On, 255), (QIcon.State.Off, 0)):
-        pixmap = QPixmap(12, 12)
-        pixmap.fill(QColor(0, 0, 0, 0))
-        painter = QPainter(pixmap)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        # pyqtgraph's symbols are centred on the origin.
-        painter.translate(6, 6)
-        symbol = palette.CONDITION_SYMBOLS[label]
-        fill = plot_style.brush(colour, alpha)
-        drawSymbol(painter, symbol, 9, plot_style.pen(colour), fill)
-        painter.end()
+
+        def paint(painter: QPainter, alpha: int = alpha) -> None:
+            # pyqtgraph's symbols are centred on the origin.
+            painter.translate(6, 6)
+            symbol, fill = (
+                palette.CONDITION_SYMBOLS[label],
+                plot_style.brush(colour, alpha),
+            )
+            drawSymbol(painter, symbol, 9, plot_style.pen(colour), fill)
+
+        pixmap = drawn_pixmap(QSize(12, 12), paint)
         icon.addPixmap(pixmap, QIcon.Mode.Normal, state)
     return icon

@@ -6,15 +6,13 @@ and symbol encode the condition; the line style encodes the sweep.
 
 from collections.abc import Collection, Sequence
 from functools import cache
-from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pyqtgraph as pg
 from pyqtgraph.graphicsItems.ScatterPlotItem import drawSymbol
 from qtpy.QtCore import QPointF, QRectF, QSize, Qt
-from qtpy.QtGui import QBrush, QColor, QFontMetricsF, QImage, QPainter, QPen
-from qtpy.QtSvg import QSvgGenerator
+from qtpy.QtGui import QBrush, QColor, QFontMetricsF, QPainter, QPen
 from qtpy.QtWidgets import QSizePolicy
 
 from omnimouse_model.analysis.sweep.plan import AXES, ContextAxis
@@ -32,6 +30,7 @@ from omnimouse_widgets.drawn.context.points import (
     values_of,
 )
 from omnimouse_widgets.qt.style import plot_style
+from omnimouse_widgets.qt.style.picture import Picture
 
 DASHES: Final[tuple[tuple[float, ...], ...]] = (
     (),
@@ -46,8 +45,6 @@ LEAST_SPAN: Final = 0.1
 """Minimum range of correlation on the vertical axis."""
 BELOW: Final = 42
 """Height in pixels of the bottom axis: two lines of tick labels and a title."""
-ENLARGED: Final = 2
-"""Pixels of a saved PNG per pixel on screen."""
 LEGEND_ROW: Final = 18
 ROOM: Final = 6
 """Minimum gap in pixels between two tick labels."""
@@ -100,9 +97,9 @@ class ContextPlot:
             plot.show_mark(mark)
         self._fit()
 
-    def set_message(self, words: str) -> None:
+    def set_message(self, text: str) -> None:
         """Show a message in place of data."""
-        self._message.show(words)
+        self._message.show(text)
 
     @property
     def message(self) -> str:
@@ -126,58 +123,37 @@ class ContextPlot:
             plot.plot.setYRange(low - spare, high + spare, padding=0)
 
     # -- pictures ---------------------------------------------------------------------
-    def write_image(self, path: Path) -> None:
-        """Write the plots and a legend as SVG (suffix .svg) or as an enlarged PNG.
-
-        Raises
-        ------
-        OSError
-            If the file cannot be written.
-        """
+    def picture(self) -> Picture:
+        """Return the plots and their legend as a picture of their size on screen."""
         view = self.canvas.viewport().size()
-        size = QSize(view.width(), view.height() + LEGEND_ROW * self._n_legend_rows)
-        if path.suffix.lower() == ".svg":
-            svg = QSvgGenerator()
-            svg.setFileName(str(path))
-            svg.setSize(size)
-            # The resolution of the screen, so that fonts have their size on screen.
-            svg.setResolution(self.canvas.logicalDpiX())
-            svg.setViewBox(QRectF(0, 0, size.width(), size.height()))
-            svg.setTitle("OmniMouse context sweep")
-            self._paint(svg, size)
-            # QSvgGenerator reports no error; a missing file is the only sign.
-            if not path.exists():
-                raise OSError(f"{path} cannot be written.")
-            return
-        picture = QImage(size * ENLARGED, QImage.Format.Format_ARGB32)
-        picture.setDevicePixelRatio(ENLARGED)
-        self._paint(picture, size)
-        if not picture.save(str(path)):
-            raise OSError(f"{path} cannot be written.")
-
-    @property
-    def _n_legend_rows(self) -> int:
-        return 1 + len(self._named)
+        return Picture(
+            QSize(view.width(), view.height() + self._legend_height),
+            self.canvas.logicalDpiX(),
+            plot_style.BACKGROUND,
+            "OmniMouse context sweep",
+            "\n".join(name for name, _ in self._names),
+            self._paint,
+        )
 
     @property
     def _named(self) -> list[tuple[str, int]]:
         """Names and line numbers of the sweeps; empty if only the live one is shown."""
         return self._names if any(line for _, line in self._names) else []
 
-    def _paint(self, on: Any, size: QSize) -> None:
-        painter = QPainter(on)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        whole = QRectF(0, 0, size.width(), size.height())
-        painter.fillRect(whole, QColor(plot_style.BACKGROUND))
+    @property
+    def _legend_height(self) -> int:
+        return LEGEND_ROW * (1 + len(self._named))
+
+    def _paint(self, painter: QPainter) -> None:
         self._paint_legend(painter)
-        place = whole.adjusted(0, LEGEND_ROW * self._n_legend_rows, 0, 0)
+        view = self.canvas.viewport().rect()
         items = [i for plot in self.axes.values() for i in (plot.points, plot.star)]
         for item in items:  # vector drawing: bypass pyqtgraph's symbol pixmap cache
             item.setExportMode(True, {"painter": painter, "resolutionScale": 1.0})
-        self.canvas.render(painter, place, self.canvas.viewport().rect())
+        place = QRectF(0, self._legend_height, view.width(), view.height())
+        self.canvas.render(painter, place, view)
         for item in items:
             item.setExportMode(False)
-        painter.end()
 
     def _paint_legend(self, painter: QPainter) -> None:
         """Paint the conditions in one row, then one row per sweep if several."""
@@ -186,12 +162,9 @@ class ContextPlot:
         for label, colour in palette.CONDITION_COLOURS.items():
             painter.save()
             painter.translate(x + 5, middle)
+            symbol = palette.CONDITION_SYMBOLS[label]
             drawSymbol(
-                painter,
-                palette.CONDITION_SYMBOLS[label],
-                9,
-                plot_style.pen(colour),
-                plot_style.brush(colour),
+                painter, symbol, 9, plot_style.pen(colour), plot_style.brush(colour)
             )
             painter.restore()
             x = _write(painter, x + 14, middle, label)
@@ -202,12 +175,12 @@ class ContextPlot:
             _write(painter, 50, at, name)
 
 
-def _write(painter: QPainter, x: float, middle: float, words: str) -> float:
+def _write(painter: QPainter, x: float, middle: float, text: str) -> float:
     """Write text and return the x position of the next item."""
     painter.setPen(QColor(plot_style.TEXT))
     measure = painter.fontMetrics()
-    painter.drawText(QPointF(x, middle + measure.ascent() / 2 - 1), words)
-    return x + measure.horizontalAdvance(words) + 12
+    painter.drawText(QPointF(x, middle + measure.ascent() / 2 - 1), text)
+    return x + measure.horizontalAdvance(text) + 12
 
 
 class _AxisPlot:
@@ -244,10 +217,7 @@ class _AxisPlot:
             antialias=True,
         )
         self.star = pg.ScatterPlotItem(
-            hoverable=True,
-            tip=lambda x, y, data: data,
-            symbol="star",
-            size=14,
+            hoverable=True, tip=lambda x, y, data: data, symbol="star", size=14
         )
         self.points.setZValue(20)
         self.star.setZValue(30)
@@ -271,14 +241,14 @@ class _AxisPlot:
     def show(self, spots: list[Spot], values: tuple[int, ...]) -> None:
         """Draw the points with their lines and error bars."""
         self._spots, self._values = spots, values
-        looks = {(spot.label, spot.line) for spot in spots}
+        curves = {(spot.label, spot.line) for spot in spots}
         # Also visit curves without spots, so that their items are emptied.
-        for look in looks | set(self._lines):
-            self._draw_look(look, [s for s in spots if (s.label, s.line) == look])
+        for curve in curves | set(self._lines):
+            self._draw_curve(curve, [s for s in spots if (s.label, s.line) == curve])
         # Compute the offset once per condition, not once per point.
-        beside = {label: self._dodge(label) for label in palette.CONDITION_COLOURS}
+        offsets = {label: self._dodge(label) for label in palette.CONDITION_COLOURS}
         self.points.setData(
-            x=[spot.x + beside[spot.label] for spot in spots],
+            x=[spot.x + offsets[spot.label] for spot in spots],
             y=[spot.point.score for spot in spots],
             symbol=[palette.CONDITION_SYMBOLS[spot.label] for spot in spots],
             brush=[fill_of(spot.label, spot.line) for spot in spots],
@@ -304,8 +274,11 @@ class _AxisPlot:
         self._mark_x = place_on(self.axis, getattr(mark.given, self.axis))
         self.line.setValue(self._mark_x)
         self.star.setOpacity(OLD_OPACITY if mark.is_old else 1.0)
-        self.star.setBrush(star_fill(mark))
-        self.star.setPen(star_edge(mark))
+        # A filled star is the score of the selected neurons, an open one of others.
+        colours = [palette.CURSOR, plot_style.BACKGROUND]
+        fill, edge = colours if mark.is_of_selected else reversed(colours)
+        self.star.setBrush(plot_style.brush(fill))
+        self.star.setPen(plot_style.pen(edge))
         tip = f"This mask: {mark.words}"
         spots = [{"pos": (self._mark_x, mark.score), "data": tip}]
         self.star.setData(spots if np.isfinite(mark.score) else [])
@@ -319,25 +292,29 @@ class _AxisPlot:
         bars = np.asarray(self._bars[label, line].getData()[1]).reshape(-1, 2)
         sems = np.diff(bars, axis=1)[:, 0] / 2
         return [
-            (value_at(self.axis, float(at - self._dodge(label))), *map(float, found))
-            for at, *found in zip(x, y, sems, strict=True)
+            (
+                value_at(self.axis, float(at - self._dodge(label))),
+                float(score),
+                float(sem),
+            )
+            for at, score, sem in zip(x, y, sems, strict=True)
         ]
 
-    def _draw_look(self, look: tuple[str, int], spots: list[Spot]) -> None:
-        if look not in self._lines:
-            label, line = look
+    def _draw_curve(self, curve: tuple[str, int], spots: list[Spot]) -> None:
+        if curve not in self._lines:
+            label, line = curve
             colour = palette.CONDITION_COLOURS[label]
-            self._lines[look] = self._added(line_pen(colour, line), "finite")
-            self._bars[look] = self._added(plot_style.pen(colour, 1.5), "pairs")
-        x = np.array([spot.x for spot in spots], float) + self._dodge(look[0])
+            self._lines[curve] = self._added(line_pen(colour, line), "finite")
+            self._bars[curve] = self._added(plot_style.pen(colour, 1.5), "pairs")
+        x = np.array([spot.x for spot in spots], float) + self._dodge(curve[0])
         y = np.array([spot.point.score for spot in spots], float)
         # The s.e.m. of a single draw is NaN; its bar has zero length.
         sems = np.nan_to_num([spot.point.sem for spot in spots])
-        self._lines[look].setData(x, y)
+        self._lines[curve].setData(x, y)
         # `connect="pairs"` draws a line from each even to the next odd point: one error
         # bar per pair.
         ends = np.stack([y - sems, y + sems], axis=1).ravel() if spots else y
-        self._bars[look].setData(np.repeat(x, 2), ends)
+        self._bars[curve].setData(np.repeat(x, 2), ends)
 
     def _dodge(self, label: str) -> float:
         """Return the horizontal offset of a condition from its value."""
@@ -370,11 +347,11 @@ class _AxisPlot:
             half = max(measure.horizontalAdvance(line) for line in lines) / 2
             at = place_on(self.axis, value) * pixels
             spans[value] = at - half, at + half
-        shown = fitting(list(spans.values()), ROOM)
+        fits = fitting(list(spans.values()), ROOM)
         ticks = [
             (place_on(self.axis, value), tick_words(self.axis, value))
-            for value, is_shown in zip(spans, shown, strict=True)
-            if is_shown
+            for value, has_room in zip(spans, fits, strict=True)
+            if has_room
         ]
         self.plot.getAxis("bottom").setTicks([ticks])
 
@@ -395,14 +372,14 @@ def fitting(spans: Sequence[tuple[float, float]], room: float) -> list[bool]:
         Whether each label is drawn. Priority: last, first, then left to right.
     """
     order = [len(spans) - 1, *range(len(spans) - 1)] if spans else []
-    kept: list[tuple[float, float]] = []
-    shown = [False] * len(spans)
+    taken: list[tuple[float, float]] = []
+    is_drawn = [False] * len(spans)
     for at in order:
         left, right = spans[at]
-        if all(right + room <= a or b + room <= left for a, b in kept):
-            kept.append(spans[at])
-            shown[at] = True
-    return shown
+        if all(right + room <= a or b + room <= left for a, b in taken):
+            taken.append(spans[at])
+            is_drawn[at] = True
+    return is_drawn
 
 
 def line_pen(colour: str, line: int) -> QPen:
@@ -423,20 +400,7 @@ def fill_of(label: str, line: int) -> QBrush:
     )
 
 
-def star_fill(mark: Mark) -> QBrush:
-    """Return the star fill: solid if the score is of the selected neurons."""
-    return plot_style.brush(
-        palette.CURSOR if mark.is_of_selected else plot_style.BACKGROUND
-    )
-
-
-def star_edge(mark: Mark) -> QPen:
-    """Return the star edge: background colour if filled, cursor colour if open."""
-    return plot_style.pen(
-        plot_style.BACKGROUND if mark.is_of_selected else palette.CURSOR
-    )
-
-
+# Cached, because a drawing asks for the brush and the pen of every point.
 @cache
 def edge_of(label: str) -> QPen:
     """Return the edge pen of a condition's points."""

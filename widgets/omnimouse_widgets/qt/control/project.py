@@ -182,20 +182,20 @@ class AnalysisSection(QWidget):
     def write_figure(self, path: Path) -> None:
         """Draw the traces to a .png or .svg file."""
         # Imported late: pyqtgraph and QtSvg would slow down the start.
-        from omnimouse_widgets.qt.traces.export import TracesFigure
+        from omnimouse_widgets.qt.traces.export import traces_figure
 
         kind = path.suffix.lower()
         try:
             if kind not in (".png", ".svg"):
                 raise ExportError(f"{path.name}: end it in .png or .svg.")
             condition, look = self._figure_condition(), self._look_of_traces()
-            figure = TracesFigure(self._controller, condition, look)
+            # Draw now, on the Qt thread; only the bytes go to the background task.
+            content = traces_figure(
+                self._controller, condition, look, is_svg=kind == ".svg"
+            )
         except ExportError as error:
             self._exports.refuse(error)
             return
-        # Draw now, on the Qt thread; only the bytes go to the background task.
-        content = figure.png() if kind == ".png" else figure.svg()
-        figure.close()
         self._exports.write(path, lambda _: content)
 
     def _figure_condition(self) -> str:

@@ -10,17 +10,17 @@ from omnimouse_widgets.drawn.traces.behavior_rows import (
     behavior_rows,
     behavior_words,
 )
-from omnimouse_widgets.drawn.traces.row import Trace
+from omnimouse_widgets.drawn.traces.text import legend_signs
 from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_cursor
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.form import column_in
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.traces.panel import legend
+from omnimouse_widgets.qt.traces.legend import legend_label
 from omnimouse_widgets.qt.traces.plot import TraceStack
 
 TOOLTIP = (
     "Recorded (white) and decoded (orange, dashed) behaviour, z-scored.\n"
-    "The decode is the predictor's own · grey bar: 1 s.d. of the session\n"
+    "The predictor itself decodes behaviour · grey bar: 1 s.d. of the session\n"
     "Click or drag: move the cursor"
 )
 
@@ -42,7 +42,7 @@ class BehaviorPanel(QWidget):
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.status.setFont(plot_style.small_font())
-        parts = (legend(), self.status, self.stack.canvas)
+        parts = (legend_label(legend_signs()), self.status, self.stack.canvas)
         column_in(self, *parts, stretch=2, spacing=2)
         shortcuts.bind_keys(self, controller)
         events, results = controller.state.events, controller.results
@@ -54,10 +54,9 @@ class BehaviorPanel(QWidget):
 
     # -- from state to screen -----------------------------------------------------
     def _draw_rows(self) -> None:
-        traces = self.traces()
+        traces, state = behavior_rows(self._controller), self._controller.state
         self.stack.set_rows(traces)
-        self.status.setText(self.status_words())
-        state = self._controller.state
+        self.status.setText(behavior_words(self._controller))
         missing = "This session has no behaviour"
         if state.window is None:
             missing = plot_style.NO_SESSION
@@ -66,14 +65,4 @@ class BehaviorPanel(QWidget):
         self.stack.set_message("" if traces else missing)
 
     def _draw_cursor(self) -> None:
-        time_s = cursor_s(self._controller)
-        if time_s is not None:
-            self.stack.set_cursor(time_s)
-
-    def traces(self) -> list[Trace]:
-        """Return the rows of the channels, from state and results alone."""
-        return behavior_rows(self._controller)
-
-    def status_words(self) -> str:
-        """Return a description of the use of behaviour in the current request."""
-        return behavior_words(self._controller)
+        self.stack.set_cursor(cursor_s(self._controller))

@@ -1,20 +1,10 @@
 """Bar above the traces: pin button, pinned conditions, span and scale."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 from qtpy.QtCore import QSignalBlocker, QSize, Qt
-from qtpy.QtGui import QAction
-from qtpy.QtWidgets import (
-    QComboBox,
-    QHBoxLayout,
-    QInputDialog,
-    QMenu,
-    QSizePolicy,
-    QToolButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QInputDialog, QMenu, QSizePolicy, QToolButton, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import MAX_PINS, Pin
@@ -30,7 +20,13 @@ from omnimouse_widgets.drawn.traces.text import (
     pin_words,
     span_tip,
 )
-from omnimouse_widgets.qt.style.controls import TOGGLE_STYLE, toggle_button
+from omnimouse_widgets.qt.style.controls import (
+    TOGGLE_STYLE,
+    combo_box,
+    toggle_button,
+    tool_button,
+)
+from omnimouse_widgets.qt.style.form import row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import swatch
 
@@ -50,32 +46,24 @@ class PinBar(QWidget):
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self.pin = QToolButton()
-        self.pin.setText("Pin")
+        self.pin = tool_button("Pin", "", controller.pins.pin)
         self.pin.setStyleSheet(NARROW_STYLE)
-        self.pin.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.pin.clicked.connect(lambda: controller.pins.pin())
         self.chips = [self._chip(slot) for slot in range(MAX_PINS)]
-        self.span = QComboBox()
-        self.span.setAccessibleName("Span of the traces")
-        self.span.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        for choice in SPAN_CHOICES:
-            self.span.addItem(choice, choice)
-        self._name_spans()
-        self.span.activated.connect(
-            lambda at: controller.pins.choose_span(SPAN_CHOICES[at])
+        self.span = combo_box(
+            controller.pins.choose_span,
+            [(choice, choice) for choice in SPAN_CHOICES],
+            name="Span of the traces",
         )
-        self.common = self._switch(COMMON_WORD, COMMON_TIP)
-        self.shape = self._switch(SHAPE_WORD, SHAPE_TIP)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(3)
-        for widget in (self.pin, *self.chips):
-            row.addWidget(widget)
+        self.span.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
+        self.common = toggle_button(COMMON_WORD, COMMON_TIP, NARROW_STYLE)
+        self.shape = toggle_button(SHAPE_WORD, SHAPE_TIP, NARROW_STYLE)
+        for button in (self.common, self.shape):
+            button.toggled.connect(lambda _: self._scale_picked())
+        row = row_of(self.pin, *self.chips, spacing=3)
         row.addStretch(1)
-        row.addWidget(self.span)
-        row.addWidget(self.common)
-        row.addWidget(self.shape)
+        for widget in (self.span, self.common, self.shape):
+            row.addWidget(widget)
+        self.setLayout(row)
         events = controller.state.events
         self.redraw = Redraw(
             self,
@@ -84,11 +72,6 @@ class PinBar(QWidget):
             (self._draw_span, [events.trace_span, events.window]),
             (self._draw_scale, [events.common_scale, events.as_large]),
         )  # fmt: skip
-
-    def _switch(self, word: str, tip: str) -> QToolButton:
-        made = toggle_button(word, tip, NARROW_STYLE)
-        made.toggled.connect(lambda _: self._scale_picked())
-        return made
 
     def _scale_picked(self) -> None:
         self._controller.set_traces(
@@ -102,25 +85,19 @@ class PinBar(QWidget):
         return menu
 
     def _chip(self, slot: int) -> QToolButton:
-        chip = QToolButton()
+        pins = self._controller.pins
+        chip = tool_button("", "")
         chip.setIcon(swatch(palette.PINS[slot]))
         chip.setIconSize(QSize(10, 10))
         chip.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         chip.setCheckable(True)
-        chip.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         chip.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
-        pins = self._controller.pins
-        chip.clicked.connect(lambda is_on: pins.show(slot, is_on))
+        chip.clicked.connect(partial(pins.show, slot))
         menu = QMenu(chip)
-        acts: tuple[tuple[str, Callable[[], object]], ...] = (
-            ("Make it current again", partial(pins.make_current, slot)),
-            ("Rename…", partial(self._ask_name, slot)),
-            ("Unpin", partial(pins.unpin, slot)),
-        )
-        for words, act in acts:
-            action = QAction(words, menu)
-            action.triggered.connect(_calls(act))
-            menu.addAction(action)
+        # Lambdas without arguments: `triggered` also sends whether it is checked.
+        menu.addAction("Restore this condition", lambda: pins.make_current(slot))
+        menu.addAction("Rename…", lambda: self._ask_name(slot))
+        menu.addAction("Unpin", lambda: pins.unpin(slot))
         chip.setMenu(menu)
         # All slots have a button from the start, hidden until the slot has a pin.
         chip.hide()
@@ -159,15 +136,15 @@ class PinBar(QWidget):
                 chip.setToolTip(self._tip(pin))
 
     def _tip(self, pin: Pin) -> str:
-        act = f"Click to show or hide it (Alt+{pin.slot + 1}); the arrow has more"
-        return f"{pin_words(self._controller.pins, pin)}\n{act}"
+        keys = f"Click to show or hide (Alt+{pin.slot + 1}); the arrow opens a menu"
+        return f"{pin_words(self._controller.pins, pin)}\n{keys}"
 
     def _draw_span(self) -> None:
         self._name_spans()
         state = self._controller.state
         self.span.setCurrentIndex(SPAN_CHOICES.index(state.trace_span))
         tip = span_tip(state.trace_span, state.spec)
-        self.span.setToolTip(f"How much is shown: {tip}")
+        self.span.setToolTip(f"Span of the traces: {tip}")
 
     def _name_spans(self) -> None:
         """Name the spans; the first one is the window, by its length."""
@@ -179,18 +156,9 @@ class PinBar(QWidget):
 
     def _draw_scale(self) -> None:
         state = self._controller.state
-        chosen = ((self.common, state.common_scale), (self.shape, state.as_large))
+        switches = ((self.common, state.common_scale), (self.shape, state.as_large))
         # Each switch writes both values to the state. A signal from the first one would
         # write the outdated value of the second.
-        for button, is_on in chosen:
+        for button, is_on in switches:
             with QSignalBlocker(button):
                 button.setChecked(is_on)
-
-
-def _calls(act: Callable[[], object]) -> Callable[[bool], None]:
-    """Return a slot for `triggered` that drops the argument of the signal."""
-
-    def called(_is_checked: bool) -> None:
-        act()
-
-    return called

@@ -23,6 +23,7 @@ from omnimouse_widgets.drawn.traces.row import (
     time_extent,
 )
 from omnimouse_widgets.qt.style import plot_style
+from omnimouse_widgets.qt.style.controls import describe
 
 FILL: Final = 0.78
 """Fraction of a row's height used by the curves; the rest holds the label."""
@@ -31,6 +32,8 @@ SHADE_ALPHA: Final = (0, 46, 22, 0)
 PRINTED_ALPHA: Final = (0, 70, 46, 0)
 WIDTH: Final = 1.0
 """Line width in pixels; Qt draws wider lines with a slower algorithm."""
+BAR_WIDTH: Final = 3.0
+STALE_OPACITY: Final = 0.5
 LOW_PIXELS: Final = 44
 """Row height in pixels below which labels move from above the curves to a gutter."""
 GUTTER_PIXELS: Final = 104
@@ -57,9 +60,9 @@ class SpanAxis(plot_style.SecondsAxis):
         self, values: list[float], scale: float, spacing: float
     ) -> list[str]:
         """Return labels such as `100 s`; empty before the first sample."""
-        words = super().tickStrings(values, scale, spacing)
-        pairs = zip(values, words, strict=True)
-        return [word if value >= self.start else "" for value, word in pairs]
+        labels = super().tickStrings(values, scale, spacing)
+        pairs = zip(values, labels, strict=True)
+        return [label if value >= self.start else "" for value, label in pairs]
 
 
 class TraceStack(QObject):
@@ -79,39 +82,30 @@ class TraceStack(QObject):
         self.canvas.addItem(self.plot)
         plot_style.style_plot(self.plot, left=False)
         self.shade = plot_style.lut_image(palette.state_table(SHADE_ALPHA))
-        self.truth = pg.PlotCurveItem(
-            pen=plot_style.pen(palette.HELD, WIDTH), connect="finite"
-        )
-        self.predicted = pg.PlotCurveItem(
-            pen=plot_style.pen(palette.PREDICTED, WIDTH, dashed=True), connect="finite"
-        )
-        self.baseline = pg.PlotCurveItem(
-            pen=plot_style.pen(palette.BASELINE, WIDTH, dotted=True), connect="finite"
-        )
-        self.overlays = [
-            pg.PlotCurveItem(pen=plot_style.pen(colour, WIDTH), connect="finite")
-            for colour in palette.PINS
-        ]
-        self.bars = pg.PlotCurveItem(
-            pen=plot_style.pen(plot_style.AXIS, 3), connect="finite"
-        )
+        self.truth = plot_style.curve(palette.HELD, WIDTH)
+        self.predicted = plot_style.curve(palette.PREDICTED, WIDTH, dashed=True)
+        self.baseline = plot_style.curve(palette.BASELINE, WIDTH, dotted=True)
+        self.overlays = [plot_style.curve(colour, WIDTH) for colour in palette.PINS]
+        self.bars = plot_style.curve(plot_style.AXIS, BAR_WIDTH)
         self.cursor = plot_style.cursor_line()
-        items = (self.shade, self.bars, self.truth, *self.overlays)
-        items = (*items, self.baseline, self.predicted)
+        # The order of `_PlacedRow.curves`.
+        self._curves = (self.truth, self.predicted, self.baseline, *self.overlays)
+        # Later items are above earlier ones: the prediction is on top.
+        items = (self.shade, self.bars, self.truth, *self.overlays, self.baseline,
+                 self.predicted)  # fmt: skip
         for depth, item in enumerate(items):
             item.setZValue(depth)
             self.plot.addItem(item, ignoreBounds=True)
         self.plot.addItem(self.cursor)
-        self._rows: list[_Drawn] = []
+        self._rows: list[_PlacedRow] = []
         self._labels: list[pg.TextItem] = []
-        self._shown: list[str] = []
+        self._label_html: list[str] = []
         self._traces: tuple[Trace, ...] = ()
         self._scale: Scale = "own"
-        self._n_drawn = 0
+        self._n_rows = 0
         self._message = plot_style.Message(self.box)
         self.scroll = QScrollBar(Qt.Orientation.Vertical, self.canvas)
-        self.scroll.setAccessibleName("Rows")
-        self.scroll.setToolTip("More neurons than fit: scroll")
+        describe(self.scroll, "Scroll to the other neurons", "Rows")
         self.scroll.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.scroll.hide()
         self.scroll.valueChanged.connect(self._draw)
@@ -140,7 +134,7 @@ class TraceStack(QObject):
 
     def _resized(self) -> None:
         # A full redraw only if another number of rows fits.
-        if self._fit_scroll() != self._n_drawn:
+        if self._fit_scroll() != self._n_rows:
             self._draw()
         else:
             self._fit()
@@ -170,52 +164,47 @@ class TraceStack(QObject):
         return max(min(by_height, MOST_POINTS // points), 1)
 
     def _draw(self) -> None:
-        self._n_drawn = min(self._room(), len(self._traces))
-        traces = self._traces[self.first :][: self._n_drawn]
+        self._n_rows = min(self._room(), len(self._traces))
+        traces = self._traces[self.first :][: self._n_rows]
         ranges = row_ranges(traces, self._scale, self._traces)
         # The vertical axis runs upwards: the first trace gets the highest position.
         tops = range(len(traces) - 1, -1, -1)
         self._rows = [
-            _drawn(trace, at, *span)
-            for trace, at, span in zip(traces, tops, ranges, strict=True)
+            _placed_row(trace, at, *span)
+            for at, trace, span in zip(tops, traces, ranges, strict=True)
         ]
-        self.truth.setData(*_joined(self._rows, "truth"))
-        self.predicted.setData(*_joined(self._rows, "predicted"))
-        has_baseline = any(trace.baseline is not None for trace in traces)
-        self.baseline.setData(*_joined(self._rows, "baseline"))
-        self.baseline.setVisible(has_baseline)
-        # Curves without data are hidden: Qt would still measure and paint them.
-        for slot, curve in enumerate(self.overlays):
-            is_there = any(has_overlay(trace, slot) for trace in traces)
-            curve.setVisible(is_there)
-            if is_there:
-                curve.setData(*_joined(self._rows, "overlays", slot))
+        for number, curve in enumerate(self._curves):
+            # Curves without data are hidden: Qt would still measure and paint them.
+            has_data = number < 2 or any(_has_curve(trace, number) for trace in traces)
+            curve.setVisible(has_data)
+            # Also a hidden baseline, because `drawn_values` reads it.
+            if has_data or number == 2:
+                curve.setData(*_joined(self._rows, number))
         self.bars.setData(*_scale_bars(self._rows, traces))
         # All rows share one item and thus one opacity; they are of the same request.
         is_stale = any(trace.is_stale for trace in traces)
-        self.predicted.setOpacity(0.5 if is_stale else 1.0)
+        self.predicted.setOpacity(STALE_OPACITY if is_stale else 1.0)
         is_stale = any(trace.is_baseline_stale for trace in traces)
-        self.baseline.setOpacity(0.5 if is_stale else 1.0)
+        self.baseline.setOpacity(STALE_OPACITY if is_stale else 1.0)
         self._label(traces)
         self._shade(traces)
 
-    def set_message(self, words: str) -> None:
+    def set_message(self, text: str) -> None:
         """Show a message in place of the rows; "" removes it."""
-        self._message.show(words)
-        self.cursor.setVisible(not words)
-        for axis in ("bottom",):
-            self.plot.showAxis(axis, not words)
+        self._message.show(text)
+        self.cursor.setVisible(not text)
+        self.plot.showAxis("bottom", not text)
 
-    def set_cursor(self, time_s: float) -> None:
-        """Move the cursor to a time in seconds."""
-        self.cursor.setValue(time_s)
+    def set_cursor(self, time_s: float | None) -> None:
+        """Move the cursor to a time in seconds; `None` without a window."""
+        if time_s is not None:
+            self.cursor.setValue(time_s)
 
     def draw_for_print(self, scale: float) -> None:
         """Switch to a white background with line widths of `scale` pixels."""
-        curves = (self.truth, self.predicted, self.baseline, *self.overlays)
-        for curve in (*curves, self.bars):
+        for curve in (*self._curves, self.bars):
             pen = curve.opts["pen"]
-            pen.setWidthF(scale * (3 if curve is self.bars else WIDTH))
+            pen.setWidthF(scale * (BAR_WIDTH if curve is self.bars else WIDTH))
             pen.setColor(QColor(plot_style.on_paper(pen.color().name())))
             curve.setPen(pen)
         self.shade.setLookupTable(palette.state_table(PRINTED_ALPHA))
@@ -232,9 +221,8 @@ class TraceStack(QObject):
 
         `row` is an index into all rows; it must be a row that is drawn.
         """
-        curves = (self.truth, self.predicted, self.baseline)
-        values = [self._read(curve, row) for curve in curves]
-        return values[0], values[1], values[2]
+        truth, predicted, baseline, *_ = (self._read(c, row) for c in self._curves[:3])
+        return truth, predicted, baseline
 
     def drawn_overlay(self, row: int, slot: int) -> np.ndarray:
         """Return a pin's drawn curve in data units; all NaN if none is drawn."""
@@ -261,20 +249,21 @@ class TraceStack(QObject):
         return [label.toPlainText() for label in self._labels]
 
     def _label(self, traces: Sequence[Trace]) -> None:
-        self._words = [
+        # Index 0 is the long form of a label, index 1 the one for low rows.
+        self._html = [
             (_html(trace.label, trace), _html(trace.short_label, trace, is_short=True))
             for trace in traces
         ]
         while len(self._labels) > len(traces):
             self.plot.removeItem(self._labels.pop())
-            self._shown.pop()
+            self._label_html.pop()
         while len(self._labels) < len(traces):
             label = plot_style.text_item("", plot_style.TEXT, anchor=(-0.04, 0))
             label.fill = plot_style.brush(plot_style.BACKGROUND, 110)
             label.setZValue(10)
             self.plot.addItem(label, ignoreBounds=True)
             self._labels.append(label)
-            self._shown.append("")
+            self._label_html.append("")
         self._fit()
 
     def _fit(self) -> None:
@@ -295,11 +284,11 @@ class TraceStack(QObject):
         self.axis.start = start
         self.plot.setRange(xRange=(left, stop), yRange=(-0.08, n), padding=0)
         for number, label in enumerate(self._labels):
-            words = self._words[number][is_low]
+            html = self._html[number][is_low]
             # Setting HTML lays out the text again, so skip unchanged labels.
-            if self._shown[number] != words:
-                label.setHtml(words)
-                self._shown[number] = words
+            if self._label_html[number] != html:
+                label.setHtml(html)
+                self._label_html[number] = html
             label.setPos(left, n - number)
 
     def _shade(self, traces: Sequence[Trace]) -> None:
@@ -318,41 +307,36 @@ class TraceStack(QObject):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Drawn:
+class _PlacedRow:
     """A trace scaled into the vertical range `at` to `at + 1`."""
 
     at: int
     low: float
     scale: float
     time: np.ndarray
-    truth: np.ndarray
-    predicted: np.ndarray
-    baseline: np.ndarray
-    overlays: tuple[np.ndarray, ...]
+    curves: tuple[np.ndarray, ...]
+    """Truth, prediction, baseline and one overlay per pin slot; NaN if missing."""
 
     def read(self, drawn: np.ndarray) -> np.ndarray:
         """Undo the scale and offset."""
         return np.asarray((drawn - self.at) / FILL * self.scale + self.low)
 
 
-def _drawn(trace: Trace, at: int, low: float, scale: float) -> _Drawn:
+def _placed_row(trace: Trace, at: int, low: float, scale: float) -> _PlacedRow:
     nothing = np.full(len(trace.time), np.nan)
 
     def placed(values: np.ndarray | None) -> np.ndarray:
         return nothing if values is None else at + (values - low) * (FILL / scale)
 
-    # Pad to the number of slots, so that `_joined` finds each slot in every row.
+    # Pad to the number of slots, so that every row has the same curves.
     overlays = (*trace.overlays, *[None] * (len(palette.PINS) - len(trace.overlays)))
-    return _Drawn(
-        at,
-        low,
-        scale,
-        trace.time,
-        placed(trace.truth),
-        placed(trace.predicted),
-        placed(trace.baseline),
-        tuple(placed(values) for values in overlays),
-    )
+    values = (trace.truth, trace.predicted, trace.baseline, *overlays)
+    return _PlacedRow(at, low, scale, trace.time, tuple(map(placed, values)))
+
+
+def _has_curve(trace: Trace, number: int) -> bool:
+    """Return whether a row has the baseline (2), or the overlay of a slot (from 3)."""
+    return trace.baseline is not None if number == 2 else has_overlay(trace, number - 3)
 
 
 def _html(label: str, trace: Trace, *, is_short: bool = False) -> str:
@@ -365,23 +349,18 @@ def _html(label: str, trace: Trace, *, is_short: bool = False) -> str:
     return between.join([f"<span>{escape(label)}</span>", *marks])
 
 
-def _joined(
-    rows: list[_Drawn], name: str, slot: int | None = None
-) -> tuple[np.ndarray, np.ndarray]:
+def _joined(rows: list[_PlacedRow], number: int) -> tuple[np.ndarray, np.ndarray]:
     """Concatenate one curve of all rows, with a NaN after each row."""
     if not rows:
         return np.empty(0), np.empty(0)
-    curves = [getattr(row, name) for row in rows]
-    if slot is not None:
-        curves = [curve[slot] for curve in curves]
     # `connect="finite"` breaks the line at NaN, so one item can hold all rows.
     x = [np.append(row.time, np.nan) for row in rows]
-    y = [np.append(curve, np.nan) for curve in curves]
+    y = [np.append(row.curves[number], np.nan) for row in rows]
     return np.concatenate(x), np.concatenate(y)
 
 
 def _scale_bars(
-    rows: list[_Drawn], traces: Sequence[Trace]
+    rows: list[_PlacedRow], traces: Sequence[Trace]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return a centred vertical bar of the height `Trace.bar` for every row."""
     if not rows:

@@ -1,0 +1,49 @@
+"""Legends of the trace plots, as HTML."""
+
+from collections.abc import Sequence
+from html import escape
+
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QLabel
+
+from omnimouse_model.live.controller import Controller
+from omnimouse_widgets.drawn.traces.options import Look
+from omnimouse_widgets.drawn.traces.rows import shown_answers
+from omnimouse_widgets.drawn.traces.text import Sign, legend_signs, pinned_signs
+from omnimouse_widgets.qt.style import plot_style
+
+
+def legend_html(controller: Controller, look: Look) -> str:
+    """Return the legend of colours and lines; see `legend_signs`."""
+    name, spec = controller.state.baseline_name, controller.state.spec
+    return signs_html(legend_signs(name, is_large=look.is_large, spec=spec))
+
+
+def pins_html(controller: Controller) -> str:
+    """Return the legend of the displayed pins, with reasons for missing ones."""
+    pins = controller.pins
+    answers = shown_answers(controller)
+    return signs_html(pinned_signs(controller.state.pins, answers, pins.why_silent))
+
+
+def signs_html(signs: Sequence[Sign]) -> str:
+    """Return coloured glyphs with their meanings in one line."""
+    return " &nbsp;".join(
+        # Names of pins are typed by the user and may contain & or <.
+        f"<span style='color:{sign.colour}'>{sign.glyph}</span> {escape(sign.words)}"
+        for sign in signs
+    )
+
+
+def legend_label(signs: Sequence[Sign] = ()) -> QLabel:
+    """Return a label for a legend, on the background of the plots."""
+    label = QLabel(signs_html(signs))
+    label.setTextFormat(Qt.TextFormat.RichText)
+    label.setFont(plot_style.small_font())
+    label.setMinimumWidth(1)
+    # Plots are dark in light themes, too, because the recording is drawn in white.
+    label.setStyleSheet(
+        f"color: {plot_style.TEXT}; background: {plot_style.BACKGROUND};"
+        " padding: 1px 4px;"
+    )
+    return label
