@@ -28,7 +28,7 @@ from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.context.panel import ContextPanel
 from omnimouse_widgets.qt.control.panel import ControlPanel
-from omnimouse_widgets.qt.neurons.info_panel import NeuronFactsPanel
+from omnimouse_widgets.qt.neurons.info_panel import NeuronInfoPanel
 from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
 from omnimouse_widgets.qt.neurons.repeats_panel import RepeatsPanel
 from omnimouse_widgets.qt.raster.panel import RasterPanel
@@ -64,7 +64,7 @@ PANELS = (
     _Place("Context", "right", ContextPanel),
     _Place("Behaviour", "right", BehaviorPanel),
     _Place("Neurons", "right", NeuronsPanel),
-    _Place("Neuron", "right", NeuronFactsPanel),
+    _Place("Neuron", "right", NeuronInfoPanel),
     _Place("What if", "right", WhatIfPanel),
     _Place("Time", "bottom", TimePanel),
     _Place("Raster", "bottom", RasterPanel),

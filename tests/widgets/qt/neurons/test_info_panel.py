@@ -14,7 +14,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons import neuron_info as live_facts
 from omnimouse_model.live.neurons import neuron_info_text
-from omnimouse_widgets.qt.neurons.info_panel import NeuronFactsPanel
+from omnimouse_widgets.qt.neurons.info_panel import NeuronInfoPanel
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
 from tests.widgets.pointer import canvas_position, drag
@@ -57,7 +57,7 @@ def controller(recording):
 
 @pytest.fixture
 def panel(controller, show):
-    return show(NeuronFactsPanel(controller), 400, 560)
+    return show(NeuronInfoPanel(controller), 400, 560)
 
 
 def sized_field(neuron: int) -> ReceptiveField:
@@ -115,7 +115,7 @@ def test_a_press_on_a_repeat_goes_there(panel, controller, redraw):
     redraw()
     place = canvas_position(panel.canvas, panel.repeats.rows_box, 3.0, 2.5)
     drag(panel.canvas.viewport(), [place])
-    expected = float(panel.shown_repeats().onset_s[2]) + 2.0
+    expected = float(panel.displayed_repeats().onset_s[2]) + 2.0
     assert controller.state.window.start_s == pytest.approx(expected, abs=0.1)
 
 
@@ -127,8 +127,8 @@ def test_a_fault_is_told_with_a_way_on(panel, controller, monkeypatch, redraw):
         patch.setattr(live_facts, "receptive_fields", fail)
         controller.select([4])
         redraw()
-        assert "the drive is gone" in panel.fault.text()
+        assert "the drive is gone" in panel.problem.text()
     panel.stop.click()
     redraw()
-    assert not panel.fault.isVisible()
+    assert not panel.problem.isVisible()
     assert controller.facts.found.is_complete

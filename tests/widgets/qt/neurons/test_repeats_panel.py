@@ -44,7 +44,7 @@ def test_a_press_goes_to_that_moment_of_that_repeat(panel, controller, redraw):
     redraw()
     middle = controller.state.window.start_s + 1
     assert middle == pytest.approx(found.onset_s[2] + 4.0, abs=0.1)
-    assert panel.words.full_text.endswith(" · repeat 3")
+    assert panel.ceiling.full_text.endswith(" · repeat 3")
     x, _ = side.window.getData()
     start = controller.state.window.start_s - found.onset_s[2] + 2 * side.pitch
     assert (x.min(), x.max()) == pytest.approx((start, start + 2), abs=1e-6)

@@ -1,18 +1,14 @@
 """Neuron panel: identity, score, receptive field, tuning and clip repeats."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
     QApplication,
-    QComboBox,
     QFileDialog,
-    QHBoxLayout,
-    QLabel,
     QMenu,
-    QPushButton,
-    QScrollArea,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -32,35 +28,37 @@ from omnimouse_widgets.qt.neurons.info_plots import (
     RepeatsPlot,
     TuningPlot,
 )
+from omnimouse_widgets.qt.neurons.repeats_plot import CEILING_TIP
 from omnimouse_widgets.qt.style import plot_style, shortcuts
-from omnimouse_widgets.qt.style.form import ElidedLabel, column_in
+from omnimouse_widgets.qt.style.controls import (
+    combo_box,
+    push_button,
+    scroll_vertically,
+    set_items,
+    show_text,
+    tool_button,
+)
+from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 
 NO_NEURON = "Select a neuron: Ctrl-click on the field, or a row of the table."
-NO_SESSION = "No session is open."
-COMING = "◌"
+PENDING = "◌"
 TOOLTIP = (
-    "Receptive field: the session's own video averaged by the neuron's responses\n"
-    "(blue less, orange more contrast; or, from dark to yellow, motion energy).\n"
+    "Receptive field: mean of the recording's video, weighted by the responses of the\n"
+    "neuron (blue: less contrast, orange: more; or motion energy, dark to yellow).\n"
     "Direction: mean response after motion in each direction at that place; bars: one\n"
-    "standard error; dotted: the mean; a yellow line: the preferred direction, where\n"
-    "shuffled responses are hardly ever as selective.\n"
-    "Below: each repeat of a clip is a row; white: their mean; orange, dashed: the\n"
-    "prediction of this window. Press a row to go there."
-)
-CEILING_TOOLTIP = (
-    "What a perfect prediction from the clip alone correlates with: the mean over\n"
-    "repeats (CC_max, Schoppe et al. 2016), or one repeat. A model that also knows\n"
-    "behaviour or other neurons may come above it.\n"
-    "Oracle: correlation of each repeat with the mean of the others."
+    "standard error; dotted: the mean; yellow line: the preferred direction, drawn\n"
+    "only if the selectivity exceeds that of shuffled responses.\n"
+    "Below: each row is a repeat of a clip; white: their mean; orange, dashed: the\n"
+    "prediction of this window. Press a row to move the window there."
 )
 PLOTS_HEIGHT = 300
 
 
-class NeuronFactsPanel(QWidget):
-    """Facts about the focused neuron; arrow keys step through the selection.
+class NeuronInfoPanel(QWidget):
+    """Information on the focused neuron; arrow keys step through the selection.
 
     Parameters
     ----------
@@ -83,7 +81,7 @@ class NeuronFactsPanel(QWidget):
         self.visibility = VisibilityMonitor(self, self._follow)
         self.redraw = Redraw(
             self,
-            # A new selection needs new facts, but only if the panel is visible.
+            # A new selection needs new numbers, but only if the panel is visible.
             (self.visibility.update, [events.selection, events.session, facts.focused]),
             (self._draw_head, [facts.changed, events.selection, events.session,
                                events.mask, events.active_span, results.changed]),
@@ -97,43 +95,44 @@ class NeuronFactsPanel(QWidget):
     def _build_head(self) -> None:
         self.heading = ElidedLabel()
         self.heading.setStyleSheet("font-weight: 600;")
-        self.previous = _button("◂", "The selected neuron before (← or Shift+N)")
-        self.next = _button("▸", "The next selected neuron (→ or N)")
-        self.previous.clicked.connect(lambda: self._facts.step(-1))
-        self.next.clicked.connect(lambda: self._facts.step(1))
-        self.copy = _button("Copy", "Copy the numbers as text (Ctrl+C)")
-        self.copy.clicked.connect(lambda: self.copy_numbers())
-        self.export = _button("Export", "Save the picture, or every number as a table")
+        self.previous = _button(
+            "◂",
+            "Previous selected neuron (← or Shift+N)",
+            partial(self._facts.step, -1),
+        )
+        self.next = _button(
+            "▸", "Next selected neuron (→ or N)", partial(self._facts.step, 1)
+        )
+        self.copy = _button(
+            "Copy", "Copy the numbers as text (Ctrl+C)", self.copy_numbers
+        )
+        self.export = _button("Export", "Save the picture, or all numbers as a table")
         self.export.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.export)
-        for words, ending in (("Picture (PNG)…", "png"), ("Numbers (CSV)…", "csv")):
-            menu.addAction(words, partial(self._ask_where, ending))
+        # Lambdas without arguments: `triggered` also sends whether it is checked.
+        menu.addAction("Picture (PNG)…", lambda: self._choose_file("png"))
+        menu.addAction("Numbers (CSV)…", lambda: self._choose_file("csv"))
         self.export.setMenu(menu)
 
     def _build_lines(self) -> None:
         self.now = wrapped_label()
         self.now.setToolTip(
-            "State in the samples of the brush; score in this window; which of the "
-            "selected neurons it is"
+            "State in the samples of the brush; score in this window; position in the "
+            "selection"
         )
-        self.field_line = wrapped_label()
-        self.tuning_line = wrapped_label()
-        self.repeats_line = wrapped_label()
-        self.repeats_line.setToolTip(CEILING_TOOLTIP)
-        self.progress = wrapped_label()
-        self.fault = wrapped_label("alert")
-        self.stop = QPushButton()
-        self.stop.clicked.connect(lambda: self._press_stop())
-        self.clip = QComboBox()
-        self.clip.setToolTip("Which of the repeated clips")
-        self.clip.setAccessibleName("Clip")
-        self.clip.activated.connect(lambda _: self._draw_facts())
+        self.field_line, self.tuning_line = wrapped_label(), wrapped_label()
+        self.repeats_line, self.progress = wrapped_label(), wrapped_label()
+        self.repeats_line.setToolTip(CEILING_TIP)
+        self.problem = wrapped_label("alert")
+        self.stop = push_button("", "", self._press_stop)
+        self.clip = combo_box(
+            lambda _: self._draw_facts(), name="Clip", tooltip="The displayed clip"
+        )
 
     def _build_plots(self) -> None:
         self.canvas = plot_style.canvas(TOOLTIP)
         self.canvas.setMinimumHeight(PLOTS_HEIGHT)
-        self.field, self.lags = FieldPlot(), LagPlot()
-        self.tuning = TuningPlot()
+        self.field, self.lags, self.tuning = FieldPlot(), LagPlot(), TuningPlot()
         self.repeats = RepeatsPlot(self._go_to)
         layout = self.canvas.ci.layout
         above = (self.field.plot, self.lags.plot, self.tuning.plot)
@@ -148,33 +147,20 @@ class NeuronFactsPanel(QWidget):
             layout.setRowStretchFactor(row, share)
 
     def _lay_out(self) -> None:
-        head = QHBoxLayout()
-        head.setSpacing(4)
-        for button in (self.previous, self.next):
-            head.addWidget(button)
-        head.addWidget(self.now, 1)
-        head.addWidget(self.copy)
-        head.addWidget(self.export)
-        work = QHBoxLayout()
-        work.addWidget(self.progress, 1)
-        work.addWidget(self.stop)
+        head = row_of(
+            self.previous, self.next, self.now, self.copy, self.export, stretch=2,
+            spacing=4,
+        )  # fmt: skip
         content = QWidget()
         column = QVBoxLayout(content)
         column.setContentsMargins(4, 0, 4, 4)
         column.setSpacing(2)
         column.addWidget(self.canvas, 1)
-        for line in (self.field_line, self.tuning_line):
-            column.addWidget(line)
-        last = QHBoxLayout()
-        last.addWidget(self.repeats_line, 1)
-        last.addWidget(self.clip)
-        column.addLayout(last)
-        area = QScrollArea()
-        area.setWidgetResizable(True)
-        area.setFrameShape(QScrollArea.Shape.NoFrame)
-        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        area.setWidget(content)
-        parts = (self.heading, head, work, self.fault, area)
+        column.addWidget(self.field_line)
+        column.addWidget(self.tuning_line)
+        column.addLayout(row_of(self.repeats_line, self.clip, stretch=0))
+        work = row_of(self.progress, self.stop, stretch=0)
+        parts = (self.heading, head, work, self.problem, scroll_vertically(content))
         column_in(self, *parts, stretch=4, spacing=2)
 
     def _bind_keys(self) -> None:
@@ -185,9 +171,9 @@ class NeuronFactsPanel(QWidget):
         # The panel needs the focus for its arrow keys.
         self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
 
-    def _follow(self, is_seen: bool) -> None:
-        """Compute facts of the selection only while the panel is visible."""
-        if is_seen:
+    def _follow(self, is_visible: bool) -> None:
+        """Compute the numbers only while the panel is visible."""
+        if is_visible:
             self._facts.follow()
         else:
             self._facts.stop()
@@ -195,41 +181,38 @@ class NeuronFactsPanel(QWidget):
     # -- what the user does -------------------------------------------------------
     def copy_numbers(self) -> None:
         """Copy all text lines to the clipboard."""
-        clipboard = QApplication.clipboard()
-        words = self.words()
-        if words and clipboard is not None:
-            clipboard.setText(words)
+        clipboard, text = QApplication.clipboard(), self.full_text()
+        if text and clipboard is not None:
+            clipboard.setText(text)
 
-    def words(self) -> str:
-        """Return all facts about the neuron as self-contained text."""
-        state, focus = self._controller.state, self._facts.focus
+    def full_text(self) -> str:
+        """Return all information on the neuron as self-contained text."""
+        state, results = self._controller.state, self._controller.results
+        focus, info = self._facts.focus, self._facts.found
         if focus is None:
             return ""
-        found = self._facts.found
-        return neuron_info_text.facts_words(
-            state, self._controller.results, found, focus
-        )
+        return neuron_info_text.facts_words(state, results, info, focus)
 
     def export_to(self, path: str | Path) -> None:
         """Save the picture (.png) or all numbers (.csv); show errors in the panel."""
         path = Path(path)
-        session, found = self._controller.state.session, self._facts.found
+        session, info = self._controller.state.session, self._facts.found
         is_table = path.suffix.lower() == ".csv"
         try:
-            if is_table and session is not None and found is not None:
-                numbers = neuron_info_text.facts_csv(session, found)
+            if is_table and session is not None and info is not None:
+                numbers = neuron_info_text.facts_csv(session, info)
                 path.write_text(numbers, encoding="utf-8")
             elif not self.canvas.grab().save(str(path)):
                 raise OSError(f"{path} cannot be written")
         except OSError as error:
-            _say(self.fault, f"⚠ Not saved: {error}")
+            show_text(self.problem, f"⚠ Not saved: {error}")
 
-    def _ask_where(self, ending: str) -> None:
-        session, found = self._controller.state.session, self._facts.found
-        if session is None or found is None:
-            _say(self.fault, "⚠ Not saved: nothing is known of the neuron yet")
+    def _choose_file(self, ending: str) -> None:
+        session, info = self._controller.state.session, self._facts.found
+        if session is None or info is None:
+            show_text(self.problem, "⚠ Not saved: the numbers are not computed yet")
             return
-        name = f"neuron-{session.units.names[found.neuron]}.{ending}"
+        name = f"neuron-{session.units.names[info.neuron]}.{ending}"
         path, _ = QFileDialog.getSaveFileName(
             self, "Export", name, f"{ending.upper()} (*.{ending})"
         )
@@ -244,25 +227,25 @@ class NeuronFactsPanel(QWidget):
 
     def _go_to(self, repeat: int, time_s: float) -> None:
         """Move the window so that a moment of a repeat is in its middle."""
-        shown = self.shown_repeats()
-        if shown is not None:
+        repeats = self.displayed_repeats()
+        if repeats is not None:
             half_s = self._controller.state.spec.duration_s / 2
-            self._controller.seek(float(shown.onset_s[repeat]) + time_s - half_s)
+            self._controller.seek(float(repeats.onset_s[repeat]) + time_s - half_s)
 
     # -- from state to screen -----------------------------------------------------
-    def shown_repeats(self) -> ClipRepeats | None:
+    def displayed_repeats(self) -> ClipRepeats | None:
         """Return the repeats of the chosen clip, or None."""
-        found = self._facts.found
-        if found is None or not found.repeats:
+        info = self._facts.found
+        if info is None or not info.repeats:
             return None
         # The box has index -1 while it is empty, and can still list the clips of
         # another neuron until `_draw_clips` fills it again.
         chosen = max(self.clip.currentIndex(), 0)
-        return found.repeats[min(chosen, len(found.repeats) - 1)]
+        return info.repeats[min(chosen, len(info.repeats) - 1)]
 
-    def shown_prediction(self) -> AlignedPrediction | None:
+    def displayed_prediction(self) -> AlignedPrediction | None:
         """Return the window's prediction aligned to a repeat of the clip, or None."""
-        state, repeats = self._controller.state, self.shown_repeats()
+        state, repeats = self._controller.state, self.displayed_repeats()
         neuron = self._facts.focus
         if state.window is None or repeats is None or neuron is None:
             return None
@@ -276,89 +259,72 @@ class NeuronFactsPanel(QWidget):
     def _draw_head(self) -> None:
         state, neuron = self._controller.state, self._facts.focus
         session = state.session
-        is_there = session is not None and neuron is not None
         for button in (self.copy, self.export):
-            button.setEnabled(is_there)
+            button.setEnabled(session is not None and neuron is not None)
         for button in (self.previous, self.next):
             button.setEnabled(len(state.selection) > 1)
         if session is None or neuron is None or neuron >= session.n_neurons:
             self.heading.set_text("")
-            _say(self.now, NO_SESSION if session is None else NO_NEURON)
+            show_text(self.now, plot_style.NO_SESSION if session is None else NO_NEURON)
             return
-        words = neuron_info_text.heading(session, neuron)
-        self.heading.set_text(words)
-        self.heading.setToolTip(words)
+        heading = neuron_info_text.heading(session, neuron)
+        self.heading.set_text(heading)
+        self.heading.setToolTip(heading)
         now = neuron_info_text.state_now(state, self._controller.results, neuron)
-        place = self._place_in_selection(neuron)
-        _say(self.now, f"{now}{place}")
-
-    def _place_in_selection(self, neuron: int) -> str:
-        selection = self._controller.state.selection
-        if len(selection) < 2 or neuron not in selection:
-            return ""
-        return f" · {selection.index(neuron) + 1}/{len(selection)}"
+        selection = state.selection
+        if len(selection) > 1 and neuron in selection:
+            now += f" · {selection.index(neuron) + 1}/{len(selection)}"
+        show_text(self.now, now)
 
     def _draw_progress(self) -> None:
         facts = self._facts
-        _say(self.progress, f"{COMING} {facts.words}…" if facts.is_busy else "")
+        progress = f"{PENDING} {facts.words}…" if facts.is_busy else ""
         if facts.is_given_up and not facts.is_busy:
-            _say(self.progress, "Stopped before all was computed.")
-        _say(self.fault, f"⚠ Not computed: {facts.fault}" if facts.fault else "")
+            progress = "Stopped before the end of the computation."
+        show_text(self.progress, progress)
+        fault = f"⚠ Not computed: {facts.fault}" if facts.fault else ""
+        show_text(self.problem, fault)
         self.stop.setText("Stop" if facts.is_busy else "Compute")
-        can_go_on = facts.is_given_up or facts.fault is not None
-        self.stop.setVisible(facts.is_busy or can_go_on)
+        can_resume = facts.is_given_up or facts.fault is not None
+        self.stop.setVisible(facts.is_busy or can_resume)
 
     def _draw_facts(self) -> None:
-        found = self._facts.found
-        field = None if found is None else found.field
-        tuning = None if found is None else found.tuning
+        info = self._facts.found
+        field = None if info is None else info.field
+        tuning = None if info is None else info.tuning
         self.field.show(field)
         self.lags.show(field)
         self.tuning.show(tuning)
-        told = "" if field is None else neuron_info_text.field_words(field)
-        _say(self.field_line, told and f"Field: {told}")
-        told = "" if tuning is None else neuron_info_text.tuning_words(tuning)
-        _say(self.tuning_line, told and f"Tuning: {told}")
-        self._draw_clips()
-        repeats = self.shown_repeats()
-        is_known = found is not None and found.repeats is not None
-        self.repeats.show(repeats, "no repeats" if is_known else COMING)
+        text = "" if field is None else neuron_info_text.field_words(field)
+        show_text(self.field_line, text and f"Field: {text}")
+        text = "" if tuning is None else neuron_info_text.tuning_words(tuning)
+        show_text(self.tuning_line, text and f"Tuning: {text}")
+        clips = () if info is None or info.repeats is None else info.repeats
+        names = [f"clip {i + 1} · {r.clip.tier}" for i, r in enumerate(clips)]
+        set_items(self.clip, [(name, name) for name in names])
+        self.clip.setVisible(len(names) > 1)
+        is_known = info is not None and info.repeats is not None
+        missing = "no repeats" if is_known else PENDING
+        self.repeats.show(self.displayed_repeats(), missing)
         self._draw_prediction()
 
-    def _draw_clips(self) -> None:
-        found = self._facts.found
-        shown = () if found is None or found.repeats is None else found.repeats
-        names = [f"clip {i + 1} · {r.clip.tier}" for i, r in enumerate(shown)]
-        # Filling the box again would lose the chosen clip.
-        if names != [self.clip.itemText(i) for i in range(self.clip.count())]:
-            self.clip.clear()
-            self.clip.addItems(names)
-        self.clip.setVisible(len(names) > 1)
-
     def _draw_prediction(self) -> None:
-        found, repeats = self._facts.found, self.shown_repeats()
+        info, repeats = self._facts.found, self.displayed_repeats()
         # None without a prediction, or if the window lies in no repeat of the clip.
-        over = self.shown_prediction()
+        over = self.displayed_prediction()
         self.repeats.show_prediction(over)
-        told = ""
+        text = ""
         if repeats is not None:
-            told = f"Repeats: {neuron_info_text.repeats_words(repeats)}"
+            text = f"Repeats: {neuron_info_text.repeats_words(repeats)}"
             # `over.r == over.r` is False for NaN.
             if over is not None and over.r == over.r:
-                told += f" · prediction here r = {over.r:.2f} with the mean"
-        elif found is not None and found.repeats is not None:
-            told = neuron_info_text.NO_REPEATS
-        _say(self.repeats_line, told)
+                text += f" · r of this window's prediction with the mean: {over.r:.2f}"
+        elif info is not None and info.repeats is not None:
+            text = neuron_info_text.NO_REPEATS
+        show_text(self.repeats_line, text)
 
 
-def _button(words: str, tooltip: str) -> QToolButton:
-    button = QToolButton()
-    button.setText(words)
-    button.setToolTip(tooltip)
-    button.setAccessibleName(tooltip.split(" (")[0])
-    return button
-
-
-def _say(label: QLabel, words: str) -> None:
-    label.setText(words)
-    label.setVisible(bool(words))
+def _button(
+    text: str, tooltip: str, action: Callable[[], object] | None = None
+) -> QToolButton:
+    return tool_button(text, tooltip, action, name=tooltip.split(" (")[0])

@@ -22,18 +22,23 @@ FRAME: Final = VIDEO_SIZE
 WAITING: Final = "◌"
 
 
+def _titled_plot(title: str, box: pg.ViewBox, *, bottom: bool = False) -> pg.PlotItem:
+    plot = pg.PlotItem(viewBox=box)
+    plot_style.style_plot(plot, left=False, bottom=bottom)
+    plot.setTitle(title, color=plot_style.TEXT, size="8pt")
+    return plot
+
+
 class FieldPlot:
     """Receptive field map over the frame, with a cross at its centre."""
 
     def __init__(self) -> None:
         self.box = pg.ViewBox(enableMenu=False, enableMouse=False, defaultPadding=0.02)
-        self.plot = pg.PlotItem(viewBox=self.box)
-        plot_style.style_plot(self.plot, left=False, bottom=False)
-        self.plot.setTitle("receptive field", color=plot_style.TEXT, size="8pt")
+        self.plot = _titled_plot("receptive field", self.box)
         self.box.setAspectLocked(True)
         self.box.invertY(True)
         self.image = plot_style.image()
-        self.frame = pg.PlotCurveItem(pen=plot_style.pen(plot_style.AXIS))
+        self.frame = plot_style.curve(plot_style.AXIS)
         height, width = FRAME
         self.frame.setData([0, width, width, 0, 0], [0, 0, height, height, 0])
         self.centre = pg.ScatterPlotItem(
@@ -46,9 +51,9 @@ class FieldPlot:
 
     def show(self, field: ReceptiveField | None) -> None:
         """Draw the map; show a message if there is none."""
-        is_there = field is not None and not field.problem
-        self.image.setVisible(is_there)
-        self.centre.setVisible(is_there)
+        is_known = field is not None and not field.problem
+        self.image.setVisible(is_known)
+        self.centre.setVisible(is_known)
         if field is None or field.problem:
             self.message.show(WAITING if field is None else "none found")
             return
@@ -71,23 +76,22 @@ class LagPlot:
     """Strength at the map's peak against the time from frame to response."""
 
     def __init__(self) -> None:
-        self.plot = pg.PlotItem(viewBox=pg.ViewBox(enableMenu=False, enableMouse=False))
-        plot_style.style_plot(self.plot, left=False)
-        self.plot.setTitle("lag (ms)", color=plot_style.TEXT, size="8pt")
+        box = pg.ViewBox(enableMenu=False, enableMouse=False)
+        self.plot = _titled_plot("lag (ms)", box, bottom=True)
         self.zero = pg.InfiniteLine(
             0, angle=0, pen=plot_style.pen(plot_style.AXIS, dotted=True)
         )
-        self.curve = pg.PlotCurveItem(pen=plot_style.pen(palette.VISIBLE))
+        self.curve = plot_style.curve(palette.VISIBLE)
         self.best = pg.InfiniteLine(angle=90, pen=plot_style.pen(palette.CURSOR))
         for item in (self.zero, self.curve, self.best):
             self.plot.addItem(item)
 
     def show(self, field: ReceptiveField | None) -> None:
         """Draw the curve; hide it if there is none."""
-        is_there = field is not None and not field.problem
+        is_known = field is not None and not field.problem
         for item in (self.zero, self.curve, self.best):
-            item.setVisible(is_there)
-        self.plot.showAxis("bottom", is_there)
+            item.setVisible(is_known)
+        self.plot.showAxis("bottom", is_known)
         if field is None or field.problem:
             return
         lags_ms = 1000 * field.lags_s
@@ -95,10 +99,9 @@ class LagPlot:
         self.best.setValue(1000 * field.lag_s)
         # The range contains 0, the level of no influence, which has its own line.
         low, high = float(min(field.course.min(), 0)), float(max(field.course.max(), 0))
-        rest = 0.08 * max(high - low, 1e-12)
-        self.plot.setRange(
-            xRange=(0, float(lags_ms[-1])), yRange=(low - rest, high + rest), padding=0
-        )
+        margin = 0.08 * max(high - low, 1e-12)
+        y_range = (low - margin, high + margin)
+        self.plot.setRange(xRange=(0, float(lags_ms[-1])), yRange=y_range, padding=0)
 
 
 class TuningPlot:
@@ -106,25 +109,21 @@ class TuningPlot:
 
     def __init__(self) -> None:
         self.box = pg.ViewBox(enableMenu=False, enableMouse=False)
-        self.plot = pg.PlotItem(viewBox=self.box)
-        plot_style.style_plot(self.plot, left=False, bottom=False)
-        self.plot.setTitle("direction", color=plot_style.TEXT, size="8pt")
+        self.plot = _titled_plot("direction", self.box)
         self.box.setAspectLocked(True)
-        self.grid = pg.PlotCurveItem(pen=plot_style.pen(plot_style.AXIS, dotted=True))
-        self.errors = pg.PlotCurveItem(
-            pen=plot_style.pen(palette.VISIBLE), connect="finite"
-        )
-        self.curve = pg.PlotCurveItem(pen=plot_style.pen(palette.VISIBLE, 1.5))
-        self.preferred = pg.PlotCurveItem(pen=plot_style.pen(palette.CURSOR, 1.5))
-        for item in (self.grid, self.errors, self.curve, self.preferred):
+        self.grid = plot_style.curve(plot_style.AXIS, dotted=True)
+        self.errors = plot_style.curve(palette.VISIBLE)
+        self.curve = plot_style.curve(palette.VISIBLE, 1.5)
+        self.preferred = plot_style.curve(palette.CURSOR, 1.5)
+        self._items = (self.grid, self.errors, self.curve, self.preferred)
+        for item in self._items:
             self.plot.addItem(item)
         self.message = plot_style.Message(self.box)
 
     def show(self, tuning: DirectionTuning | None) -> None:
         """Draw the tuning; show a message if there is none."""
-        is_there = tuning is not None and not tuning.problem
-        for item in (self.grid, self.errors, self.curve, self.preferred):
-            item.setVisible(is_there)
+        for item in self._items:
+            item.setVisible(tuning is not None and not tuning.problem)
         if tuning is None or tuning.problem:
             self.message.show(WAITING if tuning is None else "unknown")
             return
@@ -132,14 +131,9 @@ class TuningPlot:
         angles = np.radians(tuning.directions_deg)
         most = float((tuning.response + tuning.error).max())
         self.curve.setData(*_around(_closed(angles), _closed(tuning.response)))
-        ends = np.stack(
-            [tuning.response - tuning.error, tuning.response + tuning.error]
-        )
-        # NaN after each spoke separates it from the next one.
-        spokes = np.vstack([ends, np.full(ends.shape[1], np.nan)])
-        self.errors.setData(
-            *_around(np.tile(angles, (3, 1)).T.ravel(), spokes.T.ravel())
-        )
+        # NaN after each spoke, from -s.e. to +s.e., separates it from the next one.
+        spokes = tuning.response + np.outer([-1, 1, np.nan], tuning.error)
+        self.errors.setData(*_around(np.repeat(angles, 3), spokes.T.ravel()))
         circle = np.linspace(0, 2 * np.pi, 90)
         self.grid.setData(*_around(circle, np.full(90, float(tuning.response.mean()))))
         # The line is drawn only for selectivity beyond that of shuffled responses.
@@ -177,7 +171,7 @@ class RepeatsPlot:
         self.image = plot_style.image()
         self.image.setLookupTable(palette.viridis_table())
         self.rows.addItem(self.image)
-        self.window = pg.PlotCurveItem(pen=plot_style.pen(palette.PREDICTED))
+        self.window = plot_style.curve(palette.PREDICTED)
         self.rows.addItem(self.window)
         self.means = pg.PlotItem(
             viewBox=pg.ViewBox(enableMenu=False, enableMouse=False)
@@ -185,10 +179,8 @@ class RepeatsPlot:
         plot_style.style_plot(self.means, left=False)
         self.means.setLabel("bottom", "time in the clip (s)", color=plot_style.AXIS)
         self.means.getAxis("bottom").label.setFont(plot_style.small_font())
-        self.mean = pg.PlotCurveItem(pen=plot_style.pen(palette.HELD), connect="finite")
-        self.predicted = pg.PlotCurveItem(
-            pen=plot_style.pen(palette.PREDICTED, dashed=True), connect="finite"
-        )
+        self.mean = plot_style.curve(palette.HELD)
+        self.predicted = plot_style.curve(palette.PREDICTED, dashed=True)
         self.means.addItem(self.mean)
         self.means.addItem(self.predicted)
         self.message = plot_style.Message(self.rows_box)
@@ -206,10 +198,7 @@ class RepeatsPlot:
             return
         # These repeats are of one neuron, so the first axis has length 1.
         values = repeats.responses[0]
-        known = values[np.isfinite(values)]
-        # The 99th percentile keeps single large responses from darkening the rest.
-        most = float(np.percentile(known, 99)) if len(known) else 1.0
-        levels = (0.0, max(most, 1e-6))
+        levels = plot_style.response_levels(values)
         # Unknown samples are drawn as 0, the darkest colour.
         self.image.setImage(np.nan_to_num(values), autoLevels=False, levels=levels)
         length = max(repeats.clip.duration_s, 1e-3)
@@ -235,8 +224,8 @@ class RepeatsPlot:
         # Include 0, so that the height of a response can be read off.
         if self._n_rows:
             both = np.concatenate([self._average, values, [0.0]])
-            rest = 0.05 * max(float(np.ptp(both)), 1e-6)
-            low, high = float(both.min()) - rest, float(both.max()) + rest
+            margin = 0.05 * max(float(np.ptp(both)), 1e-6)
+            low, high = float(both.min()) - margin, float(both.max()) + margin
             self.means.setRange(xRange=(0, self._length), yRange=(low, high), padding=0)
 
     def _press(self, x: float, y: float) -> None:

@@ -2,14 +2,7 @@
 
 import numpy as np
 from qtpy.QtCore import QItemSelection, QItemSelectionModel, Qt, QTimer
-from qtpy.QtWidgets import (
-    QHBoxLayout,
-    QHeaderView,
-    QLabel,
-    QLineEdit,
-    QPushButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QHeaderView, QLabel, QLineEdit, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import MAX_SELECTED
@@ -17,7 +10,8 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.neurons.columns import COLUMNS, FILTER_TIP
 from omnimouse_widgets.qt.neurons.table_model import NeuronTable
 from omnimouse_widgets.qt.style import shortcuts
-from omnimouse_widgets.qt.style.form import column_in
+from omnimouse_widgets.qt.style.controls import push_button, show_text
+from omnimouse_widgets.qt.style.form import column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.row_table import row_table
 from omnimouse_widgets.qt.style.theme import wrapped_label
@@ -44,10 +38,7 @@ class NeuronsPanel(QWidget):
         self.table = NeuronTable(controller)
         self._build_filter()
         self._build_view()
-        top = QHBoxLayout()
-        top.addWidget(self.filter, 1)
-        top.addWidget(self.count)
-        top.addWidget(self.paint)
+        top = row_of(self.filter, self.count, self.paint, stretch=0)
         column_in(self, top, self.problem, self.view, stretch=2)
         shortcuts.bind_keys(self, controller)
         events, results = controller.state.events, controller.results
@@ -68,10 +59,9 @@ class NeuronsPanel(QWidget):
         self.problem = wrapped_label("alert")
         self.problem.hide()
         self.count = QLabel()
-        self.count.setToolTip("Neurons that the filter keeps")
-        self.paint = QPushButton("Paint")
-        self.paint.setToolTip("Paint the neurons listed below with the brush")
-        self.paint.clicked.connect(lambda: self._paint())
+        self.count.setToolTip("Neurons that match the filter")
+        tooltip = "Paint the neurons listed below with the brush"
+        self.paint = push_button("Paint", tooltip, self._paint)
         # Filter once the user pauses, not at every letter of a word.
         self._typing = QTimer(self)
         self._typing.setSingleShot(True)
@@ -83,15 +73,13 @@ class NeuronsPanel(QWidget):
     def _build_view(self) -> None:
         self.view, titles = row_table(
             self.table,
-            f"Select rows to see their traces (the latest {MAX_SELECTED})\n"
+            f"Select rows to see their traces (the last {MAX_SELECTED})\n"
             "Click a title to sort",
         )
         titles.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         titles.setMinimumSectionSize(34)
         self.view.sortByColumn(0, Qt.SortOrder.AscendingOrder)
-        selection = self.view.selectionModel()
-        assert selection is not None
-        selection.selectionChanged.connect(lambda *_: self._selected())
+        self._selection_model.selectionChanged.connect(lambda *_: self._selected())
         # Qt clears the selection of a view when its model is reset.
         self.table.modelReset.connect(self._draw_selection)
 
@@ -104,8 +92,7 @@ class NeuronsPanel(QWidget):
         except ValueError as error:
             self.filter.setToolTip(f"{error}\n{FILTER_TIP}")
             self.filter.setStyleSheet(f"border: 1px solid {palette.PROBLEM};")
-            self.problem.setText(str(error))
-            self.problem.show()
+            show_text(self.problem, str(error))
             self.paint.setEnabled(False)  # the rows are those of the last filter
             return
         self.problem.hide()
@@ -127,16 +114,21 @@ class NeuronsPanel(QWidget):
         if set(chosen) == set(before) & set(self.table.neurons.tolist()):
             return
         # The state keeps the latest MAX_SELECTED neurons, so new ones go last.
-        kept = [neuron for neuron in before if neuron in set(chosen)]
+        still = [neuron for neuron in before if neuron in set(chosen)]
         new = [neuron for neuron in chosen if neuron not in set(before)]
-        self._controller.select([*kept, *new])
+        self._controller.select([*still, *new])
 
     def selected_neurons(self) -> list[int]:
         """Return the neurons of the selected rows."""
+        rows = sorted({i.row() for i in self._selection_model.selectedRows()})
+        return [int(self.table.neurons[row]) for row in rows]
+
+    @property
+    def _selection_model(self) -> QItemSelectionModel:
+        # Asked for each time: a wrapper that outlives the model would be invalid.
         selection = self.view.selectionModel()
         assert selection is not None
-        rows = sorted({index.row() for index in selection.selectedRows()})
-        return [int(self.table.neurons[row]) for row in rows]
+        return selection
 
     # -- from state to screen -----------------------------------------------------
     def _draw_table(self) -> None:
@@ -154,8 +146,8 @@ class NeuronsPanel(QWidget):
 
     def _draw_selection(self) -> None:
         """Select the rows of the state's selection and scroll to the latest one."""
-        wanted = self._controller.state.selection
-        rows = self.table.rows_of(np.array(wanted, np.int64))
+        selection = np.array(self._controller.state.selection, np.int64)
+        rows = self.table.rows_of(selection)
         if set(self.table.neurons[rows].tolist()) == set(self.selected_neurons()):
             return
         # One call with all ranges: one signal instead of one per row.
@@ -163,8 +155,6 @@ class NeuronsPanel(QWidget):
         for row in rows.tolist():
             left, right = (self.table.index(row, c) for c in (0, len(COLUMNS) - 1))
             ranges.select(left, right)
-        selection = self.view.selectionModel()
-        assert selection is not None
-        selection.select(ranges, SELECT)
+        self._selection_model.select(ranges, SELECT)
         if len(rows):
             self.view.scrollTo(self.table.index(int(rows[-1]), 0))

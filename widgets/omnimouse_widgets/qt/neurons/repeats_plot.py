@@ -16,6 +16,12 @@ MEAN_HEIGHT = 0.45
 """Height of the means as a fraction of that of the rasters."""
 MAX_ROWS = 64
 MAX_TICKS = 10
+CEILING_TIP = (
+    "Correlation of a perfect prediction from the clip alone with the mean over\n"
+    "repeats (CC_max, Schoppe et al. 2016), or with one repeat. A model that also\n"
+    "sees behaviour or other neurons can exceed it.\n"
+    "Oracle: correlation of each repeat with the mean of the others."
+)
 # Orange, so that it differs from the white means of single repeats.
 _AVERAGE = "#E69F00"
 
@@ -39,11 +45,9 @@ class RepeatsSideBySide:
         self.plot.getAxis("bottom").setHeight(18)
         self.image = plot_style.image()
         self.image.setLookupTable(palette.viridis_table())
-        self.means = pg.PlotCurveItem(
-            pen=plot_style.pen(palette.HELD), connect="finite"
-        )
-        self.average = pg.PlotCurveItem(pen=plot_style.pen(_AVERAGE), connect="finite")
-        self.window = pg.PlotCurveItem(pen=plot_style.pen(palette.CURSOR, 2))
+        self.means = plot_style.curve(palette.HELD)
+        self.average = plot_style.curve(_AVERAGE)
+        self.window = plot_style.curve(palette.CURSOR, 2)
         # Later items are on top.
         for item in (self.image, self.average, self.means, self.window):
             self.plot.addItem(item)
@@ -93,15 +97,13 @@ class RepeatsSideBySide:
 
     def _draw_rasters(self, repeats: ClipRepeats) -> None:
         rows = binned_rows(repeats.responses)  # (row, repeat, time)
-        known = rows[np.isfinite(rows)]
-        # The 99th percentile: single large responses would darken all others.
-        most = float(np.percentile(known, 99)) if len(known) else 1.0
         # One image for all repeats, with columns of NaN as gaps.
         gap = max(round(rows.shape[2] * GAP), 1)
         padded = np.pad(rows, ((0, 0), (0, 0), (0, gap)), constant_values=np.nan)
         # (row, repeat * time); image rows run upwards, so reverse them.
         flat = padded.reshape(len(rows), -1)[::-1]
-        self.image.setImage(flat, autoLevels=False, levels=(0.0, max(most, 1e-6)))
+        levels = plot_style.response_levels(rows)
+        self.image.setImage(flat, autoLevels=False, levels=levels)
         width = len(repeats.onset_s) * self.pitch
         self.image.setRect(QRectF(0, 0.03, width, 0.97))
 
@@ -117,8 +119,8 @@ class RepeatsSideBySide:
         scale = (MEAN_HEIGHT - 0.05) / max(float(high - low), 1e-9)
 
         def placed(values: np.ndarray) -> np.ndarray:
-            drawn = -MEAN_HEIGHT + 0.02 + (values - low) * scale
-            return np.append(drawn, np.nan)  # NaN breaks the line between repeats
+            heights = -MEAN_HEIGHT + 0.02 + (values - low) * scale
+            return np.append(heights, np.nan)  # NaN breaks the line between repeats
 
         places = [
             np.append(repeats.time_s + k * self.pitch, np.nan) for k in range(len(each))
@@ -138,10 +140,9 @@ class RepeatsSideBySide:
         ]
         self.plot.getAxis("bottom").setTicks([ticks])
         n = len(repeats.neurons)
-        whose = f"{n} neurons" if n > 1 else f"neuron {name}"
-        self.plot.getAxis("left").setTicks(
-            [[(0.5, whose.replace(" ", "\n")), (-MEAN_HEIGHT / 2, "mean")]]
-        )
+        rows = f"{n}\nneurons" if n > 1 else f"neuron\n{name}"
+        ticks = [(0.5, rows), (-MEAN_HEIGHT / 2, "mean")]
+        self.plot.getAxis("left").setTicks([ticks])
 
     def _press(self, x: float, _y: float) -> None:
         if self._repeats is None:
@@ -170,5 +171,4 @@ def _mean(values: np.ndarray) -> np.ndarray:
     # np.nanmean would emit a warning for each time without a known value.
     known = np.isfinite(values)
     total, count = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
-    found: np.ndarray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return found
+    return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))

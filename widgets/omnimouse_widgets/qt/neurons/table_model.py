@@ -65,7 +65,7 @@ class NeuronTable(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return f"{TITLES[section]} {OLDER}" if is_old else TITLES[section]
         if role == Qt.ItemDataRole.ToolTipRole:
-            older = f"\n{OLDER} Of an older question" if is_old else ""
+            older = f"\n{OLDER} Scores of an older task" if is_old else ""
             return TOOLTIPS[section] + older
         return None
 
@@ -104,16 +104,13 @@ class NeuronTable(QAbstractTableModel):
         moved = COLUMNS[self._sorted_by[0]] in ("state", "score") or bool(self._text)
         if len(before["id"]) != len(self._columns["id"]) or moved:
             self._arrange()
-        elif len(self.neurons):
-            last = self.index(len(self.neurons) - 1, len(COLUMNS) - 1)
-            self.dataChanged.emit(self.index(0, COLUMNS.index("state")), last)
+        else:
+            self._repaint(COLUMNS.index("state"), len(COLUMNS) - 1)
 
     def refresh_age(self) -> None:
         """Repaint the scores and their title after a change of their age."""
         self.headerDataChanged.emit(Qt.Orientation.Horizontal, SCORE, SCORE)
-        if len(self.neurons):
-            last = self.index(len(self.neurons) - 1, SCORE)
-            self.dataChanged.emit(self.index(0, SCORE), last)
+        self._repaint(SCORE, SCORE)
 
     def filter(self, text: str) -> None:
         """Set the filter.
@@ -136,18 +133,23 @@ class NeuronTable(QAbstractTableModel):
         return np.asarray(rows[rows >= 0])
 
     def _arrange(self) -> None:
-        kept = matching_neurons(self._text, self._columns)
+        rows = matching_neurons(self._text, self._columns)
         name, order = COLUMNS[self._sorted_by[0]], self._sorted_by[1]
         descending = order == Qt.SortOrder.DescendingOrder
-        arranged = kept[sorted_rows(self._columns[name][kept], descending=descending)]
+        arranged = rows[sorted_rows(self._columns[name][rows], descending=descending)]
         # A reset loses scroll position and selection: only if the rows changed.
         if not np.array_equal(arranged, self.neurons):
             self.beginResetModel()
             self.neurons = arranged
             self.endResetModel()
-        elif len(arranged):
-            last = self.index(len(arranged) - 1, len(COLUMNS) - 1)
-            self.dataChanged.emit(self.index(0, 0), last)
+        else:
+            self._repaint(0, len(COLUMNS) - 1)
+
+    def _repaint(self, first: int, last: int) -> None:
+        """Repaint a range of columns in all rows."""
+        if len(self.neurons):
+            end = self.index(len(self.neurons) - 1, last)
+            self.dataChanged.emit(self.index(0, first), end)
 
     def _icon(self, state: str) -> QIcon:
         # Qt asks for icons at every repaint of a cell.

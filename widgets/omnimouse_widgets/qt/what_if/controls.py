@@ -1,12 +1,12 @@
 """Controls for every kind of stimulus and behaviour edit; they show the state."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
@@ -14,7 +14,6 @@ from qtpy.QtWidgets import (
     QLayout,
     QSlider,
     QSpinBox,
-    QToolButton,
     QWidget,
 )
 
@@ -36,33 +35,40 @@ from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.model.task import half_words
-from omnimouse_widgets.qt.style.controls import NARROW_BOX
+from omnimouse_widgets.qt.style.controls import (
+    combo_box,
+    describe,
+    number_box,
+    set_items,
+    toggle_button,
+)
 from omnimouse_widgets.qt.style.form import row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
-from omnimouse_widgets.qt.style.segmented_button import STYLE, Choice, SegmentedButton
+from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import ToneLabel
 
-PICTURES = {
+PICTURES: Final = {
     "": "as recorded",
     "blank": "blank",
     "freeze": "freeze at",
     "other_clip": "clip from",
 }
-CHANGES = {
+CHANGES: Final = {
     "": "as recorded",
-    "behavior_set": "is held at",
-    "behavior_scale": "is times",
-    "behavior_shift": "is later by",
+    "behavior_set": "set to",
+    "behavior_scale": "scaled by",
+    "behavior_shift": "delayed by",
 }
 # Initial values. A factor of 1 or a delay of 0 s would have no visible effect.
-NEUTRAL = {"behavior_set": 0.0, "behavior_scale": 2.0, "behavior_shift": 0.5}
-PART_CHOICES = (
+INITIAL: Final = {"behavior_set": 0.0, "behavior_scale": 2.0, "behavior_shift": 0.5}
+PART_CHOICES: Final = (
     Choice("all", "all", "Edit the whole window"),
-    Choice("first", "start", "Edit the first second"),
-    Choice("last", "end", "Edit the last second"),
+    # Their tooltips name the length of half a window; see `_draw_part`.
+    Choice("first", "start", ""),
+    Choice("last", "end", ""),
 )
-MIRRORS: dict[MirrorAxis, str] = {"horizontal": "↔", "vertical": "↕"}
-MOST_CONTRAST = 300
+MIRRORS: Final[dict[MirrorAxis, str]] = {"horizontal": "↔", "vertical": "↕"}
+MOST_CONTRAST: Final = 300
 
 
 class WhatIfControls(QWidget):
@@ -87,7 +93,10 @@ class WhatIfControls(QWidget):
         self._build_video()
         self._build_behavior()
         self._grid.setRowStretch(self._grid.rowCount(), 1)
-        self._is_drawing = False
+        # Widgets that also report a change when they are set from the state.
+        self._inputs: tuple[QWidget, ...] = (
+            self.at, *self.mirrors.values(), self.contrast, *self._shifts, self.value
+        )  # fmt: skip
         events = controller.state.events
         self.redraw = Redraw(
             self,
@@ -97,33 +106,20 @@ class WhatIfControls(QWidget):
 
     # -- building -----------------------------------------------------------------
     def _build_video(self) -> None:
-        self.picture = _combo(PICTURES, "What the screen shows")
-        self.picture.activated.connect(lambda _: self._picture_picked())
-        self.at = QDoubleSpinBox()
-        self.at.setStyleSheet(NARROW_BOX)
-        self.at.setKeyboardTracking(False)
-        self.at.valueChanged.connect(lambda _: self._put_picture())
+        self.picture = _menu(PICTURES, "Edit of the video", self._picture_picked)
+        self.at = number_box(QDoubleSpinBox, self._put_picture)
         self._add("Video", row_of(self.picture, self.at, stretch=0))
-        self.mirrors: dict[MirrorAxis, QToolButton] = {}
-        for axis, word in MIRRORS.items():
-            button = QToolButton()
-            button.setText(word)
-            button.setCheckable(True)
-            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-            button.setToolTip(f"Mirror the video: {axis}")
+        self.mirrors = {
+            axis: toggle_button(text, f"Mirror the video: {axis}")
+            for axis, text in MIRRORS.items()
+        }
+        for axis, button in self.mirrors.items():
             button.setAccessibleName(button.toolTip())
             button.setMinimumWidth(44)
-            place = "first" if axis == "horizontal" else "last"
-            button.setProperty("place", place)
             button.toggled.connect(partial(self._mirror, axis))
-            self.mirrors[axis] = button
-        pair = QWidget()
-        pair.setStyleSheet(STYLE)
         row = row_of(*self.mirrors.values())
-        row.setSpacing(0)
         row.addStretch(1)
-        pair.setLayout(row)
-        self._add("Mirror", pair)
+        self._add("Mirror", row)
         self.contrast = QSlider(Qt.Orientation.Horizontal)
         self.contrast.setRange(0, MOST_CONTRAST)
         self.contrast.setPageStep(25)
@@ -137,44 +133,35 @@ class WhatIfControls(QWidget):
         self.contrast.valueChanged.connect(self._put_contrast)
         self.factor = ToneLabel()
         self._add("Contrast", row_of(self.contrast, self.factor, stretch=0))
-        self.right, self.down, self.later = QSpinBox(), QSpinBox(), QSpinBox()
-        for box in (self.right, self.down, self.later):
-            box.setStyleSheet(NARROW_BOX)
-            box.setKeyboardTracking(False)
-        self._fit_shift()
+        self._shifts = tuple(number_box(QSpinBox, self._put_shift) for _ in range(3))
+        self.right, self.down, self.later = self._shifts
         self.later.setSuffix(" frames")
-        for box in (self.right, self.down, self.later):
-            box.valueChanged.connect(lambda _: self._put_shift())
         self._add("Shift → ↓", row_of(self.right, self.down))
         self._add("Delay", self.later)
 
     def _build_behavior(self) -> None:
-        self.channel = QComboBox()
-        self.channel.setToolTip("The channel of behaviour to edit")
-        self.channel.setMinimumContentsLength(6)
-        self.channel.activated.connect(lambda _: self._draw())
+        self.channel = _menu({}, "Behaviour channel to edit", self._draw)
         self._add("Behaviour", self.channel)
-        self.change = _combo(CHANGES, "What becomes of the channel")
-        self.change.activated.connect(lambda _: self._change_picked())
-        self.value = QDoubleSpinBox()
-        self.value.setStyleSheet(NARROW_BOX)
-        self.value.setKeyboardTracking(False)
+        self.change = _menu(CHANGES, "Edit of the channel", self._change_picked)
+        self.value = number_box(
+            QDoubleSpinBox,
+            self._put_change,
+            tooltip="Value in the units of the recording, factor, or seconds",
+        )
         self.value.setRange(-1e4, 1e4)
-        self.value.setToolTip("In the units of the recording, times, or seconds")
-        self.value.valueChanged.connect(lambda _: self._put_change())
         self._add("", row_of(self.change, self.value, stretch=0))
         self.part = SegmentedButton(PART_CHOICES, "Part of the window that is edited")
         self.part.picked.connect(lambda part: self._pick_part(str(part)))
         self._add("Where", self.part)
 
-    def _add(self, words: str, control: QWidget | QLayout) -> None:
+    def _add(self, text: str, control: QWidget | QLayout) -> None:
         row = self._grid.rowCount()
-        if words:
-            self._grid.addWidget(ToneLabel(words), row, 0)
+        if text:
+            self._grid.addWidget(ToneLabel(text), row, 0)
         if isinstance(control, QLayout):
             self._grid.addLayout(control, row, 1)
         else:
-            control.setAccessibleName(words)
+            control.setAccessibleName(text)
             self._grid.addWidget(control, row, 1)
 
     # -- what the user does ---------------------------------------------------------
@@ -220,13 +207,13 @@ class WhatIfControls(QWidget):
         self._put(made, [("contrast", "")])
 
     def _put_shift(self) -> None:
-        ways = self.right.value(), self.down.value(), self.later.value()
-        made = [Shift(*ways, self._spans[0])] if any(ways) else []
-        self._put(made, [("shift", "")])
+        right, down, later = (box.value() for box in self._shifts)
+        made = [Shift(right, down, later, self._spans[0])]
+        self._put(made if right or down or later else [], [("shift", "")])
 
     def _change_picked(self) -> None:
         with self._quietly():
-            self.value.setValue(NEUTRAL.get(self.change.currentData(), 0.0))
+            self.value.setValue(INITIAL.get(self.change.currentData(), 0.0))
         self._put_change()
 
     def _put_change(self) -> None:
@@ -240,8 +227,8 @@ class WhatIfControls(QWidget):
             ),
         }
         # A channel has at most one kind of edit: a new one replaces the others.
-        gone = [(k, name) for k in CHANGES if k]
-        self._put([made[kind]()] if kind else [], gone)
+        replaced = [(k, name) for k in CHANGES if k]
+        self._put([made[kind]()] if kind else [], replaced)
 
     def _pick_part(self, part: str) -> None:
         """Move all edits to a part of the window; later edits use this part too."""
@@ -253,24 +240,19 @@ class WhatIfControls(QWidget):
         ]
         self._edits.set(edits, "What if: another part")
 
-    def _put(self, made: Sequence[Edit], gone: Sequence[tuple[str, str]]) -> None:
-        # Widgets also emit valueChanged when `_draw` sets them from the state.
-        if self._is_drawing:
-            return
+    def _put(self, made: Sequence[Edit], replaced: Sequence[tuple[str, str]]) -> None:
         if made:
-            self._edits.put(*made, instead=gone)
+            self._edits.put(*made, instead=replaced)
         else:
-            self._edits.remove(*gone)
+            self._edits.remove(*replaced)
 
     # -- from state to screen -----------------------------------------------------
     def _draw_channels(self) -> None:
-        session, shown = self._controller.state.session, self.channel.currentData()
+        session, chosen = self._controller.state.session, self.channel.currentData()
         names = () if session is None else session.behavior_names
-        self.channel.clear()
-        for name in names:
-            self.channel.addItem(channel_label(name), name)
+        set_items(self.channel, [(channel_label(name), name) for name in names])
         # Keep the channel if the new session has it, too.
-        at = self.channel.findData(shown)
+        at = self.channel.findData(chosen)
         self.channel.setCurrentIndex(at if at >= 0 else len(names) - 1)
 
     def _draw(self) -> None:
@@ -278,11 +260,9 @@ class WhatIfControls(QWidget):
         has_video = session is not None and session.stimulus is not None
         has_video &= self._spec.video is not None
         has_behavior = self.channel.count() > 0 and self._spec.behavior is not None
-        for widget in (self.picture, self.contrast, *self.mirrors.values()):
+        for widget in (self.picture, *self._inputs):
             widget.setEnabled(has_video)
-        for box in (self.right, self.down, self.later):
-            box.setEnabled(has_video)
-        for widget in (self.channel, self.change):
+        for widget in (self.channel, self.change, self.value):
             widget.setEnabled(has_behavior)
         with self._quietly():
             self._fit_shift()
@@ -304,10 +284,10 @@ class WhatIfControls(QWidget):
         factor = contrast.factor if isinstance(contrast, Contrast) else 1.0
         self.contrast.setValue(round(100 * factor))
         self.factor.setText(f"× {factor:.2f}")
-        moved = shift if isinstance(shift, Shift) else Shift()
-        self.right.setValue(moved.right)
-        self.down.setValue(moved.down)
-        self.later.setValue(moved.later)
+        current = shift if isinstance(shift, Shift) else Shift()
+        self.right.setValue(current.right)
+        self.down.setValue(current.down)
+        self.later.setValue(current.later)
 
     def _range_at(self, kind: str) -> None:
         """Set unit and range of the number box: frames, or session time in seconds."""
@@ -324,24 +304,19 @@ class WhatIfControls(QWidget):
         """Limit shifts to the frame, and delays to the window."""
         if (video := self._spec.video) is None:
             return
-        limits = (
+        delay = f"Frames later ({video.rate_hz:g} per second)"
+        for box, tooltip, most in (
             (self.right, f"Pixels to the right (of {video.width})", video.width),
             (self.down, f"Pixels down (of {video.height})", video.height),
-            (
-                self.later,
-                f"Frames later ({video.rate_hz:g} per second)",
-                self._spec.n_frames,
-            ),
-        )
-        for box, tooltip, most in limits:
+            (self.later, delay, self._spec.n_frames),
+        ):
             box.setRange(-most, most)
-            box.setToolTip(tooltip)
-            box.setAccessibleName(tooltip)
+            describe(box, tooltip, tooltip)
 
     def _draw_change(self) -> None:
         name = self.channel.currentData() or ""
-        found = [(k, self._edits.get(k, name)) for k in CHANGES if k]
-        kind, edit = next(((k, e) for k, e in found if e is not None), ("", None))
+        edits = [(k, self._edits.get(k, name)) for k in CHANGES if k]
+        kind, edit = next(((k, e) for k, e in edits if e is not None), ("", None))
         self.change.setCurrentIndex(self.change.findData(kind))
         self.value.setVisible(bool(kind))
         self.value.setSuffix(" s" if kind == "behavior_shift" else "")
@@ -367,21 +342,18 @@ class WhatIfControls(QWidget):
     @contextmanager
     def _quietly(self) -> Iterator[None]:
         """Suppress edits while the widgets are set from the state."""
-        # Restore the previous value: the context may be nested.
-        before, self._is_drawing = self._is_drawing, True
-        try:
+        with ExitStack() as blockers:
+            for widget in self._inputs:
+                blockers.enter_context(QSignalBlocker(widget))
             yield
-        finally:
-            self._is_drawing = before
 
 
-def _combo(words: dict[str, str], tooltip: str) -> QComboBox:
-    box = QComboBox()
-    box.setToolTip(tooltip)
-    box.setAccessibleName(tooltip)
+def _menu(
+    items: Mapping[str, str], tooltip: str, action: Callable[[], object]
+) -> QComboBox:
+    pairs = [(text, value) for value, text in items.items()]
+    box = combo_box(lambda _: action(), pairs, tooltip=tooltip, name=tooltip)
     box.setMinimumContentsLength(6)
-    for value, word in words.items():
-        box.addItem(word, value)
     return box
 
 

@@ -7,14 +7,7 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QPalette
-from qtpy.QtWidgets import (
-    QLabel,
-    QPushButton,
-    QScrollArea,
-    QSizePolicy,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtWidgets import QLabel, QSizePolicy, QVBoxLayout, QWidget
 
 from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.data.window import Window
@@ -29,6 +22,11 @@ from omnimouse_widgets.drawn.traces.time_axis import (
 )
 from omnimouse_widgets.drawn.units import bar_height
 from omnimouse_widgets.qt.style import plot_style, shortcuts
+from omnimouse_widgets.qt.style.controls import (
+    push_button,
+    scroll_vertically,
+    show_text,
+)
 from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
@@ -36,9 +34,9 @@ from omnimouse_widgets.qt.traces.plot import TraceStack
 from omnimouse_widgets.qt.what_if.controls import WhatIfControls
 
 TOOLTIP = (
-    "Predictions of selected neurons: without the edits (orange) and with them\n"
-    "(blue, dashed). Nobody recorded what the mouse would have done: no scores.\n"
-    "Δ: root mean square of the difference over the asked samples"
+    "Predictions for the selected neurons: without the edits (orange) and with them\n"
+    "(blue, dashed). There is no recording with the edits, so there is no score.\n"
+    "Δ: root mean square of the difference over the target samples"
 )
 N_LISTED = 8
 
@@ -82,11 +80,14 @@ class WhatIfPanel(QWidget):
 
     # -- building -----------------------------------------------------------------
     def _build_head(self) -> None:
-        self.words = ElidedLabel()
+        self.edits = ElidedLabel()
         self.status = ToneLabel(tone="alert")
-        self.reset = QPushButton("Reset")
-        self.reset.setToolTip("Take every edit away (Shift+W; Ctrl+Z brings it back)")
-        self.reset.clicked.connect(lambda: self._controller.what_if.reset())
+        self.status.setToolTip("There is no recording with the edits")
+        self.reset = push_button(
+            "Reset",
+            "Remove all edits (Shift+W; Ctrl+Z restores them)",
+            self._controller.what_if.reset,
+        )
         self.remarks = wrapped_label("alert")
 
     def _build_frames(self) -> None:
@@ -94,13 +95,11 @@ class WhatIfPanel(QWidget):
             "The frame at the cursor: as recorded, and edited"
         )
         self.canvas.setFixedSize(132, 190)
-        self.recorded, self.edited = (
-            self._picture(row, word) for row, word in ((0, "recorded"), (2, "edited"))
-        )
+        self.recorded = self._picture(0, "recorded", palette.HELD)
+        self.edited = self._picture(2, "edited", palette.EDITED)
 
-    def _picture(self, row: int, word: str) -> pg.ImageItem:
-        colour = palette.EDITED if word == "edited" else palette.HELD
-        label = self.canvas.addLabel(word, row, 0, color=colour, size="8pt")
+    def _picture(self, row: int, title: str, colour: str) -> pg.ImageItem:
+        label = self.canvas.addLabel(title, row, 0, color=colour, size="8pt")
         label.setMaximumHeight(14)
         view = self.canvas.addViewBox(
             row + 1, 0, enableMenu=False, enableMouse=False, lockAspect=True,
@@ -121,8 +120,8 @@ class WhatIfPanel(QWidget):
         self.listed.setMinimumWidth(1)
         self.listed.setFont(plot_style.small_font())
         self.listed.setToolTip(
-            "Neurons whose prediction changes most, and by how much (root mean\n"
-            "square); press one to see it"
+            "Neurons with the largest change of the prediction (root mean square);\n"
+            "press one to select it"
         )
         self.listed.linkActivated.connect(
             lambda neuron: self._controller.select([int(neuron)], add=True)
@@ -130,44 +129,37 @@ class WhatIfPanel(QWidget):
 
     def _lay_out(self) -> None:
         self._content = QWidget()
-        head = row_of(self.words, self.status, self.reset, stretch=0)
+        head = row_of(self.edits, self.status, self.reset, stretch=0)
         frames = row_of(self.controls, self.canvas, stretch=0)
         self.stack.canvas.setMinimumHeight(130)
         ignored = QSizePolicy.Policy.Ignored
         self.stack.canvas.setSizePolicy(ignored, ignored)
         parts = (head, self.remarks, frames, self.stack.canvas, self.listed)
         column_in(self._content, *parts, stretch=3)
-        scroll = QScrollArea()
-        scroll.setWidget(self._content)
-        scroll.setWidgetResizable(True)
-        scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        scroll.setFrameShape(QScrollArea.Shape.NoFrame)
-        whole = QVBoxLayout(self)
-        whole.setContentsMargins(0, 0, 0, 0)
-        whole.addWidget(scroll)
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.addWidget(scroll_vertically(self._content))
 
     # -- from state to screen -----------------------------------------------------
     @property
-    def found(self) -> WhatIf | None:
+    def result(self) -> WhatIf | None:
         """The what-if result of the current window, possibly out of date."""
         return self._controller.results.what_if
 
     def _draw_head(self) -> None:
         edits = self._controller.what_if
         is_edited = bool(edits.edits)
-        words = edits.words if is_edited else "Nothing is edited: change something"
-        self.words.set_text(words)
-        self.words.setToolTip(words)
-        self.status.setText(self.status_words())
-        self.status.setToolTip("Nobody recorded what the mouse would have done")
+        text = edits.words if is_edited else "No edits: change a control below"
+        self.edits.set_text(text)
+        self.edits.setToolTip(text)
+        self.status.setText(self.status_text())
         self.reset.setEnabled(is_edited)
         remarks = [f"⚠ {remark}" for remark in edits.remarks]
         if error := self._controller.results.what_if_error:
             remarks.insert(0, f"⚠ Not predicted: {error}")
-        self.remarks.setText("\n".join(remarks))
-        self.remarks.setVisible(bool(remarks))
+        show_text(self.remarks, "\n".join(remarks))
 
-    def status_words(self) -> str:
+    def status_text(self) -> str:
         """Return the freshness of the result, or that it has no score."""
         if not self._controller.what_if.edits:
             return ""
@@ -212,23 +204,23 @@ class WhatIfPanel(QWidget):
         if state.window is None:
             return plot_style.NO_SESSION
         if not state.edits:
-            return "Edit the video or behaviour\nto see what is predicted"
-        if self.found is None:
-            return self.status_words()
-        return "Select neurons that are asked\n(a number below)"
+            return "Edit the video or behaviour\nto see the new prediction"
+        if self.result is None:
+            return self.status_text()
+        return "Select neurons with target samples\n(a number below)"
 
     def traces(self) -> list[Trace]:
         """Return rows of the selected neurons that have a prediction."""
-        state, found = self._controller.state, self.found
-        if state.session is None or state.window is None or found is None:
+        state, result = self._controller.state, self.result
+        if state.session is None or state.window is None or result is None:
             return []
         time = state.window.timestamps["responses"]
         is_old = self._controller.results.what_if_freshness != "fresh"
-        change = dict(zip(found.neurons.tolist(), found.change, strict=True))
+        change = dict(zip(result.neurons.tolist(), result.change, strict=True))
         rows, least = [], least_span(state.spec)
         for neuron in state.selection:
             # Only target samples are predicted; other neurons have nothing to compare.
-            before = predicted_of(found.before, neuron)
+            before = predicted_of(result.before, neuron)
             if before is None or not np.isfinite(before).any():
                 continue
             name = state.session.units.names[neuron]
@@ -236,21 +228,21 @@ class WhatIfPanel(QWidget):
             # defined.
             label = f"{name} · Δ {change[neuron]:.2f}"
             shade = np.zeros(len(time), np.uint8)
-            after = predicted_of(found.after, neuron)
+            after = predicted_of(result.after, neuron)
             row = Trace(label, label, time, before, after, shade, is_old, least)
             rows.append(replace(row, bar=bar_height(state.spec)))
         return rows
 
     def _draw_listed(self) -> None:
-        found = self.found
-        if found is None:
+        result = self.result
+        if result is None:
             self.listed.setText("")
             return
-        most = found.most_changed(N_LISTED)
+        most = result.most_changed(N_LISTED)
         if not len(most):
             self.listed.setText("No prediction changes.")
             return
-        change = dict(zip(found.neurons.tolist(), found.change, strict=True))
+        change = dict(zip(result.neurons.tolist(), result.change, strict=True))
         # Qt draws links in blue, which is hard to read in dark themes.
         colour = self.palette().color(QPalette.ColorRole.WindowText).name()
         links = [
@@ -260,6 +252,4 @@ class WhatIfPanel(QWidget):
         self.listed.setText(f"Most changed: {' · '.join(links)}")
 
     def _draw_cursor(self) -> None:
-        time_s = cursor_s(self._controller)
-        if time_s is not None:
-            self.stack.set_cursor(time_s)
+        self.stack.set_cursor(cursor_s(self._controller))
