@@ -148,7 +148,7 @@ def see_the_residual(story: Story) -> None:
     controller, panel = story.dock.controller, story.dock.panels["Raster"]
     assert isinstance(panel, RasterPanel)
     panel.set_view("beside")
-    panel.set_ordering("similarity")
+    panel.ordering.show_ordering("similarity")
     wait_for(lambda: controller.similarity.order is not None, "the order", _LONG_S)
     settle(0.5)
     story.picture(
@@ -159,7 +159,7 @@ def see_the_residual(story: Story) -> None:
         "much.",
     )
     panel.set_view("truth")
-    panel.set_ordering("stored")
+    panel.ordering.show_ordering("stored")
 
 
 def find_neurons(story: Story) -> None:

@@ -26,7 +26,7 @@ def raster(controller, show):
     """The raster in stored order: neuron n is row n."""
     controller.set_active_span(58, 60)
     panel: RasterPanel = show(RasterPanel(controller), 800, 560)
-    panel.set_ordering("stored")
+    panel.ordering.show_ordering("stored")
     return panel
 
 
@@ -197,7 +197,7 @@ def test_another_window_is_drawn_and_painted_to_its_end(show, look_at):
     panel, state = show(RasterPanel(controller)), controller.state
     picture = panel.pictures["truth"]
     np.testing.assert_allclose(picture.box.viewRange()[0], (0, 150))
-    panel.set_ordering("stored")
+    panel.ordering.show_ordering("stored")
     np.testing.assert_array_equal(picture.values, 50 * state.window.responses.T)
     panel.gestures.pressed((149.5, 2.5), picture.box)
     panel.gestures.released((149.5, 2.5), picture.box)

@@ -47,7 +47,7 @@ def test_dragging_the_strip_scrubs_and_with_shift_hides_frames_as_one_step(
 
 
 def test_buttons_and_keys_step_exactly_one_frame_across_windows(panel, controller):
-    press(panel.on)
+    press(panel.next)
     QTest.keyClick(panel, Qt.Key.Key_Period)
     assert controller.state.cursor == 2
     QTest.keyClick(panel, Qt.Key.Key_Comma)

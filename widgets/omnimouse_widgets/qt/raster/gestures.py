@@ -17,7 +17,7 @@ BRUSH_PIXELS: Final = 6
 """Radius of the raster's brush on screen."""
 
 TOOLS: Final = (
-    Choice("look", "Look", "Click to select neurons and move the cursor"),
+    Choice("look", "Look", "Click: select neurons and move the cursor"),
     Choice("brush", "Brush", "Drag to paint the cells under the pointer"),
     Choice("box", "Box", "Drag a rectangle to paint every cell in it"),
     Choice("column", "Column", "Drag over samples to paint them for all neurons"),

@@ -1,8 +1,11 @@
 """Choice of the raster's row order, with the reason when it is not applied."""
 
+from functools import partial
+from typing import cast
+
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtGui import QHideEvent
-from qtpy.QtWidgets import QComboBox, QToolButton, QWidget
+from qtpy.QtWidgets import QComboBox, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.raster.order import (
@@ -10,18 +13,18 @@ from omnimouse_widgets.drawn.raster.order import (
     ORDERINGS,
     Arrangement,
     arrange,
-    order_words,
     press_similarity,
     similarity_button,
 )
 from omnimouse_widgets.drawn.raster.rows import Ordering
+from omnimouse_widgets.qt.style.controls import describe, show_text, tool_button
 from omnimouse_widgets.qt.style.form import row_of
 
 _TIP = Qt.ItemDataRole.ToolTipRole
 
 
 class OrderBox(QWidget):
-    """Combo box of row orders, and a button to stop the computation of similarity.
+    """Menu of row orders, and a button to stop the computation of similarity.
 
     Parameters
     ----------
@@ -41,26 +44,21 @@ class OrderBox(QWidget):
         self._controller = controller
         self.box = QComboBox()
         self.box.setMaximumWidth(124)
-        self.box.setAccessibleName("Order of the rows")
-        for number, (value, word) in enumerate(ORDERINGS.items()):
-            self.box.addItem(word, value)
+        describe(self.box, "Order of the rows, from top to bottom", "Order of the rows")
+        for number, (value, label) in enumerate(ORDERINGS.items()):
+            self.box.addItem(label, value)
             self.box.setItemData(number, MEANINGS[value], _TIP)
         self.show_ordering("state")
-        self.box.setToolTip("Order of the rows, from top to bottom")
         # Connected last: setting the initial order is not a choice of the user.
         self.box.currentIndexChanged.connect(self._picked)
-        self.button = QToolButton()
-        # A click must not take the focus, and with it the keys, from the raster.
-        self.button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-        self.button.clicked.connect(lambda: press_similarity(controller))
+        self.button = tool_button("", "", partial(press_similarity, controller))
         self.setLayout(row_of(self.box, self.button))
         self.draw()
 
     @property
     def ordering(self) -> Ordering:
         """The chosen order."""
-        found: Ordering = self.box.currentData()
-        return found
+        return cast(Ordering, self.box.currentData())
 
     def show_ordering(self, ordering: Ordering) -> None:
         """Choose an order; emits `picked` if it changed."""
@@ -83,17 +81,12 @@ class OrderBox(QWidget):
             similarity.order,
         )
 
-    def words(self) -> str:
-        """Return why the rows are not in the chosen order, or ""."""
-        return order_words(self._controller, self.ordering)
-
     def draw(self) -> None:
         """Show the button if the comparison can be stopped or restarted."""
-        words = similarity_button(self._controller, self.ordering)
-        self.button.setVisible(bool(words))
-        self.button.setText(words)
+        text = similarity_button(self._controller, self.ordering)
+        show_text(self.button, text)
         self.button.setToolTip(
-            "Stop comparing neurons" if words == "Stop" else "Compare again"
+            "Stop the comparison" if text == "Stop" else "Compare the neurons again"
         )
 
     def hideEvent(self, event: QHideEvent | None) -> None:

@@ -11,7 +11,6 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.raster.order import Arrangement
 from omnimouse_widgets.drawn.raster.pixels import OVERLAYS, overlay_table
 from omnimouse_widgets.drawn.raster.rows import (
-    Ordering,
     Rows,
     rows_in_view,
 )
@@ -42,8 +41,8 @@ from omnimouse_widgets.qt.style.segmented_button import SegmentedButton
 
 TOOLTIP = (
     "Neurons (rows) by samples (columns) of the window.\n"
-    "Left drag: paint, or look · right drag: pan · wheel: zoom rows · "
-    "Shift+wheel: zoom time\nDrag the time axis to move the cursor · Home: show all"
+    "Left drag: use the tool · right drag: pan · wheel: zoom rows · Shift+wheel: zoom "
+    "time\nDrag the time axis to move the cursor · Home: reset the zoom"
 )
 AXIS_WIDTH = 58
 NARROW = 500
@@ -67,7 +66,7 @@ class RasterPanel(QWidget):
         self._arranged: Arrangement | None = None
         self._rows: Rows | None = None
         self._codes: np.ndarray | None = None
-        self._hatched: tuple[str, ...] = ()
+        self._hatch_reasons: tuple[str, ...] = ()
         self._n_samples = controller.state.spec.n_samples
         self.gestures = RasterGestures(controller)
         self.canvas = plot_style.canvas(TOOLTIP)
@@ -81,14 +80,9 @@ class RasterPanel(QWidget):
 
     def _redraw(self) -> Redraw:
         events, results = self._controller.state.events, self._controller.results
-        rows = [
-            events.session,
-            events.mask,
-            events.active_span,
-            results.events.scores,
-            self._controller.history_changed,
-            self._controller.similarity.changed,
-        ]
+        similarity = self._controller.similarity.changed
+        rows = [events.session, events.mask, events.active_span, results.events.scores,
+                self._controller.history_changed, similarity]  # fmt: skip
         return Redraw(
             self,
             # First, because the other parts depend on order and view.
@@ -101,19 +95,18 @@ class RasterPanel(QWidget):
             (self._draw_cursor, [events.cursor, events.window]),
             (self._draw_box, [self.gestures.box_changed]),
             (self._draw_status, [results.changed, events.session, events.cursor,
-                                 self._controller.similarity.changed]),
+                                 similarity]),
         )  # fmt: skip
 
     # -- building -----------------------------------------------------------------
     def _build_pictures(self) -> None:
         # All pictures exist from the start; a view places some of them.
-        for shown in TITLES:
-            raster = RasterPlot(
-                self.gestures, self._scrub, overlay_table(OVERLAYS[shown])
-            )
+        for name in TITLES:
+            tints = overlay_table(OVERLAYS[name])
+            raster = RasterPlot(self.gestures, self._scrub, tints)
             raster.plot.getAxis("left").setWidth(AXIS_WIDTH)
             raster.set_n_samples(self._n_samples)
-            self.pictures[shown] = raster
+            self.pictures[name] = raster
         first, *others = self.pictures.values()
         for raster in others:
             raster.box.setXLink(first.box)
@@ -129,10 +122,10 @@ class RasterPanel(QWidget):
         self.ordering.picked.connect(self._ordering_picked)
         self.view = QComboBox()
         self.view.setMaximumWidth(124)
-        for view, word in VIEWS.items():
-            self.view.addItem(word, view)
+        for view, label in VIEWS.items():
+            self.view.addItem(label, view)
         self.view.setToolTip(VIEW_TIP)
-        self.view.currentIndexChanged.connect(self._view_picked)
+        self.view.currentIndexChanged.connect(lambda _: self._view_picked())
         self.status = ElidedLabel()
         self.status.setMinimumHeight(self.status.fontMetrics().height())
 
@@ -151,22 +144,14 @@ class RasterPanel(QWidget):
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Split the toolbar into two lines when the panel is narrow."""
         is_narrow = self.width() < NARROW
-        direction = QBoxLayout.Direction
-        self._bar.setDirection(
-            direction.TopToBottom if is_narrow else direction.LeftToRight
-        )
+        ways = QBoxLayout.Direction
+        self._bar.setDirection(ways.TopToBottom if is_narrow else ways.LeftToRight)
         super().resizeEvent(event)
 
     def _bind_keys(self) -> None:
         shortcuts.bind_keys(self, self._controller)
         shortcuts.bind(self, "Home", self.show_all)
-        shortcuts.bind(
-            self,
-            "V",
-            lambda: self.view.setCurrentIndex(
-                (self.view.currentIndex() + 1) % self.view.count()
-            ),
-        )
+        shortcuts.bind(self, "V", self._show_next_view)
 
     def _place_pictures(self) -> None:
         """Place the pictures of the view side by side; keep the zoom."""
@@ -174,7 +159,7 @@ class RasterPanel(QWidget):
             # Removing a plot that is not in the layout raises an error.
             if raster.plot.scene() is not None:
                 self.canvas.ci.removeItem(raster.plot)
-        for number, (_, raster) in enumerate(self._shown):
+        for number, raster in enumerate(self._visible.values()):
             # All pictures share the rows, so one axis is sufficient.
             raster.plot.showAxis("left", number == 0)
             self.canvas.ci.addItem(raster.plot, 0, number)
@@ -185,12 +170,8 @@ class RasterPanel(QWidget):
         count = len(shown_in(self._view))
         layout = self.canvas.ci.layout
         left, _, right, _ = layout.getContentsMargins()
-        room = (
-            self.canvas.width()
-            - left
-            - right
-            - (count - 1) * layout.horizontalSpacing()
-        )
+        gaps = left + right + (count - 1) * layout.horizontalSpacing()
+        room = self.canvas.width() - gaps
         for column in range(len(self.pictures)):
             width = (room - AXIS_WIDTH) / count + (AXIS_WIDTH if column == 0 else 0)
             layout.setColumnFixedWidth(column, max(width, 1) if column < count else 0)
@@ -200,10 +181,6 @@ class RasterPanel(QWidget):
         """Set the action of the left mouse button."""
         self.gestures.tool = tool
         self.tools.show_value(tool)
-
-    def set_ordering(self, ordering: Ordering) -> None:
-        """Set the row order."""
-        self.ordering.show_ordering(ordering)
 
     def set_view(self, view: View) -> None:
         """Show truth, prediction or residual, or several of them side by side."""
@@ -217,28 +194,29 @@ class RasterPanel(QWidget):
         box.setRange(xRange=(0, self._n_samples), yRange=(0, rows), padding=0)
 
     def _ordering_picked(self) -> None:
-        self._tell()
+        self._write_choices()
         self._draw_rows()
         self._draw_status()
 
-    def _view_picked(self, _: int) -> None:
+    def _show_next_view(self) -> None:
+        self.view.setCurrentIndex((self.view.currentIndex() + 1) % self.view.count())
+
+    def _view_picked(self) -> None:
         self._view = cast(View, self.view.currentData())
-        self._tell()
+        self._write_choices()
         self._place_pictures()
         self._draw_values()
         # Pictures that were not shown have missed the drawings of every part.
         self.redraw.start()
 
-    def _tell(self) -> None:
+    def _write_choices(self) -> None:
         """Write the chosen order and view to the state."""
         self._controller.set_raster(self.ordering.ordering, self._view)
 
     def _follow(self) -> None:
         """Apply the order and view of the state, e.g. from an opened analysis."""
-        state = self._controller.state
-        order, view = state.raster_order, state.raster_view
-        self.set_ordering(order)
-        self.set_view(view)
+        self.ordering.show_ordering(self._controller.state.raster_order)
+        self.set_view(self._controller.state.raster_view)
 
     def _scrub(self, position: float) -> None:
         sample = plot_style.sample_at(position, self._n_samples)
@@ -250,22 +228,24 @@ class RasterPanel(QWidget):
         return self.pictures["truth"]
 
     @property
-    def _shown(self) -> list[tuple[Shown, RasterPlot]]:
-        return [(shown, self.pictures[shown]) for shown in shown_in(self._view)]
+    def _visible(self) -> dict[Shown, RasterPlot]:
+        """The pictures of the view, from left to right."""
+        return {name: self.pictures[name] for name in shown_in(self._view)}
 
     def _draw_rows(self) -> None:
         """Order and bin the rows, then draw everything that depends on them."""
         mask = self._controller.state.mask
         if mask is None:
             self._arranged = self._rows = self.gestures.rows = None
-            self._draw_nothing()
+            for raster in self.pictures.values():
+                raster.clear()
             return
-        if not self._is_held_still(mask.n_neurons):
+        if not self._has_fixed_rows(mask.n_neurons):
             self._arrange()
         self._bin_rows()
         self._draw_codes()
 
-    def _is_held_still(self, n_neurons: int) -> bool:
+    def _has_fixed_rows(self, n_neurons: int) -> bool:
         """Return True while the row order must not change.
 
         Rows must not move during a brush stroke, in the raster or on the field.
@@ -297,12 +277,13 @@ class RasterPanel(QWidget):
         order = self._arranged.order
         start, stop = rows_in_view(len(order), *self._first.box.viewRange()[1])
         before = self._rows
-        span = None if before is None else (before.start, before.stop)
         # Averaging the values is slow: skip it while the same rows are in view.
-        if before is not None and span == (start, stop):
-            is_same = np.array_equal(before.order, order)
-            if is_same:
-                return
+        if (
+            before is not None
+            and (before.start, before.stop) == (start, stop)
+            and np.array_equal(before.order, order)
+        ):
+            return
         self._rows = self.gestures.rows = Rows.of(order, start, stop)
         self._draw_values()
         self._draw_marks()
@@ -317,15 +298,6 @@ class RasterPanel(QWidget):
         if self._rows is not before:
             self._draw_codes()
 
-    def _rect(self) -> QRectF:
-        assert self._rows is not None
-        height = self._rows.stop - self._rows.start
-        return QRectF(0, self._rows.start, self._n_samples, height)
-
-    def _draw_nothing(self) -> None:
-        for raster in self.pictures.values():
-            raster.clear()
-
     def _draw_cells(self) -> None:
         self._draw_values()
         self._draw_codes()
@@ -336,20 +308,22 @@ class RasterPanel(QWidget):
             return
         population = self._controller.results.population
         units = drawn_units(window.spec)
-        for shown, raster in self._shown:
-            drawn = picture(shown, window, population)
-            raster.set_values(drawn, self._rows.mean(drawn.values), self._rect())
+        unit = "" if units == "normalised" else units
+        start, height = self._rows.start, self._rows.stop - self._rows.start
+        rect = QRectF(0, start, self._n_samples, height)
+        for name, raster in self._visible.items():
+            values = picture(name, window, population)
+            raster.set_values(values, self._rows.mean(values.values), rect)
             # A single picture of activity is named by the menu; a residual needs its
             # levels.
-            is_named = shown == "residual" or len(self._shown) > 1
-            unit = "" if units == "normalised" else units
-            raster.set_title(title(shown, drawn.levels, unit) if is_named else "")
+            is_titled = name == "residual" or len(self._visible) > 1
+            raster.set_title(title(name, values.levels, unit) if is_titled else "")
 
     def _draw_age(self) -> None:
         """Fade a prediction that belongs to an older request."""
         is_old = self._controller.results.is_population_old
-        for shown in ("prediction", "residual"):
-            self.pictures[shown].set_faded(is_old)
+        self.pictures["prediction"].set_faded(is_old)
+        self.pictures["residual"].set_faded(is_old)
 
     def _draw_codes(self) -> None:
         mask = self._controller.state.mask
@@ -357,20 +331,20 @@ class RasterPanel(QWidget):
             return
         self._codes = codes = self._rows.codes(mask)
         # The status line contains the reasons for the hatching.
-        hatched = hatch_words(codes)
-        if hatched != self._hatched:
-            self._hatched = hatched
+        reasons = hatch_words(codes)
+        if reasons != self._hatch_reasons:
+            self._hatch_reasons = reasons
             self._draw_status()
-        for _, raster in self._shown:
+        for raster in self._visible.values():
             raster.set_codes(codes)
 
     def _draw_box(self) -> None:
-        for _, raster in self._shown:
+        for raster in self._visible.values():
             raster.set_rubber(self.gestures.box)
 
     def _draw_span(self) -> None:
         state = self._controller.state
-        for _, raster in self._shown:
+        for raster in self._visible.values():
             raster.set_span(state.active_span, state.brush_code)
 
     def _draw_marks(self) -> None:
@@ -380,28 +354,31 @@ class RasterPanel(QWidget):
         place = np.empty(len(self._arranged.order), np.int64)
         place[self._arranged.order] = np.arange(len(place))
         marked = [n for n in self._controller.state.selection if n < len(place)]
-        for _, raster in self._shown:
+        for raster in self._visible.values():
             raster.set_marks(place[marked].tolist())
 
     def _draw_cursor(self) -> None:
-        for _, raster in self._shown:
+        for raster in self._visible.values():
             raster.set_cursor(self._controller.state.cursor)
 
     def _draw_status(self) -> None:
         self.ordering.draw()
-        self.status.set_text(self._status())
-        self.status.setToolTip(self._status())
+        text = status_words(
+            self._controller, self._rows, self._view, self._hatch_reasons
+        )
+        self.status.set_text(text)
+        self.status.setToolTip(text)
 
     def _hover(self, at: QPointF) -> None:
         """Show the neuron, state and sample under the pointer in the status line."""
-        for _, raster in self._shown:
+        for raster in self._visible.values():
             if raster.box.sceneBoundingRect().contains(at):
                 place = raster.box.mapSceneToView(at)
-                self.status.set_text(self._words_at(place.x(), place.y()))
+                self.status.set_text(self._describe(place.x(), place.y()))
                 return
         self._draw_status()
 
-    def _words_at(self, position: float, row: float) -> str:
+    def _describe(self, position: float, row: float) -> str:
         """Return e.g. `neuron 412 · target · sample 33`, and why it is hatched."""
         state, neurons = self._controller.state, self.gestures.neurons_at(row)
         mask = state.mask
@@ -413,15 +390,8 @@ class RasterPanel(QWidget):
         # A row can contain dozens of neurons, more than the status line can show.
         names = ", ".join(map(str, state.session.units.names[neurons[:4]]))
         more = "…" if len(neurons) > 4 else ""
-        told = f"{names}{more} · {word} · sample {sample}"
-        why = self._why_hatched(sample, row)
-        return f"{told} · ▨ {why}" if why else told
-
-    def _why_hatched(self, sample: int, row: float) -> str:
+        text = f"{names}{more} · {word} · sample {sample}"
         if self._rows is None or self._codes is None:
-            return ""
-        return HATCHED.get(int(self._codes[self._rows.bin_at(row), sample]), "")
-
-    def _status(self) -> str:
-        """Return the status line: neurons per row and missing data."""
-        return status_words(self._controller, self._rows, self._view, self._hatched)
+            return text
+        code = int(self._codes[self._rows.bin_at(row), sample])
+        return f"{text} · ▨ {HATCHED[code]}" if code in HATCHED else text

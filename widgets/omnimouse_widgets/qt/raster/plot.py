@@ -5,7 +5,7 @@ controller.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import pyqtgraph as pg
@@ -56,9 +56,9 @@ class RasterBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
         self._gestures = gestures
         self._panned_from: Point | None = None
 
-    def point(self, event: object) -> Point:
+    def point(self, event: Any) -> Point:
         """Return (sample, row) under the pointer."""
-        at = self.mapSceneToView(event.scenePos())  # type: ignore[attr-defined]
+        at = self.mapSceneToView(event.scenePos())
         return float(at.x()), float(at.y())
 
     def pixel(self) -> Point:
@@ -66,18 +66,18 @@ class RasterBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
         width, height = self.viewPixelSize()
         return float(width), float(height)
 
-    def mousePressEvent(self, event: object) -> None:
+    def mousePressEvent(self, event: Any) -> None:
         """Start a gesture on press; pyqtgraph's drag events need a minimum distance."""
-        button = event.button()  # type: ignore[attr-defined]
-        event.accept()  # type: ignore[attr-defined]
+        button = event.button()
+        event.accept()
         if button == Qt.MouseButton.LeftButton:
             self._gestures.pressed(self.point(event), self)
         elif button == Qt.MouseButton.RightButton:
             self._panned_from = self.point(event)
 
-    def mouseMoveEvent(self, event: object) -> None:
+    def mouseMoveEvent(self, event: Any) -> None:
         """Continue the gesture or the pan."""
-        event.accept()  # type: ignore[attr-defined]
+        event.accept()
         if self._panned_from is not None:
             here = self.point(event)
             # The view moves with the pointer, so `_panned_from` stays the data point
@@ -87,17 +87,17 @@ class RasterBox(pg.ViewBox):  # type: ignore[misc]  # pyqtgraph is untyped
         else:
             self._gestures.dragged(self.point(event), self)
 
-    def mouseReleaseEvent(self, event: object) -> None:
+    def mouseReleaseEvent(self, event: Any) -> None:
         """End the gesture or the pan."""
-        event.accept()  # type: ignore[attr-defined]
-        if event.button() == Qt.MouseButton.RightButton:  # type: ignore[attr-defined]
+        event.accept()
+        if event.button() == Qt.MouseButton.RightButton:
             self._panned_from = None
-        elif event.button() == Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
+        elif event.button() == Qt.MouseButton.LeftButton:
             self._gestures.released(self.point(event), self)
 
-    def wheelEvent(self, event: object, axis: int | None = None) -> None:
+    def wheelEvent(self, event: Any, axis: int | None = None) -> None:
         """Zoom rows around the pointer; with Shift, samples."""
-        with_shift = event.modifiers() & Qt.KeyboardModifier.ShiftModifier  # type: ignore[attr-defined]
+        with_shift = event.modifiers() & Qt.KeyboardModifier.ShiftModifier
         super().wheelEvent(event, axis=0 if with_shift else 1)
 
 
@@ -112,27 +112,27 @@ class TimeAxis(pg.AxisItem):  # type: ignore[misc]  # pyqtgraph is untyped
         self.setCursor(Qt.CursorShape.SplitHCursor)
         self.setToolTip("Drag here to move the cursor")
 
-    def mousePressEvent(self, event: object) -> None:
+    def mousePressEvent(self, event: Any) -> None:
         """Move the cursor to the press."""
-        if event.button() != Qt.MouseButton.LeftButton:  # type: ignore[attr-defined]
-            event.ignore()  # type: ignore[attr-defined]
+        if event.button() != Qt.MouseButton.LeftButton:
+            event.ignore()
             return
-        event.accept()  # type: ignore[attr-defined]
+        event.accept()
         self._scrub(event)
 
-    def mouseMoveEvent(self, event: object) -> None:
+    def mouseMoveEvent(self, event: Any) -> None:
         """Move the cursor with the drag."""
-        event.accept()  # type: ignore[attr-defined]
+        event.accept()
         self._scrub(event)
 
-    def mouseReleaseEvent(self, event: object) -> None:
+    def mouseReleaseEvent(self, event: Any) -> None:
         """Accept the release; the cursor is already in place."""
-        event.accept()  # type: ignore[attr-defined]
+        event.accept()
 
-    def _scrub(self, event: object) -> None:
+    def _scrub(self, event: Any) -> None:
         view = self.linkedView()
         if view is not None:
-            at = view.mapSceneToView(event.scenePos())  # type: ignore[attr-defined]
+            at = view.mapSceneToView(event.scenePos())
             self.scrubbed.emit(float(at.x()))
 
 
@@ -191,10 +191,10 @@ class RasterPlot:
         self.plot.titleLabel.setMaximumHeight(height)
         self.plot.layout.setRowFixedHeight(0, height)
 
-    def set_values(self, drawn: Picture, values: np.ndarray, rect: QRectF) -> None:
+    def set_values(self, picture: Picture, values: np.ndarray, rect: QRectF) -> None:
         """Set values (rows, n_samples), with the levels and colours of a picture."""
         self.values = values
-        self._base = coloured(values, drawn.levels, drawn.table)
+        self._base = coloured(values, picture.levels, picture.table)
         self._rect = rect
 
     def set_faded(self, is_faded: bool) -> None:
@@ -212,8 +212,8 @@ class RasterPlot:
         base = self._base // 2 if self.is_faded else self._base
         self.pixels.set_rgb(blended(base, codes, self._tints), self._rect)
         # Both codes have the same pattern; the status line gives the reason.
-        left_out = (codes == UNSEEN) | (codes == UNASKED)
-        self.hatch.set_rects(hatched_rects(left_out, self._rect))
+        is_hatched = (codes == UNSEEN) | (codes == UNASKED)
+        self.hatch.set_rects(hatched_rects(is_hatched, self._rect))
 
     def set_cursor(self, sample: int) -> None:
         """Move the cursor to the middle of a sample."""
@@ -231,12 +231,12 @@ class RasterPlot:
         """Mark the rows of selected neurons at the left edge."""
         self.marks.set_rows([row + 0.5 for row in rows])
 
-    def set_message(self, words: str) -> None:
+    def set_message(self, text: str) -> None:
         """Show a message in place of data; "" removes it."""
-        if words != self.message.text:
-            self.message.show(words)
+        if text != self.message.text:
+            self.message.show(text)
         for item in (self.span, self.cursor):
-            item.setVisible(not words)
+            item.setVisible(not text)
 
     def clear(self) -> None:
         """Remove values and mask."""
@@ -256,21 +256,20 @@ class RasterPlot:
             self.rubber.setRect(block.samples.start, block.low, width, height)
 
 
-def hatched_rects(found: np.ndarray, rect: QRectF) -> list[QRectF]:
+def hatched_rects(is_hatched: np.ndarray, rect: QRectF) -> list[QRectF]:
     """Return rectangles covering the true cells; equal adjacent rows are merged."""
-    if not found.any():
+    if not is_hatched.any():
         return []
     rects: list[QRectF] = []
-    height, width = rect.height() / len(found), rect.width() / found.shape[1]
+    n_rows, n_columns = is_hatched.shape
+    height, width = rect.height() / n_rows, rect.width() / n_columns
     # Masks have few distinct rows: merging reduces thousands of rectangles to a few.
-    bounds = np.flatnonzero((found[1:] != found[:-1]).any(axis=1)) + 1
-    for first, last in zip([0, *bounds], [*bounds, len(found)], strict=True):
+    bounds = np.flatnonzero((is_hatched[1:] != is_hatched[:-1]).any(axis=1)) + 1
+    for first, last in zip([0, *bounds], [*bounds, n_rows], strict=True):
         # Padding makes every run start with +1 and end with -1 in the difference.
-        padded = np.concatenate([[False], found[first], [False]]).astype(np.int8)
-        edges = np.flatnonzero(np.diff(padded))
-        for start, stop in edges.reshape(-1, 2):
-            corner = (rect.x() + start * width, rect.y() + first * height)
-            rects.append(
-                QRectF(*corner, (stop - start) * width, (last - first) * height)
-            )
+        padded = np.concatenate([[False], is_hatched[first], [False]]).astype(np.int8)
+        y, rows_height = rect.y() + first * height, (last - first) * height
+        for start, stop in np.flatnonzero(np.diff(padded)).reshape(-1, 2):
+            x, columns_width = rect.x() + start * width, (stop - start) * width
+            rects.append(QRectF(x, y, columns_width, rows_height))
     return rects

@@ -4,13 +4,10 @@ from qtpy.QtCore import QModelIndex, Qt
 from qtpy.QtGui import QHideEvent, QKeySequence
 from qtpy.QtWidgets import (
     QAbstractItemView,
-    QHBoxLayout,
     QLabel,
     QLineEdit,
     QMainWindow,
-    QPushButton,
     QShortcut,
-    QVBoxLayout,
     QWidget,
 )
 
@@ -20,7 +17,8 @@ from omnimouse_widgets.qt.recordings.table_model import (
     FilteredRecordings,
     RecordingsTable,
 )
-from omnimouse_widgets.qt.style.form import ElidedLabel
+from omnimouse_widgets.qt.style.controls import push_button, show_text
+from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.row_table import row_table
 from omnimouse_widgets.qt.style.theme import wrapped_label
@@ -52,37 +50,31 @@ class RecordingsPanel(QWidget):
         self._build_top()
         self._build_view()
         self.progress, self.problem = ElidedLabel(), wrapped_label("alert")
-        top = QHBoxLayout()
-        for widget in (self.filter, self.count, self.stop):
-            top.addWidget(widget, 1 if widget is self.filter else 0)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(6, 6, 6, 6)
-        column.setSpacing(4)
-        column.addLayout(top)
-        column.addWidget(self.problem)
-        column.addWidget(self.view, 1)
-        column.addWidget(self.progress)
+        top = row_of(self.filter, self.count, self.stop, stretch=0)
+        column_in(self, top, self.problem, self.view, self.progress, stretch=2)
         self.resize(*SIZE)
-        looking, opening = controller.recordings.changed, controller.opener.changed
+        search, opening = controller.recordings.changed, controller.opener.changed
         session = controller.state.events.session
         self.redraw = Redraw(
             self,
-            (self._draw_found, [looking]),
-            (self._draw_words, [looking, opening]),
+            (self._draw_rows, [search]),
+            (self._draw_progress, [search, opening]),
             (self._draw_open, [session]),
         )
 
     def _build_top(self) -> None:
         self.filter = QLineEdit()
-        self.filter.setPlaceholderText("Words that a row must hold: nwb V1 running")
+        self.filter.setPlaceholderText("Words that a row must contain: nwb V1 running")
         self.filter.setClearButtonEnabled(True)
-        self.filter.textChanged.connect(self._filter)
+        self.filter.textChanged.connect(self._apply_filter)
         self.filter.returnPressed.connect(lambda: self._go_to_table())
         self.count = QLabel()
-        self.count.setToolTip("Recordings that the filter keeps")
-        self.stop = QPushButton("Stop")
-        self.stop.setToolTip("Leave it at the recordings found so far")
-        self.stop.clicked.connect(lambda: self._controller.recordings.stop())
+        self.count.setToolTip("Recordings that match the filter")
+        self.stop = push_button(
+            "Stop",
+            "Stop the search; the recordings found so far remain",
+            self._controller.recordings.stop,
+        )
 
     def _build_view(self) -> None:
         tooltip = "Double click or Enter opens a recording"
@@ -98,9 +90,9 @@ class RecordingsPanel(QWidget):
         self.view.doubleClicked.connect(self._open)
         # `doubleClicked` has no key, and `activated` may need only one click.
         for key in ENTER:
-            struck = QShortcut(QKeySequence(key), self.view)
-            struck.setContext(Qt.ShortcutContext.WidgetShortcut)
-            struck.activated.connect(lambda: self._open(self.view.currentIndex()))
+            shortcut = QShortcut(QKeySequence(key), self.view)
+            shortcut.setContext(Qt.ShortcutContext.WidgetShortcut)
+            shortcut.activated.connect(lambda: self._open(self.view.currentIndex()))
 
     def hideEvent(self, event: QHideEvent | None) -> None:
         """Stop the search of the folder."""
@@ -109,8 +101,8 @@ class RecordingsPanel(QWidget):
         self._controller.recordings.stop()
 
     # -- what the user does -----------------------------------------------------------
-    def _filter(self, text: str) -> None:
-        self.rows.keep(text)
+    def _apply_filter(self, text: str) -> None:
+        self.rows.set_filter(text)
         self._draw_count()
 
     def _go_to_table(self) -> None:
@@ -126,24 +118,23 @@ class RecordingsPanel(QWidget):
             self._controller.opener.open(entry.path)
 
     # -- from state to screen ---------------------------------------------------------
-    def _draw_found(self) -> None:
-        found = self._controller.recordings.found
-        self.table.show_found(found)
+    def _draw_rows(self) -> None:
+        index = self._controller.recordings.found
+        self.table.show_index(index)
         self._draw_count()
-        where = "" if found is None else f" in {found.folder}"
-        self.setWindowTitle(f"Recordings{where}")
+        place = "" if index is None else f" in {index.folder}"
+        self.setWindowTitle(f"Recordings{place}")
 
     def _draw_count(self) -> None:
         self.count.setText(f"{self.rows.rowCount():,} of {self.table.rowCount():,}")
 
-    def _draw_words(self) -> None:
+    def _draw_progress(self) -> None:
         recordings, opener = self._controller.recordings, self._controller.opener
         # Opening a recording is a direct request of the user and has priority.
-        words = opener.words or recordings.words
-        self.progress.set_text(f"◌ {words}…" if words else "")
+        text = opener.words or recordings.words
+        self.progress.set_text(f"◌ {text}…" if text else "")
         self.stop.setVisible(recordings.is_busy)
-        self.problem.setText(self._problem())
-        self.problem.setVisible(bool(self.problem.text()))
+        show_text(self.problem, self._problem())
 
     def _problem(self) -> str:
         recordings, opener = self._controller.recordings, self._controller.opener
@@ -153,7 +144,7 @@ class RecordingsPanel(QWidget):
             return str(recordings.fault)
         is_empty = recordings.found is not None and not recordings.found
         if is_empty and not recordings.is_busy:
-            return "No recording in this folder, nor three levels below it."
+            return "No recording in this folder or three levels below it."
         return ""
 
     def _draw_open(self) -> None:

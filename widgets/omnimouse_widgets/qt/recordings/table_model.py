@@ -46,12 +46,12 @@ _RIGHT: Final = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
 
 
 class RecordingsTable(QAbstractTableModel):
-    """Model of a catalogue; recordings found later are appended."""
+    """Model of a folder's index; recordings found later are appended."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._found: Catalogue | None = None
-        self._words: list[dict[str, str]] = []
+        self._index: Catalogue | None = None
+        self._texts: list[dict[str, str]] = []
         """Texts of each row, by column title."""
         self._open: Path | None = None
         self.entries: tuple[Entry, ...] = ()
@@ -76,15 +76,15 @@ class RecordingsTable(QAbstractTableModel):
     def data(self, index: Index, role: int = 0) -> Any:
         """Return text, sort key, tooltip or appearance of a cell."""
         entry, title = self.entries[index.row()], TITLES[index.column()]
-        words = self._words[index.row()][title]
+        text = self._texts[index.row()][title]
         if role == Qt.ItemDataRole.DisplayRole:
-            return words
+            return text
         if role == SORT_ROLE:
             # Texts such as "1,000" and "90" would sort in the wrong order.
-            return KEYS[title](entry) if title in KEYS else words.lower()
+            return KEYS[title](entry) if title in KEYS else text.lower()
         if role == Qt.ItemDataRole.ToolTipRole:
-            whole = {"problems": entry.problems, "behaviour": entry.behavior}
-            return "\n".join(whole[title]) if title in whole else words
+            lists = {"problems": entry.problems, "behaviour": entry.behavior}
+            return "\n".join(lists[title]) if title in lists else text
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return _RIGHT if title in ("neurons", "minutes") else None
         if role == Qt.ItemDataRole.ForegroundRole:
@@ -96,21 +96,21 @@ class RecordingsTable(QAbstractTableModel):
         return None
 
     # -- interface for the panel ------------------------------------------------------
-    def show_found(self, found: Catalogue | None) -> None:
-        """Show a catalogue; append rows if it extends the shown one."""
+    def show_index(self, index: Catalogue | None) -> None:
+        """Show an index; append rows if it extends the current one."""
         # Appending keeps selection and scroll position; a reset would not.
-        if found is self._found:
+        if index is self._index:
             return
-        before, entries = self.entries, () if found is None else found.entries
+        before, entries = self.entries, () if index is None else index.entries
         # Texts contain paths relative to the folder, so another folder changes every
         # row.
-        is_elsewhere = self._place(self._found) != self._place(found)
-        self._found = found
-        if not is_elsewhere and before and entries[: len(before)] == before:
+        is_same_folder = self._folder(self._index) == self._folder(index)
+        self._index = index
+        if is_same_folder and before and entries[: len(before)] == before:
             self._add(entries[len(before) :])
         else:
             self.beginResetModel()
-            self.entries, self._words = entries, self._words_of(entries)
+            self.entries, self._texts = entries, self._texts_of(entries)
             self.endResetModel()
 
     def mark_open(self, path: Path | None) -> None:
@@ -122,25 +122,25 @@ class RecordingsTable(QAbstractTableModel):
                 last = self.index(len(self.entries) - 1, len(TITLES) - 1)
                 self.dataChanged.emit(self.index(0, 0), last)
 
-    def words_of(self, row: int) -> dict[str, str]:
+    def texts_of(self, row: int) -> dict[str, str]:
         """Return the texts of a row by column title."""
-        return self._words[row]
+        return self._texts[row]
 
     def _add(self, more: tuple[Entry, ...]) -> None:
         if more:
             first = len(self.entries)
             self.beginInsertRows(QModelIndex(), first, first + len(more) - 1)
             self.entries += more
-            self._words += self._words_of(more)
+            self._texts += self._texts_of(more)
             self.endInsertRows()
 
-    def _words_of(self, entries: tuple[Entry, ...]) -> list[dict[str, str]]:
-        folder = self._place(self._found)
+    def _texts_of(self, entries: tuple[Entry, ...]) -> list[dict[str, str]]:
+        folder = self._folder(self._index)
         return [row_words(entry, folder) for entry in entries]
 
     @staticmethod
-    def _place(found: Catalogue | None) -> Path:
-        return Path() if found is None else found.folder
+    def _folder(index: Catalogue | None) -> Path:
+        return Path() if index is None else index.folder
 
 
 class FilteredRecordings(QSortFilterProxyModel):
@@ -149,19 +149,19 @@ class FilteredRecordings(QSortFilterProxyModel):
     def __init__(self, table: RecordingsTable) -> None:
         super().__init__()
         self._table = table
-        self._wanted: tuple[str, ...] = ()
+        self._filter_words: tuple[str, ...] = ()
         self.setSourceModel(table)
         self.setSortRole(SORT_ROLE)
 
-    def keep(self, text: str) -> None:
+    def set_filter(self, text: str) -> None:
         """Set the words of the filter."""
-        self._wanted = tuple(text.lower().split())
+        self._filter_words = tuple(text.lower().split())
         # invalidateFilter is deprecated, and older Qt versions lack its replacement.
         self.invalidate()
 
     def filterAcceptsRow(self, source_row: int, source_parent: Index) -> bool:
         """Return whether a row contains every word, in any column."""
         entry = self._table.entries[source_row]
-        words = (*self._table.words_of(source_row).values(), *entry.problems, entry.id)
-        text = "\n".join(words).lower()
-        return all(word in text for word in self._wanted)
+        texts = (*self._table.texts_of(source_row).values(), *entry.problems, entry.id)
+        text = "\n".join(texts).lower()
+        return all(word in text for word in self._filter_words)

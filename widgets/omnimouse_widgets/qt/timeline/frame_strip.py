@@ -9,13 +9,13 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
 
 TOOLTIP = (
-    "The {} frames of the window: filled = given to the model, hollow = hidden.\n"
-    "Drag: move the cursor · Shift+drag: give or hide frames (the first decides)"
+    "The {} frames of the window: tall = visible to the model, low = hidden.\n"
+    "Drag: move the cursor · Shift+drag: show or hide frames (inverts the first one)"
 )
 
 
 class FrameStrip(QWidget):
-    """Strip that draws the given frames and reports scrubbing and painting."""
+    """Strip that draws the frames and reports scrubbing and painting."""
 
     scrubbed = Signal(int)
     paint_began = Signal()

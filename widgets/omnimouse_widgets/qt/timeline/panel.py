@@ -8,7 +8,7 @@ import numpy as np
 import pyqtgraph as pg
 from qtpy.QtCore import QRectF, QSignalBlocker, Qt
 from qtpy.QtGui import QPainter
-from qtpy.QtWidgets import QHBoxLayout, QSpinBox, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QSpinBox, QVBoxLayout, QWidget
 
 from omnimouse_model.data.overview import Overview
 from omnimouse_model.data.window_spec import WindowSpec
@@ -23,18 +23,19 @@ from omnimouse_widgets.drawn.traces.tier_band import (
     tier_bars,
 )
 from omnimouse_widgets.qt.style import plot_style, shortcuts
+from omnimouse_widgets.qt.style.controls import number_box, tool_button
 from omnimouse_widgets.qt.style.form import row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
 
 TOOLTIP = (
-    "The whole session. Click or drag: move the window · ← →: step it by {} · "
-    "Shift+← →: by {}\nPgUp, PgDown: the trial before, the next one · "
-    ", .: one frame\nBars: trials by tier, T test, V validation, O oracle, "
-    "low grey: train\nAbove: what was shown, blue video, yellow and lower image, "
-    "lowest blank;\nwhite marks: the repeats of the clip on screen"
+    "The whole session. Click or drag: move the window · ← →: move it by {} · "
+    "Shift+← →: by {}\nPgUp, PgDown: previous, next trial · , .: previous, next frame\n"
+    "Bars: trials by tier, T test, V validation, O oracle, low grey: train\n"
+    "Above: the stimulus; blue: video, yellow and lower: image, lowest: blank;\n"
+    "white marks: repeats of the current clip"
 )
-TRIAL_TIP = "The trial on screen; type another's number (PgUp, PgDown: step)"
+TRIAL_TIP = "The current trial; type the number of another one (PgUp, PgDown)"
 # napari's style sheet reserves space for buttons on both sides.
 PLAIN_BOX = "QSpinBox { min-width: 100px; padding: 1px 4px; }"
 # About one bin per pixel of the strip; more would not be visible.
@@ -73,7 +74,7 @@ class TimePanel(QWidget):
         self.plot = pg.PlotItem(viewBox=self.box, axisItems=axes)
         self.canvas.addItem(self.plot)
         self.bars, self.kinds, self.repeats = _Bars(3.0), _Bars(4.0), _Marks()
-        self.lines = {name: pg.PlotCurveItem(connect="finite") for name in LINE_COLOURS}
+        self.lines = {name: plot_style.curve(c) for name, c in LINE_COLOURS.items()}
         self.marker = pg.LinearRegionItem(movable=False)
         self.place = plot_style.text_item("", plot_style.HELD_TEXT)
         self.place.fill = plot_style.brush(plot_style.BACKGROUND, 200)
@@ -86,38 +87,33 @@ class TimePanel(QWidget):
         row.addLayout(self._steps)
         self._bind_keys()
         events = controller.state.events
+        window = [events.window, events.session]
         self.redraw = Redraw(
             self,
             (self._draw_session, [events.session]),
-            (self._draw_window, [events.window, events.session]),
-            (
-                self._draw_trial,
-                [events.window, events.session, controller.trials.changed],
-            ),
+            (self._draw_window, window),
+            (self._draw_trial, [*window, controller.trials.changed]),
         )
 
     def _build_steps(self) -> None:
         """Build the trial box and the window step buttons beside the strip."""
         trials = self._controller.trials
-        self.trial = QSpinBox()
+        self.trial = number_box(
+            QSpinBox,
+            lambda: trials.go_to(self.trial.value() - 1),
+            tooltip=TRIAL_TIP,
+            name="Trial",
+            has_arrows=False,
+        )
         self.trial.setPrefix("trial ")
-        # Move once the number is complete, not after each digit.
-        self.trial.setKeyboardTracking(False)
-        self.trial.setButtonSymbols(QSpinBox.ButtonSymbols.NoButtons)
         self.trial.setStyleSheet(PLAIN_BOX)
-        self.trial.setAccessibleName("Trial")
-        self.trial.setToolTip(TRIAL_TIP)
-        self.trial.valueChanged.connect(lambda number: trials.go_to(number - 1))
-        self.back, self.on = QToolButton(), QToolButton()
-        for button, n in ((self.back, -1), (self.on, 1)):
-            button.setToolTip("One window back (←)" if n < 0 else "One window on (→)")
-            button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-            button.clicked.connect(partial(self._pressed, n))
+        self.back = tool_button("", "Previous window (←)", partial(self._step, -1))
+        self.next = tool_button("", "Next window (→)", partial(self._step, 1))
         self._name_steps()
         self._steps = QVBoxLayout()
         self._steps.setSpacing(2)
         self._steps.addWidget(self.trial)
-        self._steps.addLayout(row_of(self.back, self.on))
+        self._steps.addLayout(row_of(self.back, self.next))
         # Legend of the letters on the bars.
         self.tiers = wrapped_label()
         self.tiers.setFont(plot_style.small_font())
@@ -127,9 +123,9 @@ class TimePanel(QWidget):
     def _name_steps(self) -> None:
         """Name the step of the window, which depends on its spec."""
         spec = self._controller.state.spec
-        step = step_words(spec)
+        step = step_text(spec)
         self.back.setText(f"◂ {step}")
-        self.on.setText(f"{step} ▸")
+        self.next.setText(f"{step} ▸")
         self.canvas.setToolTip(tooltip(spec))
 
     def _build_plot(self) -> None:
@@ -139,16 +135,8 @@ class TimePanel(QWidget):
         self.marker.setBrush(plot_style.tint(palette.CURSOR, 70))
         for line in self.marker.lines:
             line.setPen(plot_style.pen(palette.CURSOR, 2))
-        for name, line in self.lines.items():
-            line.setPen(plot_style.pen(LINE_COLOURS[name]))
-        items = (
-            self.bars,
-            self.kinds,
-            self.repeats,
-            *self.lines.values(),
-            self.marker,
-            self.place,
-        )
+        items = (self.bars, self.kinds, self.repeats, *self.lines.values(), self.marker,
+                 self.place)  # fmt: skip
         for depth, item in enumerate(items):
             item.setZValue(depth)
             self.box.addItem(item, ignoreBounds=True)
@@ -163,10 +151,6 @@ class TimePanel(QWidget):
     def _step(self, windows: int) -> None:
         if self._controller.state.window is not None:
             self._controller.step_window(windows)
-
-    # `clicked` adds an argument, which `_step` does not take.
-    def _pressed(self, windows: int, _is_checked: bool = False) -> None:
-        self._step(windows)
 
     def _go(self, time_s: float) -> None:
         """Centre the window on a time in seconds."""
@@ -213,13 +197,10 @@ class TimePanel(QWidget):
         self.plot.getAxis("left").setTicks([ticks])
         # The first two lanes, stimulus and trials, are bars.
         for name, low, height in LANES[2:]:
-            drawn = low + height * in_unit(values[name])
-            self.lines[name].setData(overview.centers_s, drawn)
-        self.plot.setRange(
-            xRange=(overview.edges_s[0], overview.edges_s[-1]),
-            yRange=(-0.05, 5.0),
-            padding=0,
-        )
+            heights = low + height * in_unit(values[name])
+            self.lines[name].setData(overview.centers_s, heights)
+        extent = overview.edges_s[0], overview.edges_s[-1]
+        self.plot.setRange(xRange=extent, yRange=(-0.05, 5.0), padding=0)
 
     def _draw_window(self) -> None:
         window = self._controller.state.window
@@ -243,7 +224,7 @@ class TimePanel(QWidget):
     def _draw_trial(self) -> None:
         trials, clip = self._controller.trials, self._controller.clips.shown
         session = self._controller.state.session
-        for widget in (self.trial, self.back, self.on):
+        for widget in (self.trial, self.back, self.next):
             widget.setEnabled(session is not None)
         self.trial.setVisible(trials.count > 0)
         # `setRange` and `setValue` would otherwise move the window.
@@ -257,8 +238,8 @@ class TimePanel(QWidget):
                 "" if number else f"trial – / {trials.count}"
             )
             self.trial.setValue(number)
-        shown = () if clip is None or session is None else clip.trials
-        starts = [] if session is None else session.trials.t_on[list(shown)].tolist()
+        repeats = () if clip is None or session is None else clip.trials
+        starts = [] if session is None else session.trials.t_on[list(repeats)].tolist()
         self.repeats.set_times(starts)
 
 
@@ -328,7 +309,7 @@ class _Marks(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
             painter.fillRect(rect, plot_style.brush(palette.HELD))
 
 
-def step_words(spec: WindowSpec, n: int = 1) -> str:
+def step_text(spec: WindowSpec, n: int = 1) -> str:
     """Return how far `n` steps of the window go: "2 s", or "1 trial"."""
     if spec.align == "trial":
         return f"{n} trial{'s' * (n != 1)}"
@@ -337,7 +318,7 @@ def step_words(spec: WindowSpec, n: int = 1) -> str:
 
 def tooltip(spec: WindowSpec) -> str:
     """Return the tooltip of the strip, with the steps of the window."""
-    return TOOLTIP.format(step_words(spec), step_words(spec, 10))
+    return TOOLTIP.format(step_text(spec), step_text(spec, 10))
 
 
 def in_unit(values: np.ndarray) -> np.ndarray:

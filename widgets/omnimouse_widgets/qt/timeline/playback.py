@@ -8,7 +8,8 @@ from qtpy.QtCore import QObject, QTimer, Signal
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.traces.playback import advance, samples_due, strides
 
-# About 30 ticks per second, the sampling rate of frames and responses.
+# About 30 ticks per second, fast enough for smooth video on most screens. The rate of
+# the window's samples does not matter: a tick moves the cursor by all samples due.
 TICK_MS: Final = 33
 
 

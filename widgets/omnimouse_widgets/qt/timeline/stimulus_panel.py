@@ -3,17 +3,9 @@
 from functools import partial
 
 import numpy as np
-from qtpy.QtCore import QRectF, Qt
+from qtpy.QtCore import QRectF
 from qtpy.QtGui import QAction, QActionGroup, QHideEvent
-from qtpy.QtWidgets import (
-    QComboBox,
-    QGraphicsRectItem,
-    QHBoxLayout,
-    QLabel,
-    QMenu,
-    QToolButton,
-    QWidget,
-)
+from qtpy.QtWidgets import QGraphicsRectItem, QLabel, QMenu, QToolButton, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
@@ -21,12 +13,13 @@ from omnimouse_widgets.drawn.model.task import NO_VIDEO
 from omnimouse_widgets.drawn.traces.playback import SPEEDS, stride_words, strides
 from omnimouse_widgets.drawn.traces.time_axis import frame_at_sample, sample_at_frame
 from omnimouse_widgets.qt.style import plot_style, shortcuts
-from omnimouse_widgets.qt.style.form import column_in
+from omnimouse_widgets.qt.style.controls import combo_box, tool_button
+from omnimouse_widgets.qt.style.form import column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.timeline.frame_strip import FrameStrip
 from omnimouse_widgets.qt.timeline.playback import Playback
 
-TOOLTIP = "The video frame at the cursor. A dashed frame: hidden from the model."
+TOOLTIP = "The video frame at the cursor. Dashed border: hidden from the model."
 
 
 class StimulusPanel(QWidget):
@@ -88,19 +81,19 @@ class StimulusPanel(QWidget):
         )
         self.strip.painted.connect(self._paint_frames)
         self.strip.paint_ended.connect(self._controller.end_stroke)
-        self.back = _button("‹", "One frame back (,)")
-        self.back.clicked.connect(lambda: self._controller.step_cursor(-1))
-        self.play = _button("▶", "")
+        step = self._controller.step_cursor
+        self.back = tool_button("‹", "Previous frame (,)", partial(step, -1))
+        self.play = tool_button("▶", "", self.playback.toggle)
+        self.next = tool_button("›", "Next frame (.)", partial(step, 1))
+        for button in (self.back, self.next):
+            button.setMinimumWidth(26)
         self.play.setMinimumWidth(40)  # includes the arrow of its menu
-        self.play.clicked.connect(self.playback.toggle)
         self._build_strides()
-        self.on = _button("›", "One frame on (.)")
-        self.on.clicked.connect(lambda: self._controller.step_cursor(1))
-        self.speed = QComboBox()
-        self.speed.setToolTip("Session seconds per second")
-        for speed in SPEEDS:
-            self.speed.addItem(f"×{speed:g}", speed)
-        self.speed.activated.connect(self._speed_picked)
+        self.speed = combo_box(
+            partial(setattr, self.playback, "speed"),
+            [(f"×{speed:g}", speed) for speed in SPEEDS],
+            tooltip="Session seconds per second",
+        )
         self.clock = QLabel()
         self.clock.setToolTip("Session time and frame at the cursor")
 
@@ -121,10 +114,7 @@ class StimulusPanel(QWidget):
         self.play.setPopupMode(QToolButton.ToolButtonPopupMode.MenuButtonPopup)
 
     def _lay_out(self) -> None:
-        bar = QHBoxLayout()
-        bar.setSpacing(4)
-        for widget in (self.back, self.play, self.on, self.speed):
-            bar.addWidget(widget)
+        bar = row_of(self.back, self.play, self.next, self.speed, spacing=4)
         bar.addStretch(1)
         bar.addWidget(self.clock)
         column_in(self, self.canvas, self.strip, bar, stretch=0)
@@ -139,9 +129,6 @@ class StimulusPanel(QWidget):
     def _scrubbed(self, frame: int) -> None:
         spec = self._controller.state.spec
         self._controller.set_cursor(sample_at_frame(spec, frame))
-
-    def _speed_picked(self, _: int) -> None:
-        self.playback.speed = self.speed.currentData()
 
     def _paint_frames(self, first: int, last: int, visible: bool) -> None:
         mask = self._controller.state.mask
@@ -170,11 +157,11 @@ class StimulusPanel(QWidget):
         self.frame.setImage(frame, autoLevels=False, levels=(0, 255))
         self._fit(*frame.shape)
         if not state.window.valid["video"][at]:
-            self._say("no valid frame here", palette.PROBLEM, dashed=True)
+            self._label_frame("no valid frame here", palette.PROBLEM, dashed=True)
         elif state.mask.frames[at]:
-            self._say("", palette.VISIBLE, dashed=False)
+            self._label_frame("", palette.VISIBLE, dashed=False)
         else:
-            self._say("hidden from the model", plot_style.AXIS, dashed=True)
+            self._label_frame("hidden from the model", plot_style.AXIS, dashed=True)
 
     def _show_nothing(self, why: str) -> None:
         self.frame.clear()
@@ -190,12 +177,12 @@ class StimulusPanel(QWidget):
             self.view.setRange(rect, padding=0.03)
             self.label.setPos(width / 2, height)
 
-    def _say(self, words: str, colour: str, *, dashed: bool) -> None:
+    def _label_frame(self, text: str, colour: str, *, dashed: bool) -> None:
         self.border.setPen(plot_style.pen(colour, 3, dashed=dashed))
         # Hidden and invalid frames are dimmed, in addition to the dashed border.
         self.frame.setOpacity(0.45 if dashed else 1.0)
-        self.label.setText(f" {words} " if words else "")
-        self.label.setVisible(bool(words))
+        self.label.setText(f" {text} " if text else "")
+        self.label.setVisible(bool(text))
 
     def _draw_strip(self) -> None:
         state = self._controller.state
@@ -223,15 +210,6 @@ class StimulusPanel(QWidget):
         playing = self.playback.is_playing
         self.play.setText("❚❚" if playing else "▶")
         word = "Pause" if playing else "Play"
-        self.play.setToolTip(f"{word} (K); the arrow: how the window moves on")
+        self.play.setToolTip(f"{word} (K); the arrow: step of the window")
         self.speed.setCurrentIndex(self.speed.findData(self.playback.speed))
         self.strides[self.playback.stride].setChecked(True)
-
-
-def _button(word: str, tooltip: str) -> QToolButton:
-    button = QToolButton()
-    button.setText(word)
-    button.setToolTip(tooltip)
-    button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
-    button.setMinimumWidth(26)
-    return button
