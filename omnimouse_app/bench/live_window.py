@@ -101,13 +101,13 @@ def stroke_to_traces_ms(dock: OmniMouseDock, n: int = 30) -> list[float]:
         controller.set_brush(VISIBLE if number % 2 == 0 else TARGET)
         wait_for(lambda: controller.results.freshness == "fresh", "a prediction", 120)
         settle(0.02)
-        before = controller.results.asked
+        before = controller.results.newest_request
         start = perf_counter()
         hand.press(path[4 * number])
-        if controller.results.asked == before:  # no neuron at this place
+        if controller.results.newest_request == before:  # no neuron at this place
             hand.release(path[4 * number])
             continue
-        request = controller.results.asked
+        request = controller.results.newest_request
         wait_for(partial(_is_drawn, controller, request), "the prediction", 120)
         with frames.wait():
             traces.redraw.flush()
@@ -266,7 +266,7 @@ def _circle(canvas: Canvas, share: float, steps: int) -> np.ndarray:
 
 def _is_drawn(controller: Any, request: int) -> bool:
     _check(controller.results)
-    return bool(controller.results.shown >= request)
+    return bool(controller.results.shown_request >= request)
 
 
 def _check(results: Any) -> None:

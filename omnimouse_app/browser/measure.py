@@ -24,10 +24,11 @@ PLOTS: Final = {"video": "frame", "raster": "drawn", "traces": "drawn"}
 # Strokes are identified by the number of their request, so no request may be pending
 # before a stroke.
 NO_REQUEST_PENDING: Final = (
-    "explorer.controller.results.shown == explorer.controller.results.asked"
+    "explorer.controller.results.shown_request"
+    " == explorer.controller.results.newest_request"
     " and explorer.controller.results.population_freshness != 'running'"
 )
-_REQUEST: Final = "explorer.controller.results.asked"
+_REQUEST: Final = "explorer.controller.results.newest_request"
 _DEMO: Final = """
 from omnimouse_widgets import Explorer
 explorer = Explorer("demo", "demo", device={device!r}).settled()

@@ -59,7 +59,7 @@ def command(
             recording=recording,
             device=device,
             sweeps=sweeps,
-            tell=report_progress,
+            report=report_progress,
         )
         write_page(content, page, report_progress)
     progress.finish()

@@ -12,7 +12,10 @@ from napari.utils.notifications import show_warning
 from omnimouse_app.field.areas import AreaOutline, area_outlines
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.inference.background_task import BackgroundTask, Tell
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    ReportProgress,
+)
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.layout import Field
 from omnimouse_widgets.qt.style.ui_thread import qt_post
@@ -103,7 +106,7 @@ class AreaLayer:
 
     def _show_plane(self, layer: Shapes) -> None:
         """Show the outlines and names of the displayed planes only."""
-        plane = self._controller.planes.shown
+        plane = self._controller.planes.number
         # Hidden outlines stay in the layer with alpha 0, so that shapes and `_outlines`
         # keep the same order.
         is_seen = np.array([plane in (None, one.plane) for one in self._outlines])
@@ -120,11 +123,11 @@ class AreaLayer:
             self._controller.colouring.outline_areas(self.layer.visible)
 
     def _tell_fault(self) -> None:
-        if self.errand.fault is not None:
-            show_warning(f"OmniMouse: areas are not outlined: {self.errand.fault}")
+        if self.errand.error is not None:
+            show_warning(f"OmniMouse: areas are not outlined: {self.errand.error}")
 
 
-def _outlined(request: tuple[Session, Field], tell: Tell) -> Iterator[_Found]:
+def _outlined(request: tuple[Session, Field], tell: ReportProgress) -> Iterator[_Found]:
     session, field = request
     units = session.units
     area = np.asarray(units.area).astype(str)

@@ -272,7 +272,7 @@ class Brush:
 
     def _among(self, neurons: np.ndarray) -> np.ndarray:
         """Return those of the neurons that lie in the displayed planes."""
-        return self._controller.planes.among(neurons)
+        return self._controller.planes.visible_among(neurons)
 
     def select(self, neuron: int, add: bool) -> None:
         """Select one neuron; with `add`, add it to the selection or remove it."""

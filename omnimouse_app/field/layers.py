@@ -175,7 +175,7 @@ class FieldLayers(QObject):
             self.mean = self._add(mean_layer(field.mean), "mean image")
         self.tiles = tiles_of(field, np.asarray(session.units.plane))
         if self.tiles:  # below the neurons, to leave their colours visible
-            words = self._controller.planes.words_of
+            words = self._controller.planes.label_of
             self.names = self._add(label_layer(self.tiles, words), "planes")
             self.names.editable = False
         if len(field.lost):
@@ -203,7 +203,7 @@ class FieldLayers(QObject):
         if self.field is None or self.space.is_shown:
             return
         self._viewer.reset_view()
-        tile = tile_of(self.tiles, self._controller.planes.shown)
+        tile = tile_of(self.tiles, self._controller.planes.number)
         if tile is not None:
             camera = self._viewer.scene.camera
             camera.center = (*camera.center[:-2], *tile.centre)
@@ -216,13 +216,13 @@ class FieldLayers(QObject):
         planes, field = self._controller.planes, self.field
         if field is None:
             return
-        tile = tile_of(self.tiles, planes.shown)
+        tile = tile_of(self.tiles, planes.number)
         if self.mean is not None and field.mean is not None:
             self.mean.data = field.mean if tile is None else tile.only(field.mean)
         if self.names is not None:
-            name_planes(self.names, self.tiles, planes.words_of, planes.shown)
+            name_planes(self.names, self.tiles, planes.label_of, planes.number)
         if self.lost is not None:
-            looked_at = planes.looked_at
+            looked_at = planes.is_visible
             neurons = placed_lost(field)
             self.lost.shown = True if looked_at is None else looked_at[neurons]
         self._show_areas()
@@ -277,7 +277,7 @@ class FieldLayers(QObject):
         if found is None:
             return
         selected = np.asarray(self._controller.state.selection, np.int64)
-        looked_at = self._controller.planes.looked_at
+        looked_at = self._controller.planes.is_visible
         self.space.colour(*found, selected, looked_at)
         rows = flat_rows(self._controller, self.field, *found)
         # The fast path does not update the thumbnail; `_catch_up` does so later.
@@ -319,7 +319,7 @@ class FieldLayers(QObject):
         """Return the status bar text for a position on the field, "" for none."""
         if self.field is None or self._session is None:
             return ""
-        neurons = self._controller.planes.among(neurons_at(self.field, y, x))
+        neurons = self._controller.planes.visible_among(neurons_at(self.field, y, x))
         if not len(neurons):
             return ""
         return describe(self._controller, int(neurons[0]), others=len(neurons) - 1)

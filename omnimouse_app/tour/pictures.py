@@ -77,11 +77,11 @@ def live_context(story: Story) -> None:
 
 def know_a_neuron(story: Story) -> None:
     """Show receptive field, tuning and repeats of one neuron."""
-    facts = story.dock.controller.facts
+    facts = story.dock.controller.neuron_info
     story.dock.bring_up("Neuron")
     settle(0.3)
     wait_for(
-        lambda: facts.found is not None and facts.found.is_complete,
+        lambda: facts.current is not None and facts.current.is_complete,
         "the neuron's facts",
         _LONG_S,
     )
@@ -98,10 +98,10 @@ def ask_what_if(story: Story) -> None:
     controller = story.dock.controller
     story.dock.bring_up("What if")
     story.dock.bring_up("Traces")
-    controller.what_if.put(Mirror("horizontal"))
+    controller.stimulus_edits.put(Mirror("horizontal"))
     story.answered()
     settle(0.5)
-    shown = controller.what_if.window
+    shown = controller.stimulus_edits.window
     before = controller.state.window
     assert shown is not None
     assert before is not None
@@ -121,7 +121,7 @@ def ask_what_if(story: Story) -> None:
         "The stimulus or the behaviour edited, and the difference that makes to the "
         "prediction. Nothing was recorded for it, so nothing is scored.",
     )
-    controller.what_if.reset()
+    controller.stimulus_edits.reset()
     story.dock.bring_up("OmniMouse")
     story.answered()
 
@@ -149,7 +149,7 @@ def see_the_residual(story: Story) -> None:
     assert isinstance(panel, RasterPanel)
     panel.set_view("beside")
     panel.ordering.show_ordering("similarity")
-    wait_for(lambda: controller.similarity.order is not None, "the order", _LONG_S)
+    wait_for(lambda: controller.neuron_order.order is not None, "the order", _LONG_S)
     settle(0.5)
     story.picture(
         "residual",

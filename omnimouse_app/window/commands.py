@@ -90,12 +90,12 @@ def _bring_up(title: str, dock: OmniMouseDock) -> None:
 
 def _neuron(n: int, dock: OmniMouseDock) -> None:
     dock.bring_up("Neuron")
-    dock.controller.facts.step(n)
+    dock.controller.neuron_info.step(n)
 
 
 def _what_if(edit: Edit, dock: OmniMouseDock) -> None:
     dock.bring_up("What if")
-    dock.controller.what_if.put(edit)
+    dock.controller.stimulus_edits.put(edit)
 
 
 MODES: tuple[BehaviorMode, ...] = ("visible", "target", "hidden")
@@ -157,13 +157,13 @@ ACTIONS: dict[str, Action] = {
     "previous_frame": Action("Previous frame", partial(_step_frame, -1)),
     "play": Action("Play or pause", lambda d: d.play()),
     "stop": Action("Stop predicting", lambda d: d.controller.cancel()),
-    "ask_again": Action("Ask again", lambda d: d.controller.ask_again()),
+    "ask_again": Action("Ask again", lambda d: d.controller.request_again()),
     "finetune": Action("Fine-tune the model to this recording", _finetune),
     "copy_score": Action(
         "Copy the score with its definition",
         lambda d: control_view.copy_score(d.controller),
     ),
-    "pin": Action("Pin this condition", lambda d: d.controller.pins.pin_or_tell()),
+    "pin": Action("Pin this condition", lambda d: d.controller.pins.pin_or_notify()),
     **{
         f"toggle_pin_{n}": Action(
             f"Pins: show or hide {LETTERS[n - 1]}", partial(_toggle_pin, n - 1)
@@ -196,7 +196,7 @@ ACTIONS: dict[str, Action] = {
     "what_if_blank": Action("What if: a blank screen", partial(_what_if, Blank())),
     "what_if_mirror": Action("What if: mirrored video", partial(_what_if, Mirror())),
     "what_if_reset": Action(
-        "What if: all as recorded", lambda d: d.controller.what_if.reset()
+        "What if: all as recorded", lambda d: d.controller.stimulus_edits.reset()
     ),
     "save_analysis": Action("Save the analysis", lambda d: d.control.analysis.save()),
     "save_analysis_as": Action(

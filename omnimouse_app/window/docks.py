@@ -106,7 +106,7 @@ class OmniMouseDock(QWidget):
         layout.setContentsMargins(0, 0, 0, 0)
         layout.addWidget(self.control)
         self.instrument.dropped.connect(self.open_folder)
-        self.controller.recordings.asked.connect(self._show_recordings)
+        self.controller.recordings.requested.connect(self._show_recordings)
         self.instrument.closed.connect(self._forget_viewer)
         # Ends the worker also if the dock is destroyed without the window.
         self.destroyed.connect(self.instrument.close)
@@ -141,7 +141,7 @@ class OmniMouseDock(QWidget):
 
     def _forget_viewer(self) -> None:
         self._viewer = None
-        self.controller.recordings.asked.disconnect(self._show_recordings)
+        self.controller.recordings.requested.disconnect(self._show_recordings)
 
     @property
     def controller(self) -> Controller:
@@ -160,7 +160,7 @@ class OmniMouseDock(QWidget):
         # A recording that is open, or being opened by the caller, has priority over the
         # last one.
         is_free = self.controller.state.session is None
-        if self.docks and is_free and not self.controller.opener.is_busy:
+        if self.docks and is_free and not self.controller.loader.is_busy:
             self.controller.restore()
 
     def open_docks(self) -> None:
@@ -204,7 +204,7 @@ class OmniMouseDock(QWidget):
         elif holds_sessions(folder):
             self.controller.recordings.look_in(folder)
         else:
-            self.controller.opener.open(folder)
+            self.controller.loader.open(folder)
 
     def _show_recordings(self) -> None:
         show_recordings(self.controller, self.main_window)

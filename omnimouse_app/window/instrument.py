@@ -78,7 +78,7 @@ class Instrument(QObject):
         if model is not None:
             self.controller.choose_predictor(model)
         self.brush = Brush(self.controller, viewer)
-        remembered = self.controller.remembered.brush_radius
+        remembered = self.controller.last_session.brush_radius
         self.brush.radius = chosen.brush_radius or remembered or FIRST_RADIUS
         self.layers = FieldLayers(viewer, self.controller, self.brush, self)
         self.layers.layer_made.connect(self._bind_keys)
@@ -173,7 +173,7 @@ class Instrument(QObject):
 
 def preferred_model(controller: Controller) -> str:
     """Return the model of the preferences, else the last one used, else the demo."""
-    return opening().predictor or controller.remembered.predictor or "demo"
+    return opening().predictor or controller.last_session.predictor or "demo"
 
 
 def new_controller(device: Device = "auto", scheduler: str | None = None) -> Controller:

@@ -72,9 +72,9 @@ def launch(
     if session is not None and (is_analysis or holds_sessions(session)):
         dock.open_folder(str(session))
     elif session is not None:
-        controller.opener.open(OpenRequest(session, options=reading or {}))
+        controller.loader.open(OpenRequest(session, options=reading or {}))
     elif not controller.restore(instead=DEMO):
-        controller.opener.open(DEMO)
+        controller.loader.open(DEMO)
     if block:
         napari.run()
     else:
@@ -145,7 +145,7 @@ def _wait_for(controller: "Controller") -> None:
     """Handle window events until the recording is open; raise its error, if any."""
     from qtpy.QtCore import QEventLoop
 
-    opener, analyses = controller.opener, controller.analyses
+    opener, analyses = controller.loader, controller.project
     # A local event loop keeps the window responsive until the recording is open.
     loop = QEventLoop()
 
@@ -159,5 +159,5 @@ def _wait_for(controller: "Controller") -> None:
         loop.exec()
         opener.changed.disconnect(end)
         analyses.changed.disconnect(end)
-    if fault := opener.fault or analyses.fault:
+    if fault := opener.error or analyses.error:
         raise fault

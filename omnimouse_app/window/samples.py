@@ -35,6 +35,6 @@ def _open(sample: OpenRequest) -> list[LayerData]:
     from omnimouse_app.field.layers import TOKEN
     from omnimouse_app.window.docks import open_instrument
 
-    open_instrument(viewer).controller.opener.open(sample)
+    open_instrument(viewer).controller.loader.open(sample)
     options = {"name": "opening", "visible": False, "metadata": {TOKEN: "sample"}}
     return [(np.zeros((2, 2), np.uint8), options, "image")]

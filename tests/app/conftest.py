@@ -111,7 +111,7 @@ def dock(window, start):
     session, start_s, first_layout, docks = start
     controller, brush = window.controller, window.instrument.brush
     state = controller.state
-    if state.session is not session or controller.analyses.path is not None:
+    if state.session is not session or controller.project.path is not None:
         controller.open_session(session)
     if state.predictor_name != "echo":
         controller.choose_predictor("echo")
@@ -121,7 +121,7 @@ def dock(window, start):
     for pin in state.pins:
         controller.pins.unpin(pin.slot)
     controller.pins.choose_span("window")
-    controller.what_if.reset()
+    controller.stimulus_edits.reset()
     controller.seek(start_s)
     brush.tool, brush.radius = "brush", 14.0
     for colour_by in ("score", "state"):  # one key goes from one to the other

@@ -33,7 +33,7 @@ def test_the_key_saves_in_our_panels_every_time_and_napari_keeps_its_own(
         "napari._qt.qt_viewer.QtViewer._save_layers_dialog",
         lambda self, selected=False: napari_asked.append(selected),
     )
-    words, analyses = dock.panels["Neurons"].filter, dock.controller.analyses
+    words, analyses = dock.panels["Neurons"].filter, dock.controller.project
     dock.bring_up("Neurons")
     dock.main_window.activateWindow()
     words.setFocus()
@@ -65,15 +65,15 @@ def test_a_saved_analysis_is_reopened_by_drop_and_from_the_command_line(
     path = tmp_path / "a.omnimouse.json"
     controller.apply_preset("video_only")
     controller.select([7, 8])
-    assert controller.analyses.save(path)
+    assert controller.project.save(path)
     controller.apply_preset("nothing")
-    controller.analyses.save(tmp_path / "b.omnimouse.json")
+    controller.project.save(tmp_path / "b.omnimouse.json")
     assert get_reader(str(path)) is not None
     if is_dropped:
         drop_file(dock, path)
     else:
         from_command_line(dock, path, monkeypatch)
-    wait_for(lambda: controller.analyses.name == "a", "the analysis")
+    wait_for(lambda: controller.project.name == "a", "the analysis")
     assert controller.state.preset == "video_only"
     assert controller.state.selection == (7, 8)
     wait_for(lambda: dock.control.analysis.name.full_text == "a", "its name")

@@ -79,7 +79,7 @@ def test_a_broken_folder_leaves_its_error_and_a_closed_window_is_destroyed(
 
     dock = open_instrument(napari.Viewer(show=True))
     dock.open_folder(str(tmp_path / "broken"))
-    wait_for(lambda: not dock.controller.opener.is_busy, "the opening")
+    wait_for(lambda: not dock.controller.loader.is_busy, "the opening")
     problem = dock.control.recording.problem
     wait_for(lambda: "broken" in problem.text(), "the fault")
     assert dock.controller.state.session is None  # no other recording instead
@@ -99,8 +99,8 @@ def test_a_folder_of_recordings_opens_as_their_table(dock, tmp_path):
     assert dock.controller.state.predictor_name == "last"
     recordings = dock.controller.recordings
     wait_for(lambda: not recordings.is_busy, "the folder")
-    assert [entry.path.name for entry in recordings.found] == ["first", "second"]
-    assert dock.controller.opener.fault is None
+    assert [entry.path.name for entry in recordings.index] == ["first", "second"]
+    assert dock.controller.loader.error is None
     panel = dock.main_window.findChild(RecordingsPanel)
     assert panel.isVisible()
     panel.close()

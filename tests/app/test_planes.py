@@ -53,7 +53,7 @@ def test_a_tile_holds_the_neurons_of_its_plane_and_no_others(dock, layers, plane
         y, x = layers.field.centres.T
         inside = (y > tile.top) & (y < tile.bottom) & (x > tile.left) & (x < tile.right)
         np.testing.assert_array_equal(inside, plane == tile.plane)
-    words = [dock.controller.planes.words_of(tile.plane) for tile in layers.tiles]
+    words = [dock.controller.planes.label_of(tile.plane) for tile in layers.tiles]
     assert layers.names.text.values.tolist() == words
     assert "µm" in words[0]
 
@@ -102,7 +102,7 @@ def test_one_plane_is_shown_with_its_image_and_name_and_nothing_of_the_others(
     np.testing.assert_array_equal(shown[inside], field.mean[inside])
     assert not shown[~inside].any()
     assert inside.mean() > 0.2  # all of its share, not the neurons' alone
-    assert [name for name in layers.names.text.values if name] == [planes.words_of(1)]
+    assert [name for name in layers.names.text.values if name] == [planes.label_of(1)]
     assert layers.colours.rows[[other, len(plane) + other], 3].tolist() == [0, 0]
     assert layers.describe_at(*core_places(field)[other]) == ""
     assert crosses.shown.tolist() == [True, False]
@@ -144,5 +144,5 @@ def test_space_has_every_neuron_at_its_place_in_the_colours_of_the_field(
     layers.draw()
     np.testing.assert_allclose(points.face_color, layers.colours.rows[:n], atol=1e-5)
     controller.planes.show(2)
-    n_looked_at = controller.planes.looked_at.sum()
+    n_looked_at = controller.planes.is_visible.sum()
     wait_for(lambda: points.shown.sum() == n_looked_at, "one plane in space")

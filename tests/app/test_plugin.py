@@ -164,7 +164,7 @@ def command_effects(dock) -> dict:
         "span_window": lambda: state.trace_span == "window",
         "toggle_areas": lambda: state.areas_shown,
         "toggle_space": lambda: state.in_space,
-        "next_neuron": lambda: controller.facts.focus in state.selection,
+        "next_neuron": lambda: controller.neuron_info.focus in state.selection,
         "behavior_hidden": lambda: state.mask.behavior == "hidden",
         "behavior_target": lambda: state.mask.behavior == "target",
         "behavior_visible": lambda: state.mask.behavior == "visible",
@@ -207,9 +207,9 @@ def test_commands_do_what_their_titles_say(dock, monkeypatch):
     assert dock.docks["Stimulus"].isVisible()
     commands.play()
     commands.stop()
-    asked = results.asked
+    asked = results.newest_request
     commands.ask_again()
-    assert results.asked == asked + 1
+    assert results.newest_request == asked + 1
     wait_for(lambda: results.population_freshness == "fresh", "scores")
     QApplication.clipboard().clear()
     commands.copy_score()
@@ -226,7 +226,7 @@ def test_commands_do_what_their_titles_say(dock, monkeypatch):
     assert not visible_key_windows()
     commands.preset_nothing()
     controller.paint([20], VISIBLE)
-    controller.reaching.set_distance(80.0)
+    controller.dilation.set_distance(80.0)
     n_visible = []
     for act in (lambda: None, commands.grow_painted, commands.shrink_painted):
         act()

@@ -21,8 +21,12 @@ from omnimouse_model.analysis.evaluate.summary import score_summary, scores_by_a
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
 from omnimouse_model.errors import ExportError, StoppedError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.project.exports import Shown
-from omnimouse_model.live.project.report_data import Condition, Reported, reported
+from omnimouse_model.live.project.exports import ScreenContent
+from omnimouse_model.live.project.report_data import (
+    ReportCondition,
+    ReportData,
+    reported,
+)
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from omnimouse_model.simulate.spiking import spiking_arrays
@@ -50,7 +54,7 @@ def edited_controller(recording: Path) -> Controller:
     controller.apply_preset("video_behavior")
     controller.choose_baseline("mean")
     controller.select([3, 7])
-    controller.what_if.put(Contrast(0.5))
+    controller.stimulus_edits.put(Contrast(0.5))
     return controller
 
 
@@ -69,7 +73,7 @@ def report(shared_controller, saved_facts):
 @pytest.fixture(scope="module")
 def saved_facts(shared_controller, tmp_path_factory):
     path = tmp_path_factory.mktemp("saved") / "ask.omnimouse.json"
-    assert shared_controller.analyses.save(path)
+    assert shared_controller.project.save(path)
     return json.loads(path.read_text())
 
 
@@ -190,9 +194,9 @@ def test_a_spiking_window_is_told_in_its_own_rates_and_units():
     answer = Prediction(
         rates, np.array([3]), None, mask.mask_id, "flat", units="spikes/s"
     )
-    shown = Shown(session, window, mask, (3,), answer, None, None, "")
-    screen = Condition("screen", "", "by hand", "flat", mask, answer)
-    text = report_page(Reported("spikes", "now", shown, "flat", "", (screen,)))
+    shown = ScreenContent(session, window, mask, (3,), answer, None, None, "")
+    screen = ReportCondition("screen", "", "by hand", "flat", mask, answer)
+    text = report_page(ReportData("spikes", "now", shown, "flat", "", (screen,)))
     Page(text)
     assert "150 samples at 50 Hz" in text
     assert "the model reads no video" in text
@@ -262,7 +266,7 @@ def test_hostile_names_are_words(controller, folder, tmp_path):
     controller.open_session(place)
     controller.pins.pin(f"pin {HOSTILE}")
     path = tmp_path / "<script>b.omnimouse.json"
-    assert controller.analyses.save(path)
+    assert controller.project.save(path)
     text = report_page(reported(controller))
     assert Page(text).tags.count("script") == 2
     assert text.count("<script") == text.count("</script>") == 2

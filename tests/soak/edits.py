@@ -136,7 +136,7 @@ class Soak:
     def settle(self) -> None:
         """Wait for every answer, and compare what is shown with what it must be."""
         end = time.monotonic() + PATIENCE_S
-        self.controller.ask_again()
+        self.controller.request_again()
         while not self.controller.wait(0.01) or not self.posted.empty():
             self.drain()
             assert time.monotonic() < end, "The engine does not come to rest."

@@ -92,7 +92,7 @@ def is_answered(controller: Controller) -> bool:
 def check_a_stroke(dock: OmniMouseDock, recording: Path) -> None:
     """After all that, a stroke is painted and predicted as the library does."""
     controller = dock.controller
-    wait_for(lambda: not controller.opener.is_busy, "what is being opened", PATIENCE_S)
+    wait_for(lambda: not controller.loader.is_busy, "what is being opened", PATIENCE_S)
     dock.main_window.resize(*SIZES[0])
     dock.viewer.dims.ndisplay = 2
     if dock.panels["Stimulus"].playback.is_playing:

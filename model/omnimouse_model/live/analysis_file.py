@@ -106,7 +106,7 @@ class Analysis:
     raster_order: RasterOrder = "state"
     raster_view: RasterView = "truth"
 
-    def is_same_question(self, other: "Analysis") -> bool:
+    def is_same_task(self, other: "Analysis") -> bool:
         """Whether everything but the view options and saved sweeps is equal."""
         plain = ("recording", "predictor", "baseline", "start_s", "selection", "edits")
         return (
@@ -208,14 +208,14 @@ class Analysis:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reopened:
+class ReopenedAnalysis:
     """An analysis that is being opened again.
 
     Attributes
     ----------
     path
         Its file; None if it was never saved.
-    told
+    messages
         Messages about differences from the saved state, one sentence each.
     saved
         Content of the file; None if it differs from what is shown.
@@ -225,7 +225,7 @@ class Reopened:
 
     analysis: Analysis
     path: Path | None = None
-    told: tuple[str, ...] = ()
+    messages: tuple[str, ...] = ()
     saved: Analysis | None = None
     is_restored: bool = False
 

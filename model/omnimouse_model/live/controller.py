@@ -31,31 +31,35 @@ from omnimouse_model.live.inference.stages import (
     next_start,
     step_between,
 )
-from omnimouse_model.live.last_session import LastSession, Memory
-from omnimouse_model.live.mask.brush import CODE_NAMES, Spans, known_code
+from omnimouse_model.live.last_session import LastSession, StateStore
+from omnimouse_model.live.mask.brush import CODE_NAMES, ActiveSpans, known_code
 from omnimouse_model.live.mask.presets import (
     DEFAULT_PRESET,
     PRESETS,
     mask_for,
     preset_named,
 )
-from omnimouse_model.live.mask.stimulus_edits import WhatIfEdits
-from omnimouse_model.live.mask.undo import History, Question
-from omnimouse_model.live.models.downloads import Models
+from omnimouse_model.live.mask.stimulus_edits import StimulusEdits
+from omnimouse_model.live.mask.undo import UndoHistory, UndoState
+from omnimouse_model.live.models.downloads import ModelDownloads
 from omnimouse_model.live.models.finetune import Finetuning
 from omnimouse_model.live.neurons.colour_by import Colouring
 from omnimouse_model.live.neurons.dilate import Dilation
-from omnimouse_model.live.neurons.neuron_info import Facts
-from omnimouse_model.live.neurons.neuron_order import Similarity
+from omnimouse_model.live.neurons.neuron_info import NeuronInfo
+from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
 from omnimouse_model.live.neurons.planes import Planes
-from omnimouse_model.live.neurons.repeats import Clips
+from omnimouse_model.live.neurons.repeats import RepeatsOnScreen
 from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.project.exports import Exports
-from omnimouse_model.live.project.project import Analyses
+from omnimouse_model.live.project.project import Project
 from omnimouse_model.live.project.script import script_of
-from omnimouse_model.live.recording.clock_check import AlignmentCheck
-from omnimouse_model.live.recording.first_view import View, first_view, put_on_screen
-from omnimouse_model.live.recording.folder_index import Recordings
+from omnimouse_model.live.recording.clock_check import ClockCheck
+from omnimouse_model.live.recording.first_view import (
+    SessionView,
+    first_view,
+    put_on_screen,
+)
+from omnimouse_model.live.recording.folder_index import FolderIndex
 from omnimouse_model.live.recording.loader import OpenRequest, SessionLoader
 from omnimouse_model.live.recording.trials import TrialSteps
 from omnimouse_model.live.results import Results
@@ -99,17 +103,17 @@ class Controller:
     ----------
     baseline
         Results of the baseline predictor, if one is chosen.
-    opener, recordings, alignment, facts, similarity
+    loader, recordings, clock_check, neuron_info, neuron_order
         Background tasks: open recordings, list the recordings of a folder, check the
         clocks of the open session, compute properties of single neurons, and order
         neurons by similarity.
-    clips, trials
+    repeats, trials
         Repeats of the clip on screen; navigation between trials.
     colouring
         Quantity that colours the neurons: choices, values and scale.
     planes
         Imaging planes shown, and whether neurons are shown in 3-D.
-    reaching
+    dilation
         Grows or shrinks the painted set of neurons by a distance.
     pins
         Pinned conditions, and predictions over longer spans.
@@ -117,11 +121,11 @@ class Controller:
         Context sweeps over many windows, in the background, and saved sweeps.
     finetuning
         Fine-tuning of the chosen model to the open recording, in the background.
-    models
+    downloads
         Downloads of models from the hub.
-    what_if
+    stimulus_edits
         Edits of video and behaviour; they are predicted but never scored.
-    analyses, exports
+    project, exports
         Saved analyses of the screen's content; exported tables and arrays.
     history_changed
         Emitted when the effect of `undo` or `redo` may have changed.
@@ -152,59 +156,63 @@ class Controller:
         # Only the two default loaders read the hub's cache; a custom `load` resolves
         # names by itself, so nothing must be fetched for it.
         self._fetches = load in (load_in_process, load_in_worker)
-        self.models = Models(self.choose_predictor, post, synchronous=synchronous)
+        self.downloads = ModelDownloads(
+            self.choose_predictor, post, synchronous=synchronous
+        )
         self._engine = engine or Engine(
             StageRunner(load), post, synchronous=synchronous
         )
-        self.opener = SessionLoader(
+        self.loader = SessionLoader(
             self.open_session, lambda: self._last_preset, post, synchronous=synchronous
         )
-        self.recordings = Recordings(post, synchronous=synchronous)
-        self.alignment = AlignmentCheck(self.state, post, synchronous=synchronous)
-        self.facts = Facts(self.state, post, synchronous=synchronous)
-        self.similarity = Similarity(self.state, post, synchronous=synchronous)
+        self.recordings = FolderIndex(post, synchronous=synchronous)
+        self.clock_check = ClockCheck(self.state, post, synchronous=synchronous)
+        self.neuron_info = NeuronInfo(self.state, post, synchronous=synchronous)
+        self.neuron_order = SimilarityOrder(self.state, post, synchronous=synchronous)
         self.colouring = Colouring(
-            self.state, self.results, self.facts, post, synchronous=synchronous
+            self.state, self.results, self.neuron_info, post, synchronous=synchronous
         )
-        self.clips = Clips(self.state, self.seek, post, synchronous=synchronous)
+        self.repeats = RepeatsOnScreen(
+            self.state, self.seek, post, synchronous=synchronous
+        )
         self.trials = TrialSteps(self.state, self.seek)
         self.planes = Planes(self.state)
-        self.reaching = Dilation(
-            self.state, self.paint_cells, self.stroke, self.planes.among
+        self.dilation = Dilation(
+            self.state, self.paint_cells, self.stroke, self.planes.visible_among
         )
-        self.what_if = WhatIfEdits(self.state, self.results, self._edit)
+        self.stimulus_edits = StimulusEdits(self.state, self.results, self._edit)
         # Re-entrant: signals emitted under the lock call listeners that call back
         # into methods of this class.
         self._lock = threading.RLock()
-        asking = LiveClient(
+        client = LiveClient(
             self._engine,
             self.state,
             self.results,
             self._lock,
             on_spec=self._follow_spec,
         )
-        self._asking = asking
-        self.sweeps = Sweeps(asking, load, post, synchronous=synchronous)
+        self._client = client
+        self.sweeps = Sweeps(client, load, post, synchronous=synchronous)
         self.finetuning = Finetuning(
-            asking, self.choose_predictor, post, synchronous=synchronous
+            client, self.choose_predictor, post, synchronous=synchronous
         )
 
         def another(answering: StageRunner) -> Engine:
             return Engine(answering, post, synchronous=synchronous)
 
-        self._beside = BaselineClient(
+        self._baseline = BaselineClient(
             self.state, self.results, another, load, self._lock
         )
-        self.baseline = self._beside.results
-        self._history = History()
+        self.baseline = self._baseline.results
+        self._history = UndoHistory()
         self._sweep_viewers: set[object] = set()
-        self._spans = Spans(self.state.spec.n_samples)
+        self._spans = ActiveSpans(self.state.spec.n_samples)
         self._mapped: tuple[Mask, Mask] | None = None
         self._last_preset = self.state.preset or DEFAULT_PRESET
-        self._memory = Memory(memory)
-        self.pins = Pins(self._engine, asking, self._lock, self, self._note_unpinned)
+        self._memory = StateStore(memory)
+        self.pins = Pins(self._engine, client, self._lock, self, self._note_unpinned)
         self.exports = Exports(self.state, self.results, post, synchronous=synchronous)
-        self.analyses = Analyses(
+        self.project = Project(
             self,
             self._memory,
             lambda: (self._predictor_name, self._last_preset),
@@ -214,7 +222,7 @@ class Controller:
         )
 
     # -- session and predictor ------------------------------------------------------
-    def open_session(self, recording: str | Path | Session | View) -> None:
+    def open_session(self, recording: str | Path | Session | SessionView) -> None:
         """Open a recording at a held-out window with the last chosen preset.
 
         A path is read on the calling thread; `opener.open` reads it in the background.
@@ -222,12 +230,12 @@ class Controller:
         is raised.
         """
         view = recording
-        if not isinstance(view, View):
+        if not isinstance(view, SessionView):
             view = first_view(view, self._last_preset)
         with self._lock:
             # `leave` must read the state before the new session replaces it.
-            self.analyses.leave()
-            self._asking.give_up()
+            self.project.leave()
+            self._client.give_up()
             # On an error, `put_on_screen` has restored the previous state, whose
             # results were just cleared: they are requested again.
             try:
@@ -235,46 +243,46 @@ class Controller:
             except Exception:
                 self._ask()
                 raise
-            self.alignment.forget()
+            self.clock_check.clear()
             self._history.clear()
             self.history_changed.emit()
             self._ask()
-        self.analyses.shown(view.back)
-        self.opener.forget_fault()
+        self.project.on_opened(view.reopened)
+        self.loader.clear_error()
 
     def choose_series(self, name: str) -> None:
         """Reopen the session with another response series, in the background."""
         start_s = None if self.state.window is None else self.state.window.start_s
-        self.opener.open_as(self._session, start_s, series=name)
+        self.loader.open_as(self._session, start_s, series=name)
 
     def choose_predictor(self, predictor: str | Path | Predictor) -> None:
         """Choose a predictor by name, file or folder, or pass an object.
 
         It is loaded in the background. A model that is only on the hub is downloaded
-        first: see `models`.
+        first: see `downloads`.
         """
         if isinstance(predictor, Path):
             predictor = str(predictor)
         name = predictor if isinstance(predictor, str) else name_of(predictor)
         # `predictor is name` holds for names only; an object is never fetched.
         if predictor is name and self.must_fetch(name):
-            return self.models.fetch(name)
-        self.models.forget()
+            return self.downloads.fetch(name)
+        self.downloads.clear()
         with self._lock:
-            self._asking.choose(predictor)
+            self._client.choose(predictor)
             self.state.predictor_name = name
-            self._asking.ask()
+            self._client.ask()
 
     def must_fetch(self, name: str) -> bool:
         """Whether a model of this name is on the hub and not on this machine."""
         return self._fetches and must_be_fetched(name)
 
-    def want_predictor(self, name: str) -> None:
-        """Offer a model for download in `models`; nothing is predicted until then."""
+    def offer_predictor(self, name: str) -> None:
+        """Offer a model for download; nothing is predicted until then."""
         with self._lock:
-            self._asking.choose(None)
+            self._client.choose(None)
             self.state.predictor_name = name
-            self.models.offer(name)
+            self.downloads.offer(name)
 
     def choose_baseline(self, name: str) -> None:
         """Choose a baseline predictor by name or file; "" removes the baseline.
@@ -283,21 +291,21 @@ class Controller:
         """
         with self._lock:
             self.state.baseline_name = name
-            self._beside.choose(name)
+            self._baseline.choose(name)
 
     def choose_device(self, device: Device) -> None:
         """Choose the device of predictors chosen by name; the predictor is reloaded."""
         with self._lock:
             # Choosing the same predictor again clears results of the old device.
             if device != self.state.device:
-                self._asking.choose(self._asking.predictor)
+                self._client.choose(self._client.predictor)
                 self.state.device = device
-                self._asking.ask()
+                self._client.ask()
 
     @property
-    def remembered(self) -> LastSession:
+    def last_session(self) -> LastSession:
         """The last saved session; empty if there is none."""
-        return self._memory.recall()
+        return self._memory.load()
 
     def restore(self, instead: OpenRequest | None = None) -> bool:
         """Reopen the last saved session in the background; False if there is none.
@@ -305,9 +313,9 @@ class Controller:
         A predictor that is already chosen stays. `instead` is opened if the recording
         cannot be read.
         """
-        if (preset := self.remembered.preset) in {p.name for p in PRESETS}:
+        if (preset := self.last_session.preset) in {p.name for p in PRESETS}:
             self._last_preset = preset
-        return self.analyses.restore(instead)
+        return self.project.restore(instead)
 
     # -- time -------------------------------------------------------------------------
     def seek(self, start_s: float) -> None:
@@ -317,10 +325,10 @@ class Controller:
             moved = self._session.window(start_s, self.state.spec)
             if window is not None and moved.key == window.key:
                 return
-            self._asking.step_s = step_between(window, moved)
+            self._client.step_s = step_between(window, moved)
             # Clear results first: a listener of `window` must never draw predictions
             # of the previous window.
-            self._asking.forget()
+            self._client.forget()
             self.state.window = moved
             self._ask()
 
@@ -355,7 +363,7 @@ class Controller:
             self.results.error = str(error)
             self.results.changed.emit()
             return False
-        self._asking.forget()
+        self._client.forget()
         self._history.clear()
         self._spans.resize(spec.n_samples)
         # neither a window nor a mask ever stands beside one of another spec
@@ -409,14 +417,14 @@ class Controller:
         with self._lock:
             self.end_stroke()
             if self.state.mask is not None:
-                self._history.begin(name, self._question)
+                self._history.begin(name, self._state)
                 self.history_changed.emit()
 
     def end_stroke(self) -> None:
         """End the stroke; it becomes one undo entry if it changed anything."""
         with self._lock:
             if self._history.in_stroke:
-                is_step = self._history.end(self._question)
+                is_step = self._history.end(self._state)
                 self.history_changed.emit()
                 if is_step:
                     self.stepped.emit(self.undo_name, "done")
@@ -505,7 +513,7 @@ class Controller:
         with self._lock:
             if self.state.mask is None:
                 return
-            if (before := self._history.undo(self._question)) is not None:
+            if (before := self._history.undo(self._state)) is not None:
                 self._go_to(before)
                 self.stepped.emit(self.redo_name, "undone")
 
@@ -514,7 +522,7 @@ class Controller:
         with self._lock:
             if self.state.mask is None:
                 return
-            if (after := self._history.redo(self._question)) is not None:
+            if (after := self._history.redo(self._state)) is not None:
                 self._go_to(after)
                 self.stepped.emit(self.undo_name, "redone")
 
@@ -561,7 +569,7 @@ class Controller:
             # request is needed, unless the sweep of the selection is on screen.
             was_there = take_selected(self.results, selection)
             if self.state.sweep_shown or not was_there:
-                self._asking.ask()
+                self._client.ask()
 
     def set_colour_by(self, colour_by: ColourBy) -> None:
         """Choose the quantity that colours the neurons."""
@@ -591,7 +599,7 @@ class Controller:
             was_shown, is_shown = self.state.sweep_shown, bool(viewers)
             self.state.sweep_shown = is_shown
             if is_shown and not was_shown:
-                self._asking.ask()
+                self._client.ask()
             # Stop only if the sweep alone is still running: the predictions themselves
             # must not be cancelled because a panel was closed.
             elif (
@@ -599,7 +607,7 @@ class Controller:
                 and not is_shown
                 and self.results.population_freshness == "fresh"
             ):
-                self._asking.stop()
+                self._client.stop()
 
     def as_python(self) -> str:
         """Return a Python script that makes the prediction on screen and its score.
@@ -607,26 +615,26 @@ class Controller:
         See `script_of`.
         """
         # A changed analysis no longer has the mask on screen in its file.
-        file = None if self.analyses.is_changed else self.analyses.path
+        file = None if self.project.is_changed else self.project.path
         return script_of(self.state, self._predictor_name, file, self._memory.folder)
 
     # -- the engine -------------------------------------------------------------------
-    def ask_again(self) -> None:
+    def request_again(self) -> None:
         """Send the current request again, after an error or a cancel."""
         with self._lock:
-            self._asking.ask()
-            self._beside.follow(again=True)
+            self._client.ask()
+            self._baseline.follow(again=True)
 
     def cancel(self) -> None:
         """Cancel running and waiting requests, also of the baseline and the pins."""
         with self._lock:
-            self._beside.stop()
+            self._baseline.stop()
             self.pins.stop()
-            self._asking.stop()
+            self._client.stop()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until all requests are finished; False on timeout."""
-        return self._engine.wait(timeout_s) and self._beside.wait(timeout_s)
+        return self._engine.wait(timeout_s) and self._baseline.wait(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Save the session for the next start, and end the engine and its process.
@@ -635,13 +643,19 @@ class Controller:
         """
         # The opener first: a session that it opened after `analyses.close` would not
         # be saved.
-        self.opener.close(timeout_s)
-        self.analyses.close(timeout_s)
-        errands = (self.recordings, self.alignment, self.facts)
-        begun = (*errands, self.clips, self.similarity, self.colouring, self.models)
+        self.loader.close(timeout_s)
+        self.project.close(timeout_s)
+        errands = (self.recordings, self.clock_check, self.neuron_info)
+        begun = (
+            *errands,
+            self.repeats,
+            self.neuron_order,
+            self.colouring,
+            self.downloads,
+        )
         for errand in (*begun, self.sweeps, self.finetuning, self.exports):
             errand.close(timeout_s)
-        self._beside.close(timeout_s)
+        self._baseline.close(timeout_s)
         self._engine.close(timeout_s)
 
     # -- internal ---------------------------------------------------------------------
@@ -658,37 +672,37 @@ class Controller:
         return self.state.mask
 
     @property
-    def _question(self) -> Question:
-        return Question(self._mask, self.state.preset, self.state.edits)
+    def _state(self) -> UndoState:
+        return UndoState(self._mask, self.state.preset, self.state.edits)
 
     def _change(self, mask: Mask, name: str, preset: str = "") -> None:
-        self._step(name, Question(mask, preset, self.state.edits))
+        self._step(name, UndoState(mask, preset, self.state.edits))
 
     def _edit(self, edits: tuple[Edit, ...], name: str) -> None:
         with self._lock:
-            self._step(name, replace(self._question, edits=edits))
+            self._step(name, replace(self._state, edits=edits))
 
-    def _step(self, name: str, after: Question) -> None:
-        if self._history.note(name, self._question, after):
+    def _step(self, name: str, after: UndoState) -> None:
+        if self._history.note(name, self._state, after):
             self._go_to(after)
             if not self._history.in_stroke:
                 self.stepped.emit(self.undo_name, "done")
 
     def _note_unpinned(self, pin: Pin) -> None:
-        self._history.note_unpinned(f"Unpin {pin.name}", self._question, pin)
+        self._history.note_unpinned(f"Unpin {pin.name}", self._state, pin)
         self.history_changed.emit()
         self.stepped.emit(self.undo_name, "done")
 
-    def _go_to(self, question: Question) -> None:
+    def _go_to(self, question: UndoState) -> None:
         if (pin := question.unpinned) is not None:
-            (self.pins.take_back if question.is_pinned else self.pins.let_go)(pin)
+            (self.pins.restore if question.is_pinned else self.pins.remove)(pin)
             self.history_changed.emit()
             return
         self.state.edits = question.edits
         # If only the edits differ, the prediction without edits stays valid and only
         # the what-if is requested.
         if is_edit := is_same(question.mask, self._mask):
-            self._asking.ask_what_if()
+            self._client.ask_what_if()
         else:
             self.state.mask = question.mask
         self.state.preset = question.preset
@@ -697,13 +711,13 @@ class Controller:
             self._ask()
 
     def _ask(self) -> None:
-        self._asking.ask()
-        self._beside.follow()
+        self._client.ask()
+        self._baseline.follow()
 
     @property
     def _predictor_name(self) -> str:
         """Name that loads the predictor; "" for a predictor passed as an object."""
-        predictor = self._asking.predictor
+        predictor = self._client.predictor
         if predictor is None:  # one that must be fetched first, if any
             return self.state.predictor_name
         return predictor if isinstance(predictor, str) else ""

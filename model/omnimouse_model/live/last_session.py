@@ -118,7 +118,7 @@ def recall(path: Path | None = None) -> LastSession | None:
         return None
 
 
-class Memory:
+class StateStore:
     """Storage of the last session, recent analyses and copies of unsaved analyses.
 
     Parameters
@@ -133,31 +133,31 @@ class Memory:
         self._path = where if isinstance(where, Path) else None
         self._writing = threading.Lock()
 
-    def recall(self) -> LastSession:
+    def load(self) -> LastSession:
         """Return the last saved session, an empty one if there is none."""
         found = recall(self._path) if self._is_kept else None
         return found or LastSession()
 
-    def remember(self, where: LastSession) -> None:
+    def save(self, where: LastSession) -> None:
         """Save the session, unless a demo would replace the user's own recording."""
         if not self._is_kept:
             return
         # A look at the demo must not hide the user's own work at the next start.
         if is_demo(Path(where.session)):
-            was = self.recall().session
+            was = self.load().session
             if was and not is_demo(Path(was)):
                 return
         remember(replace(where, run=RUN, at=time.time()), self._path)
 
     def end(self) -> None:
         """Mark the saved session as ended normally."""
-        was = self.recall()
+        was = self.load()
         # Do not touch the entry of another running process.
         if self._is_kept and was.run and (was.run == RUN or was.is_left_by_a_crash):
             remember(replace(was, run=""), self._path)
 
     @property
-    def is_kept(self) -> bool:
+    def is_enabled(self) -> bool:
         """Whether anything is stored."""
         return self._is_kept
 
@@ -194,7 +194,7 @@ class Memory:
         """Folder of copies of unsaved analyses."""
         return self.folder / "unsaved"
 
-    def keep_unsaved(
+    def back_up(
         self, name: str, write: Callable[[Path], None]
     ) -> tuple[Path, tuple[Path, ...]]:
         """Write a copy of an unsaved analysis and put it first in the recent list.

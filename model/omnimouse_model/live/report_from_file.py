@@ -8,8 +8,8 @@ from omnimouse_model.analysis.sweep.saved import read_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.errors import AnalysisFileError, ExportError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.inference.background_task import Tell
-from omnimouse_model.live.project.report_data import Reported, reported
+from omnimouse_model.live.inference.background_task import ReportProgress
+from omnimouse_model.live.project.report_data import ReportData, reported
 from omnimouse_model.live.state import Device, LiveState
 
 
@@ -23,8 +23,8 @@ def report_of(
     recording: str | Path = "",
     device: Device = "auto",
     sweeps: Sequence[str | Path] = (),
-    tell: Tell = silently,
-) -> Reported:
+    report: ReportProgress = silently,
+) -> ReportData:
     """Open an analysis, run its predictions, and return the data of a report.
 
     Parameters
@@ -51,7 +51,7 @@ def report_of(
     kept = [_kept(Path(sweep)) for sweep in sweeps]
     controller = Controller(state=LiveState(device=device), synchronous=True)
     try:
-        _follow(controller, tell)
+        _follow(controller, report)
         _open(controller, path, recording)
         found = reported(controller)
     finally:
@@ -66,7 +66,7 @@ def _kept(path: Path) -> tuple[str, ContextSweep]:
     return saved.name, saved.sweep
 
 
-def _follow(controller: Controller, tell: Tell) -> None:
+def _follow(controller: Controller, report: ReportProgress) -> None:
     """Report the controller's progress through its signals.
 
     A synchronous controller computes inside its methods, so signals are the only
@@ -74,44 +74,44 @@ def _follow(controller: Controller, tell: Tell) -> None:
     """
 
     def opening() -> None:
-        if controller.opener.words:
-            tell(controller.opener.words)
+        if controller.loader.message:
+            report(controller.loader.message)
 
     def predicting() -> None:
         results = controller.results
         if results.sweep is not None and results.sweep_freshness == "running":
             share = len(results.sweep.rows) / max(results.sweep.n_planned, 1)
-            tell("Curves over context", share)
+            report("Curves over context", share)
         elif results.freshness == "running":
-            tell(f"Predicting with {Path(controller.state.predictor_name).name}")
+            report(f"Predicting with {Path(controller.state.predictor_name).name}")
 
     def comparing() -> None:
-        if controller.pins.words:
-            tell(controller.pins.words)
+        if controller.pins.message:
+            report(controller.pins.message)
 
-    controller.opener.changed.connect(opening)
+    controller.loader.changed.connect(opening)
     controller.results.changed.connect(predicting)
     controller.pins.changed.connect(comparing)
 
 
 def _open(controller: Controller, path: Path, recording: str | Path) -> None:
-    analyses = controller.analyses
+    analyses = controller.project
     controller.show_sweep()
     analyses.open(path, recording)
-    fault = analyses.fault or controller.opener.fault
+    fault = analyses.error or controller.loader.error
     if isinstance(fault, AnalysisFileError) and fault.code == "moved":
         words = f"{fault.message} As an option: --recording PLACE."
         raise AnalysisFileError("moved", words)
     if fault is not None:
         raise fault
-    if controller.models.is_offered:
-        name = controller.models.name
+    if controller.downloads.is_offered:
+        name = controller.downloads.name
         raise ExportError(
             f"Its model, {name}, is on the model hub and not on this machine: get it "
             f"with `omnimouse fetch {name}`."
         )
     if not controller.state.predictor_name:
-        words = next((w for w in analyses.told if w.startswith("Its model")), "")
+        words = next((w for w in analyses.messages if w.startswith("Its model")), "")
         raise ExportError(
             f"{words or f'{path.name} names no model.'} Put it back there, or open the "
             "analysis in the app, choose another and save it."

@@ -49,7 +49,7 @@ class Results:
         which arrive later.
     is_awaited
         Whether the newest request has unfinished stages.
-    shown, asked
+    shown_request, newest_request
         Numbers of the request whose result is shown, and of the newest request.
     error
         Error message of the newest request for the user, or None.
@@ -87,8 +87,8 @@ class Results:
     what_if_freshness: Freshness = "none"
     what_if_error: str | None = None
     is_awaited: bool = False
-    shown: int = 0
-    asked: int = 0
+    shown_request: int = 0
+    newest_request: int = 0
     error: str | None = None
     needs: Needs | None = None
     devices: tuple[str, ...] = DEVICES
@@ -96,9 +96,9 @@ class Results:
     elapsed_ms: float | None = None
 
     @property
-    def age(self) -> tuple[int, int]:
+    def request_numbers(self) -> tuple[int, int]:
         """Numbers of the request shown and of the newest request."""
-        return self.shown, self.asked
+        return self.shown_request, self.newest_request
 
     @property
     def is_old(self) -> bool:

@@ -179,9 +179,9 @@ def test_freshness_follows_the_question(gated_controller):
     predictor.gate.release()
     assert controller.wait(TIMEOUT)
     assert results.freshness == results.population_freshness == "fresh"
-    assert results.age == (1, 1)
+    assert results.request_numbers == (1, 1)
     controller.paint([1], VISIBLE)
-    assert (results.freshness, results.age) == ("stale", (1, 2))
+    assert (results.freshness, results.request_numbers) == ("stale", (1, 2))
     predictor.gate.release()
     assert controller.wait(TIMEOUT)
     assert results.freshness == "fresh"
@@ -236,7 +236,7 @@ def test_cancel_leaves_what_is_shown_and_says_it_was_stopped(gated_controller):
     assert results.is_population_old
     assert not results.is_awaited
     predictor.gate.release()
-    controller.ask_again()
+    controller.request_again()
     assert controller.wait(TIMEOUT)
     assert results.freshness == "fresh"
 
@@ -301,12 +301,12 @@ def test_one_stack_undoes_everything_a_mask_holds(controller):
 
 def test_painting_what_is_painted_asks_nothing(controller):
     controller.paint([1], VISIBLE)
-    asked = controller.results.asked
+    asked = controller.results.newest_request
     mask = controller.state.mask
     controller.paint([1], VISIBLE)
     with controller.stroke():
         controller.paint([1], VISIBLE)
-    assert controller.results.asked == asked
+    assert controller.results.newest_request == asked
     assert controller.state.mask is mask
 
 
@@ -333,9 +333,12 @@ def test_the_mask_stays_when_the_window_moves(controller):
     controller.step_window(-2)
     assert controller.state.window.start_s == pytest.approx(start - 4.0, abs=1 / 30)
     assert controller.state.mask is mask
-    asked = controller.results.asked
+    asked = controller.results.newest_request
     controller.seek(controller.state.window.start_s + 0.001)  # where one is
-    assert (controller.results.asked, controller.results.freshness) == (asked, "fresh")
+    assert (controller.results.newest_request, controller.results.freshness) == (
+        asked,
+        "fresh",
+    )
 
 
 def test_so_many_neurons_at_most_are_selected(controller, monkeypatch):
@@ -354,14 +357,14 @@ def test_a_demo_recording_never_takes_the_place_of_the_users_own(
     demo = write_session(tmp_path / "sessions" / "v1" / "demo")
     controller = Controller(synchronous=True, memory=tmp_path / "live.json")
     controller.open_session(demo)
-    assert controller.remembered.session == str(demo)
+    assert controller.last_session.session == str(demo)
     controller.open_session(folder)
-    assert controller.remembered.session == str(folder)
+    assert controller.last_session.session == str(folder)
     controller.open_session(demo)
     controller.choose_predictor("mean")
     controller.close()
-    assert controller.remembered.session == str(folder)
-    assert controller.remembered.predictor == ""
+    assert controller.last_session.session == str(folder)
+    assert controller.last_session.predictor == ""
 
 
 @pytest.mark.parametrize("damage", ["responses/meta.yml", "responses/data.npy"])

@@ -126,10 +126,10 @@ def test_it_is_saved_and_opened_again(opened, tmp_path, sources):
     opened.paint([0], VISIBLE)
     opened.seek(14.0)
     opened.set_active_span(2, 9)
-    opened.analyses.save(tmp_path / "mine.omnimouse.json")
+    opened.project.save(tmp_path / "mine.omnimouse.json")
     state = opened.state
     with closing(Controller(load=load, synchronous=True)) as again:
-        again.analyses.open(tmp_path / "mine.omnimouse.json")
+        again.project.open(tmp_path / "mine.omnimouse.json")
         assert again.state.mask == state.mask
         assert again.state.window == state.window
         assert again.state.active_span == (2, 9)

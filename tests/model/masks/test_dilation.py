@@ -125,7 +125,7 @@ def visible_neurons(controller: Controller) -> list[int]:
 
 
 def test_growing_and_shrinking_are_steps_that_can_be_undone(controller):
-    reaching = controller.reaching
+    reaching = controller.dilation
     assert (reaching.unit, reaching.distance) == ("µm", 30.0)
     reaching.grow()
     assert visible_neurons(controller) == [3, 4, 5, 6]
@@ -146,19 +146,19 @@ def test_growing_and_shrinking_are_steps_that_can_be_undone(controller):
 
 def test_the_hidden_grow_over_the_others_and_do_not_shrink(controller):
     controller.set_brush(HIDDEN)
-    assert controller.reaching.can_grow
-    assert not controller.reaching.can_shrink
-    controller.reaching.shrink()
+    assert controller.dilation.can_grow
+    assert not controller.dilation.can_shrink
+    controller.dilation.shrink()
     assert visible_neurons(controller) == [4, 5]
-    controller.reaching.grow()
+    controller.dilation.grow()
     assert visible_neurons(controller) == []
 
 
 def test_where_nothing_is_painted_so_nothing_grows(controller):
     controller.set_brush(TARGET)
-    assert not controller.reaching.can_grow
+    assert not controller.dilation.can_grow
     before = controller.state.mask
-    controller.reaching.grow()
+    controller.dilation.grow()
     assert controller.state.mask is before
 
 
@@ -166,9 +166,9 @@ def test_what_is_not_looked_at_neither_grows_nor_shrinks():
     xyz = [[0.0, 0, 0], [20, 0, 0], [0, 0, 20], [20, 0, 20]]
     made = controller_for(xyz, [0], plane=np.array([1, 1, 2, 2]))
     made.planes.show(1)
-    made.reaching.grow()
+    made.dilation.grow()
     assert visible_neurons(made) == [0, 1]
     made.paint_cells([0, 1, 2], slice(0, 60), VISIBLE)
-    made.reaching.shrink()
+    made.dilation.shrink()
     assert visible_neurons(made) == [2]
     made.close()

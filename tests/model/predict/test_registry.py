@@ -77,13 +77,13 @@ def wait_until(is_so: Callable[[], bool]) -> None:
 def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(hub):
     made = Controller(synchronous=True)
     shares: list[float] = []
-    made.models.changed.connect(lambda: shares.append(made.models.share))
+    made.downloads.changed.connect(lambda: shares.append(made.downloads.share))
     assert must_be_fetched(NAME)
     made.choose_predictor(NAME)
-    assert made.models.fault is None
+    assert made.downloads.error is None
     assert made.state.predictor_name == NAME
-    assert not made.models.is_busy
-    assert made.models.name == ""
+    assert not made.downloads.is_busy
+    assert made.downloads.name == ""
     told = [share for share in shares if share]
     assert told == sorted(told)
     assert told[-1] > 0.85
@@ -98,7 +98,7 @@ def test_a_model_of_the_hub_is_fetched_with_its_share_told_then_chosen(hub):
 def test_a_stopped_fetch_keeps_what_arrived_and_goes_on_from_there(
     hub, half_download, controller
 ):
-    models = controller.models
+    models = controller.downloads
     controller.choose_predictor(NAME)  # and the thread that draws does not wait
     assert models.is_busy
     assert controller.state.predictor_name == "echo"
@@ -123,15 +123,15 @@ def test_choosing_another_gives_the_fetch_up(half_download, controller):
     controller.choose_predictor(NAME)
     assert half_download.is_reached.wait(TIMEOUT)
     controller.choose_predictor("mean")
-    assert not controller.models.is_busy
+    assert not controller.downloads.is_busy
     half_download.is_over.set()
-    assert controller.models.wait(TIMEOUT)
+    assert controller.downloads.wait(TIMEOUT)
     assert controller.state.predictor_name == "mean"
 
 
 def test_what_is_gated_or_not_there_is_told_and_the_model_stays(hub, controller):
     hub.repositories[MODEL].is_gated = True
-    models = controller.models
+    models = controller.downloads
     for name, told in (
         (NAME, "https://huggingface.co/the-enigma"),
         ("hf://nobody/nothing", "nobody/nothing"),
@@ -139,24 +139,24 @@ def test_what_is_gated_or_not_there_is_told_and_the_model_stays(hub, controller)
     ):
         controller.choose_predictor(name)
         assert models.wait(TIMEOUT)
-        assert told in str(models.fault)
+        assert told in str(models.error)
         assert models.name == name
     assert controller.state.predictor_name == "echo"
-    models.forget()
-    assert (models.name, models.fault) == ("", None)
+    models.clear()
+    assert (models.name, models.error) == ("", None)
 
 
 def test_without_a_connection_it_says_so_and_tries_again(hub, controller, monkeypatch):
-    models = controller.models
+    models = controller.downloads
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     controller.choose_predictor(NAME)
     assert models.wait(TIMEOUT)
-    assert "127.0.0.1" in str(models.fault)
+    assert "127.0.0.1" in str(models.error)
     monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
     models.go_on()
     assert models.wait(TIMEOUT)
     assert controller.state.predictor_name == NAME
-    assert models.fault is None
+    assert models.error is None
 
 
 def test_a_loader_of_its_own_fetches_for_itself(hub):

@@ -84,7 +84,7 @@ def test_an_explorer_that_is_closed_leaves_no_widget_behind(controller, page):
 
 
 def test_what_could_not_be_fetched_is_raised(explorer, monkeypatch):
-    errand = explorer.controller.models._errand
-    monkeypatch.setattr(errand, "fault", ConnectionError("The hub is away."))
+    errand = explorer.controller.downloads._task
+    monkeypatch.setattr(errand, "error", ConnectionError("The hub is away."))
     with pytest.raises(ConnectionError, match="away"):
         explorer.settled(60.0)

@@ -69,13 +69,13 @@ def test_the_page_starts_it_sees_its_curve_and_the_result_is_chosen(
     finetuning = controller.finetuning
     assert part.progress == 1.0
     message, _ = opened.wait_for("view", lambda message, _: "✓" in message["words"])
-    assert message["folder"] == str(finetuning.wanted.path)
+    assert message["folder"] == str(finetuning.request.path)
     _, buffers = opened.wait_for("curves", lambda _, found: len(found[0]) == 8 * 5)
     np.testing.assert_allclose(points(buffers[0]), finetuning.losses, rtol=1e-6)
     mean = smoothed(finetuning.losses)
     np.testing.assert_allclose(points(buffers[1]), mean, rtol=1e-6)
     np.testing.assert_allclose(points(buffers[2]), finetuning.validations, rtol=1e-5)
-    assert bar.predictor == str(finetuning.wanted.path)
+    assert bar.predictor == str(finetuning.request.path)
     opened.say("dismiss")
     assert not part.is_shown
     bar.close()

@@ -159,7 +159,7 @@ def test_a_form_starts_a_sweep_that_is_kept_drawn_and_exported(
     )
     assert content["is_possible"]
     sweep_page.say("start", **FORM)
-    (entry,) = noisy_controller.sweeps.found
+    (entry,) = noisy_controller.sweeps.entries
     assert entry.name == "mine"
     assert entry.is_complete
     assert part.progress == 1.0
@@ -190,8 +190,8 @@ def test_what_cannot_be_asked_is_said_and_not_begun(part, noisy_controller, swee
     assert not content["is_possible"]
     sweep_page.say("start", **{**FORM, "neurons": "many"})
     assert "Neurons" in part.problem
-    assert not noisy_controller.sweeps.found
-    noisy_controller.sweeps._asking.choose(None)
+    assert not noisy_controller.sweeps.entries
+    noisy_controller.sweeps._client.choose(None)
     with pytest.raises(ValueError, match="model"):
         part.start(neurons=(0, 8))
 

@@ -66,11 +66,11 @@ def test_the_last_chunk_ends_with_the_session(video_page, session):
 
 def test_edited_frames_are_shown_as_the_model_is_given_them(video_page, controller):
     video_page.wait_for("edited", lambda m, _: m["start"] < 0)
-    controller.what_if.put(Contrast(0.5))
+    controller.stimulus_edits.put(Contrast(0.5))
     message, buffers = video_page.wait_for("edited", lambda m, _: m["start"] >= 0)
     frames = np.frombuffer(buffers[0], np.uint8).reshape(60, 36, 64)
-    np.testing.assert_array_equal(frames, controller.what_if.window.frames_u8)
-    assert message["words"] == controller.what_if.words
+    np.testing.assert_array_equal(frames, controller.stimulus_edits.window.frames_u8)
+    assert message["words"] == controller.stimulus_edits.text
 
 
 def test_raw_frames_of_another_size_and_no_video_at_all(video_page, controller):

@@ -11,7 +11,7 @@ import numpy as np
 
 from omnimouse_model.analysis.sweep.plan import AXES, ContextAxis
 from omnimouse_model.analysis.sweep.table import RESPONSES, ContextSweep, Curve
-from omnimouse_model.live.sweep.current_point import Mark
+from omnimouse_model.live.sweep.current_point import CurrentPoint
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import (
     AXIS_WORDS,
@@ -52,7 +52,7 @@ def context_sweep_figure(
     sweeps: Sweeps,
     *,
     target: str = RESPONSES,
-    mark: Mark | None = None,
+    mark: CurrentPoint | None = None,
     theme: Theme = "light",
 ) -> "Figure":
     """Draw score against the neurons and history given as context (Fig. S2 and S3).
@@ -254,7 +254,7 @@ def axis_fields(drawn: Sequence[DrawnSweep], axis: ContextAxis) -> dict[str, Any
 
 
 def score_range(
-    traces: Mapping[Look, Mapping[str, Any]], mark: Mark | None = None
+    traces: Mapping[Look, Mapping[str, Any]], mark: CurrentPoint | None = None
 ) -> list[float]:
     """Return one range that contains every point, bar and mark."""
     ends = [
@@ -272,12 +272,12 @@ def score_range(
 
 
 def mark_parts(
-    mark: Mark | None, axes: Sequence[ContextAxis], theme: Theme
+    mark: CurrentPoint | None, axes: Sequence[ContextAxis], theme: Theme
 ) -> tuple[dict[ContextAxis, dict[str, Any]], list[dict[str, Any]]]:
     """Return the stars by axis and the dotted lines below them; both may be empty."""
     if mark is None:
         return {}, []
-    places = {axis: place_on(axis, getattr(mark.given, axis)) for axis in axes}
+    places = {axis: place_on(axis, getattr(mark.context, axis)) for axis in axes}
     colour = look.on(theme, palette.CURSOR)
     lines = [
         {
@@ -301,7 +301,7 @@ def mark_parts(
             "showlegend": axis == axes[0],
             "x": [place] if np.isfinite(mark.score) else [],
             "y": [mark.score] if np.isfinite(mark.score) else [],
-            "hovertext": [look.hover(f"This mask: {mark.words}")],
+            "hovertext": [look.hover(f"This mask: {mark.text}")],
             "hoverinfo": "text",
             "opacity": OLD_OPACITY if mark.is_old else 1.0,
             "marker": {

@@ -103,7 +103,7 @@ class ControlBar(Part):
         controller, results = self._controller, self._controller.results
         # A finished fine-tuning adds a model to the choices.
         events, learned = controller.state.events, controller.finetuning.finished
-        progress = [controller.opener.changed, controller.models.changed]
+        progress = [controller.loader.changed, controller.downloads.changed]
         choices = [events.session, events.predictor_name, learned, self.spec_changed]
         return (
             Drawn(self._draw_choices, choices),
@@ -135,23 +135,21 @@ class ControlBar(Part):
         """Stop the current task: opening, download or prediction."""
         controller = self._controller
         # A prediction needs a recording and a model: stop the earliest step first.
-        if controller.opener.is_busy:
-            controller.opener.stop()
-        elif controller.models.is_busy:
-            controller.models.stop()
+        if controller.loader.is_busy:
+            controller.loader.stop()
+        elif controller.downloads.is_busy:
+            controller.downloads.stop()
         else:
             controller.cancel()
 
     def on_again(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Repeat the request after an error or a stop."""
-        self._controller.ask_again()
+        self._controller.request_again()
 
     # -- to the page ------------------------------------------------------------------
     def _draw_choices(self) -> None:
         state = self._controller.state
-        tuned = {
-            str(one.path): one.words for one in self._controller.finetuning.results
-        }
+        tuned = {str(one.path): one.text for one in self._controller.finetuning.results}
         # dict.fromkeys removes duplicates and keeps the order, unlike a set.
         names = dict.fromkeys((*predictor_names(), *tuned, state.predictor_name))
         session, spec = state.session, state.spec
@@ -184,11 +182,11 @@ class ControlBar(Part):
 
     def _draw_progress(self) -> None:
         controller, results = self._controller, self._controller.results
-        opener, models = controller.opener, controller.models
+        opener, models = controller.loader, controller.downloads
         # The bar has one progress text; the opening of a recording has priority.
-        words = opener.words or models.words
+        words = opener.message or models.message
         share = models.share if models.is_busy else None
-        fault = opener.fault or models.fault
+        fault = opener.error or models.error
         error = str(fault) if fault is not None else results.error or ""
         sign, tone, fresh = freshness_words(results, is_long=False)
         self.keep(

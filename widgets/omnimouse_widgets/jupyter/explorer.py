@@ -157,7 +157,7 @@ class Explorer:
         else:
             # Names of sample recordings have priority over paths.
             known = SAMPLES.get(session) if isinstance(session, str) else None
-            self.controller.opener.open(known or session)
+            self.controller.loader.open(known or session)
 
     def settled(self, timeout_s: float = 120.0) -> "Explorer":
         """Wait until recording and model are loaded and all results have arrived.
@@ -173,12 +173,12 @@ class Explorer:
         """
         controller = self.controller
         # In this order: a loaded recording or model starts a request to the controller.
-        begun = (controller.opener, controller.models)
+        begun = (controller.loader, controller.downloads)
         if not all(one.wait(timeout_s) for one in (*begun, controller)):
             raise TimeoutError(f"Not settled after {timeout_s:.0f} s; see the bar.")
         for one in begun:
-            if one.fault is not None:
-                raise one.fault
+            if one.error is not None:
+                raise one.error
         if controller.results.error is not None:
             raise RuntimeError(controller.results.error)
         # Without a page, e.g. under nbconvert, this is the time to draw the picture.
@@ -191,7 +191,7 @@ class Explorer:
             # Cleared first: a second click must not restore an older mask again.
             before, self._before = self._before, None
             self.bar.offer("", lambda: None)
-            self.controller.analyses.restore(was=before)
+            self.controller.project.restore(was=before)
 
     def to_html(self, path: str | Path) -> Path:
         """Write a report of the current view: one interactive page, usable offline."""

@@ -100,9 +100,11 @@ class FineTune(Part):
         """
         finetuning = self._controller.finetuning
         if not finetuning.wait(timeout_s):
-            raise TimeoutError(f"Not done after {timeout_s:.0f} s: {finetuning.words}.")
-        if finetuning.fault is not None:
-            raise finetuning.fault
+            raise TimeoutError(
+                f"Not done after {timeout_s:.0f} s: {finetuning.message}."
+            )
+        if finetuning.error is not None:
+            raise finetuning.error
         return self
 
     def stop(self) -> None:
@@ -128,7 +130,7 @@ class FineTune(Part):
 
     def on_dismiss(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Stop fine-tuning and remove its messages."""
-        self._controller.finetuning.forget()
+        self._controller.finetuning.clear()
 
     # -- from state to screen ---------------------------------------------------------
     @property
@@ -167,7 +169,7 @@ class FineTune(Part):
         drawn = (losses, smoothed(losses), scores)
         buffers: list[Buffer] = [_packed(points) for points in drawn]
         # After early stopping the axis ends at the last step, not at the planned one.
-        of = finetuning.step if finetuning.is_finished else finetuning.of
+        of = finetuning.step if finetuning.is_finished else finetuning.n_steps
         self.show("curves", buffers, of=of)
 
     def __repr__(self) -> str:

@@ -307,14 +307,14 @@ class MaskPainter(Part):
         """Return the legend of the quantity that colours the neurons."""
         colouring = self._controller.colouring
         scale = colouring.scale
-        told: dict[str, Any] = {"words": colouring.words}
+        told: dict[str, Any] = {"words": colouring.message}
         if scale is None or not scale.is_known:
             return told
         told["label"] = scale.quantity.label
-        if scale.words:
+        if scale.categories:
             told["entries"] = [
                 [word, palette.AREA_COLOURS[at % len(palette.AREA_COLOURS)]]
-                for at, word in enumerate(scale.words)
+                for at, word in enumerate(scale.categories)
             ]
         else:
             low, high = scale.ends

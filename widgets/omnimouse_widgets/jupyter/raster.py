@@ -143,7 +143,7 @@ class Raster(Part):
         signals = (
             *(state.session, state.active_span, state.selection),
             *(state.raster_order, state.raster_view),
-            *(controller.similarity.changed, self._rows_moved),
+            *(controller.neuron_order.changed, self._rows_moved),
         )
         answers = (
             *(state.window, results.population),
@@ -159,7 +159,7 @@ class Raster(Part):
 
     def left(self) -> None:
         """Stop computing the similarity order and release the last recording."""
-        self._controller.similarity.let_be()
+        self._controller.neuron_order.pause()
         # `_told` holds the window, and with it the session and its open files.
         self._forget()
 
@@ -317,11 +317,11 @@ class Raster(Part):
         # Similarity is computed in the background, and only while it is the order.
         ordering = state.raster_order
         if ordering == "similarity":
-            controller.similarity.want()
+            controller.neuron_order.request()
         else:
-            controller.similarity.let_be()
+            controller.neuron_order.pause()
         span, scores = state.active_span, controller.results.scores
-        alike = controller.similarity.order
+        alike = controller.neuron_order.order
         return arrange(ordering, session.units, mask, span, scores, alike)
 
     def _layout(

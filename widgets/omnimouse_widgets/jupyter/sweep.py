@@ -19,7 +19,7 @@ from omnimouse_model.analysis.sweep.table import ContextSweep as SweepTable
 from omnimouse_model.analysis.sweep.table import write_together
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.sweep.current_point import mark_of
+from omnimouse_model.live.sweep.current_point import current_point
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.form import (
     DRAWS,
@@ -134,7 +134,7 @@ class ContextSweep(Part):
         """Start computing live curves, and list the saved sweeps if not yet done."""
         # `self` identifies this viewer: the sweep runs while any viewer shows it.
         self._controller.show_sweep(self.is_live, self)
-        if not self._controller.sweeps.found:
+        if not self._controller.sweeps.entries:
             self._controller.sweeps.look()
 
     def left(self) -> None:
@@ -154,10 +154,10 @@ class ContextSweep(Part):
         """
         sweeps = self._controller.sweeps
         # `fault` may be that of an earlier sweep: clear it before reading it below.
-        sweeps.forget_fault()
+        sweeps.clear_error()
         sweeps.start(SweepPlan(**of) if plan is None else plan, name)
-        if sweeps.fault is not None:
-            raise ValueError(str(sweeps.fault))
+        if sweeps.error is not None:
+            raise ValueError(str(sweeps.error))
 
     def drawn(self) -> list[DrawnSweep]:
         """Return the drawn sweeps: the live sweep or `sweep`, then the saved ones."""
@@ -228,7 +228,7 @@ class ContextSweep(Part):
 
     def _kept_path(self, content: Mapping[str, Any]) -> Path:
         # Only listed files: a name from the page must not reach other paths.
-        for entry in self._controller.sweeps.found:
+        for entry in self._controller.sweeps.entries:
             if entry.path.name == content["file"]:
                 return entry.path
         raise ValueError(f"{content['file']} is not among the kept sweeps any more.")
@@ -244,7 +244,7 @@ class ContextSweep(Part):
         sweeps = self._controller.sweeps
         # The latest sweep is remembered, so that `progress` stays 1 after its end.
         self._ran = sweeps.running or self._ran
-        entry = None if self._ran is None else sweeps.kept(self._ran)
+        entry = None if self._ran is None else sweeps.entry_of(self._ran)
         is_over = not sweeps.is_busy and entry is not None and entry.is_complete
         self.set_trait("progress", 1.0 if is_over else sweeps.progress.share)
 
@@ -270,7 +270,7 @@ class ContextSweep(Part):
         self.show("curves")
 
     def _draw_mark(self) -> None:
-        mark = mark_of(self._controller.state, self._controller.results)
+        mark = current_point(self._controller.state, self._controller.results)
         self.chart.show_mark(mark)
         self.set_trait("mark", mark_words(mark))
 
@@ -280,9 +280,9 @@ class ContextSweep(Part):
             "running",
             is_busy=sweeps.is_busy,
             is_paused=sweeps.is_paused,
-            words=f"Sweep: {sweeps.words}",
+            words=f"Sweep: {sweeps.message}",
             share=sweeps.progress.share,
-            fault="" if sweeps.fault is None else str(sweeps.fault),
+            fault="" if sweeps.error is None else str(sweeps.error),
         )
 
     def _draw_kept(self) -> None:
@@ -300,7 +300,7 @@ class ContextSweep(Part):
                 and not entry.is_complete
                 and not sweeps.is_busy,
             }
-            for entry in sweeps.found
+            for entry in sweeps.entries
         ]
         self.keep("kept", entries=entries)
 
@@ -323,7 +323,7 @@ class ContextSweep(Part):
                 estimate = sweeps.estimate(
                     plan_of(self._form, self.controller.state.spec)
                 )
-                words = "" if estimate is None else estimate.words
+                words = "" if estimate is None else estimate.text
             except ValueError as error:
                 words, is_possible = str(error), False
         self.keep("estimate", words=words, is_possible=is_possible)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from omnimouse_model.analysis.sweep.plan import AXES
 from omnimouse_model.analysis.sweep.table import RESPONSES
-from omnimouse_model.live.sweep.current_point import Mark
+from omnimouse_model.live.sweep.current_point import CurrentPoint
 from omnimouse_widgets.drawn.context.points import DrawnSweep, KnownSpots
 from omnimouse_widgets.figures import look
 from omnimouse_widgets.figures.sweep import (
@@ -61,7 +61,7 @@ class SweepChart:
         self._spots = KnownSpots()
         self._shown: dict[Look, dict[str, Any]] = {}
         self._around: Any = None
-        self._mark: Mark | None = None
+        self._mark: CurrentPoint | None = None
         self._message = ""
 
     def show_sweeps(
@@ -82,7 +82,7 @@ class SweepChart:
                 self._show_around(names, axes)
             self._fit()
 
-    def show_mark(self, mark: Mark | None) -> None:
+    def show_mark(self, mark: CurrentPoint | None) -> None:
         """Mark the current request; None removes the mark."""
         if repr(mark) == repr(self._mark):  # repr: a NaN score is not equal to itself
             return

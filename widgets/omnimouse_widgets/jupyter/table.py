@@ -191,13 +191,13 @@ class NeuronTable(Part):
         """Send the table of all neurons with its condition, as a CSV file."""
         # Read here, on the thread of the message: an error appears in `problem`, and
         # the table is that of the moment of the click.
-        what = exports.shown(self.controller.state, self.controller.results)
+        what = exports.screen_content(self.controller.state, self.controller.results)
         view = str(content["view"])
         work = Thread(target=self._say_csv, args=(what, view), name="omnimouse-csv")
         work.start()
 
     # -- within -----------------------------------------------------------------------
-    def _say_csv(self, what: exports.Shown, view: str) -> None:
+    def _say_csv(self, what: exports.ScreenContent, view: str) -> None:
         """Write and send the table; on a thread, because 10,000 rows take 0.5 s."""
         try:
             table = exports.csv_bytes(what)

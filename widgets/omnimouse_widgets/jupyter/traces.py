@@ -78,7 +78,7 @@ class Traces(TraceStack):
                 common_scale=state.common_scale, as_large=is_on
             ),
         )
-        self.bind("progress", pins.changed, lambda: pins.words)
+        self.bind("progress", pins.changed, lambda: pins.message)
 
     def parts(self) -> list[Drawn]:
         """Return the drawing functions of rows, bar and cursor."""
@@ -113,7 +113,7 @@ class Traces(TraceStack):
         pins, slot = self.controller.pins, int(content.get("slot", 0))
         # Only these methods: a page must not call others by their names.
         verbs: dict[str, Callable[[], object]] = {
-            "pin": pins.pin_or_tell,
+            "pin": pins.pin_or_notify,
             "show": lambda: pins.show(slot, bool(content["is_shown"])),
             "rename": lambda: pins.rename(slot, str(content["name"])),
             "make_current": lambda: pins.make_current(slot),
@@ -138,7 +138,7 @@ class Traces(TraceStack):
     # -- to the page ------------------------------------------------------------------
     def _draw_rows(self) -> None:
         # `shown` is read before the curves: they can then be newer, never older.
-        state, answered = self.controller.state, self.controller.results.shown
+        state, answered = self.controller.state, self.controller.results.shown_request
         look = Look(state.as_large, "common" if state.common_scale else "own")
         rows = trace_rows(self.controller, look)
         missing = NO_SESSION if state.window is None else NO_SELECTION
@@ -151,13 +151,13 @@ class Traces(TraceStack):
             state.baseline_name, is_large=state.as_large, spec=state.spec
         )
         pinned = trace_words.pinned_signs(
-            state.pins, shown_answers(controller), pins.why_silent
+            state.pins, shown_answers(controller), pins.problem_of
         )
         self.keep(
             "bar",
             legend=signs,
             pinned=pinned,
-            told=pins.told,
+            told=pins.notice,
             can_pin=pins.can_pin,
             pin_tip=trace_words.FULL_TIP if pins.is_full else trace_words.PIN_TIP,
             pins=[

@@ -267,7 +267,7 @@ class VideoScrubber(Part):
 
     def _draw_edited(self) -> None:
         """Send the frames of the window after the video edits, if there are any."""
-        what_if = self._controller.what_if
+        what_if = self._controller.stimulus_edits
         is_edited = any(isinstance(edit, VideoEdit) for edit in what_if.edits)
         window = what_if.window if is_edited else None
         if window is None:
@@ -275,7 +275,7 @@ class VideoScrubber(Part):
         else:
             frames = np.ascontiguousarray(window.frames_u8)
             start = Film(window.session, window.spec).start_of(window)
-            self.show("edited", [frames], start=start, words=what_if.words)
+            self.show("edited", [frames], start=start, words=what_if.text)
 
     def _draw_chunk(self) -> None:
         """Send one requested chunk, and request this drawing again for the others."""

@@ -12,8 +12,8 @@ from omnimouse_model.analysis.evaluate.summary import (
 )
 from omnimouse_model.live.neurons.neuron_info_text import heading
 from omnimouse_model.live.project.report_data import (
-    Condition,
-    Reported,
+    ReportCondition,
+    ReportData,
     recorded_behavior,
 )
 from omnimouse_model.live.project.score_text import DEFINITION
@@ -47,14 +47,14 @@ def summary_cells(found: ScoreSummary) -> tuple[str, ...]:
     return f"{found.n:,}", *(number(value) for value in values)
 
 
-def look_of(condition: Condition) -> str:
+def look_of(condition: ReportCondition) -> str:
     """Return the CSS class of a condition's lines."""
     if condition.kind == "pin":
         return f"pin{ord(condition.letter) - ord('A')}"
     return "baseline" if condition.kind == "baseline" else "predicted"
 
 
-def key_of(condition: Condition) -> str:
+def key_of(condition: ReportCondition) -> str:
     """Return the key that shows and hides a condition; "" for the one on screen.
 
     The condition on screen cannot be hidden.
@@ -62,22 +62,22 @@ def key_of(condition: Condition) -> str:
     return "" if condition.kind == "screen" else look_of(condition)
 
 
-def title_of(condition: Condition) -> str:
+def title_of(condition: ReportCondition) -> str:
     """Return the letter and name of a condition."""
     return f"{condition.letter} {condition.name}".strip()
 
 
 # -- scores -------------------------------------------------------------------------
-def scores(what: Reported) -> Iterator[Markup]:
+def scores(what: ReportData) -> Iterator[Markup]:
     """Yield the definition of the score, its summary by area, and the distribution."""
-    found = what.shown.scores
+    found = what.content.scores
     whole = score_summary(found)
     if found is None or not whole.n:
         yield tag("p", "No response was asked and predicted: there is no score.")
         return
     yield tag("p", f"r: {DEFINITION}.", class_="quiet")
     rows = [("all", *summary_cells(whole))]
-    areas = scores_by_area(found, what.shown.session.units)
+    areas = scores_by_area(found, what.content.session.units)
     rows += [(name or "no area", *summary_cells(part)) for name, part in areas]
     yield table(("area", *SUMMARY_HEAD), rows)
     if not areas:
@@ -86,9 +86,9 @@ def scores(what: Reported) -> Iterator[Markup]:
 
 
 # -- the field ----------------------------------------------------------------------
-def field(what: Reported) -> Iterator[Markup]:
+def field(what: ReportData) -> Iterator[Markup]:
     """Yield the field by state, and by score if there are scores."""
-    session, mask = what.shown.session, what.shown.mask
+    session, mask = what.content.session, what.content.mask
     pictures = drawings.FieldPictures(session.units)
     whole = (0, mask.n_samples)
     states, patterns = mask.state_in(whole), mask.patterns_in(whole)
@@ -104,7 +104,7 @@ def field(what: Reported) -> Iterator[Markup]:
         tag("figure", tag("h3", "By state"), pictures.by_state(states, is_asked),
             drawings.legend(samples))
     ]  # fmt: skip
-    scores = what.shown.scores
+    scores = what.content.scores
     if scores is not None and np.isfinite(scores).any():
         grey = [(drawings.state_sample(HIDDEN), "no score")]
         grey = [] if np.isfinite(scores).all() else grey
@@ -117,9 +117,9 @@ def field(what: Reported) -> Iterator[Markup]:
 
 
 # -- traces -------------------------------------------------------------------------
-def traces(what: Reported) -> Iterator[Markup]:
+def traces(what: ReportData) -> Iterator[Markup]:
     """Yield the traces of every selected neuron, recorded and under every condition."""
-    shown = what.shown
+    shown = what.content
     if not shown.selection:
         yield tag("p", "No neuron is selected.")
         return
@@ -171,8 +171,8 @@ def traces(what: Reported) -> Iterator[Markup]:
         yield tag("figure", title, picture, id=f"neuron-{neuron}", data_neuron=neuron)
 
 
-def _neuron_scores(what: Reported, answered: Sequence[Condition]) -> Markup:
-    names = what.shown.session.units.names
+def _neuron_scores(what: ReportData, answered: Sequence[ReportCondition]) -> Markup:
+    names = what.content.session.units.names
     rows = [
         (
             str(names[neuron]),
@@ -181,20 +181,20 @@ def _neuron_scores(what: Reported, answered: Sequence[Condition]) -> Markup:
                 for c in answered
             ),
         )
-        for neuron in what.shown.selection
+        for neuron in what.content.selection
     ]
     return table(
         ("r of neuron", *(title_of(c) for c in answered)),
         rows,
-        neurons=what.shown.selection,
+        neurons=what.content.selection,
         conditions=[key_of(c) for c in answered],
     )
 
 
 # -- behaviour ----------------------------------------------------------------------
-def behaviour(what: Reported) -> Iterator[Markup]:
+def behaviour(what: ReportData) -> Iterator[Markup]:
     """Yield every channel, recorded and decoded; nothing without a decoded channel."""
-    shown = what.shown
+    shown = what.content
     found = [(c, c.decoded_scores(shown.window)) for c in what.conditions]
     decoded = [(c, r) for c, r in found if r is not None]
     if not decoded:

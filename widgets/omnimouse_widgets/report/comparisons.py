@@ -7,7 +7,7 @@ import numpy as np
 from omnimouse_model.analysis.evaluate.summary import common_scores, score_summary
 from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
-from omnimouse_model.live.project.report_data import Condition, Reported
+from omnimouse_model.live.project.report_data import ReportCondition, ReportData
 from omnimouse_model.masks import scored_cells
 from omnimouse_widgets import palette
 from omnimouse_widgets.report import drawings
@@ -35,7 +35,7 @@ Scores = np.ndarray | None
 
 
 # -- conditions ---------------------------------------------------------------------
-def conditions(what: Reported) -> Iterator[Markup]:
+def conditions(what: ReportData) -> Iterator[Markup]:
     """Yield the scores of all conditions; nothing for a single condition.
 
     The first table has each condition's own neurons, the second one the common neurons.
@@ -49,7 +49,7 @@ def conditions(what: Reported) -> Iterator[Markup]:
     yield facts([(title_of(c), _words(c)) for c in what.conditions], keys)
 
 
-def _in_common(what: Reported, own: list[Scores]) -> Iterator[Markup]:
+def _in_common(what: ReportData, own: list[Scores]) -> Iterator[Markup]:
     """Yield the scores over neurons common to all conditions, if these differ."""
     # Means over different neurons are not comparable, because neurons differ in how
     # well they can be predicted.
@@ -70,7 +70,7 @@ def _in_common(what: Reported, own: list[Scores]) -> Iterator[Markup]:
         yield _score_table(what, f"over the {n:,} in common", common)
 
 
-def _score_table(what: Reported, head: str, each: Sequence[Scores]) -> Markup:
+def _score_table(what: ReportData, head: str, each: Sequence[Scores]) -> Markup:
     rows = [
         (title_of(c), c.predictor or "nobody", *summary_cells(score_summary(scores)))
         for c, scores in zip(what.conditions, each, strict=True)
@@ -80,7 +80,7 @@ def _score_table(what: Reported, head: str, each: Sequence[Scores]) -> Markup:
     return table(whole, rows, n_words=2, condition_of_rows=keys)
 
 
-def _words(condition: Condition) -> str:
+def _words(condition: ReportCondition) -> str:
     mask = condition.mask
     visible = int(mask.visible.any(axis=0).sum())
     asked = int(scored_cells(mask).any(axis=0).sum())
@@ -92,7 +92,7 @@ def _words(condition: Condition) -> str:
 
 
 # -- edits --------------------------------------------------------------------------
-def what_if(what: Reported) -> Iterator[Markup]:
+def what_if(what: ReportData) -> Iterator[Markup]:
     """Yield the edits and the change of the prediction; an edit never has a score."""
     if not what.edits_text:
         return
@@ -123,7 +123,7 @@ def what_if(what: Reported) -> Iterator[Markup]:
             ("Mean change", number(float(np.nanmean(mean)))),
         ]
     )
-    yield _most_changed(found, what.shown.session.units.names)
+    yield _most_changed(found, what.content.session.units.names)
 
 
 def _most_changed(found: WhatIf, names: np.ndarray) -> Markup:
@@ -138,7 +138,7 @@ def _most_changed(found: WhatIf, names: np.ndarray) -> Markup:
 
 
 # -- context ------------------------------------------------------------------------
-def context(what: Reported) -> Iterator[Markup]:
+def context(what: ReportData) -> Iterator[Markup]:
     """Yield the curves of the live and the saved sweeps, and their values."""
     if not what.sweeps:
         return

@@ -4,13 +4,13 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.live.project.exports import Shown
+from omnimouse_model.live.project.exports import ScreenContent
 from omnimouse_model.masks import PATTERN_NAMES
 from omnimouse_widgets.report.drawings import FieldPictures
 from omnimouse_widgets.report.markup import number
 
 
-def neurons_data(what: Shown) -> dict[str, Any]:
+def neurons_data(what: ScreenContent) -> dict[str, Any]:
     """Return positions and descriptions of all neurons.
 
     Positions are a flat list of right, down, right, down …, with None for unknown ones.
@@ -27,7 +27,7 @@ def neurons_data(what: Shown) -> dict[str, Any]:
     }
 
 
-def neuron_words(what: Shown, neuron: int, state: str) -> str:
+def neuron_words(what: ScreenContent, neuron: int, state: str) -> str:
     """Return one line: `neuron 412 · V1 · depth 210 µm · visible · r = 0.432`."""
     units = what.session.units
     parts = [f"neuron {units.names[neuron]}"]

@@ -6,14 +6,14 @@ from typing import Any, Final
 
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.inference.background_task import Tell
-from omnimouse_model.live.project.report_data import Reported, reported
+from omnimouse_model.live.inference.background_task import ReportProgress
+from omnimouse_model.live.project.report_data import ReportData, reported
 from omnimouse_model.live.report_from_file import silently
 from omnimouse_widgets.report import answers, comparisons, neurons, question
 from omnimouse_widgets.report.document import document
 from omnimouse_widgets.report.markup import Markup, tag
 
-Section = Callable[[Reported], Iterator[Markup]]
+Section = Callable[[ReportData], Iterator[Markup]]
 SECTIONS: Final[tuple[tuple[str, Section], ...]] = (
     ("What was asked", question.asked),
     ("Scores", answers.scores),
@@ -28,7 +28,9 @@ SECTIONS: Final[tuple[tuple[str, Section], ...]] = (
 """Title and content of each section; sections without content are omitted."""
 
 
-def write_report(controller: Controller, path: Path, tell: Tell = silently) -> Path:
+def write_report(
+    controller: Controller, path: Path, tell: ReportProgress = silently
+) -> Path:
     """Write the report of the state on screen, atomically.
 
     Parameters
@@ -44,7 +46,7 @@ def write_report(controller: Controller, path: Path, tell: Tell = silently) -> P
     return write_page(reported(controller), path, tell)
 
 
-def write_page(what: Reported, path: Path, tell: Tell = silently) -> Path:
+def write_page(what: ReportData, path: Path, tell: ReportProgress = silently) -> Path:
     """Write the page to a file, atomically."""
     content = report_bytes(what, tell)
     with atomic_path(path) as temporary:
@@ -52,12 +54,12 @@ def write_page(what: Reported, path: Path, tell: Tell = silently) -> Path:
     return path
 
 
-def report_bytes(what: Reported, tell: Tell) -> bytes:
+def report_bytes(what: ReportData, tell: ReportProgress) -> bytes:
     """Return the content of the HTML file; an exception from `tell` ends the work."""
     return report_page(what, tell).encode("utf-8")
 
 
-def report_page(what: Reported, tell: Tell | None = None) -> str:
+def report_page(what: ReportData, tell: ReportProgress | None = None) -> str:
     """Return the page as HTML text."""
     parts = []
     for at, (title, section) in enumerate(SECTIONS):
@@ -70,11 +72,11 @@ def report_page(what: Reported, tell: Tell | None = None) -> str:
     return document(title, *question.heading(what), *parts, data=_data(what))
 
 
-def _data(what: Reported) -> dict[str, Any]:
+def _data(what: ReportData) -> dict[str, Any]:
     """Return the data that the script of the page reads."""
     conditions = [
         {"key": answers.key_of(condition), "name": answers.title_of(condition)}
         for condition in what.conditions
         if answers.key_of(condition)
     ]
-    return {"conditions": conditions, "neurons": neurons.neurons_data(what.shown)}
+    return {"conditions": conditions, "neurons": neurons.neurons_data(what.content)}

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.summary import score_summary
-from omnimouse_model.live.project.report_data import Reported
+from omnimouse_model.live.project.report_data import ReportData
 from omnimouse_model.masks import (
     HIDDEN,
     TARGET,
@@ -35,9 +35,9 @@ GIVEN = {
 }
 
 
-def heading(what: Reported) -> Iterator[Markup]:
+def heading(what: ReportData) -> Iterator[Markup]:
     """Yield the title and the most important numbers."""
-    session, window = what.shown.session, what.shown.window
+    session, window = what.content.session, what.content.window
     yield tag("h1", what.title)
     span = f"{window.start_s:.2f} to {window.stop_s:.2f} s"
     yield tag(
@@ -48,8 +48,8 @@ def heading(what: Reported) -> Iterator[Markup]:
     )
     # The edited prediction is excluded: a stimulus that was not shown has no recording
     # to compare with.
-    found = score_summary(what.shown.scores)
-    asked = int(scored_cells(what.shown.mask).any(axis=0).sum())
+    found = score_summary(what.content.scores)
+    asked = int(scored_cells(what.content.mask).any(axis=0).sum())
     numbers = [
         (number(found.median), "median correlation r"),
         (number(found.mean), "mean correlation r"),
@@ -68,11 +68,11 @@ def heading(what: Reported) -> Iterator[Markup]:
         )
     if what.conditions[0].refusal:
         yield tag("p", what.conditions[0].refusal, class_="alert")
-    for words in what.told:
+    for words in what.messages:
         yield tag("p", words, class_="alert")
 
 
-def asked(what: Reported) -> Iterator[Markup]:
+def asked(what: ReportData) -> Iterator[Markup]:
     """Yield the facts of recording, model and window, then the mask."""
     yield facts([*_recording(what), *_model(what)])
     yield tag("h3", "The mask")
@@ -86,17 +86,17 @@ def video_words(mask: Mask) -> str:
     return f"{int(mask.frames.sum())} of {len(mask.frames)} frames visible"
 
 
-def script(what: Reported) -> Iterator[Markup]:
+def script(what: ReportData) -> Iterator[Markup]:
     """Yield the Python script, or the reason why there is none."""
-    if what.why_no_script:
-        yield tag("p", f"No script: {what.why_no_script}")
+    if what.script_problem:
+        yield tag("p", f"No script: {what.script_problem}")
     if what.script:
         yield tag("p", "It opens the recording, makes this mask and prints the score.")
         yield tag("pre", tag("code", what.script))
 
 
-def _recording(what: Reported) -> Iterator[tuple[object, object]]:
-    session = what.shown.session
+def _recording(what: ReportData) -> Iterator[tuple[object, object]]:
+    session = what.content.session
     minutes = session.duration_s / 60
     animal = f", animal {session.animal_id}" if session.animal_id else ""
     yield "Recording", f"{session.id}{animal}"
@@ -120,8 +120,8 @@ def _recording(what: Reported) -> Iterator[tuple[object, object]]:
         yield title, "\n".join(note.message for note in notes) or "none"
 
 
-def _model(what: Reported) -> Iterator[tuple[object, object]]:
-    window, screen = what.shown.window, what.conditions[0]
+def _model(what: ReportData) -> Iterator[tuple[object, object]]:
+    window, screen = what.content.window, what.conditions[0]
     yield "Model", what.model or "none"
     if screen.predictor and screen.predictor != what.model:
         yield (
@@ -139,8 +139,8 @@ def _model(what: Reported) -> Iterator[tuple[object, object]]:
     )
 
 
-def _mask(what: Reported) -> Iterator[Markup]:
-    mask = what.shown.mask
+def _mask(what: ReportData) -> Iterator[Markup]:
+    mask = what.content.mask
     name = what.preset or "made by hand"
     note = f" ({mask.note})" if mask.note else ""
     yield facts(
@@ -174,8 +174,8 @@ def _mask(what: Reported) -> Iterator[Markup]:
         yield tag("ul", joined(tag("li", r.message) for r in remarks), class_="quiet")
 
 
-def _states(what: Reported) -> Iterator[tuple[str, ...]]:
-    mask = what.shown.mask
+def _states(what: ReportData) -> Iterator[tuple[str, ...]]:
+    mask = what.content.mask
     used = {VISIBLE: input_cells(mask), TARGET: scored_cells(mask)}
     words = {VISIBLE: "visible", TARGET: "target", HIDDEN: "hidden"}
     kinds = {VISIBLE: "read", TARGET: "scored"}

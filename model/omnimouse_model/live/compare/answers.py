@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.stitching import SpanPrediction
-from omnimouse_model.live.inference.pinned_stages import PinQuestion, is_same_question
+from omnimouse_model.live.inference.pinned_stages import PinTask, is_same_task
 from omnimouse_model.live.spans import Page
 from omnimouse_model.predict.predictor import Prediction
 
@@ -15,14 +15,14 @@ LIVE: Final = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PinAnswer:
+class PinResult:
     """Prediction of a condition in the window or over a span, or an error message.
 
     `scores` has shape (P,) in a window, and one value per column of a span.
     `prediction` is None without targets.
     """
 
-    question: PinQuestion
+    question: PinTask
     prediction: Prediction | None = None
     scores: np.ndarray | None = None
     span: SpanPrediction | None = None
@@ -38,17 +38,17 @@ class PinAnswer:
         return float(self.scores[column])
 
 
-class PinAnswers:
+class PinResults:
     """Newest answers of all slots; `windows` and `spans` map a slot to its answer."""
 
     def __init__(self) -> None:
-        self.windows: dict[int, PinAnswer] = {}
-        self.spans: dict[int, PinAnswer] = {}
+        self.windows: dict[int, PinResult] = {}
+        self.spans: dict[int, PinResult] = {}
 
-    def has(self, question: PinQuestion) -> bool:
+    def has(self, question: PinTask) -> bool:
         """Whether a question has a complete answer for at least its neurons."""
         answer = self._of(question).get(question.slot)
-        if answer is None or not is_same_question(answer.question, question):
+        if answer is None or not is_same_task(answer.question, question):
             return False
         if not set(question.neurons) <= set(answer.question.neurons):
             return False
@@ -56,7 +56,7 @@ class PinAnswers:
         is_whole = answer.span is None or answer.span.is_complete
         return bool(answer.error) or is_whole
 
-    def keep(self, answer: PinAnswer) -> None:
+    def keep(self, answer: PinResult) -> None:
         """Store an answer, unless it is partial and would replace a complete one.
 
         The complete answer then lacks only neurons and stays until the new answer is
@@ -67,7 +67,7 @@ class PinAnswers:
         before = known.get(question.slot)
         is_growing = answer.span is not None and not answer.span.is_complete
         if is_growing and before is not None and before.span is not None:
-            is_known = is_same_question(before.question, question)
+            is_known = is_same_task(before.question, question)
             if is_known and before.span.is_complete:
                 return
         known[question.slot] = answer
@@ -89,5 +89,5 @@ class PinAnswers:
         self.windows.clear()
         self.spans.clear()
 
-    def _of(self, question: PinQuestion) -> dict[int, PinAnswer]:
+    def _of(self, question: PinTask) -> dict[int, PinResult]:
         return self.windows if question.page is None else self.spans

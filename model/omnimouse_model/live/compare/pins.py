@@ -17,16 +17,16 @@ from psygnal import Signal
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MaskError
 from omnimouse_model.live.compare.answers import LIVE as LIVE
-from omnimouse_model.live.compare.answers import PinAnswer as PinAnswer
-from omnimouse_model.live.compare.answers import PinAnswers
+from omnimouse_model.live.compare.answers import PinResult as PinResult
+from omnimouse_model.live.compare.answers import PinResults
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import Answer, Engine
 from omnimouse_model.live.inference.pinned_stages import (
-    PinQuestion,
     PinRequest,
     PinStage,
+    PinTask,
     is_same_predictor,
-    is_same_question,
+    is_same_task,
 )
 from omnimouse_model.live.mask.presets import PRESETS
 from omnimouse_model.live.pin import MAX_PINS, Pin
@@ -71,7 +71,7 @@ class Pins:
         Answers by slot for the window on screen.
     spans
         Answers by slot, and of `LIVE`, for the page on screen.
-    told
+    notice
         Message why the latest action pinned nothing, "" if it succeeded.
     """
 
@@ -80,19 +80,19 @@ class Pins:
     def __init__(
         self,
         engine: Engine,
-        asking: LiveClient,
+        client: LiveClient,
         lock: threading.RLock,
         controller: "Controller",
         note_unpinned: Callable[[Pin], None],
     ) -> None:
         self._note_unpinned = note_unpinned
-        self.told = ""
-        self._known = PinAnswers()
+        self.notice = ""
+        self._known = PinResults()
         self.windows, self.spans = self._known.windows, self._known.spans
-        self._engine, self._asking, self._lock = engine, asking, lock
+        self._engine, self._client, self._lock = engine, client, lock
         self._controller = controller
         self._state, self._answers = controller.state, controller.results
-        self._asked: tuple[int, tuple[PinQuestion, ...]] = (0, ())
+        self._asked: tuple[int, tuple[PinTask, ...]] = (0, ())
         self._n_loaded = 0
         self._is_given_up = False
         self._kept: dict[str, tuple[Pin, ...]] = {}
@@ -108,7 +108,7 @@ class Pins:
         events.predictor_name.connect(self._on_predictor)
         for signal in (events.mask, events.predictor_name):
             signal.connect(self._forget_told)
-        controller.models.changed.connect(self._on_models)
+        controller.downloads.changed.connect(self._on_models)
         for signal in (events.pins, events.trace_span, events.selection):
             signal.connect(self._on_change)
 
@@ -117,7 +117,7 @@ class Pins:
         """Pin the condition on screen in the first free slot, and return the pin.
 
         Without a name, the pin gets a unique one; a condition that is already pinned
-        is then not pinned twice, but shown, and `told` has a message.
+        is then not pinned twice, but shown, and `notice` has a message.
 
         Raises
         ------
@@ -125,10 +125,10 @@ class Pins:
             No session is open, no predictor is chosen, or all slots are taken.
         """
         with self._lock:
-            state, predictor = self._state, self._asking.predictor
+            state, predictor = self._state, self._client.predictor
             if state.mask is None or predictor is None:
                 raise ValueError("Open a session and choose a predictor, then pin.")
-            if not name and (alike := self.pinned_alike) is not None:
+            if not name and (alike := self.same_pin) is not None:
                 return self._say_pinned(alike)
             taken = {pin.slot for pin in state.pins}
             free = [slot for slot in range(MAX_PINS) if slot not in taken]
@@ -145,24 +145,24 @@ class Pins:
             self._set((*state.pins, made))
         return made
 
-    def pin_or_tell(self) -> None:
-        """Pin the condition on screen, if there is one; set `told` if pins are full."""
-        if self.can_pin or self.pinned_alike is not None:
+    def pin_or_notify(self) -> None:
+        """Pin the condition on screen, if any; set `notice` if pins are full."""
+        if self.can_pin or self.same_pin is not None:
             self.pin()
         elif self.is_full:
-            self.told = FULL
+            self.notice = FULL
             self.changed.emit()
 
     @property
-    def name_of_condition(self) -> str:
+    def condition_name(self) -> str:
         """Name of the condition on screen: label of its preset, or "by hand"."""
         labels = {preset.name: preset.label for preset in PRESETS}
         return labels.get(self._state.preset, "by hand")
 
     @property
-    def pinned_alike(self) -> Pin | None:
+    def same_pin(self) -> Pin | None:
         """Pin with the mask and predictor on screen; None if there is none."""
-        mask, asked = self._state.mask, self._asking.predictor
+        mask, asked = self._state.mask, self._client.predictor
         for pin in self._state.pins:
             is_same = mask is not None and pin.mask.mask_id == mask.mask_id
             if is_same and is_same_predictor(pin.predictor, asked):
@@ -172,7 +172,7 @@ class Pins:
     @property
     def _own_name(self) -> str:
         """Unused name: the condition's name, then with its model, then a number."""
-        name, taken = self.name_of_condition, {pin.name for pin in self._state.pins}
+        name, taken = self.condition_name, {pin.name for pin in self._state.pins}
         known = {p.predictor_name for p in self._state.pins if p.name == name}
         if known and self._state.predictor_name not in known:
             name = f"{name} · {Path(self._state.predictor_name).name}"
@@ -187,7 +187,7 @@ class Pins:
     @property
     def can_pin(self) -> bool:
         """Whether there is a condition to pin and a free slot."""
-        is_there = self._state.mask is not None and self._asking.predictor is not None
+        is_there = self._state.mask is not None and self._client.predictor is not None
         return is_there and not self.is_full
 
     def replace_all(self, pins: tuple[Pin, ...]) -> str:
@@ -208,7 +208,7 @@ class Pins:
             told = [
                 f"Its pinned {pin.letter} is not predicted: {why}."
                 for pin in kept
-                if (why := self.why_silent(pin))
+                if (why := self.problem_of(pin))
             ]
         if len(kept) < len(pins):
             told.append("Some of its pinned conditions are for other neurons.")
@@ -218,21 +218,21 @@ class Pins:
         """Remove a pin as an undo step."""
         with self._lock:
             gone = self[slot]
-            self.let_go(gone)
+            self.remove(gone)
             self._note_unpinned(gone)
 
-    def take_back(self, pin: Pin) -> None:
-        """Restore a removed pin in its slot or another; set `told` if none is free."""
+    def restore(self, pin: Pin) -> None:
+        """Restore a pin in its slot or another; set `notice` if none is free."""
         with self._lock:
             taken = {other.slot for other in self._state.pins}
             free = [s for s in (pin.slot, *range(MAX_PINS)) if s not in taken]
             if free:
                 self._set((*self._state.pins, replace(pin, slot=free[0])))
                 return
-            self.told = NO_ROOM.format(name=pin.name, most=MAX_PINS)
+            self.notice = NO_ROOM.format(name=pin.name, most=MAX_PINS)
         self.changed.emit()
 
-    def let_go(self, pin: Pin) -> None:
+    def remove(self, pin: Pin) -> None:
         """Remove the pin with this `pin_id`, without an undo step."""
         with self._lock:
             pins = self._state.pins
@@ -251,7 +251,7 @@ class Pins:
         """Make a pin the live condition; `undo` restores only the mask."""
         pin = self[slot]
         is_other = pin.predictor and not is_same_predictor(
-            pin.predictor, self._asking.predictor
+            pin.predictor, self._client.predictor
         )
         # A mask of another spec must not be sent to the predictor of this one.
         is_foreign = pin.mask.spec != self._state.spec
@@ -295,7 +295,7 @@ class Pins:
         return self._asked[0] > 0
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         """Progress message; "" if nothing is being predicted."""
         missing = [q for q in self._asked[1] if not self._known.has(q)]
         if not self.is_busy or not missing:
@@ -317,7 +317,7 @@ class Pins:
             return None
         return page_around(state.session, state.window, state.trace_span)
 
-    def why_silent(self, pin: Pin) -> str:
+    def problem_of(self, pin: Pin) -> str:
         """Return why a pin has no predictor, "" if it has one."""
         if not pin.predictor:
             who = f"“{pin.predictor_name}”" if pin.predictor_name else "its model"
@@ -326,12 +326,12 @@ class Pins:
             return f"{pin.predictor} is not on this machine; choose it to fetch it"
         return ""
 
-    def is_old(self, answer: PinAnswer) -> bool:
+    def is_old(self, answer: PinResult) -> bool:
         """Whether an answer belongs to an older mask, predictor or page."""
         asked = self._question_of(answer.question.slot, answer.question.page)
-        return asked is None or not is_same_question(asked, answer.question)
+        return asked is None or not is_same_task(asked, answer.question)
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return JSON values that are saved for the next start."""
         pins = [pin.to_dict() for pin in self._state.pins]
         state = self._state
@@ -342,7 +342,7 @@ class Pins:
             "as_large": state.as_large,
         }
 
-    def recall(self, path: str, facts: Mapping[str, Any]) -> None:
+    def restore_later(self, path: str, facts: Mapping[str, Any]) -> None:
         """Restore saved pins when the recording at `path` is opened."""
         self._recalled = (path, facts)
 
@@ -350,7 +350,7 @@ class Pins:
     def _say_pinned(self, pin: Pin) -> Pin:
         """Show a pin, and set the message that it is already pinned."""
         self.show(pin.slot)
-        self.told = ALREADY.format(letter=pin.letter, name=pin.name)
+        self.notice = ALREADY.format(letter=pin.letter, name=pin.name)
         self.changed.emit()
         return self[pin.slot]
 
@@ -361,13 +361,13 @@ class Pins:
             self._set(tuple(new if pin is old else pin for pin in self._state.pins))
 
     def _set(self, pins: tuple[Pin, ...]) -> None:
-        self.told = ""
+        self.notice = ""
         self._look_for(pins)
         self._state.pins = tuple(sorted(pins, key=lambda pin: pin.slot))
 
     def _with_predictor(self, pin: Pin) -> Pin:
         """Return the pin with the live predictor, if it has none and names match."""
-        asked = self._asking.predictor
+        asked = self._client.predictor
         if pin.predictor or asked is None:
             return pin
         is_called_so = pin.predictor_name in ("", self._state.predictor_name)
@@ -386,13 +386,13 @@ class Pins:
 
     def _forget_told(self) -> None:
         """Clear the message, because it is about the previous condition."""
-        if self.told:
-            self.told = ""
+        if self.notice:
+            self.notice = ""
             self.changed.emit()
 
     def _on_models(self) -> None:
         """Predict pins whose model has just been downloaded."""
-        if self._absent and not self._controller.models.is_busy:
+        if self._absent and not self._controller.downloads.is_busy:
             before = self._absent
             self._look_for(self._state.pins)
             if self._absent != before:
@@ -442,7 +442,7 @@ class Pins:
     def _on_change(self) -> None:
         # Any change of pins, span or selection ends the effect of `stop`.
         self._is_given_up = False
-        asked = (pin.slot for pin in self._state.pins if not self.why_silent(pin))
+        asked = (pin.slot for pin in self._state.pins if not self.problem_of(pin))
         self._known.keep_slots({LIVE, *asked})
         if self._state.trace_span == "window":
             self.spans.clear()
@@ -475,7 +475,7 @@ class Pins:
             missing = tuple(q for q in self._wanted() if not self._known.has(q))
             names = {p.predictor for p in state.pins if isinstance(p.predictor, str)}
             # The live predictor is loaded by the live request, not by the pins.
-            names.discard(str(self._asking.predictor))
+            names.discard(str(self._client.predictor))
             # A request without questions still has an effect: it releases predictors
             # that no pin uses any more.
             if not missing and len(names) >= self._n_loaded:
@@ -490,21 +490,21 @@ class Pins:
                 state.device,
                 missing,
                 frozenset(names),
-                self._asking.step_s,
+                self._client.step_s,
             )
             self._asked = (self._engine.newest + 1, missing)
             self._engine.submit(request)
         self.changed.emit()
 
-    def _is_asked(self, questions: tuple[PinQuestion, ...]) -> bool:
+    def _is_asked(self, questions: tuple[PinTask, ...]) -> bool:
         """Whether exactly these questions are being predicted."""
         under_way = [q for q in self._asked[1] if not self._known.has(q)]
         return len(under_way) == len(questions) > 0 and all(
-            is_same_question(one, other)
+            is_same_task(one, other)
             for one, other in zip(under_way, questions, strict=True)
         )
 
-    def _wanted(self) -> list[PinQuestion]:
+    def _wanted(self) -> list[PinTask]:
         """Return all questions: pins in the window, then spans, `LIVE` first."""
         # A window is fast to predict; a span has many windows.
         slots = [pin.slot for pin in self._state.pins if pin.is_shown]
@@ -514,17 +514,17 @@ class Pins:
             wanted += [self._question_of(slot, page) for slot in (LIVE, *slots)]
         return [question for question in wanted if question is not None]
 
-    def _question_of(self, slot: int, page: Page | None) -> PinQuestion | None:
+    def _question_of(self, slot: int, page: Page | None) -> PinTask | None:
         """Return the current question of a slot; None without a predictor."""
         neurons = self._state.selection if page is not None else ()
         if slot == LIVE:
-            mask, predictor = self._state.mask, self._asking.predictor
+            mask, predictor = self._state.mask, self._client.predictor
             if mask is None or predictor is None:
                 return None
-            return PinQuestion(slot, mask, predictor, page, neurons)
+            return PinTask(slot, mask, predictor, page, neurons)
         for pin in self._state.pins:
-            if pin.slot == slot and not self.why_silent(pin):
-                return PinQuestion(slot, pin.mask, pin.predictor, page, neurons)
+            if pin.slot == slot and not self.problem_of(pin):
+                return PinTask(slot, pin.mask, pin.predictor, page, neurons)
         return None
 
     def _take(self, answer: Answer) -> None:
@@ -540,7 +540,7 @@ class Pins:
             # for all questions prevents an endless repetition of the request.
             if answer.kind == "error":
                 for question in questions:
-                    self._known.keep(PinAnswer(question, error=str(answer.error)))
+                    self._known.keep(PinResult(question, error=str(answer.error)))
         self.changed.emit()
 
     def _take_stage(self, stage: PinStage) -> None:
@@ -551,11 +551,11 @@ class Pins:
             return
         # The slot may hold another pin by now, or its predictor may have changed.
         now = self._question_of(question.slot, question.page)
-        if now is None or not is_same_question(now, question):
+        if now is None or not is_same_task(now, question):
             return
         if question.page is not None and question.page != self.page:
             return
         self._known.keep(
-            PinAnswer(question, stage.prediction, stage.scores, stage.span, stage.error)
+            PinResult(question, stage.prediction, stage.scores, stage.span, stage.error)
         )
         self.changed.emit()

@@ -17,7 +17,7 @@ def mark_asked(
 
     `sweep` and `what_if` state whether the request includes these stages.
     """
-    results.asked = number
+    results.newest_request = number
     results.is_awaited = True
     results.error = None
     results.freshness = _waiting(results.selected is not None)
@@ -31,7 +31,7 @@ def mark_asked(
 
 def mark_edited(results: Results, number: int) -> None:
     """Mark only the what-if as requested; the results without edits stay fresh."""
-    results.asked = number
+    results.newest_request = number
     # `freshness` and `population_freshness` do not change: an edit does not affect the
     # prediction of the recorded stimulus.
     results.is_awaited = True
@@ -94,14 +94,14 @@ def apply_answer(
     """
     # "done" and "stopped" of an older request must not end the wait for the newest.
     if answer.kind == "error":
-        if answer.number == results.asked:
+        if answer.number == results.newest_request:
             _apply_error(results, answer)
     elif answer.kind == "stage":
         if is_on_screen(answer.value.request):
             _apply_stage(results, answer, answer.value)
-    elif answer.number == results.asked and answer.kind == "stopped":
+    elif answer.number == results.newest_request and answer.kind == "stopped":
         mark_cancelled(results)
-    elif answer.number == results.asked and results.is_awaited:
+    elif answer.number == results.newest_request and results.is_awaited:
         results.is_awaited = False
         results.changed.emit()
 
@@ -110,8 +110,10 @@ def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
     if stage.name == "begun":
         return
     # An older stage is shown until the newer request answers, but marked as stale.
-    freshness: Freshness = "fresh" if answer.number == results.asked else "stale"
-    results.shown = answer.number
+    freshness: Freshness = (
+        "fresh" if answer.number == results.newest_request else "stale"
+    )
+    results.shown_request = answer.number
     results.error = None
     if stage.needs is not None:
         results.needs, results.devices = stage.needs, stage.devices

@@ -27,7 +27,7 @@ TELL_EVERY_S = 0.1
 
 
 @runtime_checkable
-class Tell(Protocol):
+class ReportProgress(Protocol):
     """Reports progress; raises `StoppedError` if the task was stopped."""
 
     def __call__(self, words: str, share: float | None = None) -> None:
@@ -43,7 +43,7 @@ class BackgroundTask(Generic[Request, Found]):
     work
         `work(request, tell)` yields results; runs on the task's thread.
     take
-        Receives each result on the drawing thread; an exception becomes `fault`.
+        Receives each result on the drawing thread; an exception becomes `error`.
     post
         Runs a function on the drawing thread.
     synchronous
@@ -52,12 +52,12 @@ class BackgroundTask(Generic[Request, Found]):
     Attributes
     ----------
     changed
-        Emitted on the drawing thread when `words` or `fault` may have changed.
-    words
+        Emitted on the drawing thread when `message` or `error` may have changed.
+    message
         Progress message, "" when the task is idle.
     share
         Finished share (0-1), None if not known.
-    fault
+    error
         Error of the newest start, None without one.
     """
 
@@ -65,15 +65,15 @@ class BackgroundTask(Generic[Request, Found]):
 
     def __init__(
         self,
-        work: Callable[[Request, Tell], Iterator[Found]],
+        work: Callable[[Request, ReportProgress], Iterator[Found]],
         take: Callable[[Found], None],
         post: Post = call_at_once,
         *,
         synchronous: bool = False,
     ) -> None:
-        self.words = ""
+        self.message = ""
         self.share: float | None = None
-        self.fault: Exception | None = None
+        self.error: Exception | None = None
         self._work, self._take, self._post = work, take, post
         self._engine = Engine(self._stages, post, synchronous=synchronous)
         self._engine.answered.connect(self._on_answer)
@@ -82,7 +82,7 @@ class BackgroundTask(Generic[Request, Found]):
     @property
     def is_busy(self) -> bool:
         """Whether the task runs."""
-        return bool(self.words)
+        return bool(self.message)
 
     def start(self, request: Request, words: str) -> None:
         """Start the work; an unfinished previous start is cancelled."""
@@ -90,7 +90,7 @@ class BackgroundTask(Generic[Request, Found]):
         # The number that `submit` will give: a synchronous engine answers inside
         # `submit`, and `_on_answer` compares with this number.
         self._newest = self._engine.newest + 1
-        self.words, self.share, self.fault = words, None, None
+        self.message, self.share, self.error = words, None, None
         self.changed.emit()
         self._engine.submit(request)
 
@@ -100,13 +100,13 @@ class BackgroundTask(Generic[Request, Found]):
         self._engine.cancel()
         self._newest = 0
         if self.is_busy:
-            self.words = ""
+            self.message = ""
             self.changed.emit()
 
-    def forget_fault(self) -> None:
+    def clear_error(self) -> None:
         """Clear the error."""
-        if self.fault is not None:
-            self.fault = None
+        if self.error is not None:
+            self.error = None
             self.changed.emit()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -120,7 +120,7 @@ class BackgroundTask(Generic[Request, Found]):
     def _stages(self, request: Request, outdated: Outdated) -> Iterator[Found]:
         told_at = -TELL_EVERY_S
 
-        def tell(words: str, share: float | None = None) -> None:
+        def report(words: str, share: float | None = None) -> None:
             nonlocal told_at
             if outdated():
                 raise StoppedError
@@ -131,12 +131,12 @@ class BackgroundTask(Generic[Request, Found]):
             told_at = monotonic()
             self._post(partial(self._tell, words, share, outdated))
 
-        return self._work(request, tell)
+        return self._work(request, report)
 
     # -- on the drawing thread --------------------------------------------------------
     def _tell(self, words: str, share: float | None, outdated: Outdated) -> None:
         if self.is_busy and not outdated():
-            self.words, self.share = words, share
+            self.message, self.share = words, share
             self.changed.emit()
 
     def _on_answer(self, answer: Answer) -> None:
@@ -148,36 +148,36 @@ class BackgroundTask(Generic[Request, Found]):
             # `take` calls listeners, such as views, which can raise any error. Later
             # results are still taken, and the error is shown at the end.
             except Exception as error:
-                self.fault = error
+                self.error = error
         else:
-            self.words, self.fault = "", self.fault or answer.error
+            self.message, self.error = "", self.error or answer.error
             self.changed.emit()
 
 
 class HasBackgroundTask:
-    """Mixin for a class with one background task `_errand`: its progress and errors."""
+    """Mixin for a class with one background task `_task`: its progress and errors."""
 
-    _errand: BackgroundTask[Any, Any]
+    _task: BackgroundTask[Any, Any]
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         """Progress message, "" when the task is idle."""
-        return self._errand.words
+        return self._task.message
 
     @property
     def is_busy(self) -> bool:
         """Whether the task runs."""
-        return self._errand.is_busy
+        return self._task.is_busy
 
     @property
-    def fault(self) -> Exception | None:
+    def error(self) -> Exception | None:
         """Error of the newest start, None without one."""
-        return self._errand.fault
+        return self._task.error
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the task is idle; False on timeout."""
-        return self._errand.wait(timeout_s)
+        return self._task.wait(timeout_s)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop the task and end its thread."""
-        self._errand.close(timeout_s)
+        self._task.close(timeout_s)

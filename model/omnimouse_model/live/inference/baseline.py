@@ -52,7 +52,7 @@ class BaselineClient:
         self._state, self._answers, self._lock = state, answers, lock
         self._make_engine, self._load = make_engine, load
         self._engine: Engine | None = None
-        self._asking: LiveClient | None = None
+        self._client: LiveClient | None = None
         self._asked: tuple[Window | None, Mask | None] = (None, None)
         self._is_due = False
 
@@ -62,10 +62,10 @@ class BaselineClient:
         self.close(0.0)
         if name:
             self._engine = self._make_engine(StageRunner(self._load))
-            self._asking = LiveClient(
+            self._client = LiveClient(
                 self._engine, self._state, self.results, self._lock, sweeps=False
             )
-            self._asking.choose(name)
+            self._client.choose(name)
             self._state.events.window.connect(self._forget)
             self._answers.changed.connect(self._ask_if_due)
             self.follow()
@@ -91,8 +91,8 @@ class BaselineClient:
     def stop(self) -> None:
         """Cancel running and scheduled requests; keep the displayed results."""
         self._is_due = False
-        if self._asking is not None and self.results.is_awaited:
-            self._asking.stop()
+        if self._client is not None and self.results.is_awaited:
+            self._client.stop()
 
     def wait(self, timeout_s: float | None) -> bool:
         """Wait until all requests are finished; False on timeout."""
@@ -105,19 +105,19 @@ class BaselineClient:
             self._state.events.window.disconnect(self._forget)
             self._answers.changed.disconnect(self._ask_if_due)
             self._engine.close(timeout_s)
-        self._engine = self._asking = None
+        self._engine = self._client = None
         # The next baseline has a new engine, whose numbers start at 1 again.
-        self.results.asked = self.results.shown = 0
+        self.results.newest_request = self.results.shown_request = 0
 
     def _forget(self) -> None:
         """Clear the results, because they belong to the previous window."""
         self._asked, self._is_due = (None, None), False
-        if self._asking is not None:
+        if self._client is not None:
             self.results.is_awaited, self.results.error = False, None
-            self._asking.give_up()
+            self._client.give_up()
 
     def _ask_if_due(self) -> None:
-        if self._is_due and self._asking is not None and not self._answers.is_awaited:
+        if self._is_due and self._client is not None and not self._answers.is_awaited:
             self._is_due = False
             self._asked = (self._state.window, self._state.mask)
-            self._asking.ask()
+            self._client.ask()

@@ -79,7 +79,7 @@ class LiveClient:
         if state.session is None or state.window is None or state.mask is None:
             if isinstance(self.predictor, str):
                 # No prediction is awaited, so the results are not marked as running.
-                self._results.asked = self._engine.newest + 1
+                self._results.newest_request = self._engine.newest + 1
                 self._engine.submit(LoadRequest(self.predictor, state.device))
             return
         request = LiveRequest(

@@ -38,7 +38,7 @@ Load = Callable[[str, Session | None, str], Predictor]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class PinQuestion:
+class PinTask:
     """One condition to predict: in the window, or over a page for some neurons."""
 
     slot: int
@@ -48,7 +48,7 @@ class PinQuestion:
     neurons: tuple[int, ...] = ()
 
 
-def is_same_question(one: PinQuestion, other: PinQuestion) -> bool:
+def is_same_task(one: PinTask, other: PinTask) -> bool:
     """Whether two questions are equal apart from their neurons."""
     return (
         one.slot == other.slot
@@ -75,7 +75,7 @@ class PinRequest:
     window: Window
     mask: Mask
     device: str
-    questions: tuple[PinQuestion, ...]
+    questions: tuple[PinTask, ...]
     kept: frozenset[str]
     step_s: float | None
 
@@ -89,7 +89,7 @@ class PinStage:
     """
 
     request: PinRequest
-    question: PinQuestion | None = None
+    question: PinTask | None = None
     prediction: Prediction | None = None
     scores: np.ndarray | None = None
     span: SpanPrediction | None = None
@@ -112,7 +112,7 @@ class PinnedStageRunner:
     ) -> None:
         self._load, self._live = load, live
         self._loaded: dict[tuple[str, str], Predictor] = {}
-        self._growing: dict[int, tuple[PinQuestion, Stitching]] = {}
+        self._growing: dict[int, tuple[PinTask, Stitching]] = {}
 
     def stages(self, request: PinRequest, outdated: Outdated) -> Iterator[PinStage]:
         """Yield the results of all questions in order; an error affects only its own.
@@ -143,7 +143,7 @@ class PinnedStageRunner:
                 predictor.close()
 
     def _answered(
-        self, request: PinRequest, question: PinQuestion, outdated: Outdated
+        self, request: PinRequest, question: PinTask, outdated: Outdated
     ) -> Iterator[PinStage]:
         predictor = self._predictor(request, question)
         if isinstance(predictor, Interruptible):
@@ -162,7 +162,7 @@ class PinnedStageRunner:
         self,
         predictor: Predictor,
         request: PinRequest,
-        question: PinQuestion,
+        question: PinTask,
         outdated: Outdated,
     ) -> Iterator[PinStage]:
         """Predict some neurons over a page; continue an interrupted prediction."""
@@ -176,12 +176,12 @@ class PinnedStageRunner:
         del self._growing[question.slot]
         yield _grown(request, question, stitching)
 
-    def _stitching(self, session: Session, question: PinQuestion) -> Stitching:
+    def _stitching(self, session: Session, question: PinTask) -> Stitching:
         assert question.page is not None
         # Resume the windows that were stitched before a newer request interrupted.
         if question.slot in self._growing:
             asked, stitching = self._growing[question.slot]
-            is_same = is_same_question(asked, question)
+            is_same = is_same_task(asked, question)
             if is_same and asked.neurons == question.neurons:
                 return stitching
         neurons = np.array(question.neurons, np.int64)
@@ -189,7 +189,7 @@ class PinnedStageRunner:
         self._growing[question.slot] = (question, stitching)
         return stitching
 
-    def _predictor(self, request: PinRequest, question: PinQuestion) -> Predictor:
+    def _predictor(self, request: PinRequest, question: PinTask) -> Predictor:
         name = question.predictor
         if not isinstance(name, str):
             return name
@@ -212,9 +212,7 @@ class PinnedStageRunner:
                     predictor.close()
 
 
-def _grown(
-    request: PinRequest, question: PinQuestion, stitching: Stitching
-) -> PinStage:
+def _grown(request: PinRequest, question: PinTask, stitching: Stitching) -> PinStage:
     """Return a stage with the span as far as it is stitched, and its scores."""
     span = stitching.result()
     return PinStage(request, question, scores=span.scores, span=span)
@@ -223,7 +221,7 @@ def _grown(
 def _in_window(
     predictor: Predictor,
     request: PinRequest,
-    question: PinQuestion,
+    question: PinTask,
     outdated: Outdated,
 ) -> PinStage:
     """Predict all target neurons of a condition in the window."""

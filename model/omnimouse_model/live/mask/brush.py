@@ -5,7 +5,7 @@ from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 CODE_NAMES = {HIDDEN: "hidden", VISIBLE: "visible", TARGET: "target"}
 
 
-class Spans:
+class ActiveSpans:
     """The active span of each code, as the user last chose it."""
 
     def __init__(self, n_samples: int) -> None:

@@ -28,7 +28,7 @@ def place_of(edit: Edit) -> Place:
     return kind_of(edit), where
 
 
-class WhatIfEdits:
+class StimulusEdits:
     """What-if edits of the live state, at most one per place.
 
     Parameters
@@ -54,7 +54,7 @@ class WhatIfEdits:
         return self._state.edits
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """Description of the edits, such as `mirrored, contrast × 0.5`."""
         return describe_edits(self.edits)
 

@@ -12,7 +12,7 @@ BUDGET_BYTES = 50 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class UndoState:
     """What the predictor is asked: a mask, its preset ("" if painted) and edits.
 
     After an undo or redo of an unpin step, `unpinned` is the pin of that step and
@@ -27,7 +27,7 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class UndoStep:
     """A named undo step: difference of masks, and (before, after) presets and edits."""
 
     name: str
@@ -47,8 +47,8 @@ class UndoStack:
 
     def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
         self._budget = budget_bytes
-        self._done: deque[Step] = deque()
-        self._undone: list[Step] = []
+        self._done: deque[UndoStep] = deque()
+        self._undone: list[UndoStep] = []
         self._held = 0
 
     def push(
@@ -70,14 +70,14 @@ class UndoStack:
         self._held -= sum(step.n_bytes for step in self._undone)
         self._undone.clear()
         name = name.replace("{n}", str(delta.n_neurons))
-        self._done.append(Step(name, delta, presets, edits, unpinned))
+        self._done.append(UndoStep(name, delta, presets, edits, unpinned))
         self._held += self._done[-1].n_bytes
         # The newest step always stays, so that a single large step can be undone.
         while self._held > self._budget and len(self._done) > 1:
             self._held -= self._done.popleft().n_bytes
         return True
 
-    def undo(self, mask: Mask) -> tuple[Mask, Step] | None:
+    def undo(self, mask: Mask) -> tuple[Mask, UndoStep] | None:
         """Return the mask before the latest step, and the step; None without one."""
         if not self._done:
             return None
@@ -85,7 +85,7 @@ class UndoStack:
         self._undone.append(step)
         return step.delta.undo(mask), step
 
-    def redo(self, mask: Mask) -> tuple[Mask, Step] | None:
+    def redo(self, mask: Mask) -> tuple[Mask, UndoStep] | None:
         """Return the mask after the last undone step, and the step; None if none."""
         if not self._undone:
             return None
@@ -115,12 +115,12 @@ class UndoStack:
         self._held = 0
 
 
-class History:
+class UndoHistory:
     """Undo stack of the controller; all changes of a stroke are one step."""
 
     def __init__(self) -> None:
         self._stack = UndoStack()
-        self._stroke: tuple[str, Question] | None = None
+        self._stroke: tuple[str, UndoState] | None = None
 
     @property
     def in_stroke(self) -> bool:
@@ -142,11 +142,11 @@ class History:
         self._stroke = None
         self._stack.clear()
 
-    def begin(self, name: str, before: Question) -> None:
+    def begin(self, name: str, before: UndoState) -> None:
         """Begin a stroke."""
         self._stroke = (name, before)
 
-    def end(self, after: Question) -> bool:
+    def end(self, after: UndoState) -> bool:
         """End the stroke, if there is one; return whether it became a step."""
         if self._stroke is None:
             return False
@@ -155,7 +155,7 @@ class History:
         (name, before), self._stroke = self._stroke, None
         return self._push(name, before, after)
 
-    def note(self, name: str, before: Question, after: Question) -> bool:
+    def note(self, name: str, before: UndoState, after: UndoState) -> bool:
         """Record a change in the stroke or as a step; return whether it changed."""
         if self._stroke is None:
             return self._push(name, before, after)
@@ -164,32 +164,32 @@ class History:
             self._stroke = (name, self._stroke[1])
         return before.edits != after.edits or not is_same(before.mask, after.mask)
 
-    def note_unpinned(self, name: str, now: Question, pin: Pin) -> None:
+    def note_unpinned(self, name: str, now: UndoState, pin: Pin) -> None:
         """Record an unpin as a step; end an open stroke first."""
         self.end(now)
         # The mask does not change in this step; it only restores or removes the pin.
         presets, edits = (now.preset, now.preset), (now.edits, now.edits)
         self._stack.push(name, now.mask, now.mask, presets, edits, pin)
 
-    def undo(self, now: Question) -> Question | None:
+    def undo(self, now: UndoState) -> UndoState | None:
         """Return the question before the latest step; end an open stroke first."""
         self.end(now)
         gone = self._stack.undo(now.mask)
-        return None if gone is None else _question(*gone, 0)
+        return None if gone is None else _state(*gone, 0)
 
-    def redo(self, now: Question) -> Question | None:
+    def redo(self, now: UndoState) -> UndoState | None:
         """Return the question after the last undone step; end an open stroke first."""
         self.end(now)
         gone = self._stack.redo(now.mask)
-        return None if gone is None else _question(*gone, 1)
+        return None if gone is None else _state(*gone, 1)
 
-    def _push(self, name: str, before: Question, after: Question) -> bool:
+    def _push(self, name: str, before: UndoState, after: UndoState) -> bool:
         presets, edits = (before.preset, after.preset), (before.edits, after.edits)
         return self._stack.push(name, before.mask, after.mask, presets, edits)
 
 
-def _question(mask: Mask, step: Step, side: int) -> Question:
+def _state(mask: Mask, step: UndoStep, side: int) -> UndoState:
     # `side` is 0 before the step (undo) and 1 after it (redo).
     preset, edits = step.presets[side], step.edits[side]
     is_pinned = step.unpinned is not None and side == 0
-    return Question(mask, preset, edits, step.unpinned, is_pinned)
+    return UndoState(mask, preset, edits, step.unpinned, is_pinned)

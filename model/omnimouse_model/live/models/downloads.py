@@ -7,13 +7,13 @@ from omnimouse_model.errors import FetchError
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
-    Tell,
+    ReportProgress,
 )
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.predict.registry import must_be_fetched
 
 
-class Models(HasBackgroundTask):
+class ModelDownloads(HasBackgroundTask):
     """Download of a chosen checkpoint that is not on this machine.
 
     A stopped or failed download keeps the received data; `go_on` continues it.
@@ -50,26 +50,24 @@ class Models(HasBackgroundTask):
         self.is_offered = False
         self.stopped_at: float | None = None
         self._choose = choose
-        self._errand = BackgroundTask(
-            _fetched, self._take, post, synchronous=synchronous
-        )
-        self.changed = self._errand.changed
+        self._task = BackgroundTask(_fetched, self._take, post, synchronous=synchronous)
+        self.changed = self._task.changed
 
     @property
     def share(self) -> float:
         """Finished share, from 0 to 1."""
-        return self._errand.share or 0.0
+        return self._task.share or 0.0
 
     def fetch(self, name: str) -> None:
         """Download a model, then choose it; a running download continues."""
         if self.is_busy and name == self.name:
             return
         self.name, self.stopped_at, self.is_offered = name, None, False
-        self._errand.start(name, f"asking the hub for {name}")
+        self._task.start(name, f"asking the hub for {name}")
 
     def offer(self, name: str) -> None:
         """Offer a model, which `go_on` downloads after the user's confirmation."""
-        self.forget()
+        self.clear()
         self.name, self.is_offered = name, True
         self.changed.emit()
 
@@ -82,13 +80,13 @@ class Models(HasBackgroundTask):
         """Stop the download; keep the received data."""
         if self.is_busy:
             self.stopped_at = self.share
-            self._errand.stop()
+            self._task.stop()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Stop the download and clear its name and error."""
-        self._errand.stop()
+        self._task.stop()
         self.name, self.stopped_at, self.is_offered = "", None, False
-        self._errand.forget_fault()
+        self._task.clear_error()
         self.changed.emit()
 
     def _take(self, name: str) -> None:
@@ -104,10 +102,10 @@ def is_on_hub(name: str) -> bool:
         return False
 
 
-def _fetched(name: str, tell: Tell) -> Iterator[str]:
+def _fetched(name: str, report: ReportProgress) -> Iterator[str]:
     # Imported here, on the background thread, to keep the start of the app fast.
     from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
     if must_be_fetched(name):
-        fetch_checkpoint(name, None, lambda share, what: tell(what, share))
+        fetch_checkpoint(name, None, lambda share, what: report(what, share))
     yield name

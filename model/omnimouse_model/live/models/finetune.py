@@ -20,20 +20,20 @@ from omnimouse_model.errors import FinetuneError
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
-    Tell,
+    ReportProgress,
 )
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.last_session import config_dir
 from omnimouse_model.live.models.finetuned_models import (
     SCORE,
+    FinetunedModel,
     Trained,
-    Tuned,
-    place_for,
-    tuned_in,
-    tuned_under,
+    finetuned_in,
+    finetuned_under,
+    folder_for,
 )
-from omnimouse_model.live.sweep.estimate import duration_words
+from omnimouse_model.live.sweep.estimate import duration_text
 from omnimouse_model.predict.compatibility import knowledge_of
 from omnimouse_model.train.finetune.process import Job, finetune_apart
 
@@ -56,7 +56,7 @@ DEMO_BYTES: Final = 8e6
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FinetuneRequest:
     """Request of a fine-tuning: model, session, folder and options."""
 
     model: str
@@ -90,12 +90,12 @@ class Finetuning(HasBackgroundTask):
         Emitted when a result is finished.
     folder
         Folder of all fine-tunings, by default in the user's config folder.
-    wanted
-        Running or latest fine-tuning; None before, and after `forget`.
+    request
+        Running or latest fine-tuning; None before, and after `clear`.
     stage
         "" before the first message of the process, "starting" while start values are
         computed, "training", or "saving".
-    step, of
+    step, n_steps
         Finished and total steps; training may stop early.
     losses, validations
         (step, loss) of every step, and (step, held-out score) of scored steps; with
@@ -111,44 +111,44 @@ class Finetuning(HasBackgroundTask):
 
     def __init__(
         self,
-        asking: LiveClient,
+        client: LiveClient,
         choose: Callable[[str], None],
         post: Post = call_at_once,
         *,
         synchronous: bool = False,
     ) -> None:
         self.folder = config_dir() / "models"
-        self._asking, self._choose, self._post = asking, choose, post
+        self._client, self._choose, self._post = client, choose, post
         self._is_closing = False
         self._refusal: Exception | None = None
         self._clear(None)
-        self._errand = BackgroundTask(
+        self._task = BackgroundTask(
             self._run, self._take, post, synchronous=synchronous
         )
-        self._errand.changed.connect(self.changed.emit)
+        self._task.changed.connect(self.changed.emit)
 
     # -- reading ----------------------------------------------------------------------
     @property
     def is_offered(self) -> bool:
         """Whether the chosen model can be fine-tuned to the recording on screen."""
-        state, needs = self._asking.state, self._asking.needs
+        state, needs = self._client.state, self._client.needs
         if state.session is None or needs is None:
             return False
         is_new = knowledge_of(needs, state.session).is_new
-        return is_new and isinstance(self._asking.predictor, str)
+        return is_new and isinstance(self._client.predictor, str)
 
-    def here(self, train: Trained = "embeddings") -> Tuned | None:
+    def saved_result(self, train: Trained = "embeddings") -> FinetunedModel | None:
         """Return the saved fine-tuning of model and recording on screen, or None."""
-        state = self._asking.state
+        state = self._client.state
         if not self.is_offered or state.session is None:
             return None
-        return tuned_in(self.place(state.predictor_name, state.session, train))
+        return finetuned_in(self.folder_for(state.predictor_name, state.session, train))
 
     @property
     def is_of_screen(self) -> bool:
         """Whether the running or latest fine-tuning is of the recording on screen."""
-        session = self._asking.state.session
-        wanted = self.wanted
+        session = self._client.state.session
+        wanted = self.request
         if session is None or wanted is None:
             return False
         return session.fingerprint == wanted.session.fingerprint
@@ -156,68 +156,68 @@ class Finetuning(HasBackgroundTask):
     @property
     def is_chosen(self) -> bool:
         """Whether the latest result is the chosen predictor."""
-        wanted, name = self.wanted, self._asking.state.predictor_name
+        wanted, name = self.request, self._client.state.predictor_name
         return self.is_finished and wanted is not None and name == str(wanted.path)
 
     @property
-    def results(self) -> tuple[Tuned, ...]:
+    def results(self) -> tuple[FinetunedModel, ...]:
         """Finished fine-tunings, newest first."""
-        return tuple(one for one in tuned_under(self.folder) if one.is_finished)
+        return tuple(one for one in finetuned_under(self.folder) if one.is_finished)
 
     @property
-    def fault(self) -> Exception | None:
+    def error(self) -> Exception | None:
         """Error of the newest action, None without one."""
-        return self._refusal or self._errand.fault
+        return self._refusal or self._task.error
 
     @property
-    def before(self) -> float | None:
+    def start_score(self) -> float | None:
         """Held-out score of the start values, None if not known yet."""
         first = self.validations[:1]
         return first[0][1] if first and first[0][0] == 0 else None
 
     @property
-    def best(self) -> float | None:
+    def best_score(self) -> float | None:
         """Best held-out score so far; the result has the weights of this step."""
         return max((score for _, score in self.validations), default=None)
 
     @property
     def share(self) -> float:
         """Finished share of the steps, from 0 to 1."""
-        return min(self.step / self.of, 1.0) if self.of else 0.0
+        return min(self.step / self.n_steps, 1.0) if self.n_steps else 0.0
 
     @property
     def is_stale(self) -> bool:
         """Whether the folder has another run, so that a new folder is necessary."""
-        fault = self.fault
+        fault = self.error
         return isinstance(fault, FinetuneError) and fault.code == "other_run"
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         """Progress: "step 120 of 300 · about 2 min left"; "" if nothing runs."""
         if not self.is_busy:
             return ""
         if self.stage != "training":
             return STAGES[self.stage]
-        said = f"step {self.step} of {self.of}"
+        said = f"step {self.step} of {self.n_steps}"
         if self.seconds_left is None:
             return said
-        return f"{said} · about {duration_words(self.seconds_left)} left"
+        return f"{said} · about {duration_text(self.seconds_left)} left"
 
     @property
     def can_go_on(self) -> bool:
         """Whether a stopped or failed fine-tuning can be continued."""
-        return self.wanted is not None and not self.is_busy and not self.is_finished
+        return self.request is not None and not self.is_busy and not self.is_finished
 
     @property
     def can_be_used(self) -> bool:
         """Whether a stopped fine-tuning has start values, and so makes a model."""
-        return self.can_go_on and self.before is not None
+        return self.can_go_on and self.start_score is not None
 
-    def place(
+    def folder_for(
         self, model: str, session: Session, train: Trained = "embeddings"
     ) -> Path:
         """Return the folder of the fine-tuning of a model to a recording."""
-        return place_for(self.folder, model, session, train)
+        return folder_for(self.folder, model, session, train)
 
     def estimate(self, steps: int = STEPS) -> str:
         """Return the estimated duration as text, "" if not known.
@@ -225,21 +225,21 @@ class Finetuning(HasBackgroundTask):
         It is based on the latest fine-tuning of the same model, if there is one, else
         on the measured times of the demo model on a CPU.
         """
-        state, residence = self._asking.state, self._asking.residence
+        state, residence = self._client.state, self._client.residence
         if state.session is None:
             return ""
         alike = f"{Path(state.predictor_name).name}_"
         for one in self.results:
             if one.path.name.startswith(alike) and one.minutes and one.step:
                 seconds = 60 * one.minutes * steps / one.step
-                return f"about {duration_words(seconds)}, going by the last one"
+                return f"about {duration_text(seconds)}, going by the last one"
         # The constants were measured on a CPU; they say nothing about a GPU.
         if residence is None or not residence.hardware.startswith("CPU"):
             return ""
         size = max(residence.n_bytes / DEMO_BYTES, 0.2)
         cores = size * (START_CORE_S + steps * STEP_CORE_S)
         seconds = cores / max(os.cpu_count() or 1, 1)
-        return f"roughly {duration_words(seconds)} on this processor"
+        return f"roughly {duration_text(seconds)} on this processor"
 
     # -- actions ----------------------------------------------------------------------
     def start(
@@ -253,86 +253,92 @@ class Finetuning(HasBackgroundTask):
     ) -> None:
         """Start a fine-tuning, or continue the one in its folder.
 
-        Model and recording are those on screen by default; the folder `out` is `place`
-        by default. If it cannot start, `fault` says why.
+        Model and recording are those on screen by default; `out` is `folder_for` by
+        default. If it cannot start, `fault` says why.
         """
-        state = self._asking.state
+        state = self._client.state
         if self.is_busy:
             return self._fail("A fine-tuning runs already: stop it, or wait.")
         session = session or state.session
-        if not predictor_name and isinstance(self._asking.predictor, str):
-            predictor_name = self._asking.predictor
+        if not predictor_name and isinstance(self._client.predictor, str):
+            predictor_name = self._client.predictor
         if session is None or not predictor_name:
             return self._fail(
                 "Open a recording and choose a model by its name, file or folder first."
             )
-        path = self.place(predictor_name, session, train) if out is None else Path(out)
+        path = (
+            self.folder_for(predictor_name, session, train)
+            if out is None
+            else Path(out)
+        )
         path = path.absolute()
-        self._begin(Wanted(predictor_name, session, path, train, steps, state.device))
+        self._begin(
+            FinetuneRequest(predictor_name, session, path, train, steps, state.device)
+        )
 
     def go_on(self) -> None:
         """Continue a stopped or failed fine-tuning from its last save."""
         # A new event: the old one stays set, so that its run cannot continue.
-        if self.can_go_on and (was := self.wanted) is not None:
+        if self.can_go_on and (was := self.request) is not None:
             self._begin(replace(was, stop=threading.Event()))
 
     def start_over(self) -> None:
         """Restart in a new folder, if the existing one cannot be continued."""
-        if self.can_go_on and (was := self.wanted) is not None:
-            path = place_for(
+        if self.can_go_on and (was := self.request) is not None:
+            path = folder_for(
                 self.folder, was.model, was.session, was.train, is_fresh=True
             )
             self._begin(replace(was, path=path, stop=threading.Event()))
 
     def use(self) -> None:
         """Choose the result; of a stopped fine-tuning, the state it reached."""
-        if self.wanted is None:
+        if self.request is None:
             return
         if self.is_finished:
-            self._choose(str(self.wanted.path))
+            self._choose(str(self.request.path))
         elif self.can_be_used:
             # Continuing with as many steps as are finished only writes the result;
             # after a crash, it first repeats the steps since the last save.
-            reached = replace(self.wanted, steps=self.step, stop=threading.Event())
+            reached = replace(self.request, steps=self.step, stop=threading.Event())
             self._begin(reached)
 
-    def use_kept(self, kept: Tuned) -> None:
-        """Choose a saved fine-tuning; see `here` and `results`."""
+    def use_saved(self, kept: FinetunedModel) -> None:
+        """Choose a saved fine-tuning; see `saved_result` and `results`."""
         if kept.is_finished:
             self._choose(str(kept.path))
-        elif kept.before is not None:
+        elif kept.start_score is not None:
             self.start(out=kept.path, train=kept.train, steps=kept.step)
 
     def stop(self) -> None:
         """Stop the fine-tuning; its process saves the reached state."""
-        if self.wanted is not None:
-            self.wanted.stop.set()
-        self._errand.stop()
+        if self.request is not None:
+            self.request.stop.set()
+        self._task.stop()
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Stop the fine-tuning, and clear its progress and error."""
         self.stop()
         self._refusal = None
         self._clear(None)
-        self._errand.forget_fault()
+        self._task.clear_error()
         self.changed.emit()
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop the fine-tuning at the end of the program; it can be continued later."""
         self._is_closing = True
         self.stop()
-        self._errand.close(timeout_s)
+        self._task.close(timeout_s)
 
     # -- on the drawing thread --------------------------------------------------------
-    def _begin(self, wanted: Wanted) -> None:
+    def _begin(self, wanted: FinetuneRequest) -> None:
         self._refusal = None
         self._clear(wanted)
-        self._errand.start(wanted, STAGES[""])
+        self._task.start(wanted, STAGES[""])
 
-    def _clear(self, wanted: Wanted | None) -> None:
-        self.wanted = wanted
+    def _clear(self, wanted: FinetuneRequest | None) -> None:
+        self.request = wanted
         self.stage: Stage = ""
-        self.step, self.of = 0, 0 if wanted is None else wanted.steps
+        self.step, self.n_steps = 0, 0 if wanted is None else wanted.steps
         self.losses: list[Point] = []
         self.validations: list[Point] = []
         self.seconds_left: float | None = None
@@ -342,8 +348,10 @@ class Finetuning(HasBackgroundTask):
         self._refusal = FinetuneError("busy" if self.is_busy else "nothing", words)
         self.changed.emit()
 
-    def _take_rows(self, wanted: Wanted, rows: Sequence[dict[str, float]]) -> None:
-        if wanted is not self.wanted:
+    def _take_rows(
+        self, wanted: FinetuneRequest, rows: Sequence[dict[str, float]]
+    ) -> None:
+        if wanted is not self.request:
             return
         for row in rows:
             step = int(row["step"])
@@ -358,29 +366,31 @@ class Finetuning(HasBackgroundTask):
                 if value is not None:
                     points.append((step, value))
 
-    def _take_told(self, wanted: Wanted, told: dict[str, Any]) -> None:
+    def _take_told(self, wanted: FinetuneRequest, told: dict[str, Any]) -> None:
         # Messages still queued by `post` after a stop or a new start are dropped.
-        if wanted is not self.wanted or wanted.stop.is_set():
+        if wanted is not self.request or wanted.stop.is_set():
             return
         if told["row"]:
             self._take_rows(wanted, [told["row"]])
-        self.stage, self.step, self.of = told["stage"], told["step"], told["of"]
+        self.stage, self.step, self.n_steps = told["stage"], told["step"], told["of"]
         self.seconds_left = told["seconds_left"]
         self.changed.emit()
 
-    def _take(self, wanted: Wanted) -> None:
+    def _take(self, wanted: FinetuneRequest) -> None:
         """Take the result; choose it if its recording is still on screen."""
-        if wanted is not self.wanted:
+        if wanted is not self.request:
             return
         self.is_finished = True
         self.finished.emit()
-        session = self._asking.state.session
+        session = self._client.state.session
         if session is not None and session.fingerprint == wanted.session.fingerprint:
             self._choose(str(wanted.path))
 
     # -- on a thread of its own -------------------------------------------------------
-    def _run(self, wanted: Wanted, _: Tell) -> Iterator[Wanted]:
-        def tell(kind: str, value: Any) -> None:
+    def _run(
+        self, wanted: FinetuneRequest, _: ReportProgress
+    ) -> Iterator[FinetuneRequest]:
+        def report(kind: str, value: Any) -> None:
             take = self._take_rows if kind == "rows" else self._take_told
             self._post(partial(take, wanted, value))
 
@@ -391,5 +401,5 @@ class Finetuning(HasBackgroundTask):
             wanted.device,
             {"train": wanted.train, "steps": wanted.steps},
         )
-        finetune_apart(job, tell, wanted.stop.is_set, lambda: self._is_closing)
+        finetune_apart(job, report, wanted.stop.is_set, lambda: self._is_closing)
         yield wanted

@@ -23,7 +23,7 @@ SCORE: Final = "validation"
 
 
 @dataclass(frozen=True, slots=True)
-class Tuned:
+class FinetunedModel:
     """One fine-tuning, as described by its folder.
 
     Attributes
@@ -34,7 +34,7 @@ class Tuned:
         Number of finished steps.
     is_finished
         Whether the result exists, for `load_predictor(path)`.
-    before, best
+    start_score, best_score
         Held-out score of the start values, and the best one so far.
     minutes
         Duration of all steps in minutes, None before the end.
@@ -46,19 +46,19 @@ class Tuned:
     train: Trained
     step: int = 0
     is_finished: bool = False
-    before: float | None = None
-    best: float | None = None
+    start_score: float | None = None
+    best_score: float | None = None
     minutes: float | None = None
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """Text such as "demo, fine-tuned to 90009-1-1"."""
         return (
             f"{Path(self.model).name.partition('@')[0]}, fine-tuned to {self.session}"
         )
 
 
-def tuned_in(path: Path) -> Tuned | None:
+def finetuned_in(path: Path) -> FinetunedModel | None:
     """Return the fine-tuning in a folder; None if there is none or it is damaged."""
     try:
         about = json.loads((path / ABOUT).read_text("utf-8"))
@@ -72,7 +72,7 @@ def tuned_in(path: Path) -> Tuned | None:
         scores = {int(row["step"]): row[SCORE] for row in rows if SCORE in row}
         if about["train"] not in get_args(Trained):
             raise ValueError(about["train"])
-        return Tuned(
+        return FinetunedModel(
             path,
             str(about["model"]),
             str(about["session"]),
@@ -90,7 +90,7 @@ def tuned_in(path: Path) -> Tuned | None:
         return None
 
 
-def tuned_under(folder: Path) -> tuple[Tuned, ...]:
+def finetuned_under(folder: Path) -> tuple[FinetunedModel, ...]:
     """Return all fine-tunings in the sub-folders of a folder, newest first."""
     try:
         paths = sorted(
@@ -100,11 +100,11 @@ def tuned_under(folder: Path) -> tuple[Tuned, ...]:
         )
     except OSError:
         return ()
-    found = (tuned_in(path) for path in paths)
+    found = (finetuned_in(path) for path in paths)
     return tuple(tuned for tuned in found if tuned is not None)
 
 
-def place_for(
+def folder_for(
     folder: Path,
     model: str,
     session: Session,

@@ -21,9 +21,12 @@ from omnimouse_model.analysis.tuning.repeats import (
     most_frequent_status,
 )
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.inference.background_task import BackgroundTask, Tell
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    ReportProgress,
+)
 from omnimouse_model.live.inference.engine import Post, call_at_once
-from omnimouse_model.live.neurons.neuron_info import Facts, NeuronFacts
+from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import ColourBy, LiveState
 
@@ -114,7 +117,7 @@ QUANTITIES: Final = (
 )
 _BY_NAME: Final = {quantity.name: quantity for quantity in QUANTITIES}
 _FROM_REPEATS: Final = ("ceiling", "oracle")
-_OF_FACTS: Final[dict[ColourBy, Callable[[NeuronFacts], float]]] = {
+_OF_FACTS: Final[dict[ColourBy, Callable[[NeuronProperties], float]]] = {
     "field_reliability": lambda f: _of_field(f, lambda field: field.reliability),
     "field_row": lambda f: _of_field(f, lambda field: field.centre_yx[0]),
     "field_column": lambda f: _of_field(f, lambda field: field.centre_yx[1]),
@@ -137,8 +140,8 @@ class Scale:
     quantity
         Quantity of the values.
     values
-        float (P,), NaN if unknown; indices into `words` if `words` is not empty.
-    words
+        float (P,), NaN if unknown; indices into `categories`, if there are any.
+    categories
         Names of categories, such as areas.
     low, high
         Values at the ends of the colour scale; values beyond are clipped.
@@ -146,7 +149,7 @@ class Scale:
 
     quantity: Quantity
     values: np.ndarray
-    words: tuple[str, ...]
+    categories: tuple[str, ...]
     low: float
     high: float
 
@@ -170,7 +173,7 @@ class Scale:
     @property
     def is_constant(self) -> bool:
         """Whether all known values are equal, on a scale without fixed ends."""
-        if self.words or self.quantity.is_share or not self._known.size:
+        if self.categories or self.quantity.is_share or not self._known.size:
             return False
         return _is_one(self._known)
 
@@ -243,7 +246,7 @@ class Colouring:
         self,
         state: LiveState,
         results: Results,
-        facts: Facts,
+        facts: NeuronInfo,
         post: Post = call_at_once,
         *,
         synchronous: bool = False,
@@ -254,8 +257,8 @@ class Colouring:
         self._made: dict[ColourBy, tuple[tuple[object, ...], Scale]] = {}
         self._drawn: dict[object, ColourBy] = {}
         self._facts_seen = 0
-        self._errand = BackgroundTask(_found, self._take, post, synchronous=synchronous)
-        self._errand.changed.connect(self.changed.emit)
+        self._task = BackgroundTask(_found, self._take, post, synchronous=synchronous)
+        self._task.changed.connect(self.changed.emit)
         facts.changed.connect(self._on_facts)
         state.events.session.connect(self._on_session)
 
@@ -294,16 +297,16 @@ class Colouring:
         return made[1]
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         """Progress, or why the chosen quantity is unknown; else ""."""
-        return self.words_of(self._state.colour_by)
+        return self.message_of(self._state.colour_by)
 
-    def words_of(self, name: ColourBy) -> str:
+    def message_of(self, name: ColourBy) -> str:
         """Return progress, or why a quantity is unknown; else ""."""
-        if self._errand.words:
-            return self._errand.words
-        if self._errand.fault is not None:
-            return str(self._errand.fault)
+        if self._task.message:
+            return self._task.message
+        if self._task.error is not None:
+            return str(self._task.error)
         scale = self.scale_of(name)
         if scale is None or scale.is_known:
             return ""
@@ -357,31 +360,31 @@ class Colouring:
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop the background task and end its thread."""
-        self._errand.close(timeout_s)
+        self._task.close(timeout_s)
 
     # -- internal ----------------------------------------------------------------------
     def _follow(self) -> None:
         """Read the data of the quantities in use; stop reading data of others."""
         session = self._state.session
-        self._errand.forget_fault()
+        self._task.clear_error()
         names = {self._state.colour_by, *self._drawn.values()}
         is_wanted = not names.isdisjoint(_FROM_REPEATS)
         is_there = self._ceiling is not None and self._ceiling[0] is session
         if session is None or is_there or not is_wanted:
-            self._errand.stop()
-        elif not self._errand.is_busy:
-            self._errand.start(session, "Reading repeats")
+            self._task.stop()
+        elif not self._task.is_busy:
+            self._task.start(session, "Reading repeats")
         self.changed.emit()
 
     def _on_session(self) -> None:
-        self._errand.stop()
+        self._task.stop()
         self._ceiling = None
         self._made.clear()
         self._follow()
 
     def _on_facts(self) -> None:
-        if self._facts.n_taken != self._facts_seen:
-            self._facts_seen = self._facts.n_taken
+        if self._facts.n_results != self._facts_seen:
+            self._facts_seen = self._facts.n_results
             self.changed.emit()
 
     def _take(self, found: tuple[Session, PopulationCeiling]) -> None:
@@ -408,7 +411,7 @@ class Colouring:
         if name == "area":
             return _named(nothing, units.area)
         if name in _OF_FACTS:
-            for facts in self._facts.known:
+            for facts in self._facts.computed:
                 nothing[facts.neuron] = _OF_FACTS[name](facts)
             return nothing, ()
         scores, ceiling = self._results.scores, self._ceiling
@@ -428,9 +431,11 @@ class Colouring:
         return np.asarray(values[name], float), ()
 
 
-def _found(session: Session, tell: Tell) -> Iterator[tuple[Session, PopulationCeiling]]:
+def _found(
+    session: Session, report: ReportProgress
+) -> Iterator[tuple[Session, PopulationCeiling]]:
     def told(share: float) -> None:
-        tell(f"Reading repeats: {100 * share:.0f} %")
+        report(f"Reading repeats: {100 * share:.0f} %")
 
     yield session, population_ceiling(session, told)
 
@@ -475,11 +480,15 @@ def _plain(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:,.{digits}f}"
 
 
-def _of_field(facts: NeuronFacts, number: Callable[[ReceptiveField], float]) -> float:
+def _of_field(
+    facts: NeuronProperties, number: Callable[[ReceptiveField], float]
+) -> float:
     field = facts.field
     return np.nan if field is None or field.problem else float(number(field))
 
 
-def _of_tuning(facts: NeuronFacts, number: Callable[[DirectionTuning], float]) -> float:
+def _of_tuning(
+    facts: NeuronProperties, number: Callable[[DirectionTuning], float]
+) -> float:
     tuning = facts.tuning
     return np.nan if tuning is None or tuning.problem else float(number(tuning))

@@ -26,7 +26,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
-    Tell,
+    ReportProgress,
 )
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.state import LiveState
@@ -38,7 +38,7 @@ Key = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class NeuronFacts:
+class NeuronProperties:
     """Properties of a neuron; None for those not computed yet.
 
     Attributes
@@ -71,10 +71,10 @@ class _Wanted:
 @dataclass(frozen=True, slots=True, eq=False)
 class _Found:
     session: Session
-    facts: tuple[NeuronFacts, ...]
+    facts: tuple[NeuronProperties, ...]
 
 
-class Facts(HasBackgroundTask):
+class NeuronInfo(HasBackgroundTask):
     """Properties of the focused neuron: the last selected one, until `step`.
 
     Parameters
@@ -95,7 +95,7 @@ class Facts(HasBackgroundTask):
         call `follow`.
     focus
         Focused neuron, None without a selection.
-    n_taken
+    n_results
         Number of results so far; a version number for caches.
     """
 
@@ -106,20 +106,20 @@ class Facts(HasBackgroundTask):
         self, state: LiveState, post: Post = call_at_once, *, synchronous: bool = False
     ) -> None:
         self.focus: int | None = None
-        self.n_taken = 0
+        self.n_results = 0
         self._state = state
-        self._kept: OrderedDict[Key, NeuronFacts] = OrderedDict()
+        self._kept: OrderedDict[Key, NeuronProperties] = OrderedDict()
         self._under_way: tuple[int, ...] = ()
         self._selection: tuple[int, ...] = ()
         self._session: Session | None = None
         self._is_given_up = False
-        self._errand = BackgroundTask(
+        self._task = BackgroundTask(
             _computed, self._take, post, synchronous=synchronous
         )
-        self._errand.changed.connect(self._on_errand)
+        self._task.changed.connect(self._on_errand)
 
     @property
-    def found(self) -> NeuronFacts | None:
+    def current(self) -> NeuronProperties | None:
         """Properties of the focused neuron computed so far."""
         session = self._state.session
         if session is None or self.focus is None:
@@ -127,7 +127,7 @@ class Facts(HasBackgroundTask):
         return self._kept.get(_key(session, self.focus))
 
     @property
-    def known(self) -> list[NeuronFacts]:
+    def computed(self) -> list[NeuronProperties]:
         """Properties computed so far for neurons of the open session."""
         session = self._state.session
         if session is None:
@@ -165,22 +165,22 @@ class Facts(HasBackgroundTask):
     def stop(self) -> None:
         """Stop the computation; keep the results so far."""
         self._under_way = ()
-        self._errand.stop()
+        self._task.stop()
 
-    def give_up(self) -> None:
+    def stop_by_user(self) -> None:
         """Stop, and do not restart automatically while this neuron has the focus."""
         self._is_given_up = self.is_busy
         self.stop()
 
     @property
-    def is_given_up(self) -> bool:
-        """Whether the user stopped the computation; `again` restarts it."""
+    def is_stopped(self) -> bool:
+        """Whether the user stopped the computation; `retry` restarts it."""
         return self._is_given_up
 
-    def again(self) -> None:
+    def retry(self) -> None:
         """Compute missing properties after a stop or an error."""
         self._is_given_up = False
-        self._errand.forget_fault()
+        self._task.clear_error()
         self._compute()
 
     # -- internal ---------------------------------------------------------------------
@@ -188,7 +188,7 @@ class Facts(HasBackgroundTask):
         session = self._state.session
         if neuron != self.focus or session is not self._session:
             self.focus, self._session = neuron, session
-            self._errand.forget_fault()
+            self._task.clear_error()
             self._is_given_up = False
             self.changed.emit()
             self.focused.emit()
@@ -198,7 +198,7 @@ class Facts(HasBackgroundTask):
         is_coming = self.is_busy and neuron in self._under_way
         if neuron is None:
             self.stop()
-        elif not (is_coming or self._is_given_up or self.fault):
+        elif not (is_coming or self._is_given_up or self.error):
             self._compute()
 
     def _compute(self) -> None:
@@ -212,14 +212,14 @@ class Facts(HasBackgroundTask):
         others = (n for n in self._state.selection if n != focus)
         missing = [n for n in others if not self._is_complete(session, n)]
         self._under_way = (focus, *missing)
-        self._errand.start(_Wanted(session, self._under_way), "Reading repeats")
+        self._task.start(_Wanted(session, self._under_way), "Reading repeats")
 
     def _is_complete(self, session: Session, neuron: int) -> bool:
         known = self._kept.get(_key(session, neuron))
         return known is not None and known.is_complete
 
     def _take(self, found: _Found) -> None:
-        self.n_taken += 1
+        self.n_results += 1
         for facts in found.facts:
             key = _key(found.session, facts.neuron)
             self._kept[key] = facts
@@ -237,22 +237,22 @@ def _key(session: Session, neuron: int) -> Key:
     return session.id, session.fingerprint, neuron
 
 
-def _computed(wanted: _Wanted, tell: Tell) -> Iterator[_Found]:
+def _computed(wanted: _Wanted, report: ReportProgress) -> Iterator[_Found]:
     """Yield repeats, then receptive fields, then tuning at the fields' centres.
 
     Each result also has all earlier properties.
     """
     session, neurons = wanted.session, np.array(wanted.neurons, np.int64)
-    facts = tuple(NeuronFacts(neuron) for neuron in wanted.neurons)
+    facts = tuple(NeuronProperties(neuron) for neuron in wanted.neurons)
 
     def field_told(share: float) -> None:
-        tell(f"Receptive field: {60 * share:.0f} %")
+        report(f"Receptive field: {60 * share:.0f} %")
 
     def tuning_told(share: float) -> None:
-        tell(f"Tuning: {60 + 40 * share:.0f} %")
+        report(f"Tuning: {60 + 40 * share:.0f} %")
 
     clips = repeated_clips(session)[:_MAX_CLIPS]
-    shown = [_read_repeats(session, clip, neurons, tell) for clip in clips]
+    shown = [_read_repeats(session, clip, neurons, report) for clip in clips]
     facts = tuple(
         replace(f, repeats=tuple(_of_one(repeats, i) for repeats in shown))
         for i, f in enumerate(facts)
@@ -270,9 +270,9 @@ def _computed(wanted: _Wanted, tell: Tell) -> Iterator[_Found]:
 
 
 def _read_repeats(
-    session: Session, clip: RepeatedClip, neurons: np.ndarray, tell: Tell
+    session: Session, clip: RepeatedClip, neurons: np.ndarray, report: ReportProgress
 ) -> ClipRepeats:
-    tell("Reading repeats")
+    report("Reading repeats")
     return clip_repeats(session, clip, neurons)
 
 

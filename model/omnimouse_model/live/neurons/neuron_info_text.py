@@ -10,7 +10,7 @@ from omnimouse_model.analysis.tuning.direction import DirectionTuning
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.tuning.repeats import ClipRepeats, ceiling_problem
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.neurons.neuron_info import NeuronFacts
+from omnimouse_model.live.neurons.neuron_info import NeuronProperties
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 
@@ -56,7 +56,7 @@ def state_now(state: LiveState, results: Results, neuron: int) -> str:
     return f"{words} · r = {scores[neuron]:.2f} in this window{older}"
 
 
-def field_words(field: ReceptiveField) -> str:
+def field_text(field: ReceptiveField) -> str:
     """Return one line about a receptive field, or why there is none."""
     if field.problem:
         return field.problem
@@ -67,7 +67,7 @@ def field_words(field: ReceptiveField) -> str:
     )
 
 
-def tuning_words(tuning: DirectionTuning) -> str:
+def tuning_text(tuning: DirectionTuning) -> str:
     """Return one line about a tuning, or why there is none."""
     if tuning.problem:
         return tuning.problem
@@ -82,7 +82,7 @@ def tuning_words(tuning: DirectionTuning) -> str:
     return f"{what} · {direction} · {orientation} · {source}"
 
 
-def repeats_words(repeats: ClipRepeats) -> str:
+def repeats_text(repeats: ClipRepeats) -> str:
     """Return one line about the repeats of a clip, for one neuron."""
     n = len(repeats.onset_s)
     seen = f"{n} × {repeats.clip.duration_s:.1f} s"
@@ -96,8 +96,8 @@ def repeats_words(repeats: ClipRepeats) -> str:
     )
 
 
-def facts_words(
-    state: LiveState, results: Results, facts: NeuronFacts | None, neuron: int
+def info_text(
+    state: LiveState, results: Results, facts: NeuronProperties | None, neuron: int
 ) -> str:
     """Return several self-contained lines for the clipboard."""
     if state.session is None:
@@ -108,17 +108,17 @@ def facts_words(
         state_now(state, results, neuron),
     ]
     if facts is not None and facts.field is not None:
-        lines.append(f"receptive field: {field_words(facts.field)}")
+        lines.append(f"receptive field: {field_text(facts.field)}")
     if facts is not None and facts.tuning is not None:
-        lines.append(f"direction tuning: {tuning_words(facts.tuning)}")
+        lines.append(f"direction tuning: {tuning_text(facts.tuning)}")
     if facts is not None and facts.repeats is not None:
         for repeats in facts.repeats:
-            lines.append(f"clip {repeats.clip.stim_id}: {repeats_words(repeats)}")
+            lines.append(f"clip {repeats.clip.stim_id}: {repeats_text(repeats)}")
         lines += [] if facts.repeats else [NO_REPEATS]
     return "\n".join(lines)
 
 
-def facts_csv(session: Session, facts: NeuronFacts) -> str:
+def info_csv(session: Session, facts: NeuronProperties) -> str:
     """Return all numbers as CSV rows of `quantity, row, column, value`.
 
     `neuron` is the index, `unit_id` the recording's id, as in tables of neurons.
@@ -132,7 +132,7 @@ def facts_csv(session: Session, facts: NeuronFacts) -> str:
     return text.getvalue()
 
 
-def _rows(facts: NeuronFacts) -> Iterator[tuple[str, object, object, object]]:
+def _rows(facts: NeuronProperties) -> Iterator[tuple[str, object, object, object]]:
     field, tuning = facts.field, facts.tuning
     if field is not None and not field.problem:
         yield "field kind", "", "", field.kind

@@ -15,7 +15,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
-    Tell,
+    ReportProgress,
 )
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.state import LiveState
@@ -29,7 +29,7 @@ class _Found:
     order: np.ndarray
 
 
-class Similarity(HasBackgroundTask):
+class SimilarityOrder(HasBackgroundTask):
     """Order of the session's neurons by similarity; `controller.similarity`.
 
     Parameters
@@ -56,10 +56,8 @@ class Similarity(HasBackgroundTask):
         self._kept: OrderedDict[str, np.ndarray] = OrderedDict()
         self._under_way: Session | None = None
         self._given_up: Session | None = None
-        self._errand = BackgroundTask(
-            _ordered, self._take, post, synchronous=synchronous
-        )
-        self._errand.changed.connect(self._on_errand)
+        self._task = BackgroundTask(_ordered, self._take, post, synchronous=synchronous)
+        self._task.changed.connect(self._on_errand)
 
     @property
     def order(self) -> np.ndarray | None:
@@ -68,35 +66,35 @@ class Similarity(HasBackgroundTask):
         return None if session is None else self._kept.get(session.fingerprint)
 
     @property
-    def is_given_up(self) -> bool:
-        """Whether the user stopped the computation; `again` restarts it."""
+    def is_stopped(self) -> bool:
+        """Whether the user stopped the computation; `retry` restarts it."""
         return self._given_up is not None and self._given_up is self._state.session
 
-    def want(self) -> None:
+    def request(self) -> None:
         """Start the computation, unless it is done, running or stopped by the user."""
         session = self._state.session
-        if session is None or self.order is not None or self.is_given_up:
+        if session is None or self.order is not None or self.is_stopped:
             return
         if session is not self._under_way:
             self._under_way = session
-            self._errand.start(session, "Comparing neurons")
+            self._task.start(session, "Comparing neurons")
 
-    def let_be(self) -> None:
-        """Stop the computation because no view needs it; `want` restarts it."""
+    def pause(self) -> None:
+        """Stop the computation because no view needs it; `request` restarts it."""
         if self.is_busy:
             self._under_way = None
-            self._errand.stop()
+            self._task.stop()
 
     def stop(self) -> None:
-        """Stop the computation until `again` or another recording."""
+        """Stop the computation until `retry` or another recording."""
         self._given_up = self._state.session
-        self.let_be()
+        self.pause()
 
-    def again(self) -> None:
+    def retry(self) -> None:
         """Start the computation after a stop or an error."""
         self._given_up = self._under_way = None
-        self._errand.forget_fault()
-        self.want()
+        self._task.clear_error()
+        self.request()
 
     def _take(self, found: _Found) -> None:
         self._kept[found.session.fingerprint] = found.order
@@ -105,14 +103,14 @@ class Similarity(HasBackgroundTask):
         self.changed.emit()
 
     def _on_errand(self) -> None:
-        # After an error, `_under_way` stays: `want` must not retry at every redraw.
-        if not self.is_busy and self.fault is None:
+        # After an error, `_under_way` stays: `request` must not retry at every redraw.
+        if not self.is_busy and self.error is None:
             self._under_way = None
         self.changed.emit()
 
 
-def _ordered(session: Session, tell: Tell) -> Iterator[_Found]:
+def _ordered(session: Session, report: ReportProgress) -> Iterator[_Found]:
     def tell_share(share: float) -> None:
-        tell(f"Comparing neurons: {100 * share:.0f} %")
+        report(f"Comparing neurons: {100 * share:.0f} %")
 
     yield _Found(session, similarity_order(session, tell_share))

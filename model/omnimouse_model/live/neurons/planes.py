@@ -33,7 +33,7 @@ class Planes:
         return self._known[1]
 
     @property
-    def shown(self) -> int | None:
+    def number(self) -> int | None:
         """Number of the plane shown, None for all."""
         number = self._state.plane_shown
         return number if number in self.numbers else None
@@ -48,7 +48,7 @@ class Planes:
         depth = depth[np.isfinite(depth)]
         return float(np.median(depth)) if depth.size else None
 
-    def words_of(self, number: int) -> str:
+    def label_of(self, number: int) -> str:
         """Return a plane's number, and its depth if known, as text."""
         depth = self.depth_of(number)
         session = self._state.session
@@ -58,20 +58,20 @@ class Planes:
         return name + ("" if depth is None else f" · {depth:.0f} µm")
 
     @property
-    def looked_at(self) -> np.ndarray | None:
+    def is_visible(self) -> np.ndarray | None:
         """bool (P,): neurons of the plane shown; None for all."""
-        session, shown = self._state.session, self.shown
+        session, shown = self._state.session, self.number
         if session is None or shown is None:
             return None
         return np.asarray(np.asarray(session.units.plane) == shown)
 
-    def among(self, neurons: np.ndarray) -> np.ndarray:
+    def visible_among(self, neurons: np.ndarray) -> np.ndarray:
         """Return those of the given neurons that are shown; only they are painted."""
-        looked_at = self.looked_at
+        looked_at = self.is_visible
         return neurons if looked_at is None else neurons[looked_at[neurons]]
 
     @property
-    def why_flat(self) -> str:
+    def flat_reason(self) -> str:
         """Why the neurons cannot be shown in 3-D; "" if they can."""
         session = self._state.session
         if session is None:
@@ -96,14 +96,14 @@ class Planes:
     def step(self, n: int) -> None:
         """Step by `n` planes, cyclically; "all" is before the first plane."""
         stops = (None, *self.numbers)
-        self.show(stops[(stops.index(self.shown) + n) % len(stops)])
+        self.show(stops[(stops.index(self.number) + n) % len(stops)])
 
     def show_in_space(self, is_shown: bool) -> None:
         """Show the neurons at their positions in the cortex, or flat on the field.
 
-        Do nothing if the positions are not known; see `why_flat`.
+        Do nothing if the positions are not known; see `flat_reason`.
         """
-        if not is_shown or not self.why_flat:
+        if not is_shown or not self.flat_reason:
             self._state.in_space = is_shown
 
     def _on_session(self) -> None:

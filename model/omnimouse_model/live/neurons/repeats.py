@@ -24,7 +24,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
-    Tell,
+    ReportProgress,
 )
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.recording.trials import trial_at
@@ -50,7 +50,7 @@ class _Wanted:
     neurons: tuple[int, ...]
 
 
-class Clips(HasBackgroundTask):
+class RepeatsOnScreen(HasBackgroundTask):
     """Repeats of the clip at the window's centre; `controller.clips`.
 
     Parameters
@@ -84,11 +84,11 @@ class Clips(HasBackgroundTask):
         self._known: tuple[Session | None, tuple[RepeatedClip, ...]] = (None, ())
         self._kept: OrderedDict[_Key, ClipRepeats] = OrderedDict()
         self._under_way: _Key | None = None
-        self._errand = BackgroundTask(_read, self._take, post, synchronous=synchronous)
-        self._errand.changed.connect(self._on_errand)
+        self._task = BackgroundTask(_read, self._take, post, synchronous=synchronous)
+        self._task.changed.connect(self._on_errand)
 
     @property
-    def all(self) -> tuple[RepeatedClip, ...]:
+    def clips(self) -> tuple[RepeatedClip, ...]:
         """Clips of the session with at least two repeats, most often shown first."""
         session = self._state.session
         if session is not self._known[0]:
@@ -98,13 +98,13 @@ class Clips(HasBackgroundTask):
 
     @property
     def _repeated(self) -> frozenset[int]:
-        return frozenset(trial for clip in self.all for trial in clip.trials)
+        return frozenset(trial for clip in self.clips for trial in clip.trials)
 
     @property
-    def shown(self) -> RepeatedClip | None:
-        """Clip at the window's centre, None if it has no repeats."""
+    def clip(self) -> RepeatedClip | None:
+        """RepeatedClip at the window's centre, None if it has no repeats."""
         trial = self._trial()
-        for clip in self.all:
+        for clip in self.clips:
             if trial in clip.trials:
                 return clip
         return None
@@ -112,7 +112,7 @@ class Clips(HasBackgroundTask):
     @property
     def repeat(self) -> int | None:
         """Index of the repeat at the window's centre, None without a clip."""
-        clip, trial = self.shown, self._trial()
+        clip, trial = self.clip, self._trial()
         return None if clip is None or trial is None else clip.trials.index(trial)
 
     @property
@@ -121,7 +121,7 @@ class Clips(HasBackgroundTask):
 
         Selected neurons are sub-sampled if their responses exceed `_READ_BYTES`.
         """
-        session, clip = self._state.session, self.shown
+        session, clip = self._state.session, self.clip
         selection = self._state.selection
         if session is None:
             return selection
@@ -137,7 +137,7 @@ class Clips(HasBackgroundTask):
         return tuple(selection[i] for i in spread) if selection else tuple(spread)
 
     @property
-    def found(self) -> ClipRepeats | None:
+    def responses(self) -> ClipRepeats | None:
         """Responses of these neurons in every repeat; None until they are read."""
         wanted = self._wanted()
         return None if wanted is None else self._kept.get(wanted.key)
@@ -154,12 +154,12 @@ class Clips(HasBackgroundTask):
                 self.stop()
         elif wanted.key != self._under_way:
             self._under_way = wanted.key
-            self._errand.start(wanted, "Reading repeats")
+            self._task.start(wanted, "Reading repeats")
 
     def stop(self) -> None:
         """Stop reading until the next `follow`."""
         self._under_way = None
-        self._errand.stop()
+        self._task.stop()
 
     def go_to(self, repeat: int, time_s: float | None = None) -> None:
         """Centre the window on a time of a repeat of the shown clip.
@@ -167,7 +167,7 @@ class Clips(HasBackgroundTask):
         `time_s` counts from the clip's onset; by default, the time in the clip stays
         the same.
         """
-        clip, session = self.shown, self._state.session
+        clip, session = self.clip, self._state.session
         if clip is None or session is None:
             return
         onsets = session.trials.t_on[list(clip.trials)]
@@ -181,10 +181,10 @@ class Clips(HasBackgroundTask):
             self.go_to(repeat + n)
 
     def go_to_clip(self, number: int) -> None:
-        """Move the window to the start of the first repeat of a clip of `all`."""
+        """Move the window to the start of the first repeat of a clip of `clips`."""
         session = self._state.session
         if session is not None:
-            clip = self.all[number]
+            clip = self.clips[number]
             middle = min(2 * self._half_s, clip.duration_s) / 2
             self._seek(
                 float(session.trials.t_on[clip.trials[0]]) + middle - self._half_s
@@ -226,7 +226,7 @@ class Clips(HasBackgroundTask):
         return min(beside, key=lambda t: max(on[t] - middle, middle - off[t]))
 
     def _wanted(self) -> _Wanted | None:
-        session, clip = self._state.session, self.shown
+        session, clip = self._state.session, self.clip
         if session is None or clip is None:
             return None
         neurons = self.neurons
@@ -245,28 +245,30 @@ class Clips(HasBackgroundTask):
         self.changed.emit()
 
     def _on_errand(self) -> None:
-        if not self.is_busy and self.fault is None:
+        if not self.is_busy and self.error is None:
             self._under_way = None
         self.changed.emit()
 
 
-def _read(wanted: _Wanted, tell: Tell) -> Iterator[tuple[_Wanted, ClipRepeats]]:
-    tell("Reading repeats")
+def _read(
+    wanted: _Wanted, report: ReportProgress
+) -> Iterator[tuple[_Wanted, ClipRepeats]]:
+    report("Reading repeats")
     neurons = np.array(wanted.neurons, np.int64)
 
     def tell_share(share: float) -> None:
-        tell(f"Reading repeats: {100 * share:.0f} %")
+        report(f"Reading repeats: {100 * share:.0f} %")
 
     yield wanted, clip_repeats(wanted.session, wanted.clip, neurons, tell_share)
 
 
-def clip_words(clip: RepeatedClip, number: int) -> str:
+def clip_text(clip: RepeatedClip, number: int) -> str:
     """Return text such as `clip 2 · 10 × 8.0 s · oracle`."""
     tier = f" · {clip.tier}" if clip.tier else ""
     return f"clip {number + 1} · {len(clip.trials)} × {clip.duration_s:.1f} s{tier}"
 
 
-def ceiling_words(repeats: ClipRepeats, name: str = "") -> str:
+def ceiling_text(repeats: ClipRepeats, name: str = "") -> str:
     """Return the noise ceiling as text: the median over neurons that have one.
 
     `name` is the neuron's name, used if there is only one neuron.
@@ -282,12 +284,12 @@ def ceiling_words(repeats: ClipRepeats, name: str = "") -> str:
     if n > 1 and not known.all():
         whose = f"{known.sum()} of {n} neurons, median"
     top, single, oracle = (
-        _median_words(values[known])
+        _median_text(values[known])
         for values in (repeats.cc_max, repeats.single_trial_max, repeats.oracle)
     )
     return f"CC_max {top} · one repeat {single} · oracle {oracle} ({whose})"
 
 
-def _median_words(values: np.ndarray) -> str:
+def _median_text(values: np.ndarray) -> str:
     known = values[np.isfinite(values)]
     return f"{np.median(known):.2f}" if len(known) else "–"

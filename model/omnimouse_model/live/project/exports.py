@@ -19,10 +19,10 @@ from omnimouse_model.errors import ExportError
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
-    Tell,
+    ReportProgress,
 )
 from omnimouse_model.live.inference.engine import Post, call_at_once
-from omnimouse_model.live.project.score_text import DEFINITION, condition_words
+from omnimouse_model.live.project.score_text import DEFINITION, condition_text
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask, scored_cells
@@ -55,7 +55,7 @@ behavior_recorded, behavior_predicted (40, channel)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Shown:
+class ScreenContent:
     """Snapshot of the screen's content at the time of an export."""
 
     session: Session
@@ -68,7 +68,7 @@ class Shown:
     condition: str
 
 
-def shown(state: LiveState, results: Results) -> Shown:
+def screen_content(state: LiveState, results: Results) -> ScreenContent:
     """Return a snapshot of the screen's content.
 
     Raises
@@ -87,15 +87,15 @@ def shown(state: LiveState, results: Results) -> Shown:
             "What is asked is not answered yet, and an older answer is not exported: "
             "wait for it, or choose Ask again."
         )
-    condition = condition_words(state, mask, population)
-    return Shown(
+    condition = condition_text(state, mask, population)
+    return ScreenContent(
         session, window, mask, state.selection, population, results.scores,
         results.behavior, condition,
     )  # fmt: skip
 
 
 # -- the neurons --------------------------------------------------------------------
-def neuron_columns(what: Shown) -> dict[str, np.ndarray]:
+def neuron_columns(what: ScreenContent) -> dict[str, np.ndarray]:
     """Return the columns (P,) of the table of neurons, by name."""
     session, mask = what.session, what.mask
     known = table_columns(session, mask, scores=what.scores)
@@ -115,7 +115,7 @@ def neuron_columns(what: Shown) -> dict[str, np.ndarray]:
     }
 
 
-def csv_bytes(what: Shown) -> bytes:
+def csv_bytes(what: ScreenContent) -> bytes:
     """Return the table of neurons as CSV; lines with # above it state the condition."""
     columns = neuron_columns(what)
     text = io.StringIO()
@@ -128,7 +128,7 @@ def csv_bytes(what: Shown) -> bytes:
     return text.getvalue().encode()
 
 
-def parquet_bytes(what: Shown) -> bytes:
+def parquet_bytes(what: ScreenContent) -> bytes:
     """Return the table of neurons as Parquet; the metadata state the condition."""
     about = {"condition": what.condition, "r": DEFINITION}
     return table_bytes(neuron_columns(what), about)
@@ -144,7 +144,7 @@ def _cells(values: np.ndarray) -> list[str]:
 
 
 # -- the arrays ---------------------------------------------------------------------
-def arrays_of(what: Shown) -> dict[str, np.ndarray]:
+def arrays_of(what: ScreenContent) -> dict[str, np.ndarray]:
     """Return arrays by name; `README` describes them."""
     session, window, mask = what.session, what.window, what.mask
     n, units, times = session.n_neurons, session.units, window.timestamps
@@ -181,7 +181,7 @@ def arrays_of(what: Shown) -> dict[str, np.ndarray]:
     return arrays
 
 
-def npz_bytes(what: Shown) -> bytes:
+def npz_bytes(what: ScreenContent) -> bytes:
     """Return `arrays_of` as one compressed .npz."""
     file = io.BytesIO()
     np.savez_compressed(file, **arrays_of(what))  # type: ignore[arg-type]  # kwds stub
@@ -192,9 +192,9 @@ WAIT = "Wait for it, or stop it, and export again."
 
 
 # -- writing ------------------------------------------------------------------------
-Content = Callable[[Tell], bytes]
-"""Makes the bytes of a file; reports progress with `Tell`, which raises to stop it."""
-_KINDS: dict[str, Callable[[Shown], bytes]] = {
+Content = Callable[[ReportProgress], bytes]
+"""Makes the bytes of a file; reporting progress raises to stop it."""
+_KINDS: dict[str, Callable[[ScreenContent], bytes]] = {
     "csv": csv_bytes,
     "parquet": parquet_bytes,
     "npz": npz_bytes,
@@ -217,7 +217,7 @@ class Exports(HasBackgroundTask):
     ----------
     changed
         Emitted on the drawing thread when an attribute may have changed.
-    written
+    written_path
         File written last; None during a write and after an error.
     """
 
@@ -231,20 +231,20 @@ class Exports(HasBackgroundTask):
     ) -> None:
         self._state, self._results = state, results
         self._refused: ExportError | None = None
-        self.written: Path | None = None
-        self._errand = BackgroundTask(_write, self._take, post, synchronous=synchronous)
-        self.changed = self._errand.changed
+        self.written_path: Path | None = None
+        self._task = BackgroundTask(_write, self._take, post, synchronous=synchronous)
+        self.changed = self._task.changed
         state.events.session.connect(self._on_session)
 
     @property
-    def fault(self) -> Exception | None:
+    def error(self) -> Exception | None:
         """Error of the latest export, None without one."""
-        return self._refused or self._errand.fault
+        return self._refused or self._task.error
 
     @property
     def condition(self) -> str:
-        """Text about recording, mask and predictor on screen; see `shown`."""
-        return shown(self._state, self._results).condition
+        """Text about recording, mask and predictor on screen; see `screen_content`."""
+        return screen_content(self._state, self._results).condition
 
     def is_ready(self, *checks: Callable[[], object]) -> bool:
         """Whether an export is possible now; if not, set `fault`.
@@ -275,7 +275,7 @@ class Exports(HasBackgroundTask):
             self.refuse(ExportError(words))
             return
         try:
-            what = shown(self._state, self._results)
+            what = screen_content(self._state, self._results)
         except ExportError as error:
             self.refuse(error)
             return
@@ -291,21 +291,21 @@ class Exports(HasBackgroundTask):
             words = f"{path.name} is not written: another file is. {WAIT}"
             return self.refuse(ExportError(words))
         self.dismiss()
-        self._errand.start((path, content), f"Writing {path.name}")
+        self._task.start((path, content), f"Writing {path.name}")
 
     def stop(self) -> None:
         """Stop writing; an existing file stays as it was."""
-        self._errand.stop()
+        self._task.stop()
 
     def refuse(self, why: ExportError) -> None:
         """Set an error."""
-        self.written, self._refused = None, why
+        self.written_path, self._refused = None, why
         self.changed.emit()
 
     def dismiss(self) -> None:
         """Clear the written file and the error."""
-        self.written = self._refused = None
-        self._errand.forget_fault()
+        self.written_path = self._refused = None
+        self._task.clear_error()
         self.changed.emit()
 
     def _on_session(self) -> None:
@@ -314,13 +314,13 @@ class Exports(HasBackgroundTask):
             self.dismiss()
 
     def _take(self, path: Path) -> None:
-        self.written = path
+        self.written_path = path
 
 
-def _write(request: tuple[Path, Content], tell: Tell) -> Iterator[Path]:
+def _write(request: tuple[Path, Content], report: ReportProgress) -> Iterator[Path]:
     path, content = request
-    made = content(tell)
-    tell(f"Writing {path.name}")
+    made = content(report)
+    report(f"Writing {path.name}")
     try:
         with atomic_path(path) as temporary:
             temporary.write_bytes(made)

@@ -16,21 +16,21 @@ from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import (
     SUFFIX,
     Analysis,
-    Reopened,
+    ReopenedAnalysis,
     read_analysis,
     write_analysis,
 )
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
-    Tell,
+    ReportProgress,
 )
 from omnimouse_model.live.inference.engine import Post, call_at_once
-from omnimouse_model.live.last_session import LastSession, Memory
+from omnimouse_model.live.last_session import LastSession, StateStore
 from omnimouse_model.live.mask.presets import PRESETS, mask_for, preset_named
 from omnimouse_model.live.project.autosave import Autosave
 from omnimouse_model.live.project.unsaved_backups import UnsavedBackups, would_be_lost
-from omnimouse_model.live.recording.first_view import View
+from omnimouse_model.live.recording.first_view import SessionView
 from omnimouse_model.live.recording.loader import OpenRequest
 from omnimouse_model.predict.registry import is_predictor
 
@@ -56,7 +56,7 @@ class _Wanted:
     recording: str = ""
 
 
-class Analyses(HasBackgroundTask):
+class Project(HasBackgroundTask):
     """Saving, opening and autosaving of analyses; `controller.analyses`.
 
     Parameters
@@ -80,7 +80,7 @@ class Analyses(HasBackgroundTask):
         Emitted on the drawing thread when an attribute may have changed.
     path
         File of the analysis on screen; None if it was never saved.
-    told
+    messages
         Messages about differences from the saved state or about a recovery, one
         sentence each.
     """
@@ -90,7 +90,7 @@ class Analyses(HasBackgroundTask):
     def __init__(
         self,
         controller: "Controller",
-        memory: Memory,
+        memory: StateStore,
         chosen: Callable[[], tuple[str, str]],
         lock: threading.RLock,
         post: Post = call_at_once,
@@ -108,20 +108,20 @@ class Analyses(HasBackgroundTask):
         )
         self._unwanted: Analysis | None = None
         self._expected = self._answered = ("", "")
-        self._fault: AnalysisFileError | None = None
+        self._error: AnalysisFileError | None = None
         self.path: Path | None = None
-        self.told: tuple[str, ...] = ()
-        self._errand = BackgroundTask(
+        self.messages: tuple[str, ...] = ()
+        self._task = BackgroundTask(
             self._read, self._take, post, synchronous=synchronous
         )
-        self._errand.changed.connect(self.changed.emit)
+        self._task.changed.connect(self.changed.emit)
         self._autosave = Autosave(self._keep, synchronous=synchronous)
         controller.state.events.connect(self._on_change)
         controller.results.changed.connect(self._compare_predictor)
 
     # -- reading ----------------------------------------------------------------------
     @property
-    def now(self) -> Analysis:
+    def current(self) -> Analysis:
         """Analysis of the current state.
 
         Raises
@@ -175,10 +175,10 @@ class Analyses(HasBackgroundTask):
         if self.path is None:
             return False
         try:
-            now = self.now
+            now = self.current
         except AnalysisFileError:
             return False
-        return self._saved is None or not self._saved.is_same_question(now)
+        return self._saved is None or not self._saved.is_same_task(now)
 
     @property
     def recent(self) -> tuple[Path, ...]:
@@ -186,26 +186,26 @@ class Analyses(HasBackgroundTask):
         return self._memory.recent
 
     @property
-    def kept_folder(self) -> Path:
+    def backup_folder(self) -> Path:
         """Folder of copies of unsaved analyses; it may not exist."""
         return self._memory.unsaved_folder
 
     @property
-    def fault(self) -> Exception | None:
+    def error(self) -> Exception | None:
         """Error of the latest opening or saving, None without one."""
-        return self._fault or super().fault
+        return self._error or super().error
 
     @property
-    def is_recording_asked(self) -> bool:
+    def is_recording_missing(self) -> bool:
         """Whether the analysis' recording was moved and the user must locate it.
 
         `find_recording` then opens the analysis.
         """
-        fault = self.fault
+        fault = self.error
         return isinstance(fault, AnalysisFileError) and fault.code == "moved"
 
     @property
-    def wanted_recording(self) -> Path:
+    def missing_recording(self) -> Path:
         """Path of the recording according to the latest opened analysis."""
         return Path(self._place)
 
@@ -213,7 +213,7 @@ class Analyses(HasBackgroundTask):
     def can_save(self) -> bool:
         """Whether the current state can be saved; if not, set `fault`."""
         try:
-            _ = self.now
+            _ = self.current
         except AnalysisFileError as error:
             self._refuse(str(error))
             return False
@@ -226,32 +226,32 @@ class Analyses(HasBackgroundTask):
         try:
             if target is None:
                 raise AnalysisFileError("unsaved", "Say where to save the analysis.")
-            now = self.now
+            now = self.current
             write_analysis(target, now)
         except (AnalysisFileError, OSError) as error:
             why = str(error) if isinstance(error, AnalysisFileError) else error.strerror
             self._refuse(why)
             return False
         self.path, self._saved = target, now
-        self._left.note_safe(now, target)
+        self._left.note_saved(now, target)
         self._memory.note_recent(target)
         self._on_change()
         self.changed.emit()
         return True
 
     def _refuse(self, why: str | None) -> None:
-        self._fault = AnalysisFileError("unsaved", f"It is not saved: {why}")
+        self._error = AnalysisFileError("unsaved", f"It is not saved: {why}")
         self.changed.emit()
 
     def open(self, path: str | Path, recording: str | Path = "") -> None:
         """Open an analysis in the background; `recording` replaces its stored path.
 
-        Errors are in `fault`, differences from the saved state in `told`.
+        Errors are in `fault`, differences from the saved state in `messages`.
         """
         self.dismiss()
         file = Path(path).expanduser().absolute()
         self._wanted = _Wanted(file, str(recording))
-        self._errand.start(self._wanted, f"Opening {file.name}")
+        self._task.start(self._wanted, f"Opening {file.name}")
 
     def find_recording(self, recording: str | Path) -> None:
         """Open the latest requested analysis with the new path of its recording."""
@@ -260,8 +260,8 @@ class Analyses(HasBackgroundTask):
 
     def dismiss(self) -> None:
         """Clear messages and errors."""
-        self.told, self._fault = (), None
-        self._errand.forget_fault()
+        self.messages, self._error = (), None
+        self._task.clear_error()
         self.changed.emit()
 
     def restore(
@@ -271,7 +271,7 @@ class Analyses(HasBackgroundTask):
 
         `was` is the last session, if it was read before.
         """
-        controller, was = self._controller, was or self._memory.recall()
+        controller, was = self._controller, was or self._memory.load()
         if not was.session or not _is_there(was.session):
             return False
         if was.predictor and not controller.state.predictor_name:
@@ -283,47 +283,47 @@ class Analyses(HasBackgroundTask):
         again = as_remembered(was)
         how = was.options
         opening = OpenRequest(was.session, was.start_s, words, instead, how, again)
-        controller.pins.recall(was.session, was.pins)
-        controller.opener.open(opening)
-        return controller.opener.fault is None
+        controller.pins.restore_later(was.session, was.pins)
+        controller.loader.open(opening)
+        return controller.loader.error is None
 
     def discard(self) -> None:
         """Discard the unsaved changes: `leave` makes no copy of them."""
-        self._unwanted = self.now
+        self._unwanted = self.current
 
     def leave(self) -> None:
         """Prepare a copy of unsaved work before another recording is shown.
 
         A copy is made of an analysis changed since it was saved, and of painted masks,
-        pins or edits that were never saved. `shown` writes it, as the newest of
+        pins or edits that were never saved. `on_opened` writes it, as the newest of
         `recent`. Without storage, nothing is written.
         """
         self._leaving = None
         try:
-            now = self.now
+            now = self.current
         except AnalysisFileError:
             return
         # `discard` applies only to the state at that time, not to later changes.
         unwanted = self._unwanted
-        if unwanted is not None and unwanted.is_same_question(now):
+        if unwanted is not None and unwanted.is_same_task(now):
             return
         is_lost = self.path is None and would_be_lost(now)
-        if self.is_changed or (is_lost and not self._left.is_safe(now)):
+        if self.is_changed or (is_lost and not self._left.is_saved(now)):
             self._leaving = (self.name or now.recording, now)
 
-    def shown(self, back: Reopened | None) -> None:
+    def on_opened(self, back: ReopenedAnalysis | None) -> None:
         """Update after a recording is shown, as the analysis `back` or as a new one."""
         leaving, self._leaving, self._unwanted = self._leaving, None, None
         self.path = None if back is None else back.path
         self._saved = None if back is None else back.saved
-        self.told = () if back is None else back.told
-        self._fault = None
+        self.messages = () if back is None else back.messages
+        self._error = None
         if back is not None:
             if back.path is not None and back.saved is not None:
-                self._left.note_safe(back.saved, back.path)
+                self._left.note_saved(back.saved, back.path)
             self._show_like(back)
         if leaving is not None:
-            self._left.keep(*leaving)
+            self._left.write(*leaving)
         self.changed.emit()
         self._on_change()
 
@@ -331,7 +331,7 @@ class Analyses(HasBackgroundTask):
         """Write the last session and mark it as ended normally."""
         super().close(timeout_s)
         self._left.close(timeout_s)
-        if self._memory.is_kept:
+        if self._memory.is_enabled:
             self._autosave.close(timeout_s)
             self._memory.end()
 
@@ -340,14 +340,16 @@ class Analyses(HasBackgroundTask):
     def differences(self) -> tuple[str, ...]:
         """Messages without the one about a recovery, for reports."""
         recovered = RECOVERED.partition("{at}")[0]
-        return tuple(words for words in self.told if not words.startswith(recovered))
+        return tuple(
+            words for words in self.messages if not words.startswith(recovered)
+        )
 
     def _tell_first(self, words: tuple[str, ...]) -> None:
-        self.told = (*words, *self.told)
+        self.messages = (*words, *self.messages)
         self.changed.emit()
 
     def _on_change(self, *_: object) -> None:
-        if self._memory.is_kept:
+        if self._memory.is_enabled:
             self._autosave.note()
 
     def _keep(self) -> None:
@@ -361,13 +363,13 @@ class Analyses(HasBackgroundTask):
                 return
             place = str(session.path)
             chosen, preset = self._chosen()
-            now = None if isinstance(session.origin, Mapping) else self.now
+            now = None if isinstance(session.origin, Mapping) else self.current
             saved = self.path is not None and not self.is_changed
             file = "" if self.path is None else str(self.path)
             start_s, options = float(window.start_s), dict(session.options)
-            baseline, pins = state.baseline_name, self._controller.pins.facts()
+            baseline, pins = state.baseline_name, self._controller.pins.to_dict()
         kept = {} if now is None else replace(now, predictor=chosen, pins=()).to_dict()
-        self._memory.remember(
+        self._memory.save(
             LastSession(
                 place,
                 chosen,
@@ -383,7 +385,7 @@ class Analyses(HasBackgroundTask):
             )
         )
 
-    def _read(self, wanted: _Wanted, tell: Tell) -> Iterator[OpenRequest]:
+    def _read(self, wanted: _Wanted, report: ReportProgress) -> Iterator[OpenRequest]:
         try:
             analysis = read_analysis(wanted.path)
         except OSError as error:
@@ -399,18 +401,18 @@ class Analyses(HasBackgroundTask):
             )
         path, words = wanted.path, f"Opening {wanted.path.name}"
 
-        def as_it_was(view: View) -> View:
+        def as_it_was(view: SessionView) -> SessionView:
             return reopened(view, analysis, path, analysis)
 
         how = analysis.options
         yield OpenRequest(place, analysis.start_s, words, None, how, as_it_was)
 
     def _take(self, opening: OpenRequest) -> None:
-        self._controller.opener.open(opening)
+        self._controller.loader.open(opening)
         if self._wanted is not None:
             self._memory.note_recent(self._wanted.path)
 
-    def _show_like(self, back: Reopened) -> None:
+    def _show_like(self, back: ReopenedAnalysis) -> None:
         """Choose the analysis' predictors and restore its view options."""
         controller, analysis = self._controller, back.analysis
         state = controller.state
@@ -423,7 +425,7 @@ class Analyses(HasBackgroundTask):
                 controller.pins.replace_all(analysis.pins),
             ]
         told.append(controller.sweeps.compare_just(analysis.sweeps))
-        self.told = (*self.told, *filter(None, told))
+        self.messages = (*self.messages, *filter(None, told))
         self._compare_predictor()
         controller.set_brush(analysis.brush_code)
         controller.set_active_span(*analysis.active_span)
@@ -439,7 +441,7 @@ class Analyses(HasBackgroundTask):
         if wanted == now:
             return ""
         if controller.must_fetch(wanted) and is_predictor(wanted):
-            controller.want_predictor(wanted)
+            controller.offer_predictor(wanted)
             return MUST_FETCH.format(kind="model", name=wanted, how="Fetch it")
         if not is_predictor(wanted):
             return _not_here("model", wanted, now)
@@ -493,20 +495,21 @@ def _not_here(kind: str, wanted: str, now: str) -> str:
     return f"Its {kind} is not here: {wanted}; {instead}."
 
 
-def as_remembered(was: LastSession) -> Callable[[View], View]:
+def as_remembered(was: LastSession) -> Callable[[SessionView], SessionView]:
     """Return a function that turns a first view into that of the last session."""
     is_recovered = was.is_left_by_a_crash
 
-    def as_it_was(view: View) -> View:
+    def as_it_was(view: SessionView) -> SessionView:
         analysis = _sound(was.analysis, was)
         path = Path(was.file) if was.file and Path(was.file).is_file() else None
         found = reopened(view, analysis, path, analysis if was.is_saved else None)
-        assert found.back is not None
-        told = found.back.told
+        assert found.reopened is not None
+        messages = found.reopened.messages
         if is_recovered:
             at = time.strftime("%H:%M:%S", time.localtime(was.at))
-            told = (RECOVERED.format(at=at), *told)
-        return replace(found, back=replace(found.back, told=told, is_restored=True))
+            messages = (RECOVERED.format(at=at), *messages)
+        back = replace(found.reopened, messages=messages, is_restored=True)
+        return replace(found, reopened=back)
 
     return as_it_was
 
@@ -520,8 +523,8 @@ def _sound(facts: Mapping[str, Any], was: LastSession) -> Analysis:
 
 
 def reopened(
-    view: View, analysis: Analysis, path: Path | None, saved: Analysis | None
-) -> View:
+    view: SessionView, analysis: Analysis, path: Path | None, saved: Analysis | None
+) -> SessionView:
     """Return a recording's view with the analysis' mask, selection and edits.
 
     Values that do not fit the recording are replaced; `back.told` has a message each.
@@ -565,7 +568,7 @@ def reopened(
             edits.append(edit)
         except ValueError as error:
             told.append(f"The what-if “{describe_edits([edit])}” is left out: {error}")
-    back = Reopened(analysis, path, tuple(told), saved)
+    back = ReopenedAnalysis(analysis, path, tuple(told), saved)
     return replace(
         view,
         window=window,
@@ -574,11 +577,11 @@ def reopened(
         selection=selection,
         cursor=analysis.cursor,
         edits=tuple(edits),
-        back=back,
+        reopened=back,
     )
 
 
-def _preset_of(analysis: Analysis, view: View) -> str:
+def _preset_of(analysis: Analysis, view: SessionView) -> str:
     """Return the analysis' preset if it makes the same mask here, else ""."""
     if analysis.preset not in {preset.name for preset in PRESETS}:
         return ""

@@ -15,7 +15,7 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.mask.presets import preset_named
-from omnimouse_model.live.project.exports import Shown, shown
+from omnimouse_model.live.project.exports import ScreenContent, screen_content
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Prediction
@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 LIVE_SWEEP: Final = "this window"
 """Name of the live sweep among saved sweeps."""
-Kind = Literal["screen", "baseline", "pin"]
+ConditionKind = Literal["screen", "baseline", "pin"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Condition:
+class ReportCondition:
     """A compared condition and its prediction.
 
     Attributes
@@ -44,7 +44,7 @@ class Condition:
         Why there is no prediction, "" if there is one.
     """
 
-    kind: Kind
+    kind: ConditionKind
     letter: str
     name: str
     predictor: str
@@ -66,7 +66,7 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reported:
+class ReportData:
     """All data of a report.
 
     Attributes
@@ -75,7 +75,7 @@ class Reported:
         Name of the analysis, else session id.
     made
         Local time, such as "2026-03-01 14:05".
-    shown
+    content
         Recording, window, mask, selection and prediction on screen.
     model
         Name or path of the predictor.
@@ -87,25 +87,25 @@ class Reported:
         Prediction under what-if edits, their description, and remarks on them.
     sweeps
         (name, sweep) of the live sweep and the compared saved sweeps.
-    script, why_no_script
+    script, script_problem
         Python script that gives the same numbers, or why there is none.
-    told
+    messages
         Messages about differences from the saved analysis.
     """
 
     title: str
     made: str
-    shown: Shown
+    content: ScreenContent
     model: str
     preset: str
-    conditions: tuple[Condition, ...]
+    conditions: tuple[ReportCondition, ...]
     what_if: WhatIf | None = None
     edits_text: str = ""
     edit_remarks: tuple[str, ...] = ()
     sweeps: tuple[tuple[str, ContextSweep], ...] = ()
     script: str = ""
-    why_no_script: str = ""
-    told: tuple[str, ...] = ()
+    script_problem: str = ""
+    messages: tuple[str, ...] = ()
 
 
 def column(prediction: Prediction | None, neuron: int) -> np.ndarray | None:
@@ -121,7 +121,7 @@ def recorded_behavior(window: Window) -> np.ndarray:
     return np.where(window.valid["behavior"][:, None], window.behavior, np.nan)
 
 
-def reported(controller: "Controller") -> Reported:
+def reported(controller: "Controller") -> ReportData:
     """Return the data of a report on the current state.
 
     Raises
@@ -130,14 +130,14 @@ def reported(controller: "Controller") -> Reported:
         No session is open, or a prediction is unfinished.
     """
     state, results = controller.state, controller.results
-    what = shown(state, results)
-    # `shown` has checked the condition on screen; here the compared conditions.
+    what = screen_content(state, results)
+    # `screen_content` has checked the condition on screen; here the others.
     if controller.pins.is_busy or controller.baseline.is_awaited:
         raise ExportError(
             "The pinned conditions or the baseline are still being predicted: wait for "
             "them, then make the report."
         )
-    analyses = controller.analyses
+    analyses = controller.project
     script, why = "", ""
     try:
         script = controller.as_python()
@@ -145,30 +145,32 @@ def reported(controller: "Controller") -> Reported:
         why = str(error)
     edits = state.edits
     failed = f" It failed: {results.what_if_error}" if results.what_if_error else ""
-    return Reported(
+    return ReportData(
         title=analyses.name or what.session.id,
         made=datetime.now().strftime("%Y-%m-%d %H:%M"),
-        shown=what,
+        content=what,
         model=state.predictor_name,
         preset=preset_named(state.preset).label if state.preset else "",
         conditions=(*_live_conditions(controller, what), *_pinned(controller.pins)),
         what_if=results.what_if if edits else None,
-        edits_text=controller.what_if.words + failed if edits else "",
+        edits_text=controller.stimulus_edits.text + failed if edits else "",
         edit_remarks=edit_remarks(edits, what.mask, results.needs),
         sweeps=_sweeps(controller),
         script=script,
-        why_no_script=why,
-        told=analyses.differences,
+        script_problem=why,
+        messages=analyses.differences,
     )
 
 
-def _live_conditions(controller: "Controller", what: Shown) -> list[Condition]:
+def _live_conditions(
+    controller: "Controller", what: ScreenContent
+) -> list[ReportCondition]:
     """Return the condition on screen and its baseline."""
     state, results, beside = controller.state, controller.results, controller.baseline
     sources = [("screen", state.predictor_name, results)]
     if state.baseline_name:
         sources.append(("baseline", state.baseline_name, beside))
-    name = controller.pins.name_of_condition
+    name = controller.pins.condition_name
     made = []
     for kind, chosen, found in sources:
         answer = found.population
@@ -177,7 +179,7 @@ def _live_conditions(controller: "Controller", what: Shown) -> list[Condition]:
             answer = None
         refusal = "" if answer is not None else found.error or "Nothing was predicted."
         made.append(
-            Condition(
+            ReportCondition(
                 "screen" if kind == "screen" else "baseline",
                 "",
                 name if kind == "screen" else f"{name}, baseline",
@@ -191,7 +193,7 @@ def _live_conditions(controller: "Controller", what: Shown) -> list[Condition]:
     return made
 
 
-def _pinned(pins: Pins) -> list[Condition]:
+def _pinned(pins: Pins) -> list[ReportCondition]:
     made = []
     for pin in pins.pinned:
         answer = pins.windows.get(pin.slot)
@@ -204,7 +206,7 @@ def _pinned(pins: Pins) -> list[Condition]:
         elif prediction is None:
             refusal = answer.error or "Nothing is asked."
         made.append(
-            Condition(
+            ReportCondition(
                 "pin",
                 pin.letter,
                 pin.name,
@@ -225,7 +227,7 @@ def _sweeps(controller: "Controller") -> tuple[tuple[str, ContextSweep], ...]:
     if results.sweep is not None and results.sweep_freshness == "fresh":
         found.append((LIVE_SWEEP, results.sweep))
     for path in sweeps.compared:
-        kept = sweeps.kept(path)
+        kept = sweeps.entry_of(path)
         if kept is not None and kept.sweep is not None and kept.sweep.rows:
             found.append((kept.name, kept.sweep))
     return tuple(found)

@@ -14,7 +14,7 @@ DEFINITION = (
 )
 
 
-def score_words(state: LiveState, results: Results) -> str:
+def score_text(state: LiveState, results: Results) -> str:
     """Return several lines about the scores on screen; "" without scores.
 
     Condition and predictor are those of the prediction that was scored, which can be
@@ -29,7 +29,7 @@ def score_words(state: LiveState, results: Results) -> str:
     lines = [
         f"score: median r = {np.median(scores[known]):.3f} over {len(known):,} neurons",
         f"definition: {DEFINITION}",
-        condition_words(state, state.mask, population),
+        condition_text(state, state.mask, population),
     ]
     selected = [n for n in state.selection if np.isfinite(scores[n])]
     if selected:
@@ -39,7 +39,7 @@ def score_words(state: LiveState, results: Results) -> str:
     return "\n".join(lines)
 
 
-def condition_words(state: LiveState, mask: Mask, prediction: Prediction | None) -> str:
+def condition_text(state: LiveState, mask: Mask, prediction: Prediction | None) -> str:
     """Return one line each about predictor, session and condition."""
     assert state.session is not None
     assert state.window is not None

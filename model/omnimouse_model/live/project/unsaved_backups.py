@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from omnimouse_model.data.io.http_file import web_address
 from omnimouse_model.live.analysis_file import SUFFIX, Analysis, write_analysis
 from omnimouse_model.live.inference.engine import Post
-from omnimouse_model.live.last_session import MOST_UNSAVED, Memory
+from omnimouse_model.live.last_session import MOST_UNSAVED, StateStore
 
 logger = logging.getLogger(__name__)
 
@@ -40,34 +40,34 @@ class UnsavedBackups:
     post
         Runs a function on the drawing thread.
     synchronous
-        Write inside `keep`: for scripts and tests.
+        Write inside `write`: for scripts and tests.
     """
 
     def __init__(
         self,
-        memory: Memory,
-        tell: Callable[[tuple[str, ...]], None],
+        memory: StateStore,
+        report: Callable[[tuple[str, ...]], None],
         post: Post,
         *,
         synchronous: bool = False,
     ) -> None:
-        self._memory, self._tell, self._post = memory, tell, post
+        self._memory, self._tell, self._post = memory, report, post
         self._synchronous = synchronous
         self._safe: dict[_Worth, Path] = {}
         self._under_way: list[threading.Thread] = []
 
-    def note_safe(self, analysis: Analysis, path: Path) -> None:
+    def note_saved(self, analysis: Analysis, path: Path) -> None:
         """Record that a file has this analysis, so that it needs no copy."""
         self._safe[_worth(analysis)] = path
 
-    def is_safe(self, analysis: Analysis) -> bool:
+    def is_saved(self, analysis: Analysis) -> bool:
         """Whether an existing file is known to have this analysis."""
         path = self._safe.get(_worth(analysis))
         return path is not None and path.is_file()
 
-    def keep(self, name: str, analysis: Analysis) -> None:
+    def write(self, name: str, analysis: Analysis) -> None:
         """Write a copy under a unique name, and send a message with the name."""
-        if not self._memory.is_kept:
+        if not self._memory.is_enabled:
             return
         work = partial(self._keep, plain_name(name), analysis)
         if self._synchronous:
@@ -83,7 +83,7 @@ class UnsavedBackups:
 
     def _keep(self, name: str, analysis: Analysis) -> None:
         try:
-            path, gone = self._memory.keep_unsaved(
+            path, gone = self._memory.back_up(
                 name, partial(write_analysis, analysis=analysis)
             )
         except Exception as error:  # the user must know that the work is lost
@@ -91,7 +91,7 @@ class UnsavedBackups:
             why = getattr(error, "strerror", None) or str(error)
             told: tuple[str, ...] = (NOT_KEPT.format(why=why),)
         else:
-            self.note_safe(analysis, path)
+            self.note_saved(analysis, path)
             told = (LEFT.format(name=path.name.removesuffix(SUFFIX)),)
             for old in gone:
                 words = old.name.removesuffix(SUFFIX)

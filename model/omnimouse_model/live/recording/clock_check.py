@@ -7,13 +7,13 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
-    Tell,
+    ReportProgress,
 )
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.state import LiveState
 
 
-class AlignmentCheck(HasBackgroundTask):
+class ClockCheck(HasBackgroundTask):
     """Clock check of the session on screen, on request.
 
     Parameters
@@ -38,30 +38,28 @@ class AlignmentCheck(HasBackgroundTask):
     ) -> None:
         self.report: AlignmentReport | None = None
         self._state = state
-        self._errand = BackgroundTask(
-            _checked, self._take, post, synchronous=synchronous
-        )
-        self.changed = self._errand.changed
+        self._task = BackgroundTask(_checked, self._take, post, synchronous=synchronous)
+        self.changed = self._task.changed
 
     def check(self) -> None:
         """Start the check; without a session, do nothing."""
         if self._state.session is not None:
             self.report = None
-            self._errand.start(self._state.session, "Comparing streams")
+            self._task.start(self._state.session, "Comparing streams")
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Cancel a running check and clear the report."""
         self.report = None
-        self._errand.stop()
-        self._errand.forget_fault()
+        self._task.stop()
+        self._task.clear_error()
         self.changed.emit()
 
     def _take(self, report: AlignmentReport) -> None:
         self.report = report
 
 
-def _checked(session: Session, tell: Tell) -> Iterator[AlignmentReport]:
+def _checked(session: Session, report: ReportProgress) -> Iterator[AlignmentReport]:
     def tell_share(share: float) -> None:
-        tell(f"Comparing streams: {100 * share:.0f} %")
+        report(f"Comparing streams: {100 * share:.0f} %")
 
     yield check_alignment(session, tell_share)

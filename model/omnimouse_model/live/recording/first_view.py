@@ -14,7 +14,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
-from omnimouse_model.live.analysis_file import Reopened
+from omnimouse_model.live.analysis_file import ReopenedAnalysis
 from omnimouse_model.live.mask.presets import mask_for, preset_for
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
@@ -25,10 +25,10 @@ N_SELECTED_AT_FIRST = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class View:
+class SessionView:
     """The part of the live state that belongs to one session.
 
-    `back` is the saved analysis that the view shows, None for a new view.
+    `reopened` is the saved analysis that the view shows, None for a new view.
     """
 
     session: Session | None
@@ -38,7 +38,7 @@ class View:
     selection: tuple[int, ...] = ()
     cursor: int = 0
     edits: tuple[Edit, ...] = ()
-    back: Reopened | None = None
+    reopened: ReopenedAnalysis | None = None
 
 
 def first_view(
@@ -46,7 +46,7 @@ def first_view(
     preset: str,
     start_s: float | None = None,
     options: Mapping[str, Any] | None = None,
-) -> View:
+) -> SessionView:
     """Open a recording at a time or a held-out window, with a preset's mask.
 
     If the preset does not fit the recording, the forecast preset is used.
@@ -57,17 +57,17 @@ def first_view(
     preset = preset_for(preset, session)
     selected = active_neurons(window)
     mask = mask_for(preset, session, selected)
-    return View(session, window, mask, preset, selected)
+    return SessionView(session, window, mask, preset, selected)
 
 
-def read_ahead(view: View) -> None:
+def read_ahead(view: SessionView) -> None:
     """Read the data that views draw first, so that the drawing thread reads no file."""
     if view.session is not None and view.window is not None:
         _ = (view.window.frames_u8, view.window.behavior)
         view.session.overview()
 
 
-def put_on_screen(state: LiveState, view: View) -> None:
+def put_on_screen(state: LiveState, view: SessionView) -> None:
     """Show a view; if a listener fails, restore the state and raise its error."""
     before = _view_of(state)
     try:
@@ -78,9 +78,9 @@ def put_on_screen(state: LiveState, view: View) -> None:
         raise _cause_of(error) from None
 
 
-def _view_of(state: LiveState) -> View:
+def _view_of(state: LiveState) -> SessionView:
     """Return the view of the current state."""
-    return View(
+    return SessionView(
         state.session,
         state.window,
         state.mask,
@@ -91,7 +91,7 @@ def _view_of(state: LiveState) -> View:
     )
 
 
-def _go_back(state: LiveState, view: View) -> None:
+def _go_back(state: LiveState, view: SessionView) -> None:
     """Restore a view after another could not be shown; log further errors."""
     for name, value in _changes(view):
         try:
@@ -100,7 +100,7 @@ def _go_back(state: LiveState, view: View) -> None:
             logger.exception("Going back, a view could not follow %s.", name)
 
 
-def _changes(view: View) -> tuple[tuple[str, Any], ...]:
+def _changes(view: SessionView) -> tuple[tuple[str, Any], ...]:
     # In this order a window or mask never stands beside another's session.
     return (
         ("window", None),

@@ -9,12 +9,12 @@ from omnimouse_model.data.session_index import Catalogue, Entry, entries_of
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
-    Tell,
+    ReportProgress,
 )
 from omnimouse_model.live.inference.engine import Post, call_at_once
 
 
-class Recordings(HasBackgroundTask):
+class FolderIndex(HasBackgroundTask):
     """Recordings of a folder; each entry is available as soon as it is read.
 
     Parameters
@@ -26,43 +26,41 @@ class Recordings(HasBackgroundTask):
 
     Attributes
     ----------
-    asked
+    requested
         Emitted at each `look_in`, so that a view can open.
     changed
         Emitted on the drawing thread when an attribute may have changed.
-    found
+    index
         Entries read so far; None before the first folder.
     """
 
-    asked = Signal()
+    requested = Signal()
 
     def __init__(self, post: Post = call_at_once, *, synchronous: bool = False) -> None:
-        self.found: Catalogue | None = None
-        self._errand = BackgroundTask(
-            _entries, self._take, post, synchronous=synchronous
-        )
-        self.changed = self._errand.changed
+        self.index: Catalogue | None = None
+        self._task = BackgroundTask(_entries, self._take, post, synchronous=synchronous)
+        self.changed = self._task.changed
 
     def look_in(self, folder: str | Path) -> None:
         """Read a folder; entries of the previous folder are removed."""
         root = Path(folder).expanduser().absolute()
-        self.found = Catalogue(root, ())
-        self.asked.emit()
-        self._errand.start(root, f"Looking through {root.name}")
+        self.index = Catalogue(root, ())
+        self.requested.emit()
+        self._task.start(root, f"Looking through {root.name}")
 
     def stop(self) -> None:
         """Stop reading; keep the entries found so far."""
-        self._errand.stop()
+        self._task.stop()
 
     def _take(self, entry: Entry) -> None:
-        assert self.found is not None
-        entries = (*self.found.entries, entry)
-        self.found = Catalogue(self.found.folder, entries)
+        assert self.index is not None
+        entries = (*self.index.entries, entry)
+        self.index = Catalogue(self.index.folder, entries)
         self.changed.emit()
 
 
-def _entries(folder: Path, tell: Tell) -> Iterator[Entry]:
+def _entries(folder: Path, report: ReportProgress) -> Iterator[Entry]:
     def tell_place(done: int, total: int, name: str) -> None:
-        tell(f"{done} of {total}: {name}" if total else f"Looking through {name}")
+        report(f"{done} of {total}: {name}" if total else f"Looking through {name}")
 
     return entries_of(folder, tell_place)

@@ -16,10 +16,14 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
-    Tell,
+    ReportProgress,
 )
 from omnimouse_model.live.inference.engine import Post, call_at_once
-from omnimouse_model.live.recording.first_view import View, first_view, read_ahead
+from omnimouse_model.live.recording.first_view import (
+    SessionView,
+    first_view,
+    read_ahead,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -37,22 +41,22 @@ class OpenRequest:
         Path, address, or function that makes a recording.
     start_s
         Start of the window; by default a held-out window.
-    words
+    message
         Progress message for the user.
-    instead
+    fallback
         Opening that is tried if this one fails.
     options
         Facts that the files do not contain, by keyword; see `ReadOptions`.
-    as_it_was
+    restore
         Turns the first view into a saved one.
     """
 
     recording: str | Path | Made
     start_s: float | None = None
-    words: str = ""
-    instead: "OpenRequest | None" = None
+    message: str = ""
+    fallback: "OpenRequest | None" = None
     options: Mapping[str, Any] = field(default_factory=dict)
-    as_it_was: Callable[[View], View] | None = None
+    restore: Callable[[SessionView], SessionView] | None = None
 
 
 def _shown(recording: str | Path | Made) -> str:
@@ -64,15 +68,15 @@ def _shown(recording: str | Path | Made) -> str:
 
 
 def _on_this_machine(
-    recording: str | Path | Made, tell: Callable[[float], None]
+    recording: str | Path | Made, report: Callable[[float], None]
 ) -> str | Path:
     """Return the recording's place; make or download the recording if needed."""
     if callable(recording):
-        return recording(tell)
+        return recording(report)
     # A local path takes precedence over a hub name that is spelled the same.
     if Path(recording).exists() or hub_place(str(recording)) is None:
         return recording
-    return fetch_session(str(recording), told=lambda share, what: tell(share))
+    return fetch_session(str(recording), told=lambda share, what: report(share))
 
 
 class SessionLoader(HasBackgroundTask):
@@ -99,7 +103,7 @@ class SessionLoader(HasBackgroundTask):
 
     def __init__(
         self,
-        show: Callable[[View], None],
+        show: Callable[[SessionView], None],
         preset: Callable[[], str],
         post: Post = call_at_once,
         *,
@@ -107,22 +111,22 @@ class SessionLoader(HasBackgroundTask):
     ) -> None:
         self.name = ""
         self._show, self._preset = show, preset
-        self._errand = BackgroundTask(
+        self._task = BackgroundTask(
             self._stages, self._shown, post, synchronous=synchronous
         )
-        self.changed = self._errand.changed
+        self.changed = self._task.changed
         self._asked: OpenRequest | None = None
 
     def open(self, opening: OpenRequest | str | Path) -> None:
         """Open a recording; cancel an unfinished opening."""
         if not isinstance(opening, OpenRequest):
             opening = OpenRequest(
-                opening, words=f"Opening {Path(_shown(opening)).name}"
+                opening, message=f"Opening {Path(_shown(opening)).name}"
             )
         self._asked = opening
         recording = opening.recording
         self.name = Path(_shown(recording)).name
-        self._errand.start(opening, opening.words or "Opening")
+        self._task.start(opening, opening.message or "Opening")
 
     def open_again(self, **options: Any) -> None:
         """Repeat the latest opening with more options; see `ReadOptions`."""
@@ -139,37 +143,39 @@ class SessionLoader(HasBackgroundTask):
 
     def stop(self) -> None:
         """Cancel the opening; the open session stays."""
-        self._errand.stop()
+        self._task.stop()
 
-    def forget_fault(self) -> None:
+    def clear_error(self) -> None:
         """Clear the error, after the user read it or another recording was opened."""
-        self._errand.forget_fault()
+        self._task.clear_error()
 
     # -- on the errand's thread -------------------------------------------------------
-    def _stages(self, opening: OpenRequest, tell: Tell) -> Iterator[View]:
+    def _stages(
+        self, opening: OpenRequest, report: ReportProgress
+    ) -> Iterator[SessionView]:
         try:
-            found = self._read(opening, tell)
+            found = self._read(opening, report)
         except (OSError, ValueError) as error:
             logger.warning("%s cannot be opened: %s", _shown(opening.recording), error)
-            if opening.instead is None:
+            if opening.fallback is None:
                 raise
-            found = self._read(opening.instead, tell)
+            found = self._read(opening.fallback, report)
         yield found
 
-    def _read(self, opening: OpenRequest, tell: Tell) -> View:
+    def _read(self, opening: OpenRequest, report: ReportProgress) -> SessionView:
         def tell_share(share: float) -> None:
-            tell(f"{opening.words}: {100 * share:.0f} %")
+            report(f"{opening.message}: {100 * share:.0f} %")
 
         made = _on_this_machine(opening.recording, tell_share)
         view = first_view(made, self._preset(), opening.start_s, opening.options)
-        if opening.as_it_was is not None:
-            view = opening.as_it_was(view)
+        if opening.restore is not None:
+            view = opening.restore(view)
         # Here, on the background thread: `show` runs on the drawing thread.
         read_ahead(view)
         return view
 
     # -- on the drawing thread --------------------------------------------------------
-    def _shown(self, view: View) -> None:
+    def _shown(self, view: SessionView) -> None:
         try:
             self._show(view)
         except Exception:  # from a view that draws the session

@@ -6,22 +6,22 @@ from typing import Final
 
 from omnimouse_model.live.recording.loader import OpenRequest
 
-Tell = Callable[[float], None]
+ReportProgress = Callable[[float], None]
 
 
-def _demo_folder(tell: Tell) -> Path:
+def _demo_folder(report: ReportProgress) -> Path:
     from omnimouse_model.demo import demo_session
 
-    return demo_session(progress=tell)
+    return demo_session(progress=report)
 
 
-def _unseen_folder(tell: Tell) -> Path:
+def _unseen_folder(report: ReportProgress) -> Path:
     from omnimouse_model.demo import unseen_session
 
-    return unseen_session(progress=tell)
+    return unseen_session(progress=report)
 
 
-DEMO = OpenRequest(_demo_folder, words="Simulating the demo mouse")
-UNSEEN = OpenRequest(_unseen_folder, words="Simulating an unseen mouse")
+DEMO = OpenRequest(_demo_folder, message="Simulating the demo mouse")
+UNSEEN = OpenRequest(_unseen_folder, message="Simulating an unseen mouse")
 SAMPLES: Final = {"demo": DEMO, "unseen": UNSEEN}
 """Sample recordings by their names on the command line and in notebooks."""

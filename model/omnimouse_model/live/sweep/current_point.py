@@ -16,12 +16,12 @@ from omnimouse_model.metrics import session_score
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class CurrentPoint:
     """Position of the mask on screen on the context curves.
 
     Attributes
     ----------
-    given
+    context
         Context that the mask gives to the predictor.
     score
         Mean correlation, over target samples, of the selected target neurons, or of all
@@ -32,24 +32,24 @@ class Mark:
         Whether they are the selected neurons, as in the live curves.
     is_old
         Whether the score belongs to an older request.
-    why
+    problem
         Why there is no score, "" if there is one.
     """
 
-    given: ContextAmount
+    context: ContextAmount
     score: float
     n_scored: int
     is_of_selected: bool
     is_old: bool
-    why: str = ""
+    problem: str = ""
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """Text such as "r = 0.43 · 64 neurons · 10 samples before · video"."""
-        given = self.given
+        given = self.context
         return " · ".join(
             [
-                self.score_words,
+                self.score_text,
                 f"{given.neurons:,.0f} neurons",
                 f"{given.history_samples:.0f} samples before",
                 inputs_label(given.video, given.behavior),
@@ -57,16 +57,16 @@ class Mark:
         )
 
     @property
-    def score_words(self) -> str:
+    def score_text(self) -> str:
         """Text such as "r = 0.43", or why there is no score."""
-        if self.why:
-            return f"not marked: {self.why}"
+        if self.problem:
+            return f"not marked: {self.problem}"
         old = " (older)" if self.is_old else ""
         whose = f" of {self.n_scored:,} asked, none selected"
         return f"r = {self.score:.2f}{old}{'' if self.is_of_selected else whose}"
 
 
-def mark_of(state: LiveState, results: Results) -> Mark | None:
+def current_point(state: LiveState, results: Results) -> CurrentPoint | None:
     """Return the mark of the mask on screen; None without a mask or window."""
     mask, window = state.mask, state.window
     if mask is None or window is None:
@@ -80,14 +80,14 @@ def mark_of(state: LiveState, results: Results) -> Mark | None:
         known &= np.isfinite(results.scores)
     if results.scores is None or not known.any():
         why = _why_not(results, is_asked=bool(mask.target.any()))
-        return Mark(given, float("nan"), 0, False, is_old, why)
+        return CurrentPoint(given, float("nan"), 0, False, is_old, why)
     is_selected = np.zeros_like(known)
     is_selected[list(state.selection)] = True
     is_of_selected = bool((known & is_selected).any())
     scored = known & is_selected if is_of_selected else known
     # The same average as a sweep's points, so that mark and curves are comparable.
     score = session_score(results.scores[scored], counts[scored])
-    return Mark(given, score, int(scored.sum()), is_of_selected, is_old)
+    return CurrentPoint(given, score, int(scored.sum()), is_of_selected, is_old)
 
 
 def _why_not(results: Results, *, is_asked: bool) -> str:

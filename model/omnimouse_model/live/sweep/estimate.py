@@ -8,7 +8,7 @@ from omnimouse_model.data.session import Session
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class SweepEstimate:
     """Size and duration of a sweep plan in a session.
 
     Attributes
@@ -33,7 +33,7 @@ class Estimate:
         return self.n_points * self.n_windows
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """Text such as "24 points × 2 windows = 48 predictions · roughly 5 s, …"."""
         size = (
             f"{self.n_points:,} points × {self.n_windows:,} windows = "
@@ -41,7 +41,7 @@ class Estimate:
         )
         if self.each_s is None:
             return f"{size} · time not known before an answer for the population"
-        time = duration_words(self.each_s * self.n_predictions)
+        time = duration_text(self.each_s * self.n_predictions)
         if self.is_of_sweep:
             return f"{size} · about {time}, going by the last sweep"
         return f"{size} · roughly {time}, going by the quickest answer so far"
@@ -49,14 +49,14 @@ class Estimate:
 
 def estimate_of(
     plan: SweepPlan, session: Session, each_s: float | None, *, is_of_sweep: bool
-) -> Estimate:
+) -> SweepEstimate:
     """Return the estimate of a plan; raise `ValueError` if its tier has no window."""
     n_windows = len(scored_starts(session, plan.tier, plan.max_windows))
     n_points = len(plan.contexts) * len(plan.seeds)
-    return Estimate(n_points, n_windows, each_s, is_of_sweep)
+    return SweepEstimate(n_points, n_windows, each_s, is_of_sweep)
 
 
-def duration_words(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Return a duration as text, such as `40 s`, `3 min` or `2.5 h`."""
     if seconds < 90:
         return f"{max(seconds, 1):.0f} s"

@@ -8,7 +8,7 @@ LOOK_S = 0.02
 """Seconds between checks for live requests; much shorter than one prediction."""
 
 
-class Gate:
+class PauseGate:
     """Gate that is closed while paused and while a live request is unfinished.
 
     Parameters

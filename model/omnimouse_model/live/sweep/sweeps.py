@@ -30,18 +30,21 @@ from omnimouse_model.analysis.sweep.table import ContextSweep, write_together
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.live.inference.background_task import BackgroundTask, Tell
+from omnimouse_model.live.inference.background_task import (
+    BackgroundTask,
+    ReportProgress,
+)
 from omnimouse_model.live.inference.client import LiveClient
 from omnimouse_model.live.inference.engine import Post, call_at_once
 from omnimouse_model.live.inference.pinned_stages import is_same_predictor
 from omnimouse_model.live.inference.stages import Load
 from omnimouse_model.live.last_session import config_dir
 from omnimouse_model.live.sweep.estimate import (
-    Estimate,
-    duration_words,
+    SweepEstimate,
+    duration_text,
     estimate_of,
 )
-from omnimouse_model.live.sweep.pause import Gate
+from omnimouse_model.live.sweep.pause import PauseGate
 from omnimouse_model.predict.capabilities import Closable, Interruptible
 from omnimouse_model.predict.predictor import Predictor
 
@@ -91,14 +94,14 @@ class _Job:
     about: Mapping[str, Any]
     source: Source
     session: Session | None
-    gate: Gate = field(repr=False)
+    gate: PauseGate = field(repr=False)
     pace_key: tuple[str, str, str] | None = None
 
 
 class Sweeps:
     """Background sweeps: start, pause, cancel, continue, compare and delete.
 
-    One sweep runs at a time; a second start sets `fault` and has no other effect.
+    One sweep runs at a time; a second start sets `error` and has no other effect.
 
     Parameters
     ----------
@@ -117,7 +120,7 @@ class Sweeps:
         Emitted on the drawing thread when an attribute may have changed.
     folder
         Folder of saved sweeps, by default in the user's config folder.
-    found
+    entries
         Saved sweeps of the folder after `look`, newest first, with the running one.
     compared
         Files of the sweeps that are drawn, at most four.
@@ -129,21 +132,21 @@ class Sweeps:
 
     def __init__(
         self,
-        asking: LiveClient,
+        client: LiveClient,
         load: Load,
         post: Post = call_at_once,
         *,
         synchronous: bool = False,
     ) -> None:
         self.folder = config_dir() / "sweeps"
-        self.found: tuple[SavedSweep, ...] = ()
+        self.entries: tuple[SavedSweep, ...] = ()
         self.compared: tuple[Path, ...] = ()
         self.running: Path | None = None
         self.progress = SweepProgress(0, 0)
-        self._asking, self._load, self._post = asking, load, post
-        self._gate = Gate(lambda: False)
+        self._client, self._load, self._post = client, load, post
+        self._gate = PauseGate(lambda: False)
         self._paces: dict[tuple[str, str, str], float] = {}
-        self._fault: Exception | None = None
+        self._error: Exception | None = None
         self._work = BackgroundTask(
             self._computed, self._take_whole, post, synchronous=synchronous
         )
@@ -166,37 +169,37 @@ class Sweeps:
         return self.is_busy and self._gate.is_paused
 
     @property
-    def fault(self) -> Exception | None:
+    def error(self) -> Exception | None:
         """Error of the newest action, None without one."""
         errands = (self._work, self._looking, self._writing)
-        faults = [errand.fault for errand in errands]
-        return next((f for f in (self._fault, *faults) if f is not None), None)
+        faults = [errand.error for errand in errands]
+        return next((f for f in (self._error, *faults) if f is not None), None)
 
     @property
-    def words(self) -> str:
+    def message(self) -> str:
         """Progress: "12 of 56 points · about 40 s left"; "" if no sweep runs."""
-        entry = None if self.running is None else self.kept(self.running)
+        entry = None if self.running is None else self.entry_of(self.running)
         if not self.is_busy or entry is None or entry.sweep is None:
             return ""
         said = [f"{len(entry.sweep.rows)} of {entry.sweep.n_planned} points"]
         if self.is_paused:
             said.append("paused")
         elif not self.progress.total:
-            said.append(self._work.words)
+            said.append(self._work.message)
         elif self.progress.left_s is not None:
-            said.append(f"about {duration_words(self.progress.left_s)} left")
+            said.append(f"about {duration_text(self.progress.left_s)} left")
         return " · ".join(said)
 
-    def kept(self, path: Path) -> SavedSweep | None:
-        """Return the sweep of `found` with this file, None if there is none."""
-        return next((entry for entry in self.found if entry.path == path), None)
+    def entry_of(self, path: Path) -> SavedSweep | None:
+        """Return the sweep of `entries` with this file, None if there is none."""
+        return next((entry for entry in self.entries if entry.path == path), None)
 
     def look(self) -> None:
         """Read the folder again, in the background."""
         if not self._looking.is_busy:
             self._looking.start(self.folder, "Reading kept sweeps")
 
-    def estimate(self, plan: SweepPlan) -> Estimate | None:
+    def estimate(self, plan: SweepPlan) -> SweepEstimate | None:
         """Estimate a plan for the session on screen; None without a session.
 
         The time comes from a sweep with the same session, model and device, else from
@@ -207,37 +210,37 @@ class Sweeps:
         ValueError
             The session has no window of the plan's tier.
         """
-        session = self._asking.state.session
+        session = self._client.state.session
         if session is None:
             return None
         pace = self._paces.get(self._pace_key)
-        each_s = self._asking.population_s if pace is None else pace
+        each_s = self._client.population_s if pace is None else pace
         return estimate_of(plan, session, each_s, is_of_sweep=pace is not None)
 
     # -- actions ----------------------------------------------------------------------
     def start(self, plan: SweepPlan, name: str = "") -> None:
         """Start a sweep of the session on screen with the chosen predictor.
 
-        If it cannot start, `fault` says why.
+        If it cannot start, `error` says why.
         """
-        session, source = self._asking.state.session, self._asking.predictor
+        session, source = self._client.state.session, self._client.predictor
         if self.is_busy:
             return self._fail("A sweep runs already: cancel it, or wait.")
         if session is None or source is None:
             return self._fail("Open a recording and choose a model first.")
         path = _free_path(self.folder, session.id)
-        label = self._asking.state.predictor_name
+        label = self._client.state.predictor_name
         about = {
             "name": name or f"{session.id} · {Path(label).name}",
             "begun": datetime.now().strftime("%Y-%m-%d %H:%M"),
             "predictor": source if isinstance(source, str) else "",
-            "device": self._asking.state.device,
+            "device": self._client.state.device,
             "session": str(session.path),
             "options": dict(session.options),
         }
         sweep = ContextSweep(plan, label, (session.id,))
         # Listed before its file exists: `_take_part` adds rows to listed sweeps only.
-        self.found = (SavedSweep(path, sweep, about), *self.found)
+        self.entries = (SavedSweep(path, sweep, about), *self.entries)
         self.compare(path, True)
         self._begin(plan, path, about, session, source)
 
@@ -246,13 +249,13 @@ class Sweeps:
 
         Neither needs to be on screen.
         """
-        entry = self.kept(path)
+        entry = self.entry_of(path)
         if self.is_busy:
             return self._fail("A sweep runs already: cancel it, or wait.")
         if entry is None or entry.sweep is None or entry.sweep.is_complete:
             return None
-        about, here = entry.about, self._asking.state.session
-        chosen = self._asking.predictor
+        about, here = entry.about, self._client.state.session
+        chosen = self._client.predictor
         source: Source | None = about.get("predictor") or None
         if source is None and not isinstance(chosen, str):
             source = chosen
@@ -315,18 +318,18 @@ class Sweeps:
             path.unlink(missing_ok=True)
         except OSError as error:
             return self._fail(str(error))
-        self.found = tuple(entry for entry in self.found if entry.path != path)
+        self.entries = tuple(entry for entry in self.entries if entry.path != path)
         self.compare(path, False)
 
     def write_csv(self, sweeps: Mapping[str, ContextSweep], path: Path) -> None:
         """Write sweeps as one table in the background; see `write_together`."""
         self._writing.start((dict(sweeps), path), f"Writing {path.name}")
 
-    def forget_fault(self) -> None:
+    def clear_error(self) -> None:
         """Clear all errors."""
-        self._fault = None
+        self._error = None
         for errand in (self._work, self._looking, self._writing):
-            errand.forget_fault()
+            errand.clear_error()
         self.changed.emit()
 
     def close(self, timeout_s: float = 5.0) -> None:
@@ -344,17 +347,17 @@ class Sweeps:
         session: Session | None,
         source: Source,
     ) -> None:
-        self._fault = None
+        self._error = None
         # A new gate per run: late messages of an earlier run are recognised by it.
-        self._gate = Gate(lambda: self._asking.is_awaited)
+        self._gate = PauseGate(lambda: self._client.is_awaited)
         self.running, self.progress = path, SweepProgress(0, 0)
-        is_asked = is_same_predictor(source, self._asking.predictor)
+        is_asked = is_same_predictor(source, self._client.predictor)
         key = self._pace_key if is_asked and session is not None else None
         job = _Job(plan, path, about, source, session, self._gate, key)
         self._work.start(job, "loading the model")
 
     def _fail(self, words: str) -> None:
-        self._fault = ValueError(words)
+        self._error = ValueError(words)
         self.changed.emit()
 
     def _tell(self) -> None:
@@ -368,7 +371,7 @@ class Sweeps:
 
         The session belongs to it, because the time depends on the number of neurons.
         """
-        state = self._asking.state
+        state = self._client.state
         recording = "" if state.session is None else state.session.fingerprint
         return state.predictor_name, state.device, recording
 
@@ -381,9 +384,9 @@ class Sweeps:
 
     def _take_part(self, job: _Job, sweep: ContextSweep) -> None:
         """Take new rows, which are saved already and stay valid after a cancel."""
-        self.found = tuple(
+        self.entries = tuple(
             replace(entry, sweep=sweep) if entry.path == job.path else entry
-            for entry in self.found
+            for entry in self.entries
         )
         self.changed.emit()
 
@@ -392,15 +395,17 @@ class Sweeps:
 
     def _take_all(self, found: tuple[SavedSweep, ...]) -> None:
         """Take the folder's sweeps; of the running one, keep the newer rows here."""
-        own = None if self.running is None else self.kept(self.running)
+        own = None if self.running is None else self.entry_of(self.running)
         others = [entry for entry in found if own is None or entry.path != own.path]
-        self.found = (own, *others) if own is not None else tuple(others)
-        there = {entry.path for entry in self.found}
+        self.entries = (own, *others) if own is not None else tuple(others)
+        there = {entry.path for entry in self.entries}
         self.compared = tuple(path for path in self.compared if path in there)
         self.changed.emit()
 
     # -- on the sweep's thread --------------------------------------------------------
-    def _computed(self, job: _Job, tell: Tell) -> Iterator[tuple[_Job, ContextSweep]]:
+    def _computed(
+        self, job: _Job, report: ReportProgress
+    ) -> Iterator[tuple[_Job, ContextSweep]]:
         gate, plan = job.gate, job.plan
         predictor = self._made(job)
         try:
@@ -409,7 +414,7 @@ class Sweeps:
             _yield_processor(predictor)
             session = job.session
             if session is None:
-                tell("opening the recording")
+                report("opening the recording")
                 options = job.about.get("options", {})
                 session = open_session(job.about["session"], **options)
             found = context_sweep(
@@ -495,15 +500,17 @@ def _free_path(folder: Path, session: str) -> Path:
     return path
 
 
-def _read_all(folder: Path, tell: Tell) -> Iterator[tuple[SavedSweep, ...]]:
+def _read_all(folder: Path, report: ReportProgress) -> Iterator[tuple[SavedSweep, ...]]:
     found = []
     for path in saved_sweeps(folder):
-        tell(f"Reading {path.name}")
+        report(f"Reading {path.name}")
         found.append(read_sweep(path))
     yield tuple(found)
 
 
-def _written(what: tuple[dict[str, ContextSweep], Path], tell: Tell) -> Iterator[Path]:
+def _written(
+    what: tuple[dict[str, ContextSweep], Path], report: ReportProgress
+) -> Iterator[Path]:
     sweeps, path = what
     yield write_together(sweeps, path)
 

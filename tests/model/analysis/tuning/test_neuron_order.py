@@ -113,14 +113,14 @@ def controller(session):
 def test_the_controller_keeps_the_order_of_each_recording(
     controller, session, tmp_path
 ):
-    similarity = controller.similarity
+    similarity = controller.neuron_order
     assert similarity.order is None
-    similarity.want()
+    similarity.request()
     first = similarity.order
     np.testing.assert_array_equal(first, similarity_order(session))
     controller.open_session(write_session(tmp_path / "other", 12))
     assert similarity.order is None
-    similarity.want()
+    similarity.request()
     assert len(similarity.order) == 12
     controller.open_session(session)
     assert similarity.order is first

@@ -24,7 +24,7 @@ from omnimouse_model.data.hub.errors import arrived_bytes
 from omnimouse_model.data.hub.fetch_session import target_of
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
-from omnimouse_model.live.recording.first_view import View
+from omnimouse_model.live.recording.first_view import SessionView
 from omnimouse_model.live.recording.loader import SessionLoader
 from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import save_checkpoint
@@ -231,11 +231,11 @@ def test_a_hostile_archive_is_refused_and_nothing_is_left_to_open(
 
 def test_the_live_instrument_fetches_off_the_thread_that_draws_and_says_how_far(hub):
     words: list[str] = []
-    views: list[View] = []
+    views: list[SessionView] = []
     opener = SessionLoader(views.append, lambda: "video_only", synchronous=True)
-    opener.changed.connect(lambda: words.append(opener.words))
+    opener.changed.connect(lambda: words.append(opener.message))
     opener.open(ADDRESS)
-    assert opener.fault is None
+    assert opener.error is None
     assert views[0].session.path.name == SESSION
     assert any("100 %" in w for w in words)
 

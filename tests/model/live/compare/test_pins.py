@@ -194,7 +194,7 @@ def test_spans_are_the_librarys_for_the_screen_and_for_pins(controller):
 def test_a_span_stays_while_the_window_moves_within_it(controller):
     controller.seek(9.0)
     controller.pins.choose_span("10 s")
-    predictor = controller._asking.predictor
+    predictor = controller._client.predictor
     page, known = controller.pins.page, controller.pins.spans[LIVE]
     before = predictor.counters["encodings"]
     controller.seek(page[0] + 5.0)
@@ -237,16 +237,19 @@ def test_a_live_question_does_not_wait_for_a_span(gated_controller):
     assert not controller.pins.is_busy
     predictor.gate.release()  # the span's window that is being predicted
     assert predictor.entered.acquire(timeout=TIMEOUT)
-    asked = controller.results.asked
+    asked = controller.results.newest_request
     predictor.gate.release()  # the next to come is the live question
     assert predictor.entered.acquire(timeout=TIMEOUT)
-    assert (controller.results.shown, controller.results.freshness) == (asked, "fresh")
+    assert (controller.results.shown_request, controller.results.freshness) == (
+        asked,
+        "fresh",
+    )
     controller.cancel()
     predictor.gate.release(1000)
     assert controller.wait(TIMEOUT)
     assert not controller.pins.is_busy
     assert LIVE not in controller.pins.spans
-    controller.ask_again()
+    controller.request_again()
     assert controller.wait(TIMEOUT)
     assert controller.pins.spans[LIVE].span.is_complete
 
@@ -274,7 +277,7 @@ def test_pins_survive_a_restart(folder, tmp_path):
     scores = first.pins.windows[0].scores
     pins = first.state.pins
     second = made()  # the first was not closed: as after a crash
-    assert second.remembered.brush_radius == 31.0
+    assert second.last_session.brush_radius == 31.0
     assert second.restore()
     for was, now in zip(pins, second.state.pins, strict=True):
         assert now.mask == was.mask

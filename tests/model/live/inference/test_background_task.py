@@ -71,15 +71,15 @@ def test_a_folder_is_looked_through_elsewhere_and_rows_come_one_by_one(
     recordings, words, counts = drawing_thread.controller.recordings, [], []
 
     def listen() -> None:
-        words.append(recordings.words)
-        counts.append(len(recordings.found))
+        words.append(recordings.message)
+        counts.append(len(recordings.index))
 
     recordings.changed.connect(listen)
     recordings.look_in(folder)
     assert recordings.is_busy
-    assert len(recordings.found) == 0
+    assert len(recordings.index) == 0
     drawing_thread.draw_until(lambda: not recordings.is_busy)
-    found = [str(entry.path.relative_to(folder)) for entry in recordings.found]
+    found = [str(entry.path.relative_to(folder)) for entry in recordings.index]
     assert found == ["a", "b", str(Path("lab/c"))]
     assert sorted(set(counts)) == [0, 1, 2, 3]
     assert "2 of 3: c" in words
@@ -91,7 +91,7 @@ def test_a_folder_that_is_gone_says_so(drawing_thread, tmp_path):
     recordings = drawing_thread.controller.recordings
     recordings.look_in(tmp_path / "gone")
     drawing_thread.draw_until(lambda: not recordings.is_busy)
-    assert str(tmp_path / "gone") in str(recordings.fault)
+    assert str(tmp_path / "gone") in str(recordings.error)
 
 
 def test_a_glance_tells_folders_of_sessions_from_others(folder, tmp_path):
@@ -110,11 +110,11 @@ def test_a_glance_tells_folders_of_sessions_from_others(folder, tmp_path):
 # -- clocks --------------------------------------------------------------------------
 def test_clocks_are_checked_elsewhere_with_progress(drawing_thread, folder):
     controller, words = drawing_thread.controller, []
-    controller.alignment.check()
-    assert not controller.alignment.is_busy  # there is no session
+    controller.clock_check.check()
+    assert not controller.clock_check.is_busy  # there is no session
     controller.open_session(folder / "a")
-    check = controller.alignment
-    check.changed.connect(lambda: words.append(check.words))
+    check = controller.clock_check
+    check.changed.connect(lambda: words.append(check.message))
     check.check()
     assert check.is_busy
     assert check.report is None
@@ -130,11 +130,11 @@ def test_clocks_are_checked_elsewhere_with_progress(drawing_thread, folder):
 def test_a_check_that_is_given_up_says_nothing_any_more(drawing_thread, folder):
     controller = drawing_thread.controller
     controller.open_session(folder / "a")
-    controller.alignment.check()
+    controller.clock_check.check()
     controller.open_session(folder / "b")
-    assert not controller.alignment.is_busy
-    drawing_thread.draw_rest(controller.alignment._errand)
-    assert controller.alignment.report is None
+    assert not controller.clock_check.is_busy
+    drawing_thread.draw_rest(controller.clock_check._task)
+    assert controller.clock_check.report is None
 
 
 # -- series --------------------------------------------------------------------------
@@ -152,7 +152,7 @@ def test_another_series_is_read_at_the_same_window_and_remembered(tmp_path):
     assert state.window.start_s == start_s
     assert recall(memory).options == {"series": "dff"}
     controller.choose_series("calcium")
-    assert "no series 'calcium'" in str(controller.opener.fault)
+    assert "no series 'calcium'" in str(controller.loader.error)
     assert state.session.series == "dff"
     controller.close()
     again = Controller(synchronous=True, memory=memory)

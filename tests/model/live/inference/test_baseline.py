@@ -189,7 +189,7 @@ def test_stop_leaves_a_baseline_unasked_that_waited_its_turn(
     assert not beside.entered.acquire(blocking=False)
     assert not gated_controller.baseline.is_awaited
     open_gates(beside)
-    gated_controller.ask_again()
+    gated_controller.request_again()
     assert gated_controller.wait(TIMEOUT)
     assert gated_controller.baseline.population_freshness == "fresh"
 

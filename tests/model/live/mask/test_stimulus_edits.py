@@ -53,52 +53,56 @@ def test_an_edit_is_predicted_beside_the_answer_and_equals_the_library(
 ):
     results, state = controller.results, controller.state
     before = results.population
-    controller.what_if.put(Contrast(0.5))
+    controller.stimulus_edits.put(Contrast(0.5))
     assert results.population is before
     assert results.what_if_freshness == "fresh"
     assert not results.is_awaited
     expected = what_if(predictor, state.window, state.mask, state.edits)
     np.testing.assert_array_equal(results.what_if.difference, expected.difference)
-    assert results.what_if.description == controller.what_if.words == "contrast × 0.5"
+    assert (
+        results.what_if.description
+        == controller.stimulus_edits.text
+        == "contrast × 0.5"
+    )
     assert np.nanmax(results.what_if.change) > 0
 
 
 def test_edits_and_strokes_share_one_undo(controller):
-    controller.what_if.put(Blank())
+    controller.stimulus_edits.put(Blank())
     assert controller.undo_name == "What if: blank"
     controller.set_frames(slice(0, 30))
     mask = controller.state.mask
     controller.undo()
-    assert controller.what_if.edits == (Blank(),)
+    assert controller.stimulus_edits.edits == (Blank(),)
     assert controller.state.mask != mask
     controller.undo()
-    assert controller.what_if.edits == ()
+    assert controller.stimulus_edits.edits == ()
     assert controller.results.what_if is None
     assert controller.results.what_if_freshness == "none"
     controller.redo()
-    assert controller.what_if.edits == (Blank(),)
+    assert controller.stimulus_edits.edits == (Blank(),)
     assert controller.results.what_if_freshness == "fresh"
     assert controller.state.preset == "video_only"
 
 
 def test_edits_stay_when_the_window_moves_and_go_with_the_session(controller, session):
-    controller.what_if.put(Blank(), BehaviorSet("running", 0.0))
+    controller.stimulus_edits.put(Blank(), BehaviorSet("running", 0.0))
     controller.step_window(-1)
     state = controller.state
     assert controller.results.what_if_freshness == "fresh"
     found = controller.results.what_if.window
     assert found.start_index == state.window.start_index
-    assert controller.what_if.window == found
-    assert controller.what_if.window.frames_u8.max() == 113
+    assert controller.stimulus_edits.window == found
+    assert controller.stimulus_edits.window.frames_u8.max() == 113
     controller.open_session(session)
-    assert controller.what_if.edits == ()
+    assert controller.stimulus_edits.edits == ()
     assert controller.results.what_if is None
 
 
 def test_what_a_session_lacks_is_refused_and_changes_nothing(controller):
     with pytest.raises(ValueError, match="has no 'licking'"):
-        controller.what_if.put(BehaviorSet("licking", 1.0))
-    assert controller.what_if.edits == ()
+        controller.stimulus_edits.put(BehaviorSet("licking", 1.0))
+    assert controller.stimulus_edits.edits == ()
     assert not controller.results.what_if_error
 
 
@@ -110,9 +114,9 @@ def test_a_refusal_is_told_and_the_answer_stays(controller):
             return VideoPredictor.encode(self, window, mask)
 
     controller.choose_predictor(Refusing())
-    controller.what_if.put(Blank())
+    controller.stimulus_edits.put(Blank())
     results = controller.results
     assert (results.freshness, results.what_if_freshness) == ("fresh", "error")
     assert results.what_if_error == "It takes no edits."
-    controller.what_if.reset()
+    controller.stimulus_edits.reset()
     assert results.what_if_error is None

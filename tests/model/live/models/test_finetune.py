@@ -13,7 +13,7 @@ import pytest
 from omnimouse_model.errors import FinetuneError, StoppedError, WorkerError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.finetune import Finetuning
-from omnimouse_model.live.models.finetuned_models import tuned_in
+from omnimouse_model.live.models.finetuned_models import finetuned_in
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.predict.registry import load_in_process
 from omnimouse_model.train.checkpoints import saved_step
@@ -81,8 +81,8 @@ def run_to(finetuning: Finetuning, script: ScriptedFinetuning, step: int) -> Non
     while finetuning.step < step:
         assert told.wait(PATIENCE_S)
         told.clear()
-        if finetuning.fault is not None:
-            raise finetuning.fault
+        if finetuning.error is not None:
+            raise finetuning.error
     finetuning.changed.disconnect(told.set)
 
 
@@ -102,23 +102,26 @@ def test_the_result_of_a_process_is_chosen_and_is_there_after_a_restart(
     finetuning.start(steps=2)
     assert finetuning.is_busy
     assert finetuning.wait(PATIENCE_S)
-    assert finetuning.fault is None
+    assert finetuning.error is None
     assert finetuning.is_finished
     assert [step for step, _ in finetuning.losses] == [1, 2]
     assert [step for step, _ in finetuning.validations] == [0, 1, 2]
     assert {"starting", "training", "saving"} <= set(stages)
-    mine = finetuning.wanted.path
+    mine = finetuning.request.path
     assert controller.state.predictor_name == str(mine)
     assert controller.wait(PATIENCE_S)
     assert controller.results.error is None
     assert controller.results.population is not None
     (result,) = finetuning.results
     assert (result.path, result.session, result.step) == (mine, NEW, 2)
-    assert (result.before, result.best) == (finetuning.before, finetuning.best)
+    assert (result.start_score, result.best_score) == (
+        finetuning.start_score,
+        finetuning.best_score,
+    )
     controller.close()
     later = open_controller()
     assert [one.path for one in later.finetuning.results] == [mine]
-    assert later.finetuning.here() == result
+    assert later.finetuning.saved_result() == result
 
 
 @pytest.mark.process
@@ -179,8 +182,8 @@ def test_a_process_ends_and_saves_when_its_owner_is_killed(mouse_folder, tmp_pat
     while process_bytes(number):  # nobody is told of the end of another's child
         assert time.monotonic() < end
         time.sleep(0.01)
-    assert tuned_in(out).step >= 2
-    assert saved_step(out) == tuned_in(out).step
+    assert finetuned_in(out).step >= 2
+    assert saved_step(out) == finetuned_in(out).step
 
 
 # -- with a scripted one --------------------------------------------------------------
@@ -189,7 +192,7 @@ def test_it_is_offered_for_a_model_that_does_not_know_the_recording(
 ):
     finetuning = controller.finetuning
     assert finetuning.is_offered
-    assert finetuning.here() is None
+    assert finetuning.saved_result() is None
     assert finetuning.estimate()
     controller.open_session(mouse_folder / KNOWN)
     assert not finetuning.is_offered
@@ -207,8 +210,8 @@ def test_what_was_stopped_goes_on_also_after_a_restart(
     controller.close()
     assert script.hurried()
     later = open_controller().finetuning
-    assert not later.here().is_finished
-    assert later.here().step == 3
+    assert not later.saved_result().is_finished
+    assert later.saved_result().step == 3
     later.start(steps=10)
     run_to(later, script, 5)
     assert [step for step, _ in later.losses] == [1, 2, 3, 4, 5]
@@ -217,12 +220,12 @@ def test_what_was_stopped_goes_on_also_after_a_restart(
 def test_what_cannot_be_begun_says_why(controller, finetuning):
     finetuning.start(steps=10)
     finetuning.start(steps=10)
-    assert finetuning.fault.code == "busy"
+    assert finetuning.error.code == "busy"
     assert finetuning.is_busy
-    finetuning.forget()
+    finetuning.clear()
     controller.choose_predictor(EchoPredictor())
     finetuning.start()
-    assert finetuning.fault.code == "nothing"
+    assert finetuning.error.code == "nothing"
 
 
 def test_a_result_of_what_is_not_on_screen_any_more_is_not_chosen(
@@ -236,4 +239,4 @@ def test_a_result_of_what_is_not_on_screen_any_more_is_not_chosen(
     assert finetuning.is_finished
     assert controller.state.predictor_name == name
     finetuning.use()
-    assert controller.state.predictor_name == str(finetuning.wanted.path)
+    assert controller.state.predictor_name == str(finetuning.request.path)

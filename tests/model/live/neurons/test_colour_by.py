@@ -66,10 +66,10 @@ def test_a_scale_spans_all_but_the_outermost_neurons(controller):
 def test_areas_are_words_and_an_unknown_one_is_none(controller):
     controller.set_colour_by("area")
     scale = controller.colouring.scale
-    assert scale.words == ("AL", "LM", "V1")
+    assert scale.categories == ("AL", "LM", "V1")
     assert np.isnan(scale.values[AREAS == ""]).all()
     known = AREAS != ""
-    told = np.array(scale.words)[scale.values[known].astype(int)]
+    told = np.array(scale.categories)[scale.values[known].astype(int)]
     np.testing.assert_array_equal(told, AREAS[known])
 
 
@@ -108,11 +108,11 @@ def test_numbers_on_the_legend_tell_the_ends_apart(values, wanted):
 def test_what_the_session_does_not_know_is_said(controller):
     controller.set_colour_by("plane")
     assert "plane" in quantity_names(controller)
-    assert "plane" in controller.colouring.words
+    assert "plane" in controller.colouring.message
     controller.set_colour_by("ceiling")
-    assert "No clip was shown twice" in controller.colouring.words
+    assert "No clip was shown twice" in controller.colouring.message
     controller.set_colour_by("depth")
-    assert controller.colouring.words == ""
+    assert controller.colouring.message == ""
 
 
 @pytest.mark.slow
@@ -135,4 +135,4 @@ def test_ceilings_are_read_when_chosen_and_forgotten_with_the_session(
     assert scale.quantity.explanation.endswith(f"({found.description})")
     controller.open_session(plain_session)
     assert np.isnan(controller.colouring.scale.values).all()
-    assert "No clip" in controller.colouring.words
+    assert "No clip" in controller.colouring.message

@@ -272,8 +272,8 @@ def live_controller(session: Session) -> Controller:
 def test_live_facts_are_the_librarys(mouse, fields, tunings):
     with closing(live_controller(mouse[0])) as live_facts:
         live_facts.select([7])
-        live_facts.facts.follow()
-        found = live_facts.facts.found
+        live_facts.neuron_info.follow()
+        found = live_facts.neuron_info.current
         assert found.neuron == 7
         np.testing.assert_allclose(found.field.map, fields[7].map, atol=1e-5)
         assert found.field.reliability == pytest.approx(fields[7].reliability, abs=1e-4)

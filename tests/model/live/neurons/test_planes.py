@@ -34,10 +34,10 @@ def controller(tmp_path):
 
 def test_one_plane_leaves_the_neurons_of_the_others_alone(controller):
     controller.planes.show(2)
-    assert controller.planes.shown == 2
-    np.testing.assert_array_equal(controller.planes.looked_at, PLANE == 2)
+    assert controller.planes.number == 2
+    np.testing.assert_array_equal(controller.planes.is_visible, PLANE == 2)
     np.testing.assert_array_equal(
-        controller.planes.among(np.array([7, 0, 1, 5])), [7, 1]
+        controller.planes.visible_among(np.array([7, 0, 1, 5])), [7, 1]
     )
     with pytest.raises(ValueError, match=r"The planes are 0, 2, 5, not 1\."):
         controller.planes.show(1)
@@ -48,10 +48,10 @@ def test_another_session_is_shown_whole_and_flat(controller):
     controller.planes.show_in_space(True)
     assert controller.state.in_space
     controller.open_session(om.open_session(arrays(plane=np.full(8, 3))))
-    assert (controller.planes.numbers, controller.planes.shown) == ((), None)
+    assert (controller.planes.numbers, controller.planes.number) == ((), None)
     assert not controller.state.in_space
     controller.planes.step(1)
-    assert controller.planes.shown is None
+    assert controller.planes.number is None
 
 
 def test_plane_and_areas_are_kept_in_an_analysis_and_over_a_restart(
@@ -62,14 +62,14 @@ def test_plane_and_areas_are_kept_in_an_analysis_and_over_a_restart(
     controller.open_session(tmp_path / "mouse.npz")
     controller.planes.show(5)
     controller.colouring.outline_areas(True)
-    assert controller.analyses.save(tmp_path / "a.omnimouse.json")
+    assert controller.project.save(tmp_path / "a.omnimouse.json")
     controller.close()
     again = Controller(synchronous=True, memory=tmp_path / "live.json")
     assert again.restore()
     other = Controller(synchronous=True, memory=tmp_path / "other.json")
-    other.analyses.open(tmp_path / "a.omnimouse.json")
+    other.project.open(tmp_path / "a.omnimouse.json")
     for second in (again, other):
-        assert second.planes.shown == 5
+        assert second.planes.number == 5
         assert second.state.areas_shown
         second.close()
 

@@ -47,12 +47,12 @@ def test_the_repeats_are_those_of_the_clip_in_the_middle_of_the_window(
     assert [len(clip.trials) for clip in clips] == [4, 3]  # one is cut off at the end
     controller.select([7, 3])
     for number, clip in enumerate(clips):
-        controller.clips.go_to_clip(number)
-        assert controller.clips.shown.trials == clip.trials
-        assert controller.clips.repeat == 0
-        controller.clips.follow()
+        controller.repeats.go_to_clip(number)
+        assert controller.repeats.clip.trials == clip.trials
+        assert controller.repeats.repeat == 0
+        controller.repeats.follow()
         expected = clip_repeats(session, clip, np.array([7, 3]))
-        found = controller.clips.found
+        found = controller.repeats.responses
         np.testing.assert_array_equal(found.responses, expected.responses)
         np.testing.assert_array_equal(found.cc_max, expected.cc_max)
         np.testing.assert_array_equal(
@@ -62,27 +62,27 @@ def test_the_repeats_are_those_of_the_clip_in_the_middle_of_the_window(
 
 def test_stepping_goes_to_the_same_moment_of_another_repeat(controller, session):
     onsets = session.trials.t_on[list(repeated_clips(session)[0].trials)]
-    controller.clips.go_to_clip(0)
-    controller.clips.go_to(1, 3.0)
-    assert controller.clips.repeat == 1
+    controller.repeats.go_to_clip(0)
+    controller.repeats.go_to(1, 3.0)
+    assert controller.repeats.repeat == 1
     middle = controller.state.window.start_s + 1.0
     assert middle == pytest.approx(onsets[1] + 3.0, abs=0.04)
-    controller.clips.step(2)
+    controller.repeats.step(2)
     middle = controller.state.window.start_s + 1.0
     assert middle == pytest.approx(onsets[3] + 3.0, abs=0.08)
-    controller.clips.step(1)
-    assert controller.clips.repeat == 0
+    controller.repeats.step(1)
+    assert controller.repeats.repeat == 0
 
 
 def test_a_clip_that_was_shown_once_has_no_repeats(short):
     with closing(Controller(synchronous=True)) as controller:
-        controller.clips.follow()
-        assert controller.clips.shown is None
+        controller.repeats.follow()
+        assert controller.repeats.clip is None
         controller.open_session(short)
-        controller.clips.follow()
+        controller.repeats.follow()
         before = controller.state.window
-        controller.clips.step(1)
-        assert (controller.clips.all, controller.clips.found) == ((), None)
+        controller.repeats.step(1)
+        assert (controller.repeats.clips, controller.repeats.responses) == ((), None)
         assert controller.state.window is before
 
 
@@ -95,28 +95,28 @@ def test_a_clip_at_the_very_end_of_a_session_is_on_screen_there(
     session = replace(session, trials=replace(session.trials, stim_id=names))
     controller.open_session(session)
     controller.seek(at_s)
-    assert controller.clips.shown.trials == (0, 3)
-    assert controller.clips.repeat == repeat
-    controller.clips.step(1)
-    assert controller.clips.repeat == 1 - repeat
+    assert controller.repeats.clip.trials == (0, 3)
+    assert controller.repeats.repeat == repeat
+    controller.repeats.step(1)
+    assert controller.repeats.repeat == 1 - repeat
     controller.seek(6.4)
-    assert controller.clips.shown is None
+    assert controller.repeats.clip is None
 
 
 def test_as_many_neurons_and_clips_are_kept_as_fit_into_memory(controller, monkeypatch):
-    clips = controller.clips
+    clips = controller.repeats
     controller.select(range(N))
     clips.go_to_clip(0)
     clips.follow()
-    whole = clips.found.responses.nbytes
+    whole = clips.responses.responses.nbytes
     monkeypatch.setattr(live_clips, "_READ_BYTES", whole // 2)
     assert len(clips.neurons) == N // 2
     assert set(clips.neurons) < set(range(N))
     monkeypatch.setattr(live_clips, "_READ_BYTES", 2 * whole)
     monkeypatch.setattr(live_clips, "_KEPT_BYTES", whole)
-    assert clips.found is not None
+    assert clips.responses is not None
     clips.go_to_clip(1)
     clips.follow()
-    assert clips.found is not None
+    assert clips.responses is not None
     clips.go_to_clip(0)
-    assert clips.found is None
+    assert clips.responses is None

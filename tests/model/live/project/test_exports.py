@@ -116,11 +116,11 @@ def test_a_script_runs_by_itself(session, tmp_path):
 
 
 def test_what_ifs_are_written_down_too(controller, script_output):
-    controller.what_if.put(Contrast(0.5, (30, 60)), Mirror("vertical"))
+    controller.stimulus_edits.put(Contrast(0.5, (30, 60)), Mirror("vertical"))
     _, changed = script_output(controller.as_python()).splitlines()
     change = np.nanmedian(controller.results.what_if.change)
     assert change > 0
-    assert changed == f"{controller.what_if.words}: median change {change:.6f}"
+    assert changed == f"{controller.stimulus_edits.text}: median change {change:.6f}"
 
 
 def test_the_window_is_written_short_and_is_the_very_same(controller, session):
@@ -168,7 +168,7 @@ def test_a_long_mask_by_hand_lies_in_a_file(
 def test_a_saved_mask_is_read_out_of_its_analysis(controller, checked_script, tmp_path):
     scatter(controller)
     path = tmp_path / "a.omnimouse.json"
-    controller.analyses.save(path)
+    controller.project.save(path)
     assert str(path) in checked_script()
     controller.paint([5], HIDDEN)
     assert str(path) not in controller.as_python()
@@ -221,7 +221,7 @@ def test_the_table_of_neurons_has_the_numbers_of_the_screen(controller, tmp_path
 def test_neurons_are_marked_as_selected_whatever_the_recording_calls_them(controller):
     session = controller.state.session
     units = replace(session.units, unit_id=session.units.unit_id + 5)
-    what = exports.shown(controller.state, controller.results)
+    what = exports.screen_content(controller.state, controller.results)
     columns = exports.neuron_columns(
         replace(what, session=replace(session, units=units))
     )
@@ -232,8 +232,8 @@ def test_neurons_are_marked_as_selected_whatever_the_recording_calls_them(contro
 def test_parquet_without_its_package_is_refused(controller, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     controller.exports.export(tmp_path / "neurons.parquet")
-    assert "pyarrow" in str(controller.exports.fault)
-    assert controller.exports.written is None
+    assert "pyarrow" in str(controller.exports.error)
+    assert controller.exports.written_path is None
     assert not (tmp_path / "neurons.parquet").exists()
 
 
@@ -286,10 +286,10 @@ def test_an_older_answer_is_not_exported(session, tmp_path):
         controller.set_behavior("hidden")  # computes until stopped
         for _ in range(2):
             made.export(tmp_path / "arrays.npz")
-            assert isinstance(made.fault, ExportError)
+            assert isinstance(made.error, ExportError)
             controller.cancel()
         made.dismiss()
-        assert made.fault is None
+        assert made.error is None
         assert not list(tmp_path.iterdir())
 
 
@@ -299,8 +299,8 @@ def test_an_older_answer_is_not_exported(session, tmp_path):
 )
 def test_what_cannot_be_written_is_told(controller, tmp_path, name, words):
     controller.exports.export(tmp_path / name)
-    assert re.search(words, str(controller.exports.fault))
-    assert controller.exports.written is None
+    assert re.search(words, str(controller.exports.error))
+    assert controller.exports.written_path is None
 
 
 def test_a_write_that_fails_leaves_the_old_file(controller, tmp_path, monkeypatch):
@@ -312,5 +312,5 @@ def test_a_write_that_fails_leaves_the_old_file(controller, tmp_path, monkeypatc
 
     monkeypatch.setitem(exports._KINDS, "csv", broken)
     controller.exports.export(path)
-    assert controller.exports.fault is not None
+    assert controller.exports.error is not None
     assert path.read_text() == "mine"

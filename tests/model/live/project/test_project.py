@@ -65,7 +65,7 @@ def controller(folder, memory):
 def path(controller, tmp_path):
     """The analysis on screen, saved."""
     place = tmp_path / "a.omnimouse.json"
-    assert controller.analyses.save(place)
+    assert controller.project.save(place)
     return place
 
 
@@ -102,7 +102,9 @@ def change_everything(controller: Controller) -> None:
     controller.set_active_span(30, 60)
     controller.set_colour_by("score")
     controller.set_raster("depth", "pair")
-    controller.what_if.put(Contrast(0.5, (10, 40)), Shift(right=3), OtherClip(1.0))
+    controller.stimulus_edits.put(
+        Contrast(0.5, (10, 40)), Shift(right=3), OtherClip(1.0)
+    )
 
 
 def facts(analysis: Analysis) -> dict[str, Any]:
@@ -118,54 +120,57 @@ def rewrite(path: Path, change: Any) -> None:
 
 
 def notices(controller: Controller) -> str:
-    return " ".join(controller.analyses.told)
+    return " ".join(controller.project.messages)
 
 
 # -- round trips ---------------------------------------------------------------------
 def test_an_analysis_is_opened_as_it_was_saved(controller, second_controller, path):
-    before, scores = facts(controller.analyses.now), controller.results.scores
+    before, scores = facts(controller.project.current), controller.results.scores
     assert path.stat().st_mode & 0o777 == 0o600
-    second_controller.analyses.open(path)
-    assert (second_controller.analyses.fault, second_controller.analyses.told) == (
+    second_controller.project.open(path)
+    assert (second_controller.project.error, second_controller.project.messages) == (
         None,
         (),
     )
-    assert facts(second_controller.analyses.now) == before
+    assert facts(second_controller.project.current) == before
     np.testing.assert_array_equal(second_controller.results.scores, scores)
-    assert second_controller.analyses.name == "a"
-    assert not second_controller.analyses.is_changed
-    assert second_controller.analyses.recent == (path,)
+    assert second_controller.project.name == "a"
+    assert not second_controller.project.is_changed
+    assert second_controller.project.recent == (path,)
 
 
 def test_all_that_was_on_screen_survives_a_restart(
     controller, path, memory, restore_controller
 ):
     controller.paint_cells([11], slice(40, 50), HIDDEN)
-    before, scores = facts(controller.analyses.now), controller.results.scores
+    before, scores = facts(controller.project.current), controller.results.scores
     controller.close()
     second_controller = restore_controller()
-    assert facts(second_controller.analyses.now) == before
+    assert facts(second_controller.project.current) == before
     np.testing.assert_array_equal(second_controller.results.scores, scores)
-    assert second_controller.analyses.path == path
-    assert second_controller.analyses.is_changed
-    assert second_controller.analyses.told == ()
+    assert second_controller.project.path == path
+    assert second_controller.project.is_changed
+    assert second_controller.project.messages == ()
     second_controller.undo()  # nothing to undo: the steps are not kept
-    assert facts(second_controller.analyses.now) == before
-    second_controller.analyses.save()
+    assert facts(second_controller.project.current) == before
+    second_controller.project.save()
     second_controller.close()
     with closing(Controller(synchronous=True, memory=memory)) as third:
         assert third.restore()
-        assert not third.analyses.is_changed
+        assert not third.project.is_changed
 
 
 def test_what_is_asked_is_a_change_and_how_it_is_shown_is_none(controller, tmp_path):
-    analyses = controller.analyses
+    analyses = controller.project
     assert not analyses.is_changed
     analyses.save(tmp_path / "a.omnimouse.json")
     controller.set_cursor(3)
     controller.set_colour_by("state")
     assert not analyses.is_changed
-    for change in (lambda: controller.paint([12], HIDDEN), controller.what_if.reset):
+    for change in (
+        lambda: controller.paint([12], HIDDEN),
+        controller.stimulus_edits.reset,
+    ):
         change()
         assert analyses.is_changed
         controller.undo()
@@ -180,15 +185,15 @@ def test_what_is_asked_is_a_change_and_how_it_is_shown_is_none(controller, tmp_p
 
 def test_opening_a_recording_is_the_end_of_an_analysis(controller, folder, path):
     controller.open_session(folder)
-    assert controller.analyses.path is None
-    assert not controller.analyses.is_changed
-    assert not controller.analyses.save()
-    assert controller.analyses.fault is not None
+    assert controller.project.path is None
+    assert not controller.project.is_changed
+    assert not controller.project.save()
+    assert controller.project.error is not None
 
 
 def test_nothing_is_saved_while_nothing_is_open(second_controller, tmp_path):
-    assert not second_controller.analyses.save(tmp_path / "a.omnimouse.json")
-    assert "Open a recording" in str(second_controller.analyses.fault)
+    assert not second_controller.project.save(tmp_path / "a.omnimouse.json")
+    assert "Open a recording" in str(second_controller.project.error)
     assert not (tmp_path / "a.omnimouse.json").exists()
 
 
@@ -196,27 +201,27 @@ def test_nothing_is_saved_while_nothing_is_open(second_controller, tmp_path):
 def test_a_recording_that_moved_along_is_found(
     controller, folder, second_controller, tmp_path
 ):
-    controller.analyses.save(folder.parent / "a.omnimouse.json")
+    controller.project.save(folder.parent / "a.omnimouse.json")
     moved = shutil.move(folder.parent, tmp_path / "elsewhere")
-    second_controller.analyses.open(moved / "a.omnimouse.json")
+    second_controller.project.open(moved / "a.omnimouse.json")
     assert second_controller.state.session.path == moved / "mouse"
-    assert second_controller.analyses.told == ()
+    assert second_controller.project.messages == ()
 
 
 def test_a_recording_that_moved_away_is_asked_for(
     controller, folder, path, second_controller, tmp_path
 ):
-    before = facts(controller.analyses.now)
+    before = facts(controller.project.current)
     shutil.move(folder, tmp_path / "mouse")
-    second_controller.analyses.open(path)
+    second_controller.project.open(path)
     assert second_controller.state.session is None
-    assert second_controller.analyses.is_recording_asked
-    assert str(folder) in str(second_controller.analyses.fault)
-    second_controller.analyses.find_recording(tmp_path / "mouse")
-    assert second_controller.analyses.fault is None
-    found = facts(second_controller.analyses.now)
+    assert second_controller.project.is_recording_missing
+    assert str(folder) in str(second_controller.project.error)
+    second_controller.project.find_recording(tmp_path / "mouse")
+    assert second_controller.project.error is None
+    found = facts(second_controller.project.current)
     assert found == before | {"recording": str(tmp_path / "mouse")}
-    assert second_controller.analyses.is_changed  # the file still has the old place
+    assert second_controller.project.is_changed  # the file still has the old place
 
 
 def test_a_recording_whose_files_changed_is_told(
@@ -224,11 +229,11 @@ def test_a_recording_whose_files_changed_is_told(
 ):
     values = np.load(folder / "responses" / "data.npy")
     np.save(folder / "responses" / "data.npy", values * 2)
-    second_controller.analyses.open(path)
-    assert len(second_controller.analyses.told) == 1
+    second_controller.project.open(path)
+    assert len(second_controller.project.messages) == 1
     assert second_controller.state.mask == controller.state.mask
-    second_controller.analyses.dismiss()
-    assert second_controller.analyses.told == ()
+    second_controller.project.dismiss()
+    assert second_controller.project.messages == ()
 
 
 def test_a_mask_for_other_neurons_gives_way_to_a_preset(
@@ -236,7 +241,7 @@ def test_a_mask_for_other_neurons_gives_way_to_a_preset(
 ):
     shutil.rmtree(folder)
     write_session(folder, n_neurons=25)
-    second_controller.analyses.open(path)
+    second_controller.project.open(path)
     assert "for 40 neurons, the recording has 25" in notices(second_controller)
     assert "selected" in notices(second_controller)
     assert second_controller.state.preset == "video_behavior"
@@ -246,13 +251,13 @@ def test_a_mask_for_other_neurons_gives_way_to_a_preset(
 
 def test_an_edit_that_the_recording_has_nothing_for_is_told(controller, path):
     channel, known = controller.state.session.behavior_names[0], controller.state.edits
-    controller.what_if.put(BehaviorSet(channel, 0.0))
-    controller.analyses.save(path)
+    controller.stimulus_edits.put(BehaviorSet(channel, 0.0))
+    controller.project.save(path)
     rewrite(path, lambda f: f["edits"][-1].update(channel="whisking"))
-    controller.analyses.open(path)
+    controller.project.open(path)
     assert "whisking" in notices(controller)
     assert controller.state.edits == known
-    assert controller.analyses.is_changed
+    assert controller.project.is_changed
 
 
 @pytest.mark.parametrize("missing", ["/gone/weights.safetensors", "hf://?", "x" * 999])
@@ -261,8 +266,8 @@ def test_a_predictor_that_is_not_here_is_told_and_the_rest_is_kept(
 ):
     rewrite(path, lambda f: f.update(predictor=missing, baseline="gone"))
     second_controller.choose_predictor("last")
-    second_controller.analyses.open(path)
-    model, baseline = second_controller.analyses.told
+    second_controller.project.open(path)
+    model, baseline = second_controller.project.messages
     assert missing in model
     assert "gone" in baseline
     assert second_controller.state.mask == controller.state.mask
@@ -293,13 +298,13 @@ def test_what_is_no_analysis_is_refused(
     path.write_bytes(content)
     second_controller.open_session(folder)
     before = second_controller.state.session
-    second_controller.analyses.open(path)
-    fault = second_controller.analyses.fault
+    second_controller.project.open(path)
+    fault = second_controller.project.error
     assert isinstance(fault, AnalysisFileError)
     assert fault.code == code
     assert "a.omnimouse.json" in str(fault)
     assert second_controller.state.session is before
-    assert second_controller.analyses.recent == ()
+    assert second_controller.project.recent == ()
 
 
 @pytest.mark.parametrize(
@@ -343,11 +348,9 @@ def test_a_wrong_field_is_named(recording, tmp_path, field, value):
 
 def test_a_file_that_cannot_be_read_is_told(second_controller, tmp_path):
     for place in (tmp_path, tmp_path / "gone.omnimouse.json"):
-        second_controller.analyses.open(place)
-        assert isinstance(
-            second_controller.analyses.fault, (AnalysisFileError, OSError)
-        )
-        second_controller.analyses.dismiss()
+        second_controller.project.open(place)
+        assert isinstance(second_controller.project.error, (AnalysisFileError, OSError))
+        second_controller.project.dismiss()
 
 
 def test_a_write_that_fails_leaves_the_old_file(
@@ -360,11 +363,11 @@ def test_a_write_that_fails_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)
-    assert not controller.analyses.save()
+    assert not controller.project.save()
     monkeypatch.undo()
-    assert "No space left" in str(controller.analyses.fault)
+    assert "No space left" in str(controller.project.error)
     assert path.read_bytes() == before
-    assert controller.analyses.is_changed
+    assert controller.project.is_changed
     assert [p.name for p in tmp_path.glob("*a.omnimouse*")] == [path.name]
 
 
@@ -372,8 +375,8 @@ def test_an_analysis_of_arrays_in_memory_is_refused(second_controller, tmp_path)
     draw = np.random.default_rng(0)
     arrays = {"responses": draw.random((600, 5)), "rate_hz": 30.0}
     second_controller.open_session(open_session(arrays))
-    assert not second_controller.analyses.save(tmp_path / "a.omnimouse.json")
-    assert "arrays in memory" in str(second_controller.analyses.fault)
+    assert not second_controller.project.save(tmp_path / "a.omnimouse.json")
+    assert "arrays in memory" in str(second_controller.project.error)
 
 
 # -- crashes -------------------------------------------------------------------------
@@ -424,18 +427,18 @@ def test_what_was_on_screen_survives_a_kill_and_is_told(
     after = restore_controller()
     assert after.state.mask.mask_id in painted
     assert after.state.window.start_s == pytest.approx(3.0, abs=0.02)
-    assert len(after.analyses.told) == 1
+    assert len(after.project.messages) == 1
     after.close()
     with closing(Controller(synchronous=True, memory=memory)) as again:
         assert again.restore()
-        assert again.analyses.told == ()
+        assert again.project.messages == ()
 
 
 @pytest.mark.parametrize("run", ["{own} another", "999999999 x", "x", "0 x"])
 def test_a_process_that_is_gone_was_a_crash(recording, memory, restore_controller, run):
     run = run.format(own=os.getpid())
     remember(LastSession(str(recording), start_s=3.0, run=run), memory)
-    assert len(restore_controller().analyses.told) == 1
+    assert len(restore_controller().project.messages) == 1
 
 
 def test_a_remembered_analysis_that_is_not_sound_costs_the_mask_alone(
@@ -519,15 +522,15 @@ def test_a_last_writing_that_fails_ends_nothing_else(caplog):
 def test_what_was_not_saved_is_kept_when_another_recording_is_opened(
     controller, folder, path
 ):
-    analyses = controller.analyses
+    analyses = controller.project
     controller.paint_cells([11], slice(40, 50), HIDDEN)
-    changed, before = facts(analyses.now), path.read_bytes()
+    changed, before = facts(analyses.current), path.read_bytes()
     controller.open_session(folder)
     assert path.read_bytes() == before  # its own file is the user's to change
     kept = analyses.recent[0]
     assert kept.name.startswith("a, unsaved ")
     assert kept.name.removesuffix(".omnimouse.json") in notices(controller)
     analyses.open(kept)
-    assert facts(analyses.now) == changed
+    assert facts(analyses.current) == changed
     controller.open_session(folder)  # it has not changed since: no other copy
-    assert analyses.told == ()
+    assert analyses.messages == ()

@@ -54,7 +54,7 @@ def save_analysis(controller, tmp_path):
 
     def save(pin_predictor: str = "", **changes: Any) -> Path:
         path = tmp_path / "a.omnimouse.json"
-        controller.analyses.save(path)
+        controller.project.save(path)
         facts = json.loads(path.read_text()) | changes
         if pin_predictor:
             facts["pins"][0]["predictor"] = pin_predictor
@@ -69,26 +69,26 @@ def save_analysis(controller, tmp_path):
 def test_a_model_that_must_be_fetched_is_offered_and_no_other_answers(
     controller, save_analysis, tmp_path, fetched_names, name
 ):
-    controller.analyses.open(save_analysis(predictor=name))
+    controller.project.open(save_analysis(predictor=name))
     assert fetched_names == []
     assert controller.results.population is None
     assert controller.results.freshness == "none"
-    (told,) = controller.analyses.told
+    (told,) = controller.project.messages
     assert name in told
-    assert (controller.models.name, controller.models.is_offered) == (name, True)
-    assert not controller.analyses.is_changed
-    controller.ask_again()
+    assert (controller.downloads.name, controller.downloads.is_offered) == (name, True)
+    assert not controller.project.is_changed
+    controller.request_again()
     controller.seek(3.0)
     assert controller.results.population is None
-    controller.analyses.save(tmp_path / "b.omnimouse.json")
+    controller.project.save(tmp_path / "b.omnimouse.json")
     assert read_analysis(tmp_path / "b.omnimouse.json").predictor == name
     assert fetched_names == []
-    controller.models.go_on()
+    controller.downloads.go_on()
     assert len(fetched_names) == 1
-    assert not controller.models.is_offered
+    assert not controller.downloads.is_offered
     controller.choose_predictor("mean")
     assert controller.results.error is None
-    assert controller.models.name == ""
+    assert controller.downloads.name == ""
     assert controller.results.freshness == "fresh"
 
 
@@ -98,13 +98,13 @@ def test_a_fetched_model_answers(controller, save_analysis, fetched_names, monke
         controllers, "must_be_fetched", lambda name: name == FAR and not is_here
     )
     controller.pins.pin("near")
-    controller.analyses.open(save_analysis(FAR, predictor=FAR))
-    assert "A is not predicted" in controller.analyses.told[1]
+    controller.project.open(save_analysis(FAR, predictor=FAR))
+    assert "A is not predicted" in controller.project.messages[1]
     is_here.append(FAR)
     controller.choose_predictor(FAR)
     (pin,) = controller.state.pins
-    assert controller.pins.why_silent(pin) == ""
-    assert controller.models.name == ""
+    assert controller.pins.problem_of(pin) == ""
+    assert controller.downloads.name == ""
 
 
 def test_a_start_fetches_nothing_unasked(folder, tmp_path, fetched_names):
@@ -113,7 +113,7 @@ def test_a_start_fetches_nothing_unasked(folder, tmp_path, fetched_names):
     for _ in range(2):
         with closing(Controller(synchronous=True, memory=memory)) as controller:
             assert controller.restore()
-            assert controller.models.name == FAR
+            assert controller.downloads.name == FAR
             assert controller.state.predictor_name == FAR
             assert controller.state.baseline_name == ""
     assert fetched_names == []
@@ -123,8 +123,8 @@ def test_a_baseline_that_must_be_fetched_is_told(
     controller, save_analysis, fetched_names
 ):
     controller.choose_baseline("last")
-    controller.analyses.open(save_analysis(baseline=FAR))
-    assert FAR in controller.analyses.told[0]
+    controller.project.open(save_analysis(baseline=FAR))
+    assert FAR in controller.project.messages[0]
     assert controller.state.baseline_name == ""
     assert fetched_names == []
 
@@ -143,14 +143,14 @@ def test_a_pin_of_a_predictor_that_was_handed_in_is_not_asked_of_another(
 ):
     controller.choose_predictor(EchoPredictor())
     controller.pins.pin("echoed")
-    controller.analyses.open(save_analysis(predictor="mean"))
+    controller.project.open(save_analysis(predictor="mean"))
     (pin,) = controller.state.pins
     assert controller.state.predictor_name == "mean"
     assert controller.pins.windows == {}
-    assert "echo" in controller.pins.why_silent(pin)
+    assert "echo" in controller.pins.problem_of(pin)
     controller.choose_predictor(EchoPredictor())  # it is here again
     assert controller.pins.windows[0].scores is not None
-    assert controller.pins.why_silent(controller.state.pins[0]) == ""
+    assert controller.pins.problem_of(controller.state.pins[0]) == ""
 
 
 # -- weights -------------------------------------------------------------------------
@@ -166,16 +166,16 @@ def test_other_weights_of_the_same_name_are_told(folder, tmp_path, weights):
     path = tmp_path / "a.omnimouse.json"
     with closing(answering("0123")) as first:
         first.open_session(folder)
-        first.analyses.save(path)
+        first.project.save(path)
         assert read_analysis(path).predictor_id == "mean@0123"
     with closing(answering(weights)) as again:
-        again.analyses.open(path)
-        told = again.analyses.told
+        again.project.open(path)
+        told = again.project.messages
         assert len(told) == (weights != "0123")
         assert all("mean@4567" in words and "mean@0123" in words for words in told)
         again.seek(3.0)
-        assert again.analyses.told == told
-        assert again.analyses.now.predictor_id == f"mean@{weights}"
+        assert again.project.messages == told
+        assert again.project.current.predictor_id == f"mean@{weights}"
 
 
 # -- sweeps --------------------------------------------------------------------------

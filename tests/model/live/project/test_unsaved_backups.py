@@ -11,7 +11,7 @@ import pytest
 
 from omnimouse_model.live.analysis_file import Analysis
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import MOST_UNSAVED, Memory
+from omnimouse_model.live.last_session import MOST_UNSAVED, StateStore
 from omnimouse_model.live.project.unsaved_backups import plain_name
 from omnimouse_model.live.recording.first_view import first_view
 from omnimouse_model.masks import HIDDEN
@@ -35,14 +35,14 @@ def controller(folder, tmp_path):
 @pytest.fixture
 def memory(tmp_path):
     """The same memory, which can be filled with copies, each newer than the last."""
-    made, clock = Memory(tmp_path / "live.json"), count(10**9)
+    made, clock = StateStore(tmp_path / "live.json"), count(10**9)
 
     def write(path: Path) -> None:
         path.write_text("{}")
         os.utime(path, (at := next(clock), at))
 
     def fill(n: int) -> list[str]:
-        gone = [made.keep_unsaved(f"m{number}", write)[1] for number in range(n)]
+        gone = [made.back_up(f"m{number}", write)[1] for number in range(n)]
         return [path.name for paths in gone for path in paths]
 
     return SimpleNamespace(of=made, fill=fill, write=write)
@@ -55,14 +55,14 @@ def unsaved_copies(tmp_path: Path) -> list[Path]:
 # -- what counts ---------------------------------------------------------------------
 def test_pins_of_a_preset_that_were_never_saved_are_kept(controller, folder, tmp_path):
     other = tmp_path / "other.omnimouse.json"
-    controller.analyses.save(other)
+    controller.project.save(other)
     controller.open_session(folder)
     controller.pins.pin("mine")
-    controller.analyses.open(other)
+    controller.project.open(other)
     assert controller.state.pins == ()
     (kept,) = unsaved_copies(tmp_path)
-    assert "mouse, unsaved " in " ".join(controller.analyses.told)
-    controller.analyses.open(kept)
+    assert "mouse, unsaved " in " ".join(controller.project.messages)
+    controller.project.open(kept)
     assert [pin.name for pin in controller.state.pins] == ["mine"]
 
 
@@ -94,7 +94,7 @@ def test_what_cannot_be_kept_is_told_and_another_is_opened(
     controller.open_session(folder)
     assert controller.state.session is not before
     assert controller.results.freshness == "fresh"
-    assert len(controller.analyses.told) == 1
+    assert len(controller.project.messages) == 1
 
 
 def test_old_copies_that_cannot_be_looked_at_are_left(memory, monkeypatch):
@@ -104,7 +104,7 @@ def test_old_copies_that_cannot_be_looked_at_are_left(memory, monkeypatch):
         raise PermissionError(13, "denied")
 
     monkeypatch.setattr(Path, "unlink", denied)
-    kept, gone = memory.of.keep_unsaved("last", memory.write)
+    kept, gone = memory.of.back_up("last", memory.write)
     assert kept.is_file()
     assert gone == ()
 
@@ -116,7 +116,7 @@ def test_a_copy_that_was_opened_or_saved_into_is_never_deleted(
     controller.paint([11], HIDDEN)
     controller.open_session(folder)
     (opened,) = unsaved_copies(tmp_path)
-    controller.analyses.open(opened)
+    controller.project.open(opened)
     os.utime(opened, (1, 1))
     gone = memory.fill(MOST_UNSAVED + 2)
     assert opened.is_file()
@@ -142,4 +142,4 @@ def test_it_is_written_off_the_thread_that_draws(folder, tmp_path, monkeypatch):
         assert unsaved_copies(tmp_path) == []
         opened.set()
     assert len(unsaved_copies(tmp_path)) == 1  # closing waits for it
-    assert "mouse, unsaved" in controller.analyses.told[0]
+    assert "mouse, unsaved" in controller.project.messages[0]

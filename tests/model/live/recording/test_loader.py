@@ -32,12 +32,12 @@ class DrawingThread:
     def __init__(self) -> None:
         self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
         self.controller = Controller(post=self.posted.put)
-        self.opener, self.state = self.controller.opener, self.controller.state
+        self.opener, self.state = self.controller.loader, self.controller.state
         self.said: list[str] = []
         self.opener.changed.connect(self._listen)
 
     def _listen(self) -> None:
-        self.said.append(self.opener.words)
+        self.said.append(self.opener.message)
 
     def draw_all(self) -> None:
         while self.opener.is_busy:
@@ -84,14 +84,14 @@ def test_a_newer_opening_stops_one_that_is_being_made(drawing_thread, folder, ot
         finally:
             stopped.set()
 
-    drawing_thread.opener.open(OpenRequest(endless, words="Simulating"))
+    drawing_thread.opener.open(OpenRequest(endless, message="Simulating"))
     assert begun.wait(TIMEOUT)
     drawing_thread.opener.open(other)
     assert stopped.wait(TIMEOUT)
     drawing_thread.draw_all()
     assert drawing_thread.state.session.path == other
     assert drawing_thread.said[-1] == ""
-    assert drawing_thread.opener.fault is None
+    assert drawing_thread.opener.error is None
 
 
 def test_what_cannot_be_opened_changes_nothing_and_says_why(
@@ -102,19 +102,19 @@ def test_what_cannot_be_opened_changes_nothing_and_says_why(
     before = drawing_thread.state.session
     drawing_thread.opener.open(tmp_path)
     drawing_thread.draw_all()
-    assert isinstance(drawing_thread.opener.fault, SessionFormatError)
+    assert isinstance(drawing_thread.opener.error, SessionFormatError)
     assert drawing_thread.state.session is before
     drawing_thread.opener.open(folder)
-    assert drawing_thread.opener.fault is None
+    assert drawing_thread.opener.error is None
     drawing_thread.draw_all()
 
 
 def test_another_is_opened_in_its_place_where_one_is_given(
     drawing_thread, other, tmp_path, caplog
 ):
-    instead = OpenRequest(other, words="Opening the other")
+    instead = OpenRequest(other, message="Opening the other")
     drawing_thread.opener.open(OpenRequest(tmp_path, 1.0, "Opening", instead))
     drawing_thread.draw_all()
     assert drawing_thread.state.session.path == other
-    assert drawing_thread.opener.fault is None
+    assert drawing_thread.opener.error is None
     assert str(tmp_path) in caplog.text

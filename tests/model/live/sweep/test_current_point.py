@@ -8,7 +8,7 @@ from omnimouse_model.analysis.sweep.live_sweep import live_draw
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window import Window
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.sweep.current_point import mark_of
+from omnimouse_model.live.sweep.current_point import current_point
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from tests.predictors import EchoPredictor
@@ -48,19 +48,19 @@ def controller(session):
 )
 def test_the_mark_of_a_sweeps_mask_is_its_point(controller, context):
     controller.set_mask(context_mask(context, live_draw(40, np.array(SELECTED))))
-    mark = mark_of(controller.state, controller.results)
+    mark = current_point(controller.state, controller.results)
     sweep = controller.results.sweep
     [row] = [r for r in sweep.rows if r.context == context and r.seed == 0]
     assert mark.score == pytest.approx(row.score, abs=1e-5)
     assert mark.n_scored == len(SELECTED)
-    assert mark.given.neurons == context.neurons
-    assert mark.given.history_samples == context.history_samples
+    assert mark.context.neurons == context.neurons
+    assert mark.context.history_samples == context.history_samples
 
 
 def test_where_no_selected_neuron_is_asked_it_is_of_those_that_are(controller, session):
     controller.select([3, 11])
     controller.set_mask(Mask.nothing(session).show(range(12)).ask(range(30, 40)))
-    mark = mark_of(controller.state, controller.results)
+    mark = current_point(controller.state, controller.results)
     score = controller.results.scores[30:40].mean()
     assert mark.score == pytest.approx(score, abs=1e-5)
     assert (mark.n_scored, mark.is_of_selected) == (10, False)

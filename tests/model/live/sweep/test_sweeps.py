@@ -100,13 +100,13 @@ class DrawingThread:
 
     def finished_table(self) -> list[dict[str, object]]:
         self.draw_until(lambda: not self.sweeps.is_busy)
-        assert self.sweeps.fault is None
-        [entry] = self.sweeps.found
+        assert self.sweeps.error is None
+        [entry] = self.sweeps.entries
         return entry.sweep.table()
 
     @property
     def n_rows(self) -> int:
-        entry = self.sweeps.found[0]
+        entry = self.sweeps.entries[0]
         return 0 if entry.sweep is None else len(entry.sweep.rows)
 
 
@@ -180,7 +180,7 @@ def test_a_sweep_is_estimated_and_then_known_from_one_like_it(controller, sessio
     first = controller.sweeps.estimate(PLAN)
     assert (first.n_points, first.n_windows) == (N_ROWS, 2)
     assert first.n_predictions == N_ANSWERS
-    assert f"{N_ANSWERS} predictions" in first.words
+    assert f"{N_ANSWERS} predictions" in first.text
     controller.sweeps.start(PLAN)
     known = controller.sweeps.estimate(PLAN)
     assert (known.is_of_sweep, known.each_s is not None) == (True, True)
@@ -196,7 +196,7 @@ def test_it_finds_what_the_library_finds_and_keeps_it(drawing_thread, session, t
     assert drawing_thread.sweeps.is_busy
     assert drawing_thread.finished_table() == table
     assert set(counts) == set(range(N_ROWS + 1))
-    [entry] = drawing_thread.sweeps.found
+    [entry] = drawing_thread.sweeps.entries
     assert entry.path.parent == drawing_thread.sweeps.folder
     assert drawing_thread.sweeps.compared == (entry.path,)
     again = read_sweep(entry.path)
@@ -219,7 +219,7 @@ def test_paused_it_waits_and_resumed_it_goes_on(
     assert gate_arrivals.acquire(timeout=TIMEOUT)
     assert predictor.counters["encodings"] < N_ANSWERS
     drawing_thread.draw()
-    assert f"0 of {N_ROWS} points" in drawing_thread.sweeps.words
+    assert f"0 of {N_ROWS} points" in drawing_thread.sweeps.message
     drawing_thread.sweeps.resume()
     assert drawing_thread.finished_table() == table
     assert predictor.counters["encodings"] == N_ANSWERS
@@ -242,7 +242,7 @@ def test_cancelled_it_keeps_its_rows_and_goes_on_from_there(
     predictor.open_gate_for_rows(3)
     drawing_thread.sweeps.start(PLAN)
     drawing_thread.draw_until(lambda: drawing_thread.n_rows == 3)
-    path = drawing_thread.sweeps.found[0].path
+    path = drawing_thread.sweeps.entries[0].path
     drawing_thread.sweeps.cancel()
     assert not drawing_thread.sweeps.is_busy
     predictor.open()
@@ -268,7 +268,7 @@ def test_after_a_restart_it_goes_on_without_the_recording_on_screen(
     again.loaded = 1
     with closing(again.controller):
         again.sweeps.look()
-        again.draw_until(lambda: bool(again.sweeps.found))
+        again.draw_until(lambda: bool(again.sweeps.entries))
         assert again.n_rows == 5
         again.sweeps.go_on(path)
         assert again.finished_table() == table
@@ -278,23 +278,23 @@ def test_a_fault_is_told_and_another_can_be_started(drawing_thread):
     drawing_thread.made = FaultyPredictor()
     drawing_thread.sweeps.start(PLAN)
     drawing_thread.draw_until(lambda: not drawing_thread.sweeps.is_busy)
-    assert "a fault in the model" in str(drawing_thread.sweeps.fault)
+    assert "a fault in the model" in str(drawing_thread.sweeps.error)
     drawing_thread.made = EchoPredictor()
     drawing_thread.sweeps.start(PLAN)
     drawing_thread.draw_until(lambda: not drawing_thread.sweeps.is_busy)
-    assert drawing_thread.sweeps.fault is None
-    assert drawing_thread.sweeps.found[0].is_complete
+    assert drawing_thread.sweeps.error is None
+    assert drawing_thread.sweeps.entries[0].is_complete
 
 
 def test_what_is_in_the_way_is_said(controller, session):
     controller.sweeps.start(PLAN)
-    assert "Open a recording" in str(controller.sweeps.fault)
+    assert "Open a recording" in str(controller.sweeps.error)
     controller.open_session(session)
     controller.choose_predictor(EndlessPredictor("handed in"))
     controller.sweeps.start(PLAN)
-    assert "handed in" in str(controller.sweeps.fault)
-    controller.sweeps.forget_fault()
-    assert controller.sweeps.fault is None
+    assert "handed in" in str(controller.sweeps.error)
+    controller.sweeps.clear_error()
+    assert controller.sweeps.error is None
 
 
 # -- several -------------------------------------------------------------------------
@@ -315,13 +315,13 @@ def start_sweeps(controller, session):
 
 def test_a_removed_sweep_is_gone_and_a_damaged_file_is_named(start_sweeps):
     sweeps = start_sweeps(2)
-    path = sweeps.found[0].path
+    path = sweeps.entries[0].path
     sweeps.remove(path)
     assert not path.exists()
     assert path not in sweeps.compared
     (sweeps.folder / f"odd{SUFFIX}").write_text("what")
     sweeps.look()
-    assert {entry.name: bool(entry.problem) for entry in sweeps.found} == {
+    assert {entry.name: bool(entry.problem) for entry in sweeps.entries} == {
         "no 0": False,
         "odd": True,
     }
@@ -330,7 +330,7 @@ def test_a_removed_sweep_is_gone_and_a_damaged_file_is_named(start_sweeps):
 def test_sweeps_are_written_as_one_table(start_sweeps, tmp_path):
     sweeps = start_sweeps(2)
     path = tmp_path / "both.csv"
-    sweeps.write_csv({entry.name: entry.sweep for entry in sweeps.found}, path)
+    sweeps.write_csv({entry.name: entry.sweep for entry in sweeps.entries}, path)
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["sweep"] for row in rows} == {"no 0", "no 1"}

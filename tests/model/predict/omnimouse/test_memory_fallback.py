@@ -124,7 +124,7 @@ def test_the_live_results_tell_it(net, session, monkeypatch):
     controller.open_session(session)
     controller.apply_preset("video_behavior")
     controller.choose_predictor(net)
-    controller.ask_again()
+    controller.request_again()
     assert controller.results.freshness == "fresh"
     assert "memory was full" in controller.results.notice
     controller.close()

@@ -38,7 +38,7 @@ def test_a_live_state_that_is_closed_and_forgotten_leaves_nothing(tmp_path, has_
     controller.choose_predictor(EchoPredictor())
     controller.open_session(session)
     assert controller.wait(60.0)
-    assert controller.analyses.save(tmp_path / "a.omnimouse.json")
+    assert controller.project.save(tmp_path / "a.omnimouse.json")
     controller.close()
     assert set(threading.enumerate()) <= before
     del controller

@@ -82,7 +82,7 @@ def test_hidden_it_asks_nothing(panel, controller, predictor, redraw):
     redraw()
     assert not controller.state.sweep_shown
     encodings = predictor.counters["encodings"]
-    controller.ask_again()
+    controller.request_again()
     assert predictor.counters["encodings"] == encodings + 1
     panel.show()
     redraw()
@@ -112,7 +112,7 @@ def test_a_sweep_started_in_the_form_is_drawn_and_kept(
         assert number in panel.form.summary.text()
     press(panel.form.button)
     redraw()
-    [entry] = controller.sweeps.found
+    [entry] = controller.sweeps.entries
     expected = context_sweep(
         NoisyPredictor(),
         session,

@@ -119,9 +119,9 @@ def test_an_error_is_told_in_place_with_a_way_on(panel, controller, redraw):
     redraw()
     assert "a fault in the model" in panel.model.error.text()
     assert "✕" in panel.model.dot.text()
-    before = controller.results.asked
+    before = controller.results.newest_request
     press(panel.model.again)
-    assert controller.results.asked == before + 1
+    assert controller.results.newest_request == before + 1
 
 
 # -- question ---------------------------------------------------------------------

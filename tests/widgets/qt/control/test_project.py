@@ -66,7 +66,7 @@ def test_it_is_saved_where_the_user_says_and_marked_when_it_changes(
     assert section.save_button.isEnabled()
     answer_dialogs("")  # thought better of it
     section.save_button.click()
-    assert controller.analyses.path is None
+    assert controller.project.path is None
     answer_dialogs(tmp_path / "forecast", KIND)
     section.save_button.click()
     redraw()
@@ -76,7 +76,7 @@ def test_it_is_saved_where_the_user_says_and_marked_when_it_changes(
     assert not section.save_button.isEnabled()
     for change in (
         lambda: controller.paint([3], HIDDEN),
-        lambda: controller.what_if.put(Contrast(0.5)),
+        lambda: controller.stimulus_edits.put(Contrast(0.5)),
         lambda: controller.pins.pin("mine"),
         lambda: controller.pins.rename(0, "yours"),
     ):
@@ -100,9 +100,9 @@ def test_changes_are_asked_about_before_another_is_opened(
 
     monkeypatch.setattr(QMessageBox, "question", question)
     first, second = (tmp_path / f"{n}.omnimouse.json" for n in ("one", "two"))
-    controller.analyses.save(first)
+    controller.project.save(first)
     controller.apply_preset("video_only")
-    controller.analyses.save(second)
+    controller.project.save(second)
     answer_dialogs(first)
     section.open_analysis()
     assert not questions
@@ -119,7 +119,7 @@ def test_a_recording_that_moved_is_asked_for_in_place(
     section, controller, tmp_path, answer_dialogs, redraw
 ):
     path = tmp_path / "a.omnimouse.json"
-    controller.analyses.save(path)
+    controller.project.save(path)
     shutil.move(tmp_path / "recordings" / "mouse", tmp_path / "moved")
     section.open(path)
     redraw()
@@ -147,7 +147,7 @@ def test_the_figure_has_the_traces_and_their_condition(section, controller, tmp_
     controller.select([3, 14, 15])
     for ending in ("png", "svg"):
         section.write_figure(tmp_path / f"traces.{ending}")
-    assert controller.exports.fault is None
+    assert controller.exports.error is None
     image = QImage(str(tmp_path / "traces.png"))
     mask_id = controller.state.mask.mask_id
     assert mask_id in image.text("Description")

@@ -88,12 +88,12 @@ def test_folders_and_files_are_chosen_from_one_menu(
     choose(file, SUITE2P / "none.nwb")
     wait(qtbot, lambda: "none.nwb" in section.problem.text())
     looks: list[bool] = []
-    controller.recordings.asked.connect(lambda: looks.append(True))
+    controller.recordings.requested.connect(lambda: looks.append(True))
     choose("in a folder", "")
     assert not looks
     choose("in a folder", SUITE2P.parent)
     assert looks
-    assert SUITE2P in [entry.path for entry in controller.recordings.found]
+    assert SUITE2P in [entry.path for entry in controller.recordings.index]
 
 
 # -- another series ------------------------------------------------------------------

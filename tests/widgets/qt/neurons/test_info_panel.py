@@ -94,12 +94,12 @@ def test_numbers_on_screen_are_the_librarys(
     clips = repeated_clips(recording)
     assert [len(clip.trials) for clip in clips] == [5, 3]
     repeats = clip_repeats(recording, clips[0], np.array([4]))
-    assert neuron_info_text.repeats_words(repeats) in panel.repeats_line.text()
+    assert neuron_info_text.repeats_text(repeats) in panel.repeats_line.text()
     np.testing.assert_allclose(panel.repeats.image.image, repeats.responses[0])
     x, y = panel.repeats.mean.getData()
     np.testing.assert_allclose(y, repeats.average[0])
     np.testing.assert_allclose(x, repeats.time_s)
-    assert neuron_info_text.tuning_words(tuning) in panel.tuning_line.text()
+    assert neuron_info_text.tuning_text(tuning) in panel.tuning_line.text()
     around = panel.tuning.curve.getData()
     np.testing.assert_allclose(np.hypot(*around)[:-1], tuning.response)
     field = sized_field(4)
@@ -131,4 +131,4 @@ def test_a_fault_is_told_with_a_way_on(panel, controller, monkeypatch, redraw):
     panel.stop.click()
     redraw()
     assert not panel.problem.isVisible()
-    assert controller.facts.found.is_complete
+    assert controller.neuron_info.current.is_complete

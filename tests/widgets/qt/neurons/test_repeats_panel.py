@@ -27,7 +27,7 @@ def controller(mouse):
     made = Controller(synchronous=True)
     made.open_session(open_session(mouse))
     made.select([7, 3, 11])
-    made.clips.go_to_clip(0)
+    made.repeats.go_to_clip(0)
     yield made
     made.close()
 
@@ -38,7 +38,7 @@ def panel(controller, show):
 
 
 def test_a_press_goes_to_that_moment_of_that_repeat(panel, controller, redraw):
-    side, found = panel.side_by_side, controller.clips.found
+    side, found = panel.side_by_side, controller.repeats.responses
     place = canvas_position(panel.canvas, side.box, 2 * side.pitch + 4.0, 0.5)
     drag(panel.canvas.viewport(), [place])
     redraw()
@@ -59,7 +59,7 @@ def test_away_from_repeats_it_says_so_and_the_box_goes_there(panel, controller, 
     assert panel.clip.currentIndex() == -1
     QTest.keyClick(panel.clip, Qt.Key.Key_Down)
     redraw()
-    assert controller.clips.repeat == 0
+    assert controller.repeats.repeat == 0
     assert not panel.side_by_side.message.text
 
 

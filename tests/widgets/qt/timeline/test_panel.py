@@ -56,7 +56,7 @@ def test_before_the_first_trial_its_number_can_be_typed(panel, controller, redra
 def test_the_repeats_of_the_clip_on_screen_are_marked(panel, controller, redraw):
     assert panel.repeats.times_s == []
     clip = RepeatedClip("c", "train", (0, 2), 5.0)
-    controller.clips._known = (controller.state.session, (clip,))
+    controller.repeats._known = (controller.state.session, (clip,))
     controller.seek(11.0)
     redraw()
     assert panel.repeats.times_s == pytest.approx([0.0, 10.0])

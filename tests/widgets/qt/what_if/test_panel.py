@@ -70,7 +70,7 @@ def test_a_pressed_mirror_is_predicted_as_the_library_does(
     press(panel.controls.mirrors["horizontal"])
     redraw()
     edits, state = (Blank(), Mirror()), controller.state
-    assert controller.what_if.edits == edits
+    assert controller.stimulus_edits.edits == edits
     expected = what_if(predictor, state.window, state.mask, edits)
     for row, neuron in enumerate((7, 39)):
         column = np.flatnonzero(expected.neurons == neuron)[0]
@@ -97,7 +97,7 @@ def test_nothing_is_scored_and_a_reset_takes_all_edits_back(panel, controller, r
     np.testing.assert_array_equal(controller.results.scores, scores)
     press(panel.reset)
     redraw()
-    assert controller.what_if.edits == ()
+    assert controller.stimulus_edits.edits == ()
     assert panel.stack.message
     assert not panel.controls.mirrors["vertical"].isChecked()
 
@@ -110,18 +110,18 @@ def test_a_drag_of_the_contrast_is_one_undo_step(panel, controller, redraw):
         QTest.mouseMove(slider, QPoint(x, middle))
     QTest.mouseRelease(slider, LEFT, pos=QPoint(third // 2, middle))
     redraw()
-    [edit] = controller.what_if.edits
+    [edit] = controller.stimulus_edits.edits
     assert edit == Contrast(slider.value() / 100)
     assert edit.factor != 1
     assert f"{edit.factor:.2f}" in panel.controls.factor.text()
     QTest.keyClick(panel, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
     redraw()
-    assert controller.what_if.edits == ()
+    assert controller.stimulus_edits.edits == ()
     assert slider.value() == 100
 
 
 def test_every_edit_has_its_control(panel, controller, redraw):
-    controls, edits = panel.controls, controller.what_if
+    controls, edits = panel.controls, controller.stimulus_edits
     controller.set_cursor(12)
     pick(controls.picture, "freeze")
     assert edits.edits == (Freeze(12),)
@@ -157,7 +157,7 @@ def test_the_part_moves_the_edits_and_those_to_come(panel, controller, redraw):
     pick(controls.channel, "running")
     pick(controls.change, "behavior_set")
     edits = (Mirror("horizontal", (30, 60)), BehaviorSet("running", 0.0, (20, 40)))
-    assert controller.what_if.edits == edits
+    assert controller.stimulus_edits.edits == edits
     controller.undo()
     controller.undo()
     redraw()

@@ -5,7 +5,7 @@ from typing import Final
 from omnimouse_model.analysis.sweep.saved import SavedSweep
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.live.sweep.current_point import Mark
+from omnimouse_model.live.sweep.current_point import CurrentPoint
 from omnimouse_model.live.sweep.sweeps import Sweeps
 from omnimouse_widgets.drawn.context.points import DrawnSweep
 
@@ -27,7 +27,7 @@ def sweeps_on_screen(
         drawn.append(DrawnSweep(LIVE, results.sweep, 0, is_old))
     # Line style 0 is reserved for the live sweep, whether or not it is shown.
     for number, path in enumerate(sweeps.compared, start=1):
-        entry = sweeps.kept(path)
+        entry = sweeps.entry_of(path)
         if entry is not None and entry.sweep is not None:
             name = entry.name
             if any(name == other.name for other in drawn):
@@ -75,11 +75,11 @@ def live_words(state: LiveState, results: Results) -> str:
     return " · ".join(words)
 
 
-def mark_words(mark: Mark | None) -> str:
+def mark_words(mark: CurrentPoint | None) -> str:
     """Return e.g. "★ this mask: r = 0.43 · 64 neurons · …"; "" without a mark."""
     if mark is None:
         return ""
-    return f"{'★' if mark.is_of_selected else '☆'} this mask: {mark.words}"
+    return f"{'★' if mark.is_of_selected else '☆'} this mask: {mark.text}"
 
 
 def kept_words(entry: SavedSweep, *, is_running: bool = False) -> str:

@@ -43,10 +43,12 @@ def flat_rows(
 
     Changes `core` and `rim` in place.
     """
-    looked_at = controller.planes.looked_at
+    looked_at = controller.planes.is_visible
     if looked_at is not None:
         core[~looked_at, 3] = rim[~looked_at, 3] = 0
-    selected = controller.planes.among(np.asarray(controller.state.selection, np.int64))
+    selected = controller.planes.visible_among(
+        np.asarray(controller.state.selection, np.int64)
+    )
     return label_rows(core, rim, selected, has_rims=field.has_rims)
 
 

@@ -95,8 +95,8 @@ def scale_colours(
     """
     core = np.tile(UNSCORED_CORE, (len(states), 1))
     known = np.isfinite(scale.values)
-    if scale.words:
-        table = palette.area_table(len(scale.words)).astype(np.float32) / 255
+    if scale.categories:
+        table = palette.area_table(len(scale.categories)).astype(np.float32) / 255
         core[known, :3] = table[scale.values[known].astype(np.intp)]
     else:
         # `shares` is clipped to 0-1, so every step is a valid index.

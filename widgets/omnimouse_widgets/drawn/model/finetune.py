@@ -79,18 +79,18 @@ def finetune_view(
 
 
 def _of_run(finetuning: Finetuning) -> FinetuneView:
-    wanted, fault = finetuning.wanted, finetuning.fault
+    wanted, fault = finetuning.request, finetuning.error
     assert wanted is not None
     if finetuning.is_busy:
-        words = f"◌ {finetuning.words}…"
+        words = f"◌ {finetuning.message}…"
     elif finetuning.is_finished:
-        score = gain_words(finetuning.before, finetuning.best)
+        score = gain_words(finetuning.start_score, finetuning.best_score)
         chosen = ", and is the model now" if finetuning.is_chosen else ""
         words = f"✓ Learned{chosen}: {score}."
     elif fault is None:
         words = (
-            f"Stopped at step {finetuning.step} of {finetuning.of}; what was reached "
-            "is kept."
+            f"Stopped at step {finetuning.step} of {finetuning.n_steps}; what was "
+            "reached is kept."
         )
     else:
         words = ""
@@ -119,19 +119,18 @@ def _of_run(finetuning: Finetuning) -> FinetuneView:
 def _offered(controller: Controller, train: Trained, steps: int) -> FinetuneView:
     state, finetuning = controller.state, controller.finetuning
     assert state.session is not None
-    kept = finetuning.here(train)
+    kept = finetuning.saved_result(train)
     start, use, words = "Start", "", _plan_words(finetuning, train, steps)
     if kept is not None and kept.is_finished:
         # With more steps than before, a finished run can continue.
         start, use = "Go on" if kept.step < steps else "", "Use it"
-        words = (
-            f"Done before, in {kept.step} steps: {gain_words(kept.before, kept.best)}."
-        )
+        gain = gain_words(kept.start_score, kept.best_score)
+        words = f"Done before, in {kept.step} steps: {gain}."
     elif kept is not None:
         start = "Go on"
-        use = "Use what was reached" if kept.before is not None else ""
+        use = "Use what was reached" if kept.start_score is not None else ""
         words = f"Stopped at step {kept.step} before; it goes on from there. {words}"
-    fault = finetuning.fault
+    fault = finetuning.error
     return FinetuneView(
         is_shown=True,
         title=_title(state.predictor_name, state.session.id),
@@ -158,16 +157,16 @@ def start(controller: Controller, train: Trained, steps: int) -> None:
 def use(controller: Controller, train: Trained) -> None:
     """Run the current action of the use button: choose the fine-tuned model."""
     finetuning = controller.finetuning
-    kept = finetuning.here(train)
+    kept = finetuning.saved_result(train)
     if _is_of_run(finetuning):
         finetuning.use()
     elif kept is not None:
-        finetuning.use_kept(kept)
+        finetuning.use_saved(kept)
 
 
 def _is_of_run(finetuning: Finetuning) -> bool:
     """Return whether the section shows a run instead of an offer to start one."""
-    if finetuning.wanted is None:
+    if finetuning.request is None:
         return False
     # A finished run of another recording gives way to an offer for this one.
     return finetuning.is_busy or not finetuning.is_offered or finetuning.is_of_screen
@@ -195,9 +194,9 @@ def gain_words(before: float | None, best: float | None) -> str:
 
 def score_words(finetuning: Finetuning) -> str:
     """Return the held-out score of the run, or "" before the first one."""
-    if finetuning.before is None:
+    if finetuning.start_score is None:
         return ""
-    return gain_words(finetuning.before, finetuning.best)
+    return gain_words(finetuning.start_score, finetuning.best_score)
 
 
 def _plan_words(finetuning: Finetuning, train: Trained, steps: int) -> str:

@@ -154,9 +154,9 @@ def across_of(controller: Controller, against: str, neurons: np.ndarray) -> Acro
     if against in WITHOUT_ORDER:
         values = values + _SPREAD * ((neurons * _GOLDEN) % 1.0 - 0.5)
     unit = f" ({quantity.unit})" if quantity.unit not in ("", "r") else ""
-    why = controller.colouring.words_of(name)
+    why = controller.colouring.message_of(name)
     is_score = quantity.unit == "r"
-    return Across(quantity.label + unit, values, scale.words, is_score, why)
+    return Across(quantity.label + unit, values, scale.categories, is_score, why)
 
 
 def against_choices(controller: Controller, chosen: str) -> list[list[str]]:
@@ -226,7 +226,7 @@ def _pinned(controller: Controller, slot: int, neurons: np.ndarray) -> Across:
     label = f"r, {letter} {pin.name}"
     answer = pins.windows.get(slot)
     if answer is None:
-        why = pins.why_silent(pin) or pins.words
+        why = pins.problem_of(pin) or pins.message
         why = why or ("" if pin.is_shown else f"{letter} is not shown under Traces")
         return Across(label, unknown, is_score=True, why=why)
     if answer.scores is None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Units
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neurons.neuron_order import Similarity
+from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
 from omnimouse_model.masks import (
     HIDDEN,
     MIXED,
@@ -126,39 +126,39 @@ def order_words(controller: Controller, ordering: Ordering) -> str:
     if session is None:
         return ""
     if ordering == "similarity":
-        return _similarity_words(controller.similarity)
+        return _similarity_words(controller.neuron_order)
     why = missing(ordering, session.units)
     if ordering == "score" and controller.results.scores is None:
         why = "no scores yet"
     return f"{why}: as stored" if why else ""
 
 
-def _similarity_words(similarity: Similarity) -> str:
+def _similarity_words(similarity: SimilarityOrder) -> str:
     if similarity.order is not None:
         return ""
-    if similarity.fault is not None:
-        return f"⚠ not compared: {similarity.fault}"
-    if similarity.is_given_up:
+    if similarity.error is not None:
+        return f"⚠ not compared: {similarity.error}"
+    if similarity.is_stopped:
         return "not compared: as stored"
-    return f"◌ {similarity.words or 'Comparing neurons'}"
+    return f"◌ {similarity.message or 'Comparing neurons'}"
 
 
 def similarity_button(controller: Controller, ordering: Ordering) -> str:
     """Return the label of the similarity button, or "" if it is not needed."""
     if ordering != "similarity":
         return ""
-    if controller.similarity.is_busy:
+    if controller.neuron_order.is_busy:
         return "Stop"
     return "Compare" if order_words(controller, ordering) else ""
 
 
 def press_similarity(controller: Controller) -> None:
     """Cancel the comparison of neurons, or restart it."""
-    similarity = controller.similarity
+    similarity = controller.neuron_order
     if similarity.is_busy:
         similarity.stop()
     else:
-        similarity.again()
+        similarity.retry()
 
 
 def _places(ordering: Ordering, units: Units) -> tuple[np.ndarray, str]:

@@ -8,7 +8,7 @@ import numpy as np
 from omnimouse_model.analysis.evaluate.stitching import SpanPrediction
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.live.compare.pins import LIVE, PinAnswer
+from omnimouse_model.live.compare.pins import LIVE, PinResult
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.masks import TARGET
@@ -57,7 +57,7 @@ def least_span(spec: WindowSpec) -> tuple[float, float]:
     return (0.0, spec.response_rate_hz) if spec.responses == "count" else LEAST
 
 
-def shown_answers(controller: Controller) -> dict[int, PinAnswer]:
+def shown_answers(controller: Controller) -> dict[int, PinResult]:
     """Return the pin results by slot for the current view (window or span)."""
     pins = controller.pins
     return pins.windows if pins.page is None else pins.spans
@@ -212,7 +212,7 @@ def _marks(controller: Controller, neuron: int) -> tuple[tuple[str, str, str], .
         (
             pin.letter,
             "–"
-            if controller.pins.why_silent(pin)
+            if controller.pins.problem_of(pin)
             else pinned_score(answers.get(pin.slot), neuron),
             palette.PINS[pin.slot],
         )
@@ -243,7 +243,7 @@ def score_of(results: Results, neuron: int) -> str:
     return f"{score} (older)" if results.is_population_old else score
 
 
-def pinned_score(answer: PinAnswer | None, neuron: int) -> str:
+def pinned_score(answer: PinResult | None, neuron: int) -> str:
     """Return e.g. `0.43`; "…" while pending, "–" if there is no score."""
     value = None if answer is None else answer.score(neuron)
     # None and NaN differ: None means that no result has arrived yet.

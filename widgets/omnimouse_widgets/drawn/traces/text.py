@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
-from omnimouse_model.live.compare.pins import PinAnswer, Pins
+from omnimouse_model.live.compare.pins import PinResult, Pins
 from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.spans import SpanChoice
 from omnimouse_widgets import palette
@@ -39,7 +39,7 @@ class Sign(NamedTuple):
 
     glyph: str
     colour: str
-    words: str
+    text: str
 
 
 def legend_signs(
@@ -64,7 +64,7 @@ def legend_signs(
 
 def pinned_signs(
     pins: Sequence[Pin],
-    answers: Mapping[int, PinAnswer],
+    answers: Mapping[int, PinResult],
     why_silent: Callable[[Pin], str],
 ) -> list[Sign]:
     """Return the legend of the shown pins, with reasons for missing predictions."""
@@ -83,5 +83,5 @@ def pin_words(pins: Pins, pin: Pin) -> str:
     """Return the description of a pin, with the reason for a missing prediction."""
     answer = pins.windows.get(pin.slot)
     words = f"{pin.letter}: {pin.name} · {pin.predictor_name}"
-    why = pins.why_silent(pin) or (answer.error if answer is not None else "")
+    why = pins.problem_of(pin) or (answer.error if answer is not None else "")
     return f"{words}\nNot predicted: {why}" if why else words

@@ -232,14 +232,14 @@ def _draw_legend(sheet: Sheet, controller: Controller) -> None:
             x = sheet.words(x + 10, y, words, TEXT) + 20
         return
     x = sheet.words(x, y, f"{scale.quantity.label}:", TEXT) + 8
-    if not scale.words:
+    if not scale.categories:
         low, high = scale.ends
         x = sheet.words(x, y, low, TEXT) + 6
         sheet.picture(palette.viridis_table()[None], x, y + 3, 120, 9)
         sheet.words(x + 126, y, high, TEXT)
         return
     for word, colour in zip(
-        scale.words, palette.area_table(len(scale.words)), strict=True
+        scale.categories, palette.area_table(len(scale.categories)), strict=True
     ):
         if x + width_of(word) > EDGE + SIDE:
             sheet.words(x, y, "…", TEXT)
@@ -263,7 +263,7 @@ def _arranged(controller: Controller) -> Arrangement:
         state.mask,
         state.active_span,
         controller.results.scores,
-        controller.similarity.order,
+        controller.neuron_order.order,
     )
 
 

@@ -107,7 +107,7 @@ class LastState:
             known.baseline.changed,
             known.pins.changed,
             known.colouring.changed,
-            known.similarity.changed,
+            known.neuron_order.changed,
         ]
         for signal in self._signals:
             signal.connect(self._note)

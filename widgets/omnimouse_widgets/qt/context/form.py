@@ -161,7 +161,7 @@ class SweepForm(QWidget):
             self.button.setEnabled(False)
             return
         self.summary.set_tone("quiet")
-        self.summary.setText("" if estimate is None else estimate.words)
+        self.summary.setText("" if estimate is None else estimate.text)
 
 
 def _choice(name: str) -> SegmentedButton:

@@ -19,7 +19,7 @@ from qtpy.QtWidgets import (
 
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.sweep.current_point import mark_of
+from omnimouse_model.live.sweep.current_point import current_point
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import DrawnSweep
 from omnimouse_widgets.drawn.context.text import (
@@ -184,7 +184,7 @@ class ContextPanel(QWidget):
     def _follow(self, is_visible: bool) -> None:
         self._controller.show_sweep(is_visible and self.live.isChecked())
         # Read the folder unless sweeps are already listed; "Saved…" reads it again.
-        if is_visible and not self._controller.sweeps.found:
+        if is_visible and not self._controller.sweeps.entries:
             self._controller.sweeps.look()
 
     def _turn_to(self, page: QWidget, button: QToolButton) -> None:
@@ -275,7 +275,7 @@ class ContextPanel(QWidget):
         self.status.set_text(" ".join(missing.split()) or live)
 
     def _draw_mark(self) -> None:
-        mark = mark_of(self._controller.state, self._controller.results)
+        mark = current_point(self._controller.state, self._controller.results)
         self.plot.show_mark(mark)
         text = mark_words(mark)
         self.mark.set_text(text)
@@ -284,13 +284,13 @@ class ContextPanel(QWidget):
     def _draw_progress(self) -> None:
         sweeps = self._controller.sweeps
         self.running.setVisible(sweeps.is_busy)
-        self.progress.set_text(f"Sweep: {sweeps.words}")
+        self.progress.set_text(f"Sweep: {sweeps.message}")
         set_share(self.bar, sweeps.progress.share)
         self.pause.setText("Resume" if sweeps.is_paused else "Pause")
         self.pause.setToolTip(
             "Continue the sweep" if sweeps.is_paused else "Pause after this window"
         )
-        show_text(self.problem, "" if sweeps.fault is None else str(sweeps.fault))
+        show_text(self.problem, "" if sweeps.error is None else str(sweeps.error))
 
     def _missing(self) -> str:
         """Return why there are no live curves, or ""."""

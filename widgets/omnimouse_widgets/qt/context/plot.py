@@ -16,7 +16,7 @@ from qtpy.QtGui import QBrush, QColor, QFontMetricsF, QPainter, QPen
 from qtpy.QtWidgets import QSizePolicy
 
 from omnimouse_model.analysis.sweep.plan import AXES, ContextAxis
-from omnimouse_model.live.sweep.current_point import Mark
+from omnimouse_model.live.sweep.current_point import CurrentPoint
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import (
     AXIS_WORDS,
@@ -71,7 +71,7 @@ class ContextPlot:
         # One scale, so that the heights of both plots are comparable.
         history.setYLink(neurons)
         self._message = plot_style.Message(neurons.getViewBox())
-        self._mark: Mark | None = None
+        self._mark: CurrentPoint | None = None
         self._spots = KnownSpots()
         self._names: list[tuple[str, int]] = []
 
@@ -88,7 +88,7 @@ class ContextPlot:
             plot.fade(any(drawn.is_old for drawn in sweeps if drawn.line == 0))
         self._fit()
 
-    def show_mark(self, mark: Mark | None) -> None:
+    def show_mark(self, mark: CurrentPoint | None) -> None:
         """Mark the current request; `None` removes the mark."""
         if repr(mark) == repr(self._mark):  # repr: a NaN score is not equal to itself
             return
@@ -264,14 +264,14 @@ class _AxisPlot:
             for (_, line), item in items.items():
                 item.setOpacity(OLD_OPACITY if is_old and line == 0 else 1.0)
 
-    def show_mark(self, mark: Mark | None) -> None:
+    def show_mark(self, mark: CurrentPoint | None) -> None:
         """Draw a line at the current request and a star at its score."""
         self.line.setVisible(mark is not None)
         if mark is None:
             self._mark_x = None
             self.star.setData([])
             return
-        self._mark_x = place_on(self.axis, getattr(mark.given, self.axis))
+        self._mark_x = place_on(self.axis, getattr(mark.context, self.axis))
         self.line.setValue(self._mark_x)
         self.star.setOpacity(OLD_OPACITY if mark.is_old else 1.0)
         # A filled star is the score of the selected neurons, an open one of others.
@@ -279,7 +279,7 @@ class _AxisPlot:
         fill, edge = colours if mark.is_of_selected else reversed(colours)
         self.star.setBrush(plot_style.brush(fill))
         self.star.setPen(plot_style.pen(edge))
-        tip = f"This mask: {mark.words}"
+        tip = f"This mask: {mark.text}"
         spots = [{"pos": (self._mark_x, mark.score), "data": tip}]
         self.star.setData(spots if np.isfinite(mark.score) else [])
         self._fit()

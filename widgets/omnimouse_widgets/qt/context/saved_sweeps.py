@@ -110,7 +110,7 @@ class SavedSweeps(QWidget):
 
     # -- from state to screen ---------------------------------------------------------
     def _draw(self) -> None:
-        entries = self._sweeps.found
+        entries = self._sweeps.entries
         paths = [self._path_at(row) for row in range(self.list.count())]
         # Drawing the state must not act as a user action.
         with QSignalBlocker(self.list):
@@ -155,7 +155,7 @@ class SavedSweeps(QWidget):
 
     def _draw_buttons(self) -> None:
         sweeps, path = self._sweeps, self.current
-        entry = None if path is None else sweeps.kept(path)
+        entry = None if path is None else sweeps.entry_of(path)
         is_partial = (
             entry is not None and entry.sweep is not None and not entry.is_complete
         )

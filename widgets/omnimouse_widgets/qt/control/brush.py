@@ -58,7 +58,7 @@ class BrushSection(QWidget):
         self._build_history(form)
         events = controller.state.events
         span = [events.brush_code, events.active_span]
-        growth = [*span, events.mask, events.session, controller.reaching.changed]
+        growth = [*span, events.mask, events.session, controller.dilation.changed]
         history = [controller.history_changed, events.session]
         tool = [] if field is None else [field.tool_changed, field.radius_changed]
         self.redraw = Redraw(
@@ -104,7 +104,7 @@ class BrushSection(QWidget):
         form.add("Tool", row_of(self.tool, self.radius, self.pixels, stretch=0))
 
     def _build_growth(self, form: Form) -> None:
-        reaching = self._controller.reaching
+        reaching = self._controller.dilation
         self.grow = push_button("Grow", "", reaching.grow)
         self.shrink = push_button("Shrink", "", reaching.shrink)
         self.distance = number_box(
@@ -167,7 +167,7 @@ class BrushSection(QWidget):
         self.seconds.setText(f"{(stop - start) / state.spec.response_rate_hz:.2f} s")
 
     def _draw_growth(self) -> None:
-        reaching, code = self._controller.reaching, self._controller.state.brush_code
+        reaching, code = self._controller.dilation, self._controller.state.brush_code
         word = palette.STATE_NAMES[code]
         near = f"{reaching.distance:g} {reaching.unit}"
         self.grow.setEnabled(reaching.can_grow)

@@ -20,7 +20,7 @@ class ClockCheckSection(QWidget):
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
-        self._check = controller.alignment
+        self._check = controller.clock_check
         self._state = controller.state
         self.button = push_button("", TOOLTIP, self._press)
         self.progress, self.lags = wrapped_label(), wrapped_label()
@@ -32,7 +32,7 @@ class ClockCheckSection(QWidget):
     def _press(self) -> None:
         # `forget` stops a running check and removes a finished report.
         if self._check.is_busy or self._check.report is not None:
-            self._check.forget()
+            self._check.clear()
         else:
             self._check.check()
 
@@ -43,10 +43,10 @@ class ClockCheckSection(QWidget):
         text = "Check alignment" if report is None else "Hide alignment"
         self.button.setText("Stop" if check.is_busy else text)
         self.button.setToolTip("" if check.is_busy or report is not None else TOOLTIP)
-        show_text(self.progress, f"◌ {check.words}…" if check.is_busy else "")
+        show_text(self.progress, f"◌ {check.message}…" if check.is_busy else "")
         quiet, alert = ([], []) if report is None else report_lines(report)
-        if check.fault is not None:
-            alert = [f"Not checked: {check.fault}"]
+        if check.error is not None:
+            alert = [f"Not checked: {check.error}"]
         show_text(self.lags, "\n".join(f"• {line}" for line in quiet))
         show_text(self.warnings, "\n".join(f"⚠ {line}" for line in alert))
 

@@ -112,13 +112,13 @@ class ColourLegend(QWidget):
         if scale is not None and not scale.is_known and not by_score:
             scale = None
         # Numbers have a colour bar; categories (`words`) have swatches.
-        is_ranked = scale is not None and not scale.words
+        is_ranked = scale is not None and not scale.categories
         self.bar.setVisible(is_ranked or (scale is None and by_score))
         self.bar.show_scale(scale, is_old=by_score and results.is_population_old)
         self.bar.setToolTip(_explained(scale))
-        self.swatches.setVisible(scale is not None and bool(scale.words))
-        self._show_swatches(() if scale is None else scale.words)
-        show_text(self.notice, colouring.words)
+        self.swatches.setVisible(scale is not None and bool(scale.categories))
+        self._show_swatches(() if scale is None else scale.categories)
+        show_text(self.notice, colouring.message)
         self.outline.setVisible(scale is not None)
         for code, label in self._labels.items():
             # With a quantity, the outline shows only visible and hidden; target neurons

@@ -3,7 +3,7 @@
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.downloads import Models
+from omnimouse_model.live.models.downloads import ModelDownloads
 from omnimouse_widgets.qt.style.controls import (
     dismiss_button,
     progress_bar,
@@ -19,14 +19,14 @@ class DownloadSection(QWidget):
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
-        models = self._models = controller.models
+        models = self._models = controller.downloads
         self.bar = progress_bar("Downloaded")
         tooltip = "Stop the download; the downloaded part is kept"
         self.stop = push_button("Stop", tooltip, models.stop)
         self.progress = wrapped_label()
         self.problem = wrapped_label("alert", is_selectable=True)
         self.resume = push_button("", "", models.go_on)
-        self.dismiss = dismiss_button(models.forget)
+        self.dismiss = dismiss_button(models.clear)
         Form(self).add_rows(
             self.progress,
             row_of(self.bar, self.stop, stretch=0),
@@ -43,7 +43,7 @@ class DownloadSection(QWidget):
         busy: tuple[QWidget, ...] = (self.bar, self.stop, self.progress)
         for widget in busy:
             widget.setVisible(models.is_busy)
-        self.progress.setText(f"◌ {models.name}: {models.words}…")
+        self.progress.setText(f"◌ {models.name}: {models.message}…")
         set_share(self.bar, models.share)
         # A new attempt removes the message about the previous one.
         problem = "" if models.is_busy else problem_of(models)
@@ -52,7 +52,7 @@ class DownloadSection(QWidget):
             widget.setVisible(bool(problem))
         is_new = models.is_offered
         text = "Download" if is_new else "Resume"
-        self.resume.setText("Try again" if models.fault is not None else text)
+        self.resume.setText("Try again" if models.error is not None else text)
         self.resume.setToolTip(
             "Download the model from the hub and use it"
             if is_new
@@ -63,12 +63,12 @@ class DownloadSection(QWidget):
         )
 
 
-def problem_of(models: Models) -> str:
+def problem_of(models: ModelDownloads) -> str:
     """Return why the requested model is missing, or ""."""
     if not models.name:
         return ""
-    if models.fault is not None:
-        return f"✕ {models.name} was not downloaded: {models.fault}"
+    if models.error is not None:
+        return f"✕ {models.name} was not downloaded: {models.error}"
     if models.is_offered:
         return f"{models.name} is not on this machine. Download it or choose another."
     if models.stopped_at is not None:

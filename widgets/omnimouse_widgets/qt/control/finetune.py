@@ -89,7 +89,7 @@ class FinetuneSection(QWidget):
 
     def _dismiss(self) -> None:
         self._is_open = False
-        self._finetuning.forget()
+        self._finetuning.clear()
         self.draw()
 
     # -- from state to screen ---------------------------------------------------------
@@ -118,7 +118,7 @@ class FinetuneSection(QWidget):
         set_share(self.bar, finetuning.share if is_counted else None)
         if has_curve:
             # A run can end early; the axis then ends at its last step.
-            n_steps = finetuning.step if view.is_finished else finetuning.of
+            n_steps = finetuning.step if view.is_finished else finetuning.n_steps
             self.plot.show(finetuning.losses, finetuning.validations, n_steps)
         # One table of all conditions: each widget's visibility is set in one place.
         for widget, is_shown in (

@@ -70,7 +70,7 @@ class ModelSection(QWidget):
         form.add_rows(self.download, self.info, self.finetune)
         form.add("Result", row_of(self.dot, self.freshness, self.cancel, stretch=1))
         form.add_rows(self.notice, self.error, self.again)
-        events, models = controller.state.events, controller.models
+        events, models = controller.state.events, controller.downloads
         finetuning = controller.finetuning
         known = [events.session, results.changed, finetuning.changed]
         self.redraw = Redraw(
@@ -119,7 +119,7 @@ class ModelSection(QWidget):
         self.notice.setToolTip("How this prediction was computed")
         self.error = wrapped_label("alert")
         tooltip = "Request the same prediction again"
-        self.again = push_button("Predict again", tooltip, controller.ask_again)
+        self.again = push_button("Predict again", tooltip, controller.request_again)
 
     # -- what the user does -----------------------------------------------------------
     def _choose(self, name: str) -> None:
@@ -145,7 +145,7 @@ class ModelSection(QWidget):
         for tuned in self._controller.finetuning.results:
             # Runs can finish while the application is open: add only new results.
             if self.model.findData(str(tuned.path)) < 0:
-                self.model.insertItem(0, tuned.words, str(tuned.path))
+                self.model.insertItem(0, tuned.text, str(tuned.path))
         if name and self.model.findData(name) < 0:
             self.model.insertItem(0, Path(name).name, name)
         self.model.setCurrentIndex(self.model.findData(name))

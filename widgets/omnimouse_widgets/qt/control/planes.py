@@ -45,13 +45,13 @@ class PlaneRow(QWidget):
         )
         describe(self.plane, tooltip, kind.capitalize())
         every = "all probes" if has_probes else "all planes"
-        names = [(every, None), *((planes.words_of(n), n) for n in planes.numbers)]
+        names = [(every, None), *((planes.label_of(n), n) for n in planes.numbers)]
         set_items(self.plane, names)
-        self.plane.setCurrentIndex(self.plane.findData(planes.shown))
+        self.plane.setCurrentIndex(self.plane.findData(planes.number))
         # A session with one plane or probe has only the entry for all.
         self.plane.setVisible(len(names) > 1)
         self.space.show_value(self._controller.state.in_space)
-        why_flat = planes.why_flat
+        why_flat = planes.flat_reason
         button = self.space.button(True)
         button.setEnabled(not why_flat)
         # A disabled button still shows its tooltip, which gives the reason.

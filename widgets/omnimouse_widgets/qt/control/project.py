@@ -16,8 +16,8 @@ from qtpy.QtWidgets import (
 from omnimouse_model.errors import ExportError
 from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.inference.background_task import Tell
-from omnimouse_model.live.project.report_data import Reported, reported
+from omnimouse_model.live.inference.background_task import ReportProgress
+from omnimouse_model.live.project.report_data import ReportData, reported
 from omnimouse_model.live.project.unsaved_backups import plain_name
 from omnimouse_widgets.drawn.traces.options import Look
 from omnimouse_widgets.qt.style.controls import (
@@ -38,7 +38,7 @@ TOOLTIP = (
 TABLE, ARRAYS = "CSV (*.csv);;Parquet (*.parquet)", "NumPy (*.npz)"
 FIGURE = "PNG (*.png);;SVG (*.svg)"
 REPORT = "HTML (*.html)"
-DrawReport = Callable[[Reported, Tell], bytes]
+DrawReport = Callable[[ReportData, ReportProgress], bytes]
 """Function that renders the HTML page of a report."""
 
 
@@ -52,7 +52,7 @@ class AnalysisSection(QWidget):
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self._analyses, self._exports = controller.analyses, controller.exports
+        self._analyses, self._exports = controller.project, controller.exports
         self._copied = ""
         # The application sets these two functions: this package does not render
         # reports, and views do not communicate with each other.
@@ -145,7 +145,7 @@ class AnalysisSection(QWidget):
 
     def open_backup(self) -> None:
         """Choose a backup of unsaved work and open it."""
-        self._open_from(self._analyses.kept_folder, "Backups of unsaved work")
+        self._open_from(self._analyses.backup_folder, "Backups of unsaved work")
 
     def _open_from(self, folder: Path, title: str) -> None:
         path = QFileDialog.getOpenFileName(self, title, str(folder), ANALYSES)[0]
@@ -260,7 +260,7 @@ class AnalysisSection(QWidget):
 
     def _find_recording(self) -> None:
         """Choose the recording's folder, or its file for single-file formats."""
-        file = self._analyses.wanted_recording
+        file = self._analyses.missing_recording
         title, folder = f"Find {file.name}", str(self._folder())
         # Qt's dialogs choose either files or folders.
         if file.suffix.lower() in (".nwb", ".npz", ".h5", ".hdf5"):
@@ -328,7 +328,7 @@ class AnalysisSection(QWidget):
                 action.setToolTip(str(path))
         self.recent.setToolTipsVisible(True)
         self.recent.setEnabled(not self.recent.isEmpty())
-        self.backups_action.setEnabled(self._analyses.kept_folder.is_dir())
+        self.backups_action.setEnabled(self._analyses.backup_folder.is_dir())
 
     def _forget_copy(self) -> None:
         # The copy message refers to the previous recording.
@@ -344,21 +344,21 @@ class AnalysisSection(QWidget):
         self.name.setToolTip(self._export_status(full_path=True) or about)
         is_unsaved = analyses.path is None or analyses.is_changed
         self.save_button.setEnabled(is_open and is_unsaved)
-        faults = [str(fault) for fault in (analyses.fault, exports.fault) if fault]
+        faults = [str(fault) for fault in (analyses.error, exports.error) if fault]
         show_text(self.problem, "\n".join(f"⚠ {text}" for text in faults))
-        show_text(self.messages, "\n".join(f"• {text}" for text in analyses.told))
-        self.find_button.setVisible(analyses.is_recording_asked)
+        show_text(self.messages, "\n".join(f"• {text}" for text in analyses.messages))
+        self.find_button.setVisible(analyses.is_recording_missing)
         self.stop_button.setVisible(exports.is_busy)
-        has_text = bool(analyses.told or faults or status)
+        has_text = bool(analyses.messages or faults or status)
         self.dismiss.setVisible(has_text and not exports.is_busy)
 
     def _export_status(self, *, full_path: bool = False) -> str:
         """Return the progress or result of an export or a copy, or ""."""
         exports = self._exports
         if exports.is_busy:
-            return f"◌ {exports.words}…"
+            return f"◌ {exports.message}…"
         if self._copied:
             return f"✓ {self._copied}"
-        if exports.written is None:
+        if (path := exports.written_path) is None:
             return ""
-        return f"✓ Written: {exports.written if full_path else exports.written.name}"
+        return f"✓ Written: {path if full_path else path.name}"

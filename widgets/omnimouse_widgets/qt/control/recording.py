@@ -58,7 +58,7 @@ class RecordingSection(QWidget):
         self.summary, self.notes, self.progress = (wrapped_label() for _ in range(3))
         self.problem = wrapped_label("alert")
         self.dismiss = dismiss_button(
-            controller.opener.forget_fault, "Dismiss: the recording above is still open"
+            controller.loader.clear_error, "Dismiss: the recording above is still open"
         )
         self.rate = QDoubleSpinBox()
         self.rate.setRange(0.1, 1000.0)
@@ -76,7 +76,7 @@ class RecordingSection(QWidget):
             row_of(self.rate, self.use_rate, stretch=0),
             self.series,
         )
-        session, changed = controller.state.events.session, controller.opener.changed
+        session, changed = controller.state.events.session, controller.loader.changed
         self.redraw = Redraw(
             self,
             (self._draw, [session]),
@@ -122,7 +122,7 @@ class RecordingSection(QWidget):
     def _open_at_rate(self) -> None:
         # A typed rate counts although the box has not lost the focus.
         self.rate.interpretText()
-        self._controller.opener.open_again(rate_hz=self.rate.value())
+        self._controller.loader.open_again(rate_hz=self.rate.value())
 
     def _choose_series(self, name: str) -> None:
         session = self._controller.state.session
@@ -131,7 +131,7 @@ class RecordingSection(QWidget):
 
     def open_folder(self, folder: str | Path) -> None:
         """Open a recording; errors are shown in this section."""
-        self._controller.opener.open(folder)
+        self._controller.loader.open(folder)
 
     # -- from state to screen -----------------------------------------------------
     def _draw(self) -> None:
@@ -169,8 +169,8 @@ class RecordingSection(QWidget):
             )
 
     def _draw_opening(self) -> None:
-        opener, fault = self._controller.opener, self._controller.opener.fault
-        show_text(self.progress, f"◌ {opener.words}…" if opener.is_busy else "")
+        opener, fault = self._controller.loader, self._controller.loader.error
+        show_text(self.progress, f"◌ {opener.message}…" if opener.is_busy else "")
         # Some exceptions have no message; the name of the type is then shown.
         reason = "" if fault is None else str(fault) or type(fault).__name__
         named = f"{opener.name}: {reason}" if opener.name else reason

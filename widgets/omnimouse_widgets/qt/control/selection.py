@@ -4,7 +4,7 @@ import numpy as np
 from qtpy.QtWidgets import QApplication, QCheckBox, QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.project.score_text import score_words
+from omnimouse_model.live.project.score_text import score_text
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_widgets.qt.control.colour_by import ColourLegend, ColourMenu
 from omnimouse_widgets.qt.control.planes import PlaneRow
@@ -77,7 +77,7 @@ class ViewSection(QWidget):
 
 def copy_score(controller: Controller) -> None:
     """Copy the displayed score with its definition and conditions."""
-    text = score_words(controller.state, controller.results)
+    text = score_text(controller.state, controller.results)
     clipboard = QApplication.clipboard()
     if text and clipboard is not None:
         clipboard.setText(text)

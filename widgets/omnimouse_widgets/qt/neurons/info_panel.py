@@ -70,7 +70,7 @@ class NeuronInfoPanel(QWidget):
         super().__init__()
         self.setObjectName("omnimouse-neuron")
         self._controller = controller
-        self._facts = controller.facts
+        self._facts = controller.neuron_info
         self._build_head()
         self._build_lines()
         self._build_plots()
@@ -188,19 +188,19 @@ class NeuronInfoPanel(QWidget):
     def full_text(self) -> str:
         """Return all information on the neuron as self-contained text."""
         state, results = self._controller.state, self._controller.results
-        focus, info = self._facts.focus, self._facts.found
+        focus, info = self._facts.focus, self._facts.current
         if focus is None:
             return ""
-        return neuron_info_text.facts_words(state, results, info, focus)
+        return neuron_info_text.info_text(state, results, info, focus)
 
     def export_to(self, path: str | Path) -> None:
         """Save the picture (.png) or all numbers (.csv); show errors in the panel."""
         path = Path(path)
-        session, info = self._controller.state.session, self._facts.found
+        session, info = self._controller.state.session, self._facts.current
         is_table = path.suffix.lower() == ".csv"
         try:
             if is_table and session is not None and info is not None:
-                numbers = neuron_info_text.facts_csv(session, info)
+                numbers = neuron_info_text.info_csv(session, info)
                 path.write_text(numbers, encoding="utf-8")
             elif not self.canvas.grab().save(str(path)):
                 raise OSError(f"{path} cannot be written")
@@ -208,7 +208,7 @@ class NeuronInfoPanel(QWidget):
             show_text(self.problem, f"⚠ Not saved: {error}")
 
     def _choose_file(self, ending: str) -> None:
-        session, info = self._controller.state.session, self._facts.found
+        session, info = self._controller.state.session, self._facts.current
         if session is None or info is None:
             show_text(self.problem, "⚠ Not saved: the numbers are not computed yet")
             return
@@ -221,9 +221,9 @@ class NeuronInfoPanel(QWidget):
 
     def _press_stop(self) -> None:
         if self._facts.is_busy:
-            self._facts.give_up()
+            self._facts.stop_by_user()
         else:
-            self._facts.again()
+            self._facts.retry()
 
     def _go_to(self, repeat: int, time_s: float) -> None:
         """Move the window so that a moment of a repeat is in its middle."""
@@ -235,7 +235,7 @@ class NeuronInfoPanel(QWidget):
     # -- from state to screen -----------------------------------------------------
     def displayed_repeats(self) -> ClipRepeats | None:
         """Return the repeats of the chosen clip, or None."""
-        info = self._facts.found
+        info = self._facts.current
         if info is None or not info.repeats:
             return None
         # The box has index -1 while it is empty, and can still list the clips of
@@ -278,26 +278,26 @@ class NeuronInfoPanel(QWidget):
 
     def _draw_progress(self) -> None:
         facts = self._facts
-        progress = f"{PENDING} {facts.words}…" if facts.is_busy else ""
-        if facts.is_given_up and not facts.is_busy:
+        progress = f"{PENDING} {facts.message}…" if facts.is_busy else ""
+        if facts.is_stopped and not facts.is_busy:
             progress = "Stopped before the end of the computation."
         show_text(self.progress, progress)
-        fault = f"⚠ Not computed: {facts.fault}" if facts.fault else ""
+        fault = f"⚠ Not computed: {facts.error}" if facts.error else ""
         show_text(self.problem, fault)
         self.stop.setText("Stop" if facts.is_busy else "Compute")
-        can_resume = facts.is_given_up or facts.fault is not None
+        can_resume = facts.is_stopped or facts.error is not None
         self.stop.setVisible(facts.is_busy or can_resume)
 
     def _draw_facts(self) -> None:
-        info = self._facts.found
+        info = self._facts.current
         field = None if info is None else info.field
         tuning = None if info is None else info.tuning
         self.field.show(field)
         self.lags.show(field)
         self.tuning.show(tuning)
-        text = "" if field is None else neuron_info_text.field_words(field)
+        text = "" if field is None else neuron_info_text.field_text(field)
         show_text(self.field_line, text and f"Field: {text}")
-        text = "" if tuning is None else neuron_info_text.tuning_words(tuning)
+        text = "" if tuning is None else neuron_info_text.tuning_text(tuning)
         show_text(self.tuning_line, text and f"Tuning: {text}")
         clips = () if info is None or info.repeats is None else info.repeats
         names = [f"clip {i + 1} · {r.clip.tier}" for i, r in enumerate(clips)]
@@ -309,13 +309,13 @@ class NeuronInfoPanel(QWidget):
         self._draw_prediction()
 
     def _draw_prediction(self) -> None:
-        info, repeats = self._facts.found, self.displayed_repeats()
+        info, repeats = self._facts.current, self.displayed_repeats()
         # None without a prediction, or if the window lies in no repeat of the clip.
         over = self.displayed_prediction()
         self.repeats.show_prediction(over)
         text = ""
         if repeats is not None:
-            text = f"Repeats: {neuron_info_text.repeats_words(repeats)}"
+            text = f"Repeats: {neuron_info_text.repeats_text(repeats)}"
             # `over.r == over.r` is False for NaN.
             if over is not None and over.r == over.r:
                 text += f" · r of this window's prediction with the mean: {over.r:.2f}"

@@ -5,7 +5,7 @@ from functools import partial
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neurons.repeats import ceiling_words, clip_words
+from omnimouse_model.live.neurons.repeats import ceiling_text, clip_text
 from omnimouse_widgets.qt.neurons.repeats_plot import CEILING_TIP, RepeatsSideBySide
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import combo_box, set_items
@@ -33,7 +33,7 @@ class RepeatsPanel(QWidget):
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self.setObjectName("omnimouse-repeats")
-        self._controller, self._clips = controller, controller.clips
+        self._controller, self._clips = controller, controller.repeats
         tooltip = "Move the window to a clip that was presented more than once"
         self.clip = combo_box(self._clips.go_to_clip, name="Clip", tooltip=tooltip)
         self.clip.setPlaceholderText("repeated clips…")
@@ -69,18 +69,18 @@ class RepeatsPanel(QWidget):
 
     # -- from state to screen -----------------------------------------------------
     def _draw_clips(self) -> None:
-        clips, current = self._clips.all, self._clips.shown
-        set_items(self.clip, [(clip_words(c, i), i) for i, c in enumerate(clips)])
+        clips, current = self._clips.clips, self._clips.clip
+        set_items(self.clip, [(clip_text(c, i), i) for i, c in enumerate(clips)])
         # Index -1 shows the placeholder text.
         self.clip.setCurrentIndex(-1 if current is None else clips.index(current))
         self.clip.setVisible(bool(clips))
 
     def _draw_repeats(self) -> None:
-        repeats, session = self._clips.found, self._controller.state.session
+        repeats, session = self._clips.responses, self._controller.state.session
         name = text = ""
         if repeats is not None and session is not None:
             name = str(session.units.names[repeats.neurons[0]])
-            text = ceiling_words(repeats, name)
+            text = ceiling_text(repeats, name)
             if self._clips.repeat is not None:
                 text += f" · repeat {self._clips.repeat + 1}"
         # The window moves often; the rasters of a clip stay the same object.
@@ -97,10 +97,10 @@ class RepeatsPanel(QWidget):
         """Return why no repeats are shown."""
         if self._controller.state.session is None:
             return plot_style.NO_SESSION
-        if not self._clips.all:
+        if not self._clips.clips:
             return "No clip of this session was presented more than once"
-        if self._clips.shown is None:
+        if self._clips.clip is None:
             return "This clip has no repeats; choose a repeated clip above"
-        if self._clips.fault is not None:
-            return f"⚠ Not read: {self._clips.fault}"
-        return f"◌ {self._clips.words or 'Reading repeats'}"
+        if self._clips.error is not None:
+            return f"⚠ Not read: {self._clips.error}"
+        return f"◌ {self._clips.message or 'Reading repeats'}"

@@ -66,12 +66,12 @@ class OrderBox(QWidget):
 
     def arranged(self) -> Arrangement:
         """Return the order of the rows; stored order until similarity is known."""
-        state, similarity = self._controller.state, self._controller.similarity
+        state, similarity = self._controller.state, self._controller.neuron_order
         assert state.session is not None
         assert state.mask is not None
         # Starts the computation in the background unless the order is known.
         if self.ordering == "similarity":
-            similarity.want()
+            similarity.request()
         return arrange(
             self.ordering,
             state.session.units,
@@ -93,11 +93,11 @@ class OrderBox(QWidget):
         """Stop computing the similarity order."""
         # The comparison of neurons is costly, and a hidden raster does not need it.
         super().hideEvent(event)
-        self._controller.similarity.let_be()
+        self._controller.neuron_order.pause()
 
     def _picked(self, _: int) -> None:
         # Another order does not need the comparison of neurons that may still run.
         if self.ordering != "similarity":
-            self._controller.similarity.let_be()
+            self._controller.neuron_order.pause()
         self.picked.emit()
         self.draw()

@@ -80,7 +80,7 @@ class RasterPanel(QWidget):
 
     def _redraw(self) -> Redraw:
         events, results = self._controller.state.events, self._controller.results
-        similarity = self._controller.similarity.changed
+        similarity = self._controller.neuron_order.changed
         rows = [events.session, events.mask, events.active_span, results.events.scores,
                 self._controller.history_changed, similarity]  # fmt: skip
         return Redraw(

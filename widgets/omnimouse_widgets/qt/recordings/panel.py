@@ -53,7 +53,7 @@ class RecordingsPanel(QWidget):
         top = row_of(self.filter, self.count, self.stop, stretch=0)
         column_in(self, top, self.problem, self.view, self.progress, stretch=2)
         self.resize(*SIZE)
-        search, opening = controller.recordings.changed, controller.opener.changed
+        search, opening = controller.recordings.changed, controller.loader.changed
         session = controller.state.events.session
         self.redraw = Redraw(
             self,
@@ -115,11 +115,11 @@ class RecordingsPanel(QWidget):
         if index.isValid():
             # The index belongs to the sorted and filtered rows.
             entry = self.table.entries[self.rows.mapToSource(index).row()]
-            self._controller.opener.open(entry.path)
+            self._controller.loader.open(entry.path)
 
     # -- from state to screen ---------------------------------------------------------
     def _draw_rows(self) -> None:
-        index = self._controller.recordings.found
+        index = self._controller.recordings.index
         self.table.show_index(index)
         self._draw_count()
         place = "" if index is None else f" in {index.folder}"
@@ -129,20 +129,20 @@ class RecordingsPanel(QWidget):
         self.count.setText(f"{self.rows.rowCount():,} of {self.table.rowCount():,}")
 
     def _draw_progress(self) -> None:
-        recordings, opener = self._controller.recordings, self._controller.opener
+        recordings, opener = self._controller.recordings, self._controller.loader
         # Opening a recording is a direct request of the user and has priority.
-        text = opener.words or recordings.words
+        text = opener.message or recordings.message
         self.progress.set_text(f"◌ {text}…" if text else "")
         self.stop.setVisible(recordings.is_busy)
         show_text(self.problem, self._problem())
 
     def _problem(self) -> str:
-        recordings, opener = self._controller.recordings, self._controller.opener
-        if opener.fault is not None:
-            return f"Not opened: {opener.name}: {opener.fault}"
-        if recordings.fault is not None:
-            return str(recordings.fault)
-        is_empty = recordings.found is not None and not recordings.found
+        recordings, opener = self._controller.recordings, self._controller.loader
+        if opener.error is not None:
+            return f"Not opened: {opener.name}: {opener.error}"
+        if recordings.error is not None:
+            return str(recordings.error)
+        is_empty = recordings.index is not None and not recordings.index
         if is_empty and not recordings.is_busy:
             return "No recording in this folder or three levels below it."
         return ""

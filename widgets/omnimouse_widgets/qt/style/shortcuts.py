@@ -51,13 +51,13 @@ KEYS: Final = (
         "show the neurons in 3-D or on the field",
         lambda c: c.planes.show_in_space(not c.state.in_space),
     ),
-    Key("G", "grow the painted region by a distance", lambda c: c.reaching.grow()),
+    Key("G", "grow the painted region by a distance", lambda c: c.dilation.grow()),
     Key(
         "Shift+G",
         "shrink the painted region by a distance",
-        lambda c: c.reaching.shrink(),
+        lambda c: c.dilation.shrink(),
     ),
-    Key("Shift+P", "pin the current condition", lambda c: c.pins.pin_or_tell()),
+    Key("Shift+P", "pin the current condition", lambda c: c.pins.pin_or_notify()),
     *(
         Key(
             f"Alt+{n}", f"show or hide pin {LETTERS[n - 1]}", partial(toggle_pin, n - 1)
@@ -65,9 +65,15 @@ KEYS: Final = (
         # `partial` binds the slot now; a lambda would use the last value of `n`.
         for n in range(1, MAX_PINS + 1)
     ),
-    Key("N", "information on the next selected neuron", lambda c: c.facts.step(1)),
-    Key("Shift+N", "information on the previous neuron", lambda c: c.facts.step(-1)),
-    Key("Shift+W", "what if: remove all edits", lambda c: c.what_if.reset()),
+    Key(
+        "N", "information on the next selected neuron", lambda c: c.neuron_info.step(1)
+    ),
+    Key(
+        "Shift+N",
+        "information on the previous neuron",
+        lambda c: c.neuron_info.step(-1),
+    ),
+    Key("Shift+W", "what if: remove all edits", lambda c: c.stimulus_edits.reset()),
     Key("Ctrl+Z", "undo", lambda c: c.undo()),
     Key("Ctrl+Shift+Z", "redo", lambda c: c.redo()),
 )

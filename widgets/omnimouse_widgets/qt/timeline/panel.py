@@ -222,7 +222,7 @@ class TimePanel(QWidget):
         self.place.setPos(start if is_left else stop, 0.0)
 
     def _draw_trial(self) -> None:
-        trials, clip = self._controller.trials, self._controller.clips.shown
+        trials, clip = self._controller.trials, self._controller.repeats.clip
         session = self._controller.state.session
         for widget in (self.trial, self.back, self.next):
             widget.setEnabled(session is not None)

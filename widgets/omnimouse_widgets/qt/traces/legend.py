@@ -23,14 +23,14 @@ def pins_html(controller: Controller) -> str:
     """Return the legend of the displayed pins, with reasons for missing ones."""
     pins = controller.pins
     answers = shown_answers(controller)
-    return signs_html(pinned_signs(controller.state.pins, answers, pins.why_silent))
+    return signs_html(pinned_signs(controller.state.pins, answers, pins.problem_of))
 
 
 def signs_html(signs: Sequence[Sign]) -> str:
     """Return coloured glyphs with their meanings in one line."""
     return " &nbsp;".join(
         # Names of pins are typed by the user and may contain & or <.
-        f"<span style='color:{sign.colour}'>{sign.glyph}</span> {escape(sign.words)}"
+        f"<span style='color:{sign.colour}'>{sign.glyph}</span> {escape(sign.text)}"
         for sign in signs
     )
 

@@ -88,7 +88,7 @@ class TracesPanel(QWidget):
         controller, pins = self._controller, self._controller.pins
         bar = bar_words(controller.state.spec)
         self.stack.canvas.setToolTip(TOOLTIP.format(bar=bar))
-        message = f"⚠ {escape(pins.told)} &nbsp;" if pins.told else ""
+        message = f"⚠ {escape(pins.notice)} &nbsp;" if pins.notice else ""
         pinned = message + pins_html(controller)
         # Not wrapped, but cut at the edge: a third line would take a row of curves.
         line = f"<br><span style='white-space:nowrap'>{pinned}</span>"
@@ -103,7 +103,7 @@ class TracesPanel(QWidget):
 
         A separate row would move the plot each time it appears.
         """
-        text = self._controller.pins.words
+        text = self._controller.pins.message
         self.progress.setVisible(bool(text))
         if text:
             self.progress.setText(f"{text} ✕")

@@ -83,7 +83,7 @@ class WhatIfControls(QWidget):
     def __init__(self, controller: Controller) -> None:
         super().__init__()
         self._controller = controller
-        self._edits = controller.what_if
+        self._edits = controller.stimulus_edits
         self._part = "all"
         self._grid = QGridLayout(self)
         self._grid.setContentsMargins(0, 0, 0, 0)

@@ -86,7 +86,7 @@ class WhatIfPanel(QWidget):
         self.reset = push_button(
             "Reset",
             "Remove all edits (Shift+W; Ctrl+Z restores them)",
-            self._controller.what_if.reset,
+            self._controller.stimulus_edits.reset,
         )
         self.remarks = wrapped_label("alert")
 
@@ -147,9 +147,9 @@ class WhatIfPanel(QWidget):
         return self._controller.results.what_if
 
     def _draw_head(self) -> None:
-        edits = self._controller.what_if
+        edits = self._controller.stimulus_edits
         is_edited = bool(edits.edits)
-        text = edits.words if is_edited else "No edits: change a control below"
+        text = edits.text if is_edited else "No edits: change a control below"
         self.edits.set_text(text)
         self.edits.setToolTip(text)
         self.status.setText(self.status_text())
@@ -161,7 +161,7 @@ class WhatIfPanel(QWidget):
 
     def status_text(self) -> str:
         """Return the freshness of the result, or that it has no score."""
-        if not self._controller.what_if.edits:
+        if not self._controller.stimulus_edits.edits:
             return ""
         freshness = self._controller.results.what_if_freshness
         age = {
@@ -184,7 +184,7 @@ class WhatIfPanel(QWidget):
         # Hidden frames are dimmed, as in the stimulus panel.
         at = frame_at_sample(state.spec, state.cursor)
         opacity = 1.0 if mask.frames[at] else 0.45
-        changed = self._controller.what_if.window
+        changed = self._controller.stimulus_edits.window
         self._show_frame(self.recorded, window, opacity)
         self._show_frame(self.edited, changed or window, opacity)
 
