@@ -1,9 +1,9 @@
 """The named structured masks of OmniMouse, realised exactly (spec §6).
 
 Names: "train/57" (index in the training list), "validation/NAME", "test/NAME",
-"test_additional/NAME"; a bare name means test, then test_additional. On small
-populations counts shrink by one rule (`adapted`), used by training, the faces and
-evaluation alike.
+"test_additional/NAME"; a bare name is searched in test, then in test_additional. For
+small populations the counts shrink by one rule (`adapted`), which training, the front
+ends and evaluation share.
 """
 
 import json
@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from difflib import get_close_matches
 from functools import cache
 from importlib.resources import files
+from typing import NamedTuple
 
 import numpy as np
 
@@ -26,14 +27,17 @@ from omnimouse_model.masks import (
     Mask,
     TokenLayout,
 )
+from omnimouse_model.masks.cells import GUARD_SAMPLES, count_neurons
 from omnimouse_model.masks.selection import random_order, random_subset
+from omnimouse_model.masks.token_layout import (
+    FULL_POPULATION,
+    QUERY_SAMPLES,
+    TOKEN_SAMPLES,
+    TOKEN_STRIDE,
+)
 
-N_SAMPLES, N_FRAMES = OMNIMOUSE.n_samples, OMNIMOUSE.n_frames
-FULL_POPULATION = 4096
 SMALL_POPULATION = 3500
-KERNEL, STRIDE = 10, 5
-SKIP_SAMPLES = 5
-INTERPOLATION_BUFFER = 5
+"""Smaller populations have adapted counts (contract, "Small populations")."""
 _COUNTS = (
     "n_visible_neurons",
     "max_n_reconstructed_neurons",
@@ -47,10 +51,10 @@ _COUNTS = (
 
 @dataclass(frozen=True, slots=True)
 class Strategy:
-    """A structured mask as the official code states it; field names are its own.
+    """A structured mask as the official code states it, with its field names.
 
     Counts are neurons, lengths and starts response samples (frames for the video).
-    None means the default that `realise` fills in.
+    None is the default of the official code, which depends on the population.
 
     Raises
     ------
@@ -78,14 +82,11 @@ class Strategy:
             raise MaskError(
                 f"A strategy's weight must be above 0, found {self.weight}."
             )
+        # The official defaults of a field that depend on another field only; the others
+        # need the population, see `_realised`.
         if self.prefix_len is None:
             self._set("prefix_len", self.max_response_context_samples)
-        if (self.n_visible_neurons == 0) != (self.prefix_len == 0):
-            raise MaskError(
-                "No visible neurons and no visible samples go together: found "
-                f"n_visible_neurons {self.n_visible_neurons}, prefix_len "
-                f"{self.prefix_len}."
-            )
+        _check_prefix(self.n_visible_neurons, self.prefix_len)
         if self.full_population_prefix_len is None or self.n_visible_neurons is None:
             self._set("full_population_prefix_len", 0)
         full = self.full_population_prefix_len or 0
@@ -100,7 +101,7 @@ class Strategy:
             self._set("prefix_start_idx", self.response_context_start_idx)
         self._check_context()
         if self.behavior_encoded and self.behavior_reconstructed:
-            raise MaskError("Behaviour cannot be both given and asked.")
+            raise MaskError("Behaviour cannot be both visible and a target.")
 
     def _set(self, name: str, value: int | None) -> None:
         object.__setattr__(self, name, value)
@@ -119,7 +120,7 @@ class Strategy:
 
     @property
     def behavior(self) -> BehaviorMode:
-        """Behaviour's part in the mask."""
+        """Mode of behaviour in the mask."""
         if self.behavior_encoded:
             return "visible"
         return "target" if self.behavior_reconstructed else "hidden"
@@ -129,49 +130,47 @@ class Strategy:
         if n_neurons >= SMALL_POPULATION:
             return self
         visible = _scaled(self.n_visible_neurons, n_neurons)
-        asked = _scaled(self.max_n_reconstructed_neurons, n_neurons)
+        targets = _scaled(self.max_n_reconstructed_neurons, n_neurons)
         n_visible = n_neurons if visible is None else min(visible, n_neurons)
+        # Rounding up both counts may exceed the population: targets give way.
         if 0 < n_visible < n_neurons:
-            n_asked = n_neurons if asked is None else asked
-            asked = min(n_asked, n_neurons - n_visible)
+            targets = min(
+                n_neurons if targets is None else targets, n_neurons - n_visible
+            )
         return replace(
-            self, n_visible_neurons=visible, max_n_reconstructed_neurons=asked
+            self, n_visible_neurons=visible, max_n_reconstructed_neurons=targets
         )
 
-    def realise(
-        self, n_neurons: int, n_samples: int = N_SAMPLES, n_frames: int = N_FRAMES
-    ) -> "Strategy":
-        """Fill in every default for a population; construction rules run again."""
-        n, s = n_neurons, n_samples
-        start = min(max(self.response_context_start_idx or 0, 0), s)
-        context = _at_most(self.max_response_context_samples, s - start)
-        end = start + context
-        first = min(max(self.prefix_start_idx or 0, start), end)
+    def _realised(self, n: int) -> "_Realised":
+        """Fill in every default for a population of `n` neurons."""
+        n_samples, n_frames = OMNIMOUSE.n_samples, OMNIMOUSE.n_frames
+        context_start = min(max(self.response_context_start_idx or 0, 0), n_samples)
+        context = _at_most(self.max_response_context_samples, n_samples - context_start)
+        end = context_start + context
+        first = min(max(self.prefix_start_idx or 0, context_start), end)
         prefix = _at_most(self.prefix_len, end - first)
         full = min(self.full_population_prefix_len or 0, prefix)
         visible = _at_most(self.n_visible_neurons, n)
-        # the default ignores the prefix's start, as in the official code
-        suffix_default = full if visible < n else prefix
-        suffix = (
-            suffix_default if self.suffix_start_idx is None else self.suffix_start_idx
-        )
-        suffix = min(max(suffix, 0), s)
+        _check_prefix(visible, prefix)
+        suffix_start = self.suffix_start_idx
+        if suffix_start is None:
+            # The default ignores the start of the prefix, as in the official code.
+            suffix_start = full if visible < n else prefix
+        suffix_start = min(max(suffix_start, 0), n_samples)
         frame = min(max(self.n_visible_frames_start_idx or 0, 0), n_frames)
-        return Strategy(
-            n_visible_neurons=visible,
-            prefix_start_idx=first,
-            prefix_len=prefix,
-            full_population_prefix_len=full,
-            response_context_start_idx=start,
-            max_response_context_samples=context,
-            max_n_reconstructed_neurons=_at_most(self.max_n_reconstructed_neurons, n),
-            suffix_start_idx=suffix,
-            suffix_len=_at_most(self.suffix_len, s - suffix),
-            n_visible_frames_start_idx=frame,
-            n_visible_frames=_at_most(self.n_visible_frames, n_frames - frame),
-            behavior_encoded=self.behavior_encoded,
-            behavior_reconstructed=self.behavior_reconstructed,
-            weight=self.weight,
+        return _Realised(
+            n,
+            visible,
+            first,
+            prefix,
+            full,
+            context=(context_start, end),
+            n_targets=_at_most(self.max_n_reconstructed_neurons, n),
+            suffix=(
+                suffix_start,
+                suffix_start + _at_most(self.suffix_len, n_samples - suffix_start),
+            ),
+            frames=(frame, frame + _at_most(self.n_visible_frames, n_frames - frame)),
         )
 
     def _check_counts(self) -> None:
@@ -183,7 +182,7 @@ class Strategy:
     def to_mask(
         self, n_total: int, order: np.ndarray | None = None, name: str = ""
     ) -> Mask:
-        """Realise the strategy as a mask over a population.
+        """Return the mask of the strategy for a population.
 
         Parameters
         ----------
@@ -192,114 +191,137 @@ class Strategy:
         order
             The N neurons that enter, first visible ones first; all by default.
         name
-            Kept on the mask.
+            Name of the mask.
 
         Raises
         ------
         MaskError
-            Where a slice cannot be cut into tokens or queries.
+            Where a slice cannot be divided into tokens or queries.
         EmptyMaskError
-            Where nothing is asked.
+            Where there is no target.
         """
         self._check_counts()
         order = np.arange(n_total) if order is None else np.asarray(order)
-        plain = self.realise(len(order))
-        seen = _visible_blocks(plain, len(order))
-        asked = _target_blocks(plain, len(order))
-        if not asked and not plain.behavior_reconstructed:
-            raise EmptyMaskError("This strategy asks for nothing.")
-        cells = np.full((N_SAMPLES, n_total), HIDDEN, np.uint8)
-        for code, blocks in ((VISIBLE, seen), (TARGET, asked)):
+        realised = self._realised(len(order))
+        visible = _visible_blocks(realised)
+        targets = _target_blocks(realised)
+        if not targets and not self.behavior_reconstructed:
+            raise EmptyMaskError("This strategy has no target.")
+        cells = np.full((OMNIMOUSE.n_samples, n_total), HIDDEN, np.uint8)
+        for code, blocks in ((VISIBLE, visible), (TARGET, targets)):
             for start, stop, neurons in blocks:
                 cells[start:stop, order[neurons]] = code
-        frames = np.zeros(N_FRAMES, bool)
-        first = plain.n_visible_frames_start_idx or 0
-        frames[first : first + (plain.n_visible_frames or 0)] = True
-        context = plain.response_context_start_idx or 0
+        frames = np.zeros(OMNIMOUSE.n_frames, bool)
+        frames[slice(*realised.frames)] = True
         return Mask(
             cells=cells,
             frames=frames,
-            behavior=plain.behavior,
+            behavior=self.behavior,
             token_layout=TokenLayout(
                 order=order,
-                cuts=tuple(block[0] for block in seen[1:]),
-                context_span=(
-                    context,
-                    context + (plain.max_response_context_samples or 0),
-                ),
-                query_phase=asked[0][0] % STRIDE if asked else 0,
+                # Each visible block is divided into tokens on its own.
+                cuts=tuple(block[0] for block in visible[1:]),
+                context_span=realised.context,
+                query_phase=targets[0][0] % QUERY_SAMPLES if targets else 0,
             ),
             name=name,
         )
 
 
 CellBlock = tuple[int, int, slice]
+"""First sample, end, and positions of neurons in the order."""
 
 
-def _visible_blocks(plain: Strategy, n: int) -> list[CellBlock]:
-    """Visible slices as (start, stop, positions), each tokenised on its own."""
-    first, length = plain.prefix_start_idx or 0, plain.prefix_len or 0
-    full, visible = (
-        plain.full_population_prefix_len or 0,
-        plain.n_visible_neurons or 0,
-    )
+class _Realised(NamedTuple):
+    """Numbers of a strategy in a population of `n` neurons, without None.
+
+    The first `visible` neurons are visible from sample `first` for `prefix` samples, of
+    which all neurons are visible for the first `full`. `context`, `suffix` (targets)
+    and `frames` are (start, stop).
+    """
+
+    n: int
+    visible: int
+    first: int
+    prefix: int
+    full: int
+    context: tuple[int, int]
+    n_targets: int
+    suffix: tuple[int, int]
+    frames: tuple[int, int]
+
+
+def _visible_blocks(of: _Realised) -> list[CellBlock]:
+    """Return the visible blocks, each divided into tokens on its own."""
+    full_stop, stop = of.first + of.full, of.first + of.prefix
     blocks: list[CellBlock] = []
-    if full > 0 and 0 < visible < n:
-        blocks.append((first, first + full, slice(0, n)))
-    # with everyone visible the full-population part is dropped, as officially
-    if length > 0 and visible > 0 and full < length:
-        blocks.append((first + full, first + length, slice(0, visible)))
-    for start, stop, _ in blocks:
-        if stop - start < KERNEL or (stop - start - KERNEL) % STRIDE:
+    if of.full > 0 and 0 < of.visible < of.n:
+        blocks.append((of.first, full_stop, slice(0, of.n)))
+    # If all neurons are visible, the part with the full population is dropped, as in
+    # the official code.
+    if of.prefix > 0 and of.visible > 0 and of.full < of.prefix:
+        blocks.append((full_stop, stop, slice(0, of.visible)))
+    for start, end, _ in blocks:
+        length = end - start
+        if length < TOKEN_SAMPLES or (length - TOKEN_SAMPLES) % TOKEN_STRIDE:
             raise MaskError(
-                f"Visible samples {start}-{stop} cannot be cut into tokens: a slice "
-                f"needs {KERNEL} samples plus a multiple of {STRIDE}."
+                f"Visible samples {start}-{end} cannot be cut into tokens: a slice "
+                f"needs {TOKEN_SAMPLES} samples plus a multiple of {TOKEN_STRIDE}."
             )
     return blocks
 
 
-def _target_blocks(plain: Strategy, n: int) -> list[CellBlock]:
-    """Asked slices as (start, stop, positions), in the order they are answered."""
-    start, length = plain.suffix_start_idx or 0, plain.suffix_len or 0
-    n_asked, visible = (
-        plain.max_n_reconstructed_neurons or 0,
-        plain.n_visible_neurons or 0,
-    )
-    if length == 0 or n_asked == 0:
+def _target_blocks(of: _Realised) -> list[CellBlock]:
+    """Return the target blocks, in the order in which they are predicted."""
+    start, stop = of.suffix
+    if start == stop or of.n_targets == 0:
         return []
-    if start < SKIP_SAMPLES:
+    # `skip_n_samples` of the official code has the length of the guard.
+    if start < GUARD_SAMPLES:
         raise MaskError(
-            f"Targets start at sample {start}; the first {SKIP_SAMPLES} samples "
-            "cannot be asked."
+            f"Targets start at sample {start}; the first {GUARD_SAMPLES} samples "
+            "cannot be targets."
         )
-    first = plain.prefix_start_idx or 0
-    full_end = first + (plain.full_population_prefix_len or 0)
-    end = first + (plain.prefix_len or 0)
-    after_full = after_prefix = 0
-    if plain.full_population_prefix_len:
-        after_full = min(full_end + INTERPOLATION_BUFFER, N_SAMPLES)
-    if plain.prefix_len:
-        after_prefix = min(end + INTERPOLATION_BUFFER, N_SAMPLES)
-    stop, first_asked = start + length, n - n_asked
-    if first_asked >= visible or start >= after_prefix:
-        blocks = [(max(start, after_full), stop, slice(first_asked, n))]
+    after_full = _guarded_end(of.first, of.full)
+    after_prefix = _guarded_end(of.first, of.prefix)
+    first_target = of.n - of.n_targets
+    if first_target >= of.visible or start >= after_prefix:
+        blocks = [(max(start, after_full), stop, slice(first_target, of.n))]
     else:
-        # the first block is not limited to n_asked, as officially
-        blocks = [(max(start, after_full), min(after_prefix, stop), slice(visible, n))]
+        # Neurons of the prefix are targets only after it. The first block is not
+        # limited to `n_targets`, as in the official code.
+        middle = min(after_prefix, stop)
+        blocks = [(max(start, after_full), middle, slice(of.visible, of.n))]
         if stop > after_prefix:
-            blocks.append((after_prefix, stop, slice(first_asked, n)))
-    for begin, finish, neurons in blocks:
+            blocks.append((after_prefix, stop, slice(first_target, of.n)))
+    for begin, end, neurons in blocks:
         if neurons.stop <= neurons.start:
             raise MaskError(
-                f"All {n} neurons are visible beside the targets of samples "
-                f"{begin}-{finish}: none is left to ask. Take a session with more, or "
-                "show fewer (n_visible_neurons)."
+                f"All {of.n} neurons are visible during the targets of samples "
+                f"{begin}-{end}: no target neuron is left. Use a session with more "
+                "neurons, or show fewer (n_visible_neurons)."
             )
-        if finish <= begin or (finish - begin) % STRIDE:
+        if end <= begin or (end - begin) % QUERY_SAMPLES:
             raise MaskError(
-                f"Targets of samples {begin}-{finish} are not a multiple of {STRIDE}."
+                f"Targets of samples {begin}-{end} are not a multiple of "
+                f"{QUERY_SAMPLES}."
             )
     return blocks
+
+
+def _guarded_end(first: int, length: int) -> int:
+    """Return the end of a visible block and its guard; 0 without the block."""
+    # `interpolation_buffer` of the official code has the length of the guard.
+    stop = min(first + length + GUARD_SAMPLES, OMNIMOUSE.n_samples)
+    return stop if length else 0
+
+
+def _check_prefix(n_visible: int | None, prefix_len: int | None) -> None:
+    if (n_visible == 0) != (prefix_len == 0):
+        raise MaskError(
+            "No visible neurons and no visible samples go together: found "
+            f"n_visible_neurons {n_visible}, prefix_len {prefix_len}."
+        )
 
 
 def _scaled(count: int | None, n_neurons: int) -> int | None:
@@ -320,24 +342,27 @@ def _tables() -> dict[str, Strategy]:
     folder = files("omnimouse_model") / "strategy_tables"
     training = json.loads((folder / "training.json").read_text("utf-8"))["masks"]
     evaluation = json.loads((folder / "evaluation.json").read_text("utf-8"))
-    named = {f"train/{m['index']}": _from_fact(m) for m in training}
+    named = {f"train/{row['index']}": _from_json(row) for row in training}
     for group in ("validation", "test", "test_additional"):
         rows = evaluation[group]
+        # A list has the name in each row, an object has it as the key.
         items = (
-            rows.items() if isinstance(rows, dict) else ((r["name"], r) for r in rows)
+            rows.items()
+            if isinstance(rows, dict)
+            else ((row["name"], row) for row in rows)
         )
-        named |= {f"{group}/{name}": _from_fact(row) for name, row in items}
+        named |= {f"{group}/{name}": _from_json(row) for name, row in items}
     return named
 
 
-def _from_fact(row: dict[str, object]) -> Strategy:
-    names = {f.name for f in fields(Strategy)}
+def _from_json(row: dict[str, object]) -> Strategy:
+    names = {field.name for field in fields(Strategy)}
     # mypy: a JSON row holds values of several types
     return Strategy(**{k: v for k, v in row.items() if k in names})  # type: ignore[arg-type]
 
 
 def strategy_names() -> tuple[str, ...]:
-    """Every full name, training first.
+    """Return the full names of all strategies, those of training first.
 
     Examples
     --------
@@ -349,7 +374,7 @@ def strategy_names() -> tuple[str, ...]:
 
 
 def full_name(name: str) -> str:
-    """Complete a bare name: test first, then test_additional."""
+    """Return the full name of a strategy, or raise `MaskError` with similar names."""
     table = _tables()
     for candidate in (name, f"test/{name}", f"test_additional/{name}"):
         if candidate in table:
@@ -363,7 +388,7 @@ def full_name(name: str) -> str:
 
 
 def find_strategy(name: str) -> Strategy:
-    """The official strategy of a name, before any adaptation.
+    """Return the official strategy of a name, without adaptation.
 
     Examples
     --------
@@ -377,12 +402,12 @@ def find_strategy(name: str) -> Strategy:
 def mask_from_strategy(
     strategy: str | Strategy, session: HasNeurons | int, seed: int | None = None
 ) -> Mask:
-    """Realise a strategy for a session.
+    """Return the mask of a strategy for a session.
 
     Parameters
     ----------
     strategy
-        A name, or a strategy of your own.
+        A name, or a strategy.
     session
         A session, or its number of neurons.
     seed
@@ -392,7 +417,7 @@ def mask_from_strategy(
     Returns
     -------
     Mask
-        Its `note` says how counts were adapted to a small population.
+        Its `note` states how counts were adapted to a small population.
 
     Examples
     --------
@@ -402,13 +427,12 @@ def mask_from_strategy(
     >>> mask.note
     'adapted to 40 neurons: visible 256 → 2, asked 3072 → 30'
     """
-    total = session if isinstance(session, int) else session.n_neurons
-    order = None
+    total, order = count_neurons(session), None
     if seed is not None:
         order = random_order(total, seed)[:FULL_POPULATION]
     count = total if order is None else len(order)
     name = full_name(strategy) if isinstance(strategy, str) else ""
-    official = find_strategy(strategy) if isinstance(strategy, str) else strategy
+    official = _tables()[name] if isinstance(strategy, str) else strategy
     adapted = official.adapted(count)
     mask = adapted.to_mask(total, order, name)
     if adapted == official:
@@ -418,13 +442,10 @@ def mask_from_strategy(
 
 def _adaptation(official: Strategy, adapted: Strategy, count: int) -> str:
     before, after = asdict(official), asdict(adapted)
-    words = {
-        "n_visible_neurons": "visible",
-        "max_n_reconstructed_neurons": "asked",
-    }
+    labels = {"n_visible_neurons": "visible", "max_n_reconstructed_neurons": "asked"}
     changes = [
-        f"{word} {'all' if before[key] is None else before[key]} → {after[key]}"
-        for key, word in words.items()
+        f"{label} {'all' if before[key] is None else before[key]} → {after[key]}"
+        for key, label in labels.items()
         if before[key] != after[key]
     ]
     return f"adapted to {count} neurons: {', '.join(changes)}"
@@ -435,24 +456,25 @@ def half_population_mask(
     seed: int = 0,
     video: bool = True,
     behavior: bool = True,
-    asked: Sequence[int] | np.ndarray = (),
+    targets: Sequence[int] | np.ndarray = (),
     spec: WindowSpec = OMNIMOUSE,
 ) -> Mask:
-    """Show a random half for the whole window, ask the second half of the others.
+    """Return a mask with half of the neurons visible and the others as targets.
 
-    OmniMouse: the last second of the window.
+    The visible half is random, for the whole window; targets are the second half of the
+    window (OmniMouse: the last second).
 
     Parameters
     ----------
     session
         A session, or its number of neurons.
     seed
-        Order in which neurons are drawn.
+        Seed of the order in which neurons are drawn.
     video, behavior
         Whether video and behaviour are visible.
-    asked
-        Neurons that belong to the asked half, as far as it has room. The halves keep
-        their sizes, and the other neurons their random order.
+    targets
+        Neurons that belong to the target half, as far as it has room. The sizes of the
+        halves and the random order of the other neurons do not change.
     spec
         Rates and sizes of the windows.
 
@@ -463,11 +485,11 @@ def half_population_mask(
     >>> int(mask.visible.any(axis=0).sum()), int(mask.target.any(axis=0).sum())
     (50, 50)
     """
-    total = session if isinstance(session, int) else session.n_neurons
-    wanted = np.asarray(asked, int)[: total - total // 2]
-    others = np.setdiff1d(np.arange(total), wanted)
-    seen = random_subset(total, total // 2, seed, among=others)
-    rest = np.setdiff1d(np.arange(total), seen)
-    mask = Mask.nothing(total, spec).show(seen).ask(rest)
+    total = count_neurons(session)
+    reserved = np.asarray(targets, int)[: total - total // 2]
+    others = np.setdiff1d(np.arange(total), reserved)
+    visible = random_subset(total, total // 2, seed, among=others)
+    hidden = np.setdiff1d(np.arange(total), visible)
+    mask = Mask.nothing(total, spec).show(visible).ask(hidden)
     mask = mask.with_frames(video).with_behavior(behavior)
     return replace(mask, name="half of the population")

@@ -1,8 +1,7 @@
-"""Window and mask to what the net reads: the one place that knows both.
+"""Conversion of windows and masks to the input of OmniMouse's network.
 
-Here arrays change from the project's order (time, neuron) to the net's, strategies
-and free-form masks become the same index layout, and seconds become the phases and
-intervals that the net compares.
+Strategies and free-form masks become the same index layout, and recorded times become
+times relative to the window. No other module depends on both masks and the network.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,16 +20,21 @@ from omnimouse_model.masks import (
     token_starts,
     video_steps,
 )
+from omnimouse_model.masks.token_layout import QUERY_SAMPLES
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.layout import Clip, Layout
 
-QUERY_SAMPLES = 5
-
 
 def layout_from_mask(mask: Mask) -> Layout:
-    """Tokens, queries and video steps of a mask, sorted by sample, then order."""
-    own = mask.require_layout()
-    tokens = token_starts(mask.visible[:, own.order], own.cuts)
+    """Return the tokens, queries and video steps of a mask.
+
+    Tokens and queries are sorted by sample, then by the order of the mask.
+    """
+    token_layout = mask.require_layout()
+    order = token_layout.order
+    tokens = token_starts(mask.visible[:, order], token_layout.cuts)
+    # `nonzero` of (sample, neuron) is sorted by sample: tokens of one sample are one
+    # contiguous run, which the attention plans rely on.
     token_samples, token_neurons = np.nonzero(tokens)
     query_samples, query_neurons = np.nonzero(query_starts(mask))
     return Layout(
@@ -43,13 +47,13 @@ def layout_from_mask(mask: Mask) -> Layout:
         video_steps=torch.from_numpy(np.flatnonzero(video_steps(mask.frames))),
         frames=torch.from_numpy(mask.frames.copy()),
         behavior=_common_mode(mask),
-        context_span=own.context_span,
-        n_neurons=len(own.order),
+        context_span=token_layout.context_span,
+        n_neurons=len(order),
     )
 
 
 def _common_mode(mask: Mask) -> BehaviorMode:
-    """Return the mode of all channels: OmniMouse reads or decodes them together."""
+    """Return the mode of all channels, which must be one mode."""
     if isinstance(mask.behavior, tuple):
         raise UnsupportedRequestError(
             "OmniMouse reads or decodes all channels of behaviour together; this mask "
@@ -59,55 +63,57 @@ def _common_mode(mask: Mask) -> BehaviorMode:
 
 
 def query_starts(mask: Mask) -> np.ndarray:
-    """Where 5-sample queries begin: bool (60, N), columns in the mask's order."""
-    own = mask.require_layout()
-    asked = scored_cells(mask)[:, own.order]
-    starts = np.zeros_like(asked)
-    for start in range(own.query_phase, len(asked) - QUERY_SAMPLES + 1, QUERY_SAMPLES):
-        starts[start] = asked[start : start + QUERY_SAMPLES].any(axis=0)
+    """Return where 5-sample queries begin, bool (60, N), in the order of the mask."""
+    token_layout = mask.require_layout()
+    scored = scored_cells(mask)[:, token_layout.order]
+    starts = np.zeros_like(scored)
+    stop = len(scored) - QUERY_SAMPLES + 1
+    for start in range(token_layout.query_phase, stop, QUERY_SAMPLES):
+        # A query with a single scored cell is computed completely;
+        # `place_predictions` drops its other cells.
+        starts[start] = scored[start : start + QUERY_SAMPLES].any(axis=0)
     return starts
 
 
 def select_queries(layout: Layout, mask: Mask, neurons: np.ndarray) -> Layout:
-    """Keep the queries of some of the session's neurons."""
-    wanted = np.zeros(mask.n_neurons, bool)
-    wanted[neurons] = True
-    positions = torch.from_numpy(wanted[mask.require_layout().order]).to(
-        layout.query_neurons.device
-    )
-    kept = positions[layout.query_neurons]
-    samples = layout.query_samples[kept]
+    """Return the layout with the queries of some neurons of the session only."""
+    is_chosen = np.zeros(mask.n_neurons, bool)
+    is_chosen[neurons] = True
+    # Queries count positions in the order of the mask, not neurons of the session.
+    by_position = torch.from_numpy(is_chosen[mask.require_layout().order])
+    chosen = by_position.to(layout.query_neurons.device)[layout.query_neurons]
+    samples = layout.query_samples[chosen]
     return replace(
         layout,
-        query_neurons=layout.query_neurons[kept],
+        query_neurons=layout.query_neurons[chosen],
         query_samples=samples,
         query_runs=_runs(samples.cpu().numpy()),
     )
 
 
 def query_parts(layout: Layout, most: int) -> Iterator[Layout]:
-    """Parts of at most so many queries, in order, each of one sample."""
-    runs, start = [], 0
+    """Yield layouts of at most `most` queries, in order, each of one sample."""
+    start = 0
     for sample, count in layout.query_runs:
         for first in range(start, start + count, most):
-            runs.append((sample, first, min(first + most, start + count)))
+            stop = min(first + most, start + count)
+            yield replace(
+                layout,
+                query_neurons=layout.query_neurons[first:stop],
+                query_samples=layout.query_samples[first:stop],
+                query_runs=((sample, stop - first),),
+            )
         start += count
-    for sample, first, stop in runs:
-        yield replace(
-            layout,
-            query_neurons=layout.query_neurons[first:stop],
-            query_samples=layout.query_samples[first:stop],
-            query_runs=((sample, stop - first),),
-        )
 
 
 def _runs(samples: np.ndarray) -> tuple[tuple[int, int], ...]:
+    """Return (sample, count) of each run of equal, ascending samples."""
     values, counts = np.unique(samples, return_counts=True)
     return tuple((int(v), int(c)) for v, c in zip(values, counts, strict=True))
 
 
 def responses_on(window: Window, device: torch.device | str) -> Tensor:
-    """A window's responses, float32 (60, P) in stored order, 0 where missing."""
+    """Return a window's responses, float32 (60, P) in stored order, 0 if missing."""
     return torch.from_numpy(without_missing(window.responses)).to(device)
 
 
@@ -119,26 +125,27 @@ def clip_from_windows(
     device: torch.device | str = "cpu",
     responses: Sequence[Tensor] | None = None,
 ) -> Clip:
-    """Stack windows of one session, each with its own neuron order.
+    """Stack windows of one session into the input of the network.
 
-    The masks must share one layout. Values that the masks withhold are zeroed here,
-    so that nothing downstream can read them. `responses` are `responses_on` the device
-    where a caller keeps them there.
+    The masks must have one layout; each may have its own order of neurons. `responses`
+    are results of `responses_on`, for a caller that caches them on the device.
     """
     if responses is None:
         responses = [responses_on(window, device) for window in windows]
     stacked = np.stack([mask.require_layout().order for mask in masks])
     orders = torch.from_numpy(stacked).to(device)
     visible = torch.from_numpy(np.stack([mask.visible for mask in masks])).to(device)
-    seen = [
-        torch.where(shown, values, 0.0)[:, order]
-        for values, shown, order in zip(responses, visible, orders, strict=True)
+    # Withheld values become 0 here, so that no part of the network can read them. They
+    # are selected and not multiplied: NaN times 0 is NaN.
+    inputs = [
+        torch.where(is_visible, values, 0.0)[:, order]
+        for values, is_visible, order in zip(responses, visible, orders, strict=True)
     ]
     behavior = None
     if masks[0].behavior == "visible":
-        behavior = torch.from_numpy(np.stack([w.behavior.T for w in windows])).to(
-            device
-        )
+        # The network reads channels by time, (channel, 40).
+        stacked = np.stack([window.behavior.T for window in windows])
+        behavior = torch.from_numpy(stacked).to(device)
     times = [w.timestamps for w in windows]
     response_times, video_times, starts = clip_times(
         [t["responses"] for t in times],
@@ -148,7 +155,7 @@ def clip_from_windows(
     return Clip(
         session=session,
         neuron_ids=orders,
-        responses=torch.stack(seen),
+        responses=torch.stack(inputs),
         behavior=behavior,
         response_times=response_times,
         video_times=video_times,
@@ -161,10 +168,10 @@ def clip_times(
     screen: Sequence[np.ndarray],
     config: OmniMouseConfig,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Relative response times (B, 60), video step times (B, 30), absolute starts.
+    """Return relative response times (B, 60), video step times (B, 30), and starts.
 
-    Official checkpoints keep the recorded float32 noise (spec §10). With
-    `ideal_times` samples sit exactly on the grid, and one row serves every item.
+    Official checkpoints use the recorded times with their float32 rounding (spec §10).
+    With `ideal_times`, samples lie exactly on the grid, and one row serves every item.
     """
     absolute = torch.from_numpy(np.stack(responses))
     if config.ideal_times:
@@ -177,13 +184,14 @@ def clip_times(
 
 
 def video_step_times(frame_times: Tensor) -> Tensor:
-    """Times of the video encoder's steps: frames 3, 5, …, 59, 59 (spec §8)."""
+    """Return the times of the video encoder's steps: frames 3, 5, …, 59, 59 (§8)."""
     last = frame_times.shape[1] - 1
+    # The last step would be frame 61, after the end of the window.
     return frame_times[:, torch.arange(3, last + 5, 2).clamp(max=last)]
 
 
 def labels_from_responses(responses: Tensor, layout: Layout) -> Tensor:
-    """Targets (B, Q, 5) of a layout's queries, from (B, 60, N) in the clip's order."""
+    """Return the targets (B, Q, 5) of all queries from responses (B, 60, N)."""
     windows = responses.unfold(1, QUERY_SAMPLES, 1)
     return windows[:, layout.query_samples, layout.query_neurons]
 
@@ -191,12 +199,11 @@ def labels_from_responses(responses: Tensor, layout: Layout) -> Tensor:
 def place_predictions(
     rates: Tensor, layout: Layout, mask: Mask, columns: np.ndarray
 ) -> np.ndarray:
-    """Rates (Q, 5) of one item to float32 (60, n), NaN where not asked.
+    """Return the rates (Q, 5) of one item as float32 (60, n), NaN if not scored.
 
-    `columns` are the session's neuron indices to return, in the wanted order.
+    `columns` are the neurons of the session to return, in this order.
     """
-    n_total = mask.n_neurons
-    placed = np.full((len(mask.cells), n_total), np.nan, np.float32)
+    placed = np.full(mask.cells.shape, np.nan, np.float32)
     neurons = mask.require_layout().order[layout.query_neurons.cpu().numpy()]
     samples = layout.query_samples.cpu().numpy()[:, None] + np.arange(QUERY_SAMPLES)
     placed[samples, neurons[:, None]] = rates.float().cpu().numpy()

@@ -74,7 +74,7 @@ def test_every_strategy_is_what_the_specification_says(count, first, step):
             plain = plain_mask(scaled_counts(row, count), count)
         except ValueError:
             assert count == 1, name
-            with pytest.raises(MaskError, match="none is left to ask"):
+            with pytest.raises(MaskError, match="no target neuron is left"):
                 mask_from_strategy(name, count)
             continue
         mask = mask_from_strategy(name, count)
@@ -153,7 +153,7 @@ def test_inverse_population_keeps_its_cut():
 
 
 def test_contradictions_are_refused_with_the_rule():
-    with pytest.raises(MaskError, match="both given and asked"):
+    with pytest.raises(MaskError, match="both visible and a target"):
         Strategy(behavior_encoded=True, behavior_reconstructed=True)
     with pytest.raises(MaskError, match="weight"):
         Strategy(weight=0.0)
@@ -165,7 +165,7 @@ def test_contradictions_are_refused_with_the_rule():
             Strategy(**{name: -1}, prefix_len=30).to_mask(40)
     whole = {"prefix_len": 60, "max_response_context_samples": 60}
     nothing = Strategy(prefix_start_idx=0, max_n_reconstructed_neurons=0, **whole)
-    with pytest.raises(EmptyMaskError, match="asks for nothing"):
+    with pytest.raises(EmptyMaskError, match="has no target"):
         nothing.to_mask(40)
 
 
@@ -181,15 +181,15 @@ def test_half_of_the_population_is_a_fixed_random_half():
 def test_half_of_the_population_asks_those_it_is_told_to_and_stays_a_half():
     plain = half_population_mask(101, seed=1)
     wanted = np.flatnonzero(plain.visible.any(axis=0))[:4]
-    mask = half_population_mask(101, seed=1, asked=wanted)
+    mask = half_population_mask(101, seed=1, targets=wanted)
     assert mask.target[30:, wanted].all()
     assert mask.visible.any(axis=0).sum() == 50
     assert (mask.visible.any(axis=0) ^ mask.target.any(axis=0)).all()
     changed = (mask.cells != plain.cells).any(axis=0).sum()
     assert changed <= 8  # they, and those who stand in for them
     asked = np.flatnonzero(mask.target.any(axis=0))
-    assert half_population_mask(101, seed=1, asked=asked) == mask
-    everybody = half_population_mask(101, seed=1, asked=np.arange(101))
+    assert half_population_mask(101, seed=1, targets=asked) == mask
+    everybody = half_population_mask(101, seed=1, targets=np.arange(101))
     assert everybody.target[30:, :51].all()
     assert everybody.visible.any(axis=0).sum() == 50
 

@@ -1,4 +1,4 @@
-"""The demo's sessions: generated once into the user's cache, from frozen seeds."""
+"""Simulated sessions of the demo, generated once into the user's cache."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,13 +7,14 @@ from omnimouse_model.cache import cache_dir
 from omnimouse_model.simulate.specs import DEMO_SHOWN, UNSEEN, VERSION, MouseSpec
 
 CHECKPOINT = Path(__file__).parent / "demo.safetensors"
-"""The shipped weights; `demo.json` beside them says what they are."""
+"""Weights of the demo model; `demo.json` in the same folder describes them."""
 
 
 def demo_session(progress: Callable[[float], None] | None = None) -> Path:
-    """Folder of the shown session: 1,000 neurons the demo model knows, 12 new minutes.
+    """Return the folder of the demo session: 1,000 neurons of the demo model, 12 min.
 
-    Generated in about 15 s when first asked for; `progress` gets the finished share.
+    The recording was not used for training. It is generated in about 15 s at the first
+    call; `progress` is called with the finished share.
 
     Examples
     --------
@@ -25,7 +26,7 @@ def demo_session(progress: Callable[[float], None] | None = None) -> Path:
 
 
 def unseen_session(progress: Callable[[float], None] | None = None) -> Path:
-    """Folder of a mouse that no model was trained on: 400 neurons, 12 minutes.
+    """Return the folder of a mouse that no model was trained on: 400 neurons, 12 min.
 
     Examples
     --------
@@ -36,13 +37,15 @@ def unseen_session(progress: Callable[[float], None] | None = None) -> Path:
 
 
 def is_demo(folder: Path) -> bool:
-    """Whether a session is one of those made here, and no recording of the user's."""
+    """Return whether a session was generated here and is no recording of the user."""
     return folder.is_relative_to(cache_dir() / "sessions")
 
 
 def _session(spec: MouseSpec, progress: Callable[[float], None] | None) -> Path:
-    # Generating needs more of the simulator than knowing where the result is.
+    # Imported here: most callers find the session in the cache and need no simulator.
     from omnimouse_model.simulate.write import write_session
 
+    # The version is part of the path, so that a session of an older simulator is not
+    # opened by mistake.
     folder = cache_dir() / "sessions" / f"v{VERSION}" / spec.name
     return write_session(spec, folder, progress)

@@ -1,12 +1,11 @@
-"""Masks: what a predictor sees and what it must predict, and the rules that decide it.
+"""Masks: the visible input and the targets of a predictor, and the rules for both.
 
-`mask` is the mask and its verbs, `cells` the rules over its codes, `algebra` masks out
-of masks, `remarks` what will not be seen or scored, `files` masks as text, `selecting`
-and `neuron_table` which neurons to show or ask.
+`mask` is the mask and its methods, `cells` the rules over its codes, `algebra` masks
+out of masks, `time_mapping` masks of other specs, `token_layout` the tokens of
+OmniMouse, `remarks` the cells that are not read or scored, `files` masks as text,
+`selection` and `neuron_table` the choice of neurons, `dilation` growing such a choice.
 """
 
-from omnimouse_model.data.clock import N_FRAMES as N_FRAMES
-from omnimouse_model.data.clock import N_SAMPLES as N_SAMPLES
 from omnimouse_model.masks.cells import HIDDEN as HIDDEN
 from omnimouse_model.masks.cells import MIXED as MIXED
 from omnimouse_model.masks.cells import PATTERN_NAMES as PATTERN_NAMES

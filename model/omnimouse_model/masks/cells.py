@@ -1,6 +1,7 @@
 """Codes of cells and the rules over them, as plain arrays (n_samples, P)."""
 
 from collections.abc import Sequence
+from itertools import product
 from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -11,25 +12,16 @@ from omnimouse_model.errors import MaskError
 HIDDEN, VISIBLE, TARGET = 0, 1, 2
 MIXED = 3
 STATE_NAMES = ("hidden", "visible", "target", "mixed")
-"""By code; the last for a neuron whose code changes within a span."""
+"""By code; the last is for a neuron whose code changes within a span."""
 TRANSITION = " → "
-"""Between the state a span begins with and the one it ends with."""
-
-
-def _pattern_words() -> list[str]:
-    words = []
-    for state, word in enumerate(STATE_NAMES):
-        for first in STATE_NAMES[:MIXED]:
-            for last in STATE_NAMES[:MIXED]:
-                changes = state == MIXED and first != last
-                words.append(f"{first}{TRANSITION}{last}" if changes else word)
-    return words
-
-
-PATTERN_NAMES = tuple(_pattern_words())
-"""Words of `Mask.patterns_in`: a state, a mixed one by both ends: `hidden → target`."""
+"""Separates the first from the last state of a span in the name of a pattern."""
+PATTERN_NAMES = tuple(
+    f"{first}{TRANSITION}{last}" if state == "mixed" and first != last else state
+    for state, first, last in product(STATE_NAMES, STATE_NAMES[:3], STATE_NAMES[:3])
+)
+"""By number of `patterns`: a state, or both ends of a mixed one: `hidden → target`."""
 GUARD_SAMPLES = 5
-GUARD_S = GUARD_SAMPLES / OMNIMOUSE.response_rate_hz
+"""Samples of OmniMouse that are no targets: after a visible one, and at the start."""
 BehaviorMode = Literal["visible", "target", "hidden"]
 Neurons = int | Sequence[int] | np.ndarray | slice
 Samples = slice | tuple[int, int] | Sequence[int] | np.ndarray
@@ -46,21 +38,24 @@ class HasNeurons(Protocol):
 
 
 def count_neurons(session: "HasNeurons | int | np.integer[Any]") -> int:
-    """Neurons of a session, or the number itself."""
+    """Return the number of neurons of a session, or the number itself."""
     # mypy: getattr keeps the union that its default removes
     return int(getattr(session, "n_neurons", session))  # type: ignore[arg-type]
 
 
-# -- targets that would be read off their neighbours ------------------------------
+# -- targets that their neighbours reveal -----------------------------------------
 def guard_samples(spec: WindowSpec) -> int:
-    """Return how many samples after a visible one are not asked of the same neuron.
+    """Return the number of samples after a visible one that are no targets.
 
-    Traces are upsampled from a slower recording, so that neighbours reveal each other
-    (5 samples at 30 Hz). Counts are not.
+    5 for OmniMouse, the same time at other rates, and 0 for counts.
     """
+    # Traces are upsampled from a slower recording, so neighbouring samples share
+    # recorded values. Bins of counts do not overlap.
     if spec.responses == "count":
         return 0
-    return int(np.ceil(spec.response_rate_hz * GUARD_S - 1e-9))
+    # The quotient may exceed a whole number by rounding; `ceil` would add a sample.
+    share = spec.response_rate_hz / OMNIMOUSE.response_rate_hz
+    return int(np.ceil(share * GUARD_SAMPLES - 1e-9))
 
 
 def after_visible(visible: np.ndarray, n_samples: int = GUARD_SAMPLES) -> np.ndarray:
@@ -71,12 +66,43 @@ def after_visible(visible: np.ndarray, n_samples: int = GUARD_SAMPLES) -> np.nda
     return near
 
 
+# -- states of neurons in a span of samples ---------------------------------------
+def states(part: np.ndarray) -> np.ndarray:
+    """Return uint8 (P,): the code of each neuron in (n, P) cells, or `MIXED`."""
+    if not len(part):
+        return np.zeros(part.shape[1], np.uint8)
+    low, high = part.min(axis=0), part.max(axis=0)
+    return np.where(low == high, low, MIXED).astype(np.uint8)
+
+
+def patterns(part: np.ndarray) -> np.ndarray:
+    """Return uint8 (P,): the index of each neuron in `PATTERN_NAMES`."""
+    state, base = states(part), np.uint8(MIXED)
+    if not len(part):
+        return state
+    # Three digits in base 3, as in the order of `PATTERN_NAMES`: state, first code
+    # and last code. Both ends are 0 unless the state is mixed.
+    ends = np.where(state == MIXED, part[0] * base + part[-1], np.uint8(0))
+    return np.asarray(state * base**2 + ends)
+
+
+def distinct_columns(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the distinct columns of a bool (T, N), and the number of each neuron's."""
+    packed = np.ascontiguousarray(np.packbits(cells, axis=0).T)
+    # 60 samples are 8 bytes: comparing one integer per neuron is several times faster.
+    kind = np.uint64 if packed.shape[1] == 8 else f"V{packed.shape[1]}"
+    keys = packed.view(kind).ravel()
+    _, first, number = np.unique(keys, return_index=True, return_inverse=True)
+    return cells[:, first], number
+
+
 # -- setting cells ----------------------------------------------------------------
 def fill(cells: np.ndarray, rows: np.ndarray, columns: np.ndarray, code: int) -> None:
-    """Set a block of cells; a boolean sweep beats an index list for many neurons."""
+    """Set a block of cells in place."""
     if len(columns) < 256:
         cells[np.ix_(rows, columns)] = code
         return
+    # Index lists are slow for many neurons; a masked copy passes over each row once.
     chosen = np.zeros(cells.shape[1], bool)
     chosen[columns] = True
     for row in rows:
@@ -84,33 +110,32 @@ def fill(cells: np.ndarray, rows: np.ndarray, columns: np.ndarray, code: int) ->
 
 
 def sample_rows(samples: Samples, count: int) -> np.ndarray:
-    """Indices of samples; a tuple (start, stop) is a span, a list is single ones."""
-    if isinstance(samples, slice):
-        return np.arange(count)[samples]
+    """Return indices of samples; a tuple (start, stop) is a span."""
     if isinstance(samples, tuple) and len(samples) == 2:
-        return _indices(np.arange(samples[0], samples[1]), count, "samples")
+        samples = np.arange(*samples)
     return _indices(samples, count, "samples")
 
 
 def neuron_columns(neurons: Neurons, count: int) -> np.ndarray:
-    """Indices of neurons."""
-    if isinstance(neurons, slice):
-        return np.arange(count)[neurons]
+    """Return indices of neurons."""
     return _indices(neurons, count, "neurons")
 
 
-def _indices(wanted: object, count: int, what: str) -> np.ndarray:
-    """Indices from numbers, one number or a bool array; nothing wraps around."""
-    indices = np.atleast_1d(np.asarray(wanted))
+def _indices(selection: object, count: int, axis: str) -> np.ndarray:
+    """Return indices from a slice, numbers, one number or a bool array."""
+    if isinstance(selection, slice):
+        return np.arange(count)[selection]
+    indices = np.atleast_1d(np.asarray(selection))
     if indices.dtype == bool:
         if indices.shape != (count,):
             raise MaskError(
-                f"A bool choice of {what} needs {count} values, found {indices.shape}."
+                f"A bool choice of {axis} needs {count} values, found {indices.shape}."
             )
         return np.flatnonzero(indices)
     indices = indices.astype(np.int64)
+    # Negative numbers would count from the end in NumPy, which hides mistakes.
     if len(indices) and not 0 <= indices.min() <= indices.max() < count:
         raise MaskError(
-            f"There are {what} 0..{count - 1}; found {indices.min()}..{indices.max()}."
+            f"There are {axis} 0..{count - 1}; found {indices.min()}..{indices.max()}."
         )
     return indices

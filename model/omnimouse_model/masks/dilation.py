@@ -1,7 +1,7 @@
-"""Neurons near others, and those well inside them: growing and shrinking a choice.
+"""Grow and shrink a set of neurons by a distance.
 
-Distances are in µm or in pixels of the mean image, whichever is known of more neurons;
-through the depth in the first case, within a plane in the second.
+Distances are in µm or in pixels of the mean image, whichever is known for more neurons:
+µm in three dimensions, pixels within a plane.
 """
 
 import numpy as np
@@ -14,9 +14,9 @@ _PLANE_APART = 1e6
 
 
 def distance_unit(session: Session) -> str:
-    """The unit of distances between neurons: "µm", "px", or "" where none is known.
+    """Return the unit of distances between neurons: "µm", "px", or "" if unknown.
 
-    Where both are, the one that places more neurons; "µm" for as many.
+    The unit in which more neurons have a position; "µm" if both have as many.
     """
     in_um = np.isfinite(session.units.xyz_um[:, :2]).all(axis=1).sum()
     in_px = np.isfinite(session.units.xy_px).all(axis=1).sum()
@@ -26,13 +26,13 @@ def distance_unit(session: Session) -> str:
 
 
 def grow(session: Session, neurons: np.ndarray, distance: float) -> np.ndarray:
-    """Neurons no farther than a distance from some of these, and these themselves.
+    """Return these neurons, and all neurons within a distance of any of them.
+
+    A neuron of unknown position is within reach of none. If a depth is unknown, the
+    distance is that across the cortex.
 
     Parameters
     ----------
-    session
-        Knows where neurons are. One of unknown place is near to none; one of unknown
-        depth, to those near across the cortex.
     neurons
         Indices.
     distance
@@ -41,84 +41,80 @@ def grow(session: Session, neurons: np.ndarray, distance: float) -> np.ndarray:
     Raises
     ------
     ValueError
-        A negative distance, or a session that knows no positions.
+        A negative distance, or a session without positions.
     """
-    places = _places(session, distance)
-    chosen = np.zeros(len(places), bool)
+    positions = _positions(session, distance)
+    chosen = np.zeros(len(positions), bool)
     chosen[neurons] = True
     near = chosen.copy()
-    near[~chosen] = _are_near(places[~chosen], places[chosen], distance)
+    near[~chosen] = _are_near(positions[~chosen], positions[chosen], distance)
     return np.flatnonzero(near)
 
 
 def shrink(session: Session, neurons: np.ndarray, distance: float) -> np.ndarray:
-    """Those of these neurons that are farther than a distance from all the others.
+    """Return those of these neurons that are farther than a distance from all others.
 
-    The other way round than `grown`: shrinking what was left out grows. Parameters
-    and faults are the same.
+    Parameters and errors are those of `grow`.
     """
-    chosen = np.zeros(session.n_neurons, bool)
-    chosen[neurons] = True
-    left_out = np.zeros(session.n_neurons, bool)
-    left_out[grow(session, np.flatnonzero(~chosen), distance)] = True
-    return np.flatnonzero(chosen & ~left_out)
+    # Shrinking a set is growing its complement.
+    complement = np.setdiff1d(np.arange(session.n_neurons), neurons)
+    return np.setdiff1d(neurons, grow(session, complement, distance))
 
 
-def _places(session: Session, distance: float) -> np.ndarray:
-    """(P, 3); NaN unknown."""
+def _positions(session: Session, distance: float) -> np.ndarray:
+    """Return positions (P, 3), NaN if unknown."""
     if not distance >= 0:
         raise ValueError(f"A distance is 0 or more, not {distance}.")
     unit, units = distance_unit(session), session.units
     if not unit:
-        raise ValueError(
-            f"Session {session.id!r} knows no positions: nothing is near or far."
-        )
+        raise ValueError(f"Session {session.id!r} has no positions.")
     if unit == "px":
         depth = np.asarray(units.plane, float)[:, None] * _PLANE_APART
         return np.concatenate([units.xy_px.astype(float), depth], axis=1)
     return np.array(units.xyz_um, float)
 
 
-def _are_near(places: np.ndarray, others: np.ndarray, distance: float) -> np.ndarray:
-    """Which places lie no farther than a distance from some of others.
-
-    Across the cortex alone where either depth is unknown; NaN elsewhere never does.
-    """
-    has_depth, have_depth = np.isfinite(places[:, 2]), np.isfinite(others[:, 2])
-    near = np.zeros(len(places), bool)
-    for rows, among, axes in (
+def _are_near(first: np.ndarray, second: np.ndarray, distance: float) -> np.ndarray:
+    """Return whether each of the first positions is within a distance of the second."""
+    has_depth, have_depth = np.isfinite(first[:, 2]), np.isfinite(second[:, 2])
+    near = np.zeros(len(first), bool)
+    # Pairs in which both depths are known are compared in three dimensions, the others
+    # across the cortex.
+    for rows, others, n_axes in (
         (has_depth, have_depth, 3),
         (has_depth, ~have_depth, 2),
-        (~has_depth, np.ones(len(others), bool), 2),
+        (~has_depth, np.ones(len(second), bool), 2),
     ):
-        asked = np.flatnonzero(rows & ~near)
-        asked = asked[np.isfinite(places[asked, :axes]).all(axis=1)]
-        found = others[among, :axes]
-        found = found[np.isfinite(found).all(axis=1)]
-        if len(asked) and len(found):
-            near[asked] = _nearest(places[asked, :axes], found, distance) <= distance
+        undecided = np.flatnonzero(rows & ~near)
+        undecided = undecided[np.isfinite(first[undecided, :n_axes]).all(axis=1)]
+        targets = second[others, :n_axes]
+        targets = targets[np.isfinite(targets).all(axis=1)]
+        if len(undecided) and len(targets):
+            reach = _nearest(first[undecided, :n_axes], targets, distance)
+            near[undecided] = reach <= distance
     return near
 
 
-def _nearest(places: np.ndarray, others: np.ndarray, distance: float) -> np.ndarray:
-    """How far the nearest of others is; infinite, or more, beyond a distance."""
+def _nearest(first: np.ndarray, second: np.ndarray, distance: float) -> np.ndarray:
+    """Return the distance to the nearest second position; inf or more if too far."""
     try:
         from scipy.spatial import KDTree
-    except ImportError:  # of the `napari` extra: seconds are lost, nothing else
-        return _nearest_of_all(places, others)
-    # The bound itself does not count as within it.
-    found = KDTree(others).query(places, distance_upper_bound=distance * 1.001 + 1e-9)
+    except ImportError:  # of the `napari` extra; the result is the same, but slower
+        return _nearest_of_all(first, second)
+    # KDTree leaves out a distance that is equal to the bound, so the bound is larger.
+    found = KDTree(second).query(first, distance_upper_bound=distance * 1.001 + 1e-9)
     return np.asarray(found[0])
 
 
-def _nearest_of_all(places: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The same, comparing each with each."""
-    nearest = np.empty(len(places))
-    for first in range(0, len(places), _BLOCK):
-        part = places[first : first + _BLOCK]
-        # Axis by axis: a sum over three is slow.
-        squared = np.zeros((len(part), len(others)))
-        for axis in range(places.shape[1]):
-            squared += (part[:, axis, None] - others[:, axis]) ** 2
-        nearest[first : first + _BLOCK] = np.sqrt(squared.min(axis=1))
+def _nearest_of_all(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Return the distance to the nearest second position from all pairs."""
+    nearest = np.empty(len(first))
+    # Blocks of rows bound the memory of the pairs.
+    for start in range(0, len(first), _BLOCK):
+        part = first[start : start + _BLOCK]
+        # Axis by axis, because a sum over an axis of length 3 is slow.
+        squared = np.zeros((len(part), len(second)))
+        for axis in range(first.shape[1]):
+            squared += (part[:, axis, None] - second[:, axis]) ** 2
+        nearest[start : start + _BLOCK] = np.sqrt(squared.min(axis=1))
     return nearest

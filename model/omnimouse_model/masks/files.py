@@ -1,12 +1,12 @@
-"""Masks as JSON text that a person can read, and reading what anyone may have written.
+"""Masks as JSON text that a person can read, and a reader for untrusted text.
 
     {"format": "omnimouse-mask", "version": 1, "n_neurons": 1000,
      "cells": {"30v 30t": "0-499", "60t": "500-999"}, "frames": "0-59",
      "behavior": "visible", "order": "0-999", "cuts": [], "context_span": [0, 60], …}
 
 Cells are runs of hidden (h), visible (v) and target (t) samples, with the neurons that
-share them; neurons that are not listed are hidden throughout. Nothing is unpickled, and
-nothing is made larger than the million neurons that a mask may have.
+share them; neurons that are not listed are hidden. Nothing is unpickled, and no array
+is larger than a mask of a million neurons.
 
 Version 1 is a mask for windows of OmniMouse. Version 2 holds the spec of another model
 and no token layout.
@@ -14,7 +14,7 @@ and no token layout.
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -27,10 +27,11 @@ from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec, spec_from_dict
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks.cells import BehaviorMode
-from omnimouse_model.masks.token_layout import TOKEN_STRIDE, TokenLayout
+from omnimouse_model.masks.token_layout import QUERY_SAMPLES, TokenLayout
 
 FORMAT = "omnimouse-mask"
 OMNIMOUSE_VERSION, OTHER_VERSION = 1, 2
+# Limits of what a file may ask for: a few bytes of text can describe a huge array.
 MOST_SAMPLES = 100_000
 MOST_NEURONS = 1_000_000
 MOST_BYTES = 256 * 2**20
@@ -49,11 +50,11 @@ _FIELDS = {
 }
 
 
-# -- to values --------------------------------------------------------------------
-def facts_from(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a mask as plain JSON values."""
+# -- to JSON values -----------------------------------------------------------------
+def to_json_values(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields of a mask as JSON values."""
     layout, behavior = fields["token_layout"], fields["behavior"]
-    facts: dict[str, Any] = {
+    values: dict[str, Any] = {
         "format": FORMAT,
         "version": OTHER_VERSION if layout is None else OMNIMOUSE_VERSION,
         "n_neurons": fields["cells"].shape[1],
@@ -62,20 +63,22 @@ def facts_from(fields: Mapping[str, Any]) -> dict[str, Any]:
         "behavior": list(behavior) if isinstance(behavior, tuple) else behavior,
     }
     if layout is None:
-        facts["spec"] = asdict(fields["spec"])
+        values["spec"] = asdict(fields["spec"])
     else:
-        facts["order"] = _ranges_text(layout.order)
-        facts["cuts"] = [int(cut) for cut in layout.cuts]
-        facts["context_span"] = [int(sample) for sample in layout.context_span]
-        facts["query_phase"] = layout.query_phase
-    return facts | {name: fields[name] for name in ("guarded", "name", "note")}
+        values["order"] = _ranges_text(layout.order)
+        values["cuts"] = [int(cut) for cut in layout.cuts]
+        values["context_span"] = [int(sample) for sample in layout.context_span]
+        values["query_phase"] = layout.query_phase
+    return values | {name: fields[name] for name in ("guarded", "name", "note")}
 
 
 def _cells_text(cells: np.ndarray) -> dict[str, str]:
+    # Each column as one opaque value: `unique` then groups the neurons with equal
+    # codes in one pass, without a loop over neurons.
     columns = np.ascontiguousarray(cells.T).view(f"V{len(cells)}")[:, 0]
-    patterns, which = np.unique(columns, return_inverse=True)
-    by_pattern = np.argsort(which, kind="stable")
-    stops = np.cumsum(np.bincount(which, minlength=len(patterns)))
+    patterns, number = np.unique(columns, return_inverse=True)
+    by_pattern = np.argsort(number, kind="stable")
+    stops = np.cumsum(np.bincount(number, minlength=len(patterns)))
     members = np.split(by_pattern, stops[:-1]) if len(patterns) else []
     return {
         _runs_text(np.frombuffer(pattern.tobytes(), np.uint8)): _ranges_text(neurons)
@@ -85,6 +88,7 @@ def _cells_text(cells: np.ndarray) -> dict[str, str]:
 
 
 def _runs_text(codes: np.ndarray) -> str:
+    # 255 is no code, so the first sample always starts a run.
     starts = np.flatnonzero(np.diff(codes, prepend=255))
     lengths = np.diff(starts, append=len(codes))
     runs = zip(lengths, codes[starts], strict=True)
@@ -101,186 +105,203 @@ def _ranges_text(numbers: np.ndarray) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in pairs)
 
 
-# -- from values ------------------------------------------------------------------
-def fields_from(facts: object) -> dict[str, Any]:
-    """Arguments of `Mask` from values of any origin; raises `MaskError`."""
-    if not isinstance(facts, Mapping):
-        raise _wrong("the whole", facts, "an object of fields")
-    version = _version(facts)
-    for field in facts:
+# -- from JSON values ---------------------------------------------------------------
+def from_json_values(values: object) -> dict[str, Any]:
+    """Return the arguments of `Mask` from JSON values; raise `MaskError`."""
+    if not isinstance(values, Mapping):
+        raise _invalid("content", values, "an object of fields")
+    version = _version(values)
+    for field in values:
         if field not in _FIELDS[version]:
-            raise _wrong("fields", field, f"only {', '.join(_FIELDS[version])}")
-    spec = OMNIMOUSE if version == OMNIMOUSE_VERSION else _spec(facts)
-    n = _whole(facts, "n_neurons", 0, MOST_NEURONS)
+            raise _invalid("fields", field, f"only {', '.join(_FIELDS[version])}")
+    spec = OMNIMOUSE if version == OMNIMOUSE_VERSION else _spec(values)
+    n = _integer(values, "n_neurons", MOST_NEURONS)
     frames = np.zeros(spec.n_frames, bool)
-    frames[_ranges(_text(facts, "frames"), spec.n_frames, "frames")] = True
+    frames[_ranges(_text(values, "frames"), spec.n_frames, "frames")] = True
     layout = None
     if version == OMNIMOUSE_VERSION:
+        start, stop = _samples(values, "context_span", spec.n_samples, exactly=2)
         layout = TokenLayout(
-            order=_ranges(_text(facts, "order"), n, "order"),
-            cuts=tuple(_samples(facts, "cuts", spec.n_samples)),
-            context_span=_span(facts, spec.n_samples),
-            query_phase=_whole(facts, "query_phase", 0, TOKEN_STRIDE - 1),
+            order=_ranges(_text(values, "order"), n, "order"),
+            cuts=tuple(_samples(values, "cuts", spec.n_samples)),
+            context_span=(start, stop),
+            query_phase=_integer(values, "query_phase", QUERY_SAMPLES - 1),
         )
     return {
-        "cells": _cells(facts, n, spec.n_samples),
+        "cells": _cells(values, n, spec.n_samples),
         "frames": frames,
-        "behavior": _mode(facts),
+        "behavior": _mode(values),
         "spec": spec,
         "token_layout": layout,
-        "guarded": _flag(facts, "guarded"),
-        "name": _text(facts, "name"),
-        "note": _text(facts, "note"),
+        "guarded": _checked(
+            values, "guarded", "true or false", lambda value: isinstance(value, bool)
+        ),
+        "name": _text(values, "name"),
+        "note": _text(values, "note"),
     }
 
 
-def _version(facts: Mapping[str, Any]) -> int:
-    if facts.get("format") != FORMAT:
-        raise _wrong("format", facts.get("format"), f"{FORMAT!r}: is it a mask?")
-    version = facts.get("version")
+def _version(values: Mapping[str, Any]) -> int:
+    if values.get("format") != FORMAT:
+        raise _invalid("format", values.get("format"), f"{FORMAT!r}: is it a mask?")
+    version = values.get("version")
+    # `type` and not `isinstance`, here and below: True is an int in Python.
     if type(version) is not int or version not in _FIELDS:
-        known = " or ".join(map(str, _FIELDS))
-        raise _wrong("version", version, f"{known}; a newer release may read it")
+        versions = " or ".join(map(str, _FIELDS))
+        raise _invalid("version", version, f"{versions}; a newer release may read it")
     return version
 
 
-def _spec(facts: Mapping[str, Any]) -> WindowSpec:
+def _spec(values: Mapping[str, Any]) -> WindowSpec:
     try:
-        spec = spec_from_dict(facts.get("spec"))
+        spec = spec_from_dict(values.get("spec"))
     except ValueError as error:
-        raise _wrong("spec", facts.get("spec"), f"a window spec: {error}") from None
+        expected = f"a window spec: {error}"
+        raise _invalid("spec", values.get("spec"), expected) from None
     if max(spec.n_samples, spec.n_frames) > MOST_SAMPLES:
-        raise _wrong("spec", spec.n_samples, f"at most {MOST_SAMPLES} samples")
+        raise _invalid("spec", spec.n_samples, f"at most {MOST_SAMPLES} samples")
     return spec
 
 
-def _cells(facts: Mapping[str, Any], n_neurons: int, n_samples: int) -> np.ndarray:
-    written = facts.get("cells")
-    if not isinstance(written, Mapping):
-        raise _wrong("cells", written, "an object of runs and neurons")
+def _cells(values: Mapping[str, Any], n_neurons: int, n_samples: int) -> np.ndarray:
+    expected = "an object of runs and neurons"
+    stored = _checked(
+        values, "cells", expected, lambda value: isinstance(value, Mapping)
+    )
     cells = np.zeros((n_samples, n_neurons), np.uint8)
     is_set = np.zeros(n_neurons, bool)
-    for runs, neurons in written.items():
+    for runs, neurons in stored.items():
         if not isinstance(neurons, str):
-            raise _wrong(f"cells[{runs!r}]", neurons, "neurons such as '0-99,105'")
+            raise _invalid(f"cells[{runs!r}]", neurons, "neurons such as '0-99,105'")
         columns = _ranges(neurons, n_neurons, f"cells[{shortened(runs)}]")
         if is_set[columns].any():
             twice = int(columns[is_set[columns]][0])
-            raise _wrong("cells", f"neuron {twice} twice", "each neuron once")
+            raise _invalid("cells", f"neuron {twice} twice", "each neuron once")
         is_set[columns] = True
         cells[:, columns] = _codes(runs, n_samples)[:, None]
     return cells
 
 
 def _codes(runs: object, n_samples: int) -> np.ndarray:
-    matches = [_RUN.fullmatch(word) for word in str(runs)[:1000].split(" ")]
-    found = [match for match in matches if match is not None]
-    lengths = [int(match[1]) for match in found]
-    if len(found) != len(matches) or sum(lengths) != n_samples:
+    # Longer text is invalid for any window; the limit bounds the work on it.
+    words = str(runs)[: 8 * n_samples].split(" ")
+    matches = [match for word in words if (match := _RUN.fullmatch(word))]
+    lengths = [int(match[1]) for match in matches]
+    if len(matches) != len(words) or sum(lengths) != n_samples:
         half = n_samples // 2
         example = f"'{half}v {n_samples - half}t'"
-        raise _wrong("cells", runs, f"runs of {n_samples} samples, such as {example}")
-    codes = [_LETTERS.index(match[2]) for match in found]
+        raise _invalid("cells", runs, f"runs of {n_samples} samples, such as {example}")
+    codes = [_LETTERS.index(match[2]) for match in matches]
     return np.repeat(np.array(codes, np.uint8), lengths)
 
 
 def _ranges(text: str, count: int, field: str) -> np.ndarray:
-    """Numbers below `count`, each at most once, in the order they are written."""
+    """Return numbers below `count`, each at most once, in the order of the text."""
     expected = f"numbers 0..{count - 1}, each once, such as '0-9,12'"
     parts, total = [], 0
     for word in text.split(",") if text else ():
         match = _RANGE.fullmatch(word)
         if match is None:
-            raise _wrong(field, word, expected)
+            raise _invalid(field, word, expected)
         first, last = int(match[1]), int(match[2] or match[1])
+        # The total is checked before the numbers exist: repeated ranges in a short
+        # text could fill the memory.
         total += last - first + 1
         if not first <= last < count or total > count:
-            raise _wrong(field, word, expected)
+            raise _invalid(field, word, expected)
         parts.append(np.arange(first, last + 1))
     numbers = np.concatenate([np.empty(0, np.int64), *parts])
     if len(np.unique(numbers)) != len(numbers):
-        raise _wrong(field, text, expected)
+        raise _invalid(field, text, expected)
     return numbers
 
 
-def _text(facts: Mapping[str, Any], field: str) -> str:
-    value = facts.get(field)
-    if not isinstance(value, str):
-        raise _wrong(field, value, "text")
-    return value
-
-
-def _mode(facts: Mapping[str, Any]) -> str | tuple[str, ...]:
-    value, words = facts.get("behavior"), get_args(BehaviorMode)
-    if isinstance(value, list) and value and all(word in words for word in value):
+def _mode(values: Mapping[str, Any]) -> str | tuple[str, ...]:
+    value, modes = values.get("behavior"), get_args(BehaviorMode)
+    if isinstance(value, list) and value and all(mode in modes for mode in value):
         return tuple(value)
-    if isinstance(value, str) and value in words:
+    if isinstance(value, str) and value in modes:
         return value
-    raise _wrong("behavior", value, "'visible', 'target' or 'hidden'")
+    raise _invalid("behavior", value, "'visible', 'target' or 'hidden'")
 
 
-def _flag(facts: Mapping[str, Any], field: str) -> bool:
-    value = facts.get(field)
-    if not isinstance(value, bool):
-        raise _wrong(field, value, "true or false")
+def _text(values: Mapping[str, Any], field: str) -> str:
+    text: str = _checked(values, field, "text", lambda value: isinstance(value, str))
+    return text
+
+
+def _integer(values: Mapping[str, Any], field: str, most: int) -> int:
+    number: int = _checked(
+        values,
+        field,
+        f"a whole number 0..{most}",
+        lambda value: type(value) is int and 0 <= value <= most,
+    )
+    return number
+
+
+def _samples(
+    values: Mapping[str, Any], field: str, n_samples: int, exactly: int | None = None
+) -> list[int]:
+    items = "[start, stop]" if exactly else "a list of samples"
+    found = _checked(
+        values,
+        field,
+        f"{items} in 0..{n_samples}",
+        lambda value: (
+            isinstance(value, list | tuple)
+            and len(value) <= n_samples
+            and exactly in (None, len(value))
+            and all(type(item) is int for item in value)
+        ),
+    )
+    return list(found)
+
+
+def _checked(
+    values: Mapping[str, Any],
+    field: str,
+    expected: str,
+    is_valid: Callable[[Any], bool],
+) -> Any:
+    """Return the value of a field if it is valid, else raise `MaskError`."""
+    value = values.get(field)
+    if not is_valid(value):
+        raise _invalid(field, value, expected)
     return value
 
 
-def _whole(facts: Mapping[str, Any], field: str, low: int, high: int) -> int:
-    value = facts.get(field)
-    if type(value) is not int or not low <= value <= high:
-        raise _wrong(field, value, f"a whole number {low}..{high}")
-    return value
-
-
-def _samples(facts: Mapping[str, Any], field: str, n_samples: int) -> list[int]:
-    values = facts.get(field)
-    if (
-        not isinstance(values, (list, tuple))
-        or len(values) > n_samples
-        or any(type(value) is not int for value in values)
-    ):
-        raise _wrong(field, values, f"a list of samples 0..{n_samples}")
-    return list(values)
-
-
-def _span(facts: Mapping[str, Any], n_samples: int) -> tuple[int, int]:
-    values = _samples(facts, "context_span", n_samples)
-    if len(values) != 2:
-        raise _wrong("context_span", values, f"[start, stop] in 0..{n_samples}")
-    return values[0], values[1]
-
-
-def _wrong(field: str, found: object, expected: str) -> MaskError:
+def _invalid(field: str, value: object, expected: str) -> MaskError:
     return MaskError(
-        f"A written mask's {field}: found {shortened(found)}, expected {expected}."
+        f"A stored mask's {field}: found {shortened(value)}, expected {expected}."
     )
 
 
 # -- on disk ----------------------------------------------------------------------
-def write_facts(path: str | Path, facts: Mapping[str, Any]) -> Path:
-    """Write values as JSON, atomically; folders are made."""
+def write_json(path: str | Path, values: Mapping[str, Any]) -> Path:
+    """Write values as JSON, atomically; folders are created."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+        temporary.write_text(json.dumps(values, indent=1) + "\n", "utf-8")
     return path
 
 
-def read_facts(path: str | Path) -> Any:
-    """Values of a JSON file; `MaskError` for anything that is none."""
+def read_json(path: str | Path) -> Any:
+    """Return the values of a JSON file; raise `MaskError` for other files."""
     size = Path(path).stat().st_size
     if size > MOST_BYTES:
-        raise _wrong("file", f"{size} bytes", f"at most {MOST_BYTES}")
+        raise _invalid("file", f"{size} bytes", f"at most {MOST_BYTES}")
     try:
         return json.loads(Path(path).read_text("utf-8"))
+    # Deeply nested JSON exceeds Python's recursion limit.
     except (ValueError, RecursionError) as error:
-        raise _wrong("file", str(error), "JSON text") from None
+        raise _invalid("file", str(error), "JSON text") from None
 
 
 @contextmanager
-def naming(path: str | Path) -> Iterator[None]:
-    """Put the file's name before whatever is wrong with the mask in it."""
+def error_names(path: str | Path) -> Iterator[None]:
+    """Begin the message of every `MaskError` in the context with the path."""
     try:
         yield
     except MaskError as error:

@@ -2,6 +2,9 @@
 
 One code per (sample, neuron): 0 hidden (withheld, not scored), 1 visible, 2 target
 (withheld, predicted, scored). Masks are immutable; their methods return new masks.
+
+The module is longer than usual because all methods of a mask are in one class, which
+users read as one reference. The rules that they apply are in the other modules.
 """
 
 import warnings
@@ -19,7 +22,6 @@ from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import algebra, files, time_mapping
 from omnimouse_model.masks.cells import (
     HIDDEN,
-    MIXED,
     PATTERN_NAMES,
     TARGET,
     VISIBLE,
@@ -32,25 +34,22 @@ from omnimouse_model.masks.cells import (
     fill,
     guard_samples,
     neuron_columns,
+    patterns,
     sample_rows,
+    states,
 )
 from omnimouse_model.masks.token_layout import TokenLayout
 
 UNGUARDED = (
-    "Targets beside visible samples can be read off their neighbours: scores are "
-    "then too good."
+    "Targets next to visible samples can be read off their neighbours: their scores "
+    "are too high."
 )
 BehaviorModes = BehaviorMode | tuple[BehaviorMode, ...]
 
 
-def _frozen(array: np.ndarray) -> np.ndarray:
-    array.flags.writeable = False
-    return array
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Mask:
-    """What a predictor sees and must predict in one window.
+    """Visible input and targets of one window.
 
     Attributes
     ----------
@@ -60,17 +59,17 @@ class Mask:
         bool (n_frames,): visible video frames.
     behavior
         "visible", "target" or "hidden" for all channels, or a tuple with one of these
-        words per channel of the spec.
+        modes per channel of the spec.
     spec
         Rates and sizes of the windows for which the mask is made.
     token_layout
-        What only OmniMouse's tokeniser reads; None for other specs.
+        Settings of OmniMouse's tokeniser; None for other specs.
     guarded
-        Whether target cells are left out where they can be read off their neighbours:
-        at the beginning of the window, and shortly after a visible run of the same
-        neuron. Strategies keep the rule by themselves.
+        Whether target cells that their neighbours reveal are not scored: at the start
+        of the window, and shortly after a visible run of the same neuron. Strategies
+        have no such targets.
     name
-        The strategy from which the mask was made, "" for a mask made by hand.
+        Strategy from which the mask was made, "" for a mask made by hand.
     note
         How a strategy, or a mask of another spec, was adapted; "" if it was not.
 
@@ -89,6 +88,7 @@ class Mask:
     guarded: bool = True
     name: str = ""
     note: str = ""
+    # The id is computed at first use; a list, because the fields are frozen.
     _id: list[str] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -108,14 +108,15 @@ class Mask:
             )
         layout = self.token_layout
         if layout is None and spec == OMNIMOUSE:
-            layout = TokenLayout.stored(cells.shape[1])
+            layout = TokenLayout(np.arange(cells.shape[1]))
         if layout is not None:
             if spec != OMNIMOUSE:
                 raise MaskError("Mask.token_layout is for windows of OmniMouse only.")
             layout.check(cells.shape[1])
+        # Copies, so that a later change of the caller's arrays cannot change the mask.
         object.__setattr__(self, "cells", _frozen(cells.copy()))
         object.__setattr__(self, "frames", _frozen(frames.copy()))
-        object.__setattr__(self, "behavior", _one_word(self.behavior, spec))
+        object.__setattr__(self, "behavior", _checked_modes(self.behavior, spec))
         object.__setattr__(self, "token_layout", layout)
 
     # -- making one -------------------------------------------------------------
@@ -125,7 +126,7 @@ class Mask:
         session: "HasNeurons | int | np.integer[Any]",
         spec: WindowSpec = OMNIMOUSE,
     ) -> "Mask":
-        """Return a mask that shows and asks nothing.
+        """Return a mask without visible input and without targets.
 
         Parameters
         ----------
@@ -134,9 +135,8 @@ class Mask:
         spec
             Rates and sizes of the windows.
         """
-        n = count_neurons(session)
         return cls(
-            cells=np.zeros((spec.n_samples, n), np.uint8),
+            cells=np.zeros((spec.n_samples, count_neurons(session)), np.uint8),
             frames=np.zeros(spec.n_frames, bool),
             behavior="hidden",
             spec=spec,
@@ -146,12 +146,13 @@ class Mask:
     def from_strategy(
         cls, name: str, session: HasNeurons | int, seed: int | None = None
     ) -> "Mask":
-        """Realise a named strategy; see `strategies.mask_from_strategy`."""
+        """Return the mask of a named strategy; see `strategies.mask_from_strategy`."""
+        # Strategies are built of masks, so a normal import would be a cycle.
         strategies = import_module("omnimouse_model.strategies")
         mask: Mask = strategies.mask_from_strategy(name, session, seed)
         return mask
 
-    # -- verbs ------------------------------------------------------------------
+    # -- changing cells, frames and behaviour -------------------------------------
     def paint(self, neurons: Neurons, samples: Samples, code: int) -> "Mask":
         """Set the code of some neurons at some samples."""
         if code not in (HIDDEN, VISIBLE, TARGET):
@@ -165,10 +166,11 @@ class Mask:
         if layout is None:
             return changed
         if code == VISIBLE and len(rows):
-            changed = changed._reaching(int(rows.min()), int(rows.max()) + 1)
+            layout = layout.reaching(int(rows.min()), int(rows.max()) + 1)
+        # Most masks contain all neurons: no search for missing ones at each stroke.
         if code != HIDDEN and len(layout.order) < self.n_neurons:
-            changed = changed._entering(columns)
-        return changed
+            layout = layout.entering(columns)
+        return changed._with_layout(layout)
 
     def with_cells(self, cells: np.ndarray) -> "Mask":
         """Replace all codes by an array uint8 (n_samples, P) of 0, 1 and 2.
@@ -179,50 +181,28 @@ class Mask:
         changed: Mask = object.__new__(Mask)
         for name in ("frames", "behavior", "spec", "guarded"):
             object.__setattr__(changed, name, getattr(self, name))
-        # a mask made by hand asks on the plain query grid
         layout = self.token_layout
-        object.__setattr__(
-            changed, "token_layout", None if layout is None else layout.by_hand()
-        )
+        # A mask made by hand has the plain query grid.
+        layout = None if layout is None else layout.by_hand()
+        object.__setattr__(changed, "token_layout", layout)
         object.__setattr__(changed, "cells", _frozen(cells))
         object.__setattr__(changed, "name", "")
         object.__setattr__(changed, "note", "")
         object.__setattr__(changed, "_id", [])
         return changed
 
-    def _reaching(self, start: int, stop: int) -> "Mask":
-        """Return a mask with time-slot latents for its visible samples."""
-        return self._with_layout(self.require_layout().reaching(start, stop))
-
-    def _entering(self, neurons: np.ndarray) -> "Mask":
-        """Return a mask in which these neurons enter the model."""
-        return self._with_layout(self.require_layout().entering(neurons))
-
-    def require_layout(self) -> TokenLayout:
-        """Return the token layout; raise `MaskError` for a mask of another model."""
-        if self.token_layout is None:
-            raise MaskError(
-                "Order, cuts and context span exist in windows of OmniMouse only."
-            )
-        return self.token_layout
-
-    def _with_layout(self, layout: TokenLayout) -> "Mask":
-        if layout is self.token_layout:
-            return self
-        return self._by_hand(token_layout=layout)
-
     def show(self, neurons: Neurons, samples: Samples = slice(None)) -> "Mask":
         """Make cells visible to the predictor."""
         return self.paint(neurons, samples, VISIBLE)
 
     def ask(self, neurons: Neurons, samples: Samples | None = None) -> "Mask":
-        """Withhold cells and ask the predictor for them; by default the second half."""
+        """Make cells targets; by default those of the second half of the window."""
         if samples is None:
             samples = slice(self.n_samples // 2, self.n_samples)
         return self.paint(neurons, samples, TARGET)
 
     def hide(self, neurons: Neurons, samples: Samples = slice(None)) -> "Mask":
-        """Withhold cells without asking for them."""
+        """Withhold cells without making them targets."""
         return self.paint(neurons, samples, HIDDEN)
 
     def with_frames(self, frames: np.ndarray | slice | bool) -> "Mask":
@@ -237,7 +217,7 @@ class Mask:
     def with_behavior(
         self, behavior: BehaviorModes | bool, channels: Sequence[str] = ()
     ) -> "Mask":
-        """Show, ask for or hide behaviour.
+        """Choose the mode of behaviour.
 
         Parameters
         ----------
@@ -257,14 +237,28 @@ class Mask:
                         f"Mask.behavior has no channel {name!r}; the spec has "
                         f"{', '.join(names) or 'none'}."
                     )
-            asked = (
-                behavior if isinstance(behavior, tuple) else (behavior,) * len(names)
-            )
+            if not isinstance(behavior, tuple):
+                behavior = (behavior,) * len(names)
+            modes = zip(names, behavior, self.channel_modes, strict=True)
             behavior = tuple(
-                new if name in channels else old
-                for name, new, old in zip(names, asked, self.channel_modes, strict=True)
+                new if name in channels else old for name, new, old in modes
             )
         return self._by_hand(behavior=behavior)
+
+    def with_guard(self, guarded: bool) -> "Mask":
+        """Leave out targets that visible neighbours reveal, or score them (warns)."""
+        if not guarded:
+            warnings.warn(UNGUARDED, UserWarning, stacklevel=2)
+        return self._by_hand(guarded=guarded)
+
+    # -- OmniMouse's token layout ---------------------------------------------------
+    def require_layout(self) -> TokenLayout:
+        """Return the token layout; raise `MaskError` for a mask of another model."""
+        if self.token_layout is None:
+            raise MaskError(
+                "Order, cuts and context span exist in windows of OmniMouse only."
+            )
+        return self.token_layout
 
     def with_order(self, order: Sequence[int] | np.ndarray) -> "Mask":
         """Choose which neurons enter OmniMouse, and in which order."""
@@ -283,11 +277,22 @@ class Mask:
             token_layout=replace(self.require_layout(), context_span=span)
         )
 
-    def with_guard(self, guarded: bool) -> "Mask":
-        """Leave targets beside visible samples out, or ask them, with a warning."""
-        if not guarded:
-            warnings.warn(UNGUARDED, UserWarning, stacklevel=2)
-        return self._by_hand(guarded=guarded)
+    def _with_layout(self, layout: TokenLayout) -> "Mask":
+        # The same object if nothing changed: the usual case of a stroke, without a
+        # second check and copy of all arrays.
+        if layout is self.token_layout:
+            return self
+        return self._by_hand(token_layout=layout)
+
+    def _covering(self, neurons: np.ndarray | tuple[int, ...] = ()) -> "Mask":
+        """Return a mask with latents at its visible samples; these neurons enter."""
+        layout = self.token_layout
+        if layout is None:
+            return self
+        rows = np.flatnonzero(self.visible.any(axis=1))
+        if len(rows):
+            layout = layout.reaching(int(rows[0]), int(rows[-1]) + 1)
+        return self._with_layout(layout.entering(np.asarray(neurons, int)))
 
     def _by_hand(self, **changes: object) -> "Mask":
         layout = changes.pop("token_layout", self.token_layout)
@@ -301,7 +306,7 @@ class Mask:
         """Map the mask to another spec by time.
 
         Nothing becomes visible that this mask withholds; see `time_mapping`. `note`
-        says what the other spec cannot hold.
+        states what the other spec cannot hold.
 
         Parameters
         ----------
@@ -319,82 +324,76 @@ class Mask:
         """
         if spec == self.spec and not offset_s:
             return self
-        modes = time_mapping.map_behavior(
-            self.channel_modes, self.spec.behavior, spec.behavior
-        )
-        note = time_mapping.not_mapped(self.spec, spec, self.frames, self.channel_modes)
-        return Mask(
-            cells=time_mapping.map_cells(self.cells, self.spec, spec, offset_s),
-            frames=time_mapping.map_frames(self.frames, self.spec, spec, offset_s),
-            behavior=modes or "hidden",
-            spec=spec,
-            guarded=self.guarded,
-            name=self.name,
-            note=f"{self.note}; {note}" if self.note else note,
-        )
+        old = self.spec
+        cells = time_mapping.map_cells(self.cells, old, spec, offset_s)
+        frames = time_mapping.map_frames(self.frames, old, spec, offset_s)
+        note = time_mapping.describe_mapping(old, spec, self.frames, self.channel_modes)
+        note = f"{self.note}; {note}" if self.note else note
+        return self._mapped(spec, cells, frames, note, self.name)
 
     def stretched(self, spec: WindowSpec) -> "Mask":
         """Map the mask to windows of another spec by its share of the window.
 
         The first half stays the first half, whatever the durations: the same kind of
-        question for another model. `at` maps by time instead.
+        task for another model. `at` maps by time instead.
         """
         if spec == self.spec:
             return self
-        rows = _nearest_rows(spec.n_samples, self.n_samples)
-        frames = np.zeros(spec.n_frames, bool)
-        if len(self.frames) and spec.n_frames:
-            frames = self.frames[_nearest_rows(spec.n_frames, len(self.frames))]
-        elif spec.n_frames:
-            frames[:] = True
+        cells = time_mapping.stretch(self.cells, spec.n_samples)
+        # A mask of a spec without video does not hide the video of another model.
+        frames = np.ones(spec.n_frames, bool)
+        if len(self.frames):
+            frames = time_mapping.stretch(self.frames, spec.n_frames)
+        note = f"adapted to windows of {spec.n_samples} samples"
+        return self._mapped(spec, cells, frames, note)
+
+    def _mapped(
+        self,
+        spec: WindowSpec,
+        cells: np.ndarray,
+        frames: np.ndarray,
+        note: str,
+        name: str = "",
+    ) -> "Mask":
         modes = time_mapping.map_behavior(
             self.channel_modes, self.spec.behavior, spec.behavior
         )
-        return Mask(
-            cells=self.cells[rows],
-            frames=frames,
-            behavior=modes or "hidden",
-            spec=spec,
-            guarded=self.guarded,
-            note=f"adapted to windows of {spec.n_samples} samples",
-        )
+        behavior: BehaviorModes = modes or "hidden"
+        return Mask(cells, frames, behavior, spec, None, self.guarded, name, note)
 
     # -- masks out of masks -----------------------------------------------------
     def __or__(self, other: "Mask") -> "Mask":
-        """Give what either gives, ask what either asks and neither gives.
+        """Show what either mask shows; predict what either predicts and none shows.
 
-        Of two states the higher one stays, hidden < target < visible, in cells,
-        frames and behaviour; `&` keeps the lower one. Order, cuts, span and guard are
-        the left mask's, as if the right one had been painted onto it.
+        Of two states the higher one remains, hidden < target < visible, in cells,
+        frames and behaviour; `&` takes the lower one. Order, cuts, span and guard are
+        those of the left mask, as if the right one had been painted onto it.
         """
-        joined = self._combined(other, algebra.united)
-        if joined.token_layout is None:
-            return joined
-        return joined._entering(np.flatnonzero(other.cells.any(axis=0)))
+        entering = np.flatnonzero(other.cells.any(axis=0))
+        return self._combined(other, algebra.united)._covering(entering)
 
     def __and__(self, other: "Mask") -> "Mask":
-        """Give what both give; ask what both have and one or both ask."""
-        return self._combined(other, algebra.shared)
+        """Show what both masks show; predict other cells that both show or predict."""
+        return self._combined(other, algebra.shared)._covering()
 
     def __sub__(self, other: "Mask") -> "Mask":
-        """Hide whatever `other` gives or asks."""
-        return self._combined(other, algebra.without)
+        """Hide whatever `other` shows or predicts."""
+        return self._combined(other, algebra.without)._covering()
 
     def invert(self) -> "Mask":
         """Show hidden cells and hide visible ones; targets, video, behaviour stay."""
-        shown = np.flatnonzero((self.cells == HIDDEN).any(axis=0))
-        changed = self.with_cells(algebra.inverted(self.cells))._reaching_visible()
-        return changed if changed.token_layout is None else changed._entering(shown)
+        entering = np.flatnonzero((self.cells == HIDDEN).any(axis=0))
+        return self.with_cells(algebra.inverted(self.cells))._covering(entering)
 
     def swap(self) -> "Mask":
-        """Ask for what was visible and show what was asked; the rest stays."""
-        return self.with_cells(algebra.swapped(self.cells))._reaching_visible()
+        """Make visible cells targets and targets visible; the rest stays."""
+        return self.with_cells(algebra.swapped(self.cells))._covering()
 
     def with_history(self, n_samples: int) -> "Mask":
-        """Keep only each neuron's last `n_samples` visible ones before the targets.
+        """Hide all but each neuron's last `n_samples` visible ones before the targets.
 
         "Before" is before the mask's first target sample, or the end of the window
-        where no response is asked. Only hides; what is visible later stays.
+        if no response is a target. Only hides; later visible samples stay.
 
         Examples
         --------
@@ -405,7 +404,7 @@ class Mask:
         return self.with_cells(algebra.recent(self.cells, n_samples))
 
     def with_gap(self, n_samples: int) -> "Mask":
-        """Leave `n_samples` without anything visible before the first target.
+        """Hide all visible cells within `n_samples` before the first target.
 
         Only hides. `with_gap(10).with_history(15)` is 15 samples that end 10 before.
 
@@ -430,27 +429,21 @@ class Mask:
             )
         modes = (self.channel_modes, other.channel_modes)
         behavior = rule(*map(algebra.behavior_codes, modes))
-        changed = self.with_cells(rule(self.cells, other.cells))
-        return changed._by_hand(
+        return self.with_cells(rule(self.cells, other.cells))._by_hand(
+            # As codes, True is visible and False is hidden: the same rule applies.
             frames=rule(self.frames.view(np.uint8), other.frames.view(np.uint8)),
             behavior=algebra.behavior_modes(behavior) or "hidden",
-        )._reaching_visible()
-
-    def _reaching_visible(self) -> "Mask":
-        if self.token_layout is None:
-            return self
-        shown = np.flatnonzero(self.visible.any(axis=1))
-        return self._reaching(int(shown[0]), int(shown[-1]) + 1) if len(shown) else self
+        )
 
     # -- reading ----------------------------------------------------------------
     @property
     def n_neurons(self) -> int:
-        """Neurons of the session, P."""
+        """Number of neurons of the session, P."""
         return int(self.cells.shape[1])
 
     @property
     def n_samples(self) -> int:
-        """Response samples of the window."""
+        """Number of response samples of the window."""
         return int(self.cells.shape[0])
 
     @property
@@ -462,7 +455,9 @@ class Mask:
         return () if spec is None else (self.behavior,) * len(spec.channels)
 
     def mode_of(self, channel: int) -> BehaviorMode:
-        """Mode of one channel of behaviour."""
+        """Return the mode of one channel of behaviour."""
+        # Not from `channel_modes`: a session may have more channels than the spec of a
+        # model that reads them in stored order.
         modes = self.behavior
         return modes[channel] if isinstance(modes, tuple) else modes
 
@@ -474,28 +469,26 @@ class Mask:
     @property
     def has_visible_behavior(self) -> bool:
         """Whether a channel of behaviour is visible."""
-        modes = self.behavior
-        return "visible" in modes if isinstance(modes, tuple) else modes == "visible"
+        return "visible" in (self.behavior, *self.channel_modes)
 
     @property
     def has_behavior_target(self) -> bool:
-        """Whether a channel of behaviour must be predicted."""
-        modes = self.behavior
-        return "target" in modes if isinstance(modes, tuple) else modes == "target"
+        """Whether a channel of behaviour is a target."""
+        return "target" in (self.behavior, *self.channel_modes)
 
     @property
     def visible(self) -> np.ndarray:
-        """bool (n_samples, P): the predictor may see it."""
+        """bool (n_samples, P): cells that the predictor may see."""
         return np.asarray(self.cells == VISIBLE)
 
     @property
     def target(self) -> np.ndarray:
-        """bool (n_samples, P): the predictor must predict it, and is scored."""
+        """bool (n_samples, P): cells that must be predicted and are scored."""
         return np.asarray(self.cells == TARGET)
 
     @property
     def mask_id(self) -> str:
-        """A hash of everything that decides the tokens, queries and outputs."""
+        """Hash of everything that affects the tokens, queries and outputs."""
         if not self._id:
             digest = blake2b(digest_size=12)
             layout = self.token_layout
@@ -505,9 +498,10 @@ class Mask:
             rest: object = (self.behavior, self.spec)
             if layout is not None:
                 rest = (self.behavior, *layout.values)
-            # a guard that removes nothing is the same mask
-            asked = np.packbits(scored_cells(self)).tobytes()
-            digest.update(repr(rest).encode() + asked)
+            # The scored cells and not `guarded`: a guard without effect does not
+            # change the mask.
+            scored = np.packbits(scored_cells(self)).tobytes()
+            digest.update(repr(rest).encode() + scored)
             self._id.append(digest.hexdigest())
         return self._id[0]
 
@@ -518,44 +512,44 @@ class Mask:
         return hash(self.mask_id)
 
     def state_in(self, span: tuple[int, int]) -> np.ndarray:
-        """uint8 (P,): each neuron's code in a span of samples, 3 where mixed."""
-        return _states(self.cells[slice(*span)])
+        """Return uint8 (P,): each neuron's code in a span of samples, 3 if mixed."""
+        return states(self.cells[slice(*span)])
 
     def pattern_of(self, neuron: int, span: tuple[int, int]) -> str:
-        """One of `PATTERN_NAMES`: a neuron's state in a span of samples."""
-        only = self.cells[slice(*span), [neuron]]
-        return PATTERN_NAMES[int(_patterns(only)[0])]
+        """Return the name of a neuron's pattern in a span, from `PATTERN_NAMES`."""
+        return PATTERN_NAMES[int(patterns(self.cells[slice(*span), [neuron]])[0])]
 
     def patterns_in(self, span: tuple[int, int]) -> np.ndarray:
-        """uint8 (P,): each neuron's place in `PATTERN_NAMES` in a span of samples."""
-        return _patterns(self.cells[slice(*span)])
+        """Return uint8 (P,): each neuron's index in `PATTERN_NAMES` in a span."""
+        return patterns(self.cells[slice(*span)])
 
     # -- as text ----------------------------------------------------------------
     def to_dict(self) -> dict[str, Any]:
-        """Everything a mask holds as plain JSON values; see `files`."""
+        """Return all fields as JSON values; see `files`."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
-        return files.facts_from(values)
+        return files.to_json_values(values)
 
     @classmethod
-    def from_dict(cls, facts: object) -> "Mask":
-        """Read `to_dict`'s values back.
+    def from_dict(cls, values: object) -> "Mask":
+        """Return the mask of the values of `to_dict`.
 
         Raises
         ------
         MaskError
-            Names the field, what was found and what was expected.
+            A value is invalid; the message names the field, the value and what is
+            expected.
         """
-        return cls(**files.fields_from(facts))
+        return cls(**files.from_json_values(values))
 
     def save(self, path: str | Path) -> Path:
         """Write the mask as JSON text, atomically."""
-        return files.write_facts(path, self.to_dict())
+        return files.write_json(path, self.to_dict())
 
     @classmethod
     def load(cls, path: str | Path) -> "Mask":
-        """Read a saved mask; raises as `from_dict` does, with the path."""
-        with files.naming(path):
-            return cls.from_dict(files.read_facts(path))
+        """Read a saved mask; errors are those of `from_dict`, with the path."""
+        with files.error_names(path):
+            return cls.from_dict(files.read_json(path))
 
 
 def input_cells(mask: Mask) -> np.ndarray:
@@ -570,52 +564,37 @@ def input_cells(mask: Mask) -> np.ndarray:
 
 def scored_cells(mask: Mask) -> np.ndarray:
     """Return the target cells that are predicted and scored, bool (n_samples, P)."""
-    asked = mask.target
+    scored = mask.target
     if mask.token_layout is not None:
-        asked &= mask.token_layout.enters(mask.n_neurons)
+        scored &= mask.token_layout.enters(mask.n_neurons)
     if mask.guarded and (guard := guard_samples(mask.spec)):
-        asked[:guard] = False
-        asked &= ~after_visible(mask.visible, guard)
-    return asked
+        # `skip_n_samples` and `interpolation_buffer` of the official code, both 5.
+        scored[:guard] = False
+        scored &= ~after_visible(mask.visible, guard)
+    return scored
 
 
-def _nearest_rows(count: int, known: int) -> np.ndarray:
-    """Return for each of `count` samples the sample of `known` at its middle."""
-    return np.asarray((2 * np.arange(count) + 1) * known // (2 * count))
+def _frozen(array: np.ndarray) -> np.ndarray:
+    array.flags.writeable = False
+    return array
 
 
-def _one_word(behavior: BehaviorModes, spec: WindowSpec) -> BehaviorModes:
-    """Check the modes of behaviour, and give one word where all channels agree."""
-    words = behavior if isinstance(behavior, tuple) else (behavior,)
-    for word in words:
-        if word not in ("visible", "target", "hidden"):
+def _checked_modes(behavior: BehaviorModes, spec: WindowSpec) -> BehaviorModes:
+    """Return valid modes of behaviour, one mode if all channels have the same."""
+    modes = behavior if isinstance(behavior, tuple) else (behavior,)
+    for mode in modes:
+        if mode not in ("visible", "target", "hidden"):
             raise MaskError(
                 "Mask.behavior must be 'visible', 'target' or 'hidden', "
-                f"found {word!r}."
+                f"found {mode!r}."
             )
     if isinstance(behavior, tuple):
         count = 0 if spec.behavior is None else len(spec.behavior.channels)
-        if len(words) != count:
+        if len(modes) != count:
             raise MaskError(
-                f"Mask.behavior has {len(words)} words for the {count} channels of "
+                f"Mask.behavior has {len(modes)} modes for the {count} channels of "
                 "the spec."
             )
-        return words[0] if len(set(words)) == 1 else behavior
+        # One form for equal masks, so that their ids are equal.
+        return modes[0] if len(set(modes)) == 1 else behavior
     return "hidden" if spec.behavior is None else behavior
-
-
-def _states(part: np.ndarray) -> np.ndarray:
-    """Code of each neuron in a part (n, P) of the cells, `MIXED` where it changes."""
-    if not len(part):
-        return np.zeros(part.shape[1], np.uint8)
-    low, high = part.min(axis=0), part.max(axis=0)
-    return np.where(low == high, low, MIXED).astype(np.uint8)
-
-
-def _patterns(part: np.ndarray) -> np.ndarray:
-    """Place of each neuron in `PATTERN_NAMES`."""
-    states, n = _states(part), np.uint8(MIXED)
-    if not len(part):
-        return states
-    ends = np.where(states == MIXED, part[0] * n + part[-1], np.uint8(0))
-    return np.asarray(states * (n * n) + ends)

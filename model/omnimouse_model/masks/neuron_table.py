@@ -1,10 +1,10 @@
-"""The neurons as columns, and the words that choose among them.
+"""Neurons as a table, and a language of filters for its rows.
 
-Terms joined by spaces must all hold; `|` stands between alternatives, `!` before a term
-keeps what it does not. A term is a word that an area or a state begins with (`V1`,
-`target`; a state that changes answers to both ends and to `mixed`), a neuron's id
-(`412`), or a comparison (`depth<250`, `plane=2`, `area=V1`, `score>=0.3`). Nothing is
-evaluated: a term is one of these or refused.
+All terms between spaces must hold; `|` separates alternatives, and `!` negates a term.
+A term is the beginning of an area or a state (`V1`, `target`; a state that changes
+matches by both ends and by `mixed`), a neuron's id (`412`), or a comparison
+(`depth<250`, `plane=2`, `area=V1`, `score>=0.3`). No text is evaluated as code: any
+other term is an error.
 """
 
 import operator
@@ -29,6 +29,8 @@ COMPARISONS: Final[dict[str, Callable[[Any, Any], Any]]] = {
 _SIGN: Final = "<=|>=|!=|<|>|="
 _SPACED_SIGN: Final = re.compile(rf"\s*({_SIGN})\s*")
 _COMPARISON: Final = re.compile(rf"([^<>=!]+)({_SIGN})([^<>=!]+)")
+# Longer numbers exceed int64, in which ids are compared.
+_ID: Final = re.compile("[0-9]{1,18}")
 
 
 def table_columns(
@@ -37,23 +39,22 @@ def table_columns(
     span: tuple[int, int] | None = None,
     scores: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
-    """(P,) arrays by name: id, area, plane, depth, x, y, state, score.
+    """Return (P,) arrays by name: id, area, probe, plane, depth, x, y, state, score.
 
     Parameters
     ----------
     session
-        Says who and where the neurons are: depth, x and y in µm, NaN unknown.
+        Source of all columns but the last two: depth, x and y in µm, NaN if unknown.
     mask, span
         For the column `state`, one of `PATTERN_NAMES`; "" without a mask. The span
         is the whole window by default.
     scores
-        (P,) for the column `score`, NaN unknown.
+        (P,) for the column `score`, NaN if unknown.
     """
     units, n = session.units, session.n_neurons
     states = np.full(n, "")
     if mask is not None:
-        chosen = (0, mask.n_samples) if span is None else span
-        states = np.array(PATTERN_NAMES)[mask.patterns_in(chosen)]
+        states = np.array(PATTERN_NAMES)[mask.patterns_in(span or (0, mask.n_samples))]
     return {
         "id": units.names,
         "area": np.full(n, "") if units.area is None else units.area.astype(str),
@@ -68,78 +69,81 @@ def table_columns(
 
 
 def matching_neurons(text: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Neurons that the words describe, int64 (n,) in stored order.
+    """Return the neurons that a filter selects, int64 (n,) in stored order.
 
     Parameters
     ----------
     text
-        See the module; "" keeps all.
+        A filter, see the module docstring; "" selects all.
     columns
-        (P,) arrays by name. Numbers can be compared, and unknown ones (NaN) satisfy no
-        comparison; words are matched at their start, or whole after `=`, whatever
-        their case. The column "id" answers to a bare number.
+        (P,) arrays by name. Numbers can be compared; unknown ones (NaN) satisfy no
+        comparison. Texts match by their beginning, or completely after `=`; case does
+        not matter. A number alone matches the column "id".
 
     Raises
     ------
     ValueError
-        A term that means nothing, saying what would.
+        A term is invalid; the message shows a valid one.
     """
     alternatives = _SPACED_SIGN.sub(r"\1", text).lower().split("|")
-    if len(alternatives) > 1 and not all(words.strip() for words in alternatives):
+    if len(alternatives) > 1 and not all(terms.strip() for terms in alternatives):
         raise ValueError("'|' stands between two alternatives: V1 | LM.")
-    keep = np.zeros(len(columns["id"]), bool)
-    for words in alternatives:
-        fits = np.ones(len(keep), bool)
-        for term in words.split():
-            fits &= _kept_by(term, columns)
-        keep |= fits
-    return np.flatnonzero(keep)
+    is_selected = np.zeros(len(columns["id"]), bool)
+    for terms in alternatives:
+        fits = np.ones(len(is_selected), bool)
+        for term in terms.split():
+            fits &= _matches(term, columns)
+        is_selected |= fits
+    return np.flatnonzero(is_selected)
 
 
-def _kept_by(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+def _matches(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Return whether each neuron matches a term, bool (P,)."""
     if term.startswith("!") and len(term) > 1:
-        return ~_kept_by(term[1:], columns)
+        return ~_matches(term[1:], columns)
     match = _COMPARISON.fullmatch(term)
     if match is not None:
         return _compared(match[1], match[2], match[3], columns)
     if any(sign in term for sign in "<>=!"):
         raise ValueError(f"'{term}' is no comparison; write depth<250 or area=V1.")
-    if re.fullmatch("[0-9]{1,18}", term):
-        found: np.ndarray = columns["id"] == int(term)
-        return found
+    if _ID.fullmatch(term):
+        return np.asarray(columns["id"] == int(term))
     return _named(term, columns)
 
 
 def _compared(
-    name: str, sign: str, wanted: str, columns: Mapping[str, np.ndarray]
+    name: str, sign: str, operand: str, columns: Mapping[str, np.ndarray]
 ) -> np.ndarray:
     if name not in columns:
         raise ValueError(f"No column '{name}'; there are {', '.join(columns)}.")
     values, compare = columns[name], COMPARISONS[sign]
     if values.dtype.kind == "U":
         if sign not in ("=", "!="):
-            raise ValueError(f"'{name}' holds words: write {name}={wanted}.")
-        return np.asarray(compare(np.char.lower(values), wanted))
+            raise ValueError(f"'{name}' holds text: write {name}={operand}.")
+        return np.asarray(compare(np.char.lower(values), operand))
     try:
-        number = float(wanted)
+        number = float(operand)
     except ValueError:
-        raise ValueError(f"'{name}' holds numbers, '{wanted}' is none.") from None
+        raise ValueError(f"'{name}' holds numbers, '{operand}' is none.") from None
+    # Without this, `!=` would be true for every unknown value.
     return np.asarray(compare(values, number) & ~np.isnan(values))
 
 
 def _named(term: str, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    keep = np.zeros(len(columns["id"]), bool)
+    """Return whether a text of each neuron begins with a term, bool (P,)."""
+    is_named = np.zeros(len(columns["id"]), bool)
     for values in columns.values():
         if values.dtype.kind == "U":
-            known, numbers = np.unique(values, return_inverse=True)
-            hits = [_begins(str(word), term) for word in known]
-            keep |= np.array(hits, bool)[numbers]
-    return keep
+            # Few distinct texts serve thousands of neurons.
+            texts, number = np.unique(values, return_inverse=True)
+            is_hit = [_begins(str(text), term) for text in texts]
+            is_named |= np.array(is_hit, bool)[number]
+    return is_named
 
 
-def _begins(word: str, term: str) -> bool:
-    """A changing state begins with what it begins as, ends as, and with `mixed`."""
-    parts = word.split(TRANSITION)
+def _begins(text: str, term: str) -> bool:
+    """Return whether a text, either end of a pattern, or `mixed` begins with a term."""
+    parts = text.split(TRANSITION)
     if len(parts) > 1:
         parts.append(STATE_NAMES[MIXED])
     return any(part.lower().startswith(term) for part in parts)

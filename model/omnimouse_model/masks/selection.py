@@ -1,11 +1,11 @@
-"""Which neurons to show, ask or hide: by place, score, words, or at random.
+"""Selections of neurons by place, score, filter text, or at random.
 
-Every function returns int64 indices that `Mask.show`, `ask` and `hide` take. Neurons of
-which the session does not know what is asked are never among them; a session that
-knows it of no neuron is refused.
+Every function returns int64 indices for `Mask.show`, `ask` and `hide`. Neurons whose
+property is unknown are never selected; a session in which it is unknown for all neurons
+is an error.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -18,64 +18,60 @@ from omnimouse_model.masks.neuron_table import matching_neurons, table_columns
 Unit = Literal["px", "um"]
 
 
-# -- where they are -----------------------------------------------------------------
+# -- by place ----------------------------------------------------------------------
 def select_areas(session: Session, *areas: str) -> np.ndarray:
-    """Neurons of some brain areas, whatever their case.
+    """Return the neurons of some brain areas; case does not matter.
 
     Raises
     ------
     ValueError
-        The session knows no areas, or not these; says which it has.
+        The session has no areas, or not these; the message lists its areas.
 
     Examples
     --------
     >>> om.select_areas(session, "RL")
     array([12, 17, 28, 39])
     """
-    found = session.units.area
-    if found is None:
+    area_of = session.units.area
+    if area_of is None:
         raise _unknown(session, "brain areas")
-    lower = np.char.lower(found.astype(str))
-    present = sorted({str(area) for area in found} - {""})
+    lower = np.char.lower(area_of.astype(str))
     for area in areas:
         if area.lower() not in lower:
-            raise ValueError(
-                f"Session {session.id!r} has no area {area!r}; there are "
-                f"{', '.join(present)}."
-            )
+            raise _absent(session, f"area {area!r}", sorted(set(area_of) - {""}))
     return np.flatnonzero(np.isin(lower, [area.lower() for area in areas]))
 
 
 def select_planes(session: Session, *planes: int) -> np.ndarray:
-    """Neurons of some imaging planes (fields).
+    """Return the neurons of some imaging planes (fields).
 
     Raises
     ------
     ValueError
-        The session knows no planes, or not these; says which it has.
+        The session has no planes, or not these; the message lists its planes.
 
     Examples
     --------
     >>> om.select_planes(session, 3)[:5]
     array([ 1, 10, 20, 21, 31])
     """
-    found = session.units.plane
-    present = np.unique(found[found >= 0])
+    plane_of = session.units.plane
+    # A negative number is an unknown plane.
+    present = np.unique(plane_of[plane_of >= 0])
     if not len(present):
         raise _unknown(session, "imaging planes")
     for plane in planes:
         if plane not in present:
-            raise ValueError(
-                f"Session {session.id!r} has no plane {plane}; there are "
-                f"{', '.join(map(str, present))}."
-            )
-    return np.flatnonzero(np.isin(found, planes))
+            raise _absent(session, f"plane {plane}", present)
+    return np.flatnonzero(np.isin(plane_of, planes))
 
 
 def select_depths(
     session: Session, low_um: float = -np.inf, high_um: float = np.inf
 ) -> np.ndarray:
-    """Neurons from one depth to another, both included, in µm as the session counts.
+    """Return the neurons from one depth to another, both included.
+
+    Depths are in µm, measured as in the session.
 
     Examples
     --------
@@ -93,17 +89,15 @@ def select_near(
     *,
     beyond_um: float = 0.0,
 ) -> np.ndarray:
-    """Neurons within a distance in µm of a neuron, which is one of them, or a point.
+    """Return the neurons within a distance in µm of a point or of a neuron.
 
     Parameters
     ----------
-    session
-        Knows positions in µm.
     origin
         A neuron's index, or a point (x, y, z).
     within_um, beyond_um
         The largest and the smallest distance, both included: `beyond_um=15` leaves out
-        the neuron itself and those its signal may bleed into.
+        the neuron itself and neurons that its signal may contaminate.
 
     Examples
     --------
@@ -135,7 +129,7 @@ def select_rectangle(
     *,
     unit: Unit = "px",
 ) -> np.ndarray:
-    """Neurons whose centre lies in a rectangle, edges included.
+    """Return the neurons whose centre lies in a rectangle, edges included.
 
     `unit` is "px" on the mean image, or "um" in the microscope's frame.
 
@@ -156,7 +150,7 @@ def select_polygon(
     *,
     unit: Unit = "px",
 ) -> np.ndarray:
-    """Neurons whose centre lies inside a closed polygon of (x, y) corners: a lasso.
+    """Return the neurons whose centre lies in a closed polygon of (x, y) corners.
 
     `unit` is "px" on the mean image, or "um" in the microscope's frame.
 
@@ -170,26 +164,29 @@ def select_polygon(
 
 
 def are_inside(points: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """Whether points (n, 2) lie inside a closed polygon (k, 2); NaN never does.
+    """Return whether points (n, 2) lie inside a closed polygon (k, 2); NaN never does.
 
-    Both in the same order of axes. Fewer than three corners enclose nothing.
+    Both have the same order of axes. Fewer than three corners enclose nothing.
     """
     if len(corners) < 3:
         return np.zeros(len(points), bool)
     y, x = points[:, :1], points[:, 1:]
     y0, x0 = corners.T
     y1, x1 = np.roll(corners, -1, axis=0).T
+    # Even-odd rule: a ray from the point in the direction of x crosses an odd number of
+    # edges. Half-open comparisons count a corner for one of its two edges only.
     crosses = (y0 > y) != (y1 > y)
     with np.errstate(divide="ignore", invalid="ignore"):
+        # Horizontal edges divide by 0; they never cross the ray.
         at = (x1 - x0) * (y - y0) / (y1 - y0) + x0
     return np.asarray((crosses & (x < at)).sum(axis=1) % 2 == 1)
 
 
-# -- what they are ------------------------------------------------------------------
+# -- by score or filter -------------------------------------------------------------
 def select_scores(
     scores: np.ndarray, low: float = -np.inf, high: float = np.inf
 ) -> np.ndarray:
-    """Neurons whose score (P,) lies from `low` to `high`, both included; NaN never.
+    """Return the neurons with a score (P,) from `low` to `high`, both included.
 
     Examples
     --------
@@ -208,7 +205,7 @@ def select_where(
     span: tuple[int, int] | None = None,
     scores: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Neurons that words describe: `"V1 depth<250 | LM score>0.3"`.
+    """Return the neurons that a filter selects: `"V1 depth<250 | LM score>0.3"`.
 
     The language and the columns are those of `neuron_table`; `mask` (in `span`, by
     default the whole window) gives the column `state`, `scores` the column `score`.
@@ -216,7 +213,7 @@ def select_where(
     Raises
     ------
     ValueError
-        A term that means nothing, saying what would.
+        A term is invalid; the message shows a valid one.
 
     Examples
     --------
@@ -228,9 +225,9 @@ def select_where(
 
 # -- at random ------------------------------------------------------------------------
 def random_order(session: HasNeurons | int, seed: int) -> np.ndarray:
-    """All neurons in the random order of a seed, int64 (P,).
+    """Return all neurons in the random order of a seed, int64 (P,).
 
-    Strategies with this seed let its first 4,096 enter, and show the first of them.
+    Of a strategy with this seed the first 4,096 enter, and the first of them are shown.
     """
     return np.random.default_rng(seed).permutation(count_neurons(session))
 
@@ -242,17 +239,18 @@ def random_subset(
     *,
     among: Sequence[int] | np.ndarray | None = None,
 ) -> np.ndarray:
-    """The first `n` neurons of a seed's order: larger subsets contain smaller ones.
+    """Return the first `n` neurons of a seed's order.
+
+    Larger subsets of a seed contain the smaller ones.
 
     Parameters
     ----------
     session
         A session, or its number of neurons.
     n
-        How many.
+        Number of neurons to draw.
     seed
-        The same seed is the same order. A strategy that shows n neurons under a seed
-        shows these.
+        Seed of the order. A strategy that shows n neurons with this seed shows these.
     among
         Draw from these only, in the same order.
 
@@ -277,16 +275,23 @@ def random_subset(
 
 
 def _positions(session: Session, unit: Unit) -> np.ndarray:
-    """Positions (P, 2 or 3), NaN unknown."""
-    known = {"px": session.units.xy_px, "um": session.units.xyz_um}
-    if unit not in known:
+    """Return positions (P, 2 or 3), NaN if unknown."""
+    by_unit = {"px": session.units.xy_px, "um": session.units.xyz_um}
+    if unit not in by_unit:
         raise ValueError(f"A unit is 'px' or 'um', not {unit!r}.")
-    if np.isnan(known[unit]).all():
+    if np.isnan(by_unit[unit]).all():
         raise _unknown(session, f"positions in {unit}")
-    return np.asarray(known[unit], float)
+    return np.asarray(by_unit[unit], float)
 
 
-def _unknown(session: Session, what: str) -> ValueError:
+def _unknown(session: Session, name: str) -> ValueError:
     return ValueError(
-        f"Session {session.id!r} knows no {what}; `omnimouse info` says what it holds."
+        f"Session {session.id!r} has no {name}; `omnimouse info` lists its content."
+    )
+
+
+def _absent(session: Session, name: str, present: Iterable[object]) -> ValueError:
+    return ValueError(
+        f"Session {session.id!r} has no {name}; there are "
+        f"{', '.join(map(str, present))}."
     )

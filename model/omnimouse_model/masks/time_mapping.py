@@ -1,9 +1,9 @@
-"""Map a mask to the samples of another spec by time.
+"""Map a mask to the samples of another spec, by time or by its share of the window.
 
-A sample of the new spec overlaps one or more samples of the old one. What one of them
-withholds stays withheld: the new sample is a target if any of them is a target,
-hidden if any is hidden or outside the old window, and visible only if all are visible.
-So no mapping shows a value that the first mask withheld.
+By time: a sample of the new spec overlaps one or more samples of the old one. The new
+sample is a target if any of them is a target, hidden if any is hidden or outside the
+old window, and visible only if all are visible. So no mapping shows a value that the
+first mask withheld.
 """
 
 import numpy as np
@@ -30,6 +30,7 @@ def map_cells(
         part = cells[max(first[sample], 0) : stop[sample]]
         is_target = (part == TARGET).any(axis=0)
         is_visible = (part == VISIBLE).all(axis=0)
+        # A sample that is partly outside the old window is not known to be visible.
         if first[sample] < 0 or stop[sample] > len(cells):
             is_visible[:] = False
         mapped[sample] = np.where(
@@ -55,36 +56,41 @@ def map_frames(
 def map_behavior(
     modes: tuple[BehaviorMode, ...], old: BehaviorSpec | None, new: BehaviorSpec | None
 ) -> tuple[BehaviorMode, ...]:
-    """Return the mode of each channel of the new spec, by name; unknown ones hidden."""
+    """Return the mode of each channel of the new spec by name; new ones are hidden."""
     if new is None:
         return ()
-    known = {} if old is None else dict(zip(old.channels, modes, strict=True))
+    by_name = {} if old is None else dict(zip(old.channels, modes, strict=True))
     hidden: BehaviorMode = "hidden"
-    return tuple(known.get(name, hidden) for name in new.channels)
+    return tuple(by_name.get(name, hidden) for name in new.channels)
 
 
-def not_mapped(
+def stretch(values: np.ndarray, count: int) -> np.ndarray:
+    """Return `count` rows: for each, the row at the same share of the window."""
+    # The middle of each new row decides, in whole numbers: without rounding errors.
+    middles = (2 * np.arange(count) + 1) * len(values) // (2 * count)
+    return np.asarray(values[middles])
+
+
+def describe_mapping(
     old: WindowSpec,
     new: WindowSpec,
     frames: np.ndarray,
     modes: tuple[BehaviorMode, ...],
 ) -> str:
-    """Say in words what a mask of the old spec has and the new spec cannot hold."""
-    lost = []
-    if frames.any() and new.video is None:
-        lost.append("visible video")
-    channels = () if new.behavior is None else new.behavior.channels
-    named = () if old.behavior is None else old.behavior.channels
-    gone = [
+    """Return a note on the mapping, with everything that the new spec cannot hold."""
+    lost = ["visible video"] if frames.any() and new.video is None else []
+    old_channels = () if old.behavior is None else old.behavior.channels
+    new_channels = () if new.behavior is None else new.behavior.channels
+    missing = [
         name
-        for name, mode in zip(named, modes, strict=True)
-        if mode != "hidden" and name not in channels
+        for name, mode in zip(old_channels, modes, strict=True)
+        if mode != "hidden" and name not in new_channels
     ]
-    if gone:
-        lost.append(f"behaviour ({', '.join(gone)})")
+    if missing:
+        lost.append(f"behaviour ({', '.join(missing)})")
     rates = f"{old.response_rate_hz:g} to {new.response_rate_hz:g} Hz"
-    words = f"mapped by time from {rates}"
-    return f"{words}; not mapped: {', '.join(lost)}" if lost else words
+    note = f"mapped by time from {rates}"
+    return f"{note}; not mapped: {', '.join(lost)}" if lost else note
 
 
 def _overlaps(
@@ -95,4 +101,5 @@ def _overlaps(
     stop = (offset_s + np.arange(1, count + 1) / new_hz) * old_hz
     first = np.floor(start + _TOLERANCE).astype(np.int64)
     end = np.ceil(stop - _TOLERANCE).astype(np.int64)
+    # A new sample that lies within one old sample overlaps that one.
     return first, np.maximum(end, first + 1)

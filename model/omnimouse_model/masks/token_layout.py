@@ -10,9 +10,14 @@ import numpy as np
 
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import MaskError
+from omnimouse_model.masks.cells import distinct_columns
 
 TOKEN_SAMPLES, TOKEN_STRIDE = 10, 5
-LAST = OMNIMOUSE.n_samples
+QUERY_SAMPLES = 5
+"""Samples that one query predicts."""
+FULL_POPULATION = 4096
+"""Maximum number of neurons per window in the training of the released models."""
+_STOP = OMNIMOUSE.n_samples
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,7 +43,7 @@ class TokenLayout:
 
     order: np.ndarray
     cuts: tuple[int, ...] = ()
-    context_span: tuple[int, int] = (0, LAST)
+    context_span: tuple[int, int] = (0, _STOP)
     query_phase: int = 0
 
     def __post_init__(self) -> None:
@@ -46,23 +51,19 @@ class TokenLayout:
         if order.ndim != 1 or len(np.unique(order)) != len(order):
             raise MaskError("Mask.order must list each neuron at most once.")
         start, stop = self.context_span
-        if not 0 <= start <= stop <= LAST:
+        if not 0 <= start <= stop <= _STOP:
             raise MaskError(
-                f"Mask.context_span {self.context_span} is not in 0..{LAST}."
+                f"Mask.context_span {self.context_span} is not in 0..{_STOP}."
             )
+        # Sorted and without repeats, so that equal layouts compare and hash as equal.
         cuts = tuple(sorted({int(cut) for cut in self.cuts}))
-        if cuts and not 0 <= cuts[0] <= cuts[-1] < LAST:
-            raise MaskError(f"Mask.cuts must be samples 0..{LAST - 1}, found {cuts}.")
-        if not 0 <= self.query_phase < TOKEN_STRIDE:
+        if cuts and not 0 <= cuts[0] <= cuts[-1] < _STOP:
+            raise MaskError(f"Mask.cuts must be samples 0..{_STOP - 1}, found {cuts}.")
+        if not 0 <= self.query_phase < QUERY_SAMPLES:
             raise MaskError(f"Mask.query_phase must be 0..4, found {self.query_phase}.")
         order.flags.writeable = False
         object.__setattr__(self, "order", order)
         object.__setattr__(self, "cuts", cuts)
-
-    @classmethod
-    def stored(cls, n_neurons: int) -> "TokenLayout":
-        """Return the layout of a mask made by hand: all neurons in stored order."""
-        return cls(np.arange(n_neurons))
 
     def check(self, n_neurons: int) -> None:
         """Raise `MaskError` if the order names a neuron that the mask does not have."""
@@ -78,7 +79,7 @@ class TokenLayout:
         """Return a layout with latents in a span; a larger one is the whole window."""
         if self.context_span[0] <= start and stop <= self.context_span[1]:
             return self
-        return replace(self, context_span=(0, LAST))
+        return replace(self, context_span=(0, _STOP))
 
     def entering(self, neurons: np.ndarray) -> "TokenLayout":
         """Return a layout in which these neurons enter the model, new ones last."""
@@ -88,10 +89,10 @@ class TokenLayout:
         return replace(self, order=np.concatenate([self.order, missing]))
 
     def enters(self, n_neurons: int) -> np.ndarray:
-        """Return which neurons enter the model, bool (P,)."""
-        found = np.zeros(n_neurons, bool)
-        found[self.order] = True
-        return found
+        """Return whether each neuron enters the model, bool (P,)."""
+        is_entering = np.zeros(n_neurons, bool)
+        is_entering[self.order] = True
+        return is_entering
 
     def in_tokens(self, visible: np.ndarray) -> np.ndarray:
         """Return the visible cells that a token reads, bool (60, P).
@@ -100,6 +101,8 @@ class TokenLayout:
         """
         starts = token_starts(visible, self.cuts)
         covered = np.zeros_like(visible)
+        # A loop over the 10 samples of a token, not over tokens: the whole population
+        # is covered in 10 array operations.
         for offset in range(TOKEN_SAMPLES):
             covered[offset : offset + len(starts)] |= starts
         covered &= self.enters(visible.shape[1])
@@ -114,7 +117,7 @@ class TokenLayout:
         return (
             isinstance(other, TokenLayout)
             and self.values == other.values
-            and (self.order is other.order or np.array_equal(self.order, other.order))
+            and np.array_equal(self.order, other.order)
         )
 
     def __hash__(self) -> int:
@@ -132,10 +135,8 @@ def run_starts(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
     current = np.full(visible.shape[1], -1, np.int16)
     for sample, row in enumerate(visible):
         if sample in cuts:
-            current = np.full_like(current, -1)
-        current = np.where(row, np.where(current < 0, sample, current), -1).astype(
-            np.int16
-        )
+            current[:] = -1
+        current = np.where(row, np.where(current < 0, sample, current), -1)
         starts[sample] = current
     return starts
 
@@ -146,33 +147,19 @@ def token_starts(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
     A run of at least 10 samples becomes tokens from its start with stride 5, and one
     more aligned to its end where the stride does not reach it. Shorter runs give none.
     """
-    patterns, which = distinct_columns(visible)
-    return np.asarray(_token_starts(patterns, cuts)[:, which])
-
-
-def distinct_columns(visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the different columns of a bool (T, N), and the column of each neuron.
-
-    Few patterns serve a whole population: strategies have two or three.
-    """
-    packed = np.ascontiguousarray(np.packbits(visible, axis=0).T)
-    # 60 samples are 8 bytes: comparing one integer per neuron is several times faster.
-    kind = np.uint64 if packed.shape[1] == 8 else f"V{packed.shape[1]}"
-    words = packed.view(kind).ravel()
-    _, first, which = np.unique(words, return_index=True, return_inverse=True)
-    return visible[:, first], which
-
-
-def _token_starts(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
-    starts = run_starts(visible, cuts)
-    n_places = len(visible) - TOKEN_SAMPLES + 1
+    # The rules are applied to each distinct column once: strategies have two or three
+    # for thousands of neurons.
+    columns, number = distinct_columns(visible)
+    starts = run_starts(columns, cuts)
+    n_places = len(columns) - TOKEN_SAMPLES + 1
+    # A token fits if its first and its last sample are in the same run.
     first, last = starts[:n_places], starts[TOKEN_SAMPLES - 1 :]
     fits = (first >= 0) & (first == last)
     on_stride = (np.arange(n_places)[:, None] - first) % TOKEN_STRIDE == 0
+    # Run of the sample after the token; -1 after the end of the window.
     after = np.full_like(first, -1)
     after[:-1] = starts[TOKEN_SAMPLES:]
-    ends_run = after != first
-    return np.asarray(fits & (on_stride | ends_run))
+    return np.asarray(fits & (on_stride | (after != first)))[:, number]
 
 
 def video_steps(frames: np.ndarray) -> np.ndarray:
@@ -183,4 +170,5 @@ def video_steps(frames: np.ndarray) -> np.ndarray:
     """
     first, second = frames.reshape(-1, 2).T
     n_spans = int(frames[0]) + int(np.count_nonzero(frames[1:] & ~frames[:-1]))
+    # Of a step whose first frame is hidden, floor(start / 2) still is the start.
     return np.asarray(second if n_spans == 1 else first & second)

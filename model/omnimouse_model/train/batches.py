@@ -13,10 +13,10 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks.token_layout import FULL_POPULATION
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.layout import Clip, Layout
 from omnimouse_model.simulate.truth import Truth, has_truth, open_truth
-from omnimouse_model.strategies import FULL_POPULATION
 from omnimouse_model.tokens import (
     clip_from_windows,
     labels_from_responses,

@@ -73,7 +73,7 @@ def test_nothing_and_everything_stay_as_they_are():
 
 def test_no_positions_and_no_distance_are_refused():
     nowhere = session(np.full((3, 3), np.nan))
-    with pytest.raises(ValueError, match="knows no positions"):
+    with pytest.raises(ValueError, match="has no positions"):
         grow(nowhere, np.array([0]), 5.0)
     with pytest.raises(ValueError, match="0 or more"):
         grow(session(random_places(3)), np.array([0]), -1.0)

@@ -64,7 +64,7 @@ def test_a_neuron_is_found_by_an_id_of_any_length():
         ("!", r"'!' is no comparison"),
         ("depth<deep", r"'depth' holds numbers, 'deep' is none"),
         ("depth<1.2.3", r"'1\.2\.3' is none"),
-        ("area<V1", r"'area' holds words: write area=v1"),
+        ("area<V1", r"'area' holds text: write area=v1"),
         ("V1 |", r"'\|' stands between two alternatives"),
     ],
 )

@@ -91,10 +91,10 @@ def test_what_is_not_known_is_refused_with_what_is(session_without_facts, sessio
         (select_near, (session, 4, 10.0), "Neuron 4 has no known position"),
         (select_near, (session, 9, 10.0), "Neuron 9 has no known position"),
         (select_near, (session, (1.0, 2.0), 10.0), r"A point is \(x, y, z\)"),
-        (select_areas, (session_without_facts, "V1"), "knows no brain areas"),
-        (select_planes, (session_without_facts, 0), "knows no imaging planes"),
-        (select_depths, (session_without_facts,), "knows no positions in um"),
-        (select_rectangle, (session_without_facts, *unit), "knows no positions in px"),
+        (select_areas, (session_without_facts, "V1"), "has no brain areas"),
+        (select_planes, (session_without_facts, 0), "has no imaging planes"),
+        (select_depths, (session_without_facts,), "has no positions in um"),
+        (select_rectangle, (session_without_facts, *unit), "has no positions in px"),
         (random_subset, (session, 7, 0), "Cannot draw 7 neurons of 6"),
     ):
         with pytest.raises(ValueError, match=message):

@@ -17,11 +17,13 @@ from jaxtyping import Float32, Float64, Int32
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.masks.token_layout import TOKEN_STRIDE, distinct_columns
+from omnimouse_model.masks.cells import distinct_columns
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.capabilities import Outdated, stop_if
 from omnimouse_model.predict.predictor import Prediction, Predictor, Request
 
+LEAST_STRIDE = 5
+"""Samples between windows; smaller strides are slow and fill few more gaps."""
 NOWHERE = -1
 """Value in `SpanPrediction.source` of cells that no window predicts."""
 
@@ -106,12 +108,12 @@ def span_stride(mask: Mask) -> int:
     # A mask has few distinct columns, even for a large population.
     asked, _ = distinct_columns(scored_cells(mask))
     asked = asked[:, asked.any(axis=0)]
-    for stride in range(mask.n_samples, TOKEN_STRIDE, -1):
+    for stride in range(mask.n_samples, LEAST_STRIDE, -1):
         # No gap remains if every residue modulo the stride has a target sample.
         shifted = [asked[row::stride].any(axis=0) for row in range(stride)]
         if np.all(shifted):
             return stride
-    return TOKEN_STRIDE
+    return LEAST_STRIDE
 
 
 class Stitching:

@@ -14,8 +14,8 @@ import numpy as np
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.cells import guard_samples
-from omnimouse_model.masks.token_layout import TOKEN_SAMPLES
-from omnimouse_model.strategies import FULL_POPULATION, SMALL_POPULATION, Strategy
+from omnimouse_model.masks.token_layout import FULL_POPULATION, TOKEN_SAMPLES
+from omnimouse_model.strategies import SMALL_POPULATION, Strategy
 
 N_SAMPLES, N_FRAMES = OMNIMOUSE.n_samples, OMNIMOUSE.n_frames
 ASKED_FROM = 30

@@ -30,7 +30,7 @@ def _strategy(name: str, session: Session, _selected: Sequence[int]) -> Mask:
 def _half(session: Session, selected: Sequence[int]) -> Mask:
     from omnimouse_model.strategies import half_population_mask
 
-    return half_population_mask(session, asked=selected)
+    return half_population_mask(session, targets=selected)
 
 
 def _nothing(session: Session, _selected: Sequence[int]) -> Mask:

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from omnimouse_model.data.clock import N_SAMPLES
 from omnimouse_model.data.window import Window, without_missing
-from omnimouse_model.masks import N_SAMPLES, VISIBLE, Mask
+from omnimouse_model.masks import VISIBLE, Mask
 
 BEHAVIOR_LAGS = (-16, -8, -3, 0, 3)
 """In behaviour samples of 50 ms: calcium is slow, and a mouse slower."""

@@ -9,9 +9,10 @@ import pytest
 import omnimouse_model as om
 from omnimouse_model.analysis.tuning import noise_ceiling as ceilings
 from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
+from omnimouse_model.data.clock import N_SAMPLES
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.colour_by import Quantity, _scale
-from omnimouse_model.masks import N_SAMPLES, TARGET
+from omnimouse_model.masks import TARGET
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
 from tests.predictors import EchoPredictor
