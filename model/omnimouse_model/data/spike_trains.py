@@ -73,12 +73,16 @@ class SpikeTrains:
         self.path = file.path
         self.shape: tuple[int, ...] = (n_rows, len(offsets) - 1)
         self.dtype: np.dtype[Any] = np.dtype(np.float32)
-        self._file, self._offsets = file, offsets
+        self._file, self.offsets = file, offsets
         self._start, self._rate_hz = start, rate_hz
 
     def check(self) -> None:
         """Raise `SessionFormatError` if the file is gone or has changed."""
         self._file.check()
+
+    def all_times(self) -> np.ndarray:
+        """Return the spike times of all units, one unit after the other."""
+        return self._file.open()
 
     def read(self, first: int, stop: int) -> np.ndarray:
         """Return the counts of rows `first` to `stop`, float32 (stop - first, n)."""
@@ -109,7 +113,7 @@ class SpikeTrains:
 
     def times(self, unit: int, start: float, stop: float) -> np.ndarray:
         """Return the spike times of one unit in native seconds, float64 (spike,)."""
-        first, last = self._offsets[unit], self._offsets[unit + 1]
+        first, last = self.offsets[unit], self.offsets[unit + 1]
         spikes = np.asarray(self._file.open()[first:last], np.float64)
         return spikes[np.searchsorted(spikes, start) : np.searchsorted(spikes, stop)]
 
@@ -141,7 +145,7 @@ class SpikeTrains:
 
         All units are bisected at once: a loop over units in Python is slow for many.
         """
-        low, high = self._offsets[:-1].copy(), self._offsets[1:].copy()
+        low, high = self.offsets[:-1].copy(), self.offsets[1:].copy()
         while (unfinished := low < high).any():
             middle = (low + high) // 2
             # Index 0 stands in for finished units, whose middle may be past the end.

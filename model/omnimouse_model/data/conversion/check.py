@@ -25,25 +25,28 @@ def verify(
     source: Session | None = None,
     progress: Progress | None = None,
     *,
-    is_begun: bool = False,
+    is_unfinished: bool = False,
 ) -> None:
     """Read a store completely and compare it with its stored hashes.
 
     With a source, the responses, behaviour, tables, texts and frames of the source are
-    read and compared as well. `is_begun` allows a store not yet marked as complete.
+    read and compared as well. `is_unfinished` allows a store that is not marked as
+    complete.
 
     Raises
     ------
     SessionFormatError
         A piece differs; the error names the first one.
     """
-    session = (
-        read(path, ReadOptions(), is_begun=True) if is_begun else open_session(path)
-    )
+    # `open_session` would refuse an unfinished store.
+    if is_unfinished:
+        session = read(path, ReadOptions(), is_unfinished=True)
+    else:
+        session = open_session(path)
     hashes = read_json_mapping(path / "zarr.json")["attributes"]["hashes"]
     _compare(path, "the tables", table_digest(session), hashes["tables"])
     if source is not None:
-        _compare_with(path, source, table_digest(source), hashes["tables"])
+        _compare_with(source, path, table_digest(source), hashes["tables"])
     # Piece by piece, as they were hashed at writing, so that a long session never lies
     # in memory as a whole.
     pieces = list(_pieces(path, hashes))
@@ -52,8 +55,8 @@ def verify(
             progress(done / len(pieces))
         _compare(path, name, _digest(rows, first, stop), hashes[name])
         if source is not None and name.startswith("responses/data/"):
-            theirs = source.responses.read(first, stop)
-            _compare_with(path, source, digest_of(theirs), hashes[name])
+            digest = digest_of(source.responses.read(first, stop))
+            _compare_with(source, path, digest, hashes[name])
     if source is not None:
         # Frames are compared through the reader, not by hash: a store holds each
         # distinct video once, so its pieces do not correspond to trials of the source.
@@ -64,20 +67,18 @@ def _pieces(
     path: Path, hashes: Mapping[str, str]
 ) -> Iterator[tuple[str, ShardedRows, int, int]]:
     """Yield name, array, first and last row of each piece."""
-    for array in ("responses/data", "stimulus/frames"):
-        named = sorted(
-            int(name.rsplit("/", 1)[1])
-            for name in hashes
-            if name.rsplit("/", 1)[0] == array
-        )
-        if named:
-            rows = ShardedRows(path.joinpath(*array.split("/")))
-            for first, stop in pairwise([*named, rows.shape[0]]):
-                yield f"{array}/{first}", rows, first, stop
+    arrays: dict[str, list[int]] = {}
     for name in hashes:
-        if name.startswith("responses/pyramid/"):
-            rows = ShardedRows(path.joinpath(*name.split("/")))
+        array, _, first = name.rpartition("/")
+        if first.isdigit():
+            arrays.setdefault(array, []).append(int(first))
+        elif name != "tables":
+            rows = ShardedRows(path / name)
             yield name, rows, 0, rows.shape[0]
+    for array, firsts in arrays.items():
+        rows = ShardedRows(path / array)
+        for begin, end in pairwise([*sorted(firsts), rows.shape[0]]):
+            yield f"{array}/{begin}", rows, begin, end
 
 
 def _digest(rows: ShardedRows, first: int, stop: int) -> str:
@@ -91,40 +92,40 @@ def _digest(rows: ShardedRows, first: int, stop: int) -> str:
 def _compare_videos(
     path: Path, session: Session, source: Session, progress: Progress | None
 ) -> None:
-    ours, theirs = session.stimulus, source.stimulus
-    if ours is None or theirs is None:
+    stored, original = session.stimulus, source.stimulus
+    if stored is None or original is None:
         return  # equal tables: neither has a stimulus
-    for trial, count in enumerate(theirs.trials.n_slots.tolist()):
-        if not count or not theirs.source.has(trial):
+    for trial, count in enumerate(original.trials.n_slots.tolist()):
+        if not count or not original.source.has(trial):
             continue
         if progress is not None:
             progress(1.0)
-        frames = theirs.source.read(trial, 0, count, theirs.size)
-        if not ours.source.has(trial) or not _same_frames(
-            ours.source.read(trial, 0, count, ours.size), frames
+        frames = original.source.read(trial, 0, count, original.size)
+        if not stored.source.has(trial) or not _same_frames(
+            stored.source.read(trial, 0, count, stored.size), frames
         ):
             raise _differs(path, f"the video of trial {trial} is not the source's")
 
 
-def _same_frames(ours: np.ndarray, theirs: np.ndarray) -> bool:
+def _same_frames(stored: np.ndarray, original: np.ndarray) -> bool:
     """Return whether frames are equal bit by bit in the type of the store."""
-    if ours.shape != theirs.shape:
+    if stored.shape != original.shape:
         return False
     # As bytes, because NaN is not equal to itself and -0.0 is equal to 0.0.
-    return ours.tobytes() == theirs.astype(ours.dtype).tobytes()
+    return stored.tobytes() == original.astype(stored.dtype).tobytes()
 
 
-def _compare(path: Path, name: str, found: str, told: str) -> None:
-    if found != told:
+def _compare(path: Path, name: str, digest: str, expected: str) -> None:
+    if digest != expected:
         raise _differs(path, f"{name}: not what was written")
 
 
-def _compare_with(path: Path, source: Session, theirs: str, ours: str) -> None:
-    if theirs != ours:
+def _compare_with(source: Session, path: Path, digest: str, stored: str) -> None:
+    if digest != stored:
         raise _differs(path, f"it is not what {source.path} holds")
 
 
-def _differs(path: Path, what: str) -> SessionFormatError:
+def _differs(path: Path, problem: str) -> SessionFormatError:
     return SessionFormatError(
-        path, "differs", f"{path.name}: {what}", "convert the session again"
+        path, "differs", f"{path.name}: {problem}", "convert the session again"
     )

@@ -8,7 +8,7 @@ import numpy as np
 from omnimouse_model.data.store.layout import PYRAMID_SHARD
 
 
-class Level:
+class LevelWriter:
     """Writer of one level, with a fixed number of rows per bin."""
 
     def __init__(self, array: Any, rows_per_bin: int) -> None:
@@ -36,7 +36,7 @@ class Level:
         return self._digest.hexdigest()[:32]
 
     def _take(self, rows: np.ndarray) -> None:
-        self._bins.append(summarised(rows))
+        self._bins.append(summarise(rows))
         # A whole shard at a time: zarr would rewrite the file for a part of it.
         if len(self._bins) == PYRAMID_SHARD:
             self._write()
@@ -50,7 +50,7 @@ class Level:
         self._written, self._bins = self._written + len(bins), []
 
 
-def summarised(rows: np.ndarray) -> np.ndarray:
+def summarise(rows: np.ndarray) -> np.ndarray:
     """Return minimum, maximum and mean of one bin, float32 (1, neuron, 3).
 
     Missing values are left out; NaN if a neuron has no value.
@@ -60,17 +60,14 @@ def summarised(rows: np.ndarray) -> np.ndarray:
     low, high = rows.min(axis=0), rows.max(axis=0)
     if np.isfinite(low).all() and np.isfinite(high).all():
         mean = rows.sum(axis=0, dtype=np.float64) / len(rows)
-        found = np.stack([low, high, mean], axis=1)
-        return found[None].astype(np.float32)
-    return _of_known(rows.astype(np.float64))
-
-
-def _of_known(rows: np.ndarray) -> np.ndarray:
-    known = np.isfinite(rows)
-    none = ~known.any(axis=0)
-    low = np.where(known, rows, np.inf).min(axis=0)
-    high = np.where(known, rows, -np.inf).max(axis=0)
-    mean = np.where(known, rows, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    found = np.stack([low, high, mean], axis=1)
-    found[none] = np.nan
-    return found[None].astype(np.float32)
+    else:
+        rows = rows.astype(np.float64)
+        finite = np.isfinite(rows)
+        count = finite.sum(axis=0)
+        low = np.where(finite, rows, np.inf).min(axis=0)
+        high = np.where(finite, rows, -np.inf).max(axis=0)
+        # 0 / 0 gives the NaN of a neuron without values.
+        with np.errstate(invalid="ignore"):
+            mean = np.where(finite, rows, 0.0).sum(axis=0) / count
+        low[count == 0] = high[count == 0] = np.nan
+    return np.stack([low, high, mean], axis=1)[None].astype(np.float32)

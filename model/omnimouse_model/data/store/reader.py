@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.fingerprint import folder_fingerprint
+from omnimouse_model.data.io.fingerprint import combine_options, folder_fingerprint
 from omnimouse_model.data.io.safe_files import label, read_json_mapping
 from omnimouse_model.data.io.trial_files import MemoryRows
 from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.readers.build.finalise import finalise
-from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.finalise import check_overlap
 from omnimouse_model.data.session import Note, Session
 from omnimouse_model.data.signal import Level, Signal
+from omnimouse_model.data.spike_trains import MemoryTimes, SpikeTrains
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.store.layout import (
     FORMAT,
@@ -39,21 +39,20 @@ def recognises(path: Path) -> bool:
     if not path.is_dir() or not about.is_file():
         return False
     try:
-        words = read_json_mapping(about)
+        attributes = read_json_mapping(about).get("attributes")
     except SessionFormatError:
         return True  # reading it reports the fault
-    found = words.get("attributes")
     # A group that lost its attributes is recognised by its arrays, so that the error is
     # about a damaged or unfinished store.
-    is_ours = isinstance(found, Mapping) and found.get("format") == FORMAT
+    is_ours = isinstance(attributes, Mapping) and attributes.get("format") == FORMAT
     return is_ours or (path / "responses" / "data").is_dir()
 
 
-def read(path: Path, options: ReadOptions, *, is_begun: bool = False) -> Session:
-    """Open a store; see `open_session`. `is_begun` allows an unfinished store."""
-    words = _checked(path, is_begun)
+def read(path: Path, options: ReadOptions, *, is_unfinished: bool = False) -> Session:
+    """Open a store; see `open_session`. `is_unfinished` allows an unfinished one."""
+    attributes = _checked(path, is_unfinished)
     try:
-        return _session(path, words, options)
+        return _session(path, attributes, options)
     except SessionFormatError:
         raise
     except Exception as error:  # damaged metadata raises errors of many types
@@ -65,11 +64,11 @@ def read(path: Path, options: ReadOptions, *, is_begun: bool = False) -> Session
         ) from error
 
 
-def _checked(path: Path, is_begun: bool) -> Mapping[str, Any]:
+def _checked(path: Path, is_unfinished: bool) -> Mapping[str, Any]:
     """Return the attributes of a store; raise if unfinished or of a newer version."""
-    words = read_json_mapping(path / "zarr.json").get("attributes")
-    words = words if isinstance(words, Mapping) else {}
-    version = words.get("version")
+    attributes = read_json_mapping(path / "zarr.json").get("attributes")
+    attributes = attributes if isinstance(attributes, Mapping) else {}
+    version = attributes.get("version")
     if isinstance(version, int) and version > VERSION:
         raise SessionFormatError(
             path,
@@ -77,8 +76,8 @@ def _checked(path: Path, is_begun: bool) -> Mapping[str, Any]:
             f"{path.name} was written by a newer version ({version} > {VERSION})",
             "update this program",
         )
-    is_whole = words.get("complete") is True or is_begun
-    if not is_whole or words.get("format") != FORMAT:
+    is_complete = attributes.get("complete") is True or is_unfinished
+    if not is_complete or attributes.get("format") != FORMAT:
         raise SessionFormatError(
             path,
             "unfinished",
@@ -86,7 +85,7 @@ def _checked(path: Path, is_begun: bool) -> Mapping[str, Any]:
             "run omnimouse convert again: it goes on where it stopped",
         )
     _check_files(path)
-    return words
+    return attributes
 
 
 def _check_files(path: Path) -> None:
@@ -108,11 +107,13 @@ def _check_files(path: Path) -> None:
                 )
 
 
-def _session(path: Path, words: Mapping[str, Any], options: ReadOptions) -> Session:
+def _session(path: Path, about: Mapping[str, Any], options: ReadOptions) -> Session:
     store = _Store(path)
-    n = int(words["n_units"])
+    n = int(about["n_units"])
     responses = store.signal("responses", ShardedRows(path / "responses/data"))
     responses = replace(responses, levels=tuple(_levels(path, responses)))
+    if store.has("responses/spike_times"):
+        responses = replace(responses, file=_spikes(store, responses))
     if responses.n_columns != n or responses.mean is None or responses.std is None:
         raise ValueError(f"responses of {responses.n_columns} neurons for {n}")
     behavior: dict[str, Signal | None] = dict.fromkeys(_STREAMS)
@@ -122,14 +123,14 @@ def _session(path: Path, words: Mapping[str, Any], options: ReadOptions) -> Sess
             behavior[name] = store.signal(f"behaviour/{name}", rows)
     stimulus = _stimulus(store)
     session = Session(
-        id=str(words["id"]),
-        animal_id=None if words["animal_id"] is None else str(words["animal_id"]),
+        id=str(about["id"]),
+        animal_id=None if about["animal_id"] is None else str(about["animal_id"]),
         path=path,
-        format=f"store ({words['source']['format']})",
-        fingerprint=folder_fingerprint(path),
+        format=f"store ({about['source']['format']})",
+        fingerprint=combine_options(folder_fingerprint(path), options.given()),
         units=units_of(
             store.arrays("units"),
-            store.words("units"),
+            store.attributes("units"),
             responses.mean,
             responses.std,
         ),
@@ -138,16 +139,34 @@ def _session(path: Path, words: Mapping[str, Any], options: ReadOptions) -> Sess
         stimulus=stimulus,
         trials=_trials(store) if stimulus is None else stimulus.trials,
         images=store.arrays("images") if store.has("images") else {},
-        meta=dict(words["meta"]),
+        meta=dict(about["meta"]),
         options=options.given(),
+        warnings=_notes(about["warnings"]),
+        assumptions=(*_notes(about["assumptions"]), _origin(about["source"])),
     )
-    source = words["source"]
-    origin = Note("store", f"converted from {source['uri']} ({source['format']})")
-    return replace(
-        finalise(session, Notes()),
-        warnings=_notes(words["warnings"]),
-        assumptions=(*_notes(words["assumptions"]), origin),
+    check_overlap(session)
+    return session
+
+
+def _origin(source: Mapping[str, Any]) -> Note:
+    return Note("store", f"converted from {source['uri']} ({source['format']})")
+
+
+def _spikes(store: "_Store", responses: Signal) -> SpikeTrains:
+    """Return spike times; their counts at one rate are the stored responses."""
+    times = store.array("responses/spike_times")
+    offsets = store.array("responses/spike_offsets").astype(np.int64)
+    is_sound = (
+        offsets.shape == (responses.n_columns + 1,)
+        and offsets[0] == 0
+        and offsets[-1] == len(times)
+        and (np.diff(offsets) >= 0).all()
     )
+    if not is_sound:
+        raise ValueError(f"spikes do not fit {responses.n_columns} units")
+    file = MemoryTimes(store.path, times)
+    clock = responses.start, responses.rate_hz, responses.n_samples
+    return SpikeTrains(file, offsets, *clock)
 
 
 def _levels(path: Path, responses: Signal) -> Iterator[Level]:
@@ -172,7 +191,7 @@ def _trials(store: "_Store") -> Trials:
     """Return the trials of a session without a stimulus."""
     if not store.has("trials"):
         return Trials.none()
-    trials = trials_of(store.arrays("trials"), store.words("trials"))
+    trials = trials_of(store.arrays("trials"), store.attributes("trials"))
     if not np.isfinite([trials.t_on, trials.t_off]).all():
         raise ValueError("times of trials that are not finite")
     return trials
@@ -182,12 +201,11 @@ def _stimulus(store: "_Store") -> Stimulus | None:
     if not store.has("stimulus"):
         return None
     arrays = store.arrays("stimulus", but=("frames",))
-    size = tuple(int(v) for v in store.words("stimulus")["size"])
+    size = tuple(int(v) for v in store.attributes("stimulus")["size"])
     frames = None
     if store.has("stimulus/frames"):
-        folder = store.path / "stimulus" / "frames"
-        frames = ShardedRows(folder)
-    trials = trials_of(store.arrays("trials"), store.words("trials"))
+        frames = ShardedRows(store.path / "stimulus" / "frames")
+    trials = trials_of(store.arrays("trials"), store.attributes("trials"))
     first = arrays["first_row"].astype(np.int64)
     count = 0 if frames is None else frames.shape[0]
     last = np.where(first >= 0, first + trials.n_slots, 0)
@@ -267,13 +285,13 @@ class _Store:
 
     def array(self, name: str) -> np.ndarray:
         """Return a whole array; raise if a chunk is missing."""
-        found: Any = self._root[name]
-        if found.nbytes > MOST_TABLE_BYTES:
-            raise ValueError(f"{name} claims {found.nbytes:,} bytes")
+        array: Any = self._root[name]
+        if array.nbytes > MOST_TABLE_BYTES:
+            raise ValueError(f"{name} claims {array.nbytes:,} bytes")
         # zarr reads a missing chunk as zeros without an error.
-        for place in product(*(range(count) for count in found.cdata_shape)):
+        for place in product(*(range(count) for count in array.cdata_shape)):
             piece(self.path / name, place)
-        return np.asarray(found[...])
+        return np.asarray(array[...])
 
     def arrays(self, name: str, but: tuple[str, ...] = ()) -> dict[str, np.ndarray]:
         """Return all arrays of a group by name."""
@@ -281,13 +299,13 @@ class _Store:
         names = sorted(p.name for p in folder.iterdir() if p.is_dir())
         return {n: self.array(f"{name}/{n}") for n in names if n not in but}
 
-    def words(self, name: str) -> Mapping[str, Any]:
+    def attributes(self, name: str) -> Mapping[str, Any]:
         """Return the attributes of a group."""
         return dict(self._root[name].attrs)
 
     def signal(self, name: str, rows: Any) -> Signal:
         """Return a stream with its clock and statistics."""
-        words = self.words(name)
+        about = self.attributes(name)
         mean, std = self.array(f"{name}/mean"), self.array(f"{name}/std")
         shift = self.array(f"{name}/shift_s") if self.has(f"{name}/shift_s") else None
         # -1 fits no statistics, so an array of another rank is refused below.
@@ -297,8 +315,8 @@ class _Store:
                 raise ValueError(f"{name}: {values.shape} values for {columns} columns")
             if values is not None and not np.isfinite(values).all():
                 raise ValueError(f"{name}: values that are not finite")
-        rate, start = float(words["rate_hz"]), float(words["start"])
-        end, mode = float(words["end_declared"]), words["mode"]
+        rate, start = float(about["rate_hz"]), float(about["start"])
+        end, mode = float(about["end_declared"]), about["mode"]
         if not (np.isfinite([rate, start, end]).all() and rate > 0 and start <= end):
             raise ValueError(f"{name}: from {start} to {end} at {rate}")
         if mode not in ("previous", "linear"):
@@ -310,8 +328,8 @@ class _Store:
             start,
             end,
             None if shift is None else shift.astype(np.float64),
-            tuple(str(v) for v in words["names"]),
-            tuple(str(v) for v in words["units"]),
+            tuple(str(v) for v in about["names"]),
+            tuple(str(v) for v in about["units"]),
             mean.astype(np.float64),
             std.astype(np.float64),
             mode,

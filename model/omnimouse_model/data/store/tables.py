@@ -10,6 +10,7 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.spike_trains import SpikeTrains
 from omnimouse_model.data.stimulus import TRIAL_COLUMNS, Trials
 from omnimouse_model.data.store.layout import little
 from omnimouse_model.data.units import Roi, Units
@@ -35,19 +36,19 @@ def plain(value: Any) -> Any:
     """Return a value as JSON stores it; unknown types and keys become texts."""
     # A round trip, so that a value before writing equals the same value after reading
     # (tuples are lists, keys are texts).
-    return json.loads(json.dumps(_with_words(value), default=str))
+    return json.loads(json.dumps(_with_text_keys(value), default=str))
 
 
-def _with_words(value: Any) -> Any:
+def _with_text_keys(value: Any) -> Any:
     """Return the same value with keys that JSON can store."""
     if isinstance(value, Mapping):
-        return {_word(key): _with_words(item) for key, item in value.items()}
+        return {_text_key(key): _with_text_keys(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_with_words(item) for item in value]
+        return [_with_text_keys(item) for item in value]
     return value
 
 
-def _word(key: Any) -> Any:
+def _text_key(key: Any) -> Any:
     return key if isinstance(key, str | int | float | None) else str(key)
 
 
@@ -58,52 +59,60 @@ def table_digest(session: Session) -> str:
     for name, values in sorted(small_arrays(session).items()):
         digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
         digest.update(np.ascontiguousarray(values).tobytes())
-    words = plain([identity(session), words_of(session)])
-    digest.update(json.dumps(words, sort_keys=True).encode())
+    texts = plain([identity(session), group_attributes(session)])
+    digest.update(json.dumps(texts, sort_keys=True).encode())
     return digest.hexdigest()[:32]
 
 
 def small_arrays(session: Session) -> dict[str, np.ndarray]:
     """Return all arrays except responses and frames, by their name in a store."""
-    found: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, signal in _signals(session).items():
         for column in ("mean", "std", "shift_s"):
             values = getattr(signal, column)
             if values is not None:
-                found[f"{name}/{column}"] = values
+                arrays[f"{name}/{column}"] = values
         if signal is not session.responses:
-            found[f"{name}/data"] = np.ascontiguousarray(signal.data)
+            arrays[f"{name}/data"] = np.ascontiguousarray(signal.data)
+        # The rows of the responses are only counts at one rate.
+        if isinstance(signal.file, SpikeTrains):
+            arrays[f"{name}/spike_times"] = np.asarray(signal.file.all_times())
+            arrays[f"{name}/spike_offsets"] = signal.file.offsets
     for name, values in unit_columns(session.units).items():
-        found[f"units/{name}"] = values
+        arrays[f"units/{name}"] = values
     for name, image in session.images.items():
-        found[f"images/{name}"] = np.asarray(image)
+        arrays[f"images/{name}"] = np.asarray(image)
     stimulus, trials = session.stimulus, session.trials
     if stimulus is not None:
         for name in ("slot_t", "slot_trial", "slot_frame"):
-            found[f"stimulus/{name}"] = getattr(stimulus, name)
+            arrays[f"stimulus/{name}"] = getattr(stimulus, name)
     if len(trials):
         for name in _NUMBERS:
             values = getattr(trials, name)
             # A store holds no booleans.
             is_flag = values.dtype == bool
-            found[f"trials/{name}"] = values.astype(np.uint8) if is_flag else values
-    return {name: little(values) for name, values in found.items()}
+            arrays[f"trials/{name}"] = values.astype(np.uint8) if is_flag else values
+    return {name: little(values) for name, values in arrays.items()}
 
 
-def words_of(session: Session) -> dict[str, dict[str, Any]]:
+def group_attributes(session: Session) -> dict[str, dict[str, Any]]:
     """Return the attributes of the groups of a store, by group."""
-    found = {name: _signal_words(signal) for name, signal in _signals(session).items()}
+    attributes = {
+        name: _signal_attributes(signal) for name, signal in _signals(session).items()
+    }
     units = session.units
-    found["units"] = {
+    attributes["units"] = {
         "area": None if units.area is None else units.area.tolist(),
         "area_source": units.area_source,
         "least_scale": units.least_scale,
     }
+    if units.probe is not None:
+        attributes["units"]["probe"] = units.probe.tolist()
     if session.stimulus is not None:
-        found["stimulus"] = {"size": list(session.stimulus.size)}
+        attributes["stimulus"] = {"size": list(session.stimulus.size)}
     if len(session.trials):
-        found["trials"] = packed_trials(session.trials)
-    return found
+        attributes["trials"] = packed_trials(session.trials)
+    return attributes
 
 
 def identity(session: Session) -> dict[str, Any]:
@@ -119,14 +128,14 @@ def identity(session: Session) -> dict[str, Any]:
 
 
 def _signals(session: Session) -> dict[str, Signal]:
-    found = {"responses": session.responses}
+    signals = {"responses": session.responses}
     for name, signal in session.behavior.items():
         if signal is not None:
-            found[f"behaviour/{name}"] = signal
-    return found
+            signals[f"behaviour/{name}"] = signal
+    return signals
 
 
-def _signal_words(signal: Signal) -> dict[str, Any]:
+def _signal_attributes(signal: Signal) -> dict[str, Any]:
     return {
         "rate_hz": signal.rate_hz,
         "start": signal.start,
@@ -139,17 +148,17 @@ def _signal_words(signal: Signal) -> dict[str, Any]:
 
 def unit_columns(units: Units) -> dict[str, np.ndarray]:
     """Return the columns of the neurons, and their pixel masks if there are any."""
-    found = {name: getattr(units, name) for name in _UNITS}
+    columns = {name: getattr(units, name) for name in _UNITS}
     if units.roi is not None:
-        found["roi_offsets"] = units.roi.offsets
-        found["roi_yx"] = units.roi.yx
-        found["roi_weight"] = units.roi.weight
-    return {name: np.asarray(values) for name, values in found.items()}
+        columns["roi_offsets"] = units.roi.offsets
+        columns["roi_yx"] = units.roi.yx
+        columns["roi_weight"] = units.roi.weight
+    return {name: np.asarray(values) for name, values in columns.items()}
 
 
 def units_of(
     arrays: Mapping[str, np.ndarray],
-    words: Mapping[str, Any],
+    attributes: Mapping[str, Any],
     mean: np.ndarray,
     std: np.ndarray,
 ) -> Units:
@@ -167,21 +176,29 @@ def units_of(
         if values.shape != (n, *tail) or values.dtype != kind:
             raise ValueError(f"{name} is {values.shape} {values.dtype} for {n} units")
         columns[name] = values
-    area = words["area"]
-    if area is not None and (not isinstance(area, list) or len(area) != n):
-        raise ValueError(f"area does not fit {n} units")
-    least = float(words["least_scale"])
+    least = float(attributes["least_scale"])
     if not 0 < least < _LARGEST_SCALE:
         raise ValueError(f"least_scale {least}")
     return Units(
-        area=None if area is None else np.array([str(a) for a in area], np.str_),
-        area_source=str(words["area_source"]),
+        area_source=str(attributes["area_source"]),
         mean=mean,
         std=std,
         roi=_roi_of(arrays, n),
         least_scale=least,
+        area=_texts_of(attributes, "area", n),
+        probe=_texts_of(attributes, "probe", n),
         **columns,
     )
+
+
+def _texts_of(attributes: Mapping[str, Any], name: str, n: int) -> np.ndarray | None:
+    """Return a column of texts, None if the session has none."""
+    texts = attributes.get(name)
+    if texts is None:
+        return None
+    if not isinstance(texts, list) or len(texts) != n:
+        raise ValueError(f"{name} does not fit {n} units")
+    return np.array([str(text) for text in texts])
 
 
 def _roi_of(arrays: Mapping[str, np.ndarray], n: int) -> Roi | None:
@@ -206,12 +223,12 @@ def _roi_of(arrays: Mapping[str, np.ndarray], n: int) -> Roi | None:
 
 def packed_trials(trials: Trials) -> dict[str, Any]:
     """Return the texts of the trial table; its numbers are stored as arrays."""
-    words: dict[str, Any] = {name: getattr(trials, name).tolist() for name in _TEXTS}
-    words["extra"] = plain(list(trials.extra))
-    return words
+    texts: dict[str, Any] = {name: getattr(trials, name).tolist() for name in _TEXTS}
+    texts["extra"] = plain(list(trials.extra))
+    return texts
 
 
-def trials_of(arrays: Mapping[str, np.ndarray], words: Mapping[str, Any]) -> Trials:
+def trials_of(arrays: Mapping[str, np.ndarray], texts: Mapping[str, Any]) -> Trials:
     """Return the trial table of a store.
 
     Raises
@@ -221,8 +238,8 @@ def trials_of(arrays: Mapping[str, np.ndarray], words: Mapping[str, Any]) -> Tri
     """
     n = len(arrays["first_slot"])
     columns = {name: arrays[name] for name in _NUMBERS}
-    columns |= {name: np.array([str(v) for v in words[name]]) for name in _TEXTS}
+    columns |= {name: np.array([str(v) for v in texts[name]]) for name in _TEXTS}
     for name, values in columns.items():
         if values.shape != (n,):
             raise ValueError(f"{name} is {values.shape} for {n} trials")
-    return Trials.of(**columns, extra=[dict(item) for item in words["extra"]])
+    return Trials.of(**columns, extra=[dict(item) for item in texts["extra"]])

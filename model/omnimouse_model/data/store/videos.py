@@ -1,10 +1,12 @@
 """Distinct videos of a session, which a store holds once each, in one type."""
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.tables import digest_of
 from omnimouse_model.errors import SessionFormatError
@@ -50,18 +52,15 @@ def distinct_videos(session: Session) -> DistinctVideos:
     """
     # All videos must be read to compare them, which takes long; a conversion needs the
     # result several times.
-    if "store_frames" not in session._cache:
-        session._cache["store_frames"] = _looked_through(session)
-    found: DistinctVideos = session._cache["store_frames"]
-    return found
+    return cached(session._cache, "store_frames", partial(_compare_all, session))
 
 
-def _looked_through(session: Session) -> DistinctVideos:
+def _compare_all(session: Session) -> DistinctVideos:
     stimulus = session.stimulus
     if stimulus is None:
         return DistinctVideos([], np.zeros(0, np.int64), np.dtype(np.uint8), ())
     first = np.full(len(stimulus.trials), -1, np.int64)
-    known: dict[str, int] = {}
+    row_of: dict[str, int] = {}
     stored: list[tuple[int, int]] = []
     kinds: set[np.dtype[Any]] = set()
     row = 0
@@ -73,32 +72,32 @@ def _looked_through(session: Session) -> DistinctVideos:
         # By contents and not by stimulus id, which a session need not have or may use
         # for videos that differ.
         key = f"{frames.dtype} {frames.shape} {digest_of(frames)}"
-        if key not in known:
-            known[key] = row
+        if key not in row_of:
+            row_of[key] = row
             stored.append((trial, count))
             row += count
-        first[trial] = known[key]
+        first[trial] = row_of[key]
     return DistinctVideos(stored, first, _one_type(session, kinds), stimulus.size)
 
 
 def _one_type(session: Session, kinds: set[np.dtype[Any]]) -> np.dtype[Any]:
     if not kinds:
         return np.dtype(np.uint8)
-    found = np.result_type(*kinds)
+    common = np.result_type(*kinds)
     # A float has fewer digits than an integer of the same size: int64 with float64
     # gives float64, which does not hold large integers exactly.
-    wide = [k for k in kinds if k.kind in "iu" and k.itemsize == found.itemsize]
-    if found.kind == "f" and wide:
+    wide = [k for k in kinds if k.kind in "iu" and k.itemsize == common.itemsize]
+    if common.kind == "f" and wide:
         names = ", ".join(sorted(map(str, kinds)))
         raise unstorable(session, f"frames of {names}", "one type that holds them all")
-    return found
+    return common
 
 
-def unstorable(session: Session, found: str, limit: str) -> SessionFormatError:
+def unstorable(session: Session, content: str, limit: str) -> SessionFormatError:
     """Return the error for values that a store cannot hold."""
     return SessionFormatError(
         session.path,
         "not_storable",
-        f"session '{session.id}' has {found}; a store holds {limit}",
+        f"session '{session.id}' has {content}; a store holds {limit}",
         "convert these values first",
     )
