@@ -1,4 +1,4 @@
-"""The mutation run: where it puts faults, and that a seed draws the same ones."""
+"""Mutation run: positions of the faults, and reproducible draws."""
 
 from pathlib import Path
 
@@ -29,13 +29,13 @@ def test_each_mutant_is_one_change_of_behaviour_in_one_line(tmp_path):
     assert ("+", "-") not in changes  # the text of an error
 
 
-def test_a_seed_draws_the_same_mutants_as_many_from_each_room(tmp_path):
+def test_a_seed_draws_the_same_mutants_with_equal_numbers_per_room(tmp_path):
     path = tmp_path / "source.py"
     path.write_text(SOURCE, encoding="utf-8")
-    found = mutants_of(path, tmp_path)
-    rooms = {"few": found[:2], "many": found[2:]}
+    mutants = mutants_of(path, tmp_path)
+    rooms = {"few": mutants[:2], "many": mutants[2:]}
     assert sample(rooms, 6, seed=1) == sample(rooms, 6, seed=1)
-    assert set(found[:2]) < set(sample(rooms, 6, seed=1))
+    assert set(mutants[:2]) < set(sample(rooms, 6, seed=1))
     assert len(sample(rooms, 6, seed=1)) == 6
     drawn = [mutant.change for mutant in sample(rooms, 4, seed=1)]
     path.write_text(f"LIMIT = 5\n{SOURCE}", encoding="utf-8")

@@ -1,17 +1,18 @@
-"""Put single faults into the library and see whether its tests find them.
+"""Insert single faults into the library and check whether its tests find them.
 
     python -m tests.mutation                      200 mutants, seed 0, two processes
-    python -m tests.mutation --list               the mutants, without running anything
+    python -m tests.mutation --list               list the mutants without running them
     python -m tests.mutation --json OUT.json      write the outcome of each mutant
 
-A mutant is killed if a test of its room fails or does not end in time. Survivors that
-behave as the original does are listed with the reason in `equivalent.toml`.
+A mutant is killed if a test of its room fails or does not end in time. Surviving
+mutants with the same behaviour as the original are listed with the reason in
+`equivalent.toml`.
 
-A short program of our own: mutmut replaces every function by a wrapper, whose signature
-jaxtyping cannot read, and cosmic-ray starts Python anew for each mutant, which here
-costs more than the tests. Each test run is forked from a process that has imported the
-libraries, in a copy of the checkout that holds the fault. Only those files of tests run
-that reach the line of the fault, the fastest first.
+Existing tools are not suitable: mutmut replaces each function by a wrapper, whose
+signature jaxtyping cannot read, and cosmic-ray starts Python for each mutant, which
+takes longer than the tests. Here, each test run is forked from a process that has
+imported the libraries, in a copy of the checkout with the fault. Only test files that
+reach the line of the fault run, the fastest first.
 """
 
 import argparse
@@ -39,12 +40,12 @@ COPIED = ("model", "widgets", "omnimouse_app", "tests", "pyproject.toml", "READM
 NOT_SLOW = "not slow and not gui and not browser and not gpu"
 TRACE_LIMIT_S = 900.0
 NO_TESTS = 5
-"""How pytest ends where every test of a file is left out by its marks."""
+"""Exit status of pytest if the marks exclude all tests of a file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the tests of a room say of one mutant."""
+    """Result of the tests of a room for one mutant."""
 
     room: str
     mutant: str
@@ -56,19 +57,19 @@ class Outcome:
 
 
 def main() -> int:
-    """Run the mutation run; return 1 where too many mutants survive."""
+    """Run the mutation run; return 1 if too many mutants survive."""
     options = _options()
     rooms = {name: _mutants(room) for name, room in ROOMS.items()}
-    room_of = {mutant: name for name, found in rooms.items() for mutant in found}
-    chosen = sample(rooms, options.count, options.seed)
+    room_of = {mutant: name for name, own in rooms.items() for mutant in own}
+    mutants = sample(rooms, options.count, options.seed)
     if options.only:
-        chosen = [mutant for mutant in chosen if options.only in mutant.path]
+        mutants = [mutant for mutant in mutants if options.only in mutant.path]
     if options.list:
-        for mutant in chosen:
+        for mutant in mutants:
             print(f"{room_of[mutant]:<10}  {mutant}")
         return 0
     _preload()
-    outcomes = list(_run(chosen, room_of, options.jobs))
+    outcomes = list(_run(mutants, room_of, options.jobs))
     if options.json:
         rows = [asdict(outcome) for outcome in outcomes]
         Path(options.json).write_text(json.dumps(rows, indent=1, ensure_ascii=False))
@@ -93,7 +94,7 @@ def _mutants(room: Room) -> list[Mutant]:
 
 
 def _preload() -> None:
-    """Import what the tests need and no file of this project: forks share it."""
+    """Import the libraries of the tests before forking, but no file of this project."""
     import beartype  # noqa: F401
     import hypothesis  # noqa: F401
     import jaxtyping  # noqa: F401
@@ -110,22 +111,22 @@ def _preload() -> None:
 
 
 def _run(
-    chosen: list[Mutant], room_of: dict[Mutant, str], n_processes: int
+    mutants: list[Mutant], room_of: dict[Mutant, str], n_processes: int
 ) -> Iterable[Outcome]:
     context = multiprocessing.get_context("fork")
     start = time.monotonic()
     with ProcessPoolExecutor(n_processes, context, _enter_copy) as pool:
         files = sorted({path for room in ROOMS.values() for path in _tests(room)})
         reached = dict(zip(files, pool.map(_reached_lines, files), strict=True))
-        print(f"{len(files)} files of tests traced in {time.monotonic() - start:.0f} s")
+        print(f"{len(files)} test files traced in {time.monotonic() - start:.0f} s")
         jobs = []
-        for mutant in chosen:
+        for mutant in mutants:
             lines = _statement_lines(mutant)
-            own = _tests(ROOMS[room_of[mutant]])
-            near = [path for path in own if lines & reached[path].of(mutant)]
-            near.sort(key=lambda path: reached[path].seconds)
-            limit_s = max(60.0, 10 * sum(reached[path].seconds for path in near))
-            jobs.append((room_of[mutant], mutant, near, limit_s))
+            tests = _tests(ROOMS[room_of[mutant]])
+            tests = [path for path in tests if lines & reached[path].of(mutant)]
+            tests.sort(key=lambda path: reached[path].seconds)
+            limit_s = max(60.0, 10 * sum(reached[path].seconds for path in tests))
+            jobs.append((room_of[mutant], mutant, tests, limit_s))
         for count, outcome in enumerate(pool.map(_test, jobs), 1):
             elapsed = time.monotonic() - start
             print(
@@ -139,16 +140,17 @@ def _run(
 def _statement_lines(mutant: Mutant) -> set[int]:
     """Return the lines of the innermost statement that a mutant changes.
 
-    A line inside a statement, a constant of a folded tuple say, is not traced itself.
+    The trace does not contain all lines of a statement, for example not those of a
+    constant tuple.
     """
     tree = ast.parse((ROOT / mutant.path).read_text(encoding="utf-8"))
-    around = [
+    statements = [
         node
         for node in ast.walk(tree)
         if isinstance(node, ast.stmt)
         and node.lineno <= mutant.line <= (node.end_lineno or node.lineno)
     ]
-    inner = min(around, key=lambda node: (node.end_lineno or 0) - node.lineno)
+    inner = min(statements, key=lambda node: (node.end_lineno or 0) - node.lineno)
     if isinstance(inner, ast.FunctionDef | ast.ClassDef | ast.If | ast.For | ast.With):
         return set(range(inner.lineno, inner.body[0].lineno)) | {mutant.line}
     return set(range(inner.lineno, (inner.end_lineno or inner.lineno) + 1))
@@ -156,18 +158,18 @@ def _statement_lines(mutant: Mutant) -> set[int]:
 
 @dataclass(frozen=True, slots=True)
 class Reached:
-    """Lines of the library that one file of tests runs, and its time."""
+    """Lines of the library that one test file runs, and its duration."""
 
     lines: dict[str, set[int]]
     seconds: float
 
     def of(self, mutant: Mutant) -> set[int]:
-        """Lines of the file that a mutant changes."""
+        """Return the lines in the file of a mutant."""
         return self.lines.get(mutant.path, set())
 
 
 def _reached_lines(tests: str) -> Reached:
-    """Run one file of tests without a fault, and note which lines it runs."""
+    """Run one test file without a fault and return the lines that it runs."""
     start, log, traced = time.monotonic(), Path("traced.log"), Path("traced.json")
     traced.unlink(missing_ok=True)
     status = _run_tests([tests], log, TRACE_LIMIT_S, traced)
@@ -176,12 +178,13 @@ def _reached_lines(tests: str) -> Reached:
         raise SystemExit(f"{tests} fails without a fault ({status}):\n{tail}")
     lines = json.loads(traced.read_text())
     return Reached(
-        {path: set(found) for path, found in lines.items()}, time.monotonic() - start
+        {path: set(numbers) for path, numbers in lines.items()},
+        time.monotonic() - start,
     )
 
 
 def _enter_copy() -> None:
-    """Work in a copy of the checkout, from which also child processes import."""
+    """Change to a copy of the checkout; child processes import from it as well."""
     copy = Path(tempfile.mkdtemp(prefix="omnimouse-mutation-"))
     multiprocessing.util.Finalize(None, shutil.rmtree, (copy, True), exitpriority=1)
     ignored = shutil.ignore_patterns("__pycache__", "*.png")
@@ -203,7 +206,7 @@ def _enter_copy() -> None:
 
 
 def _test(job: tuple[str, Mutant, list[str], float]) -> Outcome:
-    """Put one fault into the copy, run the tests that reach it, and take it out."""
+    """Insert one fault into the copy, run the tests that reach it, and remove it."""
     room, mutant, tests, limit_s = job
     path = Path(mutant.path)
     source = path.read_text(encoding="utf-8")
@@ -226,7 +229,7 @@ def _tests(room: Room) -> list[str]:
 def _run_tests(
     tests: list[str], log: Path, limit_s: float, traced: Path | None = None
 ) -> str:
-    """Run tests in a fork with temporary files and fits of its own; say how it ends."""
+    """Run tests in a fork with its own temporary files and fits; return the status."""
     with tempfile.TemporaryDirectory(prefix="omnimouse-mutant-") as scratch:
         child = os.fork()
         if child == 0:
@@ -240,7 +243,7 @@ def _run_tests(
             os._exit(code)
         code = _exit_code(child, limit_s)
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(child, signal.SIGKILL)  # what a failed test has left running
+            os.killpg(child, signal.SIGKILL)  # processes of a failed test
         if code is None:
             os.waitpid(child, 0)
             return "timeout"
@@ -248,7 +251,7 @@ def _run_tests(
 
 
 def _separate_files(scratch: Path) -> None:
-    """Share simulated recordings with other runs, but no fit: a mutant may write it."""
+    """Share simulated recordings between runs, but not fits: mutants write these."""
     shared, own = ROOT / ".venv" / "omnimouse-cache", scratch / "cache"
     own.mkdir()
     for name in ("sessions", "hub"):
@@ -259,28 +262,28 @@ def _separate_files(scratch: Path) -> None:
 
 
 def _exit_code(child: int, limit_s: float) -> int | None:
-    """Wait for a child process; None where it does not end in time."""
-    until = time.monotonic() + limit_s
-    while time.monotonic() < until:
-        done, wait_status = os.waitpid(child, os.WNOHANG)
-        if done:
+    """Wait for a child process; return None if it does not end in time."""
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        ended, wait_status = os.waitpid(child, os.WNOHANG)
+        if ended:
             return os.waitstatus_to_exitcode(wait_status)
         time.sleep(0.02)
     return None
 
 
 def _traced(tests: list[str], traced: Path) -> int:
-    """Run pytest and write which lines of the library it ran."""
+    """Run pytest and write the lines of the library that it ran."""
     import coverage
 
-    watch = coverage.Coverage(data_file=None, include=["model/*"])
-    watch.start()
+    trace = coverage.Coverage(data_file=None, include=["model/*"])
+    trace.start()
     code = _pytest(tests)
-    watch.stop()
-    data = watch.get_data()
-    here = Path.cwd()
+    trace.stop()
+    data = trace.get_data()
+    root = Path.cwd()
     lines = {
-        Path(path).relative_to(here).as_posix(): data.lines(path)
+        Path(path).relative_to(root).as_posix(): data.lines(path)
         for path in data.measured_files()
     }
     traced.write_text(json.dumps(lines))
@@ -288,7 +291,7 @@ def _traced(tests: list[str], traced: Path) -> int:
 
 
 def _pytest(tests: list[str]) -> int:
-    """Run pytest in this forked process; any end but a green one is a failure."""
+    """Run pytest in this forked process; return its exit status, 1 after an error."""
     import pytest
 
     plugins = ["-p", "_hypothesis_pytestplugin", "-p", "jaxtyping._pytest_plugin"]
@@ -303,32 +306,34 @@ def _pytest(tests: list[str]) -> int:
 
 def _first_failure(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    found = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-    return found[0].split()[1] if found else (lines[-1] if lines else "")
+    failures = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    return failures[0].split()[1] if failures else (lines[-1] if lines else "")
 
 
 def _report(outcomes: list[Outcome]) -> int:
-    """Print the table of rooms and the survivors that are not explained."""
+    """Print a table of the rooms and the surviving mutants; return 1 below 90 %."""
     equivalent = _equivalent()
     print("\n| room | mutants | killed | equivalent | survived | killed of the rest |")
     print("| --- | --- | --- | --- | --- | --- |")
     totals = [0, 0, 0, 0]
     for room in [*ROOMS, "all"]:
-        own = [one for one in outcomes if room in (one.room, "all")]
-        killed = sum(one.status != "survived" for one in own)
-        alike = sum(_key(one) in equivalent for one in own if one.status == "survived")
-        totals = [len(own), killed, alike, len(own) - killed - alike]
-        share = killed / max(1, len(own) - alike)
+        own = [outcome for outcome in outcomes if room in (outcome.room, "all")]
+        survivors = [outcome for outcome in own if outcome.status == "survived"]
+        same = sum(_key(outcome) in equivalent for outcome in survivors)
+        killed = len(own) - len(survivors)
+        totals = [len(own), killed, same, len(survivors) - same]
+        share = killed / max(1, len(own) - same)
         print(f"| {room} | {' | '.join(map(str, totals))} | {share:.0%} |")
     print()
-    for one in outcomes:
-        if one.status == "survived":
-            print(f"- {one.mutant}: {equivalent.get(_key(one), 'NOT EXPLAINED')}")
+    for outcome in outcomes:
+        if outcome.status == "survived":
+            reason = equivalent.get(_key(outcome), "NOT EXPLAINED")
+            print(f"- {outcome.mutant}: {reason}")
     return int(totals[1] < 0.9 * (totals[0] - totals[2]))
 
 
 def _key(outcome: Outcome) -> str:
-    """Name a mutant without its line number, which every edit above it changes."""
+    """Return the key of a mutant: path and change, without the line number."""
     place, _, change = outcome.mutant.partition("  ")
     return f"{place.split(':')[0]}: {' '.join(change.split())}"
 

@@ -54,9 +54,9 @@ class Mutant:
     start, stop : int
         Columns of the replaced text, in bytes.
     before, after : str
-        The text that stands there, and the text of the mutant.
+        The original text, and the text of the mutant.
     statement : str
-        The whole line without its indentation.
+        The complete line without its indentation.
     """
 
     path: str
@@ -68,7 +68,7 @@ class Mutant:
     statement: str
 
     def applied(self, source: str) -> str:
-        """Return the source with this fault in it."""
+        """Return the source with this fault."""
         lines = source.encode().splitlines(keepends=True)
         text = lines[self.line - 1]
         changed = text[: self.start] + self.after.encode() + text[self.stop :]
@@ -77,7 +77,7 @@ class Mutant:
 
     @property
     def change(self) -> str:
-        """The change in words, which stays the same when the line moves."""
+        """Change and statement as text, without the line number."""
         return f"`{self.before}` → `{self.after}`  in  {self.statement}"
 
     def __str__(self) -> str:
@@ -86,31 +86,31 @@ class Mutant:
 
 
 def mutants_of(path: Path, root: Path) -> list[Mutant]:
-    """List every mutant of a file, in the order of its text."""
+    """Return all mutants of a file, in the order of the text."""
     source = path.read_text(encoding="utf-8")
     lines = source.encode().splitlines()
     name = path.relative_to(root).as_posix()
-    found = []
+    mutants = []
     for line, start, stop, after in _changes(ast.parse(source), lines):
         before = lines[line - 1][start:stop].decode()
         statement = lines[line - 1].decode().strip()
-        found.append(Mutant(name, line, start, stop, before, after, statement))
-    return sorted(set(found))
+        mutants.append(Mutant(name, line, start, stop, before, after, statement))
+    return sorted(set(mutants))
 
 
 def sample(rooms: dict[str, list[Mutant]], count: int, seed: int) -> list[Mutant]:
-    """Draw mutants, as many from each room as from the others where it has them.
+    """Draw mutants, the same number from each room if it has enough.
 
-    The seed and the text of a mutant decide whether it is drawn, so that an edit or a
-    move of a file changes the draw only as far as it changes mutants.
+    The draw depends only on the seed and on the text of a mutant. An edit elsewhere in
+    the file or a move of the file therefore does not change it.
     """
-    chosen: list[Mutant] = []
+    selected: list[Mutant] = []
     smallest_first = sorted(rooms.values(), key=len)
     for position, mutants in enumerate(smallest_first):
-        share = (count - len(chosen)) // (len(rooms) - position)
-        drawn = sorted(mutants, key=lambda one: Random(f"{seed} {one.change}").random())
-        chosen += drawn[:share]
-    return sorted(chosen)
+        share = (count - len(selected)) // (len(rooms) - position)
+        order = sorted(mutants, key=lambda m: Random(f"{seed} {m.change}").random())
+        selected += order[:share]
+    return sorted(selected)
 
 
 Change = tuple[int, int, int, str]
@@ -147,7 +147,7 @@ def _changes(tree: ast.Module, lines: list[bytes]) -> Iterator[Change]:
 
 
 def _behaviour(node: ast.AST) -> Iterator[ast.AST]:
-    """Every node below that decides what the code does."""
+    """Yield the child nodes that affect the behaviour of the code."""
     for name, value in ast.iter_fields(node):
         if name in {"annotation", "returns", "decorator_list", "type_params"}:
             continue
@@ -178,14 +178,15 @@ def _is_wording(node: object) -> bool:
 def _between(
     left: ast.expr, right: ast.expr, pair: tuple[str, str], lines: list[bytes]
 ) -> Iterator[Change]:
-    """Find an operator between its operands where all stand in one line."""
+    """Yield the change of an operator if both operands are in one line."""
     if left.end_lineno != right.lineno:
         return
     before, after = pair
     start, stop = _end(left), right.col_offset
-    at = lines[right.lineno - 1][start:stop].find(before.encode())
-    if at >= 0:
-        yield right.lineno, start + at, start + at + len(before), after
+    offset = lines[right.lineno - 1][start:stop].find(before.encode())
+    if offset >= 0:
+        position = start + offset
+        yield right.lineno, position, position + len(before), after
 
 
 def _other_constant(node: ast.Constant) -> Iterator[Change]:

@@ -1,4 +1,4 @@
-"""The rooms that are mutated: source files, and the tests that must find a fault."""
+"""Rooms of the mutation run: source files, and the tests that must find a fault."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 class Room:
     """Source files of one topic and their tests, as glob patterns from the checkout.
 
-    The tests are run in this order until one fails, so the nearest come first.
+    The tests run in this order until one fails, so the most specific ones come first.
     """
 
     sources: tuple[str, ...]
@@ -15,7 +15,7 @@ class Room:
 
 
 def _files(folder: str, names: str) -> tuple[str, ...]:
-    """Return the paths of files of one folder; `names` are separated by blanks."""
+    """Return paths of files in one folder; `names` are separated by spaces."""
     return tuple(f"{folder}/{name}.py" for name in names.split())
 
 
