@@ -81,7 +81,7 @@ def test_values_are_the_librarys_and_behaviour_is_averaged_in_groups(scores):
 def test_what_a_model_cannot_do_is_a_dash_with_its_reason(scores):
     table = task_table(scores)
     small = dict(zip(table.columns, table.rows["small"], strict=True))
-    assert small["Pop+S (256)"].words == small["Avg"].words == "–"
+    assert small["Pop+S (256)"].text == small["Avg"].text == "–"
     notes = "\n".join(table.notes)
     assert "reads <no> video." in notes
     assert "256 → 60" in notes

@@ -1,4 +1,4 @@
-"""The papers' figures, as functions; plotly is loaded when one is drawn."""
+"""Figures as in the papers; plotly is imported when the first one is drawn."""
 
 from omnimouse_widgets.figures.behavior import decoding_figure as decoding_figure
 from omnimouse_widgets.figures.finetuning import finetune_figure as finetune_figure

@@ -8,16 +8,18 @@ import numpy as np
 from omnimouse_model.analysis.evaluate.results import Scores
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces.behavior_rows import words_of
-from omnimouse_widgets.figures import look
-from omnimouse_widgets.figures.look import Theme
+from omnimouse_widgets.figures import style
+from omnimouse_widgets.figures.style import Theme
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
-# One colour per channel; more channels cannot be told apart.
 _COLOURS: Final = (*palette.CONDITION_COLOURS.values(), palette.AREA_COLOURS[5])
-"""The last one, blue-violet, differs from all others on white and on dark."""
-_SYMBOLS: Final = (*look.SYMBOLS.values(), "cross")
+"""One colour per channel; more channels cannot be distinguished.
+
+The last one, blue-violet, differs from all others on white and on dark.
+"""
+_SYMBOLS: Final = (*style.SYMBOLS.values(), "cross")
 
 
 def decoding_figure(
@@ -53,44 +55,40 @@ def decoding_figure(
         Nothing was decoded, or there are too many channels or predictors to
         distinguish.
     """
-    import plotly.graph_objects as go
-
-    found: dict[tuple[str, str], dict[str, list[float]]] = {}
+    # Values by label, for each predictor and channel, in the order of the scores.
+    curves: dict[tuple[str, str], dict[str, list[float]]] = {}
     for score in scores.behavior:
         if np.isfinite(score.value):
-            points = found.setdefault((score.predictor, score.channel), {})
+            points = curves.setdefault((score.predictor, score.channel), {})
             points.setdefault(given(score.strategy), []).append(score.value)
-    models = list(dict.fromkeys(model for model, _ in found))
-    channels = list(dict.fromkeys(channel for _, channel in found))
-    if not found or len(channels) > len(_COLOURS) or len(models) > len(look.DASHES):
+    models = list(dict.fromkeys(model for model, _ in curves))
+    channels = list(dict.fromkeys(channel for _, channel in curves))
+    if not curves or len(channels) > len(_COLOURS) or len(models) > len(style.DASHES):
         raise ValueError(
             f"Found {len(channels)} decoded channels of {len(models)} predictors; 1 to "
-            f"{len(_COLOURS)} of 1 to {len(look.DASHES)} can be drawn."
+            f"{len(_COLOURS)} of 1 to {len(style.DASHES)} can be drawn."
         )
     order = list(dict.fromkeys(given(score.strategy) for score in scores.behavior))
-    figure = go.Figure(
-        layout={
-            "template": look.template(theme),
-            "height": 380,
-            "xaxis": {
-                "title": {"text": title},
-                "type": "category",
-                # plotly would otherwise order the categories by their first occurrence
-                # in the traces.
-                "categoryorder": "array",
-                "categoryarray": order,
-            },
-            "yaxis": {"title": {"text": "correlation with the recorded channel"}},
-        }
+    figure = style.new_figure(
+        theme,
+        380,
+        # plotly would otherwise order the categories by their first occurrence in the
+        # traces.
+        xaxis=style.titled(
+            title, type="category", categoryorder="array", categoryarray=order
+        ),
+        yaxis=style.titled("correlation with the recorded channel"),
     )
-    for (model, channel), points in found.items():
+    for (model, channel), points in curves.items():
         n_model, n_channel = models.index(model), channels.index(channel)
-        figure.add_trace(_curve(points, n_model, n_channel, theme))
         name = words_of(channel)
-        figure.data[-1].update(
-            name=name if len(models) == 1 else f"{name}, {model}",
-            legendgroup=model,
-            mode="lines+markers" if is_ordered else "markers",
+        figure.add_trace(
+            {
+                **_curve(points, n_model, n_channel, theme),
+                "name": name if len(models) == 1 else f"{name}, {model}",
+                "legendgroup": model,
+                "mode": "lines+markers" if is_ordered else "markers",
+            }
         )
     return figure
 
@@ -98,19 +96,18 @@ def decoding_figure(
 def _curve(
     points: dict[str, list[float]], model: int, channel: int, theme: Theme
 ) -> dict[str, Any]:
-    means = [float(np.mean(values)) for values in points.values()]
+    # Standard error of the mean; not defined for a single draw, which has no bar.
     sems = [
-        # Standard error of the mean; not defined for a single draw, which has no bar.
         float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else 0.0
         for values in points.values()
     ]
-    colour = look.on(theme, _COLOURS[channel])
+    colour = style.themed(theme, _COLOURS[channel])
     symbol = _SYMBOLS[channel] + ("-open" if model else "")
     return {
         "type": "scatter",
         "x": list(points),
-        "y": means,
-        "error_y": {"array": sems, "thickness": 1.5, "width": 3},
-        "line": {"color": colour, "width": 2, "dash": look.DASHES[model]},
+        "y": [float(np.mean(values)) for values in points.values()],
+        "error_y": style.bars(sems),
+        "line": {"color": colour, "width": 2, "dash": style.DASHES[model]},
         "marker": {"symbol": symbol, "size": 9},
     }

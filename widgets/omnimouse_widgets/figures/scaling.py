@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from omnimouse_model.analysis.scaling.fits import FitName, ScalingCurve, SizeAxis
-from omnimouse_widgets.figures import look
-from omnimouse_widgets.figures.look import Theme
+from omnimouse_widgets.figures import style
+from omnimouse_widgets.figures.style import Theme
 from omnimouse_widgets.figures.tasks import task_name
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 HEIGHT: Final = 400
 _GAP: Final = 0.09
 """Distance between panels, as a share of the figure's width."""
-_ASIDE: Final = 1.02
+_SHIFT: Final = 1.02
 """Factor between marks of neighbouring curves on the log axis, to avoid overlap."""
 _AXES: Final[dict[SizeAxis, str]] = {
     "sessions": "sessions trained on",
@@ -46,69 +46,67 @@ def scaling_figure(
     ValueError
         There are no curves, or curves of different axes or quantities.
     """
-    import plotly.graph_objects as go
-
     if len({(curve.axis, curve.quantity) for curve in curves}) != 1:
         raise ValueError(
-            "A scaling figure has curves of one axis and one quantity: give those of "
-            "one call of scaling_curves, which found some."
+            "A scaling figure has curves of one axis and one quantity: give the curves "
+            "of one call of scaling_curves that returned some."
         )
     conditions = list(dict.fromkeys(curve.condition for curve in curves))
     names = list(dict.fromkeys(curve.name for curve in curves))
-    colours = look.shades(len(names), theme)
-    figure = go.Figure(layout=_layout(curves, conditions, theme))
+    colours = style.shades(len(names), theme)
+    figure = style.new_figure(theme, HEIGHT, **_layout(curves, conditions))
     for curve in curves:
         number, panel = names.index(curve.name), conditions.index(curve.condition)
         # Symmetric around 1, so that the curves are centred on the true value.
-        aside = _ASIDE ** (number - (len(names) - 1) / 2)
-        mark = look.MARKS[number % len(look.MARKS)]
-        for trace in _traces(curve, colours[number], mark, aside):
-            own = {**trace, "xaxis": f"x{panel + 1}", "yaxis": f"y{panel + 1}"}
+        shift = _SHIFT ** (number - (len(names) - 1) / 2)
+        mark = style.MARKS[number % len(style.MARKS)]
+        for trace in _traces(curve, colours[number], mark, shift):
+            trace |= {"xaxis": f"x{panel + 1}", "yaxis": f"y{panel + 1}"}
             # All panels share one legend group per curve: one entry is sufficient.
-            own["showlegend"] = own.get("showlegend", False) and panel == 0
-            figure.add_trace({"legendgroup": curve.name, **own})
+            is_named = trace.get("showlegend", False) and panel == 0
+            figure.add_trace(
+                {**trace, "legendgroup": curve.name, "showlegend": is_named}
+            )
     return figure
 
 
-# -- within ---------------------------------------------------------------------------
 def _layout(
-    curves: Sequence[ScalingCurve], conditions: Sequence[str], theme: Theme
+    curves: Sequence[ScalingCurve], conditions: Sequence[str]
 ) -> dict[str, Any]:
     axis, quantity = curves[0].axis, curves[0].quantity
     width = (1 - _GAP * (len(conditions) - 1)) / len(conditions)
-    told = _refusals(curves)
+    reasons = _refusals(curves)
     layout: dict[str, Any] = {
-        "template": look.template(theme),
-        "height": HEIGHT,
-        "margin": {"t": 84, "b": 96 if told else 48},
+        "margin": {"t": 84, "b": 96 if reasons else 48},
         "legend": {"y": 1.12},
         "annotations": [],
     }
     for panel, condition in enumerate(conditions):
-        own = [curve for curve in curves if curve.condition == condition]
+        sizes = [curve.x for curve in curves if curve.condition == condition]
         left = panel * (width + _GAP)
         number = panel + 1
-        sizes = np.unique(np.concatenate([curve.x for curve in own]))
-        layout[f"xaxis{number}"] = {
-            "type": "log",
-            "title": {"text": _AXES[axis]},
-            "domain": [left, left + width],
-            "anchor": f"y{number}",
-            **({"tickvals": sizes.tolist()} if axis == "sessions" else {}),
-        }
+        layout[f"xaxis{number}"] = style.titled(
+            _AXES[axis],
+            type="log",
+            domain=[left, left + width],
+            anchor=f"y{number}",
+        )
+        if axis == "sessions":
+            # Few whole numbers: a tick for each.
+            ticks = np.unique(np.concatenate(sizes)).tolist()
+            layout[f"xaxis{number}"]["tickvals"] = ticks
         layout[f"yaxis{number}"] = {"anchor": f"x{number}"}
-        words = {"score": "single-trial correlation", "loss": "test loss"}[quantity]
-        if panel == 0:
-            layout["yaxis1"]["title"] = {"text": words}
         title = f"<b>{task_name(condition)}</b>"
-        layout["annotations"].append(_words(title, left, 1.0, is_above=True))
-    if told:
-        note = _words(look.hover(told), 0.0, -0.24, is_above=False)
+        layout["annotations"].append(_text(title, left, 1.0, is_above=True))
+    labels = {"score": "single-trial correlation", "loss": "test loss"}
+    layout["yaxis1"] |= style.titled(labels[quantity])
+    if reasons:
+        note = _text(style.hover(reasons), 0.0, -0.24, is_above=False)
         layout["annotations"].append({**note, "font": {"size": 11}})
     return layout
 
 
-def _words(text: str, x: float, y: float, *, is_above: bool) -> dict[str, Any]:
+def _text(text: str, x: float, y: float, *, is_above: bool) -> dict[str, Any]:
     """Return a text annotation above or below a height of the figure."""
     return {
         "text": text,
@@ -120,123 +118,107 @@ def _words(text: str, x: float, y: float, *, is_above: bool) -> dict[str, Any]:
 
 def _refusals(curves: Sequence[ScalingCurve]) -> str:
     """Return the reasons for missing fits, one line each."""
-    named: dict[str, dict[str, None]] = {}
+    # Names of the curves by reason; the inner dict is an ordered set.
+    names: dict[str, dict[str, None]] = {}
     for curve in curves:
         if curve.refusal:
             same = [other for other in curves if other.name == curve.name]
             # The condition is named unless the reason is the same under all conditions.
             is_everywhere = all(other.refusal == curve.refusal for other in same)
             more = "" if is_everywhere else f" ({task_name(curve.condition)})"
-            named.setdefault(curve.refusal, {})[f"{curve.name}{more}"] = None
-    return "\n".join(f"No fit of {', '.join(who)}: {why}" for why, who in named.items())
+            names.setdefault(curve.refusal, {})[f"{curve.name}{more}"] = None
+    return "\n".join(
+        f"No fit of {', '.join(curves_of)}: {reason}"
+        for reason, curves_of in names.items()
+    )
 
 
 def _traces(
-    curve: ScalingCurve, colour: str, mark: str, aside: float
+    curve: ScalingCurve, colour: str, mark: str, shift: float
 ) -> list[dict[str, Any]]:
     """Return band, fit, runs and means, from back to front.
 
-    `aside` is the factor by which this curve's marks are shifted.
+    `shift` is the factor by which this curve's marks are shifted.
     """
-    shared = {"type": "scatter", "name": curve.name, "hoverinfo": "text"}
-    found: list[dict[str, Any]] = []
-    if curve.law is not None:
-        found += _fit_traces(curve, colour, shared)
-    found.append(
-        {
-            **shared,
-            "mode": "markers",
-            "x": look.plain(curve.x * aside),
-            "y": look.plain(curve.y),
-            "marker": {"symbol": f"{mark}-open", "color": colour, "size": 6},
-            "opacity": 0.7,
-            "hovertext": [
-                look.hover(f"{curve.name}, seed {seed}\n{x:,.4g}: {y:.3f}")
-                for x, y, seed in zip(curve.x, curve.y, curve.seeds, strict=True)
-            ],
-        }
-    )
     means = np.array([[s.x, s.mean, s.low, s.high] for s in curve.sizes]).T
     x, mean, low, high = means
-    found.append(
-        {
-            **shared,
-            "mode": "markers",
-            "showlegend": True,
-            "x": look.plain(x * aside),
-            "y": look.plain(mean),
-            "error_y": {
-                "symmetric": False,
-                "array": look.plain(np.nan_to_num(high - mean)),
-                # plotly takes the distances from the mean, not the limits.
-                "arrayminus": look.plain(np.nan_to_num(mean - low)),
-                "thickness": 1.5,
-                "width": 3,
-            },
-            "marker": {"symbol": mark, "color": colour, "size": 10},
-            "hovertext": [_size_words(curve, number) for number in range(len(x))],
-        }
+    runs = style.scatter(
+        curve.x * shift,
+        curve.y,
+        "markers",
+        marker={"symbol": f"{mark}-open", "color": colour, "size": 6},
+        opacity=0.7,
+        hovertext=[
+            style.hover(f"{curve.name}, seed {seed}\n{x:,.4g}: {y:.3f}")
+            for x, y, seed in zip(curve.x, curve.y, curve.seeds, strict=True)
+        ],
     )
-    return found
+    sizes = style.scatter(
+        x * shift,
+        mean,
+        "markers",
+        showlegend=True,
+        # plotly takes the distances from the mean, not the limits.
+        error_y=style.bars(high - mean, mean - low),
+        marker={"symbol": mark, "color": colour, "size": 10},
+        hovertext=[_size_text(curve, number) for number in range(len(x))],
+    )
+    fits = [] if curve.law is None else _fit_traces(curve, colour)
+    return [
+        {"name": curve.name, "hoverinfo": "text", **trace}
+        for trace in (*fits, runs, sizes)
+    ]
 
 
-def _fit_traces(
-    curve: ScalingCurve, colour: str, shared: dict[str, Any]
-) -> list[dict[str, Any]]:
+def _fit_traces(curve: ScalingCurve, colour: str) -> list[dict[str, Any]]:
     name: FitName = "line" if curve.preferred == "log line" else "law"
     fit = curve.fit(name)
     assert fit is not None
-    found: list[dict[str, Any]] = []
     along = curve.along
-    if name in curve.bands:
-        low, high = curve.bands[name]
-        found.append(
-            {
-                **shared,
-                "mode": "lines",
-                # The band is one closed polygon: along the upper limit and back along
-                # the lower.
-                "x": look.plain(np.concatenate([along, along[::-1]])),
-                "y": look.plain(np.concatenate([high, low[::-1]])),
-                "fill": "toself",
-                "fillcolor": look.with_alpha(colour, 0.16),
-                "line": {"width": 0},
-                "hoverinfo": "skip",
-            }
-        )
-    words = f"{curve.name}: {_FITS[name]}{_parameters(curve, name)}"
-    found.append(
-        {
-            **shared,
-            "mode": "lines",
-            "x": look.plain(along),
-            "y": look.plain(fit(along)),
-            "line": {"color": colour, "width": 2},
-            "hovertext": look.hover(words),
-        }
+    text = f"{curve.name}: {_FITS[name]}{_parameters(curve, name)}"
+    line = style.scatter(
+        along,
+        fit(along),
+        "lines",
+        line={"color": colour, "width": 2},
+        hovertext=style.hover(text),
     )
-    return found
+    if name not in curve.bands:
+        return [line]
+    low, high = curve.bands[name]
+    band = style.scatter(
+        # The band is one closed polygon: along the upper limit, back along the lower.
+        np.concatenate([along, along[::-1]]),
+        np.concatenate([high, low[::-1]]),
+        "lines",
+        fill="toself",
+        fillcolor=style.with_alpha(colour, 0.16),
+        line={"width": 0},
+        hoverinfo="skip",
+    )
+    return [band, line]
 
 
 def _parameters(curve: ScalingCurve, name: FitName) -> str:
     """Return the parameters of a fit with their intervals, one line each."""
     if name == "line" and curve.line is not None:
-        found = {"slope": curve.line.slope}
+        values = {"slope": curve.line.slope}
     elif curve.law is not None:
-        found = {"limit": curve.law.limit, "exponent": curve.law.exponent}
+        values = {"limit": curve.law.limit, "exponent": curve.law.exponent}
     lines = []
-    for what, value in found.items():
-        low, high = curve.intervals.get(what, (np.nan, np.nan))
-        known = f" ({low:.3g} to {high:.3g})" if np.isfinite(low) else ""
-        lines.append(f"\n{what} {value:.3g}{known}")
+    for parameter, value in values.items():
+        low, high = curve.intervals.get(parameter, (np.nan, np.nan))
+        interval = f" ({low:.3g} to {high:.3g})" if np.isfinite(low) else ""
+        lines.append(f"\n{parameter} {value:.3g}{interval}")
     return "".join(lines)
 
 
-def _size_words(curve: ScalingCurve, number: int) -> str:
+def _size_text(curve: ScalingCurve, number: int) -> str:
     size = curve.sizes[number]
-    known = np.isfinite(size.low)
-    bar = f" (95 %: {size.low:.3f} to {size.high:.3f})" if known else ""
+    # One run of one session has no interval.
+    interval = f" (95 %: {size.low:.3f} to {size.high:.3f})"
     runs = "run" if size.n == 1 else "runs"
-    return look.hover(
-        f"{curve.name}, {size.x:,.4g}\nmean of {size.n} {runs}: {size.mean:.3f}{bar}"
+    return style.hover(
+        f"{curve.name}, {size.x:,.4g}\nmean of {size.n} {runs}: {size.mean:.3f}"
+        + (interval if np.isfinite(size.low) else "")
     )

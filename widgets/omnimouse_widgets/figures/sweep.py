@@ -24,28 +24,28 @@ from omnimouse_widgets.drawn.context.points import (
     tick_words,
     values_of,
 )
-from omnimouse_widgets.figures import look
-from omnimouse_widgets.figures.look import Theme
+from omnimouse_widgets.figures import style
+from omnimouse_widgets.figures.style import Theme
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
 
 Sweeps = ContextSweep | Mapping[str, ContextSweep]
-Look = tuple[ContextAxis, str, int]
-"""Key of a curve: axis, condition, and number of the sweep."""
-LOOKS: Final[tuple[Look, ...]] = tuple(
+CurveKey = tuple[ContextAxis, str, int]
+"""Axis, condition, and number of the sweep of a curve."""
+CURVE_KEYS: Final[tuple[CurveKey, ...]] = tuple(
     (axis, label, line)
     for axis in AXES
-    for line in range(len(look.DASHES))
+    for line in range(len(style.DASHES))
     for label in palette.CONDITION_COLOURS
 )
 HEIGHT: Final = 360
-LEAST_SPAN: Final = 0.1
+MIN_RANGE: Final = 0.1
 """Minimum range of correlation that a figure shows."""
-MOST_LONG: Final = 3
+MAX_TWO_LINE_TICKS: Final = 3
 """Maximum number of two-line tick labels that fit side by side."""
-# Opacity of results that belong to an earlier mask or window.
 OLD_OPACITY: Final = 0.45
+"""Opacity of results that belong to an earlier mask or window."""
 
 
 def context_sweep_figure(
@@ -55,10 +55,10 @@ def context_sweep_figure(
     mark: CurrentPoint | None = None,
     theme: Theme = "light",
 ) -> "Figure":
-    """Draw score against the neurons and history given as context (Fig. S2 and S3).
+    """Draw score against visible neurons and history (Fig. S2 and S3).
 
-    A condition (the other inputs that are given) has a colour and a symbol; a sweep has
-    a line style. For a grid, the curves at 0 on the other axis are drawn;
+    A condition (the other visible inputs) has a colour and a symbol; a sweep has a line
+    style. For a grid, the curves at 0 on the other axis are drawn;
     `context_grid_figure` draws all of it.
 
     Parameters
@@ -79,19 +79,17 @@ def context_sweep_figure(
     ValueError
         There are too many sweeps to distinguish, or the channel was not decoded.
     """
-    import plotly.graph_objects as go
-
     drawn = drawn_sweeps(sweeps)
     _check_target(drawn, target)
     traces = sweep_traces(drawn, target=target, theme=theme)
     axes = [axis for axis in AXES if values_of(drawn, axis)]
-    figure = go.Figure(layout=sweep_layout(drawn, axes, target, theme))
+    figure = style.new_figure(theme, HEIGHT, **sweep_layout(drawn, axes, target))
     # A condition has up to two curves per sweep but one entry in the legend.
-    named: set[str] = set()
-    for key in (key for key in LOOKS if key in traces):
-        fields = {**frame_of(key, theme), **traces[key]}
-        figure.add_trace({**fields, "showlegend": key[1] not in named})
-        named.add(key[1])
+    in_legend: set[str] = set()
+    for key in (key for key in CURVE_KEYS if key in traces):
+        fields = {**curve_style(key, theme), **traces[key]}
+        figure.add_trace({**fields, "showlegend": key[1] not in in_legend})
+        in_legend.add(key[1])
     for entry in line_legend([(d.name, d.line) for d in drawn], theme):
         figure.add_trace(entry)
     stars, lines = mark_parts(mark, axes, theme)
@@ -119,8 +117,6 @@ def context_grid_figure(
     ValueError
         The sweep was not made with `grid=True`, or does not contain the choice.
     """
-    import plotly.graph_objects as go
-
     curves = [
         curve
         for curve in sweep.curves(target)
@@ -131,16 +127,16 @@ def context_grid_figure(
             "Only a sweep with grid=True, of this choice of video and behaviour, can "
             "be drawn as a grid."
         )
-    drawn = [DrawnSweep("", sweep)]
-    figure = go.Figure(layout=sweep_layout(drawn, ["neurons"], target, theme))
-    shades = look.shades(len(curves), theme)
+    layout = sweep_layout([DrawnSweep("", sweep)], ["neurons"], target)
+    figure = style.new_figure(theme, HEIGHT, **layout)
+    shades = style.shades(len(curves), theme)
     for number, curve in enumerate(curves):
         figure.add_trace(_grid_trace(curve, number, shades[number]))
     figure.update_layout(legend_title_text=f"{AXIS_WORDS['history_samples']}: ")
     return figure
 
 
-# -- what the figure and the live widget share ----------------------------------------
+# -- shared with the live figure of the notebook ----------------------------------------
 def drawn_sweeps(sweeps: Sweeps) -> list[DrawnSweep]:
     """Return the sweeps with their line numbers, in order; a single one has no name.
 
@@ -150,10 +146,10 @@ def drawn_sweeps(sweeps: Sweeps) -> list[DrawnSweep]:
         There are too many sweeps to distinguish.
     """
     named = {"": sweeps} if isinstance(sweeps, ContextSweep) else dict(sweeps)
-    if len(named) > len(look.DASHES):
+    if len(named) > len(style.DASHES):
         raise ValueError(
-            f"At most {len(look.DASHES)} sweeps are told apart on one figure, "
-            f"found {len(named)}: draw fewer."
+            f"At most {len(style.DASHES)} sweeps can be distinguished on one figure, "
+            f"found {len(named)}."
         )
     return [DrawnSweep(name, s, line) for line, (name, s) in enumerate(named.items())]
 
@@ -164,40 +160,40 @@ def sweep_traces(
     target: str = RESPONSES,
     hidden: Collection[str] = (),
     theme: Theme = "light",
-    known: KnownSpots | None = None,
-) -> dict[Look, dict[str, Any]]:
+    cache: KnownSpots | None = None,
+) -> dict[CurveKey, dict[str, Any]]:
     """Return positions, bars and text of every curve with points, without its style.
 
-    `known` caches the points of sweeps that have not changed, for responses only.
+    `cache` has the points of sweeps that have not changed, for responses only.
     """
-    if known is not None:
-        spots = known.of(list(drawn))
+    if cache is not None:
+        spots = cache.of(list(drawn))
     else:
-        spots = [spot for one in drawn for spot in spots_of(one, target)]
-    found: dict[Look, list[Spot]] = {}
+        spots = [spot for sweep in drawn for spot in spots_of(sweep, target)]
+    curves: dict[CurveKey, list[Spot]] = {}
     for spot in spots:
         if spot.label not in hidden:
-            found.setdefault((spot.axis, spot.label, spot.line), []).append(spot)
+            curves.setdefault((spot.axis, spot.label, spot.line), []).append(spot)
     values = {axis: values_of(drawn, axis) for axis in AXES}
-    old = {one.line for one in drawn if one.is_old}
+    old = {sweep.line for sweep in drawn if sweep.is_old}
     return {
         key: _points(spots, dodge(key[1], key[0], values[key[0]]), key[2] in old)
-        for key, spots in found.items()
+        for key, spots in curves.items()
     }
 
 
-def frame_of(key: Look, theme: Theme) -> dict[str, Any]:
+def curve_style(key: CurveKey, theme: Theme) -> dict[str, Any]:
     """Return the style of a curve: the fields that do not depend on its points."""
     axis, label, line = key
-    colour = look.condition_colour(label, theme)
-    symbol = look.SYMBOLS[palette.CONDITION_SYMBOLS[label]]
+    colour = style.condition_colour(label, theme)
+    symbol = style.SYMBOLS[palette.CONDITION_SYMBOLS[label]]
     return {
         "type": "scatter",
         "mode": "lines+markers",
         "name": label,
         "legendgroup": label,
         "showlegend": False,
-        "line": {"color": colour, "width": 2, "dash": look.DASHES[line]},
+        "line": {"color": colour, "width": 2, "dash": style.DASHES[line]},
         "marker": {
             "symbol": f"{symbol}-open" if line else symbol,
             "color": colour,
@@ -205,27 +201,26 @@ def frame_of(key: Look, theme: Theme) -> dict[str, Any]:
             "line": {"width": 2 if line else 0, "color": colour},
         },
         "hoverinfo": "text",
-        **_places(axis),
+        **_plotly_axes(axis),
     }
 
 
 def sweep_layout(
-    drawn: Sequence[DrawnSweep], axes: Sequence[ContextAxis], target: str, theme: Theme
+    drawn: Sequence[DrawnSweep], axes: Sequence[ContextAxis], target: str
 ) -> dict[str, Any]:
     """Return the layout: the x axes side by side, with one axis of correlation."""
-    of = "single-trial correlation"
+    label = "single-trial correlation"
     if target != RESPONSES:
-        of = f"correlation, {target.replace('_', ' ')}"
+        label = f"correlation, {target.replace('_', ' ')}"
     layout: dict[str, Any] = {
-        "template": look.template(theme),
-        "height": HEIGHT,
-        "yaxis": {"title": {"text": of}, "domain": [0, 1]},
+        "yaxis": style.titled(label, domain=[0, 1]),
         "hovermode": "closest",
     }
-    rooms = [[0.0, 0.62], [0.66, 1.0]] if len(axes) == len(AXES) else [[0.0, 1.0]]
-    for axis, room in zip(axes, rooms, strict=True):
-        name = _places(axis)["xaxis"].replace("x", "xaxis")
-        layout[name] = {"domain": room, **axis_fields(drawn, axis), "anchor": "y"}
+    # Neurons have more values than history, so their axis is wider.
+    domains = [[0.0, 0.62], [0.66, 1.0]] if len(axes) == len(AXES) else [[0.0, 1.0]]
+    for axis, domain in zip(axes, domains, strict=True):
+        name = _plotly_axes(axis)["xaxis"].replace("x", "xaxis")
+        layout[name] = {"domain": domain, **axis_fields(drawn, axis), "anchor": "y"}
     if "neurons" not in axes:
         # A figure of history alone has no axis "x".
         layout["yaxis"]["anchor"] = "x2"
@@ -238,23 +233,24 @@ def axis_fields(drawn: Sequence[DrawnSweep], axis: ContextAxis) -> dict[str, Any
     The second line of a tick, in seconds, is shown at the ends only if there are many.
     """
     values = values_of(drawn, axis)
-    words = [tick_words(axis, value) for value in values]
-    if len(words) > MOST_LONG:
-        words[1:-1] = [tick.partition("\n")[0] for tick in words[1:-1]]
+    labels = [tick_words(axis, value) for value in values]
+    if len(labels) > MAX_TWO_LINE_TICKS:
+        labels[1:-1] = [label.partition("\n")[0] for label in labels[1:-1]]
     places = [place_on(axis, value) for value in values]
+    # Also without values, the axis has a range.
     low, high = min([0.0, *places]), max([1.0, *places])
-    room = 0.06 * (high - low)
-    return {
-        "title": {"text": AXIS_WORDS[axis]},
-        "tickvals": places,
-        "ticktext": [look.hover(tick) for tick in words],
-        "tickangle": 0,
-        "range": [low - room, high + room],
-    }
+    margin = 0.06 * (high - low)
+    return style.titled(
+        AXIS_WORDS[axis],
+        tickvals=places,
+        ticktext=[style.hover(label) for label in labels],
+        tickangle=0,
+        range=[low - margin, high + margin],
+    )
 
 
 def score_range(
-    traces: Mapping[Look, Mapping[str, Any]], mark: CurrentPoint | None = None
+    traces: Mapping[CurveKey, Mapping[str, Any]], mark: CurrentPoint | None = None
 ) -> list[float]:
     """Return one range that contains every point, bar and mark."""
     ends = [
@@ -267,8 +263,8 @@ def score_range(
         ends.append(mark.score)
     low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
     # Without a minimum range, noise would fill the axis.
-    spare = max(LEAST_SPAN - (high - low), 0.16 * (high - low), 0.02) / 2
-    return [low - spare, high + spare]
+    margin = max(MIN_RANGE - (high - low), 0.16 * (high - low), 0.02) / 2
+    return [low - margin, high + margin]
 
 
 def mark_parts(
@@ -278,40 +274,39 @@ def mark_parts(
     if mark is None:
         return {}, []
     places = {axis: place_on(axis, getattr(mark.context, axis)) for axis in axes}
-    colour = look.on(theme, palette.CURSOR)
+    colour = style.themed(theme, palette.CURSOR)
     lines = [
-        {
-            "type": "line",
-            "xref": _places(axis)["xaxis"],
-            "yref": "y domain",
-            "x0": place,
-            "x1": place,
-            "y0": 0,
-            "y1": 1,
-            "line": {"color": colour, "width": 1.5, "dash": "dot"},
-        }
+        style.line_shape(
+            (place, place),
+            (0, 1),
+            colour,
+            xref=_plotly_axes(axis)["xaxis"],
+            yref="y domain",
+            line={"width": 1.5, "dash": "dot"},
+        )
         for axis, place in places.items()
     ]
+    # Without a score there is no star, but the line still shows the place.
+    has_score = bool(np.isfinite(mark.score))
     stars = {
-        axis: {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "this mask",
-            "legendgroup": "this mask",
-            "showlegend": axis == axes[0],
-            "x": [place] if np.isfinite(mark.score) else [],
-            "y": [mark.score] if np.isfinite(mark.score) else [],
-            "hovertext": [look.hover(f"This mask: {mark.text}")],
-            "hoverinfo": "text",
-            "opacity": OLD_OPACITY if mark.is_old else 1.0,
-            "marker": {
+        axis: style.scatter(
+            [place] * has_score,
+            [mark.score] * has_score,
+            "markers",
+            name="this mask",
+            legendgroup="this mask",
+            showlegend=axis == axes[0],
+            hovertext=[style.hover(f"This mask: {mark.text}")],
+            hoverinfo="text",
+            opacity=OLD_OPACITY if mark.is_old else 1.0,
+            marker={
                 "symbol": "star" if mark.is_of_selected else "star-open",
                 "size": 15,
                 "color": colour,
-                "line": {"width": 1, "color": look.ink(theme)},
+                "line": {"width": 1, "color": style.TEXT[theme]},
             },
-            **_places(axis),
-        }
+            **_plotly_axes(axis),
+        )
         for axis, place in places.items()
     }
     return stars, lines
@@ -321,70 +316,60 @@ def line_legend(names: Sequence[tuple[str, int]], theme: Theme) -> list[dict[str
     """Return one legend entry per sweep; none for a single sweep."""
     if len(names) < 2:
         return []
+    colour = style.TEXT[theme]
     return [
-        {
-            "type": "scatter",
-            # plotly needs a trace for a legend entry; this one has no visible point.
-            "x": [None],
-            "y": [None],
-            "mode": "lines",
-            "name": name,
-            "hoverinfo": "skip",
-            "line": {"color": look.ink(theme), "width": 2, "dash": look.DASHES[line]},
-        }
+        # plotly needs a trace for a legend entry; this one has no visible point.
+        style.scatter(
+            [np.nan],
+            [np.nan],
+            "lines",
+            name=name,
+            hoverinfo="skip",
+            line={"color": colour, "width": 2, "dash": style.DASHES[line]},
+        )
         for name, line in names
     ]
 
 
-# -- within ---------------------------------------------------------------------------
-def _places(axis: ContextAxis) -> dict[str, str]:
+def _plotly_axes(axis: ContextAxis) -> dict[str, str]:
     return {"xaxis": "x" if axis == "neurons" else "x2", "yaxis": "y"}
 
 
-def _points(spots: Sequence[Spot], aside: float, is_old: bool) -> dict[str, Any]:
-    points = [spot.point for spot in spots]
-    bars = np.nan_to_num([point.sem for point in points])
+def _points(spots: Sequence[Spot], offset: float, is_old: bool) -> dict[str, Any]:
     return {
-        "x": look.plain([spot.x + aside for spot in spots]),
-        "y": look.plain([point.score for point in points]),
-        "error_y": {"array": look.plain(bars), "thickness": 1.5, "width": 3},
-        "hovertext": [look.hover(spot.tip.strip()) for spot in spots],
+        "x": style.plain([spot.x + offset for spot in spots]),
+        "y": style.plain([spot.point.score for spot in spots]),
+        "error_y": style.bars([spot.point.sem for spot in spots]),
+        "hovertext": [style.hover(spot.tip.strip()) for spot in spots],
         "opacity": OLD_OPACITY if is_old else 1.0,
     }
 
 
 def _grid_trace(curve: Curve, number: int, colour: str) -> dict[str, Any]:
-    known = [point for point in curve.points if np.isfinite(point.score)]
-    values = [point.context.neurons for point in known]
-    words = [
+    points = [point for point in curve.points if np.isfinite(point.score)]
+    texts = [
         f"{point.context.label}\nmean r = {point.score:.3f} ± {point.sem:.3f} s.e.m.\n"
         f"n = {point.n_seeds} draws"
-        for point in known
+        for point in points
     ]
-    symbols = look.MARKS
-    return {
-        "type": "scatter",
-        "mode": "lines+markers",
-        "name": str(curve.fixed),
-        "x": [place_on("neurons", value) for value in values],
-        "y": look.plain([point.score for point in known]),
-        "error_y": {
-            "array": look.plain(np.nan_to_num([point.sem for point in known])),
-            "thickness": 1.5,
-            "width": 3,
-        },
-        "line": {"color": colour, "width": 2},
-        "marker": {"symbol": symbols[number % len(symbols)], "size": 9},
-        "hovertext": [look.hover(word) for word in words],
-        "hoverinfo": "text",
-    }
+    return style.scatter(
+        [place_on("neurons", point.context.neurons) for point in points],
+        [point.score for point in points],
+        "lines+markers",
+        name=str(curve.fixed),
+        error_y=style.bars([point.sem for point in points]),
+        line={"color": colour, "width": 2},
+        marker={"symbol": style.MARKS[number % len(style.MARKS)], "size": 9},
+        hovertext=[style.hover(text) for text in texts],
+        hoverinfo="text",
+    )
 
 
 def _check_target(drawn: Sequence[DrawnSweep], target: str) -> None:
-    known = {channel for one in drawn for channel in one.sweep.channels}
-    if target != RESPONSES and target not in known:
-        have = ", ".join(sorted(known)) or "no behaviour"
+    channels = {channel for shown in drawn for channel in shown.sweep.channels}
+    if target != RESPONSES and target not in channels:
+        names = ", ".join(sorted(channels)) or "no behaviour"
         raise ValueError(
-            f"{target!r} was not decoded in this sweep, which has {have}: behaviour is "
-            "decoded where it is not given (behavior=[False])."
+            f"{target!r} was not decoded in this sweep, which has {names}: behaviour "
+            "is decoded if it is not an input (behavior=[False])."
         )

@@ -14,8 +14,8 @@ import numpy as np
 from omnimouse_model.analysis.evaluate import paper_table
 from omnimouse_model.analysis.evaluate.results import Scores
 from omnimouse_model.metrics import BEHAVIOR_GROUPS
-from omnimouse_widgets.figures import look
-from omnimouse_widgets.figures.look import Theme
+from omnimouse_widgets.figures import style
+from omnimouse_widgets.figures.style import Theme
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -32,7 +32,6 @@ GROUPS: Final = {
 }
 """Groups of decoded channels as in the paper; *Avg* is the mean of the groups."""
 AVERAGE: Final = "Avg"
-NOTHING: Final = "–"
 CEILING: Final = "ceiling"
 
 
@@ -48,9 +47,9 @@ class Cell:
     is_best: bool = False
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """The score with two decimals as in the paper; "–" without a score."""
-        return f"{self.value:.2f}" if np.isfinite(self.value) else NOTHING
+        return f"{self.value:.2f}" if np.isfinite(self.value) else "–"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -75,30 +74,27 @@ class TaskTable:
     @property
     def notes(self) -> tuple[str, ...]:
         """Notes of all cells, without repetition."""
-        cells = [
-            (column, cell)
+        notes = [
+            # Several models can lack a score for the same reason.
+            f"{column}: {cell.note}" if np.isfinite(cell.value) else f"–: {cell.note}"
             for row in self.rows.values()
             for column, cell in zip(self.columns, row, strict=True)
-        ]
-        said = [
-            f"{column}: {cell.note}" if np.isfinite(cell.value) else f"–: {cell.note}"
-            for column, cell in cells
             if cell.note
         ]
-        return tuple(dict.fromkeys(said))
+        return tuple(dict.fromkeys(notes))
 
-    def words(self) -> list[list[str]]:
+    def texts(self) -> list[list[str]]:
         """Return rows of text, headings first: for Markdown, CSV or a terminal."""
-        body = [[name, *(c.words for c in row)] for name, row in self.rows.items()]
+        body = [[name, *(c.text for c in row)] for name, row in self.rows.items()]
         return [["", *self.columns], *body]
 
     def __repr__(self) -> str:
         """Return the table as plain text."""
-        lines = self.words()
+        lines = self.texts()
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         rows = [
             "  ".join(
-                word.ljust(width) for word, width in zip(line, widths, strict=True)
+                text.ljust(width) for text, width in zip(line, widths, strict=True)
             )
             for line in lines
         ]
@@ -124,30 +120,22 @@ class TaskTable:
 
     def to_figure(self, *, theme: Theme = "light") -> "Figure":
         """Return the table as a plotly figure."""
-        import plotly.graph_objects as go
-
-        heads, *body = self.words()
-        fields = {"fill": {"color": look.ground(theme)}, "align": ["left", "center"]}
-        bold = [
-            [
-                f"<b>{w}</b>" if c.is_best else w
-                for w, c in zip(words[1:], row, strict=True)
-            ]
-            for words, row in zip(body, self.rows.values(), strict=True)
-        ]
-        columns = [[words[0] for words in body], *map(list, zip(*bold, strict=True))]
-        return go.Figure(
+        fill = {"color": style.BACKGROUND[theme]}
+        fields = {"fill": fill, "align": ["left", "center"]}
+        # plotly takes the cells by column, the names of the models first.
+        cells = zip(*self.rows.values(), strict=True)
+        columns = [list(self.rows), *([_bold(cell) for cell in c] for c in cells)]
+        heads = [f"<b>{head}</b>" for head in ("", *self.columns)]
+        height = 170 + 26 * len(self.rows)
+        figure = style.new_figure(theme, height, title={"text": self.caption})
+        figure.add_trace(
             {
                 "type": "table",
-                "header": {"values": [f"<b>{head}</b>" for head in heads], **fields},
+                "header": {"values": heads, **fields},
                 "cells": {"values": columns, **fields},
-            },
-            layout={
-                "template": look.template(theme),
-                "title": {"text": self.caption},
-                "height": 170 + 26 * len(self.rows),
-            },
+            }
         )
+        return figure
 
 
 def task_table(scores: Scores) -> TaskTable:
@@ -159,15 +147,15 @@ def task_table(scores: Scores) -> TaskTable:
     """
     strategies = list(dict.fromkeys(score.strategy for score in scores.scores))
     both = (scores.scores, scores.behavior)
-    models = list(dict.fromkeys(s.predictor for found in both for s in found))
+    models = list(dict.fromkeys(score.predictor for part in both for score in part))
     decoded = list(dict.fromkeys(score.strategy for score in scores.behavior))
     channels = {score.channel for score in scores.behavior}
     groups = [g for g, members in GROUPS.items() if channels & set(members)]
     # With one condition for behaviour, the headings need not name it.
-    several = len(decoded) > 1
+    has_several = len(decoded) > 1
     names = [task_name(strategy) for strategy in strategies]
     for strategy in decoded:
-        more = f" ({task_name(strategy)})" if several else ""
+        more = f" ({task_name(strategy)})" if has_several else ""
         names += [f"{group}{more}" for group in [AVERAGE, *groups]]
     rows = {
         model: (
@@ -180,12 +168,12 @@ def task_table(scores: Scores) -> TaskTable:
         )
         for model in models
     }
-    found = _best(rows) if len(rows) > 1 else rows
+    rows = _best(rows) if len(rows) > 1 else rows
     ceiling = tuple(_ceiling(scores, strategy) for strategy in strategies)
     if any(np.isfinite(cell.value) for cell in ceiling):
         rest = (Cell(float("nan")),) * (len(names) - len(strategies))
-        found = {**found, CEILING: (*ceiling, *rest)}
-    return TaskTable(tuple(names), found, _caption(scores))
+        rows |= {CEILING: (*ceiling, *rest)}
+    return TaskTable(tuple(names), rows, _caption(scores))
 
 
 def task_name(strategy: str) -> str:
@@ -200,11 +188,10 @@ def task_name(strategy: str) -> str:
     return plain.removeprefix("test/").replace("_", " ")
 
 
-# -- within ---------------------------------------------------------------------------
 def _response(scores: Scores, strategy: str, model: str) -> Cell:
     own = [s for s in scores.scores if (s.strategy, s.predictor) == (strategy, model)]
     if not own:
-        return Cell(float("nan"), f"{model} was not asked.")
+        return Cell(float("nan"), f"{model} was not evaluated.")
     note = next((s.refusal or s.note for s in own if s.refusal or s.note), "")
     return Cell(scores.overall(strategy, model), note)
 
@@ -250,15 +237,18 @@ def _best(rows: dict[str, tuple[Cell, ...]]) -> dict[str, tuple[Cell, ...]]:
 
 def _caption(scores: Scores) -> str:
     both = (scores.scores, scores.behavior)
-    sessions = sorted({s.session for found in both for s in found})
-    windows = {s.n_windows for found in both for s in found if s.n_windows}
-    where = sessions[0] if len(sessions) == 1 else f"{len(sessions)} sessions"
-    most = max(windows, default=0)
-    count = f"{most}" if len(windows) < 2 else f"up to {most}"
-    return f"Correlation on held-out windows: {where}, {count} of tier {scores.tier}"
+    sessions = sorted({s.session for part in both for s in part})
+    windows = {s.n_windows for part in both for s in part if s.n_windows}
+    names = sessions[0] if len(sessions) == 1 else f"{len(sessions)} sessions"
+    n_max = max(windows, default=0)
+    count = f"{n_max}" if len(windows) < 2 else f"up to {n_max}"
+    return f"Correlation on held-out windows: {names}, {count} of tier {scores.tier}"
+
+
+def _bold(cell: Cell) -> str:
+    return f"<b>{cell.text}</b>" if cell.is_best else cell.text
 
 
 def _html(cell: Cell) -> str:
-    words = f"<b>{cell.words}</b>" if cell.is_best else cell.words
     title = f' title="{escape(cell.note)}"' if cell.note else ""
-    return f"<td{title}>{words}</td>"
+    return f"<td{title}>{_bold(cell)}</td>"

@@ -14,7 +14,7 @@ import numpy as np
 
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.neurons.score_distribution import Across, Spread
-from omnimouse_widgets.figures import look
+from omnimouse_widgets.figures import style
 from omnimouse_widgets.jupyter.transport.plotly_widget import made_figure
 
 HEIGHT: Final = 340
@@ -104,11 +104,8 @@ class ScoreChart:
 
 
 def _layout() -> dict[str, Any]:
-    def titled(words: str) -> dict[str, Any]:
-        return {"title": {"text": words}}
-
     return {
-        "template": look.template("dark"),
+        "template": style.template("dark"),
         "height": HEIGHT,
         "margin": {"l": 46, "r": 10, "t": 30, "b": 46},
         "autosize": True,
@@ -118,45 +115,41 @@ def _layout() -> dict[str, Any]:
         "bargap": 0,
         # A drag selects; zooming would make it ambiguous.
         "dragmode": _DRAG_MODES["rectangle"],
-        "xaxis": {"domain": [0.0, 0.42], **titled("r")},
-        "yaxis": {**titled("neurons"), "rangemode": "tozero"},
+        "xaxis": style.titled("r", domain=[0.0, 0.42]),
+        "yaxis": style.titled("neurons", rangemode="tozero"),
         "xaxis2": {"domain": [0.56, 1.0], "anchor": "y2"},
-        "yaxis2": {"anchor": "x2", **titled("r")},
+        "yaxis2": style.titled("r", anchor="x2"),
     }
 
 
 def _axis(across: Across) -> dict[str, Any]:
-    title = {"title": {"text": look.hover(across.label)}}
+    title = style.hover(across.label)
     # An update keeps fields that it does not name: reset the ticks of an earlier
     # categorical quantity.
     if not across.words:
-        return {**title, "tickmode": "auto", "tickvals": None, "ticktext": None}
-    words = [look.hover(word) for word in across.words]
-    return {
-        **title, "tickmode": "array", "tickvals": list(range(len(words))),
-        "ticktext": words,
-    }  # fmt: skip
+        return style.titled(title, tickmode="auto", tickvals=None, ticktext=None)
+    labels = [style.hover(label) for label in across.words]
+    places = list(range(len(labels)))
+    return style.titled(title, tickmode="array", tickvals=places, ticktext=labels)
 
 
 def _hover(across: Across) -> str:
     # The horizontal position of a categorical quantity is jittered and says nothing.
-    other = "" if across.words else f"<br>{look.hover(across.label)} %{{x:.4g}}"
+    other = "" if across.words else f"<br>{style.hover(across.label)} %{{x:.4g}}"
     return f"neuron %{{customdata}}<br>r = %{{y:.2f}}{other}<extra></extra>"
 
 
 def _lines(mean: float | None, scores: np.ndarray, across: Across) -> list[Any]:
     """Return the mean line of the histogram, and the identity line of two scores."""
-    line = {"color": look.ink("dark"), "width": 1, "dash": "dash"}
-    ends = {"y0": 0, "y1": 1, "yref": "y domain"}
-    lines = []
+    colour, lines = style.TEXT["dark"], []
     if mean is not None:
-        lines.append({"type": "line", "line": line, "x0": mean, "x1": mean, **ends})
+        ends = (mean, mean)
+        lines.append(style.line_shape(ends, (0, 1), colour, yref="y domain"))
     if across.is_score and across.is_known:
         both = np.concatenate([scores, across.values[np.isfinite(across.values)]])
-        low, high = float(both.min()), float(both.max())
-        where = {"xref": "x2", "yref": "y2", "layer": "below"}
-        ends = {"x0": low, "y0": low, "x1": high, "y1": high}
-        lines.append({"type": "line", "line": line, **where, **ends})
+        ends = (float(both.min()), float(both.max()))
+        axes = {"xref": "x2", "yref": "y2", "layer": "below"}
+        lines.append(style.line_shape(ends, ends, colour, **axes))
     return lines
 
 
@@ -169,4 +162,4 @@ def _note(words: str) -> list[dict[str, Any]]:
 
 def _broken(words: str, length: int = 32) -> str:
     """Wrap a text at `length` characters; plotly annotations do not wrap."""
-    return "<br>".join(look.hover(line) for line in textwrap.wrap(words, length))
+    return "<br>".join(style.hover(line) for line in textwrap.wrap(words, length))

@@ -39,7 +39,7 @@ from omnimouse_widgets.drawn.context.text import (
     mark_words,
     sweeps_on_screen,
 )
-from omnimouse_widgets.figures.look import DASHES
+from omnimouse_widgets.figures.style import DASHES
 from omnimouse_widgets.jupyter.sweep_chart import SweepChart
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawn, Part

@@ -10,12 +10,12 @@ from omnimouse_model.analysis.sweep.plan import AXES
 from omnimouse_model.analysis.sweep.table import RESPONSES
 from omnimouse_model.live.sweep.current_point import CurrentPoint
 from omnimouse_widgets.drawn.context.points import DrawnSweep, KnownSpots
-from omnimouse_widgets.figures import look
+from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.sweep import (
-    LOOKS,
-    Look,
+    CURVE_KEYS,
+    CurveKey,
     axis_fields,
-    frame_of,
+    curve_style,
     line_legend,
     mark_parts,
     score_range,
@@ -40,14 +40,15 @@ class SweepChart:
     """Curves, mark and message of one plotly widget, `figure`."""
 
     def __init__(self) -> None:
-        curves = [{**frame_of(key, "dark"), **_NOTHING} for key in LOOKS]
+        curves = [{**curve_style(key, "dark"), **_NOTHING} for key in CURVE_KEYS]
         # All possible traces exist from the start, empty: adding or removing a plotly
         # trace later redraws the figure.
-        names = [("", line) for line in range(len(look.DASHES))]
+        names = [("", line) for line in range(len(style.DASHES))]
         lines = [{**line, **_NO_LINE} for line in line_legend(names, "dark")]
         stars = [{**_NO_STAR, "type": "scatter", "xaxis": x} for x in ("x", "x2")]
         layout = {
-            **sweep_layout([], AXES, RESPONSES, "dark"),
+            **sweep_layout([], AXES, RESPONSES),
+            "template": style.template("dark"),
             "height": HEIGHT,
             "margin": {"l": 56, "r": 12, "t": 34, "b": 56},
             "autosize": True,
@@ -55,11 +56,11 @@ class SweepChart:
         }
         self.figure: Any = made_figure([*curves, *lines, *stars], layout)
         traces = self.figure.data
-        self._curves: dict[Look, Any] = dict(zip(LOOKS, traces, strict=False))
-        self._lines = traces[len(LOOKS) : -len(stars)]
+        self._curves: dict[CurveKey, Any] = dict(zip(CURVE_KEYS, traces, strict=False))
+        self._lines = traces[len(CURVE_KEYS) : -len(stars)]
         self._stars = dict(zip(AXES, traces[-len(stars) :], strict=True))
         self._spots = KnownSpots()
-        self._shown: dict[Look, dict[str, Any]] = {}
+        self._shown: dict[CurveKey, dict[str, Any]] = {}
         self._around: Any = None
         self._mark: CurrentPoint | None = None
         self._message = ""
@@ -68,7 +69,7 @@ class SweepChart:
         self, drawn: Sequence[DrawnSweep], hidden: Sequence[str] = ()
     ) -> None:
         """Draw the sweeps, except the conditions in `hidden`; send only changes."""
-        found = sweep_traces(drawn, hidden=hidden, theme="dark", known=self._spots)
+        found = sweep_traces(drawn, hidden=hidden, theme="dark", cache=self._spots)
         names = [(one.name, one.line) for one in drawn]
         axes = [axis_fields(drawn, axis) for axis in AXES]
         with self.figure.batch_update():
@@ -100,10 +101,10 @@ class SweepChart:
             return
         self._message = words
         place = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
-        note = {**place, "text": look.hover(words), "showarrow": False}
+        note = {**place, "text": style.hover(words), "showarrow": False}
         self.figure.layout.annotations = [note] if words else []
 
-    def drawn(self, key: Look) -> list[tuple[float, float, float]]:
+    def drawn(self, key: CurveKey) -> list[tuple[float, float, float]]:
         """Return (place, score, s.e.m.) of the points of one curve on the figure."""
         trace = self._curves[key]
         bars = trace.error_y.array

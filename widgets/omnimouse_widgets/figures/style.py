@@ -1,44 +1,47 @@
 """Style of all figures: background, font and colours for light and dark themes."""
 
 from collections.abc import Sequence
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from omnimouse_widgets import palette
 
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
+
 Theme = Literal["light", "dark"]
-_GROUND: Final = {"light": "#FFFFFF", "dark": "#16181D"}
-_TEXT: Final = {"light": "#1D2127", "dark": "#D6D9DF"}
+BACKGROUND: Final = {"light": "#FFFFFF", "dark": "#16181D"}
+TEXT: Final = {"light": "#1D2127", "dark": "#D6D9DF"}
+"""Colour of text, and of lines without a condition."""
 _LINE: Final = {"light": "#C9CDD3", "dark": "#565C66"}
+# The palette is made for dark backgrounds; its white is invisible on paper.
 _ON_PAPER: Final = {**palette.ON_PAPER, "#FFFFFF": "#1D2127"}
 FONT: Final = "system-ui, 'Segoe UI', 'DejaVu Sans', sans-serif"
 SYMBOLS: Final = {"o": "circle", "s": "square", "t1": "triangle-up", "d": "diamond"}
 """plotly's names of the marks in `palette.CONDITION_SYMBOLS`."""
 MARKS: Final = ("circle", "square", "triangle-up", "diamond", "cross", "x")
-"""Symbols of curves that differ by a number, in its order."""
+"""Symbols of curves that differ by a number, in the order of the numbers."""
 DASHES: Final = ("solid", "dash", "dot", "dashdot", "longdash")
 """Line styles of sweeps; their number is the maximum number of sweeps on a figure."""
 
 
-def ground(theme: Theme) -> str:
-    """Return the background colour."""
-    return _GROUND[theme]
+def new_figure(theme: Theme, height: int, **layout: Any) -> "Figure":
+    """Return a figure without traces, in the common style."""
+    # Imported on first use, because plotly takes long to import.
+    import plotly.graph_objects as go
+
+    return go.Figure(layout={"template": template(theme), "height": height, **layout})
 
 
-def ink(theme: Theme) -> str:
-    """Return the colour of text and of lines without a condition."""
-    return _TEXT[theme]
-
-
-def on(theme: Theme, colour: str) -> str:
+def themed(theme: Theme, colour: str) -> str:
     """Return the variant of a palette colour that is visible on this background."""
     return _ON_PAPER.get(colour, colour) if theme == "light" else colour
 
 
 def condition_colour(label: str, theme: Theme) -> str:
     """Return the colour of a sweep's condition, the same hue in every figure."""
-    return on(theme, palette.CONDITION_COLOURS[label])
+    return themed(theme, palette.CONDITION_COLOURS[label])
 
 
 def template(theme: Theme) -> dict[str, Any]:
@@ -55,10 +58,10 @@ def template(theme: Theme) -> dict[str, Any]:
     }
     return {
         "layout": {
-            "font": {"family": FONT, "size": 12, "color": _TEXT[theme]},
+            "font": {"family": FONT, "size": 12, "color": TEXT[theme]},
             "title": {"x": 0, "xanchor": "left", "xref": "paper", "font": {"size": 14}},
-            "paper_bgcolor": _GROUND[theme],
-            "plot_bgcolor": _GROUND[theme],
+            "paper_bgcolor": BACKGROUND[theme],
+            "plot_bgcolor": BACKGROUND[theme],
             "xaxis": axis,
             "yaxis": axis,
             "margin": {"l": 56, "r": 16, "t": 56, "b": 48},
@@ -66,6 +69,43 @@ def template(theme: Theme) -> dict[str, Any]:
             "legend": {"orientation": "h", "x": 0, "y": 1.0, "yanchor": "bottom"},
         }
     }
+
+
+def titled(text: str, **fields: Any) -> dict[str, Any]:
+    """Return an axis with a title."""
+    return {"title": {"text": text}, **fields}
+
+
+def scatter(
+    x: Sequence[float] | np.ndarray,
+    y: Sequence[float] | np.ndarray,
+    mode: str,
+    **fields: Any,
+) -> dict[str, Any]:
+    """Return a trace of lines, markers or both."""
+    return {"type": "scatter", "mode": mode, "x": plain(x), "y": plain(y), **fields}
+
+
+def bars(
+    sizes: Sequence[float] | np.ndarray, below: np.ndarray | None = None
+) -> dict[str, Any]:
+    """Return error bars of these sizes, on both sides or with others below.
+
+    A point whose size is NaN has no bar.
+    """
+    fields = {"array": plain(np.nan_to_num(sizes)), "thickness": 1.5, "width": 3}
+    if below is None:
+        return fields
+    return fields | {"symmetric": False, "arrayminus": plain(np.nan_to_num(below))}
+
+
+def line_shape(
+    x: tuple[float, float], y: tuple[float, float], colour: str, **fields: Any
+) -> dict[str, Any]:
+    """Return a straight dashed line between (x[0], y[0]) and (x[1], y[1])."""
+    line = {"color": colour, "width": 1, "dash": "dash"} | fields.pop("line", {})
+    ends = {"x0": x[0], "x1": x[1], "y0": y[0], "y1": y[1]}
+    return {"type": "line", "line": line, **ends, **fields}
 
 
 def plain(values: Sequence[float] | np.ndarray) -> list[float | None]:
@@ -76,10 +116,10 @@ def plain(values: Sequence[float] | np.ndarray) -> list[float | None]:
     ]
 
 
-def hover(words: str) -> str:
+def hover(text: str) -> str:
     """Return text of several lines as escaped plotly markup."""
     # plotly reads a part of HTML in its texts; "&" first, or it would be escaped twice.
-    safe = words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return safe.replace("\n", "<br>")
 
 
@@ -89,8 +129,8 @@ def shades(n: int, theme: Theme) -> list[str]:
     # Part of the viridis table: its ends have too little contrast with one of the
     # backgrounds.
     ends = (200, 20) if theme == "light" else (70, 245)
-    chosen = table[np.linspace(*ends, n).round().astype(int)]
-    return [f"#{red:02X}{green:02X}{blue:02X}" for red, green, blue in chosen.tolist()]
+    rows = table[np.linspace(*ends, n).round().astype(int)].tolist()
+    return [f"#{red:02X}{green:02X}{blue:02X}" for red, green, blue in rows]
 
 
 def with_alpha(colour: str, alpha: float) -> str:
