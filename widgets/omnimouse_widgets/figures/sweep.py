@@ -136,7 +136,7 @@ def context_grid_figure(
     return figure
 
 
-# -- shared with the live figure of the notebook ----------------------------------------
+# -- shared with the live figure of the notebook ---------------------------------------
 def drawn_sweeps(sweeps: Sweeps) -> list[DrawnSweep]:
     """Return the sweeps with their line numbers, in order; a single one has no name.
 
