@@ -1,4 +1,4 @@
-"""Random edits against slow, failing and crashing predictors in a worker process.
+"""Random edits with slow, failing and crashing predictors in a worker process.
 
 python -m tests.soak --edits 20000
 """
@@ -15,24 +15,24 @@ from tests.soak.edits import N_NEURONS, PREDICTORS, soak
 
 
 def main() -> int:
-    """Run all three, and print a line for each; 1 where one diverged."""
+    """Run each predictor and print one line for it; return 1 after a wrong result."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--edits", type=int, default=20_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--predictor", choices=[*PREDICTORS, "all"], default="all")
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     logging.disable(logging.WARNING)
-    names = list(PREDICTORS) if chosen.predictor == "all" else [chosen.predictor]
+    names = list(PREDICTORS) if options.predictor == "all" else [options.predictor]
     failed = False
     with tempfile.TemporaryDirectory() as folder:
         session = open_session(write_session(Path(folder) / "soak", N_NEURONS))
         for name in names:
             try:
-                print(soak(name, session, chosen.edits, chosen.seed), flush=True)
+                print(soak(name, session, options.edits, options.seed), flush=True)
             except AssertionError as error:
                 failed = True
-                print(f"{name}: diverged: {error!r}", flush=True)
-                logging.getLogger(__name__).exception("diverged")
+                print(f"{name}: wrong result: {error!r}", flush=True)
+                logging.getLogger(__name__).exception("wrong result")
     return int(failed)
 
 

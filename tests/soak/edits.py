@@ -1,9 +1,9 @@
-"""Random edits, and what must be on screen after them.
+"""Random edits, and checks of the displayed results.
 
-Every few edits all answers are awaited, and what is shown must be the answer to the
-mask, window and selection of the state, computed here as well; in between, whatever
-is marked fresh must be so. Afterwards neither memory, threads, open files nor
-processes may have grown.
+Every few edits, the run waits for all results. The displayed result must be that of the
+current mask, window and selection, which is also computed here. Between these checks,
+every result that is marked fresh must belong to the current state. At the end, memory,
+threads, open files and processes must not have grown.
 """
 
 import gc
@@ -32,14 +32,14 @@ SETTLE_EVERY = 25
 PATIENCE_S = 120.0
 MAX_GROWTH_MIB = 48.0
 LAST_ENCODE = 6
-"""In which `CrashingPredictor` dies of age: more than one question takes, so that a
-process started anew survives what the one before did not, unless the mask is fatal."""
+"""Encoding at which `CrashingPredictor` ends its process. One request needs fewer, so
+a new process completes the request again, unless the mask is fatal."""
 BEHAVIORS = ("visible", "target", "hidden")
 
 
 # -- predictors -----------------------------------------------------------------------
 class SlowPredictor(EchoPredictor):
-    """Takes longer than an edit does."""
+    """Takes longer than an edit."""
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         time.sleep(0.004)
@@ -47,7 +47,7 @@ class SlowPredictor(EchoPredictor):
 
 
 class FailingPredictor(EchoPredictor):
-    """Fails for every third mask, always the same ones."""
+    """Raises an error for one third of the masks, always for the same ones."""
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         if fails(mask):
@@ -56,7 +56,7 @@ class FailingPredictor(EchoPredictor):
 
 
 class CrashingPredictor(EchoPredictor):
-    """Ends its process: always for some masks, and with age for any."""
+    """Ends its process for some masks, and for any mask at its last encoding."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,12 +70,12 @@ class CrashingPredictor(EchoPredictor):
 
 
 def fails(mask: Mask) -> bool:
-    """Whether `FailingPredictor` fails for it."""
+    """Whether `FailingPredictor` raises an error for a mask."""
     return int(mask.mask_id, 16) % 3 == 0
 
 
 def crashes(mask: Mask) -> bool:
-    """Whether `CrashingPredictor` never survives it."""
+    """Whether `CrashingPredictor` always ends its process for a mask."""
     return int(mask.mask_id, 16) % 200 == 0
 
 
@@ -87,26 +87,27 @@ PREDICTORS = {
 
 
 def check_numbers(
-    controller: Controller, window: Window, mask: Mask, asked: np.ndarray
+    controller: Controller, window: Window, mask: Mask, targets: np.ndarray
 ) -> None:
-    """What is shown of selection and population is what is computed here."""
+    """Check that the displayed predictions equal those computed here."""
     results = controller.results
-    for shown, neurons in (
+    for prediction, neurons in (
         (results.selected, np.array(controller.state.selection, np.int64)),
-        (results.population, asked),
+        (results.population, targets),
     ):
         expected = EchoPredictor().predict(window, mask, neurons)
-        words = f"{window.start_s=} {controller.state.window.start_s=}"
-        assert shown.mask_id == expected.mask_id, words
-        assert np.array_equal(shown.neurons, neurons), words
-        same = np.array_equal(shown.responses, expected.responses, equal_nan=True)
-        assert same, words
+        message = f"{window.start_s=} {controller.state.window.start_s=}"
+        assert prediction.mask_id == expected.mask_id, message
+        assert np.array_equal(prediction.neurons, neurons), message
+        assert np.array_equal(
+            prediction.responses, expected.responses, equal_nan=True
+        ), message
 
 
 # -- the run --------------------------------------------------------------------------
 @dataclass
 class Soak:
-    """One controller under random edits; `counts` is what happened."""
+    """One controller with random edits; `counts` are the numbers of events."""
 
     name: str
     controller: Controller
@@ -116,16 +117,16 @@ class Soak:
     counts: dict[str, int] = field(default_factory=dict)
     processes: set[int] = field(default_factory=set)
 
-    def count(self, what: str) -> None:
-        self.counts[what] = self.counts.get(what, 0) + 1
+    def count(self, event: str) -> None:
+        self.counts[event] = self.counts.get(event, 0) + 1
 
     def drain(self) -> None:
-        """Be the thread that draws."""
+        """Run the posted calls, as the thread of the user interface does."""
         while not self.posted.empty():
             self.posted.get()()
-            self.check_what_is_fresh()
+            self.check_fresh_results()
 
-    def check_what_is_fresh(self) -> None:
+    def check_fresh_results(self) -> None:
         results, state = self.controller.results, self.controller.state
         if results.freshness == "fresh" and results.selected is not None:
             assert results.selected.mask_id == state.mask.mask_id
@@ -134,22 +135,22 @@ class Soak:
             assert results.population.mask_id == state.mask.mask_id
 
     def settle(self) -> None:
-        """Wait for every answer, and compare what is shown with what it must be."""
+        """Wait for all results, and check the displayed ones."""
         end = time.monotonic() + PATIENCE_S
         self.controller.request_again()
         while not self.controller.wait(0.01) or not self.posted.empty():
             self.drain()
             assert time.monotonic() < end, "The engine does not come to rest."
-        self.check_answer(self.controller.results)
+        self.check_results(self.controller.results)
         if self.worker.process_id is not None:
             self.processes.add(self.worker.process_id)
         self.count("settled")
 
-    def check_answer(self, results: Results) -> None:
+    def check_results(self, results: Results) -> None:
         state = self.controller.state
         mask, window = state.mask, state.window
-        asked = np.flatnonzero(scored_cells(mask).any(axis=0))
-        if not len(asked) and mask.behavior != "target":
+        targets = np.flatnonzero(scored_cells(mask).any(axis=0))
+        if not len(targets) and mask.behavior != "target":
             assert results.freshness == "none", results.freshness
         elif results.freshness == "error":
             self.count("errors")
@@ -159,26 +160,26 @@ class Soak:
             self.count("answers")
             self.count("notices" if results.notice else "plain")
             assert results.freshness == results.population_freshness == "fresh"
-            check_numbers(self.controller, window, mask, asked)
+            check_numbers(self.controller, window, mask, targets)
 
-    def check_error(self, mask: Mask, words: str) -> None:
+    def check_error(self, mask: Mask, message: str) -> None:
         assert self.controller.results.selected is None
-        assert self.is_refused(mask), words
-        assert ("ZeroDivisionError" in words) == (self.name == "failing")
-        assert ("in a row" in words) == (self.name == "crashing")
+        assert self.is_refused(mask), message
+        assert ("ZeroDivisionError" in message) == (self.name == "failing")
+        assert ("in a row" in message) == (self.name == "crashing")
 
     def is_refused(self, mask: Mask) -> bool:
-        """Whether the predictor has no answer to it, however often it is asked."""
+        """Whether the predictor can never predict this mask."""
         if self.name == "failing":
             return fails(mask)
         return self.name == "crashing" and crashes(mask)
 
     # -- edits --------------------------------------------------------------------
     def edit(self) -> None:
-        """One random thing that a user does."""
-        chosen = EDITS[int(self.draw.integers(len(EDITS)))]
-        self.count(chosen.__name__)
-        chosen(self)
+        """Make one random edit of a user."""
+        action = EDITS[int(self.draw.integers(len(EDITS)))]
+        self.count(action.__name__)
+        action(self)
         self.drain()
 
     def random_neurons(self) -> np.ndarray:
@@ -228,13 +229,13 @@ class Soak:
         self.controller.set_frames(bool(self.draw.integers(2)))
 
 
-def controller_check(verb: str) -> Callable[[Soak], None]:
-    """An edit without arguments."""
+def controller_edit(method: str) -> Callable[[Soak], None]:
+    """Return the edit that calls a method of the controller without arguments."""
 
     def edit(run: Soak) -> None:
-        getattr(run.controller, verb)()
+        getattr(run.controller, method)()
 
-    edit.__name__ = verb
+    edit.__name__ = method
     return edit
 
 
@@ -242,7 +243,7 @@ EDITS = (
     *(Soak.paint, Soak.paint, Soak.paint_cells, Soak.stroke),
     *(Soak.undo_and_redo, Soak.preset, Soak.step, Soak.seek),
     *(Soak.select, Soak.behavior, Soak.frames),
-    *map(controller_check, ("undo", "redo", "cancel")),
+    *map(controller_edit, ("undo", "redo", "cancel")),
 )
 
 
@@ -253,8 +254,8 @@ def soak(
     seed: int = 0,
     settle_every: int = SETTLE_EVERY,
 ) -> dict[str, float | int | str]:
-    """Run random edits against one predictor; raises AssertionError on divergence."""
-    since, before = time.monotonic(), None
+    """Run random edits with one predictor; raise AssertionError for a wrong result."""
+    start, before = time.monotonic(), None
     for run in running_soak(name, session, seed):
         for number in range(1, edits + 1):
             run.edit()
@@ -274,7 +275,7 @@ def soak(
     return {
         "predictor": name,
         "edits": edits,
-        "seconds": round(time.monotonic() - since, 1),
+        "seconds": round(time.monotonic() - start, 1),
         "growth_mib": round(growth["mib"], 1),
         "worker_growth_mib": round(growth["worker_mib"], 1) if same else "restarted",
         **{k: run.counts.get(k, 0) for k in ("settled", "answers", "errors")},
@@ -284,7 +285,7 @@ def soak(
 
 
 def running_soak(name: str, session: Session, seed: int) -> Iterator[Soak]:
-    """A controller with a worker; afterwards no process of it is left."""
+    """Yield a run with its controller and worker; check that their processes end."""
     posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
     worker = WorkerPredictor(PREDICTORS[name], torch_threads=1)
     children = set(active_children())
@@ -298,16 +299,16 @@ def running_soak(name: str, session: Session, seed: int) -> Iterator[Soak]:
 
 
 def resources(worker: WorkerPredictor) -> dict[str, float]:
-    """Memory of this process and the worker's, threads and open files."""
+    """Return memory of this process and the worker, threads and open files."""
     import psutil
 
-    _ = worker.needs  # starts it where it is not there, and would hold nothing open
+    _ = worker.needs  # starts the process if it is not running
     gc.collect()
-    here, there = psutil.Process(), psutil.Process(worker.process_id)
+    own, other = psutil.Process(), psutil.Process(worker.process_id)
     return {
-        "mib": here.memory_info().rss / 2**20,
-        "worker_mib": there.memory_info().rss / 2**20,
-        "pid": there.pid,
+        "mib": own.memory_info().rss / 2**20,
+        "worker_mib": other.memory_info().rss / 2**20,
+        "pid": other.pid,
         "threads": threading.active_count(),
-        "files": here.num_fds() if hasattr(here, "num_fds") else here.num_handles(),
+        "files": own.num_fds() if hasattr(own, "num_fds") else own.num_handles(),
     }

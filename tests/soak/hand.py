@@ -1,4 +1,4 @@
-"""The seeded hand of `tests.soak.window`: what a user may do, and how often."""
+"""Random user actions of `tests.soak.window`, with their frequencies."""
 
 import faulthandler
 import sys
@@ -21,17 +21,17 @@ from omnimouse_app.tour.hand import Hand, settle
 from omnimouse_app.window.commands import ACTIONS
 from omnimouse_app.window.docks import OmniMouseDock
 
-HANGS_S = 120.0
-"""An act that takes so long never ends: every thread's stack is told."""
+TIMEOUT_S = 120.0
+"""Time limit of one action; after it, the stacks of all threads are printed."""
 LEAST_FIELD = 20
-"""Pixels of the canvas: a small window full of docks leaves none, and none to click."""
+"""Minimum size of the canvas in pixels; docks can cover it in a small window."""
 KEYS = tuple(
     QKeySequence(key)[0]
     for keys in all_keys()
     for key in keys.split(" ")
     if not key.endswith(("-click", "-drag"))
 )
-"""Every key that OmniMouse answers to."""
+"""All keys of OmniMouse."""
 SIZES = ((1440, 900), (1280, 720), (900, 600), (1600, 1000))
 CONTROLS = (
     *(Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down),
@@ -42,36 +42,36 @@ CONTROLS = (
 
 @dataclass
 class Monkey:
-    """A seeded hand on one window."""
+    """Source of random user actions on one window, with a seed."""
 
     dock: OmniMouseDock
     recordings: tuple[Path, ...]
     models: tuple[str, ...]
     draw: np.random.Generator
     answers: np.random.Generator
-    """Dialogs come when they come: what is answered moves no later act."""
+    """Separate draws for dialogs, because the time of a dialog is not fixed."""
     counts: Counter[str]
-    acts: deque[str]
+    actions: deque[str]
 
     def __post_init__(self) -> None:
         self.window = self.dock.main_window
-        self.dialogs = QTimer(self.window)  # PySide6 never collects what has slots
+        self.dialogs = QTimer(self.window)  # PySide6 never deletes objects with slots
         self.dialogs.setInterval(60)
-        # An answer may bring the next dialog, and a timer waits for its own call's end.
+        # Closing a dialog may open another; a timer does not fire in its own call.
         self.dialogs.timeout.connect(lambda: QTimer.singleShot(0, self.answer_dialog))
         self.dialogs.start()
 
     def act(self) -> None:
-        """One random thing that a user does."""
-        chosen = ACTS[int(self.draw.choice(len(ACTS), p=SHARES))]
-        self.counts[chosen.__name__] += 1
-        self.acts.append(chosen.__name__)
-        faulthandler.dump_traceback_later(HANGS_S, exit=True, file=sys.__stderr__)
-        chosen(self)
+        """Make one random action of a user."""
+        action = ACTIONS_OF_USER[int(self.draw.choice(len(ACTIONS_OF_USER), p=SHARES))]
+        self.counts[action.__name__] += 1
+        self.actions.append(action.__name__)
+        faulthandler.dump_traceback_later(TIMEOUT_S, exit=True, file=sys.__stderr__)
+        action(self)
         settle(float(self.draw.choice([0.0, 0.0, 0.01, 0.1])))
 
     def rest(self) -> None:
-        """Leave every dialog and popup, and touch nothing any more."""
+        """Close all dialogs and popups, and stop the actions."""
         for _ in range(20):
             self.close_popups()
             if QApplication.activeModalWidget() is None:
@@ -81,7 +81,7 @@ class Monkey:
 
     # -- dialogs --------------------------------------------------------------------
     def answer_dialog(self) -> None:
-        """Accept or leave whatever waits for an answer, sooner or later."""
+        """Accept or close the open dialog or popup."""
         popup = QApplication.activePopupWidget()
         modal = QApplication.activeModalWidget()
         accepts = self.answers.random() < 0.4
@@ -89,13 +89,13 @@ class Monkey:
             if accepts:
                 popup.close()
         elif isinstance(modal, QDialog):
-            self.say(f"dialog {modal.windowTitle()!r}")
+            self.note(f"dialog {modal.windowTitle()!r}")
             QTest.keyClick(modal, Qt.Key.Key_Return if accepts else Qt.Key.Key_Escape)
         elif modal is not None:
             modal.close()
 
     def close_popups(self) -> None:
-        """Close menus and lists that are open."""
+        """Close open menus and lists."""
         while (popup := QApplication.activePopupWidget()) is not None:
             popup.close()
 
@@ -103,39 +103,40 @@ class Monkey:
     def chance(self, share: float) -> bool:
         return bool(self.draw.random() < share)
 
-    def one_of(self, some: Any) -> Any:
-        return some[int(self.draw.integers(len(some)))]
+    def one_of(self, items: Any) -> Any:
+        return items[int(self.draw.integers(len(items)))]
 
-    def say(self, what: str) -> None:
-        self.acts.append(f"… {what}")
+    def note(self, text: str) -> None:
+        self.actions.append(f"… {text}")
 
     def widgets(self) -> list[QWidget]:
-        """Everything of ours that is seen."""
+        """Return the visible widgets of this project."""
         tops = [dock.widget() for dock in self.dock.docks.values()]
         tops += [w for w in QApplication.topLevelWidgets() if w is not self.window]
-        found = [w for top in tops if top for w in (top, *top.findChildren(QWidget))]
-        return [w for w in found if w.isVisible() and not w.visibleRegion().isEmpty()]
+        nested = [w for top in tops if top for w in (top, *top.findChildren(QWidget))]
+        return [w for w in nested if w.isVisible() and not w.visibleRegion().isEmpty()]
 
     def widget(self) -> QWidget | None:
-        seen = self.widgets()
-        chosen = self.one_of(seen) if seen else None
-        if chosen is not None:
-            words = getattr(chosen, "text", lambda: "")
-            words = words() if callable(words) else words
-            self.say(f"{type(chosen).__name__} {chosen.objectName()} {words!s:.30}")
-        return chosen
+        visible = self.widgets()
+        widget = self.one_of(visible) if visible else None
+        if widget is not None:
+            text = getattr(widget, "text", lambda: "")
+            text = text() if callable(text) else text
+            self.note(f"{type(widget).__name__} {widget.objectName()} {text!s:.30}")
+        return widget
 
     def place(self, widget: QWidget) -> QPoint:
-        seen = widget.visibleRegion().boundingRect()
-        x = seen.left() + int(self.draw.integers(max(seen.width(), 1)))
-        return QPoint(x, seen.top() + int(self.draw.integers(max(seen.height(), 1))))
+        visible = widget.visibleRegion().boundingRect()
+        x = int(self.draw.integers(max(visible.width(), 1)))
+        y = int(self.draw.integers(max(visible.height(), 1)))
+        return QPoint(visible.left() + x, visible.top() + y)
 
     def keys(self) -> Any:
         none, many = Qt.KeyboardModifier.NoModifier, Qt.KeyboardModifier
         held = (many.ControlModifier, many.ShiftModifier, many.AltModifier)
         return none if self.chance(0.7) else self.one_of(held)
 
-    # -- acts -----------------------------------------------------------------------
+    # -- actions --------------------------------------------------------------------
     def click(self) -> None:
         widget = self.widget()
         if widget is None:
@@ -170,7 +171,7 @@ class Monkey:
         QApplication.sendEvent(widget, event)
 
     def write(self) -> None:
-        """Letters and control keys into what has the focus, or in a widget."""
+        """Press letters and control keys in the focused widget, or in another."""
         focus = QApplication.focusWidget()
         widget = focus if focus is not None and self.chance(0.7) else self.widget()
         if widget is None:
@@ -184,15 +185,15 @@ class Monkey:
                 QTest.keyClick(widget, self.one_of(CONTROLS), self.keys())
 
     def strike(self, widget: QWidget) -> None:
-        """One of OmniMouse's keys, now and then with another modifier than its own."""
+        """Press a key of OmniMouse, sometimes with another modifier."""
         stroke = self.one_of(KEYS)
         held = stroke.keyboardModifiers() if self.chance(0.8) else self.keys()
-        self.say(f"key {QKeySequence(stroke).toString()}")
+        self.note(f"key {QKeySequence(stroke).toString()}")
         QTest.keyClick(widget, stroke.key(), held)
 
     def field(self) -> QWidget | None:
-        """The canvas, where the docks have left any of it to point at."""
-        settle(0.05)  # a dock that came or went is laid out late
+        """Return the canvas, or None if the docks cover it."""
+        settle(0.05)  # the layout follows after a dock was opened or closed
         widget = Canvas(self.dock.viewer, self.window).widget
         return widget if min(extent(widget)) > LEAST_FIELD else None
 
@@ -213,7 +214,7 @@ class Monkey:
 
     def toggle_dock(self) -> None:
         dock = self.one_of(list(self.dock.docks.values()))
-        self.say(dock.windowTitle())
+        self.note(dock.windowTitle())
         self.one_of((dock.close, dock.toggleViewAction().trigger, dock.raise_))()
 
     def float_dock(self) -> None:
@@ -235,28 +236,28 @@ class Monkey:
         self.window.showNormal()
 
     def command(self) -> None:
-        """Something of the command palette."""
+        """Run a command of the command palette."""
         name = self.one_of(list(ACTIONS))
-        self.say(name)
+        self.note(name)
         ACTIONS[name].act(self.dock)
 
     def open(self) -> None:
         path = self.one_of(self.recordings)
-        self.say(path.name)
+        self.note(path.name)
         self.dock.open_folder(str(path))
 
     def model(self) -> None:
         name = self.one_of(self.models)
-        self.say(name)
+        self.note(name)
         self.dock.controller.choose_predictor(name)
 
     def layer(self) -> None:
-        """Hide, show, rename or delete a layer, as napari's list does."""
+        """Hide, show, select or delete a layer."""
         layers = self.dock.viewer.layers
         if not len(layers):
             return
         layer = self.one_of(list(layers))
-        self.say(layer.name)
+        self.note(layer.name)
         if self.chance(0.1):
             layers.remove(layer)
         elif self.chance(0.5):
@@ -265,12 +266,12 @@ class Monkey:
             layers.selection.active = layer
 
     def dims(self) -> None:
-        """3-D and back."""
+        """Switch between 2-D and 3-D."""
         self.dock.viewer.dims.ndisplay = self.one_of((2, 2, 3))
 
 
 def extent(widget: QWidget) -> np.ndarray:
-    """Its width and height."""
+    """Return width and height of a widget."""
     return np.array([widget.width(), widget.height()])
 
 
@@ -281,5 +282,5 @@ WEIGHTS: dict[Callable[[Monkey], None], float] = {
     **{Monkey.theme: 0.5, Monkey.resize: 2, Monkey.minimise: 0.5, Monkey.command: 8},
     **{Monkey.open: 1.5, Monkey.model: 1.5, Monkey.layer: 1, Monkey.dims: 0.5},
 }
-ACTS = tuple(WEIGHTS)
+ACTIONS_OF_USER = tuple(WEIGHTS)
 SHARES = np.array(list(WEIGHTS.values())) / sum(WEIGHTS.values())

@@ -1,4 +1,4 @@
-"""What `tests.soak.window` looks for: faults while it works, and what is left."""
+"""Checks of `tests.soak.window`: errors during the run, and leaks after it."""
 
 import faulthandler
 import gc
@@ -20,84 +20,82 @@ from qtpy.QtWidgets import QApplication
 from omnimouse_app.tour.hand import settle
 
 MAX_GROWTH_MIB = 32.0
-"""For each life between the second's end and the last one's."""
-REMEMBERED = 25
-"""Acts told beside a fault."""
+"""Maximum growth per session of the window, after the second one."""
+LAST_ACTIONS = 25
+"""Number of actions that are printed with an error."""
 QUIET_QT = (
     "propagateSizeHints",  # the offscreen platform has none
-    "QXcbConnection: XCB error",  # a window that closed before its answer came
+    "QXcbConnection: XCB error",  # a window that closed before the reply of the server
     "libEGL",
 )
-"""What Qt says of the display, not of us."""
+"""Messages of Qt about the display, which are no errors of this project."""
 
 
-# -- what must not happen -------------------------------------------------------------
+# -- errors ---------------------------------------------------------------------------
 class _ErrorLog(logging.Handler):
-    """Writes down what is logged as an error."""
+    """Log handler that records errors."""
 
-    def __init__(self, found: list[str]) -> None:
+    def __init__(self, messages: list[str]) -> None:
         super().__init__(logging.ERROR)
-        self._found = found
+        self._messages = messages
 
     def emit(self, record: logging.LogRecord) -> None:
-        self._found.append(logging.Formatter().format(record))
+        self._messages.append(logging.Formatter().format(record))
 
 
 class Faults:
-    """Everything that is raised or complained of while it watches."""
+    """Recorder of all errors: exceptions, Qt messages, logs, napari notifications."""
 
     def __init__(self) -> None:
-        self.found: list[str] = []
-        self.acts: deque[str] = deque(maxlen=REMEMBERED)
+        self.messages: list[str] = []
+        self.actions: deque[str] = deque(maxlen=LAST_ACTIONS)
 
     @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Listen to Python, its threads, Qt, the logs and napari."""
+    def recording(self) -> Iterator[None]:
+        """Record the errors of Python, its threads, Qt, the logs and napari."""
         from napari.utils.notifications import notification_manager
 
-        log = _ErrorLog(self.found)
-        told = notification_manager.notification_ready
+        log = _ErrorLog(self.messages)
+        notified = notification_manager.notification_ready
         with ExitStack() as stack:
             for module, name, hook in (
-                (sys, "excepthook", self._raised),
-                (threading, "excepthook", lambda a: self._raised(*a[:3])),
-                (sys, "unraisablehook", lambda a: self._raised(*a[:3])),
+                (sys, "excepthook", self._on_exception),
+                (threading, "excepthook", lambda a: self._on_exception(*a[:3])),
+                (sys, "unraisablehook", lambda a: self._on_exception(*a[:3])),
             ):
                 stack.callback(setattr, module, name, getattr(module, name))
                 setattr(module, name, hook)
-            stack.callback(
-                qInstallMessageHandler, qInstallMessageHandler(self._qt_said)
-            )
+            stack.callback(qInstallMessageHandler, qInstallMessageHandler(self._on_qt))
             stack.callback(logging.getLogger().removeHandler, log)
             logging.getLogger().addHandler(log)
-            stack.callback(told.disconnect, self._napari_told)
-            told.connect(self._napari_told)
+            stack.callback(notified.disconnect, self._on_napari)
+            notified.connect(self._on_napari)
             yield
             faulthandler.cancel_dump_traceback_later()
 
     def check(self) -> None:
-        """Raise what was found, with the acts before it."""
-        if self.found:
-            acts = "\n  ".join(self.acts)
-            found = "\n".join(self.found)
-            raise AssertionError(f"{found}\nafter\n  {acts}")
+        """Raise an error with all messages and the last actions, if there are any."""
+        if self.messages:
+            actions = "\n  ".join(self.actions)
+            messages = "\n".join(self.messages)
+            raise AssertionError(f"{messages}\nafter\n  {actions}")
 
-    def _raised(self, kind: Any, error: Any, trace: Any) -> None:
-        self.found.append("".join(traceback.format_exception(kind, error, trace)))
+    def _on_exception(self, kind: Any, error: Any, trace: Any) -> None:
+        self.messages.append("".join(traceback.format_exception(kind, error, trace)))
 
-    def _qt_said(self, kind: Any, _context: Any, words: str | None) -> None:
-        if not any(quiet in (words or "") for quiet in QUIET_QT):
-            self.found.append(f"Qt: {words}")
+    def _on_qt(self, kind: Any, _context: Any, text: str | None) -> None:
+        if not any(quiet in (text or "") for quiet in QUIET_QT):
+            self.messages.append(f"Qt: {text}")
 
-    def _napari_told(self, notification: Any) -> None:
+    def _on_napari(self, notification: Any) -> None:
         if notification.severity >= "error":
-            self.found.append(f"napari: {notification.message}")
+            self.messages.append(f"napari: {notification.message}")
 
 
-# -- what is left ---------------------------------------------------------------------
+# -- leaks ----------------------------------------------------------------------------
 @dataclass(frozen=True)
 class Resources:
-    """What this process holds between lives."""
+    """Resources of this process while no window is open."""
 
     objects: Counter[str]
     widgets: Counter[str]
@@ -107,48 +105,47 @@ class Resources:
 
 
 WINDOW_PARTS = ("omnimouse_app", "omnimouse_widgets", "omnimouse_model.live")
-"""Where whatever belongs to one window is written: nothing of it may outlive it."""
+"""Packages whose objects must be deleted when their window closes."""
 
 
 def count_resources() -> Resources:
-    """Collect, and count what is left."""
+    """Run the garbage collector, and count the resources."""
     for _ in range(3):
         settle(0.05)
         gc.collect()
-    here = psutil.Process()
-    kinds = (type(one) for one in gc.get_objects())
-    ours = (f"{k.__module__}.{k.__qualname__}" for k in kinds if is_ours(k))
+    classes = (type(item) for item in gc.get_objects())
+    names = (f"{k.__module__}.{k.__qualname__}" for k in classes if is_own(k))
     widgets = (type(w) for w in QApplication.allWidgets())
     return Resources(
-        objects=Counter(ours),
-        widgets=Counter(k.__qualname__ for k in widgets if is_ours(k)),
+        objects=Counter(names),
+        widgets=Counter(k.__qualname__ for k in widgets if is_own(k)),
         threads=sorted(t.name for t in threading.enumerate()),
         files=open_files(),
-        mib=here.memory_info().rss / 2**20,
+        mib=psutil.Process().memory_info().rss / 2**20,
     )
 
 
 def open_files() -> list[str]:
-    """What every open file of this process is, where the system tells."""
-    found = []
+    """Return the targets of all open files of this process (Linux only)."""
+    names = []
     for link in Path("/proc/self/fd").glob("*"):
-        with suppress(OSError):  # the listing's own
-            found.append(str(link.readlink()).split(":")[0])
-    return sorted(found)
+        with suppress(OSError):  # the file of the listing is closed again
+            names.append(str(link.readlink()).split(":")[0])
+    return sorted(names)
 
 
-def is_ours(kind: type) -> bool:
-    """Whether a class belongs to a window of ours."""
+def is_own(kind: type) -> bool:
+    """Whether a class belongs to a window of this project."""
     return str(getattr(kind, "__module__", "")).startswith(WINDOW_PARTS)
 
 
-def check_left(before: Resources, after: Resources) -> None:
-    """Nothing of ours is there that was not."""
+def check_leaks(before: Resources, after: Resources) -> None:
+    """Check that no objects, widgets, threads or files have been added."""
     grown = after.objects - before.objects
     assert not grown, f"objects left: {grown}"
     assert not after.widgets, f"widgets left: {after.widgets}"
-    begun = Counter(after.threads) - Counter(before.threads)
-    assert not [name for name in begun if name.startswith("omnimouse")], begun
+    new = Counter(after.threads) - Counter(before.threads)
+    assert not [name for name in new if name.startswith("omnimouse")], new
     assert len(after.threads) <= len(before.threads), (before.threads, after.threads)
     opened = Counter(after.files) - Counter(before.files)
     opened = {name: n for name, n in opened.items() if not name.startswith("/usr/")}
@@ -156,7 +153,7 @@ def check_left(before: Resources, after: Resources) -> None:
 
 
 def check_memory(mib: list[float]) -> None:
-    """Lives after the second need little more; the first two import and warm up."""
+    """Check the growth of memory after the second window; the first two warm up."""
     if len(mib) > 2:
         growth = (mib[-1] - mib[1]) / (len(mib) - 2)
-        assert growth < MAX_GROWTH_MIB, f"{growth:.0f} MiB for every life: {mib}"
+        assert growth < MAX_GROWTH_MIB, f"{growth:.0f} MiB per window: {mib}"

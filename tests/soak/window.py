@@ -2,11 +2,11 @@
 
     python -m tests.soak.window --seconds 120 --seed 3
 
-A hand with a seed works a napari window with real events, dialogs included, for
-several lives: each opens a viewer, works it, asks it for numbers it knows, and closes
-it. Meanwhile nothing may be raised or complained of, by Python, Qt or napari, on any
-thread; afterwards nothing of ours may be left: no object, widget, thread, process or
-open file, and no memory that grows from life to life.
+The run opens several napari windows, one after the other. In each it makes random user
+actions with real events, dialogs included, then compares displayed numbers with
+computed ones, and closes the window. Python, Qt and napari must not report an error on
+any thread. Afterwards no object, widget, thread, process or open file of this project
+may remain, and memory must not grow from window to window.
 """
 
 import argparse
@@ -44,18 +44,18 @@ from tests.soak.hand import SIZES, Monkey, extent
 from tests.soak.resources import (
     Faults,
     Resources,
-    check_left,
+    check_leaks,
     check_memory,
     count_resources,
 )
 
-LIFE_S = 30.0
+WINDOW_S = 30.0
 PATIENCE_S = 90.0
 
 
-# -- lives ----------------------------------------------------------------------------
+# -- windows --------------------------------------------------------------------------
 def load(name: str, session: Any, device: str) -> Predictor:
-    """Ours by their names in a process of their own, else what the library loads."""
+    """Load a predictor of the soak test in a worker process, or one of the library."""
     from omnimouse_model.predict.worker.client import load_in_worker
 
     if name in PREDICTORS:
@@ -64,8 +64,8 @@ def load(name: str, session: Any, device: str) -> Predictor:
 
 
 @contextmanager
-def viewer_life(recordings: tuple[Path, ...]) -> Iterator[OmniMouseDock]:
-    """A viewer with everything open, closed at the end."""
+def open_viewer(recordings: tuple[Path, ...]) -> Iterator[OmniMouseDock]:
+    """Open a viewer with the plugin, and close it at the end."""
     import napari
 
     controller = Controller(post=qt_post(), load=load, memory=True)
@@ -74,7 +74,7 @@ def viewer_life(recordings: tuple[Path, ...]) -> Iterator[OmniMouseDock]:
     viewer.window.resize(*SIZES[0])
     dock = open_instrument(viewer, controller)
     controller.open_session(recordings[0])
-    wait_for(lambda: is_answered(controller), "the first answer", PATIENCE_S)
+    wait_for(lambda: is_answered(controller), "the first result", PATIENCE_S)
     try:
         yield dock
     finally:
@@ -84,15 +84,15 @@ def viewer_life(recordings: tuple[Path, ...]) -> Iterator[OmniMouseDock]:
 
 
 def is_answered(controller: Controller) -> bool:
-    """Whether everything asked for is on screen."""
+    """Whether the results of the newest request are on screen."""
     results = controller.results
     return results.freshness == results.population_freshness == "fresh"
 
 
 def check_a_stroke(dock: OmniMouseDock, recording: Path) -> None:
-    """After all that, a stroke is painted and predicted as the library does."""
+    """Check that a stroke after the random actions gives the correct prediction."""
     controller = dock.controller
-    wait_for(lambda: not controller.loader.is_busy, "what is being opened", PATIENCE_S)
+    wait_for(lambda: not controller.loader.is_busy, "the recording", PATIENCE_S)
     dock.main_window.resize(*SIZES[0])
     dock.viewer.dims.ndisplay = 2
     if dock.panels["Stimulus"].playback.is_playing:
@@ -109,27 +109,27 @@ def check_a_stroke(dock: OmniMouseDock, recording: Path) -> None:
     controller.set_active_span(0, 60)
     controller.set_brush(VISIBLE)
     controller.set_active_span(0, 60)
-    wait_for(lambda: is_answered(controller), "the answer", PATIENCE_S)
+    wait_for(lambda: is_answered(controller), "the result", PATIENCE_S)
     before = controller.state.mask
     canvas = Canvas(dock.viewer, dock.main_window)
     places = canvas.places(core_places(dock.instrument.layers.field))
-    seen = ((places > 0) & (places < extent(canvas.widget))).all(axis=1)
-    Hand(canvas.widget).drag(places[seen][:3])
+    is_visible = ((places > 0) & (places < extent(canvas.widget))).all(axis=1)
+    Hand(canvas.widget).drag(places[is_visible][:3])
     mask, window = controller.state.mask, controller.state.window
     assert mask != before, (
         f"A stroke across the field paints nothing: {dock.instrument.brush.tool=} "
         f"{dock.viewer.layers.selection.active=} {canvas.widget.size()=} "
         f"{dock.viewer.scene.camera=} {controller.state.in_space=}"
     )
-    wait_for(lambda: is_answered(controller), "the answer", PATIENCE_S)
-    asked = np.flatnonzero(scored_cells(mask).any(axis=0))
-    check_numbers(controller, window, mask, asked)
+    wait_for(lambda: is_answered(controller), "the result", PATIENCE_S)
+    targets = np.flatnonzero(scored_cells(mask).any(axis=0))
+    check_numbers(controller, window, mask, targets)
 
 
 # -- the run --------------------------------------------------------------------------
 @dataclass
 class WindowSoak:
-    """Lives of a window, one after the other."""
+    """Run of several windows, one after the other."""
 
     folder: Path
     seed: int
@@ -138,32 +138,32 @@ class WindowSoak:
     acts: int
     faults: Faults = field(default_factory=Faults)
     counts: Counter[str] = field(default_factory=Counter)
-    left: list[Resources] = field(default_factory=list)
+    resources: list[Resources] = field(default_factory=list)
 
     def run(self) -> dict[str, Any]:
-        """Work the window; raises AssertionError for whatever must not be."""
-        since = time.monotonic()
-        recordings = made_recordings(self.folder)
-        with scratch_home(self.folder), self.faults.watched():
+        """Run all windows; raise AssertionError for an error or a leak."""
+        start = time.monotonic()
+        recordings = write_recordings(self.folder)
+        with scratch_home(self.folder), self.faults.recording():
             for number in range(self.lives):
-                self.live(number, recordings)
-                self.left.append(count_resources())
+                self.run_window(number, recordings)
+                self.resources.append(count_resources())
                 self.faults.check()
-        check_left(self.left[0], self.left[-1])
-        check_memory([one.mib for one in self.left])
+        check_leaks(self.resources[0], self.resources[-1])
+        check_memory([r.mib for r in self.resources])
         return {
             "seed": self.seed,
-            "seconds": round(time.monotonic() - since, 1),
+            "seconds": round(time.monotonic() - start, 1),
             "lives": self.lives,
             "acts": sum(self.counts.values()),
-            "mib": [round(one.mib) for one in self.left],
-            "files": [len(one.files) for one in self.left],
-            "threads": [len(one.threads) for one in self.left],
+            "mib": [round(r.mib) for r in self.resources],
+            "files": [len(r.files) for r in self.resources],
+            "threads": [len(r.threads) for r in self.resources],
         }
 
-    def live(self, number: int, recordings: tuple[Path, ...]) -> None:
-        """One life: open, work, check, close."""
-        with viewer_life(recordings[:1]) as dock:
+    def run_window(self, number: int, recordings: tuple[Path, ...]) -> None:
+        """Open one window, make random actions, check a stroke, and close it."""
+        with open_viewer(recordings[:1]) as dock:
             monkey = Monkey(
                 dock,
                 recordings,
@@ -171,11 +171,11 @@ class WindowSoak:
                 np.random.default_rng([self.seed, number]),
                 np.random.default_rng([self.seed, number, 1]),
                 self.counts,
-                self.faults.acts,
+                self.faults.actions,
             )
-            until = time.monotonic() + self.seconds
+            deadline = time.monotonic() + self.seconds
             for _ in range(self.acts):
-                if time.monotonic() > until:
+                if time.monotonic() > deadline:
                     break
                 monkey.act()
                 self.faults.check()
@@ -184,8 +184,8 @@ class WindowSoak:
         self.faults.check()
 
 
-def made_recordings(folder: Path) -> tuple[Path, ...]:
-    """A simulated one with positions, a small one without, and a broken one."""
+def write_recordings(folder: Path) -> tuple[Path, ...]:
+    """Write a recording with positions, a small one without, and a damaged one."""
     held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
     spec = MouseSpec("small", "80001-1-1", 11, 12, 150, 1.1, held_out)
     paths = (folder / "small", folder / "other", folder / "broken")
@@ -199,7 +199,7 @@ def made_recordings(folder: Path) -> tuple[Path, ...]:
 
 @contextmanager
 def scratch_home(folder: Path) -> Iterator[None]:
-    """What dialogs save lands in a folder that goes away."""
+    """Use a temporary folder for the files that dialogs save."""
     (folder / "home").mkdir(exist_ok=True)
     before = Path.cwd()
     os.chdir(folder / "home")
@@ -216,12 +216,12 @@ def soak_window(
     seconds: float = math.inf,
     acts: int = sys.maxsize,
 ) -> dict[str, Any]:
-    """Work real windows, each for so many acts or seconds; see the module."""
+    """Run windows with a maximum number of actions or seconds each; see the module."""
     return WindowSoak(folder, seed, lives, seconds, acts).run()
 
 
 def main() -> int:
-    """Work windows, on a display of its own where there is none."""
+    """Run windows; use a virtual display if there is no other."""
     from omnimouse_app.window.screen import (
         has_display,
         scratch_settings,
@@ -231,14 +231,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--seconds", type=float, default=120.0)
     parser.add_argument("--seed", type=int, default=0)
-    chosen = parser.parse_args()
+    options = parser.parse_args()
     if not has_display():
-        again = [sys.executable, "-m", "tests.soak.window", *sys.argv[1:]]
+        command = [sys.executable, "-m", "tests.soak.window", *sys.argv[1:]]
         with virtual_display() as display:
             screen = {"DISPLAY": display, "QT_QPA_PLATFORM": "xcb"}
-            return subprocess.call(again, env=os.environ | screen)
+            return subprocess.call(command, env=os.environ | screen)
     logging.disable(logging.WARNING)
-    lives = max(3, round(chosen.seconds / LIFE_S))
+    lives = max(3, round(options.seconds / WINDOW_S))
     with scratch_settings(), tempfile.TemporaryDirectory() as folder:
         from napari.qt import get_qapp
 
@@ -246,11 +246,11 @@ def main() -> int:
         try:
             print(
                 soak_window(
-                    Path(folder), chosen.seed, lives, seconds=chosen.seconds / lives
+                    Path(folder), options.seed, lives, seconds=options.seconds / lives
                 )
             )
         except AssertionError as error:
-            print(f"seed {chosen.seed}:", flush=True)
+            print(f"seed {options.seed}:", flush=True)
             traceback.print_exception(error, file=sys.stdout)
             return 1
     return 0
