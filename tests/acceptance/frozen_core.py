@@ -1,8 +1,8 @@
-"""Embeddings on a frozen core do as well as training with the mouse, at full length.
+"""Compare embeddings on a frozen core with a model that is trained with the mouse.
 
     python -m tests.acceptance.frozen_core
 
-Prints a line per check, and exits with 1 where one fails.
+Prints one line per check, and exits with 1 if a check fails.
 """
 
 import shutil
@@ -35,17 +35,17 @@ from tests.model.known_sessions import write_known_session
 from tests.model.small_net import SMALL
 
 World = tuple[Session, np.ndarray]
-"""A recording, and the signs (P,) of its neurons."""
+"""Recording, and the signs (P,) of its neurons."""
 STEPS, TUNED_STEPS = 200, 60
-"""From scratch, and of fine-tuning."""
+"""Steps of training from scratch, and of fine-tuning."""
 
 
 def signed_session(
     folder: Path, key: str, seed: int, minutes: int = 2, neurons: int = 16
 ) -> World:
-    """Poisson counts under one slow factor that half of the neurons follow inversely.
+    """Write a session of Poisson counts that follow one slow factor with either sign.
 
-    Responses alone.
+    It has responses only.
     """
     draw = np.random.default_rng(seed)
     decay = np.exp(-np.arange(90) / 15)
@@ -61,13 +61,13 @@ def signed_session(
 
 
 def half_score(predictor: TransformerPredictor, session: Session) -> float:
-    """How well half of the neurons tell the other half."""
+    """Return the score of predicting half of the neurons from the other half."""
     half = Condition("half", partial(half_population_mask, video=False))
     return evaluate(predictor, session, half, max_windows=30).scores[0].value
 
 
 def train_model(out: Path, *worlds: World, steps: int) -> TransformerPredictor:
-    """A model that learns beside embeddings that tell the signs."""
+    """Train a model whose neuron embeddings start with the signs."""
     config = TrainConfig(
         seed=1,
         model=SMALL,
@@ -83,8 +83,8 @@ def train_model(out: Path, *worlds: World, steps: int) -> TransformerPredictor:
     def fill(net: OmniMouse) -> None:
         initialise(net, torch.Generator().manual_seed(1))
         for session, signs in worlds:
-            told = np.repeat(signs[:, None], SMALL.d_embedding, axis=1)
-            set_neuron_embeddings(net, session.id, 0.3 * told.astype(np.float32))
+            values = np.repeat(signs[:, None], SMALL.d_embedding, axis=1)
+            set_neuron_embeddings(net, session.id, 0.3 * values.astype(np.float32))
 
     sources = [hold_out(session, 0) for session, _ in worlds]
     animals = {s.id: s.animal_id or s.id for s, _ in worlds}
@@ -93,7 +93,7 @@ def train_model(out: Path, *worlds: World, steps: int) -> TransformerPredictor:
 
 
 def is_frozen(base: TransformerPredictor, tuned: TransformerPredictor) -> bool:
-    """Whether all weights of the one but those of its sessions are the other's."""
+    """Whether both models have the same weights, apart from those of sessions."""
     state = tuned.net.state_dict()
     return all(
         torch.equal(state[name], value)
@@ -105,7 +105,7 @@ def is_frozen(base: TransformerPredictor, tuned: TransformerPredictor) -> bool:
 def checks(
     folder: Path, steps: int = STEPS, tuned_steps: int = TUNED_STEPS
 ) -> Iterator[tuple[str, bool]]:
-    """Return the claim with its numbers, and whether it holds."""
+    """Yield each claim with its numbers, and whether it is true."""
     known, new = (
         signed_session(folder / "a", "1-1-1", 1),
         signed_session(folder / "b", "2-1-1", 2),
@@ -114,14 +114,14 @@ def checks(
     best = half_score(train_model(folder / "with", known, new, steps=steps), new[0])
     tuned = finetune(base, new[0], folder / "tuned", steps=tuned_steps)
     score = half_score(tuned, new[0])
-    yield "fine-tuning leaves the core as it is", is_frozen(base, tuned)
+    yield "fine-tuning does not change the core", is_frozen(base, tuned)
     yield f"training with the mouse learns it: {best:.3f} > 0.5", best > 0.5
     claim = f"embeddings alone reach 95 % of that: {score:.3f} of {best:.3f}"
     yield claim, score >= 0.95 * best
 
 
 def main() -> int:
-    """Print a line per check; 1 where one fails."""
+    """Print one line per check; return 1 if a check fails."""
     torch.set_num_threads(1)
     failed = 0
     with tempfile.TemporaryDirectory() as folder:

@@ -1,9 +1,9 @@
-"""Seeded damage to sound recordings, in child processes.
+"""Damage valid recordings with a seed, and read them in child processes.
 
     python -m tests.fuzz --mutations 10000
 
-Prints what came of it by kind, and every fault with the seed that repeats it
-(`--kind KIND --seed SEED`). Exits non-zero where there was one.
+Prints the outcomes by kind, and each fault with the seed that repeats it
+(`--kind KIND --seed SEED`). Exits non-zero if there is a fault.
 """
 
 import argparse
@@ -24,9 +24,11 @@ CHUNK = 50
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
-    parser.add_argument("--mutations", type=int, default=10_000, help="in all")
+    parser.add_argument("--mutations", type=int, default=10_000, help="total number")
     parser.add_argument("--kind", choices=sorted(KINDS), action="append")
-    parser.add_argument("--seed", type=int, help="just this one, with its story")
+    parser.add_argument(
+        "--seed", type=int, help="run only this seed and print the damage"
+    )
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     kinds = options.kind or sorted(KINDS)
@@ -34,26 +36,26 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as folder:
             print(*attempt(kinds[0], options.seed, Path(folder)), sep="\n-> ")
         return 0
-    began = time.perf_counter()
+    start = time.perf_counter()
     each = -(-options.mutations // len(kinds))
     totals = {kind: Counter[str]() for kind in kinds}
     faults: list[str] = []
     with ProcessPoolExecutor(
         options.processes, multiprocessing.get_context("spawn"), bound_memory
     ) as pool:
-        waiting = [
+        jobs = [
             (kind, pool.submit(attempts, kind, range(low, min(low + CHUNK, each))))
             for low in range(0, each, CHUNK)
             for kind in kinds
         ]
-        for kind, future in waiting:
-            outcomes, found = future.result()
+        for kind, future in jobs:
+            outcomes, new_faults = future.result()
             totals[kind] += outcomes
-            faults += found
-            for fault in found:
+            faults += new_faults
+            for fault in new_faults:
                 print("FAULT", fault, flush=True)
     _print_table(totals)
-    print(f"{time.perf_counter() - began:.0f} s, {len(faults)} faults")
+    print(f"{time.perf_counter() - start:.0f} s, {len(faults)} faults")
     return 1 if faults else 0
 
 
@@ -65,9 +67,9 @@ def _print_table(totals: dict[str, Counter[str]]) -> None:
         read, bad = outcomes["session"], outcomes["FAULT"]
         codes = {k: v for k, v in outcomes.items() if k not in ("session", "FAULT")}
         most = sorted(codes.items(), key=lambda item: -item[1])
-        words = ", ".join(f"{code} {count}" for code, count in most)
+        by_code = ", ".join(f"{code} {count}" for code, count in most)
         refused = sum(codes.values())
-        print(f"| {kind} | {total} | {read} | {refused} | {bad} | {words} |")
+        print(f"| {kind} | {total} | {read} | {refused} | {bad} | {by_code} |")
 
 
 if __name__ == "__main__":

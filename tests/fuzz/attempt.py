@@ -1,4 +1,4 @@
-"""One seeded damage and what came of it, or many in a child process."""
+"""Damage and read recordings: one seed, or many in a child process."""
 
 import shutil
 import tempfile
@@ -13,28 +13,28 @@ MEMORY_GIB = 6
 
 
 def attempt(kind: str, seed: int, folder: Path) -> tuple[str, str]:
-    """Damage and read one recording: what was done, and the outcome.
+    """Damage and read one recording; return the damage and the outcome.
 
     Raises
     ------
     FaultError
-        The reader did what it must not; the message tells what was done.
+        The reader has a fault; the message contains the damage.
     """
     draw = Random(f"{kind} {seed}")
     root = KINDS[kind].write(folder)
     prepare(folder)
-    done = [draw.choice(KINDS[kind].ways)(draw, root)]
+    damages = [draw.choice(KINDS[kind].ways)(draw, root)]
     while root.exists() and draw.random() < 0.3:
-        done.append(draw.choice(KINDS[kind].ways)(draw, root))
-    said = "; ".join(done)
+        damages.append(draw.choice(KINDS[kind].ways)(draw, root))
+    text = "; ".join(damages)
     try:
-        return said, outcome_of(root)
+        return text, outcome_of(root)
     except FaultError as error:
-        raise FaultError(f"{kind}, seed {seed} ({said}): {error}") from error
+        raise FaultError(f"{kind}, seed {seed} ({text}): {error}") from error
 
 
 def attempts(kind: str, seeds: range) -> tuple[Counter[str], list[str]]:
-    """Outcomes of some seeds, counted, and the faults."""
+    """Return the numbers of outcomes for some seeds, and the faults."""
     outcomes: Counter[str] = Counter()
     faults = []
     for seed in seeds:
@@ -51,7 +51,7 @@ def attempts(kind: str, seeds: range) -> tuple[Counter[str], list[str]]:
 
 
 def bound_memory() -> None:
-    """Let this process take no more than its share."""
+    """Limit the memory of this process."""
     import resource  # not on Windows
 
     bytes_allowed = MEMORY_GIB * 2**30

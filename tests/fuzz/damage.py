@@ -1,6 +1,6 @@
-"""Ways to damage a recording: bytes, files, folders, arrays, descriptions, archives.
+"""Ways to damage a recording: bytes, files, folders, arrays, metadata, archives.
 
-Every way takes a seeded `Random` and the recording, and says what it did.
+Each function takes a seeded `Random` and the recording, and returns a description.
 """
 
 import io
@@ -24,9 +24,9 @@ from omnimouse_model.data.io.safe_pickle import load_pickled
 from omnimouse_model.errors import SessionFormatError
 
 SECRET = "outside.npy"
-"""A sound array beside the recording, which nothing in it may reach."""
+"""A valid array next to the recording, which readers must not access."""
 RAN = "ran"
-"""What a hostile pickle makes beside the recording when it is run."""
+"""File that a hostile pickle creates next to the recording if it is executed."""
 
 ODD_VALUES: tuple[Any, ...] = (
     *(None, True, -1, 0, 3, 10**12, 10**30, 1e308, -0.5, float("nan"), float("inf")),
@@ -68,7 +68,7 @@ _TREE += ("rename", "swap", "unreadable name")
 
 # -- files and folders ---------------------------------------------------------------
 def damage_tree(draw: Random, root: Path) -> str:
-    """Take away, swap, rename or link files and folders."""
+    """Remove, swap, rename or link files and folders."""
     path = draw.choice([p for p in _tree(root) if p != root] or [root])
     kind = draw.choice(_TREE)
     said = f"{kind} {_label(path, root)}"
@@ -101,7 +101,7 @@ def damage_tree(draw: Random, root: Path) -> str:
 
 # -- arrays --------------------------------------------------------------------------
 def damage_array(draw: Random, root: Path) -> str:
-    """Change dtype, shape, order or values of a `.npy`, or make it lie."""
+    """Change dtype, shape, order or values of a `.npy`, or write a false header."""
     paths = [p for p in _files(root) if p.suffix == ".npy"]
     if not paths:
         return damage_bytes(draw, root)
@@ -109,7 +109,7 @@ def damage_array(draw: Random, root: Path) -> str:
     try:
         values = np.load(path, allow_pickle=False)
     except (ValueError, SyntaxError, TokenError, OSError, EOFError, MemoryError):
-        values = np.arange(6.0)  # it was damaged before
+        values = np.arange(6.0)  # an earlier damage made it unreadable
     kind = draw.choice([*_ARRAYS, "hostile", "lies"])
     if kind == "hostile":
         path.write_bytes(_hostile_npy(draw, root.parent / RAN))
@@ -124,7 +124,7 @@ def _changed(draw: Random, values: np.ndarray, kind: str) -> np.ndarray:
     try:
         with np.errstate(all="ignore"):
             return _ARRAYS[kind](draw, values)
-    except (ValueError, TypeError, IndexError):  # as text into numbers
+    except (ValueError, TypeError, IndexError):  # for example text as numbers
         return values.reshape(-1)[:1]
 
 
@@ -180,7 +180,7 @@ _ARRAYS: dict[str, Callable[[Random, np.ndarray], np.ndarray]] = {
 
 
 def _lying_npy(draw: Random, values: np.ndarray) -> bytes:
-    """A header that declares what is not there."""
+    """Return an array with a header that declares more data than there is."""
     shape = draw.choice(
         [(10**12,), (2**62, 2**62), (-1,), (0,), (1,) * 40, (0, 10**30)]
     )
@@ -196,12 +196,12 @@ def _lying_npy(draw: Random, values: np.ndarray) -> bytes:
 
 
 def _hostile_npy(draw: Random, made: Path) -> bytes:
-    """An object array whose unpickling would make a file."""
+    """Return an object array whose unpickling would create a file."""
     return _object_npy(hostile_pickle(draw, made))
 
 
 def _object_npy(pickled: bytes) -> bytes:
-    """An object array with this pickle in it."""
+    """Return an object array that contains this pickle."""
     out = io.BytesIO()
     header = repr({"descr": "|O", "fortran_order": False, "shape": (1,)})
     out.write(b"\x93NUMPY\x01\x00")
@@ -226,14 +226,14 @@ class _Hostile:
 
 
 def hostile_pickle(draw: Random, made: Path) -> bytes:
-    """A pickle that makes a file when it is read without care."""
+    """Return a pickle that creates a file if a reader executes it."""
     hostile: Any = _Hostile(made, draw.choice(["system", "open", "mkdir", "eval"]))
     wrapped = draw.choice([hostile, [hostile], {"a": hostile}, ({"x": [hostile]},)])
     return pickle.dumps(wrapped, protocol=draw.choice([0, 2, 4]))
 
 
 def _bomb(draw: Random) -> bytes:
-    """A few bytes that claim or unfold to gigabytes."""
+    """Return a few bytes that declare or decompress to gigabytes."""
     pair = b"".join(b"h%ch%c\x86\x940" % (k, k) for k in range(60))
     path = b"cpathlib\nPurePosixPath\n"
     joined = b"".join(path + b"h%ch%c\x86R\x940" % (k, k) for k in range(40))
@@ -249,7 +249,7 @@ def _bomb(draw: Random) -> bytes:
 
 
 def damage_pickle(draw: Random, root: Path) -> str:
-    """Change what a pickled `.npy` of suite2p holds, or make it hostile."""
+    """Change the content of a pickled `.npy` of suite2p, or make it hostile."""
     paths = [p for p in _files(root) if p.name in ("stat.npy", "ops.npy")]
     if not paths:
         return damage_bytes(draw, root)
@@ -262,7 +262,7 @@ def damage_pickle(draw: Random, root: Path) -> str:
         return f"bomb {_label(path, root)}"
     try:
         stored = load_pickled(path)
-    except SessionFormatError:  # it was damaged before
+    except SessionFormatError:  # an earlier damage made it unreadable
         return damage_bytes(draw, root)
     chosen = draw.choice(stored) if isinstance(stored, list) and stored else stored
     said = "as it was"
@@ -282,12 +282,12 @@ def damage_pickle(draw: Random, root: Path) -> str:
 
 # -- archives ------------------------------------------------------------------------
 def damage_npz(draw: Random, root: Path) -> str:
-    """Change, drop, rename or make hostile one array of an `.npz`."""
+    """Change, remove or rename one array of an `.npz`, or make it hostile."""
     try:
         with np.load(root, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files}
         name = draw.choice(sorted(arrays))
-    except Exception:  # it was damaged before
+    except Exception:  # an earlier damage made it unreadable
         return damage_bytes(draw, root)
     kind = draw.choice(["gone", "renamed", "changed", "hostile", "lies", "packed"])
     values = arrays.pop(name)
@@ -308,14 +308,14 @@ def damage_npz(draw: Random, root: Path) -> str:
 
 
 def _repack(draw: Random, root: Path, name: str, values: np.ndarray) -> None:
-    """Add an array as numpy adds none: by another method, or said to be of another."""
+    """Add an array with another compression method, or a false name of the method."""
     method = draw.choice([zipfile.ZIP_LZMA, zipfile.ZIP_BZIP2, zipfile.ZIP_DEFLATED])
     stream = io.BytesIO()
     np.save(stream, values)
     with zipfile.ZipFile(root, "a", method) as archive:
         archive.writestr(f"{name}.npy", stream.getvalue())
     data = bytearray(root.read_bytes())
-    at = data.rfind(b"PK\x01\x02")  # what the directory says of it
+    at = data.rfind(b"PK\x01\x02")  # its entry in the directory
     field = draw.choice([None, 8, 10, 20, 24, 42])
     if field is not None:
         data[at + field] ^= draw.choice([1, 8, 99, 255])
@@ -324,14 +324,14 @@ def _repack(draw: Random, root: Path, name: str, values: np.ndarray) -> None:
 
 # -- HDF5 ----------------------------------------------------------------------------
 def damage_hdf5(draw: Random, root: Path) -> str:
-    """Change, drop, replace or link a part of an HDF5 file."""
+    """Change, remove, replace or link a part of an HDF5 file."""
     try:
         with h5py.File(root, "a") as file:
             names: list[str] = []
             file.visit(names.append)
             names = [n for n in names if not n.startswith("specifications")]
             return _damage_part(draw, file, draw.choice(names), root)
-    except Exception:  # it was damaged before
+    except Exception:  # an earlier damage made it unreadable
         return damage_bytes(draw, root)
 
 
@@ -379,9 +379,9 @@ def _damage_part(draw: Random, file: h5py.File, name: str, root: Path) -> str:
     return f"{kind} {name}"
 
 
-# -- descriptions --------------------------------------------------------------------
+# -- metadata ------------------------------------------------------------------------
 def damage_words(draw: Random, root: Path) -> str:
-    """Change, drop or add a value anywhere in a YAML or JSON file, or poison it."""
+    """Change, remove or add a value in a YAML or JSON file, or add hostile text."""
     paths = [p for p in _files(root) if p.suffix in (".yml", ".yaml", ".json")]
     if not paths:
         return damage_bytes(draw, root)
@@ -402,7 +402,7 @@ def damage_words(draw: Random, root: Path) -> str:
 
 
 def _change(draw: Random, stored: Any) -> str:
-    """Change one value of a nested container in place; say where."""
+    """Change one value of a nested container in place; return its position."""
     trail = ""
     while True:
         keys = list(stored) if isinstance(stored, dict) else list(range(len(stored)))

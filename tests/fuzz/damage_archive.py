@@ -1,4 +1,4 @@
-"""Ways to damage an archive of a recording: names, links, devices, sizes; tar, zip."""
+"""Ways to damage a tar or zip archive: names, links, devices, sizes."""
 
 import io
 import tarfile
@@ -20,7 +20,7 @@ _KINDS = (tarfile.FIFOTYPE, tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.CONTTYPE, 
 
 
 def damage_archive(draw: Random, root: Path) -> str:
-    """Write a tar again, as tar or zip, with members that do not belong in it."""
+    """Write the archive again, as tar or zip, with hostile members."""
     try:
         with tarfile.open(root) as tar:
             members = [(info, _bytes(tar, info)) for info in tar]
@@ -40,8 +40,9 @@ def damage_archive(draw: Random, root: Path) -> str:
 
 
 def _bytes(tar: tarfile.TarFile, info: tarfile.TarInfo) -> bytes:
-    is_told = info.isreg() and info.size < 2**24  # not of an earlier lie
-    stream = tar.extractfile(info) if is_told else None
+    # An earlier damage may have declared a false, very large size.
+    is_small = info.isreg() and info.size < 2**24
+    stream = tar.extractfile(info) if is_small else None
     return b"" if stream is None else stream.read()
 
 

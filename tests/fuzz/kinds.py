@@ -1,4 +1,4 @@
-"""Sound recordings of every kind that can be read, small, and how each is damaged."""
+"""Small valid recordings of every format, and the ways to damage them."""
 
 import atexit
 import shutil
@@ -37,9 +37,9 @@ class Kind:
     Attributes
     ----------
     write
-        Writes a sound one below a folder and returns its path.
+        Writes a valid recording into a folder and returns its path.
     ways
-        How it may be damaged; those listed twice happen twice as often.
+        Possible damages; a damage that is listed twice is twice as frequent.
     """
 
     write: Callable[[Path], Path]
@@ -59,7 +59,7 @@ def _copied(name: str) -> Callable[[Path], Path]:
 
 
 def _converted(root: Path) -> Path:
-    """A store, converted once and copied."""
+    """Return a store that is converted once and copied."""
     if not _stores:
         made = Path(mkdtemp(prefix="fuzz-store-"))
         atexit.register(shutil.rmtree, made, ignore_errors=True)
@@ -78,7 +78,7 @@ def _archived(root: Path) -> Path:
 
 
 def _packed(root: Path) -> Path:
-    """A session as a tar, which is unpacked to be read."""
+    """Return a session as a tar archive, which is unpacked before reading."""
     path = root / "mouse.tar"
     with TemporaryDirectory() as folder, tarfile.open(path, "w") as tar:
         tar.add(write_folder(Path(folder) / "s", n_neurons=3), "")

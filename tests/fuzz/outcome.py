@@ -1,4 +1,4 @@
-"""What reading a damaged recording comes to: a session that holds, or a typed error."""
+"""Outcome of reading a damaged recording: a valid session, or a typed error."""
 
 import os
 import re
@@ -29,26 +29,27 @@ _FORBIDDEN += ("os.rmdir", "os.symlink", "os.link", "os.chmod", "os.truncate")
 
 
 class FaultError(AssertionError):
-    """What must not happen when a damaged recording is read."""
+    """Fault of a reader: anything except a valid session or a typed error."""
 
 
 class HangError(BaseException):
-    """Reading went on for too long; not an `Exception`, so that nothing swallows it."""
+    """Reading took too long; not an `Exception`, so that no reader catches it."""
 
 
 def prepare(folder: Path) -> None:
-    """Put what a recording must not reach beside it."""
+    """Write the file that readers must not access, next to the recording."""
     np.save(folder / SECRET, np.full((4, 4), _SECRET_VALUE))
 
 
 def outcome_of(root: Path) -> str:
-    """Read a recording; "session", or the code of the typed error that refused it.
+    """Read a recording; return "session", or the code of the typed error.
 
     Raises
     ------
     FaultError
-        It hung, wrote, executed, reached outside, raised another error, gave a
-        session that does not hold together, or a message that names no file.
+        The reader did not end, wrote a file, executed code, read a file outside, raised
+        another error, or returned an inconsistent session, or the message of its error
+        names no file.
     """
     before = listing(root.parent)
     try:
@@ -63,19 +64,19 @@ def outcome_of(root: Path) -> str:
     finally:
         shutil.rmtree(root.parent / UNPACKED, ignore_errors=True)
     if (root.parent / RAN).exists():
-        raise FaultError("ran what a file holds")
+        raise FaultError("executed the content of a file")
     if listing(root.parent) != before:
         raise FaultError("changed a file")
     return outcome
 
 
 def listing(folder: Path) -> list[tuple[str, int, int]]:
-    """Name, size and time of change of everything below a folder."""
-    found = []
+    """Return name, size and modification time of all files below a folder."""
+    entries = []
     for path in folder.rglob("*"):
-        facts = path.lstat()
-        found.append((str(path), facts.st_size, facts.st_mtime_ns))
-    return sorted(found)
+        status = path.lstat()
+        entries.append((str(path), status.st_size, status.st_mtime_ns))
+    return sorted(entries)
 
 
 def _read(root: Path) -> str:
@@ -91,7 +92,7 @@ def _read(root: Path) -> str:
 
 
 def _unpacked(root: Path) -> Path:
-    """The recording itself; an archive is unpacked beside it, and only there."""
+    """Return the recording; an archive may be unpacked into one folder next to it."""
     global _may_write
     if root.suffix != ".tar":
         return root
@@ -103,20 +104,21 @@ def _unpacked(root: Path) -> Path:
 
 
 def _check_error(error: SessionFormatError, root: Path) -> None:
-    words = str(error)
+    message = str(error)
     if error.code == UNEXPECTED:
-        raise FaultError(words) from error
-    if not error.code or len(words) < 15 or len(words) > 2000:
-        raise FaultError(f"says too little or too much: {words[:300]!r}")
+        raise FaultError(message) from error
+    if not error.code or len(message) < 15 or len(message) > 2000:
+        raise FaultError(f"message is too short or too long: {message[:300]!r}")
     if error.code == "no_overlap":
-        return  # names streams and their times
-    named = (error.path.name, error.path.parent.name, root.name)
-    if not any(re.search(rf"(?<!\w){re.escape(name)}(?!\w)", words) for name in named):
-        raise FaultError(f"names no file: {words[:300]!r} of {error.path}")
+        return  # its message names streams and times
+    names = (error.path.name, error.path.parent.name, root.name)
+    patterns = [rf"(?<!\w){re.escape(name)}(?!\w)" for name in names]
+    if not any(re.search(pattern, message) for pattern in patterns):
+        raise FaultError(f"message names no file: {message[:300]!r} of {error.path}")
 
 
 def _exercise(session: Session) -> None:
-    """Everything a user would do with it, and that what it yields fits together."""
+    """Use a session as a user would, and check that its parts are consistent."""
     n = session.n_neurons
     units = session.units
     columns = (units.unit_id, units.plane, units.xyz_um, units.xy_px, units.scale)
@@ -147,30 +149,30 @@ def _check(holds: bool, otherwise: str) -> None:
         raise FaultError(f"a session whose {otherwise}")
 
 
-# -- watching ------------------------------------------------------------------------
-_watching: int | None = None
-"""The thread that reads; others may still be at work for what ran before."""
-_hooked = False
+# -- audit of forbidden actions ------------------------------------------------------
+_audited_thread: int | None = None
+"""The thread that reads. Other threads may still run for an earlier recording."""
+_has_hook = False
 _may_write: Path | None = None
-"""The one folder in which an archive may be unpacked."""
+"""The only folder in which files may be written."""
 
 
 @contextmanager
 def _forbidden_effects() -> Iterator[None]:
-    """Let no program start, no connection be made and no file be written."""
-    global _watching, _hooked
-    if not _hooked:
+    """Raise an error if code starts a program, connects or opens a file to write."""
+    global _audited_thread, _has_hook
+    if not _has_hook:
         sys.addaudithook(_audit)
-        _hooked = True
-    _watching = threading.get_ident()
+        _has_hook = True
+    _audited_thread = threading.get_ident()
     try:
         yield
     finally:
-        _watching = None
+        _audited_thread = None
 
 
 def _audit(event: str, args: tuple[Any, ...]) -> None:
-    if _watching != threading.get_ident() or "__pycache__" in repr(args):
+    if _audited_thread != threading.get_ident() or "__pycache__" in repr(args):
         return
     if _may_write is not None and event != "socket.connect":
         paths = map(str, args[: 2 if event == "os.rename" else 1])
@@ -187,7 +189,7 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
 
 @contextmanager
 def _time_limit() -> Iterator[None]:
-    """End what takes too long, a blocked system call as well."""
+    """Raise HangError after the time limit, also during a blocked system call."""
 
     def end(*_: object) -> None:
         raise HangError

@@ -1,1 +1,1 @@
-"""The notebooks are run as a reader runs them."""
+"""Runs of the notebooks in a new kernel."""

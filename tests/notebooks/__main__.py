@@ -1,6 +1,6 @@
-"""Run the notebooks and keep their outputs: `python -m tests.notebooks [01 …]`.
+"""Run the notebooks and save their outputs: `python -m tests.notebooks [01 …]`.
 
-Figures get a picture beside what plotly draws, for pages that have no plotly.
+Each plotly figure also gets a picture, for pages without plotly.
 """
 
 import sys
@@ -24,15 +24,15 @@ _DRAW = """async (figure) => {
 }"""
 
 
-def main(wanted: list[str]) -> None:
-    """Run those whose names begin so, or all, one after the other."""
-    chosen = [p for p in PATHS if not wanted or p.name.startswith(tuple(wanted))]
-    if not chosen:
-        sys.exit(f"no notebook is called {' or '.join(wanted)}")
-    for path in chosen:
+def main(prefixes: list[str]) -> None:
+    """Run the notebooks whose names start with a prefix, or all."""
+    paths = [p for p in PATHS if not prefixes or p.name.startswith(tuple(prefixes))]
+    if not paths:
+        sys.exit(f"no notebook has a name that starts with {' or '.join(prefixes)}")
+    for path in paths:
         book, seconds = run(path)
         _add_pictures(book)
-        _one_picture_each(book)
+        _remove_second_picture(book)
         nbformat.write(book, path)
         size = path.stat().st_size
         print(f"{path.stem}: {seconds:.0f} s, {size / 1000:.0f} kB", flush=True)
@@ -48,22 +48,23 @@ def _add_pictures(book: Any) -> None:
         page = browser.new_page()
         page.add_script_tag(content=script)
         for data in figures:
-            drawn = b64decode(page.evaluate(_DRAW, data[PLOTLY]))
-            data["image/png"] = b64encode(_small(drawn)).decode()
+            png = b64decode(page.evaluate(_DRAW, data[PLOTLY]))
+            data["image/png"] = b64encode(_reduce_colours(png)).decode()
         page.close()
 
 
-def _small(png: bytes) -> bytes:
-    """A figure has few colours: a palette of them takes a third of the room."""
-    with Image.open(BytesIO(png)) as picture, BytesIO() as written:
-        picture.convert("RGB").quantize(COLOURS).save(written, "PNG", optimize=True)
-        return written.getvalue()
+def _reduce_colours(png: bytes) -> bytes:
+    """Convert a picture to a palette, which takes a third of the space."""
+    with Image.open(BytesIO(png)) as picture, BytesIO() as buffer:
+        picture.convert("RGB").quantize(COLOURS).save(buffer, "PNG", optimize=True)
+        return buffer.getvalue()
 
 
-def _one_picture_each(book: Any) -> None:
-    """The instrument's last state is there twice, for pages that hide it; once will do.
+def _remove_second_picture(book: Any) -> None:
+    """Remove the HTML copy of the last view, which is also stored as a picture.
 
-    A page that shows a notebook of the repository has no live view to hide it for.
+    The copy is for pages that hide the picture beside a live widget; pages of the
+    repository show no live widget.
     """
     for cell in book.cells:
         for output in cell.get("outputs", []):

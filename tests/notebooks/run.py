@@ -1,4 +1,4 @@
-"""Runs a notebook in a fresh kernel, as a reader does."""
+"""Run a notebook in a new kernel, as a reader does."""
 
 import os
 from pathlib import Path
@@ -16,27 +16,27 @@ CELL_S = 600
 
 
 def run(path: Path, inserted: str = "") -> tuple[Any, float]:
-    """Run every cell; the notebook with its outputs, and the seconds it took.
+    """Run all cells; return the notebook with its outputs, and the seconds.
 
     Parameters
     ----------
     path
         The notebook.
     inserted
-        Code to run after its cell tagged "parameters": smaller values.
+        Code that is run after the cell tagged "parameters", with smaller values.
 
     Raises
     ------
     nbclient.exceptions.CellExecutionError
-        Naming the cell that failed.
+        A cell failed; the error names it.
     """
     book = nbformat.read(path, as_version=4)
-    at = book.cells.index(parameters_cell(book)) + 1
+    position = book.cells.index(parameters_cell(book)) + 1
     if inserted:
-        book.cells.insert(at, nbformat.v4.new_code_cell(inserted))
+        book.cells.insert(position, nbformat.v4.new_code_cell(inserted))
     packages = [str(ROOT), str(ROOT / "model"), str(ROOT / "widgets")]
     inherited = os.environ.get("PYTHONPATH")
-    found = os.pathsep.join([*packages, *([inherited] if inherited else [])])
+    search_path = os.pathsep.join([*packages, *([inherited] if inherited else [])])
     client = NotebookClient(
         book,
         timeout=CELL_S,
@@ -45,16 +45,16 @@ def run(path: Path, inserted: str = "") -> tuple[Any, float]:
         record_timing=False,
         resources={"metadata": {"path": str(FOLDER)}},
     )
-    begun = perf_counter()
-    with mock.patch.dict(os.environ, {"PYTHONPATH": found}):
+    start = perf_counter()
+    with mock.patch.dict(os.environ, {"PYTHONPATH": search_path}):
         client.execute()
-    seconds = perf_counter() - begun
+    seconds = perf_counter() - start
     if inserted:
-        del book.cells[at]
+        del book.cells[position]
     return book, seconds
 
 
 def parameters_cell(book: Any) -> Any:
-    """The one cell of a notebook's sizes, as papermill tags it."""
+    """Return the cell of a notebook that has papermill's tag "parameters"."""
     (cell,) = (c for c in book.cells if "parameters" in c.metadata.get("tags", ()))
     return cell

@@ -1,4 +1,4 @@
-"""Every notebook runs from top to bottom, and is kept with small outputs of a run."""
+"""Each notebook runs from top to bottom and contains the small outputs of one run."""
 
 import getpass
 import json
@@ -17,11 +17,11 @@ SMALL = {
     "02_context_size": "MAX_WINDOWS = 1\nSEEDS = 2",
     "03_neuron_predictions": "MAX_WINDOWS = 3",
     "04_behavior_decoding": "MAX_WINDOWS = 2",
-    # Start values are found on 128 windows: most of the time of a short fine-tuning.
+    # Start values use 128 windows, which is most of the time of a short fine-tuning.
     "05_your_own_mouse": "MAX_WINDOWS = 2\nSTEPS = 1\n"
     "__import__('omnimouse_model.train.finetune.neighbour_init', fromlist=['_']).WINDOWS = 4",
 }
-"""What the suite runs after each notebook's parameters."""
+"""Code that the suite runs after the parameters of each notebook."""
 names = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
 
 
@@ -30,7 +30,7 @@ def code_cells(book):
 
 
 def kinds(cell):
-    """What a cell puts out, whatever its numbers are, and pictures aside."""
+    """Return the types of the outputs of a cell, without pictures."""
     pictures = {"image/png", "text/html"}
     return [
         (output.output_type, sorted({*output.get("data", {})} - pictures))
@@ -38,7 +38,7 @@ def kinds(cell):
     ]
 
 
-def test_there_are_notebooks():
+def test_all_notebooks_are_tested():
     assert [path.stem for path in PATHS] == [*SMALL]
 
 
@@ -52,7 +52,7 @@ def test_a_notebook_is_valid_short_and_small(path):
 
 
 @names
-def test_outputs_are_of_one_run_in_order_and_without_an_error(path):
+def test_outputs_come_from_one_run_without_errors(path):
     cells = code_cells(nbformat.read(path, as_version=4))
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
@@ -64,7 +64,7 @@ def test_outputs_are_of_one_run_in_order_and_without_an_error(path):
 
 
 @names
-def test_no_place_or_name_of_a_machine_is_in_a_notebook(path):
+def test_a_notebook_contains_no_local_path_or_user_name(path):
     text = json.dumps(json.loads(path.read_text("utf-8")), ensure_ascii=False)
     assert str(Path.home()) not in text.replace('"/root"', "")
     assert not re.search(r"(?<![\w:/.])/(home|Users|root|tmp|work|var)/", text)
