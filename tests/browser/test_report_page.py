@@ -59,12 +59,12 @@ def neuron_position(page: Any, neuron: int) -> tuple[float, float]:
 
 
 def tooltip_text(page: Any) -> str:
-    return page.locator(".told").inner_text()
+    return page.locator(".neuron-info").inner_text()
 
 
 def test_a_neuron_pointed_at_says_who_it_is(page):
     page.mouse.move(*neuron_position(page, 7))
-    assert tooltip_text(page) == neurons_of(page)["words"][7]
+    assert tooltip_text(page) == neurons_of(page)["texts"][7]
     page.mouse.move(5, 5)
     assert tooltip_text(page).startswith("Point at a neuron")
 
@@ -85,7 +85,7 @@ def test_a_click_marks_its_rows_and_another_takes_the_mark_away(page):
 
 
 def test_keys_go_from_neuron_to_neuron(page):
-    field, words = page.locator("svg[data-field]").first, neurons_of(page)["words"]
+    field, words = page.locator("svg[data-field]").first, neurons_of(page)["texts"]
     field.focus()
     page.keyboard.press("Home")
     assert tooltip_text(page) == words[0]

@@ -1,4 +1,4 @@
-"""One HTML page from what a report tells: no file beside it, and no network."""
+"""Report: one HTML page that needs no other file and no network."""
 
 from omnimouse_widgets.report.page import report_bytes as report_bytes
 from omnimouse_widgets.report.page import write_page as write_page

@@ -11,12 +11,6 @@ from omnimouse_model.live.project.report_data import ReportCondition, ReportData
 from omnimouse_model.masks import scored_cells
 from omnimouse_widgets import palette
 from omnimouse_widgets.report import drawings
-from omnimouse_widgets.report.answers import (
-    SUMMARY_HEAD,
-    key_of,
-    summary_cells,
-    title_of,
-)
 from omnimouse_widgets.report.markup import (
     Markup,
     count,
@@ -26,157 +20,168 @@ from omnimouse_widgets.report.markup import (
     table,
     tag,
 )
-from omnimouse_widgets.report.question import video_words
+from omnimouse_widgets.report.results import (
+    SUMMARY_HEAD,
+    key_of,
+    summary_cells,
+    title_of,
+)
+from omnimouse_widgets.report.task import video_text
 
-# Number of neurons in the table of edited predictions.
-MOST_CHANGED = 10
+MAX_CHANGED = 10
+"""Number of neurons in the table of edited predictions."""
 Scores = np.ndarray | None
 """(P,), one score per neuron, NaN without a score; None without a prediction."""
 
 
 # -- conditions ---------------------------------------------------------------------
-def conditions(what: ReportData) -> Iterator[Markup]:
+def conditions(data: ReportData) -> Iterator[Markup]:
     """Yield the scores of all conditions; nothing for a single condition.
 
     The first table has each condition's own neurons, the second one the common neurons.
     """
-    if len(what.conditions) < 2:
+    if len(data.conditions) < 2:
         return
-    own = [condition.scores for condition in what.conditions]
-    yield _score_table(what, "condition", own)
-    yield from _in_common(what, own)
-    keys = [key_of(c) for c in what.conditions]
-    yield facts([(title_of(c), _words(c)) for c in what.conditions], keys)
+    own = [condition.scores for condition in data.conditions]
+    yield _score_table(data, "condition", own)
+    yield from _in_common(data, own)
+    keys = [key_of(c) for c in data.conditions]
+    yield facts([(title_of(c), _mask_text(c)) for c in data.conditions], keys)
 
 
-def _in_common(what: ReportData, own: list[Scores]) -> Iterator[Markup]:
+def _in_common(data: ReportData, own: list[Scores]) -> Iterator[Markup]:
     """Yield the scores over neurons common to all conditions, if these differ."""
     # Means over different neurons are not comparable, because neurons differ in how
     # well they can be predicted.
     common = common_scores(own)
-    whole, shared = map(score_summary, own), map(score_summary, common)
-    counts = [(w.n, s.n) for w, s in zip(whole, shared, strict=True) if w.n]
+    pairs = [
+        (score_summary(scores).n, score_summary(shared).n)
+        for scores, shared in zip(own, common, strict=True)
+    ]
+    counts = [pair for pair in pairs if pair[0]]
     if len(counts) < 2:
         return
     n = counts[0][1]
-    if all(w == s for w, s in counts):
+    if all(n_own == n_common for n_own, n_common in counts):
         yield tag("p", f"All are over the same {count(n, 'neuron')}.", class_="quiet")
     elif not n:
-        words = "No neuron is scored under every condition: they are not to be compared"
-        yield tag("p", f"{words} by these numbers.", class_="alert")
+        text = (
+            "No neuron is scored under every condition: these numbers do not compare "
+            "the conditions."
+        )
+        yield tag("p", text, class_="alert")
     else:
-        words = "These are over different neurons; over those common to all they are:"
-        yield tag("p", words)
-        yield _score_table(what, f"over the {n:,} in common", common)
+        yield tag(
+            "p", "These are over different neurons; over the common neurons they are:"
+        )
+        yield _score_table(data, f"over the {n:,} in common", common)
 
 
-def _score_table(what: ReportData, head: str, each: Sequence[Scores]) -> Markup:
+def _score_table(data: ReportData, head: str, each: Sequence[Scores]) -> Markup:
     rows = [
-        (title_of(c), c.predictor or "nobody", *summary_cells(score_summary(scores)))
-        for c, scores in zip(what.conditions, each, strict=True)
+        (title_of(c), c.predictor or "no model", *summary_cells(score_summary(scores)))
+        for c, scores in zip(data.conditions, each, strict=True)
     ]
-    keys = [key_of(c) for c in what.conditions]
-    whole = (head, "predictor", *SUMMARY_HEAD)
-    return table(whole, rows, n_words=2, condition_of_rows=keys)
+    keys = [key_of(c) for c in data.conditions]
+    heads = (head, "predictor", *SUMMARY_HEAD)
+    return table(heads, rows, n_text=2, condition_of_rows=keys)
 
 
-def _words(condition: ReportCondition) -> str:
+def _mask_text(condition: ReportCondition) -> str:
     mask = condition.mask
     visible = int(mask.visible.any(axis=0).sum())
-    asked = int(scored_cells(mask).any(axis=0).sum())
-    words = (
-        f"{count(visible, 'neuron')} visible, {asked:,} asked, {video_words(mask)}, "
+    targets = int(scored_cells(mask).any(axis=0).sum())
+    text = (
+        f"{count(visible, 'neuron')} visible, {targets:,} targets, {video_text(mask)}, "
         f"behaviour {mask.behavior_mode}; mask {mask.mask_id}"
     )
-    return f"{words}\n{condition.refusal}" if condition.refusal else words
+    return f"{text}\n{condition.refusal}" if condition.refusal else text
 
 
 # -- edits --------------------------------------------------------------------------
-def what_if(what: ReportData) -> Iterator[Markup]:
+def what_if(data: ReportData) -> Iterator[Markup]:
     """Yield the edits and the change of the prediction; an edit never has a score."""
-    if not what.edits_text:
+    if not data.edits_text:
         return
-    found = what.what_if
-    yield tag("p", f"Edited: {what.edits_text} – {NO_TRUTH}.", class_="alert")
+    change = data.what_if
+    yield tag("p", f"Edited: {data.edits_text} – {NO_TRUTH}.", class_="alert")
     yield tag(
         "p",
-        "Nobody recorded what the mouse would have done: what follows is the "
-        "difference between two predictions under the same mask.",
+        "There is no recording of the response to the edited stimulus: the numbers "
+        "below are the difference between two predictions under the same mask.",
     )
-    if what.edit_remarks:
-        yield tag("ul", joined(tag("li", words) for words in what.edit_remarks))
-    if found is None:
+    if data.edit_remarks:
+        yield tag("ul", joined(tag("li", text) for text in data.edit_remarks))
+    if change is None:
         yield tag("p", "Nothing was predicted under these edits.")
         return
-    change, mean = found.change, found.mean_change
-    known = change[np.isfinite(change)]
-    if not known.size:
+    rms = change.change[np.isfinite(change.change)]
+    if not rms.size:
         return
     yield facts(
         [
             (
                 "Change",
-                f"median {number(float(np.median(known)))}, largest "
-                f"{number(float(known.max()))} over {count(len(known), 'neuron')}: "
-                "root mean square over the asked samples, as the model has responses",
+                f"median {number(float(np.median(rms)))}, largest "
+                f"{number(float(rms.max()))} over {count(len(rms), 'neuron')}: "
+                "root mean square over the target samples, in the units of the model",
             ),
-            ("Mean change", number(float(np.nanmean(mean)))),
+            ("Mean change", number(float(np.nanmean(change.mean_change)))),
         ]
     )
-    yield _most_changed(found, what.content.session.units.names)
+    yield _most_changed(change, data.content.session.units.names)
 
 
-def _most_changed(found: WhatIf, names: np.ndarray) -> Markup:
-    order = {int(neuron): at for at, neuron in enumerate(found.neurons)}
-    rows, neurons = [], found.most_changed(MOST_CHANGED).tolist()
-    for neuron in neurons:
-        at = order[neuron]
-        change, mean = float(found.change[at]), float(found.mean_change[at])
-        rows.append((str(names[neuron]), number(change), number(mean)))
+def _most_changed(change: WhatIf, names: np.ndarray) -> Markup:
+    place = {int(neuron): at for at, neuron in enumerate(change.neurons)}
+    neurons = change.most_changed(MAX_CHANGED).tolist()
+    values = (change.change, change.mean_change)
+    rows = [
+        (str(names[n]), *(number(float(value[place[n]])) for value in values))
+        for n in neurons
+    ]
     head = ("most changed neurons", "change", "mean change")
     return table(head, rows, neurons=neurons)
 
 
 # -- context ------------------------------------------------------------------------
-def context(what: ReportData) -> Iterator[Markup]:
+def context(data: ReportData) -> Iterator[Markup]:
     """Yield the curves of the live and the saved sweeps, and their values."""
-    if not what.sweeps:
+    if not data.sweeps:
         return
     # A complete live sweep is the first; the first line is solid.
-    sweeps = [sweep for _, sweep in what.sweeps]
+    sweeps = [sweep for _, sweep in data.sweeps]
     figures = (tag("figure", picture) for picture in drawings.curves(sweeps))
     yield tag("div", *figures, class_="pair")
     labels = {curve.label for sweep in sweeps for curve in sweep.curves()}
-    given = [at for at, name in enumerate(palette.CONDITION_COLOURS) if name in labels]
-    names = list(palette.CONDITION_COLOURS)
-    samples = [(drawings.marker_sample(at), f"{names[at]} given") for at in given]
-    toggles = [f".curve.given{at}" for at in given]
+    inputs = {k: n for k, n in enumerate(palette.CONDITION_COLOURS) if n in labels}
+    samples = [(drawings.marker_sample(k), f"input: {n}") for k, n in inputs.items()]
+    toggles = [f".curve.inputs{k}" for k in inputs]
     if len(sweeps) > 1:
         samples += [
             (drawings.stroke_sample(f"recorded sweep{at}"), name)
-            for at, (name, _) in enumerate(what.sweeps)
+            for at, (name, _) in enumerate(data.sweeps)
         ]
-        toggles += [f".curve.sweep{at}" for at in range(len(what.sweeps))]
+        toggles += [f".curve.sweep{at}" for at in range(len(data.sweeps))]
     yield drawings.legend(samples, toggles)
-    for name, sweep in what.sweeps:
+    for name, sweep in data.sweeps:
         yield tag("h3", name)
         yield tag("p", _about(sweep), class_="quiet")
-        yield table(
-            ("beside the axis", "given", "r", "s.e.m.", "draws"), _points(sweep), 2
-        )
+        heads = ("other inputs", "context", "r", "s.e.m.", "draws")
+        yield table(heads, _points(sweep), 2)
 
 
 def _about(sweep: ContextSweep) -> str:
     windows = max((row.n_windows for row in sweep.rows), default=0)
     targets = max((row.n_neurons for row in sweep.rows), default=0)
-    words = (
+    text = (
         f"{sweep.predictor} on {', '.join(sweep.sessions)}: mean single-trial "
         f"correlation of {count(targets, 'neuron')} over {count(windows, 'window')}; "
         "± is the standard error over draws of neurons."
     )
     if not sweep.is_complete:
-        words += f" Not whole: {len(sweep.rows):,} of {sweep.n_planned:,} points."
-    return words
+        text += f" Incomplete: {len(sweep.rows):,} of {sweep.n_planned:,} points."
+    return text
 
 
 def _points(sweep: ContextSweep) -> Iterator[tuple[str, ...]]:

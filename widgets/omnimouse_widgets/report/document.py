@@ -23,13 +23,13 @@ def script() -> str:
 
 def document(title: str, *body: object, data: dict[str, Any] | None = None) -> str:
     """Return the HTML text of a page; it is interactive if it has data."""
-    policy, ending = POLICY, []
+    policy, scripts = POLICY, []
     if data is not None:
         # The policy allows the one script whose hash it contains: injected scripts do
         # not run.
-        known = b64encode(sha256(script().encode()).digest()).decode("ascii")
-        policy = f"{POLICY}; script-src 'sha256-{known}'"
-        ending = [
+        digest = b64encode(sha256(script().encode()).digest()).decode("ascii")
+        policy = f"{POLICY}; script-src 'sha256-{digest}'"
+        scripts = [
             tag("script", _as_json(data), type="application/json", id=DATA_ID),
             tag("script", Markup(script())),
         ]
@@ -41,14 +41,14 @@ def document(title: str, *body: object, data: dict[str, Any] | None = None) -> s
         tag("title", title),
         tag("style", Markup(style_sheet())),
     )
-    main = tag("body", tag("main", *body), *ending)
+    main = tag("body", tag("main", *body), *scripts)
     return f"<!doctype html>\n{tag('html', head, main, lang='en')}\n"
 
 
 def _as_json(data: dict[str, Any]) -> Markup:
     """Return JSON that a browser does not read as markup, whatever text it contains."""
     # NaN is not JSON: `JSON.parse` in the browser would fail.
-    words = json.dumps(data, allow_nan=False, separators=(",", ":"))
+    encoded = json.dumps(data, allow_nan=False, separators=(",", ":"))
     # "</script>" inside a string would end the element; JSON reads the escapes as the
     # same characters.
-    return Markup(words.replace("<", r"\u003c").replace("&", r"\u0026"))
+    return Markup(encoded.replace("<", r"\u003c").replace("&", r"\u0026"))

@@ -1,8 +1,13 @@
-"""Pictures of the report: mask, field, distribution, traces and context curves."""
+"""Pictures of the report: mask, field, distribution, traces and context curves.
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+Own SVG instead of the figures of `omnimouse_widgets.figures`, which was measured: a
+report of the demo has 0.22 MB, 0.09 MB of them pictures. A page with plotly contains
+4.8 MB of scripts, shows no picture without them, and its policy would have to allow
+them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -12,7 +17,8 @@ from omnimouse_model.analysis.sweep.table import ContextSweep, Curve
 from omnimouse_model.data.units import Units
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.context.points import AXIS_WORDS, place_on
+from omnimouse_widgets.drawn.context.points import AXIS_WORDS, dodge, place_on
+from omnimouse_widgets.drawn.raster.rows import groups
 from omnimouse_widgets.report import svg
 from omnimouse_widgets.report.markup import Markup, tag
 from omnimouse_widgets.report.style import SCORE_STEPS, STATE_CLASSES
@@ -21,7 +27,7 @@ from omnimouse_widgets.report.svg import Frame
 WIDTH: Final = 940.0
 """Width of a picture that fills the page, in SVG units."""
 HALF: Final = 450.0
-# SVG paths of the markers, by pyqtgraph's symbol names as the palette has them.
+# SVG paths of the markers, by the symbol names of pyqtgraph in the palette.
 _MARKERS: Final = {
     "o": "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z",
     "s": "M-3.5,-3.5h7v7h-7z",
@@ -44,27 +50,27 @@ def mask_picture(mask: Mask) -> Markup:
     n_samples = mask.n_samples
     frame = Frame(0, 4, WIDTH, 74, (0, n_samples), (0, max(mask.n_neurons, 1)))
     parts, step = [], WIDTH / n_samples
-    for at in range(n_samples):
+    for sample in range(n_samples):
         base = 0
         for code in (VISIBLE, TARGET, HIDDEN):
-            n = int((mask.cells[at] == code).sum())
+            n = int((mask.cells[sample] == code).sum())
             top, bottom = float(frame.down(base + n)), float(frame.down(base))
             if n:
-                words = f"sample {at}: {n:,} {STATE_CLASSES[code]}"
-                name = f"fill-{STATE_CLASSES[code]}"
-                parts.append(
-                    # 0.3 units of overlap avoid visible gaps between bars.
-                    svg.box(at * step, top, step + 0.3, bottom - top, name, words)
-                )
+                state = STATE_CLASSES[code]
+                title = f"sample {sample}: {n:,} {state}"
+                # 0.3 units of overlap avoid visible gaps between bars.
+                box = (sample * step, top, step + 0.3, bottom - top)
+                parts.append(svg.box(*box, f"fill-{state}", title))
             base += n
     step = WIDTH / max(len(mask.frames), 1)
-    for at, is_visible in enumerate(mask.frames.tolist()):
+    for frame_number, is_visible in enumerate(mask.frames.tolist()):
         state = "visible" if is_visible else "hidden"
-        words = f"video frame {at}: {state}"
-        parts.append(svg.box(at * step + 0.5, 84, step - 1, 8, f"fill-{state}", words))
+        title = f"video frame {frame_number}: {state}"
+        box = (frame_number * step + 0.5, 84, step - 1, 8)
+        parts.append(svg.box(*box, f"fill-{state}", title))
     for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end")):
-        words = f"{share * mask.spec.duration_s:g} s"
-        parts.append(svg.label(share * WIDTH, 108, words, anchor))
+        label = f"{share * mask.spec.duration_s:g} s"
+        parts.append(svg.label(share * WIDTH, 108, label, anchor))
     return svg.picture(WIDTH, 112, "The mask over the window", parts)
 
 
@@ -76,97 +82,103 @@ def positions(units: Units) -> tuple[np.ndarray, str]:
     placed on a grid in their order.
     """
     microns, pixels = units.xyz_um[:, :2].astype(float), units.xy_px.astype(float)
-    for places, words in ((microns, "µm"), (pixels, "px")):
-        known = np.isfinite(places).all(axis=1)
+    for places, unit in ((microns, "µm"), (pixels, "px")):
+        is_known = np.isfinite(places).all(axis=1)
         # Some files store one dummy position for all neurons.
-        if known.any() and len(np.unique(places[known], axis=0)) > 1:
-            return np.where(known[:, None], places, np.nan), words
+        if is_known.any() and len(np.unique(places[is_known], axis=0)) > 1:
+            return np.where(is_known[:, None], places, np.nan), unit
     columns = int(np.ceil(np.sqrt(max(len(units), 1))))
     row, column = np.divmod(np.arange(len(units)), columns)
     return np.stack([column, row], axis=1).astype(float), ""
 
 
 class FieldPictures:
-    """Pictures of the neurons at their positions, by mask state and by score."""
+    """Pictures of the neurons at their positions, by mask state and by score.
+
+    Attributes
+    ----------
+    places
+        Position of each neuron on the pictures (P, 2); NaN for those not drawn.
+    unit
+        Unit of the recorded positions; "" without positions.
+    """
 
     def __init__(self, units: Units) -> None:
         places, self.unit = positions(units)
-        self.known = np.isfinite(places).all(axis=1)
-        some = places[self.known] if self.known.any() else np.zeros((1, 2))
-        low, high = some.min(axis=0), some.max(axis=0)
+        self.is_known = np.isfinite(places).all(axis=1)
+        known = places[self.is_known] if self.is_known.any() else np.zeros((1, 2))
+        low, high = known.min(axis=0), known.max(axis=0)
         span = np.maximum(high - low, 1e-9)
         self._side = HALF - 24
         self._scale = self._side / float(span.max())
         self._height = float(span[1] * self._scale) + 24
-        self._places = 12 + (places - low) * self._scale
+        self.places = 12 + (places - low) * self._scale
         # Marks cover a fixed share of the area of the field: with more neurons they are
         # smaller. `or 1.0` handles neurons on one line, where the span is 0.
-        room = self._side**2 * float(span.min() / span.max() or 1.0)
-        self._size = float(np.clip(0.8 * np.sqrt(room / max(len(units), 1)), 2.2, 11))
+        area = self._side**2 * float(span.min() / span.max() or 1.0)
+        self._size = float(np.clip(0.8 * np.sqrt(area / max(len(units), 1)), 2.2, 11))
 
     @property
-    def words(self) -> str:
+    def description(self) -> str:
         """Description of the positions."""
-        left_out = int((~self.known).sum())
-        words = f" {left_out:,} without a position are not drawn." if left_out else ""
         if not self.unit:
-            return "The recording has no positions: neurons stand in their order."
-        kind = {"µm": "the microscope's frame", "px": "the mean image"}[self.unit]
-        return f"Positions in {kind}.{words}"
+            return "The recording has no positions: neurons are drawn in their order."
+        n_unknown = int((~self.is_known).sum())
+        more = f" {n_unknown:,} without a position are not drawn." if n_unknown else ""
+        frame = {"µm": "the microscope's frame", "px": "the mean image"}[self.unit]
+        return f"Positions in {frame}.{more}"
 
-    def by_state(self, states: np.ndarray, is_asked: np.ndarray) -> Markup:
+    def by_state(self, states: np.ndarray, is_target: np.ndarray) -> Markup:
         """Return the field by state: visible full, target rings, hidden small.
 
         A neuron whose state changes within the window has a ring, in the target's
         colour if any sample is target, else in the visible colour.
         """
         parts = []
-        for code, asked in ((HIDDEN, False), (VISIBLE, False), (TARGET, True),
-                            (MIXED, False), (MIXED, True)):  # fmt: skip
-            own = self._places[self.known & (states == code) & (is_asked == asked)]
-            parts += _marks(own, self._size, code, is_asked=asked)
+        # SVG draws in document order: mixed neurons, the rarest, are in front.
+        for code, has_target in ((HIDDEN, False), (VISIBLE, False), (TARGET, True),
+                                 (MIXED, False), (MIXED, True)):  # fmt: skip
+            is_drawn = self.is_known & (states == code) & (is_target == has_target)
+            places = self.places[is_drawn]
+            parts += _marks(places, self._size, code, has_target=has_target)
         return self._picture("The field by state", parts)
 
     def by_score(self, scores: np.ndarray) -> Markup:
         """Return the field by score, clipped to 0-1; without a score small and grey."""
-        scored = self.known & np.isfinite(scores)
-        without = self._places[self.known & ~scored]
+        is_scored = self.is_known & np.isfinite(scores)
+        unscored = self.places[self.is_known & ~is_scored]
         parts = [
-            svg.dots(without, 0.4 * self._size, "dot hidden"),
+            svg.dots(unscored, 0.4 * self._size, "dot hidden"),
             # A slightly larger dot below gives every score colour an edge, on light and
             # on dark.
-            svg.dots(self._places[scored], self._size + 0.8, "dot edge"),
+            svg.dots(self.places[is_scored], self._size + 0.8, "dot edge"),
         ]
+        # One path per colour: -1 has no colour.
         steps = np.full(len(scores), -1)
-        steps[scored] = (np.clip(scores[scored], 0, 1) * (SCORE_STEPS - 1)).round()
-        for step in range(SCORE_STEPS):
-            parts.append(
-                svg.dots(self._places[steps == step], self._size, f"dot s{step}")
-            )
+        shares = np.clip(scores[is_scored], 0, 1)
+        steps[is_scored] = (shares * (SCORE_STEPS - 1)).round()
+        parts += [
+            svg.dots(self.places[steps == step], self._size, f"dot s{step}")
+            for step in range(SCORE_STEPS)
+        ]
         return self._picture("The field by score", parts)
 
-    def _picture(self, words: str, parts: list[Markup]) -> Markup:
-        below = self._height
+    def _picture(self, label: str, parts: list[Markup]) -> Markup:
+        y = self._height
         if self.unit:
+            # A scale bar of a round length, about 30 % of the picture.
             length = _round_below(0.3 * self._side / self._scale)
-            parts.append(svg.rule(12, below + 8, 12 + length * self._scale, below + 8))
-            right = 12 + length * self._scale + 6
-            parts.append(
-                svg.label(right, below + 12, f"{length:g} {self.unit}", "start")
-            )
-        return svg.picture(HALF, below + 20, words, parts, data_field="")
-
-    @property
-    def places(self) -> np.ndarray:
-        """Position of each neuron on the pictures (P, 2); NaN for those not drawn."""
-        return np.asarray(self._places)
+            right = 12 + length * self._scale
+            parts.append(svg.rule(12, y + 8, right, y + 8))
+            scale = f"{length:g} {self.unit}"
+            parts.append(svg.label(right + 6, y + 12, scale, "start"))
+        return svg.picture(HALF, y + 20, label, parts, data_field="")
 
 
 def score_scale() -> Markup:
     """Return the colour bar of the scores."""
-    parts = [
-        svg.box(40 + at * 6, 2, 6.4, 10, f"fill-s{at}") for at in range(SCORE_STEPS)
-    ]
+    # 0.4 units of overlap avoid visible gaps between the colours.
+    parts = [svg.box(40 + k * 6, 2, 6.4, 10, f"fill-s{k}") for k in range(SCORE_STEPS)]
     end = 40 + SCORE_STEPS * 6
     ends = [svg.label(36, 11, "r ≤ 0", "end"), svg.label(end + 5, 11, "1", "start")]
     return svg.picture(end + 24, 14, "Colours of scores from 0 to 1", [*parts, *ends])
@@ -181,22 +193,22 @@ def _round_below(value: float) -> float:
 def distribution(scores: np.ndarray, median: float) -> Markup:
     """Return the histogram of the scores, in bins of 0.05."""
     # The axis reaches down to -0.2 or lower, so that most reports have the same axis.
-    known = scores[np.isfinite(scores)]
-    low = min(-0.2, np.floor(float(known.min()) * 5) / 5)
+    finite = scores[np.isfinite(scores)]
+    low = min(-0.2, np.floor(float(finite.min()) * 5) / 5)
     edges = np.linspace(low, 1.0, round((1.0 - low) / 0.05) + 1)
-    counts, _ = np.histogram(np.clip(known, low, 1.0), edges)
-    frame = Frame(
-        52, 10, WIDTH - 68, 150, (low, 1.0), (0, max(int(counts.max()), 1) * 1.05)
-    )
+    counts, _ = np.histogram(np.clip(finite, low, 1.0), edges)
+    highest = max(int(counts.max()), 1) * 1.05
+    frame = Frame(52, 10, WIDTH - 68, 150, (low, 1.0), (0, highest))
+    # Neurons are counted, so ticks are whole numbers.
     ticks = [t for t in svg.ticks_between(0, frame.y[1], 4) if t == round(t)]
     parts = svg.left_axis(frame, ticks, 0)
     width = float(frame.across(edges[1]) - frame.across(edges[0]))
     for n, edge in zip(counts.tolist(), edges[:-1], strict=True):
         left, top = float(frame.across(edge)), float(frame.down(n))
-        words = f"{edge:.2f} to {edge + 0.05:.2f}: {n:,} neurons"
-        parts.append(svg.box(left + 1, top, width - 2, 160 - top, "bar", words))
-    at = float(frame.across(median))
-    parts.append(svg.rule(at, 10, at, 160, "median"))
+        title = f"{edge:.2f} to {edge + 0.05:.2f}: {n:,} neurons"
+        parts.append(svg.box(left + 1, top, width - 2, 160 - top, "bar", title))
+    x = float(frame.across(median))
+    parts.append(svg.rule(x, 10, x, 160, "median"))
     ends = [(t, f"{t:.1f}".replace("-", "−")) for t in svg.ticks_between(low, 1.0, 8)]
     parts += svg.bottom_axis(frame, ends, "single-trial correlation r (dashed: median)")
     return svg.picture(WIDTH, 198, "Distribution of the scores", parts)
@@ -206,7 +218,7 @@ def distribution(scores: np.ndarray, median: float) -> Markup:
 def traces(
     times: np.ndarray,
     lines: Sequence[Line],
-    shade: np.ndarray,
+    states: np.ndarray,
     *,
     has_axis: bool,
     unit: str = "",
@@ -226,39 +238,41 @@ def traces(
         frame, svg.ticks_between(low, high, 3)[:4], _digits(low, high)
     )
     step = frame.width / len(times)
-    for start, stop, code in _runs(shade):
-        name = STATE_CLASSES[int(code)]
-        left = frame.left + start * step
-        words = f"{name}, samples {start} to {stop - 1}"
-        wide = (stop - start) * step
-        parts.append(svg.box(left, height + 6, wide, 4, f"fill-{name}", words))
+    for start, stop, code in groups(states):
+        name = STATE_CLASSES[code]
+        title = f"{name}, samples {start} to {stop - 1}"
+        box = (frame.left + start * step, height + 6, (stop - start) * step, 4)
+        parts.append(svg.box(*box, f"fill-{name}", title))
     parts += [svg.line(frame, times, line.values, line.class_) for line in lines]
     if unit:
         parts.append(svg.label(frame.left + 4, frame.top + 10, unit, "start"))
     frames = [frame]
     scaled = _standardised(lines)
     if scaled:
-        known = np.flatnonzero(np.isfinite(scaled[0].values))
-        span = (float(times[known[0]]) - half, float(times[known[-1]]) + half)
-        beside = Frame(678, 4, 250, height, span, _ends(scaled))
-        parts += svg.left_axis(beside, svg.ticks_between(*beside.y, 3)[:4], 0)
-        parts += [svg.line(beside, times, line.values, line.class_) for line in scaled]
-        frames.append(beside)
+        finite = np.flatnonzero(np.isfinite(scaled[0].values))
+        span = (float(times[finite[0]]) - half, float(times[finite[-1]]) + half)
+        right = Frame(678, 4, 250, height, span, _ends(scaled))
+        parts += svg.left_axis(right, svg.ticks_between(*right.y, 3)[:4], 0)
+        parts += [svg.line(right, times, line.values, line.class_) for line in scaled]
+        frames.append(right)
     if has_axis:
-        names = ("seconds of the recording", "the same, standardised")
-        for own, name in zip(frames, names, strict=False):
-            ticks = [(t, f"{t:.1f}") for t in svg.ticks_between(*own.x, 5)]
-            below = Frame(own.left, 14, own.width, height, own.x, own.y)
-            parts += svg.bottom_axis(below, ticks, name)
+        labels = ("seconds of the recording", "seconds, standardised values")
+        # Not strict: without a prediction there is no plot on the right.
+        for plot, label in zip(frames, labels, strict=False):
+            ticks = [(t, f"{t:.1f}") for t in svg.ticks_between(*plot.x, 5)]
+            parts += svg.bottom_axis(replace(plot, top=14), ticks, label)
     return svg.picture(WIDTH, height + (50 if has_axis else 12), "Traces", parts)
 
 
 def _ends(lines: Sequence[Line]) -> tuple[float, float]:
-    known = np.concatenate([np.ravel(line.values) for line in lines])
-    known = known[np.isfinite(known)]
-    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
-    room = max(0.06 * (high - low), 1e-6)
-    return low - room, high + room
+    values = np.concatenate([np.ravel(line.values) for line in lines])
+    finite = values[np.isfinite(values)]
+    low, high = float(finite.min(initial=np.inf)), float(finite.max(initial=-np.inf))
+    if low > high:
+        return 0.0, 1.0
+    # A constant line needs a range above 0, too.
+    margin = max(0.06 * (high - low), 1e-6)
+    return low - margin, high + margin
 
 
 def _standardised(lines: Sequence[Line]) -> list[Line]:
@@ -267,26 +281,23 @@ def _standardised(lines: Sequence[Line]) -> list[Line]:
     The first line is the recording. Samples count if at least one other line is finite
     there.
     """
-    asked = [np.isfinite(line.values) for line in lines[1:]]
-    if not asked:
+    predicted = [np.isfinite(line.values) for line in lines[1:]]
+    if not predicted:
         return []
-    where = np.logical_or.reduce(asked) & np.isfinite(lines[0].values)
-    found = []
+    is_used = np.logical_or.reduce(predicted) & np.isfinite(lines[0].values)
+    standardised = []
     for line in lines:
-        values = np.where(where, line.values, np.nan)
-        known = values[np.isfinite(values)]
-        if known.size > 1 and known.std() > 0:
-            found.append(Line(line.class_, (values - known.mean()) / known.std()))
-    return found if len(found) > 1 else []
-
-
-def _runs(codes: np.ndarray) -> Iterator[tuple[int, int, int]]:
-    ends = [0, *(np.flatnonzero(np.diff(codes)) + 1).tolist(), len(codes)]
-    for start, stop in pairwise(ends):
-        yield start, stop, int(codes[start])
+        values = np.where(is_used, line.values, np.nan)
+        finite = values[np.isfinite(values)]
+        # A constant line has no standard deviation to divide by.
+        if finite.size > 1 and finite.std() > 0:
+            scaled = (values - finite.mean()) / finite.std()
+            standardised.append(Line(line.class_, scaled))
+    return standardised if len(standardised) > 1 else []
 
 
 def _digits(low: float, high: float) -> int:
+    # Enough decimals to distinguish about three ticks.
     return int(np.clip(np.ceil(-np.log10(max(high - low, 1e-9) / 3)), 0, 4))
 
 
@@ -296,68 +307,72 @@ def curves(sweeps: Sequence[ContextSweep]) -> list[Markup]:
 
     The dash pattern of a line identifies its sweep.
     """
-    drawn = [
-        (at, curve)
-        for at, sweep in enumerate(sweeps)
+    # (number of the sweep, curve). Of a grid, the curves at 0 on the other axis.
+    numbered = [
+        (number, curve)
+        for number, sweep in enumerate(sweeps)
         for curve in sweep.curves()
         if not curve.fixed and any(np.isfinite(p.score) for p in curve.points)
     ]
-    if not drawn:
+    if not numbered:
         return []
-    points = [p for _, c in drawn for p in c.points if np.isfinite(p.score)]
-    score = np.array([p.score for p in points])
-    spread = np.nan_to_num([p.sem for p in points])
-    low, high = float((score - spread).min()), float((score + spread).max())
+    points = [p for _, c in numbered for p in c.points if np.isfinite(p.score)]
+    scores = np.array([p.score for p in points])
+    bars = np.nan_to_num([p.sem for p in points])
+    low, high = float((scores - bars).min()), float((scores + bars).max())
     # One range for the pictures of both axes, so that their curves can be compared.
-    room = max(0.05, 0.12 * (high - low))
-    found = []
+    margin = max(0.05, 0.12 * (high - low))
+    pictures = []
     for axis in AXES:
-        own = [(at, curve) for at, curve in drawn if curve.axis == axis]
-        found += [_curves(own, axis, (low - room, high + room))] if own else []
-    return found
+        curves = [pair for pair in numbered if pair[1].axis == axis]
+        if curves:
+            pictures.append(_curves(curves, axis, (low - margin, high + margin)))
+    return pictures
 
 
 def _curves(
-    drawn: Sequence[tuple[int, Curve]], axis: ContextAxis, y: tuple[float, float]
+    numbered: Sequence[tuple[int, Curve]], axis: ContextAxis, y: tuple[float, float]
 ) -> Markup:
-    values = sorted({v for _, curve in drawn for v in curve.values})
+    values = sorted({v for _, curve in numbered for v in curve.values})
     places = [place_on(axis, value) for value in values]
-    pad = 0.06 * max(places[-1] - places[0], 1.0)
-    frame = Frame(46, 8, HALF - 62, 190, (places[0] - pad, places[-1] + pad), y)
+    margin = 0.06 * max(places[-1] - places[0], 1.0)
+    x = (places[0] - margin, places[-1] + margin)
+    frame = Frame(46, 8, HALF - 62, 190, x, y)
     ticks: list[tuple[float, str]] = []
     for value, place in zip(values, places, strict=True):
+        # Labels closer than 9 % of the axis would overlap.
         if not ticks or place - ticks[-1][0] > 0.09 * (frame.x[1] - frame.x[0]):
             ticks.append((place, f"{value:,}"))
     parts = svg.left_axis(frame, svg.ticks_between(*frame.y, 5), 2)
     parts += svg.bottom_axis(frame, ticks, AXIS_WORDS[axis])
-    parts += [_curve(frame, at, curve) for at, curve in drawn]
+    parts += [_curve(frame, number, curve) for number, curve in numbered]
     return svg.picture(HALF, 240, f"Correlation against {AXIS_WORDS[axis]}", parts)
 
 
-def _curve(frame: Frame, at: int, curve: Curve) -> Markup:
+def _curve(frame: Frame, number: int, curve: Curve) -> Markup:
     """Return one curve, shifted slightly so that equal conditions stay visible."""
-    look = list(palette.CONDITION_COLOURS).index(curve.label)
-    # Four conditions, centred around the true value.
-    dodge = (look - 1.5) * 0.012 * (frame.x[1] - frame.x[0])
-    x = np.array([place_on(curve.axis, value) + dodge for value in curve.values])
+    condition = list(palette.CONDITION_COLOURS).index(curve.label)
+    offset = dodge(curve.label, curve.axis, curve.values)
+    x = np.array([place_on(curve.axis, value) + offset for value in curve.values])
     y = np.array([point.score for point in curve.points])
-    parts = [svg.line(frame, x, y, f"given{look} sweep{at}")]
+    parts = [svg.line(frame, x, y, f"inputs{condition} sweep{number}")]
     for place, point in zip(x, curve.points, strict=True):
         if not np.isfinite(point.score):
             continue
         left, sem = float(frame.across(place)), float(np.nan_to_num(point.sem))
         ends = frame.down(np.array([point.score - sem, point.score + sem]))
-        parts.append(svg.rule(left, ends[0], left, ends[1], f"given{look}"))
-        parts.append(marker(look, left, float(frame.down(point.score))))
-    return tag("g", *parts, class_=f"curve given{look} sweep{at}")
+        parts.append(svg.rule(left, ends[0], left, ends[1], f"inputs{condition}"))
+        parts.append(marker(condition, left, float(frame.down(point.score))))
+    return tag("g", *parts, class_=f"curve inputs{condition} sweep{number}")
 
 
-def marker(look: int, x: float, y: float) -> Markup:
+def marker(condition: int, x: float, y: float) -> Markup:
     """Return the marker of a condition at a position."""
-    name = list(palette.CONDITION_COLOURS)[look]
+    name = list(palette.CONDITION_COLOURS)[condition]
     shape = _MARKERS[palette.CONDITION_SYMBOLS[name]]
     place = f"translate({x:.1f} {y:.1f})"
-    return tag("path", d=shape, transform=place, class_=f"fill-given{look} marker")
+    class_ = f"fill-inputs{condition} marker"
+    return tag("path", d=shape, transform=place, class_=class_)
 
 
 # -- legends ------------------------------------------------------------------------
@@ -379,11 +394,11 @@ def legend(
         tag(
             "span",
             picture,
-            words,
-            data_toggles=toggles[at] if toggles else None,
-            data_condition=(conditions[at] or None) if conditions else None,
+            label,
+            data_toggles=toggles[k] if toggles else None,
+            data_condition=(conditions[k] or None) if conditions else None,
         )
-        for at, (picture, words) in enumerate(entries)
+        for k, (picture, label) in enumerate(entries)
     ]
     return tag("div", *spans, class_="legend")
 
@@ -393,25 +408,26 @@ def stroke_sample(class_: str) -> Markup:
     return svg.picture(28, 10, "", [tag("path", d="M1,5H27", class_=f"line {class_}")])
 
 
-def marker_sample(look: int) -> Markup:
-    """Return a marker in a style."""
-    return svg.picture(12, 12, "", [marker(look, 6, 6)])
+def marker_sample(condition: int) -> Markup:
+    """Return the marker of a condition."""
+    return svg.picture(12, 12, "", [marker(condition, 6, 6)])
 
 
-def state_sample(code: int, *, is_asked: bool = True) -> Markup:
+def state_sample(code: int, *, has_target: bool = True) -> Markup:
     """Return the mark of a neuron in a state."""
-    marks = _marks(np.array([[6.0, 6.0]]), 10, code, is_asked=is_asked)
+    marks = _marks(np.array([[6.0, 6.0]]), 10, code, has_target=has_target)
     return svg.picture(12, 12, "", marks)
 
 
 def _marks(
-    places: np.ndarray, size: float, code: int, *, is_asked: bool
+    places: np.ndarray, size: float, code: int, *, has_target: bool
 ) -> list[Markup]:
     if code == HIDDEN:
         return [svg.dots(places, 0.55 * size, "dot hidden")]
     if code == VISIBLE:
         return [svg.dots(places, size, "dot visible")]
-    rim = "target" if is_asked else "visible"
+    # A ring: a smaller dot covers the middle of a larger one.
+    rim = "target" if has_target else "visible"
     core = "mixed" if code == MIXED else "paper"
     return [
         svg.dots(places, size, f"dot {rim}"),

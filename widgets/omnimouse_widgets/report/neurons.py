@@ -10,33 +10,34 @@ from omnimouse_widgets.report.drawings import FieldPictures
 from omnimouse_widgets.report.markup import number
 
 
-def neurons_data(what: ScreenContent) -> dict[str, Any]:
+def neurons_data(content: ScreenContent) -> dict[str, Any]:
     """Return positions and descriptions of all neurons.
 
     Positions are a flat list of right, down, right, down …, with None for unknown ones.
     """
-    places = FieldPictures(what.session.units).places.round(1).ravel()
-    patterns = what.mask.patterns_in((0, what.mask.n_samples))
+    places = FieldPictures(content.session.units).places.round(1).ravel()
+    patterns = content.mask.patterns_in((0, content.mask.n_samples))
     return {
         # JSON has no NaN; a flat list of numbers is the shortest form in the file.
         "places": [float(v) if np.isfinite(v) else None for v in places],
-        "words": [
-            neuron_words(what, neuron, PATTERN_NAMES[pattern])
+        "texts": [
+            neuron_text(content, neuron, PATTERN_NAMES[pattern])
             for neuron, pattern in enumerate(patterns.tolist())
         ],
     }
 
 
-def neuron_words(what: ScreenContent, neuron: int, state: str) -> str:
+def neuron_text(content: ScreenContent, neuron: int, state: str) -> str:
     """Return one line: `neuron 412 · V1 · depth 210 µm · visible · r = 0.432`."""
-    units = what.session.units
+    units = content.session.units
     parts = [f"neuron {units.names[neuron]}"]
     if units.area is not None and str(units.area[neuron]):
         parts.append(str(units.area[neuron]))
+    # Many recordings have no depths.
     depth = float(units.xyz_um[neuron, 2])
     if np.isfinite(depth):
         parts.append(f"depth {number(depth, 0)} µm")
     parts.append(state)
-    score = np.nan if what.scores is None else float(what.scores[neuron])
+    score = np.nan if content.scores is None else float(content.scores[neuron])
     parts.append(f"r = {number(score)}" if np.isfinite(score) else "no score")
     return " · ".join(parts)

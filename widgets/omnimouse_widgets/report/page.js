@@ -1,8 +1,8 @@
-// Makes a report answer to pointer and keys: neurons tell who they are, tables sort,
-// curves and conditions come and go. Nothing is fetched; without it the page is whole.
+// Interaction of a report: neurons show their description, tables sort, curves and
+// conditions can be hidden. Nothing is loaded, and the page is complete without the script.
 (() => {
   "use strict";
-  const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+  const all = (selector, parent = document) => [...parent.querySelectorAll(selector)];
   const make = (name, fields = {}, ...children) => {
     const element = Object.assign(document.createElement(name), fields);
     element.append(...children);
@@ -10,63 +10,69 @@
   };
   const onKey = (element, keys) =>
     element.addEventListener("keydown", (event) => {
+      // With a modifier, a key is a command of the browser.
       if (event.ctrlKey || event.metaKey || event.altKey || !keys[event.key]) return;
       event.preventDefault();
       keys[event.key]();
     });
 
-  // -- tables: by a click on a head, the other way round, and as they were -------------
-  const wordsOf = (row, at) => row.cells[at].textContent.trim();
-  const numberOf = (words) =>
-    words === "" || words === "–" ? NaN : Number(words.replaceAll(",", "").replace("−", "-"));
+  // -- tables: clicks on a head sort in one direction, in the other, and not at all ------
+  const textOf = (row, column) => row.cells[column].textContent.trim();
+  // Numbers have commas between thousands, and U+2212 as minus sign.
+  const numberOf = (text) =>
+    text === "" || text === "–" ? NaN : Number(text.replaceAll(",", "").replace("−", "-"));
 
-  function sorted(rows, at, direction) {
-    const words = new Map(rows.map((row) => [row, wordsOf(row, at)]));
-    const unknown = (row) => words.get(row) === "–" || words.get(row) === "";
-    const isNumber = rows.every((row) => unknown(row) || !isNaN(numberOf(words.get(row))));
-    const compared = (a, b) =>
+  function sorted(rows, column, direction) {
+    const text = new Map(rows.map((row) => [row, textOf(row, column)]));
+    const unknown = (row) => text.get(row) === "–" || text.get(row) === "";
+    const isNumber = rows.every((row) => unknown(row) || !isNaN(numberOf(text.get(row))));
+    const compare = (a, b) =>
       isNumber
-        ? numberOf(words.get(a)) - numberOf(words.get(b))
-        : words.get(a).localeCompare(words.get(b), undefined, { numeric: true });
+        ? numberOf(text.get(a)) - numberOf(text.get(b))
+        : text.get(a).localeCompare(text.get(b), undefined, { numeric: true });
+    // Unknown values are last in both directions.
     return [...rows].sort(
-      (a, b) => unknown(a) - unknown(b) || (unknown(a) ? 0 : direction * compared(a, b)),
+      (a, b) => unknown(a) - unknown(b) || (unknown(a) ? 0 : direction * compare(a, b)),
     );
   }
 
   function makeSortable(table) {
     const heads = all("thead th", table), body = table.tBodies[0];
-    const before = [...body.rows];
-    if (before.length < 2) return;
-    heads.forEach((head, at) => {
+    const original = [...body.rows];
+    if (original.length < 2) return;
+    heads.forEach((head, column) => {
       const button = make("button", { type: "button", title: "Sort" }, ...head.childNodes);
       head.append(button);
-      const ways = head.classList.contains("number")
+      // The best scores are the most interesting: numbers begin with the largest.
+      const directions = head.classList.contains("number")
         ? ["descending", "ascending", null]
         : ["ascending", "descending", null];
       button.addEventListener("click", () => {
-        const way = ways[(ways.indexOf(head.getAttribute("aria-sort")) + 1) % 3];
+        const current = directions.indexOf(head.getAttribute("aria-sort"));
+        const direction = directions[(current + 1) % 3];
         heads.forEach((other) => other.removeAttribute("aria-sort"));
-        if (way) head.setAttribute("aria-sort", way);
-        const direction = way === "ascending" ? 1 : -1;
-        body.append(...(way ? sorted(before, at, direction) : before));
+        if (direction) head.setAttribute("aria-sort", direction);
+        const sign = direction === "ascending" ? 1 : -1;
+        body.append(...(direction ? sorted(original, column, sign) : original));
       });
     });
   }
   all("table").forEach(makeSortable);
 
-  // -- curves and conditions that come and go -------------------------------------------
-  const hidden = new Map(); // by button: what it hides
-  const redraw = () => {
+  // -- hiding curves and conditions -----------------------------------------------------
+  const hidden = new Map(); // button -> function that finds the elements it hides
+  // An element can be hidden by several buttons, so all are evaluated again.
+  const applyHidden = () => {
     all("[data-off]").forEach((element) => element.removeAttribute("data-off"));
     for (const find of hidden.values())
       find().forEach((element) => element.setAttribute("data-off", ""));
   };
-  function toggles(button, find) {
+  function makeToggle(button, find) {
     button.setAttribute("aria-pressed", "true");
     button.addEventListener("click", () => {
       if (!hidden.delete(button)) hidden.set(button, find);
       button.setAttribute("aria-pressed", String(!hidden.has(button)));
-      redraw();
+      applyHidden();
     });
   }
   for (const entry of all(".legend [data-toggles]")) {
@@ -75,7 +81,7 @@
     const button = make("button", { type: "button" }, ...entry.childNodes);
     if (condition) button.dataset.condition = condition;
     entry.replaceWith(button);
-    toggles(button, () => all(selector, section).filter((found) => !found.closest(".legend")));
+    makeToggle(button, () => all(selector, section).filter((mark) => !mark.closest(".legend")));
   }
 
   const data = JSON.parse(document.getElementById("page-data").textContent);
@@ -85,117 +91,121 @@
     bar.setAttribute("aria-label", "Conditions shown");
     for (const { key, name } of data.conditions) {
       const button = make("button", { type: "button", textContent: name });
-      toggles(button, () => all(`[data-condition="${key}"], .line.${key}`));
+      makeToggle(button, () => all(`[data-condition="${key}"], .line.${key}`));
       bar.append(button);
     }
     document.querySelector(".lead").after(bar);
   }
 
   // -- the field --------------------------------------------------------------------------
-  const REACH = 14; // of the pointer around a neuron, in units of the picture
-  const { words, places } = data.neurons;
-  const known = words.map((_, neuron) => neuron).filter((neuron) => places[2 * neuron] !== null);
+  const REACH = 14; // maximum distance of pointer and neuron, in units of the picture
+  const { texts, places } = data.neurons;
+  const drawn = texts.map((_, neuron) => neuron).filter((neuron) => places[2 * neuron] !== null);
   const fields = all("svg[data-field]");
   const rowsOf = (neuron) => all(`[data-neuron="${neuron}"]`);
-  const told = make("p", { className: "told", id: "told" });
-  told.setAttribute("role", "status");
-  let looked = -1, picked = -1;
+  const info = make("p", { className: "neuron-info", id: "neuron-info" });
+  info.setAttribute("role", "status");
+  let pointed = -1, marked = -1; // neuron under the pointer, and marked neuron; -1 for none
 
-  const ringOf = (field, name) => {
+  const makeRing = (field, name) => {
     const ring = document.createElementNS("http://www.w3.org/2000/svg", "circle");
     ring.setAttribute("class", `ring ${name}`);
     ring.setAttribute("r", name === "picked" ? 8 : 6);
     field.append(ring);
     return (neuron) => {
-      ring.toggleAttribute("data-off", neuron < 0);
-      if (neuron < 0 || places[2 * neuron] === null) { ring.setAttribute("data-off", ""); return; }
+      const isDrawn = neuron >= 0 && places[2 * neuron] !== null;
+      ring.toggleAttribute("data-off", !isDrawn);
+      if (!isDrawn) return;
       ring.setAttribute("cx", places[2 * neuron]);
       ring.setAttribute("cy", places[2 * neuron + 1]);
     };
   };
-  const rings = fields.map((field) => [ringOf(field, "looked"), ringOf(field, "picked")]);
+  const rings = fields.map((field) => [makeRing(field, "pointed"), makeRing(field, "picked")]);
 
-  function tell() {
-    rings.forEach(([ofLooked, ofPicked]) => { ofLooked(looked); ofPicked(picked); });
-    const neuron = looked >= 0 ? looked : picked;
+  function showInfo() {
+    rings.forEach(([ofPointed, ofMarked]) => { ofPointed(pointed); ofMarked(marked); });
+    const neuron = pointed >= 0 ? pointed : marked;
     if (neuron < 0) {
-      told.replaceChildren("Point at a neuron, or go there with the arrow keys; click or Enter marks it.");
+      info.replaceChildren("Point at a neuron, or move with the arrow keys; click or Enter marks it.");
       return;
     }
-    told.replaceChildren(make("b", { textContent: words[neuron] }));
-    if (neuron !== picked) return;
+    info.replaceChildren(make("b", { textContent: texts[neuron] }));
+    if (neuron !== marked) return;
     const rows = rowsOf(neuron);
-    if (!rows.length) { told.append(" · marked; not selected, so it has no traces here"); return; }
+    if (!rows.length) { info.append(" · marked; not selected, so the report has no traces of it"); return; }
     const figure = rows.find((row) => row.id);
-    told.append(" · marked below");
-    if (figure) told.append(" · ", make("a", { href: `#${figure.id}`, textContent: "to its traces" }));
+    info.append(" · marked below");
+    if (figure) info.append(" · ", make("a", { href: `#${figure.id}`, textContent: "to its traces" }));
   }
-  const look = (neuron) => { if (neuron !== looked) { looked = neuron; tell(); } };
-  const pick = (neuron) => {
-    picked = neuron === picked ? -1 : neuron;
+  const point = (neuron) => { if (neuron !== pointed) { pointed = neuron; showInfo(); } };
+  const mark = (neuron) => {
+    marked = neuron === marked ? -1 : neuron;
     all(".marked").forEach((row) => { row.classList.remove("marked"); row.removeAttribute("aria-current"); });
-    if (picked >= 0) rowsOf(picked).forEach((row) => {
+    if (marked >= 0) rowsOf(marked).forEach((row) => {
       row.classList.add("marked");
       row.setAttribute("aria-current", "true");
     });
-    tell();
+    showInfo();
   };
 
   const nearest = (x, y, cost) => {
-    let best = -1, least = Infinity;
-    for (const neuron of known) {
-      const far = cost(places[2 * neuron] - x, places[2 * neuron + 1] - y);
-      if (far < least) { least = far; best = neuron; }
+    let best = -1, minimum = Infinity;
+    for (const neuron of drawn) {
+      const value = cost(places[2 * neuron] - x, places[2 * neuron + 1] - y);
+      if (value < minimum) { minimum = value; best = neuron; }
     }
-    return [best, least];
+    return [best, minimum];
   };
-  const at = (field, event) => {
+  const neuronAt = (field, event) => {
+    // The picture is scaled to the width of the page.
     const box = field.getBoundingClientRect(), view = field.viewBox.baseVal;
     const scale = view.width / box.width;
     const x = (event.clientX - box.left) * scale, y = (event.clientY - box.top) * scale;
-    const [neuron, far] = nearest(x, y, Math.hypot);
-    return far <= REACH ? neuron : -1;
+    const [neuron, distance] = nearest(x, y, Math.hypot);
+    return distance <= REACH ? neuron : -1;
   };
   const step = (dx, dy) => () => {
-    const from = looked >= 0 ? looked : picked >= 0 ? picked : known[0];
-    // Along the arrow, and rather ahead than beside it.
+    const from = pointed >= 0 ? pointed : marked >= 0 ? marked : drawn[0];
+    // In the direction of the arrow; a distance across counts twice, up to about 63°.
     const [next] = nearest(places[2 * from], places[2 * from + 1], (x, y) => {
-      const ahead = x * dx + y * dy, beside = Math.abs(x * dy) + Math.abs(y * dx);
-      return ahead > 0 && ahead >= beside / 2 ? ahead + 2 * beside : Infinity;
+      const along = x * dx + y * dy, across = Math.abs(x * dy) + Math.abs(y * dx);
+      return along > 0 && along >= across / 2 ? along + 2 * across : Infinity;
     });
-    if (next >= 0) look(next);
+    if (next >= 0) point(next);
   };
-  for (const field of known.length ? fields : []) {
+  for (const field of drawn.length ? fields : []) {
     field.tabIndex = 0;
     field.setAttribute("role", "application");
-    field.setAttribute("aria-describedby", "told");
-    field.addEventListener("pointermove", (event) => look(at(field, event)));
-    field.addEventListener("pointerleave", () => { if (document.activeElement !== field) look(-1); });
+    field.setAttribute("aria-describedby", "neuron-info");
+    field.addEventListener("pointermove", (event) => point(neuronAt(field, event)));
+    field.addEventListener("pointerleave", () => { if (document.activeElement !== field) point(-1); });
     field.addEventListener("click", (event) => {
-      const neuron = at(field, event);
-      if (neuron >= 0 || picked >= 0) pick(neuron >= 0 ? neuron : picked);
+      const neuron = neuronAt(field, event);
+      // A click beside all neurons removes the mark.
+      if (neuron >= 0 || marked >= 0) mark(neuron >= 0 ? neuron : marked);
     });
-    field.addEventListener("focus", () => { if (looked < 0) look(picked >= 0 ? picked : known[0]); });
-    field.addEventListener("blur", () => look(-1));
+    field.addEventListener("focus", () => { if (pointed < 0) point(marked >= 0 ? marked : drawn[0]); });
+    field.addEventListener("blur", () => point(-1));
+    const markPointed = () => { if (pointed >= 0) mark(pointed); };
     onKey(field, {
       ArrowLeft: step(-1, 0), ArrowRight: step(1, 0), ArrowUp: step(0, -1), ArrowDown: step(0, 1),
-      Home: () => look(known[0]), End: () => look(known.at(-1)),
-      Enter: () => { if (looked >= 0) pick(looked); }, " ": () => { if (looked >= 0) pick(looked); },
-      Escape: () => { if (picked >= 0) pick(picked); },
+      Home: () => point(drawn[0]), End: () => point(drawn.at(-1)),
+      Enter: markPointed, " ": markPointed,
+      Escape: () => { if (marked >= 0) mark(marked); },
     });
   }
-  if (known.length && fields.length) {
-    fields[0].closest(".pair").after(told);
-    tell();
+  if (drawn.length && fields.length) {
+    fields[0].closest(".pair").after(info);
+    showInfo();
     for (const row of all("[data-neuron]")) {
       const neuron = Number(row.dataset.neuron);
       row.tabIndex = 0;
-      row.addEventListener("pointerenter", () => look(neuron));
-      row.addEventListener("pointerleave", () => look(-1));
-      row.addEventListener("focus", () => look(neuron));
-      row.addEventListener("blur", () => look(-1));
-      row.addEventListener("click", () => pick(neuron));
-      onKey(row, { Enter: () => pick(neuron), " ": () => pick(neuron) });
+      row.addEventListener("pointerenter", () => point(neuron));
+      row.addEventListener("pointerleave", () => point(-1));
+      row.addEventListener("focus", () => point(neuron));
+      row.addEventListener("blur", () => point(-1));
+      row.addEventListener("click", () => mark(neuron));
+      onKey(row, { Enter: () => mark(neuron), " ": () => mark(neuron) });
     }
   }
 })();

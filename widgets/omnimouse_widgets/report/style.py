@@ -17,14 +17,14 @@ STATE_CLASSES: Final = {
 }
 DASHES: Final = ("", "7 3", "2 3", "8 3 2 3", "12 4")
 """Dash patterns: of the live sweep, then of the saved sweeps in order."""
-# The palette is made for a dark ground; several colours are darker here for contrast on
-# white.
+# The palette is made for a dark background; several colours are darker here, for
+# contrast on white.
 _LIGHT: Final = f"""
 --page: #ffffff; --text: #1d2127; --quiet: #626a75; --rule: #d9dde3; --box: #f4f5f7;
 --hidden: #9aa0a8; --visible: {palette.VISIBLE}; --target: {palette.TARGET};
 --mixed: {palette.MIXED}; --predicted: #b86e00; --baseline: #00805d;
 --edited: #0072b2; --pin0: #2f8fc4; --pin1: #b0558a; --pin2: #8d8300; --pin3: #c04f00;
---given0: #2f8fc4; --given1: #b86e00; --given2: #00805d; --given3: #b0558a;
+--inputs0: #2f8fc4; --inputs1: #b86e00; --inputs2: #00805d; --inputs3: #b0558a;
 --alert: #b34700;"""
 _DARK: Final = f"""
 --page: #16181d; --text: #e4e7eb; --quiet: #9aa2ad; --rule: #33373f; --box: #1e2127;
@@ -32,7 +32,7 @@ _DARK: Final = f"""
 --mixed: {palette.MIXED}; --predicted: {palette.PREDICTED};
 --baseline: #1fbf92; --edited: #7cc8ff; --pin0: {palette.PINS[0]};
 --pin1: {palette.PINS[1]}; --pin2: {palette.PINS[2]}; --pin3: #ff7a2f;
---given0: #56B4E9; --given1: #E69F00; --given2: #1fbf92; --given3: #CC79A7;
+--inputs0: #56B4E9; --inputs1: #E69F00; --inputs2: #1fbf92; --inputs3: #CC79A7;
 --alert: #ff8c4a;"""
 _PLAIN: Final = """
 * { box-sizing: border-box; }
@@ -101,8 +101,8 @@ th[aria-sort="descending"] button::after { content: " ▼"; }
 .show button[aria-pressed="true"] { background: var(--box);
   border-color: var(--quiet); }
 button[aria-pressed="false"] { opacity: 0.55; text-decoration: line-through; }
-.told { min-height: 1.5em; font-size: 14px; color: var(--quiet); }
-.told b { color: var(--text); }
+.neuron-info { min-height: 1.5em; font-size: 14px; color: var(--quiet); }
+.neuron-info b { color: var(--text); }
 a { color: var(--edited); }
 svg[data-field][tabindex] { cursor: crosshair; border-radius: 8px; }
 [data-neuron][tabindex] { cursor: pointer; border-radius: 6px; }
@@ -111,7 +111,7 @@ svg[data-field][tabindex] { cursor: crosshair; border-radius: 8px; }
 tr.marked td:first-child::before { content: "▸ "; }
 .ring { fill: none; stroke: var(--text); stroke-width: 2; pointer-events: none; }
 .ring.picked { stroke: var(--edited); stroke-width: 3.5; }
-@media print { .told, .show { display: none; } button[aria-pressed="false"] {
+@media print { .neuron-info, .show { display: none; } button[aria-pressed="false"] {
   display: none; }
   body { font-size: 11pt; } main { max-width: none; padding: 0; }
   figure, tr, .lead, dl { break-inside: avoid; } h2, h3 { break-after: avoid; }
@@ -121,6 +121,7 @@ tr.marked td:first-child::before { content: "▸ "; }
 
 def style_sheet() -> str:
     """Return the complete style sheet."""
+    # Paper is light: the dark scheme is for screens only.
     rules = [
         f":root {{ color-scheme: light dark; {_LIGHT} }}",
         f"@media screen and (prefers-color-scheme: dark) {{ :root {{ {_DARK} }} }}",
@@ -136,8 +137,8 @@ def style_sheet() -> str:
     for at in range(len(palette.CONDITION_COLOURS)):
         # Colours are variables, so that the light and the dark scheme need the same
         # rules.
-        rules.append(f".given{at} {{ stroke: var(--given{at}); }}")
-        rules.append(f".fill-given{at} {{ fill: var(--given{at}); }}")
+        rules.append(f".inputs{at} {{ stroke: var(--inputs{at}); }}")
+        rules.append(f".fill-inputs{at} {{ fill: var(--inputs{at}); }}")
     for at, dash in enumerate(DASHES):
         rules.append(f".sweep{at} {{ stroke-dasharray: {dash or 'none'}; }}")
     # Scores have classes of fixed steps: one rule per colour is shorter than a colour

@@ -48,14 +48,13 @@ def picture(
 
 def line(frame: Frame, x: np.ndarray, y: np.ndarray, class_: str) -> Markup:
     """Return a line through the known points, interrupted at unknown ones (NaN)."""
-    known = np.isfinite(y)
+    is_known = np.isfinite(y)
     # A path restarts ("M") at each known point that follows an unknown one.
-    starts = known & ~np.concatenate([[False], known[:-1]])
+    is_start = is_known & ~np.concatenate([[False], is_known[:-1]])
+    points = np.stack([frame.across(x), frame.down(y)], axis=1)[is_known]
     steps = [
-        f"{'M' if start else 'L'}{at:.1f},{down:.1f}"
-        for at, down, start in zip(
-            frame.across(x[known]), frame.down(y[known]), starts[known], strict=True
-        )
+        f"{'M' if starts else 'L'}{left:.1f},{down:.1f}"
+        for (left, down), starts in zip(points, is_start[is_known], strict=True)
     ]
     return tag("path", d="".join(steps), class_=f"line {class_}")
 
@@ -88,11 +87,11 @@ def box(
 
 
 def label(
-    x: float, y: float, words: str, anchor: str = "middle", class_: str = "label"
+    x: float, y: float, content: str, anchor: str = "middle", class_: str = "label"
 ) -> Markup:
     """Return text at a position."""
     return tag(
-        "text", words, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, class_=class_
+        "text", content, x=f"{x:.1f}", y=f"{y:.1f}", text_anchor=anchor, class_=class_
     )
 
 
@@ -103,36 +102,36 @@ def rule(x1: float, y1: float, x2: float, y2: float, class_: str = "axis") -> Ma
 
 
 def bottom_axis(
-    frame: Frame, ticks: Sequence[tuple[float, str]], words: str
+    frame: Frame, ticks: Sequence[tuple[float, str]], title: str
 ) -> list[Markup]:
     """Return an axis below the plot, with its label."""
     base = frame.top + frame.height
     parts = [rule(frame.left, base, frame.left + frame.width, base)]
     for value, tick in ticks:
-        at = float(frame.across(value))
-        parts += [rule(at, base, at, base + 4), label(at, base + 16, tick)]
+        x = float(frame.across(value))
+        parts += [rule(x, base, x, base + 4), label(x, base + 16, tick)]
     middle = frame.left + frame.width / 2
-    return [*parts, label(middle, base + 32, words)]
+    return [*parts, label(middle, base + 32, title)]
 
 
 def left_axis(frame: Frame, ticks: Sequence[float], digits: int = 1) -> list[Markup]:
     """Return an axis on the left, with faint grid lines."""
     parts = []
     for value in ticks:
-        at = float(frame.down(value))
-        words = f"{value:.{digits}f}".replace("-", "−")
+        y = float(frame.down(value))
+        tick = f"{value:.{digits}f}".replace("-", "−")
         parts += [
-            rule(frame.left, at, frame.left + frame.width, at, "grid"),
-            label(frame.left - 6, at + 4, words, "end"),
+            rule(frame.left, y, frame.left + frame.width, y, "grid"),
+            label(frame.left - 6, y + 4, tick, "end"),
         ]
     return parts
 
 
-def ticks_between(low: float, high: float, at_most: int = 5) -> list[float]:
-    """Return round values from low to high, about `at_most` of them."""
+def ticks_between(low: float, high: float, n_max: int = 5) -> list[float]:
+    """Return round values from low to high, about `n_max` of them."""
     span = max(high - low, 1e-9)
-    power = 10.0 ** np.floor(np.log10(span / at_most))
-    step = next(s * power for s in (1, 2, 5, 10) if span / (s * power) <= at_most)
+    power = 10.0 ** np.floor(np.log10(span / n_max))
+    step = next(s * power for s in (1, 2, 5, 10) if span / (s * power) <= n_max)
     # The tolerance keeps a tick at the ends in spite of rounding errors; `+ 0.0` below
     # turns -0.0 into 0.0.
     first, last = np.ceil(low / step - 1e-6), np.floor(high / step + 1e-6)

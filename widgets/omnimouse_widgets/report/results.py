@@ -1,0 +1,234 @@
+"""Results of the prediction: scores, field, traces and decoded behaviour."""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.summary import (
+    ScoreSummary,
+    score_summary,
+    scores_by_area,
+)
+from omnimouse_model.live.neurons.neuron_info_text import heading
+from omnimouse_model.live.project.report_data import (
+    ReportCondition,
+    ReportData,
+    recorded_behavior,
+)
+from omnimouse_model.live.project.score_text import DEFINITION
+from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
+from omnimouse_model.masks.cells import PATTERN_NAMES
+from omnimouse_widgets.drawn.traces.behavior_rows import words_of
+from omnimouse_widgets.drawn.traces.rows import predicted_at, predicted_of
+from omnimouse_widgets.drawn.units import drawn_units, recorded
+from omnimouse_widgets.report import drawings
+from omnimouse_widgets.report.drawings import Line
+from omnimouse_widgets.report.markup import Markup, number, table, tag
+
+UNIT_TEXTS: Final = {
+    "normalised": "Normalised responses: the recording divided by each neuron's scale.",
+    "spikes/s": "Responses in spikes/s: recorded counts divided by the bin's length.",
+}
+"""Meaning of the values of a trace, by their units."""
+BEHAVIOR_CODES: Final = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
+SUMMARY_HEAD: Final = (
+    "neurons",
+    "mean r",
+    "median r",
+    "lower quartile",
+    "upper quartile",
+)
+
+
+def summary_cells(summary: ScoreSummary) -> tuple[str, ...]:
+    """Return the table cells of a summary, in the order of `SUMMARY_HEAD`."""
+    values = (summary.mean, summary.median, summary.low, summary.high)
+    return f"{summary.n:,}", *map(number, values)
+
+
+def style_class(condition: ReportCondition) -> str:
+    """Return the CSS class of a condition's lines."""
+    if condition.kind == "pin":
+        return f"pin{ord(condition.letter) - ord('A')}"
+    return "baseline" if condition.kind == "baseline" else "predicted"
+
+
+def key_of(condition: ReportCondition) -> str:
+    """Return the key that shows and hides a condition; "" for the one on screen.
+
+    The condition on screen cannot be hidden.
+    """
+    return "" if condition.kind == "screen" else style_class(condition)
+
+
+def title_of(condition: ReportCondition) -> str:
+    """Return the letter and name of a condition."""
+    return f"{condition.letter} {condition.name}".strip()
+
+
+# -- scores -------------------------------------------------------------------------
+def scores(data: ReportData) -> Iterator[Markup]:
+    """Yield the definition of the score, its summary by area, and the distribution."""
+    scores = data.content.scores
+    summary = score_summary(scores)
+    if scores is None or not summary.n:
+        yield tag("p", "No target response was predicted: there is no score.")
+        return
+    yield tag("p", f"r: {DEFINITION}.", class_="quiet")
+    rows = [("all", *summary_cells(summary))]
+    areas = scores_by_area(scores, data.content.session.units)
+    rows += [(name or "no area", *summary_cells(part)) for name, part in areas]
+    yield table(("area", *SUMMARY_HEAD), rows)
+    if not areas:
+        yield tag("p", "The recording names no brain areas.", class_="quiet")
+    yield tag("figure", drawings.distribution(scores, summary.median))
+
+
+# -- the field ----------------------------------------------------------------------
+def field(data: ReportData) -> Iterator[Markup]:
+    """Yield the field by state, and by score if there are scores."""
+    session, mask = data.content.session, data.content.mask
+    pictures = drawings.FieldPictures(session.units)
+    window = (0, mask.n_samples)
+    states, patterns = mask.state_in(window), mask.patterns_in(window)
+    is_target = np.asarray(mask.target.any(axis=0))
+    names = np.array(PATTERN_NAMES)[patterns]
+    samples = []
+    for code in (VISIBLE, TARGET, HIDDEN, MIXED):
+        for name in np.unique(names[states == code]).tolist():
+            members = (states == code) & (names == name)
+            has_target = bool(is_target[members].any())
+            sample = drawings.state_sample(code, has_target=has_target)
+            samples.append((sample, f"{name}: {int(members.sum()):,}"))
+    by_state = pictures.by_state(states, is_target)
+    figures = [tag("figure", tag("h3", "By state"), by_state, drawings.legend(samples))]
+    scores = data.content.scores
+    if scores is not None and np.isfinite(scores).any():
+        legend = [(drawings.score_scale(), "")]
+        if not np.isfinite(scores).all():
+            legend.append((drawings.state_sample(HIDDEN), "no score"))
+        by_score = pictures.by_score(scores)
+        figures.append(
+            tag("figure", tag("h3", "By score"), by_score, drawings.legend(legend))
+        )
+    yield tag("div", *figures, class_="pair")
+    yield tag("p", pictures.description, class_="quiet")
+
+
+# -- traces -------------------------------------------------------------------------
+def traces(data: ReportData) -> Iterator[Markup]:
+    """Yield the traces of every selected neuron, recorded and under every condition."""
+    content = data.content
+    if not content.selection:
+        yield tag("p", "No neuron is selected.")
+        return
+    predicted = [
+        c
+        for c in data.conditions
+        if any(c.trace(neuron) is not None for neuron in content.selection)
+    ]
+    edited = (
+        "" if data.what_if is None else f"what if ({data.edits_text}): no recording"
+    )
+    yield _line_legend(predicted, "recorded", edited if data.what_if else "")
+    units = drawn_units(content.window.spec)
+    yield tag(
+        "p",
+        f"{UNIT_TEXTS[units]} The strip below a trace shows the state of each sample "
+        "in the mask. The plot on the right shows the predicted samples alone, each "
+        "line with mean 0 and standard deviation 1, as in the correlation r.",
+        class_="quiet",
+    )
+    if predicted:
+        yield _neuron_scores(data, predicted)
+    times = content.window.timestamps["responses"]
+    recording = recorded(content.window)
+    for neuron in content.selection:
+        # SVG draws in document order: the recording first, at the back.
+        lines = [Line("recorded", recording[:, neuron])]
+        # The condition on screen is the first, so it is drawn last and in front.
+        for condition in reversed(predicted):
+            values = predicted_at(condition.prediction, neuron, content.window)
+            lines += [] if values is None else [Line(style_class(condition), values)]
+        if data.what_if is not None:
+            values = predicted_of(data.what_if.after, neuron)
+            lines += [] if values is None else [Line("edited", values)]
+        picture = drawings.traces(
+            times,
+            lines,
+            content.mask.cells[:, neuron],
+            has_axis=neuron == content.selection[-1],
+            unit=units if units == "spikes/s" else "",
+        )
+        title = tag("h3", heading(content.session, neuron))
+        yield tag("figure", title, picture, id=f"neuron-{neuron}", data_neuron=neuron)
+
+
+def _line_legend(
+    conditions: Sequence[ReportCondition], recording: str, edited: str = ""
+) -> Markup:
+    """Return the legend of the lines; an entry hides its lines, or its condition.
+
+    The recording and the edited prediction belong to no condition that can be hidden.
+    """
+    entries = [("recorded", recording, "")]
+    entries += [(style_class(c), title_of(c), key_of(c)) for c in conditions]
+    entries += [("edited", edited, "")] if edited else []
+    return drawings.legend(
+        [(drawings.stroke_sample(name), label) for name, label, _ in entries],
+        [f".line.{name}" for name, _, _ in entries],
+        [key for _, _, key in entries],
+    )
+
+
+def _neuron_scores(data: ReportData, conditions: Sequence[ReportCondition]) -> Markup:
+    names, neurons = data.content.session.units.names, data.content.selection
+    each = [c.scores for c in conditions]
+    rows = [
+        (str(names[n]), *(number(None if s is None else float(s[n])) for s in each))
+        for n in neurons
+    ]
+    return table(
+        ("r of neuron", *map(title_of, conditions)),
+        rows,
+        neurons=neurons,
+        conditions=[key_of(c) for c in conditions],
+    )
+
+
+# -- behaviour ----------------------------------------------------------------------
+def behaviour(data: ReportData) -> Iterator[Markup]:
+    """Yield every channel, recorded and decoded; nothing without a decoded channel."""
+    content = data.content
+    scores = [(c, c.decoded_scores(content.window)) for c in data.conditions]
+    decoded = [(c, r) for c, r in scores if r is not None]
+    if not decoded:
+        return
+    conditions = [condition for condition, _ in decoded]
+    names = content.window.behavior_names
+    rows = [
+        (words_of(name), *(number(float(r[channel])) for _, r in decoded))
+        for channel, name in enumerate(names)
+    ]
+    keys = [key_of(condition) for condition in conditions]
+    yield table(("r of channel", *map(title_of, conditions)), rows, conditions=keys)
+    recording = recorded_behavior(content.window)
+    spec = content.window.spec.behavior
+    is_raw = spec is not None and spec.is_raw
+    yield _line_legend(conditions, "recorded" if is_raw else "recorded, z-scored")
+    times = content.window.timestamps
+    # All channels of a window are sampled at the same times.
+    stream = next(times[name] for name in content.session.behavior if name in times)
+    for channel, name in enumerate(names):
+        code = BEHAVIOR_CODES[content.mask.mode_of(channel)]
+        states = np.full(len(recording), code, np.uint8)
+        lines = [Line("recorded", recording[:, channel])]
+        for condition in reversed(conditions):
+            assert condition.prediction is not None
+            assert condition.prediction.behavior is not None
+            values = condition.prediction.behavior[:, channel]
+            lines.append(Line(style_class(condition), values))
+        is_last = channel == len(names) - 1
+        picture = drawings.traces(stream, lines, states, has_axis=is_last)
+        yield tag("figure", tag("h3", words_of(name)), picture)
