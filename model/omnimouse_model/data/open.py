@@ -20,7 +20,7 @@ from omnimouse_model.data.formats import (
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.hub.unpack import is_archive
 from omnimouse_model.data.io.hdf5 import SIGNATURE
-from omnimouse_model.data.io.http_file import shown_address, web_address
+from omnimouse_model.data.io.http_file import display_address, web_address
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers import arrays
 from omnimouse_model.data.readers.nwb import reader as nwb
@@ -80,7 +80,7 @@ def open_session(
     if not isinstance(path, str | Path) or not str(path):
         raise _no_place(path)
     if (address := web_address(path)) is not None:
-        with _typed(Path(shown_address(address)), "nwb"):
+        with _typed(Path(display_address(address)), "nwb"):
             return nwb.read_address(address, options)
     folder = session_folder(_on_this_machine(path))
     for name, reader in READERS.items():

@@ -38,7 +38,7 @@ class LocalFile:
         with open_binary(path) as stream:
             # fstat on the open file: size and time belong to the file just opened,
             # even if the name points to another file a moment later.
-            self._seen = FileStamp.of(path, os.fstat(stream.fileno()))
+            self._stamp = FileStamp.of(path, os.fstat(stream.fileno()))
 
     def open(self) -> Any:
         """Return the file name; h5py reads named files faster than file objects."""
@@ -47,4 +47,4 @@ class LocalFile:
 
     def check(self, *, now: bool = False) -> None:
         """Raise `SessionFormatError` if the file is missing or has changed."""
-        self._seen.check()
+        self._stamp.check()

@@ -49,14 +49,14 @@ def stamped_files(folder: Path) -> dict[str, FileStamp]:
     """
     try:
         with os.scandir(folder) as entries:
-            return {e.name: _seen(e) for e in entries if e.is_file()}
+            return {e.name: _stamp(e) for e in entries if e.is_file()}
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise unreadable(folder, error) from error
 
 
-def _seen(entry: "os.DirEntry[str]") -> FileStamp:
+def _stamp(entry: "os.DirEntry[str]") -> FileStamp:
     # On Windows, DirEntry.stat reads the directory entry, whose size and time can
     # lag behind the file itself.
     path = Path(entry.path)

@@ -36,8 +36,8 @@ def folder_fingerprint(root: Path, not_read: Collection[str] = ()) -> str:
             # is copied or extracted again, and tools may keep them after an edit.
             small = info.st_size <= _SMALL_BYTES and len(files) <= _FEW_FILES
             # NUL cannot occur in a file name, so the fields cannot run together.
-            about = f"{name}\0{info.st_size}\0{0 if small else info.st_mtime_ns}\n"
-            digest.update(os.fsencode(about))
+            fields = f"{name}\0{info.st_size}\0{0 if small else info.st_mtime_ns}\n"
+            digest.update(os.fsencode(fields))
             if small:
                 digest.update(Path(entry.path).read_bytes())
         # Linked folders are skipped: a link to a parent would never end.
@@ -52,8 +52,8 @@ def folder_fingerprint(root: Path, not_read: Collection[str] = ()) -> str:
 def file_fingerprint(path: Path) -> str:
     """Return a hash of a file's name, size and modification time."""
     info = path.stat()
-    about = f"{path.name}\0{info.st_size}\0{info.st_mtime_ns}"
-    return blake2b(os.fsencode(about), digest_size=12).hexdigest()
+    fields = f"{path.name}\0{info.st_size}\0{info.st_mtime_ns}"
+    return blake2b(os.fsencode(fields), digest_size=12).hexdigest()
 
 
 def combine_options(fingerprint: str, options: Mapping[str, Any]) -> str:
@@ -62,8 +62,8 @@ def combine_options(fingerprint: str, options: Mapping[str, Any]) -> str:
     Without such options, return `fingerprint` itself. A cached fit to one kind of
     responses must not be used for another kind.
     """
-    said = {name: options[name] for name in _CHANGE_VALUES if name in options}
-    if not said:
+    chosen = {name: options[name] for name in _CHANGE_VALUES if name in options}
+    if not chosen:
         return fingerprint
-    about = f"{fingerprint}\0{sorted(said.items())}"
-    return blake2b(about.encode(), digest_size=12).hexdigest()
+    fields = f"{fingerprint}\0{sorted(chosen.items())}"
+    return blake2b(fields.encode(), digest_size=12).hexdigest()

@@ -26,19 +26,21 @@ _MAX_CHUNK_BYTES = 512 * 2**20
 _SLAB = 2**24
 """Largest read of scattered rows, in bytes."""
 _HOLE = 2**18
-"""A gap between wanted rows that is larger than this (bytes) is not read."""
+"""A gap between two rows that is larger than this (bytes) is not read."""
 # Limits that stop damaged or hostile files; real recordings stay far below them.
+SCALAR_BYTES = 2**20
 _MOST_OBJECTS = 200_000
-_DEEPEST = 24
-_MOST_STEPS = 1000
+_DEEPEST = 100
 _MOST_VALUES = 1024
-_MOST_SCALAR_BYTES = 2**20
-_APART = "specifications"
+_SCHEMAS = "specifications"
 """Group in which NWB caches its schemas; it is not part of the recording."""
 
 
 class Hdf5:
     """One HDF5 file, opened at the first read; only its source is pickled.
+
+    `objects` must be called before anything is read: it refuses files with links to
+    other files, which HDF5 would follow.
 
     Parameters
     ----------
@@ -48,16 +50,21 @@ class Hdf5:
 
     def __init__(self, source: Source) -> None:
         self.source = source
+        self._is_checked = False
+        self._open()
+
+    def _open(self) -> None:
         self._file: h5py.File | None = None
         self._stream: Any = None
         self._lock = Lock()
 
     # Locks and open files cannot be pickled; worker processes open the file again.
     def __getstate__(self) -> dict[str, Any]:
-        return {"source": self.source}
+        return {"source": self.source, "_is_checked": self._is_checked}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        Hdf5.__init__(self, state["source"])
+        self.__dict__.update(state)
+        self._open()
 
     @property
     def path(self) -> Path:
@@ -80,6 +87,87 @@ class Hdf5:
                 self._file = _opened(self._stream, self.path)
             return self._file
 
+    def objects(self) -> Iterator["h5py.Group | h5py.Dataset"]:
+        """Yield every group and dataset once, except cached schemas.
+
+        Raises
+        ------
+        SessionFormatError
+            If a link leads out of the file, or there are far too many objects.
+        """
+        import h5py
+
+        # Hard links can form cycles; an object's address in the file identifies it.
+        visited: set[int] = set()
+        waiting: deque[tuple[Any, int, bool]] = deque([(self.root, 0, True)])
+        while waiting:
+            group, depth, is_data = waiting.popleft()
+            for name, item, address in self._members(group):
+                if address in visited:
+                    continue
+                visited.add(address)
+                # Below the schemas, objects are still visited (their links are checked
+                # and they count towards the limit) but not yielded.
+                is_yielded = is_data and (depth > 0 or name != _SCHEMAS)
+                if is_yielded:
+                    yield item
+                if isinstance(item, h5py.Group):
+                    waiting.append((item, depth + 1, is_yielded))
+                if len(visited) > _MOST_OBJECTS or depth > _DEEPEST:
+                    raise SessionFormatError(
+                        self.path,
+                        "too_large",
+                        f"{self.path.name} holds more than {_MOST_OBJECTS:,} objects, "
+                        f"or groups in more than {_DEEPEST} levels",
+                    )
+        self._is_checked = True
+
+    def _members(self, group: Any) -> list[tuple[str, Any, int]]:
+        """Return name, object and address of the hard links of a group."""
+        import h5py
+
+        members = []
+        try:
+            for name in sorted(group):
+                link = group.get(name, getlink=True)
+                if isinstance(link, h5py.ExternalLink):
+                    raise self._leads_out(f"{group.name}/{name}", link.filename)
+                # The target of a soft link is visited at its own path.
+                if isinstance(link, h5py.HardLink):
+                    item = group[name]
+                    members.append((name, item, h5py.h5o.get_info(item.id).addr))
+        except SessionFormatError:
+            raise
+        except Exception as error:  # a damaged file fails in many ways
+            raise self.broken(group.name, error) from error
+        return members
+
+    def find(self, name: str, within: Any = None) -> Any:
+        """Return the object of a name, from the root or a group; None if missing.
+
+        Raises
+        ------
+        SessionFormatError
+            If the object cannot be read, or its values lie in other files.
+        """
+        import h5py
+
+        assert self._is_checked, "links are followed only after `objects` checked them"
+        group = self.root if within is None else within
+        if not isinstance(group, h5py.Group):
+            return None
+        try:
+            item = group.get(name)
+            # Before the shape is read: that of a virtual dataset may open other files.
+            is_outside = isinstance(item, h5py.Dataset) and (
+                item.is_virtual or bool(item.external)
+            )
+        except Exception as error:
+            raise self.broken(name, error) from error
+        if is_outside:
+            raise self._leads_out(item.name, "another file")
+        return item
+
     def dataset(self, name: str) -> "h5py.Dataset":
         """Return a dataset by its full name, after checks of its storage.
 
@@ -92,82 +180,41 @@ class Hdf5:
         import h5py
 
         self.source.check()
-        found = self.find(name)
-        if not isinstance(found, h5py.Dataset):
+        item = self.find(name)
+        if not isinstance(item, h5py.Dataset):
             raise SessionFormatError(
                 self.path,
                 "missing_data",
                 f"{self.path.name} has no dataset {name}",
                 "was the file written to its end?",
             )
-        self._check_chunks(found)
-        return found
-
-    def find(self, name: str, within: Any = None) -> Any:
-        """Return the object of a name, from the root or a group; None if missing.
-
-        HDF5 itself follows links into any file, so each link of the path is checked
-        before it is followed.
-
-        Raises
-        ------
-        SessionFormatError
-            If the name leads out of the file, or its links form a cycle.
-        """
-        import h5py
-
-        at = self.root if within is None or name.startswith("/") else within
-        waiting = deque(_steps(name))
         try:
-            for _ in range(_MOST_STEPS):
-                if not waiting:
-                    return at
-                if not isinstance(at, h5py.Group):
-                    return None
-                step = waiting.popleft()
-                target = self._target(at, step)
-                if target is None:
-                    return None
-                # A soft link: its path replaces this step, and the remaining steps
-                # follow after it.
-                if isinstance(target, str):
-                    at = self.root if target.startswith("/") else at
-                    waiting.extendleft(reversed(_steps(target)))
-                else:
-                    at = target
-        except SessionFormatError:
-            raise
+            chunks = item.chunks
         except Exception as error:
             raise self.broken(name, error) from error
-        raise self.broken(name, RecursionError("its links go round in circles"))
+        # HDF5 decompresses a whole chunk even if one value is read. Contiguous datasets
+        # have no chunks and are read in parts of any size.
+        n_bytes = _count(chunks or (0,)) * item.dtype.itemsize
+        if n_bytes > _MAX_CHUNK_BYTES:
+            raise SessionFormatError(
+                self.path,
+                "too_large",
+                f"{self.path.name}: {name} is stored in pieces of {n_bytes:,} bytes",
+                "write it again in smaller chunks",
+            )
+        return item
 
-    def table(self, name: str) -> np.ndarray:
+    def table(self, name: str, most_bytes: int = MAX_TABLE_BYTES) -> np.ndarray:
         """Return all values of a small dataset.
 
         Raises
         ------
         SessionFormatError
-            If the dataset is missing, too large, or cannot be read.
+            If the dataset is missing, has more than `most_bytes` (at 8 bytes per
+            number), or cannot be read.
         """
         dataset = self.dataset(name)
-        # dtype=object: Python integers, so that a hostile shape cannot overflow.
-        count = int(np.prod(dataset.shape or (1,), dtype=object))
-        if count * max(8, dataset.dtype.itemsize) > MAX_TABLE_BYTES:  # as float64
-            raise self._too_large(name, f"is {dataset.shape}")
-        return self.read(dataset, ())
-
-    def scalar(self, name: str) -> Any:
-        """Return the value of a dataset that should hold one value.
-
-        Raises
-        ------
-        SessionFormatError
-            If the dataset is missing, is far too large, or cannot be read.
-        """
-        dataset = self.dataset(name)
-        count = int(np.prod(dataset.shape or (1,), dtype=object))
-        too_many = count > _MOST_VALUES
-        if too_many or count * dataset.dtype.itemsize > _MOST_SCALAR_BYTES:
+        if _count(dataset.shape) * max(8, dataset.dtype.itemsize) > most_bytes:
             raise self._too_large(name, f"is {dataset.shape} {dataset.dtype}")
         return self.read(dataset, ())
 
@@ -180,6 +227,21 @@ class Hdf5:
             self.source.check(now=True)
             raise self.broken(dataset.name, error) from error
 
+    def attribute(self, item: Any, name: str, otherwise: Any = None) -> Any:
+        """Return an attribute of a group or dataset, or `otherwise` if missing."""
+        try:
+            if name not in item.attrs:
+                return otherwise
+            # Check the shape before the values are read into memory.
+            shape = item.attrs.get_id(name).shape
+            if _count(shape) > _MOST_VALUES:
+                raise self._too_large(f"{item.name} ({name})", f"is {shape}")
+            return item.attrs[name]
+        except SessionFormatError:
+            raise
+        except Exception as error:
+            raise self.broken(f"{item.name} ({name})", error) from error
+
     def broken(self, name: object, error: Exception) -> SessionFormatError:
         """Return the error for a part of the file that cannot be read."""
         return SessionFormatError(
@@ -189,156 +251,27 @@ class Hdf5:
             "is the file whole? copy or fetch it again",
         )
 
-    def objects(self) -> Iterator["h5py.Group | h5py.Dataset"]:
-        """Yield every group and dataset once, except cached specifications.
-
-        Raises
-        ------
-        SessionFormatError
-            If a link leads out of the file, or there are far too many objects.
-        """
-        import h5py
-
-        # Hard links can form cycles; an object's address in the file identifies it.
-        seen: set[int] = set()
-        waiting: deque[tuple[Any, int, bool]] = deque([(self.root, 0, True)])
-        while waiting:
-            group, depth, is_told = waiting.popleft()
-            try:
-                names = sorted(group)
-            except Exception as error:
-                raise self.broken(group.name, error) from error
-            for name in names:
-                found = self._linked(group, name)
-                if found is None:
-                    continue
-                address = self._address(found)
-                if address in seen:
-                    continue
-                seen.add(address)
-                if len(seen) > _MOST_OBJECTS:
-                    raise SessionFormatError(
-                        self.path,
-                        "too_large",
-                        f"{self.path.name} holds more than {_MOST_OBJECTS:,} objects",
-                    )
-                # Below `specifications`, objects are still visited (their links are
-                # checked and they count towards the limit) but not yielded.
-                told = is_told and (depth > 0 or name != _APART)
-                if told:
-                    yield found
-                if isinstance(found, h5py.Group) and depth < _DEEPEST:
-                    waiting.append((found, depth + 1, told))
-
-    def _address(self, item: Any) -> int:
-        import h5py
-
-        try:
-            return int(h5py.h5o.get_info(item.id).addr)
-        except Exception as error:
-            raise self.broken(item.name, error) from error
-
-    def attribute(self, item: Any, name: str, otherwise: Any = None) -> Any:
-        """Return an attribute of a group or dataset, or `otherwise` if missing."""
-        try:
-            if name not in item.attrs:
-                return otherwise
-            # Check the shape before the values are read into memory.
-            shape = item.attrs.get_id(name).shape
-            if int(np.prod(shape or (1,), dtype=object)) > _MOST_VALUES:
-                raise self._too_large(f"{item.name} ({name})", f"is {shape}")
-            return item.attrs[name]
-        except SessionFormatError:
-            raise
-        except Exception as error:
-            raise self.broken(f"{item.name} ({name})", error) from error
-
-    def _linked(self, group: Any, name: str) -> Any:
-        """Return a part of a group if its link is a hard link, else None."""
-        try:
-            found = self._target(group, name, anywhere=True)
-        except SessionFormatError:
-            raise
-        except Exception as error:
-            raise self.broken(f"{group.name}/{name}", error) from error
-        return None if isinstance(found, str) else found  # visited at its own path
-
-    def _target(self, group: Any, name: str, *, anywhere: bool = False) -> Any:
-        """Return the target of a link: an object, or the path in a soft link.
-
-        No other file is opened. Datasets whose values lie in other files are refused,
-        unless `anywhere` is true (for a walk that reads no values).
-        """
-        import h5py
-
-        # Link names are bytes in HDF5; surrogateescape keeps invalid UTF-8 intact.
-        step = name.encode("utf-8", "surrogateescape")
-        links = group.id.links
-        if not links.exists(step):
-            return None
-        kind = links.get_info(step).type
-        if kind == h5py.h5l.TYPE_SOFT:
-            return links.get_val(step).decode("utf-8", "surrogateescape")
-        # External links, and types defined by plugins.
-        if kind != h5py.h5l.TYPE_HARD:
-            where = links.get_val(step)[0].decode("utf-8", "replace")
-            raise self._leads_out(f"{group.name}/{name}", where)
-        found = group[step]
-        if isinstance(found, h5py.Dataset) and not anywhere:
-            self._check_place(found)
-        return found
-
-    def _check_place(self, dataset: "h5py.Dataset") -> None:
-        """Raise if a dataset's values lie in other files.
-
-        This comes before its shape is read: the shape of a virtual dataset may open
-        other files.
-        """
-        try:
-            outside = dataset.is_virtual or dataset.external
-        except Exception as error:
-            raise self.broken(dataset.name, error) from error
-        if outside:
-            raise self._leads_out(dataset.name, "another file")
-
-    def _check_chunks(self, dataset: "h5py.Dataset") -> None:
-        """Raise if a dataset's chunks are too large for memory.
-
-        HDF5 decompresses a whole chunk even if one value is read.
-        """
-        try:
-            chunks = dataset.chunks
-        except Exception as error:
-            raise self.broken(dataset.name, error) from error
-        # Contiguous data sets have no chunks and are read in parts of any size.
-        piece = int(np.prod(chunks or (0,), dtype=object)) * dataset.dtype.itemsize
-        if piece > _MAX_CHUNK_BYTES:
-            raise SessionFormatError(
-                self.path,
-                "too_large",
-                f"{self.path.name}: {dataset.name} is stored in pieces of {piece:,} "
-                "bytes",
-                "write it again in smaller chunks",
-            )
-
-    def _too_large(self, name: object, found: str) -> SessionFormatError:
+    def _too_large(self, name: object, problem: str) -> SessionFormatError:
         return SessionFormatError(
             self.path,
             "too_large",
-            f"{self.path.name}: {name} {found}, too many values for what it should be",
+            f"{self.path.name}: {name} {problem}, too many values for what it should "
+            "be",
         )
 
-    def _leads_out(self, name: object, where: object) -> SessionFormatError:
+    def _leads_out(self, name: object, target: object) -> SessionFormatError:
         return SessionFormatError(
             self.path,
             "outside",
-            f"{self.path.name}: {name} lies in {where}, outside the file; refused",
+            f"{self.path.name}: {name} lies in {target}, outside the file; refused",
             "a session may only name what is in its own file",
         )
 
 
-def _steps(name: str) -> list[str]:
-    return [part for part in name.split("/") if part not in ("", ".")]
+def _count(shape: tuple[int, ...] | None) -> int:
+    """Return the number of values of a shape; 1 for a scalar."""
+    # dtype=object: Python integers, so that a hostile shape cannot overflow.
+    return int(np.prod(shape or (1,), dtype=object))
 
 
 def _opened(stream: Any, path: Path) -> "h5py.File":
@@ -404,17 +337,17 @@ class Hdf5Rows:
         self.path = file.path
         self._file, self._name, self._columns = file, name, columns
         self._gain, self._offset = gain, offset
-        self._known: Any = None
+        self._dataset: Any = None
         stored = dataset.dtype
         self._is_plain = gain == 1.0 and offset == 0.0 and stored.kind == "f"
         self.dtype: np.dtype[Any] = stored if self._is_plain else np.dtype(np.float32)
-        wide = int(dataset.shape[1]) if len(dataset.shape) == 2 else 1
-        count = wide if columns is None else len(columns)
-        self.shape: tuple[int, ...] = (int(dataset.shape[0]), count)
+        n_columns = int(dataset.shape[1]) if len(dataset.shape) == 2 else 1
+        n_columns = n_columns if columns is None else len(columns)
+        self.shape: tuple[int, ...] = (int(dataset.shape[0]), n_columns)
 
     # An open h5py dataset cannot be pickled.
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_known": None}
+        return {**self.__dict__, "_dataset": None}
 
     def check(self) -> None:
         """Raise `SessionFormatError` if the file is missing or has changed."""
@@ -423,9 +356,9 @@ class Hdf5Rows:
     def read(self, first: int, stop: int) -> np.ndarray:
         """Return rows `first` to `stop` (exclusive)."""
         self.check()
-        if self._known is None:
-            self._known = self._file.dataset(self._name)
-        stored = self._file.read(self._known, slice(first, stop))
+        if self._dataset is None:
+            self._dataset = self._file.dataset(self._name)
+        stored = self._file.read(self._dataset, slice(first, stop))
         return self._values(stored.reshape(len(stored), -1))
 
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:

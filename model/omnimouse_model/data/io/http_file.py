@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from omnimouse_model.errors import SessionFormatError
 
 _BLOCK = 2**20
-_KEPT = 128
+_BLOCKS = 128
 """Number of cached blocks: 128 MiB."""
 _CONNECT_S = 20.0
 _SILENCE_S = 60.0
@@ -30,11 +30,11 @@ def web_address(name: str | Path) -> str | None:
 
     A `Path` turns the two slashes after the scheme into one; they are restored.
     """
-    found = re.fullmatch(r"(https?):/{1,2}([^/].*)", str(name).replace("\\", "/"))
-    return None if found is None else f"{found[1]}://{found[2]}"
+    match = re.fullmatch(r"(https?):/{1,2}([^/].*)", str(name).replace("\\", "/"))
+    return None if match is None else f"{match[1]}://{match[2]}"
 
 
-def shown_address(url: str) -> str:
+def display_address(url: str) -> str:
     """Return an address for messages, without user, password and query string.
 
     The query of a signed URL contains its signature.
@@ -47,7 +47,7 @@ def shown_address(url: str) -> str:
 # Shared by all remote files: the garbage collector is a setting of the process.
 _fetching = threading.Lock()
 _n_fetching = 0
-_collects = True
+_was_enabled = True
 
 
 def _without_collection(fetch: Callable[[int, int], bytes]) -> Callable[..., bytes]:
@@ -60,10 +60,10 @@ def _without_collection(fetch: Callable[[int, int], bytes]) -> Callable[..., byt
     """
 
     def fetched(start: int, stop: int) -> bytes:
-        global _n_fetching, _collects
+        global _n_fetching, _was_enabled
         with _fetching:
             if _n_fetching == 0:
-                _collects = gc.isenabled()
+                _was_enabled = gc.isenabled()
                 gc.disable()
             _n_fetching += 1
         try:
@@ -71,7 +71,7 @@ def _without_collection(fetch: Callable[[int, int], bytes]) -> Callable[..., byt
         finally:
             with _fetching:
                 _n_fetching -= 1
-                if _n_fetching == 0 and _collects:
+                if _n_fetching == 0 and _was_enabled:
                     gc.enable()
 
     return fetched
@@ -95,30 +95,32 @@ class RemoteFile:
     def __init__(self, url: str) -> None:
         self.url = url
         self._compared = monotonic()
-        self._seen = self._facts()
+        self._version = self._read_version()
         self._check_parts()
 
     @property
     def path(self) -> Path:
         """Address as a path, without secrets, for messages."""
-        return Path(shown_address(self.url))
+        return Path(display_address(self.url))
 
     @property
     def fingerprint(self) -> str:
         """Hash of address, size and version as reported by the server."""
-        return hashlib.blake2b(repr((self.url, self._seen)).encode()).hexdigest()[:32]
+        return hashlib.blake2b(repr((self.url, self._version)).encode()).hexdigest()[
+            :32
+        ]
 
     def open(self) -> Any:
         """Return a binary file object that reads blocks on demand."""
         self._compare()
         # With If-Match the server refuses to send blocks of another version. The
         # comparison is strong (RFC 9110): weak tags (W/"…") would never match.
-        only = {"If-Match": self._seen[1]} if self._is_strong else {}
+        only = {"If-Match": self._version[1]} if self._is_strong else {}
         stream = self._system().open(
             self.url,
             block_size=_BLOCK,
             cache_type="blockcache",
-            cache_options={"maxblocks": _KEPT},
+            cache_options={"maxblocks": _BLOCKS},
             headers=only,
         )
         stream.cache.fetcher = _without_collection(stream.cache.fetcher)
@@ -131,31 +133,31 @@ class RemoteFile:
 
     @property
     def _is_strong(self) -> bool:
-        return self._seen[1].startswith('"')
+        return self._version[1].startswith('"')
 
     def _compare(self) -> None:
-        if self._facts() != self._seen:
-            what = "changed while the session was open"
-            raise self._error("changed", what, "open the session again")
+        if self._read_version() != self._version:
+            problem = "changed while the session was open"
+            raise self._error("changed", problem, "open the session again")
         self._compared = monotonic()
 
-    def _facts(self) -> tuple[int, str]:
+    def _read_version(self) -> tuple[int, str]:
         """Return the size in bytes and the version that the server reports."""
         try:
-            found = self._system().info(self.url)
-        except Exception as error:  # of whichever library carries it
+            info = self._system().info(self.url)
+        except Exception as error:  # fsspec, aiohttp and the system have their own
             # fsspec raises its own error from that of aiohttp, which has the status.
-            why: BaseException = error.__cause__ or error
-            if getattr(why, "status", None) in (404, 410):
+            cause: BaseException = error.__cause__ or error
+            if getattr(cause, "status", None) in (404, 410):
                 raise self._error("missing_file", "is not there") from error
-            what = f"cannot be reached: {str(why)[:200] or why!r}"
-            raise self._error("unreadable", what) from error
+            problem = f"cannot be reached: {str(cause)[:200] or cause!r}"
+            raise self._error("unreadable", problem) from error
         # Without a size, fsspec opens a stream that cannot seek.
-        if not found.get("size"):
+        if not info.get("size"):
             raise self._error("unreadable", "has no size: its server does not say")
         # An ETag identifies a version; the date has a resolution of only 1 s.
-        version = found.get("ETag") or found.get("Last-Modified") or ""
-        return int(found["size"]), str(version)
+        version = info.get("ETag") or info.get("Last-Modified") or ""
+        return int(info["size"]), str(version)
 
     def _check_parts(self) -> None:
         """Check that the server answers a range request.
@@ -167,18 +169,18 @@ class RemoteFile:
             with self._system().open(self.url, cache_type="none") as stream:
                 stream.seek(1)
                 stream.read(7)
-        except Exception as error:  # of whichever library carries it
-            what = f"cannot be read in parts: {str(error)[:200] or error!r}"
+        except Exception as error:  # fsspec, aiohttp and the system have their own
+            problem = f"cannot be read in parts: {str(error)[:200] or error!r}"
             raise self._error(
-                "unreadable", what, "download it, and open the copy"
+                "unreadable", problem, "download it, and open the copy"
             ) from error
 
     def _error(
-        self, code: str, what: str, hint: str = "check the address and the connection"
+        self, code: str, problem: str, hint: str = "check the address and connection"
     ) -> SessionFormatError:
-        what = what.replace(self.url, shown_address(self.url))
-        words = f"{shown_address(self.url)} {what}"
-        return SessionFormatError(self.path, code, words, hint)
+        address = display_address(self.url)
+        message = f"{address} {problem.replace(self.url, address)}"
+        return SessionFormatError(self.path, code, message, hint)
 
     def _system(self) -> Any:
         try:

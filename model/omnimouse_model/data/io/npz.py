@@ -103,9 +103,9 @@ class Npz(Mapping[str, np.ndarray]):
             # 128 KiB: more than the largest header that `read_npy_header` accepts.
             inner = BytesIO(stream.read(1 << 17))
             shape, fortran, dtype, offset = read_npy_header(inner, self.path)
-        wanted = math.prod(shape) * dtype.itemsize
+        n_bytes = math.prod(shape) * dtype.itemsize
         size = self.path.stat().st_size
-        if wanted + offset > member.file_size or begin + offset + wanted > size:
+        if n_bytes + offset > member.file_size or begin + offset + n_bytes > size:
             raise _refused(self.path, f"{member.filename} is shorter than {shape}")
         return ArrayFile(self.path, dtype, shape, begin + offset, fortran)
 
@@ -121,7 +121,7 @@ def _sound(path: Path) -> Iterator[None]:
         raise _refused(path, f"is no sound .npz: {str(error)[:200]}") from error
 
 
-def _refused(path: Path, what: str) -> SessionFormatError:
+def _refused(path: Path, problem: str) -> SessionFormatError:
     return SessionFormatError(
-        path, "not_npz", f"{label(path)}: {what}", "write it again with numpy.savez"
+        path, "not_npz", f"{label(path)}: {problem}", "write it again with numpy.savez"
     )

@@ -1,18 +1,18 @@
 """Safe reading of untrusted files: size checks before allocation, no unpickling."""
 
-import ast
 import json
 import math
 import mmap
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 import yaml
+from numpy.lib import format as npy_format
 
 from omnimouse_model.data.io.file_stamp import FileStamp, stat_file, unreadable
 from omnimouse_model.data.io.file_stamp import label as label  # readers import it here
@@ -25,8 +25,6 @@ MAX_SMALL_ARRAY_BYTES = 512 * 2**20
 _MAX_HEADER = 1 << 16
 _MOST_DIMENSIONS = 32
 _MOST_NODES = 1_000_000
-_LONGEST_NUMBER = 300
-_SHOW_BYTES = "{:,}".format
 
 
 class ArrayFile:
@@ -54,7 +52,7 @@ class ArrayFile:
         self.shape = shape
         self.offset = offset
         self.fortran = fortran
-        self._seen = FileStamp.of(path)
+        self._stamp = FileStamp.of(path)
         self._map: np.ndarray | None = None
 
     # Pickling a map would copy the whole file.
@@ -97,7 +95,7 @@ class ArrayFile:
         This runs before every read: access beyond the end of a mapped file that has
         become shorter kills the process (SIGBUS).
         """
-        self._seen.check()
+        self._stamp.check()
 
     def _mapped(self) -> np.ndarray:
         # An empty array cannot be mapped.
@@ -122,13 +120,13 @@ def npy_file(path: Path) -> ArrayFile:
         shape, fortran, dtype, offset = read_npy_header(stream, path)
         size = os.fstat(stream.fileno()).st_size
     # dtype=object: Python integers, so that a hostile shape cannot overflow.
-    wanted = int(np.prod(shape, dtype=object)) * dtype.itemsize
-    if size - offset < wanted:
+    declared = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if size - offset < declared:
         raise SessionFormatError(
             path,
             "wrong_size",
-            f"{label(path)} declares {shape} {dtype}, {_SHOW_BYTES(wanted)} bytes, "
-            f"but holds {_SHOW_BYTES(max(0, size - offset))}",
+            f"{label(path)} declares {shape} {dtype}, {declared:,} bytes, "
+            f"but holds {max(0, size - offset):,}",
             "incomplete download? fetch it again",
         )
     return ArrayFile(path, dtype, shape, offset, fortran)
@@ -143,8 +141,6 @@ def load_small_array(path: Path, inside: Path) -> np.ndarray:
             "too_large",
             f"{label(path)} holds {file.shape} values, too many for what it should be",
         )
-    if file.dtype.hasobject:
-        raise _pickled(path)
     # A copy, so that the small file does not stay mapped.
     return np.array(file.open())
 
@@ -158,56 +154,51 @@ def read_npy_header(
     """
     try:
         head = stream.read(12)
+        if len(head) < 10 or head[:6] != b"\x93NUMPY":
+            # 0x80 is the first byte of a pickle (protocol 2 or later).
+            if head[:1] == b"\x80":
+                raise _pickled(path)
+            raise SessionFormatError(
+                path, "not_npy", f"{label(path)} is not a .npy file", "write it again"
+            )
+        # numpy reads a header of any length before it compares it with a limit.
+        length = int.from_bytes(head[8:10] if head[6] == 1 else head[8:12], "little")
+        if length > _MAX_HEADER:
+            raise _bad_header(path, f"a header of {length} bytes")
+        stream.seek(0)
+        shape, fortran, dtype = _npy_description(stream)
+    except SessionFormatError:
+        raise
     except OSError as error:
         raise unreadable(path, error) from error
-    if len(head) < 10 or head[:6] != b"\x93NUMPY":
-        # 0x80 is the first byte of a pickle (protocol 2 or later).
-        if head[:1] == b"\x80":
-            raise _pickled(path)
-        raise SessionFormatError(
-            path, "not_npy", f"{label(path)} is not a .npy file", "write it again"
-        )
-    # Format version 1 has a header length of 2 bytes, later versions of 4 bytes.
-    wide = head[6] >= 2
-    length = int.from_bytes(head[8:12] if wide else head[8:10], "little")
-    offset = (12 if wide else 10) + length
-    if length > _MAX_HEADER:
-        raise _bad_header(path, f"a header of {length} bytes")
-    stream.seek(offset - length)
-    shape, fortran, dtype = _parsed_header(stream.read(length), path)
-    if dtype.hasobject and not objects:
-        raise _pickled(path)
-    return shape, fortran, dtype, offset
-
-
-def _bad_header(path: Path, found: str) -> SessionFormatError:
-    return SessionFormatError(
-        path, "not_npy", f"{label(path)}: not a sound .npy header: {found}"
-    )
-
-
-def _parsed_header(
-    text: bytes, path: Path
-) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    try:
-        # The header is the text of a Python dict; literal_eval runs no code.
-        fields = ast.literal_eval(text.decode("latin1").strip())
-        shape = tuple(fields["shape"])
-        fortran = bool(fields["fortran_order"])
-        descr = fields["descr"]
-        dtype = np.dtype(descr)
     except Exception as error:  # Python and numpy refuse text in many ways
         raise _bad_header(path, "no valid description") from error
-    whole = all(isinstance(n, int) and 0 <= n < 2**48 for n in shape)
-    if not whole or len(shape) > _MOST_DIMENSIONS:
-        raise _bad_header(path, f"shape {str(fields['shape'])[:60]}")
+    # max(1, n): numpy multiplies the other axes even if one of them is empty.
+    is_sound = all(0 <= n < 2**48 for n in shape) and len(shape) <= _MOST_DIMENSIONS
+    if not is_sound or math.prod(max(1, n) for n in shape) * dtype.itemsize >= 2**62:
+        raise _bad_header(path, f"shape {str(shape)[:60]}")
     # Recordings contain only numbers and strings, no structured types.
     if dtype.names is not None or dtype.subdtype is not None or not dtype.itemsize:
-        raise _bad_header(path, f"a type {str(descr)[:60]}")
-    # max(1, n): numpy multiplies the other axes even if one of them is empty.
-    if math.prod(max(1, n) for n in shape) * dtype.itemsize >= 2**62:
-        raise _bad_header(path, f"shape {shape}")
-    return shape, fortran, dtype
+        raise _bad_header(path, f"a type {str(dtype)[:60]}")
+    if dtype.hasobject and not objects:
+        raise _pickled(path)
+    return shape, fortran, dtype, stream.tell()
+
+
+def _npy_description(
+    stream: BinaryIO | BytesIO,
+) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = npy_format.read_magic(stream)
+    # Versions 2 and 3 differ only in the encoding of the names of structured types.
+    if version == (1, 0):
+        return npy_format.read_array_header_1_0(stream, max_header_size=_MAX_HEADER)
+    return npy_format.read_array_header_2_0(stream, max_header_size=_MAX_HEADER)
+
+
+def _bad_header(path: Path, problem: str) -> SessionFormatError:
+    return SessionFormatError(
+        path, "not_npy", f"{label(path)}: not a sound .npy header: {problem}"
+    )
 
 
 def contained(path: Path, inside: Path) -> Path:
@@ -252,8 +243,7 @@ def read_text(path: Path, limit: int) -> str:
             raise SessionFormatError(
                 path,
                 "too_large",
-                f"{label(path)} has {_SHOW_BYTES(size)} bytes; at most "
-                f"{_SHOW_BYTES(limit)} are read",
+                f"{label(path)} has {size:,} bytes; at most {limit:,} are read",
             )
         try:
             data = stream.read()
@@ -276,26 +266,7 @@ def read_yaml_mapping(path: Path, inside: Path | None = None) -> dict[str, Any]:
 
     With `inside`, the file must lie in that folder, links resolved.
     """
-    text = read_text(_within(path, inside), MAX_YAML_BYTES)
-    try:
-        value = yaml.load(text, Loader=_Loader)
-        # Without aliases, a text cannot hold more values than it has characters.
-        _check_nodes(value, max(_MOST_NODES, len(text)))
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" line {mark.line + 1}" if mark is not None else ""
-        problem = getattr(error, "problem", None) or str(error)
-        raise SessionFormatError(
-            path,
-            "bad_yaml",
-            f"{label(path)}{where}: not valid YAML: {problem}",
-            "only plain keys and values are read",
-        ) from error
-    except (ValueError, RecursionError) as error:
-        raise SessionFormatError(
-            path, "bad_yaml", f"{label(path)}: not valid YAML: {error}"
-        ) from error
-    return _mapping(path, value, "YAML")
+    return _read_mapping(path, inside, MAX_YAML_BYTES, "YAML", _parse_yaml)
 
 
 def read_json_mapping(path: Path, inside: Path | None = None) -> dict[str, Any]:
@@ -303,35 +274,44 @@ def read_json_mapping(path: Path, inside: Path | None = None) -> dict[str, Any]:
 
     With `inside`, the file must lie in that folder, links resolved.
     """
-    text = read_text(_within(path, inside), MAX_JSON_BYTES)
+    return _read_mapping(path, inside, MAX_JSON_BYTES, "JSON", json.loads)
+
+
+def _read_mapping(
+    path: Path,
+    inside: Path | None,
+    limit: int,
+    kind: str,
+    parse: Callable[[str], object],
+) -> dict[str, Any]:
+    text = read_text(path if inside is None else contained(path, inside), limit)
+    code = f"bad_{kind.lower()}"
     try:
-        value = json.loads(text, parse_int=_whole)
-    except json.JSONDecodeError as error:
+        value = parse(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)  # of YAML
+        line = getattr(error, "lineno", None if mark is None else mark.line + 1)
+        where = "" if line is None else f" line {line}"
+        problem = getattr(error, "problem", None) or getattr(error, "msg", error)
         raise SessionFormatError(
             path,
-            "bad_json",
-            f"{label(path)} line {error.lineno}: not valid JSON: {error.msg}",
+            code,
+            f"{label(path)}{where}: not valid {kind}: {problem}",
+            "only plain keys and values are read",
         ) from error
-    except (ValueError, RecursionError) as error:
-        raise SessionFormatError(
-            path, "bad_json", f"{label(path)}: not valid JSON: {error}"
-        ) from error
-    return _mapping(path, value, "JSON")
-
-
-def _within(path: Path, inside: Path | None) -> Path:
-    return path if inside is None else contained(path, inside)
-
-
-def _mapping(path: Path, value: object, kind: str) -> dict[str, Any]:
     if not isinstance(value, Mapping):
         found = "nothing" if value is None else f"a {type(value).__name__}"
         raise SessionFormatError(
-            path,
-            f"bad_{kind.lower()}",
-            f"{label(path)}: must hold `key: value` pairs, found {found}",
+            path, code, f"{label(path)}: must hold `key: value` pairs, found {found}"
         )
     return {str(key): item for key, item in value.items()}
+
+
+def _parse_yaml(text: str) -> object:
+    value = yaml.load(text, Loader=_Loader)
+    # Without aliases, a text cannot hold more values than it has characters.
+    _check_nodes(value, max(_MOST_NODES, len(text)))
+    return value
 
 
 def _pickled(path: Path) -> SessionFormatError:
@@ -365,31 +345,21 @@ class _Loader(_Safe):  # type: ignore[misc]  # chosen at run time: C if it is th
 def _check_nodes(value: object, most: int) -> None:
     """Raise if the values are too many with all aliases expanded.
 
-    Nested aliases grow exponentially ("billion laughs"). Numbers with too many digits
-    are refused too.
+    Nested aliases grow exponentially ("billion laughs").
     """
     # By id, so that each object is counted once however often it is referenced.
     sizes: dict[int, int] = {}
 
     def size(item: object) -> int:
-        if isinstance(item, int):
-            # A decimal digit has 3.3 bits.
-            if item.bit_length() > 3 * _LONGEST_NUMBER:
-                raise ValueError("a number of far too many digits")
-            return 1
         if not isinstance(item, dict | list | tuple | set):
             return 1
         if id(item) not in sizes:
-            sizes[id(item)] = most  # stands until known: a cycle exceeds the limit
+            sizes[id(item)] = (
+                most  # until the count is known: a cycle exceeds the limit
+            )
             inner = [*item, *item.values()] if isinstance(item, dict) else item
             sizes[id(item)] = 1 + sum(map(size, inner))
         return sizes[id(item)]
 
     if size(value) > most:
         raise ValueError(f"its aliases stand for more than {most:,} values")
-
-
-def _whole(digits: str) -> int:
-    if len(digits) > _LONGEST_NUMBER:
-        raise ValueError(f"a number of {len(digits)} digits")
-    return int(digits)

@@ -53,19 +53,19 @@ def load_pickled(path: Path) -> Any:
         stream.seek(offset)
         data = stream.read()
     try:
-        found = _plain(_Reader(data, path).load(), {})
+        content = _plain(_Reader(data, path).load(), {})
     except SessionFormatError:
         raise
     except Exception as error:  # a pickle is a program, and can fail in any way
         raise _refused(path, f"is not a sound pickle: {str(error)[:200]}") from error
-    if isinstance(found, list) and shape == () and len(found) == 1:
-        return found[0]
-    return found
+    if isinstance(content, list) and shape == () and len(content) == 1:
+        return content[0]
+    return content
 
 
-def _refused(path: Path, why: str) -> SessionFormatError:
+def _refused(path: Path, problem: str) -> SessionFormatError:
     return SessionFormatError(
-        path, "pickled", f"{label(path)} {why}", "was it written by suite2p?"
+        path, "pickled", f"{label(path)} {problem}", "was it written by suite2p?"
     )
 
 
@@ -114,14 +114,14 @@ def _array(data: Any, dtype: Any, shape: Any, fortran: bool = False) -> np.ndarr
     if not is_shape or not is_typed:
         raise ValueError("an array without a sound shape, type or data")
     kind: np.dtype[Any] = np.dtype(dtype.name).newbyteorder(dtype.order)
-    wanted = kind.itemsize * math.prod(shape)
+    n_bytes = kind.itemsize * math.prod(shape)
     # Checked before `frombuffer`: the pickle chooses type and shape freely.
     odd = kind.hasobject or kind.names or kind.subdtype or not kind.itemsize
-    if odd or wanted != len(data):
+    if odd or n_bytes != len(data):
         raise ValueError(
             f"an array of {str(shape)[:60]} {dtype.name[:20]} in {len(data)} bytes"
         )
-    flat = np.frombuffer(data, kind) if wanted else np.zeros(0, kind)
+    flat = np.frombuffer(data, kind) if n_bytes else np.zeros(0, kind)
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
@@ -159,10 +159,12 @@ def _nothing(*_: Any) -> None:
     return None
 
 
-_Made = dict[str, Callable[..., Any]]
-_BUILTINS: _Made = {kind.__name__: kind for kind in (dict, list, tuple, set, complex)}
+_Replacements = dict[str, Callable[..., Any]]
+_BUILTINS: _Replacements = {
+    kind.__name__: kind for kind in (dict, list, tuple, set, complex)
+}
 _DATES = ("datetime", "date", "time", "timedelta")
-_NAMES: dict[str, _Made] = {
+_NAMES: dict[str, _Replacements] = {
     "numpy": {
         "_reconstruct": lambda kind, shape, code: _Value(),
         "scalar": _scalar,
@@ -204,7 +206,7 @@ class _Reader(pickle._Unpickler):
         super().__init__(BytesIO(data), encoding="latin1")
         self._path = path
         # A pickle can pass one remembered object to many calls that copy it.
-        self._left = _COPIES * len(data) + _SPARE_BYTES
+        self._budget = _COPIES * len(data) + _SPARE_BYTES
 
     def find_class(self, module: str, name: str) -> Any:
         """Return the replacement for a name; raise for unknown names."""
@@ -225,8 +227,8 @@ class _Reader(pickle._Unpickler):
         return make(*args)
 
     def _spend(self, sizes: Iterable[int]) -> None:
-        self._left -= sum(sizes)
-        if self._left < 0:
+        self._budget -= sum(sizes)
+        if self._budget < 0:
             raise ValueError("it makes far more than it holds")
 
     def load_build(self) -> None:
@@ -244,10 +246,10 @@ class _Reader(pickle._Unpickler):
     def load_bytearray8(self) -> None:
         """Read a bytearray; the original allocates the claimed size before reading."""
         size = int.from_bytes(self.read(8), "little")
-        found = self.read(size)
-        if len(found) != size:
+        data = self.read(size)
+        if len(data) != size:
             raise ValueError("pickle data was truncated")
-        self.stack.append(bytearray(found))
+        self.stack.append(bytearray(data))
 
     dispatch: ClassVar[dict[int, Any]] = {
         **pickle._Unpickler.dispatch,

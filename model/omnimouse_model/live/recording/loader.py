@@ -11,7 +11,7 @@ from typing import Any
 
 from omnimouse_model.data.hub.fetch_session import fetch_session
 from omnimouse_model.data.hub.names import hub_place
-from omnimouse_model.data.io.http_file import shown_address, web_address
+from omnimouse_model.data.io.http_file import display_address, web_address
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
@@ -64,7 +64,7 @@ def _shown(recording: str | Path | Made) -> str:
     if callable(recording):
         return ""
     address = web_address(recording)
-    return str(recording) if address is None else shown_address(address)
+    return str(recording) if address is None else display_address(address)
 
 
 def _on_this_machine(

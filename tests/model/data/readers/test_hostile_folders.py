@@ -83,7 +83,7 @@ def test_aliases_do_not_unfold(folder, name, first, next_, words):
 
 @pytest.mark.parametrize("read", [read_yaml_mapping, read_json_mapping])
 def test_numbers_of_thousands_of_digits_are_refused(tmp_path, read):
-    (tmp_path / "a").write_text('{"n": ' + "9" * 4000 + "}")
+    (tmp_path / "a").write_text('{"n": ' + "9" * 5000 + "}")
     with pytest.raises(SessionFormatError, match="digits"):
         read(tmp_path / "a")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.recording.loader import OpenRequest
@@ -53,13 +53,13 @@ def drawing_thread():
 
 def test_nothing_is_read_on_the_thread_that_draws(drawing_thread, folder, monkeypatch):
     read_on: set[threading.Thread] = set()
-    normalised = Window._normalised
+    read = Signal.window
 
-    def noted(window: Window, name: str) -> object:
+    def noted(signal: Signal, *arguments: object) -> object:
         read_on.add(threading.current_thread())
-        return normalised(window, name)
+        return read(signal, *arguments)
 
-    monkeypatch.setattr(Window, "_normalised", noted)
+    monkeypatch.setattr(Signal, "window", noted)
     drawing_thread.opener.open(folder)
     assert drawing_thread.opener.is_busy
     assert drawing_thread.state.session is None

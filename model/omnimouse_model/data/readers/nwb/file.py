@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from omnimouse_model.data.io.hdf5 import Hdf5
+from omnimouse_model.data.io.hdf5 import SCALAR_BYTES, Hdf5
 from omnimouse_model.data.readers.build.decode_text import text_of
 from omnimouse_model.data.readers.build.size_limits import (
     MOST_FRAMES,
@@ -90,10 +90,10 @@ class NwbFile:
     # -- parts ------------------------------------------------------------------
     def text(self, name: str) -> str:
         """Return a stored text, "" if missing."""
-        # Optional fields are often absent; `scalar` would raise.
+        # Optional fields are often absent; `table` would raise.
         if self.file.find(name) is None:
             return ""
-        return text_of(self.file.scalar(name))
+        return text_of(self.file.table(name, SCALAR_BYTES))
 
     def names(self, group: "h5py.Group") -> list[str]:
         """Return the names of the members of a group, sorted."""
@@ -103,10 +103,6 @@ class NwbFile:
             return sorted(group)
         except Exception as error:
             raise self.file.broken(group.name, error) from error
-
-    def child(self, group: "h5py.Group", name: str) -> Any:
-        """Return a member of a group with links followed, None if missing."""
-        return self.file.find(name, group)
 
     def dereference(self, reference: Any, name: str) -> Any:
         """Return the object of an HDF5 object reference of the part `name`."""
@@ -136,7 +132,7 @@ class NwbFile:
         return clock
 
     def _clock(self, group: "h5py.Group", n: int) -> Clock:
-        if self.child(group, "starting_time") is not None:
+        if self.file.find("starting_time", group) is not None:
             return self._even(group, n)
         stored = self._timestamps(group, n)
         if n < 2:
@@ -163,7 +159,7 @@ class NwbFile:
         """
         path, name = self.file.path, str(group.name)
         check_extent(path, name, n, np.inf, MOST_FRAMES)
-        if self.child(group, "starting_time") is not None:
+        if self.file.find("starting_time", group) is not None:
             clock = self._even(group, n)
             check_extent(path, name, n, clock.rate_hz, MOST_FRAMES)
             return clock.all_times()
@@ -171,7 +167,7 @@ class NwbFile:
 
     def _timestamps(self, group: "h5py.Group", n: int) -> np.ndarray:
         """Return the stored times of n samples, checked: finite and increasing."""
-        if self.child(group, "timestamps") is None:
+        if self.file.find("timestamps", group) is None:
             raise self.wrong(group, "has neither starting_time nor timestamps")
         shape = self.shape(group, "timestamps")
         if shape != (n,):
@@ -187,8 +183,8 @@ class NwbFile:
         return stored
 
     def _even(self, group: "h5py.Group", n: int) -> Clock:
-        start = self.child(group, "starting_time")
-        stored = self.file.scalar(f"{group.name}/starting_time")
+        start = self.file.find("starting_time", group)
+        stored = self.file.table(f"{group.name}/starting_time", SCALAR_BYTES)
         stored_rate = self.file.attribute(start, "rate")
         try:
             first, rate = float(stored), float(stored_rate)
@@ -200,13 +196,13 @@ class NwbFile:
 
     def shape(self, group: "h5py.Group", name: str = "data") -> tuple[int, ...]:
         """Return the shape of a series' data, () if missing."""
-        data = self.child(group, name)
+        data = self.file.find(name, group)
         shape = getattr(data, "shape", ())
         return tuple(int(n) for n in shape or ())
 
     def gain(self, group: "h5py.Group") -> tuple[float, float]:
         """Return `conversion` and `offset`: value = data · conversion + offset."""
-        data = self.child(group, "data")
+        data = self.file.find("data", group)
         values = []
         for name, default in (("conversion", 1.0), ("offset", 0.0)):
             try:
@@ -220,7 +216,7 @@ class NwbFile:
 
     def unit(self, group: "h5py.Group") -> str:
         """Return the unit of a series' data, "" if missing."""
-        data = self.child(group, "data")
+        data = self.file.find("data", group)
         return "" if data is None else text_of(self.file.attribute(data, "unit", ""))
 
     def wrong(self, group: "h5py.Group", problem: str) -> SessionFormatError:

@@ -129,7 +129,7 @@ def _parts(
     shape = nwb.shape(group)
     name = group.name.rsplit("/", 1)[-1]
     # Frames in other files are never opened; the dataset of the series is then empty.
-    if nwb.child(group, "external_file") is not None and 0 in (shape or (0,)):
+    if nwb.file.find("external_file", group) is not None and 0 in (shape or (0,)):
         notes.warn(
             "external_stimulus",
             f"{group.name} is in files of its own ("
@@ -154,8 +154,8 @@ def _stills(
 ) -> list[Part]:
     """Return the parts of images shown by number, each until the next one."""
     order = nwb.file.table(f"{group.name}/data").astype(np.int64)
-    series = nwb.child(group, "indexed_timeseries")
-    images = nwb.child(group, "indexed_images")
+    series = nwb.file.find("indexed_timeseries", group)
+    images = nwb.file.find("indexed_images", group)
     # Older files refer to the frames of a series, newer ones to single images.
     if series is not None:
         count = (nwb.shape(series) or (0,))[0]
@@ -180,7 +180,7 @@ def _stills(
 
 
 def _image_names(nwb: NwbFile, images: "h5py.Group", notes: Notes) -> list[str]:
-    listed = nwb.child(images, "order_of_images")
+    listed = nwb.file.find("order_of_images", images)
     if listed is None:
         notes.assume(
             "image_order",

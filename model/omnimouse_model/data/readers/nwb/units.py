@@ -77,13 +77,13 @@ def read_units(nwb: NwbFile, series: "h5py.Group", n: int, notes: Notes) -> Plan
     SessionFormatError
         If the `rois` of the series do not fit its columns or its table.
     """
-    region = nwb.child(series, "rois")
+    region = nwb.file.find("rois", series)
     if region is None:
         raise nwb.wrong(series, "has no rois: nothing says which regions it is of")
     rows = nwb.file.table(region.name)
     reference = nwb.file.attribute(region, "table")
     table = None if reference is None else nwb.dereference(reference, region.name)
-    if table is None or nwb.child(table, "id") is None:
+    if table is None or nwb.file.find("id", table) is None:
         raise nwb.wrong(series, "has rois that name no table")
     ids = nwb.file.table(f"{table.name}/id").astype(np.int64)
     if rows.shape != (n,) or rows.dtype.kind not in "iu":
@@ -128,7 +128,7 @@ class _Masks:
         self._nwb, self._table, self._n = nwb, table, n
         self._values: Any = None
         self._ends = np.zeros(0, np.int64)
-        self.kind = next((m for m in _MASKS if nwb.child(table, m) is not None), "")
+        self.kind = next((m for m in _MASKS if nwb.file.find(m, table) is not None), "")
         if self.kind == "image_mask":
             self._values = self._images(notes)
         elif self.kind:
@@ -233,7 +233,7 @@ class _Masks:
     def _check_ragged(self) -> None:
         names = self._values.dtype.names or ()
         fields = ("x", "y", "weight") + (("z",) if self.kind == "voxel_mask" else ())
-        index = self._nwb.child(self._table, f"{self.kind}_index")
+        index = self._nwb.file.find(f"{self.kind}_index", self._table)
         if index is None or not set(fields) <= set(names):
             raise self._nwb.wrong(
                 self._table, f"has a {self.kind} without {', '.join(fields)} or index"
@@ -266,7 +266,7 @@ def _place(
     Positions are origin + grid spacing · centre, NaN if the plane lacks either.
     """
     unknown = np.full((len(centre), 3), np.nan, np.float32)
-    plane = nwb.child(table, "imaging_plane")
+    plane = nwb.file.find("imaging_plane", table)
     if plane is None:
         return "", unknown
     location = nwb.text(f"{plane.name}/location")
@@ -283,10 +283,12 @@ def _place(
 
 
 def _microns(nwb: NwbFile, plane: "h5py.Group", name: str) -> np.ndarray | None:
-    if nwb.child(plane, name) is None:
+    if nwb.file.find(name, plane) is None:
         return None
     values = nwb.file.table(f"{plane.name}/{name}")
-    unit = text_of(nwb.file.attribute(nwb.child(plane, name), "unit", "meters")).lower()
+    unit = text_of(
+        nwb.file.attribute(nwb.file.find(name, plane), "unit", "meters")
+    ).lower()
     factor = next((f for word, f in _MICRONS.items() if unit.startswith(word)), None)
     if factor is None or values.dtype.kind not in "fiu":
         return None
