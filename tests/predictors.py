@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class EchoPredictor:
+class EchoPredictor(Predictor):
     """Predicts the recorded responses plus one, which tests can recognise."""
 
     name: str = "echo"
@@ -57,17 +57,6 @@ class EchoPredictor:
             self.predictor_id,
             scale=window.session.units.scale[neurons],
         )
-
-    def predict(
-        self, window: Window, mask: Mask, neurons: np.ndarray | None = None
-    ) -> Prediction:
-        return self.decode(self.encode(window, mask), neurons)
-
-    def predict_many(self, requests, cancelled=lambda: False):
-        for request in requests:
-            if cancelled():
-                return
-            yield self.predict(*request)
 
     def _count(self, name: str) -> None:
         self.counters[name] = self.counters.get(name, 0) + 1

@@ -4,7 +4,7 @@ Each represents a model family other than OmniMouse. Their weights are random: t
 that every part of the product accepts windows of any spec.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
@@ -24,8 +24,8 @@ from omnimouse_model.predict.predictor import (
     Encoded,
     Needs,
     Prediction,
-    Request,
-    require_spec,
+    Predictor,
+    check_request,
 )
 
 COUNTS = om.WindowSpec(
@@ -44,7 +44,7 @@ FRAMES = om.WindowSpec(
 
 
 @dataclass
-class ToyPredictor:
+class ToyPredictor(Predictor):
     """Common part: selects the scored cells from rates of the complete window."""
 
     predictor_id = "toy"
@@ -58,7 +58,7 @@ class ToyPredictor:
         """Do nothing."""
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
-        require_spec(self.predictor_id, self.needs.spec, window, mask)
+        check_request(self.predictor_id, self.needs, window, mask)
         return Encoded(window, mask, self.rates(window, mask))
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
@@ -78,21 +78,6 @@ class ToyPredictor:
             units="spikes/s" if counts else "normalised",
             times_s=window.sample_times_s,
         )
-
-    def predict(
-        self, window: Window, mask: Mask, neurons: np.ndarray | None = None
-    ) -> Prediction:
-        return self.decode(self.encode(window, mask), neurons)
-
-    def predict_many(
-        self,
-        requests: Iterable[Request],
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Prediction]:
-        for request in requests:
-            if cancelled():
-                return
-            yield self.predict(*request)
 
 
 @dataclass
@@ -131,7 +116,11 @@ class RecurrentPredictor(ToyPredictor):
 
     predictor_id = "toy-recurrent"
     needs = Needs(
-        sees_responses=False, sees_video=True, sees_behavior=True, spec=RECURRENT
+        sees_responses=False,
+        sees_video=True,
+        sees_behavior=True,
+        spec=RECURRENT,
+        methods=frozenset({"step"}),
     )
 
     def start(self, session: Session) -> np.ndarray:
@@ -177,17 +166,36 @@ class FramePredictor(ToyPredictor):
     """One spatio-temporal convolution over 16 frames and a random readout."""
 
     predictor_id = "toy-frames"
-    needs = Needs(sees_responses=False, sees_video=True, spec=FRAMES)
+    needs = Needs(
+        sees_responses=False,
+        sees_video=True,
+        spec=FRAMES,
+        methods=frozenset({"stimulus_gradient"}),
+    )
 
     def rates(self, window: Window, mask: Mask) -> np.ndarray:
+        video = np.where(mask.frames[:, None, None], window.video, 0.0)
+        video = torch.from_numpy(video.astype(np.float32))
+        return self._rates(video, window.session).numpy()
+
+    def stimulus_gradient(
+        self, clip: om.Clip, neurons: np.ndarray, objective: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        gray = torch.from_numpy(clip.frames_u8.astype(np.float32)).requires_grad_()
+        rates = self._rates((gray - 113) / 59, clip.session)[:, neurons]
+        value = (rates * torch.from_numpy(objective)).sum()
+        value.backward()
+        return float(value.detach()), gray.grad.numpy()
+
+    def _rates(self, video: torch.Tensor, session: Session) -> torch.Tensor:
         generator = torch.Generator().manual_seed(0)
         kernel = torch.randn(8, 1, 5, 9, 9, generator=generator) / 20
-        weight = torch.randn(8, window.session.n_neurons, generator=generator)
-        video = np.where(mask.frames[:, None, None], window.video, 0.0)
-        frames = torch.from_numpy(video.astype(np.float32))[None, None]
-        features = torch.nn.functional.conv3d(frames, kernel, padding=(2, 0, 0))
+        weight = torch.randn(8, session.n_neurons, generator=generator)
+        features = torch.nn.functional.conv3d(
+            video[None, None], kernel, padding=(2, 0, 0)
+        )
         pooled = features.clamp(min=0).mean(dim=(3, 4))[0].T
-        return torch.nn.functional.softplus(pooled @ weight).numpy()
+        return torch.nn.functional.softplus(pooled @ weight)
 
 
 TOYS = {

@@ -22,7 +22,7 @@ from omnimouse_model.masks import (
 )
 from omnimouse_model.masks.token_layout import QUERY_SAMPLES
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
-from omnimouse_model.nets.omnimouse.layout import Clip, Layout
+from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 
 
 def layout_from_mask(mask: Mask) -> Layout:
@@ -117,14 +117,14 @@ def responses_on(window: Window, device: torch.device | str) -> Tensor:
     return torch.from_numpy(without_missing(window.responses)).to(device)
 
 
-def clip_from_windows(
+def batch_from_windows(
     windows: Sequence[Window],
     masks: Sequence[Mask],
     config: OmniMouseConfig,
     session: str,
     device: torch.device | str = "cpu",
     responses: Sequence[Tensor] | None = None,
-) -> Clip:
+) -> WindowBatch:
     """Stack windows of one session into the input of the network.
 
     The masks must have one layout; each may have its own order of neurons. `responses`
@@ -147,12 +147,12 @@ def clip_from_windows(
         stacked = np.stack([window.behavior.T for window in windows])
         behavior = torch.from_numpy(stacked).to(device)
     times = [w.timestamps for w in windows]
-    response_times, video_times, starts = clip_times(
+    response_times, video_times, starts = batch_times(
         [t["responses"] for t in times],
         [t.get("screen", t["responses"]) for t in times],
         config,
     )
-    return Clip(
+    return WindowBatch(
         session=session,
         neuron_ids=orders,
         responses=torch.stack(inputs),
@@ -163,7 +163,7 @@ def clip_from_windows(
     )
 
 
-def clip_times(
+def batch_times(
     responses: Sequence[np.ndarray],
     screen: Sequence[np.ndarray],
     config: OmniMouseConfig,

@@ -127,9 +127,9 @@ def command(
 
 
 def _unseen(settings: Settings) -> list[dict[str, Any]]:
-    from omnimouse_model.predict.omnimouse.loading import load_demo
+    from omnimouse_model.predict.registry import load_predictor
 
-    demo = load_demo(settings.device)
+    demo = load_predictor("demo", device=settings.device)
     new, demo_session = (named_session(name) for name in ("unseen", "demo"))
     tuned = _finetuned(demo, new, settings, UNSEEN)
     all_weights = replace(
@@ -145,10 +145,8 @@ def _companion(settings: Settings) -> list[dict[str, Any]]:
     from omnimouse_model.data.open import open_session
     from omnimouse_model.demo import CHECKPOINT
     from omnimouse_model.nets.checkpoint_formats import read_checkpoint
-    from omnimouse_model.predict.omnimouse.loading import (
-        load_demo,
-        predictor_from_checkpoint,
-    )
+    from omnimouse_model.predict.omnimouse.loading import predictor_from_checkpoint
+    from omnimouse_model.predict.registry import load_predictor
     from omnimouse_model.simulate import TRAINING_MICE, write_session
     from omnimouse_model.train.export.checkpoint import forgotten
 
@@ -159,7 +157,7 @@ def _companion(settings: Settings) -> list[dict[str, Any]]:
     without = forgotten(read_checkpoint(CHECKPOINT), session.id)
     base = predictor_from_checkpoint(without, "demo without it", "cpu")
     tuned = _finetuned(base, session, settings, COMPANION)
-    demo = load_demo(settings.device)
+    demo = load_predictor("demo", device=settings.device)
     trained = ScoredModel("demo, trained with it", _scores(demo, session, settings))
     return _rows(COMPANION, tuned, (trained,))
 

@@ -44,10 +44,10 @@ def command(
     from omnimouse_app.window.screen import has_display
 
     if scheduler is not None:
-        from omnimouse_model.predict.worker.dask_scheduler import checked_address
+        from omnimouse_model.predict.worker.dask_scheduler import check_address
 
         # Refuse a wrong address before napari starts.
-        checked_address(scheduler)
+        check_address(scheduler)
     place = None if session is None else _check(session, reading)
     # Without this test, Qt would end the process.
     if not has_display():

@@ -11,7 +11,7 @@ from omnimouse_app.cli import main
 from omnimouse_model.analysis.evaluate.conditions import DEMO
 from omnimouse_model.data.session import Session
 from omnimouse_model.nets.checkpoint import save_checkpoint
-from omnimouse_model.predict.omnimouse import loading
+from omnimouse_model.predict import registry
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from tests.model.finetune_process import few_start_windows, small_net
@@ -40,11 +40,14 @@ def mice(tmp_path, monkeypatch):
     model = tmp_path / "demo.safetensors"
     save_checkpoint(model, small_net({known.id: known.n_neurons}))
 
-    def load_demo(device: str) -> Predictor:
-        return om.load_predictor(model, device=device)
+    load = registry.load_predictor
+
+    def load_demo(name: str, device: str) -> Predictor:
+        assert name == "demo"
+        return load(model, device=device)
 
     monkeypatch.setattr(bench_finetune, "named_session", named_session)
-    monkeypatch.setattr(loading, "load_demo", load_demo)
+    monkeypatch.setattr(registry, "load_predictor", load_demo)
     monkeypatch.setattr(bench_finetune, "STEPS_OF_ALL", STEPS_OF_ALL)
     with few_start_windows():
         yield made

@@ -23,7 +23,7 @@ from torch import Tensor
 from omnimouse_model.masks import Mask
 from omnimouse_model.nets.checkpoint import Checkpoint
 from omnimouse_model.nets.official import config_from_official
-from omnimouse_model.nets.omnimouse.layout import Clip, Layout
+from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.readout import behavior_loss, poisson_loss
 from omnimouse_model.nets.omnimouse.trunk import Context
@@ -87,7 +87,7 @@ def case_masks(reference: Reference, case: dict[str, Any]) -> list[Mask]:
     return [strategy.to_mask(n, order) for order in case_orders(reference, case)]
 
 
-def case_clip(reference: Reference, key: str, orders: np.ndarray) -> Clip:
+def case_windows(reference: Reference, key: str, orders: np.ndarray) -> WindowBatch:
     """The reference inputs in the net's layout, official clock noise and all."""
     inputs = reference.inputs
     ids = torch.from_numpy(orders)
@@ -97,7 +97,7 @@ def case_clip(reference: Reference, key: str, orders: np.ndarray) -> Clip:
     ).float()
     absolute = inputs[f"{key}.timestamps.responses"]
     screen = inputs[f"{key}.timestamps.screen"]
-    return Clip(
+    return WindowBatch(
         session=key,
         neuron_ids=ids,
         responses=torch.gather(
@@ -114,18 +114,18 @@ def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
     """Every tensor of the fixture's list that this case has."""
     net, key = reference.net, case["session"]
     layout = layout_from_mask(case_masks(reference, case)[0])
-    clip = case_clip(reference, key, case_orders(reference, case))
+    windows = case_windows(reference, key, case_orders(reference, case))
     video = None
     if not layout.video_missing:
         video = net.encode_video(reference.inputs[f"{key}.screen"].float(), layout)
-    whole = net.encode(clip, layout, video, whole=True)
-    found = _intermediates(clip, layout, whole)
-    context = net.encode(clip, layout, video)
+    whole = net.encode(windows, layout, video, whole=True)
+    found = _intermediates(windows, layout, whole)
+    context = net.encode(windows, layout, video)
     losses, plans, hidden = [], [], []
     if len(layout.query_neurons):
-        rates, queries = net.decode_responses(clip, layout, context)
-        labels = labels_from_responses(clip.responses, layout)
-        found |= _response_outputs(clip, layout, rates, labels)
+        rates, queries = net.decode_responses(windows, layout, context)
+        labels = labels_from_responses(windows.responses, layout)
+        found |= _response_outputs(windows, layout, rates, labels)
         config = net.config
         loss = poisson_loss(
             rates, labels, config.poisson_eps, config.response_loss_clamp
@@ -133,11 +133,13 @@ def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
         found["response_loss"] = loss[None]
         losses.append(loss)
         hidden.append(queries)
-        plans.append(net.query_plan(clip, layout, context)[1].row_counts())
+        plans.append(net.query_plan(windows, layout, context)[1].row_counts())
     if layout.behavior == "target":
         predicted, queries = net.decode_behavior(context)
-        assert clip.behavior is not None
-        loss = behavior_loss(predicted, clip.behavior, net.config.behavior_loss_clamp)
+        assert windows.behavior is not None
+        loss = behavior_loss(
+            predicted, windows.behavior, net.config.behavior_loss_clamp
+        )
         found |= {"behavior_preds": predicted, "behavior_loss": loss[None]}
         losses.append(net.config.behavior_loss_factor * loss)
         hidden.append(queries)
@@ -149,7 +151,9 @@ def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
     return found
 
 
-def _intermediates(clip: Clip, layout: Layout, context: Context) -> dict[str, Tensor]:
+def _intermediates(
+    windows: WindowBatch, layout: Layout, context: Context
+) -> dict[str, Tensor]:
     (read,) = context.reads
     n_latents = read.latents.shape[1]
     found = {
@@ -165,7 +169,7 @@ def _intermediates(clip: Clip, layout: Layout, context: Context) -> dict[str, Te
         found["encoder_mask.row_count"] = read.encoder_plan.row_counts()
     if context.video_tokens is not None:
         per_step = context.video_tokens.shape[1] // len(layout.video_steps)
-        times = clip.video_times[0, layout.video_steps]
+        times = windows.video_times[0, layout.video_steps]
         found["video_tokens"] = context.video_tokens
         found["processor_out.video"] = context.processed[:, n_latents:]
         found["video_timestamps.item0"] = times.repeat_interleave(per_step)
@@ -173,19 +177,21 @@ def _intermediates(clip: Clip, layout: Layout, context: Context) -> dict[str, Te
 
 
 def _response_outputs(
-    clip: Clip, layout: Layout, rates: Tensor, labels: Tensor
+    windows: WindowBatch, layout: Layout, rates: Tensor, labels: Tensor
 ) -> dict[str, Tensor]:
     """Flatten (time, neuron, 5 samples) blocks in the official order."""
     batch = len(rates)
     positions = layout.query_samples[:, None] + torch.arange(rates.shape[2])
-    ids = clip.neuron_ids[:, layout.query_neurons, None].expand(-1, -1, rates.shape[2])
+    ids = windows.neuron_ids[:, layout.query_neurons, None].expand(
+        -1, -1, rates.shape[2]
+    )
     flat = positions.flatten()
     return {
         "response_preds": rates.flatten(1),
         "response_labels": labels.flatten(1),
         "response_positions": flat.expand(batch, -1).to(torch.int32),
         "response_neuron_ids": ids.flatten(1).to(torch.int32),
-        "response_timestamps": clip.response_times[:, flat],
+        "response_timestamps": windows.response_times[:, flat],
     }
 
 

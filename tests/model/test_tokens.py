@@ -22,8 +22,8 @@ from omnimouse_model.masks import (
 )
 from omnimouse_model.strategies import Strategy
 from omnimouse_model.tokens import (
-    clip_from_windows,
-    clip_times,
+    batch_from_windows,
+    batch_times,
     layout_from_mask,
     place_predictions,
     query_parts,
@@ -182,14 +182,14 @@ def test_times_start_at_zero_and_ideal_times_lie_on_the_grid():
     recorded = [grid + 100.25, grid + 7.5]
     frames = [grid + 100.5, grid + 7.0]
     official = replace(SMALL, ideal_times=False)
-    relative, steps, starts = clip_times(recorded, frames, official)
+    relative, steps, starts = batch_times(recorded, frames, official)
     assert relative.shape == (2, 60)
     np.testing.assert_allclose(relative, np.stack([grid, grid]), atol=1e-9)
     assert starts.tolist() == [100.25, 7.5]
     last = [*range(3, 60, 2), 59, 59]
     np.testing.assert_allclose(steps, np.stack([grid[last], grid[last]]), atol=1e-9)
     config = replace(SMALL, ideal_times=True)
-    relative, steps, starts = clip_times(recorded, frames, config)
+    relative, steps, starts = batch_times(recorded, frames, config)
     np.testing.assert_allclose(relative, grid[None], atol=1e-6)
     np.testing.assert_allclose(steps, grid[None, last], atol=1e-6)
     assert starts.tolist() == [100.25, 7.5]
@@ -198,5 +198,5 @@ def test_times_start_at_zero_and_ideal_times_lie_on_the_grid():
 def test_withheld_responses_enter_the_network_as_zero():
     session = open_session({"responses": np.ones((300, 3)), "rate_hz": 30.0})
     mask = Mask.nothing(3).show([0], slice(0, 30)).ask([1])
-    clip = clip_from_windows([session.window(3.0)], [mask], SMALL, "s")
+    clip = batch_from_windows([session.window(3.0)], [mask], SMALL, "s")
     assert (clip.responses[0].numpy() != 0).tolist() == mask.visible.tolist()

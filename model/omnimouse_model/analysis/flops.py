@@ -21,7 +21,7 @@ from omnimouse_model.nets.omnimouse import trunk
 from omnimouse_model.nets.omnimouse.config import SIZES, HieraConfig, hidden_size
 from omnimouse_model.nets.omnimouse.initialisation import initialise
 from omnimouse_model.nets.omnimouse.layers import attend
-from omnimouse_model.nets.omnimouse.layout import Clip, Layout
+from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.trunk import AttentionPlan, CrossAttention
 from omnimouse_model.tokens import layout_from_mask, video_step_times
@@ -38,7 +38,7 @@ class ForwardInput:
     """A network and all inputs of one forward pass."""
 
     net: OmniMouse
-    clip: Clip
+    windows: WindowBatch
     layout: Layout
     video: Tensor
 
@@ -65,7 +65,7 @@ def random_input(
     net = OmniMouse(config, {SESSION: count}, {SESSION: "1"})
     initialise(net, draw)
     times = torch.arange(60)[None] / config.sample_rate_hz
-    clip = Clip(
+    windows = WindowBatch(
         session=SESSION,
         neuron_ids=torch.arange(count)[None].to(device),
         responses=torch.rand(1, 60, count, generator=draw).to(device),
@@ -76,7 +76,7 @@ def random_input(
     )
     return ForwardInput(
         net=net.eval().requires_grad_(False).to(device),
-        clip=clip,
+        windows=windows,
         layout=layout_from_mask(case_mask(case)).to(device),
         video=torch.randn(1, 1, 60, 36, 64, generator=draw).to(device),
     )
@@ -88,13 +88,13 @@ def run_forward(
     asked: ForwardInput, dtype: torch.dtype = torch.float32, *, whole: bool = False
 ) -> Tensor:
     """Return the rates (1, Q, 5) of one forward pass; `whole` computes every row."""
-    net, clip, layout = asked.net, asked.clip, asked.layout
+    net, windows, layout = asked.net, asked.windows, asked.layout
     with torch.autocast(
         asked.video.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16
     ):
         tokens = net.encode_video(asked.video, layout)
-        context = net.encode(clip, layout, tokens, whole=whole)
-        rates, _ = net.decode_responses(clip, layout, context)
+        context = net.encode(windows, layout, tokens, whole=whole)
+        rates, _ = net.decode_responses(windows, layout, context)
     return rates
 
 
@@ -184,9 +184,9 @@ def masked_gflop(asked: ForwardInput) -> dict[str, float]:
     """
     net, layout, config = asked.net, asked.layout, asked.net.config
     tokens = net.encode_video(asked.video, layout)
-    context = net.encode(asked.clip, layout, tokens, whole=True)
+    context = net.encode(asked.windows, layout, tokens, whole=True)
     (read,) = context.reads
-    _, query_plan = net.query_plan(asked.clip, layout, context)
+    _, query_plan = net.query_plan(asked.windows, layout, context)
     d = config.d_model
     inner = hidden_size(d, config.ffn_hidden_mult)
     outer = hidden_size(d, config.decoder_ffn_hidden_mult)

@@ -1,4 +1,8 @@
-"""Predictions in parts: stop early, decode a few neurons at a time, join, cut out."""
+"""Optional abilities of predictors, and predictions in parts.
+
+`Needs.methods` announces streaming, gradients and embeddings, because a predictor in
+another process has all of these methods and can serve only those of its model.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -6,6 +10,7 @@ from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
+from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError
@@ -13,6 +18,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded, Prediction, Predictor
 
 NEURONS_PER_PART = 1024
+"""Neurons decoded between two checks whether a request is outdated."""
 Outdated = Callable[[], bool]
 
 
@@ -26,12 +32,24 @@ class Interruptible(Protocol):
 
 
 @runtime_checkable
-class Foresighted(Protocol):
-    """A predictor that can get ready for a window before it is asked about."""
+class Prefetcher(Protocol):
+    """A predictor that can prepare a window before it is requested."""
 
-    def look_ahead(self, window: Window, mask: Mask) -> None:
-        """Keep what any question about this window and these frames will need."""
+    def prefetch(self, window: Window, mask: Mask) -> None:
+        """Cache what every request for this window and these frames will read."""
         ...
+
+
+@runtime_checkable
+class Closable(Protocol):
+    """A predictor that holds a process or memory."""
+
+    def close(self) -> None:
+        """End the process and release the memory."""
+        ...
+
+
+# -- announced in `Needs.methods` -----------------------------------------------------
 
 
 @runtime_checkable
@@ -52,16 +70,47 @@ class Streaming(Protocol):
 
 
 @runtime_checkable
-class Closable(Protocol):
-    """A predictor that holds a process or memory."""
+class Differentiable(Protocol):
+    """A predictor that can differentiate its predictions by the stimulus."""
 
-    def close(self) -> None:
-        """Let everything go."""
+    def stimulus_gradient(
+        self, clip: Clip, neurons: np.ndarray, objective: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        """Return the value of an objective, and its gradient by gray level.
+
+        Parameters
+        ----------
+        clip
+            The frames at which to differentiate, at the size of the predictor's spec.
+        neurons
+            int64 (n,): the neurons of the objective.
+        objective
+            Weights (n_samples, n) of the predicted responses, whose weighted sum is
+            the value. The gradient of any other function of the responses is the one
+            whose weights are the derivatives of that function (chain rule), so that
+            arrays are enough to send one to a worker.
+
+        Returns
+        -------
+        The value, and float32 (n_frames, height, width).
+        """
         ...
 
 
+@runtime_checkable
+class Embedding(Protocol):
+    """A predictor that has one learned vector per neuron."""
+
+    def embeddings(self, session: Session) -> np.ndarray:
+        """Return the vectors of a session's neurons, float32 (P, d)."""
+        ...
+
+
+# -- predictions in parts -------------------------------------------------------------
+
+
 def stop_if(outdated: Outdated) -> None:
-    """Raise `StoppedError` when it is time to stop."""
+    """Raise `StoppedError` if the request is outdated."""
     if outdated():
         raise StoppedError
 
@@ -72,7 +121,8 @@ def decode_in_parts(
     neurons: np.ndarray,
     outdated: Outdated,
 ) -> Prediction:
-    """Decode all at once where the predictor can stop by itself, else part by part."""
+    """Decode neurons in parts, and stop between two parts if `outdated()` is true."""
+    # An interruptible predictor polls by itself, more often than once per part.
     if isinstance(predictor, Interruptible) or len(neurons) <= NEURONS_PER_PART:
         return predictor.decode(encoded, neurons)
     parts = []
@@ -80,24 +130,23 @@ def decode_in_parts(
         stop_if(outdated)
         part = neurons[start : start + NEURONS_PER_PART]
         parts.append(predictor.decode(encoded, part))
-    return joined(parts)
+    return join_parts(parts)
 
 
-def joined(parts: Sequence[Prediction]) -> Prediction:
+def join_parts(parts: Sequence[Prediction]) -> Prediction:
     """Join predictions of different neurons under one mask."""
-    if len(parts) == 1:
-        return parts[0]
     scales = [part.scale for part in parts if part.scale is not None]
     return replace(
         parts[0],
         responses=np.concatenate([part.responses for part in parts], axis=1),
         neurons=np.concatenate([part.neurons for part in parts]),
+        # One part of unknown scale makes the scale of the whole unknown.
         scale=np.concatenate(scales) if len(scales) == len(parts) else None,
     )
 
 
-def part_of(prediction: Prediction, neurons: np.ndarray) -> Prediction | None:
-    """Take some neurons' columns, None unless all of them are there."""
+def take_neurons(prediction: Prediction, neurons: np.ndarray) -> Prediction | None:
+    """Return the columns of some neurons; None unless all of them were predicted."""
     column_of = {int(neuron): k for k, neuron in enumerate(prediction.neurons)}
     if not all(int(neuron) in column_of for neuron in neurons):
         return None

@@ -1,46 +1,49 @@
-"""What a predictor knows of a session, and what it wants that the session lacks."""
+"""How a predictor and a session fit together: known neurons, missing inputs."""
 
 from dataclasses import dataclass
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.predict.predictor import Needs
 
-FITTED = "context-ridge"
-"""Of the predictors that are fitted to any session, the one that sees the most."""
+FALLBACK = "context-ridge"
+"""The baseline with the most inputs, for sessions that a model does not know."""
+# Responses sampled this much slower than the model reads them are reported; smaller
+# differences are within the tolerance of recorded rates.
+_SLOW = 0.9
 
 
 @dataclass(frozen=True, slots=True)
-class Knowledge:
+class Compatibility:
     """How a predictor and a session fit together.
 
     Attributes
     ----------
     n_neurons
-        Of the session.
+        Neurons of the session.
     n_known
-        Neurons the predictor has embeddings for under the session's name; None for
-        one that serves any session.
-    lacks
-        What the predictor wants and the session has not, a phrase each.
+        Neurons for which the predictor has embeddings under the session's name; None
+        for a predictor that serves any session.
+    missing
+        One phrase per input that the predictor reads and the session lacks.
     """
 
     n_neurons: int
     n_known: int | None
-    lacks: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     @property
-    def is_answered(self) -> bool:
-        """Whether the predictor can be asked about the session's neurons."""
+    def is_supported(self) -> bool:
+        """Whether the predictor can predict the session's neurons."""
         return self.n_known is None or self.n_known == self.n_neurons
 
     @property
     def is_new(self) -> bool:
-        """Whether the predictor has embeddings, and none for this session."""
+        """Whether the predictor has embeddings, but none for this session."""
         return self.n_known == 0
 
     @property
-    def words(self) -> str:
-        """How many neurons are known, in a few words."""
+    def text(self) -> str:
+        """Number of known neurons, in a few words."""
         if self.n_known is None:
             return "any session"
         if not self.n_known:
@@ -49,10 +52,10 @@ class Knowledge:
 
     @property
     def remedy(self) -> str:
-        """What can be done where it cannot be asked, "" where it can."""
-        if self.is_answered:
+        """What the user can do if the session is not supported, else ""."""
+        if self.is_supported:
             return ""
-        if not self.n_known:
+        if self.is_new:
             return (
                 f"This session was not seen in training: its {self.n_neurons:,} "
                 "neurons need embeddings. Fine-tune the model to it (`omnimouse "
@@ -65,32 +68,32 @@ class Knowledge:
         )
 
 
-def knowledge_of(needs: Needs, session: Session) -> Knowledge:
-    """What a predictor with these needs knows of a session."""
-    known = None if needs.sessions is None else needs.n_neurons.get(session.id, 0)
-    return Knowledge(session.n_neurons, known, tuple(_lacks(needs, session)))
+def check_compatibility(needs: Needs, session: Session) -> Compatibility:
+    """Compare the needs of a predictor with a session."""
+    n_known = None if needs.sessions is None else needs.n_neurons.get(session.id, 0)
+    return Compatibility(session.n_neurons, n_known, tuple(_missing(needs, session)))
 
 
-def _lacks(needs: Needs, session: Session) -> list[str]:
-    found = []
+def _missing(needs: Needs, session: Session) -> list[str]:
+    phrases = []
     if needs.sees_video and session.stimulus is None:
-        found.append("no video: all its frames stay hidden")
-    channels, wanted = len(session.behavior_names), needs.behavior_channels
-    if needs.sees_behavior and not channels:
-        found.append("no behaviour: it stays hidden")
-    elif needs.sees_behavior and wanted is not None and channels != wanted:
-        found.append(
-            f"{channels} of {wanted} behaviour channels: they cannot be given, only "
-            "hidden"
+        phrases.append("no video: all its frames stay hidden")
+    n_channels, n_read = len(session.behavior_names), needs.behavior_channels
+    if needs.sees_behavior and not n_channels:
+        phrases.append("no behaviour: it stays hidden")
+    # The weights of a model fix its number of channels.
+    elif needs.sees_behavior and n_read is not None and n_channels != n_read:
+        phrases.append(
+            f"{n_channels} of {n_read} behaviour channels: they can only be hidden"
         )
-    rate_hz = session.responses.rate_hz
+    rate_hz, rate_read_hz = session.responses.rate_hz, needs.spec.response_rate_hz
     if needs.spec.responses == "count":
         # Spike times are counted in the bins of the model, whatever the stored rate.
         if not session.responses.has_events:
-            found.append("no spike times: response traces cannot be counted")
-    elif rate_hz < needs.spec.response_rate_hz * 0.9:
-        found.append(
-            f"responses {rate_hz:.3g} times a second instead of "
-            f"{needs.spec.response_rate_hz:.3g}: each is held until the next"
+            phrases.append("no spike times: response traces cannot be counted")
+    elif rate_hz < rate_read_hz * _SLOW:
+        phrases.append(
+            f"responses {rate_hz:.3g} times a second instead of {rate_read_hz:.3g}: "
+            "each is held until the next"
         )
-    return found
+    return phrases

@@ -1,27 +1,26 @@
-"""Which devices a predictor can compute on here, where it is, and with what threads."""
+"""Devices of predictors: the available ones, the current one, threads and memory."""
 
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 DEVICES = ("auto", "cpu")
-"""Those that are always there."""
+"""Devices of every machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Residence:
-    """Where a predictor computes, and what it holds there.
+    """Where a predictor computes, and its memory there.
 
     Attributes
     ----------
     hardware
-        For people: "CPU, 3 threads", or the name of a GPU.
+        Text for the user: "CPU, 3 threads", or the name of a GPU.
     n_bytes
-        Of its weights; 0 where it has none to speak of.
+        Size of the weights; 0 for predictors without weights.
     process_id
-        Of its own process on this machine, None where it has none.
+        The predictor's own process on this machine, None if it has none.
     """
 
     hardware: str
@@ -30,38 +29,37 @@ class Residence:
 
 
 def devices_of(predictor: object) -> tuple[str, ...]:
-    """Devices where a predictor computes, as far as they are known without torch.
-
-    A predictor in another process tells its own; one that has not imported torch has
-    nothing to compute on a GPU.
-    """
-    told = getattr(predictor, "devices", None)
-    if told is not None:
-        return tuple(told)
+    """Return the devices on which a predictor can compute; never imports torch."""
+    # A predictor in another process reports the devices of that process.
+    reported = getattr(predictor, "devices", None)
+    if reported is not None:
+        return tuple(reported)
+    # Importing torch takes seconds. A predictor that has not imported it computes
+    # nothing on a GPU.
     torch = sys.modules.get("torch")
     has_cuda = torch is not None and torch.cuda.is_available()
     return (*DEVICES, "cuda") if has_cuda else DEVICES
 
 
 def residence_of(predictor: object) -> Residence:
-    """Where a predictor is; one that does not say is on the processor, here."""
-    told = getattr(predictor, "residence", None)
-    return told if isinstance(told, Residence) else Residence("CPU")
+    """Return where a predictor computes; by default the CPU of this process."""
+    reported = getattr(predictor, "residence", None)
+    return reported if isinstance(reported, Residence) else Residence("CPU")
 
 
-def hardware_of(kind: str) -> str:
-    """What to call a device of torch that a net computes on."""
+def hardware_of(device_type: str) -> str:
+    """Return the name of a torch device type for the user."""
     import torch
 
-    if kind == "cuda":
+    if device_type == "cuda":
         return torch.cuda.get_device_name()
-    n = torch.get_num_threads()
-    return f"CPU, {n} {'thread' if n == 1 else 'threads'}"
+    n_threads = torch.get_num_threads()
+    return f"CPU, {n_threads} {'thread' if n_threads == 1 else 'threads'}"
 
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Let torch's operations use so many threads within, and as before afterwards."""
+    """Limit the threads of torch's operations within the block."""
     import torch
 
     before = torch.get_num_threads()
@@ -73,24 +71,15 @@ def torch_threads(count: int) -> Iterator[None]:
 
 
 def process_bytes(process_id: int | None) -> int | None:
-    """Memory that a process of this machine holds now, None where it cannot be told."""
+    """Return the resident memory of a local process; None if it cannot be read."""
+    try:
+        # Installed with napari and with Jupyter; the library alone does without.
+        import psutil
+    except ImportError:
+        return None
     if process_id is None:
         return None
     try:
-        import psutil
-    except ImportError:
-        return _resident_bytes(process_id)
-    try:
         return int(psutil.Process(process_id).memory_info().rss)
-    except psutil.Error:  # it has ended
+    except psutil.Error:  # the process has ended
         return None
-
-
-def _resident_bytes(process_id: int) -> int | None:
-    """The same from Linux's own files."""
-    try:
-        lines = Path(f"/proc/{process_id}/status").read_text("ascii").splitlines()
-    except (OSError, ValueError):
-        return None
-    sizes = [line.split()[1] for line in lines if line.startswith("VmRSS:")]
-    return int(sizes[0]) * 1024 if sizes else None

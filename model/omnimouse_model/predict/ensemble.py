@@ -1,7 +1,8 @@
-"""An ensemble: the mean of its members' rates, and a file that names them.
+"""An ensemble: the mean of the rates of several predictors, and the file that names it.
 
-Members are several trainings (seeds) of a model. Rates are averaged, not their
-logarithms; decoded behaviour too.
+Members are usually several trainings (seeds) of one model. Rates are averaged and not
+their logarithms, because the mean rate is what the members estimate; decoded behaviour
+is averaged too.
 """
 
 import json
@@ -29,8 +30,8 @@ FORMAT = 1
 
 
 @dataclass(slots=True, eq=False)
-class Ensemble:
-    """The mean of several predictors; what one refuses, all do.
+class Ensemble(Predictor):
+    """The mean of several predictors; a request that one refuses is refused.
 
     Raises
     ------
@@ -48,8 +49,7 @@ class Ensemble:
                 "An ensemble has two different members or more, found "
                 f"{', '.join(names) or 'none'}."
             )
-        specs = {member.needs.spec for member in self.members}
-        if len(specs) > 1:
+        if len({member.needs.spec for member in self.members}) > 1:
             raise ValueError(
                 "The members of an ensemble read windows of one spec; those of "
                 f"{', '.join(names)} differ."
@@ -59,17 +59,19 @@ class Ensemble:
 
     @property
     def needs(self) -> Needs:
-        """What all of them can serve, seen by any of them."""
-        each = [member.needs for member in self.members]
-        known = [need.sessions for need in each if need.sessions is not None]
+        """Inputs that any member sees, and requests that all members serve."""
+        needs = [member.needs for member in self.members]
+        known = [need.sessions for need in needs if need.sessions is not None]
         return replace(
-            each[0],
-            sees_responses=any(need.sees_responses for need in each),
-            sees_video=any(need.sees_video for need in each),
-            sees_behavior=any(need.sees_behavior for need in each),
-            predicts_behavior=all(need.predicts_behavior for need in each),
-            withholds_video=all(need.withholds_video for need in each),
+            needs[0],
+            sees_responses=any(need.sees_responses for need in needs),
+            sees_video=any(need.sees_video for need in needs),
+            sees_behavior=any(need.sees_behavior for need in needs),
+            predicts_behavior=all(need.predicts_behavior for need in needs),
+            withholds_video=all(need.withholds_video for need in needs),
             sessions=frozenset.intersection(*known) if known else None,
+            # Vectors and states of different trainings have no mean.
+            methods=frozenset(),
         )
 
     def prepare(self, session: Session) -> None:
@@ -78,64 +80,61 @@ class Ensemble:
             member.prepare(session)
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
-        """What each member makes of it."""
-        each = tuple(member.encode(window, mask) for member in self.members)
-        return Encoded(window, mask, each)
+        """Encode with every member."""
+        states = tuple(member.encode(window, mask) for member in self.members)
+        return Encoded(window, mask, states)
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
-        """The mean of what each member predicts."""
+        """Return the mean of the members' predictions."""
         pairs = zip(self.members, encoded.state, strict=True)
         return self._mean([member.decode(state, neurons) for member, state in pairs])
-
-    def predict(
-        self, window: Window, mask: Mask, neurons: np.ndarray | None = None
-    ) -> Prediction:
-        """`decode(encode(window, mask), neurons)`."""
-        return self.decode(self.encode(window, mask), neurons)
 
     def predict_many(
         self,
         requests: Iterable[Request],
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[Prediction]:
-        """Answer requests in order, each member in its own way, until cancelled."""
-        asked = list(requests)
-        answers = [member.predict_many(asked, cancelled) for member in self.members]
-        for each in zip(*answers, strict=False):
-            yield self._mean(each)
+        """Yield the mean predictions of requests in order, until cancelled."""
+        # Members batch requests, each in its own way, so each gets all of them.
+        listed = list(requests)
+        of_members = [member.predict_many(listed, cancelled) for member in self.members]
+        # Not strict: a cancel ends the members at different requests.
+        for predictions in zip(*of_members, strict=False):
+            yield self._mean(predictions)
 
-    def _mean(self, each: Sequence[Prediction]) -> Prediction:
-        first = each[0]
-        rates = np.asarray(
-            np.mean([one.responses for one in each], axis=0, dtype=np.float64)
-        )
-        decoded = [one.behavior for one in each if one.behavior is not None]
-        behavior = None
-        if len(decoded) == len(each):
-            mean = np.asarray(np.mean(decoded, axis=0, dtype=np.float64))
-            behavior = mean.astype(np.float32)
-        told = dict.fromkeys(one.status for one in each if one.status != "ok")
+    def _mean(self, predictions: Sequence[Prediction]) -> Prediction:
+        decoded = [one.behavior for one in predictions if one.behavior is not None]
+        remarks = dict.fromkeys(one.status for one in predictions if one.status != "ok")
         return replace(
-            first,
-            responses=rates.astype(np.float32),
-            behavior=behavior,
+            predictions[0],
+            responses=_mean([one.responses for one in predictions]),
+            # A member without decoded behaviour would be missing in the mean.
+            behavior=_mean(decoded) if len(decoded) == len(predictions) else None,
             predictor_id=self.predictor_id,
-            status="; ".join(told) or "ok",
+            status="; ".join(remarks) or "ok",
         )
+
+
+def _mean(arrays: Sequence[np.ndarray]) -> np.ndarray:
+    # In float64: the mean then does not depend on the order of the members.
+    mean = np.asarray(np.mean(arrays, axis=0, dtype=np.float64))
+    return mean.astype(np.float32)
 
 
 def load_ensemble(path: Path, load: Callable[[str], Predictor]) -> Ensemble:
-    """Read what `save_ensemble` wrote; `load` loads a member by its name or path.
+    """Load the ensemble in a file of `save_ensemble`; `load` loads each member.
 
     Raises
     ------
     CheckpointError
-        It is no such file, or a member is gone or another than it was.
+        The file is no ensemble, or a member is missing or has changed.
     """
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        version = facts["omnimouse_ensemble"]
-        told = [(str(m["path"]), str(m["predictor_id"])) for m in facts["members"]]
+        description = json.loads(path.read_text(encoding="utf-8"))
+        version = description["omnimouse_ensemble"]
+        listed = [
+            (str(m["path"]), str(m["predictor_id"])) for m in description["members"]
+        ]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
             f"{path} is not an ensemble's file: {error!r}."
@@ -144,11 +143,12 @@ def load_ensemble(path: Path, load: Callable[[str], Predictor]) -> Ensemble:
         raise CheckpointError(
             f"{path} has format {version}, this version reads {FORMAT}."
         )
-    members = tuple(load(name) for name, _ in told)
-    for member, (name, known) in zip(members, told, strict=True):
-        if member.predictor_id != known:
+    members = tuple(load(name) for name, _ in listed)
+    for member, (name, saved_id) in zip(members, listed, strict=True):
+        # Scores of an ensemble name its members: other weights are another ensemble.
+        if member.predictor_id != saved_id:
             raise CheckpointError(
                 f"{name} is {member.predictor_id}, but {path.name} was made with "
-                f"{known}: make the ensemble anew."
+                f"{saved_id}: make the ensemble anew."
             )
     return Ensemble(members)

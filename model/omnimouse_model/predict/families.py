@@ -21,6 +21,8 @@ from omnimouse_model.predict.predictor import Predictor
 GROUP = "omnimouse.families"
 OMNIMOUSE_FAMILY = "omnimouse"
 NAIVE = ("mean", "last", "ridge", "context-ridge", "video-ridge")
+Build = Callable[[str], Predictor]
+"""Function from a device to a predictor."""
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +43,7 @@ class Family:
 
     name: str
     load: Callable[[Path, str], Predictor]
-    names: Mapping[str, Callable[[str], Predictor]] = field(default_factory=dict)
+    names: Mapping[str, Build] = field(default_factory=dict)
 
 
 @cache
@@ -51,31 +53,33 @@ def families() -> Mapping[str, Family]:
     An entry point that cannot be imported is left out with a warning, so that a broken
     package does not take the other families away.
     """
-    known = {family.name: family for family in (_omnimouse(), _baselines())}
+    registered = {family.name: family for family in (_omnimouse(), _baselines())}
     for point in entry_points(group=GROUP):
         try:
             family = point.load()
         except Exception as error:  # foreign code fails in many ways
             _log.warning("Family %s (%s) is left out: %r", point.name, point, error)
             continue
-        if not isinstance(family, Family) or family.name in known:
+        # The first family of a name stays: a package must not replace OmniMouse.
+        if not isinstance(family, Family) or family.name in registered:
             _log.warning(
                 "Family %s is left out: %s is not a Family with a name of its own.",
                 point.name,
                 point.value,
             )
             continue
-        known[family.name] = family
-    return known
+        registered[family.name] = family
+    return registered
 
 
-def builders() -> dict[str, Callable[[str], Predictor]]:
+def builders() -> dict[str, Build]:
     """Return the predictors that need no file, by name, of all families."""
-    found: dict[str, Callable[[str], Predictor]] = {}
+    by_name: dict[str, Build] = {}
     for family in families().values():
         for name, build in family.names.items():
-            found.setdefault(name, build)
-    return found
+            # The first family that has a name keeps it, as for the families themselves.
+            by_name.setdefault(name, build)
+    return by_name
 
 
 def load_of_family(path: Path, device: str) -> Predictor:
@@ -100,17 +104,21 @@ def family_of(path: Path) -> str:
 
     Official checkpoints, and those saved before families had names, are OmniMouse's.
     """
-    described = [path] if path.suffix == ".json" else [path.with_suffix(".json")]
-    if path.is_dir():
-        described = sorted(path.glob("*.json"))
-    for file in described:
+    descriptions = sorted(path.glob("*.json"))
+    if not path.is_dir():
+        descriptions = [path.with_suffix(".json")]
+    for file in descriptions:
         try:
-            facts = json.loads(file.read_text("utf-8"))
+            description = json.loads(file.read_text("utf-8"))
         except (OSError, ValueError, RecursionError):
-            continue  # the loader of the family says what is wrong with the file
-        if isinstance(facts, dict) and isinstance(facts.get("family"), str):
-            return str(facts["family"])
+            continue  # the loader of the family reports what is wrong with the file
+        if isinstance(description, dict) and isinstance(description.get("family"), str):
+            return str(description["family"])
     return OMNIMOUSE_FAMILY
+
+
+# -- the families of this package -----------------------------------------------------
+# They import their code when a predictor is built: torch alone takes seconds.
 
 
 def _omnimouse() -> Family:
@@ -119,12 +127,12 @@ def _omnimouse() -> Family:
 
         return load_checkpoint_predictor(path, device=device)
 
-    def demo(device: str) -> Predictor:
-        from omnimouse_model.predict.omnimouse.loading import load_demo
+    def load_demo(device: str) -> Predictor:
+        from omnimouse_model.demo import CHECKPOINT
 
-        return load_demo(device=device)
+        return load(CHECKPOINT, device)
 
-    return Family(OMNIMOUSE_FAMILY, load, {"demo": demo})
+    return Family(OMNIMOUSE_FAMILY, load, {"demo": load_demo})
 
 
 def _baselines() -> Family:
@@ -132,7 +140,7 @@ def _baselines() -> Family:
         raise CheckpointError(f"{path}: baselines are fitted, they have no checkpoint.")
 
     def build(name: str, device: str) -> Predictor:
-        # numpy alone: baselines compute on the CPU
+        # The device is ignored: baselines use numpy alone.
         from omnimouse_model.predict.baselines.predictor import naive_predictor
 
         return naive_predictor(name)

@@ -1,11 +1,16 @@
-"""What every predictor is: the transformer, the baselines, a worker, a remote one."""
+"""The interface of every predictor: `Needs`, `Prediction` and `Predictor`.
+
+A predictor maps a window and a mask to predictions. It does not depend on where it
+computes: OmniMouse, the baselines and a predictor in another process look alike.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
+from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
@@ -13,13 +18,30 @@ from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask
 
 UNITS = ("normalised", "session", "spikes/s")
+OptionalMethod = Literal["step", "stimulus_gradient", "embeddings"]
+"""Methods beyond `Predictor`, see `capabilities`; "step" stands for start and step."""
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a predictor can see and predict, and which sessions it knows.
 
-    `sessions` is None for a predictor that serves any session.
+    Attributes
+    ----------
+    sees_responses, sees_video, sees_behavior, predicts_behavior
+        Streams that can change a prediction, and whether behaviour is decoded.
+    behavior_channels
+        Number of channels that the predictor reads; None for any number.
+    withholds_video
+        False for checkpoints whose hidden frames can still change a prediction.
+    spec
+        Duration, rates and sizes of the windows that the predictor reads.
+    sessions
+        Ids of the known sessions; None for a predictor that serves any session.
+    n_neurons
+        Number of known neurons of each of these sessions.
+    methods
+        Optional methods that the predictor offers.
     """
 
     sees_responses: bool = True
@@ -28,17 +50,19 @@ class Needs:
     predicts_behavior: bool = False
     behavior_channels: int | None = None
     withholds_video: bool = True
-    """False for checkpoints whose hidden frames can still inform a prediction."""
     spec: WindowSpec = OMNIMOUSE
-    """Duration, rates and sizes of the windows that it reads."""
     sessions: frozenset[str] | None = None
+    # Not hashed: a mapping has no hash, and `sessions` already tells models apart.
     n_neurons: Mapping[str, int] = field(default_factory=dict, hash=False)
-    """How many neurons it knows of each of those sessions."""
+    methods: frozenset[OptionalMethod] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """What does not depend on which targets are asked; `state` is the predictor's."""
+    """Result of `encode`, independent of the neurons that are decoded from it.
+
+    `state` has a type of the predictor's own; only the same predictor can decode it.
+    """
 
     window: Window
     mask: Mask
@@ -47,7 +71,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """Predicted rates of one window, and the request that they answer.
+    """Predicted rates of one window, and the request to which they belong.
 
     Attributes
     ----------
@@ -70,15 +94,15 @@ class Prediction:
         predictor does not give them.
     valid
         bool (n_samples,): False for samples that the predictor could not compute,
-        for example without recorded input; None if all are valid.
+        for example without recorded input; all True by default.
 
     Examples
     --------
     >>> predictor = om.load_predictor("last", [session])
     >>> mask = om.mask_from_strategy("causal_response_25_behavior", session)
     >>> prediction = predictor.predict(session.window(20.0), mask)
-    >>> prediction.responses.shape, prediction.status
-    ((60, 40), 'ok')
+    >>> prediction.responses.shape, prediction.status, prediction.valid.all()
+    ((60, 40), 'ok', True)
     >>> prediction.to_session_units().dtype
     dtype('float32')
     """
@@ -92,11 +116,14 @@ class Prediction:
     scale: np.ndarray | None = field(default=None, repr=False)
     units: str = "normalised"
     times_s: np.ndarray | None = field(default=None, repr=False)
-    valid: np.ndarray | None = field(default=None, repr=False)
+    valid: np.ndarray = field(default_factory=lambda: np.zeros(0, bool), repr=False)
 
     def __post_init__(self) -> None:
         if self.units not in UNITS:
             raise ValueError(f"units is {self.units!r}, not {' or '.join(UNITS)}.")
+        if len(self.valid) != len(self.responses):
+            # The class is frozen, and the default depends on the number of samples.
+            object.__setattr__(self, "valid", np.ones(len(self.responses), bool))
 
     def to_session_units(self) -> np.ndarray:
         """Return responses (n_samples, n) in the units of the recording.
@@ -117,14 +144,17 @@ class Prediction:
             )
         return np.asarray(self.responses * self.scale, np.float32)
 
-    def with_notice(self, words: str) -> "Prediction":
-        """The same, with something more that the user should know."""
-        told = words if self.status == "ok" else f"{self.status}; {words}"
-        return replace(self, status=told)
+    def with_remark(self, text: str) -> "Prediction":
+        """Return the prediction with one more remark in its status."""
+        status = text if self.status == "ok" else f"{self.status}; {text}"
+        return replace(self, status=status)
 
 
 Request = tuple[Window, Mask, np.ndarray | None]
 """Window, mask, and the neurons to predict; None for all with target cells."""
+
+
+# -- units ----------------------------------------------------------------------------
 
 
 def recorded_as(window: Window, units: str) -> np.ndarray:
@@ -159,46 +189,62 @@ def in_window_units(prediction: Prediction, window: Window) -> np.ndarray:
     return prediction.responses
 
 
-def require_spec(name: str, own: WindowSpec, window: Window, mask: Mask) -> None:
-    """Refuse a window or a mask of another spec than a predictor reads.
+# -- checks of a request --------------------------------------------------------------
+
+
+def check_request(name: str, needs: Needs, window: Window, mask: Mask) -> None:
+    """Refuse a request that no predictor with these needs can serve.
 
     Raises
     ------
     UnsupportedRequestError
-        Names both specs and the way to map a window and a mask.
+        The window or the mask has another spec, or the mask shows responses of a
+        constructed clip. The message names the way to map a window and a mask.
     """
-    for what, spec in (("window", window.spec), ("mask", mask.spec)):
-        if spec is not own and not is_served(own, spec):
+    for kind, spec in (("window", window.spec), ("mask", mask.spec)):
+        if not is_served(needs.spec, spec):
             raise UnsupportedRequestError(
-                f"{name!r} reads {_in_words(own)}; this {what} has "
-                f"{_in_words(spec)}. Map it with .at(predictor.needs.spec)."
+                f"{name!r} reads {_spec_text(needs.spec)}; this {kind} has "
+                f"{_spec_text(spec)}. Map it with .at(predictor.needs.spec)."
             )
+    # The responses of a clip are zeros that nobody recorded. A predictor that read
+    # them would report a silent population.
+    if needs.sees_responses and isinstance(window, Clip) and mask.visible.any():
+        raise UnsupportedRequestError(
+            "A constructed clip has no recorded responses: hide all responses, or "
+            "predict a recorded window."
+        )
 
 
 def is_served(own: WindowSpec, spec: WindowSpec) -> bool:
-    """Return whether a predictor of one spec can read a window of another.
-
-    The place of a window matters to the session, not to a predictor: alignment to
-    trials is ignored.
-    """
+    """Return whether a predictor of one spec can read a window of another."""
+    if own == spec:
+        return True
+    # Where a window begins is a property of the recording: a predictor reads windows
+    # on the grid and windows that are aligned to trials in the same way.
     one, other = (replace(s, align="grid", trial_offset_s=0.0) for s in (own, spec))
     return one == other
 
 
-def _in_words(spec: WindowSpec) -> str:
+def _spec_text(spec: WindowSpec) -> str:
     kind = "counts" if spec.responses == "count" else "samples"
-    words = [f"{spec.n_samples} {kind} at {spec.response_rate_hz:g} Hz"]
+    parts = [f"{spec.n_samples} {kind} at {spec.response_rate_hz:g} Hz"]
     if spec.video is not None:
         size = f"{spec.video.height} x {spec.video.width}"
-        words.append(f"{spec.n_frames} frames of {size}")
+        parts.append(f"{spec.n_frames} frames of {size}")
     if spec.warmup_s:
-        words.append(f"{spec.warmup_s:g} s of warm-up")
-    return ", ".join(words)
+        parts.append(f"{spec.warmup_s:g} s of warm-up")
+    return ", ".join(parts)
+
+
+# -- the interface --------------------------------------------------------------------
 
 
 @runtime_checkable
 class Predictor(Protocol):
     """Anything that maps (window, mask) to predictions.
+
+    A family that subclasses it inherits `predict` and `predict_many`.
 
     Examples
     --------
@@ -209,6 +255,9 @@ class Predictor(Protocol):
     False
     """
 
+    # Without slots here, every subclass would have a dictionary per instance.
+    __slots__ = ()
+
     @property
     def predictor_id(self) -> str:
         """Name and weights hash."""
@@ -216,31 +265,34 @@ class Predictor(Protocol):
 
     @property
     def needs(self) -> Needs:
-        """What it can see and predict."""
+        """What the predictor can see and predict."""
         ...
 
     def prepare(self, session: Session) -> None:
-        """Bring a session's data to where the predictor computes."""
+        """Move the data of a session to where the predictor computes."""
         ...
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
-        """Everything that does not depend on which targets are asked."""
+        """Compute everything that is independent of the requested neurons."""
         ...
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
-        """Predict the asked cells of `neurons` (all asked ones by default)."""
+        """Predict the target cells of `neurons`, by default of all with targets."""
         ...
 
     def predict(
         self, window: Window, mask: Mask, neurons: np.ndarray | None = None
     ) -> Prediction:
-        """`decode(encode(window, mask), neurons)`."""
-        ...
+        """Return `decode(encode(window, mask), neurons)`."""
+        return self.decode(self.encode(window, mask), neurons)
 
     def predict_many(
         self,
         requests: Iterable[Request],
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[Prediction]:
-        """Answer requests in order until done or cancelled."""
-        ...
+        """Yield the predictions of requests in order, until done or cancelled."""
+        for window, mask, neurons in requests:
+            if cancelled():
+                return
+            yield self.predict(window, mask, neurons)

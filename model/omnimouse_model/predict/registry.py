@@ -13,7 +13,6 @@ from omnimouse_model.errors import CheckpointError, FetchError
 from omnimouse_model.predict.ensemble import FORMAT as ENSEMBLE_FORMAT
 from omnimouse_model.predict.ensemble import SUFFIX as ENSEMBLE_SUFFIX
 from omnimouse_model.predict.ensemble import Ensemble, load_ensemble
-from omnimouse_model.predict.families import NAIVE as NAIVE
 from omnimouse_model.predict.families import builders, load_of_family
 from omnimouse_model.predict.predictor import Predictor
 
@@ -26,17 +25,20 @@ def predictor_names() -> tuple[str, ...]:
 
 
 def is_predictor(name: str) -> bool:
-    """Whether a name is known, or a file or folder of that name is there."""
+    """Return whether a name is registered, a file or folder, or an address of the hub.
+
+    Does not ask the hub whether it has the address.
+    """
     if name in builders():
         return True
     try:
         return bool(name) and (Path(name).exists() or hub_place(name) is not None)
-    except (FetchError, OSError):  # an address of the hub that is none, a long name
+    except (FetchError, OSError):  # a malformed address, or a name too long for a path
         return False
 
 
 def must_be_fetched(name: str) -> bool:
-    """Whether a name stands for what the hub has and this machine has not yet."""
+    """Return whether a predictor is on the hub and not yet on this machine."""
     if name in builders():
         return False
     try:
@@ -44,7 +46,7 @@ def must_be_fetched(name: str) -> bool:
             return False
         place = hub_place(name)
         return place is not None and not target_of(place, None).exists()
-    except FetchError:  # an address that is none: fetching says why
+    except FetchError:  # a malformed address: fetching reports what is wrong with it
         return True
     except OSError:  # a name too long for a path
         return False
@@ -60,11 +62,11 @@ def load_predictor(
     Parameters
     ----------
     name_or_path
-        One of `predictor_names()`, a path (of an ensemble's file too), or what the
-        model hub has: `omnimouse-5M` and its like, `hf://owner/name`; fetched the
-        first time, see `fetch_checkpoint`.
+        One of `predictor_names()`, the path of a checkpoint or of an ensemble, or an
+        entry of the model hub such as `omnimouse-5M` or `hf://owner/name`, which is
+        downloaded the first time (`fetch_checkpoint`).
     sessions
-        Prepared at once where given; otherwise each on its first use.
+        Sessions to prepare now; any other is prepared on its first use.
     device
         "auto", "cpu", "cuda" or "mps".
 
@@ -75,17 +77,19 @@ def load_predictor(
     >>> om.load_predictor("demo").needs.sees_video
     True
     """
-    predictor = _built(name_or_path, device)
+    predictor = _build(str(name_or_path), device)
     for session in sessions or ():
         predictor.prepare(session)
     return predictor
 
 
-def _built(name_or_path: str | Path, device: str) -> Predictor:
-    if str(name_or_path) in builders():
-        return builders()[str(name_or_path)](device)
-    path = Path(name_or_path)
-    if not path.exists() and (place := hub_place(str(name_or_path))) is not None:
+def _build(name: str, device: str) -> Predictor:
+    # Registered names first: a folder named "demo" must not replace the demo model.
+    if name in builders():
+        return builders()[name](device)
+    path = Path(name)
+    if not path.exists() and (place := hub_place(name)) is not None:
+        # Imported here because it imports torch, which baselines do not need.
         from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
         path = fetch_checkpoint(str(place))
@@ -94,9 +98,8 @@ def _built(name_or_path: str | Path, device: str) -> Predictor:
     if path.exists():
         return load_of_family(path, device)
     raise CheckpointError(
-        f"There is no predictor {str(name_or_path)!r}: no such file or folder, and the "
-        f"names are {', '.join(builders())} and, from the model hub, "
-        f"{', '.join(CHECKPOINTS)}."
+        f"There is no predictor {name!r}: no such file or folder, and the names are "
+        f"{', '.join(builders())} and, from the model hub, {', '.join(CHECKPOINTS)}."
     )
 
 
@@ -110,10 +113,10 @@ def load_in_process(
 def save_ensemble(
     path: str | Path, members: Sequence[str | Path], device: str = "auto"
 ) -> Path:
-    """Write a file that stands for the mean of some predictors.
+    """Write the file of an ensemble, the mean of some predictors.
 
-    It names each one's path (or name) and hash; `load_predictor` reads it and refuses
-    it when a member is no longer what it was.
+    The file has the path (or name) and the id of each member; `load_predictor` refuses
+    it if the weights of a member have changed.
 
     Raises
     ------
@@ -131,20 +134,20 @@ def save_ensemble(
         raise ValueError(
             f"An ensemble's file ends in {ENSEMBLE_SUFFIX}, unlike {path.name}."
         )
-    names = [_full_name(member) for member in members]
-    found = Ensemble(tuple(load_predictor(name, device=device) for name in names))
-    facts = {
+    # Absolute paths, so that the file can be loaded from any working folder.
+    names = [
+        str(Path(member).resolve()) if Path(member).exists() else str(member)
+        for member in members
+    ]
+    ensemble = Ensemble(tuple(load_predictor(name, device=device) for name in names))
+    description = {
         "omnimouse_ensemble": ENSEMBLE_FORMAT,
         "members": [
             {"path": name, "predictor_id": member.predictor_id}
-            for name, member in zip(names, found.members, strict=True)
+            for name, member in zip(names, ensemble.members, strict=True)
         ],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(description, indent=1) + "\n", encoding="utf-8")
     return path
-
-
-def _full_name(name: str | Path) -> str:
-    return str(Path(name).resolve()) if Path(name).exists() else str(name)

@@ -4,7 +4,6 @@ Predictors that are shown side by side predict the same task over the same time.
 is scored on its own samples.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -12,9 +11,10 @@ import numpy as np
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.capabilities import stop_if
+from omnimouse_model.predict.capabilities import Outdated, stop_if
 from omnimouse_model.predict.predictor import Prediction, Predictor
 
+# Durations and rates are floats; a count of samples must not fall short by rounding.
 _TOLERANCE_S = 1e-6
 
 
@@ -32,27 +32,30 @@ def window_of(window: Window, spec: WindowSpec) -> Window:
 def tiles(window: Window, spec: WindowSpec) -> list[tuple[float, Window]]:
     """Return windows of a spec that cover a window, each with its offset in seconds.
 
-    The last one ends with the window, so that no tile reaches over its end unless the
+    The last one ends with the window, so that no tile extends past its end unless the
     spec is longer than the window.
     """
-    length, step = window.spec.duration_s, spec.duration_s
-    count = max(1, int(np.ceil(length / step - _TOLERANCE_S)))
-    last = max(0.0, length - step)
-    offsets = [min(number * step, last) for number in range(count)]
-    spec = replace(spec, align="grid", trial_offset_s=0.0)
-    found = []
-    for offset_s in offsets:
-        start = window.native_start + offset_s
-        grid = window.session.start_grid
-        nearest = int(np.clip(np.searchsorted(grid, start), 0, len(grid) - 1))
-        # a window that begins on the grid must stay bit for bit the one of the grid
-        exact = None if offset_s == 0 and window.exact_start is None else start
-        if exact is None:
-            nearest = window.start_index
-        found.append(
-            (offset_s, Window(window.session, nearest, window.edits, spec, exact))
-        )
-    return found
+    length_s, step_s = window.spec.duration_s, spec.duration_s
+    count = max(1, int(np.ceil(length_s / step_s - _TOLERANCE_S)))
+    last_s = max(0.0, length_s - step_s)
+    offsets_s = [min(number * step_s, last_s) for number in range(count)]
+    spec = _on_grid(spec)
+    return [(s, _window_at(window, spec, s)) for s in offsets_s]
+
+
+def _window_at(window: Window, spec: WindowSpec, offset_s: float) -> Window:
+    start, session = window.native_start + offset_s, window.session
+    # Without an exact start, the samples are bit for bit those of a window of the grid.
+    if offset_s == 0 and window.exact_start is None:
+        return Window(session, window.start_index, window.edits, spec)
+    grid = session.start_grid
+    nearest = int(np.clip(np.searchsorted(grid, start), 0, len(grid) - 1))
+    return Window(session, nearest, window.edits, spec, start)
+
+
+def _on_grid(spec: WindowSpec) -> WindowSpec:
+    # Tiles begin where the window does, which need not be the onset of a trial.
+    return replace(spec, align="grid", trial_offset_s=0.0)
 
 
 def predict_same_span(
@@ -60,7 +63,7 @@ def predict_same_span(
     window: Window,
     mask: Mask,
     neurons: np.ndarray | None = None,
-    outdated: Callable[[], bool] = lambda: False,
+    outdated: Outdated = lambda: False,
 ) -> Prediction:
     """Predict a window's task at the rates of a predictor of another spec.
 
@@ -68,7 +71,7 @@ def predict_same_span(
     -------
     Prediction
         Its samples are those of `window_of(window, predictor.needs.spec)`; `status`
-        says how the mask was mapped. Where tiles overlap, the first one counts.
+        states how the mask was mapped. Where tiles overlap, the first one counts.
     """
     spec = predictor.needs.spec
     span = window_of(window, spec)
@@ -79,28 +82,27 @@ def predict_same_span(
     first: Prediction | None = None
     for offset_s, tile in tiles(window, spec):
         stop_if(outdated)
-        mapped = mask.at(replace(spec, align="grid", trial_offset_s=0.0), offset_s)
+        mapped = mask.at(_on_grid(spec), offset_s)
+        # A tile without targets would be refused by some predictors.
         if not mapped.target.any():
             continue
-        found = predictor.predict(tile, mapped, neurons)
+        part = predictor.predict(tile, mapped, neurons)
         start = round(offset_s * spec.response_rate_hz)
-        stop = min(start + len(found.responses), len(responses))
-        part, values = responses[start:stop], found.responses[: stop - start]
-        part[...] = np.where(np.isnan(part), values, part)
+        stop = min(start + len(part.responses), len(responses))
+        place, values = responses[start:stop], part.responses[: stop - start]
+        place[...] = np.where(np.isnan(place), values, place)
         if first is None:
-            first = found.with_notice(mapped.note)
+            first = part.with_remark(mapped.note)
     if first is None:
-        # no target sample falls into a sample of this spec: nothing is predicted
-        empty = predictor.predictor_id
+        # No target sample falls into a sample of this spec: nothing is predicted.
         units = "spikes/s" if spec.responses == "count" else "normalised"
-        return Prediction(
-            responses, neurons, None, mask.mask_id, empty, units=units,
-            times_s=span.sample_times_s,
-        )  # fmt: skip
+        ids = mask.mask_id, predictor.predictor_id
+        first = Prediction(responses, neurons, None, *ids, units=units)
     return replace(
         first,
         responses=responses,
         neurons=np.asarray(neurons, np.int64),
         behavior=None,
         times_s=span.sample_times_s,
+        valid=np.ones(len(responses), bool),
     )

@@ -15,10 +15,10 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.token_layout import FULL_POPULATION
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
-from omnimouse_model.nets.omnimouse.layout import Clip, Layout
+from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.simulate.truth import Truth, has_truth, open_truth
 from omnimouse_model.tokens import (
-    clip_from_windows,
+    batch_from_windows,
     labels_from_responses,
     layout_from_mask,
 )
@@ -114,7 +114,7 @@ class Batch:
         Target behaviour (B, C, 40), or None without behaviour targets.
     """
 
-    clip: Clip
+    windows: WindowBatch
     layout: Layout
     video: Tensor | None
     rates: Tensor | None
@@ -125,11 +125,11 @@ class Batch:
     @property
     def n_windows(self) -> int:
         """Number of windows."""
-        return len(self.clip.neuron_ids)
+        return len(self.windows.neuron_ids)
 
     def n_tokens(self, tokens_per_step: int) -> int:
         """Return the number of tokens of all windows that the net reads."""
-        layout, behavior = self.layout, self.clip.behavior
+        layout, behavior = self.layout, self.windows.behavior
         shown = behavior is not None and layout.behavior == "visible"
         channels = behavior.shape[1] if behavior is not None and shown else 0
         video = 0 if layout.video_missing else len(layout.video_steps)
@@ -187,7 +187,7 @@ def make_batch(
     # One layout serves the whole batch because a mask is defined over positions; only
     # the neurons at these positions differ between windows.
     masks = [_in_order(position_mask, total, rng) for _ in windows]
-    clip = clip_from_windows(windows, masks, config, source.key)
+    batch = batch_from_windows(windows, masks, config, source.key)
     saw_responses = not layout.responses_missing
     rates = asked = None
     if len(layout.query_neurons):
@@ -209,37 +209,25 @@ def make_batch(
     if layout.behavior == "target":
         # Windows are (time, channel); the net predicts (channel, time).
         behavior = torch.from_numpy(np.stack([w.behavior.T for w in windows]))
-    return Batch(clip, layout, video, rates, asked, behavior, task)
+    return Batch(batch, layout, video, rates, asked, behavior, task)
 
 
 def to_device(batch: Batch, device: torch.device | str) -> Batch:
-    """Move a batch to the device of the net.
-
-    Response and video times stay on the CPU, where intervals are computed from them.
-    """
+    """Move a batch to the device of the net."""
     if str(device) == "cpu":
         return batch
-    clip = batch.clip
 
     def moved(x: Tensor | None) -> Tensor | None:
         return None if x is None else x.to(device, non_blocking=True)
 
-    return Batch(
-        clip=Clip(
-            session=clip.session,
-            neuron_ids=clip.neuron_ids.to(device),
-            responses=clip.responses.to(device),
-            behavior=moved(clip.behavior),
-            response_times=clip.response_times,
-            video_times=clip.video_times,
-            start_times=moved(clip.start_times),
-        ),
+    return replace(
+        batch,
+        windows=batch.windows.to(device),
         layout=batch.layout.to(device),
         video=moved(batch.video),
         rates=moved(batch.rates),
         asked=moved(batch.asked),
         behavior=moved(batch.behavior),
-        task=batch.task,
     )
 
 

@@ -103,7 +103,7 @@ def population_readings(
         for task in READ_TASKS:
             batch = to_device(make_batch(source, task, phase, config, rng), device)
             found.append(
-                Reading(batch.clip, batch.layout, batch.video, loadings, means)
+                Reading(batch.windows, batch.layout, batch.video, loadings, means)
             )
     return found
 

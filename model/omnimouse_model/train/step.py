@@ -124,7 +124,7 @@ def _gradients(
         last = drawn.batches[-1]
         raise ValueError(
             f"The loss was not finite in {MOST_SKIPPED} steps in a row (last task "
-            f"{last.task!r}, session {last.clip.session!r}); lower the rates."
+            f"{last.task!r}, session {last.windows.session!r}); lower the rates."
         )
     return found
 
@@ -188,7 +188,7 @@ def batch_loss(
     net: OmniMouse, batch: Batch, phase: Phase, precision: Precision
 ) -> tuple[Tensor, dict[str, float]]:
     """Return the loss of a batch, and its parts as plain numbers."""
-    device = batch.clip.neuron_ids.device
+    device = batch.windows.neuron_ids.device
     losses: list[Tensor] = []
     facts: dict[str, float] = {}
     is_bf16 = computes_in_bf16(device.type, precision)
@@ -196,10 +196,10 @@ def batch_loss(
         video = None
         if batch.video is not None:
             video = net.encode_video(batch.video, batch.layout)
-        context = net.encode(batch.clip, batch.layout, video)
+        context = net.encode(batch.windows, batch.layout, video)
         rates = predicted = None
         if batch.rates is not None:
-            rates, _ = net.decode_responses(batch.clip, batch.layout, context)
+            rates, _ = net.decode_responses(batch.windows, batch.layout, context)
         if batch.behavior is not None:
             predicted, _ = net.decode_behavior(context)
     # The heads return float32, and the losses stay in it, outside of autocast.

@@ -14,7 +14,7 @@ from omnimouse_model.metrics import bits_per_spike
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import recorded_as
 from omnimouse_model.predict.same_span import predict_same_span, window_of
-from omnimouse_model.predict.worker.server import inputs_at, place_of
+from omnimouse_model.predict.worker.server import arguments_of, inputs_from
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.toy_predictors import (
@@ -163,12 +163,16 @@ def test_a_constructed_clip_serves_in_place_of_a_window(imaging, name):
     found = predictor.predict(clip, mask)
     assert np.isfinite(found.responses[scored_cells(mask)[:, :2]]).all()
     assert found.times_s[0] == 0
-    again = inputs_at(imaging, pickle.loads(pickle.dumps(place_of(clip))))
+    again = inputs_from(imaging, pickle.loads(pickle.dumps(arguments_of(clip))))
     assert again == clip
     assert_same(predictor.predict(again, mask), found)
     other = replace(clip, frames=255 - frames)
     changed = predictor.predict(other, mask).responses
     assert not np.array_equal(changed, found.responses, equal_nan=True)
+    last = om.load_predictor("last", [imaging])
+    seen = om.Mask.nothing(imaging).show([0]).ask([1])
+    with pytest.raises(UnsupportedRequestError, match="no recorded responses"):
+        last.predict(replace(clip, spec=last.needs.spec), seen)
 
 
 def test_counts_are_scored_in_bits_per_spike(spiking):

@@ -14,7 +14,7 @@ from omnimouse_model.live.inference import background_task
 from omnimouse_model.nets import official
 from omnimouse_model.nets.omnimouse.initialisation import initialise
 from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.predict.compatibility import knowledge_of
+from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.predict.registry import load_in_process, must_be_fetched
@@ -186,29 +186,29 @@ def recording(tmp_path):
 
 def test_neurons_known_are_counted(recording):
     n, mouse = recording.n_neurons, recording.id
-    for known, words, is_answered in (
+    for known, text, is_supported in (
         ({mouse: n}, f"{n} of {n} neurons", True),
         ({mouse: n - 2}, f"{n - 2} of {n} neurons", False),
         ({"other": 7}, "not seen in training", False),
     ):
-        found = knowledge_of(
+        found = check_compatibility(
             needs_with(sessions=frozenset(known), n_neurons=known), recording
         )
-        assert found.words == words
-        assert found.is_answered is is_answered
-        assert bool(found.remedy) is not is_answered
-        assert found.lacks == ()
-    assert knowledge_of(Needs(), recording).is_answered
+        assert found.text == text
+        assert found.is_supported is is_supported
+        assert bool(found.remedy) is not is_supported
+        assert found.missing == ()
+    assert check_compatibility(Needs(), recording).is_supported
 
 
 def test_what_the_session_lacks_is_told():
     slow = np.random.default_rng(0).gamma(1.0, 1.0, (400, 6)).astype(np.float32)
     session = open_session({"responses": slow, "rate_hz": 7.5})
-    lacks = " / ".join(knowledge_of(needs_with(), session).lacks)
+    lacks = " / ".join(check_compatibility(needs_with(), session).missing)
     assert "no video" in lacks
     assert "no behaviour" in lacks
     assert "7.5 times a second instead of 30" in lacks
-    assert knowledge_of(Needs(), session).lacks[0].startswith("responses 7.5")
+    assert check_compatibility(Needs(), session).missing[0].startswith("responses 7.5")
 
 
 def test_an_unknown_session_is_told_with_the_needs_of_the_model(recording):
@@ -218,7 +218,7 @@ def test_an_unknown_session_is_told_with_the_needs_of_the_model(recording):
     results = made.results
     made.close()
     assert results.error is not None
-    assert knowledge_of(results.needs, recording).n_known == 0
+    assert check_compatibility(results.needs, recording).n_known == 0
     assert max(results.needs.n_neurons.values()) == 1000
     assert results.residence.n_bytes > 2**20
 

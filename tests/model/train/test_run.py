@@ -119,7 +119,7 @@ def test_a_batch_asks_only_what_it_withholds(sessions):
             asked[layout.query_samples + offset, layout.query_neurons] = True
         assert not (seen & asked).any()
         assert (batch.rates is None) == (not asked.any())
-        assert not (batch.clip.behavior is not None and batch.behavior is not None)
+        assert not (batch.windows.behavior is not None and batch.behavior is not None)
 
 
 def test_missing_responses_are_left_out_of_the_loss(sessions, monkeypatch, tmp_path):

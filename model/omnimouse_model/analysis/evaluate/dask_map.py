@@ -20,8 +20,8 @@ from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.predict.worker.dask_scheduler import (
-    checked_address,
-    connected,
+    check_address,
+    connect,
     private_workers,
 )
 from omnimouse_model.predict.worker.server import Source
@@ -116,7 +116,7 @@ def _client(scheduler: str) -> "Iterator[Client]":
     """Connect to a scheduler, or to a local cluster that is closed afterwards."""
     name, _, count = scheduler.partition(":")
     if name != LOCAL:
-        with connected(checked_address(scheduler)) as client:
+        with connect(check_address(scheduler)) as client:
             yield client
         return
     n_workers = checked_count(count)
@@ -134,7 +134,7 @@ def _client(scheduler: str) -> "Iterator[Client]":
             host="127.0.0.1",
             dashboard_address=None,
         ) as cluster,
-        connected(cluster.scheduler_address) as client,
+        connect(cluster.scheduler_address) as client,
     ):
         yield client
 
@@ -159,7 +159,7 @@ def checked_scheduler(scheduler: str) -> str:
     name, _, count = scheduler.partition(":")
     if name == LOCAL:
         return f"{LOCAL}:{checked_count(count)}"
-    return checked_address(scheduler)
+    return check_address(scheduler)
 
 
 # -- on the worker ------------------------------------------------------------------

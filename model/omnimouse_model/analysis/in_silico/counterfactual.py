@@ -14,7 +14,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import describe_edits, ed
 from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit, VideoEdit
 from omnimouse_model.data.window import Window
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.predict.capabilities import decode_in_parts, part_of, stop_if
+from omnimouse_model.predict.capabilities import decode_in_parts, stop_if, take_neurons
 from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
 
 NO_TRUTH = "no truth: not scored"
@@ -132,8 +132,8 @@ def what_if(
         stop_if(outdated)
         return decode_in_parts(predictor, predictor.encode(of, mask), neurons, outdated)
 
-    # `part_of` returns None unless all neurons are in the known prediction.
-    before = None if unedited is None else part_of(unedited, neurons)
+    # `take_neurons` returns None unless all neurons are in the known prediction.
+    before = None if unedited is None else take_neurons(unedited, neurons)
     return WhatIf(changed, before or answer(window), answer(changed))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from omnimouse_model.live.inference.engine import Answer
 from omnimouse_model.live.inference.stages import LiveRequest, LoadRequest, Stage
 from omnimouse_model.live.results import Freshness, Results
-from omnimouse_model.predict.capabilities import part_of
+from omnimouse_model.predict.capabilities import take_neurons
 
 
 def mark_asked(
@@ -74,7 +74,7 @@ def take_selected(results: Results, selection: tuple[int, ...]) -> bool:
     """
     if results.population is None or results.population_freshness != "fresh":
         return False
-    selected = part_of(results.population, np.array(selection, np.int64))
+    selected = take_neurons(results.population, np.array(selection, np.int64))
     if selected is None:
         return False
     results.selected = selected

@@ -28,11 +28,11 @@ from omnimouse_model.live.inference.pinned_stages import (
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.capabilities import (
     Closable,
-    Foresighted,
     Interruptible,
+    Prefetcher,
     decode_in_parts,
-    part_of,
     stop_if,
+    take_neurons,
 )
 from omnimouse_model.predict.devices import (
     DEVICES,
@@ -260,7 +260,7 @@ class StageRunner:
             predictor, request.window, request.mask, asked, outdated
         )
         selection = np.array(request.selection, np.int64)
-        first = part_of(found, selection[np.isin(selection, asked)])
+        first = take_neurons(found, selection[np.isin(selection, asked)])
         yield Stage("selected", request, first, **self._told)
         span = window_of(request.window, predictor.needs.spec)
         scores = window_scores(found, span)
@@ -274,7 +274,7 @@ class StageRunner:
     ) -> None:
         """Prefetch the neighbouring windows, if the predictor supports it."""
         predictor = self._asked
-        if isinstance(request, LoadRequest) or not isinstance(predictor, Foresighted):
+        if isinstance(request, LoadRequest) or not isinstance(predictor, Prefetcher):
             return
         # Not prepared for this session, for example because `prepare` failed.
         if self._prepared[1] is not request.session:
@@ -286,7 +286,7 @@ class StageRunner:
                 return
             for window in neighbours(request.window, request.step_s):
                 stop_if(outdated)
-                predictor.look_ahead(window, request.mask)
+                predictor.prefetch(window, request.mask)
         finally:
             if isinstance(predictor, Interruptible):
                 predictor.stop_when(lambda: False)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from omnimouse_model.predict.compatibility import FITTED
+from omnimouse_model.predict.compatibility import FALLBACK
 
 if TYPE_CHECKING:
     from omnimouse_model.live.controller import Controller
@@ -17,7 +17,7 @@ def ask_fitted(controller: "Controller") -> None:
     The baseline needs visible neurons at all target samples; without them, the mask is
     replaced by the preset `HALF`, as one undo entry.
     """
-    controller.choose_predictor(FITTED)
+    controller.choose_predictor(FALLBACK)
     mask = controller.state.mask
     if mask is None:
         return

@@ -34,7 +34,7 @@ from omnimouse_model.live.models.finetuned_models import (
     folder_for,
 )
 from omnimouse_model.live.sweep.estimate import duration_text
-from omnimouse_model.predict.compatibility import knowledge_of
+from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.train.finetune.process import Job, finetune_apart
 
 Stage = Literal["", "starting", "training", "saving"]
@@ -134,7 +134,7 @@ class Finetuning(HasBackgroundTask):
         state, needs = self._client.state, self._client.needs
         if state.session is None or needs is None:
             return False
-        is_new = knowledge_of(needs, state.session).is_new
+        is_new = check_compatibility(needs, state.session).is_new
         return is_new and isinstance(self._client.predictor, str)
 
     def saved_result(self, train: Trained = "embeddings") -> FinetunedModel | None:

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from omnimouse_model.nets.omnimouse.layers import GatedFeedForward
-from omnimouse_model.nets.omnimouse.layout import Clip, Layout
+from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.trunk import CrossAttention, SessionParameters
 
@@ -275,7 +275,7 @@ class Reading:
     unit variance over neurons and in units of the responses.
     """
 
-    clip: Clip
+    windows: WindowBatch
     layout: Layout
     video: Tensor | None
     loadings: Float[Tensor, "neuron component"]
@@ -370,7 +370,7 @@ def _fit_encoder_head(
         tokens.append(inputs.flatten(0, 1))
         keys.append(_loading_keys(reading, inputs, places).flatten(0, 1))
         values.append(_deviation_values(net, reading, inputs).flatten(0, 1))
-        starts += _latent_starts(net, net.meta_vector(reading.clip.session))
+        starts += _latent_starts(net, net.meta_vector(reading.windows.session))
     x, deviations = torch.cat(tokens), torch.cat(values)
     spread = deviations.std(dim=0) * GROUP_VARIATION
     before = torch.stack(starts)
@@ -404,10 +404,10 @@ def _fit_encoder_head(
 
 def _encoder_inputs(net: OmniMouse, reading: Reading) -> Tensor:
     """Tokens as the encoder's attention gets them, after its norm."""
-    clip = reading.clip
-    meta = net.meta_vector(clip.session, clip.start_times)
-    neurons = net.neuron_vectors(clip, meta)
-    tokens = net.tokens(clip, reading.layout, meta, neurons)
+    windows = reading.windows
+    meta = net.meta_vector(windows.session, windows.start_times)
+    neurons = net.neuron_vectors(windows, meta)
+    tokens = net.tokens(windows, reading.layout, meta, neurons)
     inputs: Tensor = net.enc.attn_pre_norm_context(tokens)
     return inputs
 
@@ -420,7 +420,7 @@ def _loading_keys(reading: Reading, inputs: Tensor, places: _Places) -> Tensor:
     """
     keys = torch.zeros(*inputs.shape[:2], places.size).to(inputs)
     keys[..., places.constant] = places.n_components**0.5
-    ids = reading.clip.neuron_ids[:, reading.layout.token_neurons]
+    ids = reading.windows.neuron_ids[:, reading.layout.token_neurons]
     loadings = reading.loadings[:, : places.n_components].to(inputs)[ids]
     keys[:, : ids.shape[1], places.slow] = loadings
     return keys
@@ -428,12 +428,12 @@ def _loading_keys(reading: Reading, inputs: Tensor, places: _Places) -> Tensor:
 
 def _deviation_values(net: OmniMouse, reading: Reading, inputs: Tensor) -> Tensor:
     """Means of both halves of each token's window, minus the neuron's mean."""
-    clip, layout = reading.clip, reading.layout
+    windows, layout = reading.windows, reading.layout
     length = net.config.response_window_samples
-    windows = clip.responses.unfold(1, length, 1)
-    windows = windows[:, layout.token_samples, layout.token_neurons]
-    ids = clip.neuron_ids[:, layout.token_neurons]
-    deviations = windows - reading.means.to(inputs)[ids][..., None]
+    samples = windows.responses.unfold(1, length, 1)
+    samples = samples[:, layout.token_samples, layout.token_neurons]
+    ids = windows.neuron_ids[:, layout.token_neurons]
+    deviations = samples - reading.means.to(inputs)[ids][..., None]
     halves = deviations.nan_to_num().unflatten(-1, (N_HALVES, -1)).mean(dim=-1)
     values = torch.zeros(*inputs.shape[:2], N_HALVES).to(inputs)
     values[:, : halves.shape[1]] = halves
@@ -463,18 +463,18 @@ def _fit_decoder_head(
     assert isinstance(attention, CrossAttention)
     contexts, keys, neurons, wanted, groups, signals = [], [], [], [], [], []
     for reading in readings:
-        clip, layout = reading.clip, reading.layout
+        windows, layout = reading.windows, reading.layout
         video = None
         if reading.video is not None:
             video = net.encode_video(reading.video, layout)
         # All rows: the fit also needs those that no query of this layout attends.
-        context = net.encode(clip, layout, video, whole=True)
+        context = net.encode(windows, layout, video, whole=True)
         x = decoder.attn_pre_norm_context(context.processed)
         count = context.reads[0].latents.shape[1] - net.config.num_global_latents
         contexts.append(x.flatten(0, 1))
         keys.append(_code_keys(x, count, places).flatten(0, 1))
         neurons.append(decoder.attn_pre_norm(context.neuron_vectors).flatten(0, 1))
-        loadings = reading.loadings[:, : places.n_components].to(x)[clip.neuron_ids]
+        loadings = reading.loadings[:, : places.n_components].to(x)[windows.neuron_ids]
         wanted.append(loadings.flatten(0, 1))
         groups.append(x[:, :count].flatten(0, 1))
         signals.append((context.reads[0].latents[:, :count] @ outputs.T).flatten(0, 1))
@@ -559,14 +559,19 @@ def read_behavior(
         # Responses are opposite to all queries, so that they get no weight.
         wanted[..., constant] = -(size**0.5)
         means = torch.zeros(*inputs.shape[:2], 1).to(inputs)
-        if reading.layout.behavior == "visible" and reading.clip.behavior is not None:
+        if (
+            reading.layout.behavior == "visible"
+            and reading.windows.behavior is not None
+        ):
             wanted[:, -n_channels:, constant] = share
             wanted[:, torch.arange(-n_channels, 0), places] = share
-            means[:, -n_channels:, 0] = reading.clip.behavior.nan_to_num().mean(dim=-1)
+            means[:, -n_channels:, 0] = reading.windows.behavior.nan_to_num().mean(
+                dim=-1
+            )
         tokens.append(inputs.flatten(0, 1))
         keys.append(wanted.flatten(0, 1))
         values.append(means.flatten(0, 1))
-        starts += _latent_starts(net, net.meta_vector(reading.clip.session))
+        starts += _latent_starts(net, net.meta_vector(reading.windows.session))
     x, wanted = torch.cat(tokens), torch.cat(keys)
     # Five behaviour tokens among tens of thousands of response tokens.
     few = wanted[:, constant] > 0
@@ -602,7 +607,7 @@ def _separate_channels(
             _outputs_of(net.enc.ffn_pre_norm) as normed,
             _outputs_of(net.enc.attention) as mixed,
         ):
-            net.read(reading.clip, reading.layout)
+            net.read(reading.windows, reading.layout)
         x = normed[0]
         registers = net.config.num_global_latents
         groups = net.config.num_response_latent_groups

@@ -1,4 +1,4 @@
-"""The input of the network: a `Layout` (which cells) and a `Clip` (their values).
+"""Input of the network: a `Layout` (which cells) and a `WindowBatch` (their values).
 
 A layout contains positions in the neuron order and sample numbers, but no neurons,
 values or seconds. One layout therefore serves every window and every batch item of
@@ -84,7 +84,7 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class Clip:
+class WindowBatch:
     """Values of one batch of windows of one session, without the video.
 
     Attributes
@@ -112,7 +112,7 @@ class Clip:
     video_times: Tensor
     start_times: Tensor | None = None
 
-    def items(self, start: int, stop: int) -> "Clip":
+    def items(self, start: int, stop: int) -> "WindowBatch":
         """Some items of the batch."""
 
         def cut(values: Tensor) -> Tensor:
@@ -127,4 +127,20 @@ class Clip:
             response_times=cut(self.response_times),
             video_times=cut(self.video_times),
             start_times=None if self.start_times is None else cut(self.start_times),
+        )
+
+    def to(self, device: torch.device | str) -> "WindowBatch":
+        """Move the values to a device; a copy to a GPU does not block."""
+
+        def moved(values: Tensor | None) -> Tensor | None:
+            return None if values is None else values.to(device, non_blocking=True)
+
+        # Response and video times stay on the CPU, where intervals are computed from
+        # them.
+        return replace(
+            self,
+            neuron_ids=self.neuron_ids.to(device),
+            responses=self.responses.to(device),
+            behavior=moved(self.behavior),
+            start_times=moved(self.start_times),
         )

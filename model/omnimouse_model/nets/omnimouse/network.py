@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig, hidden_size
 from omnimouse_model.nets.omnimouse.encoder import VideoEncoder
-from omnimouse_model.nets.omnimouse.layout import Clip, Layout
+from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.readout import (
     attended_runs,
     behavior_from_hidden,
@@ -150,16 +150,16 @@ class OmniMouse(nn.Module):
         if not self.config.add_exp_time_embedding:
             return meta[None]
         if start_times is None:
-            raise ValueError("This config needs Clip.start_times.")
+            raise ValueError("This config needs WindowBatch.start_times.")
         meta = meta + self.exp_time_to_model_proj(self.exp_time_embedding(start_times))
         return meta
 
     def neuron_vectors(
-        self, clip: Clip, meta: Float[Tensor, "batch dim"]
+        self, windows: WindowBatch, meta: Float[Tensor, "batch dim"]
     ) -> Float[Tensor, "item neuron dim"]:
         """Vectors of the neurons, added to their tokens and used as their queries."""
         vectors: Tensor = self.neuron_to_model_proj(
-            self.session(clip.session).neurons(clip.neuron_ids)
+            self.session(windows.session).neurons(windows.neuron_ids)
         )
         if self.config.add_meta_to_embeddings:
             vectors = vectors + meta[:, None]
@@ -190,7 +190,7 @@ class OmniMouse(nn.Module):
 
     def tokens(
         self,
-        clip: Clip,
+        windows: WindowBatch,
         layout: Layout,
         meta: Float[Tensor, "batch dim"],
         neurons: Float[Tensor, "item neuron dim"],
@@ -198,14 +198,16 @@ class OmniMouse(nn.Module):
         """Response tokens, then behaviour tokens, each with its identity."""
         parts = []
         if len(layout.token_neurons):
-            values = self.response_featx(clip.responses, layout)
+            values = self.response_featx(windows.responses, layout)
             # A sum: identity and value share one space of d features.
             parts.append(values + neurons[:, layout.token_neurons])
         if layout.behavior == "visible":
-            if clip.behavior is None:
-                raise ValueError(f"Session {clip.session!r} has no behaviour to show.")
+            if windows.behavior is None:
+                raise ValueError(
+                    f"Session {windows.session!r} has no behaviour to show."
+                )
             parts.append(
-                self.behavior_featx(clip.behavior) + self._channel_vectors(meta)
+                self.behavior_featx(windows.behavior) + self._channel_vectors(meta)
             )
         if not parts:
             # Nothing is visible, or only video: a sequence of length zero.
@@ -215,7 +217,7 @@ class OmniMouse(nn.Module):
     # -- 3. context -------------------------------------------------------------------
     def encode(
         self,
-        clip: Clip,
+        windows: WindowBatch,
         layout: Layout,
         video_tokens: Float[Tensor, "batch step token dim"] | None,
         *,
@@ -225,21 +227,21 @@ class OmniMouse(nn.Module):
 
         Without `whole` the last layer computes only what these queries may attend.
         """
-        reads = [self.read(clip, layout)]
-        return self.process(clip, layout, reads, video_tokens, whole=whole)
+        reads = [self.read(windows, layout)]
+        return self.process(windows, layout, reads, video_tokens, whole=whole)
 
-    def read(self, clip: Clip, layout: Layout) -> Read:
+    def read(self, windows: WindowBatch, layout: Layout) -> Read:
         """Latents that have attended the response and behaviour tokens."""
         config = self.config
-        meta = self.meta_vector(clip.session, clip.start_times)
-        neurons = self.neuron_vectors(clip, meta)
-        tokens = self.tokens(clip, layout, meta, neurons)
+        meta = self.meta_vector(windows.session, windows.start_times)
+        neurons = self.neuron_vectors(windows, meta)
+        tokens = self.tokens(windows, layout, meta, neurons)
         vectors, times, intervals = self.response_latent_embedding.select(
             layout.context_span, config.sample_rate_hz
         )
         start = self._latents_start(vectors, layout, meta)
         phases = self.rotary_emb.phases(times[None])
-        latents = start.expand(len(clip.neuron_ids), -1, -1)
+        latents = start.expand(len(windows.neuron_ids), -1, -1)
         plan = None
         # Latents without tokens pass unchanged. By one official option behaviour is
         # ignored as well if there are no responses.
@@ -249,10 +251,10 @@ class OmniMouse(nn.Module):
         if has_tokens:
             plan = AttentionPlan.between(
                 intervals,
-                token_intervals(config, clip, layout),
+                token_intervals(config, windows, layout),
                 ideal=config.ideal_times,
             )
-            samples = self.rotary_emb.phases(clip.response_times)
+            samples = self.rotary_emb.phases(windows.response_times)
             # Tokens are keys: their number grows with neurons and time, but only the
             # latents go through the layers (POYO; Azabou et al., 2023).
             keys = self.enc.keys(tokens, self._token_phases(samples, layout))
@@ -285,7 +287,7 @@ class OmniMouse(nn.Module):
 
     def process(
         self,
-        clip: Clip,
+        windows: WindowBatch,
         layout: Layout,
         reads: Sequence[Read],
         video_tokens: Float[Tensor, "batch step token dim"] | None,
@@ -301,12 +303,12 @@ class OmniMouse(nn.Module):
         meta = joined([read.meta for read in reads], reads)
         neurons = joined([read.neuron_vectors for read in reads], reads)
         x, intervals, phases, flat_video = self._sequence(
-            clip, layout, latents, reads[0], video_tokens, meta
+            windows, layout, latents, reads[0], video_tokens, meta
         )
         config = self.config
         # One plan for all local layers: the sequence has the same times in each.
         plan = AttentionPlan.between(intervals, intervals, ideal=config.ideal_times)
-        runs = None if whole else attended_runs(config, clip, layout, intervals)
+        runs = None if whole else attended_runs(config, windows, layout, intervals)
         rows = None if runs is None else rows_of(runs, intervals).to(x.device)
         x = run_layers(self.proc, config, x, phases, plan, rows)
         # Keys that were not computed must not be in the plan of the queries.
@@ -322,12 +324,12 @@ class OmniMouse(nn.Module):
             keys=tuple(decoder.keys(x, phases) for decoder in self.decoders()),
             intervals=intervals,
             processor_plan=plan,
-            sample_phases=self.rotary_emb.phases(clip.response_times),
+            sample_phases=self.rotary_emb.phases(windows.response_times),
         )
 
     def _sequence(
         self,
-        clip: Clip,
+        windows: WindowBatch,
         layout: Layout,
         latents: Tensor,
         read: Read,
@@ -342,7 +344,7 @@ class OmniMouse(nn.Module):
         flat = video_tokens.flatten(1, 2)
         if self.config.add_meta_to_video_feats:
             flat = flat + meta[:, None]
-        step_times = clip.video_times[:, layout.video_steps.cpu()]
+        step_times = windows.video_times[:, layout.video_steps.cpu()]
         # Item 0 stands for the batch: one plan serves all items, as in the official
         # code. Phases below are those of each item.
         starts = step_times[0]
@@ -362,11 +364,11 @@ class OmniMouse(nn.Module):
 
     # -- 4. readout -------------------------------------------------------------------
     def decode_responses(
-        self, clip: Clip, layout: Layout, context: Context
+        self, windows: WindowBatch, layout: Layout, context: Context
     ) -> tuple[Float[Tensor, "batch query sample"], Tensor]:
         """Rates (B, Q, 5) of the queries of the layout, and the decoder's output."""
         phases = context.sample_phases.take(layout.query_samples)
-        _, plan = self.query_plan(clip, layout, context)
+        _, plan = self.query_plan(windows, layout, context)
         hidden = self.decoders()[0](
             # The vectors that were added to the tokens of the same neurons.
             context.neuron_vectors,
@@ -376,16 +378,16 @@ class OmniMouse(nn.Module):
             layout.query_neurons,
         )
         logits = self.response_readout_proj(hidden)
-        biases = self.session(clip.session).biases(clip.neuron_ids)
+        biases = self.session(windows.session).biases(windows.neuron_ids)
         # (batch, query, 5) + (batch, query, 1)
         logits = logits + biases[:, layout.query_neurons]
         return rates_from_logits(logits, self.config.softplus_beta), hidden
 
     def query_plan(
-        self, clip: Clip, layout: Layout, context: Context
+        self, windows: WindowBatch, layout: Layout, context: Context
     ) -> tuple[Intervals, AttentionPlan]:
         """Intervals of the response queries, and the plan of their attention."""
-        intervals = query_intervals(self.config, clip, layout)
+        intervals = query_intervals(self.config, windows, layout)
         ideal = self.config.ideal_times
         return intervals, AttentionPlan.between(
             intervals, context.intervals, ideal=ideal

@@ -12,11 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
-from omnimouse_model.nets.omnimouse.layout import Clip, Layout
+from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.trunk import Intervals
 
 
-def query_intervals(config: OmniMouseConfig, clip: Clip, layout: Layout) -> Intervals:
+def query_intervals(
+    config: OmniMouseConfig, windows: WindowBatch, layout: Layout
+) -> Intervals:
     """Intervals of the response queries.
 
     They look ahead: by default from the first sample to 10 samples later. The paper
@@ -26,12 +28,12 @@ def query_intervals(config: OmniMouseConfig, clip: Clip, layout: Layout) -> Inte
     # Seconds, because recorded samples are not exactly 1/30 s apart.
     back = config.response_query_lookback_samples / rate
     return Intervals.of_samples(
-        clip, layout.query_runs, back, config.query_lookahead / rate
+        windows, layout.query_runs, back, config.query_lookahead / rate
     )
 
 
 def attended_runs(
-    config: OmniMouseConfig, clip: Clip, layout: Layout, context: Intervals
+    config: OmniMouseConfig, windows: WindowBatch, layout: Layout, context: Intervals
 ) -> Tensor | None:
     """Runs of the context that queries may attend, bool (runs,); None for all.
 
@@ -41,7 +43,7 @@ def attended_runs(
     is_last_local = config.layer_is_local()[-1]
     if is_last_local or layout.behavior == "target" or not layout.query_runs:
         return None
-    queries = query_intervals(config, clip, layout)
+    queries = query_intervals(config, windows, layout)
     if config.ideal_times:
         context, queries = context.ideal(), queries.ideal()
     # If no query may attend anything, all rows are computed: an empty sequence would

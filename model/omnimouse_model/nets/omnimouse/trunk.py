@@ -30,7 +30,7 @@ from omnimouse_model.nets.omnimouse.layers import (
     rms_norm,
     score_type,
 )
-from omnimouse_model.nets.omnimouse.layout import Clip, Layout
+from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 
 # Every edge of the released configuration is a multiple of 1/30 s, so that a tick of
 # 1/3000 s rounds away float32 errors and merges no two edges.
@@ -73,13 +73,16 @@ class Intervals:
 
     @staticmethod
     def of_samples(
-        clip: Clip, runs: tuple[tuple[int, int], ...], back_s: float, ahead_s: float
+        windows: WindowBatch,
+        runs: tuple[tuple[int, int], ...],
+        back_s: float,
+        ahead_s: float,
     ) -> "Intervals":
         """Intervals [t - back, t + ahead) of runs (first sample, count)."""
         # Item 0 stands for the batch, so that one plan serves all items. The ends are
         # computed in the type of the times: in float64 other noisy edges would
         # overlap, and the outputs of official checkpoints would change.
-        times = clip.response_times[0].cpu()[[sample for sample, _ in runs]]
+        times = windows.response_times[0].cpu()[[sample for sample, _ in runs]]
         starts = times - back_s if back_s else times
         return Intervals(starts, times + ahead_s, tuple(count for _, count in runs))
 
@@ -673,10 +676,12 @@ class ResponseFeatures(nn.Module):
         return F.linear(windows, kernel, self._feature_proj.bias)
 
 
-def token_intervals(config: OmniMouseConfig, clip: Clip, layout: Layout) -> Intervals:
+def token_intervals(
+    config: OmniMouseConfig, windows: WindowBatch, layout: Layout
+) -> Intervals:
     """Intervals of the response tokens, then of the behaviour tokens."""
     length = config.response_window_samples / config.sample_rate_hz
-    parts = [Intervals.of_samples(clip, layout.token_runs, 0.0, length)]
+    parts = [Intervals.of_samples(windows, layout.token_runs, 0.0, length)]
     if layout.behavior == "visible":
         # A channel is one token for the whole window: every latent may attend it.
         whole = torch.zeros(1), torch.full((1,), BEHAVIOR_SECONDS)

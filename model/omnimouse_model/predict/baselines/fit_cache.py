@@ -1,7 +1,8 @@
-"""Fit a naive predictor to a session once, and keep the fit on disk.
+"""Fit a naive predictor to a session once, and store the fit on disk.
 
-A fit is a dict of arrays. It lies in the user's cache under the fingerprint of the
-session, is written atomically and read without pickle; a broken file is refitted.
+A fit is a dict of arrays in the user's cache, in a file that is named by the
+fingerprint of the session. It is written atomically and read without pickle; a broken
+file is replaced by a new fit.
 """
 
 import logging
@@ -20,23 +21,28 @@ from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 
 Fit = dict[str, np.ndarray]
-VERSION = 3
-"""Raised when what a fit holds, or how it is made, changes."""
+LOWEST = "lowest"
+"""Key of the lowest response of some training windows, in every fit."""
+VERSION = 4
+"""Increased when the content of a fit changes, or how it is computed."""
 MAX_STORED_BYTES = 400_000_000
 FITTED, HELD_OUT, BETWEEN = 0, 1, 2
-"""Folds: to fit, to choose the penalty, and too near the other fold for either."""
+"""Folds: for the fit, for the choice of the penalty, and too near to both."""
 BLOCK_S = 20.0
-"""Training time in a row that is held out; a fifth of it where there is little."""
+"""Length of one held-out interval; a fifth of the training time where that is less."""
 APART_S = 2.0
-"""How far a fold keeps from an edge: windows are as long, so that none overlap."""
+"""Distance of a fold from an edge: the length of a window, so that none overlap."""
 
 _log = logging.getLogger(__name__)
 
 
 def load_or_fit(
-    session: Session, name: str, spec: WindowSpec, fit: Callable[[Session], Fit]
+    session: Session,
+    name: str,
+    spec: WindowSpec,
+    fit: Callable[[Session, WindowSpec], Fit],
 ) -> Fit:
-    """Return the stored fit of a rule to `session` and a spec, or make and store it."""
+    """Return the stored fit of a rule to a session and a spec, or make and store it."""
     key = name
     if spec != OMNIMOUSE:
         digest = blake2b(repr(spec).encode(), digest_size=6).hexdigest()
@@ -45,10 +51,19 @@ def load_or_fit(
     stored = _read(path)
     if stored is not None:
         return stored
-    made = fit(session)
-    if sum(array.nbytes for array in made.values()) <= MAX_STORED_BYTES:
-        _write(path, made)
-    return made
+    new = fit(session, spec) | {LOWEST: _lowest_response(session, spec)}
+    # The joint covariance of 10,000 neurons has 400 MB: too much for a cache, and
+    # nearly as slow to read as to compute.
+    if sum(array.nbytes for array in new.values()) <= MAX_STORED_BYTES:
+        _write(path, new)
+    return new
+
+
+def _lowest_response(session: Session, spec: WindowSpec) -> np.ndarray:
+    # A recording with negative responses has some in almost every window.
+    windows = training_windows(session, stride=60, most=100, spec=spec)
+    lowest = [np.nanmin(window.responses, initial=0.0) for _, window in windows]
+    return np.array(min(lowest), np.float32)
 
 
 def _read(path: Path) -> Fit | None:
@@ -63,41 +78,46 @@ def _read(path: Path) -> Fit | None:
 
 
 def _write(path: Path, fit: Fit) -> None:
-    """A cache that cannot be written is only slower."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic_path(path) as sibling, sibling.open("wb") as file:
             np.savez(file, **fit)  # type: ignore[arg-type]  # numpy's kwds stub
     except OSError as error:
-        _log.warning("The fit is not kept: %s.", error)
+        # Without a stored fit, the next start is slower but correct.
+        _log.warning("The fit is not stored: %s.", error)
 
 
 def training_windows(
     session: Session, *, stride: int, most: int, spec: WindowSpec = OMNIMOUSE
 ) -> Iterator[tuple[int, Window]]:
-    """Yield fold and window over the train tier, folds as numbered above.
+    """Yield fold and window over the train tier; folds as numbered above.
 
     At most `most` windows, spread over the session; every fifth block is held out.
-    Blanks between training trials belong to them, as in the official training.
+    Blanks between training trials are included, as in the official training.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The session has no training window; the message states what to change.
     """
     tiers = session.tiers()
     starts = np.zeros(0)
     if tiers.get("train"):
-        # every trial counts, however densely windows on the grid are thinned out
+        # Aligned windows are few, one per trial: none is left out.
         stride = 1 if spec.align == "trial" else stride
         starts = session.window_starts("train", stride, include_blanks=True, spec=spec)
     if not len(starts):
         raise UnsupportedRequestError(
             f"Session {session.id!r} has no window of tier 'train' to fit a naive "
             f"predictor on; its tiers are {', '.join(tiers) or 'none'}. "
-            + _how_to_train(tiers, spec)
+            + _remedy(tiers, spec)
         )
     starts = starts[:: -(-len(starts) // most)]
     for fold, start in zip(_folds(starts), starts, strict=True):
         yield int(fold), session.window(float(start), spec)
 
 
-def _how_to_train(tiers: dict[str, float], spec: WindowSpec) -> str:
+def _remedy(tiers: dict[str, float], spec: WindowSpec) -> str:
     length = f"{spec.duration_s:g} s"
     if tiers.get("train"):
         return f"Its train trials hold no whole window of {length}."
@@ -107,12 +127,14 @@ def _how_to_train(tiers: dict[str, float], spec: WindowSpec) -> str:
 
 
 def _folds(starts: np.ndarray) -> np.ndarray:
-    """Fold (n,) of windows that begin at `starts`, in order."""
+    """Return the fold (n,) of windows that begin at `starts`, in order."""
     spacing = float(np.median(np.diff(starts))) if len(starts) > 1 else BLOCK_S
+    # Whole blocks are held out: neighbouring windows share their samples, and a
+    # penalty that is chosen on them would be too small.
     block = min(round(BLOCK_S / spacing), -(-len(starts) // 5))
     number = np.arange(len(starts)) // max(block, 1)
     folds = np.where(number % 5 == 4, HELD_OUT, FITTED)
     for edge in starts[1:][np.diff(folds) != 0]:
-        # Both sides keep away, so there is as much time between as a window lasts.
+        # Both sides keep this distance, so a whole window fits between them.
         folds = np.where(np.abs(starts - edge) < APART_S, BETWEEN, folds)
     return folds

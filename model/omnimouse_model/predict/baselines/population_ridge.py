@@ -1,12 +1,10 @@
-"""Neurons, and behaviour, from the neurons that are visible at the same sample.
+"""Context ridge: neurons and behaviour from the neurons visible at the same sample.
 
-The covariances of the whole population are learned once; for any visible set the
-ridge is solved when it is asked for, and its factor kept. Solving for the data
-instead of for the weights makes the cost independent of how many are asked.
+The covariances of the whole population are fitted once. For each visible set the ridge
+is solved on request, and its Cholesky factor is cached.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,24 +24,25 @@ from omnimouse_model.predict.baselines.ridge import (
 from omnimouse_model.predict.baselines.rules import (
     RulePrediction,
     mean_rates,
-    mean_status,
+    mean_remark,
 )
 from omnimouse_model.predict.baselines.visible_input import (
     BEHAVIOR_LAGS,
+    N_BEHAVIOR,
+    SCORED,
     VisibleInput,
     behavior_inputs,
     behavior_of,
+    behavior_rows,
 )
 from omnimouse_model.predict.predictor import Needs
 
 LAGS = (0, -3, 3)
 MOST_LAGGED = 1500
-"""Populations above this are taken at the same sample only (memory)."""
-_JUDGED = 600
-"""Neurons the penalties are chosen on."""
-_KEPT_FACTORS = 8
-_SCORED = slice(30, 60)
-_NEEDS = Needs(sees_behavior=True, predicts_behavior=True)
+"""Larger populations enter at the same sample only: memory grows with the square."""
+_N_TEST = 600
+"""Neurons on which the penalties are chosen."""
+_CACHED_FACTORS = 8
 
 
 def _lags(n_neurons: int) -> tuple[int, ...]:
@@ -53,9 +52,9 @@ def _lags(n_neurons: int) -> tuple[int, ...]:
 def lagged(
     values: np.ndarray, visible: np.ndarray, lags: tuple[int, ...]
 ) -> np.ndarray:
-    """Responses (60, P) at every lag: (60, lags x P).
+    """Return responses (60, P) at every lag, (60, lags x P).
 
-    Where the lagged sample is not visible, the sample itself stands in for it.
+    Where the lagged sample is not visible, the sample itself replaces it.
     """
     samples = np.arange(N_SAMPLES)
     parts = []
@@ -65,47 +64,48 @@ def lagged(
     return np.concatenate(parts, axis=1)
 
 
-def _inputs(seen: VisibleInput, lags: tuple[int, ...]) -> np.ndarray:
-    """Context at its lags, then behaviour if it is given: (60, inputs)."""
-    context = lagged(seen.responses, seen.visible, lags)
-    if seen.behavior is None:
+def _inputs(inputs: VisibleInput, lags: tuple[int, ...]) -> np.ndarray:
+    """Return context at its lags, then behaviour if visible: (60, inputs)."""
+    context = lagged(inputs.responses, inputs.visible, lags)
+    if inputs.behavior is None:
         return context
-    return np.concatenate([context, behavior_inputs(seen.behavior)], axis=1)
+    return np.concatenate([context, behavior_inputs(inputs.behavior)], axis=1)
 
 
 def _joint(window: Window, neurons: np.ndarray, lags: tuple[int, ...]) -> np.ndarray:
-    """Everything of some neurons' scored samples: inputs, then behaviour there."""
+    """Return all inputs of some neurons, then behaviour, of the scored samples.
+
+    Inputs and outputs are columns of one matrix, because every neuron is an input
+    under some masks and an output under others.
+    """
     values = without_missing(window.responses[:, neurons])
     behavior = behavior_of(window)
-    if behavior is None:
-        behavior = np.zeros((40, 0), np.float32)
-    seen = VisibleInput(np.ones(values.shape, bool), values, None, behavior)
-    now = behavior[np.arange(N_SAMPLES) * len(behavior) // N_SAMPLES]
-    return np.concatenate([_inputs(seen, lags), now], axis=1)[_SCORED]
+    all_visible = VisibleInput(np.ones(values.shape, bool), values, None, behavior)
+    now = behavior[behavior_rows(len(behavior))]
+    return np.concatenate([_inputs(all_visible, lags), now], axis=1)[SCORED]
 
 
-@dataclass(slots=True)
 class ContextRidge:
-    """Ridge from the visible neurons of the same sample, with behaviour if given."""
+    """Ridge from the visible neurons of the same sample, with behaviour if visible."""
 
-    name: str = "context-ridge"
-    needs: Needs = _NEEDS
-    any_spec: bool = False
-    _factors: OrderedDict[tuple[object, ...], np.ndarray] = field(
-        default_factory=OrderedDict, repr=False
-    )
+    name = "context-ridge"
+    needs = Needs(sees_behavior=True, predicts_behavior=True)
+    any_spec = False
+
+    def __init__(self) -> None:
+        self._factors: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
 
     def fit(self, session: Session, spec: WindowSpec) -> Fit:
-        """Covariance of the context, behaviour and all neurons; the penalties."""
+        """Compute the covariance of context, behaviour and all neurons; penalties."""
         everyone, lags = np.arange(session.n_neurons), _lags(session.n_neurons)
-        judged = np.linspace(0, session.n_neurons - 1, _JUDGED).astype(np.int64)
-        judged = np.unique(judged)
+        test = np.linspace(0, session.n_neurons - 1, _N_TEST).astype(np.int64)
+        test = np.unique(test)
         sums: Sums | None = None
         folds: list[Sums] = []
         most = 1800 if len(lags) > 1 else 600
         for fold, window in training_windows(session, stride=30, most=most, spec=spec):
             joint = _joint(window, everyone, lags)
-            part = _joint(window, judged, lags)
+            part = _joint(window, test, lags)
             if sums is None:
                 dtype = np.float64 if len(lags) > 1 else np.float32
                 sums = Sums(joint.shape[1], dtype=dtype)
@@ -113,17 +113,17 @@ class ContextRidge:
             sums.add(joint)
             if fold != BETWEEN:
                 folds[fold].add(part)
-        assert sums is not None  # training_windows raises where there is none
+        assert sums is not None  # training_windows raises if there is no window
         whole = sums.covariance()
         return {
             "mean": mean_rates(session, spec),
             "joint_mean": whole.mean_x,
             "joint": whole.xx.astype(np.float32),
-            "penalties": _penalties(folds, len(judged), len(lags)),
+            "penalties": _penalties(folds, len(test), len(lags)),
         }
 
     def refusal(self, mask: Mask) -> str:
-        """Refuse masks in which nothing is asked beside visible neurons."""
+        """Refuse masks without a target at a sample with visible neurons."""
         with_context = (mask.cells == VISIBLE).any(axis=1)
         if mask.has_behavior_target and with_context.any():
             return ""
@@ -131,60 +131,62 @@ class ContextRidge:
             return ""
         return "needs neurons that are visible at the samples it is asked for."
 
-    def answer(self, fit: Fit, seen: VisibleInput, mask: Mask) -> RulePrediction:
-        """Predict sample by sample from whatever neurons are visible there."""
+    def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
+        """Predict sample by sample from the neurons that are visible there."""
         n_neurons, lags = mask.n_neurons, _lags(mask.n_neurons)
-        inputs = _inputs(seen, lags)
-        decode = mask.has_behavior_target
-        any_shown = np.asarray(seen.visible.any(axis=1))
-        used = np.flatnonzero((mask.target.any(axis=1) | decode) & any_shown)
+        values, decodes = _inputs(inputs, lags), mask.has_behavior_target
+        any_visible = np.asarray(inputs.visible.any(axis=1))
+        used = np.flatnonzero((mask.target.any(axis=1) | decodes) & any_visible)
         found = np.tile(fit["joint_mean"], (N_SAMPLES, 1))
-        patterns, which = np.unique(seen.visible[used], axis=0, return_inverse=True)
+        # Samples with the same visible neurons share one solution.
+        patterns, which = np.unique(inputs.visible[used], axis=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
             rows = used[which.reshape(-1) == number]
             context = np.flatnonzero(np.tile(pattern, len(lags)))
-            behavior = np.arange(len(lags) * n_neurons, inputs.shape[1])
+            behavior = np.arange(len(lags) * n_neurons, values.shape[1])
             columns = np.concatenate([context, behavior])
             penalty = float(fit["penalties"][1 if len(behavior) else 0])
-            found[rows] += self._deviation(fit, inputs[rows], columns, penalty)
-        without = mask.target & ~any_shown[:, None]
+            found[rows] += self._deviation(fit, values[rows], columns, penalty)
+        without_input = mask.target & ~any_visible[:, None]
         return RulePrediction(
-            np.where(without, fit["mean"], found[:, :n_neurons]),
-            _decoded(found, n_neurons, len(lags)) if decode else None,
-            mean_status(without),
+            np.where(without_input, fit["mean"], found[:, :n_neurons]),
+            _decoded(found, n_neurons, len(lags)) if decodes else None,
+            mean_remark(without_input),
         )
 
     def _deviation(
         self, fit: Fit, inputs: np.ndarray, columns: np.ndarray, penalty: float
     ) -> np.ndarray:
-        """Expected deviation from the mean of everything, (rows, joint)."""
+        """Return the expected deviation from the joint mean, (rows, joint)."""
         lower = self._factor(fit, columns, penalty)
         centred = inputs[:, columns] - fit["joint_mean"][columns]
-        # The dual: as many right-hand sides as samples, not as outputs.
+        # Solved for the data and not for the weights (the dual problem): there are as
+        # many right-hand sides as samples, and not as outputs.
         dual = np.zeros((len(inputs), len(fit["joint_mean"])), np.float32)
         dual[:, columns] = solve_factored(lower, centred.T).T
         return np.asarray(dual @ fit["joint"])
 
     def _factor(self, fit: Fit, used: np.ndarray, penalty: float) -> np.ndarray:
+        # The mean stands for the session: comparing the covariance would cost more.
         key = (fit["joint_mean"].tobytes(), used.tobytes(), penalty)
         if key not in self._factors:
             block = fit["joint"][np.ix_(used, used)].astype(np.float64)
             self._factors[key] = factor(block, penalty)
-            while len(self._factors) > _KEPT_FACTORS:
+            while len(self._factors) > _CACHED_FACTORS:
                 self._factors.popitem(last=False)
         self._factors.move_to_end(key)
         return self._factors[key]
 
 
 def _penalties(folds: list[Sums], n_neurons: int, n_lags: int) -> np.ndarray:
-    """Penalty without and with behaviour, chosen with half of the neurons visible."""
+    """Return penalties without and with behaviour, for half of the neurons visible."""
     half = np.random.default_rng(1).random(n_neurons) < 0.5
+    # Too little data to choose: the middle of the candidates.
     if not folds[0].count or not folds[1].count or half.all() or not half.any():
         return np.array([1.0, 1.0])
     context = np.flatnonzero(np.tile(half, n_lags))
-    given = len(BEHAVIOR_LAGS)
-    channels = (folds[0].n_inputs - n_lags * n_neurons) // (given + 1)
-    behavior = n_lags * n_neurons + np.arange(given * channels)
+    channels = _n_channels(folds[0].n_inputs, n_neurons, n_lags)
+    behavior = n_lags * n_neurons + np.arange(len(BEHAVIOR_LAGS) * channels)
     joint = [fold.covariance() for fold in folds]
     chosen = []
     for inputs in (context, np.concatenate([context, behavior])):
@@ -193,10 +195,16 @@ def _penalties(folds: list[Sums], n_neurons: int, n_lags: int) -> np.ndarray:
     return np.array(chosen)
 
 
+def _n_channels(n_joint: int, n_neurons: int, n_lags: int) -> int:
+    """Return the number of behaviour channels in a joint matrix."""
+    # Behaviour is there at each of its lags, as input, and once more as output.
+    return (n_joint - n_lags * n_neurons) // (len(BEHAVIOR_LAGS) + 1)
+
+
 def _regression(
     joint: Covariance, inputs: np.ndarray, outputs: np.ndarray
 ) -> Covariance:
-    """Some columns of a joint covariance on others."""
+    """Return the covariance of some columns of the joint matrix with others."""
     return Covariance(
         joint.mean_x[inputs],
         joint.mean_x[outputs],
@@ -207,10 +215,9 @@ def _regression(
 
 
 def _decoded(found: np.ndarray, n_neurons: int, n_lags: int) -> np.ndarray | None:
-    """Behaviour (40, C) from the joint prediction at 30 Hz; None without channels."""
-    given = len(BEHAVIOR_LAGS)
-    channels = (found.shape[1] - n_lags * n_neurons) // (given + 1)
+    """Return behaviour (40, C) from the joint prediction at 30 Hz, if it has any."""
+    channels = _n_channels(found.shape[1], n_neurons, n_lags)
     if not channels:
         return None
-    shown_at = np.arange(40) * N_SAMPLES // 40
-    return found[shown_at, -channels:].astype(np.float32)
+    samples = np.arange(N_BEHAVIOR) * N_SAMPLES // N_BEHAVIOR
+    return found[samples, -channels:].astype(np.float32)

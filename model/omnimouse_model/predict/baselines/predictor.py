@@ -1,10 +1,9 @@
-"""Naive predictors: what every score is to be compared with.
+"""Naive predictors: the baselines with which every score is compared.
 
-Each is a rule fitted in closed form to the train tier of a session.
+Each is a rule that is fitted in closed form to the train tier of a session.
 """
 
 import threading
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -15,30 +14,22 @@ from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.baselines.autoregressive import HistoryRidge
-from omnimouse_model.predict.baselines.fit_cache import Fit, load_or_fit
+from omnimouse_model.predict.baselines.fit_cache import LOWEST, Fit, load_or_fit
 from omnimouse_model.predict.baselines.population_ridge import ContextRidge
-from omnimouse_model.predict.baselines.rules import (
-    LastSample,
-    Rule,
-    RulePrediction,
-    TrainMean,
-)
+from omnimouse_model.predict.baselines.rules import LastSample, Rule, TrainMean
 from omnimouse_model.predict.baselines.video_ridge import VideoRidge
 from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.predictor import (
     Encoded,
     Needs,
     Prediction,
-    Request,
-    require_spec,
+    Predictor,
+    check_request,
 )
 
-RULES: dict[str, Callable[[], Rule]] = {
-    "mean": TrainMean,
-    "last": LastSample,
-    "ridge": HistoryRidge,
-    "context-ridge": ContextRidge,
-    "video-ridge": VideoRidge,
+RULES: dict[str, type[Rule]] = {
+    rule.name: rule
+    for rule in (TrainMean, LastSample, HistoryRidge, ContextRidge, VideoRidge)
 }
 
 
@@ -66,22 +57,23 @@ def naive_predictor(name: str, spec: WindowSpec = OMNIMOUSE) -> "NaivePredictor"
     >>> predictor.predict(session.window(20.0, spec), mask).responses.shape
     (20, 2)
     """
-    rule = RULES[name]()
+    rule = RULES[name]
     if spec != OMNIMOUSE and not rule.any_spec:
-        general = " and ".join(n for n, made in RULES.items() if made().any_spec)
+        general = " and ".join(n for n, other in RULES.items() if other.any_spec)
         raise UnsupportedRequestError(
             f"{name!r} reads windows of OmniMouse only; {general} read any."
         )
-    return NaivePredictor(rule, spec)
+    return NaivePredictor(rule(), spec)
 
 
 @dataclass(slots=True)
-class NaivePredictor:
+class NaivePredictor(Predictor):
     """A rule as a `Predictor`: fits on `prepare`, refuses what the rule cannot do."""
 
     rule: Rule
     spec: WindowSpec = OMNIMOUSE
     _fits: dict[str, Fit] = field(default_factory=dict, repr=False)
+    # Views may prepare a session while the live engine does.
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
@@ -95,77 +87,62 @@ class NaivePredictor:
         return replace(self.rule.needs, spec=self.spec)
 
     def prepare(self, session: Session) -> None:
-        """Fit to the session's train tier, or read the fit made before."""
+        """Fit to the session's train tier, or read an earlier fit."""
         self._fit_of(session)
 
     def _fit_of(self, session: Session) -> Fit:
         key = session.fingerprint  # two exports may share an id
         with self._lock:
             if key not in self._fits:
-                self._fits[key] = load_or_fit(
-                    session,
-                    self.rule.name,
-                    self.spec,
-                    lambda found: self.rule.fit(found, self.spec),
-                )
+                fit = self.rule.fit
+                self._fits[key] = load_or_fit(session, self.rule.name, self.spec, fit)
             return self._fits[key]
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
-        """Predict the whole window: naive rules are cheap enough."""
-        require_spec(self.rule.name, self.spec, window, mask)
-        reason = _empty(mask) or self.rule.refusal(mask)
+        """Predict the whole window; `decode` only selects neurons."""
+        needs = self.needs
+        check_request(self.rule.name, needs, window, mask)
+        reason = _refusal(mask) or self.rule.refusal(mask)
         if reason:
             raise UnsupportedRequestError(f"{self.rule.name!r} {reason}")
         fit = self._fit_of(window.session)
-        needs = self.rule.needs
-        seen = VisibleInput.through(
+        inputs = VisibleInput.through(
             window, mask, responses=needs.sees_responses, video=needs.sees_video
         )
-        answer = self.rule.answer(fit, seen, mask)
-        return Encoded(window, mask, (answer, scored_cells(mask)))
+        found = self.rule.predict(fit, inputs, mask)
+        # A rate is not negative, unless the recording has negative responses (dF/F).
+        lowest = 0.0 if fit[LOWEST] >= 0 else -np.inf
+        rates = np.maximum(found.responses, lowest)
+        # Target cells are found once, and not for each part that is decoded.
+        return Encoded(
+            window, mask, (replace(found, responses=rates), scored_cells(mask))
+        )
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
-        """Cut the asked cells of `neurons` (all asked ones by default) out."""
-        answer: RulePrediction = encoded.state[0]
-        cells: np.ndarray = encoded.state[1]
+        """Return the target cells of `neurons`, by default of all with targets."""
+        window, mask = encoded.window, encoded.mask
+        found, cells = encoded.state
         if neurons is None:
             neurons = np.flatnonzero(cells.any(axis=0))
         neurons = np.asarray(neurons, np.int64)
-        rates = np.maximum(answer.responses[:, neurons], 0.0)
-        window, counts = encoded.window, self.spec.responses == "count"
+        rates, counts = found.responses[:, neurons], self.spec.responses == "count"
         if counts:
+            # From counts per bin.
             rates = rates * self.spec.response_rate_hz
-        asked = encoded.mask.has_behavior_target
         return Prediction(
             responses=np.where(cells[:, neurons], rates, np.nan).astype(np.float32),
             neurons=neurons,
-            behavior=answer.behavior if asked else None,
-            mask_id=encoded.mask.mask_id,
+            behavior=found.behavior if mask.has_behavior_target else None,
+            mask_id=mask.mask_id,
             predictor_id=self.predictor_id,
-            status=answer.status,
+            status=found.status,
             scale=None if counts else window.session.response_scale[neurons],
             units="spikes/s" if counts else "normalised",
             times_s=window.sample_times_s,
         )
 
-    def predict(
-        self, window: Window, mask: Mask, neurons: np.ndarray | None = None
-    ) -> Prediction:
-        """`decode(encode(window, mask), neurons)`."""
-        return self.decode(self.encode(window, mask), neurons)
-
-    def predict_many(
-        self,
-        requests: Iterable[Request],
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Prediction]:
-        """Answer requests in order until done or cancelled."""
-        for window, mask, neurons in requests:
-            if cancelled():
-                return
-            yield self.predict(window, mask, neurons)
-
     def __getstate__(self) -> dict[str, object]:
+        # A lock cannot be pickled.
         return {"rule": self.rule, "spec": self.spec, "_fits": self._fits}
 
     def __setstate__(self, state: dict[str, object]) -> None:
@@ -174,8 +151,9 @@ class NaivePredictor:
         self._lock = threading.Lock()
 
 
-def _empty(mask: Mask) -> str:
+def _refusal(mask: Mask) -> str:
+    """Return why no rule can serve a mask, "" if one may."""
     if isinstance(mask.behavior, tuple):
         return "reads all channels of behaviour together: choose one mode for all."
-    asks = mask.target.any() or mask.has_behavior_target
-    return "" if asks else "was asked for nothing: the mask has no target."
+    has_targets = mask.target.any() or mask.has_behavior_target
+    return "" if has_targets else "was asked for nothing: the mask has no target."

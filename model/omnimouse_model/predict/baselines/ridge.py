@@ -1,16 +1,16 @@
-"""Ridge regression in closed form from sums that are added up chunk by chunk."""
+"""Ridge regression in closed form, from sums that are added up chunk by chunk."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
 PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
-"""Tried on held-out data; relative to the variance of an input."""
+"""Candidates for the penalty, relative to the variance of an input."""
 
 
 @dataclass(frozen=True, slots=True)
 class Covariance:
-    """Means and covariances of inputs and outputs."""
+    """Means and covariances of inputs x and outputs y."""
 
     mean_x: np.ndarray
     mean_y: np.ndarray
@@ -19,7 +19,7 @@ class Covariance:
     variance_y: np.ndarray
 
     def of(self, inputs: np.ndarray, outputs: np.ndarray | None = None) -> "Covariance":
-        """Restrict to some inputs and outputs, by index."""
+        """Return the covariance of some inputs and outputs, by index."""
         out = slice(None) if outputs is None else outputs
         return Covariance(
             self.mean_x[inputs],
@@ -31,6 +31,7 @@ class Covariance:
 
 
 _ROWS = 1024
+"""Samples per matrix product: one large product costs less than many small ones."""
 
 
 @dataclass(slots=True)
@@ -49,7 +50,7 @@ class Sums:
     _xx: np.ndarray = field(init=False, repr=False)
     _xy: np.ndarray = field(init=False, repr=False)
     _yy: np.ndarray = field(init=False, repr=False)
-    _waiting: list[tuple[np.ndarray, np.ndarray]] = field(
+    _pending: list[tuple[np.ndarray, np.ndarray]] = field(
         init=False, repr=False, default_factory=list
     )
 
@@ -60,19 +61,20 @@ class Sums:
         self._yy = np.zeros(self.n_outputs)
 
     def add(self, x: np.ndarray, y: np.ndarray | None = None) -> None:
-        """Add samples; products in float32."""
+        """Add samples."""
         y = np.zeros((len(x), 0)) if y is None else y
-        self._waiting.append((np.asarray(x, np.float32), np.asarray(y, np.float32)))
+        # Products in float32: twice as fast, and the inputs have no more digits.
+        self._pending.append((np.asarray(x, np.float32), np.asarray(y, np.float32)))
         self.count += len(x)
-        if sum(len(rows) for rows, _ in self._waiting) >= _ROWS:
-            self._settle()
+        if sum(len(rows) for rows, _ in self._pending) >= _ROWS:
+            self._flush()
 
-    def _settle(self) -> None:
-        """Multiply what waits: one large product costs less than many small ones."""
-        if not self._waiting:
+    def _flush(self) -> None:
+        """Add the products of pending samples."""
+        if not self._pending:
             return
-        x, y = (np.concatenate(part) for part in zip(*self._waiting, strict=True))
-        self._waiting.clear()
+        x, y = (np.concatenate(part) for part in zip(*self._pending, strict=True))
+        self._pending.clear()
         self._x += x.sum(axis=0, dtype=np.float64)
         self._y += y.sum(axis=0, dtype=np.float64)
         self._xx += x.T @ x
@@ -81,47 +83,51 @@ class Sums:
 
     def absorb(self, other: "Sums") -> None:
         """Add the samples of other sums."""
-        self._settle()
-        other._settle()
+        self._flush()
+        other._flush()
         self.count += other.count
         for name in ("_x", "_y", "_xx", "_xy", "_yy"):
             getattr(self, name).__iadd__(getattr(other, name))
 
     def covariance(self) -> Covariance:
-        """Covariances of everything added so far."""
-        self._settle()
+        """Return the covariances of all samples so far."""
+        self._flush()
         count = max(self.count, 1)
         mean_x, mean_y = self._x / count, self._y / count
-        left: np.ndarray = mean_x.astype(self.dtype)
-        right: np.ndarray = mean_y.astype(self.dtype)
+        # In place and in the type of the sums: the largest array has 10^8 entries.
+        narrow_x: np.ndarray = mean_x.astype(self.dtype)
+        narrow_y: np.ndarray = mean_y.astype(self.dtype)
         xx, xy = self._xx / self.dtype(count), self._xy / self.dtype(count)
-        xx -= np.outer(left, left)
-        xy -= np.outer(left, right)
+        xx -= np.outer(narrow_x, narrow_x)
+        xy -= np.outer(narrow_x, narrow_y)
+        # Rounding can make the variance of a constant output slightly negative.
         variance_y = np.maximum(self._yy / count - mean_y**2, 0.0)
         return Covariance(mean_x, mean_y, xx, xy, variance_y)
 
 
-def factor(xx: np.ndarray, penalty: float) -> np.ndarray:
-    """Lower Cholesky factor of the penalised covariance of the inputs.
+# -- solutions ------------------------------------------------------------------------
 
-    The penalty is relative to each input's own variance, so the units of inputs do
-    not matter; a floor keeps constant inputs harmless.
-    """
+
+def factor(xx: np.ndarray, penalty: float) -> np.ndarray:
+    """Return the lower Cholesky factor of the penalised covariance of the inputs."""
+    # Relative to each input's own variance, so that the units of inputs do not matter.
+    # The floor keeps the matrix positive definite if an input is constant.
     variance = np.diagonal(xx)
     floor = 1e-6 * (variance.mean() + 1e-6)
     return np.linalg.cholesky(xx + np.diag(penalty * variance + floor))
 
 
 def solve_factored(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Solve with a Cholesky factor: two triangular systems."""
+    """Solve with a Cholesky factor, by two triangular systems."""
     return _backward(lower, _forward(lower, right))
 
 
+# numpy has no triangular solver, and SciPy is no dependency. Blocks of this size leave
+# most of the work to matrix products.
 _BLOCK = 128
 
 
 def _forward(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Blockwise forward substitution: numpy has no triangular solver."""
     solution = np.array(right, dtype=np.float64)
     for start in range(0, len(lower), _BLOCK):
         rows = slice(start, start + _BLOCK)
@@ -140,12 +146,13 @@ def _backward(lower: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def weights(covariance: Covariance, penalty: float) -> np.ndarray:
-    """Ridge weights (input, output) of centred data."""
+    """Return ridge weights (input, output) of centred data."""
     return solve_factored(factor(covariance.xx, penalty), covariance.xy)
 
 
 def held_out_correlation(covariance: Covariance, weight: np.ndarray) -> float:
-    """Mean over outputs of the correlation that `weight` reaches, from covariances."""
+    """Return the mean over outputs of the correlation that `weight` reaches."""
+    # From covariances alone: the held-out samples themselves are not stored.
     explained = (weight * covariance.xy).sum(axis=0)
     power = (weight * (covariance.xx @ weight)).sum(axis=0)
     scale = np.sqrt(np.maximum(power, 0) * covariance.variance_y)
@@ -153,18 +160,15 @@ def held_out_correlation(covariance: Covariance, weight: np.ndarray) -> float:
         return float(np.where(scale > 0, explained / scale, 0.0).mean())
 
 
-_JUDGED_OUTPUTS = 200
-"""Enough to choose one number by; the time goes into outputs."""
+_TEST_OUTPUTS = 200
+"""Outputs on which a penalty is chosen: enough for one number, and costs grow with
+outputs."""
 
 
-def choose_penalty(
-    train: Covariance,
-    held_out: Covariance,
-    penalties: tuple[float, ...] = PENALTIES,
-) -> float:
-    """The penalty whose fit on `train` correlates best with `held_out`."""
-    everything, outputs = np.arange(len(train.mean_x)), len(train.mean_y)
-    some = np.unique(np.linspace(0, outputs - 1, _JUDGED_OUTPUTS).astype(np.int64))
-    train, held_out = train.of(everything, some), held_out.of(everything, some)
-    scores = [held_out_correlation(held_out, weights(train, p)) for p in penalties]
-    return penalties[int(np.argmax(scores))]
+def choose_penalty(train: Covariance, held_out: Covariance) -> float:
+    """Return the penalty whose fit on `train` correlates best with `held_out`."""
+    inputs, n_outputs = np.arange(len(train.mean_x)), len(train.mean_y)
+    some = np.unique(np.linspace(0, n_outputs - 1, _TEST_OUTPUTS).astype(np.int64))
+    train, held_out = train.of(inputs, some), held_out.of(inputs, some)
+    scores = [held_out_correlation(held_out, weights(train, p)) for p in PENALTIES]
+    return PENALTIES[int(np.argmax(scores))]

@@ -1,11 +1,11 @@
 """The rules of naive prediction: what they share, and the two simplest ones.
 
-A rule reads only what a mask lets through (`VisibleInput`), and what it learned
+A rule reads only the visible input (`VisibleInput`) and its fit to the train tier
 (`Fit`).
 """
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import numpy as np
 
@@ -17,105 +17,127 @@ from omnimouse_model.predict.baselines.fit_cache import Fit, training_windows
 from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.predictor import Needs
 
+MOST_WINDOWS = 2000
+"""Windows from which mean rates are computed."""
+
 
 @dataclass(frozen=True, slots=True)
 class RulePrediction:
-    """What a rule says of a whole window: (60, P), and behaviour (40, C) if it can."""
+    """Prediction of a whole window: rates (60, P), and behaviour (40, C) if decoded."""
 
     responses: np.ndarray
     behavior: np.ndarray | None = None
     status: str = "ok"
 
 
-@runtime_checkable
 class Rule(Protocol):
-    """One naive way to predict; state lives in its fit, a dict of arrays.
+    """One naive way to predict; all that it learns is in its fit, a dict of arrays.
 
-    A rule whose needs have OmniMouse's spec serves any spec if `any_spec` is true.
+    Attributes
+    ----------
+    name
+        The name by which the rule is chosen.
+    needs
+        What it can see and predict, under OmniMouse's spec.
+    any_spec
+        Whether it serves windows of any spec, not only of OmniMouse.
     """
 
-    @property
-    def any_spec(self) -> bool:
-        """Whether the rule serves windows of any spec, not only of OmniMouse."""
-        ...
-
-    @property
-    def name(self) -> str:
-        """The name it is chosen by."""
-        ...
-
-    @property
-    def needs(self) -> Needs:
-        """What it can see and predict."""
-        ...
+    name: str
+    needs: Needs
+    any_spec: bool
 
     def fit(self, session: Session, spec: WindowSpec) -> Fit:
-        """Everything it learns from the train tier."""
+        """Fit the rule to the train tier."""
         ...
 
     def refusal(self, mask: Mask) -> str:
-        """Why it cannot serve a mask, "" if it can."""
+        """Return why the rule cannot serve a mask, "" if it can."""
         ...
 
-    def answer(self, fit: Fit, seen: VisibleInput, mask: Mask) -> RulePrediction:
-        """Predict every asked cell from what is seen."""
+    def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
+        """Predict every target cell from the visible input."""
         ...
 
 
-def asks_for_responses(mask: Mask) -> str:
-    """Refusal of a rule that predicts responses only, "" if it is asked for some."""
-    return "" if mask.target.any() else "predicts responses, not behaviour."
+class TrainMean:
+    """Each neuron at its mean rate: correlation 0, the loss to improve on."""
+
+    name = "mean"
+    needs = Needs(sees_responses=False)
+    any_spec = True
+
+    def fit(self, session: Session, spec: WindowSpec) -> Fit:
+        """Compute mean rates."""
+        return {"mean": mean_rates(session, spec)}
+
+    def refusal(self, mask: Mask) -> str:
+        """Refuse behaviour."""
+        return refuse_behavior(mask)
+
+    def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
+        """Return mean rates at every sample."""
+        return RulePrediction(np.broadcast_to(fit["mean"], mask.cells.shape))
+
+
+class LastSample:
+    """Each neuron at its last visible sample, or at its mean without one."""
+
+    name = "last"
+    needs = Needs()
+    any_spec = True
+
+    def fit(self, session: Session, spec: WindowSpec) -> Fit:
+        """Compute mean rates, for neurons without history."""
+        return {"mean": mean_rates(session, spec)}
+
+    def refusal(self, mask: Mask) -> str:
+        """Refuse masks without any history."""
+        return refuse_without_history(mask)
+
+    def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
+        """Hold the last visible sample."""
+        last = last_visible(inputs.visible)
+        held = np.take_along_axis(inputs.responses, np.maximum(last, 0), axis=0)
+        rates = np.where(last < 0, fit["mean"], held)
+        return RulePrediction(rates, None, mean_remark(mask.target & (last < 0)))
+
+
+# -- shared by rules ------------------------------------------------------------------
 
 
 def mean_rates(session: Session, spec: WindowSpec = OMNIMOUSE) -> np.ndarray:
     """Return the mean response (P,) over the train tier: normalised, or counts."""
     total, count = np.zeros(session.n_neurons), np.zeros(session.n_neurons)
+    # A stride of one window: overlapping windows would count samples twice.
     stride = grid_points(spec.duration_s)
-    for _, window in training_windows(session, stride=stride, most=2000, spec=spec):
+    for _, window in training_windows(
+        session, stride=stride, most=MOST_WINDOWS, spec=spec
+    ):
         finite = np.isfinite(window.responses)
         total += np.where(finite, window.responses, 0).sum(axis=0, dtype=np.float64)
         count += finite.sum(axis=0)
     return total / np.maximum(count, 1)
 
 
-_BLIND = Needs(sees_responses=False)
-_RESPONSES = Needs()
-
-
-@dataclass(frozen=True, slots=True)
-class TrainMean:
-    """Every neuron at its mean rate: correlation 0, the loss to beat."""
-
-    name: str = "mean"
-    needs: Needs = _BLIND
-    any_spec: bool = True
-
-    def fit(self, session: Session, spec: WindowSpec) -> Fit:
-        """Mean rates."""
-        return {"mean": mean_rates(session, spec)}
-
-    def refusal(self, mask: Mask) -> str:
-        """Refuse behaviour."""
-        return asks_for_responses(mask)
-
-    def answer(self, fit: Fit, seen: VisibleInput, mask: Mask) -> RulePrediction:
-        """Mean rates at every sample."""
-        return RulePrediction(np.broadcast_to(fit["mean"], mask.cells.shape))
-
-
-def last_seen(visible: np.ndarray) -> np.ndarray:
-    """Index (60, P) of the last visible sample at or before each; -1 where none."""
+def last_visible(visible: np.ndarray) -> np.ndarray:
+    """Return the last visible sample at or before each, int (60, P), or -1."""
     samples = np.arange(len(visible))[:, None]
     return np.maximum.accumulate(np.where(visible, samples, -1), axis=0)
 
 
-def needs_history(mask: Mask) -> str:
-    """Refuse a mask in which no asked neuron has a visible sample before."""
-    refused = asks_for_responses(mask)
-    if refused:
-        return refused
-    before = last_seen(mask.cells == VISIBLE) >= 0
-    if (before & mask.target).any():
+def refuse_behavior(mask: Mask) -> str:
+    """Return the refusal of a rule that predicts responses only, "" with targets."""
+    return "" if mask.target.any() else "predicts responses, not behaviour."
+
+
+def refuse_without_history(mask: Mask) -> str:
+    """Return the refusal of a mask without visible samples before a target."""
+    refusal = refuse_behavior(mask)
+    if refusal:
+        return refusal
+    has_history = last_visible(mask.cells == VISIBLE) >= 0
+    if (has_history & mask.target).any():
         return ""
     return (
         "needs visible samples of a neuron before those it is asked for: ask for a "
@@ -123,33 +145,10 @@ def needs_history(mask: Mask) -> str:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class LastSample:
-    """Every neuron stays at its last visible sample, at its mean where it has none."""
+def mean_remark(without_input: np.ndarray) -> str:
+    """Return a remark on the neurons that are predicted at their mean, or "ok".
 
-    name: str = "last"
-    needs: Needs = _RESPONSES
-    any_spec: bool = True
-
-    def fit(self, session: Session, spec: WindowSpec) -> Fit:
-        """Mean rates, for neurons without history."""
-        return {"mean": mean_rates(session, spec)}
-
-    def refusal(self, mask: Mask) -> str:
-        """Refuse masks without any history."""
-        return needs_history(mask)
-
-    def answer(self, fit: Fit, seen: VisibleInput, mask: Mask) -> RulePrediction:
-        """Hold the last visible sample."""
-        last = last_seen(seen.visible)
-        held = np.take_along_axis(seen.responses, np.maximum(last, 0), axis=0)
-        without = mask.target & (last < 0)
-        return RulePrediction(
-            np.where(last < 0, fit["mean"], held), None, mean_status(without)
-        )
-
-
-def mean_status(without: np.ndarray) -> str:
-    """Say how many asked neurons were given their mean for want of an input."""
-    count = int(without.any(axis=0).sum())
+    `without_input` bool (60, P): target cells without an input.
+    """
+    count = int(without_input.any(axis=0).sum())
     return f"mean rate for {count} neurons without input" if count else "ok"

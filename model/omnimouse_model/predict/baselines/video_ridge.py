@@ -7,7 +7,6 @@ from; a tenth of it for behaviour gains 0.02 on the demo session (0.342 against 
 video and behaviour).
 """
 
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -30,8 +29,9 @@ from omnimouse_model.predict.baselines.ridge import (
     choose_penalty,
     weights,
 )
-from omnimouse_model.predict.baselines.rules import RulePrediction, asks_for_responses
+from omnimouse_model.predict.baselines.rules import RulePrediction, refuse_behavior
 from omnimouse_model.predict.baselines.visible_input import (
+    SCORED,
     VisibleInput,
     behavior_inputs,
     behavior_of,
@@ -48,8 +48,6 @@ N_FEATURES = (
 )
 CALCIUM_DECAY_S = 0.22
 _TAPS = 15
-_SCORED = slice(30, 60)
-_NEEDS = Needs(sees_responses=False, sees_video=True, sees_behavior=True)
 
 
 @lru_cache(maxsize=1)
@@ -127,63 +125,64 @@ def motion_energy(video: np.ndarray) -> np.ndarray:
     return np.asarray(_calcium() @ np.concatenate(features, axis=1))
 
 
-@dataclass(frozen=True, slots=True)
 class VideoRidge:
     """Ridge from motion energy, behaviour, or both, whichever are visible."""
 
-    name: str = "video-ridge"
-    needs: Needs = _NEEDS
-    any_spec: bool = False
+    name = "video-ridge"
+    needs = Needs(sees_responses=False, sees_video=True, sees_behavior=True)
+    any_spec = False
 
     def fit(self, session: Session, spec: WindowSpec) -> Fit:
-        """Weights from video, from behaviour, and from both."""
+        """Fit weights from video, from behaviour, and from both."""
         folds: list[Sums] = []
         for fold, window in training_windows(session, stride=30, most=1800, spec=spec):
-            behavior = behavior_of(window)
-            if behavior is None:
-                behavior = np.zeros((40, 0), np.float32)
-            parts = [motion_energy(without_missing(window.video))]
-            inputs = np.concatenate([*parts, behavior_inputs(behavior)], axis=1)
+            features = motion_energy(without_missing(window.video))
+            behavior = behavior_inputs(behavior_of(window))
+            inputs = np.concatenate([features, behavior], axis=1)
             if not folds:
                 folds = [Sums(inputs.shape[1], session.n_neurons) for _ in range(3)]
             values = without_missing(window.responses)
-            folds[fold].add(inputs[_SCORED], values[_SCORED])
+            folds[fold].add(inputs[SCORED], values[SCORED])
         train, held_out = (folds[k].covariance() for k in (FITTED, HELD_OUT))
+        # The penalty is chosen on a split; the weights then use every window.
         for fold in (HELD_OUT, BETWEEN):
             folds[FITTED].absorb(folds[fold])
         whole = folds[FITTED].covariance()
         everything = np.arange(folds[0].n_inputs)
-        fit: Fit = {}
+        fit: Fit = {"mean": whole.mean_y}
         for key, used in {
             "video": everything[:N_FEATURES],
             "behavior": everything[N_FEATURES:],
             "both": everything,
         }.items():
-            fit |= _fitted(key, used, train, held_out, whole)
+            # A session without behaviour has no inputs of this kind.
+            if len(used):
+                fit |= _fitted(key, used, train, held_out, whole)
         return fit
 
     def refusal(self, mask: Mask) -> str:
         """Refuse masks that show neither video nor behaviour."""
         if not mask.frames.any() and not mask.has_visible_behavior:
             return "needs visible video frames or visible behaviour."
-        return asks_for_responses(mask)
+        return refuse_behavior(mask)
 
-    def answer(self, fit: Fit, seen: VisibleInput, mask: Mask) -> RulePrediction:
-        """Weigh the features of what is visible."""
-        inputs = []
-        if seen.video is not None:
-            inputs.append(motion_energy(seen.video))
-        if seen.behavior is not None:
-            inputs.append(behavior_inputs(seen.behavior))
-        if not inputs:
+    def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
+        """Weigh the features of the visible streams."""
+        features = {}
+        if inputs.video is not None:
+            features["video"] = motion_energy(inputs.video)
+        if inputs.behavior is not None:
+            features["behavior"] = behavior_inputs(inputs.behavior)
+        if not features:
             rates = np.broadcast_to(fit["mean"], mask.cells.shape)
             return RulePrediction(
                 rates, None, "mean rate: the session has no behaviour"
             )
-        key = "behavior" if seen.video is None else "video"
-        key = "both" if len(inputs) == 2 else key
+        # Fitted apart: weights for both streams are wrong if one is missing.
+        key = "both" if len(features) == 2 else next(iter(features))
         weight, intercept = fit[f"{key}_weight"], fit[f"{key}_intercept"]
-        return RulePrediction(np.concatenate(inputs, axis=1) @ weight + intercept)
+        joined = np.concatenate(list(features.values()), axis=1)
+        return RulePrediction(joined @ weight + intercept)
 
 
 def _fitted(
@@ -193,14 +192,11 @@ def _fitted(
     held_out: Covariance,
     whole: Covariance,
 ) -> Fit:
-    """Weights and intercept from some of the inputs."""
-    if not len(used):
-        return {"mean": whole.mean_y}
+    """Return weights and intercept of some of the inputs."""
     penalty = choose_penalty(train.of(used), held_out.of(used))
     part = whole.of(used)
     weight = weights(part, penalty)
     return {
-        "mean": whole.mean_y,
         f"{key}_weight": weight.astype(np.float32),
         f"{key}_intercept": part.mean_y - part.mean_x @ weight,
         f"{key}_penalty": np.array(penalty),

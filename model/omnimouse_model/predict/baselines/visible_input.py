@@ -1,4 +1,4 @@
-"""What a naive predictor is given: the visible part of a window, and nothing else.
+"""The visible part of a window: the only input of a baseline's rule.
 
 Withheld values are replaced before a rule runs, so that no rule can read them.
 """
@@ -12,7 +12,10 @@ from omnimouse_model.data.window import Window, without_missing
 from omnimouse_model.masks import VISIBLE, Mask
 
 BEHAVIOR_LAGS = (-16, -8, -3, 0, 3)
-"""In behaviour samples of 50 ms: calcium is slow, and a mouse slower."""
+"""In behaviour samples of 50 ms: responses follow behaviour by up to a second."""
+N_BEHAVIOR = 40
+SCORED = slice(30, 60)
+"""Samples of a window that the ridges are fitted to: those that most masks ask for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +25,14 @@ class VisibleInput:
     Attributes
     ----------
     visible
-        bool (60, P): the responses that are seen.
+        bool (60, P): the visible responses.
     responses
-        float32 (60, P), 0 where not seen.
+        float32 (60, P), 0 where not visible.
     video
-        float32 (60, 36, 64), every hidden frame holding the last visible one before
-        it (the first visible one before that), or None where no frame is visible.
+        float32 (60, 36, 64), each hidden frame replaced by the last visible one before
+        it (by the first visible one at the start), or None if no frame is visible.
     behavior
-        float32 (40, C), or None where it is withheld or missing.
+        float32 (40, C), or None if it is withheld or missing.
     """
 
     visible: np.ndarray
@@ -41,40 +44,48 @@ class VisibleInput:
     def through(
         cls, window: Window, mask: Mask, *, responses: bool = True, video: bool = False
     ) -> "VisibleInput":
-        """What `mask` lets through of a window; streams not needed are not read."""
-        visible = (
-            mask.cells == VISIBLE if responses else np.zeros_like(mask.cells, bool)
-        )
+        """Read the visible part of a window, of the streams that a rule needs."""
+        visible = mask.cells == VISIBLE
+        if not responses:
+            visible = np.zeros_like(visible)
         values = np.zeros(mask.cells.shape, np.float32)
+        # Reading responses costs time, and a clip has none.
         if visible.any():
             values[visible] = without_missing(window.responses[visible])
+        behavior = behavior_of(window) if mask.has_visible_behavior else None
         return cls(
             visible=visible,
             responses=values,
             video=_held_frames(window, mask.frames) if video else None,
-            behavior=behavior_of(window) if mask.has_visible_behavior else None,
+            behavior=behavior if behavior is not None and behavior.size else None,
         )
 
 
 def _held_frames(window: Window, frames: np.ndarray) -> np.ndarray | None:
     if not frames.any():
         return None
-    shown = np.flatnonzero(frames)
-    at_or_before = np.searchsorted(shown, np.arange(len(frames)), side="right") - 1
-    held: np.ndarray = window.video[shown[np.maximum(at_or_before, 0)]]
-    return np.asarray(without_missing(held))
+    # A held frame has no motion energy; a gray one would add a flash at each border.
+    visible = np.flatnonzero(frames)
+    at_or_before = np.searchsorted(visible, np.arange(len(frames)), side="right") - 1
+    held: np.ndarray = window.video[visible[np.maximum(at_or_before, 0)]]
+    return without_missing(held)
 
 
-def behavior_of(window: Window) -> np.ndarray | None:
-    """Behaviour (40, C) with missing values at their mean, 0; None if there is none."""
-    behavior = window.behavior
-    if behavior is None or not behavior.shape[1]:
-        return None
-    return without_missing(np.asarray(behavior, np.float32))
+def behavior_of(window: Window) -> np.ndarray:
+    """Return behaviour (40, C), C 0 without behaviour, missing values at the mean 0."""
+    return without_missing(np.asarray(window.behavior, np.float32))
 
 
 def behavior_inputs(behavior: np.ndarray) -> np.ndarray:
-    """Behaviour at the `BEHAVIOR_LAGS` of every response sample: (60, lags x C)."""
-    now = np.arange(N_SAMPLES) * len(behavior) // N_SAMPLES
+    """Return behaviour at the `BEHAVIOR_LAGS` of every response sample, (60, lags x C).
+
+    Samples outside the window are replaced by its first or last one.
+    """
+    now = behavior_rows(len(behavior))
     rows = [np.clip(now + lag, 0, len(behavior) - 1) for lag in BEHAVIOR_LAGS]
     return np.concatenate([behavior[row] for row in rows], axis=1)
+
+
+def behavior_rows(n_behavior: int) -> np.ndarray:
+    """Return the behaviour sample at each response sample, int (60,)."""
+    return np.arange(N_SAMPLES) * n_behavior // N_SAMPLES

@@ -1,33 +1,21 @@
-"""Which masks of one window can be computed together.
+"""Which requests can be computed together, and the results of a batch on the CPU.
 
-The encoder reads each mask's tokens by itself; from there on a context is latents of
-the span, video and queries. Masks that agree in those go through the processor and the
-decoder as one batch, which is what a GPU needs to be busy.
+The encoder reads the tokens of each mask separately. After it, a context consists of
+the latents of the span, the video and the queries. Masks that agree in these pass
+through the trunk and the decoder as one batch, which keeps a GPU busy.
 """
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
 
 from omnimouse_model.masks import Mask
 from omnimouse_model.nets.omnimouse.layout import Layout
 
 
-@runtime_checkable
-class Joining(Protocol):
-    """A predictor whose `predict_many` computes several masks of a window together."""
-
-    @property
-    def at_once(self) -> int:
-        """How many, at most; 1 where it computes them one by one."""
-        ...
-
-
-def at_once(predictor: object) -> int:
-    """How many requests of one window are worth being asked together."""
-    return predictor.at_once if isinstance(predictor, Joining) else 1
-
-
-def shared_part(mask: Mask, layout: Layout) -> tuple[object, ...]:
-    """All that a mask and its layout say but which responses are visible."""
+def common_part(mask: Mask, layout: Layout) -> tuple[object, ...]:
+    """Return a key of all that a mask determines, except the visible responses."""
     return (
         mask.require_layout().order.tobytes(),
         layout.behavior,
@@ -36,3 +24,13 @@ def shared_part(mask: Mask, layout: Layout) -> tuple[object, ...]:
         layout.query_neurons.numpy().tobytes(),
         layout.query_samples.numpy().tobytes(),
     )
+
+
+def copy_to_cpu(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Copy tensors to the CPU as float32, in one transfer.
+
+    The program waits for the device only during this copy.
+    """
+    flat = torch.cat([part.float().flatten() for part in parts]).cpu()
+    pieces = flat.split([part.numel() for part in parts])
+    return [p.view(part.shape) for p, part in zip(pieces, parts, strict=True)]

@@ -1,4 +1,4 @@
-"""What is kept on the device between requests: newest used last, bounded by bytes."""
+"""LRU cache with a byte limit, for tensors on the device."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -8,14 +8,14 @@ T = TypeVar("T")
 
 
 class DeviceCache(Generic[T]):
-    """Values by key; the ones not used for longest go when there are too many bytes.
+    """Values by key; the least recently used are dropped above a limit of bytes.
 
     Parameters
     ----------
     limit_bytes
-        Held at most; the newest value stays even where it alone is more.
+        Maximum size; the newest value stays even if it is larger.
     bytes_of
-        Memory of one value.
+        Function from a value to its memory.
     """
 
     def __init__(self, limit_bytes: int, bytes_of: Callable[[T], int]) -> None:
@@ -26,7 +26,7 @@ class DeviceCache(Generic[T]):
 
     @property
     def n_bytes(self) -> int:
-        """Bytes held."""
+        """Bytes in the cache."""
         return self._n_bytes
 
     def __len__(self) -> int:
@@ -36,20 +36,19 @@ class DeviceCache(Generic[T]):
         return key in self._values
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key; made now where it is not held."""
+        """Return the value of a key, made now if it is not in the cache."""
         if key not in self._values:
-            self._add(key, make())
+            self._values[key] = value = make()
+            self._n_bytes += self._bytes_of(value)
+        # The order of the dict is that of the last use.
         self._values.move_to_end(key)
-        return self._values[key]
-
-    def clear(self) -> None:
-        """Let everything go."""
-        self._values.clear()
-        self._n_bytes = 0
-
-    def _add(self, key: Hashable, value: T) -> None:
-        self._values[key] = value
-        self._n_bytes += self._bytes_of(value)
+        # The value itself stays: the caller is about to use it.
         while self._n_bytes > self._limit_bytes and len(self._values) > 1:
             _, oldest = self._values.popitem(last=False)
             self._n_bytes -= self._bytes_of(oldest)
+        return self._values[key]
+
+    def clear(self) -> None:
+        """Drop all values."""
+        self._values.clear()
+        self._n_bytes = 0

@@ -1,4 +1,7 @@
-"""Checkpoints from the model hub: fetched once, made one file without pickles, kept."""
+"""Checkpoints from the model hub: downloaded once, converted, cached.
+
+Official shards are pickles; the cache contains one safetensors file instead.
+"""
 
 import shutil
 from dataclasses import replace
@@ -10,20 +13,22 @@ from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.errors import CheckpointError, FetchError
 
 _FETCHING = 0.9
+"""Estimated share of the time for the download; the rest is for the conversion."""
 
 
 def fetch_checkpoint(
     name: str, to: str | Path | None = None, told: Told | None = None
 ) -> Path:
-    """Fetch a checkpoint; what was fetched before is used without asking the hub.
+    """Download a checkpoint; one downloaded before is used without a request.
 
     Parameters
     ----------
     name
-        `omnimouse-5M` and its like, or `hf://owner/name[/folder]`, a repository with
-        official shards (`rank_<r>.ckpt`) or with a checkpoint of ours.
+        A released checkpoint such as `omnimouse-5M`, or `hf://owner/name[/folder]`: a
+        repository with official shards (`rank_<r>.ckpt`) or a checkpoint of this
+        project.
     to, told
-        As `fetch_session` takes them.
+        As in `fetch_session`.
 
     Returns
     -------
@@ -33,9 +38,10 @@ def fetch_checkpoint(
     Raises
     ------
     FetchError
-        It is not there, not for this user, or did not arrive whole.
+        The checkpoint does not exist, the user has no access, or the download is
+        incomplete.
     CheckpointError
-        What arrived is not safe to read, or no OmniMouse.
+        The files are not safe to read, or not an OmniMouse.
 
     Examples
     --------
@@ -47,67 +53,71 @@ def fetch_checkpoint(
         raise FetchError(
             "not_found", f"{name} is a dataset; checkpoints are at hf://owner/name."
         )
-    return fetched(place, to, told, _FETCHING, _of_one_checkpoint, _put)
+    return fetched(place, to, told, _FETCHING, _list_checkpoint, _put)
 
 
 def _put(found: Listing, files: Path, target: Path, told: Told) -> None:
-    """Move the checkpoint into its place, official shards as one file."""
+    """Move the checkpoint to its target; convert official shards to one file."""
     folder = files / PurePosixPath(found.files[0].path).parent
     if found.files[0].path.endswith(".ckpt"):
         told(0.0, "writing one file without pickles")
-        folder = _converted(folder, files.with_name("converted"), found)
+        folder = _convert(folder, files.with_name("converted"), found)
     folder.replace(target)
 
 
-def _converted(shards: Path, folder: Path, found: Listing) -> Path:
+def _convert(shards: Path, folder: Path, found: Listing) -> Path:
+    # Here because it imports torch, which a download does not need.
     from omnimouse_model.nets.official import convert_official
 
-    folder.mkdir()  # what a killed run left there went with the other commits' files
+    # An interrupted conversion left its folder with the files of the download, which
+    # are removed together.
+    folder.mkdir()
     card = {"address": str(found.place), "commit": found.commit}
     if found.licence:
         card["licence"] = found.licence
     try:
         convert_official(shards, folder / f"{found.place.name}.safetensors", card)
     except CheckpointError:
-        shutil.rmtree(shards)  # the next call shall not meet them again
+        shutil.rmtree(shards)  # otherwise the next call would find them again
         raise
     return folder
 
 
-def _of_one_checkpoint(place: HubPlace) -> Listing:
-    """Only the files of the checkpoint, of which there must be one."""
+def _list_checkpoint(place: HubPlace) -> Listing:
+    """List the files of the one checkpoint at a place of the hub."""
     stem = PurePosixPath(place.path)
-    is_named = stem.suffix in (".safetensors", ".json")
-    found = listing(replace(place, path=_parent(stem)) if is_named else place)
-    choices: dict[str, list[HubFile]] = {}
+    # An address may name one file of a checkpoint; its folder is then listed.
+    is_file = stem.suffix in (".safetensors", ".json")
+    found = listing(replace(place, path=_parent(stem)) if is_file else place)
+    checkpoints: dict[str, list[HubFile]] = {}
     by_path = {file.path: file for file in found.files}
     for file in found.files:
         path = PurePosixPath(file.path)
-        beside = by_path.get(str(path.with_suffix(".json")))
+        description = by_path.get(str(path.with_suffix(".json")))
         if path.match("rank_*.ckpt"):
-            choices.setdefault(_parent(path), []).append(file)
-        elif path.suffix == ".safetensors" and beside is not None:
-            choices[file.path] = [file, beside]
-    if is_named:
+            checkpoints.setdefault(_parent(path), []).append(file)
+        elif path.suffix == ".safetensors" and description is not None:
+            checkpoints[file.path] = [file, description]
+    if is_file:
         name = str(stem.with_suffix(".safetensors"))
-        choices = {key: files for key, files in choices.items() if key == name}
-    if len(choices) != 1:
-        raise FetchError("not_found", _not_one(place, sorted(choices)))
-    (files,) = choices.values()
+        checkpoints = {key: files for key, files in checkpoints.items() if key == name}
+    if len(checkpoints) != 1:
+        raise FetchError("not_found", _not_one_text(place, sorted(checkpoints)))
+    (files,) = checkpoints.values()
     return Listing(place, found.commit, tuple(files), found.licence)
 
 
 def _parent(path: PurePosixPath) -> str:
-    """The folder a file is in, "" for the repository itself."""
+    """Return the folder of a file, "" for the root of the repository."""
     return "" if str(path.parent) == "." else str(path.parent)
 
 
-def _not_one(place: HubPlace, choices: list[str]) -> str:
-    if not choices:
+def _not_one_text(place: HubPlace, names: list[str]) -> str:
+    if not names:
         return (
             f"{place} holds no checkpoint: no rank_*.ckpt, and no *.safetensors with "
             "its .json beside it."
         )
-    listed = ", ".join(name or "the shards at its top" for name in choices[:6])
-    more = ", …" if len(choices) > 6 else ""
+    listed = ", ".join(name or "the shards at its top" for name in names[:6])
+    more = ", …" if len(names) > 6 else ""
     return f"{place} holds several checkpoints: {listed}{more}. Name one of them."

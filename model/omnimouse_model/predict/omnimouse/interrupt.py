@@ -1,6 +1,6 @@
-"""Looking between the layers of a net whether its answer is still wanted.
+"""Stop a network between two layers if its request is outdated.
 
-The net itself knows nothing of this: hooks are there only while a request runs.
+Hooks are attached only while a request runs, so the network does not depend on this.
 """
 
 from collections.abc import Callable, Iterator
@@ -9,21 +9,22 @@ from typing import Any
 
 from torch import nn
 
-_LOOKED_AT = (nn.Linear, nn.RMSNorm, nn.Conv3d)
-"""What lies between two of these takes the demo model under 50 ms on one core."""
+# Between two of these, the demo model computes for less than 50 ms on one core: the
+# longest delay of a cancel (contract, "Live engine").
+_CHECKED = (nn.Linear, nn.RMSNorm, nn.Conv3d)
 
 
 @contextmanager
 def checked_between_layers(net: nn.Module, check: Callable[[], None]) -> Iterator[None]:
     """Call `check` before every linear map, norm and convolution; it may raise."""
 
-    def look(*_: Any) -> None:
+    def call(*_: Any) -> None:
         check()
 
     hooks = [
-        module.register_forward_pre_hook(look)
+        module.register_forward_pre_hook(call)
         for module in net.modules()
-        if isinstance(module, _LOOKED_AT)
+        if isinstance(module, _CHECKED)
     ]
     try:
         yield

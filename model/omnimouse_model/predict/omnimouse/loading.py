@@ -1,4 +1,4 @@
-"""Transformers from checkpoints: found, built on a device, named by their weights."""
+"""OmniMouse predictors from checkpoints: reading, device, identification by weights."""
 
 from hashlib import blake2b
 from pathlib import Path
@@ -13,12 +13,12 @@ from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 
 
 def resolve_device(device: str) -> torch.device:
-    """Find a device by name: "auto" is a CUDA GPU where there is one, else the CPU.
+    """Return a torch device by name: "auto" is a CUDA GPU if there is one, or the CPU.
 
     Raises
     ------
     UnsupportedRequestError
-        The device is not there, or cannot hold the net's float64 rotary frequencies.
+        The device does not exist, or has no float64 for the rotary frequencies.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -35,26 +35,18 @@ def resolve_device(device: str) -> torch.device:
     return torch.device(device)
 
 
-def load_demo(device: str = "auto") -> TransformerPredictor:
-    """The shipped demo model."""
-    from omnimouse_model.demo import CHECKPOINT
-
-    return load_checkpoint_predictor(CHECKPOINT, device=device, name="demo")
-
-
 def load_checkpoint_predictor(
     path: str | Path, *, device: str = "auto", name: str | None = None
 ) -> TransformerPredictor:
-    """A predictor from a checkpoint of ours or an official one."""
+    """Load a predictor from a checkpoint of this project or an official one."""
     path = Path(path)
-    checkpoint = read_checkpoint(path)
-    return predictor_from_checkpoint(checkpoint, name or path.stem, device)
+    return predictor_from_checkpoint(read_checkpoint(path), name or path.stem, device)
 
 
 def predictor_from_checkpoint(
     checkpoint: Checkpoint, name: str, device: str = "auto"
 ) -> TransformerPredictor:
-    """Build the net on a device and wrap it."""
+    """Build the network of a checkpoint on a device, as a predictor."""
     if not checkpoint.sessions:
         raise CheckpointError(f"{checkpoint.source} knows no session.")
     net = checkpoint.build().requires_grad_(False)
@@ -66,10 +58,11 @@ def predictor_from_checkpoint(
 
 
 def weights_hash(state: dict[str, Tensor]) -> str:
-    """Eight hex digits over names and values."""
+    """Return eight hexadecimal digits that identify names and values of weights."""
     digest = blake2b(digest_size=4)
     for key in sorted(state):
         digest.update(key.encode())
+        # As bytes: numpy has no bfloat16.
         values = state[key].contiguous().flatten().view(torch.uint8)
         digest.update(values.numpy().tobytes())
     return digest.hexdigest()

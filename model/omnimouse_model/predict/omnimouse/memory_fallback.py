@@ -1,8 +1,7 @@
-"""How much memory an answer may take, and what is given up when there is too little.
+"""Fallbacks when memory runs out: smaller parts, then bf16, then the CPU.
 
-Smaller parts cost time only, bf16 some digits, the CPU a lot of time: in that order.
-What was given up stays so until the predictor is loaded again, and every answer says
-so in its status.
+Smaller parts cost only time, bf16 costs some digits, and the CPU much time. A fallback
+stays until the predictor is loaded again, and the status of every prediction names it.
 """
 
 from dataclasses import dataclass, replace
@@ -11,13 +10,14 @@ from typing import Literal
 Precision = Literal["auto", "fp32", "bf16"]
 
 QUERIES_PER_STEP = 512
-"""Decoded on a CPU between two looks at whether the answer is wanted: some 10 ms."""
+"""Decoded on a CPU between two checks whether the request is outdated: about 10 ms."""
 FEWEST_QUERIES = 32
+_IN_PARTS = "decoded "
 
 
 @dataclass(frozen=True, slots=True)
-class Effort:
-    """One rung of the ladder.
+class ComputeSettings:
+    """How a predictor computes: the normal way, or one of the fallbacks.
 
     Attributes
     ----------
@@ -26,52 +26,53 @@ class Effort:
     is_bf16
         Compute in bfloat16.
     queries_per_step
-        Decoded at once; None is all.
-    given_up
-        What was given up so far, in words for the user.
+        Number of queries that are decoded at once; None for all.
+    fallbacks
+        Texts for the user, one per fallback in use.
     """
 
     device: str
     is_bf16: bool
     queries_per_step: int | None = None
-    given_up: tuple[str, ...] = ()
+    fallbacks: tuple[str, ...] = ()
 
-    def lower(self, *, is_decoding: bool, can_move: bool) -> "Effort | None":
-        """The next rung that needs less memory, None where there is none."""
-        if is_decoding and (smaller := self._smaller()) is not None:
-            words = f"decoded {smaller:,} queries at a time"
-            kept = tuple(w for w in self.given_up if not w.startswith("decoded "))
-            return replace(self, queries_per_step=smaller, given_up=(*kept, words))
+    def reduced(self, *, is_decoding: bool, can_move: bool) -> "ComputeSettings | None":
+        """Return the next settings that need less memory, None if there are none."""
+        # Only decoding is done in parts; an encoding has no use for smaller ones.
+        if is_decoding and (smaller := self._fewer_queries()) is not None:
+            others = [t for t in self.fallbacks if not t.startswith(_IN_PARTS)]
+            text = f"{_IN_PARTS}{smaller:,} queries at a time"
+            return replace(self, queries_per_step=smaller, fallbacks=(*others, text))
         if not self.is_bf16:
-            return replace(self, is_bf16=True, given_up=(*self.given_up, "in bf16"))
+            return replace(self, is_bf16=True, fallbacks=(*self.fallbacks, "in bf16"))
         if self.device != "cpu" and can_move:
-            return Effort("cpu", False, QUERIES_PER_STEP, ("computed on the CPU",))
+            # Earlier fallbacks no longer apply: the CPU has memory of its own.
+            fallbacks = ("computed on the CPU",)
+            return ComputeSettings("cpu", False, QUERIES_PER_STEP, fallbacks)
         return None
 
-    def _smaller(self) -> int | None:
-        now = self.queries_per_step or 16 * QUERIES_PER_STEP
-        return now // 4 if now // 4 >= FEWEST_QUERIES else None
+    def _fewer_queries(self) -> int | None:
+        # "All at once" counts as a number that one step of a GPU usually holds.
+        current = self.queries_per_step or 16 * QUERIES_PER_STEP
+        return current // 4 if current // 4 >= FEWEST_QUERIES else None
 
     @property
     def status(self) -> str:
-        """`Prediction.status` of what is computed so."""
-        if not self.given_up:
+        """`Prediction.status` under these settings."""
+        if not self.fallbacks:
             return "ok"
-        return f"memory was full: {', '.join(self.given_up)}"
+        return f"memory was full: {', '.join(self.fallbacks)}"
 
 
 def computes_in_bf16(device: str, precision: Precision) -> bool:
-    """Whether a device computes in bf16: by "auto" a GPU does, a CPU does not.
-
-    Many CPUs have no bf16 products, and imitate them slowly.
-    """
+    """Return whether a device computes in bf16; by "auto", only GPUs do."""
+    # Many CPUs have no bf16 products, and emulate them slowly.
     return precision == "bf16" or (precision == "auto" and device == "cuda")
 
 
-def first_effort(device: str, precision: Precision) -> Effort:
-    """What a predictor begins with.
-
-    A GPU decodes everything at once; a CPU in parts, so that newer questions cut in.
-    """
+def first_settings(device: str, precision: Precision) -> ComputeSettings:
+    """Return the settings without any fallback."""
     is_bf16 = computes_in_bf16(device, precision)
-    return Effort(device, is_bf16, None if device == "cuda" else QUERIES_PER_STEP)
+    # A CPU decodes in parts, so that a newer request can interrupt it.
+    queries_per_step = None if device == "cuda" else QUERIES_PER_STEP
+    return ComputeSettings(device, is_bf16, queries_per_step)

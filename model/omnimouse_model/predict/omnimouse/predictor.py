@@ -1,8 +1,9 @@
 """The OmniMouse transformer as a predictor: device, caches, batches.
 
-What a new mask costs is kept to what the mask changes: video tokens are computed once
-per window (and, for models that blank hidden frames, per choice of frames), the
-encoded context once per mask, and decoding answers any neurons from it.
+A new mask costs only what it changes. Video tokens are computed once per window (and,
+for models that blank hidden frames, per choice of frames), the context once per mask,
+and any neurons are decoded from the context. The file is long because the caches, the
+batches and the fallbacks when memory runs out share one state.
 """
 
 import logging
@@ -19,30 +20,32 @@ from torch import Tensor
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.nets.omnimouse.layout import Clip, Layout
+from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.trunk import Context
+from omnimouse_model.predict.capabilities import Outdated
 from omnimouse_model.predict.devices import Residence, hardware_of
-from omnimouse_model.predict.omnimouse.batching import shared_part
+from omnimouse_model.predict.omnimouse.batching import common_part, copy_to_cpu
 from omnimouse_model.predict.omnimouse.device_cache import DeviceCache
 from omnimouse_model.predict.omnimouse.interrupt import checked_between_layers
 from omnimouse_model.predict.omnimouse.memory_fallback import (
-    Effort,
+    ComputeSettings,
     Precision,
-    first_effort,
+    first_settings,
 )
 from omnimouse_model.predict.predictor import (
     Encoded,
     Needs,
     Prediction,
+    Predictor,
     Request,
-    require_spec,
+    check_request,
 )
 from omnimouse_model.tokens import (
-    clip_from_windows,
+    batch_from_windows,
     layout_from_mask,
     place_predictions,
     query_parts,
@@ -54,18 +57,18 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 Item = tuple[Window, Mask]
-KEPT_BYTES = 512 * 2**20
-"""Of video features and responses of recent windows, on the device."""
-KEPT_LAYOUTS = 16
+CACHE_BYTES = 512 * 2**20
+"""Limit of cached video features and responses of recent windows, on the device."""
+CACHED_LAYOUTS = 16
 BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """What an encoded request holds; `layout` is on the CPU, the rest on the device."""
+    """State of an encoded request; `layout` is on the CPU, the rest on the device."""
 
     layout: Layout
-    clip: Clip
+    windows: WindowBatch
     context: Context
 
 
@@ -78,28 +81,29 @@ def _new_counters() -> dict[str, int]:
 
 
 @dataclass(slots=True)
-class TransformerPredictor:
-    """A net that answers requests for the sessions it was trained on.
+class TransformerPredictor(Predictor):
+    """A network that predicts for the sessions on which it was trained.
 
     Parameters
     ----------
     net
         In eval mode, on its device.
     name
-        For people; `predictor_id` adds a hash of the weights.
+        For the user; `predictor_id` adds a hash of the weights.
     precision
-        "auto" is bf16 on a GPU and fp32 on a CPU, where it is as quick and exact.
+        "auto" is bf16 on a GPU and fp32 on a CPU, where it is as fast and exact.
     can_move
-        Whether the net is this predictor's own, to go on with on the CPU when the
-        device's memory is full.
+        Whether this predictor owns the network, and may move it to the CPU when the
+        memory of the device is full.
     joins_masks
-        Whether `predict_many` computes masks together that differ in their visible
-        responses alone; by default on a GPU, which a single one does not fill. On a
-        CPU it is no quicker, and the first answer waits for the others.
+        Whether `predict_many` computes masks together that differ only in their
+        visible responses; by default on a GPU, which one mask does not fill. On a CPU
+        it is no faster, and the first prediction waits for the others.
     assumed
-        What its checkpoint did not say, and was taken from the table of sizes.
+        Settings that the checkpoint does not contain and the table of sizes gave.
     counters
-        What was done so far; "fetches" are copies from the device, which wait for it.
+        Numbers of operations so far; "fetches" are copies from the device, each of
+        which waits for it.
     """
 
     net: OmniMouse
@@ -110,17 +114,33 @@ class TransformerPredictor:
     joins_masks: bool | None = None
     assumed: tuple[str, ...] = ()
     counters: dict[str, int] = field(default_factory=_new_counters)
-    _effort: Effort = field(init=False, repr=False)
-    _kept: DeviceCache[Tensor] = field(
-        default_factory=lambda: DeviceCache(KEPT_BYTES, _tensor_bytes), repr=False
+    needs: Needs = field(init=False, repr=False)
+    _settings: ComputeSettings = field(init=False, repr=False)
+    _cache: DeviceCache[Tensor] = field(
+        default_factory=lambda: DeviceCache(CACHE_BYTES, _tensor_bytes), repr=False
     )
     _layouts: OrderedDict[str, tuple[Layout, Layout]] = field(
         default_factory=OrderedDict, repr=False
     )
-    _outdated: Callable[[], bool] = field(default=lambda: False, repr=False)
+    _outdated: Outdated = field(default=lambda: False, repr=False)
 
     def __post_init__(self) -> None:
-        self._effort = first_effort(self.device.type, self.precision)
+        config = self.net.config
+        self._settings = first_settings(self.device.type, self.precision)
+        # Computed once: requests are checked against it, and the network keeps its
+        # sessions.
+        known = {key: self.net.session(key).n_neurons for key in self.net.sess_params}
+        self.needs = Needs(
+            sees_video=True,
+            sees_behavior=True,
+            predicts_behavior=True,
+            behavior_channels=config.behavior_channels,
+            withholds_video=config.hidden_video == "blank",
+            spec=replace(OMNIMOUSE, response_rate_hz=config.sample_rate_hz),
+            sessions=frozenset(known),
+            n_neurons=known,
+            methods=frozenset({"embeddings"}),
+        )
 
     @property
     def predictor_id(self) -> str:
@@ -129,53 +149,30 @@ class TransformerPredictor:
 
     @property
     def device(self) -> torch.device:
-        """Where the net computes."""
+        """Device of the network."""
         return self.net.behavior_channel_embeddings.device
 
     @property
-    def needs(self) -> Needs:
-        """Everything is seen and predicted, for the sessions in the checkpoint."""
-        known = {key: self.net.session(key).n_neurons for key in self.net.sess_params}
-        return Needs(
-            sees_responses=True,
-            sees_video=True,
-            sees_behavior=True,
-            predicts_behavior=True,
-            behavior_channels=self.net.config.behavior_channels,
-            withholds_video=self.net.config.hidden_video == "blank",
-            spec=self._spec,
-            sessions=frozenset(known),
-            n_neurons=known,
-        )
-
-    @property
-    def _spec(self) -> WindowSpec:
-        rate_hz = self.net.config.sample_rate_hz
-        if rate_hz == OMNIMOUSE.response_rate_hz:
-            return OMNIMOUSE
-        return replace(OMNIMOUSE, response_rate_hz=rate_hz)
-
-    @property
     def residence(self) -> Residence:
-        """Where the net is, and how large."""
+        """Hardware of the network, and its size."""
         tensors = [*self.net.parameters(), *self.net.buffers()]
         n_bytes = sum(tensor.nbytes for tensor in tensors)
         return Residence(hardware_of(self.device.type), n_bytes)
 
     def prepare(self, session: Session) -> None:
-        """Check that the checkpoint knows the session, neuron for neuron.
+        """Check that the checkpoint knows the session with all its neurons.
 
         Raises
         ------
         UnsupportedRequestError
-            With what to do about it.
+            It does not; the message states what to do.
         """
         known = sorted(self.net.sess_params)
         if session.id not in self.net.sess_params:
-            shown = ", ".join(known[:3]) + (", …" if len(known) > 3 else "")
+            some = ", ".join(known[:3]) + (", …" if len(known) > 3 else "")
             raise UnsupportedRequestError(
                 f"{self.name!r} does not know session {session.id!r}; it knows "
-                f"{shown}. Fine-tune it (`omnimouse finetune`), or choose a naive "
+                f"{some}. Fine-tune it (`omnimouse finetune`), or choose a naive "
                 "predictor."
             )
         expected = self.net.session(session.id).n_neurons
@@ -185,61 +182,57 @@ class TransformerPredictor:
                 f"this recording has {session.n_neurons}. Is it the same export?"
             )
 
-    def stop_when(self, outdated: Callable[[], bool]) -> None:
-        """Give up with `StoppedError` at the next step once `outdated()` is true."""
+    def stop_when(self, outdated: Outdated) -> None:
+        """Raise `StoppedError` at the next layer once `outdated()` is true."""
         self._outdated = outdated
 
-    def _check_on(self) -> None:
+    def _stop_if_outdated(self) -> None:
         if self._outdated():
             raise StoppedError
 
-    # -- asking -----------------------------------------------------------------
+    # -- requests -----------------------------------------------------------------
     def encode(self, window: Window, mask: Mask) -> Encoded:
-        """Tokens through the encoder and the processor."""
+        """Compute the context that queries attend."""
         return Encoded(window, mask, self._encoded([(window, mask)]))
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
-        """Answer the asked cells of some neurons (all asked ones by default)."""
+        """Predict the target cells of some neurons, by default of all with targets."""
         items = [(encoded.window, encoded.mask)]
-        return self._answers(encoded.state, items, neurons)[0]
+        return self._decoded(encoded.state, items, neurons)[0]
 
-    def look_ahead(self, window: Window, mask: Mask) -> None:
-        """Read a window and encode its video, for a question that may come."""
-        self.prepare(window.session)
+    def prefetch(self, window: Window, mask: Mask) -> None:
+        """Read a window and encode its video, for a request that may follow."""
         self._check(window, mask)
         layout, on_device = self._layout(mask)
-        self._fitting(
-            lambda: self._look_ahead(window, layout, on_device), is_decoding=False
-        )
 
-    def predict(
-        self, window: Window, mask: Mask, neurons: np.ndarray | None = None
-    ) -> Prediction:
-        """`decode(encode(window, mask), neurons)`."""
-        return self.decode(self.encode(window, mask), neurons)
+        @torch.inference_mode()
+        def compute() -> None:
+            self._responses(window)
+            if not layout.video_missing:
+                with self._autocast():
+                    self._video_tokens(window, on_device)
+
+        self._with_fallbacks(compute, is_decoding=False)
 
     def predict_many(
         self,
         requests: Iterable[Request],
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[Prediction]:
-        """Answer requests in order; neighbours are computed together where they can be.
+        """Yield predictions in order; neighbouring requests share a batch if possible.
 
-        Those share a mask, or with `joins_masks` all of it but visible responses. A
-        batch shares the attention plan of its first window. Recorded clocks differ by
-        rounding noise that official checkpoints must keep, so windows are batched by
-        models with ideal times only.
+        They must have one mask, or with `joins_masks` differ only in visible responses.
         """
-        for _, group in groupby(requests, key=self._likeness):
+        for _, group in groupby(requests, key=self._batch_key):
             while batch := list(islice(group, BATCH)):
                 if cancelled():
                     return
                 items = [(window, mask) for window, mask, _ in batch]
-                yield from self._answers(self._encoded(items), items, batch[0][2])
+                yield from self._decoded(self._encoded(items), items, batch[0][2])
 
     @property
     def at_once(self) -> int:
-        """How many masks of one window `predict_many` computes together."""
+        """Number of masks of one window that `predict_many` computes together."""
         return BATCH if self._joins_masks else 1
 
     @property
@@ -247,116 +240,86 @@ class TransformerPredictor:
         is_gpu = self.device.type == "cuda"
         return is_gpu if self.joins_masks is None else self.joins_masks
 
-    def _likeness(self, request: Request) -> tuple[object, ...]:
-        """Equal for requests that can be computed together."""
+    def _batch_key(self, request: Request) -> tuple[object, ...]:
+        """Return equal keys for requests that can be computed together."""
         window, mask, neurons = request
         session = window.session
+        # A batch has the attention plan of its first window. Recorded clocks differ by
+        # rounding noise, which official checkpoints must keep: only models with ideal
+        # times can have several windows in a batch.
         ideal = self.net.config.ideal_times
         place = (session.id, session.fingerprint) if ideal else window.key
-        asked = None if neurons is None else np.asarray(neurons).tobytes()
+        columns = None if neurons is None else np.asarray(neurons).tobytes()
         joins = self._joins_masks
-        rest = shared_part(mask, self._layout(mask)[0]) if joins else mask.mask_id
-        return place, asked, rest
+        rest = common_part(mask, self._layout(mask)[0]) if joins else mask.mask_id
+        return place, columns, rest
 
-    # -- how --------------------------------------------------------------------
+    def embeddings(self, session: Session) -> np.ndarray:
+        """Return the learned vectors of a session's neurons, float32 (P, d)."""
+        self.prepare(session)
+        ids = torch.arange(session.n_neurons, device=self.device)
+        vectors = self.net.session(session.id).neurons(ids)
+        return vectors.detach().float().cpu().numpy()
+
+    # -- fallbacks ----------------------------------------------------------------
     def _encoded(self, items: list[Item]) -> _State:
         for window, mask in items:
-            self.prepare(window.session)
             self._check(window, mask)
-        return self._fitting(lambda: self._encode(items), is_decoding=False)
+        return self._with_fallbacks(lambda: self._encode(items), is_decoding=False)
 
-    def _answers(
+    def _decoded(
         self, state: _State, items: list[Item], neurons: np.ndarray | None
     ) -> list[Prediction]:
         def compute() -> list[Prediction]:
-            is_here = state.clip.responses.device.type == self.device.type
+            # A fallback to the CPU may have moved the network since the encoding.
+            is_here = state.windows.responses.device.type == self.device.type
             here = state if is_here else self._encoded(items)
             return self._decode(here, items, neurons)
 
-        return self._fitting(compute, is_decoding=True)
+        return self._with_fallbacks(compute, is_decoding=True)
 
-    def _fitting(self, compute: Callable[[], T], *, is_decoding: bool) -> T:
-        """Compute; with less where the memory is full, until it fits."""
+    def _with_fallbacks(self, compute: Callable[[], T], *, is_decoding: bool) -> T:
+        """Compute, and repeat with reduced settings until the memory is sufficient."""
         while True:
             try:
-                with checked_between_layers(self.net, self._check_on):
+                with checked_between_layers(self.net, self._stop_if_outdated):
                     return compute()
             except torch.OutOfMemoryError as error:
                 fault = str(error)
-            # out of the handler, which would hold the tensors of what failed
-            self._lower_effort(fault, is_decoding)
+            # Outside of the handler, which keeps the tensors of the failed attempt.
+            self._reduce(fault, is_decoding)
 
-    def _lower_effort(self, fault: str, is_decoding: bool) -> None:
-        lower = self._effort.lower(is_decoding=is_decoding, can_move=self.can_move)
-        if lower is None:
+    def _reduce(self, fault: str, is_decoding: bool) -> None:
+        reduced = self._settings.reduced(
+            is_decoding=is_decoding, can_move=self.can_move
+        )
+        if reduced is None:
             raise UnsupportedRequestError(
                 f"{self.name!r} has not enough memory for this question, however it "
                 f"is computed ({fault}). Show or ask for fewer neurons, choose a "
                 "smaller model, or close what else uses the device."
             )
-        logger.warning("%s: %s (%s)", self.name, lower.status, fault)
-        self._kept.clear()
+        logger.warning("%s: %s (%s)", self.name, reduced.status, fault)
+        self._cache.clear()
         self._layouts.clear()
-        if lower.device != self._effort.device:
-            self.net.to(lower.device)
-        self._effort = lower
+        if reduced.device != self._settings.device:
+            self.net.to(reduced.device)
+        self._settings = reduced
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def _computing(self) -> AbstractContextManager[None]:
-        return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self._effort.is_bf16
-        )
-
-    @torch.inference_mode()
-    def _encode(self, items: list[Item]) -> _State:
-        windows, masks = [window for window, _ in items], [mask for _, mask in items]
-        layout, on_device = self._layout(masks[0])
-        self._check_on()
-        clip = clip_from_windows(
-            windows,
-            masks,
-            self.net.config,
-            windows[0].session.id,
-            self.device,
-            [self._responses(window) for window in windows],
-        )
-        self.counters["encodings"] += 1
-        with self._computing():
-            reads, start = [], 0
-            for _, alike in groupby(masks, key=lambda mask: mask.mask_id):
-                same = list(alike)
-                here, there = self._layout(same[0])
-                part = clip.items(start, start + len(same))
-                reads.append(self.net.read(part, there))
-                self.counters["tokens"] += len(here.token_neurons) * len(same)
-                start += len(same)
-            video = None
-            if not layout.video_missing:
-                shown = {window.key: window for window in windows}
-                # one serves all masks of one window
-                parts = shown.values() if len(shown) == 1 else windows
-                video = torch.cat([self._video_tokens(w, on_device) for w in parts])
-            context = self.net.process(clip, on_device, reads, video)
-            return _State(layout, clip, context)
-
-    @torch.inference_mode()
-    def _look_ahead(self, window: Window, layout: Layout, on_device: Layout) -> None:
-        self._responses(window)
-        if not layout.video_missing:
-            with self._computing():
-                self._video_tokens(window, on_device)
-
     def _check(self, window: Window, mask: Mask) -> None:
-        require_spec(self.name, self._spec, window, mask)
+        """Raise UnsupportedRequestError if the network cannot serve a request."""
         session = window.session
-        channels = len(session.behavior_names)
-        wanted = self.net.config.behavior_channels
-        if mask.has_visible_behavior and channels != wanted:
+        self.prepare(session)
+        check_request(self.name, self.needs, window, mask)
+        n_channels = len(session.behavior_names)
+        n_read = self.net.config.behavior_channels
+        if mask.has_visible_behavior and n_channels != n_read:
             raise UnsupportedRequestError(
-                f"{self.name!r} reads {wanted} behaviour channels, session "
-                f"{session.id!r} has {channels} ({', '.join(session.behavior_names)}). "
-                "Hide behaviour, or ask for it."
+                f"{self.name!r} reads {n_read} behaviour channels, session "
+                f"{session.id!r} has {n_channels} "
+                f"({', '.join(session.behavior_names)}). Hide behaviour, or ask for it."
             )
         if mask.frames.any() and not window.has_video:
             raise UnsupportedRequestError(
@@ -368,59 +331,85 @@ class TransformerPredictor:
                 f"{session.n_neurons}."
             )
 
+    # -- the network --------------------------------------------------------------
+    def _autocast(self) -> AbstractContextManager[None]:
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self._settings.is_bf16
+        )
+
+    @torch.inference_mode()
+    def _encode(self, items: list[Item]) -> _State:
+        windows, masks = [window for window, _ in items], [mask for _, mask in items]
+        layout, on_device = self._layout(masks[0])
+        self._stop_if_outdated()
+        batch = batch_from_windows(
+            windows,
+            masks,
+            self.net.config,
+            windows[0].session.id,
+            self.device,
+            [self._responses(window) for window in windows],
+        )
+        self.counters["encodings"] += 1
+        with self._autocast():
+            reads, start = [], 0
+            # Each mask has tokens of its own; the rest of the batch is common.
+            for _, group in groupby(masks, key=lambda mask: mask.mask_id):
+                same = list(group)
+                of_mask, of_mask_on_device = self._layout(same[0])
+                part = batch.items(start, start + len(same))
+                reads.append(self.net.read(part, of_mask_on_device))
+                self.counters["tokens"] += len(of_mask.token_neurons) * len(same)
+                start += len(same)
+            video = None
+            if not layout.video_missing:
+                distinct = {window.key: window for window in windows}
+                # The video of one window serves all its masks.
+                parts = distinct.values() if len(distinct) == 1 else windows
+                video = torch.cat([self._video_tokens(w, on_device) for w in parts])
+            context = self.net.process(batch, on_device, reads, video)
+            return _State(layout, batch, context)
+
     def _layout(self, mask: Mask) -> tuple[Layout, Layout]:
-        """The mask's indices here and on the device; the last few are kept."""
+        """Return the layout of a mask, on the CPU and on the device."""
         if mask.mask_id not in self._layouts:
             layout = layout_from_mask(mask)
             self._layouts[mask.mask_id] = layout, layout.to(self.device)
-            while len(self._layouts) > KEPT_LAYOUTS:
+            while len(self._layouts) > CACHED_LAYOUTS:
                 self._layouts.popitem(last=False)
         return self._layouts[mask.mask_id]
 
     def _responses(self, window: Window) -> Tensor:
         key = ("responses", window.key)
-        return self._kept.get(key, lambda: responses_on(window, self.device))
+        return self._cache.get(key, lambda: responses_on(window, self.device))
 
     def _video_tokens(self, window: Window, layout: Layout) -> Tensor:
-        """Tokens of the visible steps (1, V, tokens, d), encoded once per window.
-
-        Where hidden frames are cut and not blanked, the whole clip is encoded
-        whatever is visible, so one encoding serves every choice of frames.
-        """
+        """Return tokens of the visible steps (1, V, tokens, d), encoded once."""
+        # If hidden frames are cut and not blanked, the whole clip is encoded whichever
+        # frames are visible, so that one encoding serves every choice of frames.
         blanks = self.net.config.hidden_video == "blank"
         frames = layout.frames.numpy().tobytes() if blanks else None
 
-        def encoded() -> Tensor:
-            self._check_on()
+        def encode() -> Tensor:
+            self._stop_if_outdated()
             video = torch.from_numpy(window.video)[None, None].to(self.device)
             whole = layout if blanks else _every_step(layout, self.net)
             tokens = self.net.encode_video(video, whole)
             self.counters["video_encodings"] += 1
             return tokens
 
-        tokens = self._kept.get(("video", window.key, frames), encoded)
+        tokens = self._cache.get(("video", window.key, frames), encode)
         return tokens if blanks or layout.all_steps else tokens[:, layout.video_steps]
 
     def _rates(self, state: _State, layout: Layout) -> Tensor:
-        """Rates (B, Q, 5), in parts where there are too many queries at once."""
-        most = self._effort.queries_per_step
-        parts = [layout] if most is None else list(query_parts(layout, most))
+        """Return rates (B, Q, 5), decoded in parts if the settings limit queries."""
+        most = self._settings.queries_per_step
         rates = []
-        for part in parts:
-            self._check_on()
-            there = part.to(self.device)
-            rates.append(self.net.decode_responses(state.clip, there, state.context)[0])
+        for part in [layout] if most is None else query_parts(layout, most):
+            self._stop_if_outdated()
+            queries, context = part.to(self.device), state.context
+            rates.append(self.net.decode_responses(state.windows, queries, context)[0])
         return torch.cat(rates, dim=1)
-
-    def _fetched(self, rates: Tensor | None, behavior: Tensor | None) -> list[Tensor]:
-        """Bring results here: one copy, for which alone the device is waited for."""
-        found = [part for part in (rates, behavior) if part is not None]
-        if not found:
-            return []
-        self.counters["fetches"] += 1
-        flat = torch.cat([part.float().flatten() for part in found]).cpu()
-        pieces = flat.split([part.numel() for part in found])
-        return [p.view(part.shape) for p, part in zip(pieces, found, strict=True)]
 
     @torch.inference_mode()
     def _decode(
@@ -430,45 +419,45 @@ class TransformerPredictor:
         neurons: np.ndarray | None,
     ) -> list[Prediction]:
         (window, mask), layout = items[0], state.layout
-        columns = _columns(mask, neurons)
-        if neurons is not None:
+        if neurons is None:
+            columns = np.flatnonzero(scored_cells(mask).any(axis=0))
+        else:
+            columns = np.asarray(neurons, np.int64)
             layout = select_queries(layout, mask, columns)
-        rates = behavior = None
-        with self._computing():
+        results = {}
+        with self._autocast():
             if len(layout.query_neurons):
-                rates = self._rates(state, layout)
+                results["rates"] = self._rates(state, layout)
             if layout.behavior == "target":
-                behavior = self.net.decode_behavior(state.context)[0].transpose(1, 2)
-        fetched = self._fetched(rates, behavior)
-        here = fetched[0] if rates is not None else None
-        decoded = fetched[-1].numpy() if behavior is not None else None
+                decoded = self.net.decode_behavior(state.context)[0]
+                results["behavior"] = decoded.transpose(1, 2)
+        if results:
+            self.counters["fetches"] += 1
+            copies = copy_to_cpu(list(results.values()))
+            results = dict(zip(results, copies, strict=True))
+        rates, behavior = results.get("rates"), results.get("behavior")
         scale = window.session.response_scale[columns]
-        nothing = np.full((len(mask.cells), len(columns)), np.nan, np.float32)
+        shape = (len(mask.cells), len(columns))
         return [
             Prediction(
                 responses=(
-                    nothing
-                    if here is None
-                    else place_predictions(here[number], layout, asked, columns)
+                    np.full(shape, np.nan, np.float32)
+                    if rates is None
+                    else place_predictions(rates[row], layout, item_mask, columns)
                 ),
                 neurons=columns,
-                behavior=None if decoded is None else decoded[number],
-                mask_id=asked.mask_id,
+                behavior=None if behavior is None else behavior[row].numpy(),
+                mask_id=item_mask.mask_id,
                 predictor_id=self.predictor_id,
-                status=self._effort.status,
+                status=self._settings.status,
                 scale=scale,
-                times_s=source.sample_times_s,
+                times_s=item_window.sample_times_s,
             )
-            for number, (source, asked) in enumerate(items)
+            for row, (item_window, item_mask) in enumerate(items)
         ]
 
 
-def _columns(mask: Mask, neurons: np.ndarray | None) -> np.ndarray:
-    if neurons is not None:
-        return np.asarray(neurons, np.int64)
-    return np.flatnonzero(scored_cells(mask).any(axis=0))
-
-
 def _every_step(layout: Layout, net: OmniMouse) -> Layout:
+    """Return the layout with all frames visible."""
     steps = torch.arange(net.config.hiera.grid[0], device=layout.video_steps.device)
     return replace(layout, video_steps=steps, frames=torch.ones_like(layout.frames))

@@ -1,9 +1,10 @@
-"""A predictor elsewhere, by default in a process of its own: spawned, restarted.
+"""A predictor in another process, by default on this machine: spawned, restarted.
 
-It reads the session from its files, so a stroke sends only what changed in the mask.
-Big answers come back through shared memory. One thread talks to it: the live
-engine's. Where it dies, it is started again with its session and newest mask, and
-asked once more. The other half is `worker_process`; what lies between, `link`.
+The worker reads sessions from their files, so a stroke sends only the change of the
+mask. Large results come back through shared memory. One thread talks to the worker,
+that of the live engine. If the worker crashes, it is started again with its session
+and the newest mask, and the request is repeated once. `server` is the other side, and
+`transport` connects both.
 """
 
 import logging
@@ -16,10 +17,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.masks import Mask
+from omnimouse_model.predict.capabilities import Outdated
 from omnimouse_model.predict.devices import Residence
 from omnimouse_model.predict.predictor import (
     Encoded,
@@ -28,15 +31,15 @@ from omnimouse_model.predict.predictor import (
     Predictor,
     Request,
 )
-from omnimouse_model.predict.worker.mask_delta import mask_delta
+from omnimouse_model.predict.worker.mask_delta import mask_delta, pack_indices
 from omnimouse_model.predict.worker.server import (
-    Answers,
+    BatchResult,
+    InSharedMemory,
+    ServerInfo,
     Source,
-    Welcome,
-    place_of,
-    pressed,
+    arguments_of,
 )
-from omnimouse_model.predict.worker.shared_memory import SharedAnswers
+from omnimouse_model.predict.worker.shared_memory import ResultMemory
 from omnimouse_model.predict.worker.transport import (
     Connect,
     Link,
@@ -48,14 +51,14 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 POLL_S = 0.01
-"""How often a cancel is looked for while waiting: well under 50 ms."""
-POLL_AHEAD_S = 0.002
-"""The same while looking ahead, which must not hold up a question."""
+"""Time between two checks for a cancel: well under the 50 ms of the contract."""
+PREFETCH_POLL_S = 0.002
+"""The same while prefetching, which must not delay a request."""
 CLOSED = "The predictor was closed while it answered."
 
 
-class WorkerPredictor:
-    """The same calls as the predictor it holds; none of them computes here.
+class WorkerPredictor(Predictor):
+    """A predictor whose calls are sent to another process.
 
     Parameters
     ----------
@@ -63,11 +66,11 @@ class WorkerPredictor:
         A name, file or folder for `load_predictor`, or a function without arguments
         that the process can import by name and that makes a predictor.
     torch_threads
-        Threads it computes with; all cores but one by default.
+        Number of threads of torch; all cores but one by default.
     device
-        Where a named predictor computes.
+        Device of a predictor that is loaded by name.
     connect
-        Starts it and carries the messages; a process on this machine by default.
+        Starts the worker and carries the messages; by default a local process.
     """
 
     def __init__(
@@ -83,116 +86,155 @@ class WorkerPredictor:
         self._threads = torch_threads
         self._connect = connect
         self._lock = threading.RLock()
-        self._outdated: Callable[[], bool] = _never
+        self._outdated: Outdated = lambda: False
         self._link: Link | None = None
+        self._info: ServerInfo | None = None
         self._n_closes = 0
-        self._welcome: Welcome | None = None
-        self._shared = SharedAnswers()
-        self._deaths = 0
-        self._notice = ""
+        self._memory = ResultMemory()
+        self._n_crashes = 0
+        self._remark = ""
         self._number = 0
-        self._given_up = 0
-        self._known: dict[str, tuple[Session, int]] = {}
+        self._cancelled = 0
+        self._sessions: dict[str, tuple[Session, int]] = {}
         self._n_prepared = 0
         self._encoded: tuple[int, Window, Mask] | None = None
         self._bytes_sent = 0
-        self._bytes_last = 0
-        self._counted: dict[str, int] = {}
+        self._bytes_sent_last = 0
+        self._server_counters: dict[str, int] = {}
 
     # -- the predictor's calls ------------------------------------------------------
     @property
     def predictor_id(self) -> str:
-        """Name and weights hash of the predictor elsewhere."""
-        return self._asked_twice(self._started).predictor_id
+        """Name and weights hash of the predictor in the worker."""
+        return self._with_restart(self._started).predictor_id
 
     @property
     def needs(self) -> Needs:
-        """What the predictor elsewhere can see and predict."""
-        return self._asked_twice(self._started).needs
+        """What the predictor in the worker can see and predict."""
+        return self._with_restart(self._started).needs
 
     @property
     def devices(self) -> tuple[str, ...]:
-        """What it could compute on, where it is."""
-        return self._asked_twice(self._started).devices
+        """Devices of the worker."""
+        return self._with_restart(self._started).devices
 
     @property
     def residence(self) -> Residence:
-        """Where it is; its process is known where that is on this machine."""
-        told = self._asked_twice(self._started).residence
-        return replace(told, process_id=self.process_id)
+        """Hardware of the worker, and its process if that is on this machine."""
+        residence = self._with_restart(self._started).residence
+        return replace(residence, process_id=self.process_id)
 
     def prepare(self, session: Session) -> None:
-        """Tell where the session is, once; it is read from there."""
-        self._asked_twice(lambda: self._prepare(session))
+        """Send the path of a session, once; the worker reads the session from it."""
+        self._with_restart(lambda: self._prepare(session))
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
-        """Send window and mask; encoded once for all `decode`s that follow."""
-        number = self._asked_twice(lambda: self._encode(window, mask))
+        """Send window and mask; the encoding serves all `decode` calls after it."""
+        number = self._with_restart(lambda: self._encode(window, mask))
         return Encoded(window, mask, number)
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
-        """Ask for neurons; encodes again if another question came between."""
-        asked = None if neurons is None else pressed(neurons)
-        return self._told(self._asked_twice(lambda: self._decode(encoded, asked)))
+        """Request neurons; encodes again if another encoding replaced this one."""
+        indices = None if neurons is None else pack_indices(neurons)
+        return self._finished(
+            self._with_restart(lambda: self._decode(encoded, indices))
+        )
 
-    def look_ahead(self, window: Window, mask: Mask) -> None:
-        """Have it get ready for a window; nothing where it has not started."""
+    def prefetch(self, window: Window, mask: Mask) -> None:
+        """Prepare a window in the worker; has no effect before the worker is used."""
         with self._lock:
-            if self._link is not None and self._is_known(window.session):
-                where = self._known[window.session.id][1], place_of(window)
-                frames = np.packbits(mask.frames)
-                try:
-                    self._ask("look_ahead", *where, frames, poll_s=POLL_AHEAD_S)
-                except LinkEndedError as ended:
-                    self.close()  # No question of anybody's: the next one starts it.
-                    self._notice = f"started again: {ended}"
-
-    def predict(
-        self, window: Window, mask: Mask, neurons: np.ndarray | None = None
-    ) -> Prediction:
-        """`decode(encode(window, mask), neurons)`."""
-        return self.decode(self.encode(window, mask), neurons)
+            if self._link is None or not self._is_prepared(window.session):
+                return
+            place = self._sessions[window.session.id][1], arguments_of(window)
+            frames = np.packbits(mask.frames)
+            try:
+                self._request("prefetch", *place, frames, poll_s=PREFETCH_POLL_S)
+            except LinkEndedError as ended:
+                # No request of the user failed: the next one starts the worker.
+                self.close()
+                self._remark = f"started again: {ended}"
 
     def predict_many(
         self,
         requests: Iterable[Request],
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Iterator[Prediction]:
-        """Answer requests in order; of one window as many at once as are worth it."""
-        most = self._asked_twice(self._started).at_once
+        """Yield predictions in order; requests of one window are sent together."""
+        at_once = self._with_restart(self._started).at_once
         for _, group in groupby(requests, key=lambda request: request[0].key):
-            while batch := list(islice(group, most)):
+            while batch := list(islice(group, at_once)):
                 if cancelled():
                     return
-                yield from self._answered(batch)
+                yield from self._predict_batch(batch)
 
-    def _answered(self, batch: list[Request]) -> Iterator[Prediction]:
+    def _predict_batch(self, batch: list[Request]) -> Iterator[Prediction]:
+        # A single request reuses the encoding and sends only a change of the mask.
         if len(batch) == 1:
             yield self.predict(*batch[0])
             return
-        found = self._asked_twice(lambda: self._many(batch))
+        found = self._with_restart(lambda: self._predict_many(batch))
         for prediction in found.predictions:
-            yield self._told(prediction)
+            yield self._finished(prediction)
         if found.refusal is not None:
             raise found.refusal
 
-    # -- what only a worker has -----------------------------------------------------
-    def stop_when(self, outdated: Callable[[], bool]) -> None:
-        """Give up waiting, and tell the other side to stop, when this becomes true."""
+    # -- optional methods; see `Needs.methods` ----------------------------------------
+    def embeddings(self, session: Session) -> np.ndarray:
+        """Return the learned vectors of a session's neurons, float32 (P, d)."""
+        vectors: np.ndarray = self._call("embeddings", session)
+        return vectors
+
+    def stimulus_gradient(
+        self, clip: Clip, neurons: np.ndarray, objective: np.ndarray
+    ) -> tuple[float, np.ndarray]:
+        """Return value and gradient of an objective; see `Differentiable`."""
+        arguments = arguments_of(clip), neurons, objective
+        found: tuple[float, np.ndarray] = self._call(
+            "stimulus_gradient", clip.session, *arguments
+        )
+        return found
+
+    def start(self, session: Session) -> str:
+        """Return the key of a stream's first state, which stays in the worker."""
+        key: str = self._call("start", session)
+        return key
+
+    def step(self, state: str, inputs: Window) -> tuple[Prediction, str]:
+        """Return the prediction for the next frames, and the key of the next state."""
+        found: tuple[Prediction, str] = self._call(
+            "step", inputs.session, arguments_of(inputs), state
+        )
+        return found
+
+    def _call(self, verb: str, session: Session, *arguments: Any) -> Any:
+        """Call an optional method for a session; the worker refuses an unknown one."""
+
+        def send() -> Any:
+            self._prepare(session)
+            return self._request(verb, self._sessions[session.id][1], *arguments)
+
+        return self._with_restart(send)
+
+    # -- beyond a predictor -----------------------------------------------------------
+    def stop_when(self, outdated: Outdated) -> None:
+        """Cancel a request, here and in the worker, once `outdated()` is true."""
         self._outdated = outdated
 
     @property
     def counters(self) -> dict[str, int]:
-        """What was counted since the start: bytes sent here, the rest in the process.
+        """Counters since the start: bytes sent, and those of the predictor.
 
-        "bytes_sent_last" is what the latest `encode` sent.
+        "bytes_sent_last" is the size of the latest `encode`.
         """
-        here = {"bytes_sent": self._bytes_sent, "bytes_sent_last": self._bytes_last}
-        return self._counted | here
+        sent = {
+            "bytes_sent": self._bytes_sent,
+            "bytes_sent_last": self._bytes_sent_last,
+        }
+        return self._server_counters | sent
 
     @property
     def name(self) -> str:
-        """What it was made from; known without starting the process."""
+        """Name of the source; known without starting the worker."""
         source = self._source
         if isinstance(source, str):
             return source
@@ -200,172 +242,174 @@ class WorkerPredictor:
 
     @property
     def process_id(self) -> int | None:
-        """Its process on this machine, None while there is none."""
+        """Process of the worker on this machine, None while there is none."""
         return None if self._link is None else self._link.process_id
 
     def close(self) -> None:
-        """End it; nothing is left behind. The next call starts a new one.
+        """End the worker and release its resources; the next call starts a new one.
 
-        From another thread too: a call that waits, for its start or its answer, raises
-        `WorkerError` then.
+        Another thread may call it: a call that waits, for the start or for a reply,
+        then raises `WorkerError`.
         """
         self._n_closes += 1
         link, self._link = self._link, None
-        self._welcome = None
-        self._known, self._encoded = {}, None
-        self._given_up = 0
+        self._info = None
+        self._sessions, self._encoded = {}, None
+        self._cancelled = 0
         if link is not None:
             link.close()
-        self._shared.close()
+        self._memory.close()
 
-    # -- within ---------------------------------------------------------------------
-    def _asked_twice(self, ask: Callable[[], T]) -> T:
-        """Ask; where that is its end, start it again with its state and ask once more.
+    # -- restarts -------------------------------------------------------------------
+    def _with_restart(self, send: Callable[[], T]) -> T:
+        """Send a request; restart a crashed worker and retry once.
 
-        Raises `WorkerError` with what to do where that ends it too. The next question
-        then has a single try, until one is answered or given up. An end that a
-        question given up may have caused counts against nobody.
+        Raises `WorkerError`, with what to do, if the worker crashes again. Then the
+        next requests are not retried until one succeeds or is cancelled. Crashes
+        during cancelled requests are not counted.
         """
         with self._lock:
             while True:
                 try:
-                    return ask()
+                    return send()
                 except LinkEndedError as ended:
-                    how, is_of_this = str(ended), not self._given_up
+                    # While a cancelled request may still run, the crash may be its.
+                    fault, is_counted = str(ended), not self._cancelled
                 if self._link is None:
                     raise WorkerError(CLOSED)
                 self.close()
-                if is_of_this:
-                    self._deaths += 1
-                    if self._deaths > 1:
-                        raise WorkerError(_remedy(how, self._deaths))
-                logger.warning("%s It is started again.", how)
-                self._notice = f"started again: {how}"
+                if is_counted:
+                    self._n_crashes += 1
+                    if self._n_crashes > 1:
+                        raise WorkerError(_remedy(fault, self._n_crashes))
+                logger.warning("%s It is started again.", fault)
+                self._remark = f"started again: {fault}"
 
-    def _started(self) -> Welcome:
+    def _started(self) -> ServerInfo:
+        """Start the worker if it does not run, and return its properties."""
         if self._link is not None and not self._link.is_alive:
             self.close()
-            self._notice = "started again: the predictor's process had ended"
+            self._remark = "started again: the predictor's process had ended"
         if self._link is None:
             n_closes = self._n_closes
             self._link = self._connect(self._source, self._device, self._threads)
-            if self._n_closes != n_closes:  # before there was a link to close
+            # Another thread called `close` before there was a link to close.
+            if self._n_closes != n_closes:
                 self.close()
                 raise WorkerError(CLOSED)
-        if self._welcome is None:
-            self._welcome = self._ask("hello")
-        return self._welcome
+        if self._info is None:
+            self._info = self._request("info")
+        return self._info
 
+    def _finished(self, prediction: Prediction) -> Prediction:
+        """Return a prediction with a remark on a restart, if there was one."""
+        self._n_crashes = 0
+        remark, self._remark = self._remark, ""
+        return prediction.with_remark(remark) if remark else prediction
+
+    # -- messages -------------------------------------------------------------------
     def _prepare(self, session: Session) -> None:
-        self._started()
-        if self._is_known(session):
+        info = self._started()
+        if self._is_prepared(session):
             return
         if self._link is not None and self._link.shares_memory:
-            n_samples = self.needs.spec.n_samples
-            self._shared.fit(n_samples, session.n_neurons)
+            self._memory.fit(info.needs.spec.n_samples, session.n_neurons)
         self._n_prepared += 1
-        self._ask("prepare", self._n_prepared, session)
-        self._known[session.id] = (session, self._n_prepared)
+        self._request("prepare", self._n_prepared, session)
+        self._sessions[session.id] = (session, self._n_prepared)
+
+    def _is_prepared(self, session: Session) -> bool:
+        # By identity: a session that was opened again may have changed on disk.
+        prepared = self._sessions.get(session.id)
+        return prepared is not None and prepared[0] is session
 
     def _encode(self, window: Window, mask: Mask) -> int:
         self._prepare(window.session)
-        known = self._encoded
-        if known and known[2] is mask and known[1].key == window.key:
-            return known[0]
-        # a delta joins masks of one session and one spec
-        is_alike = (
-            known is not None
-            and known[1].session is window.session
-            and known[2].spec == mask.spec
-        )
-        before = Mask.nothing(window.session, mask.spec)
-        if known is not None and is_alike:
-            before = known[2]
+        last = self._encoded
+        if last and last[2] is mask and last[1].key == window.key:
+            return last[0]
+        # A delta is defined for masks of one session and one spec.
+        if last and last[1].session is window.session and last[2].spec == mask.spec:
+            is_reset, before = False, last[2]
+        else:
+            is_reset, before = True, Mask.nothing(window.session, mask.spec)
         delta = mask_delta(before, mask)
+        # Unknown until the reply: a failed encoding leaves no mask to change from.
         self._encoded = None
         sent = self._bytes_sent
-        key = self._known[window.session.id][1]
-        self._ask("encode", key, place_of(window), not is_alike, delta)
-        self._bytes_last = self._bytes_sent - sent
+        key = self._sessions[window.session.id][1]
+        self._request("encode", key, arguments_of(window), is_reset, delta)
+        self._bytes_sent_last = self._bytes_sent - sent
         self._encoded = (self._number, window, mask)
         return self._number
 
-    def _decode(self, encoded: Encoded, asked: bytes | None) -> Prediction:
+    def _decode(self, encoded: Encoded, neurons: bytes | None) -> Prediction:
         self._prepare(encoded.window.session)
         if self._encoded is None or self._encoded[0] != encoded.state:
             self._encode(encoded.window, encoded.mask)
-        prediction: Prediction = self._ask("decode", asked, self._shared.name)
+        found = self._request("decode", neurons, self._memory.name)
+        if isinstance(found, InSharedMemory):
+            responses = self._memory.read(found.shape)
+            return replace(found.prediction, responses=responses)
+        prediction: Prediction = found
         return prediction
 
-    def _many(self, batch: list[Request]) -> Answers:
+    def _predict_many(self, batch: list[Request]) -> BatchResult:
         window = batch[0][0]
         self._prepare(window.session)
         before, deltas = Mask.nothing(window.session, batch[0][1].spec), []
         for _, mask, _ in batch:
             deltas.append(mask_delta(before, mask))
             before = mask
-        asked = [None if known is None else pressed(known) for _, _, known in batch]
-        key = self._known[window.session.id][1]
-        answers: Answers = self._ask("many", key, place_of(window), deltas, asked)
-        return answers
+        neurons = [None if n is None else pack_indices(n) for _, _, n in batch]
+        place = self._sessions[window.session.id][1], arguments_of(window)
+        found: BatchResult = self._request("predict_many", *place, deltas, neurons)
+        return found
 
-    def _told(self, prediction: Prediction) -> Prediction:
-        """An answer, with what happened on the way to it."""
-        self._deaths = 0
-        notice, self._notice = self._notice, ""
-        return prediction.with_notice(notice) if notice else prediction
-
-    def _ask(self, verb: str, *what: Any, poll_s: float = POLL_S) -> Any:
+    def _request(self, verb: str, *arguments: Any, poll_s: float = POLL_S) -> Any:
+        """Send a message and return the value of its reply, or raise its error."""
         assert self._link is not None
         self._number += 1
-        packed = pickle.dumps(what, pickle.HIGHEST_PROTOCOL)
+        # Packed twice: the worker can read the number even if the arguments fail.
+        packed = pickle.dumps(arguments, pickle.HIGHEST_PROTOCOL)
         message = pickle.dumps((verb, self._number, packed), pickle.HIGHEST_PROTOCOL)
         self._link.send(message)
         self._bytes_sent += len(message)
-        return self._answer_to(self._number, poll_s)
+        return self._receive(self._number, poll_s)
 
-    def _answer_to(self, number: int, poll_s: float) -> Any:
-        """Wait for one answer; older ones, of requests given up, are passed over."""
+    def _receive(self, number: int, poll_s: float) -> Any:
+        """Wait for the reply to a message; replies to cancelled ones are ignored."""
         link = self._link
         assert link is not None
         while True:
             while (message := link.receive(poll_s)) is None:
                 if self._outdated():
-                    self._given_up, self._deaths = number, 0
-                    link.stop(number)
+                    self._cancelled, self._n_crashes = number, 0
+                    link.cancel(number)
                     raise StoppedError
-            answered, counted, error, value = pickle.loads(message)
-            if answered >= self._given_up:
-                self._given_up = 0  # It survived that one.
+            answered, counters, error, value = pickle.loads(message)
+            # The worker survived the cancelled request.
+            if answered >= self._cancelled:
+                self._cancelled = 0
             if answered == number:
                 break
-        self._counted = counted
+        self._server_counters = counters
         if error is not None:
             raise error
-        if isinstance(value, tuple):
-            prediction, shape = value
-            return replace(prediction, responses=self._shared.copied(shape))
         return value
 
-    def _is_known(self, session: Session) -> bool:
-        known = self._known.get(session.id)
-        return known is not None and known[0] is session
 
-
-def _never() -> bool:
-    return False
-
-
-def _remedy(how: str, deaths: int) -> str:
+def _remedy(fault: str, n_crashes: int) -> str:
     return (
-        f"{how} It has ended {'twice' if deaths == 2 else f'{deaths} times'} in a row, "
-        "and starts again with the next request: ask something smaller, choose another "
-        "model or device, or free memory; `omnimouse doctor` looks for what is wrong."
+        f"{fault} It has ended {'twice' if n_crashes == 2 else f'{n_crashes} times'} "
+        "in a row, and starts again with the next request: ask something smaller, "
+        "choose another model or device, or free memory; `omnimouse doctor` looks for "
+        "what is wrong."
     )
 
 
 def load_in_worker(
     name: str, session: Session | None, device: str = "auto"
 ) -> Predictor:
-    """Build a predictor in a process of its own: screens never wait for it."""
+    """Build a predictor in a process of its own, for which no view has to wait."""
     return WorkerPredictor(name, device=device)

@@ -1,8 +1,8 @@
-"""Schedulers of Dask: which addresses are taken, and connections to them.
+"""Dask schedulers: accepted addresses, and connections to them.
 
-Dask unpickles what it is sent, so whoever can read or write the connection can run
-code at either end: the address must be TLS, or this machine's own (such as the near end
-of an SSH tunnel). Certificates come from Dask's own configuration.
+Dask unpickles the messages that it receives, so anyone who can write to the connection
+can run code at either end. An address must therefore be TLS, or on this machine (for
+example the near end of an SSH tunnel). Certificates come from Dask's configuration.
 """
 
 import contextlib
@@ -19,13 +19,13 @@ START_TIMEOUT_S = 30
 LOCAL_NAMES = ("localhost",)
 
 
-def checked_address(address: str) -> str:
-    """A scheduler's address in full, if it is TLS or this machine's own.
+def check_address(address: str) -> str:
+    """Return a scheduler's address with its scheme, if it is TLS or on this machine.
 
     Raises
     ------
     ValueError
-        Why it is refused, and what to do.
+        The address is refused; the message states why, and what to do.
     """
     full = address if "://" in address else f"tcp://{address}"
     parts = urlsplit(full)
@@ -46,26 +46,28 @@ def checked_address(address: str) -> str:
 
 
 def is_private(address: str) -> bool:
-    """Whether an address is TLS, or does not leave this machine."""
+    """Return whether an address is TLS, or on this machine."""
     parts = urlsplit(address)
+    # "inproc" is Dask's scheme for a worker in this process.
     if parts.scheme in ("tls", "inproc"):
         return True
     host = parts.hostname or ""
+    # Names are not resolved: the answer of a name server could be forged.
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host in LOCAL_NAMES
 
 
-def connected(address: str) -> "Client":
-    """A client of the scheduler at a checked address.
+def connect(address: str) -> "Client":
+    """Return a client of the scheduler at a checked address.
 
     Raises
     ------
     ModuleNotFoundError
         Dask is missing.
     WorkerError
-        It does not answer.
+        The scheduler does not answer.
     """
     try:
         from distributed import Client, Security
@@ -79,6 +81,7 @@ def connected(address: str) -> "Client":
             address,
             security=Security(require_encryption=True) if is_tls else None,
             timeout=START_TIMEOUT_S,
+            # The user's own client, if there is one, stays the default.
             set_as_default=False,
         )
     except (OSError, TypeError, ValueError) as error:
@@ -91,21 +94,22 @@ def connected(address: str) -> "Client":
 
 
 def private_workers(client: "Client", address: str) -> list[str]:
-    """Workers whose own connections are private too.
+    """Return the workers whose connections are private too.
 
     Raises
     ------
     WorkerError
         There are none.
     """
-    with contextlib.suppress(TimeoutError):  # one that restarts takes seconds
+    # A worker that restarts needs some seconds.
+    with contextlib.suppress(TimeoutError):
         client.wait_for_workers(1, timeout=START_TIMEOUT_S)
     workers = list(client.scheduler_info(n_workers=-1)["workers"])
     private = [worker for worker in workers if is_private(worker)]
     if not private:
-        found = ", ".join(workers) or "none"
+        listed = ", ".join(workers) or "none"
         raise WorkerError(
             f"The scheduler at {address} has no worker that is reached by TLS or on "
-            f"its own machine (workers: {found}). Start one: dask worker {address}."
+            f"its own machine (workers: {listed}). Start one: dask worker {address}."
         )
     return private

@@ -1,6 +1,6 @@
-"""A predictor on a Dask worker, for a GPU elsewhere: the messages of `worker`.
+"""A predictor on a Dask worker, for a GPU on another machine.
 
-An actor there holds what a process of `worker_process` holds.
+A Dask actor holds the same `Server` as a local process, and gets the same messages.
 """
 
 from collections import deque
@@ -15,8 +15,8 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker import dask_scheduler
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_model.predict.worker.dask_scheduler import (
-    checked_address,
-    connected,
+    check_address,
+    connect,
     private_workers,
 )
 from omnimouse_model.predict.worker.server import Server, Source
@@ -26,19 +26,19 @@ from omnimouse_model.predict.worker.transport import LinkEndedError
 def remote_predictor(
     scheduler: str, source: Source, device: str = "auto"
 ) -> WorkerPredictor:
-    """A predictor by name, or made by a function, on a worker of a Dask scheduler.
+    """Return a predictor on a worker of a Dask scheduler.
 
-    Recordings and checkpoints are read there, from the same paths as here.
+    The worker reads recordings and checkpoints from the same paths as this machine.
     """
-    connect = partial(DaskLink, checked_address(scheduler))
-    return WorkerPredictor(source, device=device, connect=connect)
+    link = partial(DaskLink, check_address(scheduler))
+    return WorkerPredictor(source, device=device, connect=link)
 
 
 def load_on_scheduler(
     scheduler: str,
 ) -> Callable[[str, Session | None, str], Predictor]:
-    """A `Load` for the live engine that makes predictors on a scheduler's workers."""
-    address = checked_address(scheduler)
+    """Return a `Load` for the live engine that uses the workers of a scheduler."""
+    address = check_address(scheduler)
 
     def load(name: str, session: Session | None, device: str = "auto") -> Predictor:
         return remote_predictor(address, name, device)
@@ -47,26 +47,27 @@ def load_on_scheduler(
 
 
 class ServerActor:
-    """A `Server` on a Dask worker; lives there as an actor."""
+    """A `Server` as a Dask actor."""
 
     def __init__(self, source: Source, device: str, threads: int | None) -> None:
-        self._stopped = 0
-        self._server = Server(source, device, threads, self._is_stopped)
+        self._cancelled = 0
+        self._server = Server(source, device, threads, self._is_cancelled)
 
-    def _is_stopped(self, number: int) -> bool:
-        return number <= self._stopped
+    def _is_cancelled(self, number: int) -> bool:
+        return number <= self._cancelled
 
-    def answered(self, message: bytes) -> bytes:
-        """One message, on the worker's one thread for actors."""
-        return self._server.answered(message)
+    def reply(self, message: bytes) -> bytes:
+        """Serve one message, on the worker's one thread for actors."""
+        return self._server.reply(message)
 
-    async def stop(self, number: int) -> None:
-        """On the worker's event loop, hence also while the thread computes."""
-        self._stopped = max(self._stopped, number)
+    # A coroutine runs on the worker's event loop, also while the thread computes.
+    async def cancel(self, number: int) -> None:
+        """Cancel all messages up to this number."""
+        self._cancelled = max(self._cancelled, number)
 
 
 class DaskLink:
-    """An actor on a worker of a scheduler; ends with the client here."""
+    """An actor on a worker of a scheduler; it ends with the client of this machine."""
 
     shares_memory = False
     process_id = None
@@ -74,18 +75,20 @@ class DaskLink:
     def __init__(
         self, address: str, source: Source, device: str, threads: int | None
     ) -> None:
-        self._client = connected(address)
-        self._asked: deque[Any] = deque()
+        self._client = connect(address)
+        self._pending: deque[Any] = deque()
         try:
             workers = private_workers(self._client, address)
-            with self._client.as_current():  # which the actor talks through
-                self._made = self._client.submit(
+            # The actor sends its calls through the client of the moment it is made.
+            with self._client.as_current():
+                self._created = self._client.submit(
                     ServerActor, source, device, threads, actor=True, workers=workers
                 )
-                self._actor: Any = self._made.result(
+                self._actor: Any = self._created.result(
                     timeout=dask_scheduler.START_TIMEOUT_S
                 )
-                _ = self._actor.stop  # binds it to this client
+                # The first attribute access binds the actor to this client.
+                _ = self._actor.cancel
         except Exception as error:
             self._client.close()
             if isinstance(error, WorkerError):
@@ -98,37 +101,38 @@ class DaskLink:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the scheduler still talks to us, and knows of no dead worker."""
-        talks = str(self._client.status) == "running"
-        return talks and str(self._made.status) == "finished"
+        """Whether the scheduler is connected and reports no dead worker."""
+        is_connected = str(self._client.status) == "running"
+        return is_connected and str(self._created.status) == "finished"
 
     def send(self, message: bytes) -> None:
-        """Call the actor; its answers come in order."""
+        """Call the actor; its replies come in order."""
         try:
-            self._asked.append(self._actor.answered(message))
+            self._pending.append(self._actor.reply(message))
         except RuntimeError as fault:
-            raise _gone(fault) from fault
+            raise _ended(fault) from fault
 
     def receive(self, timeout_s: float) -> bytes | None:
-        """Wait for the oldest call that is not answered yet."""
+        """Wait for the reply to the oldest pending call."""
         try:
-            answer: bytes = self._asked[0].result(timeout=timeout_s)
+            reply: bytes = self._pending[0].result(timeout=timeout_s)
         except TimeoutError:
             return None
-        except Exception as fault:
-            raise _gone(fault) from fault
-        self._asked.popleft()
-        return answer
+        except Exception as fault:  # Dask raises many kinds for a lost worker
+            raise _ended(fault) from fault
+        self._pending.popleft()
+        return reply
 
-    def stop(self, number: int) -> None:
-        """Tell the worker's event loop; a dead one computes nothing any more."""
+    def cancel(self, number: int) -> None:
+        """Cancel on the worker's event loop."""
+        # A dead worker computes nothing that could be cancelled.
         with suppress(RuntimeError):
-            self._actor.stop(number)
+            self._actor.cancel(number)
 
     def close(self) -> None:
-        """Stop what runs, and let the actor go with the client."""
+        """Close the client; Dask then releases the actor."""
         self._client.close(timeout=2)
 
 
-def _gone(fault: Exception) -> LinkEndedError:
+def _ended(fault: Exception) -> LinkEndedError:
     return LinkEndedError(f"The Dask worker that held the predictor is gone ({fault}).")

@@ -1,169 +1,168 @@
-"""What changed between two masks, packed: the undo stack keeps it, the worker gets it.
+"""The change between two masks, packed: for the undo stack and for the worker.
 
-Codes take two bits. A delta holds the changed neurons only, as before XOR after, so
-the same bytes undo and redo. A stroke over 37 of 10,000 neurons is under a kilobyte.
+Codes have two bits. A delta contains the changed neurons only, as before XOR after, so
+that the same bytes undo and redo. A stroke over 37 of 10,000 neurons is under 1 kB.
 """
 
 import zlib
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.masks import Mask, TokenLayout
-from omnimouse_model.masks.mask import BehaviorModes
+from omnimouse_model.masks import Mask
 
+Settings = dict[str, Any]
+"""All fields of a mask except the cells and the order of its neurons."""
 _NO_ORDER = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """All fields of a mask but its cells and the order of its neurons."""
-
-    frames: tuple[bool, ...]
-    behavior: BehaviorModes
-    spec: WindowSpec
-    token_layout: TokenLayout | None
-    """Without an order, which is long and seldom changes."""
-    guarded: bool
-    name: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True)
 class MaskDelta:
-    """The way from one mask to another, and back.
+    """The change from one mask to another, and back.
 
-    `settings` and `orders` are (before, after), or None where they stayed.
+    `settings` and `orders` are (before, after), or None if they are equal.
     """
 
     neurons: bytes
     cells: bytes
-    settings: tuple[Setting, Setting] | None
+    settings: tuple[Settings, Settings] | None
     orders: tuple[bytes, bytes] | None
 
     @property
     def n_neurons(self) -> int:
-        """How many neurons changed."""
-        return len(zlib.decompress(self.neurons)) // 4
+        """Number of changed neurons."""
+        return len(unpack_indices(self.neurons))
 
     @property
     def n_bytes(self) -> int:
-        """Memory held, near enough."""
+        """Approximate memory."""
         orders = sum(map(len, self.orders)) if self.orders else 0
         settings = 1000 if self.settings else 0
         return 200 + len(self.neurons) + len(self.cells) + orders + settings
 
     @property
     def is_empty(self) -> bool:
-        """Whether the two masks are the same."""
+        """Whether the two masks are equal."""
         return not (self.settings or self.orders or self.n_neurons)
 
     def redo(self, before: Mask) -> Mask:
-        """Go from the first mask to the second."""
-        return self._applied(before, 1)
+        """Return the second mask from the first."""
+        return self._apply(before, 1)
 
     def undo(self, after: Mask) -> Mask:
-        """Go from the second mask back to the first."""
-        return self._applied(after, 0)
+        """Return the first mask from the second."""
+        return self._apply(after, 0)
 
-    def _applied(self, mask: Mask, side: int) -> Mask:
+    def _apply(self, mask: Mask, side: int) -> Mask:
         changed = mask
-        neurons = np.frombuffer(zlib.decompress(self.neurons), np.int32)
+        neurons = unpack_indices(self.neurons)
         if len(neurons):
             cells = mask.cells.copy()
-            cells[:, neurons] ^= _unpacked(zlib.decompress(self.cells), len(cells))
+            cells[:, neurons] ^= _unpack_codes(zlib.decompress(self.cells), len(cells))
             changed = mask.with_cells(cells)
         order = _order(mask)
         if self.orders is not None:
-            order = np.frombuffer(zlib.decompress(self.orders[side]), np.int32)
+            order = unpack_indices(self.orders[side])
             layout = replace(changed.require_layout(), order=order)
             changed = replace(changed, token_layout=layout)
         if self.settings is not None:
-            changed = _with_setting(changed, self.settings[side], order)
+            changed = _with_settings(changed, self.settings[side], order)
         return changed
 
 
 def mask_delta(before: Mask, after: Mask) -> MaskDelta:
-    """Find what changed between two masks of the same session."""
+    """Compute the change between two masks of one session and one number of samples."""
     neurons = np.flatnonzero((before.cells != after.cells).any(axis=0))
     flips = before.cells[:, neurons] ^ after.cells[:, neurons]
-    old, new = _setting(before), _setting(after)
+    settings, orders = (_settings(before), _settings(after)), None
+    if not _has_same_order(before, after):
+        orders = pack_indices(_order(before)), pack_indices(_order(after))
     return MaskDelta(
-        neurons=_pressed(neurons),
-        cells=zlib.compress(_packed(flips), 1),
-        settings=None if old == new else (old, new),
-        orders=None
-        if _same_order(before, after)
-        else (_pressed(_order(before)), _pressed(_order(after))),
+        neurons=pack_indices(neurons),
+        # Level 1: strokes wait for the compression, and higher levels save little.
+        cells=zlib.compress(_pack_codes(flips), 1),
+        settings=None if settings[0] == settings[1] else settings,
+        orders=orders,
     )
 
 
 def is_same(one: Mask, other: Mask) -> bool:
-    """Whether two masks are equal, names included; quicker than their hashes."""
+    """Return whether two masks are equal, names included; faster than their hashes."""
     return (
-        _setting(one) == _setting(other)
-        and _same_order(one, other)
+        _settings(one) == _settings(other)
+        and _has_same_order(one, other)
         and np.array_equal(one.cells, other.cells)
     )
 
 
-def _order(mask: Mask) -> np.ndarray:
-    """Order of the neurons, empty for a mask without a token layout."""
-    return _NO_ORDER if mask.token_layout is None else mask.token_layout.order
+# -- packing --------------------------------------------------------------------------
 
 
-def _same_order(one: Mask, other: Mask) -> bool:
-    first, second = _order(one), _order(other)
-    return first is second or np.array_equal(first, second)
+def pack_indices(indices: np.ndarray) -> bytes:
+    """Pack neuron indices; sorted ones need about one bit each."""
+    # Differences of sorted indices are small and often equal, so they compress well.
+    steps = np.diff(np.asarray(indices, np.int32), prepend=np.int32(0))
+    return zlib.compress(steps.astype(np.int32).tobytes(), 1)
 
 
-def _pressed(ids: np.ndarray) -> bytes:
-    return zlib.compress(ids.astype(np.int32).tobytes(), 1)
+def unpack_indices(packed: bytes) -> np.ndarray:
+    """Return packed neuron indices, int64."""
+    steps = np.frombuffer(zlib.decompress(packed), np.int32)
+    return np.cumsum(steps, dtype=np.int64)
 
 
-def _setting(mask: Mask) -> Setting:
-    layout = mask.token_layout
-    return Setting(
-        tuple(mask.frames.tolist()),
-        mask.behavior,
-        mask.spec,
-        None if layout is None else replace(layout, order=_NO_ORDER),
-        mask.guarded,
-        mask.name,
-        mask.note,
-    )
-
-
-def _with_setting(mask: Mask, setting: Setting, order: np.ndarray) -> Mask:
-    layout = setting.token_layout
-    return replace(
-        mask,
-        frames=np.array(setting.frames, bool),
-        behavior=setting.behavior,
-        spec=setting.spec,
-        token_layout=None if layout is None else replace(layout, order=order),
-        guarded=setting.guarded,
-        name=setting.name,
-        note=setting.note,
-    )
-
-
-def _packed(codes: np.ndarray) -> bytes:
-    """Pack codes (n_samples, n) to two bits each, neurons one after the other."""
+def _pack_codes(codes: np.ndarray) -> bytes:
+    """Pack codes (n_samples, n) to two bits each, neuron after neuron."""
     n_samples, n = codes.shape
     n_bytes = -(-n_samples // 4)
     padded = np.zeros((n, 4 * n_bytes), np.uint8)
     padded[:, :n_samples] = codes.T
-    quads = padded.reshape(n, n_bytes, 4)
-    joined = (
-        quads[..., 0] | quads[..., 1] << 2 | quads[..., 2] << 4 | quads[..., 3] << 6
-    )
-    return bytes(joined.astype(np.uint8))
+    # Four operations on columns: a reduction over an axis of four is 8 times slower.
+    a, b, c, d = np.moveaxis(padded.reshape(n, n_bytes, 4), 2, 0)
+    return bytes(a | b << 2 | c << 4 | d << 6)
 
 
-def _unpacked(packed: bytes, n_samples: int) -> np.ndarray:
+def _unpack_codes(packed: bytes, n_samples: int) -> np.ndarray:
     n_bytes = -(-n_samples // 4)
-    joined = np.frombuffer(packed, np.uint8).reshape(-1, n_bytes, 1)
-    quads = joined >> np.array([0, 2, 4, 6], np.uint8) & 3
+    bytes_of = np.frombuffer(packed, np.uint8).reshape(-1, n_bytes, 1)
+    quads = bytes_of >> np.array([0, 2, 4, 6], np.uint8) & 3
     return np.ascontiguousarray(quads.reshape(-1, 4 * n_bytes)[:, :n_samples].T)
+
+
+# -- fields of a mask -----------------------------------------------------------------
+
+
+def _order(mask: Mask) -> np.ndarray:
+    """Return the order of the neurons, empty without a token layout."""
+    return _NO_ORDER if mask.token_layout is None else mask.token_layout.order
+
+
+def _has_same_order(one: Mask, other: Mask) -> bool:
+    # Identity first: strokes share the order of the mask before them.
+    first, second = _order(one), _order(other)
+    return first is second or np.array_equal(first, second)
+
+
+def _settings(mask: Mask) -> Settings:
+    layout = mask.token_layout
+    return {
+        # A tuple, because arrays have no plain comparison.
+        "frames": tuple(mask.frames.tolist()),
+        "behavior": mask.behavior,
+        "spec": mask.spec,
+        # Without the order, which is long and rarely changes.
+        "token_layout": None if layout is None else replace(layout, order=_NO_ORDER),
+        "guarded": mask.guarded,
+        "name": mask.name,
+        "note": mask.note,
+    }
+
+
+def _with_settings(mask: Mask, settings: Settings, order: np.ndarray) -> Mask:
+    layout = settings["token_layout"]
+    arrays = {
+        "frames": np.array(settings["frames"], bool),
+        "token_layout": None if layout is None else replace(layout, order=order),
+    }
+    return replace(mask, **settings | arrays)

@@ -1,8 +1,8 @@
-"""The child's half of `worker`: holds the predictor, answers one message at a time.
+"""The worker's side of `client`: holds the predictor and serves one message at a time.
 
-Messages are pickled tuples (verb, number, pickled arguments), so that arguments which
-cannot be read here are an answer too; answers are pickled tuples (number, counters,
-error, value). Knows no screen: it refuses to serve where a toolkit was imported.
+A message is a pickled tuple (verb, number, pickled arguments), so that arguments which
+cannot be read here still get a reply. A reply is a pickled tuple (number, counters,
+error, value). The server runs without a screen and refuses to load a GUI toolkit.
 """
 
 import contextlib
@@ -11,10 +11,11 @@ import pickle
 import signal
 import sys
 import traceback
-import zlib
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
+from secrets import token_hex
 from typing import Any, Literal
 
 import numpy as np
@@ -30,33 +31,36 @@ from omnimouse_model.errors import (
 )
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import (
-    Foresighted,
     Interruptible,
+    Prefetcher,
     decode_in_parts,
     stop_if,
 )
 from omnimouse_model.predict.devices import Residence, devices_of, residence_of
-from omnimouse_model.predict.omnimouse.batching import at_once
 from omnimouse_model.predict.predictor import (
     Encoded,
     Needs,
+    OptionalMethod,
     Prediction,
     Predictor,
     Request,
 )
-from omnimouse_model.predict.worker.mask_delta import MaskDelta
-from omnimouse_model.predict.worker.shared_memory import AttachedAnswers
+from omnimouse_model.predict.worker.mask_delta import MaskDelta, unpack_indices
+from omnimouse_model.predict.worker.shared_memory import AttachedMemory
 
 NICE = 5
+"""Niceness: the user interface has priority over the predictor."""
 SCREENS = ("napari", "qtpy", "PyQt6", "PySide6", "PyQt5", "IPython")
+MOST_STATES = 8
+"""Stored states of streams; a stream needs its last one only."""
 Source = str | Callable[[], Predictor]
-Place = tuple[Literal["window", "clip"], dict[str, Any]]
-"""Kind of input, and its arguments after the session: numbers and arrays alone."""
+InputArguments = tuple[Literal["window", "clip"], dict[str, Any]]
+"""Kind of input, and its arguments after the session: numbers and arrays only."""
 
 
 @dataclass(frozen=True, slots=True)
-class Welcome:
-    """What the process holds."""
+class ServerInfo:
+    """Properties of the predictor in the worker."""
 
     predictor_id: str
     needs: Needs
@@ -66,61 +70,58 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Answers:
-    """What several requests were answered, up to the first that was refused."""
+class BatchResult:
+    """Predictions of several requests, up to the first that was refused."""
 
     predictions: list[Prediction]
     refusal: UnsupportedRequestError | None = None
 
 
-def place_of(inputs: Window) -> Place:
+@dataclass(frozen=True, slots=True)
+class InSharedMemory:
+    """A prediction without its responses, which are in shared memory."""
+
+    prediction: Prediction
+    shape: tuple[int, ...]
+
+
+def arguments_of(inputs: Window) -> InputArguments:
     """Return a window or a clip without its session, for a message."""
     return "clip" if isinstance(inputs, Clip) else "window", inputs.arguments
 
 
-def inputs_at(session: Session, place: Place) -> Window:
+def inputs_from(session: Session, arguments: InputArguments) -> Window:
     """Return the window or the clip of a message."""
-    kind, arguments = place
-    return (Clip if kind == "clip" else Window)(session=session, **arguments)
-
-
-def pressed(neurons: np.ndarray) -> bytes:
-    """Pack neuron indices; sorted ones take about a bit each."""
-    steps = np.diff(np.asarray(neurons, np.int32), prepend=np.int32(0))
-    return zlib.compress(steps.astype(np.int32).tobytes(), 1)
-
-
-def unpressed(packed: bytes) -> np.ndarray:
-    """Unpack neuron indices, int64."""
-    steps = np.frombuffer(zlib.decompress(packed), np.int32)
-    return np.cumsum(steps, dtype=np.int64)
+    kind, rest = arguments
+    return (Clip if kind == "clip" else Window)(session=session, **rest)
 
 
 def serve(
-    connection: Connection, source: Source, device: str, threads: int, stopped: Any
+    connection: Connection, source: Source, device: str, threads: int, cancelled: Any
 ) -> None:
-    """Answer until the other end of the pipe closes: the process's main function."""
+    """Serve until the other end of the pipe closes; main function of the process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is the parent's to handle.
+    # Read when torch is imported, so it must be set before the predictor is loaded.
     os.environ["OMP_NUM_THREADS"] = str(threads)
     if hasattr(os, "nice"):
         os.nice(NICE)
-    server = Server(source, device, threads, lambda number: number <= stopped.value)
+    server = Server(source, device, threads, lambda number: number <= cancelled.value)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
         while True:
-            connection.send_bytes(server.answered(connection.recv_bytes()))
+            connection.send_bytes(server.reply(connection.recv_bytes()))
 
 
 class Server:
-    """Predictor, sessions, the last mask and its encoding.
+    """Predictor, sessions, and the last mask with its encoding.
 
     Parameters
     ----------
     source, device
-        What the predictor is made from, and where it computes.
+        Argument of `load_predictor` or function that makes the predictor; its device.
     threads
-        Torch's threads; its own choice where None.
-    is_stopped
-        Whether the message of this number is given up.
+        Number of threads of torch; None for its default.
+    is_cancelled
+        Function from the number of a message to whether it is cancelled.
     """
 
     def __init__(
@@ -128,41 +129,43 @@ class Server:
         source: Source,
         device: str,
         threads: int | None,
-        is_stopped: Callable[[int], bool],
+        is_cancelled: Callable[[int], bool],
     ) -> None:
         self._source = source
         self._device = device
         self._threads = threads
-        self._is_stopped = is_stopped
+        self._is_cancelled = is_cancelled
         self._number = 0
         self._predictor: Predictor | None = None
         self._sessions: dict[int, Session] = {}
         self._mask: Mask | None = None
         self._window: Window | None = None
         self._encoded: Encoded | None = None
-        self._shared = AttachedAnswers()
+        self._states: OrderedDict[str, Any] = OrderedDict()
+        self._memory = AttachedMemory()
 
-    def answered(self, message: bytes) -> bytes:
-        """Do what one message asks; a fault is an answer too."""
+    def reply(self, message: bytes) -> bytes:
+        """Execute one message, and return the reply; an error is a reply too."""
         verb, self._number, packed = pickle.loads(message)
         value, fault = None, None
         try:
+            # A message may have been cancelled while it waited in the pipe.
             stop_if(self._outdated)
-            value = getattr(self, f"_{verb}")(*_unpacked(packed))
+            value = getattr(self, f"_{verb}")(*_unpickle(packed))
         except Exception as error:
-            fault = sendable(error)
-        counted = dict(getattr(self._predictor, "counters", {}))
-        answer = self._number, counted, fault, value
+            fault = portable_error(error)
+        counters = dict(getattr(self._predictor, "counters", {}))
+        answer = self._number, counters, fault, value
         return pickle.dumps(answer, pickle.HIGHEST_PROTOCOL)
 
     # -- verbs ------------------------------------------------------------------------
-    def _hello(self) -> Welcome:
+    def _info(self) -> ServerInfo:
         predictor = self._loaded()
-        return Welcome(
+        return ServerInfo(
             predictor.predictor_id,
             predictor.needs,
             devices_of(predictor),
-            at_once(predictor),
+            getattr(predictor, "at_once", 1),
             residence_of(predictor),
         )
 
@@ -170,115 +173,180 @@ class Server:
         self._loaded().prepare(session)
         self._sessions[key] = session
 
-    def _encode(self, key: int, place: Place, is_reset: bool, delta: MaskDelta) -> None:
+    def _encode(
+        self, key: int, arguments: InputArguments, is_reset: bool, delta: MaskDelta
+    ) -> None:
         session = self._sessions[key]
-        window = inputs_at(session, place)
+        window = inputs_from(session, arguments)
         before = None if is_reset else self._mask
         self._mask = delta.redo(before or Mask.nothing(session, window.spec))
+        # The arrays of a window are cached in it, so the same one is used again.
         if self._window is None or self._window.key != window.key:
             self._window = window
+        # Dropped first: two encodings may not fit in the memory of the device.
         self._encoded = None
         self._encoded = self._loaded().encode(self._window, self._mask)
 
-    def _decode(self, neurons: bytes | None, shared_name: str) -> Any:
-        self._shared.attach(shared_name)
+    def _decode(
+        self, neurons: bytes | None, memory_name: str
+    ) -> Prediction | InSharedMemory:
+        self._memory.attach(memory_name)
         if self._encoded is None:
             raise WorkerError("Nothing is encoded; encode first.")
         predictor = self._loaded()
         if neurons is None:
-            return self._packed(predictor.decode(self._encoded))
-        chosen = unpressed(neurons)
-        return self._packed(
-            decode_in_parts(predictor, self._encoded, chosen, self._outdated)
-        )
+            prediction = predictor.decode(self._encoded)
+        else:
+            indices = unpack_indices(neurons)
+            prediction = decode_in_parts(
+                predictor, self._encoded, indices, self._outdated
+            )
+        responses = prediction.responses
+        if not self._memory.put(responses):
+            return prediction
+        # The rows stay, because `valid` has one value per row.
+        rest = replace(prediction, responses=responses[:, :0])
+        return InSharedMemory(rest, responses.shape)
 
-    def _many(
+    def _predict_many(
         self,
         key: int,
-        place: Place,
+        arguments: InputArguments,
         deltas: Sequence[MaskDelta],
         neurons: Sequence[bytes | None],
-    ) -> "Answers":
-        """Answer masks of one window, each told by how it differs from the last."""
+    ) -> BatchResult:
+        """Predict masks of one window; each delta is the change from the last mask."""
         session = self._sessions[key]
-        window = inputs_at(session, place)
+        window = inputs_from(session, arguments)
         mask = Mask.nothing(session, window.spec)
         requests: list[Request] = []
         for delta, packed in zip(deltas, neurons, strict=True):
             mask = delta.redo(mask)
-            asked = None if packed is None else unpressed(packed)
-            requests.append((window, mask, asked))
-        answers: list[Prediction] = []
+            indices = None if packed is None else unpack_indices(packed)
+            requests.append((window, mask, indices))
+        predictions: list[Prediction] = []
         try:
-            answers.extend(self._loaded().predict_many(requests, self._outdated))
+            predictions.extend(self._loaded().predict_many(requests, self._outdated))
         except UnsupportedRequestError as refusal:
-            return Answers(answers, refusal)
+            return BatchResult(predictions, refusal)
         stop_if(self._outdated)
-        return Answers(answers)
+        return BatchResult(predictions)
 
-    def _look_ahead(self, key: int, place: Place, frames: np.ndarray) -> None:
+    def _prefetch(
+        self, key: int, arguments: InputArguments, frames: np.ndarray
+    ) -> None:
         predictor, session = self._loaded(), self._sessions[key]
-        if isinstance(predictor, Foresighted):
-            window = inputs_at(session, place)
-            shown = np.unpackbits(frames, count=window.spec.n_frames).astype(bool)
-            mask = Mask.nothing(session, window.spec).with_frames(shown)
-            predictor.look_ahead(window, mask)
+        if isinstance(predictor, Prefetcher):
+            window = inputs_from(session, arguments)
+            visible = np.unpackbits(frames, count=window.spec.n_frames).astype(bool)
+            mask = Mask.nothing(session, window.spec).with_frames(visible)
+            predictor.prefetch(window, mask)
 
-    # -- within -----------------------------------------------------------------------
+    # -- verbs of optional methods ----------------------------------------------------
+    def _embeddings(self, key: int) -> np.ndarray:
+        vectors: np.ndarray = self._offering("embeddings").embeddings(
+            self._sessions[key]
+        )
+        return vectors
+
+    def _stimulus_gradient(
+        self,
+        key: int,
+        arguments: InputArguments,
+        neurons: np.ndarray,
+        objective: np.ndarray,
+    ) -> tuple[float, np.ndarray]:
+        clip, predictor = (
+            inputs_from(self._sessions[key], arguments),
+            self._offering("stimulus_gradient"),
+        )
+        found: tuple[float, np.ndarray] = predictor.stimulus_gradient(
+            clip, neurons, objective
+        )
+        return found
+
+    def _start(self, key: int) -> str:
+        return self._store(self._offering("step").start(self._sessions[key]))
+
+    def _step(
+        self, key: int, arguments: InputArguments, state_key: str
+    ) -> tuple[Prediction, str]:
+        if state_key not in self._states:
+            raise UnsupportedRequestError(
+                "The worker no longer has the state of this stream: start a new one."
+            )
+        inputs = inputs_from(self._sessions[key], arguments)
+        state = self._states[state_key]
+        prediction, state = self._offering("step").step(state, inputs)
+        return prediction, self._store(state)
+
+    def _offering(self, method: OptionalMethod) -> Any:
+        """Return the predictor, if it announces an optional method."""
+        predictor = self._loaded()
+        if method not in predictor.needs.methods:
+            raise UnsupportedRequestError(
+                f"{predictor.predictor_id!r} offers no {method}."
+            )
+        return predictor
+
+    def _store(self, state: Any) -> str:
+        # States stay here, on the device; random keys are not those of a worker that
+        # was restarted.
+        key = token_hex(8)
+        self._states[key] = state
+        while len(self._states) > MOST_STATES:
+            self._states.popitem(last=False)
+        return key
+
+    # -- internals --------------------------------------------------------------------
     def _outdated(self) -> bool:
-        return self._is_stopped(self._number)
+        return self._is_cancelled(self._number)
 
     def _loaded(self) -> Predictor:
         if self._predictor is None:
-            self._predictor = self._made()
+            self._predictor = self._load()
             if isinstance(self._predictor, Interruptible):
                 self._predictor.stop_when(self._outdated)
         return self._predictor
 
-    def _made(self) -> Predictor:
+    def _load(self) -> Predictor:
         from omnimouse_model.predict.registry import load_predictor
 
         source = self._source
         if isinstance(source, str):
-            made = load_predictor(source, device=self._device)
+            predictor = load_predictor(source, device=self._device)
         else:
-            made = source()
+            predictor = source()
         if found := [name for name in SCREENS if name in sys.modules]:
             raise WorkerError(
                 f"The predictor's process imported {', '.join(found)}; a predictor "
                 "must not need a screen."
             )
+        # Only if the predictor has imported it: baselines do without.
         if self._threads and (torch := sys.modules.get("torch")):
             torch.set_num_threads(self._threads)
-        return made
-
-    def _packed(self, prediction: Prediction) -> Any:
-        """A prediction as it is, or with its responses left in shared memory."""
-        responses = prediction.responses
-        if not self._shared.leave(responses):
-            return prediction
-        return replace(prediction, responses=responses[:0]), responses.shape
+        return predictor
 
 
-def _unpacked(packed: bytes) -> tuple[Any, ...]:
-    """Arguments; a session among them is opened here, from its own files."""
+def _unpickle(packed: bytes) -> tuple[Any, ...]:
+    """Return the arguments; a session among them is opened from its own files."""
     try:
-        what: tuple[Any, ...] = pickle.loads(packed)
+        arguments: tuple[Any, ...] = pickle.loads(packed)
     except (OSError, SessionFormatError) as error:
         raise WorkerError(
             f"Where the predictor runs, this cannot be read: {error}. The recording "
             "must be there too, at the same path, unchanged since it was opened."
         ) from error
-    return what
+    return arguments
 
 
-def sendable(error: Exception) -> Exception:
-    """Keep our own and builtin errors; others may not exist in the other process."""
+def portable_error(error: Exception) -> Exception:
+    """Return an error that the other process can unpickle."""
     if isinstance(error, StoppedError):
         return StoppedError()
-    module = type(error).__module__
-    if module == "omnimouse_model.errors":
+    if type(error).__module__ == "omnimouse_model.errors":
         return error
-    words = "".join(traceback.format_exception_only(error)).strip()
+    # The class may not exist in the other process, so its text and place are sent.
+    text = "".join(traceback.format_exception_only(error)).strip()
     last = traceback.extract_tb(error.__traceback__)[-1]
-    return WorkerError(f"{words} (in {last.name}, {last.filename}:{last.lineno})")
+    return WorkerError(f"{text} (in {last.name}, {last.filename}:{last.lineno})")

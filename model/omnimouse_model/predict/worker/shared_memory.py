@@ -1,9 +1,8 @@
-"""Shared memory for one big answer at a time, released whatever ends first.
+"""Shared memory for one large result at a time, released whichever side ends first.
 
-The asking side creates the segment and unlinks it: when it is closed, collected, or
-its interpreter ends. Where it is killed, Python's resource tracker unlinks it on
-Linux and macOS, and Windows frees it with its last handle. The answering side only
-attaches.
+The requesting side creates the segment, and unlinks it when it is closed, collected, or
+its interpreter ends. If it is killed, Python's resource tracker unlinks the segment on
+Linux and macOS, and Windows frees it with its last handle. The worker only attaches.
 """
 
 import contextlib
@@ -15,32 +14,33 @@ from typing import Any
 import numpy as np
 
 SHARED_FROM_BYTES = 2**20
-"""Smaller answers are as quick through the pipe."""
+"""Smaller results are as fast through the pipe."""
 
 
-class SharedAnswers:
-    """The asking side's segment; made and grown as sessions need it."""
+class ResultMemory:
+    """The segment of the requesting side; it grows with the sessions."""
 
     def __init__(self) -> None:
         self._memory: SharedMemory | None = None
-        self._release: Callable[[], Any] = _do_nothing
+        self._release: Callable[[], Any] = lambda: None
 
     @property
     def name(self) -> str:
-        """What the other side attaches to, "" while there is none."""
+        """Name to which the worker attaches, "" without a segment."""
         return "" if self._memory is None else self._memory.name
 
     def fit(self, n_samples: int, n_neurons: int) -> None:
-        """Make room for the float32 responses of all neurons, if those are large."""
+        """Make room for the float32 responses of all neurons, if these are large."""
         n_bytes = n_samples * n_neurons * 4
-        held = 0 if self._memory is None else self._memory.size
-        if n_bytes > max(SHARED_FROM_BYTES, held):
+        size = 0 if self._memory is None else self._memory.size
+        if n_bytes > max(SHARED_FROM_BYTES, size):
             self.close()
             self._memory = SharedMemory(create=True, size=n_bytes)
-            self._release = weakref.finalize(self, _released, self._memory)
+            # A finaliser, because `__del__` is not called at every interpreter exit.
+            self._release = weakref.finalize(self, _unlink, self._memory)
 
-    def copied(self, shape: tuple[int, int]) -> np.ndarray:
-        """The answer that the other side has left, float32."""
+    def read(self, shape: tuple[int, ...]) -> np.ndarray:
+        """Return a copy of the result in the segment, float32."""
         assert self._memory is not None
         return np.ndarray(shape, np.float32, self._memory.buf).copy()
 
@@ -50,35 +50,32 @@ class SharedAnswers:
         self._release()
 
 
-class AttachedAnswers:
-    """The answering side's view of the segment."""
+class AttachedMemory:
+    """The worker's view of the segment."""
 
     def __init__(self) -> None:
         self._memory: SharedMemory | None = None
 
     def attach(self, name: str) -> None:
-        """Attach to the segment of that name, none for ""."""
+        """Attach to the segment of this name, to none for ""."""
         if self._memory is not None and self._memory.name != name:
             self._memory.close()
             self._memory = None
         if name and self._memory is None:
             self._memory = SharedMemory(name)
 
-    def leave(self, responses: np.ndarray) -> bool:
-        """Put float32 values there; False where they are small or do not fit."""
-        room = 0 if self._memory is None else self._memory.size
-        if not SHARED_FROM_BYTES < responses.nbytes <= room:
+    def put(self, responses: np.ndarray) -> bool:
+        """Write float32 values; return False if they are small or do not fit."""
+        size = 0 if self._memory is None else self._memory.size
+        if not SHARED_FROM_BYTES < responses.nbytes <= size:
             return False
         assert self._memory is not None
         np.ndarray(responses.shape, np.float32, self._memory.buf)[...] = responses
         return True
 
 
-def _do_nothing() -> None:
-    pass
-
-
-def _released(memory: SharedMemory) -> None:
+def _unlink(memory: SharedMemory) -> None:
     memory.close()
-    with contextlib.suppress(FileNotFoundError):  # another's tracker was quicker
+    # The resource tracker of another process may have unlinked it already.
+    with contextlib.suppress(FileNotFoundError):
         memory.unlink()

@@ -1,7 +1,7 @@
-"""What carries messages to a predictor elsewhere, and its answers back.
+"""Connections that carry messages to a predictor in another process, and replies back.
 
-`ProcessLink` is a spawned process on this machine; `remote` has one over Dask. Both
-carry the same bytes, which `worker` writes and `worker_process` reads.
+`ProcessLink` is a spawned process on this machine; `dask_worker` has one over Dask.
+Both carry the bytes that `client` writes and `server` reads.
 """
 
 import multiprocessing
@@ -18,74 +18,78 @@ from omnimouse_model.predict.worker.server import Source, serve
 
 
 class LinkEndedError(Exception):
-    """The other end is gone; says how, as far as that is known."""
+    """The other end is gone; the message says how, if that is known."""
 
 
 class Link(Protocol):
-    """One predictor elsewhere, from its start to its end."""
+    """Connection to one predictor in another process, from its start to its end."""
 
     @property
     def shares_memory(self) -> bool:
-        """Whether it can attach to this machine's shared memory."""
+        """Whether the other end can attach to this machine's shared memory."""
         ...
 
     @property
     def process_id(self) -> int | None:
-        """Its process, where it is on this machine."""
+        """Process of the other end, None if it is on another machine."""
         ...
 
     @property
     def is_alive(self) -> bool:
-        """Whether it could answer; False is certain, True is not."""
+        """Whether the other end may reply; False is certain, True is not."""
         ...
 
     def send(self, message: bytes) -> None:
-        """Hand over one message; raises `LinkEndedError`."""
+        """Send one message; raises `LinkEndedError`."""
         ...
 
     def receive(self, timeout_s: float) -> bytes | None:
-        """Its next answer, in the order of the messages, None when the time is up.
+        """Return the next reply, in the order of the messages; None after the timeout.
 
         Raises `LinkEndedError`.
         """
         ...
 
-    def stop(self, number: int) -> None:
-        """Have it give up every message up to this number, also a running one."""
+    def cancel(self, number: int) -> None:
+        """Cancel all messages up to this number, also a running one."""
         ...
 
     def close(self) -> None:
-        """End it; nothing is left behind."""
+        """End the other end and release all resources."""
         ...
 
 
 Connect = Callable[[Source, str, int | None], Link]
-"""Starts a link from a source, a device and a number of threads, if given."""
+"""Function that starts a link from a source, a device and a number of threads."""
 
 
 class ProcessLink:
-    """A spawned process at the end of a pipe; it dies with this one."""
+    """A spawned process at the end of a pipe; it ends with this process."""
 
     shares_memory = True
 
     def __init__(self, source: Source, device: str, threads: int | None) -> None:
+        # Not fork: a copy of a process with threads (Qt, torch) may deadlock.
         context = multiprocessing.get_context("spawn")
-        self._stopped: Any = context.Value("q", 0, lock=False)
-        self._connection, theirs = context.Pipe()
+        # No lock: one side writes an aligned integer, and the other only compares it.
+        self._cancelled: Any = context.Value("q", 0, lock=False)
+        self._connection, child_end = context.Pipe()
+        # One core stays free for the user interface.
         threads = threads or max(1, _n_cores() - 1)
         self._process: BaseProcess = context.Process(
             target=serve,
-            args=(theirs, source, device, threads, self._stopped),
+            args=(child_end, source, device, threads, self._cancelled),
             name="omnimouse-predictor",
             daemon=True,
         )
-        with without_main():
+        with without_main_module():
             self._process.start()
-        theirs.close()
+        # With a copy here, the pipe would not report the end of the process.
+        child_end.close()
 
     @property
     def process_id(self) -> int | None:
-        """The process."""
+        """Id of the process."""
         return self._process.pid
 
     @property
@@ -109,13 +113,13 @@ class ProcessLink:
         except (EOFError, OSError) as fault:
             raise self._ended() from fault
 
-    def stop(self, number: int) -> None:
-        """Through shared memory: the process is busy computing."""
-        self._stopped.value = number
+    def cancel(self, number: int) -> None:
+        """Cancel through shared memory: a busy process does not read its pipe."""
+        self._cancelled.value = number
 
     def close(self) -> None:
-        """End the process, which reads the end of the pipe; kill it if it does not."""
-        self._stopped.value = 2**62
+        """End the process: close its pipe, then terminate, then kill."""
+        self._cancelled.value = 2**62  # above every number: stops a running request
         self._connection.close()
         self._process.join(0.2)
         for end in (self._process.terminate, self._process.kill):
@@ -126,6 +130,7 @@ class ProcessLink:
     def _ended(self) -> LinkEndedError:
         self._process.join(1.0)
         code = self._process.exitcode
+        # -9 is SIGKILL, the signal of the kernel's out-of-memory killer.
         killed = " (killed by the system: out of memory?)" if code == -9 else ""
         return LinkEndedError(
             f"The predictor's process ended with exit code {code}{killed}."
@@ -133,22 +138,24 @@ class ProcessLink:
 
 
 def _n_cores() -> int:
+    # Containers and job schedulers give a process fewer cores than the machine has.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-_starting = threading.Lock()
+_main_module_lock = threading.Lock()
 
 
 @contextmanager
-def without_main() -> Iterator[None]:
-    """Keep the user's script out of the process; one thread at a time.
+def without_main_module() -> Iterator[None]:
+    """Start processes within this block that do not import the user's script.
 
-    A spawned process imports the parent's `__main__` again: with it napari and Qt, or
-    a script without a guard. Nothing that is sent needs it.
+    A spawned process imports the parent's `__main__` again, and with it napari and Qt,
+    or a script without a guard. No message needs it.
     """
-    with _starting:  # A second thread would put back what stands in for it meanwhile.
+    # One thread at a time: a second one would restore the substitute of the first.
+    with _main_module_lock:
         main = sys.modules["__main__"]
         try:
             sys.modules["__main__"] = ModuleType("__main__")

@@ -21,7 +21,7 @@ from omnimouse_model.nets.checkpoint import Checkpoint
 from omnimouse_model.nets.omnimouse.layout import Layout
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.strategies import mask_from_strategy
-from omnimouse_model.tokens import clip_from_windows, layout_from_mask
+from omnimouse_model.tokens import batch_from_windows, layout_from_mask
 from omnimouse_model.train.tasks import Streams
 
 # Key of the temporary session that contains the candidate neurons.
@@ -119,7 +119,7 @@ def _answers(
     device = layout.query_neurons.device
     # The mask hides all responses, so their values do not matter.
     nothing = torch.zeros(60, mask.n_neurons, device=device)
-    clip = clip_from_windows(
+    batch = batch_from_windows(
         windows,
         [mask] * len(windows),
         net.config,
@@ -132,8 +132,8 @@ def _answers(
         if not layout.video_missing:
             frames = torch.from_numpy(np.stack([w.video for w in windows]))[:, None]
             video = net.encode_video(frames.to(device), layout)
-        context = net.encode(clip, layout, video)
-        rates, _ = net.decode_responses(clip, layout, context)
+        context = net.encode(batch, layout, video)
+        rates, _ = net.decode_responses(batch, layout, context)
     # Queries are sorted by sample, then by position: (B, 6 x N, 5) to (B, 6, 5, N).
     order = mask.require_layout().order
     blocks = rates.float().unflatten(1, (-1, len(order))).transpose(2, 3)

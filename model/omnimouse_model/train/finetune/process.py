@@ -20,8 +20,8 @@ from typing import Any, Final
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, WorkerError
-from omnimouse_model.predict.worker.server import sendable
-from omnimouse_model.predict.worker.transport import without_main
+from omnimouse_model.predict.worker.server import portable_error
+from omnimouse_model.predict.worker.transport import without_main_module
 
 NICE: Final = 10
 """Niceness: lower priority than the live predictor and the user interface."""
@@ -80,7 +80,7 @@ def finetune_apart(
         name="omnimouse-finetune",
         daemon=True,
     )
-    with without_main():
+    with without_main_module():
         process.start()
     # Our copy of their end must be closed, or the pipe would not report its end when
     # the process dies.
@@ -171,7 +171,7 @@ def serve(connection: Connection, packed: bytes) -> None:
     try:
         _run(pickle.loads(packed), tell, stopped)
     except Exception as error:
-        tell("fault", sendable(error))
+        tell("fault", portable_error(error))
     else:
         tell("done")
 

@@ -20,7 +20,7 @@ from omnimouse_model.nets.omnimouse.initialisation import (
     set_motion_energy,
     set_neuron_embeddings,
 )
-from omnimouse_model.nets.omnimouse.layout import Clip, Layout
+from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from omnimouse_model.strategies import half_population_mask
@@ -70,7 +70,7 @@ def layout() -> Layout:
     return layout_from_mask(mask)
 
 
-def clip_of(shared: torch.Tensor, loadings: torch.Tensor, seed: int) -> Clip:
+def clip_of(shared: torch.Tensor, loadings: torch.Tensor, seed: int) -> WindowBatch:
     """Windows (B, SHARED) in which neurons follow what they share, with noise."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(len(shared), 60, N, generator=generator)
@@ -79,7 +79,7 @@ def clip_of(shared: torch.Tensor, loadings: torch.Tensor, seed: int) -> Clip:
     responses = 2.0 + 0.5 * (shared @ loadings.T)[:, None] + noise
     responses = torch.stack([r[:, i] for r, i in zip(responses, ids, strict=True)])
     times = torch.arange(60)[None] / 30
-    return Clip(KEY, ids, responses, None, times, times)
+    return WindowBatch(KEY, ids, responses, None, times, times)
 
 
 def explained_share(net: OmniMouse, loadings: torch.Tensor) -> float:

@@ -17,7 +17,7 @@ from omnimouse_model.predict.baselines.autoregressive import SPANS, System, _Sum
 from omnimouse_model.predict.baselines.predictor import RULES, naive_predictor
 from omnimouse_model.predict.baselines.video_ridge import N_FEATURES, motion_energy
 from omnimouse_model.predict.baselines.visible_input import VisibleInput
-from omnimouse_model.predict.capabilities import joined, part_of
+from omnimouse_model.predict.capabilities import join_parts, take_neurons
 from omnimouse_model.strategies import half_population_mask, mask_from_strategy
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.known_sessions import write_known_session
@@ -46,7 +46,8 @@ def session(tmp_path_factory):
     private = red_noise(generator, samples, N_NEURONS, 0.95)
     running = np.repeat(behavior[:, 4:], 3, axis=0)[::2]
     loading = generator.normal(0.5, 0.2, (1, N_NEURONS))
-    responses = 40 + 10 * (latent + private + running * loading)
+    responses = 100 + 10 * (latent + private + running * loading)
+    assert responses.min() > 0
     folder = tmp_path_factory.mktemp("world") / "session"
     return open_session(
         write_known_session(folder, responses, behavior=behavior, tiers=TIERS)
@@ -207,6 +208,16 @@ def test_mean_is_the_mean_of_the_train_tier(session, predictors):
     np.testing.assert_allclose(rates, expected, rtol=0.02)
 
 
+def test_rates_have_no_bound_of_zero_in_a_recording_with_negative_responses():
+    traces = np.random.default_rng(0).normal(size=(900, 2))
+    session = open_session({"responses": traces, "rate_hz": 30.0})
+    mask = Mask.nothing(session).show([0, 1], slice(0, 30)).ask([0, 1], slice(40, 60))
+    window = session.window(20.0)
+    assert (window.responses[29] < 0).any()
+    found = naive_predictor("last").predict(window, mask).responses[45]
+    np.testing.assert_array_equal(found, window.responses[29])
+
+
 def test_missing_responses_do_not_count_in_a_mean(tmp_path):
     responses = np.full((900, 2), 30.0)
     responses[::2, 1] = np.nan
@@ -238,7 +249,7 @@ def test_a_horizon_between_fitted_ones_is_interpolated(session, predictors):
     fit |= {"alone_weight": weight, "alone_intercept": 0 * fit["alone_intercept"]}
     mask = Mask.nothing(session).show([0], slice(0, 30)).ask([0], slice(30, 60))
     seen = VisibleInput.through(session.window(3.0), mask, responses=True, video=False)
-    found = RULES["ridge"]().answer(fit, seen, mask).responses[:, 0]
+    found = RULES["ridge"]().predict(fit, seen, mask).responses[:, 0]
     last = seen.responses[29, 0]
     np.testing.assert_allclose(found[[44, 46, 49]], last * np.array([8, 8.4, 9]))
 
@@ -259,9 +270,9 @@ def test_the_penalty_without_behavior_is_its_own(session, predictors):
     fit = dict(predictors["context-ridge"]._fits[session.fingerprint])
     mask = half_population_mask(session, behavior=False)
     seen = VisibleInput.through(session.window(3.0), mask, responses=True, video=False)
-    before = ridge.answer(fit, seen, mask).responses
+    before = ridge.predict(fit, seen, mask).responses
     with_behavior = fit["penalties"] * np.array([1.0, 1e6])
-    after = ridge.answer(fit | {"penalties": with_behavior}, seen, mask).responses
+    after = ridge.predict(fit | {"penalties": with_behavior}, seen, mask).responses
     np.testing.assert_array_equal(before, after)
 
 
@@ -439,12 +450,12 @@ def test_predictions_are_joined_and_cut_by_neuron(session, predictors):
     whole = predictors["mean"].decode(encoded)
     parts = [predictors["mean"].decode(encoded, part) for part in
              np.array_split(whole.neurons, 3)]  # fmt: skip
-    for found in (joined(parts), part_of(whole, whole.neurons)):
+    for found in (join_parts(parts), take_neurons(whole, whole.neurons)):
         np.testing.assert_array_equal(found.responses, whole.responses)
         np.testing.assert_array_equal(found.neurons, whole.neurons)
         np.testing.assert_array_equal(found.scale, whole.scale)
-    few = part_of(whole, whole.neurons[[2, 0]])
+    few = take_neurons(whole, whole.neurons[[2, 0]])
     np.testing.assert_array_equal(few.scale, whole.scale[[2, 0]])
-    assert part_of(replace(whole, scale=None), whole.neurons[:1]).scale is None
-    assert joined([replace(part, scale=None) for part in parts]).scale is None
-    assert part_of(whole, np.array([-1])) is None
+    assert take_neurons(replace(whole, scale=None), whole.neurons[:1]).scale is None
+    assert join_parts([replace(part, scale=None) for part in parts]).scale is None
+    assert take_neurons(whole, np.array([-1])) is None

@@ -7,7 +7,10 @@ import torch
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.predict.omnimouse.memory_fallback import Effort, first_effort
+from omnimouse_model.predict.omnimouse.memory_fallback import (
+    ComputeSettings,
+    first_settings,
+)
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.strategies import mask_from_strategy
@@ -44,12 +47,12 @@ def limit_queries(
 
 def efforts_down(
     precision: str, is_decoding: bool = True, can_move: bool = True
-) -> list[Effort]:
+) -> list[ComputeSettings]:
     """All efforts from the first on a GPU down."""
-    effort, found = first_effort("cuda", precision), []
+    effort, found = first_settings("cuda", precision), []
     while effort is not None:
         found.append(effort)
-        effort = effort.lower(is_decoding=is_decoding, can_move=can_move)
+        effort = effort.reduced(is_decoding=is_decoding, can_move=can_move)
     return found
 
 

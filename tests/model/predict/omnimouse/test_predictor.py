@@ -28,7 +28,7 @@ from omnimouse_model.predict.omnimouse.loading import (
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.strategies import mask_from_strategy, strategy_names
-from omnimouse_model.tokens import clip_from_windows, layout_from_mask
+from omnimouse_model.tokens import batch_from_windows, layout_from_mask
 from omnimouse_model.train.finetune.run import finetune
 from tests.model.random_masks import masks
 from tests.model.small_net import SMALL
@@ -131,9 +131,9 @@ def test_withheld_values_change_nothing(any_predictor, session, mask):
         hidden = ~mask.frames[:, None, None]
         changes["video"] = window.video + np.float32(3.0) * hidden
     before = any_predictor.predict(window, mask)
-    any_predictor._kept.clear()
+    any_predictor._cache.clear()
     after = any_predictor.predict(changed_window(window, **changes), mask)
-    any_predictor._kept.clear()
+    any_predictor._cache.clear()
     assert_same(after, before)
 
 
@@ -172,11 +172,11 @@ def test_visible_values_do_matter(predictor, window, seen):
     mask = mask.with_frames(True).with_behavior("visible")
     recorded = getattr(window, seen)
     other = recorded[::-1].copy() if seen == "video" else recorded + 2
-    predictor._kept.clear()
+    predictor._cache.clear()
     before = predictor.predict(window, mask).responses
-    predictor._kept.clear()
+    predictor._cache.clear()
     after = predictor.predict(changed_window(window, **{seen: other}), mask).responses
-    predictor._kept.clear()
+    predictor._cache.clear()
     assert not np.allclose(before, after, equal_nan=True)
 
 
@@ -294,7 +294,7 @@ def test_what_no_query_may_attend_is_left_out_and_changes_nothing(
 ):
     net = predictor_for(session, config).net
     layout, window = layout_from_mask(mask), session.window(3.0)
-    clip = clip_from_windows([window], [mask], config, session.id)
+    clip = batch_from_windows([window], [mask], config, session.id)
     with torch.inference_mode():
         video = None
         if not layout.video_missing:
@@ -317,7 +317,7 @@ def test_a_last_second_leaves_the_first_out_of_the_last_layer(session, window, o
     net = ours.net
     mask = Mask.nothing(12).ask([4], slice(45, 60)).with_frames(True)
     layout = layout_from_mask(mask)
-    clip = clip_from_windows([window], [mask], OURS, session.id)
+    clip = batch_from_windows([window], [mask], OURS, session.id)
     video = net.encode_video(torch.from_numpy(window.video)[None, None], layout)
     whole = net.encode(clip, layout, video, whole=True).processed.shape[1]
     assert net.encode(clip, layout, video).processed.shape[1] < whole / 2
@@ -357,7 +357,7 @@ def test_a_new_mask_does_not_encode_the_video_again(window, ours, official):
 def test_cutting_after_one_encoding_equals_encoding_for_the_cut(window, official):
     mask = WITH_VIDEO.with_frames(slice(10, 40))
     direct = official.predict(window, mask)
-    official._kept.clear()
+    official._cache.clear()
     official.predict(window, mask.with_frames(True))
     assert_same(official.predict(window, mask), direct)
 
@@ -367,7 +367,7 @@ def test_hidden_frames_inform_official_checkpoints_and_they_say_so(window, offic
     before = official.predict(window, mask).responses
     video = window.video.copy()
     video[:30] += 3.0
-    official._kept.clear()
+    official._cache.clear()
     after = official.predict(changed_window(window, video=video), mask).responses
     assert not np.array_equal(before, after, equal_nan=True)
     assert not official.needs.withholds_video
@@ -408,7 +408,7 @@ def test_a_stop_is_looked_for_between_all_layers(window, ours):
     for last in range(0, len(polls), 7):
         left = iter(range(last))
         ours.stop_when(lambda left=left: next(left, None) is None)
-        ours._kept.clear()
+        ours._cache.clear()
         with pytest.raises(StoppedError):
             ours.encode(window, FORECAST)
     assert not any(module._forward_pre_hooks for module in ours.net.modules())
@@ -437,14 +437,14 @@ def test_a_mask_is_made_to_tokens_once(window, ours):
 def test_looking_ahead_leaves_nothing_of_the_video_to_do(session, window, ours):
     later = session.window(5.0)
     ours.predict(window, WITH_VIDEO)
-    ours.look_ahead(later, WITH_VIDEO)
+    ours.prefetch(later, WITH_VIDEO)
     assert ours.counters["video_encodings"] == 2
     found = ours.predict(later, WITH_VIDEO)
     assert ours.counters["video_encodings"] == 2
     assert_same(found, predictor_for(session, OURS).predict(later, WITH_VIDEO))
     ours.stop_when(lambda: True)
     with pytest.raises(StoppedError):
-        ours.look_ahead(session.window(7.0), WITH_VIDEO)
+        ours.prefetch(session.window(7.0), WITH_VIDEO)
 
 
 def test_a_saved_predictor_answers_the_same(window, ours, tmp_path):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+import omnimouse_model as om
 from omnimouse_model.analysis.sweep.contexts import Context, context_mask
 from omnimouse_model.analysis.sweep.live_sweep import live_draw, live_sweep
 from omnimouse_model.data.open import open_session
@@ -27,6 +28,7 @@ from omnimouse_model.predict.worker import server as worker_process
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from omnimouse_model.predict.worker.server import Server, Source
 from omnimouse_model.predict.worker.transport import LinkEndedError
+from tests.model.data.readers.test_arrays import session_arrays
 from tests.predictors import (
     BatchingPredictor,
     EchoPredictor,
@@ -37,6 +39,12 @@ from tests.predictors import (
     tiny_transformer,
 )
 from tests.small_sessions import write_session
+from tests.toy_predictors import (
+    FRAMES,
+    RECURRENT,
+    FramePredictor,
+    RecurrentPredictor,
+)
 
 ENDS, IS_SLOW, IS_SLOW_AND_ENDS = "ends", "is slow", "is slow and ends"
 MOST_STARTS = 8
@@ -70,7 +78,7 @@ class Script:
         return len(self.links)
 
     def next_fate(self, verb: str) -> str:
-        if verb == "hello" and self.ends_at_every_start:
+        if verb == "info" and self.ends_at_every_start:
             return ENDS
         fates = self.fates.get(verb)
         return fates.popleft() if fates else ""
@@ -100,7 +108,7 @@ class ScriptedLink:
             self._slow = (fate, message)
             self._script.is_waiting = True
         else:
-            self._answers.append(self._server.answered(message))
+            self._answers.append(self._server.reply(message))
 
     def receive(self, timeout_s: float) -> bytes | None:
         if self._answers:
@@ -109,12 +117,12 @@ class ScriptedLink:
             raise LinkEndedError("The other end is gone.")
         return None
 
-    def stop(self, number: int) -> None:
+    def cancel(self, number: int) -> None:
         assert self._slow is not None
         next_fate, message = self._slow
         self._script.is_waiting = False
         if next_fate == IS_SLOW:
-            self._answers.append(self._server.answered(message))
+            self._answers.append(self._server.reply(message))
         else:
             self.has_ended = True
 
@@ -132,6 +140,11 @@ def session(tmp_path_factory):
 def many(tmp_path_factory):
     folder = tmp_path_factory.mktemp("worker") / "many"
     return open_session(write_session(folder, n_neurons=MANY))
+
+
+@pytest.fixture(scope="module")
+def imaging():
+    return om.open_session(session_arrays())
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -239,6 +252,46 @@ def test_masks_of_one_window_are_computed_together_there_too(session):
         expected = here.predict(window, mask, neurons)
         assert answer.mask_id == mask.mask_id
         np.testing.assert_allclose(answer.responses, expected.responses, atol=1e-4)
+
+
+# -- optional methods ---------------------------------------------------------------
+def test_a_stream_goes_on_in_the_worker(imaging):
+    worker, here = worker_of(RecurrentPredictor), RecurrentPredictor()
+    window = imaging.window(14.0, RECURRENT)
+    _, state = worker.step(worker.start(imaging), window.warmup)
+    stepped, _ = worker.step(state, window)
+    _, expected = here.step(here.start(imaging), window.warmup)
+    expected, _ = here.step(expected, window)
+    assert np.array_equal(stepped.responses, expected.responses, equal_nan=True)
+    again, _ = worker.step(state, window)
+    assert np.array_equal(again.responses, stepped.responses, equal_nan=True)
+    worker.close()
+    with pytest.raises(UnsupportedRequestError, match="start a new one"):
+        worker.step(state, window)
+
+
+def test_a_gradient_is_computed_in_the_worker(imaging):
+    worker, frames = worker_of(FramePredictor), np.full((16, 36, 64), 90, np.uint8)
+    clip = om.Clip(session=imaging, frames=frames, rate_hz=30.0, spec=FRAMES)
+    objective = np.zeros((16, 2), np.float32)
+    objective[8] = 1.0
+    value, gradient = worker.stimulus_gradient(clip, np.array([3, 1]), objective)
+    mask = om.Mask.nothing(imaging, FRAMES).ask([1, 3]).with_frames(True)
+    found = worker.predict(clip, mask).responses[8]
+    assert value == pytest.approx(found.sum(), rel=1e-5)
+    assert gradient.shape == frames.shape
+    # the convolution of sample 8 reaches two frames before and after it
+    assert np.flatnonzero(gradient.any(axis=(1, 2))).tolist() == [6, 7, 8, 9, 10]
+
+
+def test_optional_methods_are_announced_and_refused_elsewhere(session, imaging):
+    worker = worker_of(tiny_transformer)
+    assert worker.needs.methods == {"embeddings"}
+    assert worker.embeddings(session).shape == (40, 16)
+    with pytest.raises(UnsupportedRequestError, match="offers no step"):
+        worker.start(session)
+    with pytest.raises(UnsupportedRequestError, match="offers no embeddings"):
+        worker_of(FramePredictor).embeddings(imaging)
 
 
 # -- refusals and faults ------------------------------------------------------------
@@ -379,8 +432,8 @@ def test_one_that_never_starts_again_is_told_of(worker, script, session):
 
 def test_looking_ahead_may_end_it_at_nobodys_cost(worker, script, session):
     ask(worker, session)
-    script.set("look_ahead", ENDS)
-    worker.look_ahead(session.window(8.0), example_mask(session))
+    script.set("prefetch", ENDS)
+    worker.prefetch(session.window(8.0), example_mask(session))
     script.set("encode", ENDS)
     assert "started again" in ask(worker, session)
     assert script.starts == 3

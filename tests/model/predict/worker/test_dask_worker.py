@@ -13,7 +13,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET
-from omnimouse_model.predict.worker.dask_scheduler import checked_address
+from omnimouse_model.predict.worker.dask_scheduler import check_address
 from omnimouse_model.predict.worker.dask_worker import (
     load_on_scheduler,
     remote_predictor,
@@ -36,8 +36,8 @@ TIMEOUT = 60.0
     ],
 )
 def test_tls_and_this_machine_are_taken(address):
-    assert checked_address(address) == address
-    assert checked_address(address.removeprefix("tcp://")) == address
+    assert check_address(address) == address
+    assert check_address(address.removeprefix("tcp://")) == address
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_tls_and_this_machine_are_taken(address):
 )
 def test_what_travels_in_the_clear_is_refused_with_the_way_out(address):
     with pytest.raises(ValueError, match=r"tls://.*ssh -L"):
-        checked_address(address)
+        check_address(address)
     with pytest.raises(ValueError, match="refused"):
         load_on_scheduler(address)
 
@@ -64,7 +64,7 @@ def test_what_travels_in_the_clear_is_refused_with_the_way_out(address):
 )
 def test_what_is_no_scheduler_is_told(address):
     with pytest.raises(ValueError, match="Dask scheduler"):
-        checked_address(address)
+        check_address(address)
 
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
@@ -148,7 +148,7 @@ def test_a_worker_that_dies_is_replaced(remote, scheduler, session, is_noticed):
     remote.predict(window, mask)
     kill(scheduler, is_noticed=is_noticed)
     if is_noticed:
-        remote.look_ahead(window, mask)  # raises nothing
+        remote.prefetch(window, mask)  # raises nothing
     changed = mask.with_behavior("visible")
     answer = remote.predict(window, changed)
     assert "started again" in answer.status

@@ -142,17 +142,17 @@ def test_shared_memory_is_released_with_the_worker_or_the_process(many):
     worker = WorkerPredictor(EchoPredictor)
     window, mask = many.window(4.0), example_mask(many)
     worker.predict(window, mask)
-    first = SEGMENTS / worker._shared.name
+    first = SEGMENTS / worker._memory.name
     assert first.exists()
     os.kill(worker.process_id, signal.SIGKILL)
     assert "started again" in worker.predict(window, mask).status
     assert not first.exists()
-    second = SEGMENTS / worker._shared.name
+    second = SEGMENTS / worker._memory.name
     assert second.exists()
     worker.close()
     assert not second.exists()
     worker.predict(window, mask)
-    third = SEGMENTS / worker._shared.name
+    third = SEGMENTS / worker._memory.name
     assert third.exists()
     worker._link.close()
     del worker
@@ -168,7 +168,7 @@ from omnimouse_model.predict.worker.client import WorkerPredictor
 from tests.predictors import EchoPredictor
 worker = WorkerPredictor(EchoPredictor)
 worker.prepare(open_session(sys.argv[2]))
-shared = worker._shared.name
+shared = worker._memory.name
 print(worker.predictor_id, worker.process_id, shared, flush=True)
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -3,7 +3,7 @@
 import sys
 import threading
 
-from omnimouse_model.predict.worker.transport import without_main
+from omnimouse_model.predict.worker.transport import without_main_module
 
 
 def test_two_threads_that_start_processes_at_once_leave_the_script_in_its_place():
@@ -11,13 +11,13 @@ def test_two_threads_that_start_processes_at_once_leave_the_script_in_its_place(
     has_begun, may_end = threading.Event(), threading.Event()
 
     def begin() -> None:
-        with without_main():
+        with without_main_module():
             has_begun.set()
             may_end.wait(10.0)
 
     second = threading.Thread(target=begin)
     try:
-        with without_main():
+        with without_main_module():
             second.start()
             assert sys.modules["__main__"] is not script
             has_begun.wait(0.2)  # It would begin within the first, and end after it.

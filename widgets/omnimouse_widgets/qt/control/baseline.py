@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
-from omnimouse_model.predict.registry import NAIVE
+from omnimouse_model.predict.families import NAIVE
 from omnimouse_widgets.drawn.model.text import model_words
 from omnimouse_widgets.qt.style.controls import combo_box, show_text
 from omnimouse_widgets.qt.style.form import Form

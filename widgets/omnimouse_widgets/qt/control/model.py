@@ -176,7 +176,7 @@ class ModelSection(QWidget):
         )
         show_text(self.notice, f"⚠ {results.notice}" if results.notice else "")
         knowledge = self.info.knowledge
-        is_unknown = knowledge is not None and not knowledge.is_answered
+        is_unknown = knowledge is not None and not knowledge.is_supported
         # `ModelInfoSection` explains a model that does not know the neurons, with a
         # remedy.
         show_text(self.error, "" if is_unknown else results.error or "")

@@ -6,7 +6,11 @@ from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.fallback_baseline import ask_fitted
-from omnimouse_model.predict.compatibility import FITTED, Knowledge, knowledge_of
+from omnimouse_model.predict.compatibility import (
+    FALLBACK,
+    Compatibility,
+    check_compatibility,
+)
 from omnimouse_model.predict.devices import Residence, process_bytes
 from omnimouse_widgets.qt.style.controls import push_button, show_text
 from omnimouse_widgets.qt.style.form import Form, QuietLine
@@ -25,21 +29,21 @@ class ModelInfoSection(QWidget):
         self.remedy, self.missing = wrapped_label("alert"), wrapped_label()
         self.missing.setToolTip("Inputs that the model needs and this session lacks")
         self.instead = push_button(
-            f"Use {FITTED} instead",
-            f"Fit {FITTED} to this session and use it; the session stays open.\n"
-            f'In Python: om.load_predictor("{FITTED}", [session])',
+            f"Use {FALLBACK} instead",
+            f"Fit {FALLBACK} to this session and use it; the session stays open.\n"
+            f'In Python: om.load_predictor("{FALLBACK}", [session])',
             lambda: ask_fitted(controller),
         )
         Form(self).add_rows(self.line, self.remedy, self.instead, self.missing)
 
     @property
-    def knowledge(self) -> Knowledge | None:
+    def knowledge(self) -> Compatibility | None:
         """Compatibility of model and session; None until both are known."""
         session, needs = self._controller.state.session, self._controller.results.needs
         # `needs` is known only after the model has been loaded.
         if session is None or needs is None:
             return None
-        return knowledge_of(needs, session)
+        return check_compatibility(needs, session)
 
     def draw(self) -> None:
         """Show the current information.
@@ -58,15 +62,15 @@ class ModelInfoSection(QWidget):
         remedy = "" if knowledge is None or is_finetuned else knowledge.remedy
         show_text(self.remedy, f"✕ {remedy}" if remedy else "")
         self.instead.setVisible(bool(remedy))
-        missing = () if knowledge is None else knowledge.lacks
+        missing = () if knowledge is None else knowledge.missing
         show_text(self.missing, "\n".join(f"• {text}" for text in missing))
 
 
-def known_text(knowledge: Knowledge) -> str:
+def known_text(knowledge: Compatibility) -> str:
     """Return e.g. `✓ 1,000 of 1,000 neurons known`."""
-    sign = "✓" if knowledge.is_answered else "✕"
+    sign = "✓" if knowledge.is_supported else "✕"
     known = " known" if knowledge.n_known else ""
-    return f"{sign} {knowledge.words}{known}"
+    return f"{sign} {knowledge.text}{known}"
 
 
 def place_text(residence: Residence) -> list[str]:
