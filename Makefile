@@ -1,4 +1,4 @@
-# Aliases; the tasks themselves are in tasks.py, which needs no make.
+# Aliases of the tasks in tasks.py.
 .PHONY: setup demo notebook test check format docs figures
 setup demo notebook test check format docs figures:
 	python3 tasks.py $@
