@@ -239,7 +239,7 @@ class Monkey:
         """Run a command of the command palette."""
         name = self.one_of(list(ACTIONS))
         self.note(name)
-        ACTIONS[name].act(self.dock)
+        ACTIONS[name](self.dock)
 
     def open(self) -> None:
         path = self.one_of(self.recordings)
