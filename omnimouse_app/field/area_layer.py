@@ -22,7 +22,7 @@ from omnimouse_widgets.qt.style.ui_thread import qt_post
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Found:
+class _Outlines:
     """Outlines, and the field to which they belong."""
 
     session: Session
@@ -41,7 +41,7 @@ class AreaLayer:
         Its state says whether areas are shown; the visibility switch in napari's layer
         list changes that state. Areas are never shown in the 3-D view, where the switch
         has no effect on the state.
-    add, is_there
+    add, is_in_viewer
         Add a layer with a role to the viewer; return whether a layer is still in the
         viewer (the user can delete it).
     """
@@ -50,27 +50,28 @@ class AreaLayer:
         self,
         controller: Controller,
         add: Callable[[Any, str], None],
-        is_there: Callable[[Any], bool],
+        is_in_viewer: Callable[[Any], bool],
     ) -> None:
         self._controller = controller
-        self._add, self._is_there = add, is_there
+        self._add, self._is_in_viewer = add, is_in_viewer
         self._field: Field | None = None
-        self._found: _Found | None = None
+        # Computed outlines that have no layer yet.
+        self._pending: _Outlines | None = None
         self._outlines: list[AreaOutline] = []
         self.layer: Shapes | None = None
-        self.errand: BackgroundTask[tuple[Session, Field], _Found] = BackgroundTask(
-            _outlined, self._take, qt_post()
+        self.task: BackgroundTask[tuple[Session, Field], _Outlines] = BackgroundTask(
+            _outlined, self._receive, qt_post()
         )
-        self.errand.changed.connect(self._tell_fault)
+        self.task.changed.connect(self._report_fault)
 
     def show(self, session: Session, field: Field) -> None:
         """Show or hide the areas as the state says; start the computation if needed."""
         state = self._controller.state
         is_shown = state.areas_shown and not state.in_space
-        if is_shown and self._found is not None:
-            self._put(self._found)
+        if is_shown and self._pending is not None:
+            self._make_layer(self._pending)
         if self.layer is not None:
-            if is_shown and not self._is_there(self.layer):
+            if is_shown and not self._is_in_viewer(self.layer):
                 self._add(self.layer, "areas")
             # The state is the source here: without the blocker, this change would be
             # written back to the state as a user action.
@@ -79,28 +80,27 @@ class AreaLayer:
             self._show_plane(self.layer)
         elif is_shown and self._field is not field and session.units.area is not None:
             self._field = field
-            self.errand.start((session, field), "Outlining areas")
+            self.task.start((session, field), "Outlining areas")
 
     def forget(self) -> None:
         """Stop the computation and drop the layer, because the field has changed."""
-        self.errand.stop()
-        self.layer = self._field = self._found = None
+        self.task.stop()
+        self.layer = self._field = self._pending = None
         self._outlines = []
 
     def close(self) -> None:
         """Stop the background task permanently."""
-        self.errand.close(0.0)
+        self.task.close(0.0)
 
-    def _take(self, found: _Found) -> None:
+    def _receive(self, computed: _Outlines) -> None:
         # The user may have opened another recording while the outlines were computed.
-        if found.field is not self._field or not found.outlines:
-            return
-        self._found = found
-        self.show(found.session, found.field)
+        if computed.field is self._field and computed.outlines:
+            self._pending = computed
+            self.show(computed.session, computed.field)
 
-    def _put(self, found: _Found) -> None:
-        self._found, self._outlines = None, found.outlines
-        self.layer = _layer(found)
+    def _make_layer(self, computed: _Outlines) -> None:
+        self._pending, self._outlines = None, computed.outlines
+        self.layer = _layer(computed)
         self._add(self.layer, "areas")
         self.layer.events.visible.connect(self._toggled)
 
@@ -109,12 +109,12 @@ class AreaLayer:
         plane = self._controller.planes.number
         # Hidden outlines stay in the layer with alpha 0, so that shapes and `_outlines`
         # keep the same order.
-        is_seen = np.array([plane in (None, one.plane) for one in self._outlines])
+        is_visible = np.array([plane in (None, one.plane) for one in self._outlines])
         colours = np.array(layer.edge_color)
-        if len(colours) == len(is_seen) and (colours[:, 3] != is_seen).any():
-            colours[:, 3] = is_seen
+        if len(colours) == len(is_visible) and (colours[:, 3] != is_visible).any():
+            colours[:, 3] = is_visible
             layer.edge_color = colours
-            layer.features = _names(self._outlines, is_seen)
+            layer.features = _names(self._outlines, is_visible)
             layer.refresh_text()
 
     def _toggled(self) -> None:
@@ -122,29 +122,33 @@ class AreaLayer:
         if self.layer is not None and not self._controller.state.in_space:
             self._controller.colouring.outline_areas(self.layer.visible)
 
-    def _tell_fault(self) -> None:
-        if self.errand.error is not None:
-            show_warning(f"OmniMouse: areas are not outlined: {self.errand.error}")
+    def _report_fault(self) -> None:
+        if self.task.error is not None:
+            show_warning(f"OmniMouse: areas are not outlined: {self.task.error}")
 
 
-def _outlined(request: tuple[Session, Field], tell: ReportProgress) -> Iterator[_Found]:
+def _outlined(
+    request: tuple[Session, Field], report: ReportProgress
+) -> Iterator[_Outlines]:
     session, field = request
     units = session.units
     area = np.asarray(units.area).astype(str)
     outlines = area_outlines(field.centres, area, np.asarray(units.plane))
-    tell("Drawing areas")
-    yield _Found(session, field, outlines)
+    report("Drawing areas")
+    yield _Outlines(session, field, outlines)
 
 
-def _layer(found: _Found) -> Shapes:
+def _layer(computed: _Outlines) -> Shapes:
     """Return a layer of named outlines, each in the colour of its area."""
-    outlines = found.outlines
+    outlines = computed.outlines
     # The colour of an area is its rank among all area names of the session, also where
     # some areas have no outline.
-    names = sorted({*np.asarray(found.session.units.area).astype(str).tolist()} - {""})
+    names = sorted(
+        {*np.asarray(computed.session.units.area).astype(str).tolist()} - {""}
+    )
     table = palette.area_table(len(names)) / 255
     colours = table[[names.index(outline.area) for outline in outlines]]
-    width = max(1.0, 0.003 * max(found.field.labels.shape))
+    width = max(1.0, 0.003 * max(computed.field.labels.shape))
     return Shapes(
         [outline.yx for outline in outlines],
         shape_type="path",
@@ -156,10 +160,10 @@ def _layer(found: _Found) -> Shapes:
     )
 
 
-def _names(outlines: list[AreaOutline], is_seen: np.ndarray) -> pd.DataFrame:
+def _names(outlines: list[AreaOutline], is_visible: np.ndarray) -> pd.DataFrame:
     """Return the text of each outline; "" for outlines without text."""
-    words = [
-        outline.area if outline.is_named and seen else ""
-        for outline, seen in zip(outlines, is_seen, strict=True)
+    names = [
+        outline.area if outline.is_named and shows else ""
+        for outline, shows in zip(outlines, is_visible, strict=True)
     ]
-    return pd.DataFrame({"area": words})
+    return pd.DataFrame({"area": names})

@@ -52,18 +52,18 @@ def area_outlines(
         (P,) numbers; planes lie side by side on the field and have separate outlines.
     """
     known = np.isfinite(centres).all(axis=1) & (area != "")
-    found: list[AreaOutline] = []
+    outlines: list[AreaOutline] = []
     for number in np.unique(plane[known]):
-        own = known & (plane == number)
-        places, names = centres[own].astype(float), area[own].astype(str)
-        found.extend(_of_plane(int(number), places, names))
-    return found
+        in_plane = known & (plane == number)
+        places, names = centres[in_plane].astype(float), area[in_plane].astype(str)
+        outlines.extend(_of_plane(int(number), places, names))
+    return outlines
 
 
 def _of_plane(
     plane: int, centres: np.ndarray, area: np.ndarray
 ) -> Iterator[AreaOutline]:
-    names, which = np.unique(area, return_inverse=True)
+    names, area_index = np.unique(area, return_inverse=True)
     tree = KDTree(centres)
     # The nearest neighbour of a neuron is itself, so its distance to another neuron is
     # the second one; with k as a list scipy returns that column alone.
@@ -80,7 +80,7 @@ def _of_plane(
     shape = np.ceil(extent / step).astype(int) + 1
     y, x = np.mgrid[: shape[0], : shape[1]]
     places = np.stack([y.ravel(), x.ravel()], axis=1) * step + low
-    owner = _owners(tree, which, len(names), places, _REACH * usual)
+    owner = _owners(tree, area_index, len(names), places, _REACH * usual)
     owner[((places < ends[0]) | (places > ends[1])).any(axis=1)] = -1
     owner = owner.reshape(y.shape)
     for number, name in enumerate(names):
@@ -96,9 +96,13 @@ def _of_plane(
 
 
 def _owners(
-    tree: KDTree, which: np.ndarray, n_areas: int, places: np.ndarray, reach: float
+    tree: KDTree,
+    area_index: np.ndarray,
+    n_areas: int,
+    places: np.ndarray,
+    maximum: float,
 ) -> np.ndarray:
-    """Return the area index of every place, -1 without a neuron within `reach`."""
+    """Return the area index of every place, -1 without a neuron within `maximum`."""
     count = min(_NEAREST, tree.n)
     distance, neuron = tree.query(places, k=np.arange(1, count + 1))
     votes = np.zeros((len(places), n_areas))
@@ -106,9 +110,9 @@ def _owners(
     for rank in range(count):
         # Half a vote more decides ties in favour of the nearest neuron and changes no
         # majority.
-        votes[rows, which[neuron[:, rank]]] += 1 + (rank == 0) * 0.5
+        votes[rows, area_index[neuron[:, rank]]] += 1 + (rank == 0) * 0.5
     owner = votes.argmax(axis=1)
-    owner[distance[:, 0] > reach] = -1
+    owner[distance[:, 0] > maximum] = -1
     return np.asarray(owner)
 
 

@@ -25,7 +25,7 @@ from omnimouse_widgets.drawn.field.layout import (
 Tool = Literal["brush", "lasso", "select"]
 HELP: dict[Tool, str] = {
     "brush": "drag paints · Ctrl-click selects · Space-drag pans · [ ] size · L lasso",
-    "lasso": "drag round neurons to paint them · Ctrl-click selects · P brush",
+    "lasso": "drag around neurons to paint them · Ctrl-click selects · P brush",
     "select": "click selects, with Shift adds · drag pans · P brush · L lasso",
 }
 """Text on the right of napari's status bar, by tool."""
@@ -62,11 +62,11 @@ class Brush:
         self._layer: Labels | None = None
         self._tool: Tool = "brush"
         self._radius = FIRST_RADIUS
-        controller.brush_chosen.connect(self._take_up)
-        controller.state.events.active_span.connect(self._tell_paint)
-        controller.stepped.connect(self._tell_step)
+        controller.brush_chosen.connect(self._leave_select)
+        controller.state.events.active_span.connect(self._report_state)
+        controller.stepped.connect(self._report_step)
 
-    # -- what it is set to --------------------------------------------------------
+    # -- settings -----------------------------------------------------------------
     @property
     def tool(self) -> Tool:
         """The tool in use."""
@@ -76,7 +76,7 @@ class Brush:
     def tool(self, tool: Tool) -> None:
         if tool != self._tool:
             self._tool = tool
-            self._dress()
+            self._apply_tool()
             self.tool_changed.emit(tool)
 
     @property
@@ -90,52 +90,50 @@ class Brush:
         if radius != self._radius:
             self._radius = radius
             self._controller.set_brush_radius(radius)
-            self._dress()
+            self._apply_tool()
             self.radius_changed.emit(radius)
 
     def toggle(self, tool: Tool) -> None:
         """Switch to a tool; switch to *select* if that tool is already active."""
         self.tool = "select" if tool == self._tool else tool
 
-    def _take_up(self) -> None:
+    def _leave_select(self) -> None:
         """Switch from *select* to the brush when the user chooses a state to paint."""
         if self._tool == "select":
             self.tool = "brush"
-        self._tell_paint()
+        self._report_state()
 
-    def _tell_paint(self) -> None:
+    @property
+    def _paint_text(self) -> str:
+        """State that a stroke sets, and the samples in which it sets it."""
+        start, stop = self._controller.state.active_span
+        state = CODE_NAMES[self._controller.state.brush_code]
+        return f"{state} in samples {start}-{stop}"
+
+    def _report_state(self) -> None:
         """Show in the status bar what a stroke sets, unless the tool is *select*."""
         if self._tool != "select":
-            start, stop = self._controller.state.active_span
-            word = CODE_NAMES[self._controller.state.brush_code]
-            self._say(
-                f"paints {word} in samples {start}-{stop}, whose states are shown"
-            )
+            self._show_help(f"paints {self._paint_text}; the field shows these samples")
 
-    def _tell_step(self, name: str, how: str) -> None:
+    def _report_step(self, name: str, how: str) -> None:
         """Show in the status bar the last action, or the last undo or redo."""
-        self._say(f"{name} · Ctrl+Z undoes it" if how == "done" else f"{how}: {name}")
+        self._show_help(f"{name} · Ctrl+Z: undo" if how == "done" else f"{how}: {name}")
 
-    def _tell_painted(self, n: int) -> None:
+    def _report_painted(self, n: int) -> None:
         """Show in the status bar what a stroke has painted."""
         if n:
             neurons = "1 neuron" if n == 1 else f"{n:,} neurons"
-            start, stop = self._controller.state.active_span
-            word = CODE_NAMES[self._controller.state.brush_code]
-            self._say(
-                f"painted {neurons} × {stop - start} samples {word} ({start}-{stop})"
-            )
+            self._show_help(f"painted {neurons}: {self._paint_text}")
 
-    def _say(self, words: str) -> None:
+    def _show_help(self, text: str) -> None:
         """Show text on the right of the status bar, until the next message."""
         if self._layer is None:
             return
         # `help` of the layer is copied to the viewer at the next mouse movement only,
         # so the viewer's text is set below as well.
-        self._layer.help = words
-        # napari shows it at the next move of the mouse.
+        self._layer.help = text
         if self._viewer.layers.selection.active is self._layer:
-            self._viewer.help = words
+            self._viewer.help = text
 
     def grow(self) -> None:
         """Increase the radius by one step."""
@@ -145,7 +143,7 @@ class Brush:
         """Decrease the radius by one step."""
         self.radius /= _STEP
 
-    # -- the layer it works on ----------------------------------------------------
+    # -- layer --------------------------------------------------------------------
     def attach(self, layer: Labels, field: Field) -> None:
         """Attach to a layer, and detach from the previous one."""
         self.detach()
@@ -153,17 +151,17 @@ class Brush:
         layer.mouse_drag_callbacks.append(self._drag)
         # The cursor size is then in screen pixels, as the radius is.
         self._viewer.cursor.scaled = False
-        self._dress()
+        self._apply_tool()
 
     def close(self) -> None:
         """Detach from the layer, and disconnect from the controller and the viewer."""
         self.detach()
         controller = self._controller
-        controller.brush_chosen.disconnect(self._take_up, missing_ok=True)
+        controller.brush_chosen.disconnect(self._leave_select, missing_ok=True)
         controller.state.events.active_span.disconnect(
-            self._tell_paint, missing_ok=True
+            self._report_state, missing_ok=True
         )
-        controller.stepped.disconnect(self._tell_step, missing_ok=True)
+        controller.stepped.disconnect(self._report_step, missing_ok=True)
         self._viewer = None
 
     def detach(self) -> None:
@@ -175,7 +173,7 @@ class Brush:
         self._layer, self._field = None, None
         self._viewer.cursor.scaled = True
 
-    def _dress(self) -> None:
+    def _apply_tool(self) -> None:
         """Set the cursor and the panning of the layer for the current tool."""
         if self._layer is None:
             return
@@ -183,7 +181,7 @@ class Brush:
         self._layer.cursor_size = 2 * self._radius
         cursors = {"brush": "circle", "lasso": "crosshair", "select": "pointing"}
         self._layer.cursor = cursors[self._tool]
-        self._say(HELP[self._tool])
+        self._show_help(HELP[self._tool])
 
     def pan(self, on: bool) -> None:
         """Turn panning on while Space is held, or off again."""
@@ -215,7 +213,9 @@ class Brush:
         touched = np.zeros(field.n_neurons, bool)
 
         def stamp(start: np.ndarray, stop: np.ndarray) -> None:
-            neurons = self._among(neurons_under(field, start, stop, radius))
+            neurons = self._controller.planes.visible_among(
+                neurons_under(field, start, stop, radius)
+            )
             # Each neuron is sent once per stroke: a slow drag passes over it many
             # times.
             new = neurons[~touched[neurons]]
@@ -236,28 +236,30 @@ class Brush:
             stamp(at, _pixel(layer, event))  # napari may drop the last moves
         finally:
             self._controller.end_stroke()
-            self._tell_painted(int(touched.sum()))
+            self._report_painted(int(touched.sum()))
 
     def _lasso(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         field = self._field
         assert field is not None
         outline = [_pixel(layer, event)]
-        drawn = perf_counter()
+        last_drawing = perf_counter()
         yield
         try:
             while event.type == "mouse_move":
                 outline.append(_pixel(layer, event))
-                if perf_counter() - drawn > _OUTLINE_S:
+                if perf_counter() - last_drawing > _OUTLINE_S:
                     self.outline_changed.emit(np.array(outline))
-                    drawn = perf_counter()
+                    last_drawing = perf_counter()
                 yield
             outline.append(_pixel(layer, event))
         finally:
             self.outline_changed.emit(np.empty((0, 2)))
-        inside = self._among(neurons_inside(field, np.array(outline)))
+        inside = self._controller.planes.visible_among(
+            neurons_inside(field, np.array(outline))
+        )
         if len(inside):
             self._controller.paint(inside)
-            self._tell_painted(len(inside))
+            self._report_painted(len(inside))
 
     def _click(self, layer: Labels, event: Any) -> Generator[None, None, None]:
         add = "Shift" in event.modifiers
@@ -265,14 +267,12 @@ class Brush:
         field = self._field
         if field is None or not is_click:
             return
-        neurons = self._among(neurons_at(field, *_pixel(layer, event)))
+        neurons = self._controller.planes.visible_among(
+            neurons_at(field, *_pixel(layer, event))
+        )
         if len(neurons):
             selection = self._controller.state.selection
             self.select(int(neurons[0]) if add else next_at(neurons, selection), add)
-
-    def _among(self, neurons: np.ndarray) -> np.ndarray:
-        """Return those of the neurons that lie in the displayed planes."""
-        return self._controller.planes.visible_among(neurons)
 
     def select(self, neuron: int, add: bool) -> None:
         """Select one neuron; with `add`, add it to the selection or remove it."""

@@ -28,10 +28,10 @@ class Canvas:
 
     def __init__(self, viewer: Any, window: QMainWindow) -> None:
         self.viewer = viewer
-        found = window.findChildren(QOpenGLWidget)
-        if not found:
-            raise RuntimeError("This window has no canvas; is it shown?")
-        self.widget: QWidget = found[0]
+        canvases = window.findChildren(QOpenGLWidget)
+        if not canvases:
+            raise RuntimeError("This window has no canvas: show the window first.")
+        self.widget: QWidget = canvases[0]
 
     def place(self, yx: Sequence[float] | np.ndarray) -> np.ndarray:
         """Return the canvas position (x, y) in pixels of a field position (y, x)."""
@@ -57,9 +57,9 @@ class Canvas:
         scale = picture.shape[1] / self.widget.width()
         x, y = np.floor(self.places(yx) * scale).astype(int).T
         inside = (x >= 0) & (x < picture.shape[1]) & (y >= 0) & (y < picture.shape[0])
-        found = np.zeros((len(yx), 3), np.uint8)
-        found[inside] = picture[y[inside], x[inside], :3]
-        return found
+        colours = np.zeros((len(yx), 3), np.uint8)
+        colours[inside] = picture[y[inside], x[inside], :3]
+        return colours
 
 
 def core_places(field: Field) -> np.ndarray:
@@ -76,25 +76,24 @@ def core_places(field: Field) -> np.ndarray:
     # numpy keeps the value written last: the nearest pixel.
     order = np.lexsort([-distance, neuron])
     places = np.full((field.n_neurons, 2), np.nan)
-    # Of repeated indices the last one written stays: the nearest.
     places[neuron[order]] = yx[order]
     return places
 
 
 def states_on_screen(canvas: Canvas, field: Field) -> np.ndarray:
-    """Return the displayed state of each neuron, read from pixels: int (P,), -1 unseen.
+    """Return the displayed state of each neuron, int (P,); -1 without a pixel.
 
     The mean image is visible through the neurons. Therefore each pixel is compared with
     the colour of every state blended over every grey level.
     """
     places = core_places(field)
-    seen = np.isfinite(places).all(axis=1)
-    colours = canvas.colours(places[seen]).astype(float) / 255
+    has_pixel = np.isfinite(places).all(axis=1)
+    colours = canvas.colours(places[has_pixel]).astype(float) / 255
     grey = np.linspace(0, 1, 65)
     alpha = STATE_CORE[:, 3:]
     # Alpha blending: state colour * alpha + grey * (1 - alpha), shape (state, grey, 3).
     table = (STATE_CORE[:, :3] * alpha)[:, None] + ((1 - alpha) * grey)[..., None]
     distance = np.linalg.norm(colours[:, None, None] - table[None], axis=-1).min(axis=2)
     states = np.full(field.n_neurons, -1)
-    states[seen] = distance.argmin(axis=1)
+    states[has_pixel] = distance.argmin(axis=1)
     return states

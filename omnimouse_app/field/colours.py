@@ -53,7 +53,7 @@ class LabelColours:
             except Exception:
                 # Another napari version may lack the private names. The public path is
                 # slower but always available.
-                logger.warning("Fast colours are off: napari changed", exc_info=True)
+                logger.warning("Fast colours are off: napari differs", exc_info=True)
                 self.is_fast = False
         if not self.is_fast:
             self.set_public()

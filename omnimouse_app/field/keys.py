@@ -16,20 +16,18 @@ from omnimouse_widgets.qt.style.shortcuts import KEYS
 FIELD_KEYS: dict[str, str] = {
     "P": "brush on or off",
     "L": "lasso on or off",
-    "[ ]": "brush smaller, larger",
+    "[ ]": "smaller, larger brush",
     "K": "play or pause",
-    "H": "held: the mean image alone",
-    "Space": "held: drag to pan",
-    "Ctrl-click": "select the neuron, with Shift add it or take it out",
-    "Alt-drag": "size of the brush",
+    "H": "hold: show the mean image without the neurons",
+    "Space": "hold: drag to pan",
+    "Ctrl-click": "select the neuron; with Shift: add it or remove it",
+    "Alt-drag": "radius of the brush",
     "?": "show the keys",
 }
 """Keys of the field in addition to the keys of every panel."""
 
 PANEL_KEYS: dict[str, str] = {"Ctrl+S": "save the analysis (in OmniMouse's panels)"}
 """Keys of every panel that the field lacks: there, napari saves layers with them."""
-
-
 KEYS_WINDOW = "omnimouse-keys"
 
 
@@ -47,8 +45,8 @@ def show_keys() -> None:
             window.activateWindow()
             return
     rows = "".join(
-        f"<tr><td><b>{escape(key)}</b></td><td>&nbsp;&nbsp;{escape(words)}</td></tr>"
-        for key, words in all_keys().items()
+        f"<tr><td><b>{escape(key)}</b></td><td>&nbsp;&nbsp;{escape(text)}</td></tr>"
+        for key, text in all_keys().items()
     )
     windows = (w for w in QApplication.topLevelWidgets() if isinstance(w, QMainWindow))
     # Qt keeps a dialog in front of its parent window.

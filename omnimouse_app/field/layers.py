@@ -81,7 +81,9 @@ class FieldLayers(QObject):
         self.colours: LabelColours | None = None
         self.tiles: tuple[Tile, ...] = ()
         self.areas = AreaLayer(
-            controller, self._add_beside, lambda layer: layer in self._viewer.layers
+            controller,
+            self._add_for_display,
+            lambda layer: layer in self._viewer.layers,
         )
         self.space = SpaceView(
             viewer,
@@ -107,18 +109,10 @@ class FieldLayers(QObject):
             (state.in_space, self._show_space),
             (self._brush.outline_changed, self._show_lasso),
         ]
-        links += [
-            (signal, self.ask_to_draw)
-            for signal in (
-                state.mask,
-                state.active_span,
-                state.colour_by,
-                state.selection,
-                results.scores,
-                results.population_freshness,
-                self._controller.colouring.changed,
-            )
-        ]
+        drawn = (state.mask, state.active_span, state.colour_by, state.selection,
+                 results.scores, results.population_freshness,
+                 self._controller.colouring.changed)  # fmt: skip
+        links += [(signal, self.request_drawing) for signal in drawn]
         for signal, slot in links:
             signal.connect(slot)
         return links
@@ -137,7 +131,7 @@ class FieldLayers(QObject):
         self.colours = None
         self._viewer = None
 
-    def ask_to_draw(self) -> None:
+    def request_drawing(self) -> None:
         """Schedule a drawing from the state at the next frame."""
         if not self._frame.isActive():
             self._frame.start()
@@ -163,7 +157,7 @@ class FieldLayers(QObject):
     def _remove_layers(self) -> None:
         self._brush.detach()
         self.space.leave()
-        for layer in our_layers(self._viewer):
+        for layer in plugin_layers(self._viewer):
             self._viewer.layers.remove(layer)
         self.field = self.mean = self.neurons = self.lost = self.colours = None
         self.names = None
@@ -175,8 +169,8 @@ class FieldLayers(QObject):
             self.mean = self._add(mean_layer(field.mean), "mean image")
         self.tiles = tiles_of(field, np.asarray(session.units.plane))
         if self.tiles:  # below the neurons, to leave their colours visible
-            words = self._controller.planes.label_of
-            self.names = self._add(label_layer(self.tiles, words), "planes")
+            name_of = self._controller.planes.label_of
+            self.names = self._add(label_layer(self.tiles, name_of), "planes")
             self.names.editable = False
         if len(field.lost):
             self.lost = self._add(lost_layer(session, field), "neurons without pixels")
@@ -218,16 +212,16 @@ class FieldLayers(QObject):
             return
         tile = tile_of(self.tiles, planes.number)
         if self.mean is not None and field.mean is not None:
-            self.mean.data = field.mean if tile is None else tile.only(field.mean)
+            self.mean.data = field.mean if tile is None else tile.crop(field.mean)
         if self.names is not None:
             name_planes(self.names, self.tiles, planes.label_of, planes.number)
         if self.lost is not None:
-            looked_at = planes.is_visible
+            displayed = planes.is_visible
             neurons = placed_lost(field)
-            self.lost.shown = True if looked_at is None else looked_at[neurons]
+            self.lost.shown = True if displayed is None else displayed[neurons]
         self._show_areas()
         self.show_whole_field()
-        self.ask_to_draw()
+        self.request_drawing()
 
     def keep_fitted(self) -> None:
         """Fit the view to a resized canvas, unless the user has chosen the view."""
@@ -244,10 +238,10 @@ class FieldLayers(QObject):
 
     def _show_space(self) -> None:
         """Switch to the 3-D view of the neurons, or back to the field."""
-        is_asked, session = self._controller.state.in_space, self._session
-        if session is None or is_asked == self.space.is_shown:
+        in_space, session = self._controller.state.in_space, self._session
+        if session is None or in_space == self.space.is_shown:
             return
-        if is_asked:
+        if in_space:
             self._show_areas()
             layer = self.space.enter(session)
             layer.name = "OmniMouse · neurons in 3-D"
@@ -261,7 +255,7 @@ class FieldLayers(QObject):
             self._show_areas()
             self.keep_fitted()
 
-    def _add_beside(self, layer: Any, role: str) -> None:
+    def _add_for_display(self, layer: Any, role: str) -> None:
         """Add a layer for display only; the neuron layer stays active."""
         self._add(layer, role)
         layer.editable = False
@@ -273,13 +267,12 @@ class FieldLayers(QObject):
         self._frame.stop()
         if self.colours is None or self.field is None:
             return
-        found = core_and_rim(self._controller, self.field)
-        if found is None:
+        colours = core_and_rim(self._controller, self.field)
+        if colours is None:
             return
         selected = np.asarray(self._controller.state.selection, np.int64)
-        looked_at = self._controller.planes.is_visible
-        self.space.colour(*found, selected, looked_at)
-        rows = flat_rows(self._controller, self.field, *found)
+        self.space.colour(*colours, selected, self._controller.planes.is_visible)
+        rows = flat_rows(self._controller, self.field, *colours)
         # The fast path does not update the thumbnail; `_catch_up` does so later.
         self._is_thumbnail_old |= self.colours.show(rows)
         # The public path takes 6-13 ms and 3-D points take 40 ms: at most 20 drawings
@@ -327,10 +320,10 @@ class FieldLayers(QObject):
     def show_mean_alone(self, alone: bool) -> None:
         """Hide the neurons while the key for the mean image is held, then show them."""
         if alone:
-            shown = [x for x in (self.neurons, self.lost) if x is not None]
+            layers = [x for x in (self.neurons, self.lost) if x is not None]
             # Key repeat calls this again: keep the opacities from before the first
             # call.
-            self._faded = self._faded or [(layer, layer.opacity) for layer in shown]
+            self._faded = self._faded or [(layer, layer.opacity) for layer in layers]
         for layer, opacity in self._faded:
             layer.opacity = 0.0 if alone else opacity
         if not alone:
@@ -341,7 +334,7 @@ def _view_of(viewer: Any) -> tuple[float, ...]:
     return (*viewer.scene.camera.center, viewer.scene.camera.zoom)
 
 
-def our_layers(viewer: Any) -> list[Layer]:
+def plugin_layers(viewer: Any) -> list[Layer]:
     """Return the layers of this plugin in the viewer, independent of their names."""
     return [layer for layer in viewer.layers if TOKEN in layer.metadata]
 

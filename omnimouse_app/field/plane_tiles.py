@@ -46,15 +46,15 @@ class Tile:
         fits = (have / need for have, need in zip(canvas, self.shape, strict=True))
         return _MARGIN * min(fits)
 
-    def only(self, image: np.ndarray) -> np.ndarray:
+    def crop(self, image: np.ndarray) -> np.ndarray:
         """Return a copy of the image, black outside the tile."""
-        alone = np.zeros_like(image)
+        cropped = np.zeros_like(image)
         inside = tuple(
             slice(round(start), round(stop))
             for start, stop in ((self.top, self.bottom), (self.left, self.right))
         )
-        alone[inside] = image[inside]
-        return alone
+        cropped[inside] = image[inside]
+        return cropped
 
     def overlaps(self, other: "Tile") -> bool:
         """Return True if both tiles share a part of the field."""
@@ -82,7 +82,7 @@ def tiles_of(field: Field, plane: np.ndarray) -> tuple[Tile, ...]:
     numbers = np.unique(plane[placed])
     if len(numbers) < 2:
         return ()
-    edge = _reach(field)
+    edge = _neuron_radius(field)
     height, width = field.labels.shape
     tiles = []
     for number in numbers:
@@ -90,8 +90,8 @@ def tiles_of(field: Field, plane: np.ndarray) -> tuple[Tile, ...]:
         top, left = np.maximum(centres.min(axis=0) - edge, 0).tolist()
         bottom, right = np.minimum(centres.max(axis=0) + edge, (height, width)).tolist()
         tiles.append(Tile(int(number), top, left, bottom, right))
-    whole = (0.0, 0.0, float(height), float(width))
-    return tuple(_with_room(tile, tiles, whole) for tile in tiles)
+    edges = (0.0, 0.0, float(height), float(width))
+    return tuple(_with_room(tile, tiles, edges) for tile in tiles)
 
 
 def tile_of(tiles: Sequence[Tile], plane: int | None) -> Tile | None:
@@ -99,7 +99,7 @@ def tile_of(tiles: Sequence[Tile], plane: int | None) -> Tile | None:
     return next((tile for tile in tiles if tile.plane == plane), None)
 
 
-def label_layer(tiles: Sequence[Tile], words_of: Callable[[int], str]) -> Points:
+def label_layer(tiles: Sequence[Tile], name_of: Callable[[int], str]) -> Points:
     """Return the name of each plane as text in the upper left corner of its tile.
 
     Planes that overlap share one list of names, in the corner of the field.
@@ -110,7 +110,7 @@ def label_layer(tiles: Sequence[Tile], words_of: Callable[[int], str]) -> Points
         size=1,
         face_color="transparent",
         border_color="transparent",
-        features=_names(tiles, words_of, None),
+        features=_names(tiles, name_of, None),
         text={
             "string": "{plane}",
             "size": 8,
@@ -124,19 +124,19 @@ def label_layer(tiles: Sequence[Tile], words_of: Callable[[int], str]) -> Points
 def name_planes(
     layer: Points,
     tiles: Sequence[Tile],
-    words_of: Callable[[int], str],
-    shown: int | None,
+    name_of: Callable[[int], str],
+    displayed: int | None,
 ) -> None:
     """Let the layer of `label_layer` name the displayed plane only; None for all."""
-    layer.features = _names(tiles, words_of, shown)
+    layer.features = _names(tiles, name_of, displayed)
     layer.refresh_text()
 
 
 def _names(
-    tiles: Sequence[Tile], words_of: Callable[[int], str], shown: int | None
+    tiles: Sequence[Tile], name_of: Callable[[int], str], displayed: int | None
 ) -> pd.DataFrame:
     names = [
-        words_of(tile.plane) if shown in (None, tile.plane) else "" for tile in tiles
+        name_of(tile.plane) if displayed in (None, tile.plane) else "" for tile in tiles
     ]
     if not _apart(tiles):
         names = ["\n".join(filter(None, names))]
@@ -148,10 +148,10 @@ def _apart(tiles: Sequence[Tile]) -> bool:
 
 
 def _with_room(
-    tile: Tile, tiles: Sequence[Tile], whole: tuple[float, float, float, float]
+    tile: Tile, tiles: Sequence[Tile], edges: tuple[float, float, float, float]
 ) -> Tile:
     """Return the tile, extended by half of the gap to each neighbour."""
-    top, left, bottom, right = whole
+    top, left, bottom, right = edges
     for other in tiles:
         # Signed distance beyond each side of the tile. The largest one says on which
         # side the other tile lies; if it is negative as well, the two overlap.
@@ -175,7 +175,7 @@ def _with_room(
     return Tile(tile.plane, top, left, bottom, right)
 
 
-def _reach(field: Field) -> float:
+def _neuron_radius(field: Field) -> float:
     """Return the radius of an average neuron plus a margin, in pixels."""
     neurons = max(field.n_neurons - len(field.lost), 1)
     # Radius of the disk with the average number of pixels per neuron.

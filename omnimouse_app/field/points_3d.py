@@ -16,7 +16,7 @@ from omnimouse_app.field.brush import is_clicked
 from omnimouse_model.data.session import Session
 from omnimouse_widgets.drawn.field.neuron_colours import SELECTED_RIM
 
-_LOOKING = (0.5, -0.85, 0.2)
+_VIEW_DIRECTION = (0.5, -0.85, 0.2)
 """Direction of view: down into the cortex and obliquely, as (depth, y, x)."""
 _UP = (-1.0, 0.0, 0.0)
 _SOMA_UM = 12.0
@@ -46,13 +46,13 @@ class NeuronPoints(Points):
 
 
 @dataclass(frozen=True, slots=True)
-class _Flat:
+class _FieldView:
     """State of the viewer before the 3-D view, to be restored."""
 
     centre: tuple[float, ...]
     zoom: float
     angles: tuple[float, float, float]
-    shown: tuple[Layer, ...]
+    visible: tuple[Layer, ...]
     active: Layer | None
 
 
@@ -67,7 +67,7 @@ class SpaceView:
         Called with the clicked neuron, and True to add it to the selection.
     describe
         Returns the status bar text of a neuron.
-    ask_to_leave
+    request_leave
         Called when the user returns to two dimensions with napari's own button.
     """
 
@@ -76,12 +76,12 @@ class SpaceView:
         viewer: Any,
         select: Callable[[int, bool], None],
         describe: Callable[[int], str],
-        ask_to_leave: Callable[[], None],
+        request_leave: Callable[[], None],
     ) -> None:
         self._viewer = viewer
-        self._ask_to_leave = ask_to_leave
+        self._request_leave = request_leave
         self._select, self._describe = select, describe
-        self._flat: _Flat | None = None
+        self._flat: _FieldView | None = None
         self._neurons = np.empty(0, np.int64)
         self._colours: tuple[np.ndarray, ...] = ()
         self.layer: NeuronPoints | None = None
@@ -95,16 +95,16 @@ class SpaceView:
     def enter(self, session: Session) -> NeuronPoints:
         """Show the neurons that have a known position, and hide all other layers."""
         viewer, camera = self._viewer, self._viewer.scene.camera
-        self._flat = _Flat(
+        self._flat = _FieldView(
             tuple(camera.center),
             camera.zoom,
             tuple(camera.angles),
             tuple(layer for layer in viewer.layers if layer.visible),
             viewer.layers.selection.active,
         )
-        for layer in self._flat.shown:
+        for layer in self._flat.visible:
             layer.visible = False
-        self.layer = self._made(session)
+        self.layer = self._points_of(session)
         # Switch before the layer is added: otherwise a slider for the third axis
         # appears and moves the docks.
         viewer.dims.ndisplay = 3
@@ -116,7 +116,7 @@ class SpaceView:
         viewer.dims.events.ndisplay.connect(self._on_ndisplay)
         viewer.layers.selection.active = self.layer
         viewer.fit_to_view(layers=[self.layer])
-        camera.set_view_direction(view_direction=_LOOKING, up_direction=_UP)
+        camera.set_view_direction(view_direction=_VIEW_DIRECTION, up_direction=_UP)
         return self.layer
 
     def leave(self) -> None:
@@ -129,13 +129,14 @@ class SpaceView:
         viewer, camera = self._viewer, self._viewer.scene.camera
         viewer.dims.events.ndisplay.disconnect(self._on_ndisplay)
         camera.angles = flat.angles
-        for layer in layers:
-            if layer is not None and layer in viewer.layers:
-                viewer.layers.remove(layer)
+        for own in layers:
+            if own is not None and own in viewer.layers:
+                viewer.layers.remove(own)
         viewer.dims.ndisplay = 2
-        for shown in flat.shown:
-            if shown in viewer.layers:
-                shown.visible = True
+        for layer in flat.visible:
+            # The user may have deleted a layer meanwhile.
+            if layer in viewer.layers:
+                layer.visible = True
         if flat.active in viewer.layers:
             viewer.layers.selection.active = flat.active
         camera.center, camera.zoom = flat.centre, flat.zoom
@@ -145,20 +146,20 @@ class SpaceView:
         core: np.ndarray,
         rim: np.ndarray,
         selected: np.ndarray,
-        looked_at: np.ndarray | None,
+        displayed: np.ndarray | None,
     ) -> None:
         """Colour the points as the neurons of the field: core, rim, white if selected.
 
-        Neurons outside `looked_at` (bool (P,), None for all) are not shown.
+        Neurons outside `displayed` (bool (P,), None for all) are not shown.
         """
         layer = self.layer
         if layer is None:
             return
         border = rim.copy()
         border[selected] = SELECTED_RIM
-        shown = np.ones(len(core), bool) if looked_at is None else looked_at
+        is_shown = np.ones(len(core), bool) if displayed is None else displayed
         new = (_solid(core)[self._neurons], _solid(border)[self._neurons],
-               shown[self._neurons])  # fmt: skip
+               is_shown[self._neurons])  # fmt: skip
         if self._colours and all(map(np.array_equal, new, self._colours)):
             return
         self._colours = new
@@ -177,9 +178,9 @@ class SpaceView:
 
     def _leave_if_flat(self) -> None:
         if self.is_shown and self._viewer.dims.ndisplay == 2:
-            self._ask_to_leave()
+            self._request_leave()
 
-    def _made(self, session: Session) -> NeuronPoints:
+    def _points_of(self, session: Session) -> NeuronPoints:
         # (x, y, depth) in µm to napari's axis order (depth, y, x).
         places = np.asarray(session.units.xyz_um, float)[:, ::-1]
         self._neurons = np.flatnonzero(np.isfinite(places).all(axis=1))
@@ -214,28 +215,29 @@ def axes_of(places: np.ndarray) -> Shapes:
     """Return three labelled edges of the bounding box of positions (depth, y, x)."""
     low, high = places.min(axis=0), places.max(axis=0)
     corner = np.array([high[0], high[1], low[2]])  # deepest, front, left corner
-    lines, words = [], []
+    lines, labels = [], []
     for axis, name in enumerate(("depth", "y", "x")):
         ends = np.stack([corner, corner])
         ends[:, axis] = low[axis], high[axis]
         if low[axis] < high[axis]:
             lines.append(ends)
             extent = f"{high[axis] - low[axis]:.0f} µm"
-            deep = f"{low[axis]:.0f} to {high[axis]:.0f} µm"
-            words.append(f"{name} {deep if axis == 0 else extent}")
+            # Depth is measured from the surface, so its limits have a meaning.
+            limits = f"{low[axis]:.0f} to {high[axis]:.0f} µm"
+            labels.append(f"{name} {limits if axis == 0 else extent}")
     return Shapes(
         lines,
         shape_type="line",
         edge_color="#A0A6B0",
         edge_width=0.004 * float((high - low).max()),
-        features=pd.DataFrame({"axis": words}),
+        features=pd.DataFrame({"axis": labels}),
         text={"string": "{axis}", "size": 9, "color": "#CCCCCC"},
         name="OmniMouse · axes",
     )
 
 
 def _solid(colours: np.ndarray) -> np.ndarray:
-    """Return opaque colours that look like the given ones on black.
+    """Return opaque colours that look like the input on black.
 
     Transparent points would be drawn in an arbitrary order.
     """

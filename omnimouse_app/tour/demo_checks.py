@@ -10,6 +10,7 @@ from omnimouse_app.field.canvas import Canvas, states_on_screen
 from omnimouse_app.tour.hand import settle
 from omnimouse_app.tour.page import Check
 from omnimouse_app.window.docks import OmniMouseDock
+from omnimouse_model.data.window import Window
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.predict.registry import load_predictor
@@ -20,14 +21,14 @@ CLOSE = 1e-4
 """Maximum difference between two runs of the same model."""
 
 
-def computed(dock: OmniMouseDock, model: str) -> Prediction:
-    """Return the library's prediction for the request on screen, computed here."""
+def library_prediction(dock: OmniMouseDock, model: str) -> tuple[Window, Prediction]:
+    """Return the window, and the library's prediction for the request on screen."""
     state = dock.controller.state
     assert state.session is not None
     assert state.window is not None
     assert state.mask is not None
     predictor = load_predictor(model, [state.session])
-    return predictor.predict(state.window, state.mask)
+    return state.window, predictor.predict(state.window, state.mask)
 
 
 def check_states(dock: OmniMouseDock, model: str) -> Check:
@@ -39,79 +40,76 @@ def check_states(dock: OmniMouseDock, model: str) -> Check:
     # Selected neurons have a white rim, which would change the measured colours.
     controller.select([])
     settle(0.3)
-    shown = states_on_screen(Canvas(dock.viewer, dock.main_window), layers.field)
+    on_screen = states_on_screen(Canvas(dock.viewer, dock.main_window), layers.field)
     controller.select(selection)
-    states = mask.state_in(controller.state.active_span)
-    seen = shown >= 0
+    # Neurons without a pixel have no colour to compare.
+    has_pixel = on_screen >= 0
+    states = mask.state_in(controller.state.active_span)[has_pixel]
     return Check(
         "State of each neuron, from the colours of the canvas",
-        _counts(shown[seen]),
-        _counts(states[seen]),
-        bool((shown[seen] == states[seen]).all()),
+        _counts(on_screen[has_pixel]),
+        _counts(states),
+        bool((on_screen[has_pixel] == states).all()),
     )
 
 
 def check_traces(dock: OmniMouseDock, model: str) -> Check:
     """Compare the curves of the traces with the library's prediction."""
-    panel, answer = dock.panels["Traces"], computed(dock, model)
+    panel, (_, expected) = dock.panels["Traces"], library_prediction(dock, model)
     assert isinstance(panel, TracesPanel)
-    column = {int(neuron): k for k, neuron in enumerate(answer.neurons)}
-    worst, compared = 0.0, 0
+    column = {int(neuron): k for k, neuron in enumerate(expected.neurons)}
+    largest, n_samples = 0.0, 0
     for row, neuron in enumerate(dock.controller.state.selection):
-        drawn = panel.stack.drawn_values(row)[1]
-        if neuron not in column or not len(drawn):
+        curve = panel.stack.drawn_values(row)[1]
+        if neuron not in column or not len(curve):
             continue
-        expected = answer.responses[:, column[neuron]]
         # Predictions are NaN at samples that are not targets.
-        known = np.isfinite(expected)
-        worst = max(worst, float(np.abs(drawn[known] - expected[known]).max(initial=0)))
-        compared += int(known.sum())
+        values = expected.responses[:, column[neuron]]
+        is_target = np.isfinite(values)
+        difference = np.abs(curve[is_target] - values[is_target])
+        largest = max(largest, float(difference.max(initial=0)))
+        n_samples += int(is_target.sum())
     return Check(
         "Predicted traces of the selected neurons",
-        f"{compared} samples drawn",
-        f"largest difference {worst:.1e}",
-        worst <= CLOSE and compared > 0,
+        f"{n_samples} samples drawn",
+        f"largest difference {largest:.1e}",
+        largest <= CLOSE and n_samples > 0,
     )
 
 
 def check_scores(dock: OmniMouseDock, model: str) -> Check:
     """Compare the displayed scores with newly computed correlations."""
-    state, results = dock.controller.state, dock.controller.results
-    answer = computed(dock, model)
-    assert state.window is not None
-    assert results.scores is not None
-    truth = state.window.responses[:, answer.neurons]
-    fresh = correlation(answer.responses, truth, axis=0)
-    shown = results.scores[answer.neurons]
+    window, expected = library_prediction(dock, model)
+    scores = dock.controller.results.scores
+    assert scores is not None
+    truth = window.responses[:, expected.neurons]
+    computed = correlation(expected.responses, truth, axis=0)
+    on_screen = scores[expected.neurons]
     return Check(
-        "Mean score of the neurons asked for",
-        f"{np.nanmean(shown):.4f}",
-        f"{np.nanmean(fresh):.4f}",
-        bool(np.allclose(shown, fresh, atol=1e-3, equal_nan=True)),
+        "Mean score of the target neurons",
+        f"{np.nanmean(on_screen):.4f}",
+        f"{np.nanmean(computed):.4f}",
+        # Scores travel as float32, hence the wider tolerance.
+        bool(np.allclose(on_screen, computed, atol=1e-3, equal_nan=True)),
     )
 
 
 def check_behavior(dock: OmniMouseDock, model: str) -> Check:
     """Compare the displayed decoded behaviour with the library's."""
-    results, answer = dock.controller.results, computed(dock, model)
-    n_behavior = dock.controller.state.spec.n_behavior
-    if answer.behavior is None or results.behavior is None:
+    results, (_, expected) = dock.controller.results, library_prediction(dock, model)
+    n_samples = f"{dock.controller.state.spec.n_behavior} samples per channel"
+    if expected.behavior is None or results.behavior is None:
         # No values on both sides are correct only for a model that does not decode.
         decodes = results.needs is None or results.needs.predicts_behavior
-        same = not decodes and answer.behavior is results.behavior is None
-        worst = "not decoded by this model"
-    else:
-        difference = np.abs(results.behavior - answer.behavior)
-        same, worst = (
-            float(np.nanmax(difference)) <= CLOSE,
-            f"{np.nanmax(difference):.1e}",
-        )
-    words = f"{n_behavior} samples a channel"
-    return Check("Decoded behaviour", words, f"largest {worst}", same)
+        is_same = not decodes and expected.behavior is results.behavior is None
+        return Check("Decoded behaviour", n_samples, "not decoded", is_same)
+    largest = float(np.nanmax(np.abs(results.behavior - expected.behavior)))
+    text = f"largest difference {largest:.1e}"
+    return Check("Decoded behaviour", n_samples, text, largest <= CLOSE)
 
 
 def _counts(states: np.ndarray) -> str:
     return ", ".join(
-        f"{int((states == code).sum()):,} {word}"
-        for code, word in enumerate(STATE_NAMES)
+        f"{int((states == code).sum()):,} {name}"
+        for code, name in enumerate(STATE_NAMES)
     )

@@ -28,14 +28,12 @@ napari passes on only the last of those within 5 ms of its timer.
 
 def settle(seconds: float = 0.0) -> None:
     """Process Qt events for a time, and at least once."""
-    application = QApplication.instance()
-    assert application is not None
     until = perf_counter() + seconds
-    application.processEvents()
+    QApplication.processEvents()
     while perf_counter() < until:
         # Leaves the processor to the worker threads and processes.
         sleep(0.001)
-        application.processEvents()
+        QApplication.processEvents()
 
 
 def _rest(milliseconds: int) -> None:
@@ -44,23 +42,23 @@ def _rest(milliseconds: int) -> None:
     On a busy machine, time passes while timers wait; a sleep of this length would not
     be sufficient.
     """
-    application = QApplication.instance()
-    assert application is not None
     timer = QTimer()
     timer.setSingleShot(True)
     timer.setTimerType(Qt.TimerType.PreciseTimer)
     timer.start(milliseconds)
     while timer.isActive():
         sleep(0.001)
-        application.processEvents()
+        QApplication.processEvents()
 
 
-def wait_for(claim: Callable[[], bool], what: str, timeout_s: float = 60.0) -> float:
+def wait_for(
+    condition: Callable[[], bool], description: str, timeout_s: float = 60.0
+) -> float:
     """Process Qt events until the condition holds; return the seconds that it took."""
     since = perf_counter()
-    while not claim():
+    while not condition():
         if perf_counter() - since > timeout_s:
-            raise TimeoutError(f"Waited {timeout_s:.0f} s for {what}.")
+            raise TimeoutError(f"Waited {timeout_s:.0f} s for {description}.")
         settle()
         sleep(0.001)
     return perf_counter() - since
@@ -108,19 +106,12 @@ class Hand:
         QTest.keyClick(self.widget, key, modifier)  # type: ignore[call-overload]
 
     def _send(
-        self,
-        kind: QEvent.Type,
-        at: Place,
-        button: Any,
-        buttons: Any,
-        keys: Any,
+        self, kind: QEvent.Type, at: Place, button: Any, buttons: Any, keys: Any
     ) -> None:
         local = QPointF(float(at[0]), float(at[1]))
-        glob = QPointF(self.widget.mapToGlobal(QPoint(0, 0))) + local
-        event = QMouseEvent(kind, local, glob, button, buttons, keys)
-        application = QApplication.instance()
-        assert application is not None
-        application.sendEvent(self.widget, event)
+        on_screen = QPointF(self.widget.mapToGlobal(QPoint(0, 0))) + local
+        event = QMouseEvent(kind, local, on_screen, button, buttons, keys)
+        QApplication.sendEvent(self.widget, event)
 
 
 def arc(
@@ -131,10 +122,5 @@ def arc(
 ) -> np.ndarray:
     """Return positions (steps, 2) along an ellipse, for curved strokes."""
     angle = np.linspace(*turn, steps)
-    return np.stack(
-        [
-            centre[0] + np.cos(angle) * radii[0],
-            centre[1] + np.sin(angle) * radii[1],
-        ],
-        axis=1,
-    )
+    unit = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    return np.asarray(np.asarray(centre) + unit * np.asarray(radii))

@@ -11,8 +11,8 @@ from omnimouse_widgets.report.markup import Markup, facts, joined, table, tag
 from omnimouse_widgets.report.markup import text as escaped
 
 CHECKED = (
-    "Read back from the window after the strokes above, beside what the library gives "
-    "for the same question."
+    "Values read from the window after the strokes above, and values that the library "
+    "computes for the same task."
 )
 
 
@@ -21,7 +21,7 @@ class Figure:
     """A picture with its title and description."""
 
     title: str
-    words: str
+    text: str
     png: Path
 
 
@@ -29,7 +29,7 @@ class Figure:
 class Check:
     """A value on screen and the value that the library computes for it."""
 
-    what: str
+    quantity: str
     on_screen: str
     computed: str
     is_same: bool
@@ -40,7 +40,7 @@ class Page:
     """Content of the page."""
 
     title: str
-    words: str
+    text: str
     facts: Sequence[tuple[str, str]]
     figures: Sequence[Figure]
     checks: Sequence[Check]
@@ -48,16 +48,16 @@ class Page:
 
 def write_page(page: Page, path: Path) -> Path:
     """Write the page with embedded pictures; replaces an older one atomically."""
-    whole = document(
+    html = document(
         page.title,
         tag("h1", page.title),
-        tag("p", page.words, class_="quiet"),
+        tag("p", page.text, class_="quiet"),
         facts(page.facts),
         *map(_figure, page.figures),
         _checks(page.checks),
     )
     with atomic_path(path) as temporary:
-        temporary.write_text(whole, encoding="utf-8")
+        temporary.write_text(html, encoding="utf-8")
     return path
 
 
@@ -66,17 +66,17 @@ def _figure(figure: Figure) -> Markup:
     # Pictures are data URLs, so that the page is a single file.
     data = b64encode(figure.png.read_bytes()).decode("ascii")
     picture = f'<img alt="{escaped(figure.title)}" src="data:image/png;base64,{data}">'
-    shown = tag("figure", Markup(picture))
-    return joined((title, tag("p", figure.words), shown))
+    image = tag("figure", Markup(picture))
+    return joined((title, tag("p", figure.text), image))
 
 
 def _checks(checks: Sequence[Check]) -> Markup:
-    head = ("what", "on screen", "computed", "")
+    head = ("quantity", "on screen", "computed", "")
     rows = [
-        (check.what, check.on_screen, check.computed, _verdict(check.is_same))
+        (check.quantity, check.on_screen, check.computed, _verdict(check.is_same))
         for check in checks
     ]
-    title = tag("h2", "On screen, and computed")
+    title = tag("h2", "Values on screen and computed values")
     return joined((title, tag("p", CHECKED), table(head, rows, len(head))))
 
 

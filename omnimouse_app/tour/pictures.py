@@ -26,7 +26,7 @@ def pin_conditions(story: Story) -> None:
     pins = controller.pins
     for preset in ("video_behavior", "responses_from_behavior", _FORECAST):
         controller.apply_preset(preset)
-        story.answered()
+        story.wait_for_prediction()
         pins.pin()
     controller.select(controller.state.selection[:4])
     pins.choose_span("10 s")
@@ -36,13 +36,13 @@ def pin_conditions(story: Story) -> None:
     story.picture(
         "pins",
         "Conditions pinned over the same neurons",
-        "Each pinned condition is predicted over ten seconds, two at a time, and keeps "
-        "its colour and its score; what was recorded is white.",
+        "Each pinned condition is predicted over ten seconds, two at a time. It has "
+        "its own colour and score. The recording is white.",
     )
     pins.choose_span("window")
     for pin in controller.state.pins:
         pins.unpin(pin.slot)
-    story.answered()
+    story.wait_for_prediction()
 
 
 def live_context(story: Story) -> None:
@@ -58,10 +58,10 @@ def live_context(story: Story) -> None:
     )
     story.picture(
         "context",
-        "What context buys, live",
-        "The score of the selected neurons against how many other neurons and how much "
-        "history the model is given, with and without video and behaviour. The line "
-        "marks the mask on screen.",
+        "Score against context, live",
+        "The score of the selected neurons against the number of visible neurons and "
+        "the visible history, with and without video and behaviour. The line marks the "
+        "current mask.",
     )
     sweeps = controller.sweeps
     sweeps.start(_SWEPT, "tour")
@@ -69,69 +69,69 @@ def live_context(story: Story) -> None:
     settle(0.5)
     story.picture(
         "sweep",
-        "A proper sweep in the background",
-        "Over many windows and seeds, with error bars; painting goes on meanwhile. It "
-        "is kept, compared, exported, and goes on after a restart.",
+        "A sweep in the background",
+        "The sweep uses many windows and seeds and has error bars. The user can paint "
+        "meanwhile. It is saved, can be compared and exported, and resumes after a "
+        "restart.",
     )
 
 
-def know_a_neuron(story: Story) -> None:
+def show_one_neuron(story: Story) -> None:
     """Show receptive field, tuning and repeats of one neuron."""
     facts = story.dock.controller.neuron_info
     story.dock.bring_up("Neuron")
     settle(0.3)
     wait_for(
         lambda: facts.current is not None and facts.current.is_complete,
-        "the neuron's facts",
+        "the properties of the neuron",
         _LONG_S,
     )
     story.picture(
         "neuron",
         "One neuron",
-        "Its receptive field, direction tuning and repeats, from the recording itself, "
-        "and its score under every pinned condition.",
+        "Its receptive field, direction tuning and repeats, computed from the "
+        "recording, and its score under every pinned condition.",
     )
 
 
-def ask_what_if(story: Story) -> None:
+def edit_the_stimulus(story: Story) -> None:
     """Mirror the video, and show the new prediction."""
     controller = story.dock.controller
     story.dock.bring_up("What if")
     story.dock.bring_up("Traces")
     controller.stimulus_edits.put(Mirror("horizontal"))
-    story.answered()
+    story.wait_for_prediction()
     settle(0.5)
-    shown = controller.stimulus_edits.window
-    before = controller.state.window
-    assert shown is not None
-    assert before is not None
+    edited, recorded = controller.stimulus_edits.window, controller.state.window
+    assert edited is not None
+    assert recorded is not None
     story.checks.append(
         Check(
-            "The film under What if, mirrored",
-            "the edited window's frames",
-            "the recorded ones, right to left",
+            "The mirrored video of What if",
+            "frames of the edited window",
+            "frames of the recording, right to left",
             # Frames are (time, height, width): reversing the last axis mirrors left and
             # right.
-            bool(np.array_equal(shown.frames_u8, before.frames_u8[:, :, ::-1])),
+            bool(np.array_equal(edited.frames_u8, recorded.frames_u8[:, :, ::-1])),
         )
     )
     story.picture(
         "what_if",
-        "What if the film were mirrored",
-        "The stimulus or the behaviour edited, and the difference that makes to the "
-        "prediction. Nothing was recorded for it, so nothing is scored.",
+        "Prediction for the mirrored video",
+        "An edit of the stimulus or of behaviour, and its effect on the prediction. "
+        "There is no recording with the edit, so there is no score.",
     )
     controller.stimulus_edits.reset()
     story.dock.bring_up("OmniMouse")
-    story.answered()
+    story.wait_for_prediction()
 
 
 def colour_by_numbers(story: Story) -> None:
     """Colour the neurons by area and by their ceiling, with the legends."""
     colouring = story.dock.controller.colouring
-    for name, words in (
-        ("area", "Areas in colours that stay apart for colour-blind eyes."),
-        ("ceiling", "What a perfect prediction could reach in one trial, by repeats."),
+    for name, text in (
+        ("area", "The colours of the areas differ for colour-blind readers, too."),
+        ("ceiling", "Single-trial correlation of a perfect prediction, from repeats."),
     ):
         # A recording without areas or repeats does not offer these colours.
         if name not in [choice.name for choice in colouring.choices]:
@@ -139,11 +139,11 @@ def colour_by_numbers(story: Story) -> None:
         colouring.choose(name)
         settle(0.3)
         wait_for(lambda: colouring.scale is not None, "the colours", _LONG_S)
-        story.picture(name, f"Neurons coloured by {name}", words)
+        story.picture(name, f"Neurons coloured by {name}", text)
     colouring.choose("state")
 
 
-def see_the_residual(story: Story) -> None:
+def show_the_residual(story: Story) -> None:
     """Show recording, prediction and residual in the raster, in order of similarity."""
     controller, panel = story.dock.controller, story.dock.panels["Raster"]
     assert isinstance(panel, RasterPanel)
@@ -153,24 +153,24 @@ def see_the_residual(story: Story) -> None:
     settle(0.5)
     story.picture(
         "residual",
-        "Recorded, predicted, and what is left",
-        "All neurons by samples, alike neurons beside each other; the residual is "
-        "orange where the model predicts too little and blue where it predicts too "
-        "much.",
+        "Recording, prediction and residual",
+        "All neurons by samples; similar neurons are next to each other. The residual, "
+        "predicted minus recorded, is blue if the prediction is too low and orange if "
+        "it is too high.",
     )
     panel.set_view("truth")
     panel.ordering.show_ordering("stored")
 
 
-def find_neurons(story: Story) -> None:
+def show_the_table(story: Story) -> None:
     """Show the table of neurons: sorting, filter, and link to the field."""
     story.dock.bring_up("Neurons")
     settle(0.4)
     story.picture(
         "neurons",
-        "Every neuron in a table",
-        "Sort, filter, select: what is chosen here is chosen in the field, the raster "
-        "and the traces, and the other way round.",
+        "Table of all neurons",
+        "The table can be sorted and filtered. The selection is the same in the table, "
+        "the field, the raster and the traces.",
     )
     story.dock.bring_up("Traces")
 
@@ -180,10 +180,10 @@ TOUR: tuple[Chapter, ...] = (
     *(chapter for chapter in CHAPTERS if chapter is not small_screen),
     pin_conditions,
     live_context,
-    know_a_neuron,
-    ask_what_if,
+    show_one_neuron,
+    edit_the_stimulus,
     colour_by_numbers,
-    see_the_residual,
-    find_neurons,
+    show_the_residual,
+    show_the_table,
     small_screen,
 )

@@ -29,10 +29,8 @@ from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.qt.raster.panel import RasterPanel
 from omnimouse_widgets.qt.traces.behavior_panel import BehaviorPanel
 
-_SHIFT, _CONTROL = (
-    Qt.KeyboardModifier.ShiftModifier,
-    Qt.KeyboardModifier.ControlModifier,
-)
+_SHIFT = Qt.KeyboardModifier.ShiftModifier
+_CONTROL = Qt.KeyboardModifier.ControlModifier
 
 
 @dataclass
@@ -56,7 +54,7 @@ class Story:
         """A simulated hand over the canvas."""
         return Hand(self.canvas.widget)
 
-    def answered(self, timeout_s: float = 120.0) -> float:
+    def wait_for_prediction(self, timeout_s: float = 120.0) -> float:
         """Wait for the prediction of the whole population; return the seconds taken."""
         results = self.dock.controller.results
         took = wait_for(
@@ -64,25 +62,25 @@ class Story:
                 results.error is not None
                 or (results.freshness == results.population_freshness == "fresh")
             ),
-            "the model's answer",
+            "the prediction",
             timeout_s,
         )
         if results.error is not None:
-            raise RuntimeError(f"The model did not answer: {results.error}")
+            raise RuntimeError(f"The model failed: {results.error}")
         settle(0.1)
         return took
 
     def check(self, compare: Callable[[OmniMouseDock, str], Check]) -> None:
         """Compare values on screen with values that the library computes."""
         self.checks.append(compare(self.dock, self.model))
-        self.answered()
+        self.wait_for_prediction()
 
-    def picture(self, name: str, title: str, words: str) -> None:
+    def picture(self, name: str, title: str, text: str) -> None:
         """Save a picture of the window."""
         settle(0.5)
         png = self.out / f"{name}.png"
         save_window(self.dock, png)
-        self.figures.append(Figure(title, words, png))
+        self.figures.append(Figure(title, text, png))
 
 
 Chapter = Callable[[Story], None]
@@ -118,7 +116,7 @@ def write_report(
         dock.close_viewer()
     path = write_page(page, out / "index.html")
     # Raise only after the page is written: it shows the differences.
-    wrong = [check.what for check in story.checks if not check.is_same]
+    wrong = [check.quantity for check in story.checks if not check.is_same]
     if wrong:
         raise RuntimeError(f"Screen and library differ: {'; '.join(wrong)}. See {path}")
     return path
@@ -127,7 +125,7 @@ def write_report(
 # -- chapters, in order --------------------------------------------------------------
 def open_the_demo(story: Story) -> None:
     """Show the window with a preset and its first prediction."""
-    took = story.answered()
+    seconds = story.wait_for_prediction()
     controller = story.dock.controller
     session, state = controller.state.session, controller.state
     assert session is not None
@@ -136,13 +134,13 @@ def open_the_demo(story: Story) -> None:
         ("Session", f"{session.id}: {session.n_neurons:,} neurons, {minutes:.1f} min"),
         ("Model", state.predictor_name),
         ("Preset", dict(controller.presets).get(state.preset, "by hand")),
-        ("From the open window to the first prediction", f"{took:.1f} s"),
+        ("From the open window to the first prediction", f"{seconds:.1f} s"),
     ]
     story.picture(
         "start",
         "On opening",
-        "The demo session at a held-out window, a preset chosen, the selected neurons' "
-        "predictions beside what was recorded.",
+        "The demo session at a held-out window, with a preset. The traces show the "
+        "recording and the prediction of the selected neurons.",
     )
 
 
@@ -162,19 +160,18 @@ def paint_the_field(story: Story) -> None:
     # Move the pointer to a corner: the circle of the brush would cover neurons that the
     # checks read.
     hand.move((20, 20), held=False)
-    story.answered()
+    story.wait_for_prediction()
     elapsed = controller.results.elapsed_ms or float("nan")
-    story.facts += [
-        ("From the last stroke to the selected neurons' answer", f"{elapsed:.0f} ms")
-    ]
+    story.facts += [("From the last stroke to the new prediction", f"{elapsed:.0f} ms")]
     story.check(check_traces)
     story.check(check_scores)
     story.check(check_states)
     story.picture(
         "painted",
         "Neurons painted with the brush",
-        "Three strokes of real mouse events: a ring made visible (blue), one hidden "
-        "(grey), a line across both target (orange rings). The predictions followed.",
+        "Three strokes of real mouse events: a visible ring (blue), a hidden ring "
+        "(grey), and a line of targets across both (orange rings). The predictions are "
+        "updated.",
     )
 
 
@@ -193,7 +190,7 @@ def undo_and_redo(story: Story) -> None:
     story.checks.append(
         Check(
             "Ctrl+Z, then Ctrl+Shift+Z",
-            f"{changed} neurons went back, and came again",
+            f"{changed} neurons changed and were restored",
             "the same mask, cell by cell",
             changed > 0 and bool((painted.cells == redone.cells).all()),
         )
@@ -206,21 +203,21 @@ def select_by_click(story: Story) -> None:
     mask, layers = controller.state.mask, story.dock.instrument.layers
     assert mask is not None
     assert layers.field is not None
-    asked = np.flatnonzero((mask.cells == TARGET).any(axis=0))
-    assert controller.state.window is not None
+    targets = np.flatnonzero((mask.cells == TARGET).any(axis=0))
+    window = controller.state.window
+    assert window is not None
     # Select the five target neurons with the largest variation in the second half of
     # the window, so that their traces show activity.
-    window = controller.state.window
-    spread = window.responses[window.spec.n_samples // 2 :].std(axis=0)[asked]
-    chosen = asked[np.sort(np.argsort(-spread)[:5])]
+    spread = window.responses[window.spec.n_samples // 2 :].std(axis=0)[targets]
+    chosen = targets[np.sort(np.argsort(-spread)[:5])]
     for number, place in enumerate(core_places(layers.field)[chosen]):
         keys = _CONTROL if number == 0 else _CONTROL | _SHIFT
         story.hand.click(canvas.place(place), keys)
         settle()
-    story.answered()
+    story.wait_for_prediction()
     story.checks.append(
         Check(
-            "Ctrl-clicked neurons are the selection",
+            "Selection after Ctrl-clicks",
             ", ".join(map(str, controller.state.selection)),
             ", ".join(map(str, chosen.tolist())),
             controller.state.selection == tuple(chosen.tolist()),
@@ -232,13 +229,13 @@ def select_by_click(story: Story) -> None:
 def colour_by_score(story: Story) -> None:
     """Colour the neurons by single-trial correlation with the key C."""
     story.hand.key(Qt.Key.Key_C)
-    story.answered()
+    story.wait_for_prediction()
     story.picture(
         "score",
         "Coloured by score",
         "Single-trial correlation of prediction and recording over this window's "
-        "target samples, from 0 (dark) to 1 (yellow). Neurons the model was given are "
-        "dark disks in grey rings.",
+        "target samples, from 0 (dark) to 1 (yellow). Visible neurons are dark disks "
+        "in grey rings.",
     )
     story.hand.key(Qt.Key.Key_C)
 
@@ -254,7 +251,7 @@ def paint_the_raster(story: Story) -> None:
     settle(0.1)
     # Plot coordinates: sample n covers n to n + 1, so 5.5 is the middle of sample 5.
     drag_on_raster(panel, (5.5, 0.25), (24.5, 0.6))
-    story.answered()
+    story.wait_for_prediction()
     after = controller.state.mask
     assert after is not None
     changed = before.cells != after.cells
@@ -263,7 +260,7 @@ def paint_the_raster(story: Story) -> None:
         Check(
             "A box drawn on the raster over samples 5 to 24",
             f"{int(changed.sum()):,} cells changed, samples {_ends(samples)}",
-            "cells of samples 5-24 alone, each of them visible",
+            "only cells of samples 5-24, all of them visible",
             samples == list(range(5, 25))
             and bool((after.cells[changed] == VISIBLE).all()),
         )
@@ -271,8 +268,8 @@ def paint_the_raster(story: Story) -> None:
     story.picture(
         "raster",
         "Samples painted on the raster",
-        "Neurons by samples: what the model sees is blue, what it is asked orange. A "
-        "box drawn here gave some neurons' samples 5 to 24 to the model.",
+        "Neurons by samples: visible cells are blue, target cells are orange. A box on "
+        "the raster made samples 5 to 24 of some neurons visible.",
     )
 
 
@@ -280,7 +277,7 @@ def decode_behavior(story: Story) -> None:
     """Show the behaviour that the predictor decodes, with the preset for it."""
     controller = story.dock.controller
     controller.apply_preset("all_response_only")
-    story.answered()
+    story.wait_for_prediction()
     panel = story.dock.panels["Behaviour"]
     story.dock.docks["Behaviour"].raise_()
     settle(0.3)
@@ -289,8 +286,8 @@ def decode_behavior(story: Story) -> None:
     story.picture(
         "behaviour",
         "Behaviour decoded from the population",
-        "Running and the pupil as recorded (white) and as the model decodes them from "
-        "every neuron (orange).",
+        "Running and pupil: the recording (white), and the values that the model "
+        "decodes from all neurons (orange).",
     )
     story.dock.docks["Traces"].raise_()
 
@@ -301,7 +298,7 @@ def scrub(story: Story) -> None:
     controller.apply_preset("video_behavior")
     controller.step_window(3)
     controller.set_cursor(40)
-    story.answered()
+    story.wait_for_prediction()
     story.check(check_traces)
 
 
@@ -310,7 +307,9 @@ def small_screen(story: Story) -> None:
     story.dock.main_window.resize(1280, 720)
     settle(0.5)
     story.picture(
-        "small", "On a small screen", "The same window at 1280 × 720: nothing is cut."
+        "small",
+        "On a small screen",
+        "The same window at 1280 × 720. Nothing is cut off.",
     )
 
 
@@ -327,11 +326,11 @@ CHAPTERS: tuple[Chapter, ...] = (
 )
 
 
-# -- small things ----------------------------------------------------------------------
+# -- pictures and drags ---------------------------------------------------------------
 def save_window(dock: OmniMouseDock, png: Path) -> None:
     """Save the whole window, canvas and docks, as a picture of 256 colours."""
-    shown = dock.viewer.screenshot(canvas_only=False, flash=False)
-    picture = Image.fromarray(np.ascontiguousarray(shown[..., :3]))
+    pixels = dock.viewer.screenshot(canvas_only=False, flash=False)
+    picture = Image.fromarray(np.ascontiguousarray(pixels[..., :3]))
     # A palette makes the file much smaller; dithering would make it larger again.
     few = picture.quantize(method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
     few.save(png, optimize=True)
@@ -346,8 +345,8 @@ def drag_on_raster(
     low, high = box.viewRange()[1]
 
     def at(place: tuple[float, float]) -> np.ndarray:
-        shown = QPointF(place[0], low + place[1] * (high - low))
-        local = view.mapFromScene(box.mapViewToScene(shown))
+        in_plot = QPointF(place[0], low + place[1] * (high - low))
+        local = view.mapFromScene(box.mapViewToScene(in_plot))
         return np.array([local.x(), local.y()], float)
 
     first, last = at(start), at(stop)
@@ -362,8 +361,8 @@ def _ends(samples: list[int]) -> str:
 def _page(story: Story) -> Page:
     return Page(
         title="OmniMouse Studio: the demo",
-        words="Made by `omnimouse demo --headless`: the real window, worked by real "
-        "mouse and key events.",
+        text="Written by `omnimouse demo --headless`: the real window, operated by "
+        "real mouse and key events.",
         facts=story.facts,
         figures=story.figures,
         checks=story.checks,

@@ -1,14 +1,15 @@
 """Commands of the napari manifest, as offered by the command palette, in one table.
 
 The manifest has their titles. It names a command `omnimouse_app.window.commands:NAME`;
-NAME is a key of `ACTIONS`.
+NAME is a key of `ACTIONS`, and therefore no name of this module: `__getattr__` answers
+only for names that the module lacks.
 """
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any, Final
 
-from omnimouse_app.field.keys import show_keys
+from omnimouse_app.field import keys
 from omnimouse_app.window.docks import PANELS, OmniMouseDock, find_instrument
 from omnimouse_model.analysis.in_silico.stimulus_edits import Blank, Mirror
 from omnimouse_model.data.edit_protocol import Edit
@@ -18,8 +19,8 @@ from omnimouse_model.live.pin import MAX_PINS
 from omnimouse_model.live.spans import SPAN_CHOICES, SpanChoice
 from omnimouse_model.masks import BehaviorMode
 from omnimouse_widgets.drawn.model.task import VIDEO_NAMES, video_span
+from omnimouse_widgets.qt.control import selection
 from omnimouse_widgets.qt.control.project import AnalysisSection
-from omnimouse_widgets.qt.control.selection import copy_score
 from omnimouse_widgets.qt.neurons.panel import NeuronsPanel
 from omnimouse_widgets.qt.style.shortcuts import KEYS
 
@@ -120,13 +121,13 @@ ACTIONS: Final[dict[str, Action]] = {
     "stop": lambda dock: dock.controller.cancel(),
     "ask_again": lambda dock: dock.controller.request_again(),
     "finetune": lambda dock: dock.control.model.finetune.open_up(),
-    "copy_score": _on_controller(copy_score),
+    "copy_score": _on_controller(selection.copy_score),
     "filter_neurons": _filter_neurons,
     "next_neuron": lambda dock: _step_neuron(dock, 1),
     "previous_neuron": lambda dock: _step_neuron(dock, -1),
     "what_if_blank": lambda dock: _edit(dock, Blank()),
     "what_if_mirror": lambda dock: _edit(dock, Mirror()),
-    "show_keys": lambda _: show_keys(),
+    "show_keys": lambda _: keys.show_keys(),
     **{
         f"show_{place.title.lower().replace(' ', '_')}": _bring_up(place.title)
         for place in PANELS

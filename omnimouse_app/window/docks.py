@@ -8,6 +8,7 @@ at the same place.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
@@ -111,7 +112,7 @@ class OmniMouseDock(QWidget):
         # Ends the worker also if the dock is destroyed without the window.
         self.destroyed.connect(self.instrument.close)
         # napari docks this widget after the constructor; the other docks follow then.
-        QTimer.singleShot(0, self._begin)
+        QTimer.singleShot(0, self._open_after_docking)
 
     @property
     def viewer(self) -> Any:
@@ -121,11 +122,11 @@ class OmniMouseDock(QWidget):
     @property
     def main_window(self) -> QMainWindow:
         """The napari window, also while this dock floats."""
-        around: QObject | None = self.parent()
-        while around is not None and not isinstance(around, QMainWindow):
-            around = around.parent()
-        assert around is not None
-        return around
+        parent: QObject | None = self.parent()
+        while parent is not None and not isinstance(parent, QMainWindow):
+            parent = parent.parent()
+        assert parent is not None
+        return parent
 
     def close_viewer(self) -> None:
         """End the worker, and close and destroy the window.
@@ -145,10 +146,10 @@ class OmniMouseDock(QWidget):
 
     @property
     def controller(self) -> Controller:
-        """The verbs, the state and the results."""
+        """The controller, with the state and the results."""
         return self.instrument.controller
 
-    def _begin(self) -> None:
+    def _open_after_docking(self) -> None:
         """Open every dock and the last recording, after a start from the menu.
 
         Does nothing if the docks are open already: the code that opened them chooses
@@ -181,17 +182,17 @@ class OmniMouseDock(QWidget):
             _hide_instead_of_destroying(dock)
             bind(dock, "?", show_keys)
             PanelKey(dock, "Ctrl+S", self.control.analysis.save)
-            _retitle(dock, title)
+            _set_title(dock, title)
         _arrange(window, self.docks)
         # Dock sizes have an effect only after Qt has laid out the window.
-        QTimer.singleShot(0, self._share_out)
+        QTimer.singleShot(0, self._set_sizes)
         self.instrument.watch(window)
         free_in_own_context(self._viewer)
 
-    def _share_out(self) -> None:
+    def _set_sizes(self) -> None:
         if self.instrument.is_closed:
             return
-        _share_out(self.main_window, self.docks)
+        _set_sizes(self.main_window, self.docks)
         self.instrument.layers.show_whole_field()
 
     def open_folder(self, folder: str) -> None:
@@ -239,7 +240,7 @@ def _hide_instead_of_destroying(dock: Any) -> None:
     dock.destroyOnClose = dock.close
 
 
-def _retitle(dock: Any, title: str) -> None:
+def _set_title(dock: Any, title: str) -> None:
     """Use the short title in tabs and title bars; napari keeps the full name."""
     dock.setWindowTitle(title)
     dock.title.title.setText(title)
@@ -254,10 +255,10 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     # The right column extends to the bottom of the window.
     window.setCorner(Qt.Corner.BottomRightCorner, Qt.DockWidgetArea.RightDockWidgetArea)
     window.splitDockWidget(docks["OmniMouse"], docks["Traces"], vertical)
-    window.tabifyDockWidget(docks["Traces"], docks["Context"])
-    window.tabifyDockWidget(docks["Context"], docks["Behaviour"])
-    window.tabifyDockWidget(docks["Behaviour"], docks["Neurons"])
-    window.tabifyDockWidget(docks["Neurons"], docks["Neuron"])
+    for first, second in pairwise(
+        ("Traces", "Context", "Behaviour", "Neurons", "Neuron")
+    ):
+        window.tabifyDockWidget(docks[first], docks[second])
     window.tabifyDockWidget(docks["OmniMouse"], docks["What if"])
     docks["Traces"].raise_()
     docks["OmniMouse"].raise_()
@@ -268,7 +269,7 @@ def _arrange(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     _fold_layer_docks(window)
 
 
-def _share_out(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
+def _set_sizes(window: QMainWindow, docks: dict[str, QDockWidget]) -> None:
     """Set the sizes of the docks; has an effect only in a window that is laid out."""
     horizontal, vertical = Qt.Orientation.Horizontal, Qt.Orientation.Vertical
     right = [docks["OmniMouse"], docks["Traces"]]
@@ -285,8 +286,8 @@ def _fold_layer_docks(window: QMainWindow) -> None:
     One above the other, with a raster below, they need a window taller than the screen
     of many laptops.
     """
-    own = {dock.objectName(): dock for dock in window.findChildren(QDockWidget)}
-    controls, layers = own.get("layer controls"), own.get("layer list")
+    docks = {dock.objectName(): dock for dock in window.findChildren(QDockWidget)}
+    controls, layers = docks.get("layer controls"), docks.get("layer list")
     if controls is None or layers is None:
         return
     left = Qt.DockWidgetArea.LeftDockWidgetArea

@@ -14,7 +14,7 @@ from omnimouse_app.field.keys import bind_keys, show_keys
 from omnimouse_app.field.layers import FieldLayers
 from omnimouse_app.field.redraw import OneFrame
 from omnimouse_app.window.openable import is_openable
-from omnimouse_app.window.settings import opening
+from omnimouse_app.window.settings import preferences
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.stages import Load
 from omnimouse_model.live.state import Device, LiveState
@@ -43,9 +43,8 @@ class Instrument(QObject):
     parent
         Qt parent.
     model
-        The first predictor. Giving it here avoids loading another one before it. By
-        default a new controller takes the preferred predictor, else the last one used,
-        else the demo.
+        The first predictor, so that no other one is loaded before it. By default a new
+        controller takes the preferred predictor, else the last one, else the demo.
     """
 
     closed = Signal()
@@ -70,7 +69,7 @@ class Instrument(QObject):
         model: Model | None = None,
     ) -> None:
         super().__init__(parent)
-        chosen = opening()
+        chosen = preferences()
         self.controller = controller or new_controller()
         # The model of a caller's controller is the caller's choice.
         if model is None and controller is None:
@@ -78,8 +77,8 @@ class Instrument(QObject):
         if model is not None:
             self.controller.choose_predictor(model)
         self.brush = Brush(self.controller, viewer)
-        remembered = self.controller.last_session.brush_radius
-        self.brush.radius = chosen.brush_radius or remembered or FIRST_RADIUS
+        last = self.controller.last_session.brush_radius
+        self.brush.radius = chosen.brush_radius or last or FIRST_RADIUS
         self.layers = FieldLayers(viewer, self.controller, self.brush, self)
         self.layers.layer_made.connect(self._bind_keys)
         self.layers.show_session()
@@ -154,10 +153,10 @@ class Instrument(QObject):
 
     def _take_key(self, event: QKeyEvent) -> bool:
         """Handle "?", the only key for which napari's key bindings have no name."""
-        is_ours = event.type() == QEvent.Type.KeyPress and event.text() == "?"
-        if is_ours:
+        is_help = event.type() == QEvent.Type.KeyPress and event.text() == "?"
+        if is_help:
             show_keys()
-        return is_ours
+        return is_help
 
     def _take_drop(self, event: QDropEvent) -> bool:
         data = event.mimeData()
@@ -173,7 +172,7 @@ class Instrument(QObject):
 
 def preferred_model(controller: Controller) -> str:
     """Return the model of the preferences, else the last one used, else the demo."""
-    return opening().predictor or controller.last_session.predictor or "demo"
+    return preferences().predictor or controller.last_session.predictor or "demo"
 
 
 def new_controller(device: Device = "auto", scheduler: str | None = None) -> Controller:
@@ -181,7 +180,7 @@ def new_controller(device: Device = "auto", scheduler: str | None = None) -> Con
 
     With a scheduler, predictors are loaded on its Dask workers.
     """
-    load: Load = load_in_process if opening().in_process else load_in_worker
+    load: Load = load_in_process if preferences().in_process else load_in_worker
     if scheduler is not None:
         from omnimouse_model.predict.worker.dask_worker import load_on_scheduler
 

@@ -40,7 +40,7 @@ def launch(
     scheduler
         Address of a Dask scheduler whose workers compute: over TLS, or on this machine.
     reading
-        Options for what the session's files do not contain, as for `open_session`.
+        Values that the session's files do not contain, as for `open_session`.
     viewer
         An open viewer to use.
     show
@@ -122,7 +122,7 @@ def _in_viewer(
         return open_instrument(viewer, _controller(model, device, scheduler))
     if scheduler is not None:
         raise ValueError(
-            "OmniMouse is open in this viewer already: give the scheduler to the one "
+            "OmniMouse is already open in this viewer. Pass the scheduler to the call "
             "that opens it."
         )
     if device != "auto":

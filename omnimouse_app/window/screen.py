@@ -83,12 +83,12 @@ def virtual_display() -> Iterator[str]:
 def scratch_settings() -> Iterator[None]:
     """Use temporary settings in the block; leave the user's settings unchanged."""
     with tempfile.TemporaryDirectory(prefix="omnimouse-") as scratch:
-        chosen = {
+        temporary = {
             "NAPARI_CONFIG": str(Path(scratch) / "napari.yaml"),
             "OMNIMOUSE_CONFIG": scratch,
         }
-        before = {name: os.environ.get(name) for name in chosen}
-        os.environ.update(chosen)
+        before = {name: os.environ.get(name) for name in temporary}
+        os.environ.update(temporary)
         try:
             yield
         finally:

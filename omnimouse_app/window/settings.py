@@ -4,13 +4,13 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Opening:
-    """Settings with which OmniMouse opens.
+class Preferences:
+    """Settings of a new OmniMouse window.
 
     Attributes
     ----------
     predictor
-        A name known to `load_predictor`, or a path; "" for the last one used.
+        A name known to `load_predictor`, or a path; "" for the last one.
     in_process
         Compute inside napari's process instead of a worker process.
     brush_radius
@@ -22,12 +22,13 @@ class Opening:
     brush_radius: float = 0.0
 
 
-def opening() -> Opening:
+def preferences() -> Preferences:
     """Return the saved settings, or the defaults if the plugin is not installed."""
     from napari.settings import get_plugin_settings
 
     try:
         saved = get_plugin_settings("omnimouse-app").opening
     except (KeyError, AttributeError, ValueError):
-        return Opening()
-    return Opening(saved.predictor, saved.in_process, float(saved.brush_radius))
+        # napari raises different errors for a plugin without stored settings.
+        return Preferences()
+    return Preferences(saved.predictor, saved.in_process, float(saved.brush_radius))

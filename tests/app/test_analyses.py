@@ -92,7 +92,7 @@ def test_an_analysis_that_is_gone_or_torn_opens_no_window(tmp_path, monkeypatch)
 
 
 def test_the_commands_export_what_is_on_screen(dock, tmp_path, monkeypatch):
-    monkeypatch.setattr(commands, "_open", lambda: dock)
+    monkeypatch.setattr(commands, "_open_dock", lambda: dock)
     section = dock.control.analysis
     for command, name in (
         ("export_table", "neurons.csv"),

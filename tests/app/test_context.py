@@ -15,7 +15,7 @@ def test_in_front_it_shows_the_numbers_and_a_stroke_moves_its_mark_alone(
 ):
     controller, context = dock.controller, dock.panels["Context"]
     state, results = controller.state, controller.results
-    monkeypatch.setattr(commands, "_open", lambda: dock)
+    monkeypatch.setattr(commands, "_open_dock", lambda: dock)
     assert not state.sweep_shown
     commands.show_context()
     wait_for(lambda: state.sweep_shown, "the dock to be seen")
