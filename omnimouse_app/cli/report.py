@@ -39,7 +39,7 @@ def command(
     page needs no network and no other file.
     """
     from omnimouse_model.live.analysis_file import SUFFIX
-    from omnimouse_model.live.report_from_file import report_of
+    from omnimouse_model.live.report import report_of_file
     from omnimouse_widgets.report import write_page
 
     name = analysis.name.removesuffix(SUFFIX).removesuffix(".json")
@@ -54,7 +54,7 @@ def command(
             progress.show_share(share, words)
 
     with interruptible():
-        content = report_of(
+        content = report_of_file(
             analysis,
             recording=recording,
             device=device,

@@ -16,6 +16,7 @@ from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     ReportProgress,
 )
+from omnimouse_model.live.inference.engine import Execution
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.layout import Field
 from omnimouse_widgets.qt.style.ui_thread import qt_post
@@ -60,7 +61,7 @@ class AreaLayer:
         self._outlines: list[AreaOutline] = []
         self.layer: Shapes | None = None
         self.task: BackgroundTask[tuple[Session, Field], _Outlines] = BackgroundTask(
-            _outlined, self._receive, qt_post()
+            _outlined, self._receive, Execution(qt_post())
         )
         self.task.changed.connect(self._report_fault)
 

@@ -32,7 +32,7 @@ def pin_conditions(story: Story) -> None:
     pins.choose_span("10 s")
     story.dock.bring_up("Traces")
     settle(0.2)
-    wait_for(lambda: not pins.is_busy, "the pinned conditions", _LONG_S)
+    wait_for(lambda: not pins.predictions.is_busy, "the pinned conditions", _LONG_S)
     story.picture(
         "pins",
         "Conditions pinned over the same neurons",

@@ -16,7 +16,7 @@ from omnimouse_app.field.redraw import OneFrame
 from omnimouse_app.window.openable import is_openable
 from omnimouse_app.window.settings import preferences
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.inference.stages import Load
+from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.state import Device, LiveState
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.registry import load_in_process

@@ -7,7 +7,7 @@ from qtpy.QtTest import QTest
 
 from omnimouse_app.tour.hand import wait_for
 from omnimouse_model.analysis.evaluate.stitching import predict_span
-from omnimouse_model.live.compare.pins import LIVE
+from omnimouse_model.live.pin import LIVE
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
@@ -26,14 +26,18 @@ def test_a_condition_is_pinned_compared_over_ten_seconds_and_taken_back(dock, ec
     QTest.keyClick(panel.bar.span, Qt.Key.Key_Down)
 
     def is_answered():
-        there = not pins.is_busy and {LIVE, 0} <= set(pins.spans)
-        return there and not pins.is_old(pins.spans[LIVE])
+        there = not pins.predictions.is_busy and {LIVE, 0} <= set(
+            pins.predictions.spans
+        )
+        return there and not pins.predictions.is_old(pins.predictions.spans[LIVE])
 
     wait_for(is_answered, "the span")
     neurons = np.array(state.selection)
     for slot, mask in ((LIVE, state.mask), (0, pinned)):
-        expected = predict_span(echo, state.session, mask, *pins.page, neurons=neurons)
-        found = pins.spans[slot]
+        expected = predict_span(
+            echo, state.session, mask, *pins.predictions.page, neurons=neurons
+        )
+        found = pins.predictions.spans[slot]
         np.testing.assert_array_equal(found.span.responses, expected.responses)
         np.testing.assert_array_equal(found.scores, expected.scores)
 

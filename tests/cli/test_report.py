@@ -22,10 +22,10 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
 from omnimouse_model.errors import ExportError, StoppedError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.project.exports import ScreenContent
-from omnimouse_model.live.project.report_data import (
+from omnimouse_model.live.report import (
     ReportCondition,
     ReportData,
-    reported,
+    report_of_screen,
 )
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
@@ -67,7 +67,7 @@ def shared_controller(folder):
 
 @pytest.fixture(scope="module")
 def report(shared_controller, saved_facts):
-    return reported(shared_controller)
+    return report_of_screen(shared_controller)
 
 
 @pytest.fixture(scope="module")
@@ -205,14 +205,14 @@ def test_a_spiking_window_is_told_in_its_own_rates_and_units():
 
 
 def test_conditions_are_compared_over_the_neurons_common_to_all(controller):
-    rows = Page(report_page(reported(controller))).rows
+    rows = Page(report_page(report_of_screen(controller))).rows
     assert not any("in common" in row[0] for row in rows if row)
     controller.pins.unpin(0)
     controller.choose_baseline("")
     controller.apply_preset("random_half_video_behavior")
     controller.pins.pin("half")
     controller.apply_preset("video_only")
-    report = reported(controller)
+    report = report_of_screen(controller)
     half = np.flatnonzero(np.isfinite(report.conditions[1].scores))
     assert len(half) == 15
     rows = Page(report_page(report)).rows
@@ -223,7 +223,7 @@ def test_conditions_are_compared_over_the_neurons_common_to_all(controller):
     others = np.setdiff1d(np.arange(30), targets)
     nothing = om.Mask.nothing(30).with_frames(True)
     controller.set_mask(nothing.show(targets).ask(others))
-    text = report_page(reported(controller))
+    text = report_page(report_of_screen(controller))
     assert "No neuron is scored under every condition" in text
 
 
@@ -267,7 +267,7 @@ def test_hostile_names_are_words(controller, folder, tmp_path):
     controller.pins.pin(f"pin {HOSTILE}")
     path = tmp_path / "<script>b.omnimouse.json"
     assert controller.project.save(path)
-    text = report_page(reported(controller))
+    text = report_page(report_of_screen(controller))
     assert Page(text).tags.count("script") == 2
     assert text.count("<script") == text.count("</script>") == 2
     assert text.count("&lt;script&gt;") >= 4

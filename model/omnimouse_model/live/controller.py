@@ -3,8 +3,9 @@
 Views read `controller.state` and `controller.results` and call these methods. Results
 reach the drawing thread through `post`; by default they arrive on the engine's thread.
 While no session is open, the methods bound to keys and clicks (step, stroke, undo) do
-nothing; the other methods raise `ValueError`. The module is long because it connects
-all parts of `omnimouse_model.live`; their logic is in their own modules.
+nothing; the other methods raise `ValueError`. The module is long because it has one
+method per user action and connects all parts of `omnimouse_model.live`; their logic is
+in their own modules, which do not import this one.
 """
 
 import threading
@@ -20,12 +21,16 @@ from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.compare.pins import Pins
-from omnimouse_model.live.inference.apply import take_selected
 from omnimouse_model.live.inference.baseline import BaselineClient
 from omnimouse_model.live.inference.client import LiveClient
-from omnimouse_model.live.inference.engine import Engine, Post, call_at_once
+from omnimouse_model.live.inference.engine import (
+    Engine,
+    Execution,
+    Post,
+    call_at_once,
+)
+from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.inference.stages import (
-    Load,
     StageRunner,
     name_of,
     next_start,
@@ -35,6 +40,7 @@ from omnimouse_model.live.last_session import LastSession, StateStore
 from omnimouse_model.live.mask.brush import CODE_NAMES, ActiveSpans, known_code
 from omnimouse_model.live.mask.presets import (
     DEFAULT_PRESET,
+    HALF,
     PRESETS,
     mask_for,
     preset_named,
@@ -49,9 +55,10 @@ from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
 from omnimouse_model.live.neurons.planes import Planes
 from omnimouse_model.live.neurons.repeats import RepeatsOnScreen
-from omnimouse_model.live.pin import Pin
+from omnimouse_model.live.pin import Pin, is_same_predictor
 from omnimouse_model.live.project.exports import Exports
 from omnimouse_model.live.project.project import Project
+from omnimouse_model.live.project.screen import AnalysisScreen
 from omnimouse_model.live.project.script import script_of
 from omnimouse_model.live.recording.clock_check import ClockCheck
 from omnimouse_model.live.recording.first_view import (
@@ -73,8 +80,9 @@ from omnimouse_model.live.state import (
 )
 from omnimouse_model.live.sweep.sweeps import Sweeps
 from omnimouse_model.masks import BehaviorMode, Mask, Neurons, Samples
+from omnimouse_model.predict.compatibility import FALLBACK
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.predict.registry import load_in_process, must_be_fetched
+from omnimouse_model.predict.registry import load_in_process
 from omnimouse_model.predict.worker.client import load_in_worker
 from omnimouse_model.predict.worker.mask_delta import is_same
 
@@ -152,56 +160,25 @@ class Controller:
     ) -> None:
         self.state = state or LiveState()
         self.results = Results()
-        load = load or (load_in_process if synchronous else load_in_worker)
-        # Only the two default loaders read the hub's cache; a custom `load` resolves
-        # names by itself, so nothing must be fetched for it.
-        self._fetches = load in (load_in_process, load_in_worker)
-        self.downloads = ModelDownloads(
-            self.choose_predictor, post, synchronous=synchronous
-        )
-        self._engine = engine or Engine(
-            StageRunner(load), post, synchronous=synchronous
-        )
-        self.loader = SessionLoader(
-            self.open_session, lambda: self._last_preset, post, synchronous=synchronous
-        )
-        self.recordings = FolderIndex(post, synchronous=synchronous)
-        self.clock_check = ClockCheck(self.state, post, synchronous=synchronous)
-        self.neuron_info = NeuronInfo(self.state, post, synchronous=synchronous)
-        self.neuron_order = SimilarityOrder(self.state, post, synchronous=synchronous)
-        self.colouring = Colouring(
-            self.state, self.results, self.neuron_info, post, synchronous=synchronous
-        )
-        self.repeats = RepeatsOnScreen(
-            self.state, self.seek, post, synchronous=synchronous
-        )
-        self.trials = TrialSteps(self.state, self.seek)
-        self.planes = Planes(self.state)
-        self.dilation = Dilation(
-            self.state, self.paint_cells, self.stroke, self.planes.visible_among
-        )
-        self.stimulus_edits = StimulusEdits(self.state, self.results, self._edit)
         # Re-entrant: signals emitted under the lock call listeners that call back
         # into methods of this class.
         self._lock = threading.RLock()
-        client = LiveClient(
+        load = load or (load_in_process if synchronous else load_in_worker)
+        # Only the two default loaders read the hub's cache; a custom `load` resolves
+        # names by itself, so nothing must be fetched for it.
+        is_hub_used = load in (load_in_process, load_in_worker)
+
+        execution = Execution(post, synchronous)
+        self._engine = engine or Engine(StageRunner(load), execution)
+        self._client = LiveClient(
             self._engine,
             self.state,
             self.results,
             self._lock,
             on_spec=self._follow_spec,
         )
-        self._client = client
-        self.sweeps = Sweeps(client, load, post, synchronous=synchronous)
-        self.finetuning = Finetuning(
-            client, self.choose_predictor, post, synchronous=synchronous
-        )
-
-        def another(answering: StageRunner) -> Engine:
-            return Engine(answering, post, synchronous=synchronous)
-
         self._baseline = BaselineClient(
-            self.state, self.results, another, load, self._lock
+            self.state, self.results, load, self._lock, execution
         )
         self.baseline = self._baseline.results
         self._history = UndoHistory()
@@ -209,44 +186,89 @@ class Controller:
         self._spans = ActiveSpans(self.state.spec.n_samples)
         self._mapped: tuple[Mask, Mask] | None = None
         self._last_preset = self.state.preset or DEFAULT_PRESET
-        self._memory = StateStore(memory)
-        self.pins = Pins(self._engine, client, self._lock, self, self._note_unpinned)
-        self.exports = Exports(self.state, self.results, post, synchronous=synchronous)
+        self._store = StateStore(memory)
+        self._make_parts(load, execution, is_hub_used=is_hub_used)
+
+    def _make_parts(
+        self, load: Load, execution: Execution, *, is_hub_used: bool
+    ) -> None:
+        """Make the parts; each gets the state, other parts and methods that it uses."""
+        state, results, client = self.state, self.results, self._client
+        self.downloads = ModelDownloads(
+            self.choose_predictor, execution, is_enabled=is_hub_used
+        )
+        self.loader = SessionLoader(
+            self.show_view, lambda: self._last_preset, execution
+        )
+        self.recordings = FolderIndex(execution)
+        self.clock_check = ClockCheck(state, execution)
+        self.neuron_info = NeuronInfo(state, execution)
+        self.neuron_order = SimilarityOrder(state, execution)
+        self.colouring = Colouring(state, results, self.neuron_info, execution)
+        self.repeats = RepeatsOnScreen(state, self.seek, execution)
+        self.trials = TrialSteps(state, self.seek)
+        self.planes = Planes(state)
+        self.dilation = Dilation(
+            state, self.paint_cells, self.stroke, self.planes.visible_among
+        )
+        self.stimulus_edits = StimulusEdits(state, results, self._edit)
+        self.sweeps = Sweeps(client, load, execution)
+        self.finetuning = Finetuning(client, self.choose_predictor, execution)
+        self.pins = Pins(
+            self._engine, client, self._lock, self.downloads, self._note_unpinned
+        )
+        self.exports = Exports(state, results, execution)
         self.project = Project(
-            self,
-            self._memory,
+            AnalysisScreen(
+                state,
+                results,
+                self.loader,
+                self.downloads,
+                self.pins,
+                self.sweeps,
+                self.colouring,
+                self.planes,
+                self.choose_predictor,
+                self.offer_predictor,
+                self.choose_baseline,
+                self.set_brush,
+                self.set_active_span,
+            ),
+            self._store,
             lambda: (self._predictor_name, self._last_preset),
             self._lock,
-            post,
-            synchronous=synchronous,
+            execution,
         )
 
     # -- session and predictor ------------------------------------------------------
-    def open_session(self, recording: str | Path | Session | SessionView) -> None:
+    def open_session(self, recording: str | Path | Session) -> None:
         """Open a recording at a held-out window with the last chosen preset.
 
-        A path is read on the calling thread; `opener.open` reads it in the background.
+        A path is read on the calling thread; `loader.open` reads it in the background.
+        """
+        self.show_view(first_view(recording, self._last_preset))
+
+    def show_view(self, view: SessionView) -> None:
+        """Show the first view of a recording, or a saved one.
+
         If a listener fails, the previous session is restored and the listener's error
         is raised.
         """
-        view = recording
-        if not isinstance(view, SessionView):
-            view = first_view(view, self._last_preset)
         with self._lock:
-            # `leave` must read the state before the new session replaces it.
+            # The state must be read before the new session replaces it.
             self.project.leave()
-            self._client.give_up()
+            self._client.reset()
             # On an error, `put_on_screen` has restored the previous state, whose
             # results were just cleared: they are requested again.
             try:
                 put_on_screen(self.state, view)
             except Exception:
-                self._ask()
+                self._send()
                 raise
             self.clock_check.clear()
             self._history.clear()
             self.history_changed.emit()
-            self._ask()
+            self._send()
         self.project.on_opened(view.reopened)
         self.loader.clear_error()
 
@@ -265,17 +287,39 @@ class Controller:
             predictor = str(predictor)
         name = predictor if isinstance(predictor, str) else name_of(predictor)
         # `predictor is name` holds for names only; an object is never fetched.
-        if predictor is name and self.must_fetch(name):
+        if predictor is name and self.downloads.must_fetch(name):
             return self.downloads.fetch(name)
         self.downloads.clear()
         with self._lock:
             self._client.choose(predictor)
             self.state.predictor_name = name
-            self._client.ask()
+            self._client.send()
 
-    def must_fetch(self, name: str) -> bool:
-        """Whether a model of this name is on the hub and not on this machine."""
-        return self._fetches and must_be_fetched(name)
+    def choose_fallback_baseline(self) -> None:
+        """Choose the fitted baseline, which can be fitted to any session.
+
+        It needs visible neurons at all target samples; without them, the mask is
+        replaced by the preset `HALF`, as one undo entry.
+        """
+        self.choose_predictor(FALLBACK)
+        if (mask := self.state.mask) is not None:
+            is_target = mask.target.any(axis=1)
+            if not mask.visible[is_target].any(axis=1).all():
+                self.apply_preset(HALF)
+
+    def make_pin_current(self, slot: int) -> None:
+        """Make a pinned condition the live one; `undo` restores only the mask."""
+        pin = self.pins[slot]
+        is_other = pin.predictor and not is_same_predictor(
+            pin.predictor, self._client.predictor
+        )
+        # A mask of another spec must not be sent to the predictor of this one.
+        is_foreign = pin.mask.spec != self.state.spec
+        if is_other and is_foreign:
+            self.choose_predictor(pin.predictor)
+        self.set_mask(pin.mask, f"Back to {pin.name}", pin.preset)
+        if is_other and not is_foreign:
+            self.choose_predictor(pin.predictor)
 
     def offer_predictor(self, name: str) -> None:
         """Offer a model for download; nothing is predicted until then."""
@@ -300,12 +344,12 @@ class Controller:
             if device != self.state.device:
                 self._client.choose(self._client.predictor)
                 self.state.device = device
-                self._client.ask()
+                self._client.send()
 
     @property
     def last_session(self) -> LastSession:
         """The last saved session; empty if there is none."""
-        return self._memory.load()
+        return self._store.load()
 
     def restore(self, instead: OpenRequest | None = None) -> bool:
         """Reopen the last saved session in the background; False if there is none.
@@ -328,9 +372,9 @@ class Controller:
             self._client.step_s = step_between(window, moved)
             # Clear results first: a listener of `window` must never draw predictions
             # of the previous window.
-            self._client.forget()
+            self.results.clear()
             self.state.window = moved
-            self._ask()
+            self._send()
 
     def step_window(self, n: int) -> None:
         """Move the window by `n` windows, or by `n` trials; stops at the ends."""
@@ -363,7 +407,7 @@ class Controller:
             self.results.error = str(error)
             self.results.changed.emit()
             return False
-        self._client.forget()
+        self.results.clear()
         self._history.clear()
         self._spans.resize(spec.n_samples)
         # neither a window nor a mask ever stands beside one of another spec
@@ -374,7 +418,7 @@ class Controller:
         state.mask = mask
         state.active_span = self._spans.of(state.brush_code)
         self.history_changed.emit()
-        self._ask()
+        self._send()
         return True
 
     def set_cursor(self, i: int) -> None:
@@ -417,14 +461,14 @@ class Controller:
         with self._lock:
             self.end_stroke()
             if self.state.mask is not None:
-                self._history.begin(name, self._state)
+                self._history.begin(name, self._undo_state)
                 self.history_changed.emit()
 
     def end_stroke(self) -> None:
         """End the stroke; it becomes one undo entry if it changed anything."""
         with self._lock:
             if self._history.in_stroke:
-                is_step = self._history.end(self._state)
+                is_step = self._history.end(self._undo_state)
                 self.history_changed.emit()
                 if is_step:
                     self.stepped.emit(self.undo_name, "done")
@@ -513,7 +557,7 @@ class Controller:
         with self._lock:
             if self.state.mask is None:
                 return
-            if (before := self._history.undo(self._state)) is not None:
+            if (before := self._history.undo(self._undo_state)) is not None:
                 self._go_to(before)
                 self.stepped.emit(self.redo_name, "undone")
 
@@ -522,7 +566,7 @@ class Controller:
         with self._lock:
             if self.state.mask is None:
                 return
-            if (after := self._history.redo(self._state)) is not None:
+            if (after := self._history.redo(self._undo_state)) is not None:
                 self._go_to(after)
                 self.stepped.emit(self.undo_name, "redone")
 
@@ -567,9 +611,9 @@ class Controller:
             self.state.selection = selection
             # A fresh population prediction contains these neurons already: no new
             # request is needed, unless the sweep of the selection is on screen.
-            was_there = take_selected(self.results, selection)
+            was_there = self.results.take_selected(selection)
             if self.state.sweep_shown or not was_there:
-                self._client.ask()
+                self._client.send()
 
     def set_colour_by(self, colour_by: ColourBy) -> None:
         """Choose the quantity that colours the neurons."""
@@ -599,7 +643,7 @@ class Controller:
             was_shown, is_shown = self.state.sweep_shown, bool(viewers)
             self.state.sweep_shown = is_shown
             if is_shown and not was_shown:
-                self._client.ask()
+                self._client.send()
             # Stop only if the sweep alone is still running: the predictions themselves
             # must not be cancelled because a panel was closed.
             elif (
@@ -616,20 +660,20 @@ class Controller:
         """
         # A changed analysis no longer has the mask on screen in its file.
         file = None if self.project.is_changed else self.project.path
-        return script_of(self.state, self._predictor_name, file, self._memory.folder)
+        return script_of(self.state, self._predictor_name, file, self._store.folder)
 
     # -- the engine -------------------------------------------------------------------
     def request_again(self) -> None:
         """Send the current request again, after an error or a cancel."""
         with self._lock:
-            self._client.ask()
+            self._client.send()
             self._baseline.follow(again=True)
 
     def cancel(self) -> None:
         """Cancel running and waiting requests, also of the baseline and the pins."""
         with self._lock:
             self._baseline.stop()
-            self.pins.stop()
+            self.pins.predictions.stop()
             self._client.stop()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -641,20 +685,23 @@ class Controller:
 
         `timeout_s` applies to each background task in turn.
         """
-        # The opener first: a session that it opened after `analyses.close` would not
-        # be saved.
-        self.loader.close(timeout_s)
-        self.project.close(timeout_s)
-        errands = (self.recordings, self.clock_check, self.neuron_info)
-        begun = (
-            *errands,
+        # The loader first: a session that it opened after `project.close` would not be
+        # saved.
+        for part in (
+            self.loader,
+            self.project,
+            self.recordings,
+            self.clock_check,
+            self.neuron_info,
             self.repeats,
             self.neuron_order,
             self.colouring,
             self.downloads,
-        )
-        for errand in (*begun, self.sweeps, self.finetuning, self.exports):
-            errand.close(timeout_s)
+            self.sweeps,
+            self.finetuning,
+            self.exports,
+        ):
+            part.close(timeout_s)
         self._baseline.close(timeout_s)
         self._engine.close(timeout_s)
 
@@ -672,7 +719,7 @@ class Controller:
         return self.state.mask
 
     @property
-    def _state(self) -> UndoState:
+    def _undo_state(self) -> UndoState:
         return UndoState(self._mask, self.state.preset, self.state.edits)
 
     def _change(self, mask: Mask, name: str, preset: str = "") -> None:
@@ -680,38 +727,38 @@ class Controller:
 
     def _edit(self, edits: tuple[Edit, ...], name: str) -> None:
         with self._lock:
-            self._step(name, replace(self._state, edits=edits))
+            self._step(name, replace(self._undo_state, edits=edits))
 
     def _step(self, name: str, after: UndoState) -> None:
-        if self._history.note(name, self._state, after):
+        if self._history.note(name, self._undo_state, after):
             self._go_to(after)
             if not self._history.in_stroke:
                 self.stepped.emit(self.undo_name, "done")
 
     def _note_unpinned(self, pin: Pin) -> None:
-        self._history.note_unpinned(f"Unpin {pin.name}", self._state, pin)
+        self._history.note_unpinned(f"Unpin {pin.name}", self._undo_state, pin)
         self.history_changed.emit()
         self.stepped.emit(self.undo_name, "done")
 
-    def _go_to(self, question: UndoState) -> None:
-        if (pin := question.unpinned) is not None:
-            (self.pins.restore if question.is_pinned else self.pins.remove)(pin)
+    def _go_to(self, state: UndoState) -> None:
+        if (pin := state.unpinned) is not None:
+            (self.pins.restore if state.is_pinned else self.pins.remove)(pin)
             self.history_changed.emit()
             return
-        self.state.edits = question.edits
+        self.state.edits = state.edits
         # If only the edits differ, the prediction without edits stays valid and only
         # the what-if is requested.
-        if is_edit := is_same(question.mask, self._mask):
-            self._client.ask_what_if()
+        if is_edit := is_same(state.mask, self._mask):
+            self._client.send_what_if()
         else:
-            self.state.mask = question.mask
-        self.state.preset = question.preset
+            self.state.mask = state.mask
+        self.state.preset = state.preset
         self.history_changed.emit()
         if not is_edit:
-            self._ask()
+            self._send()
 
-    def _ask(self) -> None:
-        self._client.ask()
+    def _send(self) -> None:
+        self._client.send()
         self._baseline.follow()
 
     @property

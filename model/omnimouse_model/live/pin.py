@@ -1,17 +1,27 @@
-"""Pinned condition: a mask and a predictor that are compared with other conditions."""
+"""Pinned conditions: masks and predictors that are compared, their tasks and results.
+
+A condition is predicted in the window on screen and, for the selected neurons, over a
+longer span. Results are kept until the window or the page of the span changes.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import uuid4
 
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.stitching import SpanPrediction
 from omnimouse_model.errors import MaskError
+from omnimouse_model.live.spans import Page
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.predictor import Prediction, Predictor
 
 LETTERS: Final = "ABCD"
 """Letters of the slots; a slot also determines the colour of its pin."""
 MAX_PINS: Final = len(LETTERS)
+LIVE: Final = -1
+"""Slot of the condition on screen, which has spans but no pin."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,7 +86,7 @@ class Pin:
     @classmethod
     def from_dict(
         cls,
-        facts: Mapping[str, Any],
+        values: Mapping[str, Any],
         predictor: str | Predictor,
         n_neurons: int | None = None,
     ) -> "Pin":
@@ -91,22 +101,130 @@ class Pin:
         KeyError, TypeError, ValueError
             Another field is missing or damaged.
         """
-        mask = Mask.from_dict(facts["mask"])
+        mask = Mask.from_dict(values["mask"])
         if n_neurons is not None and mask.n_neurons != n_neurons:
             raise MaskError(
                 f"The pinned mask is for {mask.n_neurons} neurons, "
                 f"the session has {n_neurons}."
             )
-        slot = int(facts["slot"])
+        slot = int(values["slot"])
         if not 0 <= slot < MAX_PINS:
-            raise ValueError(f"A pin's slot is 0-{MAX_PINS - 1}, found {slot}.")
+            raise ValueError(f"A pin's slot is 0-{MAX_PINS - 1}, got {slot}.")
         return cls(
             slot=slot,
-            name=str(facts["name"]),
+            name=str(values["name"]),
             mask=mask,
-            preset=str(facts["preset"]),
+            preset=str(values["preset"]),
             # "" stands for a predictor object, which cannot be saved.
-            predictor=str(facts["predictor"]) or predictor,
-            predictor_name=str(facts["predictor_name"]),
-            is_shown=bool(facts["is_shown"]),
+            predictor=str(values["predictor"]) or predictor,
+            predictor_name=str(values["predictor_name"]),
+            is_shown=bool(values["is_shown"]),
         )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PinTask:
+    """One condition to predict: in the window, or over a page for some neurons."""
+
+    slot: int
+    mask: Mask
+    predictor: str | Predictor
+    page: Page | None = None
+    neurons: tuple[int, ...] = ()
+
+
+def is_same_predictor(one: object, other: object) -> bool:
+    """Whether both are the same name or the same object."""
+    return one is other or (isinstance(one, str) and one == other)
+
+
+def is_same_task(one: PinTask, other: PinTask) -> bool:
+    """Whether two tasks are equal apart from their neurons."""
+    return (
+        one.slot == other.slot
+        and one.mask is other.mask
+        and is_same_predictor(one.predictor, other.predictor)
+        and one.page == other.page
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PinResult:
+    """Prediction of a condition in the window or over a span, or an error message.
+
+    `scores` has shape (P,) in a window, and one value per column of a span.
+    `prediction` is None without targets.
+    """
+
+    task: PinTask
+    prediction: Prediction | None = None
+    scores: np.ndarray | None = None
+    span: SpanPrediction | None = None
+    error: str = ""
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing of the task remains to be predicted."""
+        # An error is final: the same task would fail again.
+        return bool(self.error) or self.span is None or self.span.is_complete
+
+    def score(self, neuron: int) -> float | None:
+        """Return a neuron's score, NaN without one; None if it is not computed yet."""
+        if self.span is None:
+            return np.nan if self.scores is None else float(self.scores[neuron])
+        column = self.span.column(neuron)
+        if column is None or self.scores is None:
+            return None
+        return float(self.scores[column])
+
+
+class PinResults:
+    """Newest results of all slots; `windows` and `spans` map a slot to its result."""
+
+    def __init__(self) -> None:
+        self.windows: dict[int, PinResult] = {}
+        self.spans: dict[int, PinResult] = {}
+
+    def has(self, task: PinTask) -> bool:
+        """Whether a task has a complete result for at least its neurons."""
+        result = self._results_like(task).get(task.slot)
+        if result is None or not is_same_task(result.task, task):
+            return False
+        return set(task.neurons) <= set(result.task.neurons) and result.is_complete
+
+    def store(self, result: PinResult) -> None:
+        """Store a result, unless it is partial and would replace a complete one.
+
+        The complete result then lacks only neurons and stays until the new result is
+        complete, so that traces do not disappear while a neuron is added.
+        """
+        results = self._results_like(result.task)
+        before = results.get(result.task.slot)
+        is_known = (
+            before is not None
+            and before.span is not None
+            and before.span.is_complete
+            and is_same_task(before.task, result.task)
+        )
+        if result.is_complete or not is_known:
+            results[result.task.slot] = result
+
+    def keep_page(self, page: Page | None) -> None:
+        """Drop results of the previous window and of pages other than `page`."""
+        self.windows.clear()
+        for slot in [s for s, r in self.spans.items() if r.task.page != page]:
+            del self.spans[slot]
+
+    def keep_slots(self, slots: set[int]) -> None:
+        """Drop the results of all other slots."""
+        for results in (self.windows, self.spans):
+            for slot in [slot for slot in results if slot not in slots]:
+                del results[slot]
+
+    def clear(self) -> None:
+        """Remove all results."""
+        self.windows.clear()
+        self.spans.clear()
+
+    def _results_like(self, task: PinTask) -> dict[int, PinResult]:
+        return self.windows if task.page is None else self.spans

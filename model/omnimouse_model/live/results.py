@@ -6,17 +6,23 @@ when either changes, so a prediction is never drawn over another window.
 
 import operator
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 import numpy as np
 from psygnal import Signal, SignalGroupDescriptor
 
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.predict.capabilities import take_neurons
 from omnimouse_model.predict.devices import DEVICES, Residence
 from omnimouse_model.predict.predictor import Needs, Prediction
 
 Freshness = Literal["none", "running", "stale", "stopped", "fresh", "error"]
+NOT_SENT: Final = 0
+"""Number of a request that will be sent later; numbers of an engine start at 1."""
+_FRESHNESS: Final = (
+    "freshness", "population_freshness", "sweep_freshness", "what_if_freshness",
+)  # fmt: skip
 
 
 @dataclass(eq=False)
@@ -50,7 +56,8 @@ class Results:
     is_awaited
         Whether the newest request has unfinished stages.
     shown_request, newest_request
-        Numbers of the request whose result is shown, and of the newest request.
+        Numbers of the request whose result is shown, and of the newest request, as the
+        engine counts them.
     error
         Error message of the newest request for the user, or None.
     needs
@@ -108,8 +115,10 @@ class Results:
     @property
     def is_population_old(self) -> bool:
         """Whether `population` and `scores` belong to an older request."""
-        known = self.population is not None
-        return known and self.population_freshness in ("stale", "stopped")
+        return self.population is not None and self.population_freshness in (
+            "stale",
+            "stopped",
+        )
 
     @property
     def is_answered(self) -> bool:
@@ -131,8 +140,98 @@ class Results:
             return ""
         return prediction.status
 
+    # -- changes, on the drawing thread -----------------------------------------------
     def clear(self) -> None:
-        """Remove all predictions and scores; freshness and numbers stay."""
+        """Remove all predictions and scores, because they belong to another task."""
+        self._remove_predictions()
+        for name in _FRESHNESS:
+            setattr(self, name, "none")
+        self.changed.emit()
+
+    def mark_requested(
+        self, number: int, *, sweep: bool = False, what_if: bool = False
+    ) -> None:
+        """Mark the results as older than request `number`, which may be `NOT_SENT`.
+
+        `sweep` and `what_if` state whether the request includes these stages.
+        """
+        self.newest_request = number
+        self.is_awaited = True
+        self.error = None
+        self.freshness = _pending(self.selected)
+        self.population_freshness = _pending(self.population)
+        if not sweep:
+            self.sweep = None
+        self.sweep_freshness = _pending(self.sweep) if sweep else "none"
+        self._expect_what_if(what_if)
+        self.changed.emit()
+
+    def mark_edited(self, number: int) -> None:
+        """Mark only the what-if as requested; the results without edits stay fresh."""
+        # `freshness` and `population_freshness` do not change: an edit does not affect
+        # the prediction of the recorded stimulus.
+        self.newest_request = number
+        self.is_awaited = True
+        self._expect_what_if(True)
+        self.changed.emit()
+
+    def mark_unedited(self) -> None:
+        """Remove the what-if, because there are no edits; end the wait for it."""
+        self._expect_what_if(False)
+        self.mark_stopped()
+
+    def mark_done(self) -> None:
+        """Mark the newest request as finished."""
+        if self.is_awaited:
+            self.is_awaited = False
+            self.changed.emit()
+
+    def mark_stopped(self) -> None:
+        """Mark unfinished stages as stopped; keep the displayed results."""
+        self.is_awaited = False
+        for name in _FRESHNESS:
+            if getattr(self, name) in ("running", "stale"):
+                setattr(self, name, "stopped")
+        self.changed.emit()
+
+    def mark_failed(self, error: Exception | None) -> None:
+        """Remove the predictions, and set the error message of the newest request."""
+        # An older prediction next to an error message would look like its result.
+        self._remove_predictions()
+        self.is_awaited = False
+        # Some exceptions have no message, such as a bare `MemoryError`.
+        self.error = str(error) or type(error).__name__
+        self.freshness = self.population_freshness = "error"
+        for name in ("sweep_freshness", "what_if_freshness"):
+            if getattr(self, name) != "none":
+                setattr(self, name, "error")
+        self.changed.emit()
+
+    def take_selected(self, selection: tuple[int, ...]) -> bool:
+        """Take the selected neurons from a fresh population prediction.
+
+        Return False if there is none or if it lacks one of the neurons.
+        """
+        if self.population is None or self.population_freshness != "fresh":
+            return False
+        selected = take_neurons(self.population, np.array(selection, np.int64))
+        if selected is None:
+            return False
+        self.selected = selected
+        self.changed.emit()
+        return True
+
+    def _remove_predictions(self) -> None:
         self.selected = self.population = None
         self.scores = self.behavior = self.sweep = self.what_if = None
         self.elapsed_ms = None
+
+    def _expect_what_if(self, is_requested: bool) -> None:
+        self.what_if_error = None
+        if not is_requested:
+            self.what_if = None
+        self.what_if_freshness = _pending(self.what_if) if is_requested else "none"
+
+
+def _pending(result: object) -> Freshness:
+    return "running" if result is None else "stale"

@@ -114,10 +114,10 @@ def test_another_spec_is_pinned_and_stands_beside(opened):
     opened.choose_predictor(name)
     opened.wait(30.0)
     assert opened.state.mask == own
-    (found,) = opened.pins.windows.values()
+    (found,) = opened.pins.predictions.windows.values()
     assert not found.error
     assert len(found.prediction.responses) == len(beside.responses)
-    opened.pins.make_current(0)
+    opened.make_pin_current(0)
     assert opened.state.spec == opened.state.mask.spec
     assert is_answered(opened)
 

@@ -191,7 +191,7 @@ class Explorer:
             # Cleared first: a second click must not restore an older mask again.
             before, self._before = self._before, None
             self.bar.offer("", lambda: None)
-            self.controller.project.restore(was=before)
+            self.controller.project.restore(last=before)
 
     def to_html(self, path: str | Path) -> Path:
         """Write a report of the current view: one interactive page, usable offline."""

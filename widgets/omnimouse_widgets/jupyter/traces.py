@@ -78,7 +78,7 @@ class Traces(TraceStack):
                 common_scale=state.common_scale, as_large=is_on
             ),
         )
-        self.bind("progress", pins.changed, lambda: pins.message)
+        self.bind("progress", pins.changed, lambda: pins.predictions.message)
 
     def parts(self) -> list[Drawn]:
         """Return the drawing functions of rows, bar and cursor."""
@@ -116,9 +116,9 @@ class Traces(TraceStack):
             "pin": pins.pin_or_notify,
             "show": lambda: pins.show(slot, bool(content["is_shown"])),
             "rename": lambda: pins.rename(slot, str(content["name"])),
-            "make_current": lambda: pins.make_current(slot),
+            "make_current": lambda: self.controller.make_pin_current(slot),
             "unpin": lambda: pins.unpin(slot),
-            "stop": pins.stop,
+            "stop": pins.predictions.stop,
         }
         verbs[content["verb"]]()
 

@@ -7,7 +7,7 @@ import numpy as np
 from omnimouse_model.analysis.evaluate.summary import common_scores, score_summary
 from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
-from omnimouse_model.live.project.report_data import ReportCondition, ReportData
+from omnimouse_model.live.report import ReportCondition, ReportData
 from omnimouse_model.masks import scored_cells
 from omnimouse_widgets import palette
 from omnimouse_widgets.report import drawings

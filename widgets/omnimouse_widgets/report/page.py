@@ -7,8 +7,7 @@ from typing import Any, Final
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import ReportProgress
-from omnimouse_model.live.project.report_data import ReportData, reported
-from omnimouse_model.live.report_from_file import silently
+from omnimouse_model.live.report import ReportData, no_report, report_of_screen
 from omnimouse_widgets.report import comparisons, neurons, results, task
 from omnimouse_widgets.report.document import document
 from omnimouse_widgets.report.markup import Markup, tag
@@ -29,7 +28,7 @@ SECTIONS: Final[tuple[tuple[str, Section], ...]] = (
 
 
 def write_report(
-    controller: Controller, path: Path, report_progress: ReportProgress = silently
+    controller: Controller, path: Path, report_progress: ReportProgress = no_report
 ) -> Path:
     """Write the report of the state on screen, atomically.
 
@@ -43,11 +42,11 @@ def write_report(
     ExportError
         Nothing is open, or a part of it is still being predicted.
     """
-    return write_page(reported(controller), path, report_progress)
+    return write_page(report_of_screen(controller), path, report_progress)
 
 
 def write_page(
-    data: ReportData, path: Path, report_progress: ReportProgress = silently
+    data: ReportData, path: Path, report_progress: ReportProgress = no_report
 ) -> Path:
     """Write the page to a file, atomically."""
     # Before the file is opened: an exception leaves no temporary file.
@@ -62,7 +61,7 @@ def report_bytes(data: ReportData, report_progress: ReportProgress) -> bytes:
     return report_page(data, report_progress).encode("utf-8")
 
 
-def report_page(data: ReportData, report_progress: ReportProgress = silently) -> str:
+def report_page(data: ReportData, report_progress: ReportProgress = no_report) -> str:
     """Return the page as HTML text."""
     sections = []
     for number, (title, section) in enumerate(SECTIONS):

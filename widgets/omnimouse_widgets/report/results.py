@@ -11,12 +11,12 @@ from omnimouse_model.analysis.evaluate.summary import (
     scores_by_area,
 )
 from omnimouse_model.live.neurons.neuron_info_text import heading
-from omnimouse_model.live.project.report_data import (
+from omnimouse_model.live.project.score_text import DEFINITION
+from omnimouse_model.live.report import (
     ReportCondition,
     ReportData,
     recorded_behavior,
 )
-from omnimouse_model.live.project.score_text import DEFINITION
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_model.masks.cells import PATTERN_NAMES
 from omnimouse_widgets.drawn.traces.behavior_rows import words_of

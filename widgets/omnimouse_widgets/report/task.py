@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.summary import score_summary
-from omnimouse_model.live.project.report_data import ReportData
+from omnimouse_model.live.report import ReportData
 from omnimouse_model.masks import (
     HIDDEN,
     TARGET,

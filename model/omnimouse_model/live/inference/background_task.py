@@ -4,6 +4,7 @@ A new start stops the previous one, whose results and progress are then dropped.
 owner defines the work: opening a recording, listing a folder, checking a session.
 """
 
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from time import monotonic
@@ -13,41 +14,40 @@ from psygnal import Signal
 
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.inference.engine import (
+    IN_THREADS,
     Answer,
     Engine,
+    Execution,
     Outdated,
-    Post,
-    call_at_once,
 )
 
 Request = TypeVar("Request")
-Found = TypeVar("Found")
-TELL_EVERY_S = 0.1
+Result = TypeVar("Result")
+REPORT_EVERY_S = 0.1
 """Minimum seconds between progress messages; work can report thousands of shares."""
+_NO_REQUEST = 0
 
 
 @runtime_checkable
 class ReportProgress(Protocol):
     """Reports progress; raises `StoppedError` if the task was stopped."""
 
-    def __call__(self, words: str, share: float | None = None) -> None:
+    def __call__(self, message: str, share: float | None = None, /) -> None:
         """Report a message, and the finished share (0-1) if it is known."""
         ...
 
 
-class BackgroundTask(Generic[Request, Found]):
+class BackgroundTask(Generic[Request, Result]):
     """Background task that yields results to the drawing thread.
 
     Parameters
     ----------
     work
-        `work(request, tell)` yields results; runs on the task's thread.
+        `work(request, report)` yields results; runs on the task's thread.
     take
         Receives each result on the drawing thread; an exception becomes `error`.
-    post
-        Runs a function on the drawing thread.
-    synchronous
-        Compute inside `start`: for scripts and tests.
+    execution
+        Threads of the work and of its results.
 
     Attributes
     ----------
@@ -65,40 +65,37 @@ class BackgroundTask(Generic[Request, Found]):
 
     def __init__(
         self,
-        work: Callable[[Request, ReportProgress], Iterator[Found]],
-        take: Callable[[Found], None],
-        post: Post = call_at_once,
-        *,
-        synchronous: bool = False,
+        work: Callable[[Request, ReportProgress], Iterator[Result]],
+        take: Callable[[Result], None],
+        execution: Execution = IN_THREADS,
     ) -> None:
         self.message = ""
         self.share: float | None = None
         self.error: Exception | None = None
-        self._work, self._take, self._post = work, take, post
-        self._engine = Engine(self._stages, post, synchronous=synchronous)
-        self._engine.answered.connect(self._on_answer)
-        self._newest = 0
+        self._work, self._take, self._post = work, take, execution.post
+        self._engine = Engine(self._run, execution)
+        self._lock = threading.Lock()
+        self._newest = _NO_REQUEST
 
     @property
     def is_busy(self) -> bool:
         """Whether the task runs."""
         return bool(self.message)
 
-    def start(self, request: Request, words: str) -> None:
+    def start(self, request: Request, message: str) -> None:
         """Start the work; an unfinished previous start is cancelled."""
-        self._engine.cancel()
-        # The number that `submit` will give: a synchronous engine answers inside
-        # `submit`, and `_on_answer` compares with this number.
-        self._newest = self._engine.newest + 1
-        self.message, self.share, self.error = words, None, None
+        self._cancel()
+        self.message, self.share, self.error = message, None, None
         self.changed.emit()
-        self._engine.submit(request)
+        # The lock, because the engine's thread may answer before `submit` returns. It
+        # is not held while listeners run, which may hold the controller's lock.
+        with self._lock:
+            self._newest = self._engine.submit(request, self._on_answer)
+        self._engine.run_waiting()
 
     def stop(self) -> None:
         """Stop the work at its next step; results yielded so far stay."""
-        # No request has the number 0: answers that are still queued are ignored.
-        self._engine.cancel()
-        self._newest = 0
+        self._cancel()
         if self.is_busy:
             self.message = ""
             self.changed.emit()
@@ -117,30 +114,40 @@ class BackgroundTask(Generic[Request, Found]):
         """Stop at the next step and end the thread."""
         self._engine.close(timeout_s)
 
-    def _stages(self, request: Request, outdated: Outdated) -> Iterator[Found]:
-        told_at = -TELL_EVERY_S
+    def _cancel(self) -> None:
+        self._engine.cancel()
+        # Answers that were posted and not delivered yet are ignored.
+        self._newest = _NO_REQUEST
 
-        def report(words: str, share: float | None = None) -> None:
-            nonlocal told_at
+    # -- on the task's thread ---------------------------------------------------------
+    def _run(self, request: Request, outdated: Outdated) -> Iterator[Result]:
+        reported_at = -REPORT_EVERY_S
+
+        def report(message: str, share: float | None = None) -> None:
+            nonlocal reported_at
             if outdated():
                 raise StoppedError
             # Messages without a share, and the first and last share, are never skipped.
             is_on_the_way = share is not None and 0.0 < share < 1.0
-            if is_on_the_way and monotonic() - told_at < TELL_EVERY_S:
+            if is_on_the_way and monotonic() - reported_at < REPORT_EVERY_S:
                 return
-            told_at = monotonic()
-            self._post(partial(self._tell, words, share, outdated))
+            reported_at = monotonic()
+            self._post(partial(self._on_progress, message, share, outdated))
 
         return self._work(request, report)
 
     # -- on the drawing thread --------------------------------------------------------
-    def _tell(self, words: str, share: float | None, outdated: Outdated) -> None:
+    def _on_progress(
+        self, message: str, share: float | None, outdated: Outdated
+    ) -> None:
         if self.is_busy and not outdated():
-            self.message, self.share = words, share
+            self.message, self.share = message, share
             self.changed.emit()
 
     def _on_answer(self, answer: Answer) -> None:
-        if answer.number != self._newest:
+        with self._lock:
+            is_newest = answer.number == self._newest
+        if not is_newest:
             return
         if answer.kind == "stage":
             try:

@@ -6,14 +6,13 @@ baseline's older results are marked as stale and no new request is sent to it.
 """
 
 import threading
-from collections.abc import Callable
 
 from omnimouse_model.data.window import Window
-from omnimouse_model.live.inference.apply import mark_asked
 from omnimouse_model.live.inference.client import LiveClient
-from omnimouse_model.live.inference.engine import Engine
-from omnimouse_model.live.inference.stages import Load, StageRunner
-from omnimouse_model.live.results import Results
+from omnimouse_model.live.inference.engine import Engine, Execution
+from omnimouse_model.live.inference.pinned_stages import Load
+from omnimouse_model.live.inference.stages import StageRunner
+from omnimouse_model.live.results import NOT_SENT, Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 
@@ -25,14 +24,14 @@ class BaselineClient:
     ----------
     state
         Live state.
-    answers
+    main_results
         Results of the main predictor; the baseline runs when they are complete.
-    make_engine
-        Makes the engine of a baseline.
     load
         Makes a predictor from its name.
     lock
         Held while results change.
+    execution
+        Threads of a baseline and of its results.
 
     Attributes
     ----------
@@ -43,17 +42,17 @@ class BaselineClient:
     def __init__(
         self,
         state: LiveState,
-        answers: Results,
-        make_engine: Callable[[StageRunner], Engine],
+        main_results: Results,
         load: Load,
         lock: threading.RLock,
+        execution: Execution,
     ) -> None:
         self.results = Results()
-        self._state, self._answers, self._lock = state, answers, lock
-        self._make_engine, self._load = make_engine, load
+        self._state, self._main_results, self._lock = state, main_results, lock
+        self._load, self._execution = load, execution
         self._engine: Engine | None = None
         self._client: LiveClient | None = None
-        self._asked: tuple[Window | None, Mask | None] = (None, None)
+        self._requested: tuple[Window | None, Mask | None] = (None, None)
         self._is_due = False
 
     def choose(self, name: str) -> None:
@@ -61,13 +60,13 @@ class BaselineClient:
         # Do not wait for the old baseline: its thread ends after its current step.
         self.close(0.0)
         if name:
-            self._engine = self._make_engine(StageRunner(self._load))
+            self._engine = Engine(StageRunner(self._load), self._execution)
             self._client = LiveClient(
                 self._engine, self._state, self.results, self._lock, sweeps=False
             )
             self._client.choose(name)
-            self._state.events.window.connect(self._forget)
-            self._answers.changed.connect(self._ask_if_due)
+            self._state.events.window.connect(self._reset)
+            self._main_results.changed.connect(self._send_if_due)
             self.follow()
 
     def follow(self, *, again: bool = False) -> None:
@@ -76,17 +75,17 @@ class BaselineClient:
         Call it after each request to the main predictor. The baseline's older results
         are marked as stale; the request is sent when the main predictor has finished.
         """
-        question = (self._state.window, self._state.mask)
-        if self._engine is None or question[0] is None or question[1] is None:
+        window, mask = self._state.window, self._state.mask
+        if self._client is None or window is None or mask is None:
             return
         # Identity is sufficient, because windows and masks are immutable.
-        is_known = question[0] is self._asked[0] and question[1] is self._asked[1]
+        is_known = window is self._requested[0] and mask is self._requested[1]
         if is_known and not again and not self._is_due:
             return
         if not self._is_due:
-            mark_asked(self.results, self._engine.newest + 1)
+            self.results.mark_requested(NOT_SENT)
         self._is_due = True
-        self._ask_if_due()
+        self._send_if_due()
 
     def stop(self) -> None:
         """Cancel running and scheduled requests; keep the displayed results."""
@@ -100,24 +99,26 @@ class BaselineClient:
 
     def close(self, timeout_s: float) -> None:
         """Remove the baseline and end its engine and process."""
-        self._forget()
+        self._reset()
         if self._engine is not None:
-            self._state.events.window.disconnect(self._forget)
-            self._answers.changed.disconnect(self._ask_if_due)
+            self._state.events.window.disconnect(self._reset)
+            self._main_results.changed.disconnect(self._send_if_due)
             self._engine.close(timeout_s)
         self._engine = self._client = None
         # The next baseline has a new engine, whose numbers start at 1 again.
         self.results.newest_request = self.results.shown_request = 0
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         """Clear the results, because they belong to the previous window."""
-        self._asked, self._is_due = (None, None), False
+        self._requested, self._is_due = (None, None), False
         if self._client is not None:
             self.results.is_awaited, self.results.error = False, None
-            self._client.give_up()
+            self._client.reset()
 
-    def _ask_if_due(self) -> None:
-        if self._is_due and self._client is not None and not self._answers.is_awaited:
+    def _send_if_due(self) -> None:
+        if self._is_due and self._client is not None:
+            if self._main_results.is_awaited:
+                return
             self._is_due = False
-            self._asked = (self._state.window, self._state.mask)
-            self._client.ask()
+            self._requested = (self._state.window, self._state.mask)
+            self._client.send()

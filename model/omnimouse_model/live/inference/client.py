@@ -7,25 +7,11 @@ import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.live.inference.apply import (
-    apply_answer,
-    forget_what_if,
-    mark_asked,
-    mark_cancelled,
-    mark_edited,
-)
 from omnimouse_model.live.inference.engine import Answer, Engine
-from omnimouse_model.live.inference.pinned_stages import PinRequest
 from omnimouse_model.live.inference.stages import LiveRequest, LoadRequest, Stage
-from omnimouse_model.live.results import Results
+from omnimouse_model.live.results import Freshness, Results
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.predict.devices import Residence
-from omnimouse_model.predict.predictor import (
-    Needs,
-    Prediction,
-    Predictor,
-    is_served,
-)
+from omnimouse_model.predict.predictor import Prediction, Predictor, is_served
 
 
 class LiveClient:
@@ -34,17 +20,19 @@ class LiveClient:
     Parameters
     ----------
     sweeps
-        Whether the live sweep is asked for, too, where it is shown, and what-ifs.
+        Whether the live sweep and what-ifs are requested, where they are shown.
     on_spec
         Called with the spec of the predictor when it is not that of the window on
         screen; without it, the predictor predicts the same time span at its own rates.
 
     Attributes
     ----------
+    state, results
+        Live state that requests are made of; results that answers are applied to.
     predictor
         Predictor, or a name or file that loads it; None if none is chosen.
     step_s
-        Latest step of the window in seconds, signed; used to look ahead.
+        Latest step of the window in seconds, signed; used to prefetch.
     """
 
     def __init__(
@@ -57,30 +45,27 @@ class LiveClient:
         sweeps: bool = True,
         on_spec: Callable[[WindowSpec], None] | None = None,
     ) -> None:
+        self.state, self.results = state, results
+        self.predictor: str | Predictor | None = state.predictor_name or None
+        self.step_s: float | None = None
         self._engine = engine
-        self._state = state
-        self._results = results
         self._lock = lock
         self._sweeps = sweeps
         self._on_spec = on_spec
-        self.predictor: str | Predictor | None = state.predictor_name or None
-        self._quickest: tuple[Session | None, float] = (None, np.inf)
-        self.step_s: float | None = None
-        engine.answered.connect(self._take)
+        self._fastest: tuple[Session | None, float] = (None, np.inf)
 
-    def ask(self, unedited: Prediction | None = None) -> None:
+    # -- requests ---------------------------------------------------------------------
+    def send(self, unedited: Prediction | None = None) -> None:
         """Send a request for the screen's state; without a session, only load.
 
         With `unedited`, the known prediction without edits, request only the what-if.
         """
-        state = self._state
+        state = self.state
         if self.predictor is None:
             return
         if state.session is None or state.window is None or state.mask is None:
             if isinstance(self.predictor, str):
-                # No prediction is awaited, so the results are not marked as running.
-                self._results.newest_request = self._engine.newest + 1
-                self._engine.submit(LoadRequest(self.predictor, state.device))
+                self._load(self.predictor)
             return
         request = LiveRequest(
             state.session,
@@ -95,36 +80,51 @@ class LiveClient:
             unedited=unedited,
             maps=self._on_spec is None,
         )
-        # Mark before `submit`: a synchronous engine applies its answers inside
-        # `submit`, and the marks must not overwrite them.
-        newest = self._engine.newest + 1
-        if unedited is None:
-            sweep, is_edited = request.has_sweep, bool(request.edits)
-            mark_asked(self._results, newest, sweep=sweep, what_if=is_edited)
+        # The lock, which `_take` needs too: no answer is applied before its number is
+        # known.
+        with self._lock:
+            number = self._engine.submit(request, self._take)
+            if unedited is None:
+                sweep, what_if = request.has_sweep, bool(request.edits)
+                self.results.mark_requested(number, sweep=sweep, what_if=what_if)
+            else:
+                self.results.mark_edited(number)
+        self._engine.run_waiting()
+
+    def _load(self, name: str) -> None:
+        with self._lock:
+            # No prediction is awaited, so the results are not marked as running.
+            request = LoadRequest(name, self.state.device)
+            self.results.newest_request = self._engine.submit(request, self._take)
+        self._engine.run_waiting()
+
+    def send_what_if(self) -> None:
+        """Request the what-if alone, if everything else is answered."""
+        if not self.results.is_answered:
+            self.send()
+        elif self.state.edits:
+            self.send(self.results.population)
         else:
-            mark_edited(self._results, newest)
-        self._engine.submit(request)
+            self._engine.cancel()
+            self.results.mark_unedited()
 
-    @property
-    def state(self) -> LiveState:
-        """Live state."""
-        return self._state
+    def stop(self) -> None:
+        """Cancel running and waiting requests; keep the displayed results."""
+        self._engine.cancel()
+        self.results.mark_stopped()
 
-    @property
-    def needs(self) -> Needs | None:
-        """Inputs and outputs of the predictor, None before it is loaded."""
-        return self._results.needs
+    def reset(self) -> None:
+        """Cancel running and waiting requests; clear the results."""
+        self._engine.cancel()
+        self.results.clear()
 
-    @property
-    def residence(self) -> Residence | None:
-        """Device and memory of the predictor, None before it is loaded."""
-        return self._results.residence
+    def choose(self, predictor: str | Predictor | None) -> None:
+        """Choose another predictor, or the same one on another device."""
+        self.reset()
+        self.predictor, self._fastest = predictor, (None, np.inf)
+        self.results.needs = self.results.residence = None
 
-    @property
-    def is_awaited(self) -> bool:
-        """Whether the newest request has unfinished stages."""
-        return self._results.is_awaited
-
+    # -- answers, on the drawing thread -----------------------------------------------
     @property
     def population_s(self) -> float | None:
         """Shortest time of a population prediction of this session, in seconds.
@@ -132,82 +132,80 @@ class LiveClient:
         None before the first one. Predictions of less than half of the neurons are not
         counted; the time to load the predictor is not included.
         """
-        session, seconds = self._quickest
-        return seconds if session is self._state.session and seconds < np.inf else None
-
-    def ask_what_if(self) -> None:
-        """Request the what-if alone, if everything else is answered."""
-        results = self._results
-        if not results.is_answered:
-            self.ask()
-        elif self._state.edits:
-            self.ask(results.population)
-        else:
-            self._engine.cancel()
-            forget_what_if(results)
-            mark_cancelled(results)
-
-    def stop(self) -> None:
-        """Cancel running and waiting requests; keep the displayed results."""
-        self._engine.cancel()
-        mark_cancelled(self._results)
-
-    def forget(self) -> None:
-        """Clear all results, because they belong to another window."""
-        self._results.clear()
-        self._results.freshness = self._results.population_freshness = "none"
-        self._results.sweep_freshness = self._results.what_if_freshness = "none"
-        self._results.changed.emit()
-
-    def give_up(self) -> None:
-        """Cancel all requests and clear all results."""
-        self._engine.cancel()
-        self.forget()
-
-    def choose(self, predictor: str | Predictor | None) -> None:
-        """Choose another predictor, or the same one on another device."""
-        self.give_up()
-        self.predictor, self._quickest = predictor, (None, np.inf)
-        self._results.needs = self._results.residence = None
+        session, seconds = self._fastest
+        return seconds if session is self.state.session and seconds < np.inf else None
 
     def _take(self, answer: Answer) -> None:
         with self._lock:
-            if isinstance(answer.value, Stage) and answer.value.name == "population":
-                self._time(answer.value)
-            apply_answer(self._results, answer, self._is_on_screen)
-            self._follow_spec(answer)
+            if answer.kind == "stage":
+                self._take_stage(answer, answer.value)
+            # Errors and ends of older requests must not end the wait for the newest.
+            elif answer.number != self.results.newest_request:
+                return
+            elif answer.kind == "error":
+                self.results.mark_failed(answer.error)
+            elif answer.kind == "stopped":
+                self.results.mark_stopped()
+            else:
+                self.results.mark_done()
 
-    def _follow_spec(self, answer: Answer) -> None:
-        """Report the spec of a predictor that cannot read the window on screen."""
-        stage, window = answer.value, self._state.window
-        if self._on_spec is None or window is None or not isinstance(stage, Stage):
+    def _take_stage(self, answer: Answer, stage: Stage) -> None:
+        request = answer.request
+        if stage.name == "population" and stage.prediction is not None:
+            self._time(request, stage.prediction, stage.took_s)
+        if not self._is_on_screen(request) or stage.name == "begun":
             return
-        if stage.needs is None or not self._is_on_screen(stage.request):
+        _apply_stage(self.results, answer, stage)
+        # The window on screen may have to follow the spec of a predictor just loaded.
+        window = self.state.window
+        if self._on_spec is None or window is None or stage.needs is None:
             return
         if not is_served(stage.needs.spec, window.spec):
             self._on_spec(stage.needs.spec)
 
-    def _time(self, stage: Stage) -> None:
+    def _time(self, request: LiveRequest, found: Prediction, took_s: float) -> None:
         """Record the time of a population prediction."""
-        request, prediction = stage.request, stage.prediction
-        if not isinstance(request, LiveRequest) or prediction is None:
-            return
         # Few neurons take less time; their time would make a sweep look too fast.
-        is_of_most = 2 * len(prediction.neurons) >= request.session.n_neurons
-        state = self._state
-        is_asked_here = (request.session, request.device) == (
-            state.session,
-            state.device,
-        )
-        if is_of_most and is_asked_here and request.predictor is self.predictor:
-            known = np.inf if self.population_s is None else self.population_s
-            self._quickest = request.session, min(known, stage.took_s)
+        is_of_most = 2 * len(found.neurons) >= request.session.n_neurons
+        now = self.state.session, self.state.device
+        is_current = (request.session, request.device) == now
+        if is_of_most and is_current and request.predictor is self.predictor:
+            fastest_s = np.inf if self.population_s is None else self.population_s
+            self._fastest = request.session, min(fastest_s, took_s)
 
-    def _is_on_screen(self, request: LiveRequest | LoadRequest | PinRequest) -> bool:
-        # The engine is shared with `Pins`, which applies the answers to `PinRequest`.
-        if isinstance(request, PinRequest):
-            return False
+    def _is_on_screen(self, request: LiveRequest | LoadRequest) -> bool:
         # Identity: windows and predictors are replaced, never changed.
         if request.predictor is not self.predictor:
             return False
-        return isinstance(request, LoadRequest) or request.window is self._state.window
+        return isinstance(request, LoadRequest) or request.window is self.state.window
+
+
+def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
+    """Write one stage to the results, as stale if a newer request waits."""
+    is_newest = answer.number == results.newest_request
+    freshness: Freshness = "fresh" if is_newest else "stale"
+    results.shown_request = answer.number
+    results.error = None
+    if stage.needs is not None:
+        results.needs, results.devices = stage.needs, stage.devices
+        results.residence = stage.residence
+    if stage.name == "nothing":
+        results.clear()
+        return
+    if stage.name == "selected" and stage.prediction is not None:
+        results.selected = stage.prediction
+        results.behavior = stage.prediction.behavior
+        results.freshness = freshness
+        results.elapsed_ms = answer.elapsed_ms
+    elif stage.name == "population":
+        results.population = stage.prediction
+        results.scores = stage.scores
+        results.population_freshness = freshness
+    elif stage.name == "sweep":
+        results.sweep = stage.sweep
+        results.sweep_freshness = freshness
+    elif stage.name == "what_if":
+        results.what_if = stage.what_if
+        results.what_if_error = stage.error or None
+        results.what_if_freshness = "error" if stage.error else freshness
+    results.changed.emit()

@@ -1,9 +1,11 @@
 """Engine of live inference: one long-lived thread and one slot for the next request.
 
 A new request replaces the waiting one and stops the later stages of the running one,
-whose first stage is still shown. When no request arrives for a while, `call` may look
-ahead until the next request. The engine does not depend on the type of requests: `call`
-turns a request into values, `post` runs a function on the drawing thread.
+whose first stage is still shown. When no request arrives for a while, `call` may
+prefetch until the next request. Several callers can share an engine: each passes the
+function that receives the answers to its own requests. The engine does not depend on
+the type of requests: `call` turns a request into values, `post` runs a function on the
+drawing thread.
 """
 
 import logging
@@ -12,9 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from time import perf_counter
-from typing import Any, Literal
-
-from psygnal import Signal
+from typing import Any, Final, Literal
 
 from omnimouse_model.errors import StoppedError
 
@@ -22,16 +22,36 @@ logger = logging.getLogger(__name__)
 
 Post = Callable[[Callable[[], None]], None]
 Outdated = Callable[[], bool]
-Kind = Literal["stage", "done", "stopped", "error"]
+AnswerKind = Literal["stage", "done", "stopped", "error"]
 Call = Callable[[Any, Outdated], Iterator[Any]]
 QUIET_S = 0.15
-"""Seconds without a request before looking ahead; during a stroke, requests are more
+"""Seconds without a request before prefetching; during a stroke, requests are more
 frequent than this."""
 
 
 def call_at_once(function: Callable[[], None]) -> None:
     """Run a function on the calling thread; the `post` of tests and scripts."""
     function()
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """Threads on which work runs and its results arrive.
+
+    Attributes
+    ----------
+    post
+        Runs a function on the drawing thread; calls it directly by default.
+    synchronous
+        Compute at once on the calling thread: for scripts and tests.
+    """
+
+    post: Post = call_at_once
+    synchronous: bool = False
+
+
+IN_THREADS: Final = Execution()
+"""Work on threads of its own, and results there too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +63,22 @@ class Answer:
     """
 
     number: int
-    kind: Kind
+    request: Any
+    kind: AnswerKind
     value: Any = None
     error: Exception | None = None
     elapsed_ms: float = 0.0
 
 
+OnAnswer = Callable[[Answer], None]
+
+
 # `since` is the time of `submit`, so that `elapsed_ms` includes the waiting time.
 @dataclass(frozen=True, slots=True)
-class _Asked:
+class _Submission:
     number: int
     request: Any
+    on_answer: OnAnswer
     since: float
 
 
@@ -65,67 +90,68 @@ class Engine:
     call
         `call(request, outdated)` yields one value per stage. It should check
         `outdated()` between steps and return or raise `StoppedError` when it is true.
-        If it has `look_ahead(request, outdated)`, the engine calls that after a request
+        If it has `prefetch(request, outdated)`, the engine calls that after a request
         when no other request arrives for `QUIET_S`.
-    post
-        Runs a function on the drawing thread; calls it directly by default.
-    synchronous
-        Compute inside `submit`, without a thread: for scripts and tests of views.
+    execution
+        Threads of the requests and of the answers; a synchronous engine computes
+        inside `run_waiting`.
     """
 
-    answered = Signal(Answer)
-
-    def __init__(
-        self, call: Call, post: Post = call_at_once, *, synchronous: bool = False
-    ) -> None:
+    def __init__(self, call: Call, execution: Execution = IN_THREADS) -> None:
         self._call = call
-        self._post = post
-        self._synchronous = synchronous
+        self._post = execution.post
+        self._synchronous = execution.synchronous
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
-        self._waiting: _Asked | None = None
+        self._waiting: _Submission | None = None
         self._is_running = False
         self._is_closed = False
-        # Numbers of the newest request submitted, cancelled and shown; they only grow.
-        self._asked = 0
-        self._stopped = 0
-        self._shown = 0
+        # Numbers of the newest request submitted and cancelled; they only grow.
+        self._newest = 0
+        self._cancelled = 0
+        # Per caller: a result of one caller does not make those of another too old.
+        self._shown: dict[OnAnswer, int] = {}
 
     # -- from any thread ----------------------------------------------------------
-    def submit(self, request: Any) -> int:
-        """Submit a request, which replaces a waiting one; return its number."""
+    def submit(self, request: Any, on_answer: OnAnswer) -> int:
+        """Submit a request, which replaces a waiting one; return its number.
+
+        `on_answer` receives the answers on the drawing thread, possibly before this
+        method has returned: a caller that compares numbers calls `submit` under a lock
+        that `on_answer` takes. After it has stored the number, it calls `run_waiting`.
+        """
         with self._changed:
             if self._is_closed:
                 raise RuntimeError("The engine is closed; make a new controller.")
-            self._asked += 1
-            asked = _Asked(self._asked, request, perf_counter())
+            self._newest += 1
+            since = perf_counter()
+            self._waiting = _Submission(self._newest, request, on_answer, since)
             if not self._synchronous:
                 # The thread starts with the first request: constructing a controller
                 # costs nothing.
-                self._waiting = asked
                 self._start_thread()
                 self._changed.notify_all()
-        if self._synchronous:
-            self._answer(asked)
-        return asked.number
+            return self._newest
+
+    def run_waiting(self) -> None:
+        """Compute the waiting request here, if the engine is synchronous."""
+        # Separate from `submit`, so that the caller knows the number before an answer.
+        if self._synchronous and self._waiting is not None:
+            submission, self._waiting = self._waiting, None
+            self._answer(submission)
 
     def cancel(self) -> None:
         """Drop the waiting request, and stop the running one at its next check."""
         with self._changed:
             # All requests up to this number are cancelled; later ones are not.
             self._waiting = None
-            self._stopped = self._asked
+            self._cancelled = self._newest
             self._changed.notify_all()
 
     @property
     def is_busy(self) -> bool:
         """Whether a request runs or waits."""
         return self._is_running or self._waiting is not None
-
-    @property
-    def newest(self) -> int:
-        """Number of the newest request."""
-        return self._asked
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until no request runs or waits; False on timeout."""
@@ -156,89 +182,90 @@ class Engine:
             self._thread.start()
 
     def _loop(self) -> None:
-        while (asked := self._next()) is not None:
+        while (submission := self._next()) is not None:
             try:
-                self._answer(asked)
+                self._answer(submission)
             except Exception:
                 # A view failed to draw or its window is gone; the thread must survive
                 # for the next request.
                 logger.exception("An answer could not be shown.")
-            # Idle before looking ahead, so that `wait` does not wait for it.
+            # Idle before prefetching, so that `wait` does not wait for it.
             with self._changed:
                 self._is_running = False
                 self._changed.notify_all()
-            self._look_ahead(asked)
+            self._prefetch(submission)
         self._close_call()
 
-    def _next(self) -> _Asked | None:
+    def _next(self) -> _Submission | None:
         with self._changed:
             self._changed.wait_for(lambda: self._is_closed or self._waiting is not None)
             if self._is_closed:
                 return None
-            asked, self._waiting = self._waiting, None
+            submission, self._waiting = self._waiting, None
             self._is_running = True
-            return asked
+            return submission
 
-    def _look_ahead(self, asked: _Asked) -> None:
-        """Run `call.look_ahead` after `QUIET_S` without a request, until the next."""
-        look_ahead = getattr(self._call, "look_ahead", None)
-        if look_ahead is None:
+    def _prefetch(self, submission: _Submission) -> None:
+        """Run `call.prefetch` after `QUIET_S` without a request, until the next."""
+        prefetch = getattr(self._call, "prefetch", None)
+        if prefetch is None:
             return
 
         def outdated() -> bool:
             is_next = self._waiting is not None or self._is_closed
-            return is_next or asked.number <= self._stopped
+            return is_next or submission.number <= self._cancelled
 
         with self._changed:
             if self._changed.wait_for(outdated, QUIET_S):
                 return
         try:
-            look_ahead(asked.request, outdated)
+            prefetch(submission.request, outdated)
         except StoppedError:
             pass
         except Exception:
             # The request itself succeeded. A lasting error is raised again, and shown,
             # when the neighbouring window is requested.
-            logger.info("Looking ahead failed.", exc_info=True)
+            logger.info("Prefetching failed.", exc_info=True)
 
-    def _answer(self, asked: _Asked) -> None:
+    def _answer(self, submission: _Submission) -> None:
         # Posted one by one while the request runs, not collected: the first stage must
         # be drawn before the next one is computed.
-        for answer in self._answers(asked):
-            self._post(partial(self._show, answer))
+        for answer in self._answers(submission):
+            self._post(partial(self._deliver, answer, submission.on_answer))
 
-    def _answers(self, asked: _Asked) -> Iterator[Answer]:
+    def _answers(self, submission: _Submission) -> Iterator[Answer]:
         """Yield the answers to one request; an exception becomes an "error" answer."""
-        given = 0
+        number, request = submission.number, submission.request
+        n_stages = 0
 
         def outdated() -> bool:
-            return self._is_outdated(asked.number, given)
+            return self._is_outdated(number, n_stages)
 
-        def made(kind: Kind, value: Any = None, error: Any = None) -> Answer:
-            elapsed_ms = (perf_counter() - asked.since) * 1e3
-            return Answer(asked.number, kind, value, error, elapsed_ms)
+        def made(kind: AnswerKind, value: Any = None, error: Any = None) -> Answer:
+            elapsed_ms = (perf_counter() - submission.since) * 1e3
+            return Answer(number, request, kind, value, error, elapsed_ms)
 
         try:
-            for value in self._call(asked.request, outdated):
+            for value in self._call(request, outdated):
                 yield made("stage", value)
-                given += 1
+                n_stages += 1
                 if outdated():
                     break
         except StoppedError:
             pass
         except Exception as error:
-            logger.info("Request %d failed.", asked.number, exc_info=True)
+            logger.info("Request %d failed.", number, exc_info=True)
             yield made("error", error=error)
             return
         yield made("stopped" if outdated() else "done")
 
-    def _is_outdated(self, number: int, stages_given: int) -> bool:
+    def _is_outdated(self, number: int, n_stages: int) -> bool:
         """Whether a request is cancelled, or past its first stage with a newer one."""
-        if number <= self._stopped:
+        if number <= self._cancelled:
             return True
         # The first stage always finishes: otherwise a continuous stroke, with requests
         # faster than predictions, would never show a result.
-        return stages_given > 0 and self._asked > number
+        return n_stages > 0 and self._newest > number
 
     def _close_call(self) -> None:
         close = getattr(self._call, "close", None)
@@ -246,15 +273,15 @@ class Engine:
             close()
 
     # -- on the drawing thread ------------------------------------------------------
-    def _show(self, answer: Answer) -> None:
-        """Emit an answer, unless a newer one was shown or it was cancelled.
+    def _deliver(self, answer: Answer, on_answer: OnAnswer) -> None:
+        """Pass an answer to its caller, unless cancelled or older than one shown.
 
         Checked again here because `post` may run this later.
         """
-        if self._is_closed or answer.number < self._shown:
+        if self._is_closed or answer.number < self._shown.get(on_answer, 0):
             return
         if answer.kind == "stage":
-            if answer.number <= self._stopped:
+            if answer.number <= self._cancelled:
                 return
-            self._shown = answer.number
-        self.answered.emit(answer)
+            self._shown[on_answer] = answer.number
+        on_answer(answer)

@@ -21,10 +21,11 @@ from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.live.inference.pinned_stages import (
+    Load,
     PinnedStageRunner,
     PinRequest,
-    PinStage,
 )
+from omnimouse_model.live.pin import PinResult
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.capabilities import (
     Closable,
@@ -48,9 +49,6 @@ from omnimouse_model.predict.predictor import (
 )
 from omnimouse_model.predict.same_span import predict_same_span, window_of
 
-Load = Callable[[str, Session | None, str], Predictor]
-"""`load(name, session or None, device)` makes a predictor."""
-
 
 def name_of(predictor: Predictor) -> str:
     """Return a predictor's name, or its id if it has no name."""
@@ -63,12 +61,21 @@ def name_of(predictor: Predictor) -> str:
 class LiveRequest:
     """Snapshot of the state that a prediction depends on.
 
-    `predictor` is a name for `load`, or a predictor; `sweep` asks for a live sweep too.
-    With `maps` a predictor of another spec predicts the same time span; without, the
-    answer is its needs alone, so that the window can be changed to its spec.
-    `step_s` is how far the user steps, in the direction of the latest step. With
-    `edits` their what-if is asked too; where `unedited`, the answer without them, is
-    known, nothing but that.
+    Attributes
+    ----------
+    predictor
+        Name for `load`, or a predictor.
+    sweep
+        Whether a live sweep is requested too.
+    step_s
+        How far the user steps, signed, in the direction of the latest step.
+    edits
+        What-if edits, which are predicted too.
+    unedited
+        Known prediction without the edits; if set, only the what-if is computed.
+    maps
+        Whether a predictor of another spec predicts the same time span. If false, only
+        its needs are returned, so that the window can be changed to its spec.
     """
 
     session: Session
@@ -90,7 +97,8 @@ class LiveRequest:
 
 
 def step_between(before: Window | None, after: Window) -> float:
-    """How far, and which way, the user steps; a jump says nothing about that."""
+    """Return the signed step in seconds; a jump counts as one window forward."""
+    # A jump says nothing about the next window: the user will most likely play on.
     longest_s = after.spec.duration_s
     if before is None or before.session is not after.session:
         return longest_s
@@ -106,17 +114,17 @@ def next_start(window: Window, n: int) -> float:
     if window.spec.align == "grid":
         return window.start_s + n * window.spec.duration_s
     starts = window.session.window_starts(None, spec=window.spec)
-    here = int(np.argmin(np.abs(starts - window.start_s)))
-    return float(starts[min(max(here + n, 0), len(starts) - 1)])
+    current = int(np.argmin(np.abs(starts - window.start_s)))
+    return float(starts[min(max(current + n, 0), len(starts) - 1)])
 
 
 def neighbours(window: Window, step_s: float | None) -> tuple[Window, ...]:
-    """The windows a step on and a step back, as far as the session has them."""
+    """Return the windows a step on and a step back, as far as the session has them."""
     if step_s is None:
         step_s = window.spec.duration_s
     starts = (window.start_s + step_s, window.start_s - step_s)
-    found = (window.session.window(start_s, window.spec) for start_s in starts)
-    return tuple(near for near in found if near.key != window.key)
+    windows = (window.session.window(start_s, window.spec) for start_s in starts)
+    return tuple(near for near in windows if near.key != window.key)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,9 +151,11 @@ class Stage:
         Prediction of the stage "selected" or "population", else None.
     scores
         float (P,), with the population.
+    needs, devices, residence
+        Description of the predictor; `needs` is None if it was sent before.
     sweep
         All points computed so far; there is one stage per point.
-    fault
+    error
         Error message of a what-if that could not be predicted.
     took_s
         With the population: seconds from encoding to the last decoded part.
@@ -154,7 +164,6 @@ class Stage:
     name: Literal[
         "loaded", "begun", "selected", "population", "what_if", "sweep", "nothing"
     ]
-    request: LiveRequest | LoadRequest
     prediction: Prediction | None = None
     scores: np.ndarray | None = None
     needs: Needs | None = None
@@ -162,28 +171,27 @@ class Stage:
     residence: Residence | None = None
     sweep: ContextSweep | None = None
     what_if: WhatIf | None = None
-    fault: str = ""
+    error: str = ""
     took_s: float = 0.0
 
 
 class StageRunner:
-    """`call` of the engine: keeps the predictor loaded and the session prepared."""
+    """`call` of the engine: holds the loaded predictor and the prepared session."""
 
     def __init__(self, load: Load) -> None:
         self._load = load
         self._name = ("", "")
         self._loaded: Predictor | None = None
-        self._told: dict[str, Any] = {}
+        self._predictor: Predictor | None = None
         self._prepared: tuple[Any, Any] = (None, None)
-        self._asked: Predictor | None = None
-        self._swept: tuple[Any, ContextSweep | None] = (None, None)
-        self._pinned = PinnedStageRunner(load, self._kept)
+        self._sweep: tuple[Any, ContextSweep | None] = (None, None)
+        self._pinned = PinnedStageRunner(load, self._loaded_as)
 
     def __call__(
         self,
         request: LiveRequest | LoadRequest | PinRequest,
         outdated: Callable[[], bool],
-    ) -> Iterator[Stage | PinStage]:
+    ) -> Iterator[Stage | PinResult | None]:
         """Yield the stages of a request; see the module's docstring."""
         if isinstance(request, PinRequest):
             yield from self._pinned.stages(request, outdated)
@@ -193,87 +201,72 @@ class StageRunner:
         finally:
             # The predictor is reused by later requests, which must not be stopped by
             # the `outdated` of this one.
-            if isinstance(self._asked, Interruptible):
-                self._asked.stop_when(lambda: False)
+            if isinstance(self._predictor, Interruptible):
+                self._predictor.stop_when(lambda: False)
 
     def _stages(
         self, request: LiveRequest | LoadRequest, outdated: Callable[[], bool]
     ) -> Iterator[Stage]:
         if isinstance(request, LoadRequest):
-            self._predictor(request, None, outdated)
-            yield Stage("loaded", request, **self._told)
+            yield _described("loaded", self._load_for(request, None, outdated))
             return
-        predictor = self._predictor(request, request.session, outdated)
+        predictor = self._load_for(request, request.session, outdated)
         mask = request.mask
-        asked = np.flatnonzero(scored_cells(mask).any(axis=0))
-        if not len(asked) and not mask.has_behavior_target:
-            yield Stage("nothing", request, **self._told)
+        targets = np.flatnonzero(scored_cells(mask).any(axis=0))
+        if not len(targets) and not mask.has_behavior_target:
+            yield _described("nothing", predictor)
             return
         try:
             self._prepare(predictor, request.session)
         except ValueError:
             # The session does not fit the predictor: report the predictor's needs, so
             # that views can explain the error.
-            yield Stage("loaded", request, **self._told)
+            yield _described("loaded", predictor)
             raise
         if request.unedited is not None:
             # The engine replaces a running request only after its first stage. Without
             # this empty stage, a drag of an edit slider would compute every value.
-            yield Stage("begun", request)
-            yield self._what_if(predictor, request, request.unedited, outdated)
-            return
-        if not is_served(predictor.needs.spec, request.window.spec):
-            if request.maps:
-                yield from self._mapped(predictor, request, asked, outdated)
-            else:
-                yield Stage("loaded", request, **self._told)
-            return
-        since = perf_counter()
-        encoded = predictor.encode(request.window, mask)
-        stop_if(outdated)
-        selection = np.array(request.selection, np.int64)
-        # A few neurons decode much faster than thousands: their traces follow the
-        # brush while the rest of the population is decoded.
-        first = predictor.decode(encoded, selection)
-        yield Stage("selected", request, first, **self._told)
-        whole = decode_in_parts(predictor, encoded, asked, outdated)
-        # Both stages have the same behaviour, however the population is divided.
-        whole = replace(whole, behavior=first.behavior)
-        took_s = perf_counter() - since
-        scores = window_scores(whole, request.window)
-        yield Stage("population", request, whole, scores, took_s=took_s)
-        if request.edits:
-            yield self._what_if(predictor, request, whole, outdated)
-        if request.has_sweep:
-            yield from self._sweep(predictor, request, outdated)
+            yield Stage("begun")
+            yield _predict_edits(predictor, request, request.unedited, outdated)
+        elif is_served(predictor.needs.spec, request.window.spec):
+            yield from self._predict(predictor, request, targets, outdated)
+        elif request.maps:
+            yield from _predict_mapped(predictor, request, targets, outdated)
+        else:
+            yield _described("loaded", predictor)
 
-    def _mapped(
+    def _predict(
         self,
         predictor: Predictor,
         request: LiveRequest,
-        asked: np.ndarray,
+        targets: np.ndarray,
         outdated: Callable[[], bool],
     ) -> Iterator[Stage]:
-        """Predict the same time span at the rates of another spec."""
         since = perf_counter()
-        found = predict_same_span(
-            predictor, request.window, request.mask, asked, outdated
-        )
-        selection = np.array(request.selection, np.int64)
-        first = take_neurons(found, selection[np.isin(selection, asked)])
-        yield Stage("selected", request, first, **self._told)
-        span = window_of(request.window, predictor.needs.spec)
-        scores = window_scores(found, span)
+        encoded = predictor.encode(request.window, request.mask)
+        stop_if(outdated)
+        # A few neurons decode much faster than thousands: their traces follow the
+        # brush while the rest of the population is decoded.
+        selected = predictor.decode(encoded, np.array(request.selection, np.int64))
+        yield _described("selected", predictor, selected)
+        population = decode_in_parts(predictor, encoded, targets, outdated)
+        # Both stages have the same behaviour, however the population is divided.
+        population = replace(population, behavior=selected.behavior)
         took_s = perf_counter() - since
-        yield Stage("population", request, found, scores, took_s=took_s)
+        scores = window_scores(population, request.window)
+        yield Stage("population", population, scores, took_s=took_s)
+        if request.edits:
+            yield _predict_edits(predictor, request, population, outdated)
+        if request.has_sweep:
+            yield from self._sweep_context(predictor, request, outdated)
 
-    def look_ahead(
+    def prefetch(
         self,
         request: LiveRequest | LoadRequest | PinRequest,
         outdated: Callable[[], bool],
     ) -> None:
         """Prefetch the neighbouring windows, if the predictor supports it."""
-        predictor = self._asked
+        predictor = self._predictor
         if isinstance(request, LoadRequest) or not isinstance(predictor, Prefetcher):
             return
         # Not prepared for this session, for example because `prepare` failed.
@@ -294,58 +287,35 @@ class StageRunner:
     def close(self) -> None:
         """Release the loaded predictors."""
         loaded, self._loaded, self._name = self._loaded, None, ("", "")
-        self._prepared = self._swept = (None, None)
+        self._prepared = self._sweep = (None, None)
         if isinstance(loaded, Closable):
             loaded.close()
         self._pinned.close()
 
-    def _what_if(
-        self,
-        predictor: Predictor,
-        request: LiveRequest,
-        unedited: Prediction,
-        outdated: Callable[[], bool],
-    ) -> Stage:
-        """Predict under the edits; a `ValueError` becomes the stage's `fault`."""
-        stop_if(outdated)
-        try:
-            found = what_if(
-                predictor,
-                request.window,
-                request.mask,
-                request.edits,
-                unedited.neurons,
-                unedited=unedited,
-                outdated=outdated,
-            )
-        except ValueError as refusal:
-            return Stage("what_if", request, fault=str(refusal))
-        return Stage("what_if", request, what_if=found)
-
-    def _sweep(
+    def _sweep_context(
         self, predictor: Predictor, request: LiveRequest, outdated: Callable[[], bool]
     ) -> Iterator[Stage]:
         # The screen's choice of behaviour first; the plan keeps this order.
-        given = request.mask.has_visible_behavior
-        reads = request.window.spec.behavior is not None
-        both = reads and bool(request.session.behavior_names)
+        is_visible = request.mask.has_visible_behavior
+        reads_behavior = request.window.spec.behavior is not None
+        both = reads_behavior and bool(request.session.behavior_names)
         window, selection = request.window, request.selection
         # A sweep makes its own masks, so the painted mask is not part of the key.
-        question = (predictor.predictor_id, window.key, selection)
-        known = self._swept[1] if self._swept[0] == question else None
-        for found in live_sweep(
+        key = (predictor.predictor_id, window.key, selection)
+        known = self._sweep[1] if self._sweep[0] == key else None
+        for sweep in live_sweep(
             predictor,
             window,
             np.array(selection, np.int64),
-            behavior=(given, not given) if both else False,
+            behavior=(is_visible, not is_visible) if both else False,
             seeds=SEEDS,
             known=known,
             outdated=outdated,
         ):
-            self._swept = (question, found)
-            yield Stage("sweep", request, sweep=found)
+            self._sweep = (key, sweep)
+            yield Stage("sweep", sweep=sweep)
 
-    def _predictor(
+    def _load_for(
         self,
         request: LiveRequest | LoadRequest,
         session: Session | None,
@@ -353,20 +323,16 @@ class StageRunner:
     ) -> Predictor:
         predictor = request.predictor
         if isinstance(predictor, str):
-            predictor = self._named(predictor, session, request.device)
-        self._asked = predictor
+            predictor = self._load_named(predictor, session, request.device)
+        self._predictor = predictor
         if isinstance(predictor, Interruptible):
             predictor.stop_when(outdated)
         # Reading `needs` makes a worker process load the model; a load error is raised
         # here.
-        self._told = {
-            "needs": predictor.needs,
-            "devices": devices_of(predictor),
-            "residence": residence_of(predictor),
-        }
+        _ = predictor.needs
         return predictor
 
-    def _named(self, name: str, session: Session | None, device: str) -> Predictor:
+    def _load_named(self, name: str, session: Session | None, device: str) -> Predictor:
         if self._loaded is None or self._name != (name, device):
             # Release the old predictor first: two models may not fit in GPU memory.
             self.close()
@@ -374,7 +340,7 @@ class StageRunner:
             self._name = (name, device)
         return self._loaded
 
-    def _kept(self, name: str, device: str) -> Predictor | None:
+    def _loaded_as(self, name: str, device: str) -> Predictor | None:
         """Return the loaded predictor if it has this name and device, else None."""
         return self._loaded if self._name == (name, device) else None
 
@@ -385,3 +351,60 @@ class StageRunner:
             self._prepared = (None, None)
             predictor.prepare(session)
             self._prepared = (predictor, session)
+
+
+def _described(
+    name: Literal["loaded", "nothing", "selected"],
+    predictor: Predictor,
+    prediction: Prediction | None = None,
+) -> Stage:
+    """Return a stage with the description of its predictor."""
+    return Stage(
+        name,
+        prediction,
+        needs=predictor.needs,
+        devices=devices_of(predictor),
+        residence=residence_of(predictor),
+    )
+
+
+def _predict_mapped(
+    predictor: Predictor,
+    request: LiveRequest,
+    targets: np.ndarray,
+    outdated: Callable[[], bool],
+) -> Iterator[Stage]:
+    """Predict the same time span at the rates of another spec."""
+    since = perf_counter()
+    population = predict_same_span(
+        predictor, request.window, request.mask, targets, outdated
+    )
+    selection = np.array(request.selection, np.int64)
+    selected = take_neurons(population, selection[np.isin(selection, targets)])
+    yield _described("selected", predictor, selected)
+    span = window_of(request.window, predictor.needs.spec)
+    scores = window_scores(population, span)
+    yield Stage("population", population, scores, took_s=perf_counter() - since)
+
+
+def _predict_edits(
+    predictor: Predictor,
+    request: LiveRequest,
+    unedited: Prediction,
+    outdated: Callable[[], bool],
+) -> Stage:
+    """Predict under the edits; a `ValueError` becomes the stage's `error`."""
+    stop_if(outdated)
+    try:
+        result = what_if(
+            predictor,
+            request.window,
+            request.mask,
+            request.edits,
+            unedited.neurons,
+            unedited=unedited,
+            outdated=outdated,
+        )
+    except ValueError as error:
+        return Stage("what_if", error=str(error))
+    return Stage("what_if", what_if=result)

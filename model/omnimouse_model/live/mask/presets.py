@@ -41,6 +41,8 @@ def _official(name: str, label: str, explanation: str) -> Preset:
     return Preset(name, label, explanation, partial(_strategy, f"test/{name}"))
 
 
+HALF = "random_half_video_behavior"
+"""Preset that the fitted baseline can always predict: half of the neurons."""
 PRESETS: tuple[Preset, ...] = (
     _official(
         "video_behavior",
@@ -61,7 +63,7 @@ PRESETS: tuple[Preset, ...] = (
         "predicted for every neuron.",
     ),
     Preset(
-        "random_half_video_behavior",
+        HALF,
         "Half of the population",
         "A random half of the neurons, video and behaviour are given; the other half, "
         "the selected neurons among it, is predicted.",

@@ -9,7 +9,7 @@ from omnimouse_model.live.inference.background_task import (
     HasBackgroundTask,
     ReportProgress,
 )
-from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.predict.registry import must_be_fetched
 
 
@@ -22,10 +22,10 @@ class ModelDownloads(HasBackgroundTask):
     ----------
     choose
         Chooses the downloaded model by name; called on the drawing thread.
-    post
-        Runs a function on the drawing thread.
-    synchronous
-        Download inside `fetch`: for scripts and tests.
+    is_enabled
+        Whether predictors are loaded from the hub's cache; else nothing is fetched.
+    execution
+        Threads of the work and of its results.
 
     Attributes
     ----------
@@ -42,21 +42,26 @@ class ModelDownloads(HasBackgroundTask):
     def __init__(
         self,
         choose: Callable[[str], None],
-        post: Post = call_at_once,
+        execution: Execution = IN_THREADS,
         *,
-        synchronous: bool = False,
+        is_enabled: bool = True,
     ) -> None:
         self.name = ""
+        self._is_enabled = is_enabled
         self.is_offered = False
         self.stopped_at: float | None = None
         self._choose = choose
-        self._task = BackgroundTask(_fetched, self._take, post, synchronous=synchronous)
+        self._task = BackgroundTask(_fetched, self._take, execution)
         self.changed = self._task.changed
 
     @property
     def share(self) -> float:
         """Finished share, from 0 to 1."""
         return self._task.share or 0.0
+
+    def must_fetch(self, name: str) -> bool:
+        """Whether a model of this name is on the hub and not on this machine."""
+        return self._is_enabled and must_be_fetched(name)
 
     def fetch(self, name: str) -> None:
         """Download a model, then choose it; a running download continues."""

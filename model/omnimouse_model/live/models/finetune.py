@@ -23,7 +23,7 @@ from omnimouse_model.live.inference.background_task import (
     ReportProgress,
 )
 from omnimouse_model.live.inference.client import LiveClient
-from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.last_session import config_dir
 from omnimouse_model.live.models.finetuned_models import (
     SCORE,
@@ -77,10 +77,8 @@ class Finetuning(HasBackgroundTask):
         Client of the live engine: state and chosen predictor.
     choose
         Chooses the result by its folder; called on the drawing thread.
-    post
-        Runs a function on the drawing thread.
-    synchronous
-        Wait inside `start` until the end: for scripts and tests.
+    execution
+        Threads of the work and of its results.
 
     Attributes
     ----------
@@ -113,25 +111,21 @@ class Finetuning(HasBackgroundTask):
         self,
         client: LiveClient,
         choose: Callable[[str], None],
-        post: Post = call_at_once,
-        *,
-        synchronous: bool = False,
+        execution: Execution = IN_THREADS,
     ) -> None:
         self.folder = config_dir() / "models"
-        self._client, self._choose, self._post = client, choose, post
+        self._client, self._choose, self._post = client, choose, execution.post
         self._is_closing = False
         self._refusal: Exception | None = None
         self._clear(None)
-        self._task = BackgroundTask(
-            self._run, self._take, post, synchronous=synchronous
-        )
+        self._task = BackgroundTask(self._run, self._take, execution)
         self._task.changed.connect(self.changed.emit)
 
     # -- reading ----------------------------------------------------------------------
     @property
     def is_offered(self) -> bool:
         """Whether the chosen model can be fine-tuned to the recording on screen."""
-        state, needs = self._client.state, self._client.needs
+        state, needs = self._client.state, self._client.results.needs
         if state.session is None or needs is None:
             return False
         is_new = check_compatibility(needs, state.session).is_new
@@ -225,7 +219,7 @@ class Finetuning(HasBackgroundTask):
         It is based on the latest fine-tuning of the same model, if there is one, else
         on the measured times of the demo model on a CPU.
         """
-        state, residence = self._client.state, self._client.residence
+        state, residence = self._client.state, self._client.results.residence
         if state.session is None:
             return ""
         alike = f"{Path(state.predictor_name).name}_"

@@ -25,7 +25,7 @@ from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     ReportProgress,
 )
-from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo, NeuronProperties
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import ColourBy, LiveState
@@ -228,10 +228,8 @@ class Colouring:
     ----------
     state, results, facts
         Live state, results, and properties of single neurons.
-    post
-        Runs a function on the drawing thread.
-    synchronous
-        Compute at once: for scripts and tests.
+    execution
+        Threads of the work and of its results.
 
     Attributes
     ----------
@@ -247,9 +245,7 @@ class Colouring:
         state: LiveState,
         results: Results,
         facts: NeuronInfo,
-        post: Post = call_at_once,
-        *,
-        synchronous: bool = False,
+        execution: Execution = IN_THREADS,
     ) -> None:
         self._state, self._results, self._facts = state, results, facts
         self._other: ColourBy = "score"
@@ -257,7 +253,7 @@ class Colouring:
         self._made: dict[ColourBy, tuple[tuple[object, ...], Scale]] = {}
         self._drawn: dict[object, ColourBy] = {}
         self._facts_seen = 0
-        self._task = BackgroundTask(_found, self._take, post, synchronous=synchronous)
+        self._task = BackgroundTask(_found, self._take, execution)
         self._task.changed.connect(self.changed.emit)
         facts.changed.connect(self._on_facts)
         state.events.session.connect(self._on_session)

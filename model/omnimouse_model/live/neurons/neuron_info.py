@@ -28,7 +28,7 @@ from omnimouse_model.live.inference.background_task import (
     HasBackgroundTask,
     ReportProgress,
 )
-from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.state import LiveState
 
 _KEPT = 512
@@ -81,10 +81,8 @@ class NeuronInfo(HasBackgroundTask):
     ----------
     state
         Live state.
-    post
-        Runs a function on the drawing thread.
-    synchronous
-        Compute at once: for scripts and tests.
+    execution
+        Threads of the work and of its results.
 
     Attributes
     ----------
@@ -102,9 +100,7 @@ class NeuronInfo(HasBackgroundTask):
     changed = Signal()
     focused = Signal()
 
-    def __init__(
-        self, state: LiveState, post: Post = call_at_once, *, synchronous: bool = False
-    ) -> None:
+    def __init__(self, state: LiveState, execution: Execution = IN_THREADS) -> None:
         self.focus: int | None = None
         self.n_results = 0
         self._state = state
@@ -113,9 +109,7 @@ class NeuronInfo(HasBackgroundTask):
         self._selection: tuple[int, ...] = ()
         self._session: Session | None = None
         self._is_given_up = False
-        self._task = BackgroundTask(
-            _computed, self._take, post, synchronous=synchronous
-        )
+        self._task = BackgroundTask(_computed, self._take, execution)
         self._task.changed.connect(self._on_errand)
 
     @property

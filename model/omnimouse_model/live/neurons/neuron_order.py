@@ -17,7 +17,7 @@ from omnimouse_model.live.inference.background_task import (
     HasBackgroundTask,
     ReportProgress,
 )
-from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.state import LiveState
 
 _KEPT = 8
@@ -36,10 +36,8 @@ class SimilarityOrder(HasBackgroundTask):
     ----------
     state
         Live state.
-    post
-        Runs a function on the drawing thread.
-    synchronous
-        Compute at once: for scripts and tests.
+    execution
+        Threads of the work and of its results.
 
     Attributes
     ----------
@@ -49,14 +47,12 @@ class SimilarityOrder(HasBackgroundTask):
 
     changed = Signal()
 
-    def __init__(
-        self, state: LiveState, post: Post = call_at_once, *, synchronous: bool = False
-    ) -> None:
+    def __init__(self, state: LiveState, execution: Execution = IN_THREADS) -> None:
         self._state = state
         self._kept: OrderedDict[str, np.ndarray] = OrderedDict()
         self._under_way: Session | None = None
         self._given_up: Session | None = None
-        self._task = BackgroundTask(_ordered, self._take, post, synchronous=synchronous)
+        self._task = BackgroundTask(_ordered, self._take, execution)
         self._task.changed.connect(self._on_errand)
 
     @property

@@ -26,7 +26,7 @@ from omnimouse_model.live.inference.background_task import (
     HasBackgroundTask,
     ReportProgress,
 )
-from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.recording.trials import trial_at
 from omnimouse_model.live.state import LiveState
 
@@ -59,10 +59,8 @@ class RepeatsOnScreen(HasBackgroundTask):
         Live state.
     seek
         Moves the window to a time on the session clock.
-    post
-        Runs a function on the drawing thread.
-    synchronous
-        Read at once: for scripts and tests.
+    execution
+        Threads of the work and of its results.
 
     Attributes
     ----------
@@ -76,15 +74,13 @@ class RepeatsOnScreen(HasBackgroundTask):
         self,
         state: LiveState,
         seek: Callable[[float], None],
-        post: Post = call_at_once,
-        *,
-        synchronous: bool = False,
+        execution: Execution = IN_THREADS,
     ) -> None:
         self._state, self._seek = state, seek
         self._known: tuple[Session | None, tuple[RepeatedClip, ...]] = (None, ())
         self._kept: OrderedDict[_Key, ClipRepeats] = OrderedDict()
         self._under_way: _Key | None = None
-        self._task = BackgroundTask(_read, self._take, post, synchronous=synchronous)
+        self._task = BackgroundTask(_read, self._take, execution)
         self._task.changed.connect(self._on_errand)
 
     @property

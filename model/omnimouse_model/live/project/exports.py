@@ -21,7 +21,7 @@ from omnimouse_model.live.inference.background_task import (
     HasBackgroundTask,
     ReportProgress,
 )
-from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.project.score_text import DEFINITION, condition_text
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
@@ -208,10 +208,8 @@ class Exports(HasBackgroundTask):
     ----------
     state, results
         Live state and results.
-    post
-        Runs a function on the drawing thread.
-    synchronous
-        Write inside each method: for scripts and tests.
+    execution
+        Threads of the work and of its results.
 
     Attributes
     ----------
@@ -225,14 +223,12 @@ class Exports(HasBackgroundTask):
         self,
         state: LiveState,
         results: Results,
-        post: Post = call_at_once,
-        *,
-        synchronous: bool = False,
+        execution: Execution = IN_THREADS,
     ) -> None:
         self._state, self._results = state, results
         self._refused: ExportError | None = None
         self.written_path: Path | None = None
-        self._task = BackgroundTask(_write, self._take, post, synchronous=synchronous)
+        self._task = BackgroundTask(_write, self._take, execution)
         self.changed = self._task.changed
         state.events.session.connect(self._on_session)
 

@@ -11,21 +11,23 @@ from urllib.parse import unquote, urlsplit
 
 from omnimouse_model.data.io.http_file import web_address
 from omnimouse_model.live.analysis_file import SUFFIX, Analysis, write_analysis
-from omnimouse_model.live.inference.engine import Post
+from omnimouse_model.live.inference.engine import Execution
 from omnimouse_model.live.last_session import MOST_UNSAVED, StateStore
 
 logger = logging.getLogger(__name__)
 
 MOST_NAME_BYTES: Final = 100
-LEFT: Final = (
+WRITTEN: Final = (
     "What was on screen was not saved; it is kept as “{name}” (File > Kept copies)."
 )
-NOT_KEPT: Final = "What was on screen was not saved, and could not be kept: {why}."
-GONE: Final = (
+NOT_WRITTEN: Final = (
+    "What was on screen was not saved, and could not be kept: {problem}."
+)
+DELETED: Final = (
     "{most} copies of what was not saved are kept: “{name}”, which was never opened, "
     "was deleted."
 )
-_Worth = tuple[object, ...]
+_Key = tuple[object, ...]
 
 
 class UnsavedBackups:
@@ -33,70 +35,65 @@ class UnsavedBackups:
 
     Parameters
     ----------
-    memory
-        Storage of the copies; without storage, nothing is written.
-    tell
+    store
+        Storage of the copies; if it is disabled, nothing is written.
+    notify
         Receives messages for the user, on the drawing thread.
-    post
-        Runs a function on the drawing thread.
-    synchronous
-        Write inside `write`: for scripts and tests.
+    execution
+        Threads of the work and of its results.
     """
 
     def __init__(
         self,
-        memory: StateStore,
-        report: Callable[[tuple[str, ...]], None],
-        post: Post,
-        *,
-        synchronous: bool = False,
+        store: StateStore,
+        notify: Callable[[tuple[str, ...]], None],
+        execution: Execution,
     ) -> None:
-        self._memory, self._tell, self._post = memory, report, post
-        self._synchronous = synchronous
-        self._safe: dict[_Worth, Path] = {}
-        self._under_way: list[threading.Thread] = []
+        self._store, self._notify, self._execution = store, notify, execution
+        self._files: dict[_Key, Path] = {}
+        self._threads: list[threading.Thread] = []
 
     def note_saved(self, analysis: Analysis, path: Path) -> None:
         """Record that a file has this analysis, so that it needs no copy."""
-        self._safe[_worth(analysis)] = path
+        self._files[_work_key(analysis)] = path
 
     def is_saved(self, analysis: Analysis) -> bool:
         """Whether an existing file is known to have this analysis."""
-        path = self._safe.get(_worth(analysis))
+        path = self._files.get(_work_key(analysis))
         return path is not None and path.is_file()
 
     def write(self, name: str, analysis: Analysis) -> None:
         """Write a copy under a unique name, and send a message with the name."""
-        if not self._memory.is_enabled:
+        if not self._store.is_enabled:
             return
-        work = partial(self._keep, plain_name(name), analysis)
-        if self._synchronous:
+        work = partial(self._write, plain_name(name), analysis)
+        if self._execution.synchronous:
             return work()
-        thread = threading.Thread(target=work, name="omnimouse-left", daemon=True)
-        self._under_way = [t for t in self._under_way if t.is_alive()] + [thread]
+        thread = threading.Thread(target=work, name="omnimouse-backup", daemon=True)
+        self._threads = [t for t in self._threads if t.is_alive()] + [thread]
         thread.start()
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Wait until all copies are written, at most `timeout_s` for each."""
-        for thread in self._under_way:
+        for thread in self._threads:
             thread.join(timeout_s)
 
-    def _keep(self, name: str, analysis: Analysis) -> None:
+    def _write(self, name: str, analysis: Analysis) -> None:
         try:
-            path, gone = self._memory.back_up(
+            path, deleted = self._store.back_up(
                 name, partial(write_analysis, analysis=analysis)
             )
         except Exception as error:  # the user must know that the work is lost
-            logger.warning("What was not saved could not be kept.", exc_info=True)
-            why = getattr(error, "strerror", None) or str(error)
-            told: tuple[str, ...] = (NOT_KEPT.format(why=why),)
+            logger.warning("Unsaved work could not be backed up.", exc_info=True)
+            problem = getattr(error, "strerror", None) or str(error)
+            messages: tuple[str, ...] = (NOT_WRITTEN.format(problem=problem),)
         else:
             self.note_saved(analysis, path)
-            told = (LEFT.format(name=path.name.removesuffix(SUFFIX)),)
-            for old in gone:
-                words = old.name.removesuffix(SUFFIX)
-                told += (GONE.format(most=MOST_UNSAVED, name=words),)
-        self._post(partial(self._tell, told))
+            messages = (WRITTEN.format(name=path.name.removesuffix(SUFFIX)),)
+            for old in deleted:
+                old_name = old.name.removesuffix(SUFFIX)
+                messages += (DELETED.format(most=MOST_UNSAVED, name=old_name),)
+        self._execution.post(partial(self._notify, messages))
 
 
 def would_be_lost(analysis: Analysis) -> bool:
@@ -120,7 +117,7 @@ def plain_name(place: str) -> str:
     return short.strip(" .") or "analysis"
 
 
-def _worth(analysis: Analysis) -> _Worth:
+def _work_key(analysis: Analysis) -> _Key:
     """Return a key of the work that would be lost; equal keys need only one copy."""
     # A preset's mask can be made again; it is not work that would be lost.
     mask = None if analysis.preset or analysis.mask is None else analysis.mask.mask_id

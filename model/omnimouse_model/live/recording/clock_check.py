@@ -9,7 +9,7 @@ from omnimouse_model.live.inference.background_task import (
     HasBackgroundTask,
     ReportProgress,
 )
-from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.state import LiveState
 
 
@@ -20,10 +20,8 @@ class ClockCheck(HasBackgroundTask):
     ----------
     state
         Live state.
-    post
-        Runs a function on the drawing thread.
-    synchronous
-        Compute inside `check`: for scripts and tests.
+    execution
+        Threads of the work and of its results.
 
     Attributes
     ----------
@@ -33,12 +31,10 @@ class ClockCheck(HasBackgroundTask):
         Result for the session on screen, None before a check.
     """
 
-    def __init__(
-        self, state: LiveState, post: Post = call_at_once, *, synchronous: bool = False
-    ) -> None:
+    def __init__(self, state: LiveState, execution: Execution = IN_THREADS) -> None:
         self.report: AlignmentReport | None = None
         self._state = state
-        self._task = BackgroundTask(_checked, self._take, post, synchronous=synchronous)
+        self._task = BackgroundTask(_checked, self._take, execution)
         self.changed = self._task.changed
 
     def check(self) -> None:

@@ -11,7 +11,7 @@ from omnimouse_model.live.inference.background_task import (
     HasBackgroundTask,
     ReportProgress,
 )
-from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 
 
 class FolderIndex(HasBackgroundTask):
@@ -19,10 +19,8 @@ class FolderIndex(HasBackgroundTask):
 
     Parameters
     ----------
-    post
-        Runs a function on the drawing thread.
-    synchronous
-        Read inside `look_in`: for scripts and tests.
+    execution
+        Threads of the work and of its results.
 
     Attributes
     ----------
@@ -36,9 +34,9 @@ class FolderIndex(HasBackgroundTask):
 
     requested = Signal()
 
-    def __init__(self, post: Post = call_at_once, *, synchronous: bool = False) -> None:
+    def __init__(self, execution: Execution = IN_THREADS) -> None:
         self.index: Catalogue | None = None
-        self._task = BackgroundTask(_entries, self._take, post, synchronous=synchronous)
+        self._task = BackgroundTask(_entries, self._take, execution)
         self.changed = self._task.changed
 
     def look_in(self, folder: str | Path) -> None:

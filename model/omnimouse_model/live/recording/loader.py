@@ -18,7 +18,7 @@ from omnimouse_model.live.inference.background_task import (
     HasBackgroundTask,
     ReportProgress,
 )
-from omnimouse_model.live.inference.engine import Post, call_at_once
+from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.recording.first_view import (
     SessionView,
     first_view,
@@ -27,7 +27,7 @@ from omnimouse_model.live.recording.first_view import (
 
 logger = logging.getLogger(__name__)
 
-Made = Callable[[Callable[[float], None]], Path]
+MakeRecording = Callable[[Callable[[float], None]], Path]
 """`make(progress)` makes a recording, reports the finished share, returns its path."""
 
 
@@ -44,31 +44,31 @@ class OpenRequest:
     message
         Progress message for the user.
     fallback
-        Opening that is tried if this one fails.
+        Request that is tried if this one fails.
     options
-        Facts that the files do not contain, by keyword; see `ReadOptions`.
+        Properties that the files do not contain, by keyword; see `ReadOptions`.
     restore
         Turns the first view into a saved one.
     """
 
-    recording: str | Path | Made
+    recording: str | Path | MakeRecording
     start_s: float | None = None
     message: str = ""
     fallback: "OpenRequest | None" = None
     options: Mapping[str, Any] = field(default_factory=dict)
     restore: Callable[[SessionView], SessionView] | None = None
 
+    @property
+    def place(self) -> str:
+        """Path, or address without credentials; "" for a function."""
+        if callable(self.recording):
+            return ""
+        address = web_address(self.recording)
+        return str(self.recording) if address is None else display_address(address)
 
-def _shown(recording: str | Path | Made) -> str:
-    """Return a path, or an address without credentials; "" for a function."""
-    if callable(recording):
-        return ""
-    address = web_address(recording)
-    return str(recording) if address is None else display_address(address)
 
-
-def _on_this_machine(
-    recording: str | Path | Made, report: Callable[[float], None]
+def _local_recording(
+    recording: str | Path | MakeRecording, report: Callable[[float], None]
 ) -> str | Path:
     """Return the recording's place; make or download the recording if needed."""
     if callable(recording):
@@ -76,7 +76,7 @@ def _on_this_machine(
     # A local path takes precedence over a hub name that is spelled the same.
     if Path(recording).exists() or hub_place(str(recording)) is None:
         return recording
-    return fetch_session(str(recording), told=lambda share, what: report(share))
+    return fetch_session(str(recording), told=lambda share, _: report(share))
 
 
 class SessionLoader(HasBackgroundTask):
@@ -88,15 +88,13 @@ class SessionLoader(HasBackgroundTask):
         Shows the view of an opened recording; called on the drawing thread.
     preset
         Returns the name of the initial preset.
-    post
-        Runs a function on the drawing thread.
-    synchronous
-        Open inside `open`: for scripts and tests.
+    execution
+        Threads of the work and of its results.
 
     Attributes
     ----------
     changed
-        Emitted on the drawing thread when `words` or `fault` may have changed.
+        Emitted on the drawing thread when `message` or `error` may have changed.
     name
         File or folder name of the latest opening, "" for a made recording.
     """
@@ -105,41 +103,36 @@ class SessionLoader(HasBackgroundTask):
         self,
         show: Callable[[SessionView], None],
         preset: Callable[[], str],
-        post: Post = call_at_once,
-        *,
-        synchronous: bool = False,
+        execution: Execution = IN_THREADS,
     ) -> None:
         self.name = ""
         self._show, self._preset = show, preset
-        self._task = BackgroundTask(
-            self._stages, self._shown, post, synchronous=synchronous
-        )
+        self._task = BackgroundTask(self._views, self._take, execution)
         self.changed = self._task.changed
-        self._asked: OpenRequest | None = None
+        self._request: OpenRequest | None = None
 
-    def open(self, opening: OpenRequest | str | Path) -> None:
+    def open(self, recording: OpenRequest | str | Path) -> None:
         """Open a recording; cancel an unfinished opening."""
-        if not isinstance(opening, OpenRequest):
-            opening = OpenRequest(
-                opening, message=f"Opening {Path(_shown(opening)).name}"
-            )
-        self._asked = opening
-        recording = opening.recording
-        self.name = Path(_shown(recording)).name
-        self._task.start(opening, opening.message or "Opening")
+        request = recording
+        if not isinstance(request, OpenRequest):
+            request = OpenRequest(request)
+            request = replace(request, message=f"Opening {Path(request.place).name}")
+        self._request = request
+        self.name = Path(request.place).name
+        self._task.start(request, request.message or "Opening")
 
     def open_again(self, **options: Any) -> None:
         """Repeat the latest opening with more options; see `ReadOptions`."""
-        if self._asked is not None:
-            said = {**self._asked.options, **options}
-            self.open(replace(self._asked, options=said))
+        if self._request is not None:
+            options = {**self._request.options, **options}
+            self.open(replace(self._request, options=options))
 
     def open_as(self, session: Session, start_s: float | None, **options: Any) -> None:
         """Reopen an open session with other options; see `ReadOptions`."""
-        words = f"Opening {session.path.name}"
-        said = {**session.options, **options}
         place = session.path if isinstance(session.source, Mapping) else session.source
-        self.open(OpenRequest(place, start_s, words, options=said))
+        message = f"Opening {session.path.name}"
+        options = {**session.options, **options}
+        self.open(OpenRequest(place, start_s, message, options=options))
 
     def stop(self) -> None:
         """Cancel the opening; the open session stays."""
@@ -149,35 +142,35 @@ class SessionLoader(HasBackgroundTask):
         """Clear the error, after the user read it or another recording was opened."""
         self._task.clear_error()
 
-    # -- on the errand's thread -------------------------------------------------------
-    def _stages(
-        self, opening: OpenRequest, report: ReportProgress
+    # -- on the task's thread ---------------------------------------------------------
+    def _views(
+        self, request: OpenRequest, report: ReportProgress
     ) -> Iterator[SessionView]:
         try:
-            found = self._read(opening, report)
+            view = self._read(request, report)
         except (OSError, ValueError) as error:
-            logger.warning("%s cannot be opened: %s", _shown(opening.recording), error)
-            if opening.fallback is None:
+            logger.warning("%s cannot be opened: %s", request.place, error)
+            if request.fallback is None:
                 raise
-            found = self._read(opening.fallback, report)
-        yield found
+            view = self._read(request.fallback, report)
+        yield view
 
-    def _read(self, opening: OpenRequest, report: ReportProgress) -> SessionView:
-        def tell_share(share: float) -> None:
-            report(f"{opening.message}: {100 * share:.0f} %")
+    def _read(self, request: OpenRequest, report: ReportProgress) -> SessionView:
+        def report_share(share: float) -> None:
+            report(f"{request.message}: {100 * share:.0f} %")
 
-        made = _on_this_machine(opening.recording, tell_share)
-        view = first_view(made, self._preset(), opening.start_s, opening.options)
-        if opening.restore is not None:
-            view = opening.restore(view)
+        place = _local_recording(request.recording, report_share)
+        view = first_view(place, self._preset(), request.start_s, request.options)
+        if request.restore is not None:
+            view = request.restore(view)
         # Here, on the background thread: `show` runs on the drawing thread.
         read_ahead(view)
         return view
 
     # -- on the drawing thread --------------------------------------------------------
-    def _shown(self, view: SessionView) -> None:
+    def _take(self, view: SessionView) -> None:
         try:
             self._show(view)
         except Exception:  # from a view that draws the session
-            logger.warning("What was opened cannot be shown.", exc_info=True)
+            logger.warning("An opened recording cannot be shown.", exc_info=True)
             raise

@@ -35,10 +35,10 @@ from omnimouse_model.live.inference.background_task import (
     ReportProgress,
 )
 from omnimouse_model.live.inference.client import LiveClient
-from omnimouse_model.live.inference.engine import Post, call_at_once
-from omnimouse_model.live.inference.pinned_stages import is_same_predictor
-from omnimouse_model.live.inference.stages import Load
+from omnimouse_model.live.inference.engine import IN_THREADS, Execution
+from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.last_session import config_dir
+from omnimouse_model.live.pin import is_same_predictor
 from omnimouse_model.live.sweep.estimate import (
     SweepEstimate,
     duration_text,
@@ -109,10 +109,8 @@ class Sweeps:
         Client of the live engine: state, predictor, and unfinished requests.
     load
         Makes a predictor from its name, on the sweep's thread.
-    post
-        Runs a function on the drawing thread.
-    synchronous
-        Compute inside `start`: for scripts and tests.
+    execution
+        Threads of the work and of its results.
 
     Attributes
     ----------
@@ -134,26 +132,20 @@ class Sweeps:
         self,
         client: LiveClient,
         load: Load,
-        post: Post = call_at_once,
-        *,
-        synchronous: bool = False,
+        execution: Execution = IN_THREADS,
     ) -> None:
         self.folder = config_dir() / "sweeps"
         self.entries: tuple[SavedSweep, ...] = ()
         self.compared: tuple[Path, ...] = ()
         self.running: Path | None = None
         self.progress = SweepProgress(0, 0)
-        self._client, self._load, self._post = client, load, post
+        self._client, self._load, self._post = client, load, execution.post
         self._gate = PauseGate(lambda: False)
         self._paces: dict[tuple[str, str, str], float] = {}
         self._error: Exception | None = None
-        self._work = BackgroundTask(
-            self._computed, self._take_whole, post, synchronous=synchronous
-        )
-        self._looking = BackgroundTask(
-            _read_all, self._take_all, post, synchronous=synchronous
-        )
-        self._writing = BackgroundTask(_written, _forget, post, synchronous=synchronous)
+        self._work = BackgroundTask(self._computed, self._take_whole, execution)
+        self._looking = BackgroundTask(_read_all, self._take_all, execution)
+        self._writing = BackgroundTask(_written, _forget, execution)
         for errand in (self._work, self._looking, self._writing):
             errand.changed.connect(self._tell)
 
@@ -349,7 +341,7 @@ class Sweeps:
     ) -> None:
         self._error = None
         # A new gate per run: late messages of an earlier run are recognised by it.
-        self._gate = PauseGate(lambda: self._client.is_awaited)
+        self._gate = PauseGate(lambda: self._client.results.is_awaited)
         self.running, self.progress = path, SweepProgress(0, 0)
         is_asked = is_same_predictor(source, self._client.predictor)
         key = self._pace_key if is_asked and session is not None else None

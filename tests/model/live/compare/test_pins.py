@@ -9,8 +9,8 @@ import pytest
 
 from omnimouse_model.analysis.evaluate.stitching import predict_span, window_scores
 from omnimouse_model.data.open import open_session
-from omnimouse_model.live.compare.pins import LIVE
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.pin import LIVE
 from omnimouse_model.live.spans import LONGEST_S, page_around
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
@@ -110,13 +110,13 @@ def test_a_pin_answers_what_it_asked_when_the_question_has_changed(controller):
     before = controller.results.population
     scores = controller.results.scores
     controller.apply_preset("responses_from_behavior")
-    answer = controller.pins.windows[0]
+    answer = controller.pins.predictions.windows[0]
     np.testing.assert_array_equal(answer.prediction.responses, before.responses)
     np.testing.assert_array_equal(answer.scores, scores)
     assert not np.array_equal(controller.results.scores, scores)
     controller.seek(9.0)
     window = controller.state.window
-    answer = controller.pins.windows[0]
+    answer = controller.pins.predictions.windows[0]
     expected = SloppyPredictor().predict(window, pin.mask)
     np.testing.assert_array_equal(answer.prediction.responses, expected.responses)
     np.testing.assert_array_equal(answer.scores, window_scores(expected, window))
@@ -124,12 +124,12 @@ def test_a_pin_answers_what_it_asked_when_the_question_has_changed(controller):
 
 def test_a_pin_keeps_its_predictor(controller):
     controller.pins.pin()
-    scores = controller.pins.windows[0].scores
+    scores = controller.pins.predictions.windows[0].scores
     controller.choose_predictor(SloppyPredictor("other", offset=1.0))
-    assert controller.pins.windows[0].prediction.predictor_id == "echo"
-    np.testing.assert_array_equal(controller.pins.windows[0].scores, scores)
+    assert controller.pins.predictions.windows[0].prediction.predictor_id == "echo"
+    np.testing.assert_array_equal(controller.pins.predictions.windows[0].scores, scores)
     assert not np.array_equal(controller.results.scores, scores)
-    controller.pins.make_current(0)
+    controller.make_pin_current(0)
     assert controller.state.predictor_name == "echo"
 
 
@@ -151,7 +151,7 @@ def test_a_predictor_by_name_is_loaded_beside_and_let_go(folder):
     assert loaded == ["one"]
     controller.choose_predictor("two")
     controller.seek(9.0)
-    assert controller.pins.windows[0].prediction.predictor_id == "one"
+    assert controller.pins.predictions.windows[0].prediction.predictor_id == "one"
     assert loaded == ["one", "two", "one"]
     closed.clear()
     controller.pins.unpin(0)
@@ -165,9 +165,9 @@ def test_a_pin_that_is_refused_says_why_and_stops_no_other(controller):
     controller.pins.pin("blind")
     controller.set_frames(True)
     controller.pins.pin("seeing")
-    assert "needs video" in controller.pins.windows[0].error
-    assert controller.pins.windows[0].prediction is None
-    assert controller.pins.windows[1].scores is not None
+    assert "needs video" in controller.pins.predictions.windows[0].error
+    assert controller.pins.predictions.windows[0].prediction is None
+    assert controller.pins.predictions.windows[1].scores is not None
 
 
 # -- spans ----------------------------------------------------------
@@ -175,11 +175,11 @@ def test_spans_are_the_librarys_for_the_screen_and_for_pins(controller):
     pin = controller.pins.pin()
     controller.apply_preset("responses_from_behavior")
     controller.pins.choose_span("10 s")
-    page = controller.pins.page
+    page = controller.pins.predictions.page
     assert page[1] - page[0] == 10.0
     session, neurons = controller.state.session, np.array([3, 5])
     for slot, mask in ((LIVE, controller.state.mask), (0, pin.mask)):
-        found = controller.pins.spans[slot].span
+        found = controller.pins.predictions.spans[slot].span
         expected = predict_span(
             SloppyPredictor(), session, mask, *page, neurons=neurons
         )
@@ -188,24 +188,27 @@ def test_spans_are_the_librarys_for_the_screen_and_for_pins(controller):
         np.testing.assert_array_equal(found.scores, expected.scores)
         assert np.isfinite(found.scores).all()
     controller.pins.choose_span("window")
-    assert controller.pins.spans == {}
+    assert controller.pins.predictions.spans == {}
 
 
 def test_a_span_stays_while_the_window_moves_within_it(controller):
     controller.seek(9.0)
     controller.pins.choose_span("10 s")
     predictor = controller._client.predictor
-    page, known = controller.pins.page, controller.pins.spans[LIVE]
+    page, known = (
+        controller.pins.predictions.page,
+        controller.pins.predictions.spans[LIVE],
+    )
     before = predictor.counters["encodings"]
     controller.seek(page[0] + 5.0)
-    assert controller.pins.page == page
-    assert controller.pins.spans[LIVE] is known
+    assert controller.pins.predictions.page == page
+    assert controller.pins.predictions.spans[LIVE] is known
     assert predictor.counters["encodings"] == before + 1
     controller.seek(page[1])
-    assert controller.pins.page[0] == page[0] + 8.0 * (
+    assert controller.pins.predictions.page[0] == page[0] + 8.0 * (
         (controller.state.window.start_s - page[0] + 1e-6) // 8.0
     )
-    assert controller.pins.spans[LIVE] is not known
+    assert controller.pins.predictions.spans[LIVE] is not known
 
 
 def test_the_trial_is_a_span_and_long_ones_come_in_pages(controller):
@@ -232,9 +235,9 @@ def test_a_live_question_does_not_wait_for_a_span(gated_controller):
     controller, predictor = gated_controller
     controller.pins.choose_span("30 s")
     assert predictor.entered.acquire(timeout=TIMEOUT)
-    assert controller.pins.is_busy
+    assert controller.pins.predictions.is_busy
     controller.apply_preset("responses_from_behavior")
-    assert not controller.pins.is_busy
+    assert not controller.pins.predictions.is_busy
     predictor.gate.release()  # the span's window that is being predicted
     assert predictor.entered.acquire(timeout=TIMEOUT)
     asked = controller.results.newest_request
@@ -247,11 +250,11 @@ def test_a_live_question_does_not_wait_for_a_span(gated_controller):
     controller.cancel()
     predictor.gate.release(1000)
     assert controller.wait(TIMEOUT)
-    assert not controller.pins.is_busy
-    assert LIVE not in controller.pins.spans
+    assert not controller.pins.predictions.is_busy
+    assert LIVE not in controller.pins.predictions.spans
     controller.request_again()
     assert controller.wait(TIMEOUT)
-    assert controller.pins.spans[LIVE].span.is_complete
+    assert controller.pins.predictions.spans[LIVE].span.is_complete
 
 
 # -- remembered ----------------------------------------------------------
@@ -274,7 +277,7 @@ def test_pins_survive_a_restart(folder, tmp_path):
     first.pins.choose_span("trial")
     first.set_traces(common_scale=False, as_large=True)
     first.set_brush_radius(31.0)
-    scores = first.pins.windows[0].scores
+    scores = first.pins.predictions.windows[0].scores
     pins = first.state.pins
     second = made()  # the first was not closed: as after a crash
     assert second.last_session.brush_radius == 31.0
@@ -285,7 +288,7 @@ def test_pins_survive_a_restart(folder, tmp_path):
         assert (now.predictor, now.is_shown) == ("one", was.is_shown)
     assert second.state.trace_span == "trial"
     assert (second.state.common_scale, second.state.as_large) == (False, True)
-    np.testing.assert_array_equal(second.pins.windows[0].scores, scores)
+    np.testing.assert_array_equal(second.pins.predictions.windows[0].scores, scores)
     first.close()
     second.close()
 
@@ -311,7 +314,7 @@ def test_another_recording_has_pins_of_its_own(controller, tmp_path, folder):
     controller.pins.pin("mine")
     controller.open_session(write_session(tmp_path / "other", 9))
     assert controller.state.pins == ()
-    assert controller.pins.windows == {}
+    assert controller.pins.predictions.windows == {}
     controller.open_session(open_session(folder))
     assert [pin.name for pin in controller.state.pins] == ["mine"]
-    assert controller.pins.windows[0].scores is not None
+    assert controller.pins.predictions.windows[0].scores is not None

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.live.inference.engine import Answer, Engine
+from omnimouse_model.live.inference.engine import Answer, Engine, Execution
 
 TIMEOUT = 60.0
 
@@ -48,9 +48,8 @@ def engines():
     made: list[Engine] = []
 
     def make(call: Any, **options: Any) -> tuple[Engine, list[Answer]]:
-        engine = Engine(call, **options)
+        engine = Engine(call, Execution(**options))
         answers: list[Answer] = []
-        engine.answered.connect(answers.append)
         made.append(engine)
         return engine, answers
 
@@ -66,7 +65,7 @@ def busy(engines):
     def make(stages: int = 1) -> tuple[GatedCall, Engine, list[Answer]]:
         gate = GatedCall(stages)
         engine, answers = engines(gate)
-        engine.submit("old")
+        engine.submit("old", answers.append)
         gate.wait_inside()
         return gate, engine, answers
 
@@ -80,7 +79,7 @@ def stages_of(answers: list[Answer]) -> list[Any]:
 def test_a_hundred_requests_while_busy_run_at_most_twice(busy):
     gate, engine, answers = busy()
     for request in range(1, 101):
-        engine.submit(request)
+        engine.submit(request, answers.append)
     gate.open_gate(2)
     assert engine.wait(TIMEOUT)
     assert stages_of(answers) == [("old", 0), (100, 0)]
@@ -90,7 +89,7 @@ def test_a_running_later_stage_gives_way(busy):
     gate, engine, answers = busy(stages=2)
     gate.open_gate()
     gate.wait_inside()
-    engine.submit("new")
+    engine.submit("new", answers.append)
     gate.wait_inside()
     gate.open_gate(2)
     assert engine.wait(TIMEOUT)
@@ -99,12 +98,12 @@ def test_a_running_later_stage_gives_way(busy):
 
 def test_cancel_stops_the_running_and_drops_the_waiting(busy):
     gate, engine, answers = busy()
-    engine.submit("waiting")
+    engine.submit("waiting", answers.append)
     engine.cancel()
     assert engine.wait(TIMEOUT)
     assert stages_of(answers) == []
     assert gate.entered == [("old", 0)]
-    engine.submit("next")
+    engine.submit("next", answers.append)
     gate.open_gate()
     assert engine.wait(TIMEOUT)
     assert stages_of(answers) == [("next", 0)]
@@ -116,10 +115,10 @@ def test_a_view_that_cannot_draw_does_not_end_the_engine(engines, caplog):
     def broken(answer: Answer) -> None:
         if answer.value == "first":
             raise RuntimeError("the window is gone")
+        answers.append(answer)
 
-    engine.answered.connect(broken)
     for request in ("first", "second"):
-        engine.submit(request)
+        engine.submit(request, broken)
         assert engine.wait(TIMEOUT)
     assert stages_of(answers)[-1] == "second"
     assert "the window is gone" in caplog.text
@@ -129,15 +128,16 @@ def immediate_answer(request: Any, _: Callable[[], bool]) -> Iterator[Any]:
     yield request
 
 
-@pytest.mark.parametrize(
-    ("verb", "values"), [(("submit", "new"), ["new"]), (("cancel",), [])]
-)
-def test_age_is_checked_again_on_the_thread_that_draws(engines, verb, values):
+@pytest.mark.parametrize(("is_cancelled", "values"), [(False, ["new"]), (True, [])])
+def test_age_is_checked_again_on_the_thread_that_draws(engines, is_cancelled, values):
     posted: list[Callable[[], None]] = []
     engine, answers = engines(immediate_answer, post=posted.append)
-    engine.submit("old")
+    engine.submit("old", answers.append)
     assert engine.wait(TIMEOUT)
-    getattr(engine, verb[0])(*verb[1:])
+    if is_cancelled:
+        engine.cancel()
+    else:
+        engine.submit("new", answers.append)
     assert engine.wait(TIMEOUT)
     assert not answers
     for draw in reversed(posted):
@@ -145,14 +145,43 @@ def test_age_is_checked_again_on_the_thread_that_draws(engines, verb, values):
     assert stages_of(answers) == values
 
 
+def test_each_caller_receives_the_answers_to_its_own_requests(engines):
+    posted: list[Callable[[], None]] = []
+    engine, mine = engines(immediate_answer, post=posted.append)
+    others: list[Answer] = []
+    numbers = []
+    for request, answers in (("a", mine), ("b", others), ("c", mine)):
+        numbers.append(engine.submit(request, answers.append))
+        assert engine.wait(TIMEOUT)
+    # The newest result of one caller does not make an older one of another too old.
+    for draw in reversed(posted):
+        draw()
+    assert [a.number for a in mine if a.kind == "stage"] == [numbers[2]]
+    assert [(a.number, a.request) for a in others] == 2 * [(numbers[1], "b")]
+
+
+def test_a_synchronous_engine_answers_after_the_number_is_known(engines):
+    engine, answers = engines(immediate_answer, synchronous=True)
+    engine.submit("replaced", answers.append)
+    number = engine.submit("newest", answers.append)
+    assert not answers
+    engine.run_waiting()
+    assert [(a.number, a.kind) for a in answers] == [
+        (number, "stage"),
+        (number, "done"),
+    ]
+    engine.run_waiting()
+    assert len(answers) == 2
+
+
 def test_closing_ends_the_thread_and_closes_the_call(busy):
-    gate, engine, _ = busy()
+    gate, engine, answers = busy()
     engine.close()
     gate.thread.join(TIMEOUT)
     assert not gate.thread.is_alive()
     assert gate.closed
     with pytest.raises(RuntimeError, match="closed"):
-        engine.submit("late")
+        engine.submit("late", answers.append)
 
 
 # -- looking ahead --------------------------------------------------------------------
@@ -167,7 +196,7 @@ class ForesightCall:
     def __call__(self, request: Any, outdated: Callable[[], bool]) -> Iterator[Any]:
         yield request
 
-    def look_ahead(self, request: Any, outdated: Callable[[], bool]) -> None:
+    def prefetch(self, request: Any, outdated: Callable[[], bool]) -> None:
         self.looked.append(request)
         self.began.release()
         while not outdated():
@@ -179,10 +208,10 @@ class ForesightCall:
 def test_it_looks_ahead_once_nothing_is_asked_and_gives_way_at_once(engines):
     call = ForesightCall()
     engine, answers = engines(call)
-    engine.submit("first")
+    engine.submit("first", answers.append)
     assert call.began.acquire(timeout=TIMEOUT)
-    assert engine.wait(TIMEOUT), "looking ahead must not count as busy"
-    engine.submit("second")
+    assert engine.wait(TIMEOUT), "prefetching must not count as busy"
+    engine.submit("second", answers.append)
     assert call.gave_way.acquire(timeout=TIMEOUT)
     assert call.began.acquire(timeout=TIMEOUT)
     assert stages_of(answers) == ["first", "second"]
@@ -192,12 +221,12 @@ def test_it_looks_ahead_once_nothing_is_asked_and_gives_way_at_once(engines):
 
 def test_a_cancel_and_closing_end_looking_ahead(engines):
     call = ForesightCall()
-    engine, _ = engines(call)
-    engine.submit("first")
+    engine, answers = engines(call)
+    engine.submit("first", answers.append)
     assert call.began.acquire(timeout=TIMEOUT)
     engine.cancel()
     assert call.gave_way.acquire(timeout=TIMEOUT)
-    engine.submit("second")
+    engine.submit("second", answers.append)
     assert call.began.acquire(timeout=TIMEOUT)
     engine.close()
     assert call.gave_way.acquire(timeout=TIMEOUT)

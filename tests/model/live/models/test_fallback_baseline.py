@@ -3,7 +3,7 @@
 import pytest
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.fallback_baseline import HALF, ask_fitted
+from omnimouse_model.live.mask.presets import HALF
 from omnimouse_model.masks import VISIBLE
 from tests import SESSIONS
 
@@ -20,7 +20,7 @@ def test_it_is_asked_what_it_can_answer(controller, name):
     controller.choose_predictor("mean")
     controller.open_session(SESSIONS / name)
     mask = controller.state.mask
-    ask_fitted(controller)
+    controller.choose_fallback_baseline()
     assert controller.results.error is None
     assert controller.results.freshness == "fresh"
     assert controller.state.predictor_name == "context-ridge"
@@ -34,6 +34,6 @@ def test_a_question_it_can_answer_stays(controller):
     controller.apply_preset("video_behavior")
     controller.paint([0, 1], VISIBLE)
     painted = controller.state.mask
-    ask_fitted(controller)
+    controller.choose_fallback_baseline()
     assert controller.state.mask == painted
     assert controller.results.error is None

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from omnimouse_model.errors import AnalysisFileError, ExportError
-from omnimouse_model.live import controller as controllers
 from omnimouse_model.live.analysis_file import read_analysis
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.last_session import LastSession, remember
-from omnimouse_model.live.report_from_file import _open
+from omnimouse_model.live.models import downloads
+from omnimouse_model.live.report import _open
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
 
@@ -95,7 +95,7 @@ def test_a_model_that_must_be_fetched_is_offered_and_no_other_answers(
 def test_a_fetched_model_answers(controller, save_analysis, fetched_names, monkeypatch):
     is_here: list[str] = []
     monkeypatch.setattr(
-        controllers, "must_be_fetched", lambda name: name == FAR and not is_here
+        downloads, "must_be_fetched", lambda name: name == FAR and not is_here
     )
     controller.pins.pin("near")
     controller.project.open(save_analysis(FAR, predictor=FAR))
@@ -146,10 +146,10 @@ def test_a_pin_of_a_predictor_that_was_handed_in_is_not_asked_of_another(
     controller.project.open(save_analysis(predictor="mean"))
     (pin,) = controller.state.pins
     assert controller.state.predictor_name == "mean"
-    assert controller.pins.windows == {}
+    assert controller.pins.predictions.windows == {}
     assert "echo" in controller.pins.problem_of(pin)
     controller.choose_predictor(EchoPredictor())  # it is here again
-    assert controller.pins.windows[0].scores is not None
+    assert controller.pins.predictions.windows[0].scores is not None
     assert controller.pins.problem_of(controller.state.pins[0]) == ""
 
 

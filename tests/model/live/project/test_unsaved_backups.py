@@ -138,7 +138,7 @@ def test_it_is_written_off_the_thread_that_draws(folder, tmp_path, monkeypatch):
     with closing(Controller(memory=tmp_path / "live.json")) as controller:
         controller.open_session(folder)
         controller.paint([11], HIDDEN)
-        controller.open_session(first_view(folder, "video_behavior"))
+        controller.show_view(first_view(folder, "video_behavior"))
         assert unsaved_copies(tmp_path) == []
         opened.set()
     assert len(unsaved_copies(tmp_path)) == 1  # closing waits for it

@@ -7,9 +7,9 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_model.live.compare.pins import LIVE
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import PRESETS
+from omnimouse_model.live.pin import LIVE
 from omnimouse_widgets.qt.style.ui_thread import qt_post
 from omnimouse_widgets.qt.traces.panel import TracesPanel
 from tests.model.live.compare.test_pins import SloppyPredictor
@@ -97,7 +97,7 @@ def test_progress_is_shown_and_can_be_stopped(threaded_controller, gate, show, q
     gate.gate.release(1000)
     assert threaded_controller.wait(30.0)
     panel.redraw.flush()
-    assert LIVE not in pins.spans
+    assert LIVE not in pins.predictions.spans
     assert len(panel.stack.drawn_values(0)[0]) == 60
 
 

@@ -219,14 +219,14 @@ def _pinned(controller: Controller, slot: int, neurons: np.ndarray) -> Across:
     """Return scores in the same window under a pinned condition."""
     pins, unknown = controller.pins, np.full(len(neurons), np.nan)
     letter = LETTERS[slot]
-    pin = next((one for one in pins.pinned if one.slot == slot), None)
+    pin = next((one for one in controller.state.pins if one.slot == slot), None)
     if pin is None:
         why = f"Nothing is pinned as {letter}: pin a condition under Traces"
         return Across(_label_of(letter), unknown, why=why)
     label = f"r, {letter} {pin.name}"
-    answer = pins.windows.get(slot)
+    answer = pins.predictions.windows.get(slot)
     if answer is None:
-        why = pins.problem_of(pin) or pins.message
+        why = pins.problem_of(pin) or pins.predictions.message
         why = why or ("" if pin.is_shown else f"{letter} is not shown under Traces")
         return Across(label, unknown, is_score=True, why=why)
     if answer.scores is None:

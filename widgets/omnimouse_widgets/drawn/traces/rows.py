@@ -8,8 +8,8 @@ import numpy as np
 from omnimouse_model.analysis.evaluate.stitching import SpanPrediction
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
-from omnimouse_model.live.compare.pins import LIVE, PinResult
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.pin import LIVE, PinResult
 from omnimouse_model.live.results import Results
 from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.predictor import Prediction
@@ -43,7 +43,7 @@ def _rows(controller: Controller) -> list[Trace]:
     ]
     # `page` is the time range of a longer span; None means that only the window is
     # shown.
-    if controller.pins.page is None:
+    if controller.pins.predictions.page is None:
         return rows
     shown = _shown_page(controller)
     neurons = [neuron for neuron in state.selection if neuron < n]
@@ -59,8 +59,8 @@ def least_span(spec: WindowSpec) -> tuple[float, float]:
 
 def shown_answers(controller: Controller) -> dict[int, PinResult]:
     """Return the pin results by slot for the current view (window or span)."""
-    pins = controller.pins
-    return pins.windows if pins.page is None else pins.spans
+    predictions = controller.pins.predictions
+    return predictions.windows if predictions.page is None else predictions.spans
 
 
 def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> str:
@@ -85,11 +85,11 @@ def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> 
 def _scores(controller: Controller, neuron: int) -> tuple[str, str]:
     """Return the predictor's score and, for a window, the baseline's."""
     pins = controller.pins
-    if pins.page is None:
+    if pins.predictions.page is None:
         own = score_of(controller.results, neuron)
         return own, _baseline_score(controller, neuron)
-    known = pins.spans.get(LIVE)
-    is_old = known is not None and pins.is_old(known)
+    known = pins.predictions.spans.get(LIVE)
+    is_old = known is not None and pins.predictions.is_old(known)
     return pinned_score(known, neuron) + (" (older)" if is_old else ""), ""
 
 
@@ -97,7 +97,7 @@ def _in_window(
     controller: Controller, neuron: int, time: np.ndarray, truth: np.ndarray
 ) -> Trace:
     state, results = controller.state, controller.results
-    baseline, answers = controller.baseline, controller.pins.windows
+    baseline, answers = controller.baseline, controller.pins.predictions.windows
     window, mask = state.window, state.mask
     assert window is not None
     assert mask is not None
@@ -158,15 +158,15 @@ class _ShownPage:
 
 def _shown_page(controller: Controller) -> _ShownPage:
     pins, window = controller.pins, controller.state.window
-    page, known = pins.page, pins.spans.get(LIVE)
+    page, known = pins.predictions.page, pins.predictions.spans.get(LIVE)
     assert window is not None
     assert page is not None
-    answers = [pins.spans.get(slot) for slot in _slots(controller)]
+    answers = [pins.predictions.spans.get(slot) for slot in _slots(controller)]
     return _ShownPage(
         page,
         (window.start_s, window.stop_s),
         None if known is None else known.span,
-        known is not None and pins.is_old(known),
+        known is not None and pins.predictions.is_old(known),
         tuple(None if answer is None else answer.span for answer in answers),
     )
 

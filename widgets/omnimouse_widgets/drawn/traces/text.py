@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
-from omnimouse_model.live.compare.pins import PinResult, Pins
-from omnimouse_model.live.pin import Pin
+from omnimouse_model.live.compare.pins import Pins
+from omnimouse_model.live.pin import Pin, PinResult
 from omnimouse_model.live.spans import SpanChoice
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.units import bar_words
@@ -81,7 +81,7 @@ def pinned_signs(
 
 def pin_words(pins: Pins, pin: Pin) -> str:
     """Return the description of a pin, with the reason for a missing prediction."""
-    answer = pins.windows.get(pin.slot)
+    answer = pins.predictions.windows.get(pin.slot)
     words = f"{pin.letter}: {pin.name} · {pin.predictor_name}"
     why = pins.problem_of(pin) or (answer.error if answer is not None else "")
     return f"{words}\nNot predicted: {why}" if why else words

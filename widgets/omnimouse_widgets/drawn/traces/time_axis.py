@@ -32,7 +32,7 @@ def move_over_span(controller: Controller, time_s: float) -> None:
     if window is None:
         return
     is_within = window.start_s <= time_s < window.stop_s
-    if controller.pins.page is not None and not is_within:
+    if controller.pins.predictions.page is not None and not is_within:
         controller.seek(time_s - window.spec.duration_s / 2)
     move_cursor(controller, time_s)
 

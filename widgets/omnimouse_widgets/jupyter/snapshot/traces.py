@@ -110,7 +110,7 @@ def _draw_trace(
             sheet.line(places, curve.colour, curve.dashes)
     # The cursor is a sample of the window; a longer span is drawn without it.
     window = controller.state.window
-    if window is not None and controller.pins.page is None:
+    if window is not None and controller.pins.predictions.page is None:
         times = window.timestamps["responses"]
         at = float(row.across(times[min(controller.state.cursor, len(times) - 1)]))
         sheet.line([(at, top), (at, top + HEIGHT)], palette.CURSOR)

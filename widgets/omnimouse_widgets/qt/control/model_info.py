@@ -5,7 +5,6 @@ from typing import Final
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.fallback_baseline import ask_fitted
 from omnimouse_model.predict.compatibility import (
     FALLBACK,
     Compatibility,
@@ -32,7 +31,7 @@ class ModelInfoSection(QWidget):
             f"Use {FALLBACK} instead",
             f"Fit {FALLBACK} to this session and use it; the session stays open.\n"
             f'In Python: om.load_predictor("{FALLBACK}", [session])',
-            lambda: ask_fitted(controller),
+            controller.choose_fallback_baseline,
         )
         Form(self).add_rows(self.line, self.remedy, self.instead, self.missing)
 

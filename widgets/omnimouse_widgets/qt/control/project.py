@@ -17,8 +17,8 @@ from omnimouse_model.errors import ExportError
 from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import ReportProgress
-from omnimouse_model.live.project.report_data import ReportData, reported
 from omnimouse_model.live.project.unsaved_backups import plain_name
+from omnimouse_model.live.report import ReportData, report_of_screen
 from omnimouse_widgets.drawn.traces.options import Look
 from omnimouse_widgets.qt.style.controls import (
     describe,
@@ -224,7 +224,7 @@ class AnalysisSection(QWidget):
         """Choose a file and write the report of the current analysis to it."""
         draw = self._draw_report
         if draw is None or not self._exports.is_ready(
-            lambda: reported(self._controller)
+            lambda: report_of_screen(self._controller)
         ):
             return
         name = f"{self._analyses.name or 'report'}.html"
@@ -233,7 +233,7 @@ class AnalysisSection(QWidget):
             return
         # The state can change while the file dialog is open: collect it again.
         try:
-            data = reported(self._controller)
+            data = report_of_screen(self._controller)
         except ExportError as error:
             self._exports.refuse(error)
             return

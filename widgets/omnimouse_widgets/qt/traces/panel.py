@@ -54,7 +54,7 @@ class TracesPanel(QWidget):
         self.legend = legend_label()
         self.bar = PinBar(controller)
         tooltip = "Stop predicting the span and the pins"
-        self.progress = tool_button("", tooltip, controller.pins.stop)
+        self.progress = tool_button("", tooltip, controller.pins.predictions.stop)
         # A child of the canvas, so that it lies over the plot; see `_draw_progress`.
         self.progress.setParent(self.stack.canvas)
         self.progress.setStyleSheet(PROGRESS_STYLE)
@@ -103,7 +103,7 @@ class TracesPanel(QWidget):
 
         A separate row would move the plot each time it appears.
         """
-        text = self._controller.pins.message
+        text = self._controller.pins.predictions.message
         self.progress.setVisible(bool(text))
         if text:
             self.progress.setText(f"{text} ✕")

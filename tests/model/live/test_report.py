@@ -6,7 +6,7 @@ import pytest
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.last_session import LastSession, remember
-from omnimouse_model.live.project.report_data import reported
+from omnimouse_model.live.report import report_of_screen
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
 
@@ -28,10 +28,10 @@ def controller(tmp_path):
 )
 def test_why_a_pin_has_no_answer_is_told(controller, is_shown, words):
     controller.pins.pin()
-    assert reported(controller).conditions[-1].refusal == ""
+    assert report_of_screen(controller).conditions[-1].refusal == ""
     controller.pins.show(0, is_shown)
-    controller.pins.stop()
-    controller.pins.windows.clear()
-    told = reported(controller).conditions[-1]
+    controller.pins.predictions.stop()
+    controller.pins.predictions.windows.clear()
+    told = report_of_screen(controller).conditions[-1]
     assert (told.kind, told.prediction) == ("pin", None)
     assert words in told.refusal

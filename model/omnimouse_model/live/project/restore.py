@@ -1,0 +1,148 @@
+"""Restore a saved analysis, or the last session, in the first view of its recording."""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from omnimouse_model.analysis.in_silico.stimulus_edits import describe_edits, edited
+from omnimouse_model.data.edit_protocol import Edit
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+from omnimouse_model.errors import AnalysisFileError
+from omnimouse_model.live.analysis_file import Analysis, ReopenedAnalysis
+from omnimouse_model.live.last_session import LastSession
+from omnimouse_model.live.mask.presets import PRESETS, mask_for, preset_named
+from omnimouse_model.live.recording.first_view import SessionView
+from omnimouse_model.masks import Mask
+
+RECOVERED: Final = (
+    "OmniMouse ended unexpectedly: what was on screen at {time} is here again, but for "
+    "the steps to undo."
+)
+IS_RECOVERED: Final = RECOVERED.partition("{time}")[0]
+"""Beginning of the message about a recovery."""
+# Half a sample at 30 Hz: smaller shifts are rounding to the window grid.
+_TOLERANCE_S: Final = 1 / 60
+
+
+def restore_last_session(last: LastSession) -> Callable[[SessionView], SessionView]:
+    """Return a function that turns a first view into that of the last session."""
+    is_after_crash = last.is_left_by_a_crash
+
+    def restore(view: SessionView) -> SessionView:
+        path = Path(last.file) if last.file and Path(last.file).is_file() else None
+        analysis = _analysis_of(last)
+        view = restore_analysis(view, analysis, path, is_saved=last.is_saved)
+        assert view.reopened is not None
+        messages = view.reopened.messages
+        if is_after_crash:
+            at = time.strftime("%H:%M:%S", time.localtime(last.at))
+            messages = (RECOVERED.format(time=at), *messages)
+        reopened = replace(view.reopened, messages=messages, is_restored=True)
+        return replace(view, reopened=reopened)
+
+    return restore
+
+
+def _analysis_of(last: LastSession) -> Analysis:
+    """Return the saved analysis, or a minimal one if it is damaged."""
+    try:
+        return Analysis.from_dict(last.analysis)
+    except AnalysisFileError:
+        return Analysis(last.session, start_s=last.start_s, preset=last.preset)
+
+
+def restore_analysis(
+    view: SessionView, analysis: Analysis, path: Path | None, *, is_saved: bool
+) -> SessionView:
+    """Return a recording's view with the analysis' mask, selection and edits.
+
+    Values that do not fit the recording are replaced; `reopened.messages` names each.
+    `is_saved` states whether the file `path` has the same content.
+    """
+    session, window = view.session, view.window
+    assert session is not None
+    assert window is not None
+    messages = []
+    if analysis.fingerprint and analysis.fingerprint != session.fingerprint:
+        messages.append(
+            "The recording's files are not the same as when it was saved: predictions "
+            "and scores may differ."
+        )
+    mask, preset, mask_problem = _mask_for_view(analysis, view)
+    if mask is not None and mask.spec != window.spec:
+        window = session.window(analysis.start_s, mask.spec)
+    if abs(window.start_s - analysis.start_s) > _TOLERANCE_S:
+        messages.append(
+            f"The recording has no window at {analysis.start_s:.2f} s: "
+            f"{window.start_s:.2f} s is shown."
+        )
+    messages += mask_problem
+    selection = tuple(n for n in analysis.selection if n < session.n_neurons)
+    if analysis.mask is None:
+        selection = selection or view.selection
+    elif len(selection) < len(analysis.selection):
+        messages.append(
+            "Some of the neurons that were selected are not in the recording."
+        )
+    edits, edit_problems = _edits_for_window(analysis, window)
+    messages += edit_problems
+    saved = analysis if is_saved else None
+    return replace(
+        view,
+        window=window,
+        mask=mask,
+        preset=preset,
+        selection=selection,
+        cursor=analysis.cursor,
+        edits=edits,
+        reopened=ReopenedAnalysis(analysis, path, tuple(messages), saved),
+    )
+
+
+def _mask_for_view(
+    analysis: Analysis, view: SessionView
+) -> tuple[Mask | None, str, list[str]]:
+    """Return the analysis' mask and preset, or those of the view with a message."""
+    assert view.session is not None
+    n_neurons = view.session.n_neurons
+    if analysis.mask is None:
+        return view.mask, view.preset, []
+    if analysis.mask.n_neurons == n_neurons:
+        return analysis.mask, _preset_of(analysis, view.session), []
+    message = (
+        f"The mask is for {analysis.mask.n_neurons:,} neurons, the recording has "
+        f"{n_neurons:,}: the preset “{preset_named(view.preset).label}” is shown "
+        "instead."
+    )
+    return view.mask, view.preset, [message]
+
+
+def _preset_of(analysis: Analysis, session: Session) -> str:
+    """Return the analysis' preset if it makes the same mask here, else ""."""
+    mask = analysis.mask
+    if mask is None or analysis.preset not in {preset.name for preset in PRESETS}:
+        return ""
+    targets = np.flatnonzero(mask.target.any(axis=0)).tolist()
+    made = mask_for(analysis.preset, session, targets).stretched(mask.spec)
+    return analysis.preset if made == mask else ""
+
+
+def _edits_for_window(
+    analysis: Analysis, window: Window
+) -> tuple[tuple[Edit, ...], list[str]]:
+    """Return the edits that the recording can have, and a message for each other."""
+    edits, messages = [], []
+    for edit in analysis.edits:
+        try:
+            edited(window, [edit])
+            edits.append(edit)
+        except ValueError as error:
+            messages.append(
+                f"The what-if “{describe_edits([edit])}” is left out: {error}"
+            )
+    return tuple(edits), messages

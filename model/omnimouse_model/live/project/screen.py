@@ -1,0 +1,98 @@
+"""Parts of the controller that show an analysis, and how they show a saved one."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from omnimouse_model.live.analysis_file import ReopenedAnalysis
+from omnimouse_model.live.compare.pins import Pins
+from omnimouse_model.live.models.downloads import ModelDownloads
+from omnimouse_model.live.neurons.colour_by import Colouring
+from omnimouse_model.live.neurons.planes import Planes
+from omnimouse_model.live.recording.loader import SessionLoader
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import LiveState
+from omnimouse_model.live.sweep.sweeps import Sweeps
+from omnimouse_model.predict.registry import is_predictor
+
+MUST_FETCH = (
+    "Its {kind} is on the model hub and not on this machine: {name}. {action}, or "
+    "choose another."
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AnalysisScreen:
+    """Parts and methods of the controller that hold and show an analysis."""
+
+    state: LiveState
+    results: Results
+    loader: SessionLoader
+    downloads: ModelDownloads
+    pins: Pins
+    sweeps: Sweeps
+    colouring: Colouring
+    planes: Planes
+    choose_predictor: Callable[[str], None]
+    offer_predictor: Callable[[str], None]
+    choose_baseline: Callable[[str], None]
+    set_brush: Callable[[int], None]
+    set_active_span: Callable[[int, int], None]
+
+    def show(self, reopened: ReopenedAnalysis) -> tuple[str, ...]:
+        """Show an analysis whose recording is on screen; return messages for the user.
+
+        Predictors and pins are chosen only for a file that the user opened: those of
+        the last session are chosen before its recording is read.
+        """
+        analysis, state = reopened.analysis, self.state
+        messages = []
+        if reopened.path is not None and not reopened.is_restored:
+            messages = [
+                self.choose_model(analysis.predictor or state.predictor_name),
+                self._choose_baseline(analysis.baseline),
+                self.pins.replace_all(analysis.pins),
+            ]
+        messages.append(self.sweeps.compare_just(analysis.sweeps))
+        self.set_brush(analysis.brush_code)
+        self.set_active_span(*analysis.active_span)
+        self.colouring.choose(analysis.colour_by)
+        self.colouring.outline_areas(analysis.areas_shown)
+        state.raster_order = analysis.raster_order
+        state.raster_view = analysis.raster_view
+        if analysis.plane_shown in self.planes.numbers:
+            self.planes.show(analysis.plane_shown)
+        return tuple(filter(None, messages))
+
+    def choose_model(self, name: str) -> str:
+        """Choose the model; return a message if it is not on this machine, else ""."""
+        current = self.state.predictor_name
+        if name == current:
+            return ""
+        if not is_predictor(name):
+            return _absent("model", name, current)
+        if self.downloads.must_fetch(name):
+            self.offer_predictor(name)
+            return MUST_FETCH.format(kind="model", name=name, action="Fetch it")
+        self.choose_predictor(name)
+        return ""
+
+    def _choose_baseline(self, name: str) -> str:
+        """Choose the baseline; return a message if it is not here, else ""."""
+        current = self.state.baseline_name
+        if name == current:
+            return ""
+        if name and not is_predictor(name):
+            return _absent("baseline", name, current)
+        if not self.downloads.must_fetch(name):
+            self.choose_baseline(name)
+            return ""
+        self.choose_baseline("")
+        action = "Choose it as the model to fetch it"
+        return MUST_FETCH.format(kind="baseline", name=name, action=action)
+
+
+def _absent(kind: str, name: str, current: str) -> str:
+    """Return a message that a model is not on this machine, and what is used."""
+    instead = f"“{Path(current).name}” stays" if current else "choose another"
+    return f"Its {kind} is not here: {name}; {instead}."

@@ -1,0 +1,350 @@
+"""Report: the data of the screen, or of an analysis file, as a snapshot.
+
+A report of a file opens it and recomputes all predictions.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+
+from omnimouse_model.analysis.in_silico.counterfactual import WhatIf, edit_remarks
+from omnimouse_model.analysis.sweep.saved import read_sweep
+from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.data.window import Window
+from omnimouse_model.errors import AnalysisFileError, ExportError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.inference.background_task import ReportProgress
+from omnimouse_model.live.mask.presets import preset_named
+from omnimouse_model.live.project.exports import ScreenContent, screen_content
+from omnimouse_model.live.results import Results
+from omnimouse_model.live.state import Device, LiveState
+from omnimouse_model.masks import Mask
+from omnimouse_model.metrics import correlation
+from omnimouse_model.predict.predictor import Prediction
+
+LIVE_SWEEP: Final = "this window"
+"""Name of the live sweep among saved sweeps."""
+ConditionKind = Literal["screen", "baseline", "pin"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReportCondition:
+    """A compared condition and its prediction.
+
+    Attributes
+    ----------
+    kind, letter
+        Condition on screen, its baseline, or a pin; letter of the pin, else "".
+    predictor
+        Id with the hash of the weights, if there is a prediction; else the name.
+    scores
+        float32 (P,), NaN without targets; None without a prediction.
+    refusal
+        Why there is no prediction, "" if there is one.
+    """
+
+    kind: ConditionKind
+    letter: str
+    name: str
+    predictor: str
+    mask: Mask
+    prediction: Prediction | None = None
+    scores: np.ndarray | None = None
+    refusal: str = ""
+
+    def trace(self, neuron: int) -> np.ndarray | None:
+        """Return the prediction of a neuron (60,), None if there is none."""
+        return column(self.prediction, neuron)
+
+    def decoded_scores(self, window: Window) -> np.ndarray | None:
+        """Return the correlation (C,) of decoded channels; None without decoding."""
+        decoded = None if self.prediction is None else self.prediction.behavior
+        if decoded is None or decoded.shape != window.behavior.shape:
+            return None
+        return np.asarray(correlation(decoded, recorded_behavior(window), axis=0))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReportData:
+    """All data of a report.
+
+    Attributes
+    ----------
+    title
+        Name of the analysis, else session id.
+    made
+        Local time, such as "2026-03-01 14:05".
+    content
+        Recording, window, mask, selection and prediction on screen.
+    model
+        Name or path of the predictor.
+    preset
+        Label of the mask's preset, "" for a painted mask.
+    conditions
+        Condition on screen, then its baseline, then the pins.
+    what_if, edits_text, edit_remarks
+        Prediction under what-if edits, their description, and remarks on them.
+    sweeps
+        (name, sweep) of the live sweep and the compared saved sweeps.
+    script, script_problem
+        Python script that gives the same numbers, or why there is none.
+    messages
+        Messages about differences from the saved analysis.
+    """
+
+    title: str
+    made: str
+    content: ScreenContent
+    model: str
+    preset: str
+    conditions: tuple[ReportCondition, ...]
+    what_if: WhatIf | None = None
+    edits_text: str = ""
+    edit_remarks: tuple[str, ...] = ()
+    sweeps: tuple[tuple[str, ContextSweep], ...] = ()
+    script: str = ""
+    script_problem: str = ""
+    messages: tuple[str, ...] = ()
+
+
+def column(prediction: Prediction | None, neuron: int) -> np.ndarray | None:
+    """Return the prediction of one neuron (60,), None if there is none."""
+    if prediction is None:
+        return None
+    columns = np.flatnonzero(prediction.neurons == neuron)
+    return np.asarray(prediction.responses[:, columns[0]]) if len(columns) else None
+
+
+def recorded_behavior(window: Window) -> np.ndarray:
+    """Return the recorded behaviour (40, C), z-scored, NaN if missing."""
+    return np.where(window.valid["behavior"][:, None], window.behavior, np.nan)
+
+
+def report_of_screen(controller: Controller) -> ReportData:
+    """Return the data of a report on the current state.
+
+    Raises
+    ------
+    ExportError
+        No session is open, or a prediction is unfinished.
+    """
+    state, results, project = controller.state, controller.results, controller.project
+    content = screen_content(state, results)
+    # `screen_content` has checked the condition on screen; here the others.
+    if controller.pins.predictions.is_busy or controller.baseline.is_awaited:
+        raise ExportError(
+            "The pinned conditions or the baseline are still being predicted: wait for "
+            "them, then make the report."
+        )
+    script, problem = "", ""
+    try:
+        script = controller.as_python()
+    except ExportError as error:
+        problem = str(error)
+    edits = state.edits
+    failed = f" It failed: {results.what_if_error}" if results.what_if_error else ""
+    return ReportData(
+        title=project.name or content.session.id,
+        made=datetime.now().strftime("%Y-%m-%d %H:%M"),
+        content=content,
+        model=state.predictor_name,
+        preset=preset_named(state.preset).label if state.preset else "",
+        conditions=(
+            *_live_conditions(controller, content),
+            *_pinned_conditions(controller),
+        ),
+        what_if=results.what_if if edits else None,
+        edits_text=controller.stimulus_edits.text + failed if edits else "",
+        edit_remarks=edit_remarks(edits, content.mask, results.needs),
+        sweeps=_sweeps(controller),
+        script=script,
+        script_problem=problem,
+        messages=project.differences,
+    )
+
+
+def _live_conditions(
+    controller: Controller, content: ScreenContent
+) -> list[ReportCondition]:
+    """Return the condition on screen and its baseline."""
+    state, name = controller.state, controller.pins.condition_name
+    sources: list[tuple[ConditionKind, str, str, Results]] = [
+        ("screen", name, state.predictor_name, controller.results)
+    ]
+    if state.baseline_name:
+        sources.append(
+            (
+                "baseline",
+                f"{name}, baseline",
+                state.baseline_name,
+                controller.baseline,
+            )
+        )
+    conditions = []
+    for kind, label, predictor, results in sources:
+        population, scores = results.population, results.scores
+        problem = ""
+        # A baseline's results can be older than the mask on screen.
+        if population is None or population.mask_id != content.mask.mask_id:
+            population, scores = None, None
+            problem = results.error or "Nothing was predicted."
+        else:
+            predictor = population.predictor_id
+        conditions.append(
+            ReportCondition(
+                kind, "", label, predictor, content.mask, population, scores, problem
+            )
+        )
+    return conditions
+
+
+def _pinned_conditions(controller: Controller) -> list[ReportCondition]:
+    conditions = []
+    for pin in controller.state.pins:
+        result = controller.pins.predictions.windows.get(pin.slot)
+        prediction = None if result is None else result.prediction
+        problem = ""
+        if result is None and not pin.is_shown:
+            problem = "It is switched off, and was not predicted."
+        elif result is None:
+            problem = "It was not predicted: predicting was stopped before."
+        elif prediction is None:
+            problem = result.error or "Nothing is asked."
+        conditions.append(
+            ReportCondition(
+                "pin",
+                pin.letter,
+                pin.name,
+                pin.predictor_name if prediction is None else prediction.predictor_id,
+                pin.mask,
+                prediction,
+                None if result is None else result.scores,
+                problem,
+            )
+        )
+    return conditions
+
+
+def _sweeps(controller: Controller) -> tuple[tuple[str, ContextSweep], ...]:
+    """Return the live sweep, if it is up to date, and the compared saved sweeps."""
+    results, sweeps = controller.results, controller.sweeps
+    named = []
+    if results.sweep is not None and results.sweep_freshness == "fresh":
+        named.append((LIVE_SWEEP, results.sweep))
+    for path in sweeps.compared:
+        entry = sweeps.entry_of(path)
+        if entry is not None and entry.sweep is not None and entry.sweep.rows:
+            named.append((entry.name, entry.sweep))
+    return tuple(named)
+
+
+# -- from a file --------------------------------------------------------------------
+def no_report(message: str, share: float | None = None) -> None:
+    """Ignore progress messages."""
+
+
+def report_of_file(
+    path: str | Path,
+    *,
+    recording: str | Path = "",
+    device: Device = "auto",
+    sweeps: Sequence[str | Path] = (),
+    report: ReportProgress = no_report,
+) -> ReportData:
+    """Open an analysis, run its predictions, and return the data of a report.
+
+    Parameters
+    ----------
+    path
+        Analysis file.
+    recording
+        Path of the recording, if it was moved.
+    device
+        Device of the predictors.
+    sweeps
+        Files of context sweeps that are compared with the live one.
+    report
+        Receives progress messages.
+
+    Raises
+    ------
+    AnalysisFileError
+        The analysis cannot be read, or its recording is not at its path.
+    ExportError
+        The model is not on this machine or fails, or a sweep cannot be read.
+    """
+    path = Path(path).expanduser().absolute()
+    saved = [_saved_sweep(Path(sweep)) for sweep in sweeps]
+    controller = Controller(state=LiveState(device=device), synchronous=True)
+    try:
+        _report_progress(controller, report)
+        _open(controller, path, recording)
+        data = report_of_screen(controller)
+    finally:
+        controller.close()
+    return replace(data, sweeps=(*data.sweeps, *saved))
+
+
+def _saved_sweep(path: Path) -> tuple[str, ContextSweep]:
+    entry = read_sweep(path)
+    if entry.sweep is None:
+        raise ExportError(f"The sweep {path.name} {entry.problem}.")
+    return entry.name, entry.sweep
+
+
+def _report_progress(controller: Controller, report: ReportProgress) -> None:
+    """Report the controller's progress through its signals.
+
+    A synchronous controller computes inside its methods, so signals are the only
+    progress.
+    """
+
+    def on_loader() -> None:
+        if controller.loader.message:
+            report(controller.loader.message)
+
+    def on_results() -> None:
+        results = controller.results
+        if results.sweep is not None and results.sweep_freshness == "running":
+            share = len(results.sweep.rows) / max(results.sweep.n_planned, 1)
+            report("Curves over context", share)
+        elif results.freshness == "running":
+            report(f"Predicting with {Path(controller.state.predictor_name).name}")
+
+    def on_pins() -> None:
+        if controller.pins.predictions.message:
+            report(controller.pins.predictions.message)
+
+    controller.loader.changed.connect(on_loader)
+    controller.results.changed.connect(on_results)
+    controller.pins.changed.connect(on_pins)
+
+
+def _open(controller: Controller, path: Path, recording: str | Path) -> None:
+    project = controller.project
+    controller.show_sweep()
+    project.open(path, recording)
+    error = project.error or controller.loader.error
+    if isinstance(error, AnalysisFileError) and error.code == "moved":
+        message = f"{error.message} As an option: --recording PLACE."
+        raise AnalysisFileError("moved", message)
+    if error is not None:
+        raise error
+    if controller.downloads.is_offered:
+        name = controller.downloads.name
+        raise ExportError(
+            f"Its model, {name}, is on the model hub and not on this machine: get it "
+            f"with `omnimouse fetch {name}`."
+        )
+    if not controller.state.predictor_name:
+        absent = next((m for m in project.messages if m.startswith("Its model")), "")
+        raise ExportError(
+            f"{absent or f'{path.name} names no model.'} Put it back there, or open "
+            "the analysis in the app, choose another and save it."
+        )
+    if controller.results.error is not None:
+        raise ExportError(controller.results.error)
