@@ -93,7 +93,7 @@ BASELINES = ("mean", "last", "ridge", "context-ridge", "video-ridge")
     "--metric",
     default="correlation",
     show_default=True,
-    help="correlation, fve or bits_per_spike; its definition is printed.",
+    help="correlation, cc_norm, fve or bits_per_spike; its definition is printed.",
 )
 @max_windows_option
 @file_option(

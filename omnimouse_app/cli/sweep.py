@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from omnimouse_model.analysis.sweep.table import ContextSweep, Curve, Point
 
 Row = dict[str, object]
-UNIT = "single-trial correlation"
 
 
 def numbers(
@@ -96,6 +95,12 @@ def switches(
     help="Draws of neurons; error bars are over draws.",
 )
 @click.option("--tier", default="test", show_default=True, help="A held-out tier.")
+@click.option(
+    "--metric",
+    default="correlation",
+    show_default=True,
+    help="correlation, cc_norm, fve or bits_per_spike; its definition is printed.",
+)
 @max_windows_option
 @file_option("--out", help="Results file; a sweep that it contains continues.")
 @file_option("--csv", help="Write the rows as a table, too.")
@@ -169,23 +174,30 @@ def _stopped(sweep: "ContextSweep", out: Path | None) -> str:
 # -- for programs -------------------------------------------------------------------
 def json_rows(sweep: "ContextSweep") -> list[Row]:
     """Return the rows of `--json`: `score` per draw, `curve` per point, and `rows`."""
+    from omnimouse_model.metrics import METRICS
+
     rows: list[Row] = []
     for line in sweep.table():
         at, score = line.pop("value"), line.pop("score")
-        rows.append({"name": "score", "value": score, "unit": UNIT, "at": at, **line})
+        unit = METRICS[str(line["metric"])].unit
+        rows.append({"name": "score", "value": score, "unit": unit, "at": at, **line})
     for target in ("responses", *sweep.channels):
         for curve in sweep.curves(target):
-            rows += _curve_rows(curve, target)
+            metric = sweep.plan.metric if target == "responses" else "correlation"
+            rows += _curve_rows(curve, target, metric)
     done: Row = {"name": "rows", "value": len(sweep.rows), "unit": "rows"}
     return [*rows, done | {"planned": sweep.n_planned}]
 
 
-def _curve_rows(curve: "Curve", target: str) -> Iterator[Row]:
+def _curve_rows(curve: "Curve", target: str, metric: str) -> Iterator[Row]:
+    from omnimouse_model.metrics import METRICS
+
     for at, point in zip(curve.values, curve.points, strict=True):
         yield {
             "name": "curve",
             "value": point.score,
-            "unit": UNIT,
+            "unit": METRICS[metric].unit,
+            "metric": metric,
             "axis": curve.axis,
             "at": at,
             "fixed": curve.fixed,
@@ -204,25 +216,28 @@ def _curve_rows(curve: "Curve", target: str) -> Iterator[Row]:
 # -- for people ---------------------------------------------------------------------
 def report(sweep: "ContextSweep") -> list[str]:
     """Return blocks of text: one table per session, and one of their mean."""
+    from omnimouse_model.metrics import METRICS
+
+    metric = METRICS[sweep.plan.metric]
     parts = [sweep.of_session(session) for session in sweep.sessions]
-    blocks = [block for part in parts for block in _blocks(part)]
+    blocks = [block for part in parts for block in _blocks(part, metric.unit)]
     if len(parts) > 1:
         blocks.append(f"Mean of {len(parts)} sessions, weighted by their targets")
         blocks.append(table(_response_rows(sweep)))
     reasons = dict.fromkeys(row.refusal for row in sweep.rows if row.refusal)
     if reasons:
         blocks.append("\n".join(f"- –: {reason}" for reason in reasons))
-    return blocks
+    return [*blocks, f"{metric.name} = {metric.definition}"]
 
 
-def _blocks(part: "ContextSweep") -> Iterator[str]:
+def _blocks(part: "ContextSweep", unit: str) -> Iterator[str]:
     windows = max((row.n_windows for row in part.rows), default=0)
     targets = max((row.n_neurons for row in part.rows), default=0)
     draws = len(part.plan.seeds)
     spread = "± s.e.m. over draws" if draws > 1 else "and 95 % interval over neurons"
     yield (
         f"Session {part.sessions[0]}, tier {part.plan.tier}, {part.predictor}: "
-        f"{UNIT} {spread}\n"
+        f"{unit} {spread}\n"
         f"{windows} windows, {draws} draws of {targets:,} targets"
     )
     yield table(_response_rows(part))

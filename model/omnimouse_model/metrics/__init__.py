@@ -45,6 +45,10 @@ from omnimouse_model.metrics.information import (
     bits_per_spike_per_neuron as bits_per_spike_per_neuron,
 )
 from omnimouse_model.metrics.information import poisson_loss as poisson_loss
+from omnimouse_model.metrics.named import METRICS as METRICS
+from omnimouse_model.metrics.named import Metric as Metric
+from omnimouse_model.metrics.named import named_metric as named_metric
+from omnimouse_model.metrics.named import poisson_gain as poisson_gain
 from omnimouse_model.metrics.repeats import CCScores as CCScores
 from omnimouse_model.metrics.repeats import Explainable as Explainable
 from omnimouse_model.metrics.repeats import cc_scores as cc_scores

@@ -1,7 +1,8 @@
-"""Metrics of `evaluate` by name, with definitions.
+"""Metrics by name: definition, unit, and value per neuron.
 
-Each value is computed per neuron from float64 sums over windows: moments of the
-prediction r and the recording y, and for counts the gain in Poisson log likelihood.
+`evaluate` and context sweeps take these names. Values are computed per neuron from
+float64 sums over windows (moments of the prediction r and the recording y, and for
+counts the gain in Poisson log likelihood), CC_norm from the repeats of stimuli.
 """
 
 from collections.abc import Callable
@@ -18,19 +19,19 @@ PerNeuron = Callable[[Moments, np.ndarray], np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A metric of `evaluate`.
+    """A metric of responses.
 
     Attributes
     ----------
     unit, definition
         Unit of its values, and one sentence with the formula.
-    direction
-        Whether higher or lower values are better.
-    needs
-        "counts" (recorded spike times), "repeats" of stimuli, or "" for any recording.
     per_neuron
         Value (n,) from moments and Poisson gains in nats (n,); NaN where undefined.
-        None if `evaluate` cannot accumulate the metric over windows.
+        None for a metric of repeats, which needs all repeats of a stimulus together.
+    needs
+        "counts" (recorded spike times), "repeats" of stimuli, or "" for any recording.
+    direction
+        Whether higher or lower values are better.
     """
 
     name: str
@@ -41,27 +42,28 @@ class Metric:
     direction: Literal["higher", "lower"] = "higher"
 
 
-def _pearson(found: Moments, gain: np.ndarray) -> np.ndarray:
-    return found.pearson()
+def _pearson(sums: Moments, gain: np.ndarray) -> np.ndarray:
+    return sums.pearson()
 
 
-def _explained(found: Moments, gain: np.ndarray) -> np.ndarray:
-    """1 - SSE / SST; NaN for a constant or missing recording."""
-    offset = found.mean_prediction - found.mean_target
-    error = found.square_prediction + found.square_target - 2 * found.product
-    error = error + found.count * offset**2
-    is_moving = ~np.isin(found.status(), ["empty", "constant_target"])
-    total = np.where(is_moving, found.square_target, 1.0)
+def _explained(sums: Moments, gain: np.ndarray) -> np.ndarray:
+    """Return 1 - SSE / SST; NaN for a constant or missing recording."""
+    # SSE from the moments: the squared deviations of r - y from its mean, and the
+    # difference of the means.
+    offset = sums.mean_prediction - sums.mean_target
+    error = sums.square_prediction + sums.square_target - 2 * sums.product
+    error = error + sums.count * offset**2
+    is_moving = ~np.isin(sums.status(), ["empty", "constant_target"])
+    total = np.where(is_moving, sums.square_target, 1.0)
     return np.where(is_moving, 1 - error / total, np.nan)
 
 
-def _bits(found: Moments, gain: np.ndarray) -> np.ndarray:
-    """Gain in bits per recorded spike; NaN for a silent neuron."""
-    spikes = found.count * found.mean_target
+def _bits(sums: Moments, gain: np.ndarray) -> np.ndarray:
+    """Return the gain in bits per recorded spike; NaN for a silent neuron."""
+    spikes = sums.count * sums.mean_target
     is_active = spikes > 0
-    return np.where(
-        is_active, gain / (np.where(is_active, spikes, 1) * np.log(2)), np.nan
-    )
+    bits = gain / (np.where(is_active, spikes, 1) * np.log(2))
+    return np.where(is_active, bits, np.nan)
 
 
 def poisson_gain(rates: np.ndarray, counts: np.ndarray, null: np.ndarray) -> np.ndarray:
@@ -87,8 +89,9 @@ METRICS: dict[str, Metric] = {
         Metric(
             "cc_norm",
             "normalised correlation",
-            "CC_abs / CC_max: correlation of the means over repeats, divided by that "
-            "of a perfect prediction (no unit, higher is better)",
+            "CC_abs / CC_max over the repeated stimuli: correlation of the means over "
+            "repeats, divided by that of a perfect prediction; neurons without a "
+            "ceiling are left out (no unit, 1 is perfect, higher is better)",
             None,
             needs="repeats",
         ),
@@ -110,21 +113,18 @@ METRICS: dict[str, Metric] = {
         ),
     )
 }
+"""All metrics, in the order in which they are listed for the user."""
 
 
 def named_metric(name: str) -> Metric:
-    """Return a metric of `evaluate` by its name.
+    """Return a metric by its name; raise ValueError for an unknown name.
 
-    Raises
-    ------
-    ValueError
-        The name is unknown, or `evaluate` cannot compute the metric.
+    Examples
+    --------
+    >>> from omnimouse_model.metrics import named_metric
+    >>> named_metric("fve").unit
+    'fraction of variance explained'
     """
     if name not in METRICS:
         raise ValueError(f"Unknown metric {name!r}; there are {', '.join(METRICS)}.")
-    if METRICS[name].per_neuron is None:
-        raise ValueError(
-            f"evaluate cannot compute {name!r}, which needs all repeats of a clip "
-            "together. Use omnimouse_model.metrics.cc_scores with predictions of clips."
-        )
     return METRICS[name]

@@ -1,69 +1,106 @@
 """Running scores of one predictor in one condition of one session."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.conditions import Condition
+from omnimouse_model.analysis.evaluate.repeat_table import RepeatTable
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, GroupScore, Score
 from omnimouse_model.analysis.evaluate.stimulus_groups import StimulusGroups
+from omnimouse_model.analysis.tuning.repeats import RepeatedClip
 from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import (
+    METRICS,
+    Metric,
     Moments,
     StreamingCorrelation,
     bootstrap_interval,
     moments,
+    poisson_gain,
     session_score,
 )
-from omnimouse_model.metrics.named import METRICS, Metric, poisson_gain
 from omnimouse_model.predict.predictor import Prediction, Predictor, in_window_units
 
 CHANNELS = (*EYE_NAMES, "running")
 """Names of decoded channels if their number differs from that of the session."""
+NaN = float("nan")
 
 
 @dataclass(slots=True, eq=False)
-class Job:
-    """Accumulated scores of one condition, session and predictor (or the truth)."""
+class RunningScore:
+    """Running score of a predictor (None: the truth) in one condition and session.
+
+    Attributes
+    ----------
+    cells
+        bool (n_samples, P): scored cells.
+    null
+        (P,) mean counts per bin, for a metric that needs counts.
+    clips
+        Repeated stimuli, for a metric that needs repeats.
+    neurons
+        Neurons with a scored cell, the columns of all sums.
+    refusal
+        Reason if the predictor refuses the condition, else "".
+    """
 
     session: Session
     condition: Condition
     mask: Mask
-    cells: np.ndarray  # bool (60, P): scored cells
+    cells: np.ndarray
     name: str
     predictor: Predictor | None
+    refusal: str = ""
+    ceiling: "RunningScore | None" = None
+    groups: StimulusGroups | None = None
+    metric: Metric = METRICS["correlation"]
+    null: np.ndarray | None = None
+    clips: Sequence[RepeatedClip] = ()
+    n_windows: int = 0
     neurons: np.ndarray = field(init=False)
     responses: StreamingCorrelation = field(init=False)
+    gain: np.ndarray = field(init=False)  # Poisson gain of each neuron, nats
+    by_group: dict[str, tuple[Moments, np.ndarray]] = field(default_factory=dict)
+    repeats: RepeatTable | None = None
     behavior: StreamingCorrelation | None = None
     behavior_refusals: dict[str, str] = field(default_factory=dict)  # by channel
-    n_windows: int = 0
-    refusal: str = ""
-    ceiling: "Job | None" = None
-    groups: StimulusGroups | None = None
-    by_group: dict[str, Moments] = field(default_factory=dict)
-    metric: Metric = METRICS["correlation"]
-    null: np.ndarray | None = None  # (P,) counts per bin, if the metric needs counts
-    gain: np.ndarray = field(init=False)  # Poisson gain of each neuron, nats
-    gain_by_group: dict[str, np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # Only neurons with a scored cell: memory depends on the targets, not the
         # population.
         self.neurons = np.flatnonzero(self.cells.any(axis=0))
-        self.responses = StreamingCorrelation(self.mask.n_samples, len(self.neurons))
-        self.gain = np.zeros(len(self.neurons))
+        n, spec = len(self.neurons), self.mask.spec
+        self.responses = StreamingCorrelation(self.mask.n_samples, n)
+        self.gain = np.zeros(n)
+        if self.clips:
+            rate_hz = spec.response_rate_hz
+            self.repeats = RepeatTable(self.session, self.clips, rate_hz, n)
 
-    def add(self, window: Window, rates: np.ndarray, columns: np.ndarray) -> None:
+    # -- adding windows ---------------------------------------------------------------
+    def add(self, window: Window, prediction: Prediction) -> None:
+        """Add the prediction for a window."""
+        if len(self.neurons):
+            is_scored = np.isin(prediction.neurons, self.neurons)
+            # `self.neurons` is ascending and contains all these neurons, so
+            # `searchsorted` returns exact positions.
+            columns = np.searchsorted(self.neurons, prediction.neurons[is_scored])
+            rates = in_window_units(prediction, window)[:, is_scored]
+            self.add_rates(window, rates, columns)
+        if self.mask.has_behavior_target:
+            self._add_behavior(window, prediction.behavior)
+
+    def add_rates(self, window: Window, rates: np.ndarray, columns: np.ndarray) -> None:
         """Add the rates (n_samples, n) of a window for `columns` of `neurons`."""
         neurons = self.neurons[columns]
         counted = self.cells[:, neurons] & window.valid["responses"][:, None]
         truth = window.responses[:, neurons]
-        gain = np.zeros((len(truth), len(neurons)))
+        gain = np.zeros(truth.shape)
         if self.null is not None:
             # Counts of a spec of counts are what they are; others are normalised.
             if window.spec.responses != "count":
@@ -72,16 +109,18 @@ class Job:
             gain = self._poisson_gain(rates, truth, counted, self.null[neurons])
             self.gain[columns] += gain.sum(axis=0)
         self.responses.update(rates, truth, counted, columns)
-        if self.groups is not None:
-            # Trial times are on the session clock, window times on the native clock.
-            times_s = window.times("responses") - self.session.t0
-            group = self.groups.at(times_s)
-            self._add_groups(group, rates, truth, counted, columns)
-            for name in (
-                np.unique(group[group != ""]).tolist() if self.null is not None else ()
-            ):
-                total = self.gain_by_group.setdefault(name, np.zeros(len(self.neurons)))
-                total[columns] += gain[group == name].sum(axis=0)
+        # Trial times are on the session clock, window times on the native clock.
+        times_s = window.times("responses") - self.session.t0
+        if self.repeats is not None:
+            self.repeats.add(times_s, columns, rates, truth, counted)
+        elif self.groups is not None:
+            # Arrays over all neurons, so that moments of different windows merge even
+            # if a prediction has only some of the neurons.
+            valid = counted & np.isfinite(truth)
+            arrays = [np.zeros((len(truth), len(self.neurons))) for _ in range(4)]
+            for array, values in zip(arrays, (rates, truth, gain, valid), strict=True):
+                array[:, columns] = values
+            self._add_groups(self.groups.at(times_s), np.stack(arrays))
 
     def _poisson_gain(
         self,
@@ -98,102 +137,98 @@ class Job:
                 f"likelihood, which {self.metric.name} needs."
             )
         null = np.broadcast_to(null, counts.shape)
-        found = np.zeros(counts.shape)
-        found[counted] = poisson_gain(rates[counted], counts[counted], null[counted])
-        return found
+        gain = np.zeros(counts.shape)
+        gain[counted] = poisson_gain(rates[counted], counts[counted], null[counted])
+        return gain
 
-    def _add_groups(
-        self,
-        group: np.ndarray,
-        rates: np.ndarray,
-        truth: np.ndarray,
-        counted: np.ndarray,
-        columns: np.ndarray,
-    ) -> None:
-        """Add the samples of each group to the moments of this group."""
-        # Arrays over all neurons of the job, so that moments of different windows merge
-        # even if a prediction has only some of the neurons.
-        shape = (len(group), len(self.neurons))
-        predicted, recorded = np.full(shape, np.nan), np.full(shape, np.nan)
-        predicted[:, columns], recorded[:, columns] = rates, truth
-        valid = np.zeros(shape, bool)
-        valid[:, columns] = counted & np.isfinite(truth)
+    def _add_groups(self, group: np.ndarray, arrays: np.ndarray) -> None:
+        """Add rates, truth, gain and validity to the sums of each sample's group.
+
+        `group` is (time,), and `arrays` (4, time, neuron) with 0 for other neurons.
+        """
         for name in np.unique(group[group != ""]).tolist():
-            found = moments(predicted, recorded, valid=valid & (group == name)[:, None])
-            before = self.by_group.get(name)
-            self.by_group[name] = found if before is None else before.merged(found)
+            rates, truth, gain, valid = arrays[:, group == name]
+            sums, total = moments(rates, truth, valid=valid > 0), gain.sum(axis=0)
+            if name in self.by_group:
+                old_sums, old_total = self.by_group[name]
+                sums, total = old_sums.merged(sums), old_total + total
+            self.by_group[name] = sums, total
 
-    def add_behavior(self, window: Window, decoded: np.ndarray | None) -> None:
+    def _add_behavior(self, window: Window, decoded: np.ndarray | None) -> None:
         """Add the decoded channels that the session also has."""
         truth, names = window.behavior, self.session.behavior_names
-        taken = np.full(truth.shape, np.nan, np.float32)
+        matched = np.full(truth.shape, np.nan, np.float32)
         if decoded is None:
             self.behavior_refusals = dict.fromkeys(names, "decoded no behaviour.")
         else:
             columns, self.behavior_refusals = _matched(decoded.shape[1], names)
-            taken[:, list(columns)] = decoded[:, list(columns.values())]
+            matched[:, list(columns)] = decoded[:, list(columns.values())]
         if self.behavior is None:
             self.behavior = StreamingCorrelation(*truth.shape)
         # Channels without a match are NaN and must not count: a counted NaN prediction
         # is an error.
-        scored = [name not in self.behavior_refusals for name in names]
-        counted = window.valid["behavior"][:, None] & np.array(scored, bool)
-        self.behavior.update(taken, truth, counted)
+        is_scored = [name not in self.behavior_refusals for name in names]
+        counted = window.valid["behavior"][:, None] & np.array(is_scored, bool)
+        self.behavior.update(matched, truth, counted)
 
+    # -- results ----------------------------------------------------------------------
     def per_neuron(self) -> tuple[np.ndarray, np.ndarray]:
-        """Value and number of scored samples of every scored neuron."""
-        found = self.responses.moments()
-        return self.values(found, self.gain), found.count
+        """Return value and number of scored samples of every scored neuron."""
+        if self.repeats is not None:
+            return self.repeats.scores()
+        sums = self.responses.moments()
+        return self._values(sums, self.gain), sums.count
 
-    def values(self, found: Moments, gain: np.ndarray) -> np.ndarray:
-        """Value of the metric of every scored neuron, NaN where undefined."""
-        per_neuron = self.metric.per_neuron
-        assert per_neuron is not None  # `named_metric` refuses the others
-        return per_neuron(found, gain)
+    def _values(self, sums: Moments, gain: np.ndarray) -> np.ndarray:
+        # Without repeats, every neuron of a metric of repeats is undefined.
+        if self.metric.per_neuron is None:
+            return np.full(len(self.neurons), np.nan)
+        return self.metric.per_neuron(sums, gain)
+
+    def _per_group(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+        """Yield name, values and numbers of samples of each group, in order."""
+        if self.repeats is not None and self.groups is not None:
+            for name, part in sorted(self.repeats.parts(self.groups).items()):
+                yield name, *self.repeats.scores(part)
+        for name, (sums, gain) in sorted(self.by_group.items()):
+            yield name, self._values(sums, gain), sums.count
 
     def scores(self) -> list[Score]:
         """Return the response score; empty if the condition asks only for behaviour."""
         if not len(self.neurons):
             return []
+        if self.repeats is not None and not self.repeats.has_repeats:
+            self.refusal = self.refusal or (
+                f"{self.metric.name} needs repeats: no sample was predicted in two "
+                "repeats of a stimulus."
+            )
         values, counts = self.per_neuron()
-        nothing = np.full(len(values), np.nan)
         value = session_score(values, counts)
         low, high = bootstrap_interval(values, counts)
-        score = Score(
-            session=self.session.id,
-            strategy=self.condition.name,
-            predictor=self.name,
-            value=value,
-            ci_low=low,
-            ci_high=high,
-            ceiling=_mean_ceiling(self.ceiling),
-            n_windows=self.n_windows,
-            neurons=self.neurons,
-            per_neuron=values,
-            refusal=self.refusal,
-            note=self.mask.note,
-            counts=np.asarray(counts, np.int64),
-            groups=tuple(
-                _group_score(
-                    name,
-                    self.values(part, self.gain_by_group.get(name, self.gain)),
-                    part.count,
-                )
-                for name, part in sorted(self.by_group.items())
-            ),
-        )
-        if not self.refusal:
-            return [score]
-        # A predictor may refuse after some windows: never report a partial score.
-        refused = float("nan")
+        groups = tuple(_group_score(*group) for group in self._per_group())
+        if self.refusal:
+            # A predictor may refuse after some windows: never report a partial score.
+            value, low, high, groups = NaN, NaN, NaN, ()
+            values = np.full(len(values), np.nan)
+        ceiling = NaN
+        if self.ceiling is not None:
+            ceiling = session_score(*self.ceiling.per_neuron())
         return [
-            replace(
-                score,
-                value=refused,
-                ci_low=refused,
-                ci_high=refused,
-                per_neuron=nothing,
-                groups=(),
+            Score(
+                session=self.session.id,
+                strategy=self.condition.name,
+                predictor=self.name,
+                value=value,
+                ci_low=low,
+                ci_high=high,
+                ceiling=ceiling,
+                n_windows=self.n_windows,
+                neurons=self.neurons,
+                per_neuron=values,
+                refusal=self.refusal,
+                note=self.mask.note,
+                counts=np.asarray(counts, np.int64),
+                groups=groups,
             )
         ]
 
@@ -246,10 +281,6 @@ def _matched(
     return columns, reasons
 
 
-def _mean_ceiling(job: Job | None) -> float:
-    return float("nan") if job is None else session_score(*job.per_neuron())
-
-
 def _group_score(name: str, values: np.ndarray, counts: np.ndarray) -> GroupScore:
     low, high = bootstrap_interval(values, counts)
     return GroupScore(
@@ -261,16 +292,3 @@ def _group_score(name: str, values: np.ndarray, counts: np.ndarray) -> GroupScor
         values,
         counts,
     )
-
-
-def add_prediction(job: Job, window: Window, prediction: Prediction) -> None:
-    """Add the prediction for a window to the scores of a job."""
-    if len(job.neurons):
-        wanted = np.isin(prediction.neurons, job.neurons)
-        # `job.neurons` is ascending and contains all wanted neurons, so `searchsorted`
-        # returns exact positions.
-        columns = np.searchsorted(job.neurons, prediction.neurons[wanted])
-        rates = in_window_units(prediction, window)
-        job.add(window, rates[:, wanted], columns)
-    if job.mask.has_behavior_target:
-        job.add_behavior(window, prediction.behavior)

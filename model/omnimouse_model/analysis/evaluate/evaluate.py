@@ -1,4 +1,4 @@
-"""Evaluation of predictors: single-trial correlations on held-out windows.
+"""Evaluation of predictors: scores on held-out windows, by a metric of a chosen name.
 
 Every evaluation is a list of shards: some predictors on the windows of one session.
 `evaluate` has one shard per session; `sharded.evaluate_all` distributes and saves
@@ -9,21 +9,24 @@ therefore depends on the size of the chunk and not on the session.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.accumulate import CHANNELS as CHANNELS
-from omnimouse_model.analysis.evaluate.accumulate import Job, add_prediction
+from omnimouse_model.analysis.evaluate.accumulate import RunningScore
 from omnimouse_model.analysis.evaluate.conditions import Condition, conditions
+from omnimouse_model.analysis.evaluate.repeat_table import KINDS
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score, Scores
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping, StimulusGroups
+from omnimouse_model.analysis.tuning.repeats import RepeatedClip, repeated_clips
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
-from omnimouse_model.metrics.named import named_metric
+from omnimouse_model.metrics import Metric, named_metric
 from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.simulate import Truth, has_truth, open_truth
@@ -31,7 +34,7 @@ from omnimouse_model.simulate import Truth, has_truth, open_truth
 # Windows in memory at a time.
 CHUNK = 32
 Progress = Callable[[int, int, str], None]
-"""Called with (done, total, what); the unit is windows x conditions x predictors."""
+"""Called with (done, total, step); the unit is windows x conditions x predictors."""
 
 
 class Cancelled(RuntimeError):
@@ -52,8 +55,8 @@ class WindowRule:
         OmniMouse: 1 s and 2 s, as in the official evaluation. Windows in test tiers may
         reach into blanks. Every trial counts for windows that are aligned to trials.
         """
-        # The official masks ask for the last 30 of 60 samples: at stride 30 every
-        # sample is predicted once.
+        # The targets of the official masks are the last 30 of 60 samples: at stride 30
+        # every sample is predicted once.
         points = 1 if spec.align == "trial" else grid_points(spec.duration_s)
         if tier == "validation":
             return cls(points, False)
@@ -97,9 +100,10 @@ def evaluate(
         Also score the samples of each "kind" of stimulus, each "tier", or in- and
         out-of-distribution stimuli ("distribution"); see `stimulus_groups`.
     metric
-        "correlation", "fve" (fraction of variance explained), or "bits_per_spike" for
-        sessions with spike times; definitions are in `metrics.named.METRICS`. Decoded
-        behaviour is always scored by correlation.
+        "correlation", "cc_norm" (stimuli that were repeated), "fve" (fraction of
+        variance explained) or "bits_per_spike" (sessions with spike times);
+        `metrics.METRICS` has their definitions. Decoded behaviour is always scored by
+        correlation.
 
     Raises
     ------
@@ -121,24 +125,17 @@ def evaluate(
     'fraction of variance explained'
     """
     predictors = (*predictor,) if isinstance(predictor, Sequence) else (predictor,)
-    named_metric(metric)
-    asked = conditions(strategies)
-    shards = [
-        Shard(
-            tuple(group),
-            session,
-            asked,
-            tier,
-            scored_starts(session, tier, max_windows, spec)
-            if starts is None
-            else starts,
-            neurons,
-            by,
-            metric,
-        )
-        for session in listed_sessions(sessions)
-        for spec, group in by_spec(predictors)
-    ]
+    named_metric(metric)  # refuses an unknown name before any work
+    scored = conditions(strategies)
+    shards = []
+    for session in listed_sessions(sessions):
+        for spec, group in by_spec(predictors).items():
+            windows = starts
+            if windows is None:
+                windows = scored_starts(session, tier, max_windows, spec)
+            shards.append(
+                Shard(tuple(group), session, scored, tier, windows, neurons, by, metric)
+            )
     return joined(list(shard_scores(shards, progress, cancelled)), shards, tier)
 
 
@@ -147,19 +144,11 @@ def listed_sessions(sessions: Session | Sequence[Session]) -> list[Session]:
     return [sessions] if isinstance(sessions, Session) else list(sessions)
 
 
-def by_spec(
-    predictors: Sequence[Predictor],
-) -> list[tuple[WindowSpec, list[Predictor]]]:
+def by_spec(predictors: Sequence[Predictor]) -> dict[WindowSpec, list[Predictor]]:
     """Group predictors that read the same windows, in order of the first of each."""
-    groups: list[tuple[WindowSpec, list[Predictor]]] = []
+    groups: dict[WindowSpec, list[Predictor]] = {}
     for predictor in predictors:
-        spec = predictor.needs.spec
-        for known, group in groups:
-            if known == spec:
-                group.append(predictor)
-                break
-        else:
-            groups.append((spec, [predictor]))
+        groups.setdefault(predictor.needs.spec, []).append(predictor)
     return groups
 
 
@@ -202,7 +191,7 @@ class Shard:
 
     predictors: tuple[Predictor, ...]
     session: Session
-    asked: tuple[Condition, ...]
+    conditions: tuple[Condition, ...]
     tier: str
     starts: np.ndarray
     neurons: np.ndarray | None = None
@@ -222,14 +211,18 @@ def shard_scores(
     Cancelled
         `cancelled()` returned true.
     """
-    total = sum(len(s.starts) * len(s.asked) * len(s.predictors) for s in shards)
+    total = sum(
+        len(shard.starts) * len(shard.conditions) * len(shard.predictors)
+        for shard in shards
+    )
     run = _Run(total, progress, cancelled)
     for shard in shards:
-        run.say(f"{shard.session.id}: preparing")
-        jobs = _shard_jobs(shard, run)
+        run.report(f"{shard.session.id}: preparing")
+        running = _running_scores(shard, run)
+        _predict_windows(shard, running, run)
         yield Scores(
-            tuple(score for job in jobs for score in job.scores()),
-            tuple(score for job in jobs for score in job.behavior_scores()),
+            tuple(score for one in running for score in one.scores()),
+            tuple(score for one in running for score in one.behavior_scores()),
             shard.tier,
             shard.metric,
         )
@@ -238,7 +231,7 @@ def shard_scores(
 def joined(parts: Sequence[Scores], shards: Sequence[Shard], tier: str) -> Scores:
     """Return scores of shards in the order of sessions, conditions and predictors."""
     sessions = {id_: n for n, id_ in enumerate(s.session.id for s in shards)}
-    names = {c.name: n for shard in shards for n, c in enumerate(shard.asked)}
+    names = {c.name: n for shard in shards for n, c in enumerate(shard.conditions)}
 
     def place(row: Score | BehaviorScore) -> tuple[int, int]:
         return sessions[row.session], names[row.strategy]
@@ -260,72 +253,93 @@ class _Run:
     cancelled: Callable[[], bool]
     done: int = 0
 
-    def say(self, what: str) -> None:
+    def report(self, step: str) -> None:
+        """Report progress, or raise `Cancelled`."""
         if self.cancelled():
             raise Cancelled("The evaluation was cancelled.")
-        self.progress(self.done, self.total, what)
+        self.progress(self.done, self.total, step)
 
 
-def _shard_jobs(shard: Shard, run: _Run) -> list[Job]:
-    """Return the jobs of a shard with the predictions of all its windows."""
-    session, predictors = shard.session, shard.predictors
+def _running_scores(shard: Shard, run: _Run) -> list[RunningScore]:
+    """Return an empty score for each condition and predictor of a shard."""
+    session = shard.session
     # The predictors of a shard read the same windows.
-    spec = predictors[0].needs.spec
+    spec = shard.predictors[0].needs.spec
     # By identity, because predictors need not be hashable.
-    refusals = {id(p): _prepared(p, session, run) for p in predictors}
-    # The exact means of a simulated mouse are stored at OmniMouse's rate.
-    has_means = spec == OMNIMOUSE and has_truth(session.path)
-    truth = open_truth(session.path) if has_means else None
+    refusals = {id(p): _prepared(p, session, run) for p in shard.predictors}
     metric = named_metric(shard.metric)
-    null = None
-    if metric.needs == "counts":
-        try:
-            null = _null_rates(session, metric.name, spec)
-        except UnsupportedRequestError as error:
-            refusals = dict.fromkeys(refusals, str(error))
+    null: np.ndarray | None = None
+    clips: tuple[RepeatedClip, ...] = ()
+    try:
+        null, clips = _null_rates(metric, session, spec), _clips(metric, session)
+    except UnsupportedRequestError as error:
+        refusals = dict.fromkeys(refusals, str(error))
     groups = None if shard.by is None else StimulusGroups.of(session, shard.by)
-    jobs: list[Job] = []
-    for condition in shard.asked:
+    running: list[RunningScore] = []
+    for condition in shard.conditions:
         mask = condition.mask(session).stretched(spec)
         cells = _scored_cells(mask, condition, session, shard.neurons)
+        empty = partial(
+            RunningScore,
+            session,
+            condition,
+            mask,
+            cells,
+            metric=metric,
+            null=null,
+            clips=clips,
+        )
         # Predictors share one ceiling per condition: it depends on the cells only.
-        ceiling = None
-        if truth is not None:
-            ceiling = Job(session, condition, mask, cells, "ceiling", None)
-            ceiling.metric, ceiling.null = metric, null
-        for predictor in predictors:
-            name = predictor.predictor_id
-            job = Job(session, condition, mask, cells, name, predictor)
-            job.groups, job.metric, job.null = groups, metric, null
-            job.ceiling, job.refusal = ceiling, refusals[id(predictor)]
-            jobs.append(job)
-    questions = _questions(jobs)
-    for windows in _chunks(session, shard.starts, spec):
-        for question in questions:
-            run.say(f"{session.id}: {question[0].condition.name}, {question[0].name}")
-            _answer(question, windows, run.cancelled)
-            run.done += len(windows) * len(question)
-        # By identity, so that a shared ceiling adds each window once.
-        for ceiling in {id(j.ceiling): j.ceiling for j in jobs}.values():
-            if ceiling is not None and truth is not None:
-                _add_truth(ceiling, windows, truth)
-    return jobs
+        ceiling = empty("ceiling", None) if _has_ceiling(session, spec) else None
+        running += [
+            empty(
+                predictor.predictor_id,
+                predictor,
+                refusal=refusals[id(predictor)],
+                ceiling=ceiling,
+                groups=groups,
+            )
+            for predictor in shard.predictors
+        ]
+    return running
 
 
-def _null_rates(session: Session, metric: str, spec: WindowSpec) -> np.ndarray:
-    """Return the mean count per bin (P,) over the train tier of a session."""
+def _has_ceiling(session: Session, spec: WindowSpec) -> bool:
+    # The exact means of a simulated mouse are stored at OmniMouse's rate.
+    return spec == OMNIMOUSE and has_truth(session.path)
+
+
+def _null_rates(
+    metric: Metric, session: Session, spec: WindowSpec
+) -> np.ndarray | None:
+    """Return the mean count per bin (P,) over the train tier, if a metric needs it."""
+    if metric.needs != "counts":
+        return None
     if not session.responses.has_events:
         raise UnsupportedRequestError(
-            f"{metric} needs spike times; session {session.id!r} has traces."
+            f"{metric.name} needs spike times; session {session.id!r} has traces."
         )
     rates = mean_rates(session, spec)
     # Windows of traces hold counts divided by the scale of the neuron.
     return rates if spec.responses == "count" else rates * session.response_scale
 
 
+def _clips(metric: Metric, session: Session) -> tuple[RepeatedClip, ...]:
+    """Return the repeated stimuli of a session, if a metric needs them."""
+    if metric.needs != "repeats":
+        return ()
+    clips = repeated_clips(session, KINDS)
+    if not clips:
+        raise UnsupportedRequestError(
+            f"{metric.name} needs repeats of a stimulus; session {session.id!r} has "
+            "none."
+        )
+    return clips
+
+
 def _prepared(predictor: Predictor, session: Session, run: _Run) -> str:
     """Prepare a predictor; return the reason if it refuses the session, else ""."""
-    run.say(f"{session.id}: preparing {predictor.predictor_id}")
+    run.report(f"{session.id}: preparing {predictor.predictor_id}")
     try:
         predictor.prepare(session)
     except UnsupportedRequestError as error:
@@ -338,74 +352,81 @@ def _scored_cells(
 ) -> np.ndarray:
     """Return bool (n_samples, P): target cells of the neurons that are scored."""
     cells = scored_cells(mask)
-    chosen = [neurons] if neurons is not None else []
+    selections = [neurons] if neurons is not None else []
     if condition.neurons is not None:
-        chosen.append(condition.neurons(session))
-    for some in chosen:
-        kept = np.zeros(mask.n_neurons, bool)
-        kept[some] = True
-        cells = cells & kept
+        selections.append(condition.neurons(session))
+    for selection in selections:
+        is_selected = np.zeros(mask.n_neurons, bool)
+        is_selected[selection] = True
+        cells = cells & is_selected
     return cells
 
 
-def _chunks(
-    session: Session, starts: np.ndarray, spec: WindowSpec
-) -> Iterator[list[Window]]:
-    for first in range(0, len(starts), CHUNK):
-        yield [session.window(float(s), spec) for s in starts[first : first + CHUNK]]
+def _predict_windows(shard: Shard, running: Sequence[RunningScore], run: _Run) -> None:
+    """Add the predictions of all windows of a shard to its scores."""
+    session, spec = shard.session, shard.predictors[0].needs.spec
+    # Conditions with the same predictor and mask share one prediction.
+    requests: dict[tuple[int, str], list[RunningScore]] = {}
+    for score in running:
+        key = (id(score.predictor), score.mask.mask_id)
+        requests.setdefault(key, []).append(score)
+    # By identity, so that a shared ceiling adds each window once.
+    ceilings = {id(s.ceiling): s.ceiling for s in running if s.ceiling is not None}
+    truth = open_truth(session.path) if ceilings else None
+    for first in range(0, len(shard.starts), CHUNK):
+        starts = shard.starts[first : first + CHUNK]
+        windows = [session.window(float(start), spec) for start in starts]
+        for group in requests.values():
+            run.report(f"{session.id}: {group[0].condition.name}, {group[0].name}")
+            _predict(group, windows, run.cancelled)
+            run.done += len(windows) * len(group)
+        for ceiling in ceilings.values():
+            if truth is not None:
+                _add_truth(ceiling, windows, truth)
 
 
-def _questions(jobs: Sequence[Job]) -> list[list[Job]]:
-    """Group jobs with the same predictor and mask, which share one prediction."""
-    groups: dict[tuple[int, str], list[Job]] = {}
-    for job in jobs:
-        groups.setdefault((id(job.predictor), job.mask.mask_id), []).append(job)
-    return list(groups.values())
-
-
-def _answer(
-    jobs: list[Job], windows: list[Window], cancelled: Callable[[], bool]
+def _predict(
+    group: list[RunningScore], windows: list[Window], cancelled: Callable[[], bool]
 ) -> None:
-    """Predict some windows for some jobs and add the predictions to the scores."""
-    first = jobs[0]
+    """Predict some windows once and add the predictions to all scores of a group."""
+    first = group[0]
     if first.refusal or first.predictor is None:
         return
-    # One prediction serves all jobs, so it contains the union of their neurons.
-    neurons = np.unique(np.concatenate([job.neurons for job in jobs]))
+    # One prediction serves all scores, so it contains the union of their neurons.
+    neurons = np.unique(np.concatenate([score.neurons for score in group]))
     if not len(neurons) and not first.mask.has_behavior_target:
         return
     requests = ((window, first.mask, neurons) for window in windows)
     count = 0
     try:
-        answers = first.predictor.predict_many(requests, cancelled)
+        predictions = first.predictor.predict_many(requests, cancelled)
         # Not strict: a cancelled `predict_many` ends early.
-        for window, prediction in zip(windows, answers, strict=False):
-            for job in jobs:
-                add_prediction(job, window, prediction)
+        for window, prediction in zip(windows, predictions, strict=False):
+            for score in group:
+                score.add(window, prediction)
             count += 1
     except UnsupportedRequestError as error:
-        for job in jobs:
-            job.refusal = str(error)
+        for score in group:
+            score.refusal = str(error)
         return
     if count < len(windows):
         raise Cancelled("The evaluation was cancelled.")
-    for job in jobs:
-        job.n_windows += count
+    for score in group:
+        score.n_windows += count
 
 
-def _add_truth(job: Job, windows: list[Window], truth: Truth) -> None:
+def _add_truth(ceiling: RunningScore, windows: list[Window], truth: Truth) -> None:
     """Add the expected responses; given the latents if responses are visible."""
-    if not len(job.neurons):
+    if not len(ceiling.neurons):
         return
+    session, neurons = ceiling.session, ceiling.neurons
     # Visible responses carry information about the shared fluctuations, so the best
     # prediction is `full`; otherwise it is `drive`. Both are in raw response units.
-    expected = truth.full if job.mask.visible.any() else truth.drive
-    scale = job.session.response_scale[job.neurons]
-    columns = np.arange(len(job.neurons))
+    expected = truth.full if ceiling.mask.visible.any() else truth.drive
+    scale = session.response_scale[neurons]
     for window in windows:
-        rows = job.session.responses.index(window.times("responses"))
+        rows = session.responses.index(window.times("responses"))
         # One row index per neuron if neurons are sampled at different phases.
-        rows = rows[:, job.neurons] if rows.ndim == 2 else rows[:, None]
-        rates = expected[rows, job.neurons] / scale
-        job.add(window, np.nan_to_num(rates), columns)
-        job.n_windows += 1
+        rows = rows[:, neurons] if rows.ndim == 2 else rows[:, None]
+        rates = np.nan_to_num(expected[rows, neurons] / scale)
+        ceiling.add_rates(window, rates, np.arange(len(neurons)))

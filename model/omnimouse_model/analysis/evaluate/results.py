@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from omnimouse_model.metrics import (
+    METRICS,
     Aggregate,
     AggregatePolicy,
     Interval,
@@ -13,7 +14,6 @@ from omnimouse_model.metrics import (
     hierarchical_interval,
     overall_score,
 )
-from omnimouse_model.metrics.named import METRICS
 
 
 @dataclass(frozen=True, slots=True)

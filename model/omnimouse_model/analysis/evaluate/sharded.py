@@ -53,7 +53,7 @@ from omnimouse_model.analysis.evaluate.results_store import (
 )
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping
 from omnimouse_model.data.session import Session
-from omnimouse_model.metrics.named import named_metric
+from omnimouse_model.metrics import named_metric
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 
@@ -135,7 +135,7 @@ def evaluate_all(
     is_apart = results is not None or scheduler is not None
     if is_apart or seeds:
         _check_names(names)
-    together = [tuple(group) for _, group in by_spec(loaded)]
+    together = [tuple(group) for group in by_spec(loaded).values()]
     if is_apart:
         together = [(one,) for one in loaded]
     shards: dict[str, Shard] = {}

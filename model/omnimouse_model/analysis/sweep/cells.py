@@ -64,13 +64,19 @@ def planned_cells(
             yield from (make(context=context) for context in plan.contexts)
 
 
-def _row(cell: Cell, score: Score, found: Scores) -> SweepRow:
-    decoded = {
-        behavior.channel: behavior.value
-        for behavior in found.behavior
-        # `found` holds the behaviour scores of all cells of the pass.
-        if behavior.strategy == score.strategy and not behavior.refusal
-    }
+def _row(
+    cell: Cell, predictor: str, results: Scores | None, score: Score | None, reason: str
+) -> SweepRow:
+    """Return the row of a cell; without a score it has the reason."""
+    if results is None or score is None:
+        return SweepRow(
+            session=cell.session.id,
+            predictor=predictor,
+            context=cell.context,
+            seed=cell.seed,
+            n_neurons=len(cell.draw.targets),
+            refusal=reason,
+        )
     return SweepRow(
         session=score.session,
         predictor=score.predictor,
@@ -82,30 +88,21 @@ def _row(cell: Cell, score: Score, found: Scores) -> SweepRow:
         ci_low=score.ci_low,
         ci_high=score.ci_high,
         ceiling=score.ceiling,
-        decoded=decoded,
+        decoded={
+            behavior.channel: behavior.value
+            for behavior in results.behavior
+            # `results` holds the behaviour scores of all cells of the pass.
+            if behavior.strategy == score.strategy and not behavior.refusal
+        },
         refusal=score.refusal,
     )
 
 
-def _refused(cell: Cell, predictor: str, reason: str) -> SweepRow:
-    nothing = float("nan")
-    return SweepRow(
-        session=cell.session.id,
-        predictor=predictor,
-        context=cell.context,
-        seed=cell.seed,
-        n_neurons=len(cell.draw.targets),
-        n_windows=0,
-        score=nothing,
-        ci_low=nothing,
-        ci_high=nothing,
-        refusal=reason,
-    )
-
-
-def cell_key(predictor: Predictor, cell: Cell) -> str:
+def cell_key(predictor: Predictor, cell: Cell, metric: str = "correlation") -> str:
     """Return a hash of all facts that the row of a cell depends on."""
     return row_key(
+        # Absent for correlations, so that existing results files are continued.
+        **({} if metric == "correlation" else {"metric": metric}),
         predictor=predictor.predictor_id,
         session=[cell.session.id, cell.session.fingerprint],
         context=asdict(cell.context),
@@ -126,24 +123,24 @@ def score_cells(
 ) -> list[SweepRow]:
     """Return the rows of cells of one session, from one pass over its windows."""
     reasons = [too_large(cell.context, cell.draw) for cell in cells]
-    asked = [cell for cell, why in zip(cells, reasons, strict=True) if not why]
-    scored: Iterator[SweepRow] = iter(())
-    if asked:
-        found = evaluate(
+    possible = [cell for cell, why in zip(cells, reasons, strict=True) if not why]
+    results = None
+    if possible:
+        results = evaluate(
             predictor,
-            asked[0].session,
-            [cell.condition for cell in asked],
+            possible[0].session,
+            [cell.condition for cell in possible],
             tier=plan.tier,
             max_windows=plan.max_windows,
+            metric=plan.metric,
             progress=progress,
             cancelled=cancelled,
         )
-        # `evaluate` returns one score per condition, in order, for one predictor and
-        # session.
-        pairs = zip(asked, found.scores, strict=True)
-        scored = iter([_row(cell, score, found) for cell, score in pairs])
+    # `evaluate` returns one score per condition, in order, for one predictor and
+    # session.
+    scores = iter(results.scores if results is not None else ())
     name = predictor.predictor_id
     return [
-        _refused(cell, name, why) if why else next(scored)
+        _row(cell, name, results, None if why else next(scores), why)
         for cell, why in zip(cells, reasons, strict=True)
     ]

@@ -1,27 +1,27 @@
 """Contexts of a sweep: the visible input of a point, with the same targets for all.
 
-The definitions follow Fig. S2 and S3 of the OmniMouse paper. The target is the last
-second (samples 30-60) of held-out neurons. The context consists of other neurons in
-that second, the last samples before sample 25 of all neurons, video and behaviour.
-If all neurons enter in stored order, these are the official masks
-`population_N_response…`, `causal_response_N…`, `video_behavior` and their variants.
+The definitions follow Fig. S2 and S3 of the OmniMouse paper. Targets are the second
+half of the window (OmniMouse: samples 30-60) of held-out neurons. The context consists
+of other neurons in that half, the last samples of all neurons before it and its guard
+(OmniMouse: before sample 25), video and behaviour. If all neurons enter in stored
+order, these are the official masks `population_N_response…`, `causal_response_N…`,
+`video_behavior` and their variants.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.cells import guard_samples
-from omnimouse_model.masks.token_layout import FULL_POPULATION, TOKEN_SAMPLES
-from omnimouse_model.strategies import SMALL_POPULATION, Strategy
+from omnimouse_model.masks.token_layout import (
+    FULL_POPULATION,
+    TOKEN_SAMPLES,
+    TokenLayout,
+)
+from omnimouse_model.strategies import SMALL_POPULATION
 
-N_SAMPLES, N_FRAMES = OMNIMOUSE.n_samples, OMNIMOUSE.n_frames
-ASKED_FROM = 30
-"""First target sample; the last is 59."""
-HISTORY_END = 25
-"""End of history: the 5 samples before the target samples stay hidden."""
 MOST_TARGETS = 3072
 """Targets of the official population masks; scaled down for small populations."""
 LEAST_SHARE = 0.1
@@ -39,12 +39,13 @@ class Context:
     Attributes
     ----------
     neurons
-        Number of other neurons that are visible in the target samples 30-60.
+        Number of other neurons that are visible in the target samples.
     history_samples
-        Number of visible samples before sample 25, of all neurons including targets.
+        Number of visible samples before the targets and their guard, of all neurons
+        including the targets.
     video, behavior
-        Whether all frames, and behaviour, are visible. Behaviour that is not visible
-        is a target, as in the official masks.
+        Whether all frames, and behaviour, are visible. For OmniMouse, behaviour that is
+        not visible is a target, as in the official masks.
 
     Raises
     ------
@@ -77,8 +78,8 @@ class Context:
 
 def inputs_label(video: bool, behavior: bool) -> str:
     """Return the displayed names of the visible inputs other than responses."""
-    given = ["video"] * video + ["behaviour"] * behavior
-    return " + ".join(given) or "nothing"
+    names = ["video"] * video + ["behaviour"] * behavior
+    return " + ".join(names) or "nothing"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -124,10 +125,10 @@ def held_out_draw(n_neurons: int, largest: int, seed: int) -> Draw:
     return Draw(np.sort(permuted[-count:]), permuted[:-count])
 
 
-def largest_context(n_neurons: int, wanted: tuple[int, ...]) -> int:
-    """Return the largest of the wanted contexts that leaves enough targets."""
-    room = n_neurons - _least_targets(n_neurons)
-    return max((count for count in wanted if count <= room), default=0)
+def largest_context(n_neurons: int, counts: tuple[int, ...]) -> int:
+    """Return the largest number of context neurons that leaves enough targets."""
+    most = n_neurons - _least_targets(n_neurons)
+    return max((count for count in counts if count <= most), default=0)
 
 
 def too_large(context: Context, draw: Draw) -> str:
@@ -171,46 +172,20 @@ def context_mask(context: Context, draw: Draw, spec: WindowSpec = OMNIMOUSE) -> 
         The history does not fit into a window; see `check_history`.
     """
     check_history(context.history_samples, spec)
-    if spec != OMNIMOUSE:
-        return _plain_mask(context, draw, spec)
-    shown = N_SAMPLES - ASKED_FROM if context.neurons else 0
-    start = ASKED_FROM if context.neurons else 0
-    strategy = Strategy(
-        n_visible_neurons=context.neurons,
-        prefix_start_idx=start,
-        prefix_len=shown,
-        response_context_start_idx=start,
-        max_response_context_samples=shown,
-        max_n_reconstructed_neurons=len(draw.targets),
-        suffix_start_idx=ASKED_FROM,
-        suffix_len=N_SAMPLES - ASKED_FROM,
-        n_visible_frames_start_idx=0,
-        n_visible_frames=N_FRAMES if context.video else 0,
-        behavior_encoded=context.behavior,
-        behavior_reconstructed=not context.behavior,
-    )
-    # A strategy shows the first neurons of the order.
-    order = np.concatenate([draw.others, draw.targets])
-    mask = strategy.to_mask(draw.n_neurons, order)
-    if not context.history_samples:
-        return mask
-    # The fields of a strategy describe one visible block of responses, so history is
-    # added to the mask.
-    return mask.show(
-        slice(None), slice(HISTORY_END - context.history_samples, HISTORY_END)
-    )
-
-
-def _plain_mask(context: Context, draw: Draw, spec: WindowSpec) -> Mask:
-    """Return the mask of a context for a model without strategies."""
     later = (spec.n_samples // 2, spec.n_samples)
     mask = Mask.nothing(draw.n_neurons, spec).ask(draw.targets, later)
-    if context.neurons:
-        mask = mask.show(draw.others[: context.neurons], later)
-    if context.history_samples:
-        end = history_end(spec)
-        mask = mask.show(slice(None), (end - context.history_samples, end))
-    return mask.with_frames(context.video).with_behavior(context.behavior)
+    mask = mask.show(draw.others[: context.neurons], later)
+    mask = mask.with_frames(context.video).with_behavior(context.behavior)
+    if mask.token_layout is not None:
+        if not context.behavior:
+            mask = mask.with_behavior("target")
+        # As in the official masks: context neurons enter first, and time-slot latents
+        # exist only where a response is visible.
+        order = np.concatenate([draw.others, draw.targets])
+        span = later if context.neurons else (0, 0)
+        mask = replace(mask, token_layout=TokenLayout(order, context_span=span))
+    end = history_end(spec)
+    return mask.show(slice(None), (end - context.history_samples, end))
 
 
 def _least_targets(n_neurons: int) -> int:

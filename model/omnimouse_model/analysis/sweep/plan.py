@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from omnimouse_model.analysis.sweep.contexts import Context
+from omnimouse_model.metrics import named_metric
 
 ContextAxis = Literal["neurons", "history_samples"]
 AXES: tuple[ContextAxis, ...] = ("neurons", "history_samples")
@@ -16,11 +17,12 @@ class SweepPlan:
 
     Without `grid`, there is one curve per axis with the other axis at 0; with `grid`,
     all combinations. Either is repeated for each choice of video and behaviour.
+    `metric` is the name of the score of responses.
 
     Raises
     ------
     ValueError
-        There is no context, or a value is invalid for a context.
+        There is no context, a value is invalid for a context, or the metric is unknown.
     """
 
     neurons: tuple[int, ...] = ()
@@ -31,6 +33,7 @@ class SweepPlan:
     tier: str = "test"
     max_windows: int | None = None
     grid: bool = False
+    metric: str = "correlation"
 
     def __post_init__(self) -> None:
         kinds = {"video": bool, "behavior": bool}
@@ -47,6 +50,7 @@ class SweepPlan:
         for name in ("video", "behavior", "seeds"):
             if not getattr(self, name):
                 raise ValueError(f"A sweep needs at least one value of {name}.")
+        named_metric(self.metric)
         _ = self.contexts  # creating a context checks its values
 
     @property

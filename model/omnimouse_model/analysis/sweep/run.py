@@ -50,6 +50,7 @@ def context_sweep(
     tier: str = "test",
     grid: bool = False,
     max_windows: int | None = None,
+    metric: str = "correlation",
     results: str | Path | None = None,
     about: Mapping[str, Any] | None = None,
     scheduler: str | None = None,
@@ -82,6 +83,8 @@ def context_sweep(
         Evaluate all combinations of neurons and history, not one curve of each.
     max_windows
         Maximum number of windows per session, spread evenly over it.
+    metric
+        Name of the score of responses, as in `evaluate`.
     results
         File to which finished rows are added; several sweeps may write it at once. If
         it exists, the sweep continues from it, with the same result as without a stop.
@@ -133,6 +136,7 @@ def context_sweep(
         tier=tier,
         max_windows=max_windows,
         grid=grid,
+        metric=metric,
     )
     _check_names(recordings)
     for history in plan.history_samples:
@@ -170,7 +174,7 @@ class _Run:
         self.plan = plan
         self.sessions = tuple(session.id for session in sessions)
         cells = planned_cells(plan, sessions, predictor.needs.spec)
-        self.cells = {cell_key(predictor, cell): cell for cell in cells}
+        self.cells = {cell_key(predictor, cell, plan.metric): cell for cell in cells}
         self.rows: dict[str, SweepRow] = {}
         self._progress = progress
         self._cancelled = cancelled
@@ -275,11 +279,15 @@ def _at_work(piece: _Piece) -> list[SweepRow]:
 def _definition(
     predictor: Predictor, plan: SweepPlan, sessions: Sequence[Session]
 ) -> dict[str, object]:
+    values = asdict(plan)
+    # Absent for correlations, so that existing results files are continued.
+    if plan.metric == "correlation":
+        del values["metric"]
     recordings = [[session.id, session.fingerprint] for session in sessions]
     return {
         "predictor": predictor.predictor_id,
         "sessions": recordings,
-        **asdict(plan),
+        **values,
     }
 
 

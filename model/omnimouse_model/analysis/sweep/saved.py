@@ -60,11 +60,11 @@ def read_sweep(path: str | Path) -> SavedSweep:
         if lines and not lines[-1].endswith(b"\n"):
             lines = lines[:-1]
         rows = dict(SWEEP.parsed_line(line) for line in lines)
-        asked = facts["definition"]
+        definition = facts["definition"]
         sweep = ContextSweep(
-            _plan(asked),
-            str(asked["predictor"]),
-            tuple(str(session) for session, _ in asked["sessions"]),
+            _plan(definition),
+            str(definition["predictor"]),
+            tuple(str(session) for session, _ in definition["sessions"]),
             tuple(rows.values()),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -74,16 +74,16 @@ def read_sweep(path: str | Path) -> SavedSweep:
 
 def saved_sweeps(folder: str | Path) -> list[Path]:
     """Return the results files of a folder, newest first."""
-    found = Path(folder).glob(f"*{SUFFIX}")
-    return sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)
+    paths = Path(folder).glob(f"*{SUFFIX}")
+    return sorted(paths, key=lambda path: path.stat().st_mtime, reverse=True)
 
 
-def _plan(asked: Mapping[str, Any]) -> SweepPlan:
+def _plan(definition: Mapping[str, Any]) -> SweepPlan:
     # The definition in the header also holds the predictor and the sessions.
-    known = {name.name for name in fields(SweepPlan)}
-    plain: dict[str, Any] = {
+    names = {field.name for field in fields(SweepPlan)}
+    values: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value
-        for name, value in asked.items()
-        if name in known
+        for name, value in definition.items()
+        if name in names
     }
-    return SweepPlan(**plain)
+    return SweepPlan(**values)

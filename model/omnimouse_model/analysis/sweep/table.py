@@ -17,6 +17,7 @@ from omnimouse_model.analysis.sweep.plan import ContextAxis, Line, SweepPlan
 from omnimouse_model.atomic import atomic_path
 
 RESPONSES = "responses"
+NaN = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +29,8 @@ class SweepRow:
     n_neurons
         Number of targets of the draw, the same along a curve.
     score, ci_low, ci_high
-        Single-trial correlation, mean over the targets, and its 95 % interval from
-        resampled targets; NaN if refused.
+        Metric of the plan, mean over the targets, and its 95 % interval from resampled
+        targets; NaN if refused.
     ceiling
         Score of the expected response on the same samples; NaN if unknown.
     decoded
@@ -43,11 +44,11 @@ class SweepRow:
     context: Context
     seed: int
     n_neurons: int
-    n_windows: int
-    score: float
-    ci_low: float
-    ci_high: float
-    ceiling: float = float("nan")
+    n_windows: int = 0
+    score: float = NaN
+    ci_low: float = NaN
+    ci_high: float = NaN
+    ceiling: float = NaN
     decoded: dict[str, float] = field(default_factory=dict)
     refusal: str = ""
 
@@ -55,7 +56,7 @@ class SweepRow:
         """Return the score of responses or of a decoded channel; NaN without score."""
         if target == RESPONSES:
             return self.score
-        return self.decoded.get(target, float("nan"))
+        return self.decoded.get(target, NaN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,25 +199,27 @@ class ContextSweep:
         >>> curve.values, curve.label
         ((10, 20), 'video + behaviour')
         """
-        wanted = (axis, video, behavior, fixed)
-        found = self.curves()
-        for curve in found:
-            if (curve.axis, curve.video, curve.behavior, curve.fixed) == wanted:
+        curves = self.curves()
+        for curve in curves:
+            key = (curve.axis, curve.video, curve.behavior, curve.fixed)
+            if key == (axis, video, behavior, fixed):
                 return curve
-        have = "; ".join(dict.fromkeys(f"{c.axis} with {c.label}" for c in found))
+        names = "; ".join(dict.fromkeys(f"{c.axis} with {c.label}" for c in curves))
         label = inputs_label(video, behavior)
-        raise KeyError(f"No curve of {axis} with {label} at {fixed}; there are: {have}")
+        raise KeyError(
+            f"No curve of {axis} with {label} at {fixed}; there are: {names}"
+        )
 
     def point(self, context: Context, target: str = RESPONSES) -> Point:
         """Return the mean over draws and sessions under one context."""
         return self._point(context, self._by_context().get(context, []), target)
 
     def _by_context(self) -> dict[Context, list[SweepRow]]:
-        """Return the rows by context, found in one pass over all rows."""
-        found: dict[Context, list[SweepRow]] = {}
+        """Return the rows by context, in one pass over all rows."""
+        by_context: dict[Context, list[SweepRow]] = {}
         for row in self.rows:
-            found.setdefault(row.context, []).append(row)
-        return found
+            by_context.setdefault(row.context, []).append(row)
+        return by_context
 
     def _point(self, context: Context, rows: list[SweepRow], target: str) -> Point:
         parts = [
@@ -226,9 +229,8 @@ class ContextSweep:
         ]
         # Sessions without a score are left out until they have one.
         if not parts:
-            reasons = [row.refusal for row in rows if row.refusal]
-            nothing = (float("nan"),) * 4
-            return Point(context, *nothing, 0, 0, reasons[0] if reasons else "")
+            reason = next((row.refusal for row in rows if row.refusal), "")
+            return Point(context, NaN, NaN, NaN, NaN, 0, 0, reason)
         weights = np.array([part.weight for part in parts])
         weights = weights / weights.sum()
         means, sems, lows, highs = np.array([part.values for part in parts]).T
@@ -254,7 +256,7 @@ class ContextSweep:
             at = {context: getattr(context, line.axis) for context in line.contexts}
             for row in self.rows:
                 if row.context in at:
-                    lines += _tidy(row, line, at[row.context])
+                    lines += _tidy(row, line, at[row.context], self.plan.metric)
         return lines
 
     def write_csv(self, path: str | Path) -> Path:
@@ -266,8 +268,8 @@ def write_together(sweeps: Mapping[str, ContextSweep], path: str | Path) -> Path
     """Write several sweeps as one CSV table, whose first column names the sweep."""
     rows = [
         {"sweep": name, **line}
-        for name, found in sweeps.items()
-        for line in found.table()
+        for name, sweep in sweeps.items()
+        for line in sweep.table()
     ]
     return write_rows(rows, path)
 
@@ -296,24 +298,25 @@ class _Draws:
 
 
 def _draws(rows: Sequence[SweepRow], target: str) -> _Draws | None:
-    known = [row for row in rows if np.isfinite(row.value_of(target))]
-    if not known:
+    scored = [row for row in rows if np.isfinite(row.value_of(target))]
+    if not scored:
         return None
-    scores = np.array([row.value_of(target) for row in known])
-    nan = float("nan")
-    sem = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else nan
-    # The bootstrap interval is over targets; decoded channels have none.
-    low = high = nan
+    scores = np.array([row.value_of(target) for row in scored])
+    sem = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else NaN
+    # Decoded behaviour is a property of the session: it has no interval over targets,
+    # and sessions have equal weights.
+    low, high, weight = NaN, NaN, 1
     if target == RESPONSES:
-        low = float(np.mean([row.ci_low for row in known]))
-        high = float(np.mean([row.ci_high for row in known]))
-    # Decoded behaviour is a property of the session, so sessions have equal weights.
-    weight = known[0].n_neurons if target == RESPONSES else 1
+        low = float(np.mean([row.ci_low for row in scored]))
+        high = float(np.mean([row.ci_high for row in scored]))
+        weight = scored[0].n_neurons
     values = (float(scores.mean()), float(sem), low, high)
-    return _Draws(values, float(weight), len(known))
+    return _Draws(values, float(weight), len(scored))
 
 
-def _tidy(row: SweepRow, line: Line, value: int) -> Iterator[dict[str, object]]:
+def _tidy(
+    row: SweepRow, line: Line, value: int, metric: str
+) -> Iterator[dict[str, object]]:
     context = row.context
     for target in (RESPONSES, *row.decoded):
         is_response = target == RESPONSES
@@ -328,6 +331,7 @@ def _tidy(row: SweepRow, line: Line, value: int) -> Iterator[dict[str, object]]:
             "session": row.session,
             "predictor": row.predictor,
             "target": target,
+            "metric": metric if is_response else "correlation",
             "n_neurons": row.n_neurons,
             "n_windows": row.n_windows,
             "score": number_or_none(row.value_of(target)),

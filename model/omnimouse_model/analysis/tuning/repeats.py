@@ -1,6 +1,6 @@
 """Responses to repeats of one clip, and the noise ceiling computed from them."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,6 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.metrics.correlation import Status, moments
 from omnimouse_model.metrics.repeats import cc_scores, jackknife_reliability
 
-_SHOWN = ("video", "image")
 _PIECE_BYTES = 64 * 2**20
 """Maximum size of the responses (all neurons and repeats) read at a time."""
 _BLOCK_BYTES = 32 * 2**20
@@ -77,10 +76,12 @@ class ClipRepeats:
     status: np.ndarray
 
 
-def repeated_clips(session: Session) -> tuple[RepeatedClip, ...]:
+def repeated_clips(
+    session: Session, kinds: Sequence[str] = ("video", "image")
+) -> tuple[RepeatedClip, ...]:
     """Return the clips with two or more showings in the recording, most repeats first.
 
-    Trials without a stimulus id, and those marked as invalid, are left out.
+    Trials of other kinds, without a stimulus id, or marked as invalid are left out.
     """
     trials = session.trials
     span = session.common_interval()
@@ -88,7 +89,7 @@ def repeated_clips(session: Session) -> tuple[RepeatedClip, ...]:
         # One sample of tolerance at the end.
         trials.t_off <= span.stop - session.t0 + 1.0 / SCREEN_RATE_HZ
     )
-    usable = inside & trials.readable & np.isin(trials.kind, _SHOWN)
+    usable = inside & trials.readable & np.isin(trials.kind, kinds)
     usable &= (trials.stim_id != "") & (trials.valid_trial != "False")
     by_clip: dict[str, list[int]] = {}
     for trial in np.flatnonzero(usable).tolist():

@@ -420,6 +420,7 @@ class Sweeps:
                 tier=plan.tier,
                 grid=plan.grid,
                 max_windows=plan.max_windows,
+                metric=plan.metric,
                 results=job.path,
                 about=job.about,
                 progress=self._follow(job),

@@ -32,7 +32,7 @@ from omnimouse_model.analysis.evaluate.table import neuron_columns, write_neuron
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.masks import Mask
-from omnimouse_model.metrics import bits_per_spike_per_neuron, correlation
+from omnimouse_model.metrics import bits_per_spike_per_neuron, cc_scores, correlation
 from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.predict.ensemble import Ensemble, load_ensemble
 from omnimouse_model.predict.registry import load_predictor, save_ensemble
@@ -202,8 +202,34 @@ def test_a_metric_that_cannot_be_computed_is_refused(session):
     assert "has traces" in row["refusal"]
     with pytest.raises(ValueError, match="correlation, cc_norm, fve, bits_per_spike"):
         evaluate(NoisyPredictor(), session, STIMULUS, metric="r2")
-    with pytest.raises(ValueError, match="all repeats of a clip"):
-        evaluate(NoisyPredictor(), session, STIMULUS, metric="cc_norm")
+    (once,) = evaluate(NoisyPredictor(), session, STIMULUS, metric="cc_norm").scores
+    assert "needs repeats of a stimulus" in once.refusal
+
+
+def test_cc_norm_is_that_of_the_repeats_in_the_scored_windows(tmp_path):
+    draw, tiers = np.random.default_rng(1), ["train", *["final_test_1"] * 3, "train"]
+    signal = np.tile(5 * draw.normal(size=(300, N_NEURONS)), (5, 1))
+    signal[:, 0] = 0  # a neuron without a ceiling
+    responses = 50 + signal + 5 * draw.normal(size=signal.shape)
+    session = open_session(write_known_session(tmp_path / "s", responses, tiers=tiers))
+    session.trials.stim_id[:] = ["a", "b", "b", "b", "a"]
+    ask = {"metric": "cc_norm", "by": "tier"}
+    (score,) = evaluate(NoisyPredictor(), session, STIMULUS, **ask).scores
+    predicted = np.full((N_NEURONS, 3, 300), np.nan)
+    recorded, everyone = predicted.copy(), Mask.nothing(session).ask(slice(None))
+    for start in scored_starts(session).tolist():
+        window = session.window(start)
+        at = np.rint(30 * (window.times("responses")[30:] - session.t0)).astype(int)
+        at -= 300  # the first repeat begins after 10 s
+        part = (at >= 0) & (at < 900)
+        rates = NoisyPredictor().predict(window, everyone).responses[30:]
+        predicted[:, at[part] // 300, at[part] % 300] = rates[part].T
+        recorded[:, at[part] // 300, at[part] % 300] = window.responses[30:][part].T
+    expected = cc_scores(predicted, recorded).cc_norm
+    np.testing.assert_allclose(score.per_neuron, expected, rtol=1e-5)
+    assert score.value == pytest.approx(np.nanmean(expected), abs=0.01)
+    (group,) = score.groups
+    np.testing.assert_array_equal(group.per_neuron, score.per_neuron)
 
 
 # -- at scale -------------------------------------------------------------------------

@@ -18,8 +18,10 @@ from omnimouse_model.analysis.sweep.contexts import (
 )
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.run import context_sweep
+from omnimouse_model.analysis.sweep.saved import read_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
 from omnimouse_model.data.open import open_session
+from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.strategies import mask_from_strategy
@@ -210,6 +212,22 @@ def test_hidden_behavior_is_decoded_and_has_curves_of_its_own(session):
     np.testing.assert_allclose([point.score for point in hidden.points], 1.0)
     targets = {line["target"] for line in found.table() if not line["behavior"]}
     assert targets == {"responses", *session.behavior_names}
+
+
+def test_rows_are_scored_by_the_metric_of_the_plan(tmp_path):
+    session = world(tmp_path, "3-3-3")
+    session.trials.stim_id[:] = session.trials.tier
+    ask = {"neurons": [8], "seeds": 1, "results": tmp_path / "sweep.jsonl"}
+    predictor, draw = ContextPredictor(), held_out_draw(N_NEURONS, 8, 0)
+    found = context_sweep(predictor, session, **ask, metric="cc_norm")
+    condition = Condition("8", lambda session: context_mask(Context(8), draw))
+    (score,) = evaluate(predictor, session, condition, metric="cc_norm").scores
+    assert np.isfinite(score.value)
+    assert found.rows[0].score == score.value
+    assert found.table()[0]["metric"] == "cc_norm"
+    assert read_sweep(ask["results"]).sweep.plan == found.plan
+    with pytest.raises(ResultsFileError, match="metric"):
+        context_sweep(predictor, session, **ask)
 
 
 def test_several_sessions_each_have_their_curve(session, other_session):

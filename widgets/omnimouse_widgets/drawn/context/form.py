@@ -3,7 +3,6 @@
 from typing import Final
 
 from omnimouse_model.analysis.sweep.contexts import (
-    HISTORY_END,
     check_history,
     history_end,
     largest_context,
@@ -16,7 +15,7 @@ DRAWS: Final = 5
 WINDOWS: Final = 32
 TIPS: Final = {
     "neurons": "Other neurons seen while the targets are asked, with commas between",
-    "history": f"Samples of everyone's history: 0, or 10 to {HISTORY_END}",
+    "history": f"Samples of everyone's history: 0, or 10 to {history_end()}",
     "draws": "Random draws of neurons; error bars are the s.e.m. over them",
     "windows": "At most so many windows of the tier, spread over it; 0 for all",
     "tier": "Which held-out windows; “test” is every test tier there is",
