@@ -5,7 +5,7 @@ A rule reads only the visible input (`VisibleInput`) and its fit to the train ti
 """
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -30,6 +30,7 @@ class RulePrediction:
     status: str = "ok"
 
 
+@runtime_checkable
 class Rule(Protocol):
     """One naive way to predict; all that it learns is in its fit, a dict of arrays.
 
