@@ -40,7 +40,7 @@ def shards(tmp_path_factory):
 @pytest.fixture
 def hub(shards, tmp_path, monkeypatch):
     monkeypatch.setattr(official, "SIZES", {"1M": SMALL})
-    monkeypatch.setattr(background_task, "TELL_EVERY_S", 0.0)
+    monkeypatch.setattr(background_task, "REPORT_EVERY_S", 0.0)
     monkeypatch.setattr(hub_client, "_BLOCK", 2**14)
     monkeypatch.setattr(hub_client, "_PAUSE_S", 0.0)
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path / "cache"))

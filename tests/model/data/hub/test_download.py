@@ -24,6 +24,7 @@ from omnimouse_model.data.hub.errors import arrived_bytes
 from omnimouse_model.data.hub.fetch_session import target_of
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
+from omnimouse_model.live.inference.engine import Execution
 from omnimouse_model.live.recording.first_view import SessionView
 from omnimouse_model.live.recording.loader import SessionLoader
 from omnimouse_model.nets import official
@@ -232,7 +233,8 @@ def test_a_hostile_archive_is_refused_and_nothing_is_left_to_open(
 def test_the_live_instrument_fetches_off_the_thread_that_draws_and_says_how_far(hub):
     words: list[str] = []
     views: list[SessionView] = []
-    opener = SessionLoader(views.append, lambda: "video_only", synchronous=True)
+    at_once = Execution(synchronous=True)
+    opener = SessionLoader(views.append, lambda: "video_only", at_once)
     opener.changed.connect(lambda: words.append(opener.message))
     opener.open(ADDRESS)
     assert opener.error is None
