@@ -25,7 +25,7 @@ COLUMNS = ("name", "value", "unit")
     "--list", "as_list", is_flag=True, help="List the files without downloading them."
 )
 @click.option(
-    "--login", is_flag=True, help="Save a read token in the system's keyring."
+    "--login", is_flag=True, help="Save a read token, as `hf auth login` does."
 )
 @json_option
 def command(
@@ -61,11 +61,11 @@ def command(
 
 def _progress_saved(name: str, to: Path | None) -> str:
     """Return how much of an interrupted download is saved, and how to continue."""
-    from omnimouse_model.data.hub.fetch_session import kept_bytes
+    from omnimouse_model.data.hub.fetch_session import saved_bytes
     from omnimouse_model.data.hub.names import hub_place
 
     # An archive on this machine is not downloaded.
-    saved = kept_bytes(name, to) if hub_place(name) is not None else 0
+    saved = saved_bytes(name, to) if hub_place(name) is not None else 0
     if not saved:
         return "nothing has been written"
     return f"{saved / 2**20:,.1f} MiB are saved: the same command continues"
@@ -83,7 +83,7 @@ def _fetch(name: str, to: Path | None, as_json: bool) -> None:
 
 
 def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
-    from omnimouse_model.data.hub.fetch_session import fetch_session, known_place
+    from omnimouse_model.data.hub.fetch_session import fetch_session, require_place
     from omnimouse_model.data.hub.unpack import is_archive, unpack, without_ending
     from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
@@ -98,7 +98,7 @@ def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
             archive, target, lambda share: progress.show_share(share, "unpacking")
         )
     _refuse(name)
-    fetch = fetch_session if known_place(name).kind == "dataset" else fetch_checkpoint
+    fetch = fetch_session if require_place(name).kind == "dataset" else fetch_checkpoint
     return fetch(name, to, progress.show_share)
 
 
@@ -120,17 +120,15 @@ def _refuse(name: str) -> None:
 
 
 def _log_in() -> None:
-    from omnimouse_model.data.hub.auth import check_keyring, keep_token
+    from omnimouse_model.data.hub.auth import save_token
 
-    # Fails before the user types a token that cannot be stored.
-    check_keyring()
-    keep_token(click.prompt("Read token of the hub", hide_input=True))
-    click.echo("saved in the system's keyring", err=True)
+    save_token(click.prompt("Read token of the hub", hide_input=True))
+    click.echo("saved, as by `hf auth login`", err=True)
 
 
 def _list_all(as_json: bool) -> None:
     """List the checkpoints, and the recordings on which they were trained."""
-    from omnimouse_model.data.hub.download import listing
+    from omnimouse_model.data.hub.download import list_files
     from omnimouse_model.data.hub.names import (
         CHECKPOINTS,
         DATASET,
@@ -141,7 +139,7 @@ def _list_all(as_json: bool) -> None:
 
     if not as_json:  # the names are known without a connection
         click.echo(f"Checkpoints: {', '.join(CHECKPOINTS)}")
-    files = listing(HubPlace("dataset", DATASET, RECORDINGS))
+    files = list_files(HubPlace("dataset", DATASET, RECORDINGS))
     recordings: list[Row] = [
         {"name": name, "value": file.size / 2**20, "unit": "MiB"}
         for file in files.files
@@ -156,10 +154,10 @@ def _list_all(as_json: bool) -> None:
 
 
 def _list_files(name: str, as_json: bool) -> None:
-    from omnimouse_model.data.hub.download import listing
-    from omnimouse_model.data.hub.fetch_session import known_place
+    from omnimouse_model.data.hub.download import list_files
+    from omnimouse_model.data.hub.fetch_session import require_place
 
-    files = listing(known_place(name))
+    files = list_files(require_place(name))
     rows = [
         {
             "name": file.path,

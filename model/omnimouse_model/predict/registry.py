@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from omnimouse_model.atomic import atomic_path
-from omnimouse_model.data.hub.fetch_session import target_of
+from omnimouse_model.data.hub.fetch_session import local_path
 from omnimouse_model.data.hub.names import CHECKPOINTS, hub_place
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, FetchError
@@ -45,7 +45,7 @@ def must_be_fetched(name: str) -> bool:
         if not name or Path(name).exists():
             return False
         place = hub_place(name)
-        return place is not None and not target_of(place, None).exists()
+        return place is not None and not local_path(place, None).exists()
     except FetchError:  # a malformed address: fetching reports what is wrong with it
         return True
     except OSError:  # a name too long for a path

@@ -1,17 +1,13 @@
-"""Address of the model hub, and the token of the user."""
+"""Address of the model hub, and the token of the user.
+
+`huggingface_hub` stores the token, as `hf auth login` does, and reads HF_TOKEN.
+"""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 from omnimouse_model.errors import FetchError
 
-if TYPE_CHECKING:
-    from keyring.backend import KeyringBackend
-
 TOKENS_PAGE = "https://huggingface.co/settings/tokens"
-_KEYRING = "omnimouse-hub"
 
 
 def endpoint() -> str:
@@ -19,69 +15,36 @@ def endpoint() -> str:
     return os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
 
 
-def read_token() -> str | None:
-    """Return the token from HF_TOKEN, `hf auth login` or the system's keyring."""
-    from huggingface_hub import get_token
-
-    # huggingface_hub reads HF_TOKEN and the login file; the keyring is our own place.
-    if found := get_token():
-        return found
-    try:
-        import keyring
-        from keyring.errors import KeyringError
-    except ImportError:
-        return None
-    try:
-        kept: str | None = keyring.get_password(_KEYRING, "token")
-        return kept
-    except KeyringError:  # a keyring that is locked or has no backend has no token
-        return None
-
-
-def keep_token(token: str) -> None:
-    """Store a read token in the system's keyring.
+def save_token(token: str) -> None:
+    """Store a read token of the hub for this user.
 
     Raises
     ------
     FetchError
-        This system has no keyring.
+        The hub cannot be reached or does not accept the token.
     """
-    with _needed_keyring() as keyring:
-        keyring.set_password(_KEYRING, "token", token.strip())
-
-
-def check_keyring() -> None:
-    """Check that a keyring can store a token, before the user is asked for one.
-
-    Raises
-    ------
-    FetchError
-        This system has no keyring.
-    """
-    with _needed_keyring() as keyring:
-        keyring.get_password(_KEYRING, "token")
-
-
-@contextmanager
-def _needed_keyring() -> Iterator["KeyringBackend"]:
     try:
-        import keyring
-        from keyring.backends import null
-        from keyring.errors import KeyringError
+        from huggingface_hub import login
     except ImportError as error:
         raise missing_package(error) from error
-    found = keyring.get_keyring()
     try:
-        if isinstance(found, null.Keyring):  # stores nothing, without an error
-            raise KeyringError("switched off")
-        yield found
-    except KeyringError as error:
+        login(token.strip())
+    # The hub's errors are OSErrors; a token of another form is a ValueError.
+    except (http_error(), OSError, ValueError) as error:
         raise FetchError(
-            "missing_package",
-            "This system has no keyring that a token could be kept in (or it is "
-            "locked). Set the environment variable HF_TOKEN to a read token from "
-            f"{TOKENS_PAGE} instead, or use `hf auth login`.",
+            "refused",
+            f"The token was not saved ({str(error).splitlines()[0][:200]}). Make a "
+            f"read token at {TOKENS_PAGE}, and check the connection.",
         ) from error
+
+
+def http_error() -> type[BaseException]:
+    """Return the base error of the HTTP library that `huggingface_hub` uses."""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    # Found through its subclass, because the HTTP library differs between versions
+    # (requests or httpx).
+    return HfHubHTTPError.__bases__[0]
 
 
 def missing_package(error: ImportError) -> FetchError:

@@ -1,7 +1,8 @@
 """Downloads from the model hub, file by file, with checksums and resumption.
 
 `huggingface_hub` communicates with the hub; it is imported at the first download. Parts
-of files are kept between runs, which that library does not do.
+of files are saved between runs: that library downloads into a file that it removes
+after an interruption, and does not compare checksums.
 """
 
 import hashlib
@@ -18,12 +19,8 @@ from urllib.parse import urlsplit
 
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.cache import cache_dir
-from omnimouse_model.data.hub.auth import endpoint, read_token
-from omnimouse_model.data.hub.errors import (
-    arrived_bytes,
-    http_errors,
-    told_as_fetch_errors,
-)
+from omnimouse_model.data.hub.auth import endpoint, http_error
+from omnimouse_model.data.hub.errors import as_fetch_errors, folder_bytes
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.data.hub.unpack import is_plain_name, leads_outside
 from omnimouse_model.errors import FetchError
@@ -31,7 +28,7 @@ from omnimouse_model.errors import FetchError
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-Told = Callable[[float, str], None]
+Progress = Callable[[float, str], None]
 """Callback for the finished share and the current step; may raise to stop."""
 
 # Bytes read at once for a checksum; seconds without data before a try counts as
@@ -71,7 +68,7 @@ class Listing:
         return sum(file.size for file in self.files)
 
 
-def listing(place: HubPlace) -> Listing:
+def list_files(place: HubPlace) -> Listing:
     """Request the list of files of a place from the hub.
 
     Raises
@@ -79,7 +76,7 @@ def listing(place: HubPlace) -> Listing:
     FetchError
         The place does not exist, the user has no access, or there is no connection.
     """
-    with told_as_fetch_errors(place):
+    with as_fetch_errors(place):
         info = _api().repo_info(
             place.repo,
             repo_type=place.kind,
@@ -96,14 +93,14 @@ def listing(place: HubPlace) -> Listing:
 def _files(place: HubPlace, siblings: Iterable[Any]) -> Iterator[HubFile]:
     """Yield the files at or below a place, sorted by name."""
     every = sorted(siblings, key=lambda item: str(item.rfilename))
-    found = [
+    chosen = [
         item
         for item in every
         if not place.path
         or item.rfilename == place.path
         or item.rfilename.startswith(f"{place.path}/")
     ]
-    if not found:
+    if not chosen:
         near = get_close_matches(place.path, [i.rfilename for i in every], 1, 0.8)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise FetchError(
@@ -111,13 +108,13 @@ def _files(place: HubPlace, siblings: Iterable[Any]) -> Iterator[HubFile]:
         )
     # A repository is not trusted: a name must not lead outside the folder, and two
     # names that differ in case alone would overwrite each other.
-    seen: set[str] = set()
-    for item in found:
+    names: set[str] = set()
+    for item in chosen:
         name = str(item.rfilename)
-        is_twice = name.casefold() in seen  # the same file on Windows and macOS
+        is_twice = name.casefold() in names  # the same file on Windows and macOS
         if is_twice or leads_outside(name) or not is_plain_name(name):
             raise FetchError("refused", f"{place}: a file is called {name!r}.")
-        seen.add(name.casefold())
+        names.add(name.casefold())
         checksum = item.blob_id if item.lfs is None else item.lfs.sha256
         # Without a checksum a damaged file could not be recognised.
         if item.size is None or not checksum:
@@ -125,11 +122,13 @@ def _files(place: HubPlace, siblings: Iterable[Any]) -> Iterator[HubFile]:
         yield HubFile(name, int(item.size), str(checksum))
 
 
-def fetch_files(found: Listing, folder: Path, told: Told | None = None) -> None:
-    """Download every file of a listing into a folder; files already there are kept.
+def fetch_files(
+    listing: Listing, folder: Path, progress: Progress | None = None
+) -> None:
+    """Download every file of a listing into a folder that is for one commit.
 
     A file gets its name after its checksum was compared. After a stop or kill at any
-    point the next call resumes at the last byte. The folder is for one commit.
+    point the next call resumes at the last byte.
 
     Raises
     ------
@@ -138,32 +137,33 @@ def fetch_files(found: Listing, folder: Path, told: Told | None = None) -> None:
     """
     folder.mkdir(parents=True, exist_ok=True)
     # Existence is sufficient: only a file with the right checksum is given its name.
-    left = [file for file in found.files if not (folder / file.path).exists()]
-    _check_room(found, folder, left)
-    done = found.size - sum(file.size for file in left)
-    for file in left:
+    missing = [file for file in listing.files if not (folder / file.path).exists()]
+    _check_space(listing, folder, missing)
+    done = listing.size - sum(file.size for file in missing)
+    for file in missing:
         name = PurePosixPath(file.path).name
 
-        def tell(n: int, before: int = done, name: str = name) -> None:
-            if told is not None:
-                told((before + n) / max(1, found.size), f"fetching {name}")
+        def report(n_bytes: int, before: int = done, name: str = name) -> None:
+            if progress is not None:
+                share = (before + n_bytes) / max(1, listing.size)
+                progress(share, f"fetching {name}")
 
-        with told_as_fetch_errors(found.place, folder):
-            _fetch_file(found, file, folder, tell)
+        with as_fetch_errors(listing.place, folder):
+            _fetch_file(listing, file, folder, report)
         done += file.size
 
 
-def _check_room(found: Listing, folder: Path, left: list[HubFile]) -> None:
+def _check_space(listing: Listing, folder: Path, missing: list[HubFile]) -> None:
     """Raise FetchError if the drive has too little space."""
     # Space for the missing bytes, and for one copy of everything, since the files are
     # unpacked or converted beside the download.
-    begun = sum(_size(_part_of(folder, file)) for file in left)
-    wanted = sum(file.size for file in left) - begun + found.size
+    saved = sum(_size(_part_of(folder, file)) for file in missing)
+    needed = sum(file.size for file in missing) - saved + listing.size
     free = shutil.disk_usage(folder).free
-    if wanted > free:
+    if needed > free:
         raise FetchError(
             "no_space",
-            f"{wanted / 2**30:,.1f} GiB are needed, and {free / 2**30:,.1f} GiB are "
+            f"{needed / 2**30:,.1f} GiB are needed, and {free / 2**30:,.1f} GiB are "
             f"free at {folder}; make room, or choose another folder (--to, "
             "OMNIMOUSE_CACHE).",
         )
@@ -174,7 +174,7 @@ def _part_of(folder: Path, file: HubFile) -> Path:
 
 
 def _fetch_file(
-    found: Listing, file: HubFile, folder: Path, tell: Callable[[int], None]
+    listing: Listing, file: HubFile, folder: Path, report: Callable[[int], None]
 ) -> None:
     target = folder / file.path
     part = _part_of(folder, file)
@@ -182,7 +182,7 @@ def _fetch_file(
     if _size(part) > file.size:
         part.unlink()
     if not part.exists() or _size(part) < file.size:
-        _download(found, file, part, tell)
+        _download(listing, file, part, report)
     if _checksum(part, len(file.checksum)) != file.checksum:
         part.unlink()
         raise FetchError(
@@ -195,18 +195,17 @@ def _fetch_file(
 
 
 def _download(
-    found: Listing, file: HubFile, part: Path, tell: Callable[[int], None]
+    listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]
 ) -> None:
     """Append the missing bytes of one file; try again if the connection drops."""
     from huggingface_hub.errors import HfHubHTTPError
 
-    dropped = (http_errors(), ConnectionError, TimeoutError)
-    most, in_vain = _size(part), 0
-    fault: BaseException | None = None
-    while in_vain < _TRIES:
+    dropped = (http_error(), ConnectionError, TimeoutError)
+    largest, n_tries = _size(part), 0
+    fault: BaseException = ConnectionError("it ends too early, again and again")
+    while n_tries < _TRIES:
         try:
-            _append(found, file, part, tell)
-            fault = None
+            _append(listing, file, part, report)
         except HfHubHTTPError as error:
             status = getattr(error.response, "status_code", 0)
             if status not in _BUSY:  # a refusal, which another try will not change
@@ -218,48 +217,53 @@ def _download(
             return
         # Only tries without progress count, so that a slow unstable connection can
         # finish a large file.
-        in_vain = 0 if _size(part) > most else in_vain + 1
-        most = max(most, _size(part))
-        tell(_size(part))  # may raise, so that the user can stop between tries
+        n_tries = 0 if _size(part) > largest else n_tries + 1
+        largest = max(largest, _size(part))
+        report(_size(part))  # may raise, so that the user can stop between tries
         time.sleep(_PAUSE_S)
-    raise fault or ConnectionError("it ends too early, again and again")
+    raise fault
 
 
 def _append(
-    found: Listing, file: HubFile, part: Path, tell: Callable[[int], None]
+    listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]
 ) -> None:
-    from huggingface_hub import get_hf_file_metadata, get_session, hf_hub_url
+    from huggingface_hub import (
+        get_hf_file_metadata,
+        get_session,
+        get_token,
+        hf_hub_url,
+    )
     from huggingface_hub.utils import (  # type: ignore[attr-defined]  # not in __all__
         build_hf_headers,
         hf_raise_for_status,
     )
 
-    place, token = found.place, read_token() or False
+    place, token = listing.place, get_token() or False
     url = hf_hub_url(
         place.repo,
         file.path,
         repo_type=place.kind,
-        revision=found.commit,
+        revision=listing.commit,
         endpoint=endpoint(),
     )
     # Large files are redirected to storage on another host. The address is resolved
     # first, so that the token is not sent there.
-    where = get_hf_file_metadata(
+    address = get_hf_file_metadata(
         url, token=token, timeout=_TIMEOUT_S, endpoint=endpoint()
     ).location
     headers = build_hf_headers(token=token, library_name="omnimouse-app")
-    if urlsplit(where).netloc != urlsplit(url).netloc:
+    if urlsplit(address).netloc != urlsplit(url).netloc:
         headers.pop("authorization", None)  # only the hub may see the token
-    have = _size(part)
+    n_bytes = _size(part)
     # Bytes must be those of the file: positions in a compressed stream could not be
     # resumed.
     headers["Accept-Encoding"] = "identity"
-    if have:
-        headers["Range"] = f"bytes={have}-"
+    if n_bytes:
+        headers["Range"] = f"bytes={n_bytes}-"
     with (
         part.open("ab") as stream,
         get_session().stream(
-            "GET", where, headers=headers, timeout=_TIMEOUT_S
+            "GET", address, headers=headers, timeout=_TIMEOUT_S
         ) as response,
     ):
         hf_raise_for_status(response)
@@ -267,7 +271,7 @@ def _append(
             stream.truncate(0)  # the server ignored the range and sends everything
         for block in response.iter_bytes():
             stream.write(block)
-            tell(stream.tell())
+            report(stream.tell())
 
 
 def _size(path: Path) -> int:
@@ -289,12 +293,12 @@ def _checksum(path: Path, length: int) -> str:
 
 # -- one result, made once -----------------------------------------------------------
 @contextmanager
-def making(
-    place: HubPlace, target: Path, told: Told | None = None
+def locked_target(
+    place: HubPlace, target: Path, progress: Progress | None = None
 ) -> Iterator[Path | None]:
     """Lock `target` and yield its working folder; yield None if it exists already.
 
-    The folder is removed after success. After an error it is kept for resumption,
+    The folder is removed after success. After an error it remains for resumption,
     unless nothing was downloaded.
 
     Raises
@@ -304,10 +308,10 @@ def making(
     """
     from filelock import FileLock, Timeout
 
-    if _is_made(place, target):
+    if _is_fetched(place, target):
         yield None
         return
-    work = work_of(target)
+    work = work_folder(target)
     lock = FileLock(_lock_of(target))
     # A short timeout in a loop, not one long wait: the callback reports the wait and
     # can stop it.
@@ -316,27 +320,29 @@ def making(
             lock.acquire(timeout=_LOOK_S)
             break
         except Timeout:
-            if told is not None:
-                told(0.0, f"another program is fetching {target.name}; waiting")
-    made: list[Path] = []
+            if progress is not None:
+                progress(0.0, f"another program is fetching {target.name}; waiting")
+    new_folders = [f for f in target.parents if not f.exists()]  # innermost first
     try:
-        made = _make_folders(target.parent)
+        target.parent.mkdir(parents=True, exist_ok=True)
         # Checked again under the lock: another process may have finished meanwhile.
-        if _is_made(place, target):
-            shutil.rmtree(work, ignore_errors=True)  # left by a run killed at its end
+        if _is_fetched(place, target):
+            shutil.rmtree(work, ignore_errors=True)  # of a run killed at its end
             yield None
             return
         yield work
         shutil.rmtree(work, ignore_errors=True)
     finally:
         # A failure before the first byte leaves no trace in the user's folders.
-        if not arrived_bytes(work):
+        if not folder_bytes(work):
             shutil.rmtree(work, ignore_errors=True)
-            _remove_empty(made)
+            for folder in new_folders:
+                with suppress(OSError):  # no longer empty
+                    folder.rmdir()
         lock.release()
 
 
-def work_of(target: Path) -> Path:
+def work_folder(target: Path) -> Path:
     """Return the working folder of a target, for files until all have arrived."""
     return target.with_name(f".{target.name}.fetching")
 
@@ -350,30 +356,17 @@ def _lock_of(target: Path) -> Path:
     return folder / hashlib.blake2b(str(target).encode(), digest_size=12).hexdigest()
 
 
-def _make_folders(folder: Path) -> list[Path]:
-    """Make a folder with its parents; return the new ones, innermost first."""
-    made = [f for f in (folder, *folder.parents) if not f.exists()]
-    folder.mkdir(parents=True, exist_ok=True)
-    return made
-
-
-def _remove_empty(folders: list[Path]) -> None:
-    for folder in folders:
-        with suppress(OSError):  # no longer empty
-            folder.rmdir()
-
-
-def commit_folder(work: Path, found: Listing) -> Path:
+def commit_folder(work: Path, listing: Listing) -> Path:
     """Return the folder of a commit; remove those of other commits."""
     # Files of two commits must not be mixed, so each commit begins anew.
-    folder = work / found.commit[:12]
+    folder = work / listing.commit[:12]
     for other in work.glob("*"):
         if other != folder:
             shutil.rmtree(other, ignore_errors=True)
     return folder
 
 
-def _is_made(place: HubPlace, target: Path) -> bool:
+def _is_fetched(place: HubPlace, target: Path) -> bool:
     """Return whether a target was fetched before; raise if it is something else."""
     if not target.exists():
         return False
@@ -383,9 +376,9 @@ def _is_made(place: HubPlace, target: Path) -> bool:
     except (OSError, ValueError, KeyError, TypeError):
         address = None
     if address != str(place):
-        what = "was not fetched from the hub" if address is None else f"is {address}"
+        origin = "was not fetched from the hub" if address is None else f"is {address}"
         raise FetchError(
-            "exists", f"{target} is there already, and {what}; choose another folder."
+            "exists", f"{target} is there already, and {origin}; choose another folder."
         )
     return True
 
@@ -394,21 +387,21 @@ def _record_of(target: Path) -> Path:
     return target.with_name(f"{target.name}.hub.json")
 
 
-def write_origin(target: Path, found: Listing) -> None:
+def write_origin(target: Path, listing: Listing) -> None:
     """Write the origin of a target (address, commit, checksums) beside it."""
     record = {
-        "address": str(found.place),
-        "commit": found.commit,
-        "licence": found.licence,
+        "address": str(listing.place),
+        "commit": listing.commit,
+        "licence": listing.licence,
         "fetched": time.strftime("%Y-%m-%d"),
-        "files": {file.path: file.checksum for file in found.files},
+        "files": {file.path: file.checksum for file in listing.files},
     }
     with atomic_path(_record_of(target)) as temporary:
         temporary.write_text(json.dumps(record, indent=1) + "\n", "utf-8")
 
 
 def _api() -> "HfApi":
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import HfApi, constants, get_token
 
     if constants.HF_HUB_OFFLINE:
         raise FetchError(
@@ -416,5 +409,5 @@ def _api() -> "HfApi":
             "HF_HUB_OFFLINE is set, and this was not fetched before; unset it to fetch",
         )
     return HfApi(
-        endpoint=endpoint(), token=read_token() or False, library_name="omnimouse-app"
+        endpoint=endpoint(), token=get_token() or False, library_name="omnimouse-app"
     )

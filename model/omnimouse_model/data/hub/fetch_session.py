@@ -10,25 +10,25 @@ from omnimouse_model.cache import cache_dir
 from omnimouse_model.data.formats import is_recording
 from omnimouse_model.data.hub.download import (
     Listing,
-    Told,
+    Progress,
     commit_folder,
     fetch_files,
-    listing,
-    making,
-    work_of,
+    list_files,
+    locked_target,
+    work_folder,
     write_origin,
 )
-from omnimouse_model.data.hub.errors import arrived_bytes
+from omnimouse_model.data.hub.errors import folder_bytes
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.data.hub.unpack import is_archive, unpack
 from omnimouse_model.errors import FetchError, SessionFormatError
 
-_FETCHING = 0.8
+_DOWNLOAD_SHARE = 0.8
 """Estimated share of the time for the download; the rest is for unpacking."""
 
 
 def fetch_session(
-    name: str, to: str | Path | None = None, told: Told | None = None
+    name: str, to: str | Path | None = None, progress: Progress | None = None
 ) -> Path:
     """Fetch a recording; one fetched before is used without a request to the hub.
 
@@ -39,7 +39,7 @@ def fetch_session(
         file or an archive, which is unpacked.
     to
         The folder that will contain the recording; by default a folder of the cache.
-    told
+    progress
         Called with the finished share and the current step; may raise to stop. By
         default a progress bar is shown.
 
@@ -56,67 +56,70 @@ def fetch_session(
     >>> path = om.fetch_session("hf://datasets/owner/name/mouse-1")  # doctest: +SKIP
     >>> session = om.open_session(path)  # doctest: +SKIP
     """
-    place = known_place(name)
+    place = require_place(name)
     if place.kind != "dataset":
         raise FetchError(
             "not_found",
             f"{name} is a checkpoint; recordings are in datasets: "
             "hf://datasets/owner/name/path.",
         )
-    return fetched(place, to, told, _FETCHING, listing, _put)
+    return fetch_place(place, to, progress, _DOWNLOAD_SHARE, list_files, _put)
 
 
-Put = Callable[[Listing, Path, Path, Told], None]
-"""Function that makes the target from (listing, downloaded folder, target, told)."""
+Put = Callable[[Listing, Path, Path, Progress], None]
+"""Function of (listing, downloaded folder, target, progress) that makes the target."""
 
 
-def fetched(
+def fetch_place(
     place: HubPlace,
     to: str | Path | None,
-    told: Told | None,
+    progress: Progress | None,
     share: float,
-    listed: Callable[[HubPlace], Listing],
+    list_of: Callable[[HubPlace], Listing],
     put: Put,
 ) -> Path:
     """Fetch a place of the hub once and return its path on this machine.
 
     Parameters
     ----------
-    place, to, told
+    place, to, progress
         Place on the hub, folder and callback; see `fetch_session`.
     share
         Estimated share of the time for the download; the rest is for `put`.
-    listed, put
+    list_of, put
         Function that lists the files, and function that makes the target from them.
     """
-    target = target_of(place, to)
-    with _shown(told) as tell, making(place, target, tell) as work:
+    target = local_path(place, to)
+    with (
+        _progress_bar(progress) as report,
+        locked_target(place, target, report) as work,
+    ):
         if work is not None:
-            found = listed(place)
-            files = commit_folder(work, found)
-            fetch_files(found, files, _part_of(tell, 0.0, share))
+            listing = list_of(place)
+            files = commit_folder(work, listing)
+            fetch_files(listing, files, _part_of(report, 0.0, share))
             # Written before the target: a target without its origin would later be
             # taken for something else of the user.
-            write_origin(target, found)
-            put(found, files, target, _part_of(tell, share, 1.0))
+            write_origin(target, listing)
+            put(listing, files, target, _part_of(report, share, 1.0))
     return target
 
 
-def _put(found: Listing, files: Path, target: Path, told: Told) -> None:
+def _put(listing: Listing, files: Path, target: Path, progress: Progress) -> None:
     """Move the download to its target; unpack it if it is an archive."""
-    whole = files / found.place.path
+    download = files / listing.place.path
     # A recording can itself be an archive that a reader opens without unpacking.
-    if not is_archive(whole) or is_recording(whole):
-        whole.replace(target)
+    if not is_archive(download) or is_recording(download):
+        download.replace(target)
         return
     try:
-        unpack(whole, target, lambda share: told(share, "unpacking"))
+        unpack(download, target, lambda share: progress(share, "unpacking"))
     except SessionFormatError:
-        whole.unlink()  # otherwise the next call would find it again
+        download.unlink()  # otherwise the next call would find it again
         raise
 
 
-def known_place(name: str) -> HubPlace:
+def require_place(name: str) -> HubPlace:
     """Return the place on the hub for a name.
 
     Raises
@@ -140,7 +143,7 @@ def known_place(name: str) -> HubPlace:
     return place
 
 
-def target_of(place: HubPlace, to: str | Path | None) -> Path:
+def local_path(place: HubPlace, to: str | Path | None) -> Path:
     """Return the path of a place on this machine."""
     if to is not None:
         return Path(to).expanduser().absolute() / place.name
@@ -150,36 +153,36 @@ def target_of(place: HubPlace, to: str | Path | None) -> Path:
     return cache_dir() / "hub" / f"{place.kind}s" / owner / name / own / place.name
 
 
-def kept_bytes(name: str, to: str | Path | None = None) -> int:
+def saved_bytes(name: str, to: str | Path | None = None) -> int:
     """Return the bytes of an unfinished download, which the next call resumes."""
-    return arrived_bytes(work_of(target_of(known_place(name), to)))
+    return folder_bytes(work_folder(local_path(require_place(name), to)))
 
 
-def _part_of(told: Told, first: float, last: float) -> Told:
-    """Return a callback that maps the share of a step to the share of the whole."""
-    return lambda share, what: told(first + (last - first) * share, what)
+def _part_of(progress: Progress, first: float, last: float) -> Progress:
+    """Return a callback that maps the share of a step to the share of all steps."""
+    return lambda share, step: progress(first + (last - first) * share, step)
 
 
 @contextmanager
-def _shown(told: Told | None) -> Iterator[Told]:
-    """Yield the given callback, or a progress bar for a terminal or notebook."""
-    if told is not None:
-        yield told
+def _progress_bar(progress: Progress | None) -> Iterator[Progress]:
+    """Yield the callback, or a progress bar for a terminal or notebook."""
+    if progress is not None:
+        yield progress
         return
     try:
         from tqdm.auto import tqdm
     except ImportError:  # part of huggingface_hub, whose absence is reported later
-        yield lambda share, what: None
+        yield lambda share, step: None
         return
-    with ExitStack() as shown:
+    with ExitStack() as stack:
 
         @cache  # created at the first call, so that no bar is drawn before
         def bar() -> tqdm:
-            words = "{desc}: {percentage:3.0f} %|{bar}|"
-            return shown.enter_context(tqdm(total=100, unit="%", bar_format=words))
+            layout = "{desc}: {percentage:3.0f} %|{bar}|"
+            return stack.enter_context(tqdm(total=100, unit="%", bar_format=layout))
 
-        def tell(share: float, what: str) -> None:
-            bar().set_description_str(what, refresh=False)
+        def report(share: float, step: str) -> None:
+            bar().set_description_str(step, refresh=False)
             bar().update(100 * share - bar().n)
 
-        yield tell
+        yield report

@@ -39,7 +39,7 @@ _BLOCK = 1 << 20
 _ODD = re.compile(r'[\x00-\x1f\\:*?"<>|]')
 _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.I)
 
-Told = Callable[[float], None]
+Progress = Callable[[float], None]
 """Function that receives the finished fraction; it may raise to stop."""
 
 
@@ -70,8 +70,8 @@ class _BoundedInfo(tarfile.TarInfo):
         if self.type in self._NOTES and self.size > _MOST_HEADER:
             raise tarfile.ReadError(f"a member has notes of {self.size:,} bytes")
         # Not in the stubs; the only hook between a header and the data after it.
-        made: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
-        return made
+        member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
+        return member
 
 
 def is_archive(path: Path) -> bool:
@@ -91,7 +91,7 @@ def without_ending(name: str) -> str:
     return re.sub(r"\.(tar|tar\.(gz|bz2|xz)|tgz|tbz2|txz|zip)$", "", name, flags=re.I)
 
 
-def unpack(archive: Path, into: Path, told: Told | None = None) -> Path:
+def unpack(archive: Path, into: Path, progress: Progress | None = None) -> Path:
     """Unpack a tar or zip archive to `into`, which must not exist.
 
     Parameters
@@ -101,7 +101,7 @@ def unpack(archive: Path, into: Path, told: Told | None = None) -> Path:
         `into`.
     into
         The target folder. It is written under another name and renamed at the end.
-    told
+    progress
         Receives the finished fraction. If it raises, nothing is left.
 
     Raises
@@ -118,18 +118,18 @@ def unpack(archive: Path, into: Path, told: Told | None = None) -> Path:
     try:
         with _opened(archive) as members:
             checked = _checked(archive, members, shutil.disk_usage(into.parent).free)
-            _write(archive, checked, part, told)
+            _write(archive, checked, part, progress)
         part.chmod(0o755)  # mkdtemp gives access to its owner only
         inner = list(part.iterdir())
-        whole = inner[0] if len(inner) == 1 and inner[0].is_dir() else part
-        whole.replace(into)
+        is_single = len(inner) == 1 and inner[0].is_dir()
+        (inner[0] if is_single else part).replace(into)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return into
 
 
 def _write(
-    archive: Path, members: list[_Member], folder: Path, told: Told | None
+    archive: Path, members: list[_Member], folder: Path, progress: Progress | None
 ) -> None:
     total = max(1, sum(m.size for m in members if m.copied is None))
     done = 0
@@ -143,21 +143,21 @@ def _write(
         if member.open is None:
             continue
         end = done + member.size
-        with _told_as_broken(archive, member.name), target.open("xb") as out:
+        with _as_broken_archive(archive, member.name), target.open("xb") as out:
             stream = member.open()
             # Never more than the declared size, which was compared with the free space.
             while stream and (block := stream.read(min(_BLOCK, end - done))):
                 out.write(block)
                 done += len(block)
-                if told is not None:
-                    told(done / total)
+                if progress is not None:
+                    progress(done / total)
         if done < end:
             raise _broken(archive, f"'{member.name}' is cut short")
 
 
 def _checked(archive: Path, members: Iterator[_Member], free: int) -> list[_Member]:
     """Return all members; raise for the first that must not be written."""
-    kept: list[_Member] = []
+    checked: list[_Member] = []
     files: set[str] = set()
     folders: set[str] = set()
     declared = 0
@@ -170,9 +170,9 @@ def _checked(archive: Path, members: Iterator[_Member], free: int) -> list[_Memb
         folders.update(str(p) for p in PurePosixPath(plain).parents)
         if member.size < 0:
             raise _broken(archive, f"'{member.name}' has {member.size} bytes")
-        kept.append(member)
+        checked.append(member)
         declared += member.size
-        if len(kept) > MOST_MEMBERS:
+        if len(checked) > MOST_MEMBERS:
             raise _refused(archive, f"it holds more than {MOST_MEMBERS:,} members")
         if declared > free:
             raise _refused(
@@ -185,7 +185,7 @@ def _checked(archive: Path, members: Iterator[_Member], free: int) -> list[_Memb
         raise _refused(archive, f"'{clash[0]}' is both a file and a folder")
     if not files:
         raise _refused(archive, "it holds no file")
-    return kept
+    return checked
 
 
 def leads_outside(name: str) -> bool:
@@ -221,7 +221,7 @@ def _safe_name(archive: Path, name: str) -> str:
 @contextmanager
 def _opened(archive: Path) -> Iterator[Iterator[_Member]]:
     """Open an archive and yield an iterator over its members."""
-    with _told_as_broken(archive):
+    with _as_broken_archive(archive):
         with archive.open("rb") as stream:
             is_zip = stream.read(2) == b"PK"
         if is_zip:
@@ -288,7 +288,7 @@ def _zip_members(archive: Path, zipped: zipfile.ZipFile) -> Iterator[_Member]:
 
 # -- errors --------------------------------------------------------------------------
 @contextmanager
-def _told_as_broken(archive: Path, name: str = "") -> Iterator[None]:
+def _as_broken_archive(archive: Path, name: str = "") -> Iterator[None]:
     """Turn errors of the standard library about damage into SessionFormatError."""
     try:
         yield
@@ -304,15 +304,15 @@ def _told_as_broken(archive: Path, name: str = "") -> Iterator[None]:
     ) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # an error of the drive, not of the archive
-        what = f"'{name}' cannot be read: {error}" if name else str(error)
-        raise _broken(archive, what) from error
+        problem = f"'{name}' cannot be read: {error}" if name else str(error)
+        raise _broken(archive, problem) from error
 
 
-def _broken(archive: Path, what: str) -> SessionFormatError:
+def _broken(archive: Path, problem: str) -> SessionFormatError:
     return SessionFormatError(
         archive,
         "broken_archive",
-        f"{archive.name} is not a whole archive: {what}",
+        f"{archive.name} is not a whole archive: {problem}",
         "fetch it again",
     )
 

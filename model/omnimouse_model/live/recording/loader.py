@@ -76,7 +76,7 @@ def _local_recording(
     # A local path takes precedence over a hub name that is spelled the same.
     if Path(recording).exists() or hub_place(str(recording)) is None:
         return recording
-    return fetch_session(str(recording), told=lambda share, _: report(share))
+    return fetch_session(str(recording), progress=lambda share, _: report(share))
 
 
 class SessionLoader(HasBackgroundTask):

@@ -7,8 +7,8 @@ import shutil
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from omnimouse_model.data.hub.download import HubFile, Listing, Told, listing
-from omnimouse_model.data.hub.fetch_session import fetched, known_place
+from omnimouse_model.data.hub.download import HubFile, Listing, Progress, list_files
+from omnimouse_model.data.hub.fetch_session import fetch_place, require_place
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.errors import CheckpointError, FetchError
 
@@ -17,7 +17,7 @@ _FETCHING = 0.9
 
 
 def fetch_checkpoint(
-    name: str, to: str | Path | None = None, told: Told | None = None
+    name: str, to: str | Path | None = None, progress: Progress | None = None
 ) -> Path:
     """Download a checkpoint; one downloaded before is used without a request.
 
@@ -27,7 +27,7 @@ def fetch_checkpoint(
         A released checkpoint such as `omnimouse-5M`, or `hf://owner/name[/folder]`: a
         repository with official shards (`rank_<r>.ckpt`) or a checkpoint of this
         project.
-    to, told
+    to, progress
         As in `fetch_session`.
 
     Returns
@@ -48,19 +48,19 @@ def fetch_checkpoint(
     >>> path = om.fetch_checkpoint("omnimouse-5M")  # doctest: +SKIP
     >>> predictor = om.load_predictor(path)  # doctest: +SKIP
     """
-    place = known_place(name)
+    place = require_place(name)
     if place.kind != "model":
         raise FetchError(
             "not_found", f"{name} is a dataset; checkpoints are at hf://owner/name."
         )
-    return fetched(place, to, told, _FETCHING, _list_checkpoint, _put)
+    return fetch_place(place, to, progress, _FETCHING, _list_checkpoint, _put)
 
 
-def _put(found: Listing, files: Path, target: Path, told: Told) -> None:
+def _put(found: Listing, files: Path, target: Path, progress: Progress) -> None:
     """Move the checkpoint to its target; convert official shards to one file."""
     folder = files / PurePosixPath(found.files[0].path).parent
     if found.files[0].path.endswith(".ckpt"):
-        told(0.0, "writing one file without pickles")
+        progress(0.0, "writing one file without pickles")
         folder = _convert(folder, files.with_name("converted"), found)
     folder.replace(target)
 
@@ -88,7 +88,7 @@ def _list_checkpoint(place: HubPlace) -> Listing:
     stem = PurePosixPath(place.path)
     # An address may name one file of a checkpoint; its folder is then listed.
     is_file = stem.suffix in (".safetensors", ".json")
-    found = listing(replace(place, path=_parent(stem)) if is_file else place)
+    found = list_files(replace(place, path=_parent(stem)) if is_file else place)
     checkpoints: dict[str, list[HubFile]] = {}
     by_path = {file.path: file for file in found.files}
     for file in found.files:

@@ -10,18 +10,16 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import keyring
 import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner, Result
-from keyring.backend import KeyringBackend
 
 import omnimouse_model as om
 from omnimouse_app.cli import group
-from omnimouse_model.data.hub.download import work_of
-from omnimouse_model.data.hub.errors import arrived_bytes
-from omnimouse_model.data.hub.fetch_session import target_of
+from omnimouse_model.data.hub.download import work_folder
+from omnimouse_model.data.hub.errors import folder_bytes
+from omnimouse_model.data.hub.fetch_session import local_path
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
 from omnimouse_model.live.inference.engine import Execution
@@ -48,27 +46,18 @@ NOWHERE = "http://127.0.0.1:9"
 WAIT_S = 60
 
 
-class MemoryKeyring(KeyringBackend):
-    """A keyring in memory."""
-
-    priority = 1  # type: ignore[assignment]
-
-    def __init__(self) -> None:
-        self.passwords: dict[tuple[str, str], str] = {}
-
-    def get_password(self, service: str, username: str) -> str | None:
-        return self.passwords.get((service, username))
-
-    def set_password(self, service: str, username: str, password: str) -> None:
-        self.passwords[service, username] = password
-
-
 @pytest.fixture(autouse=True)
-def memory_keyring():
-    before, ours = keyring.get_keyring(), MemoryKeyring()
-    keyring.set_keyring(ours)
-    yield ours
-    keyring.set_keyring(before)
+def token_file(tmp_path, monkeypatch):
+    """Tokens are stored in a file of this test; any token is accepted."""
+    folder = "huggingface_hub.constants.HF"
+    monkeypatch.setattr(f"{folder}_TOKEN_PATH", str(tmp_path / "hf" / "token"))
+    monkeypatch.setattr(f"{folder}_STORED_TOKENS_PATH", str(tmp_path / "hf" / "tokens"))
+    user = {
+        "name": "me",
+        "auth": {"accessToken": {"displayName": "mine", "role": "read"}},
+    }
+    monkeypatch.setattr("huggingface_hub.hf_api.whoami", lambda token: user)
+    return tmp_path / "hf" / "token"
 
 
 @pytest.fixture
@@ -245,7 +234,7 @@ def test_the_live_instrument_fetches_off_the_thread_that_draws_and_says_how_far(
 # -- on the way ----------------------------------------------------------------------
 def n_arrived() -> int:
     """Bytes of the recording."""
-    return arrived_bytes(work_of(target_of(PLACE, None)))
+    return folder_bytes(work_folder(local_path(PLACE, None)))
 
 
 def wait_for_bytes(n_bytes: int) -> None:
@@ -277,7 +266,7 @@ def test_a_kill_at_any_point_loses_nothing_and_leaves_no_half_session(
         process.kill()
         process.join()
         hub.pause.is_over.set()
-        assert not target_of(PLACE, None).exists()
+        assert not local_path(PLACE, None).exists()
     assert om.open_session(fetch(SESSION)).n_neurons == 9
     ranges = [request.range for request in hub.requests if request.range]
     first, second = (int(r.removeprefix("bytes=").rstrip("-")) for r in ranges)
@@ -306,7 +295,7 @@ def test_a_server_that_never_gets_on_is_given_up_and_what_arrived_is_kept(
     hub.sends_parts, hub.cut_after = False, 100_000
     error = refusal(SESSION, tmp_path / "to")
     assert error.code == "interrupted"
-    assert "what arrived is kept" in error.message
+    assert "the downloaded part is saved" in error.message
     assert list((tmp_path / "to").rglob("*.part"))
     assert len(hub.requests) < 40
 
@@ -403,12 +392,12 @@ def test_what_is_gated_says_what_to_do_and_leaves_no_empty_folder(
     assert fetch(SESSION).is_dir()
 
 
-def test_a_token_in_the_keyring_is_used_and_only_the_hub_sees_it(hub, memory_keyring):
+def test_a_stored_token_is_used_and_only_the_hub_sees_it(hub, token_file):
     hub.repositories[DATASET].is_gated = True
     hub.readers.add(TOKEN)
     done = run("--login", SESSION, text=f"{TOKEN}\n")
     assert done.exit_code == 0, done.output
-    assert list(memory_keyring.passwords.values()) == [TOKEN]
+    assert token_file.read_text() == TOKEN
     assert TOKEN not in done.output
     at_store = [r for r in hub.requests if r.path.startswith("/store/")]
     assert {r.authorization for r in at_store} == {None}
@@ -463,7 +452,7 @@ def test_an_official_checkpoint_is_fetched_converted_once_and_loaded(
     hub, cache, official_files, net
 ):
     predictor = om.load_predictor("omnimouse-1M")
-    folder = target_of(HubPlace("model", MODEL[1]), None)
+    folder = local_path(HubPlace("model", MODEL[1]), None)
     assert folder.is_relative_to(cache)
     names = {p.name for p in folder.iterdir()}
     assert names == {"omnimouse-1M.safetensors", "omnimouse-1M.json"}
