@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped
@@ -75,6 +75,14 @@ class Signal:
     mode: SampleMode = "previous"
     levels: tuple[Level, ...] = ()
     _order: list[ShiftOrder] = field(default_factory=list, repr=False)
+
+    @classmethod
+    def of_rows(
+        cls, name: str, file: Rows, rate_hz: float, start: float, **fields: Any
+    ) -> "Signal":
+        """Return a stream that ends with its last row; see the other attributes."""
+        end = start + (file.shape[0] - 1) / rate_hz
+        return cls(name, file, rate_hz, start, end, **fields)
 
     @property
     def data(self) -> Shaped[np.ndarray, "time column"]:

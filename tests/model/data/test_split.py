@@ -88,6 +88,6 @@ def test_sessions_and_reports_are_told_in_few_words(tmp_path):
     assert "s (arrays): 6 neurons, 1.0 min at 30 Hz" in repr(session)
     assert "1 sessions, 6 neurons, 0.9 min" in repr(catalogue(tmp_path))
     report = check_alignment(tmp_path / "s.npz")
-    assert repr(report) == report.words()
+    assert repr(report) == report.describe()
     with pytest.raises(NotADirectoryError, match="is a file, not a folder"):
         catalogue(tmp_path / "s.npz")

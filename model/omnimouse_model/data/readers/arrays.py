@@ -16,10 +16,9 @@ from omnimouse_model.data.io.npz import Npz
 from omnimouse_model.data.io.row_source import Rows
 from omnimouse_model.data.io.trial_files import MemoryRows
 from omnimouse_model.data.read_options import ReadOptions
-from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES, EYE_UNITS
+from omnimouse_model.data.readers.build.behavior_names import eye_signal
 from omnimouse_model.data.readers.build.decode_text import decode_texts, text_of
 from omnimouse_model.data.readers.build.finalise import finalise
-from omnimouse_model.data.readers.build.frame_notes import note_frames
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import (
@@ -29,9 +28,12 @@ from omnimouse_model.data.readers.build.presentations import (
     trials_without_screen,
     video_parts,
 )
-from omnimouse_model.data.readers.build.resampled import least_scale, sample_mode
+from omnimouse_model.data.readers.build.resampled import sample_mode
 from omnimouse_model.data.readers.build.spike_counts import ROW_RATE_HZ, spike_signal
-from omnimouse_model.data.readers.build.statistics import train_spans, with_statistics
+from omnimouse_model.data.readers.build.statistics import (
+    complete_statistics,
+    train_spans,
+)
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.spike_trains import MemoryTimes
@@ -231,19 +233,12 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
     notes = Notes()
     responses = _responses(arrays, notes)
     stimulus = _stimulus(arrays, responses.start, notes)
-    if stimulus is not None:
-        note_frames(stimulus, notes)
-        trials = stimulus.trials
-    else:
+    if stimulus is None:
         trials = trials_without_screen(_intervals(arrays), responses.start)
-    # Statistics from train trials if there are any: test data must not affect scaling.
+    else:
+        trials = stimulus.trials
     train = train_spans(stimulus, trials, responses.start)
-    responses = with_statistics(responses, train, notes)
-    streams = {"eye_tracker": _eye(arrays, notes), "treadmill": _running(arrays, notes)}
-    behavior = {
-        name: None if signal is None else with_statistics(signal, train, notes)
-        for name, signal in streams.items()
-    }
+    responses = complete_statistics(responses, train, notes)
     name = arrays.text("id")
     if name is None:
         name = arrays.path.stem
@@ -257,17 +252,13 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
         fingerprint="",  # set by `read` and `read_mapping`
         units=_units(arrays, responses, notes),
         responses=responses,
-        behavior=behavior,
+        behavior={"eye_tracker": _eye(arrays, notes), "treadmill": _running(arrays)},
         stimulus=stimulus,
         trials=trials,
         images={} if image is None else {"mean": image.astype(np.float32)},
         options=options.given(),
     )
     return finalise(session, notes)
-
-
-def _signal(name: str, rows: Rows, rate: float, start: float) -> Signal:
-    return Signal(name, rows, rate, start, start + (rows.shape[0] - 1) / rate)
 
 
 def _spikes(arrays: _Arrays, notes: Notes) -> Signal:
@@ -311,7 +302,7 @@ def _responses(arrays: _Arrays, notes: Notes) -> Signal:
     values = arrays.numbers("responses", (None, None))
     assert values is not None
     _check_orientation(arrays, values)
-    # The rate of the file has priority; `finished` warns if the option differs.
+    # The rate of the file has priority; `finalise` warns if the option differs.
     rate = arrays.number("rate_hz", 0.0) or arrays.options.rate_hz
     if rate is None:
         raise SessionFormatError(
@@ -324,8 +315,8 @@ def _responses(arrays: _Arrays, notes: Notes) -> Signal:
     # Responses must be able to hold NaN.
     if values.dtype.kind != "f":
         values = values.astype(np.float32)
-    signal = _signal("responses", arrays.rows("responses", values), rate, start)
-    return replace(signal, mode=sample_mode(rate, notes))
+    rows, mode = arrays.rows("responses", values), sample_mode(rate, notes)
+    return Signal.of_rows("responses", rows, rate, start, mode=mode)
 
 
 def _check_orientation(arrays: _Arrays, values: np.ndarray) -> None:
@@ -343,48 +334,28 @@ def _check_orientation(arrays: _Arrays, values: np.ndarray) -> None:
 
 
 # -- behaviour -----------------------------------------------------------------------
-def _running(arrays: _Arrays, notes: Notes) -> Signal | None:
+def _running(arrays: _Arrays) -> Signal | None:
     values = arrays.numbers("running", (None,))
     if values is None:
-        notes.assume("missing_stream", "the session has no treadmill")
         return None
     rate = _required(arrays, "running_rate_hz", "running")
     start = arrays.number("running_start_s") or 0.0
-    column = MemoryRows(arrays.path, values[:, None].astype(np.float64))
-    signal = _signal("treadmill", column, rate, start)
-    return replace(signal, names=("running",), units=("cm/s",))
+    rows = MemoryRows(arrays.path, values[:, None].astype(np.float64))
+    labels = {"names": ("running",), "units": ("cm/s",)}
+    return Signal.of_rows("treadmill", rows, rate, start, **labels)
 
 
 def _eye(arrays: _Arrays, notes: Notes) -> Signal | None:
     stored = {name: arrays.numbers(name, (None,)) for name in _PUPIL}
     columns = {name: v.astype(float) for name, v in stored.items() if v is not None}
     if not columns:
-        notes.assume("missing_stream", "the session has no eye_tracker")
         return None
     if len({len(values) for values in columns.values()}) > 1:
         lengths = ", ".join(f"{name} {len(v)}" for name, v in columns.items())
         raise arrays.wrong(next(iter(columns)), f"differs in length: {lengths}")
     rate = _required(arrays, "pupil_rate_hz", "pupil")
-    if "pupil_size" in columns:
-        # The model expects the derivative as the second of four channels.
-        size = columns["pupil_size"]
-        change = np.gradient(size) if len(size) > 1 else np.zeros_like(size)
-        columns["pupil_dsize"] = change * rate
-        notes.assume(
-            "pupil_derivative",
-            "the change of pupil size is not given: central differences per second",
-        )
-    names = tuple(name for name in EYE_NAMES if name in columns)
-    if len(names) < len(EYE_NAMES):
-        notes.warn(
-            "missing_channels",
-            f"eye_tracker has only {', '.join(names)}; models know four channels",
-        )
-    values = np.stack([columns[name] for name in names], axis=1)
-    start = arrays.number("pupil_start_s") or 0.0
-    signal = _signal("eye_tracker", MemoryRows(arrays.path, values), rate, start)
-    units = tuple(EYE_UNITS[EYE_NAMES.index(name)] for name in names)
-    return replace(signal, names=names, units=units)
+    clock = rate, arrays.number("pupil_start_s") or 0.0
+    return eye_signal(arrays.path, columns, {}, clock, notes)
 
 
 def _required(arrays: _Arrays, name: str, of: str) -> float:
@@ -429,7 +400,6 @@ class ArrayVideo:
 
 def _stimulus(arrays: _Arrays, t0: float, notes: Notes) -> Stimulus | None:
     if "video" not in arrays.arrays:
-        notes.assume("missing_stream", "the session has no screen")
         return None
     # `asarray` keeps a mapped video mapped.
     video = np.asarray(arrays.arrays["video"])
@@ -492,7 +462,6 @@ def _intervals(arrays: _Arrays) -> Intervals:
 # -- neurons -------------------------------------------------------------------------
 def _units(arrays: _Arrays, responses: Signal, notes: Notes) -> Units:
     n = responses.n_columns
-    assert responses.std is not None
     plane, probe = arrays.integers("plane", n), arrays.texts("probe", n)
     if probe is not None and plane is None:
         plane = np.unique(probe, return_inverse=True)[1].reshape(-1)
@@ -506,7 +475,6 @@ def _units(arrays: _Arrays, responses: Signal, notes: Notes) -> Units:
         xyz_um=arrays.numbers("xyz_um", (n, 3)),
         xy_px=arrays.numbers("xy_px", (n, 2)),
         roi=_roi(arrays, n),
-        least_scale=least_scale(responses.std, notes),
         probe=probe,
     )
 

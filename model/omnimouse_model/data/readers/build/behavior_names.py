@@ -1,10 +1,12 @@
-"""Names of behaviour channels, and quick checks that the data agree with them."""
+"""Channels of behaviour: names, units, and checks that the data agree with them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
+from omnimouse_model.data.io.trial_files import MemoryRows
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
@@ -16,6 +18,48 @@ EYE_UNITS = ("px", "px/s or px/frame", "px", "px")
 # From this correlation on, a column counts as the derivative of another one.
 _HIGH = 0.5
 _MAX_ROWS = 40_000
+
+
+def eye_signal(
+    path: Path,
+    columns: Mapping[str, np.ndarray],
+    units: Mapping[str, str],
+    clock: tuple[float, float],
+    notes: Notes,
+) -> Signal:
+    """Return the eye tracker of a recording without the derivative of pupil size.
+
+    Parameters
+    ----------
+    columns, units
+        `pupil_size`, `pupil_x` and `pupil_y` as far as they exist: float64 (time,),
+        and units that differ from the default.
+    clock
+        Samples per second, and native time of the first sample.
+    """
+    columns, units = (
+        dict(columns),
+        {**dict(zip(EYE_NAMES, EYE_UNITS, strict=True)), **units},
+    )
+    rate_hz, start = clock
+    if "pupil_size" in columns:
+        # Models expect the derivative as the second of four channels.
+        size = columns["pupil_size"]
+        change = np.gradient(size) if len(size) > 1 else np.zeros_like(size)
+        columns["pupil_dsize"] = change * rate_hz
+        notes.assume(
+            "pupil_derivative",
+            "the change of pupil size is not stored: central differences per second",
+        )
+    names = tuple(name for name in EYE_NAMES if name in columns)
+    if len(names) < len(EYE_NAMES):
+        notes.warn(
+            "missing_channels",
+            f"eye_tracker has only {', '.join(names)}; models know four channels",
+        )
+    rows = MemoryRows(path, np.stack([columns[name] for name in names], axis=1))
+    unit = tuple(units[name] for name in names)
+    return Signal.of_rows("eye_tracker", rows, rate_hz, start, names=names, units=unit)
 
 
 def name_channels(signal: Signal, option: Sequence[str] | None, notes: Notes) -> Signal:

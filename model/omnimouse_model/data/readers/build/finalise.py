@@ -7,8 +7,13 @@ import numpy as np
 from omnimouse_model.data.clock import full_window_starts, grid_points
 from omnimouse_model.data.io.fingerprint import combine_options
 from omnimouse_model.data.readers.build.behavior_names import note_missing
+from omnimouse_model.data.readers.build.frame_notes import note_frames
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.size_limits import LONGEST_S
+from omnimouse_model.data.readers.build.statistics import (
+    complete_statistics,
+    train_spans,
+)
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.split import SPLIT_NOTE
 from omnimouse_model.data.valid_starts import inside_trials
@@ -21,7 +26,7 @@ _WINDOW_POINTS = grid_points(OMNIMOUSE.duration_s)
 
 
 def finalise(session: Session, notes: Notes) -> Session:
-    """Return the checked session with its notes and fingerprint.
+    """Return the checked session with statistics of behaviour, notes and fingerprint.
 
     Raises
     ------
@@ -29,6 +34,16 @@ def finalise(session: Session, notes: Notes) -> Session:
         If the streams have no 2-s window in common, or cover more than a week.
     """
     check_overlap(session)
+    for name in ("screen", "eye_tracker", "treadmill"):
+        if name not in session.streams:
+            notes.assume("missing_stream", f"the session has no {name}")
+    if session.stimulus is not None:
+        note_frames(session.stimulus, notes)
+    train = train_spans(session.stimulus, session.trials, session.t0)
+    behavior = {
+        name: signal and complete_statistics(signal, train, notes)
+        for name, signal in session.behavior.items()
+    }
     note_missing(session, notes)
     # A warning, not an error: such a recording can still be looked at.
     if not len(full_window_starts(inside_trials(session, None), _WINDOW_POINTS)):
@@ -43,6 +58,7 @@ def finalise(session: Session, notes: Notes) -> Session:
         notes.assume("inferred_tiers", SPLIT_NOTE)
     return replace(
         session,
+        behavior=behavior,
         fingerprint=combine_options(session.fingerprint, session.options),
         warnings=tuple(notes.warnings),
         assumptions=tuple(notes.assumptions),

@@ -3,6 +3,7 @@
 import numpy as np
 
 from omnimouse_model.data.readers.build.notes import Notes
+from omnimouse_model.data.readers.build.resampled import own_least_scale
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
 
@@ -18,19 +19,22 @@ def make_units(
     xyz_um: np.ndarray | None = None,
     xy_px: np.ndarray | None = None,
     roi: Roi | None = None,
-    least_scale: float = 1.0,
+    least_scale: float | None = None,
     probe: np.ndarray | None = None,
 ) -> Units:
     """Return the neurons of the columns of a stream with statistics; see `Units`.
 
     Without ids, neurons are numbered from 0; without positions on the image, they lie
-    at the centroids of their masks. A note states that areas are missing.
+    at the centroids of their masks. Without `least_scale`, it is computed for responses
+    in their own unit. Notes state what is missing or computed.
     """
     n = responses.n_columns
     assert responses.mean is not None
     assert responses.std is not None
     if area is None:
         notes.assume("no_areas", "the session does not say which areas it covers")
+    if least_scale is None:
+        least_scale = own_least_scale(responses.std, notes)
     if xyz_um is None:
         xyz_um = np.full((n, 3), np.nan)
     if xy_px is None:

@@ -30,7 +30,7 @@ def sample_mode(rate_hz: float, notes: Notes) -> SampleMode:
     return "linear"
 
 
-def least_scale(std: np.ndarray, notes: Notes) -> float:
+def own_least_scale(std: np.ndarray, notes: Notes) -> float:
     """Return the least divisor of responses in other units: 1 % of the mean std.
 
     The limit of the released models, 1, depends on the unit of their responses. 1 % of

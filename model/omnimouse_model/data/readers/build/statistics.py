@@ -43,23 +43,19 @@ def train_spans(
     return np.asarray(spans[is_train])
 
 
-def with_statistics(
-    signal: Signal,
-    train: np.ndarray | None,
-    notes: Notes,
-    mean: np.ndarray | None = None,
-    std: np.ndarray | None = None,
+def complete_statistics(
+    signal: Signal, train: np.ndarray | None, notes: Notes
 ) -> Signal:
-    """Return the stream with mean and std (C,), computed if they are not stored.
+    """Return the stream with mean and std (C,), computed where they are unknown.
 
     A std of 0 stays 0 for responses and becomes 1 for behaviour.
 
     Parameters
     ----------
+    signal
+        Its statistics are the stored ones, NaN or None if unknown.
     train
         Native spans (n, 2) of the train tier; None uses all time.
-    mean, std
-        Stored statistics (C,); entries that are NaN are computed. None computes all.
 
     Raises
     ------
@@ -76,8 +72,8 @@ def with_statistics(
             f"{MOST_COLUMNS:,} are read",
         )
     unknown = np.full(signal.n_columns, np.nan)
-    mean = unknown if mean is None else mean
-    std = unknown if std is None else std
+    mean = unknown if signal.mean is None else signal.mean
+    std = unknown if signal.std is None else signal.std
     if not np.isfinite([mean, std]).all():
         computed_mean, computed_std, n_samples = _computed(signal, train)
         # Sound entries stay as stored: a dead neuron must not change the scale of the
@@ -97,14 +93,10 @@ def with_statistics(
     return replace(signal, mean=mean, std=_without_zeros(signal, std, notes))
 
 
-def stored_statistics(
-    signal: Signal, root: Path, notes: Notes
-) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Return mean and std (C,) of a stream's `meta` folder, None if missing."""
-    return (
-        _stored(signal, root, "means", notes),
-        _stored(signal, root, "stds", notes),
-    )
+def with_stored_statistics(signal: Signal, root: Path, notes: Notes) -> Signal:
+    """Return the stream with mean and std (C,) of its `meta` folder, if there are."""
+    mean, std = (_stored(signal, root, name, notes) for name in ("means", "stds"))
+    return replace(signal, mean=mean, std=std)
 
 
 def _stored(signal: Signal, root: Path, name: str, notes: Notes) -> np.ndarray | None:

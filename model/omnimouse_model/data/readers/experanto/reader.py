@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from omnimouse_model.data.io.fingerprint import folder_fingerprint
 from omnimouse_model.data.io.safe_files import (
     label,
@@ -18,9 +16,9 @@ from omnimouse_model.data.readers.build.behavior_names import check_order, name_
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.statistics import (
-    stored_statistics,
+    complete_statistics,
     train_spans,
-    with_statistics,
+    with_stored_statistics,
 )
 from omnimouse_model.data.readers.experanto.screen import read_screen
 from omnimouse_model.data.readers.experanto.sequence import read_sequence
@@ -55,9 +53,9 @@ def read(path: Path, options: ReadOptions) -> Session:
     stimulus = _screen(path, responses.start, notes)
     trials = Trials.none() if stimulus is None else stimulus.trials
     train = train_spans(stimulus, trials)
-    stored = stored_statistics(responses, path, notes)
-    responses = with_statistics(responses, train, notes, *stored)
-    behavior = {name: _behavior(path, name, train, names, notes) for name in BEHAVIOR}
+    responses = with_stored_statistics(responses, path, notes)
+    responses = complete_statistics(responses, train, notes)
+    behavior = {name: _behavior(path, name, names, notes) for name in BEHAVIOR}
     check_order(behavior["eye_tracker"], notes)
     _note_other_devices(path, responses.file.path.parent.name, notes)
     images, facts = read_images(path, notes)
@@ -112,38 +110,29 @@ def _note_other_devices(root: Path, used: str, notes: Notes) -> None:
 
 
 def _is_described(root: Path, name: str, notes: Notes) -> bool:
-    if (root / name / "meta.yml").exists():
-        return True
+    is_described = (root / name / "meta.yml").exists()
     # A folder without its description is an error of the files; no folder is normal.
-    if (root / name).is_dir():
+    if not is_described and (root / name).is_dir():
         notes.warn(
             "missing_meta", f"{name}/meta.yml is missing; the {name} is not read"
         )
-    else:
-        notes.assume("missing_stream", f"the session has no {name}")
-    return False
+    return is_described
 
 
 def _screen(root: Path, t0: float, notes: Notes) -> Stimulus | None:
-    return (
-        read_screen(root, t0, notes) if _is_described(root, "screen", notes) else None
-    )
+    is_described = _is_described(root, "screen", notes)
+    return read_screen(root, t0, notes) if is_described else None
 
 
 def _behavior(
-    root: Path,
-    name: str,
-    train: np.ndarray | None,
-    names: Mapping[str, Sequence[str]],
-    notes: Notes,
+    root: Path, name: str, names: Mapping[str, Sequence[str]], notes: Notes
 ) -> Signal | None:
     if not _is_described(root, name, notes):
         return None
     signal, _ = read_sequence(root, name, notes)
     # Names first: the notes on statistics use them.
     signal = name_channels(signal, names.get(name), notes)
-    stored = stored_statistics(signal, root, notes)
-    return with_statistics(signal, train, notes, *stored)
+    return with_stored_statistics(signal, root, notes)
 
 
 def _identity(root: Path, notes: Notes) -> tuple[str, str | None]:

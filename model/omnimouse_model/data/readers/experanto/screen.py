@@ -12,7 +12,6 @@ from omnimouse_model.data.io.safe_files import (
     read_yaml_mapping,
 )
 from omnimouse_model.data.readers.build.clock_precision import refuse_quantised
-from omnimouse_model.data.readers.build.frame_notes import note_frames
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.typed_fields import as_float, flag, wrong
 from omnimouse_model.data.readers.experanto.trials import StoredTrial, read_trials, word
@@ -50,7 +49,7 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
     notes.links((file.path for file in files if file is not None), root)
     trials = _table(stored, slot_t, t0)
     n_slots = trials.n_slots
-    stimulus = Stimulus(
+    return Stimulus(
         slot_t=slot_t,
         slot_trial=np.repeat(np.arange(len(stored), dtype=np.int32), n_slots),
         slot_frame=_counting(n_slots),
@@ -58,8 +57,6 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
         source=TrialFiles(files),
         trials=trials,
     )
-    note_frames(stimulus, notes)
-    return stimulus
 
 
 def _slot_times(path: Path, root: Path) -> np.ndarray:

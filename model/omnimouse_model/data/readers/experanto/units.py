@@ -42,6 +42,8 @@ def read_units(
         plane=None if fields is None else _finite(fields),
         xyz_um=arrays.numbers("cell_motor_coordinates", (n, 3)),
         roi=read_roi(root, n, notes),
+        # The limit of the released models, which know recordings in this format.
+        least_scale=1.0,
     )
 
 

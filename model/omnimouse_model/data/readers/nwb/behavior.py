@@ -1,13 +1,12 @@
 """Running and pupil of an NWB file, identified by name and type."""
 
 import re
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from omnimouse_model.data.io.trial_files import MemoryRows
-from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES, EYE_UNITS
+from omnimouse_model.data.readers.build.behavior_names import EYE_UNITS, eye_signal
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.nwb.file import Clock, NwbFile
 from omnimouse_model.data.readers.nwb.rows import EvenRows
@@ -43,7 +42,9 @@ def _series(nwb: NwbFile, columns: int) -> list["h5py.Group"]:
     ]
 
 
-def _values(nwb: NwbFile, group: "h5py.Group") -> tuple[np.ndarray, Clock]:
+def _values(
+    nwb: NwbFile, group: "h5py.Group", notes: Notes
+) -> tuple[np.ndarray, Clock]:
     """Return samples float64 (T, C) and their even clock.
 
     Uneven samples are resampled; NaN where no sample is recent enough.
@@ -56,24 +57,14 @@ def _values(nwb: NwbFile, group: "h5py.Group") -> tuple[np.ndarray, Clock]:
     clock = nwb.clock(group, len(values))
     if clock.times is None:
         return values, clock
+    notes.assume(
+        "uneven_times",
+        f"{group.name} is unevenly sampled: brought to an even clock, each value held "
+        "until the next; gaps are missing",
+    )
     rows = MemoryRows(nwb.file.path, values)
     even = EvenRows(rows, clock.times, clock.rate_hz)
     return even.read(0, even.shape[0]), Clock(clock.start, clock.rate_hz, even.shape[0])
-
-
-def _signal(nwb: NwbFile, name: str, values: np.ndarray, clock: Clock) -> Signal:
-    rows = MemoryRows(nwb.file.path, values)
-    last = clock.start + (len(values) - 1) / clock.rate_hz
-    return Signal(name, rows, clock.rate_hz, clock.start, last)
-
-
-def _note_uneven(nwb: NwbFile, group: "h5py.Group", notes: Notes) -> None:
-    if nwb.clock(group, nwb.shape(group)[0]).times is not None:
-        notes.assume(
-            "uneven_times",
-            f"{group.name} is unevenly sampled: brought to an even clock, each value "
-            "held until the next; gaps are missing",
-        )
 
 
 # -- running -------------------------------------------------------------------------
@@ -84,21 +75,20 @@ def _running(nwb: NwbFile, notes: Notes) -> Signal | None:
         if _RUNNING.search(group.name) and not _NOT_RUNNING.search(group.name)
     ]
     if not candidates:
-        notes.assume("missing_stream", "the session has no treadmill")
         return None
     # The sort is stable: names with "running" first, else the stored order.
     candidates.sort(key=lambda group: "running" not in group.name.lower())
     group = candidates[0]
-    values, clock = _values(nwb, group)
-    _note_uneven(nwb, group, notes)
+    values, clock = _values(nwb, group, notes)
     # 0 marks an unknown unit; its values stay as they are.
     unit = nwb.unit(group)
     factor = _SPEEDS.get(unit.replace(" ", ""), 0.0)
     if not factor:
         notes.warn("running_unit", f"{group.name} is in {unit!r}; taken as cm/s")
     notes.assume("running_source", f"running is {group.name}{_others(candidates)}")
-    signal = _signal(nwb, "treadmill", values * (factor or 1.0), clock)
-    return replace(signal, names=("running",), units=("cm/s",))
+    rows = MemoryRows(nwb.file.path, values * (factor or 1.0))
+    labels = {"names": ("running",), "units": ("cm/s",)}
+    return Signal.of_rows("treadmill", rows, clock.rate_hz, clock.start, **labels)
 
 
 def _others(candidates: list["h5py.Group"]) -> str:
@@ -110,42 +100,25 @@ def _others(candidates: list["h5py.Group"]) -> str:
 def _eye(nwb: NwbFile, notes: Notes) -> Signal | None:
     sizes, places = _pupil_sizes(nwb, notes), _pupil_places(nwb)
     size, place = next(iter(sizes), None), next(iter(places), None)
-    if size is None and place is None:
-        notes.assume("missing_stream", "the session has no eye_tracker")
-        return None
-    columns: list[np.ndarray] = []
-    units: tuple[str, ...] = ()
+    columns: dict[str, np.ndarray] = {}
+    units: dict[str, str] = {}
     clock = None
     if size is not None:
         notes.assume("pupil_source", f"pupil size is {size.name}{_others(sizes)}")
+        values, clock = _values(nwb, size, notes)
+        columns["pupil_size"] = values[:, 0]
         unit = _unit(nwb, size)
-        units += (unit, f"{unit}/s")
-        values, clock = _values(nwb, size)
-        _note_uneven(nwb, size, notes)
-        # The model's second channel is the derivative, which NWB files do not have.
-        columns += [values, np.gradient(values, 1 / clock.rate_hz, axis=0)]
-        notes.assume(
-            "pupil_derivative",
-            "the change of pupil size is not stored: central differences per second",
-        )
+        units |= {"pupil_size": unit, "pupil_dsize": f"{unit}/s"}
     if place is not None:
         notes.assume("pupil_source", f"pupil position is {place.name}{_others(places)}")
-        units += (_unit(nwb, place),) * 2
-        values, own = _values(nwb, place)
-        _note_uneven(nwb, place, notes)
-        columns.append(_on_clock(values, own, clock, notes))
+        values, own = _values(nwb, place, notes)
+        columns["pupil_x"], columns["pupil_y"] = _on_clock(values, own, clock, notes).T
+        units |= dict.fromkeys(("pupil_x", "pupil_y"), _unit(nwb, place))
         clock = clock or own
-    assert clock is not None
-    # Columns in the order of EYE_NAMES: 0 and 1 from the size, 2 and 3 from the place.
-    begin, end = 0 if size is not None else 2, 4 if place is not None else 2
-    names = EYE_NAMES[begin:end]
-    if len(names) < len(EYE_NAMES):
-        notes.warn(
-            "missing_channels",
-            f"eye_tracker has only {', '.join(names)}; models know four channels",
-        )
-    signal = _signal(nwb, "eye_tracker", np.concatenate(columns, axis=1), clock)
-    return replace(signal, names=names, units=units)
+    if clock is None:
+        return None
+    times = clock.rate_hz, clock.start
+    return eye_signal(nwb.file.path, columns, units, times, notes)
 
 
 def _pupil_sizes(nwb: NwbFile, notes: Notes) -> list["h5py.Group"]:

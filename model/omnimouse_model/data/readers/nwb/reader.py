@@ -15,13 +15,15 @@ from omnimouse_model.data.io.http_file import RemoteFile
 from omnimouse_model.data.io.row_source import Rows
 from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
 from omnimouse_model.data.readers.build.finalise import finalise
-from omnimouse_model.data.readers.build.frame_notes import note_frames
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import trials_without_screen
-from omnimouse_model.data.readers.build.resampled import least_scale, sample_mode
+from omnimouse_model.data.readers.build.resampled import sample_mode
 from omnimouse_model.data.readers.build.size_limits import MOST_COLUMNS
-from omnimouse_model.data.readers.build.statistics import train_spans, with_statistics
+from omnimouse_model.data.readers.build.statistics import (
+    complete_statistics,
+    train_spans,
+)
 from omnimouse_model.data.readers.nwb.behavior import read_behavior
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.readers.nwb.rows import EvenRows, SideBySide
@@ -86,17 +88,12 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
     series = chosen.groups
     responses, planes = _responses(nwb, series, options, notes)
     stimulus = read_stimulus(nwb, responses.start, notes)
-    if stimulus is not None:
-        note_frames(stimulus, notes)
-        trials = stimulus.trials
-    else:
+    if stimulus is None:
         trials = trials_without_screen(read_intervals(nwb), responses.start)
+    else:
+        trials = stimulus.trials
     train = train_spans(stimulus, trials, responses.start)
-    responses = with_statistics(responses, train, notes)
-    behavior = {
-        name: None if signal is None else with_statistics(signal, train, notes)
-        for name, signal in read_behavior(nwb, notes).items()
-    }
+    responses = complete_statistics(responses, train, notes)
     session = Session(
         id=_identity(nwb, notes),
         animal_id=nwb.text("/general/subject/subject_id") or None,
@@ -105,7 +102,7 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
         fingerprint=fingerprint,
         units=_units(planes, responses, notes),
         responses=responses,
-        behavior=behavior,
+        behavior=read_behavior(nwb, notes),
         stimulus=stimulus,
         trials=trials,
         images=_images(nwb, planes),
@@ -158,12 +155,11 @@ def _responses(
         )
     units = [plane.units for plane in planes]
     shift = np.repeat(np.array(lags), [len(u.unit_id) for u in units])
-    signal = Signal(
+    signal = Signal.of_rows(
         "responses",
         rows,
         rate_hz,
         start,
-        start + (rows.shape[0] - 1) / rate_hz,
         shift_s=shift if max(map(abs, lags)) > _SAME_TIME else None,
         mode=sample_mode(rate_hz, notes),
     )
@@ -248,7 +244,6 @@ def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
             "empty_masks",
             f"the masks of {n_empty} of {len(masks)} regions hold no pixels",
         )
-    assert responses.std is not None
     return make_units(
         responses,
         notes,
@@ -259,7 +254,6 @@ def _units(planes: list[PlaneUnits], responses: Signal, notes: Notes) -> Units:
         xyz_um=np.concatenate([plane.xyz_um for plane in planes]),
         xy_px=np.concatenate([plane.xy_px for plane in planes]),
         roi=Roi.of(masks) if n_empty < len(masks) else None,
-        least_scale=least_scale(responses.std, notes),
     )
 
 

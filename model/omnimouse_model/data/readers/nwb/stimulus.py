@@ -83,7 +83,6 @@ def read_stimulus(nwb: NwbFile, t0: float, notes: Notes) -> Stimulus | None:
     for group in presented:
         parts += _parts(nwb, group, intervals, notes)
     if not parts:
-        notes.assume("missing_stream", "the session has no screen")
         return None
     size = _size(nwb, parts, notes)
 

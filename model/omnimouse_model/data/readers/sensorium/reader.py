@@ -8,7 +8,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -17,17 +16,19 @@ from omnimouse_model.data.io.trial_files import HOLE_S, MemoryRows, TimeLine, Tr
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES, EYE_UNITS
 from omnimouse_model.data.readers.build.finalise import finalise
-from omnimouse_model.data.readers.build.frame_notes import note_frames
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.resampled import least_scale
-from omnimouse_model.data.readers.build.statistics import train_spans, with_statistics
+from omnimouse_model.data.readers.build.statistics import (
+    complete_statistics,
+    train_spans,
+)
 from omnimouse_model.data.readers.sensorium.layout import RATE_HZ, Folder
 from omnimouse_model.data.readers.sensorium.trials import Trial, read_trials
 from omnimouse_model.data.readers.sensorium.videos import SensoriumFrames
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import MEAN_GRAY, Stimulus, Trials
+from omnimouse_model.data.units import Units
 
 LOOKED_FOR = ("data/videos", "data/images")
 _IMAGE_S = 0.5
@@ -62,11 +63,10 @@ def read(path: Path, options: ReadOptions) -> Session:
             "windows of responses in time",
         )
     stimulus = _stimulus(folder, trials, line)
-    note_frames(stimulus, notes)
+    mean, std = folder.statistics(notes)
+    responses = replace(_responses(folder, trials, line), mean=mean, std=std)
     train = train_spans(stimulus, stimulus.trials)
-    responses = _responses(folder, trials, line)
-    responses = with_statistics(responses, train, notes, *folder.statistics(notes))
-    behavior = _behavior(folder, trials, line, train, notes)
+    responses = complete_statistics(responses, train, notes)
     session_id, animal_id = _identity(folder, notes)
     session = Session(
         id=session_id,
@@ -74,9 +74,9 @@ def read(path: Path, options: ReadOptions) -> Session:
         path=path,
         format="sensorium-2023" if folder.is_video else "sensorium-2022",
         fingerprint=folder_fingerprint(path),
-        units=make_units(responses, notes, **_unit_arrays(folder, responses, notes)),
+        units=_units(folder, responses, notes),
         responses=responses,
-        behavior=behavior,
+        behavior=_behavior(folder, trials, line, notes),
         stimulus=stimulus,
         trials=stimulus.trials,
         options=options.given(),
@@ -170,11 +170,7 @@ def _keys(trials: Sequence[Trial]) -> list[object]:
 
 
 def _behavior(
-    folder: Folder,
-    trials: Sequence[Trial],
-    line: TimeLine,
-    train: np.ndarray | None,
-    notes: Notes,
+    folder: Folder, trials: Sequence[Trial], line: TimeLine, notes: Notes
 ) -> dict[str, Signal | None]:
     """Return pupil (size, derivative, x, y) and running, None if not stored."""
     behavior: dict[str, Signal | None] = {"eye_tracker": None, "treadmill": None}
@@ -185,13 +181,11 @@ def _behavior(
     for name, (parts, names, units) in sources.items():
         stored = [part for part in parts if part is not None]
         if not stored:  # a stream is stored for all trials or for none
-            notes.assume("missing_stream", f"the session has no {name}")
             continue
         # In memory: the derivative is computed, and the files are small.
         rows = MemoryRows(folder.data("behavior"), line.spread(stored))
         signal = Signal(name, rows, line.rate_hz, line.start, line.stop)
-        signal = replace(signal, names=names, units=units)
-        behavior[name] = with_statistics(signal, train, notes)
+        behavior[name] = replace(signal, names=names, units=units)
     if behavior["eye_tracker"] is not None and folder.is_video:
         notes.assume(
             "pupil_derivative",
@@ -200,19 +194,17 @@ def _behavior(
     return behavior
 
 
-def _unit_arrays(folder: Folder, responses: Signal, notes: Notes) -> dict[str, Any]:
-    """Return the arguments of `make_units`."""
-    n = folder.n_units
-    assert responses.std is not None
-    return {
-        "unit_id": folder.unit_array("unit_ids", notes),
-        "area": folder.unit_array("area", notes, text=True),
-        "area_source": "meta/neurons/area.npy",
-        "plane": folder.unit_array("fields", notes),
+def _units(folder: Folder, responses: Signal, notes: Notes) -> Units:
+    return make_units(
+        responses,
+        notes,
+        unit_id=folder.unit_array("unit_ids", notes),
+        area=folder.unit_array("area", notes, text=True),
+        area_source="meta/neurons/area.npy",
+        plane=folder.unit_array("fields", notes),
         # Motor coordinates of the microscope: x, y and depth in µm.
-        "xyz_um": folder.unit_array("cell_motor_coordinates", notes, (n, 3)),
-        "least_scale": least_scale(responses.std, notes),
-    }
+        xyz_um=folder.unit_array("cell_motor_coordinates", notes, (folder.n_units, 3)),
+    )
 
 
 def _identity(folder: Folder, notes: Notes) -> tuple[str, str | None]:

@@ -10,8 +10,8 @@ from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.resampled import least_scale, sample_mode
-from omnimouse_model.data.readers.build.statistics import with_statistics
+from omnimouse_model.data.readers.build.resampled import sample_mode
+from omnimouse_model.data.readers.build.statistics import complete_statistics
 from omnimouse_model.data.readers.suite2p.plane import Plane, read_plane
 from omnimouse_model.data.readers.suite2p.traces import (
     PlaneTraces,
@@ -28,7 +28,6 @@ LOOKED_FOR = ("suite2p/plane0",)
 _PLANE = re.compile(r"plane(\d+)")
 # A recording that stops within a volume gives its last planes one frame fewer.
 _MOST_UNEVEN = 1
-_ABSENT = ("screen", "eye_tracker", "treadmill")
 
 
 def recognises(path: Path) -> bool:
@@ -49,9 +48,7 @@ def read(path: Path, options: ReadOptions) -> Session:
     choices = series_choices(planes)
     series = choose_series(choices, planes, options.series, path, notes)
     responses = _responses(path, planes, scanned, series, options, notes)
-    responses = with_statistics(responses, None, notes)
-    for name in _ABSENT:
-        notes.assume("missing_stream", f"the session has no {name}")
+    responses = complete_statistics(responses, None, notes)
     notes.assume("no_positions", "positions are pixels: no file gives their size")
     _note_cells_only(planes, options, notes)
     several = len(planes) > 1
@@ -154,12 +151,11 @@ def _responses(
     if max(length) > min(length):
         notes.assume("cut_frames", f"planes are cut to the shortest, {min(length)}")
     rows = PlaneTraces(path, tuple(planes), series, rate, min(length))
-    return Signal(
+    return Signal.of_rows(
         "responses",
         rows,
         rate,
         0.0,
-        (min(length) - 1) / rate,
         shift_s=_lags(planes, scanned, rate, notes),
         mode=sample_mode(rate, notes),
     )
@@ -234,7 +230,6 @@ def _units(planes: list[Plane], responses: Signal, notes: Notes) -> Units:
     # Ids count all regions, so that they do not depend on the selection of cells.
     first = np.cumsum([0, *(plane.n_rois for plane in planes)])
     ids = [plane.chosen + at for plane, at in zip(planes, first, strict=False)]
-    assert responses.std is not None
     # suite2p does not store the pixel size: positions are pixels.
     return make_units(
         responses,
@@ -243,7 +238,6 @@ def _units(planes: list[Plane], responses: Signal, notes: Notes) -> Units:
         plane=np.repeat([p.number for p in planes], [len(p.chosen) for p in planes]),
         xy_px=np.concatenate([plane.xy_px for plane in planes]),
         roi=Roi.of([mask for plane in planes for mask in plane.masks]),
-        least_scale=least_scale(responses.std, notes),
     )
 
 
