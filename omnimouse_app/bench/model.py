@@ -81,7 +81,7 @@ def measure(size: str, case: "Case", device: str, repeats: int) -> list[dict[str
     floor = flops.masked_gflop(task)
     # The reference has the same weights and dense attention masks.
     with flops.dense_masks():
-        reference = flops.run_forward(task, whole=True)
+        reference = flops.run_forward(task, all_rows=True)
     rows = []
     for dtype in DTYPES:
         kind = getattr(torch, dtype)

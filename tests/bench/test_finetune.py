@@ -42,12 +42,11 @@ def mice(tmp_path, monkeypatch):
 
     load = registry.load_predictor
 
-    def load_demo(name: str, device: str) -> Predictor:
-        assert name == "demo"
-        return load(model, device=device)
+    def load_small(name: str, *arguments: object, **options: object) -> Predictor:
+        return load(model if name == "demo" else name, *arguments, **options)
 
     monkeypatch.setattr(bench_finetune, "named_session", named_session)
-    monkeypatch.setattr(registry, "load_predictor", load_demo)
+    monkeypatch.setattr(registry, "load_predictor", load_small)
     monkeypatch.setattr(bench_finetune, "STEPS_OF_ALL", STEPS_OF_ALL)
     with few_start_windows():
         yield made

@@ -39,7 +39,7 @@ TOLERANCE = 1e-4
 
 @dataclass(frozen=True)
 class Reference:
-    """A parity folder, read."""
+    """A parity folder, encoded."""
 
     folder: Path
     net: OmniMouse
@@ -118,7 +118,7 @@ def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
     video = None
     if not layout.video_missing:
         video = net.encode_video(reference.inputs[f"{key}.screen"].float(), layout)
-    whole = net.encode(windows, layout, video, whole=True)
+    whole = net.encode(windows, layout, video, all_rows=True)
     found = _intermediates(windows, layout, whole)
     context = net.encode(windows, layout, video)
     losses, plans, hidden = [], [], []
@@ -133,7 +133,7 @@ def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
         found["response_loss"] = loss[None]
         losses.append(loss)
         hidden.append(queries)
-        plans.append(net.query_plan(windows, layout, context)[1].row_counts())
+        plans.append(net.query_plan(windows, layout, context).row_counts())
     if layout.behavior == "target":
         predicted, queries = net.decode_behavior(context)
         assert windows.behavior is not None
@@ -154,19 +154,19 @@ def run_case(reference: Reference, case: dict[str, Any]) -> dict[str, Tensor]:
 def _intermediates(
     windows: WindowBatch, layout: Layout, context: Context
 ) -> dict[str, Tensor]:
-    (read,) = context.reads
-    n_latents = read.latents.shape[1]
+    (encoded,) = context.encoded
+    n_latents = encoded.latents.shape[1]
     found = {
         "meta_embedding": context.meta[0],
-        "encoder_tokens.first16": read.tokens[:, :16],
-        "latents_init": read.latents_start[:1],
-        "latents_encoded": read.latents,
+        "encoder_tokens.first16": encoded.tokens[:, :16],
+        "latents_init": encoded.latents_start[:1],
+        "latents_encoded": encoded.latents,
         "processor_out.latents": context.processed[:, :n_latents],
         "processor_mask.row_count": context.processor_plan.row_counts(),
     }
-    if read.encoder_plan is not None:
-        found["encoder_mask"] = read.encoder_plan.dense().to(torch.uint8)
-        found["encoder_mask.row_count"] = read.encoder_plan.row_counts()
+    if encoded.encoder_plan is not None:
+        found["encoder_mask"] = encoded.encoder_plan.dense().to(torch.uint8)
+        found["encoder_mask.row_count"] = encoded.encoder_plan.row_counts()
     if context.video_tokens is not None:
         per_step = context.video_tokens.shape[1] // len(layout.video_steps)
         times = windows.video_times[0, layout.video_steps]

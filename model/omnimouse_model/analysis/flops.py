@@ -17,13 +17,13 @@ import torch
 from torch import Tensor, nn
 
 from omnimouse_model.masks import Mask
-from omnimouse_model.nets.omnimouse import trunk
+from omnimouse_model.nets.omnimouse import attention
+from omnimouse_model.nets.omnimouse.attention import CrossAttention, attend
 from omnimouse_model.nets.omnimouse.config import SIZES, HieraConfig, hidden_size
 from omnimouse_model.nets.omnimouse.initialisation import initialise
-from omnimouse_model.nets.omnimouse.layers import attend
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.nets.omnimouse.trunk import AttentionPlan, CrossAttention
+from omnimouse_model.nets.omnimouse.times import AttentionPlan
 from omnimouse_model.tokens import layout_from_mask, video_step_times
 
 Case = Literal["A", "B"]
@@ -85,15 +85,15 @@ def random_input(
 # -- running ------------------------------------------------------------------------
 @torch.inference_mode()
 def run_forward(
-    asked: ForwardInput, dtype: torch.dtype = torch.float32, *, whole: bool = False
+    asked: ForwardInput, dtype: torch.dtype = torch.float32, *, all_rows: bool = False
 ) -> Tensor:
-    """Return the rates (1, Q, 5) of one forward pass; `whole` computes every row."""
+    """Return the rates (1, Q, 5) of one forward pass; `all_rows` computes every row."""
     net, windows, layout = asked.net, asked.windows, asked.layout
     with torch.autocast(
         asked.video.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16
     ):
         tokens = net.encode_video(asked.video, layout)
-        context = net.encode(windows, layout, tokens, whole=whole)
+        context = net.encode(windows, layout, tokens, all_rows=all_rows)
         rates, _ = net.decode_responses(windows, layout, context)
     return rates
 
@@ -167,12 +167,12 @@ def dense_masks() -> Iterator[None]:
         # A softmax over no allowed key is NaN; the network defines it as 0.
         return mixed.masked_fill(~allowed.any(dim=1)[:, None], 0.0)
 
-    planned = trunk.planned_attention
-    trunk.planned_attention = dense
+    planned = attention.planned_attention
+    attention.planned_attention = dense
     try:
         yield
     finally:
-        trunk.planned_attention = planned
+        attention.planned_attention = planned
 
 
 # -- the floor ----------------------------------------------------------------------
@@ -184,14 +184,14 @@ def masked_gflop(asked: ForwardInput) -> dict[str, float]:
     """
     net, layout, config = asked.net, asked.layout, asked.net.config
     tokens = net.encode_video(asked.video, layout)
-    context = net.encode(asked.windows, layout, tokens, whole=True)
-    (read,) = context.reads
-    _, query_plan = net.query_plan(asked.windows, layout, context)
+    context = net.encode(asked.windows, layout, tokens, all_rows=True)
+    (encoded,) = context.encoded
+    query_plan = net.query_plan(asked.windows, layout, context)
     d = config.d_model
     inner = hidden_size(d, config.ffn_hidden_mult)
     outer = hidden_size(d, config.decoder_ffn_hidden_mult)
-    n_latents, n_all = read.latents.shape[1], context.processed.shape[1]
-    n_tokens, n_queries = read.tokens.shape[1], len(layout.query_neurons)
+    n_latents, n_all = encoded.latents.shape[1], context.processed.shape[1]
+    n_tokens, n_queries = encoded.tokens.shape[1], len(layout.query_neurons)
     layers = config.layer_is_local()
 
     def layer(pairs: int) -> float:
@@ -199,14 +199,14 @@ def masked_gflop(asked: ForwardInput) -> dict[str, float]:
         # then scores and weighted values: 2 · 2 · d FLOPs per pair.
         return 2 * n_all * (4 * d * d + 3 * d * inner) + 4 * pairs * d
 
-    assert read.encoder_plan is not None
+    assert encoded.encoder_plan is not None
     flop = {
         "video": video_flop(config.hiera, d),
         # Cross-attention: q and output projections per query, k and v per context
         # token.
         "encoder": 2 * n_latents * (2 * d * d + 3 * d * inner)
         + 4 * n_tokens * d * d
-        + 4 * _pairs(read.encoder_plan) * d,
+        + 4 * _pairs(encoded.encoder_plan) * d,
         "local": sum(layers) * layer(_pairs(context.processor_plan)),
         "global": (len(layers) - sum(layers)) * layer(n_all**2),
         "decoder": 2 * n_queries * (2 * d * d + 3 * d * outer)

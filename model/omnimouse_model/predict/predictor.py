@@ -101,7 +101,7 @@ class Prediction:
     >>> predictor = om.load_predictor("last", [session])
     >>> mask = om.mask_from_strategy("causal_response_25_behavior", session)
     >>> prediction = predictor.predict(session.window(20.0), mask)
-    >>> prediction.responses.shape, prediction.status, prediction.valid.all()
+    >>> prediction.responses.shape, prediction.status, bool(prediction.valid.all())
     ((60, 40), 'ok', True)
     >>> prediction.to_session_units().dtype
     dtype('float32')

@@ -73,7 +73,7 @@ class Phase:
         Start from the averaged weights, with new optimiser states.
     population_heads
         Indices of one head of the encoder and one of the decoder. Before the first
-        step, both are set to read shared fluctuations (`read_population`). Needs
+        step, both are set to read shared fluctuations (`set_population_heads`). Needs
         simulated sessions, and starts from the averaged weights.
     behavior_head
         Index of one head of the encoder that is set to read behaviour; otherwise as

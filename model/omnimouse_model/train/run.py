@@ -10,21 +10,23 @@ from torch import Tensor, nn
 from omnimouse_model.nets.omnimouse.initialisation import (
     initialise,
     quiet_residuals,
-    read_behavior,
-    read_population,
     set_mean_rates,
-    set_motion_energy,
     set_neuron_embeddings,
-    set_smooth_positions,
 )
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.config import Group, ParameterGroup, Phase, TrainConfig
 from omnimouse_model.train.distributed import Team
-from omnimouse_model.train.ridge_init import (
-    population_readings,
+from omnimouse_model.train.initialisation.behavior import set_behavior_head
+from omnimouse_model.train.initialisation.embeddings import (
+    fit_batches,
     tuned_embeddings,
+)
+from omnimouse_model.train.initialisation.population import set_population_heads
+from omnimouse_model.train.initialisation.video import (
+    set_motion_energy,
+    set_smooth_positions,
 )
 
 
@@ -217,15 +219,13 @@ def _turn_heads(
 ) -> None:
     """Set single attention heads to read the population or behaviour."""
     generator = torch.Generator().manual_seed(config.seed)
-    readings = population_readings(
-        sessions, phase, config.model, config.seed, run.device
-    )
+    batches = fit_batches(sessions, phase, config.model, config.seed, run.device)
     # Dropped paths would add noise to the activations that the heads are fitted to.
     run.net.eval()
     if phase.population_heads is not None:
-        read_population(run.net, readings, *phase.population_heads, generator)
+        set_population_heads(run.net, batches, *phase.population_heads, generator)
     if phase.behavior_head is not None:
-        read_behavior(run.net, readings, phase.behavior_head, generator)
+        set_behavior_head(run.net, batches, phase.behavior_head, generator)
 
 
 def _some_video(source: TrainingSession, count: int = 16) -> Tensor:

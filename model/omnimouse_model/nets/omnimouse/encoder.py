@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from omnimouse_model.nets.omnimouse.attention import attend, score_type
 from omnimouse_model.nets.omnimouse.config import (
     HieraConfig,
     WindowLayout,
@@ -29,9 +30,7 @@ from omnimouse_model.nets.omnimouse.layers import (
     DropPath,
     GatedFeedForward,
     Norm,
-    attend,
     rms_norm,
-    score_type,
 )
 
 

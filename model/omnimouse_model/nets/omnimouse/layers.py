@@ -1,4 +1,4 @@
-"""Layers that the video encoder and the trunk share: attention, norm, feed-forward.
+"""Layers that the video encoder and the trunk share: norm, feed-forward, drop path.
 
 The layers are the usual ones of current transformers (paper, section 4: RMSNorm,
 normalised queries and keys, gated SiLU feed-forward after Shazeer, 2020). Most lines
@@ -19,50 +19,6 @@ from torch.nn import functional as F
 
 _BLOCK_BYTES = 1 << 20
 """Bytes of the widest array of a block, per thread: half of a core's second cache."""
-_BLOCK_QUERIES = 512
-"""Queries whose scores are computed at once: few enough for the cache of a core."""
-
-
-# -- attention ----------------------------------------------------------------------
-
-
-def attend(
-    q: Float[Tensor, "*batch query dim"],
-    k: Float[Tensor, "*batch key dim"],
-    v: Float[Tensor, "*batch key dim"],
-) -> Float[Tensor, "*batch query dim"]:
-    """Softmax attention in the type of its inputs; autocast has no effect."""
-    with torch.autocast(q.device.type, enabled=False):
-        # Autocast would turn float32 scores, which `score_type` selected, into bf16.
-        if q.device.type == "cpu" and q.dtype == torch.bfloat16:
-            return _attend_in_blocks(q, k, v)
-        return F.scaled_dot_product_attention(q, k, v)
-
-
-def _attend_in_blocks(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """Attention as two matrix products per block of queries.
-
-    In bf16 on a CPU this is 1.5 to 2 times as fast as the fused kernel, because the
-    scores stay in the cache.
-    """
-    # The scale is applied to the queries: they are fewer numbers than the scores.
-    turned = k.transpose(-1, -2)
-    scaled = q * q.shape[-1] ** -0.5
-    blocks = [
-        torch.softmax(rows @ turned, dim=-1) @ v
-        for rows in scaled.split(_BLOCK_QUERIES, dim=-2)
-    ]
-    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=-2)
-
-
-def score_type(x: Tensor) -> torch.dtype:
-    """Type for attention scores: float32 for training on a CPU, else that of x.
-
-    The CPU's fused attention is no faster in bf16 than in float32, and with gradients
-    it is three times slower (1,000 queries, 300 keys, heads of 32).
-    """
-    trains_on_cpu = x.device.type == "cpu" and torch.is_grad_enabled()
-    return torch.float32 if trains_on_cpu else x.dtype
 
 
 # -- modules ------------------------------------------------------------------------

@@ -6,10 +6,17 @@
    local and global self-attention layers (`trunk`)
 4. readout: queries attend the context; linear readouts (`readout`)
 
-The network takes tensors and indices and returns tensors. It does not depend on
-files, devices, masks or losses. This file exists because the released checkpoints
-have one flat list of parameters: one module must own them all, with the released
-names and in the released order.
+A forward pass is four calls, so that each result can serve several others: one video
+many masks, one context many queries.
+
+    video = net.encode_video(frames, layout)
+    context = net.encode(windows, layout, video)
+    rates, _ = net.decode_responses(windows, layout, context)
+    behavior, _ = net.decode_behavior(context)
+
+The network takes tensors and indices (`layout`) and returns tensors. It does not depend
+on files, devices, masks or losses. All parameters belong to one module, with the names
+and in the order of the released checkpoints, which have one flat list of them.
 """
 
 from collections.abc import Sequence
@@ -19,6 +26,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from omnimouse_model.nets.omnimouse.attention import CrossBlock, SelfBlock
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig, hidden_size
 from omnimouse_model.nets.omnimouse.encoder import VideoEncoder
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
@@ -29,21 +37,21 @@ from omnimouse_model.nets.omnimouse.readout import (
     rates_from_logits,
     rows_of,
 )
+from omnimouse_model.nets.omnimouse.times import (
+    AttentionPlan,
+    Intervals,
+    Phases,
+    RotaryFrequencies,
+)
 from omnimouse_model.nets.omnimouse.trunk import (
     AnimalParameters,
-    AttentionPlan,
     Context,
-    CrossBlock,
+    EncodedTokens,
     ExperimentTime,
-    Intervals,
     Latents,
-    Phases,
-    Read,
     ResponseFeatures,
-    RotaryFrequencies,
-    SelfBlock,
     SessionParameters,
-    joined,
+    join_batch,
     run_layers,
     token_intervals,
 )
@@ -140,10 +148,10 @@ class OmniMouse(nn.Module):
     ) -> Float[Tensor, "batch dim"]:
         """Session and animal, projected and summed; (1, d), or (B, d) with time."""
         meta: Tensor = self.sess_to_model_proj(self.session(key).vector)
-        counts = list(self.animals.values())
+        animals = list(self.animals.values())
         # If every animal has one session, the two vectors have the same information.
-        several = len(counts) > len(set(counts))
-        if self.config.always_use_animal_embeddings or several:
+        has_several = len(animals) > len(set(animals))
+        if self.config.always_use_animal_embeddings or has_several:
             meta = meta + self.animal_to_model_proj(
                 self.animal_params.vector(self.animals[key])
             )
@@ -221,16 +229,16 @@ class OmniMouse(nn.Module):
         layout: Layout,
         video_tokens: Float[Tensor, "batch step token dim"] | None,
         *,
-        whole: bool = False,
+        all_rows: bool = False,
     ) -> Context:
-        """The context for the queries of the layout; with `whole`, for any query.
+        """The context for the queries of the layout; with `all_rows`, for any query.
 
-        Without `whole` the last layer computes only what these queries may attend.
+        By default the last layer computes only the rows that these queries may attend.
         """
-        reads = [self.read(windows, layout)]
-        return self.process(windows, layout, reads, video_tokens, whole=whole)
+        encoded = [self.encode_tokens(windows, layout)]
+        return self.process(windows, layout, encoded, video_tokens, all_rows=all_rows)
 
-    def read(self, windows: WindowBatch, layout: Layout) -> Read:
+    def encode_tokens(self, windows: WindowBatch, layout: Layout) -> EncodedTokens:
         """Latents that have attended the response and behaviour tokens."""
         config = self.config
         meta = self.meta_vector(windows.session, windows.start_times)
@@ -259,7 +267,9 @@ class OmniMouse(nn.Module):
             # latents go through the layers (POYO; Azabou et al., 2023).
             keys = self.enc.keys(tokens, self._token_phases(samples, layout))
             latents = self.enc(latents, phases, keys, plan)
-        return Read(meta, neurons, tokens, start, latents, intervals, phases, plan)
+        return EncodedTokens(
+            meta, neurons, tokens, start, latents, intervals, phases, plan
+        )
 
     def _latents_start(self, vectors: Tensor, layout: Layout, meta: Tensor) -> Tensor:
         """Latents with the identity and one vector per modality that is missing."""
@@ -289,33 +299,33 @@ class OmniMouse(nn.Module):
         self,
         windows: WindowBatch,
         layout: Layout,
-        reads: Sequence[Read],
+        encoded: Sequence[EncodedTokens],
         video_tokens: Float[Tensor, "batch step token dim"] | None,
         *,
-        whole: bool = False,
+        all_rows: bool = False,
     ) -> Context:
         """Latents of each part of the batch, and its video, through all layers.
 
-        The layouts of `reads` may differ in their tokens only: span, video and queries
-        are those of `layout`.
+        The layouts of `encoded` may differ in their tokens only: span, video and
+        queries are those of `layout`.
         """
-        latents = joined([read.latents for read in reads], reads)
-        meta = joined([read.meta for read in reads], reads)
-        neurons = joined([read.neuron_vectors for read in reads], reads)
+        latents = join_batch([one.latents for one in encoded], encoded)
+        meta = join_batch([one.meta for one in encoded], encoded)
+        neurons = join_batch([one.neuron_vectors for one in encoded], encoded)
         x, intervals, phases, flat_video = self._sequence(
-            windows, layout, latents, reads[0], video_tokens, meta
+            windows, layout, latents, encoded[0], video_tokens, meta
         )
         config = self.config
         # One plan for all local layers: the sequence has the same times in each.
         plan = AttentionPlan.between(intervals, intervals, ideal=config.ideal_times)
-        runs = None if whole else attended_runs(config, windows, layout, intervals)
+        runs = None if all_rows else attended_runs(config, windows, layout, intervals)
         rows = None if runs is None else rows_of(runs, intervals).to(x.device)
         x = run_layers(self.proc, config, x, phases, plan, rows)
         # Keys that were not computed must not be in the plan of the queries.
         if runs is not None and rows is not None:
             intervals, phases = intervals.take(runs), phases.take(rows)
         return Context(
-            reads=tuple(reads),
+            encoded=tuple(encoded),
             meta=meta,
             neuron_vectors=neurons,
             video_tokens=flat_video,
@@ -332,13 +342,13 @@ class OmniMouse(nn.Module):
         windows: WindowBatch,
         layout: Layout,
         latents: Tensor,
-        read: Read,
+        first: EncodedTokens,
         video_tokens: Tensor | None,
         meta: Tensor,
     ) -> tuple[Tensor, Intervals, Phases, Tensor | None]:
         """[latents, video tokens] with their intervals and phases; video tokens."""
         if video_tokens is None or not len(layout.video_steps):
-            return latents, read.intervals, read.phases, None
+            return latents, first.intervals, first.phases, None
         # (batch, step, token, dim) -> (batch, step * token, dim)
         per_step = video_tokens.shape[2]
         flat = video_tokens.flatten(1, 2)
@@ -351,13 +361,13 @@ class OmniMouse(nn.Module):
         length = VIDEO_TOKEN_FRAMES / self.config.sample_rate_hz
         intervals = Intervals.join(
             [
-                read.intervals,
+                first.intervals,
                 Intervals(starts, starts + length, (per_step,) * len(starts)),
             ]
         )
         rows = torch.arange(len(starts), device=flat.device).repeat_interleave(per_step)
         phases = self.rotary_emb.phases(step_times).take(rows)
-        phases = Phases.join([read.phases, phases])
+        phases = Phases.join([first.phases, phases])
         # One video may serve several items of the batch.
         flat = flat.expand(len(latents), -1, -1)
         return torch.cat([latents, flat], dim=1), intervals, phases, flat
@@ -368,7 +378,7 @@ class OmniMouse(nn.Module):
     ) -> tuple[Float[Tensor, "batch query sample"], Tensor]:
         """Rates (B, Q, 5) of the queries of the layout, and the decoder's output."""
         phases = context.sample_phases.take(layout.query_samples)
-        _, plan = self.query_plan(windows, layout, context)
+        plan = self.query_plan(windows, layout, context)
         hidden = self.decoders()[0](
             # The vectors that were added to the tokens of the same neurons.
             context.neuron_vectors,
@@ -385,13 +395,11 @@ class OmniMouse(nn.Module):
 
     def query_plan(
         self, windows: WindowBatch, layout: Layout, context: Context
-    ) -> tuple[Intervals, AttentionPlan]:
-        """Intervals of the response queries, and the plan of their attention."""
-        intervals = query_intervals(self.config, windows, layout)
+    ) -> AttentionPlan:
+        """Which rows of the context each response query may attend."""
+        queries = query_intervals(self.config, windows, layout)
         ideal = self.config.ideal_times
-        return intervals, AttentionPlan.between(
-            intervals, context.intervals, ideal=ideal
-        )
+        return AttentionPlan.between(queries, context.intervals, ideal=ideal)
 
     def decode_behavior(
         self, context: Context

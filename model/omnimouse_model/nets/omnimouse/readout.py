@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
-from omnimouse_model.nets.omnimouse.trunk import Intervals
+from omnimouse_model.nets.omnimouse.times import Intervals
 
 
 def query_intervals(

@@ -352,13 +352,13 @@ class TransformerPredictor(Predictor):
         )
         self.counters["encodings"] += 1
         with self._autocast():
-            reads, start = [], 0
+            encoded, start = [], 0
             # Each mask has tokens of its own; the rest of the batch is common.
             for _, group in groupby(masks, key=lambda mask: mask.mask_id):
                 same = list(group)
                 of_mask, of_mask_on_device = self._layout(same[0])
                 part = batch.items(start, start + len(same))
-                reads.append(self.net.read(part, of_mask_on_device))
+                encoded.append(self.net.encode_tokens(part, of_mask_on_device))
                 self.counters["tokens"] += len(of_mask.token_neurons) * len(same)
                 start += len(same)
             video = None
@@ -367,7 +367,7 @@ class TransformerPredictor(Predictor):
                 # The video of one window serves all its masks.
                 parts = distinct.values() if len(distinct) == 1 else windows
                 video = torch.cat([self._video_tokens(w, on_device) for w in parts])
-            context = self.net.process(batch, on_device, reads, video)
+            context = self.net.process(batch, on_device, encoded, video)
             return _State(layout, batch, context)
 
     def _layout(self, mask: Mask) -> tuple[Layout, Layout]:

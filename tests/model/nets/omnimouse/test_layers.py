@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from omnimouse_model.nets.omnimouse import layers
-from omnimouse_model.nets.omnimouse.layers import GatedFeedForward, Norm, attend
+from omnimouse_model.nets.omnimouse.attention import attend
+from omnimouse_model.nets.omnimouse.layers import GatedFeedForward, Norm
 
 
 def plain_feed_forward(layer: GatedFeedForward, x: Tensor) -> Tensor:

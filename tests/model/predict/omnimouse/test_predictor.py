@@ -299,7 +299,7 @@ def test_what_no_query_may_attend_is_left_out_and_changes_nothing(
         video = None
         if not layout.video_missing:
             video = net.encode_video(torch.from_numpy(window.video)[None, None], layout)
-        whole = net.encode(clip, layout, video, whole=True)
+        whole = net.encode(clip, layout, video, all_rows=True)
         lean = net.encode(clip, layout, video)
         assert lean.processed.shape[1] <= whole.processed.shape[1]
         decoded = []
@@ -319,7 +319,7 @@ def test_a_last_second_leaves_the_first_out_of_the_last_layer(session, window, o
     layout = layout_from_mask(mask)
     clip = batch_from_windows([window], [mask], OURS, session.id)
     video = net.encode_video(torch.from_numpy(window.video)[None, None], layout)
-    whole = net.encode(clip, layout, video, whole=True).processed.shape[1]
+    whole = net.encode(clip, layout, video, all_rows=True).processed.shape[1]
     assert net.encode(clip, layout, video).processed.shape[1] < whole / 2
 
 

@@ -14,12 +14,12 @@ import torch
 
 from omnimouse_model.data.window import without_missing
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
-from omnimouse_model.nets.omnimouse.initialisation import Reading
 from omnimouse_model.predict.baselines.ridge import Sums, weights
 from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.predict.baselines.video_ridge import motion_energy
 from omnimouse_model.train.batches import TrainingSession, make_batch, to_device
 from omnimouse_model.train.config import Phase
+from omnimouse_model.train.initialisation.activations import FitBatch
 
 PENALTY = 20.0
 """Ridge penalty; at this value, weights are close to covariances. On a simulated mouse
@@ -87,14 +87,14 @@ def shared_loadings(source: TrainingSession) -> np.ndarray:
     return np.asarray(leading / leading.std(axis=0))
 
 
-def population_readings(
+def fit_batches(
     sources: list[TrainingSession],
     phase: Phase,
     config: OmniMouseConfig,
     seed: int,
     device: torch.device | str,
-) -> list[Reading]:
-    """Return batches of all sessions and tasks to fit `read_population` to."""
+) -> list[FitBatch]:
+    """Return batches of all sessions and tasks, to fit attention heads to."""
     rng = np.random.default_rng(seed)
     found = []
     for source in sources:
@@ -103,7 +103,7 @@ def population_readings(
         for task in READ_TASKS:
             batch = to_device(make_batch(source, task, phase, config, rng), device)
             found.append(
-                Reading(batch.windows, batch.layout, batch.video, loadings, means)
+                FitBatch(batch.windows, batch.layout, batch.video, loadings, means)
             )
     return found
 

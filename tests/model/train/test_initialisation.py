@@ -9,15 +9,8 @@ import torch
 
 from omnimouse_model.nets.omnimouse.config import HieraConfig, OmniMouseConfig
 from omnimouse_model.nets.omnimouse.initialisation import (
-    N_ENERGIES,
-    ORIENTATIONS,
-    WAVELENGTHS_PX,
-    Reading,
     initialise,
     quiet_residuals,
-    read_behavior,
-    read_population,
-    set_motion_energy,
     set_neuron_embeddings,
 )
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
@@ -27,6 +20,15 @@ from omnimouse_model.strategies import half_population_mask
 from omnimouse_model.tokens import layout_from_mask
 from omnimouse_model.train.batches import open_training_session
 from omnimouse_model.train.config import SessionChoice
+from omnimouse_model.train.initialisation.activations import FitBatch
+from omnimouse_model.train.initialisation.behavior import set_behavior_head
+from omnimouse_model.train.initialisation.population import set_population_heads
+from omnimouse_model.train.initialisation.video import (
+    N_ENERGIES,
+    ORIENTATIONS,
+    WAVELENGTHS_PX,
+    set_motion_energy,
+)
 from omnimouse_model.train.loop import train
 from tests.model.small_net import SMALL
 from tests.model.train.test_run import CONFIG, PHASE, weights
@@ -70,7 +72,7 @@ def layout() -> Layout:
     return layout_from_mask(mask)
 
 
-def clip_of(shared: torch.Tensor, loadings: torch.Tensor, seed: int) -> WindowBatch:
+def windows_of(shared: torch.Tensor, loadings: torch.Tensor, seed: int) -> WindowBatch:
     """Windows (B, SHARED) in which neurons follow what they share, with noise."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(len(shared), 60, N, generator=generator)
@@ -87,8 +89,8 @@ def explained_share(net: OmniMouse, loadings: torch.Tensor) -> float:
     generator = torch.Generator().manual_seed(4)
     shared = torch.randn(300, SHARED, generator=generator)
     with torch.no_grad():
-        read = net.read(clip_of(shared, loadings, 5), layout())
-    x = read.latents[:, : -MODEL.num_global_latents].flatten(1).double()
+        encoded = net.encode_tokens(windows_of(shared, loadings, 5), layout())
+    x = encoded.latents[:, : -MODEL.num_global_latents].flatten(1).double()
     x, y = (x - x.mean(0)) / (x.std(0) + 1e-6), shared.double()
     train_x, test_x = x[:200], x[200:]
     gram = train_x @ train_x.T / x.shape[1]
@@ -97,17 +99,17 @@ def explained_share(net: OmniMouse, loadings: torch.Tensor) -> float:
     return float(1 - (found - y[200:]).square().sum() / y[200:].square().sum())
 
 
-def reading(loadings: torch.Tensor) -> Reading:
+def fit_batch(loadings: torch.Tensor) -> FitBatch:
     shared = torch.randn(16, SHARED, generator=torch.Generator().manual_seed(6))
-    clip = clip_of(shared, loadings, 7)
-    return Reading(clip, layout(), None, loadings, torch.full((N,), 2.0))
+    windows = windows_of(shared, loadings, 7)
+    return FitBatch(windows, layout(), None, loadings, torch.full((N,), 2.0))
 
 
 @pytest.mark.slow
 def test_latents_hold_what_neurons_share(net, loadings):
     before = explained_share(net, loadings)
     generator = torch.Generator().manual_seed(8)
-    read_population(net, [reading(loadings)], 1, 0, generator)
+    set_population_heads(net, [fit_batch(loadings)], 1, 0, generator)
     assert before < 0.1
     assert explained_share(net, loadings) > 0.8
 
@@ -115,9 +117,9 @@ def test_latents_hold_what_neurons_share(net, loadings):
 def test_heads_that_share_keys_are_refused(loadings):
     net = OmniMouse(replace(MODEL, num_kv_heads=1), {KEY: N}, {KEY: "1"})
     with pytest.raises(ValueError, match="share keys"):
-        read_population(net, [reading(loadings)], 1, 0, torch.Generator())
+        set_population_heads(net, [fit_batch(loadings)], 1, 0, torch.Generator())
     with pytest.raises(ValueError, match="cannot be turned"):
-        read_behavior(net, [reading(loadings)], 0, torch.Generator())
+        set_behavior_head(net, [fit_batch(loadings)], 0, torch.Generator())
 
 
 @pytest.mark.slow

@@ -2,12 +2,8 @@
 
 import torch
 
-from omnimouse_model.nets.omnimouse.trunk import (
-    AttentionPlan,
-    Intervals,
-    SelfBlock,
-    planned_attention,
-)
+from omnimouse_model.nets.omnimouse.attention import SelfBlock, planned_attention
+from omnimouse_model.nets.omnimouse.times import AttentionPlan, Intervals
 
 
 def test_a_plan_is_the_dense_mask_of_overlapping_intervals():

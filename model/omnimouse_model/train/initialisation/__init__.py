@@ -1,0 +1,1 @@
+"""Start values from the data: tuning, motion energy, shared fluctuations."""
