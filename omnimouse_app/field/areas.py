@@ -51,10 +51,10 @@ def area_outlines(
     plane
         (P,) numbers; planes lie side by side on the field and have separate outlines.
     """
-    known = np.isfinite(centres).all(axis=1) & (area != "")
+    has_area = np.isfinite(centres).all(axis=1) & (area != "")
     outlines: list[AreaOutline] = []
-    for number in np.unique(plane[known]):
-        in_plane = known & (plane == number)
+    for number in np.unique(plane[has_area]):
+        in_plane = has_area & (plane == number)
         places, names = centres[in_plane].astype(float), area[in_plane].astype(str)
         outlines.extend(_of_plane(int(number), places, names))
     return outlines

@@ -109,10 +109,10 @@ class FieldLayers(QObject):
             (state.in_space, self._show_space),
             (self._brush.outline_changed, self._show_lasso),
         ]
-        drawn = (state.mask, state.active_span, state.colour_by, state.selection,
+        signals = (state.mask, state.active_span, state.colour_by, state.selection,
                  results.scores, results.population_freshness,
                  self._controller.colouring.changed)  # fmt: skip
-        links += [(signal, self.request_drawing) for signal in drawn]
+        links += [(signal, self.request_drawing) for signal in signals]
         for signal, slot in links:
             signal.connect(slot)
         return links

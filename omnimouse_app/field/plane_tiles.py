@@ -90,8 +90,7 @@ def tiles_of(field: Field, plane: np.ndarray) -> tuple[Tile, ...]:
         top, left = np.maximum(centres.min(axis=0) - edge, 0).tolist()
         bottom, right = np.minimum(centres.max(axis=0) + edge, (height, width)).tolist()
         tiles.append(Tile(int(number), top, left, bottom, right))
-    edges = (0.0, 0.0, float(height), float(width))
-    return tuple(_with_room(tile, tiles, edges) for tile in tiles)
+    return tuple(_with_room(tile, tiles, height, width) for tile in tiles)
 
 
 def tile_of(tiles: Sequence[Tile], plane: int | None) -> Tile | None:
@@ -147,32 +146,21 @@ def _apart(tiles: Sequence[Tile]) -> bool:
     return not any(one.overlaps(other) for one, other in combinations(tiles, 2))
 
 
-def _with_room(
-    tile: Tile, tiles: Sequence[Tile], edges: tuple[float, float, float, float]
-) -> Tile:
+def _with_room(tile: Tile, tiles: Sequence[Tile], height: float, width: float) -> Tile:
     """Return the tile, extended by half of the gap to each neighbour."""
-    top, left, bottom, right = edges
+    # Sides as (top, left, -bottom, -right): a larger number is nearer to the centre.
+    own = np.array([tile.top, tile.left, -tile.bottom, -tile.right])
+    limits = np.array([0.0, 0.0, -height, -width])
     for other in tiles:
-        # Signed distance beyond each side of the tile. The largest one says on which
-        # side the other tile lies; if it is negative as well, the two overlap.
-        gaps = (
-            tile.top - other.bottom,
-            tile.left - other.right,
-            other.top - tile.bottom,
-            other.left - tile.right,
-        )
-        side = int(np.argmax(gaps))
-        if gaps[side] < 0:  # the tile itself, or an overlapping one
-            continue
-        if side == 0:
-            top = max(top, (tile.top + other.bottom) / 2)
-        elif side == 1:
-            left = max(left, (tile.left + other.right) / 2)
-        elif side == 2:
-            bottom = min(bottom, (tile.bottom + other.top) / 2)
-        else:
-            right = min(right, (tile.right + other.left) / 2)
-    return Tile(tile.plane, top, left, bottom, right)
+        # The side of the other tile that faces each side.
+        facing = np.array([-other.bottom, -other.right, other.top, other.left])
+        gaps = own + facing
+        # The largest gap says on which side the other tile lies. If it is negative as
+        # well, the two overlap, or the other tile is this one.
+        side = int(gaps.argmax())
+        if gaps[side] >= 0:
+            limits[side] = max(limits[side], (own[side] - facing[side]) / 2)
+    return Tile(tile.plane, *(limits * [1, 1, -1, -1]).tolist())
 
 
 def _neuron_radius(field: Field) -> float:

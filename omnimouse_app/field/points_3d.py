@@ -34,9 +34,10 @@ class NeuronPoints(Points):
         position = args[0] if args else kwargs.pop("position", None)
         if self.describe is None or position is None:
             return super().get_status(position, **kwargs)
-        known = ("view_direction", "dims_displayed", "world")
-        how = {name: kwargs[name] for name in known if name in kwargs}
-        at = self.get_value(position, **how)
+        # napari passes more arguments to `get_status` than `get_value` takes.
+        names = ("view_direction", "dims_displayed", "world")
+        view = {name: kwargs[name] for name in names if name in kwargs}
+        at = self.get_value(position, **view)
         return "cortex" if at is None else self.describe(int(at))
 
     @property
@@ -184,10 +185,10 @@ class SpaceView:
         # (x, y, depth) in µm to napari's axis order (depth, y, x).
         places = np.asarray(session.units.xyz_um, float)[:, ::-1]
         self._neurons = np.flatnonzero(np.isfinite(places).all(axis=1))
-        known = places[self._neurons]
-        extent = float(np.ptp(known, axis=0).max())
+        places = places[self._neurons]
+        extent = float(np.ptp(places, axis=0).max())
         layer = NeuronPoints(
-            known,
+            places,
             size=max(_SOMA_UM, _LEAST_SIZE * extent),
             border_width=0.25,
             border_width_is_relative=True,

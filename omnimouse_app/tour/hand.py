@@ -85,6 +85,7 @@ class Hand:
 
     def click(self, at: Place, keys: Any = NO_KEYS) -> None:
         """Press and release at one position."""
+        # As with a real mouse, a move comes before the press.
         self.move(at, keys, held=False)
         self.press(at, keys)
         self.release(at, keys)

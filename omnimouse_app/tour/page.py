@@ -56,6 +56,7 @@ def write_page(page: Page, path: Path) -> Path:
         *map(_figure, page.figures),
         _checks(page.checks),
     )
+    # A reader never sees a half-written page.
     with atomic_path(path) as temporary:
         temporary.write_text(html, encoding="utf-8")
     return path

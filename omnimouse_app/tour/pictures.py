@@ -16,7 +16,9 @@ from omnimouse_widgets.qt.raster.panel import RasterPanel
 
 # Seconds: timeout of computations over many windows on a slow machine.
 _LONG_S = 240.0
+# The preset *Forecast*: responses of the first half of the window, and behaviour.
 _FORECAST = "causal_response_25_behavior"
+# Six windows keep the sweep short enough for a slow machine.
 _SWEPT = SweepPlan(neurons=(0, 64, 256), video=(True, False), max_windows=6)
 
 
@@ -28,6 +30,7 @@ def pin_conditions(story: Story) -> None:
         controller.apply_preset(preset)
         story.wait_for_prediction()
         pins.pin()
+    # Four rows are high enough to tell the curves of the pins apart.
     controller.select(controller.state.selection[:4])
     pins.choose_span("10 s")
     story.dock.bring_up("Traces")
@@ -40,6 +43,7 @@ def pin_conditions(story: Story) -> None:
         "its own colour and score. The recording is white.",
     )
     pins.choose_span("window")
+    # Later chapters show other predictions, without the pins.
     for pin in controller.state.pins:
         pins.unpin(pin.slot)
     story.wait_for_prediction()
@@ -49,6 +53,7 @@ def live_context(story: Story) -> None:
     """Show live curves of the selected neurons, and a sweep over several windows."""
     controller, results = story.dock.controller, story.dock.controller.results
     controller.apply_preset("video_behavior")
+    # Live curves are requested only while the panel is visible.
     story.dock.bring_up("Context")
     settle(0.5)
     wait_for(
@@ -158,6 +163,7 @@ def show_the_residual(story: Story) -> None:
         "predicted minus recorded, is blue if the prediction is too low and orange if "
         "it is too high.",
     )
+    # Back to the initial view for the chapters that follow.
     panel.set_view("truth")
     panel.ordering.show_ordering("stored")
 

@@ -67,12 +67,14 @@ class Story:
         )
         if results.error is not None:
             raise RuntimeError(f"The model failed: {results.error}")
+        # The panels draw in the next iterations of the event loop.
         settle(0.1)
         return took
 
     def check(self, compare: Callable[[OmniMouseDock, str], Check]) -> None:
         """Compare values on screen with values that the library computes."""
         self.checks.append(compare(self.dock, self.model))
+        # A check may change the selection, which requests a new prediction.
         self.wait_for_prediction()
 
     def picture(self, name: str, title: str, text: str) -> None:
@@ -149,6 +151,7 @@ def paint_the_field(story: Story) -> None:
     controller, hand = story.dock.controller, story.hand
     width, height = story.canvas.widget.width(), story.canvas.widget.height()
     centre = (width / 2, height / 2)
+    # The strokes stay within the field, which is fitted to the canvas.
     reach = 0.42 * min(width, height)
     for key, share in ((Qt.Key.Key_1, 0.85), (Qt.Key.Key_2, 0.5)):
         hand.key(key)
@@ -296,6 +299,7 @@ def scrub(story: Story) -> None:
     """Show another window and frame; check that the traces follow."""
     controller = story.dock.controller
     controller.apply_preset("video_behavior")
+    # Three windows on: a window that no earlier chapter has shown.
     controller.step_window(3)
     controller.set_cursor(40)
     story.wait_for_prediction()
@@ -304,6 +308,7 @@ def scrub(story: Story) -> None:
 
 def small_screen(story: Story) -> None:
     """Show the window at 1280 × 720 without clipped content."""
+    # The smallest screen for which the layout is designed.
     story.dock.main_window.resize(1280, 720)
     settle(0.5)
     story.picture(

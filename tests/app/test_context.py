@@ -29,7 +29,7 @@ def test_in_front_it_shows_the_numbers_and_a_stroke_moves_its_mark_alone(
     )
 
     def is_drawn(curve):
-        points = np.array(context.plot.drawn(curve.axis, curve.label))[:, :2]
+        points = np.array(context.plot.drawn_points(curve.axis, curve.label))[:, :2]
         wanted = np.array([curve.values, [point.score for point in curve.points]]).T
         return points.shape == wanted.shape and np.allclose(points, wanted)
 

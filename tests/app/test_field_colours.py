@@ -60,7 +60,7 @@ def test_depth_colours_the_cores_and_states_the_rims_of_those_not_asked(dock, ca
     wait_for_colours(canvas, rim, wanted[-1])
     # What is asked has the number's colour alone: no outline.
     legend = dock.control.view.legend
-    for part in (legend.bar, legend.states, legend.no_outline, legend.selected):
+    for part in (legend.bar, legend.states, legend.no_outline, legend.selected_ring):
         wait_for(part.isVisible, "the legend")
     assert legend.bar.ends == scale.ends
     controller.paint_cells(range(10), slice(0, 60), TARGET)

@@ -39,7 +39,7 @@ def connections(controller: Controller) -> int:
     groups = (controller.state.events, controller.results.events)
     signals = [group[name] for group in groups for name in group]
     signals += [controller.results.changed, controller.history_changed]
-    names = "baseline pins opener recordings alignment sweeps clips similarity"
+    names = "baseline pins loader recordings clock_check sweeps repeats neuron_order"
     signals += [getattr(controller, name).changed for name in names.split()]
     return sum(map(len, signals))
 

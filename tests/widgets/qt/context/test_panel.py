@@ -58,7 +58,7 @@ def assert_drawn(panel: ContextPanel, sweep: Any, line: int = 0) -> None:
             (value, point.score, np.nan_to_num(point.sem))
             for value, point in zip(curve.values, curve.points, strict=True)
         ]
-        on_screen = panel.plot.drawn(curve.axis, curve.label, line=line)
+        on_screen = panel.plot.drawn_points(curve.axis, curve.label, line=line)
         np.testing.assert_allclose(on_screen, expected, atol=1e-9)
 
 
@@ -90,7 +90,7 @@ def test_hidden_it_asks_nothing(panel, controller, predictor, redraw):
     panel.live.click()
     redraw()
     assert not controller.state.sweep_shown
-    assert panel.plot.drawn("neurons", "video") == []
+    assert panel.plot.drawn_points("neurons", "video") == []
 
 
 # -- sweeps in the background ----------------------------------------------------------

@@ -79,13 +79,13 @@ class ContextPlot:
         self, sweeps: list[DrawnSweep], hidden: Collection[str] = ()
     ) -> None:
         """Draw the sweeps, except the conditions in `hidden`."""
-        self._names = [(drawn.name, drawn.line) for drawn in sweeps]
+        self._names = [(sweep.name, sweep.line) for sweep in sweeps]
         spots = [spot for spot in self._spots.of(sweeps) if spot.label not in hidden]
         for axis, plot in self.axes.items():
             own = [spot for spot in spots if spot.axis == axis]
             plot.show(own, values_of(sweeps, axis))
             # Line 0 is the live sweep; saved sweeps cannot be outdated.
-            plot.fade(any(drawn.is_old for drawn in sweeps if drawn.line == 0))
+            plot.fade(any(sweep.is_old for sweep in sweeps if sweep.line == 0))
         self._fit()
 
     def show_mark(self, mark: CurrentPoint | None) -> None:
@@ -106,11 +106,11 @@ class ContextPlot:
         """The message shown in place of data, or ""."""
         return self._message.text
 
-    def drawn(
+    def drawn_points(
         self, axis: ContextAxis, label: str, line: int = 0
     ) -> list[tuple[float, ...]]:
         """Return (value, score, s.e.m.) of the drawn points of one curve, in order."""
-        return self.axes[axis].drawn(label, line)
+        return self.axes[axis].drawn_points(label, line)
 
     def _fit(self) -> None:
         """Set one vertical range that contains all points, error bars and the mark."""
@@ -284,7 +284,7 @@ class _AxisPlot:
         self.star.setData(spots if np.isfinite(mark.score) else [])
         self._fit()
 
-    def drawn(self, label: str, line: int) -> list[tuple[float, ...]]:
+    def drawn_points(self, label: str, line: int) -> list[tuple[float, ...]]:
         """Read the drawn points back from the plot items."""
         if (label, line) not in self._lines:
             return []

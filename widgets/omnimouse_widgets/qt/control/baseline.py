@@ -52,6 +52,7 @@ def baseline_text(name: str, results: Results, model: Results) -> str:
         return ""
     if results.error is not None:
         return results.error
+    # Both scores must be of the same task, so an old population score is not shown.
     if results.population_freshness == "fresh":
         scores = _mean_score(results), _mean_score(model)
         return "Mean r in this window: baseline {}, model {}.".format(*scores)

@@ -27,6 +27,7 @@ TOOLS: Final = (
     Choice("lasso", "Lasso", "Draw around neurons to paint them (L)"),
     Choice("select", "Select", "Click neurons to select them; drag to pan"),
 )
+# Alt-drag allows larger radii; a longer range would make the short slider coarse.
 LARGEST_RADIUS: Final = 100
 
 

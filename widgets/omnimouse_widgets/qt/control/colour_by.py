@@ -91,11 +91,17 @@ class ColourLegend(QWidget):
         self.states, self.rings = QWidget(), QWidget()
         states = (self.outline, *self._labels.values(), self.no_outline)
         self.states.setLayout(row_of(*states, spacing=4))
-        self.given = ring_label(palette.GIVEN, "visible")
-        self.unscored = ring_label(palette.UNSCORED, "no score")
-        self.unknown = ring_label(palette.UNSCORED, "unknown")
-        self.selected = ring_label(palette.SELECTED, "selected")
-        row = row_of(self.given, self.unscored, self.unknown, self.selected, spacing=8)
+        self.visible_ring = ring_label(palette.GIVEN, "visible")
+        self.unscored_ring = ring_label(palette.UNSCORED, "no score")
+        self.unknown_ring = ring_label(palette.UNSCORED, "unknown")
+        self.selected_ring = ring_label(palette.SELECTED, "selected")
+        row = row_of(
+            self.visible_ring,
+            self.unscored_ring,
+            self.unknown_ring,
+            self.selected_ring,
+            spacing=8,
+        )
         row.addStretch(1)
         self.rings.setLayout(row)
         column = QVBoxLayout(self)
@@ -111,7 +117,7 @@ class ColourLegend(QWidget):
         # While a quantity is being read, the field still shows the states.
         if scale is not None and not scale.is_known and not by_score:
             scale = None
-        # Numbers have a colour bar; categories (`words`) have swatches.
+        # Numbers have a colour bar; categories have swatches.
         is_ranked = scale is not None and not scale.categories
         self.bar.setVisible(is_ranked or (scale is None and by_score))
         self.bar.show_scale(scale, is_old=by_score and results.is_population_old)
@@ -126,10 +132,10 @@ class ColourLegend(QWidget):
             label.setVisible(scale is None or code in (VISIBLE, HIDDEN))
         self.states.setVisible(not by_score)
         self.no_outline.setVisible(scale is not None)
-        self.given.setVisible(by_score)
-        self.unscored.setVisible(by_score)
+        self.visible_ring.setVisible(by_score)
+        self.unscored_ring.setVisible(by_score)
         is_unknown = scale is not None and not np.isfinite(scale.values).all()
-        self.unknown.setVisible(is_unknown and not by_score)
+        self.unknown_ring.setVisible(is_unknown and not by_score)
 
     def _show_swatches(self, names: tuple[str, ...]) -> None:
         # Creating widgets is slow, and the legend is drawn after every result.

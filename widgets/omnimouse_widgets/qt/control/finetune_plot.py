@@ -28,6 +28,7 @@ class FinetunePlot:
         self.canvas.setAccessibleName("Loss and held-out correlation over steps")
         self._loss = self._plot(0, "loss", has_steps=False)
         self._score = self._plot(1, "held-out r", has_steps=True)
+        # The loss of single steps is noisy: it is drawn grey, behind its running mean.
         self.losses = self._loss.plot(pen=plot_style.pen(plot_style.AXIS))
         self.mean = self._loss.plot(pen=plot_style.pen(LOSS_COLOUR, 2.0))
         self.scores = self._score.plot(
@@ -41,8 +42,10 @@ class FinetunePlot:
     def _plot(self, row: int, title: str, *, has_steps: bool) -> pg.PlotItem:
         plot = self.canvas.addPlot(row=row, col=0)
         plot_style.style_plot(plot, bottom=has_steps)
+        # The wheel must scroll the panel instead of zooming the plot.
         plot.setMouseEnabled(False, False)
         left = plot.getAxis("left")
+        # Equal widths align the steps of both plots.
         left.setWidth(40)
         # An SI prefix would show 0.3 as 300 (x0.001).
         left.enableAutoSIPrefix(False)

@@ -2,11 +2,12 @@
 
 from qtpy.QtCore import QRectF, QSize
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
-from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.mask_counts import ORDER, counted
+from omnimouse_widgets.qt.style.form import Form
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import state_label, wrapped_label
 
@@ -30,13 +31,9 @@ class MaskCountsSection(QWidget):
             # Equal columns: the counts stay in place when their number of digits
             # changes.
             grid.setColumnStretch(column, 1)
-        column_layout = QVBoxLayout(self)
-        column_layout.setContentsMargins(0, 0, 0, 0)
-        column_layout.setSpacing(4)
-        column_layout.addWidget(self.bar)
-        column_layout.addLayout(grid)
         self.changes = wrapped_label()
-        column_layout.addWidget(self.changes)
+        # A form has no margins; the other sections of the panel are forms, too.
+        Form(self).add_rows(self.bar, grid, self.changes)
         self.setToolTip(
             "Number of neurons per state, in the samples that a stroke on the field "
             "sets.\nMixed: the state changes within these samples."

@@ -72,7 +72,7 @@ class ModelSection(QWidget):
         form.add_rows(self.notice, self.error, self.again)
         events, models = controller.state.events, controller.downloads
         finetuning = controller.finetuning
-        known = [events.session, results.changed, finetuning.changed]
+        info_signals = [events.session, results.changed, finetuning.changed]
         self.redraw = Redraw(
             self,
             (self._draw_model, [events.predictor_name, models.changed,
@@ -80,8 +80,8 @@ class ModelSection(QWidget):
             (self._draw_device, [events.device, results.events.devices]),
             (self._draw_freshness, [results.changed, baseline.changed]),
             (self.download.draw, [models.changed]),
-            (self.info.draw, known),
-            (self.finetune.draw, known),
+            (self.info.draw, info_signals),
+            (self.finetune.draw, info_signals),
         )  # fmt: skip
 
     def _build(self) -> None:
@@ -125,6 +125,7 @@ class ModelSection(QWidget):
     def _choose(self, name: str) -> None:
         dialogs = {FILE: _choose_file, FOLDER: _choose_folder, ADDRESS: _enter_address}
         chosen = dialogs[name](self) if name in dialogs else name
+        # Qt's dialogs return "" if they are cancelled.
         if chosen:
             self._controller.choose_predictor(chosen)
         # After a cancelled dialog the box must show the current model again.

@@ -50,9 +50,9 @@ class ModelInfoSection(QWidget):
         The panel calls this: an empty section is not visible and would not redraw.
         """
         knowledge, residence = self.knowledge, self._controller.results.residence
-        known = [] if knowledge is None else [known_text(knowledge)]
-        place = [] if residence is None else place_text(residence)
-        line = " · ".join([*known, *place])
+        texts = [] if knowledge is None else [known_text(knowledge)]
+        texts += [] if residence is None else place_text(residence)
+        line = " · ".join(texts)
         self.line.set_text(line)
         self.line.setToolTip("" if residence is None else place_tooltip(residence))
         self.line.setVisible(bool(line))

@@ -62,6 +62,7 @@ class RecordingSection(QWidget):
         )
         self.rate = QDoubleSpinBox()
         self.rate.setRange(0.1, 1000.0)
+        # A start value: the response rate of OmniMouse's spec.
         self.rate.setValue(30.0)
         self.rate.setSuffix(" Hz")
         describe(self.rate, "Sampling rate of the responses of each plane", "Rate")

@@ -54,6 +54,7 @@ class TaskSection(QWidget):
             tooltip="Choose a task; painting changes it to a task made by hand",
         )
         self.preset.setPlaceholderText(BY_HAND)
+        # Without a minimum, the longest preset would determine the panel's width.
         self.preset.setMinimumContentsLength(12)
         self.meaning = QuietLine()
         self.video = SegmentedButton(VIDEO, "Video")

@@ -111,9 +111,9 @@ class RepeatsSideBySide:
         with np.errstate(invalid="ignore"):
             each = _mean(repeats.responses)  # (repeat, time)
             average = _mean(repeats.average)
-        known = np.concatenate([each.ravel(), average])
-        known = known[np.isfinite(known)]
-        low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
+        finite = np.concatenate([each.ravel(), average])
+        finite = finite[np.isfinite(finite)]
+        low, high = (finite.min(), finite.max()) if len(finite) else (0.0, 1.0)
         # All repeats share one scale; the means lie below the rasters, from
         # -MEAN_HEIGHT to 0.
         scale = (MEAN_HEIGHT - 0.05) / max(float(high - low), 1e-9)
@@ -169,6 +169,6 @@ def binned_rows(responses: np.ndarray) -> np.ndarray:
 def _mean(values: np.ndarray) -> np.ndarray:
     """Return the mean over the first axis, ignoring NaN; NaN if all are unknown."""
     # np.nanmean would emit a warning for each time without a known value.
-    known = np.isfinite(values)
-    total, count = np.where(known, values, 0.0).sum(axis=0), known.sum(axis=0)
+    finite = np.isfinite(values)
+    total, count = np.where(finite, values, 0.0).sum(axis=0), finite.sum(axis=0)
     return np.asarray(np.where(count > 0, total / np.maximum(count, 1), np.nan))

@@ -3,9 +3,10 @@
 Positions are floats (sample, row); cell (i, j) covers [i, i + 1) x [j, j + 1).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from math import ceil, floor, hypot, sqrt
+from math import ceil, floor, hypot
+
+import numpy as np
 
 Point = tuple[float, float]
 
@@ -34,13 +35,29 @@ def brush_blocks(
     n_samples
         Samples of the window.
     """
-    spans: dict[int, tuple[float, float]] = {}
-    for x, y in _stamps(start, stop, radius):
-        for column, low, high in _ellipse(x, y, radius, n_samples):
-            if column in spans:
-                low, high = min(low, spans[column][0]), max(high, spans[column][1])
-            spans[column] = (low, high)
-    return _joined(spans)
+    across, down = radius
+    # Stamps are at most half a radius apart, so that a stroke has no gaps. The radius
+    # counts as at least half a cell: a tiny brush must not need thousands of stamps.
+    x_step = (stop[0] - start[0]) / max(across, 0.5)
+    y_step = (stop[1] - start[1]) / max(down, 0.5)
+    x, y = np.linspace(start, stop, 1 + max(1, ceil(2 * hypot(x_step, y_step)))).T
+    columns = np.arange(n_samples)[:, None]
+    # (sample, stamp): horizontal distance from a stamp to the nearest edge of a column.
+    away = np.maximum(0.0, np.maximum(columns - x, x - columns - 1))
+    is_touched = (away == 0) | (away < across)
+    share = away / across if across else away
+    half = down * np.sqrt(np.maximum(0.0, 1 - share**2))
+    lows = np.where(is_touched, y - half, np.inf).min(axis=1).tolist()
+    highs = np.where(is_touched, y + half, -np.inf).max(axis=1).tolist()
+    blocks: list[Block] = []
+    for column in np.flatnonzero(is_touched.any(axis=1)).tolist():
+        first, low, high = column, lows[column], highs[column]
+        last = blocks[-1] if blocks else None
+        # Adjacent columns with equal rows become one block.
+        if last and (last.samples.stop, last.low, last.high) == (column, low, high):
+            first = blocks.pop().samples.start
+        blocks.append(Block(slice(first, column + 1), low, high))
+    return blocks
 
 
 def box_block(start: Point, stop: Point, n_samples: int) -> Block:
@@ -53,40 +70,3 @@ def _samples(first: float, last: float, n_samples: int) -> slice:
     # Positions outside the raster give an empty slice, not negative indices.
     low, high = sorted((floor(first), floor(last)))
     return slice(min(max(low, 0), n_samples), max(min(high + 1, n_samples), 0))
-
-
-def _stamps(start: Point, stop: Point, radius: Point) -> Iterator[Point]:
-    """Yield positions at most half a radius apart, so that a stroke has no gaps."""
-    # At least half a cell, so that a tiny brush does not need thousands of stamps.
-    across, down = max(radius[0], 0.5), max(radius[1], 0.5)
-    length = hypot((stop[0] - start[0]) / across, (stop[1] - start[1]) / down)
-    steps = max(1, ceil(2 * length))
-    for step in range(steps + 1):
-        t = step / steps
-        yield start[0] + t * (stop[0] - start[0]), start[1] + t * (stop[1] - start[1])
-
-
-def _ellipse(
-    x: float, y: float, radius: Point, n_samples: int
-) -> Iterator[tuple[int, float, float]]:
-    """Yield (sample, low row, high row) of the columns that an ellipse touches."""
-    first = max(0, floor(x - radius[0]))
-    last = min(n_samples - 1, floor(x + radius[0]))
-    for column in range(first, last + 1):
-        # Horizontal distance from the centre to the nearest edge of the column.
-        away = max(0.0, column - x, x - column - 1)
-        share = away / radius[0] if radius[0] else 0.0
-        half = radius[1] * sqrt(max(0.0, 1 - share * share))
-        yield column, y - half, y + half
-
-
-def _joined(spans: dict[int, tuple[float, float]]) -> list[Block]:
-    """Merge adjacent columns with equal rows into one block."""
-    blocks: list[Block] = []
-    for column, (low, high) in sorted(spans.items()):
-        last = blocks[-1] if blocks else None
-        if last and (last.samples.stop, last.low, last.high) == (column, low, high):
-            blocks[-1] = Block(slice(last.samples.start, column + 1), low, high)
-        else:
-            blocks.append(Block(slice(column, column + 1), low, high))
-    return blocks

@@ -24,6 +24,7 @@ from omnimouse_widgets.qt.style.row_table import row_table
 from omnimouse_widgets.qt.style.theme import wrapped_label
 
 SIZE = (1240, 420)
+# Widths in pixels of the columns up to the last, which takes the rest.
 WIDTHS = (190, 100, 70, 110, 210, 140, 170)
 ROW_HEIGHT = 22
 ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter)

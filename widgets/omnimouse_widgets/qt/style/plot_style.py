@@ -206,9 +206,9 @@ class Message:
 
 def response_levels(values: np.ndarray) -> tuple[float, float]:
     """Return the limits of a colour scale of responses; NaN is unknown."""
-    known = values[np.isfinite(values)]
+    finite = values[np.isfinite(values)]
     # The 99th percentile keeps single large responses from darkening the rest.
-    most = float(np.percentile(known, 99)) if len(known) else 1.0
+    most = float(np.percentile(finite, 99)) if len(finite) else 1.0
     return 0.0, max(most, 1e-6)
 
 

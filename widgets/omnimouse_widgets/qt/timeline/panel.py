@@ -323,10 +323,10 @@ def tooltip(spec: WindowSpec) -> str:
 
 def in_unit(values: np.ndarray) -> np.ndarray:
     """Scale values from the 1st-99.5th percentile to 0-1 and clip; keep NaN."""
-    known = values[np.isfinite(values)]
-    if not known.size:
+    finite = values[np.isfinite(values)]
+    if not finite.size:
         return values
-    low, high = np.percentile(known, (1, 99.5))
+    low, high = np.percentile(finite, (1, 99.5))
     # 1e-9: constant values would divide by zero.
     scaled: np.ndarray = np.clip((values - low) / max(high - low, 1e-9), 0, 1)
     return scaled

@@ -86,8 +86,8 @@ def _drawn_stack(controller: Controller, look: Look) -> TraceStack:
     stack.cursor.hide()
     for curve in (stack.predicted, stack.baseline):
         # An empty path is invalid in SVG: hide curves without a finite value.
-        _, drawn = curve.getData()
-        curve.setVisible(bool(np.isfinite(drawn).any()))
+        _, values = curve.getData()
+        curve.setVisible(bool(np.isfinite(values).any()))
     stack.canvas.scene().prepareForPaint()
     return stack
 

@@ -232,10 +232,10 @@ class TraceStack(QObject):
         return self._read(curve, row)
 
     def _read(self, curve: pg.PlotCurveItem, row: int) -> np.ndarray:
-        at, drawn = row - self.first, curve.getData()[1]
+        at, values = row - self.first, curve.getData()[1]
         # `_joined` appends one NaN to every row, hence length + 1.
         ends = np.cumsum([len(r.time) + 1 for r in self._rows])
-        part = drawn[ends[at] - len(self._rows[at].time) - 1 : ends[at] - 1]
+        part = values[ends[at] - len(self._rows[at].time) - 1 : ends[at] - 1]
         return self._rows[at].read(part)
 
     @property
@@ -317,9 +317,9 @@ class _PlacedRow:
     curves: tuple[np.ndarray, ...]
     """Truth, prediction, baseline and one overlay per pin slot; NaN if missing."""
 
-    def read(self, drawn: np.ndarray) -> np.ndarray:
+    def read(self, heights: np.ndarray) -> np.ndarray:
         """Undo the scale and offset."""
-        return np.asarray((drawn - self.at) / FILL * self.scale + self.low)
+        return np.asarray((heights - self.at) / FILL * self.scale + self.low)
 
 
 def _placed_row(trace: Trace, at: int, low: float, scale: float) -> _PlacedRow:

@@ -10,8 +10,6 @@ from qtpy.QtCore import QSignalBlocker, Qt
 from qtpy.QtWidgets import (
     QComboBox,
     QDoubleSpinBox,
-    QGridLayout,
-    QLayout,
     QSlider,
     QSpinBox,
     QWidget,
@@ -42,11 +40,12 @@ from omnimouse_widgets.qt.style.controls import (
     set_items,
     toggle_button,
 )
-from omnimouse_widgets.qt.style.form import row_of
+from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.segmented_button import Choice, SegmentedButton
 from omnimouse_widgets.qt.style.theme import ToneLabel
 
+# The keys are the kinds of `live.mask.stimulus_edits`; "" stands for no edit.
 PICTURES: Final = {
     "": "as recorded",
     "blank": "blank",
@@ -68,6 +67,7 @@ PART_CHOICES: Final = (
     Choice("last", "end", ""),
 )
 MIRRORS: Final[dict[MirrorAxis, str]] = {"horizontal": "↔", "vertical": "↕"}
+# Percent. Beyond it, nearly all pixels are clipped to black or white.
 MOST_CONTRAST: Final = 300
 
 
@@ -77,7 +77,7 @@ class WhatIfControls(QWidget):
     Parameters
     ----------
     controller
-        Source of the state; edits are applied through `controller.what_if`.
+        Source of the state; edits are applied through `controller.stimulus_edits`.
     """
 
     def __init__(self, controller: Controller) -> None:
@@ -85,14 +85,11 @@ class WhatIfControls(QWidget):
         self._controller = controller
         self._edits = controller.stimulus_edits
         self._part = "all"
-        self._grid = QGridLayout(self)
-        self._grid.setContentsMargins(0, 0, 0, 0)
-        self._grid.setHorizontalSpacing(6)
-        self._grid.setVerticalSpacing(4)
-        self._grid.setColumnStretch(1, 1)
-        self._build_video()
-        self._build_behavior()
-        self._grid.setRowStretch(self._grid.rowCount(), 1)
+        form = Form(self)
+        self._build_video(form)
+        self._build_behavior(form)
+        # An empty last row takes the free height, so that the rows stay together.
+        form.setRowStretch(form.rowCount(), 1)
         # Widgets that also report a change when they are set from the state.
         self._inputs: tuple[QWidget, ...] = (
             self.at, *self.mirrors.values(), self.contrast, *self._shifts, self.value
@@ -105,10 +102,10 @@ class WhatIfControls(QWidget):
         )
 
     # -- building -----------------------------------------------------------------
-    def _build_video(self) -> None:
+    def _build_video(self, form: Form) -> None:
         self.picture = _menu(PICTURES, "Edit of the video", self._picture_picked)
         self.at = number_box(QDoubleSpinBox, self._put_picture)
-        self._add("Video", row_of(self.picture, self.at, stretch=0))
+        form.add("Video", row_of(self.picture, self.at, stretch=0))
         self.mirrors = {
             axis: toggle_button(text, f"Mirror the video: {axis}")
             for axis, text in MIRRORS.items()
@@ -116,14 +113,16 @@ class WhatIfControls(QWidget):
         for axis, button in self.mirrors.items():
             button.setAccessibleName(button.toolTip())
             button.setMinimumWidth(44)
+            # The two axes are independent, hence two buttons instead of one choice.
             button.toggled.connect(partial(self._mirror, axis))
         row = row_of(*self.mirrors.values())
         row.addStretch(1)
-        self._add("Mirror", row)
+        form.add("Mirror", row)
         self.contrast = QSlider(Qt.Orientation.Horizontal)
         self.contrast.setRange(0, MOST_CONTRAST)
         self.contrast.setPageStep(25)
         self.contrast.setToolTip("Contrast about the screen's mean gray, in percent")
+        # Without a minimum, the frames beside the controls would leave it no width.
         self.contrast.setMinimumWidth(60)
         # A drag of the slider is one undo step.
         self.contrast.sliderPressed.connect(
@@ -132,16 +131,16 @@ class WhatIfControls(QWidget):
         self.contrast.sliderReleased.connect(self._controller.end_stroke)
         self.contrast.valueChanged.connect(self._put_contrast)
         self.factor = ToneLabel()
-        self._add("Contrast", row_of(self.contrast, self.factor, stretch=0))
+        form.add("Contrast", row_of(self.contrast, self.factor, stretch=0))
         self._shifts = tuple(number_box(QSpinBox, self._put_shift) for _ in range(3))
         self.right, self.down, self.later = self._shifts
         self.later.setSuffix(" frames")
-        self._add("Shift → ↓", row_of(self.right, self.down))
-        self._add("Delay", self.later)
+        form.add("Shift → ↓", row_of(self.right, self.down))
+        form.add("Delay", self.later)
 
-    def _build_behavior(self) -> None:
+    def _build_behavior(self, form: Form) -> None:
         self.channel = _menu({}, "Behaviour channel to edit", self._draw)
-        self._add("Behaviour", self.channel)
+        form.add("Behaviour", self.channel)
         self.change = _menu(CHANGES, "Edit of the channel", self._change_picked)
         self.value = number_box(
             QDoubleSpinBox,
@@ -149,20 +148,10 @@ class WhatIfControls(QWidget):
             tooltip="Value in the units of the recording, factor, or seconds",
         )
         self.value.setRange(-1e4, 1e4)
-        self._add("", row_of(self.change, self.value, stretch=0))
+        form.add("Edit", row_of(self.change, self.value, stretch=0))
         self.part = SegmentedButton(PART_CHOICES, "Part of the window that is edited")
         self.part.picked.connect(lambda part: self._pick_part(str(part)))
-        self._add("Where", self.part)
-
-    def _add(self, text: str, control: QWidget | QLayout) -> None:
-        row = self._grid.rowCount()
-        if text:
-            self._grid.addWidget(ToneLabel(text), row, 0)
-        if isinstance(control, QLayout):
-            self._grid.addLayout(control, row, 1)
-        else:
-            control.setAccessibleName(text)
-            self._grid.addWidget(control, row, 1)
+        form.add("Where", self.part)
 
     # -- what the user does ---------------------------------------------------------
     @property
@@ -173,6 +162,7 @@ class WhatIfControls(QWidget):
     def _sample_s(self) -> float:
         """Time between two behaviour samples."""
         behavior = self._spec.behavior
+        # Without behaviour the boxes are disabled; any positive number will do.
         return 1.0 if behavior is None else 1 / behavior.rate_hz
 
     @property
@@ -233,6 +223,7 @@ class WhatIfControls(QWidget):
     def _pick_part(self, part: str) -> None:
         """Move all edits to a part of the window; later edits use this part too."""
         self._part = part
+        # One call for all edits, so that the change is one undo step.
         edits = [
             # Index 0 is the span in frames, 1 the span in behaviour samples.
             replace(cast(Any, edit), span=self._spans[isinstance(edit, BehaviorEdit)])
@@ -259,6 +250,7 @@ class WhatIfControls(QWidget):
         session = self._controller.state.session
         has_video = session is not None and session.stimulus is not None
         has_video &= self._spec.video is not None
+        # Both the session and the model must have the modality.
         has_behavior = self.channel.count() > 0 and self._spec.behavior is not None
         for widget in (self.picture, *self._inputs):
             widget.setEnabled(has_video)
@@ -319,6 +311,7 @@ class WhatIfControls(QWidget):
         kind, edit = next(((k, e) for k, e in edits if e is not None), ("", None))
         self.change.setCurrentIndex(self.change.findData(kind))
         self.value.setVisible(bool(kind))
+        # A shift is stored in samples and shown in seconds.
         self.value.setSuffix(" s" if kind == "behavior_shift" else "")
         self.value.setSingleStep(self._sample_s if kind == "behavior_shift" else 0.5)
         if isinstance(edit, BehaviorSet):

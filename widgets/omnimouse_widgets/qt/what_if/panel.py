@@ -38,6 +38,7 @@ TOOLTIP = (
     "(blue, dashed). There is no recording with the edits, so there is no score.\n"
     "Δ: root mean square of the difference over the target samples"
 )
+# Eight names fit in two lines of a dock of 400 pixels.
 N_LISTED = 8
 
 
@@ -94,6 +95,7 @@ class WhatIfPanel(QWidget):
         self.canvas = plot_style.canvas(
             "The frame at the cursor: as recorded, and edited"
         )
+        # Fixed, because the controls beside it need the rest of the width.
         self.canvas.setFixedSize(132, 190)
         self.recorded = self._picture(0, "recorded", palette.HELD)
         self.edited = self._picture(2, "edited", palette.EDITED)
@@ -117,6 +119,7 @@ class WhatIfPanel(QWidget):
             | Qt.TextInteractionFlag.LinksAccessibleByKeyboard
         )
         self.listed.setWordWrap(True)
+        # The list wraps; without this, its longest word would widen the dock.
         self.listed.setMinimumWidth(1)
         self.listed.setFont(plot_style.small_font())
         self.listed.setToolTip(
@@ -132,6 +135,7 @@ class WhatIfPanel(QWidget):
         head = row_of(self.edits, self.status, self.reset, stretch=0)
         frames = row_of(self.controls, self.canvas, stretch=0)
         self.stack.canvas.setMinimumHeight(130)
+        # pyqtgraph's size hint is too large for a dock: the plot takes the free space.
         ignored = QSizePolicy.Policy.Ignored
         self.stack.canvas.setSizePolicy(ignored, ignored)
         parts = (head, self.remarks, frames, self.stack.canvas, self.listed)
@@ -227,6 +231,7 @@ class WhatIfPanel(QWidget):
             # Δ, not r: there is no recording under edited input, so a score is not
             # defined.
             label = f"{name} · Δ {change[neuron]:.2f}"
+            # No shading: both curves exist in the target samples only.
             shade = np.zeros(len(time), np.uint8)
             after = predicted_of(result.after, neuron)
             row = Trace(label, label, time, before, after, shade, is_old, least)
