@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from psygnal import Signal
 
+from omnimouse_model.analysis.in_silico.stimulus_edits import edits_for
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
@@ -401,6 +402,7 @@ class Controller:
         """Show a mask of another spec with the window of its spec; False if refused."""
         state, spec = self.state, mask.spec
         assert state.window is not None
+        old_spec = state.window.spec
         try:
             window = self._session.window(state.window.start_s, spec)
         except ValueError as error:
@@ -412,10 +414,12 @@ class Controller:
         self._spans.resize(spec.n_samples)
         # neither a window nor a mask ever stands beside one of another spec
         state.mask = None
+        edits = edits_for(state.edits, old_spec, spec)
         state.edits = ()
         state.cursor = min(state.cursor, spec.n_samples - 1)
         state.window = window
         state.mask = mask
+        state.edits = edits
         state.active_span = self._spans.of(state.brush_code)
         self.history_changed.emit()
         self._send()

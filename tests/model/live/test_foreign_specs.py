@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
+from omnimouse_model.analysis.in_silico.stimulus_edits import BehaviorSet, Contrast
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.predict.baselines.predictor import naive_predictor
@@ -96,6 +97,17 @@ def test_the_mask_comes_back_with_its_spec(controller, sources):
     controller.choose_predictor("echo")
     assert controller.state.mask == mask
     assert is_answered(controller)
+
+
+def test_edits_stay_when_the_spec_changes(controller, sources):
+    controller.open_session(sources / "imaging.npz")
+    controller.choose_predictor("echo")
+    controller.stimulus_edits.put(Contrast(0.5, (30, 60)), BehaviorSet("running", 0.0))
+    for name, span in (("toy-recurrent", (30, 60)), ("toy-frames", (8, 16))):
+        controller.choose_predictor(name)
+        contrast, held = controller.stimulus_edits.edits
+        assert (contrast, held) == (Contrast(0.5, span), BehaviorSet("running", 0.0))
+        assert controller.results.what_if.window.edits == (contrast, held)
 
 
 def test_another_spec_is_pinned_and_stands_beside(opened):

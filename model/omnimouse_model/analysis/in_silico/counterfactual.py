@@ -14,6 +14,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import describe_edits, ed
 from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit, VideoEdit
 from omnimouse_model.data.window import Window
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.predict.capabilities import decode_in_parts, stop_if, take_neurons
 from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
 
@@ -44,7 +45,7 @@ class WhatIf:
     @property
     def description(self) -> str:
         """Description of the edits, such as `mirrored, contrast × 0.5`."""
-        return describe_edits(self.edits)
+        return describe_edits(self.edits, self.window.spec)
 
     @property
     def neurons(self) -> np.ndarray:
@@ -53,22 +54,22 @@ class WhatIf:
 
     @property
     def difference(self) -> np.ndarray:
-        """float32 (60, n): edited minus unedited prediction, NaN if not predicted."""
+        """float32 (n_samples, n): edited minus unedited, NaN if not predicted."""
         return np.asarray(self.after.responses - self.before.responses)
 
     @property
     def change(self) -> np.ndarray:
         """float32 (n,): root mean square difference over the predicted samples."""
-        return _over_samples(self.difference**2) ** 0.5
+        return nanmean(self.difference**2, 0).astype(np.float32) ** 0.5
 
     @property
     def mean_change(self) -> np.ndarray:
         """float32 (n,): mean difference over the predicted samples."""
-        return _over_samples(self.difference)
+        return nanmean(self.difference, 0).astype(np.float32)
 
     @property
     def behavior_difference(self) -> np.ndarray | None:
-        """float32 (40, C): difference of decoded behaviour, z-scored, or None."""
+        """float32 (n_behavior, C): difference of decoded behaviour, or None."""
         if self.before.behavior is None or self.after.behavior is None:
             return None
         return np.asarray(self.after.behavior - self.before.behavior)
@@ -128,13 +129,13 @@ def what_if(
     if neurons is None:
         neurons = np.flatnonzero(scored_cells(mask).any(axis=0))
 
-    def answer(of: Window) -> Prediction:
+    def predict(of: Window) -> Prediction:
         stop_if(outdated)
         return decode_in_parts(predictor, predictor.encode(of, mask), neurons, outdated)
 
     # `take_neurons` returns None unless all neurons are in the known prediction.
     before = None if unedited is None else take_neurons(unedited, neurons)
-    return WhatIf(changed, before or answer(window), answer(changed))
+    return WhatIf(changed, before or predict(window), predict(changed))
 
 
 def edit_remarks(
@@ -149,29 +150,20 @@ def edit_remarks(
     withholds = needs is None or needs.withholds_video
     if video and needs is not None and not needs.sees_video:
         remarks.append("This predictor does not see video: that edit changes nothing.")
-    elif video and withholds and not _is_seen(video, mask):
+    elif video and withholds and not _is_visible(video, mask):
         remarks.append("The edited frames are hidden: that edit changes nothing.")
     if behavior and needs is not None and not needs.sees_behavior:
         remarks.append(
             "This predictor does not see behaviour: that edit changes nothing."
         )
     elif behavior and not mask.has_visible_behavior:
-        remarks.append("Behaviour is not given: that edit changes nothing.")
+        remarks.append("Behaviour is not visible: that edit changes nothing.")
     if edits and mask.visible.any() and (needs is None or needs.sees_responses):
         remarks.append("Visible responses stay as recorded, under the true stimulus.")
     return tuple(remarks)
 
 
-def _is_seen(edits: Iterable[Edit], mask: Mask) -> bool:
-    spans = (getattr(edit, "span", (0, len(mask.frames))) for edit in edits)
+def _is_visible(edits: Iterable[Edit], mask: Mask) -> bool:
+    """Return whether a frame that an edit changes is visible."""
+    spans = (getattr(edit, "span", None) or (0, len(mask.frames)) for edit in edits)
     return any(mask.frames[slice(*span)].any() for span in spans)
-
-
-def _over_samples(values: np.ndarray) -> np.ndarray:
-    """Return the mean over time of finite values, NaN for columns without any."""
-    # `np.nanmean` would warn about columns without a finite value.
-    known = np.isfinite(values)
-    count = known.sum(axis=0)
-    total = np.where(known, values, 0.0).sum(axis=0)
-    mean = total / np.maximum(count, 1)
-    return np.where(count > 0, mean, np.nan).astype(np.float32)

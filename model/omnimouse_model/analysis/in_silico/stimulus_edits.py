@@ -1,48 +1,56 @@
 """Edits of a window's video and behaviour, their descriptions and their JSON form.
 
 Each edit is a frozen value that compares by content and survives a round trip through
-JSON. Edits do not change the session. `span` is the half-open range of frames (30 Hz)
-or behaviour samples (20 Hz) of the window that the edit changes.
+JSON. Edits do not change the session. They work under any spec: frames, behaviour
+samples and pixels are those of the window's spec, and behaviour channels have names.
+`span` is the half-open range of frames or behaviour samples that the edit changes; None
+is the whole window, and what a `Shift` reads before and after it. `edits_for` maps
+edits to another spec.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from math import isfinite
 from reprlib import repr as shortened
 from typing import Any, Literal
 
 import numpy as np
 
-from omnimouse_model.data.clock import BEHAVIOR_RATE_HZ, N_BEHAVIOR, N_FRAMES
+from omnimouse_model.analysis.in_silico.readers import (
+    Span,
+    column_of,
+    on_channel,
+    painted,
+    pushed,
+    within,
+)
 from omnimouse_model.data.edit_protocol import Channel, Edit, Read, VideoEdit
 from omnimouse_model.data.stimulus import MEAN_GRAY
 from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 
 MirrorAxis = Literal["horizontal", "vertical"]
-Span = tuple[int, int]
 ClipAt = Callable[[float], Read]
-ALL_FRAMES: Span = (0, N_FRAMES)
-ALL_BEHAVIOR: Span = (0, N_BEHAVIOR)
 
 
+# -- edits of the video ---------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class OtherClip:
     """Replace the video by that of the window that begins nearest to `start_s`."""
 
     start_s: float
-    span: Span = ALL_FRAMES
+    span: Span | None = None
 
     def __post_init__(self) -> None:
-        _check(self, self.span, N_FRAMES)
+        _check(self)
 
-    def on_video(self, shown: Read, clip_at: ClipAt) -> Read:
+    def on_video(self, read: Read, clip_at: ClipAt) -> Read:
         """Read the frames of the other window."""
-        return _within(self.span, shown, clip_at(self.start_s))
+        return within(self.span, read, clip_at(self.start_s))
 
-    @property
-    def description(self) -> str:
-        """Description, such as `clip at 12.0 s`."""
-        return f"clip at {self.start_s:.1f} s{_part(self.span, N_FRAMES)}"
+    def describe(self, spec: WindowSpec) -> str:
+        """Return a description, such as `clip at 12.0 s`."""
+        return f"clip at {self.start_s:.1f} s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,53 +58,49 @@ class Freeze:
     """Show one frame (index `at` of the window) in the whole span."""
 
     at: int
-    span: Span = ALL_FRAMES
+    span: Span | None = None
 
     def __post_init__(self) -> None:
-        _check(self, self.span, N_FRAMES)
-        if not 0 <= self.at < N_FRAMES:
-            raise ValueError(f"Freeze at a frame 0-{N_FRAMES - 1}, not {self.at}.")
+        _check(self)
 
-    def on_video(self, shown: Read, clip_at: ClipAt) -> Read:
+    def on_video(self, read: Read, clip_at: ClipAt) -> Read:
         """Read frame `at` at every position."""
 
         def frozen(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            # `shown` contains the earlier edits, so the frozen frame is edited too.
-            frame, valid = shown(np.array([self.at]))
+            # `read` contains the earlier edits, so the frozen frame is edited too.
+            frame, valid = read(np.array([self.at]))
             count = len(positions)
             return np.repeat(frame, count, axis=0), np.repeat(valid, count)
 
-        return _within(self.span, shown, frozen)
+        return within(self.span, read, frozen)
 
-    @property
-    def description(self) -> str:
-        """Description, such as `frozen at frame 12`."""
-        return f"frozen at frame {self.at}{_part(self.span, N_FRAMES)}"
+    def describe(self, spec: WindowSpec) -> str:
+        """Return a description, such as `frozen at frame 12`."""
+        return f"frozen at frame {self.at}"
 
 
 @dataclass(frozen=True, slots=True)
 class Blank:
     """Show the mean gray of the screen, which is 0 in model units."""
 
-    span: Span = ALL_FRAMES
+    span: Span | None = None
 
     def __post_init__(self) -> None:
-        _check(self, self.span, N_FRAMES)
+        _check(self)
 
-    def on_video(self, shown: Read, clip_at: ClipAt) -> Read:
+    def on_video(self, read: Read, clip_at: ClipAt) -> Read:
         """Read gray frames, valid everywhere."""
 
         def gray(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            frames, valid = shown(positions)
+            frames, valid = read(positions)
             # A blank screen is known even where the recording has no frame.
             return np.full_like(frames, MEAN_GRAY), np.ones_like(valid)
 
-        return _within(self.span, shown, gray)
+        return within(self.span, read, gray)
 
-    @property
-    def description(self) -> str:
-        """Description: `blank`, and the span."""
-        return f"blank{_part(self.span, N_FRAMES)}"
+    def describe(self, spec: WindowSpec) -> str:
+        """Return `blank`."""
+        return "blank"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,28 +108,24 @@ class Mirror:
     """Exchange left and right ("horizontal") or top and bottom ("vertical")."""
 
     axis: MirrorAxis = "horizontal"
-    span: Span = ALL_FRAMES
+    span: Span | None = None
 
     def __post_init__(self) -> None:
-        _check(self, self.span, N_FRAMES)
+        _check(self)
         if self.axis not in ("horizontal", "vertical"):
             raise ValueError(
                 f"Mirror along 'horizontal' or 'vertical', not {self.axis!r}."
             )
 
-    def on_video(self, shown: Read, clip_at: ClipAt) -> Read:
+    def on_video(self, read: Read, clip_at: ClipAt) -> Read:
         """Read mirrored frames."""
         # Frames are (time, row, column).
         axis = 2 if self.axis == "horizontal" else 1
-        return _within(
-            self.span, shown, _painted(shown, lambda frames: np.flip(frames, axis))
-        )
+        return painted(self.span, read, lambda frames: np.flip(frames, axis))
 
-    @property
-    def description(self) -> str:
-        """Description: `mirrored` or `upside down`, and the span."""
-        word = "mirrored" if self.axis == "horizontal" else "upside down"
-        return f"{word}{_part(self.span, N_FRAMES)}"
+    def describe(self, spec: WindowSpec) -> str:
+        """Return `mirrored` or `upside down`."""
+        return "mirrored" if self.axis == "horizontal" else "upside down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,14 +133,14 @@ class Contrast:
     """Multiply the deviation from mean gray by `factor`, clipped to 0-255."""
 
     factor: float
-    span: Span = ALL_FRAMES
+    span: Span | None = None
 
     def __post_init__(self) -> None:
-        _check(self, self.span, N_FRAMES)
-        if not (isfinite(self.factor) and self.factor >= 0):
+        _check(self)
+        if self.factor < 0:
             raise ValueError(f"A contrast factor is 0 or more, not {self.factor}.")
 
-    def on_video(self, shown: Read, clip_at: ClipAt) -> Read:
+    def on_video(self, read: Read, clip_at: ClipAt) -> Read:
         """Read frames with changed contrast."""
 
         def scaled(frames: np.ndarray) -> np.ndarray:
@@ -151,12 +151,11 @@ class Contrast:
             grays = (frames.astype(np.float32) - gray) * factor + gray
             return np.asarray(np.clip(grays, 0, 255))
 
-        return _within(self.span, shown, _painted(shown, scaled))
+        return painted(self.span, read, scaled)
 
-    @property
-    def description(self) -> str:
-        """Description, such as `contrast × 0.5`."""
-        return f"contrast × {self.factor:g}{_part(self.span, N_FRAMES)}"
+    def describe(self, spec: WindowSpec) -> str:
+        """Return a description, such as `contrast × 0.5`."""
+        return f"contrast × {self.factor:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,33 +169,33 @@ class Shift:
     right: int = 0
     down: int = 0
     later: int = 0
-    span: Span = ALL_FRAMES
+    span: Span | None = None
 
     def __post_init__(self) -> None:
-        _check(self, self.span, N_FRAMES)
+        _check(self)
 
-    def on_video(self, shown: Read, clip_at: ClipAt) -> Read:
+    def on_video(self, read: Read, clip_at: ClipAt) -> Read:
         """Read frames `later` positions earlier, with the picture moved."""
 
         def moved(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             # Positions outside the window are read from the recording.
-            frames, valid = shown(positions - self.later)
-            return _pushed(frames, self.down, self.right), valid
+            frames, valid = read(positions - self.later)
+            return pushed(frames, self.down, self.right), valid
 
-        return _within(self.span, shown, moved)
+        return within(self.span, read, moved)
 
-    @property
-    def description(self) -> str:
-        """Description, such as `4 px right, 3 frames later`."""
-        ways = [
+    def describe(self, spec: WindowSpec) -> str:
+        """Return a description, such as `4 px right, 3 frames later`."""
+        moves = [
             (self.right, "px right", "px left"),
             (self.down, "px down", "px up"),
             (self.later, "frames later", "frames earlier"),
         ]
-        told = [f"{abs(n)} {on if n > 0 else back}" for n, on, back in ways if n]
-        return f"{', '.join(told) or 'not shifted'}{_part(self.span, N_FRAMES)}"
+        parts = [f"{abs(n)} {on if n > 0 else back}" for n, on, back in moves if n]
+        return ", ".join(parts) or "not shifted"
 
 
+# -- edits of behaviour ---------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class BehaviorSet:
     """Hold a behaviour channel at a value, in units of the recording.
@@ -207,25 +206,23 @@ class BehaviorSet:
 
     channel: str
     value: float
-    span: Span = ALL_BEHAVIOR
+    span: Span | None = None
 
     def __post_init__(self) -> None:
-        _check(self, self.span, N_BEHAVIOR)
+        _check(self)
 
-    def on_behavior(self, told: Read, channels: Sequence[Channel]) -> Read:
+    def on_behavior(self, read: Read, channels: Sequence[Channel]) -> Read:
         """Read the constant value in place of the channel."""
 
-        def held(values: np.ndarray, channel: Channel) -> np.ndarray:
+        def constant(values: np.ndarray, channel: Channel) -> np.ndarray:
             # `values` are z-scored; `value` is in units of the recording.
             return np.full_like(values, (self.value - channel.mean) / channel.std)
 
-        return _one_channel(self.channel, self.span, told, channels, held)
+        return on_channel(self.channel, self.span, read, channels, constant)
 
-    @property
-    def description(self) -> str:
-        """Description, such as `running = 0`."""
-        name = channel_label(self.channel)
-        return f"{name} = {self.value:g}{_part(self.span, N_BEHAVIOR)}"
+    def describe(self, spec: WindowSpec) -> str:
+        """Return a description, such as `running = 0`."""
+        return f"{channel_label(self.channel)} = {self.value:g}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,63 +231,62 @@ class BehaviorScale:
 
     channel: str
     factor: float
-    span: Span = ALL_BEHAVIOR
+    span: Span | None = None
 
     def __post_init__(self) -> None:
-        _check(self, self.span, N_BEHAVIOR)
+        _check(self)
 
-    def on_behavior(self, told: Read, channels: Sequence[Channel]) -> Read:
+    def on_behavior(self, read: Read, channels: Sequence[Channel]) -> Read:
         """Read the scaled channel; a factor of 1 is an exact identity."""
 
         def scaled(values: np.ndarray, channel: Channel) -> np.ndarray:
             # With z = (v - mean) / std, the z-score of factor · v is
             # factor · z + mean · (factor - 1) / std.
-            rest = channel.mean * (self.factor - 1) / channel.std
-            return np.asarray(values * np.float32(self.factor) + np.float32(rest))
+            offset = channel.mean * (self.factor - 1) / channel.std
+            return np.asarray(values * np.float32(self.factor) + np.float32(offset))
 
-        return _one_channel(self.channel, self.span, told, channels, scaled)
+        return on_channel(self.channel, self.span, read, channels, scaled)
 
-    @property
-    def description(self) -> str:
-        """Description, such as `running × 2`."""
-        name = channel_label(self.channel)
-        return f"{name} × {self.factor:g}{_part(self.span, N_BEHAVIOR)}"
+    def describe(self, spec: WindowSpec) -> str:
+        """Return a description, such as `running × 2`."""
+        return f"{channel_label(self.channel)} × {self.factor:g}"
 
 
 @dataclass(frozen=True, slots=True)
 class BehaviorShift:
-    """Delay a behaviour channel by samples of 50 ms; earlier ones are as recorded."""
+    """Delay a behaviour channel by samples of the spec, which are read as recorded."""
 
     channel: str
     later: int
-    span: Span = ALL_BEHAVIOR
+    span: Span | None = None
 
     def __post_init__(self) -> None:
-        _check(self, self.span, N_BEHAVIOR)
+        _check(self)
 
-    def on_behavior(self, told: Read, channels: Sequence[Channel]) -> Read:
+    def on_behavior(self, read: Read, channels: Sequence[Channel]) -> Read:
         """Read the channel `later` samples earlier; other channels do not change."""
-        column = _column(self.channel, channels)
+        column = column_of(self.channel, channels)
         # Called for each behaviour stream: another stream has the channel.
         if column is None:
-            return told
+            return read
 
         def moved(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            values, valid = told(positions)
-            earlier, there = told(positions - self.later)
+            values, valid = read(positions)
+            earlier, earlier_valid = read(positions - self.later)
             values = values.copy()
             values[:, column] = earlier[:, column]
             # Validity is per sample and not per channel, so both samples must be valid.
-            return values, valid & there
+            return values, valid & earlier_valid
 
-        return _within(self.span, told, moved)
+        return within(self.span, read, moved)
 
-    @property
-    def description(self) -> str:
-        """Description, such as `running 0.5 s later`."""
-        name, seconds = channel_label(self.channel), self.later / BEHAVIOR_RATE_HZ
-        way = "later" if seconds >= 0 else "earlier"
-        return f"{name} {abs(seconds):g} s {way}{_part(self.span, N_BEHAVIOR)}"
+    def describe(self, spec: WindowSpec) -> str:
+        """Return a description, such as `running 0.5 s later`."""
+        delay = f"{abs(self.later)} samples"
+        if spec.behavior is not None:
+            delay = f"{abs(self.later) / spec.behavior.rate_hz:g} s"
+        direction = "later" if self.later >= 0 else "earlier"
+        return f"{channel_label(self.channel)} {delay} {direction}"
 
 
 KINDS: dict[str, type[Any]] = {
@@ -318,12 +314,19 @@ def arranged(edits: Iterable[Edit]) -> tuple[Edit, ...]:
     return tuple(sorted(edits, key=lambda edit: order.index(kind_of(edit))))
 
 
-def describe_edits(edits: Iterable[Edit]) -> str:
+def describe_edits(edits: Iterable[Edit], spec: WindowSpec = OMNIMOUSE) -> str:
     """Return a description, such as `mirrored, contrast × 0.5`, or "nothing"."""
-    return (
-        ", ".join(str(getattr(edit, "description", edit)) for edit in edits)
-        or "nothing"
-    )
+    return ", ".join(_described(edit, spec) for edit in edits) or "nothing"
+
+
+def _described(edit: Any, spec: WindowSpec) -> str:
+    if type(edit) not in KINDS.values():
+        return str(edit)  # an edit of another package
+    text, count = str(edit.describe(spec)), _n_positions(edit, spec)
+    if edit.span in (None, (0, count)) or not count:
+        return text
+    start_s, stop_s = (position * spec.duration_s / count for position in edit.span)
+    return f"{text} ({start_s:.2g}-{stop_s:.2g} s)"
 
 
 def channel_label(name: str) -> str:
@@ -331,6 +334,104 @@ def channel_label(name: str) -> str:
     return name.replace("_", " ")
 
 
+# -- windows and specs ----------------------------------------------------------------
+def edited(window: Window, edits: Iterable[Edit]) -> Window:
+    """Return a window with edited video and behaviour and the recorded responses.
+
+    New edits are applied after the existing edits of the window. The session does not
+    change. The key of the new window differs, so caches do not confuse the two.
+
+    Raises
+    ------
+    ValueError
+        The session has no video, or lacks a behaviour channel, or an edit has a frame
+        or a sample that the window does not have.
+    """
+    edits, session = tuple(edits), window.session
+    for edit in edits:
+        if isinstance(edit, VideoEdit) and session.stimulus is None:
+            raise ValueError(f"Session '{session.id}' has no video to edit.")
+        channel = getattr(edit, "channel", None)
+        if channel is not None and channel not in session.behavior_names:
+            raise ValueError(
+                f"Session '{session.id}' has no {channel!r}; it has "
+                f"{', '.join(session.behavior_names) or 'no behaviour'}."
+            )
+        _check_positions(edit, _n_positions(edit, window.spec))
+    return window.with_edits((*window.edits, *edits))
+
+
+def edits_for(
+    edits: Iterable[Edit], old: WindowSpec, new: WindowSpec
+) -> tuple[Edit, ...]:
+    """Map edits made for windows of one spec to windows of another.
+
+    Spans and frozen frames keep their share of the window, as in `Mask.stretched`;
+    delays keep their time, and shifts of the picture their share of the frame. A span
+    of the whole window becomes None.
+
+    Examples
+    --------
+    >>> from omnimouse_model.analysis.in_silico.stimulus_edits import Blank, edits_for
+    >>> spec = om.WindowSpec(3.0, 30.0, video=om.OMNIMOUSE.video)
+    >>> edits_for([Blank((30, 60))], om.OMNIMOUSE, spec)
+    (Blank(span=(45, 90)),)
+    """
+    return tuple(_mapped(edit, old, new) for edit in edits)
+
+
+def _mapped(edit: Any, old: WindowSpec, new: WindowSpec) -> Edit:
+    before, after = _n_positions(edit, old), _n_positions(edit, new)
+    mapped: Edit = edit
+    # An edit of a stream that the new model does not read stays as it is, for the way
+    # back.
+    if not before or not after:
+        return mapped
+    changes: dict[str, object] = {}
+    if edit.span == (0, before):
+        changes["span"] = None
+    elif edit.span is not None:
+        start, stop = (round(position * after / before) for position in edit.span)
+        start = min(start, after - 1)
+        changes["span"] = (start, max(stop, start + 1))
+    if isinstance(edit, Freeze):
+        changes["at"] = edit.at * after // before
+    if isinstance(edit, Shift | BehaviorShift):
+        seconds = edit.later * old.duration_s / before
+        changes["later"] = round(seconds * after / new.duration_s)
+    if isinstance(edit, Shift) and old.video is not None and new.video is not None:
+        changes["right"] = round(edit.right * new.video.width / old.video.width)
+        changes["down"] = round(edit.down * new.video.height / old.video.height)
+    mapped = replace(edit, **changes)
+    return mapped
+
+
+def _n_positions(edit: Edit, spec: WindowSpec) -> int:
+    """Return the number of frames, or of behaviour samples, of a window of a spec."""
+    return spec.n_frames if isinstance(edit, VideoEdit) else spec.n_behavior
+
+
+def _check(edit: Any) -> None:
+    """Raise ValueError for numbers that no window can have."""
+    for name in ("value", "factor", "start_s"):
+        if not isfinite(getattr(edit, name, 0.0)):
+            raise ValueError(f"{type(edit).__name__} needs a finite {name}.")
+    _check_positions(edit, None)
+
+
+def _check_positions(edit: Any, count: int | None) -> None:
+    """Raise ValueError for a frame or sample outside a window of `count` of them."""
+    span, at = getattr(edit, "span", None), getattr(edit, "at", 0)
+    # A window without the stream (0 positions) has no limit: the edit has no effect.
+    most, name = count or np.inf, type(edit).__name__
+    if span is not None and not 0 <= span[0] < span[1] <= most:
+        raise ValueError(f"{name} acts on a span within 0-{count or '…'}, not {span}.")
+    if not 0 <= at < most:
+        last = count - 1 if count else "…"
+        raise ValueError(f"{name} at a frame 0-{last}, not {at}.")
+
+
+# -- JSON -----------------------------------------------------------------------------
 def edits_to_json(edits: Iterable[Edit]) -> list[dict[str, Any]]:
     """Return edits as JSON values."""
     return [
@@ -355,149 +456,36 @@ def _edit_from(row: Mapping[str, Any]) -> Edit:
     name = row.get("edit")
     if not isinstance(name, str) or name not in KINDS:
         raise ValueError(f"No edit is called {name!r}; there are {', '.join(KINDS)}.")
-    known = {field.name for field in fields(KINDS[name])}
-    given = {key: value for key, value in row.items() if key != "edit"}
-    if unknown := sorted(set(given) - known):
+    types = {field.name: field.type for field in fields(KINDS[name])}
+    values = {key: value for key, value in row.items() if key != "edit"}
+    if unknown := sorted(set(values) - set(types)):
         raise ValueError(f"The edit {name!r} has no {', '.join(unknown)}.")
     try:
-        for field in fields(KINDS[name]):
-            if field.name in given:
-                given[field.name] = _typed(field.type, given[field.name])
-        made: Edit = KINDS[name](**given)
+        edit: Edit = KINDS[name](
+            **{key: _typed(types[key], value) for key, value in values.items()}
+        )
     # `float` of a very large JSON integer raises `OverflowError`.
     except (TypeError, OverflowError) as error:
         raise ValueError(f"The edit {name!r} cannot be read: {error}.") from error
-    return made
+    return edit
 
 
-def _typed(wanted: object, value: Any) -> Any:
+def _typed(expected: object, value: Any) -> Any:
     """Return a stored value with the type of its field, or raise `TypeError`."""
-    if wanted == Span:
+    if expected == Span | None:
+        if value is None:
+            return None
         start, stop = value
         return _typed(int, start), _typed(int, stop)
-    is_sound = (
+    is_valid = (
         # `type(...) is int` and not `isinstance`: True and False are ints in Python.
-        (type(value) is int or (wanted is float and type(value) is float))
-        if wanted in (int, float)
+        (type(value) is int or (expected is float and type(value) is float))
+        if expected in (int, float)
         else isinstance(value, str)
     )
-    if not is_sound:
+    if not is_valid:
         raise TypeError(f"{shortened(value)} is not what it takes")
-    return float(value) if wanted is float else value
-
-
-def edited(window: Window, edits: Iterable[Edit]) -> Window:
-    """Return a window with edited video and behaviour and the recorded responses.
-
-    New edits are applied after the existing edits of the window. The session does not
-    change. The key of the new window differs, so caches do not confuse the two.
-
-    Raises
-    ------
-    ValueError
-        The session has no video, or lacks a behaviour channel.
-    """
-    edits, session = tuple(edits), window.session
-    for edit in edits:
-        if isinstance(edit, VideoEdit) and session.stimulus is None:
-            raise ValueError(f"Session '{session.id}' has no video to edit.")
-        channel = getattr(edit, "channel", None)
-        if channel is not None and channel not in session.behavior_names:
-            raise ValueError(
-                f"Session '{session.id}' has no {channel!r}; it has "
-                f"{', '.join(session.behavior_names) or 'no behaviour'}."
-            )
-    return window.with_edits((*window.edits, *edits))
-
-
-# -- how ------------------------------------------------------------------------------
-def _within(span: Span, before: Read, after: Read) -> Read:
-    """Return a reader that uses `after` inside the span and `before` outside."""
-
-    def read(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        inside = (positions >= span[0]) & (positions < span[1])
-        if inside.all():
-            return after(positions)
-        old, new = before(positions[~inside]), after(positions[inside])
-        if not inside.any():
-            return old
-        return _merged(inside, old[0], new[0]), _merged(inside, old[1], new[1])
-
-    return read
-
-
-def _merged(inside: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
-    # The edit may return another dtype (float32 instead of uint8 frames).
-    merged = np.empty((len(inside), *new.shape[1:]), np.result_type(old, new))
-    merged[~inside], merged[inside] = old, new
-    return merged
-
-
-def _painted(shown: Read, paint: Callable[[np.ndarray], np.ndarray]) -> Read:
-    def read(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        frames, valid = shown(positions)
-        return paint(frames), valid
-
-    return read
-
-
-def _pushed(frames: np.ndarray, down: int, right: int) -> np.ndarray:
-    if not (down or right):
-        return frames
-    pushed = np.full_like(frames, MEAN_GRAY)
-    height, width = frames.shape[1:]
-    # A larger shift leaves only mean gray.
-    if abs(down) < height and abs(right) < width:
-        to_rows, from_rows = _overlap(down, height)
-        to_columns, from_columns = _overlap(right, width)
-        pushed[:, to_rows, to_columns] = frames[:, from_rows, from_columns]
-    return pushed
-
-
-def _overlap(by: int, size: int) -> tuple[slice, slice]:
-    to = slice(max(by, 0), size + min(by, 0))
-    return to, slice(max(-by, 0), size + min(-by, 0))
-
-
-def _column(name: str, channels: Sequence[Channel]) -> int | None:
-    names = [channel.name for channel in channels]
-    return names.index(name) if name in names else None
-
-
-def _one_channel(
-    name: str,
-    span: Span,
-    told: Read,
-    channels: Sequence[Channel],
-    change: Callable[[np.ndarray, Channel], np.ndarray],
-) -> Read:
-    column = _column(name, channels)
-    if column is None:
-        return told
-
-    def read(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        values, valid = told(positions)
-        values = values.copy()
-        values[:, column] = change(values[:, column], channels[column])
-        return values, valid
-
-    return _within(span, told, read)
-
-
-def _check(edit: object, span: Span, count: int) -> None:
-    if not 0 <= span[0] < span[1] <= count:
-        name = type(edit).__name__
-        raise ValueError(f"{name} acts on a span within 0-{count}, not {span}.")
-    for name in ("value", "factor", "start_s"):
-        if not isfinite(getattr(edit, name, 0.0)):
-            raise ValueError(f"{type(edit).__name__} needs a finite {name}.")
-
-
-def _part(span: Span, count: int) -> str:
-    if span == (0, count):
-        return ""
-    seconds = [edge * 2 / count for edge in span]
-    return f" ({seconds[0]:.2g}-{seconds[1]:.2g} s)"
+    return float(value) if expected is float else value
 
 
 def _listed(stored: dict[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ class StimulusEdits:
     @property
     def text(self) -> str:
         """Description of the edits, such as `mirrored, contrast × 0.5`."""
-        return describe_edits(self.edits)
+        return describe_edits(self.edits, self._state.spec)
 
     @property
     def window(self) -> Window | None:
@@ -98,7 +98,7 @@ class StimulusEdits:
         # Called for its errors only: an edit that the session cannot have raises here,
         # before the state changes.
         edited(window, edits)
-        self.set((*kept, *edits), f"What if: {describe_edits(edits)}")
+        self.set((*kept, *edits), f"What if: {describe_edits(edits, window.spec)}")
 
     def remove(self, *places: Place) -> None:
         """Remove the edits at some places."""

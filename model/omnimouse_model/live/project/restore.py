@@ -8,7 +8,11 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.in_silico.stimulus_edits import describe_edits, edited
+from omnimouse_model.analysis.in_silico.stimulus_edits import (
+    describe_edits,
+    edited,
+    edits_for,
+)
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
@@ -137,12 +141,14 @@ def _edits_for_window(
 ) -> tuple[tuple[Edit, ...], list[str]]:
     """Return the edits that the recording can have, and a message for each other."""
     edits, messages = [], []
-    for edit in analysis.edits:
+    spec = window.spec
+    # Older files state the span of the whole window; `edits_for` makes it None.
+    for edit in edits_for(analysis.edits, spec, spec):
         try:
             edited(window, [edit])
             edits.append(edit)
         except ValueError as error:
             messages.append(
-                f"The what-if “{describe_edits([edit])}” is left out: {error}"
+                f"The what-if “{describe_edits([edit], spec)}” is left out: {error}"
             )
     return tuple(edits), messages

@@ -25,6 +25,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     arranged,
     describe_edits,
     edited,
+    edits_for,
     edits_from_json,
     edits_to_json,
 )
@@ -39,6 +40,7 @@ from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from tests.predictors import EchoPredictor, tiny_transformer
 from tests.small_sessions import write_session
+from tests.toy_predictors import COUNTS, RECURRENT, RecurrentPredictor
 
 EVERY = (
     OtherClip(3.0),
@@ -193,6 +195,10 @@ def test_behaviour_is_edited_in_the_units_of_the_recording(window):
 def test_what_a_session_lacks_cannot_be_edited(window):
     with pytest.raises(ValueError, match="has no 'licking'; it has pupil_size"):
         edited(window, [BehaviorSet("licking", 0.0)])
+    with pytest.raises(ValueError, match="0-59, not 60"):
+        edited(window, [Freeze(60)])
+    with pytest.raises(ValueError, match="within 0-40, not"):
+        edited(window, [BehaviorScale("running", 2.0, (0, 41))])
     session = replace(window.session, stimulus=None)
     with pytest.raises(ValueError, match="has no video to edit"):
         edited(session.window(6.0), [Blank()])
@@ -202,8 +208,8 @@ def test_what_a_session_lacks_cannot_be_edited(window):
     ("make", "value", "words"),
     [
         (Contrast, -1.0, "0 or more"),
-        (Freeze, 60, "0-59, not 60"),
-        (Blank, (40, 30), "within 0-60"),
+        (Freeze, -1, "0-…, not -1"),
+        (Blank, (40, 30), "within 0-…, not"),
         (OtherClip, float("nan"), "finite start_s"),
         (edits_from_json, [{"edit": "invert"}], "'invert'"),
         (edits_from_json, [{"edit": "blank", "at": 3}], "has no at"),
@@ -230,6 +236,50 @@ def test_words_of_edits_have_their_values():
         [BehaviorSet("pupil_size", 2.0), BehaviorShift("running", -10)]
     )
     assert told == "pupil size = 2, running 0.5 s earlier"
+
+
+def test_edits_keep_their_meaning_under_another_spec(session, window):
+    edits = (
+        Freeze(12, (30, 60)),
+        Blank((0, 60)),
+        Shift(4, -2, 3),
+        BehaviorShift("running", 10, (0, 20)),
+    )
+    coarse = replace(RECURRENT, video=replace(RECURRENT.video, rate_hz=15.0))
+    mapped = (
+        Freeze(6, (15, 30)),
+        Blank(),
+        Shift(16, -8, 2),
+        BehaviorShift("running", 10, (0, 20)),
+    )
+    assert edits_for(edits, window.spec, coarse) == mapped
+    assert edits_for(mapped[1:], coarse, COUNTS) == mapped[1:]  # it reads no video
+    raw = session.window(6.0, RECURRENT)
+    changed = edited(raw, edits_for(edits[2:3], window.spec, RECURRENT))
+    np.testing.assert_array_equal(changed.video[3:, :-8, 16:], raw.video[:-3, 8:, :-16])
+    assert (changed.video[:, :, :16] == 113).all()
+    units = replace(RECURRENT, behavior=replace(RECURRENT.behavior, is_raw=True))
+    raw = session.window(6.0, units)
+    held = edited(raw, [BehaviorSet("running", 3.0)]).behavior
+    assert raw.behavior_names[1] == "running"
+    np.testing.assert_allclose(held[:, 1], 3.0, rtol=1e-5)
+    np.testing.assert_array_equal(held[:, 0], raw.behavior[:, 0])
+    assert describe_edits([Blank((0, 10))], COUNTS) == "blank"
+    assert describe_edits([Blank((0, 15))], RECURRENT) == "blank (0-0.5 s)"
+
+
+def test_a_predictor_of_raw_video_answers_what_if(session):
+    window = session.window(6.0, RECURRENT)
+    mask = Mask.nothing(session, RECURRENT).ask(slice(None), slice(None))
+    mask = mask.with_frames(True).with_behavior(True)
+    found = what_if(RecurrentPredictor(), window, mask, [Contrast(0.0, (30, 60))])
+    assert found.description == "contrast × 0 (1-2 s)"
+    scored = np.isfinite(found.difference)
+    assert not found.difference[:30][scored[:30]].any()
+    assert found.difference[31:][scored[31:]].all()
+    edits = [Blank(), BehaviorSet("running", 0.0)]
+    again = what_if(RecurrentPredictor(), window, mask, edits)
+    assert again.change.min() > 0
 
 
 def test_arranged_puts_the_clip_first():
@@ -320,7 +370,7 @@ def test_remarks_say_what_is_not_seen(mask):
     assert edit_remarks(edits, mask) == ()
     hidden = mask.with_frames(slice(0, 30)).with_behavior("hidden")
     told = edit_remarks(edits, hidden.show(range(3)), Needs(True, True, True))
-    about = ("frames are hidden", "Behaviour is not given", "responses stay")
+    about = ("frames are hidden", "Behaviour is not visible", "responses stay")
     for part, words in zip(about, told, strict=True):
         assert part in words
     blind = edit_remarks(edits, mask, Needs(sees_video=False, sees_behavior=False))

@@ -325,7 +325,7 @@ def test_what_is_no_analysis_is_refused(
         ("edits", {"edit": "blank"}),
         ("edits", [{"edit": "melt"}]),
         ("edits", [{"edit": ["blank"]}]),
-        ("edits", [{"edit": "blank", "span": [0, 61]}]),
+        ("edits", [{"edit": "blank", "span": [7, 7]}]),
         ("edits", [{"edit": "blank", "span": [0, 1.5]}]),
         ("edits", [{"edit": "shift", "right": "far"}]),
         ("edits", [{"edit": "contrast", "factor": float("nan")}]),

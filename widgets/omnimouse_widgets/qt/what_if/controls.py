@@ -15,6 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from omnimouse_model.analysis.in_silico.readers import Span
 from omnimouse_model.analysis.in_silico.stimulus_edits import (
     BehaviorScale,
     BehaviorSet,
@@ -26,7 +27,6 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     MirrorAxis,
     OtherClip,
     Shift,
-    Span,
     channel_label,
 )
 from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit
@@ -166,7 +166,7 @@ class WhatIfControls(QWidget):
         return 1.0 if behavior is None else 1 / behavior.rate_hz
 
     @property
-    def _spans(self) -> tuple[Span, Span]:
+    def _spans(self) -> tuple[Span | None, Span | None]:
         return parts_of(self._spec)[self._part]
 
     def _picture_picked(self) -> None:
@@ -350,11 +350,11 @@ def _menu(
     return box
 
 
-def parts_of(spec: WindowSpec) -> dict[str, tuple[Span, Span]]:
-    """Return the frames and behaviour samples of each part of a window."""
+def parts_of(spec: WindowSpec) -> dict[str, tuple[Span | None, Span | None]]:
+    """Return frames and behaviour samples of each part of a window, None for all."""
     frames, samples = spec.n_frames, spec.n_behavior
     return {
-        "all": ((0, frames), (0, samples)),
+        "all": (None, None),
         "first": ((0, frames // 2), (0, samples // 2)),
         "last": ((frames // 2, frames), (samples // 2, samples)),
     }
