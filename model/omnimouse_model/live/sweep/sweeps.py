@@ -1,25 +1,19 @@
 """Context sweeps over many windows, in the background, and saved sweeps.
 
-A sweep loads its own predictor, with worker processes in its own process, so that it
-does not delay live predictions; between two windows it waits for unfinished live
-requests. Each row is saved before it is drawn, so that a stopped sweep can continue.
+Each row of a sweep is saved before it is drawn, so that a stopped sweep can continue.
 """
 
-import contextlib
-import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 from psygnal import Signal
 
 from omnimouse_model.analysis.sweep.plan import SweepPlan
-from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.analysis.sweep.saved import (
     SUFFIX,
     SavedSweep,
@@ -27,9 +21,7 @@ from omnimouse_model.analysis.sweep.saved import (
     saved_sweeps,
 )
 from omnimouse_model.analysis.sweep.table import ContextSweep, write_together
-from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     ReportProgress,
@@ -44,73 +36,24 @@ from omnimouse_model.live.sweep.estimate import (
     duration_text,
     estimate_of,
 )
-from omnimouse_model.live.sweep.pause import PauseGate
-from omnimouse_model.predict.capabilities import Closable, Interruptible
+from omnimouse_model.live.sweep.runner import (
+    PaceKey,
+    PauseGate,
+    SweepJob,
+    SweepProgress,
+    run_sweep,
+)
 from omnimouse_model.predict.predictor import Predictor
 
-LEAST_URGENT = 19
-"""Highest "nice" value of a process, which is the lowest priority."""
 MOST_COMPARED = 4
 """Saved sweeps on one plot, in addition to the live one; more lines are unreadable."""
-Source = str | Predictor
-
-
-@dataclass(frozen=True, slots=True)
-class SweepProgress:
-    """Progress of a sweep.
-
-    Attributes
-    ----------
-    done, total
-        Finished and total number of predictions, one per context and window.
-    each_s
-        Seconds per prediction, None if not known yet.
-    """
-
-    done: int
-    total: int
-    each_s: float | None = None
-
-    @property
-    def left_s(self) -> float | None:
-        """Estimated remaining seconds, None if not known yet."""
-        return None if self.each_s is None else self.each_s * (self.total - self.done)
-
-    @property
-    def share(self) -> float:
-        """Finished share, from 0 to 1."""
-        return self.done / self.total if self.total else 0.0
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Job:
-    """One run of a sweep; if `session` is None, it is opened from `about`.
-
-    `pace_key` is None if the run is not of the session and predictor on screen.
-    """
-
-    plan: SweepPlan
-    path: Path
-    about: Mapping[str, Any]
-    source: Source
-    session: Session | None
-    gate: PauseGate = field(repr=False)
-    pace_key: tuple[str, str, str] | None = None
+BUSY = "A sweep runs already: cancel it, or wait."
 
 
 class Sweeps:
     """Background sweeps: start, pause, cancel, continue, compare and delete.
 
     One sweep runs at a time; a second start sets `error` and has no other effect.
-
-    Parameters
-    ----------
-    asking
-        Client of the live engine: state, predictor, and unfinished requests.
-    load
-        Makes a predictor from its name, on the sweep's thread.
-    execution
-        Threads of the work and of its results.
 
     Attributes
     ----------
@@ -124,15 +67,14 @@ class Sweeps:
         Files of the sweeps that are drawn, at most four.
     running
         File of the running or paused sweep, None without one.
+    progress
+        Progress of the running or latest sweep.
     """
 
     changed = Signal()
 
     def __init__(
-        self,
-        client: LiveClient,
-        load: Load,
-        execution: Execution = IN_THREADS,
+        self, client: LiveClient, load: Load, execution: Execution = IN_THREADS
     ) -> None:
         self.folder = config_dir() / "sweeps"
         self.entries: tuple[SavedSweep, ...] = ()
@@ -141,19 +83,20 @@ class Sweeps:
         self.progress = SweepProgress(0, 0)
         self._client, self._load, self._post = client, load, execution.post
         self._gate = PauseGate(lambda: False)
-        self._paces: dict[tuple[str, str, str], float] = {}
+        self._paces: dict[PaceKey, float] = {}
         self._error: Exception | None = None
-        self._work = BackgroundTask(self._computed, self._take_whole, execution)
-        self._looking = BackgroundTask(_read_all, self._take_all, execution)
-        self._writing = BackgroundTask(_written, _forget, execution)
-        for errand in (self._work, self._looking, self._writing):
-            errand.changed.connect(self._tell)
+        self._runner = BackgroundTask(self._run, self._take_result, execution)
+        self._reader = BackgroundTask(_read_folder, self._take_entries, execution)
+        self._writer = BackgroundTask(_write_csv, _ignore, execution)
+        self._tasks = (self._runner, self._reader, self._writer)
+        for task in self._tasks:
+            task.changed.connect(self._on_task)
 
     # -- reading ----------------------------------------------------------------------
     @property
     def is_busy(self) -> bool:
         """Whether a sweep runs or is paused."""
-        return self._work.is_busy
+        return self._runner.is_busy
 
     @property
     def is_paused(self) -> bool:
@@ -163,9 +106,8 @@ class Sweeps:
     @property
     def error(self) -> Exception | None:
         """Error of the newest action, None without one."""
-        errands = (self._work, self._looking, self._writing)
-        faults = [errand.error for errand in errands]
-        return next((f for f in (self._error, *faults) if f is not None), None)
+        errors = (self._error, *(task.error for task in self._tasks))
+        return next((error for error in errors if error is not None), None)
 
     @property
     def message(self) -> str:
@@ -173,14 +115,14 @@ class Sweeps:
         entry = None if self.running is None else self.entry_of(self.running)
         if not self.is_busy or entry is None or entry.sweep is None:
             return ""
-        said = [f"{len(entry.sweep.rows)} of {entry.sweep.n_planned} points"]
+        parts = [f"{len(entry.sweep.rows)} of {entry.sweep.n_planned} points"]
         if self.is_paused:
-            said.append("paused")
+            parts.append("paused")
         elif not self.progress.total:
-            said.append(self._work.message)
+            parts.append(self._runner.message)
         elif self.progress.left_s is not None:
-            said.append(f"about {duration_text(self.progress.left_s)} left")
-        return " · ".join(said)
+            parts.append(f"about {duration_text(self.progress.left_s)} left")
+        return " · ".join(parts)
 
     def entry_of(self, path: Path) -> SavedSweep | None:
         """Return the sweep of `entries` with this file, None if there is none."""
@@ -188,8 +130,8 @@ class Sweeps:
 
     def look(self) -> None:
         """Read the folder again, in the background."""
-        if not self._looking.is_busy:
-            self._looking.start(self.folder, "Reading kept sweeps")
+        if not self._reader.is_busy:
+            self._reader.start(self.folder, "Reading kept sweeps")
 
     def estimate(self, plan: SweepPlan) -> SweepEstimate | None:
         """Estimate a plan for the session on screen; None without a session.
@@ -217,7 +159,7 @@ class Sweeps:
         """
         session, source = self._client.state.session, self._client.predictor
         if self.is_busy:
-            return self._fail("A sweep runs already: cancel it, or wait.")
+            return self._fail(BUSY)
         if session is None or source is None:
             return self._fail("Open a recording and choose a model first.")
         path = _free_path(self.folder, session.id)
@@ -243,12 +185,13 @@ class Sweeps:
         """
         entry = self.entry_of(path)
         if self.is_busy:
-            return self._fail("A sweep runs already: cancel it, or wait.")
+            return self._fail(BUSY)
         if entry is None or entry.sweep is None or entry.sweep.is_complete:
             return None
-        about, here = entry.about, self._client.state.session
+        about, session = entry.about, self._client.state.session
+        # A predictor object has no name in the file: it must be the chosen one.
         chosen = self._client.predictor
-        source: Source | None = about.get("predictor") or None
+        source: str | Predictor | None = about.get("predictor") or None
         if source is None and not isinstance(chosen, str):
             source = chosen
         if not about.get("session") or source is None:
@@ -256,9 +199,10 @@ class Sweeps:
                 f"{entry.name} does not say which model and recording it is of; go on "
                 "with `omnimouse sweep --out FILE` and what it was made with."
             )
-        is_here = here is not None and str(here.path) == about["session"]
+        if session is not None and str(session.path) != about["session"]:
+            session = None
         self.compare(path, True)
-        self._begin(entry.sweep.plan, path, about, here if is_here else None, source)
+        self._begin(entry.sweep.plan, path, about, session, source)
 
     def pause(self) -> None:
         """Pause the sweep after the current prediction."""
@@ -273,7 +217,7 @@ class Sweeps:
     def cancel(self) -> None:
         """Cancel the sweep; its rows stay saved, and `go_on` continues it."""
         self._gate.stop()
-        self._work.stop()
+        self._runner.stop()
         self.running = None
         self.changed.emit()
 
@@ -285,21 +229,15 @@ class Sweeps:
 
     def compare_just(self, names: Sequence[str]) -> str:
         """Draw only these saved sweeps; return a message about missing files, or ""."""
-        here: list[Path] = []
-        gone: list[Path] = []
-        for name in names:
-            path = self.folder / name
-            try:
-                (here if path.is_file() else gone).append(path)
-            except OSError:  # not a valid file name
-                gone.append(path)
-        own = () if self.running is None else (self.running,)
-        found = dict.fromkeys([*here, *own])
-        self.compared = tuple(found)[-MOST_COMPARED:]
-        if here:
+        paths = [self.folder / name for name in names]
+        existing = [path for path in paths if _is_file(path)]
+        running = () if self.running is None else (self.running,)
+        self.compared = tuple(dict.fromkeys([*existing, *running]))[-MOST_COMPARED:]
+        if existing:
             self.look()
         self.changed.emit()
-        lost = ", ".join(path.name.removesuffix(SUFFIX) for path in gone)
+        missing = [path for path in paths if path not in existing]
+        lost = ", ".join(path.name.removesuffix(SUFFIX) for path in missing)
         return f"Context sweeps it compared are not here: {lost}." if lost else ""
 
     def remove(self, path: Path) -> None:
@@ -315,20 +253,20 @@ class Sweeps:
 
     def write_csv(self, sweeps: Mapping[str, ContextSweep], path: Path) -> None:
         """Write sweeps as one table in the background; see `write_together`."""
-        self._writing.start((dict(sweeps), path), f"Writing {path.name}")
+        self._writer.start((dict(sweeps), path), f"Writing {path.name}")
 
     def clear_error(self) -> None:
         """Clear all errors."""
         self._error = None
-        for errand in (self._work, self._looking, self._writing):
-            errand.clear_error()
+        for task in self._tasks:
+            task.clear_error()
         self.changed.emit()
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Stop the running sweep, which `go_on` can continue later."""
         self._gate.stop()
-        for errand in (self._work, self._looking, self._writing):
-            errand.close(timeout_s)
+        for task in self._tasks:
+            task.close(timeout_s)
 
     # -- on the drawing thread --------------------------------------------------------
     def _begin(
@@ -337,28 +275,28 @@ class Sweeps:
         path: Path,
         about: Mapping[str, Any],
         session: Session | None,
-        source: Source,
+        source: str | Predictor,
     ) -> None:
         self._error = None
         # A new gate per run: late messages of an earlier run are recognised by it.
         self._gate = PauseGate(lambda: self._client.results.is_awaited)
         self.running, self.progress = path, SweepProgress(0, 0)
-        is_asked = is_same_predictor(source, self._client.predictor)
-        key = self._pace_key if is_asked and session is not None else None
-        job = _Job(plan, path, about, source, session, self._gate, key)
-        self._work.start(job, "loading the model")
+        is_on_screen = is_same_predictor(source, self._client.predictor)
+        key = self._pace_key if is_on_screen and session is not None else None
+        job = SweepJob(plan, path, about, source, session, self._gate, key)
+        self._runner.start(job, "loading the model")
 
-    def _fail(self, words: str) -> None:
-        self._error = ValueError(words)
+    def _fail(self, message: str) -> None:
+        self._error = ValueError(message)
         self.changed.emit()
 
-    def _tell(self) -> None:
-        if not self._work.is_busy:
+    def _on_task(self) -> None:
+        if not self._runner.is_busy:
             self.running = None
         self.changed.emit()
 
     @property
-    def _pace_key(self) -> tuple[str, str, str]:
+    def _pace_key(self) -> PaceKey:
         """Predictor, device and session on screen: the key of measured times.
 
         The session belongs to it, because the time depends on the number of neurons.
@@ -367,14 +305,14 @@ class Sweeps:
         recording = "" if state.session is None else state.session.fingerprint
         return state.predictor_name, state.device, recording
 
-    def _take_progress(self, job: _Job, progress: SweepProgress) -> None:
+    def _take_progress(self, job: SweepJob, progress: SweepProgress) -> None:
         if job.gate is self._gate and not job.gate.is_stopped:
             self.progress = progress
             if progress.each_s is not None and job.pace_key is not None:
                 self._paces[job.pace_key] = progress.each_s
             self.changed.emit()
 
-    def _take_part(self, job: _Job, sweep: ContextSweep) -> None:
+    def _take_part(self, job: SweepJob, sweep: ContextSweep) -> None:
         """Take new rows, which are saved already and stay valid after a cancel."""
         self.entries = tuple(
             replace(entry, sweep=sweep) if entry.path == job.path else entry
@@ -382,104 +320,31 @@ class Sweeps:
         )
         self.changed.emit()
 
-    def _take_whole(self, found: tuple[_Job, ContextSweep]) -> None:
-        self._take_part(*found)
+    def _take_result(self, result: tuple[SweepJob, ContextSweep]) -> None:
+        self._take_part(*result)
 
-    def _take_all(self, found: tuple[SavedSweep, ...]) -> None:
-        """Take the folder's sweeps; of the running one, keep the newer rows here."""
-        own = None if self.running is None else self.entry_of(self.running)
-        others = [entry for entry in found if own is None or entry.path != own.path]
-        self.entries = (own, *others) if own is not None else tuple(others)
-        there = {entry.path for entry in self.entries}
-        self.compared = tuple(path for path in self.compared if path in there)
+    def _take_entries(self, entries: tuple[SavedSweep, ...]) -> None:
+        """Take the folder's sweeps, except the running one: its rows here are newer."""
+        running = None if self.running is None else self.entry_of(self.running)
+        if running is not None:
+            others = (entry for entry in entries if entry.path != running.path)
+            entries = (running, *others)
+        self.entries = entries
+        paths = {entry.path for entry in entries}
+        self.compared = tuple(path for path in self.compared if path in paths)
         self.changed.emit()
 
     # -- on the sweep's thread --------------------------------------------------------
-    def _computed(
-        self, job: _Job, report: ReportProgress
-    ) -> Iterator[tuple[_Job, ContextSweep]]:
-        gate, plan = job.gate, job.plan
-        predictor = self._made(job)
-        try:
-            if isinstance(predictor, Interruptible):
-                predictor.stop_when(lambda: gate.is_stopped)
-            _yield_processor(predictor)
-            session = job.session
-            if session is None:
-                report("opening the recording")
-                options = job.about.get("options", {})
-                session = open_session(job.about["session"], **options)
-            found = context_sweep(
-                predictor,
-                session,
-                neurons=plan.neurons,
-                history_samples=plan.history_samples,
-                video=plan.video,
-                behavior=plan.behavior,
-                seeds=plan.seeds,
-                tier=plan.tier,
-                grid=plan.grid,
-                max_windows=plan.max_windows,
-                metric=plan.metric,
-                results=job.path,
-                about=job.about,
-                progress=self._follow(job),
-                cancelled=gate.is_closed,
-                on_part=lambda sweep: self._post(partial(self._take_part, job, sweep)),
-            )
-            # `context_sweep` returns an incomplete sweep after a cancel.
-            if gate.is_stopped:
-                raise StoppedError
-            yield job, found
-        finally:
-            # Only a predictor that was loaded here may be closed here.
-            if isinstance(job.source, str) and isinstance(predictor, Closable):
-                predictor.close()
+    def _run(
+        self, job: SweepJob, report: ReportProgress
+    ) -> Iterator[tuple[SweepJob, ContextSweep]]:
+        def on_progress(progress: SweepProgress) -> None:
+            self._post(partial(self._take_progress, job, progress))
 
-    def _made(self, job: _Job) -> Predictor:
-        """Return the sweep's predictor: loaded by name, or the given object.
+        def on_part(sweep: ContextSweep) -> None:
+            self._post(partial(self._take_part, job, sweep))
 
-        An interruptible object is refused: it has one `stop_when`, which the live
-        engine uses.
-        """
-        if isinstance(job.source, str):
-            device = str(job.about.get("device", "auto"))
-            return self._load(job.source, job.session, device)
-        if isinstance(job.source, Interruptible):
-            raise ValueError(
-                "A model that was handed in answers the screen alone: choose it by "
-                "name or file, so that the sweep can have one of its own."
-            )
-        return job.source
-
-    def _follow(self, job: _Job) -> Callable[[int, int, str], None]:
-        """Return a progress callback, which also measures the time per prediction."""
-        begun: list[tuple[float, int]] = []
-
-        def progress(done: int, total: int, what: str) -> None:
-            # Waiting for live requests does not count as computing time. The first
-            # call sets the origin, so that rows read from the file do not count either.
-            now = perf_counter() - job.gate.waited_s
-            if not begun:
-                begun.append((now, done))
-            since, first = begun[0]
-            each_s = (now - since) / (done - first) if done > first else None
-            self._post(
-                partial(self._take_progress, job, SweepProgress(done, total, each_s))
-            )
-
-        return progress
-
-
-def _yield_processor(predictor: Predictor) -> None:
-    """Give the sweep's worker process the lowest priority, if there is a process."""
-    # Reading the id starts the process. The priority is set before its computing
-    # threads exist, because threads inherit it when they start.
-    _ = predictor.predictor_id
-    process = getattr(predictor, "process_id", None)
-    if process is not None and hasattr(os, "setpriority"):
-        with contextlib.suppress(OSError):  # process has ended, or no permission
-            os.setpriority(os.PRIO_PROCESS, process, LEAST_URGENT)
+        yield job, run_sweep(job, self._load, report, on_progress, on_part)
 
 
 def _free_path(folder: Path, session: str) -> Path:
@@ -493,20 +358,28 @@ def _free_path(folder: Path, session: str) -> Path:
     return path
 
 
-def _read_all(folder: Path, report: ReportProgress) -> Iterator[tuple[SavedSweep, ...]]:
-    found = []
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # not a valid file name
+        return False
+
+
+def _read_folder(
+    folder: Path, report: ReportProgress
+) -> Iterator[tuple[SavedSweep, ...]]:
+    entries = []
     for path in saved_sweeps(folder):
         report(f"Reading {path.name}")
-        found.append(read_sweep(path))
-    yield tuple(found)
+        entries.append(read_sweep(path))
+    yield tuple(entries)
 
 
-def _written(
-    what: tuple[dict[str, ContextSweep], Path], report: ReportProgress
+def _write_csv(
+    request: tuple[dict[str, ContextSweep], Path], _report: ReportProgress
 ) -> Iterator[Path]:
-    sweeps, path = what
-    yield write_together(sweeps, path)
+    yield write_together(*request)
 
 
-def _forget(path: Path) -> None:
+def _ignore(path: Path) -> None:
     """Ignore the path of a written table; the task needs a function."""

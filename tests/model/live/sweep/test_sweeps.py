@@ -18,7 +18,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.sweep import pause
+from omnimouse_model.live.sweep import runner
 from omnimouse_model.live.sweep.sweeps import Sweeps
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded, Predictor
@@ -161,7 +161,7 @@ def gate_arrivals(monkeypatch):
             begun.release()
             return super().wait(timeout)
 
-    monkeypatch.setattr(pause, "threading", SimpleNamespace(Condition=Condition))
+    monkeypatch.setattr(runner, "threading", SimpleNamespace(Condition=Condition))
     return begun
 
 
