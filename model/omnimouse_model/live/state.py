@@ -25,7 +25,7 @@ ColourBy = Literal[
     "ceiling", "oracle", "field_reliability", "field_row", "field_column", "osi", "dsi",
     "id",
 ]  # fmt: skip
-"""Quantity that colours the neurons; see `colour_by.QUANTITIES`."""
+"""Quantity that colours the neurons; see `neurons.quantities`."""
 RasterOrder = Literal[
     "stored", "state", "score", "similarity", "area", "depth", "x", "y"
 ]

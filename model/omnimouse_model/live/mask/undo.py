@@ -13,7 +13,7 @@ BUDGET_BYTES = 50 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class UndoState:
-    """What the predictor is asked: a mask, its preset ("" if painted) and edits.
+    """State that undo steps change: a mask, its preset ("" if painted) and edits.
 
     After an undo or redo of an unpin step, `unpinned` is the pin of that step and
     `is_pinned` whether it must be pinned now.
@@ -32,8 +32,8 @@ class UndoStep:
 
     name: str
     delta: MaskDelta
-    presets: tuple[str, str] = ("", "")
-    edits: tuple[tuple[Edit, ...], tuple[Edit, ...]] = ((), ())
+    presets: tuple[str, str]
+    edits: tuple[tuple[Edit, ...], tuple[Edit, ...]]
     unpinned: Pin | None = None
 
     @property
@@ -41,86 +41,36 @@ class UndoStep:
         """Approximate memory of the step, in bytes."""
         return self.delta.n_bytes + (self.unpinned.n_bytes if self.unpinned else 0)
 
+    def undo(self, mask: Mask) -> UndoState:
+        """Return the state before the step, from the mask after it."""
+        is_pinned = self.unpinned is not None
+        return UndoState(
+            self.delta.undo(mask),
+            self.presets[0],
+            self.edits[0],
+            self.unpinned,
+            is_pinned,
+        )
 
-class UndoStack:
-    """Done and undone steps; the oldest are dropped at the memory limit."""
-
-    def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
-        self._budget = budget_bytes
-        self._done: deque[UndoStep] = deque()
-        self._undone: list[UndoStep] = []
-        self._held = 0
-
-    def push(
-        self,
-        name: str,
-        before: Mask,
-        after: Mask,
-        presets: tuple[str, str] = ("", ""),
-        edits: tuple[tuple[Edit, ...], tuple[Edit, ...]] = ((), ()),
-        unpinned: Pin | None = None,
-    ) -> bool:
-        """Add a step and clear the undone steps; return False if nothing changed."""
-        # Differences, not whole masks: a mask of 60 x P cells per stroke would fill
-        # the limit soon.
-        delta = mask_delta(before, after)
-        if delta.is_empty and edits[0] == edits[1] and unpinned is None:
-            return False
-        # A new change starts a new branch, which cannot redo the steps of the old one.
-        self._held -= sum(step.n_bytes for step in self._undone)
-        self._undone.clear()
-        name = name.replace("{n}", str(delta.n_neurons))
-        self._done.append(UndoStep(name, delta, presets, edits, unpinned))
-        self._held += self._done[-1].n_bytes
-        # The newest step always stays, so that a single large step can be undone.
-        while self._held > self._budget and len(self._done) > 1:
-            self._held -= self._done.popleft().n_bytes
-        return True
-
-    def undo(self, mask: Mask) -> tuple[Mask, UndoStep] | None:
-        """Return the mask before the latest step, and the step; None without one."""
-        if not self._done:
-            return None
-        step = self._done.pop()
-        self._undone.append(step)
-        return step.delta.undo(mask), step
-
-    def redo(self, mask: Mask) -> tuple[Mask, UndoStep] | None:
-        """Return the mask after the last undone step, and the step; None if none."""
-        if not self._undone:
-            return None
-        step = self._undone.pop()
-        self._done.append(step)
-        return step.delta.redo(mask), step
-
-    @property
-    def undo_name(self) -> str:
-        """Name of the step `undo` takes back, "" when there is none."""
-        return self._done[-1].name if self._done else ""
-
-    @property
-    def redo_name(self) -> str:
-        """Name of the step `redo` does again, "" when there is none."""
-        return self._undone[-1].name if self._undone else ""
-
-    @property
-    def n_bytes(self) -> int:
-        """Approximate memory of all steps, in bytes."""
-        return self._held
-
-    def clear(self) -> None:
-        """Forget everything: the session changed."""
-        self._done.clear()
-        self._undone.clear()
-        self._held = 0
+    def redo(self, mask: Mask) -> UndoState:
+        """Return the state after the step, from the mask before it."""
+        mask = self.delta.redo(mask)
+        return UndoState(mask, self.presets[1], self.edits[1], self.unpinned)
 
 
 class UndoHistory:
-    """Undo stack of the controller; all changes of a stroke are one step."""
+    """Done and undone steps; all changes of a stroke are one step.
 
-    def __init__(self) -> None:
-        self._stack = UndoStack()
+    The oldest steps are dropped at the memory limit.
+    """
+
+    def __init__(self, budget_bytes: int = BUDGET_BYTES) -> None:
+        self._budget_bytes = budget_bytes
+        self._done: deque[UndoStep] = deque()
+        self._undone: list[UndoStep] = []
         self._stroke: tuple[str, UndoState] | None = None
+        self.n_bytes = 0
+        """Approximate memory of all steps."""
 
     @property
     def in_stroke(self) -> bool:
@@ -129,18 +79,20 @@ class UndoHistory:
 
     @property
     def undo_name(self) -> str:
-        """Name of the step `undo` takes back, "" when there is none."""
-        return self._stack.undo_name
+        """Name of the step that `undo` reverts, "" if there is none."""
+        return self._done[-1].name if self._done else ""
 
     @property
     def redo_name(self) -> str:
-        """Name of the step `redo` does again, "" when there is none."""
-        return self._stack.redo_name
+        """Name of the step that `redo` repeats, "" if there is none."""
+        return self._undone[-1].name if self._undone else ""
 
     def clear(self) -> None:
-        """Forget everything: the session changed."""
+        """Remove all steps, because they belong to another session or spec."""
         self._stroke = None
-        self._stack.clear()
+        self._done.clear()
+        self._undone.clear()
+        self.n_bytes = 0
 
     def begin(self, name: str, before: UndoState) -> None:
         """Begin a stroke."""
@@ -164,32 +116,50 @@ class UndoHistory:
             self._stroke = (name, self._stroke[1])
         return before.edits != after.edits or not is_same(before.mask, after.mask)
 
-    def note_unpinned(self, name: str, now: UndoState, pin: Pin) -> None:
+    def note_unpinned(self, name: str, current: UndoState, pin: Pin) -> None:
         """Record an unpin as a step; end an open stroke first."""
-        self.end(now)
+        self.end(current)
         # The mask does not change in this step; it only restores or removes the pin.
-        presets, edits = (now.preset, now.preset), (now.edits, now.edits)
-        self._stack.push(name, now.mask, now.mask, presets, edits, pin)
+        self._push(name, current, current, pin)
 
-    def undo(self, now: UndoState) -> UndoState | None:
-        """Return the question before the latest step; end an open stroke first."""
-        self.end(now)
-        gone = self._stack.undo(now.mask)
-        return None if gone is None else _state(*gone, 0)
+    def undo(self, current: UndoState) -> UndoState | None:
+        """Return the state before the latest step; end an open stroke first."""
+        self.end(current)
+        if not self._done:
+            return None
+        self._undone.append(self._done.pop())
+        return self._undone[-1].undo(current.mask)
 
-    def redo(self, now: UndoState) -> UndoState | None:
-        """Return the question after the last undone step; end an open stroke first."""
-        self.end(now)
-        gone = self._stack.redo(now.mask)
-        return None if gone is None else _state(*gone, 1)
+    def redo(self, current: UndoState) -> UndoState | None:
+        """Return the state after the last undone step; end an open stroke first."""
+        self.end(current)
+        if not self._undone:
+            return None
+        self._done.append(self._undone.pop())
+        return self._done[-1].redo(current.mask)
 
-    def _push(self, name: str, before: UndoState, after: UndoState) -> bool:
-        presets, edits = (before.preset, after.preset), (before.edits, after.edits)
-        return self._stack.push(name, before.mask, after.mask, presets, edits)
-
-
-def _state(mask: Mask, step: UndoStep, side: int) -> UndoState:
-    # `side` is 0 before the step (undo) and 1 after it (redo).
-    preset, edits = step.presets[side], step.edits[side]
-    is_pinned = step.unpinned is not None and side == 0
-    return UndoState(mask, preset, edits, step.unpinned, is_pinned)
+    def _push(
+        self,
+        name: str,
+        before: UndoState,
+        after: UndoState,
+        unpinned: Pin | None = None,
+    ) -> bool:
+        """Add a step and clear the undone steps; return False if nothing changed."""
+        # Differences, not full masks: a mask of n_samples x P cells per stroke would
+        # fill the limit soon.
+        delta = mask_delta(before.mask, after.mask)
+        edits = (before.edits, after.edits)
+        if delta.is_empty and edits[0] == edits[1] and unpinned is None:
+            return False
+        # A new change starts a new branch, which cannot redo the steps of the old one.
+        self.n_bytes -= sum(step.n_bytes for step in self._undone)
+        self._undone.clear()
+        name = name.replace("{n}", str(delta.n_neurons))
+        presets = (before.preset, after.preset)
+        self._done.append(UndoStep(name, delta, presets, edits, unpinned))
+        self.n_bytes += self._done[-1].n_bytes
+        # The newest step always stays, so that a single large step can be undone.
+        while self.n_bytes > self._budget_bytes and len(self._done) > 1:
+            self.n_bytes -= self._done.popleft().n_bytes
+        return True

@@ -18,7 +18,6 @@ from omnimouse_model.analysis.tuning.receptive_fields import (
 )
 from omnimouse_model.analysis.tuning.repeats import (
     ClipRepeats,
-    RepeatedClip,
     clip_repeats,
     repeated_clips,
 )
@@ -31,10 +30,10 @@ from omnimouse_model.live.inference.background_task import (
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 from omnimouse_model.live.state import LiveState
 
-_KEPT = 512
+_CACHE_SIZE = 512
+"""Neurons whose properties are kept; the least recently computed are dropped."""
 _MAX_CLIPS = 12
-
-Key = tuple[str, str, int]
+_Key = tuple[str, str, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,32 +61,15 @@ class NeuronProperties:
         return None not in (self.repeats, self.field, self.tuning)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Wanted:
-    session: Session
-    neurons: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Found:
-    session: Session
-    facts: tuple[NeuronProperties, ...]
+_Request = tuple[Session, tuple[int, ...]]
+_Result = tuple[Session, tuple[NeuronProperties, ...]]
 
 
 class NeuronInfo(HasBackgroundTask):
     """Properties of the focused neuron: the last selected one, until `step`.
 
-    Parameters
-    ----------
-    state
-        Live state.
-    execution
-        Threads of the work and of its results.
-
     Attributes
     ----------
-    changed
-        Emitted on the drawing thread when an attribute may have changed.
     focused
         Emitted when another neuron has the focus; views that show its properties then
         call `follow`.
@@ -104,13 +86,13 @@ class NeuronInfo(HasBackgroundTask):
         self.focus: int | None = None
         self.n_results = 0
         self._state = state
-        self._kept: OrderedDict[Key, NeuronProperties] = OrderedDict()
-        self._under_way: tuple[int, ...] = ()
+        self._cache: OrderedDict[_Key, NeuronProperties] = OrderedDict()
+        self._running: tuple[int, ...] = ()
         self._selection: tuple[int, ...] = ()
         self._session: Session | None = None
-        self._is_given_up = False
-        self._task = BackgroundTask(_computed, self._take, execution)
-        self._task.changed.connect(self._on_errand)
+        self._is_stopped = False
+        self._task = BackgroundTask(_compute, self._take, execution)
+        self._task.changed.connect(self.changed.emit)
 
     @property
     def current(self) -> NeuronProperties | None:
@@ -118,7 +100,7 @@ class NeuronInfo(HasBackgroundTask):
         session = self._state.session
         if session is None or self.focus is None:
             return None
-        return self._kept.get(_key(session, self.focus))
+        return self._cache.get(_key(session, self.focus))
 
     @property
     def computed(self) -> list[NeuronProperties]:
@@ -127,7 +109,7 @@ class NeuronInfo(HasBackgroundTask):
         if session is None:
             return []
         own = (session.id, session.fingerprint)
-        return [facts for key, facts in self._kept.items() if key[:2] == own]
+        return [info for key, info in self._cache.items() if key[:2] == own]
 
     # -- actions ----------------------------------------------------------------------
     def follow(self) -> None:
@@ -158,24 +140,24 @@ class NeuronInfo(HasBackgroundTask):
 
     def stop(self) -> None:
         """Stop the computation; keep the results so far."""
-        self._under_way = ()
+        self._running = ()
         self._task.stop()
 
     def stop_by_user(self) -> None:
         """Stop, and do not restart automatically while this neuron has the focus."""
-        self._is_given_up = self.is_busy
+        self._is_stopped = self.is_busy
         self.stop()
 
     @property
     def is_stopped(self) -> bool:
         """Whether the user stopped the computation; `retry` restarts it."""
-        return self._is_given_up
+        return self._is_stopped
 
     def retry(self) -> None:
         """Compute missing properties after a stop or an error."""
-        self._is_given_up = False
+        self._is_stopped = False
         self._task.clear_error()
-        self._compute()
+        self._start()
 
     # -- internal ---------------------------------------------------------------------
     def _move_to(self, neuron: int | None) -> None:
@@ -183,96 +165,89 @@ class NeuronInfo(HasBackgroundTask):
         if neuron != self.focus or session is not self._session:
             self.focus, self._session = neuron, session
             self._task.clear_error()
-            self._is_given_up = False
+            self._is_stopped = False
             self.changed.emit()
             self.focused.emit()
 
     def _look_at(self, neuron: int | None) -> None:
         self._move_to(neuron)
-        is_coming = self.is_busy and neuron in self._under_way
+        is_running = self.is_busy and neuron in self._running
         if neuron is None:
             self.stop()
-        elif not (is_coming or self._is_given_up or self.error):
-            self._compute()
+        elif not (is_running or self._is_stopped or self.error):
+            self._start()
 
-    def _compute(self) -> None:
+    def _start(self) -> None:
         session, focus = self._state.session, self.focus
-        if session is None or focus is None:
-            return
-        known = self._kept.get(_key(session, focus))
-        if known is not None and known.is_complete:
+        if session is None or focus is None or self._is_complete(session, focus):
             return
         # All incomplete neurons together: reading the video takes most of the time.
         others = (n for n in self._state.selection if n != focus)
         missing = [n for n in others if not self._is_complete(session, n)]
-        self._under_way = (focus, *missing)
-        self._task.start(_Wanted(session, self._under_way), "Reading repeats")
+        self._running = (focus, *missing)
+        self._task.start((session, self._running), "Reading repeats")
 
     def _is_complete(self, session: Session, neuron: int) -> bool:
-        known = self._kept.get(_key(session, neuron))
-        return known is not None and known.is_complete
+        info = self._cache.get(_key(session, neuron))
+        return info is not None and info.is_complete
 
-    def _take(self, found: _Found) -> None:
+    def _take(self, result: _Result) -> None:
+        session, infos = result
         self.n_results += 1
-        for facts in found.facts:
-            key = _key(found.session, facts.neuron)
-            self._kept[key] = facts
-            self._kept.move_to_end(key)
+        for info in infos:
+            key = _key(session, info.neuron)
+            self._cache[key] = info
+            self._cache.move_to_end(key)
         # Least recently computed first.
-        while len(self._kept) > _KEPT:
-            self._kept.popitem(last=False)
-        self.changed.emit()
-
-    def _on_errand(self) -> None:
+        while len(self._cache) > _CACHE_SIZE:
+            self._cache.popitem(last=False)
         self.changed.emit()
 
 
-def _key(session: Session, neuron: int) -> Key:
+def _key(session: Session, neuron: int) -> _Key:
     return session.id, session.fingerprint, neuron
 
 
-def _computed(wanted: _Wanted, report: ReportProgress) -> Iterator[_Found]:
+def _compute(request: _Request, report: ReportProgress) -> Iterator[_Result]:
     """Yield repeats, then receptive fields, then tuning at the fields' centres.
 
     Each result also has all earlier properties.
     """
-    session, neurons = wanted.session, np.array(wanted.neurons, np.int64)
-    facts = tuple(NeuronProperties(neuron) for neuron in wanted.neurons)
+    session, indices = request
+    neurons = np.array(indices, np.int64)
+    infos = tuple(NeuronProperties(neuron) for neuron in indices)
 
-    def field_told(share: float) -> None:
+    def report_field(share: float) -> None:
         report(f"Receptive field: {60 * share:.0f} %")
 
-    def tuning_told(share: float) -> None:
+    def report_tuning(share: float) -> None:
         report(f"Tuning: {60 + 40 * share:.0f} %")
 
-    clips = repeated_clips(session)[:_MAX_CLIPS]
-    shown = [_read_repeats(session, clip, neurons, report) for clip in clips]
-    facts = tuple(
-        replace(f, repeats=tuple(_of_one(repeats, i) for repeats in shown))
-        for i, f in enumerate(facts)
+    clips = []
+    for clip in repeated_clips(session)[:_MAX_CLIPS]:
+        # Reporting raises if the task was stopped, so that each clip is a step.
+        report("Reading repeats")
+        clips.append(clip_repeats(session, clip, neurons))
+    infos = tuple(
+        replace(info, repeats=tuple(_of_one(repeats, i) for repeats in clips))
+        for i, info in enumerate(infos)
     )
-    yield _Found(session, facts)
-    fields = receptive_fields(session, neurons, progress=field_told)
-    facts = tuple(replace(f, field=v) for f, v in zip(facts, fields, strict=True))
-    yield _Found(session, facts)
+    yield session, infos
+    fields = receptive_fields(session, neurons, progress=report_field)
+    infos = tuple(replace(i, field=f) for i, f in zip(infos, fields, strict=True))
+    yield session, infos
     # NaN: without a receptive field, tuning is computed from the whole screen.
-    places = [(np.nan, np.nan) if v.problem else v.centre_yx for v in fields]
-    at = np.array(places)
-    tunings = direction_tuning(session, neurons, at, progress=tuning_told)
-    facts = tuple(replace(f, tuning=v) for f, v in zip(facts, tunings, strict=True))
-    yield _Found(session, facts)
-
-
-def _read_repeats(
-    session: Session, clip: RepeatedClip, neurons: np.ndarray, report: ReportProgress
-) -> ClipRepeats:
-    report("Reading repeats")
-    return clip_repeats(session, clip, neurons)
+    centres = [(np.nan, np.nan) if f.problem else f.centre_yx for f in fields]
+    tunings = direction_tuning(
+        session, neurons, np.array(centres), progress=report_tuning
+    )
+    infos = tuple(replace(i, tuning=t) for i, t in zip(infos, tunings, strict=True))
+    yield session, infos
 
 
 def _of_one(repeats: ClipRepeats, i: int) -> ClipRepeats:
     """Return the repeats of one neuron."""
-    # `copy` releases the responses of the other neurons when their facts are dropped.
+    # `copy` releases the responses of the other neurons when their entries are dropped.
     own = slice(i, i + 1)
     return replace(
         repeats,

@@ -48,12 +48,12 @@ def state_now(state: LiveState, results: Results, neuron: int) -> str:
     """Return a neuron's state in the mask and its score in the window."""
     if state.mask is None:
         return ""
-    words = state.mask.pattern_of(neuron, state.active_span)
+    text = state.mask.pattern_of(neuron, state.active_span)
     scores = results.scores
     if scores is None or not np.isfinite(scores[neuron]):
-        return f"{words} · no score in this window"
+        return f"{text} · no score in this window"
     older = " (older)" if results.is_population_old else ""
-    return f"{words} · r = {scores[neuron]:.2f} in this window{older}"
+    return f"{text} · r = {scores[neuron]:.2f} in this window{older}"
 
 
 def field_text(field: ReceptiveField) -> str:
@@ -75,29 +75,29 @@ def tuning_text(tuning: DirectionTuning) -> str:
     source = SOURCES[tuning.source]
     if not tuning.has_directions:
         return f"orientation {tuning.preferred_deg:.0f}° · {orientation} · {source}"
-    what = f"{tuning.preferred_deg:.0f}°"
+    preferred = f"{tuning.preferred_deg:.0f}°"
     if not tuning.is_direction_selective:
-        what = "no preferred direction"
+        preferred = "no preferred direction"
     direction = f"DSI {tuning.dsi:.2f} (p {_p(tuning.p_direction)})"
-    return f"{what} · {direction} · {orientation} · {source}"
+    return f"{preferred} · {direction} · {orientation} · {source}"
 
 
 def repeats_text(repeats: ClipRepeats) -> str:
     """Return one line about the repeats of a clip, for one neuron."""
     n = len(repeats.onset_s)
-    seen = f"{n} × {repeats.clip.duration_s:.1f} s"
+    shown = f"{n} × {repeats.clip.duration_s:.1f} s"
     problem = ceiling_problem(str(repeats.status[0]), n)
     if problem:
-        return f"{seen} · no ceiling: {problem}"
+        return f"{shown} · no ceiling: {problem}"
     return (
-        f"{seen} · ceiling {repeats.cc_max[0]:.2f} of the mean, "
+        f"{shown} · ceiling {repeats.cc_max[0]:.2f} of the mean, "
         f"{repeats.single_trial_max[0]:.2f} of one trial · oracle "
         f"{repeats.oracle[0]:.2f}"
     )
 
 
 def info_text(
-    state: LiveState, results: Results, facts: NeuronProperties | None, neuron: int
+    state: LiveState, results: Results, info: NeuronProperties | None, neuron: int
 ) -> str:
     """Return several self-contained lines for the clipboard."""
     if state.session is None:
@@ -107,18 +107,18 @@ def info_text(
         heading(state.session, neuron),
         state_now(state, results, neuron),
     ]
-    if facts is not None and facts.field is not None:
-        lines.append(f"receptive field: {field_text(facts.field)}")
-    if facts is not None and facts.tuning is not None:
-        lines.append(f"direction tuning: {tuning_text(facts.tuning)}")
-    if facts is not None and facts.repeats is not None:
-        for repeats in facts.repeats:
+    if info is not None and info.field is not None:
+        lines.append(f"receptive field: {field_text(info.field)}")
+    if info is not None and info.tuning is not None:
+        lines.append(f"direction tuning: {tuning_text(info.tuning)}")
+    if info is not None and info.repeats is not None:
+        for repeats in info.repeats:
             lines.append(f"clip {repeats.clip.stim_id}: {repeats_text(repeats)}")
-        lines += [] if facts.repeats else [NO_REPEATS]
+        lines += [] if info.repeats else [NO_REPEATS]
     return "\n".join(lines)
 
 
-def info_csv(session: Session, facts: NeuronProperties) -> str:
+def info_csv(session: Session, info: NeuronProperties) -> str:
     """Return all numbers as CSV rows of `quantity, row, column, value`.
 
     `neuron` is the index, `unit_id` the recording's id, as in tables of neurons.
@@ -126,14 +126,14 @@ def info_csv(session: Session, facts: NeuronProperties) -> str:
     text = StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(("quantity", "row", "column", "value"))
-    writer.writerow(("neuron", "", "", facts.neuron))
-    writer.writerow(("unit_id", "", "", session.units.unit_id[facts.neuron]))
-    writer.writerows(_rows(facts))
+    writer.writerow(("neuron", "", "", info.neuron))
+    writer.writerow(("unit_id", "", "", session.units.unit_id[info.neuron]))
+    writer.writerows(_rows(info))
     return text.getvalue()
 
 
-def _rows(facts: NeuronProperties) -> Iterator[tuple[str, object, object, object]]:
-    field, tuning = facts.field, facts.tuning
+def _rows(info: NeuronProperties) -> Iterator[tuple[str, object, object, object]]:
+    field, tuning = info.field, info.tuning
     if field is not None and not field.problem:
         yield "field kind", "", "", field.kind
         yield "field reliability", "", "", field.reliability
@@ -149,7 +149,7 @@ def _rows(facts: NeuronProperties) -> Iterator[tuple[str, object, object, object
         for degrees, value, error in zip(*curve, strict=True):
             yield "tuning", f"{degrees:g}", "response", float(value)
             yield "tuning", f"{degrees:g}", "error", float(error)
-    for repeats in facts.repeats or ():
+    for repeats in info.repeats or ():
         name = f"clip {repeats.clip.stim_id}"
         yield f"{name} cc_max", "", "", float(repeats.cc_max[0])
         yield f"{name} single_trial_max", "", "", float(repeats.single_trial_max[0])

@@ -34,8 +34,8 @@ MAX_UNSELECTED: Final = 256
 """Number of neurons, evenly spread over all, that are read without a selection."""
 _READ_BYTES = 256 * 2**20
 """Maximum size of the responses to one clip; more neurons are sub-sampled evenly."""
-_KEPT_BYTES = 256 * 2**20
-_KEPT = 16
+_CACHE_BYTES = 256 * 2**20
+_CACHE_SIZE = 16
 _A_LITTLE_S = 0.1
 """Seconds; a window that cannot move by this much is at an end of its session."""
 
@@ -43,7 +43,7 @@ _Key = tuple[str, str, tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Wanted:
+class _Request:
     key: _Key
     session: Session
     clip: RepeatedClip
@@ -51,22 +51,7 @@ class _Wanted:
 
 
 class RepeatsOnScreen(HasBackgroundTask):
-    """Repeats of the clip at the window's centre; `controller.clips`.
-
-    Parameters
-    ----------
-    state
-        Live state.
-    seek
-        Moves the window to a time on the session clock.
-    execution
-        Threads of the work and of its results.
-
-    Attributes
-    ----------
-    changed
-        Emitted on the drawing thread when an attribute may have changed.
-    """
+    """Repeats of the clip at the window's centre."""
 
     changed = Signal()
 
@@ -77,20 +62,25 @@ class RepeatsOnScreen(HasBackgroundTask):
         execution: Execution = IN_THREADS,
     ) -> None:
         self._state, self._seek = state, seek
-        self._known: tuple[Session | None, tuple[RepeatedClip, ...]] = (None, ())
-        self._kept: OrderedDict[_Key, ClipRepeats] = OrderedDict()
-        self._under_way: _Key | None = None
-        self._task = BackgroundTask(_read, self._take, execution)
-        self._task.changed.connect(self._on_errand)
+        self._session_clips: tuple[Session | None, tuple[RepeatedClip, ...]] = (
+            None,
+            (),
+        )
+        self._cache: OrderedDict[_Key, ClipRepeats] = OrderedDict()
+        # Of the request that runs or has failed: a failed one must not be repeated at
+        # every redraw.
+        self._running: _Key | None = None
+        self._task = BackgroundTask(_read_repeats, self._take, execution)
+        self._task.changed.connect(self._on_task)
 
     @property
     def clips(self) -> tuple[RepeatedClip, ...]:
         """Clips of the session with at least two repeats, most often shown first."""
         session = self._state.session
-        if session is not self._known[0]:
-            found = () if session is None else repeated_clips(session)
-            self._known = (session, found)
-        return self._known[1]
+        if session is not self._session_clips[0]:
+            clips = () if session is None else repeated_clips(session)
+            self._session_clips = (session, clips)
+        return self._session_clips[1]
 
     @property
     def _repeated(self) -> frozenset[int]:
@@ -124,8 +114,8 @@ class RepeatsOnScreen(HasBackgroundTask):
         room = len(selection) or MAX_UNSELECTED
         if clip is not None:
             # Bytes per neuron, as float64.
-            each = 8 * n_samples(clip) * len(clip.trials)
-            room = min(room, max(_READ_BYTES // each, 1))
+            n_bytes = 8 * n_samples(clip) * len(clip.trials)
+            room = min(room, max(_READ_BYTES // n_bytes, 1))
         n = len(selection) or session.n_neurons
         if selection and room == n:
             return selection
@@ -135,8 +125,8 @@ class RepeatsOnScreen(HasBackgroundTask):
     @property
     def responses(self) -> ClipRepeats | None:
         """Responses of these neurons in every repeat; None until they are read."""
-        wanted = self._wanted()
-        return None if wanted is None else self._kept.get(wanted.key)
+        request = self._request()
+        return None if request is None else self._cache.get(request.key)
 
     # -- actions ----------------------------------------------------------------------
     def follow(self) -> None:
@@ -144,17 +134,17 @@ class RepeatsOnScreen(HasBackgroundTask):
 
         Views call it while they show the repeats.
         """
-        wanted = self._wanted()
-        if wanted is None or wanted.key in self._kept:
+        request = self._request()
+        if request is None or request.key in self._cache:
             if self.is_busy:
                 self.stop()
-        elif wanted.key != self._under_way:
-            self._under_way = wanted.key
-            self._task.start(wanted, "Reading repeats")
+        elif request.key != self._running:
+            self._running = request.key
+            self._task.start(request, "Reading repeats")
 
     def stop(self) -> None:
         """Stop reading until the next `follow`."""
-        self._under_way = None
+        self._running = None
         self._task.stop()
 
     def go_to(self, repeat: int, time_s: float | None = None) -> None:
@@ -186,7 +176,7 @@ class RepeatsOnScreen(HasBackgroundTask):
                 float(session.trials.t_on[clip.trials[0]]) + middle - self._half_s
             )
 
-    # -- within -----------------------------------------------------------------------
+    # -- internal ---------------------------------------------------------------------
     @property
     def _half_s(self) -> float:
         """Half of a window, in seconds."""
@@ -216,46 +206,46 @@ class RepeatsOnScreen(HasBackgroundTask):
             return trial
         start, stop = window.start_s, window.stop_s
         on, off = session.trials.t_on, session.trials.t_off
-        beside = [t for t in self._repeated if on[t] < stop and off[t] > start]
-        if not beside:
+        visible = [t for t in self._repeated if on[t] < stop and off[t] > start]
+        if not visible:
             return trial
-        return min(beside, key=lambda t: max(on[t] - middle, middle - off[t]))
+        return min(visible, key=lambda t: max(on[t] - middle, middle - off[t]))
 
-    def _wanted(self) -> _Wanted | None:
+    def _request(self) -> _Request | None:
         session, clip = self._state.session, self.clip
         if session is None or clip is None:
             return None
         neurons = self.neurons
         key = (session.fingerprint, clip.stim_id, neurons)
-        return _Wanted(key, session, clip, neurons)
+        return _Request(key, session, clip, neurons)
 
-    def _take(self, found: tuple[_Wanted, ClipRepeats]) -> None:
-        wanted, repeats = found
-        self._kept[wanted.key] = repeats
+    def _take(self, result: tuple[_Request, ClipRepeats]) -> None:
+        request, repeats = result
+        self._cache[request.key] = repeats
         # The newest entry always stays, even if it is larger than the limit.
-        while len(self._kept) > 1 and (
-            len(self._kept) > _KEPT
-            or sum(k.responses.nbytes for k in self._kept.values()) > _KEPT_BYTES
+        while len(self._cache) > 1 and (
+            len(self._cache) > _CACHE_SIZE
+            or sum(k.responses.nbytes for k in self._cache.values()) > _CACHE_BYTES
         ):
-            self._kept.popitem(last=False)
+            self._cache.popitem(last=False)
         self.changed.emit()
 
-    def _on_errand(self) -> None:
+    def _on_task(self) -> None:
         if not self.is_busy and self.error is None:
-            self._under_way = None
+            self._running = None
         self.changed.emit()
 
 
-def _read(
-    wanted: _Wanted, report: ReportProgress
-) -> Iterator[tuple[_Wanted, ClipRepeats]]:
+def _read_repeats(
+    request: _Request, report: ReportProgress
+) -> Iterator[tuple[_Request, ClipRepeats]]:
     report("Reading repeats")
-    neurons = np.array(wanted.neurons, np.int64)
 
-    def tell_share(share: float) -> None:
+    def report_share(share: float) -> None:
         report(f"Reading repeats: {100 * share:.0f} %")
 
-    yield wanted, clip_repeats(wanted.session, wanted.clip, neurons, tell_share)
+    neurons = np.array(request.neurons, np.int64)
+    yield request, clip_repeats(request.session, request.clip, neurons, report_share)
 
 
 def clip_text(clip: RepeatedClip, number: int) -> str:

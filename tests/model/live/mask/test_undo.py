@@ -1,11 +1,11 @@
-"""Mask deltas and the undo stack."""
+"""Mask deltas and the undo history."""
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnimouse_model.live.mask.undo import UndoStack
+from omnimouse_model.live.mask.undo import UndoHistory, UndoState
 from omnimouse_model.live.pin import Pin
 from omnimouse_model.masks import Mask, TokenLayout
 from omnimouse_model.predict.worker.mask_delta import mask_delta
@@ -21,22 +21,26 @@ def paint_stroke(mask: Mask, stroke: tuple[list[int], tuple[int, int], int]) -> 
     return mask.paint(np.array(ids), span, code)
 
 
+def push(history: UndoHistory, name: str, before: Mask, after: Mask) -> bool:
+    return history.note(name, UndoState(before), UndoState(after))
+
+
 @given(st.lists(strokes, min_size=1, max_size=6))
 def test_undoing_everything_gives_every_mask_back(done):
-    stack, masks = UndoStack(), [Mask.nothing(N)]
+    history, masks = UndoHistory(), [Mask.nothing(N)]
     for stroke in done:
         after = paint_stroke(masks[-1], stroke)
-        if stack.push("stroke", masks[-1], after):
+        if push(history, "stroke", masks[-1], after):
             masks.append(after)
-    mask = masks[-1]
+    state = UndoState(masks[-1])
     for expected in reversed(masks[:-1]):
-        mask, _ = stack.undo(mask)
-        assert mask == expected
-    assert stack.undo(mask) is None
+        state = history.undo(state)
+        assert state.mask == expected
+    assert history.undo(state) is None
     for expected in masks[1:]:
-        mask, _ = stack.redo(mask)
-        assert mask == expected
-    assert stack.redo(mask) is None
+        state = history.redo(state)
+        assert state.mask == expected
+    assert history.redo(state) is None
 
 
 def test_every_field_of_a_mask_is_undone():
@@ -57,32 +61,32 @@ def test_every_field_of_a_mask_is_undone():
 
 
 def test_a_step_that_changes_nothing_is_no_step():
-    stack, mask = UndoStack(), Mask.nothing(N)
-    assert not stack.push("nothing", mask, mask.hide([3]))
-    assert stack.undo_name == ""
+    history, mask = UndoHistory(), Mask.nothing(N)
+    assert not push(history, "nothing", mask, mask.hide([3]))
+    assert history.undo_name == ""
 
 
 def test_names_count_the_neurons_and_a_new_step_forgets_what_was_undone():
-    stack, mask = UndoStack(), Mask.nothing(N)
-    stack.push("Paint {n} neurons visible", mask, mask.show([1, 4, 5]))
-    assert stack.undo_name == "Paint 3 neurons visible"
-    stack.undo(mask.show([1, 4, 5]))
-    assert stack.redo_name == "Paint 3 neurons visible"
-    stack.push("two", mask, mask.show([2]))
-    assert stack.redo_name == ""
+    history, mask = UndoHistory(), Mask.nothing(N)
+    push(history, "Paint {n} neurons visible", mask, mask.show([1, 4, 5]))
+    assert history.undo_name == "Paint 3 neurons visible"
+    history.undo(UndoState(mask.show([1, 4, 5])))
+    assert history.redo_name == "Paint 3 neurons visible"
+    push(history, "two", mask, mask.show([2]))
+    assert history.redo_name == ""
 
 
 def test_the_oldest_steps_are_forgotten_within_the_budget():
-    stack, mask = UndoStack(budget_bytes=2000), Mask.nothing(N)
+    history, mask = UndoHistory(budget_bytes=2000), Mask.nothing(N)
     for k in range(50):
         after = mask.paint([k % N], (0, 60), 1 + k // N % 2)
-        stack.push(f"step {k}", mask, after)
+        push(history, f"step {k}", mask, after)
         mask = after
-    assert stack.n_bytes <= 2000
-    assert stack.undo_name == "step 49"
+    assert history.n_bytes <= 2000
+    assert history.undo_name == "step 49"
     count = 0
-    while (gone := stack.undo(mask)) is not None:
-        mask, count = gone[0], count + 1
+    while (state := history.undo(UndoState(mask))) is not None:
+        mask, count = state.mask, count + 1
     assert 1 < count < 50
 
 
@@ -98,13 +102,13 @@ def test_strokes_over_ten_thousand_neurons_pack_small(count):
 def test_a_pin_that_was_let_go_counts_with_its_mask():
     mask = Mask.nothing(1000)
     pin = Pin(0, "a", mask, "", "mean", "mean")
-    stack = UndoStack(budget_bytes=150_000)
+    history = UndoHistory(budget_bytes=150_000)
     for _ in range(4):
-        stack.push("Unpin a", mask, mask, unpinned=pin)
+        history.note_unpinned("Unpin a", UndoState(mask), pin)
     assert pin.n_bytes >= 60_000
-    assert pin.n_bytes <= stack.n_bytes <= 150_000
-    stack.undo(mask)
-    stack.undo(mask)
-    assert stack.undo(mask) is None  # the oldest were forgotten
-    stack.push("Unpin a", mask, mask, unpinned=pin)
-    assert pin.n_bytes <= stack.n_bytes < 2 * pin.n_bytes
+    assert pin.n_bytes <= history.n_bytes <= 150_000
+    history.undo(UndoState(mask))
+    history.undo(UndoState(mask))
+    assert history.undo(UndoState(mask)) is None  # the oldest were forgotten
+    history.note_unpinned("Unpin a", UndoState(mask), pin)
+    assert pin.n_bytes <= history.n_bytes < 2 * pin.n_bytes

@@ -11,7 +11,7 @@ from omnimouse_model.analysis.tuning import noise_ceiling as ceilings
 from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
 from omnimouse_model.data.clock import N_SAMPLES
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neurons.colour_by import Quantity, _scale
+from omnimouse_model.live.neurons.quantities import Quantity, make_scale
 from omnimouse_model.masks import TARGET
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
@@ -98,7 +98,7 @@ def test_scores_are_shown_from_nought_to_one(controller):
     ],
 )
 def test_numbers_on_the_legend_tell_the_ends_apart(values, wanted):
-    scale = _scale(Quantity("depth", "Depth", "", "µm"), np.array(values), ())
+    scale = make_scale(Quantity("depth", "Depth", "", "µm"), np.array(values), ())
     low, high = scale.ends
     assert (low, scale.middle, high) == wanted
     assert scale.low < scale.high

@@ -113,7 +113,7 @@ def test_as_many_neurons_and_clips_are_kept_as_fit_into_memory(controller, monke
     assert len(clips.neurons) == N // 2
     assert set(clips.neurons) < set(range(N))
     monkeypatch.setattr(live_clips, "_READ_BYTES", 2 * whole)
-    monkeypatch.setattr(live_clips, "_KEPT_BYTES", whole)
+    monkeypatch.setattr(live_clips, "_CACHE_BYTES", whole)
     assert clips.responses is not None
     clips.go_to_clip(1)
     clips.follow()

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from omnimouse_model.live.neurons.colour_by import Scale
+from omnimouse_model.live.neurons.quantities import Scale
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_widgets import palette
 

@@ -7,7 +7,7 @@ from typing import Final, Literal, cast, get_args
 import numpy as np
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neurons.colour_by import QUANTITIES
+from omnimouse_model.live.neurons.quantities import QUANTITIES
 from omnimouse_model.live.pin import LETTERS
 from omnimouse_model.live.state import ColourBy
 from omnimouse_model.masks.neuron_table import matching_neurons

@@ -7,7 +7,7 @@ from qtpy.QtCore import QSize, Qt
 from qtpy.QtWidgets import QComboBox, QGridLayout, QVBoxLayout, QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neurons.colour_by import Quantity, Scale
+from omnimouse_model.live.neurons.quantities import Quantity, Scale
 from omnimouse_model.live.state import ColourBy
 from omnimouse_model.masks import HIDDEN, VISIBLE
 from omnimouse_widgets import palette

@@ -5,7 +5,7 @@ from qtpy.QtCore import QRectF, QSize
 from qtpy.QtGui import QColor, QLinearGradient, QPainter, QPaintEvent
 from qtpy.QtWidgets import QWidget
 
-from omnimouse_model.live.neurons.colour_by import Scale
+from omnimouse_model.live.neurons.quantities import Scale
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.theme import colour_of

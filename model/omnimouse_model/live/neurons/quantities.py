@@ -1,0 +1,225 @@
+"""Quantities of each neuron, and their scales: values, range and unit.
+
+This module does not depend on colours: the views map values to colours.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from omnimouse_model.live.state import ColourBy
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """A quantity of each neuron: name, label, explanation and unit.
+
+    `is_share` is true for quantities with the fixed scale 0 to 1.
+    """
+
+    name: ColourBy
+    label: str
+    explanation: str
+    unit: str = ""
+    is_share: bool = False
+
+
+_REPEATS = "from the repeats of the clips shown most often"
+_COMPUTED = "of the neurons whose facts have been looked at"
+QUANTITIES: Final = (
+    Quantity("state", "State", "What the mask does with them"),
+    Quantity(
+        "score",
+        "Score",
+        "Single-trial correlation of prediction and recording over the target samples "
+        "of this window",
+        "r",
+        is_share=True,
+    ),
+    Quantity("area", "Area", "Brain area, as the recording says"),
+    Quantity("plane", "Plane", "Imaging plane, as the recording says"),
+    Quantity("depth", "Depth", "Depth, as the recording says", "µm"),
+    Quantity("x", "x", "Position in the microscope's frame", "µm"),
+    Quantity("y", "y", "Position in the microscope's frame", "µm"),
+    Quantity("mean", "Mean response", "Mean over the recording, in its own units"),
+    Quantity(
+        "variability",
+        "Response s.d.",
+        "Standard deviation over the recording, in its own units",
+    ),
+    Quantity(
+        "ceiling",
+        "Ceiling of one trial",
+        f"What a perfect prediction correlates with one trial, {_REPEATS}",
+        "r",
+        is_share=True,
+    ),
+    Quantity(
+        "oracle",
+        "Oracle",
+        f"Correlation of each trial with the mean of the others, {_REPEATS}",
+        "r",
+        is_share=True,
+    ),
+    Quantity(
+        "field_reliability",
+        "Receptive field: reliability",
+        f"How well two halves of the recording agree on it, {_COMPUTED}",
+        "r",
+        is_share=True,
+    ),
+    Quantity(
+        "field_row",
+        "Receptive field: row",
+        f"Its centre on the screen, downwards, {_COMPUTED}",
+        "px",
+    ),
+    Quantity(
+        "field_column",
+        "Receptive field: column",
+        f"Its centre on the screen, rightwards, {_COMPUTED}",
+        "px",
+    ),
+    Quantity(
+        "osi",
+        "Orientation selectivity",
+        f"0 none, 1 one orientation alone, {_COMPUTED}",
+        is_share=True,
+    ),
+    Quantity(
+        "dsi",
+        "Direction selectivity",
+        f"0 none, 1 one direction alone, {_COMPUTED}",
+        is_share=True,
+    ),
+    Quantity("id", "Id", "Id of the neuron in the recording"),
+)
+QUANTITY: Final = {quantity.name: quantity for quantity in QUANTITIES}
+"""The same quantities by name."""
+_OUTLIERS: Final = 1.0
+"""Percentile cut off at both ends of the scale; these values take the end's colour."""
+_MOST_DIGITS: Final = 4
+"""Maximum number of decimals; beyond it, and from `_LARGE`, use exponents."""
+_LARGE: Final = 1e7
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scale:
+    """Values of a quantity for all neurons, and the ends of the colour scale.
+
+    Attributes
+    ----------
+    quantity
+        Quantity of the values.
+    values
+        float (P,), NaN if unknown; indices into `categories`, if there are any.
+    categories
+        Names of categories, such as areas.
+    low, high
+        Values at the ends of the colour scale; values beyond are clipped.
+    """
+
+    quantity: Quantity
+    values: np.ndarray
+    categories: tuple[str, ...]
+    low: float
+    high: float
+
+    @property
+    def is_known(self) -> bool:
+        """Whether any value is known; else views show the mask's states."""
+        return bool(np.isfinite(self.values).any())
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Positions on the scale (P,): 0 at `low`, 1 at `high`, NaN if unknown."""
+        shares = (self.values - self.low) / (self.high - self.low)
+        return np.asarray(np.clip(shares, 0.0, 1.0))
+
+    @property
+    def median(self) -> float | None:
+        """Median of the known values; None without any."""
+        known = self._known
+        return float(np.median(known)) if known.size else None
+
+    @property
+    def is_constant(self) -> bool:
+        """Whether all known values are equal, on a scale without fixed ends."""
+        if self.categories or self.quantity.is_share or not self._known.size:
+            return False
+        return _is_constant(self._known)
+
+    @property
+    def ends(self) -> tuple[str, str]:
+        """Labels of the ends, with ≤ or ≥ if values lie beyond; "" if constant."""
+        if self.is_constant:
+            return "", ""
+        known = self._known
+        low = "≤ " if known.size and known.min() < self.low else ""
+        high = "≥ " if known.size and known.max() > self.high else ""
+        return low + self.number(self.low), high + self.number(self.high)
+
+    @property
+    def middle(self) -> str:
+        """Label between the ends: the median, or the constant value."""
+        median = self.median
+        if median is None:
+            return ""
+        kind = "all" if self.is_constant else "median"
+        return f"{kind} {self.number(median).removeprefix('r = ')}"
+
+    def number(self, value: float) -> str:
+        """Return a value with its unit and enough digits to distinguish the ends."""
+        text, unit = self._digits(value), self.quantity.unit
+        return f"r = {text}" if unit == "r" else f"{text} {unit}".rstrip()
+
+    @property
+    def _known(self) -> np.ndarray:
+        return np.asarray(self.values[np.isfinite(self.values)])
+
+    def _digits(self, value: float) -> str:
+        if self.quantity.is_share:
+            return _plain(value, 0 if value in (0.0, 1.0) else 2)
+        most = max(abs(self.low), abs(self.high), abs(value))
+        if most < _LARGE and (self._known == self._known.round()).all():
+            return _plain(value, 0)
+        if self.is_constant:
+            return f"{value:.5g}"
+        # Decimal exponent of the scale's range: two digits below it are shown.
+        below = int(np.floor(np.log10(self.high - self.low)))
+        if most >= _LARGE or below < -_MOST_DIGITS + 2:
+            significant = int(np.floor(np.log10(most))) - below + 3
+            return f"{value:.{min(max(significant, 3), 15)}g}"
+        return _plain(value, min(max(2 - below, 0), _MOST_DIGITS))
+
+
+def make_scale(
+    quantity: Quantity, values: np.ndarray, categories: tuple[str, ...]
+) -> Scale:
+    """Return the scale of some values, between their outer percentiles."""
+    known = values[np.isfinite(values)]
+    low, high = 0.0, 1.0
+    if categories:
+        high = float(max(len(categories) - 1, 1))
+    elif known.size and not quantity.is_share:
+        ends = np.percentile(known, [_OUTLIERS, 100 - _OUTLIERS])
+        # Almost all values are equal: use the full range, so that the others show.
+        if _is_constant(ends):
+            ends = np.array([known.min(), known.max()])
+        low, high = float(ends[0]), float(ends[1])
+        if _is_constant(known):
+            # Equal ends would divide by zero in `Scale.shares`.
+            margin = max(0.5, abs(low) * 1e-3)
+            low, high = low - margin, low + margin
+    return Scale(quantity, values, categories, low, high)
+
+
+def _is_constant(known: np.ndarray) -> bool:
+    """Whether values differ only by rounding errors."""
+    return bool(np.ptp(known) <= 1e-9 * np.abs(known).max())
+
+
+def _plain(value: float, digits: int) -> str:
+    """Return a number with fixed decimals, without "-0"."""
+    return f"{round(value, digits) + 0.0:,.{digits}f}"
