@@ -1,4 +1,4 @@
-"""Files are written beside their place and moved into it: whole, or not at all."""
+"""Atomic writing: a file appears under its name only when it is complete."""
 
 import os
 import tempfile
@@ -9,16 +9,18 @@ from pathlib import Path
 
 @contextmanager
 def atomic_path(path: Path, mode: int = 0o644) -> Iterator[Path]:
-    """Give a temporary sibling that replaces `path` when the block succeeds.
+    """Yield a temporary path beside `path`, which replaces it after success.
 
-    Whoever else uses the machine may read the file unless `mode` says otherwise.
+    By default, other users of the machine may read the file.
     """
+    # Beside the target, because a rename is atomic only within one file system.
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(mode)  # mkstemp and writers that recreate it choose their own
+        # mkstemp gives access to its owner only, and a writer may recreate the file.
+        temporary.chmod(mode)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

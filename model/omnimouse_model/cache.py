@@ -1,4 +1,4 @@
-"""Where generated and fetched files live on this machine."""
+"""Folder of generated and downloaded files on this machine."""
 
 import os
 import sys
@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def cache_dir() -> Path:
-    """`$OMNIMOUSE_CACHE`, or the user's cache folder."""
+    """Return `$OMNIMOUSE_CACHE`, or the user's cache folder."""
     chosen = os.environ.get("OMNIMOUSE_CACHE")
     if chosen:
         return Path(chosen).expanduser()

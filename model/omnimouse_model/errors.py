@@ -1,27 +1,27 @@
-"""The project's own errors: few, typed, and each says what to do."""
+"""Errors of the project; their messages state the problem and the solution."""
 
 from pathlib import Path
 
 MISSING_RATE = "missing_rate"
-"""Code of the error for responses whose rate no file says: it must be given."""
+"""Code of the error for responses whose rate no file states: the user must state it."""
 
 UNEXPECTED = "unexpected"
-"""Code of the error for what no reader foresaw: a fault of the reader, to be mended."""
+"""Code of the error for an exception that the reader did not expect: a bug of ours."""
 
 
 class SessionFormatError(ValueError):
-    """A recording that cannot be read as it stands.
+    """A recording cannot be read.
 
     Parameters
     ----------
     path
         The file or folder at fault.
     code
-        A short stable word for the kind of problem, for programs and tests.
+        Kind of problem, for programs and tests; it does not change.
     message
-        What was found and what was expected.
+        The problem: found and expected values.
     hint
-        What the user can do about it.
+        The solution.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class SessionFormatError(ValueError):
 
 
 class CheckpointError(ValueError):
-    """A checkpoint that is not sound, not safe or not of the expected model."""
+    """A checkpoint is damaged, unsafe or of another model."""
 
 
 class CodedError(ValueError):
-    """A fault with a code for programs and tests; travels between processes."""
+    """An error with a code for programs and tests; can be pickled."""
 
     def __init__(self, code: str, message: str) -> None:
         self.code = code
@@ -56,69 +56,69 @@ class CodedError(ValueError):
 
 
 class FetchError(CodedError):
-    """Something that could not be fetched from the model hub.
+    """A download from the model hub failed.
 
     Parameters
     ----------
     code
         "gated", "not_found", "offline", "interrupted", "damaged", "no_space",
-        "missing_package", "exists" or "refused", for programs and tests.
+        "missing_package", "exists" or "refused".
     message
-        What happened, and what to do.
+        The problem and the solution.
     """
 
 
 class MaskError(ValueError):
-    """A mask or strategy that breaks a rule of tokenisation; names the rule."""
+    """A mask or strategy breaks a rule of tokenisation; the message names the rule."""
 
 
 class EmptyMaskError(MaskError, AssertionError):
-    """A strategy whose spans do not fit, or that asks for nothing.
+    """The spans of a strategy do not fit, or it has no target.
 
-    The official code asserts these, hence the second base.
+    The official code raises AssertionError in these cases, hence the second base.
     """
 
 
 class UnsupportedRequestError(ValueError):
-    """A predictor was asked for what it cannot serve; the message gives the reason."""
+    """A predictor cannot serve a request; the message gives the reason."""
 
 
 class ResultsFileError(ValueError):
-    """A file of results that cannot be gone on with; says why, and what to do."""
+    """A file of results cannot be continued."""
 
 
 class AnalysisFileError(CodedError):
-    """A saved analysis that cannot be opened or written as it stands.
+    """A saved analysis cannot be opened or written.
 
     Parameters
     ----------
     code
-        "torn", "foreign", "newer", "field", "moved" or "unsaved", for programs, tests.
+        "torn", "foreign", "newer", "field", "moved" or "unsaved".
     message
-        What was found, and what to do.
+        The problem and the solution.
     """
 
 
 class FinetuneError(CodedError):
-    """A model and a session that cannot be fine-tuned as asked.
+    """A model cannot be fine-tuned on a session.
 
     Parameters
     ----------
     code
         "no_transformer", "known", "neurons", "session_id", "no_train", "too_short",
-        "no_score", "other_run" or "processes", for programs and tests.
+        "no_score", "other_run" or "processes".
     message
-        What was found, and what to do.
+        The problem and the solution.
     """
 
 
 class ExportError(ValueError):
-    """What is on screen cannot be exported so; says why, and what to do."""
+    """The displayed content cannot be exported in this form."""
 
 
 class StoppedError(Exception):
-    """A computation that ended early because it was told to; not a fault."""
+    """A computation was cancelled; this is no fault."""
 
 
 class WorkerError(RuntimeError):
-    """The predictor's process failed; the message says how, and what happens next."""
+    """The process of a predictor failed; the message states what happens next."""

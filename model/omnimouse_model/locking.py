@@ -1,4 +1,4 @@
-"""One writer at a time of a file that several processes add to."""
+"""Exclusive access to a file to which several processes append."""
 
 import os
 from collections.abc import Iterator
@@ -9,14 +9,16 @@ from typing import BinaryIO
 
 @contextmanager
 def locked(path: Path) -> Iterator[BinaryIO]:
-    """Open a file for reading and writing, alone among all who use this function.
+    """Open a file for reading and writing, and lock it against other processes.
 
-    Others wait. The lock goes with the process: one that is killed keeps nobody out.
+    Other calls wait. The system removes the lock when the process ends, also when it
+    is killed.
     """
     with path.open("r+b") as file:
         _lock(file)
         try:
             yield file
+            # On the drive before another process may append.
             file.flush()
             os.fsync(file.fileno())
         finally:
@@ -26,16 +28,16 @@ def locked(path: Path) -> Iterator[BinaryIO]:
 if os.name == "nt":  # pragma: no cover
     import msvcrt
 
-    _FAR = 2**62
-    """A byte beyond any file: locking one that is read would keep readers out."""
+    # Windows refuses reads of locked bytes: this one lies beyond any file.
+    _UNUSED_BYTE = 2**62
 
     def _lock(file: BinaryIO) -> None:
-        file.seek(_FAR)
+        file.seek(_UNUSED_BYTE)
         msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
         file.seek(0)
 
     def _unlock(file: BinaryIO) -> None:
-        file.seek(_FAR)
+        file.seek(_UNUSED_BYTE)
         msvcrt.locking(file.fileno(), msvcrt.LK_UNLCK, 1)  # type: ignore[attr-defined]
 
 else:

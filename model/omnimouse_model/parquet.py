@@ -1,4 +1,4 @@
-"""Tables as Parquet, with their notes; needs pyarrow (the extra `analysis`)."""
+"""Tables as Parquet with metadata; needs pyarrow (the extra `analysis`)."""
 
 import io
 from collections.abc import Mapping
@@ -8,18 +8,18 @@ from typing import Any
 from omnimouse_model.errors import ExportError
 
 MISSING = (
-    "A Parquet table needs the package pyarrow, which is not here: "
+    "A Parquet table needs the package pyarrow, which is not installed: "
     'pip install pyarrow (or "omnimouse-app[analysis]"), or choose another format.'
 )
 
 
 def parquet_bytes(columns: Mapping[str, Any], notes: Mapping[str, str]) -> bytes:
-    """A table of equally long columns; the notes are among its metadata.
+    """Return a table of columns of one length; the notes are its metadata.
 
     Raises
     ------
     ExportError
-        pyarrow is missing.
+        pyarrow is not installed.
     """
     arrow = arrow_module()
     table = arrow.table(dict(columns)).replace_schema_metadata(dict(notes))
@@ -29,7 +29,7 @@ def parquet_bytes(columns: Mapping[str, Any], notes: Mapping[str, str]) -> bytes
 
 
 def arrow_module(part: str = "") -> Any:
-    """Pyarrow, or a part of it."""
+    """Return pyarrow, or a module of it."""
     try:
         return import_module(f"pyarrow.{part}" if part else "pyarrow")
     except ImportError:

@@ -186,15 +186,15 @@ def catalogue_table(
 
 def _catalogue_lines(catalogue: "Catalogue") -> Iterator[str]:
     """Yield the table of a folder, the number of its sessions, and their problems."""
-    from omnimouse_model.data.session_index_text import NOTHING, counted, row_words
+    from omnimouse_model.data.session_index_text import EMPTY, count_text, row_text
 
     rows, notes = [], []
     for entry in catalogue:
-        row = row_words(entry, catalogue.folder)
+        row = row_text(entry, catalogue.folder)
         if entry.problems:
             notes.append(f"  - {row['path']}: {row['problems']}")
         # The table shows the number of problems; the notes below it name them.
-        rows.append(row | {"problems": str(len(entry.problems) or NOTHING)})
+        rows.append(row | {"problems": str(len(entry.problems) or EMPTY)})
     # In a pipe the table has the same width on every machine.
     is_terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if is_terminal else TABLE_WIDTH
@@ -205,7 +205,7 @@ def _catalogue_lines(catalogue: "Catalogue") -> Iterator[str]:
     if is_narrow:
         rows = shorten([{k: row[k] for k in row if k != WIDE} for row in rows], width)
         lines = table(rows, right=right).splitlines()
-    yield from (*lines, counted(catalogue), *notes)
+    yield from (*lines, count_text(catalogue), *notes)
     if is_narrow:
         yield f"Minutes {WIDE} and complete lists are in --json."
 

@@ -118,7 +118,7 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
 
         # Only options that differ from their defaults are passed on.
         options = ReadOptions(rate_hz=rate_hz, series=series, cells_only=not all_rois)
-        command(reading=options.given(), **others)
+        command(reading=options.changed(), **others)
 
     return with_reading
 

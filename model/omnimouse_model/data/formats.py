@@ -1,12 +1,13 @@
 """The formats of recordings: which reader recognises a path.
 
 Opening a session and fetching one from the model hub both need this table, and opening
-also fetches; a table of its own keeps the two apart.
+also fetches: a module of its own avoids an import cycle.
 """
 
 import os
 from pathlib import Path
 
+from omnimouse_model.data.io.file_stamp import unreadable
 from omnimouse_model.data.readers import arrays
 from omnimouse_model.data.readers.experanto import reader as experanto
 from omnimouse_model.data.readers.nwb import reader as nwb
@@ -24,11 +25,12 @@ READERS = {
     "store": store,
 }
 """Name of a format -> its reader; the first one that recognises a path reads it."""
+# Users also choose a part of an experanto folder.
 _PARTS = ("meta.json", "responses", "screen", "eye_tracker", "treadmill")
 
 
 def session_folder(path: Path) -> Path:
-    """Return the folder of a session, from that folder, its only parent, or a part.
+    """Return the folder of a session from that folder, a folder around it, or a part.
 
     Raises
     ------
@@ -53,18 +55,8 @@ def session_folder(path: Path) -> Path:
 
 
 def is_recording(path: Path) -> bool:
-    """Return whether a reader recognises this very folder or file."""
+    """Return whether a reader recognises a folder or file itself."""
     try:
         return any(reader.recognises(path) for reader in READERS.values())
     except (OSError, SessionFormatError):
         return False
-
-
-def unreadable(path: Path, error: OSError) -> SessionFormatError:
-    """Return the error for a path that the operating system does not let us read."""
-    return SessionFormatError(
-        path,
-        "unreadable",
-        f"{path} cannot be read: {error.strerror or error}",
-        "check permissions",
-    )

@@ -1,4 +1,4 @@
-"""Opening a session: the first reader that recognises the folder reads it."""
+"""Opening of a session: the first reader that recognises the path reads it."""
 
 import copyreg
 import logging
@@ -15,10 +15,10 @@ from omnimouse_model.data.formats import (
     READERS,
     is_recording,
     session_folder,
-    unreadable,
 )
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.hub.unpack import is_archive
+from omnimouse_model.data.io.file_stamp import unreadable
 from omnimouse_model.data.io.hdf5 import SIGNATURE
 from omnimouse_model.data.io.http_file import display_address, web_address
 from omnimouse_model.data.read_options import ReadOptions
@@ -29,9 +29,10 @@ from omnimouse_model.errors import UNEXPECTED, SessionFormatError, StoppedError
 
 logger = logging.getLogger(__name__)
 
-_KEPT = 8
 _NPY = b"\x93NUMPY"
-_OF_SUITE2P = ("F.npy", "Fneu.npy", "spks.npy", "stat.npy", "ops.npy", "iscell.npy")
+_SUITE2P = ("F.npy", "Fneu.npy", "spks.npy", "stat.npy", "ops.npy", "iscell.npy")
+# Sessions that this process opened for pickled windows: an LRU cache.
+_CACHED = 8
 _reopened: OrderedDict[tuple[str, str, str], Session] = OrderedDict()
 _lock = Lock()
 
@@ -44,24 +45,25 @@ def open_session(
     series: str | None = None,
     cells_only: bool = True,
 ) -> Session:
-    """Open a recording; reads descriptions and small tables, nothing big.
+    """Open a recording; reads descriptions and small tables, no large data.
 
     Parameters
     ----------
     path
-        The session's folder or file, a folder that holds just that one, or a part;
-        arrays by name, as docs/sessions.md lists them; what the model hub has, fetched
-        the first time (see `fetch_session`); or the web address of an NWB file, read
-        where it is.
+        A folder or file of a session, a folder that contains only one, or a part of
+        one; arrays by name, as docs/sessions.md lists them; a name or address on the
+        model hub, downloaded the first time (see `fetch_session`); or the web address
+        of an NWB file, of which only the required parts are transferred.
     behavior_names, rate_hz, series, cells_only
-        What the files do not say, or say wrongly; see `ReadOptions`.
+        Facts that the files lack or state wrongly; see `ReadOptions`.
 
     Raises
     ------
     SessionFormatError
-        With the file at fault, what was expected, what was found and what to do.
+        The session cannot be read. The error states the file, what was expected, what
+        was found and what to do.
     FetchError
-        It could not be fetched.
+        The session could not be downloaded.
 
     Examples
     --------
@@ -75,40 +77,34 @@ def open_session(
     """
     options = ReadOptions(behavior_names, rate_hz, series, cells_only)
     if isinstance(path, Mapping):
-        with _typed(Path("arrays"), "arrays"):
+        with _typed_errors(Path("arrays"), "arrays"):
             return arrays.read_mapping(path, options)
     if not isinstance(path, str | Path) or not str(path):
-        raise _no_place(path)
+        kind = "an empty text" if isinstance(path, str) else f"a {type(path).__name__}"
+        raise SessionFormatError(
+            "arrays",
+            "no_place",
+            f"{kind} is no place of a recording: a path, an address or arrays by name",
+            "an array is given as {'responses': array, 'rate_hz': 30.0}",
+        )
     if (address := web_address(path)) is not None:
-        with _typed(Path(display_address(address)), "nwb"):
+        with _typed_errors(Path(display_address(address)), "nwb"):
             return nwb.read_address(address, options)
     folder = session_folder(_on_this_machine(path))
     for name, reader in READERS.items():
         if reader.recognises(folder):
-            with _typed(folder, name):
+            with _typed_errors(folder, name):
                 session: Session = reader.read(folder, options)
                 return session
     raise _unknown(folder)
 
 
-def _no_place(given: object) -> SessionFormatError:
-    """The error for what is neither a path nor arrays by name."""
-    what = (
-        f"a {type(given).__name__}" if not isinstance(given, str) else "an empty text"
-    )
-    return SessionFormatError(
-        Path("arrays"),
-        "no_place",
-        f"{what} is no recording's place: a path, an address or arrays by name",
-        "an array is given as {'responses': array, 'rate_hz': 30.0}",
-    )
-
-
 @contextmanager
-def _typed(path: Path, name: str) -> Iterator[None]:
-    """Turn whatever else a reader raises into the one typed error."""
+def _typed_errors(path: Path, name: str) -> Iterator[None]:
+    """Turn all errors of a reader into `SessionFormatError`."""
     try:
-        # Damaged numbers are for the reader's own checks, not numpy's warnings.
+        # Damaged numbers lead to errors of the reader; numpy's warnings would only
+        # repeat them.
         with np.errstate(all="ignore"):
             yield
     except (SessionFormatError, StoppedError):
@@ -120,7 +116,9 @@ def _typed(path: Path, name: str) -> Iterator[None]:
             f"{path} cannot be read: {error.strerror or error}",
             "check permissions, and that its drive is there",
         ) from error
-    except Exception as error:  # a fault of the reader: typed all the same, and logged
+    # An error that the reader did not foresee is logged, and ends nothing but this
+    # reading.
+    except Exception as error:
         logger.exception("The %s reader failed on %s", name, path)
         raise SessionFormatError(
             path,
@@ -134,14 +132,14 @@ def _typed(path: Path, name: str) -> Iterator[None]:
 def reopen_session(
     path: str | Path | Mapping[str, Any], fingerprint: str, options: dict[str, Any]
 ) -> Session:
-    """Open again what was pickled, once per process while its files are the same."""
-    place = "" if isinstance(path, Mapping) else str(path)
-    key = (place, fingerprint, repr(options))
+    """Open a pickled session, once per process while its files are the same."""
+    # Arrays in memory are identified by the fingerprint alone.
+    source = "" if isinstance(path, Mapping) else str(path)
+    key = (source, fingerprint, repr(options))
     with _lock:
         if key in _reopened:
             _reopened.move_to_end(key)
-            known: Session = _reopened[key]
-            return known
+            return _reopened[key]
     session = open_session(path, **options)
     if session.fingerprint != fingerprint:
         raise SessionFormatError(
@@ -152,23 +150,23 @@ def reopen_session(
         )
     with _lock:
         _reopened[key] = session
-        while len(_reopened) > _KEPT:
+        while len(_reopened) > _CACHED:
             _reopened.popitem(last=False)
     return session
 
 
-def _reduced(session: Session) -> tuple[Any, ...]:
-    """Return how a session is pickled: by its place, never by its arrays."""
-    place = (session.source, session.fingerprint, dict(session.options))
-    return reopen_session, place
+def _reduce(session: Session) -> tuple[Any, ...]:
+    """Pickle a session by its source, not by its data."""
+    arguments = (session.source, session.fingerprint, dict(session.options))
+    return reopen_session, arguments
 
 
-# Registered here and not as a method: `Session` must not know how sessions are opened.
-copyreg.pickle(Session, _reduced)
+# Registered here and not as a method: `Session` must not import this module.
+copyreg.pickle(Session, _reduce)
 
 
 def _on_this_machine(path: str | Path) -> Path:
-    """The path, after fetching what it names on the hub."""
+    """Return the local path, after a download from the hub if necessary."""
     if Path(path).exists() or (place := hub_place(str(path))) is None:
         return Path(path)
     from omnimouse_model.data.hub.fetch_session import fetch_session
@@ -176,14 +174,8 @@ def _on_this_machine(path: str | Path) -> Path:
     return fetch_session(str(place))
 
 
-def _entries(path: Path) -> list[Path]:
-    try:
-        return sorted(path.iterdir())
-    except OSError as error:
-        raise unreadable(path, error) from error
-
-
 def _unknown(path: Path) -> SessionFormatError:
+    """Return the error for a path that no reader recognises."""
     if is_archive(path):
         return SessionFormatError(
             path,
@@ -191,38 +183,36 @@ def _unknown(path: Path) -> SessionFormatError:
             f"{path} is an archive, not a session",
             f"`omnimouse fetch {path}` unpacks it safely",
         )
-    what, hint = _folder_in_words(path) if path.is_dir() else _file_in_words(path)
-    return SessionFormatError(path, "unknown_format", f"{path} {what}", hint)
+    try:
+        problem, hint = _of_folder(path) if path.is_dir() else _of_file(path)
+    except OSError as error:
+        return unreadable(path, error)
+    return SessionFormatError(path, "unknown_format", f"{path} {problem}", hint)
 
 
-_KINDS = (
+_FORMATS = (
     "an .nwb file, an .npz of arrays, or a folder of suite2p, Sensorium, experanto or "
     "*.omses.zarr"
 )
 
 
-def _folder_in_words(path: Path) -> tuple[str, str]:
-    """What a folder is that no reader knows, and what to do."""
-    found = [p.name for p in _entries(path)]
-    if not found:
+def _of_folder(path: Path) -> tuple[str, str]:
+    """Return the problem of a folder without a session, and a hint."""
+    names = sorted(entry.name for entry in path.iterdir())
+    if not names:
         return "is empty", "choose the folder that holds the recording"
-    looked_for = ", ".join(
-        name for reader in READERS.values() for name in reader.LOOKED_FOR
-    )
-    shown = ", ".join(found[:12]) + (", …" if len(found) > 12 else "")
+    looked_for = ", ".join(n for reader in READERS.values() for n in reader.LOOKED_FOR)
+    found = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return (
-        f"is not a session folder I know. Looked for: {looked_for}. Found: {shown}",
-        f"a session is {_KINDS}",
+        f"is not a session folder I know. Looked for: {looked_for}. Found: {found}",
+        f"a session is {_FORMATS}",
     )
 
 
-def _file_in_words(path: Path) -> tuple[str, str]:
-    """What a file is that no reader knows, and what to do."""
-    try:
-        with path.open("rb") as stream:
-            begin = stream.read(len(SIGNATURE))
-    except OSError as error:
-        return f"cannot be read: {error.strerror or error}", "check permissions"
+def _of_file(path: Path) -> tuple[str, str]:
+    """Return the problem of a file that is no session, and a hint."""
+    with path.open("rb") as stream:
+        begin = stream.read(len(SIGNATURE))
     if not begin:
         return "is empty", "copy it again"
     if begin == SIGNATURE:
@@ -230,20 +220,18 @@ def _file_in_words(path: Path) -> tuple[str, str]:
             "is HDF5, but not NWB: it has neither nwb_version nor neurodata_type",
             "save its arrays with numpy.savez(responses=…, rate_hz=…), or as NWB",
         )
+    if begin.startswith(_NPY) and path.name in _SUITE2P:
+        return f"is suite2p's {path.name}", "give the folder above it"
     if begin.startswith(_NPY):
-        if path.name in _OF_SUITE2P:
-            return f"is suite2p's {path.name}", "give the folder above it"
-        return (
-            "is one array",
-            "save it with numpy.savez(…, responses=…, rate_hz=…) as an .npz",
-        )
-    return "is no recording", f"what can be opened is {_KINDS}"
+        hint = "save it with numpy.savez(…, responses=…, rate_hz=…) as an .npz"
+        return "is one array", hint
+    return "is no recording", f"a session is {_FORMATS}"
 
 
 def is_session(path: str | Path) -> bool:
-    """Whether some reader recognises the folder; looks at names and small files.
+    """Whether a reader recognises the path, by names and small files.
 
-    Addresses count: opening them says more.
+    Addresses count as sessions; opening reports their problems.
     """
     if web_address(path) is not None or hub_place(str(path)) is not None:
         return True

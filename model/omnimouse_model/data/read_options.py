@@ -1,16 +1,16 @@
-"""What a user may say where the files of a session do not."""
+"""Facts that the user states because the files of a session do not."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 ALL_ROIS = "--all-rois, or cells_only=False in Python"
-"""How to say that regions which are no cells are wanted too."""
+"""Option that also reads regions that are no cells, for messages."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReadOptions:
-    """How to read a session; a reader passes over what its format says itself.
+    """How to read a session; a reader ignores options that its format decides.
 
     Attributes
     ----------
@@ -19,7 +19,7 @@ class ReadOptions:
     rate_hz
         Samples of the responses per second.
     series
-        Which responses, where there are several kinds: a name that the error lists.
+        Kind of responses, if there are several; the error message lists the names.
     cells_only
         Leave out regions that the files mark as no cells.
     """
@@ -29,7 +29,7 @@ class ReadOptions:
     series: str | None = None
     cells_only: bool = True
 
-    def given(self) -> dict[str, Any]:
-        """What differs from the defaults, by keyword."""
-        usual = asdict(ReadOptions())
-        return {k: v for k, v in asdict(self).items() if v != usual[k]}
+    def changed(self) -> dict[str, Any]:
+        """Return the options that differ from the defaults, by name."""
+        default = asdict(ReadOptions())
+        return {k: v for k, v in asdict(self).items() if v != default[k]}

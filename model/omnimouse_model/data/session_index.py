@@ -1,4 +1,4 @@
-"""A folder of many sessions as a table; one that is broken is a row, not the end."""
+"""A folder of many sessions as a table; an unreadable session is a row of it."""
 
 import os
 from collections import Counter
@@ -16,13 +16,14 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.errors import SessionFormatError
 
 _DEEPEST = 3
-_NAMES, _GLANCE = 200, 32
-"""Names of a folder that a glance takes in, and how many it looks at: each costs up to
-0.1 ms."""
+# Names that `holds_sessions` lists, and paths that it examines (up to 0.1 ms each): it
+# runs while the user chooses a folder.
+_NAMES, _EXAMINED = 200, 32
 _UNFINISHED = ".zarr.part"
-_FILES = (".nwb", ".npz", ".h5")
-"""Files that should be recordings: one that cannot be read is told, not left out."""
+_ENDINGS = (".nwb", ".npz", ".h5")
+"""Files that should be recordings: an unreadable one gets a row with its problem."""
 Progress = Callable[[int, int, str], None]
+"""Callback for done, total and the next name; it may raise to stop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,17 +33,17 @@ class Entry:
     Attributes
     ----------
     path, id, animal_id, format, neurons
-        Where and what it is; "" and 0 where it could not be read.
+        Place and identity; "" and 0 for an unreadable session.
     areas
-        Neurons by area; empty where the session does not say.
-    minutes, shown
+        Neurons by area; empty if the session does not state areas.
+    minutes, stimulus_minutes
         Minutes by tier, and by kind of stimulus.
     behavior
-        Names of the channels there are.
+        Names of the channels.
     problems
-        Why it could not be read, else its warnings.
+        The error of an unreadable session, or warnings.
     is_read
-        Whether it could be read.
+        Whether the session could be read.
     length
         Minutes of responses.
     """
@@ -54,7 +55,7 @@ class Entry:
     neurons: int = 0
     areas: Mapping[str, int] = field(default_factory=dict)
     minutes: Mapping[str, float] = field(default_factory=dict)
-    shown: Mapping[str, float] = field(default_factory=dict)
+    stimulus_minutes: Mapping[str, float] = field(default_factory=dict)
     behavior: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
     is_read: bool = True
@@ -62,7 +63,7 @@ class Entry:
 
     @property
     def total_minutes(self) -> float:
-        """Minutes of all tiers; of all responses where there are no tiers."""
+        """Minutes of all tiers; of all responses if there are no tiers."""
         return sum(self.minutes.values()) or self.length
 
 
@@ -75,7 +76,7 @@ COLUMNS: dict[str, Callable[[Entry], Any]] = {
     "minutes": lambda entry: entry.total_minutes,
     "problems": lambda entry: len(entry.problems),
 }
-"""By what a catalogue can be sorted."""
+"""Columns by which a catalogue can be sorted."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -116,12 +117,12 @@ class Catalogue(Sequence[Entry]):
         return self.entries[index]
 
     def sorted_by(self, column: str) -> "Catalogue":
-        """The same by a column; numbers fall, texts rise.
+        """Return the catalogue sorted by a column: numbers fall, texts rise.
 
         Raises
         ------
         ValueError
-            No such column.
+            There is no such column.
 
         Examples
         --------
@@ -145,24 +146,27 @@ class Catalogue(Sequence[Entry]):
         always: Sequence[str] = (),
         worth: Mapping[str, float] | None = None,
     ) -> list[tuple[Entry, ...]]:
-        """Collections of so many sessions; a larger one contains the smaller ones.
+        """Return collections of sessions; a larger one contains the smaller ones.
 
-        The same seed draws the same order, whatever the sizes. Sessions that cannot be
-        read are left out.
+        A seed determines the order, whatever the sizes. Unreadable sessions are left
+        out.
 
         Parameters
         ----------
+        sizes
+            Number of sessions of each collection.
         always
-            Ids of sessions that come first, hence into every collection: those that
-            models are evaluated on.
+            Ids of sessions that are in every collection: those on which models are
+            evaluated.
         worth
-            The others come in falling order of this instead of drawn (negate it for
-            the worst first); equals, and those without, as drawn.
+            Value of sessions by id: the others come in falling order of it instead of
+            a random one. Ties, and sessions without a value, are in random order.
 
         Raises
         ------
         ValueError
-            A size is larger than there are sessions, or does not hold `always`.
+            A size is larger than the number of sessions, or smaller than that of
+            `always`.
 
         Examples
         --------
@@ -184,11 +188,11 @@ class Catalogue(Sequence[Entry]):
                 f"A collection of {min(sizes)} sessions cannot hold the {len(always)} "
                 "that are in every one."
             )
-        drawn = np.random.default_rng(seed).permutation(len(sound))
-        order = [sound[i] for i in drawn]
+        permutation = np.random.default_rng(seed).permutation(len(sound))
+        order = [sound[i] for i in permutation]
+        # Sorting is stable: ties stay in random order.
         if worth is not None:
-            known = {entry.id: worth.get(entry.id, -np.inf) for entry in order}
-            order.sort(key=lambda entry: -known[entry.id])  # stable: equals as drawn
+            order.sort(key=lambda entry: -worth.get(entry.id, -np.inf))
         order.sort(key=lambda entry: entry.id not in always)
         return [tuple(order[:size]) for size in sizes]
 
@@ -196,15 +200,15 @@ class Catalogue(Sequence[Entry]):
 def catalogue(
     folder: str | Path, progress: Progress | None = None, **reading: Any
 ) -> Catalogue:
-    """Describe every session in a folder and three levels below; reads nothing big.
+    """Describe every session in a folder and three levels below; reads no large data.
 
     Parameters
     ----------
     progress
-        Told how many of how many are done, and the name of the next; while folders
-        are looked through, 0 of 0 and the folder's. What it raises ends the work.
+        Called with the number of sessions done, their total and the next name; while
+        folders are searched, with 0, 0 and the folder. May raise to stop.
     **reading
-        What the files do not say, of all of them; see `open_session`.
+        Reading options of all sessions; see `open_session`.
 
     Raises
     ------
@@ -222,16 +226,17 @@ def catalogue(
 
 
 def catalogue_of(places: Sequence[Path], **reading: Any) -> Catalogue:
-    """Describe these sessions, in their order, wherever they are; see `catalogue`."""
-    found = tuple(_entry(Path(place), reading) for place in places)
-    return Catalogue(Path(os.path.commonpath([e.path.parent for e in found])), found)
+    """Describe these sessions, in this order, in any folders; see `catalogue`."""
+    entries = tuple(_entry(Path(place), reading) for place in places)
+    folder = os.path.commonpath([entry.path.parent for entry in entries])
+    return Catalogue(Path(folder), entries)
 
 
 def entries_of(
     folder: Path, progress: Progress | None = None, **reading: Any
 ) -> Iterator[Entry]:
-    """The same one by one, as they are read; see `catalogue`."""
-    tell = progress or (lambda done, total, name: None)
+    """Yield the entries of a folder as they are read; see `catalogue`."""
+    report = progress or (lambda done, total, name: None)
     if folder.is_file():
         raise NotADirectoryError(
             f"{folder} is a file, not a folder of recordings: open_session reads one "
@@ -239,16 +244,16 @@ def entries_of(
         )
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is no folder.")
-    places = sorted(_places(folder, _DEEPEST, lambda inner: tell(0, 0, inner.name)))
+    places = sorted(_places(folder, _DEEPEST, lambda inner: report(0, 0, inner.name)))
     for done, place in enumerate(places):
-        tell(done, len(places), place.name)
+        report(done, len(places), place.name)
         yield _entry(place, reading)
 
 
 def holds_sessions(folder: str | Path) -> bool:
-    """Whether a folder that is not one session holds some; a glance at a few names.
+    """Whether a folder contains sessions and is not one itself.
 
-    Of up to 32: folders first, then files, then what is in the folders.
+    At most 32 paths are examined: folders, then files, then the contents of folders.
     """
     root = Path(folder)
     if not root.is_dir() or is_session(root):
@@ -257,19 +262,19 @@ def holds_sessions(folder: str | Path) -> bool:
     folders = [path for path in names if path.is_dir()]
     files = (path for path in names if not path.is_dir())
     inner = chain.from_iterable(map(_inner, folders))
-    return any(map(is_recording, islice(chain(folders, files, inner), _GLANCE)))
+    return any(map(is_recording, islice(chain(folders, files, inner), _EXAMINED)))
 
 
 def names_in(folder: str | Path) -> list[str]:
-    """Sessions in a folder and three levels below, by their paths in it."""
+    """Relative paths of the sessions in a folder and three levels below."""
     root = Path(folder)
-    found = sorted(_places(root, _DEEPEST, lambda inner: None))
-    ready = (path for path in found if not path.name.endswith(_UNFINISHED))
-    return [str(path.relative_to(root)) for path in ready]
+    places = sorted(_places(root, _DEEPEST, lambda inner: None))
+    complete = (path for path in places if not path.name.endswith(_UNFINISHED))
+    return [str(path.relative_to(root)) for path in complete]
 
 
 def _inner(folder: Path) -> Iterator[Path]:
-    """What a folder holds, nothing where it cannot be read."""
+    """Yield the visible contents of a folder; nothing if it cannot be read."""
     try:
         for path in folder.iterdir():
             if not path.name.startswith("."):
@@ -279,13 +284,13 @@ def _inner(folder: Path) -> Iterator[Path]:
 
 
 def _places(folder: Path, depth: int, enter: Callable[[Path], None]) -> Iterator[Path]:
-    """Sessions in a folder; nothing inside a session is looked at."""
+    """Yield the sessions in a folder; the contents of a session are not searched."""
     enter(folder)
     for path in list(_inner(folder)):
         if (
             path.name.endswith(_UNFINISHED)
             or _is_place(path)
-            or (path.suffix.lower() in _FILES and path.is_file())
+            or (path.suffix.lower() in _ENDINGS and path.is_file())
         ):
             yield path
         elif depth > 1 and path.is_dir() and not path.is_symlink():
@@ -295,7 +300,7 @@ def _places(folder: Path, depth: int, enter: Callable[[Path], None]) -> Iterator
 def _is_place(path: Path) -> bool:
     try:
         return is_recording(path)
-    except Exception:  # it is told in its row, and is not the end of all others
+    except Exception:  # its row will state the error; the search goes on
         return True
 
 
@@ -303,15 +308,15 @@ def _entry(path: Path, reading: Mapping[str, Any]) -> Entry:
     if path.name.endswith(_UNFINISHED):
         return Entry(path, problems=("unfinished: convert again",), is_read=False)
     try:
-        return _described(open_session(path, **reading), path)
+        return _describe(open_session(path, **reading), path)
     except SessionFormatError as error:
-        told = str(error)
-    except Exception as error:  # one that breaks a reader leaves the others
-        told = f"{path.name} cannot be read: {type(error).__name__}: {error}"
-    return Entry(path, problems=(told,), is_read=False)
+        problem = str(error)
+    except Exception as error:  # one unreadable session must not end the list
+        problem = f"{path.name} cannot be read: {type(error).__name__}: {error}"
+    return Entry(path, problems=(problem,), is_read=False)
 
 
-def _described(session: Session, path: Path) -> Entry:
+def _describe(session: Session, path: Path) -> Entry:
     areas = session.units.area
     return Entry(
         path=path,
@@ -321,17 +326,17 @@ def _described(session: Session, path: Path) -> Entry:
         neurons=session.n_neurons,
         areas={} if areas is None else dict(Counter(areas.tolist())),
         minutes=session.tiers(),
-        shown=_shown(session),
+        stimulus_minutes=_stimulus_minutes(session),
         behavior=session.behavior_names,
         problems=tuple(note.message for note in session.warnings),
         length=session.duration_s / 60.0,
     )
 
 
-def _shown(session: Session) -> dict[str, float]:
+def _stimulus_minutes(session: Session) -> dict[str, float]:
     """Minutes of every kind of trial."""
     minutes: dict[str, float] = {}
     length = np.maximum(session.trials.t_off - session.trials.t_on, 0.0) / 60.0
-    for kind, spent in zip(session.trials.kind.tolist(), length.tolist(), strict=True):
-        minutes[kind] = minutes.get(kind, 0.0) + spent
+    for kind, value in zip(session.trials.kind.tolist(), length.tolist(), strict=True):
+        minutes[kind] = minutes.get(kind, 0.0) + value
     return minutes

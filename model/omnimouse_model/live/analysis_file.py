@@ -324,7 +324,7 @@ def _options(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         _refuse("options", value, words)
     try:
-        return ReadOptions(**value).given()
+        return ReadOptions(**value).changed()
     except TypeError:
         _refuse("options", value, words)
 

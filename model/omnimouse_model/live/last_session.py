@@ -102,7 +102,7 @@ def recall(path: Path | None = None) -> LastSession | None:
             str(what.preset),
             float(what.start_s),
             str(what.baseline),
-            ReadOptions(**what.options).given(),
+            ReadOptions(**what.options).changed(),
             dict(what.pins),
             dict(what.analysis),
             str(what.file),

@@ -53,7 +53,7 @@ def test_every_session_is_a_row(folder, folder_catalogue):
         assert entry.minutes == session.tiers()
         assert entry.behavior == session.behavior_names
         assert entry.problems == tuple(note.message for note in session.warnings)
-    shown = folder_catalogue[0].shown
+    shown = folder_catalogue[0].stimulus_minutes
     assert shown["video"] == pytest.approx((120 + 120 + 90 + 70) / 30 / 60, rel=0.02)
 
 

@@ -62,7 +62,7 @@ def _collection(entries: Sequence[Entry]) -> dict[str, Any]:
                 "neurons": entry.neurons,
                 "minutes": entry.total_minutes,
                 "tiers": dict(entry.minutes),
-                "stimuli": dict(entry.shown),
+                "stimuli": dict(entry.stimulus_minutes),
             }
             for entry in entries
         ],

@@ -256,7 +256,7 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
         stimulus=stimulus,
         trials=trials,
         images={} if image is None else {"mean": image.astype(np.float32)},
-        options=options.given(),
+        options=options.changed(),
     )
     return finalise(session, notes)
 

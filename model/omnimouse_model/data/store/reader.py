@@ -127,7 +127,7 @@ def _session(path: Path, about: Mapping[str, Any], options: ReadOptions) -> Sess
         animal_id=None if about["animal_id"] is None else str(about["animal_id"]),
         path=path,
         format=f"store ({about['source']['format']})",
-        fingerprint=combine_options(folder_fingerprint(path), options.given()),
+        fingerprint=combine_options(folder_fingerprint(path), options.changed()),
         units=units_of(
             store.arrays("units"),
             store.attributes("units"),
@@ -140,7 +140,7 @@ def _session(path: Path, about: Mapping[str, Any], options: ReadOptions) -> Sess
         trials=_trials(store) if stimulus is None else stimulus.trials,
         images=store.arrays("images") if store.has("images") else {},
         meta=dict(about["meta"]),
-        options=options.given(),
+        options=options.changed(),
         warnings=_notes(about["warnings"]),
         assumptions=(*_notes(about["assumptions"]), _origin(about["source"])),
     )

@@ -13,7 +13,7 @@ from qtpy.QtCore import (
 from qtpy.QtGui import QColor, QStandardItem, QStandardItemModel
 
 from omnimouse_model.data.session_index import Catalogue, Entry
-from omnimouse_model.data.session_index_text import row_words
+from omnimouse_model.data.session_index_text import row_text
 
 TITLES: Final = (
     "path",
@@ -31,7 +31,7 @@ KEYS: Final[dict[str, Callable[[Entry], Any]]] = {
     "neurons": lambda entry: entry.neurons,
     "minutes": lambda entry: entry.total_minutes,
     "by tier": lambda entry: entry.total_minutes,
-    "by stimulus": lambda entry: sum(entry.shown.values()),
+    "by stimulus": lambda entry: sum(entry.stimulus_minutes.values()),
     "problems": lambda entry: len(entry.problems) if entry.is_read else 1_000_000,
 }
 """Sort keys of the columns that are not sorted by their texts.
@@ -75,7 +75,7 @@ class RecordingsTable(QStandardItemModel):
             n_rows = 0
         self._index, self.entries = index, entries
         for entry in entries[n_rows:]:
-            texts = row_words(entry, _folder(index))
+            texts = row_text(entry, _folder(index))
             # Before the row: the filter reads it as soon as the row is added.
             searched = (*texts.values(), *entry.problems, entry.id)
             self.filter_texts.append("\n".join(searched).lower())

@@ -73,7 +73,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         trials=trials,
         images=images,
         meta=facts,
-        options=options.given(),
+        options=options.changed(),
     )
     return finalise(session, notes)
 

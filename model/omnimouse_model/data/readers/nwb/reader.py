@@ -109,7 +109,7 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
         meta={"series": [group.name for group in series]},
         series=chosen.name,
         series_choices=chosen.choices,
-        options=options.given(),
+        options=options.changed(),
     )
     return finalise(session, notes)
 

@@ -79,7 +79,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         behavior=_behavior(folder, trials, line, notes),
         stimulus=stimulus,
         trials=stimulus.trials,
-        options=options.given(),
+        options=options.changed(),
     )
     return finalise(session, notes)
 

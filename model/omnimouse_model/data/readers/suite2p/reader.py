@@ -71,7 +71,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         meta={"series": series},
         series=series,
         series_choices=choices,
-        options=options.given(),
+        options=options.changed(),
     )
     return finalise(session, notes)
 
