@@ -20,7 +20,7 @@ from omnimouse_app.cli.output import emit
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
     from omnimouse_model.predict.predictor import Predictor
-    from omnimouse_model.train.finetune.run import Trained
+    from omnimouse_model.train.finetune.start import Trained
 
 UNSEEN, COMPANION = "unseen", "mouse-1"
 MICE = (UNSEEN, COMPANION)

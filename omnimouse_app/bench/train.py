@@ -58,11 +58,11 @@ def command(
     """
     import torch
 
+    from omnimouse_app.bench.step_cost import step_cost
     from omnimouse_model.predict.omnimouse.loading import resolve_device
     from omnimouse_model.predict.omnimouse.memory_fallback import computes_in_bf16
     from omnimouse_model.train.batches import training_session
     from omnimouse_model.train.config import config_path, read_config
-    from omnimouse_model.train.cost import step_cost
 
     place = resolve_device(device)
     opened = [training_session(named_session(name)) for name in sessions]

@@ -22,7 +22,7 @@ from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.omnimouse.initialisation import initialise
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.train.finetune import neighbour_init
-from omnimouse_model.train.finetune.process import Job, Tell, finetune_apart
+from omnimouse_model.train.finetune.process import Job, Report, spawn_finetune
 from omnimouse_model.train.finetune.progress import FinetuneProgress
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from tests.model.small_net import SMALL
@@ -74,7 +74,7 @@ def run_finetune(place: Path, out: Path, session: str = NEW, **options: Any) -> 
 
 
 class ScriptedFinetuning:
-    """Stands for `finetune_apart`: logs and tells known numbers, up to step `last`.
+    """Stands for `spawn_finetune`: logs and tells known numbers, up to step `last`.
 
     The loss of step k is 1 / k, the held-out score k / 100. A run that ends leaves a
     model that knows the new mouse of PLACE.
@@ -89,9 +89,9 @@ class ScriptedFinetuning:
             run_finetune(place, self.result, steps=0)
 
     def __call__(
-        self, job: Job, tell: Tell, stopped: Stopped, hurried: Stopped
+        self, job: Job, tell: Report, stopped: Stopped, hurried: Stopped
     ) -> None:
-        """Go on from the rows of the job's folder; see `finetune_apart`."""
+        """Go on from the rows of the job's folder; see `spawn_finetune`."""
         self.hurried, fault, self.fault = hurried, self.fault, None
         if fault is not None:
             raise fault
@@ -144,7 +144,7 @@ def finetune_until_owner_dies(place: Path, out: Path, pipe: Connection) -> None:
             pipe.send(multiprocessing.active_children()[0].pid)
             os.kill(os.getpid(), signal.SIGKILL)
 
-    finetune_apart(long_job(place, out), tell, lambda: False)
+    spawn_finetune(long_job(place, out), tell, lambda: False)
 
 
 def run_finetune_until_killed(place: Path, out: Path, step: int) -> None:

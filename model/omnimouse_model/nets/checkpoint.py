@@ -131,13 +131,12 @@ def save_checkpoint(
     pair = secrets.token_hex(8)
     with atomic_path(path) as temporary:
         save_file(state, temporary, metadata={"pair": pair})
-    sessions = {key: net.session(key).n_neurons for key in net.sess_params}
     facts = {
         "format": FORMAT,
         "family": FAMILY,
         "pair": pair,
         "config": asdict(net.config),
-        "sessions": sessions,
+        "sessions": net.session_sizes,
         "animals": net.animals,
         "card": card or {},
         "assumed": list(assumed),

@@ -12,7 +12,7 @@ from omnimouse_model.data.clock import previous_index
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
-from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks import HIDDEN, TARGET, Mask, scored_cells
 from omnimouse_model.masks.token_layout import FULL_POPULATION
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
@@ -55,7 +55,7 @@ class TrainingSession:
         return self.session.id
 
     def target_rates(
-        self, window: Window, source: str, saw_responses: bool
+        self, window: Window, source: str, sees_responses: bool
     ) -> np.ndarray:
         """Return the targets of the predicted rates, float32 (60, P).
 
@@ -76,7 +76,7 @@ class TrainingSession:
         rows = previous_index(window.times("responses"), signal.start, signal.rate_hz)
         # Fluctuations can only be inferred from visible responses. Without these, the
         # best possible prediction is the mean given stimulus and behaviour.
-        stored = self.truth.full if saw_responses else self.truth.drive
+        stored = self.truth.full if sees_responses else self.truth.drive
         rates: np.ndarray = (stored[rows] / self.session.response_scale).astype(
             np.float32
         )
@@ -108,7 +108,7 @@ class Batch:
         Normalised frames (B, 1, 60, 36, 64), or None if all frames are hidden.
     rates
         Target rates (B, Q, 5) of the queries, or None without response targets.
-    asked
+    scored
         bool (1, Q, 5): True for the target cells that the loss uses.
     behavior
         Target behaviour (B, C, 40), or None without behaviour targets.
@@ -118,7 +118,7 @@ class Batch:
     layout: Layout
     video: Tensor | None
     rates: Tensor | None
-    asked: Tensor | None
+    scored: Tensor | None
     behavior: Tensor | None
     task: str
 
@@ -130,8 +130,8 @@ class Batch:
     def n_tokens(self, tokens_per_step: int) -> int:
         """Return the number of tokens of all windows that the net reads."""
         layout, behavior = self.layout, self.windows.behavior
-        shown = behavior is not None and layout.behavior == "visible"
-        channels = behavior.shape[1] if behavior is not None and shown else 0
+        is_visible = layout.behavior == "visible"
+        channels = behavior.shape[1] if behavior is not None and is_visible else 0
         video = 0 if layout.video_missing else len(layout.video_steps)
         each = len(layout.token_neurons) + channels + video * tokens_per_step
         return self.n_windows * each
@@ -188,12 +188,12 @@ def make_batch(
     # the neurons at these positions differ between windows.
     masks = [_in_order(position_mask, total, rng) for _ in windows]
     batch = batch_from_windows(windows, masks, config, source.key)
-    saw_responses = not layout.responses_missing
-    rates = asked = None
+    sees_responses = not layout.responses_missing
+    rates = scored = None
     if len(layout.query_neurons):
         ordered = np.stack(
             [
-                source.target_rates(w, phase.targets, saw_responses)[
+                source.target_rates(w, phase.targets, sees_responses)[
                     :, m.require_layout().order
                 ]
                 for w, m in zip(windows, masks, strict=True)
@@ -202,14 +202,14 @@ def make_batch(
         rates = labels_from_responses(torch.from_numpy(ordered), layout)
         # A query predicts 5 samples, and not all of them need to be targets.
         cells = torch.from_numpy(scored_cells(position_mask)[None])
-        asked = labels_from_responses(cells, layout)
+        scored = labels_from_responses(cells, layout)
     video = behavior = None
     if not layout.video_missing:
         video = torch.from_numpy(np.stack([w.video for w in windows]))[:, None]
     if layout.behavior == "target":
         # Windows are (time, channel); the net predicts (channel, time).
         behavior = torch.from_numpy(np.stack([w.behavior.T for w in windows]))
-    return Batch(batch, layout, video, rates, asked, behavior, task)
+    return Batch(batch, layout, video, rates, scored, behavior, task)
 
 
 def to_device(batch: Batch, device: torch.device | str) -> Batch:
@@ -226,7 +226,7 @@ def to_device(batch: Batch, device: torch.device | str) -> Batch:
         layout=batch.layout.to(device),
         video=moved(batch.video),
         rates=moved(batch.rates),
-        asked=moved(batch.asked),
+        scored=moved(batch.scored),
         behavior=moved(batch.behavior),
     )
 
@@ -241,13 +241,13 @@ def _task_layout(task: str, count: int, streams: Streams) -> tuple[Mask, Layout]
 def _fewer_targets(
     mask: Mask, limit: int, rng: np.random.Generator
 ) -> tuple[Mask, Layout]:
-    asked = np.flatnonzero(mask.target.any(axis=0))
-    if len(asked) <= limit:
+    neurons = np.flatnonzero(mask.target.any(axis=0))
+    if len(neurons) <= limit:
         return mask, layout_from_mask(mask)
-    dropped = rng.permutation(asked)[limit:]
+    dropped = rng.permutation(neurons)[limit:]
     cells = mask.cells.copy()
-    # 2 is TARGET, 0 HIDDEN: visible cells of a dropped neuron remain visible.
-    cells[:, dropped] = np.where(cells[:, dropped] == 2, 0, cells[:, dropped])
+    # Visible cells of a dropped neuron remain visible.
+    cells[:, dropped] = np.where(cells[:, dropped] == TARGET, HIDDEN, cells[:, dropped])
     fewer = mask.with_cells(cells)
     return fewer, layout_from_mask(fewer)
 

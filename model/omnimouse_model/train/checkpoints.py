@@ -2,7 +2,7 @@
 
     RUN/last.json                  name of the folder with the last complete save
     RUN/state-00001200/rank_0.pt   weights, average and optimisers of one rank
-    RUN/model.safetensors, .json   the shown weights of all ranks (`nets.checkpoint`)
+    RUN/model.safetensors, .json   the weights of all ranks (`nets.checkpoint`)
     RUN/best.safetensors, .json    the same for the best validation score so far
 
 Every file is written atomically, and `last.json` after all others. A run that is
@@ -67,7 +67,7 @@ def read_state(path: Path) -> dict[str, Any]:
 
 # -- saving -------------------------------------------------------------------------
 def save(run: Run, out: Path, team: Team) -> None:
-    """Save the state of the run, and the shown weights as a checkpoint.
+    """Save the state of the run, and its result as a checkpoint.
 
     Every rank must call it: ranks wait for each other.
     """
@@ -78,9 +78,10 @@ def save(run: Run, out: Path, team: Team) -> None:
     # The main rank may name this save only after all ranks have written their files.
     team.wait()
     if team.is_main:
-        for leftover in rank_files(folder)[team.size :]:
-            leftover.unlink()  # of a larger team that was killed while it saved
-        _save_shown(run, out, folder)
+        # Files of a larger team that was killed while it saved.
+        for path in rank_files(folder)[team.size :]:
+            path.unlink()
+        _save_result(run, out, folder)
         with atomic_path(out / LAST) as temporary:
             temporary.write_text(json.dumps({"state": folder.name}), "utf-8")
         _remove_others(folder)
@@ -97,18 +98,16 @@ def _state(run: Run, team: Team) -> dict[str, Any]:
         "best": run.best,
         "ranks": team.size,
         "model": repr(run.net.config),
-        "sessions": {
-            key: run.net.session(key).n_neurons for key in run.net.sess_params
-        },
+        "sessions": run.net.session_sizes,
         "animals": dict(run.net.animals),
-        "net": _kept(run.net, team),
-        "average": None if average is None else _kept(average, team),
+        "net": _own_weights(run.net, team),
+        "average": None if average is None else _own_weights(average, team),
         "core": run.optimisers["core"].state_dict() if team.is_main else None,
         "session": run.optimisers["session"].state_dict(),
     }
 
 
-def _kept(net: OmniMouse, team: Team) -> dict[str, Tensor]:
+def _own_weights(net: OmniMouse, team: Team) -> dict[str, Tensor]:
     """Return the weights that this rank saves."""
     state = dict(net.state_dict())
     if team.is_main:
@@ -116,17 +115,17 @@ def _kept(net: OmniMouse, team: Team) -> dict[str, Tensor]:
     return {name: value for name, value in state.items() if name.startswith(OWN)}
 
 
-def _save_shown(run: Run, out: Path, folder: Path) -> None:
-    """Write the shown weights of all ranks, also as the best if this step is best."""
-    net = run.shown
+def _save_result(run: Run, out: Path, folder: Path) -> None:
+    """Write the weights of all ranks, also as the best if this step is best."""
+    net = run.result
     # Sessions of other ranks exist only in their state files, which are complete here.
     if len(run.counts) > len(net.sess_params):
-        shown = dict(net.state_dict())
+        weights = dict(net.state_dict())
         for path in rank_files(folder)[1:]:
             state = read_state(path)
-            shown |= state["average"] or state["net"]
+            weights |= state["average"] or state["net"]
         net = Checkpoint(
-            net.config, shown, run.counts, net.animals, str(folder)
+            net.config, weights, run.counts, net.animals, str(folder)
         ).build()
     card = {"steps": run.step, "hours": round(run.seconds / 3600, 2)}
     save_checkpoint(out / MODEL, net, card)
@@ -208,9 +207,9 @@ def _check(state: dict[str, Any], run: Run, folder: Path, team: Team) -> None:
             f"{where} {state['ranks']} processes, these are {team.size}: the sessions "
             f"are shared out otherwise. Start it with {state['ranks']}."
         )
-    own = {key: run.net.session(key).n_neurons for key in run.net.sess_params}
-    if state["sessions"] != own or state["animals"] != run.net.animals:
+    sizes = run.net.session_sizes
+    if state["sessions"] != sizes or state["animals"] != run.net.animals:
         raise ValueError(
             f"{where} other sessions: {sorted(state['sessions'])}; found "
-            f"{sorted(own)}. Give the same ones in the same order, or another --out."
+            f"{sorted(sizes)}. Give the same ones in the same order, or another --out."
         )

@@ -204,20 +204,23 @@ def config_from(raw: Any) -> TrainConfig:
     TypeError
         A field is unknown, missing or has the wrong type; the message names it.
     """
-    given = checked_fields(TrainConfig, raw, "the file")
+    settings = checked_fields(TrainConfig, raw, "the file")
+    sessions = settings.pop("sessions", None)
     return TrainConfig(
-        model=_model(given.pop("model")),
+        model=_model(settings.pop("model")),
         sessions=tuple(
             SessionChoice(**checked_fields(SessionChoice, values, where))
-            for where, values in _sessions(given.pop("sessions", None))
-        ),
+            for where, values in _entries(sessions, "sessions")
+        )
+        if sessions is not None
+        else (),
         phases=tuple(
             _phase(values, where)
-            for where, values in _entries(given.pop("phases"), "phases")
+            for where, values in _entries(settings.pop("phases"), "phases")
         ),
-        core=Group(**checked_fields(Group, given.pop("core"), "core")),
-        session=Group(**checked_fields(Group, given.pop("session"), "session")),
-        **given,
+        core=Group(**checked_fields(Group, settings.pop("core"), "core")),
+        session=Group(**checked_fields(Group, settings.pop("session"), "session")),
+        **settings,
     )
 
 
@@ -236,20 +239,16 @@ def _model(values: Any) -> OmniMouseConfig:
     return config_from_dict(model)
 
 
-def _sessions(values: Any) -> list[tuple[str, Any]]:
-    return [] if values is None else _entries(values, "sessions")
-
-
 def _phase(values: Any, where: str) -> Phase:
-    given = checked_fields(Phase, values, where)
-    tasks = _mapping(given["tasks"], f"{where}.tasks")
+    settings = checked_fields(Phase, values, where)
+    tasks = _mapping(settings["tasks"], f"{where}.tasks")
     for name, weight in tasks.items():
         _check_number(weight, f"{where}.tasks.{name}")
         try:
             check_task(str(name))
         except MaskError as error:
             raise TypeError(f"{where}.tasks: {error}") from error
-    return Phase(**given | {"tasks": {n: float(w) for n, w in tasks.items()}})
+    return Phase(**settings | {"tasks": {n: float(w) for n, w in tasks.items()}})
 
 
 # -- checks of parsed YAML (Any, because YAML can hold any type) -----------------------
@@ -268,19 +267,19 @@ def yaml_fields(path: Path) -> Any:
 
 def checked_fields(kind: type, values: Any, where: str) -> dict[str, Any]:
     """Return field values for a dataclass; `TypeError` names the wrong field."""
-    given = typed_values(kind, _mapping(values, where))
+    typed = typed_values(kind, _mapping(values, where))
     missing = [
         f.name
         for f in fields(kind)
         if f.default is MISSING and f.default_factory is MISSING
     ]
-    missing = [name for name in missing if name not in given]
+    missing = [name for name in missing if name not in typed]
     if missing:
         raise TypeError(f"{where} lacks {', '.join(missing)}")
     for f in fields(kind):
-        if f.type in (int, float) and f.name in given:
-            _check_number(given[f.name], f"{where}: {f.name}")
-    return given
+        if f.type in (int, float) and f.name in typed:
+            _check_number(typed[f.name], f"{where}: {f.name}")
+    return typed
 
 
 def _mapping(values: Any, where: str) -> dict[str, Any]:

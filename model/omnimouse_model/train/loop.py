@@ -24,8 +24,8 @@ from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import resume, save
 from omnimouse_model.train.config import Phase, TrainConfig
 from omnimouse_model.train.cpu.compiled import compile_blocks
-from omnimouse_model.train.cpu.malloc import kept_heap
-from omnimouse_model.train.cpu.prefetch import DrawnAhead
+from omnimouse_model.train.cpu.malloc import reused_heap
+from omnimouse_model.train.cpu.prefetch import Prefetch
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.metrics_log import MetricsLog
 from omnimouse_model.train.run import (
@@ -53,7 +53,7 @@ def train(
     team: Team = ALONE,
     max_steps: int | None = None,
     origin: Origin | None = None,
-    on_step: OnStep = lambda step, facts: None,
+    on_step: OnStep = lambda step, row: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> OmniMouse:
     """Train until the phases end or `cancelled` returns True, and save in `out`.
@@ -78,8 +78,8 @@ def train(
     config = with_epochs(config, sessions, team)
     run = start_run(config, sessions, device, team, origin)
     # Start values can take minutes (ridge fits), so they are drawn only for new runs.
-    goes_on = resume(run, out, config, team)
-    if not goes_on and origin is None:
+    is_resumed = resume(run, out, config, team)
+    if not is_resumed and origin is None:
         draw_start(run, config, sessions, team)
     # After the weights are loaded, and in place: names of parameters do not change.
     if config.compile:
@@ -89,38 +89,38 @@ def train(
         last = min(last, run.step + max_steps)
     draw = partial(draw_step, config, sessions, team.rank)
     # -1 for a new run removes all rows of an earlier run without a save.
-    log = MetricsLog(out, run.step if goes_on else -1) if team.is_main else None
+    log = MetricsLog(out, run.step if is_resumed else -1) if team.is_main else None
     clock = _Clock(run.seconds)
 
-    def tell(facts: dict[str, float]) -> None:
+    def report(row: dict[str, float]) -> None:
         if log is not None:
-            log.add(facts)
-        on_step(run.step, facts)
+            log.add(row)
+        on_step(run.step, row)
 
     try:
-        if not goes_on and origin is not None:
+        if not is_resumed and origin is not None:
             begin_at(run, origin)
             # Saved at once: finding these start values may have taken minutes.
-            tell(_first_scores(run, config, sessions, team, clock))
+            report(_first_scores(run, config, sessions, team, clock))
             save(run, out, team)
-        with kept_heap(device), DrawnAhead(draw, last) as ahead:
+        with reused_heap(device), Prefetch(draw, last) as prefetch:
             # The run may already be complete when it is resumed.
             is_over = _has_ended(run, config, last) or any(team.any([cancelled()]))
             while not is_over:
                 begin_phase(run, config, sessions)
                 clock.begin()
-                facts = train_step(run, config, ahead.take(run.step), team)
-                facts |= clock.facts(facts) | {"waited_s": ahead.waited_s}
-                run.seconds = facts["seconds"]
+                row = train_step(run, config, prefetch.take(run.step), team)
+                row |= clock.rates(row) | {"waited_s": prefetch.waited_s}
+                run.seconds = row["seconds"]
                 is_best = run.step % config.validate_every == 0 and _validate(
-                    run, config, sessions, team, facts
+                    run, config, sessions, team, row
                 )
-                tell(facts)
+                report(row)
                 # Clocks of ranks differ, and a save waits for all ranks: they decide
                 # together, with one message for both questions.
-                wishes = [cancelled(), clock.is_due(config, run.step)]
-                is_asked, is_due = team.any(wishes)
-                is_over = is_asked or _has_ended(run, config, last)
+                flags = [cancelled(), clock.is_due(config, run.step)]
+                is_cancelled, is_due = team.any(flags)
+                is_over = is_cancelled or _has_ended(run, config, last)
                 if (is_due or is_best) and not is_over:
                     save(run, out, team)
                     clock.saved()
@@ -129,7 +129,7 @@ def train(
     finally:
         if log is not None:
             log.close()
-    return run.shown
+    return run.result
 
 
 def with_epochs(
@@ -178,10 +178,10 @@ def _first_scores(
     clock: "_Clock",
 ) -> dict[str, float]:
     """Return the log row of step 0: validation scores before training."""
-    facts: dict[str, float] = {}
-    _validate(run, config, sessions, team, facts)
+    row: dict[str, float] = {}
+    _validate(run, config, sessions, team, row)
     run.seconds = clock.seconds
-    return facts | {"seconds": run.seconds, "step": run.step}
+    return row | {"seconds": run.seconds, "step": run.step}
 
 
 def _validate(
@@ -189,11 +189,11 @@ def _validate(
     config: TrainConfig,
     sessions: list[TrainingSession],
     team: Team,
-    facts: dict[str, float],
+    row: dict[str, float],
 ) -> bool:
-    """Add validation scores to `facts`; return True if they are the best so far."""
-    facts |= validation_scores(run.shown, config, sessions, team)
-    score = facts.get(SUMMARY, float("-inf"))
+    """Add validation scores to `row`; return True if they are the best so far."""
+    row |= validation_scores(run.result, config, sessions, team)
+    score = row.get(SUMMARY, float("-inf"))
     if not score > run.best[0]:
         return False
     run.best = (score, run.step)
@@ -216,7 +216,7 @@ class _Clock:
         """Seconds of training so far."""
         return self._already + time.monotonic() - self._began
 
-    def facts(self, step: dict[str, float]) -> dict[str, float]:
+    def rates(self, step: dict[str, float]) -> dict[str, float]:
         """Return seconds of the run, and windows and tokens per second of a step."""
         now = time.monotonic()
         taken = max(now - self._step, 1e-9)

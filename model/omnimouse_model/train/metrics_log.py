@@ -24,20 +24,20 @@ class MetricsLog:
     def __init__(self, out: Path, step: int) -> None:
         self._path = out / FILE
         if self._path.exists():
-            kept = [row for row in log_rows(self._path) if row["step"] <= step]
+            rows = [row for row in log_rows(self._path) if row["step"] <= step]
             with atomic_path(self._path) as temporary:
-                temporary.write_text("".join(map(_line, kept)), "utf-8")
+                temporary.write_text("".join(map(_line, rows)), "utf-8")
         self._events = _events(out / EVENTS, step)
 
-    def add(self, facts: dict[str, float]) -> None:
+    def add(self, row: dict[str, float]) -> None:
         """Append the row of one step."""
         # Opened per row, so that a killed run has lost no finished row.
         with self._path.open("a", encoding="utf-8") as file:
-            file.write(_line(facts))
+            file.write(_line(row))
         if self._events is not None:
-            for name, value in facts.items():
+            for name, value in row.items():
                 if name != "step":
-                    self._events.add_scalar(name, value, int(facts["step"]))
+                    self._events.add_scalar(name, value, int(row["step"]))
 
     def close(self) -> None:
         """Close the event files."""
@@ -53,9 +53,9 @@ def log_rows(path: Path) -> Iterator[dict[str, float]]:
             yield {k: math.nan if v is None else v for k, v in json.loads(line).items()}
 
 
-def _line(facts: dict[str, float]) -> str:
+def _line(row: dict[str, float]) -> str:
     """Return a row as a JSON line; NaN and infinity become null."""
-    plain = {k: v if math.isfinite(v) else None for k, v in facts.items()}
+    plain = {k: v if math.isfinite(v) else None for k, v in row.items()}
     return json.dumps(plain, allow_nan=False) + "\n"
 
 

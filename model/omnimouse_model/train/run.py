@@ -63,7 +63,7 @@ class Run:
     skipped: int = 0
 
     @property
-    def shown(self) -> OmniMouse:
+    def result(self) -> OmniMouse:
         """Net with averaged weights if the run averages, else the net."""
         return self.average or self.net
 

@@ -51,7 +51,7 @@ def sessions_in(place: Path) -> list[Path]:
 def session_place(
     name: str,
     mice: Path | None = None,
-    say: Callable[[str], None] = lambda words: None,
+    report: Callable[[str], None] = lambda text: None,
 ) -> Path:
     """Return the folder of a session; simulate a mouse that does not exist yet.
 
@@ -61,7 +61,7 @@ def session_place(
         Path of a session folder, or name of a simulated mouse.
     mice
         Folder of the simulated mice; by default in the cache directory.
-    say
+    report
         Called with a message for each simulated mouse.
 
     Raises
@@ -72,5 +72,5 @@ def session_place(
     check_mouse(name)
     if Path(name).exists():
         return Path(name)
-    say(f"mouse {name} …")
+    report(f"mouse {name} …")
     return write_session(MICE[name], (mice or cache_dir() / "mice") / name)

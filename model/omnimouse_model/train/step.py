@@ -20,7 +20,10 @@ from omnimouse_model.train.batches import (
     to_device,
 )
 from omnimouse_model.train.config import Group, Phase, TrainConfig
-from omnimouse_model.train.cpu.parallel_batches import are_independent, learn_beside
+from omnimouse_model.train.cpu.parallel_batches import (
+    are_independent,
+    parallel_gradients,
+)
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.run import Run
 from omnimouse_model.train.sampling import Turn
@@ -44,8 +47,8 @@ def draw_step(
     """Draw the batches of a step on one rank, from a generator seeded by its number."""
     phase, _ = config.phase_at(number)
     # Rank 0 draws the same as a run of one process.
-    who = (rank,) if rank else ()
-    rng = np.random.default_rng([config.seed, number, *who])
+    of_rank = (rank,) if rank else ()
+    rng = np.random.default_rng([config.seed, number, *of_rank])
     seed = int(rng.integers(2**31))
     turns: list[Turn | None] = [None] * phase.accumulate
     if config.sampling == "balanced":
@@ -65,7 +68,7 @@ def train_step(
     on each rank.
     """
     phase, step = config.phase_at(run.step)
-    found = _gradients(run, config, phase, drawn)
+    of_batches = _gradients(run, config, phase, drawn)
     average = team.start_average(run.group("core"))
     rates = {}
     # Sessions first: their update overlaps with the communication of core gradients.
@@ -76,8 +79,8 @@ def train_step(
         _update(run.optimisers[name], group, rates[name])
     update_average(run, config.average)
     run.step += 1
-    facts = _over_ranks(found, team)
-    return facts | {
+    row = _over_ranks(of_batches, team)
+    return row | {
         "step": run.step,
         "lr": rates["core"],
         "session_lr": rates["session"],
@@ -87,7 +90,7 @@ def train_step(
 def _gradients(
     run: Run, config: TrainConfig, phase: Phase, drawn: Step
 ) -> list[dict[str, float]]:
-    """Run forward and backward passes of all batches; return the facts of each.
+    """Run forward and backward passes of all batches; return losses and sizes of each.
 
     Raises
     ------
@@ -96,29 +99,29 @@ def _gradients(
     """
     run.net.train()
 
-    def forwards(read: Batch) -> tuple[Tensor, dict[str, float]]:
-        batch = to_device(read, run.device)
-        loss, facts = batch_loss(run.net, batch, phase, config.precision)
+    def forward(batch: Batch) -> tuple[Tensor, dict[str, float]]:
+        batch = to_device(batch, run.device)
+        loss, row = batch_loss(run.net, batch, phase, config.precision)
         tokens = batch.n_tokens(run.net.config.hiera.tokens_per_step)
-        facts |= {"loss": float(loss.detach()), "tokens": float(tokens)}
+        row |= {"loss": float(loss.detach()), "tokens": float(tokens)}
         # Gradients add up over batches: the division makes their sum a mean.
-        return loss / phase.accumulate, facts | {"windows": float(batch.n_windows)}
+        return loss / phase.accumulate, row | {"windows": float(batch.n_windows)}
 
     if len(drawn.batches) > 1 and are_independent(config, run.device):
-        found = learn_beside(forwards, drawn.batches, list(run.net.parameters()))
+        rows = parallel_gradients(forward, drawn.batches, list(run.net.parameters()))
     else:
-        found = []
+        rows = []
         # Dropped paths use the global generator. It is forked, so that the state of the
         # caller does not change, and seeded by step, so that a resumed run agrees.
         with torch.random.fork_rng(_gpus(run.device)):
             torch.manual_seed(drawn.seed)
-            for read in drawn.batches:
-                loss, facts = forwards(read)
+            for batch in drawn.batches:
+                loss, row = forward(batch)
                 # With a frozen core, a loss may depend on no trained parameter.
                 if loss.requires_grad:
                     loss.backward()
-                found.append(facts)
-    is_finite = all(np.isfinite(facts["loss"]) for facts in found)
+                rows.append(row)
+    is_finite = all(np.isfinite(row["loss"]) for row in rows)
     run.skipped = 0 if is_finite else run.skipped + 1
     if run.skipped == MOST_SKIPPED:
         last = drawn.batches[-1]
@@ -126,7 +129,7 @@ def _gradients(
             f"The loss was not finite in {MOST_SKIPPED} steps in a row (last task "
             f"{last.task!r}, session {last.windows.session!r}); lower the rates."
         )
-    return found
+    return rows
 
 
 def learning_rate(group: Group, phase: Phase, step: int) -> float:
@@ -147,8 +150,8 @@ def _schedule(phase: Phase, step: int) -> float:
     warm = min(1.0, (step + 1) / phase.warmup) if phase.warmup else 1.0
     fall = phase.steps * phase.decay
     # Counted with the current step, so the last step has rate lr / fall and not 0.
-    left = phase.steps - step
-    return warm * (min(1.0, left / fall) if fall else 1.0)
+    remaining = phase.steps - step
+    return warm * (min(1.0, remaining / fall) if fall else 1.0)
 
 
 def _update(optimiser: torch.optim.AdamW, group: Group, rate: float) -> None:
@@ -168,10 +171,10 @@ def _over_ranks(rows: list[dict[str, float]], team: Team) -> dict[str, float]:
     """Return mean losses and summed counts over the batches of all ranks."""
     # A batch lacks the loss of a modality without targets, so sums and counts are
     # reduced separately, in one message.
-    given = [[row[name] for row in rows if name in row] for name in LOSSES]
-    numbers = [sum(values) for values in given] + [len(values) for values in given]
-    read = [sum(row[name] for row in rows) for name in ("windows", "tokens")]
-    totals = team.sums([float(number) for number in (*numbers, *read)])
+    losses = [[row[name] for row in rows if name in row] for name in LOSSES]
+    numbers = [sum(values) for values in losses] + [len(values) for values in losses]
+    sizes = [sum(row[name] for row in rows) for name in ("windows", "tokens")]
+    totals = team.sums([float(number) for number in (*numbers, *sizes)])
     means = {
         name: totals[k] / totals[k + len(LOSSES)]
         for k, name in enumerate(LOSSES)
@@ -190,7 +193,7 @@ def batch_loss(
     """Return the loss of a batch, and its parts as plain numbers."""
     device = batch.windows.neuron_ids.device
     losses: list[Tensor] = []
-    facts: dict[str, float] = {}
+    parts: dict[str, float] = {}
     is_bf16 = computes_in_bf16(device.type, precision)
     with torch.autocast(device.type, torch.bfloat16, enabled=is_bf16):
         video = None
@@ -209,19 +212,19 @@ def batch_loss(
             rates, targets, net.config.poisson_eps, net.config.response_loss_clamp
         )
         losses.append(loss)
-        facts["response_loss"] = float(loss.detach())
+        parts["response_loss"] = float(loss.detach())
     if predicted is not None and batch.behavior is not None:
         loss = behavior_loss(predicted, batch.behavior, net.config.behavior_loss_clamp)
         losses.append(phase.behavior_weight * loss)
-        facts["behavior_loss"] = float(loss.detach())
-    return torch.stack(losses).sum(), facts
+        parts["behavior_loss"] = float(loss.detach())
+    return torch.stack(losses).sum(), parts
 
 
 def _scored(rates: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Return rates and targets of the target cells that have a recorded value."""
     assert batch.rates is not None
-    assert batch.asked is not None
-    used = batch.asked & torch.isfinite(batch.rates)
+    assert batch.scored is not None
+    used = batch.scored & torch.isfinite(batch.rates)
     # Without missing cells, skip the copy of indexing.
     if used.all():
         return rates, batch.rates

@@ -18,7 +18,7 @@ from omnimouse_model.strategies import (
 ALL_OFFICIAL = "train"
 """Name of the task that draws one of the official training masks."""
 N_OFFICIAL_MASKS = 120
-SOME = 16
+SMALL = 16
 """Number of neurons of the small masks on which `official_tasks` tests targets."""
 
 
@@ -97,7 +97,7 @@ class Streams:
             mask = mask.with_behavior("hidden")
         return mask
 
-    def leave(self, mask: Mask) -> bool:
+    def has_targets(self, mask: Mask) -> bool:
         """Return True if a mask has targets in the available streams."""
         return bool(mask.target.any()) or (self.behavior and mask.has_behavior_target)
 
@@ -107,10 +107,10 @@ def official_tasks(streams: Streams) -> dict[str, float]:
     names = [f"{ALL_OFFICIAL}/{k}" for k in range(N_OFFICIAL_MASKS)]
     # Strategies scale with the number of neurons, so a small mask shows the same kinds
     # of targets as a full one.
-    kept = [n for n in names if streams.leave(task_mask(n, SOME))]
-    if len(kept) == len(names):
+    possible = [n for n in names if streams.has_targets(task_mask(n, SMALL))]
+    if len(possible) == len(names):
         return {ALL_OFFICIAL: 1.0}
-    return {name: find_strategy(name).weight for name in kept}
+    return {name: find_strategy(name).weight for name in possible}
 
 
 def task_mask(task: str, count: int) -> Mask:

@@ -53,7 +53,7 @@ def validation_scores(
     net.eval()
     if config.validation != "official":
         # All ranks must take part in gather, so the others send an empty dict.
-        (found, *_) = team.gather(
+        (scores, *_) = team.gather(
             _demo_scores(net, config, sessions[0]) if team.is_main else {}
         )
     else:
@@ -62,12 +62,12 @@ def validation_scores(
             for source in sessions
             if len(_official_starts(source.session))
         ]
-        found = _mean([row for of_rank in team.gather(rows) for row in of_rank])
+        scores = _mean([row for of_rank in team.gather(rows) for row in of_rank])
     # A constant prediction or target has no correlation (NaN): such conditions do not
     # count, or one of them would make every comparison with the best score False.
-    found = {name: value for name, value in found.items() if np.isfinite(value)}
-    asked = [value for name, value in found.items() if not name.startswith("decode")]
-    return found | ({SUMMARY: float(np.mean(asked))} if asked else {})
+    scores = {name: value for name, value in scores.items() if np.isfinite(value)}
+    of_responses = [v for name, v in scores.items() if not name.startswith("decode")]
+    return scores | ({SUMMARY: float(np.mean(of_responses))} if of_responses else {})
 
 
 def _demo_scores(
@@ -83,11 +83,11 @@ def _demo_scores(
         conditions,
         starts=spread_starts(starts, config.validation_windows),
     )
-    return _facts(found) | {f"decode_{b.channel}": b.value for b in found.behavior}
+    return _values(found) | {f"decode_{b.channel}": b.value for b in found.behavior}
 
 
 def _limited(
-    given: Sequence[Condition], session: Session, channels: int
+    conditions: Sequence[Condition], session: Session, channels: int
 ) -> list[Condition]:
     """Return the conditions limited to the inputs of a session.
 
@@ -98,7 +98,7 @@ def _limited(
     def limited(condition: Condition) -> Condition:
         return replace(condition, mask=lambda s: streams.limit(condition.mask(s)))
 
-    return [limited(c) for c in given if streams.leave(c.mask(session))]
+    return [limited(c) for c in conditions if streams.has_targets(c.mask(session))]
 
 
 def _official_scores(
@@ -117,7 +117,7 @@ def _official_scores(
         f"decode/{b.strategy.removeprefix('validation/')}/{b.channel}": b.value
         for b in found.behavior
     }
-    return _facts(found) | decoded
+    return _values(found) | decoded
 
 
 def _official_starts(session: Session) -> np.ndarray:
@@ -132,18 +132,18 @@ def _predictor(net: OmniMouse, precision: Precision) -> TransformerPredictor:
     return TransformerPredictor(net, "training", precision=precision)
 
 
-def _facts(found: Scores) -> dict[str, float]:
+def _values(found: Scores) -> dict[str, float]:
     return {score.strategy: score.value for score in found.scores}
 
 
 def _mean(rows: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:
     """Return the mean of each score over sessions, weighted by number of neurons."""
-    found = {}
-    for name in dict.fromkeys(name for _, facts in rows for name in facts):
-        having = [(n, facts[name]) for n, facts in rows if name in facts]
+    means = {}
+    for name in dict.fromkeys(name for _, scores in rows for name in scores):
+        pairs = [(n, scores[name]) for n, scores in rows if name in scores]
         # Sessions with an undefined score are left out, but a score that is undefined
         # in all sessions stays NaN.
-        having = [row for row in having if np.isfinite(row[1])] or having
-        counts, values = zip(*having, strict=True)
-        found[name] = float(np.average(values, weights=counts))
-    return found
+        pairs = [pair for pair in pairs if np.isfinite(pair[1])] or pairs
+        counts, values = zip(*pairs, strict=True)
+        means[name] = float(np.average(values, weights=counts))
+    return means

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from omnimouse_app.bench.step_cost import step_cost
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets import official
 from omnimouse_model.strategies import Strategy
@@ -21,7 +22,6 @@ from omnimouse_model.train.config import (
     config_path,
     read_config,
 )
-from omnimouse_model.train.cost import step_cost
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.export import official as official_form
 from omnimouse_model.train.export.official import write_official

@@ -35,7 +35,7 @@ from omnimouse_model.live.models.finetuned_models import (
 )
 from omnimouse_model.live.sweep.estimate import duration_text
 from omnimouse_model.predict.compatibility import check_compatibility
-from omnimouse_model.train.finetune.process import Job, finetune_apart
+from omnimouse_model.train.finetune.process import Job, spawn_finetune
 
 Stage = Literal["", "starting", "training", "saving"]
 Point = tuple[int, float]
@@ -395,5 +395,5 @@ class Finetuning(HasBackgroundTask):
             wanted.device,
             {"train": wanted.train, "steps": wanted.steps},
         )
-        finetune_apart(job, report, wanted.stop.is_set, lambda: self._is_closing)
+        spawn_finetune(job, report, wanted.stop.is_set, lambda: self._is_closing)
         yield wanted

@@ -138,6 +138,11 @@ class OmniMouse(nn.Module):
         assert isinstance(module, SessionParameters)
         return module
 
+    @property
+    def session_sizes(self) -> dict[str, int]:
+        """Number of neurons of each session."""
+        return {key: self.session(key).n_neurons for key in self.sess_params}
+
     def decoders(self) -> list[CrossBlock]:
         """The decoder of responses first, that of behaviour last; they may be one."""
         return [block for block in self.decs if isinstance(block, CrossBlock)]

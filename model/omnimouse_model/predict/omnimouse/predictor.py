@@ -129,7 +129,7 @@ class TransformerPredictor(Predictor):
         self._settings = first_settings(self.device.type, self.precision)
         # Computed once: requests are checked against it, and the network keeps its
         # sessions.
-        known = {key: self.net.session(key).n_neurons for key in self.net.sess_params}
+        sizes = self.net.session_sizes
         self.needs = Needs(
             sees_video=True,
             sees_behavior=True,
@@ -137,8 +137,8 @@ class TransformerPredictor(Predictor):
             behavior_channels=config.behavior_channels,
             withholds_video=config.hidden_video == "blank",
             spec=replace(OMNIMOUSE, response_rate_hz=config.sample_rate_hz),
-            sessions=frozenset(known),
-            n_neurons=known,
+            sessions=frozenset(sizes),
+            n_neurons=sizes,
             methods=frozenset({"embeddings"}),
         )
 
@@ -167,19 +167,19 @@ class TransformerPredictor(Predictor):
         UnsupportedRequestError
             It does not; the message states what to do.
         """
-        known = sorted(self.net.sess_params)
-        if session.id not in self.net.sess_params:
-            some = ", ".join(known[:3]) + (", …" if len(known) > 3 else "")
+        sizes = self.needs.n_neurons
+        if session.id not in sizes:
+            some = ", ".join(sorted(sizes)[:3]) + (", …" if len(sizes) > 3 else "")
             raise UnsupportedRequestError(
                 f"{self.name!r} does not know session {session.id!r}; it knows "
                 f"{some}. Fine-tune it (`omnimouse finetune`), or choose a naive "
                 "predictor."
             )
-        expected = self.net.session(session.id).n_neurons
-        if session.n_neurons != expected:
+        if session.n_neurons != sizes[session.id]:
             raise UnsupportedRequestError(
-                f"{self.name!r} knows session {session.id!r} with {expected} neurons, "
-                f"this recording has {session.n_neurons}. Is it the same export?"
+                f"{self.name!r} knows session {session.id!r} with {sizes[session.id]} "
+                f"neurons, this recording has {session.n_neurons}. Is it the same "
+                "export?"
             )
 
     def stop_when(self, outdated: Outdated) -> None:

@@ -121,20 +121,28 @@ class ProcessLink:
         """End the process: close its pipe, then terminate, then kill."""
         self._cancelled.value = 2**62  # above every number: stops a running request
         self._connection.close()
-        self._process.join(0.2)
-        for end in (self._process.terminate, self._process.kill):
-            if self._process.is_alive():
-                end()
-                self._process.join(2.0)
+        end_process(self._process, 0.2)
 
     def _ended(self) -> LinkEndedError:
-        self._process.join(1.0)
-        code = self._process.exitcode
-        # -9 is SIGKILL, the signal of the kernel's out-of-memory killer.
-        killed = " (killed by the system: out of memory?)" if code == -9 else ""
-        return LinkEndedError(
-            f"The predictor's process ended with exit code {code}{killed}."
-        )
+        return LinkEndedError(f"The predictor's process {exit_text(self._process)}.")
+
+
+def end_process(process: BaseProcess, patience_s: float) -> None:
+    """End a process: wait for it, then terminate, then kill it."""
+    process.join(patience_s)
+    for end in (process.terminate, process.kill):
+        if process.is_alive():
+            end()
+            process.join(2.0)
+
+
+def exit_text(process: BaseProcess) -> str:
+    """Return how a process ended, for an error message."""
+    process.join(1.0)
+    code = process.exitcode
+    # -9 is SIGKILL, the signal of the kernel's out-of-memory killer.
+    killed = " (killed by the system: out of memory?)" if code == -9 else ""
+    return f"ended with exit code {code}{killed}"
 
 
 def _n_cores() -> int:

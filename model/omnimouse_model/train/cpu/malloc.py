@@ -23,7 +23,7 @@ threshold of its own dynamic rule."""
 
 
 @contextmanager
-def kept_heap(device: torch.device | str) -> Iterator[None]:
+def reused_heap(device: torch.device | str) -> Iterator[None]:
     """Keep freed memory for reuse within the block.
 
     Has no effect on devices other than the CPU, or without the GNU C library.

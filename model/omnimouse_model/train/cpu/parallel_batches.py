@@ -16,8 +16,8 @@ from torch import Tensor
 from omnimouse_model.predict.devices import torch_threads
 from omnimouse_model.train.config import TrainConfig
 
-Read = TypeVar("Read")
-Facts = TypeVar("Facts")
+Item = TypeVar("Item")
+Row = TypeVar("Row")
 
 
 def are_independent(config: TrainConfig, device: torch.device) -> bool:
@@ -32,32 +32,32 @@ def are_independent(config: TrainConfig, device: torch.device) -> bool:
     return device.type == "cpu" and torch.get_num_threads() > 1 and is_plain
 
 
-def learn_beside(
-    forwards: Callable[[Read], tuple[Tensor, Facts]],
-    batches: Sequence[Read],
+def parallel_gradients(
+    forward: Callable[[Item], tuple[Tensor, Row]],
+    batches: Sequence[Item],
     parameters: Sequence[Tensor],
-) -> list[Facts]:
+) -> list[Row]:
     """Run forward and backward passes of batches, one batch per thread.
 
     Parameters
     ----------
-    forwards
-        Function from a batch to its loss and its facts. The facts are returned in the
-        order of the batches.
+    forward
+        Function from a batch to its loss and its row of the log. The rows are returned
+        in the order of the batches.
     parameters
         Parameters to which gradients are added, as `backward` does; frozen ones are
         skipped.
     """
     trained = [p for p in parameters if p.requires_grad]
 
-    def learn(read: Read) -> tuple[Facts, list[Tensor | None]]:
-        loss, facts = forwards(read)
+    def learn(batch: Item) -> tuple[Row, list[Tensor | None]]:
+        loss, row = forward(batch)
         # With a frozen core, a loss may depend on no trained parameter.
         if not loss.requires_grad:
-            return facts, [None] * len(trained)
+            return row, [None] * len(trained)
         # autograd.grad returns gradients; backward() would add them to `.grad` in the
         # order in which threads finish, and floating-point sums depend on order.
-        return facts, list(torch.autograd.grad(loss, trained, allow_unused=True))
+        return row, list(torch.autograd.grad(loss, trained, allow_unused=True))
 
     # The pool size is read before torch is limited to one thread per operation.
     pool = ThreadPoolExecutor(torch.get_num_threads(), "batch")
@@ -71,4 +71,4 @@ def learn_beside(
                 parameter.grad = gradient
             else:
                 parameter.grad += gradient
-    return [facts for facts, _ in learned]
+    return [row for row, _ in learned]

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 Drawn = TypeVar("Drawn")
 
 
-class DrawnAhead(Generic[Drawn]):
+class Prefetch(Generic[Drawn]):
     """Prefetch of the next step in a thread; a context manager that ends the thread.
 
     Parameters
@@ -34,7 +34,7 @@ class DrawnAhead(Generic[Drawn]):
         self._thread = ThreadPoolExecutor(1, "batches")
         self._next: tuple[int, Future[Drawn]] | None = None
 
-    def __enter__(self) -> "DrawnAhead[Drawn]":
+    def __enter__(self) -> "Prefetch[Drawn]":
         return self
 
     def __exit__(

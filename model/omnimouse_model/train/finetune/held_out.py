@@ -17,7 +17,7 @@ from omnimouse_model.train.batches import TrainingSession, training_session
 SHARE = 0.05
 # Official stride of validation windows in fine-tuning, in screen samples: 1 s.
 STRIDE = 30
-STRETCH_S = 10.0
+INTERVAL_S = 10.0
 """Length of one held-out interval; shorter in short sessions."""
 PARTS = 20
 """Minimum number of intervals of a short session, if windows fit into them."""
@@ -35,32 +35,32 @@ def hold_out(session: Session, seed: int) -> TrainingSession:
     starts = source.starts
     # Every interval also costs the train windows that overlap its borders, so intervals
     # shorter than a window would cost far more windows than they hold out.
-    length = min(STRETCH_S, (starts[-1] + WINDOW_S - starts[0]) / PARTS)
-    stretch = np.floor((starts - starts[0]) / max(length, WINDOW_S)).astype(int)
-    numbers = np.random.default_rng(seed).permutation(np.unique(stretch))
+    length = min(INTERVAL_S, (starts[-1] + WINDOW_S - starts[0]) / PARTS)
+    interval = np.floor((starts - starts[0]) / max(length, WINDOW_S)).astype(int)
+    numbers = np.random.default_rng(seed).permutation(np.unique(interval))
     held = np.zeros(len(starts), bool)
     for number in numbers:
         if held.sum() >= SHARE * len(starts):
             break
-        held |= stretch == number
+        held |= interval == number
     chosen = spaced(starts[held])
     # Distance of each train window to the nearest held-out window before and after it.
     near = np.searchsorted(chosen, starts)
-    apart = np.minimum(
+    distance = np.minimum(
         np.abs(starts - chosen[np.maximum(near - 1, 0)]),
         np.abs(starts - chosen[np.minimum(near, len(chosen) - 1)]),
     )
     # Starts at least one window length apart do not overlap. Starts are float seconds,
     # hence the tolerance.
-    kept = starts[apart > WINDOW_S - 1e-6]
-    if not len(kept):
+    train = starts[distance > WINDOW_S - 1e-6]
+    if not len(train):
         raise FinetuneError(
             "too_short",
             f"Session {session.id!r} has only {len(starts):,} train windows of "
             f"{WINDOW_S:g} s, too few to hold some out: record longer, or name more "
             "trials 'train'.",
         )
-    return replace(source, starts=kept, held_out=chosen)
+    return replace(source, starts=train, held_out=chosen)
 
 
 def _opened(session: Session) -> TrainingSession:

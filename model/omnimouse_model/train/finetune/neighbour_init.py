@@ -29,14 +29,14 @@ KEY = "candidates"
 CANDIDATES = 1024
 WINDOWS = 128
 BATCH = 4
-ALIKE = 8
+N_NEIGHBOURS = 8
 """Number of known neurons that are averaged for one new neuron."""
 # Target samples of the mask "test/video_behavior": the last second of a window.
 SCORED = slice(30, 60)
 
 
-def borrowed_embeddings(
-    known: Checkpoint,
+def neighbour_embeddings(
+    model: Checkpoint,
     session: Session,
     starts: np.ndarray,
     meta: dict[str, Tensor],
@@ -50,7 +50,7 @@ def borrowed_embeddings(
 
     Parameters
     ----------
-    known
+    model
         The model, with the sessions on which it was trained.
     starts
         Starts of the train windows, seconds on the session clock.
@@ -63,7 +63,7 @@ def borrowed_embeddings(
     StoppedError
         `cancelled()` returned True.
     """
-    net = _candidates(known, meta, animal, seed).to(device)
+    net = _candidates(model, meta, animal, seed).to(device)
     streams = Streams.of(session, net.config.behavior_channels)
     count = net.session(KEY).n_neurons
     mask = streams.limit(mask_from_strategy("test/video_behavior", count))
@@ -72,37 +72,37 @@ def borrowed_embeddings(
     for windows in _batches(session, spread_starts(starts, WINDOWS)):
         if cancelled():
             raise StoppedError("stopped before the first step; nothing was saved.")
-        predicted.append(_answers(net, windows, mask, layout))
+        predicted.append(_predict(net, windows, mask, layout))
         recorded += [without_missing(w.responses)[SCORED] for w in windows]
     # (candidates, N): every known neuron with every new one.
-    likeness = _correlations(np.concatenate(predicted), np.concatenate(recorded))
-    best = np.argsort(-likeness, axis=0)[:ALIKE]
-    own = net.session(KEY).neurons(torch.from_numpy(best).to(device))
-    return own.mean(dim=0).detach().cpu()
+    correlations = _correlations(np.concatenate(predicted), np.concatenate(recorded))
+    best = np.argsort(-correlations, axis=0)[:N_NEIGHBOURS]
+    neighbours = net.session(KEY).neurons(torch.from_numpy(best).to(device))
+    return neighbours.mean(dim=0).detach().cpu()
 
 
 def _candidates(
-    known: Checkpoint, meta: dict[str, Tensor], animal: str, seed: int
+    model: Checkpoint, meta: dict[str, Tensor], animal: str, seed: int
 ) -> OmniMouse:
     """Return the model with random neurons of all its sessions as one session."""
     parts: dict[str, list[Tensor]] = {}
     for name in ("_neuron_embeddings.weight", "_neuron_biases"):
         parts[name] = [
-            known.state[f"sess_params.{key}.{name}"] for key in known.sessions
+            model.state[f"sess_params.{key}.{name}"] for key in model.sessions
         ]
-    total = sum(known.sessions.values())
+    total = sum(model.sessions.values())
     rows = np.random.default_rng(seed).permutation(total)[:CANDIDATES]
     chosen = {
         f"sess_params.{KEY}.{name}": torch.cat(values)[torch.from_numpy(rows)]
         for name, values in parts.items()
     }
-    core = {k: v for k, v in known.state.items() if not k.startswith("sess_params.")}
+    core = {k: v for k, v in model.state.items() if not k.startswith("sess_params.")}
     return Checkpoint(
-        known.config,
+        model.config,
         core | chosen | meta,
         {KEY: len(rows)},
-        known.animals | {KEY: animal},
-        known.source,
+        model.animals | {KEY: animal},
+        model.source,
     ).build()
 
 
@@ -112,7 +112,7 @@ def _batches(session: Session, starts: np.ndarray) -> Iterator[list[Window]]:
 
 
 @torch.inference_mode()
-def _answers(
+def _predict(
     net: OmniMouse, windows: list[Window], mask: Mask, layout: Layout
 ) -> np.ndarray:
     """Return predicted rates of the scored samples (windows x 30, candidates)."""
@@ -137,9 +137,9 @@ def _answers(
     # Queries are sorted by sample, then by position: (B, 6 x N, 5) to (B, 6, 5, N).
     order = mask.require_layout().order
     blocks = rates.float().unflatten(1, (-1, len(order))).transpose(2, 3)
-    found: np.ndarray = blocks.flatten(0, 2).cpu().numpy()
+    in_order: np.ndarray = blocks.flatten(0, 2).cpu().numpy()
     # argsort inverts the permutation: from positions back to candidate indices.
-    return found[:, np.argsort(order)]
+    return in_order[:, np.argsort(order)]
 
 
 def _correlations(a: np.ndarray, b: np.ndarray) -> np.ndarray:

@@ -33,8 +33,8 @@ class FinetuneProgress:
 
     Examples
     --------
-    >>> told = om.FinetuneProgress("training", step=3, of=300, loss=0.9)
-    >>> f"{told.stage}: {told.step} of {told.of}"
+    >>> progress = om.FinetuneProgress("training", step=3, of=300, loss=0.9)
+    >>> f"{progress.stage}: {progress.step} of {progress.of}"
     'training: 3 of 300'
     """
 
@@ -53,10 +53,10 @@ class Reports:
     """Progress reports from the rows of a log, including rows before a resume."""
 
     def __init__(
-        self, tell: Callable[[FinetuneProgress], None], of: int, log: Path
+        self, report: Callable[[FinetuneProgress], None], of: int, log: Path
     ) -> None:
         self.last = FinetuneProgress("starting", 0, of)
-        self._tell, self._log = tell, log
+        self._report, self._log = report, log
         self._recent: list[dict[str, float]] = []
 
     def starting(self, saved: int) -> None:
@@ -68,17 +68,17 @@ class Reports:
         # The pause between two sessions of a run must not enter the time per step.
         self._recent = []
         self.last = replace(self.last, stage="starting", seconds_left=None)
-        self._tell(self.last)
+        self._report(self.last)
 
-    def step(self, step: int, row: dict[str, float]) -> None:
+    def step(self, row: dict[str, float]) -> None:
         """Report a step of the training loop."""
         self._add(row)
-        self._tell(self.last)
+        self._report(self.last)
 
     def saving(self) -> None:
         """Report that the result is being written."""
         self.last = replace(self.last, stage="saving", seconds_left=0.0)
-        self._tell(self.last)
+        self._report(self.last)
 
     def _add(self, row: dict[str, float]) -> None:
         """Update the last report with a row of the log."""

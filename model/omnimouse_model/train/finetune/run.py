@@ -14,21 +14,15 @@ in a folder: it can be killed, and resumes exactly.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, get_args
-
-import torch
-from torch import Tensor
+from typing import Any, get_args
 
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, FinetuneError, StoppedError
 from omnimouse_model.nets.checkpoint import FINISHED, Checkpoint, save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
-from omnimouse_model.nets.omnimouse.initialisation import set_mean_rates
-from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.predict.omnimouse.loading import (
     load_checkpoint_predictor,
     resolve_device,
@@ -42,19 +36,17 @@ from omnimouse_model.train.checkpoints import BEST, LAST, saved_step
 from omnimouse_model.train.config import Group, Phase, TrainConfig
 from omnimouse_model.train.distributed import launched_ranks
 from omnimouse_model.train.finetune.held_out import hold_out
-from omnimouse_model.train.finetune.neighbour_init import KEY, borrowed_embeddings
 from omnimouse_model.train.finetune.progress import FinetuneProgress, Reports
+from omnimouse_model.train.finetune.start import StartValues, Trained
 from omnimouse_model.train.loop import train as run_loop
 from omnimouse_model.train.metrics_log import FILE
 from omnimouse_model.train.run import Origin
 from omnimouse_model.train.tasks import Streams, official_tasks
 from omnimouse_model.train.validate import SUMMARY
 
-Trained = Literal["embeddings", "all"]
 ABOUT = "finetune.json"
 STEPS = 300
 BATCH = 8
-ANIMALS = "animal_params._animal_embeddings."
 SESSION_LR = 5e-3
 CORE_LR = 1e-4
 """A seventh of the official rate, because the core is already trained."""
@@ -76,7 +68,7 @@ def finetune(
     batch: int = BATCH,
     seed: int = 0,
     device: str = "auto",
-    progress: Callable[[FinetuneProgress], None] = lambda told: None,
+    progress: Callable[[FinetuneProgress], None] = lambda report: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> TransformerPredictor:
     """Fine-tune a transformer to a session; the same call resumes a run in `out`.
@@ -131,20 +123,20 @@ def finetune(
         raise FinetuneError(
             "processes", "Fine-tuning runs in one process: start it without torchrun."
         )
-    known = _known(predictor)
-    _check(known, session, train)
+    model = _checkpoint_of(predictor)
+    _check(model, session, train)
     place = resolve_device(device)
     source = hold_out(session, seed)
     n_steps = STEPS if steps is None else steps
-    config = _config(known, source, train, n_steps, batch, seed)
+    config = _config(model, source, train, n_steps, batch, seed)
     out = Path(out)
-    _claim(out, known, session, train, seed, batch)
-    start = _Start(known, source, train, seed, place, cancelled)
+    _claim(out, model, session, train, seed, batch)
+    start = StartValues(model, source, train, seed, place, cancelled)
     reports = Reports(progress, config.total_steps, out / FILE)
     reports.starting(saved_step(out))
     is_stopped = False
 
-    def told(step: int, row: dict[str, float]) -> None:
+    def report_step(step: int, row: dict[str, float]) -> None:
         # Without a score, no weights would ever be the best ones: fail before training.
         if step == 0 and SUMMARY not in row:
             raise FinetuneError(
@@ -153,9 +145,9 @@ def finetune(
                 "are held out have no score: the recorded responses are no numbers "
                 "there. Look at its response file, or choose another seed.",
             )
-        reports.step(step, row)
+        reports.step(row)
 
-    def asked() -> bool:
+    def is_cancelled() -> bool:
         # Remembered, because a stopped run and a finished one must end differently even
         # if `cancelled` returns True only once.
         nonlocal is_stopped
@@ -168,8 +160,8 @@ def finetune(
         out,
         device=place,
         origin=Origin(start.animals, start.fill, start.is_trained),
-        on_step=told,
-        cancelled=asked,
+        on_step=report_step,
+        cancelled=is_cancelled,
     )
     if is_stopped:
         raise StoppedError(
@@ -187,7 +179,7 @@ def is_finished(out: str | Path) -> bool:
 
 
 # -- checks ---------------------------------------------------------------------------
-def _known(predictor: Predictor | str | Path) -> Checkpoint:
+def _checkpoint_of(predictor: Predictor | str | Path) -> Checkpoint:
     """Return the model as a checkpoint on the CPU."""
     if isinstance(predictor, str | Path):
         predictor = load_predictor(predictor, device="cpu")
@@ -202,29 +194,29 @@ def _known(predictor: Predictor | str | Path) -> Checkpoint:
     return Checkpoint(
         config=net.config,
         state={k: v.detach().cpu() for k, v in net.state_dict().items()},
-        sessions={key: net.session(key).n_neurons for key in net.sess_params},
+        sessions=net.session_sizes,
         animals=dict(net.animals),
         source=predictor.predictor_id,
         assumed=predictor.assumed,
     )
 
 
-def _check(known: Checkpoint, session: Session, train: Trained) -> None:
+def _check(model: Checkpoint, session: Session, train: Trained) -> None:
     """Check model, session and mode before anything is written."""
     if train not in get_args(Trained):
         raise ValueError(f"train is one of {get_args(Trained)}, found {train!r}.")
-    n_known = known.sessions.get(session.id)
+    n_known = model.sessions.get(session.id)
     if n_known is not None and n_known != session.n_neurons:
         raise FinetuneError(
             "neurons",
-            f"{known.source!r} knows session {session.id!r} with {n_known:,} neurons, "
+            f"{model.source!r} knows session {session.id!r} with {n_known:,} neurons, "
             f"this recording has {session.n_neurons:,}: is it the same export? Give "
             "the other one another name.",
         )
     if n_known is not None and train == "embeddings":
         raise FinetuneError(
             "known",
-            f"{known.source!r} knows session {session.id!r} already: use it as it is, "
+            f"{model.source!r} knows session {session.id!r} already: use it as it is, "
             'or fine-tune all of it to the session (train="all").',
         )
     # Parameter names use dots as separators, and torch refuses module names with dots.
@@ -238,7 +230,7 @@ def _check(known: Checkpoint, session: Session, train: Trained) -> None:
 
 def _claim(
     out: Path,
-    known: Checkpoint,
+    model: Checkpoint,
     session: Session,
     train: Trained,
     seed: int,
@@ -246,8 +238,8 @@ def _claim(
 ) -> None:
     """Write the settings of the run into `out`; refuse a folder with another run."""
     about = {
-        "model": known.source,
-        "weights": weights_hash(known.state),
+        "model": model.source,
+        "weights": weights_hash(model.state),
         "session": session.id,
         "recording": session.fingerprint,
         "train": train,
@@ -256,15 +248,15 @@ def _claim(
     }
     path = out / ABOUT
     if path.exists():
-        there = json.loads(path.read_text("utf-8"))
+        saved = json.loads(path.read_text("utf-8"))
         # [1:] leaves out the model's name: a file can be renamed or moved, and the hash
         # of the weights identifies the model.
-        other = [name for name in list(about)[1:] if there.get(name) != about[name]]
+        other = [name for name in list(about)[1:] if saved.get(name) != about[name]]
         if other:
-            told = ", ".join(f"{n} {there.get(n)!r}, not {about[n]!r}" for n in other)
+            text = ", ".join(f"{n} {saved.get(n)!r}, not {about[n]!r}" for n in other)
             raise FinetuneError(
                 "other_run",
-                f"{out} holds another fine-tuning ({told}): choose another folder.",
+                f"{out} holds another fine-tuning ({text}): choose another folder.",
             )
         return
     if (out / LAST).exists() or (out / FILE).exists():
@@ -278,7 +270,7 @@ def _claim(
 
 # -- training -------------------------------------------------------------------------
 def _config(
-    known: Checkpoint,
+    model: Checkpoint,
     source: TrainingSession,
     train: Trained,
     steps: int,
@@ -292,15 +284,15 @@ def _config(
         steps=steps,
         batch=batch,
         tasks=official_tasks(
-            Streams.of(source.session, known.config.behavior_channels)
+            Streams.of(source.session, model.config.behavior_channels)
         ),
         warmup=min(20, steps),
         decay=0.5,
-        behavior_weight=known.config.behavior_loss_factor,
+        behavior_weight=model.config.behavior_loss_factor,
     )
     return TrainConfig(
         seed=seed,
-        model=known.config,
+        model=model.config,
         phases=(phase,),
         # Weight decays of the official recipe, for core and session groups.
         core=Group(lr=CORE_LR, weight_decay=0.1),
@@ -313,93 +305,8 @@ def _config(
     )
 
 
-@dataclass(slots=True)
-class _Start:
-    """Start values of a fine-tuning: the core of a model, and a new session.
-
-    Attributes
-    ----------
-    animal
-        Name of the session's animal in the net.
-    animals
-        session key -> animal, for known sessions and the new one.
-    base
-        Weights from the checkpoint, without parameters of other sessions.
-    """
-
-    known: Checkpoint
-    source: TrainingSession
-    train: Trained
-    seed: int
-    device: torch.device
-    cancelled: Callable[[], bool]
-    animal: str = field(init=False)
-    animals: dict[str, str] = field(init=False)
-    base: dict[str, Tensor] = field(init=False)
-
-    def __post_init__(self) -> None:
-        known, key = self.known, self.source.key
-        # The net uses animal vectors if the config says so, or if an animal has several
-        # sessions (`OmniMouse.meta_vector`). If it did not use them so far, a second
-        # session of an animal would switch them on and change all predictions: the new
-        # session then counts as an animal of its own.
-        uses_animals = len(known.animals) > len(set(known.animals.values()))
-        animal = self.source.session.animal_id or key
-        if not (known.config.always_use_animal_embeddings or uses_animals):
-            animal = key
-        self.animal = known.animals.get(key, animal)
-        self.animals = known.animals | {key: self.animal}
-        own = f"sess_params.{key}."
-        self.base = {
-            name: value
-            for name, value in known.state.items()
-            if not name.startswith("sess_params.") or name.startswith(own)
-        }
-
-    def is_trained(self, name: str) -> bool:
-        """Return True for new parameters, or for all with `train="all"`."""
-        return self.train == "all" or name not in self.base
-
-    def fill(self, net: OmniMouse) -> None:
-        """Write the checkpoint's weights, and start values of new parameters."""
-        net.load_state_dict(net.state_dict() | self.base)
-        key = self.source.key
-        if key in self.known.sessions:
-            return
-        # New vectors start at the mean of those with which the core was trained.
-        state, meta = self.known.state, {}
-        name = f"{ANIMALS}{self.animal}"
-        if name not in state:
-            meta[name] = _mean([v for k, v in state.items() if k.startswith(ANIMALS)])
-        vector = _mean(
-            [state[f"sess_params.{k}._session_embedding"] for k in self.known.sessions]
-        )
-        neurons = borrowed_embeddings(
-            self.known,
-            self.source.session,
-            self.source.starts,
-            meta | {f"sess_params.{KEY}._session_embedding": vector},
-            self.animal,
-            device=self.device,
-            seed=self.seed,
-            cancelled=self.cancelled,
-        )
-        own = f"sess_params.{key}"
-        net.load_state_dict(
-            net.state_dict()
-            | meta
-            | {f"{own}._session_embedding": vector}
-            | {f"{own}._neuron_embeddings.weight": neurons}
-        )
-        set_mean_rates(net, key, mean_rates(self.source.session))
-
-
-def _mean(vectors: list[Tensor]) -> Tensor:
-    return torch.stack(vectors).mean(dim=0)
-
-
 # -- the result -----------------------------------------------------------------------
-def _finish(out: Path, start: _Start, last: FinetuneProgress, seed: int) -> None:
+def _finish(out: Path, start: StartValues, last: FinetuneProgress, seed: int) -> None:
     """Write the best weights, together with the known sessions of the model.
 
     Raises
@@ -407,20 +314,20 @@ def _finish(out: Path, start: _Start, last: FinetuneProgress, seed: int) -> None
     CheckpointError
         A frozen tensor has changed.
     """
-    known, best = start.known, read_checkpoint(out / BEST)
+    model, best = start.model, read_checkpoint(out / BEST)
     frozen = {k: v for k, v in start.base.items() if not start.is_trained(k)}
     frozen_hash = weights_hash(frozen)
     if weights_hash({k: best.state[k] for k in frozen}) != frozen_hash:
         raise CheckpointError(
-            f"{out / BEST} does not hold the frozen weights of {known.source}: it was "
+            f"{out / BEST} does not hold the frozen weights of {model.source}: it was "
             "written over. Remove the folder and fine-tune again."
         )
     trained = [best.state[k] for k in best.state if start.is_trained(k)]
     assert best.card is not None
     about: dict[str, Any] = {
-        "model": known.source,
+        "model": model.source,
         "session": start.source.key,
-        "animal_was_known": start.animal in known.animals.values(),
+        "animal_was_known": start.animal in model.animals.values(),
         "train": start.train,
         "frozen_hash": frozen_hash if frozen else None,
         "n_trained": sum(v.numel() for v in trained),
@@ -435,7 +342,7 @@ def _finish(out: Path, start: _Start, last: FinetuneProgress, seed: int) -> None
     if start.train == "embeddings":
         best = replace(
             best,
-            state=known.state | best.state,
-            sessions=known.sessions | best.sessions,
+            state=model.state | best.state,
+            sessions=model.sessions | best.sessions,
         )
-    save_checkpoint(out / FINISHED, best.build(), {"finetuned": about}, known.assumed)
+    save_checkpoint(out / FINISHED, best.build(), {"finetuned": about}, model.assumed)

@@ -75,9 +75,9 @@ def shared_loadings(source: TrainingSession) -> np.ndarray:
     rows = []
     for start in _spread(source):
         window = source.session.window(float(start))
-        given, plain = (source.target_rates(window, "truth", s) for s in (True, False))
+        full, drive = (source.target_rates(window, "truth", s) for s in (True, False))
         # Fluctuations act on the log rate. The floor keeps silent neurons finite.
-        ratio = np.maximum(given[::EVERY], 1e-3) / np.maximum(plain[::EVERY], 1e-3)
+        ratio = np.maximum(full[::EVERY], 1e-3) / np.maximum(drive[::EVERY], 1e-3)
         rows.append(np.log(ratio))
     gains = np.concatenate(rows)
     gains -= gains.mean(axis=0)

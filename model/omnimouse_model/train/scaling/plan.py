@@ -85,9 +85,9 @@ def read_plan(path: str | Path) -> StudyPlan:
     """
     path = Path(path)
     try:
-        given = checked_fields(StudyPlan, yaml_fields(path), "the file")
-        _check_kinds(given)
-        plan = StudyPlan(**given)
+        settings = checked_fields(StudyPlan, yaml_fields(path), "the file")
+        _check_kinds(settings)
+        plan = StudyPlan(**settings)
         # Names and models are checked here, and not after hours of training.
         for strategy in plan.strategies:
             find_strategy(strategy)
@@ -112,16 +112,16 @@ def plan_path(name: str) -> Path:
     return shipped_or_own(name, _PLANS, "plan of a scaling study")
 
 
-def _check_kinds(given: dict[str, Any]) -> None:
+def _check_kinds(settings: dict[str, Any]) -> None:
     """Check the types of lists, whole numbers and mappings in a plan."""
     for name in (*_LISTS, *_NUMBERS):
-        values = given.get(name, (0,))
+        values = settings.get(name, (0,))
         if not isinstance(values, tuple) or not values:
             raise TypeError(f"{name} must be a list of one or more, found {values!r}")
         if name in _NUMBERS and not all(isinstance(v, int) for v in values):
             raise TypeError(f"{name} must be whole numbers, found {values!r}")
     for name in ("models", "training"):
-        if not isinstance(given[name], dict) or not given[name]:
-            raise TypeError(f"{name} must hold named fields, found {given[name]!r}")
-    if own := {"seed", "model", "sessions"} & set(given["training"]):
+        if not isinstance(settings[name], dict) or not settings[name]:
+            raise TypeError(f"{name} must hold named fields, found {settings[name]!r}")
+    if own := {"seed", "model", "sessions"} & set(settings["training"]):
         raise TypeError(f"training holds {', '.join(sorted(own))}, which vary")

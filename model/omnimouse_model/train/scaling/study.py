@@ -41,7 +41,8 @@ from omnimouse_model.train.run import split_parameters
 from omnimouse_model.train.scaling.plan import StudyPlan
 from omnimouse_model.train.sessions import session_place, sessions_in
 
-Member = dict[str, Any]  # of a collection, as its manifest tells it
+Member = dict[str, Any]
+"""Entry of a session in the manifest of a collection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +95,7 @@ def run_study(
     *,
     mice: Path | None = None,
     device: str = "cpu",
-    progress: Progress = lambda done, total, what: None,
+    progress: Progress = lambda done, total, text: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> None:
     """Train and score all runs of a plan that are not in the results.
@@ -104,7 +105,7 @@ def run_study(
     mice
         Folder of the simulated mice; missing mice are simulated.
     progress
-        Called with (done, total, what), counted in steps over all runs.
+        Called with (done, total, text), counted in steps over all runs.
 
     Raises
     ------
@@ -125,16 +126,16 @@ def run_study(
     done = 0
     for run in runs:
 
-        def tell(
-            step: int, what: str, before: int = done, name: str = run.name
+        def report(
+            step: int, text: str, before: int = done, name: str = run.name
         ) -> None:
             # The defaults bind the values of this run, not those of later ones.
-            progress(before + step, total, f"{name}: {what}")
+            progress(before + step, total, f"{name}: {text}")
 
         # Steps of finished runs count as done too, so that progress reaches the total.
         missing = [one for one in plan.strategies if run.key(one) not in file.rows]
         if missing:
-            work = _Work(run, folder / run.name, device, tell, cancelled)
+            work = _Work(run, folder / run.name, device, report, cancelled)
             for row in work.rows(plan, evaluated, missing):
                 file.add(run.key(row.condition), row)
         done += run.config.total_steps
@@ -179,8 +180,8 @@ def _sessions(plan: StudyPlan, mice: Path | None, progress: Progress) -> Catalog
     """Return all sessions of the plan; missing simulated mice are simulated."""
     places: list[Path] = []
     for number, name in enumerate(plan.sessions):
-        say = partial(progress, number, len(plan.sessions))
-        places += sessions_in(session_place(name, mice, say))
+        report = partial(progress, number, len(plan.sessions))
+        places += sessions_in(session_place(name, mice, report))
     return catalogue_of(places)
 
 
@@ -237,7 +238,7 @@ class _Work:
     run: StudyRun
     out: Path
     device: str
-    tell: Callable[[int, str], None]
+    report: Callable[[int, str], None]
     cancelled: Callable[[], bool]
 
     def rows(
@@ -248,10 +249,10 @@ class _Work:
             open_training_session(Path(choice.mouse), choice)
             for choice in self.run.config.sessions
         ]
-        facts = self._trained(sessions)
+        run = self._trained(sessions)
         steps = self.run.config.total_steps
-        self.tell(steps, "scoring")
-        found = evaluate(
+        self.report(steps, "scoring")
+        scores = evaluate(
             load_checkpoint_predictor(
                 self.out / MODEL, device=self.device, name=self.run.name
             ),
@@ -260,24 +261,24 @@ class _Work:
             strategies,
             tier=plan.tier,
             max_windows=plan.max_windows,
-            progress=lambda done, total, what: self.tell(steps, what),
+            progress=lambda done, total, text: self.report(steps, text),
             cancelled=self.cancelled,
         )
-        refused = [score.refusal for score in found.scores if score.refusal]
+        refused = [score.refusal for score in scores.scores if score.refusal]
         if refused:
             raise ValueError(f"strategies: {refused[0]}")
-        return run_scores(facts, found, {})
+        return run_scores(run, scores, {})
 
     def _trained(self, sessions: list[TrainingSession]) -> Run:
         """Train or resume the run, and return its description."""
         config = self.run.config
-        self.tell(0, "training")
+        self.report(0, "training")
         net = train(
             config,
             sessions,
             self.out,
             device=self.device,
-            on_step=lambda step, facts: self.tell(step, "training"),
+            on_step=lambda step, row: self.report(step, "training"),
             cancelled=self.cancelled,
         )
         # A cancelled `train` returns normally, and its net must not be scored.

@@ -17,7 +17,7 @@ from omnimouse_model.live.models.finetuned_models import finetuned_in
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.predict.registry import load_in_process
 from omnimouse_model.train.checkpoints import saved_step
-from omnimouse_model.train.finetune.process import finetune_apart
+from omnimouse_model.train.finetune.process import spawn_finetune
 from tests.model.finetune_process import (
     KNOWN,
     NEW,
@@ -64,7 +64,7 @@ def controller(open_controller):
 def script(mouse_folder, monkeypatch):
     """In the place of the process."""
     made = ScriptedFinetuning(mouse_folder)
-    monkeypatch.setattr("omnimouse_model.live.models.finetune.finetune_apart", made)
+    monkeypatch.setattr("omnimouse_model.live.models.finetune.spawn_finetune", made)
     return made
 
 
@@ -130,7 +130,7 @@ def test_what_the_process_refuses_is_raised_here_and_its_death_too(
 ):
     job = long_job(mouse_folder, tmp_path / "run")
     with pytest.raises(FinetuneError) as error:
-        finetune_apart(replace(job, model="ridge"), lambda *_: None, lambda: False)
+        spawn_finetune(replace(job, model="ridge"), lambda *_: None, lambda: False)
     assert error.value.code == "no_transformer"
 
     def kill(kind, told):
@@ -138,7 +138,7 @@ def test_what_the_process_refuses_is_raised_here_and_its_death_too(
             process.kill()
 
     with pytest.raises(WorkerError):
-        finetune_apart(job, kill, lambda: False)
+        spawn_finetune(job, kill, lambda: False)
 
 
 @pytest.mark.process
@@ -153,7 +153,7 @@ def test_a_stop_ends_the_process_and_saves_where_there_is_time(
         started.extend(processes())
 
     with pytest.raises(StoppedError):
-        finetune_apart(
+        spawn_finetune(
             long_job(mouse_folder, tmp_path / "run"),
             tell,
             lambda: bool(steps) and steps[-1] >= 1,

@@ -9,7 +9,10 @@ from torch import Tensor, nn
 
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.train.config import TrainConfig
-from omnimouse_model.train.cpu.parallel_batches import are_independent, learn_beside
+from omnimouse_model.train.cpu.parallel_batches import (
+    are_independent,
+    parallel_gradients,
+)
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.loop import train
 from omnimouse_model.train.metrics_log import FILE, log_rows
@@ -76,7 +79,7 @@ def test_batches_are_computed_at_once_and_answer_in_their_order():
         return used(torch.tensor([value])).sum(), f"{value:g}"
 
     parameters = [*layer.parameters(), *frozen.parameters(), unused]
-    found = learn_beside(forwards, [1.0, 2.0, -4.0, 8.0], parameters)
+    found = parallel_gradients(forwards, [1.0, 2.0, -4.0, 8.0], parameters)
     assert found == ["1", "2", "-4", "8"]
     assert layer.weight.grad == torch.tensor([[11.0]])
     assert frozen.weight.grad is None
@@ -94,7 +97,7 @@ def test_a_batch_that_fails_ends_the_step_and_gives_the_threads_back():
         return weight.sum(), value
 
     with pytest.raises(ValueError, match="no such neuron"):
-        learn_beside(forwards, [1, 2, 3], [weight])
+        parallel_gradients(forwards, [1, 2, 3], [weight])
     assert weight.grad is None
     assert torch.get_num_threads() == 2
 

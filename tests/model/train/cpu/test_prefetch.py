@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from omnimouse_model.train.cpu.prefetch import DrawnAhead
+from omnimouse_model.train.cpu.prefetch import Prefetch
 
 
 def test_the_next_step_is_drawn_while_this_one_is_computed():
@@ -17,7 +17,7 @@ def test_the_next_step_is_drawn_while_this_one_is_computed():
             begun.set()
         return f"step {step}"
 
-    with DrawnAhead(draw, last=3) as ahead:
+    with Prefetch(draw, last=3) as ahead:
         assert ahead.take(0) == "step 0"
         assert begun.wait(60)  # nobody has asked for step 1 yet
         assert [ahead.take(k) for k in (1, 2)] == ["step 1", "step 2"]
@@ -30,7 +30,7 @@ def test_what_drawing_raises_is_raised_where_it_is_taken():
             raise ValueError("no window")
         return step
 
-    with DrawnAhead(draw, last=3) as ahead:
+    with Prefetch(draw, last=3) as ahead:
         ahead.take(0)
         with pytest.raises(ValueError, match="no window"):
             ahead.take(1)

@@ -16,7 +16,7 @@ from omnimouse_model.analysis.scaling.fits import scaling_curves
 from omnimouse_model.analysis.scaling.runs import read_runs
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.train.metrics_log import FILE, log_rows
-from omnimouse_model.train.scaling.plan import read_plan
+from omnimouse_model.train.scaling.plan import plan_path, read_plan
 from omnimouse_model.train.scaling.study import models_folder, run_study
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
@@ -227,3 +227,7 @@ def test_the_command_fits_and_draws(plan_file, results, tmp_path):
     none = CliRunner().invoke(command, [str(tmp_path / "none.jsonl")])
     assert none.exit_code == 2
     assert "--train" in none.stderr
+
+
+def test_the_shipped_plan_is_found_by_name():
+    assert read_plan(plan_path("simulated")).models

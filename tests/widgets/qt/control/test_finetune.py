@@ -29,7 +29,7 @@ def mouse_folder(tmp_path_factory):
 def script(mouse_folder, monkeypatch):
     """In the place of the process."""
     made = ScriptedFinetuning(mouse_folder)
-    monkeypatch.setattr("omnimouse_model.live.models.finetune.finetune_apart", made)
+    monkeypatch.setattr("omnimouse_model.live.models.finetune.spawn_finetune", made)
     return made
 
 

@@ -16,8 +16,8 @@ import torch
 from omnimouse_model.train.batches import TrainingSession, to_device
 from omnimouse_model.train.config import TrainConfig
 from omnimouse_model.train.cpu.compiled import compile_blocks
-from omnimouse_model.train.cpu.malloc import kept_heap
-from omnimouse_model.train.cpu.prefetch import DrawnAhead
+from omnimouse_model.train.cpu.malloc import reused_heap
+from omnimouse_model.train.cpu.prefetch import Prefetch
 from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.run import Run, draw_start, start_run
 from omnimouse_model.train.step import Step, batch_loss, draw_step, train_step
@@ -77,7 +77,7 @@ def step_cost(
     if config.compile:
         compile_blocks(run.net)
     rows = []
-    with kept_heap(device):
+    with reused_heap(device):
         for number in range(FIRST + n_steps):
             with _timed(torch.device("cpu")) as draw:
                 drawn = draw_step(config, sessions, 0, number)
@@ -98,14 +98,14 @@ def _waited_share(
     """Return the fraction of the time in which steps wait for prefetched batches."""
     draw, first = partial(draw_step, config, sessions, 0), run.step
     waited = 0.0
-    with DrawnAhead(draw, first + n_steps + 1) as ahead:
+    with Prefetch(draw, first + n_steps + 1) as prefetch:
         for number in range(first, first + n_steps + 1):
-            drawn = ahead.take(number)
+            drawn = prefetch.take(number)
             # The first batch cannot be prefetched, so time counts from here.
             if number == first:
                 began = time.perf_counter()
             else:
-                waited += ahead.waited_s
+                waited += prefetch.waited_s
             train_step(run, config, drawn, ALONE)
         # GPU kernels run asynchronously: wait for them before reading the clock.
         if run.device.type == "cuda":
