@@ -425,7 +425,7 @@ def mask_from_strategy(
     >>> mask.cells.shape, mask.behavior
     ((60, 40), 'visible')
     >>> mask.note
-    'adapted to 40 neurons: visible 256 → 2, asked 3072 → 30'
+    'adapted to 40 neurons: visible 256 → 2, targets 3072 → 30'
     """
     total, order = count_neurons(session), None
     if seed is not None:
@@ -442,7 +442,7 @@ def mask_from_strategy(
 
 def _adaptation(official: Strategy, adapted: Strategy, count: int) -> str:
     before, after = asdict(official), asdict(adapted)
-    labels = {"n_visible_neurons": "visible", "max_n_reconstructed_neurons": "asked"}
+    labels = {"n_visible_neurons": "visible", "max_n_reconstructed_neurons": "targets"}
     changes = [
         f"{label} {'all' if before[key] is None else before[key]} → {after[key]}"
         for key, label in labels.items()

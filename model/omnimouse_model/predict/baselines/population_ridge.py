@@ -129,7 +129,7 @@ class ContextRidge:
             return ""
         if (mask.target.any(axis=1) & with_context).any():
             return ""
-        return "needs neurons that are visible at the samples it is asked for."
+        return "needs neurons that are visible at the samples of the targets."
 
     def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
         """Predict sample by sample from the neurons that are visible there."""

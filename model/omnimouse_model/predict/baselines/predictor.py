@@ -156,4 +156,4 @@ def _refusal(mask: Mask) -> str:
     if isinstance(mask.behavior, tuple):
         return "reads all channels of behaviour together: choose one mode for all."
     has_targets = mask.target.any() or mask.has_behavior_target
-    return "" if has_targets else "was asked for nothing: the mask has no target."
+    return "" if has_targets else "has nothing to predict: the mask has no target."

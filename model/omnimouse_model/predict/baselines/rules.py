@@ -140,10 +140,7 @@ def refuse_without_history(mask: Mask) -> str:
     has_history = last_visible(mask.cells == VISIBLE) >= 0
     if (has_history & mask.target).any():
         return ""
-    return (
-        "needs visible samples of a neuron before those it is asked for: ask for a "
-        "forecast."
-    )
+    return "needs visible samples of a neuron before its targets, as in a forecast."
 
 
 def mean_remark(without_input: np.ndarray) -> str:

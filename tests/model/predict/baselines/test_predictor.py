@@ -177,7 +177,7 @@ def test_what_cannot_be_served_is_refused_with_the_reason(
 
 
 def test_a_mask_without_targets_is_refused(session, predictors):
-    with pytest.raises(UnsupportedRequestError, match="asked for nothing"):
+    with pytest.raises(UnsupportedRequestError, match="nothing to predict"):
         predictors["mean"].encode(session.window(10.0), Mask.nothing(session))
 
 
