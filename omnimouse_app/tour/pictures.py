@@ -104,9 +104,12 @@ def edit_the_stimulus(story: Story) -> None:
     controller = story.dock.controller
     story.dock.bring_up("What if")
     story.dock.bring_up("Traces")
+    results = controller.results
     controller.stimulus_edits.put(Mirror("horizontal"))
-    story.wait_for_prediction()
-    settle(0.5)
+    # The edited input is predicted after the recorded one.
+    wait_for(
+        lambda: results.what_if_freshness == "fresh", "the new prediction", _LONG_S
+    )
     edited, recorded = controller.stimulus_edits.window, controller.state.window
     assert edited is not None
     assert recorded is not None

@@ -54,12 +54,13 @@ def test_before_the_first_trial_its_number_can_be_typed(panel, controller, redra
 
 
 def test_the_repeats_of_the_clip_on_screen_are_marked(panel, controller, redraw):
-    assert panel.repeats.times_s == []
+    assert panel.repeats.bars == []
     clip = RepeatedClip("c", "train", (0, 2), 5.0)
     controller.repeats._known = (controller.state.session, (clip,))
     controller.seek(11.0)
     redraw()
-    assert panel.repeats.times_s == pytest.approx([0.0, 10.0])
+    starts = [bar.start_s for bar in panel.repeats.bars]
+    assert starts == pytest.approx([0.0, 10.0])
     place = canvas_position(panel.canvas, panel.box, 10.0, 4.5) + QPointF(1, 0)
     found = pixel(panel.canvas.viewport(), place)
     np.testing.assert_allclose(found, (255, 255, 255), atol=2)

@@ -106,7 +106,9 @@ class NeuronInfoPanel(QWidget):
         self.copy = _button(
             "Copy", "Copy the numbers as text (Ctrl+C)", self.copy_numbers
         )
-        self.export = _button("Export", "Save the picture, or all numbers as a table")
+        self.export = _button("Export ▾", "Save the picture, or all numbers as a table")
+        # The style draws its own arrow over the text.
+        self.export.setStyleSheet("QToolButton::menu-indicator { image: none; }")
         self.export.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
         menu = QMenu(self.export)
         # Lambdas without arguments: `triggered` also sends whether it is checked.

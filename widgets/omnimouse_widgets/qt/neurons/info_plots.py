@@ -13,12 +13,9 @@ from qtpy.QtCore import QRectF
 from omnimouse_model.analysis.tuning.direction import DirectionTuning
 from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.tuning.repeats import AlignedPrediction, ClipRepeats
-from omnimouse_model.data.window_spec import VIDEO_SIZE
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.style import plot_style
 
-FRAME: Final = VIDEO_SIZE
-"""Receptive fields are computed on frames of this size, whatever a model reads."""
 WAITING: Final = "◌"
 
 
@@ -39,21 +36,18 @@ class FieldPlot:
         self.box.invertY(True)
         self.image = plot_style.image()
         self.frame = plot_style.curve(plot_style.AXIS)
-        height, width = FRAME
-        self.frame.setData([0, width, width, 0, 0], [0, 0, height, height, 0])
         self.centre = pg.ScatterPlotItem(
             size=11, symbol="+", pen=plot_style.pen(palette.CURSOR, 1.5)
         )
         for item in (self.image, self.frame, self.centre):
             self.plot.addItem(item)
-        self.box.setRange(QRectF(0, 0, width, height))
         self.message = plot_style.Message(self.box)
 
     def show(self, field: ReceptiveField | None) -> None:
         """Draw the map; show a message if there is none."""
         is_known = field is not None and not field.problem
-        self.image.setVisible(is_known)
-        self.centre.setVisible(is_known)
+        for item in (self.image, self.frame, self.centre):
+            item.setVisible(is_known)
         if field is None or field.problem:
             self.message.show(WAITING if field is None else "none found")
             return
@@ -66,7 +60,11 @@ class FieldPlot:
         self.image.setLookupTable(table)
         low = -strongest if is_signed else 0.0
         self.image.setImage(field.map, autoLevels=False, levels=(low, strongest))
-        self.image.setRect(QRectF(0, 0, FRAME[1], FRAME[0]))
+        # The frames from which the field was computed, whatever a model reads.
+        height, width = field.map.shape
+        self.image.setRect(QRectF(0, 0, width, height))
+        self.frame.setData([0, width, width, 0, 0], [0, 0, height, height, 0])
+        self.box.setRange(QRectF(0, 0, width, height))
         row, column = field.centre_yx
         # Pixel i covers [i, i + 1): its middle is i + 0.5.
         self.centre.setData([column + 0.5], [row + 0.5])

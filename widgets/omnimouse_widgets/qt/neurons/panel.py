@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QHeaderView, QLabel, QLineEdit, QWidget
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.neurons.columns import COLUMNS, FILTER_TIP
+from omnimouse_widgets.drawn.neurons.columns import COLUMNS, FILTER_TIP, TITLES
 from omnimouse_widgets.qt.neurons.table_model import NeuronTable
 from omnimouse_widgets.qt.style import shortcuts
 from omnimouse_widgets.qt.style.controls import push_button, show_text
@@ -20,6 +20,9 @@ SELECT = (
     QItemSelectionModel.SelectionFlag.ClearAndSelect
     | QItemSelectionModel.SelectionFlag.Rows
 )
+
+TITLE_MARGIN = 22
+"""Width in pixels of the sort arrow and the margins of a column title."""
 
 
 class NeuronsPanel(QWidget):
@@ -76,8 +79,13 @@ class NeuronsPanel(QWidget):
             f"Select rows to see their traces (the last {MAX_SELECTED})\n"
             "Click a title to sort",
         )
-        titles.setSectionResizeMode(QHeaderView.ResizeMode.Stretch)
         titles.setMinimumSectionSize(34)
+        # The state has the longest texts: it takes the width that the numbers leave.
+        for column, title in enumerate(TITLES):
+            width = titles.fontMetrics().horizontalAdvance(title) + TITLE_MARGIN
+            titles.resizeSection(column, width)
+        stretch = QHeaderView.ResizeMode.Stretch
+        titles.setSectionResizeMode(COLUMNS.index("state"), stretch)
         self.view.sortByColumn(0, Qt.SortOrder.AscendingOrder)
         self._selection_model.selectionChanged.connect(lambda *_: self._selected())
         # Qt clears the selection of a view when its model is reset.

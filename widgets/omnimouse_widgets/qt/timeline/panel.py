@@ -1,6 +1,7 @@
 """Session timeline: stimuli, trials, pupil, running and population activity."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Final
 
@@ -73,7 +74,7 @@ class TimePanel(QWidget):
         axes = {"bottom": plot_style.SecondsAxis("bottom")}
         self.plot = pg.PlotItem(viewBox=self.box, axisItems=axes)
         self.canvas.addItem(self.plot)
-        self.bars, self.kinds, self.repeats = _Bars(3.0), _Bars(4.0), _Marks()
+        self.bars, self.kinds, self.repeats = _Bars(3.0), _Bars(4.0), _Bars(4.0, 3.0)
         self.lines = {name: plot_style.curve(c) for name, c in LINE_COLOURS.items()}
         self.marker = pg.LinearRegionItem(movable=False)
         self.place = plot_style.text_item("", plot_style.HELD_TEXT)
@@ -240,26 +241,49 @@ class TimePanel(QWidget):
             self.trial.setValue(number)
         repeats = () if clip is None or session is None else clip.trials
         starts = [] if session is None else session.trials.t_on[list(repeats)].tolist()
-        self.repeats.set_times(starts)
+        self.repeats.set_bars([_Mark(start, start) for start in starts])
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """White mark at a time in seconds, on top of the bars of a lane."""
+
+    start_s: float
+    stop_s: float
+    colour: str = palette.HELD
+    height: float = 1.0
+    letter: str = ""
 
 
 class _Bars(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
-    """Bars of one lane, with letters on sufficiently wide bars."""
+    """Bars of one lane, with letters on sufficiently wide bars.
 
-    def __init__(self, low: float) -> None:
+    Parameters
+    ----------
+    low
+        Lower edge of the lane in plot units.
+    least_width
+        Minimum width of a bar in pixels: a trial of a long session is narrower than a
+        pixel, and a mark has no duration.
+    """
+
+    def __init__(self, low: float, least_width: float = 1.0) -> None:
         super().__init__()
-        self._low = low
-        self.bars: Sequence[TierBar | KindBar] = []
+        self._low, self._least_width = low, least_width
+        self.bars: Sequence[TierBar | KindBar | _Mark] = []
 
-    def set_bars(self, bars: Sequence[TierBar | KindBar]) -> None:
+    def set_bars(self, bars: Sequence[TierBar | KindBar | _Mark]) -> None:
         """Replace the bars."""
-        self.bars = bars
-        self.prepareGeometryChange()
-        self.update()
+        # Marks are set after every move of the window: repaint only after a change.
+        if bars != self.bars:
+            self.bars = bars
+            self.prepareGeometryChange()
+            self.update()
 
     def boundingRect(self) -> QRectF:
         """Return the lane's rectangle in plot coordinates."""
-        stop = self.bars[-1].stop_s if self.bars else 0.0
+        # 1 s wider than the last bar, which has a minimum width in pixels.
+        stop = max((bar.stop_s for bar in self.bars), default=0.0) + 1.0
         return QRectF(0, self._low, stop, LANE_HEIGHT)
 
     def paint(self, painter: QPainter, *_args: object) -> None:
@@ -273,40 +297,10 @@ class _Bars(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
             rect = to_device.mapRect(
                 QRectF(bar.start_s, low, bar.stop_s - bar.start_s, height * bar.height)
             )
-            # A trial of a long session is narrower than a pixel.
-            rect.setWidth(max(rect.width(), 1.0))
+            rect.setWidth(max(rect.width(), self._least_width))
             painter.fillRect(rect, plot_style.brush(bar.colour))
             if bar.letter and rect.width() > 9:
                 painter.drawText(rect, Qt.AlignmentFlag.AlignCenter, bar.letter)
-
-
-class _Marks(pg.GraphicsObject):  # type: ignore[misc]  # pyqtgraph is untyped
-    """White marks on the stimulus lane."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.times_s: list[float] = []
-
-    def set_times(self, times_s: list[float]) -> None:
-        """Replace the marked times, in seconds."""
-        if times_s != self.times_s:
-            self.times_s = times_s
-            self.prepareGeometryChange()
-            self.update()
-
-    def boundingRect(self) -> QRectF:
-        """Return the lane's rectangle in plot coordinates."""
-        # 1 s wider than the last mark, which has its width in pixels.
-        return QRectF(0, 4.0, max(self.times_s, default=0.0) + 1.0, LANE_HEIGHT)
-
-    def paint(self, painter: QPainter, *_args: object) -> None:
-        """Paint marks 3 pixels wide at any zoom."""
-        to_device = painter.transform()
-        painter.resetTransform()
-        for time_s in self.times_s:
-            rect = to_device.mapRect(QRectF(time_s, 4.0, 0.0, LANE_HEIGHT))
-            rect.setWidth(3.0)
-            painter.fillRect(rect, plot_style.brush(palette.HELD))
 
 
 def step_text(spec: WindowSpec, n: int = 1) -> str:
