@@ -33,8 +33,6 @@ class Pins:
         Live engine; pins are predicted when it is idle.
     client
         Client of the live engine, which knows the chosen predictor.
-    lock
-        Held while pins or results change.
     downloads
         Says which models are not on this machine.
     note_unpinned

@@ -36,8 +36,6 @@ class PinPredictions:
         Live engine; pins are predicted when it is idle.
     client
         Client of the live engine: state, live results and the chosen predictor.
-    lock
-        Held while results change.
     problem_of
         Returns why a pin cannot be predicted, "" if it can.
 

@@ -46,8 +46,6 @@ class BackgroundTask(Generic[Request, Result]):
         `work(request, report)` yields results; runs on the task's thread.
     take
         Receives each result on the drawing thread; an exception becomes `error`.
-    execution
-        Threads of the work and of its results.
 
     Attributes
     ----------

@@ -22,16 +22,8 @@ class BaselineClient:
 
     Parameters
     ----------
-    state
-        Live state.
     main_results
         Results of the main predictor; the baseline runs when they are complete.
-    load
-        Makes a predictor from its name.
-    lock
-        Held while results change.
-    execution
-        Threads of a baseline and of its results.
 
     Attributes
     ----------

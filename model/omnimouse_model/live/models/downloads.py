@@ -24,13 +24,9 @@ class ModelDownloads(HasBackgroundTask):
         Chooses the downloaded model by name; called on the drawing thread.
     is_enabled
         Whether predictors are loaded from the hub's cache; else nothing is fetched.
-    execution
-        Threads of the work and of its results.
 
     Attributes
     ----------
-    changed
-        Emitted on the drawing thread when an attribute may have changed.
     name
         Model that is downloaded, offered, stopped or failed; "" for none.
     is_offered

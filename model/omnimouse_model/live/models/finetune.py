@@ -77,13 +77,9 @@ class Finetuning(HasBackgroundTask):
         Client of the live engine: state and chosen predictor.
     choose
         Chooses the result by its folder; called on the drawing thread.
-    execution
-        Threads of the work and of its results.
 
     Attributes
     ----------
-    changed
-        Emitted on the drawing thread when an attribute may have changed.
     finished
         Emitted when a result is finished.
     folder

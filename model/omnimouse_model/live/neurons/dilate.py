@@ -22,8 +22,6 @@ class Dilation:
 
     Parameters
     ----------
-    state
-        Live state.
     paint, stroke
         Methods of the controller: set cells, and group changes as one undo entry.
     among

@@ -208,13 +208,9 @@ class Exports(HasBackgroundTask):
     ----------
     state, results
         Live state and results.
-    execution
-        Threads of the work and of its results.
 
     Attributes
     ----------
-    changed
-        Emitted on the drawing thread when an attribute may have changed.
     written_path
         File written last; None during a write and after an error.
     """

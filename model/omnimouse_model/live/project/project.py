@@ -59,15 +59,9 @@ class Project(HasBackgroundTask):
         Storage of the last session.
     choices
         Returns the name of the chosen predictor ("" for none) and the last preset.
-    lock
-        Held while the state changes.
-    execution
-        Threads of the work and of its results.
 
     Attributes
     ----------
-    changed
-        Emitted on the drawing thread when an attribute may have changed.
     path
         File of the analysis on screen; None if it was never saved.
     messages

@@ -39,8 +39,6 @@ class UnsavedBackups:
         Storage of the copies; if it is disabled, nothing is written.
     notify
         Receives messages for the user, on the drawing thread.
-    execution
-        Threads of the work and of its results.
     """
 
     def __init__(

@@ -16,17 +16,8 @@ from omnimouse_model.live.state import LiveState
 class ClockCheck(HasBackgroundTask):
     """Clock check of the session on screen, on request.
 
-    Parameters
-    ----------
-    state
-        Live state.
-    execution
-        Threads of the work and of its results.
-
     Attributes
     ----------
-    changed
-        Emitted on the drawing thread when an attribute may have changed.
     report
         Result for the session on screen, None before a check.
     """

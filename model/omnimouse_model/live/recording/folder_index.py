@@ -17,17 +17,10 @@ from omnimouse_model.live.inference.engine import IN_THREADS, Execution
 class FolderIndex(HasBackgroundTask):
     """Recordings of a folder; each entry is available as soon as it is read.
 
-    Parameters
-    ----------
-    execution
-        Threads of the work and of its results.
-
     Attributes
     ----------
     requested
         Emitted at each `look_in`, so that a view can open.
-    changed
-        Emitted on the drawing thread when an attribute may have changed.
     index
         Entries read so far; None before the first folder.
     """

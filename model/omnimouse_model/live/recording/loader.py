@@ -88,8 +88,6 @@ class SessionLoader(HasBackgroundTask):
         Shows the view of an opened recording; called on the drawing thread.
     preset
         Returns the name of the initial preset.
-    execution
-        Threads of the work and of its results.
 
     Attributes
     ----------

@@ -25,8 +25,6 @@ class TrialSteps:
 
     Parameters
     ----------
-    state
-        Live state.
     seek
         Moves the window to a time on the session clock.
 

@@ -57,8 +57,6 @@ class Sweeps:
 
     Attributes
     ----------
-    changed
-        Emitted on the drawing thread when an attribute may have changed.
     folder
         Folder of saved sweeps, by default in the user's config folder.
     entries
