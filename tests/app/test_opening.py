@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from omnimouse_model.live.last_session import LastSession, remember
+from omnimouse_model.live.last_session import LastSession, write_last_session
 from omnimouse_widgets.qt.recordings.panel import RecordingsPanel
 from tests import SUITE2P
 
@@ -22,7 +22,7 @@ def load_calls(monkeypatch, tmp_path, session_folder, echo):
 
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
     monkeypatch.setattr("omnimouse_app.window.instrument.load_in_worker", load)
-    remember(LastSession(str(session_folder), "mean"), tmp_path / "live.json")
+    write_last_session(LastSession(str(session_folder), "mean"), tmp_path / "live.json")
     return names
 
 
@@ -58,7 +58,9 @@ def test_without_a_choice_it_is_as_it_was_left(launch, load_calls, session_folde
 def test_the_chosen_model_alone_is_loaded_and_the_demo_opened_where_the_last_is_gone(
     launch, load_calls, session_folder, monkeypatch, tmp_path
 ):
-    remember(LastSession(str(tmp_path / "gone"), "mean"), tmp_path / "live.json")
+    write_last_session(
+        LastSession(str(tmp_path / "gone"), "mean"), tmp_path / "live.json"
+    )
     monkeypatch.setattr(
         "omnimouse_model.demo.demo_session", lambda progress: session_folder
     )

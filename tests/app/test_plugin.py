@@ -59,13 +59,13 @@ def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_
 
     from omnimouse_app.tour.hand import wait_for
     from omnimouse_app.window.docks import PANELS, find_instrument
-    from omnimouse_model.live.last_session import LastSession, remember
+    from omnimouse_model.live.last_session import LastSession, write_last_session
 
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
     monkeypatch.setattr(
         "omnimouse_app.window.instrument.load_in_worker", lambda *_: echo
     )
-    remember(LastSession(str(session_folder), "mean"))
+    write_last_session(LastSession(str(session_folder), "mean"))
     let_on, made_on, opened = threading.Event(), [], []
 
     def simulate(progress):

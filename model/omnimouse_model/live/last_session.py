@@ -63,7 +63,7 @@ class LastSession:
     brush_radius: float = 0.0
 
     @property
-    def is_left_by_a_crash(self) -> bool:
+    def is_after_crash(self) -> bool:
         """Whether the process that wrote this ended without a normal end."""
         return bool(self.run) and self.run != RUN and not _is_running(self.run)
 
@@ -81,40 +81,40 @@ def config_dir() -> Path:
     return Path(base).expanduser() / "omnimouse"
 
 
-def remember(what: LastSession, path: Path | None = None) -> None:
+def write_last_session(last: LastSession, path: Path | None = None) -> None:
     """Write the session atomically; log, and do not raise, if it cannot be written."""
-    facts = {name.name: getattr(what, name.name) for name in fields(what)}
-    _write(path or config_dir() / "live.json", facts)
+    values = {field.name: getattr(last, field.name) for field in fields(last)}
+    _write(path or config_dir() / "live.json", values)
 
 
-def recall(path: Path | None = None) -> LastSession | None:
+def read_last_session(path: Path | None = None) -> LastSession | None:
     """Return the last saved session, None if there is none or it is damaged."""
     path = path or config_dir() / "live.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
         # Ignore unknown fields: a newer version may have written the file.
-        known = {name.name for name in fields(LastSession)}
-        what = LastSession(**{k: v for k, v in found.items() if k in known})
+        names = {field.name for field in fields(LastSession)}
+        last = LastSession(**{k: v for k, v in values.items() if k in names})
         # Each value is converted, because the file may have been edited by hand.
         return LastSession(
-            str(what.session),
-            str(what.predictor),
-            str(what.preset),
-            float(what.start_s),
-            str(what.baseline),
-            ReadOptions(**what.options).changed(),
-            dict(what.pins),
-            dict(what.analysis),
-            str(what.file),
-            bool(what.is_saved),
-            str(what.run),
-            float(what.at),
-            float(what.brush_radius),
+            str(last.session),
+            str(last.predictor),
+            str(last.preset),
+            float(last.start_s),
+            str(last.baseline),
+            ReadOptions(**last.options).changed(),
+            dict(last.pins),
+            dict(last.analysis),
+            str(last.file),
+            bool(last.is_saved),
+            str(last.run),
+            float(last.at),
+            float(last.brush_radius),
         )
     except FileNotFoundError:
         return None
     except (OSError, ValueError, TypeError, AttributeError) as error:
-        logger.warning("Where you were could not be read from %s: %s", path, error)
+        logger.warning("The last session could not be read from %s: %s", path, error)
         return None
 
 
@@ -123,43 +123,45 @@ class StateStore:
 
     Parameters
     ----------
-    where
+    path
         File of the last session; True for the user's `live.json`, False to store
         nothing.
     """
 
-    def __init__(self, where: Path | bool) -> None:
-        self._is_kept = where is not False
-        self._path = where if isinstance(where, Path) else None
-        self._writing = threading.Lock()
+    def __init__(self, path: Path | bool) -> None:
+        self._is_enabled = path is not False
+        self._path = path if isinstance(path, Path) else None
+        # Copies are written on threads of their own.
+        self._lock = threading.Lock()
 
     def load(self) -> LastSession:
         """Return the last saved session, an empty one if there is none."""
-        found = recall(self._path) if self._is_kept else None
-        return found or LastSession()
+        last = read_last_session(self._path) if self._is_enabled else None
+        return last or LastSession()
 
-    def save(self, where: LastSession) -> None:
+    def save(self, last: LastSession) -> None:
         """Save the session, unless a demo would replace the user's own recording."""
-        if not self._is_kept:
+        if not self._is_enabled:
             return
         # A look at the demo must not hide the user's own work at the next start.
-        if is_demo(Path(where.session)):
-            was = self.load().session
-            if was and not is_demo(Path(was)):
+        if is_demo(Path(last.session)):
+            saved = self.load().session
+            if saved and not is_demo(Path(saved)):
                 return
-        remember(replace(where, run=RUN, at=time.time()), self._path)
+        write_last_session(replace(last, run=RUN, at=time.time()), self._path)
 
     def end(self) -> None:
         """Mark the saved session as ended normally."""
-        was = self.load()
+        last = self.load()
         # Do not touch the entry of another running process.
-        if self._is_kept and was.run and (was.run == RUN or was.is_left_by_a_crash):
-            remember(replace(was, run=""), self._path)
+        is_own = last.run == RUN or last.is_after_crash
+        if self._is_enabled and last.run and is_own:
+            write_last_session(replace(last, run=""), self._path)
 
     @property
     def is_enabled(self) -> bool:
         """Whether anything is stored."""
-        return self._is_kept
+        return self._is_enabled
 
     @property
     def folder(self) -> Path:
@@ -169,7 +171,7 @@ class StateStore:
     @property
     def recent(self) -> tuple[Path, ...]:
         """Existing files of recently saved or opened analyses, newest first."""
-        if not self._is_kept:
+        if not self._is_enabled:
             return ()
         try:
             paths = map(Path, _texts(self._recent_path))
@@ -182,9 +184,9 @@ class StateStore:
 
         A copy of an unsaved analysis is then never deleted automatically.
         """
-        if not self._is_kept:
+        if not self._is_enabled:
             return
-        with self._writing:
+        with self._lock:
             self._put_first(path)
             if path.parent == self.unsaved_folder and path.name not in self._in_use:
                 _write(self._in_use_path, sorted({*self._in_use, path.name}))
@@ -207,15 +209,15 @@ class StateStore:
         OSError
             The copy cannot be written.
         """
-        with self._writing:
+        with self._lock:
             folder = self.unsaved_folder
             folder.mkdir(parents=True, exist_ok=True)
             at = time.strftime("%Y-%m-%d %H.%M.%S")
-            first = name.partition(UNSAVED)[0] + UNSAVED + at
-            path, n = folder / f"{first}{SUFFIX}", 1
+            stem = name.partition(UNSAVED)[0] + UNSAVED + at
+            path, n = folder / f"{stem}{SUFFIX}", 1
             while path.exists():
                 n += 1
-                path = folder / f"{first} ({n}){SUFFIX}"
+                path = folder / f"{stem} ({n}){SUFFIX}"
             write(path)
             self._put_first(path)
             return path, self._prune(path)
@@ -223,21 +225,21 @@ class StateStore:
     def _prune(self, newest: Path) -> tuple[Path, ...]:
         """Delete the oldest copies that were never opened; return their paths."""
         try:
-            found = self.unsaved_folder.glob(f"*{SUFFIX}")
-            others = [p for p in found if p.name not in self._in_use and p != newest]
+            copies = self.unsaved_folder.glob(f"*{SUFFIX}")
+            others = [p for p in copies if p.name not in self._in_use and p != newest]
             others.sort(key=lambda p: p.stat().st_mtime)
             old = others[: max(len(others) + 1 - MOST_UNSAVED, 0)]
         except OSError as error:
-            logger.warning("Older copies are left as they are: %s", error)
+            logger.warning("Older copies are not deleted: %s", error)
             return ()
-        gone = []
+        deleted = []
         for path in old:
             try:
                 path.unlink()
-                gone.append(path)
+                deleted.append(path)
             except OSError as error:
                 logger.warning("%s is not deleted: %s", path.name, error)
-        return tuple(gone)
+        return tuple(deleted)
 
     def _put_first(self, path: Path) -> None:
         paths = dict.fromkeys([str(path), *map(str, self.recent)])
@@ -257,21 +259,21 @@ class StateStore:
         return self.folder / "recent_analyses.json"
 
 
-def _write(path: Path, facts: object) -> None:
+def _write(path: Path, values: object) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         # Readable by the user only: paths and addresses can be private.
         with atomic_path(path, mode=0o600) as sibling:
-            sibling.write_text(json.dumps(facts, indent=1), encoding="utf-8")
+            sibling.write_text(json.dumps(values, indent=1), encoding="utf-8")
     except OSError as error:
-        logger.warning("Where you were is not remembered: %s", error)
+        logger.warning("The last session is not saved: %s", error)
 
 
 def _texts(path: Path) -> tuple[str, ...]:
     """Return the strings of a JSON list; empty if it is missing or damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return tuple(text for text in found if isinstance(text, str))
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(text for text in values if isinstance(text, str))
     except (OSError, ValueError, TypeError):
         return ()
 

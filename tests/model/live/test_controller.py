@@ -8,7 +8,11 @@ import pytest
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import LastSession, recall, remember
+from omnimouse_model.live.last_session import (
+    LastSession,
+    read_last_session,
+    write_last_session,
+)
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask, scored_cells
 from tests import SESSIONS, SUITE2P
 from tests.predictors import (
@@ -372,7 +376,7 @@ def test_a_remembered_recording_that_is_damaged_is_gone(tmp_path, caplog, damage
     folder = write_session(tmp_path / "session")
     (folder / damage).write_bytes(b"[")
     memory = tmp_path / "live.json"
-    remember(LastSession(session=str(folder), predictor="mean"), memory)
+    write_last_session(LastSession(session=str(folder), predictor="mean"), memory)
     controller = Controller(synchronous=True, memory=memory)
     assert not controller.restore()
     assert controller.state.session is None
@@ -382,14 +386,14 @@ def test_a_remembered_recording_that_is_damaged_is_gone(tmp_path, caplog, damage
 
 def test_a_broken_memory_is_no_memory(tmp_path):
     path = tmp_path / "live.json"
-    assert recall(path) is None
+    assert read_last_session(path) is None
     path.write_text("{")
-    assert recall(path) is None
+    assert read_last_session(path) is None
     path.write_text('{"session": "/gone", "unknown": 1}')
-    assert recall(path) == LastSession(session="/gone")
+    assert read_last_session(path) == LastSession(session="/gone")
     assert not Controller(synchronous=True, memory=path).restore()
-    remember(LastSession(session="a", start_s=1.5), path)
-    assert recall(path) == LastSession(session="a", start_s=1.5)
+    write_last_session(LastSession(session="a", start_s=1.5), path)
+    assert read_last_session(path) == LastSession(session="a", start_s=1.5)
     assert [p.name for p in tmp_path.iterdir()] == ["live.json"]
 
 

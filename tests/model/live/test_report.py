@@ -5,7 +5,7 @@ from contextlib import closing
 import pytest
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import LastSession, remember
+from omnimouse_model.live.last_session import LastSession, write_last_session
 from omnimouse_model.live.report import report_of_screen
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
@@ -15,7 +15,7 @@ from tests.small_sessions import write_session
 def controller(tmp_path):
     """What a crash has left is here again."""
     folder, memory = write_session(tmp_path / "m", 5), tmp_path / "live.json"
-    remember(LastSession(str(folder), start_s=3.0, run="999999999 x"), memory)
+    write_last_session(LastSession(str(folder), start_s=3.0, run="999999999 x"), memory)
     with closing(Controller(synchronous=True, memory=memory)) as made:
         made.choose_predictor(EchoPredictor())
         made.restore()

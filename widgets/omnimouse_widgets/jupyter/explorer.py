@@ -14,7 +14,7 @@ from traitlets import link
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import LastSession, config_dir, recall
+from omnimouse_model.live.last_session import LastSession, config_dir, read_last_session
 from omnimouse_model.live.recording.loader import OpenRequest
 from omnimouse_model.live.recording.samples import SAMPLES
 from omnimouse_model.live.state import Device, LiveState
@@ -115,11 +115,11 @@ class Explorer:
         memory = _memory_file()
         if memory is not None:
             # Close the explorer of the previous run first: it writes its mask to the
-            # file that `recall` reads.
+            # file that `read_last_session` reads.
             if memory in _MADE and (former := _MADE[memory]()) is not None:
                 former.close()
             _MADE[memory] = ref(self)
-            was = recall(memory)
+            was = read_last_session(memory)
             self._before = was if was is not None and was.analysis else None
         state = LiveState(device=device)
         return Controller(state=state, memory=memory or False)

@@ -9,7 +9,7 @@ from traitlets import Bool, Dict, Enum, Float, Int, Unicode
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.finetune import Point
-from omnimouse_model.live.models.finetuned_models import Trained
+from omnimouse_model.live.models.finetuned_models import TrainedPart
 from omnimouse_widgets.drawn.model import finetune as finetune_view
 from omnimouse_widgets.drawn.model.finetune import (
     LOSS_COLOUR,
@@ -134,7 +134,7 @@ class FineTune(Part):
 
     # -- from state to screen ---------------------------------------------------------
     @property
-    def _trained(self) -> Trained:
+    def _trained(self) -> TrainedPart:
         return self.train
 
     def _follow(self) -> None:

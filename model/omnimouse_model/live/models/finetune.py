@@ -28,7 +28,7 @@ from omnimouse_model.live.last_session import config_dir
 from omnimouse_model.live.models.finetuned_models import (
     SCORE,
     FinetunedModel,
-    Trained,
+    TrainedPart,
     finetuned_in,
     finetuned_under,
     folder_for,
@@ -37,10 +37,10 @@ from omnimouse_model.live.sweep.estimate import duration_text
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.train.finetune.process import Job, spawn_finetune
 
-Stage = Literal["", "starting", "training", "saving"]
+FinetuneStage = Literal["", "starting", "training", "saving"]
 Point = tuple[int, float]
 STEPS: Final = 300
-STAGES: Final = {
+STAGE_TEXT: Final = {
     "": "starting its process",
     "starting": "finding start values for the neurons",
     "saving": "writing the result",
@@ -62,7 +62,7 @@ class FinetuneRequest:
     model: str
     session: Session
     path: Path
-    train: Trained = "embeddings"
+    train: TrainedPart = "embeddings"
     steps: int = STEPS
     device: str = "auto"
     stop: threading.Event = field(default_factory=threading.Event)
@@ -73,8 +73,6 @@ class Finetuning(HasBackgroundTask):
 
     Parameters
     ----------
-    asking
-        Client of the live engine: state and chosen predictor.
     choose
         Chooses the result by its folder; called on the drawing thread.
 
@@ -113,7 +111,7 @@ class Finetuning(HasBackgroundTask):
         self._client, self._choose, self._post = client, choose, execution.post
         self._is_closing = False
         self._refusal: Exception | None = None
-        self._clear(None)
+        self._start_from(None)
         self._task = BackgroundTask(self._run, self._take, execution)
         self._task.changed.connect(self.changed.emit)
 
@@ -127,7 +125,7 @@ class Finetuning(HasBackgroundTask):
         is_new = check_compatibility(needs, state.session).is_new
         return is_new and isinstance(self._client.predictor, str)
 
-    def saved_result(self, train: Trained = "embeddings") -> FinetunedModel | None:
+    def saved_result(self, train: TrainedPart = "embeddings") -> FinetunedModel | None:
         """Return the saved fine-tuning of model and recording on screen, or None."""
         state = self._client.state
         if not self.is_offered or state.session is None:
@@ -137,22 +135,21 @@ class Finetuning(HasBackgroundTask):
     @property
     def is_of_screen(self) -> bool:
         """Whether the running or latest fine-tuning is of the recording on screen."""
-        session = self._client.state.session
-        wanted = self.request
-        if session is None or wanted is None:
+        session, request = self._client.state.session, self.request
+        if session is None or request is None:
             return False
-        return session.fingerprint == wanted.session.fingerprint
+        return session.fingerprint == request.session.fingerprint
 
     @property
     def is_chosen(self) -> bool:
         """Whether the latest result is the chosen predictor."""
-        wanted, name = self.request, self._client.state.predictor_name
-        return self.is_finished and wanted is not None and name == str(wanted.path)
+        request, name = self.request, self._client.state.predictor_name
+        return self.is_finished and request is not None and name == str(request.path)
 
     @property
     def results(self) -> tuple[FinetunedModel, ...]:
         """Finished fine-tunings, newest first."""
-        return tuple(one for one in finetuned_under(self.folder) if one.is_finished)
+        return tuple(m for m in finetuned_under(self.folder) if m.is_finished)
 
     @property
     def error(self) -> Exception | None:
@@ -178,8 +175,8 @@ class Finetuning(HasBackgroundTask):
     @property
     def is_stale(self) -> bool:
         """Whether the folder has another run, so that a new folder is necessary."""
-        fault = self.error
-        return isinstance(fault, FinetuneError) and fault.code == "other_run"
+        error = self.error
+        return isinstance(error, FinetuneError) and error.code == "other_run"
 
     @property
     def message(self) -> str:
@@ -187,11 +184,11 @@ class Finetuning(HasBackgroundTask):
         if not self.is_busy:
             return ""
         if self.stage != "training":
-            return STAGES[self.stage]
-        said = f"step {self.step} of {self.n_steps}"
+            return STAGE_TEXT[self.stage]
+        progress = f"step {self.step} of {self.n_steps}"
         if self.seconds_left is None:
-            return said
-        return f"{said} · about {duration_text(self.seconds_left)} left"
+            return progress
+        return f"{progress} · about {duration_text(self.seconds_left)} left"
 
     @property
     def can_go_on(self) -> bool:
@@ -204,7 +201,7 @@ class Finetuning(HasBackgroundTask):
         return self.can_go_on and self.start_score is not None
 
     def folder_for(
-        self, model: str, session: Session, train: Trained = "embeddings"
+        self, model: str, session: Session, train: TrainedPart = "embeddings"
     ) -> Path:
         """Return the folder of the fine-tuning of a model to a recording."""
         return folder_for(self.folder, model, session, train)
@@ -218,10 +215,10 @@ class Finetuning(HasBackgroundTask):
         state, residence = self._client.state, self._client.results.residence
         if state.session is None:
             return ""
-        alike = f"{Path(state.predictor_name).name}_"
-        for one in self.results:
-            if one.path.name.startswith(alike) and one.minutes and one.step:
-                seconds = 60 * one.minutes * steps / one.step
+        prefix = f"{Path(state.predictor_name).name}_"
+        for result in self.results:
+            if result.path.name.startswith(prefix) and result.minutes and result.step:
+                seconds = 60 * result.minutes * steps / result.step
                 return f"about {duration_text(seconds)}, going by the last one"
         # The constants were measured on a CPU; they say nothing about a GPU.
         if residence is None or not residence.hardware.startswith("CPU"):
@@ -238,7 +235,7 @@ class Finetuning(HasBackgroundTask):
         session: Session | None = None,
         out: str | Path | None = None,
         *,
-        train: Trained = "embeddings",
+        train: TrainedPart = "embeddings",
         steps: int = STEPS,
     ) -> None:
         """Start a fine-tuning, or continue the one in its folder.
@@ -269,16 +266,20 @@ class Finetuning(HasBackgroundTask):
     def go_on(self) -> None:
         """Continue a stopped or failed fine-tuning from its last save."""
         # A new event: the old one stays set, so that its run cannot continue.
-        if self.can_go_on and (was := self.request) is not None:
-            self._begin(replace(was, stop=threading.Event()))
+        if self.can_go_on and (request := self.request) is not None:
+            self._begin(replace(request, stop=threading.Event()))
 
     def start_over(self) -> None:
         """Restart in a new folder, if the existing one cannot be continued."""
-        if self.can_go_on and (was := self.request) is not None:
+        if self.can_go_on and (request := self.request) is not None:
             path = folder_for(
-                self.folder, was.model, was.session, was.train, is_fresh=True
+                self.folder,
+                request.model,
+                request.session,
+                request.train,
+                is_fresh=True,
             )
-            self._begin(replace(was, path=path, stop=threading.Event()))
+            self._begin(replace(request, path=path, stop=threading.Event()))
 
     def use(self) -> None:
         """Choose the result; of a stopped fine-tuning, the state it reached."""
@@ -292,12 +293,12 @@ class Finetuning(HasBackgroundTask):
             reached = replace(self.request, steps=self.step, stop=threading.Event())
             self._begin(reached)
 
-    def use_saved(self, kept: FinetunedModel) -> None:
+    def use_saved(self, saved: FinetunedModel) -> None:
         """Choose a saved fine-tuning; see `saved_result` and `results`."""
-        if kept.is_finished:
-            self._choose(str(kept.path))
-        elif kept.start_score is not None:
-            self.start(out=kept.path, train=kept.train, steps=kept.step)
+        if saved.is_finished:
+            self._choose(str(saved.path))
+        elif saved.start_score is not None:
+            self.start(out=saved.path, train=saved.train, steps=saved.step)
 
     def stop(self) -> None:
         """Stop the fine-tuning; its process saves the reached state."""
@@ -309,7 +310,7 @@ class Finetuning(HasBackgroundTask):
         """Stop the fine-tuning, and clear its progress and error."""
         self.stop()
         self._refusal = None
-        self._clear(None)
+        self._start_from(None)
         self._task.clear_error()
         self.changed.emit()
 
@@ -320,28 +321,29 @@ class Finetuning(HasBackgroundTask):
         self._task.close(timeout_s)
 
     # -- on the drawing thread --------------------------------------------------------
-    def _begin(self, wanted: FinetuneRequest) -> None:
+    def _begin(self, request: FinetuneRequest) -> None:
         self._refusal = None
-        self._clear(wanted)
-        self._task.start(wanted, STAGES[""])
+        self._start_from(request)
+        self._task.start(request, STAGE_TEXT[""])
 
-    def _clear(self, wanted: FinetuneRequest | None) -> None:
-        self.request = wanted
-        self.stage: Stage = ""
-        self.step, self.n_steps = 0, 0 if wanted is None else wanted.steps
+    def _start_from(self, request: FinetuneRequest | None) -> None:
+        self.request = request
+        self.stage: FinetuneStage = ""
+        self.step, self.n_steps = 0, 0 if request is None else request.steps
         self.losses: list[Point] = []
         self.validations: list[Point] = []
         self.seconds_left: float | None = None
         self.is_finished = False
 
-    def _fail(self, words: str) -> None:
-        self._refusal = FinetuneError("busy" if self.is_busy else "nothing", words)
+    def _fail(self, message: str) -> None:
+        code = "busy" if self.is_busy else "nothing"
+        self._refusal = FinetuneError(code, message)
         self.changed.emit()
 
     def _take_rows(
-        self, wanted: FinetuneRequest, rows: Sequence[dict[str, float]]
+        self, request: FinetuneRequest, rows: Sequence[dict[str, float]]
     ) -> None:
-        if wanted is not self.request:
+        if request is not self.request:
             return
         for row in rows:
             step = int(row["step"])
@@ -356,40 +358,42 @@ class Finetuning(HasBackgroundTask):
                 if value is not None:
                     points.append((step, value))
 
-    def _take_told(self, wanted: FinetuneRequest, told: dict[str, Any]) -> None:
-        # Messages still queued by `post` after a stop or a new start are dropped.
-        if wanted is not self.request or wanted.stop.is_set():
+    def _take_progress(
+        self, request: FinetuneRequest, progress: dict[str, Any]
+    ) -> None:
+        # Messages that were posted and not delivered before a stop or a new start are dropped.
+        if request is not self.request or request.stop.is_set():
             return
-        if told["row"]:
-            self._take_rows(wanted, [told["row"]])
-        self.stage, self.step, self.n_steps = told["stage"], told["step"], told["of"]
-        self.seconds_left = told["seconds_left"]
+        if progress["row"]:
+            self._take_rows(request, [progress["row"]])
+        self.stage, self.step = progress["stage"], progress["step"]
+        self.n_steps, self.seconds_left = progress["of"], progress["seconds_left"]
         self.changed.emit()
 
-    def _take(self, wanted: FinetuneRequest) -> None:
+    def _take(self, request: FinetuneRequest) -> None:
         """Take the result; choose it if its recording is still on screen."""
-        if wanted is not self.request:
+        if request is not self.request:
             return
         self.is_finished = True
         self.finished.emit()
         session = self._client.state.session
-        if session is not None and session.fingerprint == wanted.session.fingerprint:
-            self._choose(str(wanted.path))
+        if session is not None and session.fingerprint == request.session.fingerprint:
+            self._choose(str(request.path))
 
     # -- on a thread of its own -------------------------------------------------------
     def _run(
-        self, wanted: FinetuneRequest, _: ReportProgress
+        self, request: FinetuneRequest, _: ReportProgress
     ) -> Iterator[FinetuneRequest]:
         def report(kind: str, value: Any) -> None:
-            take = self._take_rows if kind == "rows" else self._take_told
-            self._post(partial(take, wanted, value))
+            take = self._take_rows if kind == "rows" else self._take_progress
+            self._post(partial(take, request, value))
 
         job = Job(
-            wanted.model,
-            wanted.session,
-            wanted.path,
-            wanted.device,
-            {"train": wanted.train, "steps": wanted.steps},
+            request.model,
+            request.session,
+            request.path,
+            request.device,
+            {"train": request.train, "steps": request.steps},
         )
-        spawn_finetune(job, report, wanted.stop.is_set, lambda: self._is_closing)
-        yield wanted
+        spawn_finetune(job, report, request.stop.is_set, lambda: self._is_closing)
+        yield request

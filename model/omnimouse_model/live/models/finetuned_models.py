@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, get_args
 from omnimouse_model.data.session import Session
 from omnimouse_model.train.metrics_log import FILE, log_rows
 
-Trained = Literal["embeddings", "all"]
+TrainedPart = Literal["embeddings", "all"]
 logger = logging.getLogger(__name__)
 
 ABOUT: Final = "finetune.json"
@@ -43,7 +43,7 @@ class FinetunedModel:
     path: Path
     model: str
     session: str
-    train: Trained
+    train: TrainedPart
     step: int = 0
     is_finished: bool = False
     start_score: float | None = None
@@ -70,7 +70,7 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
         elif (path / FILE).exists():
             rows = list(log_rows(path / FILE))
         scores = {int(row["step"]): row[SCORE] for row in rows if SCORE in row}
-        if about["train"] not in get_args(Trained):
+        if about["train"] not in get_args(TrainedPart):
             raise ValueError(about["train"])
         return FinetunedModel(
             path,
@@ -100,15 +100,15 @@ def finetuned_under(folder: Path) -> tuple[FinetunedModel, ...]:
         )
     except OSError:
         return ()
-    found = (finetuned_in(path) for path in paths)
-    return tuple(tuned for tuned in found if tuned is not None)
+    models = (finetuned_in(path) for path in paths)
+    return tuple(model for model in models if model is not None)
 
 
 def folder_for(
     folder: Path,
     model: str,
     session: Session,
-    train: Trained,
+    train: TrainedPart,
     *,
     is_fresh: bool = False,
 ) -> Path:

@@ -12,15 +12,12 @@ from omnimouse_model.live.state import ALL_PLANES, LiveState
 class Planes:
     """Planes of the open session, and the plane shown, to which painting is limited.
 
-    Parameters
-    ----------
-    state
-        Live state; a new session is shown flat and with all planes.
+    A new session is shown flat and with all planes.
     """
 
     def __init__(self, state: LiveState) -> None:
         self._state = state
-        self._known: tuple[Session | None, tuple[int, ...]] = (None, ())
+        self._session_numbers: tuple[Session | None, tuple[int, ...]] = (None, ())
         state.events.session.connect(self._on_session)
 
     # -- reading ----------------------------------------------------------------------
@@ -28,9 +25,9 @@ class Planes:
     def numbers(self) -> tuple[int, ...]:
         """Plane numbers, ascending; empty with fewer than two known planes."""
         session = self._state.session
-        if session is not self._known[0]:
-            self._known = (session, () if session is None else _numbers(session))
-        return self._known[1]
+        if session is not self._session_numbers[0]:
+            self._session_numbers = (session, () if session is None else _numbers(session))
+        return self._session_numbers[1]
 
     @property
     def number(self) -> int | None:
@@ -43,8 +40,8 @@ class Planes:
         session = self._state.session
         if session is None:
             return None
-        own = np.asarray(session.units.plane) == number
-        depth = np.asarray(session.units.xyz_um, float)[own, 2]
+        is_in_plane = np.asarray(session.units.plane) == number
+        depth = np.asarray(session.units.xyz_um, float)[is_in_plane, 2]
         depth = depth[np.isfinite(depth)]
         return float(np.median(depth)) if depth.size else None
 
@@ -60,15 +57,15 @@ class Planes:
     @property
     def is_visible(self) -> np.ndarray | None:
         """bool (P,): neurons of the plane shown; None for all."""
-        session, shown = self._state.session, self.number
-        if session is None or shown is None:
+        session, number = self._state.session, self.number
+        if session is None or number is None:
             return None
-        return np.asarray(np.asarray(session.units.plane) == shown)
+        return np.asarray(np.asarray(session.units.plane) == number)
 
     def visible_among(self, neurons: np.ndarray) -> np.ndarray:
-        """Return those of the given neurons that are shown; only they are painted."""
-        looked_at = self.is_visible
-        return neurons if looked_at is None else neurons[looked_at[neurons]]
+        """Return those of some neurons that are shown; only they are painted."""
+        is_visible = self.is_visible
+        return neurons if is_visible is None else neurons[is_visible[neurons]]
 
     @property
     def flat_reason(self) -> str:
@@ -76,12 +73,12 @@ class Planes:
         session = self._state.session
         if session is None:
             return "No recording is open."
-        places = np.asarray(session.units.xyz_um, float)
-        known = places[np.isfinite(places).all(axis=1)]
-        if not len(known):
+        positions = np.asarray(session.units.xyz_um, float)
+        positions = positions[np.isfinite(positions).all(axis=1)]
+        if not len(positions):
             return "This recording has no positions with depth."
         # Recordings without positions can have a constant x and y, often 0.
-        if len(np.unique(known[:, :2], axis=0)) < 2:
+        if len(np.unique(positions[:, :2], axis=0)) < 2:
             return "This recording has depths but no positions across the cortex."
         return ""
 
@@ -89,14 +86,14 @@ class Planes:
     def show(self, number: int | None) -> None:
         """Show one plane, or all (None); raise `ValueError` for an unknown plane."""
         if number is not None and number not in self.numbers:
-            known = ", ".join(map(str, self.numbers)) or "none to choose from"
-            raise ValueError(f"The planes are {known}, not {number}.")
+            names = ", ".join(map(str, self.numbers)) or "none to choose from"
+            raise ValueError(f"The planes are {names}, not {number}.")
         self._state.plane_shown = ALL_PLANES if number is None else number
 
     def step(self, n: int) -> None:
         """Step by `n` planes, cyclically; "all" is before the first plane."""
-        stops = (None, *self.numbers)
-        self.show(stops[(stops.index(self.number) + n) % len(stops)])
+        choices = (None, *self.numbers)
+        self.show(choices[(choices.index(self.number) + n) % len(choices)])
 
     def show_in_space(self, is_shown: bool) -> None:
         """Show the neurons at their positions in the cortex, or flat on the field.
@@ -112,6 +109,7 @@ class Planes:
 
 
 def _numbers(session: Session) -> tuple[int, ...]:
-    known = np.unique(np.asarray(session.units.plane))
-    known = known[known >= 0]
-    return tuple(int(n) for n in known) if len(known) > 1 else ()
+    numbers = np.unique(np.asarray(session.units.plane))
+    # -1 is an unknown plane.
+    numbers = numbers[numbers >= 0]
+    return tuple(int(n) for n in numbers) if len(numbers) > 1 else ()

@@ -95,43 +95,43 @@ def screen_content(state: LiveState, results: Results) -> ScreenContent:
 
 
 # -- the neurons --------------------------------------------------------------------
-def neuron_columns(what: ScreenContent) -> dict[str, np.ndarray]:
+def neuron_columns(content: ScreenContent) -> dict[str, np.ndarray]:
     """Return the columns (P,) of the table of neurons, by name."""
-    session, mask = what.session, what.mask
-    known = table_columns(session, mask, scores=what.scores)
+    session, mask = content.session, content.mask
+    table = table_columns(session, mask, scores=content.scores)
     return {
-        "neuron": known["id"],
+        "neuron": table["id"],
         "unit_id": session.units.unit_id,
-        "area": known["area"],
-        "plane": known["plane"],
-        "x_um": known["x"],
-        "y_um": known["y"],
-        "depth_um": known["depth"],
-        "state": known["state"],
+        "area": table["area"],
+        "plane": table["plane"],
+        "x_um": table["x"],
+        "y_um": table["y"],
+        "depth_um": table["depth"],
+        "state": table["state"],
         "seen_samples": input_cells(mask).sum(axis=0),
         "asked_samples": scored_cells(mask).sum(axis=0),
-        "r": known["score"],
-        "selected": np.isin(np.arange(session.n_neurons), what.selection),
+        "r": table["score"],
+        "selected": np.isin(np.arange(session.n_neurons), content.selection),
     }
 
 
-def csv_bytes(what: ScreenContent) -> bytes:
+def csv_bytes(content: ScreenContent) -> bytes:
     """Return the table of neurons as CSV; lines with # above it state the condition."""
-    columns = neuron_columns(what)
+    columns = neuron_columns(content)
     text = io.StringIO()
-    text.writelines(f"# {line}\n" for line in what.condition.splitlines())
+    text.writelines(f"# {line}\n" for line in content.condition.splitlines())
     text.write(f"# r: {DEFINITION}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    written = [_cells(values) for values in columns.values()]
-    writer.writerows(zip(*written, strict=True))
+    cells = [_cells(values) for values in columns.values()]
+    writer.writerows(zip(*cells, strict=True))
     return text.getvalue().encode()
 
 
-def parquet_bytes(what: ScreenContent) -> bytes:
+def parquet_bytes(content: ScreenContent) -> bytes:
     """Return the table of neurons as Parquet; the metadata state the condition."""
-    about = {"condition": what.condition, "r": DEFINITION}
-    return table_bytes(neuron_columns(what), about)
+    about = {"condition": content.condition, "r": DEFINITION}
+    return table_bytes(neuron_columns(content), about)
 
 
 def _cells(values: np.ndarray) -> list[str]:
@@ -144,17 +144,17 @@ def _cells(values: np.ndarray) -> list[str]:
 
 
 # -- the arrays ---------------------------------------------------------------------
-def arrays_of(what: ScreenContent) -> dict[str, np.ndarray]:
+def arrays_of(content: ScreenContent) -> dict[str, np.ndarray]:
     """Return arrays by name; `README` describes them."""
-    session, window, mask = what.session, what.window, what.mask
+    session, window, mask = content.session, content.window, content.mask
     n, units, times = session.n_neurons, session.units, window.timestamps
     predicted = np.full(window.responses.shape, np.nan, np.float32)
-    if what.prediction is not None:
-        predicted[:, what.prediction.neurons] = what.prediction.responses
+    if content.prediction is not None:
+        predicted[:, content.prediction.neurons] = content.prediction.responses
     unknown = np.full(n, np.nan, np.float32)
     arrays = {
         "README": np.array(
-            README.format(definition=DEFINITION, condition=what.condition)
+            README.format(definition=DEFINITION, condition=content.condition)
         ),
         "times_s": times["responses"],
         "recorded": window.responses,
@@ -164,10 +164,10 @@ def arrays_of(what: ScreenContent) -> dict[str, np.ndarray]:
         "seen": input_cells(mask),
         "asked": scored_cells(mask),
         "frames": mask.frames,
-        "r": unknown if what.scores is None else what.scores,
+        "r": unknown if content.scores is None else content.scores,
         "unit_id": units.unit_id,
         "area": np.full(n, "") if units.area is None else units.area.astype(str),
-        "selected": np.array(what.selection, np.int64),
+        "selected": np.array(content.selection, np.int64),
     }
     # The behaviour streams of a window are concatenated along their channels, so that
     # the times of one stream are enough.
@@ -176,23 +176,21 @@ def arrays_of(what: ScreenContent) -> dict[str, np.ndarray]:
         arrays["behavior_times_s"] = times[streams[0]]
         arrays["behavior_names"] = np.array(session.behavior_names)
         arrays["behavior_recorded"] = window.behavior
-    if what.behavior is not None:
-        arrays["behavior_predicted"] = what.behavior
+    if content.behavior is not None:
+        arrays["behavior_predicted"] = content.behavior
     return arrays
 
 
-def npz_bytes(what: ScreenContent) -> bytes:
+def npz_bytes(content: ScreenContent) -> bytes:
     """Return `arrays_of` as one compressed .npz."""
     file = io.BytesIO()
-    np.savez_compressed(file, **arrays_of(what))  # type: ignore[arg-type]  # kwds stub
+    np.savez_compressed(file, **arrays_of(content))  # type: ignore[arg-type]  # kwds stub
     return file.getvalue()
 
 
-WAIT = "Wait for it, or stop it, and export again."
-
-
 # -- writing ------------------------------------------------------------------------
-Content = Callable[[ReportProgress], bytes]
+WAIT = "Wait for it, or stop it, and export again."
+MakeContent = Callable[[ReportProgress], bytes]
 """Makes the bytes of a file; reporting progress raises to stop it."""
 _KINDS: dict[str, Callable[[ScreenContent], bytes]] = {
     "csv": csv_bytes,
@@ -204,11 +202,6 @@ _KINDS: dict[str, Callable[[ScreenContent], bytes]] = {
 class Exports(HasBackgroundTask):
     """Background task that writes the screen's content to files.
 
-    Parameters
-    ----------
-    state, results
-        Live state and results.
-
     Attributes
     ----------
     written_path
@@ -216,13 +209,10 @@ class Exports(HasBackgroundTask):
     """
 
     def __init__(
-        self,
-        state: LiveState,
-        results: Results,
-        execution: Execution = IN_THREADS,
+        self, state: LiveState, results: Results, execution: Execution = IN_THREADS
     ) -> None:
         self._state, self._results = state, results
-        self._refused: ExportError | None = None
+        self._refusal: ExportError | None = None
         self.written_path: Path | None = None
         self._task = BackgroundTask(_write, self._take, execution)
         self.changed = self._task.changed
@@ -231,7 +221,7 @@ class Exports(HasBackgroundTask):
     @property
     def error(self) -> Exception | None:
         """Error of the latest export, None without one."""
-        return self._refused or self._task.error
+        return self._refusal or self._task.error
 
     @property
     def condition(self) -> str:
@@ -263,40 +253,38 @@ class Exports(HasBackgroundTask):
         make = _KINDS.get(kind or path.suffix.removeprefix(".").lower())
         if make is None:
             endings = ", ".join(f".{kind}" for kind in _KINDS)
-            words = f"{path.name} says no kind of file: end it in {endings}."
-            self.refuse(ExportError(words))
-            return
+            message = f"{path.name} says no kind of file: end it in {endings}."
+            return self.refuse(ExportError(message))
         try:
-            what = screen_content(self._state, self._results)
+            content = screen_content(self._state, self._results)
         except ExportError as error:
-            self.refuse(error)
-            return
-        self.write(path, lambda _: make(what))
+            return self.refuse(error)
+        self.write(path, lambda _: make(content))
 
-    def write(self, path: str | Path, content: Content) -> None:
-        """Write the bytes that `content` returns; it is called in the background.
+    def write(self, path: str | Path, make_content: MakeContent) -> None:
+        """Write the bytes that `make_content` returns, called in the background.
 
         Only one file is written at a time; a second one is refused.
         """
         path = Path(path).expanduser().absolute()
         if self.is_busy:
-            words = f"{path.name} is not written: another file is. {WAIT}"
-            return self.refuse(ExportError(words))
+            message = f"{path.name} is not written: another file is. {WAIT}"
+            return self.refuse(ExportError(message))
         self.dismiss()
-        self._task.start((path, content), f"Writing {path.name}")
+        self._task.start((path, make_content), f"Writing {path.name}")
 
     def stop(self) -> None:
         """Stop writing; an existing file stays as it was."""
         self._task.stop()
 
-    def refuse(self, why: ExportError) -> None:
+    def refuse(self, error: ExportError) -> None:
         """Set an error."""
-        self.written_path, self._refused = None, why
+        self.written_path, self._refusal = None, error
         self.changed.emit()
 
     def dismiss(self) -> None:
         """Clear the written file and the error."""
-        self.written_path = self._refused = None
+        self.written_path = self._refusal = None
         self._task.clear_error()
         self.changed.emit()
 
@@ -309,14 +297,13 @@ class Exports(HasBackgroundTask):
         self.written_path = path
 
 
-def _write(request: tuple[Path, Content], report: ReportProgress) -> Iterator[Path]:
-    path, content = request
-    made = content(report)
+def _write(request: tuple[Path, MakeContent], report: ReportProgress) -> Iterator[Path]:
+    path, make_content = request
+    content = make_content(report)
     report(f"Writing {path.name}")
     try:
         with atomic_path(path) as temporary:
-            temporary.write_bytes(made)
+            temporary.write_bytes(content)
     except OSError as error:
-        words = f"{path.name} is not written: {error.strerror}."
-        raise ExportError(words) from None
+        raise ExportError(f"{path.name} is not written: {error.strerror}.") from None
     yield path

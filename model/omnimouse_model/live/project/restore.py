@@ -35,7 +35,7 @@ _TOLERANCE_S: Final = 1 / 60
 
 def restore_last_session(last: LastSession) -> Callable[[SessionView], SessionView]:
     """Return a function that turns a first view into that of the last session."""
-    is_after_crash = last.is_left_by_a_crash
+    is_after_crash = last.is_after_crash
 
     def restore(view: SessionView) -> SessionView:
         path = Path(last.file) if last.file and Path(last.file).is_file() else None

@@ -25,7 +25,7 @@ class ClockCheck(HasBackgroundTask):
     def __init__(self, state: LiveState, execution: Execution = IN_THREADS) -> None:
         self.report: AlignmentReport | None = None
         self._state = state
-        self._task = BackgroundTask(_checked, self._take, execution)
+        self._task = BackgroundTask(_check, self._take, execution)
         self.changed = self._task.changed
 
     def check(self) -> None:
@@ -45,8 +45,8 @@ class ClockCheck(HasBackgroundTask):
         self.report = report
 
 
-def _checked(session: Session, report: ReportProgress) -> Iterator[AlignmentReport]:
-    def tell_share(share: float) -> None:
+def _check(session: Session, report: ReportProgress) -> Iterator[AlignmentReport]:
+    def report_share(share: float) -> None:
         report(f"Comparing streams: {100 * share:.0f} %")
 
-    yield check_alignment(session, tell_share)
+    yield check_alignment(session, report_share)

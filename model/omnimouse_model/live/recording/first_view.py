@@ -22,6 +22,7 @@ from omnimouse_model.masks import Mask
 logger = logging.getLogger(__name__)
 
 N_SELECTED_AT_FIRST = 4
+"""Neurons selected in a new view, so that the traces are not empty."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +52,9 @@ def first_view(
 
     If the preset does not fit the recording, the forecast preset is used.
     """
-    session = _opened(path_or_session, options or {})
+    session = path_or_session
+    if not isinstance(session, Session):
+        session = open_session(session, **(options or {}))
     start_s = first_start(session) if start_s is None else start_s
     window = session.window(start_s)
     preset = preset_for(preset, session)
@@ -74,7 +77,7 @@ def put_on_screen(state: LiveState, view: SessionView) -> None:
         for name, value in _changes(view):
             setattr(state, name, value)
     except EmitLoopError as error:
-        _go_back(state, before)
+        _restore(state, before)
         raise _cause_of(error) from None
 
 
@@ -91,17 +94,17 @@ def _view_of(state: LiveState) -> SessionView:
     )
 
 
-def _go_back(state: LiveState, view: SessionView) -> None:
+def _restore(state: LiveState, view: SessionView) -> None:
     """Restore a view after another could not be shown; log further errors."""
     for name, value in _changes(view):
         try:
             setattr(state, name, value)
         except EmitLoopError:  # the value is set before listeners are called
-            logger.exception("Going back, a view could not follow %s.", name)
+            logger.exception("A view could not follow the restored %s.", name)
 
 
 def _changes(view: SessionView) -> tuple[tuple[str, Any], ...]:
-    # In this order a window or mask never stands beside another's session.
+    # In this order a listener never sees a window or mask of another session.
     return (
         ("window", None),
         ("mask", None),
@@ -123,15 +126,6 @@ def _cause_of(error: BaseException) -> BaseException:
     return error
 
 
-def _opened(
-    path_or_session: str | Path | Session, options: Mapping[str, Any]
-) -> Session:
-    """Return the session of a path, or the given session."""
-    if isinstance(path_or_session, str | Path):
-        return open_session(path_or_session, **options)
-    return path_or_session
-
-
 def first_start(session: Session) -> float:
     """Return the start of the most active held-out window, or of any window.
 
@@ -146,26 +140,26 @@ def first_start(session: Session) -> float:
             continue
         starts = session.window_starts(tier=tier)
         if len(starts):
-            return float(starts[np.argmax(_liveliness(session, starts))])
+            return float(starts[np.argmax(_activity(session, starts))])
     return 0.0
 
 
-def _liveliness(session: Session, starts: np.ndarray) -> np.ndarray:
+def _activity(session: Session, starts: np.ndarray) -> np.ndarray:
     """Return the mean response in the second half of each window, -inf if unknown."""
     # Cumulative sums over the overview's bins give the mean of every window at once.
     overview = session.overview()
-    known = np.isfinite(overview.population)
-    total = np.cumsum([0.0, *np.where(known, overview.population, 0.0)])
-    count = np.cumsum([0, *known])
+    is_known = np.isfinite(overview.population)
+    total = np.cumsum([0.0, *np.where(is_known, overview.population, 0.0)])
+    count = np.cumsum([0, *is_known])
     length_s = OMNIMOUSE.duration_s
     ends = (starts + length_s / 2, starts + length_s)
     first, last = (np.searchsorted(overview.edges_s, at) for at in ends)
     # The bin that contains the start begins before it.
     first = np.maximum(first - 1, 0)
-    last = np.minimum(last, len(known))
-    seen = count[last] - count[first]
-    mean = (total[last] - total[first]) / np.maximum(seen, 1)
-    return np.where(seen > 0, mean, -np.inf)
+    last = np.minimum(last, len(is_known))
+    n_bins = count[last] - count[first]
+    mean = (total[last] - total[first]) / np.maximum(n_bins, 1)
+    return np.where(n_bins > 0, mean, -np.inf)
 
 
 def active_neurons(window: Window) -> tuple[int, ...]:
@@ -173,6 +167,6 @@ def active_neurons(window: Window) -> tuple[int, ...]:
 
     The second half has the targets of most presets. Scores do not affect the choice.
     """
-    asked = window.responses[len(window.responses) // 2 :]
-    spread = np.nan_to_num(np.std(asked, axis=0))
+    second_half = window.responses[len(window.responses) // 2 :]
+    spread = np.nan_to_num(np.std(second_half, axis=0))
     return tuple(int(i) for i in np.argsort(-spread)[:N_SELECTED_AT_FIRST])

@@ -51,7 +51,7 @@ class FolderIndex(HasBackgroundTask):
 
 
 def _entries(folder: Path, report: ReportProgress) -> Iterator[Entry]:
-    def tell_place(done: int, total: int, name: str) -> None:
+    def report_entry(done: int, total: int, name: str) -> None:
         report(f"{done} of {total}: {name}" if total else f"Looking through {name}")
 
-    return entries_of(folder, tell_place)
+    return entries_of(folder, report_entry)

@@ -21,12 +21,7 @@ def trial_at(session: Session, time_s: float) -> int | None:
 
 
 class TrialSteps:
-    """Trials in order of time, counted from 0; `controller.trials`.
-
-    Parameters
-    ----------
-    seek
-        Moves the window to a time on the session clock.
+    """Trials in order of time, counted from 0.
 
     Attributes
     ----------
@@ -38,7 +33,7 @@ class TrialSteps:
 
     def __init__(self, state: LiveState, seek: Callable[[float], None]) -> None:
         self._state, self._seek = state, seek
-        self._gone_to: tuple[Window | None, int] = (None, 0)
+        self._target: tuple[Window | None, int] = (None, 0)
 
     @property
     def count(self) -> int:
@@ -55,8 +50,8 @@ class TrialSteps:
         window = self._state.window
         if window is None:
             return None
-        if self._gone_to[0] is window:
-            return self._gone_to[1]
+        if self._target[0] is window:
+            return self._target[1]
         start = window.start_s + _NEARLY_S
         before = int(np.searchsorted(self._starts(), start, side="right"))
         return before - 1 if before else None
@@ -69,16 +64,16 @@ class TrialSteps:
             self._seek(float(starts[number]))
             # Windows stop at the session's ends, where several trials share one window:
             # the target must be stored, or `step` would not get past the first of them.
-            self._gone_to = (self._state.window, number)
+            self._target = (self._state.window, number)
             self.changed.emit()
 
     def step(self, n: int) -> None:
         """Move by `n` trials, at most to the first or last."""
         if self._state.window is None:
             return
-        at = self.number
-        if at is not None or n > 0:
-            self.go_to((-1 if at is None else at) + n)
+        number = self.number
+        if number is not None or n > 0:
+            self.go_to((-1 if number is None else number) + n)
 
     def _starts(self) -> np.ndarray:
         session = self._state.session

@@ -13,7 +13,7 @@ from omnimouse_model.data import session_index
 from omnimouse_model.data.session_index import Entry, holds_sessions
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import BackgroundTask
-from omnimouse_model.live.last_session import recall
+from omnimouse_model.live.last_session import read_last_session
 from tests import SUITE2P
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
@@ -150,7 +150,7 @@ def test_another_series_is_read_at_the_same_window_and_remembered(tmp_path):
     state = controller.state
     assert (state.session.series, state.session.path) == ("dff", before.path)
     assert state.window.start_s == start_s
-    assert recall(memory).options == {"series": "dff"}
+    assert read_last_session(memory).options == {"series": "dff"}
     controller.choose_series("calcium")
     assert "no series 'calcium'" in str(controller.loader.error)
     assert state.session.series == "dff"

@@ -26,7 +26,11 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import Analysis, read_analysis, write_analysis
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import LastSession, recall, remember
+from omnimouse_model.live.last_session import (
+    LastSession,
+    read_last_session,
+    write_last_session,
+)
 from omnimouse_model.live.project import autosave
 from omnimouse_model.live.project.autosave import Autosave
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask
@@ -395,7 +399,7 @@ def paint_without_end(folder: Path, memory: Path, painted: Any) -> None:
 
 def mask_in(memory: Path) -> str:
     """The id of the mask that would come back now, "" where there is none."""
-    found = recall(memory)
+    found = read_last_session(memory)
     if found is None or not found.analysis:
         return ""
     return Mask.from_dict(found.analysis["mask"]).mask_id
@@ -417,7 +421,7 @@ def test_what_was_on_screen_survives_a_kill_and_is_told(
         while len(known) < 4:  # it was written again and again
             painted.add(ids.recv())
             known.add(mask_in(memory))
-        assert not recall(memory).is_left_by_a_crash  # it still runs
+        assert not read_last_session(memory).is_after_crash  # it still runs
     finally:
         child.kill()
         child.join(TIMEOUT)
@@ -437,7 +441,7 @@ def test_what_was_on_screen_survives_a_kill_and_is_told(
 @pytest.mark.parametrize("run", ["{own} another", "999999999 x", "x", "0 x"])
 def test_a_process_that_is_gone_was_a_crash(recording, memory, restore_controller, run):
     run = run.format(own=os.getpid())
-    remember(LastSession(str(recording), start_s=3.0, run=run), memory)
+    write_last_session(LastSession(str(recording), start_s=3.0, run=run), memory)
     assert len(restore_controller().project.messages) == 1
 
 
@@ -445,7 +449,9 @@ def test_a_remembered_analysis_that_is_not_sound_costs_the_mask_alone(
     recording, memory, restore_controller
 ):
     unsound = {"format": "omnimouse-analysis", "version": 9}
-    remember(LastSession(str(recording), start_s=3.0, analysis=unsound), memory)
+    write_last_session(
+        LastSession(str(recording), start_s=3.0, analysis=unsound), memory
+    )
     state = restore_controller().state
     assert state.window.start_s == pytest.approx(3.0, abs=0.02)
     assert (state.preset, len(state.selection)) == ("video_behavior", 4)

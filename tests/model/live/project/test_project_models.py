@@ -10,7 +10,7 @@ import pytest
 from omnimouse_model.errors import AnalysisFileError, ExportError
 from omnimouse_model.live.analysis_file import read_analysis
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import LastSession, remember
+from omnimouse_model.live.last_session import LastSession, write_last_session
 from omnimouse_model.live.models import downloads
 from omnimouse_model.live.report import _open
 from tests.predictors import EchoPredictor
@@ -109,7 +109,7 @@ def test_a_fetched_model_answers(controller, save_analysis, fetched_names, monke
 
 def test_a_start_fetches_nothing_unasked(folder, tmp_path, fetched_names):
     memory = tmp_path / "config" / "live.json"
-    remember(LastSession(str(folder), FAR, baseline=FAR), memory)
+    write_last_session(LastSession(str(folder), FAR, baseline=FAR), memory)
     for _ in range(2):
         with closing(Controller(synchronous=True, memory=memory)) as controller:
             assert controller.restore()

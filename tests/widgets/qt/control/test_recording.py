@@ -11,7 +11,7 @@ from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import recall
+from omnimouse_model.live.last_session import read_last_session
 from omnimouse_widgets.qt.control.recording import RecordingSection
 from tests import SUITE2P
 from tests.hub_server import Hub, Repository, hub_endpoint
@@ -67,7 +67,7 @@ def test_a_missing_rate_is_asked_for_and_remembered(
     assert not state.mask.frames.any()
     assert state.mask.behavior == "hidden"
     assert "behaviour" in state.mask.note
-    assert recall(memory).options == {"rate_hz": 12.5}
+    assert read_last_session(memory).options == {"rate_hz": 12.5}
     again = Controller(synchronous=True, memory=memory)
     assert again.restore()
     assert again.state.session.responses.rate_hz == 12.5

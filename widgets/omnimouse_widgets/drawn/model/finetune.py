@@ -8,12 +8,12 @@ from typing import Final
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.finetune import STEPS as STEPS
 from omnimouse_model.live.models.finetune import Finetuning, Point
-from omnimouse_model.live.models.finetuned_models import Trained
+from omnimouse_model.live.models.finetuned_models import TrainedPart
 from omnimouse_widgets import palette
 
 LOSS_COLOUR: Final = palette.HELD
 SCORE_COLOUR: Final = palette.PREDICTED
-TRAINED: Final[dict[Trained, str]] = {
+TRAINED: Final[dict[TrainedPart, str]] = {
     "embeddings": "embeddings",
     "all": "everything",
 }
@@ -67,7 +67,7 @@ class FinetuneView:
 
 
 def finetune_view(
-    controller: Controller, train: Trained = "embeddings", steps: int = STEPS
+    controller: Controller, train: TrainedPart = "embeddings", steps: int = STEPS
 ) -> FinetuneView:
     """Return the content of the section for these choices."""
     finetuning = controller.finetuning
@@ -116,7 +116,7 @@ def _of_run(finetuning: Finetuning) -> FinetuneView:
     )
 
 
-def _offered(controller: Controller, train: Trained, steps: int) -> FinetuneView:
+def _offered(controller: Controller, train: TrainedPart, steps: int) -> FinetuneView:
     state, finetuning = controller.state, controller.finetuning
     assert state.session is not None
     kept = finetuning.saved_result(train)
@@ -143,7 +143,7 @@ def _offered(controller: Controller, train: Trained, steps: int) -> FinetuneView
     )
 
 
-def start(controller: Controller, train: Trained, steps: int) -> None:
+def start(controller: Controller, train: TrainedPart, steps: int) -> None:
     """Run the current action of the start button: start, start over or continue."""
     finetuning = controller.finetuning
     if not _is_of_run(finetuning):
@@ -154,7 +154,7 @@ def start(controller: Controller, train: Trained, steps: int) -> None:
         finetuning.go_on()
 
 
-def use(controller: Controller, train: Trained) -> None:
+def use(controller: Controller, train: TrainedPart) -> None:
     """Run the current action of the use button: choose the fine-tuned model."""
     finetuning = controller.finetuning
     kept = finetuning.saved_result(train)
@@ -199,7 +199,7 @@ def score_words(finetuning: Finetuning) -> str:
     return gain_words(finetuning.start_score, finetuning.best_score)
 
 
-def _plan_words(finetuning: Finetuning, train: Trained, steps: int) -> str:
+def _plan_words(finetuning: Finetuning, train: TrainedPart, steps: int) -> str:
     what = "vectors of its neurons" if train == "embeddings" else "the core, too"
     time = finetuning.estimate(steps)
     return f"{steps} steps learn {what}" + (f" · {time}" if time else "")

@@ -6,7 +6,7 @@ from qtpy.QtCore import QSignalBlocker
 from qtpy.QtWidgets import QSpinBox, QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.finetuned_models import Trained
+from omnimouse_model.live.models.finetuned_models import TrainedPart
 from omnimouse_widgets.drawn.model import finetune as finetune_view
 from omnimouse_widgets.drawn.model.finetune import STEPS, TIPS, TRAINED, score_words
 from omnimouse_widgets.qt.control.finetune_plot import FinetunePlot
@@ -69,8 +69,8 @@ class FinetuneSection(QWidget):
             self.steps.setSuffix(" steps")
 
     @property
-    def _trained(self) -> Trained:
-        return cast(Trained, self.train.currentData())
+    def _trained(self) -> TrainedPart:
+        return cast(TrainedPart, self.train.currentData())
 
     # -- what the user does -----------------------------------------------------------
     def open_up(self) -> None:
