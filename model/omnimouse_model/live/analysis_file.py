@@ -55,6 +55,11 @@ _FIELDS = (
 )  # fmt: skip
 _RECORDING = ("path", "beside", "id", "fingerprint", "options")
 _LARGEST_PLANE = 10**4
+STATE_FIELDS = (
+    "mask", "preset", "selection", "cursor", "active_span", "brush_code", "colour_by",
+    "edits", "pins", "areas_shown", "plane_shown", "raster_order", "raster_view",
+)  # fmt: skip
+"""Fields of the live state that an analysis has under the same name."""
 _VIEW = (
     "cursor", "active_span", "brush_code", "colour_by", "areas_shown", "plane_shown",
     "raster_order", "raster_view",
@@ -120,18 +125,18 @@ class Analysis:
         """Return JSON values."""
         # Fields at their defaults are left out, so that versions without these fields,
         # which refuse unknown fields, can read the file.
-        more: dict[str, Any] = {}
+        optional: dict[str, Any] = {}
         if self.edits:
-            more["edits"] = edits_to_json(self.edits)
+            optional["edits"] = edits_to_json(self.edits)
         if self.pins:
-            more["pins"] = [pin.to_dict() for pin in self.pins]
+            optional["pins"] = [pin.to_dict() for pin in self.pins]
         if self.predictor_id:
-            more["predictor_id"] = self.predictor_id
+            optional["predictor_id"] = self.predictor_id
         if self.sweeps:
-            more["sweeps"] = list(self.sweeps)
+            optional["sweeps"] = list(self.sweeps)
         one_plane = self.plane_shown != ALL_PLANES
         raster = {"raster_order": self.raster_order, "raster_view": self.raster_view}
-        at_first = {"raster_order": "state", "raster_view": "truth"}
+        default = {"raster_order": "state", "raster_view": "truth"}
         return {
             "format": FORMAT,
             "version": VERSION,
@@ -154,12 +159,12 @@ class Analysis:
                 "colour_by": self.colour_by,
                 **({"areas_shown": True} if self.areas_shown else {}),
                 **({"plane_shown": self.plane_shown} if one_plane else {}),
-                **{name: raster[name] for name in raster if raster != at_first},
+                **{name: raster[name] for name in raster if raster != default},
             },
-        } | more
+        } | optional
 
     @classmethod
-    def from_dict(cls, facts: object) -> "Analysis":
+    def from_dict(cls, values: object) -> "Analysis":
         """Make an analysis from `to_dict`'s values; any input is checked.
 
         Raises
@@ -167,37 +172,37 @@ class Analysis:
         AnalysisFileError
             A field is wrong; the message has the field, its value and what is expected.
         """
-        whole = _object(facts, "the whole", _FIELDS, _check_version)
-        place = _object(whole.get("recording"), "recording", _RECORDING)
-        view = _object(whole.get("view"), "view", _VIEW)
-        mask = _mask(whole.get("mask"))
+        content = _object(values, "the whole", _FIELDS, _check_version)
+        place = _object(content.get("recording"), "recording", _RECORDING)
+        view = _object(content.get("view"), "view", _VIEW)
+        mask = _mask(content.get("mask"))
         n_samples = OMNIMOUSE.n_samples if mask is None else mask.n_samples
         return cls(
             recording=_text(place, "path"),
             recording_id=_text(place, "id"),
             fingerprint=_text(place, "fingerprint"),
             options=_options(place.get("options")),
-            predictor=_text(whole, "predictor"),
-            baseline=_text(whole, "baseline"),
-            start_s=_seconds(whole.get("start_s")),
+            predictor=_text(content, "predictor"),
+            baseline=_text(content, "baseline"),
+            start_s=_seconds(content.get("start_s")),
             mask=mask,
-            preset=_text(whole, "preset"),
-            selection=_selection(whole.get("selection")),
-            cursor=_whole(view.get("cursor"), "cursor", 0, n_samples - 1),
+            preset=_text(content, "preset"),
+            selection=_selection(content.get("selection")),
+            cursor=_integer(view.get("cursor"), "cursor", 0, n_samples - 1),
             active_span=_span(view.get("active_span"), n_samples),
-            brush_code=_whole(view.get("brush_code"), "brush_code", 0, TARGET),
+            brush_code=_integer(view.get("brush_code"), "brush_code", 0, TARGET),
             colour_by=_one_of(view.get("colour_by"), "colour_by", ColourBy),
-            edits=_edits(whole.get("edits", [])),
-            pins=_pins(whole.get("pins", [])),
+            edits=_edits(content.get("edits", [])),
+            pins=_pins(content.get("pins", [])),
             areas_shown=_switch(view.get("areas_shown", False), "areas_shown"),
-            plane_shown=_whole(
+            plane_shown=_integer(
                 view.get("plane_shown", ALL_PLANES),
                 "plane_shown",
                 ALL_PLANES,
                 _LARGEST_PLANE,
             ),
-            predictor_id=_text(whole, "predictor_id", ""),
-            sweeps=_names(whole.get("sweeps", [])),
+            predictor_id=_text(content, "predictor_id", ""),
+            sweeps=_names(content.get("sweeps", [])),
             raster_order=_one_of(
                 view.get("raster_order", "state"), "raster_order", RasterOrder
             ),
@@ -233,12 +238,12 @@ class ReopenedAnalysis:
 # -- on disk ------------------------------------------------------------------------
 def write_analysis(path: Path, analysis: Analysis) -> None:
     """Write an analysis atomically, readable by the user only."""
-    facts = analysis.to_dict()
+    values = analysis.to_dict()
     with suppress(ValueError):  # no relative path between two Windows drives
-        beside = os.path.relpath(analysis.recording, path.parent)
-        facts["recording"]["beside"] = Path(beside).as_posix()
+        relative = os.path.relpath(analysis.recording, path.parent)
+        values["recording"]["beside"] = Path(relative).as_posix()
     with atomic_path(path, mode=0o600) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
 
 def read_analysis(path: Path) -> Analysis:
@@ -258,7 +263,7 @@ def read_analysis(path: Path) -> Analysis:
             "foreign", f"{path.name} is no analysis: it has {size:,} bytes."
         )
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_text(encoding="utf-8"))
     # Deeply nested JSON raises `RecursionError`.
     except (ValueError, RecursionError) as error:
         raise AnalysisFileError(
@@ -267,13 +272,14 @@ def read_analysis(path: Path) -> Analysis:
             f"({shortened(str(error))}). Open a copy of it, or save the analysis anew.",
         ) from None
     try:
-        analysis = Analysis.from_dict(facts)
+        analysis = Analysis.from_dict(values)
     except AnalysisFileError as error:
         raise AnalysisFileError(error.code, f"{path.name}: {error.message}") from None
     # The absolute path takes precedence while it exists.
-    beside = facts["recording"].get("beside")
-    if not Path(analysis.recording).exists() and isinstance(beside, str) and beside:
-        moved = Path(os.path.normpath(path.parent / beside))
+    relative = values["recording"].get("beside")
+    is_moved = not Path(analysis.recording).exists()
+    if is_moved and isinstance(relative, str) and relative:
+        moved = Path(os.path.normpath(path.parent / relative))
         if moved.exists():
             return replace(analysis, recording=str(moved))
     return analysis
@@ -281,27 +287,27 @@ def read_analysis(path: Path) -> Analysis:
 
 # -- values of any origin -----------------------------------------------------------
 def _object(
-    facts: object, name: str, known: tuple[str, ...], check: Any = None
+    values: object, name: str, fields: tuple[str, ...], check: Any = None
 ) -> Mapping[str, Any]:
-    if not isinstance(facts, Mapping):
-        _refuse(name, facts, "an object of fields")
+    if not isinstance(values, Mapping):
+        _refuse(name, values, "an object of fields")
     if check is not None:
-        check(facts)
-    for key in facts:
-        if key not in known:
-            _refuse(name, key, f"only {', '.join(known)}")
-    return facts
+        check(values)
+    for key in values:
+        if key not in fields:
+            _refuse(name, key, f"only {', '.join(fields)}")
+    return values
 
 
-def _check_version(facts: Mapping[str, Any]) -> None:
-    if facts.get("format") != FORMAT:
+def _check_version(values: Mapping[str, Any]) -> None:
+    if values.get("format") != FORMAT:
         raise AnalysisFileError(
             "foreign",
             f"this is no analysis of OmniMouse (its format is "
-            f"{shortened(facts.get('format'))}). Analyses end in {SUFFIX}.",
+            f"{shortened(values.get('format'))}). Analyses end in {SUFFIX}.",
         )
     # `type`, not `isinstance`: JSON's `true` equals version 1.
-    version = facts.get("version")
+    version = values.get("version")
     if type(version) is int and version > VERSION:
         raise AnalysisFileError(
             "newer",
@@ -312,21 +318,21 @@ def _check_version(facts: Mapping[str, Any]) -> None:
         _refuse("version", version, str(VERSION))
 
 
-def _text(facts: Mapping[str, Any], name: str, default: str | None = None) -> str:
-    value = facts.get(name, default)
+def _text(values: Mapping[str, Any], name: str, default: str | None = None) -> str:
+    value = values.get(name, default)
     if not isinstance(value, str) or "\0" in value:
         _refuse(name, value, "text")
     return value
 
 
 def _options(value: object) -> dict[str, Any]:
-    words = "options of reading, by name"
+    expected = "options of reading, by name"
     if not isinstance(value, dict):
-        _refuse("options", value, words)
+        _refuse("options", value, expected)
     try:
         return ReadOptions(**value).changed()
     except TypeError:
-        _refuse("options", value, words)
+        _refuse("options", value, expected)
 
 
 def _seconds(value: object) -> float:
@@ -358,17 +364,17 @@ def _edits(value: object) -> tuple[Edit, ...]:
 
 
 def _pins(value: object) -> tuple[Pin, ...]:
-    words = f"at most {MAX_PINS} pinned conditions, each in a slot of its own"
+    expected = f"at most {MAX_PINS} pinned conditions, each in a slot of its own"
     if not isinstance(value, list) or len(value) > MAX_PINS:
-        _refuse("pins", value, words)
+        _refuse("pins", value, expected)
     pins = []
-    for facts in value:
+    for values in value:
         try:
-            pins.append(Pin.from_dict(facts, ""))
+            pins.append(Pin.from_dict(values, ""))
         except (MaskError, KeyError, TypeError, ValueError) as error:
             raise AnalysisFileError("field", f"its pins: {error!s:.200}") from None
     if len({pin.slot for pin in pins}) < len(pins):
-        _refuse("pins", [pin.slot for pin in pins], words)
+        _refuse("pins", [pin.slot for pin in pins], expected)
     return tuple(sorted(pins, key=lambda pin: pin.slot))
 
 
@@ -376,24 +382,24 @@ def _names(value: object) -> tuple[str, ...]:
     """Return checked file names; a name with a path is refused."""
     # The names are joined to the sweeps' folder: a path such as "../x" from a foreign
     # file must not lead out of it. ":" is refused because of Windows drives.
-    words = f"at most {MOST_SWEEPS} names of files"
+    expected = f"at most {MOST_SWEEPS} names of files"
     if not isinstance(value, list) or len(value) > MOST_SWEEPS:
-        _refuse("sweeps", value, words)
+        _refuse("sweeps", value, expected)
     for name in value:
-        plain = isinstance(name, str) and not set(name) & set("/\\\0:")
-        if not plain or name in ("", ".", ".."):
-            _refuse("sweeps", name, words)
+        is_plain = isinstance(name, str) and not set(name) & set("/\\\0:")
+        if not is_plain or name in ("", ".", ".."):
+            _refuse("sweeps", name, expected)
     return tuple(dict.fromkeys(value))
 
 
 def _selection(value: object) -> tuple[int, ...]:
     if not isinstance(value, list) or len(value) > MAX_SELECTED:
         _refuse("selection", value, f"at most {MAX_SELECTED} neurons")
-    chosen = [_whole(v, "selection", 0, _LARGEST_NEURON) for v in value]
-    return tuple(dict.fromkeys(chosen))
+    neurons = [_integer(v, "selection", 0, _LARGEST_NEURON) for v in value]
+    return tuple(dict.fromkeys(neurons))
 
 
-def _whole(value: object, name: str, low: int, high: int) -> int:
+def _integer(value: object, name: str, low: int, high: int) -> int:
     # `type`, not `isinstance`: True is an instance of int.
     if type(value) is not int or not low <= value <= high:
         _refuse(name, value, f"a whole number {low}..{high}")
@@ -409,18 +415,18 @@ def _switch(value: object, name: str) -> bool:
 def _span(value: object, n_samples: int) -> tuple[int, int]:
     if not isinstance(value, list) or len(value) != 2:
         _refuse("active_span", value, f"[start, stop] in 0..{n_samples}")
-    start = _whole(value[0], "active_span", 0, n_samples - 1)
-    return start, _whole(value[1], "active_span", start + 1, n_samples)
+    start = _integer(value[0], "active_span", 0, n_samples - 1)
+    return start, _integer(value[1], "active_span", start + 1, n_samples)
 
 
-def _one_of(value: object, name: str, words: Any) -> Any:
+def _one_of(value: object, name: str, literal: Any) -> Any:
     """Return `value` if it is one of the values of a `Literal`."""
-    if value not in get_args(words):
-        _refuse(name, value, " or ".join(get_args(words)))
+    if value not in get_args(literal):
+        _refuse(name, value, " or ".join(get_args(literal)))
     return value
 
 
-def _refuse(name: str, found: object, expected: str) -> NoReturn:
+def _refuse(name: str, value: object, expected: str) -> NoReturn:
     raise AnalysisFileError(
-        "field", f"its {name}: found {shortened(found)}, expected {expected}."
+        "field", f"its {name}: found {shortened(value)}, expected {expected}."
     )

@@ -361,7 +361,7 @@ class Finetuning(HasBackgroundTask):
     def _take_progress(
         self, request: FinetuneRequest, progress: dict[str, Any]
     ) -> None:
-        # Messages that were posted and not delivered before a stop or a new start are dropped.
+        # Messages that arrive after a stop or a new start are dropped.
         if request is not self.request or request.stop.is_set():
             return
         if progress["row"]:

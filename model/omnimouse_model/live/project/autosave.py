@@ -29,7 +29,7 @@ class Autosave:
         self._thread: threading.Thread | None = None
 
     def note(self, *_: object) -> None:
-        """Record a change, which is then written; callable from any thread."""
+        """Record a change, which is then written; any thread can call it."""
         with self._lock:
             if self._ended.is_set():
                 return
@@ -71,4 +71,4 @@ class Autosave:
         try:
             self._write()
         except Exception:  # the thread must survive; the next change writes again
-            logger.exception("What is on screen could not be kept.")
+            logger.exception("The last session could not be saved.")

@@ -11,6 +11,7 @@ from psygnal import Signal
 from omnimouse_model.data.io.http_file import web_address
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import (
+    STATE_FIELDS,
     SUFFIX,
     Analysis,
     ReopenedAnalysis,
@@ -126,21 +127,9 @@ class Project(HasBackgroundTask):
             predictor=state.predictor_name,
             baseline=state.baseline_name,
             start_s=float(window.start_s),
-            mask=state.mask,
-            preset=state.preset,
-            selection=state.selection,
-            cursor=state.cursor,
-            active_span=state.active_span,
-            brush_code=state.brush_code,
-            colour_by=state.colour_by,
-            edits=state.edits,
-            pins=state.pins,
-            areas_shown=state.areas_shown,
-            plane_shown=state.plane_shown,
             predictor_id=self._predictor_id,
             sweeps=tuple(path.name for path in self._screen.sweeps.compared),
-            raster_order=state.raster_order,
-            raster_view=state.raster_view,
+            **{name: getattr(state, name) for name in STATE_FIELDS},
         )
 
     @property

@@ -23,19 +23,20 @@ def score_text(state: LiveState, results: Results) -> str:
     scores, population = results.scores, results.population
     if scores is None or population is None or state.window is None:
         return ""
-    known = np.flatnonzero(np.isfinite(scores))
-    if not len(known) or state.session is None or state.mask is None:
+    scored = np.flatnonzero(np.isfinite(scores))
+    if not len(scored) or state.session is None or state.mask is None:
         return ""
     lines = [
-        f"score: median r = {np.median(scores[known]):.3f} over {len(known):,} neurons",
+        f"score: median r = {np.median(scores[scored]):.3f} over {len(scored):,} "
+        "neurons",
         f"definition: {DEFINITION}",
         condition_text(state, state.mask, population),
     ]
     selected = [n for n in state.selection if np.isfinite(scores[n])]
     if selected:
         names = state.session.units.names
-        each = ", ".join(f"{names[n]}: {scores[n]:.3f}" for n in selected)
-        lines.append(f"selected neurons: {each}")
+        values = ", ".join(f"{names[n]}: {scores[n]:.3f}" for n in selected)
+        lines.append(f"selected neurons: {values}")
     return "\n".join(lines)
 
 
@@ -43,25 +44,25 @@ def condition_text(state: LiveState, mask: Mask, prediction: Prediction | None) 
     """Return one line each about predictor, session and condition."""
     assert state.session is not None
     assert state.window is not None
-    who = "nobody" if prediction is None else prediction.predictor_id
-    asked_id = mask.mask_id if prediction is None else prediction.mask_id
+    predictor = "nobody" if prediction is None else prediction.predictor_id
+    mask_id = mask.mask_id if prediction is None else prediction.mask_id
     lines = [
-        f"predictor: {who}",
+        f"predictor: {predictor}",
         f"session: {state.session.id}, window from {state.window.start_s:.2f} s",
-        f"condition: {_condition(state, mask, asked_id)}",
+        f"condition: {_condition(state, mask, mask_id)}",
     ]
     return "\n".join(lines)
 
 
-def _condition(state: LiveState, mask: Mask, asked_id: str) -> str:
+def _condition(state: LiveState, mask: Mask, mask_id: str) -> str:
     """Return the inputs of the predictor; of an older mask, only its id is known."""
-    if mask.mask_id != asked_id:
-        return f"an older question than the one on screen, mask {asked_id}"
+    if mask.mask_id != mask_id:
+        return f"an older question than the one on screen, mask {mask_id}"
     name = preset_named(state.preset).label if state.preset else "made by hand"
     note = f" ({mask.note})" if mask.note else ""
     visible = int(mask.visible.any(axis=0).sum())
     return (
         f"{name}{note}; {visible:,} neurons visible, {int(mask.frames.sum())} of "
         f"{len(mask.frames)} frames visible, behaviour {mask.behavior_mode}; mask "
-        f"{asked_id}"
+        f"{mask_id}"
     )

@@ -56,7 +56,7 @@ def script_of(
         raise ExportError("Nothing is asked: paint a target, or choose a preset.")
     options = "".join(f", {name}={value!r}" for name, value in session.options.items())
     device = "" if state.device == "auto" else f", device={state.device!r}"
-    imports, making = _making(state, mask, analysis, folder)
+    imports, mask_lines = _mask_lines(state, mask, analysis, folder)
     lines = [
         f'"""{_title(state)}"""',
         "",
@@ -68,7 +68,7 @@ def script_of(
         "from omnimouse_model.metrics import correlation",
         "",
         f"session = om.open_session({str(session.path)!r}{options})",
-        *_window_lines(window, making),
+        *_window_lines(window, mask_lines),
         f'assert mask.mask_id == "{mask.mask_id}", "not the mask that was on screen"',
         f"predictor = om.load_predictor({predictor!r}, [session]{device})",
         "prediction = predictor.predict(window, mask)",
@@ -88,31 +88,32 @@ def script_of(
             "for name, value in zip(session.behavior_names, r):",
             '    print(f"{name}: r = {value:.6f}")',
         ]
-    lines += _what_if(state)
+    lines += _edit_lines(state)
     return "\n".join(lines) + "\n"
 
 
-def _window_lines(window: Window, making: list[str]) -> list[str]:
-    """Lines that make window and mask; another spec is that of the mask."""
-    # milliseconds are easier to read, where they give the very same window
-    short = round(window.start_s, 3)
-    again = window.session.window(short, window.spec)
-    start_s = short if again.key == window.key else window.start_s
+def _window_lines(window: Window, mask_lines: list[str]) -> list[str]:
+    """Return lines that make window and mask, in the order that the spec needs."""
+    # Milliseconds are easier to read, if they give the same window.
+    start_s = round(window.start_s, 3)
+    if window.session.window(start_s, window.spec).key != window.key:
+        start_s = window.start_s
+    # A window of another spec takes the spec from the mask.
     if window.spec == OMNIMOUSE:
-        return [f"window = session.window({start_s!r})", *making]
-    return [*making, f"window = session.window({start_s!r}, mask.spec)"]
+        return [f"window = session.window({start_s!r})", *mask_lines]
+    return [*mask_lines, f"window = session.window({start_s!r}, mask.spec)"]
 
 
-def _what_if(state: LiveState) -> list[str]:
+def _edit_lines(state: LiveState) -> list[str]:
     """Return lines that also predict under the what-if edits."""
     if not state.edits:
         return []
-    written = pformat(edits_to_json(state.edits), width=80, sort_dicts=False)
+    text = pformat(edits_to_json(state.edits), width=80, sort_dicts=False)
     return [
         "",
         "from omnimouse_model.analysis.in_silico.stimulus_edits import edits_from_json",
         "",
-        f"edits = edits_from_json(\n    {written}\n)",
+        f"edits = edits_from_json(\n    {text}\n)",
         "changed = om.what_if(predictor, window, mask, edits, unedited=prediction)",
         "change = changed.change",
         'print(f"{changed.description}: median change {np.nanmedian(change):.6f}")',
@@ -122,12 +123,12 @@ def _what_if(state: LiveState) -> list[str]:
 def _title(state: LiveState) -> str:
     assert state.session is not None
     assert state.window is not None
-    question = preset_named(state.preset).label if state.preset else "a mask by hand"
+    task = preset_named(state.preset).label if state.preset else "a mask by hand"
     name = state.session.id.replace("\\", "/").replace('"', "'")
-    return f"{name}, from {state.window.start_s:.2f} s: {question}."
+    return f"{name}, from {state.window.start_s:.2f} s: {task}."
 
 
-def _making(
+def _mask_lines(
     state: LiveState, mask: Mask, analysis: Path | None, folder: Path
 ) -> tuple[list[str], list[str]]:
     """Return imports, and lines that make the mask."""
@@ -140,21 +141,20 @@ def _making(
         pass
     # Some presets depend on the selection; the shorter script, without it, is tried
     # first.
-    known = {preset.name for preset in PRESETS}
-    for selected in ((), state.selection) if state.preset in known else ():
+    names = {preset.name for preset in PRESETS}
+    for selected in ((), state.selection) if state.preset in names else ():
         if mask_for(state.preset, session, selected) == mask:
-            more = f", {list(selected)}" if selected else ""
+            argument = f", {list(selected)}" if selected else ""
             return ["from omnimouse_model.live.mask.presets import mask_for"], [
-                f"mask = mask_for({state.preset!r}, session{more})"
+                f"mask = mask_for({state.preset!r}, session{argument})"
             ]
     if analysis is not None:
-        place = str(analysis)
         return ["import json", "from pathlib import Path"], [
-            f"analysis = json.loads(Path({place!r}).read_text('utf-8'))",
+            f"analysis = json.loads(Path({str(analysis)!r}).read_text('utf-8'))",
             'mask = om.Mask.from_dict(analysis["mask"])',
         ]
-    written = pformat(mask.to_dict(), width=84, sort_dicts=False)
-    if len(written) <= MOST_CHARACTERS:
-        return [], [f"mask = om.Mask.from_dict(\n    {written}\n)"]
+    text = pformat(mask.to_dict(), width=84, sort_dicts=False)
+    if len(text) <= MOST_CHARACTERS:
+        return [], [f"mask = om.Mask.from_dict(\n    {text}\n)"]
     path = mask.save(folder / "masks" / f"{mask.mask_id}.json")
     return [], [f"mask = om.Mask.load({str(path)!r})"]
