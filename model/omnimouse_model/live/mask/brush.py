@@ -6,7 +6,7 @@ CODE_NAMES = {HIDDEN: "hidden", VISIBLE: "visible", TARGET: "target"}
 
 
 class ActiveSpans:
-    """The active span of each code, as the user last chose it."""
+    """Active span of each code, as the user last chose it."""
 
     def __init__(self, n_samples: int) -> None:
         self._n_samples = n_samples
@@ -17,7 +17,7 @@ class ActiveSpans:
         }
 
     def resize(self, n_samples: int) -> None:
-        """Keep the same parts of a window that has another number of samples."""
+        """Scale the spans to a window with another number of samples."""
         for code, (start, stop) in self._spans.items():
             first = start * n_samples // self._n_samples
             last = max(first + 1, stop * n_samples // self._n_samples)
@@ -29,7 +29,7 @@ class ActiveSpans:
         return self._spans[known_code(code)]
 
     def choose(self, code: int, start: int, stop: int) -> tuple[int, int]:
-        """Keep a span for a code; `ValueError` if it is not inside the window."""
+        """Set the span of a code; `ValueError` if it is not inside the window."""
         if not 0 <= start < stop <= self._n_samples:
             raise ValueError(
                 f"The active span {start}-{stop} is not in 0-{self._n_samples}; give "

@@ -31,12 +31,7 @@ def place_of(edit: Edit) -> Place:
 class StimulusEdits:
     """What-if edits of the live state, at most one per place.
 
-    Parameters
-    ----------
-    state, results
-        Live state, and results of the predictor.
-    change
-        `change(edits, name)` replaces the edits as one undo entry.
+    `change(edits, name)` replaces the edits of the state as one undo entry.
     """
 
     def __init__(
@@ -61,14 +56,14 @@ class StimulusEdits:
     @property
     def window(self) -> Window | None:
         """The edited window on screen; None without a session."""
-        shown = self._state.window
-        if shown is None:
+        window = self._state.window
+        if window is None:
             return None
         # Reuse the edited window while its key, which includes the edits, is unchanged:
         # its edited frames are computed lazily and cached in it.
-        key = shown.with_edits(self.edits).key
+        key = window.with_edits(self.edits).key
         if self._window is None or self._window.key != key:
-            self._window = edited(shown, self.edits)
+            self._window = edited(window, self.edits)
         return self._window
 
     @property
@@ -81,8 +76,8 @@ class StimulusEdits:
 
     def get(self, kind: str, where: str = "") -> Edit | None:
         """Return the edit of a kind and channel or axis; None if there is none."""
-        found = (edit for edit in self.edits if place_of(edit) == (kind, where))
-        return next(found, None)
+        edits = (edit for edit in self.edits if place_of(edit) == (kind, where))
+        return next(edits, None)
 
     def put(self, *edits: Edit, instead: Iterable[Place] = ()) -> None:
         """Add edits; they replace edits at the same places and at those in `instead`.
@@ -93,17 +88,17 @@ class StimulusEdits:
         window = self._state.window
         if window is None:
             return
-        gone = {place_of(edit) for edit in edits} | set(instead)
-        kept = [edit for edit in self.edits if place_of(edit) not in gone]
+        replaced = {place_of(edit) for edit in edits} | set(instead)
+        others = [edit for edit in self.edits if place_of(edit) not in replaced]
         # Called for its errors only: an edit that the session cannot have raises here,
         # before the state changes.
         edited(window, edits)
-        self.set((*kept, *edits), f"What if: {describe_edits(edits, window.spec)}")
+        self.set((*others, *edits), f"What if: {describe_edits(edits, window.spec)}")
 
     def remove(self, *places: Place) -> None:
         """Remove the edits at some places."""
-        kept = [edit for edit in self.edits if place_of(edit) not in places]
-        self.set(kept, "What if: as recorded")
+        others = [edit for edit in self.edits if place_of(edit) not in places]
+        self.set(others, "What if: as recorded")
 
     def reset(self) -> None:
         """Remove all edits."""

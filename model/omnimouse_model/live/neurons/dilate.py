@@ -14,7 +14,7 @@ from omnimouse_model.masks.dilation import distance_unit, grow, shrink
 START = {"µm": 30.0, "px": 10.0}
 Paint = Callable[[np.ndarray, tuple[int, int], int], None]
 Stroke = Callable[[str], AbstractContextManager[None]]
-Among = Callable[[np.ndarray], np.ndarray]
+KeepVisible = Callable[[np.ndarray], np.ndarray]
 
 
 class Dilation:
@@ -24,7 +24,7 @@ class Dilation:
     ----------
     paint, stroke
         Methods of the controller: set cells, and group changes as one undo entry.
-    among
+    keep_visible
         Returns those neurons that are shown; others do not change.
 
     Attributes
@@ -36,10 +36,14 @@ class Dilation:
     changed = Signal()
 
     def __init__(
-        self, state: LiveState, paint: Paint, stroke: Stroke, among: Among
+        self,
+        state: LiveState,
+        paint: Paint,
+        stroke: Stroke,
+        keep_visible: KeepVisible,
     ) -> None:
         self._state, self._paint, self._stroke = state, paint, stroke
-        self._among = among
+        self._keep_visible = keep_visible
         self._distances = dict(START)
 
     @property
@@ -74,23 +78,23 @@ class Dilation:
         if not self.can_grow or self._state.session is None:
             return
         painted = self._painted()
-        found = grow(self._state.session, painted, self.distance)
-        new = np.setdiff1d(found, painted)
-        self._set(new, self._state.brush_code, "Grow")
+        grown = grow(self._state.session, painted, self.distance)
+        added = np.setdiff1d(grown, painted)
+        self._set(added, self._state.brush_code, "Grow")
 
     def shrink(self) -> None:
         """Hide painted neurons that have unpainted ones within the distance."""
         if not self.can_shrink or self._state.session is None:
             return
         painted = self._painted()
-        kept = shrink(self._state.session, painted, self.distance)
-        self._set(np.setdiff1d(painted, kept), HIDDEN, "Shrink")
+        inner = shrink(self._state.session, painted, self.distance)
+        self._set(np.setdiff1d(painted, inner), HIDDEN, "Shrink")
 
     def _set(self, neurons: np.ndarray, code: int, verb: str) -> None:
-        neurons = self._among(neurons)
+        neurons = self._keep_visible(neurons)
         if len(neurons):
-            word = CODE_NAMES[self._state.brush_code]
-            with self._stroke(f"{verb} {word} by {self.distance:g} {self.unit}"):
+            code_name = CODE_NAMES[self._state.brush_code]
+            with self._stroke(f"{verb} {code_name} by {self.distance:g} {self.unit}"):
                 self._paint(neurons, self._state.active_span, code)
 
     def _painted(self) -> np.ndarray:

@@ -26,7 +26,10 @@ class Planes:
         """Plane numbers, ascending; empty with fewer than two known planes."""
         session = self._state.session
         if session is not self._session_numbers[0]:
-            self._session_numbers = (session, () if session is None else _numbers(session))
+            self._session_numbers = (
+                session,
+                () if session is None else _numbers(session),
+            )
         return self._session_numbers[1]
 
     @property

@@ -46,13 +46,13 @@ class CurrentPoint:
     @property
     def text(self) -> str:
         """Text such as "r = 0.43 · 64 neurons · 10 samples before · video"."""
-        given = self.context
+        context = self.context
         return " · ".join(
             [
                 self.score_text,
-                f"{given.neurons:,.0f} neurons",
-                f"{given.history_samples:.0f} samples before",
-                inputs_label(given.video, given.behavior),
+                f"{context.neurons:,.0f} neurons",
+                f"{context.history_samples:.0f} samples before",
+                inputs_label(context.video, context.behavior),
             ]
         )
 
@@ -62,8 +62,10 @@ class CurrentPoint:
         if self.problem:
             return f"not marked: {self.problem}"
         old = " (older)" if self.is_old else ""
-        whose = f" of {self.n_scored:,} asked, none selected"
-        return f"r = {self.score:.2f}{old}{'' if self.is_of_selected else whose}"
+        scope = ""
+        if not self.is_of_selected:
+            scope = f" of {self.n_scored:,} asked, none selected"
+        return f"r = {self.score:.2f}{old}{scope}"
 
 
 def current_point(state: LiveState, results: Results) -> CurrentPoint | None:
@@ -71,28 +73,28 @@ def current_point(state: LiveState, results: Results) -> CurrentPoint | None:
     mask, window = state.mask, state.window
     if mask is None or window is None:
         return None
-    given, is_old = measure_context(mask), results.is_population_old
+    context, is_old = measure_context(mask), results.is_population_old
     # Target samples without a valid recording are not scored; (time, 1).
     valid = window.valid["responses"][:, None]
     counts = np.sum((mask.cells == TARGET) & valid, axis=0)
-    known = counts > 0
+    is_scored = counts > 0
     if results.scores is not None:
-        known &= np.isfinite(results.scores)
-    if results.scores is None or not known.any():
-        why = _why_not(results, is_asked=bool(mask.target.any()))
-        return CurrentPoint(given, float("nan"), 0, False, is_old, why)
-    is_selected = np.zeros_like(known)
+        is_scored &= np.isfinite(results.scores)
+    if results.scores is None or not is_scored.any():
+        problem = _score_problem(results, has_target=bool(mask.target.any()))
+        return CurrentPoint(context, float("nan"), 0, False, is_old, problem)
+    is_selected = np.zeros_like(is_scored)
     is_selected[list(state.selection)] = True
-    is_of_selected = bool((known & is_selected).any())
-    scored = known & is_selected if is_of_selected else known
+    is_of_selected = bool((is_scored & is_selected).any())
+    scored = is_scored & is_selected if is_of_selected else is_scored
     # The same average as a sweep's points, so that mark and curves are comparable.
     score = session_score(results.scores[scored], counts[scored])
-    return CurrentPoint(given, score, int(scored.sum()), is_of_selected, is_old)
+    return CurrentPoint(context, score, int(scored.sum()), is_of_selected, is_old)
 
 
-def _why_not(results: Results, *, is_asked: bool) -> str:
+def _score_problem(results: Results, *, has_target: bool) -> str:
     """Return why the mask on screen has no score."""
-    if not is_asked:
+    if not has_target:
         return "no neuron is asked"
     if results.error is not None:
         return "no answer"
