@@ -26,7 +26,7 @@ from omnimouse_model.data.store.layout import (
     VERSION,
 )
 from omnimouse_model.data.store.sharded import ShardedRows, piece
-from omnimouse_model.data.store.tables import trials_of, units_of
+from omnimouse_model.data.store.tables import table_digest, trials_of, units_of
 from omnimouse_model.errors import SessionFormatError
 
 LOOKED_FOR = ("zarr.json",)
@@ -109,13 +109,10 @@ def _check_files(path: Path) -> None:
 
 def _session(path: Path, about: Mapping[str, Any], options: ReadOptions) -> Session:
     store = _Store(path)
-    n = int(about["n_units"])
     responses = store.signal("responses", ShardedRows(path / "responses/data"))
     responses = replace(responses, levels=tuple(_levels(path, responses)))
     if store.has("responses/spike_times"):
         responses = replace(responses, file=_spikes(store, responses))
-    if responses.n_columns != n or responses.mean is None or responses.std is None:
-        raise ValueError(f"responses of {responses.n_columns} neurons for {n}")
     behavior: dict[str, Signal | None] = dict.fromkeys(_STREAMS)
     for name in _STREAMS:
         if store.has(f"behaviour/{name}"):
@@ -128,22 +125,21 @@ def _session(path: Path, about: Mapping[str, Any], options: ReadOptions) -> Sess
         path=path,
         format=f"store ({about['source']['format']})",
         fingerprint=combine_options(folder_fingerprint(path), options.changed()),
-        units=units_of(
-            store.arrays("units"),
-            store.attributes("units"),
-            responses.mean,
-            responses.std,
-        ),
+        units=units_of(store.arrays("units"), store.attributes("units"), responses),
         responses=responses,
         behavior=behavior,
         stimulus=stimulus,
-        trials=_trials(store) if stimulus is None else stimulus.trials,
+        trials=_trials(store),
         images=store.arrays("images") if store.has("images") else {},
         meta=dict(about["meta"]),
         options=options.changed(),
         warnings=_notes(about["warnings"]),
         assumptions=(*_notes(about["assumptions"]), _origin(about["source"])),
     )
+    # Checksums protect the arrays; this hash also protects the attributes, which are
+    # plain JSON. Without it, tables that do not fit together would fail later.
+    if table_digest(session) != about["hashes"]["tables"]:
+        raise ValueError("its tables are not those that were written")
     check_overlap(session)
     return session
 
@@ -154,19 +150,10 @@ def _origin(source: Mapping[str, Any]) -> Note:
 
 def _spikes(store: "_Store", responses: Signal) -> SpikeTrains:
     """Return spike times; their counts at one rate are the stored responses."""
-    times = store.array("responses/spike_times")
-    offsets = store.array("responses/spike_offsets").astype(np.int64)
-    is_sound = (
-        offsets.shape == (responses.n_columns + 1,)
-        and offsets[0] == 0
-        and offsets[-1] == len(times)
-        and (np.diff(offsets) >= 0).all()
-    )
-    if not is_sound:
-        raise ValueError(f"spikes do not fit {responses.n_columns} units")
-    file = MemoryTimes(store.path, times)
+    times = MemoryTimes(store.path, store.array("responses/spike_times"))
+    offsets = store.array("responses/spike_offsets")
     clock = responses.start, responses.rate_hz, responses.n_samples
-    return SpikeTrains(file, offsets, *clock)
+    return SpikeTrains(times, offsets, *clock)
 
 
 def _levels(path: Path, responses: Signal) -> Iterator[Level]:
@@ -188,13 +175,9 @@ def _notes(stored: Any) -> tuple[Note, ...]:
 
 
 def _trials(store: "_Store") -> Trials:
-    """Return the trials of a session without a stimulus."""
     if not store.has("trials"):
         return Trials.none()
-    trials = trials_of(store.arrays("trials"), store.attributes("trials"))
-    if not np.isfinite([trials.t_on, trials.t_off]).all():
-        raise ValueError("times of trials that are not finite")
-    return trials
+    return trials_of(store.arrays("trials"), store.attributes("trials"))
 
 
 def _stimulus(store: "_Store") -> Stimulus | None:
@@ -205,42 +188,20 @@ def _stimulus(store: "_Store") -> Stimulus | None:
     frames = None
     if store.has("stimulus/frames"):
         frames = ShardedRows(store.path / "stimulus" / "frames")
-    trials = trials_of(store.arrays("trials"), store.attributes("trials"))
-    first = arrays["first_row"].astype(np.int64)
+    trials, first = _trials(store), arrays["first_row"]
+    # The first rows are not part of the hash of the tables.
     count = 0 if frames is None else frames.shape[0]
     last = np.where(first >= 0, first + trials.n_slots, 0)
-    slots = arrays["slot_t"]
-    # Tables are checked against each other here, once: afterwards they are used as
-    # indices without a check.
-    sound = (
-        first.shape == (len(trials),)
-        and bool((last <= count).all())
-        and len({len(arrays[k]) for k in ("slot_t", "slot_trial", "slot_frame")}) == 1
-        and bool((np.diff(slots) > 0).all())
-        and len(slots) > 0
-        and (frames is None or frames.shape[1:] == size)
-        and _fits(arrays, trials)
-    )
-    if not sound:
-        raise ValueError("tables of the stimulus do not fit together")
+    if (last > count).any() or (frames is not None and frames.shape[1:] != size):
+        raise ValueError("the frames do not fit the trials")
     return Stimulus(
-        slot_t=slots,
+        slot_t=arrays["slot_t"],
         slot_trial=arrays["slot_trial"],
         slot_frame=arrays["slot_frame"],
         size=size,
         source=StoreVideo(frames, first),
         trials=trials,
     )
-
-
-def _fits(arrays: Mapping[str, np.ndarray], trials: Trials) -> bool:
-    """Return whether every slot has a valid trial and a frame within it."""
-    trial, frame = arrays["slot_trial"], arrays["slot_frame"]
-    if not len(trials) or trial.min() < 0 or trial.max() >= len(trials):
-        return False
-    within = (frame >= 0) & (frame < np.maximum(trials.n_slots[trial], 1))
-    starts = (trials.first_slot >= 0) & (trials.first_slot < len(trial))
-    return bool(within.all() and starts.all())
 
 
 class StoreVideo:
@@ -306,31 +267,17 @@ class _Store:
     def signal(self, name: str, rows: Any) -> Signal:
         """Return a stream with its clock and statistics."""
         about = self.attributes(name)
-        mean, std = self.array(f"{name}/mean"), self.array(f"{name}/std")
-        shift = self.array(f"{name}/shift_s") if self.has(f"{name}/shift_s") else None
-        # -1 fits no statistics, so an array of another rank is refused below.
-        columns = int(rows.shape[1]) if len(rows.shape) == 2 else -1
-        for values in (mean, std, shift):
-            if values is not None and values.shape != (columns,):
-                raise ValueError(f"{name}: {values.shape} values for {columns} columns")
-            if values is not None and not np.isfinite(values).all():
-                raise ValueError(f"{name}: values that are not finite")
-        rate, start = float(about["rate_hz"]), float(about["start"])
-        end, mode = float(about["end_declared"]), about["mode"]
-        if not (np.isfinite([rate, start, end]).all() and rate > 0 and start <= end):
-            raise ValueError(f"{name}: from {start} to {end} at {rate}")
-        if mode not in ("previous", "linear"):
-            raise ValueError(f"{name}: mode {mode}")
+        has_shift = self.has(f"{name}/shift_s")
         return Signal(
             name.rsplit("/", 1)[-1],
             rows,
-            rate,
-            start,
-            end,
-            None if shift is None else shift.astype(np.float64),
-            tuple(str(v) for v in about["names"]),
-            tuple(str(v) for v in about["units"]),
-            mean.astype(np.float64),
-            std.astype(np.float64),
-            mode,
+            about["rate_hz"],
+            about["start"],
+            about["end_declared"],
+            shift_s=self.array(f"{name}/shift_s") if has_shift else None,
+            names=tuple(about["names"]),
+            units=tuple(about["units"]),
+            mean=self.array(f"{name}/mean"),
+            std=self.array(f"{name}/std"),
+            mode=about["mode"],
         )

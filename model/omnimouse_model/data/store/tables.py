@@ -15,16 +15,9 @@ from omnimouse_model.data.stimulus import TRIAL_COLUMNS, Trials
 from omnimouse_model.data.store.layout import little
 from omnimouse_model.data.units import Roi, Units
 
-# Plausibility limit; responses are divided by the scale.
-_LARGEST_SCALE = 1e30
 _TEXTS = [name for name, kind in TRIAL_COLUMNS.items() if kind is np.str_]
 _NUMBERS = [name for name in TRIAL_COLUMNS if name not in _TEXTS]
-_UNITS = {
-    "unit_id": (np.int64, ()),
-    "plane": (np.int32, ()),
-    "xyz_um": (np.float32, (3,)),
-    "xy_px": (np.float32, (2,)),
-}
+_UNITS = ("unit_id", "plane", "xyz_um", "xy_px")
 
 
 def digest_of(values: np.ndarray) -> str:
@@ -36,7 +29,10 @@ def plain(value: Any) -> Any:
     """Return a value as JSON stores it; unknown types and keys become texts."""
     # A round trip, so that a value before writing equals the same value after reading
     # (tuples are lists, keys are texts).
-    return json.loads(json.dumps(_with_text_keys(value), default=str))
+    try:
+        return json.loads(json.dumps(value, default=str))
+    except TypeError:  # a key that JSON cannot store
+        return json.loads(json.dumps(_with_text_keys(value), default=str))
 
 
 def _with_text_keys(value: Any) -> Any:
@@ -59,7 +55,7 @@ def table_digest(session: Session) -> str:
     for name, values in sorted(small_arrays(session).items()):
         digest.update(f"{name} {values.dtype.str} {values.shape}".encode())
         digest.update(np.ascontiguousarray(values).tobytes())
-    texts = plain([identity(session), group_attributes(session)])
+    texts = [identity(session), group_attributes(session)]
     digest.update(json.dumps(texts, sort_keys=True).encode())
     return digest.hexdigest()[:32]
 
@@ -157,68 +153,28 @@ def unit_columns(units: Units) -> dict[str, np.ndarray]:
 
 
 def units_of(
-    arrays: Mapping[str, np.ndarray],
-    attributes: Mapping[str, Any],
-    mean: np.ndarray,
-    std: np.ndarray,
+    arrays: Mapping[str, np.ndarray], attributes: Mapping[str, Any], responses: Signal
 ) -> Units:
-    """Return the neurons of a store.
-
-    Raises
-    ------
-    ValueError
-        Columns differ in length or type.
-    """
-    n = len(mean)
-    columns: dict[str, np.ndarray] = {}
-    for name, (kind, tail) in _UNITS.items():
-        values = arrays[name]
-        if values.shape != (n, *tail) or values.dtype != kind:
-            raise ValueError(f"{name} is {values.shape} {values.dtype} for {n} units")
-        columns[name] = values
-    least = float(attributes["least_scale"])
-    if not 0 < least < _LARGEST_SCALE:
-        raise ValueError(f"least_scale {least}")
+    """Return the neurons of a store."""
+    assert responses.mean is not None
+    assert responses.std is not None
+    area, probe = (
+        None if attributes.get(name) is None else np.array(attributes[name])
+        for name in ("area", "probe")
+    )
+    roi = None
+    if "roi_offsets" in arrays:
+        roi = Roi(*(arrays[f"roi_{name}"] for name in ("offsets", "yx", "weight")))
     return Units(
-        area_source=str(attributes["area_source"]),
-        mean=mean,
-        std=std,
-        roi=_roi_of(arrays, n),
-        least_scale=least,
-        area=_texts_of(attributes, "area", n),
-        probe=_texts_of(attributes, "probe", n),
-        **columns,
+        **{name: arrays[name] for name in _UNITS},
+        area=area,
+        probe=probe,
+        area_source=attributes["area_source"],
+        mean=responses.mean,
+        std=responses.std,
+        roi=roi,
+        least_scale=attributes["least_scale"],
     )
-
-
-def _texts_of(attributes: Mapping[str, Any], name: str, n: int) -> np.ndarray | None:
-    """Return a column of texts, None if the session has none."""
-    texts = attributes.get(name)
-    if texts is None:
-        return None
-    if not isinstance(texts, list) or len(texts) != n:
-        raise ValueError(f"{name} does not fit {n} units")
-    return np.array([str(text) for text in texts])
-
-
-def _roi_of(arrays: Mapping[str, np.ndarray], n: int) -> Roi | None:
-    if "roi_offsets" not in arrays:
-        return None
-    offsets, yx = arrays["roi_offsets"].astype(np.int64), arrays["roi_yx"]
-    weight = arrays["roi_weight"]
-    sound = (
-        # Offsets are used as slices later: they must rise from 0 to the number of
-        # pixels.
-        offsets.shape == (n + 1,)
-        and yx.shape == (len(weight), 2)
-        and weight.ndim == 1
-        and offsets[0] == 0
-        and offsets[-1] == len(weight)
-        and (np.diff(offsets) >= 0).all()
-    )
-    if not sound:
-        raise ValueError(f"masks do not fit {n} units")
-    return Roi(offsets, yx.astype(np.int16), weight.astype(np.float32))
 
 
 def packed_trials(trials: Trials) -> dict[str, Any]:
@@ -229,17 +185,7 @@ def packed_trials(trials: Trials) -> dict[str, Any]:
 
 
 def trials_of(arrays: Mapping[str, np.ndarray], texts: Mapping[str, Any]) -> Trials:
-    """Return the trial table of a store.
-
-    Raises
-    ------
-    ValueError
-        Columns differ in length.
-    """
-    n = len(arrays["first_slot"])
+    """Return the trial table of a store."""
     columns = {name: arrays[name] for name in _NUMBERS}
-    columns |= {name: np.array([str(v) for v in texts[name]]) for name in _TEXTS}
-    for name, values in columns.items():
-        if values.shape != (n,):
-            raise ValueError(f"{name} is {values.shape} for {n} trials")
-    return Trials.of(**columns, extra=[dict(item) for item in texts["extra"]])
+    columns |= {name: texts[name] for name in _TEXTS}
+    return Trials.of(**columns, extra=texts["extra"])

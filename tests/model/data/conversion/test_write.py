@@ -439,7 +439,7 @@ def test_verify_reads_the_pyramid_and_the_words(store):
     flip_bit(path, 1)
     words = store / "trials" / "zarr.json"
     words.write_text(words.read_text().replace('"train"', '"trial"'))
-    with pytest.raises(SessionFormatError, match="the tables: not what was written"):
+    with pytest.raises(SessionFormatError, match="its tables are not those"):
         verify(store)
 
 
