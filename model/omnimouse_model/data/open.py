@@ -11,11 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.formats import (
-    READERS,
-    is_recording,
-    session_folder,
-)
+from omnimouse_model.data.formats import READERS, is_recording, session_folder
 from omnimouse_model.data.hub.names import hub_place
 from omnimouse_model.data.hub.unpack import is_archive
 from omnimouse_model.data.io.file_stamp import unreadable

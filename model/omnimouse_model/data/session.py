@@ -24,12 +24,7 @@ from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.overview import Overview, summarise
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.split import early_and_late, has_tiers, split_minutes
-from omnimouse_model.data.stimulus import (
-    BLANK_TIER,
-    COMMON_TIERS,
-    Stimulus,
-    Trials,
-)
+from omnimouse_model.data.stimulus import BLANK_TIER, COMMON_TIERS, Stimulus, Trials
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.data.valid_starts import (
     allowed_times,

@@ -206,22 +206,20 @@ class _Writing:
     def _check_storable(self) -> None:
         """Raise for values that a store cannot hold, before anything is written."""
         session, videos = self._session, distinct_videos(self._session)
-        # Each entry is a type and the bytes of the smallest piece: one frame must fit
-        # into a chunk; responses can always be divided.
-        large = {
-            "responses": (session.responses.dtype, 0),
-            "frames": (videos.dtype, videos.frame_bytes),
-        }
-        for name, (dtype, n_bytes) in large.items():
-            if not is_storable(dtype):
-                raise unstorable(session, f"{name} of {dtype}", "numbers up to 64 bits")
-            if n_bytes > MOST_CHUNK_BYTES:
-                limit = f"{MOST_CHUNK_BYTES:,} at most"
-                raise unstorable(session, f"{name} of {n_bytes:,} bytes each", limit)
-        for name, values in small_arrays(session).items():
-            if not is_storable(values.dtype) or values.nbytes > MOST_TABLE_BYTES:
-                content = f"{name} of {values.nbytes:,} bytes, {values.dtype}"
-                limit = f"numbers, {MOST_TABLE_BYTES:,} bytes at most"
+        # The bytes are those of the smallest piece: one frame must fit into a chunk;
+        # responses can always be divided.
+        pieces = [
+            ("responses", session.responses.dtype, 0, MOST_CHUNK_BYTES),
+            ("frames", videos.dtype, videos.frame_bytes, MOST_CHUNK_BYTES),
+        ]
+        pieces += [
+            (name, values.dtype, values.nbytes, MOST_TABLE_BYTES)
+            for name, values in small_arrays(session).items()
+        ]
+        for name, dtype, n_bytes, most in pieces:
+            if not is_storable(dtype) or n_bytes > most:
+                content = f"{name} of {n_bytes:,} bytes, {dtype}"
+                limit = f"numbers up to 64 bits, {most:,} bytes at most"
                 raise unstorable(session, content, limit)
 
     def _begin(self) -> None:

@@ -227,12 +227,7 @@ def _download(
 def _append(
     listing: Listing, file: HubFile, part: Path, report: Callable[[int], None]
 ) -> None:
-    from huggingface_hub import (
-        get_hf_file_metadata,
-        get_session,
-        get_token,
-        hf_hub_url,
-    )
+    from huggingface_hub import get_hf_file_metadata, get_session, get_token, hf_hub_url
     from huggingface_hub.utils import (  # type: ignore[attr-defined]  # not in __all__
         build_hf_headers,
         hf_raise_for_status,

@@ -4,11 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from omnimouse_model.data.hub.unpack import (
-    is_plain_name,
-    leads_outside,
-    without_ending,
-)
+from omnimouse_model.data.hub.unpack import is_plain_name, leads_outside, without_ending
 from omnimouse_model.errors import FetchError
 
 OWNER = "the-enigma-project"

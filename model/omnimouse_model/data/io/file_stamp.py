@@ -34,10 +34,10 @@ class FileStamp:
         except OSError as error:
             raise unreadable(self.path, error) from error
         if (info.st_size, info.st_mtime_ns) != (self.size, self.changed_ns):
-            raise SessionFormatError(
+            raise bad_file(
                 self.path,
                 "changed",
-                f"{label(self.path)} changed while the session was open",
+                "changed while the session was open",
                 "open the session again",
             )
 
@@ -68,9 +68,7 @@ def stat_file(path: Path) -> os.stat_result:
     try:
         return path.stat()
     except FileNotFoundError as error:
-        raise SessionFormatError(
-            path, "missing_file", f"{label(path)} is missing"
-        ) from error
+        raise bad_file(path, "missing_file", "is missing") from error
     except OSError as error:
         raise unreadable(path, error) from error
 
@@ -78,12 +76,17 @@ def stat_file(path: Path) -> os.stat_result:
 def unreadable(path: Path, error: Exception) -> SessionFormatError:
     """Return the error for a file or folder that the system cannot read."""
     reason = getattr(error, "strerror", None) or str(error)
-    return SessionFormatError(
+    return bad_file(
         path,
         "unreadable",
-        f"{label(path)} cannot be read: {reason}",
+        f"cannot be read: {reason}",
         "check permissions, and that its drive is there",
     )
+
+
+def bad_file(path: Path, code: str, problem: str, hint: str = "") -> SessionFormatError:
+    """Return the error for a file or folder; the message begins with its name."""
+    return SessionFormatError(path, code, f"{label(path)} {problem}", hint)
 
 
 def label(path: Path) -> str:

@@ -14,7 +14,12 @@ import numpy as np
 import yaml
 from numpy.lib import format as npy_format
 
-from omnimouse_model.data.io.file_stamp import FileStamp, stat_file, unreadable
+from omnimouse_model.data.io.file_stamp import (
+    FileStamp,
+    bad_file,
+    stat_file,
+    unreadable,
+)
 from omnimouse_model.data.io.file_stamp import label as label  # readers import it here
 from omnimouse_model.errors import SessionFormatError
 
@@ -122,10 +127,10 @@ def npy_file(path: Path) -> ArrayFile:
     # dtype=object: Python integers, so that a hostile shape cannot overflow.
     declared = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size - offset < declared:
-        raise SessionFormatError(
+        raise bad_file(
             path,
             "wrong_size",
-            f"{label(path)} declares {shape} {dtype}, {declared:,} bytes, "
+            f"declares {shape} {dtype}, {declared:,} bytes, "
             f"but holds {max(0, size - offset):,}",
             "incomplete download? fetch it again",
         )
@@ -136,10 +141,10 @@ def load_small_array(path: Path, inside: Path) -> np.ndarray:
     """Read a small `.npy` (numbers or strings) that lies in the folder `inside`."""
     file = npy_file(contained(path, inside))
     if file.n_bytes > MAX_SMALL_ARRAY_BYTES:
-        raise SessionFormatError(
+        raise bad_file(
             path,
             "too_large",
-            f"{label(path)} holds {file.shape} values, too many for what it should be",
+            f"holds {file.shape} values, too many for what it should be",
         )
     # A copy, so that the small file does not stay mapped.
     return np.array(file.open())
@@ -158,9 +163,7 @@ def read_npy_header(
             # 0x80 is the first byte of a pickle (protocol 2 or later).
             if head[:1] == b"\x80":
                 raise _pickled(path)
-            raise SessionFormatError(
-                path, "not_npy", f"{label(path)} is not a .npy file", "write it again"
-            )
+            raise bad_file(path, "not_npy", "is not a .npy file", "write it again")
         # numpy reads a header of any length before it compares it with a limit.
         length = int.from_bytes(head[8:10] if head[6] == 1 else head[8:12], "little")
         if length > _MAX_HEADER:
@@ -226,9 +229,7 @@ def open_binary(path: Path) -> BinaryIO:
     info = stat_file(path)
     # Opening a named pipe would wait forever.
     if not stat.S_ISREG(info.st_mode):
-        raise SessionFormatError(
-            path, "unreadable", f"{label(path)} is not a plain file"
-        )
+        raise bad_file(path, "unreadable", "is not a plain file")
     try:
         return path.open("rb", buffering=0)
     except OSError as error:
@@ -240,10 +241,8 @@ def read_text(path: Path, limit: int) -> str:
     with open_binary(path) as stream:
         size = os.fstat(stream.fileno()).st_size
         if size > limit:
-            raise SessionFormatError(
-                path,
-                "too_large",
-                f"{label(path)} has {size:,} bytes; at most {limit:,} are read",
+            raise bad_file(
+                path, "too_large", f"has {size:,} bytes; at most {limit:,} are read"
             )
         try:
             data = stream.read()
@@ -253,11 +252,8 @@ def read_text(path: Path, limit: int) -> str:
         return data.decode("utf-8")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
-        raise SessionFormatError(
-            path,
-            "bad_text",
-            f"{label(path)} line {line}: not UTF-8 text",
-            "save the file as UTF-8",
+        raise bad_file(
+            path, "bad_text", f"line {line}: not UTF-8 text", "save the file as UTF-8"
         ) from error
 
 
@@ -315,10 +311,10 @@ def _parse_yaml(text: str) -> object:
 
 
 def _pickled(path: Path) -> SessionFormatError:
-    return SessionFormatError(
+    return bad_file(
         path,
         "pickled",
-        f"{label(path)} contains pickled objects; refused for safety",
+        "contains pickled objects; refused for safety",
         "write it as a plain array of numbers or fixed-width strings",
     )
 

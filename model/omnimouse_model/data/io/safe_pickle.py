@@ -17,9 +17,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.safe_files import (
     MAX_SMALL_ARRAY_BYTES,
-    label,
     open_binary,
     read_npy_header,
 )
@@ -64,9 +64,7 @@ def load_pickled(path: Path) -> Any:
 
 
 def _refused(path: Path, problem: str) -> SessionFormatError:
-    return SessionFormatError(
-        path, "pickled", f"{label(path)} {problem}", "was it written by suite2p?"
-    )
+    return bad_file(path, "pickled", f"{problem}", "was it written by suite2p?")
 
 
 _UNFINISHED = object()
@@ -213,11 +211,10 @@ class _Reader(pickle._Unpickler):
         make = _NAMES.get(_MOVED.get(module, module), {}).get(name)
         if make is not None:
             return partial(self._called, make)
-        raise SessionFormatError(
+        raise bad_file(
             self._path,
             "pickled",
-            f"{label(self._path)} contains a pickled object '{module}.{name}'; "
-            "refused for safety",
+            f"contains a pickled object '{module}.{name}'; refused for safety",
             "only arrays, numbers, texts and plain containers are read",
         )
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.fingerprint import combine_options, folder_fingerprint
-from omnimouse_model.data.io.safe_files import label, read_json_mapping
+from omnimouse_model.data.io.safe_files import read_json_mapping
 from omnimouse_model.data.io.trial_files import MemoryRows
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.finalise import check_overlap
@@ -99,10 +100,10 @@ def _check_files(path: Path) -> None:
             if stat.S_ISDIR(kind):
                 waiting.append(item)
             elif not stat.S_ISREG(kind):
-                raise SessionFormatError(
+                raise bad_file(
                     item,
                     "outside",
-                    f"{label(item)} of {path.name} is no plain file; refused",
+                    f"of {path.name} is no plain file; refused",
                     "a store holds files of its own only: copy it again",
                 )
 

@@ -15,6 +15,7 @@ import google_crc32c
 import numpy as np
 from numcodecs import blosc
 
+from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.row_source import pick_in_blocks
 from omnimouse_model.data.io.safe_files import ArrayFile, label
 from omnimouse_model.data.store.layout import MOST_CHUNK_BYTES, is_storable
@@ -49,10 +50,10 @@ class ShardedRows:
         try:
             self._read_layout(zarr.open_array(str(folder), mode="r"))
         except Exception as error:  # zarr raises many types for malformed metadata
-            raise SessionFormatError(
+            raise bad_file(
                 folder,
                 "bad_store",
-                f"{label(folder)} is no sharded array of ours: {str(error)[:200]}",
+                f"is no sharded array of ours: {str(error)[:200]}",
                 "convert it again",
             ) from error
         self._files = [self._shard(n) for n in range(-(-self.shape[0] // self._height))]

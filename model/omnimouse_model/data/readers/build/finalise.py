@@ -51,8 +51,7 @@ def finalise(session: Session, notes: Notes) -> Session:
     _note_other_rate(session, notes)
     if session.t0:
         notes.assume(
-            "clock",
-            f"clock: 0 is the first response, {session.t0:.10g} s in the file",
+            "clock", f"clock: 0 is the first response, {session.t0:.10g} s in the file"
         )
     if session.split:
         notes.assume("inferred_tiers", SPLIT_NOTE)

@@ -15,11 +15,7 @@ MOST_PIXELS = 2**26
 
 
 def check_extent(
-    path: Path,
-    name: str,
-    n_rows: int,
-    rate_hz: float,
-    most_rows: int = MOST_ROWS,
+    path: Path, name: str, n_rows: int, rate_hz: float, most_rows: int = MOST_ROWS
 ) -> None:
     """Check the number of rows and their duration.
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.io.safe_files import label, load_small_array
+from omnimouse_model.data.io.file_stamp import bad_file
+from omnimouse_model.data.io.safe_files import load_small_array
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.size_limits import MOST_COLUMNS, check_extent
 from omnimouse_model.data.signal import Signal
@@ -106,10 +107,10 @@ def _stored(signal: Signal, root: Path, name: str, notes: Notes) -> np.ndarray |
     values = load_small_array(path, root)
     if values.dtype.kind not in "fiu" or values.size != signal.n_columns:
         columns = "units" if signal.name == "responses" else "channels"
-        raise SessionFormatError(
+        raise bad_file(
             path,
             "wrong_length",
-            f"{label(path)} has {values.size} values for {signal.n_columns} {columns}",
+            f"has {values.size} values for {signal.n_columns} {columns}",
             "one value per column of the data",
         )
     is_std = name == "stds"

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import FileStamp, stamped_files
+from omnimouse_model.data.io.file_stamp import FileStamp, bad_file, stamped_files
 from omnimouse_model.data.io.safe_files import (
-    label,
     load_small_array,
     npy_file,
     read_yaml_mapping,
@@ -62,24 +61,22 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
 def _slot_times(path: Path, root: Path) -> np.ndarray:
     stored = load_small_array(path, root)
     if stored.ndim != 1 or stored.dtype.kind not in "fiu" or not len(stored):
-        raise SessionFormatError(
+        raise bad_file(
             path,
             "wrong_shape",
-            f"{label(path)} is {stored.shape} {stored.dtype}, not a list of times",
+            f"is {stored.shape} {stored.dtype}, not a list of times",
         )
     times = stored.astype(np.float64)
     if not np.isfinite(times).all():
-        raise SessionFormatError(
-            path, "not_finite", f"{label(path)} holds times that are not finite"
-        )
+        raise bad_file(path, "not_finite", "holds times that are not finite")
     refuse_quantised(stored, path)
     backward = np.flatnonzero(np.diff(times) <= 0)
     if len(backward):
         at = int(backward[0])
-        raise SessionFormatError(
+        raise bad_file(
             path,
             "unordered_times",
-            f"{label(path)} decreases at index {at + 1} "
+            f"decreases at index {at + 1} "
             f"(t={times[at]:.10g}→{times[at + 1]:.10g}); {len(backward)} such places",
             "frame onsets must increase strictly",
         )
@@ -161,10 +158,10 @@ def _check_file(path: Path, trial: StoredTrial, size: tuple[int, ...]) -> None:
 
 
 def _bad_file(path: Path, trial: StoredTrial, problem: str) -> SessionFormatError:
-    return SessionFormatError(
+    return bad_file(
         path,
         "bad_trials",
-        f"{label(path)} (trial {trial.key}) {problem}",
+        f"(trial {trial.key}) {problem}",
         "was the download complete?",
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.safe_files import (
     ArrayFile,
     contained,
@@ -96,10 +97,10 @@ def _mem_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
     # `.mem` has no header. A file that is too long must be refused as well: with a
     # wrong number of columns, all values would be read at wrong places.
     if size != expected:
-        raise SessionFormatError(
+        raise bad_file(
             path,
             "wrong_size",
-            f"{label(path)} has {size:,} bytes; {rows:,}×{columns:,}×{dtype.itemsize} "
+            f"has {size:,} bytes; {rows:,}×{columns:,}×{dtype.itemsize} "
             f"= {expected:,} expected ({_size_difference(size, expected, columns)})",
             "incomplete download? fetch it again"
             if size < expected
@@ -124,9 +125,7 @@ def _npy_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
     columns = count(meta, "n_signals", described)
     file = npy_file(path)
     if file.dtype.kind not in "fiu":
-        raise SessionFormatError(
-            path, "wrong_shape", f"{label(path)} holds {file.dtype}, not numbers"
-        )
+        raise bad_file(path, "wrong_shape", f"holds {file.dtype}, not numbers")
     # (time,) is accepted as one column.
     stored = file.shape[1] if len(file.shape) == 2 else 1
     if len(file.shape) not in (1, 2) or stored != columns:
@@ -141,10 +140,10 @@ def _npy_samples(path: Path, meta: Mapping[str, Any]) -> ArrayFile:
 def _shape_error(
     path: Path, shape: tuple[int, ...], key: str, declared: int
 ) -> SessionFormatError:
-    return SessionFormatError(
+    return bad_file(
         path,
         "wrong_shape",
-        f"{label(path)} is {shape} but meta.yml says {key} {declared}",
+        f"is {shape} but meta.yml says {key} {declared}",
         "rows are time, columns are signals",
     )
 
@@ -170,10 +169,10 @@ def _phase_shifts(
             "one shift per column of the data",
         )
     if shifts.dtype.kind not in "fiu" or not np.isfinite(shifts).all():
-        raise SessionFormatError(
+        raise bad_file(
             path,
             "not_finite",
-            f"{label(path)} holds values that are not finite numbers",
+            "holds values that are not finite numbers",
             "every column needs a shift in seconds",
         )
     return shifts.reshape(-1).astype(np.float64)

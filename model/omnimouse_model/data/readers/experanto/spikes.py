@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.safe_files import (
     ArrayFile,
     label,
@@ -81,10 +82,10 @@ def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
     else:
         file = npy_file(npy)
     if len(file.shape) != 1 or file.shape[0] != n_spikes or file.dtype.kind != "f":
-        raise SessionFormatError(
+        raise bad_file(
             file.path,
             "wrong_shape",
-            f"{label(file.path)} is {file.shape} {file.dtype}; spike_indices of "
+            f"is {file.shape} {file.dtype}; spike_indices of "
             f"meta.yml say ({n_spikes},) times",
             "was the download complete?",
         )
@@ -96,11 +97,10 @@ def _count(path: Path, dtype: np.dtype[Any]) -> int:
     size = path.stat().st_size
     count, rest = divmod(size, dtype.itemsize)
     if rest:
-        raise SessionFormatError(
+        raise bad_file(
             path,
             "wrong_size",
-            f"{label(path)} has {size:,} bytes, {rest} more than {count:,} times "
-            f"of {dtype}",
+            f"has {size:,} bytes, {rest} more than {count:,} times of {dtype}",
             "was the download complete?",
         )
     return count
@@ -126,9 +126,9 @@ def _check_order(
     invalid = np.flatnonzero(~np.isfinite(times)) + first
     if len(falls) or len(invalid):
         at = int(min([*falls[:1], *invalid[:1]]))
-        raise SessionFormatError(
+        raise bad_file(
             file.path,
             "not_ascending",
-            f"{label(file.path)} does not ascend within a unit at index {at}",
+            f"does not ascend within a unit at index {at}",
             "spike times must be sorted within each unit, in seconds",
         )

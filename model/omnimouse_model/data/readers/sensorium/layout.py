@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import FileStamp, stamped_files
+from omnimouse_model.data.io.file_stamp import FileStamp, bad_file, stamped_files
 from omnimouse_model.data.io.safe_files import (
     ArrayFile,
     contained,
-    label,
     load_small_array,
     npy_file,
     read_json_mapping,
@@ -98,11 +97,7 @@ class Folder:
         """Return the array file of a trial, with its header checked."""
         file = npy_file(contained(self.path(stream, trial), self.root))
         if file.dtype.kind not in "fiu":
-            raise SessionFormatError(
-                file.path,
-                "wrong_shape",
-                f"{label(file.path)} holds {file.dtype}, not numbers",
-            )
+            raise bad_file(file.path, "wrong_shape", f"holds {file.dtype}, not numbers")
         return file
 
     def unit_array(
@@ -227,10 +222,10 @@ class Folder:
         # Videos are (height, width, time), images (channel, height, width).
         shape = file.shape[:2] if self.is_video else file.shape[-2:]
         if len(file.shape) != 3 or not all(file.shape):
-            raise SessionFormatError(
+            raise bad_file(
                 file.path,
                 "wrong_shape",
-                f"{label(file.path)} is {file.shape}; expected "
+                f"is {file.shape}; expected "
                 + ("(height, width, time)" if self.is_video else "(1, height, width)"),
             )
         return int(shape[0]), int(shape[1])

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.io.file_stamp import FileStamp
-from omnimouse_model.data.io.safe_files import ArrayFile, label, load_small_array
+from omnimouse_model.data.io.file_stamp import FileStamp, bad_file
+from omnimouse_model.data.io.safe_files import ArrayFile, load_small_array
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.sensorium.layout import RATE_HZ, Folder
 from omnimouse_model.errors import SessionFormatError
@@ -172,10 +172,10 @@ def _frames(folder: Folder, number: int) -> ArrayFile:
     size = folder.frame_size
     stored = file.shape[:2] if folder.is_video else file.shape[-2:]
     if len(file.shape) != 3 or stored != size or 0 in file.shape:
-        raise SessionFormatError(
+        raise bad_file(
             file.path,
             "bad_trials",
-            f"{label(file.path)} is {file.shape}, the session's frames are {size}",
+            f"is {file.shape}, the session's frames are {size}",
             "all frames of a session must have one size",
         )
     return file
@@ -198,10 +198,10 @@ def _responses(folder: Folder, number: int, tier: str, total: int) -> ArrayFile 
     file = folder.file("responses", number)
     expected = (folder.n_units, total) if folder.is_video else (folder.n_units,)
     if file.shape != expected:
-        raise SessionFormatError(
+        raise bad_file(
             file.path,
             "bad_trials",
-            f"{label(file.path)} is {file.shape}; {expected} expected",
+            f"is {file.shape}; {expected} expected",
             "was the download complete?",
         )
     return None if _may_be_withheld(tier) and _is_empty(file) else file
@@ -243,10 +243,8 @@ def _stored_behavior(folder: Folder, number: int) -> dict[str, np.ndarray | None
             values = load_small_array(folder.path(stream, number), folder.root)
             if values.dtype.kind not in "fiu":
                 path = folder.path(stream, number)
-                raise SessionFormatError(
-                    path,
-                    "wrong_shape",
-                    f"{label(path)} holds {values.dtype}, not numbers",
+                raise bad_file(
+                    path, "wrong_shape", f"holds {values.dtype}, not numbers"
                 )
             # 2022: one value per channel, as (channel,) or (1, channel).
             if not folder.is_video:

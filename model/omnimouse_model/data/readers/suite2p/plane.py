@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.safe_files import (
     ArrayFile,
     contained,
@@ -110,19 +111,17 @@ def _traces(folder: Path, root: Path) -> dict[str, ArrayFile]:
     shape = next(iter(files.values())).shape
     for file in files.values():
         if file.dtype.kind not in "fiu" or len(file.shape) != 2:
-            raise SessionFormatError(
+            raise bad_file(
                 file.path,
                 "wrong_shape",
-                f"{label(file.path)} is {file.shape} {file.dtype}; (regions, frames) "
-                "of numbers expected",
+                f"is {file.shape} {file.dtype}; (regions, frames) of numbers expected",
                 "was it written by suite2p?",
             )
         if file.shape != shape:
-            raise SessionFormatError(
+            raise bad_file(
                 file.path,
                 "wrong_shape",
-                f"{label(file.path)} is {file.shape}, other traces of the plane are "
-                f"{shape}",
+                f"is {file.shape}, other traces of the plane are {shape}",
                 "are they of one run of suite2p?",
             )
     if 0 in shape:
@@ -141,20 +140,20 @@ def _cells(folder: Path, root: Path, n_rois: int, options: ReadOptions) -> np.nd
     marked = load_small_array(path, root)
     fits = marked.ndim in (1, 2) and len(marked) == n_rois and marked.size
     if not fits or marked.dtype.kind not in "fiub":
-        raise SessionFormatError(
+        raise bad_file(
             path,
             "wrong_length",
-            f"{label(path)} is {marked.shape} for {n_rois} regions",
+            f"is {marked.shape} for {n_rois} regions",
             "are the files of one run of suite2p?",
         )
     # Columns of iscell: flag, probability.
     flag = marked if marked.ndim == 1 else marked[:, 0]
     cells: np.ndarray = every[flag > 0]
     if not len(cells):
-        raise SessionFormatError(
+        raise bad_file(
             path,
             "empty",
-            f"{label(path)} marks none of {n_rois} regions as a cell",
+            f"marks none of {n_rois} regions as a cell",
             f"{ALL_ROIS}, reads them all",
         )
     return cells
@@ -169,10 +168,10 @@ def _regions(folder: Path, root: Path, n_rois: int) -> list[Mapping[str, Any]]:
         content = (
             f"{len(regions)} regions" if is_list else f"a {type(regions).__name__}"
         )
-        raise SessionFormatError(
+        raise bad_file(
             path,
             "wrong_length",
-            f"{label(path)} holds {content}, the traces {n_rois} regions",
+            f"holds {content}, the traces {n_rois} regions",
             "are the files of one run of suite2p?",
         )
     return regions
@@ -246,10 +245,10 @@ class _Settings:
             if path.exists():
                 stored = load_pickled(contained(path, root))
                 if not isinstance(stored, Mapping):
-                    raise SessionFormatError(
+                    raise bad_file(
                         path,
                         "wrong_shape",
-                        f"{label(path)} holds a {type(stored).__name__}, not settings",
+                        f"holds a {type(stored).__name__}, not settings",
                         "was it written by suite2p?",
                     )
                 self._values.update(_flat(stored))
