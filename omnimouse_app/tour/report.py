@@ -279,6 +279,7 @@ def paint_the_raster(story: Story) -> None:
 def decode_behavior(story: Story) -> None:
     """Show the behaviour that the predictor decodes, with the preset for it."""
     controller = story.dock.controller
+    # All neurons are visible and behaviour is the target.
     controller.apply_preset("all_response_only")
     story.wait_for_prediction()
     panel = story.dock.panels["Behaviour"]

@@ -53,10 +53,13 @@ def test_before_the_first_trial_its_number_can_be_typed(panel, controller, redra
     assert panel.trial.text() == "trial 1 / 4"
 
 
-def test_the_repeats_of_the_clip_on_screen_are_marked(panel, controller, redraw):
+def test_the_repeats_of_the_clip_on_screen_are_marked(
+    panel, controller, redraw, monkeypatch
+):
     assert panel.repeats.bars == []
     clip = RepeatedClip("c", "train", (0, 2), 5.0)
-    controller.repeats._known = (controller.state.session, (clip,))
+    clips = property(lambda _: (clip,))
+    monkeypatch.setattr(type(controller.repeats), "clips", clips)
     controller.seek(11.0)
     redraw()
     starts = [bar.start_s for bar in panel.repeats.bars]

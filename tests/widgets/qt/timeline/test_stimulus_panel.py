@@ -4,6 +4,7 @@ from qtpy.QtCore import QPointF, Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_model.data.window_spec import VideoSpec, WindowSpec
+from omnimouse_widgets.drawn.model.task import NO_VIDEO
 from omnimouse_widgets.qt.timeline.stimulus_panel import StimulusPanel
 from tests.widgets.pointer import canvas_position, drag, pixel, press, wait
 
@@ -127,4 +128,4 @@ def test_large_video_of_another_rate_and_no_video(show, redraw, look_at, session
     np.testing.assert_array_equal(panel.frame.image, state.window.frames_u8[48])
     look_at()
     redraw()
-    assert panel.message.text == "This model reads no video."
+    assert panel.message.text == NO_VIDEO
