@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, VIDEO_SIZE
 
 FRAME_S = 1.0 / RESPONSE_RATE_HZ
 LATENCY_S = (0.04, 0.28)
@@ -254,7 +254,7 @@ def _video(session: Session, times: np.ndarray) -> np.ndarray:
     for first in range(0, len(times), _BLOCK):
         frames, valid = session.stimulus.sample(times[first : first + _BLOCK])
         if len(valid):
-            small = fit_video(frames).reshape(len(frames), 9, 4, 16, 4)
+            small = fit_video(frames, VIDEO_SIZE).reshape(len(frames), 9, 4, 16, 4)
             places[first + valid] = small.mean(axis=(2, 4)).reshape(len(frames), -1)
     # Neurons that do not depend on phase follow the change of the gray level but not
     # the gray level itself, so both are features.

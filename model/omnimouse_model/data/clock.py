@@ -11,15 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
-# Other rooms import OmniMouse's values from here.
-from omnimouse_model.data.window_spec import BEHAVIOR_RATE_HZ as BEHAVIOR_RATE_HZ
-from omnimouse_model.data.window_spec import N_BEHAVIOR as N_BEHAVIOR
-from omnimouse_model.data.window_spec import N_FRAMES as N_FRAMES
-from omnimouse_model.data.window_spec import N_SAMPLES as N_SAMPLES
-from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ as RESPONSE_RATE_HZ
-from omnimouse_model.data.window_spec import SCREEN_RATE_HZ as SCREEN_RATE_HZ
-from omnimouse_model.data.window_spec import WINDOW_S as WINDOW_S
-
 GRID_RATE_HZ = 30.0
 """Points per second of the start grid: a constant of the format, equal for all specs.
 

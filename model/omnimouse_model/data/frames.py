@@ -1,19 +1,18 @@
-"""Frames at the size that a model reads: gray, 36 x 64 for OmniMouse."""
+"""Frames at the size that a model reads."""
 
 from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float32, Shaped
 
-from omnimouse_model.data.window_spec import VIDEO_SIZE
-
 
 def fit_video(
-    frames: Shaped[np.ndarray, "time ..."], size: tuple[int, int] = VIDEO_SIZE
+    frames: Shaped[np.ndarray, "time ..."], size: tuple[int, int]
 ) -> Shaped[np.ndarray, "time height width"]:
     """Return gray frames (time, *size); frames of that size stay as they are."""
     if frames.ndim == 4:
-        # The mean of the colours, and not a luminance formula: mice see no red.
+        # The reference package cannot rescale colours. The plain mean assumes nothing
+        # about the screen.
         frames = np.asarray(frames.mean(axis=3, dtype=np.float32))
     if frames.shape[1:] == size:
         return frames

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 import numpy as np
 
-from omnimouse_model.data.clock import SCREEN_RATE_HZ
+from omnimouse_model.data.clock import GRID_RATE_HZ
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 
@@ -26,11 +26,7 @@ def page_around(session: Session, window: Window, choice: SpanChoice) -> Page | 
     """The span that is shown around a window; None where that is the window itself."""
     # longer spans are stitched on the grid of window starts, at its rate
     rate_hz = window.spec.response_rate_hz
-    if (
-        choice == "window"
-        or rate_hz != SCREEN_RATE_HZ
-        or window.exact_start is not None
-    ):
+    if choice == "window" or rate_hz != GRID_RATE_HZ or window.exact_start is not None:
         return None
     if choice == "trial":
         return _trial_around(session, window)

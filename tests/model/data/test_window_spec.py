@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.data import clock
 from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.window_spec import BehaviorSpec, VideoSpec, WindowSpec
 from tests.model.experanto_folder import write_folder
@@ -36,12 +35,10 @@ def test_a_window_contains_a_whole_number_of_samples(spec, counts):
     assert (spec.n_samples, spec.n_frames, spec.n_behavior) == counts
 
 
-def test_windows_of_sessions_have_the_spec_of_omnimouse():
-    counts = (clock.N_SAMPLES, clock.N_FRAMES, clock.N_BEHAVIOR)
-    assert counts == (60, 60, 40)
-    assert om.OMNIMOUSE.duration_s == clock.WINDOW_S
-    frames = fit_video(np.zeros((om.OMNIMOUSE.n_frames, 72, 128), np.float32))
-    assert frames.shape == (60, om.OMNIMOUSE.video.height, om.OMNIMOUSE.video.width)
+def test_frames_are_fitted_to_the_spec_of_omnimouse():
+    video = om.OMNIMOUSE.video
+    frames = fit_video(np.zeros((60, 72, 128), np.float32), (video.height, video.width))
+    assert frames.shape == (60, 36, 64)
 
 
 @pytest.mark.parametrize(

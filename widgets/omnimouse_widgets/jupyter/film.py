@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.data.clock import SCREEN_RATE_HZ
+from omnimouse_model.data.clock import GRID_RATE_HZ
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
@@ -47,7 +47,7 @@ class Film:
     def n_frames(self) -> int:
         """Frames of the session."""
         last = len(self.session.start_grid) - 1
-        return int(last * self._rate_hz / SCREEN_RATE_HZ + _ROUNDING) + 1
+        return int(last * self._rate_hz / GRID_RATE_HZ + _ROUNDING) + 1
 
     @property
     def per_chunk(self) -> int:
@@ -66,8 +66,8 @@ class Film:
         grid = self.session.start_grid
         # A window that is aligned to a trial begins beside a point of the grid.
         beside_s = window.native_start - float(grid[window.start_index])
-        place = window.start_index + beside_s * SCREEN_RATE_HZ
-        return round(place * self._rate_hz / SCREEN_RATE_HZ)
+        place = window.start_index + beside_s * GRID_RATE_HZ
+        return round(place * self._rate_hz / GRID_RATE_HZ)
 
     def frame_at(self, sample: int) -> int:
         """Return the frame of the window on screen at a response sample."""
@@ -99,9 +99,9 @@ class Film:
 
     def _native(self, at: int) -> float:
         """Return the time of a frame in the session's native clock."""
-        grid, place = self.session.start_grid, at * SCREEN_RATE_HZ / self._rate_hz
+        grid, place = self.session.start_grid, at * GRID_RATE_HZ / self._rate_hz
         before = int(place)
-        return float(grid[before] + (place - before) / SCREEN_RATE_HZ)
+        return float(grid[before] + (place - before) / GRID_RATE_HZ)
 
     @property
     def _rate_hz(self) -> float:

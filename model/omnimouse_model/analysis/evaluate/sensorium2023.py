@@ -14,9 +14,9 @@ from jaxtyping import Float
 
 from omnimouse_model.analysis.evaluate.evaluate import CHUNK, Cancelled
 from omnimouse_model.atomic import atomic_path
-from omnimouse_model.data.clock import N_SAMPLES, SCREEN_RATE_HZ
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ
 from omnimouse_model.metrics import Moments, Valued, moments, single_trial
 from omnimouse_model.metrics.correlation import SENSORIUM_EPS
 from omnimouse_model.parquet import arrow_module

@@ -24,9 +24,9 @@ from omnimouse_model.analysis.tuning.stimulus_blocks import (
     Progress,
     stimulus_blocks,
 )
-from omnimouse_model.data.clock import SCREEN_RATE_HZ
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import Trials
+from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.metrics.tuning import selectivity_index
 
 DirectionSource = Literal["trials", "place", "screen"]

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from omnimouse_model.data.clock import SCREEN_RATE_HZ
-from omnimouse_model.data.window_spec import VIDEO_SIZE
+from omnimouse_model.data.window_spec import SCREEN_RATE_HZ, VIDEO_SIZE
 
 TAPS = 15
 """Number of frames in a temporal filter, half a second."""

@@ -12,8 +12,8 @@ from types import ModuleType
 import numpy as np
 from jaxtyping import Float32, Int
 
-from omnimouse_model.data.clock import RESPONSE_RATE_HZ
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 from omnimouse_model.metrics.correlation import nanmean
 
 Progress = Callable[[float], None]

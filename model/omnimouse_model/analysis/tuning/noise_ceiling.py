@@ -12,8 +12,8 @@ from omnimouse_model.analysis.tuning.repeats import (
     read_pieces,
     repeated_clips,
 )
-from omnimouse_model.data.clock import SCREEN_RATE_HZ
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.metrics.running_repeats import RunningRepeats
 
 MIN_CLIP_S = 2.0

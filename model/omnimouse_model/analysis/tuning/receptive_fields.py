@@ -26,8 +26,8 @@ from omnimouse_model.analysis.tuning.stimulus_blocks import (
     StimulusBlock,
     stimulus_blocks,
 )
-from omnimouse_model.data.clock import SCREEN_RATE_HZ
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 
 FieldKind = Literal["plain", "energy"]
 N_LAGS = 16

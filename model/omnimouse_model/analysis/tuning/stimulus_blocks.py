@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from omnimouse_model.data.clock import SCREEN_RATE_HZ, frame_slot
+from omnimouse_model.data.clock import frame_slot
 from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.window import SCREEN_MEAN, SCREEN_STD
-from omnimouse_model.data.window_spec import VIDEO_SIZE
+from omnimouse_model.data.window_spec import SCREEN_RATE_HZ, VIDEO_SIZE
 
 BLOCK = 600
 """Samples per block: 20 s."""
@@ -122,7 +122,9 @@ def _contrast(stimulus: Stimulus, times: np.ndarray) -> tuple[np.ndarray, np.nda
     if not len(at):
         return frames, shown
     slots = frame_slot(times[at], stimulus.slot_t)
-    fitted = (fit_video(stored).astype(np.float32) - SCREEN_MEAN) / SCREEN_STD
+    fitted = (
+        fit_video(stored, VIDEO_SIZE).astype(np.float32) - SCREEN_MEAN
+    ) / SCREEN_STD
     known = np.isfinite(fitted).all(axis=(1, 2))
     known &= stimulus.trials.readable[stimulus.slot_trial[slots]]
     frames[at[known]] = fitted[known]

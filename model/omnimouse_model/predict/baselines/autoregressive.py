@@ -9,10 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from omnimouse_model.data.clock import N_SAMPLES
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import without_missing
-from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.data.window_spec import N_SAMPLES, WindowSpec
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.fit_cache import (
     BETWEEN,

@@ -11,10 +11,14 @@ from functools import lru_cache
 
 import numpy as np
 
-from omnimouse_model.data.clock import N_SAMPLES, RESPONSE_RATE_HZ, SCREEN_RATE_HZ
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import without_missing
-from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.data.window_spec import (
+    N_SAMPLES,
+    RESPONSE_RATE_HZ,
+    SCREEN_RATE_HZ,
+    WindowSpec,
+)
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.fit_cache import (
     BETWEEN,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnimouse_model.data.clock import N_SAMPLES
 from omnimouse_model.data.window import Window, without_missing
+from omnimouse_model.data.window_spec import N_SAMPLES
 from omnimouse_model.masks import VISIBLE, Mask
 
 BEHAVIOR_LAGS = (-16, -8, -3, 0, 3)

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from omnimouse_model.data.clock import SCREEN_RATE_HZ, WINDOW_S
+from omnimouse_model.data.clock import GRID_RATE_HZ
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import WINDOW_S
 from omnimouse_model.errors import FinetuneError
 from omnimouse_model.train.batches import TrainingSession, training_session
 
@@ -79,7 +80,7 @@ def _opened(session: Session) -> TrainingSession:
 
 def spaced(starts: np.ndarray) -> np.ndarray:
     """Return those of the sorted starts that are at least the official stride apart."""
-    least = STRIDE / SCREEN_RATE_HZ - 1e-6
+    least = STRIDE / GRID_RATE_HZ - 1e-6
     chosen = [starts[0]]
     for start in starts[1:]:
         if start - chosen[-1] >= least:

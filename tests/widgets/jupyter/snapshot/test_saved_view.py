@@ -12,7 +12,7 @@ from PIL import Image
 
 import omnimouse_model as om
 from omnimouse_model.analysis.evaluate.summary import score_summary
-from omnimouse_model.data.clock import N_SAMPLES
+from omnimouse_model.data.window_spec import N_SAMPLES
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.drawn.field.layout import session_field
 from omnimouse_widgets.drawn.field.neuron_colours import STATE_CORE

@@ -14,7 +14,7 @@ from omnimouse_model.analysis.sweep.table import (
     Point,
     SweepRow,
 )
-from omnimouse_model.data.clock import RESPONSE_RATE_HZ
+from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 from omnimouse_widgets import palette
 
 AXIS_WORDS: Final[dict[ContextAxis, str]] = {

@@ -64,7 +64,11 @@ class NwbVideo:
             stored = run[chosen - low]
         if stored.shape[3:] == (_WITH_ALPHA,):
             stored = stored[..., :_COLOURS]
-        return stored if stored.shape[1:] == size else fit_video(stored)
+        return (
+            stored
+            if stored.shape[1:] == size
+            else fit_video(stored, (size[0], size[1]))
+        )
 
 
 def read_stimulus(nwb: NwbFile, t0: float, notes: Notes) -> Stimulus | None:
@@ -200,13 +204,14 @@ def _by_number(name: str) -> list[tuple[int, str]]:
 
 
 def _size(nwb: NwbFile, parts: list[Part], notes: Notes) -> tuple[int, ...]:
-    """Return the size of all frames, or the model's if they differ."""
+    """Return the size of all frames, or OmniMouse's if they differ."""
+    # A session has one frame size, and no size is right for all presentations.
     sizes = {_frame_size(nwb, part): None for part in _distinct(parts)}
     if len(sizes) == 1:
         return next(iter(sizes))
     notes.assume(
         "several_sizes",
-        "presentations differ in size: all are averaged to gray and to the model's",
+        "presentations differ in size: all are averaged to gray at OmniMouse's size",
     )
     return VIDEO_SIZE
 
