@@ -73,7 +73,7 @@ def launch(
         dock.open_folder(str(session))
     elif session is not None:
         controller.loader.open(OpenRequest(session, options=reading or {}))
-    elif not controller.restore(instead=DEMO):
+    elif not controller.restore(fallback=DEMO):
         controller.loader.open(DEMO)
     if block:
         napari.run()

@@ -113,6 +113,8 @@ class Analysis:
 
     def is_same_task(self, other: "Analysis") -> bool:
         """Whether everything but the view options and saved sweeps is equal."""
+        # A view option, such as a colour, is no work that would be lost: it must not
+        # ask to save.
         plain = ("recording", "predictor", "baseline", "start_s", "selection", "edits")
         return (
             all(getattr(self, name) == getattr(other, name) for name in plain)
@@ -175,6 +177,7 @@ class Analysis:
         content = _object(values, "the whole", _FIELDS, _check_version)
         place = _object(content.get("recording"), "recording", _RECORDING)
         view = _object(content.get("view"), "view", _VIEW)
+        # The mask first: its spec limits the samples of cursor and span.
         mask = _mask(content.get("mask"))
         n_samples = OMNIMOUSE.n_samples if mask is None else mask.n_samples
         return cls(
@@ -242,6 +245,7 @@ def write_analysis(path: Path, analysis: Analysis) -> None:
     with suppress(ValueError):  # no relative path between two Windows drives
         relative = os.path.relpath(analysis.recording, path.parent)
         values["recording"]["beside"] = Path(relative).as_posix()
+    # A crash while writing leaves the old file as it was.
     with atomic_path(path, mode=0o600) as temporary:
         temporary.write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
 
@@ -336,6 +340,7 @@ def _options(value: object) -> dict[str, Any]:
 
 
 def _seconds(value: object) -> float:
+    # JSON's `true` is an int in Python.
     if isinstance(value, bool) or not isinstance(value, int | float):
         _refuse("start_s", value, "seconds")
     if not math.isfinite(value):
@@ -373,6 +378,7 @@ def _pins(value: object) -> tuple[Pin, ...]:
             pins.append(Pin.from_dict(values, ""))
         except (MaskError, KeyError, TypeError, ValueError) as error:
             raise AnalysisFileError("field", f"its pins: {error!s:.200}") from None
+    # Two pins in one slot would have the same letter and colour.
     if len({pin.slot for pin in pins}) < len(pins):
         _refuse("pins", [pin.slot for pin in pins], expected)
     return tuple(sorted(pins, key=lambda pin: pin.slot))
@@ -396,6 +402,7 @@ def _selection(value: object) -> tuple[int, ...]:
     if not isinstance(value, list) or len(value) > MAX_SELECTED:
         _refuse("selection", value, f"at most {MAX_SELECTED} neurons")
     neurons = [_integer(v, "selection", 0, _LARGEST_NEURON) for v in value]
+    # A neuron selected twice would have two traces.
     return tuple(dict.fromkeys(neurons))
 
 

@@ -93,15 +93,13 @@ class Controller:
 
     Parameters
     ----------
-    engine
-        Engine that turns each `LiveRequest` into `Stage`s; by default a new one, whose
-        predictors run in a worker process.
     state
         Initial live state; a new one by default.
     post
         Runs a function on the drawing thread.
     load
-        Makes a predictor from a name and a device, on the engine's thread.
+        Makes a predictor from a name and a device, on the engine's thread; by default
+        in a worker process.
     synchronous
         Compute inside each method, in this process: for scripts and tests.
     memory
@@ -151,7 +149,6 @@ class Controller:
 
     def __init__(
         self,
-        engine: Engine | None = None,
         state: LiveState | None = None,
         *,
         post: Post = call_at_once,
@@ -170,7 +167,7 @@ class Controller:
         is_hub_used = load in (load_in_process, load_in_worker)
 
         execution = Execution(post, synchronous)
-        self._engine = engine or Engine(StageRunner(load), execution)
+        self._engine = Engine(StageRunner(load), execution)
         self._client = LiveClient(
             self._engine,
             self.state,
@@ -183,9 +180,14 @@ class Controller:
         )
         self.baseline = self._baseline.results
         self._history = UndoHistory()
+        # Several panels can show the live sweep: the last one that closes stops it.
         self._sweep_viewers: set[object] = set()
         self._spans = ActiveSpans(self.state.spec.n_samples)
+        # Mask before and after a change of spec: going back and forth between two
+        # predictors must not lose cells that the coarser spec cannot represent.
         self._mapped: tuple[Mask, Mask] | None = None
+        # A recording without video can force another preset; the user's own choice is
+        # kept for the next recording.
         self._last_preset = self.state.preset or DEFAULT_PRESET
         self._store = StateStore(memory)
         self._make_parts(load, execution, is_hub_used=is_hub_used)
@@ -195,6 +197,7 @@ class Controller:
     ) -> None:
         """Make the parts; each gets the state, other parts and methods that it uses."""
         state, results, client = self.state, self.results, self._client
+        # Order: a part is made before the parts that listen to it.
         self.downloads = ModelDownloads(
             self.choose_predictor, execution, is_enabled=is_hub_used
         )
@@ -270,6 +273,8 @@ class Controller:
             self._history.clear()
             self.history_changed.emit()
             self._send()
+        # The messages of an opened analysis replace those of the previous one only if
+        # the recording could be shown.
         self.project.on_opened(view.reopened)
         self.loader.clear_error()
 
@@ -284,6 +289,7 @@ class Controller:
         It is loaded in the background. A model that is only on the hub is downloaded
         first: see `downloads`.
         """
+        # The state, saved analyses and scripts contain text.
         if isinstance(predictor, Path):
             predictor = str(predictor)
         name = predictor if isinstance(predictor, str) else name_of(predictor)
@@ -325,6 +331,8 @@ class Controller:
     def offer_predictor(self, name: str) -> None:
         """Offer a model for download; nothing is predicted until then."""
         with self._lock:
+            # Without a predictor no request is sent: the old model must not answer for
+            # the offered one.
             self._client.choose(None)
             self.state.predictor_name = name
             self.downloads.offer(name)
@@ -335,6 +343,7 @@ class Controller:
         Its results are in `baseline`. It predicts after the main predictor.
         """
         with self._lock:
+            # Shown before the baseline has loaded, which can take seconds.
             self.state.baseline_name = name
             self._baseline.choose(name)
 
@@ -352,29 +361,30 @@ class Controller:
         """The last saved session; empty if there is none."""
         return self._store.load()
 
-    def restore(self, instead: OpenRequest | None = None) -> bool:
+    def restore(self, fallback: OpenRequest | None = None) -> bool:
         """Reopen the last saved session in the background; False if there is none.
 
-        A predictor that is already chosen stays. `instead` is opened if the recording
+        A predictor that is already chosen stays. `fallback` is opened if the recording
         cannot be read.
         """
+        # A preset of another version may not exist any more.
         if (preset := self.last_session.preset) in {p.name for p in PRESETS}:
             self._last_preset = preset
-        return self.project.restore(instead)
+        return self.project.restore(fallback)
 
     # -- time -------------------------------------------------------------------------
     def seek(self, start_s: float) -> None:
         """Move the window to a time on the session clock, snapped to the grid."""
         with self._lock:
             window = self.state.window
-            moved = self._session.window(start_s, self.state.spec)
-            if window is not None and moved.key == window.key:
+            new = self._session.window(start_s, self.state.spec)
+            if window is not None and new.key == window.key:
                 return
-            self._client.step_s = step_between(window, moved)
+            self._client.step_s = step_between(window, new)
             # Clear results first: a listener of `window` must never draw predictions
             # of the previous window.
             self.results.clear()
-            self.state.window = moved
+            self.state.window = new
             self._send()
 
     def step_window(self, n: int) -> None:
@@ -388,15 +398,16 @@ class Controller:
         The mask is mapped by time. The mask from before comes back with its spec if
         this one was not changed meanwhile. Undo steps belong to one spec.
         """
-        before, known = self.state.mask, self._mapped
-        if before is None:
+        current = self.state.mask
+        if current is None:
             return
-        if known is not None and known[1] is before and known[0].spec == spec:
-            mask = known[0]
+        original, mapped = self._mapped or (None, None)
+        if original is not None and mapped is current and original.spec == spec:
+            mask = original
         else:
-            mask = before.stretched(spec)
+            mask = current.stretched(spec)
         if self._show_spec(mask):
-            self._mapped = (before, mask)
+            self._mapped = (current, mask)
 
     def _show_spec(self, mask: Mask) -> bool:
         """Show a mask of another spec with the window of its spec; False if refused."""
@@ -412,7 +423,7 @@ class Controller:
         self.results.clear()
         self._history.clear()
         self._spans.resize(spec.n_samples)
-        # neither a window nor a mask ever stands beside one of another spec
+        # In this order a listener never sees a window and a mask of different specs.
         state.mask = None
         edits = edits_for(state.edits, old_spec, spec)
         state.edits = ()
@@ -432,6 +443,8 @@ class Controller:
     def step_cursor(self, n: int) -> None:
         """Move the cursor by `n` samples; crossing an end steps the window."""
         n_samples = self.state.spec.n_samples
+        # `divmod` rounds down, so that a step before sample 0 goes to the previous
+        # window.
         windows, cursor = divmod(self.state.cursor + n, n_samples)
         if windows:
             before = self.state.window
@@ -447,6 +460,7 @@ class Controller:
 
         `code` is the brush's code by default. Each code has its own active span.
         """
+        # The modifier keys of the field paint with another code than the brush's.
         code = self.state.brush_code if code is None else code
         self.paint_cells(neurons, self._spans.of(code), code)
 
@@ -463,6 +477,8 @@ class Controller:
         "{n}" in `name` is replaced by the number of changed neurons.
         """
         with self._lock:
+            # A stroke whose end was lost, for example when a window lost the mouse,
+            # becomes a step.
             self.end_stroke()
             if self.state.mask is not None:
                 self._history.begin(name, self._undo_state)
@@ -501,6 +517,8 @@ class Controller:
     def set_active_span(self, start: int, stop: int) -> None:
         """Set the samples that a stroke on the field paints with the current code."""
         with self._lock:
+            # Stored per code: targets are usually painted in a part of the window,
+            # visible cells in all of it.
             span = self._spans.choose(self.state.brush_code, start, stop)
             self.state.active_span = span
 
@@ -515,6 +533,7 @@ class Controller:
         preset = preset_named(name)
         with self._lock:
             mask = mask_for(name, self._session, self.state.selection)
+            # Presets are made for OmniMouse's spec and mapped by time.
             mask = mask.stretched(self.state.spec)
             self._last_preset = preset.name
             self._change(mask, preset.label, preset.name)
@@ -552,8 +571,8 @@ class Controller:
             mask = self._mask.with_frames(frames)
             count = int(mask.frames.sum())
             every = len(mask.frames)
-            word = {0: "hidden", every: "visible"}.get(count, f"{count} frames")
-            self._change(mask, f"Video {word}")
+            content = {0: "hidden", every: "visible"}.get(count, f"{count} frames")
+            self._change(mask, f"Video {content}")
 
     # -- undo -------------------------------------------------------------------------
     def undo(self) -> None:
@@ -604,9 +623,10 @@ class Controller:
             An index is not a neuron of the session.
         """
         with self._lock:
-            kept = self.state.selection if add else ()
+            before = self.state.selection if add else ()
             # A dict removes duplicates and keeps the order of selection.
-            ordered = dict.fromkeys([*kept, *(int(neuron) for neuron in neurons)])
+            ordered = dict.fromkeys([*before, *(int(neuron) for neuron in neurons)])
+            # The newest ones: adding a neuron must show it.
             selection, n = tuple(ordered)[-MAX_SELECTED:], self._session.n_neurons
             if selection and not 0 <= min(selection) <= max(selection) < n:
                 raise ValueError(f"Neurons are 0..{n - 1}, got {selection}.")
@@ -615,8 +635,8 @@ class Controller:
             self.state.selection = selection
             # A fresh population prediction contains these neurons already: no new
             # request is needed, unless the sweep of the selection is on screen.
-            was_there = self.results.take_selected(selection)
-            if self.state.sweep_shown or not was_there:
+            is_predicted = self.results.take_selected(selection)
+            if self.state.sweep_shown or not is_predicted:
                 self._client.send()
 
     def set_colour_by(self, colour_by: ColourBy) -> None:
@@ -644,17 +664,14 @@ class Controller:
         with self._lock:
             viewers = self._sweep_viewers
             (viewers.add if is_shown else viewers.discard)(viewer)
-            was_shown, is_shown = self.state.sweep_shown, bool(viewers)
-            self.state.sweep_shown = is_shown
-            if is_shown and not was_shown:
+            if self.state.sweep_shown == bool(viewers):
+                return
+            self.state.sweep_shown = bool(viewers)
+            if viewers:
                 self._client.send()
             # Stop only if the sweep alone is still running: the predictions themselves
             # must not be cancelled because a panel was closed.
-            elif (
-                was_shown
-                and not is_shown
-                and self.results.population_freshness == "fresh"
-            ):
+            elif self.results.population_freshness == "fresh":
                 self._client.stop()
 
     def as_python(self) -> str:
@@ -662,7 +679,7 @@ class Controller:
 
         See `script_of`.
         """
-        # A changed analysis no longer has the mask on screen in its file.
+        # A changed analysis does not have the mask on screen in its file.
         file = None if self.project.is_changed else self.project.path
         return script_of(self.state, self._predictor_name, file, self._store.folder)
 
@@ -676,6 +693,7 @@ class Controller:
     def cancel(self) -> None:
         """Cancel running and waiting requests, also of the baseline and the pins."""
         with self._lock:
+            # Before the main request: its end would start a baseline that is still due.
             self._baseline.stop()
             self.pins.predictions.stop()
             self._client.stop()
@@ -734,6 +752,7 @@ class Controller:
             self._step(name, replace(self._undo_state, edits=edits))
 
     def _step(self, name: str, after: UndoState) -> None:
+        # A change that changes nothing sends no request and is no undo step.
         if self._history.note(name, self._undo_state, after):
             self._go_to(after)
             if not self._history.in_stroke:
@@ -749,6 +768,7 @@ class Controller:
             (self.pins.restore if state.is_pinned else self.pins.remove)(pin)
             self.history_changed.emit()
             return
+        # Edits before the mask: a listener of the mask reads both.
         self.state.edits = state.edits
         # If only the edits differ, the prediction without edits stays valid and only
         # the what-if is requested.

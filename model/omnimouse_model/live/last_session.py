@@ -70,6 +70,7 @@ class LastSession:
 
 def config_dir() -> Path:
     """Return the config folder: $OMNIMOUSE_CONFIG, else the system's default."""
+    # Tests and notebooks must not write to the user's folder.
     if chosen := os.environ.get("OMNIMOUSE_CONFIG"):
         return Path(chosen)
     if sys.platform == "win32":
@@ -188,6 +189,8 @@ class StateStore:
             return
         with self._lock:
             self._put_first(path)
+            # A copy that was opened is in use, even if it was not saved under another
+            # name.
             if path.parent == self.unsaved_folder and path.name not in self._in_use:
                 _write(self._in_use_path, sorted({*self._in_use, path.name}))
 
@@ -284,6 +287,8 @@ def _is_running(run: str) -> bool:
     A `RUN` with the number of this process is of an earlier process.
     """
     number = run.split(" ")[0]
+    # Process numbers are reused: the random part of `RUN` tells such a process apart
+    # from this one.
     if not number.isdigit() or int(number) in (0, os.getpid()):
         return False
     if sys.platform == "win32":

@@ -51,6 +51,7 @@ class Pin:
     predictor: str | Predictor
     predictor_name: str
     is_shown: bool = True
+    # Undo identifies a pin by it: the user may have renamed or moved the pin since.
     pin_id: str = field(default_factory=lambda: uuid4().hex)
 
     @property
@@ -63,6 +64,7 @@ class Pin:
     @property
     def key(self) -> tuple[int, str, str, str, bool]:
         """Values that must be equal for two pins to be saved as the same."""
+        # The mask's id instead of its cells: comparing ids is cheap.
         name, mask_id = self.predictor_name, self.mask.mask_id
         return self.slot, self.name, name, mask_id, self.is_shown
 
@@ -211,6 +213,7 @@ class PinResults:
 
     def keep_page(self, page: Page | None) -> None:
         """Drop results of the previous window and of pages other than `page`."""
+        # In place: the owner shares these dictionaries with the views.
         self.windows.clear()
         for slot in [s for s, r in self.spans.items() if r.task.page != page]:
             del self.spans[slot]

@@ -140,6 +140,7 @@ def report_of_screen(controller: Controller) -> ReportData:
             "The pinned conditions or the baseline are still being predicted: wait for "
             "them, then make the report."
         )
+    # A report without a script is still a report: the reason is printed instead.
     script, problem = "", ""
     try:
         script = controller.as_python()
@@ -279,6 +280,7 @@ def report_of_file(
     """
     path = Path(path).expanduser().absolute()
     saved = [_saved_sweep(Path(sweep)) for sweep in sweeps]
+    # No memory: making a report must not replace the user's last session.
     controller = Controller(state=LiveState(device=device), synchronous=True)
     try:
         _report_progress(controller, report)
@@ -326,6 +328,7 @@ def _report_progress(controller: Controller, report: ReportProgress) -> None:
 
 def _open(controller: Controller, path: Path, recording: str | Path) -> None:
     project = controller.project
+    # Before the opening, so that the curves are computed with the first prediction.
     controller.show_sweep()
     project.open(path, recording)
     error = project.error or controller.loader.error

@@ -159,7 +159,11 @@ class Results:
         self.is_awaited = True
         self.error = None
         self.freshness = _pending(self.selected)
+        # Each stage has its own state: the traces can be fresh while the population's
+        # colours still belong to the mask before.
         self.population_freshness = _pending(self.population)
+        # A sweep does not depend on the painted mask: while it is requested, its points
+        # stay on screen.
         if not sweep:
             self.sweep = None
         self.sweep_freshness = _pending(self.sweep) if sweep else "none"
@@ -215,6 +219,8 @@ class Results:
         if self.population is None or self.population_freshness != "fresh":
             return False
         selected = take_neurons(self.population, np.array(selection, np.int64))
+        # The prediction has the targets only: a neuron that is no target must be
+        # requested.
         if selected is None:
             return False
         self.selected = selected

@@ -28,12 +28,14 @@ def page_around(session: Session, window: Window, choice: SpanChoice) -> Page | 
     rate_hz = window.spec.response_rate_hz
     if choice == "window" or rate_hz != GRID_RATE_HZ or window.exact_start is not None:
         return None
+    # Trials have no grid: their span follows from the recording.
     if choice == "trial":
         return _trial_around(session, window)
     return _page(window, _LENGTHS[choice])
 
 
 def _page(window: Window, length_s: float, origin_s: float = 0.0) -> Page:
+    # Pages overlap by one window, so that each window lies completely in a page.
     start_s, step = window.start_s, length_s - window.spec.duration_s
     # a window that begins on a page's edge belongs there, whatever its clock's noise
     first = origin_s + step * np.floor((start_s - origin_s + 1e-6) / step)
@@ -50,4 +52,5 @@ def _trial_around(session: Session, window: Window) -> Page | None:
     # Pages of a long trial count from its onset, so that the first page starts there.
     if off - on > LONGEST_S:
         return _page(window, LONGEST_S, on)
+    # A window at the edge of a trial reaches beyond it; the traces show all of it.
     return min(on, window.start_s), max(off, window.stop_s)

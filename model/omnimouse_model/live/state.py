@@ -91,10 +91,12 @@ class LiveState:
         }
     )
 
+    # The defaults are those of a new window without a recording.
     session: Session | None = None
     window: Window | None = None
     cursor: int = 0
     mask: Mask | None = None
+    # A tuple, because psygnal compares values: a changed list would emit nothing.
     selection: tuple[int, ...] = field(default_factory=tuple)
     predictor_name: str = ""
     baseline_name: str = ""

@@ -91,6 +91,7 @@ class Pins:
             state, predictor = self._state, self._client.predictor
             if state.mask is None or predictor is None:
                 raise ValueError("Open a session and choose a predictor, then pin.")
+            # A name given by the user distinguishes two pins of the same condition.
             if not name and (pin := self.same_pin) is not None:
                 return self._show_pinned(pin)
             slot = self._free_slot(0)
@@ -281,10 +282,13 @@ class Pins:
     def _find_absent(self, pins: tuple[Pin, ...]) -> None:
         """Find pins whose models must be downloaded, which only the user starts."""
         names = {p.predictor for p in pins if isinstance(p.predictor, str)}
+        # Asked once per change and not per redraw: it reads the hub's cache on disk.
         self._absent = frozenset(filter(self._downloads.must_fetch, names))
 
     def _on_predictor(self) -> None:
         """Assign the new live predictor to pins that lack a predictor."""
+        # Pins restored from a file have the name of their predictor only, if that was
+        # an object.
         pins = tuple(map(self._with_predictor, self._state.pins))
         if any(new is not old for new, old in zip(pins, self._state.pins, strict=True)):
             self._set(pins)

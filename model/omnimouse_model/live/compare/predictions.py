@@ -116,6 +116,7 @@ class PinPredictions:
         self._results.keep_slots(
             {LIVE, *(pin.slot for pin in pins if not self._problem_of(pin))}
         )
+        # Spans of the previous choice are not drawn any more; they can be large.
         if self._state.trace_span == "window":
             self.spans.clear()
         self.changed.emit()
@@ -124,6 +125,7 @@ class PinPredictions:
     def stop(self) -> None:
         """Stop predicting pins until the next change; keep the results so far."""
         with self._lock:
+            # Otherwise the end of the live request would start the pins again.
             self._is_stopped = True
             if self.is_busy:
                 self._end_request()
@@ -168,6 +170,8 @@ class PinPredictions:
             # no pin uses any more.
             if not tasks and len(names) >= self._n_loaded:
                 return
+            # Sending the same tasks again would stop the running request, which has
+            # already predicted a part.
             if self._is_requested(tasks):
                 return
             self._n_loaded = len(names)
@@ -212,6 +216,8 @@ class PinPredictions:
 
     def _task_of(self, slot: int, page: Page | None) -> PinTask | None:
         """Return the current task of a slot; None without a predictor."""
+        # Over a page only the neurons of the traces are predicted; in the window all
+        # targets, which colour the field.
         neurons = self._state.selection if page is not None else ()
         if slot == LIVE:
             mask, predictor = self._state.mask, self._client.predictor

@@ -130,6 +130,7 @@ class BackgroundTask(Generic[Request, Result]):
             if is_on_the_way and monotonic() - reported_at < REPORT_EVERY_S:
                 return
             reported_at = monotonic()
+            # `outdated` travels along: the message may be delivered after a stop.
             self._post(partial(self._on_progress, message, share, outdated))
 
         return self._work(request, report)
@@ -138,6 +139,7 @@ class BackgroundTask(Generic[Request, Result]):
     def _on_progress(
         self, message: str, share: float | None, outdated: Outdated
     ) -> None:
+        # A message that arrives after the end would make an idle task look busy.
         if self.is_busy and not outdated():
             self.message, self.share = message, share
             self.changed.emit()

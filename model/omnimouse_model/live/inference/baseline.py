@@ -57,6 +57,8 @@ class BaselineClient:
                 self._engine, self._state, self.results, self._lock, sweeps=False
             )
             self._client.choose(name)
+            # Results over another window must not be drawn for an instant; the main
+            # results are cleared by the controller.
             self._state.events.window.connect(self._reset)
             self._main_results.changed.connect(self._send_if_due)
             self.follow()
@@ -104,11 +106,13 @@ class BaselineClient:
         """Clear the results, because they belong to the previous window."""
         self._requested, self._is_due = (None, None), False
         if self._client is not None:
+            # A baseline that was due for the previous window is not awaited any more.
             self.results.is_awaited, self.results.error = False, None
             self._client.reset()
 
     def _send_if_due(self) -> None:
         if self._is_due and self._client is not None:
+            # The main predictor has the processor first: its traces follow the brush.
             if self._main_results.is_awaited:
                 return
             self._is_due = False

@@ -63,6 +63,8 @@ class LiveClient:
         state = self.state
         if self.predictor is None:
             return
+        # Loading a model takes seconds: it begins while the user still looks for a
+        # recording.
         if state.session is None or state.window is None or state.mask is None:
             if isinstance(self.predictor, str):
                 self._load(self.predictor)
@@ -76,6 +78,7 @@ class LiveClient:
             state.device,
             state.sweep_shown and self._sweeps,
             step_s=self.step_s,
+            # The baseline is compared with the recorded stimulus only.
             edits=state.edits if self._sweeps else (),
             unedited=unedited,
             maps=self._on_spec is None,
@@ -100,6 +103,8 @@ class LiveClient:
 
     def send_what_if(self) -> None:
         """Request the what-if alone, if everything else is answered."""
+        # Without a finished prediction there is nothing that the edited one could be
+        # compared with.
         if not self.results.is_answered:
             self.send()
         elif self.state.edits:
@@ -121,6 +126,7 @@ class LiveClient:
     def choose(self, predictor: str | Predictor | None) -> None:
         """Choose another predictor, or the same one on another device."""
         self.reset()
+        # Times of another model or device say nothing about this one.
         self.predictor, self._fastest = predictor, (None, np.inf)
         self.results.needs = self.results.residence = None
 
@@ -170,6 +176,7 @@ class LiveClient:
         now = self.state.session, self.state.device
         is_current = (request.session, request.device) == now
         if is_of_most and is_current and request.predictor is self.predictor:
+            # The shortest time: others include loading, compiling or a busy machine.
             fastest_s = np.inf if self.population_s is None else self.population_s
             self._fastest = request.session, min(fastest_s, took_s)
 
@@ -182,9 +189,11 @@ class LiveClient:
 
 def _apply_stage(results: Results, answer: Answer, stage: Stage) -> None:
     """Write one stage to the results, as stale if a newer request waits."""
+    # An older result is still shown, because it is better than none during a stroke.
     is_newest = answer.number == results.newest_request
     freshness: Freshness = "fresh" if is_newest else "stale"
     results.shown_request = answer.number
+    # A result means that the error of an earlier request is solved.
     results.error = None
     if stage.needs is not None:
         results.needs, results.devices = stage.needs, stage.devices

@@ -163,6 +163,7 @@ class Engine:
         self.cancel()
         with self._changed:
             was_closed, self._is_closed = self._is_closed, True
+            # The thread must not be joined under the lock that it needs to end.
             thread = self._thread
             self._changed.notify_all()
         # With a thread, `_loop` closes `call` on that thread, which owns its resources.
@@ -212,6 +213,7 @@ class Engine:
             return
 
         def outdated() -> bool:
+            # Unlike a request, prefetching ends at once: nothing of it is shown.
             is_next = self._waiting is not None or self._is_closed
             return is_next or submission.number <= self._cancelled
 
@@ -257,6 +259,8 @@ class Engine:
             logger.info("Request %d failed.", number, exc_info=True)
             yield made("error", error=error)
             return
+        # A request that a newer one outdated after its first stage is stopped, not
+        # done: its caller must not treat it as complete.
         yield made("stopped" if outdated() else "done")
 
     def _is_outdated(self, number: int, n_stages: int) -> bool:

@@ -80,6 +80,7 @@ class PinnedStageRunner:
         The first stage is None: after it, the engine checks for newer requests.
         """
         yield None
+        # Before loading others: two models more than necessary may not fit in memory.
         self._release_unused(request)
         for task in request.tasks:
             stop_if(outdated)
@@ -125,6 +126,8 @@ class PinnedStageRunner:
         self, predictor: Predictor, session: Session, task: PinTask, outdated: Outdated
     ) -> Iterator[PinResult]:
         """Predict some neurons over a page; continue an interrupted prediction."""
+        # A span can take many windows: partial results show that it is growing, but not
+        # so often that drawing them slows it down.
         stitching = self._stitching(session, task)
         shown_at = perf_counter()
         for step in stitch_span(predictor, session, stitching, task.mask, outdated):

@@ -114,6 +114,7 @@ def next_start(window: Window, n: int) -> float:
     if window.spec.align == "grid":
         return window.start_s + n * window.spec.duration_s
     starts = window.session.window_starts(None, spec=window.spec)
+    # The nearest start, because the window's own start is rounded to a sample.
     current = int(np.argmin(np.abs(starts - window.start_s)))
     return float(starts[min(max(current + n, 0), len(starts) - 1)])
 
@@ -247,6 +248,8 @@ class StageRunner:
         stop_if(outdated)
         # A few neurons decode much faster than thousands: their traces follow the
         # brush while the rest of the population is decoded.
+        # An empty selection is decoded too: the decoded behaviour comes with this
+        # stage.
         selected = predictor.decode(encoded, np.array(request.selection, np.int64))
         yield _described("selected", predictor, selected)
         population = decode_in_parts(predictor, encoded, targets, outdated)
@@ -255,8 +258,10 @@ class StageRunner:
         took_s = perf_counter() - since
         scores = window_scores(population, request.window)
         yield Stage("population", population, scores, took_s=took_s)
+        # After the population, which the what-if is compared with.
         if request.edits:
             yield _predict_edits(predictor, request, population, outdated)
+        # Last, because it takes the longest and any newer request ends it.
         if request.has_sweep:
             yield from self._sweep_context(predictor, request, outdated)
 
@@ -380,6 +385,8 @@ def _predict_mapped(
         predictor, request.window, request.mask, targets, outdated
     )
     selection = np.array(request.selection, np.int64)
+    # The whole population is predicted at once here: a mapped prediction has no
+    # encoding that could be reused.
     selected = take_neurons(population, selection[np.isin(selection, targets)])
     yield _described("selected", predictor, selected)
     span = window_of(request.window, predictor.needs.spec)

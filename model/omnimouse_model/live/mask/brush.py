@@ -20,6 +20,8 @@ class ActiveSpans:
         """Scale the spans to a window with another number of samples."""
         for code, (start, stop) in self._spans.items():
             first = start * n_samples // self._n_samples
+            # At least one sample, also of a span that is shorter than a sample of the
+            # new spec.
             last = max(first + 1, stop * n_samples // self._n_samples)
             self._spans[code] = (first, last)
         self._n_samples = n_samples

@@ -22,6 +22,7 @@ class Preset:
 
 
 def _strategy(name: str, session: Session, _selected: Sequence[int]) -> Mask:
+    # Imported here: the tables of strategies are read only when a mask is made.
     from omnimouse_model.strategies import mask_from_strategy
 
     return mask_from_strategy(name, session)

@@ -106,6 +106,7 @@ class StimulusEdits:
 
     def set(self, edits: Iterable[Edit], name: str = "What if") -> None:
         """Replace all edits, arranged in the order of application."""
+        # The order in which the user made the edits must not change the result.
         edits = arranged(edits)
         if self._state.window is not None and edits != self.edits:
             self._change(edits, name)

@@ -156,6 +156,7 @@ class UndoHistory:
         self.n_bytes -= sum(step.n_bytes for step in self._undone)
         self._undone.clear()
         name = name.replace("{n}", str(delta.n_neurons))
+        # The preset's name is shown beside the mask and comes back with it.
         presets = (before.preset, after.preset)
         self._done.append(UndoStep(name, delta, presets, edits, unpinned))
         self.n_bytes += self._done[-1].n_bytes

@@ -80,6 +80,7 @@ class ModelDownloads(HasBackgroundTask):
     def stop(self) -> None:
         """Stop the download; keep the received data."""
         if self.is_busy:
+            # Before `stop`, which clears the progress.
             self.stopped_at = self.share
             self._task.stop()
 
@@ -107,6 +108,7 @@ def _fetched(name: str, report: ReportProgress) -> Iterator[str]:
     # Imported here, on the background thread, to keep the start of the app fast.
     from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
+    # It may have arrived meanwhile, for example by `omnimouse fetch`.
     if must_be_fetched(name):
         fetch_checkpoint(name, None, lambda share, what: report(what, share))
     yield name

@@ -122,6 +122,7 @@ class Finetuning(HasBackgroundTask):
         state, needs = self._client.state, self._client.results.needs
         if state.session is None or needs is None:
             return False
+        # A model that knows the session has learned its neurons already.
         is_new = check_compatibility(needs, state.session).is_new
         return is_new and isinstance(self._client.predictor, str)
 
@@ -223,6 +224,8 @@ class Finetuning(HasBackgroundTask):
         # The constants were measured on a CPU; they say nothing about a GPU.
         if residence is None or not residence.hardware.startswith("CPU"):
             return ""
+        # A small model is not proportionally faster: reading the windows takes time
+        # too.
         size = max(residence.n_bytes / DEMO_BYTES, 0.2)
         cores = size * (START_CORE_S + steps * STEP_CORE_S)
         seconds = cores / max(os.cpu_count() or 1, 1)
@@ -258,6 +261,7 @@ class Finetuning(HasBackgroundTask):
             if out is None
             else Path(out)
         )
+        # The process of the fine-tuning may have another working folder.
         path = path.absolute()
         self._begin(
             FinetuneRequest(predictor_name, session, path, train, steps, state.device)
@@ -303,6 +307,8 @@ class Finetuning(HasBackgroundTask):
     def stop(self) -> None:
         """Stop the fine-tuning; its process saves the reached state."""
         if self.request is not None:
+            # The event reaches the process between two steps; `stop` of the task ends
+            # only its messages.
             self.request.stop.set()
         self._task.stop()
 
@@ -375,6 +381,8 @@ class Finetuning(HasBackgroundTask):
         if request is not self.request:
             return
         self.is_finished = True
+        # Before the choice, so that lists of models contain the result when it is
+        # chosen.
         self.finished.emit()
         session = self._client.state.session
         if session is not None and session.fingerprint == request.session.fingerprint:

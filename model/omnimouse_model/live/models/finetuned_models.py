@@ -70,6 +70,8 @@ def finetuned_in(path: Path) -> FinetunedModel | None:
         elif (path / FILE).exists():
             rows = list(log_rows(path / FILE))
         scores = {int(row["step"]): row[SCORE] for row in rows if SCORE in row}
+        # A folder of a newer version is skipped with a warning, not shown with wrong
+        # options.
         if about["train"] not in get_args(TrainedPart):
             raise ValueError(about["train"])
         return FinetunedModel(
@@ -95,6 +97,7 @@ def finetuned_under(folder: Path) -> tuple[FinetunedModel, ...]:
     try:
         paths = sorted(
             (about.parent for about in folder.glob(f"*/{ABOUT}")),
+            # The time of the folder, which changes with every save.
             key=lambda path: path.stat().st_mtime,
             reverse=True,
         )

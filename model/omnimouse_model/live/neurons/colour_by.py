@@ -145,6 +145,7 @@ class Colouring:
             known = ", ".join(QUANTITY)
             raise ValueError(f"Colour by one of {known}, not {name!r}.")
         if name != "state":
+            # Kept for `toggle`, which goes back to it from the state.
             self._last_quantity = name
         if name != self._state.colour_by:
             self._state.colour_by = name
@@ -209,6 +210,7 @@ class Colouring:
             self.changed.emit()
 
     def _take(self, result: tuple[Session, PopulationCeiling]) -> None:
+        # Another recording may have been opened while it was read.
         if result[0] is self._state.session:
             self._ceiling = result
 

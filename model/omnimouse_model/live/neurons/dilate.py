@@ -44,6 +44,7 @@ class Dilation:
     ) -> None:
         self._state, self._paint, self._stroke = state, paint, stroke
         self._keep_visible = keep_visible
+        # Per unit: a distance in µm makes no sense in pixels.
         self._distances = dict(START)
 
     @property

@@ -118,6 +118,7 @@ class NeuronInfo(HasBackgroundTask):
         Views call it while they show the properties, so that nothing is computed
         otherwise. The last added neuron gets the focus; without one, the focus stays.
         """
+        # The neuron just clicked is the one that was not selected before.
         selection, before = self._state.selection, self._selection
         self._selection = selection
         added = [neuron for neuron in selection if neuron not in before]
@@ -162,6 +163,7 @@ class NeuronInfo(HasBackgroundTask):
     # -- internal ---------------------------------------------------------------------
     def _move_to(self, neuron: int | None) -> None:
         session = self._state.session
+        # The same index in another session is another neuron.
         if neuron != self.focus or session is not self._session:
             self.focus, self._session = neuron, session
             self._task.clear_error()

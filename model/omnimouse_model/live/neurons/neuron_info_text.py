@@ -39,6 +39,7 @@ def heading(session: Session, neuron: int) -> str:
         parts.append(f"depth {depth:.0f} µm")
     if np.isfinite([x, y]).all():
         parts.append(f"x {x:.0f}, y {y:.0f} µm")
+    # Scripts need the index; without ids of the recording it is the same number.
     if units.names[neuron] != neuron:
         parts.append(f"index {neuron}")
     return " · ".join(parts)

@@ -62,6 +62,7 @@ class SimilarityOrder(HasBackgroundTask):
 
     def stop(self) -> None:
         """Stop the computation until `retry` or another recording."""
+        # Per session: another recording starts without asking again.
         self._stopped = self._state.session
         self.pause()
 

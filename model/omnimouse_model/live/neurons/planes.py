@@ -35,6 +35,7 @@ class Planes:
     @property
     def number(self) -> int | None:
         """Number of the plane shown, None for all."""
+        # A number of the previous recording may not exist here.
         number = self._state.plane_shown
         return number if number in self.numbers else None
 

@@ -134,6 +134,7 @@ class Scale:
     @property
     def shares(self) -> np.ndarray:
         """Positions on the scale (P,): 0 at `low`, 1 at `high`, NaN if unknown."""
+        # Outliers are clipped: otherwise a few neurons would take most of the colours.
         shares = (self.values - self.low) / (self.high - self.low)
         return np.asarray(np.clip(shares, 0.0, 1.0))
 
@@ -181,6 +182,8 @@ class Scale:
     def _digits(self, value: float) -> str:
         if self.quantity.is_share:
             return _plain(value, 0 if value in (0.0, 1.0) else 2)
+        # Both ends of the scale have the same number of decimals, so that they can be
+        # compared.
         most = max(abs(self.low), abs(self.high), abs(value))
         if most < _LARGE and (self._known == self._known.round()).all():
             return _plain(value, 0)

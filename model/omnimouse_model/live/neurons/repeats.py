@@ -111,6 +111,7 @@ class RepeatsOnScreen(HasBackgroundTask):
         selection = self._state.selection
         if session is None:
             return selection
+        # Without a selection, a sample of all neurons shows whether repeats agree.
         room = len(selection) or MAX_UNSELECTED
         if clip is not None:
             # Bytes per neuron, as float64.
@@ -197,6 +198,8 @@ class RepeatsOnScreen(HasBackgroundTask):
             return None
         middle = self._middle_s()
         trial = trial_at(session, middle)
+        # A tenth of a second further the window is the same only at an end of the
+        # session.
         before, after = (
             session.window(window.start_s + step_s, window.spec)
             for step_s in (-_A_LITTLE_S, _A_LITTLE_S)

@@ -235,6 +235,7 @@ class Exports(HasBackgroundTask):
         screen's content can be exported; other checks raise `ExportError`.
         """
         try:
+            # A second file would cancel the first one, because a task runs one request.
             if self.is_busy:
                 raise ExportError(f"Another file is being written. {WAIT}")
             for check in checks or (lambda: self.condition,):
@@ -256,6 +257,8 @@ class Exports(HasBackgroundTask):
             message = f"{path.name} says no kind of file: end it in {endings}."
             return self.refuse(ExportError(message))
         try:
+            # A snapshot on the drawing thread: the state may change while the file is
+            # written.
             content = screen_content(self._state, self._results)
         except ExportError as error:
             return self.refuse(error)
@@ -302,6 +305,7 @@ def _write(request: tuple[Path, MakeContent], report: ReportProgress) -> Iterato
     content = make_content(report)
     report(f"Writing {path.name}")
     try:
+        # A write that fails leaves an existing file as it was.
         with atomic_path(path) as temporary:
             temporary.write_bytes(content)
     except OSError as error:

@@ -146,6 +146,7 @@ class Project(HasBackgroundTask):
             current = self.current
         except AnalysisFileError:
             return False
+        # `_saved` is None if the file was restored after a crash with unsaved changes.
         return self._saved is None or not self._saved.is_same_task(current)
 
     @property
@@ -212,6 +213,7 @@ class Project(HasBackgroundTask):
         self.path, self._saved = target, current
         self._backups.note_saved(current, target)
         self._store.note_recent(target)
+        # The file's path is part of the last session.
         self._on_change()
         self.changed.emit()
         return True
@@ -239,6 +241,7 @@ class Project(HasBackgroundTask):
         self.dismiss()
         file = Path(path).expanduser().absolute()
         self._request = _FileRequest(file, str(recording))
+        # In the background: parsing a large mask must not block the drawing thread.
         self._task.start(self._request, f"Opening {file.name}")
 
     def find_recording(self, recording: str | Path) -> None:
@@ -254,6 +257,7 @@ class Project(HasBackgroundTask):
         `last` is the last session, if it was read before.
         """
         screen, last = self._screen, last or self._store.load()
+        # A recording on a removed drive is no error at the start of the app.
         if not last.session or not _exists(last.session):
             return False
         if last.predictor and not screen.state.predictor_name:
@@ -261,6 +265,7 @@ class Project(HasBackgroundTask):
         is_local = last.baseline and not screen.downloads.must_fetch(last.baseline)
         if is_local and not screen.state.baseline_name:
             screen.choose_baseline(last.baseline)
+        # Pins belong to a session: they are restored when it is shown.
         screen.pins.restore_later(last.session, last.pins)
         request = OpenRequest(
             last.session,
@@ -316,6 +321,7 @@ class Project(HasBackgroundTask):
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Write the last session and mark it as ended normally."""
+        # The opening first, so that it cannot change the state that is saved below.
         super().close(timeout_s)
         self._backups.close(timeout_s)
         if self._store.is_enabled:
@@ -338,6 +344,8 @@ class Project(HasBackgroundTask):
                 f"The recording of {path.name} is not where it was: "
                 f"{self._recording}. Say where it is now.",
             )
+        # The recording is opened by the loader, like any other: one path leads to the
+        # window.
         yield OpenRequest(
             self._recording,
             analysis.start_s,
@@ -360,6 +368,8 @@ class Project(HasBackgroundTask):
         )
         if population is None or not name:
             return
+        # The id contains the hash of the weights, which is known only after the model
+        # has been loaded.
         new_id = population.predictor_id
         self._answered_id = (name, new_id)
         # Compare once per opened analysis, at the first answer.

@@ -79,6 +79,8 @@ def restore_analysis(
         )
     mask, preset, mask_problem = _mask_for_view(analysis, view)
     if mask is not None and mask.spec != window.spec:
+        # A window and its mask have one spec; the predictor that is chosen afterwards
+        # may change both.
         window = session.window(analysis.start_s, mask.spec)
     if abs(window.start_s - analysis.start_s) > _TOLERANCE_S:
         messages.append(
@@ -88,6 +90,7 @@ def restore_analysis(
     messages += mask_problem
     selection = tuple(n for n in analysis.selection if n < session.n_neurons)
     if analysis.mask is None:
+        # A minimal analysis after damage has no selection: the traces would be empty.
         selection = selection or view.selection
     elif len(selection) < len(analysis.selection):
         messages.append(
@@ -132,6 +135,7 @@ def _preset_of(analysis: Analysis, session: Session) -> str:
     if mask is None or analysis.preset not in {preset.name for preset in PRESETS}:
         return ""
     targets = np.flatnonzero(mask.target.any(axis=0)).tolist()
+    # A preset that chooses random neurons makes the same mask for the same targets.
     made = mask_for(analysis.preset, session, targets).stretched(mask.spec)
     return analysis.preset if made == mask else ""
 

@@ -56,6 +56,7 @@ def condition_text(state: LiveState, mask: Mask, prediction: Prediction | None) 
 
 def _condition(state: LiveState, mask: Mask, mask_id: str) -> str:
     """Return the inputs of the predictor; of an older mask, only its id is known."""
+    # The counts below would be those of the newer mask.
     if mask.mask_id != mask_id:
         return f"an older question than the one on screen, mask {mask_id}"
     name = preset_named(state.preset).label if state.preset else "made by hand"

@@ -54,12 +54,14 @@ class AnalysisScreen:
                 self.pins.replace_all(analysis.pins),
             ]
         messages.append(self.sweeps.compare_just(analysis.sweeps))
+        # The code before the span: each code has its own span.
         self.set_brush(analysis.brush_code)
         self.set_active_span(*analysis.active_span)
         self.colouring.choose(analysis.colour_by)
         self.colouring.outline_areas(analysis.areas_shown)
         state.raster_order = analysis.raster_order
         state.raster_view = analysis.raster_view
+        # The recording may have been converted again, with other planes.
         if analysis.plane_shown in self.planes.numbers:
             self.planes.show(analysis.plane_shown)
         return tuple(filter(None, messages))

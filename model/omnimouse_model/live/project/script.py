@@ -54,6 +54,7 @@ def script_of(
     asks_responses = bool(scored_cells(mask).any())
     if not asks_responses and not mask.has_behavior_target:
         raise ExportError("Nothing is asked: paint a target, or choose a preset.")
+    # Options given at the opening are part of what was read.
     options = "".join(f", {name}={value!r}" for name, value in session.options.items())
     device = "" if state.device == "auto" else f", device={state.device!r}"
     imports, mask_lines = _mask_lines(state, mask, analysis, folder)
@@ -88,6 +89,7 @@ def script_of(
             "for name, value in zip(session.behavior_names, r):",
             '    print(f"{name}: r = {value:.6f}")',
         ]
+    # After the prediction without edits, which the what-if needs.
     lines += _edit_lines(state)
     return "\n".join(lines) + "\n"
 
@@ -156,5 +158,6 @@ def _mask_lines(
     text = pformat(mask.to_dict(), width=84, sort_dicts=False)
     if len(text) <= MOST_CHARACTERS:
         return [], [f"mask = om.Mask.from_dict(\n    {text}\n)"]
+    # Named by its id: the same mask is written once.
     path = mask.save(folder / "masks" / f"{mask.mask_id}.json")
     return [], [f"mask = om.Mask.load({str(path)!r})"]

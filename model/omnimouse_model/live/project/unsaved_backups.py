@@ -67,6 +67,7 @@ class UnsavedBackups:
         work = partial(self._write, plain_name(name), analysis)
         if self._execution.synchronous:
             return work()
+        # A thread, not a task: a second copy must not cancel the first one.
         thread = threading.Thread(target=work, name="omnimouse-backup", daemon=True)
         self._threads = [t for t in self._threads if t.is_alive()] + [thread]
         thread.start()
@@ -96,6 +97,7 @@ class UnsavedBackups:
 
 def would_be_lost(analysis: Analysis) -> bool:
     """Whether an analysis has a painted mask, pins or edits."""
+    # What a preset, a file or another click makes again is not worth a copy.
     by_hand = not analysis.preset and analysis.mask is not None
     return by_hand or bool(analysis.pins or analysis.edits)
 

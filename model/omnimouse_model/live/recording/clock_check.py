@@ -31,6 +31,8 @@ class ClockCheck(HasBackgroundTask):
     def check(self) -> None:
         """Start the check; without a session, do nothing."""
         if self._state.session is not None:
+            # The report of the previous check must not be shown beside the progress of
+            # the new one.
             self.report = None
             self._task.start(self._state.session, "Comparing streams")
 

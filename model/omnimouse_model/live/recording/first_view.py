@@ -58,6 +58,7 @@ def first_view(
     start_s = first_start(session) if start_s is None else start_s
     window = session.window(start_s)
     preset = preset_for(preset, session)
+    # Active neurons show at once whether the predictions follow the recording.
     selected = active_neurons(window)
     mask = mask_for(preset, session, selected)
     return SessionView(session, window, mask, preset, selected)
@@ -139,6 +140,7 @@ def first_start(session: Session) -> float:
         ):
             continue
         starts = session.window_starts(tier=tier)
+        # The trials of a tier can be too short for a window.
         if len(starts):
             return float(starts[np.argmax(_activity(session, starts))])
     return 0.0
@@ -168,5 +170,6 @@ def active_neurons(window: Window) -> tuple[int, ...]:
     The second half has the targets of most presets. Scores do not affect the choice.
     """
     second_half = window.responses[len(window.responses) // 2 :]
+    # NaN of missing samples would sort as the most active.
     spread = np.nan_to_num(np.std(second_half, axis=0))
     return tuple(int(i) for i in np.argsort(-spread)[:N_SELECTED_AT_FIRST])

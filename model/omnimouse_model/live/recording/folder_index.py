@@ -36,6 +36,7 @@ class FolderIndex(HasBackgroundTask):
         """Read a folder; entries of the previous folder are removed."""
         root = Path(folder).expanduser().absolute()
         self.index = Catalogue(root, ())
+        # Before the first entry, so that the panel opens while a large folder is read.
         self.requested.emit()
         self._task.start(root, f"Looking through {root.name}")
 

@@ -115,6 +115,8 @@ class SessionLoader(HasBackgroundTask):
         if not isinstance(request, OpenRequest):
             request = OpenRequest(request)
             request = replace(request, message=f"Opening {Path(request.place).name}")
+        # Kept for `open_again`, after the user has given a property that the files
+        # lack.
         self._request = request
         self.name = Path(request.place).name
         self._task.start(request, request.message or "Opening")
@@ -127,6 +129,7 @@ class SessionLoader(HasBackgroundTask):
 
     def open_as(self, session: Session, start_s: float | None, **options: Any) -> None:
         """Reopen an open session with other options; see `ReadOptions`."""
+        # A store or an address is opened again from its place, not from the local path.
         place = session.path if isinstance(session.source, Mapping) else session.source
         message = f"Opening {session.path.name}"
         options = {**session.options, **options}
@@ -146,6 +149,7 @@ class SessionLoader(HasBackgroundTask):
     ) -> Iterator[SessionView]:
         try:
             view = self._read(request, report)
+        # Other errors are faults of the program: a fallback must not hide them.
         except (OSError, ValueError) as error:
             logger.warning("%s cannot be opened: %s", request.place, error)
             if request.fallback is None:

@@ -60,6 +60,7 @@ class TrialSteps:
         """Move the window to the start of a trial, as far as the session allows."""
         starts = self._starts()
         if len(starts):
+            # Clamped: holding the key at the last trial must not fail.
             number = min(max(number, 0), len(starts) - 1)
             self._seek(float(starts[number]))
             # Windows stop at the session's ends, where several trials share one window:
@@ -79,4 +80,5 @@ class TrialSteps:
         session = self._state.session
         if session is None:
             return np.zeros(0)
+        # Files may list trials in another order.
         return np.sort(session.trials.t_on)

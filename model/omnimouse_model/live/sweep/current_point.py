@@ -83,6 +83,8 @@ def current_point(state: LiveState, results: Results) -> CurrentPoint | None:
     if results.scores is None or not is_scored.any():
         problem = _score_problem(results, has_target=bool(mask.target.any()))
         return CurrentPoint(context, float("nan"), 0, False, is_old, problem)
+    # The live curves are of the selected neurons: the mark is comparable with them only
+    # if it is of the same ones.
     is_selected = np.zeros_like(is_scored)
     is_selected[list(state.selection)] = True
     is_of_selected = bool((is_scored & is_selected).any())

@@ -51,6 +51,7 @@ def estimate_of(
     plan: SweepPlan, session: Session, each_s: float | None, *, is_of_sweep: bool
 ) -> SweepEstimate:
     """Return the estimate of a plan; raise `ValueError` if its tier has no window."""
+    # The windows that the sweep will use, without reading any of them.
     n_windows = len(scored_starts(session, plan.tier, plan.max_windows))
     n_points = len(plan.contexts) * len(plan.seeds)
     return SweepEstimate(n_points, n_windows, each_s, is_of_sweep)

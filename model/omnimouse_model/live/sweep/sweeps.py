@@ -74,6 +74,7 @@ class Sweeps:
     def __init__(
         self, client: LiveClient, load: Load, execution: Execution = IN_THREADS
     ) -> None:
+        # An attribute, so that tests and notebooks can choose another folder.
         self.folder = config_dir() / "sweeps"
         self.entries: tuple[SavedSweep, ...] = ()
         self.compared: tuple[Path, ...] = ()
@@ -145,6 +146,8 @@ class Sweeps:
         session = self._client.state.session
         if session is None:
             return None
+        # A sweep measures its own pace, which includes reading; the fastest prediction
+        # on screen is a lower bound.
         pace = self._paces.get(self._pace_key)
         each_s = self._client.population_s if pace is None else pace
         return estimate_of(plan, session, each_s, is_of_sweep=pace is not None)
@@ -165,6 +168,7 @@ class Sweeps:
         about = {
             "name": name or f"{session.id} · {Path(label).name}",
             "begun": datetime.now().strftime("%Y-%m-%d %H:%M"),
+            # An object has no name that could load it again.
             "predictor": source if isinstance(source, str) else "",
             "device": self._client.state.device,
             "session": str(session.path),
@@ -243,6 +247,7 @@ class Sweeps:
         if path == self.running:
             return
         try:
+            # Another window of the app may have deleted it.
             path.unlink(missing_ok=True)
         except OSError as error:
             return self._fail(str(error))
