@@ -19,6 +19,7 @@ from omnimouse_app.cli.output import emit
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
+    from omnimouse_model.nets.checkpoint import Checkpoint
     from omnimouse_model.predict.predictor import Predictor
     from omnimouse_model.train.finetune.start import Trained
 
@@ -148,18 +149,40 @@ def _companion(settings: Settings) -> list[dict[str, Any]]:
     from omnimouse_model.predict.omnimouse.loading import predictor_from_checkpoint
     from omnimouse_model.predict.registry import load_predictor
     from omnimouse_model.simulate import TRAINING_MICE, write_session
-    from omnimouse_model.train.export.checkpoint import forgotten
 
     (spec,) = (spec for spec in TRAINING_MICE if spec.name == COMPANION)
     session = open_session(write_session(spec, cache_dir() / "mice" / spec.name))
     # Without the mouse's own weights, it is new to the model; the core has still been
     # trained with it.
-    without = forgotten(read_checkpoint(CHECKPOINT), session.id)
+    without = _without_session(read_checkpoint(CHECKPOINT), session.id)
     base = predictor_from_checkpoint(without, "demo without it", "cpu")
     tuned = _finetuned(base, session, settings, COMPANION)
     demo = load_predictor("demo", device=settings.device)
     trained = ScoredModel("demo, trained with it", _scores(demo, session, settings))
     return _rows(COMPANION, tuned, (trained,))
+
+
+def _without_session(checkpoint: "Checkpoint", session: str) -> "Checkpoint":
+    """Return a checkpoint without a session.
+
+    Its animal is removed too, unless it has other sessions.
+    """
+    animals = {k: a for k, a in checkpoint.animals.items() if k != session}
+    removed = [f"sess_params.{session}."]
+    if checkpoint.animals[session] not in animals.values():
+        removed.append(
+            f"animal_params._animal_embeddings.{checkpoint.animals[session]}"
+        )
+    return replace(
+        checkpoint,
+        state={
+            k: v
+            for k, v in checkpoint.state.items()
+            if not k.startswith(tuple(removed))
+        },
+        sessions={k: n for k, n in checkpoint.sessions.items() if k != session},
+        animals=animals,
+    )
 
 
 def _finetuned(

@@ -1,7 +1,7 @@
-"""Weights and configs on disk: where training and prediction meet.
+"""Checkpoints of this project: weights as safetensors, and a JSON description.
 
-Ours is safetensors beside a JSON of the config and what is known. Official
-checkpoints are read by `official.py`.
+The description has the family, the config and the sessions. Official checkpoints are
+read by `official`.
 """
 
 import json
@@ -24,13 +24,14 @@ from omnimouse_model.nets.omnimouse.network import OmniMouse
 FORMAT = 1
 FAMILY = "omnimouse"
 FINISHED = "finetuned.safetensors"
-"""The result of a fine-tuning, beside the last and the best weights of its run."""
+"""The result of a fine-tuning, in one folder with the last and best weights."""
 MOST_NEURONS = 10**7
+"""Limit per session: a hostile description must not allocate all memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checkpoint:
-    """A model on disk, read but not built.
+    """A model that was read from disk, but not built.
 
     Attributes
     ----------
@@ -43,11 +44,11 @@ class Checkpoint:
     animals
         session key -> animal id.
     source
-        Where it came from.
+        Path or name, for messages.
     assumed
-        What the file does not say and was taken from the size table.
+        Settings that the file does not contain and the table of sizes gave.
     card
-        Free facts for people: training, targets, scores.
+        Information for people: training, targets, scores.
     """
 
     config: OmniMouseConfig
@@ -59,14 +60,15 @@ class Checkpoint:
     card: dict[str, Any] | None = None
 
     def build(self) -> OmniMouse:
-        """Build the net and load the weights strictly, each in its own precision.
+        """Build the network and load the weights strictly, each in its own precision.
 
         Raises
         ------
         CheckpointError
-            Names missing and unexpected entries, and those of another shape or kind.
+            Entries are missing, unexpected, or of another shape or type.
         """
         try:
+            # On "meta" no memory is allocated: the weights replace the parameters.
             with torch.device("meta"):
                 net = OmniMouse(self.config, self.sessions, self.animals)
         except Exception as error:  # numbers that make no net fail in many ways
@@ -92,14 +94,14 @@ class Checkpoint:
         return net.requires_grad_(True).eval()
 
 
-def _fits(found: Tensor, expected: Tensor) -> bool:
-    """Of the same shape, and of the same kind of number."""
-    same_kind = found.is_floating_point() == expected.is_floating_point()
-    return found.shape == expected.shape and same_kind and not found.is_complex()
+def _fits(value: Tensor, expected: Tensor) -> bool:
+    """Return whether a tensor has the expected shape and kind of number."""
+    same_kind = value.is_floating_point() == expected.is_floating_point()
+    return value.shape == expected.shape and same_kind and not value.is_complex()
 
 
 def _form(value: Tensor) -> str:
-    """Shape as an error shows it, with the type where that is not the usual one."""
+    """Return the shape for an error message, with the type if it is not float32."""
     kind = "" if value.dtype == torch.float32 else f" {value.dtype}"
     return f"{tuple(value.shape)}{kind}".replace("torch.", "")
 
@@ -112,7 +114,7 @@ def _some(word: str, names: Iterable[str]) -> str:
     return f"{len(listed)} {word} ({shown}). "
 
 
-# -- ours -------------------------------------------------------------------------
+# -- files ------------------------------------------------------------------------
 
 
 def save_checkpoint(
@@ -121,17 +123,15 @@ def save_checkpoint(
     card: dict[str, Any] | None = None,
     assumed: Iterable[str] = (),
 ) -> Path:
-    """Write `path` (.safetensors) and the JSON beside it, each atomically.
-
-    Both carry one random word: a pair that was torn apart is noticed on reading.
-    """
+    """Write `path` (.safetensors) and its JSON description, each atomically."""
     path = Path(path).with_suffix(".safetensors")
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+    # In both files: a pair of files that were not saved together is refused.
     pair = secrets.token_hex(8)
     with atomic_path(path) as temporary:
         save_file(state, temporary, metadata={"pair": pair})
-    facts = {
+    description = {
         "format": FORMAT,
         "family": FAMILY,
         "pair": pair,
@@ -142,31 +142,31 @@ def save_checkpoint(
         "assumed": list(assumed),
     }
     with atomic_path(path.with_suffix(".json")) as temporary:
-        temporary.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+        temporary.write_text(json.dumps(description, indent=1) + "\n", "utf-8")
     return path
 
 
 def read_card(path: str | Path) -> dict[str, Any]:
-    """What a checkpoint of ours says of itself to people, without its weights."""
-    facts = json.loads(Path(path).with_suffix(".json").read_text("utf-8"))
-    card: dict[str, Any] = facts["card"]
+    """Return the information for people in a checkpoint, without its weights."""
+    description = json.loads(Path(path).with_suffix(".json").read_text("utf-8"))
+    card: dict[str, Any] = description["card"]
     return card
 
 
 def read_own(path: Path) -> Checkpoint:
     """Read a checkpoint that `save_checkpoint` wrote."""
-    facts_path = path.with_suffix(".json")
-    if not facts_path.exists():
+    json_path = path.with_suffix(".json")
+    if not json_path.exists():
         raise CheckpointError(
-            f"{path.name} has no {facts_path.name} beside it; the config is in there."
+            f"{path.name} has no {json_path.name} beside it; the config is in there."
         )
     try:
-        facts = json.loads(facts_path.read_text("utf-8"))
-        version = facts["format"]
-        config = config_from_dict(facts["config"])
-        sessions = {str(k): int(v) for k, v in facts["sessions"].items()}
-        animals = {str(k): str(v) for k, v in facts["animals"].items()}
-        assumed = tuple(map(str, facts.get("assumed", ())))
+        description = json.loads(json_path.read_text("utf-8"))
+        version = description["format"]
+        config = config_from_dict(description["config"])
+        sessions = {str(k): int(v) for k, v in description["sessions"].items()}
+        animals = {str(k): str(v) for k, v in description["animals"].items()}
+        assumed = tuple(map(str, description.get("assumed", ())))
         if not all(0 < n < MOST_NEURONS for n in sessions.values()):
             raise ValueError("a session of no neurons, or of too many")
     except (
@@ -178,28 +178,28 @@ def read_own(path: Path) -> Checkpoint:
         RecursionError,
     ) as error:
         raise CheckpointError(
-            f"{facts_path} is not a checkpoint description: {error!r}."
+            f"{json_path} is not a checkpoint description: {error!r}."
         ) from error
-    if facts.get("family", FAMILY) != FAMILY:
+    if description.get("family", FAMILY) != FAMILY:
         raise CheckpointError(
-            f"{facts_path} is a checkpoint of family {facts['family']!r}, not of "
+            f"{json_path} is a checkpoint of family {description['family']!r}, not of "
             f"{FAMILY!r}; load it with load_predictor."
         )
     if not isinstance(version, int) or version > FORMAT:
         raise CheckpointError(
-            f"{facts_path} was written by a newer version ({version!r}, not {FORMAT}); "
+            f"{json_path} was written by a newer version ({version!r}, not {FORMAT}); "
             "update omnimouse-app."
         )
     try:
         with safe_open(path, framework="pt") as file:
-            # a safetensors file has keys(), but cannot be iterated
+            # A safetensors file has keys(), but cannot be iterated.
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
             pair = (file.metadata() or {}).get("pair")
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read: {error}.") from error
-    if pair != facts.get("pair"):
+    if pair != description.get("pair"):
         raise CheckpointError(
-            f"{path.name} and {facts_path.name} were not saved together: one of them "
+            f"{path.name} and {json_path.name} were not saved together: one of them "
             "was replaced, or saving was cut short. Copy both again, or train on."
         )
     return Checkpoint(
@@ -209,12 +209,12 @@ def read_own(path: Path) -> Checkpoint:
         animals=animals,
         source=str(path),
         assumed=assumed,
-        card=facts.get("card"),
+        card=description.get("card"),
     )
 
 
 def config_from_dict(values: dict[str, Any]) -> OmniMouseConfig:
-    """Rebuild a config from its JSON form; unknown fields are an error."""
+    """Return a config from its JSON form; unknown fields are an error."""
     plain = {k: v for k, v in values.items() if k != "hiera"}
     hiera = typed_values(HieraConfig, values["hiera"])
     return OmniMouseConfig(
@@ -223,12 +223,12 @@ def config_from_dict(values: dict[str, Any]) -> OmniMouseConfig:
 
 
 def typed_values(kind: type, values: dict[str, Any]) -> dict[str, Any]:
-    """Values for a config, with JSON's lists and whole numbers in the right type.
+    """Return values for a config, with JSON's lists and integers in its types.
 
     Raises
     ------
     TypeError
-        A name that the config does not have, or a word that is not one of its choices.
+        A name that the config does not have, or a value that is not one of its choices.
     """
     for field in fields(kind):
         choices, value = get_args(field.type), values.get(field.name)
@@ -247,5 +247,5 @@ def typed_values(kind: type, values: dict[str, Any]) -> dict[str, Any]:
 
 
 def plain_value(value: Any) -> Any:  # Any: whatever JSON holds
-    """A JSON value as configs hold it: tuples for lists."""
+    """Return a JSON value as configs contain it: tuples for lists."""
     return tuple(value) if isinstance(value, list) else value

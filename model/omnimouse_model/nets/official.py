@@ -1,11 +1,10 @@
-"""Official checkpoints: their configuration's names, and folders of `rank_<r>.ckpt`.
+"""Official checkpoints: the names of their configuration, folders of `rank_<r>.ckpt`.
 
-Shards are read with torch's restricted unpickler and an allow-list of numpy's array
-rebuilders, never anything more (spec §16).
+Shards are read with torch's restricted unpickler, and an allow-list that contains
+numpy's array rebuilders only (spec §16).
 """
 
 import re
-from collections.abc import Iterable
 from dataclasses import fields, replace
 from importlib import import_module
 from pathlib import Path
@@ -54,6 +53,7 @@ _HIERA_NAMES = {
     "num_frames_per_block": "frames",
     "video_resolution": "resolution",
 }
+# Settings whose other values this network does not implement.
 _FIXED = {
     "use_pre_norm": True,
     "use_qk_norm": True,
@@ -68,7 +68,7 @@ _FIXED = {
     "rotate_values": False,
     "behavior_as_channels": False,
     "behavior_output_activation": None,
-    # what masks and tokens are cut by
+    # Masks and tokens are built with these lengths.
     "skip_n_samples": 5,
     "interpolation_buffer": 5,
     "response_window_size_samples": 10,
@@ -77,12 +77,12 @@ _FIXED = {
 
 
 def config_from_official(settings: dict[str, Any]) -> OmniMouseConfig:
-    """Translate the official configuration's names (spec §2).
+    """Return the config of official settings (spec §2).
 
     Raises
     ------
     CheckpointError
-        A setting that no released model uses.
+        A setting has a value that no released model uses.
     """
     for name, value in _FIXED.items():
         if name in settings and plain_value(settings[name]) != value:
@@ -92,6 +92,7 @@ def config_from_official(settings: dict[str, Any]) -> OmniMouseConfig:
             )
     known = {f.name for f in fields(OmniMouseConfig)} - {"hiera"}
     plain, hiera = {}, {}
+    # Settings of data loading and training are in the same file, and are left out.
     for name, value in settings.items():
         if name in _HIERA_NAMES:
             hiera[_HIERA_NAMES[name]] = value
@@ -101,15 +102,16 @@ def config_from_official(settings: dict[str, Any]) -> OmniMouseConfig:
 
 
 def _allowed_globals() -> list[Any]:
-    """Numpy's array and dtype rebuilders, and nothing else (contract)."""
+    """Return numpy's array and dtype rebuilders; the contract allows nothing else."""
     multiarray = import_module("numpy._core.multiarray")
     rebuilders = [multiarray._reconstruct, multiarray.scalar, np.ndarray, np.dtype]
+    # The released files were written by numpy 1, which had another module path.
     old_names = [
         (multiarray._reconstruct, "numpy.core.multiarray._reconstruct"),
         (multiarray.scalar, "numpy.core.multiarray.scalar"),
     ]
-    kinds = "?bhilqBHILQefd"
-    return [*rebuilders, *old_names, *(type(np.dtype(kind)) for kind in kinds)]
+    type_codes = "?bhilqBHILQefd"
+    return [*rebuilders, *old_names, *(type(np.dtype(code)) for code in type_codes)]
 
 
 def _load_shard(path: Path) -> dict[str, Any]:
@@ -117,21 +119,22 @@ def _load_shard(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(_allowed_globals()):
             shard = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except Exception as error:  # torch raises many kinds for hostile and torn files
+        # The name of a class outside of the allow-list, if that was the reason.
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        wanted = (
+        reason = (
             f"it asks for {named.group(1)!r}, which a checkpoint does not need"
             if named
             else (str(error).splitlines() or [type(error).__name__])[0]
         )
-        raise CheckpointError(f"{path} was refused: {wanted}.") from error
+        raise CheckpointError(f"{path} was refused: {reason}.") from error
     if not isinstance(shard, dict) or not isinstance(shard.get("state_dict"), dict):
-        found = list(shard) if isinstance(shard, dict) else type(shard).__name__
-        raise CheckpointError(f"{path} has no 'state_dict'; found {found}.")
+        content = list(shard) if isinstance(shard, dict) else type(shard).__name__
+        raise CheckpointError(f"{path} has no 'state_dict'; found {content}.")
     return shard
 
 
 def official_shards(path: Path) -> list[Path]:
-    """The `rank_*.ckpt` files of a checkpoint, in rank order, none missing."""
+    """Return the `rank_*.ckpt` files of a checkpoint in rank order; none is missing."""
     if path.is_file():
         path = path.parent
     ranks = {
@@ -153,58 +156,39 @@ def official_shards(path: Path) -> list[Path]:
     return [ranks[rank] for rank in sorted(ranks)]
 
 
-def read_official(
-    path: str | Path,
-    size: str | None = None,
-    sessions: Iterable[str] | None = None,
-) -> Checkpoint:
-    """Combine official shards (spec §16).
+def read_official(path: str | Path) -> Checkpoint:
+    """Combine official shards (spec §16): a folder of `rank_*.ckpt`, or one of them.
 
-    Parameters
-    ----------
-    path
-        Folder of `rank_*.ckpt`, or one of them.
-    size
-        Taken from the shapes when None.
-    sessions
-        Keep only these sessions' parameters; all by default.
+    Raises
+    ------
+    CheckpointError
+        Shards are missing, unsafe or inconsistent, or of no released size.
     """
-    shards = official_shards(Path(path))
     state: dict[str, Tensor] = {}
-    session_map: dict[str, dict[str, Any]] = {}
-    for file in shards:
+    sessions: dict[str, dict[str, Any]] = {}
+    for file in official_shards(Path(path)):
         shard = _load_shard(file)
         for key, value in shard["state_dict"].items():
             _add_tensor(state, key, value, file)
         for key, entry in _sessions_of(shard, file).items():
-            known = session_map.setdefault(key, entry)
+            known = sessions.setdefault(key, entry)
             if known["n_neurons"] != entry["n_neurons"]:
                 raise CheckpointError(
                     f"{file} has {entry['n_neurons']} neurons of {key!r}, another "
                     f"{known['n_neurons']}: these are of different checkpoints."
                 )
-    wanted = set(sessions) if sessions is not None else set(session_map)
-    unknown = wanted - session_map.keys()
-    if unknown:
-        raise CheckpointError(
-            f"{path} does not know {sorted(unknown)[:4]}; it has "
-            f"{len(session_map)} sessions, for example {sorted(session_map)[:3]}."
-        )
-    state = {k: v for k, v in state.items() if _belongs(k, wanted)}
-    config, assumed = _infer_config(state, size, str(path))
-    animals = {
-        key: str(entry.get("animal_id") or animal_of(key))
-        for key, entry in session_map.items()
-    }
-    checkpoint = Checkpoint(
+    config, assumed = _infer_config(state, str(path))
+    return Checkpoint(
         config=config,
         state=state,
-        sessions={k: int(session_map[k]["n_neurons"]) for k in sorted(wanted)},
-        animals=animals,
+        sessions={k: int(sessions[k]["n_neurons"]) for k in sorted(sessions)},
+        animals={
+            key: str(entry.get("animal_id") or animal_of(key))
+            for key, entry in sessions.items()
+        },
         source=str(path),
         assumed=assumed,
     )
-    return checkpoint
 
 
 def convert_official(
@@ -217,36 +201,37 @@ def convert_official(
     source
         Folder of `rank_*.ckpt`, or one of them.
     path
-        The .safetensors file; its description is written beside it.
+        The .safetensors file; its description is written to the same folder.
     card
-        Free facts to keep with it.
+        Information for people, written into the description.
 
     Raises
     ------
     CheckpointError
-        The shards are not whole, not safe or no OmniMouse.
+        As `read_official`, or the weights do not fit the released size.
     """
     checkpoint = read_official(source)
     return save_checkpoint(path, checkpoint.build(), card, checkpoint.assumed)
 
 
 def animal_of(session_key: str) -> str:
-    """The animal of a session: the text before the first dash (spec §4)."""
+    """Return the animal of a session: the text before the first dash (spec §4)."""
     return session_key.split("-")[0]
 
 
 def _sessions_of(shard: dict[str, Any], file: Path) -> dict[str, dict[str, Any]]:
-    found = shard.get("session_map", {})
-    if not isinstance(found, dict):
+    sessions = shard.get("session_map", {})
+    if not isinstance(sessions, dict):
         raise CheckpointError(f"{file}: session_map is not a mapping.")
-    for key, entry in found.items():
+    for key, entry in sessions.items():
         count = entry.get("n_neurons") if isinstance(entry, dict) else None
+        # A hostile count would allocate that many embeddings.
         is_count = isinstance(count, int | np.integer) and 0 < count < MOST_NEURONS
         if not isinstance(key, str) or not is_count:
             raise CheckpointError(
                 f"{file}: session_map[{key!r}] must give n_neurons, found {entry!r}."
             )
-    return found
+    return sessions
 
 
 def _add_tensor(state: dict[str, Tensor], key: Any, value: Any, file: Path) -> None:
@@ -256,55 +241,39 @@ def _add_tensor(state: dict[str, Tensor], key: Any, value: Any, file: Path) -> N
             "with a name."
         )
     name = key.removeprefix(COMPILED_PREFIX)
+    # The core is in every shard; parameters of a session are in one shard only.
     if name in state and name.startswith("sess_params."):
         raise CheckpointError(f"{file}: {name} is already in another shard.")
     state.setdefault(name, value)
 
 
-def _belongs(key: str, sessions: set[str]) -> bool:
-    if not key.startswith("sess_params."):
-        return True
-    return key.removeprefix("sess_params.").rsplit("._", 1)[0] in sessions
-
-
 def _infer_config(
-    state: dict[str, Tensor], size: str | None, source: str
+    state: dict[str, Tensor], source: str
 ) -> tuple[OmniMouseConfig, tuple[str, ...]]:
-    """Find the released size whose shapes these are."""
+    """Return the released config that fits the shapes, and what they do not tell."""
     embedding, d = _shape(state, "neuron_to_model_proj.weight", source, 2)[::-1]
     n_latents = _shape(
         state, "response_latent_embedding._latent_embeddings.weight", source, 2
     )[0]
     pairs = _shape(state, "rotary_emb.inv_freq", source, 1)[0]
     n_layers = len({k.split(".")[1] for k in state if k.startswith("proc.")})
+    # A head has two features per rotary frequency.
     shape = (d, d // max(2 * pairs, 1), n_layers, _stages(state))
-    matches = {
-        name: config
-        for name, config in SIZES.items()
-        if (config.d_model, config.num_heads, config.num_layers, config.hiera.stages)
-        == shape
+    names = {
+        (size.d_model, size.num_heads, size.num_layers, size.hiera.stages): name
+        for name, size in SIZES.items()
     }
-    if size is not None:
-        if size not in SIZES:
-            raise CheckpointError(
-                f"There is no size {size!r}; choose of {list(SIZES)}."
-            )
-        if size not in matches:
-            raise CheckpointError(
-                f"{source} is not {size}: its shapes say {sorted(matches) or shape}."
-            )
-        return SIZES[size], (f"size {size} as asked",)
-    if len(matches) != 1:
+    if shape not in names:
         raise CheckpointError(
             f"{source} has width {d}, {shape[1]} heads, {n_layers} layers and stages "
             f"{shape[3]}, which is none of the released sizes {list(SIZES)}."
         )
-    (name, config), *_ = matches.items()
-    ratio = config.local_to_global_ratio
+    config = SIZES[names[shape]]
     assumed = (
-        f"local:global ratio {ratio}, softplus beta {config.softplus_beta}, skip "
-        f"{config.skip_n_samples} and buffer {config.interpolation_buffer}: from the "
-        f"table of released sizes ({name})",
+        f"local:global ratio {config.local_to_global_ratio}, softplus beta "
+        f"{config.softplus_beta}, skip {config.skip_n_samples} and buffer "
+        f"{config.interpolation_buffer}: from the table of released sizes "
+        f"({names[shape]})",
     )
     groups = n_latents - config.num_global_latents
     return (
@@ -316,7 +285,7 @@ def _infer_config(
 def _shape(
     state: dict[str, Tensor], key: str, source: str, dimensions: int
 ) -> tuple[int, ...]:
-    """Shape of a tensor that every OmniMouse has."""
+    """Return the shape of a tensor that every OmniMouse has."""
     if key not in state or state[key].ndim != dimensions:
         raise CheckpointError(
             f"{source} is not an OmniMouse checkpoint: it has no {key!r} of "
@@ -326,9 +295,10 @@ def _shape(
 
 
 def _stages(state: dict[str, Tensor]) -> tuple[int, int]:
-    """Blocks of the video encoder's two stages; the second begins where one pools."""
+    """Return the blocks of the two stages of the video encoder."""
     name = re.compile(r"hiera\.backbone\.blocks\.(\d+)\.(proj\.weight)?")
-    found = [match for key in state if (match := name.match(key))]
-    n_blocks = len({match[1] for match in found})
-    first = min((int(m[1]) for m in found if m[2]), default=n_blocks)
+    matches = [match for key in state if (match := name.match(key))]
+    n_blocks = len({match[1] for match in matches})
+    # Only the first block of the second stage has a projection: it pools.
+    first = min((int(m[1]) for m in matches if m[2]), default=n_blocks)
     return first, n_blocks - first

@@ -147,6 +147,7 @@ def join_parts(parts: Sequence[Prediction]) -> Prediction:
 
 def take_neurons(prediction: Prediction, neurons: np.ndarray) -> Prediction | None:
     """Return the columns of some neurons; None unless all of them were predicted."""
+    # A dict, because the neurons may be in any order.
     column_of = {int(neuron): k for k, neuron in enumerate(prediction.neurons)}
     if not all(int(neuron) in column_of for neuron in neurons):
         return None

@@ -70,6 +70,7 @@ class Compatibility:
 
 def check_compatibility(needs: Needs, session: Session) -> Compatibility:
     """Compare the needs of a predictor with a session."""
+    # A session without an entry is new: 0 known neurons.
     n_known = None if needs.sessions is None else needs.n_neurons.get(session.id, 0)
     return Compatibility(session.n_neurons, n_known, tuple(_missing(needs, session)))
 

@@ -54,6 +54,7 @@ class Ensemble(Predictor):
                 "The members of an ensemble read windows of one spec; those of "
                 f"{', '.join(names)} differ."
             )
+        # The hash of the members' ids stands for all their weights.
         digest = blake2b("\n".join(names).encode(), digest_size=4).hexdigest()
         self.predictor_id = f"ensemble of {len(names)} ({digest})"
 

@@ -107,9 +107,11 @@ class Prediction:
     dtype('float32')
     """
 
+    # NaN and not 0 where nothing was requested: 0 is a rate, and would enter a mean.
     responses: np.ndarray
     neurons: np.ndarray
     behavior: np.ndarray | None
+    # The ids tell a view whether a result still belongs to the displayed request.
     mask_id: str
     predictor_id: str
     status: str = "ok"
@@ -168,6 +170,7 @@ def recorded_as(window: Window, units: str) -> np.ndarray:
         `Prediction.units`.
     """
     if window.spec.responses == "count":
+        # Counts per bin depend on the rate of the model; rates can be compared.
         if units != "spikes/s":
             raise ValueError(f"Counts are compared with spikes/s, not with {units}.")
         return np.asarray(window.responses * np.float32(window.spec.response_rate_hz))
@@ -254,6 +257,9 @@ class Predictor(Protocol):
     >>> predictor.needs.sees_video
     False
     """
+
+    # `encode` and `decode` are separate because the context is most of the cost, and
+    # serves any neurons: first the selected ones, then the population.
 
     # Without slots here, every subclass would have a dictionary per instance.
     __slots__ = ()

@@ -25,13 +25,11 @@ def predictor_names() -> tuple[str, ...]:
 
 
 def is_predictor(name: str) -> bool:
-    """Return whether a name is registered, a file or folder, or an address of the hub.
-
-    Does not ask the hub whether it has the address.
-    """
+    """Return whether a name is registered, a path, or an address of the hub."""
     if name in builders():
         return True
     try:
+        # Without a request to the hub: a view asks while the user types.
         return bool(name) and (Path(name).exists() or hub_place(name) is not None)
     except (FetchError, OSError):  # a malformed address, or a name too long for a path
         return False
@@ -139,6 +137,7 @@ def save_ensemble(
         str(Path(member).resolve()) if Path(member).exists() else str(member)
         for member in members
     ]
+    # Loaded to check that the members fit together, and for the ids of their weights.
     ensemble = Ensemble(tuple(load_predictor(name, device=device) for name in names))
     description = {
         "omnimouse_ensemble": ENSEMBLE_FORMAT,

@@ -25,6 +25,7 @@ def window_of(window: Window, spec: WindowSpec) -> Window:
     """
     rate_hz = spec.response_rate_hz
     count = int(window.spec.duration_s * rate_hz + _TOLERANCE_S)
+    # Without edits: they change the stimulus, not the recorded responses.
     own = WindowSpec(max(count, 1) / rate_hz, rate_hz, spec.responses)
     return Window(window.session, window.start_index, (), own, window.exact_start)
 
@@ -89,6 +90,7 @@ def predict_same_span(
         part = predictor.predict(tile, mapped, neurons)
         start = round(offset_s * spec.response_rate_hz)
         stop = min(start + len(part.responses), len(responses))
+        # The last tile may overlap the one before it; the first prediction stays.
         place, values = responses[start:stop], part.responses[: stop - start]
         place[...] = np.where(np.isnan(place), values, place)
         if first is None:
@@ -98,6 +100,7 @@ def predict_same_span(
         units = "spikes/s" if spec.responses == "count" else "normalised"
         ids = mask.mask_id, predictor.predictor_id
         first = Prediction(responses, neurons, None, *ids, units=units)
+    # Decoded behaviour has the rate of the tiles, and no place in a longer window.
     return replace(
         first,
         responses=responses,

@@ -186,18 +186,20 @@ class OmniMouse(nn.Module):
 
     # -- 2. tokens --------------------------------------------------------------------
     def encode_video(
-        self, video: Float[Tensor, "batch 1 frame height width"], layout: Layout
+        self, video: Float[Tensor, "batch 1 frame height width"], layout: Layout | None
     ) -> Float[Tensor, "batch step token dim"]:
-        """Video tokens of the visible steps of the layout.
+        """Video tokens of the visible steps of the layout, of all steps without one.
 
         With `hidden_video="blank"` hidden frames are zero before the encoder, and
         cannot change the result. With "cut", as in the released models, they can:
         patches overlap in time, and official windows mix steps (see `encoder`).
         """
-        if self.config.hidden_video == "blank" and not layout.all_steps:
-            video = video * layout.frames.to(video)[:, None, None]
-        # None avoids a copy of all tokens.
-        steps = None if layout.all_steps else layout.video_steps
+        # None as steps avoids a copy of all tokens.
+        steps = None
+        if layout is not None and not layout.all_steps:
+            steps = layout.video_steps
+            if self.config.hidden_video == "blank":
+                video = video * layout.frames.to(video)[:, None, None]
         tokens: Tensor = self.hiera(video, steps)
         return tokens
 

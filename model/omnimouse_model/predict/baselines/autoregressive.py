@@ -36,6 +36,7 @@ from omnimouse_model.predict.baselines.visible_input import (
 from omnimouse_model.predict.predictor import Needs
 
 SPANS = (1, 5, 12, 25)
+# Denser where the autocorrelation falls fastest.
 HORIZONS = (1, 2, 3, 4, 6, 8, 11, 15, 20, 25, 30, 35)
 """Samples ahead that are fitted; others are interpolated, longer ones use the last."""
 _LAST = max(SPANS) - 1
@@ -215,6 +216,7 @@ class HistoryRidge:
             history = _recent_means(inputs, int(newest))
             for sample in np.flatnonzero((cells & (last == newest)).any(axis=1)):
                 columns = np.flatnonzero(cells[sample] & (last[sample] == newest))
+                # Weights are interpolated between fitted horizons, not predictions.
                 near, far, share = _between(int(sample - newest))
                 line = weight[near] * (1 - share) + weight[far] * share
                 offset = intercept[near] * (1 - share) + intercept[far] * share
@@ -233,6 +235,7 @@ def _recent_means(inputs: VisibleInput, newest: int) -> np.ndarray:
     for span in SPANS:
         rows = slice(max(newest - span + 1, 0), newest + 1)
         count = np.maximum(inputs.visible[rows].sum(axis=0), 1)
+        # In float64, as in the fit; the window may begin with hidden samples.
         means.append(inputs.responses[rows].sum(axis=0, dtype=np.float64) / count)
     return np.stack(means, axis=1)
 

@@ -44,6 +44,7 @@ def load_or_fit(
 ) -> Fit:
     """Return the stored fit of a rule to a session and a spec, or make and store it."""
     key = name
+    # Files of OmniMouse's spec have a readable name; other specs are hashed.
     if spec != OMNIMOUSE:
         digest = blake2b(repr(spec).encode(), digest_size=6).hexdigest()
         key = f"{name}-{digest}"
@@ -112,6 +113,7 @@ def training_windows(
             f"predictor on; its tiers are {', '.join(tiers) or 'none'}. "
             + _remedy(tiers, spec)
         )
+    # Every k-th window, with k rounded up: at most `most` windows.
     starts = starts[:: -(-len(starts) // most)]
     for fold, start in zip(_folds(starts), starts, strict=True):
         yield int(fold), session.window(float(start), spec)

@@ -57,6 +57,7 @@ def lagged(
     """
     samples = np.arange(N_SAMPLES)
     parts = []
+    # At the borders of the window, the first or last sample is used.
     for lag in lags:
         row = np.clip(samples + lag, 0, N_SAMPLES - 1)
         parts.append(np.where(visible[row], values[row], values))
@@ -101,11 +102,13 @@ class ContextRidge:
         test = np.unique(test)
         sums: Sums | None = None
         folds: list[Sums] = []
+        # A large population costs more per window, and needs fewer of them.
         most = 1800 if len(lags) > 1 else 600
         for fold, window in training_windows(session, stride=30, most=most, spec=spec):
             joint = _joint(window, everyone, lags)
             part = _joint(window, test, lags)
             if sums is None:
+                # Of 10,000 neurons the covariance has 800 MB in float64.
                 dtype = np.float64 if len(lags) > 1 else np.float32
                 sums = Sums(joint.shape[1], dtype=dtype)
                 folds = [Sums(part.shape[1]) for _ in range(2)]
@@ -179,6 +182,7 @@ class ContextRidge:
 
 def _penalties(folds: list[Sums], n_neurons: int, n_lags: int) -> np.ndarray:
     """Return penalties without and with behaviour, for half of the neurons visible."""
+    # A fixed seed: the same session must have the same fit on every machine.
     half = np.random.default_rng(1).random(n_neurons) < 0.5
     # Too little data to choose: the middle of the candidates.
     if not folds[0].count or not folds[1].count or half.all() or not half.any():

@@ -100,6 +100,7 @@ class NaivePredictor(Predictor):
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         """Predict the whole window; `decode` only selects neurons."""
+        # Rules are cheap, and all neurons cost hardly more than some of them.
         needs = self.needs
         check_request(self.rule.name, needs, window, mask)
         reason = _refusal(mask) or self.rule.refusal(mask)

@@ -85,6 +85,7 @@ class Sums:
         """Add the samples of other sums."""
         self._flush()
         other._flush()
+        # Sums of two sets of samples add up; covariances would not.
         self.count += other.count
         for name in ("_x", "_y", "_xx", "_xy", "_yy"):
             getattr(self, name).__iadd__(getattr(other, name))

@@ -99,6 +99,7 @@ class LastSample:
     def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
         """Hold the last visible sample."""
         last = last_visible(inputs.visible)
+        # -1 is replaced for the indexing, and its value by the mean afterwards.
         held = np.take_along_axis(inputs.responses, np.maximum(last, 0), axis=0)
         rates = np.where(last < 0, fit["mean"], held)
         return RulePrediction(rates, None, mean_remark(mask.target & (last < 0)))
@@ -137,6 +138,7 @@ def refuse_without_history(mask: Mask) -> str:
     refusal = refuse_behavior(mask)
     if refusal:
         return refusal
+    # One target with a history is enough: the others are predicted at their mean.
     has_history = last_visible(mask.cells == VISIBLE) >= 0
     if (has_history & mask.target).any():
         return ""

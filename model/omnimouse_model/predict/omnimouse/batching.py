@@ -16,6 +16,7 @@ from omnimouse_model.nets.omnimouse.layout import Layout
 
 def common_part(mask: Mask, layout: Layout) -> tuple[object, ...]:
     """Return a key of all that a mask determines, except the visible responses."""
+    # Bytes of whole arrays: comparing them is cheap beside a forward pass.
     return (
         mask.require_layout().order.tobytes(),
         layout.behavior,
@@ -27,10 +28,8 @@ def common_part(mask: Mask, layout: Layout) -> tuple[object, ...]:
 
 
 def copy_to_cpu(parts: Sequence[Tensor]) -> list[Tensor]:
-    """Copy tensors to the CPU as float32, in one transfer.
-
-    The program waits for the device only during this copy.
-    """
+    """Copy tensors to the CPU as float32, in one transfer."""
+    # The program waits for the device only here: at most once per result (contract).
     flat = torch.cat([part.float().flatten() for part in parts]).cpu()
     pieces = flat.split([part.numel() for part in parts])
     return [p.view(part.shape) for p, part in zip(pieces, parts, strict=True)]

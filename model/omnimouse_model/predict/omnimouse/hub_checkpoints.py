@@ -59,6 +59,7 @@ def fetch_checkpoint(
 def _put(found: Listing, files: Path, target: Path, progress: Progress) -> None:
     """Move the checkpoint to its target; convert official shards to one file."""
     folder = files / PurePosixPath(found.files[0].path).parent
+    # A listing has the files of one checkpoint, so the first one tells its format.
     if found.files[0].path.endswith(".ckpt"):
         progress(0.0, "writing one file without pickles")
         folder = _convert(folder, files.with_name("converted"), found)

@@ -18,6 +18,7 @@ _CHECKED = (nn.Linear, nn.RMSNorm, nn.Conv3d)
 def checked_between_layers(net: nn.Module, check: Callable[[], None]) -> Iterator[None]:
     """Call `check` before every linear map, norm and convolution; it may raise."""
 
+    # Hooks get the module and its inputs, which the check does not need.
     def call(*_: Any) -> None:
         check()
 

@@ -20,6 +20,7 @@ def resolve_device(device: str) -> torch.device:
     UnsupportedRequestError
         The device does not exist, or has no float64 for the rotary frequencies.
     """
+    # Never "mps" by itself: see below.
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device == "cuda" and not torch.cuda.is_available():
@@ -49,6 +50,7 @@ def predictor_from_checkpoint(
     """Build the network of a checkpoint on a device, as a predictor."""
     if not checkpoint.sessions:
         raise CheckpointError(f"{checkpoint.source} knows no session.")
+    # Frozen: gradients of the weights would keep the activations of every request.
     net = checkpoint.build().requires_grad_(False)
     net.to(resolve_device(device))
     hashed = weights_hash(checkpoint.state)
@@ -59,6 +61,7 @@ def predictor_from_checkpoint(
 
 def weights_hash(state: dict[str, Tensor]) -> str:
     """Return eight hexadecimal digits that identify names and values of weights."""
+    # Sorted, because the order of a state dict depends on how it was made.
     digest = blake2b(digest_size=4)
     for key in sorted(state):
         digest.update(key.encode())

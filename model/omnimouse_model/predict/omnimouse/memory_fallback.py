@@ -43,6 +43,7 @@ class ComputeSettings:
             others = [t for t in self.fallbacks if not t.startswith(_IN_PARTS)]
             text = f"{_IN_PARTS}{smaller:,} queries at a time"
             return replace(self, queries_per_step=smaller, fallbacks=(*others, text))
+        # bf16 halves the activations; the weights stay in float32.
         if not self.is_bf16:
             return replace(self, is_bf16=True, fallbacks=(*self.fallbacks, "in bf16"))
         if self.device != "cpu" and can_move:

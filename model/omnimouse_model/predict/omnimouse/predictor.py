@@ -60,13 +60,16 @@ Item = tuple[Window, Mask]
 CACHE_BYTES = 512 * 2**20
 """Limit of cached video features and responses of recent windows, on the device."""
 CACHED_LAYOUTS = 16
+"""Layouts of recent masks: a live sweep alternates between about 14 contexts."""
 BATCH = 8
+"""Requests computed together; more use memory and save little on one GPU."""
 
 
 @dataclass(frozen=True, slots=True)
 class _State:
-    """State of an encoded request; `layout` is on the CPU, the rest on the device."""
+    """State of an encoded request, on the device."""
 
+    # On the CPU, because its lengths and runs decide what is computed next.
     layout: Layout
     windows: WindowBatch
     context: Context
@@ -300,6 +303,7 @@ class TransformerPredictor(Predictor):
                 "smaller model, or close what else uses the device."
             )
         logger.warning("%s: %s (%s)", self.name, reduced.status, fault)
+        # Everything on the device is dropped before the next attempt.
         self._cache.clear()
         self._layouts.clear()
         if reduced.device != self._settings.device:
@@ -380,6 +384,7 @@ class TransformerPredictor(Predictor):
         return self._layouts[mask.mask_id]
 
     def _responses(self, window: Window) -> Tensor:
+        # In stored order and without a mask, so that they serve every mask.
         key = ("responses", window.key)
         return self._cache.get(key, lambda: responses_on(window, self.device))
 
@@ -392,9 +397,9 @@ class TransformerPredictor(Predictor):
 
         def encode() -> Tensor:
             self._stop_if_outdated()
+            # (frame, height, width) -> (1, 1, frame, height, width)
             video = torch.from_numpy(window.video)[None, None].to(self.device)
-            whole = layout if blanks else _every_step(layout, self.net)
-            tokens = self.net.encode_video(video, whole)
+            tokens = self.net.encode_video(video, layout if blanks else None)
             self.counters["video_encodings"] += 1
             return tokens
 
@@ -425,10 +430,12 @@ class TransformerPredictor(Predictor):
             columns = np.asarray(neurons, np.int64)
             layout = select_queries(layout, mask, columns)
         results = {}
+        # A mask may have targets of one kind only, or none at all.
         with self._autocast():
             if len(layout.query_neurons):
                 results["rates"] = self._rates(state, layout)
             if layout.behavior == "target":
+                # The network has (channel, time); public arrays are (time, channel).
                 decoded = self.net.decode_behavior(state.context)[0]
                 results["behavior"] = decoded.transpose(1, 2)
         if results:
@@ -455,9 +462,3 @@ class TransformerPredictor(Predictor):
             )
             for row, (item_window, item_mask) in enumerate(items)
         ]
-
-
-def _every_step(layout: Layout, net: OmniMouse) -> Layout:
-    """Return the layout with all frames visible."""
-    steps = torch.arange(net.config.hiera.grid[0], device=layout.video_steps.device)
-    return replace(layout, video_steps=steps, frames=torch.ones_like(layout.frames))

@@ -85,6 +85,7 @@ class WorkerPredictor(Predictor):
         self._device = device
         self._threads = torch_threads
         self._connect = connect
+        # Reentrant: requests call `needs`, which is a request too.
         self._lock = threading.RLock()
         self._outdated: Outdated = lambda: False
         self._link: Link | None = None
@@ -93,6 +94,7 @@ class WorkerPredictor(Predictor):
         self._memory = ResultMemory()
         self._n_crashes = 0
         self._remark = ""
+        # Number of the last message, and of the last cancelled one, 0 for none.
         self._number = 0
         self._cancelled = 0
         self._sessions: dict[str, tuple[Session, int]] = {}
@@ -146,6 +148,7 @@ class WorkerPredictor(Predictor):
             if self._link is None or not self._is_prepared(window.session):
                 return
             place = self._sessions[window.session.id][1], arguments_of(window)
+            # The frames only: a prefetch reads no more of the mask.
             frames = np.packbits(mask.frames)
             try:
                 self._request("prefetch", *place, frames, poll_s=PREFETCH_POLL_S)
@@ -303,6 +306,7 @@ class WorkerPredictor(Predictor):
 
     def _finished(self, prediction: Prediction) -> Prediction:
         """Return a prediction with a remark on a restart, if there was one."""
+        # A success: the next crash is the first of a new series.
         self._n_crashes = 0
         remark, self._remark = self._remark, ""
         return prediction.with_remark(remark) if remark else prediction
@@ -312,6 +316,7 @@ class WorkerPredictor(Predictor):
         info = self._started()
         if self._is_prepared(session):
             return
+        # Before the request: the worker attaches to the memory when it decodes.
         if self._link is not None and self._link.shares_memory:
             self._memory.fit(info.needs.spec.n_samples, session.n_neurons)
         self._n_prepared += 1

@@ -53,6 +53,7 @@ class ServerActor:
         self._cancelled = 0
         self._server = Server(source, device, threads, self._is_cancelled)
 
+    # A plain attribute is enough: one thread writes it, another only compares it.
     def _is_cancelled(self, number: int) -> bool:
         return number <= self._cancelled
 
@@ -89,7 +90,7 @@ class DaskLink:
                 )
                 # The first attribute access binds the actor to this client.
                 _ = self._actor.cancel
-        except Exception as error:
+        except Exception as error:  # Dask and the actor's module raise many kinds
             self._client.close()
             if isinstance(error, WorkerError):
                 raise

@@ -38,6 +38,7 @@ class MaskDelta:
     def n_bytes(self) -> int:
         """Approximate memory."""
         orders = sum(map(len, self.orders)) if self.orders else 0
+        # Measuring the settings exactly would cost more than the budget needs.
         settings = 1000 if self.settings else 0
         return 200 + len(self.neurons) + len(self.cells) + orders + settings
 
@@ -59,6 +60,7 @@ class MaskDelta:
         neurons = unpack_indices(self.neurons)
         if len(neurons):
             cells = mask.cells.copy()
+            # XOR with the same flips leads there and back.
             cells[:, neurons] ^= _unpack_codes(zlib.decompress(self.cells), len(cells))
             changed = mask.with_cells(cells)
         order = _order(mask)

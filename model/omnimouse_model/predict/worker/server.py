@@ -170,6 +170,7 @@ class Server:
         )
 
     def _prepare(self, key: int, session: Session) -> None:
+        # Only after `prepare`: a refused session must not count as known.
         self._loaded().prepare(session)
         self._sessions[key] = session
 
@@ -225,10 +226,12 @@ class Server:
             indices = None if packed is None else unpack_indices(packed)
             requests.append((window, mask, indices))
         predictions: list[Prediction] = []
+        # A refusal is part of the result, so that the predictions before it count.
         try:
             predictions.extend(self._loaded().predict_many(requests, self._outdated))
         except UnsupportedRequestError as refusal:
             return BatchResult(predictions, refusal)
+        # A cancelled batch ends early without an error; its result is incomplete.
         stop_if(self._outdated)
         return BatchResult(predictions)
 
@@ -317,6 +320,7 @@ class Server:
             predictor = load_predictor(source, device=self._device)
         else:
             predictor = source()
+        # A toolkit would open a display, and its threads would slow the predictor.
         if found := [name for name in SCREENS if name in sys.modules]:
             raise WorkerError(
                 f"The predictor's process imported {', '.join(found)}; a predictor "

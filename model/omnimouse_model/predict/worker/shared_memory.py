@@ -41,6 +41,7 @@ class ResultMemory:
 
     def read(self, shape: tuple[int, ...]) -> np.ndarray:
         """Return a copy of the result in the segment, float32."""
+        # A copy, because the next result overwrites the segment.
         assert self._memory is not None
         return np.ndarray(shape, np.float32, self._memory.buf).copy()
 

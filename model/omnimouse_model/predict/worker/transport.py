@@ -10,11 +10,15 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any, Protocol
 
 from omnimouse_model.predict.worker.server import Source, serve
+
+# Not fork: a copy of a process with threads (Qt, torch) may deadlock.
+SPAWN = multiprocessing.get_context("spawn")
 
 
 class LinkEndedError(Exception):
@@ -69,23 +73,13 @@ class ProcessLink:
     shares_memory = True
 
     def __init__(self, source: Source, device: str, threads: int | None) -> None:
-        # Not fork: a copy of a process with threads (Qt, torch) may deadlock.
-        context = multiprocessing.get_context("spawn")
         # No lock: one side writes an aligned integer, and the other only compares it.
-        self._cancelled: Any = context.Value("q", 0, lock=False)
-        self._connection, child_end = context.Pipe()
+        self._cancelled: Any = SPAWN.Value("q", 0, lock=False)
         # One core stays free for the user interface.
         threads = threads or max(1, _n_cores() - 1)
-        self._process: BaseProcess = context.Process(
-            target=serve,
-            args=(child_end, source, device, threads, self._cancelled),
-            name="omnimouse-predictor",
-            daemon=True,
+        self._process, self._connection = spawn(
+            "omnimouse-predictor", serve, source, device, threads, self._cancelled
         )
-        with without_main_module():
-            self._process.start()
-        # With a copy here, the pipe would not report the end of the process.
-        child_end.close()
 
     @property
     def process_id(self) -> int | None:
@@ -125,6 +119,24 @@ class ProcessLink:
 
     def _ended(self) -> LinkEndedError:
         return LinkEndedError(f"The predictor's process {exit_text(self._process)}.")
+
+
+def spawn(
+    name: str, target: Callable[..., None], *arguments: Any
+) -> tuple[BaseProcess, Connection]:
+    """Start a process, and return it with this end of its pipe.
+
+    The other end of the pipe is the first argument of `target`.
+    """
+    connection, child_end = SPAWN.Pipe()
+    process = SPAWN.Process(
+        target=target, args=(child_end, *arguments), name=name, daemon=True
+    )
+    with without_main_module():
+        process.start()
+    # With a copy here, the pipe would not report the end of the process.
+    child_end.close()
+    return process, connection
 
 
 def end_process(process: BaseProcess, patience_s: float) -> None:

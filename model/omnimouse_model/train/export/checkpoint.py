@@ -23,6 +23,7 @@ def export_run(run: Path, path: Path, config: TrainConfig) -> Path:
         Config of the run. `notes["renames"]` maps the key of a session in training to
         the key of another recording of the same neurons.
     """
+    # The demo is trained on one recording and shown on another of the same neurons.
     renames = config.notes.get("renames", {})
     checkpoint = renamed(read_checkpoint(run / "model.safetensors"), renames)
     card = (checkpoint.card or {}) | model_card(config)
@@ -39,27 +40,9 @@ def model_card(config: TrainConfig) -> dict[str, Any]:
     }
 
 
-def forgotten(checkpoint: Checkpoint, session: str) -> Checkpoint:
-    """Return a checkpoint without a session.
-
-    Its animal is removed too, unless it has other sessions.
-    """
-    animals = {k: a for k, a in checkpoint.animals.items() if k != session}
-    gone = [f"sess_params.{session}."]
-    if checkpoint.animals[session] not in animals.values():
-        gone.append(f"animal_params._animal_embeddings.{checkpoint.animals[session]}")
-    return replace(
-        checkpoint,
-        state={
-            k: v for k, v in checkpoint.state.items() if not k.startswith(tuple(gone))
-        },
-        sessions={k: n for k, n in checkpoint.sessions.items() if k != session},
-        animals=animals,
-    )
-
-
 def renamed(checkpoint: Checkpoint, renames: dict[str, str]) -> Checkpoint:
     """Give sessions other keys; the neurons must be the same, in the same order."""
+    # A session that exists already would lose its own weights.
     for old, new in renames.items():
         if old not in checkpoint.sessions or new in checkpoint.sessions:
             raise CheckpointError(

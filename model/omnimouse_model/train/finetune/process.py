@@ -6,7 +6,6 @@ is closed. Torch is imported in that process only.
 """
 
 import contextlib
-import multiprocessing
 import os
 import pickle
 import signal
@@ -24,7 +23,7 @@ from omnimouse_model.predict.worker.server import portable_error
 from omnimouse_model.predict.worker.transport import (
     end_process,
     exit_text,
-    without_main_module,
+    spawn,
 )
 
 NICE: Final = 10
@@ -75,19 +74,7 @@ def spawn_finetune(
     Exception
         Any error of `finetune`.
     """
-    # Not fork: a copy of a process with threads (Qt, torch) may deadlock.
-    context = multiprocessing.get_context("spawn")
-    connection, child_end = context.Pipe()
-    process = context.Process(
-        target=serve,
-        args=(child_end, pickle.dumps(job)),
-        name="omnimouse-finetune",
-        daemon=True,
-    )
-    with without_main_module():
-        process.start()
-    # With a copy here, the pipe would not report its end when the process dies.
-    child_end.close()
+    process, connection = spawn("omnimouse-finetune", serve, pickle.dumps(job))
     try:
         _forward_reports(connection, process, report, stopped, closing)
     finally:
@@ -165,6 +152,7 @@ def _run(job: Job, send: Report, stopped: Callable[[], bool]) -> None:
     from omnimouse_model.train.finetune.run import finetune
     from omnimouse_model.train.metrics_log import FILE, log_rows
 
+    # A resumed run first sends what it already has, for the curve on screen.
     if (job.out / FILE).exists():
         send("rows", list(log_rows(job.out / FILE)))
     finetune(

@@ -101,6 +101,7 @@ class Reports:
         )
 
     def _seconds_left(self, step: int) -> float | None:
+        # From the differences, because validation and saves are part of the time.
         first, last = self._recent[0], self._recent[-1]
         if first is last:
             return None

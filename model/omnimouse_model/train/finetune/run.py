@@ -126,6 +126,7 @@ def finetune(
     model = _checkpoint_of(predictor)
     _check(model, session, train)
     place = resolve_device(device)
+    # Windows are held out by the seed, so a resumed run has the same split.
     source = hold_out(session, seed)
     n_steps = STEPS if steps is None else steps
     config = _config(model, source, train, n_steps, batch, seed)

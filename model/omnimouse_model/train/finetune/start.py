@@ -67,6 +67,7 @@ class StartValues:
 
     def fill(self, net: OmniMouse) -> None:
         """Write the checkpoint's weights, and start values of new parameters."""
+        # The net also has parameters that the checkpoint lacks: those of the session.
         net.load_state_dict(net.state_dict() | self.base)
         key = self.source.key
         if key in self.model.sessions:

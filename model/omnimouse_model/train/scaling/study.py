@@ -118,6 +118,7 @@ def run_study(
     """
     found = _sessions(plan, mice, progress)
     evaluated = _evaluated(plan, found)
+    # All runs are listed first, so that a wrong plan fails before any training.
     folder = models_folder(results)
     runs = list(study_runs(plan, found, evaluated, folder))
     file = ResultsFile(SCALING, Path(results), _definition(plan, evaluated))
@@ -167,6 +168,7 @@ def _config(
 ) -> TrainConfig:
     """Return the training config of one run."""
     config = plan.config_of(model)
+    # Steps are per session or per run; see `StudyPlan.steps_of`.
     times = len(members) if plan.steps_of == "each session" else 1
     return replace(
         config,
