@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -30,18 +31,18 @@ if TYPE_CHECKING:
     from distributed import Client
 
 Piece = TypeVar("Piece")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 LOCAL = "local"
 """`local` or `local:4` starts a temporary cluster of processes on this machine."""
 _POLL_S = 0.02
 
 
 def map_pieces(
-    answer: Callable[[Piece], Answer],
+    function: Callable[[Piece], Result],
     pieces: Sequence[Piece],
     scheduler: str,
     cancelled: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[int, Answer]]:
+) -> Iterator[tuple[int, Result]]:
     """Yield (number, result) of each piece, in the order in which they finish.
 
     Parameters
@@ -62,7 +63,7 @@ def map_pieces(
         # results of equal pieces.
         futures = [
             client.submit(
-                answer, piece, pure=False, workers=_allowed(client, scheduler)
+                function, piece, pure=False, workers=_allowed(client, scheduler)
             )
             for piece in pieces
         ]
@@ -85,14 +86,14 @@ def _finished(
     waiting = list(futures)
     while waiting and not cancelled():
         if client.status in ("closing", "closed"):
-            raise WorkerError("The Dask scheduler is gone; what was finished is kept.")
+            raise WorkerError("The Dask scheduler is gone; finished work is kept.")
         finished = [future for future in waiting if future.done()]
         for future in finished:
             if isinstance(future.exception(), KilledWorker):
                 raise WorkerError(
                     "Workers died, one after the other, of the same piece of work: out "
-                    "of memory? What was finished is kept; give fewer workers, or "
-                    "ones with more memory, and go on."
+                    "of memory? Finished work is kept. Use fewer workers, or workers "
+                    "with more memory, and continue."
                 ) from future.exception()
             waiting.remove(future)
             yield future
@@ -107,8 +108,8 @@ def _allowed(client: "Client", scheduler: str) -> list[str] | None:
     named only if some workers must not be used.
     """
     private = private_workers(client, scheduler)
-    known = client.scheduler_info(n_workers=-1)["workers"]
-    return None if len(private) == len(known) else private
+    every = client.scheduler_info(n_workers=-1)["workers"]
+    return None if len(private) == len(every) else private
 
 
 @contextmanager
@@ -162,29 +163,6 @@ def checked_scheduler(scheduler: str) -> str:
     return check_address(scheduler)
 
 
-# -- on the worker ------------------------------------------------------------------
-# A Dask worker may run several tasks in threads, but the number of torch threads is
-# one setting per process.
-_one_at_a_time = threading.Lock()
-_sessions: dict[tuple[str, str], Session] = {}
-
-
-@contextmanager
-def run_alone(threads: int) -> Iterator[None]:
-    """Run alone in this process, with the number of torch threads of the caller.
-
-    Rounding of sums depends on the number of threads; equal numbers give equal results.
-    """
-    with _one_at_a_time, torch_threads(threads):
-        yield
-
-
-@lru_cache(maxsize=2)
-def cached_predictor(source: Source, device: str) -> Predictor:
-    """Return a predictor from an LRU cache of two per process."""
-    return resolve_predictor(source, device)
-
-
 def resolve_predictor(source: Predictor | Source | Path, device: str) -> Predictor:
     """Return a predictor from itself, its name, its path or a factory function."""
     if isinstance(source, str | Path):
@@ -196,29 +174,60 @@ def resolve_predictor(source: Predictor | Source | Path, device: str) -> Predict
     return source()
 
 
-def picklable_source(source: Predictor | Source | Path) -> Source:
-    """Return the picklable source of a predictor: name, absolute path or factory.
+# -- on the worker ------------------------------------------------------------------
+# A Dask worker may run several tasks in threads, but the number of torch threads is
+# one setting per process.
+_one_at_a_time = threading.Lock()
+_sessions: dict[tuple[str, str], Session] = {}
+_cached_predictor = lru_cache(maxsize=2)(resolve_predictor)
 
-    Raises
-    ------
-    ValueError
-        The source is a predictor object, which cannot be sent to a worker.
+
+@dataclass(frozen=True, slots=True)
+class RemotePredictor:
+    """A predictor that workers load from its name, absolute path or factory.
+
+    Attributes
+    ----------
+    threads
+        Number of torch threads. Rounding of sums depends on it; equal numbers give
+        equal results.
     """
-    if isinstance(source, Path):
-        return str(source.resolve())
-    if isinstance(source, str):
-        return str(Path(source).resolve()) if Path(source).exists() else source
-    if isinstance(source, type) or not isinstance(source, Predictor):
-        return source
-    raise ValueError(
-        "With a scheduler give the predictor by its name or path: it is loaded on the "
-        "workers."
-    )
 
+    source: Source
+    device: str
+    threads: int
 
-def cached_session(session: Session) -> Session:
-    """Return the instance of this recording that the process already has, if any."""
-    # Each piece arrives with its own unpickled session; one instance shares the open
-    # files and the caches.
-    key = (session.id, session.fingerprint)
-    return _sessions.setdefault(key, session)
+    @classmethod
+    def of(cls, source: Predictor | Source | Path, device: str) -> "RemotePredictor":
+        """Return a remote predictor with the number of torch threads of this process.
+
+        Raises
+        ------
+        ValueError
+            The source is a predictor object, which cannot be sent to a worker.
+        """
+        from torch import get_num_threads
+
+        if isinstance(source, str | Path):
+            # A name stays a name; the folder of a worker may be another one.
+            is_path = isinstance(source, Path) or Path(source).exists()
+            source = str(Path(source).resolve()) if is_path else str(source)
+        elif isinstance(source, Predictor) and not isinstance(source, type):
+            raise ValueError(
+                "With a scheduler give the predictor by its name or path: it is loaded "
+                "on the workers."
+            )
+        return cls(source, device, get_num_threads())
+
+    @contextmanager
+    def loaded(self, session: Session) -> Iterator[tuple[Predictor, Session]]:
+        """Load the predictor, and run alone in this process inside the context.
+
+        Predictors are cached, two per process. The session is the instance of this
+        recording that the process already has, if any: each piece of work arrives with
+        its own unpickled session, and one instance shares open files and caches.
+        """
+        with _one_at_a_time, torch_threads(self.threads):
+            key = (session.id, session.fingerprint)
+            session = _sessions.setdefault(key, session)
+            yield _cached_predictor(self.source, self.device), session

@@ -116,26 +116,24 @@ class Scores:
 
     def find(self, strategy: str, predictor: str, session: str | None = None) -> Score:
         """Return the score of a condition and a predictor, or raise `KeyError`."""
-        for score in self.scores:
-            if (score.strategy, score.predictor) == (strategy, predictor) and (
-                session in (None, score.session)
-            ):
+        for score in self._of(strategy, predictor):
+            if session in (None, score.session):
                 return score
-        raise KeyError(f"No score of {predictor!r} in {strategy!r}.")
+        raise KeyError(f"No score of {predictor!r} in {strategy!r} for {session!r}.")
 
     def overall(self, strategy: str, predictor: str) -> float:
         """Return the mean over sessions weighted by neurons; NaN if one was refused."""
-        found = self._of(strategy, predictor)
-        values = np.array([score.value for score in found])
-        return overall_score(values, np.array([s.n_neurons for s in found]))
+        scores = self._of(strategy, predictor)
+        values = np.array([score.value for score in scores])
+        return overall_score(values, np.array([s.n_neurons for s in scores]))
 
     def aggregate(
         self, strategy: str, predictor: str, policy: AggregatePolicy = "omnimouse"
     ) -> Aggregate:
         """Return the mean over sessions and neurons with its policy and exclusions."""
-        found = self._of(strategy, predictor)
-        values = [score.per_neuron for score in found]
-        return aggregate(values, [score.counts for score in found], policy)
+        scores = self._of(strategy, predictor)
+        values = [score.per_neuron for score in scores]
+        return aggregate(values, [score.counts for score in scores], policy)
 
     def interval(self, strategy: str, predictors: Sequence[str]) -> Interval:
         """Return mean and 95 % interval from resampled sessions, seeds and neurons.
@@ -146,12 +144,12 @@ class Scores:
             One predictor, or several seeds (trainings) of one model that were scored on
             the same sessions. The result is NaN if one refused.
         """
-        each = [self._of(strategy, name) for name in predictors]
+        by_seed = [self._of(strategy, name) for name in predictors]
         # A mean over the other sessions would not be comparable.
-        if any(score.refusal for found in each for score in found):
+        if any(score.refusal for scores in by_seed for score in scores):
             return hierarchical_interval([])
         # From [seed][session] to [session][seed], the nesting of the bootstrap.
-        by_session = list(zip(*each, strict=True))
+        by_session = list(zip(*by_seed, strict=True))
         return hierarchical_interval(
             [[score.per_neuron for score in seeds] for seeds in by_session],
             [[score.counts for score in seeds] for seeds in by_session],
@@ -159,14 +157,14 @@ class Scores:
 
     def _of(self, strategy: str, predictor: str) -> list[Score]:
         """Return the scores of a condition and a predictor in all sessions."""
-        found = [
+        scores = [
             score
             for score in self.scores
             if (score.strategy, score.predictor) == (strategy, predictor)
         ]
-        if not found:
+        if not scores:
             raise KeyError(f"No score of {predictor!r} in {strategy!r}.")
-        return found
+        return scores
 
     @property
     def any_value(self) -> bool:
@@ -179,43 +177,28 @@ class Scores:
 
         A missing value is None. `overall` rows need two sessions or more.
         """
-        rows = [self._row(score) for score in self.scores]
+        rows = [self._row("score", score) | _details(score) for score in self.scores]
         rows += [
-            self._row(score)
-            | {
-                "name": "stimulus_score",
-                "stimulus": part.group,
-                "value": number_or_none(part.value),
-                "ci_low": number_or_none(part.ci_low),
-                "ci_high": number_or_none(part.ci_high),
-                # The ceiling is computed over all samples, not by group.
-                "ceiling": None,
-                "n_samples": part.n_samples,
-            }
+            self._row("score", score)
+            | _details(score)
+            | _numbers(part.value, part.ci_low, part.ci_high)
+            # The ceiling is computed over all samples, not by group.
+            | {"name": "stimulus_score", "stimulus": part.group, "ceiling": None}
+            | {"n_samples": part.n_samples}
             for score in self.scores
             for part in score.groups
         ]
         rows += [
-            {
-                "name": "behavior",
-                "value": number_or_none(score.value),
-                "unit": "correlation",
-                "metric": "correlation",
-                "predictor": score.predictor,
-                "strategy": score.strategy,
-                "session": score.session,
-                "tier": self.tier,
-                "channel": score.channel,
-                "n_windows": score.n_windows,
-                "refusal": score.refusal,
-            }
+            self._row("behavior", score)
+            | {"unit": "correlation", "metric": "correlation", "channel": score.channel}
+            | {"n_windows": score.n_windows, "refusal": score.refusal}
             for score in self.behavior
         ]
         return rows + self._overall_rows()
 
-    def _row(self, score: Score) -> dict[str, object]:
+    def _row(self, name: str, score: Score | BehaviorScore) -> dict[str, object]:
         return {
-            "name": "score",
+            "name": name,
             "value": number_or_none(score.value),
             "unit": METRICS[self.metric].unit,
             "metric": self.metric,
@@ -223,43 +206,47 @@ class Scores:
             "strategy": score.strategy,
             "session": score.session,
             "tier": self.tier,
-            "n_neurons": score.n_neurons,
-            "n_windows": score.n_windows,
-            "ci_low": number_or_none(score.ci_low),
-            "ci_high": number_or_none(score.ci_high),
-            "ceiling": number_or_none(score.ceiling),
-            "refusal": score.refusal,
-            "note": score.note,
         }
 
     def _overall_rows(self) -> list[dict[str, object]]:
-        sessions = dict.fromkeys(score.session for score in self.scores)
-        asked = dict.fromkeys((s.strategy, s.predictor) for s in self.scores)
+        sessions = {score.session for score in self.scores}
         # With one session the row would repeat its score.
         if len(sessions) < 2:
             return []
         rows: list[dict[str, object]] = []
-        for strategy, predictor in asked:
-            found = self.interval(strategy, [predictor])
-            made = self.aggregate(strategy, predictor)
+        by_task = {(s.strategy, s.predictor): s for s in self.scores}
+        for (strategy, predictor), score in by_task.items():
+            interval = self.interval(strategy, [predictor])
+            mean = self.aggregate(strategy, predictor)
+            row = self._row("overall", score)
+            del row["session"]
             rows.append(
-                {
-                    "name": "overall",
-                    "value": number_or_none(found.value),
-                    "unit": METRICS[self.metric].unit,
-                    "metric": self.metric,
-                    "predictor": predictor,
-                    "strategy": strategy,
-                    "tier": self.tier,
+                row
+                | _numbers(interval.value, interval.low, interval.high)
+                | {
                     "n_sessions": len(sessions),
-                    "n_neurons": made.n_neurons,
-                    "ci_low": number_or_none(found.low),
-                    "ci_high": number_or_none(found.high),
-                    "resampled": ", ".join(found.levels),
-                    "definition": made.definition,
+                    "n_neurons": mean.n_neurons,
+                    "resampled": ", ".join(interval.levels),
+                    "definition": mean.definition,
                 }
             )
         return rows
+
+
+def _details(score: Score) -> dict[str, object]:
+    return {
+        "n_neurons": score.n_neurons,
+        "n_windows": score.n_windows,
+        **_numbers(score.value, score.ci_low, score.ci_high),
+        "ceiling": number_or_none(score.ceiling),
+        "refusal": score.refusal,
+        "note": score.note,
+    }
+
+
+def _numbers(value: float, low: float, high: float) -> dict[str, object]:
+    names = ("value", "ci_low", "ci_high")
+    return dict(zip(names, map(number_or_none, (value, low, high)), strict=True))
 
 
 def number_or_none(value: float) -> float | None:

@@ -25,10 +25,10 @@ JsonRow = dict[str, Any]  # Any: whatever JSON holds
 Definition = Mapping[str, Any]
 
 
-def row_key(**facts: Any) -> str:
-    """Return a hash of all facts that a row depends on; 24 hex digits."""
+def row_key(**inputs: Any) -> str:
+    """Return a hash of everything that a row depends on; 24 hex digits."""
     # Sorted, so that the order of the keyword arguments does not matter.
-    text = json.dumps(facts, sort_keys=True)
+    text = json.dumps(inputs, sort_keys=True)
     return blake2b(text.encode(), digest_size=12).hexdigest()
 
 
@@ -57,28 +57,46 @@ class RowFormat(Generic[Row]):
 
     def parsed_line(self, line: bytes) -> tuple[str, Row]:
         """Return key and row of one line; raise if it is invalid or partial."""
-        if not line.endswith(b"\n"):
-            raise ValueError("the line does not end")
-        facts = json.loads(line)
-        return str(facts.pop("key")), self.parsed(facts)
+        values = _json_line(line)
+        return str(values.pop("key")), self.parsed(values)
 
     def header(self, line: bytes) -> JsonRow:
-        """Return the facts in the first line of a file.
+        """Return the values in the first line of a file.
 
         Raises
         ------
         ValueError, KeyError, TypeError
             The line belongs to another kind of file or to another format.
         """
-        if not line.endswith(b"\n"):
-            raise ValueError("the line does not end")
-        facts = json.loads(line)
-        version = facts[f"omnimouse_{self.name}"]
+        values = _json_line(line)
+        version = values[f"omnimouse_{self.name}"]
         if version != FORMAT:
             raise ResultsFileError(
                 f"it has format {version}, this version writes {FORMAT}"
             )
-        return {**facts, "definition": dict(facts["definition"])}
+        return {**values, "definition": dict(values["definition"])}
+
+    def read(self, path: Path) -> tuple[JsonRow, list[Row]]:
+        """Return header and rows of a file that other processes may write.
+
+        Raises
+        ------
+        OSError, ValueError, KeyError, TypeError, AttributeError
+            The file cannot be read; a partial last line is left out.
+        """
+        # Without a lock, so that reading never delays a writer.
+        header, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
+        values = self.header(header)
+        if lines and not lines[-1].endswith(b"\n"):
+            lines = lines[:-1]
+        return values, list(dict(self.parsed_line(line) for line in lines).values())
+
+
+def _json_line(line: bytes) -> JsonRow:
+    if not line.endswith(b"\n"):
+        raise ValueError("the line does not end")
+    values: JsonRow = json.loads(line)
+    return values
 
 
 @dataclass(slots=True)
@@ -137,8 +155,7 @@ class ResultsFile(Generic[Row]):
 
     def _create(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        header: JsonRow = {f"omnimouse_{self.kind.name}": FORMAT}
-        header |= {"definition": self.definition}
+        header = {f"omnimouse_{self.kind.name}": FORMAT, "definition": self.definition}
         header |= {"about": self.about} if self.about else {}
         # A complete temporary file first, so that no process sees a file without its
         # header.
@@ -171,8 +188,8 @@ class ResultsFile(Generic[Row]):
                 if number < len(lines):
                     raise ResultsFileError(
                         f"Line {self._n_lines + 1} of {self.path} is damaged "
-                        f"({error!r}). Take the line out, and it is computed again; or "
-                        "give another path."
+                        f"({error!r}). Remove the line, and it is computed again; or "
+                        "choose another path."
                     ) from error
                 # The caller holds the lock, so the writer of a partial line has died.
                 file.truncate(self._read)
@@ -183,33 +200,32 @@ class ResultsFile(Generic[Row]):
 
     def _check(self, line: bytes) -> None:
         try:
-            found = self.kind.header(line)["definition"]
+            stored = self.kind.header(line)["definition"]
         except ResultsFileError as error:
             raise ResultsFileError(
-                f"{self.path} cannot be gone on with: {error}. Give another path."
+                f"{self.path} cannot be continued: {error}. Choose another path."
             ) from error
         except (ValueError, KeyError, TypeError) as error:
             raise ResultsFileError(
-                f"{self.path} is not the results file of {self.kind.label}. Give "
+                f"{self.path} is not the results file of {self.kind.label}. Choose "
                 "another path."
             ) from error
-        self._compare(found)
+        self._compare(stored)
         self._read, self._n_lines = len(line), 1
 
-    def _compare(self, found: JsonRow) -> None:
+    def _compare(self, stored: JsonRow) -> None:
         # The round trip turns tuples into lists, as they are in the file.
-        asked = json.loads(json.dumps(self.definition))
-        names = [name for name in asked if asked[name] != found.get(name)]
-        names += [name for name in found if name not in asked]
-        if names:
-            told = "; ".join(
-                f"{name} {_short(found.get(name))} there, {_short(asked.get(name))} "
-                "asked"
-                for name in names
-            )
+        own = json.loads(json.dumps(self.definition))
+        differences = "; ".join(
+            f"{name} {_short(stored.get(name))} in the file, {_short(own.get(name))} "
+            "here"
+            for name in dict.fromkeys((*own, *stored))
+            if name not in own or own[name] != stored.get(name)
+        )
+        if differences:
             raise ResultsFileError(
-                f"{self.path} holds another {self.kind.name}: {told}. Give another "
-                "path, or ask what the file was made with to go on with it."
+                f"{self.path} holds another {self.kind.name}: {differences}. Choose "
+                "another path, or the settings of the file to continue it."
             )
 
 

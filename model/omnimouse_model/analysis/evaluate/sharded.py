@@ -8,7 +8,6 @@ its scores do not depend on the other models, the worker or on interruptions.
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -20,12 +19,9 @@ from omnimouse_model.analysis.evaluate.conditions import (
     listed,
 )
 from omnimouse_model.analysis.evaluate.dask_map import (
-    cached_predictor,
-    cached_session,
+    RemotePredictor,
     map_pieces,
-    picklable_source,
     resolve_predictor,
-    run_alone,
 )
 from omnimouse_model.analysis.evaluate.evaluate import (
     Cancelled,
@@ -132,19 +128,18 @@ def evaluate_all(
     names = listed(strategies)
     # Loaded here even with a scheduler: the key contains the id with the weights' hash.
     loaded = [resolve_predictor(source, device) for source in predictors]
-    is_apart = results is not None or scheduler is not None
-    if is_apart or seeds:
+    is_split = results is not None or scheduler is not None
+    if is_split or seeds:
         _check_names(names)
-    together = [tuple(group) for group in by_spec(loaded).values()]
-    if is_apart:
-        together = [(one,) for one in loaded]
+    groups = [tuple(group) for group in by_spec(loaded).values()]
+    if is_split:
+        groups = [(predictor,) for predictor in loaded]
     shards: dict[str, Shard] = {}
     for session, tier in product(listed_sessions(sessions), tiers):
-        for some in together:
-            spec = some[0].needs.spec
-            starts = scored_starts(session, tier, max_windows, spec)
-            asked = conditions(names, seeds)
-            shard = Shard(some, session, asked, tier, starts, by=by, metric=metric)
+        for group in groups:
+            starts = scored_starts(session, tier, max_windows, group[0].needs.spec)
+            scored = conditions(names, seeds)
+            shard = Shard(group, session, scored, tier, starts, by=by, metric=metric)
             shards[_key(shard, names, seeds)] = shard
     file, found = None, {}
     if results is not None:
@@ -153,19 +148,22 @@ def evaluate_all(
         file = ResultsFile(EVALUATION, Path(results), {"what": "scores of models"})
         found = {key: row for key, row in file.rows.items() if key in shards}
     missing = {key: shard for key, shard in shards.items() if key not in found}
-    answers: Iterator[tuple[str, Scores]]
+    computed: Iterator[tuple[str, Scores]]
     if scheduler is None:
         work = list(missing.values())
-        answers = zip(missing, shard_scores(work, progress, cancelled), strict=True)
+        computed = zip(missing, shard_scores(work, progress, cancelled), strict=True)
     else:
         sources = dict(zip(map(id, loaded), predictors, strict=True))
         tasks = {
-            key: (replace(shard, predictors=()), sources[id(shard.predictors[0])])
+            key: (
+                replace(shard, predictors=()),
+                RemotePredictor.of(sources[id(shard.predictors[0])], device),
+            )
             for key, shard in missing.items()
         }
-        answers = _there(tasks, scheduler, device, progress, cancelled)
+        computed = _scores_on_workers(tasks, scheduler, progress, cancelled)
     with contextlib.suppress(Cancelled):
-        for key, scores in answers:
+        for key, scores in computed:
             found[key] = scores
             if file is not None:
                 file.add(key, scores)
@@ -205,38 +203,29 @@ def _key(
     )
 
 
-def _there(
-    tasks: Mapping[str, tuple[Shard, Predictor | Source | Path]],
+def _scores_on_workers(
+    tasks: Mapping[str, tuple[Shard, RemotePredictor]],
     scheduler: str,
-    device: str,
     progress: Progress,
     cancelled: Callable[[], bool],
 ) -> Iterator[tuple[str, Scores]]:
     """Yield (key, scores) of shards without predictors, computed on workers."""
-    from torch import get_num_threads
-
     keys = list(tasks)
-    sent = [(shard, picklable_source(source)) for shard, source in tasks.values()]
-    answer = partial(_at_work, device=device, threads=get_num_threads())
-    answers = map_pieces(answer, sent, scheduler, cancelled)
-    for done, (place, scores) in enumerate(answers, start=1):
+    results = map_pieces(_score_on_worker, list(tasks.values()), scheduler, cancelled)
+    for done, (place, scores) in enumerate(results, start=1):
         yield keys[place], scores
         progress(done, len(keys), f"on {scheduler}")
 
 
-def _at_work(task: tuple[Shard, Source], device: str, threads: int) -> Scores:
+def _score_on_worker(task: tuple[Shard, RemotePredictor]) -> Scores:
     """Evaluate a shard on a worker, which loads the predictor from its source."""
-    shard, source = task
-    with run_alone(threads):
-        session, predictor = (
-            cached_session(shard.session),
-            cached_predictor(source, device),
-        )
-        held = replace(shard, session=session, predictors=(predictor,))
-        return next(shard_scores([held]))
+    shard, predictor = task
+    with predictor.loaded(shard.session) as (loaded, session):
+        shard = replace(shard, session=session, predictors=(loaded,))
+        return next(shard_scores([shard]))
 
 
-# -- as a results store keeps them ------------------------------------------------
+# -- rows of a results store --------------------------------------------------------
 def _listed(values: np.ndarray) -> list[float | None]:
     return [number_or_none(value) for value in np.asarray(values, float).tolist()]
 

@@ -5,11 +5,11 @@ processes may add runs while other runs are still in training.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from omnimouse_model.analysis.evaluate.evaluate import evaluate
-from omnimouse_model.analysis.evaluate.results import Scores, number_or_none
+from omnimouse_model.analysis.evaluate.results import Score, Scores, number_or_none
 from omnimouse_model.analysis.evaluate.results_store import (
     JsonRow,
     ResultsFile,
@@ -72,20 +72,21 @@ class RunScore:
 
 
 def _plain(row: RunScore) -> JsonRow:
-    facts = {one.name: getattr(row, one.name) for one in fields(row)}
-    scores = {name: number_or_none(value) for name, value in row.scores.items()}
-    return facts | {
+    return {
         "run": asdict(row.run),
-        "scores": scores,
+        "predictor": row.predictor,
+        "condition": row.condition,
+        # NaN is not JSON.
+        "scores": {name: number_or_none(value) for name, value in row.scores.items()},
         "n_neurons": dict(row.n_neurons),
         "loss": number_or_none(row.loss),
     }
 
 
-def _parsed(facts: JsonRow) -> RunScore:
-    scores = {str(name): number(value) for name, value in facts["scores"].items()}
-    found = facts | {"run": Run(**facts["run"]), "scores": scores}
-    return RunScore(**(found | {"loss": number(facts.get("loss"))}))
+def _parsed(values: JsonRow) -> RunScore:
+    scores = {str(name): number(value) for name, value in values["scores"].items()}
+    run, loss = Run(**values["run"]), number(values.get("loss"))
+    return RunScore(**(values | {"run": run, "scores": scores, "loss": loss}))
 
 
 SCALING: RowFormat[RunScore] = RowFormat(
@@ -124,20 +125,21 @@ def add_run(
 
 def run_scores(run: Run, found: Scores, losses: Mapping[str, float]) -> list[RunScore]:
     """Return one row per condition of an evaluation of one model, without refusals."""
-    rows = []
-    for condition in dict.fromkeys(score.strategy for score in found.scores):
-        scores = [s for s in found.scores if s.strategy == condition and not s.refusal]
-        if scores:
-            row = RunScore(
-                run,
-                scores[0].predictor,
-                condition,
-                {score.session: score.value for score in scores},
-                {score.session: score.n_neurons for score in scores},
-                losses.get(condition, float("nan")),
-            )
-            rows.append(row)
-    return rows
+    by_condition: dict[str, list[Score]] = {}
+    for score in found.scores:
+        if not score.refusal:
+            by_condition.setdefault(score.strategy, []).append(score)
+    return [
+        RunScore(
+            run,
+            scores[0].predictor,
+            condition,
+            {score.session: score.value for score in scores},
+            {score.session: score.n_neurons for score in scores},
+            losses.get(condition, float("nan")),
+        )
+        for condition, scores in by_condition.items()
+    ]
 
 
 def add_rows(results: str | Path, rows: Sequence[RunScore]) -> None:
@@ -160,14 +162,9 @@ def read_runs(results: str | Path) -> tuple[RunScore, ...]:
         The file is not a results file of a scaling analysis.
     """
     path = Path(results)
-    header, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
     try:
-        SCALING.header(header)
-        # Another process may be writing the last line.
-        whole = lines[:-1] if lines and not lines[-1].endswith(b"\n") else lines
-        rows = dict(SCALING.parsed_line(line) for line in whole)
+        return tuple(SCALING.read(path)[1])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ResultsFileError(
             f"{path} is not the results file of a scaling analysis: {error!r}."
         ) from error
-    return tuple(rows.values())

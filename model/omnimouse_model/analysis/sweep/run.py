@@ -4,21 +4,23 @@ Each row is the result of `evaluate` for one mask. Rows are computed draw by dra
 first draw gives the whole curve, later draws its error bars.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from omnimouse_model.analysis.evaluate.dask_map import (
-    cached_predictor,
-    cached_session,
+    RemotePredictor,
     map_pieces,
-    picklable_source,
     resolve_predictor,
-    run_alone,
 )
-from omnimouse_model.analysis.evaluate.evaluate import CHUNK, Cancelled, Progress
+from omnimouse_model.analysis.evaluate.evaluate import (
+    CHUNK,
+    Cancelled,
+    Progress,
+    listed_sessions,
+)
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile
 from omnimouse_model.analysis.sweep.cells import (
     Cell,
@@ -126,7 +128,7 @@ def context_sweep(
     """
     source = predictor
     predictor = resolve_predictor(predictor, device)
-    recordings = [sessions] if isinstance(sessions, Session) else list(sessions)
+    recordings = listed_sessions(sessions)
     plan = SweepPlan(
         neurons=tuple(neurons),
         history_samples=tuple(history_samples),
@@ -150,11 +152,12 @@ def context_sweep(
         run.rows = {k: row for k, row in file.rows.items() if k in run.cells}
     parts = run.parts()
     if scheduler is not None:
-        parts = run.parts_on(scheduler, picklable_source(source), device)
-    for found in parts:
+        parts = run.parts_on(scheduler, RemotePredictor.of(source, device))
+    for part in parts:
         if file is not None:
-            for key, row in found.items():
+            for key, row in part.items():
                 file.add(key, row)
+        run.rows |= part
         on_part(run.sweep)
     return run.sweep
 
@@ -170,15 +173,12 @@ class _Run:
         progress: Progress,
         cancelled: Callable[[], bool],
     ) -> None:
-        self.predictor = predictor
-        self.plan = plan
+        self.predictor, self.plan = predictor, plan
         self.sessions = tuple(session.id for session in sessions)
         cells = planned_cells(plan, sessions, predictor.needs.spec)
         self.cells = {cell_key(predictor, cell, plan.metric): cell for cell in cells}
         self.rows: dict[str, SweepRow] = {}
-        self._progress = progress
-        self._cancelled = cancelled
-        self._total = sum(len(cell.starts) for cell in self.cells.values())
+        self._progress, self._cancelled = progress, cancelled
 
     @property
     def sweep(self) -> ContextSweep:
@@ -191,47 +191,44 @@ class _Run:
         for keys in self._batches():
             if self._cancelled():
                 return
-            # Includes rows from the results file, so that progress does not restart at
-            # 0.
-            before = sum(len(self.cells[key].starts) for key in self.rows)
             cells = [self.cells[key] for key in keys]
-            where = f"{cells[0].session.id}: {cells[0].condition.name}"
+            step = f"{cells[0].session.id}: {cells[0].condition.name}"
+            # Includes rows of the results file, so that progress does not restart at 0.
+            before = self._n_windows(self.rows)
             try:
-                found = score_cells(
+                rows = score_cells(
                     self.predictor,
                     cells,
                     self.plan,
-                    partial(self._tell, before, where),
+                    partial(self._report_part, before, step),
                     self._cancelled,
                 )
             except Cancelled:
                 return
-            yield self._taken(keys, found)
+            yield dict(zip(keys, rows, strict=True))
 
     def parts_on(
-        self, scheduler: str, source: Source, device: str
+        self, scheduler: str, predictor: RemotePredictor
     ) -> Iterator[dict[str, SweepRow]]:
         """Compute the missing rows on a scheduler, in the order of completion."""
-        # Workers use the same number of threads, so that sums round equally.
-        from torch import get_num_threads
-
         batches = self._batches()
-        pieces = [
-            _Piece(source, device, get_num_threads(), self.plan, tuple(cells))
-            for cells in ([self.cells[key] for key in keys] for keys in batches)
-        ]
-        for number, found in map_pieces(_at_work, pieces, scheduler, self._cancelled):
-            yield self._taken(batches[number], found)
-            done = sum(len(self.cells[key].starts) for key in self.rows)
-            self._progress(done, self._total, f"on {scheduler}")
+        pieces = [tuple(self.cells[key] for key in keys) for keys in batches]
+        score = partial(_score_on_worker, predictor=predictor, plan=self.plan)
+        for number, rows in map_pieces(score, pieces, scheduler, self._cancelled):
+            part = dict(zip(batches[number], rows, strict=True))
+            yield part
+            self._report(self._n_windows(self.rows), f"on {scheduler}")
 
-    def _taken(self, keys: list[str], found: list[SweepRow]) -> dict[str, SweepRow]:
-        part = dict(zip(keys, found, strict=True))
-        self.rows |= part
-        return part
+    def _n_windows(self, keys: Iterable[str]) -> int:
+        return sum(len(self.cells[key].starts) for key in keys)
 
-    def _tell(self, before: int, where: str, done: int, total: int, what: str) -> None:
-        self._progress(before + done, self._total, where)
+    def _report(self, done: int, step: str) -> None:
+        self._progress(done, self._n_windows(self.cells), step)
+
+    def _report_part(
+        self, before: int, step: str, done: int, total: int, what: str
+    ) -> None:
+        self._report(before + done, step)
 
     def _batches(self) -> list[list[str]]:
         """Return the keys of rows to compute together; single rows if windows are few.
@@ -240,7 +237,7 @@ class _Run:
         encoded once for all rows. More windows than a chunk would be encoded again for
         each row. Each chunk is then used for several rows in turn.
         """
-        found: list[list[str]] = []
+        batches: list[list[str]] = []
         for session in self.sessions:
             missing = [
                 key
@@ -248,32 +245,21 @@ class _Run:
                 if cell.session.id == session and key not in self.rows
             ]
             while missing:
-                few = len(self.cells[missing[0]].starts) <= CHUNK
-                together = 1 if few else CELLS_TOGETHER
-                found.append(missing[:together])
-                missing = missing[together:]
-        return found
+                is_few = len(self.cells[missing[0]].starts) <= CHUNK
+                size = 1 if is_few else CELLS_TOGETHER
+                batches.append(missing[:size])
+                missing = missing[size:]
+        return batches
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Piece:
-    """Cells for one worker, with the source of the predictor."""
-
-    source: Source
-    device: str
-    threads: int
-    plan: SweepPlan
-    cells: tuple[Cell, ...]
-
-
-def _at_work(piece: _Piece) -> list[SweepRow]:
-    """Compute the rows of a piece on a worker."""
-    with run_alone(piece.threads):
-        # All cells of a piece belong to one session, see `_Run._batches`.
-        session = cached_session(piece.cells[0].session)
-        cells = [replace(cell, session=session) for cell in piece.cells]
-        predictor = cached_predictor(piece.source, piece.device)
-        return score_cells(predictor, cells, piece.plan)
+def _score_on_worker(
+    cells: Sequence[Cell], predictor: RemotePredictor, plan: SweepPlan
+) -> list[SweepRow]:
+    """Compute the rows of cells of one session on a worker."""
+    with predictor.loaded(cells[0].session) as (loaded, session):
+        return score_cells(
+            loaded, [replace(cell, session=session) for cell in cells], plan
+        )
 
 
 def _definition(
@@ -298,4 +284,4 @@ def _check_names(sessions: Sequence[Session]) -> None:
         raise ValueError("A sweep needs a session.")
     for name in names:
         if names.count(name) > 1:
-            raise ValueError(f"Session {name!r} is given more than once.")
+            raise ValueError(f"Session {name!r} is listed more than once.")

@@ -54,22 +54,17 @@ def read_sweep(path: str | Path) -> SavedSweep:
     """
     path = Path(path)
     try:
-        header, *lines = path.read_bytes().splitlines(keepends=True) or [b""]
-        facts = SWEEP.header(header)
-        # Another process may be writing the last line.
-        if lines and not lines[-1].endswith(b"\n"):
-            lines = lines[:-1]
-        rows = dict(SWEEP.parsed_line(line) for line in lines)
-        definition = facts["definition"]
+        header, rows = SWEEP.read(path)
+        definition = header["definition"]
         sweep = ContextSweep(
             _plan(definition),
             str(definition["predictor"]),
             tuple(str(session) for session, _ in definition["sessions"]),
-            tuple(rows.values()),
+            tuple(rows),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return SavedSweep(path, problem=f"cannot be read: {error!r}")
-    return SavedSweep(path, sweep, dict(facts.get("about", {})))
+    return SavedSweep(path, sweep, dict(header.get("about", {})))
 
 
 def saved_sweeps(folder: str | Path) -> list[Path]:

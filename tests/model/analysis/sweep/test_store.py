@@ -109,10 +109,10 @@ def test_a_file_of_a_newer_version_is_refused(session, results):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"neurons": [0, 8]}, r"neurons \[0, 8, 16\] there, \[0, 8\] asked"),
-        ({"seeds": 2}, r"seeds \[0\] there, \[0, 1\] asked"),
-        ({"max_windows": 3}, "max_windows 2 there, 3 asked"),
-        ({"grid": True}, "grid false there, true asked"),
+        ({"neurons": [0, 8]}, r"neurons \[0, 8, 16\] in the file, \[0, 8\] here"),
+        ({"seeds": 2}, r"seeds \[0\] in the file, \[0, 1\] here"),
+        ({"max_windows": 3}, "max_windows 2 in the file, 3 here"),
+        ({"grid": True}, "grid false in the file, true here"),
     ],
 )
 def test_a_file_of_another_sweep_is_refused(session, results, changed, message):
@@ -125,7 +125,7 @@ def test_a_file_of_another_sweep_is_refused(session, results, changed, message):
 def test_a_file_of_another_predictor_or_session_is_refused(
     session, other_session, results
 ):
-    with pytest.raises(ResultsFileError, match='predictor "contextual" there, "b"'):
+    with pytest.raises(ResultsFileError, match='"contextual" in the file, "b"'):
         context_sweep(ContextPredictor("b"), session, **SHORT, results=results)
     with pytest.raises(ResultsFileError, match="sessions"):
         context_sweep(ContextPredictor(), other_session, **SHORT, results=results)
