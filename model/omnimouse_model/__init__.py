@@ -1,7 +1,5 @@
 """Sessions, masks, predictors and scores: the library, without a screen.
 
-Names are looked up when first used, so importing this package costs nothing.
-
 Examples in docstrings use `om` for this package, `np` for NumPy and `session` for a
 simulated session of 40 neurons.
 """
@@ -65,60 +63,45 @@ if TYPE_CHECKING:
     )
     from omnimouse_model.train.finetune.run import finetune as finetune
 
-_HOMES = {
-    "OMNIMOUSE": "data.window_spec",
-    "Catalogue": "data.session_index",
-    "CheckpointError": "errors",
-    "ContextSweep": "analysis.sweep.table",
-    "FetchError": "errors",
-    "FinetuneError": "errors",
-    "FinetuneProgress": "train.finetune.progress",
-    "Mask": "masks.mask",
-    "MaskError": "errors",
-    "Prediction": "predict.predictor",
-    "Predictor": "predict.predictor",
-    "Remark": "masks.remarks",
-    "Session": "data.session",
-    "SessionFormatError": "errors",
-    "UnsupportedRequestError": "errors",
-    "Clip": "data.clip",
-    "Window": "data.window",
-    "WindowSpec": "data.window_spec",
-    "catalogue": "data.session_index",
-    "check_alignment": "analysis.clock_check",
-    "context_sweep": "analysis.sweep.run",
-    "demo_session": "demo",
-    "evaluate": "analysis.evaluate.evaluate",
-    "evaluate_all": "analysis.evaluate.sharded",
-    "fetch_checkpoint": "predict.omnimouse.hub_checkpoints",
-    "fetch_session": "data.hub.fetch_session",
-    "find_strategy": "strategies",
-    "finetune": "train.finetune.run",
-    "load_predictor": "predict.registry",
-    "mask_from_strategy": "strategies",
-    "open_session": "data.open",
-    "paper_table": "analysis.evaluate.paper_table",
-    "random_subset": "masks.selection",
-    "remarks_on": "masks.remarks",
-    "save_ensemble": "predict.registry",
-    "scaling_curves": "analysis.scaling.fits",
-    "select_areas": "masks.selection",
-    "select_depths": "masks.selection",
-    "select_near": "masks.selection",
-    "select_planes": "masks.selection",
-    "select_polygon": "masks.selection",
-    "select_rectangle": "masks.selection",
-    "select_scores": "masks.selection",
-    "select_where": "masks.selection",
-    "strategy_names": "strategies",
-    "unseen_session": "demo",
-    "what_if": "analysis.in_silico.counterfactual",
-    "write_neurons": "analysis.evaluate.table",
+# Names are looked up when they are first used: importing all of them would load torch
+# and take seconds.
+_NAMES = {
+    "analysis.clock_check": "check_alignment",
+    "analysis.evaluate.evaluate": "evaluate",
+    "analysis.evaluate.paper_table": "paper_table",
+    "analysis.evaluate.sharded": "evaluate_all",
+    "analysis.evaluate.table": "write_neurons",
+    "analysis.in_silico.counterfactual": "what_if",
+    "analysis.scaling.fits": "scaling_curves",
+    "analysis.sweep.run": "context_sweep",
+    "analysis.sweep.table": "ContextSweep",
+    "data.clip": "Clip",
+    "data.hub.fetch_session": "fetch_session",
+    "data.open": "open_session",
+    "data.session": "Session",
+    "data.session_index": "Catalogue catalogue",
+    "data.window": "Window",
+    "data.window_spec": "OMNIMOUSE WindowSpec",
+    "demo": "demo_session unseen_session",
+    "errors": "CheckpointError FetchError FinetuneError MaskError SessionFormatError "
+    "UnsupportedRequestError",
+    "masks.mask": "Mask",
+    "masks.remarks": "Remark remarks_on",
+    "masks.selection": "random_subset select_areas select_depths select_near "
+    "select_planes select_polygon select_rectangle select_scores select_where",
+    "predict.omnimouse.hub_checkpoints": "fetch_checkpoint",
+    "predict.predictor": "Prediction Predictor",
+    "predict.registry": "load_predictor save_ensemble",
+    "strategies": "find_strategy mask_from_strategy strategy_names",
+    "train.finetune.progress": "FinetuneProgress",
+    "train.finetune.run": "finetune",
 }
+"""Public names by the module that defines them."""
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name from its home when it is first used."""
+    """Import the module of a public name when the name is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

@@ -8,7 +8,7 @@ from omnimouse_app.cli.inputs import device_option, format_options, threads_opti
 from omnimouse_app.cli.output import emit, matmul_gflops
 
 if TYPE_CHECKING:
-    from omnimouse_model.analysis.flops import Case
+    from omnimouse_app.bench.flops import Case
 
 SIZES = ("1M", "5M", "20M", "80M", "300M")
 DTYPES = ("float32", "bfloat16")
@@ -48,7 +48,7 @@ def command(
     """
     import torch
 
-    from omnimouse_model.analysis import flops
+    from omnimouse_app.bench import flops
     from omnimouse_model.predict.omnimouse.loading import resolve_device
 
     place = resolve_device(device)
@@ -75,7 +75,7 @@ def measure(size: str, case: "Case", device: str, repeats: int) -> list[dict[str
     """Return the rows of one size and case: fp32, then bf16."""
     import torch
 
-    from omnimouse_model.analysis import flops
+    from omnimouse_app.bench import flops
 
     task = flops.random_input(size, case, device)
     floor = flops.masked_gflop(task)

@@ -100,15 +100,15 @@ class Lag:
 
     def describe(self) -> str:
         """Return the estimate and its interpretation as text."""
-        what = f"{self.second} follow {self.first}"
+        pair = f"{self.second} follow {self.first}"
         if not self.is_sure:
-            return f"{what}: cannot tell; too little of one is seen in the other"
-        found = f"{what} by {1000 * self.seconds:.0f} ms ({self.frames:+d} frames)"
+            return f"{pair}: cannot tell; too little of one is seen in the other"
+        text = f"{pair} by {1000 * self.seconds:.0f} ms ({self.frames:+d} frames)"
         if not self.shift_frames:
-            return f"{found}: as expected"
+            return f"{text}: as expected"
         low, high = (1000 * bound for bound in self.usual)
         return (
-            f"{found}: shifted by about {self.shift_frames:+d} frames; {low:.0f} to "
+            f"{text}: shifted by about {self.shift_frames:+d} frames; {low:.0f} to "
             f"{high:.0f} ms is usual"
         )
 
@@ -182,19 +182,19 @@ def check_alignment(
     """
     if not isinstance(session, Session):
         session = open_session(session)
-    tell = progress or (lambda share: None)
+    report = progress or (lambda share: None)
     span = session.common_interval()
     length = span.stop - span.start
-    parts = list(_parts(session, seed, tell))
+    parts = list(_parts(session, seed, report))
     pairs = list(_pairs(session, parts, latency_s))
     lags = []
     for done, pair in enumerate(pairs):
 
-        def tell_pair(share: float, done: int = done) -> None:
-            tell(_READING + (1.0 - _READING) * (done + share) / len(pairs))
+        def report_pair(share: float, done: int = done) -> None:
+            report(_READING + (1.0 - _READING) * (done + share) / len(pairs))
 
-        lags.append(_lag(pair, seed, tell_pair))
-    tell(1.0)
+        lags.append(_lag(pair, seed, report_pair))
+    report(1.0)
     remark = "" if any(lag.is_sure for lag in lags) else _remark(lags, length)
     return AlignmentReport(tuple(lags), tuple(_problems(session)), remark)
 
@@ -216,7 +216,7 @@ def _remark(lags: Sequence[Lag], length_s: float) -> str:
 
 # -- what is compared ----------------------------------------------------------------
 def _parts(
-    session: Session, seed: int, tell: Progress
+    session: Session, seed: int, report: Progress
 ) -> Iterator[dict[str, np.ndarray]]:
     """Read the streams of each part on one 30-Hz clock, (time, columns)."""
     span = session.common_interval()
@@ -228,23 +228,23 @@ def _parts(
     n = session.n_neurons
     columns = np.sort(draw.permutation(n)[: min(n, _NEURONS)])
     for done, start in enumerate(starts.tolist()):
-        tell(_READING * done / count)
+        report(_READING * done / count)
         times = start + np.arange(int(length * RESPONSE_RATE_HZ)) * FRAME_S
         values, _ = session.responses.window(times)
-        found = {"responses": np.nan_to_num(values[:, columns].astype(np.float64))}
+        streams = {"responses": np.nan_to_num(values[:, columns].astype(np.float64))}
         if session.stimulus is not None:
-            found["screen"] = _video(session, times)
+            streams["screen"] = _video(session, times)
         for signal in session.behavior.values():
             if signal is None:
                 continue
             for label, channel in (("running", "running"), ("pupil", "pupil_size")):
                 if channel in signal.names:
-                    sampled, known = signal.window(times)
+                    sampled, is_valid = signal.window(times)
                     column = sampled[:, [signal.names.index(channel)]]
                     column = np.nan_to_num(column.astype(np.float64))
-                    column[~known] = 0.0
-                    found[label] = column
-        yield found
+                    column[~is_valid] = 0.0
+                    streams[label] = column
+        yield streams
 
 
 def _video(session: Session, times: np.ndarray) -> np.ndarray:
@@ -311,30 +311,30 @@ def _pairs(
 ) -> Iterator[_Pair]:
     """Yield the pairs of streams that the session allows."""
     if session.stimulus is not None and parts:
-        found = [(p["screen"], p["responses"]) for p in parts]
-        yield _Pair("screen", "responses", found, _REACH_S, latency_s)
+        pairs = [(p["screen"], p["responses"]) for p in parts]
+        yield _Pair("screen", "responses", pairs, _REACH_S, latency_s)
     for first, second in (("running", "responses"), ("running", "pupil")):
-        found = [
+        pairs = [
             (p[first], _first(p[second])) for p in parts if first in p and second in p
         ]
-        if found:
-            yield _Pair(first, second, found, _BEHAVIOR_REACH_S, BEHAVIOR_LAG_S)
+        if pairs:
+            yield _Pair(first, second, pairs, _BEHAVIOR_REACH_S, BEHAVIOR_LAG_S)
 
 
-def _lag(pair: _Pair, seed: int, tell: Progress) -> Lag:
+def _lag(pair: _Pair, seed: int, report: Progress) -> Lag:
     """Estimate the lag of one pair, its spread over parts and its strength."""
-    tell(0.0)
+    report(0.0)
     x, y = _reduced([a for a, _ in pair.parts]), _reduced([b for _, b in pair.parts])
     lags = pair.lags
     lags = lags[np.abs(lags) < min(map(len, x))]  # a short recording allows fewer lags
     curves = np.array([_curve(a, b, lags) for a, b in zip(x, y, strict=True)])
     total = curves.sum(axis=0)
     best = int(total.argmax())
-    own = lags[[c.argmax() for c in _leave_one_out(curves)]] - lags[best]
+    offsets = lags[[c.argmax() for c in _leave_one_out(curves)]] - lags[best]
     draw = np.random.default_rng(seed)
     peaks = []
     for null_number in range(_NULLS):
-        tell((1 + null_number) / (1 + _NULLS))
+        report((1 + null_number) / (1 + _NULLS))
         # A circular shift keeps the autocorrelation of the stream and removes its
         # alignment. A shift of at least a quarter of a part (25 s of a full part) is
         # longer than all lags searched.
@@ -349,7 +349,7 @@ def _lag(pair: _Pair, seed: int, tell: Progress) -> Lag:
         pair.second,
         _refined(total, best, lags) * FRAME_S,
         pair.usual,
-        float(np.abs(own).max()) * FRAME_S,
+        float(np.abs(offsets).max()) * FRAME_S,
         float((total[best] - np.mean(peaks)) / max(float(np.std(peaks)), 1e-12)),
     )
 
@@ -358,14 +358,14 @@ def _leave_one_out(curves: np.ndarray) -> np.ndarray:
     """Return the sums over all parts but one; a single part is returned unchanged."""
     if len(curves) == 1:
         return curves
-    left: np.ndarray = curves.sum(axis=0) - curves
-    return left
+    rest: np.ndarray = curves.sum(axis=0) - curves
+    return rest
 
 
 def _curve(x: np.ndarray, y: np.ndarray, lags: np.ndarray) -> np.ndarray:
     """Return the sum of squared covariances of all columns per lag of `y` after `x`."""
     n = len(x)
-    found = np.empty(len(lags))
+    power = np.empty(len(lags))
     for i, lag in enumerate(lags.tolist()):
         before, after = (
             x[max(0, -lag) : n - max(0, lag)],
@@ -373,8 +373,8 @@ def _curve(x: np.ndarray, y: np.ndarray, lags: np.ndarray) -> np.ndarray:
         )
         # Squares, because the sign of a component is arbitrary. The divisor is n and
         # not the overlap, so that short overlaps at long lags do not give noisy peaks.
-        found[i] = ((before.T @ after / n) ** 2).sum()
-    return found
+        power[i] = ((before.T @ after / n) ** 2).sum()
+    return power
 
 
 def _refined(curve: np.ndarray, best: int, lags: np.ndarray) -> float:
@@ -409,10 +409,10 @@ def _problems(session: Session) -> Iterator[str]:
                     "33.3 ms"
                 )
     spans = {name: s.valid_interval() for name, s in session.streams.items()}
-    whole = spans["responses"]
+    responses = spans["responses"]
     for name, span in spans.items():
         # Positive values: the stream begins later, or ends earlier, than the responses.
-        late, early = span.start - whole.start, whole.stop - span.stop
+        late, early = span.start - responses.start, responses.stop - span.stop
         if max(late, early) > _UNEVEN_S:
             yield (
                 f"{name} begins {late:.0f} s after the responses and ends "

@@ -102,8 +102,10 @@ def _nearest(first: np.ndarray, second: np.ndarray, distance: float) -> np.ndarr
     except ImportError:  # of the `napari` extra; the result is the same, but slower
         return _nearest_of_all(first, second)
     # KDTree leaves out a distance that is equal to the bound, so the bound is larger.
-    found = KDTree(second).query(first, distance_upper_bound=distance * 1.001 + 1e-9)
-    return np.asarray(found[0])
+    distances = KDTree(second).query(
+        first, distance_upper_bound=distance * 1.001 + 1e-9
+    )
+    return np.asarray(distances[0])
 
 
 def _nearest_of_all(first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -244,7 +244,7 @@ def _samples(
     values: Mapping[str, Any], field: str, n_samples: int, exactly: int | None = None
 ) -> list[int]:
     items = "[start, stop]" if exactly else "a list of samples"
-    found = _checked(
+    samples = _checked(
         values,
         field,
         f"{items} in 0..{n_samples}",
@@ -255,7 +255,7 @@ def _samples(
             and all(type(item) is int for item in value)
         ),
     )
-    return list(found)
+    return list(samples)
 
 
 def _checked(

@@ -62,14 +62,14 @@ def aggregate(
         Scored samples of each neuron; if None, every neuron counts as scored.
     """
     if counts is None:
-        counts = [np.ones(len(some)) for some in values]
-    kept = [_kept(v, c, policy) for v, c in zip(values, counts, strict=True)]
-    n_kept = sum(len(some) for some, _ in kept)
-    n_excluded = sum(len(some) for some in values) - n_kept
-    return Aggregate(_value(kept, policy), policy, n_kept, n_excluded)
+        counts = [np.ones(len(scores)) for scores in values]
+    counted = [_counted(v, c, policy) for v, c in zip(values, counts, strict=True)]
+    n_counted = sum(len(scores) for scores, _ in counted)
+    n_excluded = sum(len(scores) for scores in values) - n_counted
+    return Aggregate(_value(counted, policy), policy, n_counted, n_excluded)
 
 
-def _kept(
+def _counted(
     values: np.ndarray, counts: np.ndarray, policy: AggregatePolicy
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the values and weights of the neurons that count."""
@@ -82,20 +82,22 @@ def _kept(
     return np.nan_to_num(values[counted]), np.asarray(counts, np.float64)[counted]
 
 
-def _value(kept: list[tuple[np.ndarray, np.ndarray]], policy: AggregatePolicy) -> float:
+def _value(
+    counted: list[tuple[np.ndarray, np.ndarray]], policy: AggregatePolicy
+) -> float:
     # A session without counted neurons has no mean of its own; left in, it would turn
     # the mean over sessions into NaN.
-    there = [(values, weights) for values, weights in kept if len(values)]
-    if not there:
+    sessions = [(values, weights) for values, weights in counted if len(values)]
+    if not sessions:
         return float("nan")
     if policy in ("sensorium", "strict"):
-        return float(np.concatenate([values for values, _ in there]).mean())
+        return float(np.concatenate([values for values, _ in sessions]).mean())
     if policy == "mice":
-        return float(np.mean([values.mean() for values, _ in there]))
+        return float(np.mean([values.mean() for values, _ in sessions]))
     # Policy omnimouse: the official evaluation weighs twice, neurons by their samples
     # and then sessions by their neurons.
-    means = np.array([np.average(values, weights=w) for values, w in there])
-    return overall_score(means, np.array([len(values) for values, _ in there]))
+    means = np.array([np.average(values, weights=w) for values, w in sessions])
+    return overall_score(means, np.array([len(values) for values, _ in sessions]))
 
 
 def session_score(values: np.ndarray, counts: np.ndarray) -> float:

@@ -61,14 +61,14 @@ def explained_variance(
         raise ValueError("A prediction that is to be scored is not finite.")
     # The target is passed twice because only its spread is needed: a constant
     # prediction has no correlation, but it has an explained variance.
-    found = moments(target, target, axis=0, valid=valid)
+    spread = moments(target, target, axis=0, valid=valid)
     error = np.where(valid, np.where(valid, target - prediction, 0.0) ** 2, 0.0)
     status = first_of(
-        ((found.count == 0) & (len(target) > 0), Status.NAN_INPUT),
-        default=found.status(),
+        ((spread.count == 0) & (len(target) > 0), Status.NAN_INPUT),
+        default=spread.status(),
     )
     with np.errstate(invalid="ignore", divide="ignore"):
-        value = 1 - error.sum(axis=0) / found.square_target
+        value = 1 - error.sum(axis=0) / spread.square_target
     return Valued(np.where(status == Status.OK, value, np.nan), status)
 
 

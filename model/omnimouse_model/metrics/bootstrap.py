@@ -91,11 +91,11 @@ def hierarchical_interval(
     drawn = generator.integers(n_sessions, size=(n_resamples, n_sessions))
     # A session that is drawn twice takes an own member of its pool each time; the same
     # member would understate the variance of the inner levels.
-    which = generator.integers(n_resamples, size=drawn.shape)
+    member = generator.integers(n_resamples, size=drawn.shape)
     # Weights are normalised within each resample, since the drawn sessions differ in
     # their total number of neurons.
     share = sizes[drawn] / sizes[drawn].sum(axis=1, keepdims=True)
-    low, high = _percentiles((pools[drawn, which] * share).sum(axis=1), level)
+    low, high = _percentiles((pools[drawn, member] * share).sum(axis=1), level)
     levels = ("sessions",) * (n_sessions > 1)
     levels += ("seeds",) * any(len(session) > 1 for session in values)
     return Interval(float(center), low, high, (*levels, "neurons"))

@@ -103,8 +103,8 @@ def first_of(
     default: np.ndarray | str = Status.OK,
 ) -> np.ndarray:
     """Return the status of the first true case per entry; a case may be a scalar."""
-    words = [np.asarray(str(word)) for _, word in cases]
-    return np.select([case for case, _ in cases], words, default=np.asarray(default))
+    names = [np.asarray(str(name)) for _, name in cases]
+    return np.select([case for case, _ in cases], names, default=np.asarray(default))
 
 
 def _is_flat(square: np.ndarray, mean: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -181,15 +181,15 @@ def single_trial(
             f"{int(missing.sum())} predictions are not finite where the target is; "
             "a predictor must answer every asked sample."
         )
-    found = moments(prediction, target, axis=0)
+    sums = moments(prediction, target, axis=0)
     is_sensorium = policy == "sensorium"
-    value = found.pearson(SENSORIUM_EPS if is_sensorium else 0.0)
+    value = sums.pearson(SENSORIUM_EPS if is_sensorium else 0.0)
     if is_sensorium:
-        value = np.where(found.count > 0, np.nan_to_num(value), np.nan)
+        value = np.where(sums.count > 0, np.nan_to_num(value), np.nan)
     # A count of 0 has two causes, which Moments cannot distinguish: no samples at all,
     # or samples without a valid target.
-    all_nan = (found.count == 0) & (len(target) > 0)
-    return Valued(value, first_of((all_nan, Status.NAN_INPUT), default=found.status()))
+    all_nan = (sums.count == 0) & (len(target) > 0)
+    return Valued(value, first_of((all_nan, Status.NAN_INPUT), default=sums.status()))
 
 
 def correlation_to_average(

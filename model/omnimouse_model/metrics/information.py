@@ -76,13 +76,13 @@ def bits_per_spike_per_neuron(rates: np.ndarray, spikes: np.ndarray) -> Valued:
     It differs from the pooled value: never mix the two in one table.
     """
     rates = np.broadcast_to(rates, spikes.shape)
-    found = [
+    results = [
         bits_per_spike(rates[..., [k]], spikes[..., [k]])
         for k in range(spikes.shape[-1])
     ]
     return Valued(
-        np.array([one.value for one in found]),
-        np.array([str(one.status) for one in found]),
+        np.array([result.value for result in results]),
+        np.array([str(result.status) for result in results]),
     )
 
 

@@ -63,8 +63,8 @@ def cc_scores(
     enough, moving = n_effective >= 2 - 1e-9, mean_power > 0
     good = enough & moving & (signal > 0)
     cc_max = np.sqrt(np.where(good, ratio, np.nan))
-    found = moments(nanmean(np.asarray(prediction, np.float64), 1), average, axis=1)
-    cc_abs = found.pearson()
+    sums = moments(nanmean(np.asarray(prediction, np.float64), 1), average, axis=1)
+    cc_abs = sums.pearson()
     n_samples = present.sum(axis=(1, 2))
     status = first_of(
         (np.full(len(target), target.size == 0), Status.EMPTY),
@@ -72,7 +72,7 @@ def cc_scores(
         (~moving, Status.CONSTANT_TARGET),
         (~enough, Status.TOO_FEW_REPEATS),
         (~good, Status.NO_SIGNAL),
-        default=found.status(),
+        default=sums.status(),
     )
     signal = np.where(enough, signal, np.nan)
     return CCScores(
@@ -102,8 +102,8 @@ def _effective_repeats(present: np.ndarray) -> np.ndarray:
 
 def stack_clips(clips: np.ndarray, burn_in: int = 0) -> np.ndarray:
     """Join (clip, repeat, time, unit) to (unit, repeat, time), without burn-in."""
-    kept = clips[:, :, burn_in:]
-    return np.concatenate(list(kept), axis=1).transpose(2, 0, 1)
+    scored = clips[:, :, burn_in:]
+    return np.concatenate(list(scored), axis=1).transpose(2, 0, 1)
 
 
 # -- reliability of (stimulus, repeat, unit) arrays -------------------------------
@@ -142,11 +142,11 @@ def jackknife_reliability(
     """Correlation of each repeat with the mean of the others, over all samples."""
     target, status = _repeated(target)
     present = np.isfinite(target)
-    known = np.where(present, target, 0.0)
+    filled = np.where(present, target, 0.0)
     # The sum over all repeats minus each one gives all means of the others at once,
     # without a loop over repeats.
     n_others = present.sum(axis=1, keepdims=True) - present
-    total = known.sum(axis=1, keepdims=True) - known
+    total = filled.sum(axis=1, keepdims=True) - filled
     others = np.where(n_others > 0, total / np.maximum(n_others, 1), np.nan)
     # The public code adds its epsilon here too, so values agree to rounding.
     value = moments(others, target, axis=(0, 1)).pearson(SENSORIUM_EPS)

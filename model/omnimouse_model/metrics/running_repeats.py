@@ -32,7 +32,7 @@ class RunningRepeats:
     def __init__(self, n_repeats: int, n_units: int) -> None:
         self._n_repeats = n_repeats
         each, unit = (n_repeats, n_units), (n_units,)
-        self._own = np.zeros((3, *each))  # count, sum, sum of squares
+        self._by_repeat = np.zeros((3, *each))  # count, sum, sum of squares
         # Count, sum and sum of squares over time of the mean over repeats.
         self._average = np.zeros((3, *unit))
         # Numerator and denominator of the effective number of repeats, as in `repeats`.
@@ -51,7 +51,7 @@ class RunningRepeats:
         """Reason why a unit has no ceiling, or `Status.OK`."""
         _, average, enough, signal = self._powers()
         return first_of(
-            (self._own[0].sum(axis=0) == 0, Status.EMPTY),
+            (self._by_repeat[0].sum(axis=0) == 0, Status.EMPTY),
             (~(average > 0), Status.CONSTANT_TARGET),
             (~enough, Status.TOO_FEW_REPEATS),
             (~(signal > 0), Status.NO_SIGNAL),
@@ -75,7 +75,7 @@ class RunningRepeats:
         """
         count, own, others, own_2, others_2, product = self._pairs
         n = np.maximum(count, 1)
-        found = Moments(
+        value = Moments(
             count,
             others / n,
             own / n,
@@ -90,14 +90,14 @@ class RunningRepeats:
         is_still = _variance(self._pairs[[0, 1, 3]]) <= 0
         # Every complete sample adds one pair per repeat, so this is one sample at most.
         is_short = count <= self._n_repeats
-        return np.where(is_still | is_short, np.nan, found)
+        return np.where(is_still | is_short, np.nan, value)
 
     def _powers(self) -> tuple[np.ndarray, ...]:
         """Return total power, power of the mean, enough repeats, signal power."""
-        each = _variance(self._own)
-        there = np.isfinite(each)
-        n_there = np.maximum(there.sum(axis=0), 1)
-        total = np.where(there, each, 0.0).sum(axis=0) / n_there
+        each = _variance(self._by_repeat)
+        is_present = np.isfinite(each)
+        n_present = np.maximum(is_present.sum(axis=0), 1)
+        total = np.where(is_present, each, 0.0).sum(axis=0) / n_present
         average = _variance(self._average)
         with np.errstate(invalid="ignore", divide="ignore"):
             n = np.sqrt(self._excess / self._share)
@@ -107,10 +107,12 @@ class RunningRepeats:
 
     def _add(self, part: slice, values: np.ndarray) -> None:
         present = np.isfinite(values)
-        known = np.where(present, values, 0.0)
-        for of, added in zip(self._own, (present, known, known**2), strict=True):
+        filled = np.where(present, values, 0.0)
+        for of, added in zip(
+            self._by_repeat, (present, filled, filled**2), strict=True
+        ):
             of[:, part] += added.sum(axis=1)
-        repeats, total = present.sum(axis=0), known.sum(axis=0)
+        repeats, total = present.sum(axis=0), filled.sum(axis=0)
         average = total / np.maximum(repeats, 1)
         for of, added in zip(
             self._average, (repeats > 0, average, average**2), strict=True
@@ -124,10 +126,10 @@ class RunningRepeats:
             return
         # Where a repeat is missing, the mean of the others has more noise than
         # elsewhere; such samples are left out of the oracle.
-        whole = repeats == self._n_repeats
-        own = np.where(whole, known, 0.0)
-        others = np.where(whole, (total - known) / (self._n_repeats - 1), 0.0)
-        self._pairs[0, part] += self._n_repeats * whole.sum(axis=0)
+        is_complete = repeats == self._n_repeats
+        own = np.where(is_complete, filled, 0.0)
+        others = np.where(is_complete, (total - filled) / (self._n_repeats - 1), 0.0)
+        self._pairs[0, part] += self._n_repeats * is_complete.sum(axis=0)
         for of, added in zip(
             self._pairs[1:],
             (own, others, own**2, others**2, own * others),

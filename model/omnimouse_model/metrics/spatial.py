@@ -42,17 +42,17 @@ def dot_average(
     pixel, so that positions shown more often do not count more, as in the released
     code. Events with a NaN response are left out.
     """
-    known = np.isfinite(response)
+    is_known = np.isfinite(response)
     # Events are summed per dot first, so that the large product is over the distinct
     # dots instead of all events.
     member = np.zeros((len(shown), len(masks)))
     member[np.arange(len(shown)), shown] = 1.0
-    weight = np.where(known, response, 0.0) @ member  # (unit, dot)
+    weight = np.where(is_known, response, 0.0) @ member  # (unit, dot)
     total = np.tensordot(weight, masks, axes=1)
     if kind == "paper":
         divisor = weight.sum(axis=1)[:, None, None]
     else:
-        divisor = np.tensordot(known @ member, masks, axes=1)
+        divisor = np.tensordot(is_known @ member, masks, axes=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.asarray(total / divisor)
 
@@ -124,10 +124,10 @@ def fit_centre(
     spread = flat.max() - np.median(flat)
     # The inverse covariance is given by its Cholesky factor (a, b, c), so that it stays
     # positive. 10 is the inverse of the initial width, a tenth of the monitor.
-    found = scipy_module("optimize").least_squares(
+    fit = scipy_module("optimize").least_squares(
         residual,
         [spread, np.median(flat), *start, 10.0, 0.0, 10.0],
         x_scale="jac",
         **dict.fromkeys(("xtol", "ftol", "gtol"), 1e-12),
     )
-    return np.asarray(found.x[2:4])
+    return np.asarray(fit.x[2:4])

@@ -53,15 +53,15 @@ class StreamingCorrelation:
         mean_x, mean_y = mean_x + dx / divisor, mean_y + dy / divisor
         # Deviations from the new mean; the product of a deviation from the old and one
         # from the new mean is the exact increment.
-        rest_x = np.where(counted, x - mean_x, 0)
-        rest_y = np.where(counted, y - mean_y, 0)
+        new_dx = np.where(counted, x - mean_x, 0)
+        new_dy = np.where(counted, y - mean_y, 0)
         self._sums[:, :, columns] = (
             count,
             mean_x,
             mean_y,
-            square_x + dx * rest_x,
-            square_y + dy * rest_y,
-            product + dx * rest_y,
+            square_x + dx * new_dx,
+            square_y + dy * new_dy,
+            product + dx * new_dy,
         )
 
     def moments(self) -> Moments:

@@ -100,8 +100,8 @@ def fit_von_mises(
     ModuleNotFoundError
         SciPy is missing.
     """
-    known = np.isfinite(response)
-    angle, value = theta[known], np.asarray(response, np.float64)[known]
+    is_known = np.isfinite(response)
+    angle, value = theta[is_known], np.asarray(response, np.float64)[is_known]
     if len(value) < 5:
         raise ValueError(f"A tuning curve needs 5 directions, found {len(value)}.")
     optimize = scipy_module("optimize")
@@ -109,12 +109,12 @@ def fit_von_mises(
     base = max(float(value.min()), top / 100, 0.0)
     # μ is not bounded, since a bound at 0 or 2π would stop a fit at the seam.
     bounds = ([-np.inf, 0, 0, 0, 0], [np.inf, np.inf, 1, np.inf, np.inf])
-    found = []
+    fits = []
     for turn in _STARTS:
         for kappa in _KAPPAS:
             mu = float(angle[value.argmax()]) + turn
             start = [mu, kappa, 0.5, max(2 * (top - base), 1e-6), base]
-            found.append(
+            fits.append(
                 optimize.least_squares(
                     lambda parameters: _curve(parameters, angle) - value,
                     start,
@@ -124,7 +124,7 @@ def fit_von_mises(
                     **dict.fromkeys(("xtol", "ftol", "gtol"), 1e-14),
                 )
             )
-    best = min(found, key=lambda one: float(one.cost))
+    best = min(fits, key=lambda fit: float(fit.cost))
     mu, kappa, phi, amplitude, base = (float(number) for number in best.x)
     # The curve is the same with the peaks exchanged; μ names the larger one.
     if phi < 0.5:

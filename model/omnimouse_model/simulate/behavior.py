@@ -92,9 +92,9 @@ def _speed(target: np.ndarray) -> np.ndarray:
     # the state, so this cannot be one linear filter.
     rise, fall = float(decay(0.25)), float(decay(0.6))
     speed, trace = 0.0, np.empty_like(target)
-    for t, wanted in enumerate(target.tolist()):
-        keep = rise if wanted > speed else fall
-        speed = keep * speed + (1 - keep) * wanted
+    for t, goal in enumerate(target.tolist()):
+        keep = rise if goal > speed else fall
+        speed = keep * speed + (1 - keep) * goal
         trace[t] = speed
     return trace
 
@@ -120,8 +120,8 @@ def _gaze(rng: np.random.Generator, moving: np.ndarray) -> np.ndarray:
     # Index of the latest saccade: gaze is held until the next one. Smoothing over three
     # samples gives a saccade a duration.
     last = np.maximum.accumulate(np.where(jumps, np.arange(len(moving)), 0))
-    held = places[last]
-    padded = np.pad(held, ((1, 1), (0, 0)), mode="edge")
+    position = places[last]
+    padded = np.pad(position, ((1, 1), (0, 0)), mode="edge")
     smooth: np.ndarray = 0.25 * padded[:-2] + 0.5 * padded[1:-1] + 0.25 * padded[2:]
     return smooth
 

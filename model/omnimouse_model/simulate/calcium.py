@@ -86,9 +86,9 @@ def _events(rate: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     # One uniform number per cell decides the count (inversion). Most cells have no
     # event at 30 Hz, so sizes are drawn only for the few others.
     chance = rng.random(rate.shape, dtype=np.float32)
-    where = np.flatnonzero(chance > np.exp(-rate))
+    events = np.flatnonzero(chance > np.exp(-rate))
     sizes = np.zeros(rate.size, np.float32)
-    sizes[where] = _sizes(chance.reshape(-1)[where], rate.reshape(-1)[where], rng)
+    sizes[events] = _sizes(chance.reshape(-1)[events], rate.reshape(-1)[events], rng)
     return sizes.reshape(rate.shape)
 
 

@@ -119,7 +119,7 @@ def _plane(
     """Return a plane: neuropil, cells in and out of focus, vessels, shot noise."""
     neuropil = 0.30 + 0.045 * _cloud(rng, 1.2) + 0.04 * _cloud(rng, 5.0)
     neuropil += 0.03 * _cloud(rng, 30.0)
-    image = neuropil + 0.75 * _blur(cells, 0.8) + _others(rng)
+    image = neuropil + 0.75 * _blur(cells, 0.8) + _unlabelled_cells(rng)
     shade = _blur(vessels, 1.5)
     image = np.maximum(image, 0.02) * (1 - 0.72 * np.clip(shade, 0, 1))
     ramp = np.linspace(-1, 1, PLANE_PX)
@@ -129,7 +129,7 @@ def _plane(
     return _blur(rng.poisson(np.clip(image, 0, None) * photons) / photons, 0.5)
 
 
-def _others(rng: np.random.Generator, count: int = 260) -> np.ndarray:
+def _unlabelled_cells(rng: np.random.Generator, count: int = 260) -> np.ndarray:
     """Return cells without a mask: dim ones, and blurred ones from other depths."""
     rows, columns = np.mgrid[:15, :15] - 7
     distance = np.hypot(rows, columns) / 3.2

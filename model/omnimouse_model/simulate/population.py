@@ -116,13 +116,13 @@ def _draw_anatomy(rng: np.random.Generator, n_neurons: int) -> Anatomy:
     plane = rng.permutation(np.arange(n_neurons) % len(PLANE_DEPTHS_UM))
     x, y = np.empty(n_neurons), np.empty(n_neurons)
     for neuron in range(n_neurons):
-        taken = np.flatnonzero(plane[:neuron] == plane[neuron])
+        neighbours = np.flatnonzero(plane[:neuron] == plane[neuron])
         # Rejection of overlapping somata in a plane. After 200 attempts an overlap is
         # accepted, so that a dense population does not loop forever.
         for _ in range(200):
             place = rng.uniform(24.0, FIELD_UM - 24.0, 2)
-            gap = np.hypot(x[taken] - place[0], y[taken] - place[1])
-            if not np.any(gap < radius[taken] + radius[neuron] + 2.0):
+            gap = np.hypot(x[neighbours] - place[0], y[neighbours] - place[1])
+            if not np.any(gap < radius[neighbours] + radius[neuron] + 2.0):
                 break
         x[neuron], y[neuron] = place
     depth = np.array(PLANE_DEPTHS_UM)[plane] + rng.uniform(-8.0, 8.0, n_neurons)

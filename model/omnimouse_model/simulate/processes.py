@@ -39,8 +39,8 @@ def stream(seed: int, purpose: Purpose, block: int = 0) -> np.random.Generator:
 
 def decay(tau_s: float | np.ndarray) -> np.ndarray:
     """Return the factor by which an exponential decays within one sample of 30 Hz."""
-    left = np.exp(-1.0 / (RATE_HZ * np.asarray(tau_s, np.float64)))
-    return np.asarray(left, np.float32)
+    factor = np.exp(-1.0 / (RATE_HZ * np.asarray(tau_s, np.float64)))
+    return np.asarray(factor, np.float32)
 
 
 def integrate(

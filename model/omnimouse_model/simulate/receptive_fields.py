@@ -33,18 +33,18 @@ def to_retina(
     # Mean and standard deviation that the session stores for its screen.
     contrast = (video.astype(np.float32) - 113.0) / 59.0
     widened = np.pad(contrast, ((0, 0), (_MARGIN,) * 2, (_MARGIN,) * 2), mode="edge")
-    seen = np.empty((len(video), height, width), np.float32)
+    retina = np.empty((len(video), height, width), np.float32)
     corner_y, corner_x = np.floor(gaze_y).astype(int), np.floor(gaze_x).astype(int)
-    rest_y = (gaze_y - corner_y).astype(np.float32).tolist()
-    rest_x = (gaze_x - corner_x).astype(np.float32).tolist()
+    share_y = (gaze_y - corner_y).astype(np.float32).tolist()
+    share_x = (gaze_x - corner_x).astype(np.float32).tolist()
     for t, (top, left) in enumerate(zip(corner_y, corner_x, strict=True)):
         top, left = top + _MARGIN, left + _MARGIN
         # Bilinear, because gaze moves by fractions of a pixel; whole-pixel steps would
         # make small eye movements invisible or too large.
         part = widened[t, top : top + height + 1, left : left + width + 1]
-        rows = part[:-1] * (1 - rest_y[t]) + part[1:] * rest_y[t]
-        seen[t] = rows[:, :-1] * (1 - rest_x[t]) + rows[:, 1:] * rest_x[t]
-    return seen.reshape(len(video), -1)
+        rows = part[:-1] * (1 - share_y[t]) + part[1:] * share_y[t]
+        retina[t] = rows[:, :-1] * (1 - share_x[t]) + rows[:, 1:] * share_x[t]
+    return retina.reshape(len(video), -1)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,7 +69,7 @@ class ReceptiveFields:
         self._envelope_sd = tuning.envelope_sd[self._sorted].astype(np.float32)
         self._even, self._odd, self._window = _spatial_filters(tuning, self._sorted)
 
-    def rest(self) -> FilterMemory:
+    def resting_memory(self) -> FilterMemory:
         """Return the memory after a long gray screen."""
         blank = np.zeros((TAPS - 1, len(self._sorted)), np.float32)
         return FilterMemory(blank, blank, blank)

@@ -115,12 +115,12 @@ class Simulation:
         rates = _Rates(self.population, self.behavior, self.spec.session_seed)
         imaging = CalciumImaging(self.population.calcium)
         for number, trial in enumerate((Trial("lead", -1), *self.trials)):
-            shown = _shown(self.spec.session_seed, trial, textures)
-            drive, full, latents = rates.block(number, shown)
+            screen = _screen(self.spec.session_seed, trial, textures)
+            drive, full, latents = rates.block(number, screen)
             rng = stream(self.spec.session_seed, Purpose.EVENTS, number)
             recorded = imaging.record(drive, full, rng)
             if number > 0:
-                yield TrialBlock(trial, shown[BLANK_SAMPLES:], recorded, latents)
+                yield TrialBlock(trial, screen[BLANK_SAMPLES:], recorded, latents)
 
 
 class _Rates:
@@ -131,19 +131,19 @@ class _Rates:
         self._behavior, self._seed, self._tuning = behavior, seed, tuning
         self._fields = ReceptiveFields(tuning)
         self._normalisation = _calibrate(self._fields, tuning, population.seed)
-        self._memory = self._fields.rest()
+        self._memory = self._fields.resting_memory()
         self._gain = tuning.behavior_gain.T.astype(np.float32)
         self._fluctuations = _Fluctuations(population.coupling, seed)
 
     def block(
-        self, number: int, shown: np.ndarray
+        self, number: int, screen: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return drive, drive with fluctuations, and shared latents of a block."""
         start = number * BLOCK_SAMPLES
         span = slice(start, start + BLOCK_SAMPLES)
         gaze = self._behavior.gaze_x[span], self._behavior.gaze_y[span]
         response, self._memory = self._fields.respond(
-            to_retina(shown, *gaze), self._memory
+            to_retina(screen, *gaze), self._memory
         )
         drive = self._normalisation.apply(response, self._tuning.power)
         log_gain = self._behavior.gains[span] @ self._gain
@@ -180,7 +180,7 @@ class _Fluctuations:
         return np.exp(log_gain), shared.copy()
 
 
-def _shown(seed: int, trial: Trial, textures: Textures) -> np.ndarray:
+def _screen(seed: int, trial: Trial, textures: Textures) -> np.ndarray:
     frames = np.full((BLOCK_SAMPLES, *FRAME_SHAPE), round(GRAY), np.uint8)
     if trial.video >= 0:
         frames[BLANK_SAMPLES:] = trial_video(seed, trial.video, textures)
@@ -193,11 +193,11 @@ def _calibrate(fields: ReceptiveFields, tuning: Tuning, seed: int) -> Normalisat
     # neuron would have another drive in another recording.
     hidden_seed = int(stream(seed, Purpose.CALIBRATION).integers(2**31))
     textures = draw_textures(hidden_seed, count=8)
-    memory: FilterMemory = fields.rest()
+    memory: FilterMemory = fields.resting_memory()
     straight = np.zeros(BLOCK_SAMPLES, np.float32)
     responses = []
     for number in range(_CALIBRATION_BLOCKS):
-        shown = _shown(hidden_seed, Trial("calibration", number), textures)
-        response, memory = fields.respond(to_retina(shown, straight, straight), memory)
+        screen = _screen(hidden_seed, Trial("calibration", number), textures)
+        response, memory = fields.respond(to_retina(screen, straight, straight), memory)
         responses.append(response)
     return normalisation(np.concatenate(responses), tuning.power)

@@ -95,9 +95,9 @@ def write_session(
 def _remove_abandoned(folder: Path) -> None:
     """Remove temporary folders of killed runs beside a session folder."""
     # The pattern of mkdtemp names, so that no folder of a user is removed.
-    made_here = re.compile(rf"\.{re.escape(folder.name)}-[a-z0-9_]{{8}}")
+    name_pattern = re.compile(rf"\.{re.escape(folder.name)}-[a-z0-9_]{{8}}")
     for part in folder.parent.glob(".*"):
-        if made_here.fullmatch(part.name) and _is_abandoned(part):
+        if name_pattern.fullmatch(part.name) and _is_abandoned(part):
             shutil.rmtree(part, ignore_errors=True)
 
 
@@ -107,8 +107,8 @@ def _is_abandoned(part: Path) -> bool:
     except OSError:  # another process moves or removes it at this moment
         return False
     # A killed run has written the root metadata first of all.
-    is_ours = (part / "meta.json").exists()
-    return is_ours and time.time() - max(written) > _ABANDONED_S
+    is_session = (part / "meta.json").exists()
+    return is_session and time.time() - max(written) > _ABANDONED_S
 
 
 def _is_complete(spec: MouseSpec, folder: Path) -> bool:
@@ -285,7 +285,7 @@ class _Screen:
             "first_frame_idx": slot,
             "interleave_value": float(GRAY),
         }
-        shown = {
+        clip = {
             "modality": "video",
             "first_frame_idx": slot + 1,
             "num_frames": len(video),
@@ -296,7 +296,7 @@ class _Screen:
             # A hash of the frames: repeats of a video are recognised by it.
             "condition_hash": blake2b(video.tobytes(), digest_size=10).hexdigest(),
         }
-        for number, meta in ((2 * block, blank), (2 * block + 1, shown)):
+        for number, meta in ((2 * block, blank), (2 * block + 1, clip)):
             self._trials[f"{number:05d}"] = meta | shared
             _write_yaml(self._place / "meta" / f"{number:05d}.yml", meta | shared)
         np.save(self._place / "data" / f"{2 * block + 1:05d}.npy", video)

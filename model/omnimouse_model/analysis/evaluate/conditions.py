@@ -35,10 +35,6 @@ def hidden_half(session: Session) -> np.ndarray:
     return np.flatnonzero(half_population_mask(session).target.any(axis=0))
 
 
-def _half(*, video: bool) -> MaskOf:
-    return partial(half_population_mask, video=video)
-
-
 DEMO: tuple[Condition, ...] = (
     Condition.of("test/video_behavior"),
     Condition.of("test/video_only"),
@@ -47,8 +43,8 @@ DEMO: tuple[Condition, ...] = (
         partial(mask_from_strategy, "test/video_behavior"),
         hidden_half,
     ),
-    Condition("half_population_video_behavior", _half(video=True)),
-    Condition("half_population_behavior", _half(video=False)),
+    Condition("half_population_video_behavior", half_population_mask),
+    Condition("half_population_behavior", partial(half_population_mask, video=False)),
     Condition.of("test/causal_response_25_behavior"),
     Condition.of("test/causal_response_25_video_behavior"),
     Condition.of("test/population_1024_response_behavior"),

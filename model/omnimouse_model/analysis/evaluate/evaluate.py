@@ -74,7 +74,7 @@ def evaluate(
     max_windows: int | None = None,
     by: Grouping | None = None,
     metric: str = "correlation",
-    progress: Progress = lambda done, total, what: None,
+    progress: Progress = lambda done, total, step: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Scores:
     """Score predictors on held-out windows.
@@ -201,7 +201,7 @@ class Shard:
 
 def shard_scores(
     shards: Sequence[Shard],
-    progress: Progress = lambda done, total, what: None,
+    progress: Progress = lambda done, total, step: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Iterator[Scores]:
     """Yield the scores of each shard, computed in this process.

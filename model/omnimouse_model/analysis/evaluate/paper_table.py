@@ -53,7 +53,7 @@ class PaperRow:
     n_sessions: int = 0
 
 
-def paper_table(found: Scores) -> tuple[PaperRow, ...]:
+def paper_table(scores: Scores) -> tuple[PaperRow, ...]:
     """Return one row per predictor from an evaluation of `STRATEGIES`.
 
     Responses: mean over sessions, weighted by number of neurons. Behaviour: means over
@@ -68,31 +68,31 @@ def paper_table(found: Scores) -> tuple[PaperRow, ...]:
     ('last', 0.18, nan)
     """
     names = dict.fromkeys(
-        [score.predictor for score in found.scores]
-        + [score.predictor for score in found.behavior]
+        [score.predictor for score in scores.scores]
+        + [score.predictor for score in scores.behavior]
     )
-    sessions = {score.session for score in found.scores}
-    sessions |= {score.session for score in found.behavior}
+    sessions = {score.session for score in scores.scores}
+    sessions |= {score.session for score in scores.behavior}
     rows = []
     for name in names:
-        values = {at: _response(found, task, name) for at, task in TASKS.items()}
-        groups = _behavior(found, name)
+        values = {at: _response(scores, task, name) for at, task in TASKS.items()}
+        groups = _behavior(scores, name)
         values |= {column: groups[group] for column, group in BEHAVIOR.items()}
         rows.append(PaperRow(name, values, n_sessions=len(sessions)))
     return tuple(rows)
 
 
-def _response(found: Scores, strategy: str, predictor: str) -> float:
+def _response(scores: Scores, strategy: str, predictor: str) -> float:
     try:
-        return found.overall(strategy, predictor)
+        return scores.overall(strategy, predictor)
     except KeyError:
         return NaN
 
 
-def _behavior(found: Scores, predictor: str) -> dict[str, float]:
+def _behavior(scores: Scores, predictor: str) -> dict[str, float]:
     """Return the mean over sessions of each group; NaN if a channel is missing."""
     by_session: dict[str, dict[str, float]] = {}
-    for score in found.behavior:
+    for score in scores.behavior:
         if (score.strategy, score.predictor) == (DECODING, predictor):
             by_session.setdefault(score.session, {})[score.channel] = score.value
     # A missing channel becomes NaN and makes its group and the average NaN, instead of
@@ -103,7 +103,7 @@ def _behavior(found: Scores, predictor: str) -> dict[str, float]:
         for channels in by_session.values()
     ]
     return {
-        group: float(np.mean([one[group] for one in each])) if each else NaN
+        group: float(np.mean([groups[group] for groups in each])) if each else NaN
         for group in BEHAVIOR.values()
     }
 

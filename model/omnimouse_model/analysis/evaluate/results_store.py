@@ -138,7 +138,7 @@ class ResultsFile(Generic[Row]):
         """Append one row unless its key exists; the row is on disk on return."""
         with locked(self.path) as file:
             # Another process may have added this row meanwhile.
-            self._take(file)
+            self._read_appended(file)
             if key in self.rows:
                 return
             line = self.kind.line(key, row)
@@ -151,7 +151,7 @@ class ResultsFile(Generic[Row]):
     def refresh(self) -> None:
         """Read the rows that other processes have added."""
         with locked(self.path) as file:
-            self._take(file)
+            self._read_appended(file)
 
     def _create(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -175,7 +175,7 @@ class ResultsFile(Generic[Row]):
         finally:
             temporary.unlink(missing_ok=True)
 
-    def _take(self, file: BinaryIO) -> None:
+    def _read_appended(self, file: BinaryIO) -> None:
         """Read appended lines; remove an invalid last line."""
         file.seek(self._read)
         lines = file.read().splitlines(keepends=True)
@@ -215,12 +215,12 @@ class ResultsFile(Generic[Row]):
 
     def _compare(self, stored: JsonRow) -> None:
         # The round trip turns tuples into lists, as they are in the file.
-        own = json.loads(json.dumps(self.definition))
+        definition = json.loads(json.dumps(self.definition))
         differences = "; ".join(
-            f"{name} {_short(stored.get(name))} in the file, {_short(own.get(name))} "
-            "here"
-            for name in dict.fromkeys((*own, *stored))
-            if name not in own or own[name] != stored.get(name)
+            f"{name} {_short(stored.get(name))} in the file, "
+            f"{_short(definition.get(name))} here"
+            for name in dict.fromkeys((*definition, *stored))
+            if name not in definition or definition[name] != stored.get(name)
         )
         if differences:
             raise ResultsFileError(

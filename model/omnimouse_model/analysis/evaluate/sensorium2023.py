@@ -120,8 +120,8 @@ def competition_score(
     for clip in clips:
         count += 1
         both = np.isfinite(clip.predicted) & np.isfinite(clip.recorded)
-        found = moments(clip.predicted, clip.recorded, valid=both)
-        running = found if running is None else running.merged(found)
+        part = moments(clip.predicted, clip.recorded, valid=both)
+        running = part if running is None else running.merged(part)
         # Trials without a clip id, and showings of different lengths, are not averaged
         # with others.
         key = (clip.stim_id or f"trial {clip.trial_idx}", len(both))
@@ -217,16 +217,18 @@ def _predicted(predictor: Predictor, session: Session, trial: int) -> ClipPredic
     mask = mask_from_strategy(STRATEGY, session)
     windows = [_window_at(session, onset_s, first) for first in clip_starts(length)]
     for part in range(0, len(windows), CHUNK):
-        some = windows[part : part + CHUNK]
-        answers = predictor.predict_many([(window, mask, None) for window in some])
-        for window, answer in zip(some, answers, strict=True):
+        chunk = windows[part : part + CHUNK]
+        predictions = predictor.predict_many([(window, mask, None) for window in chunk])
+        for window, prediction in zip(chunk, predictions, strict=True):
             frame = _frames(window, onset_s)
-            asked = np.isfinite(answer.responses).any(axis=1)
-            kept = np.flatnonzero(asked & (frame >= 0) & (frame < length))
+            is_target = np.isfinite(prediction.responses).any(axis=1)
+            rows = np.flatnonzero(is_target & (frame >= 0) & (frame < length))
             # Models predict normalised responses; the submission is in recording units.
             # Where windows overlap, the later window overwrites the earlier one.
-            rates = answer.responses[kept] * session.response_scale[answer.neurons]
-            predicted[np.ix_(frame[kept], answer.neurons)] = rates
+            rates = (
+                prediction.responses[rows] * session.response_scale[prediction.neurons]
+            )
+            predicted[np.ix_(frame[rows], prediction.neurons)] = rates
     return ClipPrediction(
         session.id,
         str(session.trials.trial_idx[trial]) or str(trial),
@@ -242,9 +244,9 @@ def _recorded(session: Session, onset_s: float, length: int) -> np.ndarray:
     at = (np.arange(length) + 0.25) / SCREEN_RATE_HZ
     times = session.t0 + onset_s + at
     values, valid = session.responses.window(times, session.response_scale)
-    found = np.full((length, session.n_neurons), np.nan, np.float32)
-    found[valid] = values[valid] * session.response_scale
-    return found
+    recorded = np.full((length, session.n_neurons), np.nan, np.float32)
+    recorded[valid] = values[valid] * session.response_scale
+    return recorded
 
 
 def _window_at(session: Session, onset_s: float, first: int) -> Window:

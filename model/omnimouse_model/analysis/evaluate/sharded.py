@@ -70,7 +70,7 @@ def evaluate_all(
     results: str | Path | None = None,
     scheduler: str | None = None,
     device: str = "auto",
-    progress: Progress = lambda done, total, what: None,
+    progress: Progress = lambda done, total, step: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> dict[str, Scores]:
     """Evaluate many models on many sessions and tiers, with saved results.
@@ -141,13 +141,13 @@ def evaluate_all(
             scored = conditions(names, seeds)
             shard = Shard(group, session, scored, tier, starts, by=by, metric=metric)
             shards[_key(shard, names, seeds)] = shard
-    file, found = None, {}
+    file, finished = None, {}
     if results is not None:
         # The definition is constant: different evaluations share a file, because the
         # key of a shard contains everything that its scores depend on.
         file = ResultsFile(EVALUATION, Path(results), {"what": "scores of models"})
-        found = {key: row for key, row in file.rows.items() if key in shards}
-    missing = {key: shard for key, shard in shards.items() if key not in found}
+        finished = {key: row for key, row in file.rows.items() if key in shards}
+    missing = {key: shard for key, shard in shards.items() if key not in finished}
     computed: Iterator[tuple[str, Scores]]
     if scheduler is None:
         work = list(missing.values())
@@ -164,21 +164,21 @@ def evaluate_all(
         computed = _scores_on_workers(tasks, scheduler, progress, cancelled)
     with contextlib.suppress(Cancelled):
         for key, scores in computed:
-            found[key] = scores
+            finished[key] = scores
             if file is not None:
                 file.add(key, scores)
     # In planned order, not in the order of completion.
-    parts = [found[key] for key in shards if key in found]
+    parts = [finished[key] for key in shards if key in finished]
     planned = list(shards.values())
     return {t: joined([p for p in parts if p.tier == t], planned, t) for t in tiers}
 
 
 def _check_names(strategies: Sequence[str | Condition]) -> None:
-    for one in strategies:
-        if isinstance(one, Condition):
+    for strategy in strategies:
+        if isinstance(strategy, Condition):
             raise ValueError(
-                f"{one.name!r} is a condition, not the name of a strategy. A results "
-                "file, a scheduler and seeds need names of strategies."
+                f"{strategy.name!r} is a condition, not the name of a strategy. A "
+                "results file, a scheduler and seeds need names of strategies."
             )
 
 
@@ -236,41 +236,41 @@ def _array(values: list[float | None]) -> np.ndarray:
 
 def _plain_row(row: Score | GroupScore | BehaviorScore) -> JsonRow:
     facts: JsonRow = {}
-    for one in fields(row):
-        value = getattr(row, one.name)
+    for field in fields(row):
+        value = getattr(row, field.name)
         if isinstance(value, np.ndarray):
             value = _listed(value)
-        elif one.name == "groups":
+        elif field.name == "groups":
             value = [_plain_row(group) for group in value]
-        elif one.name in _NUMBERS:
+        elif field.name in _NUMBERS:
             value = number_or_none(value)
-        facts[one.name] = value
+        facts[field.name] = value
     return facts
 
 
 def _parsed_row(facts: JsonRow) -> JsonRow:
-    found: JsonRow = dict(facts)
+    values: JsonRow = dict(facts)
     for name in _NUMBERS:
-        if name in found:
-            found[name] = number(found[name])
+        if name in values:
+            values[name] = number(values[name])
     for name in ("per_neuron", "counts", "neurons"):
-        if name in found:
-            found[name] = _array(found[name])
+        if name in values:
+            values[name] = _array(values[name])
     # JSON lists become float arrays; integer columns are cast back.
     for name in ("counts", "neurons"):
-        if name in found:
-            found[name] = found[name].astype(np.int64)
-    if "groups" in found:
-        found["groups"] = tuple(GroupScore(**_parsed_row(g)) for g in found["groups"])
-    return found
+        if name in values:
+            values[name] = values[name].astype(np.int64)
+    if "groups" in values:
+        values["groups"] = tuple(GroupScore(**_parsed_row(g)) for g in values["groups"])
+    return values
 
 
-def _plain(found: Scores) -> JsonRow:
+def _plain(results: Scores) -> JsonRow:
     return {
-        "tier": found.tier,
-        "metric": found.metric,
-        "scores": [_plain_row(score) for score in found.scores],
-        "behavior": [_plain_row(score) for score in found.behavior],
+        "tier": results.tier,
+        "metric": results.metric,
+        "scores": [_plain_row(score) for score in results.scores],
+        "behavior": [_plain_row(score) for score in results.behavior],
     }
 
 

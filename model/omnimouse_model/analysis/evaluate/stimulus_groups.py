@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float, Shaped
@@ -11,7 +11,6 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.stimulus import BLANK_TIER
 
 Grouping = Literal["kind", "tier", "distribution"]
-GROUPINGS: tuple[Grouping, ...] = get_args(Grouping)
 TYPE_NAMES = ("stim_type", "stimulus_type", "stim_class", "stimulus_class")
 """Column names of trial tables for the kind of stimulus (finer than "video")."""
 IN_DISTRIBUTION, OUT_OF_DISTRIBUTION = "in distribution", "out of distribution"
@@ -36,8 +35,8 @@ class StimulusGroups:
         trials = session.trials
         # `at` searches in ascending onset times.
         order = np.argsort(trials.t_on, kind="stable")
-        name = LABELS[by](session)
-        return cls(trials.t_on[order], trials.t_off[order], name[order])
+        groups = LABELS[by](session)
+        return cls(trials.t_on[order], trials.t_off[order], groups[order])
 
     def at(
         self, times_s: Float[np.ndarray, " sample"]
@@ -55,14 +54,10 @@ def stimulus_kinds(session: Session) -> Shaped[np.ndarray, " trial"]:
     """Return the kind of stimulus of each trial, in stored order."""
     trials = session.trials
     kinds = [str(kind) for kind in trials.kind]
-    for trial, about in enumerate(trials.extra):
-        told = next((about[name] for name in TYPE_NAMES if about.get(name)), "")
-        kinds[trial] = str(told) or kinds[trial]
+    for trial, fields in enumerate(trials.extra):
+        named = next((fields[name] for name in TYPE_NAMES if fields.get(name)), "")
+        kinds[trial] = str(named) or kinds[trial]
     return np.array(kinds, dtype=np.str_)
-
-
-def _tiers(session: Session) -> np.ndarray:
-    return session.trials.tier.astype(np.str_)
 
 
 def _distribution(session: Session) -> np.ndarray:
@@ -74,6 +69,6 @@ def _distribution(session: Session) -> np.ndarray:
 
 LABELS: dict[Grouping, Callable[[Session], np.ndarray]] = {
     "kind": stimulus_kinds,
-    "tier": _tiers,
+    "tier": lambda session: session.trials.tier.astype(np.str_),
     "distribution": _distribution,
 }

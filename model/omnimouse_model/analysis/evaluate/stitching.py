@@ -81,8 +81,8 @@ class SpanPrediction:
 
     def column(self, neuron: int) -> int | None:
         """Return the column of a neuron, None if it is not in `neurons`."""
-        result = np.flatnonzero(self.neurons == neuron)
-        return int(result[0]) if len(result) else None
+        columns = np.flatnonzero(self.neurons == neuron)
+        return int(columns[0]) if len(columns) else None
 
 
 def window_scores(prediction: Prediction, window: Window) -> np.ndarray:
@@ -106,12 +106,11 @@ def span_stride(mask: Mask) -> int:
     Gaps may remain for neurons with fewer than 5 target samples in a row.
     """
     # A mask has few distinct columns, even for a large population.
-    asked, _ = distinct_columns(scored_cells(mask))
-    asked = asked[:, asked.any(axis=0)]
+    scored, _ = distinct_columns(scored_cells(mask))
+    scored = scored[:, scored.any(axis=0)]
     for stride in range(mask.n_samples, LEAST_STRIDE, -1):
         # No gap remains if every residue modulo the stride has a target sample.
-        shifted = [asked[row::stride].any(axis=0) for row in range(stride)]
-        if np.all(shifted):
+        if all(scored[row::stride].any(axis=0).all() for row in range(stride)):
             return stride
     return LEAST_STRIDE
 
@@ -148,20 +147,20 @@ class Stitching:
                 f"'{session.id}' lie in {grid[0] - session.t0:.1f}-"
                 f"{grid[-1] - session.t0:.1f} s."
             )
-        asked = scored_cells(mask)
+        scored = scored_cells(mask)
         if neurons is None:
-            neurons = np.flatnonzero(asked.any(axis=0))
+            neurons = np.flatnonzero(scored.any(axis=0))
         self.neurons = np.asarray(neurons, np.int64)
         self._session, self._mask = session, mask
         self._first, self._n_samples = int(first), int(stop - first)
-        self._asked = asked[:, self.neurons]
+        self._scored = scored[:, self.neurons]
         self.starts = self._window_starts(stride or span_stride(mask))
         shape = (self._n_samples, len(self.neurons))
         self._responses = np.full(shape, np.nan, np.float32)
         self._truth = np.full(shape, np.nan, np.float32)
         self._is_read = np.zeros(self._n_samples, bool)
         self._source = np.full(shape, NOWHERE, np.int32)
-        self._told = ("", "ok")
+        self._predictor_id, self._status = "", "ok"
         self.n_done = 0
 
     def _window_starts(self, stride: int) -> np.ndarray:
@@ -171,7 +170,7 @@ class Stitching:
         not depend on the span, so neighbouring spans share windows.
         """
         last = len(self._session.start_grid) - self._mask.n_samples
-        rows = np.flatnonzero(self._asked.any(axis=1))
+        rows = np.flatnonzero(self._scored.any(axis=1))
         if not len(rows) or last < 0:
             return np.empty(0, np.int64)
         starts = np.unique(np.append(np.arange(0, last + 1, stride), last))
@@ -190,18 +189,19 @@ class Stitching:
         A cell that is already predicted keeps its value, see the module docstring.
         """
         at, rows = self._places(window.start_index)
-        is_new = np.isfinite(prediction.responses[rows]) & self._asked[rows]
+        is_new = np.isfinite(prediction.responses[rows]) & self._scored[rows]
         is_new &= self._source[at] == NOWHERE
         # `at` is a slice, so `[at]` is a view and the assignment changes the array.
         self._responses[at][is_new] = prediction.responses[rows][is_new]
         self._truth[at][is_new] = self._recorded(window)[rows][is_new]
         self._source[at][is_new] = self.n_done
-        self._told = (prediction.predictor_id, prediction.status)
+        self._predictor_id = prediction.predictor_id
+        self._status = prediction.status
         self.n_done += 1
 
     def result(self) -> SpanPrediction:
         """Return the predictions so far; recorded values are complete."""
-        self._read_the_rest()
+        self._read_recording()
         native = self._session.start_grid[self._first :][: self._n_samples]
         starts = self._session.start_grid[self.starts]
         return SpanPrediction(
@@ -213,8 +213,8 @@ class Stitching:
             starts_s=starts - self._session.t0,
             n_done=self.n_done,
             mask_id=self._mask.mask_id,
-            predictor_id=self._told[0],
-            status=self._told[1],
+            predictor_id=self._predictor_id,
+            status=self._status,
         )
 
     def _places(self, start: int) -> tuple[slice, slice]:
@@ -230,7 +230,7 @@ class Stitching:
         recorded[~valid] = np.nan
         return np.asarray(recorded)
 
-    def _read_the_rest(self) -> None:
+    def _read_recording(self) -> None:
         """Read the recorded values of cells that no window has predicted yet."""
         last = len(self._session.start_grid) - self._mask.n_samples
         while not self._is_read.all() and last >= 0:
@@ -291,7 +291,7 @@ def predict_span(
     outdated: Outdated = lambda: False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> SpanPrediction:
-    """Predict a span of a session, stitched from 2-s windows under one mask.
+    """Predict a span of a session, stitched from windows under one mask.
 
     Parameters
     ----------

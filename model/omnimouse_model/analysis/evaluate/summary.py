@@ -21,13 +21,13 @@ class ScoreSummary:
 
 def score_summary(scores: np.ndarray | None) -> ScoreSummary:
     """Return the summary of scores, without NaN."""
-    known = np.empty(0) if scores is None else scores[np.isfinite(scores)]
-    if not known.size:
+    finite = np.empty(0) if scores is None else scores[np.isfinite(scores)]
+    if not finite.size:
         return ScoreSummary(0, *(float("nan"),) * 4)
-    low, median, high = (float(v) for v in np.percentile(known, (25, 50, 75)))
+    low, median, high = (float(v) for v in np.percentile(finite, (25, 50, 75)))
     # Scores may be float32; sum them in float64.
-    mean = float(np.mean(known, dtype=np.float64))
-    return ScoreSummary(len(known), mean, median, low, high)
+    mean = float(np.mean(finite, dtype=np.float64))
+    return ScoreSummary(len(finite), mean, median, low, high)
 
 
 def common_scores(

@@ -22,7 +22,7 @@ NOTES = {
 
 
 def neuron_columns(
-    found: Scores, sessions: Sequence[Session] = ()
+    results: Scores, sessions: Sequence[Session] = ()
 ) -> dict[str, np.ndarray]:
     """Return columns, one row per session, strategy, predictor, stimulus and neuron.
 
@@ -34,9 +34,9 @@ def neuron_columns(
     by_id = {session.id: session for session in sessions}
     parts = [
         part
-        for score in found.scores
+        for score in results.scores
         if not score.refusal
-        for part in _parts(score, found, by_id.get(score.session))
+        for part in _parts(score, results, by_id.get(score.session))
     ]
     # All parts have the same columns if `sessions` holds all sessions or none.
     names = parts[0] if parts else {}
@@ -44,7 +44,7 @@ def neuron_columns(
 
 
 def write_neurons(
-    found: Scores, path: str | Path, sessions: Sequence[Session] = ()
+    results: Scores, path: str | Path, sessions: Sequence[Session] = ()
 ) -> Path:
     """Write `neuron_columns` as Parquet, atomically.
 
@@ -61,7 +61,7 @@ def write_neurons(
     'neurons.parquet'
     """
     path = Path(path)
-    columns: Mapping[str, np.ndarray] = neuron_columns(found, sessions)
+    columns: Mapping[str, np.ndarray] = neuron_columns(results, sessions)
     content = parquet_bytes(
         {name: _nullable(values) for name, values in columns.items()}, NOTES
     )
@@ -71,7 +71,7 @@ def write_neurons(
 
 
 def _parts(
-    score: Score, found: Scores, session: Session | None
+    score: Score, results: Scores, session: Session | None
 ) -> list[dict[str, np.ndarray]]:
     each = [("", score.per_neuron, score.counts)]
     each += [(part.group, part.per_neuron, part.counts) for part in score.groups]
@@ -83,8 +83,8 @@ def _parts(
         )
         columns = {
             "session": np.full(n, score.session),
-            "tier": np.full(n, found.tier),
-            "metric": np.full(n, found.metric),
+            "tier": np.full(n, results.tier),
+            "metric": np.full(n, results.metric),
             "strategy": np.full(n, score.strategy),
             "predictor": np.full(n, score.predictor),
             "stimulus": np.full(n, stimulus),

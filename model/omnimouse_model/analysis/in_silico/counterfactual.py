@@ -68,21 +68,9 @@ class WhatIf:
         return nanmean(self.difference, 0).astype(np.float32)
 
     @property
-    def behavior_difference(self) -> np.ndarray | None:
-        """float32 (n_behavior, C): difference of decoded behaviour, or None."""
-        if self.before.behavior is None or self.after.behavior is None:
-            return None
-        return np.asarray(self.after.behavior - self.before.behavior)
-
-    @property
     def scores(self) -> np.ndarray:
         """NaN for every neuron: there is no recording to score against."""
         return np.full(len(self.neurons), np.nan, np.float32)
-
-    @property
-    def not_scored(self) -> str:
-        """Reason why there are no scores."""
-        return NO_TRUTH
 
     def most_changed(self, count: int) -> np.ndarray:
         """Return the neurons with the largest change, int64, in descending order.

@@ -13,7 +13,7 @@ FORMAT = 1
 
 
 def collections_manifest(
-    found: Catalogue,
+    catalogue: Catalogue,
     sizes: Sequence[int],
     seed: int,
     *,
@@ -26,7 +26,7 @@ def collections_manifest(
     by kind of stimulus, and the totals, as JSON values. It depends only on the
     arguments.
     """
-    drawn = found.nested(sorted(sizes), seed, always=always, worth=worth)
+    drawn = catalogue.nested(sorted(sizes), seed, always=always, worth=worth)
     for smaller, larger in pairwise(drawn):
         assert {e.id for e in smaller} <= {e.id for e in larger}
     return {

@@ -166,13 +166,13 @@ def scaling_curves(
     groups: dict[tuple[str, str], list[RunScore]] = {}
     for row in rows:
         # 0 means that the size of the run is unknown.
-        known = getattr(row.run, axis) > 0
-        if known and np.isfinite(_mean(row, quantity)):
+        has_size = getattr(row.run, axis) > 0
+        if has_size and np.isfinite(_mean(row, quantity)):
             groups.setdefault((row.condition, _name(row, axis)), []).append(row)
     draw = np.random.default_rng(seed)
     return tuple(
-        _fitted(_curve(*key, axis, quantity, some), some, draw, n_resamples)
-        for key, some in groups.items()
+        _fitted(_curve(*key, axis, quantity, group), group, draw, n_resamples)
+        for key, group in groups.items()
     )
 
 
@@ -334,29 +334,29 @@ def _resampled(
     # A loss has no value per session, and one session cannot be resampled.
     if curve.quantity == "loss" or len(shared) < 2:
         return np.zeros((0, len(rows)))
-    own = [np.flatnonzero(curve.x == x) for x in curve.x]
-    found = []
+    same_size = [np.flatnonzero(curve.x == x) for x in curve.x]
+    resamples = []
     for _ in range(n_resamples):
         # Sessions are the unit of inference (neurons of one mouse are not independent).
         # All runs use the same draw, because they are evaluated on the same sessions.
         chosen = draw.choice(shared, len(shared)).tolist()
         y = np.array([_mean(row, curve.quantity, chosen) for row in rows])
         # For each point, draw one of the runs of the same size.
-        found.append(y[[draw.choice(same) for same in own]])
-    return np.array(found)
+        resamples.append(y[[draw.choice(same) for same in same_size]])
+    return np.array(resamples)
 
 
 def _sizes(curve: ScalingCurve, resampled: np.ndarray) -> tuple[SizeMean, ...]:
     """Return the mean of the points of each size, with its interval."""
-    found = []
+    sizes = []
     for x in np.unique(curve.x):
-        own = curve.x == x
+        is_size = curve.x == x
         low = high = float("nan")
         if len(resampled):
-            low, high = _middle(resampled[:, own].mean(axis=1)).tolist()
-        mean = float(curve.y[own].mean())
-        found.append(SizeMean(float(x), mean, low, high, int(own.sum())))
-    return tuple(found)
+            low, high = _middle(resampled[:, is_size].mean(axis=1)).tolist()
+        mean = float(curve.y[is_size].mean())
+        sizes.append(SizeMean(float(x), mean, low, high, int(is_size.sum())))
+    return tuple(sizes)
 
 
 def _with_intervals(curve: ScalingCurve, resampled: np.ndarray) -> ScalingCurve:
@@ -369,11 +369,11 @@ def _with_intervals(curve: ScalingCurve, resampled: np.ndarray) -> ScalingCurve:
         "exponent": [law.exponent for law in laws],
         "slope": [line.slope for line in lines],
     }
-    ends = {name: _middle(np.array(some)) for name, some in parameters.items()}
+    ends = {name: _middle(np.array(fitted)) for name, fitted in parameters.items()}
     fits: dict[FitName, Sequence[PowerLaw | LogLine]] = {"law": laws, "line": lines}
     drawn = {
-        name: _middle(np.array([fit(curve.along) for fit in some]))
-        for name, some in fits.items()
+        name: _middle(np.array([fit(curve.along) for fit in fitted]))
+        for name, fitted in fits.items()
     }
     return replace(
         curve,

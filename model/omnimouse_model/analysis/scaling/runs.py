@@ -115,18 +115,20 @@ def add_run(
     losses
         Test loss by condition, if training measured it.
     """
-    found = evaluate(
+    scores = evaluate(
         predictor, sessions, strategies, tier=tier, max_windows=max_windows
     )
-    rows = run_scores(run, found, losses or {})
+    rows = run_scores(run, scores, losses or {})
     add_rows(results, rows)
     return rows
 
 
-def run_scores(run: Run, found: Scores, losses: Mapping[str, float]) -> list[RunScore]:
+def run_scores(
+    run: Run, results: Scores, losses: Mapping[str, float]
+) -> list[RunScore]:
     """Return one row per condition of an evaluation of one model, without refusals."""
     by_condition: dict[str, list[Score]] = {}
-    for score in found.scores:
+    for score in results.scores:
         if not score.refusal:
             by_condition.setdefault(score.strategy, []).append(score)
     return [

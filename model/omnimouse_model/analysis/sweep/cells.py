@@ -118,7 +118,7 @@ def score_cells(
     predictor: Predictor,
     cells: Sequence[Cell],
     plan: SweepPlan,
-    progress: Progress = lambda done, total, what: None,
+    progress: Progress = lambda done, total, step: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> list[SweepRow]:
     """Return the rows of cells of one session, from one pass over its windows."""

@@ -32,13 +32,13 @@ class ContextAmount:
 
 def measure_context(mask: Mask) -> ContextAmount:
     """Return the context of a mask; without targets, that of the last second."""
-    asked = np.flatnonzero(mask.target.any(axis=1))
-    if not len(asked):
-        asked = np.arange(mask.n_samples // 2, mask.n_samples)
-    seen = np.count_nonzero(mask.visible, axis=1)
-    before = seen[: asked[0]].sum()
+    rows = np.flatnonzero(mask.target.any(axis=1))
+    if not len(rows):
+        rows = np.arange(mask.n_samples // 2, mask.n_samples)
+    n_visible = np.count_nonzero(mask.visible, axis=1)
+    before = n_visible[: rows[0]].sum()
     return ContextAmount(
-        neurons=float(seen[asked].mean()),
+        neurons=float(n_visible[rows].mean()),
         history_samples=float(before / max(mask.n_neurons, 1)),
         video=bool(mask.frames.any()),
         behavior=mask.has_visible_behavior,

@@ -44,9 +44,9 @@ def live_history(spec: WindowSpec = OMNIMOUSE) -> tuple[int, ...]:
 
     OmniMouse: 10 and 25 samples.
     """
-    whole = spec.n_samples // 2
-    found = (whole // 3, min(5 * whole // 6, history_end(spec)))
-    return tuple(sorted({history for history in found if history > 0}))
+    half = spec.n_samples // 2
+    histories = (half // 3, min(5 * half // 6, history_end(spec)))
+    return tuple(sorted({history for history in histories if history > 0}))
 
 
 def live_plan(
@@ -162,9 +162,9 @@ def live_sweep(
 
 def _missing(sweep: ContextSweep) -> list[Cell]:
     """Return the missing cells in order."""
-    known = {_cell(row) for row in sweep.rows}
+    finished = {_cell(row) for row in sweep.rows}
     cells = [(seed, c) for seed in sweep.plan.seeds for c in sweep.plan.contexts]
-    return [cell for cell in cells if cell not in known]
+    return [cell for cell in cells if cell not in finished]
 
 
 def _cell(row: SweepRow) -> Cell:

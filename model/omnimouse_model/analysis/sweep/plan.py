@@ -68,13 +68,13 @@ class SweepPlan:
 
     def lines(self) -> Iterator["Line"]:
         """Yield the curves: those over neurons first, then those over history."""
-        found = [
+        lines = [
             line
             for behavior in self.behavior
             for video in self.video
             for line in self._lines(video, behavior)
         ]
-        yield from sorted(found, key=lambda line: AXES.index(line.axis))
+        yield from sorted(lines, key=lambda line: AXES.index(line.axis))
 
     def _lines(self, video: bool, behavior: bool) -> Iterator["Line"]:
         for fixed in self.history_samples if self.grid else (0,):

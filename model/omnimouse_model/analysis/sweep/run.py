@@ -57,7 +57,7 @@ def context_sweep(
     about: Mapping[str, Any] | None = None,
     scheduler: str | None = None,
     device: str = "auto",
-    progress: Progress = lambda done, total, what: None,
+    progress: Progress = lambda done, total, step: None,
     cancelled: Callable[[], bool] = lambda: False,
     on_part: Callable[[ContextSweep], None] = lambda sweep: None,
 ) -> ContextSweep:

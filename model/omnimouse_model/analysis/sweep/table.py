@@ -157,8 +157,8 @@ class ContextSweep:
             The sweep does not have this session; the message lists its sessions.
         """
         if session not in self.sessions:
-            known = ", ".join(self.sessions)
-            raise KeyError(f"The sweep has no session {session!r}; it has {known}.")
+            names = ", ".join(self.sessions)
+            raise KeyError(f"The sweep has no session {session!r}; it has {names}.")
         rows = tuple(row for row in self.rows if row.session == session)
         return replace(self, sessions=(session,), rows=rows)
 

@@ -116,9 +116,9 @@ def direction_tuning(
     """
     neurons = np.asarray(neurons, np.int64)
     draw = np.random.default_rng(seed)
-    told = trial_directions(session.trials)
-    if told is not None:
-        return _from_trials(session, neurons, told, draw)
+    directions = trial_directions(session.trials)
+    if directions is not None:
+        return _from_trials(session, neurons, directions, draw)
     problem = _no_motion(session)
     if problem:
         return tuple(_nothing(n, problem) for n in neurons.tolist())
@@ -172,20 +172,20 @@ class TrialDirections:
 def trial_directions(trials: Trials) -> TrialDirections | None:
     """Return the directions of the trials; None without three frequent directions."""
     for names, are_directions in ((DIRECTION_NAMES, True), (ORIENTATION_NAMES, False)):
-        values = np.array([_told(extra, names) for extra in trials.extra])
+        values = np.array([_named_angle(extra, names) for extra in trials.extra])
         if not len(values):
             return None
-        known = np.unique(values[np.isfinite(values)] % 360.0)
-        counts = [(values % 360.0 == value).sum() for value in known]
-        if len(known) >= 3 and min(counts) >= LEAST_TRIALS:
+        distinct = np.unique(values[np.isfinite(values)] % 360.0)
+        counts = [(values % 360.0 == value).sum() for value in distinct]
+        if len(distinct) >= 3 and min(counts) >= LEAST_TRIALS:
             # Orientations repeat after 180°: larger angles of a column named
             # "orientation" are directions of drift.
-            is_round = bool(known.max() >= 180.0)
+            is_round = bool(distinct.max() >= 180.0)
             return TrialDirections(values % 360.0, are_directions or is_round)
     return None
 
 
-def _told(extra: Mapping[str, Any], names: tuple[str, ...]) -> float:
+def _named_angle(extra: Mapping[str, Any], names: tuple[str, ...]) -> float:
     by_name = {str(key).lower(): value for key, value in extra.items()}
     for name in names:
         try:
@@ -198,18 +198,18 @@ def _told(extra: Mapping[str, Any], names: tuple[str, ...]) -> float:
 def _from_trials(
     session: Session,
     neurons: np.ndarray,
-    told: TrialDirections,
+    trial_table: TrialDirections,
     draw: np.random.Generator,
 ) -> tuple[DirectionTuning, ...]:
     # Trials without a direction, or outside the recording, are left out.
-    chosen = np.flatnonzero(np.isfinite(told.degrees))
+    chosen = np.flatnonzero(np.isfinite(trial_table.degrees))
     means = np.array([_trial_mean(session, int(t), neurons) for t in chosen])
     usable = np.isfinite(means).all(axis=1)
-    degrees, means = told.degrees[chosen][usable], means[usable]
+    degrees, means = trial_table.degrees[chosen][usable], means[usable]
     directions, group = np.unique(degrees, return_inverse=True)
     if len(directions) < 3:
-        words = "Trials tell directions, but too few lie within the recording."
-        return tuple(_nothing(n, words) for n in neurons.tolist())
+        problem = "Trials tell directions, but too few lie within the recording."
+        return tuple(_nothing(n, problem) for n in neurons.tolist())
     shuffles = [draw.permutation(group) for _ in range(N_SHUFFLES)]
     return tuple(
         _tuning(
@@ -218,7 +218,7 @@ def _from_trials(
             directions,
             _grouped(means[:, i], group, len(directions)),
             np.array([_grouped(means[:, i], s, len(directions))[0] for s in shuffles]),
-            told.has_directions,
+            trial_table.has_directions,
         )
         for i, neuron in enumerate(neurons)
     )
@@ -239,9 +239,9 @@ def _grouped(values: np.ndarray, group: np.ndarray, n: int) -> tuple[np.ndarray,
     """Return mean and standard error by group."""
     count = np.bincount(group, minlength=n)
     mean = np.bincount(group, values, minlength=n) / np.maximum(count, 1)
-    left = np.bincount(group, (values - mean[group]) ** 2, minlength=n)
+    squares = np.bincount(group, (values - mean[group]) ** 2, minlength=n)
     # Sample variance (ddof 1) over the group size; 0 for a group of one.
-    error = np.sqrt(left / np.maximum(count - 1, 1) / np.maximum(count, 1))
+    error = np.sqrt(squares / np.maximum(count - 1, 1) / np.maximum(count, 1))
     return mean, error
 
 
@@ -316,9 +316,9 @@ class _Motion:
                 energy[:, :, ~self._is_placed] = over_all[:, :, None]
             later = slice(delay, delay + block.length, _STEP)
             # Only samples with a known frame and a recorded response `delay` later.
-            known = block.shown[block.before :: _STEP] & block.recorded[later]
-            self._energy.append(energy[known])
-            self._response.append(block.responses[later][known])
+            is_valid = block.shown[block.before :: _STEP] & block.recorded[later]
+            self._energy.append(energy[is_valid])
+            self._response.append(block.responses[later][is_valid])
 
     def tuning(self, i: int, draw: np.random.Generator) -> DirectionTuning:
         """Estimate the tuning of one neuron from its response and motion energy."""
@@ -332,8 +332,10 @@ class _Motion:
         # choice.
         if len(response) < 3 * shift:
             seconds = len(response) / _RATE_HZ
-            words = f"Too little video with responses: {seconds:.0f} s, 60 s are needed"
-            return _nothing(neuron, f"{words}.")
+            problem = (
+                f"Too little video with responses: {seconds:.0f} s, 60 s are needed"
+            )
+            return _nothing(neuron, f"{problem}.")
         weight = _weights(energy)
         if not weight.sum(axis=0).all():
             return _nothing(neuron, "Nothing moves in the video in some directions.")
@@ -357,8 +359,8 @@ def _weights(energy: np.ndarray) -> np.ndarray:
     ratio over directions, and at least 0.
     """
     relative = energy / np.maximum(energy.mean(axis=0), 1e-12)
-    own = relative - relative.mean(axis=1, keepdims=True)
-    above: np.ndarray = np.maximum(own, 0.0)
+    deviation = relative - relative.mean(axis=1, keepdims=True)
+    above: np.ndarray = np.maximum(deviation, 0.0)
     return above
 
 
@@ -369,8 +371,8 @@ def _weighted(response: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, ...
     length = int(10 * _RATE_HZ)
     n = len(response) // length
     parts = weight[: n * length].reshape(n, length, -1)
-    left = response[: n * length].reshape(n, length, 1) - mean
+    deviation = response[: n * length].reshape(n, length, 1) - mean
     # Samples within a block are correlated, blocks are nearly independent.
-    by_block = (parts * left).sum(axis=1)
+    by_block = (parts * deviation).sum(axis=1)
     error = np.sqrt((by_block**2).sum(axis=0)) / total
     return mean, error

@@ -116,14 +116,14 @@ class MotionBank:
             for gabors in (self._even, self._odd)
             for part in (video.now, video.turned)
         )
-        found = np.empty((len(local), N_DIRECTIONS, self.n_places), np.float32)
+        energy = np.empty((len(local), N_DIRECTIONS, self.n_places), np.float32)
         half = N_DIRECTIONS // 2
         # Sum and difference of space-time products select opposite directions of the
         # same orientation; `hypot` of a quadrature pair does not depend on phase.
-        found[:, :half] = np.hypot(even_now - odd_turned, even_turned + odd_now)
-        found[:, half:] = np.hypot(even_now + odd_turned, even_turned - odd_now)
-        found /= divisor
-        return found
+        energy[:, :half] = np.hypot(even_now - odd_turned, even_turned + odd_now)
+        energy[:, half:] = np.hypot(even_now + odd_turned, even_turned - odd_now)
+        energy /= divisor
+        return energy
 
 
 def _gabors(

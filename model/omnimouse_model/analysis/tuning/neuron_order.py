@@ -64,19 +64,19 @@ def sampled_activity(
     last = max(span.stop - length / rate, span.start)
     starts = np.linspace(span.start, last, N_STRETCHES)
     count = np.zeros((N_STRETCHES, BINS_PER_STRETCH), np.int64)
-    found = np.full((*count.shape, session.n_neurons), np.nan, np.float32)
+    binned_means = np.full((*count.shape, session.n_neurons), np.nan, np.float32)
     for stretch, start in enumerate(starts.tolist()):
         progress(stretch / N_STRETCHES)
         times = start + np.arange(length) / rate
         values, valid = session.responses.window(times, session.response_scale)
         values = values.reshape(BINS_PER_STRETCH, SAMPLES_PER_BIN, -1)
-        found[stretch] = nanmean(values, 1)
+        binned_means[stretch] = nanmean(values, 1)
         count[stretch] = valid.reshape(BINS_PER_STRETCH, -1).sum(axis=1)
     # Bins that lie partly outside the valid recording are dropped for all neurons.
-    known = count.ravel() == SAMPLES_PER_BIN
-    binned: np.ndarray = found.reshape(-1, session.n_neurons)[known].T
-    own = np.nan_to_num(nanmean(binned, 1)[:, None])
-    return np.where(np.isfinite(binned), binned, own).astype(np.float32)
+    is_complete = count.ravel() == SAMPLES_PER_BIN
+    binned: np.ndarray = binned_means.reshape(-1, session.n_neurons)[is_complete].T
+    own_mean = np.nan_to_num(nanmean(binned, 1)[:, None])
+    return np.where(np.isfinite(binned), binned, own_mean).astype(np.float32)
 
 
 def order_by_similarity(

@@ -46,8 +46,8 @@ class PopulationCeiling:
     def description(self) -> str:
         """Description, such as "10 repeats of 6 clips, 60 s"."""
         n = len(self.clips)
-        what = "one clip" if n == 1 else f"{n} clips"
-        return f"{self.n_repeats} repeats of {what}, {self.seconds:.0f} s"
+        clips = "one clip" if n == 1 else f"{n} clips"
+        return f"{self.n_repeats} repeats of {clips}, {self.seconds:.0f} s"
 
 
 def pooled_clips(

@@ -127,18 +127,18 @@ def receptive_fields(
     for block in blocks:
         for part in sums.values():
             part.add(block)
-    found = [
+    by_kind = [
         _fields(neurons, part, ridge if k == "plain" else None)
         for k, part in sums.items()
     ]
-    return tuple(max(pair, key=_worth) for pair in zip(*found, strict=True))
+    return tuple(max(pair, key=_worth) for pair in zip(*by_kind, strict=True))
 
 
 def _worth(field: ReceptiveField) -> float:
     # The two kinds have different chance levels: compare reliabilities relative to
     # their thresholds.
-    known = np.isfinite(field.reliability)
-    return field.reliability / LEAST_RELIABILITY[field.kind] if known else -np.inf
+    is_finite = np.isfinite(field.reliability)
+    return field.reliability / LEAST_RELIABILITY[field.kind] if is_finite else -np.inf
 
 
 def _nothing(neuron: int, problem: str) -> ReceptiveField:
@@ -179,21 +179,24 @@ class _Sums:
             # Motion of the whole screen has no information about the place.
             energies -= energies.mean(axis=2, keepdims=True)
             features = energies.reshape(len(energies), -1)
-            shown = _unbroken(block.shown)[:: self._step]
+            has_frame = _unbroken(block.shown)[:: self._step]
         else:
             small = coarse(block.frames[block.before :], 2)
-            features, shown = small.reshape(block.length, -1), block.shown[TAPS - 1 :]
+            features, has_frame = (
+                small.reshape(block.length, -1),
+                block.shown[TAPS - 1 :],
+            )
         # Unknown frames are 0 in all features, also in the constant feature.
-        known = shown[:, None].astype(np.float32)
-        with_ones = np.concatenate([features * known, known], axis=1)
+        weight = has_frame[:, None].astype(np.float32)
+        with_ones = np.concatenate([features * weight, weight], axis=1)
         # Samples that were not recorded are 0, as is the constant response there.
         values = np.nan_to_num(block.responses) * block.recorded[:, None]
         later = _at_lags(values, block.recorded, block.length)[:: self._step]
         half = block.number % 2
         product = with_ones.T @ later.reshape(len(later), -1)
         self.products[half] += product.reshape(self.products[half].shape)
-        own = values[: block.length : self._step].astype(np.float64)
-        self.square_response[half] += (own**2).sum(axis=0)
+        squares = values[: block.length : self._step].astype(np.float64)
+        self.square_response[half] += (squares**2).sum(axis=0)
         self.square_feature += (with_ones[:, :-1] ** 2).sum(axis=0)
         if len(self.pixel_products):
             self.pixel_products += with_ones[:, :-1].T @ with_ones[:, :-1]
@@ -212,33 +215,33 @@ class _Sums:
         mean_feature = total[:-1, :, -1:] / count[:, None]
         mean_response = total[-1:, :, :-1] / count[:, None]
         covariance = total[:-1, :, :-1] / count[:, None] - mean_feature * mean_response
-        whole = self.products.sum(axis=0)
-        n = max(whole[-1, 0, -1], 1.0)
+        every = self.products.sum(axis=0)
+        n = max(every[-1, 0, -1], 1.0)
         # The variance of features comes from all blocks for every half, so that the
         # halves have the same scale.
-        power = self.square_feature / n - (whole[:-1, 0, -1] / n) ** 2
+        power = self.square_feature / n - (every[:-1, 0, -1] / n) ** 2
         n_half = np.maximum(self.products[halves, -1, 0, -1].sum(), 1.0)
         spread = self.square_response[halves].sum(axis=0) / n_half
         spread = spread - mean_response[0, 0] ** 2
         scale = np.sqrt(np.maximum(power, 1e-12))[:, None, None]
-        found: np.ndarray = covariance / scale
-        found /= np.sqrt(np.maximum(spread, 1e-12))
-        return found
+        correlation: np.ndarray = covariance / scale
+        correlation /= np.sqrt(np.maximum(spread, 1e-12))
+        return correlation
 
     def pixel_correlation(self) -> np.ndarray:
         """Return the correlation matrix of the pixels, (feature, feature)."""
-        whole = self.products.sum(axis=0)
-        n = max(whole[-1, 0, -1], 1.0)
-        mean = whole[:-1, 0, -1] / n
+        every = self.products.sum(axis=0)
+        n = max(every[-1, 0, -1], 1.0)
+        mean = every[:-1, 0, -1] / n
         covariance = self.pixel_products / n - np.outer(mean, mean)
         sd = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
         together: np.ndarray = covariance / np.outer(sd, sd)
         return together
 
 
-def _unbroken(shown: np.ndarray) -> np.ndarray:
+def _unbroken(has_frame: np.ndarray) -> np.ndarray:
     """Return whether all frames within reach of the temporal filter are known."""
-    reach = np.convolve(shown.astype(int), np.ones(TAPS, int), mode="valid")
+    reach = np.convolve(has_frame.astype(int), np.ones(TAPS, int), mode="valid")
     unbroken: np.ndarray = reach == TAPS
     return unbroken
 
@@ -273,8 +276,8 @@ def _field(
 ) -> ReceptiveField:
     """Return a field from averages (feature, lag) of all, even and odd blocks."""
     if minutes * 60 < LEAST_S:
-        words = f"Too little video with responses: {minutes * 60:.0f} s"
-        return _nothing(neuron, f"{words}, {LEAST_S:.0f} s are needed.")
+        problem = f"Too little video with responses: {minutes * 60:.0f} s"
+        return _nothing(neuron, f"{problem}, {LEAST_S:.0f} s are needed.")
     maps = _maps(averages[0], kind)
     best = int(np.abs(maps).max(axis=(1, 2)).argmax())
     reliability = _correlation(averages[1][:, best], averages[2][:, best])

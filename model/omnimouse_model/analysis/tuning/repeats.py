@@ -94,7 +94,7 @@ def repeated_clips(
     by_clip: dict[str, list[int]] = {}
     for trial in np.flatnonzero(usable).tolist():
         by_clip.setdefault(str(trials.stim_id[trial]), []).append(trial)
-    found = [
+    clips = [
         RepeatedClip(
             stim_id,
             str(trials.tier[members[0]]),
@@ -104,7 +104,7 @@ def repeated_clips(
         for stim_id, members in by_clip.items()
         if len(members) > 1
     ]
-    return tuple(sorted(found, key=lambda clip: -len(clip.trials)))
+    return tuple(sorted(clips, key=lambda clip: -len(clip.trials)))
 
 
 def clip_repeats(
@@ -219,10 +219,10 @@ def align_prediction(
     inside = (since >= 0) & (since < repeats.clip.duration_s)
     # A window may touch two showings: take the one with more samples.
     repeat = int(inside.sum(axis=1).argmax())
-    kept = inside[repeat]
-    if not kept.any():
+    rows = inside[repeat]
+    if not rows.any():
         return None
-    time_s, values = since[repeat, kept], predicted[kept].astype(np.float64)
+    time_s, values = since[repeat, rows], predicted[rows].astype(np.float64)
     average = np.interp(time_s, repeats.time_s, repeats.average[0])
     return AlignedPrediction(
         repeat,
@@ -242,26 +242,28 @@ def _average(responses: np.ndarray) -> np.ndarray:
 
 def _oracle(responses: np.ndarray) -> np.ndarray:
     """Return jackknife reliability per neuron, over samples in all repeats."""
-    found = np.full(len(responses), np.nan)
-    for i, own in enumerate(responses):
-        complete = np.isfinite(own).all(axis=0)
+    oracle = np.full(len(responses), np.nan)
+    for i, responses_of in enumerate(responses):
+        complete = np.isfinite(responses_of).all(axis=0)
         if complete.sum() > 1:
-            found[i] = jackknife_reliability(own[:, complete].T[:, :, None]).value[0]
-    return found
+            oracle[i] = jackknife_reliability(
+                responses_of[:, complete].T[:, :, None]
+            ).value[0]
+    return oracle
 
 
 def most_frequent_status(status: np.ndarray) -> str:
     """Return the most frequent status, "" without neurons."""
-    words, counts = np.unique(np.asarray(status).astype(str), return_counts=True)
-    return str(words[counts.argmax()]) if len(words) else ""
+    names, counts = np.unique(np.asarray(status).astype(str), return_counts=True)
+    return str(names[counts.argmax()]) if len(names) else ""
 
 
 def ceiling_problem(status: str, n_repeats: int) -> str:
     """Return the reason if repeats give no ceiling, else ""."""
-    words = {
+    reasons = {
         Status.CONSTANT_TARGET: "the mean over repeats never changes",
         Status.TOO_FEW_REPEATS: "too few repeats were recorded",
         Status.NO_SIGNAL: f"nothing in common is seen in {n_repeats} repeats",
         Status.EMPTY: "nothing was recorded",
     }
-    return words.get(Status(str(status)), "")
+    return reasons.get(Status(str(status)), "")

@@ -122,11 +122,10 @@ def _contrast(stimulus: Stimulus, times: np.ndarray) -> tuple[np.ndarray, np.nda
     if not len(at):
         return frames, shown
     slots = frame_slot(times[at], stimulus.slot_t)
-    fitted = (
-        fit_video(stored, VIDEO_SIZE).astype(np.float32) - SCREEN_MEAN
-    ) / SCREEN_STD
-    known = np.isfinite(fitted).all(axis=(1, 2))
-    known &= stimulus.trials.readable[stimulus.slot_trial[slots]]
-    frames[at[known]] = fitted[known]
-    shown[at[known]] = True
+    fitted = fit_video(stored, VIDEO_SIZE).astype(np.float32)
+    fitted = (fitted - SCREEN_MEAN) / SCREEN_STD
+    is_finite = np.isfinite(fitted).all(axis=(1, 2))
+    is_finite &= stimulus.trials.readable[stimulus.slot_trial[slots]]
+    frames[at[is_finite]] = fitted[is_finite]
+    shown[at[is_finite]] = True
     return frames, shown

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.in_silico.counterfactual import (
-    NO_TRUTH,
     edit_remarks,
     what_if,
 )
@@ -343,7 +342,6 @@ def test_an_answer_that_is_known_is_not_asked_again(window, mask):
 def test_nothing_is_scored(window, mask):
     found = what_if(EchoPredictor(), window, mask, [Blank()])
     assert np.isnan(found.scores).all()
-    assert found.not_scored == NO_TRUTH
     with pytest.raises(ValueError, match="no truth to score"):
         next(live_sweep(EchoPredictor(), found.window, np.arange(2)))
 

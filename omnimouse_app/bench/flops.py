@@ -45,11 +45,11 @@ class ForwardInput:
 
 def case_mask(case: Case) -> Mask:
     """Return the mask of a case: 25 samples, video, behaviour; target 30-60."""
-    count, asked = POPULATIONS[case]
+    count, n_targets = POPULATIONS[case]
     return (
         Mask.nothing(count)
         .show(slice(None), slice(0, 25))
-        .ask(slice(count - asked, count), slice(30, 60))
+        .ask(slice(count - n_targets, count), slice(30, 60))
         .with_frames(True)
         .with_behavior("visible")
     )
@@ -85,49 +85,51 @@ def random_input(
 # -- running ------------------------------------------------------------------------
 @torch.inference_mode()
 def run_forward(
-    asked: ForwardInput, dtype: torch.dtype = torch.float32, *, all_rows: bool = False
+    inputs: ForwardInput, dtype: torch.dtype = torch.float32, *, all_rows: bool = False
 ) -> Tensor:
     """Return the rates (1, Q, 5) of one forward pass; `all_rows` computes every row."""
-    net, windows, layout = asked.net, asked.windows, asked.layout
+    net, windows, layout = inputs.net, inputs.windows, inputs.layout
     with torch.autocast(
-        asked.video.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16
+        inputs.video.device.type, torch.bfloat16, enabled=dtype == torch.bfloat16
     ):
-        tokens = net.encode_video(asked.video, layout)
+        tokens = net.encode_video(inputs.video, layout)
         context = net.encode(windows, layout, tokens, all_rows=all_rows)
         rates, _ = net.decode_responses(windows, layout, context)
     return rates
 
 
 def time_parts(
-    asked: ForwardInput, dtype: torch.dtype = torch.float32, repeats: int = 3
+    inputs: ForwardInput, dtype: torch.dtype = torch.float32, repeats: int = 3
 ) -> dict[str, float]:
     """Return the median seconds of a forward pass by part, and as "total"."""
     # Warm-up: the first pass also allocates memory.
-    run_forward(asked, dtype)
+    run_forward(inputs, dtype)
     runs: dict[str, list[float]] = defaultdict(list)
     for _ in range(repeats):
-        with _stopwatch(asked.net) as spent:
-            began = _now(asked.video.device)
-            run_forward(asked, dtype)
-            runs["total"].append(_now(asked.video.device) - began)
+        with _stopwatch(inputs.net) as seconds:
+            start_s = _now(inputs.video.device)
+            run_forward(inputs, dtype)
+            runs["total"].append(_now(inputs.video.device) - start_s)
         for part in PARTS:
-            runs[part].append(spent[part])
+            runs[part].append(seconds[part])
     return {part: float(np.median(values)) for part, values in runs.items()}
 
 
 @contextmanager
 def _stopwatch(net: OmniMouse) -> Iterator[dict[str, float]]:
     """Measure the seconds by part of the computations inside the context."""
-    spent: dict[str, float] = defaultdict(float)
+    seconds: dict[str, float] = defaultdict(float)
     device = net.behavior_channel_embeddings.device
     undo: list[Callable[[], None]] = []
 
     def watch(module: nn.Module, part: str) -> None:
-        began: list[float] = []
-        before = module.register_forward_pre_hook(lambda *_: began.append(_now(device)))
+        start_s: list[float] = []
+        before = module.register_forward_pre_hook(
+            lambda *_: start_s.append(_now(device))
+        )
 
         def add(*_: object) -> None:
-            spent[part] += _now(device) - began.pop()
+            seconds[part] += _now(device) - start_s.pop()
 
         undo.extend([before.remove, module.register_forward_hook(add).remove])
 
@@ -141,7 +143,7 @@ def _stopwatch(net: OmniMouse) -> Iterator[dict[str, float]]:
     for block, is_local in zip(net.proc, net.config.layer_is_local(), strict=True):
         watch(block, "local" if is_local else "global")
     try:
-        yield spent
+        yield seconds
     finally:
         for remove in undo:
             remove()
@@ -177,16 +179,16 @@ def dense_masks() -> Iterator[None]:
 
 # -- the floor ----------------------------------------------------------------------
 @torch.inference_mode()
-def masked_gflop(asked: ForwardInput) -> dict[str, float]:
+def masked_gflop(inputs: ForwardInput) -> dict[str, float]:
     """Return the GFLOP of the allowed pairs by part, and as "total".
 
     A multiply-add counts as 2 FLOPs; norms, rotations and softmax are not counted.
     """
-    net, layout, config = asked.net, asked.layout, asked.net.config
-    tokens = net.encode_video(asked.video, layout)
-    context = net.encode(asked.windows, layout, tokens, all_rows=True)
+    net, layout, config = inputs.net, inputs.layout, inputs.net.config
+    tokens = net.encode_video(inputs.video, layout)
+    context = net.encode(inputs.windows, layout, tokens, all_rows=True)
     (encoded,) = context.encoded
-    query_plan = net.query_plan(asked.windows, layout, context)
+    query_plan = net.query_plan(inputs.windows, layout, context)
     d = config.d_model
     inner = hidden_size(d, config.ffn_hidden_mult)
     outer = hidden_size(d, config.decoder_ffn_hidden_mult)
@@ -213,13 +215,13 @@ def masked_gflop(asked: ForwardInput) -> dict[str, float]:
         + 4 * n_all * d * d
         + 4 * _pairs(query_plan) * d,
     }
-    found = {
+    gflop = {
         part: value * config.num_blocks / 1e9
         if part in ("local", "global")
         else value / 1e9
         for part, value in flop.items()
     }
-    return found | {"total": sum(found.values())}
+    return gflop | {"total": sum(gflop.values())}
 
 
 def video_flop(config: HieraConfig, d_model: int) -> float:
