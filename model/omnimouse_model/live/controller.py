@@ -38,7 +38,7 @@ from omnimouse_model.live.inference.stages import (
     step_between,
 )
 from omnimouse_model.live.last_session import LastSession, StateStore
-from omnimouse_model.live.mask.brush import CODE_NAMES, ActiveSpans, known_code
+from omnimouse_model.live.mask.brush import CODE_NAMES, ActiveSpans, checked_code
 from omnimouse_model.live.mask.presets import (
     DEFAULT_PRESET,
     HALF,
@@ -466,7 +466,7 @@ class Controller:
 
     def paint_cells(self, neurons: Neurons, samples: Samples, code: int) -> None:
         """Set the code of some neurons at some samples, as painted on the raster."""
-        name = f"Paint {{n}} neurons {CODE_NAMES[known_code(code)]}"
+        name = f"Paint {{n}} neurons {CODE_NAMES[checked_code(code)]}"
         with self._lock:
             mask = self._mask
             self._change(mask.paint(neurons, samples, code), name)
@@ -510,7 +510,7 @@ class Controller:
     def set_brush(self, code: int) -> None:
         """Choose the brush's code; the active span becomes the span of that code."""
         with self._lock:
-            self.state.brush_code = known_code(code)
+            self.state.brush_code = checked_code(code)
             self.state.active_span = self._spans.of(code)
             self.brush_chosen.emit()
 

@@ -97,7 +97,7 @@ class Pins:
             slot = self._free_slot(0)
             if slot is None:
                 raise ValueError(FULL)
-            made = Pin(
+            pin = Pin(
                 slot,
                 name or self._own_name,
                 state.mask,
@@ -105,8 +105,8 @@ class Pins:
                 predictor,
                 state.predictor_name,
             )
-            self._set((*state.pins, made))
-        return made
+            self._set((*state.pins, pin))
+        return pin
 
     def pin_or_notify(self) -> None:
         """Pin the condition on screen, if any; set `notice` if pins are full."""

@@ -126,8 +126,8 @@ class BackgroundTask(Generic[Request, Result]):
             if outdated():
                 raise StoppedError
             # Messages without a share, and the first and last share, are never skipped.
-            is_on_the_way = share is not None and 0.0 < share < 1.0
-            if is_on_the_way and monotonic() - reported_at < REPORT_EVERY_S:
+            is_partial = share is not None and 0.0 < share < 1.0
+            if is_partial and monotonic() - reported_at < REPORT_EVERY_S:
                 return
             reported_at = monotonic()
             # `outdated` travels along: the message may be delivered after a stop.

@@ -73,8 +73,8 @@ class BaselineClient:
         if self._client is None or window is None or mask is None:
             return
         # Identity is sufficient, because windows and masks are immutable.
-        is_known = window is self._requested[0] and mask is self._requested[1]
-        if is_known and not again and not self._is_due:
+        is_requested = window is self._requested[0] and mask is self._requested[1]
+        if is_requested and not again and not self._is_due:
             return
         if not self._is_due:
             self.results.mark_requested(NOT_SENT)

@@ -169,12 +169,14 @@ class LiveClient:
         if not is_served(stage.needs.spec, window.spec):
             self._on_spec(stage.needs.spec)
 
-    def _time(self, request: LiveRequest, found: Prediction, took_s: float) -> None:
+    def _time(
+        self, request: LiveRequest, prediction: Prediction, took_s: float
+    ) -> None:
         """Record the time of a population prediction."""
         # Few neurons take less time; their time would make a sweep look too fast.
-        is_of_most = 2 * len(found.neurons) >= request.session.n_neurons
-        now = self.state.session, self.state.device
-        is_current = (request.session, request.device) == now
+        is_of_most = 2 * len(prediction.neurons) >= request.session.n_neurons
+        current_choice = self.state.session, self.state.device
+        is_current = (request.session, request.device) == current_choice
         if is_of_most and is_current and request.predictor is self.predictor:
             # The shortest time: others include loading, compiling or a busy machine.
             fastest_s = np.inf if self.population_s is None else self.population_s

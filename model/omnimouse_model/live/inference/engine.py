@@ -110,7 +110,7 @@ class Engine:
         self._newest = 0
         self._cancelled = 0
         # Per caller: a result of one caller does not make those of another too old.
-        self._shown: dict[OnAnswer, int] = {}
+        self._newest_shown: dict[OnAnswer, int] = {}
 
     # -- from any thread ----------------------------------------------------------
     def submit(self, request: Any, on_answer: OnAnswer) -> int:
@@ -243,13 +243,13 @@ class Engine:
         def outdated() -> bool:
             return self._is_outdated(number, n_stages)
 
-        def made(kind: AnswerKind, value: Any = None, error: Any = None) -> Answer:
+        def answer_of(kind: AnswerKind, value: Any = None, error: Any = None) -> Answer:
             elapsed_ms = (perf_counter() - submission.since) * 1e3
             return Answer(number, request, kind, value, error, elapsed_ms)
 
         try:
             for value in self._call(request, outdated):
-                yield made("stage", value)
+                yield answer_of("stage", value)
                 n_stages += 1
                 if outdated():
                     break
@@ -257,11 +257,11 @@ class Engine:
             pass
         except Exception as error:
             logger.info("Request %d failed.", number, exc_info=True)
-            yield made("error", error=error)
+            yield answer_of("error", error=error)
             return
         # A request that a newer one outdated after its first stage is stopped, not
         # done: its caller must not treat it as complete.
-        yield made("stopped" if outdated() else "done")
+        yield answer_of("stopped" if outdated() else "done")
 
     def _is_outdated(self, number: int, n_stages: int) -> bool:
         """Whether a request is cancelled, or past its first stage with a newer one."""
@@ -282,10 +282,10 @@ class Engine:
 
         Checked again here because `post` may run this later.
         """
-        if self._is_closed or answer.number < self._shown.get(on_answer, 0):
+        if self._is_closed or answer.number < self._newest_shown.get(on_answer, 0):
             return
         if answer.kind == "stage":
             if answer.number <= self._cancelled:
                 return
-            self._shown[on_answer] = answer.number
+            self._newest_shown[on_answer] = answer.number
         on_answer(answer)

@@ -350,8 +350,8 @@ class StageRunner:
         return self._loaded if self._name == (name, device) else None
 
     def _prepare(self, predictor: Predictor, session: Session) -> None:
-        known_predictor, known_session = self._prepared
-        if known_predictor is not predictor or known_session is not session:
+        prepared_predictor, prepared_session = self._prepared
+        if prepared_predictor is not predictor or prepared_session is not session:
             # Reset first: if `prepare` fails, it must be called again next time.
             self._prepared = (None, None)
             predictor.prepare(session)

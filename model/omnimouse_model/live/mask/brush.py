@@ -28,7 +28,7 @@ class ActiveSpans:
 
     def of(self, code: int) -> tuple[int, int]:
         """Return the samples (start, stop) that a stroke with this code paints."""
-        return self._spans[known_code(code)]
+        return self._spans[checked_code(code)]
 
     def choose(self, code: int, start: int, stop: int) -> tuple[int, int]:
         """Set the span of a code; `ValueError` if it is not inside the window."""
@@ -37,11 +37,11 @@ class ActiveSpans:
                 f"The active span {start}-{stop} is not in 0-{self._n_samples}; give "
                 "start < stop."
             )
-        self._spans[known_code(code)] = (int(start), int(stop))
+        self._spans[checked_code(code)] = (int(start), int(stop))
         return self._spans[code]
 
 
-def known_code(code: int) -> int:
+def checked_code(code: int) -> int:
     """Return `code`, or raise `ValueError` if it is not a mask code."""
     if code not in CODE_NAMES:
         raise ValueError(f"A code is 0 hidden, 1 visible or 2 target, not {code!r}.")

@@ -116,8 +116,8 @@ def preset_named(name: str) -> Preset:
     for preset in PRESETS:
         if name in (preset.name, preset.label):
             return preset
-    known = ", ".join(preset.name for preset in PRESETS)
-    raise ValueError(f"There is no preset {name!r}; there are {known}.")
+    names = ", ".join(preset.name for preset in PRESETS)
+    raise ValueError(f"There is no preset {name!r}; there are {names}.")
 
 
 def preset_for(name: str, session: Session) -> str:
@@ -126,11 +126,11 @@ def preset_for(name: str, session: Session) -> str:
     A preset does not fit if its mask has no visible input or no target.
     """
     mask = mask_for(name, session)
-    is_given = mask.visible.any() or mask.frames.any() or mask.has_visible_behavior
-    is_asked = mask.target.any() or mask.has_behavior_target
+    has_input = mask.visible.any() or mask.frames.any() or mask.has_visible_behavior
+    has_target = mask.target.any() or mask.has_behavior_target
     # The preset "nothing" has neither inputs nor targets on purpose.
-    is_meant = name == "nothing" or (is_given and is_asked)
-    return name if is_meant else FORECAST
+    is_complete = name == "nothing" or (has_input and has_target)
+    return name if is_complete else FORECAST
 
 
 def mask_for(name: str, session: Session, selected: Sequence[int] = ()) -> Mask:

@@ -110,5 +110,5 @@ def _fetched(name: str, report: ReportProgress) -> Iterator[str]:
 
     # It may have arrived meanwhile, for example by `omnimouse fetch`.
     if must_be_fetched(name):
-        fetch_checkpoint(name, None, lambda share, what: report(what, share))
+        fetch_checkpoint(name, None, lambda share, message: report(message, share))
     yield name

@@ -105,14 +105,14 @@ class Colouring:
         # scale itself. Small ints are identical objects only up to 256; a larger
         # `_n_info` is the same object until `_on_neuron_info` replaces it.
         key = (session, self._results.scores, self._ceiling, self._n_info)
-        known = self._scales.get(name)
-        is_same = known and all(a is b for a, b in zip(known[0], key, strict=True))
-        if known is None or not is_same:
+        cached = self._scales.get(name)
+        is_same = cached and all(a is b for a, b in zip(cached[0], key, strict=True))
+        if cached is None or not is_same:
             values, categories = self._values(name, session)
             quantity = self._explained(QUANTITY[name])
-            known = (key, make_scale(quantity, values, categories))
-            self._scales[name] = known
-        return known[1]
+            cached = (key, make_scale(quantity, values, categories))
+            self._scales[name] = cached
+        return cached[1]
 
     @property
     def message(self) -> str:
@@ -142,8 +142,8 @@ class Colouring:
     def choose(self, name: ColourBy) -> None:
         """Choose the quantity; data that it needs are read in the background."""
         if name not in QUANTITY:
-            known = ", ".join(QUANTITY)
-            raise ValueError(f"Colour by one of {known}, not {name!r}.")
+            names = ", ".join(QUANTITY)
+            raise ValueError(f"Colour by one of {names}, not {name!r}.")
         if name != "state":
             # Kept for `toggle`, which goes back to it from the state.
             self._last_quantity = name

@@ -45,7 +45,7 @@ def heading(session: Session, neuron: int) -> str:
     return " · ".join(parts)
 
 
-def state_now(state: LiveState, results: Results, neuron: int) -> str:
+def state_text(state: LiveState, results: Results, neuron: int) -> str:
     """Return a neuron's state in the mask and its score in the window."""
     if state.mask is None:
         return ""
@@ -106,7 +106,7 @@ def info_text(
     lines = [
         f"session: {state.session.id}",
         heading(state.session, neuron),
-        state_now(state, results, neuron),
+        state_text(state, results, neuron),
     ]
     if info is not None and info.field is not None:
         lines.append(f"receptive field: {field_text(info.field)}")

@@ -141,24 +141,24 @@ class Scale:
     @property
     def median(self) -> float | None:
         """Median of the known values; None without any."""
-        known = self._known
-        return float(np.median(known)) if known.size else None
+        finite = self._finite
+        return float(np.median(finite)) if finite.size else None
 
     @property
     def is_constant(self) -> bool:
         """Whether all known values are equal, on a scale without fixed ends."""
-        if self.categories or self.quantity.is_share or not self._known.size:
+        if self.categories or self.quantity.is_share or not self._finite.size:
             return False
-        return _is_constant(self._known)
+        return _is_constant(self._finite)
 
     @property
     def ends(self) -> tuple[str, str]:
         """Labels of the ends, with ≤ or ≥ if values lie beyond; "" if constant."""
         if self.is_constant:
             return "", ""
-        known = self._known
-        low = "≤ " if known.size and known.min() < self.low else ""
-        high = "≥ " if known.size and known.max() > self.high else ""
+        finite = self._finite
+        low = "≤ " if finite.size and finite.min() < self.low else ""
+        high = "≥ " if finite.size and finite.max() > self.high else ""
         return low + self.number(self.low), high + self.number(self.high)
 
     @property
@@ -176,7 +176,7 @@ class Scale:
         return f"r = {text}" if unit == "r" else f"{text} {unit}".rstrip()
 
     @property
-    def _known(self) -> np.ndarray:
+    def _finite(self) -> np.ndarray:
         return np.asarray(self.values[np.isfinite(self.values)])
 
     def _digits(self, value: float) -> str:
@@ -185,7 +185,7 @@ class Scale:
         # Both ends of the scale have the same number of decimals, so that they can be
         # compared.
         most = max(abs(self.low), abs(self.high), abs(value))
-        if most < _LARGE and (self._known == self._known.round()).all():
+        if most < _LARGE and (self._finite == self._finite.round()).all():
             return _plain(value, 0)
         if self.is_constant:
             return f"{value:.5g}"
@@ -201,26 +201,26 @@ def make_scale(
     quantity: Quantity, values: np.ndarray, categories: tuple[str, ...]
 ) -> Scale:
     """Return the scale of some values, between their outer percentiles."""
-    known = values[np.isfinite(values)]
+    finite = values[np.isfinite(values)]
     low, high = 0.0, 1.0
     if categories:
         high = float(max(len(categories) - 1, 1))
-    elif known.size and not quantity.is_share:
-        ends = np.percentile(known, [_OUTLIERS, 100 - _OUTLIERS])
+    elif finite.size and not quantity.is_share:
+        ends = np.percentile(finite, [_OUTLIERS, 100 - _OUTLIERS])
         # Almost all values are equal: use the full range, so that the others show.
         if _is_constant(ends):
-            ends = np.array([known.min(), known.max()])
+            ends = np.array([finite.min(), finite.max()])
         low, high = float(ends[0]), float(ends[1])
-        if _is_constant(known):
+        if _is_constant(finite):
             # Equal ends would divide by zero in `Scale.shares`.
             margin = max(0.5, abs(low) * 1e-3)
             low, high = low - margin, low + margin
     return Scale(quantity, values, categories, low, high)
 
 
-def _is_constant(known: np.ndarray) -> bool:
+def _is_constant(finite: np.ndarray) -> bool:
     """Whether values differ only by rounding errors."""
-    return bool(np.ptp(known) <= 1e-9 * np.abs(known).max())
+    return bool(np.ptp(finite) <= 1e-9 * np.abs(finite).max())
 
 
 def _plain(value: float, digits: int) -> str:

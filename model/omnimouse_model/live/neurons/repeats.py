@@ -262,23 +262,22 @@ def ceiling_text(repeats: ClipRepeats, name: str = "") -> str:
 
     `name` is the neuron's name, used if there is only one neuron.
     """
-    known = np.isfinite(repeats.cc_max)
+    has_ceiling = np.isfinite(repeats.cc_max)
     n = len(repeats.neurons)
-    if not known.any():
-        why = ceiling_problem(
-            most_frequent_status(repeats.status), len(repeats.onset_s)
-        )
-        return f"no ceiling: {why or 'nobody is shown'}"
-    whose = f"{n} neurons, median" if n > 1 else f"neuron {name}".rstrip()
-    if n > 1 and not known.all():
-        whose = f"{known.sum()} of {n} neurons, median"
+    if not has_ceiling.any():
+        status = most_frequent_status(repeats.status)
+        problem = ceiling_problem(status, len(repeats.onset_s))
+        return f"no ceiling: {problem or 'nobody is shown'}"
+    scope = f"{n} neurons, median" if n > 1 else f"neuron {name}".rstrip()
+    if n > 1 and not has_ceiling.all():
+        scope = f"{has_ceiling.sum()} of {n} neurons, median"
     top, single, oracle = (
-        _median_text(values[known])
+        _median_text(values[has_ceiling])
         for values in (repeats.cc_max, repeats.single_trial_max, repeats.oracle)
     )
-    return f"CC_max {top} · one repeat {single} · oracle {oracle} ({whose})"
+    return f"CC_max {top} · one repeat {single} · oracle {oracle} ({scope})"
 
 
 def _median_text(values: np.ndarray) -> str:
-    known = values[np.isfinite(values)]
-    return f"{np.median(known):.2f}" if len(known) else "–"
+    finite = values[np.isfinite(values)]
+    return f"{np.median(finite):.2f}" if len(finite) else "–"

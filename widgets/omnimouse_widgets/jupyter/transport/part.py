@@ -25,7 +25,7 @@ from psygnal import SignalInstance
 from traitlets import Unicode
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.mask.brush import CODE_NAMES, known_code
+from omnimouse_model.live.mask.brush import CODE_NAMES, checked_code
 from omnimouse_widgets.jupyter.transport.draw_thread import FRAME_S, Board, Draw, held
 
 logger = logging.getLogger(__name__)
@@ -343,7 +343,7 @@ class Part(anywidget.AnyWidget):
     # contains `end`: separate messages would cost more than these fields.
     def stroke_name(self, content: dict[str, Any]) -> str:
         """Return the name of a stroke's undo step; "{n}" is the number of neurons."""
-        return f"Paint {{n}} neurons {CODE_NAMES[known_code(content['code'])]}"
+        return f"Paint {{n}} neurons {CODE_NAMES[checked_code(content['code'])]}"
 
     def _begin(self, content: dict[str, Any]) -> None:
         """Begin a stroke; it ends at the latest when its view is removed."""

@@ -272,7 +272,7 @@ class NeuronInfoPanel(QWidget):
         heading = neuron_info_text.heading(session, neuron)
         self.heading.set_text(heading)
         self.heading.setToolTip(heading)
-        now = neuron_info_text.state_now(state, self._controller.results, neuron)
+        now = neuron_info_text.state_text(state, self._controller.results, neuron)
         selection = state.selection
         if len(selection) > 1 and neuron in selection:
             now += f" · {selection.index(neuron) + 1}/{len(selection)}"
