@@ -16,10 +16,10 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.brush import CODE_NAMES
 from omnimouse_widgets.drawn.field.layout import (
     Field,
+    neuron_on_click,
     neurons_at,
     neurons_inside,
     neurons_under,
-    next_at,
 )
 
 Tool = Literal["brush", "lasso", "select"]
@@ -272,7 +272,9 @@ class Brush:
         )
         if len(neurons):
             selection = self._controller.state.selection
-            self.select(int(neurons[0]) if add else next_at(neurons, selection), add)
+            self.select(
+                int(neurons[0]) if add else neuron_on_click(neurons, selection), add
+            )
 
     def select(self, neuron: int, add: bool) -> None:
         """Select one neuron; with `add`, add it to the selection or remove it."""

@@ -5,10 +5,10 @@ import pytest
 
 from omnimouse_widgets.drawn.field.layout import (
     Field,
+    neuron_on_click,
     neurons_at,
     neurons_inside,
     neurons_under,
-    next_at,
     session_field,
 )
 
@@ -54,12 +54,12 @@ def test_clicking_again_walks_through_all_that_lie_over_each_other():
     found = neurons_at(field, 8, 8)
     clicked, selection = [], ()
     for _ in range(4):
-        selection = (next_at(found, selection),)
+        selection = (neuron_on_click(found, selection),)
         clicked += selection
     assert clicked[0] == clicked[3] == 1
     assert sorted(clicked[:3]) == [0, 1, 2]
-    assert next_at(found, (20,)) == 1
-    assert next_at(np.array([4]), (4,)) == 4
+    assert neuron_on_click(found, (20,)) == 1
+    assert neuron_on_click(np.array([4]), (4,)) == 4
 
 
 def test_a_wholly_covered_neuron_is_lost_to_the_eye_but_not_to_the_brush():

@@ -19,15 +19,15 @@ TARGET: Final = "#E69F00"
 MIXED: Final = "#CC79A7"
 
 # Curves: the recording is white, predictions and baselines are coloured.
-HELD: Final = "#FFFFFF"
+RECORDED: Final = "#FFFFFF"
 PREDICTED: Final = "#E69F00"
 BASELINE: Final = "#009E73"
 PINS: Final = ("#56B4E9", "#CC79A7", "#F0E442", "#D55E00")
-"""Colours of pins A to D, drawn together with `HELD` and `PREDICTED`."""
+"""Colours of pins A to D, drawn together with `RECORDED` and `PREDICTED`."""
 EDITED: Final = "#56B4E9"
 """Prediction under edits; equal to `VISIBLE`, so not used where states are shown."""
 ON_PAPER: Final = {
-    HELD: "#1D2127",
+    RECORDED: "#1D2127",
     PREDICTED: "#B86E00",
     BASELINE: "#00805D",
     PINS[0]: "#2F8FC4",
@@ -61,7 +61,7 @@ CONDITION_SYMBOLS: Final = {
 
 SELECTED: Final = "#FFFFFF"
 """Ring of a selected neuron, in every colouring of the field."""
-GIVEN: Final = "#7D8FA6"
+VISIBLE_RING: Final = "#7D8FA6"
 """Ring of a visible neuron where scores are coloured; darker than the scores."""
 UNSCORED: Final = "#5A5A5A"
 """Ring and disk of a neuron without a score or value."""

@@ -1,1 +1,1 @@
-"""What both faces draw, as numbers and words: they know no toolkit."""
+"""What both interfaces draw, as numbers and text, independent of the toolkit."""

@@ -34,6 +34,6 @@ def bar_height(spec: WindowSpec) -> float:
     return BAR_RATE if spec.responses == "count" else 1.0
 
 
-def bar_words(spec: WindowSpec) -> str:
-    """Return what the scale bar beside traces stands for."""
+def bar_text(spec: WindowSpec) -> str:
+    """Return the label of the scale bar beside traces."""
     return f"{BAR_RATE:g} spikes/s" if spec.responses == "count" else "1 s.d."

@@ -7,7 +7,7 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.results import Scores
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.behavior_rows import words_of
+from omnimouse_widgets.drawn.traces.behavior_rows import channel_text
 from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.style import Theme
 
@@ -81,7 +81,7 @@ def decoding_figure(
     )
     for (model, channel), points in curves.items():
         n_model, n_channel = models.index(model), channels.index(channel)
-        name = words_of(channel)
+        name = channel_text(channel)
         figure.add_trace(
             {
                 **_curve(points, n_model, n_channel, theme),

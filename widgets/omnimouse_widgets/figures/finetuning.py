@@ -52,7 +52,7 @@ def finetune_figure(folder: str | Path, *, theme: Theme = "light") -> "Figure":
     figure.add_trace(_line(losses, "loss of a step", thin))
     thick = {"color": style.themed(theme, LOSS_COLOUR), "width": 2.5}
     figure.add_trace(_line(smoothed(losses), "running mean", thick))
-    curves = CONDITIONS | {SCORE: ("mean of all", palette.HELD)}
+    curves = CONDITIONS | {SCORE: ("mean of all", palette.RECORDED)}
     for key, (name, colour) in curves.items():
         points = [(int(row["step"]), row[key]) for row in rows if key in row]
         width = 3 if key == SCORE else 1.5

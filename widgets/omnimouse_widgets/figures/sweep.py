@@ -14,14 +14,14 @@ from omnimouse_model.analysis.sweep.table import RESPONSES, ContextSweep, Curve
 from omnimouse_model.live.sweep.current_point import CurrentPoint
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import (
-    AXIS_WORDS,
+    AXIS_TEXT,
     DrawnSweep,
-    KnownSpots,
-    Spot,
+    PlottedPoint,
+    PointCache,
     dodge,
     place_on,
-    spots_of,
-    tick_words,
+    points_of,
+    tick_text,
     values_of,
 )
 from omnimouse_widgets.figures import style
@@ -132,7 +132,7 @@ def context_grid_figure(
     shades = style.shades(len(curves), theme)
     for number, curve in enumerate(curves):
         figure.add_trace(_grid_trace(curve, number, shades[number]))
-    figure.update_layout(legend_title_text=f"{AXIS_WORDS['history_samples']}: ")
+    figure.update_layout(legend_title_text=f"{AXIS_TEXT['history_samples']}: ")
     return figure
 
 
@@ -160,7 +160,7 @@ def sweep_traces(
     target: str = RESPONSES,
     hidden: Collection[str] = (),
     theme: Theme = "light",
-    cache: KnownSpots | None = None,
+    cache: PointCache | None = None,
 ) -> dict[CurveKey, dict[str, Any]]:
     """Return positions, bars and text of every curve with points, without its style.
 
@@ -169,8 +169,8 @@ def sweep_traces(
     if cache is not None:
         spots = cache.of(list(drawn))
     else:
-        spots = [spot for sweep in drawn for spot in spots_of(sweep, target)]
-    curves: dict[CurveKey, list[Spot]] = {}
+        spots = [spot for sweep in drawn for spot in points_of(sweep, target)]
+    curves: dict[CurveKey, list[PlottedPoint]] = {}
     for spot in spots:
         if spot.label not in hidden:
             curves.setdefault((spot.axis, spot.label, spot.line), []).append(spot)
@@ -233,7 +233,7 @@ def axis_fields(drawn: Sequence[DrawnSweep], axis: ContextAxis) -> dict[str, Any
     The second line of a tick, in seconds, is shown at the ends only if there are many.
     """
     values = values_of(drawn, axis)
-    labels = [tick_words(axis, value) for value in values]
+    labels = [tick_text(axis, value) for value in values]
     if len(labels) > MAX_TWO_LINE_TICKS:
         labels[1:-1] = [label.partition("\n")[0] for label in labels[1:-1]]
     places = [place_on(axis, value) for value in values]
@@ -241,7 +241,7 @@ def axis_fields(drawn: Sequence[DrawnSweep], axis: ContextAxis) -> dict[str, Any
     low, high = min([0.0, *places]), max([1.0, *places])
     margin = 0.06 * (high - low)
     return style.titled(
-        AXIS_WORDS[axis],
+        AXIS_TEXT[axis],
         tickvals=places,
         ticktext=[style.hover(label) for label in labels],
         tickangle=0,
@@ -335,7 +335,9 @@ def _plotly_axes(axis: ContextAxis) -> dict[str, str]:
     return {"xaxis": "x" if axis == "neurons" else "x2", "yaxis": "y"}
 
 
-def _points(spots: Sequence[Spot], offset: float, is_old: bool) -> dict[str, Any]:
+def _points(
+    spots: Sequence[PlottedPoint], offset: float, is_old: bool
+) -> dict[str, Any]:
     return {
         "x": style.plain([spot.x + offset for spot in spots]),
         "y": style.plain([spot.point.score for spot in spots]),

@@ -9,9 +9,9 @@ from omnimouse_model.masks import BehaviorMode
 from omnimouse_widgets.drawn.traces.behavior_rows import (
     NO_BEHAVIOR,
     behavior_rows,
-    behavior_words,
+    behavior_text,
 )
-from omnimouse_widgets.drawn.traces.text import legend_signs
+from omnimouse_widgets.drawn.traces.text import legend_entries
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawn
 from omnimouse_widgets.jupyter.transport.trace_message import TraceStack
@@ -45,7 +45,7 @@ class BehaviorDecoder(TraceStack):
         events, results = controller.state.events, controller.results
         self.bind("mode", events.mask, self._mode, controller.set_behavior)
         told = (events.mask, results.changed)
-        self.bind("words", told, lambda: behavior_words(controller))
+        self.bind("words", told, lambda: behavior_text(controller))
         shown = (events.session, events.window)
         self.bind("has_behavior", shown, self._has_behavior)
 
@@ -79,4 +79,4 @@ class BehaviorDecoder(TraceStack):
         self.show_rows(rows, "own", missing)
 
     def _draw_legend(self) -> None:
-        self.keep("legend", legend=legend_signs())
+        self.keep("legend", legend=legend_entries())

@@ -8,17 +8,17 @@ from traitlets import Unicode
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.registry import predictor_names
-from omnimouse_widgets.drawn.model.freshness import freshness_words
+from omnimouse_widgets.drawn.model.freshness import freshness_text
 from omnimouse_widgets.drawn.model.task import (
     BY_HAND,
     VIDEO_NAMES,
     caveats,
-    half_words,
-    meaning_words,
+    half_text,
+    task_text,
     video_name,
     video_span,
 )
-from omnimouse_widgets.drawn.model.text import model_words
+from omnimouse_widgets.drawn.model.text import model_text
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawn, Part
 
@@ -157,12 +157,12 @@ class ControlBar(Part):
             "choices",
             presets=[list(entry) for entry in self._controller.presets],
             by_hand=BY_HAND,
-            models=[[n, tuned.get(n) or model_words(Path(n).name)] for n in names if n],
+            models=[[n, tuned.get(n) or model_text(Path(n).name)] for n in names if n],
             has_video=session is not None and session.stimulus is not None,
             has_behavior=session is not None and bool(session.behavior_names),
             reads_video=spec.video is not None,
             reads_behavior=spec.behavior is not None,
-            half=half_words(spec.duration_s),
+            half=half_text(spec.duration_s),
         )
 
     def _draw_words(self) -> None:
@@ -177,7 +177,7 @@ class ControlBar(Part):
             warnings = caveats(mask, results.needs)
         if results.notice:
             warnings.append(f"⚠ {results.notice}")
-        meaning = meaning_words(state)
+        meaning = task_text(state)
         self.keep("words", title=title, meaning=meaning, warnings=warnings)
 
     def _draw_progress(self) -> None:
@@ -188,7 +188,7 @@ class ControlBar(Part):
         share = models.share if models.is_busy else None
         fault = opener.error or models.error
         error = str(fault) if fault is not None else results.error or ""
-        sign, tone, fresh = freshness_words(results, is_long=False)
+        sign, tone, fresh = freshness_text(results, is_long=False)
         self.keep(
             "progress",
             words=words,
@@ -203,4 +203,4 @@ class ControlBar(Part):
         )
 
     def _freshness(self) -> str:
-        return freshness_words(self._controller.results, is_long=False)[2]
+        return freshness_text(self._controller.results, is_long=False)[2]

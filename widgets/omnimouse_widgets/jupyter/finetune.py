@@ -17,7 +17,7 @@ from omnimouse_widgets.drawn.model.finetune import (
     STEPS,
     TIPS,
     TRAINED,
-    score_words,
+    score_text,
     smoothed,
 )
 from omnimouse_widgets.jupyter.transport.assets import script, style
@@ -141,7 +141,7 @@ class FineTune(Part):
         found = self._found()
         self.set_trait("is_shown", found.is_shown)
         # Text times False is "": a hidden widget has no status.
-        self.set_trait("status", f"{found.title}: {found.words}" * found.is_shown)
+        self.set_trait("status", f"{found.title}: {found.text}" * found.is_shown)
         self.set_trait("progress", self._controller.finetuning.share)
 
     def _found(self) -> finetune_view.FinetuneView:
@@ -152,15 +152,15 @@ class FineTune(Part):
         self.keep(
             "view",
             title=found.title,
-            words=found.words,
-            fault=found.fault,
+            words=found.text,
+            fault=found.error,
             start=found.start,
             use=found.use,
             is_busy=found.is_busy,
             has_choices=found.has_choices,
             folder=found.folder,
             share=finetuning.share if finetuning.stage == "training" else None,
-            score=score_words(finetuning) if found.is_busy else "",
+            score=score_text(finetuning) if found.is_busy else "",
         )
 
     def _draw_curves(self) -> None:

@@ -15,8 +15,8 @@ from omnimouse_widgets.drawn.field.colours import core_and_rim, mean_levels
 from omnimouse_widgets.drawn.field.hover_text import describe
 from omnimouse_widgets.drawn.field.layout import (
     Field,
+    neuron_on_click,
     neurons_at,
-    next_at,
     session_field,
 )
 from omnimouse_widgets.drawn.field.mask_counts import ORDER, counted
@@ -191,7 +191,7 @@ class MaskPainter(Part):
             else:
                 self._controller.select([neuron], add=True)
         else:
-            self._controller.select([next_at(found, selection)])
+            self._controller.select([neuron_on_click(found, selection)])
 
     def on_hover(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Send a description of the neuron at the pointer."""

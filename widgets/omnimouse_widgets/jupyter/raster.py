@@ -23,12 +23,12 @@ from omnimouse_widgets.drawn.raster.order import (
     similarity_button,
 )
 from omnimouse_widgets.drawn.raster.pixels import OVERLAYS, overlay_table
-from omnimouse_widgets.drawn.raster.rows import Rows, rows_in_view
+from omnimouse_widgets.drawn.raster.rows import RasterRows, rows_in_view
 from omnimouse_widgets.drawn.raster.text import (
     HATCHED,
     VIEW_TIP,
-    hatch_words,
-    status_words,
+    hatch_text,
+    status_text,
 )
 from omnimouse_widgets.drawn.raster.values import (
     GREY,
@@ -36,8 +36,8 @@ from omnimouse_widgets.drawn.raster.values import (
     TITLES,
     VIEWS,
     Picture,
+    images_of,
     picture,
-    shown_in,
 )
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawn, Part
@@ -106,7 +106,7 @@ class Raster(Part):
         # `_told` contains the objects in the latest drawing; see `_draw`.
         self._rows_moved = SignalInstance()
         self._arranged: Arrangement | None = None
-        self._known: OrderedDict[int, Rows] = OrderedDict()
+        self._known: OrderedDict[int, RasterRows] = OrderedDict()
         self._revision = 0
         self._told: dict[str, tuple[Any, ...]] = {}
         self._hatched: tuple[str, ...] = ()
@@ -273,7 +273,7 @@ class Raster(Part):
             self.keep("raster", **facts)
         self._told = told
 
-    def _facts(self, rows: Rows) -> dict[str, Any]:
+    def _facts(self, rows: RasterRows) -> dict[str, Any]:
         """Return the small fields, which are sent with every drawing."""
         controller, state = self._controller, self._controller.state
         view = state.raster_view
@@ -282,11 +282,11 @@ class Raster(Part):
             "marks": _places(rows.order, state.selection),
             "span": list(state.active_span),
             "old": controller.results.is_population_old,
-            "words": status_words(controller, rows, view, self._hatched),
+            "words": status_text(controller, rows, view, self._hatched),
             "compare": similarity_button(controller, state.raster_order),
         }
 
-    def _place_rows(self, session: Session, mask: Mask) -> Rows:
+    def _place_rows(self, session: Session, mask: Mask) -> RasterRows:
         """Return the rows in view; a new layout increments `_revision`.
 
         The order is not updated during a stroke: rows must not move under the pointer.
@@ -307,7 +307,7 @@ class Raster(Part):
             if is_same and before is not None:
                 return last
         self._revision += 1
-        rows = self._known[self._revision] = Rows.of(order, start, stop)
+        rows = self._known[self._revision] = RasterRows.of(order, start, stop)
         while len(self._known) > _KEPT_ROWS:
             self._known.popitem(last=False)
         return rows
@@ -325,7 +325,7 @@ class Raster(Part):
         return arrange(ordering, session.units, mask, span, scores, alike)
 
     def _layout(
-        self, _: Buffers, rows: Rows, session: Session, mask: Mask, __: Window
+        self, _: Buffers, rows: RasterRows, session: Session, mask: Mask, __: Window
     ) -> dict[str, Any]:
         """Return the rows in view with the names of their neurons, and the axis."""
         assert self._arranged is not None
@@ -346,21 +346,21 @@ class Raster(Part):
         }
 
     def _codes(
-        self, buffers: Buffers, rows: Rows, _: Session, mask: Mask, __: Window
+        self, buffers: Buffers, rows: RasterRows, _: Session, mask: Mask, __: Window
     ) -> int:
         """Append uint8 (rows, n_samples) codes; return the number of the buffer."""
         codes = rows.codes(mask)
-        self._hatched = hatch_words(codes)
+        self._hatched = hatch_text(codes)
         buffers.append(codes)
         return len(buffers) - 1
 
     def _values(
-        self, buffers: Buffers, rows: Rows, _: Session, __: Mask, window: Window
+        self, buffers: Buffers, rows: RasterRows, _: Session, __: Mask, window: Window
     ) -> list[dict[str, Any]]:
         """Append the pictures of the view from left to right; return their fields."""
         found = []
         unit = "spikes/s" if window.spec.responses == "count" else ""
-        for shown in shown_in(self._controller.state.raster_view):
+        for shown in images_of(self._controller.state.raster_view):
             drawn = picture(shown, window, self._controller.results.population)
             fields: dict[str, Any] = {"picture": shown, "title": TITLES[shown]}
             fields["buffer"] = len(buffers)
@@ -391,7 +391,7 @@ def _is_same(key: tuple[Any, ...], before: tuple[Any, ...]) -> bool:
     )
 
 
-def _places_in_table(drawn: Picture, rows: Rows) -> np.ndarray:
+def _places_in_table(drawn: Picture, rows: RasterRows) -> np.ndarray:
     """Return uint8 (rows, n_samples) places in the colour table; 0 if unknown."""
     values = rows.mean(drawn.values)
     low, high = drawn.levels

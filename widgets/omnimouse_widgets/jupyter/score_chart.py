@@ -13,7 +13,10 @@ from typing import Any, Final
 import numpy as np
 
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.neurons.score_distribution import Across, Spread
+from omnimouse_widgets.drawn.neurons.score_distribution import (
+    ScoreDistribution,
+    SecondQuantity,
+)
 from omnimouse_widgets.figures import style
 from omnimouse_widgets.jupyter.transport.plotly_widget import made_figure
 
@@ -21,7 +24,7 @@ HEIGHT: Final = 340
 BARS: Final = 0
 POINTS: Final = 2
 OLD_OPACITY: Final = 0.45
-_ALL: Final = {"color": palette.GIVEN}
+_ALL: Final = {"color": palette.VISIBLE_RING}
 _CHOSEN: Final = {"color": palette.SELECTED}
 _DRAG_MODES: Final = {"rectangle": "select", "lasso": "lasso"}
 
@@ -58,9 +61,11 @@ class ScoreChart:
         # would receive the next drag.
         self.figure.add_class("omnimouse-plot")
         self._bars, self._chosen_bars, self._points, self._chosen = self.figure.data
-        self._spread: Spread | None = None
+        self._spread: ScoreDistribution | None = None
 
-    def show_spread(self, spread: Spread, across: Across, *, is_old: bool) -> None:
+    def show_spread(
+        self, spread: ScoreDistribution, across: SecondQuantity, *, is_old: bool
+    ) -> None:
         """Draw the bars, and the points in the order of `spread.neurons`."""
         width = float(np.diff(spread.edges)[0]) if len(spread.counts) else 1.0
         scores, values = spread.scores, across.values
@@ -85,7 +90,7 @@ class ScoreChart:
         """Set the neuron ids that the hover texts show."""
         self._points.customdata = names
 
-    def show_selection(self, neurons: Sequence[int], across: Across) -> None:
+    def show_selection(self, neurons: Sequence[int], across: SecondQuantity) -> None:
         """Draw the selected neurons in white over bars and points."""
         spread = self._spread
         if spread is None:
@@ -122,7 +127,7 @@ def _layout() -> dict[str, Any]:
     }
 
 
-def _axis(across: Across) -> dict[str, Any]:
+def _axis(across: SecondQuantity) -> dict[str, Any]:
     title = style.hover(across.label)
     # An update keeps fields that it does not name: reset the ticks of an earlier
     # categorical quantity.
@@ -133,13 +138,13 @@ def _axis(across: Across) -> dict[str, Any]:
     return style.titled(title, tickmode="array", tickvals=places, ticktext=labels)
 
 
-def _hover(across: Across) -> str:
+def _hover(across: SecondQuantity) -> str:
     # The horizontal position of a categorical quantity is jittered and says nothing.
     other = "" if across.words else f"<br>{style.hover(across.label)} %{{x:.4g}}"
     return f"neuron %{{customdata}}<br>r = %{{y:.2f}}{other}<extra></extra>"
 
 
-def _lines(mean: float | None, scores: np.ndarray, across: Across) -> list[Any]:
+def _lines(mean: float | None, scores: np.ndarray, across: SecondQuantity) -> list[Any]:
     """Return the mean line of the histogram, and the identity line of two scores."""
     colour, lines = style.TEXT["dark"], []
     if mean is not None:

@@ -20,14 +20,14 @@ from omnimouse_widgets.drawn.neurons.columns import columns_of
 from omnimouse_widgets.drawn.neurons.score_distribution import (
     AGAINST,
     RANKS,
-    Across,
     Rank,
-    Spread,
-    across_of,
-    against_choices,
+    ScoreDistribution,
+    SecondQuantity,
+    distribution_of,
+    quantity_choices,
+    second_quantity,
     spread,
-    spread_of,
-    summary_words,
+    summary_text,
 )
 from omnimouse_widgets.jupyter.score_chart import BARS, POINTS, ScoreChart
 from omnimouse_widgets.jupyter.transport.assets import script, style
@@ -89,7 +89,7 @@ class NeuronScores(Part):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self.chart: ScoreChart | None = None
         self._look_changed = SignalInstance()
-        self._spread, self._across = _NOTHING, Across("", np.empty(0))
+        self._spread, self._across = _NOTHING, SecondQuantity("", np.empty(0))
         self._drawing = 0
         super().__init__(controller, **traits)
         full = Layout(width="100%", overflow="hidden")
@@ -134,9 +134,9 @@ class NeuronScores(Part):
 
     # -- what code may call -----------------------------------------------------------
     @property
-    def spread(self) -> Spread:
+    def spread(self) -> ScoreDistribution:
         """Scores of the neurons that pass the filter, and their histogram."""
-        return spread_of(self._controller, self.filter)
+        return distribution_of(self._controller, self.filter)
 
     def select_ranked(self, rank: Rank, n: int = RANKED) -> None:
         """Select the n neurons with the "lowest", "middle" or "highest" scores."""
@@ -192,10 +192,10 @@ class NeuronScores(Part):
         self._look_changed.emit()
 
     def _read_choices(self) -> list[list[str]]:
-        return against_choices(self._controller, self.against)
+        return quantity_choices(self._controller, self.against)
 
     def _read_summary(self) -> str:
-        return summary_words(self._controller, self.spread, self.filter)
+        return summary_text(self._controller, self.spread, self.filter)
 
     def _select(self, neurons: np.ndarray, is_more: bool = False) -> None:
         """Select the neurons; of more than 64, those with the highest scores."""
@@ -209,7 +209,7 @@ class NeuronScores(Part):
         controller = self._controller
         chart = self._made_chart()
         found = self.spread
-        across = across_of(controller, self.against, found.neurons)
+        across = second_quantity(controller, self.against, found.neurons)
         # The number identifies the neurons of a drawing. New scores of the same neurons
         # do not make a selection invalid that the page is about to send.
         if not np.array_equal(found.neurons, self._spread.neurons):
@@ -221,7 +221,7 @@ class NeuronScores(Part):
             chart.show_names(controller.state.session.units.names[found.neurons])
         chart.show_spread(found, across, is_old=is_old)
         chart.show_selection(controller.state.selection, across)
-        words = [found.bar_words(bar) for bar in range(len(found.counts))]
+        words = [found.bar_text(bar) for bar in range(len(found.counts))]
         label = f"Histogram of r, and r against {across.label}. {self.summary}"
         self.show("scores", drawing=self._drawing, bars=words, label=label)
         self.keep("summary", words=self.summary)

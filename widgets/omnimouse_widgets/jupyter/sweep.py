@@ -33,10 +33,10 @@ from omnimouse_widgets.drawn.context.form import (
 )
 from omnimouse_widgets.drawn.context.points import DrawnSweep
 from omnimouse_widgets.drawn.context.text import (
-    in_the_way,
-    kept_words,
-    live_words,
-    mark_words,
+    entry_text,
+    live_problem,
+    live_text,
+    point_text,
     sweeps_on_screen,
 )
 from omnimouse_widgets.figures.style import DASHES
@@ -265,14 +265,14 @@ class ContextSweep(Part):
         self.chart.show_sweeps(drawn, self.hidden)
         has_points = any(one.sweep.rows for one in drawn)
         self.chart.show_message("" if has_points else why)
-        words = " ".join(why.split()) if why else live_words(state, results)
+        words = " ".join(why.split()) if why else live_text(state, results)
         self.set_trait("status", words)
         self.show("curves")
 
     def _draw_mark(self) -> None:
         mark = current_point(self._controller.state, self._controller.results)
         self.chart.show_mark(mark)
-        self.set_trait("mark", mark_words(mark))
+        self.set_trait("mark", point_text(mark))
 
     def _draw_running(self) -> None:
         sweeps = self._controller.sweeps
@@ -290,7 +290,7 @@ class ContextSweep(Part):
         entries = [
             {
                 "file": entry.path.name,
-                "words": kept_words(entry, is_running=entry.path == sweeps.running),
+                "words": entry_text(entry, is_running=entry.path == sweeps.running),
                 "problem": entry.problem,
                 "line": sweeps.compared.index(entry.path) + 1
                 if entry.path in sweeps.compared
@@ -332,7 +332,7 @@ class ContextSweep(Part):
         if not self.is_live and self.sweep is not None:
             return ""
         state, results = self._controller.state, self._controller.results
-        return in_the_way(state, results, is_live=self.is_live)
+        return live_problem(state, results, is_live=self.is_live)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         """Display `widget`, which includes the figure."""

@@ -9,7 +9,7 @@ from typing import Any, Final
 from omnimouse_model.analysis.sweep.plan import AXES
 from omnimouse_model.analysis.sweep.table import RESPONSES
 from omnimouse_model.live.sweep.current_point import CurrentPoint
-from omnimouse_widgets.drawn.context.points import DrawnSweep, KnownSpots
+from omnimouse_widgets.drawn.context.points import DrawnSweep, PointCache
 from omnimouse_widgets.figures import style
 from omnimouse_widgets.figures.sweep import (
     CURVE_KEYS,
@@ -59,7 +59,7 @@ class SweepChart:
         self._curves: dict[CurveKey, Any] = dict(zip(CURVE_KEYS, traces, strict=False))
         self._lines = traces[len(CURVE_KEYS) : -len(stars)]
         self._stars = dict(zip(AXES, traces[-len(stars) :], strict=True))
-        self._spots = KnownSpots()
+        self._spots = PointCache()
         self._shown: dict[CurveKey, dict[str, Any]] = {}
         self._around: Any = None
         self._mark: CurrentPoint | None = None

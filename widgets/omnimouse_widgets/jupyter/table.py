@@ -24,10 +24,10 @@ from omnimouse_widgets.drawn.neurons.columns import (
     OLDER,
     TITLES,
     TOOLTIPS,
+    cell_text,
     columns_of,
     sorted_rows,
     state_code,
-    words_of,
 )
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawn, Part
@@ -155,7 +155,7 @@ class NeuronTable(Part):
         stop = min(int(content["stop"]), start + MOST_ROWS, len(arranged.neurons))
         neurons = arranged.neurons[start:stop]
         cells = [
-            [words_of(name, value) for value in arranged.columns[name][neurons]]
+            [cell_text(name, value) for value in arranged.columns[name][neurons]]
             for name in COLUMNS
         ]
         states = arranged.columns["state"][neurons]

@@ -9,8 +9,8 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.spans import SPAN_CHOICES
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces import text as trace_words
-from omnimouse_widgets.drawn.traces.options import Look
-from omnimouse_widgets.drawn.traces.rows import shown_answers, trace_rows
+from omnimouse_widgets.drawn.traces.options import TraceOptions
+from omnimouse_widgets.drawn.traces.rows import pin_results, trace_rows
 from omnimouse_widgets.drawn.traces.time_axis import move_over_span
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawn
@@ -22,8 +22,8 @@ NO_SELECTION: Final = (
 )
 NO_SESSION: Final = "No session is open"
 WORDS: Final[dict[str, Any]] = {
-    "common": [trace_words.COMMON_WORD, trace_words.COMMON_TIP],
-    "shape": [trace_words.SHAPE_WORD, trace_words.SHAPE_TIP],
+    "common": [trace_words.COMMON_LABEL, trace_words.COMMON_TIP],
+    "shape": [trace_words.SHAPE_LABEL, trace_words.SHAPE_TIP],
 }
 
 
@@ -139,7 +139,7 @@ class Traces(TraceStack):
     def _draw_rows(self) -> None:
         # `shown` is read before the curves: they can then be newer, never older.
         state, answered = self.controller.state, self.controller.results.shown_request
-        look = Look(state.as_large, "common" if state.common_scale else "own")
+        look = TraceOptions(state.as_large, "common" if state.common_scale else "own")
         rows = trace_rows(self.controller, look)
         missing = NO_SESSION if state.window is None else NO_SELECTION
         self.show_rows(rows, look.scale, missing, answered=answered)
@@ -147,11 +147,11 @@ class Traces(TraceStack):
     def _draw_bar(self) -> None:
         controller, pins = self.controller, self.controller.pins
         state = controller.state
-        signs = trace_words.legend_signs(
+        signs = trace_words.legend_entries(
             state.baseline_name, is_large=state.as_large, spec=state.spec
         )
-        pinned = trace_words.pinned_signs(
-            state.pins, shown_answers(controller), pins.problem_of
+        pinned = trace_words.pin_signs(
+            state.pins, pin_results(controller), pins.problem_of
         )
         self.keep(
             "bar",
@@ -167,7 +167,7 @@ class Traces(TraceStack):
                     "name": pin.name,
                     "colour": palette.PINS[pin.slot],
                     "is_shown": pin.is_shown,
-                    "words": trace_words.pin_words(pins, pin),
+                    "words": trace_words.pin_text(pins, pin),
                 }
                 for pin in state.pins
             ],

@@ -17,7 +17,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces.playback import (
     SPEEDS,
     advance,
-    stride_words,
+    stride_text,
     strides,
 )
 from omnimouse_widgets.drawn.traces.tier_band import kind_bars, letters_in, tier_bars
@@ -236,7 +236,7 @@ class VideoScrubber(Part):
                    for bar in kind_bars(overview)] if overview.has_trials else [],
             has_trials=overview.has_trials,
             speeds=list(SPEEDS),
-            strides=[[stride, stride_words(stride, spec)] for stride in strides(spec)],
+            strides=[[stride, stride_text(stride, spec)] for stride in strides(spec)],
             colours={"visible": palette.VISIBLE, "problem": palette.PROBLEM,
                      "cursor": palette.CURSOR, "edited": palette.EDITED},
         )  # fmt: skip

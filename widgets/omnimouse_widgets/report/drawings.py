@@ -17,7 +17,7 @@ from omnimouse_model.analysis.sweep.table import ContextSweep, Curve
 from omnimouse_model.data.units import Units
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.context.points import AXIS_WORDS, dodge, place_on
+from omnimouse_widgets.drawn.context.points import AXIS_TEXT, dodge, place_on
 from omnimouse_widgets.drawn.raster.rows import groups
 from omnimouse_widgets.report import svg
 from omnimouse_widgets.report.markup import Markup, tag
@@ -344,9 +344,9 @@ def _curves(
         if not ticks or place - ticks[-1][0] > 0.09 * (frame.x[1] - frame.x[0]):
             ticks.append((place, f"{value:,}"))
     parts = svg.left_axis(frame, svg.ticks_between(*frame.y, 5), 2)
-    parts += svg.bottom_axis(frame, ticks, AXIS_WORDS[axis])
+    parts += svg.bottom_axis(frame, ticks, AXIS_TEXT[axis])
     parts += [_curve(frame, number, curve) for number, curve in numbered]
-    return svg.picture(HALF, 240, f"Correlation against {AXIS_WORDS[axis]}", parts)
+    return svg.picture(HALF, 240, f"Correlation against {AXIS_TEXT[axis]}", parts)
 
 
 def _curve(frame: Frame, number: int, curve: Curve) -> Markup:

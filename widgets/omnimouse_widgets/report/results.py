@@ -19,7 +19,7 @@ from omnimouse_model.live.report import (
 )
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_model.masks.cells import PATTERN_NAMES
-from omnimouse_widgets.drawn.traces.behavior_rows import words_of
+from omnimouse_widgets.drawn.traces.behavior_rows import channel_text
 from omnimouse_widgets.drawn.traces.rows import predicted_at, predicted_of
 from omnimouse_widgets.drawn.units import drawn_units, recorded
 from omnimouse_widgets.report import drawings
@@ -208,7 +208,7 @@ def behaviour(data: ReportData) -> Iterator[Markup]:
     conditions = [condition for condition, _ in decoded]
     names = content.window.behavior_names
     rows = [
-        (words_of(name), *(number(float(r[channel])) for _, r in decoded))
+        (channel_text(name), *(number(float(r[channel])) for _, r in decoded))
         for channel, name in enumerate(names)
     ]
     keys = [key_of(condition) for condition in conditions]
@@ -231,4 +231,4 @@ def behaviour(data: ReportData) -> Iterator[Markup]:
             lines.append(Line(style_class(condition), values))
         is_last = channel == len(names) - 1
         picture = drawings.traces(stream, lines, states, has_axis=is_last)
-        yield tag("figure", tag("h3", words_of(name)), picture)
+        yield tag("figure", tag("h3", channel_text(name)), picture)

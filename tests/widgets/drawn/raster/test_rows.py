@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from omnimouse_model.data.units import Units
 from omnimouse_model.masks import Mask, input_cells, scored_cells
 from omnimouse_widgets.drawn.raster.order import arrange, missing
-from omnimouse_widgets.drawn.raster.rows import UNASKED, UNSEEN, Rows
+from omnimouse_widgets.drawn.raster.rows import UNREAD, UNSCORED_TARGET, RasterRows
 
 
 @given(st.integers(1, 900), st.integers(1, 60), st.data())
@@ -14,14 +14,14 @@ def test_every_neuron_in_view_is_in_exactly_one_row(n, most, data):
     start = data.draw(st.integers(0, n - 1))
     stop = data.draw(st.integers(start + 1, n))
     order = np.random.default_rng(n).permutation(n)
-    rows = Rows.of(order, start, stop, most)
+    rows = RasterRows.of(order, start, stop, most)
     assert len(rows) <= most
     found = [rows.neurons(edge, edge) for edge in rows.edges[:-1]]
     assert np.array_equal(np.concatenate(found), order[start:stop])
 
 
 def test_rows_out_of_view_have_no_neurons():
-    rows = Rows.of(np.arange(10), 2, 8)
+    rows = RasterRows.of(np.arange(10), 2, 8)
     assert len(rows.neurons(-3, 1.9)) == 0
     assert len(rows.neurons(8.0, 9.0)) == 0
     assert list(rows.neurons(1.0, 2.5)) == [2]
@@ -30,23 +30,23 @@ def test_rows_out_of_view_have_no_neurons():
 def test_a_row_shows_the_mean_of_its_neurons_and_ignores_unknown_ones():
     values = np.random.default_rng(0).random((60, 7)).astype(np.float32)
     values[:, 4] = np.nan
-    means = Rows.of(np.arange(7), 0, 7, 3).mean(values)
+    means = RasterRows.of(np.arange(7), 0, 7, 3).mean(values)
     bins = ([0, 1, 2], [3, 5], [6])
     expected = [values[:, neurons].mean(axis=1) for neurons in bins]
     np.testing.assert_allclose(means, expected, rtol=1e-6)
-    assert np.isnan(Rows.of(np.arange(4), 0, 4, 2).mean(values[:, [4] * 4])).all()
+    assert np.isnan(RasterRows.of(np.arange(4), 0, 4, 2).mean(values[:, [4] * 4])).all()
 
 
 def test_rows_of_one_neuron_show_its_states_and_what_the_rules_leave_out():
     mask = Mask.nothing(4).show([0], slice(0, 40)).show([1], slice(10, 16))
     mask = mask.show([2], slice(0, 20)).ask([2], slice(20, 60)).ask([3], slice(0, 60))
-    codes = Rows.of(np.arange(4), 0, 4).codes(mask)
+    codes = RasterRows.of(np.arange(4), 0, 4).codes(mask)
     expected = mask.cells.T.copy()
-    expected[(mask.visible & ~input_cells(mask)).T] = UNSEEN
-    expected[(mask.target & ~scored_cells(mask)).T] = UNASKED
+    expected[(mask.visible & ~input_cells(mask)).T] = UNREAD
+    expected[(mask.target & ~scored_cells(mask)).T] = UNSCORED_TARGET
     assert np.array_equal(codes, expected)
-    assert (codes[1, 10:16] == UNSEEN).all()
-    assert (codes[2, 20:25] == UNASKED).all()
+    assert (codes[1, 10:16] == UNREAD).all()
+    assert (codes[2, 20:25] == UNSCORED_TARGET).all()
 
 
 @pytest.fixture

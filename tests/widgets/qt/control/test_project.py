@@ -151,7 +151,7 @@ def test_the_figure_has_the_traces_and_their_condition(section, controller, tmp_
     image = QImage(str(tmp_path / "traces.png"))
     mask_id = controller.state.mask.mask_id
     assert mask_id in image.text("Description")
-    for colour in (palette.PREDICTED, palette.HELD):
+    for colour in (palette.PREDICTED, palette.RECORDED):
         on_white = palette.rgb(palette.ON_PAPER[colour])
         assert pixels_near(image, on_white) > 200
     assert pixels_near(image, (255, 255, 255)) > 0.5 * image.width() * image.height()

@@ -35,10 +35,10 @@ def usual_history(spec: WindowSpec = OMNIMOUSE) -> str:
 
 def histories_in(typed: str, spec: WindowSpec = OMNIMOUSE) -> tuple[int, ...]:
     """Return the histories in a text; raise `ValueError` for one that does not fit."""
-    found = numbers_in(typed, "History")
-    for history in found:
+    histories = numbers_in(typed, "History")
+    for history in histories:
         check_history(history, spec)
-    return found
+    return histories
 
 
 def fitting_neurons(session: Session) -> str:
@@ -61,8 +61,8 @@ def numbers_in(typed: str, name: str) -> tuple[int, ...]:
     ValueError
         If a part is not a whole number; the message is shown to the user.
     """
-    words = [part.strip() for part in typed.split(",") if part.strip()]
+    parts = [part.strip() for part in typed.split(",") if part.strip()]
     try:
-        return tuple(int(word) for word in words)
+        return tuple(int(part) for part in parts)
     except ValueError:
         raise ValueError(f"{name}: whole numbers with commas, as 0, 16, 64.") from None

@@ -17,7 +17,7 @@ from omnimouse_model.analysis.sweep.table import (
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 from omnimouse_widgets import palette
 
-AXIS_WORDS: Final[dict[ContextAxis, str]] = {
+AXIS_TEXT: Final[dict[ContextAxis, str]] = {
     "neurons": "other neurons seen",
     "history_samples": "samples of history",
 }
@@ -39,7 +39,7 @@ class DrawnSweep:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spot:
+class PlottedPoint:
     """One point of a curve: axis, position, condition and line style number.
 
     `row` is the first of the sweep rows that are averaged in `point`.
@@ -62,16 +62,16 @@ class Spot:
             mean += f" ± {point.sem:.3f} s.e.m."
         draws = f"{point.n_seeds} draw" + "s" * (point.n_seeds != 1)
         windows = f"{row.n_windows} window" + "s" * (row.n_windows != 1)
-        words = (
+        text = (
             f"{self.name}\n{self.label} · {point.context.label}\n{mean}\n"
             f"n = {draws} of {row.n_neurons:,} neurons, {windows}"
         )
         if np.isfinite(point.ci_low):
-            words += f"\n95 % over neurons: {point.ci_low:.3f} to {point.ci_high:.3f}"
-        return words
+            text += f"\n95 % over neurons: {point.ci_low:.3f} to {point.ci_high:.3f}"
+        return text
 
 
-def spots_of(drawn: DrawnSweep, target: str = RESPONSES) -> Iterator[Spot]:
+def points_of(drawn: DrawnSweep, target: str = RESPONSES) -> Iterator[PlottedPoint]:
     """Yield the points with a score, curve by curve.
 
     Of a grid, only the curves with 0 on the other axis are used. `target` is
@@ -87,7 +87,7 @@ def spots_of(drawn: DrawnSweep, target: str = RESPONSES) -> Iterator[Spot]:
             continue
         for value, point in zip(curve.values, curve.points, strict=True):
             if np.isfinite(point.score):
-                yield Spot(
+                yield PlottedPoint(
                     curve.axis,
                     place_on(curve.axis, value),
                     curve.label,
@@ -98,25 +98,25 @@ def spots_of(drawn: DrawnSweep, target: str = RESPONSES) -> Iterator[Spot]:
                 )
 
 
-class KnownSpots:
+class PointCache:
     """Cache of the points of the sweeps drawn last."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int], tuple[ContextSweep, list[Spot]]] = {}
+        self._cache: dict[tuple[str, int], tuple[ContextSweep, list[PlottedPoint]]] = {}
 
-    def of(self, sweeps: list[DrawnSweep]) -> list[Spot]:
+    def of(self, sweeps: list[DrawnSweep]) -> list[PlottedPoint]:
         """Return the points of all sweeps; forget sweeps that are no longer drawn."""
-        found = {}
+        cache = {}
         for drawn in sweeps:
             # Compare by identity: sweeps are immutable, and a live sweep is replaced by
             # a new object when it gets new rows.
             key = drawn.name, drawn.line
-            before = self._known.get(key)
-            if before is None or before[0] is not drawn.sweep:
-                before = drawn.sweep, list(spots_of(drawn))
-            found[key] = before
-        self._known = found
-        return [spot for _, spots in found.values() for spot in spots]
+            entry = self._cache.get(key)
+            if entry is None or entry[0] is not drawn.sweep:
+                entry = drawn.sweep, list(points_of(drawn))
+            cache[key] = entry
+        self._cache = cache
+        return [point for _, points in cache.values() for point in points]
 
 
 def place_on(axis: ContextAxis, value: float) -> float:
@@ -142,11 +142,11 @@ def dodge(label: str, axis: ContextAxis, values: Sequence[int]) -> float:
 
 def values_of(sweeps: Sequence[DrawnSweep], axis: ContextAxis) -> tuple[int, ...]:
     """Return the sorted values on an axis that occur in any sweep."""
-    found = {v for drawn in sweeps for v in getattr(drawn.sweep.plan, axis)}
-    return tuple(sorted(found))
+    values = {v for drawn in sweeps for v in getattr(drawn.sweep.plan, axis)}
+    return tuple(sorted(values))
 
 
-def tick_words(axis: ContextAxis, value: int) -> str:
+def tick_text(axis: ContextAxis, value: int) -> str:
     """Return a tick label: neurons, or samples with seconds in a second line."""
     if axis == "neurons":
         return f"{value:,}"

@@ -13,7 +13,7 @@ LIVE: Final = "Live"
 NO_SESSION: Final = "No session is open"
 NO_SELECTION: Final = "Select neurons: Ctrl-click on the field,\nor a row of the table"
 NO_MODEL: Final = "Choose a model"
-NOTHING_ASKED: Final = "Nothing is asked: paint targets,\nor choose a preset"
+NO_TARGET: Final = "Nothing is asked: paint targets,\nor choose a preset"
 NOT_LIVE: Final = "Tick Live, or a kept sweep"
 
 
@@ -38,7 +38,7 @@ def sweeps_on_screen(
     return drawn
 
 
-def in_the_way(state: LiveState, results: Results, *, is_live: bool) -> str:
+def live_problem(state: LiveState, results: Results, *, is_live: bool) -> str:
     """Return the reason why there is no live curve, or ""."""
     # The order matters: only the first missing precondition is reported.
     if not is_live:
@@ -52,43 +52,43 @@ def in_the_way(state: LiveState, results: Results, *, is_live: bool) -> str:
     if results.freshness == "error":
         return f"No answer: {results.error}"
     if not state.mask.target.any() and not state.mask.has_behavior_target:
-        return NOTHING_ASKED
+        return NO_TARGET
     return ""
 
 
-def live_words(state: LiveState, results: Results) -> str:
+def live_text(state: LiveState, results: Results) -> str:
     """Return the progress and freshness of the live curves."""
     sweep, n = results.sweep, len(state.selection)
-    words = [f"{LIVE}: {n} neuron{'s' * (n != 1)}, this window"]
-    state_words = {
+    parts = [f"{LIVE}: {n} neuron{'s' * (n != 1)}, this window"]
+    progress = {
         "running": "◌ computing",
         "stale": "◌ older, computing",
         "stopped": "stopped",
     }.get(results.sweep_freshness, "")
     if results.sweep_freshness == "fresh" and sweep is not None:
-        state_words = "● fresh"
+        progress = "● fresh"
         if not sweep.is_complete:
-            state_words = f"◌ {len(sweep.rows)} of {sweep.n_planned} points"
-    words += [state_words] if state_words else []
+            progress = f"◌ {len(sweep.rows)} of {sweep.n_planned} points"
+    parts += [progress] if progress else []
     refusals = [] if sweep is None else [r.refusal for r in sweep.rows if r.refusal]
-    words += [f"refused in part: {refusals[0]}"] if refusals else []
-    return " · ".join(words)
+    parts += [f"refused in part: {refusals[0]}"] if refusals else []
+    return " · ".join(parts)
 
 
-def mark_words(mark: CurrentPoint | None) -> str:
+def point_text(mark: CurrentPoint | None) -> str:
     """Return e.g. "★ this mask: r = 0.43 · 64 neurons · …"; "" without a mark."""
     if mark is None:
         return ""
     return f"{'★' if mark.is_of_selected else '☆'} this mask: {mark.text}"
 
 
-def kept_words(entry: SavedSweep, *, is_running: bool = False) -> str:
+def entry_text(entry: SavedSweep, *, is_running: bool = False) -> str:
     """Return name and, in a second line, e.g. "2026-03-01 14:05 · 12 of 56 points"."""
-    words = [entry.started] if entry.started else []
+    parts = [entry.started] if entry.started else []
     if entry.sweep is None:
-        words.append("cannot be read")
+        parts.append("cannot be read")
     elif is_running or not entry.is_complete:
         running = "running, " if is_running else ""
         n_rows, n_planned = len(entry.sweep.rows), entry.sweep.n_planned
-        words.append(f"{running}{n_rows:,} of {n_planned:,} points")
-    return "\n".join([entry.name, *([" · ".join(words)] if words else [])])
+        parts.append(f"{running}{n_rows:,} of {n_planned:,} points")
+    return "\n".join([entry.name, *([" · ".join(parts)] if parts else [])])

@@ -43,9 +43,9 @@ def flat_rows(
 
     Changes `core` and `rim` in place.
     """
-    looked_at = controller.planes.is_visible
-    if looked_at is not None:
-        core[~looked_at, 3] = rim[~looked_at, 3] = 0
+    is_visible = controller.planes.is_visible
+    if is_visible is not None:
+        core[~is_visible, 3] = rim[~is_visible, 3] = 0
     selected = controller.planes.visible_among(
         np.asarray(controller.state.selection, np.int64)
     )

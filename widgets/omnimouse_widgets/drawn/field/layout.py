@@ -99,21 +99,21 @@ def neurons_at(field: Field, y: float, x: float) -> np.ndarray:
     height, width = field.owner.shape
     if not (0 <= row < height and 0 <= column < width):
         return np.empty(0, np.int64)
-    shown = int(field.owner[row, column])
-    if shown < 0:
+    top = int(field.owner[row, column])
+    if top < 0:
         return np.empty(0, np.int64)
     first, last = np.searchsorted(
         field.covered_at, [row * width + column, row * width + column + 1]
     )
-    return np.concatenate([[shown], field.covered_by[first:last]]).astype(np.int64)
+    return np.concatenate([[top], field.covered_by[first:last]]).astype(np.int64)
 
 
-def next_at(neurons: np.ndarray, selection: Sequence[int]) -> int:
+def neuron_on_click(neurons: np.ndarray, selection: Sequence[int]) -> int:
     """Return the neuron selected by a click; repeated clicks cycle."""
-    found = [int(neuron) for neuron in neurons]
-    if len(selection) == 1 and selection[0] in found:
-        return found[(found.index(selection[0]) + 1) % len(found)]
-    return found[0]
+    choices = [int(neuron) for neuron in neurons]
+    if len(selection) == 1 and selection[0] in choices:
+        return choices[(choices.index(selection[0]) + 1) % len(choices)]
+    return choices[0]
 
 
 def neurons_under(
@@ -219,12 +219,12 @@ def _overlap(units: Units) -> bool:
     assert roi is not None
     of_pixel = np.repeat(plane, np.diff(roi.offsets))
     boxes = [
-        (roi.yx[of_pixel == one].min(axis=0), roi.yx[of_pixel == one].max(axis=0))
-        for one in np.unique(of_pixel[of_pixel >= 0])
+        (roi.yx[of_pixel == n].min(axis=0), roi.yx[of_pixel == n].max(axis=0))
+        for n in np.unique(of_pixel[of_pixel >= 0])
     ]
     return any(
-        bool((low <= other_high).all() and (other_low <= high).all())
-        for (low, high), (other_low, other_high) in combinations(boxes, 2)
+        bool((low_a <= high_b).all() and (low_b <= high_a).all())
+        for (low_a, high_a), (low_b, high_b) in combinations(boxes, 2)
     )
 
 
@@ -244,7 +244,8 @@ def _positions(units: Units) -> tuple[np.ndarray, str]:
     """Return centres (y, x) in a square of `_SIDE` pixels, and a note on them."""
     count = len(units.unit_id)
     if units.probe is not None and np.isfinite(units.xyz_um[:, 2]).all():
-        return _beside(units), "Units drawn as disks: one column per probe, by depth."
+        note = "Units drawn as disks: one column per probe, by depth."
+        return _probe_columns(units), note
     pixel = np.asarray(units.xy_px, float)[:, ::-1]
     micrometre = np.asarray(units.xyz_um, float)[:, 1::-1]
     for points, name in ((pixel, "xy_px"), (micrometre, "xyz_um")):
@@ -276,7 +277,7 @@ def _spread(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
     return np.asarray(inside + np.stack(np.divmod(rank, tiles), axis=1) * tile)
 
 
-def _beside(units: Units) -> np.ndarray:
+def _probe_columns(units: Units) -> np.ndarray:
     """Return centres with one column per probe: depth downwards, x across it.
 
     Probes are much longer than wide, so x and depth have scales of their own. All
@@ -302,11 +303,11 @@ def _beside(units: Units) -> np.ndarray:
 
 def _share(values: np.ndarray) -> np.ndarray:
     """Scale values to 0-1; 0.5 where they are unknown or all equal."""
-    known = values[np.isfinite(values)]
-    extent = float(np.ptp(known)) if len(known) else 0.0
+    finite = values[np.isfinite(values)]
+    extent = float(np.ptp(finite)) if len(finite) else 0.0
     if extent == 0:
         return np.full(len(values), 0.5)
-    return np.asarray(np.nan_to_num((values - known.min()) / extent, nan=0.5))
+    return np.asarray(np.nan_to_num((values - finite.min()) / extent, nan=0.5))
 
 
 def _disks(centres: np.ndarray, shape: tuple[int, int]) -> _Pixels:

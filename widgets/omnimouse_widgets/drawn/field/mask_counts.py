@@ -15,32 +15,32 @@ from omnimouse_model.masks import (
 )
 
 ORDER: Final = (VISIBLE, TARGET, HIDDEN, MIXED)
-MOST_TOLD: Final = 2
+MOST_LISTED: Final = 2
 
 
 def counted(state: LiveState) -> tuple[np.ndarray, str]:
     """Return the number of neurons by mask code (0-3), and a text on the samples."""
     patterns = np.zeros(len(PATTERN_NAMES), int)
     if state.mask is not None:
-        found = state.mask.patterns_in(state.active_span)
-        patterns = np.bincount(found, minlength=len(PATTERN_NAMES))
+        indices = state.mask.patterns_in(state.active_span)
+        patterns = np.bincount(indices, minlength=len(PATTERN_NAMES))
     # Patterns are stored by state first, so a row of the reshaped array is one state
     # with all pairs of first and last states.
     counts = patterns.reshape(len(ORDER), -1).sum(axis=1)
     start, stop = state.active_span
     if counts[MIXED]:
-        return counts, _changes_in_words(patterns, state.active_span)
+        return counts, _mixed_text(patterns, state.active_span)
     return counts, f"In samples {start}-{stop}, those of the brush."
 
 
-def _changes_in_words(counts: np.ndarray, span: tuple[int, int]) -> str:
+def _mixed_text(counts: np.ndarray, span: tuple[int, int]) -> str:
     """Return e.g. `Mixed in samples 0-60: 1,000 hidden → target.`, by count."""
     order = np.argsort(-counts, kind="stable")
-    told = [
+    parts = [
         f"{counts[at]:,} {PATTERN_NAMES[at]}"
         for at in order
         if counts[at] and TRANSITION in PATTERN_NAMES[at]
     ]
-    more = ", …" if len(told) > MOST_TOLD else ""
-    listed = ", ".join(told[:MOST_TOLD]) + more
-    return f"Mixed in samples {span[0]}-{span[1]}" + (f": {listed}." if told else ".")
+    more = ", …" if len(parts) > MOST_LISTED else ""
+    listed = ", ".join(parts[:MOST_LISTED]) + more
+    return f"Mixed in samples {span[0]}-{span[1]}" + (f": {listed}." if parts else ".")

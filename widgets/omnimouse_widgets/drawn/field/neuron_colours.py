@@ -43,8 +43,8 @@ SELECTED_RIM = np.array(_rgba(palette.SELECTED, 1), np.float32)
 # In the score view, sky blue would be too similar to the blues of viridis. Visible
 # neurons are therefore dark disks in slate rings, so that neither they nor the mean
 # image below them are brighter than the scores. Neurons without a score are grey.
-GIVEN_CORE = np.array(_rgba(palette.HIDDEN, 0.70), np.float32)
-GIVEN_RIM = np.array(_rgba(palette.GIVEN, 0.55), np.float32)
+VISIBLE_CORE = np.array(_rgba(palette.HIDDEN, 0.70), np.float32)
+VISIBLE_RIM = np.array(_rgba(palette.VISIBLE_RING, 0.55), np.float32)
 UNSCORED_CORE = np.array(_rgba(palette.UNSCORED, 0.35), np.float32)
 OLD_ALPHA = 0.45
 """Opacity of scores of an older request."""
@@ -74,8 +74,8 @@ def score_colours(
     """Return core and rim colours (P, 4) by score: viridis 0 to 1, faint when old."""
     core = np.tile(UNSCORED_CORE, (len(scores), 1))
     rim = np.tile(UNSCORED_RIM, (len(scores), 1))
-    given = states == VISIBLE
-    core[given], rim[given] = GIVEN_CORE, GIVEN_RIM
+    is_visible = states == VISIBLE
+    core[is_visible], rim[is_visible] = VISIBLE_CORE, VISIBLE_RIM
     scored = np.isfinite(scores)
     steps = (np.clip(scores[scored], 0, 1) * 255).round().astype(np.intp)
     core[scored, :3] = _VIRIDIS[steps]
@@ -94,17 +94,17 @@ def scale_colours(
     hidden neurons are faint instead.
     """
     core = np.tile(UNSCORED_CORE, (len(states), 1))
-    known = np.isfinite(scale.values)
+    is_known = np.isfinite(scale.values)
     if scale.categories:
         table = palette.area_table(len(scale.categories)).astype(np.float32) / 255
-        core[known, :3] = table[scale.values[known].astype(np.intp)]
+        core[is_known, :3] = table[scale.values[is_known].astype(np.intp)]
     else:
         # `shares` is clipped to 0-1, so every step is a valid index.
-        steps = (scale.shares[known] * 255).round().astype(np.intp)
-        core[known, :3] = _VIRIDIS[steps]
-    core[known, 3] = 1
+        steps = (scale.shares[is_known] * 255).round().astype(np.intp)
+        core[is_known, :3] = _VIRIDIS[steps]
+    core[is_known, 3] = 1
     if not has_rims:
-        core[known & (states == HIDDEN), 3] = OLD_ALPHA
+        core[is_known & (states == HIDDEN), 3] = OLD_ALPHA
     return core, np.where(
         (most == TARGET)[:, None], core, state_colours(states, most)[1]
     )

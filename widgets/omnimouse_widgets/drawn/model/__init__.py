@@ -1,1 +1,1 @@
-"""The predictor and the task in words; the state of a fine-tuning."""
+"""Text about the predictor and the task; the state of a fine-tuning."""

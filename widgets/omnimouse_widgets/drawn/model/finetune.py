@@ -11,7 +11,7 @@ from omnimouse_model.live.models.finetune import Finetuning, Point
 from omnimouse_model.live.models.finetuned_models import TrainedPart
 from omnimouse_widgets import palette
 
-LOSS_COLOUR: Final = palette.HELD
+LOSS_COLOUR: Final = palette.RECORDED
 SCORE_COLOUR: Final = palette.PREDICTED
 TRAINED: Final[dict[TrainedPart, str]] = {
     "embeddings": "embeddings",
@@ -44,8 +44,10 @@ class FinetuneView:
         Whether the section is visible.
     title
         Names of the model and the recording.
-    words
+    text
         Progress, estimate or result.
+    error
+        Error message, "" without one.
     start, use
         Labels of these buttons, "" for a hidden button.
     has_choices
@@ -56,8 +58,8 @@ class FinetuneView:
 
     is_shown: bool = False
     title: str = ""
-    words: str = ""
-    fault: str = ""
+    text: str = ""
+    error: str = ""
     start: str = ""
     use: str = ""
     is_busy: bool = False
@@ -79,21 +81,21 @@ def finetune_view(
 
 
 def _of_run(finetuning: Finetuning) -> FinetuneView:
-    wanted, fault = finetuning.request, finetuning.error
-    assert wanted is not None
+    request, error = finetuning.request, finetuning.error
+    assert request is not None
     if finetuning.is_busy:
-        words = f"◌ {finetuning.message}…"
+        text = f"◌ {finetuning.message}…"
     elif finetuning.is_finished:
-        score = gain_words(finetuning.start_score, finetuning.best_score)
+        score = gain_text(finetuning.start_score, finetuning.best_score)
         chosen = ", and is the model now" if finetuning.is_chosen else ""
-        words = f"✓ Learned{chosen}: {score}."
-    elif fault is None:
-        words = (
+        text = f"✓ Learned{chosen}: {score}."
+    elif error is None:
+        text = (
             f"Stopped at step {finetuning.step} of {finetuning.n_steps}; what was "
             "reached is kept."
         )
     else:
-        words = ""
+        text = ""
     start, use = "", ""
     if finetuning.can_go_on:
         # A folder that holds another run cannot be continued.
@@ -105,41 +107,41 @@ def _of_run(finetuning: Finetuning) -> FinetuneView:
     return FinetuneView(
         is_shown=True,
         # The model and recording of the run, which may differ from those on screen.
-        title=_title(wanted.model, wanted.session.id),
-        words=words,
-        fault="" if fault is None else str(fault),
+        title=_title(request.model, request.session.id),
+        text=text,
+        error="" if error is None else str(error),
         start=start,
         use=use,
         is_busy=finetuning.is_busy,
         is_finished=finetuning.is_finished,
-        folder=str(wanted.path),
+        folder=str(request.path),
     )
 
 
 def _offered(controller: Controller, train: TrainedPart, steps: int) -> FinetuneView:
     state, finetuning = controller.state, controller.finetuning
     assert state.session is not None
-    kept = finetuning.saved_result(train)
-    start, use, words = "Start", "", _plan_words(finetuning, train, steps)
-    if kept is not None and kept.is_finished:
+    saved = finetuning.saved_result(train)
+    start, use, text = "Start", "", _plan_text(finetuning, train, steps)
+    if saved is not None and saved.is_finished:
         # With more steps than before, a finished run can continue.
-        start, use = "Go on" if kept.step < steps else "", "Use it"
-        gain = gain_words(kept.start_score, kept.best_score)
-        words = f"Done before, in {kept.step} steps: {gain}."
-    elif kept is not None:
+        start, use = "Go on" if saved.step < steps else "", "Use it"
+        gain = gain_text(saved.start_score, saved.best_score)
+        text = f"Done before, in {saved.step} steps: {gain}."
+    elif saved is not None:
         start = "Go on"
-        use = "Use what was reached" if kept.start_score is not None else ""
-        words = f"Stopped at step {kept.step} before; it goes on from there. {words}"
-    fault = finetuning.error
+        use = "Use what was reached" if saved.start_score is not None else ""
+        text = f"Stopped at step {saved.step} before; it goes on from there. {text}"
+    error = finetuning.error
     return FinetuneView(
         is_shown=True,
         title=_title(state.predictor_name, state.session.id),
-        words=words,
-        fault="" if fault is None else str(fault),
+        text=text,
+        error="" if error is None else str(error),
         start=start,
         use=use,
         has_choices=True,
-        folder="" if kept is None else str(kept.path),
+        folder="" if saved is None else str(saved.path),
     )
 
 
@@ -157,11 +159,11 @@ def start(controller: Controller, train: TrainedPart, steps: int) -> None:
 def use(controller: Controller, train: TrainedPart) -> None:
     """Run the current action of the use button: choose the fine-tuned model."""
     finetuning = controller.finetuning
-    kept = finetuning.saved_result(train)
+    saved = finetuning.saved_result(train)
     if _is_of_run(finetuning):
         finetuning.use()
-    elif kept is not None:
-        finetuning.use_saved(kept)
+    elif saved is not None:
+        finetuning.use_saved(saved)
 
 
 def _is_of_run(finetuning: Finetuning) -> bool:
@@ -174,35 +176,35 @@ def _is_of_run(finetuning: Finetuning) -> bool:
 
 def smoothed(losses: Sequence[Point]) -> list[Point]:
     """Return the running mean over the last `SMOOTHED` steps, at each step."""
-    found: list[Point] = []
+    means: list[Point] = []
     total = 0.0
     for number, (step, loss) in enumerate(losses):
         total += loss
         if number >= SMOOTHED:
             # A running sum, so that the cost is linear in the number of steps.
             total -= losses[number - SMOOTHED][1]
-        found.append((step, total / min(number + 1, SMOOTHED)))
-    return found
+        means.append((step, total / min(number + 1, SMOOTHED)))
+    return means
 
 
-def gain_words(before: float | None, best: float | None) -> str:
+def gain_text(start: float | None, best: float | None) -> str:
     """Return e.g. "held-out correlation 0.238 → 0.262"."""
-    if before is None or best is None:
+    if start is None or best is None:
         return "held-out correlation not known"
-    return f"held-out correlation {before:.3f} → {best:.3f}"
+    return f"held-out correlation {start:.3f} → {best:.3f}"
 
 
-def score_words(finetuning: Finetuning) -> str:
+def score_text(finetuning: Finetuning) -> str:
     """Return the held-out score of the run, or "" before the first one."""
     if finetuning.start_score is None:
         return ""
-    return gain_words(finetuning.start_score, finetuning.best_score)
+    return gain_text(finetuning.start_score, finetuning.best_score)
 
 
-def _plan_words(finetuning: Finetuning, train: TrainedPart, steps: int) -> str:
-    what = "vectors of its neurons" if train == "embeddings" else "the core, too"
+def _plan_text(finetuning: Finetuning, train: TrainedPart, steps: int) -> str:
+    part = "vectors of its neurons" if train == "embeddings" else "the core, too"
     time = finetuning.estimate(steps)
-    return f"{steps} steps learn {what}" + (f" · {time}" if time else "")
+    return f"{steps} steps learn {part}" + (f" · {time}" if time else "")
 
 
 def _title(model: str, session: str) -> str:

@@ -4,7 +4,7 @@ from omnimouse_model.live.results import Results
 from omnimouse_widgets.palette import Tone
 
 
-def freshness_words(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:
+def freshness_text(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:
     """Return sign, tone and text; the signs differ in shape, not only in colour."""
     if results.error is not None:
         return "✕", "problem", "error"
@@ -13,11 +13,13 @@ def freshness_words(results: Results, *, is_long: bool) -> tuple[str, Tone, str]
     if results.freshness == "fresh" and results.population_freshness != "fresh":
         return "◑", "waiting", f"selected fresh, population {_population(results)}"
     if results.freshness == "fresh":
-        took = results.elapsed_ms
-        return "●", "good", "fresh" if took is None else f"fresh · took {_took(took)}"
+        elapsed_ms = results.elapsed_ms
+        took = "" if elapsed_ms is None else f" · took {_duration(elapsed_ms)}"
+        return "●", "good", f"fresh{took}"
     if results.freshness == "stopped":
-        words = "stopped: an older answer is shown" if results.is_old else "stopped"
-        return "◐" if results.is_old else "○", "waiting", words
+        if results.is_old:
+            return "◐", "waiting", "stopped: an older answer is shown"
+        return "○", "waiting", "stopped"
     # Before "stale" and "running": a long wait is reported in both cases.
     if is_long:
         return "◌", "waiting", "predicting…"
@@ -34,7 +36,7 @@ def _population(results: Results) -> str:
     return "older" if results.is_population_old else "asked"
 
 
-def _took(elapsed_ms: float) -> str:
+def _duration(elapsed_ms: float) -> str:
     if elapsed_ms < 1000:
         return f"{elapsed_ms:.0f} ms"
     return f"{elapsed_ms / 1000:.1f} s"

@@ -15,42 +15,42 @@ NO_VIDEO: Final = "This model reads no video."
 BY_HAND: Final = "made by hand"
 
 
-def meaning_words(state: LiveState) -> str:
+def task_text(state: LiveState) -> str:
     """Return the meaning of the preset, and its adaptation to a small population."""
     if state.mask is None:
         return ""
     if not state.preset:
         return "Your own question, painted by hand."
-    words = [preset_named(state.preset).explanation]
+    parts = [preset_named(state.preset).explanation]
     if state.mask.note:
-        words.append(f"Adapted: {state.mask.note}")
-    return " ".join(words)
+        parts.append(f"Adapted: {state.mask.note}")
+    return " ".join(parts)
 
 
 def caveats(mask: Mask, needs: Needs) -> list[str]:
     """Return warnings where a predictor ignores or leaks parts of a mask."""
     # A mask states what a predictor may see; whether the predictor reads this input, or
     # excludes hidden input, depends on the predictor (`Needs`).
-    found = []
+    warnings = []
     if mask.frames.any() and not needs.sees_video:
-        found.append("⚠ This model does not look at video.")
+        warnings.append("⚠ This model does not look at video.")
     if not needs.withholds_video and not mask.frames.all():
-        found.append("⚠ Hidden frames can still inform this model.")
+        warnings.append("⚠ Hidden frames can still inform this model.")
     if mask.has_visible_behavior and not needs.sees_behavior:
-        found.append("⚠ This model does not use behaviour.")
+        warnings.append("⚠ This model does not use behaviour.")
     if mask.has_behavior_target and not needs.predicts_behavior:
-        found.append("⚠ This model does not decode behaviour.")
+        warnings.append("⚠ This model does not decode behaviour.")
     if mask.visible.any() and not needs.sees_responses:
-        found.append("⚠ This model does not look at visible neurons.")
-    return found
+        warnings.append("⚠ This model does not look at visible neurons.")
+    return warnings
 
 
 def video_name(frames: np.ndarray) -> str:
-    """Which of the choices these frames are; "" for none of them."""
+    """Return which of `VIDEO_NAMES` these frames are; "" for another choice."""
     for name in VIDEO_NAMES:
-        wanted = np.zeros(len(frames), bool)
-        wanted[video_span(name, len(frames))] = True
-        if np.array_equal(frames, wanted):
+        part = np.zeros(len(frames), bool)
+        part[video_span(name, len(frames))] = True
+        if np.array_equal(frames, part):
             return name
     return ""
 
@@ -62,6 +62,6 @@ def video_span(name: str, n_frames: int) -> slice:
     return slice(*spans.get(name, (half, n_frames)))
 
 
-def half_words(duration_s: float) -> str:
-    """Return how long half a window is: "second", or such as "1.5 s"."""
+def half_text(duration_s: float) -> str:
+    """Return the duration of half a window: "second", or such as "1.5 s"."""
     return "second" if duration_s == 2 else f"{duration_s / 2:g} s"

@@ -12,6 +12,6 @@ MEANINGS: Final = {
 }
 
 
-def model_words(name: str) -> str:
+def model_text(name: str) -> str:
     """Return the name of a predictor with a short description, if there is one."""
     return f"{name} · {MEANINGS[name]}" if name in MEANINGS else name

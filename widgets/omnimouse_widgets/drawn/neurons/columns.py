@@ -10,7 +10,7 @@ from omnimouse_model.masks import MIXED, STATE_NAMES, TRANSITION
 from omnimouse_model.masks.neuron_table import table_columns
 
 COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
-WORDS: Final = ("area", "state")
+TEXT_COLUMNS: Final = ("area", "state")
 """Columns that contain text; the others contain numbers."""
 TITLES: Final = ("id", "area", "plane", "depth", "state", "score")
 TOOLTIPS: Final = (
@@ -35,8 +35,8 @@ def columns_of(controller: Controller) -> Mapping[str, np.ndarray]:
     state, results = controller.state, controller.results
     if state.session is None or state.mask is None:
         # Sorting and filtering distinguish text by dtype, also in an empty table.
-        words = dict.fromkeys(WORDS, np.empty(0, str))
-        return dict.fromkeys((*COLUMNS, "x", "y"), np.empty(0)) | words
+        texts = dict.fromkeys(TEXT_COLUMNS, np.empty(0, str))
+        return dict.fromkeys((*COLUMNS, "x", "y"), np.empty(0)) | texts
     return table_columns(state.session, state.mask, state.active_span, results.scores)
 
 
@@ -55,9 +55,9 @@ def state_code(word: str) -> int:
     return MIXED if TRANSITION in word else STATE_NAMES.index(word)
 
 
-def words_of(name: str, value: Any) -> str:
+def cell_text(name: str, value: Any) -> str:
     """Return the text of a cell; "–" if the value is not known."""
-    if name in WORDS:
+    if name in TEXT_COLUMNS:
         return str(value) or "–"
     if np.isnan(value):
         return "–"

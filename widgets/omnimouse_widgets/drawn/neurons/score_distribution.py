@@ -29,7 +29,7 @@ _SPREAD: Final = 0.6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spread:
+class ScoreDistribution:
     """Scores of the displayed neurons and their histogram.
 
     Attributes
@@ -72,7 +72,7 @@ class Spread:
         first = {"lowest": 0, "middle": left // 2, "highest": left}[rank]
         return order[first : first + n]
 
-    def bar_words(self, number: int) -> str:
+    def bar_text(self, number: int) -> str:
         """Return e.g. "r 0.40 to 0.45: 37 neurons"."""
         # Adding 0.0 turns -0.0 into 0.0, which is printed without a sign.
         low, high = self.edges[number : number + 2] + 0.0
@@ -85,8 +85,8 @@ class Spread:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Across:
-    """A second quantity of the neurons of a `Spread`.
+class SecondQuantity:
+    """A second quantity of the neurons of a `ScoreDistribution`.
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class Across:
         return bool(np.isfinite(self.values).any())
 
 
-def spread_of(controller: Controller, text: str = "") -> Spread:
+def distribution_of(controller: Controller, text: str = "") -> ScoreDistribution:
     """Return the scores of the current window for the neurons passing a filter."""
     scores = controller.results.scores
     columns = columns_of(controller)
@@ -126,10 +126,10 @@ def spread_of(controller: Controller, text: str = "") -> Spread:
     return spread(known, scores[known].astype(float))
 
 
-def spread(neurons: np.ndarray, scores: np.ndarray) -> Spread:
+def spread(neurons: np.ndarray, scores: np.ndarray) -> ScoreDistribution:
     """Return scores of some neurons with their histogram."""
     edges = score_bins([scores]) if len(scores) else np.zeros(1)
-    return Spread(neurons, scores, edges, _counts(scores, edges))
+    return ScoreDistribution(neurons, scores, edges, _counts(scores, edges))
 
 
 def score_bins(each: Sequence[np.ndarray]) -> np.ndarray:
@@ -141,14 +141,16 @@ def score_bins(each: Sequence[np.ndarray]) -> np.ndarray:
     return np.arange(low, high + 1) * BIN_WIDTH
 
 
-def across_of(controller: Controller, against: str, neurons: np.ndarray) -> Across:
+def second_quantity(
+    controller: Controller, against: str, neurons: np.ndarray
+) -> SecondQuantity:
     """Return the second quantity of some neurons; `against` is one of `AGAINST`."""
     if against in LETTERS:
         return _pinned(controller, LETTERS.index(against), neurons)
     name = cast(ColourBy, against)
     scale = controller.colouring.scale_of(name)
     if scale is None:
-        return Across(against, np.full(len(neurons), np.nan))
+        return SecondQuantity(against, np.full(len(neurons), np.nan))
     quantity = scale.quantity
     values = scale.values[neurons].astype(float)
     if against in WITHOUT_ORDER:
@@ -156,10 +158,12 @@ def across_of(controller: Controller, against: str, neurons: np.ndarray) -> Acro
     unit = f" ({quantity.unit})" if quantity.unit not in ("", "r") else ""
     why = controller.colouring.message_of(name)
     is_score = quantity.unit == "r"
-    return Across(quantity.label + unit, values, scale.categories, is_score, why)
+    return SecondQuantity(
+        quantity.label + unit, values, scale.categories, is_score, why
+    )
 
 
-def against_choices(controller: Controller, chosen: str) -> list[list[str]]:
+def quantity_choices(controller: Controller, chosen: str) -> list[list[str]]:
     """Return name, label and explanation of all choices, including `chosen`."""
     known = [q for q in controller.colouring.choices if q.name not in ABSENT]
     found = [[q.name, q.label, q.explanation] for q in known]
@@ -172,7 +176,9 @@ def against_choices(controller: Controller, chosen: str) -> list[list[str]]:
     return found
 
 
-def summary_words(controller: Controller, spread: Spread, text: str = "") -> str:
+def summary_text(
+    controller: Controller, spread: ScoreDistribution, text: str = ""
+) -> str:
     """Return count and mean of the scores, or why there are none."""
     state, results = controller.state, controller.results
     if state.session is None:
@@ -215,21 +221,21 @@ def _label_of(name: str) -> str:
     return labels.get(cast(ColourBy, name), f"Pinned {name}")
 
 
-def _pinned(controller: Controller, slot: int, neurons: np.ndarray) -> Across:
+def _pinned(controller: Controller, slot: int, neurons: np.ndarray) -> SecondQuantity:
     """Return scores in the same window under a pinned condition."""
     pins, unknown = controller.pins, np.full(len(neurons), np.nan)
     letter = LETTERS[slot]
     pin = next((one for one in controller.state.pins if one.slot == slot), None)
     if pin is None:
         why = f"Nothing is pinned as {letter}: pin a condition under Traces"
-        return Across(_label_of(letter), unknown, why=why)
+        return SecondQuantity(_label_of(letter), unknown, why=why)
     label = f"r, {letter} {pin.name}"
     answer = pins.predictions.windows.get(slot)
     if answer is None:
         why = pins.problem_of(pin) or pins.predictions.message
         why = why or ("" if pin.is_shown else f"{letter} is not shown under Traces")
-        return Across(label, unknown, is_score=True, why=why)
+        return SecondQuantity(label, unknown, is_score=True, why=why)
     if answer.scores is None:
         why = answer.error or f"{letter} asks nothing"
-        return Across(label, unknown, is_score=True, why=why)
-    return Across(label, answer.scores[neurons].astype(float), is_score=True)
+        return SecondQuantity(label, unknown, is_score=True, why=why)
+    return SecondQuantity(label, answer.scores[neurons].astype(float), is_score=True)

@@ -1,4 +1,4 @@
-"""Row orders of the raster and their axis labels; no Qt."""
+"""Row orders of the raster and their axis labels; independent of the toolkit."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -53,7 +53,7 @@ One byte holds a rank, and two bytes hold area and rank; NumPy sorts such keys i
 linear time (radix sort).
 """
 # Two lines: the labels stand in the narrow space beside the rows.
-_WORDS: Final = [
+_PATTERN_LABELS: Final = [
     PATTERN_NAMES[at].replace(TRANSITION, f"\n{TRANSITION.lstrip()}") for at in _ORDER
 ]
 
@@ -74,33 +74,33 @@ def arrange(
     mask: Mask,
     span: tuple[int, int],
     scores: np.ndarray | None,
-    alike: np.ndarray | None = None,
+    similarity: np.ndarray | None = None,
 ) -> Arrangement:
     """Order the rows of a session.
 
     Parameters
     ----------
     ordering
-        What to order by. What the session lacks falls back to stored order.
+        Quantity to order by; stored order if the session lacks it.
     units
         The session's neurons.
     mask, span
-        States are told in this span of samples; where they are mixed, by what they
-        begin and end with.
+        Span of samples of the states; mixed states are ordered by their first and last
+        state.
     scores
         float32 (P,), NaN where unknown, or None.
-    alike
+    similarity
         int (P,): the neuron of each row by similarity, or None.
     """
     n = mask.n_neurons
     patterns = np.asarray(_RANK[mask.patterns_in(span)])
     if ordering == "state":
-        return _grouped(patterns, _WORDS)
+        return _grouped(patterns, _PATTERN_LABELS)
     if ordering == "score" and scores is not None and len(scores) == n:
         # Best on top: `row_order` sorts ascending, with NaN last.
         return _ranked(-scores, lambda key: f"{-key:.2f}")
-    if ordering == "similarity" and alike is not None and len(alike) == n:
-        return Arrangement(alike, _numbered(np.arange(n)))
+    if ordering == "similarity" and similarity is not None and len(similarity) == n:
+        return Arrangement(similarity, _numbered(np.arange(n)))
     if ordering in ("x", "y", "depth") and not missing(ordering, units):
         places, unit = _places(ordering, units)
         return _ranked(places, lambda key: f"{key:.0f} {unit}")
@@ -120,20 +120,20 @@ def missing(ordering: Ordering, units: Units) -> str:
     return ""
 
 
-def order_words(controller: Controller, ordering: Ordering) -> str:
+def order_text(controller: Controller, ordering: Ordering) -> str:
     """Return why the chosen order is not applied, or ""."""
     session = controller.state.session
     if session is None:
         return ""
     if ordering == "similarity":
-        return _similarity_words(controller.neuron_order)
-    why = missing(ordering, session.units)
+        return _similarity_text(controller.neuron_order)
+    problem = missing(ordering, session.units)
     if ordering == "score" and controller.results.scores is None:
-        why = "no scores yet"
-    return f"{why}: as stored" if why else ""
+        problem = "no scores yet"
+    return f"{problem}: as stored" if problem else ""
 
 
-def _similarity_words(similarity: SimilarityOrder) -> str:
+def _similarity_text(similarity: SimilarityOrder) -> str:
     if similarity.order is not None:
         return ""
     if similarity.error is not None:
@@ -149,7 +149,7 @@ def similarity_button(controller: Controller, ordering: Ordering) -> str:
         return ""
     if controller.neuron_order.is_busy:
         return "Stop"
-    return "Compare" if order_words(controller, ordering) else ""
+    return "Compare" if order_text(controller, ordering) else ""
 
 
 def press_similarity(controller: Controller) -> None:
@@ -178,7 +178,7 @@ def _grouped(
     keys = (
         numbers
         if within is None
-        else (numbers.astype(np.uint16) * np.uint16(len(_WORDS)) + within)
+        else (numbers.astype(np.uint16) * np.uint16(len(_PATTERN_LABELS)) + within)
     )
     order = row_order(keys, len(numbers))
     least = len(order) / 16  # smaller groups have no space for a label
@@ -190,13 +190,13 @@ def _grouped(
     return Arrangement(order, tuple(ticks))
 
 
-def _ranked(keys: np.ndarray, word: Callable[[float], str]) -> Arrangement:
+def _ranked(keys: np.ndarray, label: Callable[[float], str]) -> Arrangement:
     """Order by ascending key; up to five rows have a label."""
     order = row_order(keys, len(keys))
     ticks = []
     for row in _spread(len(order)):
         key = keys[order[row]]
-        ticks.append((row + 0.5, "–" if np.isnan(key) else word(key)))
+        ticks.append((row + 0.5, "–" if np.isnan(key) else label(key)))
     return Arrangement(order, tuple(ticks))
 
 

@@ -5,11 +5,11 @@ from typing import Final
 import numpy as np
 
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.raster.values import Shown
+from omnimouse_widgets.drawn.raster.values import RasterImage
 
 # Opacities of hidden, visible, target and mixed. Prediction and residual exist for
 # target cells, so these stay (almost) clear there.
-OVERLAYS: Final[dict[Shown, tuple[int, int, int, int]]] = {
+OVERLAYS: Final[dict[RasterImage, tuple[int, int, int, int]]] = {
     "truth": (185, 75, 90, 80),
     "prediction": (185, 75, 25, 45),
     "residual": (185, 75, 0, 30),
@@ -18,9 +18,9 @@ OVERLAYS: Final[dict[Shown, tuple[int, int, int, int]]] = {
 
 def overlay_table(tints: tuple[int, int, int, int]) -> np.ndarray:
     """Return uint8 (6, 4): RGBA of the display codes over the values."""
-    left_out = [(*palette.rgb(palette.VISIBLE), 30), (*palette.rgb(palette.TARGET), 40)]
+    excluded = [(*palette.rgb(palette.VISIBLE), 30), (*palette.rgb(palette.TARGET), 40)]
     states = palette.state_table(tints)
-    return np.concatenate([states, np.array(left_out, np.uint8)])
+    return np.concatenate([states, np.array(excluded, np.uint8)])
 
 
 def blended(base: np.ndarray, codes: np.ndarray, tints: np.ndarray) -> np.ndarray:
@@ -39,8 +39,8 @@ def blended(base: np.ndarray, codes: np.ndarray, tints: np.ndarray) -> np.ndarra
     # 127; adding 127 before the division rounds to nearest.
     share = tints[:, 3:].astype(np.uint16)
     added = (tints[:, :3] * share + 127) // 255
-    kept = (255 - share)[codes]
-    return np.asarray((base * kept + 127) // 255 + added[codes], np.uint8)
+    base_share = (255 - share)[codes]
+    return np.asarray((base * base_share + 127) // 255 + added[codes], np.uint8)
 
 
 def coloured(
@@ -48,10 +48,10 @@ def coloured(
 ) -> np.ndarray:
     """Map values to 256 colours, uint8 (…, 3); NaN is black."""
     low, high = levels
-    known = np.isfinite(values)
+    is_finite = np.isfinite(values)
     # NaN must be replaced before the cast: NaN to uint8 is undefined.
-    scaled = np.where(known, (values - low) * (255 / (high - low)), 0)
-    found: np.ndarray = table[np.clip(scaled, 0, 255).astype(np.uint8)]
-    if not known.all():
-        found[~known] = 0
-    return found
+    scaled = np.where(is_finite, (values - low) * (255 / (high - low)), 0)
+    pixels: np.ndarray = table[np.clip(scaled, 0, 255).astype(np.uint8)]
+    if not is_finite.all():
+        pixels[~is_finite] = 0
+    return pixels

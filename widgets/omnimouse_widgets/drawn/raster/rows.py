@@ -1,4 +1,4 @@
-"""Mapping of neurons to screen rows of the raster: ordering and binning; no Qt.
+"""Mapping of neurons to screen rows of the raster: ordering and binning.
 
 Recordings have more neurons than the raster has pixel rows. Rows are ordered (by
 state, score, …) and the part in view is divided into at most `MAX_ROWS` bins of equal
@@ -15,9 +15,9 @@ from omnimouse_model.live.state import RasterOrder
 from omnimouse_model.masks import HIDDEN, MIXED, Mask, input_cells, scored_cells
 
 MAX_ROWS: Final = 250
-UNSEEN: Final = 4
+UNREAD: Final = 4
 """Display code of visible cells in runs too short for a token: not model input."""
-UNASKED: Final = 5
+UNSCORED_TARGET: Final = 5
 """Display code of target cells too close to visible ones: not predicted."""
 
 Ordering = RasterOrder
@@ -48,7 +48,7 @@ def rows_in_view(n_rows: int, low: float, high: float) -> tuple[int, int]:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows:
+class RasterRows:
     """Screen rows: the ordered neurons from `start` to `stop`, in equal bins.
 
     Attributes
@@ -75,7 +75,7 @@ class Rows:
     @classmethod
     def of(
         cls, order: np.ndarray, start: int, stop: int, max_rows: int = MAX_ROWS
-    ) -> "Rows":
+    ) -> "RasterRows":
         """Bin the rows `start` to `stop` of an ordering."""
         start, stop = max(0, start), min(len(order), stop)
         size = max(1, -(-(stop - start) // max_rows))
@@ -100,36 +100,36 @@ class Rows:
 
     def bin_at(self, row: float) -> int:
         """Return the bin of a row; the nearest bin if the row is out of view."""
-        found = int(np.searchsorted(self.edges, row, side="right")) - 1
-        return min(max(found, 0), len(self) - 1)
+        number = int(np.searchsorted(self.edges, row, side="right")) - 1
+        return min(max(number, 0), len(self) - 1)
 
     def mean(self, values: np.ndarray) -> np.ndarray:
         """Return bin means: (n_samples, P) to (rows, n_samples); NaN is ignored."""
         if self.members.shape[0] == 1:
             return np.ascontiguousarray(values[:, self.members[0]].T)
         picked = values[:, self.members.ravel()].reshape(-1, *self.members.shape)
-        known = ~np.isnan(picked)
+        is_known = ~np.isnan(picked)
         # Without NaN, one contraction is sufficient; this is the usual case for
         # recordings.
-        if known.all():
+        if is_known.all():
             return np.asarray(np.einsum("tkr,kr->rt", picked, self.weights))
-        weight = np.einsum("tkr,kr->rt", known, self.weights)
-        total = np.einsum("tkr,kr->rt", np.where(known, picked, 0), self.weights)
+        weight = np.einsum("tkr,kr->rt", is_known, self.weights)
+        total = np.einsum("tkr,kr->rt", np.where(is_known, picked, 0), self.weights)
         with np.errstate(invalid="ignore", divide="ignore"):
             return np.asarray(total / weight, np.float32)
 
     def codes(self, mask: Mask) -> np.ndarray:
         """Return uint8 (rows, n_samples) display codes; 3 (mixed) if a bin is mixed.
 
-        Visible cells that form no token are `UNSEEN`; target cells excluded by a rule
-        are `UNASKED`.
+        Visible cells that form no token are `UNREAD`; target cells excluded by a rule
+        are `UNSCORED_TARGET`.
         """
         picked = mask.cells[:, self.members.ravel()].reshape(-1, *self.members.shape)
         low, high = picked.min(axis=1), picked.max(axis=1)
         codes = np.where(low == high, low, np.uint8(MIXED))
         binned = _as_mask(codes, mask)
-        codes[binned.visible & ~input_cells(binned)] = UNSEEN
-        codes[binned.target & ~scored_cells(binned)] = UNASKED
+        codes[binned.visible & ~input_cells(binned)] = UNREAD
+        codes[binned.target & ~scored_cells(binned)] = UNSCORED_TARGET
         return np.ascontiguousarray(codes.T)
 
 
@@ -139,8 +139,8 @@ def _as_mask(codes: np.ndarray, mask: Mask) -> Mask:
     if layout is not None:
         # The order of tokens refers to neurons; here each bin is its own neuron.
         layout = replace(layout, order=np.arange(codes.shape[1]))
-    # A mask has no code for mixed cells. Hidden cells are neither `UNSEEN` nor
-    # `UNASKED`, so mixed bins are not hatched.
+    # A mask has no code for mixed cells. Hidden cells are neither `UNREAD` nor
+    # `UNSCORED_TARGET`, so mixed bins are not hatched.
     cells = np.where(codes == MIXED, np.uint8(HIDDEN), codes)
     return replace(mask, cells=cells, token_layout=layout)
 

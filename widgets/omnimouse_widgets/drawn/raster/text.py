@@ -7,33 +7,33 @@ import numpy as np
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import RasterView
 from omnimouse_model.masks import TOKEN_SAMPLES
-from omnimouse_widgets.drawn.raster.order import order_words
-from omnimouse_widgets.drawn.raster.rows import UNASKED, UNSEEN, Rows
-from omnimouse_widgets.drawn.raster.values import age_words
+from omnimouse_widgets.drawn.raster.order import order_text
+from omnimouse_widgets.drawn.raster.rows import UNREAD, UNSCORED_TARGET, RasterRows
+from omnimouse_widgets.drawn.raster.values import age_text
 
 VIEW_TIP: Final = (
     "What the raster shows (V: the next).\n"
     "Residual: predicted − recorded; blue too low, orange too high"
 )
 HATCHED: Final = {
-    UNSEEN: f"too short: the model sees runs of {TOKEN_SAMPLES} samples or more",
-    UNASKED: "not predicted: the first samples, or right after visible ones",
+    UNREAD: f"too short: the model sees runs of {TOKEN_SAMPLES} samples or more",
+    UNSCORED_TARGET: "not predicted: the first samples, or right after visible ones",
 }
 """Why cells are hatched."""
 
 
-def hatch_words(codes: np.ndarray | None) -> tuple[str, ...]:
+def hatch_text(codes: np.ndarray | None) -> tuple[str, ...]:
     """Return the reasons for hatching among these display codes."""
     if codes is None:
         return ()
     return tuple(
-        f"▨ {words}" for code, words in HATCHED.items() if (codes == code).any()
+        f"▨ {parts}" for code, parts in HATCHED.items() if (codes == code).any()
     )
 
 
-def status_words(
+def status_text(
     controller: Controller,
-    rows: Rows | None,
+    rows: RasterRows | None,
     view: RasterView,
     hatched: tuple[str, ...],
 ) -> str:
@@ -41,7 +41,7 @@ def status_words(
     if rows is None:
         return "no session"
     size = rows.members.shape[0]
-    age = "" if view == "truth" else age_words(controller.results)
-    order = order_words(controller, controller.state.raster_order)
+    age = "" if view == "truth" else age_text(controller.results)
+    order = order_text(controller, controller.state.raster_order)
     parts = (order, age, *hatched, f"{size} neurons / row" if size > 1 else "")
     return " · ".join(part for part in parts if part)

@@ -13,7 +13,7 @@ from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn import units
 
-Shown = Literal["truth", "prediction", "residual"]
+RasterImage = Literal["truth", "prediction", "residual"]
 View = RasterView
 
 VIEWS: Final[dict[View, str]] = {
@@ -23,7 +23,7 @@ VIEWS: Final[dict[View, str]] = {
     "pair": "recorded, predicted",
     "beside": "all three",
 }
-TITLES: Final[dict[Shown, str]] = {
+TITLES: Final[dict[RasterImage, str]] = {
     "truth": "recorded",
     "prediction": "predicted",
     "residual": "residual",
@@ -41,51 +41,55 @@ class Picture:
     table: np.ndarray
 
 
-def shown_in(view: View) -> tuple[Shown, ...]:
+def images_of(view: View) -> tuple[RasterImage, ...]:
     """Return the pictures of a view, from left to right."""
     if view == "beside":
         return ("truth", "prediction", "residual")
     return ("truth", "prediction") if view == "pair" else (view,)
 
 
-def picture(shown: Shown, window: Window, prediction: Prediction | None) -> Picture:
+def picture(
+    image: RasterImage, window: Window, prediction: Prediction | None
+) -> Picture:
     """Return the values to draw; NaN where there is no prediction.
 
     Truth and prediction use the levels of the window, so that they are comparable.
     """
     low, high = levels_of(window)
     recorded = units.recorded(window)
-    if shown == "truth":
+    if image == "truth":
         return Picture(recorded, (low, high), GREY)
-    predicted = whole(prediction, *recorded.shape)
-    if shown == "prediction":
+    predicted = all_neurons(prediction, *recorded.shape)
+    if image == "prediction":
         return Picture(predicted, (low, high), GREY)
     # Symmetric around 0, so that dark grey always means a residual of 0.
     reach = (high - low) / 2
     return Picture(predicted - recorded, (-reach, reach), RESIDUAL)
 
 
-def title(shown: Shown, levels: tuple[float, float], unit: str = "") -> str:
-    """What a picture shows; a residual with the numbers of its two full colours."""
-    if shown != "residual":
-        return TITLES[shown]
+def title(image: RasterImage, levels: tuple[float, float], unit: str = "") -> str:
+    """Return the title of an image; a residual has the numbers of its end colours."""
+    if image != "residual":
+        return TITLES[image]
     # The minus sign U+2212 has the width of the plus sign; a hyphen is shorter.
     low, high = (f"{level:+.2g}".replace("-", "−") for level in levels)
     high = f"{high} {unit}" if unit else high
     return (
-        f"<span style='color: {palette.VISIBLE}'>■ {low}</span> {TITLES[shown]} "
+        f"<span style='color: {palette.VISIBLE}'>■ {low}</span> {TITLES[image]} "
         f"<span style='color: {palette.TARGET}'>{high} ■</span>"
     )
 
 
-def age_words(results: Results) -> str:
+def age_text(results: Results) -> str:
     """Return a note on a missing or outdated prediction, or ""."""
     if results.population is None:
         return "no prediction yet"
     return "prediction of an older question" if results.is_population_old else ""
 
 
-def whole(prediction: Prediction | None, n_samples: int, n_neurons: int) -> np.ndarray:
+def all_neurons(
+    prediction: Prediction | None, n_samples: int, n_neurons: int
+) -> np.ndarray:
     """Predicted responses (n_samples, P) of every neuron, NaN without one."""
     if prediction is not None and np.array_equal(
         prediction.neurons, np.arange(n_neurons)
@@ -97,16 +101,16 @@ def whole(prediction: Prediction | None, n_samples: int, n_neurons: int) -> np.n
     return values
 
 
-_KNOWN_LEVELS: WeakKeyDictionary[Window, tuple[float, float]] = WeakKeyDictionary()
+_LEVELS: WeakKeyDictionary[Window, tuple[float, float]] = WeakKeyDictionary()
 """Levels of windows in use; weak keys, so that closed recordings are released."""
 
 
 def levels_of(window: Window) -> tuple[float, float]:
     """Return grey levels of a window: 1st to 99th percentile of a sample of values."""
-    found = _KNOWN_LEVELS.get(window)
-    if found is None:
-        found = _KNOWN_LEVELS[window] = _levels(window)
-    return found
+    levels = _LEVELS.get(window)
+    if levels is None:
+        levels = _LEVELS[window] = _levels(window)
+    return levels
 
 
 def _levels(window: Window) -> tuple[float, float]:

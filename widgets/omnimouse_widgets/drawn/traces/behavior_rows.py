@@ -44,11 +44,11 @@ def behavior_rows(controller: Controller) -> list[Trace]:
 
 def _labels(name: str, score: float, *, is_old: bool) -> tuple[str, str]:
     """Return e.g. `pupil size · r = 0.43`, and a shorter label for many rows."""
-    words = words_of(name)
+    text = channel_text(name)
     if not np.isfinite(score):
-        return words, words
+        return text, text
     older = " (older)" if is_old else ""
-    return f"{words} · r = {score:.2f}{older}", f"{words} · {score:.2f}{older}"
+    return f"{text} · r = {score:.2f}{older}", f"{text} · {score:.2f}{older}"
 
 
 def _times(controller: Controller, name: str) -> np.ndarray:
@@ -67,7 +67,7 @@ def _names(controller: Controller) -> tuple[str, ...]:
     return session.behavior_names if session is not None else ()
 
 
-def behavior_words(controller: Controller) -> str:
+def behavior_text(controller: Controller) -> str:
     """Return the role of behaviour in the current request."""
     state, results = controller.state, controller.results
     if state.mask is None:
@@ -90,6 +90,6 @@ def behavior_words(controller: Controller) -> str:
     return f"Not available: {state.predictor_name or 'no model'} gave no decode."
 
 
-def words_of(name: str) -> str:
+def channel_text(name: str) -> str:
     """Return the display name of a channel, e.g. `pupil d-size` for `pupil_dsize`."""
     return name.replace("_dsize", " d-size").replace("_", " ")

@@ -7,7 +7,7 @@ Scale = Literal["own", "common"]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class TraceOptions:
     """Options of trace rows.
 
     `is_large` scales predictions to the size of the recording. `scale` gives each row

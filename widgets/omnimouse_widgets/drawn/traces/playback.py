@@ -17,16 +17,16 @@ def strides(spec: WindowSpec) -> dict[int, str]:
     if spec.align == "trial":
         # Such a window begins at a trial, so it cannot slide.
         return {spec.n_samples: "1 trial"}
-    found = {spec.n_samples: f"{spec.duration_s:g} s"}
+    strides_by_samples = {spec.n_samples: f"{spec.duration_s:g} s"}
     for seconds in SHORT_STRIDES_S:
         samples = round(seconds * spec.response_rate_hz)
         if 0 < samples < spec.n_samples:
-            found[samples] = f"{seconds:g} s"
-    return found
+            strides_by_samples[samples] = f"{seconds:g} s"
+    return strides_by_samples
 
 
 def samples_due(elapsed_s: float, speed: float, rate_hz: float) -> int:
-    """Samples that should have passed after so much wall time."""
+    """Return the samples that should have passed after a wall time."""
     return int(elapsed_s * rate_hz * speed)
 
 
@@ -46,7 +46,7 @@ def advance(controller: Controller, step: int, stride: int) -> None:
     controller.set_cursor(cursor - moved)
 
 
-def stride_words(stride: int, spec: WindowSpec = OMNIMOUSE) -> str:
-    """What a stride does, such as `Slide the window by 1 s`."""
+def stride_text(stride: int, spec: WindowSpec = OMNIMOUSE) -> str:
+    """Return what a stride does, such as `Slide the window by 1 s`."""
     verb = "Step" if stride == spec.n_samples else "Slide"
     return f"{verb} the window by {strides(spec)[stride]}"

@@ -71,22 +71,22 @@ def low_and_scale(trace: Trace) -> tuple[float, float]:
     """Return the minimum and the range of all curves, which share one scale."""
     curves = [trace.truth, np.array(trace.least), trace.predicted, trace.baseline]
     curves += trace.overlays
-    known = np.concatenate([curve for curve in curves if curve is not None])
+    values = np.concatenate([curve for curve in curves if curve is not None])
     # Never empty, because `least` is finite.
-    known = known[np.isfinite(known)]
-    low, high = float(known.min()), float(known.max())
+    values = values[np.isfinite(values)]
+    low, high = float(values.min()), float(values.max())
     return low, max(high - low, 1e-6)
 
 
 def row_ranges(
-    shown: Sequence[Trace], scale: Scale, rows: Sequence[Trace]
+    visible: Sequence[Trace], scale: Scale, rows: Sequence[Trace]
 ) -> list[tuple[float, float]]:
-    """Return minimum and range of each shown row.
+    """Return minimum and range of each visible row.
 
     A common range is the largest range of all `rows`, so that scrolling does not
     change the scale.
     """
-    ranges = [low_and_scale(trace) for trace in shown]
+    ranges = [low_and_scale(trace) for trace in visible]
     if scale == "common" and ranges:
         widest = max(low_and_scale(trace)[1] for trace in rows)
         # Rows keep their own minimum; only the units per pixel become equal.

@@ -15,7 +15,7 @@ from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn import units
-from omnimouse_widgets.drawn.traces.options import Look
+from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.drawn.traces.row import Trace
 
 LEAST = (0.0, 3.0)
@@ -24,7 +24,7 @@ LEAST = (0.0, 3.0)
 NOBODY = LIVE - 1
 
 
-def trace_rows(controller: Controller, look: Look) -> list[Trace]:
+def trace_rows(controller: Controller, look: TraceOptions) -> list[Trace]:
     """Return a row per selected neuron, over the window or the chosen span."""
     rows = _rows(controller)
     return [_as_large(row) for row in rows] if look.is_large else rows
@@ -57,7 +57,7 @@ def least_span(spec: WindowSpec) -> tuple[float, float]:
     return (0.0, spec.response_rate_hz) if spec.responses == "count" else LEAST
 
 
-def shown_answers(controller: Controller) -> dict[int, PinResult]:
+def pin_results(controller: Controller) -> dict[int, PinResult]:
     """Return the pin results by slot for the current view (window or span)."""
     predictions = controller.pins.predictions
     return predictions.windows if predictions.page is None else predictions.spans
@@ -207,7 +207,7 @@ def _slots(controller: Controller) -> list[int]:
 
 def _marks(controller: Controller, neuron: int) -> tuple[tuple[str, str, str], ...]:
     """Return letter, score and colour of every shown pin."""
-    answers = shown_answers(controller)
+    answers = pin_results(controller)
     return tuple(
         (
             pin.letter,

@@ -9,7 +9,7 @@ from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.pin import Pin, PinResult
 from omnimouse_model.live.spans import SpanChoice
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.units import bar_words
+from omnimouse_widgets.drawn.units import bar_text
 
 SPAN_TIPS: Final = {
     "window": f"The window of {OMNIMOUSE.duration_s:g} s",
@@ -22,8 +22,8 @@ PIN_TIP: Final = (
     "while you try another; up to four (Shift+P)"
 )
 FULL_TIP: Final = "Four conditions are pinned; unpin one first (its arrow)"
-COMMON_WORD, COMMON_TIP = "= scale", "One scale for all neurons, or each its own"
-SHAPE_WORD: Final = "≈ shape"
+COMMON_LABEL, COMMON_TIP = "= scale", "One scale for all neurons, or each its own"
+SHAPE_LABEL: Final = "≈ shape"
 SHAPE_TIP: Final = "Predictions as large as the recording, to compare their shapes"
 
 
@@ -34,7 +34,7 @@ def span_tip(choice: SpanChoice, spec: WindowSpec) -> str:
     return SPAN_TIPS[choice]
 
 
-class Sign(NamedTuple):
+class LegendEntry(NamedTuple):
     """One entry of a legend."""
 
     glyph: str
@@ -42,46 +42,49 @@ class Sign(NamedTuple):
     text: str
 
 
-def legend_signs(
+def legend_entries(
     baseline: str = "", *, is_large: bool = False, spec: WindowSpec = OMNIMOUSE
-) -> list[Sign]:
-    """What the colours and lines mean; a baseline takes the scale bar's place.
+) -> list[LegendEntry]:
+    """Return the meaning of colours and lines; a baseline replaces the scale bar.
 
-    `is_large` where predictions are drawn as large as the recording; `spec` is that of
+    `is_large` states that predictions are scaled to the recording; `spec` is that of
     the window, whose unit the scale bar has.
     """
-    last = Sign("┃", palette.AXIS, bar_words(spec))
+    last = LegendEntry("┃", palette.AXIS, bar_text(spec))
     if baseline:
-        last = Sign("┅", palette.BASELINE, Path(baseline).name)
+        last = LegendEntry("┅", palette.BASELINE, Path(baseline).name)
     return [
-        Sign("━", palette.HELD, "recorded"),
-        Sign("╍", palette.PREDICTED, "predicted ≈" if is_large else "predicted"),
-        Sign("▇", palette.VISIBLE, "visible"),
-        Sign("▒", palette.TARGET, "target"),
+        LegendEntry("━", palette.RECORDED, "recorded"),
+        LegendEntry("╍", palette.PREDICTED, "predicted ≈" if is_large else "predicted"),
+        LegendEntry("▇", palette.VISIBLE, "visible"),
+        LegendEntry("▒", palette.TARGET, "target"),
         last,
     ]
 
 
-def pinned_signs(
+def pin_signs(
     pins: Sequence[Pin],
-    answers: Mapping[int, PinResult],
-    why_silent: Callable[[Pin], str],
-) -> list[Sign]:
+    results: Mapping[int, PinResult],
+    problem_of: Callable[[Pin], str],
+) -> list[LegendEntry]:
     """Return the legend of the shown pins, with reasons for missing predictions."""
     signs = []
     for pin in pins:
         if not pin.is_shown:
             continue
-        answer = answers.get(pin.slot)
-        why = why_silent(pin) or (answer.error if answer is not None else "")
-        words = f"{pin.letter} {pin.name}" + (f": {why}" if why else "")
-        signs.append(Sign("━", palette.PINS[pin.slot], words))
+        problem = _problem(problem_of(pin), results.get(pin.slot))
+        text = f"{pin.letter} {pin.name}" + (f": {problem}" if problem else "")
+        signs.append(LegendEntry("━", palette.PINS[pin.slot], text))
     return signs
 
 
-def pin_words(pins: Pins, pin: Pin) -> str:
+def pin_text(pins: Pins, pin: Pin) -> str:
     """Return the description of a pin, with the reason for a missing prediction."""
-    answer = pins.predictions.windows.get(pin.slot)
-    words = f"{pin.letter}: {pin.name} · {pin.predictor_name}"
-    why = pins.problem_of(pin) or (answer.error if answer is not None else "")
-    return f"{words}\nNot predicted: {why}" if why else words
+    result = pins.predictions.windows.get(pin.slot)
+    text = f"{pin.letter}: {pin.name} · {pin.predictor_name}"
+    problem = _problem(pins.problem_of(pin), result)
+    return f"{text}\nNot predicted: {problem}" if problem else text
+
+
+def _problem(pin_problem: str, result: PinResult | None) -> str:
+    return pin_problem or (result.error if result is not None else "")

@@ -16,7 +16,7 @@ from omnimouse_model.masks import MIXED, PATTERN_NAMES, TRANSITION
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.colours import core_and_rim, flat_rows, mean_levels
 from omnimouse_widgets.drawn.field.layout import Field
-from omnimouse_widgets.drawn.field.mask_counts import MOST_TOLD, ORDER, counted
+from omnimouse_widgets.drawn.field.mask_counts import MOST_LISTED, ORDER, counted
 from omnimouse_widgets.drawn.field.neuron_colours import STATE_CORE, STATE_RIM
 from omnimouse_widgets.drawn.raster.order import Arrangement, arrange
 from omnimouse_widgets.drawn.raster.pixels import (
@@ -25,16 +25,16 @@ from omnimouse_widgets.drawn.raster.pixels import (
     coloured,
     overlay_table,
 )
-from omnimouse_widgets.drawn.raster.rows import Rows
+from omnimouse_widgets.drawn.raster.rows import RasterRows
 from omnimouse_widgets.drawn.raster.values import (
     GREY,
     TITLES,
-    Shown,
-    age_words,
+    RasterImage,
+    age_text,
+    images_of,
     picture,
-    shown_in,
 )
-from omnimouse_widgets.drawn.traces.options import Look
+from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.drawn.traces.rows import trace_rows
 from omnimouse_widgets.jupyter.snapshot.drawing import (
     EDGE,
@@ -87,7 +87,7 @@ def draw(controller: Controller, field: Field | None) -> Drawing:
         sheet = Sheet(WIDTH, TOP)
         sheet.words(EDGE, 9, words, TEXT, 13)
         return Drawing(sheet.png(), words, WIDTH, TOP)
-    traces = trace_rows(controller, Look(is_large=state.as_large))
+    traces = trace_rows(controller, TraceOptions(is_large=state.as_large))
     below = TOP + SIDE + BELOW
     height = below + traces_height(min(len(traces), MOST_TRACES))
     sheet = Sheet(WIDTH, height)
@@ -139,7 +139,7 @@ def _state_words(controller: Controller) -> str:
         changing = [
             at for at in np.flatnonzero(patterns) if TRANSITION in PATTERN_NAMES[at]
         ]
-        if len(changing) <= MOST_TOLD:
+        if len(changing) <= MOST_LISTED:
             told = [f"{patterns[at]:,} {PATTERN_NAMES[at]}" for at in changing]
             # `ORDER` ends with MIXED, so its text is the last one.
             words[-1:] = told or words[-1:]
@@ -267,7 +267,9 @@ def _arranged(controller: Controller) -> Arrangement:
     )
 
 
-def raster_pixels(controller: Controller, shown: Shown, rows: Rows) -> np.ndarray:
+def raster_pixels(
+    controller: Controller, shown: RasterImage, rows: RasterRows
+) -> np.ndarray:
     """Return uint8 (rows, n_samples, 3): values blended with the tints of the mask."""
     state = controller.state
     assert state.window is not None
@@ -284,7 +286,7 @@ def _draw_raster(sheet: Sheet, controller: Controller) -> None:
     state, spec = controller.state, controller.state.spec
     arranged = _arranged(controller)
     order = arranged.order
-    rows, n = Rows.of(order, 0, len(order)), max(len(order), 1)
+    rows, n = RasterRows.of(order, 0, len(order)), max(len(order), 1)
     left, top, height = EDGE + SIDE + AXIS, TOP + 16, SIDE - 16
     for row, words in arranged.ticks:
         # Lines are 13 points high; the block of lines is centred on its row.
@@ -294,13 +296,13 @@ def _draw_raster(sheet: Sheet, controller: Controller) -> None:
             short = cut(line, AXIS - 14, 10)
             x = left - 8 - width_of(short, 10)
             sheet.words(x, y + 13 * at, short, QUIET, 10)
-    names = shown_in(state.raster_view)
+    names = images_of(state.raster_view)
     width = (WIDTH - EDGE - left - GAP * (len(names) - 1)) / len(names)
     at_row = {int(neuron): at for at, neuron in enumerate(order.tolist())}
     for number, name in enumerate(names):
         x = left + number * (width + GAP)
         title = TITLES[name]
-        if name != "truth" and (age := age_words(controller.results)):
+        if name != "truth" and (age := age_text(controller.results)):
             title = f"{title} · {age}"
         sheet.words(x, TOP, cut(title, width, 10), QUIET, 10)
         sheet.picture(raster_pixels(controller, name, rows), x, top, width, height)
@@ -315,4 +317,4 @@ def _draw_raster(sheet: Sheet, controller: Controller) -> None:
     for neuron in state.selection:
         if neuron in at_row:
             y = top + height * (at_row[neuron] + 0.5) / n
-            sheet.wedge(left - 1, y, palette.HELD)
+            sheet.wedge(left - 1, y, palette.RECORDED)

@@ -133,7 +133,7 @@ def _curves(controller: Controller, traces: Sequence[Trace]) -> list[_Curve]:
     The order is recorded, pins, baseline, predicted; later curves are on top.
     """
     state, first = controller.state, traces[0]
-    found = [_Curve("recorded", palette.HELD, None, first.truth)]
+    found = [_Curve("recorded", palette.RECORDED, None, first.truth)]
     for pin in state.pins:
         if pin.is_shown:
             has = pin.slot < len(first.overlays)

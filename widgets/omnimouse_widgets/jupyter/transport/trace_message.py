@@ -8,14 +8,14 @@ from traitlets import Dict, Int, Unicode
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.model.freshness import freshness_words
+from omnimouse_widgets.drawn.model.freshness import freshness_text
 from omnimouse_widgets.drawn.traces.options import Scale
 from omnimouse_widgets.drawn.traces.row import Trace, has_overlay, row_ranges
 from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_cursor
 from omnimouse_widgets.jupyter.transport.part import Drawn, Part
 
 COLOURS: Final[dict[str, Any]] = {
-    "truth": palette.HELD,
+    "truth": palette.RECORDED,
     "predicted": palette.PREDICTED,
     "baseline": palette.BASELINE,
     "pins": palette.PINS,
@@ -105,7 +105,7 @@ class TraceStack(Part):
         self.keep("status", words=self._freshness())
 
     def _freshness(self) -> str:
-        sign, _, words = freshness_words(self.controller.results, is_long=False)
+        sign, _, words = freshness_text(self.controller.results, is_long=False)
         return f"{sign} {words}"
 
 

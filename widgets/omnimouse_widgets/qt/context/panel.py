@@ -23,9 +23,9 @@ from omnimouse_model.live.sweep.current_point import current_point
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import DrawnSweep
 from omnimouse_widgets.drawn.context.text import (
-    in_the_way,
-    live_words,
-    mark_words,
+    live_problem,
+    live_text,
+    point_text,
     sweeps_on_screen,
 )
 from omnimouse_widgets.qt.context.form import SweepForm
@@ -271,13 +271,13 @@ class ContextPanel(QWidget):
         missing = self._missing()
         self.plot.set_message("" if any(d.sweep.rows for d in drawn) else missing)
         # Reasons have line breaks for the plot; the status has one line.
-        live = live_words(self._controller.state, self._controller.results)
+        live = live_text(self._controller.state, self._controller.results)
         self.status.set_text(" ".join(missing.split()) or live)
 
     def _draw_mark(self) -> None:
         mark = current_point(self._controller.state, self._controller.results)
         self.plot.show_mark(mark)
-        text = mark_words(mark)
+        text = point_text(mark)
         self.mark.set_text(text)
         self.mark.setToolTip(f"{text}\n{TOOLTIP}".strip())
 
@@ -295,7 +295,7 @@ class ContextPanel(QWidget):
     def _missing(self) -> str:
         """Return why there are no live curves, or ""."""
         state, results = self._controller.state, self._controller.results
-        return in_the_way(state, results, is_live=self.live.isChecked())
+        return live_problem(state, results, is_live=self.live.isChecked())
 
 
 class _FormArea(QScrollArea):

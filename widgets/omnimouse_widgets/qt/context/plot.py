@@ -19,13 +19,13 @@ from omnimouse_model.analysis.sweep.plan import AXES, ContextAxis
 from omnimouse_model.live.sweep.current_point import CurrentPoint
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import (
-    AXIS_WORDS,
+    AXIS_TEXT,
     DrawnSweep,
-    KnownSpots,
-    Spot,
+    PlottedPoint,
+    PointCache,
     dodge,
     place_on,
-    tick_words,
+    tick_text,
     value_at,
     values_of,
 )
@@ -72,7 +72,7 @@ class ContextPlot:
         history.setYLink(neurons)
         self._message = plot_style.Message(neurons.getViewBox())
         self._mark: CurrentPoint | None = None
-        self._spots = KnownSpots()
+        self._spots = PointCache()
         self._names: list[tuple[str, int]] = []
 
     def show_sweeps(
@@ -191,7 +191,7 @@ class _AxisPlot:
         box = pg.ViewBox(enableMenu=False, enableMouse=False, defaultPadding=0.0)
         self.plot = pg.PlotItem(viewBox=box)
         plot_style.style_plot(self.plot)
-        self.plot.setLabel("bottom", AXIS_WORDS[axis], color=plot_style.AXIS)
+        self.plot.setLabel("bottom", AXIS_TEXT[axis], color=plot_style.AXIS)
         below = self.plot.getAxis("bottom")
         below.label.setFont(plot_style.small_font())
         # `_fit_ticks` selects the labels itself.
@@ -226,7 +226,7 @@ class _AxisPlot:
         box.sigResized.connect(lambda _: self._fit_ticks())
         self._lines: dict[tuple[str, int], pg.PlotCurveItem] = {}
         self._bars: dict[tuple[str, int], pg.PlotCurveItem] = {}
-        self._spots: list[Spot] = []
+        self._spots: list[PlottedPoint] = []
         self._values: tuple[int, ...] = ()
         self._mark_x: float | None = None
 
@@ -238,7 +238,7 @@ class _AxisPlot:
         bars = [(p.score, p.sem if p.sem == p.sem else 0.0) for p in points]
         return [y for score, sem in bars for y in (score - sem, score + sem)]
 
-    def show(self, spots: list[Spot], values: tuple[int, ...]) -> None:
+    def show(self, spots: list[PlottedPoint], values: tuple[int, ...]) -> None:
         """Draw the points with their lines and error bars."""
         self._spots, self._values = spots, values
         curves = {(spot.label, spot.line) for spot in spots}
@@ -300,7 +300,7 @@ class _AxisPlot:
             for at, score, sem in zip(x, y, sems, strict=True)
         ]
 
-    def _draw_curve(self, curve: tuple[str, int], spots: list[Spot]) -> None:
+    def _draw_curve(self, curve: tuple[str, int], spots: list[PlottedPoint]) -> None:
         if curve not in self._lines:
             label, line = curve
             colour = palette.CONDITION_COLOURS[label]
@@ -343,13 +343,13 @@ class _AxisPlot:
         measure = QFontMetricsF(plot_style.small_font())
         spans = {}
         for value in sorted(self._values):
-            lines = tick_words(self.axis, value).split("\n")
+            lines = tick_text(self.axis, value).split("\n")
             half = max(measure.horizontalAdvance(line) for line in lines) / 2
             at = place_on(self.axis, value) * pixels
             spans[value] = at - half, at + half
         fits = fitting(list(spans.values()), ROOM)
         ticks = [
-            (place_on(self.axis, value), tick_words(self.axis, value))
+            (place_on(self.axis, value), tick_text(self.axis, value))
             for value, has_room in zip(spans, fits, strict=True)
             if has_room
         ]

@@ -16,7 +16,7 @@ from qtpy.QtWidgets import (
 from omnimouse_model.analysis.sweep.saved import SavedSweep
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.sweep.sweeps import MOST_COMPARED
-from omnimouse_widgets.drawn.context.text import kept_words
+from omnimouse_widgets.drawn.context.text import entry_text
 from omnimouse_widgets.qt.context.legend import SAMPLE, line_sample
 from omnimouse_widgets.qt.style.controls import describe, drawn_pixmap, push_button
 from omnimouse_widgets.qt.style.plot_style import small_font
@@ -142,7 +142,7 @@ class SavedSweeps(QWidget):
         is_drawn = entry.path in compared
         # Line style 0 is the live sweep.
         line = compared.index(entry.path) + 1 if is_drawn else 0
-        item.setText(kept_words(entry, is_running=entry.path == self._sweeps.running))
+        item.setText(entry_text(entry, is_running=entry.path == self._sweeps.running))
         item.setToolTip(f"{item.text()}\n{entry.path}\n{entry.problem}".strip())
         item.setFlags(item.flags() | Qt.ItemFlag.ItemIsUserCheckable)
         item.setCheckState(CHECKED if is_drawn else UNCHECKED)

@@ -91,7 +91,7 @@ class ColourLegend(QWidget):
         self.states, self.rings = QWidget(), QWidget()
         states = (self.outline, *self._labels.values(), self.no_outline)
         self.states.setLayout(row_of(*states, spacing=4))
-        self.visible_ring = ring_label(palette.GIVEN, "visible")
+        self.visible_ring = ring_label(palette.VISIBLE_RING, "visible")
         self.unscored_ring = ring_label(palette.UNSCORED, "no score")
         self.unknown_ring = ring_label(palette.UNSCORED, "unknown")
         self.selected_ring = ring_label(palette.SELECTED, "selected")

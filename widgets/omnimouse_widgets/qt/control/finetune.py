@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QSpinBox, QWidget
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.models.finetuned_models import TrainedPart
 from omnimouse_widgets.drawn.model import finetune as finetune_view
-from omnimouse_widgets.drawn.model.finetune import STEPS, TIPS, TRAINED, score_words
+from omnimouse_widgets.drawn.model.finetune import STEPS, TIPS, TRAINED, score_text
 from omnimouse_widgets.qt.control.finetune_plot import FinetunePlot
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
@@ -107,11 +107,11 @@ class FinetuneSection(QWidget):
         has_curve = is_open and not view.has_choices and bool(finetuning.validations)
         self.open.setVisible(view.is_shown and not is_open)
         self.title.setText(f"{view.title}:")
-        self.message.setText(view.words)
-        self.problem.setText(f"✕ {view.fault}")
+        self.message.setText(view.text)
+        self.problem.setText(f"✕ {view.error}")
         self.start.setText(view.start)
         self.use.setText(view.use)
-        self.score.set_text(score_words(finetuning))
+        self.score.set_text(score_text(finetuning))
         self.title.setToolTip(view.folder and f"Folder: {view.folder}")
         # Only training has a known length.
         is_counted = finetuning.stage == "training"
@@ -125,12 +125,12 @@ class FinetuneSection(QWidget):
             (self.title, True),
             (self.train, view.has_choices),
             (self.steps, view.has_choices),
-            (self.message, bool(view.words)),
+            (self.message, bool(view.text)),
             (self.bar, view.is_busy),
             (self.stop, view.is_busy),
             (self.plot.canvas, has_curve),
             (self.score, has_curve and view.is_busy),
-            (self.problem, bool(view.fault)),
+            (self.problem, bool(view.error)),
             (self.start, bool(view.start)),
             (self.use, bool(view.use)),
             (self.dismiss, not view.is_busy),

@@ -11,8 +11,8 @@ from omnimouse_model.data.hub.names import CHECKPOINTS
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.predict.registry import must_be_fetched, predictor_names
-from omnimouse_widgets.drawn.model.freshness import freshness_words
-from omnimouse_widgets.drawn.model.text import MEANINGS, model_words
+from omnimouse_widgets.drawn.model.freshness import freshness_text
+from omnimouse_widgets.drawn.model.text import MEANINGS, model_text
 from omnimouse_widgets.qt.control.download import DownloadSection
 from omnimouse_widgets.qt.control.finetune import FinetuneSection
 from omnimouse_widgets.qt.control.model_info import ModelInfoSection
@@ -94,7 +94,7 @@ class ModelSection(QWidget):
         # Three groups: predictors without files, checkpoints of the hub, local
         # checkpoints.
         for name in predictor_names():
-            self.model.addItem(model_words(name), name)
+            self.model.addItem(model_text(name), name)
         self.model.insertSeparator(self.model.count())
         for name in CHECKPOINTS:
             self.model.addItem(name, name)
@@ -167,7 +167,7 @@ class ModelSection(QWidget):
         results, baseline = self._controller.results, self._controller.baseline
         self._patience.follow()
         self._baseline_patience.follow()
-        sign, tone, text = freshness_words(results, is_long=self._patience.is_long)
+        sign, tone, text = freshness_text(results, is_long=self._patience.is_long)
         self.dot.setText(sign)
         self.dot.set_tone(tone)
         self.freshness.set_text(text)

@@ -19,7 +19,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import ReportProgress
 from omnimouse_model.live.project.unsaved_backups import plain_name
 from omnimouse_model.live.report import ReportData, report_of_screen
-from omnimouse_widgets.drawn.traces.options import Look
+from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.qt.style.controls import (
     describe,
     dismiss_button,
@@ -57,7 +57,7 @@ class AnalysisSection(QWidget):
         # The application sets these two functions: this package does not render
         # reports, and views do not communicate with each other.
         self._draw_report: DrawReport | None = None
-        self._look_of_traces: Callable[[], Look] = Look
+        self._look_of_traces: Callable[[], TraceOptions] = TraceOptions
         self.mark = ToneLabel("●", "waiting")
         describe(
             self.mark, "Changed since the last save (Ctrl+S to save)", "Unsaved changes"
@@ -211,7 +211,7 @@ class AnalysisSection(QWidget):
             raise ExportError("Select neurons first: there is no trace to draw.")
         return condition
 
-    def draw_traces_as(self, look: Callable[[], Look]) -> None:
+    def draw_traces_as(self, look: Callable[[], TraceOptions]) -> None:
         """Set the function that returns the current look of the traces for figures."""
         self._look_of_traces = look
 

@@ -11,8 +11,8 @@ from omnimouse_widgets.drawn.model.task import (
     BY_HAND,
     NO_VIDEO,
     caveats,
-    half_words,
-    meaning_words,
+    half_text,
+    task_text,
     video_name,
     video_span,
 )
@@ -94,7 +94,7 @@ class TaskSection(QWidget):
         name = state.preset if state.mask is not None else ""
         # Index -1 shows the placeholder text, `BY_HAND`.
         self.preset.setCurrentIndex(self.preset.findData(name) if name else -1)
-        self.meaning.set_text(meaning_words(self._controller.state))
+        self.meaning.set_text(task_text(self._controller.state))
         self.meaning.setToolTip(self.meaning.full_text)
 
     def _draw_modalities(self) -> None:
@@ -114,7 +114,7 @@ class TaskSection(QWidget):
         self.behavior.setEnabled(mask is not None and not no_behavior)
         self.video.setToolTip(no_video)
         self.behavior.setToolTip(no_behavior)
-        half = half_words(spec.duration_s)
+        half = half_text(spec.duration_s)
         for name in ("first", "last"):
             self.video.button(name).setToolTip(f"The model sees the {name} {half}")
         if mask is None:

@@ -177,7 +177,7 @@ class RepeatsPlot:
         plot_style.style_plot(self.means, left=False)
         self.means.setLabel("bottom", "time in the clip (s)", color=plot_style.AXIS)
         self.means.getAxis("bottom").label.setFont(plot_style.small_font())
-        self.mean = plot_style.curve(palette.HELD)
+        self.mean = plot_style.curve(palette.RECORDED)
         self.predicted = plot_style.curve(palette.PREDICTED, dashed=True)
         self.means.addItem(self.mean)
         self.means.addItem(self.predicted)

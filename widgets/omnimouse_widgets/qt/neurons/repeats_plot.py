@@ -45,7 +45,7 @@ class RepeatsSideBySide:
         self.plot.getAxis("bottom").setHeight(18)
         self.image = plot_style.image()
         self.image.setLookupTable(palette.viridis_table())
-        self.means = plot_style.curve(palette.HELD)
+        self.means = plot_style.curve(palette.RECORDED)
         self.average = plot_style.curve(_AVERAGE)
         self.window = plot_style.curve(palette.CURSOR, 2)
         # Later items are on top.

@@ -18,10 +18,10 @@ from omnimouse_widgets.drawn.neurons.columns import (
     OLDER,
     TITLES,
     TOOLTIPS,
+    cell_text,
     columns_of,
     sorted_rows,
     state_code,
-    words_of,
 )
 from omnimouse_widgets.qt.style.segmented_button import swatch
 
@@ -74,7 +74,7 @@ class NeuronTable(QAbstractTableModel):
         name = COLUMNS[index.column()]
         value = self._columns[name][self.neurons[index.row()]]
         if role == Qt.ItemDataRole.DisplayRole:
-            return words_of(name, value)
+            return cell_text(name, value)
         if role == Qt.ItemDataRole.ForegroundRole and name == "score":
             return FADED if self._controller.results.is_population_old else None
         if role == Qt.ItemDataRole.TextAlignmentRole:

@@ -6,7 +6,7 @@ import numpy as np
 from psygnal import Signal
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.drawn.raster.rows import Rows
+from omnimouse_widgets.drawn.raster.rows import RasterRows
 from omnimouse_widgets.qt.raster.plot import RasterBox
 from omnimouse_widgets.qt.raster.strokes import Block, Point, box_block, brush_blocks
 from omnimouse_widgets.qt.style.plot_style import sample_at
@@ -37,7 +37,7 @@ class RasterGestures:
 
     def __init__(self, controller: Controller) -> None:
         self._controller = controller
-        self.rows: Rows | None = None
+        self.rows: RasterRows | None = None
         self.tool: Tool = "brush"
         self.box: Block | None = None
         # `_held` is the tool of the current stroke, `_last` the last pointer position

@@ -114,7 +114,7 @@ class Marks(_InView):
         """Draw in device coordinates, so that zooming does not scale the marks."""
         to_device = painter.transform()
         painter.resetTransform()
-        painter.setBrush(plot_style.brush(palette.HELD))
+        painter.setBrush(plot_style.brush(palette.RECORDED))
         painter.setPen(plot_style.pen("#000000"))
         left = self.viewRect().left()
         for row in self.rows:

@@ -11,22 +11,22 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.raster.order import Arrangement
 from omnimouse_widgets.drawn.raster.pixels import OVERLAYS, overlay_table
 from omnimouse_widgets.drawn.raster.rows import (
-    Rows,
+    RasterRows,
     rows_in_view,
 )
 from omnimouse_widgets.drawn.raster.text import (
     HATCHED,
     VIEW_TIP,
-    hatch_words,
-    status_words,
+    hatch_text,
+    status_text,
 )
 from omnimouse_widgets.drawn.raster.values import (
     TITLES,
     VIEWS,
-    Shown,
+    RasterImage,
     View,
+    images_of,
     picture,
-    shown_in,
     title,
 )
 from omnimouse_widgets.drawn.units import drawn_units
@@ -64,13 +64,13 @@ class RasterPanel(QWidget):
         self._controller = controller
         self._view: View = "truth"
         self._arranged: Arrangement | None = None
-        self._rows: Rows | None = None
+        self._rows: RasterRows | None = None
         self._codes: np.ndarray | None = None
         self._hatch_reasons: tuple[str, ...] = ()
         self._n_samples = controller.state.spec.n_samples
         self.gestures = RasterGestures(controller)
         self.canvas = plot_style.canvas(TOOLTIP)
-        self.pictures: dict[Shown, RasterPlot] = {}
+        self.pictures: dict[RasterImage, RasterPlot] = {}
         self._build_pictures()
         self._build_toolbar()
         self._lay_out()
@@ -167,7 +167,7 @@ class RasterPanel(QWidget):
 
     def _share_width(self) -> None:
         """Give all plots the same data width; the first column also has the axis."""
-        count = len(shown_in(self._view))
+        count = len(images_of(self._view))
         layout = self.canvas.ci.layout
         left, _, right, _ = layout.getContentsMargins()
         gaps = left + right + (count - 1) * layout.horizontalSpacing()
@@ -228,9 +228,9 @@ class RasterPanel(QWidget):
         return self.pictures["truth"]
 
     @property
-    def _visible(self) -> dict[Shown, RasterPlot]:
+    def _visible(self) -> dict[RasterImage, RasterPlot]:
         """The pictures of the view, from left to right."""
-        return {name: self.pictures[name] for name in shown_in(self._view)}
+        return {name: self.pictures[name] for name in images_of(self._view)}
 
     def _draw_rows(self) -> None:
         """Order and bin the rows, then draw everything that depends on them."""
@@ -284,7 +284,7 @@ class RasterPanel(QWidget):
             and np.array_equal(before.order, order)
         ):
             return
-        self._rows = self.gestures.rows = Rows.of(order, start, stop)
+        self._rows = self.gestures.rows = RasterRows.of(order, start, stop)
         self._draw_values()
         self._draw_marks()
 
@@ -331,7 +331,7 @@ class RasterPanel(QWidget):
             return
         self._codes = codes = self._rows.codes(mask)
         # The status line contains the reasons for the hatching.
-        reasons = hatch_words(codes)
+        reasons = hatch_text(codes)
         if reasons != self._hatch_reasons:
             self._hatch_reasons = reasons
             self._draw_status()
@@ -363,7 +363,7 @@ class RasterPanel(QWidget):
 
     def _draw_status(self) -> None:
         self.ordering.draw()
-        text = status_words(
+        text = status_text(
             self._controller, self._rows, self._view, self._hatch_reasons
         )
         self.status.set_text(text)

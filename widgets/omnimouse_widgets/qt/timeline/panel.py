@@ -250,7 +250,7 @@ class _Mark:
 
     start_s: float
     stop_s: float
-    colour: str = palette.HELD
+    colour: str = palette.RECORDED
     height: float = 1.0
     letter: str = ""
 

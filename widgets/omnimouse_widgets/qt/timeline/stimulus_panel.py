@@ -10,7 +10,7 @@ from qtpy.QtWidgets import QGraphicsRectItem, QLabel, QMenu, QToolButton, QWidge
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.model.task import NO_VIDEO
-from omnimouse_widgets.drawn.traces.playback import SPEEDS, stride_words, strides
+from omnimouse_widgets.drawn.traces.playback import SPEEDS, stride_text, strides
 from omnimouse_widgets.drawn.traces.time_axis import frame_at_sample, sample_at_frame
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import combo_box, tool_button
@@ -67,7 +67,7 @@ class StimulusPanel(QWidget):
         )
         self.frame = plot_style.image()
         self.border = QGraphicsRectItem()
-        self.label = plot_style.text_item("", palette.HELD, anchor=(0.5, 1.0))
+        self.label = plot_style.text_item("", palette.RECORDED, anchor=(0.5, 1.0))
         self.label.fill = plot_style.brush(plot_style.BACKGROUND, 215)
         self.message = plot_style.Message(self.view)
         for item in (self.frame, self.border, self.label):
@@ -105,7 +105,7 @@ class StimulusPanel(QWidget):
         group = QActionGroup(menu)
         self.strides: dict[int, QAction] = {}
         for stride in strides(spec):
-            action = QAction(stride_words(stride, spec), group)
+            action = QAction(stride_text(stride, spec), group)
             action.setCheckable(True)
             action.triggered.connect(partial(setattr, self.playback, "stride", stride))
             menu.addAction(action)

@@ -8,9 +8,9 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.traces.behavior_rows import (
     NO_BEHAVIOR,
     behavior_rows,
-    behavior_words,
+    behavior_text,
 )
-from omnimouse_widgets.drawn.traces.text import legend_signs
+from omnimouse_widgets.drawn.traces.text import legend_entries
 from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_cursor
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.form import column_in
@@ -42,7 +42,7 @@ class BehaviorPanel(QWidget):
         self.status = QLabel()
         self.status.setWordWrap(True)
         self.status.setFont(plot_style.small_font())
-        parts = (legend_label(legend_signs()), self.status, self.stack.canvas)
+        parts = (legend_label(legend_entries()), self.status, self.stack.canvas)
         column_in(self, *parts, stretch=2, spacing=2)
         shortcuts.bind_keys(self, controller)
         events, results = controller.state.events, controller.results
@@ -56,7 +56,7 @@ class BehaviorPanel(QWidget):
     def _draw_rows(self) -> None:
         traces, state = behavior_rows(self._controller), self._controller.state
         self.stack.set_rows(traces)
-        self.status.setText(behavior_words(self._controller))
+        self.status.setText(behavior_text(self._controller))
         missing = "This session has no behaviour"
         if state.window is None:
             missing = plot_style.NO_SESSION

@@ -8,7 +8,7 @@ from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QPainter, QTextDocument
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.drawn.traces.options import Look
+from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.drawn.traces.rows import trace_rows
 from omnimouse_widgets.qt.style import plot_style
 from omnimouse_widgets.qt.style.picture import SHARPNESS, Picture
@@ -23,7 +23,7 @@ LARGE: Final = "predictions are drawn as large as the recording, to compare shap
 
 
 def traces_figure(
-    controller: Controller, condition: str, look: Look, *, is_svg: bool
+    controller: Controller, condition: str, look: TraceOptions, *, is_svg: bool
 ) -> bytes:
     """Return a figure of the traces on white, independent of the panel's size.
 
@@ -73,7 +73,7 @@ def traces_figure(
     return content
 
 
-def _drawn_stack(controller: Controller, look: Look) -> TraceStack:
+def _drawn_stack(controller: Controller, look: TraceOptions) -> TraceStack:
     """Return a canvas with the traces, laid out but not on screen."""
     traces = trace_rows(controller, look)
     stack = TraceStack(lambda _: None, "")

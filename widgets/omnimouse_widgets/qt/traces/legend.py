@@ -7,26 +7,26 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.drawn.traces.options import Look
-from omnimouse_widgets.drawn.traces.rows import shown_answers
-from omnimouse_widgets.drawn.traces.text import Sign, legend_signs, pinned_signs
+from omnimouse_widgets.drawn.traces.options import TraceOptions
+from omnimouse_widgets.drawn.traces.rows import pin_results
+from omnimouse_widgets.drawn.traces.text import LegendEntry, legend_entries, pin_signs
 from omnimouse_widgets.qt.style import plot_style
 
 
-def legend_html(controller: Controller, look: Look) -> str:
-    """Return the legend of colours and lines; see `legend_signs`."""
+def legend_html(controller: Controller, look: TraceOptions) -> str:
+    """Return the legend of colours and lines; see `legend_entries`."""
     name, spec = controller.state.baseline_name, controller.state.spec
-    return signs_html(legend_signs(name, is_large=look.is_large, spec=spec))
+    return signs_html(legend_entries(name, is_large=look.is_large, spec=spec))
 
 
 def pins_html(controller: Controller) -> str:
     """Return the legend of the displayed pins, with reasons for missing ones."""
     pins = controller.pins
-    answers = shown_answers(controller)
-    return signs_html(pinned_signs(controller.state.pins, answers, pins.problem_of))
+    answers = pin_results(controller)
+    return signs_html(pin_signs(controller.state.pins, answers, pins.problem_of))
 
 
-def signs_html(signs: Sequence[Sign]) -> str:
+def signs_html(signs: Sequence[LegendEntry]) -> str:
     """Return coloured glyphs with their meanings in one line."""
     return " &nbsp;".join(
         # Names of pins are typed by the user and may contain & or <.
@@ -35,7 +35,7 @@ def signs_html(signs: Sequence[Sign]) -> str:
     )
 
 
-def legend_label(signs: Sequence[Sign] = ()) -> QLabel:
+def legend_label(signs: Sequence[LegendEntry] = ()) -> QLabel:
     """Return a label for a legend, on the background of the plots."""
     label = QLabel(signs_html(signs))
     label.setTextFormat(Qt.TextFormat.RichText)

@@ -6,11 +6,11 @@ from html import escape
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.drawn.traces.options import Look, Scale
+from omnimouse_widgets.drawn.traces.options import Scale, TraceOptions
 from omnimouse_widgets.drawn.traces.row import Trace
 from omnimouse_widgets.drawn.traces.rows import trace_rows
 from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_over_span
-from omnimouse_widgets.drawn.units import bar_words
+from omnimouse_widgets.drawn.units import bar_text
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import tool_button
 from omnimouse_widgets.qt.style.form import column_in
@@ -86,7 +86,7 @@ class TracesPanel(QWidget):
 
     def _draw_legend(self) -> None:
         controller, pins = self._controller, self._controller.pins
-        bar = bar_words(controller.state.spec)
+        bar = bar_text(controller.state.spec)
         self.stack.canvas.setToolTip(TOOLTIP.format(bar=bar))
         message = f"⚠ {escape(pins.notice)} &nbsp;" if pins.notice else ""
         pinned = message + pins_html(controller)
@@ -121,7 +121,7 @@ class TracesPanel(QWidget):
         return trace_rows(self._controller, self.look)
 
     @property
-    def look(self) -> Look:
+    def look(self) -> TraceOptions:
         """Scales of the rows, from the state that the switches of the bar set."""
         scale: Scale = "common" if self._controller.state.common_scale else "own"
-        return Look(self._controller.state.as_large, scale)
+        return TraceOptions(self._controller.state.as_large, scale)

@@ -11,13 +11,13 @@ from omnimouse_model.live.pin import MAX_PINS, Pin
 from omnimouse_model.live.spans import SPAN_CHOICES
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces.text import (
+    COMMON_LABEL,
     COMMON_TIP,
-    COMMON_WORD,
     FULL_TIP,
     PIN_TIP,
+    SHAPE_LABEL,
     SHAPE_TIP,
-    SHAPE_WORD,
-    pin_words,
+    pin_text,
     span_tip,
 )
 from omnimouse_widgets.qt.style.controls import (
@@ -55,8 +55,8 @@ class PinBar(QWidget):
             name="Span of the traces",
         )
         self.span.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        self.common = toggle_button(COMMON_WORD, COMMON_TIP, NARROW_STYLE)
-        self.shape = toggle_button(SHAPE_WORD, SHAPE_TIP, NARROW_STYLE)
+        self.common = toggle_button(COMMON_LABEL, COMMON_TIP, NARROW_STYLE)
+        self.shape = toggle_button(SHAPE_LABEL, SHAPE_TIP, NARROW_STYLE)
         for button in (self.common, self.shape):
             button.toggled.connect(lambda _: self._scale_picked())
         row = row_of(self.pin, *self.chips, spacing=3)
@@ -139,7 +139,7 @@ class PinBar(QWidget):
 
     def _tip(self, pin: Pin) -> str:
         keys = f"Click to show or hide (Alt+{pin.slot + 1}); the arrow opens a menu"
-        return f"{pin_words(self._controller.pins, pin)}\n{keys}"
+        return f"{pin_text(self._controller.pins, pin)}\n{keys}"
 
     def _draw_span(self) -> None:
         self._name_spans()

@@ -82,7 +82,7 @@ class TraceStack(QObject):
         self.canvas.addItem(self.plot)
         plot_style.style_plot(self.plot, left=False)
         self.shade = plot_style.lut_image(palette.state_table(SHADE_ALPHA))
-        self.truth = plot_style.curve(palette.HELD, WIDTH)
+        self.truth = plot_style.curve(palette.RECORDED, WIDTH)
         self.predicted = plot_style.curve(palette.PREDICTED, WIDTH, dashed=True)
         self.baseline = plot_style.curve(palette.BASELINE, WIDTH, dotted=True)
         self.overlays = [plot_style.curve(colour, WIDTH) for colour in palette.PINS]

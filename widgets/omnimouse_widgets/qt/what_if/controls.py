@@ -32,7 +32,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
 from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.drawn.model.task import half_words
+from omnimouse_widgets.drawn.model.task import half_text
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
     describe,
@@ -328,7 +328,7 @@ class WhatIfControls(QWidget):
             if spans and spans <= set(both):
                 self._part = part
         self.part.show_value(self._part)
-        half = half_words(self._spec.duration_s)
+        half = half_text(self._spec.duration_s)
         for part in ("first", "last"):
             self.part.button(part).setToolTip(f"Edit the {part} {half}")
 

@@ -97,7 +97,7 @@ class WhatIfPanel(QWidget):
         )
         # Fixed, because the controls beside it need the rest of the width.
         self.canvas.setFixedSize(132, 190)
-        self.recorded = self._picture(0, "recorded", palette.HELD)
+        self.recorded = self._picture(0, "recorded", palette.RECORDED)
         self.edited = self._picture(2, "edited", palette.EDITED)
 
     def _picture(self, row: int, title: str, colour: str) -> pg.ImageItem:
