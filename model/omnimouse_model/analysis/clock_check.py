@@ -43,7 +43,7 @@ _BLOCK = 600
 _DROPPED = 1.5
 _UNEVEN_S = 30.0
 
-Progress = Callable[[float], None]
+ReportShare = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +155,7 @@ class AlignmentReport:
 
 def check_alignment(
     session: Session | str | Path,
-    progress: Progress | None = None,
+    progress: ReportShare | None = None,
     *,
     latency_s: tuple[float, float] = LATENCY_S,
     seed: int = 0,
@@ -216,7 +216,7 @@ def _remark(lags: Sequence[Lag], length_s: float) -> str:
 
 # -- what is compared ----------------------------------------------------------------
 def _parts(
-    session: Session, seed: int, report: Progress
+    session: Session, seed: int, report: ReportShare
 ) -> Iterator[dict[str, np.ndarray]]:
     """Read the streams of each part on one 30-Hz clock, (time, columns)."""
     span = session.common_interval()
@@ -321,7 +321,7 @@ def _pairs(
             yield _Pair(first, second, pairs, _BEHAVIOR_REACH_S, BEHAVIOR_LAG_S)
 
 
-def _lag(pair: _Pair, seed: int, report: Progress) -> Lag:
+def _lag(pair: _Pair, seed: int, report: ReportShare) -> Lag:
     """Estimate the lag of one pair, its spread over parts and its strength."""
     report(0.0)
     x, y = _reduced([a for a, _ in pair.parts]), _reduced([b for _, b in pair.parts])

@@ -17,7 +17,7 @@ EXPONENTS = (0.01, 3.0)
 # float64.
 _GRID, _ZOOMS = 61, 12
 """Exponents per grid, and the number of refinements around the best one."""
-_NO_SCIPY = 'Fits need SciPy, which is not here: pip install "omnimouse-app[analysis]".'
+_NO_SCIPY = 'This needs SciPy: pip install "omnimouse-app[analysis]".'
 
 
 @dataclass(frozen=True, slots=True)

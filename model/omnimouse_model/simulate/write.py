@@ -43,7 +43,7 @@ from omnimouse_model.simulate.truth import FOLDER as TRUTH
 from omnimouse_model.simulate.truth import spec_fingerprint
 
 logger = logging.getLogger(__name__)
-Progress = Callable[[float], None]
+ReportShare = Callable[[float], None]
 
 RESPONSES_START_S = 100.0
 SCREEN_START_S = RESPONSES_START_S + 0.5 / RATE_HZ
@@ -58,7 +58,7 @@ _ABANDONED_S = 3600.0
 
 
 def write_session(
-    spec: MouseSpec, folder: str | Path, progress: Progress | None = None
+    spec: MouseSpec, folder: str | Path, progress: ReportShare | None = None
 ) -> Path:
     """Simulate a session and write it to `folder`; do nothing if it exists already.
 
@@ -133,7 +133,7 @@ def _move_into_place(spec: MouseSpec, partial: Path, folder: Path) -> None:
         logger.info("%s was written by another process meanwhile", folder)
 
 
-def _write_all(spec: MouseSpec, folder: Path, progress: Progress | None) -> None:
+def _write_all(spec: MouseSpec, folder: Path, progress: ReportShare | None) -> None:
     simulation = Simulation(spec)
     _write_root(spec, folder)
     _write_devices(simulation, folder)
@@ -221,7 +221,7 @@ def _write_imaging(population: Population, place: Path) -> None:
 
 
 def _write_blocks(
-    simulation: Simulation, folder: Path, progress: Progress | None
+    simulation: Simulation, folder: Path, progress: ReportShare | None
 ) -> ResponseSums:
     """Write responses, truth and screen block by block; return the moments."""
     spec, moments = simulation.spec, ResponseSums()

@@ -7,9 +7,10 @@ its scores do not depend on the other models, the worker or on interruptions.
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import fields, is_dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -226,63 +227,41 @@ def _score_on_worker(task: tuple[Shard, RemotePredictor]) -> Scores:
 
 
 # -- rows of a results store --------------------------------------------------------
-def _listed(values: np.ndarray) -> list[float | None]:
-    return [number_or_none(value) for value in np.asarray(values, float).tolist()]
+def _to_json(value: Any) -> Any:
+    """Return scores as JSON values: arrays and tuples as lists, NaN as None."""
+    if is_dataclass(value):
+        names = (field.name for field in fields(value))
+        return {name: _to_json(getattr(value, name)) for name in names}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        return [_to_json(item) for item in value]
+    return number_or_none(value) if isinstance(value, float) else value
 
 
-def _array(values: list[float | None]) -> np.ndarray:
-    return np.array([number(value) for value in values], np.float64)
-
-
-def _plain_row(row: Score | GroupScore | BehaviorScore) -> JsonRow:
-    facts: JsonRow = {}
-    for field in fields(row):
-        value = getattr(row, field.name)
-        if isinstance(value, np.ndarray):
-            value = _listed(value)
-        elif field.name == "groups":
-            value = [_plain_row(group) for group in value]
-        elif field.name in _NUMBERS:
-            value = number_or_none(value)
-        facts[field.name] = value
-    return facts
-
-
-def _parsed_row(facts: JsonRow) -> JsonRow:
-    values: JsonRow = dict(facts)
-    for name in _NUMBERS:
-        if name in values:
-            values[name] = number(values[name])
-    for name in ("per_neuron", "counts", "neurons"):
-        if name in values:
-            values[name] = _array(values[name])
-    # JSON lists become float arrays; integer columns are cast back.
-    for name in ("counts", "neurons"):
-        if name in values:
-            values[name] = values[name].astype(np.int64)
+def _arguments(values: JsonRow) -> JsonRow:
+    """Return the arguments of a score from its JSON values."""
+    arguments = dict(values)
+    for name in set(_NUMBERS) & set(values):
+        arguments[name] = number(values[name])
+    # Older files hold whole numbers as floats, too.
+    dtypes = {"per_neuron": np.float64, "counts": np.int64, "neurons": np.int64}
+    for name in set(dtypes) & set(values):
+        column = [number(value) for value in values[name]]
+        arguments[name] = np.array(column, np.float64).astype(dtypes[name])
     if "groups" in values:
-        values["groups"] = tuple(GroupScore(**_parsed_row(g)) for g in values["groups"])
-    return values
+        groups = (_arguments(group) for group in values["groups"])
+        arguments["groups"] = tuple(GroupScore(**group) for group in groups)
+    return arguments
 
 
-def _plain(results: Scores) -> JsonRow:
-    return {
-        "tier": results.tier,
-        "metric": results.metric,
-        "scores": [_plain_row(score) for score in results.scores],
-        "behavior": [_plain_row(score) for score in results.behavior],
-    }
-
-
-def _parsed(facts: JsonRow) -> Scores:
+def _parsed(values: JsonRow) -> Scores:
     return Scores(
-        tuple(Score(**_parsed_row(row)) for row in facts["scores"]),
-        tuple(BehaviorScore(**_parsed_row(row)) for row in facts["behavior"]),
-        str(facts["tier"]),
-        str(facts.get("metric", "correlation")),
+        tuple(Score(**_arguments(row)) for row in values["scores"]),
+        tuple(BehaviorScore(**_arguments(row)) for row in values["behavior"]),
+        str(values["tier"]),
+        str(values.get("metric", "correlation")),
     )
 
 
-EVALUATION: RowFormat[Scores] = RowFormat(
-    "evaluation", "an evaluation", _plain, _parsed
-)
+EVALUATION = RowFormat("evaluation", "an evaluation", _to_json, _parsed)

@@ -33,6 +33,26 @@ MirrorAxis = Literal["horizontal", "vertical"]
 ClipAt = Callable[[float], Read]
 
 
+def _check(edit: Any) -> None:
+    """Raise ValueError for numbers that no window can have."""
+    for name in ("value", "factor", "start_s"):
+        if not isfinite(getattr(edit, name, 0.0)):
+            raise ValueError(f"{type(edit).__name__} needs a finite {name}.")
+    _check_positions(edit, None)
+
+
+def _check_positions(edit: Any, count: int | None) -> None:
+    """Raise ValueError for a frame or sample outside a window of `count` of them."""
+    span, at = getattr(edit, "span", None), getattr(edit, "at", 0)
+    # A window without the stream (0 positions) has no limit: the edit has no effect.
+    most, name = count or np.inf, type(edit).__name__
+    if span is not None and not 0 <= span[0] < span[1] <= most:
+        raise ValueError(f"{name} acts on a span within 0-{count or '…'}, not {span}.")
+    if not 0 <= at < most:
+        last = count - 1 if count else "…"
+        raise ValueError(f"{name} at a frame 0-{last}, not {at}.")
+
+
 # -- edits of the video ---------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class OtherClip:
@@ -409,26 +429,6 @@ def _mapped(edit: Any, old: WindowSpec, new: WindowSpec) -> Edit:
 def _n_positions(edit: Edit, spec: WindowSpec) -> int:
     """Return the number of frames, or of behaviour samples, of a window of a spec."""
     return spec.n_frames if isinstance(edit, VideoEdit) else spec.n_behavior
-
-
-def _check(edit: Any) -> None:
-    """Raise ValueError for numbers that no window can have."""
-    for name in ("value", "factor", "start_s"):
-        if not isfinite(getattr(edit, name, 0.0)):
-            raise ValueError(f"{type(edit).__name__} needs a finite {name}.")
-    _check_positions(edit, None)
-
-
-def _check_positions(edit: Any, count: int | None) -> None:
-    """Raise ValueError for a frame or sample outside a window of `count` of them."""
-    span, at = getattr(edit, "span", None), getattr(edit, "at", 0)
-    # A window without the stream (0 positions) has no limit: the edit has no effect.
-    most, name = count or np.inf, type(edit).__name__
-    if span is not None and not 0 <= span[0] < span[1] <= most:
-        raise ValueError(f"{name} acts on a span within 0-{count or '…'}, not {span}.")
-    if not 0 <= at < most:
-        last = count - 1 if count else "…"
-        raise ValueError(f"{name} at a frame 0-{last}, not {at}.")
 
 
 # -- JSON -----------------------------------------------------------------------------

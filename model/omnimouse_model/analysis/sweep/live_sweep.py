@@ -10,7 +10,6 @@ from dataclasses import replace
 import numpy as np
 
 from omnimouse_model.analysis.sweep.contexts import (
-    Context,
     Draw,
     context_mask,
     history_end,
@@ -35,8 +34,6 @@ SEEDS = (0, 1, 2)
 """Seeds of the draws in the sweep that the live engine updates."""
 RESAMPLES = 200
 """Sufficient for a displayed interval: a point takes about 50 ms in total."""
-Cell = tuple[int, Context]
-"""Seed of a draw, and a context: one point."""
 
 
 def live_history(spec: WindowSpec = OMNIMOUSE) -> tuple[int, ...]:
@@ -62,9 +59,9 @@ def live_plan(
 
     Each is repeated for each choice of video and behaviour.
     """
-    room = n_neurons - n_targets
+    n_others = n_neurons - n_targets
     return SweepPlan(
-        neurons=(0, *(count for count in NEURONS if count <= room)),
+        neurons=(0, *(count for count in NEURONS if count <= n_others)),
         history_samples=(0, *live_history(spec)),
         video=tuple(video),
         behavior=(behavior,) if isinstance(behavior, bool) else tuple(behavior),
@@ -88,7 +85,7 @@ def live_sweep(
     *,
     behavior: bool | Sequence[bool] = True,
     seeds: Sequence[int] = (SEED,),
-    known: ContextSweep | None = None,
+    finished: ContextSweep | None = None,
     outdated: Callable[[], bool] = lambda: False,
 ) -> Iterator[ContextSweep]:
     """Yield the scores of some neurons in one window, context by context.
@@ -105,7 +102,7 @@ def live_sweep(
     seeds
         Seeds of the draws of context neurons. A context without neurons is the same in
         every draw, and computed once.
-    known
+    finished
         The same sweep with its finished rows: only missing rows are computed.
     outdated
         Polled before every point.
@@ -113,7 +110,7 @@ def live_sweep(
     Yields
     ------
     ContextSweep
-        All points so far, known points first; the last sweep is complete.
+        All points so far, finished points first; the last sweep is complete.
 
     Raises
     ------
@@ -125,12 +122,12 @@ def live_sweep(
     session = window.session
     if window.edits:
         raise ValueError("An edited window has no truth to score: sweep the recorded.")
-    shows_video = session.stimulus is not None and window.spec.video is not None
-    sweep = known or ContextSweep(
+    has_video = session.stimulus is not None and window.spec.video is not None
+    sweep = finished or ContextSweep(
         live_plan(
             session.n_neurons,
             len(neurons),
-            video=(False, True) if shows_video else (False,),
+            video=(False, True) if has_video else (False,),
             behavior=behavior,
             seeds=seeds,
             spec=window.spec,
@@ -140,47 +137,38 @@ def live_sweep(
     )
     if sweep.rows:
         yield sweep
-    cells = _missing(sweep)
+    rows = {(row.seed, row.context): row for row in sweep.rows}
+    first_seed = sweep.plan.seeds[0]
     draws = {s: live_draw(session.n_neurons, neurons, s) for s in sweep.plan.seeds}
-    masks = {cell: context_mask(cell[1], draws[cell[0]], window.spec) for cell in cells}
-    asked = [masks[cell] for cell in cells if not _is_repeat(sweep, cell)]
-    answers = _answers(predictor, window, asked, neurons, outdated)
-    for cell in cells:
-        # The first draw precedes all repeats in `cells`, so its row exists.
-        if _is_repeat(sweep, cell):
-            [first] = [row for row in sweep.rows if _cell(row) == _first(sweep, cell)]
-            sweep = replace(sweep, rows=(*sweep.rows, replace(first, seed=cell[0])))
-            # Copies take no time: they appear with the next computed point, or at the
-            # end.
-            if sweep.is_complete:
-                yield sweep
-            continue
-        row = _scored(predictor, window, cell, masks[cell], next(answers))
-        sweep = replace(sweep, rows=(*sweep.rows, row))
-        yield sweep
-
-
-def _missing(sweep: ContextSweep) -> list[Cell]:
-    """Return the missing cells in order."""
-    finished = {_cell(row) for row in sweep.rows}
     cells = [(seed, c) for seed in sweep.plan.seeds for c in sweep.plan.contexts]
-    return [cell for cell in cells if cell not in finished]
+    cells = [cell for cell in cells if cell not in rows]
+    # Without drawn neurons, a context is that of the first draw, whose row is copied.
+    masks = {
+        (seed, context): context_mask(context, draws[seed], window.spec)
+        for seed, context in cells
+        if context.neurons or seed == first_seed
+    }
+    results = _results(predictor, window, list(masks.values()), neurons, outdated)
+    for seed, context in cells:
+        if (seed, context) in masks:
+            row = SweepRow(
+                session=session.id,
+                predictor=predictor.predictor_id,
+                context=context,
+                seed=seed,
+                n_neurons=len(neurons),
+            )
+            row = _with_score(row, window, masks[seed, context], next(results))
+        else:
+            row = replace(rows[first_seed, context], seed=seed)
+        rows[seed, context] = row
+        sweep = replace(sweep, rows=(*sweep.rows, row))
+        # Copies take no time: they appear with the next computed point, or at the end.
+        if (seed, context) in masks or sweep.is_complete:
+            yield sweep
 
 
-def _cell(row: SweepRow) -> Cell:
-    return row.seed, row.context
-
-
-def _first(sweep: ContextSweep, cell: Cell) -> Cell:
-    return sweep.plan.seeds[0], cell[1]
-
-
-def _is_repeat(sweep: ContextSweep, cell: Cell) -> bool:
-    """Whether the cell equals that of the first draw, because no neurons are drawn."""
-    return not cell[1].neurons and cell != _first(sweep, cell)
-
-
-def _answers(
+def _results(
     predictor: Predictor,
     window: Window,
     masks: list[Mask],
@@ -202,36 +190,26 @@ def _answers(
             yield str(refusal)
 
 
-def _scored(
-    predictor: Predictor,
-    window: Window,
-    cell: Cell,
-    mask: Mask,
-    answer: Prediction | str,
+def _with_score(
+    row: SweepRow, window: Window, mask: Mask, result: Prediction | str
 ) -> SweepRow:
-    """Return one row; it has no score if the predictor refused."""
-    neurons = np.flatnonzero((mask.cells == TARGET).any(axis=0))
-    if not isinstance(answer, str):
-        neurons = answer.neurons
-    scored = StreamingCorrelation(mask.n_samples, len(neurons))
-    if not isinstance(answer, str):
-        truth, valid = window.stream("responses")
-        # No target is within 5 samples after a visible sample of the same neuron, so
-        # the predictor answers all targets.
-        cells = (mask.cells[:, neurons] == TARGET) & valid[:, None]
-        scored.update(answer.responses, truth[:, neurons], cells)
-    found = scored.moments()
-    values = found.pearson()
-    low, high = bootstrap_interval(values, found.count, n_resamples=RESAMPLES)
-    return SweepRow(
-        session=window.session.id,
-        predictor=predictor.predictor_id,
-        context=cell[1],
-        seed=cell[0],
-        n_neurons=len(neurons),
-        n_windows=0 if isinstance(answer, str) else 1,
-        score=session_score(values, found.count),
+    """Return a row with its score, or with the reason of a refusal."""
+    if isinstance(result, str):
+        return replace(row, refusal=result)
+    truth, valid = window.stream("responses")
+    # No target is within 5 samples after a visible sample of the same neuron, so
+    # the predictor predicts all targets.
+    cells = (mask.cells[:, result.neurons] == TARGET) & valid[:, None]
+    scored = StreamingCorrelation(mask.n_samples, len(result.neurons))
+    scored.update(result.responses, truth[:, result.neurons], cells)
+    sums = scored.moments()
+    values = sums.pearson()
+    low, high = bootstrap_interval(values, sums.count, n_resamples=RESAMPLES)
+    return replace(
+        row,
+        n_neurons=len(result.neurons),
+        n_windows=1,
+        score=session_score(values, sums.count),
         ci_low=low,
         ci_high=high,
-        refusal=answer if isinstance(answer, str) else "",
     )

@@ -21,7 +21,7 @@ from omnimouse_model.analysis.tuning.motion_energy import (
 )
 from omnimouse_model.analysis.tuning.stimulus_blocks import (
     MAX_BLOCKS,
-    Progress,
+    ReportShare,
     stimulus_blocks,
 )
 from omnimouse_model.data.session import Session
@@ -103,7 +103,7 @@ def direction_tuning(
     centres_yx: Float[np.ndarray, "neuron 2"] | None = None,
     *,
     max_blocks: int = MAX_BLOCKS,
-    progress: Progress | None = None,
+    progress: ReportShare | None = None,
     seed: int = 0,
 ) -> tuple[DirectionTuning, ...]:
     """Estimate the direction tuning of some neurons.
@@ -292,7 +292,7 @@ class _Motion:
         self._energy: list[np.ndarray] = []
         self._response: list[np.ndarray] = []
 
-    def read(self, max_blocks: int, progress: Progress | None) -> None:
+    def read(self, max_blocks: int, progress: ReportShare | None) -> None:
         """Collect energies and responses block by block, without keeping the video."""
         delay = round(DELAY_S * SCREEN_RATE_HZ)
         blocks = stimulus_blocks(

@@ -6,17 +6,14 @@ order of clusters. Neurons of a cluster are sorted along the line from the previ
 cluster to the next. The order is for display only and is not a measure.
 """
 
-from collections.abc import Callable
-from types import ModuleType
-
 import numpy as np
 from jaxtyping import Float32, Int
 
+from omnimouse_model.analysis.tuning.stimulus_blocks import ReportShare
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 from omnimouse_model.metrics.correlation import nanmean
-
-Progress = Callable[[float], None]
+from omnimouse_model.metrics.fits import scipy_module
 
 # 80 segments of 10 bins of 6 samples at 30 Hz: 160 s in total.
 N_STRETCHES = 80
@@ -32,7 +29,7 @@ _READING = 0.7
 
 
 def similarity_order(
-    session: Session, progress: Progress = lambda share: None
+    session: Session, progress: ReportShare = lambda share: None
 ) -> Int[np.ndarray, " neuron"]:
     """Return an order of all neurons of a session by similarity; needs SciPy.
 
@@ -53,7 +50,7 @@ def similarity_order(
 
 
 def sampled_activity(
-    session: Session, progress: Progress = lambda share: None
+    session: Session, progress: ReportShare = lambda share: None
 ) -> Float32[np.ndarray, "neuron bin"]:
     """Return mean normalised responses in bins of segments over the whole recording.
 
@@ -81,7 +78,7 @@ def sampled_activity(
 
 def order_by_similarity(
     activity: Float32[np.ndarray, "neuron bin"],
-    progress: Progress = lambda share: None,
+    progress: ReportShare = lambda share: None,
 ) -> Int[np.ndarray, " neuron"]:
     """Return the neurons ordered by activity; constant neurons come last."""
     centred = activity - activity.mean(axis=1, keepdims=True, dtype=np.float32)
@@ -114,7 +111,7 @@ def _components(scaled: np.ndarray) -> np.ndarray:
 
 def _clusters(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the cluster of each neuron, and the centres of the non-empty clusters."""
-    vq, _ = _scipy()
+    vq = scipy_module("cluster.vq")
     fitted = places[:: -(-len(places) // _MAX_FITTED)]
     count = min(max(len(fitted) // _NEURONS_PER_CLUSTER, 2), MAX_CLUSTERS)
     # Fixed start centres make the result deterministic.
@@ -127,28 +124,16 @@ def _clusters(places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _along(places: np.ndarray, clusters: np.ndarray, centres: np.ndarray) -> np.ndarray:
     """Return the neurons cluster by cluster, similar clusters adjacent."""
-    _, hierarchy = _scipy()
-    rank = np.zeros(len(centres), np.int64)
+    hierarchy = scipy_module("cluster.hierarchy")
+    leaves = np.arange(len(centres))
     if len(centres) > 2:
         tree = hierarchy.linkage(centres, "average", "cosine", optimal_ordering=True)
-        rank[hierarchy.leaves_list(tree)] = np.arange(len(centres))
-    else:
-        rank[:] = np.arange(len(centres))
-    chain = centres[np.argsort(rank)]
+        leaves = hierarchy.leaves_list(tree)
+    rank = np.argsort(leaves)
+    chain = centres[leaves]
     before = chain[np.maximum(np.arange(len(chain)) - 1, 0)]
     after = chain[np.minimum(np.arange(len(chain)) + 1, len(chain) - 1)]
     place = rank[clusters]
     within = np.einsum("nd,nd->n", places, (after - before)[place])
     # `lexsort` sorts by its last key first: cluster, then position along the chain.
     return np.lexsort((within, place))
-
-
-def _scipy() -> tuple[ModuleType, ModuleType]:
-    try:
-        from scipy.cluster import hierarchy, vq
-    except ImportError as error:
-        raise ImportError(
-            "Ordering neurons by similarity needs SciPy: "
-            'pip install "omnimouse-app[napari]"'
-        ) from error
-    return vq, hierarchy

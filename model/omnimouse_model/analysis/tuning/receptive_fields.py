@@ -22,7 +22,7 @@ from omnimouse_model.analysis.tuning.motion_energy import (
 )
 from omnimouse_model.analysis.tuning.stimulus_blocks import (
     MAX_BLOCKS,
-    Progress,
+    ReportShare,
     StimulusBlock,
     stimulus_blocks,
 )
@@ -99,7 +99,7 @@ def receptive_fields(
     kind: FieldKind | None = None,
     ridge: float | None = RIDGE,
     max_blocks: int = MAX_BLOCKS,
-    progress: Progress | None = None,
+    progress: ReportShare | None = None,
 ) -> tuple[ReceptiveField, ...]:
     """Estimate the receptive fields of some neurons, in one pass over the video.
 

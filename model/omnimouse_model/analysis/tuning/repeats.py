@@ -8,7 +8,7 @@ from jaxtyping import Float, Int
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
-from omnimouse_model.metrics.correlation import Status, moments
+from omnimouse_model.metrics.correlation import Status, moments, nanmean
 from omnimouse_model.metrics.repeats import cc_scores, jackknife_reliability
 
 _PIECE_BYTES = 64 * 2**20
@@ -143,7 +143,7 @@ def clip_repeats(
         onset_s,
         np.arange(count) / SCREEN_RATE_HZ,
         responses,
-        _average(responses),
+        nanmean(responses, 1),
         cc_max,
         np.where(status == Status.OK, single, np.nan),
         _oracle(responses),
@@ -230,14 +230,6 @@ def align_prediction(
         values,
         float(moments(values[:, None], average[:, None]).pearson()[0]),
     )
-
-
-def _average(responses: np.ndarray) -> np.ndarray:
-    known = np.isfinite(responses)
-    total = np.where(known, responses, 0.0).sum(axis=1)
-    count = known.sum(axis=1)
-    average: np.ndarray = np.where(count > 0, total / np.maximum(count, 1), np.nan)
-    return average
 
 
 def _oracle(responses: np.ndarray) -> np.ndarray:

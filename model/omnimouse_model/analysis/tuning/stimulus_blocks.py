@@ -22,7 +22,7 @@ BLOCK = 600
 MAX_BLOCKS = 90
 """Maximum number of blocks per session: half an hour, enough for stable estimates."""
 
-Progress = Callable[[float], None]
+ReportShare = Callable[[float], None]
 """Called with the finished share, 0 to 1; an exception stops the work."""
 
 
@@ -75,7 +75,7 @@ def stimulus_blocks(
     before: int = 0,
     after: int = 0,
     max_blocks: int = MAX_BLOCKS,
-    progress: Progress | None = None,
+    progress: ReportShare | None = None,
 ) -> Iterator[StimulusBlock]:
     """Yield the session in blocks of 20 s.
 

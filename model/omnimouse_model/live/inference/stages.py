@@ -314,7 +314,7 @@ class StageRunner:
             np.array(selection, np.int64),
             behavior=(is_visible, not is_visible) if both else False,
             seeds=SEEDS,
-            known=known,
+            finished=known,
             outdated=outdated,
         ):
             self._sweep = (key, sweep)

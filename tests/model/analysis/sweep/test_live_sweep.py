@@ -96,7 +96,7 @@ def test_it_stops_between_points_and_goes_on_where_it_was(window):
     with pytest.raises(StoppedError):
         seen.extend(points)
     assert len(predictor.asked) == 3
-    rest = list(live_sweep(predictor, window, SELECTED, known=seen[-1]))
+    rest = list(live_sweep(predictor, window, SELECTED, finished=seen[-1]))
     assert [len(sweep.rows) for sweep in rest] == [3, 4, 5, 6, 7, 8]
     assert len(predictor.asked) == N_POINTS
     assert rest[-1].rows[:3] == seen[-1].rows
