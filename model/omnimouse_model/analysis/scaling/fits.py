@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -178,33 +178,38 @@ def scaling_curves(
 
 def figure_table(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:
     """Return the figure as rows: "point" per run, "mean" per size, "law" and "line"."""
-    rows: list[dict[str, object]] = []
-    for curve in curves:
-        shared = {
-            "condition": curve.condition,
-            "curve": curve.name,
-            "axis": curve.axis,
-            "quantity": curve.quantity,
-        }
-        for x, y, seed in zip(curve.x, curve.y, curve.seeds, strict=True):
-            point = {"what": "point", "x": float(x), "y": float(y), "seed": seed}
-            rows.append({**shared, **point, "low": None, "high": None})
-        for size in curve.sizes:
-            mean = {"what": "mean", "x": size.x, "y": size.mean, "seed": None}
-            rows.append({**shared, **mean, **_ends(size.low, size.high)})
-        for name in FITS if curve.law is not None else ():
-            rows += [{**shared, "what": name, **one} for one in _drawn(curve, name)]
-    return rows
+    return [
+        {**_labels(curve), "what": kind, "x": float(x), "y": float(y), "seed": seed}
+        | _ends(low, high)
+        for curve in curves
+        for kind, x, y, seed, low, high in _figure_points(curve)
+    ]
 
 
-def _drawn(curve: ScalingCurve, name: FitName) -> Iterator[dict[str, object]]:
-    """Yield a fit and its band as rows."""
-    fit = curve.fit(name)
-    assert fit is not None
-    unknown = np.full(_DRAWN, np.nan)
-    low, high = curve.bands.get(name, (unknown, unknown))
-    for x, y, *ends in zip(curve.along, fit(curve.along), low, high, strict=True):
-        yield {"x": float(x), "y": float(y), "seed": None, **_ends(*ends)}
+def _figure_points(curve: ScalingCurve) -> Iterator[tuple[Any, ...]]:
+    """Yield kind, x, y, seed, low and high of everything that is drawn of a curve."""
+    nan = float("nan")
+    for x, y, seed in zip(curve.x, curve.y, curve.seeds, strict=True):
+        yield "point", x, y, seed, nan, nan
+    for size in curve.sizes:
+        yield "mean", size.x, size.mean, None, size.low, size.high
+    for name in FITS:
+        fit, unknown = curve.fit(name), np.full(_DRAWN, np.nan)
+        if fit is not None:
+            low, high = curve.bands.get(name, (unknown, unknown))
+            for x, y, *ends in zip(
+                curve.along, fit(curve.along), low, high, strict=True
+            ):
+                yield name, x, y, None, *ends
+
+
+def _labels(curve: ScalingCurve) -> dict[str, object]:
+    return {
+        "condition": curve.condition,
+        "curve": curve.name,
+        "axis": curve.axis,
+        "quantity": curve.quantity,
+    }
 
 
 def _ends(low: float, high: float) -> dict[str, object]:
@@ -225,10 +230,7 @@ def fit_rows(curves: Sequence[ScalingCurve]) -> list[dict[str, object]]:
             "name": "fit",
             "value": None if law is None else law.exponent,
             "unit": "exponent",
-            "condition": curve.condition,
-            "curve": curve.name,
-            "axis": curve.axis,
-            "quantity": curve.quantity,
+            **_labels(curve),
             "n": len(curve.x),
             "n_sizes": len(np.unique(curve.x)),
             "sizes": [

@@ -62,7 +62,7 @@ def mice():
             animal_id=str(k // 2),
             neurons=int(draw.integers(100, 900)),
             minutes={"train": float(draw.integers(20, 60)), "test": 5.0},
-            shown={"video": 25.0},
+            stimulus_minutes={"video": 25.0},
         )
         for k in range(12)
     )
