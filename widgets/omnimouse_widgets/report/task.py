@@ -139,7 +139,7 @@ def _mask(data: ReportData) -> Iterator[Markup]:
     note = f" ({mask.note})" if mask.note else ""
     yield facts(
         [
-            ("Task", f"{name}{note}; mask {mask.mask_id}"),
+            ("Preset", f"{name}{note}; mask {mask.mask_id}"),
             ("Video", video_text(mask)),
             ("Behaviour", BEHAVIOR_USE[mask.behavior_mode]),
         ]
