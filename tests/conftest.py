@@ -157,7 +157,7 @@ def _running() -> set[threading.Thread | BaseProcess]:
     """
     workers = (*threading.enumerate(), *active_children())
     own = {worker for worker in workers if worker.name.startswith("omnimouse")}
-    return {worker for worker in own if worker.name != "omnimouse-pen"}
+    return {worker for worker in own if worker.name != "omnimouse-draw"}
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -122,7 +122,7 @@ def _first_curves(tab: NotebookPage, before: int, since: float) -> Row:
     """Wait for the first curves of a request later than `before`."""
     event = tab.page.wait_for_function(
         """([before, since]) => omnimouseEvents.find((event) => event.at > since &&
-        event.event === "drawn" && event.name === "traces" && event.answered > before)
+        event.event === "drawn" && event.name === "traces" && event.request > before)
         """,
         arg=[before, since],
     )

@@ -65,7 +65,7 @@ def running_names() -> set[str]:
     """Names of our threads and processes, but for the one that draws every part."""
     everyone = (*threading.enumerate(), *active_children())
     ours = {one.name for one in everyone if one.name.startswith("omnimouse")}
-    return ours - {"omnimouse-pen"}
+    return ours - {"omnimouse-draw"}
 
 
 @contextmanager

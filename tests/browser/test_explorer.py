@@ -56,7 +56,7 @@ def test_keys_after_a_click_on_a_button_are_the_parts_and_not_the_notebooks(
         fresh_explorer.page.keyboard.press(key)
     fresh_explorer.wait_for_kernel("explorer.painter.tool", "rectangle")
     assert fresh_explorer.evaluate("explorer.painter.code") == 2
-    fresh_explorer.part("asked").get_by_label("Preset").focus()
+    fresh_explorer.part("control").get_by_label("Preset").focus()
     for key in ("b", "x"):  # one adds a cell, the other cuts it
         fresh_explorer.page.keyboard.press(key)
     assert fresh_explorer.page.evaluate(CELL_TYPES) == before

@@ -67,7 +67,7 @@ def test_two_views_of_one_state_agree(rerun_page):
 
 def test_an_error_of_a_model_is_told_in_the_widget(rerun_page):
     rerun_page.evaluate("explorer.controller.choose_predictor('/no/such/model')")
-    rerun_page.part("asked").first.get_by_text("no/such/model").first.wait_for()
+    rerun_page.part("control").first.get_by_text("no/such/model").first.wait_for()
 
 
 def test_a_reloaded_page_shows_the_mask_and_no_picture_beside_it(rerun_page):

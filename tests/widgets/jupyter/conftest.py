@@ -24,7 +24,7 @@ class Page:
         with self._more:
             self.heard += _unpacked(content, raw)
             self._more.notify_all()
-        if content.get("answer") and not self.is_dead:
+        if content.get("confirm") and not self.is_dead:
             self.say("drawn")
 
     def say(self, op: str, *buffers: bytes, **fields: Any) -> None:
@@ -65,7 +65,9 @@ def _unpacked(
     if content["op"] != "drawing":
         return [(content, raw)]
     left = iter(raw)
-    return [(one, [next(left) for _ in range(one["buffers"])]) for one in content["of"]]
+    return [
+        (one, [next(left) for _ in range(one["buffers"])]) for one in content["parts"]
+    ]
 
 
 @pytest.fixture

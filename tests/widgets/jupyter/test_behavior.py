@@ -27,7 +27,7 @@ def test_channels_are_drawn_against_the_decode_with_their_correlation(
     window = controller.state.window
     np.testing.assert_allclose(truth, window.behavior[:, 4], rtol=1e-6)
     np.testing.assert_allclose(decoded, controller.results.behavior[:, 4], rtol=1e-6)
-    assert "echo" in part.words
+    assert "echo" in part.description
 
 
 def test_mode_is_the_masks_both_ways(part, controller):

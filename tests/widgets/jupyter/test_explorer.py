@@ -50,7 +50,7 @@ def test_a_cell_that_runs_again_ends_its_explorer_and_offers_what_was_painted(
     again = settled_explorer(session_folder)
     assert first.painter.comm is None
     assert (again.mask.cells != cells).any()
-    again.take_up()
+    again.restore()
     again.settled(60.0)
     assert (again.mask.cells == cells).all()
     assert again.bar._offer == ""

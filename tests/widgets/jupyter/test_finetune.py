@@ -68,7 +68,7 @@ def test_the_page_starts_it_sees_its_curve_and_the_result_is_chosen(
     part.wait(PATIENCE_S)
     finetuning = controller.finetuning
     assert part.progress == 1.0
-    message, _ = opened.wait_for("view", lambda message, _: "✓" in message["words"])
+    message, _ = opened.wait_for("view", lambda message, _: "✓" in message["text"])
     assert message["folder"] == str(finetuning.request.path)
     _, buffers = opened.wait_for("curves", lambda _, found: len(found[0]) == 8 * 5)
     np.testing.assert_allclose(points(buffers[0]), finetuning.losses, rtol=1e-6)
@@ -89,4 +89,4 @@ def test_why_it_failed_is_raised_for_code_and_told_in_the_page(part, script, pag
     opened = page(part)
     opened.look()
     message, _ = opened.wait_for("view")
-    assert "'mean'" in message["fault"]
+    assert "'mean'" in message["error"]

@@ -64,7 +64,7 @@ def test_the_last_rows_of_the_raster_and_the_table_are_the_last_neurons(
     listed.say("rows", start=N - 3, stop=N, version=version)
     rows, _ = listed.wait_for("rows")
     assert rows["neurons"] == [N - 3, N - 2, N - 1]
-    listed.say("pick", picks=[{"row": N - 1, "neuron": N - 1, "how": "one"}])
+    listed.say("pick", picks=[{"row": N - 1, "neuron": N - 1, "mode": "one"}])
     assert controller.state.selection == (N - 1,)
     table.paint(VISIBLE)
     assert states(controller, [0, N - 1]) == [VISIBLE, VISIBLE]

@@ -113,7 +113,7 @@ def test_rows_do_not_move_under_an_open_stroke(raster, raster_page, controller):
     fields = {"seq": 1, "rows": before, "code": TARGET, "all": False}
     raster_page.say("paint", row_block(30, 31), begin={"code": TARGET}, **fields)
     held, buffers = raster_page.wait_for(
-        "raster", lambda m, _: m["done"].get("page") == 1 and "codes" in m
+        "raster", lambda m, _: m["handled"].get("page") == 1 and "codes" in m
     )
     assert held["rows"] == before
     assert (codes_of(held, buffers)[30, 10:] == TARGET).all()

@@ -70,7 +70,7 @@ def wait_for_points(part, page, sweep, line=0):
     }
 
     def is_drawn(*_):
-        found = {key: [y for _, y, _ in part.chart.drawn(key)] for key in wanted}
+        found = {key: [y for _, y, _ in part.chart.points(key)] for key in wanted}
         return found == wanted
 
     page.wait_for("curves", is_drawn)
@@ -78,7 +78,7 @@ def wait_for_points(part, page, sweep, line=0):
 
 def figure_curve(part, curve, line=0):
     """(value, score, s.e.m.) as the figure has them, its dodge taken back."""
-    points = part.chart.drawn((curve.axis, curve.label, line))
+    points = part.chart.points((curve.axis, curve.label, line))
     return [score for _, score, _ in points], [sem for _, _, sem in points]
 
 
@@ -86,7 +86,7 @@ def assert_drawn(part, sweep, line=0):
     checked = 0
     for curve in sweep.curves():
         known = [p for p in curve.points if np.isfinite(p.score)]
-        places = [x for x, _, _ in part.chart.drawn((curve.axis, curve.label, line))]
+        places = [x for x, _, _ in part.chart.points((curve.axis, curve.label, line))]
         scores, sems = figure_curve(part, curve, line)
         np.testing.assert_allclose(scores, [p.score for p in known])
         np.testing.assert_allclose(sems, np.nan_to_num([p.sem for p in known]))
@@ -155,7 +155,7 @@ def test_a_form_starts_a_sweep_that_is_kept_drawn_and_exported(
 ):
     sweep_page.say("form", **FORM)
     content, _ = sweep_page.wait_for(
-        "estimate", lambda m, _: "predictions" in m["words"]
+        "estimate", lambda m, _: "predictions" in m["text"]
     )
     assert content["is_possible"]
     sweep_page.say("start", **FORM)
@@ -176,7 +176,7 @@ def test_a_form_starts_a_sweep_that_is_kept_drawn_and_exported(
     assert scores == [row.score for row in expected.rows]
     wait_for_points(part, sweep_page, expected, line=1)
     assert_drawn(part, expected, line=1)
-    content, _ = sweep_page.wait_for("kept", lambda m, _: bool(m["entries"]))
+    content, _ = sweep_page.wait_for("saved", lambda m, _: bool(m["entries"]))
     assert content["entries"][0]["line"] == 1
     sweep_page.say("export")
     content, (table,) = sweep_page.wait_for("csv")
@@ -186,7 +186,7 @@ def test_a_form_starts_a_sweep_that_is_kept_drawn_and_exported(
 
 def test_what_cannot_be_asked_is_said_and_not_begun(part, noisy_controller, sweep_page):
     sweep_page.say("form", **{**FORM, "history": "5"})
-    content, _ = sweep_page.wait_for("estimate", lambda m, _: "history" in m["words"])
+    content, _ = sweep_page.wait_for("estimate", lambda m, _: "history" in m["text"])
     assert not content["is_possible"]
     sweep_page.say("start", **{**FORM, "neurons": "many"})
     assert "Neurons" in part.problem

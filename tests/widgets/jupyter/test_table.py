@@ -33,7 +33,7 @@ def rows(table_page: Any, start: int = 0, stop: int = 40) -> dict[str, Any]:
 def pick(table_page: Any, row: int, how: str = "one", anchor: int = 0) -> None:
     shown = rows(table_page)["neurons"]
     of = {"row": anchor, "neuron": shown[anchor]}
-    picked = {"row": row, "neuron": shown[row], "how": how, "anchor": of}
+    picked = {"row": row, "neuron": shown[row], "mode": how, "anchor": of}
     table_page.say("pick", picks=[picked])
 
 
@@ -116,10 +116,10 @@ def test_a_row_that_has_not_come_yet_is_picked_by_its_place(
     part.descending = True
     table_page.wait_for("table")
     last = {"row": 39, "neuron": None}
-    table_page.say("pick", picks=[{**last, "how": "one", "anchor": last}])
+    table_page.say("pick", picks=[{**last, "mode": "one", "anchor": last}])
     assert controller.state.selection == (0,)
     gone = {"row": 40}
-    table_page.say("pick", picks=[{**gone, "how": "one", "anchor": gone}])
+    table_page.say("pick", picks=[{**gone, "mode": "one", "anchor": gone}])
     assert controller.state.selection == (0,)
 
 

@@ -120,7 +120,7 @@ def test_a_pinned_condition_is_overlaid_with_its_letter_and_score(
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
     seen = page(part)
     seen.look()
-    seen.say("pin", verb="pin")
+    seen.say("pin", action="pin")
     assert [pin.letter for pin in controller.state.pins] == ["A"]
     found = RowsMessage(
         seen.wait_for("rows", lambda fields, _: "0" in fields["curves"])
@@ -131,17 +131,17 @@ def test_a_pinned_condition_is_overlaid_with_its_letter_and_score(
     np.testing.assert_array_equal(found.curves[0]["0"], found.curves[0]["predicted"])
     bar, _ = seen.wait_for("bar", lambda fields, _: fields["pins"])
     assert bar["pinned"][0][2] == f"A {controller.state.pins[0].name}"
-    seen.say("pin", verb="rename", slot=0, name="half")
-    seen.say("pin", verb="show", slot=0, is_shown=False)
+    seen.say("pin", action="rename", slot=0, name="half")
+    seen.say("pin", action="show", slot=0, is_shown=False)
     assert controller.state.pins[0].name == "half"
     assert not controller.state.pins[0].is_shown
-    seen.say("pin", verb="pin")  # it is pinned already: shown again, and told so
-    told, _ = seen.wait_for("bar", lambda fields, _: fields["told"])
-    assert "A half" in told["told"]
+    seen.say("pin", action="pin")  # it is pinned already: shown again, and told so
+    bar, _ = seen.wait_for("bar", lambda fields, _: fields["notice"])
+    assert "A half" in bar["notice"]
     controller.apply_preset("nothing")
-    seen.say("pin", verb="make_current", slot=0)
+    seen.say("pin", action="make_current", slot=0)
     assert (controller.state.mask.cells[30:] == TARGET).all()
-    seen.say("pin", verb="unpin", slot=0)
+    seen.say("pin", action="unpin", slot=0)
     assert controller.state.pins == ()
 
 

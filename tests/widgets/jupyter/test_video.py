@@ -31,13 +31,13 @@ def video_page(video, page):
 def go(video_page: Any, at: int, *, plays: bool = False, view: str = "page") -> None:
     """The page says where its playhead is."""
     film = video_page.wait_for("film")[0]["film"]
-    video_page.say("go", at=at, plays=plays, film=film, seq=1, view=view)
+    video_page.say("go", frame=at, is_playing=plays, film=film, seq=1, view=view)
 
 
 def chunk(video_page: Any, number: int) -> tuple[np.ndarray, np.ndarray]:
     """Frames and which are valid, as the page asks for them."""
     film = video_page.wait_for("film")[0]["film"]
-    video_page.say("want", film=film, chunks=[number], seq=1)
+    video_page.say("chunks", film=film, chunks=[number], seq=1)
     _, (frames, valid) = video_page.wait_for("chunk", lambda m, _: m["chunk"] == number)
     shape = (-1, 36, 64)
     return np.frombuffer(frames, np.uint8).reshape(shape), np.frombuffer(
@@ -70,7 +70,7 @@ def test_edited_frames_are_shown_as_the_model_is_given_them(video_page, controll
     message, buffers = video_page.wait_for("edited", lambda m, _: m["start"] >= 0)
     frames = np.frombuffer(buffers[0], np.uint8).reshape(60, 36, 64)
     np.testing.assert_array_equal(frames, controller.stimulus_edits.window.frames_u8)
-    assert message["words"] == controller.stimulus_edits.text
+    assert message["text"] == controller.stimulus_edits.text
 
 
 def test_raw_frames_of_another_size_and_no_video_at_all(video_page, controller):
@@ -80,7 +80,7 @@ def test_raw_frames_of_another_size_and_no_video_at_all(video_page, controller):
     controller.state.window = window
     film, _ = video_page.wait_for("film", lambda m, _: m["height"] == 144)
     at, chunk_size = window.start_index, film["chunk"]
-    video_page.say("want", film=film["film"], chunks=[at // chunk_size], seq=1)
+    video_page.say("chunks", film=film["film"], chunks=[at // chunk_size], seq=1)
     _, (frames, _) = video_page.wait_for(
         "chunk", lambda m, _: m["film"] == film["film"]
     )
@@ -129,7 +129,7 @@ def test_of_two_pages_that_play_one_moves_the_window(video_page, controller):
     go(video_page, start + 10, plays=True)
     go(video_page, start + 5, plays=True, view="other")
     assert controller.state.cursor == 10
-    video_page.wait_for("place", lambda m, _: m["driver"] == "page")
+    video_page.wait_for("position", lambda m, _: m["driver"] == "page")
     go(video_page, start + 12, plays=False)
     go(video_page, start + 6, plays=True, view="other")
     assert controller.state.cursor == 6
@@ -157,12 +157,14 @@ def test_a_clock_nobody_sees_does_not_run(video, video_page):
 # -- what the model is given ------------------------------------------------------
 def test_frames_are_painted_as_one_step(video_page, controller):
     controller.set_frames(True)
-    video_page.say("paint", runs=[[5, 8]], visible=False, seq=3, begin={})
-    video_page.say("paint", runs=[[8, 10], [20, 21]], visible=False, seq=4)
+    video_page.say("paint", runs=[[5, 8]], is_visible=False, seq=3, begin={})
+    video_page.say("paint", runs=[[8, 10], [20, 21]], is_visible=False, seq=4)
     video_page.say("end")
     hidden = np.flatnonzero(~controller.state.mask.frames)
     assert hidden.tolist() == [5, 6, 7, 8, 9, 20]
-    message, _ = video_page.wait_for("frames", lambda m, _: m["done"].get("page") == 4)
+    message, _ = video_page.wait_for(
+        "frames", lambda m, _: m["handled"].get("page") == 4
+    )
     assert np.flatnonzero(np.array(message["visible"]) == 0).tolist() == hidden.tolist()
     controller.undo()
     assert controller.state.mask.frames.all()

@@ -13,7 +13,7 @@ from omnimouse_widgets.drawn.traces.behavior_rows import (
 )
 from omnimouse_widgets.drawn.traces.text import legend_entries
 from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Drawn
+from omnimouse_widgets.jupyter.transport.part import Drawing
 from omnimouse_widgets.jupyter.transport.trace_message import TraceStack
 
 HAS_NONE: Final = "This session has no behaviour"
@@ -28,7 +28,7 @@ class BehaviorDecoder(TraceStack):
     mode
         Use of behaviour in the mask: "visible" (input of the predictor), "target" (to
         be predicted) or "hidden".
-    words
+    description
         Description of the use of behaviour in the current request; read-only.
     has_behavior
         Whether the window has behaviour; read-only.
@@ -37,26 +37,28 @@ class BehaviorDecoder(TraceStack):
     _esm = script("trace_stack", "behavior")
     _css = style()
     mode = Enum((*get_args(BehaviorMode), "mixed"), "hidden").tag(sync=True)
-    words = Unicode("", read_only=True).tag(sync=True)
+    description = Unicode("", read_only=True).tag(sync=True)
     has_behavior = Bool(False, read_only=True).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         super().__init__(controller, **traits)
         events, results = controller.state.events, controller.results
         self.bind("mode", events.mask, self._mode, controller.set_behavior)
-        told = (events.mask, results.changed)
-        self.bind("words", told, lambda: behavior_text(controller))
-        shown = (events.session, events.window)
-        self.bind("has_behavior", shown, self._has_behavior)
+        described = (events.mask, results.changed)
+        self.bind("description", described, lambda: behavior_text(controller))
+        opened = (events.session, events.window)
+        self.bind("has_behavior", opened, self._has_behavior)
 
-    def parts(self) -> list[Drawn]:
+    def drawings(self) -> list[Drawing]:
         """Return the drawing functions of rows, legend and cursor."""
         events, results = self.controller.state.events, self.controller.results
         # The legend is constant: it has no signals and is drawn once for each page.
         return [
-            Drawn(self._draw_rows, [], [events.window, results.changed], [events.mask]),
-            Drawn(self._draw_legend),
-            *self.common_parts(),
+            Drawing(
+                self._draw_rows, [], [events.window, results.changed], [events.mask]
+            ),
+            Drawing(self._draw_legend),
+            *self.common_drawings(),
         ]
 
     def _mode(self) -> str:
@@ -65,8 +67,8 @@ class BehaviorDecoder(TraceStack):
 
     def _has_behavior(self) -> bool:
         state = self.controller.state
-        has = state.session is not None and bool(state.session.behavior_names)
-        return has and state.spec.behavior is not None
+        is_recorded = state.session is not None and bool(state.session.behavior_names)
+        return is_recorded and state.spec.behavior is not None
 
     # -- to the page ------------------------------------------------------------------
     def _draw_rows(self) -> None:
@@ -79,4 +81,4 @@ class BehaviorDecoder(TraceStack):
         self.show_rows(rows, "own", missing)
 
     def _draw_legend(self) -> None:
-        self.keep("legend", legend=legend_entries())
+        self.add_if_changed("legend", legend=legend_entries())

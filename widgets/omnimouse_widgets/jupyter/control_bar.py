@@ -20,9 +20,9 @@ from omnimouse_widgets.drawn.model.task import (
 )
 from omnimouse_widgets.drawn.model.text import model_text
 from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Drawn, Part
+from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 
-PATIENCE_MS: Final = 300
+DELAY_MS: Final = 300
 """Delay in milliseconds before "predicting…" is shown; avoids flicker."""
 
 
@@ -44,7 +44,7 @@ class ControlBar(Part):
     """
 
     # Text only: ten updates per second are sufficient.
-    REST_S = 0.1
+    INTERVAL_S = 0.1
     AHEAD = 8
 
     _esm = script("bar")
@@ -60,76 +60,62 @@ class ControlBar(Part):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         super().__init__(controller, **traits)
         # Function of the offered button; the trait `_offer` is the button's text.
-        self._offered: Callable[[], object] = lambda: None
+        self._offer_function: Callable[[], object] = lambda: None
         state, events = controller.state, controller.state.events
-        self.bind(
-            "predictor",
-            events.predictor_name,
-            lambda: state.predictor_name,
-            controller.choose_predictor,
-        )
-        self.bind(
-            "preset",
-            [events.preset, events.mask],
-            lambda: state.preset,
-            controller.apply_preset,
-        )
-        self.bind(
-            "video",
-            events.mask,
-            self._video,
-            self._show_frames,
-        )
-        self.bind(
-            "behavior",
-            events.mask,
-            lambda: "" if state.mask is None else state.mask.behavior_mode,
-            controller.set_behavior,
-        )
+        self.bind_field("predictor", controller.choose_predictor, "predictor_name")
+        # The mask too: a stroke on the mask of a preset ends the preset.
+        preset = [events.preset, events.mask]
+        self.bind("preset", preset, lambda: state.preset, controller.apply_preset)
+        self.bind("video", events.mask, self._video, self._set_frames)
+        self.bind("behavior", events.mask, self._behavior, controller.set_behavior)
         self.bind("freshness", controller.results.changed, self._freshness)
 
     def _video(self) -> str:
         mask = self._controller.state.mask
         return "" if mask is None or not len(mask.frames) else video_name(mask.frames)
 
-    def _show_frames(self, name: str) -> None:
+    def _behavior(self) -> str:
+        mask = self._controller.state.mask
+        return "" if mask is None else mask.behavior_mode
+
+    def _set_frames(self, name: str) -> None:
         if name not in VIDEO_NAMES:
             raise ValueError(f"Video is one of {', '.join(VIDEO_NAMES)}, not {name!r}.")
         n_frames = self._controller.state.spec.n_frames
         self._controller.set_frames(video_span(name, n_frames))
 
-    def parts(self) -> Sequence[Drawn]:
+    def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions of choices, description and progress."""
         controller, results = self._controller, self._controller.results
         # A finished fine-tuning adds a model to the choices.
-        events, learned = controller.state.events, controller.finetuning.finished
+        events, finetuned = controller.state.events, controller.finetuning.finished
         progress = [controller.loader.changed, controller.downloads.changed]
-        choices = [events.session, events.predictor_name, learned, self.spec_changed]
+        choices = [events.session, events.predictor_name, finetuned, self.spec_changed]
         return (
-            Drawn(self._draw_choices, choices),
-            Drawn(
-                self._draw_words,
+            Drawing(self._draw_choices, choices),
+            Drawing(
+                self._draw_text,
                 [events.session, events.preset],
                 [results.changed],
                 [events.mask],
             ),
-            Drawn(self._draw_progress, progress, [results.changed]),
+            Drawing(self._draw_progress, progress, [results.changed]),
         )
 
     def is_awaiting(self) -> bool:
         """Return whether the status text will soon change again."""
         return self._controller.results.is_awaited
 
-    def offer(self, words: str, act: Callable[[], object]) -> None:
-        """Show a button with a text that calls `act` once; "" removes the button."""
-        self._offered = act
-        self._offer = words
+    def offer(self, text: str, function: Callable[[], object]) -> None:
+        """Show a button with a text that calls a function once; "" removes it."""
+        self._offer_function = function
+        self._offer = text
 
     # -- from the page ----------------------------------------------------------------
-    def on_offered(self, _content: dict[str, Any], _: list[bytes]) -> None:
+    def on_offer(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Call the function of the offered button and remove the button."""
         self._offer = ""
-        self._offered()
+        self._offer_function()
 
     def on_stop(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Stop the current task: opening, download or prediction."""
@@ -142,18 +128,19 @@ class ControlBar(Part):
         else:
             controller.cancel()
 
-    def on_again(self, _content: dict[str, Any], _: list[bytes]) -> None:
+    def on_repeat(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Repeat the request after an error or a stop."""
         self._controller.request_again()
 
     # -- to the page ------------------------------------------------------------------
     def _draw_choices(self) -> None:
         state = self._controller.state
-        tuned = {str(one.path): one.text for one in self._controller.finetuning.results}
+        results = self._controller.finetuning.results
+        tuned = {str(result.path): result.text for result in results}
         # dict.fromkeys removes duplicates and keeps the order, unlike a set.
         names = dict.fromkeys((*predictor_names(), *tuned, state.predictor_name))
         session, spec = state.session, state.spec
-        self.show(
+        self.add_message(
             "choices",
             presets=[list(entry) for entry in self._controller.presets],
             by_hand=BY_HAND,
@@ -165,7 +152,7 @@ class ControlBar(Part):
             half=half_text(spec.duration_s),
         )
 
-    def _draw_words(self) -> None:
+    def _draw_text(self) -> None:
         state, results = self._controller.state, self._controller.results
         session, mask = state.session, state.mask
         title = "No recording is open"
@@ -178,28 +165,25 @@ class ControlBar(Part):
         if results.notice:
             warnings.append(f"⚠ {results.notice}")
         meaning = task_text(state)
-        self.keep("words", title=title, meaning=meaning, warnings=warnings)
+        self.add_if_changed("text", title=title, meaning=meaning, warnings=warnings)
 
     def _draw_progress(self) -> None:
         controller, results = self._controller, self._controller.results
-        opener, models = controller.loader, controller.downloads
-        # The bar has one progress text; the opening of a recording has priority.
-        words = opener.message or models.message
-        share = models.share if models.is_busy else None
-        fault = opener.error or models.error
-        error = str(fault) if fault is not None else results.error or ""
-        sign, tone, fresh = freshness_text(results, is_long=False)
-        self.keep(
+        loader, downloads = controller.loader, controller.downloads
+        error = loader.error or downloads.error or results.error or ""
+        sign, tone, freshness = freshness_text(results, is_long=False)
+        self.add_if_changed(
             "progress",
-            words=words,
-            share=share,
-            error=error,
+            # The bar has one progress text; the opening of a recording has priority.
+            text=loader.message or downloads.message,
+            share=downloads.share if downloads.is_busy else None,
+            error=str(error),
             sign=sign,
             tone=tone,
-            fresh=fresh,
-            awaited=results.is_awaited,
-            again=bool(results.error) or results.was_stopped,
-            patience_ms=PATIENCE_MS,
+            freshness=freshness,
+            is_awaited=results.is_awaited,
+            can_repeat=bool(results.error) or results.was_stopped,
+            delay_ms=DELAY_MS,
         )
 
     def _freshness(self) -> str:

@@ -26,7 +26,7 @@ from omnimouse_widgets.jupyter.finetune import FineTune
 from omnimouse_widgets.jupyter.painter import MaskPainter
 from omnimouse_widgets.jupyter.raster import Raster
 from omnimouse_widgets.jupyter.scores import NeuronScores
-from omnimouse_widgets.jupyter.snapshot.saved_view import LastState
+from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
 from omnimouse_widgets.jupyter.sweep import ContextSweep
 from omnimouse_widgets.jupyter.table import NeuronTable
 from omnimouse_widgets.jupyter.traces import Traces
@@ -34,11 +34,11 @@ from omnimouse_widgets.jupyter.video import VideoScrubber
 
 _RUNS: dict[tuple[str, str], tuple[object, int]] = {}
 """(notebook, cell id): the latest run of the cell and its number of explorers."""
-_MADE: "dict[Path, ref[Explorer]]" = {}
+_EXPLORERS: "dict[Path, ref[Explorer]]" = {}
 """Explorer of each memory file; closed when its cell runs again."""
 
 
-class Laid(VBox):  # type: ignore[misc]  # ipywidgets has no types
+class ExplorerBox(VBox):  # type: ignore[misc]  # ipywidgets has no types
     """Box with all parts; its `repr` is the text shown by a page without widgets."""
 
     def __repr__(self) -> str:
@@ -85,8 +85,8 @@ class Explorer:
         device: Device = "auto",
         controller: Controller | None = None,
     ) -> None:
-        self._owns = controller is None
-        self._before: LastSession | None = None
+        self._owns_controller = controller is None
+        self._last_session: LastSession | None = None
         if controller is None:
             controller = self._new_controller(device)
         self.controller = controller
@@ -102,29 +102,34 @@ class Explorer:
         self.neuron_scores = NeuronScores(controller)
         # Both parts validate the filter, so an invalid one is rejected on either side.
         link((self.table, "filter"), (self.neuron_scores, "filter"))
-        self.widget = self._laid_out()
+        self.widget = self._layout()
         # The painter is always on the page, unlike the parts in the tabs.
-        self._last = LastState(controller, is_live=lambda: self.painter.is_watched)
-        if self._owns:
+        self._picture = SavedPicture(
+            controller, is_live=lambda: self.painter.is_visible
+        )
+        if self._owns_controller:
             controller.choose_predictor(predictor)
             self.open(session)
-        if self._before is not None:
-            self.bar.offer("Take up what was painted here before", self.take_up)
+        if self._last_session is not None:
+            self.bar.offer(
+                "Restore the mask of the last run of this cell", self.restore
+            )
 
     def _new_controller(self, device: Device) -> Controller:
         memory = _memory_file()
         if memory is not None:
             # Close the explorer of the previous run first: it writes its mask to the
             # file that `read_last_session` reads.
-            if memory in _MADE and (former := _MADE[memory]()) is not None:
+            if memory in _EXPLORERS and (former := _EXPLORERS[memory]()) is not None:
                 former.close()
-            _MADE[memory] = ref(self)
-            was = read_last_session(memory)
-            self._before = was if was is not None and was.analysis else None
+            _EXPLORERS[memory] = ref(self)
+            last = read_last_session(memory)
+            # Without an analysis, there is nothing to restore.
+            self._last_session = last if last is not None and last.analysis else None
         state = LiveState(device=device)
         return Controller(state=state, memory=memory or False)
 
-    def _laid_out(self) -> VBox:
+    def _layout(self) -> VBox:
         tabs = {
             "Traces": self.traces,
             "Context": self.sweep.widget,
@@ -133,13 +138,13 @@ class Explorer:
             "Scores": self.neuron_scores.widget,
         }
         # The minimum widths make the two columns wrap on a narrow page.
-        beside = Layout(flex="1 1 42%", min_width="380px", overflow="hidden")
-        right = Tab(children=tuple(tabs.values()), titles=tuple(tabs), layout=beside)
+        column = Layout(flex="1 1 42%", min_width="380px", overflow="hidden")
+        right = Tab(children=tuple(tabs.values()), titles=tuple(tabs), layout=column)
         left = VBox([self.painter], layout=Layout(flex="1 1 54%", min_width="380px"))
         stimulus = VBox([self.video], layout=Layout(flex="1 1 34%", min_width="320px"))
         raster = VBox([self.raster], layout=Layout(flex="1 1 62%", min_width="380px"))
         rows = Layout(flex_flow="row wrap", width="100%", grid_gap="8px")
-        return Laid(
+        return ExplorerBox(
             [
                 self.bar,
                 self.finetune,
@@ -156,8 +161,8 @@ class Explorer:
             self.controller.open_session(session)
         else:
             # Names of sample recordings have priority over paths.
-            known = SAMPLES.get(session) if isinstance(session, str) else None
-            self.controller.loader.open(known or session)
+            sample = SAMPLES.get(session) if isinstance(session, str) else None
+            self.controller.loader.open(sample or session)
 
     def settled(self, timeout_s: float = 120.0) -> "Explorer":
         """Wait until recording and model are loaded and all results have arrived.
@@ -173,25 +178,25 @@ class Explorer:
         """
         controller = self.controller
         # In this order: a loaded recording or model starts a request to the controller.
-        begun = (controller.loader, controller.downloads)
-        if not all(one.wait(timeout_s) for one in (*begun, controller)):
+        tasks = (controller.loader, controller.downloads)
+        if not all(task.wait(timeout_s) for task in (*tasks, controller)):
             raise TimeoutError(f"Not settled after {timeout_s:.0f} s; see the bar.")
-        for one in begun:
-            if one.error is not None:
-                raise one.error
+        for task in tasks:
+            if task.error is not None:
+                raise task.error
         if controller.results.error is not None:
             raise RuntimeError(controller.results.error)
         # Without a page, e.g. under nbconvert, this is the time to draw the picture.
-        self._last.draw()
+        self._picture.draw()
         return self
 
-    def take_up(self) -> None:
+    def restore(self) -> None:
         """Restore the view that this cell had before the kernel ended, if any."""
-        if self._before is not None:
+        if self._last_session is not None:
             # Cleared first: a second click must not restore an older mask again.
-            before, self._before = self._before, None
+            last, self._last_session = self._last_session, None
             self.bar.offer("", lambda: None)
-            self.controller.project.restore(last=before)
+            self.controller.project.restore(last=last)
 
     def to_html(self, path: str | Path) -> Path:
         """Write a report of the current view: one interactive page, usable offline."""
@@ -201,9 +206,9 @@ class Explorer:
 
     def close(self) -> None:
         """Remove the widgets; close the controller if the explorer created it."""
-        self._last.close()
+        self._picture.close()
         _close(self.widget)
-        if self._owns:
+        if self._owns_controller:
             self.controller.close()
 
     # -- current view -----------------------------------------------------------------
@@ -259,7 +264,7 @@ class Explorer:
         """Display the widgets, and the static picture for the saved notebook."""
         # Two outputs: the style sheet hides the picture while the widgets are live.
         display(self.widget)  # type: ignore[no-untyped-call]  # IPython
-        self._last.show()
+        self._picture.show()
 
     def __repr__(self) -> str:
         session = self.controller.state.session
@@ -300,6 +305,6 @@ def _memory_file() -> Path | None:
 def _running_cell() -> tuple[str, object]:
     """Return the id and the run of the current cell; ("", None) if unknown."""
     # `get_parent` is the request message being executed; plain IPython has none.
-    told: dict[str, Any] = getattr(get_ipython(), "get_parent", dict)()
-    cell = (told.get("metadata") or {}).get("cellId") or ""
-    return (cell, told["header"]["msg_id"]) if cell else ("", None)
+    request: dict[str, Any] = getattr(get_ipython(), "get_parent", dict)()
+    cell = (request.get("metadata") or {}).get("cellId") or ""
+    return (cell, request["header"]["msg_id"]) if cell else ("", None)

@@ -64,9 +64,9 @@ class Film:
     def start_of(self, window: Window) -> int:
         """Return the frame at which a window begins."""
         grid = self.session.start_grid
-        # A window that is aligned to a trial begins beside a point of the grid.
-        beside_s = window.native_start - float(grid[window.start_index])
-        place = window.start_index + beside_s * GRID_RATE_HZ
+        # A window that is aligned to a trial begins between two points of the grid.
+        offset_s = window.native_start - float(grid[window.start_index])
+        place = window.start_index + offset_s * GRID_RATE_HZ
         return round(place * self._rate_hz / GRID_RATE_HZ)
 
     def frame_at(self, sample: int) -> int:
@@ -81,27 +81,28 @@ class Film:
         """Return the frame nearest to a time on the session clock."""
         return round((time_s - self.seconds(0)) * self._rate_hz)
 
-    def seconds(self, at: int) -> float:
+    def seconds(self, frame: int) -> float:
         """Return the time of a frame on the session clock, in seconds."""
         # 0.1 ms: rounding removes float noise, so that equal times compare equal.
-        return round(self._native(at) - self.session.t0, 4)
+        return round(self._native(frame) - self.session.t0, 4)
 
     def read(self, first: int) -> tuple[np.ndarray, np.ndarray]:
         """Return uint8 (n, height, width) frames of a chunk, and bool (n,) validity."""
         count = min(self.per_chunk, self.n_frames - first)
         window = Window(self.session, 0, (), self.spec, self._native(first))
-        lots = [
-            window.frames_at(np.arange(at, min(at + _READ, count)))
-            for at in range(0, count, _READ)
+        blocks = [
+            window.frames_at(np.arange(start, min(start + _READ, count)))
+            for start in range(0, count, _READ)
         ]
-        frames, valid = (np.concatenate(parts) for parts in zip(*lots, strict=True))
+        frames, valid = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         return frames, valid
 
-    def _native(self, at: int) -> float:
+    def _native(self, frame: int) -> float:
         """Return the time of a frame in the session's native clock."""
-        grid, place = self.session.start_grid, at * GRID_RATE_HZ / self._rate_hz
-        before = int(place)
-        return float(grid[before] + (place - before) / GRID_RATE_HZ)
+        # The grid has a point for each screen frame of the recording, which may drift.
+        grid, place = self.session.start_grid, frame * GRID_RATE_HZ / self._rate_hz
+        point = int(place)
+        return float(grid[point] + (place - point) / GRID_RATE_HZ)
 
     @property
     def _rate_hz(self) -> float:

@@ -21,10 +21,10 @@ from omnimouse_widgets.drawn.model.finetune import (
     smoothed,
 )
 from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Buffer, Drawn, Part
+from omnimouse_widgets.jupyter.transport.part import Buffer, Drawing, Part
 
-LOOK: Final[dict[str, Any]] = {
-    "trained": [[name, words] for name, words in TRAINED.items()],
+CONSTANTS: Final[dict[str, Any]] = {
+    "trained": list(TRAINED.items()),
     "tips": TIPS,
     "colours": {"loss": LOSS_COLOUR, "score": SCORE_COLOUR},
 }
@@ -53,14 +53,14 @@ class FineTune(Part):
     _esm = script("finetune")
     _css = style()
     # Both curves are sent as a whole: limit their redraws to five per second.
-    REST_S = 0.2
+    INTERVAL_S = 0.2
 
     train = Enum(list(TRAINED), "embeddings").tag(sync=True)
     steps = Int(STEPS).tag(sync=True)
     progress = Float(0.0).tag(sync=True)
     status = Unicode("").tag(sync=True)
     is_shown = Bool(False).tag(sync=True)
-    _look = Dict(LOOK).tag(sync=True)
+    _constants = Dict(CONSTANTS).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._choices_changed = SignalInstance()
@@ -72,14 +72,14 @@ class FineTune(Part):
         self._link(self._choices_changed, self._follow)
         self._follow()
 
-    def parts(self) -> Sequence[Drawn]:
+    def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions of the text with buttons and of the curves."""
         controller = self._controller
         changed = [controller.finetuning.changed, self._choices_changed]
-        asked = [controller.state.events.session, controller.results.changed]
+        offered = [controller.state.events.session, controller.results.changed]
         return (
-            Drawn(self._draw_view, [*asked, *changed]),
-            Drawn(self._draw_curves, changed),
+            Drawing(self._draw_view, [*offered, *changed]),
+            Drawing(self._draw_curves, changed),
         )
 
     # -- what code may call -----------------------------------------------------------
@@ -135,42 +135,43 @@ class FineTune(Part):
     # -- from state to screen ---------------------------------------------------------
     @property
     def _trained(self) -> TrainedPart:
+        # Typed: traitlets validates the values, which mypy cannot see.
         return self.train
 
-    def _follow(self) -> None:
-        found = self._found()
-        self.set_trait("is_shown", found.is_shown)
-        # Text times False is "": a hidden widget has no status.
-        self.set_trait("status", f"{found.title}: {found.text}" * found.is_shown)
-        self.set_trait("progress", self._controller.finetuning.share)
-
-    def _found(self) -> finetune_view.FinetuneView:
+    def _view(self) -> finetune_view.FinetuneView:
         return finetune_view.finetune_view(self._controller, self._trained, self.steps)
 
+    def _follow(self) -> None:
+        view = self._view()
+        self.set_trait("is_shown", view.is_shown)
+        # Text times False is "": a hidden widget has no status.
+        self.set_trait("status", f"{view.title}: {view.text}" * view.is_shown)
+        self.set_trait("progress", self._controller.finetuning.share)
+
     def _draw_view(self) -> None:
-        found, finetuning = self._found(), self._controller.finetuning
-        self.keep(
+        view, finetuning = self._view(), self._controller.finetuning
+        self.add_if_changed(
             "view",
-            title=found.title,
-            words=found.text,
-            fault=found.error,
-            start=found.start,
-            use=found.use,
-            is_busy=found.is_busy,
-            has_choices=found.has_choices,
-            folder=found.folder,
+            title=view.title,
+            text=view.text,
+            error=view.error,
+            start=view.start,
+            use=view.use,
+            is_busy=view.is_busy,
+            has_choices=view.has_choices,
+            folder=view.folder,
             share=finetuning.share if finetuning.stage == "training" else None,
-            score=score_text(finetuning) if found.is_busy else "",
+            score=score_text(finetuning) if view.is_busy else "",
         )
 
     def _draw_curves(self) -> None:
         finetuning = self._controller.finetuning
         losses, scores = list(finetuning.losses), list(finetuning.validations)
-        drawn = (losses, smoothed(losses), scores)
-        buffers: list[Buffer] = [_packed(points) for points in drawn]
+        curves = (losses, smoothed(losses), scores)
+        buffers: list[Buffer] = [_packed(points) for points in curves]
         # After early stopping the axis ends at the last step, not at the planned one.
-        of = finetuning.step if finetuning.is_finished else finetuning.n_steps
-        self.show("curves", buffers, of=of)
+        last = finetuning.step if finetuning.is_finished else finetuning.n_steps
+        self.add_message("curves", buffers, last_step=last)
 
     def __repr__(self) -> str:
         return "Run this cell to fine-tune with a live curve."

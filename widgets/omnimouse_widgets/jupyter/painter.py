@@ -1,6 +1,7 @@
 """Imaging field widget: neurons are painted with mouse, touch or keyboard."""
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any, Final
 
 import numpy as np
@@ -21,12 +22,12 @@ from omnimouse_widgets.drawn.field.layout import (
 )
 from omnimouse_widgets.drawn.field.mask_counts import ORDER, counted
 from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Drawn, Part
+from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 
 TOOLS: Final = ("brush", "lasso", "rectangle", "select")
-MIXED_ASKED: Final = MIXED + 1
+MIXED_TARGET: Final = MIXED + 1
 """Display code of a mixed neuron with target samples in the active span."""
-LARGEST: Final = 200.0
+MAX_RADIUS: Final = 200.0
 
 
 class MaskPainter(Part):
@@ -65,9 +66,9 @@ class MaskPainter(Part):
     tool = CaselessStrEnum(TOOLS, "brush").tag(sync=True)
     code = Int(VISIBLE).tag(sync=True)
     span = Tuple(Int(), Int(), default_value=(0, 0)).tag(sync=True)
-    radius = Float(14.0, min=2.0, max=LARGEST).tag(sync=True)
+    radius = Float(14.0, min=2.0, max=MAX_RADIUS).tag(sync=True)
     colour_by = Unicode("state").tag(sync=True)
-    selection = List(Int()).tag(sync=True)
+    selection = Tuple().tag(sync=True)
     counts = Dict()
     areas = List(Unicode()).tag(sync=True)
     _n_samples: Any = Int(0).tag(sync=True)
@@ -79,28 +80,16 @@ class MaskPainter(Part):
         super().__init__(controller, **traits)
         state, events = controller.state, controller.state.events
         self._field: tuple[object, Field] | None = None
-        self._fields = 0
-        self._told: tuple[object, np.ndarray, dict[str, int]] | None = None
-        self.bind("code", events.brush_code, lambda: state.brush_code, self._take_code)
+        self._field_number = 0
+        # Key, codes and `handled` of the latest colours that were sent.
+        self._sent: tuple[object, np.ndarray, dict[str, int]] | None = None
+        self.bind_field("code", self._set_code, "brush_code")
         self.bind("_n_samples", events.window, lambda: state.spec.n_samples)
-        self.bind(
-            "span",
-            events.active_span,
-            lambda: tuple(state.active_span),
-            lambda span: controller.set_active_span(*span),
+        self.bind_field(
+            "span", lambda span: controller.set_active_span(*span), "active_span"
         )
-        self.bind(
-            "colour_by",
-            events.colour_by,
-            lambda: state.colour_by,
-            controller.set_colour_by,
-        )
-        self.bind(
-            "selection",
-            events.selection,
-            lambda: list(state.selection),
-            controller.select,
-        )
+        self.bind_field("colour_by", controller.set_colour_by)
+        self.bind_field("selection", controller.select)
         results, colouring = controller.results, controller.colouring
         self.bind("counts", [events.mask, events.active_span], self._counts)
         self.bind("areas", events.session, self._areas)
@@ -108,12 +97,12 @@ class MaskPainter(Part):
         legend = [events.colour_by, events.session, results.changed, colouring.changed]
         self.bind("_legend", legend, self._read_legend)
 
-    def parts(self) -> Sequence[Drawn]:
+    def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions of field, colours and undo names."""
         state, results = self._controller.state.events, self._controller.results.events
         return (
-            Drawn(self._draw_field, [state.session]),
-            Drawn(
+            Drawing(self._draw_field, [state.session]),
+            Drawing(
                 self._draw_colours,
                 [
                     state.session,
@@ -126,7 +115,7 @@ class MaskPainter(Part):
                 ],
             ),
             # `answers`: during a stroke, the undo names wait for the prediction.
-            Drawn(self._draw_steps, answers=[self._controller.history_changed]),
+            Drawing(self._draw_steps, results=[self._controller.history_changed]),
         )
 
     def is_awaiting(self) -> bool:
@@ -140,20 +129,20 @@ class MaskPainter(Part):
         session = self._controller.state.session
         if session is None:
             return None
-        # Rasterising the neurons is slow: done once per session. `_fields` numbers the
-        # fields, so that a page can skip one that it already has.
+        # Rasterising the neurons is slow: done once per session. `_field_number` counts
+        # the fields, so that a page can skip one that it already has.
         if self._field is None or self._field[0] is not session:
             self._field = (session, session_field(session))
-            self._fields += 1
+            self._field_number += 1
         return self._field[1]
 
     def paint(
         self, neurons: Sequence[int] | np.ndarray, code: int | None = None
     ) -> None:
         """Paint neurons as one undo step; `code` defaults to that of the brush."""
-        chosen = self.code if code is None else code
-        with self._controller.stroke(self.stroke_name({"code": chosen})):
-            self._controller.paint(neurons, chosen)
+        code = self.code if code is None else code
+        with self._controller.stroke(self.stroke_name({"code": code})):
+            self._controller.paint(neurons, code)
 
     def paint_area(self, name: str, code: int | None = None) -> None:
         """Paint all neurons of a brain area.
@@ -164,11 +153,11 @@ class MaskPainter(Part):
             If the recording has no neurons of this area.
         """
         session = self._controller.state.session
-        known = None if session is None else session.units.area
-        found = np.flatnonzero(np.asarray(known) == name) if known is not None else ()
-        if not len(found):
+        areas = None if session is None else session.units.area
+        neurons = np.flatnonzero(np.asarray([] if areas is None else areas) == name)
+        if not len(neurons):
             raise ValueError(f"No neurons of area {name!r}; known: {self.areas}.")
-        self.paint(np.asarray(found), code)
+        self.paint(neurons, code)
 
     # -- from the page ----------------------------------------------------------------
     def on_paint(self, content: dict[str, Any], buffers: list[bytes]) -> None:
@@ -180,26 +169,24 @@ class MaskPainter(Part):
 
     def on_pick(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Select the neuron at a pixel; a repeated click selects the next one below."""
-        found = self._at(content)
+        neurons = self._neurons_at(content)
         selection = self._controller.state.selection
-        if not len(found):
+        if not len(neurons):
             return
-        if content.get("add"):
-            neuron = int(found[0])
-            if neuron in selection:
-                self._controller.select([n for n in selection if n != neuron])
-            else:
-                self._controller.select([neuron], add=True)
+        if not content.get("add"):
+            self._controller.select([neuron_on_click(neurons, selection)])
+        elif (neuron := int(neurons[0])) in selection:
+            self._controller.select([n for n in selection if n != neuron])
         else:
-            self._controller.select([neuron_on_click(found, selection)])
+            self._controller.select([neuron], add=True)
 
     def on_hover(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Send a description of the neuron at the pointer."""
-        found = self._at(content)
-        words = ""
-        if len(found):
-            words = describe(self._controller, int(found[0]), others=len(found) - 1)
-        self.say("hovered", words=words, to=content["view"])
+        neurons = self._neurons_at(content)
+        text = ""
+        if len(neurons):
+            text = describe(self._controller, int(neurons[0]), others=len(neurons) - 1)
+        self.send_now("hovered", text=text, to=content["view"])
 
     def on_area(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Paint all neurons of a brain area."""
@@ -209,7 +196,7 @@ class MaskPainter(Part):
         """Switch between colours of the mask and those of the last other quantity."""
         self._controller.colouring.toggle()
 
-    def _at(self, content: dict[str, Any]) -> np.ndarray:
+    def _neurons_at(self, content: dict[str, Any]) -> np.ndarray:
         if self.field is None:
             return np.empty(0, np.int64)
         return neurons_at(self.field, float(content["y"]), float(content["x"]))
@@ -219,11 +206,11 @@ class MaskPainter(Part):
         """Send the pixels of the field, which are constant for a recording."""
         field = self.field
         if field is None:
-            self.show("nothing")
+            self.add_message("nothing")
             return
-        # The page has no colours for a new field: the next ones are sent as a whole.
-        self._told = None
-        self.show(
+        # The page has no colours for a new field: the next ones are for all neurons.
+        self._sent = None
+        self.add_message(
             "field",
             [
                 field.labels,
@@ -232,18 +219,17 @@ class MaskPainter(Part):
                 field.covered_at.astype(np.uint32),
                 field.covered_by.astype(np.uint32),
             ],
-            number=self._fields,
+            number=self._field_number,
             shape=list(field.labels.shape),
             neurons=field.n_neurons,
             rims=field.has_rims,
-            note=field.note,
             selected=palette.SELECTED,
         )
 
     def _draw_colours(self) -> None:
         """Send the states of all or of the changed neurons, and their colours."""
-        # Read before the state: see `Part.done`.
-        done = dict(self.done)
+        # Read before the state: see `Part.handled`.
+        handled = dict(self.handled)
         state, field = self._controller.state, self.field
         mask = state.mask
         # A new session is set before its mask. The signal of the mask follows.
@@ -251,39 +237,43 @@ class MaskPainter(Part):
             return
         states = mask.state_in(state.active_span)
         # TARGET is the largest code: the maximum shows whether any sample is a target.
-        most = mask.cells[slice(*state.active_span)].max(axis=0, initial=0)
+        highest = mask.cells[slice(*state.active_span)].max(axis=0, initial=0)
         codes = states.astype(np.uint8)
-        codes[(states == MIXED) & (most == TARGET)] = MIXED_ASKED
-        rows = self._rows(field)
+        codes[(states == MIXED) & (highest == TARGET)] = MIXED_TARGET
+        rows = self._colour_rows(field)
         key = (state.session, state.colour_by, rows is None)
-        before = self._told
-        fields = {"done": done, "by": state.colour_by}
+        last = self._sent
+        fields = {"handled": handled, "colour_by": state.colour_by}
         # A stroke changes few neurons: send only these if the page has the others.
-        if rows is None and before is not None and before[0] == key:
-            changed = np.flatnonzero(codes != before[1]).astype(np.uint32)
-            if len(changed) or done != before[2]:
-                self.show("patch", [changed, codes[changed]], **fields)
+        if rows is None and last is not None and last[0] == key:
+            changed = np.flatnonzero(codes != last[1]).astype(np.uint32)
+            if len(changed) or handled != last[2]:
+                self.add_message("patch", [changed, codes[changed]], **fields)
         else:
             buffers = [codes, _brush_rows(state)]
-            self.show("codes", buffers + ([] if rows is None else [rows]), **fields)
-        self._told = (key, codes, done)
+            self.add_message(
+                "codes", buffers + ([] if rows is None else [rows]), **fields
+            )
+        self._sent = (key, codes, handled)
 
     def _draw_steps(self) -> None:
         controller = self._controller
-        self.keep("steps", undo=controller.undo_name, redo=controller.redo_name)
+        self.add_if_changed(
+            "steps", undo=controller.undo_name, redo=controller.redo_name
+        )
 
-    def _rows(self, field: Field) -> np.ndarray | None:
+    def _colour_rows(self, field: Field) -> np.ndarray | None:
         """Return uint8 (2, P, 4) colours of cores and rims; None if codes suffice."""
         scale = self._controller.colouring.scale
         # The page knows the colours of the states: send colours only for numbers.
         is_number = self._controller.state.colour_by == "score" or (
             scale is not None and scale.is_known
         )
-        found = core_and_rim(self._controller, field) if is_number else None
-        return None if found is None else _bytes(*found)
+        colours = core_and_rim(self._controller, field) if is_number else None
+        return None if colours is None else _bytes(*colours)
 
-    # -- traits that follow -----------------------------------------------------------
-    def _take_code(self, code: int) -> None:
+    # -- values of traits -------------------------------------------------------------
+    def _set_code(self, code: int) -> None:
         self._controller.set_brush(code)
         # Choosing a code shows the intention to paint.
         if self.tool == "select":
@@ -295,9 +285,9 @@ class MaskPainter(Part):
 
     def _areas(self) -> list[str]:
         session = self._controller.state.session
-        known = None if session is None else session.units.area
+        areas = None if session is None else session.units.area
         # An empty name marks a neuron without an area.
-        return [] if known is None else sorted({str(a) for a in known} - {""})
+        return [] if areas is None else sorted({str(area) for area in areas} - {""})
 
     def _read_choices(self) -> list[list[str]]:
         choices = self._controller.colouring.choices
@@ -307,19 +297,19 @@ class MaskPainter(Part):
         """Return the legend of the quantity that colours the neurons."""
         colouring = self._controller.colouring
         scale = colouring.scale
-        told: dict[str, Any] = {"words": colouring.message}
+        legend: dict[str, Any] = {"text": colouring.message}
+        # Without a known quantity, the page shows the legend of the states.
         if scale is None or not scale.is_known:
-            return told
-        told["label"] = scale.quantity.label
+            return legend
+        legend["label"] = scale.quantity.label
         if scale.categories:
-            told["entries"] = [
-                [word, palette.AREA_COLOURS[at % len(palette.AREA_COLOURS)]]
-                for at, word in enumerate(scale.categories)
-            ]
+            # A palette with fewer colours than categories repeats.
+            colours = cycle(palette.AREA_COLOURS)
+            legend["entries"] = [*zip(scale.categories, colours, strict=False)]
         else:
             low, high = scale.ends
-            told |= {"low": low, "high": high, "middle": scale.middle}
-        return told
+            legend |= {"low": low, "high": high, "middle": scale.middle}
+        return legend
 
 
 def _grey(field: Field) -> np.ndarray:

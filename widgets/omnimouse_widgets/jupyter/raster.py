@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 from psygnal import SignalInstance
-from traitlets import CaselessStrEnum, Float, Int, List, Tuple
+from traitlets import CaselessStrEnum, Float, Int, Tuple
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
@@ -40,7 +40,7 @@ from omnimouse_widgets.drawn.raster.values import (
     picture,
 )
 from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Drawn, Part
+from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 
 TOOLS: Final = {
     "look": "Click to select neurons, drag to move the cursor",
@@ -50,9 +50,9 @@ TOOLS: Final = {
 }
 ALL_ROWS: Final = (0.0, 0.0)
 Buffers = list[np.ndarray]
-_KEPT_ROWS: Final = 8
+_MAX_LAYOUTS: Final = 8
 """Number of row layouts that messages of a page may still refer to."""
-_NAMED: Final = 4
+_MAX_NAMES: Final = 4
 """Maximum number of neuron names in the description of a row."""
 
 
@@ -86,7 +86,7 @@ class Raster(Part):
     """
 
     # At most 20 drawings per second: one contains up to three pictures and the mask.
-    REST_S = 0.05
+    INTERVAL_S = 0.05
     AHEAD = 3
 
     _esm = script("raster")
@@ -97,70 +97,60 @@ class Raster(Part):
     tool = CaselessStrEnum(tuple(TOOLS), "paint").tag(sync=True)
     code = Int(VISIBLE).tag(sync=True)
     cursor = Int(0).tag(sync=True)
-    selection = List(Int()).tag(sync=True)
+    selection = Tuple().tag(sync=True)
     rows_shown = Tuple(Float(), Float(), default_value=ALL_ROWS).tag(sync=True)
     radius = Float(6.0, min=1.0, max=60.0).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        # `_known` maps revisions to row layouts that messages of the page may refer to.
-        # `_told` contains the objects in the latest drawing; see `_draw`.
+        # `_layouts` maps revisions to row layouts that messages of the page may refer
+        # to. `_sent` contains the objects in the latest drawing; see `_draw`.
         self._rows_moved = SignalInstance()
-        self._arranged: Arrangement | None = None
-        self._known: OrderedDict[int, RasterRows] = OrderedDict()
+        self._arrangement: Arrangement | None = None
+        self._layouts: OrderedDict[int, RasterRows] = OrderedDict()
         self._revision = 0
-        self._told: dict[str, tuple[Any, ...]] = {}
-        self._hatched: tuple[str, ...] = ()
+        self._sent: dict[str, tuple[Any, ...]] = {}
+        self._hatch_texts: tuple[str, ...] = ()
         super().__init__(controller, **traits)
-        state, events = controller.state, controller.state.events
-        self.bind(
-            "order",
-            events.raster_order,
-            lambda: state.raster_order,
-            lambda order: controller.set_raster(order, state.raster_view),
+        state, set_raster = controller.state, controller.set_raster
+        self.bind_field(
+            "order", lambda order: set_raster(order, state.raster_view), "raster_order"
         )
-        self.bind(
-            "view",
-            events.raster_view,
-            lambda: state.raster_view,
-            lambda view: controller.set_raster(state.raster_order, view),
+        self.bind_field(
+            "view", lambda view: set_raster(state.raster_order, view), "raster_view"
         )
-        self.bind(
-            "code", events.brush_code, lambda: state.brush_code, controller.set_brush
-        )
-        self.bind("cursor", events.cursor, lambda: state.cursor, controller.set_cursor)
-        self.bind(
-            "selection",
-            events.selection,
-            lambda: list(state.selection),
-            controller.select,
-        )
+        self.bind_field("code", controller.set_brush, "brush_code")
+        self.bind_field("cursor", controller.set_cursor)
+        self.bind_field("selection", controller.select)
         self.observe(lambda _: self._rows_moved.emit(), "rows_shown")
 
-    def parts(self) -> Sequence[Drawn]:
+    def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions: constants; rows, values and mask."""
         controller = self._controller
         state, results = controller.state.events, controller.results.events
-        signals = (
-            *(state.session, state.active_span, state.selection),
-            *(state.raster_order, state.raster_view),
-            *(controller.neuron_order.changed, self._rows_moved),
+        rows = Drawing(
+            self._draw,
+            signals=(
+                *(state.session, state.active_span, state.selection),
+                *(state.raster_order, state.raster_view),
+                *(controller.neuron_order.changed, self._rows_moved),
+            ),
+            results=(
+                *(state.window, results.population),
+                *(results.population_freshness, results.scores),
+            ),
+            requests=(state.mask, controller.history_changed),
         )
-        answers = (
-            *(state.window, results.population),
-            *(results.population_freshness, results.scores),
-        )
-        questions = state.mask, controller.history_changed
-        rows = Drawn(self._draw, signals, answers, questions)
-        return Drawn(self._draw_look), rows
+        # Constants have no signals: they are drawn once for each page.
+        return Drawing(self._draw_constants), rows
 
     def is_awaiting(self) -> bool:
         """Return whether the prediction of the population is still to come."""
         return self._controller.results.population_freshness in ("stale", "running")
 
-    def left(self) -> None:
+    def deactivate(self) -> None:
         """Stop computing the similarity order and release the last recording."""
         self._controller.neuron_order.pause()
-        # `_told` holds the window, and with it the session and its open files.
+        # `_sent` holds the window, and with it the session and its open files.
         self._forget()
 
     # -- what code may call -----------------------------------------------------------
@@ -171,8 +161,8 @@ class Raster(Part):
         code: int | None = None,
     ) -> None:
         """Paint cells of the mask; `code` defaults to that of the brush."""
-        chosen = self.code if code is None else code
-        self._controller.paint_cells(neurons, samples, chosen)
+        code = self.code if code is None else code
+        self._controller.paint_cells(neurons, samples, code)
 
     # -- from the page ----------------------------------------------------------------
     def on_paint(self, content: dict[str, Any], buffers: list[bytes]) -> None:
@@ -188,9 +178,9 @@ class Raster(Part):
         """
         # The page counts rows in the layout that it shows, which may be older than the
         # latest one: look the layout up by its number.
-        rows = self._known.get(int(content["rows"]))
+        rows = self._layouts.get(int(content["rows"]))
         if rows is None:
-            raise ValueError("The rows have moved under the stroke: paint it again.")
+            raise ValueError("The rows changed during the stroke: paint it again.")
         for first, last, start, stop in np.frombuffer(buffers[0], np.uint16).reshape(
             -1, 4
         ):
@@ -203,47 +193,48 @@ class Raster(Part):
 
     def on_select(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Select the neurons of a row."""
-        rows, row = self._known.get(int(content["rows"])), int(content["row"])
+        rows, row = self._layouts.get(int(content["rows"])), int(content["row"])
         if rows is not None and 0 <= row < len(rows):
             neurons = rows.neurons(rows.edges[row], rows.edges[row])
             self._controller.select(neurons)
 
-    def on_compare(self, _content: dict[str, Any], _: list[bytes]) -> None:
+    def on_similarity(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Stop or restart the computation of the similarity order."""
         press_similarity(self._controller)
 
     # -- to the page ------------------------------------------------------------------
-    def _draw_look(self) -> None:
+    def _draw_constants(self) -> None:
         """Send the constants: colour tables, tints of the mask and texts."""
         # Called when a page begins to show the raster: it has no rows or values yet.
         self._forget()
-        self.show(
-            "look",
+        self.add_message(
+            "constants",
             [
                 _table(GREY),
                 _table(RESIDUAL),
-                *(overlay_table(OVERLAYS[shown]) for shown in TITLES),
+                *(overlay_table(OVERLAYS[name]) for name in TITLES),
             ],
             pictures=list(TITLES),
-            orders=[[name, word, MEANINGS[name]] for name, word in ORDERINGS.items()],
-            views=[[name, word] for name, word in VIEWS.items()],
+            orders=[[name, text, MEANINGS[name]] for name, text in ORDERINGS.items()],
+            views=list(VIEWS.items()),
             view_tip=VIEW_TIP,
-            tools=[[name, words] for name, words in TOOLS.items()],
-            states=list(palette.STATE_NAMES),
-            colours=list(palette.STATE_COLOURS),
-            hatched={str(code): words for code, words in HATCHED.items()},
+            tools=list(TOOLS.items()),
+            states=palette.STATE_NAMES,
+            colours=palette.STATE_COLOURS,
+            # JSON has no numbers as keys.
+            hatch_texts={str(code): text for code, text in HATCHED.items()},
             cursor_colour=palette.CURSOR,
         )
 
     def _draw(self) -> None:
         """Send rows, values and mask, each only if it differs from that of the page."""
-        # Read before the state: see `Part.done`.
-        done = dict(self.done)
+        # Read before the state: see `Part.handled`.
+        handled = dict(self.handled)
         state = self._controller.state
         session, mask, window = state.session, state.mask, state.window
         if session is None or mask is None or window is None:
             self._forget()
-            self.show("nothing")
+            self.add_message("nothing")
             return
         if window.session is not session or mask.n_neurons != session.n_neurons:
             return  # a new recording is being set; its next signal requests a drawing
@@ -253,7 +244,7 @@ class Raster(Part):
         prediction = self._controller.results.population
         # Each field depends only on the objects in its key. All keys contain the
         # revision, because codes and values are in the order of the rows.
-        told: dict[str, tuple[Any, ...]] = {
+        keys: dict[str, tuple[Any, ...]] = {
             "layout": (self._revision, mask.n_samples),
             "codes": (self._revision, mask),
             "values": (self._revision, window, prediction, state.raster_view),
@@ -261,17 +252,17 @@ class Raster(Part):
         # Buffers are numbered by their position, which depends on the fields included.
         buffers: list[np.ndarray] = []
         fields: dict[str, Any] = {}
-        for what, key in told.items():
-            if not _is_same(key, self._told.get(what, ())):
-                draw = getattr(self, f"_{what}")
-                fields[what] = draw(buffers, rows, session, mask, window)
-        facts = {"done": done, **fields, **self._facts(rows)}
-        # Without new fields, `keep` sends the small facts only if they changed.
+        for name, key in keys.items():
+            if not _is_same(key, self._sent.get(name, ())):
+                draw = getattr(self, f"_{name}")
+                fields[name] = draw(buffers, rows, session, mask, window)
+        facts = {"handled": handled, **fields, **self._facts(rows)}
+        # Without new fields, the small facts are sent only if they changed.
         if buffers or fields:
-            self.show("raster", buffers, **facts)
+            self.add_message("raster", buffers, **facts)
         else:
-            self.keep("raster", **facts)
-        self._told = told
+            self.add_if_changed("raster", **facts)
+        self._sent = keys
 
     def _facts(self, rows: RasterRows) -> dict[str, Any]:
         """Return the small fields, which are sent with every drawing."""
@@ -279,11 +270,11 @@ class Raster(Part):
         view = state.raster_view
         return {
             "rows": self._revision,
-            "marks": _places(rows.order, state.selection),
+            "marks": _positions(rows.order, state.selection),
             "span": list(state.active_span),
-            "old": controller.results.is_population_old,
-            "words": status_text(controller, rows, view, self._hatched),
-            "compare": similarity_button(controller, state.raster_order),
+            "is_old": controller.results.is_population_old,
+            "text": status_text(controller, rows, view, self._hatch_texts),
+            "similarity": similarity_button(controller, state.raster_order),
         }
 
     def _place_rows(self, session: Session, mask: Mask) -> RasterRows:
@@ -291,25 +282,25 @@ class Raster(Part):
 
         The order is not updated during a stroke: rows must not move under the pointer.
         """
-        before, n = self._arranged, mask.n_neurons
+        last, n = self._arrangement, mask.n_neurons
         # Another number of neurons means another recording.
-        if before is not None and len(before.order) != n:
-            before, self.rows_shown = None, ALL_ROWS
-        if before is None or not self._controller.in_stroke:
-            self._arranged = self._arrange(session, mask)
-        assert self._arranged is not None
-        order, (low, high) = self._arranged.order, self.rows_shown
+        if last is not None and len(last.order) != n:
+            last, self.rows_shown = None, ALL_ROWS
+        if last is None or not self._controller.in_stroke:
+            self._arrangement = self._arrange(session, mask)
+        assert self._arrangement is not None
+        order, (low, high) = self._arrangement.order, self.rows_shown
         start, stop = rows_in_view(n, low, high) if low < high else (0, n)
-        last = self._known.get(self._revision)
-        if last is not None and (last.start, last.stop) == (start, stop):
-            is_same = np.array_equal(last.order, order)
-            # Without `before`, the page may be new and needs the layout in any case.
-            if is_same and before is not None:
-                return last
+        latest = self._layouts.get(self._revision)
+        # Without `last`, the page may be new and needs the layout in any case.
+        if latest is not None and last is not None:
+            is_same_view = (latest.start, latest.stop) == (start, stop)
+            if is_same_view and np.array_equal(latest.order, order):
+                return latest
         self._revision += 1
-        rows = self._known[self._revision] = RasterRows.of(order, start, stop)
-        while len(self._known) > _KEPT_ROWS:
-            self._known.popitem(last=False)
+        rows = self._layouts[self._revision] = RasterRows.of(order, start, stop)
+        while len(self._layouts) > _MAX_LAYOUTS:
+            self._layouts.popitem(last=False)
         return rows
 
     def _arrange(self, session: Session, mask: Mask) -> Arrangement:
@@ -328,11 +319,11 @@ class Raster(Part):
         self, _: Buffers, rows: RasterRows, session: Session, mask: Mask, __: Window
     ) -> dict[str, Any]:
         """Return the rows in view with the names of their neurons, and the axis."""
-        assert self._arranged is not None
-        names, size = session.units.names, rows.members.shape[0]
-        more = "…" if size > _NAMED else ""
-        named = [
-            ", ".join(map(str, names[rows.order[a : min(b, a + _NAMED)]])) + more
+        assert self._arrangement is not None
+        units, size = session.units.names, rows.members.shape[0]
+        more = "…" if size > _MAX_NAMES else ""
+        names = [
+            ", ".join(map(str, units[rows.order[a : min(b, a + _MAX_NAMES)]])) + more
             for a, b in pairwise(rows.edges.tolist())
         ]
         return {
@@ -341,8 +332,8 @@ class Raster(Part):
             "stop": rows.stop,
             "size": size,
             "samples": mask.n_samples,
-            "ticks": [[float(row), word] for row, word in self._arranged.ticks],
-            "names": named,
+            "ticks": [[float(row), text] for row, text in self._arrangement.ticks],
+            "names": names,
         }
 
     def _codes(
@@ -350,7 +341,7 @@ class Raster(Part):
     ) -> int:
         """Append uint8 (rows, n_samples) codes; return the number of the buffer."""
         codes = rows.codes(mask)
-        self._hatched = hatch_text(codes)
+        self._hatch_texts = hatch_text(codes)
         buffers.append(codes)
         return len(buffers) - 1
 
@@ -358,36 +349,34 @@ class Raster(Part):
         self, buffers: Buffers, rows: RasterRows, _: Session, __: Mask, window: Window
     ) -> list[dict[str, Any]]:
         """Append the pictures of the view from left to right; return their fields."""
-        found = []
+        pictures = []
         unit = "spikes/s" if window.spec.responses == "count" else ""
-        for shown in images_of(self._controller.state.raster_view):
-            drawn = picture(shown, window, self._controller.results.population)
-            fields: dict[str, Any] = {"picture": shown, "title": TITLES[shown]}
+        for name in images_of(self._controller.state.raster_view):
+            drawn = picture(name, window, self._controller.results.population)
+            fields: dict[str, Any] = {"picture": name, "title": TITLES[name]}
             fields["buffer"] = len(buffers)
-            if shown == "residual":
+            if name == "residual":
                 low, high = (f"{x:+.2g}".replace("-", "−") for x in drawn.levels)
                 fields["ends"] = [low, f"{high} {unit}" if unit else high]
-            found.append(fields)
+            pictures.append(fields)
             buffers.append(_places_in_table(drawn, rows))
-        return found
+        return pictures
 
     def _forget(self) -> None:
         """Make the next drawing complete."""
-        self._arranged = None
-        self._told = {}
+        self._arrangement = None
+        self._sent = {}
 
 
-def _is_same(key: tuple[Any, ...], before: tuple[Any, ...]) -> bool:
+def _is_same(key: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     """Return whether two keys contain the same objects, or equal numbers and texts.
 
     Masks, windows and predictions are compared by identity, because a comparison of
     their arrays would take as long as a drawing.
     """
-    if len(key) != len(before):
-        return False
-    return all(
+    return len(key) == len(other) and all(
         a is b or (isinstance(a, int | str) and a == b)
-        for a, b in zip(key, before, strict=True)
+        for a, b in zip(key, other, strict=True)
     )
 
 
@@ -395,9 +384,9 @@ def _places_in_table(drawn: Picture, rows: RasterRows) -> np.ndarray:
     """Return uint8 (rows, n_samples) places in the colour table; 0 if unknown."""
     values = rows.mean(drawn.values)
     low, high = drawn.levels
-    known = np.isfinite(values)
-    scaled = np.where(known, (values - low) * (255 / (high - low)), 0)
-    return np.where(known, np.clip(scaled, 1, 255), 0).astype(np.uint8)
+    is_known = np.isfinite(values)
+    scaled = np.where(is_known, (values - low) * (255 / (high - low)), 0)
+    return np.where(is_known, np.clip(scaled, 1, 255), 0).astype(np.uint8)
 
 
 def _table(colours: np.ndarray) -> np.ndarray:
@@ -407,11 +396,11 @@ def _table(colours: np.ndarray) -> np.ndarray:
     return table
 
 
-def _places(order: np.ndarray, neurons: Sequence[int]) -> list[int]:
+def _positions(order: np.ndarray, neurons: Sequence[int]) -> list[int]:
     """Return the position of each neuron in the order."""
     # Inverse permutation: O(P) once, instead of a search for each neuron.
-    place = np.empty(len(order), np.int64)
-    place[order] = np.arange(len(order))
+    position = np.empty(len(order), np.int64)
+    position[order] = np.arange(len(order))
     # The selection is read after the session, so it may belong to a newer session.
-    found: list[int] = place[[n for n in neurons if n < len(order)]].tolist()
-    return found
+    known = [neuron for neuron in neurons if neuron < len(order)]
+    return [int(place) for place in position[known]]

@@ -18,14 +18,14 @@ from omnimouse_widgets.drawn.neurons.score_distribution import (
     SecondQuantity,
 )
 from omnimouse_widgets.figures import style
-from omnimouse_widgets.jupyter.transport.plotly_widget import made_figure
+from omnimouse_widgets.jupyter.transport.plotly_widget import new_figure_widget
 
 HEIGHT: Final = 340
 BARS: Final = 0
 POINTS: Final = 2
 OLD_OPACITY: Final = 0.45
 _ALL: Final = {"color": palette.VISIBLE_RING}
-_CHOSEN: Final = {"color": palette.SELECTED}
+_SELECTED: Final = {"color": palette.SELECTED}
 _DRAG_MODES: Final = {"rectangle": "select", "lasso": "lasso"}
 
 
@@ -42,25 +42,25 @@ class ScoreChart:
             "x": [], "y": [],
         }  # fmt: skip
         # plotly fades unselected points by default; the overlays show the selection.
-        as_it_is = {"marker": {"opacity": 1.0}}
-        lit = {"selected": as_it_is, "unselected": as_it_is}
-        quiet = {"hoverinfo": "skip", **lit}
-        self.figure: Any = made_figure(
+        opaque = {"marker": {"opacity": 1.0}}
+        unfaded = {"selected": opaque, "unselected": opaque}
+        silent = {"hoverinfo": "skip", **unfaded}
+        self.figure: Any = new_figure_widget(
             [
-                {**bars, "marker": _ALL, **lit,
+                {**bars, "marker": _ALL, **unfaded,
                  "hovertemplate": "r %{x:.3f}: %{y} neurons<extra></extra>"},
-                {**bars, "marker": _CHOSEN, **quiet},
-                {**points, "marker": {**_ALL, "size": 5}, **lit},
-                {**points, "marker": {**_CHOSEN, "size": 7, "symbol": "circle",
+                {**bars, "marker": _SELECTED, **silent},
+                {**points, "marker": {**_ALL, "size": 5}, **unfaded},
+                {**points, "marker": {**_SELECTED, "size": 7, "symbol": "circle",
                                       "line": {"color": "#16181D", "width": 1}},
-                 **quiet},
+                 **silent},
             ],
             _layout(),
         )  # fmt: skip
         # The style sheet hides the outline that plotly keeps of the last selection: it
         # would receive the next drag.
         self.figure.add_class("omnimouse-plot")
-        self._bars, self._chosen_bars, self._points, self._chosen = self.figure.data
+        self._bars, self._selected_bars, self._points, self._selected = self.figure.data
         self._spread: ScoreDistribution | None = None
 
     def show_spread(
@@ -73,7 +73,7 @@ class ScoreChart:
         figure, self._spread = self.figure, spread
         mean = float(scores.mean()) if len(scores) else None
         with figure.batch_update():
-            for trace in (self._bars, self._chosen_bars):
+            for trace in (self._bars, self._selected_bars):
                 trace.update(x=spread.places, width=0.92 * width, opacity=opacity)
             self._bars.y = spread.counts
             # float32: half the bytes of a message.
@@ -95,15 +95,16 @@ class ScoreChart:
         spread = self._spread
         if spread is None:
             return
-        at = np.flatnonzero(np.isin(spread.neurons, neurons))
+        is_selected = np.isin(spread.neurons, neurons)
         # One message for all traces: without the batch, each assignment sends its own.
         with self.figure.batch_update():
-            self._chosen_bars.y = spread.counts_of(neurons)
-            self._chosen.update(
-                x=np.float32(across.values[at]), y=np.float32(spread.scores[at])
+            self._selected_bars.y = spread.counts_of(neurons)
+            self._selected.update(
+                x=np.float32(across.values[is_selected]),
+                y=np.float32(spread.scores[is_selected]),
             )
 
-    def use(self, tool: str) -> None:
+    def set_tool(self, tool: str) -> None:
         """Set the tool of a drag: "rectangle" or "lasso"."""
         self.figure.layout.dragmode = _DRAG_MODES[tool]
 
@@ -158,13 +159,13 @@ def _lines(mean: float | None, scores: np.ndarray, across: SecondQuantity) -> li
     return lines
 
 
-def _note(words: str) -> list[dict[str, Any]]:
+def _note(text: str) -> list[dict[str, Any]]:
     """Return the message shown in place of points; [] for an empty text."""
     place = {"xref": "x2 domain", "yref": "y2 domain", "x": 0.5, "y": 0.5}
-    note = {**place, "text": _broken(words), "showarrow": False}
-    return [note] if words else []
+    note = {**place, "text": _wrapped(text), "showarrow": False}
+    return [note] if text else []
 
 
-def _broken(words: str, length: int = 32) -> str:
+def _wrapped(text: str, length: int = 32) -> str:
     """Wrap a text at `length` characters; plotly annotations do not wrap."""
-    return "<br>".join(style.hover(line) for line in textwrap.wrap(words, length))
+    return "<br>".join(style.hover(line) for line in textwrap.wrap(text, length))

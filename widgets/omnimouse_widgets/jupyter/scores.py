@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
-from ipywidgets import Layout, VBox
 from psygnal import SignalInstance
 from traitlets import Dict, Enum, List, Tuple, Unicode, validate
 
@@ -31,22 +30,27 @@ from omnimouse_widgets.drawn.neurons.score_distribution import (
 )
 from omnimouse_widgets.jupyter.score_chart import BARS, POINTS, ScoreChart
 from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Drawn, Part
+from omnimouse_widgets.jupyter.transport.part import Drawing
+from omnimouse_widgets.jupyter.transport.plotly_widget import FigurePart
 
-RANKED: Final = 16
+N_RANKED: Final = 16
 """Number of neurons that a button selects: the rows of traces that fit on screen."""
 TOOLS: Final = ("rectangle", "lasso")
-_NOTHING: Final = spread(np.empty(0, np.int64), np.empty(0))
-LOOK: Final[dict[str, Any]] = {
+_NO_SCORES: Final = spread(np.empty(0, np.int64), np.empty(0))
+CONSTANTS: Final[dict[str, Any]] = {
     "ranks": [
-        [rank, rank.capitalize(), f"Select the {RANKED} neurons with the {rank} scores"]
+        [
+            rank,
+            rank.capitalize(),
+            f"Select the {N_RANKED} neurons with the {rank} scores",
+        ]
         for rank in RANKS
     ],
-    "picked": [BARS, POINTS],
+    "selectable": [BARS, POINTS],
 }
 
 
-class NeuronScores(Part):
+class NeuronScores(FigurePart):
     """Histogram of neuron scores, and scatter plot of scores against a quantity.
 
     Clicks, rectangles and lassos in both plots select neurons, and both plots show the
@@ -67,7 +71,7 @@ class NeuronScores(Part):
         Indices of the selected neurons in the order of selection, at most 64.
     summary
         Number of scored neurons and their scores, as text; read-only.
-    told
+    message
         Message if more than 64 neurons were picked; read-only.
     widget
         Controls above the figure, as an ipywidget.
@@ -75,60 +79,51 @@ class NeuronScores(Part):
 
     _esm = script("scores")
     _css = style()
-    REST_S = 0.25  # ten thousand points take plotly a tenth of a second
+    INTERVAL_S = 0.25  # ten thousand points take plotly a tenth of a second
 
     against = Enum(AGAINST, "mean").tag(sync=True)
     filter = Unicode("").tag(sync=True)
     tool = Enum(TOOLS, "rectangle").tag(sync=True)
     selection = Tuple().tag(sync=True)
     summary = Unicode("", read_only=True)
-    told = Unicode("", read_only=True).tag(sync=True)
+    message = Unicode("", read_only=True).tag(sync=True)
     _choices: Any = List().tag(sync=True)
-    _look = Dict(LOOK).tag(sync=True)
+    _constants = Dict(CONSTANTS).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self.chart: ScoreChart | None = None
-        self._look_changed = SignalInstance()
-        self._spread, self._across = _NOTHING, SecondQuantity("", np.empty(0))
+        self._options_changed = SignalInstance()
+        self._spread, self._across = _NO_SCORES, SecondQuantity("", np.empty(0))
         self._drawing = 0
         super().__init__(controller, **traits)
-        full = Layout(width="100%", overflow="hidden")
-        self.widget = VBox([self], layout=full)
-        state, events = controller.state, controller.state.events
-        self.bind(
-            "selection",
-            events.selection,
-            lambda: state.selection,
-            controller.select,
-        )
-        colouring = controller.colouring
-        # `_select` sets `told` after `select`, so this does not clear its message.
-        self._link(events.selection, lambda: self.set_trait("told", ""))
+        events, colouring = controller.state.events, controller.colouring
+        self.bind_field("selection", controller.select)
+        # `_select` sets `message` after `select`, so this does not clear it.
+        self._link(events.selection, lambda: self.set_trait("message", ""))
         offered = (events.session, events.pins, colouring.changed)
         self.bind("_choices", offered, self._read_choices)
-        answered = (events.session, controller.results.changed)
-        self.bind("summary", answered, self._read_summary)
+        scored = (events.session, controller.results.changed)
+        self.bind("summary", scored, self._read_summary)
         self.observe(self._on_against, "against")
         self.observe(self._on_filter, "filter")
-        self.observe(lambda _: self._look_changed.emit(), "tool")
+        self.observe(lambda _: self._options_changed.emit(), "tool")
 
-    def parts(self) -> Sequence[Drawn]:
+    def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions of bars with points and of the selection."""
         controller = self._controller
         events, changed = controller.state.events, controller.results.changed
-        asked = [events.session, changed, events.pins, controller.pins.changed]
+        scored = [events.session, changed, events.pins, controller.pins.changed]
+        options = [controller.colouring.changed, self._options_changed]
         return [
-            Drawn(
-                self._draw, [*asked, controller.colouring.changed, self._look_changed]
-            ),
-            Drawn(self._draw_selection, [events.selection]),
+            Drawing(self._draw, [*scored, *options]),
+            Drawing(self._draw_selection, [events.selection]),
         ]
 
-    def seen(self) -> None:
+    def activate(self) -> None:
         """Start reading the quantity of the horizontal axis if it is not loaded."""
         self._controller.colouring.draw(self, self._quantity)
 
-    def left(self) -> None:
+    def deactivate(self) -> None:
         """Stop reading the quantity of the horizontal axis."""
         self._controller.colouring.draw(self, None)
 
@@ -138,7 +133,7 @@ class NeuronScores(Part):
         """Scores of the neurons that pass the filter, and their histogram."""
         return distribution_of(self._controller, self.filter)
 
-    def select_ranked(self, rank: Rank, n: int = RANKED) -> None:
+    def select_ranked(self, rank: Rank, n: int = N_RANKED) -> None:
         """Select the n neurons with the "lowest", "middle" or "highest" scores."""
         self._select(self.spread.ranked(rank, n))
 
@@ -161,20 +156,20 @@ class NeuronScores(Part):
         if content["drawing"] != self._drawing:
             return  # positions in a drawing of other neurons
         if content["trace"] == BARS:
-            found = [spread.in_bar(int(bar)) for bar in np.sort(places)]
-            # The empty array is for an empty `found`, which numpy cannot concatenate.
-            neurons = np.concatenate([*found, _NOTHING.neurons])
+            bars = [spread.in_bar(int(bar)) for bar in np.sort(places)]
+            # The empty array is for an empty `bars`, which numpy cannot concatenate.
+            neurons = np.concatenate([*bars, _NO_SCORES.neurons])
         else:
             # Ascending scores: the controller selects the last 64, the highest scores.
             order = np.argsort(spread.scores[places], kind="stable")
             neurons = spread.neurons[places[order]]
         self._select(neurons, bool(content["add"]))
 
-    # -- within -----------------------------------------------------------------------
+    # -- traits -----------------------------------------------------------------------
     @validate("filter")
-    def _known_filter(self, proposal: Any) -> str:
+    def _valid_filter(self, proposal: Any) -> str:
         text = str(proposal["value"]).strip()
-        matching_neurons(text, columns_of(self.controller))
+        matching_neurons(text, columns_of(self.controller))  # raises if invalid
         return text
 
     @property
@@ -183,13 +178,13 @@ class NeuronScores(Part):
 
     def _on_against(self, _: Any) -> None:
         if self._views:
-            self.seen()
+            self.activate()
         self._choices = self._read_choices()
-        self._look_changed.emit()
+        self._options_changed.emit()
 
     def _on_filter(self, _: Any) -> None:
         self.set_trait("summary", self._read_summary())
-        self._look_changed.emit()
+        self._options_changed.emit()
 
     def _read_choices(self) -> list[list[str]]:
         return quantity_choices(self._controller, self.against)
@@ -197,56 +192,44 @@ class NeuronScores(Part):
     def _read_summary(self) -> str:
         return summary_text(self._controller, self.spread, self.filter)
 
-    def _select(self, neurons: np.ndarray, is_more: bool = False) -> None:
+    def _select(self, neurons: np.ndarray, add: bool = False) -> None:
         """Select the neurons; of more than 64, those with the highest scores."""
-        self._controller.select(neurons, is_more)
-        n, most = len(neurons), MAX_SELECTED
-        words = f"Of {n:,} the {most} with the highest scores are selected"
-        self.set_trait("told", words if n > most else "")
+        self._controller.select(neurons, add)
+        n, n_max = len(neurons), MAX_SELECTED
+        message = f"Of {n:,} the {n_max} with the highest scores are selected"
+        self.set_trait("message", message if n > n_max else "")
 
     # -- to the page ------------------------------------------------------------------
     def _draw(self) -> None:
         controller = self._controller
-        chart = self._made_chart()
-        found = self.spread
-        across = second_quantity(controller, self.against, found.neurons)
+        chart, spread = self._made_chart(), self.spread
+        across = second_quantity(controller, self.against, spread.neurons)
         # The number identifies the neurons of a drawing. New scores of the same neurons
         # do not make a selection invalid that the page is about to send.
-        if not np.array_equal(found.neurons, self._spread.neurons):
+        if not np.array_equal(spread.neurons, self._spread.neurons):
             self._drawing += 1
-        self._spread, self._across = found, across
+        self._spread, self._across = spread, across
         is_old = controller.results.is_population_old
-        chart.use(self.tool)
+        chart.set_tool(self.tool)
         if controller.state.session is not None:
-            chart.show_names(controller.state.session.units.names[found.neurons])
-        chart.show_spread(found, across, is_old=is_old)
+            chart.show_names(controller.state.session.units.names[spread.neurons])
+        chart.show_spread(spread, across, is_old=is_old)
         chart.show_selection(controller.state.selection, across)
-        words = [found.bar_text(bar) for bar in range(len(found.counts))]
+        bars = [spread.bar_text(bar) for bar in range(len(spread.counts))]
         label = f"Histogram of r, and r against {across.label}. {self.summary}"
-        self.show("scores", drawing=self._drawing, bars=words, label=label)
-        self.keep("summary", words=self.summary)
+        self.add_message("scores", drawing=self._drawing, bars=bars, label=label)
+        self.add_if_changed("summary", text=self.summary)
 
     def _draw_selection(self) -> None:
         self._made_chart().show_selection(
             self._controller.state.selection, self._across
         )
-        self.show("selected")
+        self.add_message("selected")
 
     def _made_chart(self) -> ScoreChart:
         """Return the figure; it is created at the first drawing."""
         # On the drawing thread, because plotly takes long to import.
         if self.chart is None:
             self.chart = ScoreChart()
-            self.widget.children = (self, self.chart.figure)
+            self.add_figure(self.chart.figure)
         return self.chart
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        """Display `widget`, which includes the figure."""
-        return self.widget._repr_mimebundle_(**options)
-
-    def close(self) -> None:
-        """Remove controls and figure from every page."""
-        super().close()
-        if self.chart is not None:
-            self.chart.figure.close()
-        self.widget.close()

@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from ipywidgets import Layout, VBox
 from psygnal import SignalInstance
 from traitlets import Bool, Dict, Float, Instance, Unicode
 from traitlets import Tuple as TupleTrait
@@ -42,11 +41,13 @@ from omnimouse_widgets.drawn.context.text import (
 from omnimouse_widgets.figures.style import DASHES
 from omnimouse_widgets.jupyter.sweep_chart import SweepChart
 from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Drawn, Part
+from omnimouse_widgets.jupyter.transport.part import Drawing
+from omnimouse_widgets.jupyter.transport.plotly_widget import FigurePart
 
 CHOICES: Final = {"both": (True, False), "with": (True,), "no": (False,)}
-GIVEN: Final = "Given"
-LOOK: Final[dict[str, Any]] = {
+FROM_CODE: Final = "From code"
+"""Name on the figure of a table that was set by code."""
+CONSTANTS: Final[dict[str, Any]] = {
     "conditions": [
         [label, colour, palette.CONDITION_SYMBOLS[label]]
         for label, colour in palette.CONDITION_COLOURS.items()
@@ -59,7 +60,7 @@ LOOK: Final[dict[str, Any]] = {
 }
 
 
-class ContextSweep(Part):
+class ContextSweep(FigurePart):
     """Live curves of the selected neurons, background sweeps and saved sweeps.
 
     To place controls and figure in a box, use `widget`.
@@ -84,7 +85,7 @@ class ContextSweep(Part):
 
     _esm = script("sweep")
     _css = style()
-    REST_S = 0.1  # plotly draws no faster and queues earlier updates
+    INTERVAL_S = 0.1  # plotly draws no faster and queues earlier updates
 
     is_live = Bool(True).tag(sync=True)
     hidden = TupleTrait().tag(sync=True)
@@ -92,57 +93,58 @@ class ContextSweep(Part):
     mark = Unicode("").tag(sync=True)
     sweep: Any = Instance(SweepTable, allow_none=True)
     progress = Float(0.0)
-    _look = Dict(LOOK).tag(sync=True)
+    _constants = Dict(CONSTANTS).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self.chart = SweepChart()
-        self._look_changed, self._form_changed = SignalInstance(), SignalInstance()
+        self._options_changed, self._form_changed = SignalInstance(), SignalInstance()
         self._form: Mapping[str, Any] = {}
         # Re-entrant: an observer of `sweep` may set `is_live`, which locks again.
         self._following = threading.RLock()
-        self._followed: SweepTable | None = None
-        self._ran: Path | None = None
+        self._live_sweep: SweepTable | None = None
+        self._latest_run: Path | None = None
         super().__init__(controller, **traits)
-        full = Layout(width="100%", overflow="hidden")
-        self.widget = VBox([self, self.chart.figure], layout=full)
+        self.add_figure(self.chart.figure)
         self._link(controller.results.changed, self._follow_live)
         self._link(controller.sweeps.changed, self._follow_progress)
         self.observe(self._on_sweep, "sweep")
         self.observe(self._on_live, "is_live")
-        self.observe(lambda _: self._look_changed.emit(), ["hidden", "sweep"])
+        self.observe(lambda _: self._options_changed.emit(), ["hidden", "sweep"])
         self._follow_live()
         self._follow_progress()
 
-    def parts(self) -> Sequence[Drawn]:
+    def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions of figure, saved sweeps and form."""
         controller, events = self._controller, self._controller.state.events
         results, sweeps = controller.results, controller.sweeps
-        asked = [events.window, events.mask, events.selection, results.changed]
-        timed = [results.changed, events.predictor_name, events.device]
+        requests = [events.window, events.mask, events.selection, results.changed]
+        costs = [results.changed, events.predictor_name, events.device]
         return (
-            Drawn(self._draw_curves, [*asked, events.predictor_name, sweeps.changed,
-                                 self._look_changed]),
-            Drawn(self._draw_mark, asked),
-            Drawn(self._draw_running, [sweeps.changed]),
-            Drawn(self._draw_kept, [sweeps.changed]),
-            Drawn(self._draw_form, [events.session]),
-            Drawn(self._draw_estimate, [*timed, events.session, sweeps.changed,
+            Drawing(self._draw_curves, [*requests, events.predictor_name,
+                                        sweeps.changed, self._options_changed]),
+            Drawing(self._draw_mark, requests),
+            Drawing(self._draw_running, [sweeps.changed]),
+            Drawing(self._draw_saved, [sweeps.changed]),
+            Drawing(self._draw_form, [events.session]),
+            Drawing(self._draw_estimate, [*costs, events.session, sweeps.changed,
                                    self._form_changed]),
         )  # fmt: skip
 
-    def seen(self) -> None:
+    def activate(self) -> None:
         """Start computing live curves, and list the saved sweeps if not yet done."""
         # `self` identifies this viewer: the sweep runs while any viewer shows it.
         self._controller.show_sweep(self.is_live, self)
         if not self._controller.sweeps.entries:
             self._controller.sweeps.look()
 
-    def left(self) -> None:
+    def deactivate(self) -> None:
         """Stop computing live curves for this widget."""
         self._controller.show_sweep(False, self)
 
     # -- what code may call -----------------------------------------------------------
-    def start(self, plan: SweepPlan | None = None, name: str = "", **of: Any) -> None:
+    def start(
+        self, plan: SweepPlan | None = None, name: str = "", **fields: Any
+    ) -> None:
         """Start a sweep of the open session in the background and save its points.
 
         Pass a plan, or the fields of one: `start(neurons=(0, 16, 64), seeds=(0, 1))`.
@@ -155,18 +157,18 @@ class ContextSweep(Part):
         sweeps = self._controller.sweeps
         # `fault` may be that of an earlier sweep: clear it before reading it below.
         sweeps.clear_error()
-        sweeps.start(SweepPlan(**of) if plan is None else plan, name)
+        sweeps.start(SweepPlan(**fields) if plan is None else plan, name)
         if sweeps.error is not None:
             raise ValueError(str(sweeps.error))
 
     def drawn(self) -> list[DrawnSweep]:
         """Return the drawn sweeps: the live sweep or `sweep`, then the saved ones."""
         results, sweeps = self._controller.results, self._controller.sweeps
-        found = sweeps_on_screen(results, sweeps, is_live=self.is_live)
+        drawn = sweeps_on_screen(results, sweeps, is_live=self.is_live)
         # First in the list: a table set by code is drawn in place of the live sweep.
         if not self.is_live and self.sweep is not None:
-            found.insert(0, DrawnSweep(GIVEN, self.sweep))
-        return found
+            drawn.insert(0, DrawnSweep(FROM_CODE, self.sweep))
+        return drawn
 
     def write_csv(self, path: str | Path) -> Path:
         """Write the drawn sweeps as one CSV table.
@@ -176,11 +178,11 @@ class ContextSweep(Part):
         ValueError
             If no point is drawn yet.
         """
-        named = {one.name: one.sweep for one in self.drawn() if one.sweep.rows}
-        if not named:
-            why = " ".join(self._in_the_way().split()) or "Wait for the first points"
-            raise ValueError(f"Nothing is drawn that could be saved. {why}.")
-        return write_together(named, path)
+        sweeps = {drawn.name: drawn.sweep for drawn in self.drawn() if drawn.sweep.rows}
+        if not sweeps:
+            reason = " ".join(self._obstacle().split()) or "Wait for the first points"
+            raise ValueError(f"No point is drawn that could be saved. {reason}.")
+        return write_together(sweeps, path)
 
     # -- from the page ----------------------------------------------------------------
     def on_form(self, content: dict[str, Any], _: list[bytes]) -> None:
@@ -202,72 +204,73 @@ class ContextSweep(Part):
         """Stop the background sweep; its points remain saved."""
         self._controller.sweeps.cancel()
 
-    def on_look(self, _content: dict[str, Any], _: list[bytes]) -> None:
+    def on_reload(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Read the folder of saved sweeps again."""
         self._controller.sweeps.look()
 
     def on_compare(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Add a saved sweep to the figure, or remove it."""
-        path = self._kept_path(content)
+        path = self._saved_path(content)
         self._controller.sweeps.compare(path, bool(content["is_drawn"]))
 
-    def on_go_on(self, content: dict[str, Any], _: list[bytes]) -> None:
+    def on_resume(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Compute the missing points of a saved sweep."""
-        self._controller.sweeps.go_on(self._kept_path(content))
+        self._controller.sweeps.go_on(self._saved_path(content))
 
     def on_delete(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Delete a saved sweep; the page has asked for confirmation."""
-        self._controller.sweeps.remove(self._kept_path(content))
+        self._controller.sweeps.remove(self._saved_path(content))
 
     def on_export(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Send the drawn sweeps to the page as a CSV file for download."""
         # Through a file, because `write_together` writes to a path only.
         with tempfile.TemporaryDirectory() as folder:
             table = self.write_csv(Path(folder) / "context.csv").read_bytes()
-        self.say("csv", [table], name="context.csv")
+        self.send_now("csv", [table], name="context.csv")
 
-    def _kept_path(self, content: Mapping[str, Any]) -> Path:
+    def _saved_path(self, content: Mapping[str, Any]) -> Path:
         # Only listed files: a name from the page must not reach other paths.
         for entry in self._controller.sweeps.entries:
             if entry.path.name == content["file"]:
                 return entry.path
-        raise ValueError(f"{content['file']} is not among the kept sweeps any more.")
+        raise ValueError(f"There is no saved sweep {content['file']}.")
 
     # -- from state to traits ---------------------------------------------------------
     def _follow_live(self) -> None:
         with self._following:  # results arrive on several threads
             if self.is_live:
-                self._followed = self._controller.results.sweep
-                self.set_trait("sweep", self._followed)
+                self._live_sweep = self._controller.results.sweep
+                self.set_trait("sweep", self._live_sweep)
 
     def _follow_progress(self) -> None:
         sweeps = self._controller.sweeps
         # The latest sweep is remembered, so that `progress` stays 1 after its end.
-        self._ran = sweeps.running or self._ran
-        entry = None if self._ran is None else sweeps.entry_of(self._ran)
-        is_over = not sweeps.is_busy and entry is not None and entry.is_complete
-        self.set_trait("progress", 1.0 if is_over else sweeps.progress.share)
+        self._latest_run = sweeps.running or self._latest_run
+        entry = None if self._latest_run is None else sweeps.entry_of(self._latest_run)
+        is_finished = not sweeps.is_busy and entry is not None and entry.is_complete
+        self.set_trait("progress", 1.0 if is_finished else sweeps.progress.share)
 
     def _on_sweep(self, change: Any) -> None:
         # Set by code, not by `_follow_live`: the user wants to see another table.
-        if self.is_live and change["new"] is not self._followed:
+        if self.is_live and change["new"] is not self._live_sweep:
             self.is_live = False
 
     def _on_live(self, _: Any) -> None:
         self._controller.show_sweep(bool(self._views) and self.is_live, self)
         self._follow_live()
-        self._look_changed.emit()
+        self._options_changed.emit()
 
     # -- to the page ------------------------------------------------------------------
     def _draw_curves(self) -> None:
         state, results = self._controller.state, self._controller.results
-        drawn, why = self.drawn(), self._in_the_way()
+        drawn, obstacle = self.drawn(), self._obstacle()
         self.chart.show_sweeps(drawn, self.hidden)
-        has_points = any(one.sweep.rows for one in drawn)
-        self.chart.show_message("" if has_points else why)
-        words = " ".join(why.split()) if why else live_text(state, results)
-        self.set_trait("status", words)
-        self.show("curves")
+        has_points = any(sweep.sweep.rows for sweep in drawn)
+        self.chart.show_message("" if has_points else obstacle)
+        # The figure shows the obstacle in two lines, the status in one.
+        text = " ".join(obstacle.split()) or live_text(state, results)
+        self.set_trait("status", text)
+        self.add_message("curves")
 
     def _draw_mark(self) -> None:
         mark = current_point(self._controller.state, self._controller.results)
@@ -276,37 +279,37 @@ class ContextSweep(Part):
 
     def _draw_running(self) -> None:
         sweeps = self._controller.sweeps
-        self.keep(
+        self.add_if_changed(
             "running",
             is_busy=sweeps.is_busy,
             is_paused=sweeps.is_paused,
-            words=f"Sweep: {sweeps.message}",
+            text=f"Sweep: {sweeps.message}",
             share=sweeps.progress.share,
-            fault="" if sweeps.error is None else str(sweeps.error),
+            error="" if sweeps.error is None else str(sweeps.error),
         )
 
-    def _draw_kept(self) -> None:
+    def _draw_saved(self) -> None:
         sweeps = self._controller.sweeps
         entries = [
             {
                 "file": entry.path.name,
-                "words": entry_text(entry, is_running=entry.path == sweeps.running),
+                "text": entry_text(entry, is_running=entry.path == sweeps.running),
                 "problem": entry.problem,
                 "line": sweeps.compared.index(entry.path) + 1
                 if entry.path in sweeps.compared
                 else 0,
                 "is_running": entry.path == sweeps.running,
-                "can_go_on": entry.sweep is not None
+                "can_resume": entry.sweep is not None
                 and not entry.is_complete
                 and not sweeps.is_busy,
             }
             for entry in sweeps.entries
         ]
-        self.keep("kept", entries=entries)
+        self.add_if_changed("saved", entries=entries)
 
     def _draw_form(self) -> None:
         session = self._controller.state.session
-        self.keep(
+        self.add_if_changed(
             "offered",
             neurons="" if session is None else fitting_neurons(session),
             tiers=tiers_of(session),
@@ -316,33 +319,23 @@ class ContextSweep(Part):
 
     def _draw_estimate(self) -> None:
         sweeps, session = self._controller.sweeps, self._controller.state.session
-        words, is_possible = "", session is not None and not sweeps.is_busy
+        text, is_possible = "", session is not None and not sweeps.is_busy
         if self._form and session is not None:
             # An incomplete form is normal while the user types: show what is wrong.
             try:
                 estimate = sweeps.estimate(
                     plan_of(self._form, self.controller.state.spec)
                 )
-                words = "" if estimate is None else estimate.text
+                text = "" if estimate is None else estimate.text
             except ValueError as error:
-                words, is_possible = str(error), False
-        self.keep("estimate", words=words, is_possible=is_possible)
+                text, is_possible = str(error), False
+        self.add_if_changed("estimate", text=text, is_possible=is_possible)
 
-    def _in_the_way(self) -> str:
+    def _obstacle(self) -> str:
         if not self.is_live and self.sweep is not None:
             return ""
         state, results = self._controller.state, self._controller.results
         return live_problem(state, results, is_live=self.is_live)
-
-    def _repr_mimebundle_(self, **options: Any) -> Any:
-        """Display `widget`, which includes the figure."""
-        return self.widget._repr_mimebundle_(**options)
-
-    def close(self) -> None:
-        """Remove controls and figure from every page."""
-        super().close()
-        self.chart.figure.close()
-        self.widget.close()
 
 
 def plan_of(form: Mapping[str, Any], spec: WindowSpec = OMNIMOUSE) -> SweepPlan:

@@ -22,7 +22,7 @@ from omnimouse_widgets.figures.sweep import (
     sweep_layout,
     sweep_traces,
 )
-from omnimouse_widgets.jupyter.transport.plotly_widget import made_figure
+from omnimouse_widgets.jupyter.transport.plotly_widget import new_figure_widget
 
 HEIGHT: Final = 300
 _NOTHING: Final[dict[str, Any]] = {
@@ -54,14 +54,14 @@ class SweepChart:
             "autosize": True,
             "dragmode": False,
         }
-        self.figure: Any = made_figure([*curves, *lines, *stars], layout)
+        self.figure: Any = new_figure_widget([*curves, *lines, *stars], layout)
         traces = self.figure.data
         self._curves: dict[CurveKey, Any] = dict(zip(CURVE_KEYS, traces, strict=False))
         self._lines = traces[len(CURVE_KEYS) : -len(stars)]
         self._stars = dict(zip(AXES, traces[-len(stars) :], strict=True))
         self._spots = PointCache()
-        self._shown: dict[CurveKey, dict[str, Any]] = {}
-        self._around: Any = None
+        self._traces: dict[CurveKey, dict[str, Any]] = {}
+        self._names_and_axes: Any = None
         self._mark: CurrentPoint | None = None
         self._message = ""
 
@@ -69,18 +69,18 @@ class SweepChart:
         self, drawn: Sequence[DrawnSweep], hidden: Sequence[str] = ()
     ) -> None:
         """Draw the sweeps, except the conditions in `hidden`; send only changes."""
-        found = sweep_traces(drawn, hidden=hidden, theme="dark", cache=self._spots)
-        names = [(one.name, one.line) for one in drawn]
+        traces = sweep_traces(drawn, hidden=hidden, theme="dark", cache=self._spots)
+        names = [(sweep.name, sweep.line) for sweep in drawn]
         axes = [axis_fields(drawn, axis) for axis in AXES]
         with self.figure.batch_update():
             for key, trace in self._curves.items():
-                fields = found.get(key, _NOTHING)
-                if fields != self._shown.get(key, _NOTHING):
+                fields = traces.get(key, _NOTHING)
+                if fields != self._traces.get(key, _NOTHING):
                     trace.update(fields)
-            self._shown = found
-            if (names, axes) != self._around:
-                self._around = names, axes
-                self._show_around(names, axes)
+            self._traces = traces
+            if (names, axes) != self._names_and_axes:
+                self._names_and_axes = names, axes
+                self._show_names_and_axes(names, axes)
             self._fit()
 
     def show_mark(self, mark: CurrentPoint | None) -> None:
@@ -95,34 +95,34 @@ class SweepChart:
             self.figure.layout.shapes = lines
             self._fit()
 
-    def show_message(self, words: str) -> None:
+    def show_message(self, text: str) -> None:
         """Show a message in place of curves; "" removes it."""
-        if words == self._message:
+        if text == self._message:
             return
-        self._message = words
+        self._message = text
         place = {"xref": "paper", "yref": "paper", "x": 0.5, "y": 0.5}
-        note = {**place, "text": style.hover(words), "showarrow": False}
-        self.figure.layout.annotations = [note] if words else []
+        note = {**place, "text": style.hover(text), "showarrow": False}
+        self.figure.layout.annotations = [note] if text else []
 
-    def drawn(self, key: CurveKey) -> list[tuple[float, float, float]]:
+    def points(self, key: CurveKey) -> list[tuple[float, float, float]]:
         """Return (place, score, s.e.m.) of the points of one curve on the figure."""
         trace = self._curves[key]
         bars = trace.error_y.array
         # Not strict: the drawing thread may be replacing the arrays, one by one.
         return list(zip(trace.x, trace.y, bars, strict=False))
 
-    def _show_around(
+    def _show_names_and_axes(
         self, names: Sequence[tuple[str, int]], axes: Sequence[dict[str, Any]]
     ) -> None:
         """Set the ticks, and the line names if there are several sweeps."""
-        known = {line: name for name, line in names if len(names) > 1}
+        labels = {line: name for name, line in names if len(names) > 1}
         for line, trace in enumerate(self._lines):
-            trace.update(name=known.get(line, ""), showlegend=line in known)
+            trace.update(name=labels.get(line, ""), showlegend=line in labels)
         self.figure.layout.xaxis.update(axes[0])
         self.figure.layout.xaxis2.update(axes[1])
 
     def _fit(self) -> None:
         # An equal range is still a message to the page: assign it only if it changed.
-        reach = tuple(score_range(self._shown, self._mark))
-        if self.figure.layout.yaxis.range != reach:
-            self.figure.layout.yaxis.range = reach
+        limits = tuple(score_range(self._traces, self._mark))
+        if self.figure.layout.yaxis.range != limits:
+            self.figure.layout.yaxis.range = limits

@@ -30,28 +30,28 @@ from omnimouse_widgets.drawn.neurons.columns import (
     state_code,
 )
 from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Drawn, Part
+from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 
 logger = logging.getLogger(__name__)
 
-MOST_ROWS: Final = 500
+MAX_ROWS: Final = 500
 """Maximum number of rows in one message; no page shows more at once."""
-TABLE = 0  # index of `_draw_table` in `parts`
-LOOKS: Final[dict[str, Any]] = {
+TABLE = 0  # index of `_draw_table` in `drawings`
+CONSTANTS: Final[dict[str, Any]] = {
     "columns": COLUMNS,
     "titles": TITLES,
     "tips": TOOLTIPS,
-    "words": [name in ("area", "state") for name in COLUMNS],
+    "is_text": [name in ("area", "state") for name in COLUMNS],
     "older": OLDER,
     "filter_tip": FILTER_TIP,
     "states": [[code, palette.STATE_NAMES[code]] for code in (VISIBLE, TARGET, HIDDEN)],
     "colours": palette.STATE_COLOURS,
-    "most": MAX_SELECTED,
+    "max_selected": MAX_SELECTED,
 }
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Arranged:
+class Arrangement:
     """Columns and order of the rows in the latest drawing.
 
     Requests and actions of a page refer to these rows, also if the state has changed
@@ -98,30 +98,26 @@ class NeuronTable(Part):
     selection = Tuple().tag(sync=True)
     shown = Int(0, read_only=True).tag(sync=True)
     height = Int(320, min=80).tag(sync=True)
-    _looks = Dict(LOOKS).tag(sync=True)
+    _constants = Dict(CONSTANTS).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         # No rows before the first drawing: early messages of a page then find none.
-        self._arranged = Arranged(0, dict.fromkeys(COLUMNS, np.empty(0)), np.empty(0))
-        super().__init__(controller, **traits)
-        state = controller.state
-        self.bind(
-            "selection",
-            state.events.selection,
-            lambda: state.selection,
-            controller.select,
+        self._arrangement = Arrangement(
+            0, dict.fromkeys(COLUMNS, np.empty(0)), np.empty(0)
         )
-        counted = (state.events.session, state.events.mask)
-        self.bind("shown", counted, self._n_shown)
-        self.observe(self._arrange_again, ["filter", "sort_by", "descending"])
+        super().__init__(controller, **traits)
+        events = controller.state.events
+        self.bind_field("selection", controller.select)
+        self.bind("shown", (events.session, events.mask), self._n_shown)
+        self.observe(self._rearrange, ["filter", "sort_by", "descending"])
 
-    def parts(self) -> list[Drawn]:
+    def drawings(self) -> list[Drawing]:
         """Return the drawing functions of the rows and of the selection."""
         events, results = self.controller.state.events, self.controller.results.events
         return [
-            Drawn(self._draw_table, [events.session, events.mask, events.active_span,
+            Drawing(self._draw_table, [events.session, events.mask, events.active_span,
                                 results.scores, results.population_freshness]),
-            Drawn(self._draw_selection, [events.selection, events.session]),
+            Drawing(self._draw_selection, [events.selection, events.session]),
         ]  # fmt: skip
 
     @property
@@ -137,11 +133,9 @@ class NeuronTable(Part):
         self._paint(self.neurons, code)
 
     @validate("filter")
-    def _known_filter(self, proposal: Any) -> str:
+    def _valid_filter(self, proposal: Any) -> str:
         text = str(proposal["value"]).strip()
-        matching_neurons(
-            text, columns_of(self.controller)
-        )  # raises if the text is invalid
+        matching_neurons(text, columns_of(self.controller))  # raises if invalid
         return text
 
     # -- from the page ----------------------------------------------------------------
@@ -151,74 +145,74 @@ class NeuronTable(Part):
 
     def on_rows(self, content: dict[str, Any], _: Any) -> None:
         """Send the rows `start` to `stop` - 1 of the latest drawing."""
-        arranged, start = self._arranged, max(int(content["start"]), 0)
-        stop = min(int(content["stop"]), start + MOST_ROWS, len(arranged.neurons))
-        neurons = arranged.neurons[start:stop]
+        table, start = self._arrangement, max(int(content["start"]), 0)
+        stop = min(int(content["stop"]), start + MAX_ROWS, len(table.neurons))
+        neurons = table.neurons[start:stop]
         cells = [
-            [cell_text(name, value) for value in arranged.columns[name][neurons]]
+            [cell_text(name, value) for value in table.columns[name][neurons]]
             for name in COLUMNS
         ]
-        states = arranged.columns["state"][neurons]
-        self.say(
+        states = table.columns["state"][neurons]
+        self.send_now(
             "rows",
             view=content["view"],
-            version=arranged.version,
+            version=table.version,
             start=start,
             neurons=neurons.tolist(),
             cells=[list(row) for row in zip(*cells, strict=True)],
-            states=[state_code(str(word)) for word in states],
+            states=[state_code(str(state)) for state in states],
         )
 
     def on_pick(self, content: dict[str, Any], _: Any) -> None:
         """Apply clicks and keys of a page to the selection, in their order."""
         # Several at once: a page collects them while an acknowledgement is missing.
         for pick in content["picks"]:
-            neuron = self._picked(pick)
+            neuron = self._neuron_of(pick)
             if neuron is None:
                 continue
-            if pick["how"] == "one":
+            if pick["mode"] == "one":
                 self.controller.select([neuron])
-            elif pick["how"] == "toggle":
+            elif pick["mode"] == "toggle":
                 self._toggle(neuron)
             else:
                 self.controller.select(self._between(pick["anchor"], neuron))
 
     def on_paint(self, content: dict[str, Any], _: Any) -> None:
         """Paint the neurons of all rows, as one undo step."""
-        self._paint(self._arranged.neurons, int(content["code"]))
+        self._paint(self._arrangement.neurons, int(content["code"]))
 
     def on_csv(self, content: dict[str, Any], _: Any) -> None:
         """Send the table of all neurons with its condition, as a CSV file."""
         # Read here, on the thread of the message: an error appears in `problem`, and
         # the table is that of the moment of the click.
-        what = exports.screen_content(self.controller.state, self.controller.results)
+        screen = exports.screen_content(self.controller.state, self.controller.results)
         view = str(content["view"])
-        work = Thread(target=self._say_csv, args=(what, view), name="omnimouse-csv")
-        work.start()
+        # On a thread, because 10,000 rows take 0.5 s.
+        thread = Thread(target=self._send_csv, args=(screen, view))
+        thread.start()
 
-    # -- within -----------------------------------------------------------------------
-    def _say_csv(self, what: exports.ScreenContent, view: str) -> None:
-        """Write and send the table; on a thread, because 10,000 rows take 0.5 s."""
+    def _send_csv(self, screen: exports.ScreenContent, view: str) -> None:
+        """Write and send the table."""
         try:
-            table = exports.csv_bytes(what)
-            self.say("csv", [table], view=view, name=f"{what.session.id}.csv")
+            table = exports.csv_bytes(screen)
+            self.send_now("csv", [table], view=view, name=f"{screen.session.id}.csv")
         except Exception as error:
             logger.exception("The table could not be written.")
-            self._failed(error)
+            self._show_problem(error)
 
+    # -- rows -------------------------------------------------------------------------
     def _neurons_of(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         if not len(columns["id"]):
             return np.empty(0, np.int64)
-        kept = matching_neurons(self.filter, columns)
-        values = columns[self.sort_by][kept]
-        arranged = sorted_rows(values, descending=self.descending)
-        return np.asarray(kept[arranged])
+        neurons = matching_neurons(self.filter, columns)
+        values = columns[self.sort_by][neurons]
+        return np.asarray(neurons[sorted_rows(values, descending=self.descending)])
 
-    def _arrange_again(self, _: Any) -> None:
+    def _rearrange(self, _: Any) -> None:
         # `shown` changes at once, for code that reads it; the rows follow with the next
         # drawing, and only while a page shows them.
         self.set_trait("shown", len(self.neurons))
-        self._board.ask(TABLE)
+        self._board.request(TABLE)
 
     def _n_shown(self) -> int:
         """Return the number of rows; while a page shows them, `_draw_table` counts."""
@@ -228,12 +222,12 @@ class NeuronTable(Part):
         if len(neurons):
             self.controller.paint(neurons, code)
 
-    def _picked(self, pick: Mapping[str, Any]) -> int | None:
+    def _neuron_of(self, pick: Mapping[str, Any]) -> int | None:
         """Return the neuron of a click; None if the row no longer exists.
 
         A page that has not received the row yet sends its position only.
         """
-        neurons = self._arranged.neurons
+        neurons = self._arrangement.neurons
         if pick.get("neuron") is not None:
             return int(pick["neuron"])
         return int(neurons[pick["row"]]) if pick["row"] < len(neurons) else None
@@ -241,13 +235,13 @@ class NeuronTable(Part):
     def _toggle(self, neuron: int) -> None:
         selection = self.controller.state.selection
         others = [other for other in selection if other != neuron]
-        is_there = len(others) < len(selection)
-        self.controller.select(others if is_there else [*others, neuron])
+        is_selected = neuron in selection
+        self.controller.select(others if is_selected else [*others, neuron])
 
     def _between(self, anchor: Mapping[str, Any], neuron: int) -> list[int]:
         """Return the neurons of the rows from the anchor to `neuron`, which is last."""
-        neurons, begin = self._arranged.neurons, self._picked(anchor)
-        ends = [np.flatnonzero(neurons == end) for end in (begin, neuron)]
+        neurons, start = self._arrangement.neurons, self._neuron_of(anchor)
+        ends = [np.flatnonzero(neurons == end) for end in (start, neuron)]
         # The filter may have removed the anchor since the first click.
         if not all(len(end) for end in ends):
             return [neuron]
@@ -259,13 +253,13 @@ class NeuronTable(Part):
     # -- to the page ------------------------------------------------------------------
     def _draw_table(self) -> None:
         columns = columns_of(self.controller)
-        version = self._arranged.version + 1
-        self._arranged = Arranged(version, columns, self._neurons_of(columns))
-        self.set_trait("shown", len(self._arranged.neurons))
-        self.show(
+        version = self._arrangement.version + 1
+        self._arrangement = Arrangement(version, columns, self._neurons_of(columns))
+        self.set_trait("shown", len(self._arrangement.neurons))
+        self.add_message(
             "table",
             version=version,
-            n=len(self._arranged.neurons),
+            n=len(self._arrangement.neurons),
             total=len(columns["id"]),
             is_old=self.controller.results.is_population_old,
         )
@@ -273,6 +267,8 @@ class NeuronTable(Part):
     def _draw_selection(self) -> None:
         """Scroll to the neuron that was selected last."""
         selection = self.controller.state.selection
-        rows = np.flatnonzero(np.isin(self._arranged.neurons, selection[-1:]))
+        rows = np.flatnonzero(np.isin(self._arrangement.neurons, selection[-1:]))
         if len(rows):
-            self.show("selected", row=int(rows[0]), version=self._arranged.version)
+            self.add_message(
+                "selected", row=int(rows[0]), version=self._arrangement.version
+            )

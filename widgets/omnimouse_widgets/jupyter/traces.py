@@ -13,7 +13,7 @@ from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.drawn.traces.rows import pin_results, trace_rows
 from omnimouse_widgets.drawn.traces.time_axis import move_over_span
 from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Drawn
+from omnimouse_widgets.jupyter.transport.part import Drawing
 from omnimouse_widgets.jupyter.transport.trace_message import TraceStack
 
 NO_SELECTION: Final = (
@@ -21,7 +21,7 @@ NO_SELECTION: Final = (
     "or in a cell: traces.selection = [4, 12]"
 )
 NO_SESSION: Final = "No session is open"
-WORDS: Final[dict[str, Any]] = {
+TEXTS: Final[dict[str, Any]] = {
     "common": [trace_words.COMMON_LABEL, trace_words.COMMON_TIP],
     "shape": [trace_words.SHAPE_LABEL, trace_words.SHAPE_TIP],
 }
@@ -51,56 +51,50 @@ class Traces(TraceStack):
     common_scale = Bool(False).tag(sync=True)
     as_large = Bool(False).tag(sync=True)
     progress = Unicode("", read_only=True).tag(sync=True)
-    _words = Dict(WORDS).tag(sync=True)
+    _texts = Dict(TEXTS).tag(sync=True)
     _spans: Any = List().tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         super().__init__(controller, **traits)
         state, pins, events = controller.state, controller.pins, controller.state.events
-        self.bind(
-            "selection", events.selection, lambda: state.selection, controller.select
-        )
+        self.bind_field("selection", controller.select)
         self.bind("_spans", events.window, self._read_spans)
-        self.bind("span", events.trace_span, lambda: state.trace_span, pins.choose_span)
-        self.bind(
+        self.bind_field("span", pins.choose_span, "trace_span")
+        self.bind_field(
             "common_scale",
-            events.common_scale,
-            lambda: state.common_scale,
             lambda is_on: controller.set_traces(
                 common_scale=is_on, as_large=state.as_large
             ),
         )
-        self.bind(
+        self.bind_field(
             "as_large",
-            events.as_large,
-            lambda: state.as_large,
             lambda is_on: controller.set_traces(
                 common_scale=state.common_scale, as_large=is_on
             ),
         )
         self.bind("progress", pins.changed, lambda: pins.predictions.message)
 
-    def parts(self) -> list[Drawn]:
+    def drawings(self) -> list[Drawing]:
         """Return the drawing functions of rows, bar and cursor."""
         controller = self.controller
         events, pins = controller.state.events, controller.pins
-        looks = [events.selection, events.trace_span, events.common_scale]
-        told = [events.pins, pins.changed, events.as_large]
+        options = [events.selection, events.trace_span, events.common_scale]
+        pinned = [events.pins, pins.changed, events.as_large]
         names = [events.predictor_name, events.baseline_name]
         return [
-            Drawn(
+            Drawing(
                 self._draw_rows,
-                [*looks, *told, controller.baseline.changed],
+                [*options, *pinned, controller.baseline.changed],
                 [events.window, controller.results.changed],
                 [events.mask],
             ),
-            Drawn(
+            Drawing(
                 self._draw_bar,
-                [*told, *names, self.spec_changed],
+                [*pinned, *names, self.spec_changed],
                 # Without a mask there is no condition to pin.
-                questions=[events.mask],
+                requests=[events.mask],
             ),
-            *self.common_parts(),
+            *self.common_drawings(),
         ]
 
     def move_cursor(self, time_s: float) -> None:
@@ -112,7 +106,7 @@ class Traces(TraceStack):
         """Pin, show, rename, make current or unpin a condition, or stop predicting."""
         pins, slot = self.controller.pins, int(content.get("slot", 0))
         # Only these methods: a page must not call others by their names.
-        verbs: dict[str, Callable[[], object]] = {
+        actions: dict[str, Callable[[], object]] = {
             "pin": pins.pin_or_notify,
             "show": lambda: pins.show(slot, bool(content["is_shown"])),
             "rename": lambda: pins.rename(slot, str(content["name"])),
@@ -120,7 +114,7 @@ class Traces(TraceStack):
             "unpin": lambda: pins.unpin(slot),
             "stop": pins.predictions.stop,
         }
-        verbs[content["verb"]]()
+        actions[content["action"]]()
 
     def _read_spans(self) -> list[list[str]]:
         """Return label, name and tooltip of every span."""
@@ -137,12 +131,12 @@ class Traces(TraceStack):
 
     # -- to the page ------------------------------------------------------------------
     def _draw_rows(self) -> None:
-        # `shown` is read before the curves: they can then be newer, never older.
-        state, answered = self.controller.state, self.controller.results.shown_request
+        # The number is read before the curves: they can then be newer, never older.
+        state, request = self.controller.state, self.controller.results.shown_request
         look = TraceOptions(state.as_large, "common" if state.common_scale else "own")
         rows = trace_rows(self.controller, look)
         missing = NO_SESSION if state.window is None else NO_SELECTION
-        self.show_rows(rows, look.scale, missing, answered=answered)
+        self.show_rows(rows, look.scale, missing, request=request)
 
     def _draw_bar(self) -> None:
         controller, pins = self.controller, self.controller.pins
@@ -153,11 +147,11 @@ class Traces(TraceStack):
         pinned = trace_words.pin_signs(
             state.pins, pin_results(controller), pins.problem_of
         )
-        self.keep(
+        self.add_if_changed(
             "bar",
             legend=signs,
             pinned=pinned,
-            told=pins.notice,
+            notice=pins.notice,
             can_pin=pins.can_pin,
             pin_tip=trace_words.FULL_TIP if pins.is_full else trace_words.PIN_TIP,
             pins=[
@@ -167,7 +161,7 @@ class Traces(TraceStack):
                     "name": pin.name,
                     "colour": palette.PINS[pin.slot],
                     "is_shown": pin.is_shown,
-                    "words": trace_words.pin_text(pins, pin),
+                    "text": trace_words.pin_text(pins, pin),
                 }
                 for pin in state.pins
             ],

@@ -20,14 +20,21 @@ from omnimouse_widgets.drawn.traces.playback import (
     stride_text,
     strides,
 )
-from omnimouse_widgets.drawn.traces.tier_band import kind_bars, letters_in, tier_bars
+from omnimouse_widgets.drawn.traces.tier_band import (
+    KindBar,
+    TierBar,
+    kind_bars,
+    letters_in,
+    tier_bars,
+)
 from omnimouse_widgets.jupyter.film import Film, frame_rate
 from omnimouse_widgets.jupyter.transport.assets import script, style
-from omnimouse_widgets.jupyter.transport.part import Drawn, Part
+from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 
-_DRIVES_S: Final = 0.5
+_CONTROL_S: Final = 0.5
 """Time in seconds for which one page keeps control of the window during playback."""
 _N_BINS: Final = 1000
+"""Number of bins of the session overview, as many as a page has pixels."""
 
 
 class VideoScrubber(Part):
@@ -65,39 +72,40 @@ class VideoScrubber(Part):
     stride = Int(1, min=1).tag(sync=True)
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
-        # `_wanted`: chunk numbers by view, most urgent first.
+        # `_requests`: chunk numbers by view, most urgent first.
         # `_jumps`: number of position changes that did not come from a page; a page
         # that plays follows a position only if this number has changed.
-        self._more_wanted = SignalInstance()
-        self._wanted: dict[str, list[int]] = {}
+        # `_driver`: view that controls the window, and the time of its last message.
+        self._chunks_requested = SignalInstance()
+        self._requests: dict[str, list[int]] = {}
         self._jumps = 0
-        self._mover = 0
+        self._moving_thread = 0
         self._driver = ("", 0.0)
         traits.setdefault("stride", controller.state.spec.n_samples)
         super().__init__(controller, **traits)
-        state, events = controller.state, controller.state.events
-        self.bind("cursor", events.cursor, lambda: state.cursor, controller.set_cursor)
+        events = controller.state.events
+        self.bind_field("cursor", controller.set_cursor)
         self.bind("time_s", [events.window, events.cursor], self._time, self.go_to)
         for signal in (events.window, events.cursor):
-            self._link(signal, self._note_jump)
-        self._link(self.spec_changed, self._step_by_windows)
-        self.observe(lambda _: self._let_drive(""), "playing")
+            self._link(signal, self._count_jump)
+        self._link(self.spec_changed, self._reset_stride)
+        self.observe(lambda _: self._set_driver(""), "playing")
 
-    def parts(self) -> Sequence[Drawn]:
+    def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions of session, playhead, mask, edits and chunks."""
         events = self._controller.state.events
         return (
-            Drawn(self._draw_film, [events.session, self.spec_changed]),
-            Drawn(self._draw_place, [events.window, events.cursor]),
-            Drawn(self._draw_frames, [events.mask]),
-            Drawn(self._draw_edited, [events.edits, events.window]),
-            Drawn(self._draw_chunk, [self._more_wanted]),
+            Drawing(self._draw_film, [events.session, self.spec_changed]),
+            Drawing(self._draw_position, [events.window, events.cursor]),
+            Drawing(self._draw_frames, [events.mask]),
+            Drawing(self._draw_edited, [events.edits, events.window]),
+            Drawing(self._draw_chunk, [self._chunks_requested]),
         )
 
-    def left(self) -> None:
+    def deactivate(self) -> None:
         """Stop playback and drop the requests for frames."""
         self.playing = False
-        self._wanted.clear()
+        self._requests.clear()
 
     # -- what code may call -----------------------------------------------------------
     def go_to(self, time_s: float) -> None:
@@ -114,25 +122,26 @@ class VideoScrubber(Part):
         self._go(film, film.frame_near(time_s), slides=False)
 
     # -- from the page ----------------------------------------------------------------
-    def on_want(self, content: dict[str, Any], _: list[bytes]) -> None:
+    def on_chunks(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Queue chunks of frames in this order; replaces the earlier requests."""
         if self._film is not None and content["film"] == self._film.name:
-            self._wanted[str(content["view"])] = [int(n) for n in content["chunks"]]
-            self._more_wanted.emit()
+            self._requests[str(content["view"])] = [int(n) for n in content["chunks"]]
+            self._chunks_requested.emit()
 
     def on_go(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Move to the playhead position of a page."""
         # Two pages that play the same session would pull the window back and forth.
-        view, plays = str(content["view"]), bool(content["plays"])
-        driver, at = self._driver
-        if plays and driver not in ("", view) and monotonic() - at < _DRIVES_S:
+        view, is_playing = str(content["view"]), bool(content["is_playing"])
+        driver, time_s = self._driver
+        is_controlled = driver not in ("", view) and monotonic() - time_s < _CONTROL_S
+        if is_playing and is_controlled:
             return
-        self._let_drive(view if plays else "")
+        self._set_driver(view if is_playing else "")
         # A late message about another session or model is ignored.
         film = self._film
         if film is not None and content["film"] == film.name:
             with self._moving():
-                self._go(film, int(content["at"]), slides=plays)
+                self._go(film, int(content["frame"]), slides=is_playing)
 
     def stroke_name(self, _content: dict[str, Any]) -> str:
         """Return the name of the undo step of a stroke over frames."""
@@ -144,7 +153,7 @@ class VideoScrubber(Part):
         if mask is not None:
             frames = mask.frames.copy()
             for first, stop in content["runs"]:
-                frames[int(first) : int(stop)] = bool(content["visible"])
+                frames[int(first) : int(stop)] = bool(content["is_visible"])
             self._controller.set_frames(frames)
 
     # -- the playhead -----------------------------------------------------------------
@@ -153,7 +162,7 @@ class VideoScrubber(Part):
         state = self._controller.state
         return None if state.session is None else Film(state.session, state.spec)
 
-    def _go(self, film: Film, at: int, *, slides: bool) -> None:
+    def _go(self, film: Film, target: int, *, slides: bool) -> None:
         """Move the playhead to a frame of the session.
 
         With `slides`, the window moves by `stride` if the cursor passes its end.
@@ -161,8 +170,8 @@ class VideoScrubber(Part):
         state, n_frames = self._controller.state, _window_frames(film.spec)
         if state.window is None:
             return
-        at = min(max(at, 0), film.n_frames - 1)
-        frame = at - film.start_of(state.window)
+        target = min(max(target, 0), film.n_frames - 1)
+        frame = target - film.start_of(state.window)
         if slides and frame >= n_frames:
             stride = min(self.stride, film.spec.n_samples)
             step = film.sample_at(frame) - state.cursor
@@ -171,10 +180,10 @@ class VideoScrubber(Part):
         if not 0 <= frame < n_frames:
             # Keep the cursor at its position in the window. Near an end of the session
             # the window cannot move as far, so compute the cursor from its real start.
-            start = max(at - film.frame_at(state.cursor), 0)
+            start = max(target - film.frame_at(state.cursor), 0)
             self._controller.seek(film.seconds(start))
             assert state.window is not None
-            frame = at - film.start_of(state.window)
+            frame = target - film.start_of(state.window)
         self._controller.set_cursor(film.sample_at(frame))
 
     def _time(self) -> float:
@@ -184,33 +193,33 @@ class VideoScrubber(Part):
         film = Film(state.window.session, state.spec)
         return film.seconds(film.start_of(state.window) + film.frame_at(state.cursor))
 
-    def _step_by_windows(self) -> None:
+    def _reset_stride(self) -> None:
         self.stride = self._controller.state.spec.n_samples
 
     @contextmanager
     def _moving(self) -> Iterator[None]:
         """Do not count position changes on this thread inside the block as jumps."""
         # Signals are emitted on the thread of the change, so its id identifies them.
-        self._mover = get_ident()
+        self._moving_thread = get_ident()
         try:
             yield
         finally:
-            self._mover = 0
+            self._moving_thread = 0
 
-    def _let_drive(self, view: str) -> None:
+    def _set_driver(self, view: str) -> None:
         self._driver = (view, monotonic())
 
-    def _note_jump(self) -> None:
-        if self._mover != get_ident():
+    def _count_jump(self) -> None:
+        if self._moving_thread != get_ident():
             self._jumps += 1
 
     # -- to the page ------------------------------------------------------------------
     def _draw_film(self) -> None:
         """Send the length of the session, its trials and the texts."""
         film, spec = self._film, self._controller.state.spec
-        self._wanted.clear()
+        self._requests.clear()
         if film is None:
-            self.show("film", film="", frames=0, **_window_fields(spec))
+            self.add_message("film", film="", frames=0, **_window_fields(spec))
             return
         session = film.session
         # Binned, so that the size of the message does not grow with the session.
@@ -218,7 +227,7 @@ class VideoScrubber(Part):
         bars = tier_bars(overview)
         # t_on is in seconds on the session clock.
         trials = np.sort(session.trials.t_on)
-        self.show(
+        self.add_message(
             "film",
             [trials.astype(np.float32)],
             film=film.name,
@@ -228,11 +237,10 @@ class VideoScrubber(Part):
             step=film.step,
             start_s=film.seconds(0),
             has_video=session.stimulus is not None and spec.video is not None,
-            bars=[[*_numbers(bar.start_s, bar.stop_s), bar.tier, bar.colour, bar.height,
-                   bar.letter] for bar in bars],
+            bars=[[*_span(bar), bar.tier, bar.colour, bar.height, bar.letter]
+                  for bar in bars],
             letters=letters_in(bars),
-            kinds=[[*_numbers(bar.start_s, bar.stop_s), bar.kind, bar.colour,
-                    bar.height]
+            kinds=[[*_span(bar), bar.kind, bar.colour, bar.height]
                    for bar in kind_bars(overview)] if overview.has_trials else [],
             has_trials=overview.has_trials,
             speeds=list(SPEEDS),
@@ -241,61 +249,61 @@ class VideoScrubber(Part):
                      "cursor": palette.CURSOR, "edited": palette.EDITED},
         )  # fmt: skip
 
-    def _draw_place(self) -> None:
+    def _draw_position(self) -> None:
         """Send the positions of window and cursor."""
         # Read before the state: an old number with a newer position is corrected by the
         # next drawing, whereas a new number with an old position would move the page.
-        done, jumps = dict(self.done), self._jumps
+        handled, jumps = dict(self.handled), self._jumps
         state = self._controller.state
         if state.window is not None:
             film = Film(state.window.session, state.spec)
             driver, _ = self._driver
-            self.show(
-                "place",
+            self.add_message(
+                "position",
                 start=film.start_of(state.window),
                 cursor=film.frame_at(state.cursor),
                 driver=driver,
                 jumps=jumps,
-                done=done,
+                handled=handled,
             )
 
     def _draw_frames(self) -> None:
         """Send which frames of the window are visible to the model."""
-        done, mask = dict(self.done), self._controller.state.mask
+        handled, mask = dict(self.handled), self._controller.state.mask
         visible = [] if mask is None else mask.frames.astype(int).tolist()
-        self.keep("frames", visible=visible, done=done)
+        self.add_if_changed("frames", visible=visible, handled=handled)
 
     def _draw_edited(self) -> None:
         """Send the frames of the window after the video edits, if there are any."""
-        what_if = self._controller.stimulus_edits
-        is_edited = any(isinstance(edit, VideoEdit) for edit in what_if.edits)
-        window = what_if.window if is_edited else None
+        stimulus_edits = self._controller.stimulus_edits
+        is_edited = any(isinstance(edit, VideoEdit) for edit in stimulus_edits.edits)
+        window = stimulus_edits.window if is_edited else None
         if window is None:
-            self.keep("edited", start=-1, words="")
+            self.add_if_changed("edited", start=-1, text="")
         else:
             frames = np.ascontiguousarray(window.frames_u8)
             start = Film(window.session, window.spec).start_of(window)
-            self.show("edited", [frames], start=start, words=what_if.text)
+            self.add_message("edited", [frames], start=start, text=stimulus_edits.text)
 
     def _draw_chunk(self) -> None:
         """Send one requested chunk, and request this drawing again for the others."""
         # One chunk per drawing: strokes and positions are not delayed by many chunks.
-        film, number = self._film, self._next_wanted()
+        film, number = self._film, self._next_chunk()
         if film is None or film.spec.video is None or number is None:
             return
         first = number * film.per_chunk
         if first < film.n_frames:
             frames, valid = film.read(first)
             buffers = [frames, valid.astype(np.uint8)]
-            self.show("chunk", buffers, film=film.name, chunk=number)
-        if any(self._wanted.values()):
-            self._more_wanted.emit()
+            self.add_message("chunk", buffers, film=film.name, chunk=number)
+        if any(self._requests.values()):
+            self._chunks_requested.emit()
 
-    def _next_wanted(self) -> int | None:
+    def _next_chunk(self) -> int | None:
         # A copy: the page may replace its requests on another thread.
-        for wanted in list(self._wanted.values()):
-            if wanted:
-                return wanted.pop(0)
+        for numbers in list(self._requests.values()):
+            if numbers:
+                return numbers.pop(0)
         return None
 
 
@@ -305,7 +313,7 @@ def _window_frames(spec: WindowSpec) -> int:
 
 
 def _window_fields(spec: WindowSpec) -> dict[str, Any]:
-    """Return what the page must know of a window and of its frames."""
+    """Return the sizes and rates of a window and of its frames."""
     video = spec.video
     return {
         "window": _window_frames(spec),
@@ -317,5 +325,6 @@ def _window_fields(spec: WindowSpec) -> dict[str, Any]:
     }
 
 
-def _numbers(*values: float) -> list[float]:
-    return [round(float(value), 3) for value in values]
+def _span(bar: TierBar | KindBar) -> list[float]:
+    # Milliseconds: more digits would only make the message longer.
+    return [round(float(bar.start_s), 3), round(float(bar.stop_s), 3)]

@@ -17,7 +17,7 @@ from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.drawn.field.layout import session_field
 from omnimouse_widgets.drawn.field.neuron_colours import STATE_CORE
 from omnimouse_widgets.jupyter.snapshot import drawing, picture, saved_view
-from omnimouse_widgets.jupyter.snapshot.saved_view import LastState
+from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
 
 
 @pytest.fixture
@@ -62,12 +62,12 @@ def screen(monkeypatch):
 
 @pytest.fixture
 def state_keeper(controller, screen):
-    made = LastState(controller, quiet_s=0.05)
+    made = SavedPicture(controller, quiet_s=0.05)
     yield made
     made.close()
 
 
-def until_idle(state_keeper: LastState) -> None:
+def until_idle(state_keeper: SavedPicture) -> None:
     """Wait until nothing is due: its thread ends."""
     thread = state_keeper._thread
     if thread is not None:
@@ -82,7 +82,7 @@ def pixels_of(png: bytes) -> np.ndarray:
 # -- the picture ----------------------------------------------------------------------
 def test_neurons_have_the_colours_of_the_mask(controller, field):
     controller.select([])
-    pixels = pixels_of(picture.draw(controller, field).png)
+    pixels = pixels_of(picture.draw_snapshot(controller, field).png)
     left, top, width, _ = picture.field_place(field)
     zoom = drawing.SCALE * width / field.labels.shape[1]
     states = controller.state.mask.state_in((0, N_SAMPLES))
@@ -128,14 +128,14 @@ def test_it_is_drawn_small_however_the_screen_is_set(
     controller.choose_baseline("mean")
     controller.pins.pin("half × ½ – 見")
     controller.select(np.arange(20))
-    found = picture.draw(controller, field)
-    assert len(found.png) < drawing.MOST_BYTES
+    found = picture.draw_snapshot(controller, field)
+    assert len(found.png) < drawing.MAX_BYTES
     shape = pixels_of(found.png).shape
     assert shape == (drawing.SCALE * found.height, drawing.SCALE * found.width, 3)
 
 
 def test_nothing_open_has_words(empty_controller, screen):
-    LastState(empty_controller).show()
+    SavedPicture(empty_controller).show()
     assert screen.calls[0][0]["text/plain"]
 
 
@@ -157,17 +157,17 @@ def overtaken_state(controller, screen, monkeypatch):
     """A picture that does not follow by itself; call it to change it while drawn."""
     later = iter([1])
 
-    def draw(*of: Any) -> picture.Drawing:
-        drawn = picture.draw(*of)
+    def draw(*of: Any) -> picture.Snapshot:
+        drawn = picture.draw_snapshot(*of)
         for neuron in later:
             controller.paint([neuron], HIDDEN)
         return drawn
 
     def change() -> None:
         controller.paint([0], HIDDEN)
-        monkeypatch.setattr(saved_view, "draw_picture", draw)
+        monkeypatch.setattr(saved_view, "draw_snapshot", draw)
 
-    with closing(LastState(controller, quiet_s=60)) as state_keeper:
+    with closing(SavedPicture(controller, quiet_s=60)) as state_keeper:
         state_keeper.show()
         yield state_keeper, change
 
@@ -186,9 +186,9 @@ def test_a_fault_is_told_and_the_next_change_mends_it(controller, screen, monkey
         raise ValueError("no <ink>")
 
     told: list[Exception] = []
-    state_keeper = LastState(controller, failed=told.append, quiet_s=0.05)
+    state_keeper = SavedPicture(controller, on_error=told.append, quiet_s=0.05)
     with monkeypatch.context() as patched:
-        patched.setattr(saved_view, "draw_picture", broken)
+        patched.setattr(saved_view, "draw_snapshot", broken)
         state_keeper.show()
     assert [str(error) for error in told] == ["no <ink>"]
     assert "no &lt;ink&gt;" in screen.calls[0][0]["text/html"]
@@ -203,11 +203,11 @@ def test_a_fault_is_told_and_the_next_change_mends_it(controller, screen, monkey
 CELLS = (
     """
 from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.jupyter.snapshot.saved_view import LastState
+from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
 controller = Controller()
 controller.open_session({place!r})
 controller.choose_predictor("mean")
-last = LastState(controller)
+last = SavedPicture(controller)
 last.show()
 """,
     "assert controller.wait(60)",

@@ -15,8 +15,12 @@ from omnimouse_widgets.jupyter.sweep import ContextSweep
 from omnimouse_widgets.jupyter.table import NeuronTable
 from omnimouse_widgets.jupyter.traces import Traces
 from omnimouse_widgets.jupyter.transport import part as module
-from omnimouse_widgets.jupyter.transport.draw_thread import LATE_S, Board, held
-from omnimouse_widgets.jupyter.transport.part import Drawn, Part
+from omnimouse_widgets.jupyter.transport.draw_thread import (
+    CONFIRMATION_S,
+    Board,
+    drawing_paused,
+)
+from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 from omnimouse_widgets.jupyter.video import VideoScrubber
 
 
@@ -37,12 +41,12 @@ class CursorPart(Part):
 
         self.bind("cursor", state.events.cursor, lambda: state.cursor, write)
 
-    def parts(self):
-        return [Drawn(self.draw, [self._controller.state.events.cursor])]
+    def drawings(self):
+        return [Drawing(self.draw, [self._controller.state.events.cursor])]
 
     def draw(self):
         self.drawn_on.add(threading.current_thread().name)
-        self.show("cursor", at=self._controller.state.cursor)
+        self.add_message("cursor", at=self._controller.state.cursor)
 
 
 @pytest.fixture
@@ -61,7 +65,7 @@ def test_nothing_is_drawn_while_nobody_looks_and_everything_when_somebody_does(
     looked_at.say("gone")
     controller.set_cursor(4)
     assert part._board.due_in(time.monotonic()) is None
-    assert part.drawn_on == {"omnimouse-pen"}
+    assert part.drawn_on == {"omnimouse-draw"}
 
 
 def test_many_changes_are_one_drawing_of_the_last(part, page, controller):
@@ -69,7 +73,7 @@ def test_many_changes_are_one_drawing_of_the_last(part, page, controller):
     looked_at.look()
     looked_at.wait_for("cursor")
     looked_at.forget()
-    with held():
+    with drawing_paused():
         for cursor in range(1, 60):
             controller.set_cursor(cursor)
     looked_at.wait_for("cursor", lambda content, _: content["at"] == 59)
@@ -78,14 +82,14 @@ def test_many_changes_are_one_drawing_of_the_last(part, page, controller):
 
 def test_a_page_that_has_not_drawn_is_sent_nothing_more_for_a_while():
     board = Board([lambda: None], lambda error: None, lambda: None)
-    board.is_watched = True
-    with held():
+    board.is_visible = True
+    with drawing_paused():
         before = time.monotonic()
-        assert board.sent()
-        board.ask(0)
-        assert board.due_in(before) >= LATE_S
-        assert board.due_in(time.monotonic() + LATE_S) == 0.0
-        board.shown()
+        assert board.count_message()
+        board.request(0)
+        assert board.due_in(before) >= CONFIRMATION_S
+        assert board.due_in(time.monotonic() + CONFIRMATION_S) == 0.0
+        board.confirm()
         assert board.due_in(time.monotonic()) == 0.0
         board.stop()
 
@@ -100,7 +104,7 @@ def test_a_part_that_was_drawn_is_let_go_when_it_is_closed_and_forgotten(control
     del part
     late = time.monotonic() + 60
     while known() is not None and time.monotonic() < late:
-        with held():  # no drawing holds it
+        with drawing_paused():  # no drawing holds it
             gc.collect()
     assert known() is None
 
@@ -129,20 +133,24 @@ def test_a_page_that_died_without_a_word_is_drawn_for_no_more_and_may_come_back(
     looked_at.look()
     looked_at.wait_for("cursor")
     looked_at.is_dead = True
-    for cursor, after_s in ((1, 0), (2, module.LOST_S - 1), (3, module.LOST_S + 1)):
-        assert part.is_watched
+    for cursor, after_s in (
+        (1, 0),
+        (2, module.OVERDUE_S - 1),
+        (3, module.OVERDUE_S + 1),
+    ):
+        assert part.is_visible
         now[0] = after_s
         controller.set_cursor(cursor)
         looked_at.wait_for("cursor", lambda content, _, at=cursor: content["at"] == at)
-    assert not part.is_watched
+    assert not part.is_visible
     looked_at.forget()
     looked_at.is_dead = False
     looked_at.say("drawn")
-    assert part.is_watched
+    assert part.is_visible
     looked_at.wait_for("cursor")
     looked_at.say("gone")
     looked_at.say("drawn")  # of what was on its way to a view scrolled away
-    assert not part.is_watched
+    assert not part.is_visible
 
 
 def test_a_page_may_ask_only_for_what_parts_declare(part, page, controller):

@@ -43,9 +43,9 @@ from omnimouse_widgets.jupyter.snapshot.drawing import (
     TEXT,
     WIDTH,
     Sheet,
+    blended_over,
     cut,
     hex_of,
-    mixed,
     width_of,
 )
 from omnimouse_widgets.jupyter.snapshot.traces import draw_traces, traces_height
@@ -58,56 +58,56 @@ BELOW: Final = 30
 """Height of the legend below the field in points."""
 AXIS: Final = 84
 """Width of the row labels left of the raster in points."""
-MOST_TRACES: Final = 8
+MAX_TRACES: Final = 8
 BLOCK: Final = 4
-GREYS: Final = 16
+GREY_STEP: Final = 16
 """Side of a block of the mean image in pixels, and step of its grey levels."""
-MOST_EVEN: Final = 32
-"""Maximum number of neuron colours that are kept exactly; scores have more."""
-UNDER: Final = 36
+MAX_EXACT_COLOURS: Final = 32
+"""Maximum number of neuron colours that stay exact; scores have more."""
+BASE_GREY: Final = 36
 """Grey level behind translucent neurons."""
 
 
 @dataclass(frozen=True, slots=True)
-class Drawing:
+class Snapshot:
     """A PNG with its description; width and height are in points."""
 
     png: bytes
-    words: str
+    text: str
     width: int
     height: int
 
 
-def draw(controller: Controller, field: Field | None) -> Drawing:
+def draw_snapshot(controller: Controller, field: Field | None) -> Snapshot:
     """Draw the current view; `field` is that of the open session."""
-    words = caption(controller)
+    text = caption(controller)
     state = controller.state
     # Without a recording, the picture is only its caption.
     if field is None or state.window is None or state.mask is None:
         sheet = Sheet(WIDTH, TOP)
-        sheet.words(EDGE, 9, words, TEXT, 13)
-        return Drawing(sheet.png(), words, WIDTH, TOP)
+        sheet.text(EDGE, 9, text, TEXT, 13)
+        return Snapshot(sheet.png(), text, WIDTH, TOP)
     traces = trace_rows(controller, TraceOptions(is_large=state.as_large))
     below = TOP + SIDE + BELOW
-    height = below + traces_height(min(len(traces), MOST_TRACES))
+    height = below + traces_height(min(len(traces), MAX_TRACES))
     sheet = Sheet(WIDTH, height)
-    sheet.words(EDGE, 9, cut(words, WIDTH - 2 * EDGE, 13), TEXT, 13)
+    sheet.text(EDGE, 9, cut(text, WIDTH - 2 * EDGE, 13), TEXT, 13)
     _draw_field(sheet, controller, field)
     _draw_legend(sheet, controller)
     _draw_raster(sheet, controller)
     if traces:
-        left_out = max(len(traces) - MOST_TRACES, 0)
-        draw_traces(sheet, controller, traces[:MOST_TRACES], below, left_out)
-    return Drawing(sheet.png(), words, WIDTH, height)
+        n_omitted = max(len(traces) - MAX_TRACES, 0)
+        draw_traces(sheet, controller, traces[:MAX_TRACES], below, n_omitted)
+    return Snapshot(sheet.png(), text, WIDTH, height)
 
 
-# -- words --------------------------------------------------------------------------
+# -- the caption --------------------------------------------------------------------
 def caption(controller: Controller) -> str:
     """Return `demo · window 12.0 s · 743 visible, 257 target · median r 0.41 · …`."""
     state, results = controller.state, controller.results
     if state.session is None or state.window is None or state.mask is None:
         return "No recording is open."
-    states = _state_words(controller)
+    states = _state_text(controller)
     start, stop = state.active_span
     if (start, stop) != (0, state.mask.n_samples):
         states += f" in samples {start}-{stop}"
@@ -117,42 +117,35 @@ def caption(controller: Controller) -> str:
             state.session.id,
             f"window {state.window.start_s:.1f} s",
             states,
-            _score_words(controller),
+            _score_text(controller),
             f"model {name}" if name else "no model",
             *([f"error: {results.error}"] if results.error else []),
         ]
     )
 
 
-def _state_words(controller: Controller) -> str:
+def _state_text(controller: Controller) -> str:
     """Return `743 visible, 257 target`; names the patterns of mixed neurons if few."""
     state = controller.state
     counts = counted(state)[0]
     assert state.mask is not None
-    words = [
-        f"{counts[code]:,} {palette.STATE_NAMES[code]}"
-        for code in ORDER
-        if counts[code]
-    ]
+    texts = [f"{counts[k]:,} {palette.STATE_NAMES[k]}" for k in ORDER if counts[k]]
     if counts[MIXED]:
         patterns = np.bincount(state.mask.patterns_in(state.active_span))
-        changing = [
-            at for at in np.flatnonzero(patterns) if TRANSITION in PATTERN_NAMES[at]
-        ]
-        if len(changing) <= MOST_LISTED:
-            told = [f"{patterns[at]:,} {PATTERN_NAMES[at]}" for at in changing]
+        mixed = [k for k in np.flatnonzero(patterns) if TRANSITION in PATTERN_NAMES[k]]
+        if 0 < len(mixed) <= MOST_LISTED:
             # `ORDER` ends with MIXED, so its text is the last one.
-            words[-1:] = told or words[-1:]
-    return ", ".join(words)
+            texts[-1:] = [f"{patterns[k]:,} {PATTERN_NAMES[k]}" for k in mixed]
+    return ", ".join(texts)
 
 
-def _score_words(controller: Controller) -> str:
+def _score_text(controller: Controller) -> str:
     results = controller.results
-    found = score_summary(results.scores)
-    if not found.n:
+    summary = score_summary(results.scores)
+    if not summary.n:
         return "no score"
-    older = " (of an older question)" if results.is_population_old else ""
-    return f"median r {found.median:.2f}{older}"
+    older = " (of an older request)" if results.is_population_old else ""
+    return f"median r {summary.median:.2f}{older}"
 
 
 # -- the field ----------------------------------------------------------------------
@@ -164,10 +157,10 @@ def field_pixels(controller: Controller, field: Field) -> np.ndarray:
         # Only the common part, in case the mean image has another size than the labels.
         height, width = np.minimum(grey.shape[:2], pixels.shape[:2])
         pixels[:height, :width] = grey[:height, :width]
-    found = core_and_rim(controller, field)
-    if found is not None:
+    colours = core_and_rim(controller, field)
+    if colours is not None:
         # One colour per label; the place before them is the background, label 0.
-        rows = flat_rows(controller, field, *found)
+        rows = flat_rows(controller, field, *colours)
         is_drawn = np.concatenate([[False], rows[:, 3] > 0])[field.labels]
         table = np.concatenate([np.zeros((1, 3), np.uint8), label_colours(rows)])
         pixels[is_drawn] = table[field.labels[is_drawn]]
@@ -181,7 +174,7 @@ def label_colours(rows: np.ndarray) -> np.ndarray:
     much larger PNG.
     """
     share = rows[:, 3:]
-    colours = 255 * rows[:, :3] * share + UNDER * (1 - share)
+    colours = 255 * rows[:, :3] * share + BASE_GREY * (1 - share)
     return np.asarray(colours.round(), np.uint8)
 
 
@@ -197,7 +190,7 @@ def _coarse(grey: np.ndarray) -> np.ndarray:
         height, BLOCK, width, BLOCK, -1
     )
     blocks[:height, :width] = whole.mean(axis=(1, 3))
-    blocks = (blocks // GREYS) * GREYS + GREYS // 2
+    blocks = (blocks // GREY_STEP) * GREY_STEP + GREY_STEP // 2
     large = blocks.repeat(BLOCK, axis=0).repeat(BLOCK, axis=1)
     return np.asarray(large[: grey.shape[0], : grey.shape[1]])
 
@@ -210,12 +203,13 @@ def field_place(field: Field) -> tuple[float, float, float, float]:
 
 
 def _draw_field(sheet: Sheet, controller: Controller, field: Field) -> None:
-    found = core_and_rim(controller, field)
+    colours = core_and_rim(controller, field)
     # Exact colours let a reader match neurons with the legend.
-    if found is not None:
-        even = np.unique(label_colours(flat_rows(controller, field, *found)), axis=0)
-        if len(even) <= MOST_EVEN:
-            sheet.keep(*map(hex_of, even))
+    if colours is not None:
+        rows = label_colours(flat_rows(controller, field, *colours))
+        distinct = np.unique(rows, axis=0)
+        if len(distinct) <= MAX_EXACT_COLOURS:
+            sheet.keep_exact(*map(hex_of, distinct))
     sheet.picture(field_pixels(controller, field), *field_place(field))
 
 
@@ -226,34 +220,38 @@ def _draw_legend(sheet: Sheet, controller: Controller) -> None:
     x: float = EDGE + 6
     if scale is None or not scale.is_known:
         for code in ORDER:
-            core, rim = _on_ground(STATE_CORE[code]), _on_ground(STATE_RIM[code])
+            core, rim = (
+                _on_background(STATE_CORE[code]),
+                _on_background(STATE_RIM[code]),
+            )
             sheet.disk(x, y + 7, 5, core, rim)
-            words = f"{palette.STATE_NAMES[code]} {counts[code]:,}"
-            x = sheet.words(x + 10, y, words, TEXT) + 20
+            label = f"{palette.STATE_NAMES[code]} {counts[code]:,}"
+            x = sheet.text(x + 10, y, label, TEXT) + 20
         return
-    x = sheet.words(x, y, f"{scale.quantity.label}:", TEXT) + 8
+    x = sheet.text(x, y, f"{scale.quantity.label}:", TEXT) + 8
     if not scale.categories:
         low, high = scale.ends
-        x = sheet.words(x, y, low, TEXT) + 6
+        x = sheet.text(x, y, low, TEXT) + 6
         sheet.picture(palette.viridis_table()[None], x, y + 3, 120, 9)
-        sheet.words(x + 126, y, high, TEXT)
+        sheet.text(x + 126, y, high, TEXT)
         return
-    for word, colour in zip(
+    for name, colour in zip(
         scale.categories, palette.area_table(len(scale.categories)), strict=True
     ):
-        if x + width_of(word) > EDGE + SIDE:
-            sheet.words(x, y, "…", TEXT)
+        # Categories that do not fit under the field are omitted.
+        if x + width_of(name) > EDGE + SIDE:
+            sheet.text(x, y, "…", TEXT)
             return
         sheet.disk(x + 5, y + 7, 5, hex_of(colour), hex_of(colour))
-        x = sheet.words(x + 15, y, word, TEXT) + 14
+        x = sheet.text(x + 15, y, name, TEXT) + 14
 
 
-def _on_ground(colour: np.ndarray) -> str:
-    return mixed(hex_of(255 * colour[:3]), float(colour[3]))
+def _on_background(colour: np.ndarray) -> str:
+    return blended_over(hex_of(255 * colour[:3]), float(colour[3]))
 
 
 # -- the raster ---------------------------------------------------------------------
-def _arranged(controller: Controller) -> Arrangement:
+def _arrangement(controller: Controller) -> Arrangement:
     state = controller.state
     assert state.session is not None
     assert state.mask is not None
@@ -274,8 +272,8 @@ def raster_pixels(
     state = controller.state
     assert state.window is not None
     assert state.mask is not None
-    found = picture(shown, state.window, controller.results.population)
-    base = coloured(rows.mean(found.values), found.levels, found.table)
+    source = picture(shown, state.window, controller.results.population)
+    base = coloured(rows.mean(source.values), source.levels, source.table)
     # A prediction of an older request is shown at half the brightness.
     if shown != "truth" and controller.results.is_population_old:
         base = base // 2
@@ -284,37 +282,37 @@ def raster_pixels(
 
 def _draw_raster(sheet: Sheet, controller: Controller) -> None:
     state, spec = controller.state, controller.state.spec
-    arranged = _arranged(controller)
-    order = arranged.order
+    arrangement = _arrangement(controller)
+    order = arrangement.order
     rows, n = RasterRows.of(order, 0, len(order)), max(len(order), 1)
     left, top, height = EDGE + SIDE + AXIS, TOP + 16, SIDE - 16
-    for row, words in arranged.ticks:
+    for row, label in arrangement.ticks:
         # Lines are 13 points high; the block of lines is centred on its row.
-        lines = words.split("\n")
+        lines = label.split("\n")
         y = top + height * row / n - 6.5 * len(lines)
-        for at, line in enumerate(lines):
+        for number, line in enumerate(lines):
             short = cut(line, AXIS - 14, 10)
             x = left - 8 - width_of(short, 10)
-            sheet.words(x, y + 13 * at, short, QUIET, 10)
+            sheet.text(x, y + 13 * number, short, QUIET, 10)
     names = images_of(state.raster_view)
     width = (WIDTH - EDGE - left - GAP * (len(names) - 1)) / len(names)
-    at_row = {int(neuron): at for at, neuron in enumerate(order.tolist())}
+    row_of = {int(neuron): row for row, neuron in enumerate(order.tolist())}
     for number, name in enumerate(names):
         x = left + number * (width + GAP)
         title = TITLES[name]
         if name != "truth" and (age := age_text(controller.results)):
             title = f"{title} · {age}"
-        sheet.words(x, TOP, cut(title, width, 10), QUIET, 10)
+        sheet.text(x, TOP, cut(title, width, 10), QUIET, 10)
         sheet.picture(raster_pixels(controller, name, rows), x, top, width, height)
         # The middle of the sample.
         cursor = x + width * (state.cursor + 0.5) / spec.n_samples
         sheet.line([(cursor, top), (cursor, top + height)], palette.CURSOR)
         for share in (0, 0.5, 1):
             # Left-aligned, centred and right-aligned: the labels stay inside.
-            second = f"{share * spec.duration_s:g} s"
-            shift = share * width_of(second, 10)
-            sheet.words(x + share * width - shift, top + height + 3, second, QUIET, 10)
+            tick = f"{share * spec.duration_s:g} s"
+            shift = share * width_of(tick, 10)
+            sheet.text(x + share * width - shift, top + height + 3, tick, QUIET, 10)
     for neuron in state.selection:
-        if neuron in at_row:
-            y = top + height * (at_row[neuron] + 0.5) / n
+        if neuron in row_of:
+            y = top + height * (row_of[neuron] + 0.5) / n
             sheet.wedge(left - 1, y, palette.RECORDED)

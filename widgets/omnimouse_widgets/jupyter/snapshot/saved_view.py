@@ -22,27 +22,27 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.field.layout import Field, session_field
 from omnimouse_widgets.jupyter.snapshot.drawing import WIDTH
-from omnimouse_widgets.jupyter.snapshot.picture import Drawing
-from omnimouse_widgets.jupyter.snapshot.picture import draw as draw_picture
+from omnimouse_widgets.jupyter.snapshot.picture import Snapshot, draw_snapshot
 
 logger = logging.getLogger(__name__)
 
 QUIET_S: Final = 2.0
 """Time in seconds without a change after which the view counts as settled."""
 AWAITED: Final = ("running", "stale")
-TRIES: Final = 3
+"""States of a prediction whose replacement is still to come."""
+MAX_ATTEMPTS: Final = 3
 """Maximum number of attempts if the view changes during a drawing."""
 Bundle = dict[str, Any]
 
 
-class LastState:
+class SavedPicture:
     """Static picture of a live view, updated from `show` to `close`.
 
     Parameters
     ----------
     controller
         Controller with the state and the results to draw.
-    failed
+    on_error
         Called with each exception of a drawing; no exception is raised.
     is_live
         Return whether a page shows the live view; the end of a cell then does not wait
@@ -60,19 +60,19 @@ class LastState:
         self,
         controller: Controller,
         *,
-        failed: Callable[[Exception], None] | None = None,
+        on_error: Callable[[Exception], None] = lambda error: None,
         is_live: Callable[[], bool] = lambda: False,
         quiet_s: float = QUIET_S,
     ) -> None:
         self.display_id = f"omnimouse-last-{uuid4().hex}"
-        self._controller, self._failed = controller, failed
+        self._controller, self._on_error = controller, on_error
         self._is_live, self._quiet_s = is_live, quiet_s
         self._field: tuple[Session, Field] | None = None
-        self._changed, self._pencil = threading.Condition(), threading.Lock()
-        self._changed_at = 0.0
+        self._changed, self._drawing = threading.Condition(), threading.Lock()
+        self._changed_s = 0.0
         self._is_due = self._is_closed = False
         self._thread: threading.Thread | None = None
-        self._shown: Bundle | None = None
+        self._output: Bundle | None = None
         self._signals: list[Any] = []
 
     # -- actions ----------------------------------------------------------------------
@@ -80,9 +80,9 @@ class LastState:
         """Display a picture of the current view and start to follow changes."""
         if not self._signals:
             self._follow()
-        with self._pencil:
-            self._shown = self._drawn() or _bundle("It is being drawn.")
-            self._publish(self._shown)
+        with self._drawing:
+            self._output = self._draw() or _bundle("The picture is being drawn.")
+            self._publish(self._output)
 
     def draw(self) -> None:
         """Draw at once if the picture is outdated and the view has settled."""
@@ -95,32 +95,32 @@ class LastState:
             self._is_closed = True
             self._changed.notify_all()
         while self._signals:
-            self._signals.pop().disconnect(self._note, missing_ok=True)
+            self._signals.pop().disconnect(self._note_change, missing_ok=True)
 
     # -- following --------------------------------------------------------------------
     def _follow(self) -> None:
-        known = self._controller
+        controller = self._controller
         self._signals = [
-            known.state.events,
-            known.history_changed,
-            known.results.changed,
-            known.baseline.changed,
-            known.pins.changed,
-            known.colouring.changed,
-            known.neuron_order.changed,
+            controller.state.events,
+            controller.history_changed,
+            controller.results.changed,
+            controller.baseline.changed,
+            controller.pins.changed,
+            controller.colouring.changed,
+            controller.neuron_order.changed,
         ]
         for signal in self._signals:
-            signal.connect(self._note)
-        _hear_cells_end(self)
+            signal.connect(self._note_change)
+        _draw_after_cells(self)
         atexit.register(_end, ref(self))
 
-    def _note(self) -> None:
+    def _note_change(self) -> None:
         """Note a possible change; called often and on any thread."""
         with self._changed:
-            self._is_due, self._changed_at = True, monotonic()
+            self._is_due, self._changed_s = True, monotonic()
             if self._thread is None and not self._is_closed:
                 self._thread = threading.Thread(
-                    target=self._watch, name="omnimouse-last-state", daemon=True
+                    target=self._watch, name="omnimouse-picture", daemon=True
                 )
                 self._thread.start()
             self._changed.notify_all()
@@ -135,14 +135,14 @@ class LastState:
 
     def _watch(self) -> None:
         """Draw each time the view has settled; end when no drawing is due."""
-        while self._waited():
+        while self._wait_until_due():
             self._update()
 
-    def _waited(self) -> bool:
+    def _wait_until_due(self) -> bool:
         """Wait for the next drawing; return False if none is due."""
         with self._changed:
             while self._is_due and not self._is_closed:
-                wait_s = self._changed_at + self._quiet_s - monotonic()
+                wait_s = self._changed_s + self._quiet_s - monotonic()
                 if wait_s <= 0 and self._is_settled:
                     return True
                 # The end of a stroke or of a request is a change, too, which wakes this
@@ -155,49 +155,49 @@ class LastState:
     # -- drawing ----------------------------------------------------------------------
     def _update(self) -> None:
         """Replace the picture if it differs; runs on the calling thread."""
-        with self._pencil:
-            found = self._drawn()
-            if found is None or found == self._shown or self._is_closed:
+        with self._drawing:
+            output = self._draw()
+            if output is None or output == self._output or self._is_closed:
                 return
-            self._shown = found
+            self._output = output
             try:
-                self._publish(found, update=True)
+                self._publish(output, update=True)
             except Exception as error:  # the kernel may be shutting down
-                self._tell(error)
+                self._report(error)
 
-    def _publish(self, what: Bundle, *, update: bool = False) -> None:
+    def _publish(self, output: Bundle, *, update: bool = False) -> None:
         from IPython.display import display
 
-        metadata = {"image/png": {"width": WIDTH}} if "image/png" in what else {}
-        display(  # type: ignore[no-untyped-call]  # IPython's own
-            what,
+        metadata = {"image/png": {"width": WIDTH}} if "image/png" in output else {}
+        display(  # type: ignore[no-untyped-call]  # IPython has no types
+            output,
             raw=True,
             metadata=metadata,
             display_id=self.display_id,
             update=update,
         )
 
-    def _drawn(self) -> Bundle | None:
+    def _draw(self) -> Bundle | None:
         """Return the output; None if every attempt failed because of a change.
 
         A change during a drawing can mix two views, so the drawing is repeated up to
-        `TRIES` times. If the view keeps changing, the drawing remains due.
+        `MAX_ATTEMPTS` times. If the view keeps changing, the drawing remains due.
         """
-        found = None
-        for _ in range(TRIES):
+        output = None
+        for _ in range(MAX_ATTEMPTS):
             # Cleared before the state is read: a change during the drawing sets it.
             self._is_due = False
             try:
-                found = _bundle(draw_picture(self._controller, self._session_field()))
+                output = _bundle(draw_snapshot(self._controller, self._session_field()))
             except Exception as error:
                 # Objects of two views may not fit together: such an error is no fault.
                 if self._is_due:
                     continue
-                self._tell(error)
-                return _bundle(f"It could not be drawn: {error}")
+                self._report(error)
+                return _bundle(f"The picture could not be drawn: {error}")
             if not self._is_due:
                 break
-        return found
+        return output
 
     def _session_field(self) -> Field | None:
         session = self._controller.state.session
@@ -207,33 +207,32 @@ class LastState:
             self._field = session, session_field(session)
         return self._field[1]
 
-    def _tell(self, error: Exception) -> None:
-        logger.warning("The last state could not be shown.", exc_info=error)
-        if self._failed is not None:
-            self._failed(error)
+    def _report(self, error: Exception) -> None:
+        logger.warning("The static picture could not be shown.", exc_info=error)
+        self._on_error(error)
 
 
-def _bundle(what: Drawing | str) -> Bundle:
+def _bundle(content: Snapshot | str) -> Bundle:
     """Return an output as HTML, PNG and plain text, for every kind of reader."""
-    if isinstance(what, str):
-        words, inside = what, escape(what)
-        picture: Bundle = {}
+    if isinstance(content, str):
+        text, html = content, escape(content)
+        png: Bundle = {}
     else:
-        words = what.words
-        data = b64encode(what.png).decode("ascii")
-        inside = (
-            f'<img alt="{escape(words)}" width="{what.width}" '
+        text = content.text
+        data = b64encode(content.png).decode("ascii")
+        html = (
+            f'<img alt="{escape(text)}" width="{content.width}" '
             f'src="data:image/png;base64,{data}">'
         )
-        picture = {"image/png": data}
+        png = {"image/png": data}
     return {
-        "text/plain": f"OmniMouse, as it was last seen: {words}",
-        "text/html": f'<div class="omnimouse-last">{inside}</div>',
-        **picture,
+        "text/plain": f"OmniMouse, last view: {text}",
+        "text/html": f'<div class="omnimouse-last">{html}</div>',
+        **png,
     }
 
 
-def _hear_cells_end(of: LastState) -> None:
+def _draw_after_cells(picture: SavedPicture) -> None:
     """Draw at the end of every cell, until the object is closed or deleted."""
     from IPython.core.getipython import get_ipython
 
@@ -241,26 +240,26 @@ def _hear_cells_end(of: LastState) -> None:
     if shell is None:
         return
     # Weak, because IPython keeps its event handlers for ever.
-    known = ref(of)
+    weak = ref(picture)
 
-    def ended(_: object) -> None:
-        one = known()
-        if one is None or one._is_closed:
-            shell.events.unregister("post_run_cell", ended)
-        elif not one._is_live():
-            one.draw()
+    def on_cell_end(_: object) -> None:
+        picture = weak()
+        if picture is None or picture._is_closed:
+            shell.events.unregister("post_run_cell", on_cell_end)
+        elif not picture._is_live():
+            picture.draw()
 
-    shell.events.register("post_run_cell", ended)
+    shell.events.register("post_run_cell", on_cell_end)
 
 
-def _end(known: "ref[LastState]") -> None:
+def _end(weak: "ref[SavedPicture]") -> None:
     """Stop the thread before Python exits.
 
     Python stops daemon threads at any instruction, possibly while they hold a lock.
     """
-    one = known()
-    if one is None:
+    picture = weak()
+    if picture is None:
         return
-    one.close()
-    if (thread := one._thread) is not None:
+    picture.close()
+    if (thread := picture._thread) is not None:
         thread.join(QUIET_S)

@@ -20,8 +20,8 @@ from omnimouse_widgets.jupyter.snapshot.drawing import (
     TEXT,
     WIDTH,
     Sheet,
+    blended_over,
     cut,
-    mixed,
 )
 
 COLUMNS: Final = 2
@@ -57,7 +57,7 @@ def draw_traces(
     controller: Controller,
     traces: Sequence[Trace],
     top: float,
-    n_left_out: int,
+    n_omitted: int,
 ) -> None:
     """Draw the traces in two columns, with a legend below them."""
     width = (WIDTH - 2 * EDGE - 2 * GAP * (COLUMNS - 1)) / COLUMNS
@@ -69,14 +69,14 @@ def draw_traces(
         span = widest if controller.state.common_scale else low_and_scale(trace)[1]
         _draw_trace(sheet, controller, trace, _Row(x, y, width, trace.extent), span)
     first, last = traces[0].extent
-    more = f" · {n_left_out:,} more selected" if n_left_out else ""
+    more = f" · {n_omitted:,} more selected" if n_omitted else ""
     y = top + traces_height(len(traces)) - LEGEND + 4
     unit = " · spikes/s" if controller.state.spec.responses == "count" else ""
-    words = f"{first:.1f} to {last:.1f} s{unit}{more}"
-    x = sheet.words(EDGE, y, words, QUIET, 10) + 20
+    text = f"{first:.1f} to {last:.1f} s{unit}{more}"
+    x = sheet.text(EDGE, y, text, QUIET, 10) + 20
     for curve in _curves(controller, traces):
         sheet.line([(x, y + 7), (x + 20, y + 7)], curve.colour, curve.dashes)
-        x = sheet.words(x + 25, y, cut(curve.name, 140, 10), QUIET, 10) + 14
+        x = sheet.text(x + 25, y, cut(curve.name, 140, 10), QUIET, 10) + 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,9 +99,9 @@ def _draw_trace(
 ) -> None:
     top, low = row.y + LABEL, low_and_scale(trace)[0]
     _shade(partial(sheet.box, y=top, height=HEIGHT), trace, row)
-    end = sheet.words(row.x, row.y, cut(trace.label, 0.6 * row.width), TEXT)
+    end = sheet.text(row.x, row.y, cut(trace.label, 0.6 * row.width), TEXT)
     for letter, score, colour in trace.marks:
-        end = sheet.words(end + 10, row.y, f"{letter} {score}", colour)
+        end = sheet.text(end + 10, row.y, f"{letter} {score}", colour)
     for curve in _curves(controller, [trace]):
         if curve.values is not None:
             # Vertical positions increase downwards.
@@ -123,7 +123,7 @@ def _shade(box: Callable[..., None], trace: Trace, row: _Row) -> None:
     for first, last, code in groups(trace.shade):
         if code in SHADES:
             left, right = row.across(np.array([first, last]) * step + start)
-            colour = mixed(palette.STATE_COLOURS[code], SHADES[code])
+            colour = blended_over(palette.STATE_COLOURS[code], SHADES[code])
             box(x=float(left), width=float(right - left), colour=colour)
 
 
@@ -133,19 +133,20 @@ def _curves(controller: Controller, traces: Sequence[Trace]) -> list[_Curve]:
     The order is recorded, pins, baseline, predicted; later curves are on top.
     """
     state, first = controller.state, traces[0]
-    found = [_Curve("recorded", palette.RECORDED, None, first.truth)]
+    curves = [_Curve("recorded", palette.RECORDED, None, first.truth)]
     for pin in state.pins:
         if pin.is_shown:
-            has = pin.slot < len(first.overlays)
-            values = first.overlays[pin.slot] if has else None
+            # A pin without a prediction yet has no overlay.
+            has_values = pin.slot < len(first.overlays)
+            values = first.overlays[pin.slot] if has_values else None
             name = f"{pin.letter} {pin.name}"
-            found.append(_Curve(name, palette.PINS[pin.slot], None, values))
+            curves.append(_Curve(name, palette.PINS[pin.slot], None, values))
     if any(trace.baseline is not None for trace in traces):
-        colour = mixed(palette.BASELINE, 0.5 if first.is_baseline_stale else 1)
+        colour = blended_over(palette.BASELINE, 0.5 if first.is_baseline_stale else 1)
         name = Path(state.baseline_name).name
-        found.append(_Curve(name, colour, DOTTED, first.baseline))
+        curves.append(_Curve(name, colour, DOTTED, first.baseline))
     if any(trace.predicted is not None for trace in traces):
-        colour = mixed(palette.PREDICTED, 0.5 if first.is_stale else 1)
-        name = "predicted, of an older question" if first.is_stale else "predicted"
-        found.append(_Curve(name, colour, DASHED, first.predicted))
-    return found
+        colour = blended_over(palette.PREDICTED, 0.5 if first.is_stale else 1)
+        name = "predicted, of an older request" if first.is_stale else "predicted"
+        curves.append(_Curve(name, colour, DASHED, first.predicted))
+    return curves

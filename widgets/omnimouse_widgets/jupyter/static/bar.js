@@ -1,4 +1,4 @@
-// The bar: what is asked of whom, and how fresh the answer is. Controls of the page.
+// Control bar: choice of model and task, and the state of the prediction.
 
 const videoChoices = (half) => [
   ["all", "all", "The model sees every frame"],
@@ -7,111 +7,88 @@ const videoChoices = (half) => [
   ["last", "end", "The model sees the last " + half],
 ];
 const BEHAVIOR = [
-  ["visible", "visible", "Running and pupil are given"],
-  ["target", "target", "Running and pupil are to be decoded"],
-  ["hidden", "hidden", "Neither given nor asked"],
+  ["visible", "visible", "Running and pupil are visible to the model"],
+  ["target", "target", "Running and pupil are decoded"],
+  ["hidden", "hidden", "Running and pupil are hidden"],
 ];
 
 function render({ model, el }) {
-  const page = connect({ model, el }, "asked", {
+  const page = connect({ model, el }, "control", {
     choices: (message) => takeChoices(message),
-    words: (message) => takeWords(message),
+    text: (message) => takeText(message),
     progress: (message) => takeProgress(message),
   });
   const { send, set, follow } = page;
 
   const title = make("strong", { className: "omnimouse-session" });
-  const labelled = (word, control) => {
-    control.setAttribute("aria-label", word);
-    return make("label", { className: "omnimouse-group" }, make("span", { textContent: word }), control);
-  };
-  const preset = make("select", { title: "A ready-made question; painting makes it your own" });
-  preset.onchange = () => set("preset", preset.value);
-  const predictor = make("select", { title: "Whose predictions are shown" });
-  predictor.onchange = () => set("predictor", predictor.value);
-  const switches = (word, entries, trait) => {
-    const buttons = entries.map(([value, text, about]) => {
-      const button = make("button", { type: "button", value, title: about, textContent: text });
-      button.onclick = () => set(trait, value);
-      return button;
-    });
-    const box = make("span", { className: "omnimouse-group" }, make("span", { textContent: word }), ...buttons);
-    box.setAttribute("role", "group");
-    box.setAttribute("aria-label", word);
-    follow(trait, (value) =>
-      buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.value === value))));
-    return [box, buttons];
+  const labelled = (text, control) =>
+    make("label", { className: "omnimouse-group" }, make("span", { textContent: text }), control);
+  const preset = makeSelect("Preset", (value) => set("preset", value), "A prepared task; painting changes it");
+  const predictor = makeSelect("Model", (value) => set("predictor", value), "The model whose predictions are shown");
+  const switches = (text, entries, trait) => {
+    const buttons = entries.map(([value, word, about]) =>
+      makeButton(word, about, () => set(trait, value), { value }));
+    follow(trait, (value) => buttons.forEach((button) => setPressed(button, button.value === value)));
+    return [makeGroup(text, make("span", { textContent: text }), ...buttons), buttons];
   };
   const [video, videoButtons] = switches("Video", videoChoices("second"), "video");
   const [behavior, behaviorButtons] = switches("Behaviour", BEHAVIOR, "behavior");
-  const button = (textContent, op) => {
-    const made = make("button", { type: "button", textContent });
-    made.onclick = () => send(op);
-    return made;
-  };
-  const stop = button("Stop", "stop"), again = button("Ask again", "again");
-  const sign = make("span", { className: "omnimouse-sign" });
-  sign.setAttribute("aria-hidden", "true");
-  const fresh = make("span", { className: "omnimouse-fresh" });
-  fresh.setAttribute("role", "status");
-  const progress = make("progress", { hidden: true, max: 1 });
-  progress.setAttribute("aria-label", "Progress");
-  const meaning = make("div", { className: "omnimouse-status" });
-  const error = make("div", { className: "omnimouse-problem", hidden: true });
-  error.setAttribute("role", "alert");
-
-  const first = make("div", { className: "omnimouse-bar" }, title,
-    labelled("Model", predictor), sign, fresh, progress, stop, again);
-  const second = make("div", { className: "omnimouse-bar" },
-    labelled("Preset", preset), video, behavior);
-  const offer = button("", "offered");
-  first.append(offer);
-  follow("_offer", (words) => { offer.textContent = words; offer.hidden = !words; });
-  el.append(first, second, meaning, error);
+  const stop = makeButton("Stop", "", () => send("stop"));
+  const repeat = makeButton("Predict again", "", () => send("repeat"));
+  const offer = makeButton("", "", () => send("offer"));
+  follow("_offer", (text) => { offer.textContent = text; offer.hidden = !text; });
+  const sign = make("span", { aria: { hidden: "true" } });
+  const fresh = make("span", { className: "omnimouse-fresh", role: "status" });
+  const progress = make("progress", { hidden: true, max: 1, aria: { label: "Progress" } });
+  const meaning = makeStatus(), error = makeProblem();
+  el.append(
+    makeBar(title, labelled("Model", predictor), sign, fresh, progress, stop, repeat, offer),
+    makeBar(labelled("Preset", preset), video, behavior),
+    meaning, error,
+  );
 
   const showPreset = () => { preset.value = model.get("preset"); };
   function takeChoices(message) {
     fillSelect(preset, [["", message.by_hand], ...message.presets]);
-    preset.firstElementChild.disabled = true;
+    preset.firstElementChild.disabled = true; // "by hand" is a state, not a choice
     fillSelect(predictor, message.models);
     showPreset();
     predictor.value = model.get("predictor");
-    const off = (buttons, entries, why) =>
-      buttons.forEach((one, at) => {
-        one.disabled = Boolean(why);
-        one.title = why || entries[at][2];
+    const disable = (buttons, entries, reason) =>
+      buttons.forEach((button, k) => {
+        button.disabled = Boolean(reason);
+        button.title = reason || entries[k][2];
       });
-    off(videoButtons, videoChoices(message.half), !message.reads_video ? "This model reads no video." :
+    disable(videoButtons, videoChoices(message.half), !message.reads_video ? "This model reads no video." :
       message.has_video ? "" : "This session has no video");
-    off(behaviorButtons, BEHAVIOR, !message.reads_behavior ? "This model reads no behaviour." :
+    disable(behaviorButtons, BEHAVIOR, !message.reads_behavior ? "This model reads no behaviour." :
       message.has_behavior ? "" : "This session has no behaviour");
   }
   follow("preset", showPreset);
   follow("predictor", (value) => { predictor.value = value; });
-  function takeWords(message) {
+  function takeText(message) {
     title.textContent = message.title;
     meaning.textContent = [message.meaning, ...message.warnings].join(" ");
   }
-  // "predicting…" only where it takes long: anything faster would flicker.
-  let patience = 0;
+  // "predicting…" is shown after a delay: a fast prediction would make it flicker.
+  let timer = 0;
   function takeProgress(message) {
-    clearTimeout(patience);
-    const isWork = Boolean(message.words);
+    clearTimeout(timer);
+    const isWorking = Boolean(message.text);
     sign.textContent = message.sign;
     sign.className = `omnimouse-sign omnimouse-tone-${message.tone}`;
-    const long = () => {
-      fresh.textContent = message.words || (message.awaited ? "predicting…" : message.fresh);
-      stop.hidden = !(isWork || message.awaited);
+    const show = () => {
+      fresh.textContent = message.text || (message.is_awaited ? "predicting…" : message.freshness);
+      stop.hidden = !(isWorking || message.is_awaited);
     };
-    if (message.awaited && !isWork) patience = setTimeout(long, message.patience_ms);
-    else long();
+    if (message.is_awaited && !isWorking) timer = setTimeout(show, message.delay_ms);
+    else show();
     progress.hidden = message.share === null;
     if (message.share !== null) progress.value = message.share;
-    again.hidden = !message.again;
-    error.textContent = message.error;
-    error.hidden = !message.error;
+    repeat.hidden = !message.can_repeat;
+    showProblem(error, message.error);
   }
   page.ready();
-  return () => { clearTimeout(patience); page.close(); };
+  return () => { clearTimeout(timer); page.close(); };
 }
 export default { render };

@@ -1,22 +1,23 @@
-// What every part of the instrument does in the page: it tells the kernel that it looks,
-// takes what is sent, sends strokes no faster than they are taken, and keeps its keys.
+// Code that all parts share in the page: communication with the kernel, flow control of
+// strokes, keyboard shortcuts, controls and canvases.
 
 const FLUSH_MS = 33; // between two messages of one stroke
-const LATE_MS = 250; // an acknowledgement that takes longer is not waited for
+const LATE_MS = 250; // longest wait for an acknowledgement
 
 const WITHOUT_KERNEL = "The kernel of this view has ended: run its cells again.";
 
+// Copies: a view of the message can begin at an address that other types cannot use.
 const bytes = (view) =>
   view instanceof DataView
     ? new Uint8Array(view.buffer.slice(view.byteOffset, view.byteOffset + view.byteLength))
     : new Uint8Array(view);
 const uint16 = (view) => new Uint16Array(bytes(view).buffer);
 const uint32 = (view) => new Uint32Array(bytes(view).buffer);
-const int32 = (view) => new Int32Array(bytes(view).buffer);
 const float32 = (view) => new Float32Array(bytes(view).buffer);
 
-// Measurements and tests listen here; nothing else does.
-const probe = (what, fields) => globalThis.omnimouseProbe?.(what, fields);
+// For measurements and tests only: reports an event if a listener is installed.
+const probe = (event, fields) => globalThis.omnimouseProbe?.(event, fields);
+// A message to itself arrives after the frame is painted; a second frame may never come.
 const afterPaint = (then) =>
   requestAnimationFrame(() => {
     const channel = new MessageChannel();
@@ -24,56 +25,96 @@ const afterPaint = (then) =>
     channel.port2.postMessage(0);
   });
 
-// One view of one part: `handlers` by op of what the kernel sends, (message, buffers).
-// Returns how to send, how to follow traits, and `close` for the end of the view;
-// `onLeave` is for what must not outlast being looked at, such as a stroke.
+// -- elements ---------------------------------------------------------------------------
+// `fields` are properties of the element; `aria` contains attributes without "aria-".
+function make(tag, { aria = {}, role, ...fields } = {}, ...children) {
+  const element = Object.assign(document.createElement(tag), fields);
+  if (role) element.setAttribute("role", role);
+  for (const [name, value] of Object.entries(aria)) element.setAttribute(`aria-${name}`, value);
+  element.append(...children);
+  return element;
+}
+const makeBar = (...children) => make("div", { className: "omnimouse-bar" }, ...children);
+const makeGroup = (label, ...children) =>
+  make("span", { className: "omnimouse-group", role: "group", aria: { label } }, ...children);
+const makeButton = (content, title, onclick, fields = {}) =>
+  make("button", { type: "button", title, onclick, ...fields }, ...[content].flat());
+const makeSelect = (label, onchange, title = label) => {
+  const box = make("select", { title, aria: { label } });
+  box.onchange = () => onchange(box.value);
+  return box;
+};
+const makeStatus = (className = "", role = "") =>
+  make("div", { className: `omnimouse-status ${className}`, role });
+const makeProblem = () =>
+  make("div", { className: "omnimouse-problem", role: "alert", hidden: true });
+const showProblem = (element, text) => { element.textContent = text; element.hidden = !text; };
+const makeSwatch = (colour) => {
+  const swatch = make("span", { className: "omnimouse-swatch" });
+  swatch.style.background = colour;
+  return swatch;
+};
+const setPressed = (button, isOn) => button.setAttribute("aria-pressed", String(isOn));
+// The options of a select, [value, text, tooltip], and the chosen value.
+function fillSelect(box, rows, value = box.value) {
+  box.replaceChildren(...rows.map(([name, text, title = ""]) =>
+    make("option", { value: name, textContent: text, title })));
+  box.value = value;
+}
+
+// -- communication ----------------------------------------------------------------------
+// One view of one part. `handlers` are functions (message, buffers) by the `op` of the
+// messages from the kernel. Returns functions to send and to follow traits, and `close`
+// for the end of the view. `onLeave` registers functions for the moment when the part is
+// no longer visible, for example to end a stroke.
 function connect({ model, el }, name, handlers) {
   const view = crypto.randomUUID?.() ?? String(Math.random());
   const closers = [];
   el.classList.add("omnimouse", `omnimouse-${name}`);
-  // A kernel that was restarted or ended takes nothing more, and knows no widget.
+  // A kernel that was restarted or ended has no widget that could receive messages.
   const send = (op, fields = {}, buffers = []) => {
     try {
       model.send({ op, view, ...fields }, undefined, buffers);
     } catch {
-      tell(WITHOUT_KERNEL);
+      showProblem(problem, WITHOUT_KERNEL);
     }
   };
   const listeners = new Set();
   const receive = (message, buffers) => {
     listeners.forEach((listener) => listener(message));
-    let taken = 0;
-    for (const one of message.op === "drawing" ? message.of : [message]) {
-      const theirs = one.buffers === undefined ? buffers : buffers.slice(taken, (taken += one.buffers));
-      if (handlers[one.op]) el.classList.add("omnimouse-live");
+    let first = 0;
+    for (const part of message.op === "drawing" ? message.parts : [message]) {
+      const own = part.buffers === undefined ? buffers : buffers.slice(first, (first += part.buffers));
+      if (handlers[part.op]) el.classList.add("omnimouse-live");
       try {
-        handlers[one.op]?.(one, theirs ?? []);
-      } catch (fault) {
-        reportError(fault); // what came with it is drawn, and the kernel answered
+        handlers[part.op]?.(part, own ?? []);
+      } catch (error) {
+        reportError(error); // the other parts are drawn, and the drawing is confirmed
       }
     }
-    if (!message.answer) return;
-    // A hidden page draws nothing and would be waited for: it answers at once.
-    const drawn = () => send("drawn");
-    if (document.hidden) drawn();
-    else afterPaint(drawn);
+    if (!message.confirm) return;
+    // A hidden page paints no frame, so it confirms at once.
+    const confirm = () => send("drawn");
+    if (document.hidden) confirm();
+    else afterPaint(confirm);
   };
   model.on("msg:custom", receive);
   closers.push(() => model.off("msg:custom", receive));
 
   const follow = (trait, then) => {
-    const changed = () => then(model.get(trait));
-    model.on(`change:${trait}`, changed);
-    closers.push(() => model.off(`change:${trait}`, changed));
-    changed();
+    const onChange = () => then(model.get(trait));
+    model.on(`change:${trait}`, onChange);
+    closers.push(() => model.off(`change:${trait}`, onChange));
+    onChange();
   };
   const set = (trait, value) => {
     model.set(trait, value);
     model.save_changes();
   };
-  // At most one message a flush, the first at once, and the next only when the last was
-  // taken: what is added meanwhile goes with it. `gather(seq)` gives [fields, buffers] or null; the
-  // kernel tells in `done` which `seq` of this view it has acted on.
+  // At most one message per `FLUSH_MS`: the first one at once, the next one only after the
+  // acknowledgement of the last one. Changes in the meantime are part of the next message.
+  // `gather(seq)` returns [fields, buffers] or null; the kernel sends in `handled` the
+  // latest `seq` of this view that it has handled.
   let seq = 0;
   const queue = (op, gather) => {
     let awaited = 0, sentAt = 0, timer = 0;
@@ -81,41 +122,41 @@ function connect({ model, el }, name, handlers) {
       timer = 0;
       const wait = awaited ? Math.max(0, sentAt + LATE_MS - performance.now()) : 0;
       if (wait > 0) { timer = setTimeout(flush, wait); return; }
-      const found = gather(seq + 1);
-      if (!found) return;
+      const content = gather(seq + 1);
+      if (!content) return;
       awaited = ++seq;
       sentAt = performance.now();
-      send(op, { seq, ...found[0] }, found[1] ?? []);
+      send(op, { seq, ...content[0] }, content[1] ?? []);
       probe("sent", { name, op, seq });
     };
+    const untilFlush = () => sentAt + FLUSH_MS - performance.now();
     listeners.add((message) => {
       if (message.op !== "ack" || message.view !== view || message.seq !== awaited) return;
       awaited = 0;
       probe("ack", { name, op, seq: message.seq, took: performance.now() - sentAt });
-      if (timer) { clearTimeout(timer); timer = setTimeout(flush, Math.max(0, sentAt + FLUSH_MS - performance.now())); }
+      if (timer) { clearTimeout(timer); timer = setTimeout(flush, Math.max(0, untilFlush())); }
     });
     closers.push(() => clearTimeout(timer));
     return {
       soon: () => {
         if (timer) return;
-        const wait = sentAt + FLUSH_MS - performance.now();
-        if (wait > 0) timer = setTimeout(flush, wait);
+        if (untilFlush() > 0) timer = setTimeout(flush, untilFlush());
         else flush();
       },
       now: () => { clearTimeout(timer); awaited = 0; flush(); },
     };
   };
-  // Strokes: `gather` as of a queue. The first message of one opens it and the last closes
-  // it; a stroke that touched nothing is not told of.
+  // Strokes: `gather` is as for `queue`. The first message of a stroke begins it and the
+  // last one ends it; a stroke that touched nothing is not sent.
   const strokes = (gather) => {
     let opening = null, isOpen = false, isLast = false;
     const paints = queue("paint", (seq) => {
-      const found = gather(seq);
-      if (!found) return null;
-      const fields = { ...found[0], ...(opening && { begin: opening }), ...(isLast && { end: true }) };
+      const content = gather(seq);
+      if (!content) return null;
+      const fields = { ...content[0], ...(opening && { begin: opening }), ...(isLast && { end: true }) };
       isOpen = !isLast;
       opening = null;
-      return [fields, found[1]];
+      return [fields, content[1]];
     });
     return {
       ...paints,
@@ -131,123 +172,130 @@ function connect({ model, el }, name, handlers) {
     };
   };
 
-  // Why the last thing asked could not be done, read out by screen readers too.
-  const problem = document.createElement("div");
-  problem.className = "omnimouse-problem";
-  problem.setAttribute("role", "alert");
-  const tell = (words) => {
-    problem.textContent = words;
-    problem.hidden = !words;
-  };
-  // What is scrolled away, or in a tab behind another, is not drawn meanwhile.
-  let isWatching = false;
+  // The error of the last user action; role "alert" makes screen readers read it.
+  const problem = makeProblem();
+  // A part that is scrolled out of view, or in a hidden tab, is not drawn.
+  let isVisible = false;
   const leavers = [];
-  const watch = (isSeen) => {
-    if (isSeen === isWatching) return;
-    isWatching = isSeen;
-    if (!isSeen) leavers.forEach((leave) => leave());
-    send(isSeen ? "ready" : "gone");
+  const setVisible = (isNow) => {
+    if (isNow === isVisible) return;
+    isVisible = isNow;
+    if (!isNow) leavers.forEach((leave) => leave());
+    send(isNow ? "ready" : "gone");
   };
-  // Said at once where the front end says that the comm is gone, else when it is used.
-  const ended = () => tell(WITHOUT_KERNEL);
+  // Some front ends report the end of the comm; with others, the next message fails.
+  const ended = () => showProblem(problem, WITHOUT_KERNEL);
   model.on("comm_live_update", ended);
   closers.push(() => model.off("comm_live_update", ended));
-  // `keys` are the part's, for `bindKeys`: its buttons answer to them as well.
+  // `keys` are the shortcuts of the part, for `bindKeys`: its buttons have them, too.
   const ready = (keys = commonKeys(send)) => {
     const { " ": _space, Enter: _enter, ...others } = keys; // these press the button
     bindKeys(el, others, ({ target }) => target.matches("button"));
     el.append(problem);
-    follow("problem", tell);
-    watch(true);
-    const sight = new IntersectionObserver((entries) => watch(entries.at(-1).isIntersecting));
-    sight.observe(el);
-    closers.push(() => sight.disconnect());
-    // A page that is closed or reloaded ends no view.
-    const away = () => watch(false), back = (event) => { if (event.persisted) watch(true); };
-    addEventListener("pagehide", away);
-    addEventListener("pageshow", back);
-    closers.push(() => { removeEventListener("pagehide", away); removeEventListener("pageshow", back); });
+    follow("problem", (text) => showProblem(problem, text));
+    setVisible(true);
+    const observer = new IntersectionObserver((entries) => setVisible(entries.at(-1).isIntersecting));
+    observer.observe(el);
+    closers.push(() => observer.disconnect());
+    // A page that is closed or reloaded does not end its views; it may come back.
+    const leave = () => setVisible(false);
+    const comeBack = (event) => { if (event.persisted) setVisible(true); };
+    addEventListener("pagehide", leave);
+    addEventListener("pageshow", comeBack);
+    closers.push(() => { removeEventListener("pagehide", leave); removeEventListener("pageshow", comeBack); });
   };
   const close = () => {
     closers.forEach((closer) => closer());
-    watch(false);
+    setVisible(false);
   };
-  return { view, send, set, follow, queue, strokes, ready, close, onClose: (closer) => closers.push(closer), onLeave: (leave) => leavers.push(leave) };
+  const onClose = (closer) => closers.push(closer);
+  const onLeave = (leave) => leavers.push(leave);
+  return { view, send, set, follow, queue, strokes, ready, close, onClose, onLeave };
 }
 
-// A canvas whose pixels are the screen's, redrawn by `draw(context, width, height)` in
-// CSS pixels, at most once a frame. Its size is never taken from a hidden layout. While
-// a hand is down on another canvas of the page that one comes first: what follows from
-// the stroke is drawn ten times a second.
-const ASIDE_MS = 100;
+// -- canvases ---------------------------------------------------------------------------
+// A canvas in pixels of the screen. `draw(context, width, height)` gets CSS pixels and is
+// called at most once per frame. While the mouse button is down on another canvas of the
+// page, that one has priority: this one is drawn only ten times per second.
+const SECONDARY_MS = 100;
 function canvasOf(parent, { className, label, keys, height, draw, onClose }) {
-  const canvas = document.createElement("canvas");
-  canvas.className = className;
-  canvas.tabIndex = 0;
-  canvas.setAttribute("role", "application");
-  canvas.setAttribute("aria-label", label);
+  const canvas = make("canvas", { className, tabIndex: 0, role: "application", aria: { label } });
   if (keys) canvas.title = keys;
   parent.append(canvas);
   const context = canvas.getContext("2d");
-  let asked = 0, later = 0, drawnAt = 0, width = 720, tall = height;
+  // The size comes from the observer: a hidden layout has none.
+  let frame = 0, timer = 0, drawnAt = 0, width = 720, tall = height;
   const redraw = () => {
-    asked = 0;
+    frame = 0;
     drawnAt = performance.now();
     const ratio = globalThis.devicePixelRatio || 1;
     const [w, h] = [Math.round(width * ratio), Math.round(tall * ratio)];
+    // Setting the size clears the canvas, so only if it differs.
     if (canvas.width !== w || canvas.height !== h) { canvas.width = w; canvas.height = h; }
     context.setTransform(ratio, 0, 0, ratio, 0, 0);
     draw(context, width, tall);
   };
-  const atOnce = () => { later = 0; asked ||= requestAnimationFrame(redraw); };
-  const ask = () => {
-    const held = globalThis.omnimouseHeld;
-    const wait = held && held !== canvas ? drawnAt + ASIDE_MS - performance.now() : 0;
-    if (wait <= 0) atOnce();
-    else if (!asked) later ||= setTimeout(atOnce, wait);
+  const requestFrame = () => { timer = 0; frame ||= requestAnimationFrame(redraw); };
+  const request = () => {
+    const pressed = globalThis.omnimousePressed;
+    const wait = pressed && pressed !== canvas ? drawnAt + SECONDARY_MS - performance.now() : 0;
+    if (wait <= 0) requestFrame();
+    else if (!frame) timer ||= setTimeout(requestFrame, wait);
   };
-  const letGo = () => { if (globalThis.omnimouseHeld === canvas) globalThis.omnimouseHeld = null; };
+  const release = () => { if (globalThis.omnimousePressed === canvas) globalThis.omnimousePressed = null; };
   canvas.addEventListener("pointerdown", () => {
-    globalThis.omnimouseHeld = canvas;
-    // Wherever it is let go, also off the canvas.
-    for (const end of ["pointerup", "pointercancel"]) addEventListener(end, letGo, { capture: true, once: true });
+    globalThis.omnimousePressed = canvas;
+    // On the window: the button can be released outside the canvas.
+    for (const end of ["pointerup", "pointercancel"]) addEventListener(end, release, { capture: true, once: true });
   });
   const observer = new ResizeObserver(([entry]) => {
     const box = entry.contentRect;
     if (box.width < 2 || box.height < 2) return;
     width = box.width; tall = box.height;
-    ask();
+    request();
   });
   observer.observe(canvas);
-  onClose(() => { letGo(); observer.disconnect(); clearTimeout(later); cancelAnimationFrame(asked); });
-  canvas.style.height = `${height}px`;
-  const resize = (to) => { tall = to; canvas.style.height = `${to}px`; ask(); };
-  ask();
-  return { canvas, ask, resize, size: () => [width, tall] };
+  onClose(() => { release(); observer.disconnect(); clearTimeout(timer); cancelAnimationFrame(frame); });
+  const resize = (to) => { tall = to; canvas.style.height = `${to}px`; request(); };
+  resize(height);
+  return { canvas, request, resize, size: () => [width, tall] };
 }
 
-// Keys of a focused element: what is handled goes no further, so the notebook's own
-// single-key commands never fire, while Ctrl+S and the like are still the notebook's.
-// `keys` maps "Shift+ArrowLeft" and such; where `isFor` says no, a key is the target's.
+// Text on a canvas, with the font and alignment that it needs.
+function drawText(context, text, x, y, colour, { size = 10, align = "center", baseline = "alphabetic", maxWidth } = {}) {
+  context.font = `${size}px system-ui, sans-serif`;
+  context.textAlign = align;
+  context.textBaseline = baseline;
+  context.fillStyle = colour;
+  context.fillText(text, x, y, maxWidth);
+}
+
+// -- keyboard ---------------------------------------------------------------------------
+// Shortcuts of a focused element. A handled key is not passed on, so the notebook's own
+// single-key commands are not called; Ctrl+S and the like remain the notebook's. `keys`
+// has names such as "Shift+ArrowLeft"; if `isFor` is false, the key is for the target.
 function bindKeys(element, keys, isFor = () => true) {
   element.addEventListener("keydown", (event) => {
     const table = isFor(event) ? keys : {};
+    const letter = event.key.length === 1 ? event.key.toLowerCase() : event.key;
     if (event.ctrlKey || event.metaKey || event.altKey) {
-      const name = `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${event.shiftKey ? "Shift+" : ""}${event.key.length === 1 ? event.key.toLowerCase() : event.key}`;
-      if (!table[name]) return;
-      table[name](event);
+      const modifiers = `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${event.shiftKey ? "Shift+" : ""}`;
+      const act = table[modifiers + letter];
+      if (!act) return;
+      act(event);
       event.preventDefault();
       event.stopPropagation();
       return;
     }
     const named = event.shiftKey && event.key.length > 1 ? `Shift+${event.key}` : event.key;
-    const act = table[named] ?? (event.key.length === 1 ? table[event.key.toLowerCase()] : undefined);
+    const act = table[named] ?? table[letter];
     if (act) { act(event); event.preventDefault(); }
+    // Tab leaves the element, and Escape returns to the notebook.
     if (event.key !== "Tab" && event.key !== "Escape") event.stopPropagation();
   });
 }
 
-// The keys every part answers to, as the desktop's panels do; for `bindKeys`.
+// Shortcuts of all parts, the same as those of the napari panels; for `bindKeys`.
 const commonKeys = (send) => ({
   "1": () => send("code", { code: 1 }),
   "2": () => send("code", { code: 0 }),
@@ -260,33 +308,28 @@ const commonKeys = (send) => ({
   "Ctrl+Shift+z": () => send("redo"),
 });
 
-// Colours of the page's theme, with those of the plots where there is none.
-const themed = (element, name, fallback) =>
-  getComputedStyle(element).getPropertyValue(name).trim() || fallback;
-
-// A part's plotly figure is its neighbour in a box, and comes when it likes: `then` is
-// told it once, and what a screen reader shall be told of it can be said at any time.
+// -- plotly -----------------------------------------------------------------------------
+// The plotly figure of a part is its sibling in a box and may appear later. `then` is
+// called with it once; `name` sets the text for screen readers at any time.
 function plotBeside({ onClose }, el, then = () => {}) {
-  let plot = null, words = "";
-  const look = () => {
-    const found = el.parentElement?.querySelector(".js-plotly-plot");
-    if (found?.on && found !== plot) { plot = found; then(plot); }
+  let plot = null, label = "";
+  const update = () => {
+    const element = el.parentElement?.querySelector(".js-plotly-plot");
+    // plotly adds `on` when it has drawn the figure.
+    if (element?.on && element !== plot) { plot = element; then(plot); }
     plot?.setAttribute("role", "img");
-    plot?.setAttribute("aria-label", words);
+    plot?.setAttribute("aria-label", label);
   };
-  document.addEventListener("plotlywidget-after-render", look);
-  onClose(() => document.removeEventListener("plotlywidget-after-render", look));
-  return { name: (to) => { words = to; look(); } };
+  document.addEventListener("plotlywidget-after-render", update);
+  onClose(() => document.removeEventListener("plotlywidget-after-render", update));
+  return { name: (text) => { label = text; update(); } };
 }
 
-// A select's options, [value, words, tip], and the one that is chosen.
-function fillSelect(box, rows, value = box.value) {
-  box.replaceChildren(...rows.map(([name, words, tip]) => make("option", { value: name, textContent: words, title: tip ?? "" })));
-  box.value = value;
-}
+// -- numbers and files ------------------------------------------------------------------
+const clamp = (value, low, high) => Math.min(Math.max(value, low), high);
 
-// Where a sorted list reaches a value: the first place not below it.
-function lowest(sorted, value) {
+// Index of the first element of a sorted list that is not below a value.
+function lowerBound(sorted, value) {
   let low = 0, high = sorted.length;
   while (low < high) {
     const middle = (low + high) >> 1;
@@ -296,21 +339,15 @@ function lowest(sorted, value) {
   return low;
 }
 
-// Round distance of ticks, at least so far apart: 1, 2 or 5 times a power of ten.
-function roundStep(least) {
-  const power = 10 ** Math.floor(Math.log10(least));
-  return [1, 2, 5, 10].map((each) => each * power).find((each) => each >= least);
+// Smallest round distance of ticks, at least `minimum`: 1, 2 or 5 times a power of ten.
+function roundStep(minimum) {
+  const power = 10 ** Math.floor(Math.log10(minimum));
+  return [1, 2, 5, 10].map((factor) => factor * power).find((step) => step >= minimum);
 }
 
-// Hand the user a table as a file.
+// Offer a table to the user as a file.
 function download(name, content) {
   const address = URL.createObjectURL(new Blob([content], { type: "text/csv" }));
   make("a", { href: address, download: name }).click();
   setTimeout(() => URL.revokeObjectURL(address), 1000);
 }
-
-const make = (tag, fields = {}, ...children) => {
-  const element = Object.assign(document.createElement(tag), fields);
-  element.append(...children);
-  return element;
-};

@@ -1,80 +1,73 @@
-// Fine-tuning: what it would take, how far it is, its two curves, and what came of it.
+// Fine-tuning: choices and cost before it, progress with two curves, and the result.
 
 const PLOT_HEIGHT = 150, LEFT = 52, BELOW = 22, ABOVE = 16, RIGHT = 10;
-const LEAST_SPAN = 0.02; // of a score that is shown at least
+const MIN_RANGE = 0.02; // of the scores: a smaller range would show noise
 
 function render({ model, el }) {
   const page = connect({ model, el }, "finetune", {
-    view: (message) => take(message),
+    view: (message) => takeView(message),
     curves: (message, buffers) => takeCurves(message, buffers),
   });
   const { send, set, follow } = page;
-  const { trained, tips, colours } = model.get("_look");
+  const { trained, tips, colours } = model.get("_constants");
 
   const title = make("strong", {});
-  const words = make("span", { className: "omnimouse-fresh" });
-  words.setAttribute("role", "status");
-  const train = make("select", { title: tips.train },
-    ...trained.map(([value, textContent]) => make("option", { value, textContent })));
-  train.setAttribute("aria-label", "What is learned");
-  train.onchange = () => set("train", train.value);
+  const text = make("span", { className: "omnimouse-fresh", role: "status" });
+  const train = makeSelect("Trained parameters", (value) => set("train", value), tips.train);
+  fillSelect(train, trained, model.get("train"));
   follow("train", (value) => { train.value = value; });
   const steps = make("input", { type: "number", min: 0, step: 50, title: tips.steps });
   steps.onchange = () => set("steps", Math.max(0, Math.round(Number(steps.value) || 0)));
   follow("steps", (value) => { steps.value = value; });
-  const labelled = make("label", { className: "omnimouse-group" }, steps, "steps");
-  const button = (op, textContent, tip) =>
-    make("button", { type: "button", textContent, title: tip, onclick: () => send(op) });
-  const start = button("start", "Start", tips.start);
-  const stop = button("stop", "Stop", tips.stop);
-  const use = button("use", "Use it", tips.use);
-  const dismiss = button("dismiss", "✕", tips.dismiss);
-  dismiss.setAttribute("aria-label", "Dismiss");
-  const progress = make("progress", { max: 1, value: 0 });
-  progress.setAttribute("aria-label", "Fine-tuned");
+  const stepsLabel = make("label", { className: "omnimouse-group" }, steps, "steps");
+  const start = makeButton("Start", tips.start, () => send("start"));
+  const stop = makeButton("Stop", tips.stop, () => send("stop"));
+  const use = makeButton("Use it", tips.use, () => send("use"));
+  const dismiss = makeButton("✕", tips.dismiss, () => send("dismiss"), { aria: { label: "Dismiss" } });
+  const progress = make("progress", { max: 1, value: 0, aria: { label: "Progress of fine-tuning" } });
   const score = make("span", { className: "omnimouse-quiet" });
-  const fault = make("div", { className: "omnimouse-problem", hidden: true });
-  fault.setAttribute("role", "alert");
+  const error = makeProblem();
   const plots = make("div", { hidden: true });
-  const bar = make("div", { className: "omnimouse-bar" },
-    title, train, labelled, words, progress, score, start, stop, use, dismiss);
+  const bar = makeBar(title, train, stepsLabel, text, progress, score, start, stop, use, dismiss);
   bar.setAttribute("role", "group");
   bar.setAttribute("aria-label", "Fine-tuning");
-  el.append(bar, fault, plots);
-  // A part with nothing to say takes no room; it is heard of again by its trait.
-  follow("is_shown", (is) => { el.hidden = !is; });
+  el.append(bar, error, plots);
+  // Without content, the part takes no space; a trait, because it is then not visible and
+  // receives no drawings.
+  follow("is_shown", (isShown) => { el.hidden = !isShown; });
 
-  function take(message) {
-    const holder = document.activeElement;
+  function takeView(message) {
+    const focused = document.activeElement;
     title.textContent = message.title;
-    title.title = message.folder ? `It lies in ${message.folder}` : "";
-    words.textContent = message.words;
+    title.title = message.folder ? `Folder: ${message.folder}` : "";
+    text.textContent = message.text;
     start.textContent = message.start;
     use.textContent = message.use;
     score.textContent = message.score;
-    if (message.share === null) progress.removeAttribute("value"); // it works, uncounted
+    // Without a value, the bar shows work of unknown length.
+    if (message.share === null) progress.removeAttribute("value");
     else progress.value = message.share;
-    fault.textContent = message.fault;
+    showProblem(error, message.error);
     for (const [element, isShown] of [
-      [train, message.has_choices], [labelled, message.has_choices], [fault, message.fault],
+      [train, message.has_choices], [stepsLabel, message.has_choices],
       [start, message.start], [use, message.use], [stop, message.is_busy],
       [progress, message.is_busy], [dismiss, !message.is_busy && !message.has_choices],
       [plots, !message.has_choices],
     ]) element.hidden = !isShown;
-    // The key that started it stops it, and the other way round.
-    if (holder === start && start.hidden) stop.focus();
-    if (holder === stop && stop.hidden) (use.hidden ? start : use).focus();
+    // The key that started the fine-tuning also stops it, and the reverse.
+    if (focused === start && start.hidden) stop.focus();
+    if (focused === stop && stop.hidden) (use.hidden ? start : use).focus();
   }
 
-  let curves = { losses: [], mean: [], scores: [], of: 1 };
-  const points = (view) => {
+  let curves = { losses: [], mean: [], scores: [], lastStep: 1 };
+  const pointsOf = (view) => {
     const flat = float32(view), n = flat.length / 2;
-    return Array.from({ length: n }, (_, i) => [flat[i], flat[n + i]]);
+    return Array.from({ length: n }, (_, k) => [flat[k], flat[n + k]]);
   };
   function takeCurves(message, buffers) {
-    const [losses, mean, scores] = buffers.map(points);
-    curves = { losses, mean, scores, of: Math.max(message.of, 1) };
-    plot.ask();
+    const [losses, mean, scores] = buffers.map(pointsOf);
+    curves = { losses, mean, scores, lastStep: Math.max(message.last_step, 1) };
+    plot.request();
   }
   const plot = canvasOf(plots, {
     label: "Loss and held-out correlation over steps",
@@ -85,47 +78,43 @@ function render({ model, el }) {
       context.clearRect(0, 0, width, height);
       const half = width / 2;
       drawPlot(context, [0, half, height], "loss", [[curves.losses, "#8b919a", 1], [curves.mean, colours.loss, 2]], 0);
-      drawPlot(context, [half, half, height], "held-out correlation", [[curves.scores, colours.score, 1, true]], LEAST_SPAN);
+      drawPlot(context, [half, half, height], "held-out correlation", [[curves.scores, colours.score, 1, true]], MIN_RANGE);
     },
   });
 
-  function drawPlot(context, [x0, width, height], name, lines, least) {
-    const all = lines.flatMap(([line]) => line.map(([, y]) => y)).filter(Number.isFinite);
-    let [low, high] = all.length ? [Math.min(...all), Math.max(...all)] : [0, 1];
-    const more = Math.max(least - (high - low), (high - low) * 0.1, 1e-6) / 2;
-    [low, high] = [low - more, high + more];
-    const across = (step) => x0 + LEFT + (step / curves.of) * (width - LEFT - RIGHT);
-    const up = (value) => ABOVE + (1 - (value - low) / (high - low)) * (height - ABOVE - BELOW);
-    context.font = "11px system-ui, sans-serif";
-    context.fillStyle = "#c9cdd3";
-    context.textAlign = "left";
-    context.fillText(name, x0 + LEFT, 11);
+  function drawPlot(context, [x0, width, height], name, lines, minRange) {
+    const values = lines.flatMap(([line]) => line.map(([, y]) => y)).filter(Number.isFinite);
+    let [low, high] = values.length ? [Math.min(...values), Math.max(...values)] : [0, 1];
+    const margin = Math.max(minRange - (high - low), (high - low) * 0.1, 1e-6) / 2;
+    [low, high] = [low - margin, high + margin];
+    const xOf = (step) => x0 + LEFT + (step / curves.lastStep) * (width - LEFT - RIGHT);
+    const yOf = (value) => ABOVE + (1 - (value - low) / (high - low)) * (height - ABOVE - BELOW);
+    drawText(context, name, x0 + LEFT, 11, "#c9cdd3", { size: 11, align: "left" });
     context.strokeStyle = "#3a3e47";
     context.lineWidth = 1;
-    context.textAlign = "right";
-    // What is too close to be told apart in writing has the ends of the axis for ticks.
-    const inner = [low + more, high - more];
-    for (const value of up(inner[0]) - up(inner[1]) > 14 ? inner : [low, high]) {
-      context.fillText(value.toFixed(3), x0 + LEFT - 4, up(value) + 4);
+    // Ticks at the smallest and largest value; if their labels would overlap, at the ends
+    // of the axis.
+    const extremes = [low + margin, high - margin];
+    for (const value of yOf(extremes[0]) - yOf(extremes[1]) > 14 ? extremes : [low, high]) {
+      drawText(context, value.toFixed(3), x0 + LEFT - 4, yOf(value) + 4, "#c9cdd3", { size: 11, align: "right" });
       context.beginPath();
-      context.moveTo(x0 + LEFT, up(value));
-      context.lineTo(x0 + width - RIGHT, up(value));
+      context.moveTo(x0 + LEFT, yOf(value));
+      context.lineTo(x0 + width - RIGHT, yOf(value));
       context.stroke();
     }
-    for (const [align, words, step] of [["left", 0, 0], ["center", "step", curves.of / 2], ["right", curves.of, curves.of]]) {
-      context.textAlign = align;
-      context.fillText(words, across(step), height - 7);
-    }
-    for (const [line, colour, thick, hasDots] of lines) {
+    const last = curves.lastStep;
+    for (const [align, label, step] of [["left", 0, 0], ["center", "step", last / 2], ["right", last, last]])
+      drawText(context, label, xOf(step), height - 7, "#c9cdd3", { size: 11, align });
+    for (const [line, colour, thickness, hasDots] of lines) {
       context.strokeStyle = context.fillStyle = colour;
-      context.lineWidth = thick;
+      context.lineWidth = thickness;
       context.beginPath();
-      line.forEach(([step, value], i) => context[i ? "lineTo" : "moveTo"](across(step), up(value)));
+      line.forEach(([step, value], k) => context[k ? "lineTo" : "moveTo"](xOf(step), yOf(value)));
       context.stroke();
-      if (!hasDots) continue;
-      for (const [step, value] of line) {
+      // Scores are few: dots show where they were computed.
+      for (const [step, value] of hasDots ? line : []) {
         context.beginPath();
-        context.arc(across(step), up(value), 3, 0, 7);
+        context.arc(xOf(step), yOf(value), 3, 0, 7);
         context.fill();
       }
     }

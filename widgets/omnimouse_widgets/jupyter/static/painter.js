@@ -1,10 +1,12 @@
-// The painter: the field's pixels, who owns them, and what a stroke touches. Painting is
-// local: the pixels change in the page at once, and the kernel hears of it in deltas.
+// Painter: pixels of the field, the neurons that own them, and strokes. A stroke changes
+// the pixels in the page at once; the kernel receives the neurons in small messages.
 
 const HOVER_MS = 60;
-const STILL = 6; // pixels a finger moves before it paints: a second may follow
-const TALLEST = 560; // pixels of the screen
-const WAITS = Infinity; // of what was painted here and the kernel has not been told
+const TOUCH_SLOP = 6; // pixels that a finger moves before it paints: a second may follow
+const CLICK_SLOP = 4; // pixels that a click may move
+const MAX_HEIGHT = 560; // CSS pixels
+const UNSENT = Infinity; // instead of a `seq`: painted here, not sent yet
+const WHITE = [255, 255, 255, 255];
 const STATES = ["hidden", "visible", "target", "mixed"];
 const TOOLS = [
   ["brush", "Brush", "P: a drag paints the neurons it touches"],
@@ -14,230 +16,194 @@ const TOOLS = [
 ];
 
 function render({ model, el }) {
-  let field = null; // what stays while a recording is open
+  let field = null; // pixels and neurons of the open recording
   const page = connect({ model, el }, "painter", {
-    nothing: () => { field = null; surface.ask(); say(); },
+    nothing: () => { field = null; surface.request(); showCounts(); },
     field: (message, buffers) => takeField(message, buffers),
     codes: (message, buffers) => takeCodes(message, buffers),
     patch: (message, buffers) => takePatch(message, buffers),
     steps: (message) => takeSteps(message),
-    hovered: (message) => { if (message.to === page.view) hovered.textContent = message.words; },
+    hovered: (message) => { if (message.to === page.view) hovered.textContent = message.text; },
   });
   const { send, set, follow } = page;
-  const SWATCHES = model.get("_colours"); // of the states, by code
+  const COLOURS = model.get("_colours"); // of the states, by code
 
   // -- controls -----------------------------------------------------------------------
-  const bar = make("div", { className: "omnimouse-bar" });
-  bar.setAttribute("role", "toolbar");
-  bar.setAttribute("aria-label", "Painting");
-  const pressed = (buttons, value) =>
-    buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.value === String(value))));
-  const group = (label, entries, trait, read = (value) => value) => {
-    const buttons = entries.map(([value, word, title, colour]) => {
-      const button = make("button", { type: "button", value: String(value), title });
-      if (colour) {
-        const swatch = make("span", { className: "omnimouse-swatch" });
-        swatch.style.background = colour;
-        button.append(swatch);
-      }
-      button.append(word);
-      button.onclick = () => set(trait, read(button.value));
-      return button;
-    });
-    const box = make("span", { className: "omnimouse-group" }, ...buttons);
-    box.setAttribute("role", "group");
-    box.setAttribute("aria-label", label);
-    follow(trait, (value) => pressed(buttons, value));
-    bar.append(box);
+  const addSwitch = (label, entries, trait) => {
+    const buttons = entries.map(([value, text, title, colour]) =>
+      makeButton(colour ? [makeSwatch(colour), text] : text, title, () => set(trait, value)));
+    follow(trait, (value) => buttons.forEach((button, k) => setPressed(button, entries[k][0] === value)));
+    return makeGroup(label, ...buttons);
   };
-  group("Tool", TOOLS, "tool");
-  group(
-    "Paint",
-    [
-      [1, "Visible", "1: given to the model", SWATCHES[1]],
-      [0, "Hidden", "2: neither given nor asked", SWATCHES[0]],
-      [2, "Target", "3: to be predicted", SWATCHES[2]],
-    ],
-    "code",
-    Number,
-  );
-  const number = (label, title, min) => {
-    const input = make("input", { type: "number", min, step: 1, title });
-    input.setAttribute("aria-label", label);
+  const makeNumber = (label, min) => {
+    const input = make("input", { type: "number", min, step: 1, title: label, aria: { label } });
     input.style.width = "4.2em";
     return input;
   };
-  const from = number("First sample a stroke sets", "First sample a stroke sets", 0);
-  const to = number("Sample a stroke ends before", "Sample a stroke ends before", 1);
-  const setSpan = () => {
-    const [a, b] = [Number(from.value), Number(to.value)];
-    if (a >= 0 && b <= model.get("_n_samples") && a < b) set("span", [a, b]);
-    else [from.value, to.value] = model.get("span");
+  const from = makeNumber("First sample that a stroke sets", 0);
+  const to = makeNumber("Sample after the last one that a stroke sets", 1);
+  from.onchange = to.onchange = () => {
+    const [start, stop] = [Number(from.value), Number(to.value)];
+    if (start >= 0 && stop <= model.get("_n_samples") && start < stop) set("span", [start, stop]);
+    else [from.value, to.value] = model.get("span"); // invalid: show the span again
   };
-  from.onchange = to.onchange = setSpan;
   follow("_n_samples", (n) => { from.max = n - 1; to.max = n; });
-  follow("span", ([a, b]) => { from.value = a; to.value = b; });
-  bar.append(make("span", { className: "omnimouse-group" }, make("span", { textContent: "samples" }), from, "–", to));
-  const select = (label, title) => {
-    const box = make("select", { title });
-    box.setAttribute("aria-label", label);
-    bar.append(box);
-    return box;
-  };
-  const colour = select("Colour neurons by", "Colour neurons by their state, or a number of theirs");
-  follow("_choices", (choices) => {
-    fillSelect(colour, choices, model.get("colour_by"));
-  });
+  follow("span", (span) => { [from.value, to.value] = span; });
+  const colour = makeSelect("Colour neurons by", (value) => set("colour_by", value), "Colour neurons by their state, or by another quantity");
+  follow("_choices", (choices) => fillSelect(colour, choices, model.get("colour_by")));
   follow("colour_by", (value) => { colour.value = value; });
-  colour.onchange = () => set("colour_by", colour.value);
-  const area = select("Paint a brain area", "Paint every neuron of a brain area");
+  const area = makeSelect("Paint a brain area", (name) => {
+    if (name) send("area", { name, code: model.get("code") });
+    area.value = ""; // the select is a menu of actions, not a choice
+  }, "Paint every neuron of a brain area");
   follow("areas", (areas) => {
     fillSelect(area, [["", "area…"], ...areas.map((name) => [name, name])], "");
     area.hidden = !areas.length;
   });
-  area.onchange = () => {
-    if (area.value) send("area", { name: area.value, code: model.get("code") });
-    area.value = "";
-  };
-  const acts = make("span", { className: "omnimouse-group" });
-  bar.append(acts);
-  const act = (word, title, then) => {
-    const button = make("button", { type: "button", textContent: word, title });
-    button.onclick = then;
-    acts.append(button);
-    return button;
-  };
-  const undo = act("Undo", "", () => send("undo")), redo = act("Redo", "", () => send("redo"));
+  const undo = makeButton("Undo", "", () => send("undo")), redo = makeButton("Redo", "", () => send("redo"));
   const takeSteps = (message) =>
-    [[undo, "undo", "Ctrl+Z"], [redo, "redo", "Ctrl+Shift+Z"]].forEach(([button, word, key]) => {
-      button.disabled = !message[word];
-      button.title = message[word] ? `${key}: ${word} “${message[word]}”` : `Nothing to ${word}`;
+    [[undo, "undo", "Ctrl+Z"], [redo, "redo", "Ctrl+Shift+Z"]].forEach(([button, name, key]) => {
+      button.disabled = !message[name];
+      button.title = message[name] ? `${key}: ${name} “${message[name]}”` : `Nothing to ${name}`;
     });
-  act("Fit", "Home: the whole field", () => fit());
+  const bar = makeBar(
+    addSwitch("Tool", TOOLS, "tool"),
+    addSwitch("Paint", [
+      [1, "Visible", "1: visible to the model", COLOURS[1]],
+      [0, "Hidden", "2: neither visible nor target", COLOURS[0]],
+      [2, "Target", "3: to be predicted", COLOURS[2]],
+    ], "code"),
+    make("span", { className: "omnimouse-group" }, make("span", { textContent: "samples" }), from, "–", to),
+    colour, area,
+    make("span", { className: "omnimouse-group" }, undo, redo, makeButton("Fit", "Home: the whole field", () => fit())),
+  );
+  bar.setAttribute("role", "toolbar");
+  bar.setAttribute("aria-label", "Painting");
 
-  const counts = make("div", { className: "omnimouse-status omnimouse-counts" });
+  const counts = makeStatus("omnimouse-counts");
   counts.setAttribute("aria-live", "polite");
-  const legend = make("div", { className: "omnimouse-status omnimouse-legend" });
-  const hovered = make("div", { className: "omnimouse-status omnimouse-hovered" });
+  const legend = makeStatus("omnimouse-legend"), hovered = makeStatus("omnimouse-hovered");
   const stage = make("div", { className: "omnimouse-stage" });
   el.append(bar, stage, counts, legend, hovered);
 
   // -- pixels -------------------------------------------------------------------------
-  // `labels` holds 0, n + 1 for the core of neuron n, P + n + 1 for its rim.
+  // `labels`: 0 background, n + 1 core of neuron n, P + n + 1 its rim. `pixels` lists the
+  // pixels of all labels, sorted by label; those of a label begin at `starts[label]`.
   function takeField(message, buffers) {
-    if (field?.number === message.number) return; // another page has begun to look
+    if (field?.number === message.number) return; // sent again for another view
     stroke?.pending.clear();
     const [height, width] = message.shape;
     const labels = uint16(buffers[0]);
-    const n = message.neurons, rows = message.rims ? 2 * n : n;
-    const start = new Uint32Array(rows + 2);
-    for (const label of labels) start[label + 1] += label > 0;
-    for (let at = 1; at < rows + 2; at++) start[at] += start[at - 1];
-    const fill = start.slice(), pixels = new Uint32Array(start[rows + 1]);
-    labels.forEach((label, at) => { if (label) pixels[fill[label]++] = at; });
+    const n = message.neurons, nLabels = message.rims ? 2 * n : n;
+    // Counting sort: `starts` holds the counts first, then their cumulative sum.
+    const starts = new Uint32Array(nLabels + 2);
+    for (const label of labels) starts[label + 1] += label > 0;
+    for (let label = 1; label < nLabels + 2; label++) starts[label] += starts[label - 1];
+    const next = starts.slice(), pixels = new Uint32Array(starts[nLabels + 1]);
+    labels.forEach((label, pixel) => { if (label) pixels[next[label]++] = pixel; });
     const canvas = make("canvas", { width, height });
     const context = canvas.getContext("2d");
     const image = context.createImageData(width, height);
     field = {
-      n, height, width, labels, start, pixels, canvas, context, image, number: message.number,
-      rims: message.rims, note: message.note,
-      grey: bytes(buffers[1]), centres: float32(buffers[2]),
+      n, height, width, labels, starts, pixels, canvas, context, image, number: message.number,
+      hasRims: message.rims, grey: bytes(buffers[1]), centres: float32(buffers[2]),
       coveredAt: uint32(buffers[3]), coveredBy: uint32(buffers[4]),
       argb: new Uint32Array(image.data.buffer),
-      codes: new Uint8Array(n), truth: new Uint8Array(n),
-      rows: null, brush: null, by: "state", dirty: null, mine: new Map(),
+      // `codes` is drawn: those of the kernel, with the own strokes over them. `own` maps
+      // neurons painted here to the `seq` of their message.
+      codes: new Uint8Array(n), kernelCodes: new Uint8Array(n), own: new Map(),
+      colours: null, stateColours: null, colourBy: "state", changed: null,
     };
-    shape();
+    adjustHeight();
     fit();
-    say();
+    showCounts();
   }
   const neuronOf = (label) => (label > field.n ? label - field.n - 1 : label - 1);
-  const blend = (grey, row) => {
-    const part = row[3] / 255, rest = grey * (1 - part);
-    const red = row[0] * part + rest, green = row[1] * part + rest, blue = row[2] * part + rest;
-    return (0xff000000 | (blue << 16) | (green << 8) | red) >>> 0;
+  // RGBA of the core or the rim of a neuron.
+  const colourOf = (neuron, isRim) => {
+    const { codes, colours, stateColours, colourBy, own, n } = field;
+    if (selected.has(neuron) && (isRim || !field.hasRims)) return WHITE;
+    // A neuron painted here has no score yet, and its rim shows the new state.
+    const isPainted = own.has(neuron) && (colourBy === "score" || isRim);
+    const [table, row] = colours && !isPainted
+      ? [colours, (isRim ? n : 0) + neuron]
+      : [stateColours, (isRim ? 5 : 0) + codes[neuron]];
+    return table.subarray(4 * row, 4 * row + 4);
   };
-  const rowOf = (neuron, isRim) => {
-    const { codes, rows, brush, by, mine, n } = field;
-    if (selected.has(neuron) && (isRim || !field.rims)) return WHITE;
-    const own = mine.has(neuron);
-    if (rows && !(own && (by === "score" || isRim))) {
-      const at = ((isRim ? n : 0) + neuron) * 4;
-      return rows.subarray(at, at + 4);
-    }
-    const at = ((isRim ? 5 : 0) + codes[neuron]) * 4;
-    return brush.subarray(at, at + 4);
-  };
-  const WHITE = [255, 255, 255, 255];
-  const touch = (x0, y0, x1, y1) => {
-    const box = (field.dirty ??= [x0, y0, x1, y1]);
+  // Extends the rectangle of pixels that the next drawing copies to the canvas.
+  const markChanged = (x0, y0, x1, y1) => {
+    const box = (field.changed ??= [x0, y0, x1, y1]);
     box[0] = Math.min(box[0], x0); box[1] = Math.min(box[1], y0);
     box[2] = Math.max(box[2], x1); box[3] = Math.max(box[3], y1);
   };
-  const paintLabel = (label, row) => {
-    const { start, pixels, argb, grey, width } = field;
-    for (let at = start[label]; at < start[label + 1]; at++) {
-      const pixel = pixels[at], x = pixel % width, y = (pixel / width) | 0;
-      argb[pixel] = blend(grey[pixel], row);
-      touch(x, y, x, y);
+  const paintLabel = (label, [red, green, blue, opacity]) => {
+    const { starts, pixels, argb, grey, width } = field;
+    const share = opacity / 255;
+    for (let k = starts[label]; k < starts[label + 1]; k++) {
+      const pixel = pixels[k], x = pixel % width, y = (pixel / width) | 0;
+      const rest = grey[pixel] * (1 - share);
+      // The bytes of a pixel are red, green, blue, opacity; a number has them reversed.
+      argb[pixel] = (0xff000000 | ((blue * share + rest) << 16) | ((green * share + rest) << 8) | (red * share + rest)) >>> 0;
+      markChanged(x, y, x, y);
     }
   };
   const paintNeuron = (neuron) => {
-    paintLabel(neuron + 1, rowOf(neuron, false));
-    if (field.rims) paintLabel(field.n + neuron + 1, rowOf(neuron, true));
+    paintLabel(neuron + 1, colourOf(neuron, false));
+    if (field.hasRims) paintLabel(field.n + neuron + 1, colourOf(neuron, true));
   };
   const paintAll = () => {
     const { labels, argb, grey, n } = field;
     for (let pixel = 0; pixel < labels.length; pixel++)
       if (!labels[pixel]) argb[pixel] = (0xff000000 | (grey[pixel] * 0x10101)) >>> 0;
     for (let neuron = 0; neuron < n; neuron++) paintNeuron(neuron);
-    touch(0, 0, field.width - 1, field.height - 1);
-    surface.ask();
+    markChanged(0, 0, field.width - 1, field.height - 1);
+    surface.request();
   };
   function takeCodes(message, buffers) {
     if (!field) return;
-    field.truth = bytes(buffers[0]);
-    field.brush = bytes(buffers[1]);
-    field.rows = buffers[2] ? bytes(buffers[2]) : null;
-    field.by = message.by;
-    letGo(message);
-    field.truth.forEach((code, neuron) => { if (!field.mine.has(neuron)) field.codes[neuron] = code; });
+    field.kernelCodes = bytes(buffers[0]);
+    field.stateColours = bytes(buffers[1]);
+    field.colours = buffers[2] ? bytes(buffers[2]) : null;
+    field.colourBy = message.colour_by;
+    releaseHandled(message);
+    field.kernelCodes.forEach((code, neuron) => { if (!field.own.has(neuron)) field.codes[neuron] = code; });
     paintAll();
-    say();
+    showCounts();
     probe("codes", { view: page.view });
   }
   function takePatch(message, buffers) {
     if (!field) return;
     const neurons = uint32(buffers[0]), codes = bytes(buffers[1]);
-    neurons.forEach((neuron, at) => { field.truth[neuron] = codes[at]; });
-    for (const neuron of new Set([...neurons, ...letGo(message)])) {
-      if (field.mine.has(neuron) || field.codes[neuron] === field.truth[neuron]) continue;
-      field.codes[neuron] = field.truth[neuron];
+    neurons.forEach((neuron, k) => { field.kernelCodes[neuron] = codes[k]; });
+    for (const neuron of new Set([...neurons, ...releaseHandled(message)])) {
+      if (field.own.has(neuron) || field.codes[neuron] === field.kernelCodes[neuron]) continue;
+      field.codes[neuron] = field.kernelCodes[neuron];
       paintNeuron(neuron);
     }
-    surface.ask();
-    say();
+    surface.request();
+    showCounts();
     probe("patch", { view: page.view, n: neurons.length });
   }
-  // What was painted here and the kernel has taken, or refused, is the kernel's again.
-  const letGo = (message) => {
-    const done = message.done[page.view] ?? 0;
-    const found = [...field.mine].filter(([, seq]) => seq <= done).map(([neuron]) => neuron);
-    found.forEach((neuron) => field.mine.delete(neuron));
-    return found;
+  // Neurons whose message was handled, or rejected, show the kernel's state again.
+  const releaseHandled = (message) => {
+    const handled = message.handled[page.view] ?? 0;
+    const neurons = [...field.own].filter(([, seq]) => seq <= handled).map(([neuron]) => neuron);
+    neurons.forEach((neuron) => field.own.delete(neuron));
+    return neurons;
   };
   const selected = new Set();
   follow("selection", (neurons) => {
     const before = [...selected];
     selected.clear();
     neurons.forEach((neuron) => selected.add(neuron));
-    if (!field?.brush) return;
+    if (!field?.stateColours) return;
+    // The selection is set after the session: it may be of another recording.
     new Set([...before, ...neurons]).forEach((neuron) => { if (neuron < field.n) paintNeuron(neuron); });
-    surface.ask();
+    surface.request();
   });
 
-  // -- view: pixels of the field to pixels of the screen ---------------------------------
-  const view = { zoom: 1, x: 0, y: 0 };
+  // -- zoom: pixels of the field to CSS pixels ------------------------------------------
+  const view = { zoom: 1, x: 0, y: 0, fitted: null }; // `fitted`: canvas size of the last fit
   const fit = () => {
     if (!field) return;
     const [width, height] = surface.size();
@@ -245,50 +211,50 @@ function render({ model, el }) {
     view.x = (width - field.width * view.zoom) / 2;
     view.y = (height - field.height * view.zoom) / 2;
     view.fitted = [width, height];
-    surface.ask();
+    surface.request();
   };
   const zoomAt = (factor, x, y) => {
-    const zoom = Math.min(40, Math.max(0.2, view.zoom * factor));
+    const zoom = clamp(view.zoom * factor, 0.2, 40);
+    // The point under the pointer stays in its place.
     view.x = x - ((x - view.x) * zoom) / view.zoom;
     view.y = y - ((y - view.y) * zoom) / view.zoom;
     view.zoom = zoom;
     view.fitted = null;
-    surface.ask();
+    surface.request();
   };
+  const centre = () => surface.size().map((length) => length / 2);
   const toField = ([x, y]) => [(x - view.x) / view.zoom, (y - view.y) / view.zoom];
 
-  let pointer = null; // where the brush is, in pixels of the screen
-  let outline = null; // of a lasso or a box, likewise
+  let pointer = null; // position of the brush, in CSS pixels
+  let outline = null; // corners of a lasso or rectangle, in CSS pixels
   const draw = (context, width, height) => {
     context.fillStyle = "#16181d";
     context.fillRect(0, 0, width, height);
     if (!field) {
-      context.fillStyle = "#d6d9df";
-      context.font = "13px system-ui";
-      context.fillText("No recording is open yet.", 12, 24);
+      drawText(context, "No recording is open yet.", 12, 24, "#d6d9df", { size: 13, align: "left" });
       return;
     }
-    if (view.fitted && view.fitted[0] !== width) shape();
+    if (view.fitted && view.fitted[0] !== width) adjustHeight();
     if (view.fitted && (view.fitted[0] !== width || view.fitted[1] !== height)) fit();
-    if (field.dirty) {
-      const [x0, y0, x1, y1] = field.dirty;
+    if (field.changed) {
+      const [x0, y0, x1, y1] = field.changed;
       field.context.putImageData(field.image, 0, 0, x0, y0, x1 - x0 + 1, y1 - y0 + 1);
-      field.dirty = null;
+      field.changed = null;
     }
     context.imageSmoothingEnabled = view.zoom < 2;
     context.drawImage(field.canvas, view.x, view.y, field.width * view.zoom, field.height * view.zoom);
     context.lineWidth = 1.5;
-    context.strokeStyle = model.get("code") ? SWATCHES[model.get("code")] : "#ffffff";
+    context.strokeStyle = model.get("code") ? COLOURS[model.get("code")] : "#ffffff";
     if (outline) {
       context.beginPath();
-      outline.forEach(([x, y], at) => (at ? context.lineTo(x, y) : context.moveTo(x, y)));
+      outline.forEach(([x, y], k) => (k ? context.lineTo(x, y) : context.moveTo(x, y)));
       context.closePath();
       context.stroke();
     } else if (pointer && model.get("tool") === "brush") {
       context.beginPath();
       context.arc(...pointer, model.get("radius"), 0, 2 * Math.PI);
       context.stroke();
-      context.strokeStyle = "rgba(0,0,0,0.6)";
+      context.strokeStyle = "rgba(0,0,0,0.6)"; // a dark edge, for bright images
       context.lineWidth = 0.5;
       context.stroke();
     }
@@ -303,17 +269,20 @@ function render({ model, el }) {
     draw,
     onClose: page.onClose,
   });
-  // As high as the field is at this width, and never higher than a screen.
-  const shape = () => {
-    const tall = Math.min(TALLEST, Math.round((surface.size()[0] * field.height) / field.width));
-    if (tall !== surface.size()[1]) surface.resize(tall);
+  // The height of the field at this width, up to that of a screen.
+  const adjustHeight = () => {
+    const height = Math.min(MAX_HEIGHT, Math.round((surface.size()[0] * field.height) / field.width));
+    if (height !== surface.size()[1]) surface.resize(height);
   };
   const canvas = surface.canvas;
   canvas.style.cursor = "crosshair";
 
-  // -- who is touched -------------------------------------------------------------------
-  const hit = (neuron, found) => { if (neuron >= 0 && field.codes[neuron] !== model.get("code")) found.add(neuron); };
-  const under = (x, y, radius, found) => {
+  // -- touched neurons ------------------------------------------------------------------
+  const addIfOther = (neuron, touched) => {
+    if (neuron >= 0 && field.codes[neuron] !== model.get("code")) touched.add(neuron);
+  };
+  // Adds the neurons with a pixel in a disk; a pixel can belong to a second neuron.
+  const addInDisk = (x, y, radius, touched) => {
     const { width, height, labels, coveredAt, coveredBy } = field;
     const top = Math.max(0, Math.ceil(y - radius)), bottom = Math.min(height - 1, Math.floor(y + radius));
     for (let row = top; row <= bottom; row++) {
@@ -321,82 +290,86 @@ function render({ model, el }) {
       const first = Math.max(0, Math.ceil(x - half)), last = Math.min(width - 1, Math.floor(x + half));
       for (let column = first; column <= last; column++) {
         const label = labels[row * width + column];
-        if (label) hit(neuronOf(label), found);
+        if (label) addIfOther(neuronOf(label), touched);
       }
       if (!coveredAt.length || last < first) continue;
-      for (let at = lowest(coveredAt, row * width + first); coveredAt[at] <= row * width + last; at++) hit(coveredBy[at], found);
+      const end = row * width + last;
+      for (let k = lowerBound(coveredAt, row * width + first); coveredAt[k] <= end; k++) addIfOther(coveredBy[k], touched);
     }
   };
-  const dab = (a, b) => {
-    const found = new Set(), radius = Math.max(0.71, model.get("radius") / view.zoom);
+  // Neurons that the brush touches between two positions, in steps of half its radius.
+  const touchedBetween = (a, b) => {
+    // At least 0.71 pixels: every disk then contains the centre of a pixel.
+    const touched = new Set(), radius = Math.max(0.71, model.get("radius") / view.zoom);
     const [x0, y0] = toField(a), [x1, y1] = toField(b);
     const steps = Math.max(1, Math.ceil(Math.hypot(x1 - x0, y1 - y0) / Math.max(0.5, radius / 2)));
     for (let step = 1; step <= steps; step++)
-      under(x0 + ((x1 - x0) * step) / steps, y0 + ((y1 - y0) * step) / steps, radius, found);
-    return found;
+      addInDisk(x0 + ((x1 - x0) * step) / steps, y0 + ((y1 - y0) * step) / steps, radius, touched);
+    return touched;
   };
-  const inside = (corners) => {
-    const points = corners.map(toField), found = new Set();
+  // Neurons with their centre in a polygon: an odd number of edges to one side.
+  const touchedInside = (corners) => {
+    const points = corners.map(toField), touched = new Set();
     for (let neuron = 0; neuron < field.n; neuron++) {
       const y = field.centres[2 * neuron], x = field.centres[2 * neuron + 1];
-      let isIn = false;
+      let isInside = false;
       for (let i = 0, j = points.length - 1; i < points.length; j = i++) {
         const [xi, yi] = points[i], [xj, yj] = points[j];
-        if (yi > y !== yj > y && x < ((xj - xi) * (y - yi)) / (yj - yi) + xi) isIn = !isIn;
+        if (yi > y !== yj > y && x < ((xj - xi) * (y - yi)) / (yj - yi) + xi) isInside = !isInside;
       }
-      if (isIn) hit(neuron, found);
+      if (isInside) addIfOther(neuron, touched);
     }
-    return found;
+    return touched;
   };
 
   // -- strokes --------------------------------------------------------------------------
-  let stroke = null; // the neurons that the kernel has not heard of, and what they become
-  const queue = page.strokes((seq) => {
+  let stroke = null; // code, and the neurons that are not sent yet
+  const strokes = page.strokes((seq) => {
     if (!stroke?.pending.size) return null;
     const neurons = Uint32Array.from(stroke.pending);
-    neurons.forEach((neuron) => field.mine.set(neuron, seq));
+    neurons.forEach((neuron) => field.own.set(neuron, seq));
     stroke.pending.clear();
     return [{ code: stroke.code }, [neurons.buffer]];
   });
   const begin = () => {
     stroke = { code: model.get("code"), pending: new Set() };
-    queue.begin({ code: stroke.code });
+    strokes.begin({ code: stroke.code });
   };
-  const paint = (found, since) => {
-    found.forEach((neuron) => {
+  const paint = (touched, since) => {
+    touched.forEach((neuron) => {
       field.codes[neuron] = stroke.code;
-      field.mine.set(neuron, WAITS);
+      field.own.set(neuron, UNSENT);
       stroke.pending.add(neuron);
       paintNeuron(neuron);
     });
-    surface.ask();
-    if (!found.size) return;
-    queue.soon();
-    say();
-    if (globalThis.omnimouseProbe) afterPaint(() => probe("painted", { n: found.size, took: performance.now() - since }));
+    surface.request();
+    if (!touched.size) return;
+    strokes.soon();
+    showCounts();
+    if (globalThis.omnimouseProbe) afterPaint(() => probe("painted", { n: touched.size, took: performance.now() - since }));
   };
   const end = () => {
     if (!stroke) return;
-    queue.end();
+    strokes.end();
     stroke = null;
   };
-  const drop = () => { outline = null; drag = null; end(); surface.ask(); };
-  page.onLeave(drop);
+  const cancel = () => { outline = null; drag = null; end(); surface.request(); };
+  page.onLeave(cancel);
 
   // -- pointers -------------------------------------------------------------------------
-  const place = (event) => {
+  const positionOf = (event) => {
     const box = canvas.getBoundingClientRect();
     return [event.clientX - box.left, event.clientY - box.top];
   };
   const fingers = new Map();
   let drag = null;
   canvas.addEventListener("pointerdown", (event) => {
-    if (!field?.brush || event.button > 1) return;
-    clearTimeout(hovering); // who paints does not ask who is there
+    if (!field?.stateColours || event.button > 1) return;
+    clearTimeout(hovering); // no hover text during a stroke
     hovering = 0;
     canvas.focus({ preventScroll: true });
     canvas.setPointerCapture(event.pointerId);
-    const at = place(event);
+    const at = positionOf(event);
     fingers.set(event.pointerId, at);
     if (fingers.size === 2) { end(); outline = null; drag = { kind: "pinch", ...spread() }; return; }
     const tool = model.get("tool");
@@ -414,35 +387,37 @@ function render({ model, el }) {
   const press = (event) => {
     drag.waits = false;
     begin();
-    paint(dab(drag.last, drag.last), event.timeStamp);
+    paint(touchedBetween(drag.last, drag.last), event.timeStamp);
   };
   const spread = () => {
     const [[ax, ay], [bx, by]] = [...fingers.values()];
-    return { apart: Math.hypot(ax - bx, ay - by), middle: [(ax + bx) / 2, (ay + by) / 2] };
+    return { distance: Math.hypot(ax - bx, ay - by), middle: [(ax + bx) / 2, (ay + by) / 2] };
   };
+  const isFar = ([x, y], slop) => Math.hypot(pointer[0] - x, pointer[1] - y) > slop;
   canvas.addEventListener("pointermove", (event) => {
-    pointer = place(event);
-    if (!drag) { hover(); surface.ask(); return; }
+    pointer = positionOf(event);
+    if (!drag) { hover(); surface.request(); return; }
     if (fingers.has(event.pointerId)) fingers.set(event.pointerId, pointer);
     if (drag.kind === "pinch" && fingers.size === 2) {
       const now = spread();
       view.x += now.middle[0] - drag.middle[0];
       view.y += now.middle[1] - drag.middle[1];
-      zoomAt(now.apart / Math.max(1, drag.apart), ...now.middle);
+      zoomAt(now.distance / Math.max(1, drag.distance), ...now.middle);
       Object.assign(drag, now);
     } else if (drag.kind === "pan") {
-      if (drag.at && Math.hypot(pointer[0] - drag.at[0], pointer[1] - drag.at[1]) > 4) drag.picks = false;
+      if (drag.at && isFar(drag.at, CLICK_SLOP)) drag.picks = false;
       view.x += pointer[0] - drag.last[0];
       view.y += pointer[1] - drag.last[1];
       view.fitted = null;
       drag.last = pointer;
     } else if (drag.kind === "brush") {
-      if (drag.waits && Math.hypot(pointer[0] - drag.last[0], pointer[1] - drag.last[1]) < STILL) return;
+      if (drag.waits && !isFar(drag.last, TOUCH_SLOP)) return;
       if (drag.waits) press(event);
+      // The browser merges fast moves into one event; the path needs all of them.
       const moves = event.getCoalescedEvents?.() ?? [];
       for (const move of moves.length ? moves : [event]) {
-        const at = place(move);
-        paint(dab(drag.last, at), move.timeStamp);
+        const at = positionOf(move);
+        paint(touchedBetween(drag.last, at), move.timeStamp);
         drag.last = at;
       }
     } else if (drag.kind === "lasso") outline.push(pointer);
@@ -450,42 +425,44 @@ function render({ model, el }) {
       const [[x0, y0], [x1, y1]] = [drag.at, pointer];
       outline = [[x0, y0], [x1, y0], [x1, y1], [x0, y1]];
     }
-    surface.ask();
+    surface.request();
   });
   const release = (event) => {
     fingers.delete(event.pointerId);
     if (drag?.waits && event.type === "pointerup") press(event);
-    const done = drag;
+    const ended = drag;
     drag = null;
-    if (!done) return;
-    if (done.kind === "brush") end();
-    if (done.kind === "pick" || done.picks) pick(done.at, done.add);
-    if ((done.kind === "lasso" || done.kind === "rectangle") && event.type === "pointerup") {
+    if (!ended) return;
+    if (ended.kind === "brush") end();
+    if (ended.kind === "pick" || ended.picks) pick(ended.at, ended.add);
+    // A cancelled pointer paints nothing: the browser took it for another gesture.
+    if ((ended.kind === "lasso" || ended.kind === "rectangle") && event.type === "pointerup") {
       begin();
-      paint(inside(outline), event.timeStamp);
+      paint(touchedInside(outline), event.timeStamp);
       end();
     }
     outline = null;
-    surface.ask();
+    surface.request();
   };
   canvas.addEventListener("pointerup", release);
   canvas.addEventListener("pointercancel", release);
-  canvas.addEventListener("pointerleave", () => { if (!drag) { pointer = null; hovered.textContent = ""; surface.ask(); } });
+  canvas.addEventListener("pointerleave", () => { if (!drag) { pointer = null; hovered.textContent = ""; surface.request(); } });
   canvas.addEventListener("wheel", (event) => {
     if (!event.ctrlKey && !event.metaKey) return; // a plain wheel scrolls the notebook
     event.preventDefault();
-    zoomAt(Math.exp(-event.deltaY / 300), ...place(event));
+    zoomAt(Math.exp(-event.deltaY / 300), ...positionOf(event));
   }, { passive: false });
-  const at = (place) => { const [x, y] = toField(place); return { x: x - 0.5, y: y - 0.5 }; };
-  const pick = (where, add) => send("pick", { ...at(where), add: Boolean(add) });
+  // The kernel has integer coordinates at the centres of pixels.
+  const kernelPosition = (at) => { const [x, y] = toField(at); return { x: x - 0.5, y: y - 0.5 }; };
+  const pick = (at, add) => send("pick", { ...kernelPosition(at), add: Boolean(add) });
   let hovering = 0;
   const hover = () => {
     hovering ||= setTimeout(() => {
       hovering = 0;
       if (!field || !pointer) return;
       const [x, y] = toField(pointer).map(Math.floor);
-      const isOn = x >= 0 && y >= 0 && x < field.width && y < field.height && field.labels[y * field.width + x];
-      if (isOn) send("hover", at(pointer));
+      const isOnNeuron = x >= 0 && y >= 0 && x < field.width && y < field.height && field.labels[y * field.width + x];
+      if (isOnNeuron) send("hover", kernelPosition(pointer));
       else hovered.textContent = "";
     }, HOVER_MS);
   };
@@ -493,69 +470,70 @@ function render({ model, el }) {
   // -- keys -----------------------------------------------------------------------------
   const move = (dx, dy) => () => {
     const [width, height] = surface.size(), step = model.get("radius");
-    pointer ??= [width / 2, height / 2];
-    pointer = [Math.min(width, Math.max(0, pointer[0] + dx * step)), Math.min(height, Math.max(0, pointer[1] + dy * step))];
+    pointer ??= centre();
+    pointer = [clamp(pointer[0] + dx * step, 0, width), clamp(pointer[1] + dy * step, 0, height)];
     hover();
-    surface.ask();
+    surface.request();
   };
-  const grow = (factor) => () => set("radius", Math.min(200, Math.max(2, model.get("radius") * factor)));
+  const grow = (factor) => () => set("radius", clamp(model.get("radius") * factor, 2, 200));
   const choose = (trait, value) => () => set(trait, value);
   const stamp = (event) => {
-    if (!field?.brush || event.repeat) return;
-    const where = pointer ?? [surface.size()[0] / 2, surface.size()[1] / 2];
-    if (model.get("tool") === "select") { pick(where, event.shiftKey); return; }
+    if (!field?.stateColours || event.repeat) return;
+    const at = pointer ?? centre();
+    if (model.get("tool") === "select") { pick(at, event.shiftKey); return; }
     begin();
-    paint(dab(where, where), event.timeStamp);
+    paint(touchedBetween(at, at), event.timeStamp);
     end();
   };
   const keys = {
     ...commonKeys(send),
     ArrowLeft: move(-1, 0), ArrowRight: move(1, 0), ArrowUp: move(0, -1), ArrowDown: move(0, 1),
-    " ": stamp, Enter: stamp, "[": grow(0.8), "]": grow(1.25), 1: choose("code", 1), 2: choose("code", 0), 3: choose("code", 2), c: () => send("toggle_colours"),
+    " ": stamp, Enter: stamp, "[": grow(0.8), "]": grow(1.25), c: () => send("toggle_colours"),
+    // As traits: the button of the code is pressed without waiting for the kernel.
+    1: choose("code", 1), 2: choose("code", 0), 3: choose("code", 2),
     p: choose("tool", "brush"), l: choose("tool", "lasso"), r: choose("tool", "rectangle"), s: choose("tool", "select"),
-    "+": () => zoomAt(1.25, ...surface.size().map((x) => x / 2)), "-": () => zoomAt(0.8, ...surface.size().map((x) => x / 2)),
+    "+": () => zoomAt(1.25, ...centre()), "-": () => zoomAt(0.8, ...centre()),
     Home: fit, "Ctrl+y": () => send("redo"),
-    Escape: drop,
+    Escape: cancel,
   };
   bindKeys(canvas, keys);
-  follow("radius", () => surface.ask());
-  follow("code", () => surface.ask());
-  follow("tool", (tool) => { canvas.style.cursor = tool === "select" ? "grab" : "crosshair"; surface.ask(); });
+  follow("radius", () => surface.request());
+  follow("code", () => surface.request());
+  follow("tool", (tool) => { canvas.style.cursor = tool === "select" ? "grab" : "crosshair"; surface.request(); });
 
-  // -- words ----------------------------------------------------------------------------
-  let saying = 0;
-  function say() {
-    saying ||= setTimeout(() => {
-      saying = 0;
+  // -- texts ----------------------------------------------------------------------------
+  let counting = 0;
+  function showCounts() {
+    // Ten times per second: a stroke changes the counts with every move.
+    counting ||= setTimeout(() => {
+      counting = 0;
       const n = [0, 0, 0, 0];
       field?.codes.forEach((code) => { n[Math.min(code, 3)]++; });
-      const [a, b] = model.get("span");
-      counts.textContent = field
-        ? `hidden ${n[0].toLocaleString("en")} · visible ${n[1].toLocaleString("en")} · target ${n[2].toLocaleString("en")}` +
-          (n[3] ? ` · mixed ${n[3].toLocaleString("en")}` : "") + ` · samples ${a}–${b}`
-        : "";
+      const parts = STATES.map((name, code) => `${name} ${n[code].toLocaleString("en")}`);
+      const shown = n[3] ? parts : parts.slice(0, 3); // mixed neurons are rare
+      counts.textContent = field ? [...shown, `samples ${model.get("span").join("–")}`].join(" · ") : "";
     }, 100);
   }
-  follow("_legend", (told) => {
+  follow("_legend", (message) => {
     legend.replaceChildren();
-    const swatch = (colour, word, shape) => {
+    const addEntry = (colour, label, shape) => {
       const mark = make("span", { className: `omnimouse-swatch omnimouse-${shape}` });
       mark.style.background = shape === "ring" ? "transparent" : colour;
       mark.style.borderColor = colour;
-      legend.append(make("span", { className: "omnimouse-entry" }, mark, word));
+      legend.append(make("span", { className: "omnimouse-entry" }, mark, label));
     };
-    if (told.label === undefined)
-      STATES.forEach((word, at) => swatch(SWATCHES[at], word, word === "target" ? "ring" : "disk"));
-    else if (told.entries) told.entries.forEach(([word, colour]) => swatch(colour, word, "disk"));
+    if (message.label === undefined)
+      STATES.forEach((name, code) => addEntry(COLOURS[code], name, name === "target" ? "ring" : "disk"));
+    else if (message.entries) message.entries.forEach(([name, colour]) => addEntry(colour, name, "disk"));
     else legend.append(make("span", { className: "omnimouse-entry" },
-      `${told.label} ${told.low}`, make("span", { className: "omnimouse-viridis" }),
-      told.middle ? `${told.high} · ${told.middle}` : told.high,
+      `${message.label} ${message.low}`, make("span", { className: "omnimouse-viridis" }),
+      message.middle ? `${message.high} · ${message.middle}` : message.high,
     ));
-    swatch("#ffffff", "selected", "ring");
-    if (told.words) legend.append(make("span", { textContent: ` ${told.words}` }));
+    addEntry("#ffffff", "selected", "ring");
+    if (message.text) legend.append(make("span", { textContent: ` ${message.text}` }));
   });
 
   page.ready(keys);
-  return () => { clearTimeout(saying); clearTimeout(hovering); page.close(); };
+  return () => { clearTimeout(counting); clearTimeout(hovering); page.close(); };
 }
 export default { render };

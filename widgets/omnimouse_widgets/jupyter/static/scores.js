@@ -1,77 +1,78 @@
-// Scores: what they are drawn against, and how bars are selected without a mouse.
-// Bars and points themselves are plotly's; they were sent before what is heard here.
+// Scores: the axis of the scatter plot, and selection without a mouse. plotly draws bars
+// and points; its messages arrive before those of this part.
 
 function render({ model, el }) {
   const page = connect({ model, el }, "scores", {
     scores: (message) => takeScores(message),
     selected: () => {},
-    summary: (message) => { status.textContent = message.words; },
+    summary: ({ text }) => { status.textContent = text; },
   });
   const { send, set, follow } = page;
-  const look = model.get("_look");
-  const press = (textContent, title, onclick) => make("button", { type: "button", textContent, title, onclick });
-  const group = (label, ...children) => make("span", { role: "group", ariaLabel: label, className: "omnimouse-group" }, ...children);
+  const constants = model.get("_constants");
 
-  const against = make("select", { title: "What the scores are drawn against", ariaLabel: "Scores against" });
-  against.onchange = () => set("against", against.value);
-  follow("_choices", (choices) => {
-    fillSelect(against, choices, model.get("against"));
-  });
+  const against = makeSelect("Scores against", (value) => set("against", value), "Horizontal axis of the scatter plot");
+  follow("_choices", (choices) => fillSelect(against, choices, model.get("against")));
   follow("against", (value) => { against.value = value; });
-
-  const tools = [["rectangle", "Box", "R: a drag selects what is inside a rectangle"], ["lasso", "Lasso", "L: a drag selects what is inside an outline"]]
-    .map(([value, word, title]) => [value, press(word, title, () => set("tool", value))]);
-  follow("tool", (tool) => tools.forEach(([value, button]) => button.setAttribute("aria-pressed", String(value === tool))));
-  const ranks = look.ranks.map(([rank, word, title]) => press(word, title, () => send("rank", { rank })));
+  const tools = [
+    ["rectangle", "Box", "R: a drag selects the marks inside a rectangle"],
+    ["lasso", "Lasso", "L: a drag selects the marks inside an outline"],
+  ].map(([value, label, title]) => makeButton(label, title, () => set("tool", value), { value }));
+  follow("tool", (tool) => tools.forEach((button) => setPressed(button, button.value === tool)));
+  const ranks = constants.ranks.map(([rank, label, title]) => makeButton(label, title, () => send("rank", { rank })));
 
   // Each step of the slider selects the neurons of one bar.
-  const bar = make("input", { type: "range", min: 0, step: 1, value: 0, title: "← →: select the neurons of a bar of the histogram" });
-  bar.setAttribute("aria-label", "Bar of the histogram");
-  const barWords = make("span", { className: "omnimouse-quiet" });
-  let bars = [], words = "";
-  const sayBar = () => {
-    words = bars[bar.value] ?? "";
-    bar.setAttribute("aria-valuetext", words);
-    barWords.textContent = words;
+  const slider = make("input", {
+    type: "range", min: 0, step: 1, value: 0,
+    title: "← →: select the neurons of a bar of the histogram", aria: { label: "Bar of the histogram" },
+  });
+  const barText = make("span", { className: "omnimouse-quiet" });
+  let bars = [], text = "";
+  const showBar = () => {
+    text = bars[slider.value] ?? "";
+    slider.setAttribute("aria-valuetext", text);
+    barText.textContent = text;
   };
-  const picking = page.queue("bar", () => [{ bar: Number(bar.value) }]);
-  bar.oninput = () => { sayBar(); picking.soon(); };
-  // It stays at its score, where bars have come or gone below it.
+  const picking = page.queue("bar", () => [{ bar: Number(slider.value) }]);
+  slider.oninput = () => { showBar(); picking.soon(); };
   function takeScores(message) {
     bars = message.bars;
-    bar.max = Math.max(bars.length - 1, 0);
-    bar.disabled = !bars.length;
+    slider.max = Math.max(bars.length - 1, 0);
+    slider.disabled = !bars.length;
     ranks.forEach((button) => { button.disabled = !bars.length; });
-    const at = bars.findIndex((one) => one.split(":")[0] === words.split(":")[0]);
-    bar.value = at < 0 ? Math.floor(bars.length / 2) : at;
-    sayBar();
+    // The slider stays at its score, also if the number of bars below it has changed.
+    const same = bars.findIndex((bar) => bar.split(":")[0] === text.split(":")[0]);
+    slider.value = same < 0 ? Math.floor(bars.length / 2) : same;
+    showBar();
     drawing = message.drawing;
     plot.name(message.label);
   }
 
-  // What plotly itself tells the kernel may be lost under what it tells of the pointer.
-  let drawing = 0;
+  // Own messages: plotly's messages to the kernel can be lost among those of the pointer.
+  let drawing = 0; // number of the drawing that the positions refer to
   const plot = plotBeside(page, el, (plot) => {
-    const picked = (event, add) => look.picked.forEach((trace) => {
-      const places = Uint32Array.from((event?.points ?? []).filter((point) => point.curveNumber === trace), (point) => point.pointNumber);
+    const sendPicked = (event, add) => constants.selectable.forEach((trace) => {
+      const points = (event?.points ?? []).filter((point) => point.curveNumber === trace);
+      const places = Uint32Array.from(points, (point) => point.pointNumber);
       if (places.length) send("pick", { trace, drawing, add }, [places.buffer]);
     });
-    plot.on("plotly_click", (event) => picked(event, event.event.shiftKey || event.event.ctrlKey || event.event.metaKey));
-    plot.on("plotly_selected", (event) => picked(event, false));
+    plot.on("plotly_click", (event) => {
+      const { shiftKey, ctrlKey, metaKey } = event.event;
+      sendPicked(event, shiftKey || ctrlKey || metaKey);
+    });
+    plot.on("plotly_selected", (event) => sendPicked(event, false));
     plot.on("plotly_deselect", () => set("selection", []));
   });
 
-  const status = make("div", { className: "omnimouse-status", role: "status" });
-  const told = make("div", { className: "omnimouse-status", role: "status" });
-  follow("told", (said) => { told.textContent = said; });
+  const status = makeStatus("", "status"), message = makeStatus("", "status");
+  follow("message", (text) => { message.textContent = text; });
   el.append(
-    make("div", { className: "omnimouse-bar" }, make("label", {}, "r against ", against), group("Drag", ...tools.map(([, button]) => button)),
-      group("Select by score", "Select", ...ranks)),
-    make("div", { className: "omnimouse-bar" }, make("label", {}, "bar ", bar), barWords),
-    status, told,
+    makeBar(make("label", {}, "r against ", against), makeGroup("Drag", "Drag", ...tools),
+      makeGroup("Select by score", "Select", ...ranks)),
+    makeBar(make("label", {}, "bar ", slider), barText),
+    status, message,
   );
   const keys = { ...commonKeys(send), r: () => set("tool", "rectangle"), l: () => set("tool", "lasso") };
-  bindKeys(bar, keys);
+  bindKeys(slider, keys);
   page.ready(keys);
   return page.close;
 }

@@ -1,14 +1,15 @@
-// Context curves: which conditions are drawn, a sweep in the background, those kept.
-// The curves themselves are plotly's; they were sent before what is heard here.
+// Context curves: conditions that are drawn, background sweeps, and saved sweeps. plotly
+// draws the curves; its messages arrive before those of this part.
 
-const MARKS = {
+const MARKS = { // SVG paths by the symbol names of the palette
   o: "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0z",
   s: "M-3.5,-3.5h7v7h-7z",
   t1: "M0,-4.5L4.5,3.5H-4.5z",
   d: "M0,-5L5,0L0,5L-5,0z",
 };
-// plotly's names of dashes, as a line of the page has them.
+// plotly's dash names as dash patterns of SVG.
 const DASHES = { solid: "", dash: "6 4", dot: "2 3", dashdot: "7 3 2 3", longdash: "11 4" };
+const FIELDS = ["neurons", "history", "video", "behavior", "draws", "windows", "tier", "name"];
 const svg = (width, viewBox, body) =>
   make("span", { className: "omnimouse-sample", innerHTML:
     `<svg width="${width}" height="12" viewBox="${viewBox}" aria-hidden="true">${body}</svg>` });
@@ -17,81 +18,73 @@ function render({ model, el }) {
   const page = connect({ model, el }, "sweep", {
     curves: () => {},
     running: (message) => takeRunning(message),
-    kept: (message) => takeKept(message.entries),
+    saved: (message) => takeSaved(message.entries),
     offered: (message) => takeOffered(message),
     estimate: (message) => takeEstimate(message),
     csv: (message, buffers) => download(message.name, bytes(buffers[0])),
   });
   const { send, set, follow } = page;
-  const look = model.get("_look");
+  const constants = model.get("_constants");
 
-  // Pressed out, a condition is not drawn.
-  const conditions = make("div", { className: "omnimouse-bar" });
+  const toggles = constants.conditions.map(([label, colour, symbol]) => {
+    const mark = svg(12, "-6 -6 12 12", `<path d="${MARKS[symbol]}" fill="${colour}" stroke="#7a808b" stroke-width="0.6"/>`);
+    return makeButton([mark, label], `Show or hide the curves with ${label} as input`, () => {
+      const hidden = model.get("hidden");
+      set("hidden", hidden.includes(label) ? hidden.filter((other) => other !== label) : [...hidden, label]);
+    }, { value: label });
+  });
+  const conditions = makeBar(...toggles);
   conditions.setAttribute("role", "group");
   conditions.setAttribute("aria-label", "Conditions that are drawn");
-  const toggles = look.conditions.map(([label, colour, symbol]) => {
-    const mark = svg(12, "-6 -6 12 12", `<path d="${MARKS[symbol]}" fill="${colour}" stroke="#7a808b" stroke-width="0.6"/>`);
-    const button = make("button", { type: "button", title: `Draw the curves with ${label} given, or not` }, mark, label);
-    button.onclick = () => {
-      const hidden = model.get("hidden");
-      set("hidden", hidden.includes(label) ? hidden.filter((one) => one !== label) : [...hidden, label]);
-    };
-    conditions.append(button);
-    return [label, button];
-  });
-  follow("hidden", (hidden) =>
-    toggles.forEach(([label, button]) => button.setAttribute("aria-pressed", String(!hidden.includes(label)))));
+  follow("hidden", (hidden) => toggles.forEach((button) => setPressed(button, !hidden.includes(button.value))));
 
-  const press = (textContent, title, onclick) => make("button", { type: "button", textContent, title, onclick });
-  const live = press("Live", "Draw the live curves of the selected neurons", () => set("is_live", !model.get("is_live")));
-  follow("is_live", (is) => live.setAttribute("aria-pressed", String(is)));
-  const pages = [];
-  const turner = (word, title, box, opened = () => {}) => {
-    const button = press(word, title, () => {
-      const isOpen = box.hidden;
-      pages.forEach(([other, its]) => { other.hidden = true; its.setAttribute("aria-expanded", "false"); });
-      box.hidden = !isOpen;
-      button.setAttribute("aria-expanded", String(isOpen));
-      if (isOpen) opened();
-    });
-    button.setAttribute("aria-expanded", "false");
+  const live = makeButton("Live", "Draw the live curves of the selected neurons", () => set("is_live", !model.get("is_live")));
+  follow("is_live", (isLive) => setPressed(live, isLive));
+  // Form and list share one place: a button opens its box and closes the other one.
+  const boxes = [];
+  const makeOpener = (text, title, box, onOpen) => {
+    const button = makeButton(text, title, () => {
+      const isOpening = box.hidden;
+      for (const [other, opener] of boxes) { other.hidden = true; opener.setAttribute("aria-expanded", "false"); }
+      box.hidden = !isOpening;
+      button.setAttribute("aria-expanded", String(isOpening));
+      if (isOpening) onOpen();
+    }, { aria: { expanded: "false" } });
     box.hidden = true;
-    pages.push([box, button]);
+    boxes.push([box, button]);
     return button;
   };
 
   // -- the form ---------------------------------------------------------------------
   const form = make("form", { className: "omnimouse-form" });
-  const field = (name, word, control) => {
+  const addField = (name, label, control) => {
     control.name = name;
-    if (look.tips[name]) control.title = look.tips[name];
-    form.append(make("label", {}, make("span", { textContent: word }), control));
+    control.title = constants.tips[name] ?? "";
+    form.append(make("label", {}, make("span", { textContent: label }), control));
     return control;
   };
-  const select = (entries) => make("select", {}, ...entries.map(([value, textContent]) => make("option", { value, textContent })));
-  const choice = () => select([["both", "with and without"], ["with", "with"], ["no", "without"]]);
-  const number = (min, max, value) => make("input", { type: "number", min, max, value });
-  const neurons = field("neurons", "Neurons", make("input", { type: "text" }));
-  const history = field("history", "History", make("input", { type: "text", value: look.history }));
-  const video = field("video", "Video", choice());
-  const behavior = field("behavior", "Behaviour", choice());
-  field("draws", "Draws", number(1, 50, look.draws));
-  field("windows", "Windows", number(0, 9999, look.windows));
-  const tier = field("tier", "Tier", select([["test", "test"]]));
-  field("name", "Name", make("input", { type: "text", placeholder: "recording and model" }));
-  const estimate = make("span", { className: "omnimouse-quiet" });
-  estimate.setAttribute("role", "status");
-  const begin = make("button", { type: "submit", textContent: "Start", title: "Begin the sweep in the background" });
-  form.append(make("div", { className: "omnimouse-wide" }, begin, estimate));
-  const asked = () => Object.fromEntries(["neurons", "history", "video", "behavior", "draws", "windows", "tier", "name"]
-    .map((name) => [name, form.elements[name].value]));
-  const estimates = page.queue("form", () => [asked()]);
+  const makeOptions = (rows) => { const box = make("select"); fillSelect(box, rows, rows[0][0]); return box; };
+  const makeChoice = () => makeOptions([["both", "with and without"], ["with", "with"], ["no", "without"]]);
+  const makeNumber = (min, max, value) => make("input", { type: "number", min, max, value });
+  const neurons = addField("neurons", "Neurons", make("input", { type: "text" }));
+  addField("history", "History", make("input", { type: "text", value: constants.history }));
+  const video = addField("video", "Video", makeChoice());
+  const behavior = addField("behavior", "Behaviour", makeChoice());
+  addField("draws", "Draws", makeNumber(1, 50, constants.draws));
+  addField("windows", "Windows", makeNumber(0, 9999, constants.windows));
+  const tier = addField("tier", "Tier", makeOptions([["test", "test"]]));
+  addField("name", "Name", make("input", { type: "text", placeholder: "recording and model" }));
+  const estimate = make("span", { className: "omnimouse-quiet", role: "status" });
+  const start = make("button", { type: "submit", textContent: "Start", title: "Start the sweep in the background" });
+  form.append(make("div", { className: "omnimouse-wide" }, start, estimate));
+  const content = () => Object.fromEntries(FIELDS.map((name) => [name, form.elements[name].value]));
+  const estimates = page.queue("form", () => [content()]);
   form.oninput = () => estimates.soon();
   form.onsubmit = (event) => {
     event.preventDefault();
-    if (begin.disabled) return;
-    send("start", asked());
-    sweep.click(); // back to the curves, where it grows
+    if (start.disabled) return;
+    send("start", content());
+    sweep.click(); // closes the form: the curves grow above it
   };
   function takeOffered(message) {
     neurons.value = message.neurons;
@@ -99,71 +92,68 @@ function render({ model, el }) {
       control.disabled = !has;
       control.value = has ? "both" : "no";
     });
-    const before = tier.value;
-    fillSelect(tier, message.tiers.map((name) => [name, name]), message.tiers.includes(before) ? before : message.tiers[0]);
+    const current = message.tiers.includes(tier.value) ? tier.value : message.tiers[0];
+    fillSelect(tier, message.tiers.map((name) => [name, name]), current);
     estimates.soon();
   }
   function takeEstimate(message) {
-    estimate.textContent = message.words;
-    begin.disabled = !message.is_possible;
+    estimate.textContent = message.text;
+    start.disabled = !message.is_possible;
   }
 
-  // -- those kept -------------------------------------------------------------------
-  const kept = make("div", { className: "omnimouse-kept" });
-  let sure = "";
-  function takeKept(entries) {
-    const focused = kept.contains(document.activeElement) ? document.activeElement.dataset.key : "";
+  // -- saved sweeps -----------------------------------------------------------------
+  const saved = make("div", { className: "omnimouse-kept" });
+  let deleting = ""; // file that the next press of its button deletes
+  function takeSaved(entries) {
+    const focused = saved.contains(document.activeElement) ? document.activeElement.dataset.key : "";
     const rows = entries.map((entry) => {
       const { file, line } = entry;
       const tick = make("input", { type: "checkbox", checked: line > 0, onchange: () => send("compare", { file, is_drawn: tick.checked }) });
-      const sample = line ? svg(36, "0 0 36 12", `<path d="M0,6H36" stroke="currentColor" stroke-width="2" stroke-dasharray="${DASHES[look.dashes[line]]}"/>`) : "";
-      const words = make("span", { textContent: entry.words.replace("\n", " · "), title: entry.problem });
-      const on = press("Go on", "Compute what it lacks, with its own model and recording", () => send("go_on", { file }));
-      on.hidden = !entry.can_go_on;
-      const away = press(sure === file ? "Really?" : "Delete", sure === file ? "Press again to delete its file" : "Delete its file", () => {
-        if (sure === file) { sure = ""; send("delete", { file }); return; }
-        sure = file;
-        takeKept(entries);
+      const sample = line ? svg(36, "0 0 36 12", `<path d="M0,6H36" stroke="currentColor" stroke-width="2" stroke-dasharray="${DASHES[constants.dashes[line]]}"/>`) : "";
+      const text = make("span", { textContent: entry.text.replace("\n", " · "), title: entry.problem });
+      const resume = makeButton("Continue", "Compute the missing points, with its own model and recording", () => send("resume", { file }));
+      resume.hidden = !entry.can_resume;
+      const isSure = deleting === file;
+      const remove = makeButton(isSure ? "Really?" : "Delete", isSure ? "Press again to delete its file" : "Delete its file", () => {
+        deleting = isSure ? "" : file;
+        if (isSure) send("delete", { file });
+        else takeSaved(entries);
       });
-      away.disabled = entry.is_running;
-      [[tick, "tick"], [on, "on"], [away, "away"]].forEach(([control, what]) => { control.dataset.key = `${what} ${file}`; });
-      return make("div", { className: "omnimouse-bar" }, make("label", {}, tick, sample, words), on, away);
+      remove.disabled = entry.is_running;
+      [[tick, "tick"], [resume, "resume"], [remove, "delete"]].forEach(([control, name]) => { control.dataset.key = `${name} ${file}`; });
+      return makeBar(make("label", {}, tick, sample, text), resume, remove);
     });
-    kept.replaceChildren(...(rows.length ? rows : [make("span", { textContent: "None yet: start one under Sweep…" })]));
-    if (focused) kept.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
+    saved.replaceChildren(...(rows.length ? rows : [make("span", { textContent: "No saved sweep: start one with Sweep…" })]));
+    // The elements are new: return the focus to the one in the same place.
+    if (focused) saved.querySelector(`[data-key="${CSS.escape(focused)}"]`)?.focus();
   }
 
-  // -- what runs --------------------------------------------------------------------
-  const words = make("span", {});
-  const bar = make("progress", { max: 1, value: 0 });
-  bar.setAttribute("aria-label", "Sweep in the background");
-  const pause = press("Pause", "Hold it after this window", () => send("pause"));
-  const cancel = press("Cancel", "End the sweep; its points are kept, and it can go on", () => send("cancel"));
-  const running = make("div", { className: "omnimouse-bar", hidden: true }, words, bar, pause, cancel);
-  const fault = make("div", { className: "omnimouse-problem", hidden: true });
-  fault.setAttribute("role", "alert");
+  // -- the background sweep ---------------------------------------------------------
+  const text = make("span", {});
+  const bar = make("progress", { max: 1, value: 0, aria: { label: "Sweep in the background" } });
+  const pause = makeButton("Pause", "", () => send("pause"));
+  const cancel = makeButton("Cancel", "Stop the sweep; its points are saved, and it can be continued", () => send("cancel"));
+  const running = makeBar(text, bar, pause, cancel);
+  running.hidden = true;
+  const error = makeProblem();
   function takeRunning(message) {
     running.hidden = !message.is_busy;
-    words.textContent = message.words;
+    text.textContent = message.text;
     bar.value = message.share;
     pause.textContent = message.is_paused ? "Resume" : "Pause";
-    pause.title = message.is_paused ? "Go on with it" : "Hold it after this window";
-    fault.textContent = message.fault;
-    fault.hidden = !message.fault;
+    pause.title = message.is_paused ? "Continue the sweep" : "Pause after this window";
+    showProblem(error, message.error);
   }
 
-  const sweep = turner("Sweep…", "A sweep over many windows, in the background", form, () => estimates.now());
-  const keep = turner("Kept…", "Sweeps that were kept: compare, go on, delete", kept, () => send("look"));
-  const save = press("Export CSV", "Save what is drawn as a table", () => send("export"));
-  const buttons = make("div", { className: "omnimouse-bar" }, live, sweep, keep, save);
-  const status = make("div", { className: "omnimouse-status" });
-  status.setAttribute("role", "status");
-  const mark = make("div", { className: "omnimouse-status" });
-  follow("status", (said) => { status.textContent = said; });
-  follow("mark", (said) => { mark.textContent = said; });
-  el.append(conditions, buttons, form, kept, running, fault, status, mark);
+  const sweep = makeOpener("Sweep…", "A sweep over many windows, in the background", form, () => estimates.now());
+  const list = makeOpener("Saved…", "Saved sweeps: compare, continue, delete", saved, () => send("reload"));
+  const csv = makeButton("Export CSV", "Download the drawn points as a table", () => send("export"));
+  const status = makeStatus("", "status"), mark = makeStatus();
+  follow("status", (text) => { status.textContent = text; });
+  follow("mark", (text) => { mark.textContent = text; });
+  el.append(conditions, makeBar(live, sweep, list, csv), form, saved, running, error, status, mark);
 
-  plotBeside(page, el).name("Correlation against how many neurons and how much history are given");
+  plotBeside(page, el).name("Correlation against the numbers of visible neurons and of samples of history");
   page.ready();
   return page.close;
 }

@@ -1,56 +1,55 @@
-// Rows of recorded against predicted values on one time axis, with the shared cursor.
-// It draws the rows it is given; the parts that use it know what a row means.
+// Rows of recorded and predicted values on one time axis, with the cursor; shared by the
+// parts for responses and for behaviour.
 
 const FILL = 0.78; // share of a row's height for its curves; the label has the rest
-const LOW = 44; // rows lower than this have their labels in a gutter
-const LEAST = 15; // a label's height: where there are more rows than fit, they scroll
-const GUTTER = 104, MARK = 26, GUTTER_SHARE = 0.55;
-const BAR_AT = 0.985, AXIS_HEIGHT = 18, RIGHT = 8;
+const LOW = 44; // lower rows have their labels in a column on the left
+const MIN_ROW = 15; // height of a label; more rows than fit can be scrolled
+const LABELS = 104, MARK = 26, MAX_LABELS_SHARE = 0.55; // widths of that column
+const BAR_PLACE = 0.985; // of the scale bar, as a share of the time axis
+const AXIS_HEIGHT = 18, RIGHT = 8;
 const SHADES = [0, 0.18, 0.09, 0]; // opacity by state
 const DASHES = { predicted: [3, 2], baseline: [1, 2] };
 const FONT = "11px system-ui, sans-serif";
 const STACK_KEYS = "← → move the cursor (Shift: the window) · ↑ ↓ scroll the rows";
 
-function traceStack(parent, { name, label, colours, height, moved, stepped, keys = {}, onClose }) {
+function traceStack(parent, { name, label, colours, height, onMove, onStep, keys = {}, onClose }) {
   const pane = make("div", { className: "omnimouse-pane" });
   const sizer = make("div", {}, pane);
   const box = make("div", { className: "omnimouse-stack" }, sizer);
   const cursor = make("div", { className: "omnimouse-cursor", hidden: true });
-  const empty = make("div", { className: "omnimouse-empty", hidden: true });
-  const list = make("ul", { className: "omnimouse-unseen" });
-  const live = make("div", { className: "omnimouse-unseen" });
-  empty.setAttribute("role", "status");
-  list.setAttribute("aria-label", label);
-  live.setAttribute("aria-live", "polite");
+  const empty = make("div", { className: "omnimouse-empty", role: "status", hidden: true });
+  // For screen readers: all rows, and an announcement of changes.
+  const list = make("ul", { className: "omnimouse-unseen", aria: { label } });
+  const live = make("div", { className: "omnimouse-unseen", aria: { live: "polite" } });
   cursor.style.background = colours.cursor;
   parent.append(box, list, live);
 
-  let shown = null; // the latest message, with its curves and shades
-  let place = { left: 0, row: LEAST, x: () => 0, time: () => 0 };
+  let content = null; // the latest message, with its curves and shades
+  let layout = { left: 0, row: MIN_ROW, x: () => 0, time: () => 0 };
   let tall = height, cursorAt = null, isDragged = false, liveTimer = 0;
-  const { canvas, ask, resize, size } = canvasOf(pane, {
+  const { canvas, request, resize, size } = canvasOf(pane, {
     className: "omnimouse-rows", label, keys: STACK_KEYS, height, draw, onClose,
   });
   pane.append(cursor, empty);
-  box.addEventListener("scroll", ask);
+  box.addEventListener("scroll", request);
 
-  // -- where things stand --------------------------------------------------------------
+  // -- layout --------------------------------------------------------------------------
   function measure(width) {
-    const n = Math.max(shown.rows.length, 1), room = tall - AXIS_HEIGHT;
-    const row = Math.max(room / n, LEAST);
-    const marks = Math.max(0, ...shown.rows.map((each) => each.marks.length));
-    const left = row < LOW ? Math.min(GUTTER + MARK * marks, GUTTER_SHARE * width) : 0;
-    const { start_s, stop_s } = shown, wide = width - left - RIGHT;
+    const n = Math.max(content.rows.length, 1);
+    const row = Math.max((tall - AXIS_HEIGHT) / n, MIN_ROW);
+    const marks = Math.max(0, ...content.rows.map((each) => each.marks.length));
+    const left = row < LOW ? Math.min(LABELS + MARK * marks, MAX_LABELS_SHARE * width) : 0;
+    const { start_s, stop_s } = content, inner = width - left - RIGHT;
     sizer.style.height = `${Math.max(Math.round(row * n) + AXIS_HEIGHT, tall)}px`;
-    place = {
+    layout = {
       left, row, isLow: row < LOW,
-      x: (time_s) => left + (time_s - start_s) / (stop_s - start_s) * wide,
-      time: (x) => start_s + Math.min(Math.max((x - left) / wide, 0), 1) * (stop_s - start_s),
+      x: (time_s) => left + (time_s - start_s) / (stop_s - start_s) * inner,
+      time: (x) => start_s + clamp((x - left) / inner, 0, 1) * (stop_s - start_s),
     };
   }
   function placeCursor() {
-    const x = shown?.rows.length && cursorAt !== null ? place.x(cursorAt) : -1;
-    cursor.hidden = x < place.left || x > size()[0];
+    const x = content?.rows.length && cursorAt !== null ? layout.x(cursorAt) : -1;
+    cursor.hidden = x < layout.left || x > size()[0];
     cursor.style.transform = `translateX(${x}px)`;
   }
 
@@ -58,70 +57,71 @@ function traceStack(parent, { name, label, colours, height, moved, stepped, keys
   function draw(context, width, height) {
     const since = performance.now();
     context.clearRect(0, 0, width, height);
-    if (!shown?.rows.length) { placeCursor(); return; }
+    if (!content?.rows.length) { placeCursor(); return; }
     measure(width);
-    const { row } = place, scrolled = box.scrollTop, room = height - AXIS_HEIGHT;
+    // Only the rows in view.
+    const { row } = layout, scrolled = box.scrollTop, inner = height - AXIS_HEIGHT;
     const first = Math.max(Math.floor(scrolled / row), 0);
-    const last = Math.min(Math.ceil((scrolled + room) / row), shown.rows.length);
+    const last = Math.min(Math.ceil((scrolled + inner) / row), content.rows.length);
     const rows = [];
-    for (let at = first; at < last; at++) rows.push({ ...shown.rows[at], at, top: at * row - scrolled });
+    for (let at = first; at < last; at++) rows.push({ ...content.rows[at], at, top: at * row - scrolled });
     context.font = FONT;
     drawAxis(context, width, height);
     context.save();
     context.beginPath();
-    context.rect(0, 0, width, room);
+    context.rect(0, 0, width, inner);
     context.clip();
     drawShades(context, rows);
     drawBars(context, rows);
-    shown.curves.forEach((curve, number) => drawCurve(context, rows, curve, number));
+    content.curves.forEach((curve, number) => drawCurve(context, rows, curve, number));
     rows.forEach((each) => drawLabel(context, each, width));
     context.restore();
     placeCursor();
-    const told = { name, answered: shown.answered, rows: rows.length, ms: performance.now() - since };
-    if (globalThis.omnimouseProbe) afterPaint(() => probe("drawn", told));
+    const drawn = { name, request: content.request, rows: rows.length, ms: performance.now() - since };
+    if (globalThis.omnimouseProbe) afterPaint(() => probe("drawn", drawn));
   }
   function drawAxis(context, width, height) {
-    const { start_s, stop_s } = shown, wide = width - place.left;
-    const step = roundStep((stop_s - start_s) * 80 / wide);
+    // Labels at least 80 pixels apart.
+    const { start_s, stop_s } = content;
+    const step = roundStep((stop_s - start_s) * 80 / (width - layout.left));
     const digits = Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
-    context.fillStyle = context.strokeStyle = colours.axis;
+    context.strokeStyle = colours.axis;
     context.lineWidth = 1;
-    context.textAlign = "center";
-    context.textBaseline = "bottom";
     context.beginPath();
     for (let k = Math.ceil(start_s / step); k * step <= stop_s; k++) {
-      const x = Math.round(place.x(k * step)) + 0.5, words = `${(k * step).toFixed(digits)} s`;
-      const half = context.measureText(words).width / 2;
+      const x = Math.round(layout.x(k * step)) + 0.5, label = `${(k * step).toFixed(digits)} s`;
+      const half = context.measureText(label).width / 2;
       context.moveTo(x, height - AXIS_HEIGHT);
       context.lineTo(x, height - AXIS_HEIGHT + 3);
-      if (x - half >= 0 && x + half <= width) context.fillText(words, x, height - 2);
+      if (x - half >= 0 && x + half <= width) drawText(context, label, x, height - 2, colours.axis, { size: 11, baseline: "bottom" });
     }
     context.stroke();
   }
   function drawShades(context, rows) {
-    const [from, to] = shown.shade_s, n = shown.n_shades, x0 = place.x(from);
-    const step = (place.x(to) - x0) / n, gap = Math.max(place.row / 24, 1);
+    const [from, to] = content.shade_s, n = content.n_shades, x0 = layout.x(from);
+    const step = (layout.x(to) - x0) / n, gap = Math.max(layout.row / 24, 1);
     for (const { at, top } of rows)
       for (let a = 0, b; a < n; a = b) {
-        const code = shown.shades[at * n + a];
-        for (b = a + 1; b < n && shown.shades[at * n + b] === code;) b++;
+        const code = content.shades[at * n + a]; // a run of samples in one state
+        for (b = a + 1; b < n && content.shades[at * n + b] === code;) b++;
         if (!SHADES[code]) continue;
         context.globalAlpha = SHADES[code];
         context.fillStyle = colours.states[code];
-        context.fillRect(x0 + a * step, top, (b - a) * step, place.row - gap);
+        context.fillRect(x0 + a * step, top, (b - a) * step, layout.row - gap);
       }
     context.globalAlpha = 1;
   }
   function drawBars(context, rows) {
-    const x = place.x(shown.start_s + BAR_AT * (shown.stop_s - shown.start_s));
+    const x = layout.x(content.start_s + BAR_PLACE * (content.stop_s - content.start_s));
     context.fillStyle = colours.axis;
     for (const { top, span, bar } of rows) {
-      const high = bar * FILL / span * place.row;
-      context.fillRect(x - 1.5, top + (1 - FILL / 2) * place.row - high / 2, 3, high);
+      const high = bar * FILL / span * layout.row;
+      context.fillRect(x - 1.5, top + (1 - FILL / 2) * layout.row - high / 2, 3, high);
     }
   }
+  // All rows of a curve are one path: a stroke call per row would cost more than the lines.
   function drawCurve(context, rows, curve, number) {
-    const isStale = curve === "predicted" ? shown.is_stale : curve === "baseline" && shown.is_baseline_stale;
+    const isStale = curve === "predicted" ? content.is_stale : curve === "baseline" && content.is_baseline_stale;
     context.strokeStyle = colours[curve] ?? colours.pins[Number(curve)];
     context.globalAlpha = isStale ? 0.5 : 1;
     context.lineWidth = 1;
@@ -129,14 +129,14 @@ function traceStack(parent, { name, label, colours, height, moved, stepped, keys
     context.setLineDash(DASHES[curve] ?? []);
     context.beginPath();
     for (const { at, axis, low, span, top } of rows) {
-      const { begin, length } = shown.axes[axis], values = shown.starts[at] + number * length;
-      const bottom = top + place.row, scale = FILL * place.row / span;
-      const x0 = place.x(shown.start_s), step = place.x(shown.start_s + 1) - x0;
+      const { begin, length } = content.axes[axis], values = content.starts[at] + number * length;
+      const bottom = top + layout.row, scale = FILL * layout.row / span;
+      const x0 = layout.x(content.start_s), step = layout.x(content.start_s + 1) - x0;
       let isOn = false;
       for (let k = 0; k < length; k++) {
-        const value = shown.numbers[values + k];
-        if (value !== value) { isOn = false; continue; }
-        const x = x0 + shown.numbers[begin + k] * step, y = bottom - (value - low) * scale;
+        const value = content.numbers[values + k];
+        if (value !== value) { isOn = false; continue; } // NaN: a gap
+        const x = x0 + content.numbers[begin + k] * step, y = bottom - (value - low) * scale;
         if (isOn) context.lineTo(x, y);
         else context.moveTo(x, y);
         isOn = true;
@@ -147,86 +147,83 @@ function traceStack(parent, { name, label, colours, height, moved, stepped, keys
     context.globalAlpha = 1;
   }
   function drawLabel(context, { label: long, short, marks, top }, width) {
-    const texts = [[place.isLow ? short : long, colours.text]];
+    const texts = [[layout.isLow ? short : long, colours.text]];
     for (const [letter, score, colour] of marks)
-      texts.push([place.isLow ? ` ${score}` : ` · ${letter} ${score}`, colour]);
-    const room = place.isLow ? place.left - 6 : width - 12;
-    const y = top + (place.isLow ? Math.min(place.row, LOW) / 2 : 9);
-    context.textAlign = "left";
-    context.textBaseline = "middle";
-    const widths = texts.map(([words]) => context.measureText(words).width);
-    const wide = Math.min(widths.reduce((sum, each) => sum + each, 0), room);
+      texts.push([layout.isLow ? ` ${score}` : ` · ${letter} ${score}`, colour]);
+    const maxWidth = layout.isLow ? layout.left - 6 : width - 12;
+    const y = top + (layout.isLow ? Math.min(layout.row, LOW) / 2 : 9);
+    context.font = FONT;
+    const widths = texts.map(([text]) => context.measureText(text).width);
+    const total = widths.reduce((sum, each) => sum + each, 0);
     context.fillStyle = "rgba(22, 24, 29, 0.55)";
-    context.fillRect(2, y - 7, wide + 6, 14);
+    context.fillRect(2, y - 7, Math.min(total, maxWidth) + 6, 14);
     context.save();
     context.beginPath();
-    context.rect(4, y - 8, room, 16);
+    context.rect(4, y - 8, maxWidth, 16);
     context.clip();
     let x = 5;
-    texts.forEach(([words, colour], at) => {
-      context.fillStyle = colour;
-      context.fillText(words, x, y);
-      x += widths[at];
+    texts.forEach(([text, colour], k) => {
+      drawText(context, text, x, y, colour, { size: 11, align: "left", baseline: "middle" });
+      x += widths[k];
     });
     context.restore();
   }
 
-  // -- the hand ------------------------------------------------------------------------
-  const pressed = (event) => {
-    const time_s = place.time(event.clientX - canvas.getBoundingClientRect().left);
+  // -- pointer and keys ----------------------------------------------------------------
+  const moveCursor = (event) => {
+    const time_s = layout.time(event.clientX - canvas.getBoundingClientRect().left);
     cursorAt = time_s;
     placeCursor();
-    moved(time_s);
+    onMove(time_s);
   };
   canvas.addEventListener("pointerdown", (event) => {
     const x = event.clientX - canvas.getBoundingClientRect().left;
-    if (event.button || !shown?.rows.length || x < place.left) return;
+    if (event.button || !content?.rows.length || x < layout.left) return;
     isDragged = true;
     canvas.setPointerCapture(event.pointerId);
-    pressed(event);
+    moveCursor(event);
   });
-  canvas.addEventListener("pointermove", (event) => { if (isDragged) pressed(event); });
-  const released = () => { isDragged = false; };
-  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) canvas.addEventListener(end, released);
-  const scroll = (by) => () => { box.scrollTop += by * place.row; };
-  const end = (to) => () => { box.scrollTop = to; };
+  canvas.addEventListener("pointermove", (event) => { if (isDragged) moveCursor(event); });
+  const release = () => { isDragged = false; };
+  for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) canvas.addEventListener(end, release);
+  const scroll = (by) => () => { box.scrollTop += by * layout.row; };
+  const scrollTo = (to) => () => { box.scrollTop = to; };
   bindKeys(canvas, {
-    ArrowLeft: () => stepped({ samples: -1 }), ArrowRight: () => stepped({ samples: 1 }),
-    "Shift+ArrowLeft": () => stepped({ windows: -1 }), "Shift+ArrowRight": () => stepped({ windows: 1 }),
+    ArrowLeft: () => onStep({ samples: -1 }), ArrowRight: () => onStep({ samples: 1 }),
+    "Shift+ArrowLeft": () => onStep({ windows: -1 }), "Shift+ArrowRight": () => onStep({ windows: 1 }),
     ArrowUp: scroll(-1), ArrowDown: scroll(1),
-    Home: end(0), End: end(Number.MAX_SAFE_INTEGER),
+    Home: scrollTo(0), End: scrollTo(Number.MAX_SAFE_INTEGER),
     ...keys,
   });
 
-  // -- what is told --------------------------------------------------------------------
+  // -- messages of the kernel ----------------------------------------------------------
   function show(message, buffers) {
-    shown = message;
+    content = message;
     if (message.rows.length) {
-      shown.numbers = float32(buffers[0]);
-      shown.shades = bytes(buffers[1]);
-      let at = 0;
-      shown.axes = message.lengths.map((length) => { const begin = at; at += length; return { begin, length }; });
-      shown.starts = message.rows.map(({ axis }) => {
-        const begin = at;
-        at += shown.axes[axis].length * message.curves.length;
-        return begin;
-      });
+      content.numbers = float32(buffers[0]);
+      content.shades = bytes(buffers[1]);
+      // The numbers are the time axes, then all curves of each row: see `rows_message`.
+      let place = 0;
+      const take = (length) => { place += length; return place - length; };
+      content.axes = message.lengths.map((length) => ({ begin: take(length), length }));
+      content.starts = message.rows.map(({ axis }) => take(content.axes[axis].length * message.curves.length));
       measure(size()[0]);
     } else sizer.style.height = `${tall}px`;
     empty.textContent = message.missing;
     empty.hidden = !message.missing;
-    const words = message.rows.map(({ label: long, marks }) =>
+    const texts = message.rows.map(({ label: long, marks }) =>
       [long, ...marks.map(([letter, score]) => `${letter} ${score}`)].join(" · "));
-    list.replaceChildren(...words.map((each) => make("li", { textContent: each })));
+    list.replaceChildren(...texts.map((text) => make("li", { textContent: text })));
+    // After a pause: a screen reader would read every step of a stroke.
     clearTimeout(liveTimer);
     liveTimer = setTimeout(() => {
-      const said = words.length > 4 ? `${words.length} rows` : words.join("; ");
-      if (live.textContent !== said) live.textContent = said;
+      const summary = texts.length > 4 ? `${texts.length} rows` : texts.join("; ");
+      if (live.textContent !== summary) live.textContent = summary;
     }, 800);
-    ask();
+    request();
   }
   function moveTo(time_s) {
-    if (isDragged) return;
+    if (isDragged) return; // the page is ahead of the kernel
     cursorAt = time_s;
     placeCursor();
   }
@@ -239,46 +236,45 @@ function traceStack(parent, { name, label, colours, height, moved, stepped, keys
   return { canvas, show, moveTo, setHeight };
 }
 
-// What the colours and lines mean, on the plots' own ground in every theme.
+// Legend of colours and lines, on the dark background of the plots in every theme.
 function legendOf(parent) {
   const line = make("div", { className: "omnimouse-signs" });
   parent.append(line);
-  const entry = ([glyph, colour, words]) => {
-    const sign = make("span", { textContent: glyph });
+  const entry = ([glyph, colour, text]) => {
+    const sign = make("span", { textContent: glyph, aria: { hidden: "true" } });
     sign.style.color = colour;
-    sign.setAttribute("aria-hidden", "true");
-    return make("span", {}, sign, ` ${words}`);
+    return make("span", {}, sign, ` ${text}`);
   };
   return (...signs) => line.replaceChildren(...signs.flat().map(entry));
 }
 
-// What both parts do: the stack, its cursor, its height, and how fresh it is.
+// The stack with its communication: cursor, height, and the age of the prediction.
 function connectStack(connection, model, { name, label, keys }) {
   const { send, queue, follow, onClose } = connection;
   const colours = { ...model.get("_colours"), text: "#c9cdd3" };
-  let wanted = null, steps = {};
+  let target = null, steps = {};
   const moving = queue("move", () => {
-    const found = wanted;
-    wanted = null;
-    return found === null ? null : [{ time_s: found }];
+    const time_s = target;
+    target = null;
+    return time_s === null ? null : [{ time_s }];
   });
   const stepping = queue("steps", () => {
-    const found = steps;
+    const sum = steps;
     steps = {};
-    return Object.keys(found).length ? [found] : null;
+    return Object.keys(sum).length ? [sum] : null;
   });
   return (parent) => {
     const stack = traceStack(parent, {
       name, label, colours, keys: { ...commonKeys(send), ...keys }, onClose, height: model.get("height"),
-      moved: (time_s) => { wanted = time_s; moving.soon(); },
-      stepped: (by) => {
-        for (const [what, n] of Object.entries(by)) steps[what] = (steps[what] ?? 0) + n;
+      onMove: (time_s) => { target = time_s; moving.soon(); },
+      onStep: (by) => {
+        for (const [unit, n] of Object.entries(by)) steps[unit] = (steps[unit] ?? 0) + n;
         stepping.soon();
       },
     });
-    const status = make("div", { className: "omnimouse-status" });
+    const status = makeStatus();
     parent.append(status);
     follow("height", stack.setHeight);
-    return { ...stack, showStatus: (words) => { status.textContent = words; } };
+    return { ...stack, showStatus: (text) => { status.textContent = text; } };
   };
 }

@@ -1,61 +1,58 @@
-// Selected neurons: recorded against predicted, pinned conditions, and the span shown.
+// Traces: selected neurons, recorded and predicted; pinned conditions; length of the span.
 
-// A pin: shown or hidden by its button, the rest in what its arrow opens.
-function pinChip({ slot, letter, name, colour, is_shown, words }, act) {
-  const swatch = make("span", { className: "omnimouse-swatch" });
-  swatch.style.background = colour;
-  const button = make("button", { type: "button", title: `${words}\nClick to show or hide it; the arrow has more` }, swatch, letter);
-  button.setAttribute("aria-pressed", String(is_shown));
-  button.setAttribute("aria-label", `${letter}: ${name}, ${is_shown ? "shown" : "hidden"}`);
-  button.onclick = () => act("show", { slot, is_shown: !is_shown });
-  const more = make("details", { className: "omnimouse-more" });
-  const arrow = make("summary", { textContent: "▾", title: `More of ${letter}` });
-  arrow.setAttribute("aria-label", `More of ${letter}: ${name}`);
-  const field = make("input", { value: name, size: 16 });
-  field.setAttribute("aria-label", `Name of ${letter}`);
-  const renamed = () => act("rename", { slot, name: field.value });
-  field.onkeydown = (event) => { if (event.key === "Enter") renamed(); };
-  const verb = (label, then) => make("button", { type: "button", textContent: label, onclick: () => { more.open = false; then(); } });
-  more.append(arrow, make("div", {},
-    verb("Make it current again", () => act("make_current", { slot })),
-    make("span", {}, field, verb("Rename", renamed)),
-    verb("Unpin", () => act("unpin", { slot }))));
-  more.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !more.open) return;
-    more.open = false;
+// A pin: its button shows and hides it; the arrow opens a menu with the other actions.
+function pinChip({ slot, letter, name, colour, is_shown, text }, act) {
+  const button = makeButton(
+    [makeSwatch(colour), letter],
+    `${text}\nClick to show or hide it; the arrow opens more actions`,
+    () => act("show", { slot, is_shown: !is_shown }),
+    { aria: { label: `${letter}: ${name}, ${is_shown ? "shown" : "hidden"}`, pressed: String(is_shown) } },
+  );
+  const menu = make("details", { className: "omnimouse-more" });
+  const arrow = make("summary", { textContent: "▾", title: `More actions for ${letter}`, aria: { label: `More actions for ${letter}: ${name}` } });
+  const field = make("input", { value: name, size: 16, aria: { label: `Name of ${letter}` } });
+  const rename = () => act("rename", { slot, name: field.value });
+  field.onkeydown = (event) => { if (event.key === "Enter") rename(); };
+  const action = (label, then) => makeButton(label, "", () => { menu.open = false; then(); });
+  menu.append(arrow, make("div", {},
+    action("Make it current again", () => act("make_current", { slot })),
+    make("span", {}, field, action("Rename", rename)),
+    action("Unpin", () => act("unpin", { slot }))));
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !menu.open) return;
+    menu.open = false;
     arrow.focus();
-    event.stopPropagation();
+    event.stopPropagation(); // otherwise the notebook takes the focus
   });
-  more.addEventListener("focusout", (event) => { if (!more.contains(event.relatedTarget)) more.open = false; });
-  return make("span", { className: "omnimouse-chip" }, button, more);
+  menu.addEventListener("focusout", (event) => { if (!menu.contains(event.relatedTarget)) menu.open = false; });
+  return make("span", { className: "omnimouse-chip" }, button, menu);
 }
 
 function render({ model, el }) {
   const connection = connect({ model, el }, "traces", {
     rows: (message, buffers) => stack.show(message, buffers),
     cursor: ({ time_s }) => stack.moveTo(time_s),
-    status: ({ words }) => stack.showStatus(words),
+    status: ({ text }) => stack.showStatus(text),
     bar: (message) => showBar(message),
   });
   const { send, set, follow, ready, close } = connection;
-  const words = model.get("_words");
-  const act = (verb, fields = {}) => send("pin", { verb, ...fields });
+  const texts = model.get("_texts");
+  const act = (action, fields = {}) => send("pin", { action, ...fields });
 
-  const bar = make("div", { className: "omnimouse-bar", role: "toolbar", ariaLabel: "Traces" });
-  const pin = make("button", { type: "button", textContent: "Pin", onclick: () => act("pin") });
+  const pin = makeButton("Pin", "", () => act("pin"));
   const chips = make("span", { className: "omnimouse-chips" });
-  const stop = make("button", { type: "button", hidden: true, title: "Stop predicting the span and the pins", onclick: () => act("stop") });
-  const told = make("span", { role: "status" });
-  const span = make("select", { onchange: () => set("span", span.value) });
-  span.setAttribute("aria-label", "Span of the traces");
+  const stop = makeButton("", "Stop predicting the span and the pins", () => act("stop"), { hidden: true });
+  const notice = make("span", { role: "status" });
+  const span = makeSelect("Span of the traces", (value) => set("span", value));
   const toggle = (trait, [word, tip]) => {
-    const button = make("button", { type: "button", textContent: word, title: tip });
-    button.onclick = () => set(trait, !model.get(trait));
-    follow(trait, (isOn) => button.setAttribute("aria-pressed", String(isOn)));
+    const button = makeButton(word, tip, () => set(trait, !model.get(trait)));
+    follow(trait, (isOn) => setPressed(button, isOn));
     return button;
   };
-  bar.append(pin, chips, told, make("span", { className: "omnimouse-spring" }), stop, span,
-    toggle("common_scale", words.common), toggle("as_large", words.shape));
+  const bar = makeBar(pin, chips, notice, make("span", { className: "omnimouse-spring" }), stop, span,
+    toggle("common_scale", texts.common), toggle("as_large", texts.shape));
+  bar.setAttribute("role", "toolbar");
+  bar.setAttribute("aria-label", "Traces");
   el.append(bar);
   const keys = { ...commonKeys(send), P: () => act("pin") };
   const showLegend = legendOf(el), showPinned = legendOf(el);
@@ -65,25 +62,26 @@ function render({ model, el }) {
   const showSpan = () => {
     const choice = model.get("span"), spans = model.get("_spans");
     span.value = choice;
-    span.title = `How much is shown: ${spans.find(([, value]) => value === choice)?.[2] ?? ""}`;
+    span.title = `Displayed span: ${spans.find(([, value]) => value === choice)?.[2] ?? ""}`;
   };
   follow("_spans", (spans) => {
-    span.replaceChildren(...spans.map(([textContent, value]) => make("option", { textContent, value })));
+    fillSelect(span, spans.map(([text, value]) => [value, text]));
     showSpan();
   });
   follow("span", showSpan);
-  follow("progress", (far) => { stop.hidden = !far; stop.textContent = `${far} ✕`; });
+  follow("progress", (text) => { stop.hidden = !text; stop.textContent = `${text} ✕`; });
 
-  function showBar({ legend, pinned, told: why, can_pin, pin_tip, pins }) {
+  function showBar({ legend, pinned, notice: text, can_pin, pin_tip, pins }) {
     showLegend(legend);
     showPinned(pinned);
-    told.textContent = why && `⚠ ${why}`;
+    notice.textContent = text && `⚠ ${text}`;
     pin.disabled = !can_pin;
     pin.title = pin_tip;
+    // New elements would close an open menu, so only if the pins differ.
     const drawn = JSON.stringify(pins);
-    if (chips.dataset.drawn === drawn) return; // an open menu stays open
+    if (chips.dataset.drawn === drawn) return;
     chips.dataset.drawn = drawn;
-    chips.replaceChildren(...pins.map((each) => pinChip(each, act)));
+    chips.replaceChildren(...pins.map((entry) => pinChip(entry, act)));
   }
   ready(keys);
   return close;

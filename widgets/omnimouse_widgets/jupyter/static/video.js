@@ -1,52 +1,38 @@
-// The video: frames are kept here, so scrubbing and playing wait for nobody; the kernel
-// hears where the playhead is and moves the window along.
+// Video: the page caches the frames, so scrubbing and playback do not wait for the kernel;
+// the kernel receives the position of the playhead and moves the window.
 
-const MOST_BYTES = 64e6;
-const INSET = 8; // of a range's track: half of its thumb
-const GROUND_TEXT = "#9aa0a8";
+const MAX_BYTES = 64e6; // of cached frames
+const INSET = 8; // half of a slider's thumb: its track begins there
+const UNSENT = 0xffffffff; // instead of a `seq`: changed here, not sent yet
+const QUIET = "#9aa0a8", HIDDEN = "#8b919a", TEXT = "#d6d9df";
 const NO_VIDEO = "This model reads no video.";
 
 function render({ model, el }) {
-  // `window` is the number of frames of a window, without video that of its samples.
+  // `film.window`: frames of a window; for a model without video, its samples.
   let film = { film: null, frames: 0, bars: [], kinds: [], window: 0, height: 1, width: 1, rate_hz: 1, reads_video: true };
-  let trials = new Float32Array(0);
-  const chunks = new Map(); // number -> {frames, valid}; the least lately used first
-  let at = 0; // the playhead on the session's grid of frames
-  let start = 0; // of the window
-  let place = null, jumps = null, lastGo = 0, going = null, isHeld = false;
-  let told = [], visible = [], mine = new Uint32Array(0), mineShown = new Uint8Array(0);
+  let trials = new Float32Array(0); // start times, in seconds
+  const chunks = new Map(); // number -> {frames, valid}; the least recently used first
+  let at = 0; // frame of the session at the playhead
+  let start = 0; // first frame of the window
+  let position = null, jumps = null, lastGo = 0, pendingGo = null, isPressed = false;
+  // `visible` is drawn: the frames of the kernel's mask, with the own changes over them.
+  let visible = [], ownSeq = new Uint32Array(0), ownVisible = new Uint8Array(0);
   let stroke = null, edited = null, clock = null, ticking = 0;
-  const WAITS = 0xffffffff;
 
   const { view, send, set, follow, queue, strokes: strokesOf, ready, close, onClose, onLeave } = connect({ model, el }, "video", {
     film: takeFilm,
-    place: takePlace,
+    position: takePosition,
     frames: takeFrames,
     edited: (message, buffers) => {
       edited = message.start < 0 ? null : { ...message, frames: bytes(buffers[0]) };
-      picture.ask();
+      picture.request();
     },
     chunk: takeChunk,
   });
 
   // -- controls ---------------------------------------------------------------------------
-  const button = (words, label, act, className = "") => {
-    const made = make("button", { type: "button", textContent: words, title: label, className });
-    made.setAttribute("aria-label", label);
-    made.addEventListener("click", act);
-    return made;
-  };
-  const choice = (label, trait) => {
-    const box = make("select", { title: label });
-    box.setAttribute("aria-label", label);
-    box.addEventListener("change", () => set(trait, +box.value));
-    return box;
-  };
-  const range = (label) => {
-    const made = make("input", { type: "range", min: 0, max: 1, step: 1, value: 0, title: label });
-    made.setAttribute("aria-label", label);
-    return made;
-  };
+  const labelledButton = (text, label, act, className = "") => makeButton(text, label, act, { className, aria: { label } });
+  const makeRange = (label) => make("input", { type: "range", min: 0, max: 1, step: 1, value: 0, title: label, aria: { label } });
   const picture = canvasOf(el, {
     className: "omnimouse-frame", height: 230, draw: drawPicture, onClose,
     label: "Video frame at the playhead",
@@ -55,73 +41,73 @@ function render({ model, el }) {
     className: "omnimouse-strip", height: 20, draw: drawStrip, onClose,
     label: "The frames of the window",
   });
-  const fine = range("Frame in the window");
+  const fine = makeRange("Frame in the window");
   const session = canvasOf(el, { className: "omnimouse-session-strip", height: 26, draw: drawSession, label: "", onClose });
+  // The slider below it has the same function for keyboard and screen reader.
   session.canvas.removeAttribute("tabindex");
   session.canvas.setAttribute("role", "presentation");
   session.canvas.removeAttribute("aria-label");
   session.canvas.title =
     "The whole session. Bars: trials by tier, T test, V validation, O oracle, low grey: train\n" +
-    "Above: what was shown, blue video, yellow image, dark blank. Click or drag: move there";
-  const coarse = range("Time in the session");
-  const play = button("▶", "Play (K)", () => set("playing", !model.get("playing")), "omnimouse-play");
-  const rate = choice("Session seconds per second", "rate");
-  const stride = choice("How the window moves where the cursor passes its end", "stride");
-  const give = button("Give / hide", "Drag over the frames of the window to give them to the model or hide them", () =>
-    give.setAttribute("aria-pressed", String(give.getAttribute("aria-pressed") !== "true")));
-  give.setAttribute("aria-pressed", "false");
+    "Above: the stimulus, blue video, yellow image, dark blank. Click or drag: move there";
+  const coarse = makeRange("Time in the session");
+  const play = labelledButton("▶", "Play (K)", () => set("playing", !model.get("playing")), "omnimouse-play");
+  const rate = makeSelect("Session seconds per second", (value) => set("rate", Number(value)));
+  const stride = makeSelect("Step of the window when the cursor passes its end", (value) => set("stride", Number(value)));
+  const paint = labelledButton("Show / hide", "Drag over the frames of the window to show them to the model or to hide them", () =>
+    setPressed(paint, !isPainting()));
+  const isPainting = () => paint.getAttribute("aria-pressed") === "true";
+  setPressed(paint, false);
   const steps = [
-    button("◂ trial", "The trial before (PgUp)", () => trial(-1)),
-    button("◂ window", "One window back (Shift+←)", () => step(-film.window)),
-    button("‹", "One frame back (←)", () => step(-film.step)),
+    labelledButton("◂ trial", "Previous trial (PgUp)", () => trial(-1)),
+    labelledButton("◂ window", "One window back (Shift+←)", () => step(-film.window)),
+    labelledButton("‹", "One frame back (←)", () => step(-film.step)),
     play,
-    button("›", "One frame on (→)", () => step(film.step)),
-    button("window ▸", "One window on (Shift+→)", () => step(film.window)),
-    button("trial ▸", "The next trial (PgDown)", () => trial(1)),
+    labelledButton("›", "One frame forward (→)", () => step(film.step)),
+    labelledButton("window ▸", "One window forward (Shift+→)", () => step(film.window)),
+    labelledButton("trial ▸", "Next trial (PgDown)", () => trial(1)),
   ];
-  const bar = make("div", { className: "omnimouse-bar" }, ...steps, rate, stride, give);
-  const words = make("div", { className: "omnimouse-status omnimouse-clock" });
-  const letters = make("div", { className: "omnimouse-status" });
+  const text = makeStatus("omnimouse-clock"), letters = makeStatus();
   strip.canvas.after(fine);
-  el.append(coarse, words, bar, letters);
-  const controls = [fine, coarse, rate, stride, give, ...steps];
+  el.append(coarse, text, makeBar(...steps, rate, stride, paint), letters);
+  const controls = [fine, coarse, rate, stride, paint, ...steps];
 
-  // What depends on the size of a window and of its frames.
+  // Controls and buffers that depend on the sizes of a window and of its frames.
   function takeSizes() {
-    const long = `${+film.window_s.toPrecision(6)} s`;
-    if (mine.length !== film.window) {
-      mine = new Uint32Array(film.window);
-      mineShown = new Uint8Array(film.window);
+    const length = `${+film.window_s.toPrecision(6)} s`;
+    if (ownSeq.length !== film.window) {
+      ownSeq = new Uint32Array(film.window);
+      ownVisible = new Uint8Array(film.window);
     }
     small.width = film.width;
     small.height = film.height;
     image = new ImageData(film.width, film.height);
     fine.max = film.window - 1;
-    steps[1].textContent = `◂ ${long}`;
-    steps[5].textContent = `${long} ▸`;
+    steps[1].textContent = `◂ ${length}`;
+    steps[5].textContent = `${length} ▸`;
     picture.canvas.setAttribute("aria-label",
-      `Video frame at the playhead. Arrows step a frame, Shift+arrows a window of ${long}, Page keys a trial, K plays.`);
+      `Video frame at the playhead. Arrows step a frame, Shift+arrows a window of ${length}, Page keys a trial, K plays.`);
     strip.canvas.setAttribute("aria-label", !film.reads_video ? NO_VIDEO :
-      `The ${film.window} frames of the window: tall if given to the model, low if hidden. Arrows move, Space gives or hides the frame.`);
+      `The ${film.window} frames of the window: tall if visible to the model, low if hidden. Arrows move, Space shows or hides the frame.`);
     strip.canvas.title = !film.reads_video ? NO_VIDEO :
-      `The ${film.window} frames of the window: filled = given to the model, hollow = hidden.\n` +
-      "Drag: move the cursor · Shift+drag, or with Give / hide on: give or hide frames (the first decides)";
+      `The ${film.window} frames of the window: filled = visible to the model, hollow = hidden.\n` +
+      "Drag: move the cursor · Shift+drag, or with Show / hide on: show or hide frames (as the first one)";
   }
 
-  // -- what the kernel says -----------------------------------------------------------------
+  // -- messages of the kernel ---------------------------------------------------------------
   function takeFilm(message, buffers) {
     if (message.film !== film.film) {
       chunks.clear();
       jumps = null;
-      going = null;
+      pendingGo = null;
     }
-    asked = ""; // what was wanted is forgotten there
+    requested = ""; // the kernel has dropped the requests
     film = { bars: [], kinds: [], letters: "", ...message };
     takeSizes();
     trials = buffers.length ? float32(buffers[0]) : new Float32Array(0);
     coarse.max = Math.max(film.frames - 1, 1);
     controls.forEach((control) => { control.disabled = !film.frames; });
-    give.disabled ||= !film.reads_video;
+    paint.disabled ||= !film.reads_video;
     steps[0].hidden = steps.at(-1).hidden = !film.has_trials;
     letters.textContent = film.letters;
     if (film.speeds) {
@@ -129,38 +115,38 @@ function render({ model, el }) {
       fillSelect(stride, film.strides, model.get("stride"));
     }
     if (!film.frames) set("playing", false);
-    want();
+    requestChunks();
     show();
   }
-  // The page leads while it plays or is scrubbed; a jump made elsewhere is followed.
-  function takePlace(message) {
-    place = message;
+  // While this page plays or scrubs, it is ahead of the kernel and ignores positions, except
+  // those that did not come from a page: their number of jumps is new.
+  function takePosition(message) {
+    position = message;
     start = message.start;
     const isJump = message.jumps !== jumps;
     jumps = message.jumps;
-    const plays = model.get("playing");
-    const isLed = plays && message.driver && message.driver !== view; // by another page
-    if (isLed) clock = null;
-    const isMine = plays || isHeld || going || (message.done[view] ?? 0) < lastGo;
-    if (isJump || isLed || !isMine) {
+    const isPlaying = model.get("playing");
+    const isLedByOther = isPlaying && message.driver && message.driver !== view;
+    if (isLedByOther) clock = null;
+    const isAhead = isPlaying || isPressed || pendingGo || (message.handled[view] ?? 0) < lastGo;
+    if (isJump || isLedByOther || !isAhead) {
       at = message.start + message.cursor;
-      going = null;
-      if (clock) restart();
-      want();
+      pendingGo = null;
+      if (clock) restartClock();
+      requestChunks();
     }
     show();
   }
   function takeFrames(message) {
-    told = message.visible;
-    visible = told.slice();
-    const done = message.done[view] ?? 0;
-    for (let k = 0; k < mine.length; k++) {
-      if (!mine[k]) continue;
-      if (mine[k] <= done) mine[k] = 0;
-      else visible[k] = mineShown[k];
+    visible = message.visible.slice();
+    const handled = message.handled[view] ?? 0;
+    for (let k = 0; k < ownSeq.length; k++) {
+      if (!ownSeq[k]) continue;
+      if (ownSeq[k] <= handled) ownSeq[k] = 0;
+      else visible[k] = ownVisible[k];
     }
-    picture.ask();
-    strip.ask();
+    picture.request();
+    strip.request();
   }
   function takeChunk(message, buffers) {
     if (message.film !== film.film) return;
@@ -168,89 +154,94 @@ function render({ model, el }) {
     let size = 0;
     for (const chunk of chunks.values()) size += chunk.frames.length;
     for (const [number, chunk] of chunks) {
-      if (size <= MOST_BYTES) break;
-      if (number === chunkAt()) continue;
+      if (size <= MAX_BYTES) break;
+      if (number === chunkOf()) continue;
       chunks.delete(number);
       size -= chunk.frames.length;
     }
     probe("chunk", { name: "video", chunk: message.chunk, kept: chunks.size });
-    picture.ask();
-    want();
+    picture.request();
+    requestChunks();
   }
 
   // -- frames -------------------------------------------------------------------------------
-  const chunkAt = (place = at) => Math.floor(place / film.chunk);
-  let asked = "", askedAt = 0;
-  const wants = queue("want", () => {
-    const missing = wanted();
+  const chunkOf = (frame = at) => Math.floor(frame / film.chunk);
+  let requested = "", requestedAt = 0;
+  const requests = queue("chunks", () => {
+    const missing = missingChunks();
     const key = missing.join();
-    if (!missing.length || (key === asked && performance.now() - askedAt < 1000)) return null;
-    asked = key;
-    askedAt = performance.now();
+    // The same request only once per second.
+    if (!missing.length || (key === requested && performance.now() - requestedAt < 1000)) return null;
+    requested = key;
+    requestedAt = performance.now();
     return [{ film: film.film, chunks: missing }];
   });
-  // The chunk under the playhead, then those about it: more of them ahead.
-  function wanted() {
-    const here = chunkAt(), last = Math.floor((film.frames - 1) / film.chunk);
+  // The chunk under the playhead, then its neighbours: more of them ahead.
+  function missingChunks() {
+    const here = chunkOf(), last = Math.floor((film.frames - 1) / film.chunk);
     return [here, here + 1, here - 1, here + 2].filter((n) => n >= 0 && n <= last && !chunks.has(n));
   }
-  function want() {
-    if (film.frames && film.has_video && wanted().length) wants.soon();
+  function requestChunks() {
+    if (film.frames && film.has_video && missingChunks().length) requests.soon();
   }
-  function frameAt(place) {
-    const number = chunkAt(place), chunk = chunks.get(number);
+  function cachedFrame(frame) {
+    const number = chunkOf(frame), chunk = chunks.get(number);
     if (!chunk) return null;
-    chunks.delete(number); // used now: the last to be dropped
+    chunks.delete(number); // inserted again as the most recently used
     chunks.set(number, chunk);
-    const k = place - number * film.chunk, size = film.height * film.width;
+    const k = frame - number * film.chunk, size = film.height * film.width;
     return { pixels: chunk.frames.subarray(k * size, (k + 1) * size), isValid: chunk.valid[k] === 1 };
   }
 
   // -- the playhead -------------------------------------------------------------------------
   const goes = queue("go", (seq) => {
-    if (!going) return null;
-    const fields = { film: film.film, ...going };
-    going = null;
+    if (!pendingGo) return null;
+    const fields = { film: film.film, ...pendingGo };
+    pendingGo = null;
     lastGo = seq;
     return [fields];
   });
-  function goTo(to, event) {
+  function goTo(target, event) {
     if (!film.frames) return;
     const before = at;
-    at = Math.min(Math.max(Math.round(to), 0), film.frames - 1);
+    at = clamp(Math.round(target), 0, film.frames - 1);
     if (at === before) return;
-    going = { at, plays: Boolean(clock) };
+    pendingGo = { frame: at, is_playing: Boolean(clock) };
     goes.soon();
-    want();
+    requestChunks();
     show();
     const since = event?.timeStamp ?? performance.now();
     afterPaint(() => probe("frame", { name: "video", frame: at, took: performance.now() - since }));
   }
-  const step = (by) => { goTo(at + by); if (clock) restart(); };
+  // A move during playback continues from the new position.
+  const jumpTo = (target, event) => { goTo(target, event); if (clock) restartClock(); };
+  const step = (by) => jumpTo(at + by);
   const trial = (n) => send("trial", { n });
-  function restart() { clock = { at, since: performance.now() }; }
+  function restartClock() { clock = { at, since: performance.now() }; }
   function tick(now) {
     ticking = 0;
     if (!clock) return;
-    const due = Math.floor(Math.max(0, now - clock.since) / 1000 * film.rate_hz * model.get("rate"));
-    goTo(clock.at + due);
+    // From the elapsed time, so that skipped frames do not slow the playback down.
+    const elapsed = Math.floor(Math.max(0, now - clock.since) / 1000 * film.rate_hz * model.get("rate"));
+    goTo(clock.at + elapsed);
     if (at >= film.frames - 1) set("playing", false);
     else ticking = requestAnimationFrame(tick);
   }
-  function showPlaying(plays) {
-    const word = plays ? "Pause" : "Play";
-    play.textContent = plays ? "❚❚" : "▶";
-    play.title = `${word} (K)`;
-    play.setAttribute("aria-label", word);
-    if (plays && !clock && film.frames) {
-      restart();
+  function showPlaying(isPlaying) {
+    const label = isPlaying ? "Pause" : "Play";
+    play.textContent = isPlaying ? "❚❚" : "▶";
+    play.title = `${label} (K)`;
+    play.setAttribute("aria-label", label);
+    if (isPlaying && !clock && film.frames) {
+      restartClock();
       ticking ||= requestAnimationFrame(tick);
-    } else if (!plays && clock) {
+    } else if (!isPlaying && clock) {
       clock = null;
       goes.now();
-      if (place && !going && (place.done[view] ?? 0) >= lastGo) takePlace(place);
+      if (position && !pendingGo && (position.handled[view] ?? 0) >= lastGo) takePosition(position);
     }
   }
+  // A hidden page has no animation frames, so playback would stop anyway.
   const pauseHidden = () => { if (document.hidden && model.get("playing")) set("playing", false); };
   document.addEventListener("visibilitychange", pauseHidden);
   onClose(() => {
@@ -260,39 +251,34 @@ function render({ model, el }) {
     clock = null;
   });
 
-  // -- words --------------------------------------------------------------------------------
-  const secondsAt = (place) => film.start_s + place / film.rate_hz;
-  function within(bars, time) {
-    return bars.find(([from, to]) => from <= time && time < to);
-  }
-  function trialAt(time) {
-    return lowest(trials, time + 1e-3);
-  }
+  // -- texts --------------------------------------------------------------------------------
+  const secondsAt = (frame) => film.start_s + frame / film.rate_hz;
+  const barAt = (bars, time) => bars.find(([from, to]) => from <= time && time < to);
   function show() {
-    picture.ask(); strip.ask(); session.ask();
-    if (!film.frames) { words.textContent = "No session is open"; return; }
+    picture.request(); strip.request(); session.request();
+    if (!film.frames) { text.textContent = "No session is open"; return; }
     const time = secondsAt(at), k = at - start;
-    const tier = within(film.bars, time)?.[2] ?? (film.has_trials ? "between trials" : "");
-    const kind = within(film.kinds, time)?.[2] ?? "";
-    const number = trialAt(time);
-    const isInside = k >= 0 && k < film.window, here = `${film.reads_video ? "frame" : "sample"} ${k}`;
+    const tier = barAt(film.bars, time)?.[2] ?? (film.has_trials ? "between trials" : "");
+    const kind = barAt(film.kinds, time)?.[2] ?? "";
+    const number = lowerBound(trials, time + 1e-3); // trials that have begun
+    const isInside = k >= 0 && k < film.window, place = `${film.reads_video ? "frame" : "sample"} ${k}`;
     const parts = [
-      `${time.toFixed(2)} s`, isInside ? here : "", tier,
+      `${time.toFixed(2)} s`, isInside ? place : "", tier,
       film.has_trials && number ? `trial ${number} / ${trials.length}` : "", kind === tier ? "" : kind,
     ];
-    words.textContent = parts.filter(Boolean).join(" · ");
+    text.textContent = parts.filter(Boolean).join(" · ");
     coarse.value = at;
-    coarse.setAttribute("aria-valuetext", words.textContent);
+    coarse.setAttribute("aria-valuetext", text.textContent);
     if (isInside) {
       fine.value = k;
-      const use = visible[k] ? "given to the model" : "hidden from the model";
-      fine.setAttribute("aria-valuetext", film.reads_video ? `${here}, ${use}` : here);
+      const use = visible[k] ? "visible to the model" : "hidden from the model";
+      fine.setAttribute("aria-valuetext", film.reads_video ? `${place}, ${use}` : place);
     }
   }
 
   // -- drawing ------------------------------------------------------------------------------
-  const small = document.createElement("canvas");
-  let image = null; // of one frame
+  const small = document.createElement("canvas"); // one frame in its own pixels
+  let image = null;
   function drawFrame(context, pixels, box, opacity) {
     const out = image.data;
     for (let k = 0, p = 0; k < pixels.length; k++, p += 4) {
@@ -305,161 +291,151 @@ function render({ model, el }) {
     context.drawImage(small, box.x, box.y, box.w, box.h);
     context.globalAlpha = 1;
   }
-  function note(context, words, x, y, colour = GROUND_TEXT) {
+  function drawNote(context, note, x, y, colour = QUIET) {
     context.font = "12px system-ui, sans-serif";
-    context.textAlign = "center";
-    context.textBaseline = "alphabetic";
-    const wide = context.measureText(words).width + 12;
+    const width = context.measureText(note).width + 12;
     context.fillStyle = "rgba(22, 24, 29, 0.85)";
-    context.fillRect(x - wide / 2, y - 14, wide, 20);
-    context.fillStyle = colour;
-    context.fillText(words, x, y);
+    context.fillRect(x - width / 2, y - 14, width, 20);
+    drawText(context, note, x, y, colour, { size: 12 });
   }
-  function drawPicture(context, width, tall) {
-    context.clearRect(0, 0, width, tall);
-    if (!film.frames || !film.has_video) {
-      const why = film.film === null ? "Waiting for the kernel…" : !film.frames ? "No session is open" : film.reads_video ? "This session has no video" : NO_VIDEO;
-      note(context, why, width / 2, tall / 2);
-      return;
-    }
-    const k = at - start, isInside = k >= 0 && k < film.window, { width: wide, height: high } = film;
-    const isEdited = edited && isInside && edited.start === start;
-    const count = isEdited ? 2 : 1, head = isEdited ? 20 : 6;
-    // Two frames beside or below each other: as they are larger.
-    const fit = (across, down) => Math.min((width - 10) / across / wide - 10 / wide, ((tall - 4) / down - head - 6) / high);
-    const isStacked = fit(1, count) > fit(count, 1);
-    const [across, down] = isStacked ? [1, count] : [count, 1];
-    const scale = fit(across, down);
-    const [w, h] = [wide * scale, high * scale];
-    const left = (width - across * w - (across - 1) * 12) / 2, top = (tall - down * (h + head + 6)) / 2 + head;
-    const found = frameAt(at);
-    const isHidden = isInside && visible.length && !visible[k];
-    const boxes = Array.from({ length: count }, (_, n) => ({
-      x: left + (isStacked ? 0 : n * (w + 12)), y: top + (isStacked ? n * (h + head + 6) : 0), w, h,
-    }));
-    if (!found) {
-      note(context, "loading…", boxes[0].x + w / 2, boxes[0].y + h / 2);
-    } else {
-      drawFrame(context, found.pixels, boxes[0], isHidden || !found.isValid ? 0.45 : 1);
-    }
-    const frame = !found ? GROUND_TEXT : !found.isValid ? film.colours.problem : isHidden ? "#8b919a" : film.colours.visible;
-    border(context, boxes[0], frame, isHidden || (found && !found.isValid));
-    if (isEdited) {
-      drawFrame(context, edited.frames.subarray(k * wide * high, (k + 1) * wide * high), boxes[1], isHidden ? 0.45 : 1);
-      border(context, boxes[1], film.colours.edited, isHidden);
-      note(context, "recorded", boxes[0].x + w / 2, boxes[0].y - 6, "#d6d9df");
-      note(context, `edited: ${edited.words}`, boxes[1].x + w / 2, boxes[1].y - 6, film.colours.edited);
-    }
-    const foot = boxes[0].y + h - 8;
-    if (found && !found.isValid) note(context, "no valid frame here", boxes[0].x + w / 2, foot, film.colours.problem);
-    else if (isHidden) note(context, "hidden from the model", boxes[0].x + w / 2, foot, "#d6d9df");
-  }
-  function border(context, box, colour, isDashed) {
+  function drawBorder(context, box, colour, isDashed) {
     context.strokeStyle = colour;
     context.lineWidth = 3;
     context.setLineDash(isDashed ? [6, 5] : []);
     context.strokeRect(box.x - 1.5, box.y - 1.5, box.w + 3, box.h + 3);
     context.setLineDash([]);
   }
-  function drawStrip(context, width, tall) {
-    context.clearRect(0, 0, width, tall);
-    if (!film.frames || !visible.length) return;
-    const pace = (width - 2 * INSET) / (film.window - 1), k = at - start;
-    for (let frame = 0; frame < film.window; frame++) {
-      const x = INSET + (frame - 0.5) * pace;
-      if (visible[frame]) {
-        context.fillStyle = film.colours.visible;
-        context.fillRect(x + 0.5, 4, pace - 1, tall - 8);
-      } else {
-        context.fillStyle = "#8b919a";
-        context.fillRect(x + 0.5, tall / 2 - 1, pace - 1, 2);
-      }
-    }
-    if (k < 0 || k >= film.window) return;
-    context.fillStyle = film.colours.cursor;
-    context.fillRect(INSET + k * pace - 1, 0, 2, tall);
+  // Boxes of one or two frames, side by side or stacked: the way in which they are larger.
+  function frameBoxes(width, height, count) {
+    const head = count > 1 ? 20 : 6; // height of a title
+    const scaleFor = (columns, rows) =>
+      Math.min((width - 10) / columns / film.width - 10 / film.width, ((height - 4) / rows - head - 6) / film.height);
+    const isStacked = scaleFor(1, count) > scaleFor(count, 1);
+    const [columns, rows] = isStacked ? [1, count] : [count, 1];
+    const [w, h] = [film.width, film.height].map((length) => length * scaleFor(columns, rows));
+    const left = (width - columns * w - (columns - 1) * 12) / 2, top = (height - rows * (h + head + 6)) / 2 + head;
+    return Array.from({ length: count }, (_, k) => ({
+      x: left + (isStacked ? 0 : k * (w + 12)), y: top + (isStacked ? k * (h + head + 6) : 0), w, h,
+    }));
   }
-  const xOf = (place, width) => INSET + (place / Math.max(film.frames - 1, 1)) * (width - 2 * INSET);
-  function drawSession(context, width, tall) {
-    context.clearRect(0, 0, width, tall);
-    if (!film.frames) return;
-    const x = (time) => xOf((time - film.start_s) * film.rate_hz, width);
-    const low = film.kinds.length ? 8 : 0, room = tall - low - 2;
-    for (const [from, to, , colour, height] of film.kinds) {
-      context.fillStyle = colour;
-      context.fillRect(x(from), 7 - 6 * height, Math.max(x(to) - x(from), 0.5), 6 * height);
+  function drawPicture(context, width, height) {
+    context.clearRect(0, 0, width, height);
+    if (!film.frames || !film.has_video) {
+      const reason = film.film === null ? "Waiting for the kernel…" : !film.frames ? "No session is open" : film.reads_video ? "This session has no video" : NO_VIDEO;
+      drawNote(context, reason, width / 2, height / 2);
+      return;
     }
-    context.font = "10px system-ui, sans-serif";
-    context.textAlign = "center";
-    context.textBaseline = "middle";
-    for (const [from, to, , colour, height, letter] of film.bars) {
-      const [a, b] = [x(from), x(to)];
+    const k = at - start, isInside = k >= 0 && k < film.window;
+    const isEdited = edited && isInside && edited.start === start;
+    const boxes = frameBoxes(width, height, isEdited ? 2 : 1), [{ x, y, w, h }] = boxes;
+    const frame = cachedFrame(at);
+    const isHidden = isInside && visible.length && !visible[k];
+    const isInvalid = frame && !frame.isValid;
+    if (!frame) drawNote(context, "loading…", x + w / 2, y + h / 2);
+    else drawFrame(context, frame.pixels, boxes[0], isHidden || isInvalid ? 0.45 : 1);
+    const colour = !frame ? QUIET : isInvalid ? film.colours.problem : isHidden ? HIDDEN : film.colours.visible;
+    drawBorder(context, boxes[0], colour, isHidden || isInvalid);
+    if (isEdited) {
+      const size = film.width * film.height;
+      drawFrame(context, edited.frames.subarray(k * size, (k + 1) * size), boxes[1], isHidden ? 0.45 : 1);
+      drawBorder(context, boxes[1], film.colours.edited, isHidden);
+      drawNote(context, "recorded", x + w / 2, y - 6, TEXT);
+      drawNote(context, `edited: ${edited.text}`, boxes[1].x + w / 2, boxes[1].y - 6, film.colours.edited);
+    }
+    if (isInvalid) drawNote(context, "no valid frame here", x + w / 2, y + h - 8, film.colours.problem);
+    else if (isHidden) drawNote(context, "hidden from the model", x + w / 2, y + h - 8, TEXT);
+  }
+  function drawStrip(context, width, height) {
+    context.clearRect(0, 0, width, height);
+    if (!film.frames || !visible.length) return;
+    const pace = (width - 2 * INSET) / (film.window - 1), cursor = at - start;
+    for (let k = 0; k < film.window; k++) {
+      const x = INSET + (k - 0.5) * pace;
+      context.fillStyle = visible[k] ? film.colours.visible : HIDDEN;
+      if (visible[k]) context.fillRect(x + 0.5, 4, pace - 1, height - 8);
+      else context.fillRect(x + 0.5, height / 2 - 1, pace - 1, 2);
+    }
+    if (cursor < 0 || cursor >= film.window) return;
+    context.fillStyle = film.colours.cursor;
+    context.fillRect(INSET + cursor * pace - 1, 0, 2, height);
+  }
+  const xOf = (frame, width) => INSET + (frame / Math.max(film.frames - 1, 1)) * (width - 2 * INSET);
+  function drawSession(context, width, height) {
+    context.clearRect(0, 0, width, height);
+    if (!film.frames) return;
+    const xAt = (time) => xOf((time - film.start_s) * film.rate_hz, width);
+    // The upper 8 pixels show the stimulus, the others the tiers.
+    const low = film.kinds.length ? 8 : 0, full = height - low - 2;
+    for (const [from, to, , colour, share] of film.kinds) {
       context.fillStyle = colour;
-      context.fillRect(a, tall - 1 - room * height, Math.max(b - a, 0.5), room * height);
-      if (letter && b - a > 10) { context.fillStyle = "#000"; context.fillText(letter, (a + b) / 2, tall - room / 2 - 1); }
+      context.fillRect(xAt(from), 7 - 6 * share, Math.max(xAt(to) - xAt(from), 0.5), 6 * share);
+    }
+    for (const [from, to, , colour, share, letter] of film.bars) {
+      const [a, b] = [xAt(from), xAt(to)];
+      context.fillStyle = colour;
+      context.fillRect(a, height - 1 - full * share, Math.max(b - a, 0.5), full * share);
+      if (letter && b - a > 10) drawText(context, letter, (a + b) / 2, height - full / 2 - 1, "#000", { baseline: "middle" });
     }
     context.fillStyle = "rgba(240, 228, 66, 0.35)";
-    const wide = Math.max(xOf(start + film.window, width) - xOf(start, width), 3);
-    context.fillRect(xOf(start, width), 0, wide, tall);
+    const windowWidth = Math.max(xOf(start + film.window, width) - xOf(start, width), 3);
+    context.fillRect(xOf(start, width), 0, windowWidth, height);
     context.fillStyle = film.colours.cursor;
-    context.fillRect(xOf(at, width) - 1, 0, 2, tall);
+    context.fillRect(xOf(at, width) - 1, 0, 2, height);
   }
 
   // -- scrubbing ----------------------------------------------------------------------------
-  const held = (input, go) => {
-    input.addEventListener("input", (event) => { isHeld = true; go(+input.value, event); if (clock) restart(); });
-    input.addEventListener("change", () => { isHeld = false; });
-    input.addEventListener("blur", () => { isHeld = false; });
+  const bindRange = (input, go) => {
+    input.addEventListener("input", (event) => { isPressed = true; go(+input.value, event); });
+    input.addEventListener("change", () => { isPressed = false; });
+    input.addEventListener("blur", () => { isPressed = false; });
   };
-  held(fine, (k, event) => goTo(start + k, event));
-  held(coarse, (to, event) => goTo(to, event));
-  const xIn = (canvas, event) => {
+  bindRange(fine, (k, event) => jumpTo(start + k, event));
+  bindRange(coarse, jumpTo);
+  const shareAt = (canvas, event) => {
     const rect = canvas.getBoundingClientRect();
-    return Math.min(Math.max((event.clientX - rect.left - INSET) / (rect.width - 2 * INSET), 0), 1);
+    return clamp((event.clientX - rect.left - INSET) / (rect.width - 2 * INSET), 0, 1);
   };
-  const drag = (surface, moved, ended) => {
+  const bindDrag = (canvas, onMove, onEnd = () => {}) => {
     let isDown = false;
-    surface.addEventListener("pointerdown", (event) => {
+    canvas.addEventListener("pointerdown", (event) => {
       if (event.button !== 0 || !film.frames) return;
-      surface.setPointerCapture(event.pointerId);
-      isDown = isHeld = true;
-      moved(event, true);
+      canvas.setPointerCapture(event.pointerId);
+      isDown = isPressed = true;
+      onMove(event, true);
     });
-    surface.addEventListener("pointermove", (event) => { if (isDown) moved(event, false); });
-    const up = () => { if (isDown) { isDown = isHeld = false; ended?.(); } };
-    for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) surface.addEventListener(name, up);
+    canvas.addEventListener("pointermove", (event) => { if (isDown) onMove(event, false); });
+    const release = () => { if (isDown) { isDown = isPressed = false; onEnd(); } };
+    for (const name of ["pointerup", "pointercancel", "lostpointercapture"]) canvas.addEventListener(name, release);
   };
-  drag(session.canvas, (event) => {
-    goTo(xIn(session.canvas, event) * (film.frames - 1), event);
-    if (clock) restart();
-  });
-  drag(strip.canvas, (event, isFirst) => {
-    const k = Math.round(xIn(strip.canvas, event) * (film.window - 1));
-    if (isFirst && film.reads_video && (event.shiftKey || give.getAttribute("aria-pressed") === "true")) begin(k);
+  bindDrag(session.canvas, (event) => jumpTo(shareAt(session.canvas, event) * (film.frames - 1), event));
+  bindDrag(strip.canvas, (event, isFirst) => {
+    const k = Math.round(shareAt(strip.canvas, event) * (film.window - 1));
+    if (isFirst && film.reads_video && (event.shiftKey || isPainting())) begin(k);
     if (stroke) paintTo(k);
-    else { goTo(start + k, event); if (clock) restart(); }
+    else jumpTo(start + k, event);
   }, end);
 
-  // -- giving and hiding frames -------------------------------------------------------------
+  // -- showing and hiding frames ------------------------------------------------------------
   const strokes = strokesOf((seq) => {
-    const runs = [];
-    for (let k = 0; k < mine.length; k++) {
-      if (mine[k] !== WAITS) continue;
+    const runs = []; // of unsent frames: first, last + 1
+    for (let k = 0; k < ownSeq.length; k++) {
+      if (ownSeq[k] !== UNSENT) continue;
       const first = k;
-      while (k < mine.length && mine[k] === WAITS) mine[k++] = seq;
+      while (k < ownSeq.length && ownSeq[k] === UNSENT) ownSeq[k++] = seq;
       runs.push([first, k]);
     }
-    return runs.length && stroke ? [{ runs, visible: stroke.visible }] : null;
+    return runs.length && stroke ? [{ runs, is_visible: stroke.isVisible }] : null;
   });
   function begin(k) {
-    stroke = { visible: !visible[k], last: k };
+    // The first frame decides whether the stroke shows or hides.
+    stroke = { isVisible: !visible[k], last: k };
     strokes.begin();
   }
   function paintTo(k) {
     const [first, last] = [Math.min(k, stroke.last), Math.max(k, stroke.last)];
     for (let n = first; n <= last; n++) {
-      mine[n] = WAITS;
-      mineShown[n] = visible[n] = Number(stroke.visible);
+      ownSeq[n] = UNSENT;
+      ownVisible[n] = visible[n] = Number(stroke.isVisible);
     }
     stroke.last = k;
     strokes.soon();
@@ -489,10 +465,10 @@ function render({ model, el }) {
   const arrows = { ArrowLeft: () => step(-film.step), ArrowRight: () => step(film.step) };
   bindKeys(picture.canvas, { ...keys, ...arrows, " ": keys.k });
   bindKeys(strip.canvas, { ...keys, ...arrows, " ": toggleFrame });
-  bindKeys(fine, keys);
+  bindKeys(fine, keys); // arrows move the slider
   bindKeys(coarse, keys);
 
-  follow("rate", (value) => { rate.value = value; if (clock) restart(); });
+  follow("rate", (value) => { rate.value = value; if (clock) restartClock(); });
   follow("stride", (value) => { stride.value = value; });
   follow("playing", showPlaying);
   show();

@@ -2,7 +2,7 @@
 
 Signals are emitted on the thread that changed the state: a cell, a page message or
 the engine. That thread never waits for a drawing. It requests one, and repeated
-requests of the same drawing are merged. A part sends no more than `ahead` drawings
+requests of the same drawing are merged. A part sends no more than `ahead` messages
 before its page has confirmed one.
 """
 
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 Draw = Callable[[], None]
 FRAME_S: Final = 0.016
 """Default minimum interval of two drawings in seconds: one frame of a 60 Hz screen."""
-LATE_S: Final = 0.25
+CONFIRMATION_S: Final = 0.25
 """Longest wait in seconds for the confirmation of a page, which may be hidden."""
 
 
@@ -32,57 +32,57 @@ class Board:
     ----------
     draws
         The drawing functions, in the order of their calls.
-    failed
+    on_error
         Called with each exception that a drawing function raises.
     send
         Called after the requested drawing functions, to send their output.
-    rest_s
+    interval_s
         Minimum interval of two drawings, in seconds.
     ahead
-        Number of drawings per confirmation of the page.
+        Number of messages per confirmation of the page.
     """
 
     def __init__(
         self,
         draws: list[Draw],
-        failed: Callable[[Exception], None],
+        on_error: Callable[[Exception], None],
         send: Draw,
-        rest_s: float = FRAME_S,
+        interval_s: float = FRAME_S,
         ahead: int = 1,
     ) -> None:
         self._draws = draws
-        self._rest_s = rest_s
+        self._interval_s = interval_s
         self._ahead = ahead
-        self._unanswered = 0
-        self._failed = failed
+        self._n_unconfirmed = 0
+        self._on_error = on_error
         self._send = send
-        self._wanted: dict[int, float] = {}  # number of a drawing: earliest time, s
-        self._sent_at: float | None = None
-        self._drawn_at = 0.0
-        self.is_watched = False
-        _PEN.take(self)
+        self._due_s: dict[int, float] = {}  # number of a drawing: earliest time
+        self._sent_s: float | None = None
+        self._drawn_s = 0.0
+        self.is_visible = False
+        _THREAD.add(self)
 
-    def ask(self, number: int, wait_s: float = 0.0) -> None:
+    def request(self, number: int, delay_s: float = 0.0) -> None:
         """Request one drawing if a page shows the part; callable from any thread.
 
-        The drawing starts after `wait_s` at the earliest, or sooner if another request
-        has a shorter wait. Changes during the wait are part of the same drawing.
+        The drawing starts after `delay_s` at the earliest, or sooner if another request
+        has a shorter delay. Changes during the delay are part of the same drawing.
         """
-        at = monotonic() + wait_s
+        due_s = monotonic() + delay_s
         # Checked without the lock, because strokes emit many signals. A pending drawing
         # reads the state when it runs, so a second request adds nothing.
-        if self.is_watched and at < self._wanted.get(number, inf):
-            with _PEN.changed:
-                self._wanted[number] = min(self._wanted.get(number, at), at)
-                _PEN.tell()
+        if self.is_visible and due_s < self._due_s.get(number, inf):
+            with _THREAD.changed:
+                self._due_s[number] = min(self._due_s.get(number, due_s), due_s)
+                _THREAD.wake()
 
-    def ask_all(self) -> None:
+    def request_all(self) -> None:
         """Request all drawings, because a page has begun to show the part."""
-        with _PEN.changed:
-            self.is_watched = True
-            self._sent_at, self._unanswered = None, 0
-            self._wanted = dict.fromkeys(range(len(self._draws)), 0.0)
-            _PEN.tell()
+        with _THREAD.changed:
+            self.is_visible = True
+            self._sent_s, self._n_unconfirmed = None, 0
+            self._due_s = dict.fromkeys(range(len(self._draws)), 0.0)
+            _THREAD.wake()
 
     def stop(self) -> None:
         """Drop all requests, because no page shows the part.
@@ -90,42 +90,42 @@ class Board:
         Takes no lock: Python also calls this at exit, when the drawing thread may have
         been stopped while it held the lock.
         """
-        self.is_watched = False
-        self._wanted = {}  # a new dict: the drawing thread may iterate over the old one
+        self.is_visible = False
+        self._due_s = {}  # a new dict: the drawing thread may iterate over the old one
 
-    def sent(self) -> bool:
+    def count_message(self) -> bool:
         """Count one message; return whether the page must confirm its drawing."""
         # Only every `_ahead`-th message stops the drawings until it is confirmed.
-        self._unanswered += 1
-        if self._unanswered % self._ahead:
+        self._n_unconfirmed += 1
+        if self._n_unconfirmed % self._ahead:
             return False
-        self._sent_at = monotonic()
+        self._sent_s = monotonic()
         return True
 
-    def shown(self) -> None:
+    def confirm(self) -> None:
         """Note the confirmation of the page and allow the next drawing."""
-        with _PEN.changed:
-            self._sent_at, self._unanswered = None, 0
-            _PEN.tell()
+        with _THREAD.changed:
+            self._sent_s, self._n_unconfirmed = None, 0
+            _THREAD.wake()
 
-    # -- on the pen's thread ----------------------------------------------------------
-    def due_in(self, now: float) -> float | None:
+    # -- called on the drawing thread -------------------------------------------------
+    def due_in(self, now_s: float) -> float | None:
         """Return the seconds until the next drawing; None without a request."""
-        wanted = self._wanted
-        if not wanted:
+        due_s = self._due_s
+        if not due_s:
             return None
-        wait_s = max(min(wanted.values()), self._drawn_at + self._rest_s) - now
+        wait_s = max(min(due_s.values()), self._drawn_s + self._interval_s) - now_s
         # A page that is hidden or slow delays drawings, but never stops them.
-        if self._sent_at is not None:
-            wait_s = max(wait_s, self._sent_at + LATE_S - now)
+        if self._sent_s is not None:
+            wait_s = max(wait_s, self._sent_s + CONFIRMATION_S - now_s)
         return max(wait_s, 0.0)
 
-    def take_wanted(self) -> list[Draw]:
+    def take_due(self) -> list[Draw]:
         """Return the drawing functions that are due, and remove their requests."""
-        self._drawn_at, wanted = monotonic(), self._wanted
-        numbers = sorted(n for n, at in wanted.items() if at <= self._drawn_at)
+        self._drawn_s, due_s = monotonic(), self._due_s
+        numbers = sorted(n for n, at_s in due_s.items() if at_s <= self._drawn_s)
         for number in numbers:
-            del wanted[number]
+            del due_s[number]
         return [self._draws[number] for number in numbers]
 
     def draw(self, draws: list[Draw]) -> None:
@@ -135,10 +135,10 @@ class Board:
                 draw()
             except Exception as error:
                 logger.exception("A part could not be drawn.")
-                self._failed(error)
+                self._on_error(error)
 
 
-class _Pen:
+class _DrawThread:
     """The drawing thread; starts with the first board and sleeps without requests."""
 
     def __init__(self) -> None:
@@ -146,40 +146,40 @@ class _Pen:
         # Weak: a part that is deleted must not be kept alive by the thread.
         self._boards: WeakSet[Board] = WeakSet()
         self._thread: threading.Thread | None = None
-        self._holders = 0
-        self._is_over = False
+        self._n_pauses = 0
+        self._is_ended = False
 
-    def take(self, board: Board) -> None:
-        """Add a board; it is removed when no other reference to it is left."""
+    def add(self, board: Board) -> None:
+        """Add a board; it is removed when it has no other references."""
         with self.changed:
             self._boards.add(board)
             if self._thread is None:
                 self._thread = threading.Thread(
-                    target=self._loop, name="omnimouse-pen", daemon=True
+                    target=self._loop, name="omnimouse-draw", daemon=True
                 )
                 self._thread.start()
                 atexit.register(self._end)
 
-    def tell(self) -> None:
+    def wake(self) -> None:
         """Wake the thread after a change; the caller must hold the lock."""
-        if not self._holders:
+        if not self._n_pauses:
             self.changed.notify_all()
 
     @contextmanager
-    def held(self) -> Iterator[None]:
+    def paused(self) -> Iterator[None]:
         """Start no drawing of any board inside the `with` block.
 
         A drawing therefore shows all changes of the block, and does not compete with
         the block for the interpreter lock. Blocks may be nested.
         """
         with self.changed:
-            self._holders += 1
+            self._n_pauses += 1
         try:
             yield
         finally:
             with self.changed:
-                self._holders -= 1
-                self.tell()
+                self._n_pauses -= 1
+                self.wake()
 
     def _end(self) -> None:
         """Stop the thread before Python exits.
@@ -188,13 +188,13 @@ class _Pen:
         """
         assert self._thread is not None
         with self.changed:
-            self._is_over = True
+            self._is_ended = True
             self.changed.notify_all()
         # With a limit: a drawing that blocks must not prevent the exit.
-        self._thread.join(LATE_S)
+        self._thread.join(CONFIRMATION_S)
 
     def _loop(self) -> None:
-        while not self._is_over:
+        while not self._is_ended:
             self._draw_due()
 
     def _draw_due(self) -> None:
@@ -203,19 +203,19 @@ class _Pen:
         A separate function, so that its local variables are released before the thread
         sleeps; they would keep deleted boards alive.
         """
-        for board, draws in self._next():
+        for board, draws in self._wait_for_due():
             board.draw(draws)
 
-    def _next(self) -> list[tuple[Board, list[Draw]]]:
+    def _wait_for_due(self) -> list[tuple[Board, list[Draw]]]:
         with self.changed:
-            while not self._is_over:
-                now = monotonic()
-                # While held, nothing is due; `held` wakes the thread at its end.
-                boards = () if self._holders else self._boards
-                waits = [(board.due_in(now), board) for board in boards]
+            while not self._is_ended:
+                now_s = monotonic()
+                # While paused, nothing is due; `paused` wakes the thread at its end.
+                boards = () if self._n_pauses else self._boards
+                waits = [(board.due_in(now_s), board) for board in boards]
                 due = [board for wait_s, board in waits if wait_s == 0.0]
                 if due:
-                    return [(board, board.take_wanted()) for board in due]
+                    return [(board, board.take_due()) for board in due]
                 later = [wait_s for wait_s, _ in waits if wait_s is not None]
                 # Release the strong references to the boards before the thread sleeps.
                 del waits, due
@@ -223,5 +223,5 @@ class _Pen:
         return []
 
 
-_PEN: Final = _Pen()
-held: Final = _PEN.held
+_THREAD: Final = _DrawThread()
+drawing_paused: Final = _THREAD.paused

@@ -7,10 +7,10 @@ thread draws and the engine computes. Handlers may be called on any thread.
 
 A message from the page is `{"op": name, ...}` and calls the method `on_<name>`. A
 message with a `seq` is acknowledged before it is handled; this is the flow control of
-the page, and keeps the comm alive while a cell runs. `done` contains the latest `seq`
-that was handled. All drawing functions of a part share one message to the page, which
-the page confirms once: a message or a confirmation costs the page as much as a small
-drawing.
+the page, and keeps the comm alive while a cell runs. `handled` contains the latest
+`seq` that was handled. All drawing functions of a part share one message to the page,
+which the page confirms once: a message or a confirmation costs the page as much as a
+small drawing.
 """
 
 import logging
@@ -26,20 +26,25 @@ from traitlets import Unicode
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.brush import CODE_NAMES, checked_code
-from omnimouse_widgets.jupyter.transport.draw_thread import FRAME_S, Board, Draw, held
+from omnimouse_widgets.jupyter.transport.draw_thread import (
+    FRAME_S,
+    Board,
+    Draw,
+    drawing_paused,
+)
 
 logger = logging.getLogger(__name__)
 
 Buffer = np.ndarray | bytes
-PATIENCE_S: Final = 0.2
+MAX_DELAY_S: Final = 0.2
 """Longest wait in seconds of a drawing for a result that it could include."""
-LOST_S: Final = 30.0
+OVERDUE_S: Final = 30.0
 """Time in seconds without a confirmation after which a page is treated as closed."""
-ASIDE: Final = frozenset({"hover", "rows", "want"})
+PASSIVE_OPS: Final = frozenset({"hover", "rows", "chunks"})
 """Messages without a user action; they do not clear the message in `problem`."""
 
 
-class Drawn(NamedTuple):
+class Drawing(NamedTuple):
     """A drawing function, and the signals that request it.
 
     Attributes
@@ -48,18 +53,18 @@ class Drawn(NamedTuple):
         The drawing function.
     signals
         Signals after which it is called without delay.
-    answers
+    results
         Signals after which it is called without delay, except while `Part.is_awaiting`.
-        Then it is delayed by `PATIENCE_S`: the coming result replaces the drawing.
-    questions
+        Then it is delayed by `MAX_DELAY_S`: the coming result replaces the drawing.
+    requests
         Signals that start a request: the call is always delayed, so that a fast result
         is drawn together with the change.
     """
 
     draw: Draw
     signals: Sequence[Any] = ()
-    answers: Sequence[Any] = ()
-    questions: Sequence[Any] = ()
+    results: Sequence[Any] = ()
+    requests: Sequence[Any] = ()
 
 
 def keep_subshell(widget: Any) -> None:
@@ -87,13 +92,13 @@ class Part(anywidget.AnyWidget):
         Error message of the last user action, or "".
     spec_changed
         Emitted when the window is one of another model: other rates and sizes.
-    done
+    handled
         For each view, the `seq` of its latest handled message. A drawing function reads
-        `done` before the state and sends both, so that the page knows which of its
+        `handled` before the state and sends both, so that the page knows which of its
         strokes the drawing contains.
     """
 
-    REST_S: ClassVar[float] = FRAME_S
+    INTERVAL_S: ClassVar[float] = FRAME_S
     """Minimum interval of two drawings in seconds; larger for slow drawings."""
     AHEAD: ClassVar[int] = 1
     """Number of drawings per confirmation of the page; larger for small drawings.
@@ -106,34 +111,34 @@ class Part(anywidget.AnyWidget):
     def __init__(self, controller: Controller, **traits: Any) -> None:
         self._controller = controller
         self._views: set[str] = set()
-        self._lost: set[str] = set()
-        self._unanswered: dict[str, float] = {}
+        self._overdue: set[str] = set()
+        self._unconfirmed_s: dict[str, float] = {}  # view: time of the first message
         self._painting = ""
-        self.done: dict[str, int] = {}
+        self.handled: dict[str, int] = {}
         self._links: list[tuple[Any, Callable[[], None]]] = []
-        self._drawn: list[tuple[dict[str, Any], Sequence[Buffer]]] = []
-        self._kept: dict[str, tuple[dict[str, Any], list[bytes]]] = {}
-        self._given = traits
+        self._messages: list[tuple[dict[str, Any], Sequence[Buffer]]] = []
+        self._last: dict[str, tuple[dict[str, Any], list[bytes]]] = {}
+        self._initial = traits
         self._spec = controller.state.spec
         self.spec_changed = SignalInstance()
         super().__init__(**traits)
-        self._link(controller.state.events.window, self._note_spec)
-        parts = self.parts()
+        self._link(controller.state.events.window, self._check_spec)
+        drawings = self.drawings()
         self._board = Board(
-            [part.draw for part in parts],
-            self._failed,
-            self._send_drawn,
-            self.REST_S,
+            [drawing.draw for drawing in drawings],
+            self._show_problem,
+            self._send_messages,
+            self.INTERVAL_S,
             self.AHEAD,
         )
-        # `_asker` binds `number` for each part; a lambda here would see the last value.
-        for number, part in enumerate(parts):
-            for signal in part.signals:
-                self._link(signal, self._asker(number, lambda: False))
-            for signal in part.answers:
-                self._link(signal, self._asker(number, self.is_awaiting))
-            for signal in part.questions:
-                self._link(signal, self._asker(number, lambda: True))
+        # `_slot` binds `number` for each drawing; a lambda here would see the last one.
+        for number, drawing in enumerate(drawings):
+            for signal in drawing.signals:
+                self._link(signal, self._slot(number, lambda: False))
+            for signal in drawing.results:
+                self._link(signal, self._slot(number, self.is_awaiting))
+            for signal in drawing.requests:
+                self._link(signal, self._slot(number, lambda: True))
         self.on_msg(self._receive)
 
     @property
@@ -142,11 +147,11 @@ class Part(anywidget.AnyWidget):
         return self._controller
 
     @property
-    def is_watched(self) -> bool:
+    def is_visible(self) -> bool:
         """Whether a page shows the part in its visible area."""
         return bool(self._views)
 
-    def parts(self) -> Sequence[Drawn]:
+    def drawings(self) -> Sequence[Drawing]:
         """Return the drawing functions of this part with their signals."""
         return ()
 
@@ -154,10 +159,10 @@ class Part(anywidget.AnyWidget):
         """Return whether a coming result will replace the whole drawing."""
         return False
 
-    def seen(self) -> None:
+    def activate(self) -> None:
         """Start the computations that only a visible part needs."""
 
-    def left(self) -> None:
+    def deactivate(self) -> None:
         """Stop the computations that only a visible part needs."""
 
     def open(self) -> None:
@@ -196,7 +201,7 @@ class Part(anywidget.AnyWidget):
             if getattr(self, trait) != value:
                 self.set_trait(trait, value)
 
-        def told(change: Any) -> None:
+        def changed(change: Any) -> None:
             # Comparing values ends the loop trait -> state -> signal -> trait.
             if change["new"] == read():
                 return
@@ -212,100 +217,115 @@ class Part(anywidget.AnyWidget):
             follow()
 
         follow()
-        several = signals if isinstance(signals, (list, tuple)) else (signals,)
-        for signal in several:
+        for signal in signals if isinstance(signals, (list, tuple)) else (signals,):
             self._link(signal, follow)
-        self.observe(told, trait)
+        self.observe(changed, trait)
         # `follow` above has replaced a value from the constructor: set it once more,
         # now with the observer, which writes it to the state.
-        if trait in self._given:
-            self.set_trait(trait, self._given[trait])
+        if trait in self._initial:
+            self.set_trait(trait, self._initial[trait])
+
+    def bind_field(
+        self, trait: str, write: Callable[[Any], object], field: str = ""
+    ) -> None:
+        """Synchronise a trait with a field of the live state, by default of its name.
+
+        See `bind`.
+        """
+        name, state = field or trait, self._controller.state
+        self.bind(
+            trait, getattr(state.events, name), lambda: getattr(state, name), write
+        )
 
     # -- to the page ------------------------------------------------------------------
-    def show(self, op: str, buffers: Sequence[Buffer] = (), **fields: Any) -> None:
+    def add_message(
+        self, op: str, buffers: Sequence[Buffer] = (), **fields: Any
+    ) -> None:
         """Add a message to the current drawing; only for drawing functions."""
-        # The page replaces the content of an earlier `keep` of the same name.
-        self._kept.pop(op, None)
-        self._drawn.append(({"op": op, **fields}, buffers))
+        # The page replaces the content of an earlier message of the same name.
+        self._last.pop(op, None)
+        self._messages.append(({"op": op, **fields}, buffers))
 
-    def keep(self, op: str, buffers: Sequence[Buffer] = (), **fields: Any) -> None:
-        """Add a message as `show` does, unless the page already has this content."""
-        sent = fields, [_raw(buffer) for buffer in buffers]
-        if self._kept.get(op) != sent:
-            self.show(op, sent[1], **fields)
-            self._kept[op] = sent
+    def add_if_changed(
+        self, op: str, buffers: Sequence[Buffer] = (), **fields: Any
+    ) -> None:
+        """Add a message as `add_message` does, unless the page has this content."""
+        content = fields, [_raw(buffer) for buffer in buffers]
+        if self._last.get(op) != content:
+            self.add_message(op, content[1], **fields)
+            self._last[op] = content
 
-    def say(self, op: str, buffers: Sequence[Buffer] = (), **fields: Any) -> None:
+    def send_now(self, op: str, buffers: Sequence[Buffer] = (), **fields: Any) -> None:
         """Send a message at once, without flow control."""
         self.send({"op": op, **fields}, [_raw(buffer) for buffer in buffers])
 
-    def _send_drawn(self) -> None:
+    def _send_messages(self) -> None:
         """Send the messages of all drawing functions as one message."""
-        drawn, self._drawn = self._drawn, []
-        if not drawn:
+        messages, self._messages = self._messages, []
+        if not messages:
             return
         # The page splits the list of buffers by these counts.
-        counted = [{**fields, "buffers": len(buffers)} for fields, buffers in drawn]
-        everything = [buffer for _, buffers in drawn for buffer in buffers]
-        is_asked = self._board.sent()
-        if is_asked:
-            self._await_all()
-        self.say("drawing", everything, of=counted, answer=is_asked)
+        parts = [{**fields, "buffers": len(buffers)} for fields, buffers in messages]
+        all_buffers = [buffer for _, buffers in messages for buffer in buffers]
+        must_confirm = self._board.count_message()
+        if must_confirm:
+            self._expect_confirmation()
+        self.send_now("drawing", all_buffers, parts=parts, confirm=must_confirm)
 
-    def _await_all(self) -> None:
-        """Expect a confirmation from every view; drop views that are overdue."""
+    def _expect_confirmation(self) -> None:
+        """Expect a confirmation from every view; remove views that are overdue."""
         # A page that crashed or lost its connection sends no "gone".
-        now = monotonic()
+        now_s = monotonic()
         for view in sorted(self._views):
-            if now - self._unanswered.setdefault(view, now) > LOST_S:
-                self._leave(view)
-                self._lost.add(view)
+            if now_s - self._unconfirmed_s.setdefault(view, now_s) > OVERDUE_S:
+                self._remove_view(view)
+                self._overdue.add(view)
 
     # -- from the page ----------------------------------------------------------------
     def _receive(self, _: Any, content: dict[str, Any], buffers: list[Any]) -> None:
         op = str(content.get("op"))
         if "seq" in content:
-            self.say("ack", seq=content["seq"], view=content.get("view"))
+            self.send_now("ack", seq=content["seq"], view=content.get("view"))
         view = str(content.get("view"))
         # Any message proves that the view exists.
-        self._unanswered.pop(view, None)
-        is_back = view in self._lost
-        self._lost.discard(view)
+        self._unconfirmed_s.pop(view, None)
+        is_back = view in self._overdue
+        self._overdue.discard(view)
         if op == "gone":
-            self._leave(view)
+            self._remove_view(view)
             return
         if op == "ready" or is_back:
-            self._arrive(view)
+            self._add_view(view)
         if op == "drawn":
-            self._board.shown()
+            self._board.confirm()
         elif op != "ready":
-            self._act(op, content, [bytes(b) for b in buffers])
+            self._handle(op, content, [bytes(b) for b in buffers])
 
-    def _arrive(self, view: str) -> None:
+    def _add_view(self, view: str) -> None:
         """Add a view and draw everything: a new view has no earlier content."""
         self._views.add(view)
         # All views share the messages of the part, so the others are drawn again, too.
-        self._kept = {}
-        self._board.ask_all()
+        self._last = {}
+        self._board.request_all()
         if len(self._views) == 1:
-            self.seen()
+            self.activate()
 
-    def _leave(self, view: str) -> None:
+    def _remove_view(self, view: str) -> None:
         """Remove a view and end its stroke."""
         self._views.discard(view)
-        self._unanswered.pop(view, None)
+        self._unconfirmed_s.pop(view, None)
         # A page that disappears sends no end of its stroke.
         if view == self._painting:
-            self._act("end", {"view": view}, [])
+            self._handle("end", {"view": view}, [])
         if not self._views:
             self._board.stop()
-            self.left()
+            self.deactivate()
 
-    def _act(self, op: str, content: dict[str, Any], buffers: list[bytes]) -> None:
+    def _handle(self, op: str, content: dict[str, Any], buffers: list[bytes]) -> None:
         """Handle a message; after a rejected stroke, draw the unchanged state."""
-        # No drawing starts between the change of the state and the update of `done`.
-        with held():
-            with self._telling(is_aside=op in ASIDE) as is_done:
+        # No drawing starts between the change of the state and the update of `handled`.
+        with drawing_paused():
+            with self._showing_problems(is_passive=op in PASSIVE_OPS) as successes:
                 if "begin" in content:
                     self._begin(content | content["begin"])
                 try:
@@ -313,13 +333,13 @@ class Part(anywidget.AnyWidget):
                 finally:
                     if content.get("end"):
                         self.on_end(content, [])
-                is_done.append(True)
+                successes.append(op)
             # A rejected message counts as handled, too: the page then removes the cells
             # that it had drawn in advance.
             view, seq = str(content.get("view")), int(content.get("seq", 0))
-            self.done[view] = max(self.done.get(view, 0), seq)
-            if op == "paint" and not is_done and self._views:
-                self._board.ask_all()
+            self.handled[view] = max(self.handled.get(view, 0), seq)
+            if op == "paint" and not successes and self._views:
+                self._board.request_all()
 
     def _handler(self, op: str) -> Callable[[dict[str, Any], list[bytes]], object]:
         """Return the handler of a message.
@@ -336,8 +356,8 @@ class Part(anywidget.AnyWidget):
         parts = (owner for owner in type(self).__mro__ if issubclass(owner, Part))
         if not any(name in vars(owner) for owner in parts):
             raise ValueError(f"{type(self).__name__} takes no message {op!r}.")
-        found: Callable[[dict[str, Any], list[bytes]], object] = getattr(self, name)
-        return found
+        handler: Callable[[dict[str, Any], list[bytes]], object] = getattr(self, name)
+        return handler
 
     # A stroke is one undo step. Its first message contains `begin` and its last message
     # contains `end`: separate messages would cost more than these fields.
@@ -378,11 +398,11 @@ class Part(anywidget.AnyWidget):
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """Set traits from the page; errors appear in `problem`."""
-        with self._telling():
+        with self._showing_problems():
             super().set_state(sync_data)
 
     @contextmanager
-    def _telling(self, *, is_aside: bool = False) -> Iterator[list[bool]]:
+    def _showing_problems(self, *, is_passive: bool = False) -> Iterator[list[str]]:
         """Show errors of the `with` block in `problem` instead of raising them.
 
         A message handler has no caller that could report the error. A block that needs
@@ -392,23 +412,23 @@ class Part(anywidget.AnyWidget):
             yield []
         except Exception as error:
             logger.info("A message of the page failed.", exc_info=True)
-            self._failed(error)
+            self._show_problem(error)
         else:
-            if self.problem and not is_aside:
+            if self.problem and not is_passive:
                 self.problem = ""
 
-    def _failed(self, error: Exception) -> None:
+    def _show_problem(self, error: Exception) -> None:
         self.problem = str(error) or type(error).__name__
 
-    # -- within -----------------------------------------------------------------------
-    def _asker(self, number: int, waits: Callable[[], bool]) -> Callable[[], None]:
-        def ask() -> None:
-            self._board.ask(number, PATIENCE_S if waits() else 0.0)
+    # -- signals ----------------------------------------------------------------------
+    def _slot(self, number: int, is_delayed: Callable[[], bool]) -> Callable[[], None]:
+        def request() -> None:
+            self._board.request(number, MAX_DELAY_S if is_delayed() else 0.0)
 
-        return ask
+        return request
 
-    def _note_spec(self) -> None:
-        """Tell of windows of another model; windows move often, their spec rarely."""
+    def _check_spec(self) -> None:
+        """Emit `spec_changed` if needed; windows move often, their spec rarely."""
         spec = self._controller.state.spec
         if spec != self._spec:
             self._spec = spec
@@ -429,7 +449,7 @@ class Part(anywidget.AnyWidget):
             self.on_end({}, [])
         if self._views:
             self._views.clear()
-            self.left()
+            self.deactivate()
         super().close()
 
 

@@ -12,7 +12,7 @@ from omnimouse_widgets.drawn.model.freshness import freshness_text
 from omnimouse_widgets.drawn.traces.options import Scale
 from omnimouse_widgets.drawn.traces.row import Trace, has_overlay, row_ranges
 from omnimouse_widgets.drawn.traces.time_axis import cursor_s, move_cursor
-from omnimouse_widgets.jupyter.transport.part import Drawn, Part
+from omnimouse_widgets.jupyter.transport.part import Drawing, Part
 
 COLOURS: Final[dict[str, Any]] = {
     "truth": palette.RECORDED,
@@ -26,7 +26,7 @@ COLOURS: Final[dict[str, Any]] = {
 
 
 class TraceStack(Part):
-    """Rows of recorded and predicted values on one time axis, with a cursor.
+    """RasterRows of recorded and predicted values on one time axis, with a cursor.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class TraceStack(Part):
     """
 
     # At most 20 drawings per second: each one sends all rows, up to 64, again.
-    REST_S = 0.05
+    INTERVAL_S = 0.05
     AHEAD = 3
 
     cursor = Int(0).tag(sync=True)
@@ -49,34 +49,33 @@ class TraceStack(Part):
 
     def __init__(self, controller: Controller, **traits: Any) -> None:
         super().__init__(controller, **traits)
-        state, results = controller.state, controller.results
-        events = state.events
-        self.bind("cursor", events.cursor, lambda: state.cursor, controller.set_cursor)
+        results = controller.results
+        self.bind_field("cursor", controller.set_cursor)
         self.bind("status", results.changed, self._freshness)
 
     def is_awaiting(self) -> bool:
         """Return whether the prediction of the selected neurons is still to come."""
         return self.controller.results.freshness in ("stale", "running")
 
-    def common_parts(self) -> list[Drawn]:
+    def common_drawings(self) -> list[Drawing]:
         """Return the drawing functions of the cursor and of the status text."""
         events, results = self.controller.state.events, self.controller.results
         return [
-            Drawn(self._draw_cursor, [events.cursor], [events.window]),
-            Drawn(self._draw_status, answers=[results.changed]),
+            Drawing(self._draw_cursor, [events.cursor], [events.window]),
+            Drawing(self._draw_status, results=[results.changed]),
         ]
 
     def show_rows(
-        self, rows: Sequence[Trace], scale: Scale, missing: str, *, answered: int = 0
+        self, rows: Sequence[Trace], scale: Scale, missing: str, *, request: int = 0
     ) -> None:
         """Draw the rows; with no rows, show the message `missing`.
 
-        `answered` is the number of the request whose result the rows show. The rows
+        `request` is the number of the request whose result the rows show. The rows
         can be newer, never older.
         """
         fields, buffers = rows_message(rows, scale)
         missing = "" if rows else missing
-        self.keep("rows", buffers, missing=missing, answered=answered, **fields)
+        self.add_if_changed("rows", buffers, missing=missing, request=request, **fields)
 
     # -- from the page ----------------------------------------------------------------
     def on_move(self, content: dict[str, Any], _: Any) -> None:
@@ -84,7 +83,7 @@ class TraceStack(Part):
         self.move_cursor(float(content["time_s"]))
         # The page drew the cursor at the pointer. Send the time of the sample even if
         # the cursor did not change, because no signal is emitted in that case.
-        self.say("cursor", time_s=cursor_s(self.controller))
+        self.send_now("cursor", time_s=cursor_s(self.controller))
 
     def on_steps(self, content: dict[str, Any], _: Any) -> None:
         """Move the cursor by samples, or the window by multiples of its length."""
@@ -97,16 +96,16 @@ class TraceStack(Part):
         """Move the cursor to a time in seconds on the session clock."""
         move_cursor(self.controller, time_s)
 
-    # -- within -----------------------------------------------------------------------
+    # -- to the page ------------------------------------------------------------------
     def _draw_cursor(self) -> None:
-        self.keep("cursor", time_s=cursor_s(self.controller))
+        self.add_if_changed("cursor", time_s=cursor_s(self.controller))
 
     def _draw_status(self) -> None:
-        self.keep("status", words=self._freshness())
+        self.add_if_changed("status", text=self._freshness())
 
     def _freshness(self) -> str:
-        sign, _, words = freshness_text(self.controller.results, is_long=False)
-        return f"{sign} {words}"
+        sign, _, text = freshness_text(self.controller.results, is_long=False)
+        return f"{sign} {text}"
 
 
 def rows_message(
@@ -129,8 +128,8 @@ def rows_message(
     curves = _curves_of(rows)
     ranges = row_ranges(rows, scale, rows)
     # Subtract in float64: the resolution of float32 falls with the session time.
-    drawn = [(time - start_s).astype(np.float32) for time in axes]
-    drawn += [_values(row, curve) for row in rows for curve in curves]
+    numbers = [(time - start_s).astype(np.float32) for time in axes]
+    numbers += [_values(row, curve) for row in rows for curve in curves]
     shade_s = rows[0].shade_span or rows[0].extent
     fields = {
         "start_s": start_s,
@@ -155,18 +154,18 @@ def rows_message(
         ],
     }
     shades = np.concatenate([row.shade for row in rows])
-    return fields, [np.concatenate(drawn), shades.astype(np.uint8)]
+    return fields, [np.concatenate(numbers), shades.astype(np.uint8)]
 
 
 def _curves_of(rows: Sequence[Trace]) -> list[str]:
     """Return the names of the curves of any row; a pin's name is its slot number."""
-    named = [
+    names = [
         name
         for name in ("truth", "predicted", "baseline")
         if any(getattr(row, name) is not None for row in rows)
     ]
     n_slots = max(len(row.overlays) for row in rows)
-    return named + [
+    return names + [
         str(slot)
         for slot in range(n_slots)
         if any(has_overlay(row, slot) for row in rows)
