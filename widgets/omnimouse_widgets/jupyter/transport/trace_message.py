@@ -26,7 +26,7 @@ COLOURS: Final[dict[str, Any]] = {
 
 
 class TraceStack(Part):
-    """RasterRows of recorded and predicted values on one time axis, with a cursor.
+    """Rows of recorded and predicted values on one time axis, with a cursor.
 
     Attributes
     ----------
