@@ -91,9 +91,8 @@ BASELINES = ("mean", "last", "ridge", "context-ridge", "video-ridge")
 )
 @click.option(
     "--metric",
-    default="correlation",
-    show_default=True,
-    help="correlation, cc_norm, fve or bits_per_spike; its definition is printed.",
+    help="correlation, cc_norm, fve or bits_per_spike; its definition is printed. By "
+    "default bits_per_spike for a first model of counts, else correlation.",
 )
 @max_windows_option
 @file_option(
@@ -128,7 +127,9 @@ def command(
     does not support is shown as "–". With --out, Ctrl-C loses no finished result: the
     same command continues.
     """
-    if settings["metric"] != "correlation" and (paper_table or sensorium2023):
+    if settings["metric"] not in (None, "correlation") and (
+        paper_table or sensorium2023
+    ):
         raise click.UsageError("These protocols are scored by correlation only.")
     recordings = [named_session(name, **reading) for name in sessions]
     # A model that is named twice, or is a baseline as well, is scored once.

@@ -97,9 +97,8 @@ def switches(
 @click.option("--tier", default="test", show_default=True, help="A held-out tier.")
 @click.option(
     "--metric",
-    default="correlation",
-    show_default=True,
-    help="correlation, cc_norm, fve or bits_per_spike; its definition is printed.",
+    help="correlation, cc_norm, fve or bits_per_spike; its definition is printed. By "
+    "default bits_per_spike for a model of counts, else correlation.",
 )
 @max_windows_option
 @file_option("--out", help="Results file; a sweep that it contains continues.")

@@ -27,6 +27,7 @@ from omnimouse_app.field.plane_tiles import (
     Tile,
     label_layer,
     name_planes,
+    text_layer,
     tile_of,
     tiles_of,
 )
@@ -168,7 +169,10 @@ class FieldLayers(QObject):
         if field.mean is not None:
             self.mean = self._add(mean_layer(field.mean), "mean image")
         self.tiles = tiles_of(field, np.asarray(session.units.plane))
-        if self.tiles:  # below the neurons, to leave their colours visible
+        # Below the neurons, to leave their colours visible.
+        if field.texts:
+            self._add(text_layer(field), "probes").editable = False
+        elif self.tiles:
             name_of = self._controller.planes.label_of
             self.names = self._add(label_layer(self.tiles, name_of), "planes")
             self.names.editable = False

@@ -89,6 +89,8 @@ def tiles_of(field: Field, plane: np.ndarray) -> tuple[Tile, ...]:
         centres = field.centres[placed & (plane == number)]
         top, left = np.maximum(centres.min(axis=0) - edge, 0).tolist()
         bottom, right = np.minimum(centres.max(axis=0) + edge, (height, width)).tolist()
+        # The names of probes stand above their units.
+        top, bottom = (0.0, float(height)) if field.texts else (top, bottom)
         tiles.append(Tile(int(number), top, left, bottom, right))
     return tuple(_with_room(tile, tiles, height, width) for tile in tiles)
 
@@ -104,17 +106,29 @@ def label_layer(tiles: Sequence[Tile], name_of: Callable[[int], str]) -> Points:
     Planes that overlap share one list of names, in the corner of the field.
     """
     places = [(tile.top, tile.left) for tile in tiles] if _apart(tiles) else [(0, 0)]
+    return _text_layer(places, _names(tiles, name_of, None), "lower_left")
+
+
+def text_layer(field: Field) -> Points:
+    """Return the texts of a field of probes: their names, and depths."""
+    words = pd.DataFrame({"plane": [text for _, _, text in field.texts]})
+    return _text_layer([(y, x) for y, x, _ in field.texts], words, "center")
+
+
+def _text_layer(
+    places: Sequence[tuple[float, float]], words: pd.DataFrame, anchor: str
+) -> Points:
     return Points(
         np.array(places, float),
         size=1,
         face_color="transparent",
         border_color="transparent",
-        features=_names(tiles, name_of, None),
+        features=words,
         text={
             "string": "{plane}",
             "size": 8,
             "color": "#CCCCCC",
-            "anchor": "lower_left",
+            "anchor": anchor,
             "translation": np.zeros(2),
         },
     )

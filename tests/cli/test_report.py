@@ -16,8 +16,8 @@ from click.testing import CliRunner, Result
 import omnimouse_model as om
 from omnimouse_app.cli import main
 from omnimouse_app.cli.report import command
-from omnimouse_model.analysis.evaluate.stitching import window_scores
 from omnimouse_model.analysis.evaluate.summary import score_summary, scores_by_area
+from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
 from omnimouse_model.errors import ExportError, StoppedError
 from omnimouse_model.live.controller import Controller

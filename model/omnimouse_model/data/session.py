@@ -32,7 +32,7 @@ from omnimouse_model.data.valid_starts import (
     recorded_behavior,
     trial_starts,
 )
-from omnimouse_model.data.window import Window
+from omnimouse_model.data.window import Window, require_events
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import SessionFormatError
 
@@ -205,13 +205,15 @@ class Session:
         Raises
         ------
         ValueError
-            The session is shorter than a window, or has no trial to align one to.
+            The session is shorter than a window, has no trial to align one to, or has
+            traces where the spec counts events.
 
         Examples
         --------
         >>> session.window(12.0).responses.shape
         (60, 40)
         """
+        require_events(self, spec)
         if spec.align == "trial":
             return self._trial_window(start_s, spec)
         grid = self.start_grid

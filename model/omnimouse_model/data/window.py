@@ -31,6 +31,22 @@ SCREEN_STD = np.float32(59.0)
 """Normalisation of video: one constant for all sessions, as in OmniMouse's training."""
 
 
+def require_events(session: "Session", spec: WindowSpec) -> None:
+    """Refuse a spec of counts for a session with response traces.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        Traces cannot be counted.
+    """
+    if spec.responses == "count" and not session.responses.has_events:
+        raise UnsupportedRequestError(
+            f"Session {session.id!r} has response traces, not spike times: they "
+            f"cannot be counted in bins of {1 / spec.response_rate_hz:g} s. Choose a "
+            "predictor that reads traces."
+        )
+
+
 @dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Window:
     """Responses, video and behaviour of a session over one time span.
@@ -277,13 +293,7 @@ class Window:
         signal, scale = session.responses, session.response_scale
         bins = self.native_start, spec.response_rate_hz, spec.n_samples
         if spec.responses == "count":
-            if not signal.has_events:
-                raise UnsupportedRequestError(
-                    f"Session {session.id!r} has response traces, not spike times: "
-                    "they cannot be counted in bins of "
-                    f"{1 / spec.response_rate_hz:g} s. Choose a predictor that reads "
-                    "traces."
-                )
+            require_events(session, spec)
             return signal.count(*bins)
         # At another rate, samples of the counts would leave out or repeat spikes:
         # spikes are counted in bins of this rate.

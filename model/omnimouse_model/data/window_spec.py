@@ -156,6 +156,12 @@ class WindowSpec:
         return round(self.duration_s * self.behavior.rate_hz)
 
     @property
+    def metric(self) -> str:
+        """Name of the metric that scores predictions by default; see `metrics`."""
+        # A correlation of counts in short bins is small even for the true rates.
+        return "bits_per_spike" if self.responses == "count" else "correlation"
+
+    @property
     def n_warmup_frames(self) -> int:
         """Video frames of the warm-up; 0 without video."""
         return 0 if self.video is None else round(self.warmup_s * self.video.rate_hz)

@@ -41,8 +41,10 @@ from omnimouse_model.live.last_session import LastSession, StateStore
 from omnimouse_model.live.mask.brush import CODE_NAMES, ActiveSpans, checked_code
 from omnimouse_model.live.mask.presets import (
     DEFAULT_PRESET,
+    FORECAST,
     HALF,
     PRESETS,
+    is_complete,
     mask_for,
     preset_named,
 )
@@ -183,9 +185,9 @@ class Controller:
         # Several panels can show the live sweep: the last one that closes stops it.
         self._sweep_viewers: set[object] = set()
         self._spans = ActiveSpans(self.state.spec.n_samples)
-        # Mask before and after a change of spec: going back and forth between two
+        # Task before and after a change of spec: going back and forth between two
         # predictors must not lose cells that the coarser spec cannot represent.
-        self._mapped: tuple[Mask, Mask] | None = None
+        self._mapped: tuple[UndoState, UndoState] | None = None
         # A recording without video can force another preset; the user's own choice is
         # kept for the next recording.
         self._last_preset = self.state.preset or DEFAULT_PRESET
@@ -269,6 +271,9 @@ class Controller:
             except Exception:
                 self._send()
                 raise
+            # The recording before may have been shown in windows of another spec.
+            self._spans.resize(self.state.spec.n_samples)
+            self.state.active_span = self._spans.of(self.state.brush_code)
             self.clock_check.clear()
             self._history.clear()
             self.history_changed.emit()
@@ -395,21 +400,34 @@ class Controller:
     def _follow_spec(self, spec: WindowSpec) -> None:
         """Change window and mask to the spec of the chosen predictor.
 
-        The mask is mapped by time. The mask from before comes back with its spec if
-        this one was not changed meanwhile. Undo steps belong to one spec.
+        The task is stretched to the window. The task from before comes back with its
+        spec if this one was not changed meanwhile. Undo steps belong to one spec.
         """
-        current = self.state.mask
-        if current is None:
+        if self.state.mask is None:
             return
+        current = self._undo_state
         original, mapped = self._mapped or (None, None)
-        if original is not None and mapped is current and original.spec == spec:
-            mask = original
+        is_same = mapped is not None and mapped.mask is current.mask
+        if original is not None and is_same and original.mask.spec == spec:
+            task = original
         else:
-            mask = current.stretched(spec)
-        if self._show_spec(mask):
-            self._mapped = (current, mask)
+            task = self._stretched(current, spec)
+        if self._show_spec(task.mask, task.preset):
+            self._mapped = (current, task)
 
-    def _show_spec(self, mask: Mask) -> bool:
+    def _stretched(self, task: UndoState, spec: WindowSpec) -> UndoState:
+        """Return a task for windows of another spec, without its edits.
+
+        A preset of which the spec cannot hold any input becomes a forecast.
+        """
+        mask, preset = task.mask.stretched(spec), task.preset
+        if preset and not is_complete(preset, mask):
+            preset = FORECAST
+            forecast = mask_for(preset, self._session, self.state.selection)
+            mask = forecast.stretched(spec)
+        return UndoState(mask, preset, ())
+
+    def _show_spec(self, mask: Mask, preset: str) -> bool:
         """Show a mask of another spec with the window of its spec; False if refused."""
         state, spec = self.state, mask.spec
         assert state.window is not None
@@ -431,6 +449,7 @@ class Controller:
         state.window = window
         state.mask = mask
         state.edits = edits
+        state.preset = preset
         state.active_span = self._spans.of(state.brush_code)
         self.history_changed.emit()
         self._send()
@@ -556,7 +575,7 @@ class Controller:
                 )
             if mask.spec != self.state.spec:
                 # Undo steps belong to one spec: there is no step back to another.
-                self._show_spec(mask)
+                self._show_spec(mask, preset)
             else:
                 self._change(mask, name, preset)
 

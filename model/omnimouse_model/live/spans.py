@@ -11,6 +11,7 @@ import numpy as np
 from omnimouse_model.data.clock import GRID_RATE_HZ
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import WindowSpec
 
 SpanChoice = Literal["window", "10 s", "30 s", "trial"]
 SPAN_CHOICES: Final[tuple[SpanChoice, ...]] = ("window", "10 s", "30 s", "trial")
@@ -22,11 +23,19 @@ Page = tuple[float, float]
 """Start and stop, seconds on the session clock."""
 
 
+def span_choices(spec: WindowSpec) -> tuple[SpanChoice, ...]:
+    """Return the spans that can be shown for windows of a spec.
+
+    Longer spans are stitched from windows on the grid of window starts, at its rate.
+    """
+    on_grid = spec.response_rate_hz == GRID_RATE_HZ and spec.align == "grid"
+    return SPAN_CHOICES if on_grid else ("window",)
+
+
 def page_around(session: Session, window: Window, choice: SpanChoice) -> Page | None:
     """The span that is shown around a window; None where that is the window itself."""
-    # longer spans are stitched on the grid of window starts, at its rate
-    rate_hz = window.spec.response_rate_hz
-    if choice == "window" or rate_hz != GRID_RATE_HZ or window.exact_start is not None:
+    is_possible = choice in span_choices(window.spec)
+    if choice == "window" or not is_possible or window.exact_start is not None:
         return None
     # Trials have no grid: their span follows from the recording.
     if choice == "trial":

@@ -17,6 +17,7 @@ from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.live.pin import Pin
 from omnimouse_model.live.spans import SpanChoice
 from omnimouse_model.masks import VISIBLE, Mask
+from omnimouse_model.metrics.named import METRICS, Metric
 
 MAX_SELECTED = 64
 ALL_PLANES = -1
@@ -122,3 +123,8 @@ class LiveState:
     def spec(self) -> WindowSpec:
         """Spec of the window on screen; OmniMouse's while no window is open."""
         return OMNIMOUSE if self.window is None else self.window.spec
+
+    @property
+    def metric(self) -> Metric:
+        """Metric of all scores on screen, those of pins and of the baseline too."""
+        return METRICS[self.spec.metric]

@@ -302,7 +302,9 @@ class Mask:
         return replace(self, name="", note="", token_layout=layout, **changes)  # type: ignore[arg-type]
 
     # -- another model ------------------------------------------------------------
-    def at(self, spec: WindowSpec, offset_s: float = 0.0) -> "Mask":
+    def at(
+        self, spec: WindowSpec, offset_s: float = 0.0, duration_s: float | None = None
+    ) -> "Mask":
         """Map the mask to another spec by time.
 
         Nothing becomes visible that this mask withholds; see `time_mapping`. `note`
@@ -314,6 +316,9 @@ class Mask:
             Rates and sizes of the other windows.
         offset_s
             Start of the other window minus the start of this one.
+        duration_s
+            Time that the mask is stretched to before it is mapped; its own duration by
+            default.
 
         Examples
         --------
@@ -322,11 +327,13 @@ class Mask:
         >>> mask.cells.shape, int(mask.visible.sum()), int(mask.target.sum())
         ((100, 3), 100, 50)
         """
-        if spec == self.spec and not offset_s:
+        own_s = self.spec.duration_s
+        speed = own_s / (duration_s or own_s)
+        if spec == self.spec and not offset_s and speed == 1:
             return self
         old = self.spec
-        cells = time_mapping.map_cells(self.cells, old, spec, offset_s)
-        frames = time_mapping.map_frames(self.frames, old, spec, offset_s)
+        cells = time_mapping.map_cells(self.cells, old, spec, offset_s, speed)
+        frames = time_mapping.map_frames(self.frames, old, spec, offset_s, speed)
         note = time_mapping.describe_mapping(old, spec, self.frames, self.channel_modes)
         note = f"{self.note}; {note}" if self.note else note
         return self._mapped(spec, cells, frames, note, self.name)

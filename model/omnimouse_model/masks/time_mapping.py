@@ -17,14 +17,19 @@ _TOLERANCE = 1e-6
 
 
 def map_cells(
-    cells: np.ndarray, old: WindowSpec, new: WindowSpec, offset_s: float
+    cells: np.ndarray,
+    old: WindowSpec,
+    new: WindowSpec,
+    offset_s: float,
+    speed: float = 1.0,
 ) -> np.ndarray:
     """Return the codes uint8 (new.n_samples, P) of cells of the old spec.
 
-    `offset_s` is the start of the new window minus the start of the old one.
+    `offset_s` is the start of the new window minus the start of the old one. `speed`
+    is the time in the old window per time in the new one: 1 if nothing is stretched.
     """
     mapped = np.full((new.n_samples, cells.shape[1]), HIDDEN, np.uint8)
-    rates = old.response_rate_hz, new.response_rate_hz
+    rates = old.response_rate_hz * speed, new.response_rate_hz
     first, stop = _overlaps(len(mapped), *rates, offset_s)
     for sample in np.flatnonzero((stop > 0) & (first < len(cells))):
         part = cells[max(first[sample], 0) : stop[sample]]
@@ -40,13 +45,17 @@ def map_cells(
 
 
 def map_frames(
-    frames: np.ndarray, old: WindowSpec, new: WindowSpec, offset_s: float
+    frames: np.ndarray,
+    old: WindowSpec,
+    new: WindowSpec,
+    offset_s: float,
+    speed: float = 1.0,
 ) -> np.ndarray:
     """Return the visible frames bool (new.n_frames,) of frames of the old spec."""
     mapped = np.zeros(new.n_frames, bool)
     if old.video is None or new.video is None:
         return mapped
-    rates = old.video.rate_hz, new.video.rate_hz
+    rates = old.video.rate_hz * speed, new.video.rate_hz
     first, stop = _overlaps(len(mapped), *rates, offset_s)
     for frame in np.flatnonzero((first >= 0) & (stop <= len(frames))):
         mapped[frame] = frames[first[frame] : stop[frame]].all()
@@ -56,12 +65,18 @@ def map_frames(
 def map_behavior(
     modes: tuple[BehaviorMode, ...], old: BehaviorSpec | None, new: BehaviorSpec | None
 ) -> tuple[BehaviorMode, ...]:
-    """Return the mode of each channel of the new spec by name; new ones are hidden."""
+    """Return the mode of each channel of the new spec by name; new ones are hidden.
+
+    A spec in stored order reads its channels together: where their modes differ, all
+    are hidden.
+    """
     if new is None:
         return ()
     by_name = {} if old is None else dict(zip(old.channels, modes, strict=True))
     hidden: BehaviorMode = "hidden"
-    return tuple(by_name.get(name, hidden) for name in new.channels)
+    mapped = tuple(by_name.get(name, hidden) for name in new.channels)
+    is_mixed = new.stored_order and len(set(mapped)) > 1
+    return (hidden,) * len(mapped) if is_mixed else mapped
 
 
 def stretch(values: np.ndarray, count: int) -> np.ndarray:
@@ -81,10 +96,12 @@ def describe_mapping(
     lost = ["visible video"] if frames.any() and new.video is None else []
     old_channels = () if old.behavior is None else old.behavior.channels
     new_channels = () if new.behavior is None else new.behavior.channels
+    mapped = map_behavior(modes, old.behavior, new.behavior)
+    new_modes = dict(zip(new_channels, mapped, strict=True))
     missing = [
         name
         for name, mode in zip(old_channels, modes, strict=True)
-        if mode != "hidden" and name not in new_channels
+        if mode != new_modes.get(name, "hidden")
     ]
     if missing:
         lost.append(f"behaviour ({', '.join(missing)})")

@@ -25,6 +25,8 @@ class Metric:
     ----------
     unit, definition
         Unit of its values, and one sentence with the formula.
+    symbol
+        Short name on plots and beside numbers.
     per_neuron
         Value (n,) from moments and Poisson gains in nats (n,); NaN where undefined.
         None for a metric of repeats, which needs all repeats of a stimulus together.
@@ -38,8 +40,30 @@ class Metric:
     unit: str
     definition: str
     per_neuron: PerNeuron | None
+    symbol: str
     needs: Literal["", "counts", "repeats"] = ""
     direction: Literal["higher", "lower"] = "higher"
+
+    def text(self, value: float, digits: int = 2, equals: str = " = ") -> str:
+        """Return a value with its symbol, for example "r = 0.43".
+
+        `equals` stands between symbol and value where the symbol comes first.
+
+        Examples
+        --------
+        >>> from omnimouse_model.metrics.named import METRICS
+        >>> METRICS["correlation"].text(0.431), METRICS["bits_per_spike"].text(0.2)
+        ('r = 0.43', '0.20 bits/spike')
+        """
+        # Adding 0.0 turns -0.0 into 0.0, which is printed without a sign.
+        return self.named(f"{round(value, digits) + 0.0:.{digits}f}", equals)
+
+    def named(self, number: str, equals: str = " = ") -> str:
+        """Return a number, as text, with the symbol of the metric."""
+        # A unit follows its number, the name of a quantity precedes it.
+        if self.unit == self.symbol.replace("/", " per "):
+            return f"{number} {self.symbol}"
+        return f"{self.symbol}{equals}{number}"
 
 
 def _pearson(sums: Moments, gain: np.ndarray) -> np.ndarray:
@@ -85,6 +109,7 @@ METRICS: dict[str, Metric] = {
             "cov(r, y) / (sd(r) sd(y)) over all scored samples of a neuron, without "
             "averaging over repeats (no unit, -1 to 1, higher is better)",
             _pearson,
+            "r",
         ),
         Metric(
             "cc_norm",
@@ -93,6 +118,7 @@ METRICS: dict[str, Metric] = {
             "repeats, divided by that of a perfect prediction; neurons without a "
             "ceiling are left out (no unit, 1 is perfect, higher is better)",
             None,
+            "CC_norm",
             needs="repeats",
         ),
         Metric(
@@ -101,6 +127,7 @@ METRICS: dict[str, Metric] = {
             "1 - sum (y - r)^2 / sum (y - mean y)^2 over all scored samples of a "
             "neuron (no unit, at most 1, higher is better)",
             _explained,
+            "FVE",
         ),
         Metric(
             "bits_per_spike",
@@ -109,6 +136,7 @@ METRICS: dict[str, Metric] = {
             "counts per bin, and m the mean rate of the neuron over the train tier "
             "(bits per spike, higher is better)",
             _bits,
+            "bits/spike",
             needs="counts",
         ),
     )

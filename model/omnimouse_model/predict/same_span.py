@@ -68,6 +68,11 @@ def predict_same_span(
 ) -> Prediction:
     """Predict a window's task at the rates of a predictor of another spec.
 
+    Parameters
+    ----------
+    mask
+        The task; a mask of another duration is stretched to the window.
+
     Returns
     -------
     Prediction
@@ -83,7 +88,7 @@ def predict_same_span(
     first: Prediction | None = None
     for offset_s, tile in tiles(window, spec):
         stop_if(outdated)
-        mapped = mask.at(_on_grid(spec), offset_s)
+        mapped = mask.at(_on_grid(spec), offset_s, window.spec.duration_s)
         # A tile without targets would be refused by some predictors.
         if not mapped.target.any():
             continue
@@ -106,6 +111,7 @@ def predict_same_span(
         responses=responses,
         neurons=np.asarray(neurons, np.int64),
         behavior=None,
+        mask_id=mask.mask_id,
         times_s=span.sample_times_s,
         valid=np.ones(len(responses), bool),
     )

@@ -1,15 +1,10 @@
 """Units in which responses are drawn: normalised, or spikes/s for counts."""
 
-from typing import Final
-
 import numpy as np
 
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.predict.predictor import Prediction, recorded_as
-
-BAR_RATE: Final = 10.0
-"""Height of the scale bar beside traces in spikes/s."""
 
 
 def drawn_units(spec: WindowSpec) -> str:
@@ -22,18 +17,35 @@ def recorded(window: Window) -> np.ndarray:
     return recorded_as(window, drawn_units(window.spec))
 
 
-def predicted(prediction: Prediction) -> np.ndarray:
-    """Return the predicted responses (n_samples, n) as they are drawn."""
-    if prediction.units == "session" and prediction.scale is not None:
-        return np.asarray(prediction.responses / prediction.scale, np.float32)
-    return prediction.responses
+def predicted(prediction: Prediction, window: Window) -> np.ndarray:
+    """Return predicted responses (n_samples, n) as they are drawn beside a window.
+
+    A prediction of another spec may have other units than the window.
+    """
+    values, wanted = prediction.responses, drawn_units(window.spec)
+    if prediction.units == wanted:
+        return values
+    scale = window.session.response_scale[prediction.neurons]
+    # Traces of spike trains are counts in bins of their own rate.
+    if wanted == "normalised":
+        per_bin = prediction.units == "spikes/s"
+        rate_hz = window.spec.response_rate_hz if per_bin else 1.0
+        return np.asarray(values / np.float32(rate_hz) / scale)
+    counts = values * scale if prediction.units == "normalised" else values
+    times, rate_hz = prediction.times_s, window.spec.response_rate_hz
+    if times is not None and len(times) > 1:
+        rate_hz = (len(times) - 1) / float(times[-1] - times[0])
+    return np.asarray(counts * np.float32(rate_hz))
 
 
 def bar_height(spec: WindowSpec) -> float:
     """Return the height of the scale bar beside traces, in drawn units."""
-    return BAR_RATE if spec.responses == "count" else 1.0
+    # One spike per bin is the smallest response that can be counted.
+    return spec.response_rate_hz if spec.responses == "count" else 1.0
 
 
 def bar_text(spec: WindowSpec) -> str:
     """Return the label of the scale bar beside traces."""
-    return f"{BAR_RATE:g} spikes/s" if spec.responses == "count" else "1 s.d."
+    if spec.responses == "count":
+        return f"{spec.response_rate_hz:g} spikes/s"
+    return "1 s.d."

@@ -12,6 +12,7 @@ import numpy as np
 from omnimouse_model.analysis.sweep.plan import AXES, ContextAxis
 from omnimouse_model.analysis.sweep.table import RESPONSES, ContextSweep, Curve
 from omnimouse_model.live.sweep.current_point import CurrentPoint
+from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import (
     AXIS_TEXT,
@@ -19,8 +20,10 @@ from omnimouse_widgets.drawn.context.points import (
     PlottedPoint,
     PointCache,
     dodge,
+    metric_of,
     place_on,
     points_of,
+    rate_of,
     tick_text,
     values_of,
 )
@@ -41,7 +44,7 @@ CURVE_KEYS: Final[tuple[CurveKey, ...]] = tuple(
 )
 HEIGHT: Final = 360
 MIN_RANGE: Final = 0.1
-"""Minimum range of correlation that a figure shows."""
+"""Minimum range of scores that a figure shows."""
 MAX_TWO_LINE_TICKS: Final = 3
 """Maximum number of two-line tick labels that fit side by side."""
 OLD_OPACITY: Final = 0.45
@@ -129,9 +132,9 @@ def context_grid_figure(
         )
     layout = sweep_layout([DrawnSweep("", sweep)], ["neurons"], target)
     figure = style.new_figure(theme, HEIGHT, **layout)
-    shades = style.shades(len(curves), theme)
+    shades, metric = style.shades(len(curves), theme), metric_of(sweep, target)
     for number, curve in enumerate(curves):
-        figure.add_trace(_grid_trace(curve, number, shades[number]))
+        figure.add_trace(_grid_trace(curve, number, shades[number], metric))
     figure.update_layout(legend_title_text=f"{AXIS_TEXT['history_samples']}: ")
     return figure
 
@@ -208,8 +211,8 @@ def curve_style(key: CurveKey, theme: Theme) -> dict[str, Any]:
 def sweep_layout(
     drawn: Sequence[DrawnSweep], axes: Sequence[ContextAxis], target: str
 ) -> dict[str, Any]:
-    """Return the layout: the x axes side by side, with one axis of correlation."""
-    label = "single-trial correlation"
+    """Return the layout: the x axes side by side, with one axis of scores."""
+    label = score_title(drawn)
     if target != RESPONSES:
         label = f"correlation, {target.replace('_', ' ')}"
     layout: dict[str, Any] = {
@@ -227,13 +230,20 @@ def sweep_layout(
     return layout
 
 
+def score_title(drawn: Sequence[DrawnSweep]) -> str:
+    """Return the title of the axis of scores; metrics may differ between sweeps."""
+    units = dict.fromkeys(metric_of(one.sweep).unit for one in drawn)
+    return " or ".join(units) or METRICS["correlation"].unit
+
+
 def axis_fields(drawn: Sequence[DrawnSweep], axis: ContextAxis) -> dict[str, Any]:
     """Return title, ticks and range of an axis, with a tick for every value.
 
     The second line of a tick, in seconds, is shown at the ends only if there are many.
     """
     values = values_of(drawn, axis)
-    labels = [tick_text(axis, value) for value in values]
+    rate_hz = rate_of(drawn)
+    labels = [tick_text(axis, value, rate_hz) for value in values]
     if len(labels) > MAX_TWO_LINE_TICKS:
         labels[1:-1] = [label.partition("\n")[0] for label in labels[1:-1]]
     places = [place_on(axis, value) for value in values]
@@ -347,10 +357,13 @@ def _points(
     }
 
 
-def _grid_trace(curve: Curve, number: int, colour: str) -> dict[str, Any]:
+def _grid_trace(
+    curve: Curve, number: int, colour: str, metric: Metric
+) -> dict[str, Any]:
     points = [point for point in curve.points if np.isfinite(point.score)]
     texts = [
-        f"{point.context.label}\nmean r = {point.score:.3f} ± {point.sem:.3f} s.e.m.\n"
+        f"{point.context.label}\nmean {metric.text(point.score, 3)} ± "
+        f"{point.sem:.3f} s.e.m.\n"
         f"n = {point.n_seeds} draws"
         for point in points
     ]

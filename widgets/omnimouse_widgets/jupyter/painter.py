@@ -55,6 +55,8 @@ class MaskPainter(Part):
         read-only.
     areas
         Names of the brain areas of the recording; read-only.
+    probes
+        Names of the probes of the recording; read-only.
     """
 
     # Messages of a stroke are small: a confirmation for every eighth is sufficient.
@@ -71,6 +73,7 @@ class MaskPainter(Part):
     selection = Tuple().tag(sync=True)
     counts = Dict()
     areas = List(Unicode()).tag(sync=True)
+    probes = List(Unicode()).tag(sync=True)
     _n_samples: Any = Int(0).tag(sync=True)
     _choices: Any = List().tag(sync=True)
     _legend: Any = Dict().tag(sync=True)
@@ -92,7 +95,8 @@ class MaskPainter(Part):
         self.bind_field("selection", controller.select)
         results, colouring = controller.results, controller.colouring
         self.bind("counts", [events.mask, events.active_span], self._counts)
-        self.bind("areas", events.session, self._areas)
+        self.bind("areas", events.session, lambda: self._names("area"))
+        self.bind("probes", events.session, lambda: self._names("probe"))
         self.bind("_choices", events.session, self._read_choices)
         legend = [events.colour_by, events.session, results.changed, colouring.changed]
         self.bind("_legend", legend, self._read_legend)
@@ -152,12 +156,17 @@ class MaskPainter(Part):
         ValueError
             If the recording has no neurons of this area.
         """
-        session = self._controller.state.session
-        areas = None if session is None else session.units.area
-        neurons = np.flatnonzero(np.asarray([] if areas is None else areas) == name)
-        if not len(neurons):
-            raise ValueError(f"No neurons of area {name!r}; known: {self.areas}.")
-        self.paint(neurons, code)
+        self._paint_group("area", name, code)
+
+    def paint_probe(self, name: str, code: int | None = None) -> None:
+        """Paint all units of a probe.
+
+        Raises
+        ------
+        ValueError
+            If the recording has no units on this probe.
+        """
+        self._paint_group("probe", name, code)
 
     # -- from the page ----------------------------------------------------------------
     def on_paint(self, content: dict[str, Any], buffers: list[bytes]) -> None:
@@ -192,6 +201,10 @@ class MaskPainter(Part):
         """Paint all neurons of a brain area."""
         self.paint_area(str(content["name"]), int(content["code"]))
 
+    def on_probe(self, content: dict[str, Any], _: list[bytes]) -> None:
+        """Paint all units of a probe."""
+        self.paint_probe(str(content["name"]), int(content["code"]))
+
     def on_toggle_colours(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Switch between colours of the mask and those of the last other quantity."""
         self._controller.colouring.toggle()
@@ -223,6 +236,7 @@ class MaskPainter(Part):
             shape=list(field.labels.shape),
             neurons=field.n_neurons,
             rims=field.has_rims,
+            texts=field.texts,
             selected=palette.SELECTED,
         )
 
@@ -283,11 +297,22 @@ class MaskPainter(Part):
         counts, _ = counted(self._controller.state)
         return {palette.STATE_NAMES[code]: int(counts[code]) for code in ORDER}
 
-    def _areas(self) -> list[str]:
+    def _groups(self, kind: str) -> np.ndarray:
+        """Return the area or the probe of each neuron; empty if there are none."""
         session = self._controller.state.session
-        areas = None if session is None else session.units.area
+        groups = None if session is None else getattr(session.units, kind)
+        return np.asarray([] if groups is None else groups).astype(str)
+
+    def _names(self, kind: str) -> list[str]:
         # An empty name marks a neuron without an area.
-        return [] if areas is None else sorted({str(area) for area in areas} - {""})
+        return sorted({*self._groups(kind).tolist()} - {""})
+
+    def _paint_group(self, kind: str, name: str, code: int | None) -> None:
+        neurons = np.flatnonzero(self._groups(kind) == name)
+        if not len(neurons):
+            names = self._names(kind)
+            raise ValueError(f"No neurons of {kind} {name!r}; known: {names}.")
+        self.paint(neurons, code)
 
     def _read_choices(self) -> list[list[str]]:
         choices = self._controller.colouring.choices

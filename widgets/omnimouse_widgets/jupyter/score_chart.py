@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from omnimouse_model.metrics.named import Metric
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.neurons.score_distribution import (
     ScoreDistribution,
@@ -47,8 +48,7 @@ class ScoreChart:
         silent = {"hoverinfo": "skip", **unfaded}
         self.figure: Any = new_figure_widget(
             [
-                {**bars, "marker": _ALL, **unfaded,
-                 "hovertemplate": "r %{x:.3f}: %{y} neurons<extra></extra>"},
+                {**bars, "marker": _ALL, **unfaded},
                 {**bars, "marker": _SELECTED, **silent},
                 {**points, "marker": {**_ALL, "size": 5}, **unfaded},
                 {**points, "marker": {**_SELECTED, "size": 7, "symbol": "circle",
@@ -72,7 +72,11 @@ class ScoreChart:
         opacity = OLD_OPACITY if is_old else 1.0
         figure, self._spread = self.figure, spread
         mean = float(scores.mean()) if len(scores) else None
+        symbol = spread.metric.symbol
         with figure.batch_update():
+            figure.layout.xaxis.title.text = figure.layout.yaxis2.title.text = symbol
+            hover = f"{symbol} %{{x:.3f}}: %{{y}} neurons<extra></extra>"
+            self._bars.hovertemplate = hover
             for trace in (self._bars, self._selected_bars):
                 trace.update(x=spread.places, width=0.92 * width, opacity=opacity)
             self._bars.y = spread.counts
@@ -80,7 +84,7 @@ class ScoreChart:
             self._points.update(
                 x=np.float32(values), y=np.float32(scores), opacity=opacity
             )
-            self._points.hovertemplate = _hover(across)
+            self._points.hovertemplate = _hover(across, spread.metric)
             figure.layout.xaxis2.update(_axis(across))
             figure.layout.shapes = _lines(mean, scores, across)
             message = "" if across.is_known or not len(scores) else across.why
@@ -139,10 +143,11 @@ def _axis(across: SecondQuantity) -> dict[str, Any]:
     return style.titled(title, tickmode="array", tickvals=places, ticktext=labels)
 
 
-def _hover(across: SecondQuantity) -> str:
+def _hover(across: SecondQuantity, metric: Metric) -> str:
     # The horizontal position of a categorical quantity is jittered and says nothing.
     other = "" if across.words else f"<br>{style.hover(across.label)} %{{x:.4g}}"
-    return f"neuron %{{customdata}}<br>r = %{{y:.2f}}{other}<extra></extra>"
+    score = metric.named("%{y:.2f}")
+    return f"neuron %{{customdata}}<br>{score}{other}<extra></extra>"
 
 
 def _lines(mean: float | None, scores: np.ndarray, across: SecondQuantity) -> list[Any]:

@@ -216,7 +216,9 @@ class NeuronScores(FigurePart):
         chart.show_spread(spread, across, is_old=is_old)
         chart.show_selection(controller.state.selection, across)
         bars = [spread.bar_text(bar) for bar in range(len(spread.counts))]
-        label = f"Histogram of r, and r against {across.label}. {self.summary}"
+        symbol = spread.metric.symbol
+        label = f"Histogram of {symbol}, and {symbol} against {across.label}. "
+        label += self.summary
         self.add_message("scores", drawing=self._drawing, bars=bars, label=label)
         self.add_if_changed("summary", text=self.summary)
 

@@ -19,6 +19,7 @@ from omnimouse_widgets.figures.sweep import (
     line_legend,
     mark_parts,
     score_range,
+    score_title,
     sweep_layout,
     sweep_traces,
 )
@@ -78,8 +79,10 @@ class SweepChart:
                 if fields != self._traces.get(key, _NOTHING):
                     trace.update(fields)
             self._traces = traces
-            if (names, axes) != self._names_and_axes:
-                self._names_and_axes = names, axes
+            title = score_title(drawn)
+            if (names, axes, title) != self._names_and_axes:
+                self._names_and_axes = names, axes, title
+                self.figure.layout.yaxis.title.text = title
                 self._show_names_and_axes(names, axes)
             self._fit()
 

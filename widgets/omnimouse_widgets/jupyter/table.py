@@ -22,12 +22,13 @@ from omnimouse_widgets.drawn.neurons.columns import (
     COLUMNS,
     FILTER_TIP,
     OLDER,
-    TITLES,
-    TOOLTIPS,
+    TEXT_COLUMNS,
     cell_text,
     columns_of,
     sorted_rows,
     state_code,
+    titles_of,
+    tooltips_of,
 )
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing, Part
@@ -39,9 +40,6 @@ MAX_ROWS: Final = 500
 TABLE = 0  # index of `_draw_table` in `drawings`
 CONSTANTS: Final[dict[str, Any]] = {
     "columns": COLUMNS,
-    "titles": TITLES,
-    "tips": TOOLTIPS,
-    "is_text": [name in ("area", "state") for name in COLUMNS],
     "older": OLDER,
     "filter_tip": FILTER_TIP,
     "states": [[code, palette.STATE_NAMES[code]] for code in (VISIBLE, TARGET, HIDDEN)],
@@ -150,7 +148,7 @@ class NeuronTable(Part):
         neurons = table.neurons[start:stop]
         cells = [
             [cell_text(name, value) for value in table.columns[name][neurons]]
-            for name in COLUMNS
+            for name in titles_of(self.controller)
         ]
         states = table.columns["state"][neurons]
         self.send_now(
@@ -256,12 +254,16 @@ class NeuronTable(Part):
         version = self._arrangement.version + 1
         self._arrangement = Arrangement(version, columns, self._neurons_of(columns))
         self.set_trait("shown", len(self._arrangement.neurons))
+        titles = titles_of(self.controller)
         self.add_message(
             "table",
             version=version,
             n=len(self._arrangement.neurons),
             total=len(columns["id"]),
             is_old=self.controller.results.is_population_old,
+            titles=titles,
+            tips=tooltips_of(self.controller),
+            is_text=[title in TEXT_COLUMNS for title in titles],
         )
 
     def _draw_selection(self) -> None:

@@ -6,7 +6,7 @@ from typing import Any, Final
 from traitlets import Bool, Dict, Enum, List, Tuple, Unicode
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.spans import SPAN_CHOICES
+from omnimouse_model.live.spans import SPAN_CHOICES, span_choices
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces import text as trace_words
 from omnimouse_widgets.drawn.traces.options import TraceOptions
@@ -119,7 +119,7 @@ class Traces(TraceStack):
     def _read_spans(self) -> list[list[str]]:
         """Return label, name and tooltip of every span."""
         spec = self.controller.state.spec
-        window = f"{spec.duration_s:g} s"
+        window = f"{spec.duration_s:.3g} s"
         return [
             [
                 window if choice == "window" else choice,
@@ -127,6 +127,7 @@ class Traces(TraceStack):
                 trace_words.span_tip(choice, spec),
             ]
             for choice in SPAN_CHOICES
+            if choice in span_choices(spec)
         ]
 
     # -- to the page ------------------------------------------------------------------

@@ -9,6 +9,7 @@ from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
 from omnimouse_model.live.report import ReportCondition, ReportData
 from omnimouse_model.masks import scored_cells
+from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
 from omnimouse_widgets.report import drawings
 from omnimouse_widgets.report.markup import (
@@ -21,9 +22,9 @@ from omnimouse_widgets.report.markup import (
     tag,
 )
 from omnimouse_widgets.report.results import (
-    SUMMARY_HEAD,
     key_of,
     summary_cells,
+    summary_head,
     title_of,
 )
 from omnimouse_widgets.report.task import video_text
@@ -83,7 +84,7 @@ def _score_table(data: ReportData, head: str, each: Sequence[Scores]) -> Markup:
         for c, scores in zip(data.conditions, each, strict=True)
     ]
     keys = [key_of(c) for c in data.conditions]
-    heads = (head, "predictor", *SUMMARY_HEAD)
+    heads = (head, "predictor", *summary_head(data.content.metric))
     return table(heads, rows, n_text=2, condition_of_rows=keys)
 
 
@@ -166,17 +167,18 @@ def context(data: ReportData) -> Iterator[Markup]:
     yield drawings.legend(samples, toggles)
     for name, sweep in data.sweeps:
         yield tag("h3", name)
-        yield tag("p", _about(sweep), class_="quiet")
-        heads = ("other inputs", "context", "r", "s.e.m.", "draws")
+        metric = METRICS[sweep.plan.metric]
+        yield tag("p", _about(sweep, metric), class_="quiet")
+        heads = ("other inputs", "context", metric.symbol, "s.e.m.", "draws")
         yield table(heads, _points(sweep), 2)
 
 
-def _about(sweep: ContextSweep) -> str:
+def _about(sweep: ContextSweep, metric: Metric) -> str:
     windows = max((row.n_windows for row in sweep.rows), default=0)
     targets = max((row.n_neurons for row in sweep.rows), default=0)
     text = (
-        f"{sweep.predictor} on {', '.join(sweep.sessions)}: mean single-trial "
-        f"correlation of {count(targets, 'neuron')} over {count(windows, 'window')}; "
+        f"{sweep.predictor} on {', '.join(sweep.sessions)}: mean {metric.unit} "
+        f"of {count(targets, 'neuron')} over {count(windows, 'window')}; "
         "± is the standard error over draws of neurons."
     )
     if not sweep.is_complete:

@@ -16,8 +16,16 @@ from omnimouse_model.analysis.sweep.plan import AXES, ContextAxis
 from omnimouse_model.analysis.sweep.table import ContextSweep, Curve
 from omnimouse_model.data.units import Units
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE, Mask
+from omnimouse_model.metrics.named import Metric
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import AXIS_TEXT, dodge, place_on
+from omnimouse_widgets.drawn.field.layout import (
+    FIELD_SIDE,
+    has_depths,
+    probe_places,
+    probe_texts,
+)
+from omnimouse_widgets.drawn.neurons.score_distribution import score_bins
 from omnimouse_widgets.drawn.raster.rows import groups
 from omnimouse_widgets.report import svg
 from omnimouse_widgets.report.markup import Markup, tag
@@ -69,7 +77,7 @@ def mask_picture(mask: Mask) -> Markup:
         box = (frame_number * step + 0.5, 84, step - 1, 8)
         parts.append(svg.box(*box, f"fill-{state}", title))
     for share, anchor in ((0, "start"), (0.5, "middle"), (1, "end")):
-        label = f"{share * mask.spec.duration_s:g} s"
+        label = f"{share * mask.spec.duration_s:.3g} s"
         parts.append(svg.label(share * WIDTH, 108, label, anchor))
     return svg.picture(WIDTH, 112, "The mask over the window", parts)
 
@@ -78,9 +86,12 @@ def mask_picture(mask: Mask) -> Markup:
 def positions(units: Units) -> tuple[np.ndarray, str]:
     """Return positions (P, 2) of neurons, (right, down), and their unit; "" for a grid.
 
+    Units on probes have one column per probe, by depth; their unit is "probes".
     Neurons without a known position are NaN. If no position is known, all neurons are
     placed on a grid in their order.
     """
+    if has_depths(units):
+        return probe_places(units)[:, ::-1], "probes"
     microns, pixels = units.xyz_um[:, :2].astype(float), units.xy_px.astype(float)
     for places, unit in ((microns, "µm"), (pixels, "px")):
         is_known = np.isfinite(places).all(axis=1)
@@ -108,6 +119,10 @@ class FieldPictures:
         self.is_known = np.isfinite(places).all(axis=1)
         known = places[self.is_known] if self.is_known.any() else np.zeros((1, 2))
         low, high = known.min(axis=0), known.max(axis=0)
+        self._texts: tuple[tuple[float, float, str], ...] = ()
+        if self.unit == "probes":  # their names and depths stand around them
+            low, high = np.zeros(2), np.full(2, float(FIELD_SIDE))
+            self._texts = probe_texts(units)
         span = np.maximum(high - low, 1e-9)
         self._side = HALF - 24
         self._scale = self._side / float(span.max())
@@ -123,6 +138,8 @@ class FieldPictures:
         """Description of the positions."""
         if not self.unit:
             return "The recording has no positions: neurons are drawn in their order."
+        if self.unit == "probes":
+            return "One column per probe, by depth."
         n_unknown = int((~self.is_known).sum())
         more = f" {n_unknown:,} without a position are not drawn." if n_unknown else ""
         frame = {"µm": "the microscope's frame", "px": "the mean image"}[self.unit]
@@ -165,7 +182,10 @@ class FieldPictures:
 
     def _picture(self, label: str, parts: list[Markup]) -> Markup:
         y = self._height
-        if self.unit:
+        for down, right, text in self._texts:
+            at = 12 + right * self._scale, 16 + down * self._scale
+            parts.append(svg.label(*at, text, "middle"))
+        if self.unit and self.unit != "probes":
             # A scale bar of a round length, about 30 % of the picture.
             length = _round_below(0.3 * self._side / self._scale)
             right = 12 + length * self._scale
@@ -175,13 +195,19 @@ class FieldPictures:
         return svg.picture(HALF, y + 20, label, parts, data_field="")
 
 
-def score_scale() -> Markup:
+def score_scale(metric: Metric) -> Markup:
     """Return the colour bar of the scores."""
     # 0.4 units of overlap avoid visible gaps between the colours.
     parts = [svg.box(40 + k * 6, 2, 6.4, 10, f"fill-s{k}") for k in range(SCORE_STEPS)]
     end = 40 + SCORE_STEPS * 6
-    ends = [svg.label(36, 11, "r ≤ 0", "end"), svg.label(end + 5, 11, "1", "start")]
-    return svg.picture(end + 24, 14, "Colours of scores from 0 to 1", [*parts, *ends])
+    is_r = metric.symbol == "r"
+    last = "1" if is_r else f"1 {metric.symbol}"
+    ends = [
+        svg.label(36, 11, "r ≤ 0" if is_r else "≤ 0", "end"),
+        svg.label(end + 5, 11, last, "start"),
+    ]
+    width = end + 24 + 6 * (len(last) - 1)
+    return svg.picture(width, 14, "Colours of scores from 0 to 1", [*parts, *ends])
 
 
 def _round_below(value: float) -> float:
@@ -190,27 +216,28 @@ def _round_below(value: float) -> float:
 
 
 # -- the distribution ---------------------------------------------------------------
-def distribution(scores: np.ndarray, median: float) -> Markup:
-    """Return the histogram of the scores, in bins of 0.05."""
-    # The axis reaches down to -0.2 or lower, so that most reports have the same axis.
+def distribution(scores: np.ndarray, median: float, metric: Metric) -> Markup:
+    """Return the histogram of the scores."""
+    # The axis contains -0.2 to 1, so that most reports have the same axis.
     finite = scores[np.isfinite(scores)]
-    low = min(-0.2, np.floor(float(finite.min()) * 5) / 5)
-    edges = np.linspace(low, 1.0, round((1.0 - low) / 0.05) + 1)
-    counts, _ = np.histogram(np.clip(finite, low, 1.0), edges)
+    edges = score_bins([np.array([-0.2, 0.999]), finite])
+    low, high = float(edges[0]), float(edges[-1])
+    counts, _ = np.histogram(finite, edges)
     highest = max(int(counts.max()), 1) * 1.05
-    frame = Frame(52, 10, WIDTH - 68, 150, (low, 1.0), (0, highest))
+    frame = Frame(52, 10, WIDTH - 68, 150, (low, high), (0, highest))
     # Neurons are counted, so ticks are whole numbers.
     ticks = [t for t in svg.ticks_between(0, frame.y[1], 4) if t == round(t)]
     parts = svg.left_axis(frame, ticks, 0)
     width = float(frame.across(edges[1]) - frame.across(edges[0]))
     for n, edge in zip(counts.tolist(), edges[:-1], strict=True):
         left, top = float(frame.across(edge)), float(frame.down(n))
-        title = f"{edge:.2f} to {edge + 0.05:.2f}: {n:,} neurons"
+        title = f"{edge:.2f} to {edge + edges[1] - edges[0]:.2f}: {n:,} neurons"
         parts.append(svg.box(left + 1, top, width - 2, 160 - top, "bar", title))
     x = float(frame.across(median))
     parts.append(svg.rule(x, 10, x, 160, "median"))
-    ends = [(t, f"{t:.1f}".replace("-", "−")) for t in svg.ticks_between(low, 1.0, 8)]
-    parts += svg.bottom_axis(frame, ends, "single-trial correlation r (dashed: median)")
+    ends = [(t, f"{t:.1f}".replace("-", "−")) for t in svg.ticks_between(low, high, 8)]
+    name = metric.unit if metric.symbol != "r" else f"{metric.unit} r"
+    parts += svg.bottom_axis(frame, ends, f"{name} (dashed: median)")
     return svg.picture(WIDTH, 198, "Distribution of the scores", parts)
 
 
@@ -346,7 +373,7 @@ def _curves(
     parts = svg.left_axis(frame, svg.ticks_between(*frame.y, 5), 2)
     parts += svg.bottom_axis(frame, ticks, AXIS_TEXT[axis])
     parts += [_curve(frame, number, curve) for number, curve in numbered]
-    return svg.picture(HALF, 240, f"Correlation against {AXIS_TEXT[axis]}", parts)
+    return svg.picture(HALF, 240, f"Score against {AXIS_TEXT[axis]}", parts)
 
 
 def _curve(frame: Frame, number: int, curve: Curve) -> Markup:

@@ -39,5 +39,6 @@ def neuron_text(content: ScreenContent, neuron: int, state: str) -> str:
         parts.append(f"depth {number(depth, 0)} µm")
     parts.append(state)
     score = np.nan if content.scores is None else float(content.scores[neuron])
-    parts.append(f"r = {number(score)}" if np.isfinite(score) else "no score")
+    is_scored = np.isfinite(score)
+    parts.append(content.metric.named(number(score)) if is_scored else "no score")
     return " · ".join(parts)

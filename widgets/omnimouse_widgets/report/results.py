@@ -11,7 +11,7 @@ from omnimouse_model.analysis.evaluate.summary import (
     scores_by_area,
 )
 from omnimouse_model.live.neurons.neuron_info_text import heading
-from omnimouse_model.live.project.score_text import DEFINITION
+from omnimouse_model.live.project.score_text import definition_of
 from omnimouse_model.live.report import (
     ReportCondition,
     ReportData,
@@ -19,6 +19,7 @@ from omnimouse_model.live.report import (
 )
 from omnimouse_model.masks import HIDDEN, MIXED, TARGET, VISIBLE
 from omnimouse_model.masks.cells import PATTERN_NAMES
+from omnimouse_model.metrics.named import Metric
 from omnimouse_widgets.drawn.traces.behavior_rows import channel_text
 from omnimouse_widgets.drawn.traces.rows import predicted_at, predicted_of
 from omnimouse_widgets.drawn.units import drawn_units, recorded
@@ -32,17 +33,16 @@ UNIT_TEXTS: Final = {
 }
 """Meaning of the values of a trace, by their units."""
 BEHAVIOR_CODES: Final = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
-SUMMARY_HEAD: Final = (
-    "neurons",
-    "mean r",
-    "median r",
-    "lower quartile",
-    "upper quartile",
-)
+
+
+def summary_head(metric: Metric) -> tuple[str, ...]:
+    """Return the titles of the columns of a summary."""
+    means = (f"mean {metric.symbol}", f"median {metric.symbol}")
+    return ("neurons", *means, "lower quartile", "upper quartile")
 
 
 def summary_cells(summary: ScoreSummary) -> tuple[str, ...]:
-    """Return the table cells of a summary, in the order of `SUMMARY_HEAD`."""
+    """Return the table cells of a summary, in the order of `summary_head`."""
     values = (summary.mean, summary.median, summary.low, summary.high)
     return f"{summary.n:,}", *map(number, values)
 
@@ -75,14 +75,16 @@ def scores(data: ReportData) -> Iterator[Markup]:
     if scores is None or not summary.n:
         yield tag("p", "No target response was predicted: there is no score.")
         return
-    yield tag("p", f"r: {DEFINITION}.", class_="quiet")
+    metric = data.content.metric
+    definition = definition_of(metric)
+    yield tag("p", f"{metric.symbol}: {definition}.", class_="quiet")
     rows = [("all", *summary_cells(summary))]
     areas = scores_by_area(scores, data.content.session.units)
     rows += [(name or "no area", *summary_cells(part)) for name, part in areas]
-    yield table(("area", *SUMMARY_HEAD), rows)
+    yield table(("area", *summary_head(metric)), rows)
     if not areas:
         yield tag("p", "The recording names no brain areas.", class_="quiet")
-    yield tag("figure", drawings.distribution(scores, summary.median))
+    yield tag("figure", drawings.distribution(scores, summary.median, metric))
 
 
 # -- the field ----------------------------------------------------------------------
@@ -105,7 +107,7 @@ def field(data: ReportData) -> Iterator[Markup]:
     figures = [tag("figure", tag("h3", "By state"), by_state, drawings.legend(samples))]
     scores = data.content.scores
     if scores is not None and np.isfinite(scores).any():
-        legend = [(drawings.score_scale(), "")]
+        legend = [(drawings.score_scale(data.content.metric), "")]
         if not np.isfinite(scores).all():
             legend.append((drawings.state_sample(HIDDEN), "no score"))
         by_score = pictures.by_score(scores)
@@ -137,7 +139,7 @@ def traces(data: ReportData) -> Iterator[Markup]:
         "p",
         f"{UNIT_TEXTS[units]} The strip below a trace shows the state of each sample "
         "in the mask. The plot on the right shows the predicted samples alone, each "
-        "line with mean 0 and standard deviation 1, as in the correlation r.",
+        "line with mean 0 and standard deviation 1, as in a correlation.",
         class_="quiet",
     )
     if predicted:
@@ -152,7 +154,7 @@ def traces(data: ReportData) -> Iterator[Markup]:
             values = predicted_at(condition.prediction, neuron, content.window)
             lines += [] if values is None else [Line(style_class(condition), values)]
         if data.what_if is not None:
-            values = predicted_of(data.what_if.after, neuron)
+            values = predicted_of(data.what_if.after, neuron, content.window)
             lines += [] if values is None else [Line("edited", values)]
         picture = drawings.traces(
             times,
@@ -190,7 +192,7 @@ def _neuron_scores(data: ReportData, conditions: Sequence[ReportCondition]) -> M
         for n in neurons
     ]
     return table(
-        ("r of neuron", *map(title_of, conditions)),
+        (f"{data.content.metric.symbol} of neuron", *map(title_of, conditions)),
         rows,
         neurons=neurons,
         conditions=[key_of(c) for c in conditions],

@@ -52,9 +52,11 @@ def heading(data: ReportData) -> Iterator[Markup]:
     # to compare with.
     summary = score_summary(data.content.scores)
     n_targets = int(scored_cells(data.content.mask).any(axis=0).sum())
+    metric = data.content.metric
+    score = "correlation r" if metric.symbol == "r" else metric.unit
     numbers = {
-        "median correlation r": number(summary.median),
-        "mean correlation r": number(summary.mean),
+        f"median {score}": number(summary.median),
+        f"mean {score}": number(summary.mean),
         f"neurons scored of {n_targets:,} targets": f"{summary.n:,}",
     }
     cells = (tag("div", tag("b", v), tag("span", name)) for name, v in numbers.items())

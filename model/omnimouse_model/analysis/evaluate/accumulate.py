@@ -9,6 +9,7 @@ from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.repeat_table import RepeatTable
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, GroupScore, Score
 from omnimouse_model.analysis.evaluate.stimulus_groups import StimulusGroups
+from omnimouse_model.analysis.evaluate.window_scores import scored_counts
 from omnimouse_model.analysis.tuning.repeats import RepeatedClip
 from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES
 from omnimouse_model.data.session import Session
@@ -102,10 +103,7 @@ class RunningScore:
         truth = window.responses[:, neurons]
         gain = np.zeros(truth.shape)
         if self.null is not None:
-            # Counts of a spec of counts are what they are; others are normalised.
-            if window.spec.responses != "count":
-                scale = self.session.response_scale[neurons].astype(np.float64)
-                rates, truth = rates * scale, truth * scale
+            rates, truth = scored_counts(rates, truth, window, neurons)
             gain = self._poisson_gain(rates, truth, counted, self.null[neurons])
             self.gain[columns] += gain.sum(axis=0)
         self.responses.update(rates, truth, counted, columns)

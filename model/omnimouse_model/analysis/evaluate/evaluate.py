@@ -19,6 +19,7 @@ from omnimouse_model.analysis.evaluate.conditions import Condition, conditions
 from omnimouse_model.analysis.evaluate.repeat_table import KINDS
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score, Scores
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping, StimulusGroups
+from omnimouse_model.analysis.evaluate.window_scores import null_rates
 from omnimouse_model.analysis.tuning.repeats import RepeatedClip, repeated_clips
 from omnimouse_model.data.clock import grid_points
 from omnimouse_model.data.session import Session
@@ -27,7 +28,6 @@ from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import Metric, named_metric
-from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.simulate import Truth, has_truth, open_truth
 
@@ -73,7 +73,7 @@ def evaluate(
     neurons: np.ndarray | None = None,
     max_windows: int | None = None,
     by: Grouping | None = None,
-    metric: str = "correlation",
+    metric: str | None = None,
     progress: Progress = lambda done, total, step: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Scores:
@@ -103,7 +103,8 @@ def evaluate(
         "correlation", "cc_norm" (stimuli that were repeated), "fve" (fraction of
         variance explained) or "bits_per_spike" (sessions with spike times);
         `metrics.METRICS` has their definitions. Decoded behaviour is always scored by
-        correlation.
+        correlation. By default that of the first predictor's spec: bits per spike for
+        counts, else the correlation.
 
     Raises
     ------
@@ -125,7 +126,7 @@ def evaluate(
     'fraction of variance explained'
     """
     predictors = (*predictor,) if isinstance(predictor, Sequence) else (predictor,)
-    named_metric(metric)  # refuses an unknown name before any work
+    metric = metric_of(predictors, metric)  # refuses an unknown name before any work
     scored = conditions(strategies)
     shards = []
     for session in listed_sessions(sessions):
@@ -137,6 +138,18 @@ def evaluate(
                 Shard(tuple(group), session, scored, tier, windows, neurons, by, metric)
             )
     return joined(list(shard_scores(shards, progress, cancelled)), shards, tier)
+
+
+def metric_of(predictors: Sequence[Predictor], metric: str | None) -> str:
+    """Return the name of a metric: by default that of the first predictor's spec.
+
+    Raises
+    ------
+    ValueError
+        The metric is unknown, or `evaluate` cannot compute it.
+    """
+    default = predictors[0].needs.spec.metric if predictors else "correlation"
+    return named_metric(metric or default).name
 
 
 def listed_sessions(sessions: Session | Sequence[Session]) -> list[Session]:
@@ -271,7 +284,9 @@ def _running_scores(shard: Shard, run: _Run) -> list[RunningScore]:
     null: np.ndarray | None = None
     clips: tuple[RepeatedClip, ...] = ()
     try:
-        null, clips = _null_rates(metric, session, spec), _clips(metric, session)
+        if metric.needs == "counts":
+            null = null_rates(session, spec)
+        clips = _clips(metric, session)
     except UnsupportedRequestError as error:
         refusals = dict.fromkeys(refusals, str(error))
     groups = None if shard.by is None else StimulusGroups.of(session, shard.by)
@@ -307,21 +322,6 @@ def _running_scores(shard: Shard, run: _Run) -> list[RunningScore]:
 def _has_ceiling(session: Session, spec: WindowSpec) -> bool:
     # The exact means of a simulated mouse are stored at OmniMouse's rate.
     return spec == OMNIMOUSE and has_truth(session.path)
-
-
-def _null_rates(
-    metric: Metric, session: Session, spec: WindowSpec
-) -> np.ndarray | None:
-    """Return the mean count per bin (P,) over the train tier, if a metric needs it."""
-    if metric.needs != "counts":
-        return None
-    if not session.responses.has_events:
-        raise UnsupportedRequestError(
-            f"{metric.name} needs spike times; session {session.id!r} has traces."
-        )
-    rates = mean_rates(session, spec)
-    # Windows of traces hold counts divided by the scale of the neuron.
-    return rates if spec.responses == "count" else rates * session.response_scale
 
 
 def _clips(metric: Metric, session: Session) -> tuple[RepeatedClip, ...]:

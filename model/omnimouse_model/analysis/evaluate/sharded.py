@@ -31,6 +31,7 @@ from omnimouse_model.analysis.evaluate.evaluate import (
     by_spec,
     joined,
     listed_sessions,
+    metric_of,
     scored_starts,
     shard_scores,
 )
@@ -50,7 +51,6 @@ from omnimouse_model.analysis.evaluate.results_store import (
 )
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping
 from omnimouse_model.data.session import Session
-from omnimouse_model.metrics import named_metric
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 
@@ -67,7 +67,7 @@ def evaluate_all(
     seeds: Sequence[int] = (),
     max_windows: int | None = None,
     by: Grouping | None = None,
-    metric: str = "correlation",
+    metric: str | None = None,
     results: str | Path | None = None,
     scheduler: str | None = None,
     device: str = "auto",
@@ -125,10 +125,10 @@ def evaluate_all(
     >>> {tier: len(part.scores) for tier, part in found.items()}
     {'validation': 2, 'test': 2}
     """
-    named_metric(metric)
     names = listed(strategies)
     # Loaded here even with a scheduler: the key contains the id with the weights' hash.
     loaded = [resolve_predictor(source, device) for source in predictors]
+    metric = metric_of(loaded, metric)
     is_split = results is not None or scheduler is not None
     if is_split or seeds:
         _check_names(names)

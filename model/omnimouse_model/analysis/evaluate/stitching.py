@@ -85,21 +85,6 @@ class SpanPrediction:
         return int(columns[0]) if len(columns) else None
 
 
-def window_scores(prediction: Prediction, window: Window) -> np.ndarray:
-    """Return float32 (P,) correlations with the recording, NaN if not predicted."""
-    scores = np.full(window.responses.shape[1], np.nan, np.float32)
-    if len(prediction.neurons):
-        truth = window.responses[:, prediction.neurons]
-        scores[prediction.neurons] = correlation(prediction.responses, truth, axis=0)
-    return scores
-
-
-def decode_scores(decoded: np.ndarray, window: Window) -> np.ndarray:
-    """Return (C,) correlations of decoded with valid recorded behaviour."""
-    counted = window.valid["behavior"][:, None]
-    return correlation(decoded, np.where(counted, window.behavior, np.nan), axis=0)
-
-
 def span_stride(mask: Mask) -> int:
     """Return the longest stride without gaps between windows, at least 5 samples.
 

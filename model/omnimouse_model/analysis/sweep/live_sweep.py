@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.analysis.sweep.contexts import (
     Draw,
     context_mask,
@@ -54,6 +55,7 @@ def live_plan(
     behavior: bool | Sequence[bool] = True,
     seeds: Sequence[int] = (SEED,),
     spec: WindowSpec = OMNIMOUSE,
+    metric: str = "correlation",
 ) -> SweepPlan:
     """Return the plan of a live sweep: no context, history, and available neurons.
 
@@ -69,6 +71,8 @@ def live_plan(
         # A live sweep has one window, chosen by the user, and no tier.
         tier="",
         max_windows=1,
+        metric=metric,
+        rate_hz=spec.response_rate_hz,
     )
 
 
@@ -85,6 +89,7 @@ def live_sweep(
     *,
     behavior: bool | Sequence[bool] = True,
     seeds: Sequence[int] = (SEED,),
+    metric: str = "correlation",
     finished: ContextSweep | None = None,
     outdated: Callable[[], bool] = lambda: False,
 ) -> Iterator[ContextSweep]:
@@ -102,6 +107,8 @@ def live_sweep(
     seeds
         Seeds of the draws of context neurons. A context without neurons is the same in
         every draw, and computed once.
+    metric
+        Name of the metric of the scores, see `window_scores`.
     finished
         The same sweep with its finished rows: only missing rows are computed.
     outdated
@@ -131,6 +138,7 @@ def live_sweep(
             behavior=behavior,
             seeds=seeds,
             spec=window.spec,
+            metric=metric,
         ),
         predictor.predictor_id,
         (session.id,),
@@ -158,7 +166,7 @@ def live_sweep(
                 seed=seed,
                 n_neurons=len(neurons),
             )
-            row = _with_score(row, window, masks[seed, context], next(results))
+            row = _with_score(row, window, masks[seed, context], next(results), metric)
         else:
             row = replace(rows[first_seed, context], seed=seed)
         rows[seed, context] = row
@@ -191,7 +199,7 @@ def _results(
 
 
 def _with_score(
-    row: SweepRow, window: Window, mask: Mask, result: Prediction | str
+    row: SweepRow, window: Window, mask: Mask, result: Prediction | str, metric: str
 ) -> SweepRow:
     """Return a row with its score, or with the reason of a refusal."""
     if isinstance(result, str):
@@ -204,6 +212,8 @@ def _with_score(
     scored.update(result.responses, truth[:, result.neurons], cells)
     sums = scored.moments()
     values = sums.pearson()
+    if metric != "correlation":
+        values = window_scores(result, window, metric)[result.neurons]
     low, high = bootstrap_interval(values, sums.count, n_resamples=RESAMPLES)
     return replace(
         row,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from omnimouse_model.analysis.sweep.contexts import Context
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.metrics import named_metric
 
 ContextAxis = Literal["neurons", "history_samples"]
@@ -17,7 +18,13 @@ class SweepPlan:
 
     Without `grid`, there is one curve per axis with the other axis at 0; with `grid`,
     all combinations. Either is repeated for each choice of video and behaviour.
-    `metric` is the name of the score of responses.
+
+    Attributes
+    ----------
+    metric
+        Name of the metric of the scores.
+    rate_hz
+        Response samples per second: the unit of `history_samples`.
 
     Raises
     ------
@@ -34,6 +41,7 @@ class SweepPlan:
     max_windows: int | None = None
     grid: bool = False
     metric: str = "correlation"
+    rate_hz: float = OMNIMOUSE.response_rate_hz
 
     def __post_init__(self) -> None:
         kinds = {"video": bool, "behavior": bool}

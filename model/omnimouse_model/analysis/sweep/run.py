@@ -33,6 +33,7 @@ from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.store import SWEEP
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 
@@ -51,8 +52,8 @@ def context_sweep(
     seeds: int | Sequence[int] = 5,
     tier: str = "test",
     grid: bool = False,
+    metric: str | None = None,
     max_windows: int | None = None,
-    metric: str = "correlation",
     results: str | Path | None = None,
     about: Mapping[str, Any] | None = None,
     scheduler: str | None = None,
@@ -86,7 +87,8 @@ def context_sweep(
     max_windows
         Maximum number of windows per session, spread evenly over it.
     metric
-        Name of the score of responses, as in `evaluate`.
+        Name of the score of responses, as in `evaluate`; by default that of the
+        predictor's spec.
     results
         File to which finished rows are added; several sweeps may write it at once. If
         it exists, the sweep continues from it, with the same result as without a stop.
@@ -138,7 +140,8 @@ def context_sweep(
         tier=tier,
         max_windows=max_windows,
         grid=grid,
-        metric=metric,
+        metric=metric or predictor.needs.spec.metric,
+        rate_hz=predictor.needs.spec.response_rate_hz,
     )
     _check_names(recordings)
     for history in plan.history_samples:
@@ -265,11 +268,14 @@ def _score_on_worker(
 def _definition(
     predictor: Predictor, plan: SweepPlan, sessions: Sequence[Session]
 ) -> dict[str, object]:
-    values = asdict(plan)
-    # Absent for correlations, so that existing results files are continued.
-    if plan.metric == "correlation":
-        del values["metric"]
     recordings = [[session.id, session.fingerprint] for session in sessions]
+    # Absent where they are the usual ones: existing results files are continued.
+    usual = {"metric": "correlation", "rate_hz": OMNIMOUSE.response_rate_hz}
+    values = {
+        name: value
+        for name, value in asdict(plan).items()
+        if name not in usual or usual[name] != value
+    }
     return {
         "predictor": predictor.predictor_id,
         "sessions": recordings,

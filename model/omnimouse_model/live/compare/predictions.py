@@ -183,6 +183,7 @@ class PinPredictions:
                 tasks,
                 frozenset(names),
                 self._client.step_s,
+                state.metric.name,
             )
             self._number = self._engine.submit(self._request, self._take)
         self._engine.run_waiting()

@@ -82,6 +82,7 @@ class LiveClient:
             edits=state.edits if self._sweeps else (),
             unedited=unedited,
             maps=self._on_spec is None,
+            metric=state.metric.name,
         )
         # The lock, which `_take` needs too: no answer is applied before its number is
         # known.

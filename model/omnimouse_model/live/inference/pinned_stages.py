@@ -14,8 +14,8 @@ import numpy as np
 from omnimouse_model.analysis.evaluate.stitching import (
     Stitching,
     stitch_span,
-    window_scores,
 )
+from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError
@@ -52,6 +52,7 @@ class PinRequest:
     tasks: tuple[PinTask, ...]
     predictor_names: frozenset[str]
     step_s: float | None
+    metric: str = "correlation"
 
 
 class PinnedStageRunner:
@@ -111,7 +112,7 @@ class PinnedStageRunner:
         try:
             predictor.prepare(request.session)
             if task.page is None:
-                yield _predict_window(predictor, request.window, task, outdated)
+                yield _predict_window(predictor, request, task, outdated)
             else:
                 yield from self._predict_page(
                     predictor, request.session, task, outdated
@@ -178,9 +179,10 @@ def _span_result(task: PinTask, stitching: Stitching) -> PinResult:
 
 
 def _predict_window(
-    predictor: Predictor, window: Window, task: PinTask, outdated: Outdated
+    predictor: Predictor, request: PinRequest, task: PinTask, outdated: Outdated
 ) -> PinResult:
     """Predict all target neurons of a condition in the window."""
+    window, metric = request.window, request.metric
     neurons = np.flatnonzero(scored_cells(task.mask).any(axis=0))
     if not len(neurons):
         return PinResult(task)
@@ -189,11 +191,10 @@ def _predict_window(
         encoded = predictor.encode(window, mask)
         stop_if(outdated)
         prediction = decode_in_parts(predictor, encoded, neurons, outdated)
-        return PinResult(task, prediction, window_scores(prediction, window))
-    # The pinned mask maps to the window by time, and both to the predictor: its samples
-    # are those of its own spec, and it is scored on these.
-    mask = mask if mask.spec == window.spec else mask.at(window.spec)
+        scores = window_scores(prediction, window, metric)
+        return PinResult(task, prediction, scores)
+    # The pinned mask is stretched to the window. The prediction has the samples of its
+    # own spec, and it is scored on them.
     prediction = predict_same_span(predictor, window, mask, neurons, outdated)
-    return PinResult(
-        task, prediction, window_scores(prediction, window_of(window, spec))
-    )
+    scores = window_scores(prediction, window_of(window, spec), metric)
+    return PinResult(task, prediction, scores)

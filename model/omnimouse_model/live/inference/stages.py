@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.stitching import window_scores
+from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf, what_if
 from omnimouse_model.analysis.sweep.live_sweep import SEEDS, live_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep
@@ -76,6 +76,8 @@ class LiveRequest:
     maps
         Whether a predictor of another spec predicts the same time span. If false, only
         its needs are returned, so that the window can be changed to its spec.
+    metric
+        Name of the metric of the scores.
     """
 
     session: Session
@@ -89,6 +91,7 @@ class LiveRequest:
     edits: tuple[Edit, ...] = ()
     unedited: Prediction | None = None
     maps: bool = False
+    metric: str = "correlation"
 
     @property
     def has_sweep(self) -> bool:
@@ -256,7 +259,7 @@ class StageRunner:
         # Both stages have the same behaviour, however the population is divided.
         population = replace(population, behavior=selected.behavior)
         took_s = perf_counter() - since
-        scores = window_scores(population, request.window)
+        scores = window_scores(population, request.window, request.metric)
         yield Stage("population", population, scores, took_s=took_s)
         # After the population, which the what-if is compared with.
         if request.edits:
@@ -314,6 +317,7 @@ class StageRunner:
             np.array(selection, np.int64),
             behavior=(is_visible, not is_visible) if both else False,
             seeds=SEEDS,
+            metric=request.metric,
             finished=known,
             outdated=outdated,
         ):
@@ -390,7 +394,7 @@ def _predict_mapped(
     selected = take_neurons(population, selection[np.isin(selection, targets)])
     yield _described("selected", predictor, selected)
     span = window_of(request.window, predictor.needs.spec)
-    scores = window_scores(population, span)
+    scores = window_scores(population, span, request.metric)
     yield Stage("population", population, scores, took_s=perf_counter() - since)
 
 

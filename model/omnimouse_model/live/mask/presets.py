@@ -125,12 +125,15 @@ def preset_for(name: str, session: Session) -> str:
 
     A preset does not fit if its mask has no visible input or no target.
     """
-    mask = mask_for(name, session)
+    return name if is_complete(name, mask_for(name, session)) else FORECAST
+
+
+def is_complete(name: str, mask: Mask) -> bool:
+    """Whether the mask of a preset, fitted to a session or a spec, has its parts."""
     has_input = mask.visible.any() or mask.frames.any() or mask.has_visible_behavior
     has_target = mask.target.any() or mask.has_behavior_target
     # The preset "nothing" has neither inputs nor targets on purpose.
-    is_complete = name == "nothing" or (has_input and has_target)
-    return name if is_complete else FORECAST
+    return name == "nothing" or bool(has_input and has_target)
 
 
 def mask_for(name: str, session: Session, selected: Sequence[int] = ()) -> Mask:

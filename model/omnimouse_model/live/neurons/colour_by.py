@@ -34,6 +34,7 @@ from omnimouse_model.live.neurons.quantities import (
     Quantity,
     Scale,
     make_scale,
+    score_quantity,
 )
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import ColourBy, LiveState
@@ -85,7 +86,7 @@ class Colouring:
         session = self._state.session
         chosen = self._state.colour_by
         return tuple(
-            quantity
+            self._explained(quantity)
             for quantity in QUANTITIES
             if quantity.name in ("state", "score", chosen)
             or (session is not None and self._is_known(quantity.name, session))
@@ -104,7 +105,8 @@ class Colouring:
         # The key is compared by identity: comparing arrays would cost more than the
         # scale itself. Small ints are identical objects only up to 256; a larger
         # `_n_info` is the same object until `_on_neuron_info` replaces it.
-        key = (session, self._results.scores, self._ceiling, self._n_info)
+        metric = self._state.metric
+        key = (session, self._results.scores, metric, self._ceiling, self._n_info)
         cached = self._scales.get(name)
         is_same = cached and all(a is b for a, b in zip(cached[0], key, strict=True))
         if cached is None or not is_same:
@@ -216,6 +218,13 @@ class Colouring:
 
     def _explained(self, quantity: Quantity) -> Quantity:
         """Return the quantity; add the data it was computed from to its explanation."""
+        session = self._state.session
+        if quantity.name == "score":
+            return score_quantity(self._state.metric)
+        has_probes = session is not None and session.units.probe is not None
+        if quantity.name == "plane" and has_probes:
+            words = "Probe, as the recording says"
+            return replace(quantity, label="Probe", explanation=words)
         if quantity.name not in _FROM_REPEATS or self._ceiling is None:
             return quantity
         explanation = f"{quantity.explanation} ({self._ceiling[1].description})"
@@ -233,6 +242,8 @@ class Colouring:
         unknown = np.full(n, np.nan)
         if name == "area":
             return _categories_of(unknown, units.area)
+        if name == "plane" and units.probe is not None:
+            return _categories_of(unknown, units.probe)
         if name in _OF_INFO:
             for info in self._neuron_info.computed:
                 unknown[info.neuron] = _OF_INFO[name](info)

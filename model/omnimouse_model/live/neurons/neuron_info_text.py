@@ -33,7 +33,7 @@ def heading(session: Session, neuron: int) -> str:
     if units.area is not None:
         parts.append(str(units.area[neuron]))
     if units.plane[neuron] >= 0:
-        parts.append(f"plane {units.plane[neuron]}")
+        parts.append(units.group_name(int(units.plane[neuron])))
     x, y, depth = (float(value) for value in units.xyz_um[neuron])
     if np.isfinite(depth):
         parts.append(f"depth {depth:.0f} µm")
@@ -54,7 +54,8 @@ def state_text(state: LiveState, results: Results, neuron: int) -> str:
     if scores is None or not np.isfinite(scores[neuron]):
         return f"{text} · no score in this window"
     older = " (older)" if results.is_population_old else ""
-    return f"{text} · r = {scores[neuron]:.2f} in this window{older}"
+    score = state.metric.text(float(scores[neuron]))
+    return f"{text} · {score} in this window{older}"
 
 
 def field_text(field: ReceptiveField) -> str:

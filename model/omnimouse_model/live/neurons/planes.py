@@ -39,24 +39,24 @@ class Planes:
         number = self._state.plane_shown
         return number if number in self.numbers else None
 
-    def depth_of(self, number: int) -> float | None:
-        """Return the median depth of a plane's neurons in µm; None if unknown."""
-        session = self._state.session
-        if session is None:
-            return None
-        is_in_plane = np.asarray(session.units.plane) == number
-        depth = np.asarray(session.units.xyz_um, float)[is_in_plane, 2]
-        depth = depth[np.isfinite(depth)]
-        return float(np.median(depth)) if depth.size else None
-
     def label_of(self, number: int) -> str:
-        """Return a plane's number, and its depth if known, as text."""
-        depth = self.depth_of(number)
+        """Return the name of a plane or probe, with its depths if known.
+
+        A plane has the median depth of its neurons, a probe a range of depths.
+        """
         session = self._state.session
         if session is None:
             return f"plane {number}"
-        name = session.units.group_name(number)
-        return name + ("" if depth is None else f" · {depth:.0f} µm")
+        units = session.units
+        own = np.asarray(units.plane) == number
+        depth = np.asarray(units.xyz_um, float)[own, 2]
+        depth = depth[np.isfinite(depth)]
+        words = [units.group_name(number)]
+        if depth.size and units.probe is None:
+            words.append(f"{np.median(depth):.0f} µm")
+        elif depth.size:
+            words.append(f"{depth.min():.0f}–{depth.max():.0f} µm")
+        return " · ".join(words)
 
     @property
     def is_visible(self) -> np.ndarray | None:

@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.live.state import ColourBy
+from omnimouse_model.metrics.named import Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,7 @@ _REPEATS = "from the repeats of the clips shown most often"
 _COMPUTED = "of the neurons whose facts have been looked at"
 QUANTITIES: Final = (
     Quantity("state", "State", "What the mask does with them"),
-    Quantity(
-        "score",
-        "Score",
-        "Single-trial correlation of prediction and recording over the target samples "
-        "of this window",
-        "r",
-        is_share=True,
-    ),
+    Quantity("score", "Score", "Agreement of prediction and recording"),
     Quantity("area", "Area", "Brain area, as the recording says"),
     Quantity("plane", "Plane", "Imaging plane, as the recording says"),
     Quantity("depth", "Depth", "Depth, as the recording says", "µm"),
@@ -102,6 +96,16 @@ _OUTLIERS: Final = 1.0
 _MOST_DIGITS: Final = 4
 """Maximum number of decimals; beyond it, and from `_LARGE`, use exponents."""
 _LARGE: Final = 1e7
+
+
+def score_quantity(metric: Metric) -> Quantity:
+    """Return the score as a quantity: its definition, unit and scale."""
+    text = "Single-trial correlation of prediction and recording"
+    is_share = metric.name == "correlation"
+    if not is_share:
+        text = f"{metric.symbol}: {metric.definition},"
+    explanation = f"{text} over the target samples of this window"
+    return Quantity("score", "Score", explanation, metric.symbol, is_share)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

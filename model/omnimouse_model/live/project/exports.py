@@ -22,33 +22,34 @@ from omnimouse_model.live.inference.background_task import (
     ReportProgress,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
-from omnimouse_model.live.project.score_text import DEFINITION, condition_text
+from omnimouse_model.live.project.score_text import condition_text, definition_of
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.masks.mask import input_cells
 from omnimouse_model.masks.neuron_table import table_columns
+from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_model.parquet import parquet_bytes as table_bytes
-from omnimouse_model.predict.predictor import Prediction
+from omnimouse_model.predict.predictor import Prediction, in_window_units
 
 README = """\
-What OmniMouse showed, in one window of 2 s. Rows of (60, neuron) arrays are samples at
-30 Hz; columns are the recording's neurons in stored order.
+What OmniMouse showed, in one window of {duration} s. Rows of ({n}, neuron) arrays are
+samples at {rate} Hz; columns are the recording's neurons in stored order.
 
-times_s (60,)             seconds on the session clock, 0 at the first response sample
-recorded (60, neuron)     responses as the model has them: recording / scale
-predicted (60, neuron)    the same unit; NaN where nothing was asked or predicted
-scale (neuron,)           units of the recording per unit of recorded and predicted
-mask (60, neuron)         0 hidden, 1 visible, 2 target
-seen, asked (60, neuron)  samples that reached the predictor, and that it was scored on
-frames (60,)              video frames that the predictor saw
-r (neuron,)               {definition};
+times_s ({n},)             seconds on the session clock, 0 at the first response sample
+recorded ({n}, neuron)     {unit}
+predicted ({n}, neuron)    the same unit; NaN where nothing was asked or predicted
+scale (neuron,)           units of the recording per unit of normalised responses
+mask ({n}, neuron)         0 hidden, 1 visible, 2 target
+seen, asked ({n}, neuron)  samples that reached the predictor, and that it was scored on
+frames ({n_frames},)              video frames that the predictor saw
+{score} (neuron,)               {definition};
                           NaN where there is none
 unit_id, area (neuron,)   the session's own ids, and brain areas, "" unknown
 selected (n,)             neurons whose traces were on screen
-behavior_times_s (40,), behavior_names (channel,)
-behavior_recorded, behavior_predicted (40, channel)
-                          z-scored, at 20 Hz; there only where it was recorded, or asked
+behavior_times_s ({n_behavior},), behavior_names (channel,)
+behavior_recorded, behavior_predicted ({n_behavior}, channel)
+                          z-scored; there only where it was recorded, or asked
 
 {condition}
 """
@@ -66,6 +67,12 @@ class ScreenContent:
     scores: np.ndarray | None
     behavior: np.ndarray | None
     condition: str
+    metric: Metric = METRICS["correlation"]
+
+    @property
+    def score_name(self) -> str:
+        """Name of the column of scores: "r" for a correlation."""
+        return "r" if self.metric.name == "correlation" else self.metric.name
 
 
 def screen_content(state: LiveState, results: Results) -> ScreenContent:
@@ -90,7 +97,7 @@ def screen_content(state: LiveState, results: Results) -> ScreenContent:
     condition = condition_text(state, mask, population)
     return ScreenContent(
         session, window, mask, state.selection, population, results.scores,
-        results.behavior, condition,
+        results.behavior, condition, state.metric,
     )  # fmt: skip
 
 
@@ -103,6 +110,7 @@ def neuron_columns(content: ScreenContent) -> dict[str, np.ndarray]:
         "neuron": table["id"],
         "unit_id": session.units.unit_id,
         "area": table["area"],
+        **({} if session.units.probe is None else {"probe": table["probe"]}),
         "plane": table["plane"],
         "x_um": table["x"],
         "y_um": table["y"],
@@ -110,7 +118,7 @@ def neuron_columns(content: ScreenContent) -> dict[str, np.ndarray]:
         "state": table["state"],
         "seen_samples": input_cells(mask).sum(axis=0),
         "asked_samples": scored_cells(mask).sum(axis=0),
-        "r": table["score"],
+        content.score_name: table["score"],
         "selected": np.isin(np.arange(session.n_neurons), content.selection),
     }
 
@@ -120,7 +128,7 @@ def csv_bytes(content: ScreenContent) -> bytes:
     columns = neuron_columns(content)
     text = io.StringIO()
     text.writelines(f"# {line}\n" for line in content.condition.splitlines())
-    text.write(f"# r: {DEFINITION}\n")
+    text.write(f"# {content.score_name}: {definition_of(content.metric)}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
     cells = [_cells(values) for values in columns.values()]
@@ -130,7 +138,8 @@ def csv_bytes(content: ScreenContent) -> bytes:
 
 def parquet_bytes(content: ScreenContent) -> bytes:
     """Return the table of neurons as Parquet; the metadata state the condition."""
-    about = {"condition": content.condition, "r": DEFINITION}
+    definition = {content.score_name: definition_of(content.metric)}
+    about = {"condition": content.condition, **definition}
     return table_bytes(neuron_columns(content), about)
 
 
@@ -150,12 +159,11 @@ def arrays_of(content: ScreenContent) -> dict[str, np.ndarray]:
     n, units, times = session.n_neurons, session.units, window.timestamps
     predicted = np.full(window.responses.shape, np.nan, np.float32)
     if content.prediction is not None:
-        predicted[:, content.prediction.neurons] = content.prediction.responses
+        values = in_window_units(content.prediction, window)
+        predicted[:, content.prediction.neurons] = values
     unknown = np.full(n, np.nan, np.float32)
     arrays = {
-        "README": np.array(
-            README.format(definition=DEFINITION, condition=content.condition)
-        ),
+        "README": np.array(_readme(content)),
         "times_s": times["responses"],
         "recorded": window.responses,
         "predicted": predicted,
@@ -164,7 +172,7 @@ def arrays_of(content: ScreenContent) -> dict[str, np.ndarray]:
         "seen": input_cells(mask),
         "asked": scored_cells(mask),
         "frames": mask.frames,
-        "r": unknown if content.scores is None else content.scores,
+        content.score_name: unknown if content.scores is None else content.scores,
         "unit_id": units.unit_id,
         "area": np.full(n, "") if units.area is None else units.area.astype(str),
         "selected": np.array(content.selection, np.int64),
@@ -179,6 +187,25 @@ def arrays_of(content: ScreenContent) -> dict[str, np.ndarray]:
     if content.behavior is not None:
         arrays["behavior_predicted"] = content.behavior
     return arrays
+
+
+def _readme(content: ScreenContent) -> str:
+    """Return the description of the arrays."""
+    spec = content.window.spec
+    unit = "responses as the model has them: recording / scale"
+    if spec.responses == "count":
+        unit = "counts per bin"
+    return README.format(
+        duration=f"{spec.duration_s:g}",
+        rate=f"{spec.response_rate_hz:g}",
+        unit=unit,
+        n=spec.n_samples,
+        n_frames=spec.n_frames,
+        n_behavior=spec.n_behavior,
+        score=content.score_name,
+        definition=definition_of(content.metric),
+        condition=content.condition,
+    )
 
 
 def npz_bytes(content: ScreenContent) -> bytes:

@@ -6,12 +6,20 @@ from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
+from omnimouse_model.metrics.named import Metric
 from omnimouse_model.predict.predictor import Prediction
 
-DEFINITION = (
+CORRELATION = (
     "single-trial Pearson correlation of the predicted with the recorded responses "
     "over the target samples of the window"
 )
+
+
+def definition_of(metric: Metric) -> str:
+    """Return how the scores of a window are defined."""
+    if metric.name == "correlation":
+        return CORRELATION
+    return f"{metric.unit}, {metric.definition}; over the target samples of the window"
 
 
 def score_text(state: LiveState, results: Results) -> str:
@@ -27,9 +35,9 @@ def score_text(state: LiveState, results: Results) -> str:
     if not len(scored) or state.session is None or state.mask is None:
         return ""
     lines = [
-        f"score: median r = {np.median(scores[scored]):.3f} over {len(scored):,} "
-        "neurons",
-        f"definition: {DEFINITION}",
+        f"score: median {state.metric.text(float(np.median(scores[scored])), 3)} over "
+        f"{len(scored):,} neurons",
+        f"definition: {definition_of(state.metric)}",
         condition_text(state, state.mask, population),
     ]
     selected = [n for n in state.selection if np.isfinite(scores[n])]

@@ -19,7 +19,7 @@ MOST_CHARACTERS = 2_000
 def script_of(
     state: LiveState, predictor: str, analysis: Path | None, folder: Path
 ) -> str:
-    """Return a script that opens the session, predicts and prints the correlation.
+    """Return a script that opens the session, predicts and prints the score.
 
     The mask is made by a strategy or preset if that gives the same mask, else it is
     read from the analysis file, else written out; a long mask is saved to a file.
@@ -66,7 +66,7 @@ def script_of(
         "import numpy as np",
         "import omnimouse_model as om",
         *[line for line in imports if "omnimouse" in line],
-        "from omnimouse_model.metrics import correlation",
+        *_score_import(state, mask),
         "",
         f"session = om.open_session({str(session.path)!r}{options})",
         *_window_lines(window, mask_lines),
@@ -75,12 +75,7 @@ def script_of(
         "prediction = predictor.predict(window, mask)",
     ]
     if asks_responses:
-        lines += [
-            "recorded = window.responses[:, prediction.neurons]",
-            "r = correlation(prediction.responses, recorded, axis=0)",
-            "r = r[np.isfinite(r)]",
-            'print(f"median r = {np.median(r):.6f} over {len(r)} neurons")',
-        ]
+        lines += _score_lines(state)
     if mask.has_behavior_target:
         lines += [
             'known = window.valid["behavior"][:, None]',
@@ -92,6 +87,34 @@ def script_of(
     # After the prediction without edits, which the what-if needs.
     lines += _edit_lines(state)
     return "\n".join(lines) + "\n"
+
+
+def _score_import(state: LiveState, mask: Mask) -> list[str]:
+    """Return the imports of the functions that score."""
+    is_named = state.metric.name != "correlation"
+    module = "omnimouse_model.analysis.evaluate.window_scores"
+    lines = [f"from {module} import window_scores"] if is_named else []
+    if mask.has_behavior_target or not is_named:
+        lines.append("from omnimouse_model.metrics import correlation")
+    return lines
+
+
+def _score_lines(state: LiveState) -> list[str]:
+    """Return the lines that score the prediction of the responses."""
+    metric = state.metric
+    if metric.name != "correlation":
+        return [
+            f"score = window_scores(prediction, window, {metric.name!r})",
+            "score = score[np.isfinite(score)]",
+            f'print(f"median {{np.median(score):.6f}} {metric.symbol} over '
+            '{len(score)} neurons")',
+        ]
+    return [
+        "recorded = window.responses[:, prediction.neurons]",
+        "r = correlation(prediction.responses, recorded, axis=0)",
+        "r = r[np.isfinite(r)]",
+        'print(f"median r = {np.median(r):.6f} over {len(r)} neurons")',
+    ]
 
 
 def _window_lines(window: Window, mask_lines: list[str]) -> list[str]:

@@ -13,6 +13,7 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET
 from omnimouse_model.metrics import session_score
+from omnimouse_model.metrics.named import Metric
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +24,11 @@ class CurrentPoint:
     ----------
     context
         Context that the mask gives to the predictor.
+    metric
+        Metric of the score.
     score
-        Mean correlation, over target samples, of the selected target neurons, or of all
-        target neurons if none is selected; NaN without a score.
+        Mean, over target samples, of the selected target neurons, or of all target
+        neurons if none is selected; NaN without a score.
     n_scored
         Number of these neurons.
     is_of_selected
@@ -37,6 +40,7 @@ class CurrentPoint:
     """
 
     context: ContextAmount
+    metric: Metric
     score: float
     n_scored: int
     is_of_selected: bool
@@ -65,7 +69,7 @@ class CurrentPoint:
         scope = ""
         if not self.is_of_selected:
             scope = f" of {self.n_scored:,} asked, none selected"
-        return f"r = {self.score:.2f}{old}{scope}"
+        return f"{self.metric.text(self.score)}{old}{scope}"
 
 
 def current_point(state: LiveState, results: Results) -> CurrentPoint | None:
@@ -82,7 +86,9 @@ def current_point(state: LiveState, results: Results) -> CurrentPoint | None:
         is_scored &= np.isfinite(results.scores)
     if results.scores is None or not is_scored.any():
         problem = _score_problem(results, has_target=bool(mask.target.any()))
-        return CurrentPoint(context, float("nan"), 0, False, is_old, problem)
+        return CurrentPoint(
+            context, state.metric, float("nan"), 0, False, is_old, problem
+        )
     # The live curves are of the selected neurons: the mark is comparable with them only
     # if it is of the same ones.
     is_selected = np.zeros_like(is_scored)
@@ -91,7 +97,8 @@ def current_point(state: LiveState, results: Results) -> CurrentPoint | None:
     scored = is_scored & is_selected if is_of_selected else is_scored
     # The same average as a sweep's points, so that mark and curves are comparable.
     score = session_score(results.scores[scored], counts[scored])
-    return CurrentPoint(context, score, int(scored.sum()), is_of_selected, is_old)
+    n_scored = int(scored.sum())
+    return CurrentPoint(context, state.metric, score, n_scored, is_of_selected, is_old)
 
 
 def _score_problem(results: Results, *, has_target: bool) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from omnimouse_model.analysis.evaluate.evaluate import scored_starts
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +49,16 @@ class SweepEstimate:
 
 
 def estimate_of(
-    plan: SweepPlan, session: Session, each_s: float | None, *, is_of_sweep: bool
+    plan: SweepPlan,
+    session: Session,
+    each_s: float | None,
+    *,
+    is_of_sweep: bool,
+    spec: WindowSpec = OMNIMOUSE,
 ) -> SweepEstimate:
     """Return the estimate of a plan; raise `ValueError` if its tier has no window."""
     # The windows that the sweep will use, without reading any of them.
-    n_windows = len(scored_starts(session, plan.tier, plan.max_windows))
+    n_windows = len(scored_starts(session, plan.tier, plan.max_windows, spec))
     n_points = len(plan.contexts) * len(plan.seeds)
     return SweepEstimate(n_points, n_windows, each_s, is_of_sweep)
 

@@ -150,7 +150,10 @@ class Sweeps:
         # on screen is a lower bound.
         pace = self._paces.get(self._pace_key)
         each_s = self._client.population_s if pace is None else pace
-        return estimate_of(plan, session, each_s, is_of_sweep=pace is not None)
+        spec = self._client.state.spec
+        return estimate_of(
+            plan, session, each_s, is_of_sweep=pace is not None, spec=spec
+        )
 
     # -- actions ----------------------------------------------------------------------
     def start(self, plan: SweepPlan, name: str = "") -> None:
@@ -163,6 +166,8 @@ class Sweeps:
             return self._fail(BUSY)
         if session is None or source is None:
             return self._fail("Open a recording and choose a model first.")
+        spec = self._client.state.spec
+        plan = replace(plan, metric=spec.metric, rate_hz=spec.response_rate_hz)
         path = _free_path(self.folder, session.id)
         label = self._client.state.predictor_name
         about = {

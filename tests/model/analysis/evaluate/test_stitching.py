@@ -7,10 +7,10 @@ import pytest
 
 from omnimouse_model.analysis.evaluate.stitching import (
     NOWHERE,
-    decode_scores,
     predict_span,
     span_stride,
 )
+from omnimouse_model.analysis.evaluate.window_scores import decode_scores
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask, scored_cells

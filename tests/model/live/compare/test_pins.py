@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.evaluate.stitching import predict_span, window_scores
+from omnimouse_model.analysis.evaluate.stitching import predict_span
+from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import LIVE

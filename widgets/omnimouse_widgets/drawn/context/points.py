@@ -14,7 +14,7 @@ from omnimouse_model.analysis.sweep.table import (
     Point,
     SweepRow,
 )
-from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
+from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
 
 AXIS_TEXT: Final[dict[ContextAxis, str]] = {
@@ -52,12 +52,13 @@ class PlottedPoint:
     point: Point
     row: SweepRow
     name: str
+    metric: Metric = METRICS["correlation"]
 
     @property
     def tip(self) -> str:
         """Tooltip: condition, mean, s.e.m. and sample sizes."""
         point, row = self.point, self.row
-        mean = f"mean r = {point.score:.3f}"
+        mean = f"mean {self.metric.text(point.score, 3)}"
         if np.isfinite(point.sem):
             mean += f" ± {point.sem:.3f} s.e.m."
         draws = f"{point.n_seeds} draw" + "s" * (point.n_seeds != 1)
@@ -95,7 +96,25 @@ def points_of(drawn: DrawnSweep, target: str = RESPONSES) -> Iterator[PlottedPoi
                     point,
                     first[point.context],
                     drawn.name,
+                    metric_of(drawn.sweep, target),
                 )
+
+
+def metric_of(sweep: ContextSweep, target: str = RESPONSES) -> Metric:
+    """Return the metric of a target; decoded behaviour is scored by correlation."""
+    return METRICS[sweep.plan.metric if target == RESPONSES else "correlation"]
+
+
+def symbols_of(sweeps: Sequence[DrawnSweep]) -> str:
+    """Return the symbol of the metric of all sweeps, or all symbols."""
+    symbols = dict.fromkeys(metric_of(drawn.sweep).symbol for drawn in sweeps)
+    return " or ".join(symbols)
+
+
+def rate_of(sweeps: Sequence[DrawnSweep]) -> float:
+    """Return the samples per second of all sweeps; NaN where they differ."""
+    rates = {drawn.sweep.plan.rate_hz for drawn in sweeps}
+    return rates.pop() if len(rates) == 1 else float("nan")
 
 
 class PointCache:
@@ -146,8 +165,11 @@ def values_of(sweeps: Sequence[DrawnSweep], axis: ContextAxis) -> tuple[int, ...
     return tuple(sorted(values))
 
 
-def tick_text(axis: ContextAxis, value: int) -> str:
-    """Return a tick label: neurons, or samples with seconds in a second line."""
+def tick_text(axis: ContextAxis, value: int, rate_hz: float) -> str:
+    """Return a tick label: neurons, or samples with seconds in a second line.
+
+    Without one rate of all sweeps (NaN), samples have no common length.
+    """
     if axis == "neurons":
         return f"{value:,}"
-    return f"{value}\n{value / RESPONSE_RATE_HZ:.2g} s"
+    return f"{value}\n{value / rate_hz:.2g} s" if rate_hz == rate_hz else f"{value}"

@@ -33,7 +33,8 @@ def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
         parts.append(f"depth {depth:.0f} µm")
     if results.scores is not None and np.isfinite(results.scores[neuron]):
         older = " (older)" if results.is_population_old else ""
-        parts.append(f"r = {results.scores[neuron]:.2f}{older}")
+        score = state.metric.text(float(results.scores[neuron]))
+        parts.append(f"{score}{older}")
     if others:
         parts.append(f"{others} more under it")
     return " · ".join(parts)

@@ -6,8 +6,9 @@ free pixels around it. Both index rows of one colour table (`neuron_colours`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import combinations, pairwise
+from typing import Any
 
 import numpy as np
 
@@ -17,8 +18,11 @@ from omnimouse_model.masks.selection import are_inside
 LARGEST_LABEL = 65_535
 """Maximum label: uint16 is the widest type that napari maps to colours on the GPU."""
 
-_SIDE = 1024
+FIELD_SIDE = 1024
 """Side in pixels of a field drawn from positions alone."""
+_ABOVE, _BELOW, _LEFT = 0.1, 0.04, 0.14
+"""Shares of the side around units on probes: room for names and for depths."""
+_MOST_DEPTHS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class Field:
         substitute.
     covered_at, covered_by
         Pixels (flat index, ascending) that belong to a second neuron, and that neuron.
+    texts
+        (y, x, text) centred at pixels: the names of probes, and depths along them.
     """
 
     labels: np.ndarray
@@ -53,6 +59,7 @@ class Field:
     note: str = ""
     covered_at: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     covered_by: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    texts: tuple[tuple[float, float, str], ...] = ()
 
     @property
     def n_neurons(self) -> int:
@@ -88,8 +95,9 @@ def session_field(session: Session) -> Field:
         pixels = _outline_pixels(units.roi, mean, tile_of)
         return _assemble(pixels, len(units.unit_id), mean, "")
     centres, note = _positions(units)
-    pixels = _disks(centres, (_SIDE, _SIDE))
-    return _assemble(pixels, len(units.unit_id), None, note)
+    pixels = _disks(centres, (FIELD_SIDE, FIELD_SIDE))
+    found = _assemble(pixels, len(units.unit_id), None, note)
+    return replace(found, texts=probe_texts(units)) if has_depths(units) else found
 
 
 def neurons_at(field: Field, y: float, x: float) -> np.ndarray:
@@ -241,11 +249,12 @@ def _outline_pixels(roi: Roi, mean: np.ndarray | None, corners: np.ndarray) -> _
 
 
 def _positions(units: Units) -> tuple[np.ndarray, str]:
-    """Return centres (y, x) in a square of `_SIDE` pixels, and a note on them."""
+    """Return centres (y, x) in a square of `FIELD_SIDE` pixels, and a note on them."""
     count = len(units.unit_id)
-    if units.probe is not None and np.isfinite(units.xyz_um[:, 2]).all():
-        note = "Units drawn as disks: one column per probe, by depth."
-        return _probe_columns(units), note
+    if has_depths(units):
+        return probe_places(
+            units
+        ), "Units drawn as disks: one column per probe, by depth."
     pixel = np.asarray(units.xy_px, float)[:, ::-1]
     micrometre = np.asarray(units.xyz_um, float)[:, 1::-1]
     for points, name in ((pixel, "xy_px"), (micrometre, "xyz_um")):
@@ -257,7 +266,7 @@ def _positions(units: Units) -> tuple[np.ndarray, str]:
     columns = int(np.ceil(np.sqrt(count)))
     grid = np.stack(np.divmod(np.arange(count), columns), axis=1) + 0.5
     return (
-        grid * _SIDE / columns,
+        grid * FIELD_SIDE / columns,
         "No positions in this recording: neurons are laid out as a grid, in order.",
     )
 
@@ -269,7 +278,7 @@ def _spread(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
     low = points.min(axis=0)
     # The same scale for both axes keeps the proportions of the field.
     extent = max(float((points.max(axis=0) - low).max()), 1e-9)
-    tile = _SIDE / tiles
+    tile = FIELD_SIDE / tiles
     # The margin keeps the disks of neurons at the border inside their tile.
     margin = 0.04 * tile
     inside = margin + (points - low) / extent * (tile - 2 * margin)
@@ -277,7 +286,47 @@ def _spread(points: np.ndarray, plane: np.ndarray) -> np.ndarray:
     return np.asarray(inside + np.stack(np.divmod(rank, tiles), axis=1) * tile)
 
 
-def _probe_columns(units: Units) -> np.ndarray:
+def has_depths(units: Units) -> bool:
+    """Return whether all units are on probes, at known depths."""
+    return units.probe is not None and bool(np.isfinite(units.xyz_um[:, 2]).all())
+
+
+def probe_texts(units: Units) -> tuple[tuple[float, float, str], ...]:
+    """Return the names of the probes above their columns, and depths on the left."""
+    numbers = np.unique(units.plane)
+    names = [
+        (
+            _ABOVE / 3 * FIELD_SIDE,
+            _column_x(column, 0.5, len(numbers)),
+            units.group_name(n),
+        )
+        for column, n in enumerate(numbers.tolist())
+    ]
+    depth = np.asarray(units.xyz_um, float)[:, 2]
+    low, high = float(depth.min()), float(depth.max())
+    power = 10.0 ** np.floor(np.log10(max(high - low, 1.0)))
+    steps = (share * power for share in (0.1, 0.2, 0.5, 1.0, 2.0))
+    step = next(s for s in steps if (high - low) / s < _MOST_DEPTHS)
+    marks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
+    y = _depth_y(np.append(marks, [low, high]))[: len(marks)]
+    left = 0.5 * _LEFT * FIELD_SIDE
+    depths = [
+        (at, left, f"{mark:,.0f} µm")
+        for at, mark in zip(y.tolist(), marks.tolist(), strict=True)
+    ]
+    return (*names, *depths)
+
+
+def _depth_y(depth: np.ndarray) -> np.ndarray:
+    return np.asarray(FIELD_SIDE * (_ABOVE + _share(depth) * (1 - _ABOVE - _BELOW)))
+
+
+def _column_x(column: Any, across: Any, count: int) -> Any:
+    """Return x in pixels from the column of a probe and a share of its width."""
+    return FIELD_SIDE * (_LEFT + (1 - _LEFT) * (column + 0.1 + 0.8 * across) / count)
+
+
+def probe_places(units: Units) -> np.ndarray:
     """Return centres with one column per probe: depth downwards, x across it.
 
     Probes are much longer than wide, so x and depth have scales of their own. All
@@ -294,11 +343,8 @@ def _probe_columns(units: Units) -> np.ndarray:
         for group in np.flatnonzero(np.bincount(same.ravel()) > 1):
             members = own[same.ravel() == group]
             across[members] = (np.arange(len(members)) + 0.5) / len(members)
-    margin = 0.04 * _SIDE
-    width = _SIDE / len(probes)
-    x = (column + 0.1 + 0.8 * across) * width
-    y = margin + _share(places[:, 2]) * (_SIDE - 2 * margin)
-    return np.stack([y, x], axis=1)
+    x = _column_x(column, across, len(probes))
+    return np.stack([_depth_y(places[:, 2]), x], axis=1)
 
 
 def _share(values: np.ndarray) -> np.ndarray:
@@ -328,14 +374,14 @@ def _disks(centres: np.ndarray, shape: tuple[int, int]) -> _Pixels:
 def _spacing(centres: np.ndarray) -> float:
     """Return the median nearest-neighbour distance, from at most about 400 neurons."""
     if len(centres) < 2:
-        return _SIDE / 8
+        return FIELD_SIDE / 8
     # All pairwise distances of 10,000 neurons would need at least 800 MB; a few hundred
     # rows of them give about the same median.
     some = centres[:: max(1, len(centres) // 400)]
     squared = ((some[:, None] - centres[None]) ** 2).sum(axis=2)
     # Excludes each neuron itself, and neurons at the same position.
     squared[squared == 0] = np.inf
-    return float(np.clip(np.sqrt(np.median(squared.min(axis=1))), 2, _SIDE / 8))
+    return float(np.clip(np.sqrt(np.median(squared.min(axis=1))), 2, FIELD_SIDE / 8))
 
 
 def _assemble(pixels: _Pixels, count: int, mean: np.ndarray | None, note: str) -> Field:

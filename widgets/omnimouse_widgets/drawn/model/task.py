@@ -24,6 +24,9 @@ def task_text(state: LiveState) -> str:
     parts = [preset_named(state.preset).explanation]
     if state.mask.note:
         parts.append(f"Adapted: {state.mask.note}")
+    unread = {"video": state.spec.video, "behaviour": state.spec.behavior}
+    if missing := [name for name, spec in unread.items() if spec is None]:
+        parts.append(f"This model reads no {' and no '.join(missing)}.")
     return " ".join(parts)
 
 
@@ -63,5 +66,5 @@ def video_span(name: str, n_frames: int) -> slice:
 
 
 def half_text(duration_s: float) -> str:
-    """Return the duration of half a window: "second", or such as "1.5 s"."""
-    return "second" if duration_s == 2 else f"{duration_s / 2:g} s"
+    """Return how long half a window is: "second", or such as "1.5 s"."""
+    return "second" if duration_s == 2 else f"{duration_s / 2:.3g} s"

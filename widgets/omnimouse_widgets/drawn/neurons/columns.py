@@ -6,28 +6,44 @@ from typing import Any, Final
 import numpy as np
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neurons.quantities import score_quantity
 from omnimouse_model.masks import MIXED, STATE_NAMES, TRANSITION
 from omnimouse_model.masks.neuron_table import table_columns
 
 COLUMNS: Final = ("id", "area", "plane", "depth", "state", "score")
-TEXT_COLUMNS: Final = ("area", "state")
+TEXT_COLUMNS: Final = ("area", "probe", "state")
 """Columns that contain text; the others contain numbers."""
-TITLES: Final = ("id", "area", "plane", "depth", "state", "score")
-TOOLTIPS: Final = (
-    "Id of the neuron in the recording, as everywhere on screen",
-    "Brain area, where the session says",
-    "Imaging plane, where the session says",
-    "Depth in µm, where the session says",
-    "State in the samples of the brush; where it changes, its first and last",
-    "Single-trial correlation over the target samples of this window",
-)
+_TOOLTIPS: Final = {
+    "id": "Id of the neuron in the recording, as everywhere on screen",
+    "area": "Brain area, where the session says",
+    "plane": "Imaging plane, where the session says",
+    "probe": "Probe of the unit",
+    "depth": "Depth in µm, where the session says",
+    "state": "State in the samples of the brush; where it changes, its first and last",
+}
 FILTER_TIP: Final = (
     "Words and comparisons, all of which must hold:\n"
-    "V1 · target · 412 · depth<250 · score>0.3 · plane=2\n"
+    "V1 · target · 412 · depth<250 · score>0.3 · plane=2 · probe=A\n"
     "V1 | LM keeps both, !V1 all but V1"
 )
 OLDER: Final = "◐"
 """Sign beside the title while the scores belong to an older request."""
+
+
+def titles_of(controller: Controller) -> tuple[str, ...]:
+    """Return the title of each of `COLUMNS`: units have a probe in place of a plane.
+
+    A title is also the key of the displayed values in `columns_of`.
+    """
+    session = controller.state.session
+    plane = "plane" if session is None or session.units.probe is None else "probe"
+    return tuple(plane if name == "plane" else name for name in COLUMNS)
+
+
+def tooltips_of(controller: Controller) -> tuple[str, ...]:
+    """Return the tooltip of each of `COLUMNS`."""
+    score = score_quantity(controller.state.metric).explanation
+    return tuple(_TOOLTIPS.get(name, score) for name in titles_of(controller))
 
 
 def columns_of(controller: Controller) -> Mapping[str, np.ndarray]:

@@ -11,11 +11,13 @@ from omnimouse_model.live.neurons.quantities import QUANTITIES
 from omnimouse_model.live.pin import LETTERS
 from omnimouse_model.live.state import ColourBy
 from omnimouse_model.masks.neuron_table import matching_neurons
+from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets.drawn.neurons.columns import OLDER, columns_of
 
 Rank = Literal["lowest", "middle", "highest"]
 RANKS: Final[tuple[Rank, ...]] = get_args(Rank)
 BIN_WIDTH: Final = 0.05
+MOST_BINS: Final = 60
 ABSENT: Final = ("state", "score")
 """Quantities that a score is not drawn against."""
 AGAINST: Final = (*(q.name for q in QUANTITIES if q.name not in ABSENT), *LETTERS)
@@ -40,12 +42,15 @@ class ScoreDistribution:
         float64 (n,).
     edges, counts
         (b + 1,) and (b,): histogram bars; no bars without scores.
+    metric
+        Metric of the scores.
     """
 
     neurons: np.ndarray
     scores: np.ndarray
     edges: np.ndarray
     counts: np.ndarray
+    metric: Metric = METRICS["correlation"]
 
     @property
     def places(self) -> np.ndarray:
@@ -76,7 +81,8 @@ class ScoreDistribution:
         """Return e.g. "r 0.40 to 0.45: 37 neurons"."""
         # Adding 0.0 turns -0.0 into 0.0, which is printed without a sign.
         low, high = self.edges[number : number + 2] + 0.0
-        return f"r {low:.2f} to {high:.2f}: {_neurons(int(self.counts[number]))}"
+        count = _neurons(int(self.counts[number]))
+        return f"{self.metric.symbol} {low:.2f} to {high:.2f}: {count}"
 
     def _ordered(self, is_in: np.ndarray) -> np.ndarray:
         found = np.flatnonzero(is_in)
@@ -123,22 +129,32 @@ def distribution_of(controller: Controller, text: str = "") -> ScoreDistribution
         return spread(np.empty(0, np.int64), np.empty(0))
     kept = matching_neurons(text, columns)
     known = kept[np.isfinite(scores[kept])]
-    return spread(known, scores[known].astype(float))
+    return spread(known, scores[known].astype(float), controller.state.metric)
 
 
-def spread(neurons: np.ndarray, scores: np.ndarray) -> ScoreDistribution:
+def spread(
+    neurons: np.ndarray, scores: np.ndarray, metric: Metric = METRICS["correlation"]
+) -> ScoreDistribution:
     """Return scores of some neurons with their histogram."""
     edges = score_bins([scores]) if len(scores) else np.zeros(1)
-    return ScoreDistribution(neurons, scores, edges, _counts(scores, edges))
+    return ScoreDistribution(neurons, scores, edges, _counts(scores, edges), metric)
 
 
 def score_bins(each: Sequence[np.ndarray]) -> np.ndarray:
-    """Return edges of bins of width 0.05 that cover all scores on one grid."""
-    low = np.floor(min(values.min() for values in each) / BIN_WIDTH)
-    high = np.floor(max(values.max() for values in each) / BIN_WIDTH) + 1
+    """Return edges of equal bins that cover all scores on one grid.
+
+    Bins are 0.05 wide. Scores without bounds, such as bits per spike, may need wider
+    ones.
+    """
+    lowest = min(values.min() for values in each)
+    highest = max(values.max() for values in each)
+    width = BIN_WIDTH
+    while (highest - lowest) / width > MOST_BINS:
+        width *= 2
+    low, high = np.floor(lowest / width), np.floor(highest / width) + 1
     # Integer multiples of the width: cumulative sums would accumulate rounding errors,
     # and 0 would not be an edge.
-    return np.arange(low, high + 1) * BIN_WIDTH
+    return np.arange(low, high + 1) * width
 
 
 def second_quantity(
@@ -157,7 +173,8 @@ def second_quantity(
         values = values + _SPREAD * ((neurons * _GOLDEN) % 1.0 - 0.5)
     unit = f" ({quantity.unit})" if quantity.unit not in ("", "r") else ""
     why = controller.colouring.message_of(name)
-    is_score = quantity.unit == "r"
+    # Ceilings are correlations: they bound no other metric.
+    is_score = quantity.unit == "r" == controller.state.metric.symbol
     return SecondQuantity(
         quantity.label + unit, values, scale.categories, is_score, why
     )
@@ -193,8 +210,9 @@ def summary_text(
     scores = spread.scores
     old = f"{OLDER} of an older question · " if results.is_population_old else ""
     mean, median = (round(float(of(scores)), 2) + 0.0 for of in (np.mean, np.median))
+    words = state.metric.text(mean, equals=" ")
     return (
-        f"{old}{_neurons(len(scores))}{among} · mean r {mean:.2f} · "
+        f"{old}{_neurons(len(scores))}{among} · mean {words} · "
         f"median {median:.2f} · {np.mean(scores > 0):.0%} above 0"
     )
 
@@ -229,7 +247,7 @@ def _pinned(controller: Controller, slot: int, neurons: np.ndarray) -> SecondQua
     if pin is None:
         why = f"Nothing is pinned as {letter}: pin a condition under Traces"
         return SecondQuantity(_label_of(letter), unknown, why=why)
-    label = f"r, {letter} {pin.name}"
+    label = f"{controller.state.metric.symbol}, {letter} {pin.name}"
     answer = pins.predictions.windows.get(slot)
     if answer is None:
         why = pins.problem_of(pin) or pins.predictions.message

@@ -59,7 +59,7 @@ def picture(
     recorded = units.recorded(window)
     if image == "truth":
         return Picture(recorded, (low, high), GREY)
-    predicted = all_neurons(prediction, *recorded.shape)
+    predicted = all_neurons(prediction, window)
     if image == "prediction":
         return Picture(predicted, (low, high), GREY)
     # Symmetric around 0, so that dark grey always means a residual of 0.
@@ -87,17 +87,16 @@ def age_text(results: Results) -> str:
     return "prediction of an older question" if results.is_population_old else ""
 
 
-def all_neurons(
-    prediction: Prediction | None, n_samples: int, n_neurons: int
-) -> np.ndarray:
+def all_neurons(prediction: Prediction | None, window: Window) -> np.ndarray:
     """Predicted responses (n_samples, P) of every neuron, NaN without one."""
+    shape = window.spec.n_samples, window.session.n_neurons
     if prediction is not None and np.array_equal(
-        prediction.neurons, np.arange(n_neurons)
+        prediction.neurons, np.arange(shape[1])
     ):
-        return units.predicted(prediction)
-    values = np.full((n_samples, n_neurons), np.nan, np.float32)
+        return units.predicted(prediction, window)
+    values = np.full(shape, np.nan, np.float32)
     if prediction is not None:
-        values[:, prediction.neurons] = units.predicted(prediction)
+        values[:, prediction.neurons] = units.predicted(prediction, window)
     return values
 
 

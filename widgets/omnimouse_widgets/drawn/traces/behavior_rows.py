@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.stitching import decode_scores
+from omnimouse_model.analysis.evaluate.window_scores import decode_scores
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.drawn.traces.row import Trace

@@ -17,7 +17,7 @@ def strides(spec: WindowSpec) -> dict[int, str]:
     if spec.align == "trial":
         # Such a window begins at a trial, so it cannot slide.
         return {spec.n_samples: "1 trial"}
-    strides_by_samples = {spec.n_samples: f"{spec.duration_s:g} s"}
+    strides_by_samples = {spec.n_samples: f"{spec.duration_s:.3g} s"}
     for seconds in SHORT_STRIDES_S:
         samples = round(seconds * spec.response_rate_hz)
         if 0 < samples < spec.n_samples:

@@ -12,6 +12,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import LIVE, PinResult
 from omnimouse_model.live.results import Results
 from omnimouse_model.masks import TARGET
+from omnimouse_model.metrics.named import Metric
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn import units
@@ -53,8 +54,8 @@ def _rows(controller: Controller) -> list[Trace]:
 
 def least_span(spec: WindowSpec) -> tuple[float, float]:
     """Return what a row spans at least, so that a quiet row looks quiet."""
-    # One spike per bin is the smallest response that can be counted.
-    return (0.0, spec.response_rate_hz) if spec.responses == "count" else LEAST
+    is_count = spec.responses == "count"
+    return (0.0, units.bar_height(spec)) if is_count else LEAST
 
 
 def pin_results(controller: Controller) -> dict[int, PinResult]:
@@ -64,7 +65,11 @@ def pin_results(controller: Controller) -> dict[int, PinResult]:
 
 
 def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> str:
-    """Return e.g. `neuron 412 · V1 · r = 0.43`, with the known parts only."""
+    """Return e.g. `neuron 412 · V1 · r = 0.43`, with the known parts only.
+
+    The symbol of the metric follows or precedes the score of the model; other scores
+    are in the same unit.
+    """
     state = controller.state
     assert state.session is not None
     units = state.session.units
@@ -77,9 +82,15 @@ def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> 
         scores = [score or "–" for score in (own, other)] if other else [own]
         words += [" / ".join(scores)] if any(scores) else []
     else:
-        words += [f"r = {own}"] if own else []
+        words += [_named(state.metric, own)] if own else []
         words += [f"{Path(state.baseline_name).name} {other}"] if other else []
     return " · ".join(words)
+
+
+def _named(metric: Metric, score: str) -> str:
+    """Return a score such as `0.43 (older)` with the symbol of its metric."""
+    number, space, older = score.partition(" ")
+    return metric.named(number) + space + older
 
 
 def _scores(controller: Controller, neuron: int) -> tuple[str, str]:
@@ -107,7 +118,7 @@ def _in_window(
         trace_label(controller, neuron, short=True),
         time,
         truth,
-        predicted_of(results.selected, neuron),
+        predicted_of(results.selected, neuron, window),
         mask.cells[:, neuron],
         results.is_old,
         least_span(window.spec),
@@ -271,7 +282,7 @@ def predicted_at(
     A prediction at another rate is held until its next sample, for drawing only: it is
     scored on its own samples.
     """
-    values = predicted_of(prediction, neuron)
+    values = predicted_of(prediction, neuron, window)
     if values is None or prediction is None or prediction.times_s is None:
         return values
     times, wanted = prediction.times_s, window.sample_times_s
@@ -284,10 +295,17 @@ def predicted_at(
     return np.where(inside, values[np.maximum(rows, 0)], np.nan)
 
 
-def predicted_of(prediction: Prediction | None, neuron: int) -> np.ndarray | None:
-    """Return one neuron's predicted samples as drawn, or None if not predicted."""
+def predicted_of(
+    prediction: Prediction | None, neuron: int, window: Window
+) -> np.ndarray | None:
+    """Return one neuron's predicted samples as drawn, or None if not predicted.
+
+    They have the unit of the window, and samples of their own.
+    """
     if prediction is None:
         return None
     # A prediction may cover only some neurons, in any order.
     columns = np.flatnonzero(prediction.neurons == neuron)
-    return units.predicted(prediction)[:, columns[0]] if len(columns) else None
+    if not len(columns):
+        return None
+    return units.predicted(prediction, window)[:, columns[0]]

@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.pin import Pin, PinResult
-from omnimouse_model.live.spans import SpanChoice
+from omnimouse_model.live.spans import SpanChoice, span_choices
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.units import bar_text
 
@@ -30,7 +30,9 @@ SHAPE_TIP: Final = "Predictions as large as the recording, to compare their shap
 def span_tip(choice: SpanChoice, spec: WindowSpec) -> str:
     """Return what a span of the traces is."""
     if choice == "window":
-        return f"The window of {spec.duration_s:g} s"
+        return f"The window of {spec.duration_s:.3g} s"
+    if choice not in span_choices(spec):
+        return "Windows of this model cannot be joined to a longer span"
     return SPAN_TIPS[choice]
 
 

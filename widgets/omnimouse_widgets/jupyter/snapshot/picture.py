@@ -309,7 +309,7 @@ def _draw_raster(sheet: Sheet, controller: Controller) -> None:
         sheet.line([(cursor, top), (cursor, top + height)], palette.CURSOR)
         for share in (0, 0.5, 1):
             # Left-aligned, centred and right-aligned: the labels stay inside.
-            tick = f"{share * spec.duration_s:g} s"
+            tick = f"{share * spec.duration_s:.3g} s"
             shift = share * width_of(tick, 10)
             sheet.text(x + share * width - shift, top + height + 3, tick, QUIET, 10)
     for neuron in state.selection:

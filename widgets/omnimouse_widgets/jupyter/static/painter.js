@@ -37,7 +37,7 @@ function render({ model, el }) {
   };
   const makeNumber = (label, min) => {
     const input = make("input", { type: "number", min, step: 1, title: label, aria: { label } });
-    input.style.width = "4.2em";
+    input.style.width = "5em";
     return input;
   };
   const from = makeNumber("First sample that a stroke sets", 0);
@@ -52,14 +52,19 @@ function render({ model, el }) {
   const colour = makeSelect("Colour neurons by", (value) => set("colour_by", value), "Colour neurons by their state, or by another quantity");
   follow("_choices", (choices) => fillSelect(colour, choices, model.get("colour_by")));
   follow("colour_by", (value) => { colour.value = value; });
-  const area = makeSelect("Paint a brain area", (name) => {
-    if (name) send("area", { name, code: model.get("code") });
-    area.value = ""; // the select is a menu of actions, not a choice
-  }, "Paint every neuron of a brain area");
-  follow("areas", (areas) => {
-    fillSelect(area, [["", "area…"], ...areas.map((name) => [name, name])], "");
-    area.hidden = !areas.length;
-  });
+  const makeGroupMenu = (kind, trait, label) => {
+    const menu = makeSelect(label, (name) => {
+      if (name) send(kind, { name, code: model.get("code") });
+      menu.value = ""; // the select is a menu of actions, not a choice
+    }, label);
+    follow(trait, (names) => {
+      fillSelect(menu, [["", `${kind}…`], ...names.map((name) => [name, name])], "");
+      menu.hidden = !names.length;
+    });
+    return menu;
+  };
+  const area = makeGroupMenu("area", "areas", "Paint a brain area");
+  const probe = makeGroupMenu("probe", "probes", "Paint the units of a probe");
   const undo = makeButton("Undo", "", () => send("undo")), redo = makeButton("Redo", "", () => send("redo"));
   const takeSteps = (message) =>
     [[undo, "undo", "Ctrl+Z"], [redo, "redo", "Ctrl+Shift+Z"]].forEach(([button, name, key]) => {
@@ -74,7 +79,7 @@ function render({ model, el }) {
       [2, "Target", "3: to be predicted", COLOURS[2]],
     ], "code"),
     make("span", { className: "omnimouse-group" }, make("span", { textContent: "samples" }), from, "–", to),
-    colour, area,
+    colour, area, probe,
     make("span", { className: "omnimouse-group" }, undo, redo, makeButton("Fit", "Home: the whole field", () => fit())),
   );
   bar.setAttribute("role", "toolbar");
@@ -106,7 +111,7 @@ function render({ model, el }) {
     const image = context.createImageData(width, height);
     field = {
       n, height, width, labels, starts, pixels, canvas, context, image, number: message.number,
-      hasRims: message.rims, grey: bytes(buffers[1]), centres: float32(buffers[2]),
+      hasRims: message.rims, texts: message.texts, grey: bytes(buffers[1]), centres: float32(buffers[2]),
       coveredAt: uint32(buffers[3]), coveredBy: uint32(buffers[4]),
       argb: new Uint32Array(image.data.buffer),
       // `codes` is drawn: those of the kernel, with the own strokes over them. `own` maps
@@ -243,6 +248,13 @@ function render({ model, el }) {
     }
     context.imageSmoothingEnabled = view.zoom < 2;
     context.drawImage(field.canvas, view.x, view.y, field.width * view.zoom, field.height * view.zoom);
+    context.fillStyle = "#cccccc";
+    context.font = "12px system-ui";
+    context.textAlign = "center";
+    context.textBaseline = "middle";
+    field.texts.forEach(([y, x, words]) => context.fillText(words, view.x + x * view.zoom, view.y + y * view.zoom));
+    context.textAlign = "start";
+    context.textBaseline = "alphabetic";
     context.lineWidth = 1.5;
     context.strokeStyle = model.get("code") ? COLOURS[model.get("code")] : "#ffffff";
     if (outline) {

@@ -66,7 +66,7 @@ function render({ model, el }) {
   const status = makeStatus("", "status"), message = makeStatus("", "status");
   follow("message", (text) => { message.textContent = text; });
   el.append(
-    makeBar(make("label", {}, "r against ", against), makeGroup("Drag", "Drag", ...tools),
+    makeBar(make("label", {}, "Score against ", against), makeGroup("Drag", "Drag", ...tools),
       makeGroup("Select by score", "Select", ...ranks)),
     makeBar(make("label", {}, "bar ", slider), barText),
     status, message,

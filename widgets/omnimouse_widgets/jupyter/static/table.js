@@ -30,7 +30,7 @@ function render({ model, el }) {
   const { send, set, follow, queue, ready, close, onClose } = connection;
   const constants = model.get("_constants");
   const rows = new Map(); // row number -> latest content
-  let table = { version: 0, n: 0, total: 0, is_old: false };
+  let table = { version: 0, n: 0, total: 0, is_old: false, titles: constants.columns, tips: [], is_text: [] };
   // `requested`: rows of a request without reply. `active`: row of the keyboard.
   // `anchor`: row where a range begins. `pool`: elements, reused while scrolling.
   let requested = null, active = -1, anchor = null, drawing = 0, selected = new Set(), pool = [];
@@ -50,7 +50,7 @@ function render({ model, el }) {
 
   const titles = constants.columns.map((name, column) => {
     const button = makeButton("", "", () => sort(name));
-    const title = make("div", { role: "columnheader", title: constants.tips[column], aria: { colindex: column + 1 } }, button);
+    const title = make("div", { role: "columnheader", aria: { colindex: column + 1 } }, button);
     return { name, title, button };
   });
   const head = make("div", { role: "row", className: "omnimouse-head", aria: { rowindex: 1 } }, ...titles.map(({ title }) => title));
@@ -73,7 +73,7 @@ function render({ model, el }) {
   };
   function makeRow() {
     const cells = constants.columns.map((_, column) => make("div", {
-      role: "gridcell", className: constants.is_text[column] ? "" : "omnimouse-number", aria: { colindex: column + 1 },
+      role: "gridcell", className: table.is_text[column] ? "" : "omnimouse-number", aria: { colindex: column + 1 },
     }));
     const element = make("div", { role: "row", className: "omnimouse-row" }, ...cells);
     body.append(element);
@@ -143,8 +143,8 @@ function render({ model, el }) {
       const isSorted = name === sortedBy, isOld = name === "score" && table.is_old;
       title.setAttribute("aria-sort", isSorted ? (isDescending ? "descending" : "ascending") : "none");
       const arrow = isSorted ? (isDescending ? " ▾" : " ▴") : "";
-      button.textContent = `${constants.titles[column]}${isOld ? ` ${constants.older}` : ""}${arrow}`;
-      title.title = `${constants.tips[column]}${isOld ? `\n${constants.older} Of an older request` : ""}`;
+      button.textContent = `${table.titles[column]}${isOld ? ` ${constants.older}` : ""}${arrow}`;
+      title.title = `${table.tips[column] ?? ""}${isOld ? `\n${constants.older} Of an older request` : ""}`;
     });
   }
 

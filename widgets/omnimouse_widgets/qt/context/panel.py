@@ -48,7 +48,7 @@ from omnimouse_widgets.qt.style.theme import wrapped_label
 from omnimouse_widgets.qt.style.visibility import VisibilityMonitor
 
 TOOLTIP = (
-    "Single-trial correlation against the size of the context: the number of other\n"
+    "Score against the size of the context: the number of other\n"
     "neurons visible in the target samples, or the samples of history of all neurons.\n"
     "Bars: s.e.m. over draws of neurons. Star and dotted line: the current mask, at\n"
     "the mean score of the selected neurons;\n"

@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QSizePolicy
 
 from omnimouse_model.analysis.sweep.plan import AXES, ContextAxis
 from omnimouse_model.live.sweep.current_point import CurrentPoint
+from omnimouse_model.metrics.named import METRICS
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.context.points import (
     AXIS_TEXT,
@@ -25,6 +26,8 @@ from omnimouse_widgets.drawn.context.points import (
     PointCache,
     dodge,
     place_on,
+    rate_of,
+    symbols_of,
     tick_text,
     value_at,
     values_of,
@@ -42,7 +45,7 @@ DASHES: Final[tuple[tuple[float, ...], ...]] = (
 """Dash patterns: the live sweep first, then the saved sweeps in order."""
 OLD_OPACITY: Final = 0.45
 LEAST_SPAN: Final = 0.1
-"""Minimum range of correlation on the vertical axis."""
+"""Minimum range of scores on the vertical axis."""
 BELOW: Final = 42
 """Height in pixels of the bottom axis: two lines of tick labels and a title."""
 LEGEND_ROW: Final = 18
@@ -51,7 +54,7 @@ ROOM: Final = 6
 
 
 class ContextPlot:
-    """Both plots, with a common correlation scale."""
+    """Both plots, with a common scale of scores."""
 
     def __init__(self) -> None:
         self.canvas = plot_style.canvas("")
@@ -83,9 +86,10 @@ class ContextPlot:
         spots = [spot for spot in self._spots.of(sweeps) if spot.label not in hidden]
         for axis, plot in self.axes.items():
             own = [spot for spot in spots if spot.axis == axis]
-            plot.show(own, values_of(sweeps, axis))
+            plot.show(own, values_of(sweeps, axis), rate_of(sweeps))
             # Line 0 is the live sweep; saved sweeps cannot be outdated.
             plot.fade(any(sweep.is_old for sweep in sweeps if sweep.line == 0))
+        self.axes[AXES[0]].show_symbol(symbols_of(sweeps))
         self._fit()
 
     def show_mark(self, mark: CurrentPoint | None) -> None:
@@ -201,7 +205,7 @@ class _AxisPlot:
         # An SI prefix would show a correlation of 0.3 as 300 (x0.001).
         scale.enableAutoSIPrefix(False)
         if has_scale:
-            self.plot.setLabel("left", "correlation", color=plot_style.AXIS)
+            self.show_symbol(METRICS["correlation"].symbol)
             scale.label.setFont(plot_style.small_font())
         else:
             scale.setStyle(showValues=False)
@@ -228,6 +232,7 @@ class _AxisPlot:
         self._bars: dict[tuple[str, int], pg.PlotCurveItem] = {}
         self._spots: list[PlottedPoint] = []
         self._values: tuple[int, ...] = ()
+        self._rate_hz = float("nan")
         self._mark_x: float | None = None
 
     @property
@@ -238,9 +243,17 @@ class _AxisPlot:
         bars = [(p.score, p.sem if p.sem == p.sem else 0.0) for p in points]
         return [y for score, sem in bars for y in (score - sem, score + sem)]
 
-    def show(self, spots: list[PlottedPoint], values: tuple[int, ...]) -> None:
+    def show_symbol(self, symbol: str) -> None:
+        """Name the metric on the vertical axis."""
+        # The axis is narrow: a correlation is written out, as it was always.
+        words = "correlation" if symbol in ("r", "") else symbol
+        self.plot.setLabel("left", words, color=plot_style.AXIS)
+
+    def show(
+        self, spots: list[PlottedPoint], values: tuple[int, ...], rate_hz: float
+    ) -> None:
         """Draw the points with their lines and error bars."""
-        self._spots, self._values = spots, values
+        self._spots, self._values, self._rate_hz = spots, values, rate_hz
         curves = {(spot.label, spot.line) for spot in spots}
         # Also visit curves without spots, so that their items are emptied.
         for curve in curves | set(self._lines):
@@ -343,13 +356,13 @@ class _AxisPlot:
         measure = QFontMetricsF(plot_style.small_font())
         spans = {}
         for value in sorted(self._values):
-            lines = tick_text(self.axis, value).split("\n")
+            lines = tick_text(self.axis, value, self._rate_hz).split("\n")
             half = max(measure.horizontalAdvance(line) for line in lines) / 2
             at = place_on(self.axis, value) * pixels
             spans[value] = at - half, at + half
         fits = fitting(list(spans.values()), ROOM)
         ticks = [
-            (place_on(self.axis, value), tick_text(self.axis, value))
+            (place_on(self.axis, value), tick_text(self.axis, value, self._rate_hz))
             for value, has_room in zip(spans, fits, strict=True)
             if has_room
         ]

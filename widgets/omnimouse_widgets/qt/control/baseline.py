@@ -7,6 +7,7 @@ from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
+from omnimouse_model.metrics.named import Metric
 from omnimouse_model.predict.families import NAIVE
 from omnimouse_widgets.drawn.model.text import model_text
 from omnimouse_widgets.qt.style.controls import combo_box, show_text
@@ -42,11 +43,12 @@ class BaselineSection(QWidget):
         if self.choice.findData(name) < 0:
             self.choice.addItem(Path(name).name, name)
         self.choice.setCurrentIndex(self.choice.findData(name))
-        text = baseline_text(name, controller.baseline, controller.results)
+        metric = controller.state.metric
+        text = baseline_text(name, controller.baseline, controller.results, metric)
         show_text(self.summary, text)
 
 
-def baseline_text(name: str, results: Results, model: Results) -> str:
+def baseline_text(name: str, results: Results, model: Results, metric: Metric) -> str:
     """Return both mean scores, or the progress or the error of the baseline."""
     if not name:
         return ""
@@ -55,7 +57,8 @@ def baseline_text(name: str, results: Results, model: Results) -> str:
     # Both scores must be of the same task, so an old population score is not shown.
     if results.population_freshness == "fresh":
         scores = _mean_score(results), _mean_score(model)
-        return "Mean r in this window: baseline {}, model {}.".format(*scores)
+        numbers = "baseline {}, model {}.".format(*scores)
+        return f"Mean {metric.symbol} in this window: {numbers}"
     if results.is_awaited:
         return "Predicting…" if results.population is not None else "Fitting…"
     if results.was_stopped:

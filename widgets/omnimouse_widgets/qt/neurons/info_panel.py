@@ -251,7 +251,8 @@ class NeuronInfoPanel(QWidget):
         neuron = self._facts.focus
         if state.window is None or repeats is None or neuron is None:
             return None
-        predicted = predicted_of(self._controller.results.selected, neuron)
+        chosen = self._controller.results.selected
+        predicted = predicted_of(chosen, neuron, state.window)
         if predicted is None:
             return None
         return align_prediction(

@@ -7,7 +7,7 @@ from qtpy.QtWidgets import QHeaderView, QLabel, QLineEdit, QWidget
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.state import MAX_SELECTED
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.neurons.columns import COLUMNS, FILTER_TIP, TITLES
+from omnimouse_widgets.drawn.neurons.columns import COLUMNS, FILTER_TIP
 from omnimouse_widgets.qt.neurons.table_model import NeuronTable
 from omnimouse_widgets.qt.style import shortcuts
 from omnimouse_widgets.qt.style.controls import push_button, show_text
@@ -81,7 +81,7 @@ class NeuronsPanel(QWidget):
         )
         titles.setMinimumSectionSize(34)
         # The state has the longest texts: it takes the width that the numbers leave.
-        for column, title in enumerate(TITLES):
+        for column, title in enumerate(COLUMNS):
             width = titles.fontMetrics().horizontalAdvance(title) + TITLE_MARGIN
             titles.resizeSection(column, width)
         stretch = QHeaderView.ResizeMode.Stretch

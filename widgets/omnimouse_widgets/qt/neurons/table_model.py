@@ -16,12 +16,13 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.neurons.columns import (
     COLUMNS,
     OLDER,
-    TITLES,
-    TOOLTIPS,
+    TEXT_COLUMNS,
     cell_text,
     columns_of,
     sorted_rows,
     state_code,
+    titles_of,
+    tooltips_of,
 )
 from omnimouse_widgets.qt.style.segmented_button import swatch
 
@@ -63,22 +64,23 @@ class NeuronTable(QAbstractTableModel):
             return None
         is_old = section == SCORE and self._controller.results.is_population_old
         if role == Qt.ItemDataRole.DisplayRole:
-            return f"{TITLES[section]} {OLDER}" if is_old else TITLES[section]
+            title = titles_of(self._controller)[section]
+            return f"{title} {OLDER}" if is_old else title
         if role == Qt.ItemDataRole.ToolTipRole:
             older = f"\n{OLDER} Scores of an older task" if is_old else ""
-            return TOOLTIPS[section] + older
+            return tooltips_of(self._controller)[section] + older
         return None
 
     def data(self, index: Index, role: int = 0) -> Any:
         """Return text, alignment, colour or icon of a cell."""
-        name = COLUMNS[index.column()]
+        name = titles_of(self._controller)[index.column()]
         value = self._columns[name][self.neurons[index.row()]]
         if role == Qt.ItemDataRole.DisplayRole:
             return cell_text(name, value)
         if role == Qt.ItemDataRole.ForegroundRole and name == "score":
             return FADED if self._controller.results.is_population_old else None
         if role == Qt.ItemDataRole.TextAlignmentRole:
-            return None if name in ("area", "state") else RIGHT
+            return None if name in TEXT_COLUMNS else RIGHT
         if role == Qt.ItemDataRole.DecorationRole and name == "state":
             return self._icon(str(value))
         return None

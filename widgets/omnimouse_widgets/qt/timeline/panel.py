@@ -307,7 +307,7 @@ def step_text(spec: WindowSpec, n: int = 1) -> str:
     """Return how far `n` steps of the window go: "2 s", or "1 trial"."""
     if spec.align == "trial":
         return f"{n} trial{'s' * (n != 1)}"
-    return f"{n * spec.duration_s:g} s"
+    return f"{n * spec.duration_s:.3g} s"
 
 
 def tooltip(spec: WindowSpec) -> str:

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QInputDialog, QMenu, QSizePolicy, QToolButton, QWidge
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import MAX_PINS, Pin
-from omnimouse_model.live.spans import SPAN_CHOICES
+from omnimouse_model.live.spans import SPAN_CHOICES, span_choices
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces.text import (
     COMMON_LABEL,
@@ -151,10 +151,14 @@ class PinBar(QWidget):
     def _name_spans(self) -> None:
         """Name the spans; the first one is the window, by its length."""
         spec = self._controller.state.spec
-        self.span.setItemText(0, f"{spec.duration_s:g} s")
+        self.span.setItemText(0, f"{spec.duration_s:.3g} s")
         for number, choice in enumerate(SPAN_CHOICES):
             tip = span_tip(choice, spec)
             self.span.setItemData(number, tip, Qt.ItemDataRole.ToolTipRole)
+            # Qt's combo boxes disable an item whose flags have this role.
+            is_possible = choice in span_choices(spec)
+            flags = None if is_possible else 0
+            self.span.setItemData(number, flags, Qt.ItemDataRole.UserRole - 1)
 
     def _draw_scale(self) -> None:
         state = self._controller.state

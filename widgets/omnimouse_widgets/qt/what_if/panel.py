@@ -224,7 +224,7 @@ class WhatIfPanel(QWidget):
         rows, least = [], least_span(state.spec)
         for neuron in state.selection:
             # Only target samples are predicted; other neurons have nothing to compare.
-            before = predicted_of(result.before, neuron)
+            before = predicted_of(result.before, neuron, state.window)
             if before is None or not np.isfinite(before).any():
                 continue
             name = state.session.units.names[neuron]
@@ -233,7 +233,7 @@ class WhatIfPanel(QWidget):
             label = f"{name} · Δ {change[neuron]:.2f}"
             # No shading: both curves exist in the target samples only.
             shade = np.zeros(len(time), np.uint8)
-            after = predicted_of(result.after, neuron)
+            after = predicted_of(result.after, neuron, state.window)
             row = Trace(label, label, time, before, after, shade, is_old, least)
             rows.append(replace(row, bar=bar_height(state.spec)))
         return rows

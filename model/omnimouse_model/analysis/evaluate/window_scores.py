@@ -1,0 +1,101 @@
+"""Scores of one prediction in one window, per neuron, and the null rates of counts."""
+
+import numpy as np
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.metrics import correlation, moments
+from omnimouse_model.metrics.named import Metric, named_metric, poisson_gain
+from omnimouse_model.predict.baselines.rules import mean_rates
+from omnimouse_model.predict.predictor import Prediction, in_window_units
+
+
+def window_scores(
+    prediction: Prediction, window: Window, metric: str = "correlation"
+) -> np.ndarray:
+    """Return float32 (P,) scores against the recording, NaN if not predicted.
+
+    Parameters
+    ----------
+    window
+        Its samples are those of the prediction.
+    metric
+        Name of a metric of `evaluate`. One that needs counts gives NaN for a session
+        without spike times, and for predictions below 0.
+    """
+    named = named_metric(metric)
+    scores = np.full(window.session.n_neurons, np.nan, np.float32)
+    if not len(prediction.neurons):
+        return scores
+    truth = window.responses[:, prediction.neurons]
+    if named.name == "correlation":
+        values = correlation(prediction.responses, truth, axis=0)
+    else:
+        values = _values(named, prediction, truth, window)
+    scores[prediction.neurons] = values
+    return scores
+
+
+def scored_counts(
+    rates: np.ndarray, recorded: np.ndarray, window: Window, neurons: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return predicted and recorded counts per bin, from the units of a window."""
+    if window.spec.responses == "count":
+        return rates, recorded
+    # Windows of traces hold counts divided by the scale of the neuron.
+    scale = window.session.response_scale[neurons].astype(np.float64)
+    return rates * scale, recorded * scale
+
+
+def null_rates(session: Session, spec: WindowSpec) -> np.ndarray:
+    """Return the mean count per bin (P,) over the train tier; computed once.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The session has no spike times, or no training windows.
+    """
+    if not session.responses.has_events:
+        raise UnsupportedRequestError(
+            f"Counts need spike times; session {session.id!r} has traces."
+        )
+    key = ("null rates", spec)
+    if key not in session._cache:
+        rates = mean_rates(session, spec)
+        if spec.responses != "count":
+            rates = rates * session.response_scale
+        session._cache[key] = rates
+    found: np.ndarray = session._cache[key]
+    return found
+
+
+def decode_scores(decoded: np.ndarray, window: Window) -> np.ndarray:
+    """Return (C,) correlations of decoded with valid recorded behaviour."""
+    counted = window.valid["behavior"][:, None]
+    return correlation(decoded, np.where(counted, window.behavior, np.nan), axis=0)
+
+
+def _values(
+    metric: Metric, prediction: Prediction, truth: np.ndarray, window: Window
+) -> np.ndarray:
+    """Return the values (n,) of a metric other than the correlation."""
+    neurons = prediction.neurons
+    rates = in_window_units(prediction, window)
+    gain = np.zeros(len(neurons))
+    if metric.needs == "counts":
+        rates, truth = scored_counts(rates, truth, window, neurons)
+    scored = np.isfinite(rates) & np.isfinite(truth)
+    scored &= window.valid["responses"][:, None]
+    if metric.needs == "counts":
+        try:
+            null = null_rates(window.session, window.spec)[neurons]
+        except UnsupportedRequestError:
+            return np.full(len(neurons), np.nan)
+        # A negative rate has no Poisson likelihood.
+        is_rate = ~(scored & (rates < 0)).any(axis=0)
+        found = poisson_gain(np.maximum(rates, 0), truth, null)
+        gain = np.where(is_rate, np.where(scored, found, 0.0).sum(axis=0), np.nan)
+    assert metric.per_neuron is not None  # `named_metric` refuses the others
+    return metric.per_neuron(moments(rates, truth, valid=scored), gain)
