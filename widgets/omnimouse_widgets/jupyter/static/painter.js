@@ -64,7 +64,7 @@ function render({ model, el }) {
     return menu;
   };
   const area = makeGroupMenu("area", "areas", "Paint a brain area");
-  const probe = makeGroupMenu("probe", "probes", "Paint the units of a probe");
+  const probes = makeGroupMenu("probe", "probes", "Paint the units of a probe");
   const undo = makeButton("Undo", "", () => send("undo")), redo = makeButton("Redo", "", () => send("redo"));
   const takeSteps = (message) =>
     [[undo, "undo", "Ctrl+Z"], [redo, "redo", "Ctrl+Shift+Z"]].forEach(([button, name, key]) => {
@@ -79,7 +79,7 @@ function render({ model, el }) {
       [2, "Target", "3: to be predicted", COLOURS[2]],
     ], "code"),
     make("span", { className: "omnimouse-group" }, make("span", { textContent: "samples" }), from, "–", to),
-    colour, area, probe,
+    colour, area, probes,
     make("span", { className: "omnimouse-group" }, undo, redo, makeButton("Fit", "Home: the whole field", () => fit())),
   );
   bar.setAttribute("role", "toolbar");
