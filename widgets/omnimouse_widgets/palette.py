@@ -22,6 +22,7 @@ MIXED: Final = "#CC79A7"
 RECORDED: Final = "#FFFFFF"
 PREDICTED: Final = "#E69F00"
 BASELINE: Final = "#009E73"
+# No pin has the colour of the live prediction or of the baseline.
 PINS: Final = ("#56B4E9", "#CC79A7", "#F0E442", "#D55E00")
 """Colours of pins A to D, drawn together with `RECORDED` and `PREDICTED`."""
 EDITED: Final = "#56B4E9"
@@ -78,6 +79,7 @@ TIER_COLOURS: Final = {
 }
 TIER_LETTERS: Final = {"train": "", "validation": "V", "oracle": "O", "test": "T"}
 
+# Not the colours of states: an area must not look like a visible or target neuron.
 AREA_COLOURS: Final = (
     "#CC6677", "#44AA99", "#DDCC77", "#AA4499", "#117733", "#6A5ACD", "#999933",
     "#882255",

@@ -9,6 +9,8 @@ from omnimouse_model.predict.predictor import Prediction, recorded_as
 
 def drawn_units(spec: WindowSpec) -> str:
     """Return the units in which responses of a spec are drawn."""
+    # A rate does not depend on the bin width, so that predictors of different specs
+    # share one axis.
     return "spikes/s" if spec.responses == "count" else "normalised"
 
 

@@ -129,6 +129,8 @@ def _offered(controller: Controller, train: TrainedPart, steps: int) -> Finetune
         gain = gain_text(saved.start_score, saved.best_score)
         text = f"Done before, in {saved.step} steps: {gain}."
     elif saved is not None:
+        # A stopped run is continued in its own folder: starting again would lose its
+        # steps.
         start = "Go on"
         use = "Use what was reached" if saved.start_score is not None else ""
         text = f"Stopped at step {saved.step} before; it goes on from there. {text}"

@@ -108,6 +108,8 @@ def arrange(
         names, numbers = np.unique(units.area, return_inverse=True)
         # By state within an area, so that bins contain neurons of one state.
         return _grouped(numbers, [str(name) for name in names], within=patterns)
+    # The fallback shows every neuron, in an order that the user can look up in the
+    # file.
     return Arrangement(row_order(None, n), _numbered(units.names))
 
 

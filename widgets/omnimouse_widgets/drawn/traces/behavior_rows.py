@@ -25,6 +25,7 @@ def behavior_rows(controller: Controller) -> list[Trace]:
     # An older result can belong to a session with other channels.
     if decoded is not None and decoded.shape != truth.shape:
         decoded = None
+    # NaN is shown as no score, never as 0.
     scores = [np.nan] * truth.shape[1]
     if decoded is not None:
         scores = decode_scores(decoded, window).tolist()

@@ -42,6 +42,8 @@ def advance(controller: Controller, step: int, stride: int) -> None:
         return
     controller.seek(window.start_s + stride / spec.response_rate_hz)
     assert state.window is not None
+    # The window may have moved by less at the end of the session: the cursor stays at
+    # its time.
     moved = round((state.window.start_s - window.start_s) * spec.response_rate_hz)
     controller.set_cursor(cursor - moved)
 

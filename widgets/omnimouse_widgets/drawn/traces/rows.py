@@ -145,6 +145,8 @@ def _as_large(row: Trace) -> Trace:
             return curve
         # Only samples that both curves have are comparable.
         wanted = row.truth[known]
+        # A prediction of another amplitude can have the right shape: the correlation
+        # ignores the amplitude, too.
         shape = (curve - curve[known].mean()) / spread
         return np.asarray(shape * wanted.std() + wanted.mean())
 
