@@ -35,7 +35,7 @@ from omnimouse_widgets.drawn.raster.values import (
     RESIDUAL,
     TITLES,
     VIEWS,
-    Picture,
+    RasterPicture,
     images_of,
     picture,
 )
@@ -380,7 +380,7 @@ def _is_same(key: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
     )
 
 
-def _places_in_table(drawn: Picture, rows: RasterRows) -> np.ndarray:
+def _places_in_table(drawn: RasterPicture, rows: RasterRows) -> np.ndarray:
     """Return uint8 (rows, n_samples) places in the colour table; 0 if unknown."""
     values = rows.mean(drawn.values)
     low, high = drawn.levels

@@ -10,7 +10,7 @@ from functools import partial
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
-from psygnal import Signal
+from psygnal import Signal, SignalInstance
 
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.inference.engine import (
@@ -167,6 +167,11 @@ class HasBackgroundTask:
     _task: BackgroundTask[Any, Any]
 
     @property
+    def changed(self) -> SignalInstance:
+        """Emitted on the drawing thread when an attribute may have changed."""
+        return self._task.changed
+
+    @property
     def message(self) -> str:
         """Progress message, "" when the task is idle."""
         return self._task.message
@@ -180,6 +185,14 @@ class HasBackgroundTask:
     def error(self) -> Exception | None:
         """Error of the newest start, None without one."""
         return self._task.error
+
+    def stop(self) -> None:
+        """Stop the task at its next step; results so far stay."""
+        self._task.stop()
+
+    def clear_error(self) -> None:
+        """Clear the error, after the user has read it."""
+        self._task.clear_error()
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the task is idle; False on timeout."""

@@ -48,7 +48,6 @@ class ModelDownloads(HasBackgroundTask):
         self.stopped_at: float | None = None
         self._choose = choose
         self._task = BackgroundTask(_fetched, self._take, execution)
-        self.changed = self._task.changed
 
     @property
     def share(self) -> float:

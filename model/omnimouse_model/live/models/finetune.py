@@ -98,7 +98,6 @@ class Finetuning(HasBackgroundTask):
         Whether the result exists.
     """
 
-    changed = Signal()
     finished = Signal()
 
     def __init__(
@@ -113,7 +112,6 @@ class Finetuning(HasBackgroundTask):
         self._refusal: Exception | None = None
         self._start_from(None)
         self._task = BackgroundTask(self._run, self._take, execution)
-        self._task.changed.connect(self.changed.emit)
 
     # -- reading ----------------------------------------------------------------------
     @property

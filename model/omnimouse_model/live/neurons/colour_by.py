@@ -9,7 +9,6 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from psygnal import Signal
 
 from omnimouse_model.analysis.tuning.direction import DirectionTuning
 from omnimouse_model.analysis.tuning.noise_ceiling import (
@@ -24,6 +23,7 @@ from omnimouse_model.analysis.tuning.repeats import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
+    HasBackgroundTask,
     ReportProgress,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
@@ -49,17 +49,11 @@ _OF_INFO: Final[dict[ColourBy, Callable[[NeuronProperties], float]]] = {
 }
 
 
-class Colouring:
+class Colouring(HasBackgroundTask):
     """Choice of the quantity that colours the neurons, and its values.
 
-    Attributes
-    ----------
-    changed
-        Emitted on the drawing thread when values, choices or the message may have
-        changed; not emitted for changes that `state` or `results` signal.
+    `changed` is not emitted for changes that `state` or `results` signal.
     """
-
-    changed = Signal()
 
     def __init__(
         self,
@@ -75,7 +69,6 @@ class Colouring:
         self._by_viewer: dict[object, ColourBy] = {}
         self._n_info = 0
         self._task = BackgroundTask(_read_ceiling, self._take, execution)
-        self._task.changed.connect(self.changed.emit)
         neuron_info.changed.connect(self._on_neuron_info)
         state.events.session.connect(self._on_session)
 
@@ -181,10 +174,6 @@ class Colouring:
     def outline_areas(self, is_shown: bool) -> None:
         """Show or hide the outlines of brain areas on the field."""
         self._state.areas_shown = is_shown
-
-    def close(self, timeout_s: float = 5.0) -> None:
-        """Stop the background task and end its thread."""
-        self._task.close(timeout_s)
 
     # -- internal ----------------------------------------------------------------------
     def _follow(self) -> None:

@@ -79,7 +79,6 @@ class NeuronInfo(HasBackgroundTask):
         Number of results so far; a version number for caches.
     """
 
-    changed = Signal()
     focused = Signal()
 
     def __init__(self, state: LiveState, execution: Execution = IN_THREADS) -> None:
@@ -92,7 +91,6 @@ class NeuronInfo(HasBackgroundTask):
         self._session: Session | None = None
         self._is_stopped = False
         self._task = BackgroundTask(_compute, self._take, execution)
-        self._task.changed.connect(self.changed.emit)
 
     @property
     def current(self) -> NeuronProperties | None:

@@ -4,7 +4,6 @@ from collections import OrderedDict
 from collections.abc import Iterator
 
 import numpy as np
-from psygnal import Signal
 
 from omnimouse_model.analysis.tuning.neuron_order import similarity_order
 from omnimouse_model.data.session import Session
@@ -22,8 +21,6 @@ _CACHE_SIZE = 8
 
 class SimilarityOrder(HasBackgroundTask):
     """Order of the session's neurons by similarity; starts when a view requests it."""
-
-    changed = Signal()
 
     def __init__(self, state: LiveState, execution: Execution = IN_THREADS) -> None:
         self._state = state
@@ -83,7 +80,6 @@ class SimilarityOrder(HasBackgroundTask):
         # After an error, `_computed` stays: `request` must not retry at every redraw.
         if not self.is_busy and self.error is None:
             self._computed = None
-        self.changed.emit()
 
 
 def _compute(

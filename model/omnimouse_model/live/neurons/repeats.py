@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from psygnal import Signal
 
 from omnimouse_model.analysis.tuning.repeats import (
     ClipRepeats,
@@ -52,8 +51,6 @@ class _Request:
 
 class RepeatsOnScreen(HasBackgroundTask):
     """Repeats of the clip at the window's centre."""
-
-    changed = Signal()
 
     def __init__(
         self,
@@ -236,7 +233,6 @@ class RepeatsOnScreen(HasBackgroundTask):
     def _on_task(self) -> None:
         if not self.is_busy and self.error is None:
             self._running = None
-        self.changed.emit()
 
 
 def _read_repeats(

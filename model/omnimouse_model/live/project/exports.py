@@ -242,7 +242,6 @@ class Exports(HasBackgroundTask):
         self._refusal: ExportError | None = None
         self.written_path: Path | None = None
         self._task = BackgroundTask(_write, self._take, execution)
-        self.changed = self._task.changed
         state.events.session.connect(self._on_session)
 
     @property
@@ -302,10 +301,6 @@ class Exports(HasBackgroundTask):
             return self.refuse(ExportError(message))
         self.dismiss()
         self._task.start((path, make_content), f"Writing {path.name}")
-
-    def stop(self) -> None:
-        """Stop writing; an existing file stays as it was."""
-        self._task.stop()
 
     def refuse(self, error: ExportError) -> None:
         """Set an error."""

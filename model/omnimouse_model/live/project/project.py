@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from psygnal import Signal
-
 from omnimouse_model.data.io.http_file import web_address
 from omnimouse_model.errors import AnalysisFileError
 from omnimouse_model.live.analysis_file import (
@@ -69,8 +67,6 @@ class Project(HasBackgroundTask):
         Differences from the saved state, or a recovery, one sentence each.
     """
 
-    changed = Signal()
-
     def __init__(
         self,
         screen: AnalysisScreen,
@@ -94,7 +90,6 @@ class Project(HasBackgroundTask):
         self._error: AnalysisFileError | None = None
         self._backups = UnsavedBackups(store, self._add_messages, execution)
         self._task = BackgroundTask(self._read, self._take, execution)
-        self._task.changed.connect(self.changed.emit)
         self._autosave = Autosave(self._save_last, synchronous=execution.synchronous)
         screen.state.events.connect(self._on_change)
         screen.results.changed.connect(self._compare_predictor)

@@ -26,7 +26,6 @@ class ClockCheck(HasBackgroundTask):
         self.report: AlignmentReport | None = None
         self._state = state
         self._task = BackgroundTask(_check, self._take, execution)
-        self.changed = self._task.changed
 
     def check(self) -> None:
         """Start the check; without a session, do nothing."""

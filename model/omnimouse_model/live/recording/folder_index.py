@@ -30,7 +30,6 @@ class FolderIndex(HasBackgroundTask):
     def __init__(self, execution: Execution = IN_THREADS) -> None:
         self.index: Catalogue | None = None
         self._task = BackgroundTask(_entries, self._take, execution)
-        self.changed = self._task.changed
 
     def look_in(self, folder: str | Path) -> None:
         """Read a folder; entries of the previous folder are removed."""
@@ -39,10 +38,6 @@ class FolderIndex(HasBackgroundTask):
         # Before the first entry, so that the panel opens while a large folder is read.
         self.requested.emit()
         self._task.start(root, f"Looking through {root.name}")
-
-    def stop(self) -> None:
-        """Stop reading; keep the entries found so far."""
-        self._task.stop()
 
     def _take(self, entry: Entry) -> None:
         assert self.index is not None

@@ -91,8 +91,6 @@ class SessionLoader(HasBackgroundTask):
 
     Attributes
     ----------
-    changed
-        Emitted on the drawing thread when `message` or `error` may have changed.
     name
         File or folder name of the latest opening, "" for a made recording.
     """
@@ -106,7 +104,6 @@ class SessionLoader(HasBackgroundTask):
         self.name = ""
         self._show, self._preset = show, preset
         self._task = BackgroundTask(self._views, self._take, execution)
-        self.changed = self._task.changed
         self._request: OpenRequest | None = None
 
     def open(self, recording: OpenRequest | str | Path) -> None:
@@ -134,14 +131,6 @@ class SessionLoader(HasBackgroundTask):
         message = f"Opening {session.path.name}"
         options = {**session.options, **options}
         self.open(OpenRequest(place, start_s, message, options=options))
-
-    def stop(self) -> None:
-        """Cancel the opening; the open session stays."""
-        self._task.stop()
-
-    def clear_error(self) -> None:
-        """Clear the error, after the user read it or another recording was opened."""
-        self._task.clear_error()
 
     # -- on the task's thread ---------------------------------------------------------
     def _views(

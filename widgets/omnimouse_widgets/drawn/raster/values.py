@@ -33,7 +33,7 @@ RESIDUAL: Final = palette.residual_table()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Picture:
+class RasterPicture:
     """Values (n_samples, P) with the levels and colours to draw them in."""
 
     values: np.ndarray
@@ -50,7 +50,7 @@ def images_of(view: View) -> tuple[RasterImage, ...]:
 
 def picture(
     image: RasterImage, window: Window, prediction: Prediction | None
-) -> Picture:
+) -> RasterPicture:
     """Return the values to draw; NaN where there is no prediction.
 
     Truth and prediction use the levels of the window, so that they are comparable.
@@ -58,13 +58,13 @@ def picture(
     low, high = levels_of(window)
     recorded = units.recorded(window)
     if image == "truth":
-        return Picture(recorded, (low, high), GREY)
+        return RasterPicture(recorded, (low, high), GREY)
     predicted = all_neurons(prediction, window)
     if image == "prediction":
-        return Picture(predicted, (low, high), GREY)
+        return RasterPicture(predicted, (low, high), GREY)
     # Symmetric around 0, so that dark grey always means a residual of 0.
     reach = (high - low) / 2
-    return Picture(predicted - recorded, (-reach, reach), RESIDUAL)
+    return RasterPicture(predicted - recorded, (-reach, reach), RESIDUAL)
 
 
 def title(image: RasterImage, levels: tuple[float, float], unit: str = "") -> str:

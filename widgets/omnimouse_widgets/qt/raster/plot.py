@@ -16,7 +16,7 @@ from qtpy.QtWidgets import QGraphicsRectItem
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.raster.pixels import blended, coloured
 from omnimouse_widgets.drawn.raster.rows import UNREAD, UNSCORED_TARGET
-from omnimouse_widgets.drawn.raster.values import Picture
+from omnimouse_widgets.drawn.raster.values import RasterPicture
 from omnimouse_widgets.qt.raster.items import (
     Hatch,
     Marks,
@@ -191,7 +191,9 @@ class RasterPlot:
         self.plot.titleLabel.setMaximumHeight(height)
         self.plot.layout.setRowFixedHeight(0, height)
 
-    def set_values(self, picture: Picture, values: np.ndarray, rect: QRectF) -> None:
+    def set_values(
+        self, picture: RasterPicture, values: np.ndarray, rect: QRectF
+    ) -> None:
         """Set values (rows, n_samples), with the levels and colours of a picture."""
         self.values = values
         self._base = coloured(values, picture.levels, picture.table)
