@@ -6,7 +6,7 @@ MISSING_RATE = "missing_rate"
 """Code of the error for responses whose rate no file states: the user must state it."""
 
 UNEXPECTED = "unexpected"
-"""Code of the error for an exception that the reader did not expect: a bug of ours."""
+"""Code of the error for an exception that the reader did not expect: a bug."""
 
 
 class SessionFormatError(ValueError):

@@ -221,7 +221,7 @@ def _of_file(path: Path) -> tuple[str, str]:
     if begin.startswith(_NPY):
         hint = "save it with numpy.savez(…, responses=…, rate_hz=…) as an .npz"
         return "is one array", hint
-    return "is no recording", f"a session is {_FORMATS}"
+    return "is not a recording", f"a session is {_FORMATS}"
 
 
 def is_session(path: str | Path) -> bool:

@@ -59,6 +59,7 @@ class Overview:
 
 def summarise(session: "Session", n_bins: int) -> Overview:
     """Bin a session; reads the behaviour and a small sample of the responses."""
+    # Without trials, the time line shows train and test time in their place.
     edges = np.linspace(0.0, session.duration_s, n_bins + 1)
     trials = session.trials
     has_trials = len(trials.t_on) > 0
@@ -99,6 +100,7 @@ def _channel(session: "Session", name: str, edges: np.ndarray) -> np.ndarray:
 def _binned(signal: Signal, column: int, edges: np.ndarray) -> np.ndarray:
     n_bins, width = len(edges) - 1, edges[1] - edges[0]
     total, count = np.zeros(n_bins), np.zeros(n_bins)
+    # In blocks: a treadmill at 100 Hz has millions of samples.
     for first, rows in blocks(signal):
         values = rows[:, column].astype(np.float64)
         at = signal.start + np.arange(first, first + len(rows)) / signal.rate_hz

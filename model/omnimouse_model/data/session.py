@@ -160,6 +160,7 @@ class Session:
     @property
     def is_stale(self) -> bool:
         """Whether a file of a stream has changed or is missing since opening."""
+        # The readers raise the same error before they read; here it is only reported.
         try:
             for stream in self.streams.values():
                 (stream.file if isinstance(stream, Signal) else stream.source).check()
@@ -225,6 +226,7 @@ class Session:
             )
         near = int(np.searchsorted(grid, self.t0 + start_s))
         near = min(max(near, 0), last)
+        # The point before can be nearer.
         if near and abs(grid[near - 1] - self.t0 - start_s) < abs(
             grid[near] - self.t0 - start_s
         ):
@@ -240,6 +242,7 @@ class Session:
                 f"{spec.duration_s:g} s, {spec.trial_offset_s:+g} s from its onset."
             )
         start = float(starts[np.argmin(np.abs(starts - start_s))]) + self.t0
+        # Trials begin at any time; the grid point only gives the approximate position.
         nearest = int(np.searchsorted(self.start_grid, start))
         nearest = min(nearest, len(self.start_grid) - 1)
         return Window(self, nearest, spec=spec, exact_start=start)
@@ -307,6 +310,7 @@ class Session:
     def _tier_names(self, tier: Tiers, include_blanks: bool) -> frozenset[str] | None:
         """Return the names of tiers, None for any; refuse a tier of no session."""
         chosen = None if tier is None else frozenset(self.named_tiers(tier))
+        # A misspelled tier would otherwise select no windows without an error.
         present = {*self.trials.tier.tolist(), *self.split, *COMMON_TIERS}
         if chosen is not None and chosen.isdisjoint(present):
             raise ValueError(
@@ -339,6 +343,7 @@ class Session:
         if self.split:
             return split_minutes(self)
         minutes = dict.fromkeys(self.trials.tier.tolist(), 0.0)
+        # Trials may extend beyond the recording of the neurons.
         span = self.responses.valid_interval()
         on = np.maximum(self.trials.t_on, span.start - self.t0)
         off = np.minimum(self.trials.t_off, span.stop - self.t0)

@@ -134,6 +134,7 @@ class Catalogue(Sequence[Entry]):
                 f"A catalogue has no column {column!r}; it has {', '.join(COLUMNS)}."
             )
         key = COLUMNS[column]
+        # Recordings with most neurons or minutes are of most interest.
         falls = bool(self.entries) and not isinstance(key(self.entries[0]), str)
         ordered = sorted(self.entries, key=key, reverse=falls)
         return Catalogue(self.folder, tuple(ordered))
@@ -286,13 +287,14 @@ def _inner(folder: Path) -> Iterator[Path]:
 def _places(folder: Path, depth: int, enter: Callable[[Path], None]) -> Iterator[Path]:
     """Yield the sessions in a folder; the contents of a session are not searched."""
     enter(folder)
-    for path in list(_inner(folder)):
+    for path in _inner(folder):
         if (
             path.name.endswith(_UNFINISHED)
             or _is_place(path)
             or (path.suffix.lower() in _ENDINGS and path.is_file())
         ):
             yield path
+        # A link to a parent folder would never end.
         elif depth > 1 and path.is_dir() and not path.is_symlink():
             yield from _places(path, depth - 1, enter)
 

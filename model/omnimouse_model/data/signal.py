@@ -108,6 +108,7 @@ class Signal:
         """Declared native span in which every column has a value."""
         if self.shift_s is None:
             return Interval(self.start, self.end_declared)
+        # The latest column begins last, the earliest one ends first.
         shift = self._shift_order().shift
         return Interval(self.start + shift[-1], self.end_declared + shift[0])
 
@@ -119,6 +120,7 @@ class Signal:
 
     def read(self, first: int, stop: int) -> Shaped[np.ndarray, "time column"]:
         """Rows `first` to `stop` as stored, not to be written to."""
+        # A file of one column may be (T,).
         stored = self.file.read(first, stop)
         return stored if stored.ndim == 2 else stored.reshape(-1, 1)
 
@@ -258,6 +260,7 @@ class Signal:
         """
         if not isinstance(self.file, SpikeTrains):
             raise TypeError(f"Stream {self.name!r} holds samples, not event times.")
+        # A bin that was recorded in part has too few spikes: it is not valid.
         counts = self.file.count(start, rate_hz, n_bins)
         edges = start + np.arange(n_bins + 1) / rate_hz
         recorded = (edges[:-1] >= self.start) & (edges[1:] <= self.end_declared)
@@ -265,6 +268,7 @@ class Signal:
         return counts, recorded
 
     def _shift_order(self) -> ShiftOrder:
+        # Sorting thousands of columns for every window would take most of its time.
         if not self._order:
             assert self.shift_s is not None
             self._order.append(ShiftOrder.of(self.shift_s))

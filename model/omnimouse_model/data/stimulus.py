@@ -192,6 +192,7 @@ class Stimulus:
             self._part(int(trials[begin]), frames[begin:end])
             for begin, end in pairwise([0, *changes, len(slots)])
         ]
+        # float32 only if needed: it takes four times the memory of uint8.
         if all(part.dtype == np.uint8 for part in parts):
             return np.concatenate(parts)
         return np.concatenate([part.astype(np.float32) for part in parts])

@@ -45,6 +45,7 @@ class Roi:
     def centroids(self) -> np.ndarray:
         """Weighted mean x and y of every mask, float32 (N, 2); NaN without pixels."""
         n = len(self.offsets) - 1
+        # `bincount` sums over the pixels of all neurons at once.
         owner = np.repeat(np.arange(n), np.diff(self.offsets))
         weight = np.bincount(owner, self.weight, n)
         has_pixels = weight > 0
@@ -122,5 +123,6 @@ class Units:
     @property
     def scale(self) -> np.ndarray:
         """float64 (N,): session units per unit of the model's normalised responses."""
+        # A limit, so that neurons that hardly vary are not blown up to noise.
         scale: np.ndarray = np.maximum(self.std, self.least_scale)
         return scale

@@ -127,6 +127,7 @@ class WindowSpec:
                 f"trial_offset_s is {self.trial_offset_s!r}, but align is 'grid'; "
                 "only windows that begin at a trial have an offset."
             )
+        # Otherwise streams of one window would cover different spans.
         rates = {"response_rate_hz": self.response_rate_hz}
         if self.video is not None:
             rates["video.rate_hz"] = self.video.rate_hz
@@ -160,11 +161,6 @@ class WindowSpec:
         """Name of the metric that scores predictions by default; see `metrics`."""
         # A correlation of counts in short bins is small even for the true rates.
         return "bits_per_spike" if self.responses == "count" else "correlation"
-
-    @property
-    def n_warmup_frames(self) -> int:
-        """Video frames of the warm-up; 0 without video."""
-        return 0 if self.video is None else round(self.warmup_s * self.video.rate_hz)
 
     @property
     def sample_times_s(self) -> np.ndarray:
@@ -239,7 +235,6 @@ OMNIMOUSE = WindowSpec(
 """Windows of OmniMouse: 60 response samples, 60 frames of 36 x 64, 40 of behaviour."""
 # OmniMouse's values by name, for code that belongs to OmniMouse alone.
 RESPONSE_RATE_HZ = SCREEN_RATE_HZ = 30.0
-BEHAVIOR_RATE_HZ = 20.0
 VIDEO_SIZE = (36, 64)
 WINDOW_S = OMNIMOUSE.duration_s
 N_SAMPLES, N_FRAMES = OMNIMOUSE.n_samples, OMNIMOUSE.n_frames

@@ -31,7 +31,7 @@ def _text(path: Path) -> None:
         ("a.h5", _hdf5, "a.h5 is HDF5, but not NWB"),
         ("a.npy", _array, "a.npy is one array (save it with numpy.savez("),
         ("F.npy", _array, "F.npy is suite2p's F.npy"),
-        ("a.csv", _text, "a.csv is no recording"),
+        ("a.csv", _text, "a.csv is not a recording"),
         ("empty", Path.mkdir, "empty is empty"),
     ],
 )

@@ -117,12 +117,12 @@ def _same_frames(stored: np.ndarray, original: np.ndarray) -> bool:
 
 def _compare(path: Path, name: str, digest: str, expected: str) -> None:
     if digest != expected:
-        raise _differs(path, f"{name}: not what was written")
+        raise _differs(path, f"{name} differs from what was written")
 
 
 def _compare_with(source: Session, path: Path, digest: str, stored: str) -> None:
     if digest != stored:
-        raise _differs(path, f"it is not what {source.path} holds")
+        raise _differs(path, f"it differs from {source.path}")
 
 
 def _differs(path: Path, problem: str) -> SessionFormatError:

@@ -42,6 +42,7 @@ class HubPlace:
     @property
     def name(self) -> str:
         """Name on this machine: last part of the address, without archive ending."""
+        # The readers choose the name of a recording from that of its folder.
         last = (self.path or self.repo).rsplit("/", 1)[-1]
         return without_ending(last) or last
 

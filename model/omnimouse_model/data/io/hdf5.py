@@ -6,6 +6,7 @@ h5py is imported only when an HDF5 file is opened.
 import atexit
 from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
@@ -127,7 +128,7 @@ class Hdf5:
         import h5py
 
         members = []
-        try:
+        with self.typed_errors(group.name):
             for name in sorted(group):
                 link = group.get(name, getlink=True)
                 if isinstance(link, h5py.ExternalLink):
@@ -136,10 +137,6 @@ class Hdf5:
                 if isinstance(link, h5py.HardLink):
                     item = group[name]
                     members.append((name, item, h5py.h5o.get_info(item.id).addr))
-        except SessionFormatError:
-            raise
-        except Exception as error:  # a damaged file fails in many ways
-            raise self.broken(group.name, error) from error
         return members
 
     def find(self, name: str, within: Any = None) -> Any:
@@ -156,16 +153,11 @@ class Hdf5:
         group = self.root if within is None else within
         if not isinstance(group, h5py.Group):
             return None
-        try:
+        with self.typed_errors(name):
             item = group.get(name)
             # Before the shape is read: that of a virtual dataset may open other files.
-            is_outside = isinstance(item, h5py.Dataset) and (
-                item.is_virtual or bool(item.external)
-            )
-        except Exception as error:
-            raise self.broken(name, error) from error
-        if is_outside:
-            raise self._leads_out(item.name, "another file")
+            if isinstance(item, h5py.Dataset) and (item.is_virtual or item.external):
+                raise self._leads_out(item.name, "another file")
         return item
 
     def dataset(self, name: str) -> "h5py.Dataset":
@@ -188,10 +180,8 @@ class Hdf5:
                 f"{self.path.name} has no dataset {name}",
                 "was the file written to its end?",
             )
-        try:
+        with self.typed_errors(name):
             chunks = item.chunks
-        except Exception as error:
-            raise self.broken(name, error) from error
         # HDF5 decompresses a whole chunk even if one value is read. Contiguous datasets
         # have no chunks and are read in parts of any size.
         n_bytes = _count(chunks or (0,)) * item.dtype.itemsize
@@ -220,16 +210,17 @@ class Hdf5:
 
     def read(self, dataset: "h5py.Dataset", part: Any) -> np.ndarray:
         """Return a part of a dataset; all errors become `SessionFormatError`."""
-        try:
-            return np.asarray(dataset[part])
-        except Exception as error:  # a damaged file fails in many ways
-            # A changed or missing file is the more useful message.
-            self.source.check(now=True)
-            raise self.broken(dataset.name, error) from error
+        with self.typed_errors(dataset.name):
+            try:
+                return np.asarray(dataset[part])
+            except Exception:
+                # A changed or missing file is the more useful message.
+                self.source.check(now=True)
+                raise
 
     def attribute(self, item: Any, name: str, otherwise: Any = None) -> Any:
         """Return an attribute of a group or dataset, or `otherwise` if missing."""
-        try:
+        with self.typed_errors(f"{item.name} ({name})"):
             if name not in item.attrs:
                 return otherwise
             # Check the shape before the values are read into memory.
@@ -237,19 +228,21 @@ class Hdf5:
             if _count(shape) > _MOST_VALUES:
                 raise self._too_large(f"{item.name} ({name})", f"is {shape}")
             return item.attrs[name]
+
+    @contextmanager
+    def typed_errors(self, name: object) -> Iterator[None]:
+        """Turn all errors of reading a part of the file into `SessionFormatError`."""
+        try:
+            yield
         except SessionFormatError:
             raise
-        except Exception as error:
-            raise self.broken(f"{item.name} ({name})", error) from error
-
-    def broken(self, name: object, error: Exception) -> SessionFormatError:
-        """Return the error for a part of the file that cannot be read."""
-        return SessionFormatError(
-            self.path,
-            "unreadable",
-            f"{self.path.name}: {name} cannot be read: {str(error)[:200]}",
-            "is the file whole? copy or fetch it again",
-        )
+        except Exception as error:  # a damaged file fails in many ways
+            raise SessionFormatError(
+                self.path,
+                "unreadable",
+                f"{self.path.name}: {name} cannot be read: {str(error)[:200]}",
+                "is the file whole? copy or fetch it again",
+            ) from error
 
     def _too_large(self, name: object, problem: str) -> SessionFormatError:
         return SessionFormatError(
@@ -290,7 +283,7 @@ def _opened(stream: Any, path: Path) -> "h5py.File":
         raise SessionFormatError(
             path,
             "not_hdf5",
-            f"{path.name} is not a sound HDF5 file: {str(error)[:200]}",
+            f"{path.name} is not a valid HDF5 file: {str(error)[:200]}",
             "is it whole, and not open for writing elsewhere?",
         ) from error
     _OPEN[id(file)] = file

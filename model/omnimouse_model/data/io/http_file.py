@@ -115,7 +115,8 @@ class RemoteFile:
         self._compare()
         # With If-Match the server refuses to send blocks of another version. The
         # comparison is strong (RFC 9110): weak tags (W/"…") would never match.
-        only = {"If-Match": self._version[1]} if self._is_strong else {}
+        is_strong = self._version[1].startswith('"')
+        only = {"If-Match": self._version[1]} if is_strong else {}
         stream = self._system().open(
             self.url,
             block_size=_BLOCK,
@@ -130,10 +131,6 @@ class RemoteFile:
         """Compare the file with its version at opening, at most every few seconds."""
         if now or monotonic() - self._compared > _TRUSTED_S:
             self._compare()
-
-    @property
-    def _is_strong(self) -> bool:
-        return self._version[1].startswith('"')
 
     def _compare(self) -> None:
         if self._read_version() != self._version:

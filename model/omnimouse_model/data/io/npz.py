@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.safe_files import (
     ArrayFile,
-    label,
     open_binary,
     read_npy_header,
 )
@@ -62,7 +62,9 @@ class Npz(Mapping[str, np.ndarray]):
                 raise _refused(path, f"unpacks to {total:,} bytes")
             for m in members:
                 if m.compress_type not in _METHODS or m.flag_bits & _ENCRYPTED:
-                    raise _refused(path, f"{m.filename} is packed as numpy packs none")
+                    raise _refused(
+                        path, f"packs {m.filename} in a way that numpy does not"
+                    )
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._members)
@@ -82,7 +84,9 @@ class Npz(Mapping[str, np.ndarray]):
             shape, fortran, dtype, offset = read_npy_header(BytesIO(data), self.path)
             count = math.prod(shape)
             if len(data) - offset < count * dtype.itemsize:
-                raise _refused(self.path, f"{name} is shorter than its shape {shape}")
+                raise _refused(
+                    self.path, f"holds less of {name} than its shape {shape}"
+                )
             values = np.frombuffer(data, dtype, count, offset)
         return values.reshape(shape, order="F" if fortran else "C")
 
@@ -106,7 +110,9 @@ class Npz(Mapping[str, np.ndarray]):
         n_bytes = math.prod(shape) * dtype.itemsize
         size = self.path.stat().st_size
         if n_bytes + offset > member.file_size or begin + offset + n_bytes > size:
-            raise _refused(self.path, f"{member.filename} is shorter than {shape}")
+            raise _refused(
+                self.path, f"holds less of {member.filename} than its shape {shape}"
+            )
         return ArrayFile(self.path, dtype, shape, begin + offset, fortran)
 
 
@@ -118,10 +124,8 @@ def _sound(path: Path) -> Iterator[None]:
     except SessionFormatError:
         raise
     except Exception as error:  # a damaged archive fails in many ways
-        raise _refused(path, f"is no sound .npz: {str(error)[:200]}") from error
+        raise _refused(path, f"is not a valid .npz: {str(error)[:200]}") from error
 
 
 def _refused(path: Path, problem: str) -> SessionFormatError:
-    return SessionFormatError(
-        path, "not_npz", f"{label(path)}: {problem}", "write it again with numpy.savez"
-    )
+    return bad_file(path, "not_npz", problem, "write it again with numpy.savez")

@@ -200,7 +200,7 @@ def _npy_description(
 
 def _bad_header(path: Path, problem: str) -> SessionFormatError:
     return SessionFormatError(
-        path, "not_npy", f"{label(path)}: not a sound .npy header: {problem}"
+        path, "not_npy", f"{label(path)}: not a valid .npy header: {problem}"
     )
 
 

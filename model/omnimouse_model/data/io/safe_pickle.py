@@ -57,7 +57,7 @@ def load_pickled(path: Path) -> Any:
     except SessionFormatError:
         raise
     except Exception as error:  # a pickle is a program, and can fail in any way
-        raise _refused(path, f"is not a sound pickle: {str(error)[:200]}") from error
+        raise _refused(path, f"is not a valid pickle: {str(error)[:200]}") from error
     if isinstance(content, list) and shape == () and len(content) == 1:
         return content[0]
     return content
@@ -110,7 +110,7 @@ def _array(data: Any, dtype: Any, shape: Any, fortran: bool = False) -> np.ndarr
     )
     is_typed = isinstance(dtype, _Type) and isinstance(data, bytes | bytearray)
     if not is_shape or not is_typed:
-        raise ValueError("an array without a sound shape, type or data")
+        raise ValueError("an array without a valid shape, type or data")
     kind: np.dtype[Any] = np.dtype(dtype.name).newbyteorder(dtype.order)
     n_bytes = kind.itemsize * math.prod(shape)
     # Checked before `frombuffer`: the pickle chooses type and shape freely.

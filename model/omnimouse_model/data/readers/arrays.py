@@ -146,7 +146,7 @@ class _Arrays:
                 near = get_close_matches(str(name), KEYS, 1)
                 likely = _SYNONYMS.get(str(name).lower(), near[0] if near else "")
                 hint = f"did you mean {likely}?" if likely else "see docs/sessions.md"
-                raise self.wrong(name, "is no name that is read", hint)
+                raise self.wrong(name, "is not an accepted name", hint)
         if "responses" not in arrays and "spike_times" not in arrays:
             hint = "a session needs responses, or spike_times and spike_unit"
             raise self.wrong("responses", "is missing", hint)
@@ -189,7 +189,7 @@ class _Arrays:
         values = self.numbers(name, (count,))
         if values is None or (values == np.round(values)).all():
             return values
-        raise self.wrong(name, "holds what is no whole number")
+        raise self.wrong(name, "contains numbers that are not whole")
 
     def number(self, name: str, least: float = -np.inf) -> float | None:
         """Return a finite number above `least`, None if absent."""
@@ -242,7 +242,7 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
     name = arrays.text("id")
     if name is None:
         name = arrays.path.stem
-        notes.assume("no_identity", f"no id is given: '{name}' is used")
+        notes.assume("no_identity", f"the arrays contain no id: '{name}' is used")
     image = arrays.numbers("mean_image", (None, None))
     session = Session(
         id=name,
@@ -265,10 +265,12 @@ def _spikes(arrays: _Arrays, notes: Notes) -> Signal:
     """Read spike times as responses: counted in any bins, and at the model's rate."""
     times = arrays.numbers("spike_times", (None,))
     if times is None or "responses" in arrays.arrays:
-        raise arrays.wrong("spike_times", "stand beside responses: give one of the two")
+        raise arrays.wrong(
+            "spike_times", "and responses are both present: pass only one"
+        )
     unit = arrays.integers("spike_unit", len(times))
     if unit is None:
-        raise arrays.wrong("spike_unit", "is missing beside spike_times")
+        raise arrays.wrong("spike_unit", "is missing; spike_times needs it")
     ids = np.shape(arrays.arrays.get("unit_ids", ()))
     # A unit without spikes is known only from the list of ids.
     n_units = ids[0] if ids and ids[0] else int(unit.max()) + 1
@@ -309,7 +311,7 @@ def _responses(arrays: _Arrays, notes: Notes) -> Signal:
             arrays.path,
             MISSING_RATE,
             f"{arrays.path.name} gives no rate_hz, the responses per second",
-            "say it: rate_hz=…, or --rate-hz",
+            "state it: rate_hz=…, or --rate-hz",
         )
     start = arrays.number("start_s") or 0.0
     # Responses must be able to hold NaN.
@@ -361,7 +363,7 @@ def _eye(arrays: _Arrays, notes: Notes) -> Signal | None:
 def _required(arrays: _Arrays, name: str, of: str) -> float:
     rate = arrays.number(name, 0.0)
     if rate is None:
-        raise arrays.wrong(name, f"is missing beside {of}")
+        raise arrays.wrong(name, f"is missing; {of} needs it")
     return rate
 
 

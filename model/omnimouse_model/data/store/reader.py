@@ -83,7 +83,7 @@ def _checked(path: Path, is_unfinished: bool) -> Mapping[str, Any]:
             path,
             "unfinished",
             f"{path.name}: the store was not finished (interrupted write?)",
-            "run omnimouse convert again: it goes on where it stopped",
+            "run omnimouse convert again: it continues where it stopped",
         )
     _check_files(path)
     return attributes

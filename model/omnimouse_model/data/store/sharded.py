@@ -53,7 +53,7 @@ class ShardedRows:
             raise bad_file(
                 folder,
                 "bad_store",
-                f"is no sharded array of ours: {str(error)[:200]}",
+                f"is not a sharded array of this format: {str(error)[:200]}",
                 "convert it again",
             ) from error
         self._files = [self._shard(n) for n in range(-(-self.shape[0] // self._height))]
@@ -113,22 +113,22 @@ class ShardedRows:
         if offset + length > len(stored) or length < _CHECKSUM:
             raise self._broken(file.path, f"a piece at {offset} is not there")
         data = self._verified(file.path, stored[offset : offset + length])
-        wanted = self._chunk_bytes
+        n_bytes = self._chunk_bytes
         if not self._is_packed:
-            if len(data) != wanted:
+            if len(data) != n_bytes:
                 raise self._broken(file.path, "a piece is of another size")
             return np.frombuffer(data, self.dtype).reshape(self._chunk)
         sizes = unpack_from("<4xI4xI", data.data) if len(data) >= _BLOSC_HEADER else ()
-        if sizes != (wanted, len(data)):
+        if sizes != (n_bytes, len(data)):
             raise self._broken(file.path, "a piece is of another size")
-        if len(getattr(_THREAD, "memory", ())) < wanted:
-            _THREAD.memory = np.empty(wanted, np.uint8)
-        made: np.ndarray = _THREAD.memory[:wanted]
+        if len(getattr(_THREAD, "memory", ())) < n_bytes:
+            _THREAD.memory = np.empty(n_bytes, np.uint8)
+        chunk: np.ndarray = _THREAD.memory[:n_bytes]
         try:
-            blosc.decompress(data, made)
+            blosc.decompress(data, chunk)
         except Exception as error:  # numcodecs raises plain RuntimeError
             raise self._broken(file.path, str(error)) from error
-        return made.view(self.dtype).reshape(self._chunk)
+        return chunk.view(self.dtype).reshape(self._chunk)
 
     def _entries(self, shard: int, stored: np.ndarray) -> np.ndarray:
         """Return offset and length of every chunk of a shard."""
@@ -176,17 +176,17 @@ class ShardedRows:
         return ArrayFile(path, np.dtype(np.uint8), (size,))
 
     def _verified(self, path: Path, stored: np.ndarray) -> np.ndarray:
-        """Return the bytes before a checksum, which must be theirs."""
+        """Return the bytes before a checksum, after comparing it with them."""
         data, checksum = stored[:-_CHECKSUM], stored[-_CHECKSUM:].tobytes()
         if google_crc32c.value(cast(bytes, data)) != int.from_bytes(checksum, "little"):
             raise self._broken(path, "a checksum differs")
         return data
 
-    def _broken(self, path: Path, what: str) -> SessionFormatError:
+    def _broken(self, path: Path, problem: str) -> SessionFormatError:
         return SessionFormatError(
             path,
             "checksum",
-            f"{label(self.path)}/{path.name} is damaged: {what}",
+            f"{label(self.path)}/{path.name} is damaged: {problem}",
             "copy the store again, or convert the session again",
         )
 

@@ -38,14 +38,15 @@ def plain(value: Any) -> Any:
 def _with_text_keys(value: Any) -> Any:
     """Return the same value with keys that JSON can store."""
     if isinstance(value, Mapping):
-        return {_text_key(key): _with_text_keys(item) for key, item in value.items()}
+        return {
+            key if isinstance(key, str | int | float | None) else str(key): (
+                _with_text_keys(item)
+            )
+            for key, item in value.items()
+        }
     if isinstance(value, list | tuple):
         return [_with_text_keys(item) for item in value]
     return value
-
-
-def _text_key(key: Any) -> Any:
-    return key if isinstance(key, str | int | float | None) else str(key)
 
 
 def table_digest(session: Session) -> str:

@@ -124,7 +124,7 @@ def test_a_rate_may_be_said_beside():
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"response": 1}, "response is no name .*did you mean responses"),
+        ({"response": 1}, "response is not an accepted name .*did you mean responses"),
         ({"speed": np.zeros(3)}, "did you mean running"),
         ({"rate_hz": "30"}, "as a number, without quotes"),
         ({"responses": np.zeros(90)}, r"responses\[:, None\]"),
@@ -140,13 +140,16 @@ def test_a_rate_may_be_said_beside():
         ({"roi_labels": np.full((4, 4), 9)}, "reaches from 9 to 9 for 6 neurons"),
         ({"video": np.ones((5, 4))}, r"video is \(5, 4\)"),
         ({"video_times": np.zeros(900)}, "video_times do not increase at index 1"),
-        ({"video_rate_hz": None}, "video_rate_hz is missing beside video"),
-        ({"running_rate_hz": None}, "running_rate_hz is missing beside running"),
+        ({"video_rate_hz": None}, "video_rate_hz is missing; video needs it"),
+        ({"running_rate_hz": None}, "running_rate_hz is missing; running needs it"),
         ({"pupil_x": np.ones(5)}, "differs in length"),
         ({"trial_stop": np.zeros(3)}, "must follow trial_start"),
         ({"trial_tier": np.array(["a"])}, r"trial_tier is \(1,\)"),
         ({"video_start_s": 5000.0}, "no common 2-s window"),
-        ({"unit_ids": np.arange(N) + 0.5}, "unit_ids holds what is no whole number"),
+        (
+            {"unit_ids": np.arange(N) + 0.5},
+            "unit_ids contains numbers that are not whole",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named_with_a_remedy(changes, words):
@@ -166,7 +169,7 @@ def test_archives_are_not_trusted(tmp_path):
     for kind in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         with zipfile.ZipFile(path, "w", kind) as archive:
             archive.writestr("responses.npy", out.getvalue())
-        with pytest.raises(SessionFormatError, match="shorter than"):
+        with pytest.raises(SessionFormatError, match="less of"):
             open_session(path)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("responses.npy", out.getvalue() + bytes(10**7))
@@ -175,7 +178,7 @@ def test_archives_are_not_trusted(tmp_path):
         open_session(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(SessionFormatError, match=r"no sound \.npz"):
+    with pytest.raises(SessionFormatError, match=r"not a valid \.npz"):
         open_session(path)
 
 

@@ -138,7 +138,7 @@ def test_an_array_unpacks_to_what_it_declares_at_most(tmp_path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("offsets.npy", npy_bytes(np.zeros(2**23)))  # 64 MiB
     claim_size(path, 200)
-    with memory_limit(20), pytest.raises(SessionFormatError, match="sound"):
+    with memory_limit(20), pytest.raises(SessionFormatError, match="valid"):
         Npz(path)["offsets"]
 
 

@@ -169,14 +169,14 @@ def check_order(eye: Signal | None, notes: Notes) -> None:
         notes.warn(
             "channel_order",
             f"eye_tracker: the data look like x, y, size, its change ({measured}); "
-            "named as pupil size, its change, x, y all the same; give behavior_names "
-            "to rename. The model takes the columns as they stand",
+            "named as pupil size, its change, x, y nevertheless; pass behavior_names "
+            "to rename. The model reads the columns in stored order",
         )
     else:
         notes.warn(
             "channel_order",
             f"eye_tracker: cannot tell the order of the columns ({measured}); named "
-            "as pupil size, its change, x, y. The model takes them as they stand",
+            "as pupil size, its change, x, y. The model reads them in stored order",
         )
 
 

@@ -46,7 +46,7 @@ def _note_values(stimulus: Stimulus, notes: Notes) -> None:
     if not is_finite:
         notes.warn(
             "not_finite",
-            "some frames hold values that are not finite; models are given mean gray",
+            "some frames hold values that are not finite; models receive mean gray",
         )
     if high > 255 or low < 0:
         notes.warn(

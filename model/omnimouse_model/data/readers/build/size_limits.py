@@ -4,6 +4,8 @@ from pathlib import Path
 
 from omnimouse_model.errors import SessionFormatError
 
+# Longer streams come from wrong units (milliseconds, sample numbers), and would make
+# start grids of gigabytes.
 LONGEST_S = 7 * 86_400.0
 MOST_ROWS = 2**28
 """A week at 440 Hz."""

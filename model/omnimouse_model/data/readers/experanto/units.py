@@ -28,6 +28,7 @@ def read_units(
 ) -> Units:
     """Read the unit arrays; missing ones and those of another length are omitted."""
     n = responses.n_columns
+    # The description can name other files than those of the usual names.
     paths = meta.get("neuron_properties")
     paths = paths if isinstance(paths, Mapping) else {}
     arrays = _Arrays(root, responses.file.path.parent, n, paths, notes)

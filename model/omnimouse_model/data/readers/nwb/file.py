@@ -98,20 +98,16 @@ class NwbFile:
     def names(self, group: "h5py.Group") -> list[str]:
         """Return the names of the members of a group, sorted."""
         if not hasattr(group, "keys"):
-            raise self.wrong(group, "is no group of parts")
-        try:
+            raise self.wrong(group, "is not a group")
+        with self.file.typed_errors(group.name):
             return sorted(group)
-        except Exception as error:
-            raise self.file.broken(group.name, error) from error
 
     def dereference(self, reference: Any, name: str) -> Any:
         """Return the object of an HDF5 object reference of the part `name`."""
-        try:
+        with self.file.typed_errors(name):
             target = self.file.root[reference]
             if target.name is None:
                 raise KeyError("it refers to a deleted object")
-        except Exception as error:
-            raise self.file.broken(name, error) from error
         return target
 
     def clock(self, group: "h5py.Group", n: int, most_rows: int = MOST_ROWS) -> Clock:
@@ -189,7 +185,7 @@ class NwbFile:
         try:
             first, rate = float(stored), float(stored_rate)
         except (TypeError, ValueError) as error:
-            raise self.wrong(group, f"has no sound starting_time: {error}") from error
+            raise self.wrong(group, f"has no valid starting_time: {error}") from error
         if not (np.isfinite(first) and np.isfinite(rate) and rate > 0):
             raise self.wrong(group, f"starts at {first} with rate {rate}")
         return Clock(first, rate, n)
@@ -210,7 +206,7 @@ class NwbFile:
             except (TypeError, ValueError):
                 value = np.nan  # refused below, like a stored NaN
             if not np.isfinite(value):
-                raise self.wrong(group, f"has no sound {name}")
+                raise self.wrong(group, f"has no valid {name}")
             values.append(value)
         return values[0], values[1]
 

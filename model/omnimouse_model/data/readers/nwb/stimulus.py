@@ -206,7 +206,9 @@ def _by_number(name: str) -> list[tuple[int, str]]:
 def _size(nwb: NwbFile, parts: list[Part], notes: Notes) -> tuple[int, ...]:
     """Return the size of all frames, or OmniMouse's if they differ."""
     # A session has one frame size, and no size is right for all presentations.
-    sizes = {_frame_size(nwb, part): None for part in _distinct(parts)}
+    # One part per array: a session may show thousands of parts of it.
+    by_name = {part.name: part for part in parts if part.name}
+    sizes = {_frame_size(nwb, part): None for part in by_name.values()}
     if len(sizes) == 1:
         return next(iter(sizes))
     notes.assume(
@@ -214,11 +216,6 @@ def _size(nwb: NwbFile, parts: list[Part], notes: Notes) -> tuple[int, ...]:
         "presentations differ in size: all are averaged to gray at OmniMouse's size",
     )
     return VIDEO_SIZE
-
-
-def _distinct(parts: list[Part]) -> list[Part]:
-    """Return one part per array."""
-    return list({part.name: part for part in parts if part.name}.values())
 
 
 def _frame_size(nwb: NwbFile, part: Part) -> tuple[int, ...]:

@@ -194,7 +194,7 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
             MISSING_RATE,
             f"no ops.npy or settings.npy of {path.name} gives fs, the frames per "
             "second of a plane",
-            "say it: rate_hz=…, or --rate-hz",
+            "state it: rate_hz=…, or --rate-hz",
         )
     if not 0.1 <= options.rate_hz <= 1000:
         raise SessionFormatError(
@@ -204,7 +204,10 @@ def _rate(path: Path, planes: list[Plane], options: ReadOptions, notes: Notes) -
             f"{options.rate_hz:g}",
             "say how often each plane was scanned per second",
         )
-    notes.assume("given_rate", f"{options.rate_hz:g} Hz, as was said; no file says it")
+    notes.assume(
+        "given_rate",
+        f"{options.rate_hz:g} Hz, as stated in the options; no file states it",
+    )
     return options.rate_hz
 
 

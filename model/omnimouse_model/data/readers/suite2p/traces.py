@@ -34,7 +34,7 @@ def series_choices(planes: list[Plane]) -> dict[str, str]:
     is_corrected = {"F", "Fneu"} <= files
     can_be = {
         "spks": "spks" in files,
-        "deconvolved": is_corrected and _can_deconvolve(planes),
+        "deconvolved": is_corrected and all(p.tau_s is not None for p in planes),
         "F-neu": is_corrected,
         "dff": is_corrected,
     }
@@ -90,10 +90,6 @@ def choose_series(
 def _in_common(planes: list[Plane]) -> set[str]:
     """Return the names of the files that every plane has."""
     return set.intersection(*(set(plane.files) for plane in planes))
-
-
-def _can_deconvolve(planes: list[Plane]) -> bool:
-    return all(plane.tau_s is not None for plane in planes)
 
 
 class PlaneTraces:

@@ -381,7 +381,7 @@ def test_a_collection_of_images_that_is_no_group_is_refused(path):
     with h5py.File(path, "a") as file:
         del file["stimulus/templates/images"]
         file["stimulus/templates/images"] = np.full(3, b"a")
-    with pytest.raises(SessionFormatError, match="is no group of parts"):
+    with pytest.raises(SessionFormatError, match="is not a group"):
         open_session(path)
 
 
@@ -453,10 +453,10 @@ def test_damaged_and_foreign_files_are_refused(path):
     write_nwb(path)
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(SessionFormatError, match="not a sound HDF5 file"):
+    with pytest.raises(SessionFormatError, match="not a valid HDF5 file"):
         open_session(path)
     path.write_bytes(b"not hdf5")
-    with pytest.raises(SessionFormatError, match="is no recording"):
+    with pytest.raises(SessionFormatError, match="is not a recording"):
         open_session(path)
 
 
