@@ -1,4 +1,4 @@
-"""The controller: verbs change state, ask the engine, and results follow."""
+"""Controller: actions change the state and send requests; results follow."""
 
 from contextlib import closing
 
@@ -51,7 +51,7 @@ def controller(session):
 
 @pytest.fixture
 def threaded_controller(session):
-    """A controller with the session open, which answers in a thread of its own."""
+    """Threaded controller with an open session."""
     with closing(Controller()) as made:
         made.open_session(session)
         yield made
@@ -67,7 +67,7 @@ def gated_controller(threaded_controller):
 
 # -- opening ------------------------------------------------------------------------
 @pytest.mark.parametrize("field", ["session", "window", "mask", "selection"])
-def test_where_a_listener_fails_what_was_open_stays_open(controller, other, field):
+def test_the_previous_session_stays_open_if_a_listener_fails(controller, other, field):
     controller.seek(3.0)
     controller.paint([1], VISIBLE)
     state = controller.state
@@ -89,13 +89,13 @@ def test_where_a_listener_fails_what_was_open_stays_open(controller, other, fiel
     assert not controller.can_undo
 
 
-def test_verbs_without_a_session_say_what_to_do():
+def test_actions_without_a_session_raise_an_error_with_a_solution():
     with pytest.raises(ValueError, match="open_session"):
         Controller(synchronous=True).paint([1])
 
 
 # -- answers ------------------------------------------------------------------------
-def test_answers_are_the_predictors_for_the_window_and_mask_on_screen(controller):
+def test_results_are_the_prediction_of_window_and_mask_on_screen(controller):
     state, results = controller.state, controller.results
     neurons = results.population.neurons
     assert results.selected.neurons.tolist() == list(state.selection)
@@ -114,7 +114,7 @@ def test_scores_are_correlations_over_the_windows_targets(controller, session):
     assert np.isnan(np.delete(scores, [3, 5])).all()
 
 
-def test_behaviour_is_the_predictors_own_decode(controller):
+def test_behaviour_is_decoded_by_the_predictor(controller):
     assert controller.results.behavior is None
     controller.apply_preset("all_response_only")
     window = controller.state.window
@@ -132,7 +132,7 @@ def test_a_refusal_is_shown_with_its_reason_and_no_numbers(controller):
     assert (controller.results.freshness, controller.results.error) == ("fresh", None)
 
 
-def test_a_fault_in_a_predictor_is_a_result_not_an_exception(threaded_controller):
+def test_an_error_in_a_predictor_is_a_result_not_an_exception(threaded_controller):
     threaded_controller.choose_predictor(FaultyPredictor("faulty"))
     assert threaded_controller.wait(TIMEOUT)
     assert threaded_controller.results.error == "a fault in the model"
@@ -161,7 +161,7 @@ def test_a_predictor_loads_before_there_is_a_session_and_again_for_a_device(sess
 
 
 @pytest.mark.parametrize("change", ["predictor", "session"])
-def test_what_is_new_does_not_wait_for_the_answer_given_up(
+def test_a_new_request_does_not_wait_for_a_cancelled_one(
     threaded_controller, folder, change
 ):
     threaded_controller.choose_predictor(EndlessPredictor("endless"))
@@ -175,7 +175,7 @@ def test_what_is_new_does_not_wait_for_the_answer_given_up(
 
 
 # -- freshness ----------------------------------------------------------------------
-def test_freshness_follows_the_question(gated_controller):
+def test_freshness_follows_the_newest_request(gated_controller):
     controller, predictor = gated_controller
     results = controller.results
     assert predictor.entered.acquire(timeout=TIMEOUT)
@@ -192,7 +192,7 @@ def test_freshness_follows_the_question(gated_controller):
     assert results.elapsed_ms > 0
 
 
-def test_an_answer_with_a_newer_one_waiting_is_shown_as_stale(gated_controller):
+def test_a_result_with_a_newer_request_waiting_is_stale(gated_controller):
     controller, predictor = gated_controller
     seen = []
     assert predictor.entered.acquire(timeout=TIMEOUT)
@@ -212,7 +212,7 @@ def test_an_answer_with_a_newer_one_waiting_is_shown_as_stale(gated_controller):
     assert seen[-1] == ("fresh", controller.state.mask.mask_id)
 
 
-def test_an_answer_for_another_window_is_never_shown(gated_controller):
+def test_a_result_for_another_window_is_never_shown(gated_controller):
     controller, predictor = gated_controller
     assert predictor.entered.acquire(timeout=TIMEOUT)
     controller.seek(1.0)
@@ -224,7 +224,7 @@ def test_an_answer_for_another_window_is_never_shown(gated_controller):
     assert controller.results.freshness == "fresh"
 
 
-def test_cancel_leaves_what_is_shown_and_says_it_was_stopped(gated_controller):
+def test_cancel_keeps_the_shown_results_as_stopped(gated_controller):
     controller, predictor = gated_controller
     results = controller.results
     predictor.gate.release()
@@ -303,7 +303,7 @@ def test_one_stack_undoes_everything_a_mask_holds(controller):
     assert controller.results.population.mask_id == masks[-1].mask_id
 
 
-def test_painting_what_is_painted_asks_nothing(controller):
+def test_a_stroke_without_a_change_sends_no_request(controller):
     controller.paint([1], VISIBLE)
     asked = controller.results.newest_request
     mask = controller.state.mask
@@ -314,14 +314,14 @@ def test_painting_what_is_painted_asks_nothing(controller):
     assert controller.state.mask is mask
 
 
-def test_every_preset_makes_a_mask_that_can_be_asked(controller):
+def test_every_preset_makes_a_mask_that_can_be_predicted(controller):
     for name, _ in controller.presets:
         controller.apply_preset(name)
         assert controller.state.preset == name
         assert controller.results.error is None
 
 
-def test_unknown_presets_codes_and_spans_say_what_there_is(controller):
+def test_unknown_presets_codes_and_spans_name_the_valid_ones(controller):
     for verb, wrong, there in (
         (controller.apply_preset, ("everything",), "video_behavior"),
         (controller.paint, ([1], 5), "0 hidden"),
@@ -345,7 +345,7 @@ def test_the_mask_stays_when_the_window_moves(controller):
     )
 
 
-def test_so_many_neurons_at_most_are_selected(controller, monkeypatch):
+def test_the_number_of_selected_neurons_is_limited(controller, monkeypatch):
     monkeypatch.setattr("omnimouse_model.live.controller.MAX_SELECTED", 16)
     controller.select(range(20))
     assert controller.state.selection == tuple(range(4, 20))
@@ -354,7 +354,7 @@ def test_so_many_neurons_at_most_are_selected(controller, monkeypatch):
 
 
 # -- memory -------------------------------------------------------------------------
-def test_a_demo_recording_never_takes_the_place_of_the_users_own(
+def test_a_demo_recording_does_not_replace_the_users_last_session(
     folder, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
@@ -372,7 +372,9 @@ def test_a_demo_recording_never_takes_the_place_of_the_users_own(
 
 
 @pytest.mark.parametrize("damage", ["responses/meta.yml", "responses/data.npy"])
-def test_a_remembered_recording_that_is_damaged_is_gone(tmp_path, caplog, damage):
+def test_a_damaged_recording_of_the_last_session_is_not_restored(
+    tmp_path, caplog, damage
+):
     folder = write_session(tmp_path / "session")
     (folder / damage).write_bytes(b"[")
     memory = tmp_path / "live.json"
@@ -384,7 +386,7 @@ def test_a_remembered_recording_that_is_damaged_is_gone(tmp_path, caplog, damage
     controller.close()
 
 
-def test_a_broken_memory_is_no_memory(tmp_path):
+def test_a_damaged_last_session_is_ignored(tmp_path):
     path = tmp_path / "live.json"
     assert read_last_session(path) is None
     path.write_text("{")

@@ -66,7 +66,7 @@ def test_window_and_mask_take_the_spec_of_the_predictor(opened):
     assert np.isfinite(opened.results.scores).any()
 
 
-def test_it_is_painted_undone_and_scrubbed(opened):
+def test_a_mask_of_another_spec_is_painted_undone_and_scrubbed(opened):
     state, n = opened.state, opened.state.spec.n_samples
     before = state.mask
     opened.paint([0], VISIBLE)
@@ -110,7 +110,7 @@ def test_edits_stay_when_the_spec_changes(controller, sources):
         assert controller.results.what_if.window.edits == (contrast, held)
 
 
-def test_another_spec_is_pinned_and_stands_beside(opened):
+def test_a_pin_of_another_spec_is_predicted_with_the_live_prediction(opened):
     other = "slow mean" if opened.state.predictor_name == "toy-counts" else "echo"
     span_s = opened.state.spec.duration_s
     spec = load(other, None).needs.spec
@@ -134,7 +134,7 @@ def test_another_spec_is_pinned_and_stands_beside(opened):
     assert is_answered(opened)
 
 
-def test_it_is_saved_and_opened_again(opened, tmp_path, sources):
+def test_an_analysis_of_another_spec_is_saved_and_opened(opened, tmp_path, sources):
     opened.paint([0], VISIBLE)
     opened.seek(14.0)
     opened.set_active_span(2, 9)

@@ -1,4 +1,4 @@
-"""What a report tells of pins without an answer."""
+"""Reports of pins without a prediction."""
 
 from contextlib import closing
 
@@ -13,7 +13,7 @@ from tests.small_sessions import write_session
 
 @pytest.fixture
 def controller(tmp_path):
-    """What a crash has left is here again."""
+    """Controller restored after a crash."""
     folder, memory = write_session(tmp_path / "m", 5), tmp_path / "live.json"
     write_last_session(LastSession(str(folder), start_s=3.0, run="999999999 x"), memory)
     with closing(Controller(synchronous=True, memory=memory)) as made:
@@ -26,7 +26,7 @@ def controller(tmp_path):
 @pytest.mark.parametrize(
     ("is_shown", "words"), [(False, "switched off"), (True, "stopped")]
 )
-def test_why_a_pin_has_no_answer_is_told(controller, is_shown, words):
+def test_a_report_states_why_a_pin_has_no_prediction(controller, is_shown, words):
     controller.pins.pin()
     assert report_of_screen(controller).conditions[-1].refusal == ""
     controller.pins.show(0, is_shown)

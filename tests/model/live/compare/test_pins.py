@@ -1,4 +1,4 @@
-"""Pinned conditions and spans: kept, predicted after the live answer, remembered."""
+"""Pinned conditions and spans: predicted after the live request, saved, restored."""
 
 import json
 from contextlib import closing
@@ -23,7 +23,7 @@ TIMEOUT = 60.0
 
 @dataclass(slots=True)
 class SloppyPredictor(EchoPredictor):
-    """Wrong by a known amount that depends on the mask and on who it is."""
+    """Echo with an error that depends on the mask and on `offset`."""
 
     offset: float = 0.0
 
@@ -52,7 +52,7 @@ def controller(folder):
 
 @pytest.fixture
 def gated_controller(folder):
-    """A controller with a thread of its own, its first answer there; a predictor."""
+    """Threaded controller with its first result, and its gated predictor."""
     predictor = GatedPredictor()
     with closing(Controller()) as made:
         made.choose_predictor(predictor)
@@ -64,7 +64,7 @@ def gated_controller(folder):
         predictor.gate.release(1000)
 
 
-def test_unpinning_is_undone_and_done_again_among_other_steps(controller):
+def test_unpinning_is_undone_and_redone_among_other_steps(controller):
     first, second = controller.pins.pin(), controller.pins.pin("mine")
     controller.pins.unpin(0)
     assert controller.undo_name == "Unpin Video + behaviour"
@@ -82,7 +82,7 @@ def test_unpinning_is_undone_and_done_again_among_other_steps(controller):
     np.testing.assert_array_equal(controller.state.mask.cells, after.cells)
 
 
-def test_a_slot_that_was_taken_since_is_left_and_another_used(controller):
+def test_a_restored_pin_takes_another_slot_if_its_own_is_taken(controller):
     controller.pins.pin("first")
     controller.pins.unpin(0)
     controller.pins.pin("second")
@@ -93,7 +93,7 @@ def test_a_slot_that_was_taken_since_is_left_and_another_used(controller):
     assert [pin.name for pin in controller.state.pins] == ["second"]
 
 
-def test_pins_take_the_free_slots_and_no_more(controller):
+def test_pins_take_free_slots_up_to_four(controller):
     first, second = controller.pins.pin(), controller.pins.pin("mine")
     assert (first.letter, second.letter) == ("A", "B")
     assert (first.name, second.name) == ("Video + behaviour", "mine")
@@ -106,7 +106,7 @@ def test_pins_take_the_free_slots_and_no_more(controller):
         controller.pins.pin("fifth")
 
 
-def test_a_pin_answers_what_it_asked_when_the_question_has_changed(controller):
+def test_a_pin_keeps_its_mask_when_the_live_mask_changes(controller):
     pin = controller.pins.pin()
     before = controller.results.population
     scores = controller.results.scores
@@ -134,7 +134,7 @@ def test_a_pin_keeps_its_predictor(controller):
     assert controller.state.predictor_name == "echo"
 
 
-def test_a_predictor_by_name_is_loaded_beside_and_let_go(folder):
+def test_the_predictor_of_a_pin_is_loaded_and_released(folder):
     loaded, closed = [], []
 
     class Named(SloppyPredictor):
@@ -160,7 +160,7 @@ def test_a_predictor_by_name_is_loaded_beside_and_let_go(folder):
     controller.close()
 
 
-def test_a_pin_that_is_refused_says_why_and_stops_no_other(controller):
+def test_an_error_of_a_pin_does_not_affect_other_pins(controller):
     controller.choose_predictor(RefusingPredictor())
     controller.set_frames(False)
     controller.pins.pin("blind")
@@ -172,7 +172,7 @@ def test_a_pin_that_is_refused_says_why_and_stops_no_other(controller):
 
 
 # -- spans ----------------------------------------------------------
-def test_spans_are_the_librarys_for_the_screen_and_for_pins(controller):
+def test_spans_equal_the_library_for_the_screen_and_for_pins(controller):
     pin = controller.pins.pin()
     controller.apply_preset("responses_from_behavior")
     controller.pins.choose_span("10 s")
@@ -212,7 +212,7 @@ def test_a_span_stays_while_the_window_moves_within_it(controller):
     assert controller.pins.predictions.spans[LIVE] is not known
 
 
-def test_the_trial_is_a_span_and_long_ones_come_in_pages(controller):
+def test_a_trial_is_a_span_and_long_trials_have_pages(controller):
     session, trials = controller.state.session, controller.state.session.trials
     window = session.window(7.0)
     on, off = float(trials.t_on[1]), float(trials.t_off[1])
@@ -232,7 +232,7 @@ def test_the_trial_is_a_span_and_long_ones_come_in_pages(controller):
 
 
 # -- never in the way ----------------------------------------------------------
-def test_a_live_question_does_not_wait_for_a_span(gated_controller):
+def test_a_live_request_does_not_wait_for_a_span(gated_controller):
     controller, predictor = gated_controller
     controller.pins.choose_span("30 s")
     assert predictor.entered.acquire(timeout=TIMEOUT)
@@ -259,7 +259,7 @@ def test_a_live_question_does_not_wait_for_a_span(gated_controller):
 
 
 # -- remembered ----------------------------------------------------------
-def test_pins_survive_a_restart(folder, tmp_path):
+def test_pins_are_restored_after_a_restart(folder, tmp_path):
     def made():
         return Controller(
             synchronous=True,
@@ -294,7 +294,7 @@ def test_pins_survive_a_restart(folder, tmp_path):
     second.close()
 
 
-def test_damaged_pins_are_left_out(folder, tmp_path):
+def test_damaged_pins_are_dropped(folder, tmp_path):
     memory = tmp_path / "live.json"
     with closing(Controller(synchronous=True, memory=memory)) as first:
         first.choose_predictor(EchoPredictor())
@@ -311,7 +311,7 @@ def test_damaged_pins_are_left_out(folder, tmp_path):
         assert [pin.name for pin in second.state.pins] == ["good"]
 
 
-def test_another_recording_has_pins_of_its_own(controller, tmp_path, folder):
+def test_each_recording_has_its_own_pins(controller, tmp_path, folder):
     controller.pins.pin("mine")
     controller.open_session(write_session(tmp_path / "other", 9))
     assert controller.state.pins == ()

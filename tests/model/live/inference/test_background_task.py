@@ -1,4 +1,4 @@
-"""What goes on off the thread that draws beside answering: folders, clocks, series."""
+"""Background tasks: folders, clock checks, other series."""
 
 import queue
 import shutil
@@ -31,7 +31,7 @@ def folder(tmp_path_factory):
 
 
 class DrawingThread:
-    """A thread that draws, which does what is posted when it is told to."""
+    """Drawing thread that runs the posted functions on request."""
 
     def __init__(self) -> None:
         self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
@@ -44,7 +44,7 @@ class DrawingThread:
             self.posted.get(timeout=TIMEOUT)()
 
     def draw_rest(self, errand: BackgroundTask) -> None:
-        """Wait until its thread has ended, then do what it has posted."""
+        """Wait until the task is idle, then run what it has posted."""
         assert errand._engine.wait(TIMEOUT)
         while not self.posted.empty():
             self.posted.get()()
@@ -58,7 +58,7 @@ def drawing_thread():
 
 
 # -- folders -------------------------------------------------------------------------
-def test_a_folder_is_looked_through_elsewhere_and_rows_come_one_by_one(
+def test_a_folder_is_read_in_the_background_entry_by_entry(
     drawing_thread, folder, monkeypatch
 ):
     read_on, entry_of = set(), session_index._entry
@@ -87,14 +87,14 @@ def test_a_folder_is_looked_through_elsewhere_and_rows_come_one_by_one(
     assert threading.current_thread() not in read_on
 
 
-def test_a_folder_that_is_gone_says_so(drawing_thread, tmp_path):
+def test_a_missing_folder_is_an_error(drawing_thread, tmp_path):
     recordings = drawing_thread.controller.recordings
     recordings.look_in(tmp_path / "gone")
     drawing_thread.draw_until(lambda: not recordings.is_busy)
     assert str(tmp_path / "gone") in str(recordings.error)
 
 
-def test_a_glance_tells_folders_of_sessions_from_others(folder, tmp_path):
+def test_folders_of_sessions_are_recognised(folder, tmp_path):
     assert holds_sessions(folder)
     assert not holds_sessions(folder / "a")
     assert not holds_sessions(folder / "lab")  # one session: that is opened
@@ -108,7 +108,7 @@ def test_a_glance_tells_folders_of_sessions_from_others(folder, tmp_path):
 
 
 # -- clocks --------------------------------------------------------------------------
-def test_clocks_are_checked_elsewhere_with_progress(drawing_thread, folder):
+def test_clocks_are_checked_in_the_background_with_progress(drawing_thread, folder):
     controller, words = drawing_thread.controller, []
     controller.clock_check.check()
     assert not controller.clock_check.is_busy  # there is no session
@@ -127,7 +127,7 @@ def test_clocks_are_checked_elsewhere_with_progress(drawing_thread, folder):
     assert check.report is None
 
 
-def test_a_check_that_is_given_up_says_nothing_any_more(drawing_thread, folder):
+def test_a_cancelled_check_reports_nothing(drawing_thread, folder):
     controller = drawing_thread.controller
     controller.open_session(folder / "a")
     controller.clock_check.check()
@@ -138,7 +138,7 @@ def test_a_check_that_is_given_up_says_nothing_any_more(drawing_thread, folder):
 
 
 # -- series --------------------------------------------------------------------------
-def test_another_series_is_read_at_the_same_window_and_remembered(tmp_path):
+def test_another_series_is_read_at_the_same_window_and_after_a_restart(tmp_path):
     memory = tmp_path / "live.json"
     controller = Controller(synchronous=True, memory=memory)
     controller.choose_predictor(EchoPredictor())

@@ -1,4 +1,4 @@
-"""A baseline beside the predictor: the same question, later, and on its own account."""
+"""Baseline predictor: requested for the same task after the main predictor."""
 
 import numpy as np
 import pytest
@@ -33,13 +33,13 @@ def controller(session):
 
 
 def assert_answered(controller: Controller) -> None:
-    """The baseline has answered what is asked now."""
+    """The baseline's results belong to the current mask."""
     baseline = controller.baseline
     assert baseline.population_freshness == "fresh"
     assert baseline.population.mask_id == controller.state.mask.mask_id
 
 
-def test_it_answers_as_the_library_does(controller):
+def test_the_baseline_equals_the_library(controller):
     controller.choose_baseline("video-ridge")
     state, found = controller.state, controller.baseline.population
     assert state.baseline_name == "video-ridge"
@@ -52,7 +52,7 @@ def test_it_answers_as_the_library_does(controller):
     assert controller.results.population.predictor_id == "echo"
 
 
-def test_it_follows_mask_and_window_and_not_the_selection(controller):
+def test_the_baseline_follows_mask_and_window_and_not_the_selection(controller):
     controller.choose_baseline("mean")
     controller.paint_cells([2, 3], slice(30, 60), VISIBLE)
     assert_answered(controller)
@@ -64,7 +64,7 @@ def test_it_follows_mask_and_window_and_not_the_selection(controller):
     assert_answered(controller)
 
 
-def test_nobody_is_beside_any_more_when_nothing_is_chosen(controller):
+def test_no_baseline_is_predicted_after_it_was_removed(controller):
     controller.choose_baseline("mean")
     controller.choose_baseline("")
     assert controller.baseline.population is None
@@ -73,7 +73,7 @@ def test_nobody_is_beside_any_more_when_nothing_is_chosen(controller):
     assert controller.baseline.population is None
 
 
-def test_a_refusal_is_told_and_the_predictor_goes_on(controller):
+def test_a_refused_baseline_is_an_error_of_the_baseline_only(controller):
     controller.apply_preset("video_behavior")
     controller.choose_baseline("last")
     assert "'last'" in controller.baseline.error
@@ -85,7 +85,7 @@ def test_a_refusal_is_told_and_the_predictor_goes_on(controller):
     assert_answered(controller)
 
 
-def test_a_name_that_nobody_has_is_told(controller):
+def test_an_unknown_baseline_is_an_error(controller):
     controller.choose_baseline("no-such")
     assert "'no-such'" in controller.baseline.error
     assert controller.results.error is None
@@ -109,7 +109,7 @@ def open_gates(*predictors: GatedPredictor) -> None:
 
 @pytest.fixture
 def gated_controller(session, model, beside):
-    """Model and baseline answer when their gates open."""
+    """Controller whose model and baseline wait at gates."""
     made = Controller(load=lambda *_: beside)
     made.open_session(session)
     made.choose_predictor(model)
@@ -121,14 +121,14 @@ def gated_controller(session, model, beside):
 
 @pytest.fixture
 def answered_controller(gated_controller, model, beside):
-    """Both have answered once; the baseline's gate stays open."""
+    """Controller with results of both; the baseline's gate stays open."""
     model.gate.release()
     open_gates(beside)
     assert gated_controller.wait(TIMEOUT)
     return gated_controller
 
 
-def test_it_is_asked_only_when_the_predictor_has_answered(
+def test_the_baseline_is_requested_after_the_predictor_has_answered(
     answered_controller, model, beside
 ):
     first = answered_controller.baseline.population
@@ -145,7 +145,9 @@ def test_it_is_asked_only_when_the_predictor_has_answered(
     assert_answered(answered_controller)
 
 
-def test_the_same_mask_set_again_leaves_it_fresh(answered_controller, model):
+def test_setting_the_same_mask_again_leaves_the_baseline_fresh(
+    answered_controller, model
+):
     before = answered_controller.state.mask
     answered_controller.paint_cells([1], slice(0, 60), VISIBLE)
     answered_controller.set_mask(before)
@@ -154,7 +156,7 @@ def test_the_same_mask_set_again_leaves_it_fresh(answered_controller, model):
     assert_answered(answered_controller)
 
 
-def test_moving_on_forgets_its_answer_at_once(answered_controller, model):
+def test_moving_the_window_clears_the_baseline_at_once(answered_controller, model):
     assert answered_controller.baseline.population is not None
     answered_controller.seek(answered_controller.state.window.start_s - 2.0)
     assert answered_controller.baseline.population is None
@@ -166,7 +168,7 @@ def test_moving_on_forgets_its_answer_at_once(answered_controller, model):
     np.testing.assert_allclose(found.responses[30:], recorded + 1)
 
 
-def test_with_no_predictor_it_follows_the_mask_all_the_same(session):
+def test_without_a_predictor_the_baseline_follows_the_mask(session):
     controller = Controller(load=lambda *_: EchoPredictor("beside"))
     controller.open_session(session)
     controller.choose_baseline("beside")
@@ -177,9 +179,7 @@ def test_with_no_predictor_it_follows_the_mask_all_the_same(session):
     controller.close()
 
 
-def test_stop_leaves_a_baseline_unasked_that_waited_its_turn(
-    gated_controller, model, beside
-):
+def test_stop_cancels_a_baseline_that_is_due(gated_controller, model, beside):
     assert model.entered.acquire(timeout=TIMEOUT)
     assert gated_controller.baseline.is_awaited
     gated_controller.cancel()
@@ -194,7 +194,7 @@ def test_stop_leaves_a_baseline_unasked_that_waited_its_turn(
     assert gated_controller.baseline.population_freshness == "fresh"
 
 
-def test_stop_reaches_a_baseline_that_computes(gated_controller, model, beside):
+def test_stop_cancels_a_running_baseline(gated_controller, model, beside):
     open_gates(model)
     assert beside.entered.acquire(timeout=TIMEOUT)
     assert gated_controller.results.population_freshness == "fresh"
@@ -209,7 +209,7 @@ def test_stop_reaches_a_baseline_that_computes(gated_controller, model, beside):
     assert_answered(gated_controller)
 
 
-def test_it_survives_a_restart(folder, tmp_path):
+def test_the_baseline_is_restored_after_a_restart(folder, tmp_path):
     memory = tmp_path / "live.json"
     first = Controller(synchronous=True, memory=memory)
     first.choose_predictor("mean")

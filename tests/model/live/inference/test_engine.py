@@ -1,4 +1,4 @@
-"""The live engine: one slot, newest next, stages, cancel."""
+"""Live engine: one slot, newest request next, stages, callers, cancel."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ TIMEOUT = 60.0
 
 
 class GatedCall:
-    """A call that tells when it runs and waits to be let on, at every stage."""
+    """Call that reports each stage and waits at a gate."""
 
     def __init__(self, stages: int = 1) -> None:
         self.stages = stages
@@ -60,7 +60,7 @@ def engines():
 
 @pytest.fixture
 def busy(engines):
-    """A gate with the request "old" inside, its engine, and the answers."""
+    """Gate at which the request "old" waits, its engine, and the answers."""
 
     def make(stages: int = 1) -> tuple[GatedCall, Engine, list[Answer]]:
         gate = GatedCall(stages)
@@ -85,7 +85,7 @@ def test_a_hundred_requests_while_busy_run_at_most_twice(busy):
     assert stages_of(answers) == [("old", 0), (100, 0)]
 
 
-def test_a_running_later_stage_gives_way(busy):
+def test_a_newer_request_stops_a_later_stage(busy):
     gate, engine, answers = busy(stages=2)
     gate.open_gate()
     gate.wait_inside()
@@ -186,7 +186,7 @@ def test_closing_ends_the_thread_and_closes_the_call(busy):
 
 # -- looking ahead --------------------------------------------------------------------
 class ForesightCall:
-    """A call that looks ahead until it is stopped."""
+    """Call that prefetches until it is stopped."""
 
     def __init__(self) -> None:
         self.looked: list[Any] = []
@@ -205,7 +205,7 @@ class ForesightCall:
         raise StoppedError
 
 
-def test_it_looks_ahead_once_nothing_is_asked_and_gives_way_at_once(engines):
+def test_it_prefetches_when_idle_and_stops_for_a_request(engines):
     call = ForesightCall()
     engine, answers = engines(call)
     engine.submit("first", answers.append)
@@ -219,7 +219,7 @@ def test_it_looks_ahead_once_nothing_is_asked_and_gives_way_at_once(engines):
     assert [a.kind for a in answers] == ["stage", "done", "stage", "done"]
 
 
-def test_a_cancel_and_closing_end_looking_ahead(engines):
+def test_a_cancel_and_closing_stop_prefetching(engines):
     call = ForesightCall()
     engine, answers = engines(call)
     engine.submit("first", answers.append)

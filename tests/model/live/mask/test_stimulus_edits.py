@@ -1,4 +1,4 @@
-"""The edits on screen: undone with the mask, answered after it, asked alone."""
+"""What-if edits: undo, prediction after the mask's, and alone."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from tests.small_sessions import write_session
 
 
 class VideoPredictor(EchoPredictor):
-    """Answers the mean of the visible video, the same for everyone."""
+    """Predicts the mean of the visible video for every neuron."""
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         self._count("encodings")
@@ -48,9 +48,7 @@ def controller(session, predictor):
     made.close()
 
 
-def test_an_edit_is_predicted_beside_the_answer_and_equals_the_library(
-    controller, predictor
-):
+def test_an_edit_is_predicted_and_equals_the_library(controller, predictor):
     results, state = controller.results, controller.state
     before = results.population
     controller.stimulus_edits.put(Contrast(0.5))
@@ -85,7 +83,7 @@ def test_edits_and_strokes_share_one_undo(controller):
     assert controller.state.preset == "video_only"
 
 
-def test_edits_stay_when_the_window_moves_and_go_with_the_session(controller, session):
+def test_edits_stay_when_the_window_moves_and_end_with_the_session(controller, session):
     controller.stimulus_edits.put(Blank(), BehaviorSet("running", 0.0))
     controller.step_window(-1)
     state = controller.state
@@ -99,14 +97,14 @@ def test_edits_stay_when_the_window_moves_and_go_with_the_session(controller, se
     assert controller.results.what_if is None
 
 
-def test_what_a_session_lacks_is_refused_and_changes_nothing(controller):
+def test_an_edit_of_a_missing_stream_is_refused(controller):
     with pytest.raises(ValueError, match="has no 'licking'"):
         controller.stimulus_edits.put(BehaviorSet("licking", 1.0))
     assert controller.stimulus_edits.edits == ()
     assert not controller.results.what_if_error
 
 
-def test_a_refusal_is_told_and_the_answer_stays(controller):
+def test_a_refused_what_if_is_reported_and_the_prediction_stays(controller):
     class Refusing(VideoPredictor):
         def encode(self, window: Window, mask: Mask) -> Encoded:
             if window.edits:

@@ -26,7 +26,7 @@ def push(history: UndoHistory, name: str, before: Mask, after: Mask) -> bool:
 
 
 @given(st.lists(strokes, min_size=1, max_size=6))
-def test_undoing_everything_gives_every_mask_back(done):
+def test_undo_and_redo_restore_every_mask(done):
     history, masks = UndoHistory(), [Mask.nothing(N)]
     for stroke in done:
         after = paint_stroke(masks[-1], stroke)
@@ -66,7 +66,7 @@ def test_a_step_that_changes_nothing_is_no_step():
     assert history.undo_name == ""
 
 
-def test_names_count_the_neurons_and_a_new_step_forgets_what_was_undone():
+def test_names_count_the_neurons_and_a_new_step_clears_the_undone_ones():
     history, mask = UndoHistory(), Mask.nothing(N)
     push(history, "Paint {n} neurons visible", mask, mask.show([1, 4, 5]))
     assert history.undo_name == "Paint 3 neurons visible"
@@ -76,7 +76,7 @@ def test_names_count_the_neurons_and_a_new_step_forgets_what_was_undone():
     assert history.redo_name == ""
 
 
-def test_the_oldest_steps_are_forgotten_within_the_budget():
+def test_the_oldest_steps_are_dropped_at_the_memory_limit():
     history, mask = UndoHistory(budget_bytes=2000), Mask.nothing(N)
     for k in range(50):
         after = mask.paint([k % N], (0, 60), 1 + k // N % 2)
@@ -91,7 +91,7 @@ def test_the_oldest_steps_are_forgotten_within_the_budget():
 
 
 @pytest.mark.parametrize("count", [1, 37, 5000, 10_000])
-def test_strokes_over_ten_thousand_neurons_pack_small(count):
+def test_strokes_over_ten_thousand_neurons_need_little_memory(count):
     mask = Mask.nothing(10_000)
     chosen = np.random.default_rng(0).permutation(10_000)[:count]
     delta = mask_delta(mask, mask.paint(chosen, (30, 60), 2))
@@ -99,7 +99,7 @@ def test_strokes_over_ten_thousand_neurons_pack_small(count):
     assert delta.n_bytes < 20_000
 
 
-def test_a_pin_that_was_let_go_counts_with_its_mask():
+def test_the_memory_of_a_removed_pin_counts_with_its_mask():
     mask = Mask.nothing(1000)
     pin = Pin(0, "a", mask, "", "mean", "mean")
     history = UndoHistory(budget_bytes=150_000)

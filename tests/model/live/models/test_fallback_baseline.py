@@ -1,4 +1,4 @@
-"""The baseline that is offered where a model does not know the session."""
+"""Fallback baseline for sessions that the model does not know."""
 
 import pytest
 
@@ -16,7 +16,7 @@ def controller():
 
 
 @pytest.mark.parametrize("name", ["suite2p_small", "experanto_small"])
-def test_it_is_asked_what_it_can_answer(controller, name):
+def test_the_fallback_gets_a_mask_that_it_supports(controller, name):
     controller.choose_predictor("mean")
     controller.open_session(SESSIONS / name)
     mask = controller.state.mask
@@ -29,7 +29,7 @@ def test_it_is_asked_what_it_can_answer(controller, name):
     assert controller.state.mask == mask
 
 
-def test_a_question_it_can_answer_stays(controller):
+def test_a_supported_mask_stays(controller):
     controller.open_session(SESSIONS / "experanto_small")
     controller.apply_preset("video_behavior")
     controller.paint([0, 1], VISIBLE)

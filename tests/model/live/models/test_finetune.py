@@ -1,4 +1,4 @@
-"""Fine-tuning in the background: started, stopped, gone on with, and chosen at once."""
+"""Background fine-tuning: start, stop, continue, and choose the result."""
 
 import multiprocessing
 import os
@@ -39,7 +39,7 @@ def mouse_folder(tmp_path_factory):
 
 @pytest.fixture
 def open_controller(mouse_folder, tmp_path):
-    """Open the new mouse and the model that does not know it; as after a restart."""
+    """Function that opens the new mouse with a model that does not know it."""
     made: list[Controller] = []
 
     def controller() -> Controller:
@@ -62,7 +62,7 @@ def controller(open_controller):
 
 @pytest.fixture
 def script(mouse_folder, monkeypatch):
-    """In the place of the process."""
+    """Scripted fine-tuning in place of the process."""
     made = ScriptedFinetuning(mouse_folder)
     monkeypatch.setattr("omnimouse_model.live.models.finetune.spawn_finetune", made)
     return made
@@ -74,7 +74,7 @@ def finetuning(controller, script):
 
 
 def run_to(finetuning: Finetuning, script: ScriptedFinetuning, step: int) -> None:
-    """Let it get to a step, wait until it has told it, and raise its fault."""
+    """Wait for the message of a step, and raise the error of the fine-tuning."""
     told = threading.Event()
     finetuning.changed.connect(told.set)
     script.last = step
@@ -87,16 +87,14 @@ def run_to(finetuning: Finetuning, script: ScriptedFinetuning, step: int) -> Non
 
 
 def processes() -> list[BaseProcess]:
-    """Those that fine-tune."""
+    """Running processes of fine-tunings."""
     everyone = multiprocessing.active_children()
     return [one for one in everyone if one.name == "omnimouse-finetune"]
 
 
 # -- with a process -------------------------------------------------------------------
 @pytest.mark.process
-def test_the_result_of_a_process_is_chosen_and_is_there_after_a_restart(
-    controller, open_controller
-):
+def test_the_result_is_chosen_and_found_after_a_restart(controller, open_controller):
     finetuning, stages = controller.finetuning, []
     finetuning.changed.connect(lambda: stages.append(finetuning.stage))
     finetuning.start(steps=2)
@@ -125,9 +123,7 @@ def test_the_result_of_a_process_is_chosen_and_is_there_after_a_restart(
 
 
 @pytest.mark.process
-def test_what_the_process_refuses_is_raised_here_and_its_death_too(
-    mouse_folder, tmp_path
-):
+def test_errors_and_the_death_of_the_process_are_reported(mouse_folder, tmp_path):
     job = long_job(mouse_folder, tmp_path / "run")
     with pytest.raises(FinetuneError) as error:
         spawn_finetune(replace(job, model="ridge"), lambda *_: None, lambda: False)
@@ -143,7 +139,7 @@ def test_what_the_process_refuses_is_raised_here_and_its_death_too(
 
 @pytest.mark.process
 @pytest.mark.parametrize("is_hurried", [False, True])
-def test_a_stop_ends_the_process_and_saves_where_there_is_time(
+def test_a_stop_ends_the_process_which_saves_if_there_is_time(
     mouse_folder, tmp_path, is_hurried
 ):
     steps, started = [], []
@@ -187,9 +183,7 @@ def test_a_process_ends_and_saves_when_its_owner_is_killed(mouse_folder, tmp_pat
 
 
 # -- with a scripted one --------------------------------------------------------------
-def test_it_is_offered_for_a_model_that_does_not_know_the_recording(
-    controller, mouse_folder
-):
+def test_fine_tuning_is_offered_for_an_unknown_recording(controller, mouse_folder):
     finetuning = controller.finetuning
     assert finetuning.is_offered
     assert finetuning.saved_result() is None
@@ -202,7 +196,7 @@ def test_it_is_offered_for_a_model_that_does_not_know_the_recording(
     assert not finetuning.is_offered
 
 
-def test_what_was_stopped_goes_on_also_after_a_restart(
+def test_a_stopped_fine_tuning_continues_also_after_a_restart(
     controller, finetuning, script, open_controller
 ):
     finetuning.start(steps=10)
@@ -217,7 +211,7 @@ def test_what_was_stopped_goes_on_also_after_a_restart(
     assert [step for step, _ in later.losses] == [1, 2, 3, 4, 5]
 
 
-def test_what_cannot_be_begun_says_why(controller, finetuning):
+def test_a_fine_tuning_that_cannot_start_reports_the_reason(controller, finetuning):
     finetuning.start(steps=10)
     finetuning.start(steps=10)
     assert finetuning.error.code == "busy"
@@ -228,7 +222,7 @@ def test_what_cannot_be_begun_says_why(controller, finetuning):
     assert finetuning.error.code == "nothing"
 
 
-def test_a_result_of_what_is_not_on_screen_any_more_is_not_chosen(
+def test_a_result_for_another_recording_is_not_chosen(
     controller, finetuning, script, mouse_folder
 ):
     name = controller.state.predictor_name

@@ -1,4 +1,4 @@
-"""What colours the neurons: values, scales and words, against what was recorded."""
+"""Quantities that colour the neurons: values, scales and messages."""
 
 from contextlib import closing
 from pathlib import Path
@@ -53,7 +53,7 @@ def quantity_names(controller: Controller) -> set[str]:
     return {quantity.name for quantity in controller.colouring.choices}
 
 
-def test_a_scale_spans_all_but_the_outermost_neurons(controller):
+def test_a_scale_ends_at_the_outer_percentiles(controller):
     controller.set_colour_by("depth")
     scale = controller.colouring.scale
     np.testing.assert_allclose(scale.values, DEPTH)
@@ -64,7 +64,7 @@ def test_a_scale_spans_all_but_the_outermost_neurons(controller):
     assert scale.ends == ("≤ 102 µm", "≥ 343 µm")
 
 
-def test_areas_are_words_and_an_unknown_one_is_none(controller):
+def test_areas_are_categories_and_an_unknown_one_is_nan(controller):
     controller.set_colour_by("area")
     scale = controller.colouring.scale
     assert scale.categories == ("AL", "LM", "V1")
@@ -74,7 +74,7 @@ def test_areas_are_words_and_an_unknown_one_is_none(controller):
     np.testing.assert_array_equal(told, AREAS[known])
 
 
-def test_scores_are_shown_from_nought_to_one(controller):
+def test_the_scale_of_scores_is_0_to_1(controller):
     controller.paint_cells(range(N), slice(30, N_SAMPLES), TARGET)
     controller.set_colour_by("score")
     scale = controller.colouring.scale
@@ -97,7 +97,7 @@ def test_scores_are_shown_from_nought_to_one(controller):
         ([np.nan] * 9, ("0 µm", "", "1 µm")),
     ],
 )
-def test_numbers_on_the_legend_tell_the_ends_apart(values, wanted):
+def test_numbers_on_the_legend_distinguish_the_ends(values, wanted):
     scale = make_scale(Quantity("depth", "Depth", "", "µm"), np.array(values), ())
     low, high = scale.ends
     assert (low, scale.middle, high) == wanted
@@ -106,7 +106,7 @@ def test_numbers_on_the_legend_tell_the_ends_apart(values, wanted):
     assert not scale.is_constant or (known == 0.5).all()
 
 
-def test_what_the_session_does_not_know_is_said(controller):
+def test_a_missing_quantity_has_a_message(controller):
     controller.set_colour_by("plane")
     assert "plane" in quantity_names(controller)
     assert "plane" in controller.colouring.message
@@ -117,7 +117,7 @@ def test_what_the_session_does_not_know_is_said(controller):
 
 
 @pytest.mark.slow
-def test_the_ceiling_of_all_neurons_is_that_of_each(mouse):
+def test_ceilings_of_all_neurons_equal_those_of_single_ones(mouse):
     found = ceilings.population_ceiling(mouse)
     whole = clip_repeats(mouse, repeated_clips(mouse)[0], np.arange(30))
     np.testing.assert_allclose(found.single_trial_max, whole.single_trial_max)
@@ -126,7 +126,7 @@ def test_the_ceiling_of_all_neurons_is_that_of_each(mouse):
 
 
 @pytest.mark.slow
-def test_ceilings_are_read_when_chosen_and_forgotten_with_the_session(
+def test_ceilings_are_read_when_chosen_and_cleared_with_the_session(
     controller, mouse, plain_session
 ):
     controller.open_session(mouse)

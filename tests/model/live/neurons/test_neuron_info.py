@@ -1,4 +1,4 @@
-"""Receptive fields, tuning and repeats of simulated neurons, whose truth is known."""
+"""Receptive fields, tuning and repeats of simulated neurons with known truth."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -158,7 +158,7 @@ def test_responses_of_another_time_have_no_receptive_field(mouse, monkeypatch):
     assert all("halves agree" in f.problem for f in told)
 
 
-def test_too_little_video_is_told(short):
+def test_too_little_video_is_reported(short):
     (field,) = receptive_fields(short, np.array([1]))
     assert "60 s are needed" in field.problem
     assert not field.map.size
@@ -166,7 +166,7 @@ def test_too_little_video_is_told(short):
     assert "Too little video" in tuning.problem
 
 
-def test_a_session_without_a_screen_says_so():
+def test_a_session_without_video_is_reported():
     session = om.open_session(
         {"responses": np.random.default_rng(0).gamma(2, 1, (900, 3)), "rate_hz": 30.0}
     )
@@ -203,8 +203,8 @@ def test_indices_of_known_curves():
 
 
 @pytest.mark.slow
-def test_directions_that_trials_tell_are_taken(mouse, monkeypatch):
-    """Trials that say the direction the neuron's response goes with are found again."""
+def test_directions_of_trials_are_used(mouse, monkeypatch):
+    """The direction of the trials with the largest response is the preferred one."""
     session, _ = mouse
     trials = session.trials
     video = np.flatnonzero(trials.kind == "video")
@@ -269,7 +269,7 @@ def live_controller(session: Session) -> Controller:
 
 
 @pytest.mark.slow
-def test_live_facts_are_the_librarys(mouse, fields, tunings):
+def test_live_properties_equal_the_library(mouse, fields, tunings):
     with closing(live_controller(mouse[0])) as live_facts:
         live_facts.select([7])
         live_facts.neuron_info.follow()

@@ -1,4 +1,4 @@
-"""One imaging plane or all of them, and whether the neurons have places in space."""
+"""Imaging planes: one or all, flat or in 3-D."""
 
 from contextlib import closing
 
@@ -32,7 +32,7 @@ def controller(tmp_path):
         yield made
 
 
-def test_one_plane_leaves_the_neurons_of_the_others_alone(controller):
+def test_painting_is_limited_to_the_plane_shown(controller):
     controller.planes.show(2)
     assert controller.planes.number == 2
     np.testing.assert_array_equal(controller.planes.is_visible, PLANE == 2)
@@ -43,7 +43,7 @@ def test_one_plane_leaves_the_neurons_of_the_others_alone(controller):
         controller.planes.show(1)
 
 
-def test_another_session_is_shown_whole_and_flat(controller):
+def test_a_new_session_is_shown_flat_with_all_planes(controller):
     controller.planes.show(5)
     controller.planes.show_in_space(True)
     assert controller.state.in_space
@@ -54,9 +54,7 @@ def test_another_session_is_shown_whole_and_flat(controller):
     assert controller.planes.number is None
 
 
-def test_plane_and_areas_are_kept_in_an_analysis_and_over_a_restart(
-    controller, tmp_path
-):
+def test_plane_and_areas_are_saved_and_restored(controller, tmp_path):
     area = np.where(PLANE == 2, "LM", "V1")
     np.savez(tmp_path / "mouse.npz", **arrays(plane=PLANE, area=area))
     controller.open_session(tmp_path / "mouse.npz")
@@ -74,7 +72,7 @@ def test_plane_and_areas_are_kept_in_an_analysis_and_over_a_restart(
         second.close()
 
 
-def test_a_view_of_the_usual_kind_says_nothing_of_planes():
+def test_the_default_view_is_not_written_to_the_file():
     view = Analysis().to_dict()["view"]
     assert "plane_shown" not in view
     assert "areas_shown" not in view

@@ -1,4 +1,4 @@
-"""The repeats of the clip on screen, as the controller has them."""
+"""Repeats of the clip on screen."""
 
 from contextlib import closing
 from dataclasses import replace
@@ -40,9 +40,7 @@ def controller(session):
         yield made
 
 
-def test_the_repeats_are_those_of_the_clip_in_the_middle_of_the_window(
-    controller, session
-):
+def test_repeats_are_of_the_clip_at_the_centre_of_the_window(controller, session):
     clips = repeated_clips(session)
     assert [len(clip.trials) for clip in clips] == [4, 3]  # one is cut off at the end
     controller.select([7, 3])
@@ -103,7 +101,7 @@ def test_a_clip_at_the_very_end_of_a_session_is_on_screen_there(
     assert controller.repeats.clip is None
 
 
-def test_as_many_neurons_and_clips_are_kept_as_fit_into_memory(controller, monkeypatch):
+def test_cached_repeats_are_limited_by_memory(controller, monkeypatch):
     clips = controller.repeats
     controller.select(range(N))
     clips.go_to_clip(0)

@@ -1,4 +1,4 @@
-"""What is on screen as a script, a table and arrays: the numbers are the screen's."""
+"""Export of the screen as a script, a table and arrays with the same numbers."""
 
 import csv
 import os
@@ -30,7 +30,7 @@ TIMEOUT = 60.0
 
 
 class NoisyPredictor(EchoPredictor):
-    """Wrong by what the mask and the video decide."""
+    """Echo with an error that depends on the mask and the video."""
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         draw = np.random.default_rng(int(np.count_nonzero(mask.visible)))
@@ -69,7 +69,7 @@ def controller(session, tmp_path):
 # -- as Python -----------------------------------------------------------------------
 @pytest.fixture
 def script_output(monkeypatch, capsys):
-    """What a script prints, run here: the predictors are those of this module."""
+    """Run a script with the predictors of this module, and return its output."""
     monkeypatch.setattr(om, "load_predictor", load)
 
     def run(script: str) -> str:
@@ -81,7 +81,7 @@ def script_output(monkeypatch, capsys):
 
 @pytest.fixture
 def checked_script(controller, script_output):
-    """The script of what is on screen, which prints the score that is there."""
+    """Check that the script of the screen prints its score."""
 
     def check() -> str:
         script = controller.as_python()
@@ -99,7 +99,7 @@ def check_score(line: str, controller: Controller) -> None:
 
 @pytest.mark.slow
 @pytest.mark.process
-def test_a_script_runs_by_itself(session, tmp_path):
+def test_a_script_prints_the_score_on_screen(session, tmp_path):
     with closing(Controller(synchronous=True)) as controller:
         controller.choose_predictor("ridge")
         controller.open_session(session)
@@ -115,7 +115,7 @@ def test_a_script_runs_by_itself(session, tmp_path):
         check_score(done.stdout, controller)
 
 
-def test_what_ifs_are_written_down_too(controller, script_output):
+def test_a_script_contains_the_edits(controller, script_output):
     controller.stimulus_edits.put(Contrast(0.5, (30, 60)), Mirror("vertical"))
     _, changed = script_output(controller.as_python()).splitlines()
     change = np.nanmedian(controller.results.what_if.change)
@@ -123,7 +123,7 @@ def test_what_ifs_are_written_down_too(controller, script_output):
     assert changed == f"{controller.stimulus_edits.text}: median change {change:.6f}"
 
 
-def test_the_window_is_written_short_and_is_the_very_same(controller, session):
+def test_a_rounded_start_gives_the_same_window(controller, session):
     n = len(session.start_grid) - 60
     for index in range(0, n, max(n // 20, 1)):
         controller.seek(float(session.start_grid[index] - session.t0))
@@ -134,7 +134,7 @@ def test_the_window_is_written_short_and_is_the_very_same(controller, session):
         assert (again.key, again.start_s) == (window.key, window.start_s)
 
 
-def test_a_preset_that_is_no_strategy_is_made_by_its_name_of_who_was_selected(
+def test_a_preset_of_the_selection_is_made_with_the_selected_neurons(
     controller, checked_script
 ):
     controller.select([], add=False)
@@ -156,7 +156,7 @@ def test_a_mask_by_hand_is_written_out_in_spans(controller, checked_script):
     assert "'1-3'" in script
 
 
-def test_a_long_mask_by_hand_lies_in_a_file(
+def test_a_long_mask_by_hand_is_saved_to_a_file(
     controller, checked_script, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(as_python, "MOST_CHARACTERS", 600)
@@ -165,7 +165,7 @@ def test_a_long_mask_by_hand_lies_in_a_file(
     assert str(path) in checked_script()
 
 
-def test_a_saved_mask_is_read_out_of_its_analysis(controller, checked_script, tmp_path):
+def test_a_saved_mask_is_read_from_its_analysis(controller, checked_script, tmp_path):
     scatter(controller)
     path = tmp_path / "a.omnimouse.json"
     controller.project.save(path)
@@ -174,7 +174,7 @@ def test_a_saved_mask_is_read_out_of_its_analysis(controller, checked_script, tm
     assert str(path) not in controller.as_python()
 
 
-def test_what_a_script_cannot_do_is_refused(controller):
+def test_a_script_that_cannot_reproduce_the_screen_is_refused(controller):
     controller.apply_preset("nothing")
     with pytest.raises(ExportError, match="Nothing is asked"):
         controller.as_python()
@@ -187,7 +187,7 @@ def test_what_a_script_cannot_do_is_refused(controller):
 
 
 def scatter(controller: Controller) -> None:
-    """Every neuron differs from the others."""
+    """Session in which every neuron has other properties."""
     mask = controller.state.mask
     cells = mask.cells.copy()
     for neuron in range(40):
@@ -297,7 +297,9 @@ def test_an_older_answer_is_not_exported(session, tmp_path):
     ("name", "words"),
     [("neurons.xlsx", r"\.csv"), ("gone/neurons.csv", "No such file")],
 )
-def test_what_cannot_be_written_is_told(controller, tmp_path, name, words):
+def test_an_export_that_cannot_be_written_is_an_error(
+    controller, tmp_path, name, words
+):
     controller.exports.export(tmp_path / name)
     assert re.search(words, str(controller.exports.error))
     assert controller.exports.written_path is None

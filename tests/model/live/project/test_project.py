@@ -1,4 +1,4 @@
-"""Saving and opening analyses, and what survives a restart and a crash."""
+"""Saving and opening of analyses; restoring after a restart or a crash."""
 
 import json
 import os
@@ -57,7 +57,7 @@ def memory(tmp_path):
 
 @pytest.fixture
 def controller(folder, memory):
-    """Everything differs from what a recording opens with."""
+    """Controller whose state differs from a first view in every field."""
     with closing(Controller(synchronous=True, memory=memory)) as made:
         made.choose_predictor("mean")
         made.open_session(folder)
@@ -67,7 +67,7 @@ def controller(folder, memory):
 
 @pytest.fixture
 def path(controller, tmp_path):
-    """The analysis on screen, saved."""
+    """Saved analysis of the screen."""
     place = tmp_path / "a.omnimouse.json"
     assert controller.project.save(place)
     return place
@@ -83,7 +83,7 @@ def second_controller(tmp_path):
 
 @pytest.fixture
 def restore_controller(memory):
-    """The controller that comes after another with the same memory."""
+    """Function that makes another controller with the same memory."""
     with closing(Controller(synchronous=True, memory=memory)) as made:
 
         def restore() -> Controller:
@@ -112,7 +112,7 @@ def change_everything(controller: Controller) -> None:
 
 
 def facts(analysis: Analysis) -> dict[str, Any]:
-    """Every field, the mask by its id."""
+    """Return every field of an analysis, the mask as its id."""
     found = {f.name: getattr(analysis, f.name) for f in fields(Analysis)}
     return found | {"mask": analysis.mask.mask_id, "options": dict(analysis.options)}
 
@@ -143,7 +143,7 @@ def test_an_analysis_is_opened_as_it_was_saved(controller, second_controller, pa
     assert second_controller.project.recent == (path,)
 
 
-def test_all_that_was_on_screen_survives_a_restart(
+def test_the_screen_is_restored_after_a_restart(
     controller, path, memory, restore_controller
 ):
     controller.paint_cells([11], slice(40, 50), HIDDEN)
@@ -164,7 +164,9 @@ def test_all_that_was_on_screen_survives_a_restart(
         assert not third.project.is_changed
 
 
-def test_what_is_asked_is_a_change_and_how_it_is_shown_is_none(controller, tmp_path):
+def test_a_change_of_the_task_is_a_change_and_a_view_option_is_not(
+    controller, tmp_path
+):
     analyses = controller.project
     assert not analyses.is_changed
     analyses.save(tmp_path / "a.omnimouse.json")
@@ -187,7 +189,7 @@ def test_what_is_asked_is_a_change_and_how_it_is_shown_is_none(controller, tmp_p
     assert analyses.is_changed
 
 
-def test_opening_a_recording_is_the_end_of_an_analysis(controller, folder, path):
+def test_opening_a_recording_closes_the_analysis(controller, folder, path):
     controller.open_session(folder)
     assert controller.project.path is None
     assert not controller.project.is_changed
@@ -195,14 +197,14 @@ def test_opening_a_recording_is_the_end_of_an_analysis(controller, folder, path)
     assert controller.project.error is not None
 
 
-def test_nothing_is_saved_while_nothing_is_open(second_controller, tmp_path):
+def test_without_a_session_nothing_is_saved(second_controller, tmp_path):
     assert not second_controller.project.save(tmp_path / "a.omnimouse.json")
     assert "Open a recording" in str(second_controller.project.error)
     assert not (tmp_path / "a.omnimouse.json").exists()
 
 
 # -- what differs --------------------------------------------------------------------
-def test_a_recording_that_moved_along_is_found(
+def test_a_recording_moved_with_its_analysis_is_found(
     controller, folder, second_controller, tmp_path
 ):
     controller.project.save(folder.parent / "a.omnimouse.json")
@@ -212,7 +214,7 @@ def test_a_recording_that_moved_along_is_found(
     assert second_controller.project.messages == ()
 
 
-def test_a_recording_that_moved_away_is_asked_for(
+def test_a_missing_recording_must_be_located(
     controller, folder, path, second_controller, tmp_path
 ):
     before = facts(controller.project.current)
@@ -228,7 +230,7 @@ def test_a_recording_that_moved_away_is_asked_for(
     assert second_controller.project.is_changed  # the file still has the old place
 
 
-def test_a_recording_whose_files_changed_is_told(
+def test_changed_files_of_the_recording_are_reported(
     controller, folder, path, second_controller
 ):
     values = np.load(folder / "responses" / "data.npy")
@@ -240,7 +242,7 @@ def test_a_recording_whose_files_changed_is_told(
     assert second_controller.project.messages == ()
 
 
-def test_a_mask_for_other_neurons_gives_way_to_a_preset(
+def test_a_mask_for_other_neurons_is_replaced_by_a_preset(
     folder, path, second_controller
 ):
     shutil.rmtree(folder)
@@ -253,7 +255,7 @@ def test_a_mask_for_other_neurons_gives_way_to_a_preset(
     assert second_controller.state.selection == (9, 2)
 
 
-def test_an_edit_that_the_recording_has_nothing_for_is_told(controller, path):
+def test_an_edit_without_its_stream_is_reported(controller, path):
     channel, known = controller.state.session.behavior_names[0], controller.state.edits
     controller.stimulus_edits.put(BehaviorSet(channel, 0.0))
     controller.project.save(path)
@@ -265,7 +267,7 @@ def test_an_edit_that_the_recording_has_nothing_for_is_told(controller, path):
 
 
 @pytest.mark.parametrize("missing", ["/gone/weights.safetensors", "hf://?", "x" * 999])
-def test_a_predictor_that_is_not_here_is_told_and_the_rest_is_kept(
+def test_a_missing_predictor_is_reported_and_the_rest_is_restored(
     controller, path, second_controller, missing
 ):
     rewrite(path, lambda f: f.update(predictor=missing, baseline="gone"))
@@ -295,9 +297,7 @@ def test_a_predictor_that_is_not_here_is_told_and_the_rest_is_kept(
         (b'{"format": "omnimouse-analysis", "version": 1}', "field"),
     ],
 )
-def test_what_is_no_analysis_is_refused(
-    second_controller, folder, tmp_path, content, code
-):
+def test_other_files_are_refused(second_controller, folder, tmp_path, content, code):
     path = tmp_path / "a.omnimouse.json"
     path.write_bytes(content)
     second_controller.open_session(folder)
@@ -350,7 +350,7 @@ def test_a_wrong_field_is_named(recording, tmp_path, field, value):
     assert caught.value.code == "field"
 
 
-def test_a_file_that_cannot_be_read_is_told(second_controller, tmp_path):
+def test_an_unreadable_file_is_an_error(second_controller, tmp_path):
     for place in (tmp_path, tmp_path / "gone.omnimouse.json"):
         second_controller.project.open(place)
         assert isinstance(second_controller.project.error, (AnalysisFileError, OSError))
@@ -385,7 +385,7 @@ def test_an_analysis_of_arrays_in_memory_is_refused(second_controller, tmp_path)
 
 # -- crashes -------------------------------------------------------------------------
 def paint_without_end(folder: Path, memory: Path, painted: Any) -> None:
-    """Run in a process that is killed; tells the masks before they are painted."""
+    """Paint in a process that is killed; report each mask before it is painted."""
     controller = Controller(memory=memory, load=lambda *_: None)
     controller.open_session(folder)
     controller.seek(3.0)
@@ -398,7 +398,7 @@ def paint_without_end(folder: Path, memory: Path, painted: Any) -> None:
 
 
 def mask_in(memory: Path) -> str:
-    """The id of the mask that would come back now, "" where there is none."""
+    """Return the id of the mask that would be restored, "" for none."""
     found = read_last_session(memory)
     if found is None or not found.analysis:
         return ""
@@ -408,7 +408,7 @@ def mask_in(memory: Path) -> str:
 @pytest.mark.process
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGKILL")
-def test_what_was_on_screen_survives_a_kill_and_is_told(
+def test_the_screen_is_restored_after_a_kill_with_a_message(
     recording, memory, restore_controller
 ):
     context = get_context("spawn")
@@ -439,13 +439,13 @@ def test_what_was_on_screen_survives_a_kill_and_is_told(
 
 
 @pytest.mark.parametrize("run", ["{own} another", "999999999 x", "x", "0 x"])
-def test_a_process_that_is_gone_was_a_crash(recording, memory, restore_controller, run):
+def test_an_ended_process_counts_as_a_crash(recording, memory, restore_controller, run):
     run = run.format(own=os.getpid())
     write_last_session(LastSession(str(recording), start_s=3.0, run=run), memory)
     assert len(restore_controller().project.messages) == 1
 
 
-def test_a_remembered_analysis_that_is_not_sound_costs_the_mask_alone(
+def test_a_damaged_last_analysis_loses_only_the_mask(
     recording, memory, restore_controller
 ):
     unsound = {"format": "omnimouse-analysis", "version": 9}
@@ -458,7 +458,7 @@ def test_a_remembered_analysis_that_is_not_sound_costs_the_mask_alone(
 
 
 def test_changes_in_a_row_are_written_together(monkeypatch):
-    """The first at once; the others wait, and the last goes with the end."""
+    """The first change is written at once, the others together at the end."""
     monkeypatch.setattr(autosave, "EVERY_S", 2 * TIMEOUT)
     written: queue.Queue[int] = queue.Queue()
     changes: list[int] = []
@@ -476,7 +476,7 @@ def test_changes_in_a_row_are_written_together(monkeypatch):
     assert written.empty()
 
 
-def test_a_keeper_that_fails_once_goes_on(caplog, monkeypatch):
+def test_autosave_continues_after_an_error(caplog, monkeypatch):
     monkeypatch.setattr(autosave, "EVERY_S", 0.0)
     tries, tried = [], threading.Semaphore(0)
 
@@ -493,7 +493,7 @@ def test_a_keeper_that_fails_once_goes_on(caplog, monkeypatch):
     assert "on fire" in caplog.text
 
 
-def test_a_keeper_ends_also_where_it_is_closed_as_it_takes_up_a_change():
+def test_autosave_ends_when_closed_during_a_change():
     takes_up, closes = threading.Event(), threading.Event()
 
     class Changed(threading.Event):
@@ -517,7 +517,7 @@ def test_a_keeper_ends_also_where_it_is_closed_as_it_takes_up_a_change():
     assert written == [1]
 
 
-def test_a_last_writing_that_fails_ends_nothing_else(caplog):
+def test_an_error_in_the_last_write_does_not_stop_the_closing(caplog):
     def write() -> None:
         raise RuntimeError("the disk is on fire")
 
@@ -525,7 +525,7 @@ def test_a_last_writing_that_fails_ends_nothing_else(caplog):
     assert "on fire" in caplog.text
 
 
-def test_what_was_not_saved_is_kept_when_another_recording_is_opened(
+def test_unsaved_work_is_backed_up_when_another_recording_is_opened(
     controller, folder, path
 ):
     analyses = controller.project

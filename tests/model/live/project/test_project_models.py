@@ -1,4 +1,4 @@
-"""Who answers an analysis: never another model than it names, and told which."""
+"""Models of an opened analysis: never another one than it names."""
 
 import json
 from contextlib import closing
@@ -35,7 +35,7 @@ def controller(folder, tmp_path):
 
 @pytest.fixture
 def fetched_names(monkeypatch, tmp_path):
-    """What is fetched, by whomever."""
+    """Names of the models that are fetched."""
     names: list[str] = []
 
     def fetch(name: str, *_: object, **__: object) -> Path:
@@ -50,7 +50,7 @@ def fetched_names(monkeypatch, tmp_path):
 
 @pytest.fixture
 def save_analysis(controller, tmp_path):
-    """Saves what is on screen with other fields, and gives its path."""
+    """Function that saves the screen with changed fields and returns the path."""
 
     def save(pin_predictor: str = "", **changes: Any) -> Path:
         path = tmp_path / "a.omnimouse.json"
@@ -66,7 +66,7 @@ def save_analysis(controller, tmp_path):
 
 # -- models of the hub ---------------------------------------------------------------
 @pytest.mark.parametrize("name", [FAR, "omnimouse-5M"])
-def test_a_model_that_must_be_fetched_is_offered_and_no_other_answers(
+def test_a_model_that_must_be_fetched_is_offered_and_no_other_predicts(
     controller, save_analysis, tmp_path, fetched_names, name
 ):
     controller.project.open(save_analysis(predictor=name))
@@ -92,7 +92,9 @@ def test_a_model_that_must_be_fetched_is_offered_and_no_other_answers(
     assert controller.results.freshness == "fresh"
 
 
-def test_a_fetched_model_answers(controller, save_analysis, fetched_names, monkeypatch):
+def test_a_pin_is_predicted_after_its_model_was_fetched(
+    controller, save_analysis, fetched_names, monkeypatch
+):
     is_here: list[str] = []
     monkeypatch.setattr(
         downloads, "must_be_fetched", lambda name: name == FAR and not is_here
@@ -107,7 +109,7 @@ def test_a_fetched_model_answers(controller, save_analysis, fetched_names, monke
     assert controller.downloads.name == ""
 
 
-def test_a_start_fetches_nothing_unasked(folder, tmp_path, fetched_names):
+def test_a_start_downloads_nothing_by_itself(folder, tmp_path, fetched_names):
     memory = tmp_path / "config" / "live.json"
     write_last_session(LastSession(str(folder), FAR, baseline=FAR), memory)
     for _ in range(2):
@@ -119,7 +121,7 @@ def test_a_start_fetches_nothing_unasked(folder, tmp_path, fetched_names):
     assert fetched_names == []
 
 
-def test_a_baseline_that_must_be_fetched_is_told(
+def test_a_baseline_that_must_be_fetched_is_reported(
     controller, save_analysis, fetched_names
 ):
     controller.choose_baseline("last")
@@ -138,7 +140,7 @@ def test_a_report_of_what_must_be_fetched_is_refused(
 
 
 # -- pins ----------------------------------------------------------------------------
-def test_a_pin_of_a_predictor_that_was_handed_in_is_not_asked_of_another(
+def test_a_pin_of_a_predictor_object_is_not_predicted_by_another(
     controller, save_analysis
 ):
     controller.choose_predictor(EchoPredictor())
@@ -155,7 +157,7 @@ def test_a_pin_of_a_predictor_that_was_handed_in_is_not_asked_of_another(
 
 # -- weights -------------------------------------------------------------------------
 @pytest.mark.parametrize("weights", ["0123", "4567"])
-def test_other_weights_of_the_same_name_are_told(folder, tmp_path, weights):
+def test_other_weights_of_the_same_name_are_reported(folder, tmp_path, weights):
     def answering(weights: str) -> Controller:
         made = Controller(
             synchronous=True, load=lambda *_: EchoPredictor(f"mean@{weights}")
@@ -182,6 +184,6 @@ def test_other_weights_of_the_same_name_are_told(folder, tmp_path, weights):
 @pytest.mark.parametrize(
     "sweeps", ["one", [1], ["../one"], ["/etc/passwd"], [""], [".."], ["a"] * 101]
 )
-def test_sweeps_of_no_sound_name_are_refused(save_analysis, sweeps):
+def test_invalid_names_of_sweeps_are_refused(save_analysis, sweeps):
     with pytest.raises(AnalysisFileError, match="sweeps"):
         read_analysis(save_analysis(sweeps=sweeps))

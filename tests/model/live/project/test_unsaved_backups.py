@@ -1,4 +1,4 @@
-"""What is on screen and in no file is kept when another recording comes."""
+"""Backups of unsaved work when another recording is opened."""
 
 import os
 import threading
@@ -34,7 +34,7 @@ def controller(folder, tmp_path):
 
 @pytest.fixture
 def memory(tmp_path):
-    """The same memory, which can be filled with copies, each newer than the last."""
+    """Store that can be filled with copies, each newer than the last."""
     made, clock = StateStore(tmp_path / "live.json"), count(10**9)
 
     def write(path: Path) -> None:
@@ -53,7 +53,7 @@ def unsaved_copies(tmp_path: Path) -> list[Path]:
 
 
 # -- what counts ---------------------------------------------------------------------
-def test_pins_of_a_preset_that_were_never_saved_are_kept(controller, folder, tmp_path):
+def test_unsaved_pins_of_a_preset_are_backed_up(controller, folder, tmp_path):
     other = tmp_path / "other.omnimouse.json"
     controller.project.save(other)
     controller.open_session(folder)
@@ -80,12 +80,12 @@ def test_pins_of_a_preset_that_were_never_saved_are_kept(controller, folder, tmp
         ("", "analysis"),
     ],
 )
-def test_a_name_is_fit_for_a_file_and_keeps_no_secret(place, name):
+def test_file_names_have_no_special_characters_and_no_credentials(place, name):
     assert plain_name(place) == name
 
 
 # -- faults --------------------------------------------------------------------------
-def test_what_cannot_be_kept_is_told_and_another_is_opened(
+def test_a_failed_backup_is_reported_and_the_recording_is_opened(
     controller, folder, tmp_path
 ):
     (tmp_path / "unsaved").write_text("in the way")
@@ -97,7 +97,7 @@ def test_what_cannot_be_kept_is_told_and_another_is_opened(
     assert len(controller.project.messages) == 1
 
 
-def test_old_copies_that_cannot_be_looked_at_are_left(memory, monkeypatch):
+def test_unreadable_old_copies_are_not_deleted(memory, monkeypatch):
     memory.fill(MOST_UNSAVED)
 
     def denied(*_: object, **__: object) -> None:
@@ -125,7 +125,7 @@ def test_a_copy_that_was_opened_or_saved_into_is_never_deleted(
 
 
 # -- the thread ----------------------------------------------------------------------
-def test_it_is_written_off_the_thread_that_draws(folder, tmp_path, monkeypatch):
+def test_a_backup_is_written_off_the_drawing_thread(folder, tmp_path, monkeypatch):
     opened = threading.Event()
 
     def slow(path: Path, analysis: Analysis) -> None:

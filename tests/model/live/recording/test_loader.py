@@ -1,4 +1,4 @@
-"""Recordings are read off the thread that draws, and the newest wins."""
+"""Recordings are read off the drawing thread; the newest opening wins."""
 
 import queue
 import threading
@@ -27,7 +27,7 @@ def other(tmp_path_factory):
 
 
 class DrawingThread:
-    """A thread that draws, which does what is posted when it is told to."""
+    """Drawing thread that runs the posted functions on request."""
 
     def __init__(self) -> None:
         self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
@@ -51,7 +51,7 @@ def drawing_thread():
     made.controller.close()
 
 
-def test_nothing_is_read_on_the_thread_that_draws(drawing_thread, folder, monkeypatch):
+def test_no_file_is_read_on_the_drawing_thread(drawing_thread, folder, monkeypatch):
     read_on: set[threading.Thread] = set()
     read = Signal.window
 
@@ -73,7 +73,7 @@ def test_nothing_is_read_on_the_thread_that_draws(drawing_thread, folder, monkey
     assert drawing_thread.said == ["Opening first", ""]
 
 
-def test_a_newer_opening_stops_one_that_is_being_made(drawing_thread, folder, other):
+def test_a_newer_opening_stops_the_previous_one(drawing_thread, folder, other):
     begun, stopped = threading.Event(), threading.Event()
 
     def endless(tell: Callable[[float], None]) -> Path:
@@ -94,7 +94,7 @@ def test_a_newer_opening_stops_one_that_is_being_made(drawing_thread, folder, ot
     assert drawing_thread.opener.error is None
 
 
-def test_what_cannot_be_opened_changes_nothing_and_says_why(
+def test_a_failed_opening_changes_nothing_and_reports_the_reason(
     drawing_thread, folder, tmp_path
 ):
     drawing_thread.opener.open(folder)
@@ -109,9 +109,7 @@ def test_what_cannot_be_opened_changes_nothing_and_says_why(
     drawing_thread.draw_all()
 
 
-def test_another_is_opened_in_its_place_where_one_is_given(
-    drawing_thread, other, tmp_path, caplog
-):
+def test_the_fallback_is_opened_after_an_error(drawing_thread, other, tmp_path, caplog):
     instead = OpenRequest(other, message="Opening the other")
     drawing_thread.opener.open(OpenRequest(tmp_path, 1.0, "Opening", instead))
     drawing_thread.draw_all()

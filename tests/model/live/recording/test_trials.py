@@ -43,7 +43,7 @@ def open_trials(controller: Controller, t_on: Sequence[float] | np.ndarray) -> N
 
 
 @pytest.mark.parametrize("length", [0.5, 0.65, 0.8])
-def test_no_trial_is_skipped_or_stuck_at_however_short(controller, length):
+def test_short_trials_are_neither_skipped_nor_repeated(controller, length):
     starts = np.arange(0.0, 20.0 - length, length)
     open_trials(controller, starts)
     steps, n = controller.trials, len(starts)

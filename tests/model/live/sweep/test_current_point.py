@@ -1,4 +1,4 @@
-"""The mark of the current mask lies on the curve where the mask is one of its own."""
+"""The current mask as a point of the context curves."""
 
 import numpy as np
 import pytest
@@ -18,7 +18,7 @@ SELECTED = [3, 11, 30]
 
 
 class NoisyPredictor(EchoPredictor):
-    """Wrong by an amount that only the mask decides."""
+    """Echo with an error that depends on the mask only."""
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         found = EchoPredictor.encode(self, window, mask)
@@ -46,7 +46,7 @@ def controller(session):
 @pytest.mark.parametrize(
     "context", [Context(16), Context(16, video=False), Context(0, 25), Context(0, 10)]
 )
-def test_the_mark_of_a_sweeps_mask_is_its_point(controller, context):
+def test_the_mask_of_a_sweep_point_is_drawn_at_that_point(controller, context):
     controller.set_mask(context_mask(context, live_draw(40, np.array(SELECTED))))
     mark = current_point(controller.state, controller.results)
     sweep = controller.results.sweep
@@ -57,7 +57,7 @@ def test_the_mark_of_a_sweeps_mask_is_its_point(controller, context):
     assert mark.context.history_samples == context.history_samples
 
 
-def test_where_no_selected_neuron_is_asked_it_is_of_those_that_are(controller, session):
+def test_without_selected_targets_the_score_is_of_all_targets(controller, session):
     controller.select([3, 11])
     controller.set_mask(Mask.nothing(session).show(range(12)).ask(range(30, 40)))
     mark = current_point(controller.state, controller.results)

@@ -1,4 +1,4 @@
-"""Sweeps in the background: started, paused, ended, gone on with, kept, compared."""
+"""Background sweeps: start, pause, cancel, continue, save, compare."""
 
 import csv
 import queue
@@ -44,7 +44,7 @@ N_ANSWERS = 2 * N_ROWS
 
 
 class GatedNoisyPredictor(GatedPredictor):
-    """Wrong by an amount that differs between contexts; waits at a gate."""
+    """Echo with an error that depends on the context; waits at a gate."""
 
     def __init__(self) -> None:
         GatedPredictor.__init__(self, "echo")
@@ -64,13 +64,13 @@ class GatedNoisyPredictor(GatedPredictor):
             pass
 
     def open_gate_for_rows(self, n: int) -> None:
-        """Let so many rows be computed, and a window of the next."""
+        """Let `n` rows be computed, and one window of the next."""
         self.close_gate()
         self.gate.release(2 * n + 1)
 
 
 class DrawingThread:
-    """A thread that draws, which does what is posted when it is told to."""
+    """Drawing thread that runs the posted functions on request."""
 
     def __init__(self, folder: Path, made: Predictor) -> None:
         self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
@@ -117,7 +117,7 @@ def session(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def table(session):
-    """What the library finds."""
+    """Result of the library."""
     return context_sweep(
         GatedNoisyPredictor(),
         session,
@@ -145,7 +145,7 @@ def drawing_thread(session, tmp_path, predictor):
 
 @pytest.fixture
 def controller(tmp_path):
-    """Computes sweeps in this thread."""
+    """Controller that computes sweeps on this thread."""
     with closing(Controller(synchronous=True)) as made:
         made.sweeps.folder = tmp_path / "sweeps"
         yield made
@@ -153,7 +153,7 @@ def controller(tmp_path):
 
 @pytest.fixture
 def gate_arrivals(monkeypatch):
-    """Released whenever a sweep begins to wait at its gate."""
+    """Semaphore that is released when a sweep begins to wait at its gate."""
     begun = threading.Semaphore(0)
 
     class Condition(threading.Condition):
@@ -173,7 +173,7 @@ def open_session_in(drawing_thread: DrawingThread, session: Session) -> DrawingT
 
 
 # -- estimates -----------------------------------------------------------------------
-def test_a_sweep_is_estimated_and_then_known_from_one_like_it(controller, session):
+def test_the_time_of_a_sweep_is_estimated_from_an_equal_one(controller, session):
     assert controller.sweeps.estimate(PLAN) is None
     controller.choose_predictor(EchoPredictor())
     controller.open_session(session)
@@ -189,7 +189,9 @@ def test_a_sweep_is_estimated_and_then_known_from_one_like_it(controller, sessio
 
 
 # -- in the background ---------------------------------------------------------------
-def test_it_finds_what_the_library_finds_and_keeps_it(drawing_thread, session, table):
+def test_a_background_sweep_equals_the_library_and_is_saved(
+    drawing_thread, session, table
+):
     counts = []
     drawing_thread.sweeps.changed.connect(lambda: counts.append(drawing_thread.n_rows))
     drawing_thread.sweeps.start(PLAN, "first look")
@@ -207,7 +209,7 @@ def test_it_finds_what_the_library_finds_and_keeps_it(drawing_thread, session, t
     assert threading.current_thread().name not in drawing_thread.loading
 
 
-def test_paused_it_waits_and_resumed_it_goes_on(
+def test_a_paused_sweep_waits_and_resumes(
     drawing_thread, table, predictor, gate_arrivals
 ):
     predictor.close_gate()
@@ -225,7 +227,7 @@ def test_paused_it_waits_and_resumed_it_goes_on(
     assert predictor.counters["encodings"] == N_ANSWERS
 
 
-def test_it_waits_while_the_screen_waits(drawing_thread, predictor, gate_arrivals):
+def test_a_sweep_waits_for_live_requests(drawing_thread, predictor, gate_arrivals):
     drawing_thread.controller.results.is_awaited = True
     drawing_thread.sweeps.start(PLAN)
     for _ in range(3):
@@ -236,7 +238,7 @@ def test_it_waits_while_the_screen_waits(drawing_thread, predictor, gate_arrival
     assert predictor.counters["encodings"] == N_ANSWERS
 
 
-def test_cancelled_it_keeps_its_rows_and_goes_on_from_there(
+def test_a_cancelled_sweep_keeps_its_rows_and_continues(
     drawing_thread, table, predictor
 ):
     predictor.open_gate_for_rows(3)
@@ -251,7 +253,7 @@ def test_cancelled_it_keeps_its_rows_and_goes_on_from_there(
     assert drawing_thread.finished_table() == table
 
 
-def test_after_a_restart_it_goes_on_without_the_recording_on_screen(
+def test_a_sweep_continues_after_a_restart_without_its_recording_on_screen(
     session, tmp_path, predictor, table
 ):
     folder = tmp_path / "sweeps"
@@ -274,7 +276,7 @@ def test_after_a_restart_it_goes_on_without_the_recording_on_screen(
         assert again.finished_table() == table
 
 
-def test_a_fault_is_told_and_another_can_be_started(drawing_thread):
+def test_an_error_is_reported_and_another_sweep_can_start(drawing_thread):
     drawing_thread.made = FaultyPredictor()
     drawing_thread.sweeps.start(PLAN)
     drawing_thread.draw_until(lambda: not drawing_thread.sweeps.is_busy)
@@ -286,7 +288,7 @@ def test_a_fault_is_told_and_another_can_be_started(drawing_thread):
     assert drawing_thread.sweeps.entries[0].is_complete
 
 
-def test_what_is_in_the_way_is_said(controller, session):
+def test_a_sweep_that_cannot_start_reports_the_reason(controller, session):
     controller.sweeps.start(PLAN)
     assert "Open a recording" in str(controller.sweeps.error)
     controller.open_session(session)
@@ -300,7 +302,7 @@ def test_what_is_in_the_way_is_said(controller, session):
 # -- several -------------------------------------------------------------------------
 @pytest.fixture
 def start_sweeps(controller, session):
-    """Computes and keeps so many sweeps."""
+    """Compute and save some sweeps."""
     controller.choose_predictor(EchoPredictor())
     controller.open_session(session)
     plan = SweepPlan(neurons=(0,), max_windows=1)
@@ -313,7 +315,7 @@ def start_sweeps(controller, session):
     return start
 
 
-def test_a_removed_sweep_is_gone_and_a_damaged_file_is_named(start_sweeps):
+def test_a_sweep_is_deleted_and_a_damaged_file_is_reported(start_sweeps):
     sweeps = start_sweeps(2)
     path = sweeps.entries[0].path
     sweeps.remove(path)

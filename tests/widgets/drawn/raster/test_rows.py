@@ -37,7 +37,7 @@ def test_a_row_shows_the_mean_of_its_neurons_and_ignores_unknown_ones():
     assert np.isnan(RasterRows.of(np.arange(4), 0, 4, 2).mean(values[:, [4] * 4])).all()
 
 
-def test_rows_of_one_neuron_show_its_states_and_what_the_rules_leave_out():
+def test_rows_of_one_neuron_show_its_states_and_excluded_cells():
     mask = Mask.nothing(4).show([0], slice(0, 40)).show([1], slice(10, 16))
     mask = mask.show([2], slice(0, 20)).ask([2], slice(20, 60)).ask([3], slice(0, 60))
     codes = RasterRows.of(np.arange(4), 0, 4).codes(mask)
