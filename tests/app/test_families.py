@@ -100,7 +100,7 @@ def test_a_model_of_another_family_is_used_like_any_other(
     dock, name, other, symbol, spiking, session_folder, tmp_path, monkeypatch
 ):
     controller, traces = dock.controller, dock.panels["Traces"]
-    state, pins = controller.state, controller.pins
+    state, pins = controller.state, controller.pins.predictions
     recording = spiking if name == "toy-counts" else session_folder
     drop_file(dock, recording)
     wait_for(lambda: state.session.path == recording, "the recording")
