@@ -208,6 +208,7 @@ class Strategy:
         if not targets and not self.behavior_reconstructed:
             raise EmptyMaskError("This strategy has no target.")
         cells = np.full((OMNIMOUSE.n_samples, n_total), HIDDEN, np.uint8)
+        # Targets last: where a target block meets a visible one, the target counts.
         for code, blocks in ((VISIBLE, visible), (TARGET, targets)):
             for start, stop, neurons in blocks:
                 cells[start:stop, order[neurons]] = code
@@ -325,6 +326,7 @@ def _check_prefix(n_visible: int | None, prefix_len: int | None) -> None:
 
 
 def _scaled(count: int | None, n_neurons: int) -> int | None:
+    # None stays the official default, and 0 stays 0; other counts are at least 1.
     if not count:
         return count
     return max(1, round(count * n_neurons / FULL_POPULATION))
@@ -379,6 +381,7 @@ def full_name(name: str) -> str:
     for candidate in (name, f"test/{name}", f"test_additional/{name}"):
         if candidate in table:
             return candidate
+    # The nearest names are compared in full, or all short names would look alike.
     complete = name if "/" in name else f"test/{name}"
     nearest = get_close_matches(complete, table, cutoff=0.0)
     raise MaskError(
@@ -437,6 +440,7 @@ def mask_from_strategy(
     mask = adapted.to_mask(total, order, name)
     if adapted == official:
         return mask
+    # The name stays that of the official strategy, so the note must say what differs.
     return replace(mask, note=_adaptation(official, adapted, count))
 
 
@@ -486,6 +490,7 @@ def half_population_mask(
     (50, 50)
     """
     total = count_neurons(session)
+    # The sizes of the halves never change, so a long list of targets is cut.
     reserved = np.asarray(targets, int)[: total - total // 2]
     others = np.setdiff1d(np.arange(total), reserved)
     visible = random_subset(total, total // 2, seed, among=others)

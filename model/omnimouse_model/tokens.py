@@ -64,6 +64,7 @@ def _common_mode(mask: Mask) -> BehaviorMode:
 
 def query_starts(mask: Mask) -> np.ndarray:
     """Return where 5-sample queries begin, bool (60, N), in the order of the mask."""
+    # Hand-made masks have phase 0; a strategy starts its grid at its first target.
     token_layout = mask.require_layout()
     scored = scored_cells(mask)[:, token_layout.order]
     starts = np.zeros_like(scored)
@@ -206,6 +207,7 @@ def place_predictions(
     placed = np.full(mask.cells.shape, np.nan, np.float32)
     neurons = mask.require_layout().order[layout.query_neurons.cpu().numpy()]
     samples = layout.query_samples.cpu().numpy()[:, None] + np.arange(QUERY_SAMPLES)
+    # One transfer from the device, and float32 also for rates computed in bfloat16.
     placed[samples, neurons[:, None]] = rates.float().cpu().numpy()
     placed[~scored_cells(mask)] = np.nan
     return placed[:, columns]

@@ -18,6 +18,7 @@ _INVERTED = np.array([VISIBLE, HIDDEN, TARGET], np.uint8)
 _SWAPPED = np.array([HIDDEN, TARGET, VISIBLE], np.uint8)
 Rule = Callable[[np.ndarray, np.ndarray], np.ndarray]
 """Codes of two masks to the codes of their combination."""
+# In the order of the codes of cells, so that one set of rules serves both.
 _MODES: tuple[BehaviorMode, ...] = ("hidden", "visible", "target")
 
 

@@ -85,6 +85,7 @@ def matching_neurons(text: str, columns: Mapping[str, np.ndarray]) -> np.ndarray
     ValueError
         A term is invalid; the message shows a valid one.
     """
+    # Spaces separate terms, so those around a sign are removed first.
     alternatives = _SPACED_SIGN.sub(r"\1", text).lower().split("|")
     if len(alternatives) > 1 and not all(terms.strip() for terms in alternatives):
         raise ValueError("'|' stands between two alternatives: V1 | LM.")

@@ -79,6 +79,7 @@ def remarks_on(mask: Mask) -> tuple[Remark, ...]:
     ['beside-visible']
     """
     layout = mask.token_layout
+    # In the order in which a cell meets the rules: reading, then scoring, then size.
     remarks: list[Remark] = []
     if layout is not None:
         remarks += _on_unread_cells(mask, layout)
@@ -147,6 +148,7 @@ def _on_guarded_cells(mask: Mask) -> Iterator[Remark]:
 def _on_context(mask: Mask, layout: TokenLayout) -> Iterator[Remark]:
     """Yield a remark on samples that only global latents read."""
     start, stop = layout.context_span
+    # Cells that no token reads have a remark already.
     outside = input_cells(mask)
     outside[start:stop] = False
     yield from _remark(
@@ -161,6 +163,7 @@ def _on_context(mask: Mask, layout: TokenLayout) -> Iterator[Remark]:
 def _on_size(mask: Mask, layout: TokenLayout) -> Iterator[Remark]:
     """Yield remarks on OmniMouse's pairs of frames and its number of neurons."""
     no_cells = np.zeros_like(mask.visible)
+    # A step that is not read has at most one visible frame, so steps are counted.
     has_frame = mask.frames.reshape(-1, 2).any(axis=1)
     if single := int((has_frame & ~video_steps(mask.frames)).sum()):
         message = (

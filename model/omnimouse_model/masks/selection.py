@@ -139,6 +139,7 @@ def select_rectangle(
     array([ 9, 28])
     """
     points = _positions(session, unit)
+    # Comparisons with NaN are false: unknown positions are never inside.
     inside = (points[:, 0] >= min(x)) & (points[:, 0] <= max(x))
     inside &= (points[:, 1] >= min(y)) & (points[:, 1] <= max(y))
     return np.flatnonzero(inside)
@@ -266,6 +267,7 @@ def random_subset(
     >>> om.random_subset(session, 2, seed=0, among=[4, 5, 11])
     array([11,  4])
     """
+    # Filtered after drawing, so that a subset of `among` keeps the order of the seed.
     order = random_order(session, seed)
     if among is not None:
         order = order[np.isin(order, among)]

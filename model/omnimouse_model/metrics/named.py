@@ -84,6 +84,7 @@ def _explained(sums: Moments, gain: np.ndarray) -> np.ndarray:
 
 def _bits(sums: Moments, gain: np.ndarray) -> np.ndarray:
     """Return the gain in bits per recorded spike; NaN for a silent neuron."""
+    # The moments hold counts per bin, so count times mean is the number of spikes.
     spikes = sums.count * sums.mean_target
     is_active = spikes > 0
     bits = gain / (np.where(is_active, spikes, 1) * np.log(2))

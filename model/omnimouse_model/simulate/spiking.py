@@ -52,12 +52,16 @@ def spiking_arrays(spec: SpikingSpec = SpikingSpec()) -> Mapping[str, Any]:
     is_left = draw.random(spec.n_trials) < 0.5
     duration_s = TRIAL_S * spec.n_trials + _ONSET_S
     rates, running = _rates(spec, draw, onsets, is_left, duration_s)
+    # Counts per millisecond, then a uniform time within it: a Poisson process with
+    # constant rate in each step.
     spikes = draw.poisson(rates * STEP_S)
     step, unit = np.nonzero(spikes)
     repeats = spikes[step, unit]
     times = (np.repeat(step, repeats) + draw.random(repeats.sum())) * STEP_S
+    # Two of ten trials are held out, spread over the recording.
     tiers = np.array((["train"] * 8 + ["validation", "test"]) * spec.n_trials)
     probe = np.arange(spec.n_units) % len(_PROBES)
+    # Units alternate between probes, so that both cross both areas.
     depth = np.linspace(0, 1400, spec.n_units)
     return {
         "id": f"spiking-{spec.seed}",

@@ -83,6 +83,7 @@ def open_truth(folder: str | Path) -> Truth:
         array: np.ndarray = np.load(place / name, mmap_mode="r", allow_pickle=False)
         return array
 
+    # Small arrays are read now, so that no file stays open.
     with np.load(place / "ceilings.npz", allow_pickle=False) as stored:
         ceilings = Ceilings(drive=stored["drive"], full=stored["full"])
     with np.load(place / "tuning.npz", allow_pickle=False) as stored:

@@ -71,6 +71,7 @@ def conditions(
 
     With seeds, each random draw of the neurons of a named strategy is a condition.
     """
+    # Without seeds, the stored order: the official evaluation of the whole population.
     if not seeds:
         return tuple(Condition.of(strategy) for strategy in listed(strategies))
     return tuple(

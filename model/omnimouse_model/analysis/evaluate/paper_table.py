@@ -67,6 +67,7 @@ def paper_table(scores: Scores) -> tuple[PaperRow, ...]:
     >>> row.model, round(row.values["fcst"], 2), row.values["stim"]
     ('last', 0.18, nan)
     """
+    # In order of appearance; a predictor may have scores of behaviour only.
     names = dict.fromkeys(
         [score.predictor for score in scores.scores]
         + [score.predictor for score in scores.behavior]
@@ -83,6 +84,7 @@ def paper_table(scores: Scores) -> tuple[PaperRow, ...]:
 
 
 def _response(scores: Scores, strategy: str, predictor: str) -> float:
+    # A task that was not evaluated is an empty cell of the table, not an error.
     try:
         return scores.overall(strategy, predictor)
     except KeyError:

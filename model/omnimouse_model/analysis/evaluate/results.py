@@ -214,11 +214,13 @@ class Scores:
         if len(sessions) < 2:
             return []
         rows: list[dict[str, object]] = []
+        # A dict keeps the order of the scores and drops repeats over sessions.
         by_task = {(s.strategy, s.predictor): s for s in self.scores}
         for (strategy, predictor), score in by_task.items():
             interval = self.interval(strategy, [predictor])
             mean = self.aggregate(strategy, predictor)
             row = self._row("overall", score)
+            # The mean belongs to no single session.
             del row["session"]
             rows.append(
                 row

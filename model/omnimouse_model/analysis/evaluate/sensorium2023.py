@@ -3,6 +3,9 @@
 Each frame of a clip is predicted from video and behaviour, by windows whose last
 seconds tile the clip. Frames 50 to 299 are scored; the first 50 frames, and those from
 frame 300 on, are dropped.
+
+This is an official evaluation of OmniMouse: windows and mask are those of its spec, so
+the constants of that spec are used here. Predictors of other specs refuse the windows.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,8 +29,8 @@ from omnimouse_model.strategies import mask_from_strategy
 # The scored frames of the competition: DROPPED <= frame < LAST.
 DROPPED, LAST = 50, 300
 STRATEGY = "test/video_behavior"
-# First sample of a window that `STRATEGY` asks for.
-_ASKED_FROM = 30
+# First target sample of `STRATEGY`.
+_TARGETS_FROM = N_SAMPLES // 2
 # Rates that differ by less (Hz) count as one sample per frame.
 _SAME_RATE = 0.01
 _COLUMNS = ("mouse", "trial_indices", "prediction", "neuron_ids")
@@ -204,8 +207,8 @@ def clip_starts(n_frames: int) -> tuple[int, ...]:
     The last window ends with the clip and may overlap the window before it.
     """
     length = min(n_frames, LAST)
-    first = max(min(DROPPED - _ASKED_FROM, length - N_SAMPLES), 0)
-    starts = list(range(first, length - N_SAMPLES + 1, N_SAMPLES - _ASKED_FROM))
+    first = max(min(DROPPED - _TARGETS_FROM, length - N_SAMPLES), 0)
+    starts = list(range(first, length - N_SAMPLES + 1, N_SAMPLES - _TARGETS_FROM))
     return tuple(dict.fromkeys([*starts, length - N_SAMPLES]))
 
 

@@ -140,6 +140,7 @@ class Stitching:
         self._first, self._n_samples = int(first), int(stop - first)
         self._scored = scored[:, self.neurons]
         self.starts = self._window_starts(stride or span_stride(mask))
+        # Predictions arrive window by window; NaN marks cells without one so far.
         shape = (self._n_samples, len(self.neurons))
         self._responses = np.full(shape, np.nan, np.float32)
         self._truth = np.full(shape, np.nan, np.float32)
@@ -158,6 +159,7 @@ class Stitching:
         rows = np.flatnonzero(self._scored.any(axis=1))
         if not len(rows) or last < 0:
             return np.empty(0, np.int64)
+        # The last window of the session covers samples that no multiple reaches.
         starts = np.unique(np.append(np.arange(0, last + 1, stride), last))
         reaches = starts + rows[-1] >= self._first
         reaches &= starts + rows[0] < self._first + self._n_samples

@@ -61,6 +61,7 @@ def write_neurons(
     'neurons.parquet'
     """
     path = Path(path)
+    # Parquet tells a missing value (null) from NaN; readers expect null.
     columns: Mapping[str, np.ndarray] = neuron_columns(results, sessions)
     content = parquet_bytes(
         {name: _nullable(values) for name, values in columns.items()}, NOTES
@@ -77,6 +78,7 @@ def _parts(
     each += [(part.group, part.per_neuron, part.counts) for part in score.groups]
     n = score.n_neurons
     parts = []
+    # One part for all samples (stimulus ""), and one per group of stimuli.
     for stimulus, values, counts in each:
         status = np.where(
             counts == 0, "empty", np.where(np.isnan(values), "constant", "ok")

@@ -113,6 +113,7 @@ def what_if(
     >>> found.description, found.difference.shape, found.most_changed(3).shape
     ('mirrored', (60, 40), (3,))
     """
+    # Edits are checked before any prediction, which may take long.
     changed = edited(window, edits)
     if neurons is None:
         neurons = np.flatnonzero(scored_cells(mask).any(axis=0))
@@ -146,6 +147,7 @@ def edit_remarks(
         )
     elif behavior and not mask.has_visible_behavior:
         remarks.append("Behaviour is not visible: that edit changes nothing.")
+    # The responses to the edited stimulus are unknown, so visible ones contradict it.
     if edits and mask.visible.any() and (needs is None or needs.sees_responses):
         remarks.append("Visible responses stay as recorded, under the true stimulus.")
     return tuple(remarks)

@@ -20,6 +20,7 @@ def within(span: Span | None, before: Read, after: Read) -> Read:
     start, stop = span
 
     def read(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        # Each position is read once: frames are expensive to read and to scale.
         inside = (positions >= start) & (positions < stop)
         if inside.all():
             return after(positions)
@@ -89,6 +90,7 @@ def on_channel(
 
     def changed(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values, valid = read(positions)
+        # The reader may return an array that a window has cached.
         values = values.copy()
         values[:, column] = change(values[:, column], channels[column])
         return values, valid

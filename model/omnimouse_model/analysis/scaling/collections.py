@@ -26,6 +26,7 @@ def collections_manifest(
     by kind of stimulus, and the totals, as JSON values. It depends only on the
     arguments.
     """
+    # Nested, so that a curve over sizes compares the same sessions plus more.
     drawn = catalogue.nested(sorted(sizes), seed, always=always, worth=worth)
     for smaller, larger in pairwise(drawn):
         assert {e.id for e in smaller} <= {e.id for e in larger}

@@ -163,6 +163,7 @@ def scaling_curves(
             "may scale otherwise.",
             stacklevel=2,
         )
+    # Curves of one condition differ in what the axis does not vary.
     groups: dict[tuple[str, str], list[RunScore]] = {}
     for row in rows:
         # 0 means that the size of the run is unknown.
@@ -283,6 +284,7 @@ def _mean(
     if quantity == "loss":
         return row.loss
     names = list(row.scores) if sessions is None else sessions
+    # Weighted by neurons, as the mean over sessions of an evaluation.
     weights = [row.n_neurons[name] for name in names]
     return float(np.average([row.scores[name] for name in names], weights=weights))
 
@@ -294,6 +296,7 @@ def _curve(
     quantity: Quantity,
     rows: Sequence[RunScore],
 ) -> ScalingCurve:
+    # Sorted, so that resampling does not depend on the order in which runs finished.
     rows = _ordered(rows, axis)
     x = np.array([getattr(row.run, axis) for row in rows], np.float64)
     y = np.array([_mean(row, quantity) for row in rows])
@@ -363,6 +366,7 @@ def _sizes(curve: ScalingCurve, resampled: np.ndarray) -> tuple[SizeMean, ...]:
 
 def _with_intervals(curve: ScalingCurve, resampled: np.ndarray) -> ScalingCurve:
     """Add intervals of the parameters, and bands, from fits of the resamples."""
+    # Every resample is fitted anew; its points share the sizes of the curve.
     laws = [fit_power_law(curve.x, y) for y in resampled]
     lines = [fit_log_line(curve.x, y) for y in resampled]
     parameters = {
@@ -392,6 +396,7 @@ def _middle(values: np.ndarray) -> np.ndarray:
 def _extrapolated(curve: ScalingCurve) -> Extrapolation | None:
     """Compare fits of the smaller sizes with the largest size."""
     largest = float(curve.x.max())
+    # The largest size is predicted and not fitted: a test of the fit's form.
     small = curve.x < largest
     if len(np.unique(curve.x[small])) < LEAST_SIZES:
         return None

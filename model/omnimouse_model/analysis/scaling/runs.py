@@ -127,6 +127,7 @@ def run_scores(
     run: Run, results: Scores, losses: Mapping[str, float]
 ) -> list[RunScore]:
     """Return one row per condition of an evaluation of one model, without refusals."""
+    # A condition that the model refuses has no row, so that it can be added later.
     by_condition: dict[str, list[Score]] = {}
     for score in results.scores:
         if not score.refusal:

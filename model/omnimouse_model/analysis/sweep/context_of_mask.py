@@ -33,9 +33,11 @@ class ContextAmount:
 def measure_context(mask: Mask) -> ContextAmount:
     """Return the context of a mask; without targets, that of the last second."""
     rows = np.flatnonzero(mask.target.any(axis=1))
+    # A mask without targets still has a place on the axis: the half usually predicted.
     if not len(rows):
         rows = np.arange(mask.n_samples // 2, mask.n_samples)
     n_visible = np.count_nonzero(mask.visible, axis=1)
+    # Averages, because a painted mask may show other neurons at each sample.
     before = n_visible[: rows[0]].sum()
     return ContextAmount(
         neurons=float(n_visible[rows].mean()),

@@ -133,6 +133,7 @@ def largest_context(n_neurons: int, counts: tuple[int, ...]) -> int:
 
 def too_large(context: Context, draw: Draw) -> str:
     """Return the reason if a population is too small for a context, else ""."""
+    # Not clipped to what is there: the point would look like a larger context.
     if context.neurons <= len(draw.others):
         return ""
     total = draw.n_neurons
@@ -149,6 +150,7 @@ def history_end(spec: WindowSpec = OMNIMOUSE) -> int:
 
 def check_history(history: int, spec: WindowSpec = OMNIMOUSE) -> None:
     """Raise `HistoryError` for a history that windows of a spec cannot have."""
+    # OmniMouse reads no run shorter than a token; other models read single samples.
     end = history_end(spec)
     if spec != OMNIMOUSE and history > end:
         raise HistoryError(
@@ -184,6 +186,7 @@ def context_mask(context: Context, draw: Draw, spec: WindowSpec = OMNIMOUSE) -> 
         order = np.concatenate([draw.others, draw.targets])
         span = later if context.neurons else (0, 0)
         mask = replace(mask, token_layout=TokenLayout(order, context_span=span))
+    # History last: it shows the targets' past too, and extends the context span.
     end = history_end(spec)
     return mask.show(slice(None), (end - context.history_samples, end))
 

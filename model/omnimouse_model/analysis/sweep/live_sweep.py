@@ -42,6 +42,7 @@ def live_history(spec: WindowSpec = OMNIMOUSE) -> tuple[int, ...]:
 
     OmniMouse: 10 and 25 samples.
     """
+    # Targets are the second half of the window, so history has the first half at most.
     half = spec.n_samples // 2
     histories = (half // 3, min(5 * half // 6, history_end(spec)))
     return tuple(sorted({history for history in histories if history > 0}))
@@ -61,6 +62,7 @@ def live_plan(
 
     Each is repeated for each choice of video and behaviour.
     """
+    # Targets are never in a context.
     n_others = n_neurons - n_targets
     return SweepPlan(
         neurons=(0, *(count for count in NEURONS if count <= n_others)),

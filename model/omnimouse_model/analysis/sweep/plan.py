@@ -110,6 +110,7 @@ class Line:
     @property
     def contexts(self) -> tuple[Context, ...]:
         """Contexts of the curve, in the order of `values`."""
+        # (neurons, history): the fixed value takes the place of the other axis.
         pairs = [(value, self.fixed) for value in self.values]
         if self.axis == "history_samples":
             pairs = [(other, value) for value, other in pairs]

@@ -128,6 +128,7 @@ def context_sweep(
     >>> curve.values, [round(point.score, 2) for point in curve.points]
     ((10, 20), [0.25, 0.25])
     """
+    # The source is kept, because workers load the predictor from it.
     source = predictor
     predictor = resolve_predictor(predictor, device)
     recordings = listed_sessions(sessions)
@@ -143,6 +144,7 @@ def context_sweep(
         metric=metric or predictor.needs.spec.metric,
         rate_hz=predictor.needs.spec.response_rate_hz,
     )
+    # Errors of the plan appear before the first prediction.
     _check_names(recordings)
     for history in plan.history_samples:
         check_history(history, predictor.needs.spec)
@@ -179,6 +181,7 @@ class _Run:
         self.predictor, self.plan = predictor, plan
         self.sessions = tuple(session.id for session in sessions)
         cells = planned_cells(plan, sessions, predictor.needs.spec)
+        # In planned order, which rows and tables follow.
         self.cells = {cell_key(predictor, cell, plan.metric): cell for cell in cells}
         self.rows: dict[str, SweepRow] = {}
         self._progress, self._cancelled = progress, cancelled
@@ -207,6 +210,7 @@ class _Run:
                     self._cancelled,
                 )
             except Cancelled:
+                # Finished parts are complete rows; a part of a row is dropped.
                 return
             yield dict(zip(keys, rows, strict=True))
 

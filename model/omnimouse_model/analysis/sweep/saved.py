@@ -62,6 +62,7 @@ def read_sweep(path: str | Path) -> SavedSweep:
             tuple(str(session) for session, _ in definition["sessions"]),
             tuple(rows),
         )
+    # Any file may lie in the folder: a broken one is listed and not an error.
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         return SavedSweep(path, problem=f"cannot be read: {error!r}")
     return SavedSweep(path, sweep, dict(header.get("about", {})))

@@ -164,6 +164,7 @@ class ContextSweep:
 
     def curves(self, target: str = RESPONSES) -> tuple[Curve, ...]:
         """Return the curves of a target: over neurons first, then over history."""
+        # Rows are grouped once; a search per point would be quadratic in the contexts.
         rows = self._by_context()
         return tuple(
             Curve(

@@ -64,6 +64,7 @@ def pooled_clips(
         raise ValueError("No clip was shown twice: repeats imply no ceiling here.")
     # One frame of tolerance: a clip may be stored one frame short.
     long = tuple(c for c in clips if c.duration_s >= MIN_CLIP_S - 1 / SCREEN_RATE_HZ)
+    # Short clips only if there is nothing else: onsets dominate their responses.
     pool = long or clips
     most = max(len(clip.trials) for clip in pool)
     pool = tuple(c for c in pool if len(c.trials) >= _NEARLY * most)

@@ -27,7 +27,7 @@ from omnimouse_model.analysis.tuning.stimulus_blocks import (
     stimulus_blocks,
 )
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
+from omnimouse_model.data.window_spec import SCREEN_RATE_HZ, VIDEO_SIZE
 
 FieldKind = Literal["plain", "energy"]
 N_LAGS = 16
@@ -347,7 +347,7 @@ def _centre(best_map: np.ndarray, kind: FieldKind) -> tuple[float, float]:
     power = _smooth(best_map**2 if kind == "plain" else np.maximum(best_map, 0.0))
     share = power / max(float(power.max()), 1e-30)
     weight = np.where(share > _PEAK_SHARE[kind], share, 0.0)
-    size = 36 / best_map.shape[0]
+    size = VIDEO_SIZE[0] / best_map.shape[0]
     rows, columns = np.indices(best_map.shape)
     total = max(float(weight.sum()), 1e-30)
     # Cell k covers pixels k · size to (k + 1) · size - 1; pixel centres are integers.

@@ -95,6 +95,7 @@ def stimulus_blocks(
     for number, start in enumerate(starts.tolist()):
         if progress is not None:
             progress(number / len(starts))
+        # On the sampling grid of the responses, so that lags are whole samples.
         frame_times = _times(span.start, start - before, start + BLOCK)
         sample_times = _times(span.start, start, start + BLOCK + after)
         frames, shown = _contrast(stimulus, frame_times)
@@ -116,6 +117,7 @@ def _times(begin: float, first: int, stop: int) -> np.ndarray:
 
 def _contrast(stimulus: Stimulus, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return frames in units of contrast, and whether each is known."""
+    # 0 is the mean gray in units of contrast: an unknown frame adds nothing.
     frames = np.zeros((len(times), *VIDEO_SIZE), np.float32)
     stored, at = stimulus.sample(times)
     shown = np.zeros(len(times), bool)
