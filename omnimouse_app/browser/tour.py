@@ -139,7 +139,7 @@ def _finetuning(
     tab.wait_for_kernel(f"explorer.finetune.progress > {PICTURE_SHARE}", True)
     yield "finetune", part
     part.get_by_role("button", name="Stop").click()
-    part.get_by_text("what was reached is kept").wait_for()
+    part.get_by_text("the current weights are saved").wait_for()
 
 
 def _bring_to_front(tab: NotebookPage, title: str) -> None:

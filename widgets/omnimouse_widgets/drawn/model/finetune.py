@@ -15,20 +15,21 @@ LOSS_COLOUR: Final = palette.RECORDED
 SCORE_COLOUR: Final = palette.PREDICTED
 TRAINED: Final[dict[TrainedPart, str]] = {
     "embeddings": "embeddings",
-    "all": "everything",
+    "all": "all weights",
 }
+USE_MODEL: Final = "Use model"
 TIPS: Final = {
-    "open": "Teach the model this recording: what it lacks are embeddings",
-    "train": "embeddings: vectors for this recording's neurons, on the frozen core; "
-    "what the model knew is answered as before.\neverything: the core learns, too; "
-    "the result knows this recording alone",
-    "steps": "At most: it ends sooner where the held-out score no longer rises",
-    "start": "In a process of its own: work on meanwhile, or quit and go on later",
-    "stop": "Stop within a second; what was reached is kept",
-    "use": "Choose it as the model",
-    "loss": "Loss of every step, with its running mean; points: correlation on windows "
-    "that are held out",
-    "dismiss": "Say no more of it: its folder stays",
+    "open": "Fine-tune the model to this recording, for which it has no embeddings",
+    "train": "embeddings: train the vectors of the neurons of this recording; the core "
+    "is frozen,\nso predictions for other recordings do not change.\nall weights: "
+    "train the core as well; the result knows only this recording",
+    "steps": "Maximum number; training ends if the held-out score no longer increases",
+    "start": "Train in a separate process; you can work on, or quit and resume later",
+    "stop": "Stop within a second; the current weights are saved",
+    "use": "Select the fine-tuned model",
+    "loss": "Loss of each step with its running mean; points: correlation on held-out "
+    "windows",
+    "dismiss": "Hide this run; its folder is not deleted",
 }
 SMOOTHED: Final = 20
 """Number of steps in the running mean of the loss."""
@@ -87,23 +88,23 @@ def _of_run(finetuning: Finetuning) -> FinetuneView:
         text = f"◌ {finetuning.message}…"
     elif finetuning.is_finished:
         score = gain_text(finetuning.start_score, finetuning.best_score)
-        chosen = ", and is the model now" if finetuning.is_chosen else ""
-        text = f"✓ Learned{chosen}: {score}."
+        chosen = ", and the model is selected" if finetuning.is_chosen else ""
+        text = f"✓ Finished{chosen}: {score}."
     elif error is None:
         text = (
-            f"Stopped at step {finetuning.step} of {finetuning.n_steps}; what was "
-            "reached is kept."
+            f"Stopped at step {finetuning.step} of {finetuning.n_steps}; the current "
+            "weights are saved."
         )
     else:
         text = ""
     start, use = "", ""
     if finetuning.can_go_on:
         # A folder that holds another run cannot be continued.
-        start = "Start over" if finetuning.is_stale else "Go on"
+        start = "Start over" if finetuning.is_stale else "Resume"
         # A stopped run has a usable result once its start values were scored.
-        use = "Use what was reached" if finetuning.can_be_used else ""
+        use = "Use current weights" if finetuning.can_be_used else ""
     elif finetuning.is_finished and not finetuning.is_chosen:
-        use = "Use it"
+        use = USE_MODEL
     return FinetuneView(
         is_shown=True,
         # The model and recording of the run, which may differ from those on screen.
@@ -125,15 +126,21 @@ def _offered(controller: Controller, train: TrainedPart, steps: int) -> Finetune
     start, use, text = "Start", "", _plan_text(finetuning, train, steps)
     if saved is not None and saved.is_finished:
         # With more steps than before, a finished run can continue.
-        start, use = "Go on" if saved.step < steps else "", "Use it"
+        start, use = "Resume" if saved.step < steps else "", USE_MODEL
         gain = gain_text(saved.start_score, saved.best_score)
-        text = f"Done before, in {saved.step} steps: {gain}."
+        text = f"A finished run of {saved.step} steps exists: {gain}."
     elif saved is not None:
+<<<<<<< HEAD
         # A stopped run is continued in its own folder: starting again would lose its
         # steps.
         start = "Go on"
         use = "Use what was reached" if saved.start_score is not None else ""
         text = f"Stopped at step {saved.step} before; it goes on from there. {text}"
+=======
+        start = "Resume"
+        use = "Use current weights" if saved.start_score is not None else ""
+        text = f"A run stopped at step {saved.step} and can be resumed. {text}"
+>>>>>>> b0977ac (Fine-tuning: labels and texts in plain English)
     error = finetuning.error
     return FinetuneView(
         is_shown=True,
@@ -192,7 +199,7 @@ def smoothed(losses: Sequence[Point]) -> list[Point]:
 def gain_text(start: float | None, best: float | None) -> str:
     """Return e.g. "held-out correlation 0.238 → 0.262"."""
     if start is None or best is None:
-        return "held-out correlation not known"
+        return "held-out correlation unknown"
     return f"held-out correlation {start:.3f} → {best:.3f}"
 
 
@@ -204,9 +211,9 @@ def score_text(finetuning: Finetuning) -> str:
 
 
 def _plan_text(finetuning: Finetuning, train: TrainedPart, steps: int) -> str:
-    part = "vectors of its neurons" if train == "embeddings" else "the core, too"
+    part = "the embeddings" if train == "embeddings" else "all weights"
     time = finetuning.estimate(steps)
-    return f"{steps} steps learn {part}" + (f" · {time}" if time else "")
+    return f"{steps} steps train {part}" + (f" · {time}" if time else "")
 
 
 def _title(model: str, session: str) -> str:

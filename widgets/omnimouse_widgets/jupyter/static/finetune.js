@@ -22,7 +22,7 @@ function render({ model, el }) {
   const stepsLabel = make("label", { className: "omnimouse-group" }, steps, "steps");
   const start = makeButton("Start", tips.start, () => send("start"));
   const stop = makeButton("Stop", tips.stop, () => send("stop"));
-  const use = makeButton("Use it", tips.use, () => send("use"));
+  const use = makeButton("Use model", tips.use, () => send("use"));
   const dismiss = makeButton("✕", tips.dismiss, () => send("dismiss"), { aria: { label: "Dismiss" } });
   const progress = make("progress", { max: 1, value: 0, aria: { label: "Progress of fine-tuning" } });
   const score = make("span", { className: "omnimouse-quiet" });
