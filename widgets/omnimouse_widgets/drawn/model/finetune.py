@@ -130,17 +130,11 @@ def _offered(controller: Controller, train: TrainedPart, steps: int) -> Finetune
         gain = gain_text(saved.start_score, saved.best_score)
         text = f"A finished run of {saved.step} steps exists: {gain}."
     elif saved is not None:
-<<<<<<< HEAD
         # A stopped run is continued in its own folder: starting again would lose its
         # steps.
-        start = "Go on"
-        use = "Use what was reached" if saved.start_score is not None else ""
-        text = f"Stopped at step {saved.step} before; it goes on from there. {text}"
-=======
         start = "Resume"
         use = "Use current weights" if saved.start_score is not None else ""
         text = f"A run stopped at step {saved.step} and can be resumed. {text}"
->>>>>>> b0977ac (Fine-tuning: labels and texts in plain English)
     error = finetuning.error
     return FinetuneView(
         is_shown=True,
