@@ -30,21 +30,6 @@ class TimesFile(Protocol):
         ...
 
 
-class MemoryTimes:
-    """Spike times held in memory; see `TimesFile`."""
-
-    def __init__(self, path: Path, values: np.ndarray) -> None:
-        self.path = path
-        self._values = values
-
-    def check(self) -> None:
-        """Do nothing: values in memory cannot change."""
-
-    def open(self) -> np.ndarray:
-        """Return all spike times."""
-        return self._values
-
-
 class SpikeTrains:
     """Spike times of units as rows of counts; see `Rows`.
 

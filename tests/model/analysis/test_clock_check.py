@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.clock_check import check_alignment
-from omnimouse_model.data.io.trial_files import MemoryRows
+from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.data.open import open_session
 from omnimouse_model.demo import unseen_session
 from tests.model.experanto_folder import write_folder

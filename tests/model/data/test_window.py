@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from omnimouse_model.data.io.trial_files import MemoryRows
+from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers.build.statistics import train_spans
 from omnimouse_model.data.signal import Signal

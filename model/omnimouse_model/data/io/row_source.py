@@ -46,6 +46,31 @@ class Rows(Protocol):
         ...
 
 
+class MemoryRows:
+    """Values held in memory: rows (T, C), see `Rows`, or spike times (n,)."""
+
+    def __init__(self, path: Path, values: np.ndarray) -> None:
+        self.path = path
+        self.shape: tuple[int, ...] = values.shape
+        self.dtype: np.dtype[Any] = values.dtype
+        self._values = values
+
+    def check(self) -> None:
+        """Do nothing: values in memory cannot change."""
+
+    def open(self) -> np.ndarray:
+        """Return all values."""
+        return self._values
+
+    def read(self, first: int, stop: int) -> np.ndarray:
+        """Return rows `first` to `stop`."""
+        return self._values[first:stop]
+
+    def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
+        """Return scattered rows of a slice of columns."""
+        return self._values.reshape(len(self._values), -1)[rows, columns]
+
+
 def pick_in_blocks(
     read: Callable[[int, int], np.ndarray],
     rows: np.ndarray,

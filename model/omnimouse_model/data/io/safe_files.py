@@ -206,7 +206,9 @@ def _bad_header(path: Path, problem: str) -> SessionFormatError:
 
 def contained(path: Path, inside: Path) -> Path:
     """Return `path` if, with links resolved, it lies in `inside`; else raise."""
-    if leads_out(path, inside):
+    root, real = os.path.realpath(inside), os.path.realpath(path)
+    # With the separator, so that /data/a2 does not count as inside /data/a.
+    if real != root and not real.startswith(root + os.sep):
         raise SessionFormatError(
             path,
             "outside",
@@ -214,14 +216,6 @@ def contained(path: Path, inside: Path) -> Path:
             "a session may only name files of its own folder",
         )
     return path
-
-
-def leads_out(path: Path, inside: Path) -> bool:
-    """Return whether a path lies outside the folder `inside`, links resolved."""
-    root = os.path.realpath(inside)
-    real = os.path.realpath(path)
-    # With the separator, so that /data/a2 does not count as inside /data/a.
-    return real != root and not real.startswith(root + os.sep)
 
 
 def open_binary(path: Path) -> BinaryIO:

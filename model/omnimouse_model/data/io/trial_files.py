@@ -149,24 +149,3 @@ class TrialRows:
         stored = npy_file(file.path).open()
         # Stored with neurons first; a trial of one value per neuron becomes one row.
         return stored.reshape(self.shape[1], -1).T
-
-
-class MemoryRows:
-    """Rows (T, C) held in memory; see `Rows`."""
-
-    def __init__(self, path: Path, values: np.ndarray) -> None:
-        self.path = path
-        self.shape: tuple[int, ...] = values.shape
-        self.dtype: np.dtype[Any] = values.dtype
-        self._values = values
-
-    def check(self) -> None:
-        """Do nothing: values in memory cannot change."""
-
-    def read(self, first: int, stop: int) -> np.ndarray:
-        """Return rows `first` to `stop`."""
-        return self._values[first:stop]
-
-    def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
-        """Return scattered rows of a slice of columns."""
-        return self._values.reshape(len(self._values), -1)[rows, columns]

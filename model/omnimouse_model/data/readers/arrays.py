@@ -13,8 +13,7 @@ import numpy as np
 
 from omnimouse_model.data.io.fingerprint import file_fingerprint
 from omnimouse_model.data.io.npz import Npz
-from omnimouse_model.data.io.row_source import Rows
-from omnimouse_model.data.io.trial_files import MemoryRows
+from omnimouse_model.data.io.row_source import MemoryRows, Rows
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.behavior_names import eye_signal
 from omnimouse_model.data.readers.build.decode_text import decode_texts, text_of
@@ -36,7 +35,6 @@ from omnimouse_model.data.readers.build.statistics import (
 )
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
-from omnimouse_model.data.spike_trains import MemoryTimes
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
@@ -294,7 +292,7 @@ def _spikes(arrays: _Arrays, notes: Notes) -> Signal:
     offsets = np.searchsorted(unit[order], np.arange(n_units + 1)).astype(np.int64)
     if (stop - start) * ROW_RATE_HZ < 1:
         raise arrays.wrong("stop_s", f"is {stop:g}, not after the start {start:g} s")
-    file = MemoryTimes(arrays.path, times[order])
+    file = MemoryRows(arrays.path, times[order])
     return spike_signal(file, offsets, start, stop, notes)
 
 

@@ -12,13 +12,13 @@ import numpy as np
 
 from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.fingerprint import combine_options, folder_fingerprint
+from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.data.io.safe_files import read_json_mapping
-from omnimouse_model.data.io.trial_files import MemoryRows
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.finalise import check_overlap
 from omnimouse_model.data.session import Note, Session
 from omnimouse_model.data.signal import Level, Signal
-from omnimouse_model.data.spike_trains import MemoryTimes, SpikeTrains
+from omnimouse_model.data.spike_trains import SpikeTrains
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.store.layout import (
     FORMAT,
@@ -151,7 +151,7 @@ def _origin(source: Mapping[str, Any]) -> Note:
 
 def _spikes(store: "_Store", responses: Signal) -> SpikeTrains:
     """Return spike times; their counts at one rate are the stored responses."""
-    times = MemoryTimes(store.path, store.array("responses/spike_times"))
+    times = MemoryRows(store.path, store.array("responses/spike_times"))
     offsets = store.array("responses/spike_offsets")
     clock = responses.start, responses.rate_hz, responses.n_samples
     return SpikeTrains(times, offsets, *clock)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from omnimouse_model.data.io.trial_files import MemoryRows
+from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal

@@ -45,7 +45,6 @@ def read_screen(root: Path, t0: float, notes: Notes) -> Stimulus:
     size = stored[0].size
     # Marks trials without a file as unreadable, so it comes before the trial table.
     files = _trial_files(folder, stored, size, notes)
-    notes.links((file.path for file in files if file is not None), root)
     trials = _table(stored, slot_t, t0)
     n_slots = trials.n_slots
     return Stimulus(

@@ -59,7 +59,6 @@ def read_sequence(
             "correct the times in that file",
         )
     file = _samples(folder, meta, notes)
-    notes.links([file.path], root)
     signal = Signal(name, file, rate, start, end, _phase_shifts(root, folder, meta))
     _check_not_empty(signal, path)
     _check_timestamps(signal, folder, notes)

@@ -46,7 +46,6 @@ def read_spikes(
         )
     offsets = _offsets(meta, path)
     file = _times(folder, meta, int(offsets[-1]))
-    notes.links([file.path], root)
     _check_times(file, offsets)
     return spike_signal(file, offsets, start, end, notes), meta
 

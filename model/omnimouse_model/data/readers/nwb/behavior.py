@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnimouse_model.data.io.trial_files import MemoryRows
+from omnimouse_model.data.io.row_source import MemoryRows
 from omnimouse_model.data.readers.build.behavior_names import EYE_UNITS, eye_signal
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.nwb.file import Clock, NwbFile

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from omnimouse_model.data.io.fingerprint import folder_fingerprint
-from omnimouse_model.data.io.trial_files import HOLE_S, MemoryRows, TimeLine, TrialRows
+from omnimouse_model.data.io.row_source import MemoryRows
+from omnimouse_model.data.io.trial_files import HOLE_S, TimeLine, TrialRows
 from omnimouse_model.data.read_options import ReadOptions
 from omnimouse_model.data.readers.build.behavior_names import EYE_NAMES, EYE_UNITS
 from omnimouse_model.data.readers.build.finalise import finalise
