@@ -95,6 +95,9 @@ class Prediction:
     valid
         bool (n_samples,): False for samples that the predictor could not compute,
         for example without recorded input; all True by default.
+    band
+        float32 (2, n_samples, n) in `units`: lower and upper limit of the interval
+        that holds 95 % of recorded responses; None if the predictor gives none.
 
     Examples
     --------
@@ -119,6 +122,7 @@ class Prediction:
     units: str = "normalised"
     times_s: np.ndarray | None = field(default=None, repr=False)
     valid: np.ndarray = field(default_factory=lambda: np.zeros(0, bool), repr=False)
+    band: np.ndarray | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.units not in UNITS:

@@ -1,0 +1,1 @@
+"""Linear-Gaussian baseline: one conditional mean for any mask, fitted to a session."""

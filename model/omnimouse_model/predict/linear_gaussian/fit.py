@@ -1,0 +1,223 @@
+"""Fit of the linear-Gaussian baseline for one set of visible inputs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.predict.linear_gaussian.factors import (
+    FactorModel,
+    blocks_of,
+    fit_factors,
+)
+from omnimouse_model.predict.linear_gaussian.series import TrainSeries
+
+VIDEO_PENALTY, BEHAVIOR_PENALTY = 10.0, 1.0
+"""Ridge penalties relative to the variance of an input."""
+ALONE = 2.0
+"""Factor on the video penalty where no behaviour is visible."""
+FLOOR_QUANTILE = 0.01
+_ROWS, _COLUMNS = 256, 1024
+
+Check = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LinearGaussianFit:
+    """Everything that is fitted for one set of visible inputs.
+
+    Columns are the P neurons, then C channels of behaviour if it is not an input.
+
+    Attributes
+    ----------
+    floor
+        float32 (P,): lowest response, subtracted before the square root and added back.
+    weights, intercept
+        float32 (n, columns) and (columns,): the mean from the inputs.
+    scale
+        float32 (columns,): standard deviation of the residuals.
+    factors
+        Covariance of residuals / scale.
+    """
+
+    floor: np.ndarray
+    weights: np.ndarray
+    intercept: np.ndarray
+    scale: np.ndarray
+    factors: FactorModel
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the fit as named arrays, for a file."""
+        return {
+            "floor": self.floor,
+            "weights": self.weights,
+            "intercept": self.intercept,
+            "scale": self.scale,
+            "loadings": self.factors.loadings,
+            "shared": self.factors.shared,
+            "private_variance": self.factors.private_variance,
+            "private": self.factors.private,
+            "inflation": np.array(self.factors.inflation),
+        }
+
+    @classmethod
+    def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "LinearGaussianFit":
+        """Return a fit from `arrays`."""
+        names = ("loadings", "shared", "private_variance", "private")
+        factors = FactorModel(
+            *(arrays[name] for name in names), inflation=float(arrays["inflation"])
+        )
+        return cls(
+            *(arrays[name] for name in ("floor", "weights", "intercept", "scale")),
+            factors,
+        )
+
+
+def to_fitted(
+    responses: np.ndarray, floor: np.ndarray, *, is_count: bool
+) -> np.ndarray:
+    """Return responses as they are fitted: square roots above the floor, or counts.
+
+    The square root makes the variance of shot noise the same at all rates. Counts per
+    bin are mostly 0 and 1, where it changes nothing; they are fitted as they are.
+    """
+    if is_count:
+        return np.asarray(responses, np.float32)
+    return np.sqrt(np.maximum(responses - floor, 0)).astype(np.float32)
+
+
+def from_fitted(
+    values: np.ndarray,
+    variance: np.ndarray | float,
+    floor: np.ndarray,
+    *,
+    is_count: bool,
+) -> np.ndarray:
+    """Return expected responses from the mean and variance of fitted values.
+
+    The mean of a square is the squared mean plus the variance.
+    """
+    positive = np.maximum(values, 0)
+    return np.asarray(positive if is_count else positive**2 + variance + floor)
+
+
+def fit(
+    series: TrainSeries,
+    rate_hz: float,
+    *,
+    is_count: bool,
+    check: Check = lambda: None,
+) -> LinearGaussianFit:
+    """Fit mean and covariance to a series, with the inputs that it has.
+
+    Parameters
+    ----------
+    series
+        Train tier. Behaviour is a column to predict unless it is an input.
+    rate_hz
+        Response samples per second.
+    is_count
+        Whether responses are counts.
+    check
+        Called every few milliseconds; raises to stop the fit.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The fit is not finite, for example because the series is too short.
+    """
+    floor = _floor(series.responses, is_count=is_count)
+    columns = to_fitted(series.responses, floor, is_count=is_count)
+    n_behavior = 0
+    if series.behavior_inputs is None and series.behavior.shape[1]:
+        n_behavior = series.behavior.shape[1]
+        columns = np.concatenate([columns, series.behavior], axis=1)
+    check()
+    inputs, penalty = _inputs(series)
+    weights, intercept = _ridge(inputs, columns, penalty, check)
+    residuals, scale = _residuals(inputs, columns, weights, intercept, check)
+    blocks = blocks_of(series.run, rate_hz)
+    factors = fit_factors(
+        residuals, blocks, rate_hz, n_behavior=n_behavior, check=check
+    )
+    found = LinearGaussianFit(floor, weights, intercept, scale, factors)
+    if not all(np.isfinite(array).all() for array in found.arrays().values()):
+        raise UnsupportedRequestError(
+            f"The linear-Gaussian fit is not finite with {len(series.run)} samples of "
+            f"{series.responses.shape[1]} neurons. Record longer, or name more trials "
+            "'train'."
+        )
+    return found
+
+
+def _floor(responses: np.ndarray, *, is_count: bool) -> np.ndarray:
+    """Return the first percentile of each neuron where it is negative, else 0."""
+    floor = np.zeros(responses.shape[1], np.float32)
+    if not is_count:
+        for neuron in np.flatnonzero(responses.min(axis=0) < 0):
+            floor[neuron] = min(np.quantile(responses[:, neuron], FLOOR_QUANTILE), 0)
+    return floor
+
+
+def _inputs(series: TrainSeries) -> tuple[np.ndarray, np.ndarray]:
+    """Return inputs (N, n) and the penalty of each."""
+    parts, penalties = [np.zeros((len(series.run), 0), np.float32)], [np.zeros(0)]
+    if series.video_inputs is not None:
+        factor = ALONE if series.behavior_inputs is None else 1.0
+        parts.append(series.video_inputs)
+        penalties.append(np.full(series.video_inputs.shape[1], VIDEO_PENALTY * factor))
+    if series.behavior_inputs is not None:
+        parts.append(series.behavior_inputs)
+        penalties.append(np.full(series.behavior_inputs.shape[1], BEHAVIOR_PENALTY))
+    return np.concatenate(parts, axis=1), np.concatenate(penalties)
+
+
+def _ridge(
+    inputs: np.ndarray, columns: np.ndarray, penalty: np.ndarray, check: Check
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return weights (n, columns) and intercept of a ridge regression."""
+    mean_x = inputs.mean(axis=0, dtype=np.float64).astype(np.float32)
+    mean_y = columns.mean(axis=0, dtype=np.float64).astype(np.float32)
+    n, n_inputs = inputs.shape
+    weights = np.zeros((n_inputs, columns.shape[1]), np.float32)
+    if not n_inputs:
+        return weights, mean_y
+    centred = inputs - mean_x
+    gram = np.zeros((n_inputs, n_inputs))
+    cross = np.zeros((n_inputs, columns.shape[1]), np.float32)
+    for first in range(0, n, _ROWS):
+        part = centred[first : first + _ROWS]
+        gram += part.T @ part
+        for left in range(0, columns.shape[1], _COLUMNS):
+            place = (slice(first, first + _ROWS), slice(left, left + _COLUMNS))
+            cross[:, place[1]] += part.T @ columns[place]
+            check()
+    gram /= n
+    gram[np.diag_indices(n_inputs)] += penalty * np.diag(gram) + 1e-6
+    # The inverse once, so that the columns can be divided into short steps.
+    inverse = np.linalg.inv(gram).astype(np.float32)
+    for left in range(0, columns.shape[1], _COLUMNS):
+        place = slice(left, left + _COLUMNS)
+        weights[:, place] = inverse @ (cross[:, place] / n)
+        check()
+    return weights, mean_y - mean_x @ weights
+
+
+def _residuals(
+    inputs: np.ndarray,
+    columns: np.ndarray,
+    weights: np.ndarray,
+    intercept: np.ndarray,
+    check: Check,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return residuals of unit variance, which overwrite `columns`, and their scale."""
+    for first in range(0, len(columns), _ROWS):
+        part = slice(first, first + _ROWS)
+        columns[part] -= intercept
+        if len(weights):
+            columns[part] -= inputs[part] @ weights
+        check()
+    scale = np.maximum(columns.std(axis=0, dtype=np.float64), 1e-3).astype(np.float32)
+    columns /= scale
+    return columns, scale

@@ -1,0 +1,288 @@
+"""The baseline `linear-gaussian`: the conditional mean of whatever a mask asks.
+
+One fit for each set of visible inputs: none, behaviour, video, both. Responses, and
+behaviour that is not visible, are jointly Gaussian around a mean that is linear in the
+visible inputs; a mask chooses what is known. Method and figures: `docs/evaluation.md`.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache, partial
+
+import numpy as np
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window, without_missing
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.predict.baselines.fit_cache import load_or_fit
+from omnimouse_model.predict.baselines.visible_input import VisibleInput
+from omnimouse_model.predict.capabilities import Outdated, stop_if
+from omnimouse_model.predict.linear_gaussian.conditional import Conditional, Prior
+from omnimouse_model.predict.linear_gaussian.fit import (
+    LinearGaussianFit,
+    fit,
+    from_fitted,
+    to_fitted,
+)
+from omnimouse_model.predict.linear_gaussian.inputs import (
+    at_behavior,
+    at_samples,
+    behavior_inputs,
+    video_inputs,
+)
+from omnimouse_model.predict.linear_gaussian.series import (
+    TrainSeries,
+    reads_behavior,
+    reads_video,
+    train_series,
+)
+from omnimouse_model.predict.predictor import (
+    Encoded,
+    Needs,
+    Prediction,
+    Request,
+    require_spec,
+)
+
+NAME = "linear-gaussian"
+MAX_CACHED_BYTES = 256 * 2**20
+"""Of conditionals, one per mask; the newest is always kept."""
+Z_95 = 1.96
+"""Half-width, in standard deviations, of the interval that holds 95 % of a normal."""
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """Mean and variance (n_samples, columns) of a window, in fitted units."""
+
+    mean: np.ndarray
+    variance: np.ndarray
+    floor: np.ndarray
+
+
+class LinearGaussian:
+    """Linear-Gaussian baseline; see `omnimouse_model.predict.linear_gaussian`.
+
+    Parameters
+    ----------
+    spec
+        Rates and sizes of its windows.
+
+    Examples
+    --------
+    >>> predictor = om.load_predictor("linear-gaussian")
+    >>> mask = om.Mask.nothing(session).show(range(20)).ask(range(20, 40))
+    >>> predictor.predict(session.window(20.0), mask).responses.shape
+    (60, 20)
+    """
+
+    predictor_id = NAME
+
+    def __init__(self, spec: WindowSpec = OMNIMOUSE) -> None:
+        self._spec = spec
+        self._fits: dict[tuple[str, str], tuple[LinearGaussianFit, Prior]] = {}
+        self._conditionals: OrderedDict[tuple[str, str, bytes], Conditional] = (
+            OrderedDict()
+        )
+        self._lock = threading.RLock()
+        self._outdated: Outdated = lambda: False
+
+    @property
+    def needs(self) -> Needs:
+        """Everything is used that a mask shows."""
+        return Needs(
+            sees_video=self._spec.video is not None,
+            sees_behavior=self._spec.behavior is not None,
+            predicts_behavior=self._spec.behavior is not None,
+            spec=self._spec,
+        )
+
+    def stop_when(self, outdated: Outdated) -> None:
+        """Stop a fit or a prediction when `outdated()` is true."""
+        self._outdated = outdated
+
+    def prepare(self, session: Session) -> None:
+        """Nothing: a set of visible inputs is fitted when a mask first needs it."""
+
+    def fit_all(self, session: Session) -> None:
+        """Fit every set of inputs that the session has, or read the stored fits."""
+        read = cache(partial(self._series, session, video=True, behavior=True))
+        for video in (False, True)[: 1 + reads_video(session, self._spec)]:
+            for behavior in (False, True)[: 1 + reads_behavior(session, self._spec)]:
+                self._fit_of(session, video=video, behavior=behavior, read=read)
+
+    def look_ahead(self, window: Window, mask: Mask) -> None:
+        """Fit the other sets of inputs while the user is idle."""
+        self.fit_all(window.session)
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        """Predict the whole window in fitted units."""
+        spec, session = self._spec, window.session
+        require_spec(self.predictor_id, spec, window, mask)
+        if not (mask.target.any() or mask.asks_behavior):
+            raise UnsupportedRequestError(
+                f"{self.predictor_id!r}: the mask has no target."
+            )
+        seen = VisibleInput.through(window, mask, video=reads_video(session, spec))
+        modes = _modes(window, mask)
+        channels = behavior = None
+        if "visible" in modes:
+            channels = without_missing(np.asarray(window.behavior, np.float32))
+            behavior = channels if set(modes) == {"visible"} else None
+        video = seen.video
+        fitted, prior = self._fit_of(
+            session, video=video is not None, behavior=behavior is not None
+        )
+        self._check()
+        inputs = [np.zeros((spec.n_samples, 0), np.float32)]
+        if video is not None:
+            inputs.append(video_inputs(video, spec))
+        if behavior is not None:
+            inputs.append(behavior_inputs(behavior, spec))
+        mean = np.concatenate(inputs, axis=1) @ fitted.weights + fitted.intercept
+        n_neurons = mask.n_neurons
+        visible = np.zeros(mean.shape, bool)
+        visible[:, :n_neurons] = mask.visible & np.isfinite(window.responses)
+        known = np.zeros_like(mean)
+        known[:, :n_neurons] = to_fitted(
+            seen.responses, fitted.floor, is_count=self._is_count
+        )
+        if channels is not None and behavior is None:
+            # Some channels are visible, others are not: the visible ones are columns
+            # like neurons.
+            visible[:, n_neurons:] = [mode == "visible" for mode in modes]
+            known[:, n_neurons:] = at_samples(channels, spec)
+        conditional = self._conditional(session, fitted, prior, visible)
+        residuals = np.where(visible, (known - mean) / fitted.scale, 0)
+        mean = mean + fitted.scale * conditional.mean(residuals)
+        variance = fitted.scale**2 * conditional.variance()
+        return Encoded(window, mask, _State(mean, variance, fitted.floor))
+
+    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+        """Return the asked cells of `neurons`, all with targets by default."""
+        mask, window, state = encoded.mask, encoded.window, encoded.state
+        cells = asked_cells(mask)
+        if neurons is None:
+            neurons = np.flatnonzero(cells.any(axis=0))
+        neurons = np.asarray(neurons, np.int64)
+        behavior = None
+        if mask.asks_behavior and state.mean.shape[1] > mask.n_neurons:
+            behavior = at_behavior(state.mean[:, mask.n_neurons :], self._spec)
+        mean, variance = state.mean[:, neurons], state.variance[:, neurons]
+        half_width = Z_95 * np.sqrt(variance)
+        unit = self._spec.response_rate_hz if self._is_count else 1.0
+
+        def responses(values: np.ndarray, spread: np.ndarray | float) -> np.ndarray:
+            found = from_fitted(
+                values, spread, state.floor[neurons], is_count=self._is_count
+            )
+            return np.where(cells[:, neurons], found * unit, np.nan).astype(np.float32)
+
+        return Prediction(
+            responses=responses(mean, variance),
+            neurons=neurons,
+            behavior=behavior,
+            mask_id=mask.mask_id,
+            predictor_id=self.predictor_id,
+            scale=None if self._is_count else window.session.response_scale[neurons],
+            units="spikes/s" if self._is_count else "normalised",
+            times_s=window.sample_times_s,
+            band=np.stack(
+                [responses(mean - half_width, 0.0), responses(mean + half_width, 0.0)]
+            ),
+        )
+
+    def predict(
+        self, window: Window, mask: Mask, neurons: np.ndarray | None = None
+    ) -> Prediction:
+        """`decode(encode(window, mask), neurons)`."""
+        return self.decode(self.encode(window, mask), neurons)
+
+    def predict_many(
+        self,
+        requests: Iterable[Request],
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Prediction]:
+        """Answer requests in order until done or cancelled."""
+        for window, mask, neurons in requests:
+            if cancelled():
+                return
+            yield self.predict(window, mask, neurons)
+
+    @property
+    def _is_count(self) -> bool:
+        return self._spec.responses == "count"
+
+    def _series(self, session: Session, *, video: bool, behavior: bool) -> TrainSeries:
+        return train_series(
+            session, self._spec, video=video, behavior=behavior, check=self._check
+        )
+
+    def _check(self) -> None:
+        stop_if(self._outdated)
+
+    def _fit_of(
+        self,
+        session: Session,
+        *,
+        video: bool,
+        behavior: bool,
+        read: Callable[[], TrainSeries] | None = None,
+    ) -> tuple[LinearGaussianFit, Prior]:
+        """Return the fit for a set of visible inputs, made or read at its first use."""
+        name = f"{NAME}{'-video' * video}{'-behavior' * behavior}"
+        key = (session.fingerprint, name)
+
+        def make(source: Session) -> dict[str, np.ndarray]:
+            if read is None:
+                series = self._series(source, video=video, behavior=behavior)
+            else:
+                series = read().only(video=video, behavior=behavior)
+            rate_hz, is_count = self._spec.response_rate_hz, self._is_count
+            found = fit(series, rate_hz, is_count=is_count, check=self._check)
+            return found.arrays()
+
+        with self._lock:
+            if key not in self._fits:
+                arrays = load_or_fit(session, name, self._spec, make)
+                fitted = LinearGaussianFit.from_arrays(arrays)
+                prior = Prior.of(fitted.factors, self._spec.sample_times_s)
+                self._fits[key] = (fitted, prior)
+            return self._fits[key]
+
+    def _conditional(
+        self,
+        session: Session,
+        fitted: LinearGaussianFit,
+        prior: Prior,
+        visible: np.ndarray,
+    ) -> Conditional:
+        key = (session.fingerprint, str(id(fitted)), np.packbits(visible).tobytes())
+        with self._lock:
+            if key not in self._conditionals:
+                self._conditionals[key] = Conditional(prior, visible)
+                total = sum(one.n_bytes for one in self._conditionals.values())
+                while total > MAX_CACHED_BYTES and len(self._conditionals) > 1:
+                    total -= self._conditionals.popitem(last=False)[1].n_bytes
+            self._conditionals.move_to_end(key)
+            return self._conditionals[key]
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"spec": self._spec}
+
+    def __setstate__(self, state: dict[str, WindowSpec]) -> None:
+        self.__init__(state["spec"])  # type: ignore[misc]  # the same object, anew
+
+
+def _modes(window: Window, mask: Mask) -> tuple[str, ...]:
+    """Return the mode of each column of behaviour in a window."""
+    names = window.behavior_names if window.session.behavior_names else ()
+    if not isinstance(mask.behavior, tuple):
+        return (mask.behavior,) * len(names)
+    assert mask.spec.behavior is not None
+    mode_of = dict(zip(mask.spec.behavior.channels, mask.behavior, strict=True))
+    return tuple(mode_of.get(name, "hidden") for name in names)

@@ -1,0 +1,183 @@
+"""Train tier of a session as one long series of responses and inputs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import SCREEN_MEAN, SCREEN_STD, Window, without_missing
+from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.predict.linear_gaussian.inputs import (
+    at_samples,
+    behavior_inputs,
+    video_inputs,
+)
+
+MAX_VALUES = 240_000_000
+"""Responses (samples x neurons) that are fitted, 1 GB; a longer recording is thinned
+to evenly spaced blocks of `KEPT_WINDOWS` windows."""
+KEPT_WINDOWS = 20
+MIN_TRAIN_S = 20.0
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSeries:
+    """Responses and inputs of the train tier.
+
+    Attributes
+    ----------
+    responses
+        float32 (N, P): normalised responses, or counts per bin; missing values are 0.
+    behavior
+        float32 (N, C): channels at the response samples; C = 0 without behaviour.
+    video_inputs, behavior_inputs
+        float32 (N, n): inputs of the mean; None if the session lacks the stream.
+    run
+        int (N,): number of the stretch of consecutive samples.
+    """
+
+    responses: np.ndarray
+    behavior: np.ndarray
+    video_inputs: np.ndarray | None
+    behavior_inputs: np.ndarray | None
+    run: np.ndarray
+
+    def only(self, *, video: bool, behavior: bool) -> "TrainSeries":
+        """Return the series with some inputs of the mean left out."""
+        return replace(
+            self,
+            video_inputs=self.video_inputs if video else None,
+            behavior_inputs=self.behavior_inputs if behavior else None,
+        )
+
+
+def frames_of(window: Window) -> np.ndarray:
+    """Return the frames of a window, normalised, with missing values at the mean."""
+    if window.spec.video is not None and window.spec.video.is_raw:
+        return (window.video.astype(np.float32) - SCREEN_MEAN) / SCREEN_STD
+    return without_missing(window.video)
+
+
+def reads_video(session: Session, spec: WindowSpec) -> bool:
+    """Return whether both the spec and the session have video."""
+    return spec.video is not None and session.stimulus is not None
+
+
+def reads_behavior(session: Session, spec: WindowSpec) -> bool:
+    """Return whether both the spec and the session have behaviour."""
+    return spec.behavior is not None and bool(session.behavior_names)
+
+
+def train_series(
+    session: Session,
+    spec: WindowSpec,
+    *,
+    video: bool = True,
+    behavior: bool = True,
+    check: Callable[[], None] = lambda: None,
+) -> TrainSeries:
+    """Read the train tier of a session.
+
+    Parameters
+    ----------
+    session, spec
+        Windows of this spec are read, each sample once.
+    video, behavior
+        Whether inputs of the mean are made from the stream.
+    check
+        Called after each window; raises to stop.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The train tier has less than 20 s.
+
+    Notes
+    -----
+    Windows on the grid overlap by half, and of each the second half is kept, because
+    the filters of the video see too little before. The first window of a run is kept
+    whole. Each window of a trial is kept whole and is a run of its own.
+    """
+    has_behavior = reads_behavior(session, spec)
+    video = video and reads_video(session, spec)
+    parts: list[tuple[np.ndarray, ...]] = []
+    for window, kept, number in _train_windows(session, spec):
+        channels = np.zeros((spec.n_samples, 0), np.float32)
+        lagged = channels
+        if has_behavior:
+            values = without_missing(np.asarray(window.behavior, np.float32))
+            channels = at_samples(values, spec)
+            if behavior:
+                lagged = behavior_inputs(values, spec)
+        energy = np.zeros((spec.n_samples, 0), np.float32)
+        if video:
+            energy = video_inputs(frames_of(window), spec)
+        responses = without_missing(window.responses)
+        run = np.full(spec.n_samples, number)
+        parts.append(
+            tuple(part[kept] for part in (responses, channels, energy, lagged, run))
+        )
+        check()
+    responses, channels, energy, lagged, run = (
+        np.concatenate(columns) for columns in zip(*parts, strict=True)
+    )
+    return TrainSeries(
+        responses,
+        channels,
+        energy if energy.shape[1] else None,
+        lagged if lagged.shape[1] else None,
+        run,
+    )
+
+
+def _train_windows(
+    session: Session, spec: WindowSpec
+) -> list[tuple[Window, slice, int]]:
+    """Return windows of the train tier, the samples to keep, and their run."""
+    tiers = session.tiers()
+    starts = np.zeros(0)
+    if tiers.get("train"):
+        starts = session.window_starts("train", include_blanks=True, spec=spec)
+    chosen: list[tuple[float, slice, int]] = []
+    if spec.align == "trial":
+        chosen = [(float(s), slice(None), k) for k, s in enumerate(starts)]
+    elif len(starts):
+        chosen = _covering(starts, spec)
+    seconds = sum(spec.n_samples - (kept.start or 0) for _, kept, _ in chosen)
+    if seconds < MIN_TRAIN_S * spec.response_rate_hz:
+        raise UnsupportedRequestError(
+            f"Session {session.id!r} has {seconds / spec.response_rate_hz:.3g} s of "
+            f"tier 'train' in windows of {spec.duration_s:g} s; a fit needs "
+            f"{MIN_TRAIN_S:g} s. Its tiers are {', '.join(tiers) or 'none'}."
+        )
+    n_values = seconds * session.n_neurons
+    n_blocks = -(-len(chosen) // KEPT_WINDOWS)
+    step = -(-n_values // MAX_VALUES)
+    if step > 1:
+        blocks = np.arange(len(chosen)) // KEPT_WINDOWS
+        used = np.round(np.arange(0, n_blocks, step)).astype(int)
+        chosen = [
+            (start, kept, run + n_blocks * int(block))
+            for (start, kept, run), block in zip(chosen, blocks, strict=True)
+            if block in used
+        ]
+    return [
+        (session.window(start, spec), kept, number) for start, kept, number in chosen
+    ]
+
+
+def _covering(starts: np.ndarray, spec: WindowSpec) -> list[tuple[float, slice, int]]:
+    """Return starts half a window apart that cover each run of starts once."""
+    half = spec.n_samples // 2
+    hop_s = half / spec.response_rate_hz
+    spacing = float(np.diff(starts).min()) if len(starts) > 1 else hop_s
+    edges = np.flatnonzero(np.diff(starts) > 1.5 * spacing) + 1
+    chosen: list[tuple[float, slice, int]] = []
+    for number, run in enumerate(np.split(starts, edges)):
+        for k, place in enumerate(np.arange(run[0], run[-1] + spacing / 2, hop_s)):
+            nearest = float(run[np.argmin(np.abs(run - place))])
+            kept = slice(0 if k == 0 else spec.n_samples - half, spec.n_samples)
+            chosen.append((nearest, kept, number))
+    return chosen

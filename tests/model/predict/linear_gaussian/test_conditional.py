@@ -1,0 +1,70 @@
+"""Conditional mean and variance against a dense solution."""
+
+import numpy as np
+import pytest
+
+from omnimouse_model.predict.linear_gaussian import conditional
+from omnimouse_model.predict.linear_gaussian.conditional import Conditional, Prior
+from omnimouse_model.predict.linear_gaussian.factors import FactorModel
+
+N_SAMPLES, N_NEURONS, N_FACTORS = 12, 9, 3
+TIMES_S = np.arange(N_SAMPLES) / 30
+
+
+@pytest.fixture
+def model():
+    rng = np.random.default_rng(1)
+    loadings = rng.standard_normal((N_NEURONS, N_FACTORS))
+    loadings /= np.linalg.norm(loadings, axis=0)
+    return FactorModel(
+        loadings=loadings.astype(np.float32),
+        shared=rng.gamma(1.0, 0.5, (7, N_FACTORS)),
+        private_variance=rng.uniform(0.3, 1.0, N_NEURONS).astype(np.float32),
+        private=np.array([0.3, 0.1, 0.2, 0.1, 0.1, 0.1, 0.1]),
+    )
+
+
+def dense_covariance(model):
+    """Covariance over (neuron, sample) as one matrix."""
+    shared = np.einsum(
+        "nk,mk,ktu->ntmu",
+        model.loadings,
+        model.loadings,
+        model.shared_covariance(TIMES_S),
+    )
+    private = model.private_covariance(TIMES_S)
+    for neuron, variance in enumerate(model.private_variance):
+        shared[neuron, :, neuron] += variance * private
+    return shared.reshape(N_NEURONS * N_SAMPLES, -1)
+
+
+@pytest.fixture(params=["half", "forecast", "random", "nothing"])
+def visible(request):
+    mask = np.zeros((N_SAMPLES, N_NEURONS), bool)
+    if request.param == "half":
+        mask[:, ::2] = True
+    elif request.param == "forecast":
+        mask[:5] = True
+    elif request.param == "random":
+        mask = np.random.default_rng(2).random(mask.shape) < 0.6
+    return mask
+
+
+@pytest.mark.parametrize("few_patterns", [128, 0])
+def test_mean_and_variance_are_those_of_the_dense_solution(
+    model, visible, few_patterns, monkeypatch
+):
+    monkeypatch.setattr(conditional, "_FEW_PATTERNS", few_patterns)
+    values = np.random.default_rng(3).standard_normal(visible.shape)
+    found = Conditional(Prior.of(model, TIMES_S), visible)
+    covariance, known = dense_covariance(model), visible.T.ravel()
+    gain = covariance[:, known] @ np.linalg.inv(covariance[np.ix_(known, known)])
+    mean = (gain @ values.T.ravel()[known]).reshape(N_NEURONS, -1).T
+    variance = np.diag(covariance) - np.einsum("ij,ji->i", gain, covariance[known])
+    residuals = np.where(visible, values, 0).astype(np.float32)
+    np.testing.assert_allclose(found.mean(residuals), mean, atol=2e-3)
+    expected = variance.reshape(N_NEURONS, -1).T
+    if few_patterns:
+        np.testing.assert_allclose(found.variance(), expected, atol=2e-3)
+    else:
+        assert (found.variance() > expected - 2e-3).all()

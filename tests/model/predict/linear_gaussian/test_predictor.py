@@ -1,0 +1,185 @@
+"""The linear-Gaussian baseline: any mask, any spec, honest bands."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import omnimouse_model as om
+from omnimouse_model.analysis.evaluate.conditions import Condition
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.masks import asked_cells
+from omnimouse_model.predict.baselines.predictor import naive_predictor
+from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
+from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from tests.model.known_sessions import write_known_session
+from tests.model.predict.baselines.test_predictor import (
+    red_noise,
+    window_with_withheld,
+)
+from tests.model.random_masks import masks
+
+N_NEURONS = 24
+COUNTS = om.WindowSpec(
+    duration_s=3.0, response_rate_hz=50.0, responses="count", align="trial"
+)
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    """Four minutes: two shared processes, private ones, and behaviour that matters."""
+    generator = np.random.default_rng(3)
+    samples = 30 * 240
+    behavior = red_noise(generator, samples * 2 // 3, 5, 0.95)
+    running = np.repeat(behavior[:, 4:], 3, axis=0)[::2]
+    shared = red_noise(generator, samples, 2, 0.9) @ generator.normal(
+        0, 1, (2, N_NEURONS)
+    )
+    private = red_noise(generator, samples, N_NEURONS, 0.95)
+    noise = generator.normal(size=private.shape)
+    loading = generator.normal(0.5, 0.2, (1, N_NEURONS))
+    responses = 40 + 4 * (shared + private + noise + running * loading)
+    folder = tmp_path_factory.mktemp("world") / "session"
+    tiers = ["train", "train", "train", "final_test_1"]
+    return om.open_session(
+        write_known_session(folder, responses, behavior=behavior, tiers=tiers)
+    )
+
+
+@pytest.fixture(scope="module")
+def predictor(session):
+    predictor = LinearGaussian()
+    predictor.fit_all(session)
+    return predictor
+
+
+def windows_of(session, predictor, tier="test"):
+    spec = predictor.needs.spec
+    starts = session.window_starts(tier, stride=60, spec=spec)
+    return [session.window(float(start), spec) for start in starts]
+
+
+def correlations(predictor, session, mask):
+    """Correlation of each asked neuron over the test tier."""
+    found, recorded = [], []
+    for window in windows_of(session, predictor):
+        prediction = predictor.predict(window, mask)
+        rows = np.isfinite(prediction.responses).all(axis=1)
+        found.append(prediction.responses[rows])
+        recorded.append(window.responses[rows][:, prediction.neurons])
+    pairs = zip(np.concatenate(found).T, np.concatenate(recorded).T, strict=True)
+    return np.array([np.corrcoef(one, other)[0, 1] for one, other in pairs])
+
+
+@settings(max_examples=25)
+@given(mask=masks(N_NEURONS))
+def test_any_mask_is_answered_from_what_it_shows_alone(session, predictor, mask):
+    if not (mask.target.any() or mask.asks_behavior):
+        return
+    window = session.window(31.0)
+    plain = predictor.predict(window, mask)
+    asked = asked_cells(mask)[:, plain.neurons]
+    np.testing.assert_array_equal(np.isfinite(plain.responses), asked)
+    np.testing.assert_array_equal(np.isfinite(plain.band), [asked, asked])
+    for value in (np.nan, 1e6):
+        altered = predictor.predict(window_with_withheld(window, mask, value), mask)
+        np.testing.assert_array_equal(altered.responses, plain.responses)
+        np.testing.assert_array_equal(altered.behavior, plain.behavior)
+    encoded = predictor.encode(window, mask)
+    parts = [predictor.decode(encoded, p) for p in np.array_split(plain.neurons, 2)]
+    together = np.concatenate([part.responses for part in parts], axis=1)
+    np.testing.assert_array_equal(together, plain.responses)
+
+
+def test_more_context_predicts_better(session, predictor):
+    asked = slice(12, 24)
+    alone = om.Mask.nothing(session).ask(asked)
+    half = alone.show(slice(0, 12))
+    history = half.show(asked, (0, 25))
+    scores = [correlations(predictor, session, mask) for mask in (half, history)]
+    with_behavior = correlations(predictor, session, alone.with_behavior("visible"))
+    assert with_behavior.mean() > 0.15
+    assert 0.4 < scores[0].mean() < scores[1].mean()
+
+
+def test_the_band_holds_95_percent(session, predictor):
+    mask = om.Mask.nothing(session).show(slice(0, 12)).ask(slice(12, 24), (0, 60))
+    inside = []
+    for window in windows_of(session, predictor):
+        prediction = predictor.predict(window, mask)
+        lower, upper = prediction.band
+        recorded = window.responses[:, prediction.neurons]
+        asked = np.isfinite(lower)
+        inside.append((recorded >= lower)[asked] & (recorded <= upper)[asked])
+    assert 0.92 <= np.concatenate(inside).mean() <= 0.97
+
+
+def test_one_channel_may_be_visible_while_another_is_decoded(session, predictor):
+    modes = ("target", "target", "target", "target", "visible")
+    mask = om.Mask.nothing(session).show(slice(None)).with_behavior(modes)
+    window = session.window(31.0)
+    decoded = predictor.predict(window, mask).behavior
+    assert decoded.shape == (40, 5)
+    assert np.isfinite(decoded).all()
+    # The visible channel informs about the responses.
+    blind = om.Mask.nothing(session).ask(slice(None)).with_behavior("hidden")
+    seen = blind.with_behavior(("hidden",) * 4 + ("visible",))
+    assert (
+        correlations(predictor, session, seen).mean()
+        > correlations(predictor, session, blind).mean() + 0.1
+    )
+
+
+def test_counts_of_trials_are_scored_in_bits_per_spike():
+    spiking = om.open_session(spiking_arrays(SpikingSpec(n_trials=60)))
+    mask = om.Mask.nothing(spiking, COUNTS).show(slice(0, 12))
+    mask = mask.ask(slice(12, 24), slice(None))
+    predictors = [LinearGaussian(COUNTS), naive_predictor("mean", COUNTS)]
+    condition = Condition("half", lambda session: mask)
+    scores = om.evaluate(predictors, [spiking], [condition], metric="bits_per_spike")
+    ours, mean = (score.value for score in scores.scores)
+    assert ours > mean + 0.02
+
+
+def test_series_with_negative_values_have_no_lower_limit_of_0():
+    generator = np.random.default_rng(0)
+    latent = red_noise(generator, 30 * 120, 1, 0.97)
+    values = latent + 0.3 * generator.normal(size=(len(latent), 6))
+    session = om.open_session({"responses": values, "rate_hz": 30.0})
+    mask = om.Mask.nothing(session).show(slice(0, 3)).ask(slice(3, 6))
+    predictor = LinearGaussian()
+    found = np.concatenate(
+        [predictor.predict(w, mask).responses for w in windows_of(session, predictor)]
+    )
+    assert np.nanmin(found) < 0
+    assert correlations(predictor, session, mask).mean() > 0.9
+
+
+def test_a_short_recording_is_refused_and_one_neuron_is_not():
+    values = np.random.default_rng(0).gamma(2.0, 1.0, (30 * 15, 3))
+    short = om.open_session({"responses": values, "rate_hz": 30.0})
+    mask = om.Mask.nothing(short).show([0]).ask([1])
+    with pytest.raises(UnsupportedRequestError, match="20 s"):
+        LinearGaussian().predict(short.window(3.0), mask)
+    one = om.open_session(
+        {"responses": np.tile(values[:, :1], (6, 1)), "rate_hz": 30.0}
+    )
+    mask = om.Mask.nothing(one).show([0], (0, 25)).ask([0])
+    assert np.isfinite(
+        LinearGaussian().predict(one.window(3.0), mask).responses[30:]
+    ).all()
+
+
+def test_a_fit_stops_and_starts_again(session, tmp_path, monkeypatch):
+    monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
+    predictor, calls = LinearGaussian(), []
+
+    def outdated():
+        calls.append(None)
+        return len(calls) > 100
+
+    predictor.stop_when(outdated)
+    mask = om.Mask.nothing(session).show(slice(0, 12)).ask(slice(12, 24))
+    with pytest.raises(StoppedError):
+        predictor.predict(session.window(31.0), mask)
+    predictor.stop_when(lambda: False)
+    assert predictor.predict(session.window(31.0), mask).status == "ok"
