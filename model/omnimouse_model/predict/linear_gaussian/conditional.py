@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from omnimouse_model.masks.cells import distinct_columns
 from omnimouse_model.predict.linear_gaussian.factors import FactorModel
 
 N_MODES = 12
@@ -77,8 +78,8 @@ class Conditional:
     def __init__(self, prior: Prior, visible: np.ndarray) -> None:
         self._prior = prior
         self.neurons = np.flatnonzero(visible.any(axis=0))
-        patterns, self._pattern = _distinct(visible[:, self.neurons])
-        self._precision = _precisions(prior.private, patterns)
+        patterns, self._pattern = distinct_columns(visible[:, self.neurons])
+        self._precision = _precisions(prior.private, patterns.T)
         scaled = prior.model.loadings / prior.model.private_variance[:, None]
         self._scaled = scaled[self.neurons]
         self._inverse = self._solve()
@@ -190,14 +191,6 @@ def _shared_variance(
     """Return the variance (T, n) of loadings (n, K) times factors in a basis (T, m)."""
     of_time = np.einsum("tj,kjlm,tm->tkl", basis, posterior, basis, optimize=True)
     return np.asarray(((loadings @ of_time) * loadings).sum(axis=2), np.float32)
-
-
-def _distinct(visible: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the distinct columns, bool (n, T), and the number of each column's."""
-    packed = np.packbits(visible, axis=0).T
-    rows = np.ascontiguousarray(packed).view(f"V{packed.shape[1]}").ravel()
-    _, first, number = np.unique(rows, return_index=True, return_inverse=True)
-    return visible[:, first].T, number
 
 
 def _precisions(private: np.ndarray, patterns: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window, without_missing
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.masks import Mask, asked_cells
+from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.baselines.fit_cache import load_or_fit
 from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.capabilities import Outdated, stop_if
@@ -45,7 +45,7 @@ from omnimouse_model.predict.predictor import (
     Needs,
     Prediction,
     Request,
-    require_spec,
+    check_request,
 )
 
 NAME = "linear-gaussian"
@@ -115,15 +115,15 @@ class LinearGaussian:
             for behavior in (False, True)[: 1 + reads_behavior(session, self._spec)]:
                 self._fit_of(session, video=video, behavior=behavior, read=read)
 
-    def look_ahead(self, window: Window, mask: Mask) -> None:
+    def prefetch(self, window: Window, mask: Mask) -> None:
         """Fit the other sets of inputs while the user is idle."""
         self.fit_all(window.session)
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         """Predict the whole window in fitted units."""
         spec, session = self._spec, window.session
-        require_spec(self.predictor_id, spec, window, mask)
-        if not (mask.target.any() or mask.asks_behavior):
+        check_request(self.predictor_id, self.needs, window, mask)
+        if not (mask.target.any() or mask.has_behavior_target):
             raise UnsupportedRequestError(
                 f"{self.predictor_id!r}: the mask has no target."
             )
@@ -165,12 +165,12 @@ class LinearGaussian:
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
         """Return the asked cells of `neurons`, all with targets by default."""
         mask, window, state = encoded.mask, encoded.window, encoded.state
-        cells = asked_cells(mask)
+        cells = scored_cells(mask)
         if neurons is None:
             neurons = np.flatnonzero(cells.any(axis=0))
         neurons = np.asarray(neurons, np.int64)
         behavior = None
-        if mask.asks_behavior and state.mean.shape[1] > mask.n_neurons:
+        if mask.has_behavior_target and state.mean.shape[1] > mask.n_neurons:
             behavior = at_behavior(state.mean[:, mask.n_neurons :], self._spec)
         mean, variance = state.mean[:, neurons], state.variance[:, neurons]
         half_width = Z_95 * np.sqrt(variance)
@@ -237,12 +237,12 @@ class LinearGaussian:
         name = f"{NAME}{'-video' * video}{'-behavior' * behavior}"
         key = (session.fingerprint, name)
 
-        def make(source: Session) -> dict[str, np.ndarray]:
+        def make(source: Session, spec: WindowSpec) -> dict[str, np.ndarray]:
             if read is None:
                 series = self._series(source, video=video, behavior=behavior)
             else:
                 series = read().only(video=video, behavior=behavior)
-            rate_hz, is_count = self._spec.response_rate_hz, self._is_count
+            rate_hz, is_count = spec.response_rate_hz, self._is_count
             found = fit(series, rate_hz, is_count=is_count, check=self._check)
             return found.arrays()
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 import omnimouse_model as om
 from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
-from omnimouse_model.masks import asked_cells
+from omnimouse_model.masks import scored_cells
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
@@ -73,11 +73,11 @@ def correlations(predictor, session, mask):
 @settings(max_examples=25)
 @given(mask=masks(N_NEURONS))
 def test_any_mask_is_answered_from_what_it_shows_alone(session, predictor, mask):
-    if not (mask.target.any() or mask.asks_behavior):
+    if not (mask.target.any() or mask.has_behavior_target):
         return
     window = session.window(31.0)
     plain = predictor.predict(window, mask)
-    asked = asked_cells(mask)[:, plain.neurons]
+    asked = scored_cells(mask)[:, plain.neurons]
     np.testing.assert_array_equal(np.isfinite(plain.responses), asked)
     np.testing.assert_array_equal(np.isfinite(plain.band), [asked, asked])
     for value in (np.nan, 1e6):
