@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from omnimouse_model.analysis.evaluate.sensorium2023 import CompetitionScore
     from omnimouse_model.data.session import Session
 
-BASELINES = ("mean", "last", "ridge", "context-ridge", "video-ridge")
-
 
 @click.command("evaluate")
 @click.option(
@@ -131,6 +129,8 @@ def command(
         paper_table or sensorium2023
     ):
         raise click.UsageError("These protocols are scored by correlation only.")
+    from omnimouse_model.predict.families import BASELINES
+
     recordings = [named_session(name, **reading) for name in sessions]
     # A model that is named twice, or is a baseline as well, is scored once.
     names = list(dict.fromkeys([*models, *(BASELINES if baselines else ())]))

@@ -42,7 +42,6 @@ from omnimouse_model.live.mask.brush import CODE_NAMES, ActiveSpans, checked_cod
 from omnimouse_model.live.mask.presets import (
     DEFAULT_PRESET,
     FORECAST,
-    HALF,
     PRESETS,
     is_complete,
     mask_for,
@@ -308,16 +307,8 @@ class Controller:
             self._client.send()
 
     def choose_fallback_baseline(self) -> None:
-        """Choose the fitted baseline, which can be fitted to any session.
-
-        It needs visible neurons at all target samples; without them, the mask is
-        replaced by the preset `HALF`, as one undo entry.
-        """
+        """Choose the baseline that is fitted to any session and answers any mask."""
         self.choose_predictor(FALLBACK)
-        if (mask := self.state.mask) is not None:
-            is_target = mask.target.any(axis=1)
-            if not mask.visible[is_target].any(axis=1).all():
-                self.apply_preset(HALF)
 
     def make_pin_current(self, slot: int) -> None:
         """Make a pinned condition the live one; `undo` restores only the mask."""

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from omnimouse_model.data.session import Session
 from omnimouse_model.predict.predictor import Needs
 
-FALLBACK = "context-ridge"
-"""The baseline with the most inputs, for sessions that a model does not know."""
+FALLBACK = "linear-gaussian"
+"""The baseline that answers any mask, for sessions that a model does not know."""
 # Responses sampled this much slower than the model reads them are reported; smaller
 # differences are within the tolerance of recorded rates.
 _SLOW = 0.9

@@ -20,7 +20,11 @@ from omnimouse_model.predict.predictor import Predictor
 
 GROUP = "omnimouse.families"
 OMNIMOUSE_FAMILY = "omnimouse"
-NAIVE = ("mean", "last", "ridge", "context-ridge", "video-ridge")
+BASELINES = (
+    *("mean", "last", "interpolation", "ridge", "context-ridge", "video-ridge"),
+    "linear-gaussian",
+)
+"""Predictors that are fitted to a session, from the simplest to the best."""
 Build = Callable[[str], Predictor]
 """Function from a device to a predictor."""
 
@@ -143,7 +147,10 @@ def _baselines() -> Family:
     def build(name: str, device: str) -> Predictor:
         # The device is ignored: baselines use numpy alone.
         from omnimouse_model.predict.baselines.predictor import naive_predictor
+        from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
 
-        return naive_predictor(name)
+        return (
+            LinearGaussian() if name == LinearGaussian.name else naive_predictor(name)
+        )
 
-    return Family("baseline", load, {name: partial(build, name) for name in NAIVE})
+    return Family("baseline", load, {name: partial(build, name) for name in BASELINES})

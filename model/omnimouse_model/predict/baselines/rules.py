@@ -105,6 +105,52 @@ class LastSample:
         return RulePrediction(rates, None, mean_remark(mask.target & (last < 0)))
 
 
+class Interpolation:
+    """Each neuron on the line between its visible samples before and after.
+
+    Before the first and after the last visible sample that one is held. The strongest
+    simple baseline for holes in slow recordings, such as fluorescence.
+    """
+
+    name = "interpolation"
+    needs = Needs()
+    any_spec = True
+
+    def fit(self, session: Session, spec: WindowSpec) -> Fit:
+        """Compute mean rates, for neurons without visible samples."""
+        return {"mean": mean_rates(session, spec)}
+
+    def refusal(self, mask: Mask) -> str:
+        """Refuse masks in which no target neuron has a visible sample."""
+        refusal = refuse_behavior(mask)
+        if refusal or (mask.visible.any(axis=0) & mask.target.any(axis=0)).any():
+            return refusal
+        return "needs visible samples of its target neurons, as in a hole."
+
+    def predict(self, fit: Fit, inputs: VisibleInput, mask: Mask) -> RulePrediction:
+        """Interpolate between visible samples."""
+        visible, n = inputs.visible, len(inputs.visible)
+        samples = np.arange(n)[:, None]
+        before = last_visible(visible)
+        after = n - 1 - last_visible(visible[::-1])[::-1]  # n where there is none
+        first, last = (
+            np.where(before < 0, after, before),
+            np.where(after >= n, before, after),
+        )
+        # Without any visible sample both are outside, and the mean replaces the value.
+        without = (first < 0) | (first >= n)
+        first, last = (np.clip(place, 0, n - 1) for place in (first, last))
+        low, high = (
+            np.take_along_axis(inputs.responses, place, axis=0)
+            for place in (first, last)
+        )
+        share = (samples - first) / np.maximum(last - first, 1)
+        rates = np.where(
+            without, fit["mean"], low + np.clip(share, 0, 1) * (high - low)
+        )
+        return RulePrediction(rates, None, mean_remark(mask.target & without))
+
+
 # -- shared by rules ------------------------------------------------------------------
 
 

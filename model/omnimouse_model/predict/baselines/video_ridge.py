@@ -1,24 +1,14 @@
-"""Every neuron from fixed motion-energy features of the video, and behaviour.
+"""Every neuron from motion energy of the video, and behaviour.
 
-1,152 features: 36 places x 4 orientations x 2 wavelengths x 2 speeds x 2 directions
-of quadrature pairs, smoothed as calcium would. Nothing of the stimulus is learned
-but how each neuron weighs them. One penalty for all inputs, as in the study it comes
-from; a tenth of it for behaviour gains 0.02 on the demo session (0.342 against 0.323,
-video and behaviour).
+One penalty for all inputs, as in the study it comes from; a tenth of it for behaviour
+gains 0.02 on the demo session (0.342 against 0.323, video and behaviour).
 """
-
-from functools import lru_cache
 
 import numpy as np
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import without_missing
-from omnimouse_model.data.window_spec import (
-    N_SAMPLES,
-    RESPONSE_RATE_HZ,
-    SCREEN_RATE_HZ,
-    WindowSpec,
-)
+from omnimouse_model.data.window_spec import SCREEN_RATE_HZ, WindowSpec
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.fit_cache import (
     BETWEEN,
@@ -40,93 +30,8 @@ from omnimouse_model.predict.baselines.visible_input import (
     behavior_inputs,
     behavior_of,
 )
+from omnimouse_model.predict.motion_energy import N_FEATURES, motion_energy
 from omnimouse_model.predict.predictor import Needs
-
-HEIGHT, WIDTH = 36, 64
-PLACES = (4, 9)
-ORIENTATIONS = 4
-WAVELENGTHS_PX = (12.0, 22.0)
-SPEEDS_HZ = (1.5, 4.0)
-N_FEATURES = (
-    PLACES[0] * PLACES[1] * ORIENTATIONS * len(WAVELENGTHS_PX) * len(SPEEDS_HZ) * 2
-)
-CALCIUM_DECAY_S = 0.22
-_TAPS = 15
-
-
-@lru_cache(maxsize=1)
-def spatial_filters() -> np.ndarray:
-    """Quadrature pairs (pixel, 2, place x orientation x wavelength), float32."""
-    rows, columns = np.mgrid[:HEIGHT, :WIDTH].reshape(2, -1, 1)
-    pairs = []
-    for wavelength in WAVELENGTHS_PX:
-        for orientation in np.arange(ORIENTATIONS) * np.pi / ORIENTATIONS:
-            y, x = _places()
-            dy, dx = rows - y, columns - x
-            envelope = np.exp(-0.5 * (dx**2 + dy**2) / (0.42 * wavelength) ** 2)
-            along = dx * np.cos(orientation) + dy * np.sin(orientation)
-            phase = 2 * np.pi * along / wavelength
-            pair = np.stack([envelope * np.cos(phase), envelope * np.sin(phase)], 1)
-            # Blind to uniform light, and of unit energy.
-            shape = envelope[:, None]
-            pair -= shape * (pair.sum(axis=0) / shape.sum(axis=0))
-            pair /= np.sqrt((pair**2).sum(axis=(0, 1)) / 2)
-            pairs.append(pair)
-    return np.concatenate(pairs, axis=2).astype(np.float32)
-
-
-def _places() -> tuple[np.ndarray, np.ndarray]:
-    y = (np.arange(PLACES[0]) + 0.5) * HEIGHT / PLACES[0]
-    x = (np.arange(PLACES[1]) + 0.5) * WIDTH / PLACES[1]
-    grid_y, grid_x = np.meshgrid(y, x, indexing="ij")
-    return grid_y.reshape(1, -1), grid_x.reshape(1, -1)
-
-
-@lru_cache(maxsize=1)
-def temporal_filters() -> np.ndarray:
-    """Causal quadrature pairs in time as matrices (speed, 2, 60, 60), float32.
-
-    Before the window the first frame is taken to have been there all along.
-    """
-    delay = np.arange(_TAPS) / SCREEN_RATE_HZ
-    envelope = (delay / 0.06) ** 2 * np.exp(-delay / 0.045)
-    pairs = []
-    for speed in SPEEDS_HZ:
-        phase = 2 * np.pi * speed * (delay - 0.09)
-        pair = np.stack([envelope * np.cos(phase), envelope * np.sin(phase)])
-        pair -= pair.sum(axis=1, keepdims=True) * envelope / envelope.sum()
-        pairs.append([_causal(kernel) for kernel in pair / np.sqrt((pair**2).sum())])
-    return np.array(pairs, dtype=np.float32)
-
-
-@lru_cache(maxsize=1)
-def _calcium() -> np.ndarray:
-    delay = np.arange(N_SAMPLES) / RESPONSE_RATE_HZ
-    kernel = np.exp(-delay / CALCIUM_DECAY_S)
-    return _causal(kernel / kernel.sum()).astype(np.float32)
-
-
-def _causal(kernel: np.ndarray) -> np.ndarray:
-    """Matrix (60, 60) of a causal filter that holds the first sample before 0."""
-    matrix = np.zeros((N_SAMPLES, N_SAMPLES))
-    for sample in range(N_SAMPLES):
-        before = np.maximum(sample - np.arange(len(kernel)), 0)
-        np.add.at(matrix[sample], before, kernel)
-    return matrix
-
-
-def motion_energy(video: np.ndarray) -> np.ndarray:
-    """Features (60, 1152) of a normalised video (60, 36, 64)."""
-    filters = spatial_filters()
-    flat = video.reshape(N_SAMPLES, -1).astype(np.float32)
-    seen = flat @ filters.reshape(len(filters), -1)
-    features = []
-    for slow, fast in temporal_filters():
-        even_slow, odd_slow = np.split(slow @ seen, 2, axis=1)
-        even_fast, odd_fast = np.split(fast @ seen, 2, axis=1)
-        features.append(np.hypot(even_slow + odd_fast, odd_slow - even_fast))
-        features.append(np.hypot(even_slow - odd_fast, odd_slow + even_fast))
-    return np.asarray(_calcium() @ np.concatenate(features, axis=1))
 
 
 class VideoRidge:
@@ -140,7 +45,7 @@ class VideoRidge:
         """Fit weights from video, from behaviour, and from both."""
         folds: list[Sums] = []
         for fold, window in training_windows(session, stride=30, most=1800, spec=spec):
-            features = motion_energy(without_missing(window.video))
+            features = motion_energy(without_missing(window.video), SCREEN_RATE_HZ)
             behavior = behavior_inputs(behavior_of(window))
             inputs = np.concatenate([features, behavior], axis=1)
             if not folds:
@@ -176,7 +81,7 @@ class VideoRidge:
         """Weigh the features of the visible streams."""
         features = {}
         if inputs.video is not None:
-            features["video"] = motion_energy(inputs.video)
+            features["video"] = motion_energy(inputs.video, SCREEN_RATE_HZ)
         if inputs.behavior is not None:
             features["behavior"] = behavior_inputs(inputs.behavior)
         if not features:

@@ -7,7 +7,7 @@ visible inputs; a mask chooses what is known. Method and figures: `docs/evaluati
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 
@@ -44,7 +44,7 @@ from omnimouse_model.predict.predictor import (
     Encoded,
     Needs,
     Prediction,
-    Request,
+    Predictor,
     check_request,
 )
 
@@ -64,7 +64,7 @@ class _State:
     floor: np.ndarray
 
 
-class LinearGaussian:
+class LinearGaussian(Predictor):
     """Linear-Gaussian baseline; see `omnimouse_model.predict.linear_gaussian`.
 
     Parameters
@@ -80,7 +80,7 @@ class LinearGaussian:
     (60, 20)
     """
 
-    predictor_id = NAME
+    name = NAME
 
     def __init__(self, spec: WindowSpec = OMNIMOUSE) -> None:
         self._spec = spec
@@ -90,6 +90,11 @@ class LinearGaussian:
         )
         self._lock = threading.RLock()
         self._outdated: Outdated = lambda: False
+
+    @property
+    def predictor_id(self) -> str:
+        """Name of the baseline; its fits belong to sessions."""
+        return NAME
 
     @property
     def needs(self) -> Needs:
@@ -195,23 +200,6 @@ class LinearGaussian:
                 [responses(mean - half_width, 0.0), responses(mean + half_width, 0.0)]
             ),
         )
-
-    def predict(
-        self, window: Window, mask: Mask, neurons: np.ndarray | None = None
-    ) -> Prediction:
-        """`decode(encode(window, mask), neurons)`."""
-        return self.decode(self.encode(window, mask), neurons)
-
-    def predict_many(
-        self,
-        requests: Iterable[Request],
-        cancelled: Callable[[], bool] = lambda: False,
-    ) -> Iterator[Prediction]:
-        """Answer requests in order until done or cancelled."""
-        for window, mask, neurons in requests:
-            if cancelled():
-                return
-            yield self.predict(window, mask, neurons)
 
     @property
     def _is_count(self) -> bool:

@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from omnimouse_model.data.window import without_missing
+from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.nets.omnimouse.config import OmniMouseConfig
 from omnimouse_model.predict.baselines.ridge import Sums, weights
 from omnimouse_model.predict.baselines.rules import mean_rates
-from omnimouse_model.predict.baselines.video_ridge import motion_energy
+from omnimouse_model.predict.motion_energy import motion_energy
 from omnimouse_model.train.batches import TrainingSession, make_batch, to_device
 from omnimouse_model.train.config import Phase
 from omnimouse_model.train.initialisation.activations import FitBatch
@@ -122,7 +123,7 @@ def tuning_weights(source: TrainingSession, targets: str) -> np.ndarray:
     for start in _spread(source):
         window = session.window(float(start))
         # Only sums of products are kept, so memory does not grow with the windows.
-        features = motion_energy(without_missing(window.video))[SCORED]
+        features = motion_energy(without_missing(window.video), SCREEN_RATE_HZ)[SCORED]
         rates = without_missing(source.target_rates(window, targets, False))[SCORED]
         if sums is None:
             sums = Sums(features.shape[1], rates.shape[1])

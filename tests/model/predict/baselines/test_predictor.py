@@ -15,9 +15,9 @@ from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.predict.baselines import fit_cache, rules
 from omnimouse_model.predict.baselines.autoregressive import SPANS, System, _Sums
 from omnimouse_model.predict.baselines.predictor import RULES, naive_predictor
-from omnimouse_model.predict.baselines.video_ridge import N_FEATURES, motion_energy
 from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.capabilities import join_parts, take_neurons
+from omnimouse_model.predict.motion_energy import N_FEATURES, motion_energy
 from omnimouse_model.strategies import half_population_mask, mask_from_strategy
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.known_sessions import write_known_session
@@ -342,10 +342,10 @@ def grating(angle, samples):
 
 
 def test_motion_energy_tells_directions_apart():
-    right = motion_energy((grating(0.0, 60) - 113.0) / 59)
-    left = motion_energy((grating(np.pi, 60) - 113.0) / 59)
+    right = motion_energy((grating(0.0, 60) - 113.0) / 59, 30.0)
+    left = motion_energy((grating(np.pi, 60) - 113.0) / 59, 30.0)
     assert right.shape == (60, N_FEATURES) == (60, 1152)
-    still = motion_energy(np.ones((60, 36, 64), np.float32))
+    still = motion_energy(np.ones((60, 36, 64), np.float32), 30.0)
     assert np.abs(still).max() < 1e-3
     moved = np.abs(right[30:].mean(0) - left[30:].mean(0)).max()
     assert moved > 0.4 * right[30:].mean(0).max()

@@ -6,9 +6,11 @@ MEANINGS: Final = {
     "demo": "transformer",
     "mean": "each neuron's mean",
     "last": "last visible value",
+    "interpolation": "nearest visible values",
     "ridge": "own past",
     "context-ridge": "visible neurons",
     "video-ridge": "motion energy",
+    "linear-gaussian": "all that is visible",
 }
 
 

@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QWidget
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.results import Results
 from omnimouse_model.metrics.named import Metric
-from omnimouse_model.predict.families import NAIVE
+from omnimouse_model.predict.families import BASELINES
 from omnimouse_widgets.drawn.model.text import model_text
 from omnimouse_widgets.qt.style.controls import combo_box, show_text
 from omnimouse_widgets.qt.style.form import Form
@@ -24,7 +24,7 @@ class BaselineSection(QWidget):
         self._controller = controller
         self.choice = combo_box(
             controller.choose_baseline,
-            [("none", ""), *((model_text(name), name) for name in NAIVE)],
+            [("none", ""), *((model_text(name), name) for name in BASELINES)],
             name="Baseline",
             tooltip="Compare the model with a baseline: the traces show its curve and "
             "score.\nThe baseline is fitted to this session when it is first chosen; "
