@@ -43,7 +43,7 @@ def time_blocks(starts_s: np.ndarray, duration_s: float) -> np.ndarray:
     covered = np.cumsum(np.minimum(gaps, duration_s))
     n_blocks = int(np.clip(covered[-1] // MIN_BLOCK_S, 1, MAX_BLOCKS))
     place = (covered - covered[0]) / covered[-1]
-    return np.minimum((place * n_blocks).astype(np.int64), n_blocks - 1)
+    return np.asarray(np.minimum((place * n_blocks).astype(np.int64), n_blocks - 1))
 
 
 @dataclass(slots=True)

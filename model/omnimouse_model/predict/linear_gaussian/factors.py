@@ -320,4 +320,4 @@ def _non_negative(a: np.ndarray, b: np.ndarray, rounds: int = 300) -> np.ndarray
     for _ in range(rounds):
         for j in range(len(gram)):
             w[j] = np.maximum(0, w[j] + (target[j] - gram[j] @ w) / gram[j, j])
-    return w
+    return np.asarray(w)

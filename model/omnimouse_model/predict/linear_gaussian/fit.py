@@ -64,13 +64,18 @@ class LinearGaussianFit:
     @classmethod
     def from_arrays(cls, arrays: dict[str, np.ndarray]) -> "LinearGaussianFit":
         """Return a fit from `arrays`."""
-        names = ("loadings", "shared", "private_variance", "private")
-        factors = FactorModel(
-            *(arrays[name] for name in names), inflation=float(arrays["inflation"])
-        )
         return cls(
-            *(arrays[name] for name in ("floor", "weights", "intercept", "scale")),
-            factors,
+            arrays["floor"],
+            arrays["weights"],
+            arrays["intercept"],
+            arrays["scale"],
+            FactorModel(
+                arrays["loadings"],
+                arrays["shared"],
+                arrays["private_variance"],
+                arrays["private"],
+                float(arrays["inflation"]),
+            ),
         )
 
 
@@ -84,7 +89,7 @@ def to_fitted(
     """
     if is_count:
         return np.asarray(responses, np.float32)
-    return np.sqrt(np.maximum(responses - floor, 0)).astype(np.float32)
+    return np.asarray(np.sqrt(np.maximum(responses - floor, 0)), np.float32)
 
 
 def from_fitted(
@@ -190,16 +195,16 @@ def _ridge(
         part = centred[first : first + _ROWS]
         gram += part.T @ part
         for left in range(0, columns.shape[1], _COLUMNS):
-            place = (slice(first, first + _ROWS), slice(left, left + _COLUMNS))
-            cross[:, place[1]] += part.T @ columns[place]
+            some = slice(left, left + _COLUMNS)
+            cross[:, some] += part.T @ columns[first : first + _ROWS, some]
             check()
     gram /= n
     gram[np.diag_indices(n_inputs)] += penalty * np.diag(gram) + 1e-6
     # The inverse once, so that the columns can be divided into short steps.
     inverse = np.linalg.inv(gram).astype(np.float32)
     for left in range(0, columns.shape[1], _COLUMNS):
-        place = slice(left, left + _COLUMNS)
-        weights[:, place] = inverse @ (cross[:, place] / n)
+        some = slice(left, left + _COLUMNS)
+        weights[:, some] = inverse @ (cross[:, some] / n)
         check()
     return weights, mean_y - mean_x @ weights
 
