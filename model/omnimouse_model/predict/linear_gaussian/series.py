@@ -19,7 +19,7 @@ MAX_VALUES = 240_000_000
 """Responses (samples x neurons) that are fitted, 1 GB; a longer recording is thinned
 to evenly spaced blocks of `KEPT_WINDOWS` windows."""
 KEPT_WINDOWS = 20
-MIN_TRAIN_S = 20.0
+MIN_TRAIN_S = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +92,7 @@ def train_series(
     Raises
     ------
     UnsupportedRequestError
-        The train tier has less than 20 s.
+        The train tier has less than 4 s.
 
     Notes
     -----
