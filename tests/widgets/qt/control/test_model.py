@@ -66,6 +66,6 @@ def test_an_unseen_session_is_told_and_a_baseline_is_one_press_away(
     assert info.line.full_text.startswith("✕")
     assert not section.error.isVisible()
     press(info.instead)
-    assert controller.state.predictor_name == "context-ridge"
+    assert controller.state.predictor_name == "linear-gaussian"
     wait(qtbot, lambda: not info.remedy.isVisible())
     assert info.line.full_text.startswith("✓")
