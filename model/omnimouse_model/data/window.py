@@ -211,10 +211,7 @@ class Window:
     @property
     def behavior_names(self) -> tuple[str, ...]:
         """Name of each column of `behavior`."""
-        spec = self.spec.behavior
-        if spec is None:
-            return ()
-        return self.session.behavior_names if spec.stored_order else spec.channels
+        return self.spec.behavior_names(self.session.behavior_names)
 
     @property
     def missing_channels(self) -> tuple[str, ...]:

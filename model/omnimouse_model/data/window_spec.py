@@ -156,6 +156,12 @@ class WindowSpec:
             return 0
         return round(self.duration_s * self.behavior.rate_hz)
 
+    def behavior_names(self, recorded: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the names of the columns of behaviour, from those of a session."""
+        if self.behavior is None:
+            return ()
+        return recorded if self.behavior.stored_order else self.behavior.channels
+
     @property
     def metric(self) -> str:
         """Name of the metric that scores predictions by default; see `metrics`."""

@@ -71,12 +71,14 @@ class RunningScore:
     repeats: RepeatTable | None = None
     behavior: StreamingCorrelation | None = None
     behavior_refusals: dict[str, str] = field(default_factory=dict)  # by channel
+    channels: tuple[str, ...] = field(init=False)  # of `Window.behavior`
 
     def __post_init__(self) -> None:
         # Only neurons with a scored cell: memory depends on the targets, not the
         # population.
         self.neurons = np.flatnonzero(self.cells.any(axis=0))
         n, spec = len(self.neurons), self.mask.spec
+        self.channels = spec.behavior_names(self.session.behavior_names)
         self.responses = StreamingCorrelation(self.mask.n_samples, n)
         self.gain = np.zeros(n)
         if self.clips:
@@ -154,13 +156,16 @@ class RunningScore:
 
     def _add_behavior(self, window: Window, decoded: np.ndarray | None) -> None:
         """Add the decoded channels that the session also has."""
-        truth, names = window.behavior, self.session.behavior_names
+        truth, names = window.behavior, self.channels
         matched = np.full(truth.shape, np.nan, np.float32)
         if decoded is None:
             self.behavior_refusals = dict.fromkeys(names, "decoded no behaviour.")
         else:
             columns, self.behavior_refusals = _matched(decoded.shape[1], names)
             matched[:, list(columns)] = decoded[:, list(columns.values())]
+            # The window holds 0 for a channel of the spec that the session lacks.
+            for name in set(names) - set(self.session.behavior_names):
+                self.behavior_refusals[name] = f"The session has no {name!r}."
         if self.behavior is None:
             self.behavior = StreamingCorrelation(*truth.shape)
         # Channels without a match are NaN and must not count: a counted NaN prediction
@@ -234,10 +239,10 @@ class RunningScore:
         """Return one score per decoded channel, NaN with a reason if refused."""
         if not self.mask.has_behavior_target:
             return []
-        names = self.session.behavior_names or ("behavior",)
+        names = self.channels or ("behavior",)
         values = np.full(len(names), np.nan)
         reasons = dict.fromkeys(names, self.refusal)
-        if not self.session.behavior_names:
+        if not self.channels:
             reasons = {"behavior": "The session has no behaviour."}
         elif not self.refusal and self.behavior is not None:
             values, reasons = self.behavior.pearson(), self.behavior_refusals

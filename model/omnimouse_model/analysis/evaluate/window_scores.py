@@ -67,8 +67,7 @@ def null_rates(session: Session, spec: WindowSpec) -> np.ndarray:
         if spec.responses != "count":
             rates = rates * session.response_scale
         session._cache[key] = rates
-    found: np.ndarray = session._cache[key]
-    return found
+    return np.asarray(session._cache[key])
 
 
 def decode_scores(decoded: np.ndarray, window: Window) -> np.ndarray:
@@ -95,7 +94,9 @@ def _values(
             return np.full(len(neurons), np.nan)
         # A negative rate has no Poisson likelihood.
         is_rate = ~(scored & (rates < 0)).any(axis=0)
-        found = poisson_gain(np.maximum(rates, 0), truth, null)
-        gain = np.where(is_rate, np.where(scored, found, 0.0).sum(axis=0), np.nan)
-    assert metric.per_neuron is not None  # `named_metric` refuses the others
+        sample_gain = poisson_gain(np.maximum(rates, 0), truth, null)
+        gain = np.where(is_rate, np.where(scored, sample_gain, 0.0).sum(axis=0), np.nan)
+    # A metric of repeats has no value in one window.
+    if metric.per_neuron is None:
+        return np.full(len(neurons), np.nan)
     return metric.per_neuron(moments(rates, truth, valid=scored), gain)

@@ -17,6 +17,7 @@ from omnimouse_model.analysis.evaluate.evaluate import (
     scored_starts,
 )
 from omnimouse_model.data.open import open_session
+from omnimouse_model.data.window_spec import BehaviorSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
@@ -26,6 +27,7 @@ from omnimouse_model.simulate import HeldOut, MouseSpec, open_truth, write_sessi
 from omnimouse_model.strategies import half_population_mask
 from tests.model.known_sessions import write_known_session
 from tests.predictors import EchoPredictor
+from tests.toy_predictors import RECURRENT
 
 N_NEURONS = 20
 STIMULUS, FORECAST = "test/video_behavior", "test/causal_response_25_behavior"
@@ -173,6 +175,30 @@ class BehaviorPredictor(NoisyPredictor):
             if name in names:
                 decoded[:, column] = truth[:, names.index(name)]
         return replace(answer, behavior=decoded)
+
+
+class NamedBehaviorPredictor(NoisyPredictor):
+    """Decodes the channels of a spec that reads behaviour by name."""
+
+    needs = Needs(
+        predicts_behavior=True,
+        spec=replace(RECURRENT, behavior=BehaviorSpec(20.0, ("running", "licking"))),
+    )
+
+    def decode(self, encoded, neurons=None):
+        answer = NoisyPredictor.decode(self, encoded, neurons)
+        return replace(answer, behavior=encoded.window.behavior)
+
+
+def test_channels_of_a_spec_are_scored_by_name(session):
+    predictor = NamedBehaviorPredictor()
+    mask = Mask.nothing(session, predictor.needs.spec).with_behavior("target")
+    decode = Condition("decode", lambda session: mask)
+    rows = evaluate(predictor, session, decode).behavior
+    assert [row.channel for row in rows] == ["running", "licking"]
+    assert rows[0].value > 0.999999
+    assert rows[1].refusal == "The session has no 'licking'."
+    assert np.isnan(rows[1].value)
 
 
 def session_without(folder, place, *streams, **options):
