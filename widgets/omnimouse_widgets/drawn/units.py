@@ -24,12 +24,12 @@ def predicted(prediction: Prediction, window: Window) -> np.ndarray:
 
     A prediction of another spec may have other units than the window.
     """
-    values, wanted = prediction.responses, drawn_units(window.spec)
-    if prediction.units == wanted:
+    values, unit = prediction.responses, drawn_units(window.spec)
+    if prediction.units == unit:
         return values
     scale = window.session.response_scale[prediction.neurons]
     # Traces of spike trains are counts in bins of their own rate.
-    if wanted == "normalised":
+    if unit == "normalised":
         per_bin = prediction.units == "spikes/s"
         rate_hz = window.spec.response_rate_hz if per_bin else 1.0
         return np.asarray(values / np.float32(rate_hz) / scale)

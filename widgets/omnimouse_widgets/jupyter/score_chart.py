@@ -87,7 +87,7 @@ class ScoreChart:
             self._points.hovertemplate = _hover(across, spread.metric)
             figure.layout.xaxis2.update(_axis(across))
             figure.layout.shapes = _lines(mean, scores, across)
-            message = "" if across.is_known or not len(scores) else across.why
+            message = "" if across.is_known or not len(scores) else across.problem
             figure.layout.annotations = _note(message)
 
     def show_names(self, names: np.ndarray) -> None:
@@ -136,16 +136,16 @@ def _axis(across: SecondQuantity) -> dict[str, Any]:
     title = style.hover(across.label)
     # An update keeps fields that it does not name: reset the ticks of an earlier
     # categorical quantity.
-    if not across.words:
+    if not across.categories:
         return style.titled(title, tickmode="auto", tickvals=None, ticktext=None)
-    labels = [style.hover(label) for label in across.words]
+    labels = [style.hover(label) for label in across.categories]
     places = list(range(len(labels)))
     return style.titled(title, tickmode="array", tickvals=places, ticktext=labels)
 
 
 def _hover(across: SecondQuantity, metric: Metric) -> str:
     # The horizontal position of a categorical quantity is jittered and says nothing.
-    other = "" if across.words else f"<br>{style.hover(across.label)} %{{x:.4g}}"
+    other = "" if across.categories else f"<br>{style.hover(across.label)} %{{x:.4g}}"
     score = metric.named("%{y:.2f}")
     return f"neuron %{{customdata}}<br>{score}{other}<extra></extra>"
 

@@ -212,8 +212,8 @@ class Colouring(HasBackgroundTask):
             return score_quantity(self._state.metric)
         has_probes = session is not None and session.units.probe is not None
         if quantity.name == "plane" and has_probes:
-            words = "Probe, as the recording says"
-            return replace(quantity, label="Probe", explanation=words)
+            explanation = "Probe, as the recording says"
+            return replace(quantity, label="Probe", explanation=explanation)
         if quantity.name not in _FROM_REPEATS or self._ceiling is None:
             return quantity
         explanation = f"{quantity.explanation} ({self._ceiling[1].description})"

@@ -51,12 +51,12 @@ class Planes:
         own = np.asarray(units.plane) == number
         depth = np.asarray(units.xyz_um, float)[own, 2]
         depth = depth[np.isfinite(depth)]
-        words = [units.group_name(number)]
+        parts = [units.group_name(number)]
         if depth.size and units.probe is None:
-            words.append(f"{np.median(depth):.0f} µm")
+            parts.append(f"{np.median(depth):.0f} µm")
         elif depth.size:
-            words.append(f"{depth.min():.0f}–{depth.max():.0f} µm")
-        return " · ".join(words)
+            parts.append(f"{depth.min():.0f}–{depth.max():.0f} µm")
+        return " · ".join(parts)
 
     @property
     def is_visible(self) -> np.ndarray | None:

@@ -73,8 +73,8 @@ class ScoreDistribution:
     def ranked(self, rank: Rank, n: int) -> np.ndarray:
         """Return the n lowest, middle or highest scored neurons by ascending score."""
         order = self._ordered(np.ones(len(self.scores), bool))
-        left = max(len(order) - n, 0)
-        first = {"lowest": 0, "middle": left // 2, "highest": left}[rank]
+        last = max(len(order) - n, 0)
+        first = {"lowest": 0, "middle": last // 2, "highest": last}[rank]
         return order[first : first + n]
 
     def bar_text(self, number: int) -> str:
@@ -85,9 +85,9 @@ class ScoreDistribution:
         return f"{self.metric.symbol} {low:.2f} to {high:.2f}: {count}"
 
     def _ordered(self, is_in: np.ndarray) -> np.ndarray:
-        found = np.flatnonzero(is_in)
-        order = np.argsort(self.scores[found], kind="stable")
-        return np.asarray(self.neurons[found[order]])
+        indices = np.flatnonzero(is_in)
+        order = np.argsort(self.scores[indices], kind="stable")
+        return np.asarray(self.neurons[indices[order]])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -100,19 +100,19 @@ class SecondQuantity:
         Label of the axis.
     values
         float (n,), NaN unknown.
-    words
+    categories
         Names of the values 0, 1, … of a categorical quantity; () for numbers.
     is_score
         Whether the quantity is a score, so that an identity line is meaningful.
-    why
+    problem
         Why no value is known, or "".
     """
 
     label: str
     values: np.ndarray
-    words: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
     is_score: bool = False
-    why: str = ""
+    problem: str = ""
 
     @property
     def is_known(self) -> bool:
@@ -127,9 +127,9 @@ def distribution_of(controller: Controller, text: str = "") -> ScoreDistribution
     # Scores of another number of neurons belong to another session.
     if scores is None or len(columns["id"]) != len(scores):
         return spread(np.empty(0, np.int64), np.empty(0))
-    kept = matching_neurons(text, columns)
-    known = kept[np.isfinite(scores[kept])]
-    return spread(known, scores[known].astype(float), controller.state.metric)
+    neurons = matching_neurons(text, columns)
+    neurons = neurons[np.isfinite(scores[neurons])]
+    return spread(neurons, scores[neurons].astype(float), controller.state.metric)
 
 
 def spread(
@@ -172,25 +172,25 @@ def second_quantity(
     if against in WITHOUT_ORDER:
         values = values + _SPREAD * ((neurons * _GOLDEN) % 1.0 - 0.5)
     unit = f" ({quantity.unit})" if quantity.unit not in ("", "r") else ""
-    why = controller.colouring.message_of(name)
+    problem = controller.colouring.message_of(name)
     # Ceilings are correlations: they bound no other metric.
     is_score = quantity.unit == "r" == controller.state.metric.symbol
     return SecondQuantity(
-        quantity.label + unit, values, scale.categories, is_score, why
+        quantity.label + unit, values, scale.categories, is_score, problem
     )
 
 
 def quantity_choices(controller: Controller, chosen: str) -> list[list[str]]:
     """Return name, label and explanation of all choices, including `chosen`."""
-    known = [q for q in controller.colouring.choices if q.name not in ABSENT]
-    found = [[q.name, q.label, q.explanation] for q in known]
-    found += [
+    quantities = [q for q in controller.colouring.choices if q.name not in ABSENT]
+    choices = [[q.name, q.label, q.explanation] for q in quantities]
+    choices += [
         [pin.letter, f"{pin.letter} {pin.name}", "Score under a pinned condition"]
         for pin in controller.state.pins
     ]
-    if chosen not in [name for name, *_ in found]:
-        found.append([chosen, _label_of(chosen), "Not known here"])
-    return found
+    if chosen not in [name for name, *_ in choices]:
+        choices.append([chosen, _label_of(chosen), "Not known here"])
+    return choices
 
 
 def summary_text(
@@ -210,9 +210,9 @@ def summary_text(
     scores = spread.scores
     old = f"{OLDER} of an older question · " if results.is_population_old else ""
     mean, median = (round(float(of(scores)), 2) + 0.0 for of in (np.mean, np.median))
-    words = state.metric.text(mean, equals=" ")
+    mean_text = state.metric.text(mean, equals=" ")
     return (
-        f"{old}{_neurons(len(scores))}{among} · mean {words} · "
+        f"{old}{_neurons(len(scores))}{among} · mean {mean_text} · "
         f"median {median:.2f} · {np.mean(scores > 0):.0%} above 0"
     )
 
@@ -243,17 +243,19 @@ def _pinned(controller: Controller, slot: int, neurons: np.ndarray) -> SecondQua
     """Return scores in the same window under a pinned condition."""
     pins, unknown = controller.pins, np.full(len(neurons), np.nan)
     letter = LETTERS[slot]
-    pin = next((one for one in controller.state.pins if one.slot == slot), None)
+    pin = next((p for p in controller.state.pins if p.slot == slot), None)
     if pin is None:
-        why = f"Nothing is pinned as {letter}: pin a condition under Traces"
-        return SecondQuantity(_label_of(letter), unknown, why=why)
+        problem = f"Nothing is pinned as {letter}: pin a condition under Traces"
+        return SecondQuantity(_label_of(letter), unknown, problem=problem)
     label = f"{controller.state.metric.symbol}, {letter} {pin.name}"
     answer = pins.predictions.windows.get(slot)
     if answer is None:
-        why = pins.problem_of(pin) or pins.predictions.message
-        why = why or ("" if pin.is_shown else f"{letter} is not shown under Traces")
-        return SecondQuantity(label, unknown, is_score=True, why=why)
+        problem = pins.problem_of(pin) or pins.predictions.message
+        problem = problem or (
+            "" if pin.is_shown else f"{letter} is not shown under Traces"
+        )
+        return SecondQuantity(label, unknown, is_score=True, problem=problem)
     if answer.scores is None:
-        why = answer.error or f"{letter} asks nothing"
-        return SecondQuantity(label, unknown, is_score=True, why=why)
+        problem = answer.error or f"{letter} asks nothing"
+        return SecondQuantity(label, unknown, is_score=True, problem=problem)
     return SecondQuantity(label, answer.scores[neurons].astype(float), is_score=True)

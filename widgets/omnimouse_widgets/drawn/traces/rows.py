@@ -22,7 +22,7 @@ from omnimouse_widgets.drawn.traces.row import Trace
 LEAST = (0.0, 3.0)
 """A row spans at least three standard deviations of a neuron's responses."""
 # A slot number that no pin and no result has.
-NOBODY = LIVE - 1
+NO_SLOT = LIVE - 1
 
 
 def trace_rows(controller: Controller, look: TraceOptions) -> list[Trace]:
@@ -46,10 +46,10 @@ def _rows(controller: Controller) -> list[Trace]:
     # shown.
     if controller.pins.predictions.page is None:
         return rows
-    shown = _shown_page(controller)
+    page = _page_of(controller)
     neurons = [neuron for neuron in state.selection if neuron < n]
     pairs = zip(neurons, rows, strict=True)
-    return [_over_span(shown, neuron, row) for neuron, row in pairs]
+    return [_over_span(page, neuron, row) for neuron, row in pairs]
 
 
 def least_span(spec: WindowSpec) -> tuple[float, float]:
@@ -74,17 +74,17 @@ def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> 
     assert state.session is not None
     units = state.session.units
     name = str(units.names[neuron])
-    words = [name if short else f"neuron {name}"]
+    parts = [name if short else f"neuron {name}"]
     if units.area is not None:
-        words.append(str(units.area[neuron]))
+        parts.append(str(units.area[neuron]))
     own, other = _scores(controller, neuron)
     if short:
         scores = [score or "–" for score in (own, other)] if other else [own]
-        words += [" / ".join(scores)] if any(scores) else []
+        parts += [" / ".join(scores)] if any(scores) else []
     else:
-        words += [_named(state.metric, own)] if own else []
-        words += [f"{Path(state.baseline_name).name} {other}"] if other else []
-    return " · ".join(words)
+        parts += [_named(state.metric, own)] if own else []
+        parts += [f"{Path(state.baseline_name).name} {other}"] if other else []
+    return " · ".join(parts)
 
 
 def _named(metric: Metric, score: str) -> str:
@@ -99,9 +99,9 @@ def _scores(controller: Controller, neuron: int) -> tuple[str, str]:
     if pins.predictions.page is None:
         own = score_of(controller.results, neuron)
         return own, _baseline_score(controller, neuron)
-    known = pins.predictions.spans.get(LIVE)
-    is_old = known is not None and pins.predictions.is_old(known)
-    return pinned_score(known, neuron) + (" (older)" if is_old else ""), ""
+    result = pins.predictions.spans.get(LIVE)
+    is_old = result is not None and pins.predictions.is_old(result)
+    return pinned_score(result, neuron) + (" (older)" if is_old else ""), ""
 
 
 def _in_window(
@@ -139,16 +139,16 @@ def _as_large(row: Trace) -> Trace:
     def scaled(curve: np.ndarray | None) -> np.ndarray | None:
         if curve is None:
             return None
-        known = np.isfinite(curve) & np.isfinite(row.truth)
+        is_known = np.isfinite(curve) & np.isfinite(row.truth)
         # A constant prediction has no shape to scale.
-        if known.sum() < 2 or not (spread := float(curve[known].std())):
+        if is_known.sum() < 2 or not (spread := float(curve[is_known].std())):
             return curve
         # Only samples that both curves have are comparable.
-        wanted = row.truth[known]
+        recorded = row.truth[is_known]
         # A prediction of another amplitude can have the right shape: the correlation
         # ignores the amplitude, too.
-        shape = (curve - curve[known].mean()) / spread
-        return np.asarray(shape * wanted.std() + wanted.mean())
+        shape = (curve - curve[is_known].mean()) / spread
+        return np.asarray(shape * recorded.std() + recorded.mean())
 
     return replace(
         row,
@@ -159,7 +159,7 @@ def _as_large(row: Trace) -> Trace:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _ShownPage:
+class _Page:
     """Data shared by all rows while a span is drawn."""
 
     page: tuple[float, float]
@@ -169,32 +169,32 @@ class _ShownPage:
     pinned: tuple[SpanPrediction | None, ...]
 
 
-def _shown_page(controller: Controller) -> _ShownPage:
+def _page_of(controller: Controller) -> _Page:
     pins, window = controller.pins, controller.state.window
-    page, known = pins.predictions.page, pins.predictions.spans.get(LIVE)
+    page, live = pins.predictions.page, pins.predictions.spans.get(LIVE)
     assert window is not None
     assert page is not None
     answers = [pins.predictions.spans.get(slot) for slot in _slots(controller)]
-    return _ShownPage(
+    return _Page(
         page,
         (window.start_s, window.stop_s),
-        None if known is None else known.span,
-        known is not None and pins.predictions.is_old(known),
+        None if live is None else live.span,
+        live is not None and pins.predictions.is_old(live),
         tuple(None if answer is None else answer.span for answer in answers),
     )
 
 
-def _over_span(shown: _ShownPage, neuron: int, row: Trace) -> Trace:
+def _over_span(page: _Page, neuron: int, row: Trace) -> Trace:
     """Return a row over the span; only the recording until results arrive."""
     bare = replace(
         row,
         predicted=None,
         baseline=None,
         overlays=(),
-        shade_span=shown.shaded,
-        axis_span=shown.page,
+        shade_span=page.shaded,
+        axis_span=page.page,
     )
-    span = shown.live
+    span = page.live
     column = None if span is None else span.column(neuron)
     if span is None or column is None:
         return bare
@@ -204,17 +204,18 @@ def _over_span(shown: _ShownPage, neuron: int, row: Trace) -> Trace:
         time=span.time,
         truth=span.truth[:, column],
         predicted=span.responses[:, column],
-        is_stale=shown.is_old,
-        overlays=tuple(responses_over(of, neuron, n_samples) for of in shown.pinned),
+        is_stale=page.is_old,
+        overlays=tuple(responses_over(of, neuron, n_samples) for of in page.pinned),
     )
 
 
 def _slots(controller: Controller) -> list[int]:
-    """Return slots up to the last shown pin; hidden ones are replaced by `NOBODY`."""
+    """Return slots up to the last shown pin; hidden ones are replaced by `NO_SLOT`."""
     # Overlays are stored by slot: a hidden pin must keep its place before later pins.
-    shown = {pin.slot for pin in controller.state.pins if pin.is_shown}
+    visible = {pin.slot for pin in controller.state.pins if pin.is_shown}
     return [
-        slot if slot in shown else NOBODY for slot in range(max(shown, default=-1) + 1)
+        slot if slot in visible else NO_SLOT
+        for slot in range(max(visible, default=-1) + 1)
     ]
 
 
@@ -287,13 +288,13 @@ def predicted_at(
     values = predicted_of(prediction, neuron, window)
     if values is None or prediction is None or prediction.times_s is None:
         return values
-    times, wanted = prediction.times_s, window.sample_times_s
+    times, sample_times = prediction.times_s, window.sample_times_s
     # Rounding must not move a sample before the one that begins at the same time.
-    if len(times) == len(wanted) and np.allclose(times, wanted, atol=1e-6):
+    if len(times) == len(sample_times) and np.allclose(times, sample_times, atol=1e-6):
         return values
-    rows = np.searchsorted(times, wanted + 1e-6, side="right") - 1
+    rows = np.searchsorted(times, sample_times + 1e-6, side="right") - 1
     step_s = float(times[1] - times[0]) if len(times) > 1 else 0.0
-    inside = (rows >= 0) & (wanted < times[-1] + step_s)
+    inside = (rows >= 0) & (sample_times < times[-1] + step_s)
     return np.where(inside, values[np.maximum(rows, 0)], np.nan)
 
 
