@@ -94,14 +94,25 @@ class RunningScore:
             # `searchsorted` returns exact positions.
             columns = np.searchsorted(self.neurons, prediction.neurons[is_scored])
             rates = in_window_units(prediction, window)[:, is_scored]
-            self.add_rates(window, rates, columns)
+            self.add_rates(window, rates, columns, prediction.valid)
         if self.mask.has_behavior_target:
             self._add_behavior(window, prediction.behavior)
 
-    def add_rates(self, window: Window, rates: np.ndarray, columns: np.ndarray) -> None:
-        """Add the rates (n_samples, n) of a window for `columns` of `neurons`."""
+    def add_rates(
+        self,
+        window: Window,
+        rates: np.ndarray,
+        columns: np.ndarray,
+        valid: np.ndarray | bool = True,
+    ) -> None:
+        """Add the rates (n_samples, n) of a window for `columns` of `neurons`.
+
+        Samples that are not `valid` are not scored.
+        """
         neurons = self.neurons[columns]
         counted = self.cells[:, neurons] & window.valid["responses"][:, None]
+        # A predictor is scored on its own samples, those that it could compute.
+        counted &= np.asarray(valid)[..., None]
         truth = window.responses[:, neurons]
         gain = np.zeros(truth.shape)
         if self.null is not None:

@@ -177,7 +177,7 @@ class Stitching:
         """
         at, rows = self._places(window.start_index)
         is_new = np.isfinite(prediction.responses[rows]) & self._scored[rows]
-        is_new &= self._source[at] == NOWHERE
+        is_new &= (self._source[at] == NOWHERE) & prediction.valid[rows, None]
         # `at` is a slice, so `[at]` is a view and the assignment changes the array.
         self._responses[at][is_new] = prediction.responses[rows][is_new]
         self._truth[at][is_new] = self._recorded(window)[rows][is_new]

@@ -30,6 +30,8 @@ def window_scores(
     if not len(prediction.neurons):
         return scores
     truth = window.responses[:, prediction.neurons]
+    # Samples that the predictor could not compute are left out, as missing ones are.
+    truth = np.where(prediction.valid[:, None], truth, np.float32(np.nan))
     if named.name == "correlation":
         values = correlation(prediction.responses, truth, axis=0)
     else:

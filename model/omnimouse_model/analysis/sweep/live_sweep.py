@@ -209,6 +209,7 @@ def _with_score(
     truth, valid = window.stream("responses")
     # No target is within 5 samples after a visible sample of the same neuron, so
     # the predictor predicts all targets.
+    valid = valid & result.valid
     cells = (mask.cells[:, result.neurons] == TARGET) & valid[:, None]
     scored = StreamingCorrelation(mask.n_samples, len(result.neurons))
     scored.update(result.responses, truth[:, result.neurons], cells)

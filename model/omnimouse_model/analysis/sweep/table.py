@@ -6,7 +6,7 @@ computed from the rows, also if the sweep is not complete.
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -232,9 +232,8 @@ class ContextSweep:
         if not parts:
             reason = next((row.refusal for row in rows if row.refusal), "")
             return Point(context, NaN, NaN, NaN, NaN, 0, 0, reason)
-        weights = np.array([part.weight for part in parts])
+        means, sems, lows, highs, weights, counts = np.array(parts).T
         weights = weights / weights.sum()
-        means, sems, lows, highs = np.array([part.values for part in parts]).T
         return Point(
             context,
             float(weights @ means),
@@ -243,7 +242,7 @@ class ContextSweep:
             float(weights @ lows),
             float(weights @ highs),
             # The session with the fewest draws: the others may be further ahead.
-            min(part.count for part in parts),
+            int(counts.min()),
             len(parts),
         )
 
@@ -289,19 +288,14 @@ def write_rows(lines: Sequence[Mapping[str, object]], path: str | Path) -> Path:
     return path
 
 
-@dataclass(frozen=True, slots=True)
-class _Draws:
-    """Mean, s.e.m. and interval over the draws of one session."""
+def _draws(rows: Sequence[SweepRow], target: str) -> tuple[float, ...]:
+    """Return mean, s.e.m., interval, weight and number of the draws of one session.
 
-    values: tuple[float, float, float, float]
-    weight: float
-    count: int
-
-
-def _draws(rows: Sequence[SweepRow], target: str) -> _Draws | None:
+    () without a score.
+    """
     scored = [row for row in rows if np.isfinite(row.value_of(target))]
     if not scored:
-        return None
+        return ()
     scores = np.array([row.value_of(target) for row in scored])
     sem = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else NaN
     # Decoded behaviour is a property of the session: it has no interval over targets,
@@ -311,23 +305,18 @@ def _draws(rows: Sequence[SweepRow], target: str) -> _Draws | None:
         low = float(np.mean([row.ci_low for row in scored]))
         high = float(np.mean([row.ci_high for row in scored]))
         weight = scored[0].n_neurons
-    values = (float(scores.mean()), float(sem), low, high)
-    return _Draws(values, float(weight), len(scored))
+    return scores.mean(), sem, low, high, weight, len(scored)
 
 
 def _tidy(
     row: SweepRow, line: Line, value: int, metric: str
 ) -> Iterator[dict[str, object]]:
-    context = row.context
     for target in (RESPONSES, *row.decoded):
         is_response = target == RESPONSES
         yield {
             "axis": line.axis,
             "value": value,
-            "neurons": context.neurons,
-            "history_samples": context.history_samples,
-            "video": context.video,
-            "behavior": context.behavior,
+            **asdict(row.context),
             "seed": row.seed,
             "session": row.session,
             "predictor": row.predictor,

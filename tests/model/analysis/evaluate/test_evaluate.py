@@ -16,6 +16,7 @@ from omnimouse_model.analysis.evaluate.evaluate import (
     evaluate,
     scored_starts,
 )
+from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import BehaviorSpec
 from omnimouse_model.errors import UnsupportedRequestError
@@ -256,6 +257,22 @@ def test_a_prediction_that_is_missing_where_asked_is_an_error(session):
 
     with pytest.raises(ValueError, match="not finite"):
         evaluate(Silent(), session, [STIMULUS])
+
+
+def test_samples_that_a_predictor_cannot_compute_are_not_scored(session):
+    class Late(NoisyPredictor):
+        def decode(self, encoded, neurons=None):
+            answer = NoisyPredictor.decode(self, encoded, neurons)
+            answer.responses[:45] = np.nan
+            return replace(answer, valid=np.arange(60) >= 45)
+
+    whole = evaluate(NoisyPredictor(), session, [STIMULUS]).scores[0]
+    late = evaluate(Late(), session, [STIMULUS]).scores[0]
+    np.testing.assert_array_equal(late.counts, whole.counts // 2)
+    assert np.isfinite(late.per_neuron).all()
+    window, mask = session.window(3.0), Mask.nothing(session).ask(slice(None))
+    scores = window_scores(Late().predict(window, mask), window, "fve")
+    assert np.isfinite(scores).all()
 
 
 def test_conditions_of_ones_own(session):
