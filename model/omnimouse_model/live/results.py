@@ -103,11 +103,6 @@ class Results:
     elapsed_ms: float | None = None
 
     @property
-    def request_numbers(self) -> tuple[int, int]:
-        """Numbers of the request shown and of the newest request."""
-        return self.shown_request, self.newest_request
-
-    @property
     def is_old(self) -> bool:
         """Whether `selected` and `behavior` belong to an older request."""
         return self.selected is not None and self.freshness in ("stale", "stopped")

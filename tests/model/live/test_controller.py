@@ -183,9 +183,10 @@ def test_freshness_follows_the_newest_request(gated_controller):
     predictor.gate.release()
     assert controller.wait(TIMEOUT)
     assert results.freshness == results.population_freshness == "fresh"
-    assert results.request_numbers == (1, 1)
+    assert (results.shown_request, results.newest_request) == (1, 1)
     controller.paint([1], VISIBLE)
-    assert (results.freshness, results.request_numbers) == ("stale", (1, 2))
+    assert results.freshness == "stale"
+    assert (results.shown_request, results.newest_request) == (1, 2)
     predictor.gate.release()
     assert controller.wait(TIMEOUT)
     assert results.freshness == "fresh"

@@ -98,6 +98,11 @@ class BackgroundTask(Generic[Request, Result]):
             self.message = ""
             self.changed.emit()
 
+    def fail(self, error: Exception) -> None:
+        """Set an error that is none of the work; a running start continues."""
+        self.error = error
+        self.changed.emit()
+
     def clear_error(self) -> None:
         """Clear the error."""
         if self.error is not None:

@@ -2,8 +2,6 @@
 
 from collections.abc import Callable, Iterator
 
-from omnimouse_model.data.hub.names import hub_place
-from omnimouse_model.errors import FetchError
 from omnimouse_model.live.inference.background_task import (
     BackgroundTask,
     HasBackgroundTask,
@@ -93,14 +91,6 @@ class ModelDownloads(HasBackgroundTask):
     def _take(self, name: str) -> None:
         self.name = ""
         self._choose(name)
-
-
-def is_on_hub(name: str) -> bool:
-    """Whether a name is of a model on the hub, downloaded or not."""
-    try:
-        return hub_place(name) is not None
-    except FetchError:
-        return False
 
 
 def _fetched(name: str, report: ReportProgress) -> Iterator[str]:

@@ -109,7 +109,6 @@ class Finetuning(HasBackgroundTask):
         self.folder = config_dir() / "models"
         self._client, self._choose, self._post = client, choose, execution.post
         self._is_closing = False
-        self._refusal: Exception | None = None
         self._start_from(None)
         self._task = BackgroundTask(self._run, self._take, execution)
 
@@ -149,11 +148,6 @@ class Finetuning(HasBackgroundTask):
     def results(self) -> tuple[FinetunedModel, ...]:
         """Finished fine-tunings, newest first."""
         return tuple(m for m in finetuned_under(self.folder) if m.is_finished)
-
-    @property
-    def error(self) -> Exception | None:
-        """Error of the newest action, None without one."""
-        return self._refusal or self._task.error
 
     @property
     def start_score(self) -> float | None:
@@ -242,7 +236,7 @@ class Finetuning(HasBackgroundTask):
         """Start a fine-tuning, or continue the one in its folder.
 
         Model and recording are those on screen by default; `out` is `folder_for` by
-        default. If it cannot start, `fault` says why.
+        default. If it cannot start, `error` says why.
         """
         state = self._client.state
         if self.is_busy:
@@ -313,7 +307,6 @@ class Finetuning(HasBackgroundTask):
     def clear(self) -> None:
         """Stop the fine-tuning, and clear its progress and error."""
         self.stop()
-        self._refusal = None
         self._start_from(None)
         self._task.clear_error()
         self.changed.emit()
@@ -326,7 +319,6 @@ class Finetuning(HasBackgroundTask):
 
     # -- on the drawing thread --------------------------------------------------------
     def _begin(self, request: FinetuneRequest) -> None:
-        self._refusal = None
         self._start_from(request)
         self._task.start(request, STAGE_TEXT[""])
 
@@ -341,8 +333,7 @@ class Finetuning(HasBackgroundTask):
 
     def _fail(self, message: str) -> None:
         code = "busy" if self.is_busy else "nothing"
-        self._refusal = FinetuneError(code, message)
-        self.changed.emit()
+        self._task.fail(FinetuneError(code, message))
 
     def _take_rows(
         self, request: FinetuneRequest, rows: Sequence[dict[str, float]]

@@ -239,15 +239,9 @@ class Exports(HasBackgroundTask):
         self, state: LiveState, results: Results, execution: Execution = IN_THREADS
     ) -> None:
         self._state, self._results = state, results
-        self._refusal: ExportError | None = None
         self.written_path: Path | None = None
         self._task = BackgroundTask(_write, self._take, execution)
         state.events.session.connect(self._on_session)
-
-    @property
-    def error(self) -> Exception | None:
-        """Error of the latest export, None without one."""
-        return self._refusal or self._task.error
 
     @property
     def condition(self) -> str:
@@ -255,7 +249,7 @@ class Exports(HasBackgroundTask):
         return screen_content(self._state, self._results).condition
 
     def is_ready(self, *checks: Callable[[], object]) -> bool:
-        """Whether an export is possible now; if not, set `fault`.
+        """Whether an export is possible now; if not, set `error`.
 
         Call it before asking the user for a file. The default check is that the
         screen's content can be exported; other checks raise `ExportError`.
@@ -274,7 +268,7 @@ class Exports(HasBackgroundTask):
     def export(self, path: str | Path, kind: str = "") -> None:
         """Write the table of neurons ("csv", "parquet") or the arrays ("npz").
 
-        The default kind is the file's suffix. Errors are in `fault`.
+        The default kind is the file's suffix. Errors are in `error`.
         """
         path = Path(path).expanduser()
         make = _KINDS.get(kind or path.suffix.removeprefix(".").lower())
@@ -304,12 +298,12 @@ class Exports(HasBackgroundTask):
 
     def refuse(self, error: ExportError) -> None:
         """Set an error."""
-        self.written_path, self._refusal = None, error
-        self.changed.emit()
+        self.written_path = None
+        self._task.fail(error)
 
     def dismiss(self) -> None:
         """Clear the written file and the error."""
-        self.written_path = self._refusal = None
+        self.written_path = None
         self._task.clear_error()
         self.changed.emit()
 

@@ -83,7 +83,6 @@ class Sweeps:
         self._client, self._load, self._post = client, load, execution.post
         self._gate = PauseGate(lambda: False)
         self._paces: dict[PaceKey, float] = {}
-        self._error: Exception | None = None
         self._runner = BackgroundTask(self._run, self._take_result, execution)
         self._reader = BackgroundTask(_read_folder, self._take_entries, execution)
         self._writer = BackgroundTask(_write_csv, _ignore, execution)
@@ -105,7 +104,7 @@ class Sweeps:
     @property
     def error(self) -> Exception | None:
         """Error of the newest action, None without one."""
-        errors = (self._error, *(task.error for task in self._tasks))
+        errors = (task.error for task in self._tasks)
         return next((error for error in errors if error is not None), None)
 
     @property
@@ -265,7 +264,6 @@ class Sweeps:
 
     def clear_error(self) -> None:
         """Clear all errors."""
-        self._error = None
         for task in self._tasks:
             task.clear_error()
         self.changed.emit()
@@ -285,7 +283,6 @@ class Sweeps:
         session: Session | None,
         source: str | Predictor,
     ) -> None:
-        self._error = None
         # A new gate per run: late messages of an earlier run are recognised by it.
         self._gate = PauseGate(lambda: self._client.results.is_awaited)
         self.running, self.progress = path, SweepProgress(0, 0)
@@ -295,8 +292,7 @@ class Sweeps:
         self._runner.start(job, "loading the model")
 
     def _fail(self, message: str) -> None:
-        self._error = ValueError(message)
-        self.changed.emit()
+        self._runner.fail(ValueError(message))
 
     def _on_task(self) -> None:
         if not self._runner.is_busy:
