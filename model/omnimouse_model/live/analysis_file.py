@@ -197,21 +197,9 @@ class Analysis:
             colour_by=_one_of(view.get("colour_by"), "colour_by", ColourBy),
             edits=_edits(content.get("edits", [])),
             pins=_pins(content.get("pins", [])),
-            areas_shown=_switch(view.get("areas_shown", False), "areas_shown"),
-            plane_shown=_integer(
-                view.get("plane_shown", ALL_PLANES),
-                "plane_shown",
-                ALL_PLANES,
-                _LARGEST_PLANE,
-            ),
             predictor_id=_text(content, "predictor_id", ""),
             sweeps=_names(content.get("sweeps", [])),
-            raster_order=_one_of(
-                view.get("raster_order", "state"), "raster_order", RasterOrder
-            ),
-            raster_view=_one_of(
-                view.get("raster_view", "truth"), "raster_view", RasterView
-            ),
+            **_optional_view(view),
         )
 
 
@@ -337,6 +325,18 @@ def _options(value: object) -> dict[str, Any]:
         return ReadOptions(**value).changed()
     except TypeError:
         _refuse("options", value, expected)
+
+
+def _optional_view(view: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the view options that are left out at their defaults."""
+    plane = view.get("plane_shown", ALL_PLANES)
+    order, images = view.get("raster_order", "state"), view.get("raster_view", "truth")
+    return {
+        "areas_shown": _switch(view.get("areas_shown", False), "areas_shown"),
+        "plane_shown": _integer(plane, "plane_shown", ALL_PLANES, _LARGEST_PLANE),
+        "raster_order": _one_of(order, "raster_order", RasterOrder),
+        "raster_view": _one_of(images, "raster_view", RasterView),
+    }
 
 
 def _seconds(value: object) -> float:

@@ -223,22 +223,26 @@ class Controller:
             self._engine, client, self._lock, self.downloads, self._note_unpinned
         )
         self.exports = Exports(state, results, execution)
-        self.project = Project(
-            AnalysisScreen(
-                state,
-                results,
-                self.loader,
-                self.downloads,
-                self.pins,
-                self.sweeps,
-                self.colouring,
-                self.planes,
-                self.choose_predictor,
-                self.offer_predictor,
-                self.choose_baseline,
-                self.set_brush,
-                self.set_active_span,
-            ),
+        self.project = self._make_project(execution)
+
+    def _make_project(self, execution: Execution) -> Project:
+        screen = AnalysisScreen(
+            self.state,
+            self.results,
+            self.loader,
+            self.downloads,
+            self.pins,
+            self.sweeps,
+            self.colouring,
+            self.planes,
+            self.choose_predictor,
+            self.offer_predictor,
+            self.choose_baseline,
+            self.set_brush,
+            self.set_active_span,
+        )
+        return Project(
+            screen,
             self._store,
             lambda: (self._predictor_name, self._last_preset),
             self._lock,

@@ -1,7 +1,7 @@
 """Restore a saved analysis, or the last session, in the first view of its recording."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -71,33 +71,19 @@ def restore_analysis(
     session, window = view.session, view.window
     assert session is not None
     assert window is not None
-    messages = []
-    if analysis.fingerprint and analysis.fingerprint != session.fingerprint:
-        messages.append(
-            "The recording's files are not the same as when it was saved: predictions "
-            "and scores may differ."
-        )
     mask, preset, mask_problem = _mask_for_view(analysis, view)
     if mask is not None and mask.spec != window.spec:
         # A window and its mask have one spec; the predictor that is chosen afterwards
         # may change both.
         window = session.window(analysis.start_s, mask.spec)
-    if abs(window.start_s - analysis.start_s) > _TOLERANCE_S:
-        messages.append(
-            f"The recording has no window at {analysis.start_s:.2f} s: "
-            f"{window.start_s:.2f} s is shown."
-        )
-    messages += mask_problem
-    selection = tuple(n for n in analysis.selection if n < session.n_neurons)
-    if analysis.mask is None:
-        # A minimal analysis after damage has no selection: the traces would be empty.
-        selection = selection or view.selection
-    elif len(selection) < len(analysis.selection):
-        messages.append(
-            "Some of the neurons that were selected are not in the recording."
-        )
+    selection, selection_problem = _selection_for_view(analysis, view)
     edits, edit_problems = _edits_for_window(analysis, window)
-    messages += edit_problems
+    messages = (
+        *_recording_problems(analysis, session, window),
+        *mask_problem,
+        *selection_problem,
+        *edit_problems,
+    )
     saved = analysis if is_saved else None
     return replace(
         view,
@@ -107,8 +93,41 @@ def restore_analysis(
         selection=selection,
         cursor=analysis.cursor,
         edits=edits,
-        reopened=ReopenedAnalysis(analysis, path, tuple(messages), saved),
+        reopened=ReopenedAnalysis(analysis, path, messages, saved),
     )
+
+
+def _recording_problems(
+    analysis: Analysis, session: Session, window: Window
+) -> Iterator[str]:
+    """Yield how the recording differs from the saved one."""
+    if analysis.fingerprint and analysis.fingerprint != session.fingerprint:
+        yield (
+            "The recording's files are not the same as when it was saved: predictions "
+            "and scores may differ."
+        )
+    if abs(window.start_s - analysis.start_s) > _TOLERANCE_S:
+        yield (
+            f"The recording has no window at {analysis.start_s:.2f} s: "
+            f"{window.start_s:.2f} s is shown."
+        )
+
+
+def _selection_for_view(
+    analysis: Analysis, view: SessionView
+) -> tuple[tuple[int, ...], list[str]]:
+    """Return the selected neurons that the recording has, and a message on others."""
+    assert view.session is not None
+    n_neurons = view.session.n_neurons
+    selection = tuple(n for n in analysis.selection if n < n_neurons)
+    if analysis.mask is None:
+        # A minimal analysis after damage has no selection: the traces would be empty.
+        return selection or view.selection, []
+    if len(selection) < len(analysis.selection):
+        return selection, [
+            "Some of the neurons that were selected are not in the recording."
+        ]
+    return selection, []
 
 
 def _mask_for_view(

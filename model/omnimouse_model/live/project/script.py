@@ -4,6 +4,7 @@ from pathlib import Path
 from pprint import pformat
 
 from omnimouse_model.analysis.in_silico.stimulus_edits import edits_to_json
+from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.errors import ExportError, MaskError
@@ -14,6 +15,14 @@ from omnimouse_model.strategies import mask_from_strategy
 
 MOST_CHARACTERS = 2_000
 """Masks with a longer text are written to a file."""
+BEHAVIOR_LINES = (
+    'known = window.valid["behavior"][:, None]',
+    "recorded = np.where(known, window.behavior, np.nan)",
+    "r = correlation(prediction.behavior, recorded, axis=0)",
+    "for name, value in zip(session.behavior_names, r):",
+    '    print(f"{name}: r = {value:.6f}")',
+)
+"""Lines that score decoded behaviour, per channel."""
 
 
 def script_of(
@@ -38,22 +47,7 @@ def script_of(
     ExportError
         A script cannot reproduce the prediction; the message says why.
     """
-    session, window, mask = state.session, state.window, state.mask
-    if session is None or window is None or mask is None:
-        raise ExportError("Open a recording first: there is nothing to write down.")
-    if session.origin is not None:
-        raise ExportError(
-            "This recording is made of arrays in memory, which a script cannot open: "
-            "write them to an .npz, and open that."
-        )
-    if not predictor:
-        raise ExportError(
-            "The predictor was handed in as an object, which a script cannot load: "
-            "choose one by its name or file."
-        )
-    asks_responses = bool(scored_cells(mask).any())
-    if not asks_responses and not mask.has_behavior_target:
-        raise ExportError("Nothing is asked: paint a target, or choose a preset.")
+    session, window, mask = _checked(state, predictor)
     # Options given at the opening are part of what was read.
     options = "".join(f", {name}={value!r}" for name, value in session.options.items())
     device = "" if state.device == "auto" else f", device={state.device!r}"
@@ -74,19 +68,33 @@ def script_of(
         f"predictor = om.load_predictor({predictor!r}, [session]{device})",
         "prediction = predictor.predict(window, mask)",
     ]
-    if asks_responses:
+    if scored_cells(mask).any():
         lines += _score_lines(state)
     if mask.has_behavior_target:
-        lines += [
-            'known = window.valid["behavior"][:, None]',
-            "recorded = np.where(known, window.behavior, np.nan)",
-            "r = correlation(prediction.behavior, recorded, axis=0)",
-            "for name, value in zip(session.behavior_names, r):",
-            '    print(f"{name}: r = {value:.6f}")',
-        ]
+        lines += BEHAVIOR_LINES
     # After the prediction without edits, which the what-if needs.
     lines += _edit_lines(state)
     return "\n".join(lines) + "\n"
+
+
+def _checked(state: LiveState, predictor: str) -> tuple[Session, Window, Mask]:
+    """Return what the script is about, or raise an `ExportError`."""
+    session, window, mask = state.session, state.window, state.mask
+    if session is None or window is None or mask is None:
+        raise ExportError("Open a recording first: there is nothing to write down.")
+    if session.origin is not None:
+        raise ExportError(
+            "This recording is made of arrays in memory, which a script cannot open: "
+            "write them to an .npz, and open that."
+        )
+    if not predictor:
+        raise ExportError(
+            "The predictor was handed in as an object, which a script cannot load: "
+            "choose one by its name or file."
+        )
+    if not scored_cells(mask).any() and not mask.has_behavior_target:
+        raise ExportError("Nothing is asked: paint a target, or choose a preset.")
+    return session, window, mask
 
 
 def _score_import(state: LiveState, mask: Mask) -> list[str]:

@@ -28,6 +28,11 @@ LOOK_S = 0.02
 """Seconds between checks for live requests; much shorter than one prediction."""
 LEAST_URGENT = 19
 """Highest "nice" value of a process, which is the lowest priority."""
+PLAN_FIELDS = (
+    "neurons", "history_samples", "video", "behavior", "seeds", "tier", "grid",
+    "max_windows", "metric",
+)  # fmt: skip
+"""Fields of a plan that are arguments of `context_sweep`."""
 PaceKey = tuple[str, str, str]
 """Predictor, device and fingerprint of the session: sweeps alike take as long."""
 
@@ -133,7 +138,7 @@ def run_sweep(
     ValueError
         The predictor is an object that only the live engine may stop.
     """
-    plan, gate = job.plan, job.gate
+    gate = job.gate
     predictor = _predictor_of(job, load)
     try:
         if isinstance(predictor, Interruptible):
@@ -147,15 +152,7 @@ def run_sweep(
         sweep = context_sweep(
             predictor,
             session,
-            neurons=plan.neurons,
-            history_samples=plan.history_samples,
-            video=plan.video,
-            behavior=plan.behavior,
-            seeds=plan.seeds,
-            tier=plan.tier,
-            grid=plan.grid,
-            max_windows=plan.max_windows,
-            metric=plan.metric,
+            **{name: getattr(job.plan, name) for name in PLAN_FIELDS},
             results=job.path,
             about=job.about,
             progress=_progress_of(gate, on_progress),
