@@ -25,7 +25,7 @@ def report(results: "Scores", sessions: Sequence[str], layout: Layout) -> list[s
         unit = METRICS[results.metric].unit
         blocks.append(f"Session {session}, tier {results.tier}: {unit}")
         if scores:
-            blocks.append(layout(_response_rows(scores)))
+            blocks.append(layout(_response_rows(results, scores)))
         notes = [f"- {score.strategy}: {score.note}" for score in scores if score.note]
         blocks += _lines([*notes, *_refusals(scores)])
         if groups := _group_rows(scores):
@@ -47,8 +47,7 @@ def seeds_line(results: "Scores", strategy: str, members: Sequence[str]) -> str:
     span = results.interval(strategy, members)
     return (
         f"{strategy}: members {mean(values):.3f} ± {stdev(values):.3f} (s.d. of "
-        f"{len(values)}), 95 % {interval(span.low, span.high)}, resampling "
-        f"{', '.join(span.levels)}"
+        f"{len(values)}), 95 % over {span.unit} {interval(span.low, span.high)}"
     )
 
 
@@ -79,22 +78,26 @@ def competition_rows(scores: "Sequence[CompetitionScore]") -> list[Row]:
     ]
 
 
-def _response_rows(scores: "Sequence[Score]") -> list[Row]:
+def _response_rows(results: "Scores", scores: "Sequence[Score]") -> list[Row]:
     """Return one row per condition: the first predictor in full, others' scores."""
+    baseline = results.baseline
     rows: list[Row] = []
     for strategy in dict.fromkeys(score.strategy for score in scores):
         first, *others = [score for score in scores if score.strategy == strategy]
-        # The ceiling is the score of a perfect prediction.
         share = 100 * first.value / first.ceiling
         row: Row = {
             "condition": strategy,
             "neurons": first.n_neurons,
             "windows": max(score.n_windows for score in (first, *others)),
             first.predictor: decimals(first.value),
-            "95 %": interval(first.ci_low, first.ci_high),
+            "95 % (time)": interval(first.ci_low, first.ci_high),
             "ceiling": decimals(first.ceiling),
             "share": "–" if share != share else f"{share:.0f} %",
         }
+        if baseline and first.predictor != baseline:
+            gain = results.gain(first, baseline)
+            row[f"gain over {baseline}"] = decimals(gain.value, signed=True)
+            row["gain 95 %"] = interval(gain.low, gain.high)
         rows.append(row | {score.predictor: decimals(score.value) for score in others})
     return rows
 
@@ -107,7 +110,7 @@ def _group_rows(scores: "Sequence[Score]") -> list[Row]:
             "stimulus": part.group,
             "predictor": score.predictor,
             "score": decimals(part.value),
-            "95 %": interval(part.ci_low, part.ci_high),
+            "95 % (time)": interval(part.ci_low, part.ci_high),
             "samples": part.n_samples,
         }
         for score in scores
@@ -140,7 +143,7 @@ def _overall(results: "Scores", sessions: Sequence[str], layout: Layout) -> list
     }
     title = (
         f"Mean of {len(sessions)} sessions, weighted by their neurons; 95 % interval "
-        f"resampling {rows[0]['resampled']}"
+        f"over {rows[0]['resampled']}"
     )
     return [title, layout([{k: row[key] for k, key in keys.items()} for row in rows])]
 

@@ -139,9 +139,9 @@ def shorten(
     ]
 
 
-def decimals(value: float) -> str:
+def decimals(value: float, *, signed: bool = False) -> str:
     """Return a score with three decimals; "–" if it is NaN."""
-    return "–" if math.isnan(value) else f"{value:.3f}"
+    return "–" if math.isnan(value) else f"{value:{'+' * signed}.3f}"
 
 
 def interval(low: float, high: float) -> str:

@@ -20,11 +20,7 @@ from omnimouse_model.metrics.behavior import explained_variance as explained_var
 from omnimouse_model.metrics.behavior import (
     psth_explained_variance as psth_explained_variance,
 )
-from omnimouse_model.metrics.bootstrap import Interval as Interval
 from omnimouse_model.metrics.bootstrap import bootstrap_interval as bootstrap_interval
-from omnimouse_model.metrics.bootstrap import (
-    hierarchical_interval as hierarchical_interval,
-)
 from omnimouse_model.metrics.correlation import Moments as Moments
 from omnimouse_model.metrics.correlation import Policy as Policy
 from omnimouse_model.metrics.correlation import Status as Status

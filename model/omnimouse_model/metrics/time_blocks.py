@@ -9,6 +9,7 @@ recordings, mice are left out first.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from itertools import accumulate
 
 import numpy as np
@@ -28,8 +29,8 @@ Z_95 = 1.959964
 def time_blocks(starts_s: np.ndarray, duration_s: float) -> np.ndarray:
     """Return the block number of each window, int (n,), for ascending starts.
 
-    Blocks hold windows in a row that span at least 10 s, and more where there would be
-    more than 40 blocks. A pause longer than a block does not begin a new one.
+    Blocks hold windows in a row that cover 10 s; more where there would be more than
+    40 blocks, and less, down to one window, where there would be less than 8.
 
     Examples
     --------
@@ -41,38 +42,55 @@ def time_blocks(starts_s: np.ndarray, duration_s: float) -> np.ndarray:
         return np.zeros(0, np.int64)
     gaps = np.diff(starts_s, prepend=starts_s[0] - duration_s)
     covered = np.cumsum(np.minimum(gaps, duration_s))
-    n_blocks = int(np.clip(covered[-1] // MIN_BLOCK_S, 1, MAX_BLOCKS))
+    least = max(min(MIN_BLOCKS, int(covered[-1] // duration_s)), 1)
+    n_blocks = int(np.clip(covered[-1] // MIN_BLOCK_S, least, MAX_BLOCKS))
     place = (covered - covered[0]) / covered[-1]
     return np.asarray(np.minimum((place * n_blocks).astype(np.int64), n_blocks - 1))
 
 
 @dataclass(slots=True)
-class BlockMoments:
-    """Moments of each column in each block of windows.
+class BlockSums:
+    """Moments of each column, and a sum per column, in each block of windows.
 
     Attributes
     ----------
     blocks
-        Block number -> moments of its samples.
+        Block number -> moments of its samples, and a sum (column,) over them, for
+        example of the gain in log likelihood.
     """
 
-    blocks: dict[int, Moments] = field(default_factory=dict)
+    blocks: dict[int, tuple[Moments, np.ndarray]] = field(default_factory=dict)
 
-    def add(self, block: int, found: Moments) -> None:
-        """Merge the moments of a window into its block."""
+    def add(self, block: int, found: Moments, total: np.ndarray | float = 0.0) -> None:
+        """Merge the moments and the sum of some samples into a block."""
+        part = found, np.broadcast_to(total, found.count.shape)
         before = self.blocks.get(block)
-        self.blocks[block] = found if before is None else before.merged(found)
+        self.blocks[block] = part if before is None else _merged(before, part)
 
-    def without_each(self) -> list[Moments]:
-        """Return the moments of all blocks but one, for each block in turn."""
-        parts = [self.blocks[number] for number in sorted(self.blocks)]
-        before = list(accumulate(parts, Moments.merged))
-        after = list(accumulate(reversed(parts), Moments.merged))[::-1]
+    def total(self) -> tuple[Moments, np.ndarray]:
+        """Return the moments and the sum of all blocks."""
+        return reduce(_merged, self._in_order())
+
+    def without_each(self) -> list[tuple[Moments, np.ndarray]]:
+        """Return the moments and sums of all blocks but one, for each in turn."""
+        parts = self._in_order()
+        before = list(accumulate(parts, _merged))
+        after = list(accumulate(reversed(parts), _merged))[::-1]
         # Merged from both sides: subtraction from the total would lose digits.
         inner = [
-            one.merged(other) for one, other in zip(before[:-2], after[2:], strict=True)
+            _merged(one, other)
+            for one, other in zip(before[:-2], after[2:], strict=True)
         ]
         return [*after[1:2], *inner, *before[-2:-1]]
+
+    def _in_order(self) -> list[tuple[Moments, np.ndarray]]:
+        return [self.blocks[number] for number in sorted(self.blocks)]
+
+
+def _merged(
+    one: tuple[Moments, np.ndarray], other: tuple[Moments, np.ndarray]
+) -> tuple[Moments, np.ndarray]:
+    return one[0].merged(other[0]), one[1] + other[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +104,7 @@ class Estimate:
     n_units
         Blocks or mice that were left out in turn.
     unit
-        "time", "neurons and time" or "mice": over what the interval generalises.
+        "time", "neurons and time" or "mice": what the interval generalises to.
     """
 
     value: float

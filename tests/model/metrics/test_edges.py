@@ -245,35 +245,6 @@ def test_streaming_of_a_constant_is_its_status():
     assert stream.moments().status().tolist() == ["constant_target", "ok"]
 
 
-def test_an_interval_over_mice_is_wider_than_over_neurons(generator):
-    mice = generator.normal(0.3, 0.1, 6)
-    values = [[generator.normal(mouse, 0.1, 80) for _ in range(2)] for mouse in mice]
-    found = metrics.hierarchical_interval(values, n_resamples=500)
-    pooled = np.concatenate([np.concatenate(seeds) for seeds in values])
-    low, high = metrics.bootstrap_interval(pooled, n_resamples=500)
-    assert found.levels == ("sessions", "seeds", "neurons")
-    assert found.low < found.value < found.high
-    assert found.high - found.low > 2 * (high - low)
-    alone = metrics.hierarchical_interval([[values[0][0]]], n_resamples=500)
-    assert alone.levels == ("neurons",)
-
-
-def test_hierarchical_intervals_cover_the_mean_of_mice():
-    hits = 0
-    for seed in range(100):
-        draw = np.random.default_rng(seed)
-        mice = draw.normal(0.3, 0.1, 10)
-        values = [[draw.normal(mouse, 0.1, 30)] for mouse in mice]
-        found = metrics.hierarchical_interval(values, n_resamples=300, seed=seed)
-        hits += found.low <= 0.3 <= found.high
-    assert 0.82 <= hits / 100 <= 0.99
-
-
-def test_no_neurons_no_interval():
-    for nothing in ([], [[]], [[np.zeros(0)]]):
-        assert np.isnan(metrics.hierarchical_interval(nothing).value)
-
-
 def test_missing_samples_and_unused_repeats_change_no_score(generator):
     target = generator.normal(size=(50, 2))
     prediction = target + 0.5

@@ -5,7 +5,7 @@ import pytest
 
 from omnimouse_model.metrics import moments
 from omnimouse_model.metrics.time_blocks import (
-    BlockMoments,
+    BlockSums,
     jackknife,
     student_quantile,
     time_blocks,
@@ -27,11 +27,11 @@ def score_with_interval(predicted, recorded, other=None):
     """Mean correlation over neurons, or its difference from another predictor."""
 
     def scored(prediction):
-        blocks = BlockMoments()
+        blocks = BlockSums()
         for number, (one, target) in enumerate(zip(prediction, recorded, strict=True)):
             blocks.add(number, moments(one, target))
         total = moments(np.concatenate(prediction), np.concatenate(recorded))
-        rest = [part.pearson().mean() for part in blocks.without_each()]
+        rest = [part.pearson().mean() for part, _ in blocks.without_each()]
         return total.pearson().mean(), np.array(rest)
 
     value, rest = scored(predicted)
@@ -43,10 +43,10 @@ def score_with_interval(predicted, recorded, other=None):
 
 def test_leaving_a_block_out_gives_the_moments_of_the_others():
     predicted, recorded = world(np.random.default_rng(0), 5)
-    blocks = BlockMoments()
+    blocks = BlockSums()
     for number in range(5):
         blocks.add(number, moments(predicted[number], recorded[number]))
-    for number, found in enumerate(blocks.without_each()):
+    for number, (found, _) in enumerate(blocks.without_each()):
         others = np.arange(5) != number
         expected = moments(
             np.concatenate(predicted[others]), np.concatenate(recorded[others])

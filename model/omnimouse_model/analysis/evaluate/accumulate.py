@@ -21,11 +21,11 @@ from omnimouse_model.metrics import (
     Metric,
     Moments,
     StreamingCorrelation,
-    bootstrap_interval,
     moments,
     poisson_gain,
     session_score,
 )
+from omnimouse_model.metrics.time_blocks import BlockSums, jackknife
 from omnimouse_model.predict.predictor import Prediction, Predictor, in_window_units
 
 CHANNELS = (*EYE_NAMES, "running")
@@ -67,7 +67,8 @@ class RunningScore:
     neurons: np.ndarray = field(init=False)
     responses: StreamingCorrelation = field(init=False)
     gain: np.ndarray = field(init=False)  # Poisson gain of each neuron, nats
-    by_group: dict[str, tuple[Moments, np.ndarray]] = field(default_factory=dict)
+    blocks: BlockSums = field(default_factory=BlockSums)
+    by_group: dict[str, BlockSums] = field(default_factory=dict)
     repeats: RepeatTable | None = None
     behavior: StreamingCorrelation | None = None
     behavior_refusals: dict[str, str] = field(default_factory=dict)  # by channel
@@ -86,15 +87,15 @@ class RunningScore:
             self.repeats = RepeatTable(self.session, self.clips, rate_hz, n)
 
     # -- adding windows ---------------------------------------------------------------
-    def add(self, window: Window, prediction: Prediction) -> None:
-        """Add the prediction for a window."""
+    def add(self, window: Window, prediction: Prediction, block: int) -> None:
+        """Add the prediction for a window of a block of time."""
         if len(self.neurons):
             is_scored = np.isin(prediction.neurons, self.neurons)
             # `self.neurons` is ascending and contains all these neurons, so
             # `searchsorted` returns exact positions.
             columns = np.searchsorted(self.neurons, prediction.neurons[is_scored])
             rates = in_window_units(prediction, window)[:, is_scored]
-            self.add_rates(window, rates, columns, prediction.valid)
+            self.add_rates(window, rates, columns, block, prediction.valid)
         if self.mask.has_behavior_target:
             self._add_behavior(window, prediction.behavior)
 
@@ -103,6 +104,7 @@ class RunningScore:
         window: Window,
         rates: np.ndarray,
         columns: np.ndarray,
+        block: int,
         valid: np.ndarray | bool = True,
     ) -> None:
         """Add the rates (n_samples, n) of a window for `columns` of `neurons`.
@@ -124,14 +126,19 @@ class RunningScore:
         times_s = window.times("responses") - self.session.t0
         if self.repeats is not None:
             self.repeats.add(times_s, columns, rates, truth, counted)
-        elif self.groups is not None:
-            # Arrays over all neurons, so that moments of different windows merge even
-            # if a prediction has only some of the neurons.
-            valid = counted & np.isfinite(truth)
-            arrays = [np.zeros((len(truth), len(self.neurons))) for _ in range(4)]
-            for array, values in zip(arrays, (rates, truth, gain, valid), strict=True):
-                array[:, columns] = values
-            self._add_groups(self.groups.at(times_s), np.stack(arrays))
+            return
+        # Arrays over all neurons, so that moments of different windows merge even if a
+        # prediction has only some of the neurons.
+        scored = counted & np.isfinite(truth)
+        arrays = np.zeros((4, len(truth), len(self.neurons)))
+        for array, values in zip(arrays, (rates, truth, gain, scored), strict=True):
+            array[:, columns] = values
+        _add(self.blocks, block, arrays)
+        if self.groups is not None:
+            group = self.groups.at(times_s)
+            for name in np.unique(group[group != ""]).tolist():
+                sums = self.by_group.setdefault(name, BlockSums())
+                _add(sums, block, arrays[:, group == name])
 
     def _poisson_gain(
         self,
@@ -151,19 +158,6 @@ class RunningScore:
         gain = np.zeros(counts.shape)
         gain[counted] = poisson_gain(rates[counted], counts[counted], null[counted])
         return gain
-
-    def _add_groups(self, group: np.ndarray, arrays: np.ndarray) -> None:
-        """Add rates, truth, gain and validity to the sums of each sample's group.
-
-        `group` is (time,), and `arrays` (4, time, neuron) with 0 for other neurons.
-        """
-        for name in np.unique(group[group != ""]).tolist():
-            rates, truth, gain, valid = arrays[:, group == name]
-            sums, total = moments(rates, truth, valid=valid > 0), gain.sum(axis=0)
-            if name in self.by_group:
-                old_sums, old_total = self.by_group[name]
-                sums, total = old_sums.merged(sums), old_total + total
-            self.by_group[name] = sums, total
 
     def _add_behavior(self, window: Window, decoded: np.ndarray | None) -> None:
         """Add the decoded channels that the session also has."""
@@ -199,13 +193,24 @@ class RunningScore:
             return np.full(len(self.neurons), np.nan)
         return self.metric.per_neuron(sums, gain)
 
-    def _per_group(self) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-        """Yield name, values and numbers of samples of each group, in order."""
+    def _groups(self) -> Iterator[GroupScore]:
+        """Yield the score of each group, in order."""
         if self.repeats is not None and self.groups is not None:
             for name, part in sorted(self.repeats.parts(self.groups).items()):
-                yield name, *self.repeats.scores(part)
-        for name, (sums, gain) in sorted(self.by_group.items()):
-            yield name, self._values(sums, gain), sums.count
+                yield _group_score(name, *self.repeats.scores(part), np.zeros(0))
+        for name, sums in sorted(self.by_group.items()):
+            total, gain = sums.total()
+            values = self._values(total, gain)
+            yield _group_score(name, values, total.count, self._left_out(sums))
+
+    def _left_out(self, sums: BlockSums) -> np.ndarray:
+        """Return the score without each block of time, float64 (n_blocks,)."""
+        return np.array(
+            [
+                session_score(self._values(part, gain), part.count)
+                for part, gain in sums.without_each()
+            ]
+        )
 
     def scores(self) -> list[Score]:
         """Return the response score; empty if the condition asks only for behaviour."""
@@ -218,11 +223,13 @@ class RunningScore:
             )
         values, counts = self.per_neuron()
         value = session_score(values, counts)
-        low, high = bootstrap_interval(values, counts)
-        groups = tuple(_group_score(*group) for group in self._per_group())
+        left_out = self._left_out(self.blocks)
+        interval = jackknife(value, left_out)
+        low, high = interval.low, interval.high
+        groups = tuple(self._groups())
         if self.refusal:
             # A predictor may refuse after some windows: never report a partial score.
-            value, low, high, groups = NaN, NaN, NaN, ()
+            value, low, high, groups, left_out = NaN, NaN, NaN, (), np.zeros(0)
             values = np.full(len(values), np.nan)
         ceiling = NaN
         if self.ceiling is not None:
@@ -243,6 +250,7 @@ class RunningScore:
                 note=self.mask.note,
                 counts=np.asarray(counts, np.int64),
                 groups=groups,
+                left_out=left_out,
             )
         ]
 
@@ -295,13 +303,22 @@ def _matched(
     return columns, reasons
 
 
-def _group_score(name: str, values: np.ndarray, counts: np.ndarray) -> GroupScore:
-    low, high = bootstrap_interval(values, counts)
+def _add(sums: BlockSums, block: int, arrays: np.ndarray) -> None:
+    """Add rates, truth, gain and validity (4, time, neuron) to a block of sums."""
+    rates, truth, gain, valid = arrays
+    sums.add(block, moments(rates, truth, valid=valid > 0), gain.sum(axis=0))
+
+
+def _group_score(
+    name: str, values: np.ndarray, counts: np.ndarray, left_out: np.ndarray
+) -> GroupScore:
+    value = session_score(values, counts)
+    interval = jackknife(value, left_out)
     return GroupScore(
         name,
-        session_score(values, counts),
-        low,
-        high,
+        value,
+        interval.low,
+        interval.high,
         int(counts.max(initial=0)),
         values,
         counts,

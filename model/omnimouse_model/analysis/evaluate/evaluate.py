@@ -28,6 +28,7 @@ from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import Metric, named_metric
+from omnimouse_model.metrics.time_blocks import time_blocks
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.simulate import Truth, has_truth, open_truth
 
@@ -373,22 +374,26 @@ def _predict_windows(shard: Shard, running: Sequence[RunningScore], run: _Run) -
     # By identity, so that a shared ceiling adds each window once.
     ceilings = {id(s.ceiling): s.ceiling for s in running if s.ceiling is not None}
     truth = open_truth(session.path) if ceilings else None
+    blocks = time_blocks(shard.starts, spec.duration_s)
     for first in range(0, len(shard.starts), CHUNK):
-        starts = shard.starts[first : first + CHUNK]
-        windows = [session.window(float(start), spec) for start in starts]
+        part = slice(first, first + CHUNK)
+        windows = [session.window(float(start), spec) for start in shard.starts[part]]
+        of_block = list(zip(windows, blocks[part].tolist(), strict=True))
         for group in requests.values():
             run.report(f"{session.id}: {group[0].condition.name}, {group[0].name}")
-            _predict(group, windows, run.cancelled)
+            _predict(group, of_block, run.cancelled)
             run.done += len(windows) * len(group)
         for ceiling in ceilings.values():
             if truth is not None:
-                _add_truth(ceiling, windows, truth)
+                _add_truth(ceiling, of_block, truth)
 
 
 def _predict(
-    group: list[RunningScore], windows: list[Window], cancelled: Callable[[], bool]
+    group: list[RunningScore],
+    windows: Sequence[tuple[Window, int]],
+    cancelled: Callable[[], bool],
 ) -> None:
-    """Predict some windows once and add the predictions to all scores of a group."""
+    """Predict windows, each with its block of time, for all scores of a group."""
     first = group[0]
     if first.refusal or first.predictor is None:
         return
@@ -396,14 +401,14 @@ def _predict(
     neurons = np.unique(np.concatenate([score.neurons for score in group]))
     if not len(neurons) and not first.mask.has_behavior_target:
         return
-    requests = ((window, first.mask, neurons) for window in windows)
+    requests = ((window, first.mask, neurons) for window, _ in windows)
     count = 0
     try:
         predictions = first.predictor.predict_many(requests, cancelled)
         # Not strict: a cancelled `predict_many` ends early.
-        for window, prediction in zip(windows, predictions, strict=False):
+        for (window, block), prediction in zip(windows, predictions, strict=False):
             for score in group:
-                score.add(window, prediction)
+                score.add(window, prediction, block)
             count += 1
     except UnsupportedRequestError as error:
         for score in group:
@@ -415,7 +420,9 @@ def _predict(
         score.n_windows += count
 
 
-def _add_truth(ceiling: RunningScore, windows: list[Window], truth: Truth) -> None:
+def _add_truth(
+    ceiling: RunningScore, windows: Sequence[tuple[Window, int]], truth: Truth
+) -> None:
     """Add the expected responses; given the latents if responses are visible."""
     if not len(ceiling.neurons):
         return
@@ -424,9 +431,9 @@ def _add_truth(ceiling: RunningScore, windows: list[Window], truth: Truth) -> No
     # prediction is `full`; otherwise it is `drive`. Both are in raw response units.
     expected = truth.full if ceiling.mask.visible.any() else truth.drive
     scale = session.response_scale[neurons]
-    for window in windows:
+    for window, block in windows:
         rows = session.responses.index(window.times("responses"))
         # One row index per neuron if neurons are sampled at different phases.
         rows = rows[:, neurons] if rows.ndim == 2 else rows[:, None]
         rates = np.nan_to_num(expected[rows, neurons] / scale)
-        ceiling.add_rates(window, rates, np.arange(len(neurons)))
+        ceiling.add_rates(window, rates, np.arange(len(neurons)), block)

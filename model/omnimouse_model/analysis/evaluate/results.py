@@ -9,11 +9,13 @@ from omnimouse_model.metrics import (
     METRICS,
     Aggregate,
     AggregatePolicy,
-    Interval,
     aggregate,
-    hierarchical_interval,
     overall_score,
 )
+from omnimouse_model.metrics.time_blocks import Estimate, jackknife
+
+BASELINE = "linear-gaussian"
+"""The predictor over which gains are reported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,8 @@ class Score:
     value
         Mean over neurons, weighted by number of scored samples; NaN if refused.
     ci_low, ci_high
-        95 % interval of the mean, resampling neurons.
+        95 % interval of the score of these neurons in further windows, from leaving out
+        blocks of time; NaN with fewer than 8 blocks, and for metrics of repeats.
     ceiling
         Score of the expected response on the same samples; known for simulated
         sessions, else NaN.
@@ -62,6 +65,8 @@ class Score:
         Scored samples of each neuron.
     groups
         Scores by group of stimuli, if requested.
+    left_out
+        float64 (n_blocks,): the score without each block of windows.
     """
 
     session: str
@@ -78,6 +83,12 @@ class Score:
     note: str = ""
     counts: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     groups: tuple[GroupScore, ...] = ()
+    left_out: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+
+    @property
+    def mouse(self) -> str:
+        """Animal of the session: the first part of its id."""
+        return self.session.partition("-")[0]
 
     @property
     def n_neurons(self) -> int:
@@ -135,8 +146,11 @@ class Scores:
         values = [score.per_neuron for score in scores]
         return aggregate(values, [score.counts for score in scores], policy)
 
-    def interval(self, strategy: str, predictors: Sequence[str]) -> Interval:
-        """Return mean and 95 % interval from resampled sessions, seeds and neurons.
+    def interval(self, strategy: str, predictors: Sequence[str]) -> Estimate:
+        """Return the mean over sessions with its 95 % interval.
+
+        Of one mouse, blocks of time are left out, with neurons fixed; of several mice,
+        each mouse in turn, with all of its sessions.
 
         Parameters
         ----------
@@ -145,15 +159,46 @@ class Scores:
             the same sessions. The result is NaN if one refused.
         """
         by_seed = [self._of(strategy, name) for name in predictors]
+        # From [seed][session] to [session][seed].
+        sessions = list(zip(*by_seed, strict=True))
         # A mean over the other sessions would not be comparable.
-        if any(score.refusal for scores in by_seed for score in scores):
-            return hierarchical_interval([])
-        # From [seed][session] to [session][seed], the nesting of the bootstrap.
-        by_session = list(zip(*by_seed, strict=True))
-        return hierarchical_interval(
-            [[score.per_neuron for score in seeds] for seeds in by_session],
-            [[score.counts for score in seeds] for seeds in by_session],
-        )
+        if any(score.refusal for seeds in sessions for score in seeds):
+            return jackknife(float("nan"), [])
+        mice = [seeds[0].mouse for seeds in sessions]
+        values = np.array([np.mean([s.value for s in seeds]) for seeds in sessions])
+        weights = np.array([seeds[0].n_neurons for seeds in sessions])
+        value = overall_score(values, weights)
+        if len(set(mice)) > 1:
+            kept = [np.array(mice) != mouse for mouse in dict.fromkeys(mice)]
+            left_out = [overall_score(values[k], weights[k]) for k in kept]
+            return jackknife(value, left_out, unit="mice", min_units=2)
+        if len(sessions) > 1:
+            # Blocks of different sessions are left out one by one.
+            left_out = []
+            for place, seeds in enumerate(sessions):
+                for part in _mean_left_out(seeds):
+                    changed = np.where(np.arange(len(values)) == place, part, values)
+                    left_out.append(overall_score(changed, weights))
+            return jackknife(value, left_out)
+        return jackknife(value, _mean_left_out(sessions[0]))
+
+    def gain(self, score: Score, baseline: str) -> Estimate:
+        """Return the paired difference of a score from a baseline, with its interval.
+
+        Both are scored on the same neurons and windows, and the same blocks are left
+        out of both. NaN if one of them refused.
+        """
+        other = self.find(score.strategy, baseline, score.session)
+        difference = score.value - other.value
+        if len(score.left_out) != len(other.left_out):
+            return jackknife(difference, [])
+        return jackknife(difference, score.left_out - other.left_out)
+
+    @property
+    def baseline(self) -> str:
+        """Baseline of the gains: `linear-gaussian` where it was scored, else ""."""
+        names = {score.predictor for score in self.scores}
+        return BASELINE if BASELINE in names else ""
 
     def _of(self, strategy: str, predictor: str) -> list[Score]:
         """Return the scores of a condition and a predictor in all sessions."""
@@ -177,7 +222,10 @@ class Scores:
 
         A missing value is None. `overall` rows need two sessions or more.
         """
-        rows = [self._row("score", score) | _details(score) for score in self.scores]
+        rows = [
+            self._row("score", score) | _details(score) | self._gain(score)
+            for score in self.scores
+        ]
         rows += [
             self._row("score", score)
             | _details(score)
@@ -208,6 +256,14 @@ class Scores:
             "tier": self.tier,
         }
 
+    def _gain(self, score: Score) -> dict[str, object]:
+        names = ("gain", "gain_ci_low", "gain_ci_high")
+        if not self.baseline or score.predictor == self.baseline:
+            return {**dict.fromkeys(names), "baseline": None}
+        gain = self.gain(score, self.baseline)
+        numbers = map(number_or_none, (gain.value, gain.low, gain.high))
+        return {**dict(zip(names, numbers, strict=True)), "baseline": self.baseline}
+
     def _overall_rows(self) -> list[dict[str, object]]:
         sessions = {score.session for score in self.scores}
         # With one session the row would repeat its score.
@@ -228,11 +284,16 @@ class Scores:
                 | {
                     "n_sessions": len(sessions),
                     "n_neurons": mean.n_neurons,
-                    "resampled": ", ".join(interval.levels),
+                    "resampled": interval.unit,
                     "definition": mean.definition,
                 }
             )
         return rows
+
+
+def _mean_left_out(seeds: Sequence[Score]) -> np.ndarray:
+    """Return the mean over seeds of the scores without each block."""
+    return np.asarray(np.mean([score.left_out for score in seeds], axis=0))
 
 
 def _details(score: Score) -> dict[str, object]:
@@ -240,6 +301,7 @@ def _details(score: Score) -> dict[str, object]:
         "n_neurons": score.n_neurons,
         "n_windows": score.n_windows,
         **_numbers(score.value, score.ci_low, score.ci_high),
+        "resampled": "time",
         "ceiling": number_or_none(score.ceiling),
         "refusal": score.refusal,
         "note": score.note,

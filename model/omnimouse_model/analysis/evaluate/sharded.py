@@ -200,6 +200,8 @@ def _key(
         by=shard.by,
         # The starts and not `max_windows`: two limits may select the same windows.
         starts=shard.starts.tolist(),
+        # Rows of older files have intervals over neurons: they are computed again.
+        resampled="time",
         **metric,
     )
 
@@ -246,6 +248,7 @@ def _arguments(values: JsonRow) -> JsonRow:
         arguments[name] = number(values[name])
     # Older files hold whole numbers as floats, too.
     dtypes = {"per_neuron": np.float64, "counts": np.int64, "neurons": np.int64}
+    dtypes["left_out"] = np.float64
     for name in set(dtypes) & set(values):
         column = [number(value) for value in values[name]]
         arguments[name] = np.array(column, np.float64).astype(dtypes[name])

@@ -352,7 +352,7 @@ def test_json_rows_carry_what_is_promised(folder):
     assert set(document) == {"machine", "rows"}
     scores = [row for row in document["rows"] if row["name"] == "score"]
     promised = {"name", "value", "unit", "predictor", "strategy", "session"}
-    promised |= {"n_neurons", "ci_low", "ci_high", "ceiling"}
+    promised |= {"n_neurons", "ci_low", "ci_high", "ceiling", "resampled", "gain"}
     assert all(promised <= set(row) for row in scores)
     ridge = next(row for row in scores if row["predictor"] == "ridge")
     assert ridge["value"] > 0.3
