@@ -120,10 +120,10 @@ def command(
 ) -> None:
     """Score a predictor on held-out windows, with naive predictors and ceilings.
 
-    A score is the --metric per neuron over all windows, averaged over
-    neurons, with a 95 % interval from resampling neurons. A request that a predictor
-    does not support is shown as "–". With --out, Ctrl-C loses no finished result: the
-    same command continues.
+    A score is the --metric per neuron over all windows, averaged over neurons, with a
+    95 % interval over time. The gain is the paired difference from linear-gaussian. A
+    request that a predictor does not support is shown as "–". With --out, Ctrl-C loses
+    no finished result: the same command continues.
     """
     if settings["metric"] not in (None, "correlation") and (
         paper_table or sensorium2023

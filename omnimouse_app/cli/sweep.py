@@ -233,7 +233,7 @@ def _blocks(part: "ContextSweep", unit: str) -> Iterator[str]:
     windows = max((row.n_windows for row in part.rows), default=0)
     targets = max((row.n_neurons for row in part.rows), default=0)
     draws = len(part.plan.seeds)
-    spread = "± s.e.m. over draws" if draws > 1 else "and 95 % interval over neurons"
+    spread = "± s.e.m. over draws" if draws > 1 else "and 95 % interval over time"
     yield (
         f"Session {part.sessions[0]}, tier {part.plan.tier}, {part.predictor}: "
         f"{unit} {spread}\n"
@@ -275,7 +275,7 @@ def _inputs(context: "Context") -> str:
 
 def _score(point: "Point") -> str:
     text = decimals(point.score)
-    # Several draws have a standard error, a single draw an interval over neurons.
+    # Several draws have a standard error, a single draw an interval over time.
     if point.sem == point.sem:
         return f"{text} ± {point.sem:.3f}"
     if point.ci_low == point.ci_low:

@@ -142,7 +142,7 @@ def test_curves_are_those_of_the_predictor(sweep):
     for curve in sweep.curves():
         for point in curve.points:
             assert point.score == pytest.approx(expected_score(point.context), abs=0.02)
-            assert point.ci_low < point.score < point.ci_high
+            assert np.isnan(point.ci_low)  # fewer than 8 windows
             assert 0 < point.sem < 0.02
             assert (point.n_seeds, point.n_sessions) == (2, 1)
 
