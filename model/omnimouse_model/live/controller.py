@@ -24,12 +24,7 @@ from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.inference.baseline import BaselineClient
 from omnimouse_model.live.inference.client import LiveClient
-from omnimouse_model.live.inference.engine import (
-    Engine,
-    Execution,
-    Post,
-    call_at_once,
-)
+from omnimouse_model.live.inference.engine import Engine, Execution, Post, call_at_once
 from omnimouse_model.live.inference.pinned_stages import Load
 from omnimouse_model.live.inference.stages import (
     StageRunner,

@@ -178,12 +178,7 @@ def _live_conditions(
     ]
     if state.baseline_name:
         sources.append(
-            (
-                "baseline",
-                f"{name}, baseline",
-                state.baseline_name,
-                controller.baseline,
-            )
+            ("baseline", f"{name}, baseline", state.baseline_name, controller.baseline)
         )
     conditions = []
     for kind, label, predictor, results in sources:

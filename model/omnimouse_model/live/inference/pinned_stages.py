@@ -11,10 +11,7 @@ from time import perf_counter
 
 import numpy as np
 
-from omnimouse_model.analysis.evaluate.stitching import (
-    Stitching,
-    stitch_span,
-)
+from omnimouse_model.analysis.evaluate.stitching import Stitching, stitch_span
 from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window

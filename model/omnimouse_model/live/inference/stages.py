@@ -35,18 +35,8 @@ from omnimouse_model.predict.capabilities import (
     stop_if,
     take_neurons,
 )
-from omnimouse_model.predict.devices import (
-    DEVICES,
-    Residence,
-    devices_of,
-    residence_of,
-)
-from omnimouse_model.predict.predictor import (
-    Needs,
-    Prediction,
-    Predictor,
-    is_served,
-)
+from omnimouse_model.predict.devices import DEVICES, Residence, devices_of, residence_of
+from omnimouse_model.predict.predictor import Needs, Prediction, Predictor, is_served
 from omnimouse_model.predict.same_span import predict_same_span, window_of
 
 

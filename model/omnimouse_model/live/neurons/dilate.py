@@ -36,11 +36,7 @@ class Dilation:
     changed = Signal()
 
     def __init__(
-        self,
-        state: LiveState,
-        paint: Paint,
-        stroke: Stroke,
-        keep_visible: KeepVisible,
+        self, state: LiveState, paint: Paint, stroke: Stroke, keep_visible: KeepVisible
     ) -> None:
         self._state, self._paint, self._stroke = state, paint, stroke
         self._keep_visible = keep_visible
