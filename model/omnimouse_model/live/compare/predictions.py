@@ -186,7 +186,7 @@ class PinPredictions:
                 state.metric.name,
             )
             self._number = self._engine.submit(self._request, self._take)
-        self._engine.run_waiting()
+        self._engine.start()
         self.changed.emit()
 
     def _end_request(self) -> None:

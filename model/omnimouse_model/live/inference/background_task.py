@@ -85,11 +85,12 @@ class BackgroundTask(Generic[Request, Result]):
         self._cancel()
         self.message, self.share, self.error = message, None, None
         self.changed.emit()
-        # The lock, because the engine's thread may answer before `submit` returns. It
-        # is not held while listeners run, which may hold the controller's lock.
+        # The lock, because the engine's thread may begin as soon as the previous start
+        # has ended. It is not held while listeners run, which may hold the
+        # controller's lock.
         with self._lock:
             self._newest = self._engine.submit(request, self._on_answer)
-        self._engine.run_waiting()
+        self._engine.start()
 
     def stop(self) -> None:
         """Stop the work at its next step; results yielded so far stay."""

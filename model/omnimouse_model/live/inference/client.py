@@ -93,14 +93,14 @@ class LiveClient:
                 self.results.mark_requested(number, sweep=sweep, what_if=what_if)
             else:
                 self.results.mark_edited(number)
-        self._engine.run_waiting()
+        self._engine.start()
 
     def _load(self, name: str) -> None:
         with self._lock:
             # No prediction is awaited, so the results are not marked as running.
             request = LoadRequest(name, self.state.device)
             self.results.newest_request = self._engine.submit(request, self._take)
-        self._engine.run_waiting()
+        self._engine.start()
 
     def send_what_if(self) -> None:
         """Request the what-if alone, if everything else is answered."""

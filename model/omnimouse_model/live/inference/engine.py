@@ -94,7 +94,7 @@ class Engine:
         when no other request arrives for `QUIET_S`.
     execution
         Threads of the requests and of the answers; a synchronous engine computes
-        inside `run_waiting`.
+        inside `start`.
     """
 
     def __init__(self, call: Call, execution: Execution = IN_THREADS) -> None:
@@ -114,11 +114,12 @@ class Engine:
 
     # -- from any thread ----------------------------------------------------------
     def submit(self, request: Any, on_answer: OnAnswer) -> int:
-        """Submit a request, which replaces a waiting one; return its number.
+        """Put a request in the slot, replacing a waiting one; return its number.
 
-        `on_answer` receives the answers on the drawing thread, possibly before this
-        method has returned: a caller that compares numbers calls `submit` under a lock
-        that `on_answer` takes. After it has stored the number, it calls `run_waiting`.
+        `on_answer` receives the answers on the drawing thread. The caller stores the
+        number and then calls `start`. If another request runs, the engine may begin
+        before that: a caller that compares numbers calls `submit` under a lock that
+        `on_answer` takes.
         """
         with self._changed:
             if self._is_closed:
@@ -126,17 +127,19 @@ class Engine:
             self._newest += 1
             since = perf_counter()
             self._waiting = _Submission(self._newest, request, on_answer, since)
-            if not self._synchronous:
+            return self._newest
+
+    def start(self) -> None:
+        """Start the waiting request; a synchronous engine computes it here."""
+        # Separate from `submit`: the caller knows the number before an answer, and
+        # marks its results before the computation competes for the interpreter lock.
+        if not self._synchronous:
+            with self._changed:
                 # The thread starts with the first request: constructing a controller
                 # costs nothing.
                 self._start_thread()
                 self._changed.notify_all()
-            return self._newest
-
-    def run_waiting(self) -> None:
-        """Compute the waiting request here, if the engine is synchronous."""
-        # Separate from `submit`, so that the caller knows the number before an answer.
-        if self._synchronous and self._waiting is not None:
+        elif self._waiting is not None:
             submission, self._waiting = self._waiting, None
             self._answer(submission)
 

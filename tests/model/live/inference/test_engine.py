@@ -43,6 +43,12 @@ class GatedCall:
         self.open.release(n)
 
 
+def send(engine: Engine, request: Any, on_answer: Callable[[Answer], None]) -> int:
+    number = engine.submit(request, on_answer)
+    engine.start()
+    return number
+
+
 @pytest.fixture
 def engines():
     made: list[Engine] = []
@@ -65,7 +71,7 @@ def busy(engines):
     def make(stages: int = 1) -> tuple[GatedCall, Engine, list[Answer]]:
         gate = GatedCall(stages)
         engine, answers = engines(gate)
-        engine.submit("old", answers.append)
+        send(engine, "old", answers.append)
         gate.wait_inside()
         return gate, engine, answers
 
@@ -79,7 +85,7 @@ def stages_of(answers: list[Answer]) -> list[Any]:
 def test_a_hundred_requests_while_busy_run_at_most_twice(busy):
     gate, engine, answers = busy()
     for request in range(1, 101):
-        engine.submit(request, answers.append)
+        send(engine, request, answers.append)
     gate.open_gate(2)
     assert engine.wait(TIMEOUT)
     assert stages_of(answers) == [("old", 0), (100, 0)]
@@ -89,7 +95,7 @@ def test_a_newer_request_stops_a_later_stage(busy):
     gate, engine, answers = busy(stages=2)
     gate.open_gate()
     gate.wait_inside()
-    engine.submit("new", answers.append)
+    send(engine, "new", answers.append)
     gate.wait_inside()
     gate.open_gate(2)
     assert engine.wait(TIMEOUT)
@@ -98,12 +104,12 @@ def test_a_newer_request_stops_a_later_stage(busy):
 
 def test_cancel_stops_the_running_and_drops_the_waiting(busy):
     gate, engine, answers = busy()
-    engine.submit("waiting", answers.append)
+    send(engine, "waiting", answers.append)
     engine.cancel()
     assert engine.wait(TIMEOUT)
     assert stages_of(answers) == []
     assert gate.entered == [("old", 0)]
-    engine.submit("next", answers.append)
+    send(engine, "next", answers.append)
     gate.open_gate()
     assert engine.wait(TIMEOUT)
     assert stages_of(answers) == [("next", 0)]
@@ -118,7 +124,7 @@ def test_a_view_that_cannot_draw_does_not_end_the_engine(engines, caplog):
         answers.append(answer)
 
     for request in ("first", "second"):
-        engine.submit(request, broken)
+        send(engine, request, broken)
         assert engine.wait(TIMEOUT)
     assert stages_of(answers)[-1] == "second"
     assert "the window is gone" in caplog.text
@@ -132,12 +138,12 @@ def immediate_answer(request: Any, _: Callable[[], bool]) -> Iterator[Any]:
 def test_age_is_checked_again_on_the_thread_that_draws(engines, is_cancelled, values):
     posted: list[Callable[[], None]] = []
     engine, answers = engines(immediate_answer, post=posted.append)
-    engine.submit("old", answers.append)
+    send(engine, "old", answers.append)
     assert engine.wait(TIMEOUT)
     if is_cancelled:
         engine.cancel()
     else:
-        engine.submit("new", answers.append)
+        send(engine, "new", answers.append)
     assert engine.wait(TIMEOUT)
     assert not answers
     for draw in reversed(posted):
@@ -151,7 +157,7 @@ def test_each_caller_receives_the_answers_to_its_own_requests(engines):
     others: list[Answer] = []
     numbers = []
     for request, answers in (("a", mine), ("b", others), ("c", mine)):
-        numbers.append(engine.submit(request, answers.append))
+        numbers.append(send(engine, request, answers.append))
         assert engine.wait(TIMEOUT)
     # The newest result of one caller does not make an older one of another too old.
     for draw in reversed(posted):
@@ -165,12 +171,12 @@ def test_a_synchronous_engine_answers_after_the_number_is_known(engines):
     engine.submit("replaced", answers.append)
     number = engine.submit("newest", answers.append)
     assert not answers
-    engine.run_waiting()
+    engine.start()
     assert [(a.number, a.kind) for a in answers] == [
         (number, "stage"),
         (number, "done"),
     ]
-    engine.run_waiting()
+    engine.start()
     assert len(answers) == 2
 
 
@@ -181,7 +187,7 @@ def test_closing_ends_the_thread_and_closes_the_call(busy):
     assert not gate.thread.is_alive()
     assert gate.closed
     with pytest.raises(RuntimeError, match="closed"):
-        engine.submit("late", answers.append)
+        send(engine, "late", answers.append)
 
 
 # -- looking ahead --------------------------------------------------------------------
@@ -208,10 +214,10 @@ class ForesightCall:
 def test_it_prefetches_when_idle_and_stops_for_a_request(engines):
     call = ForesightCall()
     engine, answers = engines(call)
-    engine.submit("first", answers.append)
+    send(engine, "first", answers.append)
     assert call.began.acquire(timeout=TIMEOUT)
     assert engine.wait(TIMEOUT), "prefetching must not count as busy"
-    engine.submit("second", answers.append)
+    send(engine, "second", answers.append)
     assert call.gave_way.acquire(timeout=TIMEOUT)
     assert call.began.acquire(timeout=TIMEOUT)
     assert stages_of(answers) == ["first", "second"]
@@ -222,11 +228,11 @@ def test_it_prefetches_when_idle_and_stops_for_a_request(engines):
 def test_a_cancel_and_closing_stop_prefetching(engines):
     call = ForesightCall()
     engine, answers = engines(call)
-    engine.submit("first", answers.append)
+    send(engine, "first", answers.append)
     assert call.began.acquire(timeout=TIMEOUT)
     engine.cancel()
     assert call.gave_way.acquire(timeout=TIMEOUT)
-    engine.submit("second", answers.append)
+    send(engine, "second", answers.append)
     assert call.began.acquire(timeout=TIMEOUT)
     engine.close()
     assert call.gave_way.acquire(timeout=TIMEOUT)
