@@ -110,8 +110,8 @@ def _some(word: str, names: Iterable[str]) -> str:
     listed = sorted(names)
     if not listed:
         return ""
-    shown = ", ".join(listed[:4]) + (", …" if len(listed) > 4 else "")
-    return f"{len(listed)} {word} ({shown}). "
+    some = ", ".join(listed[:4]) + (", …" if len(listed) > 4 else "")
+    return f"{len(listed)} {word} ({some}). "
 
 
 # -- files ------------------------------------------------------------------------

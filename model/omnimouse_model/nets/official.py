@@ -171,11 +171,11 @@ def read_official(path: str | Path) -> Checkpoint:
         for key, value in shard["state_dict"].items():
             _add_tensor(state, key, value, file)
         for key, entry in _sessions_of(shard, file).items():
-            known = sessions.setdefault(key, entry)
-            if known["n_neurons"] != entry["n_neurons"]:
+            first = sessions.setdefault(key, entry)
+            if first["n_neurons"] != entry["n_neurons"]:
                 raise CheckpointError(
                     f"{file} has {entry['n_neurons']} neurons of {key!r}, another "
-                    f"{known['n_neurons']}: these are of different checkpoints."
+                    f"{first['n_neurons']}: these are of different checkpoints."
                 )
     config, assumed = _infer_config(state, str(path))
     return Checkpoint(

@@ -62,7 +62,7 @@ class Ensemble(Predictor):
     def needs(self) -> Needs:
         """Inputs that any member sees, and requests that all members serve."""
         needs = [member.needs for member in self.members]
-        known = [need.sessions for need in needs if need.sessions is not None]
+        session_sets = [need.sessions for need in needs if need.sessions is not None]
         return replace(
             needs[0],
             sees_responses=any(need.sees_responses for need in needs),
@@ -70,7 +70,7 @@ class Ensemble(Predictor):
             sees_behavior=any(need.sees_behavior for need in needs),
             predicts_behavior=all(need.predicts_behavior for need in needs),
             withholds_video=all(need.withholds_video for need in needs),
-            sessions=frozenset.intersection(*known) if known else None,
+            sessions=frozenset.intersection(*session_sets) if session_sets else None,
             # Vectors and states of different trainings have no mean.
             methods=frozenset(),
         )

@@ -223,13 +223,13 @@ def check_request(name: str, needs: Needs, window: Window, mask: Mask) -> None:
         )
 
 
-def is_served(own: WindowSpec, spec: WindowSpec) -> bool:
+def is_served(needed: WindowSpec, spec: WindowSpec) -> bool:
     """Return whether a predictor of one spec can read a window of another."""
-    if own == spec:
+    if needed == spec:
         return True
     # Where a window begins is a property of the recording: a predictor reads windows
     # on the grid and windows that are aligned to trials in the same way.
-    one, other = (replace(s, align="grid", trial_offset_s=0.0) for s in (own, spec))
+    one, other = (replace(s, align="grid", trial_offset_s=0.0) for s in (needed, spec))
     return one == other
 
 

@@ -16,11 +16,9 @@ from omnimouse_model.predict.ensemble import Ensemble, load_ensemble
 from omnimouse_model.predict.families import builders, load_of_family
 from omnimouse_model.predict.predictor import Predictor
 
-Sessions = Sequence[Session] | None
-
 
 def predictor_names() -> tuple[str, ...]:
-    """Names that `load_predictor` knows on this machine; see also `hub_place`."""
+    """Return the names that `load_predictor` knows without a file or the hub."""
     return tuple(builders())
 
 
@@ -52,7 +50,7 @@ def must_be_fetched(name: str) -> bool:
 
 def load_predictor(
     name_or_path: str | Path,
-    sessions: Sessions = None,
+    sessions: Sequence[Session] | None = None,
     device: str = "auto",
 ) -> Predictor:
     """Build a predictor by name, or from a checkpoint file or folder.

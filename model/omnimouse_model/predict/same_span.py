@@ -26,8 +26,8 @@ def window_of(window: Window, spec: WindowSpec) -> Window:
     rate_hz = spec.response_rate_hz
     count = int(window.spec.duration_s * rate_hz + _TOLERANCE_S)
     # Without edits: they change the stimulus, not the recorded responses.
-    own = WindowSpec(max(count, 1) / rate_hz, rate_hz, spec.responses)
-    return Window(window.session, window.start_index, (), own, window.exact_start)
+    span_spec = WindowSpec(max(count, 1) / rate_hz, rate_hz, spec.responses)
+    return Window(window.session, window.start_index, (), span_spec, window.exact_start)
 
 
 def tiles(window: Window, spec: WindowSpec) -> list[tuple[float, Window]]:

@@ -62,9 +62,9 @@ class Team:
         """Return the values of all ranks in rank order, on every rank."""
         if self.size == 1:
             return [value]
-        found: list[Value | None] = [None] * self.size
-        dist.all_gather_object(found, value)
-        return found  # type: ignore[return-value]  # every place is filled by now
+        values: list[Value | None] = [None] * self.size
+        dist.all_gather_object(values, value)
+        return values  # type: ignore[return-value]  # every place is filled by now
 
     def any(self, flags: Sequence[bool]) -> list[bool]:
         """Return, for each flag, whether it is True on any rank."""
@@ -80,8 +80,8 @@ class Team:
             return list(numbers)
         total = torch.tensor(numbers, dtype=torch.float64)
         dist.all_reduce(total)
-        found: list[float] = total.tolist()
-        return found
+        totals: list[float] = total.tolist()
+        return totals
 
     def copy_from_main(self, tensors: Sequence[Tensor]) -> None:
         """Overwrite the tensors of every rank with those of the main rank."""
@@ -101,8 +101,8 @@ class Team:
             return lambda: None
         # Masks decide which parameters a rank uses. All ranks must reduce the same
         # tensors in the same order, so they agree on the list first.
-        used = self.any([p.grad is not None for p in parameters])
-        shared = [p for p, is_used in zip(parameters, used, strict=True) if is_used]
+        flags = self.any([p.grad is not None for p in parameters])
+        shared = [p for p, is_used in zip(parameters, flags, strict=True) if is_used]
         for parameter in shared:
             if parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)

@@ -54,5 +54,5 @@ def epoch_batches(n_windows: Sequence[int], batch: int) -> int:
 @lru_cache(maxsize=64)
 def _shuffled(seed: int, key: str, epoch: int, count: int) -> np.ndarray:
     # crc32, because Python salts hash() of strings differently in every process.
-    drawn = np.random.default_rng([seed, crc32(key.encode()), epoch])
-    return drawn.permutation(count)
+    rng = np.random.default_rng([seed, crc32(key.encode()), epoch])
+    return rng.permutation(count)

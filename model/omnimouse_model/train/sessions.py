@@ -42,10 +42,10 @@ def sessions_in(place: Path) -> list[Path]:
         return [place]
     # Sorted: file systems list folders in any order, and ranks share sessions by index.
     inner = sorted(place.iterdir()) if place.is_dir() else []
-    found = [path for path in inner if is_session(path)]
-    if not found:
+    paths = [path for path in inner if is_session(path)]
+    if not paths:
         raise ValueError(f"{place} is no session, nor a folder of sessions.")
-    return found
+    return paths
 
 
 def session_place(

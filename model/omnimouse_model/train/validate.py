@@ -77,13 +77,13 @@ def _demo_scores(
     starts = source.held_out
     if config.validation == "demo":
         starts = scored_starts(source.session, "validation")
-    found = evaluate(
+    results = evaluate(
         _predictor(net, config.precision),
         source.session,
         conditions,
         starts=spread_starts(starts, config.validation_windows),
     )
-    return _values(found) | {f"decode_{b.channel}": b.value for b in found.behavior}
+    return _values(results) | {f"decode_{b.channel}": b.value for b in results.behavior}
 
 
 def _limited(
@@ -110,14 +110,14 @@ def _official_scores(
         if name.startswith("validation/")
     ]
     starts = spread_starts(_official_starts(session), config.validation_windows)
-    found = evaluate(
+    results = evaluate(
         _predictor(net, config.precision), session, conditions, starts=starts
     )
     decoded = {
         f"decode/{b.strategy.removeprefix('validation/')}/{b.channel}": b.value
-        for b in found.behavior
+        for b in results.behavior
     }
-    return _values(found) | decoded
+    return _values(results) | decoded
 
 
 def _official_starts(session: Session) -> np.ndarray:
@@ -132,8 +132,8 @@ def _predictor(net: OmniMouse, precision: Precision) -> TransformerPredictor:
     return TransformerPredictor(net, "training", precision=precision)
 
 
-def _values(found: Scores) -> dict[str, float]:
-    return {score.strategy: score.value for score in found.scores}
+def _values(results: Scores) -> dict[str, float]:
+    return {score.strategy: score.value for score in results.scores}
 
 
 def _mean(rows: Sequence[tuple[int, dict[str, float]]]) -> dict[str, float]:

@@ -228,13 +228,13 @@ class _GatedFeedForward(torch.autograd.Function):
         return total, *sums, None
 
 
-def _add_product(total: Tensor | None, left: Tensor, right: Tensor) -> None:
+def _add_product(total: Tensor | None, a: Tensor, b: Tensor) -> None:
     """Add left.T @ right in the type of the total; do nothing without a total."""
     if total is None:
         return
-    if total.dtype == left.dtype:
+    if total.dtype == a.dtype:
         # In one pass, without a temporary product.
-        total.addmm_(left.t(), right)
+        total.addmm_(a.t(), b)
     else:
         # bf16 products summed in float32: the sum over blocks must not be rounded.
-        total.add_(left.t() @ right)
+        total.add_(a.t() @ b)

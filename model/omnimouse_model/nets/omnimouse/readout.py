@@ -48,8 +48,8 @@ def attended_runs(
         context, queries = context.ideal(), queries.ideal()
     # If no query may attend anything, all rows are computed: an empty sequence would
     # have to be handled in every later step.
-    seen = context.seen_by(queries)
-    return None if seen.all() or not seen.any() else seen
+    attended = context.seen_by(queries)
+    return None if attended.all() or not attended.any() else attended
 
 
 def rows_of(runs: Tensor, intervals: Intervals) -> Tensor:

@@ -163,17 +163,17 @@ def _overlap(queries: Intervals, keys: Intervals) -> Tensor:
 def _true_slices(row: list[bool], counts: tuple[int, ...]) -> tuple[slice, ...]:
     """Merge neighbouring allowed runs into slices of elements."""
     edges = [0, *accumulate(counts)]
-    found: list[slice] = []
+    slices: list[slice] = []
     for run, is_allowed in enumerate(row):
         start, stop = edges[run], edges[run + 1]
         if not is_allowed or start == stop:
             continue
         # Joined slices need no copy of the keys: one slice of a tensor is a view.
-        if found and found[-1].stop == start:
-            found[-1] = slice(found[-1].start, stop)
+        if slices and slices[-1].stop == start:
+            slices[-1] = slice(slices[-1].start, stop)
         else:
-            found.append(slice(start, stop))
-    return tuple(found)
+            slices.append(slice(start, stop))
+    return tuple(slices)
 
 
 # -- 2. rotary phases -----------------------------------------------------------------

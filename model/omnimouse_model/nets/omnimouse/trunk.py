@@ -204,8 +204,8 @@ def token_intervals(
     parts = [Intervals.of_samples(windows, layout.token_runs, 0.0, length)]
     if layout.behavior == "visible":
         # A channel is one token for the whole window: every latent may attend it.
-        whole = torch.zeros(1), torch.full((1,), WINDOW_S)
-        parts.append(Intervals(*whole, (config.behavior_channels,)))
+        window = torch.zeros(1), torch.full((1,), WINDOW_S)
+        parts.append(Intervals(*window, (config.behavior_channels,)))
     return Intervals.join(parts)
 
 

@@ -101,8 +101,8 @@ class _Sums:
     def merged(self, other: "_Sums") -> "_Sums":
         """Return the sums over the windows of both."""
         names = set(self.sums) | set(other.sums)
-        mine, more = self.sums, other.sums
-        sums = {k: mine.get(k, _NOTHING) + more.get(k, _NOTHING) for k in names}
+        first, more = self.sums, other.sums
+        sums = {k: first.get(k, _NOTHING) + more.get(k, _NOTHING) for k in names}
         return _Sums(self.count + other.count, sums)
 
     def system(self, step: int, *, behavior: bool) -> System:
@@ -119,8 +119,8 @@ class _Sums:
             )
             fb = total["fb"][step] / n
             mean_x = np.concatenate([mean_x, mean_b], axis=1)
-            left = np.concatenate([xx, fb.transpose(0, 2, 1)], axis=1)
-            xx = np.concatenate([left, np.concatenate([fb, bb], axis=1)], axis=2)
+            upper = np.concatenate([xx, fb.transpose(0, 2, 1)], axis=1)
+            xx = np.concatenate([upper, np.concatenate([fb, bb], axis=1)], axis=2)
             xy = np.concatenate([xy, total["by"][step] / n], axis=1)
         return System(
             mean_x,
@@ -185,11 +185,11 @@ class HistoryRidge:
             folds[fold].add(*parts)
         train, held_out = folds[FITTED], folds[HELD_OUT]
         # The penalty is chosen on a split; the weights then use every window.
-        whole = train.merged(held_out).merged(folds[BETWEEN])
+        sums = train.merged(held_out).merged(folds[BETWEEN])
         fit: Fit = {"mean": mean_rates(session, spec)}
         for key, behavior in (("alone", False), ("behavior", True)):
             penalty = _choose(train, held_out, behavior=behavior)
-            systems = (whole.system(k, behavior=behavior) for k in range(len(HORIZONS)))
+            systems = (sums.system(k, behavior=behavior) for k in range(len(HORIZONS)))
             solved = [(system, system.solve(penalty)) for system in systems]
             fit[f"{key}_weight"] = np.array([w for _, w in solved], np.float32)
             fit[f"{key}_intercept"] = np.array(

@@ -116,11 +116,11 @@ class ContextRidge:
             if fold != BETWEEN:
                 folds[fold].add(part)
         assert sums is not None  # training_windows raises if there is no window
-        whole = sums.covariance()
+        covariance = sums.covariance()
         return {
             "mean": mean_rates(session, spec),
-            "joint_mean": whole.mean_x,
-            "joint": whole.xx.astype(np.float32),
+            "joint_mean": covariance.mean_x,
+            "joint": covariance.xx.astype(np.float32),
             "penalties": _penalties(folds, len(test), len(lags)),
         }
 
@@ -139,7 +139,7 @@ class ContextRidge:
         values, decodes = _inputs(inputs, lags), mask.has_behavior_target
         any_visible = np.asarray(inputs.visible.any(axis=1))
         used = np.flatnonzero((mask.target.any(axis=1) | decodes) & any_visible)
-        found = np.tile(fit["joint_mean"], (N_SAMPLES, 1))
+        joint = np.tile(fit["joint_mean"], (N_SAMPLES, 1))
         # Samples with the same visible neurons share one solution.
         patterns, which = np.unique(inputs.visible[used], axis=0, return_inverse=True)
         for number, pattern in enumerate(patterns):
@@ -148,11 +148,11 @@ class ContextRidge:
             behavior = np.arange(len(lags) * n_neurons, values.shape[1])
             columns = np.concatenate([context, behavior])
             penalty = float(fit["penalties"][1 if len(behavior) else 0])
-            found[rows] += self._deviation(fit, values[rows], columns, penalty)
+            joint[rows] += self._deviation(fit, values[rows], columns, penalty)
         without_input = mask.target & ~any_visible[:, None]
         return RulePrediction(
-            np.where(without_input, fit["mean"], found[:, :n_neurons]),
-            _decoded(found, n_neurons, len(lags)) if decodes else None,
+            np.where(without_input, fit["mean"], joint[:, :n_neurons]),
+            _decoded(joint, n_neurons, len(lags)) if decodes else None,
             mean_remark(without_input),
         )
 
@@ -168,11 +168,11 @@ class ContextRidge:
         dual[:, columns] = solve_factored(lower, centred.T).T
         return np.asarray(dual @ fit["joint"])
 
-    def _factor(self, fit: Fit, used: np.ndarray, penalty: float) -> np.ndarray:
+    def _factor(self, fit: Fit, inputs_used: np.ndarray, penalty: float) -> np.ndarray:
         # The mean stands for the session: comparing the covariance would cost more.
-        key = (fit["joint_mean"].tobytes(), used.tobytes(), penalty)
+        key = (fit["joint_mean"].tobytes(), inputs_used.tobytes(), penalty)
         if key not in self._factors:
-            block = fit["joint"][np.ix_(used, used)].astype(np.float64)
+            block = fit["joint"][np.ix_(inputs_used, inputs_used)].astype(np.float64)
             self._factors[key] = factor(block, penalty)
             while len(self._factors) > _CACHED_FACTORS:
                 self._factors.popitem(last=False)
@@ -217,10 +217,10 @@ def _regression(
     )
 
 
-def _decoded(found: np.ndarray, n_neurons: int, n_lags: int) -> np.ndarray | None:
+def _decoded(joint: np.ndarray, n_neurons: int, n_lags: int) -> np.ndarray | None:
     """Return behaviour (40, C) from the joint prediction at 30 Hz, if it has any."""
-    channels = _n_channels(found.shape[1], n_neurons, n_lags)
+    channels = _n_channels(joint.shape[1], n_neurons, n_lags)
     if not channels:
         return None
     samples = np.arange(N_BEHAVIOR) * N_SAMPLES // N_BEHAVIOR
-    return found[samples, -channels:].astype(np.float32)
+    return joint[samples, -channels:].astype(np.float32)

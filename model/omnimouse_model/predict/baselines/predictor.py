@@ -118,33 +118,33 @@ class NaivePredictor(Predictor):
         inputs = VisibleInput.through(
             window, mask, responses=needs.sees_responses, video=needs.sees_video
         )
-        found = self.rule.predict(fit, inputs, mask)
+        prediction = self.rule.predict(fit, inputs, mask)
         # A rate is not negative, unless the recording has negative responses (dF/F).
         lowest = 0.0 if fit[LOWEST] >= 0 else -np.inf
-        rates = np.maximum(found.responses, lowest)
+        rates = np.maximum(prediction.responses, lowest)
         # Target cells are found once, and not for each part that is decoded.
         return Encoded(
-            window, mask, (replace(found, responses=rates), scored_cells(mask))
+            window, mask, (replace(prediction, responses=rates), scored_cells(mask))
         )
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
         """Return the target cells of `neurons`, by default of all with targets."""
         window, mask = encoded.window, encoded.mask
-        found, cells = encoded.state
+        prediction, cells = encoded.state
         if neurons is None:
             neurons = np.flatnonzero(cells.any(axis=0))
         neurons = np.asarray(neurons, np.int64)
-        rates, counts = found.responses[:, neurons], self.spec.responses == "count"
+        rates, counts = prediction.responses[:, neurons], self.spec.responses == "count"
         if counts:
             # From counts per bin.
             rates = rates * self.spec.response_rate_hz
         return Prediction(
             responses=np.where(cells[:, neurons], rates, np.nan).astype(np.float32),
             neurons=neurons,
-            behavior=found.behavior if mask.has_behavior_target else None,
+            behavior=prediction.behavior if mask.has_behavior_target else None,
             mask_id=mask.mask_id,
             predictor_id=self.predictor_id,
-            status=found.status,
+            status=prediction.status,
             scale=None if counts else window.session.response_scale[neurons],
             units="spikes/s" if counts else "normalised",
             times_s=window.sample_times_s,

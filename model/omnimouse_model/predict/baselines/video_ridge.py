@@ -58,17 +58,17 @@ class VideoRidge:
         # The penalty is chosen on a split; the weights then use every window.
         for fold in (HELD_OUT, BETWEEN):
             folds[FITTED].absorb(folds[fold])
-        whole = folds[FITTED].covariance()
+        covariance = folds[FITTED].covariance()
         everything = np.arange(folds[0].n_inputs)
-        fit: Fit = {"mean": whole.mean_y}
-        for key, used in {
+        fit: Fit = {"mean": covariance.mean_y}
+        for key, columns in {
             "video": everything[:N_FEATURES],
             "behavior": everything[N_FEATURES:],
             "both": everything,
         }.items():
             # A session without behaviour has no inputs of this kind.
-            if len(used):
-                fit |= _fitted(key, used, train, held_out, whole)
+            if len(columns):
+                fit |= _fitted(key, columns, train, held_out, covariance)
         return fit
 
     def refusal(self, mask: Mask) -> str:
@@ -98,14 +98,14 @@ class VideoRidge:
 
 def _fitted(
     key: str,
-    used: np.ndarray,
+    columns: np.ndarray,
     train: Covariance,
     held_out: Covariance,
-    whole: Covariance,
+    covariance: Covariance,
 ) -> Fit:
     """Return weights and intercept of some of the inputs."""
-    penalty = choose_penalty(train.of(used), held_out.of(used))
-    part = whole.of(used)
+    penalty = choose_penalty(train.of(columns), held_out.of(columns))
+    part = covariance.of(columns)
     weight = weights(part, penalty)
     return {
         f"{key}_weight": weight.astype(np.float32),

@@ -4,7 +4,8 @@ The worker reads sessions from their files, so a stroke sends only the change of
 mask. Large results come back through shared memory. One thread talks to the worker,
 that of the live engine. If the worker crashes, it is started again with its session
 and the newest mask, and the request is repeated once. `server` is the other side, and
-`transport` connects both.
+`transport` connects both. The file is long because the calls, the restarts and the
+messages share one state.
 """
 
 import logging
@@ -34,6 +35,7 @@ from omnimouse_model.predict.predictor import (
 from omnimouse_model.predict.worker.mask_delta import mask_delta, pack_indices
 from omnimouse_model.predict.worker.server import (
     BatchResult,
+    InputArguments,
     InSharedMemory,
     ServerInfo,
     Source,
@@ -330,20 +332,24 @@ class WorkerPredictor(Predictor):
 
     def _encode(self, window: Window, mask: Mask) -> int:
         self._prepare(window.session)
-        last = self._encoded
-        if last and last[2] is mask and last[1].key == window.key:
-            return last[0]
-        # A delta is defined for masks of one session and one spec.
-        if last and last[1].session is window.session and last[2].spec == mask.spec:
-            is_reset, before = False, last[2]
-        else:
-            is_reset, before = True, Mask.nothing(window.session, mask.spec)
+        arguments: InputArguments | None = arguments_of(window)
+        is_reset, before = True, Mask.nothing(window.session, mask.spec)
+        if self._encoded is not None:
+            number, last_window, last_mask = self._encoded
+            if last_window.key == window.key:
+                if last_mask is mask:
+                    return number
+                # A stroke does not send the frames of a clip again.
+                arguments = None
+            # A delta is defined for masks of one session and one spec.
+            if last_window.session is window.session and last_mask.spec == mask.spec:
+                is_reset, before = False, last_mask
         delta = mask_delta(before, mask)
         # Unknown until the reply: a failed encoding leaves no mask to change from.
         self._encoded = None
         sent = self._bytes_sent
         key = self._sessions[window.session.id][1]
-        self._request("encode", key, arguments_of(window), is_reset, delta)
+        self._request("encode", key, arguments, is_reset, delta)
         self._bytes_sent_last = self._bytes_sent - sent
         self._encoded = (self._number, window, mask)
         return self._number

@@ -175,15 +175,19 @@ class Server:
         self._sessions[key] = session
 
     def _encode(
-        self, key: int, arguments: InputArguments, is_reset: bool, delta: MaskDelta
+        self,
+        key: int,
+        arguments: InputArguments | None,
+        is_reset: bool,
+        delta: MaskDelta,
     ) -> None:
         session = self._sessions[key]
-        window = inputs_from(session, arguments)
+        # None for the window of the last message, whose arrays are cached in it.
+        if arguments is not None:
+            self._window = inputs_from(session, arguments)
+        assert self._window is not None
         before = None if is_reset else self._mask
-        self._mask = delta.redo(before or Mask.nothing(session, window.spec))
-        # The arrays of a window are cached in it, so the same one is used again.
-        if self._window is None or self._window.key != window.key:
-            self._window = window
+        self._mask = delta.redo(before or Mask.nothing(session, self._window.spec))
         # Dropped first: two encodings may not fit in the memory of the device.
         self._encoded = None
         self._encoded = self._loaded().encode(self._window, self._mask)

@@ -72,12 +72,12 @@ def _check_released(config: OmniMouseConfig) -> None:
     for size in SIZES.values():
         # A reader infers these two fields from the shapes of the weights, and takes all
         # others from the table of sizes.
-        alike = replace(
+        readable = replace(
             size,
             num_response_latent_groups=config.num_response_latent_groups,
             d_embedding=config.d_embedding,
         )
-        if alike == config:
+        if readable == config:
             return
     raise CheckpointError(
         "The released form does not tell its architecture: only released sizes "

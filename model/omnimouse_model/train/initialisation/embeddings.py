@@ -58,14 +58,14 @@ def tuned_embeddings(
     # One factor for all components keeps their relative sizes.
     spread = (stacked @ basis.T).std()
     loadings = {s.key: shared_loadings(s) for s in sources} if n_shared else {}
-    found = {}
+    embeddings = {}
     for key, tuning in tunings.items():
         values = rng.normal(0.0, 0.1 * SCALE, (len(tuning), dim))
         values[:, :n_tuned] = tuning @ basis.T * (SCALE / spread)
         if n_shared:
             values[:, n_tuned : n_tuned + n_shared] = SCALE * loadings[key]
-        found[key] = values.astype(np.float32)
-    return found
+        embeddings[key] = values.astype(np.float32)
+    return embeddings
 
 
 def shared_loadings(source: TrainingSession) -> np.ndarray:
@@ -97,16 +97,16 @@ def fit_batches(
 ) -> list[FitBatch]:
     """Return batches of all sessions and tasks, to fit attention heads to."""
     rng = np.random.default_rng(seed)
-    found = []
+    batches = []
     for source in sources:
         loadings = torch.from_numpy(shared_loadings(source).astype(np.float32))
         means = torch.from_numpy(mean_rates(source.session)).float()
         for task in READ_TASKS:
             batch = to_device(make_batch(source, task, phase, config, rng), device)
-            found.append(
+            batches.append(
                 FitBatch(batch.windows, batch.layout, batch.video, loadings, means)
             )
-    return found
+    return batches
 
 
 def _spread(source: TrainingSession) -> np.ndarray:

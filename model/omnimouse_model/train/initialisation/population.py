@@ -142,12 +142,12 @@ def _fit_encoder_head(
     # The queries of the other heads are fitted again to their present values, because
     # the codes change the latents from which they are computed.
     queries = attention.wq(net.enc.attn_pre_norm(before))
-    own = torch.zeros(len(latents), features.size).to(queries)
+    of_head = torch.zeros(len(latents), features.size).to(queries)
     # Registers get a query that no loading changes: they attend all neurons alike.
-    own[n_groups:, features.constant] = features.length
+    of_head[n_groups:, features.constant] = features.length
     at = torch.arange(n_groups), features.slow[features.component]
-    own[at] = features.length * features.sign.to(queries)
-    queries[..., features.rows(head)] = own
+    of_head[at] = features.length * features.sign.to(queries)
+    queries[..., features.rows(head)] = of_head
     moved = net.enc.attn_pre_norm(before + added)
     attention.wq.weight.copy_(ridge(moved, queries, PENALTY / 10))
     latents.add_(added)

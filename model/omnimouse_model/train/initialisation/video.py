@@ -103,7 +103,7 @@ def drifting_gabors(size: tuple[int, ...]) -> Tensor:
         "t,y,x->tyx", *(torch.cos(math.pi * a / (len(a) + 1)) ** 2 for a in (t, y, x))
     )
     y, x = y[None, :, None], x[None, None, :]
-    found = []
+    gabors = []
     for wavelength in WAVELENGTHS_PX:
         # Twice as many angles as orientations: both directions of motion.
         for angle in torch.arange(2 * ORIENTATIONS) * (math.pi / ORIENTATIONS):
@@ -117,5 +117,5 @@ def drifting_gabors(size: tuple[int, ...]) -> Tensor:
             for wave in (phase.cos(), phase.sin()):
                 gabor = envelope * wave
                 # The mean is removed: a Gabor must not respond to luminance.
-                found.append(gabor - envelope * (gabor.sum() / envelope.sum()))
-    return torch.stack(found)
+                gabors.append(gabor - envelope * (gabor.sum() / envelope.sum()))
+    return torch.stack(gabors)

@@ -240,6 +240,18 @@ def test_a_preset_sends_less_than_100_kb(worker, many):
     assert worker.counters["bytes_sent_last"] <= 100_000
 
 
+def test_a_stroke_does_not_send_the_frames_of_a_clip_again(imaging):
+    worker, frames = worker_of(FramePredictor), np.zeros((16, 144, 256), np.uint8)
+    clip = om.Clip(session=imaging, frames=frames, rate_hz=30.0, spec=FRAMES)
+    mask = om.Mask.nothing(imaging, FRAMES).ask([1]).with_frames(True)
+    worker.predict(clip, mask)
+    assert worker.counters["bytes_sent_last"] > frames.nbytes
+    found = worker.predict(clip, mask.ask([2]))
+    assert worker.counters["bytes_sent_last"] < 1000
+    expected = FramePredictor().predict(clip, mask.ask([2]))
+    assert np.array_equal(found.responses, expected.responses, equal_nan=True)
+
+
 def test_masks_of_one_window_are_computed_together_there_too(session):
     worker, here = worker_of(batching_transformer), tiny_transformer()
     window, neurons = session.window(3.0), np.array([30, 35])
