@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omnimouse_app.bench.benchmark import Row, benchmark
 from omnimouse_app.cli.finetune import FinetuneDisplay
 from omnimouse_app.cli.inputs import (
     device_option,
     folder_option,
-    format_options,
     named_session,
     threads_option,
 )
 from omnimouse_app.cli.interrupt import interruptible
-from omnimouse_app.cli.output import emit
 
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
@@ -66,7 +65,15 @@ class ScoredModel:
     card: dict[str, Any] = field(default_factory=dict)
 
 
-@click.command("finetune")
+@benchmark(
+    "finetune",
+    title="Fine-tuned embeddings on the demo's frozen core, test tier",
+    columns=(
+        *("mouse", "condition", "value", "ceiling", "share", "steps", "minutes"),
+        *("beside", "beside_value", "beside_share", "beside_steps"),
+        *("beside_minutes", "ratio"),
+    ),
+)
 @click.option(
     "--mouse",
     "mice",
@@ -88,16 +95,13 @@ class ScoredModel:
 @click.option("--max-windows", default=95, show_default=True, type=click.IntRange(1))
 @threads_option(1)
 @device_option
-@format_options
 def command(
     mice: tuple[str, ...],
     out: Path | None,
     steps: int | None,
     max_windows: int,
     device: str,
-    as_json: bool,
-    as_markdown: bool,
-) -> None:
+) -> list[Row]:
     """Fine-tune the demo model to simulated mice, and score the test tier.
 
     No model was trained on 'unseen': its share of the ceiling is compared with two
@@ -109,25 +113,15 @@ def command(
     from omnimouse_model.cache import cache_dir
 
     out = out or cache_dir() / "bench" / "finetune"
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for mouse in mice:
         measure = _unseen if mouse == UNSEEN else _companion
         with interruptible():
             rows += measure(Settings(out, steps, max_windows, device))
-    emit(
-        rows,
-        as_json=as_json,
-        as_markdown=as_markdown,
-        title="Fine-tuned embeddings on the demo's frozen core, test tier",
-        columns=(
-            *("mouse", "condition", "value", "ceiling", "share", "steps", "minutes"),
-            *("beside", "beside_value", "beside_share", "beside_steps"),
-            *("beside_minutes", "ratio"),
-        ),
-    )
+    return rows
 
 
-def _unseen(settings: Settings) -> list[dict[str, Any]]:
+def _unseen(settings: Settings) -> list[Row]:
     from omnimouse_model.predict.registry import load_predictor
 
     demo = load_predictor("demo", device=settings.device)
@@ -141,7 +135,7 @@ def _unseen(settings: Settings) -> list[dict[str, Any]]:
     return _rows(UNSEEN, tuned, (all_weights, own))
 
 
-def _companion(settings: Settings) -> list[dict[str, Any]]:
+def _companion(settings: Settings) -> list[Row]:
     from omnimouse_model.cache import cache_dir
     from omnimouse_model.data.open import open_session
     from omnimouse_model.demo import CHECKPOINT
@@ -167,6 +161,8 @@ def _without_session(checkpoint: "Checkpoint", session: str) -> "Checkpoint":
 
     Its animal is removed too, unless it has other sessions.
     """
+    # Parameters have the names of the released checkpoints: those of a session, and one
+    # vector per animal, which its sessions share.
     animals = {k: a for k, a in checkpoint.animals.items() if k != session}
     removed = [f"sess_params.{session}."]
     if checkpoint.animals[session] not in animals.values():
@@ -196,6 +192,7 @@ def _finetuned(
     from omnimouse_model.nets.checkpoint import FINISHED, read_card
     from omnimouse_model.train.finetune.run import finetune
 
+    # Each run has its own folder, so that an interrupted benchmark continues.
     progress, out = FinetuneDisplay(), settings.out / folder
     tuned = finetune(
         base,
@@ -213,7 +210,7 @@ def _finetuned(
 
 def _rows(
     mouse: str, tuned: ScoredModel, references: tuple[ScoredModel, ...]
-) -> list[dict[str, Any]]:
+) -> list[Row]:
     rows = []
     for reference in references:
         for condition, (value, ceiling) in tuned.scores.items():
@@ -249,6 +246,7 @@ def _scores(predictor: "Predictor", session: "Session", settings: Settings) -> S
     from omnimouse_model.analysis.evaluate.conditions import DEMO
     from omnimouse_model.analysis.evaluate.evaluate import evaluate
 
+    # Four of the demo's conditions, one of each kind, so that a run takes minutes.
     conditions = [c for c in DEMO if c.name in CONDITIONS]
     results = evaluate(predictor, session, conditions, max_windows=settings.max_windows)
     return {s.strategy: (s.value, s.ceiling) for s in results.scores}

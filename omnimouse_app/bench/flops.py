@@ -29,7 +29,6 @@ from omnimouse_model.tokens import layout_from_mask, video_step_times
 Case = Literal["A", "B"]
 POPULATIONS: dict[Case, tuple[int, int]] = {"A": (4096, 1024), "B": (512, 512)}
 """Number of neurons in the session, and of target neurons, for each case."""
-PARTS = ("video", "encoder", "local", "global", "decoder")
 SESSION = "1-1-1"
 
 
@@ -62,6 +61,8 @@ def random_input(
     config = SIZES[size]
     count, _ = POPULATIONS[case]
     draw = torch.Generator().manual_seed(seed)
+    # The weights do not change the cost, so random ones of every released size are
+    # enough.
     net = OmniMouse(config, {SESSION: count}, {SESSION: "1"})
     initialise(net, draw)
     times = torch.arange(60)[None] / config.sample_rate_hz
@@ -110,8 +111,8 @@ def time_parts(
             start_s = _now(inputs.video.device)
             run_forward(inputs, dtype)
             runs["total"].append(_now(inputs.video.device) - start_s)
-        for part in PARTS:
-            runs[part].append(seconds[part])
+        for part, duration_s in seconds.items():
+            runs[part].append(duration_s)
     return {part: float(np.median(values)) for part, values in runs.items()}
 
 
@@ -164,11 +165,13 @@ def dense_masks() -> Iterator[None]:
         if plan is None:
             return attend(q, k, v)
         allowed = plan.dense().to(q.device)
+        # The reference is exact in fp32, also inside an autocast.
         with torch.autocast(q.device.type, enabled=False):
             mixed = nn.functional.scaled_dot_product_attention(q, k, v, allowed)
         # A softmax over no allowed key is NaN; the network defines it as 0.
         return mixed.masked_fill(~allowed.any(dim=1)[:, None], 0.0)
 
+    # All layers call this one function of the module, so replacing it changes them all.
     planned = attention.planned_attention
     attention.planned_attention = dense
     try:

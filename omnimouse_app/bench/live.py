@@ -4,12 +4,13 @@ import sys
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, format_options
-from omnimouse_app.cli.output import emit, row
+from omnimouse_app.bench.benchmark import Row, benchmark
+from omnimouse_app.cli.inputs import device_option
+from omnimouse_app.cli.output import row
 
 if TYPE_CHECKING:
     from omnimouse_app.bench.live_window import Turns
@@ -17,14 +18,21 @@ if TYPE_CHECKING:
     from omnimouse_model.live.state import Device
     from omnimouse_model.predict.predictor import Predictor
 
-Row = dict[str, Any]
 SIMULATED = {"medium": 4_000, "large": 10_000}
 """Numbers of neurons of the simulated sessions, in addition to the demo."""
 SWEEP_S = 20.0
 """Seconds of a live sweep that are timed."""
 
 
-@click.command("live")
+@benchmark(
+    "live",
+    title="The live window, by real mouse events",
+    columns=(
+        *("name", "median", "p99", "n", "unit", "neurons", "model"),
+        *("event_median", "idle_frame_ms", "cpu_p99", "waited_p99"),
+    ),
+    gflops=True,
+)
 @click.option(
     "--neurons",
     type=click.Choice(["all", "demo", *SIMULATED]),
@@ -35,10 +43,7 @@ SWEEP_S = 20.0
     "--moves", default=200, show_default=True, help="Number of timed mouse moves."
 )
 @device_option
-@format_options
-def command(
-    as_json: bool, as_markdown: bool, neurons: str, moves: int, device: "Device"
-) -> None:
+def command(neurons: str, moves: int, device: "Device") -> list[Row]:
     """Time strokes, predictions, scrubbing and event-loop turns of the live window.
 
     Rows state the number of neurons, and whether the model was idle or running.
@@ -53,32 +58,20 @@ def command(
     if not has_display():
         arguments = ["bench", "live", "--neurons", neurons, "--moves", str(moves)]
         arguments += ["--device", device]
-        arguments += ["--json"] * as_json + ["--markdown"] * as_markdown
+        # The command's own options come from `benchmark`, not as arguments.
+        formats = click.get_current_context().params
+        arguments += [f"--{f}" for f in ("json", "markdown") if formats[f"as_{f}"]]
+        # Qt chooses its platform when a process starts, so the benchmark runs again in
+        # a new process that has a display.
         sys.exit(run_on_virtual_display(arguments))
     with scratch_settings():
-        rows = measure(neurons, moves, device)
-    emit(
-        rows,
-        as_json=as_json,
-        as_markdown=as_markdown,
-        gflops=True,
-        title="The live window, by real mouse events",
-        columns=(
-            *("name", "median", "p99", "n", "unit", "neurons", "model"),
-            *("event_median", "idle_frame_ms", "cpu_p99", "waited_p99"),
-        ),
-    )
-
-
-def measure(neurons: str, moves: int, device: "Device") -> list[Row]:
-    """Return all rows, session by session."""
-    rows: list[Row] = []
-    if neurons in ("all", "demo"):
-        rows += demo_rows(moves, device)
-    for name, count in SIMULATED.items():
-        if neurons in ("all", name):
-            rows += simulated_rows(name, count, moves, device)
-    return rows
+        rows: list[Row] = []
+        if neurons in ("all", "demo"):
+            rows += demo_rows(moves, device)
+        for name, count in SIMULATED.items():
+            if neurons in ("all", name):
+                rows += simulated_rows(name, count, moves, device)
+        return rows
 
 
 def demo_rows(moves: int, device: "Device") -> list[Row]:
@@ -118,6 +111,7 @@ def simulated_rows(name: str, count: int, moves: int, device: "Device") -> list[
         rows += _idle_rows(dock, count, moves)
     finally:
         dock.close_viewer()
+        # The window closes a worker that it started itself, but not this one.
         worker.close()
     return rows
 
@@ -146,6 +140,7 @@ def simulated_session(name: str, count: int) -> Path:
     from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 
     held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
+    # The seed and the id depend on the size, so the cache holds each session once.
     seed = 90000 + count // 100
     spec = MouseSpec("bench", session_id(count), seed, 940001, count, 1.1, held_out)
     return write_session(spec, cache_dir() / "bench" / name)
@@ -166,6 +161,7 @@ def _running_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
     from omnimouse_model.masks import TARGET, VISIBLE
 
     conditions = {"neurons": count, "model": "running"}
+    # A preset with targets: the model computes after each change of the mask.
     dock.controller.apply_preset("video_behavior")
     return [
         *_stroke_rows(dock, moves, (VISIBLE, TARGET), conditions),
@@ -224,6 +220,8 @@ def _wait_for_results(dock: "OmniMouseDock", *, first: bool = False) -> None:
     def is_done() -> bool:
         if results.error is not None or (first and results.freshness == "fresh"):
             return True
+        # Also without results of the population: they keep the worker busy, and a
+        # stroke would wait for them.
         return not results.is_awaited and results.population_freshness != "running"
 
     wait_for(is_done, "a prediction", 180)

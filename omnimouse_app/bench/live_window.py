@@ -125,6 +125,7 @@ def scrub_hz(dock: OmniMouseDock, steps: int = 90) -> list[float]:
         dock.panels[title] for title in ("Raster", "Stimulus", "Traces")
     ]
     rates: list[float] = []
+    # There must be room for the steps forward before the end of the recording.
     controller.step_window(-SCRUB)
     settle(0.05)
     for number in range(steps):
@@ -148,6 +149,7 @@ def sweep_turns(dock: OmniMouseDock, timeout_s: float = 60.0) -> Turns:
     assert application is not None
     turns = Turns([], [], [])
     dock.bring_up("Context")
+    # A new window starts the sweep from its first context.
     dock.controller.step_window(1)
     until = perf_counter() + timeout_s
     while perf_counter() < until and not _is_swept(results):
@@ -224,6 +226,8 @@ class _Move:
         assert self._layers.neurons is not None
         self._callbacks = self._layers.neurons.mouse_drag_callbacks
         self._untimed = list(self._callbacks)
+        # napari keeps a reference to this list, so its items are replaced, not the
+        # list.
         self._callbacks[:] = [self._timed(callback) for callback in self._untimed]
 
     def __call__(self, at: np.ndarray) -> None:
@@ -260,6 +264,7 @@ class _Move:
 
 def _circle(canvas: Canvas, share: float, steps: int) -> np.ndarray:
     width, height = canvas.widget.width(), canvas.widget.height()
+    # Below half of the smaller side: every point is inside the canvas.
     reach = 0.48 * min(width, height) * share
     return arc((width / 2, height / 2), (reach, reach), (0.0, 6.1), steps)
 

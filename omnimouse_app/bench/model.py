@@ -1,20 +1,31 @@
 """`omnimouse bench model`: cost of a forward pass, by part and by model size."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, format_options, threads_option
-from omnimouse_app.cli.output import emit, matmul_gflops
+from omnimouse_app.bench.benchmark import Row, benchmark
+from omnimouse_app.cli.inputs import device_option, threads_option
+from omnimouse_app.cli.output import matmul_gflops
 
 if TYPE_CHECKING:
     from omnimouse_app.bench.flops import Case
 
 SIZES = ("1M", "5M", "20M", "80M", "300M")
+PARTS = ("video", "encoder", "local", "global", "decoder")
+"""Parts of the network that are timed separately, in order of execution."""
 DTYPES = ("float32", "bfloat16")
 
 
-@click.command("model")
+@benchmark(
+    "model",
+    title="Forward passes on {device}, in calibrated GFLOP",
+    columns=(
+        *("size", "case", "dtype", "value", "floor", "seconds"),
+        *(*PARTS, "max_abs_error"),
+    ),
+    gflops=True,
+)
 @click.option(
     "--size",
     "sizes",
@@ -32,57 +43,42 @@ DTYPES = ("float32", "bfloat16")
 @click.option("--repeats", default=3, show_default=True, type=click.IntRange(min=1))
 @threads_option(2)
 @device_option
-@format_options
 def command(
     sizes: tuple[str, ...],
     cases: "tuple[Case, ...]",
     repeats: int,
     device: str,
-    as_json: bool,
-    as_markdown: bool,
-) -> None:
+) -> list[Row]:
     """Time forward passes in calibrated GFLOP: seconds x the fp32 matmul rate.
 
     The floor is the cost of the allowed pairs alone at full matmul speed. fp32 is
     compared with the same weights under dense masks, bf16 with fp32.
     """
-    import torch
-
-    from omnimouse_app.bench import flops
     from omnimouse_model.predict.omnimouse.loading import resolve_device
 
     place = resolve_device(device)
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for size in sizes or SIZES:
         for case in cases or ("A", "B"):
             click.echo(f"{size}, case {case} …", err=True)
             rows += measure(size, case, str(place), repeats)
-    emit(
-        rows,
-        as_json=as_json,
-        as_markdown=as_markdown,
-        gflops=True,
-        title=f"Forward passes on {place}, {torch.get_num_threads()} threads, in "
-        "calibrated GFLOP",
-        columns=(
-            *("size", "case", "dtype", "value", "floor", "seconds"),
-            *(*flops.PARTS, "max_abs_error"),
-        ),
-    )
+    return rows
 
 
-def measure(size: str, case: "Case", device: str, repeats: int) -> list[dict[str, Any]]:
+def measure(size: str, case: "Case", device: str, repeats: int) -> list[Row]:
     """Return the rows of one size and case: fp32, then bf16."""
     import torch
 
     from omnimouse_app.bench import flops
 
     task = flops.random_input(size, case, device)
+    # Computed from the mask, so it is the same on every machine.
     floor = flops.masked_gflop(task)
     # The reference has the same weights and dense attention masks.
     with flops.dense_masks():
         reference = flops.run_forward(task, all_rows=True)
     rows = []
+    # fp32 comes first: its output is the reference for bf16.
     for dtype in DTYPES:
         kind = getattr(torch, dtype)
         # The matmul rate is measured before and after: a machine's speed varies with
@@ -104,8 +100,8 @@ def measure(size: str, case: "Case", device: str, repeats: int) -> list[dict[str
                 "seconds": seconds["total"],
                 "matmul_gflops_fp32": rate,
                 "max_abs_error": float((output - reference).abs().max()),
-                **{part: seconds[part] * rate for part in flops.PARTS},
-                **{f"floor_{part}": floor[part] for part in flops.PARTS},
+                **{part: seconds[part] * rate for part in PARTS},
+                **{f"floor_{part}": floor[part] for part in PARTS},
             }
         )
         # bf16 is compared with fp32, as its error is rounding, not masking.

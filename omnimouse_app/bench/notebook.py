@@ -1,26 +1,42 @@
 """`omnimouse bench notebook`: strokes and plots in a real JupyterLab and browser."""
 
-import tempfile
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, format_options
-from omnimouse_app.cli.output import emit, row
+from omnimouse_app.bench.benchmark import Row, benchmark
+from omnimouse_app.bench.live import SIMULATED, session_id, simulated_session
+from omnimouse_app.cli.inputs import device_option
 
 if TYPE_CHECKING:
-    from omnimouse_app.browser.page import NotebookPage
     from omnimouse_model.live.state import Device
 
-Row = dict[str, Any]
-COLUMNS = ("name", "median", "p99", "n", "unit", "neurons", "model", "plot")
+DEMO_CELL = """
+from omnimouse_widgets import Explorer
+explorer = Explorer("demo", "demo", device={device!r}).settled()
+explorer
+"""
+# The net of demo size is not trained: only the time of its predictions matters.
+UNTRAINED_CELL = """
+from functools import partial
+from omnimouse_app.bench.live import untrained_demo
+from omnimouse_model.predict.worker.client import WorkerPredictor
+from omnimouse_widgets import Explorer
+predictor = WorkerPredictor(partial(untrained_demo, {session!r}, {neurons}, {device!r}))
+explorer = Explorer({folder!r}, predictor).settled(300)
+explorer
+"""
 
 
-@click.command("notebook")
+@benchmark(
+    "notebook",
+    title="Notebook widgets in a browser",
+    columns=("name", "median", "p99", "n", "unit", "neurons", "model", "plot"),
+    gflops=True,
+)
 @click.option(
     "--neurons",
-    type=click.Choice(["all", "demo", "medium", "large"]),
+    type=click.Choice(["all", "demo", *SIMULATED]),
     default="all",
     help="The demo's 1,000 neurons, a simulated session of 4,000 or 10,000, or all.",
 )
@@ -29,15 +45,7 @@ COLUMNS = ("name", "median", "p99", "n", "unit", "neurons", "model", "plot")
     "--answers", default=30, show_default=True, help="Number of timed predictions."
 )
 @device_option
-@format_options
-def command(
-    as_json: bool,
-    as_markdown: bool,
-    neurons: str,
-    moves: int,
-    answers: int,
-    device: "Device",
-) -> None:
+def command(neurons: str, moves: int, answers: int, device: "Device") -> list[Row]:
     """Time strokes, predictions and the plots during a scrub in a notebook.
 
     A private JupyterLab is operated by mouse events in a headless browser. It needs
@@ -46,66 +54,36 @@ def command(
     from omnimouse_app.browser.chromium import BrowserMissingError
 
     try:
-        rows = measure(neurons, moves, answers, device)
+        return measure(neurons, moves, answers, device)
     except BrowserMissingError as error:
         raise click.ClickException(str(error)) from error
-    emit(
-        rows,
-        as_json=as_json,
-        as_markdown=as_markdown,
-        gflops=True,
-        title="Notebook widgets in a browser",
-        columns=COLUMNS,
-    )
 
 
 def measure(neurons: str, moves: int, answers: int, device: "Device") -> list[Row]:
     """Return all rows, session by session, each from its own notebook."""
-    from omnimouse_app.bench.live import SIMULATED
-    from omnimouse_app.browser.chromium import chromium
-    from omnimouse_app.browser.measure import demo_cell
-    from omnimouse_app.browser.page import page_in
-    from omnimouse_app.browser.server import serving
+    from omnimouse_app.bench.notebook_page import explorer_rows
+    from omnimouse_app.browser.page import browser_and_server, page_in
     from omnimouse_app.window.screen import scratch_settings
 
     # Sessions are simulated before the server starts, so that no page waits for them.
-    cells = {"demo": demo_cell(device)} if neurons in ("all", "demo") else {}
-    for name in SIMULATED:
-        if neurons in ("all", name):
-            cells[name] = simulated_cell(name, device)
+    names = [name for name in ("demo", *SIMULATED) if neurons in ("all", name)]
+    cells = [explorer_cell(name, device) for name in names]
     rows: list[Row] = []
-    with (
-        scratch_settings(),
-        tempfile.TemporaryDirectory(prefix="omnimouse-notebooks-") as folder,
-        tempfile.TemporaryDirectory(prefix="omnimouse-jupyter-") as scratch,
-        chromium() as browser,
-        serving(Path(folder), Path(scratch)) as server,
-    ):
-        for cell in cells.values():
+    with scratch_settings(), browser_and_server() as (browser, server):
+        for cell in cells:
             with page_in(browser, server) as tab:
                 rows += explorer_rows(tab, cell, moves, answers, browser.version)
     return rows
 
 
-def simulated_cell(name: str, device: "Device") -> str:
-    """Return the cell that opens the session of `bench live`; simulate it if needed."""
-    from omnimouse_app.bench.live import SIMULATED, session_id, simulated_session
-    from omnimouse_app.browser.measure import untrained_cell
-
+def explorer_cell(name: str, device: "Device") -> str:
+    """Return the cell that opens a session of `bench live`; simulate it if needed."""
+    if name == "demo":
+        return DEMO_CELL.format(device=device)
     count = SIMULATED[name]
-    folder = simulated_session(name, count)
-    return untrained_cell(folder, session_id(count), count, device)
-
-
-def explorer_rows(
-    tab: "NotebookPage", cell: str, moves: int, answers: int, browser: str
-) -> list[Row]:
-    """Return the rows of one explorer."""
-    from omnimouse_app.browser.measure import measure_explorer
-
-    return [
-        row(name, values, unit, **conditions, browser=browser)
-        for name, values, unit, conditions in measure_explorer(
-            tab, cell, moves, answers
-        )
-    ]
+    return UNTRAINED_CELL.format(
+        folder=str(simulated_session(name, count)),
+        session=session_id(count),
+        neurons=count,
+        device=device,
+    )

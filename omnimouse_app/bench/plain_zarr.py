@@ -17,6 +17,7 @@ class ZarrRows(ShardedRows):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        # zarr chooses its codec pipeline here, from its configuration at this moment.
         self._array = zarr.open_array(str(folder), mode="r")
 
     def part(self, slices: tuple[slice, ...]) -> np.ndarray:

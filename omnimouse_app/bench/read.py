@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from omnimouse_app.bench.benchmark import Row, benchmark
 from omnimouse_app.bench.recordings import Size, write_session
 from omnimouse_app.bench.reference_package import ReferencePackage
-from omnimouse_app.cli.inputs import format_options
-from omnimouse_app.cli.output import emit
 from omnimouse_app.cli.progress import Progress
 from omnimouse_model.data.open import open_session
 
@@ -26,12 +25,10 @@ if TYPE_CHECKING:
 
     from omnimouse_model.data.session import Session
 
-Row = dict[str, Any]
 Reader = Callable[[float], Any]
 """Function that reads all model inputs of the window at a time in seconds."""
 REFERENCE_HZ = 424.0
 """Windows per second of the reference package, as published for another machine."""
-COLUMNS = ("name", "source", "value", "unit", "wall", "x_rule", "x_published")
 FOLDER, RULE, PACKAGE = "experanto-folder", "rule", "experanto-package"
 """Readers of the folder: in place, sample by sample, with the reference package."""
 STORE, ZARR = "store-default", "store-default-zarr"
@@ -61,7 +58,14 @@ print(json.dumps([time.perf_counter() - start, peak_mib() - before]))
 """
 
 
-@click.command("read")
+@benchmark(
+    "read",
+    title="Reading {windows} random windows of {neurons:,} neurons",
+    columns=(
+        *("name", "source", "value", "unit", "wall", "x_rule", "x_published"),
+        *("x_package", "mib"),
+    ),
+)
 @click.option("--neurons", type=click.IntRange(min=2), default=4096, show_default=True)
 @click.option("--minutes", type=float, default=20.0, show_default=True)
 @click.option("--windows", type=click.IntRange(min=1), default=200, show_default=True)
@@ -79,7 +83,6 @@ print(json.dumps([time.perf_counter() - start, peak_mib() - before]))
     metavar="CHECKOUT",
     help="Also time the reference package on the same windows, from its source.",
 )
-@format_options
 def command(
     neurons: int,
     minutes: float,
@@ -88,9 +91,7 @@ def command(
     opening: bool,
     folder: Path | None,
     checkout: Path | None,
-    as_json: bool,
-    as_markdown: bool,
-) -> None:
+) -> list[Row]:
     """Read random 2-s windows of a synthetic session, one after the other.
 
     `value` is windows per second of CPU time, `wall` per second of elapsed time, both
@@ -113,13 +114,7 @@ def command(
             progress(1, 1, f"opening {OPENED[0]:,} neurons")
             rows.append(_opening(folder))
         progress.finish()
-    emit(
-        rows,
-        as_json=as_json,
-        as_markdown=as_markdown,
-        columns=(*COLUMNS, *(("x_package",) if checkout else ()), "mib"),
-        title=f"Reading {windows} random windows of {neurons:,} neurons",
-    )
+    return rows
 
 
 def _rates(
@@ -136,6 +131,8 @@ def _rates(
     places = _write_places(root, size, progress)
     session = open_session(places[FOLDER])
     starts = session.window_starts()
+    # A fixed seed: every run and every reader has the same windows. Windows in random
+    # order, as in training.
     chosen = starts[np.random.default_rng(0).integers(0, len(starts), windows)]
     readers = _readers(places)
     _compare(readers, chosen[:N_COMPARED])
@@ -252,6 +249,7 @@ def compare_package(
             stored = {name: window.stream(name)[0] for name in names}
             stored["screen"] = window.video
         for name, values in stored.items():
+            # Equal bit by bit: the released models were trained on these values.
             if not np.array_equal(values, others[name], equal_nan=True):
                 raise ValueError(
                     f"The reference package reads other {name} at {start:.2f} s"
@@ -285,6 +283,8 @@ def _rule_reader(session: "Session") -> Reader:
     import numpy as np
 
     def values(name: str, window: Any) -> Any:
+        # Written as the format's definition, without the code of `Signal`, so that it
+        # is an independent reference.
         signal = session.responses if name == "responses" else session.behavior[name]
         assert signal is not None
         times = window.times(name)
@@ -321,6 +321,7 @@ def _compare(readers: dict[str, Reader], starts: "np.ndarray") -> None:
 
 def _opening(root: Path) -> Row:
     """Return time and memory for opening a large session in a new process."""
+    # A hollow session is enough: opening must not read the values.
     neurons, minutes = OPENED
     source = root / f"hollow-{neurons}-{minutes:g}"
     if not source.exists():

@@ -76,6 +76,7 @@ def _write_stream(
     np.save(folder / "meta" / "stds.npy", scale[None] * np.sqrt(1 / 9 - 1 / 25))
     if shifts is not None:
         np.save(folder / "meta" / "phase_shifts.npy", shifts)
+    # The keys and file names are those of the experanto format.
     meta = {
         "modality": "sequence",
         "is_mem_mapped": True,
@@ -98,6 +99,8 @@ def _write_screen(
     time_s, slot = _START - 2.0, 0
     onsets: list[np.ndarray] = []
     trials: dict[str, dict[str, Any]] = {}
+    # The screen starts before the responses and ends after them, as in real recordings,
+    # so that all windows have frames.
     while time_s < _START + seconds + 2.0:
         # Blanks have odd numbers; every tenth clip is for validation.
         number = len(trials)
@@ -116,6 +119,7 @@ def _write_screen(
     np.save(folder / "timestamps.npy", np.concatenate(onsets))
     _write_json(folder / "combined_meta.json", trials)
     _write_json(folder / "meta.yml", {"modality": "screen", "frame_rate": 30.0})
+    # Grey values of 8 bits, of the size that natural videos have.
     np.save(folder / "meta" / "means.npy", np.array(113.0))
     np.save(folder / "meta" / "stds.npy", np.array(59.0))
 

@@ -93,6 +93,7 @@ class ReferencePackage:
         assert self._process.stdout is not None
         with contextlib.suppress(OSError):
             self._process.stdin.close()
+        # The process ends when its standard input ends.
         self._process.wait()
         self._process.stdout.close()
         self._log.close()
@@ -168,6 +169,7 @@ def main(checkout: str, session: str) -> None:
 
 def _imported(checkout: str) -> Any:
     """Import the dataset class from the checkout; refuse an installed package."""
+    # First on the path: an installed version must not be compared by mistake.
     sys.path.insert(0, checkout)
     import torch
 

@@ -72,6 +72,7 @@ def step_cost(
     """Measure the first steps of a config on its sessions."""
     # These start values need ridge fits or video and do not change the cost of a step.
     config = replace(config, tuned_embeddings=False, motion_energy=False)
+    # One process without a team: communication is not a part of these ratios.
     run = start_run(config, sessions, device, ALONE)
     draw_start(run, config, sessions, ALONE)
     if config.compile:
@@ -79,14 +80,15 @@ def step_cost(
     rows = []
     with reused_heap(device):
         for number in range(FIRST + n_steps):
+            # Batches are drawn on the CPU, also if the network is on a GPU.
             with _timed(torch.device("cpu")) as draw:
                 drawn = draw_step(config, sessions, 0, number)
             with _timed(run.device) as forward:
                 _forward(run, config, drawn)
             with _timed(run.device) as step:
                 facts = train_step(run, config, drawn, ALONE)
-            read = facts["windows"], facts["tokens"]
-            rows.append((draw[0], forward[0], step[0], *read))
+            sizes = facts["windows"], facts["tokens"]
+            rows.append((draw[0], forward[0], step[0], *sizes))
         waited = _waited_share(run, config, sessions, n_steps)
     draw_s, forward_s, step_s, windows, tokens = np.array(rows[FIRST:]).T
     return StepCost(forward_s, step_s, draw_s, waited, windows, tokens)
@@ -96,6 +98,7 @@ def _waited_share(
     run: Run, config: TrainConfig, sessions: list[TrainingSession], n_steps: int
 ) -> float:
     """Return the fraction of the time in which steps wait for prefetched batches."""
+    # The steps above have used no loader; here batches are drawn while steps run.
     draw, first = partial(draw_step, config, sessions, 0), run.step
     waited = 0.0
     with Prefetch(draw, first + n_steps + 1) as prefetch:
@@ -103,14 +106,14 @@ def _waited_share(
             drawn = prefetch.take(number)
             # The first batch cannot be prefetched, so time counts from here.
             if number == first:
-                began = time.perf_counter()
+                start_s = time.perf_counter()
             else:
                 waited += prefetch.waited_s
             train_step(run, config, drawn, ALONE)
         # GPU kernels run asynchronously: wait for them before reading the clock.
         if run.device.type == "cuda":
             torch.cuda.synchronize(run.device)
-        return waited / (time.perf_counter() - began)
+        return waited / (time.perf_counter() - start_s)
 
 
 @torch.no_grad()
@@ -130,9 +133,9 @@ def _timed(device: torch.device) -> Iterator[list[float]]:
     """
     is_gpu = device.type == "cuda"
     clock = time.perf_counter if is_gpu else time.process_time
-    found: list[float] = []
-    began = clock()
-    yield found
+    seconds: list[float] = []
+    start_s = clock()
+    yield seconds
     if is_gpu:
         torch.cuda.synchronize(device)
-    found.append(clock() - began)
+    seconds.append(clock() - start_s)

@@ -6,19 +6,19 @@ from dataclasses import dataclass, fields
 from functools import partial
 from statistics import median
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from omnimouse_app.cli.inputs import device_option, format_options, named_session
-from omnimouse_app.cli.output import emit, row
+from omnimouse_app.bench.benchmark import Row, benchmark
+from omnimouse_app.cli.inputs import device_option, named_session
+from omnimouse_app.cli.output import row
 
 if TYPE_CHECKING:
     from omnimouse_model.analysis.sweep.contexts import Context
     from omnimouse_model.data.session import Session
     from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 
-Row = dict[str, Any]
 CPU_SLACK = 1.05
 GPU_RATIO = 1 / 3
 """Bounds of live / cold: factor of the computed bound on a CPU, and bound on a GPU."""
@@ -50,22 +50,19 @@ class Times:
     video: float
 
 
-@click.command("sweep")
+@benchmark(
+    "sweep",
+    title="The live sweep, and its contexts one by one from a cold start",
+    columns=("name", "median", "p99", "n", "unit", "bound", "neurons", "contexts"),
+)
 @click.option("--model", default="demo", show_default=True, help="A transformer.")
 @click.option("--session", default="demo", show_default=True)
 @click.option("--windows", default=8, show_default=True, help="Windows timed.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
 @device_option
-@format_options
 def command(
-    model: str,
-    session: str,
-    windows: int,
-    threads: int | None,
-    device: str,
-    as_json: bool,
-    as_markdown: bool,
-) -> None:
+    model: str, session: str, windows: int, threads: int | None, device: str
+) -> list[Row]:
     """Time the live sweep, and the same contexts one by one from a cold start.
 
     `sweep_cost_ratio` is live ÷ cold. On a CPU its bound is the share of the cold cost
@@ -86,13 +83,7 @@ def command(
         raise click.UsageError(f"{model!r} is not a transformer: it encodes no video.")
     recording = named_session(session)
     predictor.prepare(recording)
-    emit(
-        rows(measure(predictor, recording, windows), predictor, recording),
-        as_json=as_json,
-        as_markdown=as_markdown,
-        columns=("name", "median", "p99", "n", "unit", "bound", "neurons", "contexts"),
-        title="The live sweep, and its contexts one by one from a cold start",
-    )
+    return rows(measure(predictor, recording, windows), predictor, recording)
 
 
 def measure(
@@ -105,6 +96,7 @@ def measure(
     times = [
         _time_window(predictor, session, float(start)) for start in (starts[0], *starts)
     ]
+    # The first window is read and predicted twice; its first time includes the warm-up.
     return times[1:]
 
 
@@ -156,6 +148,7 @@ def _time_window(
     from omnimouse_model.analysis.sweep.live_sweep import live_draw, live_sweep
     from omnimouse_model.live.recording.first_view import active_neurons
 
+    # The neurons that a new window of the app selects at first.
     selected = np.array(active_neurons(session.window(start_s)), np.int64)
     draw = live_draw(session.n_neurons, selected)
     live = live_sweep(_without_cache(predictor), session.window(start_s), selected)
@@ -192,6 +185,7 @@ def _contexts(session: "Session") -> "tuple[Context, ...]":
 
 def _without_cache(predictor: "TransformerPredictor") -> "TransformerPredictor":
     """Return a predictor with the same net and an empty cache."""
+    # A cached value would hide the work that is compared.
     kind = type(predictor)
     return kind(predictor.net, predictor.name, predictor.weights_hash)
 

@@ -1,24 +1,30 @@
 """`omnimouse bench train`: cost of a training step, and of loading its batches."""
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from omnimouse_app.bench.benchmark import Row, benchmark
 from omnimouse_app.cli.inputs import (
     device_option,
-    format_options,
     named_session,
     sessions_option,
     threads_option,
 )
-from omnimouse_app.cli.output import emit
 
 if TYPE_CHECKING:
     from omnimouse_model.predict.omnimouse.memory_fallback import Precision
 
 
-@click.command("train")
+@benchmark(
+    "train",
+    title="Training on {device}",
+    columns=(
+        *("config", "precision", "name", "value", "unit"),
+        *("step_s", "windows_per_s", "tokens_per_s"),
+    ),
+)
 @click.option(
     "--config",
     "configs",
@@ -39,7 +45,6 @@ if TYPE_CHECKING:
     help="Instead of the config's.",
 )
 @device_option
-@format_options
 def command(
     configs: tuple[str, ...],
     sessions: tuple[str, ...],
@@ -47,17 +52,13 @@ def command(
     is_compiled: bool,
     precision: "Precision | None",
     device: str,
-    as_json: bool,
-    as_markdown: bool,
-) -> None:
+) -> list[Row]:
     """Time training steps against forward passes and loading of the same batches.
 
     A step is forward and backward pass, gradient clipping and both updates; a forward
     pass is the loss without gradients. Batches are drawn as the config states, from
     the sessions of --session.
     """
-    import torch
-
     from omnimouse_app.bench.step_cost import step_cost
     from omnimouse_model.predict.omnimouse.loading import resolve_device
     from omnimouse_model.predict.omnimouse.memory_fallback import computes_in_bf16
@@ -65,8 +66,10 @@ def command(
     from omnimouse_model.train.config import config_path, read_config
 
     place = resolve_device(device)
+    # Sessions are opened once and shared: reading their headers is not a cost of a
+    # step.
     opened = [training_session(named_session(name)) for name in sessions]
-    rows: list[dict[str, Any]] = []
+    rows: list[Row] = []
     for name in configs:
         click.echo(f"{name} …", err=True)
         settings = read_config(config_path(name))
@@ -77,6 +80,7 @@ def command(
             settings, phases=responses, compile=is_compiled, precision=dtype
         )
         cost = step_cost(settings, opened, place, steps)
+        # Ratios of sums, not means of ratios: a slow step counts by its duration.
         shared = {
             "config": name,
             "device": str(place),
@@ -93,13 +97,4 @@ def command(
             ("train_waited_share", cost.waited_share, "of the time"),
         ):
             rows.append({"name": quantity, "value": value, "unit": unit} | shared)
-    emit(
-        rows,
-        as_json=as_json,
-        as_markdown=as_markdown,
-        title=f"Training on {place}, {torch.get_num_threads()} threads",
-        columns=(
-            *("config", "precision", "name", "value", "unit"),
-            *("step_s", "windows_per_s", "tokens_per_s"),
-        ),
-    )
+    return rows

@@ -7,6 +7,7 @@ mouse and key events.
 
 import json
 import secrets
+import tempfile
 from ast import literal_eval
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,12 +15,19 @@ from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from omnimouse_app.browser.server import Server
+from omnimouse_app.browser.chromium import chromium
+from omnimouse_app.browser.server import Server, serving
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page, ViewportSize
 
 WAIT_MS: Final = 120_000
+NO_REQUEST_PENDING: Final = (
+    "explorer.controller.results.shown_request"
+    " == explorer.controller.results.newest_request"
+    " and explorer.controller.results.population_freshness != 'running'"
+)
+"""Expression in the kernel: all results of an explorer have arrived."""
 SIZE: Final["ViewportSize"] = {"width": 1500, "height": 1500}
 
 NOTEBOOK_7_ERROR: Final = ("(reading 'schema')", "notebook_core")
@@ -270,6 +278,18 @@ def notebook(cells: Sequence[str]) -> str:
             "nbformat_minor": 5,
         }
     )
+
+
+@contextmanager
+def browser_and_server() -> Iterator[tuple["Browser", Server]]:
+    """Run a browser, and a server of an empty folder, for the duration of the block."""
+    with (
+        tempfile.TemporaryDirectory(prefix="omnimouse-notebooks-") as folder,
+        tempfile.TemporaryDirectory(prefix="omnimouse-jupyter-") as scratch,
+        chromium() as browser,
+        serving(Path(folder), Path(scratch)) as server,
+    ):
+        yield browser, server
 
 
 @contextmanager

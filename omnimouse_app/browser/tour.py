@@ -4,17 +4,18 @@ import io
 import re
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from PIL import Image
 
-from omnimouse_app.browser.chromium import chromium
-from omnimouse_app.browser.measure import NO_REQUEST_PENDING
-from omnimouse_app.browser.page import NotebookPage, page_in
-from omnimouse_app.browser.server import serving
+from omnimouse_app.browser.page import (
+    NO_REQUEST_PENDING,
+    NotebookPage,
+    browser_and_server,
+    page_in,
+)
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator
@@ -53,33 +54,25 @@ def write_pictures(
     out.mkdir(parents=True, exist_ok=True)
     paths = []
     with (
-        _open_notebook(model) as tab,
+        browser_and_server() as (browser, server),
+        page_in(browser, server) as tab,
         tempfile.TemporaryDirectory(prefix="omnimouse-tuned-") as folder,
     ):
-        for name, picture in chain(_explorer(tab), _finetuning(tab, folder)):
+        pictures = chain(_explorer(tab, model), _finetuning(tab, folder))
+        for name, picture in pictures:
             paths.append(out / f"{name}.png")
             _save(picture, paths[-1])
             report(str(paths[-1]))
     return paths
 
 
-@contextmanager
-def _open_notebook(model: str) -> Iterator[NotebookPage]:
-    with (
-        tempfile.TemporaryDirectory(prefix="omnimouse-notebooks-") as folder,
-        tempfile.TemporaryDirectory(prefix="omnimouse-jupyter-") as scratch,
-        chromium() as browser,
-        serving(Path(folder), Path(scratch)) as server,
-        page_in(browser, server) as tab,
-    ):
-        tab.open([CELL.format(model=model)])
-        # Hide the file list, which takes width from the pictures.
-        tab.finish(tab.start("command", "application:toggle-left-area"))
-        yield tab
-
-
-def _explorer(tab: NotebookPage) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
+def _explorer(
+    tab: NotebookPage, model: str
+) -> Iterator[tuple[str, "Locator | NotebookPage"]]:
     """Yield the name of each picture and the element or page that it shows."""
+    tab.open([CELL.format(model=model)])
+    # Hide the file list, which takes width from the pictures.
+    tab.finish(tab.start("command", "application:toggle-left-area"))
     tab.run_all()
     _wait_for_results(tab)
     yield "explorer", tab

@@ -5,15 +5,15 @@ the change is painted. The mouse is moved from outside, as fast as the page acce
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Final
 
 import numpy as np
 
-from omnimouse_app.browser.page import NotebookPage
+from omnimouse_app.bench.benchmark import Row
+from omnimouse_app.browser.page import NO_REQUEST_PENDING, NotebookPage
+from omnimouse_app.cli.output import row
 
-Row = dict[str, Any]
 SCRUB_S: Final = 6.0
 SCRUB_HZ: Final = 30.0
 """Repeat rate of a key that is held down."""
@@ -21,46 +21,13 @@ SCRUB: Final = 9
 """Number of windows forward, then back again."""
 PLOTS: Final = {"video": "frame", "raster": "drawn", "traces": "drawn"}
 """Plots that follow a scrub, with the event that each one reports."""
-# Strokes are identified by the number of their request, so no request may be pending
-# before a stroke.
-NO_REQUEST_PENDING: Final = (
-    "explorer.controller.results.shown_request"
-    " == explorer.controller.results.newest_request"
-    " and explorer.controller.results.population_freshness != 'running'"
-)
 _REQUEST: Final = "explorer.controller.results.newest_request"
-_DEMO: Final = """
-from omnimouse_widgets import Explorer
-explorer = Explorer("demo", "demo", device={device!r}).settled()
-explorer
-"""
-_UNTRAINED: Final = """
-from functools import partial
-from omnimouse_app.bench.live import untrained_demo
-from omnimouse_model.predict.worker.client import WorkerPredictor
-from omnimouse_widgets import Explorer
-predictor = WorkerPredictor(partial(untrained_demo, {session!r}, {neurons}, {device!r}))
-explorer = Explorer({folder!r}, predictor).settled(300)
-explorer
-"""
 
 
-def demo_cell(device: str) -> str:
-    """Return the cell that opens the demo."""
-    return _DEMO.format(device=device)
-
-
-def untrained_cell(folder: Path, session: str, neurons: int, device: str) -> str:
-    """Return the cell that opens a recording with an untrained net of demo size."""
-    return _UNTRAINED.format(
-        folder=str(folder), session=session, neurons=neurons, device=device
-    )
-
-
-def measure_explorer(
-    tab: NotebookPage, cell: str, moves: int, answers: int
-) -> Iterator[tuple[str, list[float], str, Row]]:
-    """Yield all measurements of one explorer: name, values, unit, conditions."""
+def explorer_rows(
+    tab: NotebookPage, cell: str, moves: int, answers: int, browser: str
+) -> Iterator[Row]:
+    """Yield the rows of one explorer, which the code of a cell opens."""
     tab.open([cell])
     tab.run_all()
     tab.wait_for_event("drawn", 0.0, name="traces")
@@ -70,16 +37,20 @@ def measure_explorer(
         ("running", "video_behavior", (1, 2)),
         ("idle", "nothing", (1, 0)),
     ):
-        conditions = {"neurons": neurons, "model": model}
+        about = {"neurons": neurons, "model": model, "browser": browser}
         tab.evaluate(f"explorer.controller.apply_preset({preset!r})")
         tab.wait_for_kernel(NO_REQUEST_PENDING, True)
-        yield "stroke_pixels_ms", stroke_pixels_ms(tab, codes, moves), "ms", conditions
+        # Strokes are identified by the number of their request, so no request may be
+        # pending before a stroke.
+        yield row(
+            "stroke_pixels_ms", stroke_pixels_ms(tab, codes, moves), "ms", **about
+        )
         if model == "running":
             times = stroke_prediction_ms(tab, answers)
-            yield "stroke_prediction_ms", times, "ms", conditions
+            yield row("stroke_prediction_ms", times, "ms", **about)
         tab.evaluate(f"explorer.controller.apply_preset({preset!r})")
         for plot, rates in scrub_hz(tab).items():
-            yield "plot_updates_hz", rates, "Hz", conditions | {"plot": plot}
+            yield row("plot_updates_hz", rates, "Hz", plot=plot, **about)
 
 
 def stroke_pixels_ms(
@@ -118,7 +89,7 @@ def stroke_prediction_ms(tab: NotebookPage, answers: int) -> list[float]:
     return times_ms
 
 
-def _first_curves(tab: NotebookPage, before: int, since: float) -> Row:
+def _first_curves(tab: NotebookPage, before: int, since: float) -> dict[str, Any]:
     """Wait for the first curves of a request later than `before`."""
     event = tab.page.wait_for_function(
         """([before, since]) => omnimouseEvents.find((event) => event.at > since &&
@@ -131,6 +102,7 @@ def _first_curves(tab: NotebookPage, before: int, since: float) -> Row:
 
 def scrub_hz(tab: NotebookPage) -> dict[str, list[float]]:
     """Return the updates per second of each plot while keys step the window."""
+    # Key events go to the element with the focus.
     tab.part("video").locator("canvas").first.focus()
     since, start_s, n_pressed = tab.now_ms(), monotonic(), 0
     while monotonic() < start_s + SCRUB_S:
