@@ -51,16 +51,6 @@ def command(neurons: str, moves: int, answers: int, device: "Device") -> list[Ro
     A private JupyterLab is operated by mouse events in a headless browser. It needs
     jupyterlab, playwright, and Chromium or Google Chrome.
     """
-    from omnimouse_app.browser.chromium import BrowserMissingError
-
-    try:
-        return measure(neurons, moves, answers, device)
-    except BrowserMissingError as error:
-        raise click.ClickException(str(error)) from error
-
-
-def measure(neurons: str, moves: int, answers: int, device: "Device") -> list[Row]:
-    """Return all rows, session by session, each from its own notebook."""
     from omnimouse_app.bench.notebook_page import explorer_rows
     from omnimouse_app.browser.page import browser_and_server, page_in
     from omnimouse_app.window.screen import scratch_settings

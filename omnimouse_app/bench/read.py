@@ -17,6 +17,7 @@ import click
 from omnimouse_app.bench.benchmark import Row, benchmark
 from omnimouse_app.bench.recordings import Size, write_session
 from omnimouse_app.bench.reference_package import ReferencePackage
+from omnimouse_app.cli.output import n_bytes
 from omnimouse_app.cli.progress import Progress
 from omnimouse_model.data.open import open_session
 
@@ -102,18 +103,17 @@ def command(
     is installed). The values of all readers are compared first; those of a revision of
     the package with other sample times at these times.
     """
-    with ExitStack() as stack:
-        if folder is None:
-            scratch = tempfile.TemporaryDirectory(prefix="omnimouse-read-")
-            folder = Path(stack.enter_context(scratch))
+    with (
+        Progress() as progress,
+        tempfile.TemporaryDirectory(prefix="omnimouse-read-") as scratch,
+    ):
+        folder = folder or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        progress = Progress()
         size = Size(neurons, minutes)
         rows = list(_rates(folder, size, windows, passes, progress, checkout))
         if opening:
             progress(1, 1, f"opening {OPENED[0]:,} neurons")
             rows.append(_opening(folder))
-        progress.finish()
     return rows
 
 
@@ -160,7 +160,7 @@ def _rates(
             "x_rule": rate[name] / rate[RULE],
             "x_package": None if checkout is None else rate[name] / rate[PACKAGE],
             "x_published": rate[name] / REFERENCE_HZ,
-            "mib": None if place is None else _mib(place),
+            "mib": None if place is None else n_bytes(place) / 2**20,
             "revision": revision if name == PACKAGE else None,
             "n": passes,
             "windows": windows,
@@ -254,10 +254,6 @@ def compare_package(
                 raise ValueError(
                     f"The reference package reads other {name} at {start:.2f} s"
                 )
-
-
-def _mib(folder: Path) -> float:
-    return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) / 2**20
 
 
 def _time(read: Reader, starts: "np.ndarray") -> tuple[float, float]:

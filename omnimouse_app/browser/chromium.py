@@ -36,7 +36,7 @@ ARGUMENTS: Final = (
 )
 
 
-class BrowserMissingError(RuntimeError):
+class BrowserMissingError(FileNotFoundError):
     """No browser, or no playwright to control it, is installed."""
 
 

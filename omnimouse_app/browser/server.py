@@ -187,6 +187,7 @@ def _end(server: Server, process: "subprocess.Popen[bytes]") -> None:
     """End the server, its kernels, and all other processes that it started."""
     with suppress(OSError, HTTPException):
         server.end_kernels()
+    # The server first gets time to save and to remove its files.
     process.terminate()
     try:
         process.wait(END_TIMEOUT_S)

@@ -76,6 +76,7 @@ def _explorer(
     tab.run_all()
     _wait_for_results(tab)
     yield "explorer", tab
+    # 1 is the code of visible responses.
     tab.evaluate("explorer.controller.set_brush(1)")
     field = tab.part("field").first
     for height in (0.35, 0.5, 0.65):
@@ -130,6 +131,7 @@ def _finetuning(
     part = tab.part("finetune").first
     part.get_by_role("button", name="Start").click()
     tab.wait_for_kernel(f"explorer.finetune.progress > {PICTURE_SHARE}", True)
+    # The run is stopped after the picture, since its end takes minutes.
     yield "finetune", part
     part.get_by_role("button", name="Stop").click()
     part.get_by_text("the current weights are saved").wait_for()

@@ -59,12 +59,15 @@ class LazyGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the table, in its order."""
+        # In the order of the table: click would sort the names by the alphabet.
         return list(self._table)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return one command; None for a name that is not in the table."""
         if cmd_name not in self._table:
             return None
+        # Imports of torch and napari take seconds, so each command pays only for its
+        # own.
         command = import_module(f"{self._package}.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command

@@ -48,6 +48,7 @@ def command(
 
         # Refuse a wrong address before napari starts.
         check_address(scheduler)
+    # With no session, the window opens the one that was open last.
     place = None if session is None else _check(session, reading)
     # Without this test, Qt would end the process.
     if not has_display():
@@ -81,6 +82,7 @@ def _check(session: str, reading: dict[str, Any]) -> Path | str:
             raise FileNotFoundError(f"there is no file {session}")
         read_analysis(Path(session))  # raises the error of an invalid file
         return Path(session)
+    # A folder of sessions is valid, too: the window then lists them.
     place = session_folder(session)
     if not is_session(place) and not holds_sessions(place):
         open_session(place, **reading)  # raises the error of this path

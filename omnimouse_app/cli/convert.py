@@ -14,7 +14,7 @@ from omnimouse_app.cli.inputs import (
     reading_options,
 )
 from omnimouse_app.cli.interrupt import StopSignal, exit_stopped, interruptible
-from omnimouse_app.cli.output import emit
+from omnimouse_app.cli.output import emit, n_bytes
 from omnimouse_app.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -64,12 +64,11 @@ def command(
         _convert_checkpoint(source, Path(store), as_json)
         return
     _refuse_collection(source)
-    progress = Progress()
     target = Path(store)
     try:
         session = named_session(source, **reading)
         target = _target(store, session)
-        with interruptible() as stop:
+        with interruptible() as stop, Progress() as progress:
             seconds = _convert(session, target, codec, verify, stop, progress)
     except KeyboardInterrupt:
         # The store is written under this name and renamed when it is complete.
@@ -77,13 +76,13 @@ def command(
         if not part.exists():
             exit_stopped("nothing was written yet")
         exit_stopped(f"the written part is saved in {part}; the same command continues")
-    progress.finish()
     row = _row(session, target, codec) | {"seconds": seconds or 0.0, "verified": verify}
     if seconds is None:
         click.echo(
             f"{target} is complete: it contains this session, nothing was written",
             err=True,
         )
+    # For people the line above is enough; programs always expect an object.
     if as_json or seconds is not None:
         check = ", compared with its source" if verify else ""
         text = (
@@ -130,6 +129,7 @@ def _target(store: str, session: "Session") -> Path:
     # An existing .zarr folder is a store itself, not a folder of stores.
     if not is_into or path.suffix == ".zarr":
         return path
+    # Ids may have characters that are not allowed in file names on some systems.
     return path / f"{re.sub(r'[^0-9A-Za-z._-]', '_', session.id)}.omses.zarr"
 
 
@@ -137,6 +137,7 @@ def _refuse_collection(source: str) -> None:
     """Raise a ValueError that names the recordings if a folder contains several."""
     from omnimouse_model.data.session_index import holds_sessions, names_in
 
+    # `./demo` would be a folder; the bare name is the simulated session.
     if source in DEMO_SESSIONS or not holds_sessions(source):
         return
     names = names_in(source)
@@ -152,7 +153,7 @@ def _row(session: "Session", store: Path, codec: "Codec") -> dict[str, Any]:
     responses = session.responses.n_samples * session.n_neurons
     return {
         "name": "store",
-        "value": sum(p.stat().st_size for p in store.rglob("*") if p.is_file()) / 2**20,
+        "value": n_bytes(store) / 2**20,
         "unit": "MiB",
         "path": str(store),
         "codec": codec,
@@ -189,6 +190,7 @@ class _TimedProgress:
 
 # -- checkpoints -------------------------------------------------------------------
 def _is_official(source: Path) -> bool:
+    # One file per rank of the training, so the folder is the checkpoint.
     if source.is_dir():
         return any(source.glob("rank_*.ckpt"))
     return source.is_file() and source.match("rank_*.ckpt")
@@ -199,6 +201,7 @@ def _convert_checkpoint(source: str, target: Path, as_json: bool) -> None:
 
     if target.suffix != ".safetensors":
         raise click.UsageError(f"A checkpoint's file ends in .safetensors: {target}")
+    # Checkpoints are precious: unlike a store, a file is never continued or replaced.
     if target.exists():
         raise FileExistsError(f"{target} exists: choose another name")
     start_s = time.perf_counter()

@@ -90,6 +90,7 @@ def command(as_json: bool) -> None:
 def examine() -> Iterator[Finding]:
     """Yield the results of all checks, the fastest ones first."""
     yield Finding("system", f"{platform.system()} {platform.release()}")
+    # Missing packages come first: the later checks need some of them.
     yield from python_and_packages()
     yield from device()
     yield from memory_and_disk()
@@ -174,6 +175,7 @@ def memory_and_disk() -> Iterator[Finding]:
     remedy = f"Free {MIN_DISK_GIB:.0f} GiB at {folder}, or set OMNIMOUSE_CACHE."
     status = _note_if(free < MIN_DISK_GIB, remedy)
     yield Finding("disk free", round(free, 1), "GiB", *status)
+    # Containers often mount a cache folder that only root may change.
     if not os.access(existing, os.W_OK):
         remedy = "Set OMNIMOUSE_CACHE to a folder that you may write to."
         yield Finding("cache folder", str(folder), "", "problem", remedy)
@@ -193,6 +195,7 @@ def screen() -> Iterator[Finding]:
         env=os.environ | offscreen,
         capture_output=True,
         text=True,
+        # A hanging graphics driver must not hang this command.
         timeout=60,
         check=False,
     )
@@ -223,6 +226,7 @@ def qt(number: str, binding: str) -> Finding:
     """Return the result for a version of Qt with this binding: known defects."""
     is_pyside = binding.lower() == "pyside6"
     broken = BROKEN_QT.get(number)
+    # This defect concerns only one combination of versions, so it is not in the table.
     if is_pyside and number == "6.12.0" and sys.version_info < (3, 12):
         broken = "Python 3.11, which ends after some hundred Qt signals"
     package = "pyside6" if is_pyside else "pyqt6-qt6"
@@ -240,6 +244,8 @@ def plugin() -> Finding:
         return Finding("napari plugin", None, "", "problem", remedy)
     try:
         manifest = PluginManifest.from_distribution("omnimouse-app")
+    # A manifest that does not match the installed code; napari would not list the
+    # plugin.
     except ValueError as error:
         remedy = f"Install the package again: pip install -e . ({error})"
         return Finding("napari plugin", None, "", "problem", remedy)

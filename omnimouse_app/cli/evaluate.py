@@ -14,6 +14,7 @@ from omnimouse_app.cli.inputs import (
     file_option,
     format_options,
     max_windows_option,
+    metric_option,
     named_session,
     reading_options,
     scheduler_option,
@@ -87,11 +88,7 @@ if TYPE_CHECKING:
     help="Score each kind of stimulus, each tier, or stimuli in and out of the "
     "training distribution.",
 )
-@click.option(
-    "--metric",
-    help="correlation, cc_norm, fve or bits_per_spike; its definition is printed. By "
-    "default bits_per_spike for a first model of counts, else correlation.",
-)
+@metric_option
 @max_windows_option
 @file_option(
     "--out", help="Results file; results that it contains are not computed again."
@@ -131,6 +128,7 @@ def command(
         raise click.UsageError("These protocols are scored by correlation only.")
     from omnimouse_model.predict.families import BASELINES
 
+    # Sessions are opened first: a wrong path is reported before a model is loaded.
     recordings = [named_session(name, **reading) for name in sessions]
     # A model that is named twice, or is a baseline as well, is scored once.
     names = list(dict.fromkeys([*models, *(BASELINES if baselines else ())]))
@@ -175,6 +173,7 @@ def _conditions(
 
     named = (*(STRATEGIES if paper_table else ()), *strategies)
     if demo_table or not named:
+        # The conditions of the demo table are objects: some have no published name.
         return (*DEMO, *named)
     return tuple(dict.fromkeys(named))
 
@@ -196,8 +195,7 @@ def _evaluate(
             "With --out or --scheduler name the conditions: --strategy or "
             "--paper-table."
         )
-    progress = Progress()
-    with interruptible() as stop:
+    with interruptible() as stop, Progress() as progress:
         # With something to save, Ctrl-C ends after the current step instead of at once.
         stop.has_results = is_named
         results = evaluate_all(
@@ -209,7 +207,6 @@ def _evaluate(
             cancelled=lambda: stop.is_received,
             **settings,
         )
-    progress.finish()
     return results, stop
 
 
@@ -279,6 +276,7 @@ def _write_submission(
     predictor = load_predictor(models[0], device=device)
     # A generator: predictions of one session at a time are in memory.
     parts = (predict_clips(predictor, *pair) for pair in product(sessions, tiers))
+    # The competition identifies neurons by the ids of its files.
     ids = {session.id: session.units.unit_id.tolist() for session in sessions}
     click.echo(f"wrote {write_submission(path, chain.from_iterable(parts), ids)}")
 
@@ -320,6 +318,7 @@ def _competition(
 
 
 def _json_rows(score: "CompetitionScore") -> list[dict[str, object]]:
+    # The two scores of the competition, which ranks by the first.
     values = {"single_trial": score.single_trial, "to_average": score.to_average}
     return [
         {

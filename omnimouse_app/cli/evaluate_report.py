@@ -27,6 +27,7 @@ def report(results: "Scores", sessions: Sequence[str], layout: Layout) -> list[s
         if scores:
             blocks.append(layout(_response_rows(results, scores)))
         notes = [f"- {score.strategy}: {score.note}" for score in scores if score.note]
+        # Several predictors can have the same reason; it is printed once.
         blocks += _lines([*notes, *_refusals(scores)])
         if groups := _group_rows(scores):
             blocks += [f"Session {session}: by stimulus", layout(groups)]
@@ -125,6 +126,7 @@ def _behavior_rows(decoded: "Sequence[BehaviorScore]") -> list[Row]:
             continue
         key = (score.strategy, score.predictor)
         row = rows.setdefault(key, {"condition": key[0], "predictor": key[1]})
+        # A column per channel: recordings have different channels.
         row[score.channel] = decimals(score.value)
     return list(rows.values())
 

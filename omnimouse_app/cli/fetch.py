@@ -7,7 +7,7 @@ import click
 
 from omnimouse_app.cli.inputs import json_option
 from omnimouse_app.cli.interrupt import exit_stopped, interruptible
-from omnimouse_app.cli.output import Row, emit
+from omnimouse_app.cli.output import Row, emit, n_bytes
 from omnimouse_app.cli.progress import Progress
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ def command(
     """
     if login:
         _log_in()
+    # After a login alone there is nothing else to do.
     if name is None and login and not as_list:
         return
     if name is None and not as_list:
@@ -72,12 +73,9 @@ def _progress_saved(name: str, to: Path | None) -> str:
 
 
 def _fetch(name: str, to: Path | None, as_json: bool) -> None:
-    progress = Progress()
-    path = _fetched(name, to, progress)
-    progress.finish()
-    size = sum(p.stat().st_size for p in path.rglob("*") if p.is_file())
-    # A checkpoint can be a single file: `rglob` of a file yields nothing.
-    mib = (size or path.stat().st_size) / 2**20
+    with Progress() as progress:
+        path = _fetched(name, to, progress)
+    mib = n_bytes(path) / 2**20
     row = {"name": name, "value": mib, "unit": "MiB", "path": str(path)}
     emit([row], as_json=as_json, text=f"{path}: {mib:,.1f} MiB")
 
@@ -122,6 +120,8 @@ def _refuse(name: str) -> None:
 def _log_in() -> None:
     from omnimouse_model.data.hub.auth import save_token
 
+    # Hidden input, and no option: a token on the command line would be in the shell's
+    # history.
     save_token(click.prompt("Read token of the hub", hide_input=True))
     click.echo("saved, as by `hf auth login`", err=True)
 
@@ -149,6 +149,7 @@ def _list_all(as_json: bool) -> None:
     models: list[Row] = [
         {"name": name, "value": None, "unit": "MiB"} for name in CHECKPOINTS
     ]
+    # The table shows recordings only: the line above names the checkpoints.
     rows = [*models, *recordings] if as_json else recordings
     emit(rows, as_json=as_json, title=title, columns=COLUMNS)
 

@@ -104,6 +104,8 @@ class FinetuneDisplay:
                 self._stop.has_results = True
             self._steps = self._steps or TrainingProgress(self._progress, progress.of)
             self._steps(progress.row)
+        # Ridge fits of the start values take longer than a step, and nothing can be
+        # saved meanwhile.
         elif progress.stage == "starting":
             self._progress.show("fitting start values …")
 
@@ -148,6 +150,7 @@ def _scores(
     """Return one row per scored condition, the mean first."""
     from omnimouse_model.train.validate import SUMMARY
 
+    # The log also has times; only conditions have a score before and after.
     names = [SUMMARY, *(c for c in before if c not in ("step", "seconds", SUMMARY))]
     return [
         {

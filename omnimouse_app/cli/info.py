@@ -66,10 +66,13 @@ def command(
     with one line that names the file, the expected content and a remedy, and exit
     status 1.
     """
+    from omnimouse_model.data.hub.names import hub_place
+
+    # A local file has precedence over a name on the hub.
     is_local = path in DEMO_SESSIONS or Path(path).exists()
     if path not in DEMO_SESSIONS and is_checkpoint(Path(path)):
         row = checkpoint_row(Path(path))
-    elif not is_local and _is_on_hub(path):
+    elif not is_local and (place := hub_place(path)) and place.kind == "model":
         row = checkpoint_row(_fetched(path))
     else:
         folder = session_folder(path)
@@ -88,23 +91,12 @@ def command(
     emit([row], as_json=as_json, text="\n".join(lines))
 
 
-def _is_on_hub(name: str) -> bool:
-    """Return True if a name is a checkpoint of the model hub."""
-    from omnimouse_model.data.hub.names import hub_place
-
-    place = hub_place(name)
-    return place is not None and place.kind == "model"
-
-
 def _fetched(name: str) -> Path:
     """Download a checkpoint of the hub and return its path."""
     from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
-    progress = Progress()
-    with interruptible():
-        path = fetch_checkpoint(name, None, progress.show_share)
-    progress.finish()
-    return path
+    with interruptible(), Progress() as progress:
+        return fetch_checkpoint(name, None, progress.show_share)
 
 
 def is_checkpoint(path: Path) -> bool:
@@ -119,13 +111,11 @@ def alignment_row(folder: Path | str, reading: dict[str, Any]) -> dict[str, Any]
     from omnimouse_model.analysis.clock_check import check_alignment
     from omnimouse_model.data.open import open_session
 
-    progress = Progress()
-    with interruptible():
+    with interruptible(), Progress() as progress:
         report = check_alignment(
             open_session(folder, **reading),
             lambda share: progress.show_share(share, "comparing streams"),
         )
-    progress.finish()
     lags = [
         {
             **asdict(lag),
@@ -165,14 +155,12 @@ def catalogue_table(
     root = folder.expanduser().absolute()
     entries: list[Entry] = []
     is_stopped = False
-    progress = Progress()
     try:
-        with interruptible():
+        with interruptible(), Progress() as progress:
             for entry in entries_of(root, progress, **reading):
                 entries.append(entry)
     except KeyboardInterrupt:
         is_stopped = True
-    progress.finish()
     if not entries and not is_stopped:
         # Raises the error that explains the known formats.
         open_session(folder)
@@ -304,7 +292,9 @@ def session_lines(row: Mapping[str, Any]) -> Iterator[str]:
     for tier, minutes in row["tiers"].items():
         yield f"  {tier:<18} {minutes:8.2f} min"
     yield f"  {row['windows']:,} starts of complete windows of OmniMouse (2 s)"
-    yield f"Areas   {_counts(row['areas'])}"
+    areas = row["areas"]
+    counts = None if areas is None else [f"{a}: {n:,}" for a, n in areas.items()]
+    yield f"Areas   {'not stored' if counts is None else ', '.join(counts)}"
     if row["planes"]:
         yield f"Planes  {row['planes']}"
     yield from _notes("Assumed, because the files do not state it", row["assumptions"])
@@ -331,12 +321,6 @@ def _stream_line(stream: Mapping[str, Any]) -> str:
         return f"{text} {span}, {stream['frames']:,} frames of {size}"
     names = f" ({', '.join(stream['names'])})" if stream["names"] else ""
     return f"{text} {span}, {stream['columns']:,} columns{names}"
-
-
-def _counts(areas: Mapping[str, int] | None) -> str:
-    if areas is None:
-        return "not stored"
-    return ", ".join(f"{area}: {count:,}" for area, count in areas.items())
 
 
 def _notes(title: str, notes: list[dict[str, str]]) -> Iterator[str]:

@@ -40,6 +40,11 @@ max_windows_option = click.option(
     type=click.IntRange(min=1),
     help="At most this many windows of a session, spread over it.",
 )
+metric_option = click.option(
+    "--metric",
+    help="correlation, cc_norm, fve or bits_per_spike; its definition is printed. By "
+    "default bits_per_spike if the first model predicts counts, else correlation.",
+)
 json_option = click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object and nothing else."
 )
@@ -153,13 +158,10 @@ def session_folder(name: str) -> Path | str:
     from omnimouse_model import demo
 
     make = demo.demo_session if name == "demo" else demo.unseen_session
-    progress = Progress()
-    with interruptible():
-        folder = make(
+    with interruptible(), Progress() as progress:
+        return make(
             lambda share: progress.show_share(share, f"making the {name} session")
         )
-    progress.finish()
-    return folder
 
 
 def require_source_code() -> None:

@@ -53,6 +53,7 @@ class StopSignal:
 def interruptible() -> Iterator[StopSignal]:
     """Handle both signals in the block, so that it leaves no incomplete results."""
     stop = StopSignal()
+    # SIGTERM as well: `timeout`, containers and job schedulers send it.
     signals = (signal.SIGINT, signal.SIGTERM)
     before = [signal.signal(number, stop) for number in signals]
     try:

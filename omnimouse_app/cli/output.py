@@ -149,6 +149,13 @@ def interval(low: float, high: float) -> str:
     return "–" if math.isnan(low) else f"{low:.3f} to {high:.3f}"
 
 
+def n_bytes(path: Path) -> int:
+    """Return the size of a file, or of all files in a folder."""
+    # `rglob` of a file yields nothing.
+    files = [path] if path.is_file() else path.rglob("*")
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
 def machine(*, gflops: bool = False) -> dict[str, Any]:
     """Return a description of this machine for the `machine` part of `--json`.
 

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Callable
 from statistics import median
+from typing import Self
 
 import click
 
@@ -12,7 +13,10 @@ RECENT = 50
 
 
 class Progress:
-    """One line on a terminal that is replaced; a few lines elsewhere."""
+    """One line on a terminal that is replaced; a few lines elsewhere.
+
+    Used as a context, it clears its line at the end, also after an error.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -20,6 +24,12 @@ class Progress:
         # progress line.
         self._last_s = -float("inf") if sys.stderr.isatty() else clock()
         self._width = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.finish()
 
     def __call__(self, done: int, total: int, text: str) -> None:
         """Show the progress, at most ten times per second (per minute elsewhere)."""
@@ -70,6 +80,8 @@ class TrainingProgress:
 
     def __call__(self, facts: dict[str, float]) -> None:
         """Show a step: a row of the training's log."""
+        # The means follow changes of the loss, and the rate ignores the slow first
+        # steps.
         self._recent = [*self._recent[1 - RECENT :], facts]
         step = int(facts["step"])
         self._progress(step, self._total, self._line(step))
@@ -107,6 +119,7 @@ class TrainingProgress:
     def _time_left(self, step: int) -> list[str]:
         """Return the time left, from the second step on."""
         first, last = self._recent[0], self._recent[-1]
+        # One row has no duration; the last step needs no estimate.
         if step >= self._total or first is last:
             return []
         # Elapsed time, which includes validation and saving.

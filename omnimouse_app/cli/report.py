@@ -44,16 +44,15 @@ def command(
 
     name = analysis.name.removesuffix(SUFFIX).removesuffix(".json")
     page = out or analysis.with_name(f"{name}.html")
-    progress = Progress()
+    with interruptible(), Progress() as progress:
 
-    def report_progress(words: str, share: float | None = None) -> None:
-        # Steps of unknown length show a message only.
-        if share is None:
-            progress.show_on_terminal(words)
-        else:
-            progress.show_share(share, words)
+        def report_progress(text: str, share: float | None = None) -> None:
+            # Steps of unknown length show a message only.
+            if share is None:
+                progress.show_on_terminal(text)
+            else:
+                progress.show_share(share, text)
 
-    with interruptible():
         content = report_of_file(
             analysis,
             recording=recording,
@@ -62,5 +61,4 @@ def command(
             report=report_progress,
         )
         write_page(content, page, report_progress)
-    progress.finish()
     click.echo(f"Report: {page}")

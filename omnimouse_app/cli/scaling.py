@@ -106,8 +106,7 @@ def _train(plan: str, results: Path, mice: Path | None, device: str) -> None:
     from omnimouse_model.train.scaling.plan import plan_path, read_plan
     from omnimouse_model.train.scaling.study import run_study
 
-    progress = Progress()
-    with interruptible() as stop:
+    with interruptible() as stop, Progress() as progress:
 
         def cancelled() -> bool:
             # `run_study` calls this for the first time when it has a run that can be
@@ -126,8 +125,6 @@ def _train(plan: str, results: Path, mice: Path | None, device: str) -> None:
             )
         except Cancelled:
             exit_stopped(f"saved beside {results}: the same command continues.")
-        finally:
-            progress.finish()
 
 
 def _curves(
@@ -191,6 +188,7 @@ def _means(curves: "Sequence[ScalingCurve]") -> list[dict[str, str | None]]:
     The intervals are in the figure, in `--csv` and in `--json`.
     """
     sizes = sorted({size.x for curve in curves for size in curve.sizes})
+    # A wider table would wrap in a terminal.
     if len(sizes) > MAX_SIZES:
         return []
     return [
@@ -202,6 +200,7 @@ def _means(curves: "Sequence[ScalingCurve]") -> list[dict[str, str | None]]:
 
 
 def _fit_row(curve: "ScalingCurve") -> dict[str, object]:
+    # Fits are None where a curve has too few sizes.
     law, line, far = curve.law, curve.line, curve.extrapolation
     return {
         "condition": curve.condition,

@@ -12,6 +12,7 @@ from omnimouse_app.cli.inputs import (
     file_option,
     json_option,
     max_windows_option,
+    metric_option,
     named_session,
     reading_options,
     scheduler_option,
@@ -95,11 +96,7 @@ def switches(
     help="Draws of neurons; error bars are over draws.",
 )
 @click.option("--tier", default="test", show_default=True, help="A held-out tier.")
-@click.option(
-    "--metric",
-    help="correlation, cc_norm, fve or bits_per_spike; its definition is printed. By "
-    "default bits_per_spike for a model of counts, else correlation.",
-)
+@metric_option
 @max_windows_option
 @file_option("--out", help="Results file; a sweep that it contains continues.")
 @file_option("--csv", help="Write the rows as a table, too.")
@@ -132,9 +129,8 @@ def command(
         raise click.UsageError(
             "Give --neurons or --history; --neurons 0 is the score without either."
         )
-    progress = Progress()
     recordings = [named_session(name, **reading) for name in sessions]
-    with interruptible() as stop:
+    with interruptible() as stop, Progress() as progress:
         # A stopped sweep returns its finished rows, so a signal must not raise an
         # exception.
         stop.has_results = True
@@ -151,7 +147,6 @@ def command(
             )
         except HistoryError as error:
             raise click.BadParameter(str(error), param_hint="'--history'") from None
-    progress.finish()
     if csv is not None:
         sweep.write_csv(csv)
     emit(json_rows(sweep), as_json=as_json, text="\n\n".join(report(sweep)))
@@ -177,11 +172,14 @@ def json_rows(sweep: "ContextSweep") -> list[Row]:
 
     rows: list[Row] = []
     for line in sweep.table():
+        # `value` is the score in all commands; here the axis had that name.
         at, score = line.pop("value"), line.pop("score")
         unit = METRICS[str(line["metric"])].unit
         rows.append({"name": "score", "value": score, "unit": unit, "at": at, **line})
     for target in ("responses", *sweep.channels):
         for curve in sweep.curves(target):
+            # Behaviour is continuous, so the metrics of spike counts do not apply to
+            # it.
             metric = sweep.plan.metric if target == "responses" else "correlation"
             rows += _curve_rows(curve, target, metric)
     done: Row = {"name": "rows", "value": len(sweep.rows), "unit": "rows"}

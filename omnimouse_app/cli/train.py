@@ -93,6 +93,8 @@ def command(
     place = local_device(resolve_device(device))
     with interruptible() as stop, joined(place) as team:
         sessions = _open_sessions(mice, settings, team)
+        # A config may state epochs; their number of steps depends on the opened
+        # sessions.
         settings = with_epochs(settings, sessions, team)
         progress = TrainingProgress(Progress(), settings.total_steps)
 
@@ -144,6 +146,7 @@ def _adjusted(
             check_mouse(choice.mouse)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+    # The same effective batch on a smaller device.
     if accumulate:
         phases = tuple(replace(p, accumulate=accumulate) for p in settings.phases)
         settings = replace(settings, phases=phases)

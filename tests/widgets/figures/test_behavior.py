@@ -24,11 +24,11 @@ def scored(behavior):
 def test_draws_of_one_condition_are_averaged_in_the_conditions_order():
     values = {"64 #0": 0.5, "64 #1": 0.7, "4 #0": 0.1, "4 #1": 0.3}
     scores = scored(behavior_score(s, "running", value) for s, value in values.items())
-    (trace,) = decoding_figure(scores, given=strategy_label).data
+    (trace,) = decoding_figure(scores, label=strategy_label).data
     assert (list(trace.x), trace.mode) == (["64", "4"], "lines+markers")
     np.testing.assert_allclose(trace.y, [0.6, 0.2])
     np.testing.assert_allclose(trace.error_y.array, [0.1, 0.1])
-    (apart,) = decoding_figure(scores, given=strategy_label, is_ordered=False).data
+    (apart,) = decoding_figure(scores, label=strategy_label, is_ordered=False).data
     assert apart.mode == "markers"
 
 

@@ -25,7 +25,7 @@ _SYMBOLS: Final = (*style.SYMBOLS.values(), "cross")
 def decoding_figure(
     scores: Scores,
     *,
-    given: Callable[[str], str] = str,
+    label: Callable[[str], str] = str,
     title: str = "",
     is_ordered: bool = True,
     theme: Theme = "light",
@@ -40,10 +40,10 @@ def decoding_figure(
     ----------
     scores
         Scores of conditions in which behaviour is a target.
-    given
-        Function from the name of a condition to the inputs it gives. Conditions with
-        the same inputs, such as draws of equally many neurons, are averaged; bars are
-        the s.e.m. over them.
+    label
+        Function from the name of a condition to its label, such as its visible inputs.
+        Conditions with the same label, such as draws of equally many neurons, are
+        averaged; bars are the s.e.m. over them.
     title
         Title of the axis of conditions, which are drawn in their order.
     is_ordered
@@ -60,7 +60,8 @@ def decoding_figure(
     for score in scores.behavior:
         if np.isfinite(score.value):
             points = curves.setdefault((score.predictor, score.channel), {})
-            points.setdefault(given(score.strategy), []).append(score.value)
+            # Several draws of neurons can have the same label.
+            points.setdefault(label(score.strategy), []).append(score.value)
     models = list(dict.fromkeys(model for model, _ in curves))
     channels = list(dict.fromkeys(channel for _, channel in curves))
     if not curves or len(channels) > len(_COLOURS) or len(models) > len(style.DASHES):
@@ -68,7 +69,7 @@ def decoding_figure(
             f"Found {len(channels)} decoded channels of {len(models)} predictors; 1 to "
             f"{len(_COLOURS)} of 1 to {len(style.DASHES)} can be drawn."
         )
-    order = list(dict.fromkeys(given(score.strategy) for score in scores.behavior))
+    order = list(dict.fromkeys(label(score.strategy) for score in scores.behavior))
     figure = style.new_figure(
         theme,
         380,
@@ -102,6 +103,7 @@ def _curve(
         for values in points.values()
     ]
     colour = style.themed(theme, _COLOURS[channel])
+    # Colour and symbol together, so that channels differ also in print without colours.
     symbol = _SYMBOLS[channel] + ("-open" if model else "")
     return {
         "type": "scatter",

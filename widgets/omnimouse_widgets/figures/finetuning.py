@@ -55,6 +55,7 @@ def finetune_figure(folder: str | Path, *, theme: Theme = "light") -> "Figure":
     curves = CONDITIONS | {SCORE: ("mean of all", palette.RECORDED)}
     for key, (name, colour) in curves.items():
         points = [(int(row["step"]), row[key]) for row in rows if key in row]
+        # The mean is emphasised, since it decides which weights are saved.
         width = 3 if key == SCORE else 1.5
         line = {"color": style.themed(theme, colour), "width": width}
         if points:

@@ -50,6 +50,7 @@ def score_scatter(
     neurons, x_scores, y_scores = paired_scores(x, y)
     labels = [name or _name(score) for name, score in zip(names, (x, y), strict=True)]
     limits = _limits(x_scores, y_scores)
+    # Below the points, which would otherwise be hard to see along the diagonal.
     identity = style.line_shape(limits, limits, style.TEXT[theme], layer="below")
     figure = style.new_figure(
         theme,
@@ -159,6 +160,7 @@ def _summary(x: np.ndarray, y: np.ndarray) -> str:
 def _limits(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     # Both axes have these limits, so that the identity line is the diagonal.
     values = np.concatenate([x, y])
+    # 0 is always visible: scores around it are chance.
     low, high = min(0.0, float(values.min())), float(values.max())
     margin = 0.04 * (high - low)
     return low - margin, high + margin

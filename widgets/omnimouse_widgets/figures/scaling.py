@@ -53,6 +53,7 @@ def scaling_figure(
         )
     conditions = list(dict.fromkeys(curve.condition for curve in curves))
     names = list(dict.fromkeys(curve.name for curve in curves))
+    # Models are ordered by size, so their colours are shades of one hue.
     colours = style.shades(len(names), theme)
     figure = style.new_figure(theme, HEIGHT, **_layout(curves, conditions))
     for curve in curves:
@@ -183,6 +184,7 @@ def _fit_traces(curve: ScalingCurve, colour: str) -> list[dict[str, Any]]:
         line={"color": colour, "width": 2},
         hovertext=style.hover(text),
     )
+    # A single session and run cannot be resampled.
     if name not in curve.bands:
         return [line]
     low, high = curve.bands[name]

@@ -90,6 +90,7 @@ def context_sweep_figure(
     # A condition has up to two curves per sweep but one entry in the legend.
     in_legend: set[str] = set()
     for key in (key for key in CURVE_KEYS if key in traces):
+        # `CURVE_KEYS` has a fixed order, so a condition keeps its place in the legend.
         fields = {**curve_style(key, theme), **traces[key]}
         figure.add_trace({**fields, "showlegend": key[1] not in in_legend})
         in_legend.add(key[1])
@@ -178,6 +179,7 @@ def sweep_traces(
         if spot.label not in hidden:
             curves.setdefault((spot.axis, spot.label, spot.line), []).append(spot)
     values = {axis: values_of(drawn, axis) for axis in AXES}
+    # Results of an earlier mask stay visible, but paler, until new ones arrive.
     old = {sweep.line for sweep in drawn if sweep.is_old}
     return {
         key: _points(spots, dodge(key[1], key[0], values[key[0]]), key[2] in old)
@@ -214,6 +216,8 @@ def sweep_layout(
     """Return the layout: the x axes side by side, with one axis of scores."""
     label = score_title(drawn)
     if target != RESPONSES:
+        # Behaviour is always scored by correlation; a sweep's metric concerns
+        # responses.
         label = f"correlation, {target.replace('_', ' ')}"
     layout: dict[str, Any] = {
         "yaxis": style.titled(label, domain=[0, 1]),
@@ -232,7 +236,7 @@ def sweep_layout(
 
 def score_title(drawn: Sequence[DrawnSweep]) -> str:
     """Return the title of the axis of scores; metrics may differ between sweeps."""
-    units = dict.fromkeys(metric_of(one.sweep).unit for one in drawn)
+    units = dict.fromkeys(metric_of(sweep.sweep).unit for sweep in drawn)
     return " or ".join(units) or METRICS["correlation"].unit
 
 
@@ -360,6 +364,7 @@ def _points(
 def _grid_trace(
     curve: Curve, number: int, colour: str, metric: Metric
 ) -> dict[str, Any]:
+    # Refused contexts, such as too long histories, have no score.
     points = [point for point in curve.points if np.isfinite(point.score)]
     texts = [
         f"{point.context.label}\nmean {metric.text(point.score, 3)} ± "
@@ -381,7 +386,7 @@ def _grid_trace(
 
 
 def _check_target(drawn: Sequence[DrawnSweep], target: str) -> None:
-    channels = {channel for shown in drawn for channel in shown.sweep.channels}
+    channels = {channel for sweep in drawn for channel in sweep.sweep.channels}
     if target != RESPONSES and target not in channels:
         names = ", ".join(sorted(channels)) or "no behaviour"
         raise ValueError(

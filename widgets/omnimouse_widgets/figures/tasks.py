@@ -126,6 +126,7 @@ class TaskTable:
         cells = zip(*self.rows.values(), strict=True)
         columns = [list(self.rows), *([_bold(cell) for cell in c] for c in cells)]
         heads = [f"<b>{head}</b>" for head in ("", *self.columns)]
+        # plotly does not adjust the height of a table to its rows.
         height = 170 + 26 * len(self.rows)
         figure = style.new_figure(theme, height, title={"text": self.caption})
         figure.add_trace(
@@ -156,6 +157,7 @@ def task_table(scores: Scores) -> TaskTable:
     names = [task_name(strategy) for strategy in strategies]
     for strategy in decoded:
         more = f" ({task_name(strategy)})" if has_several else ""
+        # The average comes first, as in the paper's table.
         names += [f"{group}{more}" for group in [AVERAGE, *groups]]
     rows = {
         model: (
@@ -182,9 +184,11 @@ def task_name(strategy: str) -> str:
     plain = strategy.replace("test_additional/", "test/")
     if plain in TASKS:
         return TASKS[plain]
-    words = plain.removeprefix("test/").split("_")
-    if plain.startswith("test/population_") and words[-1] == "behavior":
-        return f"Pop{'+S' if 'video' in words else ''} ({int(words[1]):,})"
+    parts = plain.removeprefix("test/").split("_")
+    if plain.startswith("test/population_") and parts[-1] == "behavior":
+        # The paper's names: Pop for the population, +S with the stimulus, and the
+        # number of neurons.
+        return f"Pop{'+S' if 'video' in parts else ''} ({int(parts[1]):,})"
     return plain.removeprefix("test/").replace("_", " ")
 
 
