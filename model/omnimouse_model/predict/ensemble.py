@@ -111,6 +111,8 @@ class Ensemble(Predictor):
             responses=_mean([one.responses for one in predictions]),
             # A member without decoded behaviour would be missing in the mean.
             behavior=_mean(decoded) if len(decoded) == len(predictions) else None,
+            # A sample that one member could not compute has no mean.
+            valid=np.logical_and.reduce([one.valid for one in predictions]),
             predictor_id=self.predictor_id,
             status="; ".join(remarks) or "ok",
         )

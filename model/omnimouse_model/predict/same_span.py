@@ -85,6 +85,7 @@ def predict_same_span(
         neurons = np.flatnonzero(mask.target.any(axis=0))
     shape = (span.spec.n_samples, len(neurons))
     responses = np.full(shape, np.nan, np.float32)
+    valid = np.ones(len(responses), bool)
     first: Prediction | None = None
     for offset_s, tile in tiles(window, spec):
         stop_if(outdated)
@@ -98,6 +99,7 @@ def predict_same_span(
         # The last tile may overlap the one before it; the first prediction stays.
         place, values = responses[start:stop], part.responses[: stop - start]
         place[...] = np.where(np.isnan(place), values, place)
+        valid[start:stop] &= part.valid[: stop - start]
         if first is None:
             first = part.with_remark(mapped.note)
     if first is None:
@@ -113,5 +115,5 @@ def predict_same_span(
         behavior=None,
         mask_id=mask.mask_id,
         times_s=span.sample_times_s,
-        valid=np.ones(len(responses), bool),
+        valid=valid,
     )

@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -12,6 +12,7 @@ from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.metrics import bits_per_spike
 from omnimouse_model.predict.baselines.predictor import naive_predictor
+from omnimouse_model.predict.ensemble import Ensemble
 from omnimouse_model.predict.predictor import recorded_as
 from omnimouse_model.predict.same_span import predict_same_span, window_of
 from omnimouse_model.predict.worker.server import arguments_of, inputs_from
@@ -21,6 +22,7 @@ from tests.toy_predictors import (
     COUNTS,
     FRAMES,
     TOYS,
+    FramePredictor,
     RecurrentPredictor,
     install_toys,
 )
@@ -116,6 +118,28 @@ def test_a_longer_window_is_covered_by_short_ones(imaging):
     assert np.isfinite(found.responses).sum(axis=0).tolist() == [43, 43]
     assert FRAMES.n_samples == 16
     np.testing.assert_allclose(found.times_s, window.sample_times_s)
+
+
+@dataclass
+class LatePredictor(FramePredictor):
+    """Cannot compute the first four samples of a window."""
+
+    predictor_id = "late"
+
+    def decode(self, encoded, neurons=None):
+        found = FramePredictor.decode(self, encoded, neurons)
+        return replace(found, valid=np.arange(len(found.responses)) >= 4)
+
+
+def test_samples_that_one_predictor_cannot_compute_stay_marked(imaging):
+    window = imaging.window(14.0)
+    mask = om.Mask.nothing(imaging).ask([0, 1], (6, 60)).with_frames(True)
+    found = predict_same_span(LatePredictor(), window, mask)
+    assert np.flatnonzero(~found.valid)[:5].tolist() == [0, 1, 2, 3, 16]
+    both = Ensemble((FramePredictor(), LatePredictor()))
+    short = imaging.window(14.0, FRAMES)
+    asked = om.Mask.nothing(imaging, FRAMES).ask([0], slice(None)).with_frames(True)
+    assert both.predict(short, asked).valid.tolist() == [False] * 4 + [True] * 12
 
 
 def test_steps_give_the_numbers_of_one_call(imaging):

@@ -118,31 +118,19 @@ class Latents(nn.Module):
         slots, rate = config.n_slots, config.sample_rate_hz
         self.groups, self.registers = groups, registers
         self._latent_embeddings = nn.Embedding(groups + registers, config.d_model)
-        slot_times = torch.arange(slots) * (
-            config.response_latent_stride_samples / rate
-        )
-        length = config.response_latent_window_samples / rate
-        # Ids, times and lengths are buffers because the released checkpoints contain
-        # them; slots come first, registers last.
-        self.register_buffer(
-            "_latent_ids",
-            torch.cat(
-                [torch.arange(groups).repeat(slots), groups + torch.arange(registers)]
-            ),
-        )
-        self.register_buffer(
-            "_latent_timestamps",
-            torch.cat([slot_times.repeat_interleave(groups), torch.zeros(registers)]),
-        )
-        self.register_buffer(
-            "_latent_window_sizes",
-            torch.cat(
-                [
-                    torch.full((slots * groups,), length),
-                    torch.full((registers,), WINDOW_S),
-                ]
-            ),
-        )
+        stride_s = config.response_latent_stride_samples / rate
+        length_s = config.response_latent_window_samples / rate
+        slot_ids = torch.arange(groups).repeat(slots)
+        slot_times = (torch.arange(slots) * stride_s).repeat_interleave(groups)
+        slot_lengths = torch.full((slots * groups,), length_s)
+        # Buffers because the released checkpoints contain them. The latents of all
+        # slots come first, registers last: in all of the window, from time 0.
+        for name, of_slots, of_registers in (
+            ("ids", slot_ids, groups + torch.arange(registers)),
+            ("timestamps", slot_times, torch.zeros(registers)),
+            ("window_sizes", slot_lengths, torch.full((registers,), WINDOW_S)),
+        ):
+            self.register_buffer(f"_latent_{name}", torch.cat([of_slots, of_registers]))
         self._latent_ids: Tensor
         self._latent_timestamps: Tensor
         self._latent_window_sizes: Tensor
