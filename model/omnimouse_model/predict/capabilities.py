@@ -116,10 +116,7 @@ def stop_if(outdated: Outdated) -> None:
 
 
 def decode_in_parts(
-    predictor: Predictor,
-    encoded: Encoded,
-    neurons: np.ndarray,
-    outdated: Outdated,
+    predictor: Predictor, encoded: Encoded, neurons: np.ndarray, outdated: Outdated
 ) -> Prediction:
     """Decode neurons in parts, and stop between two parts if `outdated()` is true."""
     # An interruptible predictor polls by itself, more often than once per part.

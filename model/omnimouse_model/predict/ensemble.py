@@ -91,9 +91,7 @@ class Ensemble(Predictor):
         return self._mean([member.decode(state, neurons) for member, state in pairs])
 
     def predict_many(
-        self,
-        requests: Iterable[Request],
-        cancelled: Callable[[], bool] = lambda: False,
+        self, requests: Iterable[Request], cancelled: Callable[[], bool] = lambda: False
     ) -> Iterator[Prediction]:
         """Yield the mean predictions of requests in order, until cancelled."""
         # Members batch requests, each in its own way, so each gets all of them.

@@ -297,9 +297,7 @@ class Predictor(Protocol):
         return self.decode(self.encode(window, mask), neurons)
 
     def predict_many(
-        self,
-        requests: Iterable[Request],
-        cancelled: Callable[[], bool] = lambda: False,
+        self, requests: Iterable[Request], cancelled: Callable[[], bool] = lambda: False
     ) -> Iterator[Prediction]:
         """Yield the predictions of requests in order, until done or cancelled."""
         for window, mask, neurons in requests:

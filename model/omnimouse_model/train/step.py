@@ -13,12 +13,7 @@ from omnimouse_model.predict.omnimouse.memory_fallback import (
     Precision,
     computes_in_bf16,
 )
-from omnimouse_model.train.batches import (
-    Batch,
-    TrainingSession,
-    draw_batch,
-    to_device,
-)
+from omnimouse_model.train.batches import Batch, TrainingSession, draw_batch, to_device
 from omnimouse_model.train.config import Group, Phase, TrainConfig
 from omnimouse_model.train.cpu.parallel_batches import (
     are_independent,
@@ -80,11 +75,7 @@ def train_step(
     update_average(run, config.average)
     run.step += 1
     row = _over_ranks(of_batches, team)
-    return row | {
-        "step": run.step,
-        "lr": rates["core"],
-        "session_lr": rates["session"],
-    }
+    return row | {"step": run.step, "lr": rates["core"], "session_lr": rates["session"]}
 
 
 def _gradients(

@@ -21,11 +21,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from omnimouse_model.nets.omnimouse.attention import attend, score_type
-from omnimouse_model.nets.omnimouse.config import (
-    HieraConfig,
-    WindowLayout,
-    hidden_size,
-)
+from omnimouse_model.nets.omnimouse.config import HieraConfig, WindowLayout, hidden_size
 from omnimouse_model.nets.omnimouse.layers import (
     DropPath,
     GatedFeedForward,

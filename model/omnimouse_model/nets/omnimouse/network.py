@@ -74,10 +74,7 @@ class OmniMouse(nn.Module):
     """
 
     def __init__(
-        self,
-        config: OmniMouseConfig,
-        sessions: dict[str, int],
-        animals: dict[str, str],
+        self, config: OmniMouseConfig, sessions: dict[str, int], animals: dict[str, str]
     ) -> None:
         super().__init__()
         self.config = config

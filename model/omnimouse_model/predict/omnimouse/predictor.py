@@ -218,9 +218,7 @@ class TransformerPredictor(Predictor):
         self._with_fallbacks(compute, is_decoding=False)
 
     def predict_many(
-        self,
-        requests: Iterable[Request],
-        cancelled: Callable[[], bool] = lambda: False,
+        self, requests: Iterable[Request], cancelled: Callable[[], bool] = lambda: False
     ) -> Iterator[Prediction]:
         """Yield predictions in order; neighbouring requests share a batch if possible.
 
@@ -418,10 +416,7 @@ class TransformerPredictor(Predictor):
 
     @torch.inference_mode()
     def _decode(
-        self,
-        state: _State,
-        items: list[Item],
-        neurons: np.ndarray | None,
+        self, state: _State, items: list[Item], neurons: np.ndarray | None
     ) -> list[Prediction]:
         (window, mask), layout = items[0], state.layout
         if neurons is None:

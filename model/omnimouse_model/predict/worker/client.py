@@ -160,9 +160,7 @@ class WorkerPredictor(Predictor):
                 self._remark = f"started again: {ended}"
 
     def predict_many(
-        self,
-        requests: Iterable[Request],
-        cancelled: Callable[[], bool] = lambda: False,
+        self, requests: Iterable[Request], cancelled: Callable[[], bool] = lambda: False
     ) -> Iterator[Prediction]:
         """Yield predictions in order; requests of one window are sent together."""
         at_once = self._with_restart(self._started).at_once

@@ -20,11 +20,7 @@ from typing import Any, Final
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.predict.worker.server import portable_error
-from omnimouse_model.predict.worker.transport import (
-    end_process,
-    exit_text,
-    spawn,
-)
+from omnimouse_model.predict.worker.transport import end_process, exit_text, spawn
 
 NICE: Final = 10
 """Niceness: lower priority than the live predictor and the user interface."""

@@ -39,12 +39,7 @@ from tests.predictors import (
     tiny_transformer,
 )
 from tests.small_sessions import write_session
-from tests.toy_predictors import (
-    FRAMES,
-    RECURRENT,
-    FramePredictor,
-    RecurrentPredictor,
-)
+from tests.toy_predictors import FRAMES, RECURRENT, FramePredictor, RecurrentPredictor
 
 ENDS, IS_SLOW, IS_SLOW_AND_ENDS = "ends", "is slow", "is slow and ends"
 MOST_STARTS = 8

@@ -13,11 +13,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.errors import (
-    StoppedError,
-    UnsupportedRequestError,
-    WorkerError,
-)
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError, WorkerError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.predict.worker.client import WorkerPredictor

@@ -255,10 +255,7 @@ def test_a_folder_of_another_run_is_left_alone(mouse_folder, base, plain_run, tm
 
 @pytest.mark.parametrize("lacking", ["behavior", "stimulus"])
 def test_what_a_recording_lacks_is_never_shown(mouse_folder, base, tmp_path, lacking):
-    absent = {
-        "behavior": {"behavior": {}},
-        "stimulus": {"stimulus": None},
-    }
+    absent = {"behavior": {"behavior": {}}, "stimulus": {"stimulus": None}}
     session = replace(om.open_session(mouse_folder / NEW), **absent[lacking], _cache={})
     told: list[FinetuneProgress] = []
     mine = om.finetune(base, session, tmp_path, steps=1, batch=1, progress=told.append)
