@@ -90,7 +90,7 @@ def measure(
     predictor: "TransformerPredictor", session: "Session", n_windows: int
 ) -> list[Times]:
     """Time windows spread over the test tier, after one warm-up window."""
-    from omnimouse_model.analysis.evaluate.evaluate import scored_starts
+    from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 
     starts = scored_starts(session, "test", n_windows)
     times = [

@@ -85,7 +85,7 @@ def command(
     """
     if plan is not None:
         _train(plan, results, mice, device)
-    from omnimouse_model.analysis.scaling.fits import fit_rows, write_figure
+    from omnimouse_model.analysis.scaling.tables import fit_rows, write_figure
 
     curves = _curves(results, axis, quantity)
     if csv is not None:

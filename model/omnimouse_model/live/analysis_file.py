@@ -24,7 +24,7 @@ from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, NoReturn, get_args
 
-from omnimouse_model.analysis.in_silico.stimulus_edits import (
+from omnimouse_model.analysis.in_silico.edit_lists import (
     arranged,
     edits_from_json,
     edits_to_json,

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from psygnal import Signal
 
-from omnimouse_model.analysis.in_silico.stimulus_edits import edits_for
+from omnimouse_model.analysis.in_silico.edit_lists import edits_for
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec

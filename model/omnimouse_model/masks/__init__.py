@@ -1,9 +1,10 @@
 """Masks: the visible input and the targets of a predictor, and the rules for both.
 
 `mask` is the mask and its methods, `cells` the rules over its codes, `algebra` masks
-out of masks, `time_mapping` masks of other specs, `token_layout` the tokens of
-OmniMouse, `remarks` the cells that are not read or scored, `files` masks as text,
-`selection` and `neuron_table` the choice of neurons, `dilation` growing such a choice.
+out of masks, `time_mapping` masks of other specs, `token_layout` and `strategy` the
+tokens and structured masks of OmniMouse, `remarks` the cells that are not read or
+scored, `files` masks as text, `selection` and `neuron_table` the choice of neurons,
+`dilation` growing such a choice.
 """
 
 from omnimouse_model.masks.cells import HIDDEN as HIDDEN

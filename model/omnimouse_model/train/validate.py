@@ -7,12 +7,9 @@ from functools import partial
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.conditions import Condition
-from omnimouse_model.analysis.evaluate.evaluate import (
-    evaluate,
-    scored_starts,
-    spread_starts,
-)
+from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.analysis.evaluate.results import Scores
+from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, spread_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.omnimouse.memory_fallback import Precision

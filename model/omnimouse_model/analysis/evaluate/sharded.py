@@ -32,7 +32,6 @@ from omnimouse_model.analysis.evaluate.evaluate import (
     joined,
     listed_sessions,
     metric_of,
-    scored_starts,
     shard_scores,
 )
 from omnimouse_model.analysis.evaluate.results import (
@@ -50,6 +49,7 @@ from omnimouse_model.analysis.evaluate.results_store import (
     row_key,
 )
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping
+from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnimouse_model.analysis.in_silico.stimulus_edits import describe_edits, edited
+from omnimouse_model.analysis.in_silico.edit_lists import describe_edits, edited
 from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit, VideoEdit
 from omnimouse_model.data.window import Window
 from omnimouse_model.masks import Mask, scored_cells

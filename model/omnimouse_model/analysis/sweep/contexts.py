@@ -15,12 +15,12 @@ import numpy as np
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask
 from omnimouse_model.masks.cells import guard_samples
+from omnimouse_model.masks.strategy import SMALL_POPULATION
 from omnimouse_model.masks.token_layout import (
     FULL_POPULATION,
     TOKEN_SAMPLES,
     TokenLayout,
 )
-from omnimouse_model.strategies import SMALL_POPULATION
 
 MOST_TARGETS = 3072
 """Targets of the official population masks; scaled down for small populations."""

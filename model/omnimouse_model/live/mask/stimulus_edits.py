@@ -7,7 +7,7 @@ the population's, see `inference.stages`; the result is `results.what_if`.
 from collections.abc import Callable, Iterable
 
 from omnimouse_model.analysis.in_silico.counterfactual import edit_remarks
-from omnimouse_model.analysis.in_silico.stimulus_edits import (
+from omnimouse_model.analysis.in_silico.edit_lists import (
     arranged,
     describe_edits,
     edited,

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from omnimouse_model.analysis.in_silico.stimulus_edits import (
+from omnimouse_model.analysis.in_silico.edit_lists import (
     describe_edits,
     edited,
     edits_for,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from pprint import pformat
 
-from omnimouse_model.analysis.in_silico.stimulus_edits import edits_to_json
+from omnimouse_model.analysis.in_silico.edit_lists import edits_to_json
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
@@ -144,7 +144,7 @@ def _edit_lines(state: LiveState) -> list[str]:
     text = pformat(edits_to_json(state.edits), width=80, sort_dicts=False)
     return [
         "",
-        "from omnimouse_model.analysis.in_silico.stimulus_edits import edits_from_json",
+        "from omnimouse_model.analysis.in_silico.edit_lists import edits_from_json",
         "",
         f"edits = edits_from_json(\n    {text}\n)",
         "changed = om.what_if(predictor, window, mask, edits, unedited=prediction)",

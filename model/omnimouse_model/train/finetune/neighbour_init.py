@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from omnimouse_model.analysis.evaluate.evaluate import spread_starts
+from omnimouse_model.analysis.evaluate.tier_windows import spread_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window, without_missing
 from omnimouse_model.errors import StoppedError

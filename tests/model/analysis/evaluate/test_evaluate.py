@@ -10,12 +10,8 @@ from click.testing import CliRunner
 
 from omnimouse_app.cli.evaluate import Progress, command
 from omnimouse_model.analysis.evaluate.conditions import DEMO, Condition, hidden_half
-from omnimouse_model.analysis.evaluate.evaluate import (
-    CHANNELS,
-    Cancelled,
-    evaluate,
-    scored_starts,
-)
+from omnimouse_model.analysis.evaluate.evaluate import CHANNELS, Cancelled, evaluate
+from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import BehaviorSpec

@@ -8,7 +8,7 @@ import pyarrow.parquet
 import pytest
 
 from omnimouse_model.analysis.evaluate.conditions import Condition
-from omnimouse_model.analysis.evaluate.evaluate import evaluate, scored_starts
+from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.analysis.evaluate.paper_table import (
     COLUMNS,
     PRINTED,
@@ -29,6 +29,7 @@ from omnimouse_model.analysis.evaluate.stimulus_groups import (
     StimulusGroups,
 )
 from omnimouse_model.analysis.evaluate.table import neuron_columns, write_neurons
+from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.masks import Mask

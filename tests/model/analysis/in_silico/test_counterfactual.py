@@ -11,6 +11,14 @@ from omnimouse_model.analysis.in_silico.counterfactual import (
     edit_remarks,
     what_if,
 )
+from omnimouse_model.analysis.in_silico.edit_lists import (
+    arranged,
+    describe_edits,
+    edited,
+    edits_for,
+    edits_from_json,
+    edits_to_json,
+)
 from omnimouse_model.analysis.in_silico.stimulus_edits import (
     BehaviorScale,
     BehaviorSet,
@@ -21,12 +29,6 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     Mirror,
     OtherClip,
     Shift,
-    arranged,
-    describe_edits,
-    edited,
-    edits_for,
-    edits_from_json,
-    edits_to_json,
 )
 from omnimouse_model.analysis.sweep.live_sweep import live_sweep
 from omnimouse_model.data.open import open_session

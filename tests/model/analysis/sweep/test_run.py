@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from omnimouse_model.analysis.evaluate.conditions import Condition
-from omnimouse_model.analysis.evaluate.evaluate import evaluate, scored_starts
+from omnimouse_model.analysis.evaluate.evaluate import evaluate
+from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.analysis.sweep import run as sweep_module
 from omnimouse_model.analysis.sweep.contexts import (
     Context,

@@ -1,0 +1,56 @@
+"""Windows of a tier that are scored, placed as in the official evaluation."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from omnimouse_model.data.clock import grid_points
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRule:
+    """Placement of the windows of a tier, as in the official evaluation."""
+
+    stride: int
+    include_blanks: bool
+
+    @classmethod
+    def of(cls, tier: str, spec: WindowSpec = OMNIMOUSE) -> "WindowRule":
+        """Return the rule of a tier: half a window, or a whole one in validation.
+
+        OmniMouse: 1 s and 2 s, as in the official evaluation. Windows in test tiers may
+        reach into blanks. Every trial counts for windows that are aligned to trials.
+        """
+        # The targets of the official masks are the last 30 of 60 samples: at stride 30
+        # every sample is predicted once.
+        points = 1 if spec.align == "trial" else grid_points(spec.duration_s)
+        if tier == "validation":
+            return cls(points, False)
+        return cls(max(1, points // 2), "test" in tier)
+
+
+def scored_starts(
+    session: Session,
+    tier: str = "test",
+    max_windows: int | None = None,
+    spec: WindowSpec = OMNIMOUSE,
+) -> np.ndarray:
+    """Return the scored windows of a tier as starts (n,) in s on the session clock."""
+    rule = WindowRule.of(tier, spec)
+    starts = session.window_starts(tier, rule.stride, rule.include_blanks, spec)
+    if not len(starts):
+        raise ValueError(
+            f"Session {session.id!r} has no window of tier {tier!r}; "
+            f"its tiers are {', '.join(session.tiers()) or 'none'}."
+        )
+    return spread_starts(starts, max_windows)
+
+
+def spread_starts(starts: np.ndarray, max_windows: int | None) -> np.ndarray:
+    """Return at most `max_windows` of the starts, spread evenly."""
+    if max_windows is None or len(starts) <= max_windows:
+        return starts
+    chosen = np.linspace(0, len(starts) - 1, max_windows).round().astype(int)
+    return np.asarray(starts[chosen])
