@@ -5,18 +5,25 @@ video, the lag of maximum covariance is this latency. A stream with wrong timest
 then has a latency that is not physiological.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from omnimouse_model.analysis.stream_lags import (
+    FRAME_S,
+    Lag,
+    ReportShare,
+    StreamPair,
+    estimate_lag,
+    z_scored,
+)
 from omnimouse_model.data.frames import fit_video
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ, VIDEO_SIZE
 
-FRAME_S = 1.0 / RESPONSE_RATE_HZ
 LATENCY_S = (0.04, 0.28)
 """Usual latencies of responses after the screen, including the indicator's rise."""
 BEHAVIOR_LAG_S = (-1.5, 1.5)
@@ -27,90 +34,15 @@ _REACH_S, _BEHAVIOR_REACH_S = 1.2, 6.0
 # At most six parts of 100 s bound the reading time; several parts show whether the
 # lag is stable over the recording.
 _SEGMENTS, _SEGMENT_S = 6, 100.0
-_NEURONS, _PARTS = 256, 24
-# Number of circularly shifted copies that give the null distribution of the peak.
-_NULLS = 20
+_NEURONS = 256
 _READING = 0.2
 """Share of the progress for reading the streams; the rest is for comparing them."""
-_STRONG = 8.0
 _ENOUGH_S = 300.0
 """Sufficient duration in seconds: all lags of simulated mice are sure, few at 120 s."""
-# Maximum spread of a sure lag over the parts, in seconds; larger for behaviour, whose
-# usual lags also have a wider range.
-_ALIKE_S, _BEHAVIOR_ALIKE_S = 0.1, 1.5
 _BLOCK = 600
 # A frame that lasts longer than 1.5 times the median is reported as dropped.
 _DROPPED = 1.5
 _UNEVEN_S = 30.0
-
-ReportShare = Callable[[float], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Lag:
-    """Lag of one stream after another.
-
-    Attributes
-    ----------
-    first, second
-        Names of the streams; with a positive lag the second follows the first.
-    seconds
-        Lag of maximum covariance.
-    usual
-        Range (low, high) of expected lags in seconds.
-    spread_s
-        Largest difference between the estimate and the estimates that leave out one
-        part of the recording.
-    strength
-        Height of the peak above the peaks of shifted copies, in standard deviations
-        of the latter. In shifted copies the streams cannot be aligned.
-    """
-
-    first: str
-    second: str
-    seconds: float
-    usual: tuple[float, float]
-    spread_s: float
-    strength: float
-
-    @property
-    def frames(self) -> int:
-        """Lag in frames of the screen (30 Hz)."""
-        return round(self.seconds / FRAME_S)
-
-    @property
-    def is_sure(self) -> bool:
-        """Whether the lag is significant and stable over the parts of the recording."""
-        alike = _ALIKE_S if self.first == "screen" else _BEHAVIOR_ALIKE_S
-        return self.strength >= _STRONG and self.spread_s <= alike
-
-    @property
-    def shift_frames(self) -> int:
-        """Distance from the middle of the usual range in frames; 0 inside the range."""
-        if self.usual[0] <= self.seconds <= self.usual[1]:
-            return 0
-        return round((self.seconds - sum(self.usual) / 2) / FRAME_S)
-
-    def confidence(self) -> str:
-        """Return the strength and the stability of the estimate as text."""
-        return (
-            f"{self.strength:.0f} SD above chance ({_STRONG:.0f} are needed), parts of "
-            f"the recording within {1000 * self.spread_s:.0f} ms"
-        )
-
-    def describe(self) -> str:
-        """Return the estimate and its interpretation as text."""
-        pair = f"{self.second} follow {self.first}"
-        if not self.is_sure:
-            return f"{pair}: cannot tell; too little of one is seen in the other"
-        text = f"{pair} by {1000 * self.seconds:.0f} ms ({self.frames:+d} frames)"
-        if not self.shift_frames:
-            return f"{text}: as expected"
-        low, high = (1000 * bound for bound in self.usual)
-        return (
-            f"{text}: shifted by about {self.shift_frames:+d} frames; {low:.0f} to "
-            f"{high:.0f} ms is usual"
-        )
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -193,7 +125,7 @@ def check_alignment(
         def report_pair(share: float, done: int = done) -> None:
             report(_READING + (1.0 - _READING) * (done + share) / len(pairs))
 
-        lags.append(_lag(pair, seed, report_pair))
+        lags.append(estimate_lag(pair, seed, report_pair))
     report(1.0)
     remark = "" if any(lag.is_sure for lag in lags) else _remark(lags, length)
     return AlignmentReport(tuple(lags), tuple(_problems(session)), remark)
@@ -264,126 +196,23 @@ def _video(session: Session, times: np.ndarray) -> np.ndarray:
 
 def _first(values: np.ndarray) -> np.ndarray:
     """Return the mean of the z-scored columns, (time, 1)."""
-    scaled: np.ndarray = _scaled(values).mean(axis=1, keepdims=True)
+    scaled: np.ndarray = z_scored(values).mean(axis=1, keepdims=True)
     return scaled
-
-
-def _scaled(values: np.ndarray) -> np.ndarray:
-    spread = values.std(axis=0)
-    scaled: np.ndarray = values - values.mean(axis=0)
-    # Constant columns become 0 instead of NaN.
-    scaled /= np.where(spread > 0, spread, np.inf)
-    return scaled
-
-
-def _reduced(parts: list[np.ndarray]) -> list[np.ndarray]:
-    """Return all parts in their common principal components, z-scored per part."""
-    scaled = [_scaled(part) for part in parts]
-    if scaled[0].shape[1] == 1:
-        return scaled
-    together = np.concatenate(scaled)
-    # The axes are estimated from fewer than 8000 rows, which bounds the SVD.
-    every = together[:: max(1, len(together) // 4000)]
-    axes = np.linalg.svd(every, full_matrices=False)[2][:_PARTS].T
-    return [_scaled(part @ axes) for part in scaled]
-
-
-# -- estimates -----------------------------------------------------------------------
-@dataclass(frozen=True, slots=True, eq=False)
-class _Pair:
-    """Two streams in all parts, and the range of lags to search."""
-
-    first: str
-    second: str
-    parts: list[tuple[np.ndarray, np.ndarray]]
-    reach_s: float
-    usual: tuple[float, float]
-
-    @property
-    def lags(self) -> np.ndarray:
-        """Candidate lags of the second stream after the first, in frames."""
-        middle, reach = sum(self.usual) / 2, round(self.reach_s / FRAME_S)
-        return round(middle / FRAME_S) + np.arange(-reach, reach + 1)
 
 
 def _pairs(
     session: Session, parts: list[dict[str, np.ndarray]], latency_s: tuple[float, float]
-) -> Iterator[_Pair]:
+) -> Iterator[StreamPair]:
     """Yield the pairs of streams that the session allows."""
     if session.stimulus is not None and parts:
         pairs = [(p["screen"], p["responses"]) for p in parts]
-        yield _Pair("screen", "responses", pairs, _REACH_S, latency_s)
+        yield StreamPair("screen", "responses", pairs, _REACH_S, latency_s)
     for first, second in (("running", "responses"), ("running", "pupil")):
         pairs = [
             (p[first], _first(p[second])) for p in parts if first in p and second in p
         ]
         if pairs:
-            yield _Pair(first, second, pairs, _BEHAVIOR_REACH_S, BEHAVIOR_LAG_S)
-
-
-def _lag(pair: _Pair, seed: int, report: ReportShare) -> Lag:
-    """Estimate the lag of one pair, its spread over parts and its strength."""
-    report(0.0)
-    x, y = _reduced([a for a, _ in pair.parts]), _reduced([b for _, b in pair.parts])
-    lags = pair.lags
-    lags = lags[np.abs(lags) < min(map(len, x))]  # a short recording allows fewer lags
-    curves = np.array([_curve(a, b, lags) for a, b in zip(x, y, strict=True)])
-    total = curves.sum(axis=0)
-    best = int(total.argmax())
-    offsets = lags[[c.argmax() for c in _leave_one_out(curves)]] - lags[best]
-    draw = np.random.default_rng(seed)
-    peaks = []
-    for null_number in range(_NULLS):
-        report((1 + null_number) / (1 + _NULLS))
-        # A circular shift keeps the autocorrelation of the stream and removes its
-        # alignment. A shift of at least a quarter of a part (25 s of a full part) is
-        # longer than all lags searched.
-        turned = [
-            np.roll(b, int(draw.integers(len(b) // 4, 3 * len(b) // 4 + 1)), axis=0)
-            for b in y
-        ]
-        null = [_curve(a, b, lags) for a, b in zip(x, turned, strict=True)]
-        peaks.append(np.sum(null, axis=0).max())
-    return Lag(
-        pair.first,
-        pair.second,
-        _refined(total, best, lags) * FRAME_S,
-        pair.usual,
-        float(np.abs(offsets).max()) * FRAME_S,
-        float((total[best] - np.mean(peaks)) / max(float(np.std(peaks)), 1e-12)),
-    )
-
-
-def _leave_one_out(curves: np.ndarray) -> np.ndarray:
-    """Return the sums over all parts but one; a single part is returned unchanged."""
-    if len(curves) == 1:
-        return curves
-    rest: np.ndarray = curves.sum(axis=0) - curves
-    return rest
-
-
-def _curve(x: np.ndarray, y: np.ndarray, lags: np.ndarray) -> np.ndarray:
-    """Return the sum of squared covariances of all columns per lag of `y` after `x`."""
-    n = len(x)
-    power = np.empty(len(lags))
-    for i, lag in enumerate(lags.tolist()):
-        before, after = (
-            x[max(0, -lag) : n - max(0, lag)],
-            y[max(0, lag) : n + min(0, lag)],
-        )
-        # Squares, because the sign of a component is arbitrary. The divisor is n and
-        # not the overlap, so that short overlaps at long lags do not give noisy peaks.
-        power[i] = ((before.T @ after / n) ** 2).sum()
-    return power
-
-
-def _refined(curve: np.ndarray, best: int, lags: np.ndarray) -> float:
-    """Return the vertex of the parabola through the peak and its neighbours."""
-    if not 0 < best < len(curve) - 1:
-        return float(lags[best])
-    low, top, high = curve[best - 1 : best + 2].tolist()
-    bend = low - 2 * top + high
-    return float(lags[best]) + (0.5 * (low - high) / bend if bend < 0 else 0.0)
+            yield StreamPair(first, second, pairs, _BEHAVIOR_REACH_S, BEHAVIOR_LAG_S)
 
 
 # -- clocks --------------------------------------------------------------------------

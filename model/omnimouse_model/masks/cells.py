@@ -23,6 +23,7 @@ PATTERN_NAMES = tuple(
 GUARD_SAMPLES = 5
 """Samples of OmniMouse that are no targets: after a visible one, and at the start."""
 BehaviorMode = Literal["visible", "target", "hidden"]
+BehaviorModes = BehaviorMode | tuple[BehaviorMode, ...]
 Neurons = int | Sequence[int] | np.ndarray | slice
 Samples = slice | tuple[int, int] | Sequence[int] | np.ndarray
 
@@ -94,6 +95,28 @@ def distinct_columns(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     keys = packed.view(kind).ravel()
     _, first, number = np.unique(keys, return_index=True, return_inverse=True)
     return cells[:, first], number
+
+
+# -- modes of behaviour ---------------------------------------------------------
+def checked_modes(behavior: BehaviorModes, spec: WindowSpec) -> BehaviorModes:
+    """Return valid modes of behaviour, one mode if all channels have the same."""
+    modes = behavior if isinstance(behavior, tuple) else (behavior,)
+    for mode in modes:
+        if mode not in ("visible", "target", "hidden"):
+            raise MaskError(
+                "Mask.behavior must be 'visible', 'target' or 'hidden', "
+                f"found {mode!r}."
+            )
+    if isinstance(behavior, tuple):
+        count = 0 if spec.behavior is None else len(spec.behavior.channels)
+        if len(modes) != count:
+            raise MaskError(
+                f"Mask.behavior has {len(modes)} modes for the {count} channels of "
+                "the spec."
+            )
+        # One form for equal masks, so that their ids are equal.
+        return modes[0] if len(set(modes)) == 1 else behavior
+    return "hidden" if spec.behavior is None else behavior
 
 
 # -- setting cells ----------------------------------------------------------------

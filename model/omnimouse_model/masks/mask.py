@@ -26,10 +26,12 @@ from omnimouse_model.masks.cells import (
     TARGET,
     VISIBLE,
     BehaviorMode,
+    BehaviorModes,
     HasNeurons,
     Neurons,
     Samples,
     after_visible,
+    checked_modes,
     count_neurons,
     fill,
     guard_samples,
@@ -44,7 +46,6 @@ UNGUARDED = (
     "Targets next to visible samples can be read off their neighbours: their scores "
     "are too high."
 )
-BehaviorModes = BehaviorMode | tuple[BehaviorMode, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -116,7 +117,7 @@ class Mask:
         # Copies, so that a later change of the caller's arrays cannot change the mask.
         object.__setattr__(self, "cells", _frozen(cells.copy()))
         object.__setattr__(self, "frames", _frozen(frames.copy()))
-        object.__setattr__(self, "behavior", _checked_modes(self.behavior, spec))
+        object.__setattr__(self, "behavior", checked_modes(self.behavior, spec))
         object.__setattr__(self, "token_layout", layout)
 
     # -- making one -------------------------------------------------------------
@@ -584,24 +585,3 @@ def scored_cells(mask: Mask) -> np.ndarray:
 def _frozen(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
-
-
-def _checked_modes(behavior: BehaviorModes, spec: WindowSpec) -> BehaviorModes:
-    """Return valid modes of behaviour, one mode if all channels have the same."""
-    modes = behavior if isinstance(behavior, tuple) else (behavior,)
-    for mode in modes:
-        if mode not in ("visible", "target", "hidden"):
-            raise MaskError(
-                "Mask.behavior must be 'visible', 'target' or 'hidden', "
-                f"found {mode!r}."
-            )
-    if isinstance(behavior, tuple):
-        count = 0 if spec.behavior is None else len(spec.behavior.channels)
-        if len(modes) != count:
-            raise MaskError(
-                f"Mask.behavior has {len(modes)} modes for the {count} channels of "
-                "the spec."
-            )
-        # One form for equal masks, so that their ids are equal.
-        return modes[0] if len(set(modes)) == 1 else behavior
-    return "hidden" if spec.behavior is None else behavior

@@ -126,43 +126,28 @@ def evaluate_all(
     {'validation': 2, 'test': 2}
     """
     names = listed(strategies)
+    if results is not None or scheduler is not None or seeds:
+        _check_names(names)
     # Loaded here even with a scheduler: the key contains the id with the weights' hash.
     loaded = [resolve_predictor(source, device) for source in predictors]
-    metric = metric_of(loaded, metric)
-    is_split = results is not None or scheduler is not None
-    if is_split or seeds:
-        _check_names(names)
     groups = [tuple(group) for group in by_spec(loaded).values()]
-    if is_split:
+    if results is not None or scheduler is not None:
         groups = [(predictor,) for predictor in loaded]
+    metric, scored = metric_of(loaded, metric), conditions(names, seeds)
     shards: dict[str, Shard] = {}
     for session, tier in product(listed_sessions(sessions), tiers):
         for group in groups:
             starts = scored_starts(session, tier, max_windows, group[0].needs.spec)
-            scored = conditions(names, seeds)
             shard = Shard(group, session, scored, tier, starts, by=by, metric=metric)
             shards[_key(shard, names, seeds)] = shard
-    file, finished = None, {}
-    if results is not None:
-        # The definition is constant: different evaluations share a file, because the
-        # key of a shard contains everything that its scores depend on.
-        file = ResultsFile(EVALUATION, Path(results), {"what": "scores of models"})
-        finished = {key: row for key, row in file.rows.items() if key in shards}
+    file, finished = _saved(results, shards)
     missing = {key: shard for key, shard in shards.items() if key not in finished}
-    computed: Iterator[tuple[str, Scores]]
     if scheduler is None:
-        work = list(missing.values())
-        computed = zip(missing, shard_scores(work, progress, cancelled), strict=True)
+        computed = _scores_here(missing, progress, cancelled)
     else:
-        sources = dict(zip(map(id, loaded), predictors, strict=True))
-        tasks = {
-            key: (
-                replace(shard, predictors=()),
-                RemotePredictor.of(sources[id(shard.predictors[0])], device),
-            )
-            for key, shard in missing.items()
-        }
-        computed = _scores_on_workers(tasks, scheduler, progress, cancelled)
+        remote = [RemotePredictor.of(source, device) for source in predictors]
+        sources = dict(zip(map(id, loaded), remote, strict=True))
+        computed = _scores_on_workers(missing, sources, scheduler, progress, cancelled)
     with contextlib.suppress(Cancelled):
         for key, scores in computed:
             finished[key] = scores
@@ -206,15 +191,43 @@ def _key(
     )
 
 
+def _saved(
+    results: str | Path | None, shards: Mapping[str, Shard]
+) -> tuple[ResultsFile[Scores] | None, dict[str, Scores]]:
+    """Return the results file, and the scores of these shards that it has."""
+    if results is None:
+        return None, {}
+    # The definition is constant: different evaluations share a file, because the key
+    # of a shard contains everything that its scores depend on.
+    file = ResultsFile(EVALUATION, Path(results), {"what": "scores of models"})
+    return file, {key: row for key, row in file.rows.items() if key in shards}
+
+
+def _scores_here(
+    shards: Mapping[str, Shard], progress: Progress, cancelled: Callable[[], bool]
+) -> Iterator[tuple[str, Scores]]:
+    """Yield (key, scores) of shards, computed in this process."""
+    scores = shard_scores(list(shards.values()), progress, cancelled)
+    return zip(shards, scores, strict=True)
+
+
 def _scores_on_workers(
-    tasks: Mapping[str, tuple[Shard, RemotePredictor]],
+    shards: Mapping[str, Shard],
+    sources: Mapping[int, RemotePredictor],
     scheduler: str,
     progress: Progress,
     cancelled: Callable[[], bool],
 ) -> Iterator[tuple[str, Scores]]:
-    """Yield (key, scores) of shards without predictors, computed on workers."""
-    keys = list(tasks)
-    results = map_pieces(_score_on_worker, list(tasks.values()), scheduler, cancelled)
+    """Yield (key, scores) of shards of one predictor each, computed on workers.
+
+    `sources` holds the remote predictor for the `id` of each loaded one.
+    """
+    keys = list(shards)
+    tasks = [
+        (replace(shard, predictors=()), sources[id(shard.predictors[0])])
+        for shard in shards.values()
+    ]
+    results = map_pieces(_score_on_worker, tasks, scheduler, cancelled)
     for done, (place, scores) in enumerate(results, start=1):
         yield keys[place], scores
         progress(done, len(keys), f"on {scheduler}")

@@ -128,28 +128,17 @@ def live_sweep(
     ValueError
         The window is edited: its responses were not recorded.
     """
-    session = window.session
     if window.edits:
         raise ValueError("An edited window has no truth to score: sweep the recorded.")
-    has_video = session.stimulus is not None and window.spec.video is not None
-    sweep = finished or ContextSweep(
-        live_plan(
-            session.n_neurons,
-            len(neurons),
-            video=(False, True) if has_video else (False,),
-            behavior=behavior,
-            seeds=seeds,
-            spec=window.spec,
-            metric=metric,
-        ),
-        predictor.predictor_id,
-        (session.id,),
+    sweep = finished or _empty_sweep(
+        predictor, window, len(neurons), behavior, seeds, metric
     )
     if sweep.rows:
         yield sweep
     rows = {(row.seed, row.context): row for row in sweep.rows}
     first_seed = sweep.plan.seeds[0]
-    draws = {s: live_draw(session.n_neurons, neurons, s) for s in sweep.plan.seeds}
+    n = window.session.n_neurons
+    draws = {seed: live_draw(n, neurons, seed) for seed in sweep.plan.seeds}
     cells = [(seed, c) for seed in sweep.plan.seeds for c in sweep.plan.contexts]
     cells = [cell for cell in cells if cell not in rows]
     # Without drawn neurons, a context is that of the first draw, whose row is copied.
@@ -162,11 +151,7 @@ def live_sweep(
     for seed, context in cells:
         if (seed, context) in masks:
             row = SweepRow(
-                session=session.id,
-                predictor=predictor.predictor_id,
-                context=context,
-                seed=seed,
-                n_neurons=len(neurons),
+                window.session.id, sweep.predictor, context, seed, len(neurons)
             )
             row = _with_score(row, window, masks[seed, context], next(results), metric)
         else:
@@ -176,6 +161,29 @@ def live_sweep(
         # Copies take no time: they appear with the next computed point, or at the end.
         if (seed, context) in masks or sweep.is_complete:
             yield sweep
+
+
+def _empty_sweep(
+    predictor: Predictor,
+    window: Window,
+    n_targets: int,
+    behavior: bool | Sequence[bool],
+    seeds: Sequence[int],
+    metric: str,
+) -> ContextSweep:
+    """Return a live sweep of a window without rows."""
+    session = window.session
+    has_video = session.stimulus is not None and window.spec.video is not None
+    plan = live_plan(
+        session.n_neurons,
+        n_targets,
+        video=(False, True) if has_video else (False,),
+        behavior=behavior,
+        seeds=seeds,
+        spec=window.spec,
+        metric=metric,
+    )
+    return ContextSweep(plan, predictor.predictor_id, (session.id,))
 
 
 def _results(
