@@ -198,9 +198,10 @@ def _of_folder(path: Path) -> tuple[str, str]:
     if not names:
         return "is empty", "choose the folder that holds the recording"
     looked_for = ", ".join(n for reader in READERS.values() for n in reader.LOOKED_FOR)
-    found = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
+    contents = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
     return (
-        f"is not a session folder I know. Looked for: {looked_for}. Found: {found}",
+        f"is not a session folder of a known format. Looked for: {looked_for}. Found: "
+        f"{contents}",
         f"a session is {_FORMATS}",
     )
 

@@ -17,6 +17,8 @@ from omnimouse_model.data.io.row_source import Rows
 from omnimouse_model.data.spike_trains import SpikeTrains
 
 SampleMode = Literal["previous", "linear"]
+_SLOW = 0.9
+"""Samples are interpolated below this fraction of the requested rate."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,8 +58,8 @@ class Signal:
         float64 (C,) statistics, std never 0; None where not needed or not stored.
     mode
         Values of windows between samples: "previous", with which the released models
-        were trained, or "linear" for slow recordings, as the released recordings
-        were upsampled.
+        were trained, or "linear": interpolated in windows with a higher rate than the
+        stream, as the released recordings were upsampled.
     levels
         Stored means in bins, the finest first; empty if the format has none.
     """
@@ -195,7 +197,8 @@ class Signal:
         """Full-length float32 values at ascending times, and bool (time,) validity.
 
         Values are those of `sample(times)`, divided by `divisor` float32 (C,) if there
-        is one; invalid times hold 0. One contiguous slab of rows is read.
+        is one; invalid times hold 0. One contiguous slab of rows is read. With mode
+        "linear", times that are denser than the samples are interpolated.
         """
         values, valid = self._window(times)
         if divisor is not None:
@@ -208,8 +211,8 @@ class Signal:
 
     def _window(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Values float32 of the valid times alone, and bool (time,) validity."""
-        if self.mode == "linear":
-            return self._sampled_window(times)
+        if self.mode == "linear" and is_interpolated(self.rate_hz, _mean_rate(times)):
+            return self._sampled_window(times, "linear")
         valid = self.valid_interval().contains(times)
         if self.shift_s is None:
             rows = previous_index(times, self.start, self.rate_hz)
@@ -223,7 +226,7 @@ class Signal:
         highest, stairs = shifted_rows(times, self.start, self.rate_hz, shifts)
         # The fast path reads the rows below the highest one, which must exist.
         if int(highest[0]) < stairs.shape[1]:
-            return self._sampled_window(times)
+            return self._sampled_window(times, "previous")
         valid &= highest < self.n_samples
         highest, stairs = highest[valid], stairs[valid]
         if not len(highest):
@@ -232,8 +235,10 @@ class Signal:
         slab = self.read(first, int(highest[-1]) + 1)
         return gather_shifted(slab, highest - first, stairs, shifts), valid
 
-    def _sampled_window(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        values, indices = self.sample(times, self.mode)
+    def _sampled_window(
+        self, times: np.ndarray, mode: SampleMode
+    ) -> tuple[np.ndarray, np.ndarray]:
+        values, indices = self.sample(times, mode)
         valid = np.zeros(len(times), bool)
         valid[indices] = True
         return values.astype(np.float32), valid
@@ -273,6 +278,17 @@ class Signal:
             assert self.shift_s is not None
             self._order.append(ShiftOrder.of(self.shift_s))
         return self._order[0]
+
+
+def is_interpolated(rate_hz: float, requested_hz: float) -> bool:
+    """Return whether samples of a rate are too few for a requested rate."""
+    # Nearly equal rates, such as 29.97 and 30 Hz, are not interpolated.
+    return rate_hz < _SLOW * requested_hz
+
+
+def _mean_rate(times: np.ndarray) -> float:
+    """Return the rate of ascending times, 0 for a single one."""
+    return float((len(times) - 1) / (times[-1] - times[0])) if len(times) > 1 else 0.0
 
 
 def _fill_with_mean(values: np.ndarray) -> np.ndarray:

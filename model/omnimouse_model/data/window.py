@@ -245,7 +245,7 @@ class Window:
     @property
     def frames_u8(self) -> UInt8[np.ndarray, "time height width"]:
         """uint8 (n_frames, height, width): gray frames, for display and raw input."""
-        return _whole_grays(self._frames()[0])
+        return _rounded_grays(self._frames()[0])
 
     def frames_at(
         self, positions: Int64[np.ndarray, " time"]
@@ -258,7 +258,7 @@ class Window:
         are 0. Without video in the spec, frames are (n, 0, 0).
         """
         frames, valid = self._frames_at(positions)
-        return _whole_grays(frames), valid
+        return _rounded_grays(frames), valid
 
     def stream(
         self, name: str
@@ -425,7 +425,7 @@ class Window:
         return times_at(at, self.native_start, rate_hz, count)
 
 
-def _whole_grays(frames: np.ndarray) -> np.ndarray:
+def _rounded_grays(frames: np.ndarray) -> np.ndarray:
     """Frames rounded to whole grays, 0 to 255."""
     if frames.dtype == np.uint8:
         return frames

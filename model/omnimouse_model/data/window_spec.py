@@ -134,10 +134,10 @@ class WindowSpec:
         if self.behavior is not None:
             rates["behavior.rate_hz"] = self.behavior.rate_hz
         for name, rate_hz in rates.items():
-            _require_whole("duration_s", self.duration_s, name, rate_hz)
+            _require_integer_samples("duration_s", self.duration_s, name, rate_hz)
             # The warm-up is read as a window of its own.
             if self.warmup_s:
-                _require_whole("warmup_s", self.warmup_s, name, rate_hz)
+                _require_integer_samples("warmup_s", self.warmup_s, name, rate_hz)
 
     @property
     def n_samples(self) -> int:
@@ -217,7 +217,9 @@ def _require_positive(field: str, value: int | float) -> None:
         raise ValueError(f"{field} is {value!r}; expected a finite value above 0.")
 
 
-def _require_whole(field: str, seconds: float, rate: str, rate_hz: float) -> None:
+def _require_integer_samples(
+    field: str, seconds: float, rate: str, rate_hz: float
+) -> None:
     """Raise unless a time is a whole number of samples."""
     # A duration such as 0.3 s has no exact binary value: compare with a tolerance.
     count = round(seconds * rate_hz)

@@ -158,12 +158,12 @@ def _check_space(listing: Listing, folder: Path, missing: list[HubFile]) -> None
     # Space for the missing bytes, and for one copy of everything, since the files are
     # unpacked or converted beside the download.
     saved = sum(_size(_part_of(folder, file)) for file in missing)
-    needed = sum(file.size for file in missing) - saved + listing.size
+    required = sum(file.size for file in missing) - saved + listing.size
     free = shutil.disk_usage(folder).free
-    if needed > free:
+    if required > free:
         raise FetchError(
             "no_space",
-            f"{needed / 2**30:,.1f} GiB are needed, and {free / 2**30:,.1f} GiB are "
+            f"{required / 2**30:,.1f} GiB are needed, and {free / 2**30:,.1f} GiB are "
             f"free at {folder}; make room, or choose another folder (--to, "
             "OMNIMOUSE_CACHE).",
         )

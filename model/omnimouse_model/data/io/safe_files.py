@@ -83,8 +83,8 @@ class ArrayFile:
     def pick(self, rows: np.ndarray, columns: slice) -> np.ndarray:
         """Return scattered rows; read-ahead is off if only some columns are read."""
         if columns == slice(None):
-            whole: np.ndarray = self.open().reshape(self.shape[0], -1)[rows]
-            return whole
+            rows_read: np.ndarray = self.open().reshape(self.shape[0], -1)[rows]
+            return rows_read
         self.check()
         # A map of its own: the advice must not slow down sequential reads of `open`.
         mapped = self._mapped()
@@ -281,18 +281,18 @@ def _read_mapping(
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None)  # of YAML
         line = getattr(error, "lineno", None if mark is None else mark.line + 1)
-        where = "" if line is None else f" line {line}"
+        position = "" if line is None else f" line {line}"
         problem = getattr(error, "problem", None) or getattr(error, "msg", error)
         raise SessionFormatError(
             path,
             code,
-            f"{label(path)}{where}: not valid {kind}: {problem}",
+            f"{label(path)}{position}: not valid {kind}: {problem}",
             "only plain keys and values are read",
         ) from error
     if not isinstance(value, Mapping):
-        found = "nothing" if value is None else f"a {type(value).__name__}"
+        content = "nothing" if value is None else f"a {type(value).__name__}"
         raise SessionFormatError(
-            path, code, f"{label(path)}: must hold `key: value` pairs, found {found}"
+            path, code, f"{label(path)}: must hold `key: value` pairs, found {content}"
         )
     return {str(key): item for key, item in value.items()}
 

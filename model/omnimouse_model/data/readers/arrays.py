@@ -27,7 +27,7 @@ from omnimouse_model.data.readers.build.presentations import (
     trials_without_screen,
     video_parts,
 )
-from omnimouse_model.data.readers.build.resampled import sample_mode
+from omnimouse_model.data.readers.build.resampled import note_interpolation
 from omnimouse_model.data.readers.build.spike_counts import ROW_RATE_HZ, spike_signal
 from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
@@ -126,8 +126,8 @@ def read_mapping(arrays: Mapping[str, Any], options: ReadOptions) -> Session:
     # Names, types and shapes are part of the hash: equal bytes can mean other values.
     for name in sorted(arrays):
         value = np.ascontiguousarray(arrays[name])
-        about = f"{name}\0{value.dtype.str}{np.shape(arrays[name])}\n"
-        digest.update(about.encode() + value.tobytes())
+        layout = f"{name}\0{value.dtype.str}{np.shape(arrays[name])}\n"
+        digest.update(layout.encode() + value.tobytes())
     return replace(session, fingerprint=digest.hexdigest(), origin=dict(arrays))
 
 
@@ -315,8 +315,9 @@ def _responses(arrays: _Arrays, notes: Notes) -> Signal:
     # Responses must be able to hold NaN.
     if values.dtype.kind != "f":
         values = values.astype(np.float32)
-    rows, mode = arrays.rows("responses", values), sample_mode(rate, notes)
-    return Signal.of_rows("responses", rows, rate, start, mode=mode)
+    note_interpolation(rate, notes)
+    rows = arrays.rows("responses", values)
+    return Signal.of_rows("responses", rows, rate, start, mode="linear")
 
 
 def _check_orientation(arrays: _Arrays, values: np.ndarray) -> None:

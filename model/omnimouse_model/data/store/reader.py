@@ -36,11 +36,11 @@ _STREAMS = ("eye_tracker", "treadmill")
 
 def recognises(path: Path) -> bool:
     """Return whether a folder is a store, complete or not."""
-    about = path / "zarr.json"
-    if not path.is_dir() or not about.is_file():
+    metadata = path / "zarr.json"
+    if not path.is_dir() or not metadata.is_file():
         return False
     try:
-        attributes = read_json_mapping(about).get("attributes")
+        attributes = read_json_mapping(metadata).get("attributes")
     except SessionFormatError:
         return True  # reading it reports the fault
     # A group that lost its attributes is recognised by its arrays, so that the error is
@@ -108,7 +108,9 @@ def _check_files(path: Path) -> None:
                 )
 
 
-def _session(path: Path, about: Mapping[str, Any], options: ReadOptions) -> Session:
+def _session(
+    path: Path, attributes: Mapping[str, Any], options: ReadOptions
+) -> Session:
     store = _Store(path)
     responses = store.signal("responses", ShardedRows(path / "responses/data"))
     responses = replace(responses, levels=tuple(_levels(path, responses)))
@@ -121,10 +123,12 @@ def _session(path: Path, about: Mapping[str, Any], options: ReadOptions) -> Sess
             behavior[name] = store.signal(f"behaviour/{name}", rows)
     stimulus = _stimulus(store)
     session = Session(
-        id=str(about["id"]),
-        animal_id=None if about["animal_id"] is None else str(about["animal_id"]),
+        id=str(attributes["id"]),
+        animal_id=None
+        if attributes["animal_id"] is None
+        else str(attributes["animal_id"]),
         path=path,
-        format=f"store ({about['source']['format']})",
+        format=f"store ({attributes['source']['format']})",
         fingerprint=combine_options(folder_fingerprint(path), options.changed()),
         units=units_of(store.arrays("units"), store.attributes("units"), responses),
         responses=responses,
@@ -132,14 +136,14 @@ def _session(path: Path, about: Mapping[str, Any], options: ReadOptions) -> Sess
         stimulus=stimulus,
         trials=_trials(store),
         images=store.arrays("images") if store.has("images") else {},
-        meta=dict(about["meta"]),
+        meta=dict(attributes["meta"]),
         options=options.changed(),
-        warnings=_notes(about["warnings"]),
-        assumptions=(*_notes(about["assumptions"]), _origin(about["source"])),
+        warnings=_notes(attributes["warnings"]),
+        assumptions=(*_notes(attributes["assumptions"]), _origin(attributes["source"])),
     )
     # Checksums protect the arrays; this hash also protects the attributes, which are
     # plain JSON. Without it, tables that do not fit together would fail later.
-    if table_digest(session) != about["hashes"]["tables"]:
+    if table_digest(session) != attributes["hashes"]["tables"]:
         raise ValueError("its tables are not those that were written")
     check_overlap(session)
     return session
@@ -267,18 +271,18 @@ class _Store:
 
     def signal(self, name: str, rows: Any) -> Signal:
         """Return a stream with its clock and statistics."""
-        about = self.attributes(name)
+        attributes = self.attributes(name)
         has_shift = self.has(f"{name}/shift_s")
         return Signal(
             name.rsplit("/", 1)[-1],
             rows,
-            about["rate_hz"],
-            about["start"],
-            about["end_declared"],
+            attributes["rate_hz"],
+            attributes["start"],
+            attributes["end_declared"],
             shift_s=self.array(f"{name}/shift_s") if has_shift else None,
-            names=tuple(about["names"]),
-            units=tuple(about["units"]),
+            names=tuple(attributes["names"]),
+            units=tuple(attributes["units"]),
             mean=self.array(f"{name}/mean"),
             std=self.array(f"{name}/std"),
-            mode=about["mode"],
+            mode=attributes["mode"],
         )

@@ -113,6 +113,27 @@ def test_responses_alone_suffice():
     assert {"no_areas", "no_identity", "resampled"} <= set(codes)
 
 
+@pytest.mark.parametrize(
+    ("recorded_hz", "model_hz", "expected"),
+    [
+        (8.0, 8.0, [0, 1, 2, 3]),  # as recorded
+        (8.0, 4.0, [0, 2, 4, 6]),  # the last sample at each time
+        (8.0, 16.0, [0, 0.5, 1, 1.5]),  # interpolated
+        (30.0, 60.0, [0, 0.5, 1, 1.5]),
+        (29.5, 30.0, [0, 0, 1, 2]),  # nearly equal: the last sample
+    ],
+)
+def test_only_responses_below_the_models_rate_are_interpolated(
+    recorded_hz, model_hz, expected
+):
+    rows = np.arange(300.0)[:, None] + np.zeros(3)
+    session = open_session({"responses": rows, "rate_hz": recorded_hz})
+    times = session.responses.start + np.arange(4) / model_hz
+    values, valid = session.responses.window(times)
+    assert valid.all()
+    assert np.allclose(values[:, 0], expected)
+
+
 def test_a_rate_may_be_said_beside():
     arrays = session_arrays(rate_hz=None)
     with pytest.raises(SessionFormatError, match="gives no rate_hz") as error:

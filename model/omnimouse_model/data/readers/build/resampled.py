@@ -8,26 +8,21 @@ session's assumptions state how windows of these models treat them.
 import numpy as np
 
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.signal import SampleMode
+from omnimouse_model.data.signal import is_interpolated
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 
 _LEAST_SHARE = 0.01
-_SLOW = 0.9
-"""Below this fraction of OmniMouse's rate, responses are interpolated."""
 
 
-def sample_mode(rate_hz: float, notes: Notes) -> SampleMode:
-    """Return how windows take responses of this rate between samples."""
-    # Near or above 30 Hz, the last sample is taken, as the released models expect.
-    if rate_hz >= _SLOW * RESPONSE_RATE_HZ:
-        return "previous"
-    notes.assume(
-        "resampled",
-        f"responses at {rate_hz:.4g} Hz are brought to the model's "
-        f"{RESPONSE_RATE_HZ:g} Hz by linear interpolation, as the released recordings "
-        "were",
-    )
-    return "linear"
+def note_interpolation(rate_hz: float, notes: Notes) -> None:
+    """Note responses that are too slow for OmniMouse, whatever model reads them."""
+    if is_interpolated(rate_hz, RESPONSE_RATE_HZ):
+        notes.assume(
+            "resampled",
+            f"responses at {rate_hz:.4g} Hz are interpolated linearly for models with "
+            f"more samples per second, such as OmniMouse ({RESPONSE_RATE_HZ:g}), as "
+            "the released recordings were",
+        )
 
 
 def own_least_scale(std: np.ndarray, notes: Notes) -> float:

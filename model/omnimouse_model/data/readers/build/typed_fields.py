@@ -68,11 +68,11 @@ def float_dtype(meta: Mapping[str, Any], path: Path) -> np.dtype[Any]:
 
 def wrong(path: Path, key: str, expected: str, value: object) -> SessionFormatError:
     """Return the error for a key that is missing or has a wrong value."""
-    found = "nothing" if value is _MISSING else short(value)
+    content = "nothing" if value is _MISSING else short(value)
     return SessionFormatError(
         path,
         "bad_key",
-        f"{label(path)}: {key} must be {expected}, found {found}",
+        f"{label(path)}: {key} must be {expected}, found {content}",
         f"correct {key} in that file",
     )
 

@@ -86,23 +86,23 @@ def _fitting_slots(
     slot_t: np.ndarray, trials: list[StoredTrial], folder: Path, notes: Notes
 ) -> np.ndarray:
     # A video takes one slot per frame, every other trial one slot.
-    needed = trials[-1].first_slot + trials[-1].n_slots
-    if len(slot_t) < needed:
+    n_slots = trials[-1].first_slot + trials[-1].n_slots
+    if len(slot_t) < n_slots:
         raise SessionFormatError(
             folder / "timestamps.npy",
             "bad_trials",
             f"screen/timestamps.npy has {len(slot_t):,} times, the trials take "
-            f"{needed:,} slots",
+            f"{n_slots:,} slots",
             "was the download complete?",
         )
     # Too many times do no harm; with too few, frames would have no onset.
-    if len(slot_t) > needed:
+    if len(slot_t) > n_slots:
         notes.warn(
             "excess_timestamps",
-            f"screen/timestamps.npy has {len(slot_t) - needed} times more than the "
+            f"screen/timestamps.npy has {len(slot_t) - n_slots} times more than the "
             "trials take; they are ignored",
         )
-    return slot_t[:needed]
+    return slot_t[:n_slots]
 
 
 def _trial_files(

@@ -18,7 +18,7 @@ from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import trials_without_screen
-from omnimouse_model.data.readers.build.resampled import sample_mode
+from omnimouse_model.data.readers.build.resampled import note_interpolation
 from omnimouse_model.data.readers.build.size_limits import MOST_COLUMNS
 from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
@@ -116,8 +116,8 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
 
 def _identity(nwb: NwbFile, notes: Notes) -> str:
     for name in ("/general/session_id", "/identifier"):
-        if found := nwb.text(name):
-            return found
+        if text := nwb.text(name):
+            return text
     notes.assume("no_identity", "nothing names the session: the file's name is used")
     return nwb.file.path.stem
 
@@ -155,13 +155,14 @@ def _responses(
         )
     units = [plane.units for plane in planes]
     shift = np.repeat(np.array(lags), [len(u.unit_id) for u in units])
+    note_interpolation(rate_hz, notes)
     signal = Signal.of_rows(
         "responses",
         rows,
         rate_hz,
         start,
         shift_s=shift if max(map(abs, lags)) > _SAME_TIME else None,
-        mode=sample_mode(rate_hz, notes),
+        mode="linear",
     )
     return signal, units
 

@@ -10,7 +10,7 @@ from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.resampled import sample_mode
+from omnimouse_model.data.readers.build.resampled import note_interpolation
 from omnimouse_model.data.readers.build.statistics import complete_statistics
 from omnimouse_model.data.readers.suite2p.plane import Plane, read_plane
 from omnimouse_model.data.readers.suite2p.traces import (
@@ -151,13 +151,14 @@ def _responses(
     if max(length) > min(length):
         notes.assume("cut_frames", f"planes are cut to the shortest, {min(length)}")
     rows = PlaneTraces(path, tuple(planes), series, rate, min(length))
+    note_interpolation(rate, notes)
     return Signal.of_rows(
         "responses",
         rows,
         rate,
         0.0,
         shift_s=_lags(planes, scanned, rate, notes),
-        mode=sample_mode(rate, notes),
+        mode="linear",
     )
 
 
