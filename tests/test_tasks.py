@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import BytesIO
 from pathlib import Path
 from threading import Event, Thread
 
@@ -82,7 +83,12 @@ def test_torch_comes_from_its_own_index_or_else_from_pip(tasks, machine, reach):
 
 def test_a_server_that_does_not_reply_counts_as_unreachable(tasks, monkeypatch):
     reply = Event()
-    monkeypatch.setattr(tasks.urllib.request, "urlopen", lambda *_, **__: reply.wait())
+
+    def reply_later(*_: object, **__: object) -> BytesIO:
+        reply.wait()
+        return BytesIO()
+
+    monkeypatch.setattr(tasks.urllib.request, "urlopen", reply_later)
     assert not tasks.can_reach("https://silent/", timeout_s=0.01)
     reply.set()
 

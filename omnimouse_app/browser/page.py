@@ -151,9 +151,11 @@ class NotebookPage:
         # The kernel returns the `repr` of a JSON string.
         return json.loads(literal_eval(reply["data"]["text/plain"]))
 
-    def wait_for_kernel(self, expression: str, expected: Any) -> None:
+    def wait_for_kernel(
+        self, expression: str, expected: Any, wait_s: float = WAIT_MS / 1000
+    ) -> None:
         """Wait until an expression in the kernel has a value."""
-        deadline_s = monotonic() + WAIT_MS / 1000
+        deadline_s = monotonic() + wait_s
         while (value := self.evaluate(expression)) != expected:
             if monotonic() > deadline_s:
                 raise AssertionError(f"{expression} is {value}, not {expected}")

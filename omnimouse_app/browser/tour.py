@@ -130,7 +130,8 @@ def _finetuning(
     tab.run_all()
     part = tab.part("finetune").first
     part.get_by_role("button", name="Start").click()
-    tab.wait_for_kernel(f"explorer.finetune.progress > {PICTURE_SHARE}", True)
+    # The start values and the first steps take minutes on a busy machine.
+    tab.wait_for_kernel(f"explorer.finetune.progress > {PICTURE_SHARE}", True, 400)
     # The run is stopped after the picture, since its end takes minutes.
     yield "finetune", part
     part.get_by_role("button", name="Stop").click()

@@ -300,12 +300,13 @@ def _draws(rows: Sequence[SweepRow], target: str) -> tuple[float, ...]:
     sem = scores.std(ddof=1) / np.sqrt(len(scores)) if len(scores) > 1 else NaN
     # Decoded behaviour is a property of the session: it has no interval over targets,
     # and sessions have equal weights.
-    low, high, weight = NaN, NaN, 1
+    low, high, weight = NaN, NaN, 1.0
     if target == RESPONSES:
         low = float(np.mean([row.ci_low for row in scored]))
         high = float(np.mean([row.ci_high for row in scored]))
-        weight = scored[0].n_neurons
-    return scores.mean(), sem, low, high, weight, len(scored)
+        weight = float(scored[0].n_neurons)
+    mean = float(scores.mean())
+    return mean, float(sem), low, high, weight, float(len(scored))
 
 
 def _tidy(
