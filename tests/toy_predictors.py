@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -213,6 +214,15 @@ def _load(path, device):
 FAMILY = Family(
     "toy", _load, {name: lambda _, made=made: made() for name, made in TOYS.items()}
 )
+
+
+def write_package(folder: Path) -> None:
+    """Install the toys for processes that have a folder on their path."""
+    package = folder / "toy_families-0.1.dist-info"
+    package.mkdir(parents=True)
+    point = f"[{families.GROUP}]\ntoy = tests.toy_predictors:FAMILY\n"
+    (package / "entry_points.txt").write_text(point, "utf-8")
+    (package / "METADATA").write_text("Name: toy-families\nVersion: 0.1\n", "utf-8")
 
 
 @contextmanager

@@ -4,6 +4,7 @@ Opening a notebook takes longer than most tests do. Those that end a kernel or r
 what a notebook keeps have another one: test_notebook_life.py.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from omnimouse_app.browser.chromium import BrowserMissingError, chromium
 from omnimouse_app.browser.page import NotebookPage, page_in
 from omnimouse_app.browser.server import serving
 from tests.browser.explorer import kernel_counts, open_explorer, wait_for_counts
+from tests.toy_predictors import write_package
 
 HERE = Path(__file__).parent
 
@@ -45,9 +47,14 @@ def browser():
 
 @pytest.fixture(scope="package")
 def server(tmp_path_factory):
-    notebooks = tmp_path_factory.mktemp("notebooks")
-    with serving(notebooks, tmp_path_factory.mktemp("jupyter")) as running:
-        yield running
+    """A server whose kernels also have the families of `tests.toy_predictors`."""
+    notebooks, packages = map(tmp_path_factory.mktemp, ("notebooks", "packages"))
+    write_package(packages)
+    path = (packages, HERE.parent.parent, os.environ.get("PYTHONPATH", ""))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, path)))
+        with serving(notebooks, tmp_path_factory.mktemp("jupyter")) as running:
+            yield running
 
 
 @pytest.fixture(scope="package")

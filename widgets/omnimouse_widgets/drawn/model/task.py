@@ -22,11 +22,11 @@ def task_text(state: LiveState) -> str:
     if not state.preset:
         return "Your own question, painted by hand."
     parts = [preset_named(state.preset).explanation]
-    if state.mask.note:
-        parts.append(f"Adapted: {state.mask.note}")
     unread = {"video": state.spec.video, "behaviour": state.spec.behavior}
     if missing := [name for name, spec in unread.items() if spec is None]:
         parts.append(f"This model reads no {' and no '.join(missing)}.")
+    if state.mask.note:
+        parts.append(f"Adapted: {state.mask.note}")
     return " ".join(parts)
 
 

@@ -264,7 +264,7 @@ function render({ model, el }) {
     const isInside = k >= 0 && k < film.window, place = `${film.reads_video ? "frame" : "sample"} ${k}`;
     const parts = [
       `${time.toFixed(2)} s`, isInside ? place : "", tier,
-      film.has_trials && number ? `trial ${number} / ${trials.length}` : "", kind === tier ? "" : kind,
+      film.has_trials && number ? `trial ${number} / ${trials.length}` : "", [tier, "none"].includes(kind) ? "" : kind,
     ];
     text.textContent = parts.filter(Boolean).join(" · ");
     coarse.value = at;
