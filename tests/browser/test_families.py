@@ -49,14 +49,15 @@ def test_spike_counts_are_painted_scrubbed_pinned_swept_saved_and_reopened(
     tab.wait_for_kernel(f"set({SHALLOW}) & set({VISIBLE}) == set()", True)
     # scrubbed to another trial
     start_s = tab.evaluate("explorer.start_s")
-    tab.part("video").get_by_role("button", name="◂ trial").click()
+    tab.part("video").get_by_role("button", name="Previous trial (PgUp)").click()
     tab.wait_for_kernel(f"explorer.start_s < {start_s}", True)
     # scored and swept in bits per spike
     show(tab, "Scores")
     tab.part("scores").get_by_text("bits/spike").first.wait_for()
     show(tab, "Context")
     tab.page.locator(".ytitle", has_text="bits per spike").wait_for()
-    tab.wait_for_kernel("len(controller.results.sweep.rows) > 2", True)
+    sweep = "controller.results.sweep"  # None until its first point
+    tab.wait_for_kernel(f"{sweep} is not None and len({sweep}.rows) > 2", True)
     # pinned beside a model of another rate
     show(tab, "Traces")
     choose_model(tab, "mean · each neuron's mean")

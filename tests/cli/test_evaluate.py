@@ -29,7 +29,7 @@ def test_an_ensemble_is_scored_beside_its_members(folder, tmp_path):
     ask = ["--strategy", FORECAST]
     path = str(tmp_path / "two.ensemble.json")
     text = run(folder, "--model", "ridge", "--model", "last", "--ensemble", path, *ask)
-    for words in ("ensemble of 2", "members", "resampling seeds, neurons"):
+    for words in ("ensemble of 2", "members", "s.d. of 2"):
         assert words in text.stdout
     assert "ensemble of 2" in run(folder, "--model", path, *ask).stdout
 

@@ -36,7 +36,7 @@ def time_blocks(starts_s: np.ndarray, duration_s: float) -> np.ndarray:
     --------
     >>> from omnimouse_model.metrics.time_blocks import time_blocks
     >>> time_blocks(np.arange(0, 40, 2.0), 2.0).tolist()[:6]
-    [0, 0, 0, 0, 0, 1]
+    [0, 0, 0, 1, 1, 2]
     """
     if not len(starts_s):
         return np.zeros(0, np.int64)

@@ -234,6 +234,6 @@ def _short(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}…"
 
 
-def number(value: float | None) -> float:
+def number(value: int | float | None) -> float:
     """Return a float from its JSON value; None is NaN."""
     return float("nan") if value is None else float(value)
