@@ -18,7 +18,7 @@ import numpy as np
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import HasNeurons, Mask
-from omnimouse_model.masks.cells import count_neurons
+from omnimouse_model.masks.cells import count_neurons, recording_rate
 from omnimouse_model.masks.selection import random_order, random_subset
 from omnimouse_model.masks.strategy import Strategy as Strategy
 from omnimouse_model.masks.token_layout import FULL_POPULATION
@@ -122,7 +122,9 @@ def mask_from_strategy(
     name = full_name(strategy) if isinstance(strategy, str) else ""
     official = _tables()[name] if isinstance(strategy, str) else strategy
     adapted = official.adapted(count)
-    mask = adapted.to_mask(total, order, name)
+    mask = replace(
+        adapted.to_mask(total, order, name), recording_rate_hz=recording_rate(session)
+    )
     if adapted == official:
         return mask
     # The name stays that of the official strategy, so the note must say what differs.
@@ -180,6 +182,6 @@ def half_population_mask(
     others = np.setdiff1d(np.arange(total), reserved)
     visible = random_subset(total, total // 2, seed, among=others)
     hidden = np.setdiff1d(np.arange(total), visible)
-    mask = Mask.nothing(total, spec).show(visible).ask(hidden)
+    mask = Mask.nothing(session, spec).show(visible).ask(hidden)
     mask = mask.with_frames(video).with_behavior(behavior)
     return replace(mask, name="half of the population")

@@ -150,7 +150,7 @@ def _time_window(
 
     # The neurons that a new window of the app selects at first.
     selected = np.array(active_neurons(session.window(start_s)), np.int64)
-    draw = live_draw(session.n_neurons, selected)
+    draw = live_draw(session, selected)
     live = live_sweep(_without_cache(predictor), session.window(start_s), selected)
 
     def predict(context: "Context") -> None:

@@ -111,18 +111,32 @@ def reading_options(command: Callable[..., None]) -> Callable[..., None]:
     @click.option(
         "--rate-hz", type=float, help="Responses per second, if no file states it."
     )
+    @click.option(
+        "--recording-rate-hz",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Responses per second before they were upsampled, if no file states it.",
+    )
     @click.option("--series", help="Kind of responses, if a session has several kinds.")
     @click.option(
         "--all-rois", is_flag=True, help="Include regions that are marked as no cells."
     )
     @wraps(command)
     def with_reading(
-        rate_hz: float | None, series: str | None, all_rois: bool, **others: Any
+        rate_hz: float | None,
+        recording_rate_hz: float | None,
+        series: str | None,
+        all_rois: bool,
+        **others: Any,
     ) -> None:
         from omnimouse_model.data.read_options import ReadOptions
 
         # Only options that differ from their defaults are passed on.
-        options = ReadOptions(rate_hz=rate_hz, series=series, cells_only=not all_rois)
+        options = ReadOptions(
+            rate_hz=rate_hz,
+            recording_rate_hz=recording_rate_hz,
+            series=series,
+            cells_only=not all_rois,
+        )
         command(reading=options.changed(), **others)
 
     return with_reading

@@ -85,7 +85,7 @@ def test_targets_near_visible_samples_are_not_asked_unless_switched_off():
     mask = Mask.nothing(2).show([0], slice(0, 30)).ask([0, 1], slice(30, 60))
     mask = mask.ask([1], slice(0, 60))
     asked = scored_cells(mask)
-    assert np.flatnonzero(asked[:, 0])[0] == 35
+    assert np.flatnonzero(asked[:, 0])[0] == 38
     assert np.flatnonzero(asked[:, 1])[0] == 5
     free = replace(mask, guarded=False)
     assert scored_cells(free).sum() == mask.target.sum()

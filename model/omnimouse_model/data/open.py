@@ -38,6 +38,7 @@ def open_session(
     *,
     behavior_names: Mapping[str, Sequence[str]] | None = None,
     rate_hz: float | None = None,
+    recording_rate_hz: float | None = None,
     series: str | None = None,
     cells_only: bool = True,
 ) -> Session:
@@ -50,7 +51,7 @@ def open_session(
         one; arrays by name, as docs/sessions.md lists them; a name or address on the
         model hub, downloaded the first time (see `fetch_session`); or the web address
         of an NWB file, of which only the required parts are transferred.
-    behavior_names, rate_hz, series, cells_only
+    behavior_names, rate_hz, recording_rate_hz, series, cells_only
         Facts that the files lack or state wrongly; see `ReadOptions`.
 
     Raises
@@ -71,7 +72,9 @@ def open_session(
     >>> session.n_neurons, session.duration_s
     (5, 20.0)
     """
-    options = ReadOptions(behavior_names, rate_hz, series, cells_only)
+    options = ReadOptions(
+        behavior_names, rate_hz, recording_rate_hz, series, cells_only
+    )
     if isinstance(path, Mapping):
         with _typed_errors(Path("arrays"), "arrays"):
             return arrays.read_mapping(path, options)

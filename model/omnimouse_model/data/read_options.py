@@ -18,6 +18,9 @@ class ReadOptions:
         Names of the columns of `eye_tracker` or `treadmill`. Only labels change.
     rate_hz
         Samples of the responses per second.
+    recording_rate_hz
+        Samples per second at which the responses were recorded, if the files hold
+        responses that were upsampled later.
     series
         Kind of responses, if there are several; the error message lists the names.
     cells_only
@@ -26,6 +29,7 @@ class ReadOptions:
 
     behavior_names: Mapping[str, Sequence[str]] | None = None
     rate_hz: float | None = None
+    recording_rate_hz: float | None = None
     series: str | None = None
     cells_only: bool = True
 

@@ -22,7 +22,7 @@ from omnimouse_model.data.clock import (
 )
 from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.overview import Overview, summarise
-from omnimouse_model.data.signal import Signal
+from omnimouse_model.data.signal import Signal, is_interpolated
 from omnimouse_model.data.split import early_and_late, has_tiers, split_minutes
 from omnimouse_model.data.stimulus import BLANK_TIER, COMMON_TIERS, Stimulus, Trials
 from omnimouse_model.data.units import Roi, Units
@@ -38,6 +38,8 @@ from omnimouse_model.errors import SessionFormatError
 
 __all__ = ["Note", "Roi", "Session", "Signal", "Stimulus", "Trials", "Units", "Window"]
 
+RECORDING_RATE = "recording_rate_hz"
+"""Key of `Session.meta`."""
 Tiers = str | Sequence[str] | None
 
 
@@ -167,6 +169,19 @@ class Session:
         except SessionFormatError:
             return True
         return False
+
+    @property
+    def recording_rate_hz(self) -> float | None:
+        """Responses per second before they were upsampled; None if it is unknown.
+
+        Stated by the user or the metadata; otherwise the rate of the samples, unless
+        they have the rate to which the released recordings were upsampled.
+        """
+        rate_hz = self.responses.rate_hz
+        stated = self.options.get("recording_rate_hz") or self.meta.get(RECORDING_RATE)
+        if stated:
+            return min(float(stated), rate_hz)
+        return rate_hz if is_interpolated(rate_hz, OMNIMOUSE.response_rate_hz) else None
 
     def common_interval(self) -> Interval:
         """Native span that windows may use: all streams, less 0.5 s at both ends."""

@@ -243,6 +243,9 @@ OMNIMOUSE = WindowSpec(
 """Windows of OmniMouse: 60 response samples, 60 frames of 36 x 64, 40 of behaviour."""
 # OmniMouse's values by name, for code that belongs to OmniMouse alone.
 RESPONSE_RATE_HZ = SCREEN_RATE_HZ = 30.0
+ASSUMED_RATE_HZ = 8.0
+"""Rate of a recording that states none, before it was upsampled: the most frequent one
+of the released recordings."""
 VIDEO_SIZE = (36, 64)
 WINDOW_S = OMNIMOUSE.duration_s
 N_SAMPLES, N_FRAMES = OMNIMOUSE.n_samples, OMNIMOUSE.n_frames

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from itertools import product
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import MaskError
 
 HIDDEN, VISIBLE, TARGET = 0, 1, 2
@@ -22,6 +22,8 @@ PATTERN_NAMES = tuple(
 """By number of `patterns`: a state, or both ends of a mixed one: `hidden → target`."""
 GUARD_SAMPLES = 5
 """Samples of OmniMouse that are no targets: after a visible one, and at the start."""
+_GUARDED_INTERVALS = 2
+"""An interpolated sample depends on the recorded samples on both sides of it."""
 BehaviorMode = Literal["visible", "target", "hidden"]
 BehaviorModes = BehaviorMode | tuple[BehaviorMode, ...]
 Neurons = int | Sequence[int] | np.ndarray | slice
@@ -44,26 +46,74 @@ def count_neurons(session: "HasNeurons | int | np.integer[Any]") -> int:
     return int(getattr(session, "n_neurons", session))  # type: ignore[arg-type]
 
 
-# -- targets that their neighbours reveal -----------------------------------------
-def guard_samples(spec: WindowSpec) -> int:
-    """Return the number of samples after a visible one that are no targets.
+def recording_rate(session: object) -> float:
+    """Return the rate at which a session was recorded, 8 Hz if it is unknown."""
+    return getattr(session, "recording_rate_hz", None) or ASSUMED_RATE_HZ
 
-    5 for OmniMouse, the same time at other rates, and 0 for counts.
-    """
+
+# -- targets that their neighbours reveal -----------------------------------------
+class Guard(NamedTuple):
+    """Samples of a neuron that are no targets, because other samples reveal them."""
+
+    first: int
+    """At the start of the window, beside the samples before it."""
+    before: int
+    """Before a visible sample."""
+    after: int
+    """After a visible sample."""
+
+
+NO_GUARD = Guard(0, 0, 0)
+
+
+def official_guard(spec: WindowSpec) -> Guard:
+    """Return the guard of official strategies: 5 samples at 30 Hz, on one side only."""
     # Traces are upsampled from a slower recording, so neighbouring samples share
     # recorded values. Bins of counts do not overlap.
     if spec.responses == "count":
-        return 0
-    # The quotient may exceed a whole number by rounding; `ceil` would add a sample.
-    share = spec.response_rate_hz / OMNIMOUSE.response_rate_hz
-    return int(np.ceil(share * GUARD_SAMPLES - 1e-9))
+        return NO_GUARD
+    count = _samples_of(GUARD_SAMPLES / OMNIMOUSE.response_rate_hz, spec)
+    return Guard(count, 0, count)
 
 
-def after_visible(visible: np.ndarray, n_samples: int = GUARD_SAMPLES) -> np.ndarray:
-    """Return the cells shortly after a visible one of the same neuron, bool (T, N)."""
+def guard_of(spec: WindowSpec, recording_rate_hz: float) -> Guard:
+    """Return the guard of masks made by hand: two recorded samples on both sides.
+
+    At least 5 samples at 30 Hz, as in official strategies; none for counts.
+    """
+    official = official_guard(spec)
+    if official == NO_GUARD or recording_rate_hz >= OMNIMOUSE.response_rate_hz:
+        return Guard(official.first, official.after, official.after)
+    recorded = _samples_of(_GUARDED_INTERVALS / recording_rate_hz, spec)
+    count = max(official.after, recorded)
+    return Guard(official.first, count, count)
+
+
+def _samples_of(duration_s: float, spec: WindowSpec) -> int:
+    # The product may exceed a whole number by rounding; `ceil` would add a sample.
+    return int(np.ceil(duration_s * spec.response_rate_hz - 1e-9))
+
+
+def near_visible(visible: np.ndarray, guard: Guard) -> np.ndarray:
+    """Return the cells beside a visible one of the same neuron, bool (T, N)."""
+    near = _shifted(visible, guard.after)
+    if guard.before:
+        near |= _shifted(visible[::-1], guard.before)[::-1]
+    return near
+
+
+def _shifted(visible: np.ndarray, n_samples: int) -> np.ndarray:
+    """Return the cells at most `n_samples` after a visible one, bool (T, N)."""
     near = np.zeros_like(visible)
-    for lag in range(1, n_samples + 1):
-        near[lag:] |= visible[:-lag]
+    if not n_samples:
+        return near
+    near[1:] = visible[:-1]
+    reach = 1
+    # Each pass at most doubles the reach: 4 passes for 8 samples instead of 8.
+    while reach < n_samples:
+        step = min(reach, n_samples - reach)
+        near[step:] |= near[:-step].copy()  # the operands overlap in memory
+        reach += step
     return near
 
 

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from math import inf
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, get_args
@@ -24,7 +25,12 @@ from typing import Any, get_args
 import numpy as np
 
 from omnimouse_model.atomic import atomic_path
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec, spec_from_dict
+from omnimouse_model.data.window_spec import (
+    ASSUMED_RATE_HZ,
+    OMNIMOUSE,
+    WindowSpec,
+    spec_from_dict,
+)
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks.cells import BehaviorMode
 from omnimouse_model.masks.token_layout import QUERY_SAMPLES, TokenLayout
@@ -40,8 +46,8 @@ _LETTERS = "hvt"
 _RUN = re.compile(r"([0-9]{1,6})([hvt])")
 _RANGE = re.compile(r"([0-9]{1,7})(?:-([0-9]{1,7}))?")
 _COMMON = (
-    "format", "version", "n_neurons", "cells", "frames", "behavior", "guarded", "name",
-    "note",
+    "format", "version", "n_neurons", "cells", "frames", "behavior", "guarded",
+    "recording_rate_hz", "name", "note",
 )  # fmt: skip
 _LAYOUT = ("order", "cuts", "context_span", "query_phase")
 _FIELDS = {
@@ -69,7 +75,8 @@ def to_json_values(fields: Mapping[str, Any]) -> dict[str, Any]:
         values["cuts"] = [int(cut) for cut in layout.cuts]
         values["context_span"] = [int(sample) for sample in layout.context_span]
         values["query_phase"] = layout.query_phase
-    return values | {name: fields[name] for name in ("guarded", "name", "note")}
+    as_stored = ("guarded", "recording_rate_hz", "name", "note")
+    return values | {name: fields[name] for name in as_stored}
 
 
 def _cells_text(cells: np.ndarray) -> dict[str, str]:
@@ -136,9 +143,21 @@ def from_json_values(values: object) -> dict[str, Any]:
         "guarded": _checked(
             values, "guarded", "true or false", lambda value: isinstance(value, bool)
         ),
+        # Older files do not have the rate.
+        "recording_rate_hz": _checked(
+            {"recording_rate_hz": ASSUMED_RATE_HZ} | dict(values),
+            "recording_rate_hz",
+            "a number of Hz above 0",
+            _is_rate,
+        ),
         "name": _text(values, "name"),
         "note": _text(values, "note"),
     }
+
+
+def _is_rate(value: object) -> bool:
+    # Not `isinstance`: True is an int in Python.
+    return type(value) in (int, float) and 0 < value < inf  # type: ignore[operator]
 
 
 def _version(values: Mapping[str, Any]) -> int:

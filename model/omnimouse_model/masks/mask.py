@@ -17,26 +17,30 @@ from typing import Any
 
 import numpy as np
 
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import algebra, files, time_mapping
 from omnimouse_model.masks.cells import (
     HIDDEN,
+    NO_GUARD,
     PATTERN_NAMES,
     TARGET,
     VISIBLE,
     BehaviorMode,
     BehaviorModes,
+    Guard,
     HasNeurons,
     Neurons,
     Samples,
-    after_visible,
     checked_modes,
     count_neurons,
     fill,
-    guard_samples,
+    guard_of,
+    near_visible,
     neuron_columns,
+    official_guard,
     patterns,
+    recording_rate,
     sample_rows,
     states,
 )
@@ -66,9 +70,10 @@ class Mask:
     token_layout
         Settings of OmniMouse's tokeniser; None for other specs.
     guarded
-        Whether target cells that their neighbours reveal are not scored: at the start
-        of the window, and shortly after a visible run of the same neuron. Strategies
-        have no such targets.
+        Whether target cells that their neighbours reveal are not scored; see `guard`.
+    recording_rate_hz
+        Rate at which the responses were recorded, before they were upsampled; 8 Hz if
+        it is unknown. Slower recordings have wider guards.
     name
         Strategy from which the mask was made, "" for a mask made by hand.
     note
@@ -87,6 +92,7 @@ class Mask:
     spec: WindowSpec = OMNIMOUSE
     token_layout: TokenLayout | None = None
     guarded: bool = True
+    recording_rate_hz: float = ASSUMED_RATE_HZ
     name: str = ""
     note: str = ""
     # The id is computed at first use; a list, because the fields are frozen.
@@ -141,6 +147,7 @@ class Mask:
             frames=np.zeros(spec.n_frames, bool),
             behavior="hidden",
             spec=spec,
+            recording_rate_hz=recording_rate(session),
         )
 
     @classmethod
@@ -180,7 +187,7 @@ class Mask:
         move.
         """
         changed: Mask = object.__new__(Mask)
-        for name in ("frames", "behavior", "spec", "guarded"):
+        for name in ("frames", "behavior", "spec", "guarded", "recording_rate_hz"):
             object.__setattr__(changed, name, getattr(self, name))
         layout = self.token_layout
         # A mask made by hand has the plain query grid.
@@ -245,6 +252,17 @@ class Mask:
                 new if name in channels else old for name, new, old in modes
             )
         return self._by_hand(behavior=behavior)
+
+    @property
+    def guard(self) -> Guard:
+        """Samples beside visible ones, and at the start, that can be read off others.
+
+        Official strategies leave out the samples after a visible run only; masks made
+        by hand also those before it, and more in slow recordings.
+        """
+        if self.name:
+            return official_guard(self.spec)
+        return guard_of(self.spec, self.recording_rate_hz)
 
     def with_guard(self, guarded: bool) -> "Mask":
         """Leave out targets that visible neighbours reveal, or score them (warns)."""
@@ -367,7 +385,16 @@ class Mask:
             self.channel_modes, self.spec.behavior, spec.behavior
         )
         behavior: BehaviorModes = modes or "hidden"
-        return Mask(cells, frames, behavior, spec, None, self.guarded, name, note)
+        return replace(
+            self,
+            cells=cells,
+            frames=frames,
+            behavior=behavior,
+            spec=spec,
+            token_layout=None,
+            name=name,
+            note=note,
+        )
 
     # -- masks out of masks -----------------------------------------------------
     def __or__(self, other: "Mask") -> "Mask":
@@ -575,10 +602,10 @@ def scored_cells(mask: Mask) -> np.ndarray:
     scored = mask.target
     if mask.token_layout is not None:
         scored &= mask.token_layout.enters(mask.n_neurons)
-    if mask.guarded and (guard := guard_samples(mask.spec)):
+    if mask.guarded and mask.guard != NO_GUARD:
         # `skip_n_samples` and `interpolation_buffer` of the official code, both 5.
-        scored[:guard] = False
-        scored &= ~after_visible(mask.visible, guard)
+        scored[: mask.guard.first] = False
+        scored &= ~near_visible(mask.visible, mask.guard)
     return scored
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from omnimouse_model.masks.cells import after_visible, guard_samples
+from omnimouse_model.masks.cells import Guard, near_visible
 from omnimouse_model.masks.mask import UNGUARDED, Mask, input_cells, scored_cells
 from omnimouse_model.masks.token_layout import (
     FULL_POPULATION,
@@ -116,12 +116,12 @@ def _on_unread_cells(mask: Mask, layout: TokenLayout) -> Iterator[Remark]:
 
 def _on_guarded_cells(mask: Mask) -> Iterator[Remark]:
     """Yield remarks on targets that their neighbours reveal."""
-    target, guard = mask.target, guard_samples(mask.spec)
+    target, guard = mask.target, mask.guard
     if mask.token_layout is not None:
         target &= mask.token_layout.enters(mask.n_neurons)
     # A cell is in one remark only: the first samples are not counted again.
-    first, near = target.copy(), target & after_visible(mask.visible, guard)
-    first[guard:], near[:guard] = False, False
+    first, near = target.copy(), target & near_visible(mask.visible, guard)
+    first[guard.first :], near[: guard.first] = False, False
     if not mask.guarded:
         yield from _remark(
             "unguarded",
@@ -133,16 +133,37 @@ def _on_guarded_cells(mask: Mask) -> Iterator[Remark]:
     yield from _remark(
         "first-samples",
         first,
-        f"are not scored: the first {guard} samples can be read off the samples before "
-        "the window. Choose later ones, or switch the guard off: with_guard(False).",
+        f"are not scored: the first {guard.first} samples can be read off the samples "
+        "before the window. Choose later ones, or switch the guard off: "
+        "with_guard(False).",
     )
     yield from _remark(
         "beside-visible",
         near,
-        f"are not scored: within {guard} samples after a visible one of the same "
-        "neuron they can be read off it. Leave a gap, or switch the guard off: "
-        "with_guard(False).",
+        f"are not scored: within {guard.after} samples after{_before(guard)} a visible "
+        "one of the same neuron they can be read off it. Leave a gap, or switch the "
+        "guard off: with_guard(False).",
     )
+
+
+def guard_text(mask: Mask) -> str:
+    """Return which samples beside visible ones are not scored; "" without a guard."""
+    guard = mask.guard
+    if not mask.guarded or not guard.after:
+        return ""
+    if not guard.before:
+        return (
+            f"The {guard.after} samples after a visible run are not scored, as in the "
+            "official strategies; those before it are."
+        )
+    return (
+        f"The {guard.after} samples before and after visible ones of the same neuron "
+        f"are not scored (recorded at {mask.recording_rate_hz:.3g} Hz)."
+    )
+
+
+def _before(guard: Guard) -> str:
+    return f", or {guard.before} before," if guard.before else ""
 
 
 def _on_context(mask: Mask, layout: TokenLayout) -> Iterator[Remark]:

@@ -60,7 +60,7 @@ def planned_cells(
         # One value for the whole session, so that all contexts have the same targets.
         largest = largest_context(session.n_neurons, plan.neurons)
         for seed in plan.seeds:
-            draw = held_out_draw(session.n_neurons, largest, seed)
+            draw = held_out_draw(session, largest, seed)
             make = partial(Cell, session, starts, seed=seed, draw=draw, spec=spec)
             yield from (make(context=context) for context in plan.contexts)
 

@@ -12,9 +12,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import OMNIMOUSE, RESPONSE_RATE_HZ, WindowSpec
 from omnimouse_model.masks import Mask
-from omnimouse_model.masks.cells import guard_samples
+from omnimouse_model.masks.cells import (
+    HasNeurons,
+    count_neurons,
+    guard_of,
+    official_guard,
+)
 from omnimouse_model.masks.strategy import SMALL_POPULATION
 from omnimouse_model.masks.token_layout import (
     FULL_POPULATION,
@@ -93,10 +98,14 @@ class Draw:
     others
         int64 (P - n,): the first k are the context of k neurons, so that larger
         contexts contain the smaller ones.
+    recording_rate_hz
+        Rate at which the session was recorded; slow recordings have a wider guard. If
+        it is unknown, contexts have the guard of the official masks.
     """
 
     targets: np.ndarray
     others: np.ndarray
+    recording_rate_hz: float = RESPONSE_RATE_HZ
 
     @property
     def n_neurons(self) -> int:
@@ -104,16 +113,17 @@ class Draw:
         return len(self.targets) + len(self.others)
 
 
-def held_out_draw(n_neurons: int, largest: int, seed: int) -> Draw:
+def held_out_draw(session: HasNeurons | int, largest: int, seed: int) -> Draw:
     """Draw the targets and the order of the other neurons from a seed.
 
     Parameters
     ----------
-    n_neurons
-        Neurons of the session, P.
+    session
+        A session, or its number of neurons.
     largest
         Number of neurons in the largest context; see `largest_context`.
     """
+    n_neurons = count_neurons(session)
     permuted = np.random.default_rng(seed).permutation(n_neurons)
     most = MOST_TARGETS
     # The same rule as for official masks on small populations.
@@ -122,7 +132,12 @@ def held_out_draw(n_neurons: int, largest: int, seed: int) -> Draw:
     # The targets depend on the largest context and not on each one, so that they are
     # the same along a curve.
     count = max(1, min(most, n_neurons - largest))
-    return Draw(np.sort(permuted[-count:]), permuted[:-count])
+    return Draw(np.sort(permuted[-count:]), permuted[:-count], context_rate(session))
+
+
+def context_rate(session: object) -> float:
+    """Return the rate at which a session was recorded, 30 Hz if it is unknown."""
+    return getattr(session, "recording_rate_hz", None) or RESPONSE_RATE_HZ
 
 
 def largest_context(n_neurons: int, counts: tuple[int, ...]) -> int:
@@ -144,8 +159,8 @@ def too_large(context: Context, draw: Draw) -> str:
 
 
 def history_end(spec: WindowSpec = OMNIMOUSE) -> int:
-    """Return the end of history: before the samples that the guard leaves out."""
-    return spec.n_samples // 2 - guard_samples(spec)
+    """Return the end of history: before the official guard."""
+    return spec.n_samples // 2 - official_guard(spec).after
 
 
 def check_history(history: int, spec: WindowSpec = OMNIMOUSE) -> None:
@@ -175,7 +190,14 @@ def context_mask(context: Context, draw: Draw, spec: WindowSpec = OMNIMOUSE) -> 
     """
     check_history(context.history_samples, spec)
     later = (spec.n_samples // 2, spec.n_samples)
-    mask = Mask.nothing(draw.n_neurons, spec).ask(draw.targets, later)
+    # The guard of a slow recording reaches into the second half. Its samples are no
+    # targets in any context, so that all contexts are scored on the same samples.
+    end = history_end(spec)
+    guard = guard_of(spec, draw.recording_rate_hz)
+    scored = (max(later[0], end + guard.after), spec.n_samples)
+    mask = replace(
+        Mask.nothing(draw.n_neurons, spec), recording_rate_hz=draw.recording_rate_hz
+    ).ask(draw.targets, scored)
     mask = mask.show(draw.others[: context.neurons], later)
     mask = mask.with_frames(context.video).with_behavior(context.behavior)
     if mask.token_layout is not None:
@@ -187,7 +209,6 @@ def context_mask(context: Context, draw: Draw, spec: WindowSpec = OMNIMOUSE) -> 
         span = later if context.neurons else (0, 0)
         mask = replace(mask, token_layout=TokenLayout(order, context_span=span))
     # History last: it shows the targets' past too, and extends the context span.
-    end = history_end(spec)
     return mask.show(slice(None), (end - context.history_samples, end))
 
 

@@ -13,6 +13,7 @@ from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.analysis.sweep.contexts import (
     Draw,
     context_mask,
+    context_rate,
     history_end,
 )
 from omnimouse_model.analysis.sweep.plan import SweepPlan
@@ -20,7 +21,8 @@ from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
-from omnimouse_model.masks import TARGET, Mask
+from omnimouse_model.masks import TARGET, HasNeurons, Mask
+from omnimouse_model.masks.cells import count_neurons
 from omnimouse_model.metrics import (
     StreamingCorrelation,
     bootstrap_interval,
@@ -78,10 +80,11 @@ def live_plan(
     )
 
 
-def live_draw(n_neurons: int, targets: np.ndarray, seed: int = SEED) -> Draw:
+def live_draw(session: HasNeurons | int, targets: np.ndarray, seed: int = SEED) -> Draw:
     """Return a draw with fixed targets; the seed gives the order of the others."""
-    permuted = np.random.default_rng(seed).permutation(n_neurons)
-    return Draw(targets, permuted[~np.isin(permuted, targets)])
+    permuted = np.random.default_rng(seed).permutation(count_neurons(session))
+    others = permuted[~np.isin(permuted, targets)]
+    return Draw(targets, others, context_rate(session))
 
 
 def live_sweep(
@@ -137,8 +140,8 @@ def live_sweep(
         yield sweep
     rows = {(row.seed, row.context): row for row in sweep.rows}
     first_seed = sweep.plan.seeds[0]
-    n = window.session.n_neurons
-    draws = {seed: live_draw(n, neurons, seed) for seed in sweep.plan.seeds}
+    session = window.session
+    draws = {seed: live_draw(session, neurons, seed) for seed in sweep.plan.seeds}
     cells = [(seed, c) for seed in sweep.plan.seeds for c in sweep.plan.contexts]
     cells = [cell for cell in cells if cell not in rows]
     # Without drawn neurons, a context is that of the first draw, whose row is copied.

@@ -33,7 +33,7 @@ from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
     train_spans,
 )
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.units import Roi, Units
@@ -254,6 +254,8 @@ def _session(arrays: _Arrays, options: ReadOptions) -> Session:
         stimulus=stimulus,
         trials=trials,
         images={} if image is None else {"mean": image.astype(np.float32)},
+        # Stated by the user, who can also state that the arrays were upsampled.
+        meta={RECORDING_RATE: responses.rate_hz},
         options=options.changed(),
     )
     return finalise(session, notes)

@@ -156,6 +156,7 @@ def _settings(mask: Mask) -> Settings:
         # Without the order, which is long and rarely changes.
         "token_layout": None if layout is None else replace(layout, order=_NO_ORDER),
         "guarded": mask.guarded,
+        "recording_rate_hz": mask.recording_rate_hz,
         "name": mask.name,
         "note": mask.note,
     }

@@ -55,7 +55,7 @@ def mixed_mask(n: int = N) -> Mask:
     [
         (later_half_mask(), 30),
         (Mask.nothing(N).ask(range(N), slice(0, 60)), 55),
-        (mixed_mask(), 30),
+        (mixed_mask(), 27),  # the guard ends at sample 33
         (Mask.nothing(N).ask([0], slice(20, 32)), 12),
         (Mask.nothing(N).ask([0], slice(40, 42)), 5),
         (Mask.nothing(N), 60),

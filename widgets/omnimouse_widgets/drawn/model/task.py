@@ -7,6 +7,7 @@ import numpy as np
 from omnimouse_model.live.mask.presets import preset_named
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
+from omnimouse_model.masks.remarks import guard_text
 from omnimouse_model.predict.predictor import Needs
 
 VIDEO_NAMES: Final = ("all", "none", "first", "last")
@@ -27,6 +28,10 @@ def task_text(state: LiveState) -> str:
         parts.append(f"This model reads no {' and no '.join(missing)}.")
     if state.mask.note:
         parts.append(f"Adapted: {state.mask.note}")
+    mask = state.mask
+    # The guard matters where the same neuron is visible and a target.
+    if (mask.visible.any(axis=0) & mask.target.any(axis=0)).any():
+        parts.append(guard_text(mask))
     return " ".join(parts)
 
 

@@ -12,6 +12,7 @@ from qtpy.QtWidgets import QCheckBox, QLabel, QLineEdit, QSpinBox, QWidget
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import UNGUARDED
+from omnimouse_model.masks.remarks import guard_text
 from omnimouse_widgets.qt.style.controls import describe, number_box, show_text
 from omnimouse_widgets.qt.style.form import Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
@@ -38,6 +39,7 @@ class AdvancedSection(QWidget):
             "because upsampled responses reveal their neighbours."
         )
         self.guarded.toggled.connect(lambda on: self._change(guarded=on))
+        self.width_text = wrapped_label()
         self.warning = wrapped_label("alert")
         span = row_of(self.start, QLabel("to"), self.stop)
         for column in (0, 2):
@@ -46,7 +48,7 @@ class AdvancedSection(QWidget):
         form = Form(self.layout_rows)
         form.add("Cuts", self.cuts)
         form.add("Context", span)
-        Form(guard_rows).add_rows(self.guarded, self.warning)
+        Form(guard_rows).add_rows(self.guarded, self.width_text, self.warning)
         Form(self).add_rows(self.layout_rows, guard_rows)
         events = controller.state.events
         self.redraw = Redraw(self, (self._draw, [events.mask, events.session]))
@@ -119,4 +121,5 @@ class AdvancedSection(QWidget):
             self.guarded.setChecked(mask.guarded)
         # Counts are not upsampled, so they need no guard.
         self.guarded.setVisible(mask.spec.responses == "trace")
+        show_text(self.width_text, guard_text(mask))
         show_text(self.warning, "" if mask.guarded else f"⚠ {UNGUARDED}")

@@ -17,7 +17,7 @@ from omnimouse_model.data.readers.build.statistics import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.split import SPLIT_NOTE
 from omnimouse_model.data.valid_starts import inside_trials
-from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE
 from omnimouse_model.errors import SessionFormatError
 
 # The format refuses shorter sessions (spec, section 6, case 19), whatever the windows
@@ -49,6 +49,13 @@ def finalise(session: Session, notes: Notes) -> Session:
     if not len(full_window_starts(inside_trials(session, None), _WINDOW_POINTS)):
         notes.warn("no_windows", _without_windows(session))
     _note_other_rate(session, notes)
+    if session.recording_rate_hz is None and not session.responses.has_events:
+        notes.assume(
+            "unknown_recording_rate",
+            f"responses were upsampled to {session.responses.rate_hz:.4g} Hz from an "
+            f"unknown rate: {ASSUMED_RATE_HZ:g} Hz is assumed, that of most released "
+            "recordings; targets beside visible samples are left out accordingly",
+        )
     if session.t0:
         notes.assume(
             "clock", f"clock: 0 is the first response, {session.t0:.10g} s in the file"

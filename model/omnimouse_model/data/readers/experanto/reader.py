@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from omnimouse_model.data.readers.experanto.screen import read_screen
 from omnimouse_model.data.readers.experanto.sequence import read_sequence
 from omnimouse_model.data.readers.experanto.spikes import read_spikes
 from omnimouse_model.data.readers.experanto.units import read_images, read_units
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.errors import SessionFormatError
@@ -59,7 +60,8 @@ def read(path: Path, options: ReadOptions) -> Session:
     check_order(behavior["eye_tracker"], notes)
     _note_other_devices(path, responses.file.path.parent.name, notes)
     images, facts = read_images(path, notes)
-    session_id, animal_id = _identity(path, notes)
+    root_meta = _root_metadata(path, notes)
+    session_id, animal_id = _identity(path, root_meta, notes)
     session = Session(
         id=session_id,
         animal_id=animal_id,
@@ -72,7 +74,7 @@ def read(path: Path, options: ReadOptions) -> Session:
         stimulus=stimulus,
         trials=trials,
         images=images,
-        meta=facts,
+        meta=facts | _recording_rate(meta, root_meta),
         options=options.changed(),
     )
     return finalise(session, notes)
@@ -99,6 +101,20 @@ def _responses(root: Path, notes: Notes) -> tuple[Signal, Mapping[str, Any]]:
         "responses/meta.yml is missing; a session needs responses",
         "was the download complete?",
     )
+
+
+def _recording_rate(
+    meta: Mapping[str, Any], root_meta: Mapping[str, Any]
+) -> dict[str, float]:
+    """Return the rate before upsampling, if the metadata state it."""
+    value = meta.get("original_sampling_rate")
+    # Simulated recordings are computed at their rate, not upsampled.
+    if value is None and "simulated" in root_meta:
+        value = meta.get("sampling_rate")
+    # A bool is an int in Python.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return {}
+    return {RECORDING_RATE: float(value)} if 0 < value < inf else {}
 
 
 def _note_other_devices(root: Path, used: str, notes: Notes) -> None:
@@ -135,19 +151,24 @@ def _behavior(
     return with_stored_statistics(signal, root, notes)
 
 
-def _identity(root: Path, notes: Notes) -> tuple[str, str | None]:
+def _root_metadata(root: Path, notes: Notes) -> Mapping[str, Any]:
+    path = root / "meta.json"
+    # A damaged meta.json is no reason to refuse the recording.
+    try:
+        return read_json_mapping(path, root) if path.exists() else {}
+    except SessionFormatError as error:
+        notes.warn("bad_identity", f"{error.message}; the folder's name is used")
+        return {}
+
+
+def _identity(
+    root: Path, meta: Mapping[str, Any], notes: Notes
+) -> tuple[str, str | None]:
     """Return session key and animal, by the rules of the reference package.
 
     The order is `data_key`, `scan_key`, animal-session-scan, folder name. Checkpoints
     contain these keys, so other rules would make their sessions unknown.
     """
-    path = root / "meta.json"
-    # A damaged meta.json is no reason to refuse the recording.
-    try:
-        meta = read_json_mapping(path, root) if path.exists() else {}
-    except SessionFormatError as error:
-        notes.warn("bad_identity", f"{error.message}; the folder's name is used")
-        meta = {}
     scan_key = meta.get("scan_key")
     scan = scan_key if isinstance(scan_key, Mapping) else meta
     if meta.get("data_key") is not None:
@@ -159,7 +180,8 @@ def _identity(root: Path, notes: Notes) -> tuple[str, str | None]:
     else:
         key = root.name
         notes.assume(
-            "no_identity", f"{label(path)} gives no key: '{key}' is the folder"
+            "no_identity",
+            f"{label(root / 'meta.json')} gives no key: '{key}' is the folder",
         )
     animal = scan.get("animal_id", meta.get("animal_id"))
     # Keys begin with the animal: `dynamic26872-17-20-Video-…`.

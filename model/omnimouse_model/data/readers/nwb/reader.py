@@ -30,7 +30,7 @@ from omnimouse_model.data.readers.nwb.rows import EvenRows, SideBySide
 from omnimouse_model.data.readers.nwb.series import choose_series, short_name
 from omnimouse_model.data.readers.nwb.stimulus import read_intervals, read_stimulus
 from omnimouse_model.data.readers.nwb.units import AREAS, PlaneUnits, read_units
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
 from omnimouse_model.errors import SessionFormatError
@@ -106,7 +106,11 @@ def read_source(source: Source, fingerprint: str, options: ReadOptions) -> Sessi
         stimulus=stimulus,
         trials=trials,
         images=_images(nwb, planes),
-        meta={"series": [group.name for group in series]},
+        # NWB files hold responses as they were recorded.
+        meta={
+            "series": [group.name for group in series],
+            RECORDING_RATE: responses.rate_hz,
+        },
         series=chosen.name,
         series_choices=chosen.choices,
         options=options.changed(),

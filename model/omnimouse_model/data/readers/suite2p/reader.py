@@ -18,7 +18,7 @@ from omnimouse_model.data.readers.suite2p.traces import (
     choose_series,
     series_choices,
 )
-from omnimouse_model.data.session import Session
+from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Trials
 from omnimouse_model.data.units import Roi, Units
@@ -68,7 +68,8 @@ def read(path: Path, options: ReadOptions) -> Session:
             for i, plane in enumerate(planes)
             if plane.mean_image is not None
         },
-        meta={"series": series},
+        # suite2p does not upsample.
+        meta={"series": series, RECORDING_RATE: responses.rate_hz},
         series=series,
         series_choices=choices,
         options=options.changed(),
