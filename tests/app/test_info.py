@@ -67,9 +67,3 @@ def test_a_broken_session_ends_with_one_line(tmp_path, info, extra):
     status, text = info(str(folder), *extra)
     assert (status, len(text.splitlines())) == (1, 1)
     assert "responses/meta.yml line 2" in text
-
-
-def test_a_path_that_is_not_there_ends_with_one_line(tmp_path, info):
-    status, text = info(str(tmp_path / "nowhere"))
-    assert (status, len(text.splitlines())) == (1, 1)
-    assert "nowhere" in text

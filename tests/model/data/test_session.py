@@ -66,6 +66,8 @@ def test_columns_hold_their_trials(fixture):
         ({"data_key": "8-1-2", "scan_key": {"animal_id": 9}}, "8-1-2", "9"),
         ({"data_key": "8-1-2"}, "8-1-2", "8"),
         ({"scan_key": {"animal_id": 7, "session": 3, "scan_idx": 4}}, "7-3-4", "7"),
+        ({"animal_id": 8, "session": 2, "scan_idx": 3}, "8-2-3", "8"),
+        ({"data_key": "5-6-7", "scan_key": "8-9-1"}, "5-6-7", "5"),
         ({"animal_id": "m"}, "dynamic5-6-7-Video-x", "m"),
         ({}, "dynamic5-6-7-Video-x", "5"),
         (None, "dynamic5-6-7-Video-x", "5"),

@@ -327,20 +327,6 @@ def test_frames_that_are_not_finite_are_noted_and_read_as_mean_gray(tmp_path):
     assert not window.valid["video"].all()
 
 
-@pytest.mark.parametrize(
-    ("meta", "key"),
-    [
-        ({"data_key": "5-6-7", "scan_key": "8-9-1"}, "5-6-7"),
-        ({"scan_key": {"animal_id": 8, "session": 2, "scan_idx": 3}}, "8-2-3"),
-        ({"animal_id": 8, "session": 2, "scan_idx": 3}, "8-2-3"),
-        ({}, "session"),
-    ],
-)
-def test_the_session_key_is_looked_for_in_the_formats_order(folder, meta, key):
-    save_json(folder / "meta.json", meta)
-    assert open_session(folder).id == key
-
-
 def test_unknown_tiers_are_kept_and_noted_once(tmp_path):
     trials = (*TRIALS, Trial("video", "mine", 70), Trial("video", "mine", 70))
     session = open_session(write_folder(tmp_path / "s", trials=trials, seconds=22.0))
@@ -528,7 +514,3 @@ def test_a_header_that_declares_more_than_the_file_holds_is_refused(folder):
 def test_a_json_of_more_than_256_mb_is_refused_unread(folder):
     os.truncate(folder / TRIALS_JSON, 300 * 2**20)
     assert refusal(folder).code == "too_large"
-
-
-# -- odd names ------------------------------------------------------------------
-# -- never writes -------------------------------------------------------------------
