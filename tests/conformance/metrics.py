@@ -8,6 +8,7 @@ tolerance. Files of other metrics than the library's are named as such.
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,14 @@ FIT = 1e-4
 """Tolerance of least-squares fits."""
 
 
+def _compared(
+    values: dict[str, Any], data: Arrays, tolerance: float = RTOL
+) -> Iterator[Case]:
+    """Cases of values that the file names `exp_` and the name."""
+    for name, value in values.items():
+        yield name, value, data[f"exp_{name}"], tolerance
+
+
 def single_trial(data: Arrays) -> Iterator[Case]:
     """Both policies, both poolings, repeats, Poisson loss."""
     scores = {}
@@ -31,21 +40,22 @@ def single_trial(data: Arrays) -> Iterator[Case]:
             metrics.single_trial(data[f"r{k}"], data[f"y{k}"], policy).value
             for k in "01"
         ]
-        for k, value in enumerate(scores[policy]):
-            yield f"corr_{policy}{k}", value, data[f"exp_corr_{policy}{k}"], RTOL
-    pooled = metrics.aggregate(scores["sensorium"], policy="sensorium").value
-    mice = metrics.aggregate(scores["sensorium"], policy="mice").value
-    yield "pooled_mean", pooled, data["exp_pooled_mean_sensorium"], RTOL
-    yield "mean_of_mice", mice, data["exp_mean_of_mice_sensorium"], RTOL
+    values = {
+        f"corr_{policy}{k}": value
+        for policy, both in scores.items()
+        for k, value in enumerate(both)
+    }
+    for name, policy in (("pooled_mean", "sensorium"), ("mean_of_mice", "mice")):
+        pooled = metrics.aggregate(scores["sensorium"], policy=policy).value
+        values[f"{name}_sensorium"] = pooled
     y, r = data["rep_y"], data["rep_r"]
-    average = metrics.correlation_to_average(r, y).value
-    yield "corr_to_average", average, data["exp_corr_to_average"], RTOL
+    values["corr_to_average"] = metrics.correlation_to_average(r, y).value
     flat_r, flat_y = (x.reshape(-1, x.shape[-1]) for x in (r, y))
-    single = metrics.single_trial(flat_r, flat_y).value
-    yield "single_trial_reps", single, data["exp_single_trial_reps"], RTOL
+    values["single_trial_reps"] = metrics.single_trial(flat_r, flat_y).value
     for name, eps in (("eps1e12", 1e-12), ("eps1e8", 1e-8)):
         loss = metrics.poisson_loss(data["pois_r"], data["pois_y"], eps).value
-        yield f"poisson_{name}", loss, data[f"exp_poisson_{name}"], RTOL
+        values[f"poisson_{name}"] = loss
+    yield from _compared(values, data)
 
 
 def _cc_family(
@@ -53,7 +63,7 @@ def _cc_family(
 ) -> Iterator[Case]:
     paper = metrics.cc_scores(prediction, target)
     fnn = metrics.cc_scores(prediction, target, ddof="fnn")
-    for key, value in {
+    values = {
         "cc_abs": paper.cc_abs,
         "n_eff": paper.n_effective,
         "TP": paper.total_power,
@@ -63,8 +73,8 @@ def _cc_family(
         "cc_max_fnn": fnn.cc_max,
         "cc_norm_paper": paper.cc_norm,
         "cc_norm_fnn": fnn.cc_norm,
-    }.items():
-        yield f"{name}{key}", value, data[f"exp_{name}{key}"], RTOL
+    }
+    yield from _compared({name + key: value for key, value in values.items()}, data)
 
 
 def cc(data: Arrays) -> Iterator[Case]:
@@ -75,24 +85,18 @@ def cc(data: Arrays) -> Iterator[Case]:
     r, y = (metrics.stack_clips(data[f"clips_{k}"], burn_in) for k in "ry")
     yield from _cc_family("clips_", r, y, data)
     median = float(np.nanmedian(metrics.cc_scores(r, y).cc_norm))
-    yield (
-        "clips_median_cc_norm_paper",
-        median,
-        data["exp_clips_median_cc_norm_paper"],
-        RTOL,
-    )
+    yield from _compared({"clips_median_cc_norm_paper": median}, data)
     units = len(data["exp_single_repeat_cc_max"])
     single = metrics.cc_scores(data["r"][:units, :1], data["y"][:units, :1])
-    for key in ("cc_max", "cc_abs"):
-        expected = data[f"exp_single_repeat_{key}"]
-        yield f"single_repeat_{key}", getattr(single, key), expected, RTOL
+    values = {"cc_max": single.cc_max, "cc_abs": single.cc_abs}
+    yield from _compared({f"single_repeat_{k}": v for k, v in values.items()}, data)
     if "ana_y" not in data:  # a small copy
         return
     target = data["ana_y"]
     perfect = np.broadcast_to(data["ana_r"], target.shape)
     analytic = metrics.cc_scores(perfect, target)
-    yield "ana_cc_max", analytic.cc_max, data["exp_ana_cc_max"], RTOL
-    yield "ana_cc_norm", analytic.cc_norm, data["exp_ana_cc_norm"], RTOL
+    values = {"ana_cc_max": analytic.cc_max, "ana_cc_norm": analytic.cc_norm}
+    yield from _compared(values, data)
     limit = float(data["ana_atol"])
     yield "ana_cc_max_formula", analytic.cc_max, data["ana_ccmax"], limit
     yield "ana_cc_norm_formula", analytic.cc_norm, np.ones(1), limit
@@ -103,19 +107,18 @@ def bps(data: Arrays) -> Iterator[Case]:
     rates, spikes = data["rates"], data["spikes"]
     each = metrics.bits_per_spike_per_neuron(rates, spikes).value
     mean_rate = np.nanmean(spikes.reshape(-1, spikes.shape[-1]), axis=0)
-    null = metrics.bits_per_spike(mean_rate, spikes).value
-    pooled = metrics.bits_per_spike(rates, spikes).value
-    trap = metrics.bits_per_spike(rates * 50, spikes).value
-    yield "bps_pooled", pooled, data["exp_bps_pooled"], RTOL
-    yield "bps_per_neuron", each, data["exp_bps_per_neuron"], RTOL
-    yield "bps_mean_excl", float(np.nanmean(each)), data["exp_bps_mean_excl"], RTOL
-    yield "n_excluded", float(np.isnan(each).sum()), data["exp_n_excluded"], RTOL
-    yield "bps_null", null, data["exp_bps_null"], RTOL
-    yield "bps_rates_in_hz_trap", trap, data["exp_bps_rates_in_hz_trap"], RTOL
-    rates, spikes = data["ana_sim_rates"], data["ana_sim_spikes"]
-    simulated = metrics.bits_per_spike(rates, spikes).value
-    yield "ana_sim_bps", simulated, data["exp_ana_sim_bps"], RTOL
-    yield "ana_two_state_bps", simulated, data["ana_two_state_bps"], 0.06
+    simulated = metrics.bits_per_spike(data["ana_sim_rates"], data["ana_sim_spikes"])
+    values = {
+        "bps_pooled": metrics.bits_per_spike(rates, spikes).value,
+        "bps_per_neuron": each,
+        "bps_mean_excl": float(np.nanmean(each)),
+        "n_excluded": float(np.isnan(each).sum()),
+        "bps_null": metrics.bits_per_spike(mean_rate, spikes).value,
+        "bps_rates_in_hz_trap": metrics.bits_per_spike(rates * 50, spikes).value,
+        "ana_sim_bps": simulated.value,
+    }
+    yield from _compared(values, data)
+    yield "ana_two_state_bps", simulated.value, data["ana_two_state_bps"], 0.06
 
 
 def misc(data: Arrays) -> Iterator[Case]:
@@ -123,29 +126,30 @@ def misc(data: Arrays) -> Iterator[Case]:
     names = [str(name) for name in data["behav_order"]]
     names = ["pupil_dsize" if name == "d_pupil_size" else name for name in names]
     values = metrics.single_trial(data["behav_p"], data["behav_y"], "strict").value
-    yield "behav_corr", values, data["exp_behav_corr"], RTOL
     groups = metrics.behavior_groups(dict(zip(names, values, strict=True)))
-    found = np.array([groups[k] for k in ("location", "size", "running")])
-    yield "behav_groups", found, data["exp_behav_groups"], RTOL
-    yield "behav_avg", groups["average"], data["exp_behav_avg"], RTOL
+    exact = {
+        "behav_corr": values,
+        "behav_groups": np.array([groups[k] for k in ("location", "size", "running")]),
+        "behav_avg": groups["average"],
+        "factor_ceiling": factor_ceiling(data["factor_n"].astype(float)),
+        "barcode_angle": angles.angular_distance(data["barcode_a"], data["barcode_b"]),
+    }
+    yield from _compared(exact, data)
     gap = np.abs(_paper_averages(data["paper_groups"]) - data["paper_avg"])
     yield "paper_avg_beyond_rounding", np.maximum(gap - 0.005, 0), np.zeros(8), RTOL
     law = metrics.fit_power_law(data["pl_x"], data["pl_y"])
-    found = np.array([law.amplitude, law.exponent, law.limit])
-    yield "power_law", found, data["exp_pl"], FIT
     sizes = np.repeat(data["pl_x"], data["pl_noisy"].shape[1])
     noisy = metrics.fit_power_law(sizes, data["pl_noisy"].ravel())
     truth = metrics.fit_power_law(data["pl_x"], data["pl_y"])(sizes)
     rss = float(((truth - data["pl_noisy"].ravel()) ** 2).sum())
     yield "power_law_noisy_rss_excess", max(noisy.rss - rss, 0.0), 0.0, RTOL
     line = metrics.fit_log_line(data["log_x"], data["log_y"])
-    found = np.array([line.slope, line.intercept])
-    yield "log_line", found, data["exp_log_slope_intercept"], FIT
-    yield "log_line_extrapolated", line(323.0), data["exp_log_extrapolated"], FIT
-    ceiling = factor_ceiling(data["factor_n"].astype(float))
-    yield "factor_ceiling", ceiling, data["exp_factor_ceiling"], RTOL
-    angle = angles.angular_distance(data["barcode_a"], data["barcode_b"])
-    yield "barcode_angle", angle, data["exp_barcode_angle"], RTOL
+    fitted = {
+        "pl": np.array([law.amplitude, law.exponent, law.limit]),
+        "log_slope_intercept": np.array([line.slope, line.intercept]),
+        "log_extrapolated": line(323.0),
+    }
+    yield from _compared(fitted, data, FIT)
 
 
 def _paper_averages(groups: np.ndarray) -> np.ndarray:
@@ -169,24 +173,25 @@ def oracle(data: Arrays) -> Iterator[Case]:
     """Reliability over repeats, and the explainable variance explained."""
     y = data["y"]
     explainable = metrics.explainable_variance(data["p"], y)
-    found = {
+    values = {
         "conservative": metrics.conservative_reliability(y).value,
         "jackknife": metrics.jackknife_reliability(y).value,
         "fev": explainable.fev,
         "feve": explainable.feve,
     }
-    for name, value in found.items():
-        yield name, value, data[f"exp_{name}"], RTOL
+    yield from _compared(values, data)
 
 
 def zig(data: Arrays) -> Iterator[Case]:
     """Zero-inflated gamma: log likelihood, mean, variance."""
     rho = float(data["rho"])
     parameters = (data["theta"], data["k"], data["q"], rho)
-    density = metrics.zig_log_likelihood(data["y"], *parameters).value
-    yield "log_likelihood", density, data["exp_loglik"], RTOL
-    yield "mean", metrics.zig_mean(*parameters), data["exp_mean"], RTOL
-    yield "variance", metrics.zig_variance(*parameters), data["exp_var"], RTOL
+    values = {
+        "loglik": metrics.zig_log_likelihood(data["y"], *parameters).value,
+        "mean": metrics.zig_mean(*parameters),
+        "var": metrics.zig_variance(*parameters),
+    }
+    yield from _compared(values, data)
 
 
 def tuning(data: Arrays) -> Iterator[Case]:
@@ -194,14 +199,16 @@ def tuning(data: Arrays) -> Iterator[Case]:
     theta = data["theta"]
     yield from _indices("", data["resp"], theta, data, ("osi", "dsi"))
     direction = data["exp_pref_dir"]
-    for convention in ("paper", "properties"):
-        found = angles.preferred_orientation(direction, convention)
-        yield f"pref_ori_{convention}", found, data[f"exp_pref_ori_{convention}"], RTOL
+    values = {
+        f"pref_ori_{convention}": angles.preferred_orientation(direction, convention)
+        for convention in ("paper", "properties")
+    }
+    yield from _compared(values, data)
     fits = [angles.fit_von_mises(row, theta) for row in data["resp"]]
     expected = data["exp_fit_noisefree"]
     yield "fit_noisefree", _parameters(fits), expected[:, :5], FIT
     at, mean = angles.event_means(data["event_resp"], data["event_theta"])
-    yield "event_mean", mean, data["exp_event_mean"], RTOL
+    yield from _compared({"event_mean": mean}, data)
     yield from _indices("event_", mean, at, data, ("osi", "dsi"))
     fits = [angles.fit_von_mises(row, at) for row in mean]
     expected = data["exp_event_fit"]
@@ -209,19 +216,21 @@ def tuning(data: Arrays) -> Iterator[Case]:
     yield "event_fit_is_as_good", worse.astype(float), np.zeros(len(fits)), 0.0
     yield "event_fit", _parameters(fits), expected[:, :5], FIT
     own, truth = np.array([fit.mu for fit in fits]), data["true_mu"][: len(fits)]
-    found = angles.direction_distance(own, truth)
-    yield "event_delta_dir", found, data["exp_event_delta_dir"], FIT
-    found = angles.orientation_distance(own, truth)
-    yield "event_delta_ori", found, data["exp_event_delta_ori"], FIT
+    values = {
+        "event_delta_dir": angles.direction_distance(own, truth),
+        "event_delta_ori": angles.orientation_distance(own, truth),
+    }
+    yield from _compared(values, data, FIT)
     yield from _indices("cos_ori_", data["cos_ori_resp"], theta, data, ("osi",))
     yield from _indices("cos_dir_", data["cos_dir_resp"], theta, data, ("dsi",))
     yield from _indices("bessel_", data["bessel_resp"], theta, data, ("dsi", "osi"))
     yield from _indices("zero_", data["zero_resp"], theta, data, ("osi",))
     first, second = data["ang_pairs"].T
-    found = angles.direction_distance(first, second)
-    yield "ang_dir", found, data["exp_ang_dir"], RTOL
-    found = angles.orientation_distance(first, second)
-    yield "ang_ori", found, data["exp_ang_ori"], RTOL
+    values = {
+        "ang_dir": angles.direction_distance(first, second),
+        "ang_ori": angles.orientation_distance(first, second),
+    }
+    yield from _compared(values, data)
 
 
 def _indices(
@@ -247,26 +256,25 @@ def spatial(data: Arrays) -> Iterator[Case]:
     masks = screen.dot_masks(data["grid_centres"], float(data["dot_sd"]), height, width)
     for kind in ("density", "paper"):
         found = screen.dot_average(masks, data["event_index"], data["resp"], kind)
-        yield f"sta_{kind}", found, data[f"exp_sta_{kind}"], RTOL
-        index = screen.spatial_selectivity(found).value
-        yield f"ssi_{kind}", index, data[f"exp_ssi_{kind}"], RTOL
-        centres = np.array([screen.fit_centre(one) for one in found])
-        yield f"fit_centre_{kind}", centres, data[f"exp_fit_centre_{kind}"], FIT
+        values = {
+            f"sta_{kind}": found,
+            f"ssi_{kind}": screen.spatial_selectivity(found).value,
+        }
         if kind == "paper":
-            centres = screen.centroids(found)
-            yield "centroid_paper", centres, data["exp_centroid_paper"], RTOL
+            values["centroid_paper"] = screen.centroids(found)
+        yield from _compared(values, data)
+        centres = np.array([screen.fit_centre(one) for one in found])
+        yield from _compared({f"fit_centre_{kind}": centres}, data, FIT)
     uniform = screen.spatial_selectivity(np.ones((1, height, width))).value[0]
-    yield "uniform_ssi", uniform, data["exp_uniform_ssi"], RTOL
-    yield "uniform_ssi_formula", uniform, data["exp_uniform_ssi_formula"], RTOL
     gauss = screen.spatial_selectivity(data["gauss_sta"][None]).value[0]
-    yield "gauss_ssi", gauss, data["exp_gauss_ssi"], RTOL
+    values = {"uniform_ssi": uniform, "uniform_ssi_formula": uniform}
+    yield from _compared(values | {"gauss_ssi": gauss}, data)
     yield "gauss_ssi_formula", gauss, data["ana_gauss_ssi"], RTOL
 
 
 def geometry(data: Arrays) -> Iterator[Case]:
     """Rotations of the eye, and where its rays meet the monitor."""
     turns = np.array([eyes.rotation(angle) for angle in data["eye_angles"]])
-    yield "eye_rotation", turns, data["exp_eye_rotation"], RTOL
     rays = eyes.ray(data["polar"], data["azimuth"])
     hits = [
         eyes.monitor_hit(own @ turn.T, centre, angle)
@@ -274,7 +282,7 @@ def geometry(data: Arrays) -> Iterator[Case]:
             rays, turns, data["monitor_centre"], data["monitor_angles"], strict=True
         )
     ]
-    yield "monitor_xy", np.array(hits), data["exp_monitor_xy"], RTOL
+    yield from _compared({"eye_rotation": turns, "monitor_xy": np.array(hits)}, data)
 
 
 COVERED: dict[str, Callable[[Arrays], Iterator[Case]]] = {
