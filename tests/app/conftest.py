@@ -155,3 +155,19 @@ def dock(window, start):
     window.instrument.layers.show_whole_field()
     settle()
     return window
+
+
+@pytest.fixture
+def canvas(dock):
+    """The field, with the layer of the neurons active."""
+    from omnimouse_app.field.canvas import Canvas
+
+    dock.viewer.layers.selection.active = dock.instrument.layers.neurons
+    return Canvas(dock.viewer, dock.main_window)
+
+
+@pytest.fixture
+def hand(canvas):
+    from omnimouse_app.tour.hand import Hand
+
+    return Hand(canvas.widget)

@@ -1,28 +1,22 @@
-"""Models of other families in a real window, from the first look to a saved file."""
+"""A model of spike counts in a real window, from the first look to a saved file."""
 
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_app.field.canvas import Canvas, core_places
-from omnimouse_app.tour.hand import Hand, settle, wait_for
+from omnimouse_app.field.canvas import core_places
+from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_model.masks import VISIBLE
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from omnimouse_widgets.palette import area_table
-from tests.app.test_analyses import answer_dialogs, from_command_line
+from tests.app.test_analyses import answer_dialogs
 from tests.app.windows import drop_file, is_answered
 from tests.toy_predictors import TOYS
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 LEFT, CONTROL = Qt.MouseButton.LeftButton, Qt.KeyboardModifier.ControlModifier
-# Model, model of another spec beside it, symbol of its metric.
-CASES = [
-    ("toy-counts", "mean", "bits/spike"),
-    ("toy-recurrent", "demo", "r = "),
-    ("toy-frames", "demo", "r = "),
-]
 
 
 @pytest.fixture(scope="module")
@@ -95,30 +89,24 @@ def colours_of_areas(dock, canvas):
     )
 
 
-@pytest.mark.parametrize(("name", "other", "symbol"), CASES)
-def test_a_model_of_another_family_is_used_like_any_other(
-    dock, name, other, symbol, spiking, session_folder, tmp_path, monkeypatch
+def test_a_model_of_spike_counts_is_used_like_any_other(
+    dock, canvas, hand, spiking, session_folder, tmp_path, monkeypatch
 ):
+    """`tests/model/live/test_foreign_specs.py` does the same with every family."""
+    name = "toy-counts"
     controller, traces = dock.controller, dock.panels["Traces"]
     state, pins = controller.state, controller.pins.predictions
-    recording = spiking if name == "toy-counts" else session_folder
-    drop_file(dock, recording)
-    wait_for(lambda: state.session.path == recording, "the recording")
+    drop_file(dock, spiking)
+    wait_for(lambda: state.session.path == spiking, "the recording")
     choose_model(dock, name)
     spec = state.spec
-    canvas = Canvas(dock.viewer, dock.main_window)
-    hand = Hand(canvas.widget)
     dock.instrument.layers.show_whole_field()
     places = canvas.places(core_places(dock.instrument.layers.field))
     # painted
     before = state.mask
-    if name == "toy-counts":
-        colours_of_areas(dock, canvas)
-        choose(dock, dock.control.view.colour_by, "State")
-        paint_probe_and_depth(dock, hand, places)
-    else:
-        hand.key(Qt.Key.Key_1)
-        hand.drag([places[0] - 20, places[0], places[1]])
+    colours_of_areas(dock, canvas)
+    choose(dock, dock.control.view.colour_by, "State")
+    paint_probe_and_depth(dock, hand, places)
     assert (state.mask.cells != before.cells).any()
     assert state.mask.cells.shape == (spec.n_samples, state.session.n_neurons)
     target = int(np.flatnonzero(state.mask.target.any(axis=0))[0])
@@ -134,14 +122,15 @@ def test_a_model_of_another_family_is_used_like_any_other(
     wait_for(lambda: is_answered(dock), "the answer")
     # scored, swept
     dock.bring_up("Traces")
-    wait_for(lambda: any(symbol in label for label in traces.stack.labels), symbol)
+    unit = "bits/spike"
+    wait_for(lambda: any(unit in label for label in traces.stack.labels), unit)
     dock.bring_up("Context")
     results = controller.results
     wait_for(lambda: results.sweep and len(results.sweep.rows) > 2, "the sweep")
     assert results.sweep.plan.metric == spec.metric
     # pinned beside a model of another spec
     dock.bring_up("Traces")
-    choose_model(dock, other)
+    choose_model(dock, "mean")
     QTest.mouseClick(traces.bar.pin, LEFT)
     own = state.spec
     assert own != spec
@@ -162,10 +151,7 @@ def test_a_model_of_another_family_is_used_like_any_other(
     mask, window, scores = state.mask, state.window, controller.results.scores
     controller.paint([0], VISIBLE)
     dock.controller.open_session(session_folder)
-    if name == "toy-frames":
-        from_command_line(dock, path, monkeypatch)
-    else:
-        drop_file(dock, path)
+    drop_file(dock, path)
     wait_for(lambda: controller.project.name == "mine", "the analysis")
     wait_for(lambda: is_answered(dock), "the answer")
     assert (state.mask, state.window) == (mask, window)

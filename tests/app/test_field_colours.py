@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from omnimouse_app.field.canvas import Canvas, core_places
+from omnimouse_app.field.canvas import core_places
 from omnimouse_app.tour.hand import wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.palette import VISIBLE as BLUE
@@ -13,10 +13,9 @@ pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 
 @pytest.fixture
-def canvas(dock):
+def canvas(dock, canvas):
     dock.controller.select([])
-    dock.viewer.layers.selection.active = dock.instrument.layers.neurons
-    return Canvas(dock.viewer, dock.main_window)
+    return canvas
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_app.field.canvas import Canvas, core_places, states_on_screen
+from omnimouse_app.field.canvas import core_places, states_on_screen
 from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.drawn.field.layout import neurons_inside, neurons_under
@@ -18,17 +18,6 @@ pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 CONTROL = Qt.KeyboardModifier.ControlModifier
 SHIFT = Qt.KeyboardModifier.ShiftModifier
-
-
-@pytest.fixture
-def canvas(dock):
-    dock.viewer.layers.selection.active = dock.instrument.layers.neurons
-    return Canvas(dock.viewer, dock.main_window)
-
-
-@pytest.fixture
-def hand(canvas):
-    return Hand(canvas.widget)
 
 
 @pytest.fixture

@@ -6,27 +6,15 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 
-from omnimouse_app.field.canvas import Canvas, core_places
+from omnimouse_app.field.canvas import core_places
 from omnimouse_app.field.layer_kinds import lost_layer
-from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
+from omnimouse_app.tour.hand import arc, settle, wait_for
 from omnimouse_model.masks import VISIBLE
 from omnimouse_widgets.drawn.field.neuron_colours import SELECTED_RIM
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
-ALT = Qt.KeyboardModifier.AltModifier
 CONTROL = Qt.KeyboardModifier.ControlModifier
 SHIFT = Qt.KeyboardModifier.ShiftModifier
-
-
-@pytest.fixture
-def canvas(dock):
-    dock.viewer.layers.selection.active = dock.instrument.layers.neurons
-    return Canvas(dock.viewer, dock.main_window)
-
-
-@pytest.fixture
-def hand(canvas):
-    return Hand(canvas.widget)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtOpenGLWidgets import QOpenGLWidget
 from qtpy.QtTest import QTest
 
-from omnimouse_app.field.canvas import Canvas, core_places
+from omnimouse_app.field.canvas import core_places
 from omnimouse_app.field.redraw import OneFrame
 from omnimouse_app.tour.hand import Hand, settle, wait_for
 from omnimouse_app.tour.report import drag_on_raster
@@ -19,12 +19,6 @@ from omnimouse_widgets.drawn.traces.playback import samples_due
 from tests.app.windows import wait_for_rest
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
-
-
-@pytest.fixture
-def canvas(dock):
-    dock.viewer.layers.selection.active = dock.instrument.layers.neurons
-    return Canvas(dock.viewer, dock.main_window)
 
 
 def dock_box(dock, title):
