@@ -80,6 +80,7 @@ def test_larger_collections_contain_smaller_ones(folder_catalogue):
         folder_catalogue.nested([5], seed=0)
 
 
+@pytest.mark.slow
 def test_info_prints_the_table(folder):
     done = info_of(folder, "--sort", "neurons")
     assert done.exit_code == 0, done.output

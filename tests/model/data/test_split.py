@@ -51,7 +51,13 @@ def test_too_short_a_recording_is_not_divided():
         naive_predictor("mean").prepare(session)
 
 
-@pytest.mark.parametrize("name", ["mean", "ridge", "context-ridge", "video-ridge"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("mean", "ridge", "context-ridge"),
+        pytest.param("video-ridge", marks=pytest.mark.slow),
+    ],
+)
 @pytest.mark.parametrize("made", ["suite2p", "arrays"])
 def test_naive_predictors_fit_without_tiers(name, made, monkeypatch, tmp_path):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))

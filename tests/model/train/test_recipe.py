@@ -159,6 +159,7 @@ def test_another_number_of_processes_does_not_resume(sessions, tmp_path):
         train(CONFIG, sessions[:1], tmp_path)
 
 
+@pytest.mark.slow
 def test_saves_follow_the_steps_and_only_the_last_is_kept(sessions, tmp_path):
     seen: list[str] = []
 
@@ -187,6 +188,7 @@ def test_a_torn_row_and_rows_after_the_save_are_dropped(tmp_path):
     assert np.isnan(rows[1]["loss"])
 
 
+@pytest.mark.slow
 def test_a_run_in_the_released_form_is_read_back(sessions, tmp_path, monkeypatch):
     config = replace(CONFIG, model=NARROW)
     net = train(config, sessions[:1], tmp_path / "run", max_steps=1)
@@ -206,6 +208,7 @@ def test_a_run_in_the_released_form_is_read_back(sessions, tmp_path, monkeypatch
         assert torch.equal(value, net.state_dict()[name])
 
 
+@pytest.mark.slow
 def test_costs_are_of_the_same_batches(sessions):
     cost = step_cost(CONFIG, sessions, "cpu", 2)
     assert cost.windows.tolist() == [2.0, 2.0]

@@ -94,6 +94,7 @@ def test_accumulated_batches_are_one_step_of_their_mean(
     assert (once - thrice).norm() < 1e-3 * once.norm()
 
 
+@pytest.mark.slow
 def test_a_phase_may_go_on_from_the_average_with_fresh_optimisers(sessions, tmp_path):
     still = replace(PHASE, name="still", steps=1, lr_scale=0.0, from_average=True)
     first = replace(PHASE, steps=2)
@@ -152,6 +153,7 @@ def test_another_model_does_not_resume(sessions, tmp_path):
         train(other, sessions, tmp_path)
 
 
+@pytest.mark.slow
 def test_validation_scores_every_condition(sessions, tmp_path):
     config = replace(CONFIG, validate_every=1, validation_windows=1)
     train(config, sessions, tmp_path, max_steps=1)

@@ -35,6 +35,7 @@ def test_cancelling_keeps_the_part(session):
     assert replace(part, rows=whole.rows[:4]).table() == part.table()
 
 
+@pytest.mark.slow
 def test_going_on_is_exactly_as_if_it_had_not_stopped(session, other_session, tmp_path):
     ask = {"neurons": [0, 8, 32], "history_samples": [10], "seeds": 2}
     ask |= {"behavior": [True, False], "max_windows": 1}

@@ -82,6 +82,7 @@ def assert_same(first: Session, second: Session) -> None:
             np.testing.assert_array_equal(other.valid[name], valid)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SOURCES)
 def test_a_session_of_any_format_is_the_same_to_the_bit(name, tmp_path):
     session = open_session(SESSIONS / name)
@@ -94,6 +95,7 @@ def test_a_session_of_any_format_is_the_same_to_the_bit(name, tmp_path):
     assert_same(again, pickle.loads(pickle.dumps(again)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("codec", CODECS)
 def test_every_codec_keeps_every_bit(codec, tmp_path):
     folder = write_folder(tmp_path / "s", mem=False, seconds=150.0)
@@ -110,6 +112,7 @@ def test_every_codec_keeps_every_bit(codec, tmp_path):
     assert open_session(store).responses.data.tobytes() == values.tobytes()
 
 
+@pytest.mark.slow
 def test_the_overview_of_a_store_reads_its_pyramid(tmp_path, monkeypatch):
     session = open_session(write_folder(tmp_path / "s", seconds=95.0, n_neurons=4))
     store = open_session(convert(session, tmp_path / "m.zarr"))
@@ -156,6 +159,7 @@ def small_pieces(monkeypatch):
     monkeypatch.setattr(write, "FRAME_SHARD", 64)
 
 
+@pytest.mark.slow
 def test_it_goes_on_where_it_was_stopped(session, tmp_path, small_pieces):
     whole = convert(session, tmp_path / "whole.zarr")
     store = tmp_path / "m.zarr"
@@ -237,6 +241,7 @@ def test_killed_at_any_point_it_is_never_taken_for_whole(source, session, tmp_pa
     verify(store, session)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kept", [0, 12])
 def test_killed_while_its_journal_begins_it_begins_anew(kept, session, tmp_path):
     with pytest.raises(StopConversion):
@@ -249,6 +254,7 @@ def test_killed_while_its_journal_begins_it_begins_anew(kept, session, tmp_path)
     assert_same(session, open_session(convert(session, tmp_path / "m.zarr")))
 
 
+@pytest.mark.slow
 def test_a_torn_line_is_written_again_and_what_follows_it_is_kept(
     session, tmp_path, small_pieces
 ):
@@ -281,6 +287,7 @@ def test_a_folder_that_is_no_begun_store_is_left_alone(name, session, tmp_path):
     assert mine.read_text() == "mine"
 
 
+@pytest.mark.slow
 def test_what_is_not_its_source_is_never_moved_and_is_written_anew(
     session, tmp_path, small_pieces
 ):
@@ -299,6 +306,7 @@ def test_what_is_not_its_source_is_never_moved_and_is_written_anew(
     assert not part.exists()
 
 
+@pytest.mark.slow
 def test_a_stop_before_the_rename_is_no_dead_end(session, tmp_path, monkeypatch):
     store, replace = tmp_path / "m.zarr", Path.replace
 
@@ -318,6 +326,7 @@ def test_a_stop_before_the_rename_is_no_dead_end(session, tmp_path, monkeypatch)
         convert(session, store)
 
 
+@pytest.mark.slow
 def test_spikes_are_stored_as_times_with_their_probes(tmp_path):
     session = open_session(spiking_arrays(SpikingSpec(n_trials=6)))
     again = open_session(convert(session, tmp_path / "m.zarr"))
@@ -328,6 +337,7 @@ def test_spikes_are_stored_as_times_with_their_probes(tmp_path):
     assert again.units.probe.tolist() == session.units.probe.tolist()
 
 
+@pytest.mark.slow
 def test_the_pyramid_holds_least_most_and_mean(tmp_path):
     folder = write_folder(tmp_path / "s", seconds=150.0, mem=False)
     path = folder / "responses" / "data.npy"
@@ -455,6 +465,7 @@ def test_verify_compares_behaviour_and_films_with_the_source(
 
 
 # -- types and sizes -----------------------------------------------------------------
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "frame_dtype"),
     [("uint16", "uint16"), ("uint64", ">f4"), (">i2", "float64")],

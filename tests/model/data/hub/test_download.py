@@ -28,11 +28,9 @@ from omnimouse_model.live.recording.loader import SessionLoader
 from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
-from omnimouse_model.nets.omnimouse.initialisation import initialise
-from omnimouse_model.nets.omnimouse.network import OmniMouse
 from tests.hub_server import COMMIT, Hub, Pause, Repository, local_server
 from tests.model.experanto_folder import write_folder
-from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
+from tests.model.official_shards import SESSIONS, SMALL, write_shards
 
 SESSION = "dynamic29513-3-5-Video-" + "9b" * 16 + "_30hz"
 DATASET = ("dataset", "the-enigma-project/omnimouse-dataset")
@@ -94,13 +92,6 @@ def hub(server, cache, session_tar, monkeypatch):
     monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.setattr("omnimouse_model.data.hub.download._PAUSE_S", 0.0)
     return hub
-
-
-@pytest.fixture(scope="module")
-def net():
-    net = OmniMouse(SMALL, SESSIONS, ANIMALS)
-    initialise(net, torch.Generator().manual_seed(0))
-    return net.eval()
 
 
 @pytest.fixture(scope="module")
@@ -187,6 +178,7 @@ def test_a_recording_is_fetched_once_with_its_share_told_and_opened_by_its_addre
     assert left == {SESSION, f"{SESSION}.hub.json"}  # and not the archive
 
 
+@pytest.mark.slow
 def test_folders_and_single_files_are_fetched_as_they_are(
     hub, session_folder, tmp_path
 ):
@@ -469,6 +461,7 @@ def test_an_official_checkpoint_is_fetched_converted_once_and_loaded(
     assert again.predictor_id == predictor.predictor_id
 
 
+@pytest.mark.slow
 def test_checkpoints_of_ours_are_taken_as_they_are_and_named_by_their_files(
     hub, net, tmp_path
 ):

@@ -47,6 +47,7 @@ def address(hub: Hub, name: str = "mouse.nwb") -> str:
     return f"{hub.store}/{KEY[0]}/{KEY[1]}/{name}"
 
 
+@pytest.mark.slow
 def test_values_are_those_of_the_file_and_little_of_it_is_sent(hub, recording):
     here, there = om.open_session(recording), om.open_session(address(hub))
     total = recording.stat().st_size

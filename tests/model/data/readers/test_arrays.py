@@ -223,6 +223,7 @@ def test_texts_of_bytes_are_texts():
     assert "train" in session.trials.tier.tolist()
 
 
+@pytest.mark.slow
 def test_trials_and_tiers_count_without_a_video(tmp_path):
     np.savez(tmp_path / "s.npz", **session_arrays(video=None, video_rate_hz=None))
     session = open_session(tmp_path / "s.npz")

@@ -55,6 +55,7 @@ def sized_net(size: str, session: str, n_neurons: int, animal: str) -> OmniMouse
         return OmniMouse(SIZES[size], {session: n_neurons}, {session: animal})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", list(SIZES))
 def test_a_size_has_its_parameters_and_keys(size):
     net = sized_net(size, "29156-11-10", 8000, "29156")
@@ -84,6 +85,7 @@ def test_keys_shapes_and_types_are_the_released_ones(size):
     assert found == expected
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_a_local_layer_attends_fewer_pairs_than_a_dense_one(reference):
     found = run_case(reference, CASES["responses_video_decode_behavior"])

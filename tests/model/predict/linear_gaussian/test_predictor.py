@@ -129,6 +129,7 @@ def test_one_channel_may_be_visible_while_another_is_decoded(session, predictor)
     )
 
 
+@pytest.mark.slow
 def test_counts_of_trials_are_scored_in_bits_per_spike():
     spiking = om.open_session(spiking_arrays(SpikingSpec(n_trials=60)))
     mask = om.Mask.nothing(spiking, COUNTS).show(slice(0, 12))

@@ -29,6 +29,7 @@ def test_a_predictor_works_after_the_live_state_let_it_go(tmp_path):
     assert np.isfinite(answer.responses[30:]).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("has_memory", [False, True])
 def test_a_live_state_that_is_closed_and_forgotten_leaves_nothing(tmp_path, has_memory):
     session = open_session(write_session(tmp_path / "small"))

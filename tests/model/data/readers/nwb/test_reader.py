@@ -119,6 +119,7 @@ def test_frames_are_shown_when_the_file_says(session):
     assert (kinds.count("video"), kinds.count("image")) == (1, len(order))
 
 
+@pytest.mark.slow
 def test_other_series_are_read_where_asked():
     session = open_session(FIXTURE, series="Fluorescence", cells_only=False)
     base = f"{OPHYS}/Fluorescence/RoiResponseSeries"

@@ -167,6 +167,7 @@ def test_a_fit_to_one_series_is_not_taken_for_another(folder):
     assert again.fingerprint == others[0].fingerprint
 
 
+@pytest.mark.slow
 def test_without_spks_the_traces_are_deconvolved(folder):
     for plane in (0, 1):
         (folder / "suite2p" / f"plane{plane}" / "spks.npy").unlink()
