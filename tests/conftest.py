@@ -150,6 +150,39 @@ def root():
     return Path(__file__).resolve().parent.parent
 
 
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory):
+    """Forty neurons, four trials of four tiers, video and behaviour."""
+    from tests.small_sessions import write_session
+
+    return write_session(tmp_path_factory.mktemp("recording") / "small")
+
+
+@pytest.fixture(scope="session")
+def session(session_folder):
+    from omnimouse_model.data.open import open_session
+
+    return open_session(session_folder)
+
+
+@pytest.fixture(scope="session")
+def mouse_folder(tmp_path_factory):
+    """Recordings of a known mouse and of a new one, and a model of the first."""
+    from tests.model.finetune_process import write_mouse_folder
+
+    return write_mouse_folder(tmp_path_factory.mktemp("finetuning"))
+
+
+@pytest.fixture
+def script(mouse_folder, monkeypatch):
+    """Scripted fine-tuning in place of the process."""
+    from tests.model.finetune_process import ScriptedFinetuning
+
+    made = ScriptedFinetuning(mouse_folder)
+    monkeypatch.setattr("omnimouse_model.live.models.finetune.spawn_finetune", made)
+    return made
+
+
 def _running() -> set[threading.Thread | BaseProcess]:
     """Return the running threads and processes of this project.
 

@@ -4,9 +4,10 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -73,21 +74,18 @@ class GatedPredictor(EchoPredictor):
     def encode(self, window: Window, mask: Mask) -> Encoded:
         self.entered.release()
         assert self.gate.acquire(timeout=10)
-        return EchoPredictor.encode(self, window, mask)
+        return super().encode(window, mask)
 
 
-class GatedPopulationPredictor(EchoPredictor):
-    """Stops before each `decode` until the test opens the gate."""
+class NoisyPredictor(EchoPredictor):
+    """Echo with an error that depends on the mask and the window."""
 
-    def __init__(self) -> None:
-        EchoPredictor.__init__(self, "gated")
-        self.entered = threading.Semaphore(0)
-        self.gate = threading.Semaphore(0)
-
-    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
-        self.entered.release()
-        assert self.gate.acquire(timeout=10)
-        return EchoPredictor.decode(self, encoded, neurons)
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        echo = super().encode(window, mask)
+        seed = int(np.flatnonzero(mask.visible.ravel()).sum()) + window.start_index
+        seed += 7 * bool(mask.frames.any()) + 13 * (mask.behavior == "visible")
+        noise = np.random.default_rng(seed).normal(size=window.responses.shape)
+        return Encoded(window, mask, echo.state + noise.astype(np.float32))
 
 
 class RefusingPredictor(EchoPredictor):
@@ -135,28 +133,15 @@ def tiny_transformer() -> Predictor:
     """Return a small network with random weights that knows the session "small"."""
     import torch
 
-    from omnimouse_model.nets.omnimouse.config import HieraConfig, OmniMouseConfig
     from omnimouse_model.nets.omnimouse.network import OmniMouse
     from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+    from tests.model.small_net import SMALL
 
-    hiera = HieraConfig(
-        embed_dim=16,
-        num_heads=1,
-        stages=(1, 1),
-        patch_stride=(2, 4, 4),
-        windows="spatial",
-    )
-    config = OmniMouseConfig(
-        d_model=32,
-        num_heads=2,
-        num_layers=2,
-        local_to_global_ratio=(1, 1),
-        d_embedding=16,
+    config = replace(
+        SMALL,
         num_response_latent_groups=8,
         num_global_latents=8,
         max_recording_len_s=600,
-        hiera=hiera,
-        hidden_video="blank",
     )
     net = OmniMouse(config, {"small": 40}, {"small": "mouse"}).eval()
     draw = torch.Generator().manual_seed(3)
@@ -195,12 +180,13 @@ def example_mask(session: Session) -> Mask:
 
 
 @contextmanager
-def echo_controller(session: Session) -> Iterator["Controller"]:
-    """Controller with an open session; `EchoPredictor` runs in this thread."""
+def open_controller(
+    session: Session | Path, predictor: Predictor | str | None = None, **options: Any
+) -> Iterator["Controller"]:
+    """Controller with an open session; computes in this thread, by default an echo."""
     from omnimouse_model.live.controller import Controller  # workers need no controller
 
-    controller = Controller(synchronous=True)
-    controller.choose_predictor(EchoPredictor())
-    controller.open_session(session)
-    yield controller
-    controller.close()
+    with closing(Controller(synchronous=True, **options)) as controller:
+        controller.choose_predictor(EchoPredictor() if predictor is None else predictor)
+        controller.open_session(session)
+        yield controller

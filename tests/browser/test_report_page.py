@@ -7,7 +7,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_widgets.report.page import write_report
-from tests.predictors import echo_controller
+from tests.predictors import open_controller
 from tests.small_sessions import write_session
 
 N = 12
@@ -19,7 +19,7 @@ def report(tmp_path_factory):
     folder = tmp_path_factory.mktemp("report")
     session = om.open_session(write_session(folder / "mouse", N))
     nothing = om.Mask.nothing(N).with_frames(True)
-    with echo_controller(session) as made:
+    with open_controller(session) as made:
         made.set_mask(nothing.show(range(4)).ask(range(4, N)))
         made.pins.pin("few seen")
         made.apply_preset("video_only")

@@ -75,9 +75,6 @@ def test_what_a_stop_left_says_how_it_was_begun_and_is_ended(source, store):
     assert list(store.parent.iterdir()) == [store]
 
 
-"""The command line, which waits after each piece until it is told to go on."""
-
-
 def convert(source: Path, store: Path | str, *options: str) -> Result:
     return CliRunner().invoke(group, ["convert", str(source), str(store), *options])
 

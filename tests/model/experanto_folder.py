@@ -3,6 +3,7 @@
 import atexit
 import json
 import shutil
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import mkdtemp
@@ -181,9 +182,32 @@ def write_screen(folder: Path, what: Folder, draw: np.random.Generator) -> None:
             frames = draw.integers(0, 256, shape).astype(what.frame_dtype)
             np.save(folder / "data" / f"{key}.npy", frames)
         (folder / "meta" / f"{key}.yml").write_text(yaml.safe_dump(stored[key]))
-    np.save(folder / "timestamps.npy", np.concatenate(onsets))
+    _write_screen_facts(folder, np.concatenate(onsets))
     if what.combined:
         save_json(folder / "combined_meta.json", stored)
+
+
+def write_videos(
+    folder: Path, videos: Iterable[np.ndarray], rows: Iterable[dict[str, Any]]
+) -> None:
+    """Write a screen of videos one after another at 30 Hz; rows are more metadata."""
+    (folder / "meta").mkdir(parents=True)
+    (folder / "data").mkdir()
+    slot, stored = 0, {}
+    for number, (video, more) in enumerate(zip(videos, rows, strict=True)):
+        key = f"{number:05d}"
+        np.save(folder / "data" / f"{key}.npy", video)
+        stored[key] = trial_meta(
+            Trial("video", frames=len(video), more=more), slot, video.shape[1:]
+        )
+        (folder / "meta" / f"{key}.yml").write_text(yaml.safe_dump(stored[key]))
+        slot += len(video)
+    _write_screen_facts(folder, np.arange(slot) / 30.0)
+    save_json(folder / "combined_meta.json", stored)
+
+
+def _write_screen_facts(folder: Path, times: np.ndarray) -> None:
+    np.save(folder / "timestamps.npy", times)
     (folder / "meta.yml").write_text("modality: screen\nframe_rate: 30.0\n")
     np.save(folder / "meta" / "means.npy", np.array(113.0))
     np.save(folder / "meta" / "stds.npy", np.array(59.0))

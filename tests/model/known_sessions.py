@@ -4,7 +4,8 @@ import json
 from pathlib import Path
 
 import numpy as np
-import yaml
+
+from tests.model.experanto_folder import write_stream, write_videos
 
 TRIAL_S = 10
 RATE = 30
@@ -32,54 +33,25 @@ def write_known_session(
     folder.mkdir(parents=True)
     (folder / "meta.json").write_text(json.dumps({"data_key": key}))
     end = samples / RATE
-    _sequence(folder / "responses", responses.astype(np.float32), RATE, end)
+    responses = responses.astype(np.float32)
+    _write_shifted_stream(folder / "responses", responses, RATE, end)
     meta = folder / "responses" / "meta"
     np.save(meta / "unit_ids.npy", np.arange(neurons))
-    _sequence(folder / "eye_tracker", behavior[:, :4], 20, end)
-    _sequence(folder / "treadmill", behavior[:, 4:], 20, end)
-    _screen(folder / "screen", video, tiers or ["train"])
+    _write_shifted_stream(folder / "eye_tracker", behavior[:, :4], 20, end)
+    _write_shifted_stream(folder / "treadmill", behavior[:, 4:], 20, end)
+    frames, tiers = TRIAL_S * RATE, tiers or ["train"]
+    videos = [video[k : k + frames] for k in range(0, len(video) - frames + 1, frames)]
+    rows = [
+        {"tier": tiers[k % len(tiers)], "valid_trial": True} for k in range(len(videos))
+    ]
+    write_videos(folder / "screen", videos, rows)
     return folder
 
 
-def _sequence(folder: Path, data: np.ndarray, rate: int, end: float) -> None:
-    meta = folder / "meta"
-    meta.mkdir(parents=True)
-    np.save(folder / "data.npy", data)
-    np.save(meta / "means.npy", np.nanmean(data, axis=0)[None].astype(np.float64))
-    np.save(meta / "stds.npy", np.nanstd(data, axis=0)[None].astype(np.float64))
-    np.save(meta / "phase_shifts.npy", np.zeros(data.shape[1]))
-    facts = {
-        "modality": "sequence",
-        "sampling_rate": float(rate),
-        "start_time": 0.0,
-        "end_time": float(end),
-        "n_signals": data.shape[1],
-        "n_timestamps": data.shape[0],
-        "dtype": str(data.dtype),
-        "is_mem_mapped": False,
-        "phase_shift_per_signal": True,
-    }
-    (folder / "meta.yml").write_text(yaml.safe_dump(facts))
-
-
-def _screen(folder: Path, video: np.ndarray, tiers: list[str]) -> None:
-    (folder / "data").mkdir(parents=True)
-    (folder / "meta").mkdir()
-    frames = TRIAL_S * RATE
-    trials = {}
-    for number in range(len(video) // frames):
-        name = f"{number:05d}"
-        np.save(folder / "data" / f"{name}.npy", video[number * frames :][:frames])
-        trials[name] = {
-            "modality": "video",
-            "first_frame_idx": number * frames,
-            "num_frames": frames,
-            "image_size": [36, 64],
-            "tier": tiers[number % len(tiers)],
-            "valid_trial": True,
-        }
-    (folder / "combined_meta.json").write_text(json.dumps(trials))
-    np.save(folder / "timestamps.npy", np.arange(len(trials) * frames) / RATE)
-    (folder / "meta.yml").write_text(yaml.safe_dump({"modality": "screen"}))
-    np.save(folder / "meta" / "means.npy", np.array(113.0))
-    np.save(folder / "meta" / "stds.npy", np.array(59.0))
+def _write_shifted_stream(
+    folder: Path, data: np.ndarray, rate: int, end: float
+) -> None:
+    """Write a stream whose phase shifts are stored, and zero."""
+    more = {"end_time": float(end), "phase_shift_per_signal": True}
+    write_stream(folder, data, float(rate), 0.0, **more)
+    np.save(folder / "meta" / "phase_shifts.npy", np.zeros(data.shape[1]))

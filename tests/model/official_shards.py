@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from omnimouse_model.nets.omnimouse.config import SIZES
+from omnimouse_model.nets.omnimouse.initialisation import initialise
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 
 SESSIONS = {"111-1-1": 5, "111-2-1": 4, "222-1-1": 3}
@@ -16,6 +17,13 @@ SMALL = replace(
     SIZES["1M"], d_model=64, num_heads=1, d_embedding=16, num_response_latent_groups=8
 )
 """The 1M architecture, narrowed so that a test writes little."""
+
+
+def official_net() -> OmniMouse:
+    """Return a net of the narrowed architecture with random weights."""
+    net = OmniMouse(SMALL, SESSIONS, ANIMALS)
+    initialise(net, torch.Generator().manual_seed(0))
+    return net.eval()
 
 
 def write_shards(

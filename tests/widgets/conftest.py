@@ -3,34 +3,18 @@
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.simulate.spiking import spiking_arrays
-from tests.predictors import EchoPredictor
-from tests.small_sessions import write_session
-
-
-@pytest.fixture(scope="session")
-def session_folder(tmp_path_factory):
-    """Forty neurons, four trials of four tiers, video and behaviour."""
-    return write_session(tmp_path_factory.mktemp("recording") / "mouse", 40)
-
-
-@pytest.fixture(scope="session")
-def session(session_folder):
-    return open_session(session_folder)
+from tests.predictors import open_controller
 
 
 @pytest.fixture
 def controller(session):
     """A session open, with a predictor that answers at once with truth plus one."""
-    made = Controller(synchronous=True)
-    made.choose_predictor(EchoPredictor())
-    made.open_session(session)
-    made.apply_preset("nothing")
-    made.select([])
-    yield made
-    made.close()
+    with open_controller(session) as made:
+        made.apply_preset("nothing")
+        made.select([])
+        yield made
 
 
 @pytest.fixture

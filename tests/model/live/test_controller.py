@@ -5,7 +5,6 @@ from contextlib import closing
 import numpy as np
 import pytest
 
-from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.last_session import (
@@ -21,7 +20,6 @@ from tests.predictors import (
     FaultyPredictor,
     GatedPredictor,
     RefusingPredictor,
-    echo_controller,
 )
 from tests.small_sessions import write_session
 
@@ -29,24 +27,8 @@ TIMEOUT = 60.0
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_session(tmp_path_factory.mktemp("live") / "session")
-
-
-@pytest.fixture(scope="module")
 def other(tmp_path_factory):
     return write_session(tmp_path_factory.mktemp("live") / "other", n_neurons=25)
-
-
-@pytest.fixture(scope="module")
-def session(folder):
-    return open_session(folder)
-
-
-@pytest.fixture
-def controller(session):
-    with echo_controller(session) as made:
-        yield made
 
 
 @pytest.fixture
@@ -162,14 +144,14 @@ def test_a_predictor_loads_before_there_is_a_session_and_again_for_a_device(sess
 
 @pytest.mark.parametrize("change", ["predictor", "session"])
 def test_a_new_request_does_not_wait_for_a_cancelled_one(
-    threaded_controller, folder, change
+    threaded_controller, session_folder, change
 ):
     threaded_controller.choose_predictor(EndlessPredictor("endless"))
     threaded_controller.set_behavior("hidden")
     if change == "predictor":
         threaded_controller.choose_predictor(EchoPredictor())
     else:
-        threaded_controller.open_session(folder)
+        threaded_controller.open_session(session_folder)
     assert threaded_controller.wait(TIMEOUT)
     assert threaded_controller.results.freshness == "fresh"
 
@@ -356,19 +338,19 @@ def test_the_number_of_selected_neurons_is_limited(controller, monkeypatch):
 
 # -- memory -------------------------------------------------------------------------
 def test_a_demo_recording_does_not_replace_the_users_last_session(
-    folder, tmp_path, monkeypatch
+    session_folder, tmp_path, monkeypatch
 ):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
     demo = write_session(tmp_path / "sessions" / "v1" / "demo")
     controller = Controller(synchronous=True, memory=tmp_path / "live.json")
     controller.open_session(demo)
     assert controller.last_session.session == str(demo)
-    controller.open_session(folder)
-    assert controller.last_session.session == str(folder)
+    controller.open_session(session_folder)
+    assert controller.last_session.session == str(session_folder)
     controller.open_session(demo)
     controller.choose_predictor("mean")
     controller.close()
-    assert controller.last_session.session == str(folder)
+    assert controller.last_session.session == str(session_folder)
     assert controller.last_session.predictor == ""
 
 

@@ -17,17 +17,9 @@ from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.nets.omnimouse.config import SIZES
-from omnimouse_model.nets.omnimouse.initialisation import initialise
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.train.export.checkpoint import renamed
 from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
-
-
-@pytest.fixture(scope="module")
-def net():
-    net = OmniMouse(SMALL, SESSIONS, ANIMALS)
-    initialise(net, torch.Generator().manual_seed(0))
-    return net.eval()
 
 
 @pytest.fixture

@@ -5,15 +5,12 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
 
 from omnimouse_model.data.hub import download as hub_client
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference import background_task
 from omnimouse_model.nets import official
-from omnimouse_model.nets.omnimouse.initialisation import initialise
-from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.devices import process_bytes
 from omnimouse_model.predict.predictor import Needs
@@ -21,7 +18,7 @@ from omnimouse_model.predict.registry import load_in_process, must_be_fetched
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from tests.hub_server import Hub, Pause, Repository, hub_endpoint
 from tests.model.experanto_folder import write_folder
-from tests.model.official_shards import ANIMALS, SESSIONS, SMALL, write_shards
+from tests.model.official_shards import SMALL, write_shards
 from tests.predictors import EchoPredictor, tiny_transformer
 
 MODEL = ("model", "the-enigma-project/omnimouse-1M")
@@ -30,10 +27,8 @@ TIMEOUT = 60.0
 
 
 @pytest.fixture(scope="module")
-def shards(tmp_path_factory):
-    net = OmniMouse(SMALL, SESSIONS, ANIMALS)
-    initialise(net, torch.Generator().manual_seed(0))
-    folder = write_shards(net.eval(), tmp_path_factory.mktemp("shards") / "0-1000")
+def shards(net, tmp_path_factory):
+    folder = write_shards(net, tmp_path_factory.mktemp("shards") / "0-1000")
     return {f"0-1000/{p.name}": p.read_bytes() for p in folder.iterdir()}
 
 

@@ -57,6 +57,3 @@ def test_the_variance_of_the_noise_is_known():
     stated = noise_variance(recorded.full[kept].mean(axis=0).astype(float), many)
     ratio = (found / stated).reshape(2, 100).mean(axis=1)
     assert ratio == pytest.approx([1.0, 1.0], abs=0.05)
-
-
-# -- random processes --------------------------------------------------------------

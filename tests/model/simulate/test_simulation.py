@@ -130,7 +130,6 @@ def test_the_other_neurons_tell_what_stimulus_and_behaviour_do_not(recording):
     assert abs(found[1]) < 0.04
 
 
-# -- the animal ------------------------------------------------------------------
 # -- the session -------------------------------------------------------------------
 @pytest.mark.parametrize("which", [0, 100, 2500, -1])
 def test_a_window_holds_the_samples_and_frames_that_belong_together(recording, which):

@@ -12,24 +12,9 @@ from omnimouse_widgets.jupyter.finetune import FineTune
 from tests.model.finetune_process import (
     NEW,
     PATIENCE_S,
-    ScriptedFinetuning,
-    write_mouse_folder,
 )
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def mouse_folder(tmp_path_factory):
-    return write_mouse_folder(tmp_path_factory.mktemp("finetuning"))
-
-
-@pytest.fixture
-def script(mouse_folder, monkeypatch):
-    """In the place of the process."""
-    made = ScriptedFinetuning(mouse_folder)
-    monkeypatch.setattr("omnimouse_model.live.models.finetune.spawn_finetune", made)
-    return made
 
 
 @pytest.fixture

@@ -8,11 +8,9 @@ import pytest
 
 from omnimouse_model.analysis.sweep.live_sweep import SEEDS, live_sweep
 from omnimouse_model.analysis.sweep.run import context_sweep
-from omnimouse_model.masks import Mask
-from omnimouse_model.predict.predictor import Encoded
 from omnimouse_widgets.drawn.context.points import dodge, place_on
 from omnimouse_widgets.jupyter.sweep import ContextSweep
-from tests.predictors import EchoPredictor
+from tests.predictors import NoisyPredictor
 
 SELECTED = [3, 11, 30]
 FORM = {
@@ -25,17 +23,6 @@ FORM = {
     "tier": "test",
     "name": "mine",
 }
-
-
-class NoisyPredictor(EchoPredictor):
-    """Wrong by an amount that only mask and window decide."""
-
-    def encode(self, window, mask: Mask) -> Encoded:
-        found = EchoPredictor.encode(self, window, mask)
-        seed = int(np.flatnonzero(mask.visible.ravel()).sum()) + window.start_index
-        seed += 7 * bool(mask.frames.any()) + 13 * (mask.behavior == "visible")
-        noise = np.random.default_rng(seed).normal(size=window.responses.shape)
-        return Encoded(window, mask, found.state + noise.astype(np.float32))
 
 
 @pytest.fixture

@@ -40,7 +40,6 @@ from omnimouse_model.predict.predictor import Encoded, Needs
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from tests.predictors import EchoPredictor, tiny_transformer
-from tests.small_sessions import write_session
 from tests.toy_predictors import COUNTS, RECURRENT, RecurrentPredictor
 
 EVERY = (
@@ -65,11 +64,6 @@ class BrightnessPredictor(EchoPredictor):
     def encode(self, window: Window, mask: Mask) -> Encoded:
         seen = np.where(mask.frames, window.video.mean(axis=(1, 2)), 0.0)
         return Encoded(window, mask, np.repeat(seen[:, None], mask.n_neurons, axis=1))
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    return open_session(write_session(tmp_path_factory.mktemp("what_if") / "small"))
 
 
 @pytest.fixture

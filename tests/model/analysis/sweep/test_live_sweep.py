@@ -8,7 +8,6 @@ import pytest
 from omnimouse_model.analysis.sweep.contexts import Context, context_mask
 from omnimouse_model.analysis.sweep.live_sweep import live_draw, live_plan, live_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep
-from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError
@@ -23,18 +22,12 @@ from tests.predictors import (
     GatedPredictor,
     tiny_transformer,
 )
-from tests.small_sessions import write_session
 
 TIMEOUT = 60.0
 SELECTED = np.array([3, 11, 30])
 N_POINTS = 8  # none, 16 neurons, 10 and 25 samples, each without and with video
 N_LIVE = 2 * N_POINTS + 2 * 4
 """Computed by the engine: with and without behaviour, 16 neurons twice more."""
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    return open_session(write_session(tmp_path_factory.mktemp("live") / "small"))
 
 
 @pytest.fixture

@@ -4,17 +4,10 @@ import pytest
 
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.analysis.sweep.saved import SUFFIX, read_sweep
-from omnimouse_model.data.open import open_session
 from tests.predictors import EchoPredictor
-from tests.small_sessions import write_session
 
 ASKED = {"neurons": [0, 8], "seeds": 2, "tier": "test", "max_windows": 2}
 ABOUT = {"name": "first look", "begun": "2026-03-01 14:05", "predictor": "echo"}
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    return open_session(write_session(tmp_path_factory.mktemp("saved") / "small"))
 
 
 def test_a_file_says_all_that_the_sweep_was(session, tmp_path):

@@ -1,7 +1,5 @@
 """The order of neurons by similarity, against truth that is known."""
 
-from contextlib import closing
-
 import numpy as np
 import pytest
 
@@ -11,17 +9,10 @@ from omnimouse_model.analysis.tuning.neuron_order import (
     sampled_activity,
     similarity_order,
 )
-from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.live.controller import Controller
 from tests.small_sessions import write_session
 
 pytest.importorskip("scipy")
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    return open_session(write_session(tmp_path_factory.mktemp("alike") / "mouse", 40))
 
 
 def line_of_places(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -103,13 +94,7 @@ def test_it_can_be_stopped_at_any_step(session):
         similarity_order(session, stop)
 
 
-@pytest.fixture
-def controller(session):
-    with closing(Controller(synchronous=True)) as made:
-        made.open_session(session)
-        yield made
-
-
+@pytest.mark.slow
 def test_the_controller_keeps_the_order_of_each_recording(
     controller, session, tmp_path
 ):

@@ -15,7 +15,12 @@ from omnimouse_model.live.pin import LIVE
 from omnimouse_model.live.spans import LONGEST_S, page_around
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
-from tests.predictors import EchoPredictor, GatedPredictor, RefusingPredictor
+from tests.predictors import (
+    EchoPredictor,
+    GatedPredictor,
+    RefusingPredictor,
+    open_controller,
+)
 from tests.small_sessions import write_session
 
 TIMEOUT = 60.0
@@ -41,13 +46,10 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def controller(folder):
-    made = Controller(synchronous=True)
-    made.choose_predictor(SloppyPredictor())
-    made.open_session(folder)
-    made.apply_preset("video_behavior")
-    made.select([3, 5])
-    yield made
-    made.close()
+    with open_controller(folder, SloppyPredictor()) as made:
+        made.apply_preset("video_behavior")
+        made.select([3, 5])
+        yield made
 
 
 @pytest.fixture
@@ -296,9 +298,7 @@ def test_pins_are_restored_after_a_restart(folder, tmp_path):
 
 def test_damaged_pins_are_dropped(folder, tmp_path):
     memory = tmp_path / "live.json"
-    with closing(Controller(synchronous=True, memory=memory)) as first:
-        first.choose_predictor(EchoPredictor())
-        first.open_session(folder)
+    with open_controller(folder, memory=memory) as first:
         first.pins.pin("good")
         first.pins.pin("bad")
     facts = json.loads(memory.read_text())

@@ -1,9 +1,8 @@
 """Background tasks: folders, clock checks, other series."""
 
-import queue
 import shutil
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +14,9 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.background_task import BackgroundTask
 from omnimouse_model.live.last_session import read_last_session
 from tests import SUITE2P
+from tests.model.drawing_thread import TIMEOUT, DrawingThread
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
-
-TIMEOUT = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -30,29 +28,15 @@ def folder(tmp_path_factory):
     return root
 
 
-class DrawingThread:
-    """Drawing thread that runs the posted functions on request."""
-
-    def __init__(self) -> None:
-        self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
-        self.controller = Controller(
-            post=self.posted.put, load=lambda *_: EchoPredictor()
-        )
-
-    def draw_until(self, is_so: Callable[[], bool]) -> None:
-        while not is_so():
-            self.posted.get(timeout=TIMEOUT)()
-
-    def draw_rest(self, errand: BackgroundTask) -> None:
-        """Wait until the task is idle, then run what it has posted."""
-        assert errand._engine.wait(TIMEOUT)
-        while not self.posted.empty():
-            self.posted.get()()
+def draw_rest(drawing_thread: DrawingThread, errand: BackgroundTask) -> None:
+    """Wait until the task is idle, then run what it has posted."""
+    assert errand._engine.wait(TIMEOUT)
+    drawing_thread.draw()
 
 
 @pytest.fixture
 def drawing_thread():
-    made = DrawingThread()
+    made = DrawingThread(load=lambda *_: EchoPredictor())
     yield made
     made.controller.close()
 
@@ -133,7 +117,7 @@ def test_a_cancelled_check_reports_nothing(drawing_thread, folder):
     controller.clock_check.check()
     controller.open_session(folder / "b")
     assert not controller.clock_check.is_busy
-    drawing_thread.draw_rest(controller.clock_check._task)
+    draw_rest(drawing_thread, controller.clock_check._task)
     assert controller.clock_check.report is None
 
 

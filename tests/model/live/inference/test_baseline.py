@@ -3,33 +3,12 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.predict.registry import load_predictor
 from tests.predictors import EchoPredictor, GatedPredictor
-from tests.small_sessions import write_session
 
 TIMEOUT = 60.0
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_session(tmp_path_factory.mktemp("beside") / "session")
-
-
-@pytest.fixture(scope="module")
-def session(folder):
-    return open_session(folder)
-
-
-@pytest.fixture
-def controller(session):
-    made = Controller(synchronous=True)
-    made.choose_predictor(EchoPredictor())
-    made.open_session(session)
-    yield made
-    made.close()
 
 
 def assert_answered(controller: Controller) -> None:
@@ -209,11 +188,11 @@ def test_stop_cancels_a_running_baseline(gated_controller, model, beside):
     assert_answered(gated_controller)
 
 
-def test_the_baseline_is_restored_after_a_restart(folder, tmp_path):
+def test_the_baseline_is_restored_after_a_restart(session_folder, tmp_path):
     memory = tmp_path / "live.json"
     first = Controller(synchronous=True, memory=memory)
     first.choose_predictor("mean")
-    first.open_session(folder)
+    first.open_session(session_folder)
     first.choose_baseline("video-ridge")
     first.close()
     second = Controller(synchronous=True, memory=memory)

@@ -9,13 +9,10 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     Blank,
     Contrast,
 )
-from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window import Window
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
-from tests.predictors import EchoPredictor
-from tests.small_sessions import write_session
+from tests.predictors import EchoPredictor, open_controller
 
 
 class VideoPredictor(EchoPredictor):
@@ -28,11 +25,6 @@ class VideoPredictor(EchoPredictor):
         return Encoded(window, mask, gray[:, None] * gain)
 
 
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    return open_session(write_session(tmp_path_factory.mktemp("edits") / "mouse"))
-
-
 @pytest.fixture
 def predictor():
     return VideoPredictor()
@@ -40,12 +32,9 @@ def predictor():
 
 @pytest.fixture
 def controller(session, predictor):
-    made = Controller(synchronous=True)
-    made.choose_predictor(predictor)
-    made.open_session(session)
-    made.apply_preset("video_only")
-    yield made
-    made.close()
+    with open_controller(session, predictor) as made:
+        made.apply_preset("video_only")
+        yield made
 
 
 def test_an_edit_is_predicted_and_equals_the_library(controller, predictor):

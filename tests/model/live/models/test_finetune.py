@@ -25,16 +25,10 @@ from tests.model.finetune_process import (
     ScriptedFinetuning,
     finetune_until_owner_dies,
     long_job,
-    write_mouse_folder,
 )
 from tests.predictors import EchoPredictor
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def mouse_folder(tmp_path_factory):
-    return write_mouse_folder(tmp_path_factory.mktemp("finetuning"))
 
 
 @pytest.fixture
@@ -58,14 +52,6 @@ def open_controller(mouse_folder, tmp_path):
 @pytest.fixture
 def controller(open_controller):
     return open_controller()
-
-
-@pytest.fixture
-def script(mouse_folder, monkeypatch):
-    """Scripted fine-tuning in place of the process."""
-    made = ScriptedFinetuning(mouse_folder)
-    monkeypatch.setattr("omnimouse_model.live.models.finetune.spawn_finetune", made)
-    return made
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Quantities that colour the neurons: values, scales and messages."""
 
-from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +14,7 @@ from omnimouse_model.live.neurons.quantities import Quantity, make_scale
 from omnimouse_model.masks import TARGET
 from omnimouse_model.simulate import HeldOut, MouseSpec
 from omnimouse_model.simulate import write_session as simulate
-from tests.predictors import EchoPredictor
+from tests.predictors import open_controller
 
 N = 50
 AREAS = np.array(["V1", "LM", "", "AL", "V1"] * 10)
@@ -43,9 +42,7 @@ def mouse(tmp_path_factory):
 
 @pytest.fixture
 def controller(plain_session):
-    with closing(Controller(synchronous=True)) as made:
-        made.choose_predictor(EchoPredictor())
-        made.open_session(plain_session)
+    with open_controller(plain_session) as made:
         yield made
 
 

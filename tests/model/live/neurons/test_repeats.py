@@ -33,13 +33,6 @@ def short(tmp_path_factory):
     return open_session(write_session(tmp_path_factory.mktemp("clips") / "m", 5))
 
 
-@pytest.fixture
-def controller(session):
-    with closing(Controller(synchronous=True)) as made:
-        made.open_session(session)
-        yield made
-
-
 def test_repeats_are_of_the_clip_at_the_centre_of_the_window(controller, session):
     clips = repeated_clips(session)
     assert [len(clip.trials) for clip in clips] == [4, 3]  # one is cut off at the end

@@ -23,7 +23,7 @@ from omnimouse_model.live.project import exports
 from omnimouse_model.live.project import script as as_python
 from omnimouse_model.masks import HIDDEN, VISIBLE, Mask, scored_cells
 from omnimouse_model.predict.predictor import Encoded
-from tests.predictors import EchoPredictor, EndlessPredictor
+from tests.predictors import EchoPredictor, EndlessPredictor, open_controller
 from tests.small_sessions import write_session
 
 TIMEOUT = 60.0
@@ -57,13 +57,11 @@ def load(name: str, *_: object) -> NoisyPredictor:
 
 @pytest.fixture
 def controller(session, tmp_path):
-    made = Controller(synchronous=True, memory=tmp_path / "live.json", load=load)
-    made.choose_predictor("noisy")
-    made.open_session(session)
-    made.apply_preset("causal_response_25_video_behavior")
-    made.select([4, 9])
-    yield made
-    made.close()
+    memory = tmp_path / "live.json"
+    with open_controller(session, "noisy", memory=memory, load=load) as made:
+        made.apply_preset("causal_response_25_video_behavior")
+        made.select([4, 9])
+        yield made
 
 
 # -- as Python -----------------------------------------------------------------------
@@ -100,9 +98,7 @@ def check_score(line: str, controller: Controller) -> None:
 @pytest.mark.slow
 @pytest.mark.process
 def test_a_script_prints_the_score_on_screen(session, tmp_path):
-    with closing(Controller(synchronous=True)) as controller:
-        controller.choose_predictor("ridge")
-        controller.open_session(session)
+    with open_controller(session, "ridge") as controller:
         controller.apply_preset("causal_response_25_behavior")
         done = subprocess.run(
             [sys.executable, "-c", controller.as_python()],

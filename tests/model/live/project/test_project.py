@@ -34,6 +34,7 @@ from omnimouse_model.live.last_session import (
 from omnimouse_model.live.project import autosave
 from omnimouse_model.live.project.autosave import Autosave
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, Mask
+from tests.predictors import open_controller
 from tests.small_sessions import write_session
 
 TIMEOUT = 60.0
@@ -58,9 +59,7 @@ def memory(tmp_path):
 @pytest.fixture
 def controller(folder, memory):
     """Controller whose state differs from a first view in every field."""
-    with closing(Controller(synchronous=True, memory=memory)) as made:
-        made.choose_predictor("mean")
-        made.open_session(folder)
+    with open_controller(folder, "mean", memory=memory) as made:
         change_everything(made)
         yield made
 

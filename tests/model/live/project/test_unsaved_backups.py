@@ -15,7 +15,7 @@ from omnimouse_model.live.last_session import MOST_UNSAVED, StateStore
 from omnimouse_model.live.project.unsaved_backups import plain_name
 from omnimouse_model.live.recording.first_view import first_view
 from omnimouse_model.masks import HIDDEN
-from tests.predictors import EchoPredictor
+from tests.predictors import open_controller
 from tests.small_sessions import write_session
 
 
@@ -26,9 +26,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def controller(folder, tmp_path):
-    with closing(Controller(synchronous=True, memory=tmp_path / "live.json")) as made:
-        made.choose_predictor(EchoPredictor())
-        made.open_session(folder)
+    with open_controller(folder, memory=tmp_path / "live.json") as made:
         yield made
 
 

@@ -1,6 +1,5 @@
 """Recordings are read off the drawing thread; the newest opening wins."""
 
-import queue
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +8,9 @@ import pytest
 
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.recording.loader import OpenRequest
+from tests.model.drawing_thread import TIMEOUT, DrawingThread
 from tests.small_sessions import write_session
-
-TIMEOUT = 60.0
 
 
 @pytest.fixture(scope="module")
@@ -26,27 +23,22 @@ def other(tmp_path_factory):
     return write_session(tmp_path_factory.mktemp("opening") / "other", n_neurons=20)
 
 
-class DrawingThread:
-    """Drawing thread that runs the posted functions on request."""
+class OpeningThread(DrawingThread):
+    """Drawing thread of a controller that opens recordings."""
 
     def __init__(self) -> None:
-        self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
-        self.controller = Controller(post=self.posted.put)
+        super().__init__()
         self.opener, self.state = self.controller.loader, self.controller.state
         self.said: list[str] = []
-        self.opener.changed.connect(self._listen)
-
-    def _listen(self) -> None:
-        self.said.append(self.opener.message)
+        self.opener.changed.connect(lambda: self.said.append(self.opener.message))
 
     def draw_all(self) -> None:
-        while self.opener.is_busy:
-            self.posted.get(timeout=TIMEOUT)()
+        self.draw_until(lambda: not self.opener.is_busy)
 
 
 @pytest.fixture
 def drawing_thread():
-    made = DrawingThread()
+    made = OpeningThread()
     yield made
     made.controller.close()
 

@@ -1,5 +1,4 @@
 from collections.abc import Sequence
-from contextlib import closing
 
 import numpy as np
 import pytest
@@ -13,13 +12,6 @@ from tests.small_sessions import with_trials, write_session
 def session(tmp_path_factory):
     """Four trials of 5 s."""
     return open_session(write_session(tmp_path_factory.mktemp("trials") / "m", 5))
-
-
-@pytest.fixture
-def controller(session):
-    with closing(Controller(synchronous=True)) as made:
-        made.open_session(session)
-        yield made
 
 
 def test_steps_go_to_the_beginning_of_trials(controller):

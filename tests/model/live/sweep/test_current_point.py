@@ -5,42 +5,19 @@ import pytest
 
 from omnimouse_model.analysis.sweep.contexts import Context, context_mask
 from omnimouse_model.analysis.sweep.live_sweep import live_draw
-from omnimouse_model.data.open import open_session
-from omnimouse_model.data.window import Window
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.sweep.current_point import current_point
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.predictor import Encoded
-from tests.predictors import EchoPredictor
-from tests.small_sessions import write_session
+from tests.predictors import NoisyPredictor, open_controller
 
 SELECTED = [3, 11, 30]
 
 
-class NoisyPredictor(EchoPredictor):
-    """Echo with an error that depends on the mask only."""
-
-    def encode(self, window: Window, mask: Mask) -> Encoded:
-        found = EchoPredictor.encode(self, window, mask)
-        draw = np.random.default_rng(int(np.count_nonzero(mask.visible)))
-        noise = draw.normal(size=window.responses.shape).astype(np.float32)
-        return Encoded(window, mask, found.state + noise)
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    return open_session(write_session(tmp_path_factory.mktemp("mark") / "small"))
-
-
 @pytest.fixture
 def controller(session):
-    made = Controller(synchronous=True)
-    made.choose_predictor(NoisyPredictor())
-    made.open_session(session)
-    made.select(SELECTED)
-    made.show_sweep()
-    yield made
-    made.close()
+    with open_controller(session, NoisyPredictor()) as made:
+        made.select(SELECTED)
+        made.show_sweep()
+        yield made
 
 
 @pytest.mark.parametrize(

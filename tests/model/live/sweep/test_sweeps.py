@@ -1,36 +1,30 @@
 """Background sweeps: start, pause, cancel, continue, save, compare."""
 
 import csv
-import queue
 import threading
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.analysis.sweep.saved import SUFFIX, read_sweep
-from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.sweep import runner
 from omnimouse_model.live.sweep.sweeps import Sweeps
-from omnimouse_model.masks import Mask
-from omnimouse_model.predict.predictor import Encoded, Predictor
+from omnimouse_model.predict.predictor import Predictor
+from tests.model.drawing_thread import TIMEOUT, DrawingThread
 from tests.predictors import (
     EchoPredictor,
     EndlessPredictor,
     FaultyPredictor,
     GatedPredictor,
+    NoisyPredictor,
 )
-from tests.small_sessions import write_session
 
-TIMEOUT = 60.0
 PLAN = SweepPlan(
     neurons=(0, 8),
     history_samples=(0, 10),
@@ -43,18 +37,12 @@ N_ROWS = 12  # none, 8 neurons, 10 samples; with and without video; two draws
 N_ANSWERS = 2 * N_ROWS
 
 
-class GatedNoisyPredictor(GatedPredictor):
-    """Echo with an error that depends on the context; waits at a gate."""
+class GatedNoisyPredictor(NoisyPredictor, GatedPredictor):
+    """Echo with an error that depends on mask and window; waits at a gate."""
 
     def __init__(self) -> None:
         GatedPredictor.__init__(self, "echo")
         self.open()
-
-    def encode(self, window: Window, mask: Mask) -> Encoded:
-        found = GatedPredictor.encode(self, window, mask)
-        seed = int(np.count_nonzero(mask.visible)) + window.start_index
-        noise = np.random.default_rng(seed).normal(size=window.responses.shape)
-        return Encoded(window, mask, found.state + noise.astype(np.float32))
 
     def open(self) -> None:
         self.gate.release(10_000)
@@ -69,11 +57,10 @@ class GatedNoisyPredictor(GatedPredictor):
         self.gate.release(2 * n + 1)
 
 
-class DrawingThread:
-    """Drawing thread that runs the posted functions on request."""
+class SweepsThread(DrawingThread):
+    """Drawing thread of a controller whose sweeps get a predictor of their own."""
 
     def __init__(self, folder: Path, made: Predictor) -> None:
-        self.posted: queue.Queue[Callable[[], None]] = queue.Queue()
         self.loaded = 0
         self.loading: set[str] = set()
         self.made = made
@@ -83,20 +70,12 @@ class DrawingThread:
             self.loading.add(threading.current_thread().name)
             return self.made if self.loaded > 1 else EchoPredictor()
 
-        self.controller = Controller(post=self.posted.put, load=load)
+        super().__init__(load=load)
         self.controller.sweeps.folder = folder
 
     @property
     def sweeps(self) -> Sweeps:
         return self.controller.sweeps
-
-    def draw_until(self, is_so: Callable[[], bool]) -> None:
-        while not is_so():
-            self.posted.get(timeout=TIMEOUT)()
-
-    def draw(self) -> None:
-        while not self.posted.empty():
-            self.posted.get()()
 
     def finished_table(self) -> list[dict[str, object]]:
         self.draw_until(lambda: not self.sweeps.is_busy)
@@ -108,11 +87,6 @@ class DrawingThread:
     def n_rows(self) -> int:
         entry = self.sweeps.entries[0]
         return 0 if entry.sweep is None else len(entry.sweep.rows)
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    return open_session(write_session(tmp_path_factory.mktemp("sweeps") / "small"))
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +111,7 @@ def predictor():
 
 @pytest.fixture
 def drawing_thread(session, tmp_path, predictor):
-    made = open_session_in(DrawingThread(tmp_path / "sweeps", predictor), session)
+    made = open_session_in(SweepsThread(tmp_path / "sweeps", predictor), session)
     yield made
     predictor.open()
     made.controller.close()
@@ -165,7 +139,7 @@ def gate_arrivals(monkeypatch):
     return begun
 
 
-def open_session_in(drawing_thread: DrawingThread, session: Session) -> DrawingThread:
+def open_session_in(drawing_thread: SweepsThread, session: Session) -> SweepsThread:
     drawing_thread.controller.choose_predictor("echo")
     drawing_thread.controller.open_session(session)
     drawing_thread.draw_until(lambda: not drawing_thread.controller.results.is_awaited)
@@ -257,7 +231,7 @@ def test_a_sweep_continues_after_a_restart_without_its_recording_on_screen(
     session, tmp_path, predictor, table
 ):
     folder = tmp_path / "sweeps"
-    drawing_thread = open_session_in(DrawingThread(folder, predictor), session)
+    drawing_thread = open_session_in(SweepsThread(folder, predictor), session)
     predictor.open_gate_for_rows(5)
     drawing_thread.sweeps.start(PLAN)
     drawing_thread.draw_until(lambda: drawing_thread.n_rows == 5)
@@ -266,7 +240,7 @@ def test_a_sweep_continues_after_a_restart_without_its_recording_on_screen(
     [path] = folder.iterdir()
     path.write_bytes(path.read_bytes() + b'{"key": "half a li')
 
-    again = DrawingThread(folder, GatedNoisyPredictor())
+    again = SweepsThread(folder, GatedNoisyPredictor())
     again.loaded = 1
     with closing(again.controller):
         again.sweeps.look()

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.omnimouse.memory_fallback import (
@@ -15,12 +14,6 @@ from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.strategies import mask_from_strategy
 from tests.predictors import tiny_transformer
-from tests.small_sessions import write_session
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    return open_session(write_session(tmp_path_factory.mktemp("memory") / "small"))
 
 
 @pytest.fixture

@@ -127,11 +127,6 @@ class ScriptedLink:
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    return open_session(write_session(tmp_path_factory.mktemp("worker") / "small"))
-
-
-@pytest.fixture(scope="module")
 def many(tmp_path_factory):
     folder = tmp_path_factory.mktemp("worker") / "many"
     return open_session(write_session(folder, n_neurons=MANY))

@@ -9,7 +9,6 @@ import distributed
 import numpy as np
 import pytest
 
-from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET
@@ -20,7 +19,6 @@ from omnimouse_model.predict.worker.dask_worker import (
 )
 from tests.model.dask_clusters import cluster_address
 from tests.predictors import EchoPredictor, EndlessPredictor, example_mask
-from tests.small_sessions import write_session
 
 TIMEOUT = 60.0
 
@@ -77,11 +75,6 @@ def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
 
 
 # -- on a worker ----------------------------------------------------------------------
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    return open_session(write_session(tmp_path_factory.mktemp("remote") / "small"))
-
-
 @pytest.fixture(scope="module")
 def scheduler():
     with cluster_address() as address:

@@ -38,11 +38,6 @@ needs_segments = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    return open_session(write_session(tmp_path_factory.mktemp("process") / "small"))
-
-
-@pytest.fixture(scope="module")
 def many(tmp_path_factory):
     folder = tmp_path_factory.mktemp("process") / "many"
     return open_session(write_session(folder, n_neurons=MANY))

@@ -7,27 +7,13 @@ import pytest
 from qtpy.QtWidgets import QFileDialog
 
 from omnimouse_model.analysis.sweep.run import context_sweep
-from omnimouse_model.data.window import Window
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import Mask
-from omnimouse_model.predict.predictor import Encoded
 from omnimouse_widgets.drawn.context.text import NO_SESSION
 from omnimouse_widgets.qt.context.panel import ContextPanel
-from tests.predictors import EchoPredictor, GatedPredictor
+from tests.predictors import NoisyPredictor
 from tests.widgets.pointer import press
 
 SELECTED = [3, 11, 30]
-
-
-class NoisyPredictor(EchoPredictor):
-    """Wrong by an amount that only mask and window decide."""
-
-    def encode(self, window: Window, mask: Mask) -> Encoded:
-        found = EchoPredictor.encode(self, window, mask)
-        seed = int(np.flatnonzero(mask.visible.ravel()).sum()) + window.start_index
-        seed += 7 * bool(mask.frames.any()) + 13 * (mask.behavior == "visible")
-        noise = np.random.default_rng(seed).normal(size=window.responses.shape)
-        return Encoded(window, mask, found.state + noise.astype(np.float32))
 
 
 @pytest.fixture
@@ -144,9 +130,3 @@ def test_what_is_wrong_in_the_form_is_said_there(panel):
     panel.form.tier.setCurrentText("nowhere")
     assert "'nowhere'" in panel.form.summary.text()
     assert not panel.form.button.isEnabled()
-
-
-@pytest.fixture
-def gate():
-    """Holds back the predictor of background sweeps."""
-    return GatedPredictor("echo")

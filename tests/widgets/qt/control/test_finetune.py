@@ -11,26 +11,11 @@ from omnimouse_widgets.qt.control.model import ModelSection
 from omnimouse_widgets.qt.style.ui_thread import qt_post
 from tests.model.finetune_process import (
     NEW,
-    ScriptedFinetuning,
-    write_mouse_folder,
 )
 
 pytestmark = pytest.mark.slow
 LEFT = Qt.MouseButton.LeftButton
 LONG_MS = 120_000
-
-
-@pytest.fixture(scope="module")
-def mouse_folder(tmp_path_factory):
-    return write_mouse_folder(tmp_path_factory.mktemp("finetuning"))
-
-
-@pytest.fixture
-def script(mouse_folder, monkeypatch):
-    """In the place of the process."""
-    made = ScriptedFinetuning(mouse_folder)
-    monkeypatch.setattr("omnimouse_model.live.models.finetune.spawn_finetune", made)
-    return made
 
 
 @pytest.fixture

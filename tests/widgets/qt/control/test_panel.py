@@ -40,7 +40,7 @@ def panel(controller, brush, show):
 # -- session ----------------------------------------------------------------------
 def test_the_session_is_named_with_what_it_holds_and_its_notes(panel, controller):
     section, session = panel.recording, controller.state.session
-    assert section.name.full_text == "mouse"
+    assert section.name.full_text == "small"
     assert "40 neurons" in section.summary.text()
     notes = [*session.warnings, *session.assumptions]
     assert str(len(notes)) in section.notes_button.text()

@@ -13,10 +13,10 @@ from qtpy.QtSvg import QSvgRenderer
 from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
 
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN
 from omnimouse_widgets import palette
 from omnimouse_widgets.qt.control.project import AnalysisSection
+from tests.predictors import open_controller
 from tests.small_sessions import write_session
 
 KIND = "Analyses (*.omnimouse.json)"
@@ -25,11 +25,9 @@ KIND = "Analyses (*.omnimouse.json)"
 @pytest.fixture
 def controller(tmp_path):
     """A recording of its own open, which may be moved; answered by ridges."""
-    made = Controller(synchronous=True, memory=tmp_path / "live.json")
-    made.choose_predictor("video-ridge")
-    made.open_session(write_session(tmp_path / "recordings" / "mouse"))
-    yield made
-    made.close()
+    memory, folder = tmp_path / "live.json", tmp_path / "recordings" / "mouse"
+    with open_controller(write_session(folder), "video-ridge", memory=memory) as made:
+        yield made
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QApplication, QFileDialog, QInputDialog
+from qtpy.QtWidgets import QFileDialog, QInputDialog
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.last_session import read_last_session
@@ -96,18 +96,6 @@ def test_folders_and_files_are_chosen_from_one_menu(
     assert SUITE2P in [entry.path for entry in controller.recordings.index]
 
 
-# -- another series ------------------------------------------------------------------
-def choose(box: Any, words: str) -> None:
-    """With the mouse, out of the list."""
-    press(box)
-    place = box.view().visualRect(box.model().index(box.findText(words), 0)).center()
-    none, left = Qt.KeyboardModifier.NoModifier, Qt.MouseButton.LeftButton
-    QTest.mouseMove(box.view().viewport(), place)
-    QTest.qWait(QApplication.doubleClickInterval())  # a release too soon is no choice
-    QTest.mouseClick(box.view().viewport(), left, none, place)
-
-
-# -- the clocks ----------------------------------------------------------------------
 def test_an_address_is_asked_for_and_read_where_it_is(
     section, controller, tmp_path, monkeypatch
 ):

@@ -11,11 +11,10 @@ from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.session import Session
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons import neuron_info as live_facts
 from omnimouse_model.live.neurons import neuron_info_text
 from omnimouse_widgets.qt.neurons.info_panel import NeuronInfoPanel
-from tests.predictors import EchoPredictor
+from tests.predictors import open_controller
 from tests.small_sessions import write_session
 from tests.widgets.pointer import canvas_position, drag
 
@@ -46,13 +45,10 @@ def tuning(recording):
 
 @pytest.fixture
 def controller(recording):
-    made = Controller(synchronous=True)
-    made.choose_predictor(EchoPredictor())
-    made.open_session(recording)
-    made.apply_preset("video_behavior")
-    made.select([])
-    yield made
-    made.close()
+    with open_controller(recording) as made:
+        made.apply_preset("video_behavior")
+        made.select([])
+        yield made
 
 
 @pytest.fixture

@@ -57,16 +57,6 @@ def test_a_cell_has_the_colour_of_its_state_over_its_value(
     np.testing.assert_allclose(found, expected, atol=3)
 
 
-def choose(panel: RasterPanel, word: str) -> None:
-    """Pick an order with the keyboard, as a user would."""
-    box = panel.ordering.box
-    QTest.keyClick(box, Qt.Key.Key_Home)
-    for _ in range(box.count()):
-        if box.currentText() != word:
-            QTest.keyClick(box, Qt.Key.Key_Down)
-    assert box.currentText() == word
-
-
 def test_the_prediction_and_the_residual_are_those_of_the_results(
     raster, controller, redraw
 ):
@@ -80,6 +70,23 @@ def test_the_prediction_and_the_residual_are_those_of_the_results(
     assert known.any()
     residual = raster.pictures["residual"].values[population.neurons]
     np.testing.assert_allclose(residual[known], 1, atol=1e-5)  # truth plus one
+
+
+def test_an_old_prediction_is_darker_and_the_status_changes(raster, controller, redraw):
+    controller.apply_preset("random_half_video_behavior")
+    raster.set_view("beside")
+    redraw()
+    status, fresh = raster.status.full_text, raster.canvas.grab().toImage()
+    controller.results.population_freshness = "stale"
+    controller.results.changed.emit()
+    redraw()
+    faded = {shown for shown, picture in raster.pictures.items() if picture.is_faded}
+    assert faded == {"prediction", "residual"}
+    assert raster.status.full_text != status
+    assert raster.canvas.grab().toImage() != fresh
+    controller.results.population_freshness = "fresh"
+    redraw()
+    assert not any(picture.is_faded for picture in raster.pictures.values())
 
 
 @pytest.mark.parametrize("tool", ["look", "brush", "box", "column", "row"])

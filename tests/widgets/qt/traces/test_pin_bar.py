@@ -16,7 +16,6 @@ from tests.model.live.compare.test_pins import SloppyPredictor
 from tests.predictors import GatedPredictor, RefusingPredictor
 from tests.widgets.pointer import press, wait
 
-LEFT = Qt.MouseButton.LeftButton
 SELECTED = [7, 3, 21]
 
 

@@ -19,9 +19,9 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
     OtherClip,
     Shift,
 )
-from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.qt.what_if.panel import WhatIfPanel
 from tests.model.live.mask.test_stimulus_edits import VideoPredictor
+from tests.predictors import open_controller
 from tests.widgets.pointer import press
 
 LEFT = Qt.MouseButton.LeftButton
@@ -35,13 +35,10 @@ def predictor():
 @pytest.fixture
 def controller(session, predictor):
     """A predictor that follows the video, every neuron asked, two selected."""
-    made = Controller(synchronous=True)
-    made.choose_predictor(predictor)
-    made.open_session(session)
-    made.apply_preset("video_behavior")
-    made.select([7, 39])
-    yield made
-    made.close()
+    with open_controller(session, predictor) as made:
+        made.apply_preset("video_behavior")
+        made.select([7, 39])
+        yield made
 
 
 @pytest.fixture

@@ -1,0 +1,20 @@
+"""A controller that shows a small recording, and a net of the official form."""
+
+import pytest
+
+from tests.predictors import open_controller
+
+
+@pytest.fixture
+def controller(session):
+    """The session open, with a predictor that answers at once with truth plus one."""
+    with open_controller(session) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def net():
+    """A net of random weights in the official architecture, narrowed."""
+    from tests.model.official_shards import official_net
+
+    return official_net()
