@@ -208,8 +208,17 @@ def make_batch(
         video = torch.from_numpy(np.stack([w.video for w in windows]))[:, None]
     if layout.behavior == "target":
         # Windows are (time, channel); the net predicts (channel, time).
-        behavior = torch.from_numpy(np.stack([w.behavior.T for w in windows]))
+        behavior = torch.from_numpy(
+            np.stack([_recorded_behavior(w).T for w in windows])
+        )
     return Batch(batch, layout, video, rates, scored, behavior, task)
+
+
+def _recorded_behavior(window: Window) -> np.ndarray:
+    """Return behaviour (time, channel), NaN where it was not recorded."""
+    # As input a missing value is 0, the mean; as a target it would teach the mean.
+    recorded = window.valid["behavior"][:, None]
+    return np.where(recorded, window.behavior, np.float32(np.nan))
 
 
 def to_device(batch: Batch, device: torch.device | str) -> Batch:
@@ -235,6 +244,8 @@ def to_device(batch: Batch, device: torch.device | str) -> Batch:
 def _task_layout(task: str, count: int, streams: Streams) -> tuple[Mask, Layout]:
     """Return mask and layout of a task over positions of the neuron order."""
     mask = streams.limit(task_mask(task, count))
+    # With a name, targets are those of the official guard, whatever the recording.
+    mask = replace(mask, name=task)
     return mask, layout_from_mask(mask)
 
 
@@ -248,7 +259,7 @@ def _fewer_targets(
     cells = mask.cells.copy()
     # Visible cells of a dropped neuron remain visible.
     cells[:, dropped] = np.where(cells[:, dropped] == TARGET, HIDDEN, cells[:, dropped])
-    fewer = mask.with_cells(cells)
+    fewer = replace(mask, cells=cells)
     return fewer, layout_from_mask(fewer)
 
 

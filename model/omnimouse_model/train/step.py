@@ -61,6 +61,12 @@ def train_step(
     Gradients of the core are averaged over the batches of all ranks, those of a rank's
     sessions over its own batches. Each group is clipped separately, the session group
     on each rank.
+
+    Raises
+    ------
+    ValueError
+        The loss was not finite in `MOST_SKIPPED` steps in a row, on any rank. All ranks
+        raise it in the same step, so that none waits for another.
     """
     phase, step = config.phase_at(run.step)
     of_batches = _gradients(run, config, phase, drawn)
@@ -75,19 +81,14 @@ def train_step(
     update_average(run, config.average)
     run.step += 1
     row = _over_ranks(of_batches, team)
+    _count_skipped(run, drawn, row.pop("not_finite"))
     return row | {"step": run.step, "lr": rates["core"], "session_lr": rates["session"]}
 
 
 def _gradients(
     run: Run, config: TrainConfig, phase: Phase, drawn: Step
 ) -> list[dict[str, float]]:
-    """Run forward and backward passes of all batches; return losses and sizes of each.
-
-    Raises
-    ------
-    ValueError
-        The loss was not finite in `MOST_SKIPPED` steps in a row.
-    """
+    """Run forward and backward passes; return the losses and sizes of each batch."""
     run.net.train()
 
     def forward(batch: Batch) -> tuple[Tensor, dict[str, float]]:
@@ -112,15 +113,19 @@ def _gradients(
                 if loss.requires_grad:
                     loss.backward()
                 rows.append(row)
-    is_finite = all(np.isfinite(row["loss"]) for row in rows)
-    run.skipped = 0 if is_finite else run.skipped + 1
+    return rows
+
+
+def _count_skipped(run: Run, drawn: Step, n_not_finite: float) -> None:
+    """Count steps in a row without an update; raise `ValueError` if there are many."""
+    run.skipped = run.skipped + 1 if n_not_finite else 0
     if run.skipped == MOST_SKIPPED:
         last = drawn.batches[-1]
         raise ValueError(
-            f"The loss was not finite in {MOST_SKIPPED} steps in a row (last task "
-            f"{last.task!r}, session {last.windows.session!r}); lower the rates."
+            f"The loss was not finite in {MOST_SKIPPED} steps in a row (last task of "
+            f"this process {last.task!r}, session {last.windows.session!r}); lower the "
+            "rates."
         )
-    return rows
 
 
 def learning_rate(group: Group, phase: Phase, step: int) -> float:
@@ -165,13 +170,15 @@ def _over_ranks(rows: list[dict[str, float]], team: Team) -> dict[str, float]:
     losses = [[row[name] for row in rows if name in row] for name in LOSSES]
     numbers = [sum(values) for values in losses] + [len(values) for values in losses]
     sizes = [sum(row[name] for row in rows) for name in ("windows", "tokens")]
+    sizes.append(sum(not np.isfinite(row["loss"]) for row in rows))
     totals = team.sums([float(number) for number in (*numbers, *sizes)])
     means = {
         name: totals[k] / totals[k + len(LOSSES)]
         for k, name in enumerate(LOSSES)
         if totals[k + len(LOSSES)]
     }
-    return means | {"windows": totals[-2], "tokens": totals[-1]}
+    names = ("windows", "tokens", "not_finite")
+    return means | dict(zip(names, totals[-len(names) :], strict=True))
 
 
 def _gpus(device: torch.device) -> list[torch.device]:
@@ -198,28 +205,34 @@ def batch_loss(
             predicted, _ = net.decode_behavior(context)
     # The heads return float32, and the losses stay in it, outside of autocast.
     if rates is not None and batch.rates is not None:
-        rates, targets = _scored(rates, batch)
-        loss = poisson_loss(
-            rates, targets, net.config.poisson_eps, net.config.response_loss_clamp
-        )
-        losses.append(loss)
-        parts["response_loss"] = float(loss.detach())
+        rates, targets = _recorded(rates, batch.rates, batch.scored)
+        if targets.numel():
+            loss = poisson_loss(
+                rates, targets, net.config.poisson_eps, net.config.response_loss_clamp
+            )
+            losses.append(loss)
+            parts["response_loss"] = float(loss.detach())
     if predicted is not None and batch.behavior is not None:
-        loss = behavior_loss(predicted, batch.behavior, net.config.behavior_loss_clamp)
-        losses.append(phase.behavior_weight * loss)
-        parts["behavior_loss"] = float(loss.detach())
-    return torch.stack(losses).sum(), parts
+        predicted, targets = _recorded(predicted, batch.behavior)
+        if targets.numel():
+            loss = behavior_loss(predicted, targets, net.config.behavior_loss_clamp)
+            losses.append(phase.behavior_weight * loss)
+            parts["behavior_loss"] = float(loss.detach())
+    # Without any recorded target, the batch changes nothing.
+    return sum(losses, start=torch.zeros((), device=device)), parts
 
 
-def _scored(rates: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
-    """Return rates and targets of the target cells that have a recorded value."""
-    assert batch.rates is not None
-    assert batch.scored is not None
-    used = batch.scored & torch.isfinite(batch.rates)
+def _recorded(
+    predicted: Tensor, targets: Tensor, scored: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return predictions and targets of the cells that have a recorded value."""
+    used = torch.isfinite(targets)
+    if scored is not None:
+        used &= scored
     # Without missing cells, skip the copy of indexing.
     if used.all():
-        return rates, batch.rates
-    return rates[used], batch.rates[used]
+        return predicted, targets
+    return predicted[used], targets[used]
 
 
 @torch.no_grad()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from omnimouse_model.data.window import Window
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.readout import behavior_loss, poisson_loss
 from omnimouse_model.train.batches import (
@@ -24,8 +25,11 @@ from omnimouse_model.train.config import (
     config_path,
     read_config,
 )
+from omnimouse_model.train.distributed import Team
 from omnimouse_model.train.loop import train
 from omnimouse_model.train.metrics_log import FILE, log_rows
+from omnimouse_model.train.run import Run, start_run
+from omnimouse_model.train.step import batch_loss, draw_step, train_step
 from tests.model.small_net import SMALL
 from tests.small_sessions import write_session
 
@@ -62,6 +66,10 @@ def losses(out: Path) -> list[float]:
 
 def weights(net: OmniMouse) -> torch.Tensor:
     return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+
+def untrained(sessions: list[TrainingSession]) -> Run:
+    return start_run(CONFIG, sessions, "cpu", Team())
 
 
 def last_save(out: Path) -> dict[str, Any]:
@@ -136,6 +144,67 @@ def test_missing_responses_are_left_out_of_the_loss(sessions, monkeypatch, tmp_p
     net = train(config, sessions, tmp_path, max_steps=2)
     assert np.isfinite(losses(tmp_path)).all()
     assert torch.isfinite(weights(net)).all()
+
+
+def test_behavior_that_was_not_recorded_is_no_target(sessions, monkeypatch):
+    phase = replace(PHASE, tasks={"half-video-decode": 1.0})
+    complete = draw_batch(sessions, phase, SMALL, np.random.default_rng(0))
+    streams = Window.valid.fget
+
+    def without_the_second_half(window: Window) -> dict[str, np.ndarray]:
+        valid = streams(window)
+        return valid | {"behavior": valid["behavior"] & (np.arange(40) < 20)}
+
+    monkeypatch.setattr(Window, "valid", property(without_the_second_half))
+    partial = draw_batch(sessions, phase, SMALL, np.random.default_rng(0))
+    net = untrained(sessions).net
+    video = net.encode_video(partial.video, partial.layout)
+    context = net.encode(partial.windows, partial.layout, video)
+    predicted, _ = net.decode_behavior(context)
+    recorded = behavior_loss(predicted[..., :20], complete.behavior[..., :20])
+    _, row = batch_loss(net, partial, phase, "fp32")
+    assert row["behavior_loss"] == pytest.approx(float(recorded.detach()))
+
+
+def test_a_batch_without_recorded_targets_has_no_gradient(sessions):
+    phase = replace(PHASE, tasks={"half-video-decode": 1.0})
+    batch = draw_batch(sessions, phase, SMALL, np.random.default_rng(0))
+    nothing = {
+        name: None if values is None else torch.full_like(values, torch.nan)
+        for name, values in (("rates", batch.rates), ("behavior", batch.behavior))
+    }
+    net = untrained(sessions).net
+    loss, row = batch_loss(net, replace(batch, **nothing), phase, "fp32")
+    assert (float(loss), row, loss.requires_grad) == (0.0, {}, False)
+
+
+def test_missing_hidden_frames_cannot_change_the_blank_video(sessions):
+    phase = replace(PHASE, tasks={"video-36": 1.0})
+    batch = draw_batch(sessions, phase, SMALL, np.random.default_rng(0))
+    hidden = ~batch.layout.frames
+    assert hidden.any()
+    video = batch.video.clone()
+    video[:, :, hidden] = torch.nan
+    net = untrained(sessions).net.eval()
+    expected = net.encode_video(batch.video, batch.layout)
+    torch.testing.assert_close(net.encode_video(video, batch.layout), expected)
+
+
+class OtherRankFails(Team):
+    """A team in which another rank has a loss that is not finite."""
+
+    def sums(self, numbers: list[float]) -> list[float]:
+        return [*numbers[:-1], numbers[-1] + 1]
+
+
+def test_all_ranks_stop_in_the_same_step_if_one_only_skips(sessions):
+    config = replace(CONFIG, phases=(replace(PHASE, steps=40),))
+    run = untrained(sessions)
+    drawn = draw_step(config, sessions, 0, 0)
+    for _ in range(9):
+        train_step(run, config, drawn, OtherRankFails())
+    with pytest.raises(ValueError, match="not finite in 10 steps"):
+        train_step(run, config, drawn, OtherRankFails())
 
 
 @pytest.mark.slow

@@ -196,7 +196,9 @@ class OmniMouse(nn.Module):
         if layout is not None and not layout.all_steps:
             steps = layout.video_steps
             if self.config.hidden_video == "blank":
-                video = video * layout.frames.to(video)[:, None, None]
+                # Selected and not multiplied: NaN times 0 is NaN.
+                is_visible = layout.frames.to(video.device)[:, None, None]
+                video = torch.where(is_visible, video, 0.0)
         tokens: Tensor = self.hiera(video, steps)
         return tokens
 
