@@ -98,5 +98,6 @@ def test_a_released_recording_states_its_rate_or_is_assumed_to_have_8_hz(tmp_pat
     assert "unknown_recording_rate" not in {note.code for note in stated.assumptions}
 
 
+@pytest.mark.slow
 def test_a_simulated_recording_was_not_upsampled():
     assert om.open_session(om.unseen_session()).recording_rate_hz == 30

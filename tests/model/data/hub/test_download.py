@@ -500,6 +500,7 @@ def test_the_command_lists_and_fetches(hub, tmp_path):
     assert row["value"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("official_files")
 def test_an_official_folder_is_converted_by_hand(official_folder, tmp_path):
     out = tmp_path / "model.safetensors"
