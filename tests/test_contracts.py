@@ -22,7 +22,7 @@ KINDS = {
     "forbidden": ForbiddenContract,
     "acyclic_siblings": AcyclicSiblingsContract,
 }
-MOST_FILES = 20
+MAX_FILES = 20
 """Maximum number of files in a folder, without `__init__.py`."""
 MODEL, WIDGETS = "omnimouse_model", "omnimouse_widgets"
 VIOLATIONS = [
@@ -86,7 +86,7 @@ def test_no_folder_has_too_many_files(root, package):
     assert {
         folder.name: len(files)
         for folder in folders
-        if len(files := [*folder.glob("[!_]*.py")]) > MOST_FILES
+        if len(files := [*folder.glob("[!_]*.py")]) > MAX_FILES
     } == {}
 
 

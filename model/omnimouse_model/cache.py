@@ -7,9 +7,9 @@ from pathlib import Path
 
 def cache_dir() -> Path:
     """Return `$OMNIMOUSE_CACHE`, or the user's cache folder."""
-    chosen = os.environ.get("OMNIMOUSE_CACHE")
-    if chosen:
-        return Path(chosen).expanduser()
+    folder_variable = os.environ.get("OMNIMOUSE_CACHE")
+    if folder_variable:
+        return Path(folder_variable).expanduser()
     if sys.platform == "win32":
         local = os.environ.get("LOCALAPPDATA")
         base = Path(local) if local else Path.home() / "AppData" / "Local"

@@ -1,4 +1,8 @@
-"""Errors of the project; their messages state the problem and the solution."""
+"""Errors that several rooms raise or catch; messages state problem and solution.
+
+An error that only one room uses is defined there, for example `LinkEndedError` of a
+predictor's process or `BrowserMissingError` of the screenshots.
+"""
 
 from pathlib import Path
 
@@ -106,7 +110,7 @@ class FinetuneError(CodedError):
     ----------
     code
         "no_transformer", "known", "neurons", "session_id", "no_train", "too_short",
-        "no_score", "other_run" or "processes".
+        "no_score", "other_run", "processes", "busy" or "no_model_or_session".
     message
         The problem and the solution.
     """

@@ -28,7 +28,8 @@ def locked(path: Path) -> Iterator[BinaryIO]:
 if os.name == "nt":  # pragma: no cover
     import msvcrt
 
-    # Windows refuses reads of locked bytes: this one lies beyond any file.
+    # Windows does not allow reads of a locked byte, so a byte far behind the end of the
+    # file is locked.
     _UNUSED_BYTE = 2**62
 
     def _lock(file: BinaryIO) -> None:

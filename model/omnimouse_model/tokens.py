@@ -82,11 +82,11 @@ def select_queries(layout: Layout, mask: Mask, neurons: np.ndarray) -> Layout:
     is_chosen[neurons] = True
     # Queries count positions in the order of the mask, not neurons of the session.
     by_position = torch.from_numpy(is_chosen[mask.require_layout().order])
-    chosen = by_position.to(layout.query_neurons.device)[layout.query_neurons]
-    samples = layout.query_samples[chosen]
+    queries = by_position.to(layout.query_neurons.device)[layout.query_neurons]
+    samples = layout.query_samples[queries]
     return replace(
         layout,
-        query_neurons=layout.query_neurons[chosen],
+        query_neurons=layout.query_neurons[queries],
         query_samples=samples,
         query_runs=_runs(samples.cpu().numpy()),
     )

@@ -100,8 +100,9 @@ def command(
     a plain reader, which computes an index for every sample and gathers the samples.
     "store-default-zarr" reads the default store with zarr, with the codec pipeline of
     zarr's configuration (`ZARR_CODEC_PIPELINE__PATH=zarrs.ZarrsCodecPipeline` if zarrs
-    is installed). The values of all readers are compared first; those of a revision of
-    the package with other sample times at these times.
+    is installed). Before the timing, the values of all readers are compared. If the
+    revision of the package uses other sample times, its values are compared at those
+    times.
     """
     with (
         Progress() as progress,
@@ -133,19 +134,23 @@ def _rates(
     starts = session.window_starts()
     # A fixed seed: every run and every reader has the same windows. Windows in random
     # order, as in training.
-    chosen = starts[np.random.default_rng(0).integers(0, len(starts), windows)]
+    window_starts = starts[np.random.default_rng(0).integers(0, len(starts), windows)]
     readers = _readers(places)
-    _compare(readers, chosen[:N_COMPARED])
+    _compare(readers, window_starts[:N_COMPARED])
     timers: dict[str, Callable[[], tuple[float, float]]]
-    timers = {name: partial(_time, read, chosen) for name, read in readers.items()}
+    timers = {
+        name: partial(_time, read, window_starts) for name, read in readers.items()
+    }
     revision = None
     with ExitStack() as stack:
         if checkout is not None:
             progress(0, 1, "opening it with the reference package")
-            native = [session.window(start).native_start for start in chosen.tolist()]
+            native = [
+                session.window(start).native_start for start in window_starts.tolist()
+            ]
             package = ReferencePackage(checkout, session.path, native)
             stack.enter_context(package)
-            compare_package(package, session, chosen[:N_COMPARED])
+            compare_package(package, session, window_starts[:N_COMPARED])
             timers[PACKAGE], revision = package.read_all, package.revision
         times = _take_turns(timers, passes, progress)
     rate = {n: windows / median(cpu for cpu, _ in t) for n, t in times.items()}

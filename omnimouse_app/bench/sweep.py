@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 
 CPU_SLACK = 1.05
+"""On a CPU, the computed limit of the ratio live / cold is multiplied by this."""
 GPU_RATIO = 1 / 3
-"""Bounds of live / cold: factor of the computed bound on a CPU, and bound on a GPU."""
+"""Limit of the ratio live / cold on a GPU."""
 VIDEO_REPEATS = 5
 
 

@@ -16,7 +16,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from omnimouse_app.browser.chromium import chromium
-from omnimouse_app.browser.server import Server, serving
+from omnimouse_app.browser.server import Server, jupyter_server
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page, ViewportSize
@@ -289,7 +289,7 @@ def browser_and_server() -> Iterator[tuple["Browser", Server]]:
         tempfile.TemporaryDirectory(prefix="omnimouse-notebooks-") as folder,
         tempfile.TemporaryDirectory(prefix="omnimouse-jupyter-") as scratch,
         chromium() as browser,
-        serving(Path(folder), Path(scratch)) as server,
+        jupyter_server(Path(folder), Path(scratch)) as server,
     ):
         yield browser, server
 

@@ -87,7 +87,7 @@ class Server:
 
 
 @contextmanager
-def serving(
+def jupyter_server(
     folder: Path, scratch: Path, settings: Mapping[str, Mapping[str, Any]] = SETTINGS
 ) -> Iterator[Server]:
     """Serve a folder of notebooks for the duration of the block.

@@ -104,9 +104,9 @@ def _convert(
 
     After the first file, Ctrl-C takes effect between two pieces, never within one.
     """
-    from omnimouse_model.data.conversion.write import convert, share_written
+    from omnimouse_model.data.conversion.write import convert, finished_share
 
-    share = share_written(session, target, codec)
+    share = finished_share(session, target, codec)
     # A complete store is not compared again.
     if share == 1.0:
         return None

@@ -85,7 +85,7 @@ def _write_pictures(out: Path, model: str) -> None:
     # Simulated before the server starts, so that no page waits for it.
     _demo_session()
     with scratch_settings():
-        from omnimouse_app.browser.tour import write_pictures
+        from omnimouse_app.browser.screenshots import write_pictures
 
         try:
             write_pictures(out, model, click.echo)
@@ -108,7 +108,7 @@ def _write_report(out: Path, is_tour: bool, model: str, device: "Device") -> Non
         sys.exit(run_on_virtual_display(arguments))
     folder = _demo_session()
     with scratch_settings():
-        from omnimouse_app.tour.pictures import TOUR
+        from omnimouse_app.tour.chapters import TOUR
         from omnimouse_app.tour.report import CHAPTERS, write_report
 
         click.echo("Window, strokes and report …")

@@ -62,7 +62,7 @@ def command(
 
 def _progress_saved(name: str, to: Path | None) -> str:
     """Return how much of an interrupted download is saved, and how to continue."""
-    from omnimouse_model.data.hub.fetch_session import saved_bytes
+    from omnimouse_model.data.hub.fetch import saved_bytes
     from omnimouse_model.data.hub.names import hub_place
 
     # An archive on this machine is not downloaded.
@@ -81,7 +81,8 @@ def _fetch(name: str, to: Path | None, as_json: bool) -> None:
 
 
 def _fetched(name: str, to: Path | None, progress: Progress) -> Path:
-    from omnimouse_model.data.hub.fetch_session import fetch_session, require_place
+    from omnimouse_model.data.hub.fetch import require_place
+    from omnimouse_model.data.hub.fetch_session import fetch_session
     from omnimouse_model.data.hub.unpack import is_archive, unpack, without_ending
     from omnimouse_model.predict.omnimouse.hub_checkpoints import fetch_checkpoint
 
@@ -156,7 +157,7 @@ def _list_all(as_json: bool) -> None:
 
 def _list_files(name: str, as_json: bool) -> None:
     from omnimouse_model.data.hub.download import list_files
-    from omnimouse_model.data.hub.fetch_session import require_place
+    from omnimouse_model.data.hub.fetch import require_place
 
     files = list_files(require_place(name))
     rows = [

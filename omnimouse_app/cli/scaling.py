@@ -101,7 +101,7 @@ def command(
 
 def _train(plan: str, results: Path, mice: Path | None, device: str) -> None:
     """Train the models of the plan that the results lack."""
-    from omnimouse_model.analysis.evaluate.evaluate import Cancelled
+    from omnimouse_model.errors import StoppedError
     from omnimouse_model.predict.omnimouse.loading import resolve_device
     from omnimouse_model.train.scaling.plan import plan_path, read_plan
     from omnimouse_model.train.scaling.study import run_study
@@ -123,7 +123,7 @@ def _train(plan: str, results: Path, mice: Path | None, device: str) -> None:
                 progress=progress,
                 cancelled=cancelled,
             )
-        except Cancelled:
+        except StoppedError:
             exit_stopped(f"saved beside {results}: the same command continues.")
 
 

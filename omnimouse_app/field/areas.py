@@ -18,7 +18,7 @@ _NEAREST = 7
 """Number of nearest neurons that vote on the area of a grid place."""
 _REACH = 3.0
 """Maximum distance of an area from a neuron, in median nearest-neighbour distances."""
-_LEAST_SHARE = 0.02
+_MIN_SHARE = 0.02
 """Minimum piece of an area, as a share of the plane; smaller pieces are not drawn."""
 
 
@@ -86,7 +86,7 @@ def _of_plane(
     for number, name in enumerate(names):
         contours = find_contours((owner == number).astype(np.float32), 0.5)
         pieces = sorted(contours, key=_enclosed, reverse=True)
-        large = [p for p in pieces if _enclosed(p) >= _LEAST_SHARE * y.size]
+        large = [p for p in pieces if _enclosed(p) >= _MIN_SHARE * y.size]
         # An area with small pieces only keeps its largest, so that no area disappears.
         for rank, piece in enumerate(large or pieces[:1]):
             # Contours are in grid steps: a tolerance of half a step removes the

@@ -38,9 +38,9 @@ def mean_layer(mean: np.ndarray) -> Image:
     return Image(mean, colormap="gray", contrast_limits=mean_levels(mean))
 
 
-def lost_layer(session: Session, field: Field) -> Points:
+def layer_of_neurons_without_pixels(session: Session, field: Field) -> Points:
     """Return crosses at the positions of neurons without a pixel."""
-    neurons = placed_lost(field)
+    neurons = positioned_neurons_without_pixels(field)
     return Points(
         field.centres[neurons],
         size=4,
@@ -50,10 +50,10 @@ def lost_layer(session: Session, field: Field) -> Points:
     )
 
 
-def placed_lost(field: Field) -> np.ndarray:
+def positioned_neurons_without_pixels(field: Field) -> np.ndarray:
     """Return the neurons without a pixel that have a known position."""
-    places = field.centres[field.lost]
-    return np.asarray(field.lost[np.isfinite(places).all(axis=1)])
+    places = field.centres[field.without_pixels]
+    return np.asarray(field.without_pixels[np.isfinite(places).all(axis=1)])
 
 
 def features_of(session: Session, field: Field) -> pd.DataFrame:

@@ -19,9 +19,9 @@ from omnimouse_app.field.colours import LabelColours
 from omnimouse_app.field.layer_kinds import (
     NeuronLabels,
     features_of,
-    lost_layer,
+    layer_of_neurons_without_pixels,
     mean_layer,
-    placed_lost,
+    positioned_neurons_without_pixels,
 )
 from omnimouse_app.field.plane_tiles import (
     Tile,
@@ -77,7 +77,7 @@ class FieldLayers(QObject):
         self.field: Field | None = None
         self.mean: Image | None = None
         self.neurons: NeuronLabels | None = None
-        self.lost: Points | None = None
+        self.without_pixels: Points | None = None
         self.names: Points | None = None
         self.colours: LabelColours | None = None
         self.tiles: tuple[Tile, ...] = ()
@@ -160,7 +160,9 @@ class FieldLayers(QObject):
         self.space.leave()
         for layer in plugin_layers(self._viewer):
             self._viewer.layers.remove(layer)
-        self.field = self.mean = self.neurons = self.lost = self.colours = None
+        self.field = self.mean = self.neurons = self.without_pixels = self.colours = (
+            None
+        )
         self.names = None
         self.tiles = ()
         self.areas.forget()
@@ -176,8 +178,11 @@ class FieldLayers(QObject):
             name_of = self._controller.planes.label_of
             self.names = self._add(label_layer(self.tiles, name_of), "planes")
             self.names.editable = False
-        if len(field.lost):
-            self.lost = self._add(lost_layer(session, field), "neurons without pixels")
+        if len(field.without_pixels):
+            self.without_pixels = self._add(
+                layer_of_neurons_without_pixels(session, field),
+                "neurons without pixels",
+            )
         self.neurons = NeuronLabels(
             np.asarray(field.labels),
             name="OmniMouse · neurons",
@@ -219,10 +224,12 @@ class FieldLayers(QObject):
             self.mean.data = field.mean if tile is None else tile.crop(field.mean)
         if self.names is not None:
             name_planes(self.names, self.tiles, planes.label_of, planes.number)
-        if self.lost is not None:
+        if self.without_pixels is not None:
             displayed = planes.is_visible
-            neurons = placed_lost(field)
-            self.lost.shown = True if displayed is None else displayed[neurons]
+            neurons = positioned_neurons_without_pixels(field)
+            self.without_pixels.shown = (
+                True if displayed is None else displayed[neurons]
+            )
         self._show_areas()
         self.show_whole_field()
         self.request_drawing()
@@ -324,7 +331,7 @@ class FieldLayers(QObject):
     def show_mean_alone(self, alone: bool) -> None:
         """Hide the neurons while the key for the mean image is held, then show them."""
         if alone:
-            layers = [x for x in (self.neurons, self.lost) if x is not None]
+            layers = [x for x in (self.neurons, self.without_pixels) if x is not None]
             # Key repeat calls this again: keep the opacities from before the first
             # call.
             self._faded = self._faded or [(layer, layer.opacity) for layer in layers]

@@ -179,7 +179,7 @@ def _with_room(tile: Tile, tiles: Sequence[Tile], height: float, width: float) -
 
 def _neuron_radius(field: Field) -> float:
     """Return the radius of an average neuron plus a margin, in pixels."""
-    neurons = max(field.n_neurons - len(field.lost), 1)
+    neurons = max(field.n_neurons - len(field.without_pixels), 1)
     # Radius of the disk with the average number of pixels per neuron.
     pixels = np.count_nonzero(field.labels) / neurons
     return float(np.sqrt(pixels / np.pi)) + 2.0

@@ -20,7 +20,7 @@ _VIEW_DIRECTION = (0.5, -0.85, 0.2)
 """Direction of view: down into the cortex and obliquely, as (depth, y, x)."""
 _UP = (-1.0, 0.0, 0.0)
 _SOMA_UM = 12.0
-_LEAST_SIZE = 0.012
+_MIN_SIZE = 0.012
 """Least point size as a share of the longest side: visible on a large field."""
 
 
@@ -189,7 +189,7 @@ class SpaceView:
         extent = float(np.ptp(places, axis=0).max())
         layer = NeuronPoints(
             places,
-            size=max(_SOMA_UM, _LEAST_SIZE * extent),
+            size=max(_SOMA_UM, _MIN_SIZE * extent),
             border_width=0.25,
             border_width_is_relative=True,
             blending="translucent",

@@ -37,7 +37,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Content of the page."""
+    """Title, text, pictures and checks of a report, before it is HTML."""
 
     title: str
     text: str

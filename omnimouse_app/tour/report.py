@@ -212,8 +212,8 @@ def select_by_click(story: Story) -> None:
     # Select the five target neurons with the largest variation in the second half of
     # the window, so that their traces show activity.
     spread = window.responses[window.spec.n_samples // 2 :].std(axis=0)[targets]
-    chosen = targets[np.sort(np.argsort(-spread)[:5])]
-    for number, place in enumerate(core_places(layers.field)[chosen]):
+    most_varying = targets[np.sort(np.argsort(-spread)[:5])]
+    for number, place in enumerate(core_places(layers.field)[most_varying]):
         keys = _CONTROL if number == 0 else _CONTROL | _SHIFT
         story.hand.click(canvas.place(place), keys)
         settle()
@@ -222,8 +222,8 @@ def select_by_click(story: Story) -> None:
         Check(
             "Selection after Ctrl-clicks",
             ", ".join(map(str, controller.state.selection)),
-            ", ".join(map(str, chosen.tolist())),
-            controller.state.selection == tuple(chosen.tolist()),
+            ", ".join(map(str, most_varying.tolist())),
+            controller.state.selection == tuple(most_varying.tolist()),
         )
     )
     story.check(check_traces)

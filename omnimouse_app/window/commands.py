@@ -1,8 +1,8 @@
 """Commands of the napari manifest, as offered by the command palette, in one table.
 
 The manifest has their titles. It names a command `omnimouse_app.window.commands:NAME`;
-NAME is a key of `ACTIONS`, and therefore no name of this module: `__getattr__` answers
-only for names that the module lacks.
+NAME is a key of `ACTIONS`. The module must not define a function of the same name,
+because Python calls `__getattr__` only for missing names.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ KEYED: Final = {
     **{f"toggle_pin_{n}": f"Alt+{n}" for n in range(1, MAX_PINS + 1)},
     "what_if_reset": "Shift+W",
 }
-"""Key of each command that does the same as a key."""
+"""Keyboard shortcut of each command that has one."""
 ANALYSIS: Final[dict[str, Callable[[AnalysisSection], object]]] = {
     "save_analysis": AnalysisSection.save,
     "save_analysis_as": AnalysisSection.save_as,

@@ -203,7 +203,7 @@ class OmniMouseDock(QWidget):
         if folder.endswith(SUFFIX):
             self.control.analysis.open(folder)
         elif holds_sessions(folder):
-            self.controller.recordings.look_in(folder)
+            self.controller.recordings.read_folder(folder)
         else:
             self.controller.loader.open(folder)
 

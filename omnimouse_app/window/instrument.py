@@ -27,7 +27,7 @@ Model = str | Path | Predictor
 
 CLOSING_S = 0.3
 """Maximum wait of a closing window for the worker; the worker then ends by itself."""
-_LEAST_CANVAS = (160, 120)
+_MIN_CANVAS = (160, 120)
 """Minimum canvas size (width, height) in pixels; docks cannot make it smaller."""
 
 
@@ -69,7 +69,7 @@ class Instrument(QObject):
         model: Model | None = None,
     ) -> None:
         super().__init__(parent)
-        chosen = preferences()
+        settings = preferences()
         self.controller = controller or new_controller()
         # The model of a caller's controller is the caller's choice.
         if model is None and controller is None:
@@ -78,7 +78,7 @@ class Instrument(QObject):
             self.controller.choose_predictor(model)
         self.brush = Brush(self.controller, viewer)
         last = self.controller.last_session.brush_radius
-        self.brush.radius = chosen.brush_radius or last or FIRST_RADIUS
+        self.brush.radius = settings.brush_radius or last or FIRST_RADIUS
         self.layers = FieldLayers(viewer, self.controller, self.brush, self)
         self.layers.layer_made.connect(self._bind_keys)
         self.layers.show_session()
@@ -112,7 +112,7 @@ class Instrument(QObject):
                 widget.installEventFilter(self)
         for canvas in window.findChildren(QOpenGLWidget):
             canvas.installEventFilter(self)
-            canvas.setMinimumSize(*_LEAST_CANVAS)
+            canvas.setMinimumSize(*_MIN_CANVAS)
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
         """Handle drops, keys, closing and resizing."""
@@ -186,4 +186,4 @@ def new_controller(device: Device = "auto", scheduler: str | None = None) -> Con
 
         load = load_on_scheduler(scheduler)
     state = LiveState(device=device)
-    return Controller(state=state, post=qt_post(), load=load, memory=True)
+    return Controller(state=state, post=qt_post(), load=load, session_file=True)

@@ -64,7 +64,7 @@ def test_clicking_again_walks_through_all_that_lie_over_each_other():
 
 def test_a_wholly_covered_neuron_is_lost_to_the_eye_but_not_to_the_brush():
     field = square_field([(5, 5), (5, 5)], weight=[1.0, 2.0])
-    np.testing.assert_array_equal(field.lost, [0])
+    np.testing.assert_array_equal(field.without_pixels, [0])
     assert set(neurons_under(field, (7.0, 7.0), (7.0, 7.0), 1.0)) == {0, 1}
 
 
@@ -97,7 +97,7 @@ def test_without_outlines_disks_are_drawn_at_positions_and_said_so():
     assert "xyz_um" in field.note
     order = np.argsort(xyz[:, 0])
     assert (np.diff(field.centres[order, 1]) > -2).all()
-    assert len(field.lost) < 5
+    assert len(field.without_pixels) < 5
 
 
 def test_planes_without_outlines_lie_side_by_side():
@@ -115,7 +115,7 @@ def test_planes_of_a_stack_are_tiled_with_their_own_outlines():
     images = {f"mean_{i}": np.full((30, 20), i + 1, np.float32) for i in range(3)}
     field = planes_of(images, [0, 1, 2])
     assert field.labels.shape == field.mean.shape == (60, 40)
-    assert len(field.lost) == 0
+    assert len(field.without_pixels) == 0
     np.testing.assert_allclose(field.centres, [(4, 4), (4, 24), (40, 10)])
     under = field.mean[tuple(field.centres.astype(int).T)]
     np.testing.assert_array_equal(under, [1, 2, 3])
@@ -123,5 +123,5 @@ def test_planes_of_a_stack_are_tiled_with_their_own_outlines():
 
 def test_outlines_of_planes_over_each_other_are_tiled_without_an_image_too():
     field = planes_of({}, [0, 1, 1])
-    assert len(field.lost) == 0
+    assert len(field.without_pixels) == 0
     assert field.mean is None

@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtCore import Qt
 
 from omnimouse_app.field.canvas import core_places
-from omnimouse_app.field.layer_kinds import lost_layer
+from omnimouse_app.field.layer_kinds import layer_of_neurons_without_pixels
 from omnimouse_app.tour.hand import arc, settle, wait_for
 from omnimouse_model.masks import VISIBLE
 from omnimouse_widgets.drawn.field.neuron_colours import SELECTED_RIM
@@ -77,7 +77,7 @@ def test_one_plane_is_shown_with_its_image_and_name_and_nothing_of_the_others(
     planes, field = dock.controller.planes, layers.field
     own, other = first_neuron_of_plane(plane, 1), first_neuron_of_plane(plane, 2)
     lost = replace(field, lost=np.array([own, other]))
-    crosses = lost_layer(dock.controller.state.session, lost)
+    crosses = layer_of_neurons_without_pixels(dock.controller.state.session, lost)
     monkeypatch.setattr(layers, "field", lost)
     monkeypatch.setattr(layers, "lost", crosses)
     dock.controller.select([other])

@@ -13,7 +13,7 @@ import pytest
 
 from omnimouse_app.browser.chromium import BrowserMissingError, chromium
 from omnimouse_app.browser.page import NotebookPage, page_in
-from omnimouse_app.browser.server import serving
+from omnimouse_app.browser.server import jupyter_server
 from tests.browser.explorer import kernel_counts, open_explorer, wait_for_counts
 from tests.toy_predictors import write_package
 
@@ -53,7 +53,7 @@ def server(tmp_path_factory):
     path = (packages, HERE.parent.parent, os.environ.get("PYTHONPATH", ""))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join(map(str, path)))
-        with serving(notebooks, tmp_path_factory.mktemp("jupyter")) as running:
+        with jupyter_server(notebooks, tmp_path_factory.mktemp("jupyter")) as running:
             yield running
 
 

@@ -21,7 +21,7 @@ from omnimouse_model.errors import StoppedError
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.omnimouse.initialisation import initialise
 from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.train.finetune import neighbour_init
+from omnimouse_model.train.finetune import correlated_init
 from omnimouse_model.train.finetune.process import Job, Report, spawn_finetune
 from omnimouse_model.train.finetune.progress import FinetuneProgress
 from omnimouse_model.train.metrics_log import FILE, log_rows
@@ -56,7 +56,7 @@ def write_mouse_folder(root: Path) -> Path:
 @contextmanager
 def few_start_windows() -> Iterator[None]:
     """Start values are found on few windows: most of a small fine-tuning's time."""
-    with patch.object(neighbour_init, "WINDOWS", 2):
+    with patch.object(correlated_init, "WINDOWS", 2):
         yield
 
 

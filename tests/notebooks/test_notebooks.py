@@ -10,7 +10,7 @@ import pytest
 
 from tests.notebooks.run import PATHS, run
 
-MOST_BYTES = 300_000
+MAX_BYTES = 300_000
 FIGURE = "application/vnd.plotly.v1+json"
 SMALL = {
     "01_quickstart": "MAX_WINDOWS = 2",
@@ -19,7 +19,7 @@ SMALL = {
     "04_behavior_decoding": "MAX_WINDOWS = 2",
     # Start values use 128 windows, which is most of the time of a short fine-tuning.
     "05_your_own_mouse": "MAX_WINDOWS = 2\nSTEPS = 1\n"
-    "__import__('omnimouse_model.train.finetune.neighbour_init', fromlist=['_']).WINDOWS = 4",
+    "__import__('omnimouse_model.train.finetune.correlated_init', fromlist=['_']).WINDOWS = 4",
 }
 """Code that the suite runs after the parameters of each notebook."""
 names = pytest.mark.parametrize("path", PATHS, ids=lambda path: path.stem)
@@ -47,7 +47,7 @@ def test_a_notebook_is_valid_short_and_small(path):
     book = nbformat.read(path, as_version=4)
     nbformat.validate(book)
     assert len(code_cells(book)) <= 15
-    assert path.stat().st_size < MOST_BYTES
+    assert path.stat().st_size < MAX_BYTES
     assert "widgets" not in book.metadata
 
 

@@ -23,7 +23,7 @@ from omnimouse_app.window.docks import OmniMouseDock
 
 TIMEOUT_S = 120.0
 """Time limit of one action; after it, the stacks of all threads are printed."""
-LEAST_FIELD = 20
+MIN_FIELD = 20
 """Minimum size of the canvas in pixels; docks can cover it in a small window."""
 KEYS = tuple(
     QKeySequence(key)[0]
@@ -195,7 +195,7 @@ class Monkey:
         """Return the canvas, or None if the docks cover it."""
         settle(0.05)  # the layout follows after a dock was opened or closed
         widget = Canvas(self.dock.viewer, self.window).widget
-        return widget if min(extent(widget)) > LEAST_FIELD else None
+        return widget if min(extent(widget)) > MIN_FIELD else None
 
     def stroke(self) -> None:
         if (widget := self.field()) is not None:

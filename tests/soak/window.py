@@ -68,7 +68,7 @@ def open_viewer(recordings: tuple[Path, ...]) -> Iterator[OmniMouseDock]:
     """Open a viewer with the plugin, and close it at the end."""
     import napari
 
-    controller = Controller(post=qt_post(), load=load, memory=True)
+    controller = Controller(post=qt_post(), load=load, session_file=True)
     controller.choose_predictor("slow")
     viewer = napari.Viewer(show=True)
     viewer.window.resize(*SIZES[0])

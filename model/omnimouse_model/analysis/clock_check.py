@@ -135,18 +135,18 @@ def _remark(lags: Sequence[Lag], length_s: float) -> str:
     """Return the reason why no lag is sure, "" if unknown."""
     if not lags:
         return (
-            "nothing to compare: the session has responses alone; it takes a video, "
-            "running or the pupil"
+            "nothing to compare: the session has responses only; a video, running or "
+            "the pupil is needed"
         )
     if length_s >= _ENOUGH_S:
         return ""
     return (
-        f"too short to tell: the streams overlap for {length_s:.0f} s, and it takes "
-        f"some {_ENOUGH_S / 60:.0f} minutes"
+        f"the recording is too short: the streams overlap for {length_s:.0f} s, and "
+        f"about {_ENOUGH_S / 60:.0f} minutes are needed"
     )
 
 
-# -- what is compared ----------------------------------------------------------------
+# -- streams -------------------------------------------------------------------------
 def _parts(
     session: Session, seed: int, report: ReportShare
 ) -> Iterator[dict[str, np.ndarray]]:
@@ -194,7 +194,7 @@ def _video(session: Session, times: np.ndarray) -> np.ndarray:
     return np.concatenate([places, change], axis=1)
 
 
-def _first(values: np.ndarray) -> np.ndarray:
+def _population_mean(values: np.ndarray) -> np.ndarray:
     """Return the mean of the z-scored columns, (time, 1)."""
     scaled: np.ndarray = z_scored(values).mean(axis=1, keepdims=True)
     return scaled
@@ -209,7 +209,9 @@ def _pairs(
         yield StreamPair("screen", "responses", pairs, _REACH_S, latency_s)
     for first, second in (("running", "responses"), ("running", "pupil")):
         pairs = [
-            (p[first], _first(p[second])) for p in parts if first in p and second in p
+            (p[first], _population_mean(p[second]))
+            for p in parts
+            if first in p and second in p
         ]
         if pairs:
             yield StreamPair(first, second, pairs, _BEHAVIOR_REACH_S, BEHAVIOR_LAG_S)
@@ -229,13 +231,13 @@ def _problems(session: Session) -> Iterator[str]:
             dropped = int((steps > _DROPPED * usual).sum())
             if dropped:
                 yield (
-                    f"screen: {dropped} frames of videos last longer than "
-                    f"{_DROPPED:g} of the usual {1000 * usual:.1f} ms: dropped frames?"
+                    f"screen: {dropped} video frames last longer than {_DROPPED:g} "
+                    f"times the usual {1000 * usual:.1f} ms: were frames dropped?"
                 )
             if not 0.5 * FRAME_S < usual < 2.5 * FRAME_S:
                 yield (
-                    f"screen: a video frame lasts {1000 * usual:.1f} ms; models know "
-                    "33.3 ms"
+                    f"screen: a video frame lasts {1000 * usual:.1f} ms; the models "
+                    "were trained with 33.3 ms"
                 )
     spans = {name: s.valid_interval() for name, s in session.streams.items()}
     responses = spans["responses"]
@@ -245,5 +247,5 @@ def _problems(session: Session) -> Iterator[str]:
         if max(late, early) > _UNEVEN_S:
             yield (
                 f"{name} begins {late:.0f} s after the responses and ends "
-                f"{early:.0f} s before them: what lies outside is not used"
+                f"{early:.0f} s before them: the part outside is not used"
             )

@@ -81,7 +81,7 @@ class Lag:
         """Return the estimate and its interpretation as text."""
         pair = f"{self.second} follow {self.first}"
         if not self.is_sure:
-            return f"{pair}: cannot tell; too little of one is seen in the other"
+            return f"{pair}: no reliable lag; the two streams are too weakly correlated"
         text = f"{pair} by {1000 * self.seconds:.0f} ms ({self.frames:+d} frames)"
         if not self.shift_frames:
             return f"{text}: as expected"

@@ -104,7 +104,7 @@ def grid_points(duration_s: float) -> int:
 
 
 def start_grid(common: Interval) -> Float64[np.ndarray, " point"]:
-    """Every time at which a window may begin or a frame of it lie, 30 per second.
+    """Times, 30 per second, at which a window can begin; its frames lie on this grid.
 
     `arange` is part of the format: its steps are `(lo + 1/30) - lo`, which at
     epoch-like times is not 1/30.
@@ -112,7 +112,7 @@ def start_grid(common: Interval) -> Float64[np.ndarray, " point"]:
     return np.arange(common.start, common.stop, 1.0 / GRID_RATE_HZ)
 
 
-def without_gaps(
+def spans_without_gaps(
     bad_rows: Int64[np.ndarray, " gap"], start: float, stop: float, rate_hz: float
 ) -> Float64[np.ndarray, "span 2"]:
     """Spans (n, 2) of [start, stop) away from rows that hold NaN.
@@ -134,7 +134,7 @@ def without_gaps(
     return np.stack([begin[is_free], end[is_free]], axis=1)
 
 
-def mark(
+def points_inside(
     grid: Float64[np.ndarray, " point"], spans: Float64[np.ndarray, "span 2"]
 ) -> Bool[np.ndarray, " point"]:
     """bool per grid point: inside one of the half-open spans (n, 2)."""

@@ -8,7 +8,7 @@ from omnimouse_model.data.session_index import Entry
 EMPTY = "–"
 _LONGEST_PROBLEM = 60
 # Shorter times would be displayed as 0.0.
-_LEAST_MINUTES = 0.05
+_MIN_MINUTES = 0.05
 
 
 def row_text(entry: Entry, folder: Path) -> dict[str, str]:
@@ -44,7 +44,7 @@ def count_text(entries: Sequence[Entry]) -> str:
 def _minutes(minutes: Mapping[str, float]) -> str:
     """List minutes by name, the longest first."""
     falling = sorted(minutes.items(), key=lambda item: -item[1])
-    listed = [f"{name} {m:.1f}" for name, m in falling if m >= _LEAST_MINUTES]
+    listed = [f"{name} {m:.1f}" for name, m in falling if m >= _MIN_MINUTES]
     return ", ".join(listed) or EMPTY
 
 

@@ -30,7 +30,7 @@ class Level:
     rows_per_bin
         Stored samples in a bin.
     mean
-        From a run of columns to their means, float32 (bins, columns).
+        Function that returns the means of a slice of columns, float32 (bins, columns).
     """
 
     rows_per_bin: int
@@ -93,12 +93,12 @@ class Signal:
 
     @property
     def n_samples(self) -> int:
-        """Rows, T."""
+        """Number of stored samples, T."""
         return int(self.file.shape[0])
 
     @property
     def n_columns(self) -> int:
-        """Columns, C."""
+        """Number of neurons or behaviour channels, C."""
         return int(self.file.shape[1]) if len(self.file.shape) == 2 else 1
 
     @property
@@ -163,8 +163,8 @@ class Signal:
         return self._interpolate(times[valid], rows, keep_nan), valid
 
     def _take(self, rows: np.ndarray) -> np.ndarray:
-        # A time within rounding of the first sample has row -1, which reads the last
-        # row, as in the reference; no window comes so near an edge.
+        # By rounding, a time at the first sample can get row -1, which is the last row.
+        # The reference does the same, and windows keep 0.5 s from the edges.
         if not rows.size:
             return np.zeros((0, self.n_columns), self.dtype)
         first, stop = int(rows.min()), int(rows.max()) + 1
@@ -210,30 +210,47 @@ class Signal:
         return full, valid
 
     def _window(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values float32 of the valid times alone, and bool (time,) validity."""
+        """Values float32 of the valid times only, and bool (time,) validity."""
         if self.mode == "linear" and is_interpolated(self.rate_hz, _mean_rate(times)):
             return self._sampled_window(times, "linear")
-        valid = self.valid_interval().contains(times)
         if self.shift_s is None:
-            rows = previous_index(times, self.start, self.rate_hz)
-            valid &= (rows >= 0) & (rows < self.n_samples)
-            rows = rows[valid]
-            if not len(rows):
-                return np.zeros((0, self.n_columns), np.float32), valid
-            slab = self.read(int(rows[0]), int(rows[-1]) + 1)
-            return slab[rows - rows[0]].astype(np.float32, copy=False), valid
+            return self._unshifted_window(times)
+        return self._shifted_window(times)
+
+    def _unshifted_window(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values of all columns at the same row, the last one before each time."""
+        rows = previous_index(times, self.start, self.rate_hz)
+        valid = self.valid_interval().contains(times)
+        valid &= (rows >= 0) & (rows < self.n_samples)
+        rows = rows[valid]
+        if not len(rows):
+            return self._no_values(), valid
+        slab = self.read(int(rows[0]), int(rows[-1]) + 1)
+        return slab[rows - rows[0]].astype(np.float32, copy=False), valid
+
+    def _shifted_window(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Values of columns at rows that differ by their time offsets.
+
+        At one time, the column with the smallest offset reads the highest row; the
+        others read that row or one of the rows below (see `phase_gather`).
+        """
         shifts = self._shift_order()
-        highest, stairs = shifted_rows(times, self.start, self.rate_hz, shifts)
+        highest_row, edges = shifted_rows(times, self.start, self.rate_hz, shifts)
+        n_rows_below = edges.shape[1]
         # The fast path reads the rows below the highest one, which must exist.
-        if int(highest[0]) < stairs.shape[1]:
+        if int(highest_row[0]) < n_rows_below:
             return self._sampled_window(times, "previous")
-        valid &= highest < self.n_samples
-        highest, stairs = highest[valid], stairs[valid]
-        if not len(highest):
-            return np.zeros((0, self.n_columns), np.float32), valid
-        first = int(highest[0]) - stairs.shape[1]
-        slab = self.read(first, int(highest[-1]) + 1)
-        return gather_shifted(slab, highest - first, stairs, shifts), valid
+        valid = self.valid_interval().contains(times)
+        valid &= highest_row < self.n_samples
+        highest_row, edges = highest_row[valid], edges[valid]
+        if not len(highest_row):
+            return self._no_values(), valid
+        first = int(highest_row[0]) - n_rows_below
+        slab = self.read(first, int(highest_row[-1]) + 1)
+        return gather_shifted(slab, highest_row - first, edges, shifts), valid
+
+    def _no_values(self) -> np.ndarray:
+        return np.zeros((0, self.n_columns), np.float32)
 
     def _sampled_window(
         self, times: np.ndarray, mode: SampleMode

@@ -204,8 +204,8 @@ class Stimulus:
         stored = self.source.read(trial, first, last + 1, self.size)
         if last - first + 1 == len(frames) and (np.diff(frames) == 1).all():
             return stored
-        chosen: np.ndarray = stored[frames - first]
-        return chosen
+        selected: np.ndarray = stored[frames - first]
+        return selected
 
     def _uniform(self, trial: int, count: int) -> np.ndarray:
         gray = float(self.trials.blank_value[trial])

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnimouse_model.data.clock import mark, without_gaps
+from omnimouse_model.data.clock import points_inside, spans_without_gaps
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.errors import SessionFormatError
@@ -35,7 +35,7 @@ def allowed_times(
     allowed = grid < session.common_interval().stop
     if reads_behavior:
         for signal in recorded_behavior(session):
-            allowed &= mark(grid, gap_free(signal))
+            allowed &= points_inside(grid, gap_free(signal))
     # The reference package ignores its filters if they leave no time; we report it.
     if not allowed.any():
         raise SessionFormatError(
@@ -84,7 +84,7 @@ def inside_trials(session: "Session", tiers: frozenset[str] | None) -> np.ndarra
     """bool per point of the start grid: inside a trial of some tiers, or of any."""
     grid, trials = session.start_grid, session.trials
     if tiers is not None and not tiers.isdisjoint(session.split):
-        within: np.ndarray = mark(grid, _split_spans(session, tiers))
+        within: np.ndarray = points_inside(grid, _split_spans(session, tiers))
         within &= inside_trials(session, None)
         return within
     if session.stimulus is None:
@@ -98,7 +98,7 @@ def inside_trials(session: "Session", tiers: frozenset[str] | None) -> np.ndarra
     chosen = trials.readable.copy()
     if tiers is not None:
         chosen &= np.isin(trials.tier, sorted(tiers))
-    return mark(grid, spans[chosen])
+    return points_inside(grid, spans[chosen])
 
 
 def _split_spans(session: "Session", tiers: frozenset[str]) -> np.ndarray:
@@ -114,7 +114,7 @@ def recorded_behavior(session: "Session") -> list[Signal]:
 
 def gap_free(signal: Signal) -> np.ndarray:
     """Native spans (n, 2) of a stream away from its missing samples."""
-    return without_gaps(
+    return spans_without_gaps(
         missing_rows(signal), signal.start, signal.end_declared, signal.rate_hz
     )
 

@@ -25,9 +25,9 @@ from reprlib import repr as shortened
 from typing import Any, NoReturn, get_args
 
 from omnimouse_model.analysis.in_silico.edit_lists import (
-    arranged,
     edits_from_json,
     edits_to_json,
+    sort_edits,
 )
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.edit_protocol import Edit
@@ -46,8 +46,8 @@ from omnimouse_model.masks import TARGET, VISIBLE, Mask
 
 FORMAT, VERSION = "omnimouse-analysis", 1
 SUFFIX = ".omnimouse.json"
-MOST_BYTES = 256 * 2**20
-MOST_SWEEPS = 100
+MAX_BYTES = 256 * 2**20
+MAX_SWEEPS = 100
 _LARGEST_NEURON = 10**6
 _FIELDS = (
     "format", "version", "recording", "predictor", "baseline", "start_s", "preset",
@@ -250,7 +250,7 @@ def read_analysis(path: Path) -> Analysis:
     """
     # Checked before reading, so that a huge foreign file does not fill the memory.
     size = path.stat().st_size
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         raise AnalysisFileError(
             "foreign", f"{path.name} is no analysis: it has {size:,} bytes."
         )
@@ -363,7 +363,7 @@ def _edits(value: object) -> tuple[Edit, ...]:
     ):
         _refuse("edits", value, "a list of edits")
     try:
-        return arranged(edits_from_json(value))
+        return sort_edits(edits_from_json(value))
     except ValueError as error:
         raise AnalysisFileError("field", f"its edits: {error}") from None
 
@@ -388,8 +388,8 @@ def _names(value: object) -> tuple[str, ...]:
     """Return checked file names; a name with a path is refused."""
     # The names are joined to the sweeps' folder: a path such as "../x" from a foreign
     # file must not lead out of it. ":" is refused because of Windows drives.
-    expected = f"at most {MOST_SWEEPS} names of files"
-    if not isinstance(value, list) or len(value) > MOST_SWEEPS:
+    expected = f"at most {MAX_SWEEPS} names of files"
+    if not isinstance(value, list) or len(value) > MAX_SWEEPS:
         _refuse("sweeps", value, expected)
     for name in value:
         is_plain = isinstance(name, str) and not set(name) & set("/\\\0:")

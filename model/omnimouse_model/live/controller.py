@@ -32,7 +32,7 @@ from omnimouse_model.live.inference.stages import (
     next_start,
     step_between,
 )
-from omnimouse_model.live.last_session import LastSession, StateStore
+from omnimouse_model.live.last_session import LastSession
 from omnimouse_model.live.mask.brush import CODE_NAMES, ActiveSpans, checked_code
 from omnimouse_model.live.mask.presets import (
     DEFAULT_PRESET,
@@ -47,9 +47,9 @@ from omnimouse_model.live.mask.undo import UndoHistory, UndoState
 from omnimouse_model.live.models.downloads import ModelDownloads
 from omnimouse_model.live.models.finetune import Finetuning
 from omnimouse_model.live.neurons.colour_by import Colouring
-from omnimouse_model.live.neurons.dilate import Dilation
 from omnimouse_model.live.neurons.neuron_info import NeuronInfo
 from omnimouse_model.live.neurons.neuron_order import SimilarityOrder
+from omnimouse_model.live.neurons.painted_region import PaintedRegion
 from omnimouse_model.live.neurons.planes import Planes
 from omnimouse_model.live.neurons.repeats import RepeatsOnScreen
 from omnimouse_model.live.pin import Pin, is_same_predictor
@@ -75,6 +75,7 @@ from omnimouse_model.live.state import (
     RasterOrder,
     RasterView,
 )
+from omnimouse_model.live.state_store import StateStore
 from omnimouse_model.live.sweep.sweeps import Sweeps
 from omnimouse_model.masks import BehaviorMode, Mask, Neurons, Samples
 from omnimouse_model.predict.compatibility import FALLBACK
@@ -98,8 +99,8 @@ class Controller:
         in a worker process.
     synchronous
         Compute inside each method, in this process: for scripts and tests.
-    memory
-        File that keeps the screen's content across restarts and crashes; the user's
+    session_file
+        File that stores the screen's content across restarts and crashes; the user's
         `live.json` when True, no file by default.
 
     Attributes
@@ -116,8 +117,8 @@ class Controller:
         Quantity that colours the neurons: choices, values and scale.
     planes
         Imaging planes shown, and whether neurons are shown in 3-D.
-    dilation
-        Grows or shrinks the painted set of neurons by a distance.
+    painted_region
+        Grows or shrinks the region painted with the brush's code, by a distance.
     pins
         Pinned conditions, and predictions over longer spans.
     sweeps
@@ -150,7 +151,7 @@ class Controller:
         post: Post = call_at_once,
         load: Load | None = None,
         synchronous: bool = False,
-        memory: Path | bool = False,
+        session_file: Path | bool = False,
     ) -> None:
         self.state = state or LiveState()
         self.results = Results()
@@ -181,11 +182,11 @@ class Controller:
         self._spans = ActiveSpans(self.state.spec.n_samples)
         # Task before and after a change of spec: going back and forth between two
         # predictors must not lose cells that the coarser spec cannot represent.
-        self._mapped: tuple[UndoState, UndoState] | None = None
+        self._last_stretch: tuple[UndoState, UndoState] | None = None
         # A recording without video can force another preset; the user's own choice is
         # kept for the next recording.
         self._last_preset = self.state.preset or DEFAULT_PRESET
-        self._store = StateStore(memory)
+        self._store = StateStore(session_file)
         self._make_parts(load, execution, is_hub_used=is_hub_used)
 
     def _make_parts(
@@ -208,7 +209,7 @@ class Controller:
         self.repeats = RepeatsOnScreen(state, self.seek, execution)
         self.trials = TrialSteps(state, self.seek)
         self.planes = Planes(state)
-        self.dilation = Dilation(
+        self.painted_region = PaintedRegion(
             state, self.paint_cells, self.stroke, self.planes.visible_among
         )
         self.stimulus_edits = StimulusEdits(state, results, self._edit)
@@ -271,7 +272,7 @@ class Controller:
                 raise
             # The recording before may have been shown in windows of another spec.
             self._spans.resize(self.state.spec.n_samples)
-            self.state.active_span = self._spans.of(self.state.brush_code)
+            self.state.active_span = self._spans.span_of(self.state.brush_code)
             self.clock_check.clear()
             self._history.clear()
             self.history_changed.emit()
@@ -390,20 +391,25 @@ class Controller:
     def _follow_spec(self, spec: WindowSpec) -> None:
         """Change window and mask to the spec of the chosen predictor.
 
-        The task is stretched to the window. The task from before comes back with its
-        spec if this one was not changed meanwhile. Undo steps belong to one spec.
+        The mask is stretched to the new window. The mask before the last change of spec
+        comes back if its spec does and the stretched one was not changed meanwhile.
+        Undo steps belong to one spec.
         """
         if self.state.mask is None:
             return
         current = self._undo_state
-        original, mapped = self._mapped or (None, None)
-        is_same = mapped is not None and mapped.mask is current.mask
-        if original is not None and is_same and original.mask.spec == spec:
-            task = original
-        else:
-            task = self._stretched(current, spec)
-        if self._show_spec(task.mask, task.preset):
-            self._mapped = (current, task)
+        new = self._original_of(current, spec) or self._stretched(current, spec)
+        if self._show_spec(new.mask, new.preset):
+            self._last_stretch = (current, new)
+
+    def _original_of(self, current: UndoState, spec: WindowSpec) -> UndoState | None:
+        """Return the task of a spec from which the unchanged current one comes."""
+        # Stretching there and back rounds; the original mask is exact.
+        if self._last_stretch is None:
+            return None
+        original, stretched = self._last_stretch
+        is_unchanged = stretched.mask is current.mask
+        return original if is_unchanged and original.mask.spec == spec else None
 
     def _stretched(self, task: UndoState, spec: WindowSpec) -> UndoState:
         """Return a task for windows of another spec, without its edits.
@@ -440,7 +446,7 @@ class Controller:
         state.mask = mask
         state.edits = edits
         state.preset = preset
-        state.active_span = self._spans.of(state.brush_code)
+        state.active_span = self._spans.span_of(state.brush_code)
         self.history_changed.emit()
         self._send()
         return True
@@ -471,7 +477,7 @@ class Controller:
         """
         # The modifier keys of the field paint with another code than the brush's.
         code = self.state.brush_code if code is None else code
-        self.paint_cells(neurons, self._spans.of(code), code)
+        self.paint_cells(neurons, self._spans.span_of(code), code)
 
     def paint_cells(self, neurons: Neurons, samples: Samples, code: int) -> None:
         """Set the code of some neurons at some samples, as painted on the raster."""
@@ -520,7 +526,7 @@ class Controller:
         """Choose the brush's code; the active span becomes the span of that code."""
         with self._lock:
             self.state.brush_code = checked_code(code)
-            self.state.active_span = self._spans.of(code)
+            self.state.active_span = self._spans.span_of(code)
             self.brush_chosen.emit()
 
     def set_active_span(self, start: int, stop: int) -> None:

@@ -209,7 +209,7 @@ def _pinned_conditions(controller: Controller) -> list[ReportCondition]:
         elif result is None:
             problem = "It was not predicted: predicting was stopped before."
         elif prediction is None:
-            problem = result.error or "Nothing is asked."
+            problem = result.error or "Its mask has no target."
         conditions.append(
             ReportCondition(
                 "pin",

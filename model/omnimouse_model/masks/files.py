@@ -38,9 +38,9 @@ from omnimouse_model.masks.token_layout import QUERY_SAMPLES, TokenLayout
 FORMAT = "omnimouse-mask"
 OMNIMOUSE_VERSION, OTHER_VERSION = 1, 2
 # Limits of what a file may ask for: a few bytes of text can describe a huge array.
-MOST_SAMPLES = 100_000
-MOST_NEURONS = 1_000_000
-MOST_BYTES = 256 * 2**20
+MAX_SAMPLES = 100_000
+MAX_NEURONS = 1_000_000
+MAX_BYTES = 256 * 2**20
 _LETTERS = "hvt"
 """By code."""
 _RUN = re.compile(r"([0-9]{1,6})([hvt])")
@@ -122,7 +122,7 @@ def from_json_values(values: object) -> dict[str, Any]:
         if field not in _FIELDS[version]:
             raise _invalid("fields", field, f"only {', '.join(_FIELDS[version])}")
     spec = OMNIMOUSE if version == OMNIMOUSE_VERSION else _spec(values)
-    n = _integer(values, "n_neurons", MOST_NEURONS)
+    n = _integer(values, "n_neurons", MAX_NEURONS)
     frames = np.zeros(spec.n_frames, bool)
     frames[_ranges(_text(values, "frames"), spec.n_frames, "frames")] = True
     layout = None
@@ -177,8 +177,8 @@ def _spec(values: Mapping[str, Any]) -> WindowSpec:
     except ValueError as error:
         expected = f"a window spec: {error}"
         raise _invalid("spec", values.get("spec"), expected) from None
-    if max(spec.n_samples, spec.n_frames) > MOST_SAMPLES:
-        raise _invalid("spec", spec.n_samples, f"at most {MOST_SAMPLES} samples")
+    if max(spec.n_samples, spec.n_frames) > MAX_SAMPLES:
+        raise _invalid("spec", spec.n_samples, f"at most {MAX_SAMPLES} samples")
     return spec
 
 
@@ -309,8 +309,8 @@ def write_json(path: str | Path, values: Mapping[str, Any]) -> Path:
 def read_json(path: str | Path) -> Any:
     """Return the values of a JSON file; raise `MaskError` for other files."""
     size = Path(path).stat().st_size
-    if size > MOST_BYTES:
-        raise _invalid("file", f"{size} bytes", f"at most {MOST_BYTES}")
+    if size > MAX_BYTES:
+        raise _invalid("file", f"{size} bytes", f"at most {MAX_BYTES}")
     try:
         return json.loads(Path(path).read_text("utf-8"))
     # Deeply nested JSON exceeds Python's recursion limit.

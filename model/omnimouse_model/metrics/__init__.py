@@ -14,13 +14,9 @@ from omnimouse_model.metrics.aggregate import aggregate as aggregate
 from omnimouse_model.metrics.aggregate import overall_score as overall_score
 from omnimouse_model.metrics.aggregate import session_score as session_score
 from omnimouse_model.metrics.behavior import BEHAVIOR_GROUPS as BEHAVIOR_GROUPS
-from omnimouse_model.metrics.behavior import accuracy as accuracy
 from omnimouse_model.metrics.behavior import behavior_groups as behavior_groups
-from omnimouse_model.metrics.behavior import explained_variance as explained_variance
-from omnimouse_model.metrics.behavior import (
-    psth_explained_variance as psth_explained_variance,
-)
 from omnimouse_model.metrics.bootstrap import bootstrap_interval as bootstrap_interval
+from omnimouse_model.metrics.choices import accuracy as accuracy
 from omnimouse_model.metrics.correlation import Moments as Moments
 from omnimouse_model.metrics.correlation import Policy as Policy
 from omnimouse_model.metrics.correlation import Status as Status
@@ -31,6 +27,12 @@ from omnimouse_model.metrics.correlation import (
 )
 from omnimouse_model.metrics.correlation import moments as moments
 from omnimouse_model.metrics.correlation import single_trial as single_trial
+from omnimouse_model.metrics.explained_variance import (
+    explained_variance as explained_variance,
+)
+from omnimouse_model.metrics.explained_variance import (
+    psth_explained_variance as psth_explained_variance,
+)
 from omnimouse_model.metrics.fits import LogLine as LogLine
 from omnimouse_model.metrics.fits import PowerLaw as PowerLaw
 from omnimouse_model.metrics.fits import fit_log_line as fit_log_line

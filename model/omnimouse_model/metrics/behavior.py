@@ -1,20 +1,8 @@
-"""Scores of decoded behaviour: channel groups, explained variance, accuracy."""
+"""Averages of decoded behaviour over the channel groups of the paper."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
-
-import numpy as np
-from jaxtyping import Float, Shaped
-
-from omnimouse_model.metrics.correlation import (
-    Status,
-    Valued,
-    first_of,
-    moments,
-    nanmean,
-)
-from omnimouse_model.metrics.information import Number
 
 BEHAVIOR_GROUPS: Final = MappingProxyType(
     {
@@ -39,73 +27,3 @@ def behavior_groups(correlations: Mapping[str, float]) -> dict[str, float]:
     # The paper's average is over the three groups, not over the five channels: running
     # alone weighs as much as both pupil positions together.
     return groups | {"average": sum(groups.values()) / 3}
-
-
-def explained_variance(
-    prediction: Float[np.ndarray, "sample channel"],
-    target: Float[np.ndarray, "sample channel"],
-) -> Valued:
-    """R² = 1 - SSE / SST of each channel; NaN for a constant target.
-
-    Negative if the mean of the target predicts better. NaN targets are left out.
-
-    Raises
-    ------
-    ValueError
-        A prediction is not finite where the target is.
-    """
-    target = np.asarray(target, np.float64)
-    prediction = np.asarray(prediction, np.float64)
-    valid = np.isfinite(target)
-    if not np.isfinite(prediction[valid]).all():
-        raise ValueError("A prediction that is to be scored is not finite.")
-    # The target is passed twice because only its spread is needed: a constant
-    # prediction has no correlation, but it has an explained variance.
-    spread = moments(target, target, axis=0, valid=valid)
-    error = np.where(valid, np.where(valid, target - prediction, 0.0) ** 2, 0.0)
-    status = first_of(
-        ((spread.count == 0) & (len(target) > 0), Status.NAN_INPUT),
-        default=spread.status(),
-    )
-    with np.errstate(invalid="ignore", divide="ignore"):
-        value = 1 - error.sum(axis=0) / spread.square_target
-    return Valued(np.where(status == Status.OK, value, np.nan), status)
-
-
-def psth_explained_variance(
-    rates: Float[np.ndarray, "trial bin neuron"],
-    spikes: Float[np.ndarray, "trial bin neuron"],
-    condition: Shaped[np.ndarray, " trial"],
-) -> Valued:
-    """R² of rates against spikes, both averaged over the trials of each condition.
-
-    One value per neuron, over all bins and conditions (Neural Latents Benchmark).
-    A condition counts once, however many trials it has.
-    """
-    groups = [condition == name for name in np.unique(condition)]
-
-    def averages(values: np.ndarray) -> np.ndarray:
-        return np.concatenate([nanmean(values[rows], 0) for rows in groups])
-
-    return explained_variance(averages(rates), averages(np.asarray(spikes, float)))
-
-
-def accuracy(
-    chosen: Shaped[np.ndarray, " trial"],
-    target: Shaped[np.ndarray, " trial"],
-    *,
-    balanced: bool,
-) -> Number:
-    """Share of correct choices, plain or balanced over the true choices.
-
-    Balanced accuracy is the mean of the shares of each true choice. The two differ
-    strongly if one choice is rare, so state which one a value is.
-    """
-    chosen, target = np.asarray(chosen), np.asarray(target)
-    if not len(target):
-        return Number(float("nan"), Status.EMPTY)
-    right = chosen == target
-    if not balanced:
-        return Number(float(right.mean()), Status.OK)
-    shares = [right[target == choice].mean() for choice in np.unique(target)]
-    return Number(float(np.mean(shares)), Status.OK)

@@ -179,7 +179,7 @@ def single_trial(
     if missing.any():
         raise ValueError(
             f"{int(missing.sum())} predictions are not finite where the target is; "
-            "a predictor must answer every asked sample."
+            "a predictor must predict every target sample."
         )
     sums = moments(prediction, target, axis=0)
     is_sensorium = policy == "sensorium"

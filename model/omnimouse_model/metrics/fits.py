@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-LEAST_SIZES = 4
+MIN_SIZES = 4
 EXPONENTS = (0.01, 3.0)
 """Bounds of the exponent; near 0 the power law is a line over log size."""
 # Each refinement narrows the range at least 30 times; twelve reach the resolution of
@@ -186,9 +186,9 @@ def checked_points(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray
     # Sizes are counted, not points: seeds of the same size add no information on the
     # shape of the curve.
     n_sizes = len(np.unique(x))
-    if n_sizes < LEAST_SIZES:
+    if n_sizes < MIN_SIZES:
         raise ValueError(
-            f"A fit needs {LEAST_SIZES} different sizes or more, found {n_sizes}: "
+            f"A fit needs {MIN_SIZES} different sizes or more, found {n_sizes}: "
             "fewer are shown as points alone."
         )
     return x, y

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 # A ray parallel to the monitor or away from it has no hit. The limit keeps the point
 # finite and far outside instead of mirrored through the eye.
-_LEAST_FORWARD = 1e-5
+_MIN_FORWARD = 1e-5
 """Lower limit of a unit ray's component towards the monitor."""
 
 
@@ -40,6 +40,6 @@ def monitor_hit(
     # The columns of the rotation are the monitor's own axes; a point of the plane
     # differs from the centre by a vector at right angles to the normal.
     along_x, along_y, normal = rotation(angles).T
-    forward = np.maximum(rays @ normal, _LEAST_FORWARD)
+    forward = np.maximum(rays @ normal, _MIN_FORWARD)
     away = rays * (centre @ normal / forward)[..., None] - centre
     return np.stack([away @ along_x, away @ along_y], axis=-1)

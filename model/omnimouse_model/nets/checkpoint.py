@@ -25,7 +25,7 @@ FORMAT = 1
 FAMILY = "omnimouse"
 FINISHED = "finetuned.safetensors"
 """The result of a fine-tuning, in one folder with the last and best weights."""
-MOST_NEURONS = 10**7
+MAX_NEURONS = 10**7
 """Limit per session: a hostile description must not allocate all memory."""
 
 
@@ -167,7 +167,7 @@ def read_own(path: Path) -> Checkpoint:
         sessions = {str(k): int(v) for k, v in description["sessions"].items()}
         animals = {str(k): str(v) for k, v in description["animals"].items()}
         assumed = tuple(map(str, description.get("assumed", ())))
-        if not all(0 < n < MOST_NEURONS for n in sessions.values()):
+        if not all(0 < n < MAX_NEURONS for n in sessions.values()):
             raise ValueError("a session of no neurons, or of too many")
     except (
         ValueError,

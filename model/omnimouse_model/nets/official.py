@@ -16,7 +16,7 @@ from torch import Tensor
 
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import (
-    MOST_NEURONS,
+    MAX_NEURONS,
     Checkpoint,
     config_from_dict,
     plain_value,
@@ -226,7 +226,7 @@ def _sessions_of(shard: dict[str, Any], file: Path) -> dict[str, dict[str, Any]]
     for key, entry in sessions.items():
         count = entry.get("n_neurons") if isinstance(entry, dict) else None
         # A hostile count would allocate that many embeddings.
-        is_count = isinstance(count, int | np.integer) and 0 < count < MOST_NEURONS
+        is_count = isinstance(count, int | np.integer) and 0 < count < MAX_NEURONS
         if not isinstance(key, str) or not is_count:
             raise CheckpointError(
                 f"{file}: session_map[{key!r}] must give n_neurons, found {entry!r}."

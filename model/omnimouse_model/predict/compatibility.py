@@ -87,14 +87,16 @@ def _missing(needs: Needs, session: Session) -> list[str]:
         phrases.append(
             f"{n_channels} of {n_read} behaviour channels: they can only be hidden"
         )
-    rate_hz, rate_read_hz = session.responses.rate_hz, needs.spec.response_rate_hz
+    responses = session.responses
+    rate_hz, rate_read_hz = responses.rate_hz, needs.spec.response_rate_hz
     if needs.spec.responses == "count":
         # Spike times are counted in the bins of the model, whatever the stored rate.
-        if not session.responses.has_events:
+        if not responses.has_events:
             phrases.append("no spike times: response traces cannot be counted")
     elif rate_hz < rate_read_hz * _SLOW:
+        fill = "interpolated" if responses.mode == "linear" else "repeated"
         phrases.append(
-            f"responses {rate_hz:.3g} times a second instead of {rate_read_hz:.3g}: "
-            "each is held until the next"
+            f"responses at {rate_hz:.3g} Hz; the model reads {rate_read_hz:.3g} Hz: "
+            f"they are {fill}"
         )
     return phrases

@@ -214,7 +214,7 @@ def check_request(name: str, needs: Needs, window: Window, mask: Mask) -> None:
                 f"{name!r} reads {_spec_text(needs.spec)}; this {kind} has "
                 f"{_spec_text(spec)}. Map it with .at(predictor.needs.spec)."
             )
-    # The responses of a clip are zeros that nobody recorded. A predictor that read
+    # The responses of a clip are zeros that were not recorded. A predictor that read
     # them would report a silent population.
     if needs.sees_responses and isinstance(window, Clip) and mask.visible.any():
         raise UnsupportedRequestError(

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from omnimouse_model.atomic import atomic_path
-from omnimouse_model.data.hub.fetch_session import local_path
+from omnimouse_model.data.hub.fetch import local_path
 from omnimouse_model.data.hub.names import CHECKPOINTS, hub_place
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, FetchError

@@ -23,11 +23,11 @@ FLOOR = 0.05
 _SIZE_SECOND_MOMENT = 1.5
 # Ends the inversion of `_sizes` where rounding keeps the cumulative probability below
 # the drawn number.
-_MOST_EVENTS = 200
+_MAX_EVENTS = 200
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Recorded:
+class CalciumBlock:
     """Responses of a block, and their means given the drive, and given all latents."""
 
     responses: Float[np.ndarray, "time neuron"]
@@ -48,7 +48,7 @@ class CalciumImaging:
         drive: Float[np.ndarray, "time neuron"],
         full: Float[np.ndarray, "time neuron"],
         rng: np.random.Generator,
-    ) -> Recorded:
+    ) -> CalciumBlock:
         """Draw the events of a block and filter them; inputs are relative rates."""
         expected = drive * self._event_rate
         actual = full * self._event_rate
@@ -61,7 +61,7 @@ class CalciumImaging:
         self._state = signals[-1].copy()
         clean, mean_drive, mean_full = np.split(signals, 3, axis=1)
         floor = FLOOR * rng.standard_exponential(actual.shape, dtype=np.float32)
-        return Recorded(
+        return CalciumBlock(
             SCALE * (clean + floor),
             SCALE * (mean_drive + FLOOR),
             SCALE * (mean_full + FLOOR),
@@ -101,7 +101,7 @@ def _sizes(
     mass = np.exp(-mean)
     reached, count = mass.copy(), 0
     more = np.flatnonzero(chance > reached)
-    while len(more) and count < _MOST_EVENTS:
+    while len(more) and count < _MAX_EVENTS:
         count += 1
         # In (0, 1], so that the logarithm is finite. A gamma of shape 2 is the sum of
         # two exponentials.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from jaxtyping import Float
 
-from omnimouse_model.simulate.calcium import Recorded, noise_variance
+from omnimouse_model.simulate.calcium import CalciumBlock, noise_variance
 from omnimouse_model.simulate.population import Calcium
 
 
@@ -29,7 +29,7 @@ class ResponseSums:
     count: int = 0
     _sums: dict[str, np.ndarray] = field(default_factory=dict)
 
-    def add(self, block: Recorded) -> None:
+    def add(self, block: CalciumBlock) -> None:
         """Add a block."""
         responses, drive, full = (
             part.astype(np.float64)

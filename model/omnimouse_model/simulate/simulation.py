@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from omnimouse_model.simulate.behavior import Behavior, simulate_behavior
-from omnimouse_model.simulate.calcium import CalciumImaging, Recorded
+from omnimouse_model.simulate.calcium import CalciumBlock, CalciumImaging
 from omnimouse_model.simulate.population import (
     Coupling,
     Population,
@@ -66,7 +66,7 @@ class TrialBlock:
 
     trial: Trial
     video: UInt8[np.ndarray, "frame row column"]
-    recorded: Recorded
+    recorded: CalciumBlock
     latents: Float[np.ndarray, "time latent"]
 
 

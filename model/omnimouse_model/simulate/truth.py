@@ -1,6 +1,7 @@
-"""Ground truth of a simulated session: conditional means, ceilings, tuning.
+"""Reading of the ground truth that `simulate.write` stores beside a simulated session.
 
-Session readers and models never open it; evaluation and training targets may use it.
+The truth has conditional means, ceilings and tuning. Session readers and models never
+open it; evaluation and training targets may use it.
 """
 
 import json

@@ -51,7 +51,7 @@ class TrainingSession:
 
     @property
     def key(self) -> str:
-        """Id of the session."""
+        """Key of the session's parameters in the network: its id."""
         return self.session.id
 
     def target_rates(
@@ -124,7 +124,7 @@ class Batch:
 
     @property
     def n_windows(self) -> int:
-        """Number of windows."""
+        """Windows in the batch, its first axis."""
         return len(self.windows.neuron_ids)
 
     def n_tokens(self, tokens_per_step: int) -> int:

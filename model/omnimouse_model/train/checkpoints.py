@@ -164,7 +164,7 @@ def resume(run: Run, out: Path, config: TrainConfig, team: Team) -> bool:
     main = state if team.is_main else read_state(folder / "rank_0.pt")
     run.net.load_state_dict(_joined(main, state, "net"))
     if run.average is not None:
-        # The config may have asked for averaging only after this save.
+        # The config may have turned averaging on only after this save.
         which = "average" if state["average"] else "net"
         run.average.load_state_dict(_joined(main, state, which))
     settings = {"core": config.core, "session": config.session}

@@ -72,9 +72,10 @@ class Phase:
     from_average
         Start from the averaged weights, with new optimiser states.
     population_heads
-        Indices of one head of the encoder and one of the decoder. Before the first
-        step, both are set to read shared fluctuations (`set_population_heads`). Needs
-        simulated sessions, and starts from the averaged weights.
+        Indices of one attention head of the encoder and one of the decoder. Before the
+        first step, both are set to read shared fluctuations
+        (`set_population_attention_heads`). Needs simulated sessions, and starts from
+        the averaged weights.
     behavior_head
         Index of one head of the encoder that is set to read behaviour; otherwise as
         `population_heads`.

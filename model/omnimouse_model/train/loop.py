@@ -31,9 +31,9 @@ from omnimouse_model.train.metrics_log import MetricsLog
 from omnimouse_model.train.run import (
     Origin,
     Run,
-    begin_at,
     begin_phase,
     draw_start,
+    set_start_values,
     start_run,
 )
 from omnimouse_model.train.sampling import epoch_batches
@@ -99,7 +99,7 @@ def train(
 
     try:
         if not is_resumed and origin is not None:
-            begin_at(run, origin)
+            set_start_values(run, origin)
             # Saved at once: finding these start values may have taken minutes.
             report(_first_scores(run, config, sessions, team, clock))
             save(run, out, team)

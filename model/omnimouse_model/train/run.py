@@ -18,12 +18,16 @@ from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.config import Group, ParameterGroup, Phase, TrainConfig
 from omnimouse_model.train.distributed import Team
-from omnimouse_model.train.initialisation.behavior import set_behavior_head
+from omnimouse_model.train.initialisation.behavior_attention import (
+    set_behavior_attention_head,
+)
 from omnimouse_model.train.initialisation.embeddings import (
     fit_batches,
     tuned_embeddings,
 )
-from omnimouse_model.train.initialisation.population import set_population_heads
+from omnimouse_model.train.initialisation.population_attention import (
+    set_population_attention_heads,
+)
 from omnimouse_model.train.initialisation.video import (
     set_motion_energy,
     set_smooth_positions,
@@ -69,8 +73,8 @@ class Run:
 
     def group(self, name: ParameterGroup) -> list[Tensor]:
         """Return the parameters of one group."""
-        found: list[Tensor] = self.optimisers[name].param_groups[0]["params"]
-        return found
+        parameters: list[Tensor] = self.optimisers[name].param_groups[0]["params"]
+        return parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +193,7 @@ def draw_start(
         run.average.load_state_dict(net.state_dict())
 
 
-def begin_at(run: Run, origin: Origin) -> None:
+def set_start_values(run: Run, origin: Origin) -> None:
     """Set net and average to the start values of an existing model."""
     origin.fill(run.net)
     if run.average is not None:
@@ -200,13 +204,13 @@ def begin_phase(run: Run, config: TrainConfig, sessions: list[TrainingSession]) 
     """Apply the start values of a phase, before its first step."""
     phase, step = config.phase_at(run.step)
     heads, behavior_head = phase.population_heads, phase.behavior_head
-    turns = heads is not None or behavior_head is not None
-    if step or not (turns or phase.from_average):
+    fits_heads = heads is not None or behavior_head is not None
+    if step or not (fits_heads or phase.from_average):
         return
     if run.average is not None:
         run.net.load_state_dict(run.average.state_dict())
-    if turns:
-        _turn_heads(run, config, phase, sessions)
+    if fits_heads:
+        _fit_attention_heads(run, config, phase, sessions)
     # Moments of Adam belong to the replaced weights.
     for optimiser in run.optimisers.values():
         optimiser.state.clear()
@@ -214,7 +218,7 @@ def begin_phase(run: Run, config: TrainConfig, sessions: list[TrainingSession]) 
         run.average.load_state_dict(run.net.state_dict())
 
 
-def _turn_heads(
+def _fit_attention_heads(
     run: Run, config: TrainConfig, phase: Phase, sessions: list[TrainingSession]
 ) -> None:
     """Set single attention heads to read the population or behaviour."""
@@ -223,15 +227,17 @@ def _turn_heads(
     # Dropped paths would add noise to the activations that the heads are fitted to.
     run.net.eval()
     if phase.population_heads is not None:
-        set_population_heads(run.net, batches, *phase.population_heads, generator)
+        set_population_attention_heads(
+            run.net, batches, *phase.population_heads, generator
+        )
     if phase.behavior_head is not None:
-        set_behavior_head(run.net, batches, phase.behavior_head, generator)
+        set_behavior_attention_head(run.net, batches, phase.behavior_head, generator)
 
 
 def _some_video(source: TrainingSession, count: int = 16) -> Tensor:
     """Return frames (count, 1, 60, height, width) of windows spread over a session."""
-    chosen = np.linspace(0, len(source.starts) - 1, count).astype(int)
-    windows = [source.session.window(float(s)) for s in source.starts[chosen]]
+    indices = np.linspace(0, len(source.starts) - 1, count).astype(int)
+    windows = [source.session.window(float(s)) for s in source.starts[indices]]
     return torch.from_numpy(np.stack([w.video for w in windows]))[:, None]
 
 

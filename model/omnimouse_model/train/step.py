@@ -24,7 +24,7 @@ from omnimouse_model.train.run import Run
 from omnimouse_model.train.sampling import Turn
 
 # A single non-finite loss is skipped; this many in a row mean divergence.
-MOST_SKIPPED = 10
+MAX_SKIPPED = 10
 LOSSES = ("loss", "response_loss", "behavior_loss")
 
 
@@ -65,7 +65,7 @@ def train_step(
     Raises
     ------
     ValueError
-        The loss was not finite in `MOST_SKIPPED` steps in a row, on any rank. All ranks
+        The loss was not finite in `MAX_SKIPPED` steps in a row, on any rank. All ranks
         raise it in the same step, so that none waits for another.
     """
     phase, step = config.phase_at(run.step)
@@ -119,10 +119,10 @@ def _gradients(
 def _count_skipped(run: Run, drawn: Step, n_not_finite: float) -> None:
     """Count steps in a row without an update; raise `ValueError` if there are many."""
     run.skipped = run.skipped + 1 if n_not_finite else 0
-    if run.skipped == MOST_SKIPPED:
+    if run.skipped == MAX_SKIPPED:
         last = drawn.batches[-1]
         raise ValueError(
-            f"The loss was not finite in {MOST_SKIPPED} steps in a row (last task of "
+            f"The loss was not finite in {MAX_SKIPPED} steps in a row (last task of "
             f"this process {last.task!r}, session {last.windows.session!r}); lower the "
             "rates."
         )

@@ -12,11 +12,11 @@ from omnimouse_model.data.clock import (
     common_interval,
     frame_slot,
     full_window_starts,
-    mark,
+    points_inside,
     previous_index,
+    spans_without_gaps,
     start_grid,
     window_times,
-    without_gaps,
 )
 from omnimouse_model.data.io.phase_gather import (
     ShiftOrder,
@@ -110,14 +110,14 @@ def test_the_start_grid_is_that_of_arange_also_at_epoch_times():
 
 
 def test_streams_without_gaps_are_allowed_whole():
-    spans = without_gaps(np.zeros(0, np.int64), 3.0, 9.0, 20.0)
+    spans = spans_without_gaps(np.zeros(0, np.int64), 3.0, 9.0, 20.0)
     assert spans.tolist() == [[3.0, 9.0]]
 
 
 def test_gaps_take_their_surroundings_and_near_ends_with_them():
-    spans = without_gaps(np.array([2, 40, 41, 98]), 0.0, 5.0, 20.0)
+    spans = spans_without_gaps(np.array([2, 40, 41, 98]), 0.0, 5.0, 20.0)
     np.testing.assert_allclose(spans, [[0.25, 1.85], [2.2, 4.75]])
-    fast = without_gaps(np.array([500]), 0.0, 10.0, 1000.0)
+    fast = spans_without_gaps(np.array([500]), 0.0, 10.0, 1000.0)
     np.testing.assert_allclose(fast, [[0.0, 0.445], [0.555, 10.0]])
 
 
@@ -128,7 +128,7 @@ def test_marked_points_are_those_of_half_open_spans(seed, n_spans):
     begin = random.integers(0, 40, n_spans) * 0.25
     spans = np.stack([begin, begin + random.integers(-4, 12, n_spans) * 0.25], axis=1)
     expected = [any(a <= t < b for a, b in spans) for t in grid]
-    assert mark(grid, spans).tolist() == expected
+    assert points_inside(grid, spans).tolist() == expected
 
 
 def test_starts_need_the_whole_window():
@@ -139,4 +139,10 @@ def test_starts_need_the_whole_window():
 
 @pytest.mark.parametrize("open_end", [np.inf, 100.0])
 def test_the_last_trial_lasts_to_the_end(open_end):
-    assert mark(np.arange(5.0), np.array([[2.0, open_end]])).tolist() == [0, 0, 1, 1, 1]
+    assert points_inside(np.arange(5.0), np.array([[2.0, open_end]])).tolist() == [
+        0,
+        0,
+        1,
+        1,
+        1,
+    ]

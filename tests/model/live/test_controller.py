@@ -342,7 +342,7 @@ def test_a_demo_recording_does_not_replace_the_users_last_session(
 ):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
     demo = write_session(tmp_path / "sessions" / "v1" / "demo")
-    controller = Controller(synchronous=True, memory=tmp_path / "live.json")
+    controller = Controller(synchronous=True, session_file=tmp_path / "live.json")
     controller.open_session(demo)
     assert controller.last_session.session == str(demo)
     controller.open_session(session_folder)
@@ -362,7 +362,7 @@ def test_a_damaged_recording_of_the_last_session_is_not_restored(
     (folder / damage).write_bytes(b"[")
     memory = tmp_path / "live.json"
     write_last_session(LastSession(session=str(folder), predictor="mean"), memory)
-    controller = Controller(synchronous=True, memory=memory)
+    controller = Controller(synchronous=True, session_file=memory)
     assert not controller.restore()
     assert controller.state.session is None
     assert str(folder) in caplog.text
@@ -376,7 +376,7 @@ def test_a_damaged_last_session_is_ignored(tmp_path):
     assert read_last_session(path) is None
     path.write_text('{"session": "/gone", "unknown": 1}')
     assert read_last_session(path) == LastSession(session="/gone")
-    assert not Controller(synchronous=True, memory=path).restore()
+    assert not Controller(synchronous=True, session_file=path).restore()
     write_last_session(LastSession(session="a", start_s=1.5), path)
     assert read_last_session(path) == LastSession(session="a", start_s=1.5)
     assert [p.name for p in tmp_path.iterdir()] == ["live.json"]

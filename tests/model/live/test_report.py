@@ -16,7 +16,7 @@ def controller(tmp_path):
     """Controller restored after a crash."""
     folder, memory = write_session(tmp_path / "m", 5), tmp_path / "live.json"
     write_last_session(LastSession(str(folder), start_s=3.0, run="999999999 x"), memory)
-    with closing(Controller(synchronous=True, memory=memory)) as made:
+    with closing(Controller(synchronous=True, session_file=memory)) as made:
         made.choose_predictor(EchoPredictor())
         made.restore()
         made.apply_preset("video_behavior")

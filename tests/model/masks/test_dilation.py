@@ -125,16 +125,16 @@ def visible_neurons(controller: Controller) -> list[int]:
 
 
 def test_growing_and_shrinking_are_steps_that_can_be_undone(controller):
-    reaching = controller.dilation
-    assert (reaching.unit, reaching.distance) == ("µm", 30.0)
-    reaching.grow()
+    region = controller.painted_region
+    assert (region.unit, region.distance) == ("µm", 30.0)
+    region.grow()
     assert visible_neurons(controller) == [3, 4, 5, 6]
     assert "30 µm" in controller.undo_name
-    reaching.set_distance(45.0)
-    reaching.grow()
+    region.set_distance(45.0)
+    region.grow()
     assert visible_neurons(controller) == [1, 2, 3, 4, 5, 6, 7, 8]
-    reaching.set_distance(20.0)
-    reaching.shrink()
+    region.set_distance(20.0)
+    region.shrink()
     assert visible_neurons(controller) == [2, 3, 4, 5, 6, 7]
     assert "20 µm" in controller.undo_name
     controller.undo()
@@ -146,19 +146,19 @@ def test_growing_and_shrinking_are_steps_that_can_be_undone(controller):
 
 def test_the_hidden_grow_over_the_others_and_do_not_shrink(controller):
     controller.set_brush(HIDDEN)
-    assert controller.dilation.can_grow
-    assert not controller.dilation.can_shrink
-    controller.dilation.shrink()
+    assert controller.painted_region.can_grow
+    assert not controller.painted_region.can_shrink
+    controller.painted_region.shrink()
     assert visible_neurons(controller) == [4, 5]
-    controller.dilation.grow()
+    controller.painted_region.grow()
     assert visible_neurons(controller) == []
 
 
 def test_where_nothing_is_painted_so_nothing_grows(controller):
     controller.set_brush(TARGET)
-    assert not controller.dilation.can_grow
+    assert not controller.painted_region.can_grow
     before = controller.state.mask
-    controller.dilation.grow()
+    controller.painted_region.grow()
     assert controller.state.mask is before
 
 
@@ -166,9 +166,9 @@ def test_what_is_not_looked_at_neither_grows_nor_shrinks():
     xyz = [[0.0, 0, 0], [20, 0, 0], [0, 0, 20], [20, 0, 20]]
     made = controller_for(xyz, [0], plane=np.array([1, 1, 2, 2]))
     made.planes.show(1)
-    made.dilation.grow()
+    made.painted_region.grow()
     assert visible_neurons(made) == [0, 1]
     made.paint_cells([0, 1, 2], slice(0, 60), VISIBLE)
-    made.dilation.shrink()
+    made.painted_region.shrink()
     assert visible_neurons(made) == [2]
     made.close()

@@ -101,7 +101,7 @@ def test_streaming_takes_some_columns_at_a_time(generator):
 def test_a_prediction_that_is_not_finite_is_an_error(generator):
     prediction, target = noisy_pair(generator)
     prediction[5, 2] = np.nan
-    with pytest.raises(ValueError, match="must answer every asked sample"):
+    with pytest.raises(ValueError, match="must predict every target sample"):
         metrics.single_trial(prediction, target)
     with pytest.raises(ValueError, match="not finite"):
         StreamingCorrelation(len(target), 6).update(prediction, target)

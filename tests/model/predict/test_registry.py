@@ -105,7 +105,7 @@ def test_a_stopped_fetch_keeps_what_arrived_and_goes_on_from_there(
     half_download.is_over.set()
     assert models.wait(TIMEOUT)
     assert controller.state.predictor_name == "echo"
-    models.go_on()
+    models.start_or_resume()
     assert models.wait(TIMEOUT)
     assert controller.state.predictor_name == NAME
     assert models.stopped_at is None
@@ -148,7 +148,7 @@ def test_without_a_connection_it_says_so_and_tries_again(hub, controller, monkey
     assert models.wait(TIMEOUT)
     assert "127.0.0.1" in str(models.error)
     monkeypatch.setenv("HF_ENDPOINT", hub.endpoint)
-    models.go_on()
+    models.start_or_resume()
     assert models.wait(TIMEOUT)
     assert controller.state.predictor_name == NAME
     assert models.error is None
@@ -202,8 +202,10 @@ def test_what_the_session_lacks_is_told():
     lacks = " / ".join(check_compatibility(needs_with(), session).missing)
     assert "no video" in lacks
     assert "no behaviour" in lacks
-    assert "7.5 times a second instead of 30" in lacks
-    assert check_compatibility(Needs(), session).missing[0].startswith("responses 7.5")
+    assert "7.5 Hz; the model reads 30 Hz: they are interpolated" in lacks
+    assert (
+        check_compatibility(Needs(), session).missing[0].startswith("responses at 7.5")
+    )
 
 
 def test_an_unknown_session_is_told_with_the_needs_of_the_model(recording):

@@ -21,8 +21,12 @@ from omnimouse_model.tokens import layout_from_mask
 from omnimouse_model.train.batches import open_training_session
 from omnimouse_model.train.config import SessionChoice
 from omnimouse_model.train.initialisation.activations import FitBatch
-from omnimouse_model.train.initialisation.behavior import set_behavior_head
-from omnimouse_model.train.initialisation.population import set_population_heads
+from omnimouse_model.train.initialisation.behavior_attention import (
+    set_behavior_attention_head,
+)
+from omnimouse_model.train.initialisation.population_attention import (
+    set_population_attention_heads,
+)
 from omnimouse_model.train.initialisation.video import (
     N_ENERGIES,
     ORIENTATIONS,
@@ -109,7 +113,7 @@ def fit_batch(loadings: torch.Tensor) -> FitBatch:
 def test_latents_hold_what_neurons_share(net, loadings):
     before = explained_share(net, loadings)
     generator = torch.Generator().manual_seed(8)
-    set_population_heads(net, [fit_batch(loadings)], 1, 0, generator)
+    set_population_attention_heads(net, [fit_batch(loadings)], 1, 0, generator)
     assert before < 0.1
     assert explained_share(net, loadings) > 0.8
 
@@ -117,9 +121,11 @@ def test_latents_hold_what_neurons_share(net, loadings):
 def test_heads_that_share_keys_are_refused(loadings):
     net = OmniMouse(replace(MODEL, num_kv_heads=1), {KEY: N}, {KEY: "1"})
     with pytest.raises(ValueError, match="share keys"):
-        set_population_heads(net, [fit_batch(loadings)], 1, 0, torch.Generator())
+        set_population_attention_heads(
+            net, [fit_batch(loadings)], 1, 0, torch.Generator()
+        )
     with pytest.raises(ValueError, match="cannot be turned"):
-        set_behavior_head(net, [fit_batch(loadings)], 0, torch.Generator())
+        set_behavior_attention_head(net, [fit_batch(loadings)], 0, torch.Generator())
 
 
 @pytest.mark.slow

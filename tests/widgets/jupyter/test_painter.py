@@ -52,7 +52,7 @@ def test_the_page_gets_the_states_the_mask_has(controller, painter, painter_page
 
 def test_a_stroke_paints_the_mask_and_is_one_step(controller, painter_page):
     stroke(painter_page, TARGET, (3, 4), (5,), (5, 6))
-    start, stop = controller._spans.of(TARGET)
+    start, stop = controller._spans.span_of(TARGET)
     assert (controller.state.mask.cells[start:stop, [3, 4, 5, 6]] == TARGET).all()
     assert controller.undo_name == "Paint 4 neurons target"
     controller.undo()

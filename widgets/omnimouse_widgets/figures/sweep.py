@@ -171,7 +171,7 @@ def sweep_traces(
     `cache` has the points of sweeps that have not changed, for responses only.
     """
     if cache is not None:
-        spots = cache.of(list(drawn))
+        spots = cache.points_of(list(drawn))
     else:
         spots = [spot for sweep in drawn for spot in points_of(sweep, target)]
     curves: dict[CurveKey, list[PlottedPoint]] = {}

@@ -212,7 +212,10 @@ def _behavior(
 
 
 def _mean(values: Sequence[float]) -> float:
-    """Return the mean; NaN if a value is missing: fewer values are another task."""
+    """Return the mean; NaN if a value is missing.
+
+    A mean over fewer values is not comparable.
+    """
     return float(np.mean(values)) if values else float("nan")
 
 

@@ -127,7 +127,7 @@ class Explorer:
             # Without an analysis, there is nothing to restore.
             self._last_session = last if last is not None and last.analysis else None
         state = LiveState(device=device)
-        return Controller(state=state, memory=memory or False)
+        return Controller(state=state, session_file=memory or False)
 
     def _layout(self) -> VBox:
         tabs = {

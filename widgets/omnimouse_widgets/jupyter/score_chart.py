@@ -63,7 +63,7 @@ class ScoreChart:
         self._bars, self._selected_bars, self._points, self._selected = self.figure.data
         self._spread: ScoreDistribution | None = None
 
-    def show_spread(
+    def show_distribution(
         self, spread: ScoreDistribution, across: SecondQuantity, *, is_old: bool
     ) -> None:
         """Draw the bars, and the points in the order of `spread.neurons`."""

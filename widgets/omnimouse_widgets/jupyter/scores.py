@@ -213,7 +213,7 @@ class NeuronScores(FigurePart):
         chart.set_tool(self.tool)
         if controller.state.session is not None:
             chart.show_names(controller.state.session.units.names[spread.neurons])
-        chart.show_spread(spread, across, is_old=is_old)
+        chart.show_distribution(spread, across, is_old=is_old)
         chart.show_selection(controller.state.selection, across)
         bars = [spread.bar_text(bar) for bar in range(len(spread.counts))]
         symbol = spread.metric.symbol

@@ -135,7 +135,7 @@ class ContextSweep(FigurePart):
         # `self` identifies this viewer: the sweep runs while any viewer shows it.
         self._controller.show_sweep(self.is_live, self)
         if not self._controller.sweeps.entries:
-            self._controller.sweeps.look()
+            self._controller.sweeps.reload_folder()
 
     def deactivate(self) -> None:
         """Stop computing live curves for this widget."""
@@ -206,7 +206,7 @@ class ContextSweep(FigurePart):
 
     def on_reload(self, _content: dict[str, Any], _: list[bytes]) -> None:
         """Read the folder of saved sweeps again."""
-        self._controller.sweeps.look()
+        self._controller.sweeps.reload_folder()
 
     def on_compare(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Add a saved sweep to the figure, or remove it."""
@@ -215,10 +215,10 @@ class ContextSweep(FigurePart):
 
     def on_resume(self, content: dict[str, Any], _: list[bytes]) -> None:
         """Compute the missing points of a saved sweep."""
-        self._controller.sweeps.go_on(self._saved_path(content))
+        self._controller.sweeps.continue_saved(self._saved_path(content))
 
     def on_delete(self, content: dict[str, Any], _: list[bytes]) -> None:
-        """Delete a saved sweep; the page has asked for confirmation."""
+        """Delete a saved sweep; the page requires a confirmation first."""
         self._controller.sweeps.remove(self._saved_path(content))
 
     def on_export(self, _content: dict[str, Any], _: list[bytes]) -> None:

@@ -62,7 +62,7 @@ def report_bytes(data: ReportData, report_progress: ReportProgress) -> bytes:
 
 
 def report_page(data: ReportData, report_progress: ReportProgress = no_report) -> str:
-    """Return the page as HTML text."""
+    """Return the HTML of all sections; `report_progress` is called before each one."""
     sections = []
     for number, (title, section) in enumerate(SECTIONS):
         report_progress(f"Report: {title.lower()}", number / len(SECTIONS))

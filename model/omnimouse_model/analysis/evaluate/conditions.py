@@ -30,7 +30,7 @@ class Condition:
         return cls(strategy, partial(mask_from_strategy, strategy))
 
 
-def hidden_half(session: Session) -> np.ndarray:
+def half_population_targets(session: Session) -> np.ndarray:
     """Return the target neurons of the mask "half of the population"."""
     return np.flatnonzero(half_population_mask(session).target.any(axis=0))
 
@@ -41,7 +41,7 @@ DEMO: tuple[Condition, ...] = (
     Condition(
         "video_behavior on the hidden half",
         partial(mask_from_strategy, "test/video_behavior"),
-        hidden_half,
+        half_population_targets,
     ),
     Condition("half_population_video_behavior", half_population_mask),
     Condition("half_population_behavior", partial(half_population_mask, video=False)),
@@ -57,7 +57,7 @@ compared.
 """
 
 
-def listed(
+def as_tuple(
     strategies: str | Condition | Sequence[str | Condition],
 ) -> tuple[str | Condition, ...]:
     """Return one or several strategies as a tuple."""
@@ -73,11 +73,11 @@ def conditions(
     """
     # Without seeds, the stored order: the official evaluation of the whole population.
     if not seeds:
-        return tuple(Condition.of(strategy) for strategy in listed(strategies))
+        return tuple(Condition.of(strategy) for strategy in as_tuple(strategies))
     return tuple(
         # `partial` binds the seed of this iteration; a lambda would use the last seed.
         Condition(f"{name}, draw {seed}", partial(mask_from_strategy, name, seed=seed))
-        for name in listed(strategies)
+        for name in as_tuple(strategies)
         for seed in seeds
         if isinstance(name, str)
     )

@@ -86,7 +86,9 @@ def _finished(
     waiting = list(futures)
     while waiting and not cancelled():
         if client.status in ("closing", "closed"):
-            raise WorkerError("The Dask scheduler is gone; finished work is kept.")
+            raise WorkerError(
+                "The connection to the Dask scheduler is lost; finished work is saved."
+            )
         finished = [future for future in waiting if future.done()]
         for future in finished:
             if isinstance(future.exception(), KilledWorker):

@@ -25,7 +25,7 @@ from omnimouse_model.analysis.tuning.repeats import RepeatedClip, repeated_clips
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
-from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import Metric, named_metric
 from omnimouse_model.metrics.time_blocks import time_blocks
@@ -36,10 +36,6 @@ from omnimouse_model.simulate import Truth, has_truth, open_truth
 CHUNK = 32
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, step); the unit is windows x conditions x predictors."""
-
-
-class Cancelled(RuntimeError):
-    """The evaluation was cancelled."""
 
 
 def evaluate(
@@ -89,7 +85,7 @@ def evaluate(
     ------
     ValueError
         A session has no window of the tier, or the metric is unknown.
-    Cancelled
+    StoppedError
         `cancelled()` returned true.
 
     Examples
@@ -116,7 +112,7 @@ def evaluate(
             shards.append(
                 Shard(tuple(group), session, scored, tier, windows, neurons, by, metric)
             )
-    return joined(list(shard_scores(shards, progress, cancelled)), shards, tier)
+    return merge_scores(list(shard_scores(shards, progress, cancelled)), shards, tier)
 
 
 def metric_of(predictors: Sequence[Predictor], metric: str | None) -> str:
@@ -175,7 +171,7 @@ def shard_scores(
 
     Raises
     ------
-    Cancelled
+    StoppedError
         `cancelled()` returned true.
     """
     total = sum(
@@ -195,7 +191,7 @@ def shard_scores(
         )
 
 
-def joined(parts: Sequence[Scores], shards: Sequence[Shard], tier: str) -> Scores:
+def merge_scores(parts: Sequence[Scores], shards: Sequence[Shard], tier: str) -> Scores:
     """Return scores of shards in the order of sessions, conditions and predictors."""
     sessions = {id_: n for n, id_ in enumerate(s.session.id for s in shards)}
     names = {c.name: n for shard in shards for n, c in enumerate(shard.conditions)}
@@ -221,9 +217,9 @@ class _Run:
     done: int = 0
 
     def report(self, step: str) -> None:
-        """Report progress, or raise `Cancelled`."""
+        """Report progress, or raise `StoppedError`."""
         if self.cancelled():
-            raise Cancelled("The evaluation was cancelled.")
+            raise StoppedError("The evaluation was cancelled.")
         self.progress(self.done, self.total, step)
 
 
@@ -368,7 +364,7 @@ def _predict(
             score.refusal = str(error)
         return
     if count < len(windows):
-        raise Cancelled("The evaluation was cancelled.")
+        raise StoppedError("The evaluation was cancelled.")
     for score in group:
         score.n_windows += count
 

@@ -169,8 +169,10 @@ class Scores:
         weights = np.array([seeds[0].n_neurons for seeds in sessions])
         value = overall_score(values, weights)
         if len(set(mice)) > 1:
-            kept = [np.array(mice) != mouse for mouse in dict.fromkeys(mice)]
-            left_out = [overall_score(values[k], weights[k]) for k in kept]
+            without_one_mouse = [
+                np.array(mice) != mouse for mouse in dict.fromkeys(mice)
+            ]
+            left_out = [overall_score(values[k], weights[k]) for k in without_one_mouse]
             return jackknife(value, left_out, unit="mice", min_units=2)
         if len(sessions) > 1:
             # Blocks of different sessions are left out one by one.

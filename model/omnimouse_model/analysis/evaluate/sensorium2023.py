@@ -15,11 +15,12 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from omnimouse_model.analysis.evaluate.evaluate import CHUNK, Cancelled
+from omnimouse_model.analysis.evaluate.evaluate import CHUNK
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import N_SAMPLES, SCREEN_RATE_HZ
+from omnimouse_model.errors import StoppedError
 from omnimouse_model.metrics import Moments, Valued, moments, single_trial
 from omnimouse_model.metrics.correlation import SENSORIUM_EPS
 from omnimouse_model.parquet import arrow_module
@@ -93,7 +94,7 @@ def predict_clips(
     ------
     ValueError
         The session has no trial of 60 frames or more in the tier.
-    Cancelled
+    StoppedError
         `cancelled()` returned true.
     """
     trials = session.trials
@@ -109,7 +110,7 @@ def predict_clips(
     predictor.prepare(session)
     for trial in chosen.tolist():
         if cancelled():
-            raise Cancelled("The evaluation was cancelled.")
+            raise StoppedError("The evaluation was cancelled.")
         yield _predicted(predictor, session, trial)
 
 

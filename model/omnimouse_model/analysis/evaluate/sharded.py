@@ -16,8 +16,8 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.conditions import (
     Condition,
+    as_tuple,
     conditions,
-    listed,
 )
 from omnimouse_model.analysis.evaluate.dask_map import (
     RemotePredictor,
@@ -25,12 +25,11 @@ from omnimouse_model.analysis.evaluate.dask_map import (
     resolve_predictor,
 )
 from omnimouse_model.analysis.evaluate.evaluate import (
-    Cancelled,
     Progress,
     Shard,
     by_spec,
-    joined,
     listed_sessions,
+    merge_scores,
     metric_of,
     shard_scores,
 )
@@ -51,6 +50,7 @@ from omnimouse_model.analysis.evaluate.results_store import (
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.session import Session
+from omnimouse_model.errors import StoppedError
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 
@@ -125,7 +125,7 @@ def evaluate_all(
     >>> {tier: len(part.scores) for tier, part in found.items()}
     {'validation': 2, 'test': 2}
     """
-    names = listed(strategies)
+    names = as_tuple(strategies)
     if results is not None or scheduler is not None or seeds:
         _check_names(names)
     # Loaded here even with a scheduler: the key contains the id with the weights' hash.
@@ -148,7 +148,7 @@ def evaluate_all(
         remote = [RemotePredictor.of(source, device) for source in predictors]
         sources = dict(zip(map(id, loaded), remote, strict=True))
         computed = _scores_on_workers(missing, sources, scheduler, progress, cancelled)
-    with contextlib.suppress(Cancelled):
+    with contextlib.suppress(StoppedError):
         for key, scores in computed:
             finished[key] = scores
             if file is not None:
@@ -156,7 +156,9 @@ def evaluate_all(
     # In planned order, not in the order of completion.
     parts = [finished[key] for key in shards if key in finished]
     planned = list(shards.values())
-    return {t: joined([p for p in parts if p.tier == t], planned, t) for t in tiers}
+    return {
+        t: merge_scores([p for p in parts if p.tier == t], planned, t) for t in tiers
+    }
 
 
 def _check_names(strategies: Sequence[str | Condition]) -> None:

@@ -22,7 +22,7 @@ from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.capabilities import Outdated, stop_if
 from omnimouse_model.predict.predictor import Prediction, Predictor, Request
 
-LEAST_STRIDE = 5
+MIN_STRIDE = 5
 """Samples between windows; smaller strides are slow and fill few more gaps."""
 NOWHERE = -1
 """Value in `SpanPrediction.source` of cells that no window predicts."""
@@ -93,11 +93,11 @@ def span_stride(mask: Mask) -> int:
     # A mask has few distinct columns, even for a large population.
     scored, _ = distinct_columns(scored_cells(mask))
     scored = scored[:, scored.any(axis=0)]
-    for stride in range(mask.n_samples, LEAST_STRIDE, -1):
+    for stride in range(mask.n_samples, MIN_STRIDE, -1):
         # No gap remains if every residue modulo the stride has a target sample.
         if all(scored[row::stride].any(axis=0).all() for row in range(stride)):
             return stride
-    return LEAST_STRIDE
+    return MIN_STRIDE
 
 
 class Stitching:

@@ -52,5 +52,5 @@ def scores_by_area(
         return ()
     areas = units.area.astype(str)
     names = sorted(set(areas.tolist()), key=lambda name: (name == "", name))
-    found = ((name, score_summary(scores[areas == name])) for name in names)
-    return tuple((name, summary) for name, summary in found if summary.n)
+    summaries = ((name, score_summary(scores[areas == name])) for name in names)
+    return tuple((name, summary) for name, summary in summaries if summary.n)

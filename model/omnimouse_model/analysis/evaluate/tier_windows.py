@@ -52,5 +52,5 @@ def spread_starts(starts: np.ndarray, max_windows: int | None) -> np.ndarray:
     """Return at most `max_windows` of the starts, spread evenly."""
     if max_windows is None or len(starts) <= max_windows:
         return starts
-    chosen = np.linspace(0, len(starts) - 1, max_windows).round().astype(int)
-    return np.asarray(starts[chosen])
+    indices = np.linspace(0, len(starts) - 1, max_windows).round().astype(int)
+    return np.asarray(starts[indices])

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from omnimouse_model.analysis.in_silico.edit_lists import describe_edits, edited
+from omnimouse_model.analysis.in_silico.edit_lists import apply_edits, describe_edits
 from omnimouse_model.data.edit_protocol import BehaviorEdit, Edit, VideoEdit
 from omnimouse_model.data.window import Window
 from omnimouse_model.masks import Mask, scored_cells
@@ -18,7 +18,7 @@ from omnimouse_model.metrics.correlation import nanmean
 from omnimouse_model.predict.capabilities import decode_in_parts, stop_if, take_neurons
 from omnimouse_model.predict.predictor import Needs, Prediction, Predictor
 
-NO_TRUTH = "no truth: not scored"
+NO_TRUTH = "no recorded responses: not scored"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,7 +114,7 @@ def what_if(
     ('mirrored', (60, 40), (3,))
     """
     # Edits are checked before any prediction, which may take long.
-    changed = edited(window, edits)
+    changed = apply_edits(window, edits)
     if neurons is None:
         neurons = np.flatnonzero(scored_cells(mask).any(axis=0))
 

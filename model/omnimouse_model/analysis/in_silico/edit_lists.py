@@ -5,7 +5,7 @@ from dataclasses import asdict, fields, replace
 from reprlib import repr as shortened
 from typing import Any
 
-from omnimouse_model.analysis.in_silico.readers import Span
+from omnimouse_model.analysis.in_silico.read_functions import Span
 from omnimouse_model.analysis.in_silico.stimulus_edits import (
     BehaviorScale,
     BehaviorSet,
@@ -33,7 +33,7 @@ KINDS: dict[str, type[Any]] = {
     "behavior_scale": BehaviorScale,
     "behavior_shift": BehaviorShift,
 }
-"""Edit class of each JSON name, in the order in which `arranged` applies them."""
+"""Edit class of each JSON name, in the order in which `sort_edits` applies them."""
 
 
 def kind_of(edit: Edit) -> str:
@@ -41,7 +41,7 @@ def kind_of(edit: Edit) -> str:
     return next(name for name, kind in KINDS.items() if type(edit) is kind)
 
 
-def arranged(edits: Iterable[Edit]) -> tuple[Edit, ...]:
+def sort_edits(edits: Iterable[Edit]) -> tuple[Edit, ...]:
     """Return edits in the order of `KINDS`, in which no edit undoes another."""
     order = list(KINDS)
     return tuple(sorted(edits, key=lambda edit: order.index(kind_of(edit))))
@@ -49,10 +49,10 @@ def arranged(edits: Iterable[Edit]) -> tuple[Edit, ...]:
 
 def describe_edits(edits: Iterable[Edit], spec: WindowSpec = OMNIMOUSE) -> str:
     """Return a description, such as `mirrored, contrast × 0.5`, or "nothing"."""
-    return ", ".join(_described(edit, spec) for edit in edits) or "nothing"
+    return ", ".join(_describe_edit(edit, spec) for edit in edits) or "nothing"
 
 
-def _described(edit: Any, spec: WindowSpec) -> str:
+def _describe_edit(edit: Any, spec: WindowSpec) -> str:
     if type(edit) not in KINDS.values():
         return str(edit)  # an edit of another package
     text, count = str(edit.describe(spec)), _n_positions(edit, spec)
@@ -63,7 +63,7 @@ def _described(edit: Any, spec: WindowSpec) -> str:
 
 
 # -- windows and specs ----------------------------------------------------------------
-def edited(window: Window, edits: Iterable[Edit]) -> Window:
+def apply_edits(window: Window, edits: Iterable[Edit]) -> Window:
     """Return a window with edited video and behaviour and the recorded responses.
 
     New edits are applied after the existing edits of the window. The session does not
@@ -106,14 +106,14 @@ def edits_for(
     >>> edits_for([Blank((30, 60))], om.OMNIMOUSE, spec)
     (Blank(span=(45, 90)),)
     """
-    return tuple(_mapped(edit, old, new) for edit in edits)
+    return tuple(_map_edit(edit, old, new) for edit in edits)
 
 
-def _mapped(edit: Any, old: WindowSpec, new: WindowSpec) -> Edit:
+def _map_edit(edit: Any, old: WindowSpec, new: WindowSpec) -> Edit:
     before, after = _n_positions(edit, old), _n_positions(edit, new)
     mapped: Edit = edit
-    # An edit of a stream that the new model does not read stays as it is, for the way
-    # back.
+    # An edit of a stream that the new model does not read is not changed, so that it is
+    # correct again when the user returns to the first model.
     if not before or not after:
         return mapped
     changes: dict[str, object] = {}
@@ -145,7 +145,7 @@ def edits_to_json(edits: Iterable[Edit]) -> list[dict[str, Any]]:
     """Return edits as JSON values."""
     return [
         # Every edit is a dataclass, which its protocol cannot state.
-        {"edit": kind_of(edit), **_listed(asdict(edit))}  # type: ignore[call-overload]
+        {"edit": kind_of(edit), **_with_lists(asdict(edit))}  # type: ignore[call-overload]
         for edit in edits
     ]
 
@@ -193,9 +193,9 @@ def _typed(expected: object, value: Any) -> Any:
         else isinstance(value, str)
     )
     if not is_valid:
-        raise TypeError(f"{shortened(value)} is not what it takes")
+        raise TypeError(f"{shortened(value)} has the wrong type")
     return float(value) if expected is float else value
 
 
-def _listed(stored: dict[str, Any]) -> dict[str, Any]:
+def _with_lists(stored: dict[str, Any]) -> dict[str, Any]:
     return {k: list(v) if isinstance(v, tuple) else v for k, v in stored.items()}

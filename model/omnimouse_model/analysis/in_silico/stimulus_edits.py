@@ -15,12 +15,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from omnimouse_model.analysis.in_silico.readers import (
+from omnimouse_model.analysis.in_silico.read_functions import (
     Span,
     column_of,
-    on_channel,
-    painted,
-    pushed,
+    shift_frames,
+    with_changed_channel,
+    with_changed_frames,
     within,
 )
 from omnimouse_model.data.edit_protocol import Channel, Read
@@ -144,7 +144,9 @@ class Mirror:
         """Read mirrored frames."""
         # Frames are (time, row, column).
         axis = 2 if self.axis == "horizontal" else 1
-        return painted(self.span, read, lambda frames: np.flip(frames, axis))
+        return with_changed_frames(
+            self.span, read, lambda frames: np.flip(frames, axis)
+        )
 
     def describe(self, spec: WindowSpec) -> str:
         """Return `mirrored` or `upside down`."""
@@ -174,7 +176,7 @@ class Contrast:
             grays = (frames.astype(np.float32) - gray) * factor + gray
             return np.asarray(np.clip(grays, 0, 255))
 
-        return painted(self.span, read, scaled)
+        return with_changed_frames(self.span, read, scaled)
 
     def describe(self, spec: WindowSpec) -> str:
         """Return a description, such as `contrast × 0.5`."""
@@ -203,7 +205,7 @@ class Shift:
         def moved(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             # Positions outside the window are read from the recording.
             frames, valid = read(positions - self.later)
-            return pushed(frames, self.down, self.right), valid
+            return shift_frames(frames, self.down, self.right), valid
 
         return within(self.span, read, moved)
 
@@ -241,7 +243,7 @@ class BehaviorSet:
             # `values` are z-scored; `value` is in units of the recording.
             return np.full_like(values, (self.value - channel.mean) / channel.std)
 
-        return on_channel(self.channel, self.span, read, channels, constant)
+        return with_changed_channel(self.channel, self.span, read, channels, constant)
 
     def describe(self, spec: WindowSpec) -> str:
         """Return a description, such as `running = 0`."""
@@ -268,7 +270,7 @@ class BehaviorScale:
             offset = channel.mean * (self.factor - 1) / channel.std
             return np.asarray(values * np.float32(self.factor) + np.float32(offset))
 
-        return on_channel(self.channel, self.span, read, channels, scaled)
+        return with_changed_channel(self.channel, self.span, read, channels, scaled)
 
     def describe(self, spec: WindowSpec) -> str:
         """Return a description, such as `running × 2`."""

@@ -13,7 +13,7 @@ import numpy as np
 
 from omnimouse_model.analysis.scaling.runs import RunScore
 from omnimouse_model.metrics import LogLine, PowerLaw, fit_log_line, fit_power_law
-from omnimouse_model.metrics.fits import LEAST_SIZES
+from omnimouse_model.metrics.fits import MIN_SIZES
 
 SizeAxis = Literal["sessions", "neuron_samples", "trials", "compute", "parameters"]
 AXES: tuple[SizeAxis, ...] = get_args(SizeAxis)
@@ -249,8 +249,8 @@ def _resampled(
     for _ in range(n_resamples):
         # Sessions are the unit of inference (neurons of one mouse are not independent).
         # All runs use the same draw, because they are evaluated on the same sessions.
-        chosen = draw.choice(shared, len(shared)).tolist()
-        y = np.array([_mean(row, curve.quantity, chosen) for row in rows])
+        drawn_orders = draw.choice(shared, len(shared)).tolist()
+        y = np.array([_mean(row, curve.quantity, drawn_orders) for row in rows])
         # For each point, draw one of the runs of the same size.
         resamples.append(y[[draw.choice(same) for same in same_size]])
     return np.array(resamples)
@@ -303,7 +303,7 @@ def _extrapolated(curve: ScalingCurve) -> Extrapolation | None:
     largest = float(curve.x.max())
     # The largest size is predicted and not fitted: a test of the fit's form.
     small = curve.x < largest
-    if len(np.unique(curve.x[small])) < LEAST_SIZES:
+    if len(np.unique(curve.x[small])) < MIN_SIZES:
         return None
     measured = float(curve.y[~small].mean())
     line = fit_log_line(curve.x[small], curve.y[small])

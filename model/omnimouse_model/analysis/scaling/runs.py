@@ -1,4 +1,4 @@
-"""Runs of a scaling analysis: the training data of each run, and its scores.
+"""Runs of a scaling analysis: evaluate a trained model, and save its scores.
 
 A results store (see `results_store`) holds one row per run and condition. Several
 processes may add runs while other runs are still in training.

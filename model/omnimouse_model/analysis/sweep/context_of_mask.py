@@ -1,6 +1,7 @@
 """Amount of context in a mask, in the units of a sweep: its position on the curve.
 
-Masks of a sweep lie exactly on their points; painted masks lie at their mean.
+A mask of a sweep has exactly the context of its point. For a painted mask, the context
+is averaged over samples or neurons.
 """
 
 from dataclasses import dataclass

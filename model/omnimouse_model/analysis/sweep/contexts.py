@@ -27,9 +27,9 @@ from omnimouse_model.masks.token_layout import (
     TokenLayout,
 )
 
-MOST_TARGETS = 3072
+MAX_TARGETS = 3072
 """Targets of the official population masks; scaled down for small populations."""
-LEAST_SHARE = 0.1
+MIN_SHARE = 0.1
 """Minimum share of the neurons that are targets."""
 
 
@@ -125,10 +125,10 @@ def held_out_draw(session: HasNeurons | int, largest: int, seed: int) -> Draw:
     """
     n_neurons = count_neurons(session)
     permuted = np.random.default_rng(seed).permutation(n_neurons)
-    most = MOST_TARGETS
+    most = MAX_TARGETS
     # The same rule as for official masks on small populations.
     if n_neurons < SMALL_POPULATION:
-        most = round(MOST_TARGETS * n_neurons / FULL_POPULATION)
+        most = round(MAX_TARGETS * n_neurons / FULL_POPULATION)
     # The targets depend on the largest context and not on each one, so that they are
     # the same along a curve.
     count = max(1, min(most, n_neurons - largest))
@@ -213,4 +213,4 @@ def context_mask(context: Context, draw: Draw, spec: WindowSpec = OMNIMOUSE) -> 
 
 
 def _least_targets(n_neurons: int) -> int:
-    return max(1, round(LEAST_SHARE * n_neurons))
+    return max(1, round(MIN_SHARE * n_neurons))

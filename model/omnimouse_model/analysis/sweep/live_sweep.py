@@ -132,7 +132,10 @@ def live_sweep(
         The window is edited: its responses were not recorded.
     """
     if window.edits:
-        raise ValueError("An edited window has no truth to score: sweep the recorded.")
+        raise ValueError(
+            "There are no recorded responses to an edited window: remove the edits, "
+            "then run the sweep."
+        )
     sweep = finished or _empty_sweep(
         predictor, window, len(neurons), behavior, seeds, metric
     )

@@ -17,7 +17,6 @@ from omnimouse_model.analysis.evaluate.dask_map import (
 )
 from omnimouse_model.analysis.evaluate.evaluate import (
     CHUNK,
-    Cancelled,
     Progress,
     listed_sessions,
 )
@@ -34,6 +33,7 @@ from omnimouse_model.analysis.sweep.store import SWEEP
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE
+from omnimouse_model.errors import StoppedError
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 
@@ -209,7 +209,7 @@ class _Run:
                     partial(self._report_part, before, step),
                     self._cancelled,
                 )
-            except Cancelled:
+            except StoppedError:
                 # Finished parts are complete rows; a part of a row is dropped.
                 return
             yield dict(zip(keys, rows, strict=True))

@@ -33,16 +33,16 @@ DirectionSource = Literal["trials", "place", "screen"]
 DIRECTION_NAMES = ("direction", "drift_direction", "motion_direction", "dir")
 ORIENTATION_NAMES = ("orientation", "ori", "angle", "theta")
 N_SHUFFLES = 200
-SURE = 0.05
+SIGNIFICANCE_LEVEL = 0.05
 """Significance level of the shuffle tests of selectivity."""
 # Minimum number of trials per direction.
-LEAST_TRIALS = 3
+MIN_TRIALS = 3
 DELAY_S = 0.1
 """Delay in seconds of responses after a trial's onset, and after motion."""
 # Wavelengths of the Gabors in pixels; energies are summed over wavelengths.
 _WAVELENGTHS = (13.0, 18.0, 25.0)
 # Minimum circular shift, meant to exceed the correlation time of the responses.
-_LEAST_SHIFT_S = 20.0
+_MIN_SHIFT_S = 20.0
 # Motion energy is computed at every second frame.
 _STEP = 2
 _RATE_HZ = SCREEN_RATE_HZ / _STEP
@@ -89,12 +89,12 @@ class DirectionTuning:
     @property
     def is_direction_selective(self) -> bool:
         """Whether the direction selectivity is significant."""
-        return self.p_direction < SURE
+        return self.p_direction < SIGNIFICANCE_LEVEL
 
     @property
     def is_orientation_selective(self) -> bool:
         """Whether the orientation selectivity is significant."""
-        return self.p_orientation < SURE
+        return self.p_orientation < SIGNIFICANCE_LEVEL
 
 
 def direction_tuning(
@@ -177,7 +177,7 @@ def trial_directions(trials: Trials) -> TrialDirections | None:
             return None
         distinct = np.unique(values[np.isfinite(values)] % 360.0)
         counts = [(values % 360.0 == value).sum() for value in distinct]
-        if len(distinct) >= 3 and min(counts) >= LEAST_TRIALS:
+        if len(distinct) >= 3 and min(counts) >= MIN_TRIALS:
             # Orientations repeat after 180°: larger angles of a column named
             # "orientation" are directions of drift.
             is_round = bool(distinct.max() >= 180.0)
@@ -202,13 +202,16 @@ def _from_trials(
     draw: np.random.Generator,
 ) -> tuple[DirectionTuning, ...]:
     # Trials without a direction, or outside the recording, are left out.
-    chosen = np.flatnonzero(np.isfinite(trial_table.degrees))
-    means = np.array([_trial_mean(session, int(t), neurons) for t in chosen])
+    with_direction = np.flatnonzero(np.isfinite(trial_table.degrees))
+    means = np.array([_trial_mean(session, int(t), neurons) for t in with_direction])
     usable = np.isfinite(means).all(axis=1)
-    degrees, means = trial_table.degrees[chosen][usable], means[usable]
+    degrees, means = trial_table.degrees[with_direction][usable], means[usable]
     directions, group = np.unique(degrees, return_inverse=True)
     if len(directions) < 3:
-        problem = "Trials tell directions, but too few lie within the recording."
+        problem = (
+            "The trial table has directions, but fewer than three of them lie within "
+            "the recording."
+        )
         return tuple(_nothing(n, problem) for n in neurons.tolist())
     shuffles = [draw.permutation(group) for _ in range(N_SHUFFLES)]
     return tuple(
@@ -327,7 +330,7 @@ class _Motion:
         response = np.concatenate([part[:, i] for part in self._response])
         present = np.isfinite(response)
         energy, response = energy[present].astype(np.float64), response[present]
-        shift = int(_LEAST_SHIFT_S * _RATE_HZ)
+        shift = int(_MIN_SHIFT_S * _RATE_HZ)
         # Circular shifts lie between 20 s and the length minus 20 s, so 60 s leave a
         # choice.
         if len(response) < 3 * shift:

@@ -26,8 +26,8 @@ _HALF_CONTRAST = 0.2
 
 def directions_deg() -> Float[np.ndarray, " direction"]:
     """Return the directions of all banks, in degrees."""
-    found: np.ndarray = np.arange(N_DIRECTIONS) * (360.0 / N_DIRECTIONS)
-    return found
+    degrees: np.ndarray = np.arange(N_DIRECTIONS) * (360.0 / N_DIRECTIONS)
+    return degrees
 
 
 def coarse(

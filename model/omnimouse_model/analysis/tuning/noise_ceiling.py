@@ -1,4 +1,9 @@
-"""Reliability of all neurons of a session, from its most often repeated clips."""
+"""Noise ceiling (reliability) of all neurons of a session, from repeated clips.
+
+`single_trial_max` is the largest correlation that a model can reach with single trials.
+`oracle` is the correlation of each trial with the mean of the other trials. The clips
+are those with the most repeats.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,7 +66,7 @@ def pooled_clips(
         No clip was shown twice, or the clips are too short in total.
     """
     if not clips:
-        raise ValueError("No clip was shown twice: repeats imply no ceiling here.")
+        raise ValueError("No clip was shown twice: the ceiling cannot be estimated.")
     # One frame of tolerance: a clip may be stored one frame short.
     long = tuple(c for c in clips if c.duration_s >= MIN_CLIP_S - 1 / SCREEN_RATE_HZ)
     # Short clips only if there is nothing else: onsets dominate their responses.
@@ -70,8 +75,8 @@ def pooled_clips(
     pool = tuple(c for c in pool if len(c.trials) >= _NEARLY * most)
     if sum(n_samples(clip) for clip in pool) < MIN_CLIP_S * SCREEN_RATE_HZ - 1:
         raise ValueError(
-            f"What was shown twice is shorter than {MIN_CLIP_S:g} s: "
-            "repeats imply no ceiling here."
+            f"The repeated clips are shorter than {MIN_CLIP_S:g} s in total: the "
+            "ceiling cannot be estimated."
         )
     return pool, min(len(clip.trials) for clip in pool)
 

@@ -34,14 +34,14 @@ N_LAGS = 16
 """Number of lags, 0 to 0.5 s at 30 Hz."""
 # In units of the mean variance of pixels.
 RIDGE = 3.0
-LEAST_RELIABILITY: dict[FieldKind, float] = {"plain": 0.22, "energy": 0.33}
+MIN_RELIABILITY: dict[FieldKind, float] = {"plain": 0.22, "energy": 0.33}
 """Minimum reliability (correlation of the two halves) of a displayed field.
 
 In 12 simulated minutes, 1 to 5 % of the neurons reach it if their responses are shifted
 against the video by minutes, that is without a receptive field.
 """
 # Minimum duration of video with responses, in seconds.
-LEAST_S = 60.0
+MIN_S = 60.0
 # Rows and columns of a map: blocks of 2 × 2 or 4 × 4 pixels of the 36 × 64 frame.
 _CELLS: dict[FieldKind, tuple[int, int]] = {"plain": (18, 32), "energy": (9, 16)}
 _ENERGY_STEP = 2
@@ -138,7 +138,7 @@ def _worth(field: ReceptiveField) -> float:
     # The two kinds have different chance levels: compare reliabilities relative to
     # their thresholds.
     is_finite = np.isfinite(field.reliability)
-    return field.reliability / LEAST_RELIABILITY[field.kind] if is_finite else -np.inf
+    return field.reliability / MIN_RELIABILITY[field.kind] if is_finite else -np.inf
 
 
 def _nothing(neuron: int, problem: str) -> ReceptiveField:
@@ -209,34 +209,40 @@ class _Sums:
 
     def correlations(self, halves: slice) -> np.ndarray:
         """Return correlations of features with responses, (feature, lag, neuron)."""
-        total = self.products[halves].sum(axis=0)
-        count = np.maximum(total[-1, :, -1], 1.0)
-        # Products with the constants: [-1] is the feature 1, [..., -1] the response 1.
-        mean_feature = total[:-1, :, -1:] / count[:, None]
-        mean_response = total[-1:, :, :-1] / count[:, None]
-        covariance = total[:-1, :, :-1] / count[:, None] - mean_feature * mean_response
-        every = self.products.sum(axis=0)
-        n = max(every[-1, 0, -1], 1.0)
+        # Sums of (feature, lag, response). The last feature and the last response are
+        # the constant 1, so their products are sums and counts:
+        #
+        #                    responses          constant 1
+        #     features       sum of products    sum of features
+        #     constant 1     sum of responses   number of samples
+        sums = self.products[halves].sum(axis=0)
+        count = np.maximum(sums[-1, :, -1], 1.0)
+        mean_feature = sums[:-1, :, -1:] / count[:, None]
+        mean_response = sums[-1:, :, :-1] / count[:, None]
+        covariance = sums[:-1, :, :-1] / count[:, None] - mean_feature * mean_response
         # The variance of features comes from all blocks for every half, so that the
         # halves have the same scale.
-        power = self.square_feature / n - (every[:-1, 0, -1] / n) ** 2
+        all_sums = self.products.sum(axis=0)
+        n = max(all_sums[-1, 0, -1], 1.0)
+        feature_variance = self.square_feature / n - (all_sums[:-1, 0, -1] / n) ** 2
         n_half = np.maximum(self.products[halves, -1, 0, -1].sum(), 1.0)
-        spread = self.square_response[halves].sum(axis=0) / n_half
-        spread = spread - mean_response[0, 0] ** 2
-        scale = np.sqrt(np.maximum(power, 1e-12))[:, None, None]
-        correlation: np.ndarray = covariance / scale
-        correlation /= np.sqrt(np.maximum(spread, 1e-12))
+        mean_square = self.square_response[halves].sum(axis=0) / n_half
+        response_variance = mean_square - mean_response[0, 0] ** 2
+        # (feature, lag, neuron)
+        feature_sd = np.sqrt(np.maximum(feature_variance, 1e-12))[:, None, None]
+        correlation: np.ndarray = covariance / feature_sd
+        correlation /= np.sqrt(np.maximum(response_variance, 1e-12))
         return correlation
 
     def pixel_correlation(self) -> np.ndarray:
         """Return the correlation matrix of the pixels, (feature, feature)."""
-        every = self.products.sum(axis=0)
-        n = max(every[-1, 0, -1], 1.0)
-        mean = every[:-1, 0, -1] / n
+        sums = self.products.sum(axis=0)
+        n = max(sums[-1, 0, -1], 1.0)
+        mean = sums[:-1, 0, -1] / n
         covariance = self.pixel_products / n - np.outer(mean, mean)
         sd = np.sqrt(np.maximum(np.diag(covariance), 1e-12))
-        together: np.ndarray = covariance / np.outer(sd, sd)
-        return together
+        correlation: np.ndarray = covariance / np.outer(sd, sd)
+        return correlation
 
 
 def _unbroken(has_frame: np.ndarray) -> np.ndarray:
@@ -261,9 +267,9 @@ def _fields(
     """Return one field per neuron, of one kind."""
     parts = [sums.correlations(halves) for halves in _HALVES]
     if ridge is not None:
-        together = sums.pixel_correlation()
+        pixels = sums.pixel_correlation()
         # Pixels are scaled to variance 1, so the ridge is added to a diagonal of ones.
-        inverse = np.linalg.inv(together + ridge * np.eye(len(together)))
+        inverse = np.linalg.inv(pixels + ridge * np.eye(len(pixels)))
         parts = [np.tensordot(inverse, part, 1) for part in parts]
     return [
         _field(int(neuron), [part[:, :, i] for part in parts], sums.kind, sums.minutes)
@@ -275,9 +281,9 @@ def _field(
     neuron: int, averages: list[np.ndarray], kind: FieldKind, minutes: float
 ) -> ReceptiveField:
     """Return a field from averages (feature, lag) of all, even and odd blocks."""
-    if minutes * 60 < LEAST_S:
+    if minutes * 60 < MIN_S:
         problem = f"Too little video with responses: {minutes * 60:.0f} s"
-        return _nothing(neuron, f"{problem}, {LEAST_S:.0f} s are needed.")
+        return _nothing(neuron, f"{problem}, {MIN_S:.0f} s are needed.")
     maps = _maps(averages[0], kind)
     best = int(np.abs(maps).max(axis=(1, 2)).argmax())
     reliability = _correlation(averages[1][:, best], averages[2][:, best])
@@ -300,7 +306,7 @@ def _field(
 
 
 def _problem(reliability: float, kind: FieldKind, minutes: float) -> str:
-    least = LEAST_RELIABILITY[kind]
+    least = MIN_RELIABILITY[kind]
     if not np.isfinite(reliability):
         return "The neuron's responses or the video never change."
     if reliability >= least:

@@ -255,7 +255,7 @@ def ceiling_problem(status: str, n_repeats: int) -> str:
     reasons = {
         Status.CONSTANT_TARGET: "the mean over repeats never changes",
         Status.TOO_FEW_REPEATS: "too few repeats were recorded",
-        Status.NO_SIGNAL: f"nothing in common is seen in {n_repeats} repeats",
+        Status.NO_SIGNAL: f"no signal is common to {n_repeats} repeats",
         Status.EMPTY: "nothing was recorded",
     }
     return reasons.get(Status(str(status)), "")

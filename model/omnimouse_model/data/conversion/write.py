@@ -24,8 +24,8 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.store.layout import (
     FORMAT,
     FRAME_SHARD,
-    MOST_CHUNK_BYTES,
-    MOST_TABLE_BYTES,
+    MAX_CHUNK_BYTES,
+    MAX_TABLE_BYTES,
     PYRAMID_SECONDS,
     PYRAMID_SHARD,
     RESPONSE_CHUNK,
@@ -63,7 +63,7 @@ def convert(
     path: Path,
     codec: Codec = "default",
     progress: Progress | None = None,
-    comparing: Progress | None = None,
+    report_comparison: Progress | None = None,
 ) -> Path:
     """Write a session as a lossless store; resume an interrupted conversion.
 
@@ -75,7 +75,7 @@ def convert(
         "default" (zstd), "fast" (lz4) or "none".
     progress
         Called with the written share; may raise to stop, and the next call resumes.
-    comparing
+    report_comparison
         If present, the store is read completely and compared with the session before
         it is renamed; called with the compared share. After a difference the next call
         writes everything again.
@@ -98,38 +98,38 @@ def convert(
         raise ValueError(
             f"{path} is inside the session {source} itself: choose a place beside it."
         )
-    writing = _Writing(session, _part_of(path), codec)
+    conversion = _Conversion(session, _part_of(path), codec)
     report = progress or (lambda share: None)
     # A stop just before the rename leaves a complete store under the other name.
-    if not writing.is_complete(writing.part):
+    if not conversion.is_complete(conversion.part):
         path.parent.mkdir(parents=True, exist_ok=True)
         # NaN and infinities are stored as they are; warnings about them would mislead.
         with np.errstate(all="ignore"):
-            writing.run(report)
+            conversion.run(report)
             report(1.0)
-            if comparing is not None:
-                writing.compare(comparing)
-        writing.complete()
-    (writing.part / JOURNAL).unlink(missing_ok=True)
-    writing.part.replace(path)
+            if report_comparison is not None:
+                conversion.compare(report_comparison)
+        conversion.complete()
+    (conversion.part / JOURNAL).unlink(missing_ok=True)
+    conversion.part.replace(path)
     return path
 
 
-def share_written(session: Session, path: Path, codec: Codec = "default") -> float:
+def finished_share(session: Session, path: Path, codec: Codec = "default") -> float:
     """Return the share of a store that is already written; 1 only if it is complete.
 
     See `convert`. All videos are read to find the distinct ones.
     """
     path = path.absolute()
-    writing = _Writing(session, _part_of(path), codec)
-    return 1.0 if writing.is_complete(path) else writing.share()
+    conversion = _Conversion(session, _part_of(path), codec)
+    return 1.0 if conversion.is_complete(path) else conversion.share()
 
 
 def _part_of(path: Path) -> Path:
     return path.with_name(f"{path.name}.part")
 
 
-class _Writing:
+class _Conversion:
     """One conversion, with the finished pieces."""
 
     def __init__(self, session: Session, part: Path, codec: Codec) -> None:
@@ -209,11 +209,11 @@ class _Writing:
         # The bytes are those of the smallest piece: one frame must fit into a chunk;
         # responses can always be divided.
         pieces = [
-            ("responses", session.responses.dtype, 0, MOST_CHUNK_BYTES),
-            ("frames", videos.dtype, videos.frame_bytes, MOST_CHUNK_BYTES),
+            ("responses", session.responses.dtype, 0, MAX_CHUNK_BYTES),
+            ("frames", videos.dtype, videos.frame_bytes, MAX_CHUNK_BYTES),
         ]
         pieces += [
-            (name, values.dtype, values.nbytes, MOST_TABLE_BYTES)
+            (name, values.dtype, values.nbytes, MAX_TABLE_BYTES)
             for name, values in small_arrays(session).items()
         ]
         for name, dtype, n_bytes, most in pieces:
@@ -223,36 +223,41 @@ class _Writing:
                 raise unstorable(session, content, limit)
 
     def _begin(self) -> None:
-        """Make the folder, or read the journal of an earlier try."""
-        import zarr
-
+        """Create the unfinished store, or resume it from its journal."""
         journal = self.part / JOURNAL
         lines, n_bytes = _sound_lines(journal)
-        is_ours = bool(lines) and isinstance(lines[0].get("source"), dict)
-        if is_ours and lines[0] != self._header:
+        has_journal = bool(lines) and isinstance(lines[0].get("source"), dict)
+        if has_journal and lines[0] != self._header:
             raise SessionFormatError(
                 self.part,
                 "other_source",
                 f"{self.part.name} was begun {_difference(lines[0], self._header)}",
                 "remove that folder to begin anew, or choose another name",
             )
-        if is_ours and len(lines) > 1:
-            # Removes a line that a stop has torn, so that the next line is not appended
-            # to it.
+        if has_journal and len(lines) > 1:
+            # Removes the incomplete line of a stop, so that the next line is not
+            # appended to it.
             os.truncate(journal, n_bytes)
             self._done = {line["piece"]: line["hash"] for line in lines[1:]}
             for path in self.part.rglob("*.partial"):  # temporary files of zarr
                 path.unlink()
             return
-        # A conversion begins with its journal: a folder without one is not ours.
         if os.path.lexists(self.part):
-            if not is_ours and not _is_only_journal(self.part):
+            # A conversion begins with its journal: a folder without one is not removed,
+            # because it was written by something else.
+            if not has_journal and not _is_only_journal(self.part):
                 raise FileExistsError(
-                    f"{self.part} is there already and is no store that was begun: "
-                    "move it away."
+                    f"{self.part} exists and is not an unfinished store: move it away."
                 )
             shutil.rmtree(self.part)
+        self._create()
+
+    def _create(self) -> None:
+        """Create the store with empty arrays, its journal first."""
+        import zarr
+
         self.part.mkdir()
+        journal = self.part / JOURNAL
         _append(journal, self._header)
         attributes = {"format": FORMAT, "version": VERSION}
         root = zarr.create_group(str(self.part), zarr_format=3, attributes=attributes)

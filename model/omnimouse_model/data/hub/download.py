@@ -26,18 +26,21 @@ from omnimouse_model.data.hub.unpack import is_plain_name, leads_outside
 from omnimouse_model.errors import FetchError
 
 if TYPE_CHECKING:
+    from filelock import FileLock
     from huggingface_hub import HfApi
 
 Progress = Callable[[float, str], None]
 """Callback for the finished share and the current step; may raise to stop."""
 
-# Bytes read at once for a checksum; seconds without data before a try counts as
-# dropped; tries in a row without progress before giving up.
+# Bytes read at a time for a checksum.
 _BLOCK = 1 << 18
+# Seconds without data after which the connection counts as lost.
 _TIMEOUT_S = 20.0
+# Attempts in a row without new data before the download fails.
 _TRIES = 5
+# Pause in seconds between two attempts.
 _PAUSE_S = 1.0
-# HTTP status of a partial answer, and statuses for which a later try can succeed.
+# HTTP status of a partial response, and statuses for which a later attempt can succeed.
 _PARTIAL = 206
 _BUSY = (408, 429, 500, 502, 503, 504)
 # Seconds between looks at the lock, so that the user can stop while waiting.
@@ -93,14 +96,14 @@ def list_files(place: HubPlace) -> Listing:
 def _files(place: HubPlace, siblings: Iterable[Any]) -> Iterator[HubFile]:
     """Yield the files at or below a place, sorted by name."""
     every = sorted(siblings, key=lambda item: str(item.rfilename))
-    chosen = [
+    matches = [
         item
         for item in every
         if not place.path
         or item.rfilename == place.path
         or item.rfilename.startswith(f"{place.path}/")
     ]
-    if not chosen:
+    if not matches:
         near = get_close_matches(place.path, [i.rfilename for i in every], 1, 0.8)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise FetchError(
@@ -109,7 +112,7 @@ def _files(place: HubPlace, siblings: Iterable[Any]) -> Iterator[HubFile]:
     # A repository is not trusted: a name must not lead outside the folder, and two
     # names that differ in case alone would overwrite each other.
     names: set[str] = set()
-    for item in chosen:
+    for item in matches:
         name = str(item.rfilename)
         is_twice = name.casefold() in names  # the same file on Windows and macOS
         if is_twice or leads_outside(name) or not is_plain_name(name):
@@ -301,22 +304,13 @@ def locked_target(
     FetchError
         `target` exists and was not fetched from this place.
     """
-    from filelock import FileLock, Timeout
+    from filelock import FileLock
 
     if _is_fetched(place, target):
         yield None
         return
-    work = work_folder(target)
-    lock = FileLock(_lock_of(target))
-    # A short timeout in a loop, not one long wait: the callback reports the wait and
-    # can stop it.
-    while True:
-        try:
-            lock.acquire(timeout=_LOOK_S)
-            break
-        except Timeout:
-            if progress is not None:
-                progress(0.0, f"another program is fetching {target.name}; waiting")
+    work, lock = work_folder(target), FileLock(_lock_of(target))
+    _acquire(lock, target, progress)
     new_folders = [f for f in target.parents if not f.exists()]  # innermost first
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -335,6 +329,20 @@ def locked_target(
                 with suppress(OSError):  # no longer empty
                     folder.rmdir()
         lock.release()
+
+
+def _acquire(lock: "FileLock", target: Path, progress: Progress | None) -> None:
+    """Wait for the lock of a target; `progress` reports the wait, and can stop it."""
+    from filelock import Timeout
+
+    # A short timeout in a loop, not one long wait, so that `progress` is called.
+    while True:
+        try:
+            lock.acquire(timeout=_LOOK_S)
+            return
+        except Timeout:
+            if progress is not None:
+                progress(0.0, f"another program is fetching {target.name}; waiting")
 
 
 def work_folder(target: Path) -> Path:

@@ -31,8 +31,8 @@ from omnimouse_model.errors import SessionFormatError
 
 # Limits against archives made to fill memory or drive. The limit of names is in bytes,
 # below the 255 that most file systems allow.
-MOST_MEMBERS = 200_000
-_MOST_HEADER = 2**20
+MAX_MEMBERS = 200_000
+_MAX_HEADER = 2**20
 _LONGEST_NAME = 240
 _BLOCK = 1 << 20
 # Characters and names that Windows cannot store or treats as devices.
@@ -67,7 +67,7 @@ class _BoundedInfo(tarfile.TarInfo):
     _NOTES = (b"L", b"K", b"x", b"g", b"X")
 
     def _proc_member(self, archive: tarfile.TarFile) -> tarfile.TarInfo:
-        if self.type in self._NOTES and self.size > _MOST_HEADER:
+        if self.type in self._NOTES and self.size > _MAX_HEADER:
             raise tarfile.ReadError(f"a member has notes of {self.size:,} bytes")
         # Not in the stubs; the only hook between a header and the data after it.
         member: tarfile.TarInfo = super()._proc_member(archive)  # type: ignore[misc]
@@ -172,8 +172,8 @@ def _checked(archive: Path, members: Iterator[_Member], free: int) -> list[_Memb
             raise _broken(archive, f"'{member.name}' has {member.size} bytes")
         checked.append(member)
         declared += member.size
-        if len(checked) > MOST_MEMBERS:
-            raise _refused(archive, f"it holds more than {MOST_MEMBERS:,} members")
+        if len(checked) > MAX_MEMBERS:
+            raise _refused(archive, f"it holds more than {MAX_MEMBERS:,} members")
         if declared > free:
             raise _refused(
                 archive,

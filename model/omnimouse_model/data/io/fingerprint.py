@@ -62,8 +62,8 @@ def combine_options(fingerprint: str, options: Mapping[str, Any]) -> str:
     Without such options, return `fingerprint` itself. A cached fit to one kind of
     responses must not be used for another kind.
     """
-    chosen = {name: options[name] for name in _CHANGE_VALUES if name in options}
-    if not chosen:
+    value_options = {name: options[name] for name in _CHANGE_VALUES if name in options}
+    if not value_options:
         return fingerprint
-    fields = f"{fingerprint}\0{sorted(chosen.items())}"
+    fields = f"{fingerprint}\0{sorted(value_options.items())}"
     return blake2b(fields.encode(), digest_size=12).hexdigest()

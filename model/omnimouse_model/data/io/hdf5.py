@@ -30,9 +30,9 @@ _HOLE = 2**18
 """A gap between two rows that is larger than this (bytes) is not read."""
 # Limits that stop damaged or hostile files; real recordings stay far below them.
 SCALAR_BYTES = 2**20
-_MOST_OBJECTS = 200_000
+_MAX_OBJECTS = 200_000
 _DEEPEST = 100
-_MOST_VALUES = 1024
+_MAX_VALUES = 1024
 _SCHEMAS = "specifications"
 """Group in which NWB caches its schemas; it is not part of the recording."""
 
@@ -114,11 +114,11 @@ class Hdf5:
                     yield item
                 if isinstance(item, h5py.Group):
                     waiting.append((item, depth + 1, is_yielded))
-                if len(visited) > _MOST_OBJECTS or depth > _DEEPEST:
+                if len(visited) > _MAX_OBJECTS or depth > _DEEPEST:
                     raise SessionFormatError(
                         self.path,
                         "too_large",
-                        f"{self.path.name} holds more than {_MOST_OBJECTS:,} objects, "
+                        f"{self.path.name} holds more than {_MAX_OBJECTS:,} objects, "
                         f"or groups in more than {_DEEPEST} levels",
                     )
         self._is_checked = True
@@ -225,7 +225,7 @@ class Hdf5:
                 return otherwise
             # Check the shape before the values are read into memory.
             shape = item.attrs.get_id(name).shape
-            if _count(shape) > _MOST_VALUES:
+            if _count(shape) > _MAX_VALUES:
                 raise self._too_large(f"{item.name} ({name})", f"is {shape}")
             return item.attrs[name]
 

@@ -17,8 +17,8 @@ from omnimouse_model.data.io.safe_files import (
 )
 from omnimouse_model.errors import SessionFormatError
 
-_MOST_BYTES = 4 * 2**30
-_MOST_MEMBERS = 1000
+_MAX_BYTES = 4 * 2**30
+_MAX_MEMBERS = 1000
 _LOCAL_HEADER = 30
 """Bytes of the fixed part of a ZIP local file header."""
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -42,12 +42,12 @@ class Npz(Mapping[str, np.ndarray]):
         If the file is not a valid archive of plain arrays.
     """
 
-    def __init__(self, path: Path, most_bytes: int = _MOST_BYTES) -> None:
+    def __init__(self, path: Path, most_bytes: int = _MAX_BYTES) -> None:
         self.path = path
         with open_binary(path) as stream, _sound(path):
             archive = zipfile.ZipFile(stream)
             members = archive.infolist()
-            if len(members) > _MOST_MEMBERS:
+            if len(members) > _MAX_MEMBERS:
                 raise _refused(path, f"holds {len(members):,} members")
             self._members = {m.filename.removesuffix(".npy"): m for m in members}
             # A ZIP file may hold two members of one name; readers would disagree on

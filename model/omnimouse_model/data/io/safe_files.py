@@ -28,8 +28,8 @@ MAX_YAML_BYTES = 4 * 2**20
 MAX_SMALL_ARRAY_BYTES = 512 * 2**20
 # Limits that stop damaged or hostile files; real recordings stay far below them.
 _MAX_HEADER = 1 << 16
-_MOST_DIMENSIONS = 32
-_MOST_NODES = 1_000_000
+_MAX_DIMENSIONS = 32
+_MAX_NODES = 1_000_000
 
 
 class ArrayFile:
@@ -177,7 +177,7 @@ def read_npy_header(
     except Exception as error:  # Python and numpy refuse text in many ways
         raise _bad_header(path, "no valid description") from error
     # max(1, n): numpy multiplies the other axes even if one of them is empty.
-    is_sound = all(0 <= n < 2**48 for n in shape) and len(shape) <= _MOST_DIMENSIONS
+    is_sound = all(0 <= n < 2**48 for n in shape) and len(shape) <= _MAX_DIMENSIONS
     if not is_sound or math.prod(max(1, n) for n in shape) * dtype.itemsize >= 2**62:
         raise _bad_header(path, f"shape {str(shape)[:60]}")
     # Recordings contain only numbers and strings, no structured types.
@@ -300,7 +300,7 @@ def _read_mapping(
 def _parse_yaml(text: str) -> object:
     value = yaml.load(text, Loader=_Loader)
     # Without aliases, a text cannot hold more values than it has characters.
-    _check_nodes(value, max(_MOST_NODES, len(text)))
+    _check_nodes(value, max(_MAX_NODES, len(text)))
     return value
 
 

@@ -25,7 +25,7 @@ from omnimouse_model.data.io.safe_files import (
 )
 from omnimouse_model.errors import SessionFormatError
 
-_MOST_DIMENSIONS = 8
+_MAX_DIMENSIONS = 8
 _DEEPEST = 32
 _LONGEST_NAME = 4096
 _SPARE_BYTES = 16 * 2**20
@@ -105,7 +105,7 @@ def _array(data: Any, dtype: Any, shape: Any, fortran: bool = False) -> np.ndarr
         data = data.encode("latin1")
     is_shape = (
         isinstance(shape, tuple)
-        and len(shape) <= _MOST_DIMENSIONS
+        and len(shape) <= _MAX_DIMENSIONS
         and all(isinstance(n, int) and n >= 0 for n in shape)
     )
     is_typed = isinstance(dtype, _Type) and isinstance(data, bytes | bytearray)

@@ -134,9 +134,9 @@ class TrialRows:
         for trial in np.unique(owner[owner >= 0]).tolist():
             stored = self._trial(trial)
             if stored is not None:
-                chosen = owner == trial
-                within = rows[chosen] - int(self._line.first[trial])
-                values[chosen] = stored[within, columns]
+                is_of_trial = owner == trial
+                within = rows[is_of_trial] - int(self._line.first[trial])
+                values[is_of_trial] = stored[within, columns]
         return values
 
     def _trial(self, trial: int) -> np.ndarray | None:

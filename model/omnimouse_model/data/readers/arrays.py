@@ -27,7 +27,7 @@ from omnimouse_model.data.readers.build.presentations import (
     trials_without_screen,
     video_parts,
 )
-from omnimouse_model.data.readers.build.resampled import note_interpolation
+from omnimouse_model.data.readers.build.rate_notes import note_interpolation
 from omnimouse_model.data.readers.build.spike_counts import ROW_RATE_HZ, spike_signal
 from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,

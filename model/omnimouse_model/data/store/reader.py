@@ -22,7 +22,7 @@ from omnimouse_model.data.spike_trains import SpikeTrains
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.data.store.layout import (
     FORMAT,
-    MOST_TABLE_BYTES,
+    MAX_TABLE_BYTES,
     PYRAMID_SECONDS,
     VERSION,
 )
@@ -252,7 +252,7 @@ class _Store:
     def array(self, name: str) -> np.ndarray:
         """Return a whole array; raise if a chunk is missing."""
         array: Any = self._root[name]
-        if array.nbytes > MOST_TABLE_BYTES:
+        if array.nbytes > MAX_TABLE_BYTES:
             raise ValueError(f"{name} claims {array.nbytes:,} bytes")
         # zarr reads a missing chunk as zeros without an error.
         for place in product(*(range(count) for count in array.cdata_shape)):

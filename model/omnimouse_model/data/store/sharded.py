@@ -18,7 +18,7 @@ from numcodecs import blosc
 from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.row_source import pick_in_blocks
 from omnimouse_model.data.io.safe_files import ArrayFile, label
-from omnimouse_model.data.store.layout import MOST_CHUNK_BYTES, is_storable
+from omnimouse_model.data.store.layout import MAX_CHUNK_BYTES, is_storable
 from omnimouse_model.errors import SessionFormatError
 
 # Bytes of an index entry (offset and length, uint64 each), of a CRC-32C, and of the
@@ -161,7 +161,7 @@ class ShardedRows:
             # claim.
             int(np.prod(self._chunk, dtype=object)) * self.dtype.itemsize
         )
-        if self._chunk_bytes > MOST_CHUNK_BYTES or not is_storable(self.dtype):
+        if self._chunk_bytes > MAX_CHUNK_BYTES or not is_storable(self.dtype):
             raise ValueError(f"chunks of {self._chunk_bytes:,} bytes, {self.dtype}")
         self._height = shard[0]
         self._per_shard = tuple(s // c for s, c in zip(shard, self._chunk, strict=True))

@@ -282,7 +282,7 @@ class Pins:
     def _find_absent(self, pins: tuple[Pin, ...]) -> None:
         """Find pins whose models must be downloaded, which only the user starts."""
         names = {p.predictor for p in pins if isinstance(p.predictor, str)}
-        # Asked once per change and not per redraw: it reads the hub's cache on disk.
+        # Checked once per change and not per redraw: it reads the hub's cache on disk.
         self._absent = frozenset(filter(self._downloads.must_fetch, names))
 
     def _on_predictor(self) -> None:

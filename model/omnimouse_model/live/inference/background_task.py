@@ -100,12 +100,12 @@ class BackgroundTask(Generic[Request, Result]):
             self.changed.emit()
 
     def fail(self, error: Exception) -> None:
-        """Set an error that is none of the work; a running start continues."""
+        """Set an error that did not come from the running task; the task continues."""
         self.error = error
         self.changed.emit()
 
     def clear_error(self) -> None:
-        """Clear the error."""
+        """Clear the error and emit `changed`; the task is not restarted."""
         if self.error is not None:
             self.error = None
             self.changed.emit()

@@ -81,7 +81,7 @@ class LiveClient:
             # The baseline is compared with the recorded stimulus only.
             edits=state.edits if self._sweeps else (),
             unedited=unedited,
-            maps=self._on_spec is None,
+            maps_to_predictor_spec=self._on_spec is None,
             metric=state.metric.name,
         )
         # The lock, which `_take` needs too: no answer is applied before its number is

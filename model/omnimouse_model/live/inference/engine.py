@@ -192,7 +192,7 @@ class Engine:
             except Exception:
                 # A view failed to draw or its window is gone; the thread must survive
                 # for the next request.
-                logger.exception("An answer could not be shown.")
+                logger.exception("A result could not be shown.")
             # Idle before prefetching, so that `wait` does not wait for it.
             with self._changed:
                 self._is_running = False

@@ -63,7 +63,7 @@ class LiveRequest:
         What-if edits, which are predicted too.
     unedited
         Known prediction without the edits; if set, only the what-if is computed.
-    maps
+    maps_to_predictor_spec
         Whether a predictor of another spec predicts the same time span. If false, only
         its needs are returned, so that the window can be changed to its spec.
     metric
@@ -80,7 +80,7 @@ class LiveRequest:
     step_s: float | None = None
     edits: tuple[Edit, ...] = ()
     unedited: Prediction | None = None
-    maps: bool = False
+    maps_to_predictor_spec: bool = False
     metric: str = "correlation"
 
     @property
@@ -224,7 +224,7 @@ class StageRunner:
             yield _predict_edits(predictor, request, request.unedited, outdated)
         elif is_served(predictor.needs.spec, request.window.spec):
             yield from self._predict(predictor, request, targets, outdated)
-        elif request.maps:
+        elif request.maps_to_predictor_spec:
             yield from _predict_mapped(predictor, request, targets, outdated)
         else:
             yield _described("loaded", predictor)

@@ -26,7 +26,7 @@ class ActiveSpans:
             self._spans[code] = (first, last)
         self._n_samples = n_samples
 
-    def of(self, code: int) -> tuple[int, int]:
+    def span_of(self, code: int) -> tuple[int, int]:
         """Return the samples (start, stop) that a stroke with this code paints."""
         return self._spans[checked_code(code)]
 

@@ -48,60 +48,60 @@ PRESETS: tuple[Preset, ...] = (
     _official(
         "video_behavior",
         "Video + behaviour",
-        "The video and behaviour are given; the second half of the window is predicted "
-        "for every neuron.",
+        "The video and behaviour are visible; the second half of the window is "
+        "predicted for every neuron.",
     ),
     _official(
         "video_only",
         "Video only",
-        "Only the video is given; the second half of the window is predicted for every "
-        "neuron.",
+        "Only the video is visible; the second half of the window is predicted for "
+        "every neuron.",
     ),
     _official(
         "responses_from_behavior",
         "Behaviour only",
-        "Only running and the pupil are given; the second half of the window is "
+        "Only running and the pupil are visible; the second half of the window is "
         "predicted for every neuron.",
     ),
     Preset(
         HALF,
         "Half of the population",
-        "A random half of the neurons, video and behaviour are given; the other half, "
-        "the selected neurons among it, is predicted.",
+        "A random half of the neurons, video and behaviour are visible; the other "
+        "half, the selected neurons among it, is predicted.",
         _half,
     ),
     _official(
         "population_1024_response_video_behavior",
         "Population of 1,024",
-        "Some neurons (1,024 of 4,096, in proportion), video and behaviour are given; "
-        "the others are predicted.",
+        "Some neurons (1,024 of 4,096, in proportion), video and behaviour are "
+        "visible; the others are predicted.",
     ),
     _official(
         "causal_response_25_behavior",
         "Forecast",
-        "The past of every neuron (25 samples) is given, and behaviour where there is "
-        "any; the future is predicted.",
+        "The past of every neuron (25 samples) is visible, and behaviour where there "
+        "is any; the future is predicted.",
     ),
     _official(
         "causal_response_25_video_behavior",
         "Forecast with video",
-        "The past of every neuron (25 samples), video and behaviour are given; the "
+        "The past of every neuron (25 samples), video and behaviour are visible; the "
         "future is predicted.",
     ),
     _official(
         "all_response_only",
         "Decode behaviour",
-        "Every neuron is given; running and the pupil are decoded from them.",
+        "Every neuron is visible; running and the pupil are decoded from them.",
     ),
     _official(
         "all_response_video",
         "Decode behaviour with video",
-        "Every neuron and the video are given; running and the pupil are decoded.",
+        "Every neuron and the video are visible; running and the pupil are decoded.",
     ),
     Preset(
         "nothing",
         "Nothing",
-        "Nothing is given and nothing asked: paint your own question.",
+        "Nothing is visible and there are no targets: paint your own mask.",
         _nothing,
     ),
 )

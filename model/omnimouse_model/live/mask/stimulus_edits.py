@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable
 
 from omnimouse_model.analysis.in_silico.counterfactual import edit_remarks
 from omnimouse_model.analysis.in_silico.edit_lists import (
-    arranged,
+    apply_edits,
     describe_edits,
-    edited,
     kind_of,
+    sort_edits,
 )
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.window import Window
@@ -63,7 +63,7 @@ class StimulusEdits:
         # its edited frames are computed lazily and cached in it.
         key = window.with_edits(self.edits).key
         if self._window is None or self._window.key != key:
-            self._window = edited(window, self.edits)
+            self._window = apply_edits(window, self.edits)
         return self._window
 
     @property
@@ -92,7 +92,7 @@ class StimulusEdits:
         others = [edit for edit in self.edits if place_of(edit) not in replaced]
         # Called for its errors only: an edit that the session cannot have raises here,
         # before the state changes.
-        edited(window, edits)
+        apply_edits(window, edits)
         self.set((*others, *edits), f"What if: {describe_edits(edits, window.spec)}")
 
     def remove(self, *places: Place) -> None:
@@ -105,8 +105,8 @@ class StimulusEdits:
         self.set((), "What if: as recorded")
 
     def set(self, edits: Iterable[Edit], name: str = "What if") -> None:
-        """Replace all edits, arranged in the order of application."""
+        """Replace all edits, sorted in the order of application."""
         # The order in which the user made the edits must not change the result.
-        edits = arranged(edits)
+        edits = sort_edits(edits)
         if self._state.window is not None and edits != self.edits:
             self._change(edits, name)

@@ -14,7 +14,8 @@ from omnimouse_model.predict.registry import must_be_fetched
 class ModelDownloads(HasBackgroundTask):
     """Download of a chosen checkpoint that is not on this machine.
 
-    A stopped or failed download keeps the received data; `go_on` continues it.
+    The received data of a stopped or failed download stays; `start_or_resume` continues
+    it.
 
     Parameters
     ----------
@@ -64,12 +65,12 @@ class ModelDownloads(HasBackgroundTask):
         self._task.start(name, f"asking the hub for {name}")
 
     def offer(self, name: str) -> None:
-        """Offer a model, which `go_on` downloads after the user's confirmation."""
+        """Offer a model; `start_or_resume` downloads it when the user confirms."""
         self.clear()
         self.name, self.is_offered = name, True
         self.changed.emit()
 
-    def go_on(self) -> None:
+    def start_or_resume(self) -> None:
         """Start the offered download, or continue a stopped or failed one."""
         if self.name:
             self.fetch(self.name)

@@ -1,7 +1,8 @@
 """Fine-tuning of the chosen model to the recording on screen, in the background.
 
-It runs in its own process (`train.apart`) and saves to a folder that depends on the
-model and the recording, so that a stopped fine-tuning continues from its last save.
+It runs in its own process (`train.finetune.process`) and saves to a folder that depends
+on the model and the recording, so that a stopped fine-tuning continues from its last
+save.
 The result is chosen as predictor when it is finished.
 """
 
@@ -184,14 +185,14 @@ class Finetuning(HasBackgroundTask):
         return f"{progress} · about {duration_text(self.seconds_left)} left"
 
     @property
-    def can_go_on(self) -> bool:
+    def can_resume(self) -> bool:
         """Whether a stopped or failed fine-tuning can be continued."""
         return self.request is not None and not self.is_busy and not self.is_finished
 
     @property
     def can_be_used(self) -> bool:
         """Whether a stopped fine-tuning has start values, and so makes a model."""
-        return self.can_go_on and self.start_score is not None
+        return self.can_resume and self.start_score is not None
 
     def folder_for(
         self, model: str, session: Session, train: TrainedPart = "embeddings"
@@ -212,7 +213,7 @@ class Finetuning(HasBackgroundTask):
         for result in self.results:
             if result.path.name.startswith(prefix) and result.minutes and result.step:
                 seconds = 60 * result.minutes * steps / result.step
-                return f"about {duration_text(seconds)}, going by the last one"
+                return f"about {duration_text(seconds)}, estimated from the last one"
         # The constants were measured on a CPU; they say nothing about a GPU.
         if residence is None or not residence.hardware.startswith("CPU"):
             return ""
@@ -259,15 +260,15 @@ class Finetuning(HasBackgroundTask):
             FinetuneRequest(predictor_name, session, path, train, steps, state.device)
         )
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Continue a stopped or failed fine-tuning from its last save."""
         # A new event: the old one stays set, so that its run cannot continue.
-        if self.can_go_on and (request := self.request) is not None:
+        if self.can_resume and (request := self.request) is not None:
             self._begin(replace(request, stop=threading.Event()))
 
     def start_over(self) -> None:
         """Restart in a new folder, if the existing one cannot be continued."""
-        if self.can_go_on and (request := self.request) is not None:
+        if self.can_resume and (request := self.request) is not None:
             path = folder_for(
                 self.folder,
                 request.model,
@@ -332,7 +333,7 @@ class Finetuning(HasBackgroundTask):
         self.is_finished = False
 
     def _fail(self, message: str) -> None:
-        code = "busy" if self.is_busy else "nothing"
+        code = "busy" if self.is_busy else "no_model_or_session"
         self._task.fail(FinetuneError(code, message))
 
     def _take_rows(

@@ -117,8 +117,8 @@ def folder_for(
 ) -> Path:
     """Return the folder of the fine-tuning of a model to a recording.
 
-    The folder is always the same, so that a stopped fine-tuning continues. `is_fresh`
-    returns a new numbered folder, which is used from then on.
+    The same arguments give the same folder, so that a stopped fine-tuning continues.
+    `is_fresh` starts a new numbered folder; later calls return the newest one.
     """
     # The hash distinguishes models and recordings whose names, without special
     # characters, are the same.

@@ -70,7 +70,7 @@ class NeuronInfo(HasBackgroundTask):
 
     Attributes
     ----------
-    focused
+    focus_changed
         Emitted when another neuron has the focus; views that show its properties then
         call `follow`.
     focus
@@ -79,7 +79,7 @@ class NeuronInfo(HasBackgroundTask):
         Number of results so far; a version number for caches.
     """
 
-    focused = Signal()
+    focus_changed = Signal()
 
     def __init__(self, state: LiveState, execution: Execution = IN_THREADS) -> None:
         self.focus: int | None = None
@@ -167,7 +167,7 @@ class NeuronInfo(HasBackgroundTask):
             self._task.clear_error()
             self._is_stopped = False
             self.changed.emit()
-            self.focused.emit()
+            self.focus_changed.emit()
 
     def _look_at(self, neuron: int | None) -> None:
         self._move_to(neuron)

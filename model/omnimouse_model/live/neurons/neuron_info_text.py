@@ -14,7 +14,7 @@ from omnimouse_model.live.neurons.neuron_info import NeuronProperties
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 
-NO_REPEATS = "No clip was shown twice: repeats imply no ceiling here."
+NO_REPEATS = "No clip was shown twice: the ceiling cannot be estimated."
 KINDS = {"plain": "average frame", "energy": "average motion energy"}
 SOURCES = {
     "trials": "directions of the trials",

@@ -93,7 +93,7 @@ QUANTITY: Final = {quantity.name: quantity for quantity in QUANTITIES}
 """The same quantities by name."""
 _OUTLIERS: Final = 1.0
 """Percentile cut off at both ends of the scale; these values take the end's colour."""
-_MOST_DIGITS: Final = 4
+_MAX_DIGITS: Final = 4
 """Maximum number of decimals; beyond it, and from `_LARGE`, use exponents."""
 _LARGE: Final = 1e7
 
@@ -195,10 +195,10 @@ class Scale:
             return f"{value:.5g}"
         # Decimal exponent of the scale's range: two digits below it are shown.
         below = int(np.floor(np.log10(self.high - self.low)))
-        if most >= _LARGE or below < -_MOST_DIGITS + 2:
+        if most >= _LARGE or below < -_MAX_DIGITS + 2:
             significant = int(np.floor(np.log10(most))) - below + 3
             return f"{value:.{min(max(significant, 3), 15)}g}"
-        return _plain(value, min(max(2 - below, 0), _MOST_DIGITS))
+        return _plain(value, min(max(2 - below, 0), _MAX_DIGITS))
 
 
 def make_scale(

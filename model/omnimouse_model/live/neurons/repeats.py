@@ -263,7 +263,7 @@ def ceiling_text(repeats: ClipRepeats, name: str = "") -> str:
     if not has_ceiling.any():
         status = most_frequent_status(repeats.status)
         problem = ceiling_problem(status, len(repeats.onset_s))
-        return f"no ceiling: {problem or 'nobody is shown'}"
+        return f"no ceiling: {problem or 'no neuron is visible'}"
     scope = f"{n} neurons, median" if n > 1 else f"neuron {name}".rstrip()
     if n > 1 and not has_ceiling.all():
         scope = f"{has_ceiling.sum()} of {n} neurons, median"

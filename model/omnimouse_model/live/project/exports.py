@@ -38,10 +38,10 @@ samples at {rate} Hz; columns are the recording's neurons in stored order.
 
 times_s ({n},)             seconds on the session clock, 0 at the first response sample
 recorded ({n}, neuron)     {unit}
-predicted ({n}, neuron)    the same unit; NaN where nothing was asked or predicted
+predicted ({n}, neuron)    the same unit; NaN where there was no target or no prediction
 scale (neuron,)           units of the recording per unit of normalised responses
 mask ({n}, neuron)         0 hidden, 1 visible, 2 target
-seen, asked ({n}, neuron)  samples that reached the predictor, and that it was scored on
+seen, asked ({n}, neuron)  visible samples, and target samples that were scored
 frames ({n_frames},)              video frames that the predictor saw
 {score} (neuron,)               {definition};
                           NaN where there is none
@@ -91,8 +91,8 @@ def screen_content(state: LiveState, results: Results) -> ScreenContent:
     is_pending = results.is_awaited or results.population_freshness == "stopped"
     if is_pending or (population is not None and population.mask_id != mask.mask_id):
         raise ExportError(
-            "What is asked is not answered yet, and an older answer is not exported: "
-            "wait for it, or choose Ask again."
+            "The prediction of this mask is not finished, and an older one is not "
+            "exported: wait for it, or choose Predict again."
         )
     condition = condition_text(state, mask, population)
     return ScreenContent(

@@ -22,7 +22,7 @@ from omnimouse_model.live.inference.background_task import (
     ReportProgress,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
-from omnimouse_model.live.last_session import LastSession, StateStore
+from omnimouse_model.live.last_session import LastSession
 from omnimouse_model.live.project.autosave import Autosave
 from omnimouse_model.live.project.restore import (
     IS_RECOVERED,
@@ -30,12 +30,16 @@ from omnimouse_model.live.project.restore import (
     restore_last_session,
 )
 from omnimouse_model.live.project.screen import AnalysisScreen
-from omnimouse_model.live.project.unsaved_backups import UnsavedBackups, would_be_lost
+from omnimouse_model.live.project.unsaved_backups import (
+    UnsavedBackups,
+    has_unsaved_work,
+)
 from omnimouse_model.live.recording.first_view import SessionView
 from omnimouse_model.live.recording.loader import OpenRequest
+from omnimouse_model.live.state_store import StateStore
 
 OTHER_MODEL = (
-    "Its model is not the same as when it was saved: {new_id} answers, it was {old_id}."
+    "Its model has changed since it was saved: now it is {new_id}, it was {old_id}."
 )
 
 
@@ -289,7 +293,7 @@ class Project(HasBackgroundTask):
         discarded = self._discarded
         if discarded is not None and discarded.is_same_task(current):
             return
-        is_lost = self.path is None and would_be_lost(current)
+        is_lost = self.path is None and has_unsaved_work(current)
         if self.is_changed or (is_lost and not self._backups.is_saved(current)):
             self._backup = (self.name or current.recording, current)
 

@@ -9,8 +9,8 @@ from typing import Final
 import numpy as np
 
 from omnimouse_model.analysis.in_silico.edit_lists import (
+    apply_edits,
     describe_edits,
-    edited,
     edits_for,
 )
 from omnimouse_model.data.edit_protocol import Edit
@@ -168,7 +168,7 @@ def _edits_for_window(
     # Older files state the span of the whole window; `edits_for` makes it None.
     for edit in edits_for(analysis.edits, spec, spec):
         try:
-            edited(window, [edit])
+            apply_edits(window, [edit])
             edits.append(edit)
         except ValueError as error:
             messages.append(

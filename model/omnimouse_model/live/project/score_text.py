@@ -52,7 +52,7 @@ def condition_text(state: LiveState, mask: Mask, prediction: Prediction | None) 
     """Return one line each about predictor, session and condition."""
     assert state.session is not None
     assert state.window is not None
-    predictor = "nobody" if prediction is None else prediction.predictor_id
+    predictor = "none" if prediction is None else prediction.predictor_id
     mask_id = mask.mask_id if prediction is None else prediction.mask_id
     lines = [
         f"predictor: {predictor}",
@@ -66,7 +66,7 @@ def _condition(state: LiveState, mask: Mask, mask_id: str) -> str:
     """Return the inputs of the predictor; of an older mask, only its id is known."""
     # The counts below would be those of the newer mask.
     if mask.mask_id != mask_id:
-        return f"an older question than the one on screen, mask {mask_id}"
+        return f"a previous mask, {mask_id}"
     name = preset_named(state.preset).label if state.preset else "made by hand"
     note = f" ({mask.note})" if mask.note else ""
     visible = int(mask.visible.any(axis=0).sum())

@@ -53,7 +53,7 @@ class AnalysisScreen:
                 self._choose_baseline(analysis.baseline),
                 self.pins.replace_all(analysis.pins),
             ]
-        messages.append(self.sweeps.compare_just(analysis.sweeps))
+        messages.append(self.sweeps.compare_only(analysis.sweeps))
         # The code before the span: each code has its own span.
         self.set_brush(analysis.brush_code)
         self.set_active_span(*analysis.active_span)

@@ -13,7 +13,7 @@ from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.strategies import mask_from_strategy
 
-MOST_CHARACTERS = 2_000
+MAX_CHARACTERS = 2_000
 """Masks with a longer text are written to a file."""
 BEHAVIOR_LINES = (
     'known = window.valid["behavior"][:, None]',
@@ -89,11 +89,11 @@ def _checked(state: LiveState, predictor: str) -> tuple[Session, Window, Mask]:
         )
     if not predictor:
         raise ExportError(
-            "The predictor was handed in as an object, which a script cannot load: "
+            "The predictor was passed as an object, which a script cannot load: "
             "choose one by its name or file."
         )
     if not scored_cells(mask).any() and not mask.has_behavior_target:
-        raise ExportError("Nothing is asked: paint a target, or choose a preset.")
+        raise ExportError("There is no target: paint one, or choose a preset.")
     return session, window, mask
 
 
@@ -187,7 +187,7 @@ def _mask_lines(
             'mask = om.Mask.from_dict(analysis["mask"])',
         ]
     text = pformat(mask.to_dict(), width=84, sort_dicts=False)
-    if len(text) <= MOST_CHARACTERS:
+    if len(text) <= MAX_CHARACTERS:
         return [], [f"mask = om.Mask.from_dict(\n    {text}\n)"]
     # Named by its id: the same mask is written once.
     path = mask.save(folder / "masks" / f"{mask.mask_id}.json")

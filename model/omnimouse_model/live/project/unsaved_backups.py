@@ -12,20 +12,20 @@ from urllib.parse import unquote, urlsplit
 from omnimouse_model.data.io.http_file import web_address
 from omnimouse_model.live.analysis_file import SUFFIX, Analysis, write_analysis
 from omnimouse_model.live.inference.engine import Execution
-from omnimouse_model.live.last_session import MOST_UNSAVED, StateStore
+from omnimouse_model.live.state_store import MAX_UNSAVED, StateStore
 
 logger = logging.getLogger(__name__)
 
-MOST_NAME_BYTES: Final = 100
+MAX_NAME_BYTES: Final = 100
 WRITTEN: Final = (
-    "What was on screen was not saved; it is kept as “{name}” (File > Kept copies)."
+    "The analysis on screen was not saved. A backup was written: “{name}” "
+    "(Backups of unsaved work…)."
 )
 NOT_WRITTEN: Final = (
-    "What was on screen was not saved, and could not be kept: {problem}."
+    "The analysis on screen was not saved, and no backup could be written: {problem}."
 )
 DELETED: Final = (
-    "{most} copies of what was not saved are kept: “{name}”, which was never opened, "
-    "was deleted."
+    "At most {most} backups are stored. The backup “{name}”, never opened, was deleted."
 )
 _Key = tuple[object, ...]
 
@@ -91,13 +91,13 @@ class UnsavedBackups:
             messages = (WRITTEN.format(name=path.name.removesuffix(SUFFIX)),)
             for old in deleted:
                 old_name = old.name.removesuffix(SUFFIX)
-                messages += (DELETED.format(most=MOST_UNSAVED, name=old_name),)
+                messages += (DELETED.format(most=MAX_UNSAVED, name=old_name),)
         self._execution.post(partial(self._notify, messages))
 
 
-def would_be_lost(analysis: Analysis) -> bool:
+def has_unsaved_work(analysis: Analysis) -> bool:
     """Whether an analysis has a painted mask, pins or edits."""
-    # What a preset, a file or another click makes again is not worth a copy.
+    # Masks of presets or files can be made again, so they need no backup.
     by_hand = not analysis.preset and analysis.mask is not None
     return by_hand or bool(analysis.pins or analysis.edits)
 
@@ -113,7 +113,7 @@ def plain_name(place: str) -> str:
     plain = re.sub(r'[\\/:*?"<>|\x00-\x1f\x7f]+', " ", place)
     # File systems limit names to 255 bytes, not characters; the time and the suffix
     # need the rest. "ignore" drops a character that is cut in half.
-    short = plain.encode("utf-8", "replace")[:MOST_NAME_BYTES].decode("utf-8", "ignore")
+    short = plain.encode("utf-8", "replace")[:MAX_NAME_BYTES].decode("utf-8", "ignore")
     return short.strip(" .") or "analysis"
 
 

@@ -20,7 +20,7 @@ class FolderIndex(HasBackgroundTask):
     Attributes
     ----------
     requested
-        Emitted at each `look_in`, so that a view can open.
+        Emitted at each `read_folder`, so that a view can open.
     index
         Entries read so far; None before the first folder.
     """
@@ -31,7 +31,7 @@ class FolderIndex(HasBackgroundTask):
         self.index: Catalogue | None = None
         self._task = BackgroundTask(_entries, self._take, execution)
 
-    def look_in(self, folder: str | Path) -> None:
+    def read_folder(self, folder: str | Path) -> None:
         """Read a folder; entries of the previous folder are removed."""
         root = Path(folder).expanduser().absolute()
         self.index = Catalogue(root, ())

@@ -68,7 +68,7 @@ class CurrentPoint:
         old = " (older)" if self.is_old else ""
         scope = ""
         if not self.is_of_selected:
-            scope = f" of {self.n_scored:,} asked, none selected"
+            scope = f" of {self.n_scored:,} target neurons, none selected"
         return f"{self.metric.text(self.score)}{old}{scope}"
 
 
@@ -104,9 +104,11 @@ def current_point(state: LiveState, results: Results) -> CurrentPoint | None:
 def _score_problem(results: Results, *, has_target: bool) -> str:
     """Return why the mask on screen has no score."""
     if not has_target:
-        return "no neuron is asked"
+        return "the mask has no target neuron"
     if results.error is not None:
-        return "no answer"
+        return "the prediction failed"
     if results.population is not None and not results.is_population_old:
-        return "no asked neuron has a score in this window"
-    return "the answer is awaited" if results.is_awaited else "it was not answered"
+        return "no target neuron has a score in this window"
+    if results.is_awaited:
+        return "the prediction is not finished"
+    return "the prediction was not computed"

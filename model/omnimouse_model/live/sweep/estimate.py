@@ -41,11 +41,11 @@ class SweepEstimate:
             f"{self.n_predictions:,} predictions"
         )
         if self.each_s is None:
-            return f"{size} · time not known before an answer for the population"
+            return f"{size} · time unknown before the first prediction of all targets"
         time = duration_text(self.each_s * self.n_predictions)
         if self.is_of_sweep:
-            return f"{size} · about {time}, going by the last sweep"
-        return f"{size} · roughly {time}, going by the quickest answer so far"
+            return f"{size} · about {time}, estimated from the last sweep"
+        return f"{size} · roughly {time}, estimated from the fastest prediction"
 
 
 def estimate_of(

@@ -26,7 +26,7 @@ from omnimouse_model.predict.predictor import Predictor
 
 LOOK_S = 0.02
 """Seconds between checks for live requests; much shorter than one prediction."""
-LEAST_URGENT = 19
+MIN_URGENT = 19
 """Highest "nice" value of a process, which is the lowest priority."""
 PLAN_FIELDS = (
     "neurons", "history_samples", "video", "behavior", "seeds", "tier", "grid",
@@ -176,8 +176,8 @@ def _predictor_of(job: SweepJob, load: Load) -> Predictor:
     # It has one `stop_when`, which the live engine uses.
     if isinstance(job.source, Interruptible):
         raise ValueError(
-            "A model that was handed in answers the screen alone: choose it by "
-            "name or file, so that the sweep can have one of its own."
+            "A model that was passed as an object serves the screen only: choose it by "
+            "name or file, so that the sweep can load its own."
         )
     return job.source
 
@@ -209,4 +209,4 @@ def _lower_priority(predictor: Predictor) -> None:
     process = getattr(predictor, "process_id", None)
     if process is not None and hasattr(os, "setpriority"):
         with contextlib.suppress(OSError):  # process has ended, or no permission
-            os.setpriority(os.PRIO_PROCESS, process, LEAST_URGENT)
+            os.setpriority(os.PRIO_PROCESS, process, MIN_URGENT)

@@ -45,7 +45,7 @@ from omnimouse_model.live.sweep.runner import (
 )
 from omnimouse_model.predict.predictor import Predictor
 
-MOST_COMPARED = 4
+MAX_COMPARED = 4
 """Saved sweeps on one plot, in addition to the live one; more lines are unreadable."""
 BUSY = "A sweep runs already: cancel it, or wait."
 
@@ -60,7 +60,7 @@ class Sweeps:
     folder
         Folder of saved sweeps, by default in the user's config folder.
     entries
-        Saved sweeps of the folder after `look`, newest first, with the running one.
+        Sweeps of the folder after `reload_folder`, newest first, with the running one.
     compared
         Files of the sweeps that are drawn, at most four.
     running
@@ -126,10 +126,10 @@ class Sweeps:
         """Return the sweep of `entries` with this file, None if there is none."""
         return next((entry for entry in self.entries if entry.path == path), None)
 
-    def look(self) -> None:
+    def reload_folder(self) -> None:
         """Read the folder again, in the background."""
         if not self._reader.is_busy:
-            self._reader.start(self.folder, "Reading kept sweeps")
+            self._reader.start(self.folder, "Reading saved sweeps")
 
     def estimate(self, plan: SweepPlan) -> SweepEstimate | None:
         """Estimate a plan for the session on screen; None without a session.
@@ -184,7 +184,7 @@ class Sweeps:
         self.compare(path, True)
         self._begin(plan, path, about, session, source)
 
-    def go_on(self, path: Path) -> None:
+    def continue_saved(self, path: Path) -> None:
         """Compute the missing points of a saved sweep with its model and recording.
 
         Neither needs to be on screen.
@@ -195,11 +195,11 @@ class Sweeps:
         if entry is None or entry.sweep is None or entry.sweep.is_complete:
             return None
         about, session = entry.about, self._client.state.session
-        # A predictor object has no name in the file: it must be the chosen one.
-        chosen = self._client.predictor
+        # A predictor object has no name in the file: it must be the current one.
+        current_predictor = self._client.predictor
         source: str | Predictor | None = about.get("predictor") or None
-        if source is None and not isinstance(chosen, str):
-            source = chosen
+        if source is None and not isinstance(current_predictor, str):
+            source = current_predictor
         if not about.get("session") or source is None:
             return self._fail(
                 f"{entry.name} does not say which model and recording it is of; go on "
@@ -221,7 +221,7 @@ class Sweeps:
         self.changed.emit()
 
     def cancel(self) -> None:
-        """Cancel the sweep; its rows stay saved, and `go_on` continues it."""
+        """Cancel the sweep; its rows stay saved, and `continue_saved` continues it."""
         self._gate.stop()
         self._runner.stop()
         self.running = None
@@ -230,21 +230,21 @@ class Sweeps:
     def compare(self, path: Path, is_drawn: bool) -> None:
         """Draw a saved sweep, or not; a fifth one replaces the first drawn."""
         others = tuple(other for other in self.compared if other != path)
-        self.compared = (*others, path)[-MOST_COMPARED:] if is_drawn else others
+        self.compared = (*others, path)[-MAX_COMPARED:] if is_drawn else others
         self.changed.emit()
 
-    def compare_just(self, names: Sequence[str]) -> str:
+    def compare_only(self, names: Sequence[str]) -> str:
         """Draw only these saved sweeps; return a message about missing files, or ""."""
         paths = [self.folder / name for name in names]
         existing = [path for path in paths if _is_file(path)]
         running = () if self.running is None else (self.running,)
-        self.compared = tuple(dict.fromkeys([*existing, *running]))[-MOST_COMPARED:]
+        self.compared = tuple(dict.fromkeys([*existing, *running]))[-MAX_COMPARED:]
         if existing:
-            self.look()
+            self.reload_folder()
         self.changed.emit()
         missing = [path for path in paths if path not in existing]
         lost = ", ".join(path.name.removesuffix(SUFFIX) for path in missing)
-        return f"Context sweeps it compared are not here: {lost}." if lost else ""
+        return f"Saved context sweeps are missing: {lost}." if lost else ""
 
     def remove(self, path: Path) -> None:
         """Delete the file of a saved sweep, unless it is running."""
@@ -263,13 +263,13 @@ class Sweeps:
         self._writer.start((dict(sweeps), path), f"Writing {path.name}")
 
     def clear_error(self) -> None:
-        """Clear all errors."""
+        """Clear the errors of running, reading and writing sweeps."""
         for task in self._tasks:
             task.clear_error()
         self.changed.emit()
 
     def close(self, timeout_s: float = 5.0) -> None:
-        """Stop the running sweep, which `go_on` can continue later."""
+        """Stop the running sweep, which `continue_saved` can continue later."""
         self._gate.stop()
         for task in self._tasks:
             task.close(timeout_s)

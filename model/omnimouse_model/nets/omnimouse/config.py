@@ -15,8 +15,8 @@ WindowLayout = Literal["official", "spatial"]
 def hidden_size(dim: int, ratio: float) -> int:
     """Size of a feed-forward layer: `dim * ratio`, rounded up to a multiple of 128.
 
-    As in the official code the product is not rounded first: one that is less than 1
-    above a multiple is rounded down to it.
+    As in the official code, the product is not rounded up to an integer first. Example:
+    a product of 256.5 gives 256, not 384.
     """
     return int(128 * ((dim * ratio + 127) // 128))
 

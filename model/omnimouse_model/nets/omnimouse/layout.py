@@ -113,7 +113,7 @@ class WindowBatch:
     start_times: Tensor | None = None
 
     def items(self, start: int, stop: int) -> "WindowBatch":
-        """Some items of the batch."""
+        """Return the items `start` to `stop` as a batch of their own."""
 
         def cut(values: Tensor) -> Tensor:
             # Times with one row are shared by all items.

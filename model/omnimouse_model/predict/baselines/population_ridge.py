@@ -37,7 +37,7 @@ from omnimouse_model.predict.baselines.visible_input import (
 from omnimouse_model.predict.predictor import Needs
 
 LAGS = (0, -3, 3)
-MOST_LAGGED = 1500
+MAX_LAGGED = 1500
 """Larger populations enter at the same sample only: memory grows with the square."""
 _N_TEST = 600
 """Neurons on which the penalties are chosen."""
@@ -45,7 +45,7 @@ _CACHED_FACTORS = 8
 
 
 def _lags(n_neurons: int) -> tuple[int, ...]:
-    return LAGS if n_neurons <= MOST_LAGGED else LAGS[:1]
+    return LAGS if n_neurons <= MAX_LAGGED else LAGS[:1]
 
 
 def lagged(
@@ -97,7 +97,7 @@ class ContextRidge:
 
     def fit(self, session: Session, spec: WindowSpec) -> Fit:
         """Compute the covariance of context, behaviour and all neurons; penalties."""
-        everyone, lags = np.arange(session.n_neurons), _lags(session.n_neurons)
+        all_neurons, lags = np.arange(session.n_neurons), _lags(session.n_neurons)
         test = np.linspace(0, session.n_neurons - 1, _N_TEST).astype(np.int64)
         test = np.unique(test)
         sums: Sums | None = None
@@ -105,7 +105,7 @@ class ContextRidge:
         # A large population costs more per window, and needs fewer of them.
         most = 1800 if len(lags) > 1 else 600
         for fold, window in training_windows(session, stride=30, most=most, spec=spec):
-            joint = _joint(window, everyone, lags)
+            joint = _joint(window, all_neurons, lags)
             part = _joint(window, test, lags)
             if sums is None:
                 # Of 10,000 neurons the covariance has 800 MB in float64.
@@ -191,11 +191,11 @@ def _penalties(folds: list[Sums], n_neurons: int, n_lags: int) -> np.ndarray:
     channels = _n_channels(folds[0].n_inputs, n_neurons, n_lags)
     behavior = n_lags * n_neurons + np.arange(len(BEHAVIOR_LAGS) * channels)
     joint = [fold.covariance() for fold in folds]
-    chosen = []
+    best_penalties = []
     for inputs in (context, np.concatenate([context, behavior])):
         train, held_out = (_regression(j, inputs, np.flatnonzero(~half)) for j in joint)
-        chosen.append(choose_penalty(train, held_out))
-    return np.array(chosen)
+        best_penalties.append(choose_penalty(train, held_out))
+    return np.array(best_penalties)
 
 
 def _n_channels(n_joint: int, n_neurons: int, n_lags: int) -> int:

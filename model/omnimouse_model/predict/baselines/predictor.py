@@ -115,7 +115,7 @@ class NaivePredictor(Predictor):
         if reason:
             raise UnsupportedRequestError(f"{self.rule.name!r} {reason}")
         fit = self._fit_of(window.session)
-        inputs = VisibleInput.through(
+        inputs = VisibleInput.from_window(
             window, mask, responses=needs.sees_responses, video=needs.sees_video
         )
         prediction = self.rule.predict(fit, inputs, mask)

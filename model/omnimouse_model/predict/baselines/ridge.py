@@ -18,7 +18,9 @@ class Covariance:
     xy: np.ndarray
     variance_y: np.ndarray
 
-    def of(self, inputs: np.ndarray, outputs: np.ndarray | None = None) -> "Covariance":
+    def part(
+        self, inputs: np.ndarray, outputs: np.ndarray | None = None
+    ) -> "Covariance":
         """Return the covariance of some inputs and outputs, by index."""
         out = slice(None) if outputs is None else outputs
         return Covariance(
@@ -61,7 +63,7 @@ class Sums:
         self._yy = np.zeros(self.n_outputs)
 
     def add(self, x: np.ndarray, y: np.ndarray | None = None) -> None:
-        """Add samples."""
+        """Add rows of inputs (n, n_inputs) and outputs (n, n_outputs) to the sums."""
         y = np.zeros((len(x), 0)) if y is None else y
         # Products in float32: twice as fast, and the inputs have no more digits.
         self._pending.append((np.asarray(x, np.float32), np.asarray(y, np.float32)))
@@ -170,6 +172,6 @@ def choose_penalty(train: Covariance, held_out: Covariance) -> float:
     """Return the penalty whose fit on `train` correlates best with `held_out`."""
     inputs, n_outputs = np.arange(len(train.mean_x)), len(train.mean_y)
     some = np.unique(np.linspace(0, n_outputs - 1, _TEST_OUTPUTS).astype(np.int64))
-    train, held_out = train.of(inputs, some), held_out.of(inputs, some)
+    train, held_out = train.part(inputs, some), held_out.part(inputs, some)
     scores = [held_out_correlation(held_out, weights(train, p)) for p in PENALTIES]
     return PENALTIES[int(np.argmax(scores))]

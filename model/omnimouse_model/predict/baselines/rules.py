@@ -17,7 +17,7 @@ from omnimouse_model.predict.baselines.fit_cache import Fit, training_windows
 from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.predictor import Needs
 
-MOST_WINDOWS = 2000
+MAX_WINDOWS = 2000
 """Windows from which mean rates are computed."""
 
 
@@ -160,7 +160,7 @@ def mean_rates(session: Session, spec: WindowSpec = OMNIMOUSE) -> np.ndarray:
     # A stride of one window: overlapping windows would count samples twice.
     stride = grid_points(spec.duration_s)
     for _, window in training_windows(
-        session, stride=stride, most=MOST_WINDOWS, spec=spec
+        session, stride=stride, most=MAX_WINDOWS, spec=spec
     ):
         finite = np.isfinite(window.responses)
         total += np.where(finite, window.responses, 0).sum(axis=0, dtype=np.float64)

@@ -41,7 +41,7 @@ class VisibleInput:
     behavior: np.ndarray | None
 
     @classmethod
-    def through(
+    def from_window(
         cls, window: Window, mask: Mask, *, responses: bool = True, video: bool = False
     ) -> "VisibleInput":
         """Read the visible part of a window, of the streams that a rule needs."""

@@ -29,7 +29,7 @@ _CHUNK = 1024
 
 @dataclass(frozen=True, slots=True)
 class Prior:
-    """What does not depend on the mask.
+    """Prior covariance on the samples of a window; it does not depend on the mask.
 
     Attributes
     ----------
@@ -93,9 +93,9 @@ class Conditional:
         """Return M^-1, float32 (K m, K m)."""
         prior, basis = self._prior, self._prior.basis
         n_factors, n_modes = prior.root.shape[0], basis.shape[1]
-        inner = basis.T @ self._precision @ basis  # (pattern, m, m)
+        inner = basis.T @ self._precision @ basis  # Phi' Q Phi, (pattern, m, m)
         loadings = prior.model.loadings[self.neurons]
-        # (K, K) sum over the neurons of each pattern, then all patterns at once
+        # Neurons of one pattern share Q: their U U' / s^2 are summed first, (K, K).
         if len(inner) <= _FEW_PATTERNS:
             sums = np.empty((len(inner), n_factors, n_factors), np.float32)
             for number in range(len(inner)):
@@ -107,10 +107,12 @@ class Conditional:
             for first in range(0, len(loadings), _CHUNK):
                 part = slice(first, first + _CHUNK)
                 outer = self._scaled[part][:, :, None] * loadings[part][:, None]
-                chosen = inner[self._pattern[part]].reshape(len(outer), -1)
-                total += outer.reshape(len(outer), -1).T @ chosen
+                inner_part = inner[self._pattern[part]].reshape(len(outer), -1)
+                total += outer.reshape(len(outer), -1).T @ inner_part
+        # (factor, factor, m, m): G' and G act on the last two axes.
         m = total.reshape(n_factors, n_factors, n_modes, n_modes)
         m = prior.root.transpose(0, 2, 1)[:, None] @ m @ prior.root
+        # (factor, m, factor, m), then one row per factor and mode.
         m = m.transpose(0, 2, 1, 3).reshape(n_factors * n_modes, -1)
         m[np.diag_indices(len(m))] += 1
         return np.asarray(np.linalg.inv(m), np.float32)
@@ -125,82 +127,98 @@ class Conditional:
         """
         prior, neurons = self._prior, self.neurons
         model, basis = prior.model, prior.basis
-        known = residuals[:, neurons].T  # (V, T); Q is zero where not visible
-        weighted = self._weigh(known)
-        pulled = (self._scaled.T @ (weighted @ basis))[:, None] @ prior.root
-        x = (self._inverse @ pulled.reshape(-1)).reshape(pulled.shape[0], -1, 1)
-        courses = basis @ (prior.root @ x)[..., 0].T  # (T, K)
-        found = np.asarray(courses @ model.loadings.T, np.float32)
-        rest = weighted - self._weigh(np.ascontiguousarray(found[:, neurons].T))
-        found[:, neurons] += (rest @ prior.private).T
-        return found
+        # Q_n r_n, (V, T); Q is zero where not visible.
+        weighted = self._weigh(residuals[:, neurons].T)
+        # Right side of the equation for x, (K, 1, m).
+        projection = (self._scaled.T @ (weighted @ basis))[:, None] @ prior.root
+        x = (self._inverse @ projection.reshape(-1)).reshape(projection.shape[0], -1, 1)
+        factors = basis @ (prior.root @ x)[..., 0].T  # z, (T, K)
+        mean = np.asarray(factors @ model.loadings.T, np.float32)
+        # Q_n (r_n - U_n z): the part that the factors do not explain.
+        unexplained = weighted - self._weigh(np.ascontiguousarray(mean[:, neurons].T))
+        mean[:, neurons] += (unexplained @ prior.private).T
+        return mean
 
     def _weigh(self, values: np.ndarray) -> np.ndarray:
         """Return Q_n values_n for each visible neuron, (V, T)."""
         if len(self._precision) == 1:
             return np.asarray(values @ self._precision[0])
-        found = np.empty_like(values, np.float32)
+        weighted = np.empty_like(values, np.float32)
         if len(self._precision) <= _FEW_PATTERNS:
             for number, precision in enumerate(self._precision):
                 members = self._pattern == number
-                found[members] = values[members] @ precision
-            return found
+                weighted[members] = values[members] @ precision
+            return weighted
         for first in range(0, len(values), _CHUNK):
             part = slice(first, first + _CHUNK)
-            chosen = self._precision[self._pattern[part]]
-            found[part] = (values[part][:, None] @ chosen)[:, 0]
-        return found
+            precision = self._precision[self._pattern[part]]  # (neuron, T, T)
+            weighted[part] = (values[part][:, None] @ precision)[:, 0]
+        return weighted
 
     def variance(self) -> np.ndarray:
         """Return the conditional variance of all columns, float32 (T, P).
 
-        At visible cells it is that of the known residual, about 0. With more than 128
-        patterns the shared part leaves out that a neuron's own visible samples inform
-        about it as well, which can only widen a band.
+        It is the sum of the variances of the shared and the private part, about 0 at
+        visible cells. With more than 128 patterns, the information of a neuron's own
+        visible samples about its shared part is ignored. The variance is then an upper
+        limit.
         """
-        prior = self._prior
-        loadings, covariance = prior.model.loadings, prior.private
-        private = prior.model.private_variance
-        n_factors, n_modes = prior.root.shape[0], prior.basis.shape[1]
-        # Posterior covariance of the factors in the basis, (K, m, K, m)
-        half = prior.root @ self._inverse.reshape(n_factors, n_modes, -1)
-        half = half.reshape(-1, n_factors, n_modes).transpose(1, 0, 2)
-        posterior = (half @ prior.root.transpose(0, 2, 1)).transpose(1, 0, 2)
-        posterior = posterior.reshape(n_factors, n_modes, n_factors, n_modes)
-        found = _shared_variance(loadings, prior.basis, posterior)
-        found += np.diag(covariance)[:, None] * private
-        for first in range(0, len(self._precision), _CHUNK):
-            gain = covariance @ self._precision[first : first + _CHUNK]
-            left = np.maximum(np.diag(covariance) - (gain * covariance).sum(axis=2), 0)
-            inside = (self._pattern >= first) & (self._pattern < first + _CHUNK)
-            members, row = self.neurons[inside], self._pattern[inside] - first
-            if len(self._precision) <= _FEW_PATTERNS:
-                for number, of_pattern in enumerate(gain):
-                    own = members[row == number]
-                    basis = prior.basis - of_pattern @ prior.basis
-                    found[:, own] = _shared_variance(loadings[own], basis, posterior)
+        prior, n_patterns = self._prior, len(self._precision)
+        loadings, scale = prior.model.loadings, prior.model.private_variance
+        factors = self._factor_covariance()
+        # Prior variance of the private part at each sample, (T,), in units of s_n^2.
+        private = np.diag(prior.private)
+        variance = _shared_variance(loadings, prior.basis, factors)
+        variance += private[:, None] * scale
+        # So far no neuron has visible samples; the others follow, pattern by pattern.
+        for first in range(0, n_patterns, _CHUNK):
+            is_member = (self._pattern >= first) & (self._pattern < first + _CHUNK)
+            neurons, pattern = self.neurons[is_member], self._pattern[is_member] - first
+            # C_e Q predicts the private part from the visible samples, (pattern, T, T).
+            gains = prior.private @ self._precision[first : first + _CHUNK]
+            explained = (gains * prior.private).sum(axis=2)
+            remaining = np.maximum(private - explained, 0)  # (pattern, T)
+            if n_patterns <= _FEW_PATTERNS:
+                for number, gain in enumerate(gains):
+                    same = neurons[pattern == number]
+                    # The visible samples contain the factors too: an error of the
+                    # factors is cancelled as far as the gain reproduces it.
+                    basis = prior.basis - gain @ prior.basis
+                    variance[:, same] = _shared_variance(loadings[same], basis, factors)
             else:
-                found[:, members] -= np.diag(covariance)[:, None] * private[members]
-            found[:, members] += (private[members, None] * left[row]).T
-        return np.asarray(found * prior.model.inflation, np.float32)
+                variance[:, neurons] -= private[:, None] * scale[neurons]
+            variance[:, neurons] += (scale[neurons, None] * remaining[pattern]).T
+        return np.asarray(variance * prior.model.inflation, np.float32)
+
+    def _factor_covariance(self) -> np.ndarray:
+        """Return the posterior covariance of the factors, G M^-1 G', (K, m, K, m)."""
+        root = self._prior.root
+        n_factors, n_modes = root.shape[:2]
+        rows = root @ self._inverse.reshape(n_factors, n_modes, -1)  # (K, m, K m)
+        # G' acts on the columns: their factor comes first, (K, K m, m).
+        columns = rows.reshape(-1, n_factors, n_modes).transpose(1, 0, 2)
+        product: np.ndarray = columns @ root.transpose(0, 2, 1)
+        product = product.transpose(1, 0, 2)  # (K m, K, m)
+        return product.reshape(n_factors, n_modes, n_factors, n_modes)
 
 
 def _shared_variance(
-    loadings: np.ndarray, basis: np.ndarray, posterior: np.ndarray
+    loadings: np.ndarray, basis: np.ndarray, factors: np.ndarray
 ) -> np.ndarray:
     """Return the variance (T, n) of loadings (n, K) times factors in a basis (T, m)."""
-    of_time = np.einsum("tj,kjlm,tm->tkl", basis, posterior, basis, optimize=True)
-    return np.asarray(((loadings @ of_time) * loadings).sum(axis=2), np.float32)
+    # Covariance of the factors at each sample, (T, K, K).
+    covariance = np.einsum("tj,kjlm,tm->tkl", basis, factors, basis, optimize=True)
+    return np.asarray(((loadings @ covariance) * loadings).sum(axis=2), np.float32)
 
 
 def _precisions(private: np.ndarray, patterns: np.ndarray) -> np.ndarray:
     """Return Q of each pattern, float32 (n, T, T), zero outside its visible samples."""
-    found = np.empty((len(patterns), *private.shape), np.float32)
+    precisions = np.empty((len(patterns), *private.shape), np.float32)
     identity = np.eye(len(private), dtype=np.float32)
     for first in range(0, len(patterns), _CHUNK):
         part = patterns[first : first + _CHUNK]
         both = part[:, :, None] & part[:, None]
         # Ones on the diagonal of withheld samples separate them from the others.
         inverse = np.linalg.inv(np.where(both, private, identity))
-        found[first : first + _CHUNK] = np.where(both, inverse, 0)
-    return found
+        precisions[first : first + _CHUNK] = np.where(both, inverse, 0)
+    return precisions

@@ -200,14 +200,14 @@ def _error_ratio(
     if not used.any() or len(private) < 2:
         return 1.0
     loadings = loadings[:, used]
-    known, asked = loadings[::2], loadings[1::2]
-    weighted = known / private[::2, None]
-    covariance = np.linalg.inv(np.diag(1 / shared[used]) + weighted.T @ known)
-    variance = private[1::2] + ((asked @ covariance) * asked).sum(axis=1)
+    visible, target = loadings[::2], loadings[1::2]
+    weighted = visible / private[::2, None]
+    covariance = np.linalg.inv(np.diag(1 / shared[used]) + weighted.T @ visible)
+    variance = private[1::2] + ((target @ covariance) * target).sum(axis=1)
     total = count = 0.0
     for block in blocks:
         part = residuals[block.start : block.stop]
-        error = part[:, 1::2] - part[:, ::2] @ weighted @ covariance @ asked.T
+        error = part[:, 1::2] - part[:, ::2] @ weighted @ covariance @ target.T
         total += float(np.einsum("tp,tp,p->", error, error, 1 / variance))
         count += error.size
     return total / count
@@ -217,11 +217,11 @@ def _projected(
     residuals: np.ndarray, loadings: np.ndarray, blocks: Sequence[Block], check: Check
 ) -> list[np.ndarray]:
     """Project each block of residuals on loadings: list of float32 (length, K)."""
-    found = []
+    projections = []
     for block in blocks:
-        found.append(residuals[block.start : block.stop] @ loadings)
+        projections.append(residuals[block.start : block.stop] @ loadings)
         check()
-    return found
+    return projections
 
 
 def _lags(shortest: int, rate_hz: float) -> list[int]:

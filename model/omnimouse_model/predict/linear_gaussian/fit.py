@@ -146,14 +146,14 @@ def fit(
     factors = fit_factors(
         residuals, blocks, rate_hz, n_behavior=n_behavior, check=check
     )
-    found = LinearGaussianFit(floor, weights, intercept, scale, factors)
-    if not all(np.isfinite(array).all() for array in found.arrays().values()):
+    fitted = LinearGaussianFit(floor, weights, intercept, scale, factors)
+    if not all(np.isfinite(array).all() for array in fitted.arrays().values()):
         raise UnsupportedRequestError(
             f"The linear-Gaussian fit is not finite with {len(series.run)} samples of "
             f"{series.responses.shape[1]} neurons. Record longer, or name more trials "
             "'train'."
         )
-    return found
+    return fitted
 
 
 def _floor(responses: np.ndarray, *, is_count: bool) -> np.ndarray:

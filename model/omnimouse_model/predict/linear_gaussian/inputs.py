@@ -39,8 +39,8 @@ def at_samples(behavior: np.ndarray, spec: WindowSpec) -> np.ndarray:
     """Interpolate behaviour (n_behavior, C) at the response samples, linearly."""
     assert spec.behavior is not None
     place = spec.sample_times_s * spec.behavior.rate_hz
-    known = np.arange(len(behavior))
-    columns = [np.interp(place, known, column) for column in behavior.T]
+    samples = np.arange(len(behavior))
+    columns = [np.interp(place, samples, column) for column in behavior.T]
     return np.stack(columns, axis=1).astype(np.float32)
 
 
@@ -48,8 +48,8 @@ def at_behavior(values: np.ndarray, spec: WindowSpec) -> np.ndarray:
     """Interpolate columns (n_samples, C) at the samples of behaviour, linearly."""
     assert spec.behavior is not None
     place = np.arange(spec.n_behavior) / spec.behavior.rate_hz * spec.response_rate_hz
-    known = np.arange(len(values))
-    columns = [np.interp(place, known, column) for column in values.T]
+    samples = np.arange(len(values))
+    columns = [np.interp(place, samples, column) for column in values.T]
     return np.stack(columns, axis=1).astype(np.float32)
 
 

@@ -50,7 +50,7 @@ from omnimouse_model.predict.predictor import (
 
 NAME = "linear-gaussian"
 MAX_CACHED_BYTES = 256 * 2**20
-"""Of conditionals, one per mask; the newest is always kept."""
+"""Limit of the cached `Conditional` objects, one per mask; the newest always stays."""
 Z_95 = 1.96
 """Half-width, in standard deviations, of the interval that holds 95 % of a normal."""
 
@@ -111,7 +111,7 @@ class LinearGaussian(Predictor):
         self._outdated = outdated
 
     def prepare(self, session: Session) -> None:
-        """Nothing: a set of visible inputs is fitted when a mask first needs it."""
+        """Do nothing; a set of visible inputs is fitted when a mask first needs it."""
 
     def fit_all(self, session: Session) -> None:
         """Fit every set of inputs that the session has, or read the stored fits."""
@@ -132,13 +132,15 @@ class LinearGaussian(Predictor):
             raise UnsupportedRequestError(
                 f"{self.predictor_id!r}: the mask has no target."
             )
-        seen = VisibleInput.through(window, mask, video=reads_video(session, spec))
+        visible_input = VisibleInput.from_window(
+            window, mask, video=reads_video(session, spec)
+        )
         modes = _modes(window, mask)
         channels = behavior = None
         if "visible" in modes:
             channels = without_missing(np.asarray(window.behavior, np.float32))
             behavior = channels if set(modes) == {"visible"} else None
-        video = seen.video
+        video = visible_input.video
         fitted, prior = self._fit_of(
             session, video=video is not None, behavior=behavior is not None
         )
@@ -152,23 +154,23 @@ class LinearGaussian(Predictor):
         n_neurons = mask.n_neurons
         visible = np.zeros(mean.shape, bool)
         visible[:, :n_neurons] = mask.visible & np.isfinite(window.responses)
-        known = np.zeros_like(mean)
-        known[:, :n_neurons] = to_fitted(
-            seen.responses, fitted.floor, is_count=self._is_count
+        values = np.zeros_like(mean)
+        values[:, :n_neurons] = to_fitted(
+            visible_input.responses, fitted.floor, is_count=self._is_count
         )
         if channels is not None and behavior is None:
             # Some channels are visible, others are not: the visible ones are columns
             # like neurons.
             visible[:, n_neurons:] = [mode == "visible" for mode in modes]
-            known[:, n_neurons:] = at_samples(channels, spec)
+            values[:, n_neurons:] = at_samples(channels, spec)
         conditional = self._conditional(session, fitted, prior, visible)
-        residuals = np.where(visible, (known - mean) / fitted.scale, 0)
+        residuals = np.where(visible, (values - mean) / fitted.scale, 0)
         mean = mean + fitted.scale * conditional.mean(residuals)
         variance = fitted.scale**2 * conditional.variance()
         return Encoded(window, mask, _State(mean, variance, fitted.floor))
 
     def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
-        """Return the asked cells of `neurons`, all with targets by default."""
+        """Return the target cells of `neurons`, by default of all with targets."""
         mask, window, state = encoded.mask, encoded.window, encoded.state
         cells = scored_cells(mask)
         if neurons is None:
@@ -182,10 +184,10 @@ class LinearGaussian(Predictor):
         unit = self._spec.response_rate_hz if self._is_count else 1.0
 
         def responses(values: np.ndarray, spread: np.ndarray | float) -> np.ndarray:
-            found = from_fitted(
+            rates = from_fitted(
                 values, spread, state.floor[neurons], is_count=self._is_count
             )
-            return np.where(cells[:, neurons], found * unit, np.nan).astype(np.float32)
+            return np.where(cells[:, neurons], rates * unit, np.nan).astype(np.float32)
 
         return Prediction(
             responses=responses(mean, variance),
@@ -231,8 +233,8 @@ class LinearGaussian(Predictor):
             else:
                 series = read().only(video=video, behavior=behavior)
             rate_hz, is_count = spec.response_rate_hz, self._is_count
-            found = fit(series, rate_hz, is_count=is_count, check=self._check)
-            return found.arrays()
+            fitted = fit(series, rate_hz, is_count=is_count, check=self._check)
+            return fitted.arrays()
 
         with self._lock:
             if key not in self._fits:

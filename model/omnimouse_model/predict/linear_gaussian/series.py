@@ -17,8 +17,8 @@ from omnimouse_model.predict.linear_gaussian.inputs import (
 
 MAX_VALUES = 240_000_000
 """Responses (samples x neurons) that are fitted, 1 GB; a longer recording is thinned
-to evenly spaced blocks of `KEPT_WINDOWS` windows."""
-KEPT_WINDOWS = 20
+to evenly spaced blocks of `WINDOWS_PER_BLOCK` windows."""
+WINDOWS_PER_BLOCK = 20
 MIN_TRAIN_S = 4.0
 
 
@@ -96,14 +96,14 @@ def train_series(
 
     Notes
     -----
-    Windows on the grid overlap by half, and of each the second half is kept, because
-    the filters of the video see too little before. The first window of a run is kept
-    whole. Each window of a trial is kept whole and is a run of its own.
+    Windows on the grid overlap by half. The second half of each is used, because the
+    filters of the video see too little before. The first window of a run is used
+    completely. Each window of a trial is used completely and is a run of its own.
     """
     has_behavior = reads_behavior(session, spec)
     video = video and reads_video(session, spec)
     parts: list[tuple[np.ndarray, ...]] = []
-    for window, kept, number in _train_windows(session, spec):
+    for window, samples, number in _train_windows(session, spec):
         channels = np.zeros((spec.n_samples, 0), np.float32)
         lagged = channels
         if has_behavior:
@@ -117,7 +117,7 @@ def train_series(
         responses = without_missing(window.responses)
         run = np.full(spec.n_samples, number)
         parts.append(
-            tuple(part[kept] for part in (responses, channels, energy, lagged, run))
+            tuple(part[samples] for part in (responses, channels, energy, lagged, run))
         )
         check()
     responses, channels, energy, lagged, run = (
@@ -132,52 +132,75 @@ def train_series(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Samples of one window that are used, and the number of their run."""
+
+    start_s: float
+    samples: slice
+    run: int
+
+
 def _train_windows(
     session: Session, spec: WindowSpec
 ) -> list[tuple[Window, slice, int]]:
-    """Return windows of the train tier, the samples to keep, and their run."""
+    """Return windows of the train tier, the samples to use, and their run.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The train tier has less than 4 s.
+    """
     tiers = session.tiers()
     starts = np.zeros(0)
     if tiers.get("train"):
         starts = session.window_starts("train", include_blanks=True, spec=spec)
-    chosen: list[tuple[float, slice, int]] = []
+    parts: list[_Part] = []
     if spec.align == "trial":
-        chosen = [(float(s), slice(None), k) for k, s in enumerate(starts)]
+        parts = [_Part(float(s), slice(None), k) for k, s in enumerate(starts)]
     elif len(starts):
-        chosen = _covering(starts, spec)
-    seconds = sum(spec.n_samples - (kept.start or 0) for _, kept, _ in chosen)
-    if seconds < MIN_TRAIN_S * spec.response_rate_hz:
+        parts = _covering_parts(starts, spec)
+    n_samples = sum(spec.n_samples - (part.samples.start or 0) for part in parts)
+    if n_samples < MIN_TRAIN_S * spec.response_rate_hz:
         raise UnsupportedRequestError(
-            f"Session {session.id!r} has {seconds / spec.response_rate_hz:.3g} s of "
+            f"Session {session.id!r} has {n_samples / spec.response_rate_hz:.3g} s of "
             f"tier 'train' in windows of {spec.duration_s:g} s; a fit needs "
             f"{MIN_TRAIN_S:g} s. Its tiers are {', '.join(tiers) or 'none'}."
         )
-    n_values = seconds * session.n_neurons
-    n_blocks = -(-len(chosen) // KEPT_WINDOWS)
-    step = -(-n_values // MAX_VALUES)
-    if step > 1:
-        blocks = np.arange(len(chosen)) // KEPT_WINDOWS
-        used = np.round(np.arange(0, n_blocks, step)).astype(int)
-        chosen = [
-            (start, kept, run + n_blocks * int(block))
-            for (start, kept, run), block in zip(chosen, blocks, strict=True)
-            if block in used
-        ]
+    parts = _thinned(parts, n_samples * session.n_neurons)
     return [
-        (session.window(start, spec), kept, number) for start, kept, number in chosen
+        (session.window(part.start_s, spec), part.samples, part.run) for part in parts
     ]
 
 
-def _covering(starts: np.ndarray, spec: WindowSpec) -> list[tuple[float, slice, int]]:
-    """Return starts half a window apart that cover each run of starts once."""
+def _thinned(parts: list[_Part], n_values: int) -> list[_Part]:
+    """Return evenly spaced blocks of windows if there are too many values.
+
+    Each block is a run of its own, because the samples before it are missing.
+    """
+    step = -(-n_values // MAX_VALUES)
+    if step <= 1:
+        return parts
+    n_blocks = -(-len(parts) // WINDOWS_PER_BLOCK)
+    blocks = np.arange(len(parts)) // WINDOWS_PER_BLOCK
+    return [
+        # Runs and blocks both increase, so each pair of them has its own number.
+        replace(part, run=part.run + n_blocks * int(block))
+        for part, block in zip(parts, blocks, strict=True)
+        if block % step == 0
+    ]
+
+
+def _covering_parts(starts: np.ndarray, spec: WindowSpec) -> list[_Part]:
+    """Return windows half a window apart that cover each run of starts once."""
     half = spec.n_samples // 2
     hop_s = half / spec.response_rate_hz
     spacing = float(np.diff(starts).min()) if len(starts) > 1 else hop_s
     edges = np.flatnonzero(np.diff(starts) > 1.5 * spacing) + 1
-    chosen: list[tuple[float, slice, int]] = []
+    parts: list[_Part] = []
     for number, run in enumerate(np.split(starts, edges)):
         for k, place in enumerate(np.arange(run[0], run[-1] + spacing / 2, hop_s)):
             nearest = float(run[np.argmin(np.abs(run - place))])
-            kept = slice(0 if k == 0 else spec.n_samples - half, spec.n_samples)
-            chosen.append((nearest, kept, number))
-    return chosen
+            samples = slice(0 if k == 0 else spec.n_samples - half, spec.n_samples)
+            parts.append(_Part(nearest, samples, number))
+    return parts

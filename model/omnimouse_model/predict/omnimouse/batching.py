@@ -14,7 +14,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.nets.omnimouse.layout import Layout
 
 
-def common_part(mask: Mask, layout: Layout) -> tuple[object, ...]:
+def batch_key(mask: Mask, layout: Layout) -> tuple[object, ...]:
     """Return a key of all that a mask determines, except the visible responses."""
     # Bytes of whole arrays: comparing them is cheap beside a forward pass.
     return (

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from omnimouse_model.data.hub.download import HubFile, Listing, Progress, list_files
-from omnimouse_model.data.hub.fetch_session import fetch_place, require_place
+from omnimouse_model.data.hub.fetch import fetch_place, require_place
 from omnimouse_model.data.hub.names import HubPlace
 from omnimouse_model.errors import CheckpointError, FetchError
 
@@ -89,10 +89,10 @@ def _list_checkpoint(place: HubPlace) -> Listing:
     stem = PurePosixPath(place.path)
     # An address may name one file of a checkpoint; its folder is then listed.
     is_file = stem.suffix in (".safetensors", ".json")
-    found = list_files(replace(place, path=_parent(stem)) if is_file else place)
+    listing = list_files(replace(place, path=_parent(stem)) if is_file else place)
     checkpoints: dict[str, list[HubFile]] = {}
-    by_path = {file.path: file for file in found.files}
-    for file in found.files:
+    by_path = {file.path: file for file in listing.files}
+    for file in listing.files:
         path = PurePosixPath(file.path)
         description = by_path.get(str(path.with_suffix(".json")))
         if path.match("rank_*.ckpt"):
@@ -105,7 +105,7 @@ def _list_checkpoint(place: HubPlace) -> Listing:
     if len(checkpoints) != 1:
         raise FetchError("not_found", _not_one_text(place, sorted(checkpoints)))
     (files,) = checkpoints.values()
-    return Listing(place, found.commit, tuple(files), found.licence)
+    return Listing(place, listing.commit, tuple(files), listing.licence)
 
 
 def _parent(path: PurePosixPath) -> str:

@@ -28,7 +28,7 @@ from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.trunk import Context
 from omnimouse_model.predict.capabilities import Outdated
 from omnimouse_model.predict.devices import Residence, hardware_of
-from omnimouse_model.predict.omnimouse.batching import common_part, copy_to_cpu
+from omnimouse_model.predict.omnimouse.batching import batch_key, copy_to_cpu
 from omnimouse_model.predict.omnimouse.device_cache import DeviceCache
 from omnimouse_model.predict.omnimouse.interrupt import checked_between_layers
 from omnimouse_model.predict.omnimouse.memory_fallback import (
@@ -252,7 +252,7 @@ class TransformerPredictor(Predictor):
         place = (session.id, session.fingerprint) if ideal else window.key
         columns = None if neurons is None else np.asarray(neurons).tobytes()
         joins = self._joins_masks
-        rest = common_part(mask, self._layout(mask)[0]) if joins else mask.mask_id
+        rest = batch_key(mask, self._layout(mask)[0]) if joins else mask.mask_id
         return place, columns, rest
 
     def embeddings(self, session: Session) -> np.ndarray:
@@ -296,9 +296,9 @@ class TransformerPredictor(Predictor):
         )
         if reduced is None:
             raise UnsupportedRequestError(
-                f"{self.name!r} has not enough memory for this question, however it "
-                f"is computed ({fault}). Show or ask for fewer neurons, choose a "
-                "smaller model, or close what else uses the device."
+                f"{self.name!r} has too little memory for this mask, even in "
+                f"the smallest parts ({fault}). Show or predict fewer neurons, "
+                "choose a smaller model, or close other programs on the device."
             )
         logger.warning("%s: %s (%s)", self.name, reduced.status, fault)
         # Everything on the device is dropped before the next attempt.
@@ -321,7 +321,8 @@ class TransformerPredictor(Predictor):
             raise UnsupportedRequestError(
                 f"{self.name!r} reads {n_read} behaviour channels, session "
                 f"{session.id!r} has {n_channels} "
-                f"({', '.join(session.behavior_names)}). Hide behaviour, or ask for it."
+                f"({', '.join(session.behavior_names)}). Hide behaviour, or make it a "
+                "target."
             )
         if mask.frames.any() and not window.has_video:
             raise UnsupportedRequestError(

@@ -56,7 +56,7 @@ POLL_S = 0.01
 """Time between two checks for a cancel: well under the 50 ms of the contract."""
 PREFETCH_POLL_S = 0.002
 """The same while prefetching, which must not delay a request."""
-CLOSED = "The predictor was closed while it answered."
+CLOSED = "The predictor was closed while it predicted."
 
 
 class WorkerPredictor(Predictor):
@@ -175,11 +175,11 @@ class WorkerPredictor(Predictor):
         if len(batch) == 1:
             yield self.predict(*batch[0])
             return
-        found = self._with_restart(lambda: self._predict_many(batch))
-        for prediction in found.predictions:
+        result = self._with_restart(lambda: self._predict_many(batch))
+        for prediction in result.predictions:
             yield self._finished(prediction)
-        if found.refusal is not None:
-            raise found.refusal
+        if result.refusal is not None:
+            raise result.refusal
 
     # -- optional methods; see `Needs.methods` ----------------------------------------
     def embeddings(self, session: Session) -> np.ndarray:
@@ -192,10 +192,10 @@ class WorkerPredictor(Predictor):
     ) -> tuple[float, np.ndarray]:
         """Return value and gradient of an objective; see `Differentiable`."""
         arguments = arguments_of(clip), neurons, objective
-        found: tuple[float, np.ndarray] = self._call(
+        value_and_gradient: tuple[float, np.ndarray] = self._call(
             "stimulus_gradient", clip.session, *arguments
         )
-        return found
+        return value_and_gradient
 
     def start(self, session: Session) -> str:
         """Return the key of a stream's first state, which stays in the worker."""
@@ -204,10 +204,10 @@ class WorkerPredictor(Predictor):
 
     def step(self, state: str, inputs: Window) -> tuple[Prediction, str]:
         """Return the prediction for the next frames, and the key of the next state."""
-        found: tuple[Prediction, str] = self._call(
+        prediction_and_state: tuple[Prediction, str] = self._call(
             "step", inputs.session, arguments_of(inputs), state
         )
-        return found
+        return prediction_and_state
 
     def _call(self, verb: str, session: Session, *arguments: Any) -> Any:
         """Call an optional method for a session; the worker refuses an unknown one."""
@@ -356,11 +356,11 @@ class WorkerPredictor(Predictor):
         self._prepare(encoded.window.session)
         if self._encoded is None or self._encoded[0] != encoded.state:
             self._encode(encoded.window, encoded.mask)
-        found = self._request("decode", neurons, self._memory.name)
-        if isinstance(found, InSharedMemory):
-            responses = self._memory.read(found.shape)
-            return replace(found.prediction, responses=responses)
-        prediction: Prediction = found
+        reply = self._request("decode", neurons, self._memory.name)
+        if isinstance(reply, InSharedMemory):
+            responses = self._memory.read(reply.shape)
+            return replace(reply.prediction, responses=responses)
+        prediction: Prediction = reply
         return prediction
 
     def _predict_many(self, batch: list[Request]) -> BatchResult:
@@ -372,8 +372,8 @@ class WorkerPredictor(Predictor):
             before = mask
         neurons = [None if n is None else pack_indices(n) for _, _, n in batch]
         place = self._sessions[window.session.id][1], arguments_of(window)
-        found: BatchResult = self._request("predict_many", *place, deltas, neurons)
-        return found
+        result: BatchResult = self._request("predict_many", *place, deltas, neurons)
+        return result
 
     def _request(self, verb: str, *arguments: Any, poll_s: float = POLL_S) -> Any:
         """Send a message and return the value of its reply, or raise its error."""
@@ -411,9 +411,9 @@ class WorkerPredictor(Predictor):
 def _remedy(fault: str, n_crashes: int) -> str:
     return (
         f"{fault} It has ended {'twice' if n_crashes == 2 else f'{n_crashes} times'} "
-        "in a row, and starts again with the next request: ask something smaller, "
-        "choose another model or device, or free memory; `omnimouse doctor` looks for "
-        "what is wrong."
+        "in a row, and starts again with the next request: use fewer neurons, choose "
+        "another model or device, or free memory; `omnimouse doctor` looks for the "
+        "problem."
     )
 
 

@@ -37,7 +37,7 @@ def check_address(address: str) -> str:
     if not is_private(full):
         raise ValueError(
             f"{full} is refused: it is neither TLS nor this machine, so recordings "
-            "would travel in the clear, and whoever listens could run code here. "
+            "would travel in the clear, and who reads the network could run code here. "
             f"Start Dask with certificates and give tls://{parts.hostname}:"
             f"{parts.port}, or tunnel (ssh -L {parts.port}:localhost:{parts.port} "
             f"{parts.hostname}) and give tcp://127.0.0.1:{parts.port}."

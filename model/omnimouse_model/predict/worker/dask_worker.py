@@ -80,7 +80,7 @@ class DaskLink:
         self._pending: deque[Any] = deque()
         try:
             workers = private_workers(self._client, address)
-            # The actor sends its calls through the client of the moment it is made.
+            # The actor uses the client that is current at its creation.
             with self._client.as_current():
                 self._created = self._client.submit(
                     ServerActor, source, device, threads, actor=True, workers=workers

@@ -51,7 +51,7 @@ from omnimouse_model.predict.worker.shared_memory import AttachedMemory
 NICE = 5
 """Niceness: the user interface has priority over the predictor."""
 SCREENS = ("napari", "qtpy", "PyQt6", "PySide6", "PyQt5", "IPython")
-MOST_STATES = 8
+MAX_STATES = 8
 """Stored states of streams; a stream needs its last one only."""
 Source = str | Callable[[], Predictor]
 InputArguments = tuple[Literal["window", "clip"], dict[str, Any]]
@@ -267,10 +267,10 @@ class Server:
             inputs_from(self._sessions[key], arguments),
             self._offering("stimulus_gradient"),
         )
-        found: tuple[float, np.ndarray] = predictor.stimulus_gradient(
+        value_and_gradient: tuple[float, np.ndarray] = predictor.stimulus_gradient(
             clip, neurons, objective
         )
-        return found
+        return value_and_gradient
 
     def _start(self, key: int) -> str:
         return self._store(self._offering("step").start(self._sessions[key]))
@@ -301,7 +301,7 @@ class Server:
         # was restarted.
         key = token_hex(8)
         self._states[key] = state
-        while len(self._states) > MOST_STATES:
+        while len(self._states) > MAX_STATES:
             self._states.popitem(last=False)
         return key
 
@@ -325,9 +325,9 @@ class Server:
         else:
             predictor = source()
         # A toolkit would open a display, and its threads would slow the predictor.
-        if found := [name for name in SCREENS if name in sys.modules]:
+        if screens := [name for name in SCREENS if name in sys.modules]:
             raise WorkerError(
-                f"The predictor's process imported {', '.join(found)}; a predictor "
+                f"The predictor's process imported {', '.join(screens)}; a predictor "
                 "must not need a screen."
             )
         # Only if the predictor has imported it: baselines do without.

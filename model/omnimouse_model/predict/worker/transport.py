@@ -4,21 +4,12 @@
 Both carry the bytes that `client` writes and `server` reads.
 """
 
-import multiprocessing
 import os
-import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from types import ModuleType
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from omnimouse_model.predict.worker.server import Source, serve
-
-# Not fork: a copy of a process with threads (Qt, torch) may deadlock.
-SPAWN = multiprocessing.get_context("spawn")
+from omnimouse_model.process import SPAWN, end_process, exit_text, spawn
 
 
 class LinkEndedError(Exception):
@@ -40,7 +31,7 @@ class Link(Protocol):
 
     @property
     def is_alive(self) -> bool:
-        """Whether the other end may reply; False is certain, True is not."""
+        """False if the other end has ended; True does not guarantee that it replies."""
         ...
 
     def send(self, message: bytes) -> None:
@@ -92,14 +83,14 @@ class ProcessLink:
         return self._process.is_alive()
 
     def send(self, message: bytes) -> None:
-        """Write to the pipe."""
+        """Send one message; a full pipe blocks until the process reads."""
         try:
             self._connection.send_bytes(message)
         except OSError as error:
             raise self._ended() from error
 
     def receive(self, timeout_s: float) -> bytes | None:
-        """Read from the pipe."""
+        """Return the next reply from the pipe, None after the timeout."""
         try:
             if not self._connection.poll(timeout_s):
                 return None
@@ -121,64 +112,8 @@ class ProcessLink:
         return LinkEndedError(f"The predictor's process {exit_text(self._process)}.")
 
 
-def spawn(
-    name: str, target: Callable[..., None], *arguments: Any
-) -> tuple[BaseProcess, Connection]:
-    """Start a process, and return it with this end of its pipe.
-
-    The other end of the pipe is the first argument of `target`.
-    """
-    connection, child_end = SPAWN.Pipe()
-    process = SPAWN.Process(
-        target=target, args=(child_end, *arguments), name=name, daemon=True
-    )
-    with without_main_module():
-        process.start()
-    # With a copy here, the pipe would not report the end of the process.
-    child_end.close()
-    return process, connection
-
-
-def end_process(process: BaseProcess, patience_s: float) -> None:
-    """End a process: wait for it, then terminate, then kill it."""
-    process.join(patience_s)
-    for end in (process.terminate, process.kill):
-        if process.is_alive():
-            end()
-            process.join(2.0)
-
-
-def exit_text(process: BaseProcess) -> str:
-    """Return how a process ended, for an error message."""
-    process.join(1.0)
-    code = process.exitcode
-    # -9 is SIGKILL, the signal of the kernel's out-of-memory killer.
-    killed = " (killed by the system: out of memory?)" if code == -9 else ""
-    return f"ended with exit code {code}{killed}"
-
-
 def _n_cores() -> int:
     # Containers and job schedulers give a process fewer cores than the machine has.
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-_main_module_lock = threading.Lock()
-
-
-@contextmanager
-def without_main_module() -> Iterator[None]:
-    """Start processes within this block that do not import the user's script.
-
-    A spawned process imports the parent's `__main__` again, and with it napari and Qt,
-    or a script without a guard. No message needs it.
-    """
-    # One thread at a time: a second one would restore the substitute of the first.
-    with _main_module_lock:
-        main = sys.modules["__main__"]
-        try:
-            sys.modules["__main__"] = ModuleType("__main__")
-            yield
-        finally:
-            sys.modules["__main__"] = main

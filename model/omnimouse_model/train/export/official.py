@@ -68,7 +68,7 @@ def write_official(out: Path, folder: Path, config: TrainConfig) -> list[Path]:
 
 
 def _check_released(config: OmniMouseConfig) -> None:
-    """Raise CheckpointError if a reader could not find out the architecture."""
+    """Raise CheckpointError unless a reader can infer the architecture."""
     for size in SIZES.values():
         # A reader infers these two fields from the shapes of the weights, and takes all
         # others from the table of sizes.
@@ -80,8 +80,9 @@ def _check_released(config: OmniMouseConfig) -> None:
         if readable == config:
             return
     raise CheckpointError(
-        "The released form does not tell its architecture: only released sizes "
-        f"({', '.join(SIZES)}) can be written so. model.safetensors has this one."
+        "Released checkpoints do not store the architecture, so only released sizes "
+        f"({', '.join(SIZES)}) can be exported in this format. model.safetensors has "
+        "this one."
     )
 
 

@@ -44,12 +44,12 @@ def hold_out(session: Session, seed: int) -> TrainingSession:
         if held.sum() >= SHARE * len(starts):
             break
         held |= interval == number
-    chosen = spaced(starts[held])
+    held_out_starts = spaced(starts[held])
     # Distance of each train window to the nearest held-out window before and after it.
-    near = np.searchsorted(chosen, starts)
+    near = np.searchsorted(held_out_starts, starts)
     distance = np.minimum(
-        np.abs(starts - chosen[np.maximum(near - 1, 0)]),
-        np.abs(starts - chosen[np.minimum(near, len(chosen) - 1)]),
+        np.abs(starts - held_out_starts[np.maximum(near - 1, 0)]),
+        np.abs(starts - held_out_starts[np.minimum(near, len(held_out_starts) - 1)]),
     )
     # Starts at least one window length apart do not overlap. Starts are float seconds,
     # hence the tolerance.
@@ -61,7 +61,7 @@ def hold_out(session: Session, seed: int) -> TrainingSession:
             f"{WINDOW_S:g} s, too few to hold some out: record longer, or name more "
             "trials 'train'.",
         )
-    return replace(source, starts=train, held_out=chosen)
+    return replace(source, starts=train, held_out=held_out_starts)
 
 
 def _opened(session: Session) -> TrainingSession:
@@ -81,8 +81,8 @@ def _opened(session: Session) -> TrainingSession:
 def spaced(starts: np.ndarray) -> np.ndarray:
     """Return those of the sorted starts that are at least the official stride apart."""
     least = STRIDE / GRID_RATE_HZ - 1e-6
-    chosen = [starts[0]]
+    spaced_starts = [starts[0]]
     for start in starts[1:]:
-        if start - chosen[-1] >= least:
-            chosen.append(start)
-    return np.array(chosen)
+        if start - spaced_starts[-1] >= least:
+            spaced_starts.append(start)
+    return np.array(spaced_starts)

@@ -20,7 +20,7 @@ from typing import Any, Final
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError, WorkerError
 from omnimouse_model.predict.worker.server import portable_error
-from omnimouse_model.predict.worker.transport import end_process, exit_text, spawn
+from omnimouse_model.process import end_process, exit_text, spawn
 
 NICE: Final = 10
 """Niceness: lower priority than the live predictor and the user interface."""
@@ -106,8 +106,8 @@ def _forward_reports(
             if stopped_at is not None:
                 raise StoppedError from fault
             raise WorkerError(
-                f"The process that fine-tunes {exit_text(process)}. What was saved is "
-                "kept: go on, with other programs closed or on another device."
+                f"The process that fine-tunes {exit_text(process)}. The last save "
+                "remains: close other programs or choose another device, and resume."
             ) from fault
         if kind == "fault":
             raise value

@@ -12,7 +12,7 @@ from omnimouse_model.nets.omnimouse.initialisation import set_mean_rates
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.baselines.rules import mean_rates
 from omnimouse_model.train.batches import TrainingSession
-from omnimouse_model.train.finetune.neighbour_init import KEY, neighbour_embeddings
+from omnimouse_model.train.finetune.correlated_init import KEY, embeddings_of_correlated
 
 Trained = Literal["embeddings", "all"]
 ANIMALS = "animal_params._animal_embeddings."
@@ -80,7 +80,7 @@ class StartValues:
         vector = _mean(
             [state[f"sess_params.{k}._session_embedding"] for k in self.model.sessions]
         )
-        neurons = neighbour_embeddings(
+        neurons = embeddings_of_correlated(
             self.model,
             self.source.session,
             self.source.starts,

@@ -63,8 +63,8 @@ def ridge(x: Tensor, y: Tensor, penalty: float = PENALTY) -> Tensor:
     return weight
 
 
-def balanced_ridge(x: Tensor, y: Tensor, few: Tensor) -> Tensor:
-    """`ridge` in which the few rows have the same total weight as all others."""
+def balanced_ridge(x: Tensor, y: Tensor, is_rare: Tensor) -> Tensor:
+    """`ridge` in which the rare rows together have the same weight as all others."""
     weight = torch.ones(len(x)).to(x)
-    weight[few] = ((~few).sum() / few.sum()).sqrt()
+    weight[is_rare] = ((~is_rare).sum() / is_rare.sum()).sqrt()
     return ridge(x * weight[:, None], y * weight[:, None], PENALTY / 10)

@@ -112,8 +112,8 @@ def fit_batches(
 def _spread(source: TrainingSession) -> np.ndarray:
     """Return starts of at most `WINDOWS` windows spread over a session."""
     count = min(WINDOWS, len(source.starts))
-    chosen = np.linspace(0, len(source.starts) - 1, count).astype(int)
-    return np.asarray(source.starts[chosen])
+    indices = np.linspace(0, len(source.starts) - 1, count).astype(int)
+    return np.asarray(source.starts[indices])
 
 
 def tuning_weights(source: TrainingSession, targets: str) -> np.ndarray:

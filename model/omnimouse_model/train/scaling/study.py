@@ -1,12 +1,12 @@
 """Run a scaling study: train and score nested collections x model sizes x seeds.
 
-    STUDY.scaling.jsonl                     a row per run and condition (`scaling_runs`)
+    STUDY.scaling.jsonl                     a row per run and condition
     STUDY-models/collections-0.json         sessions of each collection
     STUDY-models/5M, 8 sessions, order 0, seed 1/    a training run (`loop`)
 
-Runs in the results file are not trained again, and a killed run resumes from its last
-save, so the same plan and results file complete an interrupted study. Only one process
-may run a study at a time.
+`analysis.scaling.runs` defines the rows. Runs in the results file are not trained
+again, and a killed run resumes from its last save, so the same plan and results file
+complete an interrupted study. Only one process may run a study at a time.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.analysis.evaluate.evaluate import Cancelled, Progress, evaluate
+from omnimouse_model.analysis.evaluate.evaluate import Progress, evaluate
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile, row_key
 from omnimouse_model.analysis.scaling.collections import (
     collections_manifest,
@@ -30,7 +30,7 @@ from omnimouse_model.analysis.scaling.runs import (
     run_scores,
 )
 from omnimouse_model.data.session_index import Catalogue, catalogue_of
-from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.predict.omnimouse.loading import load_checkpoint_predictor
 from omnimouse_model.train.batches import TrainingSession, open_training_session
 from omnimouse_model.train.checkpoints import MODEL
@@ -47,7 +47,7 @@ Member = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class StudyRun:
-    """One model of a study.
+    """Model to train in a study: size, training data and seed.
 
     Attributes
     ----------
@@ -113,14 +113,14 @@ def run_study(
         Sessions do not exist, or collections are not possible.
     ResultsFileError
         The results belong to another study.
-    Cancelled
+    StoppedError
         `cancelled()` returned True; training until then is saved.
     """
-    found = _sessions(plan, mice, progress)
-    evaluated = _evaluated(plan, found)
+    catalogue = _sessions(plan, mice, progress)
+    evaluated = _evaluated(plan, catalogue)
     # All runs are listed first, so that a wrong plan fails before any training.
     folder = models_folder(results)
-    runs = list(study_runs(plan, found, evaluated, folder))
+    runs = list(study_runs(plan, catalogue, evaluated, folder))
     file = ResultsFile(SCALING, Path(results), _definition(plan, evaluated))
     _check_names(file, plan, runs)
     total = sum(run.config.total_steps for run in runs)
@@ -143,13 +143,13 @@ def run_study(
 
 
 def study_runs(
-    plan: StudyPlan, found: Catalogue, evaluated: list[str], folder: Path
+    plan: StudyPlan, catalogue: Catalogue, evaluated: list[str], folder: Path
 ) -> Iterator[StudyRun]:
     """Yield all runs of a plan, one curve after the other, and write the manifests."""
     drawn = {}
     for order in plan.orders:
         manifest = collections_manifest(
-            found, plan.collections, order, always=evaluated
+            catalogue, plan.collections, order, always=evaluated
         )
         folder.mkdir(parents=True, exist_ok=True)
         write_manifest(manifest, folder / f"collections-{order}.json")
@@ -187,19 +187,19 @@ def _sessions(plan: StudyPlan, mice: Path | None, progress: Progress) -> Catalog
     return catalogue_of(places)
 
 
-def _evaluated(plan: StudyPlan, found: Catalogue) -> list[str]:
+def _evaluated(plan: StudyPlan, catalogue: Catalogue) -> list[str]:
     """Return the ids of the sessions that are scored."""
     # Ids are added last: if the folder of one session has the id of another, the id
     # wins.
-    known = {entry.path.name: entry.id for entry in found}
-    known |= {entry.id: entry.id for entry in found}
-    missing = [name for name in plan.evaluated if name not in known]
+    id_of_name = {entry.path.name: entry.id for entry in catalogue}
+    id_of_name |= {entry.id: entry.id for entry in catalogue}
+    missing = [name for name in plan.evaluated if name not in id_of_name]
     if missing:
         raise ValueError(
             f"evaluated: there is no session {', '.join(missing)} among the plan's "
-            f"{len(found)}, {', '.join(entry.path.name for entry in found)}."
+            f"{len(catalogue)}, {', '.join(entry.path.name for entry in catalogue)}."
         )
-    return [known[name] for name in plan.evaluated]
+    return [id_of_name[name] for name in plan.evaluated]
 
 
 def _definition(plan: StudyPlan, evaluated: list[str]) -> dict[str, Any]:
@@ -285,7 +285,9 @@ class _Work:
         )
         # A cancelled `train` returns normally, and its net must not be scored.
         if self.cancelled():
-            raise Cancelled("The study was cancelled; the same plan goes on from here.")
+            raise StoppedError(
+                "The study was cancelled; the same plan goes on from here."
+            )
         # The core only: embeddings grow with the number of neurons, and cost few
         # operations.
         parameters = sum(p.numel() for p in split_parameters(net)[0])

@@ -9,13 +9,17 @@ import pytest
 from click.testing import CliRunner
 
 from omnimouse_app.cli.evaluate import Progress, command
-from omnimouse_model.analysis.evaluate.conditions import DEMO, Condition, hidden_half
-from omnimouse_model.analysis.evaluate.evaluate import CHANNELS, Cancelled, evaluate
+from omnimouse_model.analysis.evaluate.conditions import (
+    DEMO,
+    Condition,
+    half_population_targets,
+)
+from omnimouse_model.analysis.evaluate.evaluate import CHANNELS, evaluate
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import BehaviorSpec
-from omnimouse_model.errors import UnsupportedRequestError
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.baselines.predictor import naive_predictor
@@ -115,7 +119,7 @@ def test_the_demo_compares_half_visible_on_the_same_neurons(session):
     half = found.find("half_population_video_behavior", "noisy")
     alone = found.find("video_behavior on the hidden half", "noisy")
     np.testing.assert_array_equal(half.neurons, alone.neurons)
-    np.testing.assert_array_equal(half.neurons, hidden_half(session))
+    np.testing.assert_array_equal(half.neurons, half_population_targets(session))
     assert half.n_windows == alone.n_windows
 
 
@@ -308,7 +312,7 @@ def test_cancelling_stops_at_once(session):
     def cancelled():
         return next(left, None) is None
 
-    with pytest.raises(Cancelled):
+    with pytest.raises(StoppedError):
         evaluate(predictor, session, [STIMULUS], cancelled=cancelled)
     assert predictor.counters.get("encodings", 0) < 4
 

@@ -12,12 +12,12 @@ from omnimouse_model.analysis.in_silico.counterfactual import (
     what_if,
 )
 from omnimouse_model.analysis.in_silico.edit_lists import (
-    arranged,
+    apply_edits,
     describe_edits,
-    edited,
     edits_for,
     edits_from_json,
     edits_to_json,
+    sort_edits,
 )
 from omnimouse_model.analysis.in_silico.stimulus_edits import (
     BehaviorScale,
@@ -80,7 +80,7 @@ def mask(session):
 
 # -- what edits do to a window --------------------------------------------------------
 def test_contrast_one_and_scale_one_change_nothing_exactly(window):
-    same = edited(window, [Contrast(1.0), BehaviorScale("running", 1.0), Shift()])
+    same = apply_edits(window, [Contrast(1.0), BehaviorScale("running", 1.0), Shift()])
     np.testing.assert_array_equal(same.video, window.video)
     np.testing.assert_array_equal(same.behavior, window.behavior)
     np.testing.assert_array_equal(same.frames_u8, window.frames_u8)
@@ -88,7 +88,7 @@ def test_contrast_one_and_scale_one_change_nothing_exactly(window):
 
 def test_the_session_and_the_window_are_not_touched(window):
     video, behavior = window.video.copy(), window.behavior.copy()
-    changed = edited(window, EVERY)
+    changed = apply_edits(window, EVERY)
     assert not np.array_equal(changed.video, video)
     assert not np.array_equal(changed.behavior, behavior)
     again = window.session.window(window.start_s)
@@ -98,71 +98,71 @@ def test_the_session_and_the_window_are_not_touched(window):
 
 
 def test_keys_tell_edited_windows_apart(window):
-    keys = {window.key, *(edited(window, [edit]).key for edit in EVERY)}
+    keys = {window.key, *(apply_edits(window, [edit]).key for edit in EVERY)}
     assert len(keys) == len(EVERY) + 1
-    assert edited(window, [Blank()]) == edited(window, [Blank()])
-    assert edited(window, [Blank()]) != window
+    assert apply_edits(window, [Blank()]) == apply_edits(window, [Blank()])
+    assert apply_edits(window, [Blank()]) != window
 
 
 def test_blank_is_zero_to_the_model_and_gray_on_screen(window):
-    half = edited(window, [Blank((30, 60))])
+    half = apply_edits(window, [Blank((30, 60))])
     np.testing.assert_array_equal(half.video[30:], 0.0)
     np.testing.assert_array_equal(half.video[:30], window.video[:30])
     np.testing.assert_array_equal(half.frames_u8[30:], 113)
 
 
 def test_freeze_holds_one_frame(window):
-    held = edited(window, [Freeze(12, (20, 60))]).video
+    held = apply_edits(window, [Freeze(12, (20, 60))]).video
     np.testing.assert_array_equal(held[20:], np.repeat(window.video[12:13], 40, 0))
     np.testing.assert_array_equal(held[:20], window.video[:20])
 
 
 def test_mirror_twice_is_the_recording(window):
-    once = edited(window, [Mirror()])
+    once = apply_edits(window, [Mirror()])
     np.testing.assert_array_equal(once.video, window.video[:, :, ::-1])
-    twice = edited(once, [Mirror()])
+    twice = apply_edits(once, [Mirror()])
     np.testing.assert_array_equal(twice.video, window.video)
-    down = edited(window, [Mirror("vertical")])
+    down = apply_edits(window, [Mirror("vertical")])
     np.testing.assert_array_equal(down.video, window.video[:, ::-1])
 
 
 def test_contrast_scales_what_the_model_sees(window):
-    half = edited(window, [Contrast(0.5)])
+    half = apply_edits(window, [Contrast(0.5)])
     np.testing.assert_allclose(half.video, window.video / 2, atol=1e-6)
-    strong = edited(window, [Contrast(3.0)])
+    strong = apply_edits(window, [Contrast(3.0)])
     assert strong.frames_u8.min() == 0
     assert strong.video.max() == pytest.approx((255 - 113) / 59)
 
 
 def test_a_shift_in_pixels_moves_the_picture_and_fills_with_gray(window):
-    moved = edited(window, [Shift(right=5, down=-3)]).video
+    moved = apply_edits(window, [Shift(right=5, down=-3)]).video
     np.testing.assert_array_equal(moved[:, :-3, 5:], window.video[:, 3:, :-5])
     assert (moved[:, :, :5] == 0).all()
     assert (moved[:, -3:] == 0).all()
-    assert (edited(window, [Shift(right=64)]).video == 0).all()
+    assert (apply_edits(window, [Shift(right=64)]).video == 0).all()
 
 
 @pytest.mark.parametrize("later", [7, -7])
 def test_a_shift_in_frames_shows_what_was_recorded_before_or_after(
     session, window, later
 ):
-    moved = edited(window, [Shift(later=later)])
+    moved = apply_edits(window, [Shift(later=later)])
     there = session.window(window.start_s - later / 30)
     np.testing.assert_array_equal(moved.video, there.video)
     assert there.start_index == window.start_index - later
 
 
 def test_another_clip_is_the_video_of_another_window(session, window):
-    other = edited(window, [OtherClip(12.0)])
+    other = apply_edits(window, [OtherClip(12.0)])
     np.testing.assert_array_equal(other.video, session.window(12.0).video)
     np.testing.assert_array_equal(other.behavior, window.behavior)
 
 
 def test_edits_follow_each_other(window):
-    both = edited(edited(window, [Mirror()]), [Shift(right=2)])
-    assert both == edited(window, [Mirror(), Shift(right=2)])
+    both = apply_edits(apply_edits(window, [Mirror()]), [Shift(right=2)])
+    assert both == apply_edits(window, [Mirror(), Shift(right=2)])
     np.testing.assert_array_equal(both.video[:, :, 2:], window.video[:, :, :1:-1])
-    blank_then_moved = edited(window, [Blank((0, 10)), Shift(later=5)]).video
+    blank_then_moved = apply_edits(window, [Blank((0, 10)), Shift(later=5)]).video
     np.testing.assert_array_equal(blank_then_moved[5:15], 0.0)
     np.testing.assert_array_equal(blank_then_moved[15:], window.video[10:55])
 
@@ -174,7 +174,7 @@ def test_behaviour_is_edited_in_the_units_of_the_recording(window):
     recorded = window.behavior[:, column] * std + mean
 
     def running(edit: object) -> np.ndarray:
-        behavior = edited(window, [edit]).behavior
+        behavior = apply_edits(window, [edit]).behavior
         others = np.delete(behavior, column, axis=1)
         np.testing.assert_array_equal(others, np.delete(window.behavior, column, 1))
         return behavior[:, column] * std + mean
@@ -189,14 +189,14 @@ def test_behaviour_is_edited_in_the_units_of_the_recording(window):
 
 def test_what_a_session_lacks_cannot_be_edited(window):
     with pytest.raises(ValueError, match="has no 'licking'; it has pupil_size"):
-        edited(window, [BehaviorSet("licking", 0.0)])
+        apply_edits(window, [BehaviorSet("licking", 0.0)])
     with pytest.raises(ValueError, match="0-59, not 60"):
-        edited(window, [Freeze(60)])
+        apply_edits(window, [Freeze(60)])
     with pytest.raises(ValueError, match="within 0-40, not"):
-        edited(window, [BehaviorScale("running", 2.0, (0, 41))])
+        apply_edits(window, [BehaviorScale("running", 2.0, (0, 41))])
     session = replace(window.session, stimulus=None)
     with pytest.raises(ValueError, match="has no video to edit"):
-        edited(session.window(6.0), [Blank()])
+        apply_edits(session.window(6.0), [Blank()])
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_edits_that_make_no_sense_are_refused(make, value, words):
 def test_edits_go_through_json_and_pickle_unchanged(window):
     stored = json.loads(json.dumps(edits_to_json(EVERY)))
     assert edits_from_json(stored) == EVERY
-    assert pickle.loads(pickle.dumps(edited(window, EVERY))).edits == EVERY
+    assert pickle.loads(pickle.dumps(apply_edits(window, EVERY))).edits == EVERY
 
 
 def test_words_of_edits_have_their_values():
@@ -250,12 +250,12 @@ def test_edits_keep_their_meaning_under_another_spec(session, window):
     assert edits_for(edits, window.spec, coarse) == mapped
     assert edits_for(mapped[1:], coarse, COUNTS) == mapped[1:]  # it reads no video
     raw = session.window(6.0, RECURRENT)
-    changed = edited(raw, edits_for(edits[2:3], window.spec, RECURRENT))
+    changed = apply_edits(raw, edits_for(edits[2:3], window.spec, RECURRENT))
     np.testing.assert_array_equal(changed.video[3:, :-8, 16:], raw.video[:-3, 8:, :-16])
     assert (changed.video[:, :, :16] == 113).all()
     units = replace(RECURRENT, behavior=replace(RECURRENT.behavior, is_raw=True))
     raw = session.window(6.0, units)
-    held = edited(raw, [BehaviorSet("running", 3.0)]).behavior
+    held = apply_edits(raw, [BehaviorSet("running", 3.0)]).behavior
     assert raw.behavior_names[1] == "running"
     np.testing.assert_allclose(held[:, 1], 3.0, rtol=1e-5)
     np.testing.assert_array_equal(held[:, 0], raw.behavior[:, 0])
@@ -278,7 +278,7 @@ def test_a_predictor_of_raw_video_answers_what_if(session):
 
 
 def test_arranged_puts_the_clip_first():
-    assert arranged(EVERY[::-1]) == EVERY
+    assert sort_edits(EVERY[::-1]) == EVERY
 
 
 # -- what they do to a prediction -----------------------------------------------------
@@ -338,7 +338,7 @@ def test_an_answer_that_is_known_is_not_asked_again(window, mask):
 def test_nothing_is_scored(window, mask):
     found = what_if(EchoPredictor(), window, mask, [Blank()])
     assert np.isnan(found.scores).all()
-    with pytest.raises(ValueError, match="no truth to score"):
+    with pytest.raises(ValueError, match="no recorded responses to an edited"):
         next(live_sweep(EchoPredictor(), found.window, np.arange(2)))
 
 

@@ -188,13 +188,13 @@ def test_what_is_done_is_not_done_again_and_what_was_half_done_is_removed(
     done = (part / "journal.jsonl").read_text().count("\n") - 1
     half = part / "responses" / "data" / "c" / f"0.{'a' * 32}.partial"
     half.write_text("half")
-    written, note = [], write._Writing._note
+    written, note = [], write._Conversion._note
 
     def noted(self: object, name: str, digest: str) -> None:
         written.append(name)
         note(self, name, digest)
 
-    monkeypatch.setattr(write._Writing, "_note", noted)
+    monkeypatch.setattr(write._Conversion, "_note", noted)
     convert(session, tmp_path / "m.zarr")
     hashes = zarr.open_group(str(tmp_path / "m.zarr")).attrs["hashes"]
     assert 0 < done < len(hashes)
@@ -278,11 +278,11 @@ def test_a_folder_that_is_no_begun_store_is_left_alone(name, session, tmp_path):
     mine = part / name
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    with pytest.raises(FileExistsError, match="no store that was begun"):
+    with pytest.raises(FileExistsError, match="not an unfinished store"):
         convert(session, tmp_path / "m.zarr")
     if name != "zarr.json":  # beside a store of ours
         zarr.create_group(str(part), attributes={"format": "omses"})
-        with pytest.raises(FileExistsError, match="no store that was begun"):
+        with pytest.raises(FileExistsError, match="not an unfinished store"):
             convert(session, tmp_path / "m.zarr")
     assert mine.read_text() == "mine"
 
@@ -293,15 +293,15 @@ def test_what_is_not_its_source_is_never_moved_and_is_written_anew(
 ):
     store = tmp_path / "m.zarr"
     with pytest.raises(StopConversion):
-        convert(session, store, comparing=stop_at(0.0))
+        convert(session, store, report_comparison=stop_at(0.0))
     part = store.with_name("m.zarr.part")
     path = part / "responses" / "data" / "c" / "2" / "0"
     sound = path.read_bytes()
     flip_bit(path, 0)
     with pytest.raises(SessionFormatError, match="is damaged"):
-        convert(session, store, comparing=stop_at(2.0))
+        convert(session, store, report_comparison=stop_at(2.0))
     assert not store.exists()
-    convert(session, store, comparing=stop_at(2.0))
+    convert(session, store, report_comparison=stop_at(2.0))
     assert (store / path.relative_to(part)).read_bytes() == sound
     assert not part.exists()
 
@@ -493,7 +493,7 @@ def test_what_a_store_cannot_hold_is_refused_before_it_is_begun(tmp_path, monkey
     video, times = np.zeros((2, 20, 30), np.float32), np.array([1.0, 4.0])
     arrays = {"responses": np.ones((300, 3), np.float32), "rate_hz": 30.0}
     session = open_session({**arrays, "video": video, "video_times": times})
-    monkeypatch.setattr(write, "MOST_CHUNK_BYTES", 2000)
+    monkeypatch.setattr(write, "MAX_CHUNK_BYTES", 2000)
     with pytest.raises(SessionFormatError, match="frames of 2,400 bytes"):
         convert(session, tmp_path / "m.zarr")
     monkeypatch.undo()

@@ -19,7 +19,7 @@ import omnimouse_model as om
 from omnimouse_app.cli import group
 from omnimouse_model.data.hub.download import work_folder
 from omnimouse_model.data.hub.errors import folder_bytes
-from omnimouse_model.data.hub.fetch_session import local_path
+from omnimouse_model.data.hub.fetch import local_path
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
 from omnimouse_model.live.inference.engine import Execution

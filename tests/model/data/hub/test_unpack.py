@@ -120,7 +120,7 @@ def test_what_must_not_be_written_is_refused_by_name(tmp_path, members, words):
 
 
 def test_too_many_members_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(archives, "MOST_MEMBERS", 3)
+    monkeypatch.setattr(archives, "MAX_MEMBERS", 3)
     path = write_tar(tmp_path / "a.tar", *(member(str(k)) for k in range(4)))
     assert "more than 3 members" in refusal(path)
 

@@ -265,7 +265,7 @@ def test_pins_are_restored_after_a_restart(folder, tmp_path):
     def made():
         return Controller(
             synchronous=True,
-            memory=tmp_path / "live.json",
+            session_file=tmp_path / "live.json",
             load=lambda name, session, device: SloppyPredictor(name),
         )
 
@@ -298,14 +298,14 @@ def test_pins_are_restored_after_a_restart(folder, tmp_path):
 
 def test_damaged_pins_are_dropped(folder, tmp_path):
     memory = tmp_path / "live.json"
-    with open_controller(folder, memory=memory) as first:
+    with open_controller(folder, session_file=memory) as first:
         first.pins.pin("good")
         first.pins.pin("bad")
     facts = json.loads(memory.read_text())
     facts["pins"]["pins"][1]["mask"] = {"nonsense": 1}
     facts["pins"]["pins"].append(7)
     memory.write_text(json.dumps(facts))
-    with closing(Controller(synchronous=True, memory=memory)) as second:
+    with closing(Controller(synchronous=True, session_file=memory)) as second:
         second.choose_predictor(EchoPredictor())
         assert second.restore()
         assert [pin.name for pin in second.state.pins] == ["good"]

@@ -59,7 +59,7 @@ def test_a_folder_is_read_in_the_background_entry_by_entry(
         counts.append(len(recordings.index))
 
     recordings.changed.connect(listen)
-    recordings.look_in(folder)
+    recordings.read_folder(folder)
     assert recordings.is_busy
     assert len(recordings.index) == 0
     drawing_thread.draw_until(lambda: not recordings.is_busy)
@@ -73,7 +73,7 @@ def test_a_folder_is_read_in_the_background_entry_by_entry(
 
 def test_a_missing_folder_is_an_error(drawing_thread, tmp_path):
     recordings = drawing_thread.controller.recordings
-    recordings.look_in(tmp_path / "gone")
+    recordings.read_folder(tmp_path / "gone")
     drawing_thread.draw_until(lambda: not recordings.is_busy)
     assert str(tmp_path / "gone") in str(recordings.error)
 
@@ -124,7 +124,7 @@ def test_a_cancelled_check_reports_nothing(drawing_thread, folder):
 # -- series --------------------------------------------------------------------------
 def test_another_series_is_read_at_the_same_window_and_after_a_restart(tmp_path):
     memory = tmp_path / "live.json"
-    controller = Controller(synchronous=True, memory=memory)
+    controller = Controller(synchronous=True, session_file=memory)
     controller.choose_predictor(EchoPredictor())
     controller.open_session(Path(shutil.copytree(SUITE2P, tmp_path / "m7")))
     before = controller.state.session
@@ -139,7 +139,7 @@ def test_another_series_is_read_at_the_same_window_and_after_a_restart(tmp_path)
     assert "no series 'calcium'" in str(controller.loader.error)
     assert state.session.series == "dff"
     controller.close()
-    again = Controller(synchronous=True, memory=memory)
+    again = Controller(synchronous=True, session_file=memory)
     assert again.restore()
     assert again.state.session.series == "dff"
     again.close()

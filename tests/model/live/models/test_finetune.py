@@ -37,7 +37,9 @@ def open_controller(mouse_folder, tmp_path):
     made: list[Controller] = []
 
     def controller() -> Controller:
-        made.append(Controller(load=load_in_process, memory=tmp_path / "live.json"))
+        made.append(
+            Controller(load=load_in_process, session_file=tmp_path / "live.json")
+        )
         made[-1].finetuning.folder = tmp_path / "models"
         made[-1].choose_predictor(mouse_folder / "base.safetensors")
         made[-1].open_session(mouse_folder / NEW)
@@ -205,7 +207,7 @@ def test_a_fine_tuning_that_cannot_start_reports_the_reason(controller, finetuni
     finetuning.clear()
     controller.choose_predictor(EchoPredictor())
     finetuning.start()
-    assert finetuning.error.code == "nothing"
+    assert finetuning.error.code == "no_model_or_session"
 
 
 def test_a_result_for_another_recording_is_not_chosen(

@@ -27,7 +27,7 @@ def places() -> np.ndarray:
 @pytest.fixture
 def controller(tmp_path):
     memory = tmp_path / "live.json"
-    with closing(Controller(synchronous=True, memory=memory)) as made:
+    with closing(Controller(synchronous=True, session_file=memory)) as made:
         made.open_session(om.open_session(arrays(plane=PLANE, xyz_um=places())))
         yield made
 
@@ -62,9 +62,9 @@ def test_plane_and_areas_are_saved_and_restored(controller, tmp_path):
     controller.colouring.outline_areas(True)
     assert controller.project.save(tmp_path / "a.omnimouse.json")
     controller.close()
-    again = Controller(synchronous=True, memory=tmp_path / "live.json")
+    again = Controller(synchronous=True, session_file=tmp_path / "live.json")
     assert again.restore()
-    other = Controller(synchronous=True, memory=tmp_path / "other.json")
+    other = Controller(synchronous=True, session_file=tmp_path / "other.json")
     other.project.open(tmp_path / "a.omnimouse.json")
     for second in (again, other):
         assert second.planes.number == 5

@@ -58,7 +58,7 @@ def load(name: str, *_: object) -> NoisyPredictor:
 @pytest.fixture
 def controller(session, tmp_path):
     memory = tmp_path / "live.json"
-    with open_controller(session, "noisy", memory=memory, load=load) as made:
+    with open_controller(session, "noisy", session_file=memory, load=load) as made:
         made.apply_preset("causal_response_25_video_behavior")
         made.select([4, 9])
         yield made
@@ -155,7 +155,7 @@ def test_a_mask_by_hand_is_written_out_in_spans(controller, checked_script):
 def test_a_long_mask_by_hand_is_saved_to_a_file(
     controller, checked_script, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(as_python, "MOST_CHARACTERS", 600)
+    monkeypatch.setattr(as_python, "MAX_CHARACTERS", 600)
     scatter(controller)
     path = tmp_path / "masks" / f"{controller.state.mask.mask_id}.json"
     assert str(path) in checked_script()
@@ -172,11 +172,11 @@ def test_a_saved_mask_is_read_from_its_analysis(controller, checked_script, tmp_
 
 def test_a_script_that_cannot_reproduce_the_screen_is_refused(controller):
     controller.apply_preset("nothing")
-    with pytest.raises(ExportError, match="Nothing is asked"):
+    with pytest.raises(ExportError, match="There is no target"):
         controller.as_python()
     controller.apply_preset("video_only")
     controller.choose_predictor(EchoPredictor())
-    with pytest.raises(ExportError, match="handed in"):
+    with pytest.raises(ExportError, match="passed as an object"):
         controller.as_python()
     with pytest.raises(ExportError, match="Open a recording"):
         Controller(synchronous=True).as_python()

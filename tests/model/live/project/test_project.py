@@ -59,7 +59,7 @@ def memory(tmp_path):
 @pytest.fixture
 def controller(folder, memory):
     """Controller whose state differs from a first view in every field."""
-    with open_controller(folder, "mean", memory=memory) as made:
+    with open_controller(folder, "mean", session_file=memory) as made:
         change_everything(made)
         yield made
 
@@ -76,14 +76,14 @@ def path(controller, tmp_path):
 def second_controller(tmp_path):
     """A controller of another user."""
     memory = tmp_path / "other" / "live.json"
-    with closing(Controller(synchronous=True, memory=memory)) as made:
+    with closing(Controller(synchronous=True, session_file=memory)) as made:
         yield made
 
 
 @pytest.fixture
 def restore_controller(memory):
     """Function that makes another controller with the same memory."""
-    with closing(Controller(synchronous=True, memory=memory)) as made:
+    with closing(Controller(synchronous=True, session_file=memory)) as made:
 
         def restore() -> Controller:
             assert made.restore()
@@ -158,7 +158,7 @@ def test_the_screen_is_restored_after_a_restart(
     assert facts(second_controller.project.current) == before
     second_controller.project.save()
     second_controller.close()
-    with closing(Controller(synchronous=True, memory=memory)) as third:
+    with closing(Controller(synchronous=True, session_file=memory)) as third:
         assert third.restore()
         assert not third.project.is_changed
 
@@ -385,7 +385,7 @@ def test_an_analysis_of_arrays_in_memory_is_refused(second_controller, tmp_path)
 # -- crashes -------------------------------------------------------------------------
 def paint_without_end(folder: Path, memory: Path, painted: Any) -> None:
     """Paint in a process that is killed; report each mask before it is painted."""
-    controller = Controller(memory=memory, load=lambda *_: None)
+    controller = Controller(session_file=memory, load=lambda *_: None)
     controller.open_session(folder)
     controller.seek(3.0)
     for sample in cycle(range(60 * 40)):
@@ -432,7 +432,7 @@ def test_the_screen_is_restored_after_a_kill_with_a_message(
     assert after.state.window.start_s == pytest.approx(3.0, abs=0.02)
     assert len(after.project.messages) == 1
     after.close()
-    with closing(Controller(synchronous=True, memory=memory)) as again:
+    with closing(Controller(synchronous=True, session_file=memory)) as again:
         assert again.restore()
         assert again.project.messages == ()
 

@@ -26,7 +26,9 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def controller(folder, tmp_path):
-    with closing(Controller(synchronous=True, memory=tmp_path / "live.json")) as made:
+    with closing(
+        Controller(synchronous=True, session_file=tmp_path / "live.json")
+    ) as made:
         made.sweeps.folder = tmp_path / "sweeps"
         made.choose_predictor("mean")
         made.open_session(folder)
@@ -83,7 +85,7 @@ def test_a_model_that_must_be_fetched_is_offered_and_no_other_predicts(
     controller.project.save(tmp_path / "b.omnimouse.json")
     assert read_analysis(tmp_path / "b.omnimouse.json").predictor == name
     assert fetched_names == []
-    controller.downloads.go_on()
+    controller.downloads.start_or_resume()
     assert len(fetched_names) == 1
     assert not controller.downloads.is_offered
     controller.choose_predictor("mean")
@@ -113,7 +115,7 @@ def test_a_start_downloads_nothing_by_itself(folder, tmp_path, fetched_names):
     memory = tmp_path / "config" / "live.json"
     write_last_session(LastSession(str(folder), FAR, baseline=FAR), memory)
     for _ in range(2):
-        with closing(Controller(synchronous=True, memory=memory)) as controller:
+        with closing(Controller(synchronous=True, session_file=memory)) as controller:
             assert controller.restore()
             assert controller.downloads.name == FAR
             assert controller.state.predictor_name == FAR

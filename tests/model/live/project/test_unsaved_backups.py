@@ -11,9 +11,9 @@ import pytest
 
 from omnimouse_model.live.analysis_file import Analysis
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.last_session import MOST_UNSAVED, StateStore
 from omnimouse_model.live.project.unsaved_backups import plain_name
 from omnimouse_model.live.recording.first_view import first_view
+from omnimouse_model.live.state_store import MAX_UNSAVED, StateStore
 from omnimouse_model.masks import HIDDEN
 from tests.predictors import open_controller
 from tests.small_sessions import write_session
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def controller(folder, tmp_path):
-    with open_controller(folder, memory=tmp_path / "live.json") as made:
+    with open_controller(folder, session_file=tmp_path / "live.json") as made:
         yield made
 
 
@@ -96,7 +96,7 @@ def test_a_failed_backup_is_reported_and_the_recording_is_opened(
 
 
 def test_unreadable_old_copies_are_not_deleted(memory, monkeypatch):
-    memory.fill(MOST_UNSAVED)
+    memory.fill(MAX_UNSAVED)
 
     def denied(*_: object, **__: object) -> None:
         raise PermissionError(13, "denied")
@@ -116,9 +116,9 @@ def test_a_copy_that_was_opened_or_saved_into_is_never_deleted(
     (opened,) = unsaved_copies(tmp_path)
     controller.project.open(opened)
     os.utime(opened, (1, 1))
-    gone = memory.fill(MOST_UNSAVED + 2)
+    gone = memory.fill(MAX_UNSAVED + 2)
     assert opened.is_file()
-    assert len(unsaved_copies(tmp_path)) == MOST_UNSAVED + 1
+    assert len(unsaved_copies(tmp_path)) == MAX_UNSAVED + 1
     assert [name.split(",")[0] for name in gone] == ["m0", "m1"]
 
 
@@ -133,7 +133,7 @@ def test_a_backup_is_written_off_the_drawing_thread(folder, tmp_path, monkeypatc
     monkeypatch.setattr(
         "omnimouse_model.live.project.unsaved_backups.write_analysis", slow
     )
-    with closing(Controller(memory=tmp_path / "live.json")) as controller:
+    with closing(Controller(session_file=tmp_path / "live.json")) as controller:
         controller.open_session(folder)
         controller.paint([11], HIDDEN)
         controller.show_view(first_view(folder, "video_behavior"))

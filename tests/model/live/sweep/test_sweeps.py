@@ -223,7 +223,7 @@ def test_a_cancelled_sweep_keeps_its_rows_and_continues(
     assert not drawing_thread.sweeps.is_busy
     predictor.open()
     assert len(read_sweep(path).sweep.rows) == 3
-    drawing_thread.sweeps.go_on(path)
+    drawing_thread.sweeps.continue_saved(path)
     assert drawing_thread.finished_table() == table
 
 
@@ -243,10 +243,10 @@ def test_a_sweep_continues_after_a_restart_without_its_recording_on_screen(
     again = SweepsThread(folder, GatedNoisyPredictor())
     again.loaded = 1
     with closing(again.controller):
-        again.sweeps.look()
+        again.sweeps.reload_folder()
         again.draw_until(lambda: bool(again.sweeps.entries))
         assert again.n_rows == 5
-        again.sweeps.go_on(path)
+        again.sweeps.continue_saved(path)
         assert again.finished_table() == table
 
 
@@ -268,7 +268,7 @@ def test_a_sweep_that_cannot_start_reports_the_reason(controller, session):
     controller.open_session(session)
     controller.choose_predictor(EndlessPredictor("handed in"))
     controller.sweeps.start(PLAN)
-    assert "handed in" in str(controller.sweeps.error)
+    assert "passed as an object" in str(controller.sweeps.error)
     controller.sweeps.clear_error()
     assert controller.sweeps.error is None
 
@@ -296,7 +296,7 @@ def test_a_sweep_is_deleted_and_a_damaged_file_is_reported(start_sweeps):
     assert not path.exists()
     assert path not in sweeps.compared
     (sweeps.folder / f"odd{SUFFIX}").write_text("what")
-    sweeps.look()
+    sweeps.reload_folder()
     assert {entry.name: bool(entry.problem) for entry in sweeps.entries} == {
         "no 0": False,
         "odd": True,

@@ -42,7 +42,7 @@ from tests.small_sessions import write_session
 from tests.toy_predictors import FRAMES, RECURRENT, FramePredictor, RecurrentPredictor
 
 ENDS, IS_SLOW, IS_SLOW_AND_ENDS = "ends", "is slow", "is slow and ends"
-MOST_STARTS = 8
+MAX_STARTS = 8
 MANY = 10_000
 
 
@@ -64,7 +64,7 @@ class Script:
     ) -> "ScriptedLink":
         server = Server(source, device, threads, lambda number: False)
         self.links.append(ScriptedLink(self, server))
-        assert self.starts <= MOST_STARTS, "It is started again without an end."
+        assert self.starts <= MAX_STARTS, "It is started again without an end."
         self.while_it_starts()
         return self.links[-1]
 

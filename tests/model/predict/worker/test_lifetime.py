@@ -34,7 +34,9 @@ def test_a_predictor_works_after_the_live_state_let_it_go(tmp_path):
 def test_a_live_state_that_is_closed_and_forgotten_leaves_nothing(tmp_path, has_memory):
     session = open_session(write_session(tmp_path / "small"))
     before = set(threading.enumerate())
-    controller = Controller(memory=tmp_path / "live.json" if has_memory else False)
+    controller = Controller(
+        session_file=tmp_path / "live.json" if has_memory else False
+    )
     left = weakref.ref(controller)
     controller.choose_predictor(EchoPredictor())
     controller.open_session(session)

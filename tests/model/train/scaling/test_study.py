@@ -11,10 +11,9 @@ import yaml
 from click.testing import CliRunner
 
 from omnimouse_app.cli.scaling import command
-from omnimouse_model.analysis.evaluate.evaluate import Cancelled
 from omnimouse_model.analysis.scaling.fits import scaling_curves
 from omnimouse_model.analysis.scaling.runs import read_runs
-from omnimouse_model.errors import ResultsFileError
+from omnimouse_model.errors import ResultsFileError, StoppedError
 from omnimouse_model.train.metrics_log import FILE, log_rows
 from omnimouse_model.train.scaling.plan import plan_path, read_plan
 from omnimouse_model.train.scaling.study import models_folder, run_study
@@ -173,7 +172,7 @@ def test_a_study_that_was_killed_goes_on_to_the_same_results(
             run_study(plan, parts, progress=progress)
     assert len(read_runs(parts)) == 1
     asked: list[int] = []
-    with pytest.raises(Cancelled):
+    with pytest.raises(StoppedError):
         run_study(
             plan, parts, cancelled=lambda: bool(asked.append(1)) or len(asked) > 2
         )

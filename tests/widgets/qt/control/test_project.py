@@ -26,7 +26,9 @@ KIND = "Analyses (*.omnimouse.json)"
 def controller(tmp_path):
     """A recording of its own open, which may be moved; answered by ridges."""
     memory, folder = tmp_path / "live.json", tmp_path / "recordings" / "mouse"
-    with open_controller(write_session(folder), "video-ridge", memory=memory) as made:
+    with open_controller(
+        write_session(folder), "video-ridge", session_file=memory
+    ) as made:
         yield made
 
 

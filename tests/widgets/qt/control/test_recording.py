@@ -40,7 +40,7 @@ def memory(tmp_path):
 @pytest.fixture
 def controller(memory):
     """Without a session."""
-    made = Controller(synchronous=True, memory=memory)
+    made = Controller(synchronous=True, session_file=memory)
     made.choose_predictor(EchoPredictor())
     yield made
     made.close()
@@ -68,7 +68,7 @@ def test_a_missing_rate_is_asked_for_and_remembered(
     assert state.mask.behavior == "hidden"
     assert "behaviour" in state.mask.note
     assert read_last_session(memory).options == {"rate_hz": 12.5}
-    again = Controller(synchronous=True, memory=memory)
+    again = Controller(synchronous=True, session_file=memory)
     assert again.restore()
     assert again.state.session.responses.rate_hz == 12.5
     again.close()

@@ -41,7 +41,7 @@ def controller():
 @pytest.fixture
 def panel(controller, folder, show, qtbot):
     made: RecordingsPanel = show(RecordingsPanel(controller), 1000, 300)
-    controller.recordings.look_in(folder)
+    controller.recordings.read_folder(folder)
     wait(qtbot, lambda: not made.stop.isVisible() and made.rows.rowCount() == 4)
     return made
 
@@ -84,5 +84,5 @@ def test_a_broken_one_says_why(panel, qtbot):
 
 def test_a_folder_without_recordings_says_so(controller, tmp_path, show, qtbot):
     panel = show(RecordingsPanel(controller), 1000, 300)
-    controller.recordings.look_in(tmp_path)
+    controller.recordings.read_folder(tmp_path)
     wait(qtbot, panel.problem.isVisible)

@@ -14,12 +14,14 @@ from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 DRAWS: Final = 5
 WINDOWS: Final = 32
 TIPS: Final = {
-    "neurons": "Other neurons seen while the targets are asked, with commas between",
-    "history": f"Samples of everyone's history: 0, or 10 to {history_end()}",
+    "neurons": "Numbers of other visible neurons, separated by commas",
+    "history": (
+        f"Visible samples of all neurons before targets: 0, or 10 to {history_end()}"
+    ),
     "draws": "Random draws of neurons; error bars are the s.e.m. over them",
-    "windows": "At most so many windows of the tier, spread over it; 0 for all",
-    "tier": "Which held-out windows; “test” is every test tier there is",
-    "name": "What to call it in the list; left empty, recording and model",
+    "windows": "Maximum number of windows, spread over the tier; 0 for all",
+    "tier": "Held-out windows; “test” stands for all test tiers",
+    "name": "Name in the list; if empty, recording and model",
 }
 
 

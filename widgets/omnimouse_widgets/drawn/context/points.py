@@ -18,7 +18,7 @@ from omnimouse_model.metrics.named import METRICS, Metric
 from omnimouse_widgets import palette
 
 AXIS_TEXT: Final[dict[ContextAxis, str]] = {
-    "neurons": "other neurons seen",
+    "neurons": "other visible neurons",
     "history_samples": "samples of history",
 }
 DODGE: Final = 0.014
@@ -123,7 +123,7 @@ class PointCache:
     def __init__(self) -> None:
         self._cache: dict[tuple[str, int], tuple[ContextSweep, list[PlottedPoint]]] = {}
 
-    def of(self, sweeps: list[DrawnSweep]) -> list[PlottedPoint]:
+    def points_of(self, sweeps: list[DrawnSweep]) -> list[PlottedPoint]:
         """Return the points of all sweeps; forget sweeps that are no longer drawn."""
         cache = {}
         for drawn in sweeps:

@@ -13,8 +13,8 @@ LIVE: Final = "Live"
 NO_SESSION: Final = "No session is open"
 NO_SELECTION: Final = "Select neurons: Ctrl-click on the field,\nor a row of the table"
 NO_MODEL: Final = "Choose a model"
-NO_TARGET: Final = "Nothing is asked: paint targets,\nor choose a preset"
-NOT_LIVE: Final = "Tick Live, or a kept sweep"
+NO_TARGET: Final = "There is no target: paint targets,\nor choose a preset"
+NOT_LIVE: Final = "Tick Live, or a saved sweep"
 
 
 def sweeps_on_screen(
@@ -50,7 +50,7 @@ def live_problem(state: LiveState, results: Results, *, is_live: bool) -> str:
     if not state.selection:
         return NO_SELECTION
     if results.freshness == "error":
-        return f"No answer: {results.error}"
+        return f"No prediction: {results.error}"
     if not state.mask.target.any() and not state.mask.has_behavior_target:
         return NO_TARGET
     return ""

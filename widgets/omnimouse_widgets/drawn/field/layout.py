@@ -22,7 +22,7 @@ FIELD_SIDE = 1024
 """Side in pixels of a field drawn from positions alone."""
 _ABOVE, _BELOW, _LEFT = 0.1, 0.04, 0.14
 """Shares of the side around units on probes: room for names and for depths."""
-_MOST_DEPTHS = 7
+_MAX_DEPTHS = 7
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Field:
         float32 (P, 2): (y, x) in pixels.
     mean
         float32 (H, W) mean image, or None.
-    lost
+    without_pixels
         Neurons without a pixel: not measured here, or fully covered by others.
     note
         "" if the outlines come from the recording, else a description of the
@@ -55,7 +55,7 @@ class Field:
     owner: np.ndarray
     centres: np.ndarray
     mean: np.ndarray | None
-    lost: np.ndarray
+    without_pixels: np.ndarray
     note: str = ""
     covered_at: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     covered_by: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
@@ -96,8 +96,8 @@ def session_field(session: Session) -> Field:
         return _assemble(pixels, len(units.unit_id), mean, "")
     centres, note = _positions(units)
     pixels = _disks(centres, (FIELD_SIDE, FIELD_SIDE))
-    found = _assemble(pixels, len(units.unit_id), None, note)
-    return replace(found, texts=probe_texts(units)) if has_depths(units) else found
+    texts = probe_texts(units) if has_depths(units) else ()
+    return replace(_assemble(pixels, len(units.unit_id), None, note), texts=texts)
 
 
 def neurons_at(field: Field, y: float, x: float) -> np.ndarray:
@@ -306,7 +306,7 @@ def probe_texts(units: Units) -> tuple[tuple[float, float, str], ...]:
     low, high = float(depth.min()), float(depth.max())
     power = 10.0 ** np.floor(np.log10(max(high - low, 1.0)))
     steps = (share * power for share in (0.1, 0.2, 0.5, 1.0, 2.0))
-    step = next(s for s in steps if (high - low) / s < _MOST_DEPTHS)
+    step = next(s for s in steps if (high - low) / s < _MAX_DEPTHS)
     marks = np.arange(np.ceil(low / step), np.floor(high / step) + 1) * step
     y = _depth_y(np.append(marks, [low, high]))[: len(marks)]
     left = 0.5 * _LEFT * FIELD_SIDE
@@ -396,7 +396,7 @@ def _assemble(pixels: _Pixels, count: int, mean: np.ndarray | None, note: str) -
     # the outlines instead of replacing their edges.
     owner = _grown(inside, int(np.clip(round(pixels.shape[0] / 480), 1, 3)))
     labels = _labels(inside, owner, count)
-    lost = np.setdiff1d(np.arange(count), inside)
+    without_pixels = np.setdiff1d(np.arange(count), inside)
     # Shared between views; accidental writes must fail.
     for array in (owner, labels):
         array.flags.writeable = False
@@ -405,7 +405,7 @@ def _assemble(pixels: _Pixels, count: int, mean: np.ndarray | None, note: str) -
         owner=owner,
         centres=_centres(pixels, count),
         mean=mean,
-        lost=lost,
+        without_pixels=without_pixels,
         note=note,
         covered_at=pixels.flat[covered][order],
         covered_by=pixels.neuron[covered][order],

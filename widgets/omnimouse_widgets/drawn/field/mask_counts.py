@@ -15,7 +15,7 @@ from omnimouse_model.masks import (
 )
 
 ORDER: Final = (VISIBLE, TARGET, HIDDEN, MIXED)
-MOST_LISTED: Final = 2
+MAX_LISTED: Final = 2
 
 
 def counted(state: LiveState) -> tuple[np.ndarray, str]:
@@ -41,6 +41,6 @@ def _mixed_text(counts: np.ndarray, span: tuple[int, int]) -> str:
         for at in order
         if counts[at] and TRANSITION in PATTERN_NAMES[at]
     ]
-    more = ", …" if len(parts) > MOST_LISTED else ""
-    listed = ", ".join(parts[:MOST_LISTED]) + more
+    more = ", …" if len(parts) > MAX_LISTED else ""
+    listed = ", ".join(parts[:MAX_LISTED]) + more
     return f"Mixed in samples {span[0]}-{span[1]}" + (f": {listed}." if parts else ".")

@@ -98,7 +98,7 @@ def _of_run(finetuning: Finetuning) -> FinetuneView:
     else:
         text = ""
     start, use = "", ""
-    if finetuning.can_go_on:
+    if finetuning.can_resume:
         # A folder that holds another run cannot be continued.
         start = "Start over" if finetuning.is_stale else "Resume"
         # A stopped run has a usable result once its start values were scored.
@@ -156,7 +156,7 @@ def start(controller: Controller, train: TrainedPart, steps: int) -> None:
     elif finetuning.is_stale:
         finetuning.start_over()
     else:
-        finetuning.go_on()
+        finetuning.resume()
 
 
 def use(controller: Controller, train: TrainedPart) -> None:

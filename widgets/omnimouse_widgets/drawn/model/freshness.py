@@ -18,7 +18,7 @@ def freshness_text(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:
         return "●", "good", f"fresh{took}"
     if results.freshness == "stopped":
         if results.is_old:
-            return "◐", "waiting", "stopped: an older answer is shown"
+            return "◐", "waiting", "stopped: an older prediction is shown"
         return "○", "waiting", "stopped"
     # Before "stale" and "running": a long wait is reported in both cases.
     if is_long:
@@ -26,14 +26,14 @@ def freshness_text(results: Results, *, is_long: bool) -> tuple[str, Tone, str]:
     if results.freshness == "stale":
         return "◐", "waiting", "older"
     if results.freshness == "running":
-        return "◌", "waiting", "asked"
-    return "○", "quiet", "nothing asked"
+        return "◌", "waiting", "requested"
+    return "○", "quiet", "no request"
 
 
 def _population(results: Results) -> str:
     if results.population_freshness == "stopped":
         return "stopped"
-    return "older" if results.is_population_old else "asked"
+    return "older" if results.is_population_old else "requested"
 
 
 def _duration(elapsed_ms: float) -> str:

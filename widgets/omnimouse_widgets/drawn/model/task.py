@@ -21,7 +21,7 @@ def task_text(state: LiveState) -> str:
     if state.mask is None:
         return ""
     if not state.preset:
-        return "Your own question, painted by hand."
+        return "Mask painted by hand."
     parts = [preset_named(state.preset).explanation]
     unread = {"video": state.spec.video, "behaviour": state.spec.behavior}
     if missing := [name for name, spec in unread.items() if spec is None]:
@@ -41,7 +41,7 @@ def caveats(mask: Mask, needs: Needs) -> list[str]:
     # excludes hidden input, depends on the predictor (`Needs`).
     warnings = []
     if mask.frames.any() and not needs.sees_video:
-        warnings.append("⚠ This model does not look at video.")
+        warnings.append("⚠ This model does not read video.")
     if not needs.withholds_video and not mask.frames.all():
         warnings.append("⚠ Hidden frames can still inform this model.")
     if mask.has_visible_behavior and not needs.sees_behavior:
@@ -49,7 +49,7 @@ def caveats(mask: Mask, needs: Needs) -> list[str]:
     if mask.has_behavior_target and not needs.predicts_behavior:
         warnings.append("⚠ This model does not decode behaviour.")
     if mask.visible.any() and not needs.sees_responses:
-        warnings.append("⚠ This model does not look at visible neurons.")
+        warnings.append("⚠ This model does not read visible neurons.")
     return warnings
 
 

@@ -17,7 +17,7 @@ from omnimouse_widgets.drawn.neurons.columns import OLDER, columns_of
 Rank = Literal["lowest", "middle", "highest"]
 RANKS: Final[tuple[Rank, ...]] = get_args(Rank)
 BIN_WIDTH: Final = 0.05
-MOST_BINS: Final = 60
+MAX_BINS: Final = 60
 ABSENT: Final = ("state", "score")
 """Quantities that a score is not drawn against."""
 AGAINST: Final = (*(q.name for q in QUANTITIES if q.name not in ABSENT), *LETTERS)
@@ -149,7 +149,7 @@ def score_bins(each: Sequence[np.ndarray]) -> np.ndarray:
     lowest = min(values.min() for values in each)
     highest = max(values.max() for values in each)
     width = BIN_WIDTH
-    while (highest - lowest) / width > MOST_BINS:
+    while (highest - lowest) / width > MAX_BINS:
         width *= 2
     low, high = np.floor(lowest / width), np.floor(highest / width) + 1
     # Integer multiples of the width: cumulative sums would accumulate rounding errors,
@@ -203,12 +203,12 @@ def summary_text(
     among = f" that the filter keeps ({text})" if text else ""
     if not len(spread.neurons):
         if results.freshness == "error":
-            return f"No answer: {results.error}"
+            return f"No prediction: {results.error}"
         if results.scores is None and results.is_awaited:
-            return "◌ asked"
+            return "◌ predicting…"
         return f"No neuron{among} has a score: paint targets, and choose a model"
     scores = spread.scores
-    old = f"{OLDER} of an older question · " if results.is_population_old else ""
+    old = f"{OLDER} of a previous mask · " if results.is_population_old else ""
     mean, median = (round(float(of(scores)), 2) + 0.0 for of in (np.mean, np.median))
     mean_text = state.metric.text(mean, equals=" ")
     return (
@@ -256,6 +256,6 @@ def _pinned(controller: Controller, slot: int, neurons: np.ndarray) -> SecondQua
         )
         return SecondQuantity(label, unknown, is_score=True, problem=problem)
     if answer.scores is None:
-        problem = answer.error or f"{letter} asks nothing"
+        problem = answer.error or f"{letter} has no target"
         return SecondQuantity(label, unknown, is_score=True, problem=problem)
     return SecondQuantity(label, answer.scores[neurons].astype(float), is_score=True)

@@ -16,7 +16,7 @@ VIEW_TIP: Final = (
     "Residual: predicted − recorded; blue too low, orange too high"
 )
 HATCHED: Final = {
-    UNREAD: f"too short: the model sees runs of {TOKEN_SAMPLES} samples or more",
+    UNREAD: f"too short: the model reads runs of {TOKEN_SAMPLES} samples or more",
     UNSCORED_TARGET: "not predicted: the first samples, or right after visible ones",
 }
 """Why cells are hatched."""

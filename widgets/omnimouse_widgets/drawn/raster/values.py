@@ -84,7 +84,7 @@ def age_text(results: Results) -> str:
     """Return a note on a missing or outdated prediction, or ""."""
     if results.population is None:
         return "no prediction yet"
-    return "prediction of an older question" if results.is_population_old else ""
+    return "prediction of a previous mask" if results.is_population_old else ""
 
 
 def all_neurons(prediction: Prediction | None, window: Window) -> np.ndarray:

@@ -76,19 +76,19 @@ def behavior_text(controller: Controller) -> str:
     if state.spec.behavior is None:
         return NO_BEHAVIOR
     if state.mask.has_visible_behavior:
-        return "Given to the model: nothing to decode."
+        return "Visible to the model: nothing to decode."
     if state.mask.behavior == "hidden":
-        return "Not asked: behaviour is hidden from the model."
+        return "Hidden from the model, and no target."
     if results.freshness == "error":
         return f"Not available: {results.error}"
     if results.behavior is not None:
-        stale = " (of an older question)" if results.is_old else ""
+        stale = " (of a previous mask)" if results.is_old else ""
         return f"Decoded by {state.predictor_name}{stale}."
     if results.freshness == "running":
-        return "Asked; predicting…"
+        return "Requested; predicting…"
     if results.freshness == "stopped":
-        return "Asked, and stopped."
-    return f"Not available: {state.predictor_name or 'no model'} gave no decode."
+        return "Requested, then stopped."
+    return f"Not available: {state.predictor_name or 'no model'} did not decode it."
 
 
 def channel_text(name: str) -> str:

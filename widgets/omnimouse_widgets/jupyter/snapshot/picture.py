@@ -16,7 +16,7 @@ from omnimouse_model.masks import MIXED, PATTERN_NAMES, TRANSITION
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.colours import core_and_rim, flat_rows, mean_levels
 from omnimouse_widgets.drawn.field.layout import Field
-from omnimouse_widgets.drawn.field.mask_counts import MOST_LISTED, ORDER, counted
+from omnimouse_widgets.drawn.field.mask_counts import MAX_LISTED, ORDER, counted
 from omnimouse_widgets.drawn.field.neuron_colours import STATE_CORE, STATE_RIM
 from omnimouse_widgets.drawn.raster.order import Arrangement, arrange
 from omnimouse_widgets.drawn.raster.pixels import (
@@ -133,7 +133,7 @@ def _state_text(controller: Controller) -> str:
     if counts[MIXED]:
         patterns = np.bincount(state.mask.patterns_in(state.active_span))
         mixed = [k for k in np.flatnonzero(patterns) if TRANSITION in PATTERN_NAMES[k]]
-        if 0 < len(mixed) <= MOST_LISTED:
+        if 0 < len(mixed) <= MAX_LISTED:
             # `ORDER` ends with MIXED, so its text is the last one.
             texts[-1:] = [f"{patterns[k]:,} {PATTERN_NAMES[k]}" for k in mixed]
     return ", ".join(texts)

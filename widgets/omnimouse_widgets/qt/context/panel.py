@@ -185,7 +185,7 @@ class ContextPanel(QWidget):
         self._controller.show_sweep(is_visible and self.live.isChecked())
         # Read the folder unless sweeps are already listed; "Saved…" reads it again.
         if is_visible and not self._controller.sweeps.entries:
-            self._controller.sweeps.look()
+            self._controller.sweeps.reload_folder()
 
     def _turn_to(self, page: QWidget, button: QToolButton) -> None:
         """Open a page, or close it if it is open."""
@@ -199,7 +199,7 @@ class ContextPanel(QWidget):
             # An open page needs the height of these lines.
             label.setVisible(not button.isChecked())
         if self.show_saved.isChecked():
-            self._controller.sweeps.look()
+            self._controller.sweeps.reload_folder()
 
     def resizeEvent(self, event: QResizeEvent | None) -> None:
         """Show or hide the plots for the new height."""

@@ -44,7 +44,7 @@ DASHES: Final[tuple[tuple[float, ...], ...]] = (
 )
 """Dash patterns: the live sweep first, then the saved sweeps in order."""
 OLD_OPACITY: Final = 0.45
-LEAST_SPAN: Final = 0.1
+MIN_SPAN: Final = 0.1
 """Minimum range of scores on the vertical axis."""
 BELOW: Final = 42
 """Height in pixels of the bottom axis: two lines of tick labels and a title."""
@@ -83,7 +83,9 @@ class ContextPlot:
     ) -> None:
         """Draw the sweeps, except the conditions in `hidden`."""
         self._names = [(sweep.name, sweep.line) for sweep in sweeps]
-        spots = [spot for spot in self._spots.of(sweeps) if spot.label not in hidden]
+        spots = [
+            spot for spot in self._spots.points_of(sweeps) if spot.label not in hidden
+        ]
         for axis, plot in self.axes.items():
             own = [spot for spot in spots if spot.axis == axis]
             plot.show(own, values_of(sweeps, axis), rate_of(sweeps))
@@ -122,7 +124,7 @@ class ContextPlot:
         if self._mark is not None and np.isfinite(self._mark.score):
             ends.append(self._mark.score)
         low, high = (min(ends), max(ends)) if ends else (0.0, 1.0)
-        spare = max(LEAST_SPAN - (high - low), 0.12 * (high - low), 0.02) / 2
+        spare = max(MIN_SPAN - (high - low), 0.12 * (high - low), 0.02) / 2
         for plot in self.axes.values():
             plot.plot.setYRange(low - spare, high + spare, padding=0)
 

@@ -15,20 +15,20 @@ from qtpy.QtWidgets import (
 
 from omnimouse_model.analysis.sweep.saved import SavedSweep
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.sweep.sweeps import MOST_COMPARED
+from omnimouse_model.live.sweep.sweeps import MAX_COMPARED
 from omnimouse_widgets.drawn.context.text import entry_text
 from omnimouse_widgets.qt.context.legend import SAMPLE, line_sample
 from omnimouse_widgets.qt.style.controls import describe, drawn_pixmap, push_button
 from omnimouse_widgets.qt.style.plot_style import small_font
 from omnimouse_widgets.qt.style.redraw import Redraw
 
-LEAST_ROWS = 3
+MIN_ROWS = 3
 CHECKED, UNCHECKED = Qt.CheckState.Checked, Qt.CheckState.Unchecked
 PATH_ROLE = Qt.ItemDataRole.UserRole
 LINE_ROLE = PATH_ROLE + 1
 """Role of the line number that the icon of an item shows."""
 TOOLTIP = (
-    f"Tick a sweep to draw it, at most {MOST_COMPARED}; Space ticks the current one.\n"
+    f"Tick a sweep to draw it, at most {MAX_COMPARED}; Space ticks the current one.\n"
     "The sample shows its line; its points are open."
 )
 
@@ -53,7 +53,7 @@ class SavedSweeps(QWidget):
         self.list.setSpacing(1)
         self.list.setResizeMode(QListWidget.ResizeMode.Adjust)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.list.setMinimumHeight(LEAST_ROWS * 2 * self.list.fontMetrics().height())
+        self.list.setMinimumHeight(MIN_ROWS * 2 * self.list.fontMetrics().height())
         self.list.itemChanged.connect(self._tick)
         self.list.currentRowChanged.connect(lambda _: self._draw_buttons())
         self.empty = QLabel("No saved sweeps. Start one under Sweep…")
@@ -96,7 +96,7 @@ class SavedSweeps(QWidget):
 
     def _resume(self) -> None:
         if self.current is not None:
-            self._sweeps.go_on(self.current)
+            self._sweeps.continue_saved(self.current)
 
     def _delete(self) -> None:
         """Ask for confirmation on the first press; delete on the second."""

@@ -59,7 +59,7 @@ class BrushSection(QWidget):
         self._build_history(form)
         events = controller.state.events
         span = [events.brush_code, events.active_span]
-        growth = [*span, events.mask, events.session, controller.dilation.changed]
+        growth = [*span, events.mask, events.session, controller.painted_region.changed]
         history = [controller.history_changed, events.session]
         tool = [] if field is None else [field.tool_changed, field.radius_changed]
         self.redraw = Redraw(
@@ -105,12 +105,12 @@ class BrushSection(QWidget):
         form.add("Tool", row_of(self.tool, self.radius, self.pixels, stretch=0))
 
     def _build_growth(self, form: Form) -> None:
-        reaching = self._controller.dilation
-        self.grow = push_button("Grow", "", reaching.grow)
-        self.shrink = push_button("Shrink", "", reaching.shrink)
+        region = self._controller.painted_region
+        self.grow = push_button("Grow", "", region.grow)
+        self.shrink = push_button("Shrink", "", region.shrink)
         self.distance = number_box(
             QSpinBox,
-            lambda: reaching.set_distance(float(self.distance.value())),
+            lambda: region.set_distance(float(self.distance.value())),
             tooltip="Distance of one step of Grow and Shrink",
             name="Grow and shrink: distance",
             has_arrows=False,
@@ -168,15 +168,18 @@ class BrushSection(QWidget):
         self.seconds.setText(f"{(stop - start) / state.spec.response_rate_hz:.2f} s")
 
     def _draw_growth(self) -> None:
-        reaching, code = self._controller.dilation, self._controller.state.brush_code
+        region, code = (
+            self._controller.painted_region,
+            self._controller.state.brush_code,
+        )
         word = palette.STATE_NAMES[code]
-        near = f"{reaching.distance:g} {reaching.unit}"
-        self.grow.setEnabled(reaching.can_grow)
-        self.shrink.setEnabled(reaching.can_shrink)
-        self.distance.setEnabled(bool(reaching.unit))
+        near = f"{region.distance:g} {region.unit}"
+        self.grow.setEnabled(region.can_grow)
+        self.shrink.setEnabled(region.can_shrink)
+        self.distance.setEnabled(bool(region.unit))
         with QSignalBlocker(self.distance):
-            self.distance.setSuffix(f" {reaching.unit}" if reaching.unit else "")
-            self.distance.setValue(round(reaching.distance))
+            self.distance.setSuffix(f" {region.unit}" if region.unit else "")
+            self.distance.setValue(round(region.distance))
         self.grow.setToolTip(
             f"Paint the neurons within {near} of {word} ones as {word} (G)"
         )

@@ -21,11 +21,11 @@ class DownloadSection(QWidget):
         super().__init__()
         models = self._models = controller.downloads
         self.bar = progress_bar("Downloaded")
-        tooltip = "Stop the download; the downloaded part is kept"
+        tooltip = "Stop the download; the downloaded part stays on disk"
         self.stop = push_button("Stop", tooltip, models.stop)
         self.progress = wrapped_label()
         self.problem = wrapped_label("alert", is_selectable=True)
-        self.resume = push_button("", "", models.go_on)
+        self.resume = push_button("", "", models.start_or_resume)
         self.dismiss = dismiss_button(models.clear)
         Form(self).add_rows(
             self.progress,
@@ -73,5 +73,5 @@ def problem_of(models: ModelDownloads) -> str:
         return f"{models.name} is not on this machine. Download it or choose another."
     if models.stopped_at is not None:
         at = f"{100 * models.stopped_at:.0f} %"
-        return f"{models.name}: stopped at {at}; the downloaded part is kept."
+        return f"{models.name}: stopped at {at}; the downloaded part stays on disk."
     return ""

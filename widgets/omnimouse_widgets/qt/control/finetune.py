@@ -21,7 +21,7 @@ from omnimouse_widgets.qt.style.controls import (
 from omnimouse_widgets.qt.style.form import Form, QuietLine, row_of
 from omnimouse_widgets.qt.style.theme import wrapped_label
 
-MOST_STEPS = 100_000
+MAX_STEPS = 100_000
 
 
 class FinetuneSection(QWidget):
@@ -63,7 +63,7 @@ class FinetuneSection(QWidget):
             row_of(self.start, self.use, stretch=0),
         )
         with QSignalBlocker(self.steps):
-            self.steps.setRange(0, MOST_STEPS)
+            self.steps.setRange(0, MAX_STEPS)
             self.steps.setSingleStep(50)
             self.steps.setValue(STEPS)
             self.steps.setSuffix(" steps")

@@ -15,7 +15,7 @@ from omnimouse_widgets.drawn.model.finetune import (
 from omnimouse_widgets.qt.style import plot_style
 
 HEIGHT: Final = 150
-LEAST_SPAN: Final = 0.02
+MIN_SPAN: Final = 0.02
 """Minimum range of the vertical axis; smaller differences are noise."""
 
 
@@ -75,9 +75,9 @@ class FinetunePlot:
 
 
 def span_of(values: Sequence[float]) -> tuple[float, float]:
-    """Return the lowest and highest value, at least `LEAST_SPAN` apart."""
+    """Return the lowest and highest value, at least `MIN_SPAN` apart."""
     if not values:
         return 0.0, 1.0
     low, high = min(values), max(values)
-    missing = max(LEAST_SPAN - (high - low), 0.0) / 2
+    missing = max(MIN_SPAN - (high - low), 0.0) / 2
     return low - missing, high + missing

@@ -113,7 +113,7 @@ class RecordingSection(QWidget):
         title = "Recordings in a folder"
         folder = QFileDialog.getExistingDirectory(self, title, self._near())
         if folder:
-            self._controller.recordings.look_in(folder)
+            self._controller.recordings.read_folder(folder)
 
     def _near(self) -> str:
         """Return the initial folder of dialogs: that of the open recording."""

@@ -82,7 +82,8 @@ class NeuronInfoPanel(QWidget):
         self.redraw = Redraw(
             self,
             # A new selection needs new numbers, but only if the panel is visible.
-            (self.visibility.update, [events.selection, events.session, facts.focused]),
+            (self.visibility.update, [events.selection, events.session,
+                                      facts.focus_changed]),
             (self._draw_head, [facts.changed, events.selection, events.session,
                                events.mask, events.active_span, results.changed]),
             (self._draw_progress, [facts.changed]),

@@ -118,12 +118,12 @@ class NeuronsPanel(QWidget):
         """Write the selected rows to the state; earlier neurons keep their order."""
         # Equal sets: this is the echo of `_draw_selection`, not a user action. Selected
         # neurons that the filter hides have no row, so they are not compared.
-        chosen, before = self.selected_neurons(), self._controller.state.selection
-        if set(chosen) == set(before) & set(self.table.neurons.tolist()):
+        in_table, before = self.selected_neurons(), self._controller.state.selection
+        if set(in_table) == set(before) & set(self.table.neurons.tolist()):
             return
         # The state keeps the latest MAX_SELECTED neurons, so new ones go last.
-        still = [neuron for neuron in before if neuron in set(chosen)]
-        new = [neuron for neuron in chosen if neuron not in set(before)]
+        still = [neuron for neuron in before if neuron in set(in_table)]
+        new = [neuron for neuron in in_table if neuron not in set(before)]
         self._controller.select([*still, *new])
 
     def selected_neurons(self) -> list[int]:
@@ -133,7 +133,7 @@ class NeuronsPanel(QWidget):
 
     @property
     def _selection_model(self) -> QItemSelectionModel:
-        # Asked for each time: a wrapper that outlives the model would be invalid.
+        # Requested each time: a wrapper that outlives the model would be invalid.
         selection = self.view.selectionModel()
         assert selection is not None
         return selection

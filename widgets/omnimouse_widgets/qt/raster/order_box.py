@@ -29,15 +29,15 @@ class OrderBox(QWidget):
     Parameters
     ----------
     controller
-        Source of `state`, `results` and `similarity`.
+        Source of `state`, `results` and `neuron_order`.
 
     Attributes
     ----------
-    picked
+    order_changed
         Emitted after the choice of another order.
     """
 
-    picked = Signal()
+    order_changed = Signal()
 
     def __init__(self, controller: Controller) -> None:
         super().__init__()
@@ -61,10 +61,10 @@ class OrderBox(QWidget):
         return cast(Ordering, self.box.currentData())
 
     def show_ordering(self, ordering: Ordering) -> None:
-        """Choose an order; emits `picked` if it changed."""
+        """Choose an order; emits `order_changed` if it changed."""
         self.box.setCurrentIndex(self.box.findData(ordering))
 
-    def arranged(self) -> Arrangement:
+    def row_order(self) -> Arrangement:
         """Return the order of the rows; stored order until similarity is known."""
         state, similarity = self._controller.state, self._controller.neuron_order
         assert state.session is not None
@@ -99,5 +99,5 @@ class OrderBox(QWidget):
         # Another order does not need the comparison of neurons that may still run.
         if self.ordering != "similarity":
             self._controller.neuron_order.pause()
-        self.picked.emit()
+        self.order_changed.emit()
         self.draw()

@@ -119,7 +119,7 @@ class RasterPanel(QWidget):
         self.tools.show_value(self.gestures.tool)
         self.tools.picked.connect(self.set_tool)
         self.ordering = OrderBox(self._controller)
-        self.ordering.picked.connect(self._ordering_picked)
+        self.ordering.order_changed.connect(self._ordering_picked)
         self.view = QComboBox()
         self.view.setMaximumWidth(124)
         for view, label in VIEWS.items():
@@ -256,7 +256,7 @@ class RasterPanel(QWidget):
 
     def _arrange(self) -> None:
         before = self._arranged
-        self._arranged = self.ordering.arranged()
+        self._arranged = self.ordering.row_order()
         # New ticks make pyqtgraph lay out the plot again, which is slow during strokes.
         if before is None or before.ticks != self._arranged.ticks:
             for raster in self.pictures.values():

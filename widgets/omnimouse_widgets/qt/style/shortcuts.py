@@ -51,11 +51,13 @@ KEYS: Final = (
         "show the neurons in 3-D or on the field",
         lambda c: c.planes.show_in_space(not c.state.in_space),
     ),
-    Key("G", "grow the painted region by a distance", lambda c: c.dilation.grow()),
+    Key(
+        "G", "grow the painted region by a distance", lambda c: c.painted_region.grow()
+    ),
     Key(
         "Shift+G",
         "shrink the painted region by a distance",
-        lambda c: c.dilation.shrink(),
+        lambda c: c.painted_region.shrink(),
     ),
     Key("Shift+P", "pin the current condition", lambda c: c.pins.pin_or_notify()),
     *(

@@ -40,9 +40,9 @@ GUTTER_PIXELS: Final = 104
 MARK_PIXELS: Final = 26
 """Extra gutter width in pixels per score; `GUTTER_SHARE` limits the total."""
 GUTTER_SHARE: Final = 0.55
-LEAST_PIXELS: Final = 15
+MIN_PIXELS: Final = 15
 """Minimum row height in pixels (height of a label); further rows need scrolling."""
-MOST_POINTS: Final = 60_000
+MAX_POINTS: Final = 60_000
 """Maximum points of all drawn rows together; bounds the time per frame."""
 SCROLL_PIXELS: Final = 10
 BAR_AT: Final = 0.985
@@ -156,12 +156,12 @@ class TraceStack(QObject):
         return min(room, len(self._traces))
 
     def _room(self) -> int:
-        """Return how many rows fit in height and within `MOST_POINTS`."""
+        """Return how many rows fit in height and within `MAX_POINTS`."""
         # The row with the most points, so that the limit holds at every scroll
         # position.
         points = max((trace.n_points for trace in self._traces), default=1)
-        by_height = int(self.box.height() // LEAST_PIXELS)
-        return max(min(by_height, MOST_POINTS // points), 1)
+        by_height = int(self.box.height() // MIN_PIXELS)
+        return max(min(by_height, MAX_POINTS // points), 1)
 
     def _draw(self) -> None:
         self._n_rows = min(self._room(), len(self._traces))

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from omnimouse_model.analysis.in_silico.readers import Span
+from omnimouse_model.analysis.in_silico.read_functions import Span
 from omnimouse_model.analysis.in_silico.stimulus_edits import (
     BehaviorScale,
     BehaviorSet,
@@ -68,7 +68,7 @@ PART_CHOICES: Final = (
 )
 MIRRORS: Final[dict[MirrorAxis, str]] = {"horizontal": "↔", "vertical": "↕"}
 # Percent. Beyond it, nearly all pixels are clipped to black or white.
-MOST_CONTRAST: Final = 300
+MAX_CONTRAST: Final = 300
 
 
 class WhatIfControls(QWidget):
@@ -119,7 +119,7 @@ class WhatIfControls(QWidget):
         row.addStretch(1)
         form.add("Mirror", row)
         self.contrast = QSlider(Qt.Orientation.Horizontal)
-        self.contrast.setRange(0, MOST_CONTRAST)
+        self.contrast.setRange(0, MAX_CONTRAST)
         self.contrast.setPageStep(25)
         self.contrast.setToolTip("Contrast about the screen's mean gray, in percent")
         # Without a minimum, the frames beside the controls would leave it no width.

@@ -3,7 +3,7 @@
 import numpy as np
 
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.resampled import own_least_scale
+from omnimouse_model.data.readers.build.rate_notes import minimum_scale
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.units import Roi, Units
 
@@ -34,7 +34,7 @@ def make_units(
     if area is None:
         notes.assume("no_areas", "the session does not say which areas it covers")
     if least_scale is None:
-        least_scale = own_least_scale(responses.std, notes)
+        least_scale = minimum_scale(responses.std, notes)
     if xyz_um is None:
         xyz_um = np.full((n, 3), np.nan)
     if xy_px is None:

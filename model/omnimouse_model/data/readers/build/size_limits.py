@@ -7,17 +7,17 @@ from omnimouse_model.errors import SessionFormatError
 # Longer streams come from wrong units (milliseconds, sample numbers), and would make
 # start grids of gigabytes.
 LONGEST_S = 7 * 86_400.0
-MOST_ROWS = 2**28
+MAX_ROWS = 2**28
 """A week at 440 Hz."""
-MOST_FRAMES = 2**25
+MAX_FRAMES = 2**25
 """Five days at 75 Hz; lower than the limit of rows, as frame times are in memory."""
-MOST_COLUMNS = 2**21
-MOST_PIXELS = 2**26
+MAX_COLUMNS = 2**21
+MAX_PIXELS = 2**26
 """Pixels of all masks together."""
 
 
 def check_extent(
-    path: Path, name: str, n_rows: int, rate_hz: float, most_rows: int = MOST_ROWS
+    path: Path, name: str, n_rows: int, rate_hz: float, most_rows: int = MAX_ROWS
 ) -> None:
     """Check the number of rows and their duration.
 

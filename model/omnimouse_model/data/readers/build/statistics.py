@@ -8,7 +8,7 @@ import numpy as np
 from omnimouse_model.data.io.file_stamp import bad_file
 from omnimouse_model.data.io.safe_files import load_small_array
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.size_limits import MOST_COLUMNS, check_extent
+from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS, check_extent
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
 from omnimouse_model.errors import SessionFormatError
@@ -65,12 +65,12 @@ def complete_statistics(
     """
     path = signal.file.path
     check_extent(path, signal.name, signal.n_samples, signal.rate_hz)
-    if signal.n_columns > MOST_COLUMNS:
+    if signal.n_columns > MAX_COLUMNS:
         raise SessionFormatError(
             path,
             "too_large",
             f"{path.name}: {signal.name} has {signal.n_columns:,} columns; at most "
-            f"{MOST_COLUMNS:,} are read",
+            f"{MAX_COLUMNS:,} are read",
         )
     unknown = np.full(signal.n_columns, np.nan)
     mean = unknown if signal.mean is None else signal.mean
@@ -159,12 +159,12 @@ def _train_rows(signal: Signal, train: np.ndarray | None, most: int) -> np.ndarr
         end = np.clip(_first_rows(signal, train[:, 1]), begin, np.maximum(begin, next_))
         if (end > begin).any():
             first, stop = begin, end
-    # `chosen` counts rows over all spans joined; the last line maps them back.
+    # `sampled` counts rows over all spans joined; the last line maps them back.
     ends = np.cumsum(stop - first)
     total = int(ends[-1])
-    chosen = _in_runs(total, most)
-    span = np.searchsorted(ends, chosen, side="right")
-    return np.asarray(stop[span] - (ends[span] - chosen), np.int64)
+    sampled = _in_runs(total, most)
+    span = np.searchsorted(ends, sampled, side="right")
+    return np.asarray(stop[span] - (ends[span] - sampled), np.int64)
 
 
 def _in_runs(total: int, most: int) -> np.ndarray:
@@ -178,8 +178,8 @@ def _in_runs(total: int, most: int) -> np.ndarray:
     # Evenly spread over the time, so that slow drifts do not bias the statistics.
     run = max(1, most // _RUNS)
     firsts = np.linspace(0, total - run, most // run).astype(np.int64)
-    chosen: np.ndarray = (firsts[:, None] + np.arange(run)).ravel()
-    return chosen
+    sampled: np.ndarray = (firsts[:, None] + np.arange(run)).ravel()
+    return sampled
 
 
 def _first_rows(signal: Signal, times: np.ndarray) -> np.ndarray:

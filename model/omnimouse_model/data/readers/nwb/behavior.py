@@ -35,7 +35,7 @@ def _series(nwb: NwbFile, columns: int) -> list["h5py.Group"]:
     """Return the time series with the given number of columns."""
     return [
         group
-        for group in nwb.of("TimeSeries", "SpatialSeries")
+        for group in nwb.groups_of("TimeSeries", "SpatialSeries")
         if len(shape := nwb.shape(group)) in (1, 2)
         and (shape[1] if len(shape) == 2 else 1) == columns
         and shape[0] > 1

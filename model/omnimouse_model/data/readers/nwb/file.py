@@ -9,8 +9,8 @@ import numpy as np
 from omnimouse_model.data.io.hdf5 import SCALAR_BYTES, Hdf5
 from omnimouse_model.data.readers.build.decode_text import text_of
 from omnimouse_model.data.readers.build.size_limits import (
-    MOST_FRAMES,
-    MOST_ROWS,
+    MAX_FRAMES,
+    MAX_ROWS,
     check_extent,
 )
 from omnimouse_model.errors import SessionFormatError
@@ -82,7 +82,7 @@ class NwbFile:
                 groups.setdefault(kind, []).append(item)
         return cls(file, groups)
 
-    def of(self, *kinds: str) -> Iterator["h5py.Group"]:
+    def groups_of(self, *kinds: str) -> Iterator["h5py.Group"]:
         """Yield the groups of the given types, in the order of the types."""
         for kind in kinds:
             yield from self.groups.get(kind, [])
@@ -110,7 +110,7 @@ class NwbFile:
                 raise KeyError("it refers to a deleted object")
         return target
 
-    def clock(self, group: "h5py.Group", n: int, most_rows: int = MOST_ROWS) -> Clock:
+    def clock(self, group: "h5py.Group", n: int, most_rows: int = MAX_ROWS) -> Clock:
         """Return the clock of the n samples of a series.
 
         Raises
@@ -154,10 +154,10 @@ class NwbFile:
         Unlike the samples of `clock`, frames need not be evenly spaced.
         """
         path, name = self.file.path, str(group.name)
-        check_extent(path, name, n, np.inf, MOST_FRAMES)
+        check_extent(path, name, n, np.inf, MAX_FRAMES)
         if self.file.find("starting_time", group) is not None:
             clock = self._even(group, n)
-            check_extent(path, name, n, clock.rate_hz, MOST_FRAMES)
+            check_extent(path, name, n, clock.rate_hz, MAX_FRAMES)
             return clock.all_times()
         return self._timestamps(group, n).astype(np.float64)
 

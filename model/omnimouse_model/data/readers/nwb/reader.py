@@ -18,8 +18,8 @@ from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.readers.build.presentations import trials_without_screen
-from omnimouse_model.data.readers.build.resampled import note_interpolation
-from omnimouse_model.data.readers.build.size_limits import MOST_COLUMNS
+from omnimouse_model.data.readers.build.rate_notes import note_interpolation
+from omnimouse_model.data.readers.build.size_limits import MAX_COLUMNS
 from omnimouse_model.data.readers.build.statistics import (
     complete_statistics,
     train_spans,
@@ -178,8 +178,8 @@ def _plane(
     if len(shape) not in (1, 2) or not all(shape):
         raise nwb.wrong(group, f"has data {shape}; (time, regions) expected")
     n_regions = shape[1] if len(shape) == 2 else 1
-    if n_regions > MOST_COLUMNS:
-        raise nwb.wrong(group, f"has {n_regions:,} regions; at most {MOST_COLUMNS:,}")
+    if n_regions > MAX_COLUMNS:
+        raise nwb.wrong(group, f"has {n_regions:,} regions; at most {MAX_COLUMNS:,}")
     units = read_units(nwb, group, n_regions, notes)
     chosen = np.arange(n_regions)
     if options.cells_only:
@@ -269,7 +269,7 @@ def _images(nwb: NwbFile, planes: list[PlaneUnits]) -> dict[str, np.ndarray]:
     """
     images = [
         item
-        for item in nwb.of("GrayscaleImage", "Image")
+        for item in nwb.groups_of("GrayscaleImage", "Image")
         if "/processing/" in item.name
         and re.search(r"mean|average|avg", item.name.rsplit("/", 1)[-1], re.I)
     ]

@@ -77,8 +77,8 @@ def _kinds(nwb: NwbFile) -> dict[str, list["h5py.Group"]]:
     SessionFormatError
         If the file contains no `RoiResponseSeries`.
     """
-    every = [*nwb.of("RoiResponseSeries")]
-    if not every:
+    all_series = [*nwb.groups_of("RoiResponseSeries")]
+    if not all_series:
         inside = ", ".join(sorted(nwb.groups)[:12]) or "nothing that NWB knows"
         raise SessionFormatError(
             nwb.file.path,
@@ -87,7 +87,7 @@ def _kinds(nwb: NwbFile) -> dict[str, list["h5py.Group"]]:
             "only recordings of calcium imaging with extracted traces can be read",
         )
     kinds: dict[str, list[h5py.Group]] = {}
-    for group in every:
+    for group in all_series:
         kinds.setdefault(_kind_of(nwb, group), []).append(group)
     place = {kind: at for at, kind in enumerate(_ORDER)}
     return dict(sorted(kinds.items(), key=lambda k: place.get(k[0], len(_ORDER))))

@@ -16,7 +16,7 @@ from omnimouse_model.data.readers.build.presentations import (
     build_stimulus,
     video_parts,
 )
-from omnimouse_model.data.readers.build.size_limits import MOST_FRAMES, check_extent
+from omnimouse_model.data.readers.build.size_limits import MAX_FRAMES, check_extent
 from omnimouse_model.data.readers.nwb.file import NwbFile
 from omnimouse_model.data.stimulus import Stimulus
 from omnimouse_model.data.window_spec import VIDEO_SIZE
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import h5py
 
 _COLOURS, _WITH_ALPHA = 3, 4
-_LEAST_S = 3.0
+_MIN_S = 3.0
 """A window of 2 s with a margin of 0.5 s at both ends."""
 _EXPECTED = "(height, width[, 3])"
 
@@ -53,15 +53,15 @@ class NwbVideo:
         """
         part = self._parts[trial]
         dataset = self._file.dataset(part.name)
-        chosen = part.frames[first:stop]
+        block = part.frames[first:stop]
         if part.is_single:
             image = self._file.read(dataset, ())
-            stored = np.repeat(image[None], len(chosen), axis=0)
+            stored = np.repeat(image[None], len(block), axis=0)
         else:
             # One contiguous read: index lists are slow in h5py.
-            low = int(chosen.min())
-            run = self._file.read(dataset, slice(low, int(chosen.max()) + 1))
-            stored = run[chosen - low]
+            low = int(block.min())
+            run = self._file.read(dataset, slice(low, int(block.max()) + 1))
+            stored = run[block - low]
         if stored.shape[3:] == (_WITH_ALPHA,):
             stored = stored[..., :_COLOURS]
         return (
@@ -79,9 +79,9 @@ def read_stimulus(nwb: NwbFile, t0: float, notes: Notes) -> Stimulus | None:
     t0
         Native time of the first response: time 0 of the session.
     """
-    every = [*nwb.of("ImageSeries", "IndexSeries", "OpticalSeries")]
+    all_series = [*nwb.groups_of("ImageSeries", "IndexSeries", "OpticalSeries")]
     # Series under /stimulus/templates are only shown if a presentation refers to them.
-    presented = [g for g in every if "/stimulus/presentation" in g.name]
+    presented = [g for g in all_series if "/stimulus/presentation" in g.name]
     intervals = read_intervals(nwb)
     parts: list[Part] = []
     for group in presented:
@@ -93,7 +93,7 @@ def read_stimulus(nwb: NwbFile, t0: float, notes: Notes) -> Stimulus | None:
     source = partial(NwbVideo, nwb.file)
     stimulus = build_stimulus(parts, intervals, t0, size, source, notes)
     span = stimulus.valid_interval()
-    if span.stop - span.start < _LEAST_S:
+    if span.stop - span.start < _MIN_S:
         notes.warn(
             "short_stimulus",
             f"the screen shows for {span.stop - span.start:.2g} s in all, too little "
@@ -105,7 +105,7 @@ def read_stimulus(nwb: NwbFile, t0: float, notes: Notes) -> Stimulus | None:
 
 def read_intervals(nwb: NwbFile) -> Intervals:
     """Return the trial table, empty if there is none."""
-    tables = [t for t in nwb.of("TimeIntervals") if t.name.endswith("/trials")]
+    tables = [t for t in nwb.groups_of("TimeIntervals") if t.name.endswith("/trials")]
     if not tables:
         return Intervals()
     table = tables[0]
@@ -162,7 +162,7 @@ def _stills(
     # Older files refer to the frames of a series, newer ones to single images.
     if series is not None:
         count = (nwb.shape(series) or (0,))[0]
-        check_extent(nwb.file.path, str(series.name), count, np.inf, MOST_FRAMES)
+        check_extent(nwb.file.path, str(series.name), count, np.inf, MAX_FRAMES)
         names = [f"{series.name}/data"] * count
         frames = np.arange(len(names))
     elif images is not None:

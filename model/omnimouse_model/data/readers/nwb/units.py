@@ -7,7 +7,7 @@ import numpy as np
 
 from omnimouse_model.data.readers.build.decode_text import text_of
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.size_limits import MOST_PIXELS
+from omnimouse_model.data.readers.build.size_limits import MAX_PIXELS
 from omnimouse_model.data.readers.nwb.file import NwbFile
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ _QUALITY = ("iscell", "is_cell", "accepted", "is_accepted", "is_soma", "valid_ro
 _MASKS = ("pixel_mask", "image_mask", "voxel_mask")
 # Beginning of a unit's name -> factor to µm.
 _MICRONS = {"micro": 1.0, "um": 1.0, "µm": 1.0, "milli": 1e3, "mm": 1e3, "met": 1e6}
-_MOST_MASK_BYTES = 4 * 2**30
+_MAX_MASK_BYTES = 4 * 2**30
 _BLOCK_BYTES = 32 * 2**20
 
 
@@ -160,9 +160,9 @@ class _Masks:
         return [self._of(row) for row in rows.tolist()]
 
     def _check_pixels(self, count: int) -> None:
-        if count > MOST_PIXELS:
+        if count > MAX_PIXELS:
             raise self._nwb.wrong(
-                self._table, f"has masks of {count:,} pixels; at most {MOST_PIXELS:,}"
+                self._table, f"has masks of {count:,} pixels; at most {MAX_PIXELS:,}"
             )
 
     def _of_images(self, rows: np.ndarray) -> dict[int, tuple[np.ndarray, np.ndarray]]:
@@ -218,7 +218,7 @@ class _Masks:
             raise self._nwb.wrong(
                 self._table, f"has image masks {images.shape} of {images.dtype}"
             )
-        if images.size * images.dtype.itemsize > _MOST_MASK_BYTES:
+        if images.size * images.dtype.itemsize > _MAX_MASK_BYTES:
             notes.warn(
                 "masks_not_read",
                 f"{images.name} is {images.shape}: too large to be read at opening",

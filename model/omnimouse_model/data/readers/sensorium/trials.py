@@ -225,8 +225,8 @@ def _holds_something(values: np.ndarray) -> bool:
 def _some_units(file: ArrayFile, total: int) -> np.ndarray:
     """Return the responses of a few evenly spaced units, (unit, time)."""
     n = file.shape[0]
-    chosen = np.unique(np.linspace(0, n - 1, min(n, _SAMPLED_UNITS)).astype(int))
-    units: np.ndarray = file.open()[chosen].reshape(-1, total)
+    sampled_units = np.unique(np.linspace(0, n - 1, min(n, _SAMPLED_UNITS)).astype(int))
+    units: np.ndarray = file.open()[sampled_units].reshape(-1, total)
     return units
 
 

@@ -10,7 +10,7 @@ from omnimouse_model.data.read_options import ALL_ROIS, ReadOptions
 from omnimouse_model.data.readers.build.finalise import finalise
 from omnimouse_model.data.readers.build.neurons import make_units
 from omnimouse_model.data.readers.build.notes import Notes
-from omnimouse_model.data.readers.build.resampled import note_interpolation
+from omnimouse_model.data.readers.build.rate_notes import note_interpolation
 from omnimouse_model.data.readers.build.statistics import complete_statistics
 from omnimouse_model.data.readers.suite2p.plane import Plane, read_plane
 from omnimouse_model.data.readers.suite2p.traces import (
@@ -27,7 +27,7 @@ from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 LOOKED_FOR = ("suite2p/plane0",)
 _PLANE = re.compile(r"plane(\d+)")
 # A recording that stops within a volume gives its last planes one frame fewer.
-_MOST_UNEVEN = 1
+_MAX_UNEVEN = 1
 
 
 def recognises(path: Path) -> bool:
@@ -141,7 +141,7 @@ def _responses(
 ) -> Signal:
     rate = _rate(path, planes, options, notes)
     length = [plane.n_frames for plane in planes]
-    if max(length) - min(length) > _MOST_UNEVEN:
+    if max(length) - min(length) > _MAX_UNEVEN:
         raise SessionFormatError(
             path,
             "wrong_shape",

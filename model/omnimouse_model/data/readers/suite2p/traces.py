@@ -23,7 +23,7 @@ SERIES = {
 
 _BASELINE_PERCENT = 8.0
 """Percentile over time that serves as the baseline of a region."""
-_MOST_FRAMES = 4000
+_MAX_FRAMES = 4000
 """About the number of frames, spread over the recording, for a baseline."""
 
 
@@ -154,7 +154,7 @@ class PlaneTraces:
         """
         if not self._baselines:
             # A percentile needs few frames; a slice keeps the files mapped.
-            step = max(1, self.shape[0] // _MOST_FRAMES)
+            step = max(1, self.shape[0] // _MAX_FRAMES)
             some = slice(0, self.shape[0], step)
             self._baselines = [
                 (

@@ -223,5 +223,5 @@ def test_masks_have_a_bounded_number_of_pixels(tmp_path, mask, monkeypatch):
     plane = Plane(mask=mask, order=(0, 0, 0, 0, 0))
     path = write_nwb(tmp_path / "recording.nwb", Nwb((plane,)))
     assert open_session(path).n_neurons == 5
-    monkeypatch.setattr(nwb_units, "MOST_PIXELS", 10)
+    monkeypatch.setattr(nwb_units, "MAX_PIXELS", 10)
     assert "masks of" in refusal(path).message

@@ -1,4 +1,4 @@
-"""Treatment of rates and scales that differ from those of the released recordings.
+"""Notes about rates and scales that differ from those of the released recordings.
 
 The released models were trained on responses at 30 Hz, linearly upsampled from about
 8 Hz and divided by max(std, 1). Other recordings have their own rates and units. The
@@ -11,11 +11,11 @@ from omnimouse_model.data.readers.build.notes import Notes
 from omnimouse_model.data.signal import is_interpolated
 from omnimouse_model.data.window_spec import RESPONSE_RATE_HZ
 
-_LEAST_SHARE = 0.01
+_MIN_SHARE = 0.01
 
 
 def note_interpolation(rate_hz: float, notes: Notes) -> None:
-    """Note responses that are too slow for OmniMouse, whatever model reads them."""
+    """Note responses with too low a rate for OmniMouse, whatever model reads them."""
     if is_interpolated(rate_hz, RESPONSE_RATE_HZ):
         notes.assume(
             "resampled",
@@ -25,11 +25,11 @@ def note_interpolation(rate_hz: float, notes: Notes) -> None:
         )
 
 
-def own_least_scale(std: np.ndarray, notes: Notes) -> float:
-    """Return the least divisor of responses in other units: 1 % of the mean std.
+def minimum_scale(std: np.ndarray, notes: Notes) -> float:
+    """Return the minimum divisor of responses in other units, and note it.
 
-    The limit of the released models, 1, depends on the unit of their responses. 1 % of
-    the mean is the rule of the Sensorium competition.
+    It is 1 % of the mean standard deviation, the rule of the Sensorium competition. The
+    minimum of the released models, 1, depends on the unit of their responses.
     """
     notes.assume(
         "response_scale",
@@ -37,4 +37,4 @@ def own_least_scale(std: np.ndarray, notes: Notes) -> float:
         "the mean one: their unit is not that of the released recordings",
     )
     typical = float(std.mean()) if len(std) else 1.0
-    return _LEAST_SHARE * typical or 1.0  # 0 if no neuron varies
+    return _MIN_SHARE * typical or 1.0  # 0 if no neuron varies

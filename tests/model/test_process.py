@@ -1,9 +1,9 @@
-"""What carries messages to a predictor elsewhere."""
+"""Start of child processes without the user's script."""
 
 import sys
 import threading
 
-from omnimouse_model.predict.worker.transport import without_main_module
+from omnimouse_model.process import without_main_module
 
 
 def test_two_threads_that_start_processes_at_once_leave_the_script_in_its_place():

@@ -1,4 +1,4 @@
-"""Initial embeddings of new neurons, from the embeddings of known neurons.
+"""Initial embeddings of new neurons, from known neurons with correlated responses.
 
 The model predicts the responses of some known neurons to the video and behaviour of the
 new session. The initial embedding of a new neuron is the mean embedding of the known
@@ -29,13 +29,13 @@ KEY = "candidates"
 CANDIDATES = 1024
 WINDOWS = 128
 BATCH = 4
-N_NEIGHBOURS = 8
+N_AVERAGED = 8
 """Number of known neurons that are averaged for one new neuron."""
 # Target samples of the mask "test/video_behavior": the last second of a window.
 SCORED = slice(30, 60)
 
 
-def neighbour_embeddings(
+def embeddings_of_correlated(
     model: Checkpoint,
     session: Session,
     starts: np.ndarray,
@@ -76,7 +76,7 @@ def neighbour_embeddings(
         recorded += [without_missing(w.responses)[SCORED] for w in windows]
     # (candidates, N): every known neuron with every new one.
     correlations = _correlations(np.concatenate(predicted), np.concatenate(recorded))
-    best = np.argsort(-correlations, axis=0)[:N_NEIGHBOURS]
+    best = np.argsort(-correlations, axis=0)[:N_AVERAGED]
     neighbours = net.session(KEY).neurons(torch.from_numpy(best).to(device))
     return neighbours.mean(dim=0).detach().cpu()
 
@@ -92,14 +92,14 @@ def _candidates(
         ]
     total = sum(model.sessions.values())
     rows = np.random.default_rng(seed).permutation(total)[:CANDIDATES]
-    chosen = {
+    candidates = {
         f"sess_params.{KEY}.{name}": torch.cat(values)[torch.from_numpy(rows)]
         for name, values in parts.items()
     }
     core = {k: v for k, v in model.state.items() if not k.startswith("sess_params.")}
     return Checkpoint(
         model.config,
-        core | chosen | meta,
+        core | candidates | meta,
         {KEY: len(rows)},
         model.animals | {KEY: animal},
         model.source,

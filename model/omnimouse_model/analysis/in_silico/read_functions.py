@@ -1,6 +1,7 @@
-"""Readers of edited frames and behaviour, from which edits are built.
+"""Read functions that apply an edit to frames or behaviour.
 
-A reader maps positions in a window to values and their validity, see `edit_protocol`.
+A read function maps positions in a window to values and their validity, see
+`edit_protocol`. An edit wraps the read function of the recording, or of another edit.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ Span = tuple[int, int]
 
 
 def within(span: Span | None, before: Read, after: Read) -> Read:
-    """Return a reader that uses `after` inside the span and `before` outside."""
+    """Return a read function: `after` inside the span, `before` outside."""
     if span is None:
         return after
     start, stop = span
@@ -39,19 +40,19 @@ def _merged(inside: np.ndarray, old: np.ndarray, new: np.ndarray) -> np.ndarray:
     return merged
 
 
-def painted(
+def with_changed_frames(
     span: Span | None, read: Read, paint: Callable[[np.ndarray], np.ndarray]
 ) -> Read:
-    """Return a reader that changes each frame inside the span on its own."""
+    """Return a read function that applies `paint` to the frames inside the span."""
 
-    def painted(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def changed(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         frames, valid = read(positions)
         return paint(frames), valid
 
-    return within(span, read, painted)
+    return within(span, read, changed)
 
 
-def pushed(frames: np.ndarray, down: int, right: int) -> np.ndarray:
+def shift_frames(frames: np.ndarray, down: int, right: int) -> np.ndarray:
     """Return frames (time, row, column) moved by pixels, with mean gray at the edge."""
     if not (down or right):
         return frames
@@ -76,21 +77,21 @@ def column_of(name: str, channels: Sequence[Channel]) -> int | None:
     return names.index(name) if name in names else None
 
 
-def on_channel(
+def with_changed_channel(
     name: str,
     span: Span | None,
     read: Read,
     channels: Sequence[Channel],
     change: Callable[[np.ndarray, Channel], np.ndarray],
 ) -> Read:
-    """Return a reader that changes one channel inside the span."""
+    """Return a read function that changes one channel inside the span."""
     column = column_of(name, channels)
     if column is None:
         return read
 
     def changed(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         values, valid = read(positions)
-        # The reader may return an array that a window has cached.
+        # `read` may return an array that a window has cached.
         values = values.copy()
         values[:, column] = change(values[:, column], channels[column])
         return values, valid

@@ -1,11 +1,11 @@
-"""Start values for the population: latents that represent shared fluctuations.
+"""Start values of two attention heads: latents carry shared fluctuations.
 
 With the released start values, the vector of the animal is three times as long as that
-of a latent. All latents then ask the encoder for the same, and after 5,000 steps they
-still represent one number, the mean activity: a ridge regression from 7,168 latent
+of a latent. All latents then send the encoder the same query, and after 5,000 steps
+they still represent one number, the mean activity: a ridge regression from 7,168 latent
 values explains 2 % of the ten leading shared fluctuations, one from the responses 26 %.
 
-Here each group of latents starts by attending neurons with a large positive, or
+With these start values, each group of latents attends neurons with a large positive, or
 negative, loading on one shared fluctuation, and neurons attend the latents of their own
 kind (then 30 %). The embeddings of the neurons must contain their loadings
 (`embeddings`).
@@ -39,14 +39,14 @@ N_HALVES = 2
 
 
 @torch.no_grad()
-def set_population_heads(
+def set_population_attention_heads(
     net: OmniMouse,
     batches: Sequence[FitBatch],
     encoder_head: int,
     decoder_head: int,
     generator: torch.Generator,
 ) -> None:
-    """Set one head of the encoder and one of the decoder to shared fluctuations.
+    """Set an attention head of encoder and decoder each to shared fluctuations.
 
     Group 2c attends neurons with positive loadings on component c, group 2c + 1 those
     with negative ones.
@@ -131,34 +131,46 @@ def _fit_encoder_head(
         values.append(_deviation_values(net, batch, inputs).flatten(0, 1))
         starts += latent_starts(net, net.meta_vector(batch.windows.session))
     x, deviations = torch.cat(tokens), torch.cat(values)
-    spread = deviations.std(dim=0) * GROUP_VARIATION
-    before = torch.stack(starts)
+    # Rows of `latents` are the groups first, then the registers.
     latents = net.response_latent_embedding._latent_embeddings.weight
-    added = torch.zeros_like(latents)
     n_groups = len(features.sign)
-    added[:n_groups] = (
+    added_codes = torch.zeros_like(latents)
+    added_codes[:n_groups] = (
         CODE_LENGTH * features.sign.to(codes)[:, None] * codes[features.component]
     )
+    without_codes = torch.stack(starts)  # (start, latent, dim)
     # The queries of the other heads are fitted again to their present values, because
     # the codes change the latents from which they are computed.
-    queries = attention.wq(net.enc.attn_pre_norm(before))
-    of_head = torch.zeros(len(latents), features.size).to(queries)
-    # Registers get a query that no loading changes: they attend all neurons alike.
-    of_head[n_groups:, features.constant] = features.length
-    at = torch.arange(n_groups), features.slow[features.component]
-    of_head[at] = features.length * features.sign.to(queries)
-    queries[..., features.rows(head)] = of_head
-    moved = net.enc.attn_pre_norm(before + added)
-    attention.wq.weight.copy_(ridge(moved, queries, PENALTY / 10))
-    latents.add_(added)
+    queries = attention.wq(net.enc.attn_pre_norm(without_codes))
+    queries[..., features.rows(head)] = _group_queries(len(latents), features).to(
+        queries
+    )
+    with_codes = net.enc.attn_pre_norm(without_codes + added_codes)
+    attention.wq.weight.copy_(ridge(with_codes, queries, PENALTY / 10))
+    latents.add_(added_codes)
     # `wkv` has the rows of the keys first; those of the values begin at `dim`.
     attention.wkv.weight[features.rows(head)] = ridge(x, torch.cat(keys))
+    spread = deviations.std(dim=0) * GROUP_VARIATION
     attention.wkv.weight[features.rows(head, dim, N_HALVES)] = (
         ridge(x, deviations) / spread[:, None]
     )
     # Of the features of the head only the two values reach the latents.
     attention.wo.weight[:, features.rows(head)] = 0.0
     attention.wo.weight[:, features.rows(head, 0, N_HALVES)] = outputs.T
+
+
+def _group_queries(n_latents: int, features: _HeadFeatures) -> Tensor:
+    """Return the target query of each latent, (latent, size).
+
+    A group looks for loadings of its sign on its component. Registers get a query that
+    no loading changes: they attend all neurons alike.
+    """
+    n_groups = len(features.sign)
+    queries = torch.zeros(n_latents, features.size)
+    queries[n_groups:, features.constant] = features.length
+    slow_feature = features.slow[features.component]
+    queries[torch.arange(n_groups), slow_feature] = features.length * features.sign
+    return queries
 
 
 def _loading_keys(batch: FitBatch, inputs: Tensor, features: _HeadFeatures) -> Tensor:
@@ -189,6 +201,33 @@ def _deviation_values(net: OmniMouse, batch: FitBatch, inputs: Tensor) -> Tensor
     return values
 
 
+def _decoder_rows(
+    net: OmniMouse, batch: FitBatch, features: _HeadFeatures, outputs: Tensor
+) -> tuple[Tensor, ...]:
+    """Return inputs and targets of the decoder's fits, with one row per item.
+
+    They are pairs: the context and its keys, neurons and their loadings, and latents
+    of the groups and their signal.
+    """
+    decoder, windows = net.decoders()[0], batch.windows
+    video = None
+    if batch.video is not None:
+        video = net.encode_video(batch.video, batch.layout)
+    # All rows: the fit also needs those that no query of this layout attends.
+    context = net.encode(windows, batch.layout, video, all_rows=True)
+    x = decoder.attn_pre_norm_context(context.processed)  # (B, row, dim)
+    latents = context.encoded[0].latents
+    # The context has the latents of the groups first, then registers and video.
+    count = latents.shape[1] - net.config.num_global_latents
+    loadings = batch.loadings[:, : features.n_components].to(x)[windows.neuron_ids]
+    pairs = (
+        (x, _code_keys(x, count, features)),
+        (decoder.attn_pre_norm(context.neuron_vectors), loadings),
+        (x[:, :count], latents[:, :count] @ outputs.T),
+    )
+    return tuple(rows.flatten(0, 1) for pair in pairs for rows in pair)
+
+
 def _fit_decoder_head(
     net: OmniMouse,
     batches: Sequence[FitBatch],
@@ -197,44 +236,25 @@ def _fit_decoder_head(
     outputs: Tensor,
 ) -> None:
     """Queries are loadings, keys the codes of the latents, values their signal."""
-    decoder, dim = net.decoders()[0], net.config.d_model
-    attention = decoder.attention
+    attention, dim = net.decoders()[0].attention, net.config.d_model
     assert isinstance(attention, CrossAttention)
-    contexts, keys, neurons, targets, groups, signals = [], [], [], [], [], []
-    for batch in batches:
-        windows, layout = batch.windows, batch.layout
-        video = None
-        if batch.video is not None:
-            video = net.encode_video(batch.video, layout)
-        # All rows: the fit also needs those that no query of this layout attends.
-        context = net.encode(windows, layout, video, all_rows=True)
-        x = decoder.attn_pre_norm_context(context.processed)
-        latents = context.encoded[0].latents
-        count = latents.shape[1] - net.config.num_global_latents
-        contexts.append(x.flatten(0, 1))
-        keys.append(_code_keys(x, count, features).flatten(0, 1))
-        neurons.append(decoder.attn_pre_norm(context.neuron_vectors).flatten(0, 1))
-        loadings = batch.loadings[:, : features.n_components].to(x)[windows.neuron_ids]
-        targets.append(loadings.flatten(0, 1))
-        groups.append(x[:, :count].flatten(0, 1))
-        signals.append(
-            (context.encoded[0].latents[:, :count] @ outputs.T).flatten(0, 1)
-        )
-    # Group latents on one side, registers and video on the other, count equally.
-    x, target = torch.cat(contexts), torch.cat(keys)
-    attention.wkv.weight[features.rows(head)] = balanced_ridge(
-        x, target, target[:, features.constant] > 0
+    parts = [_decoder_rows(net, batch, features, outputs) for batch in batches]
+    context, keys, neurons, loadings, latents, signal = (
+        torch.cat(rows) for rows in zip(*parts, strict=True)
     )
-    x, loadings = torch.cat(neurons), torch.cat(targets)
-    queries = torch.zeros(len(x), features.size).to(x)
+    # Group latents on one side, registers and video on the other, count equally.
+    attention.wkv.weight[features.rows(head)] = balanced_ridge(
+        context, keys, keys[:, features.constant] > 0
+    )
+    queries = torch.zeros(len(neurons), features.size).to(neurons)
     queries[:, features.slow] = loadings
     queries[:, features.constant] = features.n_components**0.5
-    attention.wq.weight[features.rows(head)] = ridge(x, queries)
-    signal = torch.cat(signals)
+    attention.wq.weight[features.rows(head)] = ridge(neurons, queries)
     # Unit variance, so that `FIRST_WEIGHT` is the change of a logit per unit.
     signal = (signal - signal.mean(dim=0)) / signal.std(dim=0)
-    rows = features.rows(head, dim, N_HALVES)
-    attention.wkv.weight[rows] = ridge(torch.cat(groups), signal)
+    # `wkv` has the rows of the keys first; those of the values begin at `dim`.
+    values = features.rows(head, dim, N_HALVES)
+    attention.wkv.weight[values] = ridge(latents, signal)
     # The signal moves the logits of all five samples by the same small amount.
     up = net.response_readout_proj.weight.mean(dim=0)
     attention.wo.weight[:, features.rows(head)] = 0.0

@@ -1,4 +1,4 @@
-"""Grow and shrink the painted set of neurons by a distance."""
+"""Grow and shrink the region painted with the brush's code, by a distance."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -17,8 +17,8 @@ Stroke = Callable[[str], AbstractContextManager[None]]
 KeepVisible = Callable[[np.ndarray], np.ndarray]
 
 
-class Dilation:
-    """Growing and shrinking of the neurons with the brush's code in the active span.
+class PaintedRegion:
+    """Neurons with the brush's code in the active span, which can grow and shrink.
 
     Parameters
     ----------

@@ -1,8 +1,9 @@
-"""The tour: every workflow of the instrument, operated and photographed.
+"""Chapters of the full tour, `TOUR`, in their order.
 
-These chapters follow those of `omnimouse_app.tour.report`: conditions compared,
-context, one neuron, an edited stimulus, other colours of the field, the raster with its
-prediction, and the table of neurons. See docs/napari.md.
+A chapter operates the window and saves pictures. `tour.report` has the first chapters
+and the code that runs a tour; the chapters here add conditions compared, context, one
+neuron, an edited stimulus, other colours of the field, the raster with its prediction,
+and the table of neurons. See docs/napari.md.
 """
 
 import numpy as np

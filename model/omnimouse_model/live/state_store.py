@@ -1,0 +1,179 @@
+"""Stored state: last session, recent analyses, backups of unsaved work."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from omnimouse_model.demo import is_demo
+from omnimouse_model.live.analysis_file import SUFFIX
+from omnimouse_model.live.last_session import (
+    RUN,
+    LastSession,
+    config_dir,
+    read_last_session,
+    write_json,
+    write_last_session,
+)
+
+logger = logging.getLogger(__name__)
+
+MAX_RECENT = 8
+UNSAVED = ", unsaved "
+MAX_UNSAVED = 20
+"""Maximum number of backups of unsaved analyses that were never opened."""
+
+
+class StateStore:
+    """Storage of the last session, recent analyses and backups of unsaved analyses.
+
+    Parameters
+    ----------
+    path
+        File of the last session; True for the user's `live.json`, False to store
+        nothing.
+    """
+
+    def __init__(self, path: Path | bool) -> None:
+        self._is_enabled = path is not False
+        self._path = path if isinstance(path, Path) else None
+        # Copies are written on threads of their own.
+        self._lock = threading.Lock()
+
+    def load(self) -> LastSession:
+        """Return the last saved session, an empty one if there is none."""
+        last = read_last_session(self._path) if self._is_enabled else None
+        return last or LastSession()
+
+    def save(self, last: LastSession) -> None:
+        """Save the session, unless a demo would replace the user's own recording."""
+        if not self._is_enabled:
+            return
+        # A look at the demo must not hide the user's own work at the next start.
+        if is_demo(Path(last.session)):
+            saved = self.load().session
+            if saved and not is_demo(Path(saved)):
+                return
+        write_last_session(replace(last, run=RUN, at=time.time()), self._path)
+
+    def end(self) -> None:
+        """Mark the saved session as ended normally."""
+        last = self.load()
+        # Do not touch the entry of another running process.
+        is_own = last.run == RUN or last.is_after_crash
+        if self._is_enabled and last.run and is_own:
+            write_last_session(replace(last, run=""), self._path)
+
+    @property
+    def is_enabled(self) -> bool:
+        """Whether anything is stored."""
+        return self._is_enabled
+
+    @property
+    def folder(self) -> Path:
+        """Folder of the stored files."""
+        return config_dir() if self._path is None else self._path.parent
+
+    @property
+    def recent(self) -> tuple[Path, ...]:
+        """Existing files of recently saved or opened analyses, newest first."""
+        if not self._is_enabled:
+            return ()
+        try:
+            paths = map(Path, _texts(self._recent_path))
+            return tuple(path for path in paths if path.is_file())
+        except (OSError, ValueError):  # not a valid path
+            return ()
+
+    def note_recent(self, path: Path) -> None:
+        """Put a saved or opened analysis first in the list of recent ones.
+
+        A copy of an unsaved analysis is then never deleted automatically.
+        """
+        if not self._is_enabled:
+            return
+        with self._lock:
+            self._put_first(path)
+            # A copy that was opened is in use, even if it was not saved under another
+            # name.
+            if path.parent == self.unsaved_folder and path.name not in self._in_use:
+                write_json(self._in_use_path, sorted({*self._in_use, path.name}))
+
+    @property
+    def unsaved_folder(self) -> Path:
+        """Folder of backups of unsaved analyses."""
+        return self.folder / "unsaved"
+
+    def back_up(
+        self, name: str, write: Callable[[Path], None]
+    ) -> tuple[Path, tuple[Path, ...]]:
+        """Write a copy of an unsaved analysis and put it first in the recent list.
+
+        Return its path, and the paths of deleted older copies: of copies that were
+        never opened, the newest `MAX_UNSAVED` stay.
+
+        Raises
+        ------
+        OSError
+            The copy cannot be written.
+        """
+        with self._lock:
+            folder = self.unsaved_folder
+            folder.mkdir(parents=True, exist_ok=True)
+            at = time.strftime("%Y-%m-%d %H.%M.%S")
+            stem = name.partition(UNSAVED)[0] + UNSAVED + at
+            path, n = folder / f"{stem}{SUFFIX}", 1
+            while path.exists():
+                n += 1
+                path = folder / f"{stem} ({n}){SUFFIX}"
+            write(path)
+            self._put_first(path)
+            return path, self._prune(path)
+
+    def _prune(self, newest: Path) -> tuple[Path, ...]:
+        """Delete the oldest copies that were never opened; return their paths."""
+        try:
+            copies = self.unsaved_folder.glob(f"*{SUFFIX}")
+            others = [p for p in copies if p.name not in self._in_use and p != newest]
+            others.sort(key=lambda p: p.stat().st_mtime)
+            old = others[: max(len(others) + 1 - MAX_UNSAVED, 0)]
+        except OSError as error:
+            logger.warning("Older copies are not deleted: %s", error)
+            return ()
+        deleted = []
+        for path in old:
+            try:
+                path.unlink()
+                deleted.append(path)
+            except OSError as error:
+                logger.warning("%s is not deleted: %s", path.name, error)
+        return tuple(deleted)
+
+    def _put_first(self, path: Path) -> None:
+        paths = dict.fromkeys([str(path), *map(str, self.recent)])
+        write_json(self._recent_path, list(paths)[:MAX_RECENT])
+
+    @property
+    def _in_use(self) -> tuple[str, ...]:
+        """Names of copies that were opened or saved again."""
+        return _texts(self._in_use_path)
+
+    @property
+    def _in_use_path(self) -> Path:
+        return self.folder / "unsaved_in_use.json"
+
+    @property
+    def _recent_path(self) -> Path:
+        return self.folder / "recent_analyses.json"
+
+
+def _texts(path: Path) -> tuple[str, ...]:
+    """Return the strings of a JSON list; empty if it is missing or damaged."""
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return tuple(text for text in values if isinstance(text, str))
+    except (OSError, ValueError, TypeError):
+        return ()

@@ -1,0 +1,73 @@
+"""Start and end of child processes that do not import the user's script.
+
+`predict.worker` runs predictors in such processes, and `train.finetune` fine-tuning.
+"""
+
+import multiprocessing
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from types import ModuleType
+from typing import Any
+
+# Not fork: a copy of a process with threads (Qt, torch) may deadlock.
+SPAWN = multiprocessing.get_context("spawn")
+
+
+def spawn(
+    name: str, target: Callable[..., None], *arguments: Any
+) -> tuple[BaseProcess, Connection]:
+    """Start a process, and return it with this end of its pipe.
+
+    The other end of the pipe is the first argument of `target`.
+    """
+    connection, child_end = SPAWN.Pipe()
+    process = SPAWN.Process(
+        target=target, args=(child_end, *arguments), name=name, daemon=True
+    )
+    with without_main_module():
+        process.start()
+    # With a copy here, the pipe would not report the end of the process.
+    child_end.close()
+    return process, connection
+
+
+def end_process(process: BaseProcess, patience_s: float) -> None:
+    """End a process: wait for it, then terminate, then kill it."""
+    process.join(patience_s)
+    for end in (process.terminate, process.kill):
+        if process.is_alive():
+            end()
+            process.join(2.0)
+
+
+def exit_text(process: BaseProcess) -> str:
+    """Return how a process ended, for an error message."""
+    process.join(1.0)
+    code = process.exitcode
+    # -9 is SIGKILL, the signal of the kernel's out-of-memory killer.
+    killed = " (killed by the system: out of memory?)" if code == -9 else ""
+    return f"ended with exit code {code}{killed}"
+
+
+_main_module_lock = threading.Lock()
+
+
+@contextmanager
+def without_main_module() -> Iterator[None]:
+    """Start processes within this block that do not import the user's script.
+
+    A spawned process imports the parent's `__main__` again, and with it napari and Qt,
+    or a script without a guard. No message needs it.
+    """
+    # One thread at a time: a second one would restore the substitute of the first.
+    with _main_module_lock:
+        main = sys.modules["__main__"]
+        try:
+            sys.modules["__main__"] = ModuleType("__main__")
+            yield
+        finally:
+            sys.modules["__main__"] = main
