@@ -174,10 +174,10 @@ class Mask:
         if layout is None:
             return changed
         if code == VISIBLE and len(rows):
-            layout = layout.reaching(int(rows.min()), int(rows.max()) + 1)
+            layout = layout.with_context_span(int(rows.min()), int(rows.max()) + 1)
         # Most masks contain all neurons: no search for missing ones at each stroke.
         if code != HIDDEN and len(layout.order) < self.n_neurons:
-            layout = layout.entering(columns)
+            layout = layout.with_neurons(columns)
         return changed._with_layout(layout)
 
     def with_cells(self, cells: np.ndarray) -> "Mask":
@@ -303,15 +303,17 @@ class Mask:
             return self
         return self._by_hand(token_layout=layout)
 
-    def _covering(self, neurons: np.ndarray | tuple[int, ...] = ()) -> "Mask":
-        """Return a mask with latents at its visible samples; these neurons enter."""
+    def _with_visible_context(
+        self, neurons: np.ndarray | tuple[int, ...] = ()
+    ) -> "Mask":
+        """Return a mask with latents at visible samples and `neurons` in its order."""
         layout = self.token_layout
         if layout is None:
             return self
         rows = np.flatnonzero(self.visible.any(axis=1))
         if len(rows):
-            layout = layout.reaching(int(rows[0]), int(rows[-1]) + 1)
-        return self._with_layout(layout.entering(np.asarray(neurons, int)))
+            layout = layout.with_context_span(int(rows[0]), int(rows[-1]) + 1)
+        return self._with_layout(layout.with_neurons(np.asarray(neurons, int)))
 
     def _by_hand(self, **changes: object) -> "Mask":
         layout = changes.pop("token_layout", self.token_layout)
@@ -405,24 +407,26 @@ class Mask:
         those of the left mask, as if the right one had been painted onto it.
         """
         entering = np.flatnonzero(other.cells.any(axis=0))
-        return self._combined(other, algebra.united)._covering(entering)
+        return self._combined(other, algebra.united)._with_visible_context(entering)
 
     def __and__(self, other: "Mask") -> "Mask":
         """Show what both masks show; predict other cells that both show or predict."""
-        return self._combined(other, algebra.shared)._covering()
+        return self._combined(other, algebra.shared)._with_visible_context()
 
     def __sub__(self, other: "Mask") -> "Mask":
         """Hide whatever `other` shows or predicts."""
-        return self._combined(other, algebra.without)._covering()
+        return self._combined(other, algebra.without)._with_visible_context()
 
     def invert(self) -> "Mask":
         """Show hidden cells and hide visible ones; targets, video, behaviour stay."""
         entering = np.flatnonzero((self.cells == HIDDEN).any(axis=0))
-        return self.with_cells(algebra.inverted(self.cells))._covering(entering)
+        return self.with_cells(algebra.inverted(self.cells))._with_visible_context(
+            entering
+        )
 
     def swap(self) -> "Mask":
         """Make visible cells targets and targets visible; the rest stays."""
-        return self.with_cells(algebra.swapped(self.cells))._covering()
+        return self.with_cells(algebra.swapped(self.cells))._with_visible_context()
 
     def with_history(self, n_samples: int) -> "Mask":
         """Hide all but each neuron's last `n_samples` visible ones before the targets.
@@ -601,7 +605,7 @@ def scored_cells(mask: Mask) -> np.ndarray:
     """Return the target cells that are predicted and scored, bool (n_samples, P)."""
     scored = mask.target
     if mask.token_layout is not None:
-        scored &= mask.token_layout.enters(mask.n_neurons)
+        scored &= mask.token_layout.is_in_order(mask.n_neurons)
     if mask.guarded and mask.guard != NO_GUARD:
         # `skip_n_samples` and `interpolation_buffer` of the official code, both 5.
         scored[: mask.guard.first] = False

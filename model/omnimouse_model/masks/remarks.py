@@ -98,7 +98,7 @@ def remarks_on(mask: Mask) -> tuple[Remark, ...]:
 
 def _on_unread_cells(mask: Mask, layout: TokenLayout) -> Iterator[Remark]:
     """Yield remarks on cells that no token of OmniMouse reads."""
-    visible, enters = mask.visible, layout.enters(mask.n_neurons)
+    visible, enters = mask.visible, layout.is_in_order(mask.n_neurons)
     yield from _remark(
         "not-entering",
         (visible | mask.target) & ~enters,
@@ -118,7 +118,7 @@ def _on_guarded_cells(mask: Mask) -> Iterator[Remark]:
     """Yield remarks on targets that their neighbours reveal."""
     target, guard = mask.target, mask.guard
     if mask.token_layout is not None:
-        target &= mask.token_layout.enters(mask.n_neurons)
+        target &= mask.token_layout.is_in_order(mask.n_neurons)
     # A cell is in one remark only: the first samples are not counted again.
     first, near = target.copy(), target & near_visible(mask.visible, guard)
     first[guard.first :], near[: guard.first] = False, False

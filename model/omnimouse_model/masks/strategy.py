@@ -74,7 +74,7 @@ class Strategy:
                 f"A strategy's weight must be above 0, found {self.weight}."
             )
         # The official defaults of a field that depend on another field only; the others
-        # need the population, see `_realised`.
+        # need the population, see `_resolve_defaults`.
         if self.prefix_len is None:
             self._set("prefix_len", self.max_response_context_samples)
         _check_prefix(self.n_visible_neurons, self.prefix_len)
@@ -132,7 +132,7 @@ class Strategy:
             self, n_visible_neurons=visible, max_n_reconstructed_neurons=targets
         )
 
-    def _realised(self, n: int) -> "_Realised":
+    def _resolve_defaults(self, n: int) -> "_ResolvedStrategy":
         """Fill in every default for a population of `n` neurons."""
         n_samples, n_frames = OMNIMOUSE.n_samples, OMNIMOUSE.n_frames
         context_start = min(max(self.response_context_start_idx or 0, 0), n_samples)
@@ -149,7 +149,7 @@ class Strategy:
             suffix_start = full if visible < n else prefix
         suffix_start = min(max(suffix_start, 0), n_samples)
         frame = min(max(self.n_visible_frames_start_idx or 0, 0), n_frames)
-        return _Realised(
+        return _ResolvedStrategy(
             n,
             visible,
             first,
@@ -193,9 +193,9 @@ class Strategy:
         """
         self._check_counts()
         order = np.arange(n_total) if order is None else np.asarray(order)
-        realised = self._realised(len(order))
-        visible = _visible_blocks(realised)
-        targets = _target_blocks(realised)
+        resolved = self._resolve_defaults(len(order))
+        visible = _visible_blocks(resolved)
+        targets = _target_blocks(resolved)
         if not targets and not self.behavior_reconstructed:
             raise EmptyMaskError("This strategy has no target.")
         cells = np.full((OMNIMOUSE.n_samples, n_total), HIDDEN, np.uint8)
@@ -204,7 +204,7 @@ class Strategy:
             for start, stop, neurons in blocks:
                 cells[start:stop, order[neurons]] = code
         frames = np.zeros(OMNIMOUSE.n_frames, bool)
-        frames[slice(*realised.frames)] = True
+        frames[slice(*resolved.frames)] = True
         return Mask(
             cells=cells,
             frames=frames,
@@ -213,7 +213,7 @@ class Strategy:
                 order=order,
                 # Each visible block is divided into tokens on its own.
                 cuts=tuple(block[0] for block in visible[1:]),
-                context_span=realised.context,
+                context_span=resolved.context,
                 query_phase=targets[0][0] % QUERY_SAMPLES if targets else 0,
             ),
             name=name,
@@ -224,7 +224,7 @@ CellBlock = tuple[int, int, slice]
 """First sample, end, and positions of neurons in the order."""
 
 
-class _Realised(NamedTuple):
+class _ResolvedStrategy(NamedTuple):
     """Numbers of a strategy in a population of `n` neurons, without None.
 
     The first `visible` neurons are visible from sample `first` for `prefix` samples, of
@@ -243,7 +243,7 @@ class _Realised(NamedTuple):
     frames: tuple[int, int]
 
 
-def _visible_blocks(of: _Realised) -> list[CellBlock]:
+def _visible_blocks(of: _ResolvedStrategy) -> list[CellBlock]:
     """Return the visible blocks, each divided into tokens on its own."""
     full_stop, stop = of.first + of.full, of.first + of.prefix
     blocks: list[CellBlock] = []
@@ -263,7 +263,7 @@ def _visible_blocks(of: _Realised) -> list[CellBlock]:
     return blocks
 
 
-def _target_blocks(of: _Realised) -> list[CellBlock]:
+def _target_blocks(of: _ResolvedStrategy) -> list[CellBlock]:
     """Return the target blocks, in the order in which they are predicted."""
     start, stop = of.suffix
     if start == stop or of.n_targets == 0:

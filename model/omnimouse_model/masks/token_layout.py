@@ -75,21 +75,21 @@ class TokenLayout:
         """Return this layout with the plain query grid, for a mask made by hand."""
         return replace(self, query_phase=0) if self.query_phase else self
 
-    def reaching(self, start: int, stop: int) -> "TokenLayout":
+    def with_context_span(self, start: int, stop: int) -> "TokenLayout":
         """Return a layout with latents in a span; a larger one is the whole window."""
         if self.context_span[0] <= start and stop <= self.context_span[1]:
             return self
         return replace(self, context_span=(0, _STOP))
 
-    def entering(self, neurons: np.ndarray) -> "TokenLayout":
+    def with_neurons(self, neurons: np.ndarray) -> "TokenLayout":
         """Return a layout in which these neurons enter the model, new ones last."""
         missing = np.setdiff1d(neurons, self.order)
         if not len(missing):
             return self
         return replace(self, order=np.concatenate([self.order, missing]))
 
-    def enters(self, n_neurons: int) -> np.ndarray:
-        """Return whether each neuron enters the model, bool (P,)."""
+    def is_in_order(self, n_neurons: int) -> np.ndarray:
+        """Return whether each neuron is in `order` (the model reads it), bool (P,)."""
         is_entering = np.zeros(n_neurons, bool)
         is_entering[self.order] = True
         return is_entering
@@ -105,7 +105,7 @@ class TokenLayout:
         # is covered in 10 array operations.
         for offset in range(TOKEN_SAMPLES):
             covered[offset : offset + len(starts)] |= starts
-        covered &= self.enters(visible.shape[1])
+        covered &= self.is_in_order(visible.shape[1])
         return covered
 
     @property

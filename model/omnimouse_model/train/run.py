@@ -1,4 +1,8 @@
-"""State of a training run: net, average and optimisers, and their start values."""
+"""State of a training run, with start values of the run and of each phase.
+
+The state is the net, its average and the optimisers. `checkpoints` saves it and resumes
+a run.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -201,7 +205,11 @@ def set_start_values(run: Run, origin: Origin) -> None:
 
 
 def begin_phase(run: Run, config: TrainConfig, sessions: list[TrainingSession]) -> None:
-    """Apply the start values of a phase, before its first step."""
+    """Apply the start values of a phase, before its first step.
+
+    A phase can start from the averaged weights, and with attention heads that are
+    fitted to activations of the present net.
+    """
     phase, step = config.phase_at(run.step)
     heads, behavior_head = phase.population_heads, phase.behavior_head
     fits_heads = heads is not None or behavior_head is not None

@@ -143,8 +143,9 @@ def scaling_curves(
 
     Examples
     --------
-    >>> from omnimouse_model.analysis.scaling.runs import Run, RunScore
-    >>> runs = [Run("5M", sessions=n, order=f"random {n}") for n in (8, 16, 32, 64)]
+    >>> from omnimouse_model.analysis.scaling.runs import ScalingRun, RunScore
+    >>> sizes = (8, 16, 32, 64)
+    >>> runs = [ScalingRun("5M", sessions=n, order=f"random {n}") for n in sizes]
     >>> rows = []
     >>> for run in runs:
     ...     scores = {"mouse": 0.35 - 0.5 * run.sessions**-0.6}

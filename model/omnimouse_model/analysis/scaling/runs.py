@@ -25,7 +25,7 @@ SUFFIX = ".scaling.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class ScalingRun:
     """Size and training data of one trained model; 0 for an unknown number.
 
     Attributes
@@ -63,7 +63,7 @@ class RunScore:
         Test loss over all sessions; NaN if not measured.
     """
 
-    run: Run
+    run: ScalingRun
     predictor: str
     condition: str
     scores: Mapping[str, float]
@@ -85,7 +85,7 @@ def _plain(row: RunScore) -> JsonRow:
 
 def _parsed(values: JsonRow) -> RunScore:
     scores = {str(name): number(value) for name, value in values["scores"].items()}
-    run, loss = Run(**values["run"]), number(values.get("loss"))
+    run, loss = ScalingRun(**values["run"]), number(values.get("loss"))
     return RunScore(**(values | {"run": run, "scores": scores, "loss": loss}))
 
 
@@ -99,7 +99,7 @@ _DEFINITION = {"what": WHAT}
 
 def add_run(
     results: str | Path,
-    run: Run,
+    run: ScalingRun,
     predictor: Predictor,
     sessions: Session | Sequence[Session],
     strategies: str | Sequence[str],
@@ -124,7 +124,7 @@ def add_run(
 
 
 def run_scores(
-    run: Run, results: Scores, losses: Mapping[str, float]
+    run: ScalingRun, results: Scores, losses: Mapping[str, float]
 ) -> list[RunScore]:
     """Return one row per condition of an evaluation of one model, without refusals."""
     # A condition that the model refuses has no row, so that it can be added later.

@@ -25,8 +25,8 @@ from omnimouse_model.analysis.scaling.runs import (
     SCALING,
     SUFFIX,
     WHAT,
-    Run,
     RunScore,
+    ScalingRun,
     run_scores,
 )
 from omnimouse_model.data.session_index import Catalogue, catalogue_of
@@ -271,7 +271,7 @@ class _Work:
             raise ValueError(f"strategies: {refused[0]}")
         return run_scores(run, scores, {})
 
-    def _trained(self, sessions: list[TrainingSession]) -> Run:
+    def _trained(self, sessions: list[TrainingSession]) -> ScalingRun:
         """Train or resume the run, and return its description."""
         config = self.run.config
         self.report(0, "training")
@@ -292,7 +292,7 @@ class _Work:
         # operations.
         parameters = sum(p.numel() for p in split_parameters(net)[0])
         tokens = sum(row["tokens"] for row in log_rows(self.out / FILE))
-        return Run(
+        return ScalingRun(
             model=self.run.model,
             parameters=parameters,
             sessions=len(sessions),

@@ -7,8 +7,8 @@ import pytest
 
 from omnimouse_model.analysis.scaling.fits import scaling_curves
 from omnimouse_model.analysis.scaling.runs import (
-    Run,
     RunScore,
+    ScalingRun,
     add_rows,
     add_run,
     read_runs,
@@ -28,7 +28,9 @@ def growth_runs(model, limit, sizes=SIZES, seeds=3, order="random 0"):
     offset = dict(zip(SESSIONS, draw.normal(0, 0.03, len(SESSIONS)), strict=True))
     for size in sizes:
         for seed in range(seeds):
-            run = Run(model, 5_000_000, size, 10**6 * size, 0, 1e15 * size, seed, order)
+            run = ScalingRun(
+                model, 5_000_000, size, 10**6 * size, 0, 1e15 * size, seed, order
+            )
             score = limit - 0.5 * size**-0.6 + 0.002 * draw.normal()
             scores = {name: score + offset[name] for name in SESSIONS}
             name = f"{model}-{size}-{seed}"
@@ -94,7 +96,7 @@ def test_runs_come_back_as_they_were_added_once(results, rows):
 
 def test_a_run_is_scored_as_an_evaluation_is(tmp_path):
     session = world(tmp_path, "1-1-1", n_neurons=20)
-    path, run = tmp_path / "runs.jsonl", Run("tiny", sessions=3)
+    path, run = tmp_path / "runs.jsonl", ScalingRun("tiny", sessions=3)
     asked = ["test/video_behavior", "test/video_only"]
     add_run(path, run, ContextPredictor(), session, asked, max_windows=3)
     assert [row.condition for row in read_runs(path)] == asked
