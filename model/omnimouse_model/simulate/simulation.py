@@ -49,7 +49,7 @@ LEAD_SAMPLES = BLOCK_SAMPLES
 TAIL_SAMPLES = 2 * RATE_HZ
 _CALIBRATION_BLOCKS = 18
 # Limit of the log gain of behaviour, against rare extreme rates.
-_GAIN_LIMIT = 2.0
+GAIN_LIMIT = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +147,7 @@ class _Rates:
         )
         drive = self._normalisation.apply(response, self._tuning.power)
         log_gain = self._behavior.gains[span] @ self._gain
-        drive *= np.exp(np.clip(log_gain, -_GAIN_LIMIT, _GAIN_LIMIT))
+        drive *= np.exp(np.clip(log_gain, -GAIN_LIMIT, GAIN_LIMIT))
         gain, latents = self._fluctuations.block(number)
         return drive, drive * gain, latents
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from jaxtyping import Float
 
 from omnimouse_model.analysis.evaluate.accumulate import CHANNELS as CHANNELS
 from omnimouse_model.analysis.evaluate.accumulate import RunningScore
@@ -30,7 +31,8 @@ from omnimouse_model.masks import Mask, scored_cells
 from omnimouse_model.metrics import Metric, named_metric
 from omnimouse_model.metrics.time_blocks import time_blocks
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.simulate import Truth, has_truth, open_truth
+from omnimouse_model.simulate import has_truth, open_truth
+from omnimouse_model.simulate.conditional_means import Given, conditional_mean
 
 # Windows in memory at a time.
 CHUNK = 32
@@ -322,7 +324,7 @@ def _predict_windows(shard: Shard, running: Sequence[RunningScore], run: _Run) -
         requests.setdefault(key, []).append(score)
     # By identity, so that a shared ceiling adds each window once.
     ceilings = {id(s.ceiling): s.ceiling for s in running if s.ceiling is not None}
-    truth = open_truth(session.path) if ceilings else None
+    means = {number: _expected(ceiling) for number, ceiling in ceilings.items()}
     blocks = time_blocks(shard.starts, spec.duration_s)
     for first in range(0, len(shard.starts), CHUNK):
         part = slice(first, first + CHUNK)
@@ -332,9 +334,8 @@ def _predict_windows(shard: Shard, running: Sequence[RunningScore], run: _Run) -
             run.report(f"{session.id}: {group[0].condition.name}, {group[0].name}")
             _predict(group, of_block, run.cancelled)
             run.done += len(windows) * len(group)
-        for ceiling in ceilings.values():
-            if truth is not None:
-                _add_truth(ceiling, of_block, truth)
+        for number, ceiling in ceilings.items():
+            _add_expected(ceiling, of_block, means[number])
 
 
 def _predict(
@@ -369,16 +370,30 @@ def _predict(
         score.n_windows += count
 
 
-def _add_truth(
-    ceiling: RunningScore, windows: Sequence[tuple[Window, int]], truth: Truth
+def _expected(ceiling: RunningScore) -> Float[np.ndarray, "time neuron"]:
+    """Return the expected responses of a simulated session given what a mask shows."""
+    mask, path = ceiling.mask, ceiling.session.path
+    is_visible = np.asarray(mask.visible.any(axis=0))
+    sees_responses = bool(is_visible.any())
+    given = Given(
+        # Visible responses inform about the stimulus and behaviour as well.
+        video=sees_responses or bool(mask.frames.any()),
+        behavior=sees_responses or mask.has_visible_behavior,
+        shared=sees_responses,
+        private=bool(is_visible[ceiling.neurons].any()),
+    )
+    return conditional_mean(path, open_truth(path), given)
+
+
+def _add_expected(
+    ceiling: RunningScore,
+    windows: Sequence[tuple[Window, int]],
+    expected: Float[np.ndarray, "time neuron"],
 ) -> None:
-    """Add the expected responses; given the latents if responses are visible."""
+    """Add expected responses, in raw response units, as if they were predictions."""
     if not len(ceiling.neurons):
         return
     session, neurons = ceiling.session, ceiling.neurons
-    # Visible responses carry information about the shared fluctuations, so the best
-    # prediction is `full`; otherwise it is `drive`. Both are in raw response units.
-    expected = truth.full if ceiling.mask.visible.any() else truth.drive
     scale = session.response_scale[neurons]
     for window, block in windows:
         rows = session.responses.index(window.times("responses"))

@@ -66,7 +66,7 @@ def pooled_clips(
         No clip was shown twice, or the clips are too short in total.
     """
     if not clips:
-        raise ValueError("No clip was shown twice: the ceiling cannot be estimated.")
+        raise ValueError("No clip was shown twice: reliability is unknown.")
     # One frame of tolerance: a clip may be stored one frame short.
     long = tuple(c for c in clips if c.duration_s >= MIN_CLIP_S - 1 / SCREEN_RATE_HZ)
     # Short clips only if there is nothing else: onsets dominate their responses.
@@ -75,8 +75,8 @@ def pooled_clips(
     pool = tuple(c for c in pool if len(c.trials) >= _NEARLY * most)
     if sum(n_samples(clip) for clip in pool) < MIN_CLIP_S * SCREEN_RATE_HZ - 1:
         raise ValueError(
-            f"The repeated clips are shorter than {MIN_CLIP_S:g} s in total: the "
-            "ceiling cannot be estimated."
+            f"The repeated clips are shorter than {MIN_CLIP_S:g} s in total: "
+            "reliability is unknown."
         )
     return pool, min(len(clip.trials) for clip in pool)
 

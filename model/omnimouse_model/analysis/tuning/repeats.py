@@ -1,4 +1,8 @@
-"""Responses to repeats of one clip, and the noise ceiling computed from them."""
+"""Responses to repeats of one clip, and their reliability.
+
+Reliability is that of the part of the responses that the stimulus determines. A
+prediction that also sees activity or behaviour can exceed it.
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,11 +14,14 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import SCREEN_RATE_HZ
 from omnimouse_model.metrics.correlation import Status, moments, nanmean
 from omnimouse_model.metrics.repeats import cc_scores, jackknife_reliability
+from omnimouse_model.metrics.time_blocks import student_quantile
 
 _PIECE_BYTES = 64 * 2**20
 """Maximum size of the responses (all neurons and repeats) read at a time."""
 _BLOCK_BYTES = 32 * 2**20
-"""Maximum size of the responses whose ceilings are computed at a time."""
+"""Maximum size of the responses whose reliability is computed at a time."""
+_MIN_REPEATS_OF_INTERVAL = 3
+"""Reliability needs two repeats after one is left out."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,10 +61,13 @@ class ClipRepeats:
     average
         (neuron, time) over repeats.
     cc_max
-        (neuron,) correlation of a perfect prediction with that average (Schoppe et al.
-        2016); NaN with the reason in `status`.
+        (neuron,) correlation of the stimulus-driven part with that average (Schoppe et
+        al. 2016); NaN with the reason in `status`.
     single_trial_max
-        (neuron,) correlation of a perfect prediction with single repeats.
+        (neuron,) correlation of the stimulus-driven part with single repeats.
+    interval
+        95 % interval over repeats of the median of `single_trial_max` over neurons;
+        NaN with fewer than 3 repeats.
     oracle
         (neuron,) correlation of each repeat with the mean of the others.
     status
@@ -72,6 +82,7 @@ class ClipRepeats:
     average: Float[np.ndarray, "neuron time"]
     cc_max: Float[np.ndarray, " neuron"]
     single_trial_max: Float[np.ndarray, " neuron"]
+    interval: tuple[float, float]
     oracle: Float[np.ndarray, " neuron"]
     status: np.ndarray
 
@@ -113,7 +124,7 @@ def clip_repeats(
     neurons: Int[np.ndarray, " neuron"],
     progress: Callable[[float], None] = lambda share: None,
 ) -> ClipRepeats:
-    """Read all repeats of a clip and compute the ceilings; `progress` may raise."""
+    """Read all repeats of a clip and compute reliability; `progress` may raise."""
     neurons = np.asarray(neurons, np.int64)
     onset_s = session.trials.t_on[list(clip.trials)]
     count = n_samples(clip)
@@ -122,12 +133,32 @@ def clip_repeats(
         progress(first / count)
         part = slice(first, first + piece.shape[1])
         responses[:, :, part] = piece[:, :, neurons].transpose(2, 0, 1)
+    cc_max, single, status = _reliability(responses)
+    return ClipRepeats(
+        clip,
+        neurons,
+        onset_s,
+        np.arange(count) / SCREEN_RATE_HZ,
+        responses,
+        nanmean(responses, 1),
+        cc_max,
+        single,
+        reliability_interval(responses, single),
+        _oracle(responses),
+        status,
+    )
+
+
+def _reliability(
+    responses: Float[np.ndarray, "neuron repeat time"],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return CC_max, the reliability of one repeat, and the status of each neuron."""
     n_blocks = max(-(-responses.nbytes // _BLOCK_BYTES), 1)
     scores = [
         # `cc_scores` needs a prediction; the first repeat serves as one. It affects
         # CC_abs, which is not used, and the status if it is constant.
         cc_scores(block[:, :1], block)
-        for block in np.array_split(responses, min(n_blocks, max(len(neurons), 1)))
+        for block in np.array_split(responses, min(n_blocks, max(len(responses), 1)))
     ]
     signal, total, cc_max, status = (
         np.concatenate([getattr(block, name) for block in scores])
@@ -137,18 +168,26 @@ def clip_repeats(
         # Signal power over total power is the squared correlation with one noisy
         # repeat.
         single = np.sqrt(np.maximum(signal, 0.0) / total)
-    return ClipRepeats(
-        clip,
-        neurons,
-        onset_s,
-        np.arange(count) / SCREEN_RATE_HZ,
-        responses,
-        nanmean(responses, 1),
-        cc_max,
-        np.where(status == Status.OK, single, np.nan),
-        _oracle(responses),
-        status,
-    )
+    return cc_max, np.where(status == Status.OK, single, np.nan), status
+
+
+def reliability_interval(
+    responses: Float[np.ndarray, "neuron repeat time"],
+    single: Float[np.ndarray, " neuron"],
+) -> tuple[float, float]:
+    """Return the interval of the median reliability: the jackknife over repeats."""
+    n = responses.shape[1]
+    if n < _MIN_REPEATS_OF_INTERVAL or not np.isfinite(single).any():
+        return np.nan, np.nan
+    medians = []
+    for repeat in range(n):
+        values = _reliability(np.delete(responses, repeat, axis=1))[1]
+        # A neuron without signal is as unreliable as can be.
+        medians.append(np.median(np.nan_to_num(values)))
+    sem = np.sqrt((n - 1) / n * np.sum((medians - np.mean(medians)) ** 2))
+    half = student_quantile(n - 1) * sem
+    centre = float(np.median(single[np.isfinite(single)]))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def n_samples(clip: RepeatedClip) -> int:
@@ -251,7 +290,7 @@ def most_frequent_status(status: np.ndarray) -> str:
 
 
 def ceiling_problem(status: str, n_repeats: int) -> str:
-    """Return the reason if repeats give no ceiling, else ""."""
+    """Return the reason if repeats give no reliability, else ""."""
     reasons = {
         Status.CONSTANT_TARGET: "the mean over repeats never changes",
         Status.TOO_FEW_REPEATS: "too few repeats were recorded",

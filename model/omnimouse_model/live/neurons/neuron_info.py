@@ -19,6 +19,7 @@ from omnimouse_model.analysis.tuning.receptive_fields import (
 from omnimouse_model.analysis.tuning.repeats import (
     ClipRepeats,
     clip_repeats,
+    reliability_interval,
     repeated_clips,
 )
 from omnimouse_model.data.session import Session
@@ -249,13 +250,15 @@ def _of_one(repeats: ClipRepeats, i: int) -> ClipRepeats:
     """Return the repeats of one neuron."""
     # `copy` releases the responses of the other neurons when their entries are dropped.
     own = slice(i, i + 1)
+    responses = repeats.responses[own].copy()
     return replace(
         repeats,
         neurons=repeats.neurons[own],
-        responses=repeats.responses[own].copy(),
+        responses=responses,
         average=repeats.average[own],
         cc_max=repeats.cc_max[own],
         single_trial_max=repeats.single_trial_max[own],
+        interval=reliability_interval(responses, repeats.single_trial_max[own]),
         oracle=repeats.oracle[own],
         status=repeats.status[own],
     )

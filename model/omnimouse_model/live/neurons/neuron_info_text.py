@@ -11,10 +11,11 @@ from omnimouse_model.analysis.tuning.receptive_fields import ReceptiveField
 from omnimouse_model.analysis.tuning.repeats import ClipRepeats, ceiling_problem
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.neurons.neuron_info import NeuronProperties
+from omnimouse_model.live.neurons.repeats import interval_text
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 
-NO_REPEATS = "No clip was shown twice: the ceiling cannot be estimated."
+NO_REPEATS = "No clip was shown twice: reliability is unknown."
 KINDS = {"plain": "average frame", "energy": "average motion energy"}
 SOURCES = {
     "trials": "directions of the trials",
@@ -90,11 +91,11 @@ def repeats_text(repeats: ClipRepeats) -> str:
     shown = f"{n} × {repeats.clip.duration_s:.1f} s"
     problem = ceiling_problem(str(repeats.status[0]), n)
     if problem:
-        return f"{shown} · no ceiling: {problem}"
+        return f"{shown} · no reliability: {problem}"
     return (
-        f"{shown} · ceiling {repeats.cc_max[0]:.2f} of the mean, "
-        f"{repeats.single_trial_max[0]:.2f} of one trial · oracle "
-        f"{repeats.oracle[0]:.2f}"
+        f"{shown} · reliability {repeats.cc_max[0]:.2f} of the mean, "
+        f"{repeats.single_trial_max[0]:.2f}{interval_text(repeats)} of one trial · "
+        f"oracle {repeats.oracle[0]:.2f}"
     )
 
 

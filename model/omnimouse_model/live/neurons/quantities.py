@@ -44,8 +44,8 @@ QUANTITIES: Final = (
     ),
     Quantity(
         "ceiling",
-        "Ceiling of one trial",
-        f"What a perfect prediction correlates with one trial, {_REPEATS}",
+        "Reliability of one trial",
+        f"Correlation of the stimulus-driven part with one trial, {_REPEATS}",
         "r",
         is_share=True,
     ),

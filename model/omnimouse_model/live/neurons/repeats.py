@@ -253,25 +253,36 @@ def clip_text(clip: RepeatedClip, number: int) -> str:
     return f"clip {number + 1} · {len(clip.trials)} × {clip.duration_s:.1f} s{tier}"
 
 
-def ceiling_text(repeats: ClipRepeats, name: str = "") -> str:
-    """Return the noise ceiling as text: the median over neurons that have one.
+def reliability_text(repeats: ClipRepeats, name: str = "") -> str:
+    """Return the reliability as text: the median over neurons that have one.
 
     `name` is the neuron's name, used if there is only one neuron.
     """
-    has_ceiling = np.isfinite(repeats.cc_max)
+    is_known = np.isfinite(repeats.cc_max)
     n = len(repeats.neurons)
-    if not has_ceiling.any():
+    if not is_known.any():
         status = most_frequent_status(repeats.status)
         problem = ceiling_problem(status, len(repeats.onset_s))
-        return f"no ceiling: {problem or 'no neuron is visible'}"
+        return f"no reliability: {problem or 'no neuron is selected'}"
     scope = f"{n} neurons, median" if n > 1 else f"neuron {name}".rstrip()
-    if n > 1 and not has_ceiling.all():
-        scope = f"{has_ceiling.sum()} of {n} neurons, median"
+    if n > 1 and not is_known.all():
+        scope = f"{is_known.sum()} of {n} neurons, median"
     top, single, oracle = (
-        _median_text(values[has_ceiling])
+        _median_text(values[is_known])
         for values in (repeats.cc_max, repeats.single_trial_max, repeats.oracle)
     )
-    return f"CC_max {top} · one repeat {single} · oracle {oracle} ({scope})"
+    one = f"{single}{interval_text(repeats)}"
+    n_repeats = len(repeats.onset_s)
+    return (
+        f"Reliability of {n_repeats} repeats: one {one}, mean {top} · oracle {oracle} "
+        f"({scope})"
+    )
+
+
+def interval_text(repeats: ClipRepeats) -> str:
+    """Return the 95 % interval of the reliability of one repeat, or ""."""
+    low, high = repeats.interval
+    return f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
 
 
 def _median_text(values: np.ndarray) -> str:

@@ -182,7 +182,9 @@ def test_visible_values_do_matter(predictor, window, seen):
 
 def hand_painted_mask(mask: Mask) -> Mask:
     """The same cells, order, cuts and span, painted neuron by neuron."""
-    painted = Mask.nothing(mask.n_neurons).with_order(mask.token_layout.order)
+    # At 30 Hz, the guard after a visible run is the official one.
+    painted = replace(Mask.nothing(mask.n_neurons), recording_rate_hz=30.0)
+    painted = painted.with_order(mask.token_layout.order)
     for neuron in range(mask.n_neurons):
         for code in (VISIBLE, TARGET):
             painted = painted.paint(neuron, mask.cells[:, neuron] == code, code)

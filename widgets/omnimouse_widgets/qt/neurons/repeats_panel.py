@@ -5,7 +5,7 @@ from functools import partial
 from qtpy.QtWidgets import QWidget
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neurons.repeats import ceiling_text, clip_text
+from omnimouse_model.live.neurons.repeats import clip_text, reliability_text
 from omnimouse_widgets.qt.neurons.repeats_plot import CEILING_TIP, RepeatsSideBySide
 from omnimouse_widgets.qt.style import plot_style, shortcuts
 from omnimouse_widgets.qt.style.controls import combo_box, set_items
@@ -80,7 +80,7 @@ class RepeatsPanel(QWidget):
         name = text = ""
         if repeats is not None and session is not None:
             name = str(session.units.names[repeats.neurons[0]])
-            text = ceiling_text(repeats, name)
+            text = reliability_text(repeats, name)
             if self._clips.repeat is not None:
                 text += f" · repeat {self._clips.repeat + 1}"
         # The window moves often; the rasters of a clip stay the same object.
