@@ -190,7 +190,7 @@ def _evaluate(
 
     # A results file and a worker identify a condition by its name.
     is_named = out is not None or settings["scheduler"] is not None
-    if is_named and not all(isinstance(one, str) for one in conditions):
+    if is_named and not all(isinstance(condition, str) for condition in conditions):
         raise click.UsageError(
             "With --out or --scheduler name the conditions: --strategy or "
             "--paper-table."

@@ -110,7 +110,9 @@ class AreaLayer:
         plane = self._controller.planes.number
         # Hidden outlines stay in the layer with alpha 0, so that shapes and `_outlines`
         # keep the same order.
-        is_visible = np.array([plane in (None, one.plane) for one in self._outlines])
+        is_visible = np.array(
+            [plane in (None, outline.plane) for outline in self._outlines]
+        )
         colours = np.array(layer.edge_color)
         if len(colours) == len(is_visible) and (colours[:, 3] != is_visible).any():
             colours[:, 3] = is_visible

@@ -43,7 +43,7 @@ class Canvas:
 
     def places(self, yx: np.ndarray) -> np.ndarray:
         """Return the canvas positions (n, 2), (x, y), of field positions (n, 2)."""
-        return np.array([self.place(one) for one in yx]).reshape(-1, 2)
+        return np.array([self.place(point) for point in yx]).reshape(-1, 2)
 
     def picture(self) -> np.ndarray:
         """Return a screenshot of the canvas: uint8 (height, width, 4)."""

@@ -146,8 +146,8 @@ def _leave_one_out(curves: np.ndarray) -> np.ndarray:
     """Return the sums over all parts but one; a single part is returned unchanged."""
     if len(curves) == 1:
         return curves
-    rest: np.ndarray = curves.sum(axis=0) - curves
-    return rest
+    without_part: np.ndarray = curves.sum(axis=0) - curves
+    return without_part
 
 
 def _curve(x: np.ndarray, y: np.ndarray, lags: np.ndarray) -> np.ndarray:
@@ -181,8 +181,8 @@ def _reduced(parts: list[np.ndarray]) -> list[np.ndarray]:
         return scaled
     together = np.concatenate(scaled)
     # The axes are estimated from fewer than 8000 rows, which bounds the SVD.
-    every = together[:: max(1, len(together) // 4000)]
-    axes = np.linalg.svd(every, full_matrices=False)[2][:_COMPONENTS].T
+    thinned = together[:: max(1, len(together) // 4000)]
+    axes = np.linalg.svd(thinned, full_matrices=False)[2][:_COMPONENTS].T
     return [z_scored(part @ axes) for part in scaled]
 
 

@@ -173,8 +173,8 @@ def task_table(scores: Scores) -> TaskTable:
     rows = _best(rows) if len(rows) > 1 else rows
     ceiling = tuple(_ceiling(scores, strategy) for strategy in strategies)
     if any(np.isfinite(cell.value) for cell in ceiling):
-        rest = (Cell(float("nan")),) * (len(names) - len(strategies))
-        rows |= {CEILING: (*ceiling, *rest)}
+        empty_cells = (Cell(float("nan")),) * (len(names) - len(strategies))
+        rows |= {CEILING: (*ceiling, *empty_cells)}
     return TaskTable(tuple(names), rows, _caption(scores))
 
 

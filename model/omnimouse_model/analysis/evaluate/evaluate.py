@@ -186,8 +186,8 @@ def shard_scores(
         running = _running_scores(shard, run)
         _predict_windows(shard, running, run)
         yield Scores(
-            tuple(score for one in running for score in one.scores()),
-            tuple(score for one in running for score in one.behavior_scores()),
+            tuple(score for total in running for score in total.scores()),
+            tuple(score for total in running for score in total.behavior_scores()),
             shard.tier,
             shard.metric,
         )

@@ -95,16 +95,16 @@ def list_files(place: HubPlace) -> Listing:
 
 def _files(place: HubPlace, siblings: Iterable[Any]) -> Iterator[HubFile]:
     """Yield the files at or below a place, sorted by name."""
-    every = sorted(siblings, key=lambda item: str(item.rfilename))
+    all_files = sorted(siblings, key=lambda item: str(item.rfilename))
     matches = [
         item
-        for item in every
+        for item in all_files
         if not place.path
         or item.rfilename == place.path
         or item.rfilename.startswith(f"{place.path}/")
     ]
     if not matches:
-        near = get_close_matches(place.path, [i.rfilename for i in every], 1, 0.8)
+        near = get_close_matches(place.path, [i.rfilename for i in all_files], 1, 0.8)
         hint = f" Did you mean {near[0]}?" if near else ""
         raise FetchError(
             "not_found", f"{place} is not in its repository, {place.page}.{hint}"

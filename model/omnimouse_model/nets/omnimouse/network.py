@@ -315,9 +315,9 @@ class OmniMouse(nn.Module):
         The layouts of `encoded` may differ in their tokens only: span, video and
         queries are those of `layout`.
         """
-        latents = join_batch([one.latents for one in encoded], encoded)
-        meta = join_batch([one.meta for one in encoded], encoded)
-        neurons = join_batch([one.neuron_vectors for one in encoded], encoded)
+        latents = join_batch([part.latents for part in encoded], encoded)
+        meta = join_batch([part.meta for part in encoded], encoded)
+        neurons = join_batch([part.neuron_vectors for part in encoded], encoded)
         x, intervals, phases, flat_video = self._sequence(
             windows, layout, latents, encoded[0], video_tokens, meta
         )

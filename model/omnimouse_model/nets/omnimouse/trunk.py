@@ -236,7 +236,7 @@ def join_batch(parts: list[Tensor], encoded: Sequence[EncodedTokens]) -> Tensor:
     """Join along the batch; a part with one row serves all items of its layout."""
     if len(parts) == 1:
         return parts[0]
-    sizes = [len(one.latents) for one in encoded]
+    sizes = [len(part.latents) for part in encoded]
     return torch.cat(
         [part.expand(n, *part.shape[1:]) for part, n in zip(parts, sizes, strict=True)]
     )

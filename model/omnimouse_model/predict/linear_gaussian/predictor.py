@@ -255,7 +255,9 @@ class LinearGaussian(Predictor):
         with self._lock:
             if key not in self._conditionals:
                 self._conditionals[key] = Conditional(prior, visible)
-                total = sum(one.n_bytes for one in self._conditionals.values())
+                total = sum(
+                    conditional.n_bytes for conditional in self._conditionals.values()
+                )
                 while total > MAX_CACHED_BYTES and len(self._conditionals) > 1:
                     total -= self._conditionals.popitem(last=False)[1].n_bytes
             self._conditionals.move_to_end(key)

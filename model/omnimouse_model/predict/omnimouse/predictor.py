@@ -252,8 +252,8 @@ class TransformerPredictor(Predictor):
         place = (session.id, session.fingerprint) if ideal else window.key
         columns = None if neurons is None else np.asarray(neurons).tobytes()
         joins = self._joins_masks
-        rest = batch_key(mask, self._layout(mask)[0]) if joins else mask.mask_id
-        return place, columns, rest
+        key = batch_key(mask, self._layout(mask)[0]) if joins else mask.mask_id
+        return place, columns, key
 
     def embeddings(self, session: Session) -> np.ndarray:
         """Return the learned vectors of a session's neurons, float32 (P, d)."""

@@ -210,8 +210,8 @@ class Server:
         if not self._memory.put(responses):
             return prediction
         # The rows stay, because `valid` has one value per row.
-        rest = replace(prediction, responses=responses[:, :0])
-        return InSharedMemory(rest, responses.shape)
+        without_responses = replace(prediction, responses=responses[:, :0])
+        return InSharedMemory(without_responses, responses.shape)
 
     def _predict_many(
         self,

@@ -134,7 +134,11 @@ def run_study(
             progress(before + step, total, f"{name}: {text}")
 
         # Steps of finished runs count as done too, so that progress reaches the total.
-        missing = [one for one in plan.strategies if run.key(one) not in file.rows]
+        missing = [
+            strategy
+            for strategy in plan.strategies
+            if run.key(strategy) not in file.rows
+        ]
         if missing:
             work = _Work(run, folder / run.name, device, report, cancelled)
             for row in work.rows(plan, evaluated, missing):
@@ -153,7 +157,9 @@ def study_runs(
         )
         folder.mkdir(parents=True, exist_ok=True)
         write_manifest(manifest, folder / f"collections-{order}.json")
-        drawn[order] = [tuple(one["members"]) for one in manifest["collections"]]
+        drawn[order] = [
+            tuple(collection["members"]) for collection in manifest["collections"]
+        ]
     for seed in plan.seeds:
         for order, collections in drawn.items():
             for model in plan.models:

@@ -132,11 +132,11 @@ class RepeatsSideBySide:
     def _draw_ticks(self, repeats: ClipRepeats, name: str) -> None:
         count = len(repeats.onset_s)
         # Ceiling division.
-        every = -(-count // MAX_TICKS)
+        step = -(-count // MAX_TICKS)
         length = float(repeats.time_s[-1])
         ticks = [
             (k * self.pitch + length / 2, f"{repeats.onset_s[k]:.0f} s")
-            for k in range(0, count, every)
+            for k in range(0, count, step)
         ]
         self.plot.getAxis("bottom").setTicks([ticks])
         n = len(repeats.neurons)

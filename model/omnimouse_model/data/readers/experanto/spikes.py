@@ -94,12 +94,12 @@ def _times(folder: Path, meta: Mapping[str, Any], n_spikes: int) -> ArrayFile:
 def _count(path: Path, dtype: np.dtype[Any]) -> int:
     """Return how many numbers a file without a header holds."""
     size = path.stat().st_size
-    count, rest = divmod(size, dtype.itemsize)
-    if rest:
+    count, remainder = divmod(size, dtype.itemsize)
+    if remainder:
         raise bad_file(
             path,
             "wrong_size",
-            f"has {size:,} bytes, {rest} more than {count:,} times of {dtype}",
+            f"has {size:,} bytes, {remainder} more than {count:,} times of {dtype}",
             "was the download complete?",
         )
     return count

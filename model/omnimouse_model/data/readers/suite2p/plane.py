@@ -133,10 +133,10 @@ def _traces(folder: Path, root: Path) -> dict[str, ArrayFile]:
 
 def _cells(folder: Path, root: Path, n_rois: int, options: ReadOptions) -> np.ndarray:
     """Return the regions to read, int64: those marked as cells, or all."""
-    every = np.arange(n_rois)
+    all_rois = np.arange(n_rois)
     path = folder / "iscell.npy"
     if not options.cells_only or not path.exists():
-        return every
+        return all_rois
     marked = load_small_array(path, root)
     fits = marked.ndim in (1, 2) and len(marked) == n_rois and marked.size
     if not fits or marked.dtype.kind not in "fiub":
@@ -148,7 +148,7 @@ def _cells(folder: Path, root: Path, n_rois: int, options: ReadOptions) -> np.nd
         )
     # Columns of iscell: flag, probability.
     flag = marked if marked.ndim == 1 else marked[:, 0]
-    cells: np.ndarray = every[flag > 0]
+    cells: np.ndarray = all_rois[flag > 0]
     if not len(cells):
         raise bad_file(
             path,

@@ -171,9 +171,9 @@ class PlaneTraces:
         if self._deconvolved is None:
             from omnimouse_model.data.readers.suite2p.deconvolution import deconvolve
 
-            every = slice(0, self.shape[0])
+            all_rows = slice(0, self.shape[0])
             parts = [
-                deconvolve(_corrected(p, every), p.tau_s or 0.0, self._rate_hz)
+                deconvolve(_corrected(p, all_rows), p.tau_s or 0.0, self._rate_hz)
                 for p in self._planes
             ]
             self._deconvolved = np.concatenate(parts).T
