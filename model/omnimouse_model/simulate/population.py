@@ -37,7 +37,13 @@ class Anatomy:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tuning:
-    """Tuning of each neuron; lengths in screen pixels, angles in radians."""
+    """Tuning of each neuron; lengths in screen pixels, angles in radians.
+
+    `direction` is the direction of the wave vector of the receptive field, clockwise
+    from right on the screen, since rows count downwards. The preferred motion is the
+    opposite one: π − `direction` in the convention of `analysis.tuning`, which counts
+    counter-clockwise from right.
+    """
 
     centre_yx: Float[np.ndarray, "neuron 2"]
     wavelength: Float[np.ndarray, " neuron"]

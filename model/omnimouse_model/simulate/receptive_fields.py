@@ -209,7 +209,7 @@ def _combine(
 ) -> np.ndarray:
     """Return the response to both directions, weighted by the direction index."""
     # Sums and differences of space-time separable filters are oriented in space-time:
-    # one prefers motion along the direction, the other against it.
+    # the first prefers motion against the wave vector, the other along it.
     forward, backward = even[0] + odd[1], even[0] - odd[1]
     if is_complex:
         forward = np.sqrt(forward**2 + (even[1] - odd[0]) ** 2)

@@ -37,7 +37,7 @@ class Truth:
     tuning
         Arrays (N, …) by name: receptive field centres (`centre_yx`, pixels),
         `direction`, `wavelength`, `speed_hz`, `is_complex` and the other fields of
-        `Tuning`.
+        `population.Tuning`, which states their conventions.
     """
 
     drive: Float[np.ndarray, "time neuron"]
