@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import Mask
 from omnimouse_model.strategies import half_population_mask, mask_from_strategy
 
@@ -23,11 +24,24 @@ class Condition:
     neurons: NeuronsOf | None = None
 
     @classmethod
-    def of(cls, strategy: "str | Condition") -> "Condition":
-        """Return the condition of a strategy name; conditions pass unchanged."""
+    def of(cls, strategy: "str | Mask | Condition") -> "Condition":
+        """Return the condition of a strategy or a mask; conditions pass unchanged."""
         if isinstance(strategy, Condition):
             return strategy
+        if isinstance(strategy, Mask):
+            name = strategy.name or f"mask {strategy.mask_id[:8]}"
+            return cls(name, partial(_fitting, strategy))
         return cls(strategy, partial(mask_from_strategy, strategy))
+
+
+def _fitting(mask: Mask, session: Session) -> Mask:
+    """Return the mask; raise `MaskError` if the session has other neurons."""
+    if mask.n_neurons != session.n_neurons:
+        raise MaskError(
+            f"The mask has {mask.n_neurons} neurons, and session {session.id!r} has "
+            f"{session.n_neurons}: make a mask for this session."
+        )
+    return mask
 
 
 def half_population_targets(session: Session) -> np.ndarray:
@@ -35,6 +49,8 @@ def half_population_targets(session: Session) -> np.ndarray:
     return np.flatnonzero(half_population_mask(session).target.any(axis=0))
 
 
+Strategies = str | Mask | Condition | Sequence[str | Mask | Condition]
+"""One or several strategies: names, masks made by hand, or conditions."""
 DEMO: tuple[Condition, ...] = (
     Condition.of("test/video_behavior"),
     Condition.of("test/video_only"),
@@ -58,14 +74,15 @@ compared.
 
 
 def as_tuple(
-    strategies: str | Condition | Sequence[str | Condition],
-) -> tuple[str | Condition, ...]:
+    strategies: Strategies,
+) -> tuple[str | Mask | Condition, ...]:
     """Return one or several strategies as a tuple."""
-    return (strategies,) if isinstance(strategies, str | Condition) else (*strategies,)
+    is_one = isinstance(strategies, str | Mask | Condition)
+    return (strategies,) if is_one else (*strategies,)
 
 
 def conditions(
-    strategies: str | Condition | Sequence[str | Condition], seeds: Sequence[int] = ()
+    strategies: Strategies, seeds: Sequence[int] = ()
 ) -> tuple[Condition, ...]:
     """Return the conditions of one or several strategies, in order.
 

@@ -16,7 +16,11 @@ from jaxtyping import Float
 
 from omnimouse_model.analysis.evaluate.accumulate import CHANNELS as CHANNELS
 from omnimouse_model.analysis.evaluate.accumulate import RunningScore
-from omnimouse_model.analysis.evaluate.conditions import Condition, conditions
+from omnimouse_model.analysis.evaluate.conditions import (
+    Condition,
+    Strategies,
+    conditions,
+)
 from omnimouse_model.analysis.evaluate.repeat_table import KINDS
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score, Scores
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping, StimulusGroups
@@ -43,7 +47,7 @@ Progress = Callable[[int, int, str], None]
 def evaluate(
     predictor: Predictor | Sequence[Predictor],
     sessions: Session | Sequence[Session],
-    strategies: str | Condition | Sequence[str | Condition],
+    strategies: Strategies,
     *,
     tier: str = "test",
     starts: np.ndarray | None = None,
@@ -63,8 +67,8 @@ def evaluate(
         and neurons, each spec on windows of its own. A refused condition becomes a
         score without a value and with the reason.
     strategies
-        One or several names of strategies, or `Condition` objects. Masks of another
-        spec are stretched to the windows of a predictor.
+        One or several names of strategies, masks, or `Condition` objects. Masks of
+        another spec are stretched to the windows of a predictor.
     tier
         "test" stands for all test tiers of a session.
     starts

@@ -16,6 +16,7 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.conditions import (
     Condition,
+    Strategies,
     as_tuple,
     conditions,
 )
@@ -51,6 +52,7 @@ from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 
@@ -61,7 +63,7 @@ _NUMBERS = ("value", "ci_low", "ci_high", "ceiling")
 def evaluate_all(
     predictors: Sequence[Predictor | Source | Path],
     sessions: Session | Sequence[Session],
-    strategies: str | Condition | Sequence[str | Condition],
+    strategies: Strategies,
     *,
     tiers: Sequence[str] = ("test",),
     seeds: Sequence[int] = (),
@@ -83,8 +85,8 @@ def evaluate_all(
     predictors
         Names, paths or factories; predictor objects only without a scheduler.
     strategies
-        Names of strategies; `Condition` objects only without `results`, scheduler and
-        seeds, which identify a condition by its name.
+        Names of strategies; masks and `Condition` objects only without `results`,
+        scheduler and seeds, which identify a condition by its name.
     seeds
         Seeds of draws of the strategies' neurons, each a separate condition; without
         seeds the neurons have the official stored order.
@@ -161,17 +163,17 @@ def evaluate_all(
     }
 
 
-def _check_names(strategies: Sequence[str | Condition]) -> None:
+def _check_names(strategies: Sequence[str | Mask | Condition]) -> None:
     for strategy in strategies:
-        if isinstance(strategy, Condition):
+        if not isinstance(strategy, str):
             raise ValueError(
-                f"{strategy.name!r} is a condition, not the name of a strategy. A "
+                f"{Condition.of(strategy).name!r} is not the name of a strategy. A "
                 "results file, a scheduler and seeds need names of strategies."
             )
 
 
 def _key(
-    shard: Shard, strategies: Sequence[str | Condition], seeds: Sequence[int]
+    shard: Shard, strategies: Sequence[str | Mask | Condition], seeds: Sequence[int]
 ) -> str:
     """Return a hash of all facts that the scores of a shard depend on."""
     ids = [predictor.predictor_id for predictor in shard.predictors]

@@ -19,7 +19,7 @@ from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import BehaviorSpec
-from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.errors import MaskError, StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.baselines.predictor import naive_predictor
@@ -336,6 +336,15 @@ def test_the_ceiling_is_that_of_the_truth_on_the_same_samples(simulated_session)
     for strategy, expected in ((STIMULUS, truth.drive), (FORECAST, truth.full)):
         best = correlation(expected[np.concatenate(rows)], responses).mean()
         assert found.find(strategy, "noisy").ceiling == pytest.approx(best, abs=0.02)
+
+
+def test_a_mask_made_by_hand_is_a_condition(simulated_session):
+    official = Mask.from_strategy(STIMULUS, simulated_session)
+    painted = official.with_cuts(30)  # the cut changes no cell
+    scores = evaluate(NoisyPredictor(), simulated_session, [STIMULUS, painted]).scores
+    assert scores[0].value == scores[1].value
+    with pytest.raises(MaskError, match="13 neurons, and session '1-1-1' has 12"):
+        evaluate(NoisyPredictor(), simulated_session, Mask.nothing(13))
 
 
 # -- the command ----------------------------------------------------------------

@@ -267,7 +267,7 @@ def test_shards_together_are_one_evaluation(session, tmp_path):
         found = evaluate_all(predictors, session, asked, **ASK, **options)
         assert table_text({"": found["test"]}) == table_text({"": whole})
     condition = replace(Condition.of(STIMULUS), name="mine")
-    with pytest.raises(ValueError, match="'mine' is a condition, not the name"):
+    with pytest.raises(ValueError, match="'mine' is not the name"):
         evaluate_all(predictors, session, condition, **ASK, **options)
 
 

@@ -213,6 +213,25 @@ def test_arrays_of_another_shape_type_or_time_are_another_session():
     assert again.fingerprint in found
 
 
+@pytest.mark.parametrize("video", [{}, {"video": None, "video_rate_hz": None}])
+def test_statistics_are_those_of_the_train_tier_on_any_clock(video):
+    # Trials of the train tier have larger responses, so that other spans would differ.
+    arrays = session_arrays(**video)
+    at_s = arrays["start_s"] + np.arange(len(arrays["responses"])) / arrays["rate_hz"]
+    is_train = (at_s >= 5) & (at_s < 15) | (at_s >= 25)
+    arrays["responses"] = arrays["responses"] * np.where(is_train, 5, 1)[:, None]
+    clocks = ("running_start_s", "pupil_start_s")
+    arrays = dict.fromkeys(clocks, 0.0) | arrays
+    late = {
+        name: value + 1000.0
+        for name, value in arrays.items()
+        if name.endswith("start_s") or name in ("trial_start", "trial_stop")
+    }
+    early, moved = open_session(arrays), open_session(arrays | late)
+    np.testing.assert_array_equal(moved.responses.std, early.responses.std)
+    assert early.responses.std.min() > 1.5 * arrays["responses"][~is_train].std()
+
+
 def test_texts_of_bytes_are_texts():
     odd = session_arrays(
         id=b"mouse", animal_id=np.bytes_("7"), area=np.array([b"V\xff"] * N)
