@@ -73,12 +73,11 @@ compared.
 """
 
 
-def as_tuple(
-    strategies: Strategies,
-) -> tuple[str | Mask | Condition, ...]:
+def as_tuple(strategies: Strategies) -> tuple[str | Mask | Condition, ...]:
     """Return one or several strategies as a tuple."""
-    is_one = isinstance(strategies, str | Mask | Condition)
-    return (strategies,) if is_one else (*strategies,)
+    if isinstance(strategies, str | Mask | Condition):
+        return (strategies,)
+    return tuple(strategies)
 
 
 def conditions(
