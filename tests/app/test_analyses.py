@@ -98,6 +98,7 @@ def test_the_commands_export_what_is_on_screen(dock, tmp_path, monkeypatch):
         ("export_table", "neurons.csv"),
         ("export_arrays", "window.npz"),
         ("export_figure", "traces.svg"),
+        ("export_report", "what I saw.html"),
     ):
         path = tmp_path / name
         answer_dialogs(monkeypatch, path)
@@ -105,21 +106,8 @@ def test_the_commands_export_what_is_on_screen(dock, tmp_path, monkeypatch):
         told = f"Written: {name}"
         wait_for(lambda told=told: told in section.name.full_text, told)
         assert path.stat().st_size > 1000
+    scores = dock.controller.results.scores
+    page = (tmp_path / "what I saw.html").read_text("utf-8")
+    assert f"<b>{float(np.nanmedian(scores)):.3f}</b>" in page
     commands.copy_as_python()
     assert "load_predictor('echo'" in QApplication.clipboard().text()
-
-
-def test_the_report_is_written_from_the_menu(dock, tmp_path, monkeypatch):
-    page = tmp_path / "what I saw.html"
-    answer_dialogs(monkeypatch, page)
-    section = dock.control.analysis
-    menu = section.more.menu()
-    menu.popup(section.more.mapToGlobal(section.more.rect().bottomLeft()))
-    wait_for(menu.isVisible, "the menu")
-    at = menu.actionGeometry(section.report_action).center()
-    QTest.mouseClick(menu, Qt.MouseButton.LeftButton, pos=at)
-    wait_for(lambda: f"Written: {page.name}" in section.name.full_text, "the page")
-    text = page.read_text("utf-8")
-    scores = dock.controller.results.scores
-    assert f"<b>{float(np.nanmedian(scores)):.3f}</b>" in text
-    assert "echo" in text

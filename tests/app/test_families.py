@@ -1,4 +1,4 @@
-"""A model of spike counts in a real window, from the first look to a saved file."""
+"""A model of spike counts in a real window: painted, scrubbed, scored, pinned."""
 
 import numpy as np
 import pytest
@@ -7,10 +7,7 @@ from qtpy.QtTest import QTest
 
 from omnimouse_app.field.canvas import core_places
 from omnimouse_app.tour.hand import settle, wait_for
-from omnimouse_model.masks import VISIBLE
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
-from omnimouse_widgets.palette import area_table
-from tests.app.test_analyses import answer_dialogs
 from tests.app.windows import drop_file, is_answered
 from tests.toy_predictors import TOYS
 
@@ -50,49 +47,11 @@ def choose_model(dock, name):
     assert results.error is None
 
 
-def paint_probe_and_depth(dock, hand, places):
-    """Paint probe B with the brush, then deep units of probe A in the table."""
-    state, units = dock.controller.state, dock.controller.state.session.units
-    on_b = units.probe == "B"
-    choose(dock, dock.control.view.planes.plane, "probe B")
-    dock.instrument.brush.radius = 200.0
-    settle(0.1)
-    hand.key(Qt.Key.Key_1)
-    hand.drag([places.min(axis=0), places.max(axis=0)])
-    painted = state.mask.visible.all(axis=0)
-    assert painted.any()
-    assert not (painted & ~on_b).any()
-    choose(dock, dock.control.view.planes.plane, "all")
-    dock.bring_up("Neurons")
-    table = dock.panels["Neurons"]
-    wait_for(lambda: table.table.rowCount() == len(units), "the table")
-    QTest.keyClicks(table.filter, "probe=A depth>700")
-    QTest.keyClick(table.filter, Qt.Key.Key_Return)
-    wanted = (units.probe == "A") & (units.xyz_um[:, 2] > 700)
-    assert table.table.rowCount() == wanted.sum()
-    QTest.mouseClick(table.paint, LEFT)
-    assert state.mask.visible.all(axis=0)[wanted].all()
-    table.filter.clear()
+def test_a_model_of_spike_counts_is_used_like_any_other(dock, canvas, hand, spiking):
+    """`tests/model/live/test_foreign_specs.py` does the same with every family.
 
-
-def colours_of_areas(dock, canvas):
-    """Wait until every unit has the colour of its area."""
-    choose(dock, dock.control.view.colour_by, "Area")
-    names, area = np.unique(
-        dock.controller.state.session.units.area, return_inverse=True
-    )
-    places = core_places(dock.instrument.layers.field)
-    wanted = area_table(len(names))[area].astype(int)
-    wait_for(
-        lambda: np.abs(canvas.colours(places).astype(int) - wanted).max() <= 6,
-        "the colours of the areas",
-    )
-
-
-def test_a_model_of_spike_counts_is_used_like_any_other(
-    dock, canvas, hand, spiking, session_folder, tmp_path, monkeypatch
-):
-    """`tests/model/live/test_foreign_specs.py` does the same with every family."""
+    It also saves and reopens an analysis.
+    """
     name = "toy-counts"
     controller, traces = dock.controller, dock.panels["Traces"]
     state, pins = controller.state, controller.pins.predictions
@@ -103,11 +62,15 @@ def test_a_model_of_spike_counts_is_used_like_any_other(
     dock.instrument.layers.show_whole_field()
     places = canvas.places(core_places(dock.instrument.layers.field))
     # painted
-    before = state.mask
-    colours_of_areas(dock, canvas)
-    choose(dock, dock.control.view.colour_by, "State")
-    paint_probe_and_depth(dock, hand, places)
-    assert (state.mask.cells != before.cells).any()
+    choose(dock, dock.control.view.planes.plane, "probe B")
+    dock.instrument.brush.radius = 200.0
+    settle(0.1)
+    hand.key(Qt.Key.Key_1)
+    hand.drag([places.min(axis=0), places.max(axis=0)])
+    painted = state.mask.visible.all(axis=0)
+    assert painted.any()
+    assert not painted[state.session.units.probe != "B"].any()
+    choose(dock, dock.control.view.planes.plane, "all")
     assert state.mask.cells.shape == (spec.n_samples, state.session.n_neurons)
     target = int(np.flatnonzero(state.mask.target.any(axis=0))[0])
     hand.click(places[target], CONTROL)
@@ -143,17 +106,3 @@ def test_a_model_of_spike_counts_is_used_like_any_other(
     )
     assert np.isfinite(pinned.scores).any()
     wait_for(lambda: np.isfinite(traces.stack.drawn_overlay(0, 0)).any(), "its curve")
-    # saved and reopened
-    path = tmp_path / "mine.omnimouse.json"
-    answer_dialogs(monkeypatch, path)
-    QTest.keyClick(traces.stack.canvas, Qt.Key.Key_S, CONTROL)
-    wait_for(lambda: controller.project.path == path, "the file")
-    mask, window, scores = state.mask, state.window, controller.results.scores
-    controller.paint([0], VISIBLE)
-    dock.controller.open_session(session_folder)
-    drop_file(dock, path)
-    wait_for(lambda: controller.project.name == "mine", "the analysis")
-    wait_for(lambda: is_answered(dock), "the answer")
-    assert (state.mask, state.window) == (mask, window)
-    assert state.predictor_name == name
-    np.testing.assert_array_equal(controller.results.scores, scores)

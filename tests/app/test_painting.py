@@ -11,8 +11,6 @@ from omnimouse_app.field.canvas import core_places, states_on_screen
 from omnimouse_app.tour.hand import Hand, arc, settle, wait_for
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_widgets.drawn.field.layout import neurons_inside, neurons_under
-from omnimouse_widgets.palette import viridis_table
-from tests.app.windows import is_answered
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
@@ -177,25 +175,6 @@ def test_space_lends_the_drag_to_the_camera(dock, canvas, hand, circle):
     assert dock.viewer.scene.camera.center != centre
     hand.drag(circle)
     assert (mask_cells(dock) != before).any()
-
-
-def test_c_colours_by_score_from_the_table_of_viridis(dock, canvas, hand, field):
-    controller = dock.controller
-    controller.select([])
-    hand.key(Qt.Key.Key_C)
-    wait_for(lambda: is_answered(dock), "scores")
-    scores = controller.results.scores
-    known = np.flatnonzero(np.isfinite(scores))
-    assert len(known) > 20
-    steps = (np.clip(scores[known], 0, 1) * 255).round().astype(int)
-
-    def differ():
-        shown = canvas.colours(core_places(field)[known]).astype(int)
-        return np.abs(shown - viridis_table()[steps]).max()
-
-    wait_for(lambda: differ() <= 4, "the colours")
-    hand.key(Qt.Key.Key_C)
-    assert controller.state.colour_by == "state"
 
 
 def test_the_fast_way_and_the_public_way_give_the_same_pixels(

@@ -10,11 +10,9 @@ from qtpy.QtTest import QTest
 
 from omnimouse_app.field.canvas import core_places
 from omnimouse_app.field.redraw import OneFrame
-from omnimouse_app.tour.hand import Hand, settle, wait_for
-from omnimouse_app.tour.report import drag_on_raster
+from omnimouse_app.tour.hand import Hand, wait_for
 from omnimouse_app.window.docks import find_instrument, open_instrument
 from omnimouse_model.masks import TARGET
-from omnimouse_model.metrics import correlation
 from omnimouse_widgets.drawn.traces.playback import samples_due
 from tests.app.windows import wait_for_rest
 
@@ -77,43 +75,6 @@ def test_no_dock_is_dragged_over_the_whole_field(dock):
         window.resizeDocks([right], [width], Qt.Orientation.Horizontal)
         wait_for_rest(dock)
         assert window.findChild(QOpenGLWidget).width() >= 160
-
-
-def test_a_stroke_on_the_raster_changes_exactly_its_cells(dock):
-    controller, panel = dock.controller, dock.panels["Raster"]
-    controller.apply_preset("nothing")
-    controller.set_brush(TARGET)
-    settle()
-    panel.set_tool("box")
-    drag_on_raster(panel, (20.5, 0.2), (33.5, 0.5))
-    changed = controller.state.mask.cells == TARGET
-    samples = np.flatnonzero(changed.any(axis=1))
-    neurons = np.flatnonzero(changed.any(axis=0))
-    np.testing.assert_array_equal(samples, np.arange(20, 34))
-    assert 0.2 < len(neurons) / controller.state.session.n_neurons < 0.4
-    np.testing.assert_array_equal(neurons, np.arange(neurons[0], neurons[-1] + 1))
-    assert changed[20:34, neurons].all()
-
-
-def test_traces_and_scores_on_screen_are_what_the_library_computes(dock, echo):
-    state, stack = dock.controller.state, dock.panels["Traces"].stack
-    expected = echo.predict(state.window, state.mask)
-    truth = state.window.responses
-
-    def is_drawn(row, neuron):
-        recorded, predicted, _ = stack.drawn_values(row)
-        column = np.flatnonzero(expected.neurons == neuron)[0]
-        found = np.array([recorded, predicted])
-        wanted = np.array([truth[:, neuron], expected.responses[:, column]])
-        return np.allclose(found, wanted, atol=1e-5, equal_nan=True)
-
-    rows = tuple(enumerate(state.selection))
-    wait_for(lambda: all(is_drawn(*row) for row in rows), "the traces")
-    np.testing.assert_allclose(
-        dock.controller.results.scores[expected.neurons],
-        correlation(expected.responses, truth[:, expected.neurons], axis=0),
-        atol=1e-5,
-    )
 
 
 def test_moving_the_cursor_moves_video_raster_and_traces_together(dock):

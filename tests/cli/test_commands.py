@@ -13,7 +13,7 @@ from click.testing import CliRunner
 
 from omnimouse_app.cli import COMMANDS, group, main
 from omnimouse_app.cli.interrupt import interruptible
-from omnimouse_app.cli.output import emit, machine, table
+from omnimouse_app.cli.output import emit, machine
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import SessionFormatError
 
@@ -144,22 +144,6 @@ def test_json_is_one_object_with_machine_and_rows(capsys):
 def test_matmul_speed_is_measured_only_when_asked():
     assert machine()["matmul_gflops_fp32"] is None
     assert machine(gflops=True)["matmul_gflops_fp32"] > 0
-
-
-def test_a_table_aligns_numbers_right_and_shows_what_is_unknown():
-    rows = [{"name": "a", "value": 1.23456}, {"name": "long", "value": None}]
-    assert table(rows).splitlines() == [
-        "name  value",
-        "----  -----",
-        "a     1.235",
-        "long      –",
-    ]
-    assert table([], ["name", "value"]).splitlines()[0] == "name  value"
-
-
-def test_version_is_the_distribution_s(capsys):
-    assert run("--version") == 0
-    assert capsys.readouterr().out.startswith("omnimouse, version 0.")
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Predictors of other specs from the command line: scored, swept, reported."""
+"""A model of spike counts from the command line: scored, swept, reported."""
 
 import json
 from contextlib import closing
@@ -11,28 +11,17 @@ from omnimouse_app.cli import evaluate, report, sweep
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.metrics.named import METRICS
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
-from tests.model.data.readers.test_arrays import session_arrays
 from tests.toy_predictors import TOYS, install_toys
 
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("foreign")
-    np.savez(folder / "spiking.npz", **spiking_arrays(SpikingSpec(n_trials=30)))
-    np.savez(folder / "imaging.npz", **session_arrays())
-    return folder
+NAME = "toy-counts"
+METRIC = "bits_per_spike"
 
 
-@pytest.fixture(params=[*TOYS])
-def case(request, recordings):
-    name = "spiking" if request.param == "toy-counts" else "imaging"
+@pytest.fixture
+def recording(tmp_path):
+    np.savez(tmp_path / "spiking.npz", **spiking_arrays(SpikingSpec(n_trials=30)))
     with install_toys():
-        yield request.param, str(recordings / f"{name}.npz")
-
-
-def metric_of(name):
-    """Default metric of a predictor, by the units of its windows."""
-    return "bits_per_spike" if name == "toy-counts" else "correlation"
+        yield str(tmp_path / "spiking.npz")
 
 
 def rows(command, *words):
@@ -41,36 +30,29 @@ def rows(command, *words):
     return json.loads(done.stdout)["rows"]
 
 
-def test_it_is_evaluated_beside_a_baseline(case):
-    name, recording = case
+def test_it_is_evaluated_beside_a_baseline_and_swept_in_its_own_metric(recording):
+    model = ("--session", recording, "--model", NAME)
+    strategy = ("--strategy", "population_1024_response_video_behavior")
     found = rows(
-        evaluate.command, "--session", recording, "--model", name, "--no-baselines",
-        "--model", "mean", "--strategy", "population_1024_response_video_behavior",
-    )  # fmt: skip
+        evaluate.command, *model, "--model", "mean", "--no-baselines", *strategy
+    )
     scores = {row["predictor"]: row for row in found if row["name"] == "score"}
-    assert set(scores) == {TOYS[name].predictor_id, "mean"}
-    assert np.isfinite(scores[TOYS[name].predictor_id]["value"])
-    assert {row["metric"] for row in scores.values()} == {metric_of(name)}
-
-
-def test_it_is_swept(case):
-    name, recording = case
-    found = rows(
-        sweep.command, "--session", recording, "--model", name, "--neurons", "0,2",
-        "--history", "0,2", "--seeds", "1",
-    )  # fmt: skip
+    assert set(scores) == {TOYS[NAME].predictor_id, "mean"}
+    assert np.isfinite(scores[TOYS[NAME].predictor_id]["value"])
+    assert {row["metric"] for row in scores.values()} == {METRIC}
+    contexts = ("--neurons", "0,2", "--history", "0,2", "--seeds", "1")
+    found = rows(sweep.command, *model, *contexts)
     points = [row for row in found if row["name"] == "score"]
     assert {row["axis"] for row in points} == {"neurons", "history_samples"}
     assert all(np.isfinite(row["value"]) for row in points if row["at"])
-    assert {row["unit"] for row in points} == {METRICS[metric_of(name)].unit}
+    assert {row["unit"] for row in points} == {METRICS[METRIC].unit}
 
 
-def test_a_saved_analysis_becomes_a_page(case, tmp_path):
-    name, recording = case
+def test_a_saved_analysis_becomes_a_page(recording, tmp_path):
     path = tmp_path / "mine.omnimouse.json"
     with closing(Controller(synchronous=True)) as controller:
         controller.open_session(recording)
-        controller.choose_predictor(name)
+        controller.choose_predictor(NAME)
         controller.select([0, 1])
         controller.choose_baseline("mean")
         assert controller.project.save(path)
@@ -78,4 +60,4 @@ def test_a_saved_analysis_becomes_a_page(case, tmp_path):
     CliRunner().invoke(report.command, [str(path)], catch_exceptions=False)
     page = (tmp_path / "mine.html").read_text("utf-8")
     assert f"<b>{median:.3f}</b>".replace("-", "−") in page
-    assert METRICS[metric_of(name)].unit in page
+    assert METRICS[METRIC].unit in page

@@ -29,20 +29,6 @@ def run(folder: object, *options: object, model: str = "context-ridge") -> Resul
     return CliRunner().invoke(command, words, catch_exceptions=False)
 
 
-def test_the_table_has_a_line_per_context_and_a_column_per_choice(folder):
-    done = run(folder, *ASK, "--video", "on,off", "--behavior", "on,off")
-    assert done.exit_code == 0
-    lines = done.stdout.splitlines()
-    assert all(word in lines[0] for word in ("1-1-1", "tier test", "context-ridge"))
-    assert lines[1] == "2 windows, 2 draws of 12 targets"
-    header = next(line for line in lines if line.startswith("context"))
-    assert header.split("  ")[-1].strip() == "nothing"
-    assert all(name in header for name in ("video + behaviour", "video", "behaviour"))
-    assert any(line.startswith("8 neurons") and "±" in line for line in lines)
-    assert any(line.startswith("10 samples of history") for line in lines)
-    assert "decoded behaviour" in done.stdout
-
-
 def test_a_sweep_that_scores_nothing_fails_and_says_how_many_there_are(folder):
     done = run(folder, "--neurons", "5000", "--seeds", "1")
     assert done.exit_code == 1
