@@ -211,9 +211,11 @@ def summary_text(
     old = f"{OLDER} of a previous mask · " if results.is_population_old else ""
     mean, median = (round(float(of(scores)), 2) + 0.0 for of in (np.mean, np.median))
     mean_text = state.metric.text(mean, equals=" ")
+    # The mean of neurons that were selected by the same score is biased upwards.
+    bias = " · ⚠ selected by this score: biased" if "score" in text.lower() else ""
     return (
         f"{old}{_neurons(len(scores))}{among} · mean {mean_text} · "
-        f"median {median:.2f} · {np.mean(scores > 0):.0%} above 0"
+        f"median {median:.2f} · {np.mean(scores > 0):.0%} above 0{bias}"
     )
 
 
