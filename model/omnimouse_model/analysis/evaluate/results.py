@@ -95,6 +95,19 @@ class Score:
         """Number of scored neurons."""
         return len(self.neurons)
 
+    def neurons_and_time(self) -> Estimate:
+        """Return the score with its interval over further neurons and windows.
+
+        Wider than `ci_low` to `ci_high`, which hold for these neurons. The variance
+        between neurons is added; it contains some of that over time, so that the
+        interval is slightly too wide with few windows.
+        """
+        values = self.per_neuron[np.isfinite(self.per_neuron)]
+        between = float(values.var(ddof=1)) / len(values) if len(values) > 1 else 0.0
+        return jackknife(
+            self.value, self.left_out, unit="neurons and time", extra_variance=between
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class BehaviorScore:
