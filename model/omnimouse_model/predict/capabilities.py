@@ -133,12 +133,14 @@ def decode_in_parts(
 def join_parts(parts: Sequence[Prediction]) -> Prediction:
     """Join predictions of different neurons under one mask."""
     scales = [part.scale for part in parts if part.scale is not None]
+    bands = [part.band for part in parts if part.band is not None]
     return replace(
         parts[0],
         responses=np.concatenate([part.responses for part in parts], axis=1),
         neurons=np.concatenate([part.neurons for part in parts]),
         # One part of unknown scale makes the scale of the whole unknown.
         scale=np.concatenate(scales) if len(scales) == len(parts) else None,
+        band=np.concatenate(bands, axis=2) if len(bands) == len(parts) else None,
     )
 
 
@@ -154,4 +156,5 @@ def take_neurons(prediction: Prediction, neurons: np.ndarray) -> Prediction | No
         responses=prediction.responses[:, columns],
         neurons=np.asarray(neurons, np.int64),
         scale=None if prediction.scale is None else prediction.scale[columns],
+        band=None if prediction.band is None else prediction.band[:, :, columns],
     )

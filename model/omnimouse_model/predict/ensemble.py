@@ -112,6 +112,8 @@ class Ensemble(Predictor):
             # A sample that one member could not compute has no mean.
             valid=np.logical_and.reduce([one.valid for one in predictions]),
             predictor_id=self.predictor_id,
+            # Intervals of the members do not give an interval of their mean.
+            band=None,
             status="; ".join(remarks) or "ok",
         )
 

@@ -85,6 +85,7 @@ def predict_same_span(
         neurons = np.flatnonzero(mask.target.any(axis=0))
     shape = (span.spec.n_samples, len(neurons))
     responses = np.full(shape, np.nan, np.float32)
+    band = np.full((2, *shape), np.nan, np.float32)
     valid = np.ones(len(responses), bool)
     first: Prediction | None = None
     for offset_s, tile in tiles(window, spec):
@@ -97,9 +98,12 @@ def predict_same_span(
         start = round(offset_s * spec.response_rate_hz)
         stop = min(start + len(part.responses), len(responses))
         # The last tile may overlap the one before it; the first prediction stays.
-        place, values = responses[start:stop], part.responses[: stop - start]
-        place[...] = np.where(np.isnan(place), values, place)
-        valid[start:stop] &= part.valid[: stop - start]
+        count = stop - start
+        is_new = np.isnan(responses[start:stop])
+        np.copyto(responses[start:stop], part.responses[:count], where=is_new)
+        if part.band is not None:
+            np.copyto(band[:, start:stop], part.band[:, :count], where=is_new)
+        valid[start:stop] &= part.valid[:count]
         if first is None:
             first = part.with_remark(mapped.note)
     if first is None:
@@ -116,4 +120,5 @@ def predict_same_span(
         mask_id=mask.mask_id,
         times_s=span.sample_times_s,
         valid=valid,
+        band=None if first.band is None else band,
     )

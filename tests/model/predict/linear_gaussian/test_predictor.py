@@ -9,7 +9,10 @@ from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.predict.baselines.predictor import naive_predictor
+from omnimouse_model.predict.capabilities import join_parts, take_neurons
+from omnimouse_model.predict.ensemble import Ensemble
 from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
+from omnimouse_model.predict.same_span import predict_same_span
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.model.known_sessions import write_known_session
 from tests.model.predict.baselines.test_predictor import (
@@ -111,6 +114,23 @@ def test_the_band_holds_95_percent(session, predictor):
         asked = np.isfinite(lower)
         inside.append((recorded >= lower)[asked] & (recorded <= upper)[asked])
     assert 0.92 <= np.concatenate(inside).mean() <= 0.97
+
+
+def test_the_band_stays_with_its_neurons_and_samples(session, predictor):
+    mask = om.Mask.nothing(session).show(slice(0, 12)).ask(slice(12, 24), (30, 60))
+    window, neurons = session.window(31.0), np.arange(12, 24)
+    complete = predictor.predict(window, mask)
+    parts = [predictor.predict(window, mask, part) for part in np.split(neurons, 2)]
+    np.testing.assert_allclose(join_parts(parts).band, complete.band)
+    two = take_neurons(complete, np.array([20, 13]))
+    np.testing.assert_array_equal(two.band, complete.band[:, :, [8, 1]])
+    both = Ensemble((predictor, naive_predictor("mean")))
+    both.prepare(session)
+    assert both.predict(window, mask).band is None
+    long = session.window(31.0, predictor.needs.spec.with_duration(4.0))
+    stretched = predict_same_span(predictor, long, mask)
+    assert stretched.band.shape == (2, 120, 12)
+    assert np.array_equal(np.isnan(stretched.band[0]), np.isnan(stretched.responses))
 
 
 def test_one_channel_may_be_visible_while_another_is_decoded(session, predictor):
