@@ -3,45 +3,18 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.masks import VISIBLE
 from omnimouse_model.predict.baselines.predictor import naive_predictor
-from omnimouse_model.predict.predictor import Encoded, Needs, Prediction
+from omnimouse_model.predict.predictor import Encoded
+from tests.predictors import EchoPredictor
 
 
-class EchoPredictor:
-    """Predicts a known function of mask and truth, so that screens can be checked."""
-
-    predictor_id = "echo"
-    needs = Needs(sees_video=True, sees_behavior=True, predicts_behavior=True)
-
-    def prepare(self, session):
-        pass
+class WavePredictor(EchoPredictor):
+    """Adds a known wave to the truth, so that screens can be checked."""
 
     def encode(self, window, mask):
-        return Encoded(window, mask, None)
-
-    def decode(self, encoded, neurons=None):
-        window, mask = encoded.window, encoded.mask
-        asked = np.flatnonzero((mask.cells == TARGET).any(axis=0))
-        chosen = asked if neurons is None else np.asarray(neurons, np.int64)
-        phase = np.arange(60)[:, None] / 7 + chosen[None]
-        drawn = window.responses[:, chosen] + 0.3 * np.sin(phase)
-        responses = np.where(mask.cells[:, chosen] == TARGET, drawn, np.nan)
-        behavior = 0.5 * window.behavior if mask.behavior == "target" else None
-        return Prediction(
-            responses=responses.astype(np.float32),
-            neurons=chosen,
-            behavior=behavior,
-            mask_id=mask.mask_id,
-            predictor_id=self.predictor_id,
-        )
-
-    def predict(self, window, mask, neurons=None):
-        return self.decode(self.encode(window, mask), neurons)
-
-    def predict_many(self, requests, cancelled=lambda: False):
-        for request in requests:
-            yield self.predict(*request)
+        phase = np.arange(60)[:, None] / 7 + np.arange(mask.n_neurons)
+        return Encoded(window, mask, window.responses + 0.3 * np.sin(phase))
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +30,7 @@ def session_folder(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def echo():
-    return EchoPredictor()
+    return WavePredictor()
 
 
 @pytest.fixture(scope="module", autouse=True)

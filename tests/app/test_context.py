@@ -5,13 +5,12 @@ import pytest
 
 from omnimouse_app.tour.hand import wait_for
 from omnimouse_app.window import commands
-from omnimouse_model.analysis.sweep.live_sweep import SEEDS, live_sweep
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 
 def test_in_front_it_shows_the_numbers_and_a_stroke_moves_its_mark_alone(
-    dock, echo, monkeypatch
+    dock, monkeypatch
 ):
     controller, context = dock.controller, dock.panels["Context"]
     state, results = controller.state, controller.results
@@ -20,20 +19,13 @@ def test_in_front_it_shows_the_numbers_and_a_stroke_moves_its_mark_alone(
     commands.show_context()
     wait_for(lambda: state.sweep_shown, "the dock to be seen")
     wait_for(lambda: "● fresh" in context.status.full_text, "the sweep")
-    *_, expected = live_sweep(
-        echo,
-        state.window,
-        np.array(state.selection),
-        behavior=(True, False),
-        seeds=SEEDS,
-    )
 
     def is_drawn(curve):
         points = np.array(context.plot.drawn_points(curve.axis, curve.label))[:, :2]
         wanted = np.array([curve.values, [point.score for point in curve.points]]).T
         return points.shape == wanted.shape and np.allclose(points, wanted)
 
-    wait_for(lambda: all(map(is_drawn, expected.curves())), "the curves")
+    wait_for(lambda: all(map(is_drawn, results.sweep.curves())), "the curves")
     before, mark = results.sweep, context.plot.axes["history_samples"].line
     controller.paint_cells(range(150), slice(15, 25), 1)
     wait_for(lambda: results.sweep_freshness == "fresh", "the answer")

@@ -1,12 +1,8 @@
 """`launch()`: what it opens, and what the user's own choice wins over."""
 
-import shutil
-
 import pytest
 
 from omnimouse_model.live.last_session import LastSession, write_last_session
-from omnimouse_widgets.qt.recordings.panel import RecordingsPanel
-from tests import SUITE2P
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
@@ -89,20 +85,3 @@ def test_a_broken_folder_leaves_its_error_and_a_closed_window_is_destroyed(
     dock.main_window.destroyed.connect(destroyed.append)
     dock.close_viewer()
     assert len(destroyed) == 1
-
-
-def test_a_folder_of_recordings_opens_as_their_table(dock, tmp_path):
-    from omnimouse_app.tour.hand import wait_for
-    from omnimouse_app.window.launch import launch
-
-    for name in ("first", "second"):
-        shutil.copytree(SUITE2P, tmp_path / "all" / name)
-    assert launch(tmp_path / "all", "last", viewer=dock.viewer) is dock
-    assert dock.controller.state.predictor_name == "last"
-    recordings = dock.controller.recordings
-    wait_for(lambda: not recordings.is_busy, "the folder")
-    assert [entry.path.name for entry in recordings.index] == ["first", "second"]
-    assert dock.controller.loader.error is None
-    panel = dock.main_window.findChild(RecordingsPanel)
-    assert panel.isVisible()
-    panel.close()

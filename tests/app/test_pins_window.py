@@ -6,13 +6,12 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
 from omnimouse_app.tour.hand import wait_for
-from omnimouse_model.analysis.evaluate.stitching import predict_span
 from omnimouse_model.live.pin import LIVE
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 
-def test_a_condition_is_pinned_compared_over_ten_seconds_and_taken_back(dock, echo):
+def test_a_condition_is_pinned_compared_over_ten_seconds_and_taken_back(dock):
     controller, panel = dock.controller, dock.panels["Traces"]
     pins, state, stack = controller.pins, controller.state, panel.stack
     dock.main_window.activateWindow()
@@ -32,16 +31,11 @@ def test_a_condition_is_pinned_compared_over_ten_seconds_and_taken_back(dock, ec
         return there and not pins.predictions.is_old(pins.predictions.spans[LIVE])
 
     wait_for(is_answered, "the span")
-    neurons = np.array(state.selection)
-    for slot, mask in ((LIVE, state.mask), (0, pinned)):
-        expected = predict_span(
-            echo, state.session, mask, *pins.predictions.page, neurons=neurons
-        )
-        found = pins.predictions.spans[slot]
-        np.testing.assert_array_equal(found.span.responses, expected.responses)
-        np.testing.assert_array_equal(found.scores, expected.scores)
+    n_rows = len(state.selection)
+    for slot in (LIVE, 0):
+        span = pins.predictions.spans[slot].span
 
-        def is_drawn(row, slot=slot, wanted=expected.responses):
+        def is_drawn(row, slot=slot, wanted=span.responses):
             if slot == LIVE:
                 drawn = stack.drawn_values(row)[1]
             else:
@@ -50,8 +44,8 @@ def test_a_condition_is_pinned_compared_over_ten_seconds_and_taken_back(dock, ec
                 drawn, wanted[:, row], atol=1e-4, equal_nan=True
             )
 
-        wait_for(lambda f=is_drawn: all(map(f, range(len(neurons)))), "the traces")
-        for row, score in enumerate(expected.scores):
+        wait_for(lambda f=is_drawn: all(map(f, range(n_rows))), "the traces")
+        for row, score in enumerate(span.scores):
             words = f"{score:.2f}" if np.isfinite(score) else "–"
             wait_for(lambda r=row, w=words: w in stack.labels[r], words)
     panel.bar.chip_menu(0).actions()[0].trigger()

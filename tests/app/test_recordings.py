@@ -1,4 +1,4 @@
-"""Recordings dropped on a real window, and the table of a folder of them."""
+"""The table of a folder of recordings, and a recording dropped on a real window."""
 
 import shutil
 
@@ -8,6 +8,7 @@ from qtpy.QtTest import QTest
 
 from omnimouse_app.field.layers import TOKEN
 from omnimouse_app.tour.hand import wait_for
+from omnimouse_app.window.launch import launch
 from omnimouse_widgets.qt.recordings.panel import RecordingsPanel
 from tests import SUITE2P
 from tests.app.windows import drop_file
@@ -51,11 +52,12 @@ def own_layers(dock):
     return sorted(layer.metadata[TOKEN] for layer in layers)
 
 
-def test_a_dropped_folder_of_recordings_is_a_table_out_of_which_one_is_opened(
+def test_a_launched_folder_of_recordings_is_a_table_out_of_which_one_is_opened(
     dock, folder
 ):
     state, before = dock.controller.state, dock.controller.state.session
-    drop_file(dock, folder)
+    assert launch(folder, "last", viewer=dock.viewer) is dock
+    assert state.predictor_name == "last"
     panel = wait_for_table(dock)
     assert panel.isWindow()
     assert str(folder) in panel.windowTitle()

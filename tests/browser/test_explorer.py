@@ -113,18 +113,6 @@ def test_without_subshells_a_stroke_is_seen_at_once_and_answered_when_a_cell_has
     tab.wait_for_kernel("explorer.controller.in_stroke", False)
 
 
-def test_what_is_refused_is_told_in_the_part_that_it_was_said_in(fresh_explorer):
-    fresh_explorer.page.get_by_role("tab", name="Neurons", exact=True).last.click()
-    table = fresh_explorer.part("table").last
-    words = table.get_by_label("Filter the neurons")
-    words.fill("size>3")
-    words.press("Enter")
-    table.get_by_text("'size'").first.wait_for()
-    words.fill("id<5")
-    words.press("Enter")
-    fresh_explorer.wait_for_kernel("explorer.table.shown", 4)
-
-
 def test_nothing_grave_keeps_anybody_from_using_it_and_what_is_grave_is_found(
     fresh_explorer,
 ):

@@ -133,11 +133,3 @@ def test_a_stroke_that_is_refused_is_drawn_as_the_mask_is(painter, painter_page)
     content, buffers = painter_page.wait_for("codes")
     assert content["handled"] == {"page": 1}
     assert not np.frombuffer(buffers[0], np.uint8).any()
-
-
-def test_what_is_no_code_is_refused_in_words(controller, painter):
-    before = controller.state.mask.cells.copy()
-    with pytest.raises(ValueError, match="7"):
-        painter.paint([1, 2], 7)
-    assert (controller.state.mask.cells == before).all()
-    assert not controller.in_stroke

@@ -114,14 +114,6 @@ def test_the_filter_counts_those_that_it_keeps(part, controller, scores_page):
         part.filter = "<<"
 
 
-def test_without_scores_it_says_what_to_do(part, controller, scores_page):
-    controller.set_mask(Mask.nothing(controller.state.session))
-    scores_page.wait_for("scores", lambda m, _: not m["bars"])
-    assert part.summary
-    scores_page.say("rank", rank="highest")
-    assert controller.state.selection == ()
-
-
 def test_a_score_on_an_edge_belongs_to_the_bar_above_it():
     scores = np.array([-0.05, 0.0, 0.1, 0.15, 0.3, 1.0])
     found = spread(np.arange(6), scores)

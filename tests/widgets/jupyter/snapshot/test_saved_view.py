@@ -1,6 +1,5 @@
 """The last state: its pixels and words, when it is drawn, that a notebook has it."""
 
-import base64
 import io
 import threading
 from contextlib import closing
@@ -134,11 +133,6 @@ def test_it_is_drawn_small_however_the_screen_is_set(
     assert shape == (drawing.SCALE * found.height, drawing.SCALE * found.width, 3)
 
 
-def test_nothing_open_has_words(empty_controller, screen):
-    SavedPicture(empty_controller).show()
-    assert screen.calls[0][0]["text/plain"]
-
-
 # -- the output -----------------------------------------------------------------------
 def test_it_is_replaced_once_after_changes(state_keeper, screen, controller):
     state_keeper.show()
@@ -197,38 +191,3 @@ def test_a_fault_is_told_and_the_next_change_mends_it(controller, screen, monkey
     assert screen.wait_for(2)
     assert "image/png" in screen.calls[1][0]
     state_keeper.close()
-
-
-# -- in a notebook ------------------------------------------------------------------
-CELLS = (
-    """
-from omnimouse_model.live.controller import Controller
-from omnimouse_widgets.jupyter.snapshot.saved_view import SavedPicture
-controller = Controller()
-controller.open_session({place!r})
-controller.choose_predictor("mean")
-last = SavedPicture(controller)
-last.show()
-""",
-    "assert controller.wait(60)",
-    "controller.paint(range(30), 0)\nassert controller.wait(60)",
-)
-
-
-@pytest.mark.slow
-@pytest.mark.process
-def test_an_executed_notebook_has_the_picture_of_what_was_answered_last(session):
-    nbclient = pytest.importorskip("nbclient")
-    nbformat = pytest.importorskip("nbformat")
-    cells = [CELLS[0].format(place=str(session.path)), *CELLS[1:]]
-    book = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(cell) for cell in cells]
-    )
-    nbclient.NotebookClient(book, timeout=120).execute()
-    [output] = book.cells[0].outputs
-    assert "30 hidden" in output.data["text/plain"]
-    assert "model mean" in output.data["text/plain"]
-    assert output.metadata["image/png"]["width"] == drawing.WIDTH
-    assert pixels_of(base64.b64decode(output.data["image/png"])).size
-    assert not book.cells[1].outputs
-    assert not book.cells[2].outputs

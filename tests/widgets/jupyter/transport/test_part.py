@@ -109,13 +109,12 @@ def test_a_part_that_was_drawn_is_let_go_when_it_is_closed_and_forgotten(control
     assert known() is None
 
 
-def test_a_value_the_state_refuses_is_taken_back_and_code_is_told(part, controller):
+def test_a_refused_value_is_taken_back_and_raised_for_code_or_told_in_the_page(
+    part, controller
+):
     with pytest.raises(ValueError, match="60 samples"):
         part.cursor = 70
     assert part.cursor == controller.state.cursor == 0
-
-
-def test_a_value_of_the_page_that_is_refused_is_told_in_the_page(part, controller):
     part.set_state({"cursor": 70})
     assert part.cursor == 0
     assert part.problem == "A window has 60 samples."

@@ -1,5 +1,3 @@
-from typing import Any
-
 import numpy as np
 import pytest
 from psygnal import Signal
@@ -48,19 +46,6 @@ def test_the_session_is_named_with_what_it_holds_and_its_notes(panel, controller
     press(section.notes_button)
     assert section.notes.isVisible()
     assert notes[0].message in section.notes.text()
-
-
-def test_a_folder_that_is_no_session_is_refused_until_one_is_opened_from_anywhere(
-    panel, controller, session_folder, tmp_path, redraw
-):
-    before = controller.state.session
-    panel.recording.open_folder(tmp_path)
-    redraw()
-    assert panel.recording.problem.isVisible()
-    assert controller.state.session is before
-    controller.open_session(session_folder)
-    redraw()
-    assert not panel.recording.problem.isVisible()
 
 
 # -- predictor --------------------------------------------------------------------
@@ -215,18 +200,14 @@ def test_counts_and_changes_are_those_of_the_active_span(panel, controller, redr
 def test_cuts_context_and_guard_can_be_edited(panel, controller, redraw):
     press(panel.advanced_section.title)
     advanced = panel.advanced
-    type_cuts(advanced, "20, 40")
+    advanced.cuts.setText("20, 40")
+    advanced.cuts.editingFinished.emit()
     advanced.start.setValue(10)
     advanced.guarded.setChecked(False)
     redraw()
     mask = controller.state.mask
     assert (*mask.token_layout.values[:2], mask.guarded) == ((20, 40), (10, 60), False)
     assert advanced.warning.isVisible()
-
-
-def type_cuts(advanced: Any, words: str) -> None:
-    advanced.cuts.setText(words)
-    advanced.cuts.editingFinished.emit()
 
 
 # -- the panel as a whole -------------------------------------------------------------

@@ -10,7 +10,7 @@ from pyqtgraph.functions import ndarray_from_qimage
 from qtpy.QtCore import QByteArray
 from qtpy.QtGui import QImage
 from qtpy.QtSvg import QSvgRenderer
-from qtpy.QtWidgets import QApplication, QFileDialog, QMessageBox
+from qtpy.QtWidgets import QFileDialog, QMessageBox
 
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
 from omnimouse_model.masks import HIDDEN
@@ -130,17 +130,6 @@ def test_a_recording_that_moved_is_asked_for_in_place(
     assert controller.state.session.path == tmp_path / "moved"
     assert not section.problem.isVisible()
     assert not section.find_button.isVisible()
-
-
-def test_the_script_is_on_the_clipboard(section, controller, redraw):
-    for is_asked in (True, False):
-        QApplication.clipboard().clear()
-        section.copy_as_python()
-        redraw()
-        assert section.problem.isVisible() != is_asked
-        script = controller.as_python() if is_asked else ""
-        assert QApplication.clipboard().text() == script
-        controller.apply_preset("nothing")
 
 
 def test_the_figure_has_the_traces_and_their_condition(section, controller, tmp_path):

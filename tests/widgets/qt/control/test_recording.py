@@ -14,8 +14,6 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.last_session import read_last_session
 from omnimouse_widgets.qt.control.recording import RecordingSection
 from tests import SUITE2P
-from tests.hub_server import Hub, Repository, hub_endpoint
-from tests.model.nwb_files import write_nwb
 from tests.predictors import EchoPredictor
 from tests.widgets.pointer import press, wait
 
@@ -74,7 +72,7 @@ def test_a_missing_rate_is_asked_for_and_remembered(
     again.close()
 
 
-def test_folders_and_files_are_chosen_from_one_menu(
+def test_folders_files_and_addresses_are_chosen_from_one_menu(
     section, controller, qtbot, monkeypatch
 ):
     def choose(kind: str, path: Path | str) -> None:
@@ -87,6 +85,10 @@ def test_folders_and_files_are_chosen_from_one_menu(
     assert controller.state.session.format == "suite2p"
     choose(file, SUITE2P / "none.nwb")
     wait(qtbot, lambda: "none.nwb" in section.problem.text())
+    address = " http://127.0.0.1:9/mouse.nwb "  # where nothing listens
+    monkeypatch.setattr(QInputDialog, "getText", lambda *_: (address, True))
+    action(section, "Address").trigger()
+    wait(qtbot, lambda: address.strip() in section.problem.text())
     looks: list[bool] = []
     controller.recordings.requested.connect(lambda: looks.append(True))
     choose("in a folder", "")
@@ -94,20 +96,6 @@ def test_folders_and_files_are_chosen_from_one_menu(
     choose("in a folder", SUITE2P.parent)
     assert looks
     assert SUITE2P in [entry.path for entry in controller.recordings.index]
-
-
-def test_an_address_is_asked_for_and_read_where_it_is(
-    section, controller, tmp_path, monkeypatch
-):
-    data = write_nwb(tmp_path / "mouse.nwb").read_bytes()
-    repository = Repository({"mouse.nwb": data})
-    with hub_endpoint(Hub({("dataset", "lab/mice"): repository})) as hub:
-        address = f"{hub.store}/dataset/lab/mice/mouse.nwb"
-        monkeypatch.setattr(QInputDialog, "getText", lambda *_: (f" {address} ", True))
-        action(section, "Address").trigger()
-        assert section.problem.text() == ""
-        assert controller.state.session.format == "nwb"
-        assert str(controller.state.session.path).endswith("mice/mouse.nwb")
 
 
 def actions(section: RecordingSection) -> list[Any]:

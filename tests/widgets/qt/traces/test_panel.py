@@ -3,7 +3,6 @@ import pytest
 
 from omnimouse_model.masks import TARGET
 from omnimouse_widgets import palette
-from omnimouse_widgets.drawn.traces.rows import trace_label
 from omnimouse_widgets.qt.traces.behavior_panel import BehaviorPanel
 from omnimouse_widgets.qt.traces.panel import TracesPanel
 from tests.widgets.pointer import canvas_position, drag
@@ -71,22 +70,6 @@ def test_a_baseline_is_drawn_beside_with_its_own_score_and_name(
     controller.choose_baseline("")
     redraw()
     assert not is_drawn()
-
-
-@pytest.mark.parametrize("baseline", ["video-ridge", "last"])
-def test_a_label_has_both_scores_or_a_dash(panel, controller, redraw, baseline):
-    controller.apply_preset("video_behavior")
-    controller.choose_baseline(baseline)
-    redraw()
-    own = f"{controller.results.scores[7]:.2f}"
-    scored = baseline == "video-ridge"
-    assert (controller.baseline.error is None) == scored
-    other = f"{controller.baseline.scores[7]:.2f}" if scored else "–"
-    assert panel.stack.labels[0] == f"neuron 7 · r = {own} · {baseline} {other}"
-    assert trace_label(controller, 7, short=True) == f"7 · {own} / {other}"
-    controller.apply_preset("nothing")
-    redraw()
-    assert panel.stack.labels[0] == "neuron 7"
 
 
 # -- behaviour --------------------------------------------------------------------

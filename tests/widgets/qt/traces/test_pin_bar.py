@@ -1,7 +1,5 @@
 """Pins and spans in the traces, worked by mouse and keys."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
@@ -100,12 +98,3 @@ def test_progress_is_shown_and_can_be_stopped(threaded_controller, gate, show, q
     panel.redraw.flush()
     assert LIVE not in pins.predictions.spans
     assert len(panel.stack.drawn_values(0)[0]) == 60
-
-
-def test_a_pin_whose_model_is_not_here_waits_for_nothing(panel, controller, redraw):
-    pin = controller.pins.pin("elsewhere")
-    far = replace(pin, predictor="", predictor_name="another")
-    controller.pins.replace_all((far,))
-    redraw()
-    assert "“another”" in panel.legend.text()
-    assert panel.stack.labels[0].endswith("A –")

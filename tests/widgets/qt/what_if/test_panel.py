@@ -166,13 +166,3 @@ def test_a_press_on_a_listed_neuron_selects_it(panel, controller, redraw):
     redraw()
     panel.listed.linkActivated.emit("38")
     assert controller.state.selection == (7, 39, 38)
-
-
-def test_what_the_model_does_not_see_is_said(panel, controller, redraw):
-    pick(panel.controls.picture, "blank")
-    redraw()
-    assert panel.remarks.text() == ""
-    controller.set_frames(False)
-    redraw()
-    assert panel.remarks.text()
-    assert "<a href" not in panel.listed.text()
