@@ -1,0 +1,84 @@
+"""Pages of the documentation that agree with the code or with a command."""
+
+import importlib.util
+import re
+import shlex
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+import omnimouse_widgets as widgets
+from omnimouse_app.cli import group
+from omnimouse_widgets.jupyter.transport.part import Part
+
+DOCS = Path(__file__).resolve().parent.parent / "docs"
+FOLDERS = ("", "model/omnimouse_model", "widgets/omnimouse_widgets")
+
+
+def script(name: str) -> ModuleType:
+    """Return a script of the documentation as a module."""
+    spec = importlib.util.spec_from_file_location(name, DOCS / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", ["rooms", "traits"])
+def test_generated_parts_of_a_page_agree_with_the_code(name):
+    page = script(name)
+    text = page.PAGE.read_text("utf-8")
+    assert page.updated(text) == text, f"Run: python docs/{name}.py"
+    if name == "rooms":
+        assert set(page.MARKED.findall(text)) == {"graph", "rooms"}
+    else:
+        parts = {n for n in widgets._HOMES if issubclass(getattr(widgets, n), Part)}
+        assert set(page.MARKED.findall(text)) == parts
+
+
+def test_every_file_named_in_the_architecture_exists(root):
+    own = (DOCS / "architecture.md").read_text("utf-8").partition("## All rooms")[0]
+    named = set(re.findall(r"`([\w/]+(?:\.py|/))`", own))
+    assert len(named) > 40
+    missing = [
+        path for path in named if not any((root / f / path).exists() for f in FOLDERS)
+    ]
+    assert missing == []
+
+
+def test_every_picture_of_the_page_on_notebooks_exists():
+    text = (DOCS / "notebooks.md").read_text("utf-8")
+    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
+    assert pictures
+    assert all((DOCS / picture).is_file() for picture in pictures)
+
+
+def test_the_output_of_a_command_replaces_its_table():
+    text = (
+        "a\n<!-- omnimouse x --y -->\n{}<!-- end -->\nb\n"
+        "<!-- omnimouse z -->\n{}<!-- end -->\n"
+    )
+    outputs = {"omnimouse x --y": "| 1 |\n", "omnimouse z": "| 2 |\n"}
+    *_, updated = script("figures").updates(
+        text.format("old\n", ""), outputs.__getitem__
+    )
+    assert updated == text.format(*outputs.values())
+
+
+def test_every_table_of_the_documentation_names_a_valid_command():
+    marked = script("figures").MARKED
+    commands = [
+        command
+        for path in DOCS.glob("*.md")
+        for command in marked.findall(path.read_text("utf-8"))
+    ]
+    assert len(commands) >= 4
+    for command in commands:
+        assert "--markdown" in command
+        arguments = shlex.split(command)[1:]
+        target = group
+        while isinstance(target, click.Group):
+            context = click.Context(target)
+            _, target, arguments = target.resolve_command(context, arguments)
+        target.make_context(command, arguments)

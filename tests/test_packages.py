@@ -1,0 +1,63 @@
+"""Sizes of folders, cost of imports, and public names of the packages."""
+
+import subprocess
+import sys
+
+import pytest
+
+import omnimouse_app.window.launch
+import omnimouse_model
+import omnimouse_widgets
+
+MAX_FILES = 20
+"""Maximum number of files in a folder, without `__init__.py`."""
+
+
+@pytest.mark.parametrize("package", ["model", "widgets", "omnimouse_app"])
+def test_no_folder_has_too_many_files(root, package):
+    folders = [root / package, *(root / package).rglob("*/")]
+    assert {
+        folder.name: len(files)
+        for folder in folders
+        if len(files := [*folder.glob("[!_]*.py")]) > MAX_FILES
+    } == {}
+
+
+@pytest.mark.process
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("code", "heavy"),
+    [
+        (
+            "import omnimouse_app, omnimouse_app.cli, omnimouse_model",
+            {"torch", "qtpy", "PyQt6", "napari", "numpy", "plotly"},
+        ),
+        (
+            "import omnimouse_widgets as w, omnimouse_widgets.figures\n"
+            "assert all(isinstance(getattr(w, name), type) for name in w._HOMES)",
+            {"qtpy", "PyQt6", "napari"},
+        ),
+    ],
+    ids=["packages", "notebook-widgets"],
+)
+def test_importing_the_packages_loads_no_toolkit(code, heavy):
+    code += f"\nimport sys\nsys.exit(sorted({heavy} & set(sys.modules)) or 0)"
+    process = subprocess.run(
+        [sys.executable, "-c", f"import omnimouse_widgets\n{code}"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+
+
+@pytest.mark.parametrize("package", [omnimouse_model, omnimouse_widgets, omnimouse_app])
+def test_the_public_names_exist_and_no_others(package):
+    for name in getattr(package, "_HOMES", ()):
+        assert getattr(package, name) is not None
+    with pytest.raises(AttributeError, match="no attribute 'nonsense'"):
+        package.nonsense  # noqa: B018
+
+
+def test_launch_is_the_function_and_not_its_module():
+    assert omnimouse_app.launch is omnimouse_app.window.launch.launch
