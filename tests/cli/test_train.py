@@ -116,23 +116,3 @@ def test_torchrun_shares_the_sessions_and_trains_one_core(config, recordings, tm
     assert all(row["windows"] == 2 * 2 for row in log_rows(out / FILE))
     facts = json.loads((out / "model.json").read_text())
     assert sorted(facts["sessions"]) == ["m1-1-1", "m2-1-1"]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("options", "expected"),
-    [((), "fp32"), (("--precision=bf16",), "bf16")],
-)
-def test_a_bench_of_training_says_what_it_computed_in(
-    options, expected, recordings, capsys
-):
-    session = str(recordings / "m1-1-1")
-    command = ["bench", "train", "--config", "smoke", "--session", session]
-    command += ["--steps", "1", "--threads", "1", "--device", "cpu", "--json"]
-    assert run([*command, *options]) == 0
-    rows = json.loads(capsys.readouterr().out)["rows"]
-    names = ["train_step_forwards", "train_draw_share", "train_waited_share"]
-    assert [row["name"] for row in rows] == names
-    assert {row["precision"] for row in rows} == {expected}
-    assert all(row["neurons"] == 12 and row["n"] == 1 for row in rows)
-    assert rows[0]["value"] > 1

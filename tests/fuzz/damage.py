@@ -232,22 +232,6 @@ def hostile_pickle(draw: Random, made: Path) -> bytes:
     return pickle.dumps(wrapped, protocol=draw.choice([0, 2, 4]))
 
 
-def _bomb(draw: Random) -> bytes:
-    """Return a few bytes that declare or decompress to gigabytes."""
-    pair = b"".join(b"h%ch%c\x86\x940" % (k, k) for k in range(60))
-    path = b"cpathlib\nPurePosixPath\n"
-    joined = b"".join(path + b"h%ch%c\x86R\x940" % (k, k) for k in range(40))
-    copied = b"cbuiltins\nlist\nh\x00\x85R" * 20_000
-    return draw.choice(
-        [
-            b"\x80\x05\x96" + struct.pack("<Q", 2**36) + b".",
-            b"\x80\x04\x8c\x01x\x94" + joined + b"h\x28.",
-            b"\x80\x04cdatetime\ndate\n\x8c\x01x\x94" + pair + b"h\x3c\x85R.",
-            b"\x80\x04](" + b"N" * 10**6 + b"e\x940" + copied + b".",
-        ]
-    )
-
-
 def damage_pickle(draw: Random, root: Path) -> str:
     """Change the content of a pickled `.npy` of suite2p, or make it hostile."""
     paths = [p for p in _files(root) if p.name in ("stat.npy", "ops.npy")]
@@ -257,9 +241,6 @@ def damage_pickle(draw: Random, root: Path) -> str:
     if draw.random() < 0.3:
         path.write_bytes(_object_npy(hostile_pickle(draw, root.parent / RAN)))
         return f"hostile {_label(path, root)}"
-    if draw.random() < 0.2:
-        path.write_bytes(_object_npy(_bomb(draw)))
-        return f"bomb {_label(path, root)}"
     try:
         stored = load_pickled(path)
     except SessionFormatError:  # an earlier damage made it unreadable

@@ -96,13 +96,6 @@ def test_scores_are_correlations_over_the_windows_targets(controller, session):
     assert np.isnan(np.delete(scores, [3, 5])).all()
 
 
-def test_behaviour_is_decoded_by_the_predictor(controller):
-    assert controller.results.behavior is None
-    controller.apply_preset("all_response_only")
-    window = controller.state.window
-    assert np.array_equal(controller.results.behavior, window.behavior * 2)
-
-
 def test_a_refusal_is_shown_with_its_reason_and_no_numbers(controller):
     controller.choose_predictor(RefusingPredictor("refusing"))
     assert controller.results.freshness == "fresh"

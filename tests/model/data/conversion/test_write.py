@@ -1,14 +1,10 @@
 """The store: the same session to the bit, whole or not at all, damage told."""
 
 import json
-import multiprocessing
 import pickle
 import shutil
-import signal
-import sys
 import warnings
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 import google_crc32c
@@ -200,45 +196,6 @@ def test_what_is_done_is_not_done_again_and_what_was_half_done_is_removed(
     assert 0 < done < len(hashes)
     assert len(written) == len(hashes) - done
     assert not list(tmp_path.rglob("*.partial"))
-
-
-def convert_and_tell(source: Path, store: Path, told: Connection) -> None:
-    """Write small pieces; each waits until its share is received and answered."""
-    write.SHARD_ROWS = write.FRAME_SHARD = 64
-
-    def tell(share: float) -> None:
-        told.send(share)
-        told.recv()
-
-    write.convert(open_session(source), store, progress=tell)
-
-
-@pytest.mark.slow
-@pytest.mark.process
-@pytest.mark.skipif(sys.platform == "win32", reason="SIGKILL is of POSIX")
-def test_killed_at_any_point_it_is_never_taken_for_whole(source, session, tmp_path):
-    store, processes = tmp_path / "m.zarr", multiprocessing.get_context("spawn")
-    for piece in (2, 9, 12):  # responses, pyramid, frames
-        ours, theirs = processes.Pipe()
-        child = processes.Process(target=convert_and_tell, args=(source, store, theirs))
-        child.start()
-        for _ in range(piece):
-            assert ours.poll(60)
-            ours.recv()
-            ours.send("go on")
-        child.kill()  # while it writes
-        child.join()
-        assert child.exitcode == -signal.SIGKILL
-        with pytest.raises(SessionFormatError, match="does not exist"):
-            open_session(store)
-        with pytest.raises(SessionFormatError, match="was not finished"):
-            open_session(store.with_name("m.zarr.part"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(write, "SHARD_ROWS", 64)
-        patch.setattr(write, "FRAME_SHARD", 64)
-        convert(session, store)
-    assert_same(session, open_session(store))
-    verify(store, session)
 
 
 @pytest.mark.slow

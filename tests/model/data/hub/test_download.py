@@ -2,11 +2,8 @@
 
 import io
 import json
-import multiprocessing
-import os
 import tarfile
 import threading
-import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,14 +14,9 @@ from click.testing import CliRunner, Result
 
 import omnimouse_model as om
 from omnimouse_app.cli import group
-from omnimouse_model.data.hub.download import work_folder
-from omnimouse_model.data.hub.errors import folder_bytes
 from omnimouse_model.data.hub.fetch import local_path
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
-from omnimouse_model.live.inference.engine import Execution
-from omnimouse_model.live.recording.first_view import SessionView
-from omnimouse_model.live.recording.loader import SessionLoader
 from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
@@ -211,53 +203,16 @@ def test_a_hostile_archive_is_refused_and_nothing_is_left_to_open(
     assert fetch(SESSION).is_dir()
 
 
-def test_the_live_instrument_fetches_off_the_thread_that_draws_and_says_how_far(hub):
-    words: list[str] = []
-    views: list[SessionView] = []
-    at_once = Execution(synchronous=True)
-    opener = SessionLoader(views.append, lambda: "video_only", at_once)
-    opener.changed.connect(lambda: words.append(opener.message))
-    opener.open(ADDRESS)
-    assert opener.error is None
-    assert views[0].session.path.name == SESSION
-    assert any("100 %" in w for w in words)
-
-
 # -- on the way ----------------------------------------------------------------------
-def n_arrived() -> int:
-    """Bytes of the recording."""
-    return folder_bytes(work_folder(local_path(PLACE, None)))
+def test_a_stop_at_any_point_loses_nothing_and_leaves_no_half_session(hub):
+    for least in (0.3, 0.6):
 
+        def stop(share: float, what: str, least: float = least) -> None:
+            if share >= least:
+                raise StoppedError
 
-def wait_for_bytes(n_bytes: int) -> None:
-    for _ in range(100 * WAIT_S):
-        if n_arrived() >= n_bytes:
-            return
-        time.sleep(0.01)
-    raise TimeoutError
-
-
-def fetch_for(endpoint: str, cache: Path) -> None:
-    """Fetch in a process of its own, which has not this one's variables."""
-    os.environ.update(HF_ENDPOINT=endpoint, OMNIMOUSE_CACHE=str(cache))
-    fetch(SESSION)
-
-
-@pytest.mark.process
-@pytest.mark.slow
-def test_a_kill_at_any_point_loses_nothing_and_leaves_no_half_session(
-    hub, cache, session_tar
-):
-    context = multiprocessing.get_context("spawn")
-    for share in (0.3, 0.6):
-        hub.pause = Pause(int(share * len(session_tar)))
-        process = context.Process(target=fetch_for, args=(hub.endpoint, cache))
-        before = n_arrived()
-        process.start()
-        wait_for_bytes(before + 1)
-        process.kill()
-        process.join()
-        hub.pause.is_over.set()
+        with pytest.raises(StoppedError):
+            om.fetch_session(SESSION, None, stop)
         assert not local_path(PLACE, None).exists()
     assert om.open_session(fetch(SESSION)).n_neurons == 9
     ranges = [request.range for request in hub.requests if request.range]

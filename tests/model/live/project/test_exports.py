@@ -299,16 +299,3 @@ def test_an_export_that_cannot_be_written_is_an_error(
     controller.exports.export(tmp_path / name)
     assert re.search(words, str(controller.exports.error))
     assert controller.exports.written_path is None
-
-
-def test_a_write_that_fails_leaves_the_old_file(controller, tmp_path, monkeypatch):
-    path = tmp_path / "neurons.csv"
-    path.write_text("mine")
-
-    def broken(_: object) -> bytes:
-        raise MemoryError
-
-    monkeypatch.setitem(exports._KINDS, "csv", broken)
-    controller.exports.export(path)
-    assert controller.exports.error is not None
-    assert path.read_text() == "mine"

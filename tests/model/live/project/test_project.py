@@ -196,12 +196,6 @@ def test_opening_a_recording_closes_the_analysis(controller, folder, path):
     assert controller.project.error is not None
 
 
-def test_without_a_session_nothing_is_saved(second_controller, tmp_path):
-    assert not second_controller.project.save(tmp_path / "a.omnimouse.json")
-    assert "Open a recording" in str(second_controller.project.error)
-    assert not (tmp_path / "a.omnimouse.json").exists()
-
-
 # -- what differs --------------------------------------------------------------------
 def test_a_recording_moved_with_its_analysis_is_found(
     controller, folder, second_controller, tmp_path
