@@ -76,10 +76,10 @@ def test_one_plane_is_shown_with_its_image_and_name_and_nothing_of_the_others(
 ):
     planes, field = dock.controller.planes, layers.field
     own, other = first_neuron_of_plane(plane, 1), first_neuron_of_plane(plane, 2)
-    lost = replace(field, lost=np.array([own, other]))
+    lost = replace(field, without_pixels=np.array([own, other]))
     crosses = layer_of_neurons_without_pixels(dock.controller.state.session, lost)
     monkeypatch.setattr(layers, "field", lost)
-    monkeypatch.setattr(layers, "lost", crosses)
+    monkeypatch.setattr(layers, "without_pixels", crosses)
     dock.controller.select([other])
     planes.show(1)
     layers.draw()
