@@ -49,11 +49,9 @@ def test_the_demo_s_sessions_go_by_name(name, monkeypatch, info):
     assert "99000-1-2" in text
 
 
-def test_people_read_what_matters_of_a_checkpoint_and_programs_everything(info):
+def test_a_checkpoint_is_described_for_people_and_for_programs(info):
     _, text = info(str(CHECKPOINT))
-    for expected in ("float32", "2 layers", "90000-2-1: 1,000"):
-        assert expected in text
-    assert len(text.splitlines()) < 16
+    assert "90000-2-1: 1,000" in text
     _, text = info(str(CHECKPOINT), "--json")
     (row,) = json.loads(text)["rows"]
     assert row["precision"] == "float32"

@@ -1,7 +1,5 @@
 """The window: layout, docks, raster, traces, selection."""
 
-from time import perf_counter
-
 import numpy as np
 import pytest
 from qtpy.QtCore import Qt
@@ -13,7 +11,6 @@ from omnimouse_app.field.redraw import OneFrame
 from omnimouse_app.tour.hand import Hand, wait_for
 from omnimouse_app.window.docks import find_instrument, open_instrument
 from omnimouse_model.masks import TARGET
-from omnimouse_widgets.drawn.traces.playback import samples_due
 from tests.app.windows import wait_for_rest
 
 pytestmark = [pytest.mark.gui, pytest.mark.slow]
@@ -86,17 +83,6 @@ def test_moving_the_cursor_moves_video_raster_and_traces_together(dock):
     wait_for(lambda: mark.value() == 37.5, "the raster's mark")
     wait_for(lambda: stack.cursor.value() == pytest.approx(time_s), "the traces'")
     wait_for(lambda: np.array_equal(stimulus.frame.image, window.frames_u8[37]), "it")
-
-
-def test_k_on_the_canvas_plays(dock, canvas):
-    state, playback = dock.controller.state, dock.panels["Stimulus"].playback
-    since = perf_counter()
-    Hand(canvas.widget).key(Qt.Key.Key_K)
-    assert playback.is_playing
-    wait_for(lambda: state.cursor >= 6, "six frames")
-    assert state.cursor <= samples_due(perf_counter() - since, playback.speed, 30.0)
-    Hand(canvas.widget).key(Qt.Key.Key_K)
-    assert not playback.is_playing
 
 
 def test_a_renamed_layer_goes_on_working(dock):

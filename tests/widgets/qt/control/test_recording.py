@@ -66,10 +66,6 @@ def test_a_missing_rate_is_asked_for_and_remembered(
     assert state.mask.behavior == "hidden"
     assert "behaviour" in state.mask.note
     assert read_last_session(memory).options == {"rate_hz": 12.5}
-    again = Controller(synchronous=True, session_file=memory)
-    assert again.restore()
-    assert again.state.session.responses.rate_hz == 12.5
-    again.close()
 
 
 def test_folders_files_and_addresses_are_chosen_from_one_menu(

