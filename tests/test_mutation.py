@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.mutation.mutants import mutants_of, sample
+from tests.mutation.mutants import mutants_of
 from tests.mutation.rooms import ROOMS
 
 SOURCE = """
@@ -27,23 +27,6 @@ def test_each_mutant_is_one_change_of_behaviour_in_one_line(tmp_path):
     expected = {(">=", ">"), ("!=", "=="), ("and", "or"), ("max", "min"), ("/", "*")}
     assert expected <= changes
     assert ("+", "-") not in changes  # the text of an error
-
-
-def test_a_seed_draws_the_same_mutants_with_equal_numbers_per_room(tmp_path):
-    path = tmp_path / "source.py"
-    path.write_text(SOURCE, encoding="utf-8")
-    mutants = mutants_of(path, tmp_path)
-    rooms = {"few": mutants[:2], "many": mutants[2:]}
-    assert sample(rooms, 6, seed=1) == sample(rooms, 6, seed=1)
-    assert set(mutants[:2]) < set(sample(rooms, 6, seed=1))
-    assert len(sample(rooms, 6, seed=1)) == 6
-    drawn = [mutant.change for mutant in sample(rooms, 4, seed=1)]
-    path.write_text(f"LIMIT = 5\n{SOURCE}", encoding="utf-8")
-    rooms = {
-        "few": mutants_of(path, tmp_path)[1:3],
-        "many": mutants_of(path, tmp_path)[3:],
-    }
-    assert [mutant.change for mutant in sample(rooms, 4, seed=1)] == drawn
 
 
 def test_every_pattern_of_a_room_finds_files(root):

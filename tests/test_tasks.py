@@ -88,13 +88,6 @@ def test_every_installation_uses_the_constraints_file(tasks, monkeypatch):
     assert {"napari>=0.9.2,<0.10", "pytest>=8"} <= set(commands[1])
 
 
-def test_a_failed_installation_shows_the_end_of_the_log(tasks, monkeypatch):
-    tasks.LOG.write_text("ERROR: No matching distribution found for nonsense\n")
-    monkeypatch.setattr(tasks, "pip_install", Recorder("nonsense"))
-    with pytest.raises(tasks.TaskError, match="No matching distribution"):
-        tasks.install("nonsense")
-
-
 @pytest.fixture
 def setup_steps(tasks, monkeypatch):
     """List of the steps that set-up ran; the slow steps are replaced."""
@@ -219,14 +212,6 @@ def test_parallel_commands_show_their_output_and_any_failure_fails_the_task(
     assert "background ran" in output
     assert "main ran" in output
     assert output.rstrip().endswith("FAILED" if bad is not None else "all passed")
-
-
-def test_commands_may_write_compiled_files(tasks, monkeypatch):
-    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
-    monkeypatch.setenv("OMNIMOUSE_CACHE", "kept")
-    env = tasks.clean_environment()
-    assert "PYTHONDONTWRITEBYTECODE" not in env
-    assert env["OMNIMOUSE_CACHE"] == "kept"
 
 
 @pytest.mark.gui

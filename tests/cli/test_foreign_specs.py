@@ -1,14 +1,12 @@
-"""A model of spike counts from the command line: scored, swept, reported."""
+"""A model of spike counts from the command line: scored and swept."""
 
 import json
-from contextlib import closing
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from omnimouse_app.cli import evaluate, report, sweep
-from omnimouse_model.live.controller import Controller
+from omnimouse_app.cli import evaluate, sweep
 from omnimouse_model.metrics.named import METRICS
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.toy_predictors import TOYS, install_toys
@@ -46,18 +44,3 @@ def test_it_is_evaluated_beside_a_baseline_and_swept_in_its_own_metric(recording
     assert {row["axis"] for row in points} == {"neurons", "history_samples"}
     assert all(np.isfinite(row["value"]) for row in points if row["at"])
     assert {row["unit"] for row in points} == {METRICS[METRIC].unit}
-
-
-def test_a_saved_analysis_becomes_a_page(recording, tmp_path):
-    path = tmp_path / "mine.omnimouse.json"
-    with closing(Controller(synchronous=True)) as controller:
-        controller.open_session(recording)
-        controller.choose_predictor(NAME)
-        controller.select([0, 1])
-        controller.choose_baseline("mean")
-        assert controller.project.save(path)
-        median = np.nanmedian(controller.results.scores)
-    CliRunner().invoke(report.command, [str(path)], catch_exceptions=False)
-    page = (tmp_path / "mine.html").read_text("utf-8")
-    assert f"<b>{median:.3f}</b>".replace("-", "−") in page
-    assert METRICS[METRIC].unit in page

@@ -53,11 +53,8 @@ def other_session(tmp_path_factory):
         ("population_64_response_behavior", Context(64, 0, False, True)),
         ("population_512_response_video_behavior", Context(512, 0, True, True)),
         ("test/population_64_response", Context(64, 0, False, False)),
-        ("test/population_64_response_video", Context(64, 0, True, False)),
         # The others are asked of the targets alone.
         ("test_additional/causal_response_10_behavior", Context(0, 10, False, True)),
-        ("causal_response_15_video_behavior", Context(0, 15, True, True)),
-        ("video_behavior", Context(0, 0, True, True)),
         ("video_only", Context(0, 0, True, False)),
         ("responses_from_behavior", Context(0, 0, False, True)),
     ],
@@ -92,7 +89,6 @@ def test_contexts_of_a_draw_are_nested_and_ask_the_same():
     [
         (8000, (16, 2048), 2048, 3072),
         (4000, (16, 2048), 2048, 1952),
-        (1000, (16, 64), 64, 750),
         (1000, (16, 900), 900, 100),
         (1000, (16, 901), 16, 750),
         (3, (), 0, 2),
@@ -116,7 +112,6 @@ def test_targets_are_as_many_as_the_largest_context_leaves(
         ({"neurons": [16], "seeds": 0}, "at least one value of seeds"),
         ({"neurons": [-1]}, "0 neurons or more"),
         ({"history_samples": [5]}, "0 or 10 to 25, found 5"),
-        ({"history_samples": [30]}, "0 or 10 to 25, found 30"),
         ({"neurons": [4], "tier": "oracle"}, "no window of tier 'oracle'"),
     ],
 )

@@ -11,10 +11,9 @@ import pytest
 from omnimouse_model.data import session_index
 from omnimouse_model.data.session_index import Entry, holds_sessions
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.inference.background_task import BackgroundTask
 from omnimouse_model.live.last_session import read_last_session
 from tests import SUITE2P
-from tests.model.drawing_thread import TIMEOUT, DrawingThread
+from tests.model.drawing_thread import DrawingThread
 from tests.predictors import EchoPredictor
 from tests.small_sessions import write_session
 
@@ -26,12 +25,6 @@ def folder(tmp_path_factory):
     for name in ("a", "b", "lab/c"):
         write_session(root / name, n_neurons=12)
     return root
-
-
-def draw_rest(drawing_thread: DrawingThread, errand: BackgroundTask) -> None:
-    """Wait until the task is idle, then run what it has posted."""
-    assert errand._engine.wait(TIMEOUT)
-    drawing_thread.draw()
 
 
 @pytest.fixture
@@ -109,16 +102,6 @@ def test_clocks_are_checked_in_the_background_with_progress(drawing_thread, fold
     assert shares == sorted(shares)
     controller.open_session(folder / "b")
     assert check.report is None
-
-
-def test_a_cancelled_check_reports_nothing(drawing_thread, folder):
-    controller = drawing_thread.controller
-    controller.open_session(folder / "a")
-    controller.clock_check.check()
-    controller.open_session(folder / "b")
-    assert not controller.clock_check.is_busy
-    draw_rest(drawing_thread, controller.clock_check._task)
-    assert controller.clock_check.report is None
 
 
 # -- series --------------------------------------------------------------------------

@@ -104,20 +104,13 @@ def test_a_batch_that_fails_ends_the_step_and_gives_the_threads_back():
 
 @pytest.mark.usefixtures("two_threads")
 def test_batches_go_in_a_row_where_they_draw_or_there_is_one_core():
-    assert are_independent(config_of_three_batches(config_with_drops(0.0, 0.0)), CPU)
-    assert not are_independent(
-        config_of_three_batches(config_with_drops(0.1, 0.0)), CPU
-    )
-    assert not are_independent(
-        config_of_three_batches(config_with_drops(0.0, 0.1)), CPU
-    )
-    assert not are_independent(
-        config_of_three_batches(config_with_drops(0.0, 0.0), compiles=True), CPU
-    )
-    assert not are_independent(
-        config_of_three_batches(config_with_drops(0.0, 0.0)), torch.device("cuda")
-    )
+    plain = config_with_drops(0.0, 0.0)
+    assert are_independent(config_of_three_batches(plain), CPU)
+    for drops in ((0.1, 0.0), (0.0, 0.1)):
+        config = config_of_three_batches(config_with_drops(*drops))
+        assert not are_independent(config, CPU)
+    assert not are_independent(config_of_three_batches(plain, compiles=True), CPU)
+    cuda = torch.device("cuda")
+    assert not are_independent(config_of_three_batches(plain), cuda)
     torch.set_num_threads(1)
-    assert not are_independent(
-        config_of_three_batches(config_with_drops(0.0, 0.0)), CPU
-    )
+    assert not are_independent(config_of_three_batches(plain), CPU)

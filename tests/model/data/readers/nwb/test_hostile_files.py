@@ -1,8 +1,5 @@
 """NWB files that lead elsewhere, or claim what memory cannot hold."""
 
-import multiprocessing
-import os
-import sys
 from pathlib import Path
 
 import h5py
@@ -68,36 +65,6 @@ def test_groups_of_other_files_are_not_entered(path, other_file, is_dataset_link
             del file["identifier"], file["general/session_id"]
             file["identifier"] = h5py.SoftLink(f"/{DEEP}/x")
     assert refusal(path).code == "outside"
-
-
-def exit_well_if_refused(*paths: Path) -> None:
-    """Run as a process of its own, which may hang."""
-    for path in paths:
-        try:
-            open_session(path)
-        except SessionFormatError as error:
-            if error.code == "outside":
-                continue
-        sys.exit(1)
-
-
-@pytest.mark.slow
-@pytest.mark.process
-@pytest.mark.skipif(sys.platform == "win32", reason="pipes are of POSIX")
-def test_a_pipe_behind_a_link_does_not_hang(tmp_path):
-    pipe = tmp_path / "pipe"
-    os.mkfifo(pipe)
-    paths = [write_nwb(tmp_path / f"{number}.nwb") for number in (1, 2)]
-    for path, place in zip(paths, (SPECIFIED, DEEP), strict=True):
-        replace_with_link(path, place, pipe)
-    process = multiprocessing.get_context("spawn").Process(
-        target=exit_well_if_refused, args=paths
-    )
-    process.start()
-    process.join(120)
-    process.kill()
-    process.join()
-    assert process.exitcode == 0
 
 
 @pytest.mark.parametrize(

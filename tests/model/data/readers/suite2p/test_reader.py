@@ -257,20 +257,15 @@ def test_settings_that_do_not_fit_are_refused(folder, settings, words):
         open_session(folder)
 
 
-def test_a_plane_of_no_cells_is_refused(folder):
-    path = folder / "suite2p" / "plane0" / "iscell.npy"
-    np.save(path, np.load(path) * 0)
-    with pytest.raises(SessionFormatError, match="none of 14 regions"):
-        open_session(folder)
-
-
-def test_regions_that_are_no_regions_are_refused(folder):
-    path = folder / "suite2p" / "plane0" / "stat.npy"
-    stat = np.load(path, allow_pickle=True)
-    first = int(cell_rows(folder, 0)[0])
+def test_a_plane_of_no_cells_or_of_no_regions_is_refused(folder):
+    plane = folder / "suite2p" / "plane0"
+    stat, first = raw_array(folder, 0, "stat"), int(cell_rows(folder, 0)[0])
     del stat[first]["lam"]
-    np.save(path, stat, allow_pickle=True)
+    np.save(plane / "stat.npy", stat, allow_pickle=True)
     with pytest.raises(SessionFormatError, match=f"region {first} has ypix, xpix"):
+        open_session(folder)
+    np.save(plane / "iscell.npy", raw_array(folder, 0, "iscell") * 0)
+    with pytest.raises(SessionFormatError, match="none of 14 regions"):
         open_session(folder)
 
 
