@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
             return None
         # Imports of torch and napari take seconds, so each command pays only for its
         # own.
-        command = import_module(f"{self._package}.{cmd_name}").command
+        command = import_module(f"{self._package}.{cmd_name.replace('-', '_')}").command
         assert isinstance(command, click.Command)
         return command
 

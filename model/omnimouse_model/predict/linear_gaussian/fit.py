@@ -133,12 +133,10 @@ def fit(
         The fit is not finite, for example because the series is too short.
     """
     floor = _floor(series.responses, is_count=is_count)
-    columns = to_fitted(series.responses, floor, is_count=is_count)
     n_behavior = 0
-    if series.behavior_inputs is None and series.behavior.shape[1]:
+    if series.behavior_inputs is None:
         n_behavior = series.behavior.shape[1]
-        columns = np.concatenate([columns, series.behavior], axis=1)
-    check()
+    columns = _columns(series, floor, n_behavior, check, is_count=is_count)
     inputs, penalty = _inputs(series)
     weights, intercept = _ridge(inputs, columns, penalty, check)
     residuals, scale = _residuals(inputs, columns, weights, intercept, check)
@@ -154,6 +152,28 @@ def fit(
             "'train'."
         )
     return fitted
+
+
+def _columns(
+    series: TrainSeries,
+    floor: np.ndarray,
+    n_behavior: int,
+    check: Check,
+    *,
+    is_count: bool,
+) -> np.ndarray:
+    """Return float32 (N, P + C): fitted responses, then channels of behaviour."""
+    n_samples, n_neurons = series.responses.shape
+    columns = np.empty((n_samples, n_neurons + n_behavior), np.float32)
+    # In pieces: copies of all responses would take most of the memory of a fit.
+    for first in range(0, n_samples, _ROWS):
+        rows = slice(first, first + _ROWS)
+        columns[rows, :n_neurons] = to_fitted(
+            series.responses[rows], floor, is_count=is_count
+        )
+        check()
+    columns[:, n_neurons:] = series.behavior[:, :n_behavior]
+    return columns
 
 
 def _floor(responses: np.ndarray, *, is_count: bool) -> np.ndarray:

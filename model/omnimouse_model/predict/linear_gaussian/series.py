@@ -102,8 +102,15 @@ def train_series(
     """
     has_behavior = reads_behavior(session, spec)
     video = video and reads_video(session, spec)
+    windows = _train_windows(session, spec)
+    lengths = [len(range(*part.samples.indices(spec.n_samples))) for part in windows]
+    # Written in place: responses take most of the memory of a fit.
+    responses = np.empty((sum(lengths), session.n_neurons), np.float32)
+    filled = 0
     parts: list[tuple[np.ndarray, ...]] = []
-    for window, samples, number in _train_windows(session, spec):
+    for part, length in zip(windows, lengths, strict=True):
+        # Opened here, so that only one window keeps its data.
+        window, samples = session.window(part.start_s, spec), part.samples
         channels = np.zeros((spec.n_samples, 0), np.float32)
         lagged = channels
         if has_behavior:
@@ -114,13 +121,15 @@ def train_series(
         energy = np.zeros((spec.n_samples, 0), np.float32)
         if video:
             energy = video_inputs(frames_of(window), spec)
-        responses = without_missing(window.responses)
-        run = np.full(spec.n_samples, number)
+        responses[filled : filled + length] = without_missing(window.responses)[samples]
+        filled += length
+        run = np.full(spec.n_samples, part.run)
+        # Copies, since a view would keep the values of the other samples.
         parts.append(
-            tuple(part[samples] for part in (responses, channels, energy, lagged, run))
+            tuple(values[samples].copy() for values in (channels, energy, lagged, run))
         )
         check()
-    responses, channels, energy, lagged, run = (
+    channels, energy, lagged, run = (
         np.concatenate(columns) for columns in zip(*parts, strict=True)
     )
     return TrainSeries(
@@ -141,10 +150,8 @@ class _Part:
     run: int
 
 
-def _train_windows(
-    session: Session, spec: WindowSpec
-) -> list[tuple[Window, slice, int]]:
-    """Return windows of the train tier, the samples to use, and their run.
+def _train_windows(session: Session, spec: WindowSpec) -> list[_Part]:
+    """Return the windows of the train tier that a fit reads.
 
     Raises
     ------
@@ -167,10 +174,7 @@ def _train_windows(
             f"tier 'train' in windows of {spec.duration_s:g} s; a fit needs "
             f"{MIN_TRAIN_S:g} s. Its tiers are {', '.join(tiers) or 'none'}."
         )
-    parts = _thinned(parts, n_samples * session.n_neurons)
-    return [
-        (session.window(part.start_s, spec), part.samples, part.run) for part in parts
-    ]
+    return _thinned(parts, n_samples * session.n_neurons)
 
 
 def _thinned(parts: list[_Part], n_values: int) -> list[_Part]:
