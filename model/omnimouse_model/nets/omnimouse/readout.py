@@ -89,8 +89,8 @@ def poisson_loss(
 
 
 def behavior_loss(
-    predicted: Float[Tensor, "batch channel time"],
-    targets: Float[Tensor, "batch channel time"],
+    predicted: Float[Tensor, "*cell"],
+    targets: Float[Tensor, "*cell"],
     clamp: float = 10.0,
 ) -> Float[Tensor, ""]:
     """Squared error, clamped per element, averaged."""
