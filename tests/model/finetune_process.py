@@ -145,13 +145,3 @@ def finetune_until_owner_dies(place: Path, out: Path, pipe: Connection) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     spawn_finetune(long_job(place, out), tell, lambda: False)
-
-
-def run_finetune_until_killed(place: Path, out: Path, step: int) -> None:
-    """Fine-tune, and kill this process when a step is reported."""
-
-    def kill(told: FinetuneProgress) -> None:
-        if told.step == step:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    run_finetune(place, out, progress=kill)

@@ -1,9 +1,6 @@
 """Fine-tuning: a session is learned, nothing else moves, and a kill changes nothing."""
 
 import itertools
-import multiprocessing
-import os
-import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,10 +23,8 @@ from omnimouse_model.train.metrics_log import FILE, log_rows
 from tests.model.finetune_process import (
     KNOWN,
     NEW,
-    PATIENCE_S,
     few_start_windows,
     run_finetune,
-    run_finetune_until_killed,
     write_mouse_folder,
 )
 from tests.small_sessions import write_session
@@ -170,17 +165,18 @@ def test_no_train_window_reaches_into_a_held_out_one(mouse_folder):
 
 
 # -- stopping and going on ------------------------------------------------------------
-@pytest.mark.process
-@pytest.mark.skipif(os.name == "nt", reason="kills by signal, which is POSIX's")
+class KillError(BaseException):
+    """Stands for a kill: nothing catches it."""
+
+
 def test_a_run_killed_goes_on_to_the_bit(mouse_folder, plain_run, tmp_path):
+    def kill(told: FinetuneProgress) -> None:
+        if told.step == 3:
+            raise KillError
+
     out = tmp_path / "killed"
-    context = multiprocessing.get_context("spawn")
-    child = context.Process(
-        target=run_finetune_until_killed, args=(mouse_folder, out, 3)
-    )
-    child.start()
-    child.join(PATIENCE_S)
-    assert child.exitcode == -signal.SIGKILL
+    with pytest.raises(KillError):
+        run_finetune(mouse_folder, out, progress=kill)
     assert not is_finished(out)
     saved = saved_step(out)
     assert 0 <= saved < 3

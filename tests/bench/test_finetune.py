@@ -1,0 +1,75 @@
+"""`omnimouse bench finetune` on small mice: who is fine-tuned, beside what."""
+
+import json
+
+import pytest
+import torch
+
+import omnimouse_model as om
+from omnimouse_app.bench import finetune as bench_finetune
+from omnimouse_app.cli import main
+from omnimouse_model.analysis.evaluate.conditions import DEMO
+from omnimouse_model.nets.checkpoint import save_checkpoint
+from omnimouse_model.predict import registry
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
+from tests.model.finetune_process import few_start_windows, small_net
+
+pytestmark = pytest.mark.slow
+
+STEPS, STEPS_OF_ALL = 1, 2
+N_NEURONS = 40
+HELD_OUT = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
+
+
+@pytest.fixture
+def mice(tmp_path, monkeypatch):
+    """Small ones in the place of the demo's own and the unseen one."""
+    monkeypatch.setattr(torch, "set_num_threads", lambda n: None)  # of all that follow
+    made = []
+    for number, name in enumerate(("demo", "unseen")):
+        seeds = 11 + number, 6 + number
+        spec = MouseSpec(name, f"8000{number}-1-1", *seeds, N_NEURONS, 1.1, HELD_OUT)
+        made.append(om.open_session(write_session(spec, tmp_path / name)))
+    model = tmp_path / "demo.safetensors"
+    save_checkpoint(model, small_net({made[0].id: N_NEURONS}))
+    load = registry.load_predictor
+
+    def load_small(name: str, *arguments: object, **options: object) -> Predictor:
+        return load(model if name == "demo" else name, *arguments, **options)
+
+    named = {"demo": made[0], "unseen": made[1]}.__getitem__
+    monkeypatch.setattr(bench_finetune, "named_session", named)
+    monkeypatch.setattr(registry, "load_predictor", load_small)
+    monkeypatch.setattr(bench_finetune, "STEPS_OF_ALL", STEPS_OF_ALL)
+    with few_start_windows():
+        yield made
+
+
+def test_a_new_mouse_stands_beside_a_core_trained_with_it_and_the_mouse_of_the_demo(
+    mice, tmp_path, capsys
+):
+    command = ["bench", "finetune", "--mouse", "unseen", "--steps", str(STEPS)]
+    command += ["--out", str(tmp_path / "runs"), "--max-windows", "1"]
+    with pytest.raises(SystemExit) as end:
+        main([*command, "--device", "cpu", "--json"])
+    assert end.value.code == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    every, own = rows[: len(rows) // 2], rows[len(rows) // 2 :]
+    for beside in (every, own):
+        assert [row["condition"] for row in beside] == list(bench_finetune.CONDITIONS)
+    assert {(row["beside"], row["beside_steps"]) for row in rows} == {
+        ("all weights trained with the mouse", STEPS_OF_ALL),
+        ("demo, its own mouse", None),
+    }
+    assert {row["steps"] for row in rows} == {STEPS}
+    # The new mouse's two models are asked the same; the demo's own mouse is another.
+    assert all(row["beside_ceiling"] == row["ceiling"] for row in every)
+    assert all(row["beside_ceiling"] != row["ceiling"] for row in own)
+    ratio = every[0]["value"] / every[0]["beside_value"]
+    assert every[0]["ratio"] == pytest.approx(ratio)
+    learned = om.load_predictor(tmp_path / "runs" / "unseen")
+    assert learned.needs.n_neurons == {one.id: N_NEURONS for one in mice}
+    (asked,) = [c for c in DEMO if c.name == every[0]["condition"]]
+    found = om.evaluate(learned, mice[1], [asked], max_windows=1)
+    assert found.scores[0].value == pytest.approx(every[0]["value"])
