@@ -62,6 +62,7 @@ N_TEST_PROCESSES = max(2, min(os.cpu_count() or 2, 6))
 # Checks the array shapes that jaxtyping declares. They would double the time of the
 # quick tests, so only the full run has them.
 SHAPE_CHECKS = "--jaxtyping-packages=omnimouse_model,beartype.beartype"
+SUITE = "not gpu and not acceptance"
 QUICK = "not slow and not process and not gui and not browser and not gpu"
 CONSTRAINTS = ROOT / "constraints.txt"
 CPU_WHEELS = "https://download.pytorch.org/whl/cpu"
@@ -613,7 +614,7 @@ def test(*arguments: str) -> int:
             screen["DISPLAY"] for screen in screens if screen
         )
         check_task = [str(PYTHON), str(ROOT / "tasks.py"), "check"]
-        tests = [*pytest, SHAPE_CHECKS, "-m", "not gpu", *options]
+        tests = [*pytest, SHAPE_CHECKS, "-m", SUITE, *options]
         return run_parallel({"checks": check_task, "tests": tests}, env)
 
 
@@ -633,7 +634,7 @@ def pyside6(*arguments: str) -> int:
         names = [pinned(name) for name in ("pyside6-essentials", "shiboken6")]
         install("--no-deps", "--upgrade", "--target", str(folder), *names)
     tests = [] if has_test_path(arguments) else WINDOW_TESTS
-    pytest = [str(PYTHON), "-m", "pytest", "-m", "not gpu", *tests, *arguments]
+    pytest = [str(PYTHON), "-m", "pytest", "-m", SUITE, *tests, *arguments]
     with tempfile.TemporaryDirectory(prefix="omnimouse-") as scratch:
         env = gui_environment(scratch)
         env |= {"QT_API": "pyside6", "PYTEST_QT_API": "pyside6"}

@@ -50,11 +50,14 @@ def window(qapp, echo, session_folder):
     from omnimouse_model.live.controller import Controller
     from omnimouse_widgets.qt.style.ui_thread import qt_post
     from tests.app.windows import SIZE, end_check, wait_for_rest
+    from tests.toy_predictors import TOYS, install_toys
 
     def load(name, session, device):
+        if name in TOYS:
+            return TOYS[name]()
         return naive_predictor(name) if name == "mean" else echo
 
-    with end_check():
+    with end_check(), install_toys():
         controller = Controller(post=qt_post(), load=load)
         controller.choose_predictor("echo")
         viewer = napari.Viewer(show=True)
