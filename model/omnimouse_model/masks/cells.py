@@ -96,24 +96,12 @@ def _samples_of(duration_s: float, spec: WindowSpec) -> int:
 
 def near_visible(visible: np.ndarray, guard: Guard) -> np.ndarray:
     """Return the cells beside a visible one of the same neuron, bool (T, N)."""
-    near = _shifted(visible, guard.after)
-    if guard.before:
-        near |= _shifted(visible[::-1], guard.before)[::-1]
-    return near
-
-
-def _shifted(visible: np.ndarray, n_samples: int) -> np.ndarray:
-    """Return the cells at most `n_samples` after a visible one, bool (T, N)."""
     near = np.zeros_like(visible)
-    if not n_samples:
-        return near
-    near[1:] = visible[:-1]
-    reach = 1
-    # Each pass at most doubles the reach: 4 passes for 8 samples instead of 8.
-    while reach < n_samples:
-        step = min(reach, n_samples - reach)
-        near[step:] |= near[:-step].copy()  # the operands overlap in memory
-        reach += step
+    # In place, without temporary arrays: one pass over the rows for each lag.
+    for lag in range(1, guard.after + 1):
+        near[lag:] |= visible[:-lag]
+    for lag in range(1, guard.before + 1):
+        near[:-lag] |= visible[lag:]
     return near
 
 
