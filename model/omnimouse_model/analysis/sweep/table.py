@@ -71,7 +71,8 @@ class Point:
     sem
         Standard error of this mean over the draws; NaN with one draw.
     ci_low, ci_high
-        95 % interval over neurons, averaged over draws and sessions.
+        95 % interval over time (of one window: over neurons), averaged over draws and
+        sessions.
     refusal
         Reason if there is no score; "" if there is one or it is not computed yet.
     """

@@ -68,7 +68,9 @@ class PlottedPoint:
             f"n = {draws} of {row.n_neurons:,} neurons, {windows}"
         )
         if np.isfinite(point.ci_low):
-            text += f"\n95 % over neurons: {point.ci_low:.3f} to {point.ci_high:.3f}"
+            # A live sweep has one window, which has no blocks of time.
+            unit = "time" if row.n_windows > 1 else "neurons"
+            text += f"\n95 % over {unit}: {point.ci_low:.3f} to {point.ci_high:.3f}"
         return text
 
 
