@@ -26,6 +26,9 @@ def report(results: "Scores", sessions: Sequence[str], layout: Layout) -> list[s
         blocks.append(f"Session {session}, tier {results.tier}: {unit}")
         if scores:
             blocks.append(layout(_response_rows(results, scores)))
+            if differences := _difference_rows(results, scores):
+                title = f"{scores[0].predictor} minus other predictors, paired, 95 %"
+                blocks += [f"Session {session}: {title} over time", layout(differences)]
         notes = [f"- {score.strategy}: {score.note}" for score in scores if score.note]
         # Several predictors can have the same reason; it is printed once.
         blocks += _lines([*notes, *_refusals(scores)])
@@ -101,6 +104,23 @@ def _response_rows(results: "Scores", scores: "Sequence[Score]") -> list[Row]:
             row["gain 95 %"] = interval(gain.low, gain.high)
         rows.append(row | {score.predictor: decimals(score.value) for score in others})
     return rows
+
+
+def _difference_rows(results: "Scores", scores: "Sequence[Score]") -> list[Row]:
+    """Return the paired differences of the first predictor from all others."""
+    rows: list[Row] = []
+    for strategy in dict.fromkeys(score.strategy for score in scores):
+        first, *others = [score for score in scores if score.strategy == strategy]
+        row: Row = {"condition": strategy}
+        for other in others:
+            # The gain over the baseline has columns of its own.
+            if other.predictor != results.baseline:
+                gain = results.gain(first, other.predictor)
+                text = decimals(gain.value, signed=True)
+                span = interval(gain.low, gain.high)
+                row[other.predictor] = text if span == "–" else f"{text} ({span})"
+        rows.append(row)
+    return rows if any(len(row) > 1 for row in rows) else []
 
 
 def _group_rows(scores: "Sequence[Score]") -> list[Row]:
