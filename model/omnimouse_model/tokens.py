@@ -171,7 +171,7 @@ def batch_times(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return relative response times (B, 60), video step times (B, 30), and starts.
 
-    Official checkpoints use the recorded times with their float32 rounding (spec §10).
+    Official checkpoints use the recorded times with their float32 rounding.
     With `ideal_times`, samples lie exactly on the grid, and one row serves every item.
     """
     absolute = torch.from_numpy(np.stack(responses))

@@ -196,7 +196,7 @@ class Session:
     def split(self) -> dict[str, np.ndarray]:
         """Native spans (n, 2) of "train" and "test" if no trial names a tier.
 
-        It is one of the assumptions; {} if any trial names a tier.
+        Empty if a trial has a tier. The split is also listed in `assumptions`.
         """
         if "split" not in self._cache:
             self._cache["split"] = {}  # set first, because `inside_trials` reads it

@@ -265,7 +265,7 @@ class Mask:
         return guard_of(self.spec, self.recording_rate_hz)
 
     def with_guard(self, guarded: bool) -> "Mask":
-        """Leave out targets that visible neighbours reveal, or score them (warns)."""
+        """Choose whether targets beside visible samples are left out; warn if not."""
         if not guarded:
             warnings.warn(UNGUARDED, UserWarning, stacklevel=2)
         return self._by_hand(guarded=guarded)
@@ -387,27 +387,20 @@ class Mask:
             self.channel_modes, self.spec.behavior, spec.behavior
         )
         behavior: BehaviorModes = modes or "hidden"
-        return replace(
-            self,
-            cells=cells,
-            frames=frames,
-            behavior=behavior,
-            spec=spec,
-            token_layout=None,
-            name=name,
-            note=note,
-        )
+        changes = {"cells": cells, "frames": frames, "behavior": behavior, "spec": spec}
+        # mypy: `changes` holds fields of several types
+        return replace(self, **changes, token_layout=None, name=name, note=note)  # type: ignore[arg-type]
 
     # -- masks out of masks -----------------------------------------------------
     def __or__(self, other: "Mask") -> "Mask":
-        """Show what either mask shows; predict what either predicts and none shows.
+        """Union: a cell is visible if it is in one of the masks, else a target.
 
         Of two states the higher one remains, hidden < target < visible, in cells,
         frames and behaviour; `&` takes the lower one. Order, cuts, span and guard are
         those of the left mask, as if the right one had been painted onto it.
         """
-        entering = np.flatnonzero(other.cells.any(axis=0))
-        return self._combined(other, algebra.united)._with_visible_context(entering)
+        neurons = np.flatnonzero(other.cells.any(axis=0))
+        return self._combined(other, algebra.united)._with_visible_context(neurons)
 
     def __and__(self, other: "Mask") -> "Mask":
         """Show what both masks show; predict other cells that both show or predict."""
@@ -419,9 +412,9 @@ class Mask:
 
     def invert(self) -> "Mask":
         """Show hidden cells and hide visible ones; targets, video, behaviour stay."""
-        entering = np.flatnonzero((self.cells == HIDDEN).any(axis=0))
+        neurons = np.flatnonzero((self.cells == HIDDEN).any(axis=0))
         return self.with_cells(algebra.inverted(self.cells))._with_visible_context(
-            entering
+            neurons
         )
 
     def swap(self) -> "Mask":

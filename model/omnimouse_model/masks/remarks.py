@@ -98,17 +98,17 @@ def remarks_on(mask: Mask) -> tuple[Remark, ...]:
 
 def _on_unread_cells(mask: Mask, layout: TokenLayout) -> Iterator[Remark]:
     """Yield remarks on cells that no token of OmniMouse reads."""
-    visible, enters = mask.visible, layout.is_in_order(mask.n_neurons)
+    visible, in_order = mask.visible, layout.is_in_order(mask.n_neurons)
     yield from _remark(
         "not-entering",
-        (visible | mask.target) & ~enters,
+        (visible | mask.target) & ~in_order,
         "are neither read nor scored: `order` leaves the neurons out. "
         "Add them with with_order(…).",
     )
     cuts = f" ({', '.join(map(str, layout.cuts))})" if layout.cuts else ""
     yield from _remark(
         "short-run",
-        visible & enters & ~input_cells(mask),
+        visible & in_order & ~input_cells(mask),
         f"are not read: a model reads {TOKEN_SAMPLES} visible samples in a row, "
         f"not split by a cut{cuts}. Show longer runs.",
     )

@@ -1,4 +1,4 @@
-"""A structured mask of OmniMouse's official code, realised exactly (spec §6).
+"""A structured mask of OmniMouse's official code, cell by cell.
 
 `strategies` has the named ones. Field names and defaults are those of the official
 code, with its quirks; comments mark them.

@@ -90,9 +90,9 @@ class TokenLayout:
 
     def is_in_order(self, n_neurons: int) -> np.ndarray:
         """Return whether each neuron is in `order` (the model reads it), bool (P,)."""
-        is_entering = np.zeros(n_neurons, bool)
-        is_entering[self.order] = True
-        return is_entering
+        is_used = np.zeros(n_neurons, bool)
+        is_used[self.order] = True
+        return is_used
 
     def in_tokens(self, visible: np.ndarray) -> np.ndarray:
         """Return the visible cells that a token reads, bool (60, P).
@@ -165,10 +165,10 @@ def token_starts(visible: np.ndarray, cuts: tuple[int, ...]) -> np.ndarray:
 def video_steps(frames: np.ndarray) -> np.ndarray:
     """Return which steps of two frames enter the model, bool (30,).
 
-    Both frames must be visible. A single span follows the official formula (spec §8),
+    Both frames must be visible. A single span follows the official formula,
     floor(start / 2) to floor(stop / 2), which differs where it starts at an odd frame.
     """
     first, second = frames.reshape(-1, 2).T
     n_spans = int(frames[0]) + int(np.count_nonzero(frames[1:] & ~frames[:-1]))
-    # Of a step whose first frame is hidden, floor(start / 2) still is the start.
+    # A span that starts at the second frame of a step still includes this step.
     return np.asarray(second if n_spans == 1 else first & second)

@@ -1,7 +1,7 @@
 """Official checkpoints: the names of their configuration, folders of `rank_<r>.ckpt`.
 
 Shards are read with torch's restricted unpickler, and an allow-list that contains
-numpy's array rebuilders only (spec §16).
+numpy's array rebuilders only.
 """
 
 import re
@@ -77,7 +77,7 @@ _FIXED = {
 
 
 def config_from_official(settings: dict[str, Any]) -> OmniMouseConfig:
-    """Return the config of official settings (spec §2).
+    """Return the config of official settings.
 
     Raises
     ------
@@ -157,7 +157,7 @@ def official_shards(path: Path) -> list[Path]:
 
 
 def read_official(path: str | Path) -> Checkpoint:
-    """Combine official shards (spec §16): a folder of `rank_*.ckpt`, or one of them.
+    """Combine official shards: a folder of `rank_*.ckpt`, or one of them.
 
     Raises
     ------
@@ -215,7 +215,7 @@ def convert_official(
 
 
 def animal_of(session_key: str) -> str:
-    """Return the animal of a session: the text before the first dash (spec §4)."""
+    """Return the animal of a session: the text before the first dash."""
     return session_key.split("-")[0]
 
 

@@ -20,7 +20,7 @@ from omnimouse_model.data.valid_starts import inside_trials
 from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE
 from omnimouse_model.errors import SessionFormatError
 
-# The format refuses shorter sessions (spec, section 6, case 19), whatever the windows
+# The format refuses shorter sessions, whatever the windows
 # of other models.
 _WINDOW_POINTS = grid_points(OMNIMOUSE.duration_s)
 
