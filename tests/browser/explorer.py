@@ -48,6 +48,23 @@ def wait_for_neurons(tab: NotebookPage) -> None:
     tab.part("counts").get_by_text(re.compile(r"target \d")).first.wait_for()
 
 
+def reload(tab: NotebookPage) -> None:
+    """Reload the page, as a user does: again if JupyterLab has lost the widgets.
+
+    On a busy machine its requests for the widgets' states time out after 4 s. It then
+    shows this text, whatever the widgets are.
+    """
+    neurons = tab.part("counts").get_by_text(re.compile(r"target \d")).first
+    for _ in range(4):
+        tab.page.reload()
+        shown = neurons.or_(tab.page.get_by_text("displaying widget: model not found"))
+        shown.first.wait_for()
+        if neurons.is_visible():
+            break
+        tab.errors.clear()
+    wait_for_neurons(tab)
+
+
 @contextmanager
 def running_cell(tab: NotebookPage, folder: Path) -> Iterator[str]:
     """A cell runs as long as the block does; what `tab.is_over` takes."""

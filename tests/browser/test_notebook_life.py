@@ -11,6 +11,7 @@ from tests.browser.explorer import (
     counts,
     open_explorer,
     painted,
+    reload,
     wait_for_agreement,
     wait_for_counts,
     wait_for_neurons,
@@ -74,8 +75,7 @@ def test_a_reloaded_page_shows_the_mask_and_no_picture_beside_it(rerun_page):
     mask = painted(rerun_page)
     wait_for_picture_of(rerun_page, mask["visible"])
     rerun_page.save()
-    rerun_page.page.reload()
-    wait_for_neurons(rerun_page)
+    reload(rerun_page)
     wait_for_counts(rerun_page, **mask)
     wait_for_picture_of(rerun_page, mask["visible"])
     rerun_page.evaluate("explorer.painter.paint(range(25), 0)")
@@ -88,8 +88,7 @@ def test_a_page_that_is_reloaded_in_a_stroke_leaves_none_open(rerun_page):
     with rerun_page.dragging(rerun_page.part("field").first, (0.3, 0.5)) as to:
         to((0.6, 0.5))
         rerun_page.wait_for_kernel("explorer.controller.in_stroke", True)
-        rerun_page.page.reload()
-    wait_for_neurons(rerun_page)
+        reload(rerun_page)
     rerun_page.wait_for_kernel("explorer.controller.in_stroke", False)
     wait_for_agreement(rerun_page)
 

@@ -4,6 +4,7 @@ import threading
 
 import numpy as np
 
+from omnimouse_model.data.open import open_session
 from omnimouse_model.masks import HIDDEN
 from omnimouse_widgets.jupyter.painter import MaskPainter
 
@@ -14,7 +15,8 @@ def test_the_field_says_how_many_it_shows_and_neurons_are_painted_all_the_same(
     empty_controller, page
 ):
     responses = np.random.default_rng(0).random((120, N), np.float32)
-    empty_controller.open_session({"responses": responses, "rate_hz": 30.0})
+    session = open_session({"responses": responses, "rate_hz": 30.0})
+    empty_controller.open_session(session)
     empty_controller.select([])
     painter, told = MaskPainter(empty_controller), threading.Event()
     opened = page(painter)
