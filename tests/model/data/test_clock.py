@@ -12,6 +12,7 @@ from omnimouse_model.data.clock import (
     common_interval,
     frame_slot,
     full_window_starts,
+    grid_points,
     points_inside,
     previous_index,
     spans_without_gaps,
@@ -146,3 +147,7 @@ def test_the_last_trial_lasts_to_the_end(open_end):
         1,
         1,
     ]
+
+
+def test_a_window_has_at_least_one_point():
+    assert grid_points(1 / 60) == 1

@@ -11,6 +11,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.data.readers.build.statistics import train_spans
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import WindowSpec
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.plain_rules import PlainSession
 
@@ -229,3 +230,11 @@ def test_a_gray_that_is_no_byte_stays_a_float(session):
     frame = brighter.frame(int(session.trials.first_slot[number]))
     assert frame.dtype == np.float32
     assert (frame == 256).all()
+
+
+def test_a_session_without_trials_has_no_window_aligned_to_trials():
+    session = open_session({"responses": np.ones((300, 2)), "rate_hz": 30.0})
+    spec = WindowSpec(1.0, 30.0, align="trial")
+    assert session.window_starts(spec=spec).tolist() == []
+    window = session.window(0.0, WindowSpec(1.0, 30.0))
+    assert window.times("screen").tolist() == []

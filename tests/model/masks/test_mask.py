@@ -5,6 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import omnimouse_model as om
+from omnimouse_model.data.window_spec import VideoSpec
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import (
     HIDDEN,
@@ -212,3 +214,18 @@ def test_the_last_stroke_decides_each_cell(mask, strokes):
     assert np.array_equal(mask.target, expected == TARGET)
     assert not (input_cells(mask) & ~mask.visible).any()
     assert not (scored_cells(mask) & ~mask.target).any()
+
+
+@pytest.mark.parametrize(("stop", "span"), [(30, (10, 30)), (31, (0, 60))])
+def test_the_context_span_stays_if_it_has_the_visible_samples(stop, span):
+    short = Mask.nothing(2).with_context_span(10, 30)
+    mask = short | Mask.nothing(2).show([0], (20, stop))
+    assert mask.token_layout.context_span == span
+
+
+def test_cells_and_frames_are_mapped_by_time():
+    spec = om.WindowSpec(2.0, 60.0, video=VideoSpec(60.0, 36, 64))
+    mask = Mask.nothing(1).show([0], (30, 60)).with_frames(slice(30, 60)).at(spec)
+    later = np.arange(120) >= 60
+    assert np.array_equal(mask.visible[:, 0], later)
+    assert np.array_equal(mask.frames, later)

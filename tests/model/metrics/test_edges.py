@@ -7,6 +7,7 @@ import pytest
 
 from omnimouse_model import metrics
 from omnimouse_model.metrics import Moments, Status, StreamingCorrelation
+from omnimouse_model.metrics.bootstrap import bootstrap_interval
 from omnimouse_model.metrics.spatial import spatial_selectivity
 from omnimouse_model.metrics.tuning import fit_von_mises, selectivity_index
 
@@ -271,3 +272,8 @@ def test_one_parameter_out_of_range_is_refused(name):
     good = {"theta": np.ones(2), "k": np.ones(2), "q": np.full(2, 0.5)}
     with pytest.raises(ValueError, match="must be positive"):
         metrics.zig_log_likelihood(np.ones(2), **good | {name: np.array([1.0, 0.0])})
+
+
+def test_resampled_means_are_weighted():
+    low, high = bootstrap_interval(np.full(5, 2.0), np.array([1.0, 2, 3, 4, 5]))
+    assert (low, high) == (2.0, 2.0)

@@ -84,3 +84,8 @@ def test_the_criterion_counts_the_parameters_of_each_fit():
     for fit, n_parameters in ((fit_power_law, 3), (fit_log_line, 2)):
         found = fit(SIZES, TRUTH + 0.02 * DRAWS[0])
         assert found.aicc == aicc(found.rss, found.n, n_parameters)
+
+
+def test_the_corrected_criterion_needs_two_points_more_than_parameters():
+    assert np.isfinite(aicc(1.0, 6, 3))
+    assert np.isnan(aicc(1.0, 5, 3))

@@ -228,3 +228,15 @@ def test_another_package_adds_a_family_by_an_entry_point(tmp_path):
         known = r"family 'twin'.*omnimouse, baseline, toy"
         with pytest.raises(CheckpointError, match=known):
             om.load_predictor(path)
+
+
+def test_the_mean_of_counts_is_a_rate_in_spikes_per_second():
+    session = om.open_session(spiking_arrays(SpikingSpec(n_trials=20)))
+    spec = om.WindowSpec(1.0, 50.0, responses="count")
+    mask = om.Mask.nothing(session, spec).ask(slice(None))
+    mean = naive_predictor("mean", spec)
+    starts = session.window_starts("train", stride=50, spec=spec)
+    windows = [session.window(float(start), spec) for start in starts]
+    counted = 50 * np.mean([window.responses for window in windows], axis=(0, 1))
+    predicted = mean.predict(windows[0], mask).responses[-1]
+    np.testing.assert_allclose(predicted, counted, rtol=0.2, atol=0.5)
