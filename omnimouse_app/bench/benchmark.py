@@ -10,6 +10,19 @@ from omnimouse_app.cli.inputs import format_options
 from omnimouse_app.cli.output import emit
 
 Row = dict[str, Any]
+PEAK_MIB = """
+import sys
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None
+def peak_mib():
+    if resource is None:
+        return 0.0
+    unit = 1024 if sys.platform != "darwin" else 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
+"""
+"""Start of a script for a new process: a function with the peak of its memory."""
 
 
 def benchmark(

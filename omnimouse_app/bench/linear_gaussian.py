@@ -8,21 +8,20 @@ from typing import Any
 
 import click
 
-from omnimouse_app.bench.benchmark import Row, benchmark
+from omnimouse_app.bench.benchmark import PEAK_MIB, Row, benchmark
 
 LIMITS = {"fit": 180.0, "memory": 4096.0, "half": 150.0, "different": 1000.0}
 """Fit in s, memory in MiB, and new masks in ms: with few visibility patterns, and with
 another one for every neuron."""
 # In a new process, so that the peak of the memory is that of the fit. Responses are a
 # sum of 20 slow shared processes and noise; the values do not affect the time.
-_MEASURE = """
-import json, resource, sys, time
+_MEASURE = (
+    PEAK_MIB
+    + """
+import json, time
 import numpy as np
 import omnimouse_model as om
 from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
-unit = 1024 if sys.platform != "darwin" else 1
-def peak_mib():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 n, minutes, n_masks = int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3])
 rng = np.random.default_rng(0)
 # Four fifths of the time are the train tier.
@@ -56,6 +55,7 @@ for name, listed in masks.items():
         times[name].append(1000 * (time.perf_counter() - start))
 print(json.dumps(times))
 """
+)
 
 
 @benchmark(

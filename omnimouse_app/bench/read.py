@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from omnimouse_app.bench.benchmark import Row, benchmark
+from omnimouse_app.bench.benchmark import PEAK_MIB, Row, benchmark
 from omnimouse_app.bench.recordings import Size, write_session
 from omnimouse_app.bench.reference_package import ReferencePackage
 from omnimouse_app.cli.output import n_bytes
@@ -39,20 +39,11 @@ N_COMPARED = 5
 OPENED = (10_000, 90.0)
 """Neurons and minutes of the session for which opening is measured."""
 # In a new process, so that the peak of the memory is that of opening.
-_OPEN = """
-import json, sys, time
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None
+_OPEN = f"""{PEAK_MIB}
+import json, time
 import omnimouse_model as om
 import omnimouse_model.data.open
 from omnimouse_model.data.session import Session
-unit = 1024 if sys.platform != "darwin" else 1
-def peak_mib():
-    if resource is None:
-        return 0.0
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 before, start = peak_mib(), time.perf_counter()
 session = om.open_session(sys.argv[1])
 print(json.dumps([time.perf_counter() - start, peak_mib() - before]))
