@@ -328,7 +328,9 @@ def _predict_windows(shard: Shard, running: Sequence[RunningScore], run: _Run) -
         requests.setdefault(key, []).append(score)
     # By identity, so that a shared ceiling adds each window once.
     ceilings = {id(s.ceiling): s.ceiling for s in running if s.ceiling is not None}
-    means = {number: _expected(ceiling) for number, ceiling in ceilings.items()}
+    given = {number: _given(ceiling) for number, ceiling in ceilings.items()}
+    # Conditions that show the same share the expected responses of the session.
+    expected = {key: _expected(session, key) for key in set(given.values())}
     blocks = time_blocks(shard.starts, spec.duration_s)
     for first in range(0, len(shard.starts), CHUNK):
         part = slice(first, first + CHUNK)
@@ -339,7 +341,7 @@ def _predict_windows(shard: Shard, running: Sequence[RunningScore], run: _Run) -
             _predict(group, of_block, run.cancelled)
             run.done += len(windows) * len(group)
         for number, ceiling in ceilings.items():
-            _add_expected(ceiling, of_block, means[number])
+            _add_expected(ceiling, of_block, expected[given[number]])
 
 
 def _predict(
@@ -374,19 +376,22 @@ def _predict(
         score.n_windows += count
 
 
-def _expected(ceiling: RunningScore) -> Float[np.ndarray, "time neuron"]:
-    """Return the expected responses of a simulated session given what a mask shows."""
-    mask, path = ceiling.mask, ceiling.session.path
+def _given(ceiling: RunningScore) -> Given:
+    """Return what is known of a simulated session under the mask of a condition."""
+    mask = ceiling.mask
     is_visible = np.asarray(mask.visible.any(axis=0))
     sees_responses = bool(is_visible.any())
-    given = Given(
+    return Given(
         # Visible responses inform about the stimulus and behaviour as well.
         video=sees_responses or bool(mask.frames.any()),
         behavior=sees_responses or mask.has_visible_behavior,
         shared=sees_responses,
         private=bool(is_visible[ceiling.neurons].any()),
     )
-    return conditional_mean(path, open_truth(path), given)
+
+
+def _expected(session: Session, given: Given) -> Float[np.ndarray, "time neuron"]:
+    return conditional_mean(session.path, open_truth(session.path), given)
 
 
 def _add_expected(

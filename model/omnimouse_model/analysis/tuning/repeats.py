@@ -143,7 +143,7 @@ def clip_repeats(
         nanmean(responses, 1),
         cc_max,
         single,
-        reliability_interval(responses, single),
+        reliability_interval(responses, single, lambda: progress(1.0)),
         _oracle(responses),
         status,
     )
@@ -153,12 +153,11 @@ def _reliability(
     responses: Float[np.ndarray, "neuron repeat time"],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return CC_max, the reliability of one repeat, and the status of each neuron."""
-    n_blocks = max(-(-responses.nbytes // _BLOCK_BYTES), 1)
     scores = [
         # `cc_scores` needs a prediction; the first repeat serves as one. It affects
         # CC_abs, which is not used, and the status if it is constant.
         cc_scores(block[:, :1], block)
-        for block in np.array_split(responses, min(n_blocks, max(len(responses), 1)))
+        for block in _blocks_of_neurons(responses)
     ]
     signal, total, cc_max, status = (
         np.concatenate([getattr(block, name) for block in scores])
@@ -171,20 +170,34 @@ def _reliability(
     return cc_max, np.where(status == Status.OK, single, np.nan), status
 
 
+def _blocks_of_neurons(responses: np.ndarray) -> list[np.ndarray]:
+    n_blocks = max(-(-responses.nbytes // _BLOCK_BYTES), 1)
+    return np.array_split(responses, min(n_blocks, max(len(responses), 1)))
+
+
 def reliability_interval(
     responses: Float[np.ndarray, "neuron repeat time"],
     single: Float[np.ndarray, " neuron"],
+    check: Callable[[], None] = lambda: None,
 ) -> tuple[float, float]:
-    """Return the interval of the median reliability: the jackknife over repeats."""
+    """Return the interval of the median reliability: the jackknife over repeats.
+
+    `check` is called for each repeat of a block of neurons, and may raise.
+    """
     n = responses.shape[1]
     if n < _MIN_REPEATS_OF_INTERVAL or not np.isfinite(single).any():
         return np.nan, np.nan
-    medians = []
-    for repeat in range(n):
-        values = _reliability(np.delete(responses, repeat, axis=1))[1]
-        # A neuron without signal is as unreliable as can be.
-        medians.append(np.median(np.nan_to_num(values)))
-    sem = np.sqrt((n - 1) / n * np.sum((medians - np.mean(medians)) ** 2))
+    values = []
+    # In blocks: a copy of all responses without a repeat would double the memory.
+    for block in _blocks_of_neurons(responses):
+        left_out = []
+        for repeat in range(n):
+            check()
+            left_out.append(_reliability(np.delete(block, repeat, axis=1))[1])
+        values.append(np.stack(left_out))
+    # A neuron without signal is as unreliable as can be.
+    medians = np.median(np.nan_to_num(np.concatenate(values, axis=1)), axis=1)
+    sem = np.sqrt((n - 1) / n * np.sum((medians - medians.mean()) ** 2))
     half = student_quantile(n - 1) * sem
     centre = float(np.median(single[np.isfinite(single)]))
     return max(0.0, centre - half), min(1.0, centre + half)
