@@ -45,7 +45,7 @@ def end_process(process: BaseProcess, patience_s: float) -> None:
 
 
 def exit_text(process: BaseProcess) -> str:
-    """Return how a process ended, for an error message."""
+    """Return the exit code of a process as text for an error message."""
     process.join(1.0)
     code = process.exitcode
     # -9 is SIGKILL, the signal of the kernel's out-of-memory killer.

@@ -54,7 +54,7 @@ class Lag:
 
     @property
     def frames(self) -> int:
-        """Lag in frames of the screen (30 Hz)."""
+        """The lag, rounded to whole frames of the screen (30 Hz)."""
         return round(self.seconds / FRAME_S)
 
     @property

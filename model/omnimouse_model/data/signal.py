@@ -229,7 +229,7 @@ class Signal:
         return slab[rows - rows[0]].astype(np.float32, copy=False), valid
 
     def _shifted_window(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Values of columns at rows that differ by their time offsets.
+        """Values of columns that are sampled at different times, and their validity.
 
         At one time, the column with the smallest offset reads the highest row; the
         others read that row or one of the rows below (see `phase_gather`).

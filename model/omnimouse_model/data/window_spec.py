@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass, replace
 from math import isclose, isfinite
-from typing import Any
+from sys import float_info
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -211,9 +212,16 @@ def spec_from_dict(fields: Any) -> WindowSpec:
         raise ValueError(f"a spec has a wrong field: {error}") from error
 
 
+def is_positive_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a finite number above 0; True and False are no numbers."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    # Not `isfinite`, which fails for integers above the largest float.
+    return 0 < value <= float_info.max
+
+
 def _require_positive(field: str, value: int | float) -> None:
-    is_number = isinstance(value, int | float)
-    if not (is_number and isfinite(value) and value > 0):
+    if not is_positive_number(value):
         raise ValueError(f"{field} is {value!r}; expected a finite value above 0.")
 
 

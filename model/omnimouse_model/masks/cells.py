@@ -46,9 +46,9 @@ def count_neurons(session: "HasNeurons | int | np.integer[Any]") -> int:
     return int(getattr(session, "n_neurons", session))  # type: ignore[arg-type]
 
 
-def recording_rate(session: object) -> float:
-    """Return the rate at which a session was recorded, 8 Hz if it is unknown."""
-    return getattr(session, "recording_rate_hz", None) or ASSUMED_RATE_HZ
+def recording_rate(session: object, unknown_hz: float = ASSUMED_RATE_HZ) -> float:
+    """Return the rate at which a session was recorded, or `unknown_hz`."""
+    return getattr(session, "recording_rate_hz", None) or unknown_hz
 
 
 # -- targets that their neighbours reveal -----------------------------------------
@@ -82,8 +82,8 @@ def guard_of(spec: WindowSpec, recording_rate_hz: float) -> Guard:
     At least 5 samples at 30 Hz, as in official strategies; none for counts.
     """
     official = official_guard(spec)
-    if official == NO_GUARD or recording_rate_hz >= OMNIMOUSE.response_rate_hz:
-        return Guard(official.first, official.after, official.after)
+    if official == NO_GUARD:
+        return NO_GUARD
     recorded = _samples_of(_GUARDED_INTERVALS / recording_rate_hz, spec)
     count = max(official.after, recorded)
     return Guard(official.first, count, count)

@@ -17,7 +17,6 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
-from math import inf
 from pathlib import Path
 from reprlib import repr as shortened
 from typing import Any, get_args
@@ -29,6 +28,7 @@ from omnimouse_model.data.window_spec import (
     ASSUMED_RATE_HZ,
     OMNIMOUSE,
     WindowSpec,
+    is_positive_number,
     spec_from_dict,
 )
 from omnimouse_model.errors import MaskError
@@ -148,16 +148,11 @@ def from_json_values(values: object) -> dict[str, Any]:
             {"recording_rate_hz": ASSUMED_RATE_HZ} | dict(values),
             "recording_rate_hz",
             "a number of Hz above 0",
-            _is_rate,
+            is_positive_number,
         ),
         "name": _text(values, "name"),
         "note": _text(values, "note"),
     }
-
-
-def _is_rate(value: object) -> bool:
-    # Not `isinstance`: True is an int in Python.
-    return type(value) in (int, float) and 0 < value < inf  # type: ignore[operator]
 
 
 def _version(values: Mapping[str, Any]) -> int:

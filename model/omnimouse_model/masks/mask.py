@@ -387,9 +387,10 @@ class Mask:
             self.channel_modes, self.spec.behavior, spec.behavior
         )
         behavior: BehaviorModes = modes or "hidden"
-        changes = {"cells": cells, "frames": frames, "behavior": behavior, "spec": spec}
-        # mypy: `changes` holds fields of several types
-        return replace(self, **changes, token_layout=None, name=name, note=note)  # type: ignore[arg-type]
+        rate_hz = self.recording_rate_hz
+        return Mask(
+            cells, frames, behavior, spec, None, self.guarded, rate_hz, name, note
+        )
 
     # -- masks out of masks -----------------------------------------------------
     def __or__(self, other: "Mask") -> "Mask":

@@ -307,7 +307,7 @@ class Scores:
 
 
 def _mean_left_out(seeds: Sequence[Score]) -> np.ndarray:
-    """Return the mean over seeds of the scores without each block."""
+    """Return the score without each block of time, averaged over seeds, (n_blocks,)."""
     return np.asarray(np.mean([score.left_out for score in seeds], axis=0))
 
 

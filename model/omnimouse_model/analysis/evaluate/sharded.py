@@ -210,7 +210,7 @@ def _saved(
 def _scores_here(
     shards: Mapping[str, Shard], progress: Progress, cancelled: Callable[[], bool]
 ) -> Iterator[tuple[str, Scores]]:
-    """Yield (key, scores) of shards, computed in this process."""
+    """Compute the scores of shards in this process; yield each key with its scores."""
     scores = shard_scores(list(shards.values()), progress, cancelled)
     return zip(shards, scores, strict=True)
 
@@ -222,7 +222,7 @@ def _scores_on_workers(
     progress: Progress,
     cancelled: Callable[[], bool],
 ) -> Iterator[tuple[str, Scores]]:
-    """Yield (key, scores) of shards of one predictor each, computed on workers.
+    """Compute the scores of shards on workers; yield each key with its scores.
 
     `sources` holds the remote predictor for the `id` of each loaded one.
     """

@@ -42,7 +42,8 @@ def kind_of(edit: Edit) -> str:
 
 
 def sort_edits(edits: Iterable[Edit]) -> tuple[Edit, ...]:
-    """Return edits in the order of `KINDS`, in which no edit undoes another."""
+    """Return edits in the order in which they are applied: that of `KINDS`."""
+    # In this order, no edit undoes another.
     order = list(KINDS)
     return tuple(sorted(edits, key=lambda edit: order.index(kind_of(edit))))
 

@@ -14,18 +14,21 @@ from omnimouse_model.data.stimulus import MEAN_GRAY
 Span = tuple[int, int]
 
 
-def within(span: Span | None, before: Read, after: Read) -> Read:
-    """Return a read function: `after` inside the span, `before` outside."""
+def replace_within(span: Span | None, original: Read, changed: Read) -> Read:
+    """Return a function that reads changed values in a span, original ones outside.
+
+    Positions are those of samples or frames; without a span, all are changed.
+    """
     if span is None:
-        return after
+        return changed
     start, stop = span
 
     def read(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # Each position is read once: frames are expensive to read and to scale.
         inside = (positions >= start) & (positions < stop)
         if inside.all():
-            return after(positions)
-        old, new = before(positions[~inside]), after(positions[inside])
+            return changed(positions)
+        old, new = original(positions[~inside]), changed(positions[inside])
         if not inside.any():
             return old
         return _merged(inside, old[0], new[0]), _merged(inside, old[1], new[1])
@@ -49,7 +52,7 @@ def with_changed_frames(
         frames, valid = read(positions)
         return paint(frames), valid
 
-    return within(span, read, changed)
+    return replace_within(span, read, changed)
 
 
 def shift_frames(frames: np.ndarray, down: int, right: int) -> np.ndarray:
@@ -96,4 +99,4 @@ def with_changed_channel(
         values[:, column] = change(values[:, column], channels[column])
         return values, valid
 
-    return within(span, read, changed)
+    return replace_within(span, read, changed)

@@ -18,10 +18,10 @@ import numpy as np
 from omnimouse_model.analysis.in_silico.read_functions import (
     Span,
     column_of,
+    replace_within,
     shift_frames,
     with_changed_channel,
     with_changed_frames,
-    within,
 )
 from omnimouse_model.data.edit_protocol import Channel, Read
 from omnimouse_model.data.stimulus import MEAN_GRAY
@@ -69,7 +69,7 @@ class OtherClip:
 
     def on_video(self, read: Read, clip_at: ClipAt) -> Read:
         """Read the frames of the other window."""
-        return within(self.span, read, clip_at(self.start_s))
+        return replace_within(self.span, read, clip_at(self.start_s))
 
     def describe(self, spec: WindowSpec) -> str:
         """Return a description, such as `clip at 12.0 s`."""
@@ -95,7 +95,7 @@ class Freeze:
             count = len(positions)
             return np.repeat(frame, count, axis=0), np.repeat(valid, count)
 
-        return within(self.span, read, frozen)
+        return replace_within(self.span, read, frozen)
 
     def describe(self, spec: WindowSpec) -> str:
         """Return a description, such as `frozen at frame 12`."""
@@ -119,7 +119,7 @@ class Blank:
             # A blank screen is known even where the recording has no frame.
             return np.full_like(frames, MEAN_GRAY), np.ones_like(valid)
 
-        return within(self.span, read, gray)
+        return replace_within(self.span, read, gray)
 
     def describe(self, spec: WindowSpec) -> str:
         """Return `blank`."""
@@ -207,7 +207,7 @@ class Shift:
             frames, valid = read(positions - self.later)
             return shift_frames(frames, self.down, self.right), valid
 
-        return within(self.span, read, moved)
+        return replace_within(self.span, read, moved)
 
     def describe(self, spec: WindowSpec) -> str:
         """Return a description, such as `4 px right, 3 frames later`."""
@@ -303,7 +303,7 @@ class BehaviorShift:
             # Validity is per sample and not per channel, so both samples must be valid.
             return values, valid & earlier_valid
 
-        return within(self.span, read, moved)
+        return replace_within(self.span, read, moved)
 
     def describe(self, spec: WindowSpec) -> str:
         """Return a description, such as `running 0.5 s later`."""

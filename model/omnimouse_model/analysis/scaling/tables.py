@@ -52,7 +52,7 @@ def _ends(low: float, high: float) -> dict[str, object]:
 
 
 def write_figure(curves: Sequence[ScalingCurve], path: str | Path) -> Path:
-    """Write `figure_table` as CSV, atomically."""
+    """Write the points and fits of the scaling figure as CSV, atomically."""
     return write_rows(figure_table(curves), path)
 
 

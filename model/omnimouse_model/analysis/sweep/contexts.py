@@ -19,6 +19,7 @@ from omnimouse_model.masks.cells import (
     count_neurons,
     guard_of,
     official_guard,
+    recording_rate,
 )
 from omnimouse_model.masks.strategy import SMALL_POPULATION
 from omnimouse_model.masks.token_layout import (
@@ -132,12 +133,11 @@ def held_out_draw(session: HasNeurons | int, largest: int, seed: int) -> Draw:
     # The targets depend on the largest context and not on each one, so that they are
     # the same along a curve.
     count = max(1, min(most, n_neurons - largest))
-    return Draw(np.sort(permuted[-count:]), permuted[:-count], context_rate(session))
-
-
-def context_rate(session: object) -> float:
-    """Return the rate at which a session was recorded, 30 Hz if it is unknown."""
-    return getattr(session, "recording_rate_hz", None) or RESPONSE_RATE_HZ
+    return Draw(
+        np.sort(permuted[-count:]),
+        permuted[:-count],
+        recording_rate(session, RESPONSE_RATE_HZ),
+    )
 
 
 def largest_context(n_neurons: int, counts: tuple[int, ...]) -> int:

@@ -13,16 +13,15 @@ from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.analysis.sweep.contexts import (
     Draw,
     context_mask,
-    context_rate,
     history_end,
 )
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
 from omnimouse_model.data.window import Window
-from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.data.window_spec import OMNIMOUSE, RESPONSE_RATE_HZ, WindowSpec
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import TARGET, HasNeurons, Mask
-from omnimouse_model.masks.cells import count_neurons
+from omnimouse_model.masks.cells import count_neurons, recording_rate
 from omnimouse_model.metrics import (
     StreamingCorrelation,
     bootstrap_interval,
@@ -84,7 +83,7 @@ def live_draw(session: HasNeurons | int, targets: np.ndarray, seed: int = SEED) 
     """Return a draw with fixed targets; the seed gives the order of the others."""
     permuted = np.random.default_rng(seed).permutation(count_neurons(session))
     others = permuted[~np.isin(permuted, targets)]
-    return Draw(targets, others, context_rate(session))
+    return Draw(targets, others, recording_rate(session, RESPONSE_RATE_HZ))
 
 
 def live_sweep(

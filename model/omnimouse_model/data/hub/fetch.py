@@ -94,7 +94,7 @@ def local_path(place: HubPlace, to: str | Path | None) -> Path:
 
 
 def saved_bytes(name: str, to: str | Path | None = None) -> int:
-    """Return the bytes of an unfinished download, which the next call resumes."""
+    """Return how many bytes an unfinished download has; the next call adds the rest."""
     return folder_bytes(work_folder(local_path(require_place(name), to)))
 
 

@@ -114,7 +114,7 @@ class Engine:
 
     # -- from any thread ----------------------------------------------------------
     def submit(self, request: Any, on_answer: OnAnswer) -> int:
-        """Put a request in the slot, replacing a waiting one; return its number.
+        """Store the next request to run and return its number; drop one that waits.
 
         `on_answer` receives the answers on the drawing thread. The caller stores the
         number and then calls `start`. If another request runs, the engine may begin

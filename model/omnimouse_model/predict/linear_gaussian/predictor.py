@@ -263,11 +263,9 @@ class LinearGaussian(Predictor):
             self._conditionals.move_to_end(key)
             return self._conditionals[key]
 
-    def __getstate__(self) -> dict[str, object]:
-        return {"spec": self._spec}
-
-    def __setstate__(self, state: dict[str, WindowSpec]) -> None:
-        self.__init__(state["spec"])  # type: ignore[misc]  # the same object, anew
+    def __reduce__(self) -> tuple[type["LinearGaussian"], tuple[WindowSpec]]:
+        # Fits belong to sessions: another process makes its own, or reads stored ones.
+        return LinearGaussian, (self._spec,)
 
 
 def _modes(window: Window, mask: Mask) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ class FinetunePlot:
 
 
 def span_of(values: Sequence[float]) -> tuple[float, float]:
-    """Return the lowest and highest value, at least `MIN_SPAN` apart."""
+    """Return the limits of an axis: the range of values, at least `MIN_SPAN` wide."""
     if not values:
         return 0.0, 1.0
     low, high = min(values), max(values)

@@ -61,7 +61,7 @@ class OrderBox(QWidget):
         return cast(Ordering, self.box.currentData())
 
     def show_ordering(self, ordering: Ordering) -> None:
-        """Choose an order; emits `order_changed` if it changed."""
+        """Select an order in the menu; emit `order_changed` if it is a new one."""
         self.box.setCurrentIndex(self.box.findData(ordering))
 
     def row_order(self) -> Arrangement:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from math import inf
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from omnimouse_model.data.readers.experanto.units import read_images, read_units
 from omnimouse_model.data.session import RECORDING_RATE, Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import Stimulus, Trials
+from omnimouse_model.data.window_spec import is_positive_number
 from omnimouse_model.errors import SessionFormatError
 
 BEHAVIOR = ("eye_tracker", "treadmill")
@@ -111,10 +111,7 @@ def _recording_rate(
     # Simulated recordings are computed at their rate, not upsampled.
     if value is None and "simulated" in root_meta:
         value = meta.get("sampling_rate")
-    # A bool is an int in Python.
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return {}
-    return {RECORDING_RATE: float(value)} if 0 < value < inf else {}
+    return {RECORDING_RATE: float(value)} if is_positive_number(value) else {}
 
 
 def _note_other_devices(root: Path, used: str, notes: Notes) -> None:
