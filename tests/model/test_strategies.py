@@ -63,7 +63,10 @@ def test_population_mask_shows_the_first_and_asks_the_last_neurons():
     [
         *((count, 0, 1) for count in (1, 2, 3, 10, 100)),
         *((count, part, 2) for part, count in enumerate((999, 3499))),
-        *((count, part, 3) for part, count in enumerate((3500, 4096, 8000))),
+        *(
+            pytest.param(count, part, 3, marks=pytest.mark.slow)
+            for part, count in enumerate((3500, 4096, 8000))
+        ),
     ],
 )
 def test_every_strategy_is_what_the_specification_says(count, first, step):

@@ -6,13 +6,18 @@ from time import perf_counter
 from typing import Any
 from unittest import mock
 
-import nbformat
-from nbclient import NotebookClient
-
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "notebooks"
 PATHS = sorted(FOLDER.glob("*.ipynb"))
 CELL_S = 600
+
+
+def read(path: Path) -> Any:
+    """Return a notebook, as nbformat reads it."""
+    # nbformat takes seconds to import, which every collection of tests would pay.
+    import nbformat
+
+    return nbformat.read(path, as_version=4)
 
 
 def run(path: Path, inserted: str = "") -> tuple[Any, float]:
@@ -30,10 +35,13 @@ def run(path: Path, inserted: str = "") -> tuple[Any, float]:
     nbclient.exceptions.CellExecutionError
         A cell failed; the error names it.
     """
-    book = nbformat.read(path, as_version=4)
+    from nbclient import NotebookClient
+    from nbformat.v4 import new_code_cell
+
+    book = read(path)
     position = book.cells.index(parameters_cell(book)) + 1
     if inserted:
-        book.cells.insert(position, nbformat.v4.new_code_cell(inserted))
+        book.cells.insert(position, new_code_cell(inserted))
     packages = [str(ROOT), str(ROOT / "model"), str(ROOT / "widgets")]
     inherited = os.environ.get("PYTHONPATH")
     search_path = os.pathsep.join([*packages, *([inherited] if inherited else [])])

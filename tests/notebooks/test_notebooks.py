@@ -5,10 +5,9 @@ import json
 import re
 from pathlib import Path
 
-import nbformat
 import pytest
 
-from tests.notebooks.run import PATHS, run
+from tests.notebooks.run import PATHS, read, run
 
 MAX_BYTES = 300_000
 FIGURE = "application/vnd.plotly.v1+json"
@@ -44,8 +43,10 @@ def test_all_notebooks_are_tested():
 
 @names
 def test_a_notebook_is_valid_short_and_small(path):
-    book = nbformat.read(path, as_version=4)
-    nbformat.validate(book)
+    from nbformat import validate
+
+    book = read(path)
+    validate(book)
     assert len(code_cells(book)) <= 15
     assert path.stat().st_size < MAX_BYTES
     assert "widgets" not in book.metadata
@@ -53,7 +54,7 @@ def test_a_notebook_is_valid_short_and_small(path):
 
 @names
 def test_outputs_come_from_one_run_without_errors(path):
-    cells = code_cells(nbformat.read(path, as_version=4))
+    cells = code_cells(read(path))
     assert [cell.execution_count for cell in cells] == list(range(1, len(cells) + 1))
     outputs = [output for cell in cells for output in cell.outputs]
     assert outputs
@@ -77,7 +78,7 @@ def test_a_notebook_contains_no_local_path_or_user_name(path):
 @pytest.mark.process
 @names
 def test_a_notebook_runs_from_top_to_bottom(path):
-    stored = code_cells(nbformat.read(path, as_version=4))
+    stored = code_cells(read(path))
     for cell, before in zip(
         code_cells(run(path, SMALL[path.stem])[0]), stored, strict=True
     ):

@@ -197,6 +197,7 @@ class OtherRankFails(Team):
         return [*numbers[:-1], numbers[-1] + 1]
 
 
+@pytest.mark.slow
 def test_all_ranks_stop_in_the_same_step_if_one_only_skips(sessions):
     config = replace(CONFIG, phases=(replace(PHASE, steps=40),))
     run = untrained(sessions)

@@ -111,6 +111,7 @@ def test_a_file_of_something_else_is_refused(tmp_path):
 
 
 # -- curves ---------------------------------------------------------------------------
+@pytest.mark.slow
 def test_a_saturating_curve_is_found_with_its_interval(rows):
     (big, small) = scaling_curves(rows, n_resamples=60)
     assert (big.name, small.name) == ("5M", "1M")

@@ -52,6 +52,7 @@ def test_short_clips_count_where_there_are_no_others_and_enough_of_them():
         pooled_clips(())
 
 
+@pytest.mark.slow
 def test_the_ceiling_is_that_of_all_the_clips_together(session):
     clips, n_repeats = pooled_clips(repeated_clips(session))
     assert (len(clips), n_repeats) == (3, 3)
@@ -73,6 +74,7 @@ def test_the_ceiling_is_that_of_all_the_clips_together(session):
     assert found.description == f"3 repeats of 3 clips, {3 * length / 30:.0f} s"
 
 
+@pytest.mark.slow
 def test_pieces_of_any_size_give_the_same(session, monkeypatch):
     whole = population_ceiling(session)
     some = clip_repeats(session, whole.clips[1], np.array([3, 8]))
@@ -88,6 +90,7 @@ def test_pieces_of_any_size_give_the_same(session, monkeypatch):
     np.testing.assert_array_equal(again.cc_max, some.cc_max)
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_length_of_the_clips(session, monkeypatch):
     film = RepeatedClip("film", "", tuple(range(20)), 60.0)  # 4.3 MB as it is read
     monkeypatch.setattr(repeats, "_PIECE_BYTES", 100_000)
