@@ -299,3 +299,18 @@ def test_an_export_that_cannot_be_written_is_an_error(
     controller.exports.export(tmp_path / name)
     assert re.search(words, str(controller.exports.error))
     assert controller.exports.written_path is None
+
+
+def test_a_write_that_fails_leaves_the_old_file(controller, tmp_path, monkeypatch):
+    path = tmp_path / "neurons.csv"
+    path.write_text("older")
+
+    def full_disk(temporary: Path, content: bytes) -> None:
+        with temporary.open("wb") as file:
+            file.write(content[:5])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    controller.exports.export(path)
+    assert "No space left" in str(controller.exports.error)
+    assert [file.read_text() for file in tmp_path.glob("*neurons*")] == ["older"]

@@ -1,5 +1,6 @@
 """Background sweeps: start, pause, cancel, continue, save, compare."""
 
+import csv
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -300,3 +301,13 @@ def test_a_sweep_is_deleted_and_a_damaged_file_is_reported(start_sweeps):
         "no 0": False,
         "odd": True,
     }
+
+
+def test_sweeps_are_written_as_one_table_with_their_scores(start_sweeps, tmp_path):
+    sweeps = start_sweeps(2)
+    path = tmp_path / "both.csv"
+    sweeps.write_csv({entry.name: entry.sweep for entry in sweeps.entries}, path)
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len({row["sweep"] for row in rows}) == 2
+    assert [float(row["score"]) for row in rows] == pytest.approx([1.0, 1.0])
