@@ -20,11 +20,7 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
 from omnimouse_model.errors import ExportError, StoppedError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.project.exports import ScreenContent
-from omnimouse_model.live.report import (
-    ReportCondition,
-    ReportData,
-    report_of_screen,
-)
+from omnimouse_model.live.report import ReportCondition, ReportData, report_of_screen
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from omnimouse_model.simulate.spiking import spiking_arrays

@@ -9,10 +9,7 @@ from omnimouse_model.predict.registry import load_in_process
 from omnimouse_widgets.drawn.model.finetune import smoothed
 from omnimouse_widgets.jupyter.control_bar import ControlBar
 from omnimouse_widgets.jupyter.finetune import FineTune
-from tests.model.finetune_process import (
-    NEW,
-    PATIENCE_S,
-)
+from tests.model.finetune_process import NEW, PATIENCE_S
 
 pytestmark = pytest.mark.slow
 

@@ -7,10 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.in_silico.counterfactual import (
-    edit_remarks,
-    what_if,
-)
+from omnimouse_model.analysis.in_silico.counterfactual import edit_remarks, what_if
 from omnimouse_model.analysis.in_silico.edit_lists import (
     apply_edits,
     describe_edits,

@@ -17,11 +17,7 @@ from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Encoded
 from omnimouse_model.strategies import mask_from_strategy
-from tests.predictors import (
-    EchoPredictor,
-    GatedPredictor,
-    tiny_transformer,
-)
+from tests.predictors import EchoPredictor, GatedPredictor, tiny_transformer
 
 TIMEOUT = 60.0
 SELECTED = np.array([3, 11, 30])

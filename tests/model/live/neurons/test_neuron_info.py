@@ -7,16 +7,10 @@ import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.tuning.direction import (
-    direction_tuning,
-    selectivity,
-)
+from omnimouse_model.analysis.tuning.direction import direction_tuning, selectivity
 from omnimouse_model.analysis.tuning.motion_energy import MotionBank, directions_deg
 from omnimouse_model.analysis.tuning.receptive_fields import receptive_fields
-from omnimouse_model.analysis.tuning.repeats import (
-    clip_repeats,
-    repeated_clips,
-)
+from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
 from omnimouse_model.analysis.tuning.stimulus_blocks import (
     block_starts,
     stimulus_blocks,

@@ -15,10 +15,7 @@ from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
 from omnimouse_model.predict.same_span import predict_same_span
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.model.known_sessions import write_known_session
-from tests.model.predict.baselines.test_predictor import (
-    red_noise,
-    window_with_withheld,
-)
+from tests.model.predict.baselines.test_predictor import red_noise, window_with_withheld
 from tests.model.random_masks import masks
 
 N_NEURONS = 24

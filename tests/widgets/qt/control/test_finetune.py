@@ -9,9 +9,7 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.predict.registry import load_in_process
 from omnimouse_widgets.qt.control.model import ModelSection
 from omnimouse_widgets.qt.style.ui_thread import qt_post
-from tests.model.finetune_process import (
-    NEW,
-)
+from tests.model.finetune_process import NEW
 
 pytestmark = pytest.mark.slow
 LEFT = Qt.MouseButton.LeftButton

@@ -13,12 +13,7 @@ from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.raster.pixels import OVERLAYS
 from omnimouse_widgets.drawn.raster.values import levels_of
 from omnimouse_widgets.qt.raster.panel import RasterPanel
-from tests.widgets.pointer import (
-    canvas_position,
-    drag,
-    pixel,
-    wheel,
-)
+from tests.widgets.pointer import canvas_position, drag, pixel, wheel
 
 
 @pytest.fixture
