@@ -82,6 +82,8 @@ def test_words_that_cannot_be_are_refused(words, status, value, capsys):
         (("README.md",), "README.md is not a training config: not YAML at line"),
         (("nope",), "no training config 'nope'"),
         (("unknown_task.yaml",), "phases[0].tasks: There is no strategy 'video-63'"),
+        (("omnimouse-5M",), "--sessions FOLDER"),
+        (("smoke", "--sessions", "."), "no session"),
         (("demo", "--steps", "-3"), "-3 is not in the range"),
         (("demo", "--device", "nope"), "'nope' is not one of"),
     ],
@@ -94,7 +96,7 @@ def test_a_training_that_cannot_be_is_refused_before_a_mouse_is_simulated(
     (tmp_path / "unknown_task.yaml").write_text(demo.replace("video-36:", "video-63:"))
     monkeypatch.chdir(tmp_path)
     assert run("train", *options, "--out", "run", "--mice", "mice") != 0
-    assert message in capsys.readouterr().err
+    assert message in " ".join(capsys.readouterr().err.split())
     assert {p.name for p in tmp_path.iterdir()} == {"README.md", "unknown_task.yaml"}
 
 

@@ -1,14 +1,14 @@
 """`omnimouse finetune`: learns a session, stops, goes on, and says what it reached."""
 
 import json
-import signal
 from pathlib import Path
 
 import pytest
 
 import omnimouse_model as om
-from omnimouse_app.cli import main
 from omnimouse_app.cli.progress import TrainingProgress
+from tests.cli.test_commands import run
+from tests.cli.test_train import interrupted
 from tests.model.finetune_process import (
     KNOWN,
     NEW,
@@ -30,31 +30,18 @@ def command(place: Path, out: Path, *more: str) -> list[str]:
     return ["finetune", *paths, "--batch", "1", "--device", "cpu", *more]
 
 
-def run(arguments: list[str]) -> int:
-    with pytest.raises(SystemExit) as end:
-        main(arguments)
-    return int(end.value.code or 0)
-
-
 def test_ctrl_c_saves_and_the_same_command_ends_it(
     place, tmp_path, monkeypatch, capsys
 ):
-    plain = TrainingProgress.__call__
-
-    def interrupted(self: TrainingProgress, facts: dict[str, float]) -> None:
-        plain(self, facts)
-        if facts["step"] == 1:
-            signal.raise_signal(signal.SIGINT)
-
     out = tmp_path / "mine"
     arguments = command(place, out, "--steps", "2")
     with monkeypatch.context() as patch:
         patch.setattr(TrainingProgress, "__call__", interrupted)
-        assert run(arguments) == 130
+        assert run(*arguments) == 130
     said = capsys.readouterr().err
     assert "step 0: validation" in said
     assert str(out) in said
-    assert run(arguments) == 0
+    assert run(*arguments) == 0
     said = capsys.readouterr()
     assert "video_behavior" in said.out
     assert f"{(9 + 2) * 16 + 9} parameters fine-tuned in 2 steps" in said.err
@@ -67,7 +54,7 @@ def test_json_tells_every_condition_also_of_a_run_killed_before_its_last_word(
 ):
     out = tmp_path / "mine"
     arguments = command(place, out, "--steps", "1", "--json")
-    assert run(arguments) == 0
+    assert run(*arguments) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert rows[0]["name"] == "validation"
     assert {"video_behavior", "half", "forecast"} <= {row["name"] for row in rows}
@@ -75,6 +62,6 @@ def test_json_tells_every_condition_also_of_a_run_killed_before_its_last_word(
     facts = json.loads((out / "best.json").read_text("utf-8"))
     facts["card"] |= {"steps": 3, "validation": 0.5}  # its log ends at step 1
     (out / "best.json").write_text(json.dumps(facts), "utf-8")
-    assert run(arguments) == 0
+    assert run(*arguments) == 0
     (row,) = json.loads(capsys.readouterr().out)["rows"]
     assert (row["name"], row["value"], row["best_step"]) == ("validation", 0.5, 3)

@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from omnimouse_app.cli import main
 from omnimouse_app.cli.progress import TrainingProgress
 from omnimouse_model.train.config import config_path
 from omnimouse_model.train.metrics_log import FILE, log_rows
+from tests.cli.test_commands import run
 from tests.small_sessions import write_session
+
+plain_progress = TrainingProgress.__call__
 
 
 @pytest.fixture(scope="module")
@@ -39,32 +41,26 @@ def steps(out: Path) -> list[float]:
     return [row["step"] for row in log_rows(out / FILE)]
 
 
-def run(arguments: list[str]) -> int:
-    with pytest.raises(SystemExit) as end:
-        main(arguments)
-    return int(end.value.code or 0)
+def interrupted(self: TrainingProgress, facts: dict[str, float]) -> None:
+    """Tell of a step as usual; Ctrl-C comes with the first."""
+    plain_progress(self, facts)
+    if facts["step"] == 1:
+        signal.raise_signal(signal.SIGINT)
 
 
 @pytest.mark.slow
 def test_ctrl_c_saves_and_says_how_to_go_on(
     config, recordings, tmp_path, monkeypatch, capsys
 ):
-    plain = TrainingProgress.__call__
-
-    def interrupted(self: TrainingProgress, facts: dict[str, float]) -> None:
-        plain(self, facts)
-        if facts["step"] == 1:
-            signal.raise_signal(signal.SIGINT)
-
     out = tmp_path / "run"
     command = ["train", str(config), "--out", str(out), "--sessions", str(recordings)]
     command += ["--device", "cpu", "--accumulate", "2"]
     with monkeypatch.context() as patch:
         patch.setattr(TrainingProgress, "__call__", interrupted)
-        assert run(command) == 130
+        assert run(*command) == 130
     assert f"saved in {out}" in capsys.readouterr().err
     assert steps(out) == [1]
-    assert run(command) == 0
+    assert run(*command) == 0
     assert steps(out) == [1, 2, 3, 4]
     row = list(log_rows(out / FILE))[-1]
     assert row["windows"] == 2 * 2
@@ -72,39 +68,15 @@ def test_ctrl_c_saves_and_says_how_to_go_on(
     assert str(out / "model.safetensors") in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (("omnimouse-5M",), "--sessions FOLDER"),
-        (("smoke", "--sessions", "."), "no session"),
-    ],
-)
-def test_a_run_without_sessions_is_refused(
-    options, message, tmp_path, monkeypatch, capsys
-):
-    monkeypatch.chdir(tmp_path)
-    assert run(["train", *options, "--out", str(tmp_path / "run")]) != 0
-    assert message in " ".join(capsys.readouterr().err.split())
-    assert list(tmp_path.iterdir()) == []
-
-
 @pytest.mark.slow
 @pytest.mark.process
 def test_torchrun_shares_the_sessions_and_trains_one_core(config, recordings, tmp_path):
     out = tmp_path / "run"
-    launch = ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     command = ["train", str(config), "--out", str(out), "--sessions", str(recordings)]
     command += ["--device", "cpu"]
     made = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            *launch,
-            "-m",
-            "omnimouse_app",
-            *command,
-            "--device=cpu",
-        ],
+        [sys.executable, *launch, "-m", "omnimouse_app", *command],
         env=os.environ | {"OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
