@@ -22,7 +22,6 @@ from omnimouse_model.errors import (
     UnsupportedRequestError,
     WorkerError,
 )
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE, Mask
 from omnimouse_model.predict.worker import server as worker_process
 from omnimouse_model.predict.worker.client import WorkerPredictor
@@ -36,6 +35,7 @@ from tests.predictors import (
     RefusingPredictor,
     batching_transformer,
     example_mask,
+    open_controller,
     tiny_transformer,
 )
 from tests.small_sessions import write_session
@@ -464,12 +464,10 @@ def test_closed_while_it_answers_the_call_is_refused(worker, script, session):
 
 
 def test_every_preset_is_answered_by_a_transformer(session):
-    live = Controller(synchronous=True)
-    live.open_session(session)
-    live.choose_predictor(worker_of(tiny_transformer))
-    for name, _ in live.presets:
-        live.apply_preset(name)
-        assert live.results.error is None, name
-        decodes = live.state.mask.behavior == "target"
-        assert (live.results.behavior is not None) == decodes
-    live.close()
+    with open_controller(session, worker_of(tiny_transformer)) as live:
+        for name, _ in live.presets:
+            live.apply_preset(name)
+            assert live.state.preset == name
+            assert live.results.error is None, name
+            decodes = live.state.mask.behavior == "target"
+            assert (live.results.behavior is not None) == decodes

@@ -15,7 +15,7 @@ import pytest
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError, WorkerError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import TARGET, VISIBLE
+from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from tests.predictors import (
     CrashingPredictor,
@@ -204,25 +204,6 @@ def live_controller(net, session):
     process_id = net.process_id
     controller.close()
     assert not is_running(process_id)
-
-
-def test_a_transformer_in_a_worker_answers_as_one_here(live_controller):
-    here = tiny_transformer()
-    for preset in ("video_behavior", "Forecast with video", "Half of the population"):
-        live_controller.apply_preset(preset)
-        live_controller.paint([2, 5, 7], VISIBLE)
-        assert live_controller.wait(TIMEOUT)
-        assert live_controller.results.error is None
-        expected = here.predict(
-            live_controller.state.window, live_controller.state.mask
-        )
-        found = live_controller.results.population
-        assert found.mask_id == expected.mask_id
-        assert np.isin(found.neurons, expected.neurons).all()
-        shown = np.searchsorted(expected.neurons, found.neurons)
-        np.testing.assert_allclose(
-            found.responses, expected.responses[:, shown], atol=1e-5
-        )
 
 
 def test_the_windows_beside_are_ready_before_they_are_asked_for(
