@@ -186,17 +186,3 @@ def test_stop_cancels_a_running_baseline(gated_controller, model, beside):
     gated_controller.paint_cells([1], slice(0, 60), VISIBLE)
     assert gated_controller.wait(TIMEOUT)
     assert_answered(gated_controller)
-
-
-def test_the_baseline_is_restored_after_a_restart(session_folder, tmp_path):
-    memory = tmp_path / "live.json"
-    first = Controller(synchronous=True, session_file=memory)
-    first.choose_predictor("mean")
-    first.open_session(session_folder)
-    first.choose_baseline("video-ridge")
-    first.close()
-    second = Controller(synchronous=True, session_file=memory)
-    assert second.restore()
-    assert second.state.baseline_name == "video-ridge"
-    assert second.baseline.population is not None
-    second.close()

@@ -151,6 +151,7 @@ def test_the_screen_is_restored_after_a_restart(
     second_controller = restore_controller()
     assert facts(second_controller.project.current) == before
     np.testing.assert_array_equal(second_controller.results.scores, scores)
+    assert second_controller.baseline.population is not None
     assert second_controller.project.path == path
     assert second_controller.project.is_changed
     assert second_controller.project.messages == ()
