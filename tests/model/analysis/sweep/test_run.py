@@ -21,10 +21,8 @@ from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.analysis.sweep.saved import read_sweep
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
-from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import ResultsFileError
 from omnimouse_model.masks import TARGET, VISIBLE
-from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.strategies import mask_from_strategy
 from tests.model.context_predictor import (
     ASK,
@@ -33,7 +31,6 @@ from tests.model.context_predictor import (
     expected_score,
     world,
 )
-from tests.model.known_sessions import write_known_session
 
 
 @pytest.fixture(scope="module")
@@ -252,24 +249,6 @@ def test_a_point_averages_draws_then_sessions():
     alone = found.of_session("a").point(Context(4))
     assert alone.sem == pytest.approx(0.1)
     assert (alone.ci_low, alone.ci_high) == pytest.approx((0.2, 0.4))
-
-
-@pytest.mark.slow
-def test_the_context_ridge_reads_a_shared_factor_as_well_as_can_be(tmp_path):
-    """Every neuron is a factor and noise of four times its variance (spec 5.2)."""
-    generator = np.random.default_rng(1)
-    factor = generator.normal(size=(9000, 1))
-    noise = 2 * generator.normal(size=(9000, 40))
-    tiers = ["train", "train", "final_test_1"]
-    place = write_known_session(
-        tmp_path / "s", 100 + 10 * (factor + noise), tiers=tiers
-    )
-    ridge = naive_predictor("context-ridge")
-    found = context_sweep(ridge, open_session(place), neurons=[8, 30], seeds=2)
-    for point in found.curve("neurons").points:
-        n = point.context.neurons
-        best = np.sqrt(0.2 * (n / 4) / (1 + n / 4))
-        assert best - 0.06 < point.score < best + 0.02
 
 
 def test_many_windows_go_chunk_by_chunk_to_the_same_scores(session, sweep, monkeypatch):

@@ -6,17 +6,9 @@ import pytest
 
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.errors import ResultsFileError
-from tests.model.context_predictor import ContextPredictor, world
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    return world(tmp_path_factory.mktemp("world"), "1-1-1")
-
-
-@pytest.fixture(scope="module")
-def other_session(tmp_path_factory):
-    return world(tmp_path_factory.mktemp("world"), "2-2-2", n_neurons=30)
+from tests.model.analysis.sweep.test_run import other_session as other_session
+from tests.model.analysis.sweep.test_run import session as session
+from tests.model.context_predictor import ContextPredictor
 
 
 # -- stopping and going on ----------------------------------------------------------
