@@ -29,13 +29,13 @@ from omnimouse_model.analysis.in_silico.stimulus_edits import (
 )
 from omnimouse_model.analysis.sweep.live_sweep import live_sweep
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.window import Window
 from omnimouse_model.demo import demo_session
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.baselines.predictor import naive_predictor
-from omnimouse_model.predict.predictor import Encoded, Needs
+from omnimouse_model.predict.predictor import Needs
 from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.predict.worker.client import WorkerPredictor
+from tests.model.live.mask.test_stimulus_edits import VideoPredictor
 from tests.predictors import EchoPredictor, tiny_transformer
 from tests.toy_predictors import COUNTS, RECURRENT, RecurrentPredictor
 
@@ -50,17 +50,6 @@ EVERY = (
     BehaviorScale("pupil_size", 1.5, (0, 20)),
     BehaviorShift("running", 10),
 )
-
-
-class BrightnessPredictor(EchoPredictor):
-    """Answers the mean gray of each visible frame, and nothing else: video alone."""
-
-    def __init__(self) -> None:
-        EchoPredictor.__init__(self, "brightness")
-
-    def encode(self, window: Window, mask: Mask) -> Encoded:
-        seen = np.where(mask.frames, window.video.mean(axis=(1, 2)), 0.0)
-        return Encoded(window, mask, np.repeat(seen[:, None], mask.n_neurons, axis=1))
 
 
 @pytest.fixture
@@ -282,7 +271,7 @@ def test_arranged_puts_the_clip_first():
 def test_a_shift_by_k_frames_shifts_the_answer_of_a_predictor_of_video_alone(
     window, mask
 ):
-    found = what_if(BrightnessPredictor(), window, mask, [Shift(later=9)])
+    found = what_if(VideoPredictor(), window, mask, [Shift(later=9)])
     asked = np.flatnonzero(mask.target[:, 0])
     late = asked[asked >= asked[0] + 9]
     np.testing.assert_array_equal(
@@ -292,15 +281,16 @@ def test_a_shift_by_k_frames_shifts_the_answer_of_a_predictor_of_video_alone(
 
 
 def test_the_difference_is_that_of_the_two_answers(window, mask):
-    predictor, edits = BrightnessPredictor(), [Contrast(0.5, (30, 60))]
+    predictor, edits = VideoPredictor(), [Contrast(0.5, (30, 60))]
     found = what_if(predictor, window, mask, edits)
     asked = mask.target[:, 3]
-    expected = np.where(np.arange(60) < 30, 0, -window.video.mean(axis=(1, 2)) / 2)
-    np.testing.assert_allclose(found.difference[asked, 3], expected[asked], atol=1e-5)
+    gray = np.where(np.arange(60) < 30, 0, -window.video.mean(axis=(1, 2)) / 2)
+    expected = gray[asked, None] * np.arange(mask.n_neurons) / mask.n_neurons
+    np.testing.assert_allclose(found.difference[asked], expected, atol=1e-5)
     assert np.isnan(found.difference[~asked]).all()
-    rms = np.sqrt((expected[asked] ** 2).mean())
+    rms = np.sqrt((expected**2).mean(axis=0))
     np.testing.assert_allclose(found.change, rms, rtol=1e-3)
-    np.testing.assert_allclose(found.mean_change, expected[asked].mean(), rtol=1e-3)
+    np.testing.assert_allclose(found.mean_change, expected.mean(axis=0), rtol=1e-3)
 
 
 def test_an_edit_of_hidden_frames_changes_nothing_exactly(window, mask):
