@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from omnimouse_model import simulate
 from omnimouse_model.data.session import Session
 from tests.model.experanto_folder import write_stream, write_videos
 
@@ -32,6 +33,15 @@ def write_session(folder: Path, n_neurons: int = 40, repeats: int = 1) -> Path:
     ]
     write_videos(folder / "screen", videos, rows)
     return folder
+
+
+def simulate_mouse(
+    folder: Path, n: int, minutes: float, *, tests: int = 1, clips: int = 1, times: int
+) -> Path:
+    """Simulate a mouse of `n` neurons; `clips` of its clips are shown `times` times."""
+    held_out = simulate.HeldOut(1, tests, clips, times)
+    spec = simulate.MouseSpec("small", "80001-1-1", 11, 12, n, minutes, held_out)
+    return simulate.write_session(spec, folder)
 
 
 def with_trials(session: Session, t_on: np.ndarray, t_off: np.ndarray) -> Session:

@@ -19,13 +19,10 @@ class WavePredictor(EchoPredictor):
 
 @pytest.fixture(scope="session")
 def session_folder(tmp_path_factory):
-    from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
+    from tests.small_sessions import simulate_mouse
 
-    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
-    spec = MouseSpec("small", "80001-1-1", 11, 12, 150, 1.1, held_out)
     folder = tmp_path_factory.mktemp("sessions") / "small"
-    write_session(spec, folder)
-    return folder
+    return simulate_mouse(folder, 150, 1.1, times=2)
 
 
 @pytest.fixture(scope="session")

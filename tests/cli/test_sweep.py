@@ -11,17 +11,16 @@ from omnimouse_app.cli.sweep import command
 from omnimouse_model.data.open import open_session
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
-from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from tests.model.small_net import SMALL
+from tests.small_sessions import simulate_mouse
 
 ASK = ("--neurons", "4,8", "--history", "10", "--seeds", "2", "--max-windows", "2")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    held_out = HeldOut(validation=1, final_test_1=2, oracle_clips=1, oracle_repeats=1)
-    spec = MouseSpec("tiny", "1-1-1", 1, 2, 20, 1.0, held_out)
-    return write_session(spec, tmp_path_factory.mktemp("mice") / "tiny")
+    folder = tmp_path_factory.mktemp("mice") / "tiny"
+    return simulate_mouse(folder, 20, 1.0, tests=2, times=1)
 
 
 def run(folder: object, *options: object, model: str = "context-ridge") -> Result:
@@ -94,7 +93,7 @@ def test_options_that_cannot_be_are_named(folder, options, message):
 
 @pytest.mark.slow
 def test_a_window_is_timed_cold_and_live(folder):
-    net = OmniMouse(SMALL, {"1-1-1": 20}, {"1-1-1": "mouse"}).eval()
+    net = OmniMouse(SMALL, {"80001-1-1": 20}, {"80001-1-1": "mouse"}).eval()
     predictor = TransformerPredictor(net.requires_grad_(False), "small")
     (time,) = measure(predictor, open_session(folder), 1)
     assert min(time.cold, time.live, time.read, time.video) > 0

@@ -35,10 +35,8 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import TARGET, VISIBLE, scored_cells
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.client import WorkerPredictor
-from omnimouse_model.simulate import HeldOut, MouseSpec
-from omnimouse_model.simulate import write_session as simulate
 from omnimouse_widgets.qt.style.ui_thread import qt_post
-from tests.small_sessions import write_session
+from tests.small_sessions import simulate_mouse, write_session
 from tests.soak.edits import PREDICTORS, check_numbers
 from tests.soak.hand import SIZES, Monkey, extent
 from tests.soak.resources import (
@@ -186,11 +184,9 @@ class WindowSoak:
 
 def write_recordings(folder: Path) -> tuple[Path, ...]:
     """Write a recording with positions, a small one without, and a damaged one."""
-    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
-    spec = MouseSpec("small", "80001-1-1", 11, 12, 150, 1.1, held_out)
     paths = (folder / "small", folder / "other", folder / "broken")
     if not paths[0].exists():
-        simulate(spec, paths[0])
+        simulate_mouse(paths[0], 150, 1.1, times=2)
         write_session(paths[1], 60)
         write_session(paths[2], 20)
         (paths[2] / "responses" / "meta.yml").write_text("rate: [")

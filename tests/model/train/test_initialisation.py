@@ -15,7 +15,6 @@ from omnimouse_model.nets.omnimouse.initialisation import (
 )
 from omnimouse_model.nets.omnimouse.layout import Layout, WindowBatch
 from omnimouse_model.nets.omnimouse.network import OmniMouse
-from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from omnimouse_model.strategies import half_population_mask
 from omnimouse_model.tokens import layout_from_mask
 from omnimouse_model.train.batches import open_training_session
@@ -36,6 +35,7 @@ from omnimouse_model.train.initialisation.video import (
 from omnimouse_model.train.loop import train
 from tests.model.small_net import SMALL
 from tests.model.train.test_run import CONFIG, PHASE, weights
+from tests.small_sessions import simulate_mouse
 
 N_GABORS = 2 * N_ENERGIES
 N, SHARED, KEY = 200, 4, "1-1-1"
@@ -130,9 +130,7 @@ def test_heads_that_share_keys_are_refused(loadings):
 
 @pytest.mark.slow
 def test_a_phase_that_begins_so_is_resumed_as_if_unbroken(tmp_path):
-    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=2)
-    spec = MouseSpec("small", "80001-1-1", 11, 12, 40, 1.1, held_out)
-    folder = write_session(spec, tmp_path / "mouse")
+    folder = simulate_mouse(tmp_path / "mouse", 40, 1.1, times=2)
     sessions = [open_training_session(folder, SessionChoice("small"))]
     first = replace(PHASE, steps=1, targets="truth")
     second = replace(

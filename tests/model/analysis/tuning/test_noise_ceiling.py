@@ -17,18 +17,14 @@ from omnimouse_model.analysis.tuning.repeats import (
     repeated_clips,
 )
 from omnimouse_model.metrics import cc_scores, stack_clips
-from omnimouse_model.simulate import HeldOut, MouseSpec
-from omnimouse_model.simulate import write_session as simulate
+from tests.small_sessions import simulate_mouse
 
 
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
     """Three clips are shown four times each; one of those is cut off at the end."""
-    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=3, oracle_repeats=4)
-    spec = MouseSpec("ceilings", "80021-1-1", 21, 22, 30, 2.7, held_out)
-    return om.open_session(
-        simulate(spec, tmp_path_factory.mktemp("ceilings") / "mouse")
-    )
+    folder = tmp_path_factory.mktemp("ceilings") / "mouse"
+    return om.open_session(simulate_mouse(folder, 30, 2.7, clips=3, times=4))
 
 
 def clip(n: int, seconds: float) -> RepeatedClip:
@@ -69,7 +65,7 @@ def test_the_ceiling_is_that_of_all_the_clips_together(session):
     assert known.sum() > 20
     np.testing.assert_allclose(
         found.single_trial_max[known],
-        np.sqrt(whole.signal_power / whole.total_power)[known],
+        np.sqrt((whole.signal_power / whole.total_power)[known]),
     )
     assert found.description == f"3 repeats of 3 clips, {3 * length / 30:.0f} s"
 

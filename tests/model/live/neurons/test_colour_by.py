@@ -1,7 +1,5 @@
 """Quantities that colour the neurons: values, scales and messages."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -12,9 +10,8 @@ from omnimouse_model.data.window_spec import N_SAMPLES
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons.quantities import Quantity, make_scale
 from omnimouse_model.masks import TARGET
-from omnimouse_model.simulate import HeldOut, MouseSpec
-from omnimouse_model.simulate import write_session as simulate
 from tests.predictors import open_controller
+from tests.small_sessions import simulate_mouse
 
 N = 50
 AREAS = np.array(["V1", "LM", "", "AL", "V1"] * 10)
@@ -34,10 +31,8 @@ def plain_session():
 @pytest.fixture(scope="module")
 def mouse(tmp_path_factory):
     """One clip is shown four times."""
-    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=4)
-    spec = MouseSpec("colours", "80021-1-1", 21, 22, 30, 2.0, held_out)
-    folder: Path = simulate(spec, tmp_path_factory.mktemp("colours") / "mouse")
-    return om.open_session(folder)
+    folder = tmp_path_factory.mktemp("colours") / "mouse"
+    return om.open_session(simulate_mouse(folder, 30, 2.0, times=4))
 
 
 @pytest.fixture
@@ -114,15 +109,6 @@ def test_a_missing_quantity_has_a_message(controller):
 
 
 @pytest.mark.slow
-def test_ceilings_of_all_neurons_equal_those_of_single_ones(mouse):
-    found = ceilings.population_ceiling(mouse)
-    whole = clip_repeats(mouse, repeated_clips(mouse)[0], np.arange(30))
-    np.testing.assert_allclose(found.single_trial_max, whole.single_trial_max)
-    np.testing.assert_allclose(found.oracle, whole.oracle)
-    assert np.isfinite(found.oracle).sum() > 20
-
-
-@pytest.mark.slow
 def test_ceilings_are_read_when_chosen_and_cleared_with_the_session(
     controller, mouse, plain_session
 ):
@@ -130,6 +116,9 @@ def test_ceilings_are_read_when_chosen_and_cleared_with_the_session(
     controller.set_colour_by("oracle")
     found, scale = ceilings.population_ceiling(mouse), controller.colouring.scale
     np.testing.assert_array_equal(scale.values, found.oracle)
+    whole = clip_repeats(mouse, repeated_clips(mouse)[0], np.arange(30))
+    np.testing.assert_allclose(found.oracle, whole.oracle)
+    assert np.isfinite(found.oracle).sum() > 20
     assert scale.quantity.explanation.endswith(f"({found.description})")
     controller.open_session(plain_session)
     assert np.isnan(controller.colouring.scale.values).all()

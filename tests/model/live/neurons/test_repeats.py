@@ -10,9 +10,7 @@ from omnimouse_model.analysis.tuning.repeats import clip_repeats, repeated_clips
 from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.neurons import repeats as live_clips
-from omnimouse_model.simulate import HeldOut, MouseSpec
-from omnimouse_model.simulate import write_session as simulate
-from tests.small_sessions import with_trials, write_session
+from tests.small_sessions import simulate_mouse, with_trials, write_session
 
 pytestmark = pytest.mark.slow  # a mouse is simulated
 N = 20
@@ -21,10 +19,8 @@ N = 20
 @pytest.fixture(scope="module")
 def session(tmp_path_factory):
     """Twenty neurons; two clips are shown four times each."""
-    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=2, oracle_repeats=4)
-    spec = MouseSpec("clips", "80021-1-1", 21, 22, N, 2.5, held_out)
     folder = tmp_path_factory.mktemp("clips") / "mouse"
-    return open_session(simulate(spec, folder))
+    return open_session(simulate_mouse(folder, N, 2.5, clips=2, times=4))
 
 
 @pytest.fixture(scope="module")

@@ -3,12 +3,10 @@ import pytest
 from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 
-from omnimouse_model.data.open import open_session
-from omnimouse_model.live.controller import Controller
-from omnimouse_model.simulate import HeldOut, MouseSpec
-from omnimouse_model.simulate import write_session as simulate
 from omnimouse_widgets.qt.neurons.repeats_panel import RepeatsPanel
 from omnimouse_widgets.qt.neurons.repeats_plot import MAX_ROWS, binned_rows
+from tests.predictors import open_controller
+from tests.small_sessions import simulate_mouse
 from tests.widgets.pointer import canvas_position, drag
 
 pytestmark = pytest.mark.slow
@@ -17,19 +15,15 @@ pytestmark = pytest.mark.slow
 @pytest.fixture(scope="module")
 def mouse(tmp_path_factory):
     """Twenty neurons, a clip that is shown four times."""
-    held_out = HeldOut(validation=1, final_test_1=1, oracle_clips=1, oracle_repeats=4)
-    spec = MouseSpec("clips", "80022-1-1", 21, 22, 20, 1.6, held_out)
-    return simulate(spec, tmp_path_factory.mktemp("clips") / "mouse")
+    return simulate_mouse(tmp_path_factory.mktemp("clips") / "mouse", 20, 1.6, times=4)
 
 
 @pytest.fixture
 def controller(mouse):
-    made = Controller(synchronous=True)
-    made.open_session(open_session(mouse))
-    made.select([7, 3, 11])
-    made.repeats.go_to_clip(0)
-    yield made
-    made.close()
+    with open_controller(mouse) as made:
+        made.select([7, 3, 11])
+        made.repeats.go_to_clip(0)
+        yield made
 
 
 @pytest.fixture
