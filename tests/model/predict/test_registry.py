@@ -19,7 +19,7 @@ from omnimouse_model.predict.worker.client import WorkerPredictor
 from tests.hub_server import Hub, Pause, Repository, hub_endpoint
 from tests.model.experanto_folder import write_folder
 from tests.model.official_shards import SMALL, write_shards
-from tests.predictors import EchoPredictor, tiny_transformer
+from tests.predictors import EchoPredictor, open_controller, tiny_transformer
 
 MODEL = ("model", "the-enigma-project/omnimouse-1M")
 NAME = "omnimouse-1M"
@@ -209,11 +209,8 @@ def test_what_the_session_lacks_is_told():
 
 
 def test_an_unknown_session_is_told_with_the_needs_of_the_model(recording):
-    made = Controller(synchronous=True)
-    made.open_session(recording)
-    made.choose_predictor("demo")
-    results = made.results
-    made.close()
+    with open_controller(recording, "demo") as made:
+        results = made.results
     assert results.error is not None
     assert check_compatibility(results.needs, recording).n_known == 0
     assert max(results.needs.n_neurons.values()) == 1000

@@ -2,21 +2,18 @@
 
 import pytest
 
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import VISIBLE
 from tests import SESSIONS
+from tests.predictors import open_controller
 
 
 @pytest.mark.parametrize("name", ["suite2p_small", "experanto_small"])
 def test_it_predicts_under_the_mask_on_screen(name):
-    controller = Controller(synchronous=True)
-    controller.choose_predictor("mean")
-    controller.open_session(SESSIONS / name)
-    controller.paint([0, 1], VISIBLE)
-    mask = controller.state.mask
-    controller.choose_fallback_baseline()
-    assert controller.results.error is None
-    assert controller.results.freshness == "fresh"
-    assert controller.state.predictor_name == "linear-gaussian"
-    assert controller.state.mask == mask
-    controller.close()
+    with open_controller(SESSIONS / name, "mean") as controller:
+        controller.paint([0, 1], VISIBLE)
+        mask = controller.state.mask
+        controller.choose_fallback_baseline()
+        assert controller.results.error is None
+        assert controller.results.freshness == "fresh"
+        assert controller.state.predictor_name == "linear-gaussian"
+        assert controller.state.mask == mask

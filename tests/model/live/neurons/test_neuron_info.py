@@ -1,6 +1,5 @@
 """Receptive fields, tuning and repeats of simulated neurons with known truth."""
 
-from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -16,12 +15,10 @@ from omnimouse_model.analysis.tuning.stimulus_blocks import (
     stimulus_blocks,
 )
 from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session import Session
-from omnimouse_model.live.controller import Controller
 from omnimouse_model.metrics import Status, cc_scores, correlation
 from omnimouse_model.simulate import HeldOut, MouseSpec, Truth, open_truth
 from omnimouse_model.simulate import write_session as simulate
-from tests.predictors import EchoPredictor
+from tests.predictors import open_controller
 from tests.small_sessions import write_session
 
 N = 32
@@ -254,17 +251,9 @@ def test_the_ceiling_is_what_the_truth_reaches(mouse):
 
 
 # -- live ------------------------------------------------------------------------------
-def live_controller(session: Session) -> Controller:
-    made = Controller(synchronous=True)
-    made.choose_predictor(EchoPredictor())
-    made.open_session(session)
-    made.select([3, 8])
-    return made
-
-
 @pytest.mark.slow
 def test_live_properties_equal_the_library(mouse, fields, tunings):
-    with closing(live_controller(mouse[0])) as live_facts:
+    with open_controller(mouse[0]) as live_facts:
         live_facts.select([7])
         live_facts.neuron_info.follow()
         found = live_facts.neuron_info.current

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 from qtpy.QtWidgets import QFileDialog
 
-from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.context.text import NO_SESSION
 from omnimouse_widgets.qt.context.panel import ContextPanel
-from tests.predictors import NoisyPredictor
+from tests.predictors import NoisyPredictor, open_controller
 from tests.widgets.pointer import press
 
 SELECTED = [3, 11, 30]
@@ -22,13 +21,10 @@ def predictor():
 
 @pytest.fixture
 def controller(session, predictor, tmp_path):
-    made = Controller(synchronous=True)
-    made.sweeps.folder = tmp_path / "kept"
-    made.choose_predictor(predictor)
-    made.open_session(session)
-    made.select(SELECTED)
-    yield made
-    made.close()
+    with open_controller(session, predictor) as made:
+        made.sweeps.folder = tmp_path / "kept"
+        made.select(SELECTED)
+        yield made
 
 
 @pytest.fixture
