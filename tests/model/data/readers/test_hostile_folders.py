@@ -24,12 +24,8 @@ from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
 from tests import SESSIONS
 from tests.model.data.readers.test_arrays import session_arrays
-from tests.model.experanto_folder import save_json, write_folder
-
-
-@pytest.fixture
-def folder(tmp_path):
-    return write_folder(tmp_path / "session")
+from tests.model.data.readers.test_errors import folder as folder
+from tests.model.experanto_folder import save_json
 
 
 @contextmanager

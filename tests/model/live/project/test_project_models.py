@@ -13,25 +13,16 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.last_session import LastSession, write_last_session
 from omnimouse_model.live.models import downloads
 from omnimouse_model.live.report import _open
-from tests.predictors import EchoPredictor
-from tests.small_sessions import write_session
+from tests.predictors import EchoPredictor, open_controller
 
 FAR = "hf://somebody/else"
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_session(tmp_path_factory.mktemp("models") / "mouse", 12)
-
-
 @pytest.fixture
-def controller(folder, tmp_path):
-    with closing(
-        Controller(synchronous=True, session_file=tmp_path / "live.json")
-    ) as made:
+def controller(session_folder, tmp_path):
+    memory = tmp_path / "live.json"
+    with open_controller(session_folder, "mean", session_file=memory) as made:
         made.sweeps.folder = tmp_path / "sweeps"
-        made.choose_predictor("mean")
-        made.open_session(folder)
         yield made
 
 
@@ -111,9 +102,9 @@ def test_a_pin_is_predicted_after_its_model_was_fetched(
     assert controller.downloads.name == ""
 
 
-def test_a_start_downloads_nothing_by_itself(folder, tmp_path, fetched_names):
+def test_a_start_downloads_nothing_by_itself(session_folder, tmp_path, fetched_names):
     memory = tmp_path / "config" / "live.json"
-    write_last_session(LastSession(str(folder), FAR, baseline=FAR), memory)
+    write_last_session(LastSession(str(session_folder), FAR, baseline=FAR), memory)
     for _ in range(2):
         with closing(Controller(synchronous=True, session_file=memory)) as controller:
             assert controller.restore()
@@ -159,7 +150,7 @@ def test_a_pin_of_a_predictor_object_is_not_predicted_by_another(
 
 # -- weights -------------------------------------------------------------------------
 @pytest.mark.parametrize("weights", ["0123", "4567"])
-def test_other_weights_of_the_same_name_are_reported(folder, tmp_path, weights):
+def test_other_weights_of_the_same_name_are_reported(session_folder, tmp_path, weights):
     def answering(weights: str) -> Controller:
         made = Controller(
             synchronous=True, load=lambda *_: EchoPredictor(f"mean@{weights}")
@@ -169,7 +160,7 @@ def test_other_weights_of_the_same_name_are_reported(folder, tmp_path, weights):
 
     path = tmp_path / "a.omnimouse.json"
     with closing(answering("0123")) as first:
-        first.open_session(folder)
+        first.open_session(session_folder)
         first.project.save(path)
         assert read_analysis(path).predictor_id == "mean@0123"
     with closing(answering(weights)) as again:

@@ -16,17 +16,11 @@ from omnimouse_model.live.recording.first_view import first_view
 from omnimouse_model.live.state_store import MAX_UNSAVED, StateStore
 from omnimouse_model.masks import HIDDEN
 from tests.predictors import open_controller
-from tests.small_sessions import write_session
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_session(tmp_path_factory.mktemp("recordings") / "mouse", 12)
 
 
 @pytest.fixture
-def controller(folder, tmp_path):
-    with open_controller(folder, session_file=tmp_path / "live.json") as made:
+def controller(session_folder, tmp_path):
+    with open_controller(session_folder, session_file=tmp_path / "live.json") as made:
         yield made
 
 
@@ -51,15 +45,15 @@ def unsaved_copies(tmp_path: Path) -> list[Path]:
 
 
 # -- what counts ---------------------------------------------------------------------
-def test_unsaved_pins_of_a_preset_are_backed_up(controller, folder, tmp_path):
+def test_unsaved_pins_of_a_preset_are_backed_up(controller, session_folder, tmp_path):
     other = tmp_path / "other.omnimouse.json"
     controller.project.save(other)
-    controller.open_session(folder)
+    controller.open_session(session_folder)
     controller.pins.pin("mine")
     controller.project.open(other)
     assert controller.state.pins == ()
     (kept,) = unsaved_copies(tmp_path)
-    assert "mouse, unsaved " in " ".join(controller.project.messages)
+    assert "small, unsaved " in " ".join(controller.project.messages)
     controller.project.open(kept)
     assert [pin.name for pin in controller.state.pins] == ["mine"]
 
@@ -84,12 +78,12 @@ def test_file_names_have_no_special_characters_and_no_credentials(place, name):
 
 # -- faults --------------------------------------------------------------------------
 def test_a_failed_backup_is_reported_and_the_recording_is_opened(
-    controller, folder, tmp_path
+    controller, session_folder, tmp_path
 ):
     (tmp_path / "unsaved").write_text("in the way")
     controller.paint([11], HIDDEN)
     before = controller.state.session
-    controller.open_session(folder)
+    controller.open_session(session_folder)
     assert controller.state.session is not before
     assert controller.results.freshness == "fresh"
     assert len(controller.project.messages) == 1
@@ -109,10 +103,10 @@ def test_unreadable_old_copies_are_not_deleted(memory, monkeypatch):
 
 # -- which stay ----------------------------------------------------------------------
 def test_a_copy_that_was_opened_or_saved_into_is_never_deleted(
-    controller, folder, tmp_path, memory
+    controller, session_folder, tmp_path, memory
 ):
     controller.paint([11], HIDDEN)
-    controller.open_session(folder)
+    controller.open_session(session_folder)
     (opened,) = unsaved_copies(tmp_path)
     controller.project.open(opened)
     os.utime(opened, (1, 1))
@@ -123,7 +117,9 @@ def test_a_copy_that_was_opened_or_saved_into_is_never_deleted(
 
 
 # -- the thread ----------------------------------------------------------------------
-def test_a_backup_is_written_off_the_drawing_thread(folder, tmp_path, monkeypatch):
+def test_a_backup_is_written_off_the_drawing_thread(
+    session_folder, tmp_path, monkeypatch
+):
     opened = threading.Event()
 
     def slow(path: Path, analysis: Analysis) -> None:
@@ -134,10 +130,10 @@ def test_a_backup_is_written_off_the_drawing_thread(folder, tmp_path, monkeypatc
         "omnimouse_model.live.project.unsaved_backups.write_analysis", slow
     )
     with closing(Controller(session_file=tmp_path / "live.json")) as controller:
-        controller.open_session(folder)
+        controller.open_session(session_folder)
         controller.paint([11], HIDDEN)
-        controller.show_view(first_view(folder, "video_behavior"))
+        controller.show_view(first_view(session_folder, "video_behavior"))
         assert unsaved_copies(tmp_path) == []
         opened.set()
     assert len(unsaved_copies(tmp_path)) == 1  # closing waits for it
-    assert "mouse, unsaved" in controller.project.messages[0]
+    assert "small, unsaved" in controller.project.messages[0]

@@ -14,11 +14,6 @@ from tests.small_sessions import write_session
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return write_session(tmp_path_factory.mktemp("opening") / "first")
-
-
-@pytest.fixture(scope="module")
 def other(tmp_path_factory):
     return write_session(tmp_path_factory.mktemp("opening") / "other", n_neurons=20)
 
@@ -43,7 +38,9 @@ def drawing_thread():
     made.controller.close()
 
 
-def test_no_file_is_read_on_the_drawing_thread(drawing_thread, folder, monkeypatch):
+def test_no_file_is_read_on_the_drawing_thread(
+    drawing_thread, session_folder, monkeypatch
+):
     read_on: set[threading.Thread] = set()
     read = Signal.window
 
@@ -52,20 +49,20 @@ def test_no_file_is_read_on_the_drawing_thread(drawing_thread, folder, monkeypat
         return read(signal, *arguments)
 
     monkeypatch.setattr(Signal, "window", noted)
-    drawing_thread.opener.open(folder)
+    drawing_thread.opener.open(session_folder)
     assert drawing_thread.opener.is_busy
     assert drawing_thread.state.session is None
     drawing_thread.draw_all()
     state = drawing_thread.state
-    assert state.session.path == folder
+    assert state.session.path == session_folder
     assert len(state.selection) == 4
     assert state.window.start_s in state.session.window_starts(tier="test")
     assert read_on
     assert threading.current_thread() not in read_on
-    assert drawing_thread.said == ["Opening first", ""]
+    assert drawing_thread.said == ["Opening small", ""]
 
 
-def test_a_newer_opening_stops_the_previous_one(drawing_thread, folder, other):
+def test_a_newer_opening_stops_the_previous_one(drawing_thread, other):
     begun, stopped = threading.Event(), threading.Event()
 
     def endless(tell: Callable[[float], None]) -> Path:
@@ -87,16 +84,16 @@ def test_a_newer_opening_stops_the_previous_one(drawing_thread, folder, other):
 
 
 def test_a_failed_opening_changes_nothing_and_reports_the_reason(
-    drawing_thread, folder, tmp_path
+    drawing_thread, session_folder, tmp_path
 ):
-    drawing_thread.opener.open(folder)
+    drawing_thread.opener.open(session_folder)
     drawing_thread.draw_all()
     before = drawing_thread.state.session
     drawing_thread.opener.open(tmp_path)
     drawing_thread.draw_all()
     assert isinstance(drawing_thread.opener.error, SessionFormatError)
     assert drawing_thread.state.session is before
-    drawing_thread.opener.open(folder)
+    drawing_thread.opener.open(session_folder)
     assert drawing_thread.opener.error is None
     drawing_thread.draw_all()
 

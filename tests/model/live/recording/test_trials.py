@@ -3,15 +3,8 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
-from tests.small_sessions import with_trials, write_session
-
-
-@pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    """Four trials of 5 s."""
-    return open_session(write_session(tmp_path_factory.mktemp("trials") / "m", 5))
+from tests.small_sessions import with_trials
 
 
 def test_steps_go_to_the_beginning_of_trials(controller):

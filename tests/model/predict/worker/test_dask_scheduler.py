@@ -8,13 +8,11 @@ import numpy as np
 import pytest
 import trustme
 
-from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import WorkerError
 from omnimouse_model.predict.worker import server as worker_process
 from omnimouse_model.predict.worker.dask_worker import remote_predictor
 from tests.model.dask_clusters import cluster_address
 from tests.predictors import EchoPredictor, example_mask
-from tests.small_sessions import write_session
 
 pytestmark = pytest.mark.slow
 
@@ -72,10 +70,9 @@ def short_wait(monkeypatch):
 
 
 def test_with_the_authority_s_certificate_it_answers(
-    scheduler, our_certificates, tmp_path
+    scheduler, our_certificates, session
 ):
     assert scheduler.startswith("tls://")
-    session = open_session(write_session(tmp_path / "small"))
     window, mask = session.window(4.0), example_mask(session)
     with client_configuration(our_certificates):
         predictor = remote_predictor(scheduler, EchoPredictor)

@@ -15,8 +15,7 @@ from tests.predictors import EchoPredictor, tiny_transformer
 from tests.small_sessions import write_session
 
 
-def test_a_predictor_works_after_the_live_state_let_it_go(tmp_path):
-    session = open_session(write_session(tmp_path / "small"))
+def test_a_predictor_works_after_the_live_state_let_it_go(session):
     predictor = tiny_transformer()
     controller = Controller()
     controller.open_session(session)
@@ -31,8 +30,9 @@ def test_a_predictor_works_after_the_live_state_let_it_go(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("has_memory", [False, True])
-def test_a_live_state_that_is_closed_and_forgotten_leaves_nothing(tmp_path, has_memory):
-    session = open_session(write_session(tmp_path / "small"))
+def test_a_live_state_that_is_closed_and_forgotten_leaves_nothing(
+    session, tmp_path, has_memory
+):
     before = set(threading.enumerate())
     controller = Controller(
         session_file=tmp_path / "live.json" if has_memory else False
