@@ -1,7 +1,5 @@
 """What a session says of itself, on the committed fixture and on written folders."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
 
@@ -9,6 +7,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import SessionFormatError
 from tests import SESSIONS
 from tests.conformance.session import main as conform
+from tests.memory import check_memory
 from tests.model.experanto_folder import edit_yaml, save_json, write_folder
 
 REFERENCE = SESSIONS / "experanto_small"
@@ -197,13 +196,9 @@ def test_opening_a_long_session_reads_nothing_big(tmp_path):
         file.truncate(rows * 1000 * 4)  # a hole of 2.4 GB takes no disk
     end = 1000.0 + (rows - 1) / 30
     edit_yaml(root / "responses/meta.yml", n_timestamps=rows, end_time=end)
-    open_session(root)
-    tracemalloc.start()
     session = open_session(root)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
     assert session.responses.n_samples == rows
-    assert peak < 20 * 2**20
+    check_memory(lambda: open_session(root), 20)
     window = session.window(8.0)
     assert window.responses.shape == (60, 1000)
     assert window.valid["responses"].all()

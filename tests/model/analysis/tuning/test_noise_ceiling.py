@@ -1,7 +1,5 @@
 """Ceilings of all neurons: which clips they come from, and in how much memory."""
 
-import tracemalloc
-
 import numpy as np
 import pytest
 
@@ -17,6 +15,7 @@ from omnimouse_model.analysis.tuning.repeats import (
     repeated_clips,
 )
 from omnimouse_model.metrics import cc_scores, stack_clips
+from tests.memory import check_memory
 from tests.small_sessions import simulate_mouse
 
 
@@ -95,8 +94,4 @@ def test_memory_does_not_grow_with_the_length_of_the_clips(session, monkeypatch)
         lambda _: (film,),
     )
     population_ceiling(session)
-    tracemalloc.start()
-    population_ceiling(session)
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 2_500_000
+    check_memory(lambda: population_ceiling(session), 2.4)

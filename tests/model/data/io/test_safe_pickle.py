@@ -7,7 +7,6 @@ import os
 import pathlib
 import pickle
 import struct
-import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ import pytest
 
 from omnimouse_model.data.io.safe_pickle import load_pickled
 from omnimouse_model.errors import SessionFormatError
+from tests.memory import check_memory
 
 
 def object_file(path: Path, payload: bytes, shape: tuple[int, ...] = ()) -> Path:
@@ -169,15 +169,13 @@ def doubling_pickle(call: bytes, times: int, end: bytes) -> bytes:
 )
 def test_nothing_takes_more_memory_than_the_file_holds(tmp_path, payload):
     file = object_file(tmp_path / "x.npy", payload)
-    tracemalloc.start()
-    try:
+
+    def load() -> None:
         with pytest.raises(SessionFormatError, match=r"x\.npy") as error:
             load_pickled(file)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert error.value.code == "pickled"
-    assert peak < 200 * 2**20
+        assert error.value.code == "pickled"
+
+    check_memory(load, 200)
 
 
 def test_shared_containers_are_made_once(tmp_path):

@@ -3,10 +3,7 @@
 import io
 import shutil
 import sys
-import tracemalloc
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -23,27 +20,23 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.errors import SessionFormatError
 from tests import SESSIONS
+from tests.memory import check_memory
 from tests.model.data.readers.test_arrays import session_arrays
 from tests.model.data.readers.test_errors import folder as folder
 from tests.model.experanto_folder import save_json
 
 
-@contextmanager
-def memory_limit(mebibytes: int) -> Iterator[None]:
-    """What is done takes no more memory than that."""
-    tracemalloc.start()
-    try:
-        yield
-        assert tracemalloc.get_traced_memory()[1] < mebibytes * 2**20
-    finally:
-        tracemalloc.stop()
-
-
 def refusal(root: Path | dict[str, Any]) -> SessionFormatError:
-    with memory_limit(100), pytest.raises(SessionFormatError) as caught:
-        open_session(root)
-    assert caught.value.code != "unexpected"
-    return caught.value
+    errors = []
+
+    def open_it() -> None:
+        with pytest.raises(SessionFormatError) as caught:
+            open_session(root)
+        errors.append(caught.value)
+
+    check_memory(open_it, 100)
+    assert errors[0].code != "unexpected"
+    return errors[0]
 
 
 needs_links = pytest.mark.skipif(
@@ -134,8 +127,12 @@ def test_an_array_unpacks_to_what_it_declares_at_most(tmp_path):
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("offsets.npy", npy_bytes(np.zeros(2**23)))  # 64 MiB
     claim_size(path, 200)
-    with memory_limit(20), pytest.raises(SessionFormatError, match="valid"):
-        Npz(path)["offsets"]
+
+    def read() -> None:
+        with pytest.raises(SessionFormatError, match="valid"):
+            Npz(path)["offsets"]
+
+    check_memory(read, 20)
 
 
 def test_masks_may_not_unpack_to_gigabytes(folder):
