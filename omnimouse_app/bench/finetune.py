@@ -104,6 +104,8 @@ def command(
 ) -> list[Row]:
     """Fine-tune the demo model to simulated mice, and score the test tier.
 
+    The transformer alone is used, without a context part.
+
     No model was trained on 'unseen': its share of the ceiling is compared with two
     references, the demo model after training all weights on it (1,200 steps, also with
     --steps), and the demo model on its own mouse. 'mouse-1' is a training mouse of the
@@ -124,7 +126,7 @@ def command(
 def _unseen(settings: Settings) -> list[Row]:
     from omnimouse_model.predict.registry import load_predictor
 
-    demo = load_predictor("demo", device=settings.device)
+    demo = load_predictor("demo-plain", device=settings.device)
     new, demo_session = (named_session(name) for name in ("unseen", "demo"))
     tuned = _finetuned(demo, new, settings, UNSEEN)
     all_weights = replace(
@@ -151,7 +153,7 @@ def _companion(settings: Settings) -> list[Row]:
     without = _without_session(read_checkpoint(CHECKPOINT), session.id)
     base = predictor_from_checkpoint(without, "demo without it", "cpu")
     tuned = _finetuned(base, session, settings, COMPANION)
-    demo = load_predictor("demo", device=settings.device)
+    demo = load_predictor("demo-plain", device=settings.device)
     trained = ScoredModel("demo, trained with it", _scores(demo, session, settings))
     return _rows(COMPANION, tuned, (trained,))
 
@@ -178,6 +180,7 @@ def _without_session(checkpoint: "Checkpoint", session: str) -> "Checkpoint":
         },
         sessions={k: n for k, n in checkpoint.sessions.items() if k != session},
         animals=animals,
+        context={},
     )
 
 

@@ -56,7 +56,12 @@ class Times:
     title="The live sweep, and its contexts one by one from a cold start",
     columns=("name", "median", "p99", "n", "unit", "bound", "neurons", "contexts"),
 )
-@click.option("--model", default="demo", show_default=True, help="A transformer.")
+@click.option(
+    "--model",
+    default="demo-plain",
+    show_default=True,
+    help="A transformer without a context part.",
+)
 @click.option("--session", default="demo", show_default=True)
 @click.option("--windows", default=8, show_default=True, help="Windows timed.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads.")
@@ -81,7 +86,7 @@ def command(
         torch.set_num_threads(threads)
     predictor = load_predictor(model, device=device)
     if not isinstance(predictor, TransformerPredictor):
-        raise click.UsageError(f"{model!r} is not a transformer: it encodes no video.")
+        raise click.UsageError(f"{model!r} is no transformer alone: choose demo-plain.")
     recording = named_session(session)
     predictor.prepare(recording)
     return rows(measure(predictor, recording, windows), predictor, recording)

@@ -108,6 +108,12 @@ class FinetuneDisplay:
         # saved meanwhile.
         elif progress.stage == "starting":
             self._progress.show("fitting start values …")
+        elif progress.stage == "context":
+            left = progress.seconds_left
+            text = "" if left is None else f", about {left:.0f} s left"
+            self._progress(
+                progress.step, progress.of, f"fitting the context part{text}"
+            )
 
     def finish(self) -> None:
         """Keep the last line on screen."""

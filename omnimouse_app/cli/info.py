@@ -346,6 +346,7 @@ def checkpoint_row(path: Path) -> dict[str, Any]:
         "sessions": checkpoint.sessions,
         "source": checkpoint.source,
         "assumptions": list(checkpoint.assumed),
+        "context_part": sorted({name.split(".")[0] for name in checkpoint.context}),
     }
 
 
@@ -377,6 +378,8 @@ def checkpoint_lines(row: Mapping[str, Any]) -> Iterator[str]:
         f"  {config['num_layers']} layers of width {config['d_model']}, "
         f"{config['num_heads']} heads"
     )
+    if row["context_part"]:
+        yield f"  context part for {', '.join(row['context_part'])}"
     neurons = sum(row["sessions"].values())
     yield f"  knows {len(row['sessions'])} sessions, {neurons:,} neurons"
     for name, count in list(row["sessions"].items())[:MAX_SESSIONS]:

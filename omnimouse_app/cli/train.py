@@ -1,6 +1,8 @@
 """`omnimouse train`: run or resume a training config."""
 
+import contextlib
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +18,7 @@ from omnimouse_app.cli.inputs import (
 )
 from omnimouse_app.cli.interrupt import STOPPED, exit_stopped, interruptible
 from omnimouse_app.cli.progress import Progress, TrainingProgress
+from omnimouse_model.errors import StoppedError
 
 if TYPE_CHECKING:
     from omnimouse_model.train.batches import TrainingSession
@@ -117,8 +120,11 @@ def command(
         # Only the main process writes results and messages.
         if not team.is_main:
             sys.exit(STOPPED if stop.is_received else 0)
-    progress.finish()
-    _write_results(out, settings, export, official)
+        progress.finish()
+        with contextlib.suppress(StoppedError):  # reported below
+            _write_results(
+                out, settings, export, official, mice, lambda: stop.is_received
+            )
     if stop.is_received:
         exit_stopped(f"saved in {out}: the same command continues.")
     click.echo(f"trained; the weights are in {out / 'model.safetensors'}", err=True)
@@ -177,12 +183,20 @@ def _open_sessions(
 
 
 def _write_results(
-    out: Path, settings: "TrainConfig", export: Path | None, official: Path | None
+    out: Path,
+    settings: "TrainConfig",
+    export: Path | None,
+    official: Path | None,
+    mice: Path | None,
+    cancelled: Callable[[], bool],
 ) -> None:
     if export is not None:
         from omnimouse_model.train.export.checkpoint import export_run
 
-        click.echo(f"wrote {export_run(out, export, settings)}")
+        with Progress() as line:
+            show = partial(line.show_share, text="fitting the context part")
+            path = export_run(out, export, settings, mice, show, cancelled)
+        click.echo(f"wrote {path}")
     if official is not None:
         from omnimouse_model.train.export.official import write_official
 

@@ -56,6 +56,7 @@ def test_a_checkpoint_is_described_for_people_and_for_programs(info):
     (row,) = json.loads(text)["rows"]
     assert row["precision"] == "float32"
     assert row["config"]["hiera"]["embed_dim"] == 96
+    assert row["context_part"] == ["90000-2-1"]
 
 
 @pytest.mark.parametrize("extra", [[], ["--json"]])

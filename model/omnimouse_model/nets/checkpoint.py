@@ -6,8 +6,8 @@ read by `official`.
 
 import json
 import secrets
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -25,6 +25,8 @@ FORMAT = 1
 FAMILY = "omnimouse"
 FINISHED = "finetuned.safetensors"
 """The result of a fine-tuning, in one folder with the last and best weights."""
+CONTEXT = "context_part."
+"""Prefix of the tensors of a context part in the file of the weights."""
 MAX_NEURONS = 10**7
 """Limit per session: a hostile description must not allocate all memory."""
 
@@ -49,6 +51,9 @@ class Checkpoint:
         Settings that the file does not contain and the table of sizes gave.
     card
         Information for people: training, targets, scores.
+    context
+        Tensors of the linear-Gaussian part, `<session>.<inputs>.<array>` -> tensor;
+        empty for models without it, such as the official ones.
     """
 
     config: OmniMouseConfig
@@ -58,6 +63,7 @@ class Checkpoint:
     source: str
     assumed: tuple[str, ...] = ()
     card: dict[str, Any] | None = None
+    context: Mapping[str, Tensor] = field(default_factory=dict)
 
     def build(self) -> OmniMouse:
         """Build the network and load the weights strictly, each in its own precision.
@@ -122,11 +128,16 @@ def save_checkpoint(
     net: OmniMouse,
     card: dict[str, Any] | None = None,
     assumed: Iterable[str] = (),
+    context: Mapping[str, Tensor] | None = None,
 ) -> Path:
-    """Write `path` (.safetensors) and its JSON description, each atomically."""
+    """Write `path` (.safetensors) and its JSON description, each atomically.
+
+    `card`, `assumed` and `context` are those of `Checkpoint`.
+    """
     path = Path(path).with_suffix(".safetensors")
     path.parent.mkdir(parents=True, exist_ok=True)
     state = {k: v.detach().cpu().contiguous() for k, v in net.state_dict().items()}
+    state |= {CONTEXT + k: v.contiguous() for k, v in (context or {}).items()}
     # In both files: a pair of files that were not saved together is refused.
     pair = secrets.token_hex(8)
     with atomic_path(path) as temporary:
@@ -202,6 +213,11 @@ def read_own(path: Path) -> Checkpoint:
             f"{path.name} and {json_path.name} were not saved together: one of them "
             "was replaced, or saving was cut short. Copy both again, or train on."
         )
+    context = {
+        key.removeprefix(CONTEXT): state.pop(key)
+        for key in list(state)
+        if key.startswith(CONTEXT)
+    }
     return Checkpoint(
         config=config,
         state=state,
@@ -210,6 +226,7 @@ def read_own(path: Path) -> Checkpoint:
         source=str(path),
         assumed=assumed,
         card=description.get("card"),
+        context=context,
     )
 
 
@@ -230,10 +247,10 @@ def typed_values(kind: type, values: dict[str, Any]) -> dict[str, Any]:
     TypeError
         A name that the config does not have, or a value that is not one of its choices.
     """
-    for field in fields(kind):
-        choices, value = get_args(field.type), values.get(field.name)
-        if get_origin(field.type) is Literal and value not in (None, *choices):
-            raise TypeError(f"{field.name} is one of {choices}, found {value!r}")
+    for setting in fields(kind):
+        choices, value = get_args(setting.type), values.get(setting.name)
+        if get_origin(setting.type) is Literal and value not in (None, *choices):
+            raise TypeError(f"{setting.name} is one of {choices}, found {value!r}")
     unknown = sorted(values.keys() - {f.name for f in fields(kind)})
     if unknown:
         raise TypeError(f"{kind.__name__} has no field {', '.join(unknown)}")

@@ -137,7 +137,16 @@ def _omnimouse() -> Family:
 
         return load(CHECKPOINT, device)
 
-    return Family(OMNIMOUSE_FAMILY, load, {"demo": load_demo})
+    def load_plain_demo(device: str) -> Predictor:
+        from omnimouse_model.demo import CHECKPOINT
+        from omnimouse_model.predict.omnimouse.loading import load_checkpoint_predictor
+
+        return load_checkpoint_predictor(
+            CHECKPOINT, device=device, name="demo-plain", with_context=False
+        )
+
+    names = {"demo": load_demo, "demo-plain": load_plain_demo}
+    return Family(OMNIMOUSE_FAMILY, load, names)
 
 
 def _baselines() -> Family:

@@ -21,10 +21,14 @@ Validation = Literal["demo", "official", "held-out"]
 
 @dataclass(frozen=True, slots=True)
 class SessionChoice:
-    """A session to train on, and its sampling weight."""
+    """A session to train on, and its sampling weight.
+
+    `context` states whether an export fits the context part of the model to it.
+    """
 
     mouse: str
     weight: float = 1.0
+    context: bool = False
 
 
 @dataclass(frozen=True, slots=True)

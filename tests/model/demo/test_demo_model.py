@@ -14,3 +14,4 @@ def test_the_checkpoint_is_small_of_the_shipped_config_and_knows_its_mice():
     assert UNSEEN.data_key not in read.sessions
     assert read.config == read_config(config_path("demo")).model
     assert read.config.hidden_video == "blank"
+    assert {key.split(".")[0] for key in read.context} == {DEMO_SHOWN.data_key}

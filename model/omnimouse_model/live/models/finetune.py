@@ -38,12 +38,13 @@ from omnimouse_model.live.sweep.estimate import duration_text
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.train.finetune.process import Job, spawn_finetune
 
-FinetuneStage = Literal["", "starting", "training", "saving"]
+FinetuneStage = Literal["", "starting", "training", "context", "saving"]
 Point = tuple[int, float]
 STEPS: Final = 300
 STAGE_TEXT: Final = {
     "": "starting its process",
     "starting": "finding start values for the neurons",
+    "context": "fitting the context part",
     "saving": "writing the result",
 }
 START_CORE_S: Final = 60.0
@@ -177,9 +178,10 @@ class Finetuning(HasBackgroundTask):
         """Progress: "step 120 of 300 · about 2 min left"; "" if nothing runs."""
         if not self.is_busy:
             return ""
-        if self.stage != "training":
-            return STAGE_TEXT[self.stage]
-        progress = f"step {self.step} of {self.n_steps}"
+        if self.stage == "training":
+            progress = f"step {self.step} of {self.n_steps}"
+        else:
+            progress = STAGE_TEXT[self.stage]
         if self.seconds_left is None:
             return progress
         return f"{progress} · about {duration_text(self.seconds_left)} left"

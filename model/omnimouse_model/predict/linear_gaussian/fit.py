@@ -112,6 +112,8 @@ def fit(
     rate_hz: float,
     *,
     is_count: bool,
+    fixed_mean: np.ndarray | None = None,
+    video_penalty: float = VIDEO_PENALTY,
     check: Check = lambda: None,
 ) -> LinearGaussianFit:
     """Fit mean and covariance to a series, with the inputs that it has.
@@ -124,6 +126,11 @@ def fit(
         Response samples per second.
     is_count
         Whether responses are counts.
+    fixed_mean
+        float32 (N, P), in fitted units: a part of the mean that is known, for example
+        from a network. The inputs predict the rest.
+    video_penalty
+        Ridge penalty of video inputs, relative to their variance.
     check
         Called every few milliseconds; raises to stop the fit.
 
@@ -132,12 +139,14 @@ def fit(
     UnsupportedRequestError
         The fit is not finite, for example because the series is too short.
     """
-    floor = _floor(series.responses, is_count=is_count)
+    floor = lowest_responses(series.responses, is_count=is_count)
     n_behavior = 0
     if series.behavior_inputs is None:
         n_behavior = series.behavior.shape[1]
     columns = _columns(series, floor, n_behavior, check, is_count=is_count)
-    inputs, penalty = _inputs(series)
+    if fixed_mean is not None:
+        columns[:, : fixed_mean.shape[1]] -= fixed_mean
+    inputs, penalty = _inputs(series, video_penalty)
     weights, intercept = _ridge(inputs, columns, penalty, check)
     residuals, scale = _residuals(inputs, columns, weights, intercept, check)
     blocks = blocks_of(series.run, rate_hz)
@@ -176,7 +185,7 @@ def _columns(
     return columns
 
 
-def _floor(responses: np.ndarray, *, is_count: bool) -> np.ndarray:
+def lowest_responses(responses: np.ndarray, *, is_count: bool) -> np.ndarray:
     """Return the first percentile of each neuron where it is negative, else 0."""
     floor = np.zeros(responses.shape[1], np.float32)
     if not is_count:
@@ -185,13 +194,13 @@ def _floor(responses: np.ndarray, *, is_count: bool) -> np.ndarray:
     return floor
 
 
-def _inputs(series: TrainSeries) -> tuple[np.ndarray, np.ndarray]:
+def _inputs(series: TrainSeries, video_penalty: float) -> tuple[np.ndarray, np.ndarray]:
     """Return inputs (N, n) and the penalty of each."""
     parts, penalties = [np.zeros((len(series.run), 0), np.float32)], [np.zeros(0)]
     if series.video_inputs is not None:
         factor = ALONE if series.behavior_inputs is None else 1.0
         parts.append(series.video_inputs)
-        penalties.append(np.full(series.video_inputs.shape[1], VIDEO_PENALTY * factor))
+        penalties.append(np.full(series.video_inputs.shape[1], video_penalty * factor))
     if series.behavior_inputs is not None:
         parts.append(series.behavior_inputs)
         penalties.append(np.full(series.behavior_inputs.shape[1], BEHAVIOR_PENALTY))

@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
+from typing import Any
 
 import numpy as np
 
@@ -145,12 +146,7 @@ class LinearGaussian(Predictor):
             session, video=video is not None, behavior=behavior is not None
         )
         self._check()
-        inputs = [np.zeros((spec.n_samples, 0), np.float32)]
-        if video is not None:
-            inputs.append(video_inputs(video, spec))
-        if behavior is not None:
-            inputs.append(behavior_inputs(behavior, spec))
-        mean = np.concatenate(inputs, axis=1) @ fitted.weights + fitted.intercept
+        mean = self._mean(fitted, window, mask, video, behavior)
         n_neurons = mask.n_neurons
         visible = np.zeros(mean.shape, bool)
         visible[:, :n_neurons] = mask.visible & np.isfinite(window.responses)
@@ -202,6 +198,26 @@ class LinearGaussian(Predictor):
                 [responses(mean - half_width, 0.0), responses(mean + half_width, 0.0)]
             ),
         )
+
+    def _mean(
+        self,
+        fitted: LinearGaussianFit,
+        window: Window,
+        mask: Mask,
+        video: np.ndarray | None,
+        behavior: np.ndarray | None,
+    ) -> np.ndarray:
+        """Return the mean from the visible inputs, (n_samples, columns).
+
+        `video` and `behavior` are those of `window`, as far as `mask` shows them.
+        """
+        inputs = [np.zeros((self._spec.n_samples, 0), np.float32)]
+        if video is not None:
+            inputs.append(video_inputs(video, self._spec))
+        if behavior is not None:
+            inputs.append(behavior_inputs(behavior, self._spec))
+        mean = np.concatenate(inputs, axis=1) @ fitted.weights + fitted.intercept
+        return np.asarray(mean)
 
     @property
     def _is_count(self) -> bool:
@@ -263,7 +279,7 @@ class LinearGaussian(Predictor):
             self._conditionals.move_to_end(key)
             return self._conditionals[key]
 
-    def __reduce__(self) -> tuple[type["LinearGaussian"], tuple[WindowSpec]]:
+    def __reduce__(self) -> tuple[Any, ...]:
         # Fits belong to sessions: another process makes its own, or reads stored ones.
         return LinearGaussian, (self._spec,)
 

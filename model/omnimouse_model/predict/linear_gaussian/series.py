@@ -102,7 +102,7 @@ def train_series(
     """
     has_behavior = reads_behavior(session, spec)
     video = video and reads_video(session, spec)
-    windows = _train_windows(session, spec)
+    windows = train_windows(session, spec)
     lengths = [len(range(*part.samples.indices(spec.n_samples))) for part in windows]
     # Written in place: responses take most of the memory of a fit.
     responses = np.empty((sum(lengths), session.n_neurons), np.float32)
@@ -142,7 +142,7 @@ def train_series(
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class TrainWindow:
     """Samples of one window that are used, and the number of their run."""
 
     start_s: float
@@ -150,7 +150,7 @@ class _Part:
     run: int
 
 
-def _train_windows(session: Session, spec: WindowSpec) -> list[_Part]:
+def train_windows(session: Session, spec: WindowSpec) -> list[TrainWindow]:
     """Return the windows of the train tier that a fit reads.
 
     Raises
@@ -162,9 +162,9 @@ def _train_windows(session: Session, spec: WindowSpec) -> list[_Part]:
     starts = np.zeros(0)
     if tiers.get("train"):
         starts = session.window_starts("train", include_blanks=True, spec=spec)
-    parts: list[_Part] = []
+    parts: list[TrainWindow] = []
     if spec.align == "trial":
-        parts = [_Part(float(s), slice(None), k) for k, s in enumerate(starts)]
+        parts = [TrainWindow(float(s), slice(None), k) for k, s in enumerate(starts)]
     elif len(starts):
         parts = _covering_parts(starts, spec)
     n_samples = sum(spec.n_samples - (part.samples.start or 0) for part in parts)
@@ -177,7 +177,7 @@ def _train_windows(session: Session, spec: WindowSpec) -> list[_Part]:
     return _thinned(parts, n_samples * session.n_neurons)
 
 
-def _thinned(parts: list[_Part], n_values: int) -> list[_Part]:
+def _thinned(parts: list[TrainWindow], n_values: int) -> list[TrainWindow]:
     """Return evenly spaced blocks of windows if there are too many values.
 
     Each block is a run of its own, because the samples before it are missing.
@@ -195,16 +195,16 @@ def _thinned(parts: list[_Part], n_values: int) -> list[_Part]:
     ]
 
 
-def _covering_parts(starts: np.ndarray, spec: WindowSpec) -> list[_Part]:
+def _covering_parts(starts: np.ndarray, spec: WindowSpec) -> list[TrainWindow]:
     """Return windows half a window apart that cover each run of starts once."""
     half = spec.n_samples // 2
     hop_s = half / spec.response_rate_hz
     spacing = float(np.diff(starts).min()) if len(starts) > 1 else hop_s
     edges = np.flatnonzero(np.diff(starts) > 1.5 * spacing) + 1
-    parts: list[_Part] = []
+    parts: list[TrainWindow] = []
     for number, run in enumerate(np.split(starts, edges)):
         for k, place in enumerate(np.arange(run[0], run[-1] + spacing / 2, hop_s)):
             nearest = float(run[np.argmin(np.abs(run - place))])
             samples = slice(0 if k == 0 else spec.n_samples - half, spec.n_samples)
-            parts.append(_Part(nearest, samples, number))
+            parts.append(TrainWindow(nearest, samples, number))
     return parts

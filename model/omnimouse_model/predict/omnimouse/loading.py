@@ -1,5 +1,6 @@
 """OmniMouse predictors from checkpoints: reading, device, identification by weights."""
 
+from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -9,7 +10,10 @@ from torch import Tensor
 from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.nets.checkpoint import Checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+from omnimouse_model.predict.omnimouse.context_part import OmniMouseWithContext
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+
+OmniMousePredictor = TransformerPredictor | OmniMouseWithContext
 
 
 def resolve_device(device: str) -> torch.device:
@@ -37,26 +41,43 @@ def resolve_device(device: str) -> torch.device:
 
 
 def load_checkpoint_predictor(
-    path: str | Path, *, device: str = "auto", name: str | None = None
-) -> TransformerPredictor:
-    """Load a predictor from a checkpoint of this project or an official one."""
+    path: str | Path,
+    *,
+    device: str = "auto",
+    name: str | None = None,
+    with_context: bool = True,
+) -> OmniMousePredictor:
+    """Load a predictor from a checkpoint of this project or an official one.
+
+    Its context part, if it has one, is left out with `with_context=False`.
+    """
     path = Path(path)
-    return predictor_from_checkpoint(read_checkpoint(path), name or path.stem, device)
+    checkpoint = read_checkpoint(path)
+    if not with_context:
+        checkpoint = replace(checkpoint, context={})
+    return predictor_from_checkpoint(checkpoint, name or path.stem, device)
 
 
 def predictor_from_checkpoint(
     checkpoint: Checkpoint, name: str, device: str = "auto"
-) -> TransformerPredictor:
+) -> OmniMousePredictor:
     """Build the network of a checkpoint on a device, as a predictor."""
     if not checkpoint.sessions:
         raise CheckpointError(f"{checkpoint.source} knows no session.")
     # Frozen: gradients of the weights would keep the activations of every request.
     net = checkpoint.build().requires_grad_(False)
     net.to(resolve_device(device))
-    hashed = weights_hash(checkpoint.state)
-    return TransformerPredictor(
-        net, name, hashed, can_move=True, assumed=checkpoint.assumed
+    predictor = TransformerPredictor(
+        net,
+        name,
+        weights_hash(checkpoint.state),
+        can_move=True,
+        assumed=checkpoint.assumed,
     )
+    if not checkpoint.context:
+        return predictor
+    hash_of_both = weights_hash({**checkpoint.state, **checkpoint.context})
+    return OmniMouseWithContext(predictor, checkpoint.context, hash_of_both)
 
 
 def weights_hash(state: dict[str, Tensor]) -> str:

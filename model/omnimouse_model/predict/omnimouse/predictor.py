@@ -162,6 +162,11 @@ class TransformerPredictor(Predictor):
         n_bytes = sum(tensor.nbytes for tensor in tensors)
         return Residence(hardware_of(self.device.type), n_bytes)
 
+    @property
+    def status(self) -> str:
+        """Status of predictions: "ok", or a remark on reduced settings."""
+        return self._settings.status
+
     def prepare(self, session: Session) -> None:
         """Check that the checkpoint knows the session with all its neurons.
 
@@ -452,7 +457,7 @@ class TransformerPredictor(Predictor):
                 behavior=None if behavior is None else behavior[row].numpy(),
                 mask_id=item_mask.mask_id,
                 predictor_id=self.predictor_id,
-                status=self._settings.status,
+                status=self.status,
                 scale=scale,
                 times_s=item_window.sample_times_s,
             )

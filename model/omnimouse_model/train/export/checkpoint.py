@@ -1,16 +1,30 @@
 """Export of a training run as a checkpoint: averaged weights, renamed sessions."""
 
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
+from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import CheckpointError
 from omnimouse_model.nets.checkpoint import Checkpoint, save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.train.config import TrainConfig
+from omnimouse_model.train.context_part import fit_context
+from omnimouse_model.train.sessions import session_place
 
 
-def export_run(run: Path, path: Path, config: TrainConfig) -> Path:
+def export_run(
+    run: Path,
+    path: Path,
+    config: TrainConfig,
+    mice: Path | None = None,
+    progress: Callable[[float], None] = lambda share: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Path:
     """Write the averaged weights of a run to `path`, with data for the model card.
 
     Parameters
@@ -22,12 +36,26 @@ def export_run(run: Path, path: Path, config: TrainConfig) -> Path:
     config
         Config of the run. `notes["renames"]` maps the key of a session in training to
         the key of another recording of the same neurons.
+    mice
+        Folder of the simulated mice, see `session_place`.
+    progress, cancelled
+        Of the fit of context parts, see `fit_context`.
     """
     # The demo is trained on one recording and shown on another of the same neurons.
     renames = config.notes.get("renames", {})
     checkpoint = renamed(read_checkpoint(run / "model.safetensors"), renames)
     card = (checkpoint.card or {}) | model_card(config)
-    return save_checkpoint(path, checkpoint.build(), card)
+    places = [session_place(c.mouse, mice) for c in config.sessions if c.context]
+    context: dict[str, Tensor] = {}
+    if places:
+        net = checkpoint.build().requires_grad_(False)
+        transformer = TransformerPredictor(net, path.stem)
+        for place in places:
+            session = open_session(place)
+            # A fit belongs to the neurons: it is stored under the key of the model.
+            session = replace(session, id=renames.get(session.id, session.id))
+            context |= fit_context(transformer, session, progress, cancelled)
+    return save_checkpoint(path, checkpoint.build(), card, context=context)
 
 
 def model_card(config: TrainConfig) -> dict[str, Any]:

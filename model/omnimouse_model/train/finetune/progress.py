@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from time import perf_counter
 
 from omnimouse_model.train.metrics_log import log_rows
 from omnimouse_model.train.validate import SUMMARY
@@ -18,7 +19,8 @@ class FinetuneProgress:
     Attributes
     ----------
     stage
-        "starting" while start values are computed, then "training", then "saving".
+        "starting" while start values are computed, then "training", then "context"
+        while the context part of the model is fitted, if it has one, then "saving".
     step, of
         Number of finished steps, and the maximum number of steps.
     loss
@@ -58,6 +60,7 @@ class Reports:
         self.last = FinetuneProgress("starting", 0, of)
         self._report, self._log = report, log
         self._recent: list[dict[str, float]] = []
+        self._context_start = 0.0
 
     def starting(self, saved: int) -> None:
         """Report the start, after reading the rows up to the saved step."""
@@ -73,6 +76,16 @@ class Reports:
     def step(self, row: dict[str, float]) -> None:
         """Report a step of the training loop."""
         self._add(row)
+        self._report(self.last)
+
+    def context(self, share: float) -> None:
+        """Report the finished share of the fit of the context part."""
+        now = perf_counter()
+        if self.last.stage != "context":
+            self._context_start = now
+        spent = now - self._context_start
+        left = spent * (1 - share) / share if share else None
+        self.last = replace(self.last, stage="context", seconds_left=left)
         self._report(self.last)
 
     def saving(self) -> None:

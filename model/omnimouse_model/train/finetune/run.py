@@ -13,17 +13,22 @@ in a folder: it can be killed, and resumes exactly.
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
+
+import torch
+from torch import Tensor
 
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import CheckpointError, FinetuneError, StoppedError
 from omnimouse_model.nets.checkpoint import FINISHED, Checkpoint, save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+from omnimouse_model.predict.omnimouse.context_part import OmniMouseWithContext
 from omnimouse_model.predict.omnimouse.loading import (
+    OmniMousePredictor,
     load_checkpoint_predictor,
     resolve_device,
     weights_hash,
@@ -34,6 +39,7 @@ from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import BEST, LAST, saved_step
 from omnimouse_model.train.config import Group, Phase, TrainConfig
+from omnimouse_model.train.context_part import fit_context
 from omnimouse_model.train.distributed import launched_ranks
 from omnimouse_model.train.finetune.held_out import hold_out
 from omnimouse_model.train.finetune.progress import FinetuneProgress, Reports
@@ -70,7 +76,7 @@ def finetune(
     device: str = "auto",
     progress: Callable[[FinetuneProgress], None] = lambda report: None,
     cancelled: Callable[[], bool] = lambda: False,
-) -> TransformerPredictor:
+) -> OmniMousePredictor:
     """Fine-tune a transformer to a session; the same call resumes a run in `out`.
 
     Parameters
@@ -98,7 +104,7 @@ def finetune(
 
     Returns
     -------
-    TransformerPredictor
+    OmniMousePredictor
         The model with the best weights on the held-out windows.
 
     Raises
@@ -169,8 +175,7 @@ def finetune(
             f"stopped at step {reports.last.step} of {config.total_steps}; saved in "
             f"{out}: the same call goes on from there."
         )
-    reports.saving()
-    _finish(out, start, reports.last, seed)
+    _finish(out, start, reports, seed, place, cancelled)
     return load_checkpoint_predictor(out, device=device)
 
 
@@ -184,6 +189,10 @@ def _checkpoint_of(predictor: Predictor | str | Path) -> Checkpoint:
     """Return the model as a checkpoint on the CPU."""
     if isinstance(predictor, str | Path):
         predictor = load_predictor(predictor, device="cpu")
+    context: Mapping[str, Tensor] = {}
+    if isinstance(predictor, OmniMouseWithContext):
+        context = predictor.context
+        predictor = predictor.transformer
     if not isinstance(predictor, TransformerPredictor):
         raise FinetuneError(
             "no_transformer",
@@ -199,6 +208,7 @@ def _checkpoint_of(predictor: Predictor | str | Path) -> Checkpoint:
         animals=dict(net.animals),
         source=predictor.predictor_id,
         assumed=predictor.assumed,
+        context=context,
     )
 
 
@@ -307,14 +317,26 @@ def _config(
 
 
 # -- the result -----------------------------------------------------------------------
-def _finish(out: Path, start: StartValues, last: FinetuneProgress, seed: int) -> None:
+def _finish(
+    out: Path,
+    start: StartValues,
+    reports: Reports,
+    seed: int,
+    device: torch.device,
+    cancelled: Callable[[], bool],
+) -> None:
     """Write the best weights, together with the known sessions of the model.
+
+    A model with a context part gets one for the session.
 
     Raises
     ------
     CheckpointError
         A frozen tensor has changed.
+    StoppedError
+        `cancelled()` returned True during the fit of the context part.
     """
+    last = reports.last
     model, best = start.model, read_checkpoint(out / BEST)
     frozen = {k: v for k, v in start.base.items() if not start.is_trained(k)}
     frozen_hash = weights_hash(frozen)
@@ -346,4 +368,17 @@ def _finish(out: Path, start: StartValues, last: FinetuneProgress, seed: int) ->
             state=model.state | best.state,
             sessions=model.sessions | best.sessions,
         )
-    save_checkpoint(out / FINISHED, best.build(), {"finetuned": about}, model.assumed)
+    context: dict[str, Tensor] = {}
+    if model.context:
+        if start.train == "embeddings":
+            context |= model.context
+        net = best.build().requires_grad_(False).to(device)
+        context |= fit_context(
+            TransformerPredictor(net, model.source),
+            start.source.session,
+            reports.context,
+            cancelled,
+        )
+    reports.saving()
+    card = {"finetuned": about}
+    save_checkpoint(out / FINISHED, best.build(), card, model.assumed, context)

@@ -16,6 +16,7 @@ from omnimouse_model.nets.checkpoint import read_card, save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.predict.omnimouse.loading import weights_hash
 from omnimouse_model.train.checkpoints import last_state, saved_step
+from omnimouse_model.train.context_part import fit_context
 from omnimouse_model.train.finetune.held_out import WINDOW_S, hold_out
 from omnimouse_model.train.finetune.progress import FinetuneProgress
 from omnimouse_model.train.finetune.run import is_finished
@@ -31,6 +32,7 @@ from tests.small_sessions import write_session
 
 pytestmark = pytest.mark.slow
 E = 16
+STAGES = ["starting", "training", "context", "saving"]
 KIN = "a-2-1"
 """A second recording of the known mouse."""
 
@@ -259,3 +261,20 @@ def test_what_a_recording_lacks_is_never_shown(mouse_folder, base, tmp_path, lac
     assert told[-1].best is not None
     decodes = any(score.startswith("decode") for score in told[1].row)
     assert decodes is (lacking == "stimulus")
+
+
+def test_a_model_with_a_context_part_gets_one_for_the_session(mouse_folder, tmp_path):
+    plain = om.load_predictor(mouse_folder / "base.safetensors")
+    context = fit_context(plain, om.open_session(mouse_folder / KNOWN))
+    path = save_checkpoint(tmp_path / "both", plain.net, context=context)
+    new, stages = om.open_session(mouse_folder / NEW), []
+    tuned = om.finetune(
+        path, new, tmp_path / "out", steps=1, batch=1, progress=stages.append
+    )
+    assert tuned.has_context(new)
+    assert {k: v for k, v in tuned.context.items() if k.startswith(KNOWN)}.keys() == (
+        context.keys()
+    )
+    assert [*dict.fromkeys(p.stage for p in stages)] == STAGES
+    shares = [p.seconds_left for p in stages if p.stage == "context"]
+    assert shares[-1] == 0.0

@@ -3,7 +3,8 @@
 from typing import Final
 
 MEANINGS: Final = {
-    "demo": "transformer",
+    "demo": "transformer and context part",
+    "demo-plain": "transformer alone",
     "mean": "each neuron's mean",
     "last": "last visible value",
     "interpolation": "nearest visible values",

@@ -1,0 +1,240 @@
+"""OmniMouse with a linear-Gaussian context part.
+
+The transformer gives the mean response from video and behaviour. What a mask shows of
+the population and of the past enters by the conditional distribution of the residuals,
+as in the baseline `linear-gaussian`:
+
+    sqrt(y) = gain sqrt(m) + W inputs + residual,    residual ~ N(0, Sigma)
+
+with m the transformer's rates when all responses are hidden. A new mask costs one
+conditional mean; the transformer runs once for each window, choice of frames and of
+behaviour. The part is fitted to one session and is saved with the weights.
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+from omnimouse_model.errors import CheckpointError
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.capabilities import Outdated
+from omnimouse_model.predict.devices import Residence
+from omnimouse_model.predict.linear_gaussian.conditional import Prior
+from omnimouse_model.predict.linear_gaussian.fit import LinearGaussianFit, to_fitted
+from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
+from omnimouse_model.predict.linear_gaussian.series import TrainSeries
+from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+from omnimouse_model.predict.predictor import Encoded, Needs, Prediction
+
+MAX_CACHED_BYTES = 64 * 2**20
+"""Limit of the cached rates of the transformer, one array per window and inputs."""
+GAIN = "gain"
+
+
+def inputs_name(*, video: bool, behavior: bool) -> str:
+    """Return the name of a set of visible inputs in a checkpoint."""
+    return "_".join(["video"] * video + ["behavior"] * behavior) or "none"
+
+
+def context_tensors(
+    session_id: str, inputs: str, fitted: LinearGaussianFit, gain: np.ndarray
+) -> dict[str, Tensor]:
+    """Return the fit for one set of inputs as the tensors of a checkpoint."""
+    arrays = fitted.arrays() | {GAIN: gain}
+    # Half precision for the large arrays: relative errors of .0005 do not matter.
+    return {
+        f"{session_id}.{inputs}.{name}": torch.from_numpy(np.asarray(value)).to(
+            torch.float16 if value.ndim == 2 and value.size > 1000 else torch.float32
+        )
+        for name, value in arrays.items()
+    }
+
+
+def read_context(
+    context: Mapping[str, Tensor], source: str
+) -> dict[str, dict[str, tuple[LinearGaussianFit, np.ndarray]]]:
+    """Return session id -> inputs -> (fit, gain), from the tensors of a checkpoint.
+
+    Raises
+    ------
+    CheckpointError
+        An array is missing.
+    """
+    arrays: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    for key, tensor in context.items():
+        session_id, inputs, name = key.split(".")
+        of_session = arrays.setdefault(session_id, {})
+        of_session.setdefault(inputs, {})[name] = tensor.float().numpy()
+    try:
+        return {
+            session_id: {
+                inputs: (LinearGaussianFit.from_arrays(values), values[GAIN])
+                for inputs, values in of_session.items()
+            }
+            for session_id, of_session in arrays.items()
+        }
+    except KeyError as error:
+        raise CheckpointError(
+            f"{source}: its context part lacks the array {error}. Copy the file again."
+        ) from None
+
+
+def mean_mask(session: Session, frames: np.ndarray, *, behavior: bool) -> Mask:
+    """Return the mask of the mean: all responses are targets, none is visible."""
+    mask = Mask.nothing(session).ask(slice(None), slice(None)).with_frames(frames)
+    # Without latents of a population, as in the training tasks that show no responses.
+    return mask.with_behavior(behavior).with_context_span(0, 0)
+
+
+def filled(responses: np.ndarray) -> np.ndarray:
+    """Repeat the first prediction in the samples before it, which no query reads."""
+    first = int(np.flatnonzero(np.isfinite(responses[:, 0]))[0])
+    return responses[np.maximum(np.arange(len(responses)), first)]
+
+
+class OmniMouseWithContext(LinearGaussian):
+    """An OmniMouse transformer, and the context part of some of its sessions.
+
+    Parameters
+    ----------
+    transformer
+        Gives the mean, and all predictions for sessions without a context part.
+    context
+        Tensors of the part, see `context_tensors`.
+    weights_hash
+        Identifies the weights of both.
+    """
+
+    def __init__(
+        self,
+        transformer: TransformerPredictor,
+        context: Mapping[str, Tensor],
+        weights_hash: str,
+    ) -> None:
+        super().__init__(transformer.needs.spec)
+        self.transformer, self.context = transformer, context
+        self.name, self._hash = transformer.name, weights_hash
+        times_s = self._spec.sample_times_s
+        self._parts = {
+            session_id: {
+                inputs: (fitted, Prior.of(fitted.factors, times_s), gain)
+                for inputs, (fitted, gain) in of_session.items()
+            }
+            for session_id, of_session in read_context(context, self.name).items()
+        }
+        self._rates: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
+
+    @property
+    def predictor_id(self) -> str:
+        """Name and weights hash."""
+        return f"{self.name}@{self._hash}"
+
+    @property
+    def needs(self) -> Needs:
+        """Those of the transformer."""
+        return self.transformer.needs
+
+    @property
+    def residence(self) -> Residence:
+        """Hardware and size of the transformer."""
+        return self.transformer.residence
+
+    def has_context(self, session: Session) -> bool:
+        """Whether the model has a context part for a session."""
+        return session.id in self._parts
+
+    def prepare(self, session: Session) -> None:
+        """Check that the checkpoint knows the session with all its neurons."""
+        self.transformer.prepare(session)
+
+    def stop_when(self, outdated: Outdated) -> None:
+        """Stop a prediction when `outdated()` is true."""
+        super().stop_when(outdated)
+        self.transformer.stop_when(outdated)
+
+    def embeddings(self, session: Session) -> np.ndarray:
+        """Return the learned vectors of a session's neurons, float32 (P, d)."""
+        return self.transformer.embeddings(session)
+
+    def fit_all(self, session: Session) -> None:
+        """Do nothing: the parts were fitted with the weights."""
+
+    def prefetch(self, window: Window, mask: Mask) -> None:
+        """Compute the mean for a request that may follow."""
+        if not self.has_context(window.session):
+            self.transformer.prefetch(window, mask)
+        elif mask.frames.any() and window.has_video:
+            self._mean_rates(window, mask.frames, behavior=mask.has_visible_behavior)
+
+    def encode(self, window: Window, mask: Mask) -> Encoded:
+        """Predict the whole window in fitted units."""
+        self.prepare(window.session)
+        if not self.has_context(window.session):
+            return self.transformer.encode(window, mask)
+        return super().encode(window, mask)
+
+    def decode(self, encoded: Encoded, neurons: np.ndarray | None = None) -> Prediction:
+        """Return the target cells of `neurons`, by default of all with targets."""
+        if not self.has_context(encoded.window.session):
+            return self.transformer.decode(encoded, neurons)
+        prediction = super().decode(encoded, neurons)
+        return replace(prediction, status=self.transformer.status)
+
+    def _mean(
+        self,
+        fitted: LinearGaussianFit,
+        window: Window,
+        mask: Mask,
+        video: np.ndarray | None,
+        behavior: np.ndarray | None,
+    ) -> np.ndarray:
+        mean = super()._mean(fitted, window, mask, video, behavior)
+        has_behavior = behavior is not None
+        inputs = inputs_name(video=video is not None, behavior=has_behavior)
+        gain = self._parts[window.session.id][inputs][2]
+        if gain.any():
+            rates = self._mean_rates(window, mask.frames, behavior=has_behavior)
+            rates = to_fitted(rates, fitted.floor, is_count=self._is_count)
+            mean[:, : mask.n_neurons] += gain * rates
+        return mean
+
+    def _mean_rates(
+        self, window: Window, frames: np.ndarray, *, behavior: bool
+    ) -> np.ndarray:
+        """Return the transformer's rates without responses, float32 (n_samples, P)."""
+        key = (window.key, frames.tobytes(), behavior)
+        with self._lock:
+            if key not in self._rates:
+                mask = mean_mask(window.session, frames, behavior=behavior)
+                self._rates[key] = filled(
+                    self.transformer.predict(window, mask).responses
+                )
+                total = sum(rates.nbytes for rates in self._rates.values())
+                while total > MAX_CACHED_BYTES and len(self._rates) > 1:
+                    total -= self._rates.popitem(last=False)[1].nbytes
+            self._rates.move_to_end(key)
+            return self._rates[key]
+
+    def _fit_of(
+        self,
+        session: Session,
+        *,
+        video: bool,
+        behavior: bool,
+        read: Callable[[], TrainSeries] | None = None,
+    ) -> tuple[LinearGaussianFit, Prior]:
+        inputs = inputs_name(video=video, behavior=behavior)
+        fitted, prior, _ = self._parts[session.id][inputs]
+        return fitted, prior
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Locks and caches stay in this process.
+        arguments = (self.transformer, self.context, self._hash)
+        return OmniMouseWithContext, arguments

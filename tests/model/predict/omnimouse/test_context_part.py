@@ -1,0 +1,116 @@
+"""OmniMouse with a context part: no leaks, quick strokes, saved with the weights."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+
+import omnimouse_model as om
+from omnimouse_model.errors import CheckpointError, StoppedError
+from omnimouse_model.masks import scored_cells
+from omnimouse_model.nets.checkpoint import save_checkpoint
+from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+from omnimouse_model.predict.omnimouse.loading import load_checkpoint_predictor
+from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+from omnimouse_model.train.context_part import fit_context
+from tests.model.finetune_process import KNOWN, NEW, small_net
+from tests.model.predict.baselines.test_predictor import window_with_withheld
+from tests.model.random_masks import masks
+from tests.small_sessions import write_session
+
+pytestmark = pytest.mark.slow
+STRATEGY = "test/video_only"
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    return om.open_session(write_session(tmp_path_factory.mktemp("mice") / KNOWN, 12))
+
+
+@pytest.fixture(scope="module")
+def path(session):
+    net = small_net({KNOWN: 12, NEW: 9}).requires_grad_(False)
+    context = fit_context(TransformerPredictor(net, "plain"), session)
+    return save_checkpoint(
+        session.path.parent / "both.safetensors", net, context=context
+    )
+
+
+@pytest.fixture
+def predictor(path):
+    return om.load_predictor(path)
+
+
+@settings(max_examples=15)
+@given(mask=masks(12))
+def test_withheld_values_change_nothing(session, path, mask):
+    if not (mask.target.any() or mask.has_behavior_target):
+        return
+    predictor, window = om.load_predictor(path), session.window(3.0)
+    expected = predictor.predict(window, mask)
+    asked = scored_cells(mask)[:, expected.neurons]
+    np.testing.assert_array_equal(np.isfinite(expected.responses), asked)
+    assert (expected.behavior is not None) == mask.has_behavior_target
+    for value in (np.nan, 1e6):
+        changed = window_with_withheld(window, mask, value)
+        found = om.load_predictor(path).predict(changed, mask)
+        np.testing.assert_array_equal(found.responses, expected.responses)
+        np.testing.assert_array_equal(found.behavior, expected.behavior)
+
+
+def test_only_the_first_stroke_of_a_window_runs_the_transformer(session, predictor):
+    window, counters = session.window(3.0), predictor.transformer.counters
+    mask = om.Mask.nothing(session).with_frames(True).ask(range(6, 12))
+    alone = predictor.predict(window, mask)
+    n_encodings = counters["encodings"]
+    half = predictor.predict(window, mask.show(range(6)))
+    assert counters["encodings"] == n_encodings == 1
+    assert not np.allclose(half.responses[30:], alone.responses[30:])
+    predictor.predict(window, mask.with_frames(False))
+    assert counters["encodings"] == 1  # the part without video has no such mean
+    predictor.predict(window, mask.with_frames(slice(0, 20)))
+    assert counters["encodings"] == 2
+
+
+def test_the_mean_follows_the_transformer(session, predictor):
+    """With a gain of 1 and nothing else, predictions are the transformer's."""
+    mask = om.Mask.nothing(session).with_frames(True).ask(slice(None))
+    fitted, _, gain = predictor._parts[KNOWN]["video"]
+    fitted.weights[:], fitted.intercept[:], gain[:] = 0, 0, 1
+    fitted.scale[:], window = 1e-6, session.window(3.0)
+    plain = predictor.transformer.predict(window, mask).responses
+    found = predictor.predict(window, mask).responses
+    np.testing.assert_allclose(found, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_a_checkpoint_keeps_both_and_can_be_read_without_the_part(
+    session, path, predictor
+):
+    window, mask = session.window(3.0), om.mask_from_strategy(STRATEGY, 12)
+    plain = load_checkpoint_predictor(path, with_context=False)
+    assert plain.predictor_id != predictor.predictor_id
+    assert predictor.has_context(session)
+    expected = predictor.transformer.predict(window, mask).responses
+    np.testing.assert_array_equal(plain.predict(window, mask).responses, expected)
+
+
+def test_a_session_without_a_part_gets_the_transformers_predictions(path, tmp_path):
+    other = om.open_session(write_session(tmp_path / NEW, 9))
+    predictor, mask = om.load_predictor(path), om.mask_from_strategy(STRATEGY, 9)
+    found = predictor.predict(other.window(3.0), mask)
+    expected = predictor.transformer.predict(other.window(3.0), mask)
+    np.testing.assert_array_equal(found.responses, expected.responses)
+
+
+def test_a_part_that_lacks_an_array_is_refused_and_a_fit_can_be_stopped(
+    session, path, tmp_path
+):
+    checkpoint = read_checkpoint(path)
+    fewer = {k: v for k, v in checkpoint.context.items() if not k.endswith(".gain")}
+    damaged = save_checkpoint(
+        tmp_path / "less.safetensors", checkpoint.build(), context=fewer
+    )
+    with pytest.raises(CheckpointError, match=r"less.*gain"):
+        om.load_predictor(damaged)
+    transformer = om.load_predictor(path).transformer
+    with pytest.raises(StoppedError):
+        fit_context(transformer, session, cancelled=lambda: True)
