@@ -77,6 +77,8 @@ def test_two_fingers_zoom_and_move_the_field_and_paint_nothing(fresh_explorer):
         "explorer.controller.results.population_freshness", "fresh"
     )
     hand, before = TouchScreen(fresh_explorer), wait_for_agreement(fresh_explorer)
+    # The mouse or the keys of an earlier test may have left the ring of the brush.
+    hand.field.dispatch_event("pointerleave")
     undo_name = fresh_explorer.evaluate("explorer.controller.undo_name")
     hand.field.press("Home")
     whole = hand.canvas_picture()
