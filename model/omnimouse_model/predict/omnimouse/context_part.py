@@ -22,7 +22,7 @@ from torch import Tensor
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
-from omnimouse_model.errors import CheckpointError
+from omnimouse_model.errors import CheckpointError, UnsupportedRequestError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import Outdated
 from omnimouse_model.predict.devices import Residence
@@ -58,32 +58,47 @@ def context_tensors(
 
 
 def read_context(
-    context: Mapping[str, Tensor], source: str
+    context: Mapping[str, Tensor], n_neurons: Mapping[str, int], source: str
 ) -> dict[str, dict[str, tuple[LinearGaussianFit, np.ndarray]]]:
     """Return session id -> inputs -> (fit, gain), from the tensors of a checkpoint.
+
+    Parameters
+    ----------
+    context
+        Tensors, see `context_tensors`.
+    n_neurons
+        session id -> number of neurons of the model.
+    source
+        Name of the checkpoint, for messages.
 
     Raises
     ------
     CheckpointError
-        An array is missing.
+        An array is missing, or is not for the neurons of its session.
     """
-    arrays: dict[str, dict[str, dict[str, np.ndarray]]] = {}
+    arrays: dict[tuple[str, str], dict[str, np.ndarray]] = {}
     for key, tensor in context.items():
-        session_id, inputs, name = key.split(".")
-        of_session = arrays.setdefault(session_id, {})
-        of_session.setdefault(inputs, {})[name] = tensor.float().numpy()
-    try:
-        return {
-            session_id: {
-                inputs: (LinearGaussianFit.from_arrays(values), values[GAIN])
-                for inputs, values in of_session.items()
-            }
-            for session_id, of_session in arrays.items()
-        }
-    except KeyError as error:
-        raise CheckpointError(
-            f"{source}: its context part lacks the array {error}. Copy the file again."
-        ) from None
+        session_id, _, rest = key.partition(".")
+        inputs, _, name = rest.partition(".")
+        arrays.setdefault((session_id, inputs), {})[name] = tensor.float().numpy()
+    fits: dict[str, dict[str, tuple[LinearGaussianFit, np.ndarray]]] = {}
+    for (session_id, inputs), values in arrays.items():
+        try:
+            fitted, gain = LinearGaussianFit.from_arrays(values), values[GAIN]
+        except (KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{source}: the context part {session_id}.{inputs} cannot be read "
+                f"({error}). Copy the file again."
+            ) from None
+        shapes = (gain.shape, fitted.floor.shape, fitted.weights.shape[1:])
+        n, n_columns = n_neurons.get(session_id, 0), len(fitted.factors.loadings)
+        if shapes != ((n,), (n,), (n_columns,)) or n_columns < n:
+            raise CheckpointError(
+                f"{source}: the context part {session_id}.{inputs} has arrays of the "
+                f"shapes {shapes}; the model has {n} neurons of this session."
+            )
+        fits.setdefault(session_id, {})[inputs] = fitted, gain
+    return fits
 
 
 def mean_mask(session: Session, frames: np.ndarray, *, behavior: bool) -> Mask:
@@ -127,7 +142,9 @@ class OmniMouseWithContext(LinearGaussian):
                 inputs: (fitted, Prior.of(fitted.factors, times_s), gain)
                 for inputs, (fitted, gain) in of_session.items()
             }
-            for session_id, of_session in read_context(context, self.name).items()
+            for session_id, of_session in read_context(
+                context, transformer.needs.n_neurons, self.name
+            ).items()
         }
         self._rates: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
 
@@ -231,7 +248,14 @@ class OmniMouseWithContext(LinearGaussian):
         read: Callable[[], TrainSeries] | None = None,
     ) -> tuple[LinearGaussianFit, Prior]:
         inputs = inputs_name(video=video, behavior=behavior)
-        fitted, prior, _ = self._parts[session.id][inputs]
+        parts = self._parts[session.id]
+        if inputs not in parts:
+            raise UnsupportedRequestError(
+                f"The context part of {self.name!r} for session {session.id!r} was "
+                f"fitted for visible {', '.join(parts)}, not for {inputs}: hide what "
+                "the recording lacked then, or use the model without the part."
+            )
+        fitted, prior, _ = parts[inputs]
         return fitted, prior
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -5,7 +5,11 @@ import pytest
 from hypothesis import given, settings
 
 import omnimouse_model as om
-from omnimouse_model.errors import CheckpointError, StoppedError
+from omnimouse_model.errors import (
+    CheckpointError,
+    StoppedError,
+    UnsupportedRequestError,
+)
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
@@ -73,7 +77,7 @@ def test_only_the_first_stroke_of_a_window_runs_the_transformer(session, predict
 
 def test_the_mean_follows_the_transformer(session, predictor):
     """With a gain of 1 and nothing else, predictions are the transformer's."""
-    mask = om.Mask.nothing(session).with_frames(True).ask(slice(None))
+    mask = om.mask_from_strategy(STRATEGY, 12)
     fitted, _, gain = predictor._parts[KNOWN]["video"]
     fitted.weights[:], fitted.intercept[:], gain[:] = 0, 0, 1
     fitted.scale[:], window = 1e-6, session.window(3.0)
@@ -101,16 +105,31 @@ def test_a_session_without_a_part_gets_the_transformers_predictions(path, tmp_pa
     np.testing.assert_array_equal(found.responses, expected.responses)
 
 
-def test_a_part_that_lacks_an_array_is_refused_and_a_fit_can_be_stopped(
-    session, path, tmp_path
-):
-    checkpoint = read_checkpoint(path)
-    fewer = {k: v for k, v in checkpoint.context.items() if not k.endswith(".gain")}
-    damaged = save_checkpoint(
-        tmp_path / "less.safetensors", checkpoint.build(), context=fewer
-    )
-    with pytest.raises(CheckpointError, match=r"less.*gain"):
+@pytest.mark.parametrize("fault", ["missing", "shorter"])
+def test_a_damaged_part_is_refused(path, tmp_path, fault):
+    checkpoint, name = read_checkpoint(path), f"{KNOWN}.video.gain"
+    context = dict(checkpoint.context)
+    gain = context.pop(name)
+    if fault == "shorter":
+        context[name] = gain[1:]
+    damaged = tmp_path / "damaged.safetensors"
+    save_checkpoint(damaged, checkpoint.build(), context=context)
+    with pytest.raises(CheckpointError, match=rf"damaged: .*{KNOWN}\.video"):
         om.load_predictor(damaged)
-    transformer = om.load_predictor(path).transformer
+
+
+def test_inputs_that_the_part_was_not_fitted_for_are_refused(session, path, tmp_path):
+    checkpoint = read_checkpoint(path)
+    context = {k: v for k, v in checkpoint.context.items() if ".none." in k}
+    blind = tmp_path / "blind"
+    save_checkpoint(blind, checkpoint.build(), context=context)
+    mask = om.mask_from_strategy(STRATEGY, 12)
+    with pytest.raises(
+        UnsupportedRequestError, match="for visible none, not for video"
+    ):
+        om.load_predictor(f"{blind}.safetensors").predict(session.window(3.0), mask)
+
+
+def test_a_fit_can_be_stopped(session, predictor):
     with pytest.raises(StoppedError):
-        fit_context(transformer, session, cancelled=lambda: True)
+        fit_context(predictor.transformer, session, cancelled=lambda: True)
