@@ -3,8 +3,8 @@
 from typing import Final
 
 MEANINGS: Final = {
-    "demo": "transformer and context part",
-    "demo-plain": "transformer alone",
+    "demo": "transformer",
+    "demo-plain": "no context part",
     "mean": "each neuron's mean",
     "last": "last visible value",
     "interpolation": "nearest visible values",
