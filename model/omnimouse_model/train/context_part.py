@@ -141,7 +141,7 @@ def _mean_rates(
     """Return the transformer's rates for the samples of the series, float32 (N, P)."""
     spec = transformer.needs.spec
     frames = np.ones(spec.n_frames, bool)
-    mask = mean_mask(session, frames, behavior=behavior)
+    mask = mean_mask(transformer.needs, session, frames, behavior=behavior)
     windows = train_windows(session, spec)
     requests = ((session.window(w.start_s, spec), mask, None) for w in windows)
     parts = []

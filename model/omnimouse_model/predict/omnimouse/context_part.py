@@ -101,8 +101,14 @@ def read_context(
     return fits
 
 
-def mean_mask(session: Session, frames: np.ndarray, *, behavior: bool) -> Mask:
-    """Return the mask of the mean: all responses are targets, none is visible."""
+def mean_mask(
+    needs: Needs, session: Session, frames: np.ndarray, *, behavior: bool
+) -> Mask:
+    """Return the mask of the mean: all responses are targets, none is visible.
+
+    Behaviour is visible to a transformer only if the session has its channels.
+    """
+    behavior = behavior and len(session.behavior_names) == needs.behavior_channels
     mask = Mask.nothing(session).ask(slice(None), slice(None)).with_frames(frames)
     # Without latents of a population, as in the training tasks that show no responses.
     return mask.with_behavior(behavior).with_context_span(0, 0)
@@ -229,7 +235,7 @@ class OmniMouseWithContext(LinearGaussian):
         key = (window.key, frames.tobytes(), behavior)
         with self._lock:
             if key not in self._rates:
-                mask = mean_mask(window.session, frames, behavior=behavior)
+                mask = mean_mask(self.needs, window.session, frames, behavior=behavior)
                 self._rates[key] = filled(
                     self.transformer.predict(window, mask).responses
                 )

@@ -1,5 +1,7 @@
 """OmniMouse with a context part: no leaks, quick strokes, saved with the weights."""
 
+import shutil
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +15,7 @@ from omnimouse_model.errors import (
 from omnimouse_model.masks import scored_cells
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+from omnimouse_model.predict.omnimouse.context_part import OmniMouseWithContext
 from omnimouse_model.predict.omnimouse.loading import load_checkpoint_predictor
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.train.context_part import fit_context
@@ -133,3 +136,18 @@ def test_inputs_that_the_part_was_not_fitted_for_are_refused(session, path, tmp_
 def test_a_fit_can_be_stopped(session, predictor):
     with pytest.raises(StoppedError):
         fit_context(predictor.transformer, session, cancelled=lambda: True)
+
+
+def test_a_session_with_other_channels_of_behaviour_has_a_part(path, tmp_path):
+    folder = write_session(tmp_path / KNOWN, 12)
+    shutil.rmtree(folder / "eye_tracker")
+    session, transformer = om.open_session(folder), om.load_predictor(path).transformer
+    context = fit_context(transformer, session)
+    predictor = OmniMouseWithContext(transformer, context, "")
+    mask = om.Mask.nothing(session).with_frames(True).ask(slice(None))
+    found = [
+        predictor.predict(session.window(3.0), mask.with_behavior(visible)).responses
+        for visible in (True, False)
+    ]
+    assert np.isfinite(found[0][30:]).all()
+    assert not np.allclose(found[0][30:], found[1][30:])
