@@ -36,7 +36,7 @@ def mice(tmp_path, monkeypatch):
     load = registry.load_predictor
 
     def load_small(name: str, *arguments: object, **options: object) -> Predictor:
-        return load(model if name == "demo" else name, *arguments, **options)
+        return load(model if name == "demo-plain" else name, *arguments, **options)
 
     named = {"demo": made[0], "unseen": made[1]}.__getitem__
     monkeypatch.setattr(bench_finetune, "named_session", named)
