@@ -42,7 +42,7 @@ def steps(out: Path) -> list[float]:
 
 
 def interrupted(self: TrainingProgress, facts: dict[str, float]) -> None:
-    """Tell of a step as usual; Ctrl-C comes with the first."""
+    """Show the progress of a step; press Ctrl-C at the first one."""
     plain_progress(self, facts)
     if facts["step"] == 1:
         signal.raise_signal(signal.SIGINT)

@@ -11,7 +11,6 @@ conditional mean; the transformer runs once for each window, choice of frames an
 behaviour. The part is fitted to one session and is saved with the weights.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
@@ -30,6 +29,7 @@ from omnimouse_model.predict.linear_gaussian.conditional import Prior
 from omnimouse_model.predict.linear_gaussian.fit import LinearGaussianFit, to_fitted
 from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
 from omnimouse_model.predict.linear_gaussian.series import TrainSeries
+from omnimouse_model.predict.omnimouse.device_cache import DeviceCache
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction
 
@@ -39,7 +39,7 @@ GAIN = "gain"
 
 
 def inputs_name(*, video: bool, behavior: bool) -> str:
-    """Return the name of a set of visible inputs in a checkpoint."""
+    """Return the name of visible inputs, such as "none" or "video_behavior"."""
     return "_".join(["video"] * video + ["behavior"] * behavior) or "none"
 
 
@@ -152,7 +152,9 @@ class OmniMouseWithContext(LinearGaussian):
                 context, transformer.needs.n_neurons, self.name
             ).items()
         }
-        self._rates: OrderedDict[tuple[object, ...], np.ndarray] = OrderedDict()
+        self._rates = DeviceCache[np.ndarray](
+            MAX_CACHED_BYTES, lambda rates: rates.nbytes
+        )
 
     @property
     def predictor_id(self) -> str:
@@ -190,7 +192,7 @@ class OmniMouseWithContext(LinearGaussian):
         """Do nothing: the parts were fitted with the weights."""
 
     def prefetch(self, window: Window, mask: Mask) -> None:
-        """Compute the mean for a request that may follow."""
+        """Run the transformer for a window before a mask for it is requested."""
         if not self.has_context(window.session):
             self.transformer.prefetch(window, mask)
         elif mask.frames.any() and window.has_video:
@@ -233,17 +235,13 @@ class OmniMouseWithContext(LinearGaussian):
     ) -> np.ndarray:
         """Return the transformer's rates without responses, float32 (n_samples, P)."""
         key = (window.key, frames.tobytes(), behavior)
+        mask = mean_mask(self.needs, window.session, frames, behavior=behavior)
+
+        def compute() -> np.ndarray:
+            return filled(self.transformer.predict(window, mask).responses)
+
         with self._lock:
-            if key not in self._rates:
-                mask = mean_mask(self.needs, window.session, frames, behavior=behavior)
-                self._rates[key] = filled(
-                    self.transformer.predict(window, mask).responses
-                )
-                total = sum(rates.nbytes for rates in self._rates.values())
-                while total > MAX_CACHED_BYTES and len(self._rates) > 1:
-                    total -= self._rates.popitem(last=False)[1].nbytes
-            self._rates.move_to_end(key)
-            return self._rates[key]
+            return self._rates.get(key, compute)
 
     def _fit_of(
         self,

@@ -1,4 +1,4 @@
-"""LRU cache with a byte limit, for tensors on the device."""
+"""Cache with a byte limit, for tensors on the device and arrays computed there."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable

@@ -164,7 +164,7 @@ class TransformerPredictor(Predictor):
 
     @property
     def status(self) -> str:
-        """Status of predictions: "ok", or a remark on reduced settings."""
+        """Status of predictions: "ok", or how too little memory changed them."""
         return self._settings.status
 
     def prepare(self, session: Session) -> None:
