@@ -15,6 +15,11 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+
+# Its functions have the process group as the default of an argument. If torch imports
+# them after the group exists, they keep the group, and its threads with it, until the
+# interpreter ends, where they sometimes abort the process.
+import torch.distributed.nn
 from torch import Tensor
 from torch._utils import _flatten_dense_tensors, _unflatten_dense_tensors
 
