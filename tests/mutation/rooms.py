@@ -67,10 +67,11 @@ ROOMS = {
         + _files(f"{_MODEL}/predict/baselines", "video_ridge autoregressive")
         + _files(f"{_MODEL}/predict/baselines", "visible_input fit_cache")
         + _files(f"{_MODEL}/predict", "ensemble compatibility capabilities predictor")
-        + _files(f"{_MODEL}/predict/omnimouse", "predictor batching device_cache")
+        + _files(f"{_MODEL}/predict", "memory_cache omnimouse/predictor")
+        + _files(f"{_MODEL}/predict", "omnimouse/batching")
         + _files(f"{_MODEL}/predict/worker", "mask_delta"),
         _files(f"{_TESTS}/predict", "baselines/test_predictor omnimouse/test_predictor")
-        + _files(f"{_TESTS}/predict", "test_registry omnimouse/test_device_cache")
+        + _files(f"{_TESTS}/predict", "test_registry test_memory_cache")
         + _files(f"{_TESTS}/predict", "omnimouse/test_memory_fallback")
         + _files(f"{_TESTS}/live", "models/test_fallback_baseline mask/test_undo")
         + _files(_TESTS, "analysis/evaluate/test_evaluate_parts masks/test_files")

@@ -6,7 +6,6 @@ visible inputs; a mask chooses what is known. Method and figures: `docs/evaluati
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -41,6 +40,7 @@ from omnimouse_model.predict.linear_gaussian.series import (
     reads_video,
     train_series,
 )
+from omnimouse_model.predict.memory_cache import MemoryCache
 from omnimouse_model.predict.predictor import (
     Encoded,
     Needs,
@@ -86,8 +86,8 @@ class LinearGaussian(Predictor):
     def __init__(self, spec: WindowSpec = OMNIMOUSE) -> None:
         self._spec = spec
         self._fits: dict[tuple[str, str], tuple[LinearGaussianFit, Prior]] = {}
-        self._conditionals: OrderedDict[tuple[str, str, bytes], Conditional] = (
-            OrderedDict()
+        self._conditionals = MemoryCache[Conditional](
+            MAX_CACHED_BYTES, lambda conditional: conditional.n_bytes
         )
         self._lock = threading.RLock()
         self._outdated: Outdated = lambda: False
@@ -269,15 +269,7 @@ class LinearGaussian(Predictor):
     ) -> Conditional:
         key = (session.fingerprint, str(id(fitted)), np.packbits(visible).tobytes())
         with self._lock:
-            if key not in self._conditionals:
-                self._conditionals[key] = Conditional(prior, visible)
-                total = sum(
-                    conditional.n_bytes for conditional in self._conditionals.values()
-                )
-                while total > MAX_CACHED_BYTES and len(self._conditionals) > 1:
-                    total -= self._conditionals.popitem(last=False)[1].n_bytes
-            self._conditionals.move_to_end(key)
-            return self._conditionals[key]
+            return self._conditionals.get(key, lambda: Conditional(prior, visible))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Fits belong to sessions: another process makes its own, or reads stored ones.

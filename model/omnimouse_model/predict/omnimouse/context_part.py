@@ -29,7 +29,7 @@ from omnimouse_model.predict.linear_gaussian.conditional import Prior
 from omnimouse_model.predict.linear_gaussian.fit import LinearGaussianFit, to_fitted
 from omnimouse_model.predict.linear_gaussian.predictor import LinearGaussian
 from omnimouse_model.predict.linear_gaussian.series import TrainSeries
-from omnimouse_model.predict.omnimouse.device_cache import DeviceCache
+from omnimouse_model.predict.memory_cache import MemoryCache
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.predict.predictor import Encoded, Needs, Prediction
 
@@ -152,7 +152,7 @@ class OmniMouseWithContext(LinearGaussian):
                 context, transformer.needs.n_neurons, self.name
             ).items()
         }
-        self._rates = DeviceCache[np.ndarray](
+        self._rates = MemoryCache[np.ndarray](
             MAX_CACHED_BYTES, lambda rates: rates.nbytes
         )
 

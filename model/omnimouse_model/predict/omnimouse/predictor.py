@@ -28,8 +28,8 @@ from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.nets.omnimouse.trunk import Context
 from omnimouse_model.predict.capabilities import Outdated
 from omnimouse_model.predict.devices import Residence, hardware_of
+from omnimouse_model.predict.memory_cache import MemoryCache
 from omnimouse_model.predict.omnimouse.batching import batch_key, copy_to_cpu
-from omnimouse_model.predict.omnimouse.device_cache import DeviceCache
 from omnimouse_model.predict.omnimouse.interrupt import checked_between_layers
 from omnimouse_model.predict.omnimouse.memory_fallback import (
     ComputeSettings,
@@ -119,8 +119,8 @@ class TransformerPredictor(Predictor):
     counters: dict[str, int] = field(default_factory=_new_counters)
     needs: Needs = field(init=False, repr=False)
     _settings: ComputeSettings = field(init=False, repr=False)
-    _cache: DeviceCache[Tensor] = field(
-        default_factory=lambda: DeviceCache(CACHE_BYTES, _tensor_bytes), repr=False
+    _cache: MemoryCache[Tensor] = field(
+        default_factory=lambda: MemoryCache(CACHE_BYTES, _tensor_bytes), repr=False
     )
     _layouts: OrderedDict[str, tuple[Layout, Layout]] = field(
         default_factory=OrderedDict, repr=False

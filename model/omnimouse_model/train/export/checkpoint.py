@@ -13,7 +13,7 @@ from omnimouse_model.nets.checkpoint import Checkpoint, save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
 from omnimouse_model.train.config import TrainConfig
-from omnimouse_model.train.context_part import fit_context
+from omnimouse_model.train.context_fit import fit_context
 from omnimouse_model.train.sessions import session_place
 
 

@@ -39,7 +39,7 @@ from omnimouse_model.predict.registry import load_predictor
 from omnimouse_model.train.batches import TrainingSession
 from omnimouse_model.train.checkpoints import BEST, LAST, saved_step
 from omnimouse_model.train.config import Group, Phase, TrainConfig
-from omnimouse_model.train.context_part import fit_context
+from omnimouse_model.train.context_fit import fit_context
 from omnimouse_model.train.distributed import launched_ranks
 from omnimouse_model.train.finetune.held_out import hold_out
 from omnimouse_model.train.finetune.progress import FinetuneProgress, Reports

@@ -16,7 +16,7 @@ from omnimouse_model.nets.checkpoint import read_card, save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
 from omnimouse_model.predict.omnimouse.loading import weights_hash
 from omnimouse_model.train.checkpoints import last_state, saved_step
-from omnimouse_model.train.context_part import fit_context
+from omnimouse_model.train.context_fit import fit_context
 from omnimouse_model.train.finetune.held_out import WINDOW_S, hold_out
 from omnimouse_model.train.finetune.progress import FinetuneProgress
 from omnimouse_model.train.finetune.run import is_finished

@@ -1,4 +1,4 @@
-"""Cache with a byte limit, for tensors on the device and arrays computed there."""
+"""Cache with a byte limit, for tensors on the device and arrays in memory."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class DeviceCache(Generic[T]):
+class MemoryCache(Generic[T]):
     """Values by key; the least recently used are dropped above a limit of bytes.
 
     Parameters

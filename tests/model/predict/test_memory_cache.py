@@ -3,12 +3,12 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from omnimouse_model.predict.omnimouse.device_cache import DeviceCache
+from omnimouse_model.predict.memory_cache import MemoryCache
 
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(1, 60)), max_size=40))
 def test_it_never_holds_more_than_its_limit_but_for_the_newest(asked):
-    kept: DeviceCache[bytes] = DeviceCache(100, len)
+    kept: MemoryCache[bytes] = MemoryCache(100, len)
     sizes: dict[int, int] = {}
     for key, size in asked:
         if key not in kept:
@@ -21,7 +21,7 @@ def test_it_never_holds_more_than_its_limit_but_for_the_newest(asked):
 
 
 def test_what_was_used_last_stays():
-    kept: DeviceCache[bytes] = DeviceCache(100, len)
+    kept: MemoryCache[bytes] = MemoryCache(100, len)
     for key in ("a", "b"):
         kept.get(key, lambda: bytes(40))
     kept.get("a", lambda: b"made again")
@@ -31,7 +31,7 @@ def test_what_was_used_last_stays():
 
 
 def test_one_that_is_too_big_is_kept_alone():
-    kept: DeviceCache[bytes] = DeviceCache(100, len)
+    kept: MemoryCache[bytes] = MemoryCache(100, len)
     kept.get("small", lambda: bytes(40))
     kept.get("big", lambda: bytes(400))
     assert "small" not in kept
