@@ -202,19 +202,25 @@ def matmul_gflops(dtype: str, device: str, budget_s: float = 0.5) -> float:
     """Return the median rate of a square matmul within a time budget, in GFLOP/s."""
     import torch
 
-    # Large enough that starting a kernel costs little, compared with the matmul.
-    size = 8192 if device == "cuda" else 2048
-    a = torch.ones(size, size, dtype=getattr(torch, dtype), device=device)
-    a @ a  # warm-up: starts threads and selects the kernel
-    times: list[float] = []
-    begin = time.perf_counter()
-    while not times or time.perf_counter() - begin < budget_s:
+    def seconds(a: torch.Tensor) -> float:
         start = time.perf_counter()
         a @ a
         if device == "cuda":
             # CUDA calls return before their work is done.
             torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
+        return time.perf_counter() - start
+
+    # A large matrix, because starting a kernel costs time too; smaller where bfloat16
+    # is emulated, which can take minutes.
+    for size in (256, 512, 1024, 2048, 4096, 8192):
+        a = torch.ones(size, size, dtype=getattr(torch, dtype), device=device)
+        seconds(a)  # warm-up: starts threads and selects the kernel
+        if seconds(a) > budget_s / 50:
+            break
+    times: list[float] = []
+    begin = time.perf_counter()
+    while not times or time.perf_counter() - begin < budget_s:
+        times.append(seconds(a))
     # n^3 multiplications and as many additions.
     return 2 * size**3 / median(times) / 1e9
 
