@@ -20,7 +20,6 @@ from omnimouse_model.metrics import (
     METRICS,
     Metric,
     Moments,
-    StreamingCorrelation,
     moments,
     poisson_gain,
     session_score,
@@ -65,12 +64,10 @@ class RunningScore:
     clips: Sequence[RepeatedClip] = ()
     n_windows: int = 0
     neurons: np.ndarray = field(init=False)
-    responses: StreamingCorrelation = field(init=False)
-    gain: np.ndarray = field(init=False)  # Poisson gain of each neuron, nats
     blocks: BlockSums = field(default_factory=BlockSums)
     by_group: dict[str, BlockSums] = field(default_factory=dict)
     repeats: RepeatTable | None = None
-    behavior: StreamingCorrelation | None = None
+    behavior: BlockSums = field(default_factory=BlockSums)  # a column per channel
     behavior_refusals: dict[str, str] = field(default_factory=dict)  # by channel
     channels: tuple[str, ...] = field(init=False)  # of `Window.behavior`
 
@@ -80,8 +77,6 @@ class RunningScore:
         self.neurons = np.flatnonzero(self.cells.any(axis=0))
         n, spec = len(self.neurons), self.mask.spec
         self.channels = spec.behavior_names(self.session.behavior_names)
-        self.responses = StreamingCorrelation(self.mask.n_samples, n)
-        self.gain = np.zeros(n)
         if self.clips:
             rate_hz = spec.response_rate_hz
             self.repeats = RepeatTable(self.session, self.clips, rate_hz, n)
@@ -97,7 +92,7 @@ class RunningScore:
             rates = in_window_units(prediction, window)[:, is_scored]
             self.add_rates(window, rates, columns, block, prediction.valid)
         if self.mask.has_behavior_target:
-            self._add_behavior(window, prediction.behavior)
+            self._add_behavior(window, prediction.behavior, block)
 
     def add_rates(
         self,
@@ -120,8 +115,9 @@ class RunningScore:
         if self.null is not None:
             rates, truth = scored_counts(rates, truth, window, neurons)
             gain = self._poisson_gain(rates, truth, counted, self.null[neurons])
-            self.gain[columns] += gain.sum(axis=0)
-        self.responses.update(rates, truth, counted, columns)
+        scored = counted & np.isfinite(truth)
+        if not np.isfinite(rates[scored]).all():
+            raise ValueError("A prediction that is to be scored is not finite.")
         # Trial times are on the session clock, window times on the native clock.
         times_s = window.times("responses") - self.session.t0
         if self.repeats is not None:
@@ -129,7 +125,6 @@ class RunningScore:
             return
         # Arrays over all neurons, so that moments of different windows merge even if a
         # prediction has only some of the neurons.
-        scored = counted & np.isfinite(truth)
         arrays = np.zeros((4, len(truth), len(self.neurons)))
         for array, values in zip(arrays, (rates, truth, gain, scored), strict=True):
             array[:, columns] = values
@@ -159,7 +154,9 @@ class RunningScore:
         gain[counted] = poisson_gain(rates[counted], counts[counted], null[counted])
         return gain
 
-    def _add_behavior(self, window: Window, decoded: np.ndarray | None) -> None:
+    def _add_behavior(
+        self, window: Window, decoded: np.ndarray | None, block: int
+    ) -> None:
         """Add the decoded channels that the session also has."""
         truth, names = window.behavior, self.channels
         matched = np.full(truth.shape, np.nan, np.float32)
@@ -171,21 +168,25 @@ class RunningScore:
             # The window holds 0 for a channel of the spec that the session lacks.
             for name in set(names) - set(self.session.behavior_names):
                 self.behavior_refusals[name] = f"The session has no {name!r}."
-        if self.behavior is None:
-            self.behavior = StreamingCorrelation(*truth.shape)
         # Channels without a match are NaN and must not count: a counted NaN prediction
         # is an error.
         is_scored = [name not in self.behavior_refusals for name in names]
         counted = window.valid["behavior"][:, None] & np.array(is_scored, bool)
-        self.behavior.update(matched, truth, counted)
+        counted &= np.isfinite(truth)
+        if not np.isfinite(matched[counted]).all():
+            raise ValueError("Decoded behaviour that is to be scored is not finite.")
+        self.behavior.add(block, moments(matched, truth, valid=counted))
 
     # -- results ----------------------------------------------------------------------
     def per_neuron(self) -> tuple[np.ndarray, np.ndarray]:
         """Return value and number of scored samples of every scored neuron."""
         if self.repeats is not None:
             return self.repeats.scores()
-        sums = self.responses.moments()
-        return self._values(sums, self.gain), sums.count
+        if not self.blocks.blocks:
+            n = len(self.neurons)
+            return np.full(n, np.nan), np.zeros(n, np.int64)
+        sums, gain = self.blocks.total()
+        return self._values(sums, gain), sums.count
 
     def _values(self, sums: Moments, gain: np.ndarray) -> np.ndarray:
         # Without repeats, every neuron of a metric of repeats is undefined.
@@ -263,8 +264,9 @@ class RunningScore:
         reasons = dict.fromkeys(names, self.refusal)
         if not self.channels:
             reasons = {"behavior": "The session has no behaviour."}
-        elif not self.refusal and self.behavior is not None:
-            values, reasons = self.behavior.pearson(), self.behavior_refusals
+        elif not self.refusal and self.behavior.blocks:
+            values = self.behavior.total()[0].pearson()
+            reasons = self.behavior_refusals
         return [
             BehaviorScore(
                 self.session.id,

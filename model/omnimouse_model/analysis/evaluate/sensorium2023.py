@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from omnimouse_model.analysis.evaluate.evaluate import CHUNK
+from omnimouse_model.analysis.evaluate.shard import BATCH
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
@@ -220,8 +220,8 @@ def _predicted(predictor: Predictor, session: Session, trial: int) -> ClipPredic
     predicted = np.full(shape, np.nan, np.float32)
     mask = mask_from_strategy(STRATEGY, session)
     windows = [_window_at(session, onset_s, first) for first in clip_starts(length)]
-    for part in range(0, len(windows), CHUNK):
-        chunk = windows[part : part + CHUNK]
+    for part in range(0, len(windows), BATCH):
+        chunk = windows[part : part + BATCH]
         predictions = predictor.predict_many([(window, mask, None) for window in chunk])
         for window, prediction in zip(chunk, predictions, strict=True):
             frame = _frames(window, onset_s)

@@ -26,8 +26,6 @@ from omnimouse_model.analysis.evaluate.dask_map import (
     resolve_predictor,
 )
 from omnimouse_model.analysis.evaluate.evaluate import (
-    Progress,
-    Shard,
     by_spec,
     listed_sessions,
     merge_scores,
@@ -48,6 +46,7 @@ from omnimouse_model.analysis.evaluate.results_store import (
     number,
     row_key,
 )
+from omnimouse_model.analysis.evaluate.shard import Progress, Shard
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.session import Session

@@ -7,9 +7,10 @@ from functools import partial
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.conditions import Condition
-from omnimouse_model.analysis.evaluate.evaluate import Progress, evaluate
+from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.analysis.evaluate.results import Score, Scores
 from omnimouse_model.analysis.evaluate.results_store import row_key
+from omnimouse_model.analysis.evaluate.shard import Progress
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.analysis.sweep.contexts import (
     Context,

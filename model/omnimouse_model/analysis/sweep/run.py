@@ -15,12 +15,9 @@ from omnimouse_model.analysis.evaluate.dask_map import (
     map_pieces,
     resolve_predictor,
 )
-from omnimouse_model.analysis.evaluate.evaluate import (
-    CHUNK,
-    Progress,
-    listed_sessions,
-)
+from omnimouse_model.analysis.evaluate.evaluate import listed_sessions
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile
+from omnimouse_model.analysis.evaluate.shard import BATCH, Progress
 from omnimouse_model.analysis.sweep.cells import (
     Cell,
     cell_key,
@@ -252,7 +249,7 @@ class _Run:
                 if cell.session.id == session and key not in self.rows
             ]
             while missing:
-                is_few = len(self.cells[missing[0]].starts) <= CHUNK
+                is_few = len(self.cells[missing[0]].starts) <= BATCH
                 size = 1 if is_few else CELLS_TOGETHER
                 batches.append(missing[:size])
                 missing = missing[size:]

@@ -252,7 +252,7 @@ def test_a_point_averages_draws_then_sessions():
 
 
 def test_many_windows_go_chunk_by_chunk_to_the_same_scores(session, sweep, monkeypatch):
-    monkeypatch.setattr(sweep_module, "CHUNK", 5)
+    monkeypatch.setattr(sweep_module, "BATCH", 5)
     parts = []
     ask = ASK | {"seeds": 2, "on_part": parts.append}
     together = context_sweep(ContextPredictor(), session, **ask)

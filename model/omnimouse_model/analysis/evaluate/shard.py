@@ -1,0 +1,320 @@
+"""A shard of an evaluation: some predictors on the windows of one session.
+
+Its windows are divided into batches that are drawn at random, with a fixed seed, and
+are added in this order. The first batches are therefore a sample of the whole tier,
+which a live score can show, and a live score over all windows has the bits of an
+evaluation.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+from jaxtyping import Float
+
+from omnimouse_model.analysis.evaluate.accumulate import RunningScore
+from omnimouse_model.analysis.evaluate.conditions import Condition
+from omnimouse_model.analysis.evaluate.repeat_table import KINDS
+from omnimouse_model.analysis.evaluate.results import Scores
+from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping, StimulusGroups
+from omnimouse_model.analysis.evaluate.window_scores import null_rates
+from omnimouse_model.analysis.tuning.repeats import RepeatedClip, repeated_clips
+from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
+from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.metrics import Metric, named_metric
+from omnimouse_model.metrics.time_blocks import time_blocks
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.simulate import has_truth, open_truth
+from omnimouse_model.simulate.conditional_means import Given, conditional_mean
+
+BATCH = 8
+"""Number of windows in a batch, all of which are in memory."""
+Progress = Callable[[int, int, str], None]
+"""Called with (done, total, step); the unit is windows x conditions x predictors."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Shard:
+    """Some predictors in some conditions on windows of one session.
+
+    Attributes
+    ----------
+    tier, starts
+        Tier of the windows, and their starts (n,) in s on the session clock.
+    neurons, by, metric
+        As in `evaluate`.
+    """
+
+    predictors: tuple[Predictor, ...]
+    session: Session
+    conditions: tuple[Condition, ...]
+    tier: str
+    starts: np.ndarray
+    neurons: np.ndarray | None = None
+    by: Grouping | None = None
+    metric: str = "correlation"
+
+    @property
+    def spec(self) -> WindowSpec:
+        """Spec of the windows, which all predictors of the shard read."""
+        return self.predictors[0].needs.spec
+
+    def batches(self) -> list[np.ndarray]:
+        """Return the places in `starts` of the windows of each batch, ascending."""
+        n = len(self.starts)
+        # Repeats of a stimulus keep the first prediction of a sample, in time.
+        is_random = named_metric(self.metric).needs != "repeats"
+        order = np.random.default_rng(0).permutation(n) if is_random else np.arange(n)
+        return [np.sort(order[k : k + BATCH]) for k in range(0, n, BATCH)]
+
+
+@dataclass(slots=True)
+class Run:
+    """Progress and cancellation of one evaluation."""
+
+    total: int
+    progress: Progress
+    cancelled: Callable[[], bool]
+    done: int = 0
+
+    def report(self, step: str) -> None:
+        """Report progress, or raise `StoppedError`."""
+        if self.cancelled():
+            raise StoppedError("The evaluation was cancelled.")
+        self.progress(self.done, self.total, step)
+
+
+@dataclass(slots=True, eq=False)
+class ShardScores:
+    """Running scores of a shard, to which batches of windows are added.
+
+    Attributes
+    ----------
+    running
+        One score for each condition and predictor.
+    batches
+        See `Shard.batches`.
+    """
+
+    shard: Shard
+    run: Run
+    running: list[RunningScore] = field(init=False)
+    batches: list[np.ndarray] = field(init=False, repr=False)
+    _blocks: np.ndarray = field(init=False, repr=False)
+    _groups: list[list[RunningScore]] = field(init=False, repr=False)
+    _expected: list[tuple[RunningScore, np.ndarray]] = field(init=False, repr=False)
+    _added: set[tuple[int, int]] = field(default_factory=set, repr=False)
+
+    def __post_init__(self) -> None:
+        self.batches = self.shard.batches()
+        self._blocks = time_blocks(self.shard.starts, self.shard.spec.duration_s)
+        self.running = _running_scores(self.shard, self.run)
+        # Conditions with the same predictor and mask share one prediction.
+        groups: dict[tuple[int, str], list[RunningScore]] = {}
+        for score in self.running:
+            key = (id(score.predictor), score.mask.mask_id)
+            groups.setdefault(key, []).append(score)
+        self._groups = list(groups.values())
+        # By identity, so that a shared ceiling adds each window once.
+        ceilings = {id(s.ceiling): s.ceiling for s in self.running if s.ceiling}
+        # Conditions that show the same share the expected responses of the session.
+        given = {number: _given(ceiling) for number, ceiling in ceilings.items()}
+        rates = {key: _expected(self.shard.session, key) for key in {*given.values()}}
+        self._expected = [
+            (ceiling, rates[given[number]]) for number, ceiling in ceilings.items()
+        ]
+
+    def add(self, number: int) -> None:
+        """Predict a batch of windows and add it to all scores.
+
+        A batch that was stopped can be added again: what was added of it is left out.
+
+        Raises
+        ------
+        StoppedError
+            The evaluation was cancelled.
+        """
+        session, places = self.shard.session, self.batches[number]
+        windows = [
+            (session.window(float(start), self.shard.spec), block)
+            for start, block in zip(
+                self.shard.starts[places], self._blocks[places].tolist(), strict=True
+            )
+        ]
+        for place, group in enumerate(self._groups):
+            if (number, place) in self._added:
+                continue
+            self.run.report(f"{session.id}: {group[0].condition.name}, {group[0].name}")
+            _add_predictions(group, windows, self.run.cancelled)
+            self._added.add((number, place))
+            self.run.done += len(windows) * len(group)
+        for ceiling, rates in self._expected:
+            _add_expected(ceiling, windows, rates)
+
+    def scores(self) -> Scores:
+        """Return the scores over the windows that were added."""
+        return Scores(
+            tuple(score for one in self.running for score in one.scores()),
+            tuple(score for one in self.running for score in one.behavior_scores()),
+            self.shard.tier,
+            self.shard.metric,
+        )
+
+
+def _running_scores(shard: Shard, run: Run) -> list[RunningScore]:
+    """Return an empty score for each condition and predictor of a shard."""
+    session = shard.session
+    spec = shard.spec
+    # By identity, because predictors need not be hashable.
+    refusals = {id(p): _prepared(p, session, run) for p in shard.predictors}
+    metric = named_metric(shard.metric)
+    null: np.ndarray | None = None
+    clips: tuple[RepeatedClip, ...] = ()
+    try:
+        if metric.needs == "counts":
+            null = null_rates(session, spec)
+        clips = _clips(metric, session)
+    except UnsupportedRequestError as error:
+        refusals = dict.fromkeys(refusals, str(error))
+    groups = None if shard.by is None else StimulusGroups.of(session, shard.by)
+    running: list[RunningScore] = []
+    for condition in shard.conditions:
+        mask = condition.mask(session).stretched(spec)
+        cells = _scored_cells(mask, condition, session, shard.neurons)
+        empty = partial(
+            RunningScore,
+            session,
+            condition,
+            mask,
+            cells,
+            metric=metric,
+            null=null,
+            clips=clips,
+        )
+        # Predictors share one ceiling per condition: it depends on the cells only.
+        ceiling = empty("ceiling", None) if _has_ceiling(session, spec) else None
+        running += [
+            empty(
+                predictor.predictor_id,
+                predictor,
+                refusal=refusals[id(predictor)],
+                ceiling=ceiling,
+                groups=groups,
+            )
+            for predictor in shard.predictors
+        ]
+    return running
+
+
+def _has_ceiling(session: Session, spec: WindowSpec) -> bool:
+    # The exact means of a simulated mouse are stored at OmniMouse's rate.
+    return spec == OMNIMOUSE and has_truth(session.path)
+
+
+def _clips(metric: Metric, session: Session) -> tuple[RepeatedClip, ...]:
+    """Return the repeated stimuli of a session, if a metric needs them."""
+    if metric.needs != "repeats":
+        return ()
+    clips = repeated_clips(session, KINDS)
+    if not clips:
+        raise UnsupportedRequestError(
+            f"{metric.name} needs repeats of a stimulus; session {session.id!r} has "
+            "none."
+        )
+    return clips
+
+
+def _prepared(predictor: Predictor, session: Session, run: Run) -> str:
+    """Prepare a predictor; return the reason if it refuses the session, else ""."""
+    run.report(f"{session.id}: preparing {predictor.predictor_id}")
+    try:
+        predictor.prepare(session)
+    except UnsupportedRequestError as error:
+        return str(error)
+    return ""
+
+
+def _scored_cells(
+    mask: Mask, condition: Condition, session: Session, neurons: np.ndarray | None
+) -> np.ndarray:
+    """Return bool (n_samples, P): target cells of the neurons that are scored."""
+    cells = scored_cells(mask)
+    selections = [neurons] if neurons is not None else []
+    if condition.neurons is not None:
+        selections.append(condition.neurons(session))
+    for selection in selections:
+        is_selected = np.zeros(mask.n_neurons, bool)
+        is_selected[selection] = True
+        cells = cells & is_selected
+    return cells
+
+
+def _add_predictions(
+    group: list[RunningScore],
+    windows: Sequence[tuple[Window, int]],
+    cancelled: Callable[[], bool],
+) -> None:
+    """Predict windows, each with its block of time, for all scores of a group."""
+    first = group[0]
+    if first.refusal or first.predictor is None:
+        return
+    # One prediction serves all scores, so it contains the union of their neurons.
+    neurons = np.unique(np.concatenate([score.neurons for score in group]))
+    if not len(neurons) and not first.mask.has_behavior_target:
+        return
+    requests = ((window, first.mask, neurons) for window, _ in windows)
+    try:
+        predictions = list(first.predictor.predict_many(requests, cancelled))
+        # A cancelled `predict_many` ends early. Nothing is added then, so that the
+        # batch can be predicted again.
+        if len(predictions) < len(windows):
+            raise StoppedError("The evaluation was cancelled.")
+        for (window, block), prediction in zip(windows, predictions, strict=True):
+            for score in group:
+                score.add(window, prediction, block)
+    except UnsupportedRequestError as error:
+        for score in group:
+            score.refusal = str(error)
+        return
+    for score in group:
+        score.n_windows += len(windows)
+
+
+def _given(ceiling: RunningScore) -> Given:
+    """Return what is known of a simulated session under the mask of a condition."""
+    mask = ceiling.mask
+    is_visible = np.asarray(mask.visible.any(axis=0))
+    sees_responses = bool(is_visible.any())
+    return Given(
+        # Visible responses inform about the stimulus and behaviour as well.
+        video=sees_responses or bool(mask.frames.any()),
+        behavior=sees_responses or mask.has_visible_behavior,
+        shared=sees_responses,
+        private=bool(is_visible[ceiling.neurons].any()),
+    )
+
+
+def _expected(session: Session, given: Given) -> Float[np.ndarray, "time neuron"]:
+    return conditional_mean(session.path, open_truth(session.path), given)
+
+
+def _add_expected(
+    ceiling: RunningScore,
+    windows: Sequence[tuple[Window, int]],
+    expected: Float[np.ndarray, "time neuron"],
+) -> None:
+    """Add expected responses, in raw response units, as if they were predictions."""
+    if not len(ceiling.neurons):
+        return
+    session, neurons = ceiling.session, ceiling.neurons
+    scale = session.response_scale[neurons]
+    for window, block in windows:
+        rows = session.responses.index(window.times("responses"))
+        # One row index per neuron if neurons are sampled at different phases.
+        rows = rows[:, neurons] if rows.ndim == 2 else rows[:, None]
+        rates = np.nan_to_num(expected[rows, neurons] / scale)
+        ceiling.add_rates(window, rates, np.arange(len(neurons)), block)
