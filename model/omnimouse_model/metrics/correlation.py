@@ -82,6 +82,22 @@ class Moments:
         # Rounding alone can lead to values just outside [-1, 1].
         return np.where(undefined, np.nan, np.clip(value, -1.0, 1.0))
 
+    def centred(self, prediction: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Return the correlation about fixed means, NaN where it is undefined.
+
+        Over few windows, their own means follow the windows, and differences between
+        windows are missing from the correlation, which is then too low on average.
+        """
+        d_prediction = self.mean_prediction - prediction
+        d_target = self.mean_target - target
+        square_prediction = self.square_prediction + self.count * d_prediction**2
+        square_target = self.square_target + self.count * d_target**2
+        product = self.product + self.count * d_prediction * d_target
+        with np.errstate(invalid="ignore", divide="ignore"):
+            value = product / np.sqrt(square_prediction * square_target)
+        undefined = self.status() != Status.OK
+        return np.where(undefined, np.nan, np.clip(value, -1.0, 1.0))
+
     def status(self) -> np.ndarray:
         """Return one `Status` per correlation."""
         # Order matters, the first case wins: a silent neuron is reported as a property

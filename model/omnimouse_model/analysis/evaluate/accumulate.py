@@ -44,6 +44,9 @@ class RunningScore:
         (P,) mean counts per bin, for a metric that needs counts.
     clips
         Repeated stimuli, for a metric that needs repeats.
+    centres
+        Mean prediction (n,) and mean response (n,) of the neurons over the train tier;
+        None if there is no centred score.
     neurons
         Neurons with a scored cell, the columns of all sums.
     refusal
@@ -62,6 +65,7 @@ class RunningScore:
     metric: Metric = METRICS["correlation"]
     null: np.ndarray | None = None
     clips: Sequence[RepeatedClip] = ()
+    centres: tuple[np.ndarray, np.ndarray] | None = None
     n_windows: int = 0
     neurons: np.ndarray = field(init=False)
     blocks: BlockSums = field(default_factory=BlockSums)
@@ -80,6 +84,20 @@ class RunningScore:
         if self.clips:
             rate_hz = spec.response_rate_hz
             self.repeats = RepeatTable(self.session, self.clips, rate_hz, n)
+
+    def without_samples(self) -> "RunningScore":
+        """Return an empty score of the same predictor, cells and metric."""
+        return RunningScore(
+            self.session,
+            self.condition,
+            self.mask,
+            self.cells,
+            self.name,
+            self.predictor,
+            self.refusal,
+            metric=self.metric,
+            null=self.null,
+        )
 
     # -- adding windows ---------------------------------------------------------------
     def add(self, window: Window, prediction: Prediction, block: int) -> None:
@@ -213,6 +231,17 @@ class RunningScore:
             ]
         )
 
+    def _centred(self) -> tuple[float, np.ndarray]:
+        """Return the centred score, and that without each block; NaN if undefined."""
+        if self.centres is None or self.refusal or not self.blocks.blocks:
+            return NaN, np.zeros(0)
+        centres = self.centres
+        parts = [self.blocks.total(), *self.blocks.without_each()]
+        values = [
+            session_score(sums.centred(*centres), sums.count) for sums, _ in parts
+        ]
+        return values[0], np.array(values[1:])
+
     def scores(self) -> list[Score]:
         """Return the response score; empty if the condition asks only for behaviour."""
         if not len(self.neurons):
@@ -232,6 +261,7 @@ class RunningScore:
             # A predictor may refuse after some windows: never report a partial score.
             value, low, high, groups, left_out = NaN, NaN, NaN, (), np.zeros(0)
             values = np.full(len(values), np.nan)
+        centred, centred_left_out = self._centred()
         ceiling = NaN
         if self.ceiling is not None:
             ceiling = session_score(*self.ceiling.per_neuron())
@@ -252,6 +282,8 @@ class RunningScore:
                 counts=np.asarray(counts, np.int64),
                 groups=groups,
                 left_out=left_out,
+                centred=centred,
+                centred_left_out=centred_left_out,
             )
         ]
 
@@ -261,12 +293,19 @@ class RunningScore:
             return []
         names = self.channels or ("behavior",)
         values = np.full(len(names), np.nan)
+        left_out = np.zeros((0, len(names)))
         reasons = dict.fromkeys(names, self.refusal)
         if not self.channels:
             reasons = {"behavior": "The session has no behaviour."}
         elif not self.refusal and self.behavior.blocks:
             values = self.behavior.total()[0].pearson()
+            rest = [sums.pearson() for sums, _ in self.behavior.without_each()]
+            left_out = np.reshape(rest, (-1, len(names)))
             reasons = self.behavior_refusals
+        intervals = [
+            jackknife(value, rest)
+            for value, rest in zip(values, left_out.T, strict=True)
+        ]
         return [
             BehaviorScore(
                 self.session.id,
@@ -276,8 +315,10 @@ class RunningScore:
                 float(value),
                 self.n_windows,
                 reasons.get(channel, ""),
+                interval.low,
+                interval.high,
             )
-            for channel, value in zip(names, values, strict=True)
+            for channel, value, interval in zip(names, values, intervals, strict=True)
         ]
 
 

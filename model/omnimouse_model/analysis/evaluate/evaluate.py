@@ -34,6 +34,7 @@ def evaluate(
     max_windows: int | None = None,
     by: Grouping | None = None,
     metric: str | None = None,
+    centred: bool = True,
     progress: Progress = lambda done, total, step: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Scores:
@@ -65,6 +66,10 @@ def evaluate(
         `metrics.METRICS` has their definitions. Decoded behaviour is always scored by
         correlation. By default that of the first predictor's spec: bits per spike for
         counts, else the correlation.
+    centred
+        Also compute centred correlations, which are hardly biased over few windows:
+        about the mean of each neuron over the train tier, for predictions over 16 of
+        its windows.
 
     Raises
     ------
@@ -95,7 +100,17 @@ def evaluate(
             if windows is None:
                 windows = scored_starts(session, tier, max_windows, spec)
             shards.append(
-                Shard(tuple(group), session, scored, tier, windows, neurons, by, metric)
+                Shard(
+                    tuple(group),
+                    session,
+                    scored,
+                    tier,
+                    windows,
+                    neurons,
+                    by,
+                    metric,
+                    centred,
+                )
             )
     return merge_scores(list(shard_scores(shards, progress, cancelled)), shards, tier)
 

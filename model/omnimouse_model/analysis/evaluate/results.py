@@ -67,6 +67,10 @@ class Score:
         Scores by group of stimuli, if requested.
     left_out
         float64 (n_blocks,): the score without each block of windows.
+    centred, centred_left_out
+        The same for correlations about fixed means: those of the train tier, for
+        predictions over a fixed sample of its windows. Over few windows it is much
+        less biased than `value`; NaN for other metrics.
     """
 
     session: str
@@ -84,6 +88,15 @@ class Score:
     counts: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     groups: tuple[GroupScore, ...] = ()
     left_out: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
+    centred: float = float("nan")
+    centred_left_out: np.ndarray = field(
+        default_factory=lambda: np.empty(0), repr=False
+    )
+
+    @property
+    def centred_estimate(self) -> Estimate:
+        """Centred score with its interval over time."""
+        return jackknife(self.centred, self.centred_left_out)
 
     @property
     def mouse(self) -> str:
@@ -113,7 +126,8 @@ class Score:
 class BehaviorScore:
     """Correlation of one decoded channel over all samples of a session.
 
-    If it was refused, the value is NaN and `refusal` is the reason.
+    If it was refused, the value is NaN and `refusal` is the reason. `ci_low` and
+    `ci_high` as in `Score`.
     """
 
     session: str
@@ -123,6 +137,8 @@ class BehaviorScore:
     value: float
     n_windows: int
     refusal: str = ""
+    ci_low: float = float("nan")
+    ci_high: float = float("nan")
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,6 +225,14 @@ class Scores:
             return jackknife(difference, [])
         return jackknife(difference, score.left_out - other.left_out)
 
+    def centred_gain(self, score: Score, baseline: str) -> Estimate:
+        """Return the paired difference of a centred score from that of a baseline."""
+        other = self.find(score.strategy, baseline, score.session)
+        difference = score.centred - other.centred
+        if len(score.centred_left_out) != len(other.centred_left_out):
+            return jackknife(difference, [])
+        return jackknife(difference, score.centred_left_out - other.centred_left_out)
+
     @property
     def baseline(self) -> str:
         """Baseline of the gains: `linear-gaussian` where it was scored, else ""."""
@@ -238,7 +262,10 @@ class Scores:
         A missing value is None. `overall` rows need two sessions or more.
         """
         rows = [
-            self._row("score", score) | _details(score) | self._gain(score)
+            self._row("score", score)
+            | _details(score)
+            | _centred(score.centred_estimate)
+            | self._gain(score)
             for score in self.scores
         ]
         rows += [
@@ -255,6 +282,7 @@ class Scores:
             self._row("behavior", score)
             | {"unit": "correlation", "metric": "correlation", "channel": score.channel}
             | {"n_windows": score.n_windows, "refusal": score.refusal}
+            | _numbers(score.value, score.ci_low, score.ci_high)
             for score in self.behavior
         ]
         return rows + self._overall_rows()
@@ -272,11 +300,16 @@ class Scores:
         }
 
     def _gain(self, score: Score) -> dict[str, object]:
-        names = ("gain", "gain_ci_low", "gain_ci_high")
+        names = ["gain", "gain_ci_low", "gain_ci_high"]
+        names += [f"centred_{name}" for name in names]
         if not self.baseline or score.predictor == self.baseline:
             return {**dict.fromkeys(names), "baseline": None}
-        gain = self.gain(score, self.baseline)
-        numbers = map(number_or_none, (gain.value, gain.low, gain.high))
+        gains = self.gain(score, self.baseline), self.centred_gain(score, self.baseline)
+        numbers = [
+            number_or_none(number)
+            for gain in gains
+            for number in (gain.value, gain.low, gain.high)
+        ]
         return {**dict(zip(names, numbers, strict=True)), "baseline": self.baseline}
 
     def _overall_rows(self) -> list[dict[str, object]]:
@@ -321,6 +354,12 @@ def _details(score: Score) -> dict[str, object]:
         "refusal": score.refusal,
         "note": score.note,
     }
+
+
+def _centred(estimate: Estimate) -> dict[str, object]:
+    names = ("centred", "centred_ci_low", "centred_ci_high")
+    numbers = map(number_or_none, (estimate.value, estimate.low, estimate.high))
+    return dict(zip(names, numbers, strict=True))
 
 
 def _numbers(value: float, low: float, high: float) -> dict[str, object]:

@@ -18,7 +18,8 @@ from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.repeat_table import KINDS
 from omnimouse_model.analysis.evaluate.results import Scores
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping, StimulusGroups
-from omnimouse_model.analysis.evaluate.window_scores import null_rates
+from omnimouse_model.analysis.evaluate.tier_windows import WindowRule, spread_starts
+from omnimouse_model.analysis.evaluate.window_scores import null_rates, train_means
 from omnimouse_model.analysis.tuning.repeats import RepeatedClip, repeated_clips
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
@@ -33,6 +34,8 @@ from omnimouse_model.simulate.conditional_means import Given, conditional_mean
 
 BATCH = 8
 """Number of windows in a batch, all of which are in memory."""
+TRAIN_WINDOWS = 16
+"""Windows of the train tier over which the mean prediction of a neuron is taken."""
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, step); the unit is windows x conditions x predictors."""
 
@@ -45,7 +48,7 @@ class Shard:
     ----------
     tier, starts
         Tier of the windows, and their starts (n,) in s on the session clock.
-    neurons, by, metric
+    neurons, by, metric, centred
         As in `evaluate`.
     """
 
@@ -57,6 +60,7 @@ class Shard:
     neurons: np.ndarray | None = None
     by: Grouping | None = None
     metric: str = "correlation"
+    centred: bool = False
 
     @property
     def spec(self) -> WindowSpec:
@@ -138,6 +142,8 @@ class ShardScores:
         StoppedError
             The evaluation was cancelled.
         """
+        if self.shard.centred and not self._added:
+            self._centre()
         session, places = self.shard.session, self.batches[number]
         windows = [
             (session.window(float(start), self.shard.spec), block)
@@ -154,6 +160,25 @@ class ShardScores:
             self.run.done += len(windows) * len(group)
         for ceiling, rates in self._expected:
             _add_expected(ceiling, windows, rates)
+
+    def _centre(self) -> None:
+        """Predict windows of the train tier, and set the centres of all scores."""
+        session, spec = self.shard.session, self.shard.spec
+        rule = WindowRule.of("train", spec)
+        starts = session.window_starts("train", rule.stride, rule.include_blanks, spec)
+        starts = spread_starts(starts, TRAIN_WINDOWS).tolist()
+        if not starts or self.shard.metric != "correlation":
+            return
+        windows = [(session.window(start, spec), 0) for start in starts]
+        for group in self._groups:
+            self.run.report(f"{session.id}: {group[0].condition.name}, train windows")
+            trained = [score.without_samples() for score in group]
+            _add_predictions(trained, windows, self.run.cancelled)
+            for score, part in zip(group, trained, strict=True):
+                if not part.blocks.blocks:
+                    continue
+                mean = part.blocks.total()[0].mean_prediction
+                score.centres = mean, train_means(session, spec)[score.neurons]
 
     def scores(self) -> Scores:
         """Return the scores over the windows that were added."""

@@ -56,7 +56,7 @@ from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 
 # Fields that may be NaN.
-_NUMBERS = ("value", "ci_low", "ci_high", "ceiling")
+_NUMBERS = ("value", "ci_low", "ci_high", "ceiling", "centred")
 
 
 def evaluate_all(
@@ -139,7 +139,16 @@ def evaluate_all(
     for session, tier in product(listed_sessions(sessions), tiers):
         for group in groups:
             starts = scored_starts(session, tier, max_windows, group[0].needs.spec)
-            shard = Shard(group, session, scored, tier, starts, by=by, metric=metric)
+            shard = Shard(
+                group,
+                session,
+                scored,
+                tier,
+                starts,
+                by=by,
+                metric=metric,
+                centred=True,
+            )
             shards[_key(shard, names, seeds)] = shard
     file, finished = _saved(results, shards)
     missing = {key: shard for key, shard in shards.items() if key not in finished}
@@ -264,7 +273,7 @@ def _arguments(values: JsonRow) -> JsonRow:
         arguments[name] = number(values[name])
     # Older files hold whole numbers as floats, too.
     dtypes = {"per_neuron": np.float64, "counts": np.int64, "neurons": np.int64}
-    dtypes["left_out"] = np.float64
+    dtypes["left_out"] = dtypes["centred_left_out"] = np.float64
     for name in set(dtypes) & set(values):
         column = [number(value) for value in values[name]]
         arguments[name] = np.array(column, np.float64).astype(dtypes[name])

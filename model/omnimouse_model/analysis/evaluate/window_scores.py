@@ -52,7 +52,7 @@ def scored_counts(
 
 
 def null_rates(session: Session, spec: WindowSpec) -> np.ndarray:
-    """Return the mean count per bin (P,) over the train tier; computed once.
+    """Return the mean count per bin (P,) over the train tier.
 
     Raises
     ------
@@ -63,12 +63,23 @@ def null_rates(session: Session, spec: WindowSpec) -> np.ndarray:
         raise UnsupportedRequestError(
             f"Counts need spike times; session {session.id!r} has traces."
         )
-    key = ("null rates", spec)
+    rates = train_means(session, spec)
+    return rates if spec.responses == "count" else rates * session.response_scale
+
+
+def train_means(session: Session, spec: WindowSpec) -> np.ndarray:
+    """Return the mean response (P,) over the train tier, in the units of windows.
+
+    Computed once per session.
+
+    Raises
+    ------
+    UnsupportedRequestError
+        The session has no training windows.
+    """
+    key = ("train means", spec)
     if key not in session._cache:
-        rates = mean_rates(session, spec)
-        if spec.responses != "count":
-            rates = rates * session.response_scale
-        session._cache[key] = rates
+        session._cache[key] = mean_rates(session, spec)
     return np.asarray(session._cache[key])
 
 

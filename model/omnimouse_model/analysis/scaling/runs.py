@@ -116,7 +116,12 @@ def add_run(
         Test loss by condition, if training measured it.
     """
     scores = evaluate(
-        predictor, sessions, strategies, tier=tier, max_windows=max_windows
+        predictor,
+        sessions,
+        strategies,
+        tier=tier,
+        max_windows=max_windows,
+        centred=False,
     )
     rows = run_scores(run, scores, losses or {})
     add_rows(results, rows)

@@ -135,6 +135,7 @@ def score_cells(
             tier=plan.tier,
             max_windows=plan.max_windows,
             metric=plan.metric,
+            centred=False,
             progress=progress,
             cancelled=cancelled,
         )

@@ -15,8 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from omnimouse_model.analysis.evaluate.evaluate import Progress, evaluate
+from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile, row_key
+from omnimouse_model.analysis.evaluate.shard import Progress
 from omnimouse_model.analysis.scaling.collections import (
     collections_manifest,
     write_manifest,

@@ -15,8 +15,9 @@ from omnimouse_model.analysis.evaluate.conditions import (
     half_population_targets,
 )
 from omnimouse_model.analysis.evaluate.evaluate import CHANNELS, evaluate
-from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
-from omnimouse_model.analysis.evaluate.window_scores import window_scores
+from omnimouse_model.analysis.evaluate.shard import TRAIN_WINDOWS
+from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, spread_starts
+from omnimouse_model.analysis.evaluate.window_scores import train_means, window_scores
 from omnimouse_model.data.open import open_session
 from omnimouse_model.data.window_spec import BehaviorSpec
 from omnimouse_model.errors import MaskError, StoppedError, UnsupportedRequestError
@@ -25,7 +26,7 @@ from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from omnimouse_model.predict.predictor import Encoded, Needs
 from omnimouse_model.simulate import HeldOut, MouseSpec, open_truth, write_session
-from omnimouse_model.strategies import half_population_mask
+from omnimouse_model.strategies import half_population_mask, mask_from_strategy
 from tests.model.known_sessions import write_known_session
 from tests.predictors import EchoPredictor
 from tests.toy_predictors import RECURRENT
@@ -129,7 +130,7 @@ def test_conditions_with_one_mask_are_asked_once(session):
         Condition("second", DEMO[0].mask, lambda session: np.arange(10, N_NEURONS)),
     ]
     predictor = NoisyPredictor()
-    found = evaluate(predictor, session, halves, max_windows=6)
+    found = evaluate(predictor, session, halves, max_windows=6, centred=False)
     assert predictor.counters["encodings"] == 6
     whole = evaluate(NoisyPredictor(), session, [STIMULUS], max_windows=6).scores[0]
     parts = np.concatenate([score.per_neuron for score in found.scores])
@@ -404,3 +405,23 @@ def test_progress_goes_to_standard_error(capsys):
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.splitlines() == [" 25 %  first"]
+
+
+def test_centred_scores_are_about_the_means_of_the_train_tier(session):
+    predictor, mask = NoisyPredictor(), mask_from_strategy(STIMULUS, session.n_neurons)
+
+    def pairs(tier, n):
+        """Return predictions and recordings (2, sample, neuron) of a tier."""
+        starts = spread_starts(scored_starts(session, tier), n).tolist()
+        windows = [session.window(start) for start in starts]
+        found = [(predictor.predict(w, mask).responses, w.responses) for w in windows]
+        joined = np.concatenate(found, axis=1).astype(np.float64)
+        return joined[:, np.isfinite(joined[0]).all(axis=1)]
+
+    score = evaluate(predictor, session, STIMULUS).scores[0]
+    test, predicted = pairs("test", None), pairs("train", TRAIN_WINDOWS)[0].mean(axis=0)
+    x, y = test[0] - predicted, test[1] - train_means(session, predictor.needs.spec)
+    expected = (x * y).sum(axis=0) / np.sqrt((x * x).sum(axis=0) * (y * y).sum(axis=0))
+    assert score.centred == pytest.approx(expected.mean(), abs=1e-6)
+    pooled = evaluate(predictor, session, STIMULUS, centred=False).scores[0]
+    assert (pooled.value, np.isnan(pooled.centred)) == (score.value, True)
