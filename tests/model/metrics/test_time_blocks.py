@@ -89,3 +89,22 @@ def test_few_blocks_have_no_interval():
     assert np.isnan(jackknife(0.3, np.full(7, 0.3)).low)
     assert student_quantile(29) == pytest.approx(2.0452, abs=1e-3)
     assert student_quantile(7) == pytest.approx(2.3646, abs=2e-3)
+
+
+def test_centred_scores_are_hardly_biased_over_few_windows():
+    generator = np.random.default_rng(2)
+
+    def score(predicted, recorded, means=None):
+        sums = moments(np.concatenate(predicted), np.concatenate(recorded))
+        return (sums.pearson() if means is None else sums.centred(*means)).mean()
+
+    predicted, recorded = world(generator, 20_000)
+    truth = score(predicted, recorded)
+    # As in the product: mean predictions from 16 windows.
+    means = predicted[:16].mean(axis=(0, 1)), recorded.mean(axis=(0, 1))
+    for n_windows, limit in ((16, 0.02), (64, 0.01)):
+        draws = [world(generator, n_windows) for _ in range(200)]
+        bias = np.mean([score(*draw, means) for draw in draws]) - truth
+        pooled = np.mean([score(*draw) for draw in draws]) - truth
+        assert abs(bias) <= limit
+        assert pooled < bias
