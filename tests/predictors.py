@@ -186,7 +186,7 @@ def open_controller(
     """Controller with an open session; computes in this thread, by default an echo."""
     from omnimouse_model.live.controller import Controller  # workers need no controller
 
-    with closing(Controller(synchronous=True, **options)) as controller:
+    with closing(Controller(**{"synchronous": True} | options)) as controller:
         controller.choose_predictor(EchoPredictor() if predictor is None else predictor)
         controller.open_session(session)
         yield controller

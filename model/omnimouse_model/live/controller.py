@@ -333,6 +333,14 @@ class Controller:
             self.state.predictor_name = name
             self.downloads.offer(name)
 
+    def score_tier(self, is_on: bool) -> None:
+        """Score the task over a tier while nothing else is requested, or stop that."""
+        with self._lock:
+            self.state.scores_tier = is_on
+            # The running score belongs to the last request, which this one replaces.
+            self._client.send()
+            self._baseline.follow(again=True)
+
     def choose_baseline(self, name: str) -> None:
         """Choose a baseline predictor by name or file; "" removes the baseline.
 
@@ -379,7 +387,7 @@ class Controller:
             self._client.step_s = step_between(window, new)
             # Clear results first: a listener of `window` must never draw predictions
             # of the previous window.
-            self.results.clear()
+            self.results.clear(keeps_tier_score=True)
             self.state.window = new
             self._send()
 

@@ -11,8 +11,10 @@ from typing import ClassVar, Final, Literal
 import numpy as np
 from psygnal import Signal, SignalGroupDescriptor
 
+from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import take_neurons
 from omnimouse_model.predict.devices import DEVICES, Residence
 from omnimouse_model.predict.predictor import Needs, Prediction
@@ -46,6 +48,9 @@ class Results:
     sweep
         Live sweep of the selected neurons in the window with the points computed so
         far, or None.
+    tier_score
+        Score of the task on screen over the windows of a tier so far, or None. It does
+        not depend on the window.
     what_if
         Prediction under the what-if edits of the state, or None.
     what_if_error
@@ -76,7 +81,10 @@ class Results:
 
     events: ClassVar[SignalGroupDescriptor] = SignalGroupDescriptor(
         equality_operators=dict.fromkeys(
-            ("selected", "population", "scores", "behavior", "sweep", "what_if"),
+            (
+                *("selected", "population", "scores", "behavior", "sweep"),
+                *("what_if", "tier_score"),
+            ),
             operator.is_,
         )
     )
@@ -87,6 +95,7 @@ class Results:
     scores: np.ndarray | None = None
     behavior: np.ndarray | None = None
     sweep: ContextSweep | None = None
+    tier_score: TierScore | None = None
     freshness: Freshness = "none"
     population_freshness: Freshness = "none"
     sweep_freshness: Freshness = "none"
@@ -136,20 +145,33 @@ class Results:
         return prediction.status
 
     # -- changes, on the drawing thread -----------------------------------------------
-    def clear(self) -> None:
-        """Remove all predictions and scores, because they belong to another task."""
+    def clear(self, *, keeps_tier_score: bool = False) -> None:
+        """Remove all predictions and scores, because they belong to another task.
+
+        A score over a tier belongs to all windows and can stay.
+        """
+        tier_score = self.tier_score if keeps_tier_score else None
         self._remove_predictions()
+        self.tier_score = tier_score
         for name in _FRESHNESS:
             setattr(self, name, "none")
         self.changed.emit()
 
     def mark_requested(
-        self, number: int, *, sweep: bool = False, what_if: bool = False
+        self,
+        number: int,
+        *,
+        sweep: bool = False,
+        what_if: bool = False,
+        mask: Mask | None = None,
     ) -> None:
         """Mark the results as older than request `number`, which may be `NOT_SENT`.
 
-        `sweep` and `what_if` state whether the request includes these stages.
+        `sweep` and `what_if` state whether the request includes these stages; a score
+        over a tier stays if it is that of `mask`.
         """
+        if self.tier_score is not None and self.tier_score.mask is not mask:
+            self.tier_score = None
         self.newest_request = number
         self.is_awaited = True
         self.error = None
@@ -225,6 +247,7 @@ class Results:
     def _remove_predictions(self) -> None:
         self.selected = self.population = None
         self.scores = self.behavior = self.sweep = self.what_if = None
+        self.tier_score = None
         self.elapsed_ms = None
 
     def _expect_what_if(self, is_requested: bool) -> None:

@@ -66,6 +66,8 @@ class LiveState:
         Whether the neurons are shown in 3-D at their positions in the cortex.
     sweep_shown
         Whether a viewer shows the live sweep; it is computed only then.
+    scores_tier
+        Whether the task is scored over a tier while nothing else is requested.
     pins
         Pinned conditions, at most four, sorted by slot.
     trace_span
@@ -110,6 +112,7 @@ class LiveState:
     plane_shown: int = ALL_PLANES
     in_space: bool = False
     sweep_shown: bool = False
+    scores_tier: bool = True
     pins: tuple[Pin, ...] = ()
     trace_span: SpanChoice = "window"
     common_scale: bool = False

@@ -50,6 +50,8 @@ class Shard:
         Tier of the windows, and their starts (n,) in s on the session clock.
     neurons, by, metric, centred
         As in `evaluate`.
+    ceiling
+        Whether the ceilings of simulated sessions are computed.
     """
 
     predictors: tuple[Predictor, ...]
@@ -61,6 +63,7 @@ class Shard:
     by: Grouping | None = None
     metric: str = "correlation"
     centred: bool = False
+    ceiling: bool = True
 
     @property
     def spec(self) -> WindowSpec:
@@ -221,7 +224,8 @@ def _running_scores(shard: Shard, run: Run) -> list[RunningScore]:
             clips=clips,
         )
         # Predictors share one ceiling per condition: it depends on the cells only.
-        ceiling = empty("ceiling", None) if _has_ceiling(session, spec) else None
+        has_ceiling = shard.ceiling and _has_ceiling(session, spec)
+        ceiling = empty("ceiling", None) if has_ceiling else None
         running += [
             empty(
                 predictor.predictor_id,

@@ -83,6 +83,7 @@ class LiveClient:
             unedited=unedited,
             maps_to_predictor_spec=self._on_spec is None,
             metric=state.metric.name,
+            scores_tier=state.scores_tier,
         )
         # The lock, which `_take` needs too: no answer is applied before its number is
         # known.
@@ -90,7 +91,9 @@ class LiveClient:
             number = self._engine.submit(request, self._take)
             if unedited is None:
                 sweep, what_if = request.has_sweep, bool(request.edits)
-                self.results.mark_requested(number, sweep=sweep, what_if=what_if)
+                self.results.mark_requested(
+                    number, sweep=sweep, what_if=what_if, mask=state.mask
+                )
             else:
                 self.results.mark_edited(number)
         self._engine.start()
@@ -161,6 +164,12 @@ class LiveClient:
         if stage.name == "population" and stage.prediction is not None:
             self._time(request, stage.prediction, stage.took_s)
         if not self._is_on_screen(request) or stage.name == "begun":
+            return
+        if stage.name == "tier_score":
+            # Of a request that is no longer the newest: another task, or repeated.
+            if answer.number == self.results.newest_request:
+                self.results.tier_score = stage.tier_score
+                self.results.changed.emit()
             return
         _apply_stage(self.results, answer, stage)
         # The window on screen may have to follow the spec of a predictor just loaded.

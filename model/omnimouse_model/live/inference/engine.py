@@ -1,11 +1,11 @@
 """Engine of live inference: one long-lived thread and one slot for the next request.
 
 A new request replaces the waiting one and stops the later stages of the running one,
-whose first stage is still shown. When no request arrives for a while, `call` may
-prefetch until the next request. Several callers can share an engine: each passes the
-function that receives the answers to its own requests. The engine does not depend on
-the type of requests: `call` turns a request into values, `post` runs a function on the
-drawing thread.
+whose first stage is still shown. When no request arrives for a while, `call` may do
+further work for the last one until the next. Several callers can share an engine: each
+passes the function that receives the answers to its own requests. The engine does not
+depend on the type of requests: `call` turns a request into values, `post` runs a
+function on the drawing thread.
 """
 
 import logging
@@ -25,7 +25,7 @@ Outdated = Callable[[], bool]
 AnswerKind = Literal["stage", "done", "stopped", "error"]
 Call = Callable[[Any, Outdated], Iterator[Any]]
 QUIET_S = 0.15
-"""Seconds without a request before prefetching; during a stroke, requests are more
+"""Seconds without a request before idle work; during a stroke, requests are more
 frequent than this."""
 
 
@@ -90,8 +90,8 @@ class Engine:
     call
         `call(request, outdated)` yields one value per stage. It should check
         `outdated()` between steps and return or raise `StoppedError` when it is true.
-        If it has `prefetch(request, outdated)`, the engine calls that after a request
-        when no other request arrives for `QUIET_S`.
+        If it has `when_idle(request, outdated)`, the engine iterates over that after a
+        request when no other request arrives for `QUIET_S`; its values are stages, too.
     execution
         Threads of the requests and of the answers; a synchronous engine computes
         inside `start`.
@@ -193,11 +193,11 @@ class Engine:
                 # A view failed to draw or its window is gone; the thread must survive
                 # for the next request.
                 logger.exception("A result could not be shown.")
-            # Idle before prefetching, so that `wait` does not wait for it.
+            # Idle before the idle work, so that `wait` does not wait for it.
             with self._changed:
                 self._is_running = False
                 self._changed.notify_all()
-            self._prefetch(submission)
+            self._work_when_idle(submission)
         self._close_call()
 
     def _next(self) -> _Submission | None:
@@ -209,28 +209,33 @@ class Engine:
             self._is_running = True
             return submission
 
-    def _prefetch(self, submission: _Submission) -> None:
-        """Run `call.prefetch` after `QUIET_S` without a request, until the next."""
-        prefetch = getattr(self._call, "prefetch", None)
-        if prefetch is None:
+    def _work_when_idle(self, submission: _Submission) -> None:
+        """Run `call.when_idle` after `QUIET_S` without a request, until the next."""
+        when_idle = getattr(self._call, "when_idle", None)
+        if when_idle is None:
             return
+        number, request = submission.number, submission.request
 
         def outdated() -> bool:
-            # Unlike a request, prefetching ends at once: nothing of it is shown.
+            # Unlike a request, this work ends at once, also in its first stage.
             is_next = self._waiting is not None or self._is_closed
-            return is_next or submission.number <= self._cancelled
+            return is_next or number <= self._cancelled
 
         with self._changed:
             if self._changed.wait_for(outdated, QUIET_S):
                 return
         try:
-            prefetch(submission.request, outdated)
+            for value in when_idle(request, outdated):
+                if outdated():
+                    return
+                answer = Answer(number, request, "stage", value)
+                self._post(partial(self._deliver, answer, submission.on_answer))
         except StoppedError:
             pass
         except Exception:
             # The request itself succeeded. A lasting error is raised again, and shown,
-            # when the neighbouring window is requested.
-            logger.info("Prefetching failed.", exc_info=True)
+            # by the next request.
+            logger.info("Work between requests failed.", exc_info=True)
 
     def _answer(self, submission: _Submission) -> None:
         # Posted one by one while the request runs, not collected: the first stage must

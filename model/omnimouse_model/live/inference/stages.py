@@ -13,6 +13,11 @@ from typing import Any, Literal
 
 import numpy as np
 
+from omnimouse_model.analysis.evaluate.tier_score import (
+    TierScore,
+    TierScoring,
+    scored_tier,
+)
 from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf, what_if
 from omnimouse_model.analysis.sweep.live_sweep import SEEDS, live_sweep
@@ -27,6 +32,7 @@ from omnimouse_model.live.inference.pinned_stages import (
 )
 from omnimouse_model.live.pin import PinResult
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.metrics import METRICS
 from omnimouse_model.predict.capabilities import (
     Closable,
     Interruptible,
@@ -36,8 +42,12 @@ from omnimouse_model.predict.capabilities import (
     take_neurons,
 )
 from omnimouse_model.predict.devices import DEVICES, Residence, devices_of, residence_of
+from omnimouse_model.predict.memory_cache import MemoryCache
 from omnimouse_model.predict.predictor import Needs, Prediction, Predictor, is_served
 from omnimouse_model.predict.same_span import predict_same_span, window_of
+
+MAX_SCORE_BYTES = 256 * 2**20
+"""Limit of the sums of earlier tasks, which return with their scores."""
 
 
 def name_of(predictor: Predictor) -> str:
@@ -68,6 +78,8 @@ class LiveRequest:
         its needs are returned, so that the window can be changed to its spec.
     metric
         Name of the metric of the scores.
+    scores_tier
+        Whether the task is scored over a tier while no request arrives.
     """
 
     session: Session
@@ -82,6 +94,7 @@ class LiveRequest:
     unedited: Prediction | None = None
     maps_to_predictor_spec: bool = False
     metric: str = "correlation"
+    scores_tier: bool = True
 
     @property
     def has_sweep(self) -> bool:
@@ -149,6 +162,8 @@ class Stage:
         Description of the predictor; `needs` is None if it was sent before.
     sweep
         All points computed so far; there is one stage per point.
+    tier_score
+        Score of the task over a tier, so far.
     error
         Error message of a what-if that could not be predicted.
     took_s
@@ -156,8 +171,9 @@ class Stage:
     """
 
     name: Literal[
-        "loaded", "begun", "selected", "population", "what_if", "sweep", "nothing"
-    ]
+        "loaded", "begun", "selected", "population", "what_if", "sweep", "nothing",
+        "tier_score",
+    ]  # fmt: skip
     prediction: Prediction | None = None
     scores: np.ndarray | None = None
     needs: Needs | None = None
@@ -165,6 +181,7 @@ class Stage:
     residence: Residence | None = None
     sweep: ContextSweep | None = None
     what_if: WhatIf | None = None
+    tier_score: TierScore | None = None
     error: str = ""
     took_s: float = 0.0
 
@@ -180,6 +197,9 @@ class StageRunner:
         self._prepared: tuple[Any, Any] = (None, None)
         self._sweep: tuple[Any, ContextSweep | None] = (None, None)
         self._pinned = PinnedStageRunner(load, self._loaded_as)
+        self._tier_scores = MemoryCache[TierScoring](
+            MAX_SCORE_BYTES, lambda scoring: scoring.n_bytes
+        )
 
     def __call__(
         self,
@@ -258,29 +278,57 @@ class StageRunner:
         if request.has_sweep:
             yield from self._sweep_context(predictor, request, outdated)
 
-    def prefetch(
+    def when_idle(
         self,
         request: LiveRequest | LoadRequest | PinRequest,
         outdated: Callable[[], bool],
-    ) -> None:
-        """Prefetch the neighbouring windows, if the predictor supports it."""
+    ) -> Iterator[Stage]:
+        """Prefetch the neighbouring windows; then yield scores of the task over a tier.
+
+        A score known from an earlier request is yielded first, and is then refined.
+        """
         predictor = self._predictor
-        if isinstance(request, LoadRequest) or not isinstance(predictor, Prefetcher):
-            return
         # Not prepared for this session, for example because `prepare` failed.
+        if not isinstance(request, LiveRequest) or predictor is None:
+            return
         if self._prepared[1] is not request.session:
+            return
+        if not is_served(predictor.needs.spec, request.window.spec):
             return
         if isinstance(predictor, Interruptible):
             predictor.stop_when(outdated)
         try:
-            if not is_served(predictor.needs.spec, request.window.spec):
-                return
-            for window in neighbours(request.window, request.step_s):
-                stop_if(outdated)
-                predictor.prefetch(window, request.mask)
+            scoring = self._scoring(predictor, request)
+            if scoring is not None and scoring.is_begun:
+                yield Stage("tier_score", tier_score=scoring.score())
+            if isinstance(predictor, Prefetcher):
+                for window in neighbours(request.window, request.step_s):
+                    stop_if(outdated)
+                    predictor.prefetch(window, request.mask)
+            if scoring is not None:
+                for score in scoring.refine(outdated):
+                    yield Stage("tier_score", tier_score=score)
         finally:
             if isinstance(predictor, Interruptible):
                 predictor.stop_when(lambda: False)
+
+    def _scoring(
+        self, predictor: Predictor, request: LiveRequest
+    ) -> TierScoring | None:
+        """Return the scores of a task, which earlier requests may have begun."""
+        session, mask = request.session, request.mask
+        tier = scored_tier(session)
+        has_targets = mask.has_behavior_target or scored_cells(mask).any()
+        # A metric of repeats has no value over a sample of the windows.
+        is_scored = METRICS[request.metric].per_neuron is not None
+        if not (tier and has_targets and is_scored and request.scores_tier):
+            return None
+        # Edited stimuli are predicted but never scored, so they are not in the key.
+        key = (predictor.predictor_id, session.fingerprint, mask.mask_id)
+        return self._tier_scores.get(
+            (*key, tier, request.metric),
+            lambda: TierScoring(predictor, session, mask, tier, request.metric),
+        )
 
     def close(self) -> None:
         """Release the loaded predictors."""

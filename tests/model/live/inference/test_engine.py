@@ -192,7 +192,7 @@ def test_closing_ends_the_thread_and_closes_the_call(busy):
 
 # -- looking ahead --------------------------------------------------------------------
 class ForesightCall:
-    """Call that prefetches until it is stopped."""
+    """Call that works when idle until it is stopped."""
 
     def __init__(self) -> None:
         self.looked: list[Any] = []
@@ -202,8 +202,9 @@ class ForesightCall:
     def __call__(self, request: Any, outdated: Callable[[], bool]) -> Iterator[Any]:
         yield request
 
-    def prefetch(self, request: Any, outdated: Callable[[], bool]) -> None:
+    def when_idle(self, request: Any, outdated: Callable[[], bool]) -> Iterator[Any]:
         self.looked.append(request)
+        yield f"{request}, refined"
         self.began.release()
         while not outdated():
             threading.Event().wait(0.001)
@@ -211,21 +212,22 @@ class ForesightCall:
         raise StoppedError
 
 
-def test_it_prefetches_when_idle_and_stops_for_a_request(engines):
+def test_it_works_when_idle_and_stops_for_a_request(engines):
     call = ForesightCall()
     engine, answers = engines(call)
     send(engine, "first", answers.append)
     assert call.began.acquire(timeout=TIMEOUT)
-    assert engine.wait(TIMEOUT), "prefetching must not count as busy"
+    assert engine.wait(TIMEOUT), "idle work must not count as busy"
     send(engine, "second", answers.append)
     assert call.gave_way.acquire(timeout=TIMEOUT)
     assert call.began.acquire(timeout=TIMEOUT)
-    assert stages_of(answers) == ["first", "second"]
+    stages = ["first", "first, refined", "second", "second, refined"]
+    assert stages_of(answers) == stages
     assert call.looked == ["first", "second"]
-    assert [a.kind for a in answers] == ["stage", "done", "stage", "done"]
+    assert [a.kind for a in answers] == ["stage", "done", "stage"] * 2
 
 
-def test_a_cancel_and_closing_stop_prefetching(engines):
+def test_a_cancel_and_closing_stop_idle_work(engines):
     call = ForesightCall()
     engine, answers = engines(call)
     send(engine, "first", answers.append)

@@ -12,6 +12,7 @@ from omnimouse_model.live.pin import LETTERS
 from omnimouse_model.live.state import ColourBy
 from omnimouse_model.masks.neuron_table import matching_neurons
 from omnimouse_model.metrics.named import METRICS, Metric
+from omnimouse_widgets.drawn.model.tier_score import tier_score_lines
 from omnimouse_widgets.drawn.neurons.columns import OLDER, columns_of
 
 Rank = Literal["lowest", "middle", "highest"]
@@ -196,7 +197,10 @@ def quantity_choices(controller: Controller, chosen: str) -> list[list[str]]:
 def summary_text(
     controller: Controller, spread: ScoreDistribution, text: str = ""
 ) -> str:
-    """Return count and mean of the scores, or why there are none."""
+    """Return the score over a tier, and count and mean of the window's scores.
+
+    Without scores in the window, return the reason.
+    """
     state, results = controller.state, controller.results
     if state.session is None:
         return "No session is open"
@@ -213,8 +217,10 @@ def summary_text(
     mean_text = state.metric.text(mean, equals=" ")
     # The mean of neurons that were selected by the same score is biased upwards.
     bias = " · ⚠ selected by this score: biased" if "score" in text.lower() else ""
+    in_tier = " · ".join(tier_score_lines(controller))
     return (
-        f"{old}{_neurons(len(scores))}{among} · mean {mean_text} · "
+        (f"{in_tier} — " if in_tier else "")
+        + f"{old}this window: {_neurons(len(scores))}{among} · mean {mean_text} · "
         f"median {median:.2f} · {np.mean(scores > 0):.0%} above 0{bias}"
     )
 

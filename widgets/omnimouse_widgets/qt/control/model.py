@@ -13,6 +13,7 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.predict.registry import must_be_fetched, predictor_names
 from omnimouse_widgets.drawn.model.freshness import freshness_text
 from omnimouse_widgets.drawn.model.text import MEANINGS, model_text
+from omnimouse_widgets.drawn.model.tier_score import TIP, tier_score_lines
 from omnimouse_widgets.qt.control.download import DownloadSection
 from omnimouse_widgets.qt.control.finetune import FinetuneSection
 from omnimouse_widgets.qt.control.model_info import ModelInfoSection
@@ -69,6 +70,7 @@ class ModelSection(QWidget):
         form.add("Model", row_of(self.model, self.device, stretch=0))
         form.add_rows(self.download, self.info, self.finetune)
         form.add("Result", row_of(self.dot, self.freshness, self.cancel, stretch=1))
+        form.add("Score", row_of(self.tier_score, self.refine, stretch=0))
         form.add_rows(self.notice, self.error, self.again)
         events, models = controller.state.events, controller.downloads
         finetuning = controller.finetuning
@@ -79,6 +81,8 @@ class ModelSection(QWidget):
                                 finetuning.finished]),
             (self._draw_device, [events.device, results.events.devices]),
             (self._draw_freshness, [results.changed, baseline.changed]),
+            (self._draw_tier_score, [results.changed, baseline.changed,
+                                     events.scores_tier]),
             (self.download.draw, [models.changed]),
             (self.info.draw, info_signals),
             (self.finetune.draw, info_signals),
@@ -115,6 +119,9 @@ class ModelSection(QWidget):
         tooltip = "Stop the prediction of the model and of the baseline"
         self.cancel = push_button("Stop", tooltip, controller.cancel)
         reserve_space(self.cancel)
+        self.tier_score = wrapped_label()
+        self.tier_score.setToolTip(TIP)
+        self.refine = push_button("Pause", "", self._refine)
         self.notice = wrapped_label()
         self.notice.setToolTip("How this prediction was computed")
         self.error = wrapped_label("alert")
@@ -131,11 +138,22 @@ class ModelSection(QWidget):
         # After a cancelled dialog the box must show the current model again.
         self._draw_model()
 
+    def _refine(self) -> None:
+        self._controller.score_tier(not self._controller.state.scores_tier)
+
     def _out_of_patience(self, patience: Patience) -> None:
         patience.is_long = True
         self._draw_freshness()
 
     # -- from state to screen -----------------------------------------------------
+    def _draw_tier_score(self) -> None:
+        state, found = self._controller.state, self._controller.results.tier_score
+        self.tier_score.setText("\n".join(tier_score_lines(self._controller)) or "–")
+        self.refine.setText("Pause" if state.scores_tier else "Go on")
+        verb = "Stop" if state.scores_tier else "Continue"
+        self.refine.setToolTip(f"{verb} to refine the score over further windows")
+        self.refine.setEnabled(found is None or not found.is_complete)
+
     def _draw_model(self) -> None:
         name = self._controller.state.predictor_name
         # A download changes "hub" to "downloaded".

@@ -1,0 +1,165 @@
+"""Score of one task over a tier, refined batch by batch of windows.
+
+A score of one window is dominated by noise. `TierScoring` adds the batches of windows
+that `evaluate` adds, in the same order: after the last one both have the same bits.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.conditions import Condition
+from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score
+from omnimouse_model.analysis.evaluate.shard import Run, Shard, ShardScores
+from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
+from omnimouse_model.data.session import Session
+from omnimouse_model.masks import Mask
+from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, Estimate, jackknife
+from omnimouse_model.predict.predictor import Predictor
+
+PRELIMINARY = 16
+"""With fewer windows, the centred score is biased by more than .02."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TierScore:
+    """Score of a task over the first windows of a tier, in the order of `evaluate`.
+
+    Attributes
+    ----------
+    mask
+        Task of the windows.
+    tier
+        Name of the tier.
+    score
+        Score of the responses; None if no response is a target.
+    behavior
+        One score per decoded channel.
+    n_windows, n_total
+        Windows that were added, and windows of the tier.
+    centred
+        Number of windows -> centred score and the score without each block of time.
+    """
+
+    mask: Mask
+    tier: str
+    score: Score | None
+    behavior: tuple[BehaviorScore, ...]
+    n_windows: int
+    n_total: int
+    centred: dict[int, tuple[float, np.ndarray]] = field(repr=False)
+
+    @property
+    def estimate(self) -> Estimate:
+        """Centred score with its interval over time; NaN if there is none."""
+        return jackknife(*self.centred.get(self.n_windows, (float("nan"), [])))
+
+    @property
+    def is_preliminary(self) -> bool:
+        """Whether too few windows were added for an unbiased score."""
+        return self.n_windows < min(PRELIMINARY, self.n_total)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all windows of the tier were added."""
+        return self.n_windows == self.n_total
+
+    def gain(self, baseline: "TierScore") -> tuple[Estimate, int]:
+        """Return the paired gain over a baseline, and its number of windows.
+
+        It is taken over the windows of both; NaN and 0 without any.
+        """
+        common = self.centred.keys() & baseline.centred.keys()
+        if not common:
+            return jackknife(float("nan"), []), 0
+        n_windows = max(common)
+        value, left_out = self.centred[n_windows]
+        other, others = baseline.centred[n_windows]
+        rest = left_out - others if len(left_out) == len(others) else []
+        return jackknife(value - other, rest), n_windows
+
+
+def scored_tier(session: Session) -> str:
+    """Return the tier of live scores: test, else validation, else "" for none."""
+    for tier in ("test", "validation"):
+        if len(session.window_starts(tier)):
+            return tier
+    return ""
+
+
+class TierScoring:
+    """Computation of a `TierScore`, which can be interrupted and continued.
+
+    Parameters
+    ----------
+    predictor, session, mask
+        Who predicts, and the task.
+    tier, metric
+        As in `evaluate`.
+    """
+
+    def __init__(
+        self,
+        predictor: Predictor,
+        session: Session,
+        mask: Mask,
+        tier: str = "test",
+        metric: str = "correlation",
+    ) -> None:
+        starts = scored_starts(session, tier, None, predictor.needs.spec)
+        shard = Shard(
+            (predictor,),
+            session,
+            (Condition.of(mask),),
+            tier,
+            starts,
+            metric=metric,
+            centred=True,
+            ceiling=False,
+        )
+        self._mask, self._n_added = mask, 0
+        self._scores = ShardScores(shard, Run(0, lambda *_: None, lambda: False))
+        self._centred: dict[int, tuple[float, np.ndarray]] = {}
+
+    @property
+    def is_begun(self) -> bool:
+        """Whether windows were added."""
+        return self._n_added > 0
+
+    @property
+    def n_bytes(self) -> int:
+        """Largest memory of the sums."""
+        # Seven float64 arrays in each block of time.
+        return 7 * 8 * MAX_BLOCKS * len(self._scores.running[0].neurons)
+
+    def refine(self, cancelled: Callable[[], bool]) -> Iterator[TierScore]:
+        """Yield the score after each further batch of windows.
+
+        Raises
+        ------
+        StoppedError
+            `cancelled()` returned true; a later call continues.
+        """
+        self._scores.run.cancelled = cancelled
+        while self._n_added < len(self._scores.batches):
+            self._scores.add(self._n_added)
+            self._n_added += 1
+            yield self.score()
+
+    def score(self) -> TierScore:
+        """Return the score over the windows that were added."""
+        found, shard = self._scores.scores(), self._scores.shard
+        n_windows = sum(map(len, self._scores.batches[: self._n_added]))
+        score = found.scores[0] if found.scores else None
+        if score is not None:
+            self._centred[n_windows] = score.centred, score.centred_left_out
+        return TierScore(
+            self._mask,
+            shard.tier,
+            score,
+            found.behavior,
+            n_windows,
+            len(shard.starts),
+            dict(self._centred),
+        )

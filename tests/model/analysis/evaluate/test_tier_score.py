@@ -1,0 +1,67 @@
+"""Scores that are refined window by window: equal to `evaluate`, interruptible."""
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.analysis.evaluate.evaluate import evaluate
+from omnimouse_model.analysis.evaluate.tier_score import TierScoring, scored_tier
+from omnimouse_model.errors import StoppedError
+from omnimouse_model.masks import Mask
+from tests.model.context_predictor import ContextPredictor
+from tests.predictors import EchoPredictor
+from tests.small_sessions import simulate_mouse
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("sessions") / "small"
+    return om.open_session(simulate_mouse(folder, 40, 1.1, times=2))
+
+
+@pytest.fixture
+def mask(session):
+    return Mask.nothing(session).show(range(20)).ask(range(20, 40))
+
+
+def test_after_the_last_window_it_has_the_bits_of_an_evaluation(session, mask):
+    scoring = TierScoring(ContextPredictor(), session, mask)
+    found = list(scoring.refine(lambda: False))
+    assert found[0].n_windows == min(8, found[-1].n_total)
+    assert found[-1].is_complete
+    expected = evaluate(ContextPredictor(), session, mask).scores[0]
+    score = found[-1].score
+    numbers = [[s.value, s.centred, s.ci_low, s.n_windows] for s in (score, expected)]
+    np.testing.assert_array_equal(*numbers)
+    np.testing.assert_array_equal(score.per_neuron, expected.per_neuron)
+    np.testing.assert_array_equal(score.centred_left_out, expected.centred_left_out)
+
+
+def test_it_stops_in_a_batch_and_goes_on_to_the_same_numbers(session, mask):
+    scoring, calls = (
+        TierScoring(ContextPredictor(), session, mask),
+        iter(range(22)),
+    )
+    with pytest.raises(StoppedError):
+        list(scoring.refine(lambda: next(calls, None) is None))
+    resumed = list(scoring.refine(lambda: False))[-1]
+    whole = list(TierScoring(ContextPredictor(), session, mask).refine(lambda: False))
+    assert resumed.score.value == whole[-1].score.value
+    assert resumed.n_windows == whole[-1].n_windows
+
+
+def test_gains_are_over_the_windows_of_both(session, mask):
+    main, other = (
+        TierScoring(predictor, session, mask)
+        for predictor in (EchoPredictor(), ContextPredictor())
+    )
+    first = next(iter(other.refine(lambda: False)))
+    last = list(main.refine(lambda: False))[-1]
+    gain, n_windows = last.gain(first)
+    assert n_windows == first.n_windows
+    assert gain.value == last.centred[n_windows][0] - first.score.centred
+    assert last.gain(TierScoring(EchoPredictor(), session, mask).score())[1] == 0
+
+
+def test_the_tier_is_one_of_held_out_windows(session):
+    assert scored_tier(session) == "test"

@@ -1,0 +1,66 @@
+"""The task on screen is scored over a tier while nothing else is requested."""
+
+import threading
+
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.analysis.evaluate.evaluate import evaluate
+from omnimouse_model.live.inference.stages import LiveRequest, StageRunner
+from tests.predictors import NoisyPredictor, open_controller
+
+TIMEOUT_S = 60.0
+
+
+@pytest.fixture
+def scored(session):
+    """A controller with threads, and a function that waits for the whole tier."""
+    complete = threading.Event()
+    with open_controller(session, NoisyPredictor("noisy"), synchronous=False) as made:
+
+        def listen():
+            found = made.results.tier_score
+            if found is not None and found.is_complete:
+                complete.set()
+
+        def wait():
+            assert complete.wait(TIMEOUT_S)
+            complete.clear()
+            return made.results.tier_score
+
+        made.results.changed.connect(listen)
+        yield made, wait
+
+
+def test_it_ends_with_the_score_of_an_evaluation(scored, session):
+    controller, wait = scored
+    found = wait()
+    assert found.mask is controller.state.mask
+    expected = evaluate(NoisyPredictor("noisy"), session, found.mask).scores[0]
+    assert (found.score.value, found.score.centred) == (
+        expected.value,
+        expected.centred,
+    )
+
+
+def test_it_stays_in_another_window_and_ends_with_the_task(scored, session):
+    controller, wait = scored
+    found = wait()
+    controller.step_window(1)
+    assert controller.results.tier_score is not None
+    controller.paint([0, 1], 1)
+    assert controller.results.tier_score is not found
+    wait()
+    controller.undo()
+    again = wait()
+    assert again.score.value == found.score.value
+
+
+@pytest.mark.parametrize("is_on", [True, False])
+def test_it_can_be_paused(session, is_on):
+    mask = om.mask_from_strategy("test/video_behavior", session.n_neurons)
+    predictor, window = NoisyPredictor(), session.window(3.0)
+    request = LiveRequest(session, window, mask, (), predictor, scores_tier=is_on)
+    runner = StageRunner(lambda *_: predictor)
+    list(runner(request, lambda: False))
+    assert bool([*runner.when_idle(request, lambda: False)]) == is_on

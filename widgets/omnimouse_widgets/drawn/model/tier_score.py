@@ -1,0 +1,74 @@
+"""Score of the task on screen over the windows of a tier, as text."""
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.tier_score import TierScore
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.metrics import Metric
+from omnimouse_model.metrics.time_blocks import Estimate
+
+TIP: Final = (
+    "Mean over the target neurons, for the mask on screen in all windows of the tier, "
+    "refined while nothing else is requested. 95 % interval: these neurons in further "
+    "windows. Correlations are about the means of the train tier, so that few windows "
+    "give hardly lower values than many."
+)
+
+
+def tier_score_lines(controller: Controller) -> list[str]:
+    """Return lines: score and interval, windows, gain over the baseline, behaviour.
+
+    Decoded behaviour has one score per channel. No lines without a score.
+    """
+    found = controller.results.tier_score
+    if found is None:
+        return []
+    windows = f"{found.n_windows} of {found.n_total} {found.tier} windows"
+    if found.is_preliminary:
+        windows += ", preliminary"
+    decoded = [
+        f"{b.channel} {b.value + 0.0:.2f}" for b in found.behavior if b.value == b.value
+    ]
+    lines = [
+        _score_text(found, controller.state.metric) if found.score else "",
+        windows,
+        _gain_text(controller, found),
+        "decoded r: " + ", ".join(decoded) if decoded else "",
+    ]
+    return [line for line in lines if line]
+
+
+def _score_text(found: TierScore, metric: Metric) -> str:
+    score = found.score
+    assert score is not None
+    if score.refusal:
+        return score.refusal
+    value, low, high = score.value, score.ci_low, score.ci_high
+    # Not for other metrics, nor without a train tier.
+    if np.isfinite(score.centred):
+        estimate = found.estimate
+        value, low, high = estimate.value, estimate.low, estimate.high
+    interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
+    return metric.text(value) + interval
+
+
+def _gain_text(controller: Controller, found: TierScore) -> str:
+    baseline = controller.baseline.tier_score
+    if baseline is None or baseline.mask is not found.mask:
+        return ""
+    gain, n_windows = found.gain(baseline)
+    if not np.isfinite(gain.value):
+        return ""
+    name = Path(controller.state.baseline_name).name
+    # The baseline may be some batches behind.
+    windows = "" if n_windows == found.n_windows else f" ({n_windows} windows)"
+    return f"{_signed(gain)} over {name}{windows}"
+
+
+def _signed(gain: Estimate) -> str:
+    half = (gain.high - gain.low) / 2
+    spread = f" ± {half:.2f}" if np.isfinite(half) else ""
+    return f"{gain.value + 0.0:+.2f}{spread}"
