@@ -289,7 +289,8 @@ def running_soak(name: str, session: Session, seed: int) -> Iterator[Soak]:
     posted: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
     worker = WorkerPredictor(PREDICTORS[name], torch_threads=1)
     children = set(active_children())
-    with closing(Controller(post=posted.put)) as controller, closing(worker):
+    # The controller ends first: its engine would start a closed worker again.
+    with closing(worker), closing(Controller(post=posted.put)) as controller:
         controller.open_session(session)
         controller.choose_predictor(worker)
         run = Soak(name, controller, worker, posted, np.random.default_rng(seed))
