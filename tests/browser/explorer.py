@@ -55,7 +55,7 @@ def reload(tab: NotebookPage) -> None:
     shows this text, whatever the widgets are.
     """
     neurons = tab.part("counts").get_by_text(re.compile(r"target \d")).first
-    for _ in range(4):
+    for _ in range(12):
         tab.page.reload()
         shown = neurons.or_(tab.page.get_by_text("displaying widget: model not found"))
         shown.first.wait_for()
