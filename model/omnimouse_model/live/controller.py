@@ -334,7 +334,7 @@ class Controller:
             self.downloads.offer(name)
 
     def score_tier(self, is_on: bool) -> None:
-        """Score the task over a tier while nothing else is requested, or stop that."""
+        """Turn the score over the test tier on or off; idle time is used for it."""
         with self._lock:
             self.state.scores_tier = is_on
             # The running score belongs to the last request, which this one replaces.

@@ -220,25 +220,28 @@ class RunningScore:
         for name, sums in sorted(self.by_group.items()):
             total, gain = sums.total()
             values = self._values(total, gain)
-            yield _group_score(name, values, total.count, self._left_out(sums))
+            left_out = self._left_out(sums.without_each())
+            yield _group_score(name, values, total.count, left_out)
 
-    def _left_out(self, sums: BlockSums) -> np.ndarray:
-        """Return the score without each block of time, float64 (n_blocks,)."""
+    def _left_out(self, parts: Sequence[tuple[Moments, np.ndarray]]) -> np.ndarray:
+        """Return the score of each part, float64 (n_parts,)."""
         return np.array(
             [
-                session_score(self._values(part, gain), part.count)
-                for part, gain in sums.without_each()
+                session_score(self._values(sums, gain), sums.count)
+                for sums, gain in parts
             ]
         )
 
-    def _centred(self) -> tuple[float, np.ndarray]:
+    def _centred(
+        self, without_each: Sequence[tuple[Moments, np.ndarray]]
+    ) -> tuple[float, np.ndarray]:
         """Return the centred score, and that without each block; NaN if undefined."""
         if self.centres is None or self.refusal or not self.blocks.blocks:
             return NaN, np.zeros(0)
         centres = self.centres
-        parts = [self.blocks.total(), *self.blocks.without_each()]
         values = [
-            session_score(sums.centred(*centres), sums.count) for sums, _ in parts
+            session_score(sums.centred(*centres), sums.count)
+            for sums, _ in (self.blocks.total(), *without_each)
         ]
         return values[0], np.array(values[1:])
 
@@ -253,7 +256,8 @@ class RunningScore:
             )
         values, counts = self.per_neuron()
         value = session_score(values, counts)
-        left_out = self._left_out(self.blocks)
+        without_each = self.blocks.without_each()
+        left_out = self._left_out(without_each)
         interval = jackknife(value, left_out)
         low, high = interval.low, interval.high
         groups = tuple(self._groups())
@@ -261,7 +265,7 @@ class RunningScore:
             # A predictor may refuse after some windows: never report a partial score.
             value, low, high, groups, left_out = NaN, NaN, NaN, (), np.zeros(0)
             values = np.full(len(values), np.nan)
-        centred, centred_left_out = self._centred()
+        centred, centred_left_out = self._centred(without_each)
         ceiling = NaN
         if self.ceiling is not None:
             ceiling = session_score(*self.ceiling.per_neuron())

@@ -18,7 +18,7 @@ from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.repeat_table import KINDS
 from omnimouse_model.analysis.evaluate.results import Scores
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping, StimulusGroups
-from omnimouse_model.analysis.evaluate.tier_windows import WindowRule, spread_starts
+from omnimouse_model.analysis.evaluate.tier_windows import spread_starts, tier_starts
 from omnimouse_model.analysis.evaluate.window_scores import null_rates, train_means
 from omnimouse_model.analysis.tuning.repeats import RepeatedClip, repeated_clips
 from omnimouse_model.data.session import Session
@@ -35,7 +35,7 @@ from omnimouse_model.simulate.conditional_means import Given, conditional_mean
 BATCH = 8
 """Number of windows in a batch, all of which are in memory."""
 TRAIN_WINDOWS = 16
-"""Windows of the train tier over which the mean prediction of a neuron is taken."""
+"""Number of windows of the train tier that give the mean prediction of a neuron."""
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, step); the unit is windows x conditions x predictors."""
 
@@ -81,7 +81,7 @@ class Shard:
 
 @dataclass(slots=True)
 class Run:
-    """Progress and cancellation of one evaluation."""
+    """Progress of one evaluation, and whether the user has cancelled it."""
 
     total: int
     progress: Progress
@@ -167,8 +167,7 @@ class ShardScores:
     def _centre(self) -> None:
         """Predict windows of the train tier, and set the centres of all scores."""
         session, spec = self.shard.session, self.shard.spec
-        rule = WindowRule.of("train", spec)
-        starts = session.window_starts("train", rule.stride, rule.include_blanks, spec)
+        starts = tier_starts(session, "train", spec)
         starts = spread_starts(starts, TRAIN_WINDOWS).tolist()
         if not starts or self.shard.metric != "correlation":
             return
@@ -270,7 +269,7 @@ def _prepared(predictor: Predictor, session: Session, run: Run) -> str:
 def _scored_cells(
     mask: Mask, condition: Condition, session: Session, neurons: np.ndarray | None
 ) -> np.ndarray:
-    """Return bool (n_samples, P): target cells of the neurons that are scored."""
+    """Return the target cells of the scored neurons, bool (n_samples, P)."""
     cells = scored_cells(mask)
     selections = [neurons] if neurons is not None else []
     if condition.neurons is not None:

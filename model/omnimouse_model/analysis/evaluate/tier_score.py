@@ -12,8 +12,9 @@ import numpy as np
 from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score
 from omnimouse_model.analysis.evaluate.shard import Run, Shard, ShardScores
-from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
+from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, tier_starts
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics.time_blocks import MAX_BLOCKS, Estimate, jackknife
 from omnimouse_model.predict.predictor import Predictor
@@ -66,9 +67,9 @@ class TierScore:
         return self.n_windows == self.n_total
 
     def gain(self, baseline: "TierScore") -> tuple[Estimate, int]:
-        """Return the paired gain over a baseline, and its number of windows.
+        """Return the score minus that of a baseline, and the number of windows.
 
-        It is taken over the windows of both; NaN and 0 without any.
+        Both are over the windows that both have; NaN and 0 if there are none.
         """
         common = self.centred.keys() & baseline.centred.keys()
         if not common:
@@ -80,10 +81,10 @@ class TierScore:
         return jackknife(value - other, rest), n_windows
 
 
-def scored_tier(session: Session) -> str:
+def scored_tier(session: Session, spec: WindowSpec = OMNIMOUSE) -> str:
     """Return the tier of live scores: test, else validation, else "" for none."""
     for tier in ("test", "validation"):
-        if len(session.window_starts(tier)):
+        if len(tier_starts(session, tier, spec)):
             return tier
     return ""
 

@@ -38,14 +38,21 @@ def scored_starts(
     spec: WindowSpec = OMNIMOUSE,
 ) -> np.ndarray:
     """Return the scored windows of a tier as starts (n,) in s on the session clock."""
-    rule = WindowRule.of(tier, spec)
-    starts = session.window_starts(tier, rule.stride, rule.include_blanks, spec)
+    starts = tier_starts(session, tier, spec)
     if not len(starts):
         raise ValueError(
             f"Session {session.id!r} has no window of tier {tier!r}; "
             f"its tiers are {', '.join(session.tiers()) or 'none'}."
         )
     return spread_starts(starts, max_windows)
+
+
+def tier_starts(
+    session: Session, tier: str, spec: WindowSpec = OMNIMOUSE
+) -> np.ndarray:
+    """Return the starts (n,) of a tier's windows, none if it has no window."""
+    rule = WindowRule.of(tier, spec)
+    return session.window_starts(tier, rule.stride, rule.include_blanks, spec)
 
 
 def spread_starts(starts: np.ndarray, max_windows: int | None) -> np.ndarray:

@@ -178,11 +178,9 @@ class PinPredictions:
             self._request = PinRequest(
                 state.session,
                 state.window,
-                state.mask,
                 state.device,
                 tasks,
                 frozenset(names),
-                self._client.step_s,
                 state.metric.name,
             )
             self._number = self._engine.submit(self._request, self._take)

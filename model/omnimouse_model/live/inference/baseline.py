@@ -77,7 +77,7 @@ class BaselineClient:
         if is_requested and not again and not self._is_due:
             return
         if not self._is_due:
-            self.results.mark_requested(NOT_SENT)
+            self.results.mark_requested(NOT_SENT, mask=mask)
         self._is_due = True
         self._send_if_due()
 

@@ -2,7 +2,7 @@
 
 A new request replaces the waiting one and stops the later stages of the running one,
 whose first stage is still shown. When no request arrives for a while, `call` may do
-further work for the last one until the next. Several callers can share an engine: each
+further work for the last ones until the next. Several callers can share an engine: each
 passes the function that receives the answers to its own requests. The engine does not
 depend on the type of requests: `call` turns a request into values, `post` runs a
 function on the drawing thread.
@@ -90,8 +90,9 @@ class Engine:
     call
         `call(request, outdated)` yields one value per stage. It should check
         `outdated()` between steps and return or raise `StoppedError` when it is true.
-        If it has `when_idle(request, outdated)`, the engine iterates over that after a
-        request when no other request arrives for `QUIET_S`; its values are stages, too.
+        If it has `when_idle(request, outdated)`, the engine iterates over that when no
+        request arrives for `QUIET_S`, for the last request of each caller, the newest
+        first; its values are stages, too.
     execution
         Threads of the requests and of the answers; a synchronous engine computes
         inside `start`.
@@ -111,6 +112,9 @@ class Engine:
         self._cancelled = 0
         # Per caller: a result of one caller does not make those of another too old.
         self._newest_shown: dict[OnAnswer, int] = {}
+        # Idle work is for the last request of each caller: one caller's requests follow
+        # those of another, which must not end its idle work.
+        self._answered: dict[OnAnswer, _Submission] = {}
 
     # -- from any thread ----------------------------------------------------------
     def submit(self, request: Any, on_answer: OnAnswer) -> int:
@@ -197,7 +201,9 @@ class Engine:
             with self._changed:
                 self._is_running = False
                 self._changed.notify_all()
-            self._work_when_idle(submission)
+            self._answered.pop(submission.on_answer, None)
+            self._answered[submission.on_answer] = submission
+            self._work_when_idle()
         self._close_call()
 
     def _next(self) -> _Submission | None:
@@ -209,21 +215,30 @@ class Engine:
             self._is_running = True
             return submission
 
-    def _work_when_idle(self, submission: _Submission) -> None:
+    def _work_when_idle(self) -> None:
         """Run `call.when_idle` after `QUIET_S` without a request, until the next."""
         when_idle = getattr(self._call, "when_idle", None)
         if when_idle is None:
             return
+        with self._changed:
+            if self._changed.wait_for(self._is_next, QUIET_S):
+                return
+        for submission in reversed(self._answered.values()):
+            self._work_for(submission, when_idle)
+
+    def _is_next(self) -> bool:
+        return self._waiting is not None or self._is_closed
+
+    def _work_for(self, submission: _Submission, when_idle: Call) -> None:
+        """Post the values of the idle work for a request, until the next request."""
         number, request = submission.number, submission.request
 
         def outdated() -> bool:
             # Unlike a request, this work ends at once, also in its first stage.
-            is_next = self._waiting is not None or self._is_closed
-            return is_next or number <= self._cancelled
+            return self._is_next() or number <= self._cancelled
 
-        with self._changed:
-            if self._changed.wait_for(outdated, QUIET_S):
-                return
+        if outdated():
+            return
         try:
             for value in when_idle(request, outdated):
                 if outdated():

@@ -17,7 +17,7 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.pin import PinResult, PinTask, is_same_task
-from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.masks import scored_cells
 from omnimouse_model.predict.capabilities import (
     Closable,
     Interruptible,
@@ -38,17 +38,14 @@ Load = Callable[[str, Session | None, str], Predictor]
 class PinRequest:
     """Snapshot of the state that the predictions of pinned conditions depend on.
 
-    `step_s` and `mask` are used to prefetch. `predictor_names` are the names of the
-    predictors that stay loaded.
+    `predictor_names` are the names of the predictors that stay loaded.
     """
 
     session: Session
     window: Window
-    mask: Mask
     device: str
     tasks: tuple[PinTask, ...]
     predictor_names: frozenset[str]
-    step_s: float | None
     metric: str = "correlation"
 
 

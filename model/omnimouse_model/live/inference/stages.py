@@ -317,13 +317,13 @@ class StageRunner:
     ) -> TierScoring | None:
         """Return the scores of a task, which earlier requests may have begun."""
         session, mask = request.session, request.mask
-        tier = scored_tier(session)
+        tier = scored_tier(session, predictor.needs.spec)
         has_targets = mask.has_behavior_target or scored_cells(mask).any()
         # A metric of repeats has no value over a sample of the windows.
         is_scored = METRICS[request.metric].per_neuron is not None
         if not (tier and has_targets and is_scored and request.scores_tier):
             return None
-        # Edited stimuli are predicted but never scored, so they are not in the key.
+        # Predictions under edits are never scored, so edits are not in the key.
         key = (predictor.predictor_id, session.fingerprint, mask.mask_id)
         return self._tier_scores.get(
             (*key, tier, request.metric),
@@ -334,6 +334,8 @@ class StageRunner:
         """Release the loaded predictors."""
         loaded, self._loaded, self._name = self._loaded, None, ("", "")
         self._prepared = self._sweep = (None, None)
+        # They hold the predictor, whose process a later score would start again.
+        self._tier_scores.clear()
         if isinstance(loaded, Closable):
             loaded.close()
         self._pinned.close()

@@ -79,7 +79,7 @@ class Reports:
         self._report(self.last)
 
     def context(self, share: float) -> None:
-        """Report how much of the context part is fitted, a share from 0 to 1."""
+        """Report the share of the context part that is fitted, from 0 to 1."""
         now = perf_counter()
         if self.last.stage != "context":
             self._context_start = now

@@ -192,7 +192,7 @@ def test_closing_ends_the_thread_and_closes_the_call(busy):
 
 # -- looking ahead --------------------------------------------------------------------
 class ForesightCall:
-    """Call that works when idle until it is stopped."""
+    """Call whose idle work lasts until it is stopped."""
 
     def __init__(self) -> None:
         self.looked: list[Any] = []
@@ -225,6 +225,29 @@ def test_it_works_when_idle_and_stops_for_a_request(engines):
     assert stages_of(answers) == stages
     assert call.looked == ["first", "second"]
     assert [a.kind for a in answers] == ["stage", "done", "stage"] * 2
+
+
+def test_idle_work_is_for_the_last_request_of_each_caller(engines):
+    done = threading.Semaphore(0)
+
+    class Worker:
+        def __call__(self, request, outdated):
+            yield request
+
+        def when_idle(self, request, outdated):
+            yield f"{request}, refined"
+            done.release()
+
+    engine, mine = engines(Worker())
+    others: list[Answer] = []
+    for request, answers in (("a", mine), ("b", mine), ("c", others)):
+        send(engine, request, answers.append)
+        assert engine.wait(TIMEOUT)
+    # "a" and "b" may have had idle work before the next request arrived.
+    while "b, refined" not in stages_of(mine) or "c, refined" not in stages_of(others):
+        assert done.acquire(timeout=TIMEOUT)
+    assert stages_of(others) == ["c", "c, refined"]
+    assert stages_of(mine)[-1] == "b, refined"
 
 
 def test_a_cancel_and_closing_stop_idle_work(engines):

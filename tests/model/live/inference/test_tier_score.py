@@ -1,4 +1,4 @@
-"""The task on screen is scored over a tier while nothing else is requested."""
+"""Score over a tier: computed in idle time, kept or ended by requests."""
 
 import threading
 
@@ -64,3 +64,28 @@ def test_it_can_be_paused(session, is_on):
     runner = StageRunner(lambda *_: predictor)
     list(runner(request, lambda: False))
     assert bool([*runner.when_idle(request, lambda: False)]) == is_on
+
+
+def test_a_closed_predictor_is_not_asked_again(session, monkeypatch):
+    monkeypatch.setattr("omnimouse_model.analysis.evaluate.shard.BATCH", 1)
+    made = []
+
+    def load(*_):
+        made.append(NoisyPredictor("noisy"))
+        return made[-1]
+
+    mask = om.mask_from_strategy("test/video_behavior", session.n_neurons)
+    runner, window = StageRunner(load), session.window(3.0)
+    first, second = (
+        LiveRequest(session, window, mask, (), "noisy", device)
+        for device in ("cpu", "auto")  # another device is another predictor
+    )
+    list(runner(first, lambda: False))
+    begun = runner.when_idle(first, lambda: False)
+    assert not next(begun).tier_score.is_complete
+    begun.close()
+    list(runner(second, lambda: False))
+    before = dict(made[0].counters)
+    assert [*runner.when_idle(second, lambda: False)][-1].tier_score.is_complete
+    assert len(made) == 2
+    assert made[0].counters == before

@@ -1,4 +1,4 @@
-"""Score of the task on screen over the windows of a tier, as text."""
+"""Text of the score over a tier: mean, interval, number of windows, gain."""
 
 from pathlib import Path
 from typing import Final
