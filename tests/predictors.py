@@ -183,10 +183,16 @@ def example_mask(session: Session) -> Mask:
 def open_controller(
     session: Session | Path, predictor: Predictor | str | None = None, **options: Any
 ) -> Iterator["Controller"]:
-    """Controller with an open session; computes in this thread, by default an echo."""
-    from omnimouse_model.live.controller import Controller  # workers need no controller
+    """Controller with an open session; computes in this thread, by default an echo.
 
-    with closing(Controller(**{"synchronous": True} | options)) as controller:
+    The traces show the window, and predictions as they are.
+    """
+    from omnimouse_model.live.controller import Controller  # workers need no controller
+    from omnimouse_model.live.state import LiveState
+
+    state = LiveState(trace_span="window", as_large=False)
+    defaults = {"synchronous": True, "state": state}
+    with closing(Controller(**defaults | options)) as controller:
         controller.choose_predictor(EchoPredictor() if predictor is None else predictor)
         controller.open_session(session)
         yield controller

@@ -277,3 +277,48 @@ def _is_drawn(controller: Any, request: int) -> bool:
 def _check(results: Any) -> None:
     if results.error is not None:
         raise RuntimeError(f"The prediction failed: {results.error}")
+
+
+def stroke_to_tier_s(
+    dock: OmniMouseDock, n: int = 3
+) -> tuple[list[float], list[float]]:
+    """Return the times from strokes to the score of the whole tier, and to the gain.
+
+    The gain over the baseline counts as known when its s.d. is at most .02. NaN if it
+    is not known when both scores are complete.
+    """
+    canvas = Canvas(dock.viewer, dock.main_window)
+    hand, controller = Hand(canvas.widget), dock.controller
+    results, baseline = controller.results, controller.baseline
+    tier_s: list[float] = []
+    gain_s: list[float] = []
+    path = _circle(canvas, 0.6, n)
+    for number in range(n):
+        controller.set_brush(VISIBLE if number % 2 == 0 else TARGET)
+        wait_for(lambda: not results.is_awaited, "a prediction", 120)
+        start, known_s = perf_counter(), float("nan")
+        hand.press(path[number])
+        hand.release(path[number])
+        while not (_is_complete(results) and _is_complete(baseline)):
+            settle(0.02)
+            if np.isnan(known_s) and _is_gain_known(results, baseline):
+                known_s = perf_counter() - start
+            if _is_complete(results) and len(tier_s) == number:
+                tier_s.append(perf_counter() - start)
+            _check(results)
+        gain_s.append(known_s)
+    return tier_s, gain_s
+
+
+def _is_complete(results: Any) -> bool:
+    return results.tier_score is not None and results.tier_score.is_complete
+
+
+def _is_gain_known(results: Any, baseline: Any) -> bool:
+    """Whether the gain over the baseline has an s.d. of at most .02."""
+    found, other = results.tier_score, baseline.tier_score
+    if found is None or other is None or found.mask is not other.mask:
+        return False
+    gain, _ = found.gain(other)
+    # A 95 % interval is 2 x 1.96 s.d. wide.
+    return bool((gain.high - gain.low) / 3.92 <= 0.02)

@@ -111,7 +111,7 @@ class FieldLayers(QObject):
             (self._brush.outline_changed, self._show_lasso),
         ]
         signals = (state.mask, state.active_span, state.colour_by, state.selection,
-                 results.scores, results.population_freshness,
+                 results.neuron_scores, results.population_freshness,
                  self._controller.colouring.changed)  # fmt: skip
         links += [(signal, self.request_drawing) for signal in signals]
         for signal, slot in links:

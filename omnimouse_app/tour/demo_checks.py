@@ -7,7 +7,7 @@ request with the library in this process.
 import numpy as np
 
 from omnimouse_app.field.canvas import Canvas, states_on_screen
-from omnimouse_app.tour.hand import settle
+from omnimouse_app.tour.hand import settle, wait_for
 from omnimouse_app.tour.page import Check
 from omnimouse_app.window.docks import OmniMouseDock
 from omnimouse_model.data.window import Window
@@ -55,11 +55,28 @@ def check_states(dock: OmniMouseDock, model: str) -> Check:
 
 def check_traces(dock: OmniMouseDock, model: str) -> Check:
     """Compare the curves of the traces with the library's prediction."""
-    panel, (_, expected) = dock.panels["Traces"], library_prediction(dock, model)
+    controller, panel = dock.controller, dock.panels["Traces"]
     assert isinstance(panel, TracesPanel)
+    _, expected = library_prediction(dock, model)
+    state = controller.state
+    span, options = state.trace_span, (state.common_scale, state.as_large)
+    # Of the window alone, and not scaled to the recording: the numbers of the library.
+    controller.pins.choose_span("window")
+    controller.set_traces(common_scale=False, as_large=False)
+    panel.redraw.flush()
+    check = _compared(panel, expected, state.selection)
+    controller.set_traces(common_scale=options[0], as_large=options[1])
+    controller.pins.choose_span(span)
+    wait_for(lambda: not controller.pins.predictions.is_busy, "the span")
+    return check
+
+
+def _compared(
+    panel: TracesPanel, expected: Prediction, selection: tuple[int, ...]
+) -> Check:
     column = {int(neuron): k for k, neuron in enumerate(expected.neurons)}
     largest, n_samples = 0.0, 0
-    for row, neuron in enumerate(dock.controller.state.selection):
+    for row, neuron in enumerate(selection):
         curve = panel.stack.drawn_values(row)[1]
         if neuron not in column or not len(curve):
             continue

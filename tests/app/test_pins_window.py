@@ -20,6 +20,8 @@ def test_a_condition_is_pinned_compared_over_ten_seconds_and_taken_back(dock):
     QTest.keyClick(panel, Qt.Key.Key_P, Qt.KeyboardModifier.ShiftModifier)
     assert [pin.name for pin in state.pins] == ["Video + behaviour"]
     pinned = state.mask
+    pins.choose_span("window")
+    controller.set_traces(common_scale=False, as_large=False)
     controller.apply_preset("random_half_video_behavior")
     panel.bar.span.setFocus()
     QTest.keyClick(panel.bar.span, Qt.Key.Key_Down)

@@ -4,6 +4,7 @@ import pytest
 
 import omnimouse_model as om
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.simulate.spiking import spiking_arrays
 from tests.predictors import open_controller
 
@@ -19,8 +20,8 @@ def controller(session):
 
 @pytest.fixture
 def empty_controller():
-    """A controller without a session."""
-    made = Controller(synchronous=True)
+    """A controller without a session, whose traces show the window as it is."""
+    made = Controller(LiveState(trace_span="window", as_large=False), synchronous=True)
     yield made
     made.close()
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from psygnal import Signal
 
+from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.in_silico.edit_lists import edits_for
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
@@ -199,8 +200,12 @@ class Controller:
             self.choose_predictor, execution, is_enabled=is_hub_used
         )
         self.loader = SessionLoader(
-            self.show_view, lambda: self._last_preset, execution
+            self.show_view,
+            lambda: self._last_preset,
+            execution,
+            self._store.scores_of,
         )
+        results.events.tier_score.connect(self._note_scores)
         self.recordings = FolderIndex(execution)
         self.clock_check = ClockCheck(state, execution)
         self.neuron_info = NeuronInfo(state, execution)
@@ -251,7 +256,9 @@ class Controller:
 
         A path is read on the calling thread; `loader.open` reads it in the background.
         """
-        self.show_view(first_view(recording, self._last_preset))
+        self.show_view(
+            first_view(recording, self._last_preset, scores_of=self._store.scores_of)
+        )
 
     def show_view(self, view: SessionView) -> None:
         """Show the first view of a recording, or a saved one.
@@ -375,6 +382,10 @@ class Controller:
         if (preset := self.last_session.preset) in {p.name for p in PRESETS}:
             self._last_preset = preset
         return self.project.restore(fallback)
+
+    def _note_scores(self, found: TierScore | None) -> None:
+        if found is not None and self.state.session is not None:
+            self._store.note_scores(self.state.session, found)
 
     # -- time -------------------------------------------------------------------------
     def seek(self, start_s: float) -> None:

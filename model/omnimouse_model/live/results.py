@@ -5,7 +5,7 @@ when either changes, so a prediction is never drawn over another window.
 """
 
 import operator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Final, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from psygnal import Signal, SignalGroupDescriptor
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.in_silico.counterfactual import WhatIf
 from omnimouse_model.analysis.sweep.table import ContextSweep
+from omnimouse_model.live.neuron_scores import NeuronScores, scores_of_neurons
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.capabilities import take_neurons
 from omnimouse_model.predict.devices import DEVICES, Residence
@@ -51,6 +52,8 @@ class Results:
     tier_score
         Score of the task on screen over the windows of a tier so far, or None. It does
         not depend on the window.
+    neuron_scores
+        Score of each neuron for display: from `tier_score`, else `scores`; read-only.
     what_if
         Prediction under the what-if edits of the state, or None.
     what_if_error
@@ -83,7 +86,7 @@ class Results:
         equality_operators=dict.fromkeys(
             (
                 *("selected", "population", "scores", "behavior", "sweep"),
-                *("what_if", "tier_score"),
+                *("what_if", "tier_score", "neuron_scores"),
             ),
             operator.is_,
         )
@@ -96,6 +99,7 @@ class Results:
     behavior: np.ndarray | None = None
     sweep: ContextSweep | None = None
     tier_score: TierScore | None = None
+    neuron_scores: NeuronScores | None = field(default=None, init=False)
     freshness: Freshness = "none"
     population_freshness: Freshness = "none"
     sweep_freshness: Freshness = "none"
@@ -111,6 +115,10 @@ class Results:
     residence: Residence | None = None
     elapsed_ms: float | None = None
 
+    def __post_init__(self) -> None:
+        for signal in (self.events.scores, self.events.tier_score):
+            signal.connect(self._set_neuron_scores)
+
     @property
     def is_old(self) -> bool:
         """Whether `selected` and `behavior` belong to an older request."""
@@ -123,6 +131,18 @@ class Results:
             "stale",
             "stopped",
         )
+
+    @property
+    def shown_scores(self) -> np.ndarray | None:
+        """Values (P,) of `neuron_scores`, or None."""
+        return None if self.neuron_scores is None else self.neuron_scores.values
+
+    @property
+    def are_scores_old(self) -> bool:
+        """Whether `neuron_scores` belong to an older request."""
+        # A score over a tier is removed as soon as the task changes.
+        scores = self.neuron_scores
+        return self.is_population_old and scores is not None and not scores.tier
 
     @property
     def is_answered(self) -> bool:
@@ -243,6 +263,9 @@ class Results:
         self.selected = selected
         self.changed.emit()
         return True
+
+    def _set_neuron_scores(self) -> None:
+        self.neuron_scores = scores_of_neurons(self.tier_score, self.scores)
 
     def _remove_predictions(self) -> None:
         self.selected = self.population = None

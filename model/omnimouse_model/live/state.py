@@ -5,6 +5,7 @@ replaced as a whole. Views read the state; only the controller and its parts wri
 """
 
 import operator
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -79,6 +80,8 @@ class LiveState:
         Radius of the field's brush in screen pixels, 0 if not set.
     edits
         What-if edits of video and behaviour.
+    first_ranks
+        Neuron -> "best", "median" or "worst", if stored scores chose the first neurons.
     raster_order, raster_view
         Order of the raster's rows, and the images that it shows.
     """
@@ -114,11 +117,12 @@ class LiveState:
     sweep_shown: bool = False
     scores_tier: bool = True
     pins: tuple[Pin, ...] = ()
-    trace_span: SpanChoice = "window"
+    trace_span: SpanChoice = "10 s"
     common_scale: bool = False
-    as_large: bool = False
+    as_large: bool = True
     brush_radius: float = 0.0
     edits: tuple[Edit, ...] = ()
+    first_ranks: Mapping[int, str] = field(default_factory=dict)
     raster_order: RasterOrder = "state"
     raster_view: RasterView = "truth"
 

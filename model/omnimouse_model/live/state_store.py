@@ -1,13 +1,16 @@
-"""Stored state: last session, recent analyses, backups of unsaved work."""
+"""Stored state: last session, recent analyses, backups of unsaved work, scores."""
 
+import hashlib
 import json
 import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from omnimouse_model.analysis.evaluate.tier_score import TierScore
+from omnimouse_model.data.session import Session
 from omnimouse_model.demo import is_demo
 from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.last_session import (
@@ -17,6 +20,12 @@ from omnimouse_model.live.last_session import (
     read_last_session,
     write_json,
     write_last_session,
+)
+from omnimouse_model.live.recording.first_scores import (
+    FirstScores,
+    first_scores,
+    read_scores,
+    shipped_scores,
 )
 
 logger = logging.getLogger(__name__)
@@ -76,6 +85,24 @@ class StateStore:
     def folder(self) -> Path:
         """Folder of the stored files."""
         return config_dir() if self._path is None else self._path.parent
+
+    def scores_of(self, session: Session) -> FirstScores | None:
+        """Return the stored scores of a recording, None if there are none."""
+        path = self._scores_path(session) if self._is_enabled else Path()
+        return read_scores(path, session) or shipped_scores(session)
+
+    def note_scores(self, session: Session, score: TierScore) -> None:
+        """Store the complete scores of a tier, the first time for a recording."""
+        path = self._scores_path(session)
+        if not self._is_enabled or not score.is_complete or path.exists():
+            return
+        if (scores := first_scores(session, score)) is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, asdict(scores))
+
+    def _scores_path(self, session: Session) -> Path:
+        name = hashlib.sha256(session.fingerprint.encode()).hexdigest()[:32]
+        return self.folder / "scores" / f"{name}.json"
 
     @property
     def recent(self) -> tuple[Path, ...]:

@@ -12,6 +12,7 @@ from omnimouse_model.live.last_session import (
     read_last_session,
     write_last_session,
 )
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE, scored_cells
 from tests import SESSIONS, SUITE2P
 from tests.predictors import (
@@ -35,7 +36,7 @@ def other(tmp_path_factory):
 @pytest.fixture
 def threaded_controller(session):
     """Threaded controller with an open session."""
-    with closing(Controller()) as made:
+    with closing(Controller(LiveState(trace_span="window"))) as made:
         made.open_session(session)
         yield made
 

@@ -46,8 +46,7 @@ def bar_height(spec: WindowSpec) -> float:
     return spec.response_rate_hz if spec.responses == "count" else 1.0
 
 
-def bar_text(spec: WindowSpec) -> str:
-    """Return the label of the scale bar beside traces."""
-    if spec.responses == "count":
-        return f"{spec.response_rate_hz:g} spikes/s"
-    return "1 s.d."
+def bar_text(spec: WindowSpec, share: float = 1.0) -> str:
+    """Return the label of the scale bar beside traces, or of a share of it."""
+    unit = "spikes/s" if spec.responses == "count" else "s.d."
+    return f"{share * bar_height(spec):g} {unit}"

@@ -113,7 +113,7 @@ class MaskPainter(Part):
                     state.mask,
                     state.active_span,
                     state.colour_by,
-                    results.scores,
+                    results.neuron_scores,
                     results.population_freshness,
                     self._controller.colouring.changed,
                 ],

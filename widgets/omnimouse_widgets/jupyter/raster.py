@@ -136,7 +136,7 @@ class Raster(Part):
             ),
             results=(
                 *(state.window, results.population),
-                *(results.population_freshness, results.scores),
+                *(results.population_freshness, results.neuron_scores),
             ),
             requests=(state.mask, controller.history_changed),
         )
@@ -311,7 +311,7 @@ class Raster(Part):
             controller.neuron_order.request()
         else:
             controller.neuron_order.pause()
-        span, scores = state.active_span, controller.results.scores
+        span, scores = state.active_span, controller.results.shown_scores
         alike = controller.neuron_order.order
         return arrange(ordering, session.units, mask, span, scores, alike)
 

@@ -131,7 +131,7 @@ class NeuronScores(FigurePart):
     @property
     def spread(self) -> ScoreDistribution:
         """Scores of the neurons that pass the filter, and their histogram."""
-        return distribution_of(self._controller, self.filter)
+        return distribution_of(self._controller, self.filter, self.against)
 
     def select_ranked(self, rank: Rank, n: int = N_RANKED) -> None:
         """Select the n neurons with the "lowest", "middle" or "highest" scores."""
@@ -209,7 +209,7 @@ class NeuronScores(FigurePart):
         if not np.array_equal(spread.neurons, self._spread.neurons):
             self._drawing += 1
         self._spread, self._across = spread, across
-        is_old = controller.results.is_population_old
+        is_old = controller.results.are_scores_old
         chart.set_tool(self.tool)
         if controller.state.session is not None:
             chart.show_names(controller.state.session.units.names[spread.neurons])

@@ -114,7 +114,7 @@ class NeuronTable(Part):
         events, results = self.controller.state.events, self.controller.results.events
         return [
             Drawing(self._draw_table, [events.session, events.mask, events.active_span,
-                                results.scores, results.population_freshness]),
+                                results.neuron_scores, results.population_freshness]),
             Drawing(self._draw_selection, [events.selection, events.session]),
         ]  # fmt: skip
 
@@ -260,7 +260,7 @@ class NeuronTable(Part):
             version=version,
             n=len(self._arrangement.neurons),
             total=len(columns["id"]),
-            is_old=self.controller.results.is_population_old,
+            is_old=self.controller.results.are_scores_old,
             titles=titles,
             tips=tooltips_of(self.controller),
             is_text=[title in TEXT_COLUMNS for title in titles],

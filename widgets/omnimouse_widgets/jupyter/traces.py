@@ -10,7 +10,7 @@ from omnimouse_model.live.spans import SPAN_CHOICES, span_choices
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.traces import text as trace_words
 from omnimouse_widgets.drawn.traces.options import TraceOptions
-from omnimouse_widgets.drawn.traces.rows import pin_results, trace_rows
+from omnimouse_widgets.drawn.traces.rows import evidence_of, pin_results, trace_rows
 from omnimouse_widgets.drawn.traces.time_axis import move_over_span
 from omnimouse_widgets.jupyter.transport.assets import script, style
 from omnimouse_widgets.jupyter.transport.part import Drawing
@@ -81,6 +81,7 @@ class Traces(TraceStack):
         options = [events.selection, events.trace_span, events.common_scale]
         pinned = [events.pins, pins.changed, events.as_large]
         names = [events.predictor_name, events.baseline_name]
+        results = controller.results.events
         return [
             Drawing(
                 self._draw_rows,
@@ -90,7 +91,7 @@ class Traces(TraceStack):
             ),
             Drawing(
                 self._draw_bar,
-                [*pinned, *names, self.spec_changed],
+                [*pinned, *names, self.spec_changed, results.neuron_scores],
                 # Without a mask there is no condition to pin.
                 requests=[events.mask],
             ),
@@ -143,7 +144,10 @@ class Traces(TraceStack):
         controller, pins = self.controller, self.controller.pins
         state = controller.state
         signs = trace_words.legend_entries(
-            state.baseline_name, is_large=state.as_large, spec=state.spec
+            state.baseline_name,
+            is_large=state.as_large,
+            spec=state.spec,
+            evidence=evidence_of(controller),
         )
         pinned = trace_words.pin_signs(
             state.pins, pin_results(controller), pins.problem_of

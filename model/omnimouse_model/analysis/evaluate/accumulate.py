@@ -47,6 +47,8 @@ class RunningScore:
     centres
         Mean prediction (n,) and mean response (n,) of the neurons over the train tier;
         None if there is no centred score.
+    by_window
+        Start of a window -> centred score of the window alone; None to leave it out.
     neurons
         Neurons with a scored cell, the columns of all sums.
     refusal
@@ -67,6 +69,7 @@ class RunningScore:
     clips: Sequence[RepeatedClip] = ()
     centres: tuple[np.ndarray, np.ndarray] | None = None
     n_windows: int = 0
+    by_window: dict[float, float] | None = None
     neurons: np.ndarray = field(init=False)
     blocks: BlockSums = field(default_factory=BlockSums)
     by_group: dict[str, BlockSums] = field(default_factory=dict)
@@ -146,12 +149,15 @@ class RunningScore:
         arrays = np.zeros((4, len(truth), len(self.neurons)))
         for array, values in zip(arrays, (rates, truth, gain, scored), strict=True):
             array[:, columns] = values
-        _add(self.blocks, block, arrays)
+        sums = _add(self.blocks, block, arrays)
+        if self.by_window is not None and self.centres is not None:
+            score = session_score(sums.centred(*self.centres), sums.count)
+            self.by_window[window.start_s] = score
         if self.groups is not None:
             group = self.groups.at(times_s)
             for name in np.unique(group[group != ""]).tolist():
-                sums = self.by_group.setdefault(name, BlockSums())
-                _add(sums, block, arrays[:, group == name])
+                of_group = self.by_group.setdefault(name, BlockSums())
+                _add(of_group, block, arrays[:, group == name])
 
     def _poisson_gain(
         self,
@@ -234,16 +240,17 @@ class RunningScore:
 
     def _centred(
         self, without_each: Sequence[tuple[Moments, np.ndarray]]
-    ) -> tuple[float, np.ndarray]:
-        """Return the centred score, and that without each block; NaN if undefined."""
+    ) -> tuple[np.ndarray, float, np.ndarray]:
+        """Return the centred score: of each neuron, of all, and without each block."""
         if self.centres is None or self.refusal or not self.blocks.blocks:
-            return NaN, np.zeros(0)
-        centres = self.centres
-        values = [
+            return np.zeros(0), NaN, np.zeros(0)
+        centres, total = self.centres, self.blocks.total()[0]
+        per_neuron = total.centred(*centres)
+        left_out = [
             session_score(sums.centred(*centres), sums.count)
-            for sums, _ in (self.blocks.total(), *without_each)
+            for sums, _ in without_each
         ]
-        return values[0], np.array(values[1:])
+        return per_neuron, session_score(per_neuron, total.count), np.array(left_out)
 
     def scores(self) -> list[Score]:
         """Return the response score; empty if the condition asks only for behaviour."""
@@ -265,7 +272,7 @@ class RunningScore:
             # A predictor may refuse after some windows: never report a partial score.
             value, low, high, groups, left_out = NaN, NaN, NaN, (), np.zeros(0)
             values = np.full(len(values), np.nan)
-        centred, centred_left_out = self._centred(without_each)
+        centred_values, centred, centred_left_out = self._centred(without_each)
         ceiling = NaN
         if self.ceiling is not None:
             ceiling = session_score(*self.ceiling.per_neuron())
@@ -288,6 +295,7 @@ class RunningScore:
                 left_out=left_out,
                 centred=centred,
                 centred_left_out=centred_left_out,
+                centred_per_neuron=centred_values,
             )
         ]
 
@@ -350,10 +358,15 @@ def _matched(
     return columns, reasons
 
 
-def _add(sums: BlockSums, block: int, arrays: np.ndarray) -> None:
-    """Add rates, truth, gain and validity (4, time, neuron) to a block of sums."""
+def _add(sums: BlockSums, block: int, arrays: np.ndarray) -> Moments:
+    """Add rates, truth, gain and validity (4, time, neuron) to a block of sums.
+
+    Return the moments that were added.
+    """
     rates, truth, gain, valid = arrays
-    sums.add(block, moments(rates, truth, valid=valid > 0), gain.sum(axis=0))
+    added = moments(rates, truth, valid=valid > 0)
+    sums.add(block, added, gain.sum(axis=0))
+    return added
 
 
 def _group_score(

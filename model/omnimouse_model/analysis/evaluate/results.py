@@ -71,6 +71,8 @@ class Score:
         The same for correlations about fixed means: those of the train tier, for
         predictions over a fixed sample of its windows. Over few windows it is much
         less biased than `value`; NaN for other metrics.
+    centred_per_neuron
+        Values of the neurons about the same means; empty for other metrics.
     """
 
     session: str
@@ -90,6 +92,9 @@ class Score:
     left_out: np.ndarray = field(default_factory=lambda: np.empty(0), repr=False)
     centred: float = float("nan")
     centred_left_out: np.ndarray = field(
+        default_factory=lambda: np.empty(0), repr=False
+    )
+    centred_per_neuron: np.ndarray = field(
         default_factory=lambda: np.empty(0), repr=False
     )
 

@@ -41,6 +41,8 @@ class TierScore:
         Windows that were added, and windows of the tier.
     centred
         Number of windows -> centred score and the score without each block of time.
+    window_scores
+        Start of each window that was added -> centred score of this window alone.
     """
 
     mask: Mask
@@ -50,6 +52,7 @@ class TierScore:
     n_windows: int
     n_total: int
     centred: dict[int, tuple[float, np.ndarray]] = field(repr=False)
+    window_scores: dict[float, float] = field(default_factory=dict, repr=False)
 
     @property
     def estimate(self) -> Estimate:
@@ -122,6 +125,8 @@ class TierScoring:
         self._mask, self._n_added = mask, 0
         self._scores = ShardScores(shard, Run(0, lambda *_: None, lambda: False))
         self._centred: dict[int, tuple[float, np.ndarray]] = {}
+        self._by_window: dict[float, float] = {}
+        self._scores.running[0].by_window = self._by_window
 
     @property
     def is_begun(self) -> bool:
@@ -163,4 +168,5 @@ class TierScoring:
             n_windows,
             len(shard.starts),
             dict(self._centred),
+            {k: v for k, v in self._by_window.items() if np.isfinite(v)},
         )

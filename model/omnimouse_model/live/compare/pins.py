@@ -330,7 +330,7 @@ class Pins:
         if values.get("span") in SPAN_CHOICES:
             self._state.trace_span = values["span"]
         self._state.common_scale = values.get("common_scale") is True
-        self._state.as_large = values.get("as_large") is True
+        self._state.as_large = values.get("as_large", True) is True
         pins: dict[int, Pin] = {}
         saved = values.get("pins")
         for one in saved if isinstance(saved, list) else ():

@@ -99,7 +99,8 @@ class Colouring(HasBackgroundTask):
         # scale itself. Small ints are identical objects only up to 256; a larger
         # `_n_info` is the same object until `_on_neuron_info` replaces it.
         metric = self._state.metric
-        key = (session, self._results.scores, metric, self._ceiling, self._n_info)
+        scores = self._results.neuron_scores
+        key = (session, scores, metric, self._ceiling, self._n_info)
         cached = self._scales.get(name)
         is_same = cached and all(a is b for a, b in zip(cached[0], key, strict=True))
         if cached is None or not is_same:
@@ -209,7 +210,9 @@ class Colouring(HasBackgroundTask):
         """Return the quantity; add the data it was computed from to its explanation."""
         session = self._state.session
         if quantity.name == "score":
-            return score_quantity(self._state.metric)
+            scores = self._results.neuron_scores
+            evidence = "" if scores is None else scores.evidence
+            return score_quantity(self._state.metric, evidence)
         has_probes = session is not None and session.units.probe is not None
         if quantity.name == "plane" and has_probes:
             explanation = "Probe, as the recording says"
@@ -237,7 +240,7 @@ class Colouring(HasBackgroundTask):
             for info in self._neuron_info.computed:
                 unknown[info.neuron] = _OF_INFO[name](info)
             return unknown, ()
-        scores, ceiling = self._results.scores, self._ceiling
+        scores, ceiling = self._results.shown_scores, self._ceiling
         values = {
             "score": unknown if scores is None or len(scores) != n else scores,
             # -1 is an unknown plane.

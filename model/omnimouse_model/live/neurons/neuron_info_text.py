@@ -47,16 +47,16 @@ def heading(session: Session, neuron: int) -> str:
 
 
 def state_text(state: LiveState, results: Results, neuron: int) -> str:
-    """Return a neuron's state in the mask and its score in the window."""
+    """Return a neuron's state in the mask and its score."""
     if state.mask is None:
         return ""
     text = state.mask.pattern_of(neuron, state.active_span)
-    scores = results.scores
-    if scores is None or not np.isfinite(scores[neuron]):
-        return f"{text} · no score in this window"
-    older = " (older)" if results.is_population_old else ""
-    score = state.metric.text(float(scores[neuron]))
-    return f"{text} · {score} in this window{older}"
+    scores = results.neuron_scores
+    if scores is None or not np.isfinite(scores.values[neuron]):
+        return f"{text} · no score"
+    older = " (older)" if results.are_scores_old else ""
+    score = state.metric.text(float(scores.values[neuron]))
+    return f"{text} · {score} {scores.evidence}{older}"
 
 
 def field_text(field: ReceptiveField) -> str:

@@ -98,13 +98,16 @@ _MAX_DIGITS: Final = 4
 _LARGE: Final = 1e7
 
 
-def score_quantity(metric: Metric) -> Quantity:
-    """Return the score as a quantity: its definition, unit and scale."""
+def score_quantity(metric: Metric, evidence: str = "") -> Quantity:
+    """Return the score as a quantity: its definition, unit and scale.
+
+    `evidence` are its windows, as `NeuronScores.evidence` states them.
+    """
     text = "Single-trial correlation of prediction and recording"
     is_share = metric.name == "correlation"
     if not is_share:
         text = f"{metric.symbol}: {metric.definition},"
-    explanation = f"{text} over the target samples of this window"
+    explanation = f"{text} over the target samples, {evidence or 'in this window'}"
     return Quantity("score", "Score", explanation, metric.symbol, is_share)
 
 

@@ -1,8 +1,8 @@
 """First view of a newly opened session; shown as a whole or not at all."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE
 from omnimouse_model.live.analysis_file import ReopenedAnalysis
 from omnimouse_model.live.mask.presets import mask_for, preset_for
+from omnimouse_model.live.recording.first_scores import FirstScores, shipped_scores
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 
@@ -30,6 +31,7 @@ class SessionView:
     """The part of the live state that belongs to one session.
 
     `reopened` is the saved analysis that the view shows, None for a new view.
+    `first_ranks` are neuron -> "best", "median" or "worst", of stored scores.
     """
 
     session: Session | None
@@ -39,6 +41,7 @@ class SessionView:
     selection: tuple[int, ...] = ()
     cursor: int = 0
     edits: tuple[Edit, ...] = ()
+    first_ranks: Mapping[int, str] = field(default_factory=dict)
     reopened: ReopenedAnalysis | None = None
 
 
@@ -47,21 +50,26 @@ def first_view(
     preset: str,
     start_s: float | None = None,
     options: Mapping[str, Any] | None = None,
+    scores_of: Callable[[Session], FirstScores | None] = shipped_scores,
 ) -> SessionView:
     """Open a recording at a time or a held-out window, with a preset's mask.
 
-    If the preset does not fit the recording, the forecast preset is used.
+    Stored scores choose a window of median score, and the best, a median and the worst
+    neuron; without them, the window and its neurons are the most active ones. If the
+    preset does not fit the recording, the forecast preset is used.
     """
     session = path_or_session
     if not isinstance(session, Session):
         session = open_session(session, **(options or {}))
-    start_s = first_start(session) if start_s is None else start_s
+    scores = scores_of(session)
+    if start_s is None:
+        start_s = first_start(session) if scores is None else scores.start_s
     window = session.window(start_s)
     preset = preset_for(preset, session)
-    # Active neurons show at once whether the predictions follow the recording.
-    selected = active_neurons(window)
+    ranks = {} if scores is None else scores.ranks
+    selected = active_neurons(window) if scores is None else tuple(ranks)
     mask = mask_for(preset, session, selected)
-    return SessionView(session, window, mask, preset, selected)
+    return SessionView(session, window, mask, preset, selected, first_ranks=ranks)
 
 
 def read_ahead(view: SessionView) -> None:
@@ -92,6 +100,7 @@ def _view_of(state: LiveState) -> SessionView:
         state.selection,
         state.cursor,
         state.edits,
+        state.first_ranks,
     )
 
 
@@ -112,6 +121,7 @@ def _changes(view: SessionView) -> tuple[tuple[str, Any], ...]:
         ("edits", view.edits),
         ("session", view.session),
         ("selection", ()),
+        ("first_ranks", view.first_ranks),
         ("cursor", view.cursor),
         ("window", view.window),
         ("mask", view.mask),

@@ -19,6 +19,7 @@ from omnimouse_model.live.inference.background_task import (
     ReportProgress,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
+from omnimouse_model.live.recording.first_scores import FirstScores, shipped_scores
 from omnimouse_model.live.recording.first_view import (
     SessionView,
     first_view,
@@ -88,6 +89,8 @@ class SessionLoader(HasBackgroundTask):
         Shows the view of an opened recording; called on the drawing thread.
     preset
         Returns the name of the initial preset.
+    scores_of
+        Returns stored scores of a recording, which choose the first view.
 
     Attributes
     ----------
@@ -100,9 +103,10 @@ class SessionLoader(HasBackgroundTask):
         show: Callable[[SessionView], None],
         preset: Callable[[], str],
         execution: Execution = IN_THREADS,
+        scores_of: Callable[[Session], FirstScores | None] = shipped_scores,
     ) -> None:
         self.name = ""
-        self._show, self._preset = show, preset
+        self._show, self._preset, self._scores_of = show, preset, scores_of
         self._task = BackgroundTask(self._views, self._take, execution)
         self._request: OpenRequest | None = None
 
@@ -151,7 +155,13 @@ class SessionLoader(HasBackgroundTask):
             report(f"{request.message}: {100 * share:.0f} %")
 
         place = _local_recording(request.recording, report_share)
-        view = first_view(place, self._preset(), request.start_s, request.options)
+        view = first_view(
+            place,
+            self._preset(),
+            request.start_s,
+            request.options,
+            scores_of=self._scores_of,
+        )
         if request.restore is not None:
             view = request.restore(view)
         # Here, on the background thread: `show` runs on the drawing thread.

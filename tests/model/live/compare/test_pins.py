@@ -13,6 +13,7 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import LIVE
 from omnimouse_model.live.spans import LONGEST_S, page_around
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Encoded
 from tests.predictors import (
@@ -56,7 +57,7 @@ def controller(folder):
 def gated_controller(folder):
     """Threaded controller with its first result, and its gated predictor."""
     predictor = GatedPredictor()
-    with closing(Controller()) as made:
+    with closing(Controller(LiveState(trace_span="window"))) as made:
         made.choose_predictor(predictor)
         predictor.gate.release()
         made.open_session(folder)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET, VISIBLE
 from omnimouse_model.predict.registry import load_predictor
 from tests.predictors import EchoPredictor, GatedPredictor
@@ -89,7 +90,7 @@ def open_gates(*predictors: GatedPredictor) -> None:
 @pytest.fixture
 def gated_controller(session, model, beside):
     """Controller whose model and baseline wait at gates."""
-    made = Controller(load=lambda *_: beside)
+    made = Controller(LiveState(trace_span="window"), load=lambda *_: beside)
     made.open_session(session)
     made.choose_predictor(model)
     made.choose_baseline("beside")

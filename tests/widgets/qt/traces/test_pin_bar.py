@@ -8,6 +8,7 @@ from qtpy.QtTest import QTest
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.mask.presets import PRESETS
 from omnimouse_model.live.pin import LIVE
+from omnimouse_model.live.state import LiveState
 from omnimouse_widgets.qt.style.ui_thread import qt_post
 from omnimouse_widgets.qt.traces.panel import TracesPanel
 from tests.model.live.compare.test_pins import SloppyPredictor
@@ -74,7 +75,7 @@ def gate():
 @pytest.fixture
 def threaded_controller(session, gate):
     """A controller with a threaded predictor; its first prediction has arrived."""
-    made = Controller(post=qt_post())
+    made = Controller(LiveState(trace_span="window"), post=qt_post())
     made.choose_predictor(gate)
     gate.gate.release()
     made.open_session(session)

@@ -26,7 +26,7 @@ def core_and_rim(
     states = state.mask.state_in(state.active_span)
     if state.colour_by == "score":
         scores = _scores(results, field.n_neurons)
-        return score_colours(scores, states, is_old=results.is_population_old)
+        return score_colours(scores, states, is_old=results.are_scores_old)
     # Codes are ordered hidden < visible < target, so the maximum is target where any
     # sample is a target.
     most = state.mask.cells[slice(*state.active_span)].max(axis=0, initial=0)
@@ -68,6 +68,7 @@ def mean_levels(mean: np.ndarray) -> tuple[float, float]:
 
 def _scores(results: Results, count: int) -> np.ndarray:
     """Return the scores of all neurons; NaN if they are not known."""
-    if results.scores is None or len(results.scores) != count:
+    scores = results.neuron_scores
+    if scores is None or len(scores.values) != count:
         return np.full(count, np.nan, np.float32)
-    return results.scores
+    return scores.values

@@ -31,10 +31,11 @@ def describe(controller: Controller, neuron: int, *, others: int = 0) -> str:
     # Recordings without depths have NaN.
     if np.isfinite(depth):
         parts.append(f"depth {depth:.0f} µm")
-    if results.scores is not None and np.isfinite(results.scores[neuron]):
-        older = " (older)" if results.is_population_old else ""
-        score = state.metric.text(float(results.scores[neuron]))
-        parts.append(f"{score}{older}")
+    scores = results.neuron_scores
+    if scores is not None and np.isfinite(scores.values[neuron]):
+        older = " (older)" if results.are_scores_old else ""
+        score = state.metric.text(float(scores.values[neuron]))
+        parts.append(f"{score} {scores.evidence}{older}")
     if others:
         parts.append(f"{others} more under it")
     return " · ".join(parts)

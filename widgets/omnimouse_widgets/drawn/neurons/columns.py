@@ -42,7 +42,9 @@ def titles_of(controller: Controller) -> tuple[str, ...]:
 
 def tooltips_of(controller: Controller) -> tuple[str, ...]:
     """Return the tooltip of each of `COLUMNS`."""
-    score = score_quantity(controller.state.metric).explanation
+    scores = controller.results.neuron_scores
+    evidence = "" if scores is None else scores.evidence
+    score = score_quantity(controller.state.metric, evidence).explanation
     return tuple(_TOOLTIPS.get(name, score) for name in titles_of(controller))
 
 
@@ -53,7 +55,9 @@ def columns_of(controller: Controller) -> Mapping[str, np.ndarray]:
         # Sorting and filtering distinguish text by dtype, also in an empty table.
         texts = dict.fromkeys(TEXT_COLUMNS, np.empty(0, str))
         return dict.fromkeys((*COLUMNS, "x", "y"), np.empty(0)) | texts
-    return table_columns(state.session, state.mask, state.active_span, results.scores)
+    return table_columns(
+        state.session, state.mask, state.active_span, results.shown_scores
+    )
 
 
 def sorted_rows(values: np.ndarray, *, descending: bool) -> np.ndarray:

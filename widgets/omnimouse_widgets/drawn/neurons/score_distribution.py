@@ -1,12 +1,13 @@
 """Distribution of neuron scores, and scores against another quantity."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, cast, get_args
 
 import numpy as np
 
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neuron_scores import NeuronScores
 from omnimouse_model.live.neurons.quantities import QUANTITIES
 from omnimouse_model.live.pin import LETTERS
 from omnimouse_model.live.state import ColourBy
@@ -45,6 +46,8 @@ class ScoreDistribution:
         (b + 1,) and (b,): histogram bars; no bars without scores.
     metric
         Metric of the scores.
+    evidence
+        Windows of the scores, see `NeuronScores.evidence`.
     """
 
     neurons: np.ndarray
@@ -52,6 +55,7 @@ class ScoreDistribution:
     edges: np.ndarray
     counts: np.ndarray
     metric: Metric = METRICS["correlation"]
+    evidence: str = "in this window"
 
     @property
     def places(self) -> np.ndarray:
@@ -121,16 +125,27 @@ class SecondQuantity:
         return bool(np.isfinite(self.values).any())
 
 
-def distribution_of(controller: Controller, text: str = "") -> ScoreDistribution:
-    """Return the scores of the current window for the neurons passing a filter."""
-    scores = controller.results.scores
+def distribution_of(
+    controller: Controller, text: str = "", against: str = ""
+) -> ScoreDistribution:
+    """Return the scores on screen of the neurons passing a filter.
+
+    A pinned condition has scores of the window alone, so that they are drawn `against`
+    scores of the window.
+    """
+    results = controller.results
+    scores = results.neuron_scores
+    if against in LETTERS:
+        scores = None if results.scores is None else NeuronScores(results.scores)
     columns = columns_of(controller)
     # Scores of another number of neurons belong to another session.
-    if scores is None or len(columns["id"]) != len(scores):
+    if scores is None or len(columns["id"]) != len(scores.values):
         return spread(np.empty(0, np.int64), np.empty(0))
     neurons = matching_neurons(text, columns)
-    neurons = neurons[np.isfinite(scores[neurons])]
-    return spread(neurons, scores[neurons].astype(float), controller.state.metric)
+    neurons = neurons[np.isfinite(scores.values[neurons])]
+    values = scores.values[neurons].astype(float)
+    found = spread(neurons, values, controller.state.metric)
+    return replace(found, evidence=scores.evidence)
 
 
 def spread(
@@ -197,9 +212,9 @@ def quantity_choices(controller: Controller, chosen: str) -> list[list[str]]:
 def summary_text(
     controller: Controller, spread: ScoreDistribution, text: str = ""
 ) -> str:
-    """Return the score over a tier, and count and mean of the window's scores.
+    """Return the score of the population, and how those of the neurons are spread.
 
-    Without scores in the window, return the reason.
+    Without scores, return the reason.
     """
     state, results = controller.state, controller.results
     if state.session is None:
@@ -208,20 +223,21 @@ def summary_text(
     if not len(spread.neurons):
         if results.freshness == "error":
             return f"No prediction: {results.error}"
-        if results.scores is None and results.is_awaited:
+        if results.neuron_scores is None and results.is_awaited:
             return "◌ predicting…"
         return f"No neuron{among} has a score: paint targets, and choose a model"
     scores = spread.scores
-    old = f"{OLDER} of a previous mask · " if results.is_population_old else ""
-    mean, median = (round(float(of(scores)), 2) + 0.0 for of in (np.mean, np.median))
-    mean_text = state.metric.text(mean, equals=" ")
+    old = f"{OLDER} of a previous mask · " if results.are_scores_old else ""
+    mean_text = state.metric.text(round(float(scores.mean()), 2) + 0.0, equals=" ")
+    low, median, high = np.percentile(scores, [25, 50, 75]).round(2) + 0.0
     # The mean of neurons that were selected by the same score is biased upwards.
     bias = " · ⚠ selected by this score: biased" if "score" in text.lower() else ""
     in_tier = " · ".join(tier_score_lines(controller))
     return (
         (f"{in_tier} — " if in_tier else "")
-        + f"{old}this window: {_neurons(len(scores))}{among} · mean {mean_text} · "
-        f"median {median:.2f} · {np.mean(scores > 0):.0%} above 0{bias}"
+        + f"{old}{_neurons(len(scores))}{among} {spread.evidence} · mean {mean_text} · "
+        f"median {median:.2f}, quartiles {low:.2f} and {high:.2f} · "
+        f"{np.mean(scores > 0):.0%} above 0{bias}"
     )
 
 

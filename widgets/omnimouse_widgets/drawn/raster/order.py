@@ -130,7 +130,7 @@ def order_text(controller: Controller, ordering: Ordering) -> str:
     if ordering == "similarity":
         return _similarity_text(controller.neuron_order)
     problem = missing(ordering, session.units)
-    if ordering == "score" and controller.results.scores is None:
+    if ordering == "score" and controller.results.shown_scores is None:
         problem = "no scores yet"
     return f"{problem}: as stored" if problem else ""
 

@@ -14,5 +14,5 @@ class TraceOptions:
     its own scale or one scale to all rows.
     """
 
-    is_large: bool = False
+    is_large: bool = True
     scale: Scale = "own"

@@ -49,6 +49,8 @@ class Trace:
     """What the time axis shows; from the first to the last sample by default."""
     bar: float = 1.0
     """Height of the scale bar, in the units of the curves."""
+    predicted_bar: float = 0.0
+    """Height of the prediction's scale bar; 0 if it has the scale of the recording."""
 
     @property
     def n_points(self) -> int:

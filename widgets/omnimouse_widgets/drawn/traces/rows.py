@@ -1,5 +1,6 @@
 """Trace rows of the selected neurons: curves, scores and mask shading."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,12 +13,12 @@ from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.pin import LIVE, PinResult
 from omnimouse_model.live.results import Results
 from omnimouse_model.masks import TARGET
-from omnimouse_model.metrics.named import Metric
 from omnimouse_model.predict.predictor import Prediction
 from omnimouse_widgets import palette
 from omnimouse_widgets.drawn import units
 from omnimouse_widgets.drawn.traces.options import TraceOptions
 from omnimouse_widgets.drawn.traces.row import Trace
+from omnimouse_widgets.drawn.units import bar_text
 
 LEAST = (0.0, 3.0)
 """A row spans at least three standard deviations of a neuron's responses."""
@@ -27,8 +28,8 @@ NO_SLOT = LIVE - 1
 
 def trace_rows(controller: Controller, look: TraceOptions) -> list[Trace]:
     """Return a row per selected neuron, over the window or the chosen span."""
-    rows = _rows(controller)
-    return [_as_large(row) for row in rows] if look.is_large else rows
+    rows, spec = _rows(controller), controller.state.spec
+    return [_as_large(row, spec) for row in rows] if look.is_large else rows
 
 
 def _rows(controller: Controller) -> list[Trace]:
@@ -64,44 +65,73 @@ def pin_results(controller: Controller) -> dict[int, PinResult]:
     return predictions.windows if predictions.page is None else predictions.spans
 
 
-def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> str:
-    """Return e.g. `neuron 412 · V1 · r = 0.43`, with the known parts only.
+def evidence_of(controller: Controller) -> str:
+    """Return the windows of the scores beside the traces; "" if of the window alone."""
+    scores = controller.results.neuron_scores
+    return scores.evidence if scores is not None and scores.tier else ""
 
-    The symbol of the metric follows or precedes the score of the model; other scores
-    are in the same unit.
+
+def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> str:
+    """Return e.g. `neuron 412 · V1 · r = 0.31 (here 0.43)`, with the known parts only.
+
+    "here" marks scores of the samples on screen; the others are over windows of a tier.
+    The symbol of the metric follows or precedes the score of the model.
     """
     state = controller.state
     assert state.session is not None
     units = state.session.units
     name = str(units.names[neuron])
     parts = [name if short else f"neuron {name}"]
+    if neuron in state.first_ranks:
+        parts.append(state.first_ranks[neuron])
     if units.area is not None:
         parts.append(str(units.area[neuron]))
-    own, other = _scores(controller, neuron)
+    own, other = _score(controller, neuron), _baseline_score(controller, neuron)
     if short:
-        scores = [score or "–" for score in (own, other)] if other else [own]
-        parts += [" / ".join(scores)] if any(scores) else []
+        both = (own, other) if other else (own,)
+        scores = " / ".join(score.short or "–" for score in both)
+        parts += [scores] if own or other else []
     else:
-        parts += [_named(state.metric, own)] if own else []
-        parts += [f"{Path(state.baseline_name).name} {other}"] if other else []
+        parts += [own.long(state.metric.named)] if own else []
+        parts += [f"{Path(state.baseline_name).name} {other.long()}"] if other else []
     return " · ".join(parts)
 
 
-def _named(metric: Metric, score: str) -> str:
-    """Return a score such as `0.43 (older)` with the symbol of its metric."""
-    number, space, older = score.partition(" ")
-    return metric.named(number) + space + older
+@dataclass(frozen=True, slots=True)
+class _RowScore:
+    """Score of a neuron over windows of a tier and of the samples on screen, as texts.
+
+    Each is "" if it is not known.
+    """
+
+    in_tier: str
+    here: str
+
+    def __bool__(self) -> bool:
+        return bool(self.in_tier or self.here)
+
+    @property
+    def short(self) -> str:
+        """Score over the tier, else that of the samples on screen."""
+        return self.in_tier or (self.here and f"here {self.here}")
+
+    def long(self, named: Callable[[str], str] = str) -> str:
+        """Return both scores; `named` adds the symbol of the metric to a number."""
+        if not self.in_tier:
+            number, space, older = self.here.partition(" ")
+            return f"{named(number)} here{space}{older}"
+        return named(self.in_tier) + (f" (here {self.here})" if self.here else "")
 
 
-def _scores(controller: Controller, neuron: int) -> tuple[str, str]:
-    """Return the predictor's score and, for a window, the baseline's."""
-    pins = controller.pins
+def _score(controller: Controller, neuron: int) -> _RowScore:
+    """Return the scores of the chosen predictor."""
+    pins, in_tier = controller.pins, tier_score_of(controller.results, neuron)
     if pins.predictions.page is None:
-        own = score_of(controller.results, neuron)
-        return own, _baseline_score(controller, neuron)
+        return _RowScore(in_tier, window_score_of(controller.results, neuron))
     result = pins.predictions.spans.get(LIVE)
     is_old = result is not None and pins.predictions.is_old(result)
-    return pinned_score(result, neuron) + (" (older)" if is_old else ""), ""
+    here = pinned_score(result, neuron) + (" (older)" if is_old else "")
+    return _RowScore(in_tier, here)
 
 
 def _in_window(
@@ -133,29 +163,55 @@ def _in_window(
     )
 
 
-def _as_large(row: Trace) -> Trace:
-    """Scale every prediction to the mean and standard deviation of the recording."""
+def _as_large(row: Trace, spec: WindowSpec) -> Trace:
+    """Scale every prediction to the mean and standard deviation of the recording.
+
+    The prediction of the chosen model has a scale bar of its own, and its size is
+    added to the label.
+    """
+
+    def factor(curve: np.ndarray | None) -> float:
+        """Return the height in the row of one unit of a prediction; 0 if unknown."""
+        if curve is None:
+            return 0.0
+        is_known = np.isfinite(curve) & np.isfinite(row.truth)
+        spread = float(curve[is_known].std()) if is_known.sum() > 1 else 0.0
+        return float(row.truth[is_known].std()) / spread if spread else 0.0
 
     def scaled(curve: np.ndarray | None) -> np.ndarray | None:
         if curve is None:
             return None
         is_known = np.isfinite(curve) & np.isfinite(row.truth)
         # A constant prediction has no shape to scale.
-        if is_known.sum() < 2 or not (spread := float(curve[is_known].std())):
+        if not (height := factor(curve)):
             return curve
-        # Only samples that both curves have are comparable.
-        recorded = row.truth[is_known]
         # A prediction of another amplitude can have the right shape: the correlation
-        # ignores the amplitude, too.
-        shape = (curve - curve[is_known].mean()) / spread
-        return np.asarray(shape * recorded.std() + recorded.mean())
+        # ignores the amplitude, too. Only samples that both curves have are comparable.
+        centre = curve[is_known].mean()
+        return np.asarray((curve - centre) * height + row.truth[is_known].mean())
 
+    height = row.bar * factor(row.predicted)
+    share = _round_share(height / row.bar)
+    size = f" · ┃ {bar_text(spec, share)}" if height else ""
     return replace(
         row,
+        label=row.label + size,
+        predicted_bar=height * share,
         predicted=scaled(row.predicted),
         baseline=scaled(row.baseline),
         overlays=tuple(scaled(curve) for curve in row.overlays),
     )
+
+
+def _round_share(times: float) -> float:
+    """Return 1, .5, .2, .1, … such that this share of a bar is at most 1.5 bars high.
+
+    `times` is the height of the whole bar of a prediction, in bars of the recording.
+    """
+    for share in (1.0, 0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002):
+        if share * times <= 1.5:
+            return share
+    return 0.001
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -185,25 +241,29 @@ def _page_of(controller: Controller) -> _Page:
 
 
 def _over_span(page: _Page, neuron: int, row: Trace) -> Trace:
-    """Return a row over the span; only the recording until results arrive."""
-    bare = replace(
-        row,
-        predicted=None,
-        baseline=None,
-        overlays=(),
-        shade_span=page.shaded,
-        axis_span=page.page,
-    )
+    """Return a row over the span; until results arrive, that of the window.
+
+    While the span is incomplete or of an older request, the window has its newest
+    prediction.
+    """
+    in_axis = replace(row, shade_span=page.shaded, axis_span=page.page)
     span = page.live
     column = None if span is None else span.column(neuron)
     if span is None or column is None:
-        return bare
-    n_samples = len(span.time)
+        return in_axis
+    n_samples, predicted = len(span.time), span.responses[:, column]
+    is_complete = span.n_done == len(span.starts_s) and not page.is_old
+    if not is_complete and row.predicted is not None and not row.is_stale:
+        predicted = predicted.copy()
+        first = int(np.searchsorted(span.time, row.time[0] - 1e-6))
+        part = predicted[first : first + len(row.predicted)]
+        part[:] = row.predicted[: len(part)]
     return replace(
-        bare,
+        in_axis,
+        baseline=None,
         time=span.time,
         truth=span.truth[:, column],
-        predicted=span.responses[:, column],
+        predicted=predicted,
         is_stale=page.is_old,
         overlays=tuple(responses_over(of, neuron, n_samples) for of in page.pinned),
     )
@@ -235,22 +295,32 @@ def _marks(controller: Controller, neuron: int) -> tuple[tuple[str, str, str], .
     )
 
 
-def _baseline_score(controller: Controller, neuron: int) -> str:
-    """Return the baseline score: "…" if pending, "–" if none, "" if not requested."""
+def _baseline_score(controller: Controller, neuron: int) -> _RowScore:
+    """Return the baseline's scores: "…" if pending, "–" if none."""
     state, baseline = controller.state, controller.baseline
     mask = state.mask
     if not state.baseline_name or mask is None:
-        return ""
-    if score := score_of(baseline, neuron):
-        return score
+        return _RowScore("", "")
+    in_tier, here = tier_score_of(baseline, neuron), window_score_of(baseline, neuron)
+    # The baseline predicts the window alone, not a longer span.
+    if controller.pins.predictions.page is not None:
+        return _RowScore(in_tier, "")
     # A neuron without target samples never gets a score, so it is not pending.
-    if not (mask.cells[:, neuron] == TARGET).any():
+    if not here and (mask.cells[:, neuron] == TARGET).any():
+        here = "…" if baseline.is_awaited else "–"
+    return _RowScore(in_tier, here)
+
+
+def tier_score_of(results: Results, neuron: int) -> str:
+    """Return the score over windows of a tier, e.g. `0.43`; "" if there is none."""
+    scores = results.neuron_scores
+    if scores is None or not scores.tier or not np.isfinite(scores.values[neuron]):
         return ""
-    return "…" if baseline.is_awaited else "–"
+    return f"{scores.values[neuron]:.2f}"
 
 
-def score_of(results: Results, neuron: int) -> str:
-    """Return e.g. `0.43` or `0.43 (older)`; "" if the neuron has no score."""
+def window_score_of(results: Results, neuron: int) -> str:
+    """Return the score of the window: `0.43`, `0.43 (older)`, or "" for none."""
     if results.scores is None or not np.isfinite(results.scores[neuron]):
         return ""
     score = f"{results.scores[neuron]:.2f}"

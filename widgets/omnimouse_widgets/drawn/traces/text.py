@@ -45,23 +45,31 @@ class LegendEntry(NamedTuple):
 
 
 def legend_entries(
-    baseline: str = "", *, is_large: bool = False, spec: WindowSpec = OMNIMOUSE
+    baseline: str = "",
+    *,
+    is_large: bool = False,
+    spec: WindowSpec = OMNIMOUSE,
+    evidence: str = "",
 ) -> list[LegendEntry]:
-    """Return the meaning of colours and lines; a baseline replaces the scale bar.
+    """Return the meaning of colours and lines.
 
     `is_large` states that predictions are scaled to the recording; `spec` is that of
-    the window, whose unit the scale bar has.
+    the window, whose unit the scale bar has; `evidence` are the windows of the scores.
     """
-    last = LegendEntry("┃", palette.AXIS, bar_text(spec))
-    if baseline:
-        last = LegendEntry("┅", palette.BASELINE, Path(baseline).name)
-    return [
+    entries = [
         LegendEntry("━", palette.RECORDED, "recorded"),
         LegendEntry("╍", palette.PREDICTED, "predicted ≈" if is_large else "predicted"),
+    ]
+    if evidence:
+        entries.append(LegendEntry("r", palette.AXIS, evidence))
+    if baseline:
+        entries.append(LegendEntry("┅", palette.BASELINE, Path(baseline).name))
+    entries += [
         LegendEntry("▇", palette.VISIBLE, "visible"),
         LegendEntry("▒", palette.TARGET, "target"),
-        last,
+        LegendEntry("┃", palette.AXIS, bar_text(spec)),
     ]
+    return entries
 
 
 def pin_signs(

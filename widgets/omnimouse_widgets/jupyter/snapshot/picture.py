@@ -141,11 +141,12 @@ def _state_text(controller: Controller) -> str:
 
 def _score_text(controller: Controller) -> str:
     results = controller.results
-    summary = score_summary(results.scores)
-    if not summary.n:
+    scores = results.neuron_scores
+    summary = score_summary(results.shown_scores)
+    if scores is None or not summary.n:
         return "no score"
-    older = " (of an older request)" if results.is_population_old else ""
-    return f"median r {summary.median:.2f}{older}"
+    older = " (of an older request)" if results.are_scores_old else ""
+    return f"median r {summary.median:.2f} {scores.evidence}{older}"
 
 
 # -- the field ----------------------------------------------------------------------
@@ -260,7 +261,7 @@ def _arrangement(controller: Controller) -> Arrangement:
         state.session.units,
         state.mask,
         state.active_span,
-        controller.results.scores,
+        controller.results.shown_scores,
         controller.neuron_order.order,
     )
 

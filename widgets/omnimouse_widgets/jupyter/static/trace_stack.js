@@ -5,7 +5,7 @@ const FILL = 0.78; // share of a row's height for its curves; the label has the 
 const LOW = 44; // lower rows have their labels in a column on the left
 const MIN_ROW = 15; // height of a label; more rows than fit can be scrolled
 const LABELS = 104, MARK = 26, MAX_LABELS_SHARE = 0.55; // widths of that column
-const BAR_PLACE = 0.985; // of the scale bar, as a share of the time axis
+const BAR_PLACE = 0.985, PREDICTED_BAR_PLACE = 0.975; // of scale bars on the time axis
 const AXIS_HEIGHT = 18, RIGHT = 8;
 const SHADES = [0, 0.18, 0.09, 0]; // opacity by state
 const DASHES = { predicted: [3, 2], baseline: [1, 2] };
@@ -112,11 +112,15 @@ function traceStack(parent, { name, label, colours, height, onMove, onStep, keys
     context.globalAlpha = 1;
   }
   function drawBars(context, rows) {
-    const x = layout.x(content.start_s + BAR_PLACE * (content.stop_s - content.start_s));
-    context.fillStyle = colours.axis;
-    for (const { top, span, bar } of rows) {
+    const place = (share) => layout.x(content.start_s + share * (content.stop_s - content.start_s));
+    const drawBar = (share, colour, { top, span }, bar) => {
       const high = bar * FILL / span * layout.row;
-      context.fillRect(x - 1.5, top + (1 - FILL / 2) * layout.row - high / 2, 3, high);
+      context.fillStyle = colour;
+      context.fillRect(place(share) - 1.5, top + (1 - FILL / 2) * layout.row - high / 2, 3, high);
+    };
+    for (const row of rows) {
+      drawBar(BAR_PLACE, colours.axis, row, row.bar);
+      drawBar(PREDICTED_BAR_PLACE, colours.predicted, row, row.predicted_bar);
     }
   }
   // All rows of a curve are one path: a stroke call per row would cost more than the lines.

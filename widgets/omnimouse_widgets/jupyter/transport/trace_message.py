@@ -149,6 +149,7 @@ def rows_message(
                 "low": low,
                 "span": span,
                 "bar": row.bar,
+                "predicted_bar": row.predicted_bar,
             }
             for row, (low, span) in zip(rows, ranges, strict=True)
         ],

@@ -120,7 +120,7 @@ class ColourLegend(QWidget):
         # Numbers have a colour bar; categories have swatches.
         is_ranked = scale is not None and not scale.categories
         self.bar.setVisible(is_ranked or (scale is None and by_score))
-        self.bar.show_scale(scale, is_old=by_score and results.is_population_old)
+        self.bar.show_scale(scale, is_old=by_score and results.are_scores_old)
         self.bar.setToolTip(_explained(scale))
         self.swatches.setVisible(scale is not None and bool(scale.categories))
         self._show_swatches(() if scale is None else scale.categories)

@@ -70,7 +70,7 @@ class ViewSection(QWidget):
 
     def _draw_legend(self) -> None:
         self.legend.draw()
-        scores = self._controller.results.scores
+        scores = self._controller.results.shown_scores
         # Scores are all NaN if the mask has no target samples.
         self.copy.setEnabled(scores is not None and bool(np.isfinite(scores).any()))
 

@@ -49,7 +49,7 @@ class NeuronsPanel(QWidget):
             self,
             (self._draw_table, [events.session]),
             (self._draw_values, [events.mask, events.active_span,
-                                 results.events.scores]),
+                                 results.events.neuron_scores]),
             (self.table.refresh_age, [results.events.population_freshness]),
             (self._draw_selection, [events.selection, events.session]),
         )  # fmt: skip

@@ -62,7 +62,7 @@ class NeuronTable(QAbstractTableModel):
         """Return the title or the tooltip of a column."""
         if orientation != Qt.Orientation.Horizontal:
             return None
-        is_old = section == SCORE and self._controller.results.is_population_old
+        is_old = section == SCORE and self._controller.results.are_scores_old
         if role == Qt.ItemDataRole.DisplayRole:
             title = titles_of(self._controller)[section]
             return f"{title} {OLDER}" if is_old else title
@@ -78,7 +78,7 @@ class NeuronTable(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return cell_text(name, value)
         if role == Qt.ItemDataRole.ForegroundRole and name == "score":
-            return FADED if self._controller.results.is_population_old else None
+            return FADED if self._controller.results.are_scores_old else None
         if role == Qt.ItemDataRole.TextAlignmentRole:
             return None if name in TEXT_COLUMNS else RIGHT
         if role == Qt.ItemDataRole.DecorationRole and name == "state":

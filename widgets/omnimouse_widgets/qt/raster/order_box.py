@@ -77,7 +77,7 @@ class OrderBox(QWidget):
             state.session.units,
             state.mask,
             state.active_span,
-            self._controller.results.scores,
+            self._controller.results.shown_scores,
             similarity.order,
         )
 

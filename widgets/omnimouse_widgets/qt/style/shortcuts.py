@@ -30,6 +30,12 @@ def toggle_pin(slot: int, controller: Controller) -> None:
             controller.pins.show(slot, not pin.is_shown)
 
 
+def switch_scale(controller: Controller) -> None:
+    """Switch traces between scales that show the shapes and one scale for all."""
+    is_large = controller.state.as_large
+    controller.set_traces(common_scale=is_large, as_large=not is_large)
+
+
 KEYS: Final = (
     Key("1", "paint visible", lambda c: c.set_brush(VISIBLE)),
     Key("2", "paint hidden", lambda c: c.set_brush(HIDDEN)),
@@ -59,6 +65,7 @@ KEYS: Final = (
         "shrink the painted region by a distance",
         lambda c: c.painted_region.shrink(),
     ),
+    Key("Shift+S", "traces: as large as the recording, or one scale", switch_scale),
     Key("Shift+P", "pin the current condition", lambda c: c.pins.pin_or_notify()),
     *(
         Key(

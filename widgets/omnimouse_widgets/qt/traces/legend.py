@@ -8,7 +8,7 @@ from qtpy.QtWidgets import QLabel
 
 from omnimouse_model.live.controller import Controller
 from omnimouse_widgets.drawn.traces.options import TraceOptions
-from omnimouse_widgets.drawn.traces.rows import pin_results
+from omnimouse_widgets.drawn.traces.rows import evidence_of, pin_results
 from omnimouse_widgets.drawn.traces.text import LegendEntry, legend_entries, pin_signs
 from omnimouse_widgets.qt.style import plot_style
 
@@ -16,7 +16,11 @@ from omnimouse_widgets.qt.style import plot_style
 def legend_html(controller: Controller, look: TraceOptions) -> str:
     """Return the legend of colours and lines; see `legend_entries`."""
     name, spec = controller.state.baseline_name, controller.state.spec
-    return signs_html(legend_entries(name, is_large=look.is_large, spec=spec))
+    return signs_html(
+        legend_entries(
+            name, is_large=look.is_large, spec=spec, evidence=evidence_of(controller)
+        )
+    )
 
 
 def pins_html(controller: Controller) -> str:

@@ -24,9 +24,10 @@ TOOLTIP = (
     "green, dotted: the baseline (–: no score in this window)\n"
     "Blue: samples that the model sees · light orange: samples that it predicts\n"
     "Other colours: pinned conditions, with their own correlations\n"
-    "r: correlation over the predicted samples shown · grey bar: {bar}\n"
+    "r: correlation over windows of a tier, and here: over the samples shown\n"
+    "Grey bar: {bar} of the recording; orange bar: of the prediction, see the label\n"
     "A prediction is flatter than one trial, because most of a trial is not\n"
-    "predictable. ≈ shape draws it as large as the recording.\n"
+    "predictable. ≈ shape draws it as large as the recording (Shift+S: one scale).\n"
     "Click or drag: move the cursor, and the window if the cursor leaves it"
 )
 PROGRESS_STYLE = (
@@ -71,7 +72,8 @@ class TracesPanel(QWidget):
                                events.pins, events.trace_span, events.common_scale,
                                events.as_large]),
             (self._draw_legend, [events.baseline_name, events.pins, pins.changed,
-                                 events.as_large, events.window]),
+                                 events.as_large, events.window,
+                                 results.events.neuron_scores]),
             (self._draw_progress, [pins.changed]),
             (self._draw_cursor, [events.cursor, events.window]),
         )  # fmt: skip

@@ -47,6 +47,8 @@ MAX_POINTS: Final = 60_000
 SCROLL_PIXELS: Final = 10
 BAR_AT: Final = 0.985
 """Horizontal position of the scale bars as a fraction of the time axis."""
+PREDICTED_BAR_AT: Final = 0.975
+"""Position of the scale bars of predictions, to the left of those of recordings."""
 GAP: Final = 24
 """The gap below a row is 1 / GAP of its height."""
 
@@ -87,12 +89,13 @@ class TraceStack(QObject):
         self.baseline = plot_style.curve(palette.BASELINE, WIDTH, dotted=True)
         self.overlays = [plot_style.curve(colour, WIDTH) for colour in palette.PINS]
         self.bars = plot_style.curve(plot_style.AXIS, BAR_WIDTH)
+        self.predicted_bars = plot_style.curve(palette.PREDICTED, BAR_WIDTH)
         self.cursor = plot_style.cursor_line()
         # The order of `_PlacedRow.curves`.
         self._curves = (self.truth, self.predicted, self.baseline, *self.overlays)
         # Later items are above earlier ones: the prediction is on top.
-        items = (self.shade, self.bars, self.truth, *self.overlays, self.baseline,
-                 self.predicted)  # fmt: skip
+        items = (self.shade, self.bars, self.predicted_bars, self.truth,
+                 *self.overlays, self.baseline, self.predicted)  # fmt: skip
         for depth, item in enumerate(items):
             item.setZValue(depth)
             self.plot.addItem(item, ignoreBounds=True)
@@ -180,7 +183,13 @@ class TraceStack(QObject):
             # Also a hidden baseline, because `drawn_values` reads it.
             if has_data or number == 2:
                 curve.setData(*_joined(self._rows, number))
-        self.bars.setData(*_scale_bars(self._rows, traces))
+        heights = [trace.bar for trace in traces]
+        self.bars.setData(*_scale_bars(self._rows, traces, heights, BAR_AT))
+        heights = [trace.predicted_bar for trace in traces]
+        self.predicted_bars.setVisible(any(heights))
+        self.predicted_bars.setData(
+            *_scale_bars(self._rows, traces, heights, PREDICTED_BAR_AT)
+        )
         # All rows share one item and thus one opacity; they are of the same request.
         is_stale = any(trace.is_stale for trace in traces)
         self.predicted.setOpacity(STALE_OPACITY if is_stale else 1.0)
@@ -202,7 +211,7 @@ class TraceStack(QObject):
 
     def draw_for_print(self, scale: float) -> None:
         """Switch to a white background with line widths of `scale` pixels."""
-        for curve in (*self._curves, self.bars):
+        for curve in (*self._curves, self.bars, self.predicted_bars):
             pen = curve.opts["pen"]
             pen.setWidthF(scale * (BAR_WIDTH if curve is self.bars else WIDTH))
             pen.setColor(QColor(plot_style.on_paper(pen.color().name())))
@@ -360,17 +369,22 @@ def _joined(rows: list[_PlacedRow], number: int) -> tuple[np.ndarray, np.ndarray
 
 
 def _scale_bars(
-    rows: list[_PlacedRow], traces: Sequence[Trace]
+    rows: list[_PlacedRow],
+    traces: Sequence[Trace],
+    heights: Sequence[float],
+    place: float,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return a centred vertical bar of the height `Trace.bar` for every row."""
+    """Return a centred vertical bar of some height for every row.
+
+    `place` is its horizontal position as a fraction of the time axis.
+    """
     if not rows:
         return np.empty(0), np.empty(0)
     start, stop = traces[0].extent
-    x = start + BAR_AT * (stop - start)
-    pairs = zip(rows, traces, strict=True)
-    heights = [trace.bar * FILL / row.scale for row, trace in pairs]
+    x = start + place * (stop - start)
+    shares = [high * FILL / row.scale for row, high in zip(rows, heights, strict=True)]
     ends = [
-        (row.at + (FILL - high) / 2, row.at + (FILL + high) / 2, np.nan)
-        for row, high in zip(rows, heights, strict=True)
+        (row.at + (FILL - share) / 2, row.at + (FILL + share) / 2, np.nan)
+        for row, share in zip(rows, shares, strict=True)
     ]
     return np.tile([x, x, np.nan], len(rows)), np.array(ends).ravel()

@@ -1,0 +1,70 @@
+"""Stored scores choose the first neurons and the first window."""
+
+import json
+import threading
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+
+from omnimouse_model.data.open import open_session
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.recording.first_scores import FirstScores, read_scores
+from omnimouse_model.live.recording.first_view import first_view
+from tests.predictors import NoisyPredictor
+
+
+@pytest.fixture
+def session(session_folder):
+    """Session of the shared recording."""
+    return open_session(session_folder)
+
+
+def test_the_first_view_of_a_scored_recording_has_its_best_median_and_worst_neuron(
+    session,
+):
+    start_s = float(session.window_starts(tier="test")[-1])
+    stored = FirstScores(session.id, session.n_neurons, "test", start_s, 5, 2, 7)
+    view = first_view(session, "video_behavior", scores_of=lambda _: stored)
+    assert view.selection == (5, 2, 7)
+    assert view.first_ranks == {5: "best", 2: "median", 7: "worst"}
+    assert view.window.start_s == pytest.approx(start_s)
+
+
+def test_complete_scores_of_a_tier_are_stored_for_the_next_time(session, tmp_path):
+    file, complete = tmp_path / "live.json", threading.Event()
+    controller = Controller(session_file=file)
+    controller.open_session(session)
+    active, results = controller.state.selection, controller.results
+    results.changed.connect(
+        lambda: results.tier_score and results.tier_score.is_complete and complete.set()
+    )
+    controller.choose_predictor(NoisyPredictor("noisy"))
+    assert complete.wait(60)
+    found = results.tier_score
+    assert controller.state.selection == active
+    controller.close()
+    again = Controller(synchronous=True, session_file=file)
+    again.open_session(session)
+    values = found.score.centred_per_neuron
+    order = found.score.neurons[np.argsort(-values, kind="stable")]
+    assert again.state.selection == (order[0], order[len(order) // 2], order[-1])
+    middle = np.median(list(found.window_scores.values()))
+    score = found.window_scores[again.state.window.start_s]
+    n_below = sum(value < middle for value in found.window_scores.values())
+    assert sum(v < score for v in found.window_scores.values()) <= n_below
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "change", [{"session": "other"}, {"best": 10_000}, {"start_s": "x"}, {"more": 1}]
+)
+def test_scores_of_another_recording_or_damaged_ones_are_ignored(
+    session, tmp_path, change
+):
+    scores = FirstScores(session.id, session.n_neurons, "test", 1.0, 1, 2, 3)
+    path = tmp_path / "scores.json"
+    path.write_text(json.dumps(asdict(scores)), encoding="utf-8")
+    assert read_scores(path, session) == scores
+    path.write_text(json.dumps(asdict(scores) | change), encoding="utf-8")
+    assert read_scores(path, session) is None

@@ -1,0 +1,61 @@
+"""Trace rows: scores with their windows, and scale bars."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.analysis.evaluate.tier_score import TierScoring
+from omnimouse_widgets.drawn.traces.options import TraceOptions
+from omnimouse_widgets.drawn.traces.rows import evidence_of, trace_rows
+from tests.predictors import NoisyPredictor, open_controller
+
+
+@pytest.fixture
+def controller(session):
+    """Controller with a prediction that is not exact, and selected targets."""
+    with open_controller(session, NoisyPredictor("noisy")) as made:
+        made.select([7, 3])
+        yield made
+
+
+@pytest.fixture
+def session(session_folder):
+    """Session of the shared recording."""
+    return om.open_session(session_folder)
+
+
+def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, session):
+    results, mask = controller.results, controller.state.mask
+    here = results.scores[7]
+    rows = trace_rows(controller, TraceOptions(is_large=False))
+    assert rows[0].label.endswith(f"{here:.2f} here")
+    assert results.shown_scores is results.scores
+    assert evidence_of(controller) == ""
+    scoring = TierScoring(NoisyPredictor("noisy"), session, mask)
+    *_, found = scoring.refine(lambda: False)
+    results.tier_score = found
+    value = found.score.centred_per_neuron[list(found.score.neurons).index(7)]
+    label = trace_rows(controller, TraceOptions(is_large=False))[0].label
+    assert label.endswith(f"{value:.2f} (here {here:.2f})")
+    assert results.shown_scores[7] == value
+    assert str(found.n_total) in evidence_of(controller)
+
+
+def test_the_scale_bar_of_a_scaled_prediction_has_its_own_unit(controller):
+    results = controller.results
+    # A prediction of a tenth of the amplitude has the same shape.
+    small = replace(results.selected, responses=results.selected.responses / 10)
+    results.selected = small
+    row = trace_rows(controller, TraceOptions(is_large=True))[0]
+    raw = trace_rows(controller, TraceOptions(is_large=False))[0]
+    is_known = np.isfinite(raw.predicted)
+    assert np.std(row.predicted[is_known]) == pytest.approx(
+        np.std(row.truth[is_known]), rel=1e-5
+    )
+    factor = np.std(raw.truth[is_known]) / np.std(raw.predicted[is_known])
+    size = float(row.label.rpartition("┃ ")[2].split()[0])
+    assert row.predicted_bar == pytest.approx(size * factor, rel=1e-5)
+    assert 0 < row.predicted_bar <= 1.5 * row.bar
+    assert raw.predicted_bar == 0
