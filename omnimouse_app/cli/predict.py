@@ -70,9 +70,9 @@ def command(
     The file opens as a model: --model FILE in other commands, in napari and in
     notebooks. Ctrl-C and kills lose at most 8 windows: the same command continues.
     """
-    from omnimouse_model.analysis.predictions.part import saved_windows
     from omnimouse_model.analysis.predictions.run import predict_session
     from omnimouse_model.errors import StoppedError
+    from omnimouse_model.predict.stored.file import part_of, saved_windows
 
     recording = named_session(session, **reading)
     mask = named_mask(mask_name, recording)
@@ -92,9 +92,13 @@ def command(
             )
         except StoppedError:
             progress.finish()
+            part = part_of(out)
+            done, planned = saved_windows(part)
             exit_stopped(
-                f"{saved_windows(out)} windows are saved beside {out}; the same command "
+                f"{done} of {planned} windows are saved in {part}; the same command "
                 "continues"
+                if part.exists()
+                else "nothing was written yet"
             )
     row = _row(found, out)
     emit([row], as_json=as_json, text=_text(row))

@@ -90,7 +90,7 @@ def map_pieces(
 
 def _most_pending(client: "Client") -> int:
     """Return how many pieces may be with the scheduler."""
-    n_threads = sum(client.nthreads().values())
+    n_threads = sum(int(n) for n in client.nthreads().values())
     return max(_LEAST_PENDING, 2 * n_threads)
 
 

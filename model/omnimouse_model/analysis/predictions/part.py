@@ -100,13 +100,6 @@ class Batch:
         return digest.hexdigest()
 
 
-def saved_windows(path: Path) -> int:
-    """Return how many windows of an unfinished file of a path are saved."""
-    journal = part_of(path) / JOURNAL
-    n_batches = journal.read_bytes().count(b"\n") - 1 if journal.is_file() else 0
-    return max(0, n_batches) * BATCH
-
-
 def is_finished(path: Path, question: Mapping[str, Any]) -> bool:
     """Return whether a path holds the finished predictions of a question.
 
@@ -138,7 +131,11 @@ def open_part(path: Path, plan: Plan) -> Iterator["Part"]:
     """
     folder = part_of(path)
     journal = folder / JOURNAL
-    header = {"question": dict(plan.facts.question), "n_windows": len(plan.starts)}
+    header = {
+        "question": dict(plan.facts.question),
+        "n_windows": len(plan.starts),
+        "n_in_batch": BATCH,
+    }
     if not journal.exists():
         _create(folder, header)
     try:
@@ -338,15 +335,17 @@ def _resume(
     notes: dict[int, dict[str, Any]] = {}
     n_bytes = 0
     for place, line in enumerate(lines):
+        if not line.endswith(b"\n"):
+            break
         try:
-            note = json.loads(line) if line.endswith(b"\n") else None
+            note: dict[str, Any] = json.loads(line)
             if place == 0:
-                _compare(folder, dict(note["question"]), header["question"])
+                _compare(folder, _flat(note), _flat(header))
             else:
                 notes[int(note["batch"])] = note
-        except (KeyError, TypeError, ValueError) as error:
-            if isinstance(error, ResultsFileError):
-                raise
+        except ResultsFileError:
+            raise
+        except (KeyError, TypeError, ValueError):
             break
         n_bytes += len(line)
     if not n_bytes:
@@ -366,6 +365,10 @@ def _resume(
             elif path.name != JOURNAL:
                 path.unlink()
     return sound
+
+
+def _flat(header: Mapping[str, Any]) -> dict[str, Any]:
+    return {**header["question"], "n_in_batch": header["n_in_batch"]}
 
 
 def _is_sound(folder: Path, plan: Plan, number: int, note: Mapping[str, Any]) -> bool:
@@ -389,7 +392,7 @@ def _is_sound(folder: Path, plan: Plan, number: int, note: Mapping[str, Any]) ->
         )
     except Exception:  # zarr raises many types for damaged files
         return False
-    return batch.digest == note["hash"]
+    return bool(batch.digest == note["hash"])
 
 
 def _compare(

@@ -59,7 +59,11 @@ class StoredArrays(Protocol):
 
     path: Path
     facts: dict[str, Any]
-    fingerprint: str
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash that changes with the contents."""
+        ...
 
     def has(self, name: str) -> bool:
         """Whether the file has an array."""
@@ -128,12 +132,10 @@ class _ZarrArrays:
         """Hash of the facts, and of the files unless the facts have their hash."""
         digest = blake2b((self.path / "zarr.json").read_bytes(), digest_size=12)
         if "content_hash" not in self.facts:
-            for folder, folders, names in os.walk(self.path):
-                folders.sort()
-                for name in sorted(names):
-                    info = os.stat(os.path.join(folder, name))
-                    fields = f"{name}\0{info.st_size}\0{info.st_mtime_ns}\n"
-                    digest.update(fields.encode("utf-8", "surrogateescape"))
+            for path in sorted(self.path.rglob("*")):
+                info = path.stat()
+                fields = f"{path.name}\0{info.st_size}\0{info.st_mtime_ns}\n"
+                digest.update(os.fsencode(fields))
         return digest.hexdigest()
 
     def has(self, name: str) -> bool:

@@ -86,7 +86,7 @@ class Facts:
 
     @classmethod
     def from_dict(cls, path: Path, values: Mapping[str, Any]) -> "Facts":
-        """Return the facts of the values of `to_dict`; absent optional ones are unknown.
+        """Return the facts of `to_dict`; optional values may be absent.
 
         Raises
         ------

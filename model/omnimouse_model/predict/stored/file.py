@@ -1,5 +1,6 @@
 """A file of predictions: facts, and arrays whose rows are samples of windows."""
 
+import json
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,17 @@ _SAME_START_S = 1e-4
 def part_of(path: Path) -> Path:
     """Return the folder of an unfinished file of predictions."""
     return path.with_name(f"{path.name}{PART_SUFFIX}")
+
+
+def saved_windows(part: Path) -> tuple[int, int]:
+    """Return how many windows of an unfinished file are saved, and how many planned."""
+    try:
+        header, *notes = (part / JOURNAL).read_bytes().splitlines()
+        values = json.loads(header)
+        planned = int(values["n_windows"])
+        return min(planned, len(notes) * int(values["n_in_batch"])), planned
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0, 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -184,14 +196,13 @@ def open_file(path: str | Path) -> PredictionsFile:
 def _refuse_unfinished(path: Path) -> None:
     """Raise if a path is an unfinished file, or only its unfinished file exists."""
     part = path if path.name.endswith(PART_SUFFIX) else part_of(path)
-    journal = part / JOURNAL
-    if (path.exists() and path != part) or not journal.is_file():
+    if (path.exists() and path != part) or not (part / JOURNAL).is_file():
         return
-    done = max(0, journal.read_bytes().count(b"\n") - 1)
+    done, planned = saved_windows(part)
     raise PredictionsFileError(
         "unfinished",
-        f"{path} is unfinished: {done} batches of windows are saved in {part}. Run the "
-        "same command again to continue.",
+        f"{path} is unfinished: {done} of {planned} windows are saved in {part}. Run "
+        "the same command again to continue.",
     )
 
 

@@ -104,8 +104,8 @@ class ModelSection(QWidget):
             self.model.addItem(name, name)
         self.model.addItem("other model of the hub…", ADDRESS)
         self.model.insertSeparator(self.model.count())
-        self.model.addItem("checkpoint file…", FILE)
-        self.model.addItem("checkpoint folder…", FOLDER)
+        self.model.addItem("checkpoint or predictions file…", FILE)
+        self.model.addItem("checkpoint or predictions folder…", FOLDER)
         self.device = combo_box(
             controller.choose_device,
             name="Device",
@@ -171,7 +171,7 @@ class ModelSection(QWidget):
         self.model.setToolTip(
             f"Predictor: {MEANINGS.get(name, name or 'none')}\n"
             "Choose the demo model, a baseline, a model of the hub (downloaded once), "
-            "or the file or folder of a checkpoint."
+            "or the file or folder of a checkpoint or of predictions."
         )
 
     def _draw_device(self) -> None:
@@ -204,12 +204,13 @@ class ModelSection(QWidget):
 
 
 def _choose_file(parent: QWidget) -> str:
-    kinds = "Checkpoints (*.safetensors *.ckpt)"
-    return QFileDialog.getOpenFileName(parent, "Open a checkpoint", "", kinds)[0]
+    kinds = "Checkpoints and predictions (*.safetensors *.ckpt *.nwb)"
+    return QFileDialog.getOpenFileName(parent, "Open a model", "", kinds)[0]
 
 
 def _choose_folder(parent: QWidget) -> str:
-    return QFileDialog.getExistingDirectory(parent, "Open a checkpoint's folder")
+    title = "Open the folder of a checkpoint or of predictions (.zarr)"
+    return QFileDialog.getExistingDirectory(parent, title)
 
 
 def _enter_address(parent: QWidget) -> str:
