@@ -8,7 +8,7 @@ import json
 import os
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -43,6 +43,7 @@ _CODECS = frozenset(
 _ARRAY_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError)
 
 
+@runtime_checkable
 class StoredRows(Protocol):
     """An array that is read by ranges of rows."""
 
@@ -54,6 +55,7 @@ class StoredRows(Protocol):
         ...
 
 
+@runtime_checkable
 class StoredArrays(Protocol):
     """The arrays and the facts of a file of predictions."""
 
