@@ -11,6 +11,7 @@ import omnimouse_model as om
 from omnimouse_model.analysis.in_silico.stimulus_edits import Blank
 from omnimouse_model.errors import PredictionsFileError, UnsupportedRequestError
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.models.stored_mask import stored_mask
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.registry import load_in_process
@@ -135,7 +136,9 @@ def test_only_files_of_predictions_are_recognised(session_folder, path, tmp_path
         assert not has_predictions(other)
 
 
-def test_the_live_engine_shows_a_file(session, path):
+def test_the_live_engine_shows_a_file(session, tmp_path):
+    mask = Mask.nothing(session, om.WindowSpec(**SPEC)).ask(range(10))
+    path = write(session, tmp_path / "mine.zarr", {"mask": mask.to_dict()})
     with closing(Controller(load=load_in_process, synchronous=True)) as controller:
         controller.open_session(session)
         controller.choose_predictor(path)
@@ -144,3 +147,7 @@ def test_the_live_engine_shows_a_file(session, path):
         assert controller.results.error is None
         assert controller.results.population.neurons.tolist() == list(range(10))
         assert "10 of 20 neurons" in controller.results.notice
+        assert stored_mask(controller.state, controller.results.needs) == mask
+        controller.set_mask(mask)
+        assert controller.results.notice == ""
+        assert stored_mask(controller.state, controller.results.needs) is None
