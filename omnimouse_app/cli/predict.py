@@ -151,12 +151,15 @@ def _row(found: "StoredPredictions", out: Path) -> dict[str, Any]:
 
 def _text(row: dict[str, Any]) -> str:
     tier = f"tier {row['tier']}" if row["tier"] else "whole recording"
+    span = f"{row['first_s']:.1f} to {row['last_s']:.1f} s"
     parts = [
         f"{row['path']}: {row['value']:,.1f} MiB, {row['session']}, {tier}",
         f"{row['predictor']}, mask {row['mask']}",
-        f"{row['windows']:,} windows from {row['first_s']:.1f} to {row['last_s']:.1f} "
-        f"s: {row['samples']:,} samples of {row['neurons']:,} neurons ({row['units']})",
+        f"{row['windows']:,} windows, predictions from {span}",
     ]
+    if row["neurons"]:
+        samples = f"{row['samples']:,} samples of {row['neurons']:,} neurons"
+        parts.append(f"responses: {samples} ({row['units']})")
     if row["behavior"]:
         parts.append(f"decoded behaviour: {', '.join(row['behavior'])}")
     return "\n".join([*parts, *(f"- {remark}" for remark in row["remarks"])])

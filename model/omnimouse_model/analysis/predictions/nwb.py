@@ -32,7 +32,7 @@ _NEURONS = {
     "position_um": ("positions_um", "x, y, z in micrometres, NaN unknown"),
     "scale": ("scale", "units of the recording per unit of normalised responses"),
 }
-_ROWS_AT_ONCE = 4096
+_BLOCK_BYTES = 32 * 2**20
 # NWB requires a date, which a session does not have.
 _NO_DATE = "1970-01-01T00:00:00+00:00"
 
@@ -129,8 +129,10 @@ def _write_series(
     data = series.create_dataset("data", rows.shape, dtype, **settings)
     for key, value in {"unit": unit, "conversion": 1.0, "resolution": -1.0}.items():
         data.attrs[key] = value
-    for first in range(0, rows.shape[0], _ROWS_AT_ONCE):
-        stop = min(rows.shape[0], first + _ROWS_AT_ONCE)
+    row_bytes = int(np.prod(rows.shape[1:])) * rows.dtype.itemsize
+    height = max(1, _BLOCK_BYTES // max(1, row_bytes))
+    for first in range(0, rows.shape[0], height):
+        stop = min(rows.shape[0], first + height)
         data[first:stop] = rows.read(first, stop)
     if times:
         stamps = series.create_dataset("timestamps", data=arrays.table(times))
