@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from omnimouse_model.analysis.evaluate.sharded import evaluate_all as evaluate_all
     from omnimouse_model.analysis.evaluate.table import write_neurons as write_neurons
     from omnimouse_model.analysis.in_silico.counterfactual import what_if as what_if
+    from omnimouse_model.analysis.predictions.run import (
+        predict_session as predict_session,
+    )
     from omnimouse_model.analysis.scaling.fits import scaling_curves as scaling_curves
     from omnimouse_model.analysis.sweep.run import context_sweep as context_sweep
     from omnimouse_model.analysis.sweep.table import ContextSweep as ContextSweep
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from omnimouse_model.errors import FetchError as FetchError
     from omnimouse_model.errors import FinetuneError as FinetuneError
     from omnimouse_model.errors import MaskError as MaskError
+    from omnimouse_model.errors import PredictionsFileError as PredictionsFileError
     from omnimouse_model.errors import SessionFormatError as SessionFormatError
     from omnimouse_model.errors import (
         UnsupportedRequestError as UnsupportedRequestError,
@@ -55,6 +59,9 @@ if TYPE_CHECKING:
     from omnimouse_model.predict.predictor import Predictor as Predictor
     from omnimouse_model.predict.registry import load_predictor as load_predictor
     from omnimouse_model.predict.registry import save_ensemble as save_ensemble
+    from omnimouse_model.predict.stored.predictor import (
+        open_predictions as open_predictions,
+    )
     from omnimouse_model.strategies import find_strategy as find_strategy
     from omnimouse_model.strategies import mask_from_strategy as mask_from_strategy
     from omnimouse_model.strategies import strategy_names as strategy_names
@@ -72,6 +79,7 @@ _NAMES = {
     "analysis.evaluate.sharded": "evaluate_all",
     "analysis.evaluate.table": "write_neurons",
     "analysis.in_silico.counterfactual": "what_if",
+    "analysis.predictions.run": "predict_session",
     "analysis.scaling.fits": "scaling_curves",
     "analysis.sweep.run": "context_sweep",
     "analysis.sweep.table": "ContextSweep",
@@ -83,8 +91,8 @@ _NAMES = {
     "data.window": "Window",
     "data.window_spec": "OMNIMOUSE WindowSpec",
     "demo": "demo_session unseen_session",
-    "errors": "CheckpointError FetchError FinetuneError MaskError SessionFormatError "
-    "UnsupportedRequestError",
+    "errors": "CheckpointError FetchError FinetuneError MaskError PredictionsFileError "
+    "SessionFormatError UnsupportedRequestError",
     "masks.mask": "Mask",
     "masks.remarks": "Remark remarks_on",
     "masks.selection": "random_subset select_areas select_depths select_near "
@@ -92,6 +100,7 @@ _NAMES = {
     "predict.omnimouse.hub_checkpoints": "fetch_checkpoint",
     "predict.predictor": "Prediction Predictor",
     "predict.registry": "load_predictor save_ensemble",
+    "predict.stored.predictor": "open_predictions",
     "strategies": "find_strategy mask_from_strategy strategy_names",
     "train.finetune.progress": "FinetuneProgress",
     "train.finetune.run": "finetune",

@@ -91,6 +91,18 @@ class ResultsFileError(ValueError):
     """A file of results cannot be continued."""
 
 
+class PredictionsFileError(CodedError):
+    """A file of predictions cannot be read.
+
+    Parameters
+    ----------
+    code
+        "missing", "unfinished", "foreign", "newer", "field" or "array".
+    message
+        The problem and the solution.
+    """
+
+
 class AnalysisFileError(CodedError):
     """A saved analysis cannot be opened or written.
 

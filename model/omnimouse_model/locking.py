@@ -7,15 +7,19 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+class LockedError(OSError):
+    """Another process has locked a file."""
+
+
 @contextmanager
-def locked(path: Path) -> Iterator[BinaryIO]:
+def locked(path: Path, *, wait: bool = True) -> Iterator[BinaryIO]:
     """Open a file for reading and writing, and lock it against other processes.
 
-    Other calls wait. The system removes the lock when the process ends, also when it
-    is killed.
+    Other calls wait, or raise `LockedError` at once if `wait` is false. The system
+    removes the lock when the process ends, also when it is killed.
     """
     with path.open("r+b") as file:
-        _lock(file)
+        _lock(file, wait)
         try:
             yield file
             # On the drive before another process may append.
@@ -32,9 +36,13 @@ if os.name == "nt":  # pragma: no cover
     # file is locked.
     _UNUSED_BYTE = 2**62
 
-    def _lock(file: BinaryIO) -> None:
+    def _lock(file: BinaryIO, wait: bool) -> None:
         file.seek(_UNUSED_BYTE)
-        msvcrt.locking(file.fileno(), msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
+        mode = msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK  # type: ignore[attr-defined]
+        try:
+            msvcrt.locking(file.fileno(), mode, 1)  # type: ignore[attr-defined]
+        except OSError as error:
+            raise LockedError(f"{file.name} is locked.") from error
         file.seek(0)
 
     def _unlock(file: BinaryIO) -> None:
@@ -44,8 +52,11 @@ if os.name == "nt":  # pragma: no cover
 else:
     import fcntl
 
-    def _lock(file: BinaryIO) -> None:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    def _lock(file: BinaryIO, wait: bool) -> None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise LockedError(f"{file.name} is locked.") from error
 
     def _unlock(file: BinaryIO) -> None:
         fcntl.flock(file, fcntl.LOCK_UN)

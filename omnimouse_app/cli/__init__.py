@@ -16,6 +16,7 @@ COMMANDS = {
     "convert": "Write a session into the store: one folder, checked, compressed.",
     "fetch": "Download checkpoints and recordings from the model hub.",
     "evaluate": "Score predictors on sessions, with baselines and ceilings.",
+    "predict": "Write the predictions of a recording to one file.",
     "sweep": "Score a predictor as a function of the context.",
     "scaling": "Fit scores as a function of data, size or compute.",
     "report": "Write a saved analysis as one HTML page.",

@@ -9,6 +9,7 @@ at the same place.
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
@@ -27,6 +28,7 @@ from omnimouse_app.window.instrument import Instrument, Model
 from omnimouse_model.data.session_index import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.predict.stored.arrays import has_predictions
 from omnimouse_widgets.qt.context.panel import ContextPanel
 from omnimouse_widgets.qt.control.panel import ControlPanel
 from omnimouse_widgets.qt.neurons.info_panel import NeuronInfoPanel
@@ -196,12 +198,14 @@ class OmniMouseDock(QWidget):
         self.instrument.layers.show_whole_field()
 
     def open_folder(self, folder: str) -> None:
-        """Open a recording, an analysis, or the table of recordings in a folder.
+        """Open a recording, an analysis, predictions, or the recordings of a folder.
 
         Problems of a recording are shown in the panel.
         """
         if folder.endswith(SUFFIX):
             self.control.analysis.open(folder)
+        elif has_predictions(Path(folder)):
+            self.controller.choose_predictor(folder)
         elif holds_sessions(folder):
             self.controller.recordings.read_folder(folder)
         else:

@@ -1,13 +1,18 @@
 """Test whether OmniMouse can open a path."""
 
+from pathlib import Path
+
 from omnimouse_model.data.open import is_session
 from omnimouse_model.data.session_index import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
+from omnimouse_model.predict.stored.arrays import has_predictions
 
 
 def is_openable(path: str) -> bool:
-    """Return True if a path is a session, an analysis, or a folder of sessions.
+    """Return True if a path is a session, several, an analysis, or predictions.
 
     Takes milliseconds, because it reads names and small files only.
     """
-    return path.endswith(SUFFIX) or is_session(path) or holds_sessions(path)
+    if path.endswith(SUFFIX) or has_predictions(Path(path)):
+        return True
+    return is_session(path) or holds_sessions(path)

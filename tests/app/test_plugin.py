@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from npe2 import PluginManifest
 
 from omnimouse_app.window.reader import get_reader, layers_of, read
@@ -36,7 +37,9 @@ def test_the_reader_takes_recordings_and_nothing_else(session_folder, tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "image.tif").touch()
     session, recordings = str(session_folder), str(tmp_path / "recordings")
-    for path in (session, [session], recordings):
+    predictions = str(tmp_path / "twin.zarr")
+    zarr.create_group(predictions, attributes={"format": "omnimouse-predictions"})
+    for path in (session, [session], recordings, predictions):
         assert get_reader(path) is read
     others = [tmp_path / name for name in ("images", "nothing", "images/image.tif")]
     for path in ([session] * 2, *map(str, others)):

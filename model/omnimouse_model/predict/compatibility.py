@@ -25,11 +25,14 @@ class Compatibility:
         for a predictor that serves any session.
     missing
         One phrase per input that the predictor reads and the session lacks.
+    is_stored
+        Whether the predictor is a file of predictions; see `Needs`.
     """
 
     n_neurons: int
     n_known: int | None
     missing: tuple[str, ...] = ()
+    is_stored: bool = False
 
     @property
     def is_supported(self) -> bool:
@@ -39,7 +42,7 @@ class Compatibility:
     @property
     def is_new(self) -> bool:
         """Whether the predictor has embeddings, but none for this session."""
-        return self.n_known == 0
+        return self.n_known == 0 and not self.is_stored
 
     @property
     def text(self) -> str:
@@ -47,7 +50,7 @@ class Compatibility:
         if self.n_known is None:
             return "any session"
         if not self.n_known:
-            return "not seen in training"
+            return "of another session" if self.is_stored else "not seen in training"
         return f"{min(self.n_known, self.n_neurons):,} of {self.n_neurons:,} neurons"
 
     @property
@@ -62,6 +65,11 @@ class Compatibility:
                 "finetune`, minutes for a small one), or choose a baseline: those are "
                 "fitted to any session."
             )
+        if self.is_stored:
+            return (
+                "This file has no predictions for the neurons of this session. Open "
+                "the recording for which they were made, or choose another model."
+            )
         return (
             f"This session was seen in training with {self.n_known:,} neurons, the "
             f"recording has {self.n_neurons:,}: is it the same export?"
@@ -72,7 +80,8 @@ def check_compatibility(needs: Needs, session: Session) -> Compatibility:
     """Compare the needs of a predictor with a session."""
     # A session without an entry is new: 0 known neurons.
     n_known = None if needs.sessions is None else needs.n_neurons.get(session.id, 0)
-    return Compatibility(session.n_neurons, n_known, tuple(_missing(needs, session)))
+    missing = tuple(_missing(needs, session))
+    return Compatibility(session.n_neurons, n_known, missing, needs.is_stored)
 
 
 def _missing(needs: Needs, session: Session) -> list[str]:

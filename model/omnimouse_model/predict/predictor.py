@@ -42,6 +42,8 @@ class Needs:
         Number of known neurons of each of these sessions.
     methods
         Optional methods that the predictor offers.
+    is_stored
+        True for predictions of a file, which no mask and no input can change.
     """
 
     sees_responses: bool = True
@@ -55,6 +57,7 @@ class Needs:
     # Not hashed: a mapping has no hash, and `sessions` already tells models apart.
     n_neurons: Mapping[str, int] = field(default_factory=dict, hash=False)
     methods: frozenset[OptionalMethod] = frozenset()
+    is_stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

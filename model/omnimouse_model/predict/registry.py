@@ -15,6 +15,8 @@ from omnimouse_model.predict.ensemble import SUFFIX as ENSEMBLE_SUFFIX
 from omnimouse_model.predict.ensemble import Ensemble, load_ensemble
 from omnimouse_model.predict.families import builders, load_of_family
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.stored.arrays import has_predictions
+from omnimouse_model.predict.stored.predictor import open_predictions
 
 
 def predictor_names() -> tuple[str, ...]:
@@ -58,9 +60,10 @@ def load_predictor(
     Parameters
     ----------
     name_or_path
-        One of `predictor_names()`, the path of a checkpoint or of an ensemble, or an
-        entry of the model hub such as `omnimouse-5M` or `hf://owner/name`, which is
-        downloaded the first time (`fetch_checkpoint`).
+        One of `predictor_names()`; the path of a checkpoint, of an ensemble or of a
+        file of predictions (`open_predictions`); or an entry of the model hub such as
+        `omnimouse-5M` or `hf://owner/name`, which is downloaded the first time
+        (`fetch_checkpoint`).
     sessions
         Sessions to prepare now; any other is prepared on its first use.
     device
@@ -91,6 +94,8 @@ def _build(name: str, device: str) -> Predictor:
         path = fetch_checkpoint(str(place))
     if path.name.endswith(ENSEMBLE_SUFFIX) and path.is_file():
         return load_ensemble(path, partial(load_predictor, device=device))
+    if has_predictions(path):
+        return open_predictions(path)
     if path.exists():
         return load_of_family(path, device)
     raise CheckpointError(

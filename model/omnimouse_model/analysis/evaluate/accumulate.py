@@ -107,6 +107,11 @@ class RunningScore:
         """Add the prediction for a window of a block of time."""
         if len(self.neurons):
             is_scored = np.isin(prediction.neurons, self.neurons)
+            if (n_predicted := int(is_scored.sum())) < len(self.neurons):
+                raise UnsupportedRequestError(
+                    f"{self.name!r} predicts {n_predicted:,} of the "
+                    f"{len(self.neurons):,} scored neurons at {window.start_s:.2f} s."
+                )
             # `self.neurons` is ascending and contains all these neurons, so
             # `searchsorted` returns exact positions.
             columns = np.searchsorted(self.neurons, prediction.neurons[is_scored])

@@ -8,10 +8,11 @@ not depend on the worker.
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -35,6 +36,7 @@ Result = TypeVar("Result")
 LOCAL = "local"
 """`local` or `local:4` starts a temporary cluster of processes on this machine."""
 _POLL_S = 0.02
+_LEAST_PENDING = 16
 
 
 def map_pieces(
@@ -59,48 +61,60 @@ def map_pieces(
         No scheduler or worker responds, or several workers died of the same piece.
     """
     with _client(scheduler) as client:
-        # `pure=False`: otherwise Dask hashes each piece, with its session, to reuse the
-        # results of equal pieces.
-        futures = [
-            client.submit(
-                function, piece, pure=False, workers=_allowed(client, scheduler)
-            )
-            for piece in pieces
-        ]
-        numbers = {future.key: number for number, future in enumerate(futures)}
+        waiting: dict[int, Any] = {}
+        numbers = iter(range(len(pieces)))
         try:
-            for future in _finished(client, futures, cancelled):
-                yield numbers[future.key], future.result()
+            while not cancelled():
+                # Finished results wait in the memory of the workers: no more pieces
+                # are sent than keep all workers busy.
+                room = max(0, _most_pending(client) - len(waiting))
+                for number in islice(numbers, room):
+                    # `pure=False`: otherwise Dask hashes each piece, with its session,
+                    # to reuse the results of equal pieces.
+                    waiting[number] = client.submit(
+                        function,
+                        pieces[number],
+                        pure=False,
+                        workers=_allowed(client, scheduler),
+                    )
+                if not waiting:
+                    return
+                for number in _finished(client, waiting):
+                    result = waiting[number].result()
+                    # Without the future, Dask forgets the result.
+                    del waiting[number]
+                    yield number, result
         finally:
-            client.cancel(futures, force=True)
+            client.cancel(list(waiting.values()), force=True)
 
 
-def _finished(
-    client: "Client", futures: Sequence[Any], cancelled: Callable[[], bool]
-) -> Iterator[Any]:
-    """Yield futures as they finish, until all have finished or on cancellation."""
+def _most_pending(client: "Client") -> int:
+    """Return how many pieces may be with the scheduler."""
+    n_threads = sum(int(n) for n in client.nthreads().values())
+    return max(_LEAST_PENDING, 2 * n_threads)
+
+
+def _finished(client: "Client", waiting: Mapping[int, Any]) -> list[int]:
+    """Return the numbers of the finished pieces, after a pause if there are none."""
     from distributed.scheduler import KilledWorker
 
     # Polling instead of `as_completed`, which blocks: cancellation and a lost scheduler
     # must be noticed while no future finishes.
-    waiting = list(futures)
-    while waiting and not cancelled():
-        if client.status in ("closing", "closed"):
+    if client.status in ("closing", "closed"):
+        raise WorkerError(
+            "The connection to the Dask scheduler is lost; finished work is saved."
+        )
+    finished = [number for number, future in waiting.items() if future.done()]
+    for number in finished:
+        if isinstance(waiting[number].exception(), KilledWorker):
             raise WorkerError(
-                "The connection to the Dask scheduler is lost; finished work is saved."
-            )
-        finished = [future for future in waiting if future.done()]
-        for future in finished:
-            if isinstance(future.exception(), KilledWorker):
-                raise WorkerError(
-                    "Workers died, one after the other, of the same piece of work: out "
-                    "of memory? Finished work is kept. Use fewer workers, or workers "
-                    "with more memory, and continue."
-                ) from future.exception()
-            waiting.remove(future)
-            yield future
-        if not finished:
-            time.sleep(_POLL_S)
+                "Workers died, one after the other, of the same piece of work: out "
+                "of memory? Finished work is kept. Use fewer workers, or workers "
+                "with more memory, and continue."
+            ) from waiting[number].exception()
+    if not finished:
+        time.sleep(_POLL_S)
+    return finished
 
 
 def _allowed(client: "Client", scheduler: str) -> list[str] | None:

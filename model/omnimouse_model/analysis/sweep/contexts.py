@@ -32,6 +32,8 @@ MAX_TARGETS = 3072
 """Targets of the official population masks; scaled down for small populations."""
 MIN_SHARE = 0.1
 """Minimum share of the neurons that are targets."""
+STORED = "Predictions of a file do not depend on the context."
+"""Refusal of a sweep, whose curve would be flat."""
 
 
 class HistoryError(ValueError):

@@ -11,6 +11,7 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.analysis.sweep.contexts import (
+    STORED,
     Draw,
     context_mask,
     history_end,
@@ -199,6 +200,9 @@ def _results(
     outdated: Callable[[], bool],
 ) -> Iterator[Prediction | str]:
     """Yield a prediction or a refusal per mask; all in one call, to use a GPU well."""
+    if predictor.needs.is_stored:
+        yield from [STORED] * len(masks)
+        return
     while masks:
         requests = [(window, mask, neurons) for mask in masks]
         try:

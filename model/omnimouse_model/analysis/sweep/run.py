@@ -24,13 +24,13 @@ from omnimouse_model.analysis.sweep.cells import (
     planned_cells,
     score_cells,
 )
-from omnimouse_model.analysis.sweep.contexts import check_history
+from omnimouse_model.analysis.sweep.contexts import STORED, check_history
 from omnimouse_model.analysis.sweep.plan import SweepPlan
 from omnimouse_model.analysis.sweep.store import SWEEP
 from omnimouse_model.analysis.sweep.table import ContextSweep, SweepRow
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE
-from omnimouse_model.errors import StoppedError
+from omnimouse_model.errors import StoppedError, UnsupportedRequestError
 from omnimouse_model.predict.predictor import Predictor
 from omnimouse_model.predict.worker.server import Source
 
@@ -111,6 +111,8 @@ def context_sweep(
     ------
     ValueError
         A value is invalid for a context, or a session has no window of the tier.
+    UnsupportedRequestError
+        The predictor is a file of predictions, which do not depend on the context.
     ResultsFileError
         The results file belongs to another sweep, or is damaged.
     WorkerError
@@ -128,6 +130,8 @@ def context_sweep(
     # The source is kept, because workers load the predictor from it.
     source = predictor
     predictor = resolve_predictor(predictor, device)
+    if predictor.needs.is_stored:
+        raise UnsupportedRequestError(f"{predictor.predictor_id}: {STORED}")
     recordings = listed_sessions(sessions)
     plan = SweepPlan(
         neurons=tuple(neurons),

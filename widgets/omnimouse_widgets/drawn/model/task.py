@@ -39,6 +39,8 @@ def caveats(mask: Mask, needs: Needs) -> list[str]:
     """Return warnings where a predictor ignores or leaks parts of a mask."""
     # A mask states what a predictor may see; whether the predictor reads this input, or
     # excludes hidden input, depends on the predictor (`Needs`).
+    if needs.is_stored:
+        return ["⚠ Predictions of a file: what this mask shows changes nothing."]
     warnings = []
     if mask.frames.any() and not needs.sees_video:
         warnings.append("⚠ This model does not read video.")

@@ -9,6 +9,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QInputDialog, QWidget
 
 from omnimouse_model.data.hub.names import CHECKPOINTS
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.models.stored_mask import stored_mask
 from omnimouse_model.live.results import Results
 from omnimouse_model.predict.registry import must_be_fetched, predictor_names
 from omnimouse_widgets.drawn.model.freshness import freshness_text
@@ -71,7 +72,7 @@ class ModelSection(QWidget):
         form.add_rows(self.download, self.info, self.finetune)
         form.add("Result", row_of(self.dot, self.freshness, self.cancel, stretch=1))
         form.add("Score", row_of(self.tier_score, self.refine, stretch=0))
-        form.add_rows(self.notice, self.error, self.again)
+        form.add_rows(self.notice, self.stored, self.error, self.again)
         events, models = controller.state.events, controller.downloads
         finetuning = controller.finetuning
         info_signals = [events.session, results.changed, finetuning.changed]
@@ -104,8 +105,8 @@ class ModelSection(QWidget):
             self.model.addItem(name, name)
         self.model.addItem("other model of the hub…", ADDRESS)
         self.model.insertSeparator(self.model.count())
-        self.model.addItem("checkpoint file…", FILE)
-        self.model.addItem("checkpoint folder…", FOLDER)
+        self.model.addItem("checkpoint or predictions file…", FILE)
+        self.model.addItem("checkpoint or predictions folder…", FOLDER)
         self.device = combo_box(
             controller.choose_device,
             name="Device",
@@ -124,6 +125,8 @@ class ModelSection(QWidget):
         self.refine = push_button("Pause", "", self._refine)
         self.notice = wrapped_label()
         self.notice.setToolTip("How this prediction was computed")
+        tooltip = "Show the mask under which the predictions of this file were made"
+        self.stored = push_button("Use the file's mask", tooltip, self._use_stored)
         self.error = wrapped_label("alert")
         tooltip = "Request the same prediction again"
         self.again = push_button("Predict again", tooltip, controller.request_again)
@@ -140,6 +143,11 @@ class ModelSection(QWidget):
 
     def _refine(self) -> None:
         self._controller.score_tier(not self._controller.state.scores_tier)
+
+    def _use_stored(self) -> None:
+        mask = stored_mask(self._controller.state, self._controller.results.needs)
+        if mask is not None:
+            self._controller.set_mask(mask, "Mask of the predictions")
 
     def _out_of_patience(self, patience: Patience) -> None:
         patience.is_long = True
@@ -171,7 +179,7 @@ class ModelSection(QWidget):
         self.model.setToolTip(
             f"Predictor: {MEANINGS.get(name, name or 'none')}\n"
             "Choose the demo model, a baseline, a model of the hub (downloaded once), "
-            "or the file or folder of a checkpoint."
+            "or the file or folder of a checkpoint or of predictions."
         )
 
     def _draw_device(self) -> None:
@@ -194,6 +202,8 @@ class ModelSection(QWidget):
             self._patience.is_long or self._baseline_patience.is_long
         )
         show_text(self.notice, f"⚠ {results.notice}" if results.notice else "")
+        stored = stored_mask(self._controller.state, results.needs)
+        self.stored.setVisible(stored is not None)
         knowledge = self.info.knowledge
         is_unknown = knowledge is not None and not knowledge.is_supported
         # `ModelInfoSection` explains a model that does not know the neurons, with a
@@ -204,12 +214,13 @@ class ModelSection(QWidget):
 
 
 def _choose_file(parent: QWidget) -> str:
-    kinds = "Checkpoints (*.safetensors *.ckpt)"
-    return QFileDialog.getOpenFileName(parent, "Open a checkpoint", "", kinds)[0]
+    kinds = "Checkpoints and predictions (*.safetensors *.ckpt *.nwb)"
+    return QFileDialog.getOpenFileName(parent, "Open a model", "", kinds)[0]
 
 
 def _choose_folder(parent: QWidget) -> str:
-    return QFileDialog.getExistingDirectory(parent, "Open a checkpoint's folder")
+    title = "Open the folder of a checkpoint or of predictions (.zarr)"
+    return QFileDialog.getExistingDirectory(parent, title)
 
 
 def _enter_address(parent: QWidget) -> str:

@@ -1,0 +1,1 @@
+"""Predictions of a whole recording or a tier, written to one file."""

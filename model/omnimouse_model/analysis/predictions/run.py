@@ -1,0 +1,300 @@
+"""Prediction of a whole recording or a tier into one file, batch by batch."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from omnimouse_model.analysis.evaluate.conditions import Condition
+from omnimouse_model.analysis.evaluate.dask_map import (
+    RemotePredictor,
+    map_pieces,
+    resolve_predictor,
+)
+from omnimouse_model.analysis.evaluate.shard import Progress
+from omnimouse_model.analysis.predictions.nwb import require_h5py, write_nwb
+from omnimouse_model.analysis.predictions.part import (
+    Batch,
+    Part,
+    Plan,
+    is_finished,
+    open_part,
+)
+from omnimouse_model.analysis.predictions.windows import prediction_starts
+from omnimouse_model.data.session import Session
+from omnimouse_model.errors import MaskError, StoppedError
+from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.stored.facts import Facts
+from omnimouse_model.predict.stored.file import part_of
+from omnimouse_model.predict.stored.predictor import StoredPredictions, open_predictions
+from omnimouse_model.predict.worker.server import Source
+
+SUFFIXES = (".zarr", ".nwb")
+
+
+def predict_session(
+    predictor: Predictor | Source | Path,
+    session: Session,
+    mask: str | Mask,
+    path: str | Path,
+    *,
+    tier: str | None = None,
+    scheduler: str | None = None,
+    device: str = "auto",
+    progress: Progress = lambda done, total, step: None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> StoredPredictions:
+    """Predict a whole recording or a tier, and write the predictions to one file.
+
+    An interrupted call is continued by the same call. At most 8 windows are in memory,
+    and as many per piece of work of a scheduler.
+
+    Parameters
+    ----------
+    predictor
+        Name, path or factory; a predictor object only without a scheduler.
+    mask
+        The mask of every window, or the name of a strategy. A mask of another spec is
+        stretched to the windows of the predictor.
+    path
+        A zarr folder (`.zarr`) or an NWB file (`.nwb`); see docs/families.md.
+    tier
+        Predict the windows of a tier that `evaluate` scores; by default consecutive
+        windows over the whole recording, so that every sample is a target once.
+    scheduler
+        Predict on workers of a scheduler; see `dask_map.map_pieces`.
+    progress
+        Called with finished and planned windows.
+    cancelled
+        Polled between windows.
+
+    Returns
+    -------
+    StoredPredictions
+        The finished file as a predictor.
+
+    Raises
+    ------
+    ResultsFileError
+        The path has other predictions, or another process writes them.
+    UnsupportedRequestError
+        The predictor refuses the mask or the session.
+    StoppedError
+        `cancelled()` returned true; the finished batches are saved.
+
+    Examples
+    --------
+    >>> stored = om.predict_session("mean", session, "test/video_behavior", "m.zarr")
+    >>> window = session.window(20.0)
+    >>> mask = om.mask_from_strategy("test/video_behavior", session)
+    >>> prediction = stored.predict(window, mask)
+    >>> prediction.responses.shape, prediction.units
+    ((60, 40), 'normalised')
+    """
+    path = Path(path).absolute()
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"{path.name} must end in {' or '.join(SUFFIXES)}.")
+    if path.suffix == ".nwb":
+        require_h5py()
+    loaded = resolve_predictor(predictor, device)
+    plan = _plan(loaded, session, mask, tier)
+    if is_finished(path, plan.facts.question):
+        # A stop after an NWB file was assembled leaves the folder of its parts.
+        shutil.rmtree(part_of(path), ignore_errors=True)
+        return open_predictions(path)
+    if scheduler is None:
+        batches = partial(_batches_here, loaded, plan, cancelled)
+    else:
+        remote = RemotePredictor.of(predictor, device)
+        batches = partial(_batches_on_workers, remote, plan, scheduler, cancelled)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open_part(path, plan) as part:
+        _fill(part, batches, progress)
+        part.complete()
+        if path.suffix == ".nwb":
+            write_nwb(part.folder, path, session)
+            shutil.rmtree(part.folder)
+        else:
+            part.rename(path)
+    return open_predictions(path)
+
+
+def _fill(
+    part: Part,
+    batches: Callable[[list[int]], Iterator[tuple[int, Batch]]],
+    progress: Progress,
+) -> None:
+    """Add all missing batches."""
+    plan, missing = part.plan, part.missing()
+    total = len(plan.starts)
+    done = total - sum(len(plan.starts_of(number)) for number in missing)
+    progress(done, total, f"{plan.session.id}: predicting")
+    for number, batch in batches(missing):
+        part.add(number, batch)
+        done += len(plan.starts_of(number))
+        progress(done, total, f"{plan.session.id}: predicting")
+    if part.missing():
+        raise StoppedError("The prediction was cancelled.")
+
+
+def _plan(
+    predictor: Predictor, session: Session, mask: str | Mask, tier: str | None
+) -> Plan:
+    condition = Condition.of(mask)
+    fitted = condition.mask(session).stretched(predictor.needs.spec)
+    cells = scored_cells(fitted)
+    if not cells.any() and not fitted.has_behavior_target:
+        raise MaskError(f"The mask {condition.name!r} has no target to predict.")
+    starts = prediction_starts(session, fitted, tier)
+    spec = fitted.spec
+    facts = Facts(
+        session=session.id,
+        n_neurons=session.n_neurons,
+        units="spikes/s" if spec.responses == "count" else "normalised",
+        spec=spec,
+        predictor=predictor.predictor_id,
+        fingerprint=session.fingerprint,
+        mask=fitted,
+        tier=tier,
+        behavior_units="recorded"
+        if spec.behavior is not None and spec.behavior.is_raw
+        else "z-score",
+        question={
+            "session": session.id,
+            "fingerprint": session.fingerprint,
+            "predictor": predictor.predictor_id,
+            "mask": fitted.mask_id,
+            "tier": tier,
+            "windows": blake2b(starts.tobytes(), digest_size=12).hexdigest(),
+        },
+        written_by=f"omnimouse {_package_version()}",
+    )
+    return Plan(
+        session,
+        fitted,
+        facts,
+        starts,
+        np.flatnonzero(cells.any(axis=1)),
+        np.flatnonzero(cells.any(axis=0)),
+    )
+
+
+def _package_version() -> str:
+    try:
+        return version("omnimouse-app")
+    except PackageNotFoundError:  # a checkout that is not installed
+        return "(unknown version)"
+
+
+# -- predictions --------------------------------------------------------------------
+@dataclass(frozen=True, slots=True, eq=False)
+class _Piece:
+    """One batch for a worker."""
+
+    session: Session
+    mask: Mask
+    starts: np.ndarray
+    samples: np.ndarray
+    neurons: np.ndarray
+    predictor: RemotePredictor
+
+
+def _batches_here(
+    predictor: Predictor,
+    plan: Plan,
+    cancelled: Callable[[], bool],
+    numbers: list[int],
+) -> Iterator[tuple[int, Batch]]:
+    """Yield batches that this process predicts."""
+    if numbers:
+        predictor.prepare(plan.session)
+    for number in numbers:
+        yield (
+            number,
+            _predict(
+                predictor,
+                plan.session,
+                plan.mask,
+                plan.starts_of(number),
+                plan.samples,
+                plan.neurons,
+                cancelled,
+            ),
+        )
+
+
+def _batches_on_workers(
+    remote: RemotePredictor,
+    plan: Plan,
+    scheduler: str,
+    cancelled: Callable[[], bool],
+    numbers: list[int],
+) -> Iterator[tuple[int, Batch]]:
+    """Yield batches that workers predict, in the order in which they finish."""
+    pieces = [
+        _Piece(
+            plan.session,
+            plan.mask,
+            plan.starts_of(number),
+            plan.samples,
+            plan.neurons,
+            remote,
+        )
+        for number in numbers
+    ]
+    if pieces:
+        for place, batch in map_pieces(_on_worker, pieces, scheduler, cancelled):
+            yield numbers[place], batch
+
+
+def _on_worker(piece: _Piece) -> Batch:
+    """Predict a batch on a worker, which loads the predictor from its source."""
+    with piece.predictor.loaded(piece.session) as (predictor, session):
+        predictor.prepare(session)
+        return _predict(
+            predictor, session, piece.mask, piece.starts, piece.samples, piece.neurons
+        )
+
+
+def _predict(
+    predictor: Predictor,
+    session: Session,
+    mask: Mask,
+    starts: np.ndarray,
+    samples: np.ndarray,
+    neurons: np.ndarray,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Batch:
+    """Predict the windows of a batch."""
+    spec = mask.spec
+    windows = [session.window(float(start), spec) for start in starts]
+    requests = ((window, mask, neurons) for window in windows)
+    found = list(predictor.predict_many(requests, cancelled))
+    if len(found) < len(windows):
+        raise StoppedError("The prediction was cancelled.")
+    responses = np.full((len(starts), len(samples), len(neurons)), np.nan, np.float32)
+    valid = np.zeros((len(starts), len(samples)), bool)
+    decoded = []
+    for place, prediction in enumerate(found):
+        columns = np.searchsorted(neurons, prediction.neurons)
+        responses[place][:, columns] = prediction.responses[samples]
+        valid[place] = prediction.valid[samples]
+        if prediction.behavior is not None and mask.has_behavior_target:
+            decoded.append(prediction.behavior)
+    behavior = np.zeros((0, 0), np.float32)
+    if len(decoded) == len(found):
+        behavior = np.concatenate(decoded).astype(np.float32)
+    remarks = dict.fromkeys(p.status for p in found if p.status != "ok")
+    return Batch(
+        responses.reshape(valid.size, len(neurons)),
+        valid.reshape(-1),
+        behavior,
+        found[0].units,
+        tuple(remarks),
+    )

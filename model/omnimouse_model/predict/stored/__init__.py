@@ -1,0 +1,1 @@
+"""Predictions in a file, made here or elsewhere, as a predictor."""

@@ -1,0 +1,262 @@
+"""The arrays of a file of predictions, in zarr or NWB, behind one interface.
+
+Files come from other programs and other machines: only numbers are read, only with
+codecs that cannot run code, and no array may claim more memory than a limit.
+"""
+
+import json
+import os
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from omnimouse_model.data.io.byte_source import LocalFile
+from omnimouse_model.data.io.fingerprint import file_fingerprint
+from omnimouse_model.data.io.hdf5 import MAX_TABLE_BYTES, SIGNATURE, Hdf5, Hdf5Rows
+from omnimouse_model.data.io.safe_files import read_json_mapping
+from omnimouse_model.data.store.layout import MAX_CHUNK_BYTES
+from omnimouse_model.errors import PredictionsFileError, SessionFormatError
+from omnimouse_model.predict.stored.facts import FORMAT
+
+NWB_MODULE = "processing/predictions"
+NWB_FACTS = "scratch/omnimouse_predictions"
+NWB_NAMES = {
+    "responses": f"{NWB_MODULE}/responses/data",
+    "times_s": f"{NWB_MODULE}/responses/timestamps",
+    "valid": f"{NWB_MODULE}/valid/data",
+    "window": f"{NWB_MODULE}/window/data",
+    "neurons": f"{NWB_MODULE}/neurons/neuron",
+    "unit_ids": f"{NWB_MODULE}/neurons/unit_id",
+    "positions_um": f"{NWB_MODULE}/neurons/position_um",
+    "scale": f"{NWB_MODULE}/neurons/scale",
+    "behavior": f"{NWB_MODULE}/behavior/data",
+    "behavior_times_s": f"{NWB_MODULE}/behavior/timestamps",
+    "behavior_window": f"{NWB_MODULE}/behavior_window/data",
+    "window_starts_s": "intervals/prediction_windows/start_time",
+}
+"""Place of each array in an NWB file; the names of the arrays in a zarr group."""
+_CODECS = frozenset(
+    {"bytes", "transpose", "sharding_indexed", "blosc", "zstd", "gzip", "crc32c"}
+)
+_ARRAY_ERRORS = (OSError, ValueError, KeyError, TypeError, RuntimeError)
+
+
+@runtime_checkable
+class StoredRows(Protocol):
+    """An array that is read by ranges of rows."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    def read(self, first: int, stop: int) -> np.ndarray:
+        """Return rows `first` to `stop` (exclusive)."""
+        ...
+
+
+@runtime_checkable
+class StoredArrays(Protocol):
+    """The arrays and the facts of a file of predictions."""
+
+    path: Path
+    facts: dict[str, Any]
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash that changes with the contents."""
+        ...
+
+    def has(self, name: str) -> bool:
+        """Whether the file has an array."""
+        ...
+
+    def rows(self, name: str) -> StoredRows:
+        """Return an array that is read by ranges of rows."""
+        ...
+
+    def table(self, name: str) -> np.ndarray:
+        """Return a small array."""
+        ...
+
+
+def open_arrays(path: Path) -> StoredArrays:
+    """Open a folder as zarr, a file as NWB.
+
+    Raises
+    ------
+    PredictionsFileError
+        There is no such file, or it is neither.
+    """
+    if not path.exists():
+        raise PredictionsFileError("missing", f"{path} does not exist.")
+    try:
+        return _ZarrArrays(path) if path.is_dir() else _NwbArrays(path)
+    except SessionFormatError as error:
+        raise PredictionsFileError("foreign", f"{path}: {error}") from error
+
+
+def has_predictions(path: Path) -> bool:
+    """Whether a path is a file of predictions; reads only names and small text."""
+    try:
+        if path.is_dir():
+            if path.suffix != ".zarr" or not (path / "zarr.json").is_file():
+                return False
+            attributes = read_json_mapping(path / "zarr.json").get("attributes")
+            return isinstance(attributes, dict) and attributes.get("format") == FORMAT
+        if path.suffix != ".nwb" or not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            if stream.read(len(SIGNATURE)) != SIGNATURE:
+                return False
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            return NWB_FACTS in file
+    except (OSError, SessionFormatError, ImportError):
+        return False
+
+
+class _ZarrArrays:
+    """A zarr group of format 3."""
+
+    def __init__(self, path: Path) -> None:
+        if not (path / "zarr.json").is_file():
+            raise PredictionsFileError(
+                "foreign", f"{path} has no zarr.json: it is no zarr group of format 3."
+            )
+        attributes = read_json_mapping(path / "zarr.json").get("attributes")
+        self.path = path
+        self.facts: dict[str, Any] = attributes if isinstance(attributes, dict) else {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the facts, and of the files unless the facts have their hash."""
+        digest = blake2b((self.path / "zarr.json").read_bytes(), digest_size=12)
+        if "content_hash" not in self.facts:
+            for path in sorted(self.path.rglob("*")):
+                info = path.stat()
+                fields = f"{path.name}\0{info.st_size}\0{info.st_mtime_ns}\n"
+                digest.update(os.fsencode(fields))
+        return digest.hexdigest()
+
+    def has(self, name: str) -> bool:
+        return (self.path / name / "zarr.json").is_file()
+
+    def rows(self, name: str) -> StoredRows:
+        return _ZarrRows(self.path, name)
+
+    def table(self, name: str) -> np.ndarray:
+        rows = _ZarrRows(self.path, name)
+        _check_size(self.path, name, rows.shape, rows.dtype)
+        return rows.read(0, rows.shape[0])
+
+
+class _ZarrRows:
+    """One array of a zarr group, checked before its first value is read."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        import zarr
+
+        self.path, self.name = path, name
+        if not (path / name / "zarr.json").is_file():
+            raise PredictionsFileError("array", f"{path} has no array {name!r}.")
+        # The names of the codecs are read before zarr looks them up.
+        used = _codec_names(read_json_mapping(path / name / "zarr.json").get("codecs"))
+        if not used or not used <= _CODECS:
+            raise self._wrong(
+                f"has codecs {sorted(used)}", f"some of {sorted(_CODECS)}"
+            )
+        try:
+            self._array = zarr.open_array(str(path / name), mode="r", zarr_format=3)
+            self.shape: tuple[int, ...] = self._array.shape
+            self.dtype: np.dtype[Any] = np.dtype(self._array.dtype)
+            piece = self._array.shards or self._array.chunks
+        except _ARRAY_ERRORS as error:
+            raise self._wrong(f"cannot be opened ({error})", "an array") from error
+        if self.dtype.kind not in "iufb" or not self.shape:
+            raise self._wrong(f"is {self.shape} {self.dtype}", "an array of numbers")
+        # Python integers do not overflow, whatever the file claims.
+        n_bytes = int(np.prod(piece, dtype=object)) * self.dtype.itemsize
+        if n_bytes > MAX_CHUNK_BYTES:
+            raise self._wrong(
+                f"has chunks of {n_bytes:,} bytes", f"at most {MAX_CHUNK_BYTES:,}"
+            )
+
+    def read(self, first: int, stop: int) -> np.ndarray:
+        try:
+            return np.asarray(self._array[first:stop])
+        except _ARRAY_ERRORS as error:
+            raise self._wrong(f"is damaged ({error})", "complete chunks") from error
+
+    def _wrong(self, found: str, expected: str) -> PredictionsFileError:
+        return PredictionsFileError(
+            "array", f"{self.path}: array {self.name!r} {found}; expected {expected}."
+        )
+
+
+def _codec_names(codecs: Any) -> set[str]:
+    """Return the names of codecs, and of those inside a shard."""
+    names: set[str] = set()
+    for codec in codecs if isinstance(codecs, list) else ():
+        name = codec.get("name") if isinstance(codec, dict) else codec
+        names.add(str(name))
+        inner = codec.get("configuration") if isinstance(codec, dict) else None
+        if name == "sharding_indexed" and isinstance(inner, dict):
+            names |= _codec_names(inner.get("codecs"))
+            names |= _codec_names(inner.get("index_codecs"))
+    return names
+
+
+class _NwbArrays:
+    """An NWB file."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file = Hdf5(LocalFile(path))
+        for _ in self._file.objects():  # refuses links to other files
+            pass
+        if self._file.find(NWB_FACTS) is None:
+            raise PredictionsFileError(
+                "foreign", f"{path} has no {NWB_FACTS}: it holds no predictions."
+            )
+        text = self._file.table(NWB_FACTS).item()
+        try:
+            facts = json.loads(text)
+        except (ValueError, TypeError, RecursionError) as error:
+            raise PredictionsFileError(
+                "field", f"{path}: {NWB_FACTS} is no JSON text ({error})."
+            ) from error
+        self.facts: dict[str, Any] = facts if isinstance(facts, dict) else {}
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of the facts if they have the hash of the arrays, else of the file."""
+        content = self.facts.get("content_hash")
+        return content if isinstance(content, str) else file_fingerprint(self.path)
+
+    def has(self, name: str) -> bool:
+        return self._file.find(NWB_NAMES[name]) is not None
+
+    def rows(self, name: str) -> StoredRows:
+        if not self.has(name):
+            raise PredictionsFileError(
+                "array", f"{self.path} has no dataset {NWB_NAMES[name]!r}."
+            )
+        return Hdf5Rows(self._file, NWB_NAMES[name])
+
+    def table(self, name: str) -> np.ndarray:
+        self.rows(name)
+        return self._file.table(NWB_NAMES[name])
+
+
+def _check_size(
+    path: Path, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> None:
+    n_bytes = int(np.prod(shape, dtype=object)) * dtype.itemsize
+    if n_bytes > MAX_TABLE_BYTES:
+        raise PredictionsFileError(
+            "array",
+            f"{path}: array {name!r} has {n_bytes:,} bytes; expected at most "
+            f"{MAX_TABLE_BYTES:,}.",
+        )

@@ -1,0 +1,165 @@
+"""`omnimouse predict`: predictions of a whole recording or a tier, in one file."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from omnimouse_app.cli.inputs import (
+    device_option,
+    json_option,
+    named_session,
+    reading_options,
+    scheduler_option,
+    threads_option,
+)
+from omnimouse_app.cli.interrupt import exit_stopped, interruptible
+from omnimouse_app.cli.output import emit, n_bytes
+from omnimouse_app.cli.progress import Progress
+
+if TYPE_CHECKING:
+    from omnimouse_model.data.session import Session
+    from omnimouse_model.masks import Mask
+    from omnimouse_model.predict.stored.predictor import StoredPredictions
+
+
+@click.command("predict")
+@click.argument("session")
+@click.option(
+    "--model",
+    default="demo",
+    show_default=True,
+    help="Name of a predictor, a checkpoint file or folder.",
+)
+@click.option(
+    "--mask",
+    "mask_name",
+    metavar="NAME|FILE",
+    default="test/video_behavior",
+    show_default=True,
+    help="What the model sees and predicts in each window: a strategy, a preset such "
+    "as random_half_video_behavior, or a saved mask.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="File of predictions, .zarr or .nwb; an unfinished one is continued.",
+)
+@click.option("--tier", help="Windows of this tier.  [default: the whole recording]")
+@scheduler_option("windows")
+@device_option
+@threads_option()
+@json_option
+@reading_options
+def command(
+    session: str,
+    model: str,
+    mask_name: str,
+    out: Path,
+    tier: str | None,
+    as_json: bool,
+    reading: dict[str, Any],
+    **settings: Any,
+) -> None:
+    """Predict SESSION and write responses and decoded behaviour to one file.
+
+    SESSION is 'demo', 'unseen' or a session's folder. The windows of a tier are those
+    that `omnimouse evaluate` scores; those of the whole recording follow each other.
+
+    The file opens as a model: --model FILE in other commands, in napari and in
+    notebooks. Ctrl-C and kills lose at most 8 windows: the same command continues.
+    """
+    from omnimouse_model.analysis.predictions.run import predict_session
+    from omnimouse_model.errors import StoppedError
+    from omnimouse_model.predict.stored.file import part_of, saved_windows
+
+    recording = named_session(session, **reading)
+    mask = named_mask(mask_name, recording)
+    with interruptible() as stop, Progress() as progress:
+        # What is finished is saved, so a signal must not raise an exception.
+        stop.has_results = True
+        try:
+            found = predict_session(
+                model,
+                recording,
+                mask,
+                out,
+                tier=tier,
+                progress=progress,
+                cancelled=lambda: stop.is_received,
+                **settings,
+            )
+        except StoppedError:
+            progress.finish()
+            part = part_of(out)
+            done, planned = saved_windows(part)
+            exit_stopped(
+                f"{done} of {planned} windows are saved in {part}; the same command "
+                "continues"
+                if part.exists()
+                else "nothing was written yet"
+            )
+    row = _row(found, out)
+    emit([row], as_json=as_json, text=_text(row))
+
+
+def named_mask(name: str, session: "Session") -> "Mask":
+    """Return the mask of a file, a strategy or a preset, in this order."""
+    from omnimouse_model.errors import MaskError
+    from omnimouse_model.live.mask.presets import PRESETS, mask_for
+    from omnimouse_model.masks import Mask
+    from omnimouse_model.strategies import mask_from_strategy
+
+    if Path(name).is_file():
+        return Mask.load(name)
+    try:
+        # First, so that a name means the same as in `omnimouse evaluate`.
+        return mask_from_strategy(name, session)
+    except MaskError as error:
+        presets = [preset.name for preset in PRESETS]
+        if name in presets:
+            return mask_for(name, session)
+        raise MaskError(
+            f"{error} There is no file and no preset of this name either; the presets "
+            f"are {', '.join(presets)}."
+        ) from None
+
+
+def _row(found: "StoredPredictions", out: Path) -> dict[str, Any]:
+    file, facts = found.file, found.file.facts
+    first_s, last_s = file.span_s
+    return {
+        "name": "predictions",
+        "value": n_bytes(out) / 2**20,
+        "unit": "MiB",
+        "path": str(out),
+        "session": facts.session,
+        "predictor": facts.predictor,
+        "mask": "" if facts.mask is None else facts.mask.name or facts.mask.mask_id,
+        "tier": facts.tier,
+        "units": facts.units,
+        "windows": len(file.window_starts_s),
+        "samples": file.responses.shape[0],
+        "neurons": len(file.neurons),
+        "behavior": list(facts.behavior_names),
+        "first_s": first_s,
+        "last_s": last_s,
+        "remarks": list(facts.remarks),
+    }
+
+
+def _text(row: dict[str, Any]) -> str:
+    tier = f"tier {row['tier']}" if row["tier"] else "whole recording"
+    span = f"{row['first_s']:.1f} to {row['last_s']:.1f} s"
+    parts = [
+        f"{row['path']}: {row['value']:,.1f} MiB, {row['session']}, {tier}",
+        f"{row['predictor']}, mask {row['mask']}",
+        f"{row['windows']:,} windows, predictions from {span}",
+    ]
+    if row["neurons"]:
+        samples = f"{row['samples']:,} samples of {row['neurons']:,} neurons"
+        parts.append(f"responses: {samples} ({row['units']})")
+    if row["behavior"]:
+        parts.append(f"decoded behaviour: {', '.join(row['behavior'])}")
+    return "\n".join([*parts, *(f"- {remark}" for remark in row["remarks"])])

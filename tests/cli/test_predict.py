@@ -1,0 +1,38 @@
+"""`omnimouse predict`: what it prints, which masks it takes, and what it refuses."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+import omnimouse_model as om
+from omnimouse_app.cli.predict import command, named_mask
+from omnimouse_model.errors import MaskError
+from omnimouse_model.strategies import half_population_mask
+
+FORECAST = "causal_response_25_behavior"
+
+
+def test_it_writes_and_describes_a_file(session_folder, session, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sync", lambda: None)
+    out = tmp_path / "new" / "last.zarr"
+    options = ["--model", "last", "--mask", FORECAST, "--tier", "test"]
+    arguments = [str(session_folder), *options, "--out", str(out)]
+    done = CliRunner().invoke(command, [*arguments, "--json"])
+    assert done.exit_code == 0, done.output
+    (row,) = json.loads(done.stdout)["rows"]
+    stored = om.open_predictions(out)
+    assert (row["name"], row["unit"], row["tier"]) == ("predictions", "MiB", "test")
+    assert (row["samples"], row["neurons"]) == stored.file.responses.shape
+    again = CliRunner().invoke(command, arguments)
+    assert "3 windows" in again.stdout, again.output
+
+
+def test_a_mask_is_a_strategy_a_preset_or_a_file(session, tmp_path):
+    half = half_population_mask(session)
+    path = str(half.save(tmp_path / "half.json"))
+    assert named_mask(path, session) == half
+    assert named_mask("random_half_video_behavior", session) == half
+    assert named_mask(FORECAST, session).name == f"test/{FORECAST}"
+    with pytest.raises(MaskError, match="random_half_video_behavior"):
+        named_mask("random_half", session)

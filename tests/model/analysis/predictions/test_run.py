@@ -1,0 +1,153 @@
+"""Predictions of a recording in one file: complete, resumable, equal to the model's."""
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.analysis.predictions.run import predict_session
+from omnimouse_model.analysis.predictions.windows import prediction_starts
+from omnimouse_model.errors import (
+    PredictionsFileError,
+    ResultsFileError,
+    StoppedError,
+    UnsupportedRequestError,
+)
+from omnimouse_model.locking import locked
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.stored.file import JOURNAL, part_of
+from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from tests.model.dask_clusters import cluster_address
+from tests.predictors import EchoPredictor, RefusingPredictor
+from tests.toy_predictors import COUNTS, CountPredictor
+
+FORECAST, DECODE = "test/causal_response_25_behavior", "test/all_response_only"
+
+
+@pytest.fixture(autouse=True)
+def no_sync(monkeypatch):
+    """The disk is not waited for."""
+    monkeypatch.setattr("os.sync", lambda: None)
+
+
+def values(stored):
+    return stored.file.responses.values.read(0, stored.file.responses.shape[0])
+
+
+def stop_after(n_windows):
+    """Progress and cancellation that end the work after some windows."""
+    done = [0]
+    return {
+        "progress": lambda now, total, step: done.__setitem__(0, now),
+        "cancelled": lambda: done[0] >= n_windows,
+    }
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".nwb"])
+def test_the_scores_of_a_tier_are_those_of_the_model(session, tmp_path, suffix):
+    echo = EchoPredictor()
+    both = om.mask_from_strategy(FORECAST, session).with_behavior("target")
+    for number, mask in enumerate((both, DECODE)):
+        path = tmp_path / f"{number}{suffix}"
+        stored = predict_session(echo, session, mask, path, tier="test")
+        found, expected = (
+            om.evaluate(predictor, session, mask, tier="test", centred=False)
+            for predictor in (om.load_predictor(path), echo)
+        )
+        assert [s.value for s in found.scores] == [s.value for s in expected.scores]
+        assert [s.value for s in found.behavior] == [s.value for s in expected.behavior]
+        assert len(found.behavior) == 5
+        assert stored.file.facts.tier == "test"
+        assert not part_of(path).exists()
+
+
+def test_every_sample_of_a_recording_is_predicted(session, tmp_path):
+    mask = om.mask_from_strategy(FORECAST, session)
+    starts = prediction_starts(session, mask, None)
+    stored = predict_session(EchoPredictor(), session, mask, tmp_path / "all.zarr")
+    times = np.round(stored.file.responses.times_s * 30).astype(int)
+    first = round(starts[0] * 30) + 30
+    np.testing.assert_array_equal(np.unique(times), np.arange(first, times.max() + 1))
+    # The last valid window is among them.
+    assert starts[-1] == session.window_starts()[-1]
+    # A window that is not stored is joined from those that are.
+    window = session.window(starts[3] + 0.5)
+    found = stored.predict(window, mask)
+    assert "joined" in found.status
+    np.testing.assert_array_equal(
+        found.responses[30:], EchoPredictor().predict(window, mask).responses[30:]
+    )
+
+
+def test_a_stopped_run_continues(session, tmp_path):
+    whole = predict_session(EchoPredictor(), session, FORECAST, tmp_path / "a.zarr")
+    path = tmp_path / "b.zarr"
+    with pytest.raises(StoppedError):
+        predict_session(EchoPredictor(), session, FORECAST, path, **stop_after(16))
+    with pytest.raises(PredictionsFileError, match="16 of 18 windows") as unfinished:
+        om.open_predictions(path)
+    assert unfinished.value.code == "unfinished"
+    part = part_of(path)
+    # A line torn by a kill, and rows that were lost in a power failure.
+    with (part / JOURNAL).open("a") as journal:
+        journal.write('{"batch": 2, "ha')
+    (part / "responses" / "c" / "1" / "0").unlink()
+    echo = EchoPredictor()
+    assert np.array_equal(
+        values(predict_session(echo, session, FORECAST, path)),
+        values(whole),
+        equal_nan=True,
+    )
+    assert echo.counters["encodings"] == 10  # the lost batch, and the last two windows
+    predict_session(echo, session, FORECAST, path)
+    assert echo.counters["encodings"] == 10
+
+
+def test_other_predictions_are_never_changed(session, tmp_path):
+    path = tmp_path / "a.zarr"
+    with pytest.raises(StoppedError):
+        predict_session(EchoPredictor(), session, FORECAST, path, **stop_after(8))
+    with (
+        locked(part_of(path) / JOURNAL),
+        pytest.raises(ResultsFileError, match="Another process"),
+    ):
+        predict_session(EchoPredictor(), session, FORECAST, path)
+    for _ in range(2):  # unfinished, then finished
+        for name, predictor, mask, tier in (
+            ("mask", EchoPredictor(), DECODE, None),
+            ("predictor", EchoPredictor("other"), FORECAST, None),
+            ("tier", EchoPredictor(), FORECAST, "test"),
+        ):
+            with pytest.raises(ResultsFileError, match=f"{name} is"):
+                predict_session(predictor, session, mask, path, tier=tier)
+        predict_session(EchoPredictor(), session, FORECAST, path)
+    with pytest.raises(UnsupportedRequestError):
+        predict_session(RefusingPredictor(), session, FORECAST, tmp_path / "b.zarr")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.slow
+def test_counts_of_trials_are_predicted_in_their_own_windows(tmp_path):
+    session, predictor = (
+        om.open_session(spiking_arrays(SpikingSpec(n_trials=12))),
+        CountPredictor(),
+    )
+    mask = Mask.nothing(session, COUNTS).show(range(12)).ask(range(12, 24))
+    stored = predict_session(predictor, session, mask, tmp_path / "c.zarr", tier="test")
+    assert stored.file.facts.mask == mask
+    assert stored.file.facts.units == "spikes/s"
+    assert stored.file.neurons.tolist() == list(range(12, 24))
+    found, expected = (
+        om.evaluate(p, session, mask, centred=False).scores[0].value
+        for p in (stored, predictor)
+    )
+    assert found == expected
+
+
+@pytest.mark.slow
+def test_workers_write_the_same_file(session, tmp_path):
+    here = predict_session("last", session, FORECAST, tmp_path / "here.zarr")
+    with cluster_address(2, processes=False) as scheduler:
+        there = predict_session(
+            "last", session, FORECAST, tmp_path / "there.zarr", scheduler=scheduler
+        )
+    assert there.file.fingerprint == here.file.fingerprint

@@ -1,0 +1,138 @@
+"""A file of predictions as a predictor: files of other programs, refusals, damage."""
+
+import json
+from contextlib import closing
+
+import numpy as np
+import pytest
+import zarr
+
+import omnimouse_model as om
+from omnimouse_model.analysis.in_silico.stimulus_edits import Blank
+from omnimouse_model.errors import PredictionsFileError, UnsupportedRequestError
+from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.models.stored_mask import stored_mask
+from omnimouse_model.masks import Mask
+from omnimouse_model.predict.compatibility import check_compatibility
+from omnimouse_model.predict.registry import load_in_process
+
+SPEC = {"duration_s": 2.0, "response_rate_hz": 30.0}
+
+
+def write(session, path, facts=None, **arrays):
+    """Write predictions of neurons 0 to 9 over 5 to 15 s: each its time plus number."""
+    times_s = np.arange(5.0, 15.0, 1 / 30)
+    values = (times_s[:, None] + np.arange(10)).astype(np.float32)
+    facts = {
+        "format": "omnimouse-predictions",
+        "version": 1,
+        "session": session.id,
+        "n_neurons": session.n_neurons,
+        "units": "normalised",
+        "spec": SPEC,
+    } | (facts or {})
+    arrays = {"times_s": times_s, "responses": values} | arrays
+    arrays.setdefault("neurons", np.arange(10))
+    group = zarr.create_group(path, zarr_format=3, attributes=facts)
+    for name, data in arrays.items():
+        group.create_array(name, data=data)
+    return path
+
+
+@pytest.fixture
+def path(session, tmp_path):
+    return write(session, tmp_path / "mine.zarr")
+
+
+def test_windows_are_answered_by_time(session, path):
+    stored = om.load_predictor(path)
+    spec = stored.needs.spec
+    mask = (
+        Mask.nothing(session, spec)
+        .ask(range(5, 15), slice(None))
+        .with_guard(guarded=False)
+    )
+    window = session.window(7.01, spec)
+    found = stored.predict(window, mask)
+    assert found.neurons.tolist() == list(range(5, 10))
+    expected = window.sample_times_s[:, None] + np.arange(5, 10)
+    np.testing.assert_allclose(found.responses, expected, atol=0.5 / 30 + 1e-3)
+    assert "5 of 10 neurons" in found.status
+    assert "this mask changes no prediction" in found.status
+    late = stored.predict(session.window(14.0, spec), mask)
+    assert late.valid.tolist() == (late.times_s < 15 - 1e-3).tolist()
+    assert np.isnan(late.responses[~late.valid]).all()
+
+
+def test_what_a_file_cannot_answer_is_refused(session, path):
+    stored = om.open_predictions(path)
+    spec = stored.needs.spec
+    few = Mask.nothing(session, spec).ask(range(10))
+    many = Mask.nothing(session, spec).ask(range(20))
+    other = om.open_session({"responses": np.ones((900, 40)), "rate_hz": 30.0})
+    for window, mask, message in (
+        (session.window(1.0, spec), few, "5.00 to 1"),
+        (session.window(7.0, spec), Mask.nothing(session, spec).ask([30]), "10 neu"),
+        (session.window(7.0), om.Mask.nothing(session).ask([1]), "frames"),
+        (session.window(7.0, spec).with_edits((Blank(),)), few, "edits"),
+        (other.window(7.0, spec), few, other.id),
+    ):
+        with pytest.raises(UnsupportedRequestError, match=message):
+            stored.predict(window, mask)
+    starts = np.array([7.0, 8.0])
+    asked = {"starts": starts, "centred": False}
+    assert (
+        "10 of the 20" in om.evaluate(stored, session, many, **asked).scores[0].refusal
+    )
+    assert om.evaluate(stored, session, few, **asked).scores[0].refusal == ""
+    with pytest.raises(UnsupportedRequestError, match="context"):
+        om.context_sweep(path, session, neurons=[0, 8])
+    assert "no predictions" in check_compatibility(stored.needs, other).remedy
+
+
+@pytest.mark.parametrize(
+    ("facts", "arrays", "code", "named"),
+    [
+        ({"format": "other"}, {}, "foreign", "other"),
+        ({"version": 9}, {}, "newer", "9"),
+        ({"units": "volts"}, {}, "field", "units"),
+        ({"spec": {"duration_s": -1}}, {}, "field", "spec"),
+        ({"n_neurons": 5}, {}, "array", "neurons"),
+        ({"complete": False}, {}, "unfinished", "end"),
+        ({}, {"neurons": np.zeros(10, int)}, "array", "neurons"),
+        ({}, {"responses": np.zeros((300, 10), int)}, "array", "responses"),
+        ({}, {"behavior": np.zeros((4, 1))}, "array", "behavior_times_s"),
+    ],
+)
+def test_a_wrong_file_is_named(session, tmp_path, facts, arrays, code, named):
+    path = write(session, tmp_path / "bad.zarr", facts, **arrays)
+    with pytest.raises(PredictionsFileError, match=named) as error:
+        om.open_predictions(path)
+    assert error.value.code == code
+    assert str(path) in str(error.value)
+
+
+def test_codecs_that_could_run_code_are_not_loaded(path):
+    about = path / "responses" / "zarr.json"
+    values = json.loads(about.read_text())
+    values["codecs"].append({"name": "numcodecs.pickle"})
+    about.write_text(json.dumps(values))
+    with pytest.raises(PredictionsFileError, match=r"numcodecs\.pickle"):
+        om.open_predictions(path)
+
+
+def test_the_live_engine_shows_a_file(session, tmp_path):
+    mask = Mask.nothing(session, om.WindowSpec(**SPEC)).ask(range(10))
+    path = write(session, tmp_path / "mine.zarr", {"mask": mask.to_dict()})
+    with closing(Controller(load=load_in_process, synchronous=True)) as controller:
+        controller.open_session(session)
+        controller.choose_predictor(path)
+        controller.seek(7.0)
+        controller.set_mask(Mask.nothing(session, controller.state.spec).ask(range(20)))
+        assert controller.results.error is None
+        assert controller.results.population.neurons.tolist() == list(range(10))
+        assert "10 of 20 neurons" in controller.results.notice
+        assert stored_mask(controller.state, controller.results.needs) == mask
+        controller.set_mask(mask)
+        assert controller.results.notice == ""
+        assert stored_mask(controller.state, controller.results.needs) is None
