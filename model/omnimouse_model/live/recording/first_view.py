@@ -56,7 +56,8 @@ def first_view(
     if not isinstance(session, Session):
         session = open_session(session, **(options or {}))
     start_s = first_start(session) if start_s is None else start_s
-    window = session.window(start_s)
+    # A remembered time may be that of another version of the recording.
+    window = session.nearest_window(start_s)
     preset = preset_for(preset, session)
     # Active neurons show at once whether the predictions follow the recording.
     selected = active_neurons(window)
