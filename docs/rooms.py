@@ -21,7 +21,7 @@ PACKAGES = {
     "omnimouse_widgets": ROOT / "widgets" / "omnimouse_widgets",
     "omnimouse_model": ROOT / "model" / "omnimouse_model",
 }
-SHARED = ("errors", "atomic", "cache", "locking", "parquet", "process")
+SHARED = ("errors", "atomic", "cache", "locking", "parquet", "process", "display")
 """Modules that all rooms use; their arrows would make the graph unreadable."""
 MARKED = re.compile(r"<!-- (\w+) -->\n.*?<!-- end -->", re.DOTALL)
 

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from omnimouse_model.errors import MaskError as MaskError
     from omnimouse_model.errors import PredictionsFileError as PredictionsFileError
     from omnimouse_model.errors import SessionFormatError as SessionFormatError
+    from omnimouse_model.errors import TimeRangeError as TimeRangeError
     from omnimouse_model.errors import (
         UnsupportedRequestError as UnsupportedRequestError,
     )
@@ -92,7 +93,7 @@ _NAMES = {
     "data.window_spec": "OMNIMOUSE WindowSpec",
     "demo": "demo_session unseen_session",
     "errors": "CheckpointError FetchError FinetuneError MaskError PredictionsFileError "
-    "SessionFormatError UnsupportedRequestError",
+    "SessionFormatError TimeRangeError UnsupportedRequestError",
     "masks.mask": "Mask",
     "masks.remarks": "Remark remarks_on",
     "masks.selection": "random_subset select_areas select_depths select_near "
@@ -119,5 +120,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """Return the public names, for completion."""
-    return sorted({*globals(), *_HOMES})
+    """Return the public names alone, for completion."""
+    return sorted(_HOMES)

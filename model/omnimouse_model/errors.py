@@ -87,6 +87,10 @@ class UnsupportedRequestError(ValueError):
     """A predictor cannot serve a request; the message gives the reason."""
 
 
+class TimeRangeError(ValueError):
+    """A time lies outside the recording; the message names the time and the range."""
+
+
 class ResultsFileError(ValueError):
     """A file of results cannot be continued."""
 

@@ -19,7 +19,9 @@ _TOLERANCE = 1e-4
 _NO_BEHAVIOR: Mapping[str, np.ndarray] = MappingProxyType({})
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True, kw_only=True)
+@dataclass(
+    frozen=True, slots=True, eq=False, repr=False, weakref_slot=True, kw_only=True
+)
 class Clip(Window):
     """Frames and behaviour of the user, for the neurons of a session.
 

@@ -34,7 +34,7 @@ from omnimouse_model.data.valid_starts import (
 )
 from omnimouse_model.data.window import Window, require_events
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
-from omnimouse_model.errors import SessionFormatError
+from omnimouse_model.errors import SessionFormatError, TimeRangeError
 
 __all__ = ["Note", "Roi", "Session", "Signal", "Stimulus", "Trials", "Units", "Window"]
 
@@ -208,18 +208,20 @@ class Session:
 
     # -- windows ----------------------------------------------------------------
     def window(self, start_s: float, spec: WindowSpec = OMNIMOUSE) -> Window:
-        """Return the window that begins nearest to `start_s`, inside the session.
+        """Return the window that begins nearest to a time of the recording.
 
         Parameters
         ----------
         start_s
-            Seconds on the session clock.
+            Seconds on the session clock, 0 to `duration_s`.
         spec
             Duration, rates and sizes. Windows that are aligned to trials begin at the
             spec's offset to the onset of a trial, all others on `start_grid`.
 
         Raises
         ------
+        TimeRangeError
+            The time is outside the recording.
         ValueError
             The session is shorter than a window, has no trial to align one to, or has
             traces where the spec counts events.
@@ -228,6 +230,28 @@ class Session:
         --------
         >>> session.window(12.0).responses.shape
         (60, 40)
+        >>> session.window(100.0)
+        Traceback (most recent call last):
+        omnimouse_model.errors.TimeRangeError: start_s is 100 s; session '90009-1-1' \
+was recorded from 0 to 94.5 s.
+        """
+        # Also refuses NaN, which compares false.
+        if not 0 <= start_s <= self.duration_s:
+            raise TimeRangeError(
+                f"start_s is {start_s:g} s; session {self.id!r} was recorded from 0 to "
+                f"{self.duration_s:g} s."
+            )
+        return self.nearest_window(start_s, spec)
+
+    def nearest_window(self, start_s: float, spec: WindowSpec = OMNIMOUSE) -> Window:
+        """Return the window that begins nearest to any time, as `window` otherwise.
+
+        For a step or a click near an end of the recording.
+
+        Examples
+        --------
+        >>> float(round(session.nearest_window(1000.0).stop_s, 1))
+        94.0
         """
         require_events(self, spec)
         if spec.align == "trial":
@@ -369,7 +393,13 @@ class Session:
         return minutes
 
     def overview(self, n_bins: int = 1000) -> Overview:
-        """Binned running, pupil size, population mean and trials, for a time line."""
+        """Binned running, pupil size, population mean and trials, for a time line.
+
+        Examples
+        --------
+        >>> session.overview(n_bins=100).population.shape
+        (100,)
+        """
         return cached(
             self._cache, ("overview", n_bins), lambda: summarise(self, n_bins)
         )

@@ -3,7 +3,7 @@
 from collections.abc import Hashable
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int64, Shaped, UInt8
@@ -21,9 +21,12 @@ from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import MEAN_GRAY
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.display import Summarised, data_frame
 from omnimouse_model.errors import UnsupportedRequestError
 
 if TYPE_CHECKING:
+    import pandas
+
     from omnimouse_model.data.session import Session
 
 SCREEN_MEAN = np.float32(MEAN_GRAY)
@@ -47,8 +50,8 @@ def require_events(session: "Session", spec: WindowSpec) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
-class Window:
+@dataclass(frozen=True, slots=True, eq=False, repr=False, weakref_slot=True)
+class Window(Summarised):
     """Responses, video and behaviour of a session over one time span.
 
     The spec gives rates, sizes and channels. Arrays are read at their first use and
@@ -77,6 +80,8 @@ class Window:
     >>> window = session.window(start_s=12.0)
     >>> window.responses.shape, window.video.shape
     ((60, 40), (60, 36, 64))
+    >>> window.to_dataframe().columns.tolist()
+    ['sample', 'time_s', 'neuron', 'response_normalised', 'is_valid']
     """
 
     session: "Session"
@@ -133,6 +138,78 @@ class Window:
         """Return the window with these changes of video and behaviour."""
         return replace(self, edits=edits)
 
+    def _facts(self) -> dict[str, str]:
+        spec, session = self.spec, self.session
+        kind = "counts" if spec.responses == "count" else "samples"
+        facts = {
+            "session": session.id,
+            "time": f"{self.start_s:.2f} to {self.stop_s:.2f} s",
+            "responses": f"{spec.n_samples} {kind} at {spec.response_rate_hz:g} Hz x "
+            f"{session.n_neurons:,} neurons",
+        }
+        if spec.video is not None:
+            video = spec.video
+            facts["video"] = (
+                f"{spec.n_frames} frames of {video.height} x {video.width} at "
+                f"{video.rate_hz:g} Hz"
+                if self.has_video
+                else "not recorded"
+            )
+        if spec.behavior is not None:
+            names = ", ".join(session.behavior_names)
+            facts["behaviour"] = (
+                f"{spec.n_behavior} samples at {spec.behavior.rate_hz:g} Hz of {names}"
+                if names
+                else "not recorded"
+            )
+        if self.edits:
+            facts["edits"] = str(len(self.edits))
+        return facts
+
+    def to_dataframe(
+        self, stream: Literal["responses", "behavior"] = "responses"
+    ) -> "pandas.DataFrame":
+        """Return a pandas table with one row per sample and neuron, or channel.
+
+        Parameters
+        ----------
+        stream
+            "responses": `neuron` and `response_normalised` or `response_count`;
+            "behavior": `channel` and `value_z_scored` or `value_raw`. Both have
+            `sample`, `time_s` on the session clock, and `is_valid`.
+
+        Examples
+        --------
+        >>> table = session.window(12.0).to_dataframe("behavior")
+        >>> len(table), sorted(set(table.channel))[0]
+        (200, 'pupil_dsize')
+        """
+        spec = self.spec
+        if stream == "responses":
+            values, rate_hz = self.responses, spec.response_rate_hz
+            columns = np.arange(values.shape[1])
+            unit = "count" if spec.responses == "count" else "normalised"
+            names = ("neuron", f"response_{unit}")
+        elif spec.behavior is None:
+            raise UnsupportedRequestError("The spec of this window reads no behaviour.")
+        else:
+            values, rate_hz = self.behavior, spec.behavior.rate_hz
+            columns = np.array(self.behavior_names)
+            names = (
+                "channel",
+                "value_raw" if spec.behavior.is_raw else "value_z_scored",
+            )
+        samples, of_column = np.indices(values.shape)
+        return data_frame(
+            {
+                "sample": samples.ravel(),
+                "time_s": self.start_s + samples.ravel() / rate_hz,
+                names[0]: columns[of_column.ravel()],
+                names[1]: values.ravel(),
+                "is_valid": self.valid[stream][samples.ravel()],
+            }
+        )
+
     # -- the same time for another model ------------------------------------------
     def at(self, spec: WindowSpec) -> "Window":
         """Return the same time span at the rates and sizes of another spec.
@@ -145,6 +222,12 @@ class Window:
             The duration is not a whole number of samples at the rates of `spec`.
         UnsupportedRequestError
             The window has edits, and `spec` reads other frames or channels.
+
+        Examples
+        --------
+        >>> spec = om.WindowSpec(duration_s=2.0, response_rate_hz=10.0)
+        >>> session.window(12.0).at(spec).responses.shape
+        (20, 40)
         """
         if spec == self.spec:
             return self
@@ -266,6 +349,12 @@ class Window:
         """Normalised values (time, column) of one sampled stream, and bool (time,).
 
         Streams are "responses", "eye_tracker" and "treadmill".
+
+        Examples
+        --------
+        >>> values, valid = session.window(12.0).stream("treadmill")
+        >>> values.shape, bool(valid.all())
+        ((40, 1), True)
         """
         return cached(self._cache, name, partial(self._read_stream, name))
 

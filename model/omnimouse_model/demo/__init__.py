@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from omnimouse_model.cache import cache_dir
+from omnimouse_model.data.open import open_session
+from omnimouse_model.data.session import Session
 from omnimouse_model.simulate.specs import DEMO_SHOWN, UNSEEN, VERSION, MouseSpec
 
 CHECKPOINT = Path(__file__).parent / "demo.safetensors"
@@ -34,6 +36,13 @@ def unseen_session(progress: Callable[[float], None] | None = None) -> Path:
     '90009-1-1'
     """
     return _session(UNSEEN, progress)
+
+
+def named_session(name: str | Path) -> Session:
+    """Open "demo", "unseen", or the session at a path or address."""
+    # The names have priority over paths.
+    simulated = {"demo": demo_session, "unseen": unseen_session}
+    return open_session(simulated[name]() if name in simulated else name)
 
 
 def is_demo(folder: Path) -> bool:

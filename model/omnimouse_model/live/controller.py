@@ -21,6 +21,7 @@ from omnimouse_model.analysis.evaluate.tier_score import TierScore
 from omnimouse_model.analysis.in_silico.edit_lists import edits_for
 from omnimouse_model.data.edit_protocol import Edit
 from omnimouse_model.data.session import Session
+from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.compare.pins import Pins
 from omnimouse_model.live.inference.baseline import BaselineClient
@@ -211,8 +212,8 @@ class Controller:
         self.neuron_info = NeuronInfo(state, execution)
         self.neuron_order = SimilarityOrder(state, execution)
         self.colouring = Colouring(state, results, self.neuron_info, execution)
-        self.repeats = RepeatsOnScreen(state, self.seek, execution)
-        self.trials = TrialSteps(state, self.seek)
+        self.repeats = RepeatsOnScreen(state, self.seek_nearest, execution)
+        self.trials = TrialSteps(state, self.seek_nearest)
         self.planes = Planes(state)
         self.painted_region = PaintedRegion(
             state, self.paint_cells, self.stroke, self.planes.visible_among
@@ -389,23 +390,40 @@ class Controller:
 
     # -- time -------------------------------------------------------------------------
     def seek(self, start_s: float) -> None:
-        """Move the window to a time on the session clock, snapped to the grid."""
+        """Move the window to a time on the session clock, snapped to the grid.
+
+        Raises
+        ------
+        TimeRangeError
+            The time is outside the recording.
+        """
         with self._lock:
-            window = self.state.window
-            new = self._session.window(start_s, self.state.spec)
-            if window is not None and new.key == window.key:
-                return
-            self._client.step_s = step_between(window, new)
-            # Clear results first: a listener of `window` must never draw predictions
-            # of the previous window.
-            self.results.clear(keeps_tier_score=True)
-            self.state.window = new
-            self._send()
+            self._show_window(self._session.window(start_s, self.state.spec))
+
+    def seek_nearest(self, start_s: float) -> None:
+        """Move the window to a time as far as the recording allows, for steps."""
+        with self._lock:
+            self._show_window(self._session.nearest_window(start_s, self.state.spec))
+
+    def centre_on(self, time_s: float) -> None:
+        """Centre the window on a time, as far as the recording allows."""
+        self.seek_nearest(time_s - self.state.spec.duration_s / 2)
+
+    def _show_window(self, new: Window) -> None:
+        window = self.state.window
+        if window is not None and new.key == window.key:
+            return
+        self._client.step_s = step_between(window, new)
+        # Clear results first: a listener of `window` must never draw predictions
+        # of the previous window.
+        self.results.clear(keeps_tier_score=True)
+        self.state.window = new
+        self._send()
 
     def step_window(self, n: int) -> None:
         """Move the window by `n` windows, or by `n` trials; stops at the ends."""
         if self.state.window is not None:
-            self.seek(next_start(self.state.window, n))
+            self.seek_nearest(next_start(self.state.window, n))
 
     def _follow_spec(self, spec: WindowSpec) -> None:
         """Change window and mask to the spec of the chosen predictor.
@@ -448,7 +466,7 @@ class Controller:
         assert state.window is not None
         old_spec = state.window.spec
         try:
-            window = self._session.window(state.window.start_s, spec)
+            window = self._session.nearest_window(state.window.start_s, spec)
         except ValueError as error:
             self.results.error = str(error)
             self.results.changed.emit()

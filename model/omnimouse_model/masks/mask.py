@@ -13,11 +13,12 @@ from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE, WindowSpec
+from omnimouse_model.display import Summarised, data_frame
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import algebra, files, time_mapping
 from omnimouse_model.masks.cells import (
@@ -46,14 +47,17 @@ from omnimouse_model.masks.cells import (
 )
 from omnimouse_model.masks.token_layout import TokenLayout
 
+if TYPE_CHECKING:
+    import pandas
+
 UNGUARDED = (
     "Targets next to visible samples can be read off their neighbours: their scores "
     "are too high."
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Mask:
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Mask(Summarised):
     """Visible input and targets of one window.
 
     Attributes
@@ -84,6 +88,9 @@ class Mask:
     >>> mask = om.Mask.nothing(100).show(range(50)).ask(range(50, 100), (30, 60))
     >>> mask.cells.shape, int(mask.target.sum())
     ((60, 100), 1500)
+    >>> mask
+    Mask: size 60 samples x 100 neurons; cells 3,000 visible, 1,500 target, 1,500 \
+hidden; video 0 of 60 frames visible; behaviour hidden; strategy made by hand
     """
 
     cells: np.ndarray
@@ -141,6 +148,11 @@ class Mask:
             A session, or its number of neurons.
         spec
             Rates and sizes of the windows.
+
+        Examples
+        --------
+        >>> om.Mask.nothing(session).cells.shape
+        (60, 40)
         """
         return cls(
             cells=np.zeros((spec.n_samples, count_neurons(session)), np.uint8),
@@ -154,7 +166,13 @@ class Mask:
     def from_strategy(
         cls, name: str, session: HasNeurons | int, seed: int | None = None
     ) -> "Mask":
-        """Return the mask of a named strategy; see `strategies.mask_from_strategy`."""
+        """Return the mask of a named strategy; see `strategies.mask_from_strategy`.
+
+        Examples
+        --------
+        >>> om.Mask.from_strategy("test/video_behavior", session).name
+        'test/video_behavior'
+        """
         # Strategies are built of masks, so a normal import would be a cycle.
         strategies = import_module("omnimouse_model.strategies")
         mask: Mask = strategies.mask_from_strategy(name, session, seed)
@@ -200,21 +218,45 @@ class Mask:
         return changed
 
     def show(self, neurons: Neurons, samples: Samples = slice(None)) -> "Mask":
-        """Make cells visible to the predictor."""
+        """Make cells visible to the predictor.
+
+        Examples
+        --------
+        >>> om.Mask.nothing(3).show([0, 2], slice(0, 30)).visible.sum(axis=0).tolist()
+        [30, 0, 30]
+        """
         return self.paint(neurons, samples, VISIBLE)
 
     def ask(self, neurons: Neurons, samples: Samples | None = None) -> "Mask":
-        """Make cells targets; by default those of the second half of the window."""
+        """Make cells targets; by default those of the second half of the window.
+
+        Examples
+        --------
+        >>> om.Mask.nothing(3).ask([1]).target.sum(axis=0).tolist()
+        [0, 30, 0]
+        """
         if samples is None:
             samples = slice(self.n_samples // 2, self.n_samples)
         return self.paint(neurons, samples, TARGET)
 
     def hide(self, neurons: Neurons, samples: Samples = slice(None)) -> "Mask":
-        """Withhold cells without making them targets."""
+        """Withhold cells without making them targets.
+
+        Examples
+        --------
+        >>> om.Mask.nothing(2).show([0, 1]).hide([0]).visible.sum(axis=0).tolist()
+        [0, 60]
+        """
         return self.paint(neurons, samples, HIDDEN)
 
     def with_frames(self, frames: np.ndarray | slice | bool) -> "Mask":
-        """Choose the visible video frames: all, none, a slice or a bool (n_frames,)."""
+        """Choose the visible video frames: all, none, a slice or a bool (n_frames,).
+
+        Examples
+        --------
+        >>> int(om.Mask.nothing(2).with_frames(slice(0, 30)).frames.sum())
+        30
+        """
         if isinstance(frames, np.ndarray):
             chosen = frames.astype(bool)
         else:
@@ -234,6 +276,12 @@ class Mask:
             True is "visible", False "hidden".
         channels
             Names of the channels to change; all by default.
+
+        Examples
+        --------
+        >>> mask = om.Mask.nothing(2).with_behavior("target").with_behavior(True)
+        >>> mask.behavior, mask.with_behavior("hidden", ["running"]).channel_modes[-1]
+        ('visible', 'hidden')
         """
         if isinstance(behavior, bool):
             behavior = "visible" if behavior else "hidden"
@@ -412,14 +460,26 @@ class Mask:
         return self._combined(other, algebra.without)._with_visible_context()
 
     def invert(self) -> "Mask":
-        """Show hidden cells and hide visible ones; targets, video, behaviour stay."""
+        """Show hidden cells and hide visible ones; targets, video, behaviour stay.
+
+        Examples
+        --------
+        >>> om.Mask.nothing(2).show([0]).invert().visible.sum(axis=0).tolist()
+        [0, 60]
+        """
         neurons = np.flatnonzero((self.cells == HIDDEN).any(axis=0))
         return self.with_cells(algebra.inverted(self.cells))._with_visible_context(
             neurons
         )
 
     def swap(self) -> "Mask":
-        """Make visible cells targets and targets visible; the rest stays."""
+        """Make visible cells targets and targets visible; the rest stays.
+
+        Examples
+        --------
+        >>> om.Mask.nothing(2).show([0]).swap().target.sum(axis=0).tolist()
+        [60, 0]
+        """
         return self.with_cells(algebra.swapped(self.cells))._with_visible_context()
 
     def with_history(self, n_samples: int) -> "Mask":
@@ -556,7 +616,45 @@ class Mask:
         """Return uint8 (P,): each neuron's index in `PATTERN_NAMES` in a span."""
         return patterns(self.cells[slice(*span)])
 
-    # -- as text ----------------------------------------------------------------
+    # -- as text and as a table ---------------------------------------------------
+    def _facts(self) -> dict[str, str]:
+        counts = np.bincount(self.cells.ravel(), minlength=TARGET + 1)
+        order = {"visible": VISIBLE, "target": TARGET, "hidden": HIDDEN}
+        cells = ", ".join(f"{counts[code]:,} {name}" for name, code in order.items())
+        modes = ", ".join(dict.fromkeys(self.channel_modes)) or self.behavior_mode
+        facts = {
+            "size": f"{self.n_samples} samples x {self.n_neurons:,} neurons",
+            "cells": cells,
+            "video": f"{int(self.frames.sum())} of {len(self.frames)} frames visible",
+            "behaviour": modes,
+            "strategy": self.name or "made by hand",
+        }
+        return {**facts, "note": self.note} if self.note else facts
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Return a pandas table with one row per sample and neuron.
+
+        Columns: `sample`, `time_s` from the start of the window, `neuron`, `state`
+        ("hidden", "visible" or "target"), and `is_scored`.
+
+        Examples
+        --------
+        >>> table = om.Mask.nothing(3).show([0]).ask([1]).to_dataframe()
+        >>> table.state.value_counts().to_dict()
+        {'hidden': 90, 'visible': 60, 'target': 30}
+        """
+        samples, neurons = np.indices(self.cells.shape)
+        names = np.array(["hidden", "visible", "target"])
+        return data_frame(
+            {
+                "sample": samples.ravel(),
+                "time_s": self.spec.sample_times_s[samples.ravel()],
+                "neuron": neurons.ravel(),
+                "state": names[self.cells.ravel()],
+                "is_scored": scored_cells(self).ravel(),
+            }
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Return all fields as JSON values; see `files`."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.init}
@@ -575,7 +673,14 @@ class Mask:
         return cls(**files.from_json_values(values))
 
     def save(self, path: str | Path) -> Path:
-        """Write the mask as JSON text, atomically."""
+        """Write the mask as JSON text, atomically.
+
+        Examples
+        --------
+        >>> mask = om.Mask.nothing(2).show([0])
+        >>> om.Mask.load(mask.save("mask.json")) == mask
+        True
+        """
         return files.write_json(path, self.to_dict())
 
     @classmethod

@@ -6,7 +6,7 @@ computes: OmniMouse, the baselines and a predictor in another process look alike
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -14,8 +14,12 @@ from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
+from omnimouse_model.display import Summarised, data_frame
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask
+
+if TYPE_CHECKING:
+    import pandas
 
 UNITS = ("normalised", "session", "spikes/s")
 OptionalMethod = Literal["step", "stimulus_gradient", "embeddings"]
@@ -72,8 +76,8 @@ class Encoded:
     state: Any
 
 
-@dataclass(frozen=True, slots=True)
-class Prediction:
+@dataclass(frozen=True, slots=True, repr=False)
+class Prediction(Summarised):
     """Predicted rates of one window, and the request to which they belong.
 
     Attributes
@@ -111,6 +115,11 @@ class Prediction:
     ((60, 40), 'ok', True)
     >>> prediction.to_session_units().dtype
     dtype('float32')
+    >>> prediction
+    Prediction: predictor last; responses 60 samples x 40 neurons, 1,200 predicted, \
+normalised; behaviour none; status ok
+    >>> prediction.to_dataframe().columns.tolist()
+    ['sample', 'time_s', 'neuron', 'response_normalised', 'is_valid']
     """
 
     # NaN and not 0 where nothing was requested: 0 is a rate, and would enter a mean.
@@ -133,6 +142,40 @@ class Prediction:
         if len(self.valid) != len(self.responses):
             # The class is frozen, and the default depends on the number of samples.
             object.__setattr__(self, "valid", np.ones(len(self.responses), bool))
+
+    def _facts(self) -> dict[str, str]:
+        n_samples, n_neurons = self.responses.shape
+        n_predicted = int(np.isfinite(self.responses).sum())
+        behavior = self.behavior
+        return {
+            "predictor": self.predictor_id,
+            "responses": f"{n_samples} samples x {n_neurons:,} neurons, "
+            f"{n_predicted:,} predicted, {self.units}",
+            "behaviour": "none"
+            if behavior is None
+            else f"{behavior.shape[0]} samples x {behavior.shape[1]} channels",
+            "status": self.status,
+        }
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Return a pandas table of the responses, one row per sample and neuron.
+
+        Columns: `sample`, `time_s` on the session clock (if the predictor gives it),
+        `neuron`, the response with its unit in the name (NaN where no prediction was
+        requested), `is_valid`, and the limits of the band if there is one.
+        """
+        unit = self.units.replace("/", "_per_")
+        samples, columns = (part.ravel() for part in np.indices(self.responses.shape))
+        table: dict[str, np.ndarray] = {"sample": samples}
+        if self.times_s is not None:
+            table["time_s"] = self.times_s[samples]
+        table["neuron"] = self.neurons[columns]
+        table[f"response_{unit}"] = self.responses.ravel()
+        table["is_valid"] = self.valid[samples]
+        if self.band is not None:
+            for name, limit in zip(("low", "high"), self.band, strict=True):
+                table[f"{name}_95_{unit}"] = limit.ravel()
+        return data_frame(table)
 
     def to_session_units(self) -> np.ndarray:
         """Return responses (n_samples, n) in the units of the recording.

@@ -12,6 +12,7 @@ from omnimouse_model.data.readers.build.statistics import train_spans
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.errors import TimeRangeError
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.plain_rules import PlainSession
 
@@ -95,10 +96,18 @@ def _check_window(window: Window, plain: PlainSession) -> None:
 def test_a_window_snaps_to_the_start_grid_and_stays_inside(session):
     grid = session.start_grid - session.t0
     assert session.window(5.0).start_s == pytest.approx(5.0, abs=1 / 60)
-    assert session.window(-100.0).start_index == 0
-    assert session.window(1e9).start_index == len(grid) - 60
+    assert session.nearest_window(-100.0).start_index == 0
+    assert session.nearest_window(1e9).start_index == len(grid) - 60
     for start in session.window_starts("train", include_blanks=True):
         assert session.window(start).start_s == start
+
+
+@pytest.mark.parametrize("start_s", [-0.1, 1e9, float("nan")])
+def test_a_time_outside_the_recording_is_refused(session, start_s):
+    with pytest.raises(TimeRangeError) as refused:
+        session.window(start_s)
+    for value in (start_s, session.duration_s):
+        assert f"{value:g} s" in str(refused.value)
 
 
 def test_window_starts_survive_the_way_through_seconds_at_epoch_times(tmp_path):

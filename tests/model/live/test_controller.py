@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from omnimouse_model.data.session import Session
+from omnimouse_model.errors import TimeRangeError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.last_session import (
     LastSession,
@@ -301,6 +302,8 @@ def test_the_mask_stays_when_the_window_moves(controller):
     assert controller.state.window.start_s == pytest.approx(start - 4.0, abs=1 / 30)
     assert controller.state.mask is mask
     asked = controller.results.newest_request
+    with pytest.raises(TimeRangeError):
+        controller.seek(1e6)
     controller.seek(controller.state.window.start_s + 0.001)  # where one is
     assert (controller.results.newest_request, controller.results.freshness) == (
         asked,

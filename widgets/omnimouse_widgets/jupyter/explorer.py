@@ -237,7 +237,10 @@ class Explorer:
 
     @property
     def start_s(self) -> float | None:
-        """Start of the window on the session clock in seconds; set it to move there."""
+        """Start of the window on the session clock in seconds; set it to move there.
+
+        A time outside the recording is refused with `TimeRangeError`.
+        """
         window = self.controller.state.window
         return None if window is None else window.start_s
 

@@ -181,7 +181,7 @@ class VideoScrubber(Part):
             # Keep the cursor at its position in the window. Near an end of the session
             # the window cannot move as far, so compute the cursor from its real start.
             start = max(target - film.frame_at(state.cursor), 0)
-            self._controller.seek(film.seconds(start))
+            self._controller.seek_nearest(film.seconds(start))
             assert state.window is not None
             frame = target - film.start_of(state.window)
         self._controller.set_cursor(film.sample_at(frame))

@@ -8,24 +8,31 @@ therefore depends on the size of the batch and not on the session.
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.accumulate import CHANNELS as CHANNELS
 from omnimouse_model.analysis.evaluate.conditions import Strategies, conditions
+from omnimouse_model.analysis.evaluate.dask_map import resolve_predictor
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score, Scores
 from omnimouse_model.analysis.evaluate.shard import Progress, Run, Shard, ShardScores
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import WindowSpec
+from omnimouse_model.demo import named_session
 from omnimouse_model.metrics import named_metric
 from omnimouse_model.predict.predictor import Predictor
+from omnimouse_model.predict.worker.server import Source
+
+Sessions = Session | str | Path | Sequence[Session | str | Path]
+"""One or several sessions: open ones, names ("demo", "unseen"), paths, addresses."""
 
 
 def evaluate(
-    predictor: Predictor | Sequence[Predictor],
-    sessions: Session | Sequence[Session],
+    predictor: Predictor | Source | Path | Sequence[Predictor | Source | Path],
+    sessions: Sessions,
     strategies: Strategies,
     *,
     tier: str = "test",
@@ -35,6 +42,7 @@ def evaluate(
     by: Grouping | None = None,
     metric: str | None = None,
     centred: bool = True,
+    device: str = "auto",
     progress: Progress = lambda done, total, step: None,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Scores:
@@ -43,9 +51,12 @@ def evaluate(
     Parameters
     ----------
     predictor
-        One or several. Predictors of one spec are scored on the same windows, samples
-        and neurons, each spec on windows of its own. A refused condition becomes a
-        score without a value and with the reason.
+        One or several: predictors, or their names, paths or factories. Predictors of
+        one spec are scored on the same windows, samples and neurons, each spec on
+        windows of its own. A refused condition becomes a score without a value and
+        with the reason.
+    sessions
+        One or several: open sessions, or "demo", "unseen", paths or addresses.
     strategies
         One or several names of strategies, masks, or `Condition` objects. Masks of
         another spec are stretched to the windows of a predictor.
@@ -70,6 +81,8 @@ def evaluate(
         Also compute centred correlations, which are hardly biased over few windows:
         about the mean of each neuron over the train tier, for predictions over 16 of
         its windows.
+    device
+        Device of predictors that are loaded by name.
 
     Raises
     ------
@@ -80,17 +93,20 @@ def evaluate(
 
     Examples
     --------
-    >>> last = om.load_predictor("last")
-    >>> found = om.evaluate(last, session, "causal_response_25_behavior", max_windows=3)
+    >>> strategy = "causal_response_25_behavior"
+    >>> found = om.evaluate("last", session, strategy, max_windows=3)
     >>> score = found.scores[0]
     >>> round(score.value, 2), score.n_neurons, score.n_windows
     (0.23, 40, 3)
     >>> om.evaluate(
-    ...     last, session, "causal_response_25_behavior", max_windows=3, metric="fve"
+    ...     ["last", "mean"], "demo", strategy, max_windows=3, metric="fve"
     ... ).rows()[0]["unit"]
     'fraction of variance explained'
     """
-    predictors = (*predictor,) if isinstance(predictor, Sequence) else (predictor,)
+    # A name is a sequence too.
+    if isinstance(predictor, str) or not isinstance(predictor, Sequence):
+        predictor = [predictor]
+    predictors = [resolve_predictor(source, device) for source in predictor]
     metric = metric_of(predictors, metric)  # refuses an unknown name before any work
     scored = conditions(strategies)
     shards = []
@@ -127,9 +143,10 @@ def metric_of(predictors: Sequence[Predictor], metric: str | None) -> str:
     return named_metric(metric or default).name
 
 
-def listed_sessions(sessions: Session | Sequence[Session]) -> list[Session]:
-    """Return one or several sessions as a list."""
-    return [sessions] if isinstance(sessions, Session) else list(sessions)
+def listed_sessions(sessions: Sessions) -> list[Session]:
+    """Return one or several sessions as a list; open those given by name or path."""
+    listed = [sessions] if isinstance(sessions, Session | str | Path) else sessions
+    return [s if isinstance(s, Session) else named_session(s) for s in listed]
 
 
 def by_spec(predictors: Sequence[Predictor]) -> dict[WindowSpec, list[Predictor]]:

@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from omnimouse_model.display import Summarised, data_frame, interval_text
 from omnimouse_model.metrics import (
     METRICS,
     Aggregate,
@@ -13,6 +15,9 @@ from omnimouse_model.metrics import (
     overall_score,
 )
 from omnimouse_model.metrics.time_blocks import Estimate, jackknife
+
+if TYPE_CHECKING:
+    import pandas
 
 BASELINE = "linear-gaussian"
 """The predictor over which gains are reported."""
@@ -146,18 +151,60 @@ class BehaviorScore:
     ci_high: float = float("nan")
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
+@dataclass(frozen=True, slots=True, repr=False)
+class Scores(Summarised):
     """All results of an evaluation.
 
     `metric` is the metric of the responses, see `metrics.named`; decoded behaviour is
     always scored by correlation.
+
+    Examples
+    --------
+    >>> om.evaluate("last", session, "causal_response_25_behavior", max_windows=3)
+    Scores: tier test; metric correlation; sessions 1; strategies 1; predictors 1
+      last, causal_response_25_behavior: 0.229 (3 windows, 40 neurons)
     """
 
     scores: tuple[Score, ...]
     behavior: tuple[BehaviorScore, ...]
     tier: str
     metric: str = "correlation"
+
+    def _facts(self) -> dict[str, str]:
+        names = {
+            "sessions": {score.session for score in self.scores},
+            "strategies": {score.strategy for score in self.scores},
+            "predictors": {score.predictor for score in self.scores},
+        }
+        counts = {name: str(len(values)) for name, values in names.items()}
+        return {"tier": self.tier, "metric": self.metric, **counts}
+
+    def _lines(self) -> list[tuple[str, str]]:
+        several = len({score.session for score in self.scores}) > 1
+        lines = []
+        rows: tuple[Score | BehaviorScore, ...] = (*self.scores, *self.behavior)
+        for row in rows:
+            parts = [row.predictor, row.strategy, *([row.session] if several else [])]
+            sizes = f"{row.n_windows} windows"
+            if isinstance(row, BehaviorScore):
+                parts.append(row.channel)
+            else:
+                sizes += f", {row.n_neurons:,} neurons"
+            value = interval_text(row.value, row.ci_low, row.ci_high)
+            lines.append((", ".join(parts), row.refusal or f"{value} ({sizes})"))
+        return lines
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Return a pandas table of `rows()`; the column `unit` has the unit of `value`.
+
+        Examples
+        --------
+        >>> strategy = "causal_response_25_behavior"
+        >>> found = om.evaluate("last", session, strategy, max_windows=3)
+        >>> found.to_dataframe()[["name", "unit"]].values.tolist()
+        [['score', 'single-trial correlation']]
+        """
+        return data_frame(self.rows())
 
     def find(self, strategy: str, predictor: str, session: str | None = None) -> Score:
         """Return the score of a condition and a predictor, or raise `KeyError`."""

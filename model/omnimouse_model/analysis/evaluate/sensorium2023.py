@@ -259,9 +259,9 @@ def _window_at(session: Session, onset_s: float, first: int) -> Window:
     Near an edge of the grid of starts, rounding may select the window one sample too
     early; the next one is then used. At the end of a recording this is its last window.
     """
-    window = session.window(onset_s + first / SCREEN_RATE_HZ)
+    window = session.nearest_window(onset_s + first / SCREEN_RATE_HZ)
     if _frames(window, onset_s)[0] < first:
-        window = session.window(onset_s + (first + 1) / SCREEN_RATE_HZ)
+        window = session.nearest_window(onset_s + (first + 1) / SCREEN_RATE_HZ)
     return window
 
 

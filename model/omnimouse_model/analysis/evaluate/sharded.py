@@ -26,6 +26,7 @@ from omnimouse_model.analysis.evaluate.dask_map import (
     resolve_predictor,
 )
 from omnimouse_model.analysis.evaluate.evaluate import (
+    Sessions,
     by_spec,
     listed_sessions,
     merge_scores,
@@ -49,7 +50,6 @@ from omnimouse_model.analysis.evaluate.results_store import (
 from omnimouse_model.analysis.evaluate.shard import Progress, Shard
 from omnimouse_model.analysis.evaluate.stimulus_groups import Grouping
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts
-from omnimouse_model.data.session import Session
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.predictor import Predictor
@@ -61,7 +61,7 @@ _NUMBERS = ("value", "ci_low", "ci_high", "ceiling", "centred")
 
 def evaluate_all(
     predictors: Sequence[Predictor | Source | Path],
-    sessions: Session | Sequence[Session],
+    sessions: Sessions,
     strategies: Strategies,
     *,
     tiers: Sequence[str] = ("test",),
@@ -83,6 +83,8 @@ def evaluate_all(
     ----------
     predictors
         Names, paths or factories; predictor objects only without a scheduler.
+    sessions
+        One or several, as in `evaluate`.
     strategies
         Names of strategies; masks and `Condition` objects only without `results`,
         scheduler and seeds, which identify a condition by its name.

@@ -15,7 +15,7 @@ from omnimouse_model.analysis.evaluate.dask_map import (
     map_pieces,
     resolve_predictor,
 )
-from omnimouse_model.analysis.evaluate.evaluate import listed_sessions
+from omnimouse_model.analysis.evaluate.evaluate import Sessions, listed_sessions
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile
 from omnimouse_model.analysis.evaluate.shard import BATCH, Progress
 from omnimouse_model.analysis.sweep.cells import (
@@ -40,7 +40,7 @@ CELLS_TOGETHER = 16
 
 def context_sweep(
     predictor: Predictor | Source | Path,
-    sessions: Session | Sequence[Session],
+    sessions: Sessions,
     *,
     neurons: Sequence[int] = (),
     history_samples: Sequence[int] = (),
@@ -70,6 +70,8 @@ def context_sweep(
     predictor
         A predictor, or its name, path or factory. A scheduler needs one of the latter,
         because its workers load the predictor.
+    sessions
+        One or several, as in `evaluate`.
     neurons, history_samples
         Values of the two axes: other neurons visible in the target second (0, 16, …),
         and samples of history of all neurons before it (0, or 10 to 25).

@@ -8,6 +8,7 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,10 @@ from omnimouse_model.analysis.evaluate.results import number_or_none
 from omnimouse_model.analysis.sweep.contexts import Context, inputs_label
 from omnimouse_model.analysis.sweep.plan import ContextAxis, Line, SweepPlan
 from omnimouse_model.atomic import atomic_path
+from omnimouse_model.display import Summarised, data_frame, interval_text
+
+if TYPE_CHECKING:
+    import pandas
 
 RESPONSES = "responses"
 NaN = float("nan")
@@ -114,8 +119,8 @@ class Curve:
         return inputs_label(self.video, self.behavior)
 
 
-@dataclass(frozen=True, slots=True)
-class ContextSweep:
+@dataclass(frozen=True, slots=True, repr=False)
+class ContextSweep(Summarised):
     """Finished rows of a sweep and its plan.
 
     The app, the notebook, the command line and live sweeps use the same class.
@@ -127,6 +132,8 @@ class ContextSweep:
     (True, 3, 3)
     >>> sweep.write_csv("sweep.csv").name
     'sweep.csv'
+    >>> sweep.to_dataframe().seed.tolist()
+    [0, 1, 2]
     """
 
     plan: SweepPlan
@@ -143,6 +150,27 @@ class ContextSweep:
     def is_complete(self) -> bool:
         """Whether all planned rows are finished."""
         return len(self.rows) == self.n_planned
+
+    def _facts(self) -> dict[str, str]:
+        return {
+            "predictor": self.predictor,
+            "sessions": str(len(self.sessions)),
+            "tier": self.plan.tier,
+            "metric": self.plan.metric,
+            "rows": f"{len(self.rows):,} of {self.n_planned:,}",
+        }
+
+    def _lines(self) -> list[tuple[str, str]]:
+        units = {"neurons": "neurons", "history_samples": "samples of history"}
+        return [
+            (
+                f"{value:,} {units[curve.axis]}, {curve.label}",
+                point.refusal
+                or interval_text(point.score, point.ci_low, point.ci_high),
+            )
+            for curve in self.curves()
+            for value, point in zip(curve.values, curve.points, strict=True)
+        ]
 
     @property
     def channels(self) -> tuple[str, ...]:
@@ -164,7 +192,14 @@ class ContextSweep:
         return replace(self, sessions=(session,), rows=rows)
 
     def curves(self, target: str = RESPONSES) -> tuple[Curve, ...]:
-        """Return the curves of a target: over neurons first, then over history."""
+        """Return the curves of a target: over neurons first, then over history.
+
+        Examples
+        --------
+        >>> sweep = om.context_sweep("last", session, history_samples=[10, 20], seeds=1)
+        >>> [(curve.axis, curve.values) for curve in sweep.curves()]
+        [('history_samples', (10, 20))]
+        """
         # Rows are grouped once; a search per point would be quadratic in the contexts.
         rows = self._by_context()
         return tuple(
@@ -259,6 +294,10 @@ class ContextSweep:
                 if row.context in at:
                     lines += _tidy(row, line, at[row.context], self.plan.metric)
         return lines
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """Return `table()` as a pandas table; `score` is in the metric of its row."""
+        return data_frame(self.table())
 
     def write_csv(self, path: str | Path) -> Path:
         """Write `table()` as CSV; missing values are empty cells."""

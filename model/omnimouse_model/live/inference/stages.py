@@ -130,7 +130,8 @@ def neighbours(window: Window, step_s: float | None) -> tuple[Window, ...]:
     if step_s is None:
         step_s = window.spec.duration_s
     starts = (window.start_s + step_s, window.start_s - step_s)
-    windows = (window.session.window(start_s, window.spec) for start_s in starts)
+    session = window.session
+    windows = (session.nearest_window(start_s, window.spec) for start_s in starts)
     return tuple(near for near in windows if near.key != window.key)
 
 

@@ -198,7 +198,7 @@ class RepeatsOnScreen(HasBackgroundTask):
         # A tenth of a second further the window is the same only at an end of the
         # session.
         before, after = (
-            session.window(window.start_s + step_s, window.spec)
+            session.nearest_window(window.start_s + step_s, window.spec)
             for step_s in (-_A_LITTLE_S, _A_LITTLE_S)
         )
         is_first, is_last = before.key == window.key, after.key == window.key

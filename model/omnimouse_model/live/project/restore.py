@@ -75,7 +75,7 @@ def restore_analysis(
     if mask is not None and mask.spec != window.spec:
         # A window and its mask have one spec; the predictor that is chosen afterwards
         # may change both.
-        window = session.window(analysis.start_s, mask.spec)
+        window = session.nearest_window(analysis.start_s, mask.spec)
     selection, selection_problem = _selection_for_view(analysis, view)
     edits, edit_problems = _edits_for_window(analysis, window)
     messages = (

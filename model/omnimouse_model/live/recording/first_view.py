@@ -64,7 +64,8 @@ def first_view(
     scores = scores_of(session)
     if start_s is None:
         start_s = first_start(session) if scores is None else scores.start_s
-    window = session.window(start_s)
+    # A remembered time may be that of another version of the recording.
+    window = session.nearest_window(start_s)
     preset = preset_for(preset, session)
     ranks = {} if scores is None else scores.ranks
     selected = active_neurons(window) if scores is None else tuple(ranks)

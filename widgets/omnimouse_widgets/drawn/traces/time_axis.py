@@ -33,7 +33,7 @@ def move_over_span(controller: Controller, time_s: float) -> None:
         return
     is_within = window.start_s <= time_s < window.stop_s
     if controller.pins.predictions.page is not None and not is_within:
-        controller.seek(time_s - window.spec.duration_s / 2)
+        controller.centre_on(time_s)
     move_cursor(controller, time_s)
 
 

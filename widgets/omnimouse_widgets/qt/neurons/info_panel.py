@@ -232,8 +232,7 @@ class NeuronInfoPanel(QWidget):
         """Move the window so that a moment of a repeat is in its middle."""
         repeats = self.displayed_repeats()
         if repeats is not None:
-            half_s = self._controller.state.spec.duration_s / 2
-            self._controller.seek(float(repeats.onset_s[repeat]) + time_s - half_s)
+            self._controller.centre_on(float(repeats.onset_s[repeat]) + time_s)
 
     # -- from state to screen -----------------------------------------------------
     def displayed_repeats(self) -> ClipRepeats | None:

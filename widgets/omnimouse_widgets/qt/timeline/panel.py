@@ -158,8 +158,7 @@ class TimePanel(QWidget):
         # A click on the plot gives the focus to the panel, so that its arrow keys work.
         self.setFocus()
         if self._controller.state.session is not None:
-            half_s = self._controller.state.spec.duration_s / 2
-            self._controller.seek(time_s - half_s)
+            self._controller.centre_on(time_s)
 
     # -- from state to screen -----------------------------------------------------
     def _overview(self) -> Overview | None:

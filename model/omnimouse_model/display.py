@@ -1,0 +1,90 @@
+"""Short text, HTML and data frames of the objects that a user prints.
+
+`to_dataframe` needs pandas (the extra `analysis`), which is imported when it is called.
+"""
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from omnimouse_model.errors import ExportError
+
+if TYPE_CHECKING:
+    import pandas
+
+MISSING = (
+    "A data frame needs the package pandas, which is not installed: "
+    'pip install pandas (or "omnimouse-app[analysis]").'
+)
+MAX_LINES = 8
+"""Lines below the first one; the data frame has all of them."""
+_CELL = 'style="text-align:left;padding:1px 12px 1px 0;vertical-align:top"'
+# No colours: the page's own are readable in its light and in its dark theme.
+_TABLE = 'style="border:0;background:none;font-variant-numeric:tabular-nums"'
+
+
+class Summarised:
+    """An object that prints as its facts: one line of text, or a small table.
+
+    Subclasses define `_facts`, and `_lines` if they contain several results.
+    """
+
+    # Frozen data with slots inherits from this class.
+    __slots__ = ()
+
+    def _facts(self) -> Mapping[str, str]:
+        """Return names and values of sizes and settings; never arrays."""
+        raise NotImplementedError
+
+    def _lines(self) -> Sequence[tuple[str, str]]:
+        """Return name and value of each result, of which the first few are shown."""
+        return ()
+
+    def __repr__(self) -> str:
+        """Return the facts in one line, and the first results below."""
+        facts = "; ".join(f"{name} {value}" for name, value in self._facts().items())
+        lines = [f"  {name}: {value}" for name, value in self._shown_lines()]
+        return "\n".join([f"{type(self).__name__}: {facts}", *lines])
+
+    def _repr_html_(self) -> str:
+        """Return a table of the facts and the first results, for notebooks."""
+        rows = "".join(
+            f'<tr style="background:none"><th scope="row" {_CELL}>{escape(name)}</th>'
+            f"<td {_CELL}>{escape(value)}</td></tr>"
+            for name, value in (*self._facts().items(), *self._shown_lines())
+        )
+        caption = f"<caption {_CELL}>{escape(type(self).__name__)}</caption>"
+        return f"<table {_TABLE}>{caption}<tbody>{rows}</tbody></table>"
+
+    def _shown_lines(self) -> list[tuple[str, str]]:
+        lines = list(self._lines())
+        n_more = len(lines) - MAX_LINES
+        if n_more <= 0:
+            return lines
+        return [*lines[:MAX_LINES], ("…", f"{n_more:,} more in to_dataframe()")]
+
+
+def data_frame(
+    columns: Mapping[str, Any] | Sequence[Mapping[str, Any]],
+) -> "pandas.DataFrame":
+    """Return a pandas data frame of columns, or of rows.
+
+    Raises
+    ------
+    ExportError
+        pandas is not installed.
+    """
+    try:
+        frame = import_module("pandas").DataFrame
+    except ImportError:
+        raise ExportError(MISSING) from None
+    return frame(columns)
+
+
+def interval_text(value: float, low: float, high: float) -> str:
+    """Return a score with its 95 % interval; "–" without a value."""
+    if value != value:  # NaN
+        return "–"
+    interval = "" if low != low else f" (95 % {low:.3f} to {high:.3f})"
+    return f"{value:.3f}{interval}"

@@ -1,0 +1,63 @@
+"""Objects that a user prints: short text, HTML for any theme, and data frames."""
+
+import sys
+
+import numpy as np
+import pytest
+
+import omnimouse_model as om
+from omnimouse_model.errors import ExportError
+
+STRATEGY = "causal_response_25_behavior"
+
+
+@pytest.fixture(scope="module")
+def results(session):
+    predictor, starts = om.load_predictor("last"), session.window_starts()[:2]
+    mask, window = om.mask_from_strategy(STRATEGY, session), session.window(starts[0])
+    scores = om.evaluate([predictor, "mean"], session.path, STRATEGY, starts=starts)
+    sweep = om.context_sweep(
+        "last", session, history_samples=[10, 20], seeds=2, tier="train", max_windows=2
+    )
+    prediction = predictor.predict(window, mask)
+    return {type(v).__name__: v for v in (mask, window, prediction, scores, sweep)}
+
+
+def test_text_and_html_are_short_and_without_arrays_and_colours(results):
+    for name, value in results.items():
+        text, html = repr(value), value._repr_html_()
+        assert text.startswith(f"{name}: ")
+        assert len(text) < 400
+        assert "array" not in text
+        assert "color" not in html
+        assert html.count("<tr") <= 15
+
+
+def test_data_frames_have_one_row_per_value_and_units_in_the_names(results, session):
+    tables = {name: value.to_dataframe() for name, value in results.items()}
+    n_cells = 60 * session.n_neurons
+    for name in ("Mask", "Window", "Prediction"):
+        assert len(tables[name]) == n_cells
+    mask, window = results["Mask"], results["Window"]
+    scored = tables["Mask"].query("is_scored")
+    predicted = tables["Prediction"].dropna(subset="response_normalised")
+    assert set(scored.neuron) == set(predicted.neuron)
+    assert (tables["Mask"].state == "target").sum() == mask.target.sum()
+    row = tables["Window"].query("sample == 7 and neuron == 3").iloc[0]
+    assert row.time_s == pytest.approx(window.start_s + 7 / 30)
+    np.testing.assert_equal(row.response_normalised, window.responses[7, 3])
+    assert set(window.to_dataframe("behavior").channel) == set(window.behavior_names)
+    assert set(tables["Scores"].predictor) == {"last", "mean"}
+    assert len(tables["ContextSweep"]) == 4
+
+
+def test_a_data_frame_without_pandas_names_the_package(results, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ExportError, match="pip install pandas"):
+        results["Mask"].to_dataframe()
+
+
+def test_dir_lists_the_public_names_alone():
+    assert {"Mask", "evaluate", "TimeRangeError"} <= set(dir(om))
+    assert not {name for name in dir(om) if name.startswith("_")}
+    assert not {"Any", "import_module", "TYPE_CHECKING"} & set(dir(om))
