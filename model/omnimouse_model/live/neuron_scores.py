@@ -15,25 +15,22 @@ class NeuronScores:
     ----------
     values
         float (P,): NaN without a score.
-    n_windows, n_total
-        Windows of the score, and windows of the tier; 1 and 0 for the window on screen.
     tier
         Name of the tier, "" for the window on screen.
+    evidence
+        Windows of the scores in words.
     """
 
     values: np.ndarray
-    n_windows: int = 1
-    n_total: int = 0
     tier: str = ""
 
-    @property
-    def evidence(self) -> str:
-        """Windows of the score, e.g. "over 48 of 172 test windows"."""
-        if not self.tier:
-            return "in this window"
-        if self.n_windows == self.n_total:
-            return f"over {self.n_total:,} {self.tier} windows"
-        return f"over {self.n_windows:,} of {self.n_total:,} {self.tier} windows"
+    evidence: str = "in this window"
+
+
+def evidence(found: TierScore) -> str:
+    """Return the windows of a score, e.g. "over 48 of 172 test windows"."""
+    n_windows = "" if found.is_complete else f"{found.n_windows:,} of "
+    return f"over {n_windows}{found.n_total:,} {found.tier} windows"
 
 
 def scores_of_neurons(
@@ -50,6 +47,4 @@ def scores_of_neurons(
     values = np.full(tier_score.mask.n_neurons, np.nan)
     is_centred = len(score.centred_per_neuron) > 0
     values[score.neurons] = score.centred_per_neuron if is_centred else score.per_neuron
-    return NeuronScores(
-        values, tier_score.n_windows, tier_score.n_total, tier_score.tier
-    )
+    return NeuronScores(values, tier_score.tier, evidence(tier_score))

@@ -32,7 +32,7 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     rows = trace_rows(controller, TraceOptions(is_large=False))
     assert rows[0].label.endswith(f"{here:.2f} here")
     assert results.shown_scores is results.scores
-    assert evidence_of(controller) == ""
+    assert evidence_of(controller.results) == ""
     scoring = TierScoring(NoisyPredictor("noisy"), session, mask)
     *_, found = scoring.refine(lambda: False)
     results.tier_score = found
@@ -40,7 +40,7 @@ def test_scores_say_whether_they_are_of_the_window_or_of_a_tier(controller, sess
     label = trace_rows(controller, TraceOptions(is_large=False))[0].label
     assert label.endswith(f"{value:.2f} (here {here:.2f})")
     assert results.shown_scores[7] == value
-    assert str(found.n_total) in evidence_of(controller)
+    assert str(found.n_total) in evidence_of(controller.results)
 
 
 def test_the_scale_bar_of_a_scaled_prediction_has_its_own_unit(controller):

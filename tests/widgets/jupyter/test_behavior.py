@@ -20,7 +20,7 @@ def test_channels_are_drawn_against_the_decode_with_their_correlation(
     fields, buffers = seen.wait_for("rows")
     names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
     assert [row["label"] for row in fields["rows"]] == [
-        f"{name} · r = 1.00" for name in names
+        f"{name} · r = 1.00 here" for name in names
     ]
     numbers = np.frombuffer(buffers[0], np.float32)[sum(fields["lengths"]) :]
     truth, decoded = numbers.reshape(5, 2, 40)[4]

@@ -147,7 +147,7 @@ class Traces(TraceStack):
             state.baseline_name,
             is_large=state.as_large,
             spec=state.spec,
-            evidence=evidence_of(controller),
+            evidence=evidence_of(controller.results),
         )
         pinned = trace_words.pin_signs(
             state.pins, pin_results(controller), pins.problem_of

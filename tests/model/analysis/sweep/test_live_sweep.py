@@ -13,6 +13,7 @@ from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.stages import LiveRequest, Stage, StageRunner
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Encoded
@@ -152,7 +153,7 @@ def test_another_question_begins_it_again_and_another_mask_does_not(session, win
 
 def test_a_stroke_stops_it_and_it_goes_on_afterwards(session):
     predictor = GatedPredictor()
-    with closing(Controller()) as controller:
+    with closing(Controller(LiveState(trace_span="window"))) as controller:
         controller.open_session(session)
         controller.show_sweep()
         controller.choose_predictor(predictor)

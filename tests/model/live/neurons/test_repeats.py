@@ -81,7 +81,7 @@ def test_a_clip_at_the_very_end_of_a_session_is_on_screen_there(
     names = np.array(["a", "b", "c", "a"])
     session = replace(session, trials=replace(session.trials, stim_id=names))
     controller.open_session(session)
-    controller.seek(at_s)
+    controller.seek_nearest(at_s)
     assert controller.repeats.clip.trials == (0, 3)
     assert controller.repeats.repeat == repeat
     controller.repeats.step(1)

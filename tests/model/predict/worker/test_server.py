@@ -15,6 +15,7 @@ import pytest
 from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import StoppedError, UnsupportedRequestError, WorkerError
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.worker.client import WorkerPredictor
 from tests.predictors import (
@@ -196,7 +197,7 @@ def net(worker_of):
 
 @pytest.fixture
 def live_controller(net, session):
-    controller = Controller(load=lambda *_: net)
+    controller = Controller(LiveState(trace_span="window"), load=lambda *_: net)
     controller.open_session(session)
     controller.choose_predictor("tiny")
     assert controller.wait(TIMEOUT)

@@ -76,7 +76,7 @@ def test_playing_runs_the_cursor_until_it_is_paused_or_hidden(panel, controller,
 
 
 def test_playing_stops_at_the_end_of_the_session(panel, controller, qtbot):
-    controller.seek(1e6)
+    controller.seek_nearest(1e6)
     controller.set_cursor(56)
     panel.playback.speed = 2.0
     panel.playback.play()

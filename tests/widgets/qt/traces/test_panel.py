@@ -84,7 +84,7 @@ def test_channels_are_named_and_drawn_against_the_decode(behavior, controller, r
     controller.set_behavior("target")
     redraw()
     names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
-    assert behavior.stack.labels == [f"{name} · r = 1.00" for name in names]
+    assert behavior.stack.labels == [f"{name} · r = 1.00 here" for name in names]
     truth, decoded, _ = behavior.stack.drawn_values(4)
     window = controller.state.window
     np.testing.assert_allclose(truth, window.behavior[:, 4], atol=1e-4)

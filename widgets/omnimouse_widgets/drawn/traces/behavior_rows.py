@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from omnimouse_model.analysis.evaluate.results import BehaviorScore
 from omnimouse_model.analysis.evaluate.window_scores import decode_scores
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.masks import HIDDEN, TARGET, VISIBLE
 from omnimouse_widgets.drawn.traces.row import Trace
+from omnimouse_widgets.drawn.traces.rows import evidence_of
 
 LEAST = (-1.5, 1.5)
 """A row spans three standard deviations of a channel at least."""
@@ -29,9 +31,11 @@ def behavior_rows(controller: Controller) -> list[Trace]:
     scores = [np.nan] * truth.shape[1]
     if decoded is not None:
         scores = decode_scores(decoded, window).tolist()
+    found = results.tier_score
+    in_tier = {} if found is None else {b.channel: b for b in found.behavior}
     return [
         Trace(
-            *_labels(name, scores[channel], is_old=results.is_old),
+            *_labels(name, scores[channel], in_tier.get(name), is_old=results.is_old),
             _times(controller, name),
             truth[:, channel],
             None if decoded is None else decoded[:, channel],
@@ -43,13 +47,25 @@ def behavior_rows(controller: Controller) -> list[Trace]:
     ]
 
 
-def _labels(name: str, score: float, *, is_old: bool) -> tuple[str, str]:
-    """Return e.g. `pupil size · r = 0.43`, and a shorter label for many rows."""
-    text = channel_text(name)
-    if not np.isfinite(score):
-        return text, text
-    older = " (older)" if is_old else ""
-    return f"{text} · r = {score:.2f}{older}", f"{text} · {score:.2f}{older}"
+def _labels(
+    name: str, here: float, in_tier: BehaviorScore | None, *, is_old: bool
+) -> tuple[str, str]:
+    """Return e.g. `pupil size · r = 0.71 [0.60, 0.82] (here 0.43)`, and a short label.
+
+    The score over windows of a tier has its interval; "here" marks that of the window.
+    """
+    text, older = channel_text(name), " (older)" if is_old else ""
+    in_window = f"{here:.2f}{older}" if np.isfinite(here) else ""
+    if in_tier is None or not np.isfinite(in_tier.value):
+        if not in_window:
+            return text, text
+        return f"{text} · r = {here:.2f} here{older}", f"{text} · here {in_window}"
+    value, low, high = (
+        number + 0.0 for number in (in_tier.value, in_tier.ci_low, in_tier.ci_high)
+    )
+    interval = f" [{low:.2f}, {high:.2f}]" if np.isfinite(low) else ""
+    also = f" (here {in_window})" if in_window else ""
+    return f"{text} · r = {value:.2f}{interval}{also}", f"{text} · {value:.2f}"
 
 
 def _times(controller: Controller, name: str) -> np.ndarray:
@@ -83,7 +99,9 @@ def behavior_text(controller: Controller) -> str:
         return f"Not available: {results.error}"
     if results.behavior is not None:
         stale = " (of a previous mask)" if results.is_old else ""
-        return f"Decoded by {state.predictor_name}{stale}."
+        evidence = evidence_of(results)
+        scored = f"; r {evidence}" if evidence else ""
+        return f"Decoded by {state.predictor_name}{stale}{scored}."
     if results.freshness == "running":
         return "Requested; predicting…"
     if results.freshness == "stopped":

@@ -10,6 +10,7 @@ from omnimouse_model.analysis.evaluate.stitching import SpanPrediction
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import WindowSpec
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.neuron_scores import evidence
 from omnimouse_model.live.pin import LIVE, PinResult
 from omnimouse_model.live.results import Results
 from omnimouse_model.masks import TARGET
@@ -65,10 +66,10 @@ def pin_results(controller: Controller) -> dict[int, PinResult]:
     return predictions.windows if predictions.page is None else predictions.spans
 
 
-def evidence_of(controller: Controller) -> str:
+def evidence_of(results: Results) -> str:
     """Return the windows of the scores beside the traces; "" if of the window alone."""
-    scores = controller.results.neuron_scores
-    return scores.evidence if scores is not None and scores.tier else ""
+    found = results.tier_score
+    return "" if found is None else evidence(found)
 
 
 def trace_label(controller: Controller, neuron: int, *, short: bool = False) -> str:

@@ -18,7 +18,10 @@ def legend_html(controller: Controller, look: TraceOptions) -> str:
     name, spec = controller.state.baseline_name, controller.state.spec
     return signs_html(
         legend_entries(
-            name, is_large=look.is_large, spec=spec, evidence=evidence_of(controller)
+            name,
+            is_large=look.is_large,
+            spec=spec,
+            evidence=evidence_of(controller.results),
         )
     )
 
