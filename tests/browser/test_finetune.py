@@ -32,6 +32,11 @@ DRAWN = """() => {
 }"""
 
 
+# Takes a minute: the suite tests the widget with a scripted process, and a real one in
+# `tests/model/train`.
+pytestmark = pytest.mark.acceptance
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write_mouse_folder(tmp_path_factory.mktemp("finetuning"))
