@@ -8,7 +8,6 @@ import pytest
 from omnimouse_app.browser.page import NotebookPage, page_in
 from tests.browser.conftest import page_check
 from tests.browser.explorer import (
-    LONGER_TIMEOUT,
     counts,
     open_explorer,
     painted,
@@ -19,15 +18,15 @@ from tests.browser.explorer import (
 )
 
 IMAGE = ".omnimouse-last img"
+# ipywidgets' manager gives the kernel 4 s to send its widgets to a reloaded page
+# (`_loadFromKernel`), then shows "widget model not found": too short on a busy machine.
+LONGER_TIMEOUT = """{
+  const timeout = setTimeout;
+  globalThis.setTimeout = (call, ms, ...more) =>
+    timeout(call, ms === 4000 ? 120_000 : ms, ...more);
+}"""
 NOTEBOOK_7_ERROR = "'filebrowser:open-path' not registered"
 """An error of Notebook 7 itself where its file browser starts late."""
-# The mean has no correlation: its figure holds the reason, at the width of the tab.
-REASON_IS_SHOWN = """() => {
-  const plots = [...document.querySelectorAll(".js-plotly-plot")];
-  const plot = plots.find((element) => element.offsetParent);
-  const width = plot?.querySelector(".main-svg")?.clientWidth;
-  return plot?.layout?.annotations?.length === 1 && width === plot.clientWidth;
-}"""
 KERNEL = "jupyterapp.shell.currentWidget.sessionContext.session.kernel.id"
 TRUSTED = "jupyterapp.shell.currentWidget.content.model.cells.get(0).trusted"
 
@@ -75,16 +74,12 @@ def test_an_error_of_a_model_is_told_in_the_widget(rerun_page):
 def test_a_reloaded_page_shows_the_mask_and_no_picture_beside_it(rerun_page):
     mask = painted(rerun_page)
     wait_for_picture_of(rerun_page, mask["visible"])
-    rerun_page.page.get_by_role("tab", name="Scores", exact=True).last.click()
-    rerun_page.page.wait_for_function(REASON_IS_SHOWN)
     rerun_page.save()
     reload(rerun_page)
     wait_for_counts(rerun_page, **mask)
     wait_for_picture_of(rerun_page, mask["visible"])
     rerun_page.evaluate("explorer.painter.paint(range(25), 0)")
     wait_for_counts(rerun_page, hidden=25)
-    rerun_page.page.get_by_role("tab", name="Scores", exact=True).last.click()
-    rerun_page.page.wait_for_function(REASON_IS_SHOWN)
     assert not rerun_page.page.locator(IMAGE).first.is_visible()
 
 
@@ -100,12 +95,9 @@ def test_a_page_that_is_reloaded_in_a_stroke_leaves_none_open(rerun_page):
 
 def test_after_a_restart_the_view_says_so_and_the_cells_run_again(rerun_page):
     rerun_page.restart()
+    rerun_page.drag(rerun_page.part("field").first)
     problem = rerun_page.part("painter").first.locator(".omnimouse-problem")
     problem.filter(has_text="run its cells again").first.wait_for()
-    before = rerun_page.part("counts").first.inner_text()
-    rerun_page.drag(rerun_page.part("field").first)
-    rerun_page.part("painter").first.locator(".omnimouse-stage[inert]").wait_for()
-    assert rerun_page.part("counts").first.inner_text() == before
     rerun_page.run_all()
     wait_for_neurons(rerun_page)
     painted(rerun_page)
