@@ -92,7 +92,6 @@ def demo_rows(moves: int, device: "Device") -> list[Row]:
     try:
         rows += _running_rows(dock, count, moves)
         rows += _idle_rows(dock, count, moves)
-        rows += _tier_rows(dock, count)
     finally:
         dock.close_viewer()
     return rows
@@ -169,28 +168,6 @@ def _running_rows(dock: "OmniMouseDock", count: int, moves: int) -> list[Row]:
         row("stroke_to_traces_ms", stroke_to_traces_ms(dock), "ms", **conditions),
         row("scrub_hz", scrub_hz(dock), "Hz", **conditions),
         _turns_row(sweep_turns(dock, SWEEP_S), conditions),
-    ]
-
-
-def _tier_rows(dock: "OmniMouseDock", count: int) -> list[Row]:
-    """Return rows of the score over the test tier, and its cost for the next stroke."""
-    from omnimouse_app.bench.live_window import stroke_to_tier_s, stroke_to_traces_ms
-
-    controller, conditions = dock.controller, {"neurons": count, "model": "running"}
-    controller.apply_preset("video_behavior")
-    rows = []
-    # The same strokes with and without the score: their difference is its cost.
-    for is_scored, name in ((False, "unscored_stroke_ms"), (True, "scored_stroke_ms")):
-        controller.score_tier(is_scored)
-        _wait_for_results(dock)
-        rows.append(row(name, stroke_to_traces_ms(dock), "ms", **conditions))
-    controller.choose_baseline("linear-gaussian")
-    _wait_for_results(dock)
-    tier_s, gain_s = stroke_to_tier_s(dock)
-    return [
-        *rows,
-        row("stroke_to_tier_s", tier_s, "s", **conditions),
-        row("stroke_to_gain_s", gain_s, "s", **conditions),
     ]
 
 
