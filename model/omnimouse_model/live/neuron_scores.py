@@ -1,10 +1,14 @@
 """Score of each neuron on screen, and the windows that it was computed from."""
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
+
+IN_WINDOW: Final = "in this window"
+"""Evidence of a score of the window on screen."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -24,7 +28,7 @@ class NeuronScores:
     values: np.ndarray
     tier: str = ""
 
-    evidence: str = "in this window"
+    evidence: str = IN_WINDOW
 
 
 def evidence(found: TierScore) -> str:

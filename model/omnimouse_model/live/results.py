@@ -134,7 +134,7 @@ class Results:
 
     @property
     def shown_scores(self) -> np.ndarray | None:
-        """Values (P,) of `neuron_scores`, or None."""
+        """Score of each neuron for display (P,), NaN unknown; None before the first."""
         return None if self.neuron_scores is None else self.neuron_scores.values
 
     @property

@@ -88,17 +88,19 @@ class StateStore:
 
     def scores_of(self, session: Session) -> FirstScores | None:
         """Return the stored scores of a recording, None if there are none."""
-        path = self._scores_path(session) if self._is_enabled else Path()
-        return read_scores(path, session) or shipped_scores(session)
+        stored = None
+        if self._is_enabled:
+            stored = read_scores(self._scores_path(session), session)
+        return stored or shipped_scores(session)
 
     def note_scores(self, session: Session, score: TierScore) -> None:
         """Store the complete scores of a tier, the first time for a recording."""
-        path = self._scores_path(session)
-        if not self._is_enabled or not score.is_complete or path.exists():
+        if not self._is_enabled or not score.is_complete:
             return
-        if (scores := first_scores(session, score)) is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, asdict(scores))
+        path = self._scores_path(session)
+        if path.exists() or (scores := first_scores(session, score)) is None:
+            return
+        write_json(path, asdict(scores))
 
     def _scores_path(self, session: Session) -> Path:
         name = hashlib.sha256(session.fingerprint.encode()).hexdigest()[:32]

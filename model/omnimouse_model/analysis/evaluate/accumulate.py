@@ -149,8 +149,8 @@ class RunningScore:
         if self.repeats is not None:
             self.repeats.add(times_s, columns, rates, truth, counted)
             return
-        # Arrays over all neurons, so that moments of different windows merge even if a
-        # prediction has only some of the neurons.
+        # In the order of `neurons`, so that moments of different windows merge whatever
+        # the order of the neurons in a prediction.
         arrays = np.zeros((4, len(truth), len(self.neurons)))
         for array, values in zip(arrays, (rates, truth, gain, scored), strict=True):
             array[:, columns] = values

@@ -210,9 +210,7 @@ class Colouring(HasBackgroundTask):
         """Return the quantity; add the data it was computed from to its explanation."""
         session = self._state.session
         if quantity.name == "score":
-            scores = self._results.neuron_scores
-            evidence = "" if scores is None else scores.evidence
-            return score_quantity(self._state.metric, evidence)
+            return score_quantity(self._state.metric, self._results.neuron_scores)
         has_probes = session is not None and session.units.probe is not None
         if quantity.name == "plane" and has_probes:
             explanation = "Probe, as the recording says"

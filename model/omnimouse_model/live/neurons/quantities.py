@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from omnimouse_model.live.neuron_scores import IN_WINDOW, NeuronScores
 from omnimouse_model.live.state import ColourBy
 from omnimouse_model.metrics.named import Metric
 
@@ -98,16 +99,14 @@ _MAX_DIGITS: Final = 4
 _LARGE: Final = 1e7
 
 
-def score_quantity(metric: Metric, evidence: str = "") -> Quantity:
-    """Return the score as a quantity: its definition, unit and scale.
-
-    `evidence` are its windows, as `NeuronScores.evidence` states them.
-    """
+def score_quantity(metric: Metric, scores: NeuronScores | None) -> Quantity:
+    """Return the score as a quantity: its definition with windows, unit and scale."""
     text = "Single-trial correlation of prediction and recording"
     is_share = metric.name == "correlation"
     if not is_share:
         text = f"{metric.symbol}: {metric.definition},"
-    explanation = f"{text} over the target samples, {evidence or 'in this window'}"
+    evidence = IN_WINDOW if scores is None else scores.evidence
+    explanation = f"{text} over the target samples, {evidence}"
     return Quantity("score", "Score", explanation, metric.symbol, is_share)
 
 

@@ -42,9 +42,8 @@ def titles_of(controller: Controller) -> tuple[str, ...]:
 
 def tooltips_of(controller: Controller) -> tuple[str, ...]:
     """Return the tooltip of each of `COLUMNS`."""
-    scores = controller.results.neuron_scores
-    evidence = "" if scores is None else scores.evidence
-    score = score_quantity(controller.state.metric, evidence).explanation
+    quantity = score_quantity(controller.state.metric, controller.results.neuron_scores)
+    score = quantity.explanation
     return tuple(_TOOLTIPS.get(name, score) for name in titles_of(controller))
 
 

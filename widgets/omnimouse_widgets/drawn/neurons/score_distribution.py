@@ -7,7 +7,7 @@ from typing import Final, Literal, cast, get_args
 import numpy as np
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neuron_scores import NeuronScores
+from omnimouse_model.live.neuron_scores import IN_WINDOW, NeuronScores
 from omnimouse_model.live.neurons.quantities import QUANTITIES
 from omnimouse_model.live.pin import LETTERS
 from omnimouse_model.live.state import ColourBy
@@ -55,7 +55,7 @@ class ScoreDistribution:
     edges: np.ndarray
     counts: np.ndarray
     metric: Metric = METRICS["correlation"]
-    evidence: str = "in this window"
+    evidence: str = IN_WINDOW
 
     @property
     def places(self) -> np.ndarray:

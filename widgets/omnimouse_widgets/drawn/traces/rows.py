@@ -170,38 +170,38 @@ def _as_large(row: Trace, spec: WindowSpec) -> Trace:
     The prediction of the chosen model has a scale bar of its own, and its size is
     added to the label.
     """
-
-    def factor(curve: np.ndarray | None) -> float:
-        """Return the height in the row of one unit of a prediction; 0 if unknown."""
-        if curve is None:
-            return 0.0
-        is_known = np.isfinite(curve) & np.isfinite(row.truth)
-        spread = float(curve[is_known].std()) if is_known.sum() > 1 else 0.0
-        return float(row.truth[is_known].std()) / spread if spread else 0.0
-
-    def scaled(curve: np.ndarray | None) -> np.ndarray | None:
-        if curve is None:
-            return None
-        is_known = np.isfinite(curve) & np.isfinite(row.truth)
-        # A constant prediction has no shape to scale.
-        if not (height := factor(curve)):
-            return curve
-        # A prediction of another amplitude can have the right shape: the correlation
-        # ignores the amplitude, too. Only samples that both curves have are comparable.
-        centre = curve[is_known].mean()
-        return np.asarray((curve - centre) * height + row.truth[is_known].mean())
-
-    height = row.bar * factor(row.predicted)
-    share = _round_share(height / row.bar)
+    height, predicted = _scaled(row.predicted, row.truth)
+    share = _round_share(height)
     size = f" · ┃ {bar_text(spec, share)}" if height else ""
     return replace(
         row,
         label=row.label + size,
-        predicted_bar=height * share,
-        predicted=scaled(row.predicted),
-        baseline=scaled(row.baseline),
-        overlays=tuple(scaled(curve) for curve in row.overlays),
+        predicted_bar=row.bar * height * share,
+        predicted=predicted,
+        baseline=_scaled(row.baseline, row.truth)[1],
+        overlays=tuple(_scaled(curve, row.truth)[1] for curve in row.overlays),
     )
+
+
+def _scaled(
+    curve: np.ndarray | None, truth: np.ndarray
+) -> tuple[float, np.ndarray | None]:
+    """Return the height of one unit of a prediction in the row, and the scaled curve.
+
+    The height is 0, and the curve as it is, if it has no shape to scale.
+    """
+    if curve is None:
+        return 0.0, None
+    # Only samples that both curves have are comparable.
+    is_known = np.isfinite(curve) & np.isfinite(truth)
+    spread = float(curve[is_known].std()) if is_known.sum() > 1 else 0.0
+    if not spread:
+        return 0.0, curve
+    # A prediction of another amplitude can have the right shape: the correlation
+    # ignores the amplitude, too.
+    height = float(truth[is_known].std()) / spread
+    centre = curve[is_known].mean()
+    return height, np.asarray((curve - centre) * height + truth[is_known].mean())
 
 
 def _round_share(times: float) -> float:
