@@ -56,13 +56,13 @@ if TYPE_CHECKING:
     from omnimouse_model.predict.omnimouse.hub_checkpoints import (
         fetch_checkpoint as fetch_checkpoint,
     )
+    from omnimouse_model.predict.prediction_file.predictor import (
+        open_predictions as open_predictions,
+    )
     from omnimouse_model.predict.predictor import Prediction as Prediction
     from omnimouse_model.predict.predictor import Predictor as Predictor
     from omnimouse_model.predict.registry import load_predictor as load_predictor
     from omnimouse_model.predict.registry import save_ensemble as save_ensemble
-    from omnimouse_model.predict.stored.predictor import (
-        open_predictions as open_predictions,
-    )
     from omnimouse_model.strategies import find_strategy as find_strategy
     from omnimouse_model.strategies import mask_from_strategy as mask_from_strategy
     from omnimouse_model.strategies import strategy_names as strategy_names
@@ -101,7 +101,7 @@ _NAMES = {
     "predict.omnimouse.hub_checkpoints": "fetch_checkpoint",
     "predict.predictor": "Prediction Predictor",
     "predict.registry": "load_predictor save_ensemble",
-    "predict.stored.predictor": "open_predictions",
+    "predict.prediction_file.predictor": "open_predictions",
     "strategies": "find_strategy mask_from_strategy strategy_names",
     "train.finetune.progress": "FinetuneProgress",
     "train.finetune.run": "finetune",

@@ -24,8 +24,8 @@ _CELL = 'style="text-align:left;padding:1px 12px 1px 0;vertical-align:top"'
 _TABLE = 'style="border:0;background:none;font-variant-numeric:tabular-nums"'
 
 
-class Summarised:
-    """An object that prints as its facts: one line of text, or a small table.
+class HasSummary:
+    """Base class of objects that print as one line of text or as a small table.
 
     Subclasses define `_facts`, and `_lines` if they contain several results.
     """

@@ -38,6 +38,7 @@ if os.name == "nt":  # pragma: no cover
 
     def _lock(file: BinaryIO, wait: bool) -> None:
         file.seek(_UNUSED_BYTE)
+        # Ignored types: `msvcrt` has these names on Windows alone.
         mode = msvcrt.LK_LOCK if wait else msvcrt.LK_NBLCK  # type: ignore[attr-defined]
         try:
             msvcrt.locking(file.fileno(), mode, 1)  # type: ignore[attr-defined]

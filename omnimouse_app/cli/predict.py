@@ -20,7 +20,7 @@ from omnimouse_app.cli.progress import Progress
 if TYPE_CHECKING:
     from omnimouse_model.data.session import Session
     from omnimouse_model.masks import Mask
-    from omnimouse_model.predict.stored.predictor import StoredPredictions
+    from omnimouse_model.predict.prediction_file.predictor import StoredPredictions
 
 
 @click.command("predict")
@@ -72,7 +72,10 @@ def command(
     """
     from omnimouse_model.analysis.predictions.run import predict_session
     from omnimouse_model.errors import StoppedError
-    from omnimouse_model.predict.stored.file import part_of, saved_windows
+    from omnimouse_model.predict.prediction_file.file import (
+        saved_windows,
+        unfinished_path,
+    )
 
     recording = named_session(session, **reading)
     mask = named_mask(mask_name, recording)
@@ -92,7 +95,7 @@ def command(
             )
         except StoppedError:
             progress.finish()
-            part = part_of(out)
+            part = unfinished_path(out)
             done, planned = saved_windows(part)
             exit_stopped(
                 f"{done} of {planned} windows are saved in {part}; the same command "
@@ -127,25 +130,27 @@ def named_mask(name: str, session: "Session") -> "Mask":
 
 
 def _row(found: "StoredPredictions", out: Path) -> dict[str, Any]:
-    file, facts = found.file, found.file.facts
+    file, metadata = found.file, found.file.metadata
     first_s, last_s = file.span_s
     return {
         "name": "predictions",
         "value": n_bytes(out) / 2**20,
         "unit": "MiB",
         "path": str(out),
-        "session": facts.session,
-        "predictor": facts.predictor,
-        "mask": "" if facts.mask is None else facts.mask.name or facts.mask.mask_id,
-        "tier": facts.tier,
-        "units": facts.units,
+        "session": metadata.session,
+        "predictor": metadata.predictor,
+        "mask": ""
+        if metadata.mask is None
+        else metadata.mask.name or metadata.mask.mask_id,
+        "tier": metadata.tier,
+        "units": metadata.units,
         "windows": len(file.window_starts_s),
         "samples": file.responses.shape[0],
         "neurons": len(file.neurons),
-        "behavior": list(facts.behavior_names),
+        "behavior": list(metadata.behavior_names),
         "first_s": first_s,
         "last_s": last_s,
-        "remarks": list(facts.remarks),
+        "remarks": list(metadata.remarks),
     }
 
 

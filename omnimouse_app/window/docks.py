@@ -28,7 +28,7 @@ from omnimouse_app.window.instrument import Instrument, Model
 from omnimouse_model.data.session_index import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.predict.stored.arrays import has_predictions
+from omnimouse_model.predict.prediction_file.arrays import has_predictions
 from omnimouse_widgets.qt.context.panel import ContextPanel
 from omnimouse_widgets.qt.control.panel import ControlPanel
 from omnimouse_widgets.qt.neurons.info_panel import NeuronInfoPanel

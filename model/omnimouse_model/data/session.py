@@ -244,7 +244,7 @@ was recorded from 0 to 94.5 s.
         return self.nearest_window(start_s, spec)
 
     def nearest_window(self, start_s: float, spec: WindowSpec = OMNIMOUSE) -> Window:
-        """Return the window that begins nearest to any time, as `window` otherwise.
+        """Return the window nearest to a time, which may be outside the recording.
 
         For a step or a click near an end of the recording.
 

@@ -21,7 +21,7 @@ from omnimouse_model.data.lazy import cached
 from omnimouse_model.data.signal import Signal
 from omnimouse_model.data.stimulus import MEAN_GRAY
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
-from omnimouse_model.display import Summarised, data_frame
+from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.errors import UnsupportedRequestError
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def require_events(session: "Session", spec: WindowSpec) -> None:
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, weakref_slot=True)
-class Window(Summarised):
+class Window(HasSummary):
     """Responses, video and behaviour of a session over one time span.
 
     The spec gives rates, sizes and channels. Arrays are read at their first use and

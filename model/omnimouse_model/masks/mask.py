@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from omnimouse_model.data.window_spec import ASSUMED_RATE_HZ, OMNIMOUSE, WindowSpec
-from omnimouse_model.display import Summarised, data_frame
+from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.errors import MaskError
 from omnimouse_model.masks import algebra, files, time_mapping
 from omnimouse_model.masks.cells import (
@@ -57,7 +57,7 @@ UNGUARDED = (
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Mask(Summarised):
+class Mask(HasSummary):
     """Visible input and targets of one window.
 
     Attributes

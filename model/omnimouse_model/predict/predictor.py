@@ -14,7 +14,7 @@ from omnimouse_model.data.clip import Clip
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
-from omnimouse_model.display import Summarised, data_frame
+from omnimouse_model.display import HasSummary, data_frame
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask
 
@@ -77,7 +77,7 @@ class Encoded:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Prediction(Summarised):
+class Prediction(HasSummary):
     """Predicted rates of one window, and the request to which they belong.
 
     Attributes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from omnimouse_model.display import Summarised, data_frame, interval_text
+from omnimouse_model.display import HasSummary, data_frame, interval_text
 from omnimouse_model.metrics import (
     METRICS,
     Aggregate,
@@ -152,7 +152,7 @@ class BehaviorScore:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Scores(Summarised):
+class Scores(HasSummary):
     """All results of an evaluation.
 
     `metric` is the metric of the responses, see `metrics.named`; decoded behaviour is

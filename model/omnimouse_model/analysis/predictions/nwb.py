@@ -1,12 +1,13 @@
 """Finished predictions as an NWB file, with HDF5 alone.
 
 The file follows the NWB schema: time series in a processing module, the neurons as a
-table, the windows as intervals, and the facts as JSON text in the scratch space.
+table, the windows as intervals, and the metadata as JSON text in the scratch space.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -15,8 +16,8 @@ import numpy as np
 
 from omnimouse_model.atomic import atomic_path
 from omnimouse_model.data.session import Session
-from omnimouse_model.predict.stored.arrays import (
-    NWB_FACTS,
+from omnimouse_model.predict.prediction_file.arrays import (
+    NWB_METADATA,
     NWB_MODULE,
     StoredArrays,
     open_arrays,
@@ -39,12 +40,10 @@ _NO_DATE = "1970-01-01T00:00:00+00:00"
 
 def require_h5py() -> None:
     """Raise `ModuleNotFoundError` with the remedy if NWB files cannot be written."""
-    try:
-        import h5py  # noqa: F401
-    except ImportError as error:
+    if find_spec("h5py") is None:
         raise ModuleNotFoundError(
             'Writing NWB needs h5py: pip install "omnimouse-app[nwb]".'
-        ) from error
+        )
 
 
 def write_nwb(folder: Path, path: Path, session: Session) -> None:
@@ -53,20 +52,22 @@ def write_nwb(folder: Path, path: Path, session: Session) -> None:
 
     arrays = open_arrays(folder)
     with atomic_path(path) as temporary, h5py.File(temporary, "w") as file:
-        _write_root(file, arrays.facts, session)
-        facts = file.create_dataset(NWB_FACTS, data=json.dumps(arrays.facts))
-        _label(facts, "core", "ScratchData", notes="facts of the predictions, JSON")
+        _write_root(file, arrays.metadata, session)
+        metadata = file.create_dataset(NWB_METADATA, data=json.dumps(arrays.metadata))
+        _label(
+            metadata, "core", "ScratchData", notes="metadata of the predictions, JSON"
+        )
         module = file.create_group(NWB_MODULE)
         _label(module, "core", "ProcessingModule", description="Predictions")
-        unit = str(arrays.facts["units"])
+        unit = str(arrays.metadata["units"])
         _write_series(module, arrays, "responses", "times_s", unit)
         for name in ("valid", "window"):
             _write_series(module, arrays, name, "", "n.a.")
         if arrays.has("behavior"):
-            unit = str(arrays.facts["behavior_units"])
+            unit = str(arrays.metadata["behavior_units"])
             _write_series(module, arrays, "behavior", "behavior_times_s", unit)
             _write_series(module, arrays, "behavior_window", "", "n.a.")
-            names = ", ".join(arrays.facts["behavior_names"])
+            names = ", ".join(arrays.metadata["behavior_names"])
             module["behavior"].attrs["comments"] = f"channels: {names}"
         columns = {
             name: (arrays.table(source), text)
@@ -76,7 +77,7 @@ def write_nwb(folder: Path, path: Path, session: Session) -> None:
             module, "neurons", columns, "predicted neurons", "hdmf-common/DynamicTable"
         )
         starts = arrays.table("window_starts_s")
-        duration_s = float(arrays.facts["spec"]["duration_s"])
+        duration_s = float(arrays.metadata["spec"]["duration_s"])
         spans = {
             "start_time": (starts, "start of the window in s"),
             "stop_time": (starts + duration_s, "end of the window in s"),
@@ -86,13 +87,15 @@ def write_nwb(folder: Path, path: Path, session: Session) -> None:
         _write_table(intervals, "prediction_windows", spans, text, "core/TimeIntervals")
 
 
-def _write_root(file: "h5py.File", facts: Mapping[str, Any], session: Session) -> None:
+def _write_root(
+    file: "h5py.File", metadata: Mapping[str, Any], session: Session
+) -> None:
     _label(file, "core", "NWBFile", nwb_version=_NWB_VERSION)
     now = datetime.now(UTC).isoformat()
-    tier = facts["tier"] or "all"
+    tier = metadata["tier"] or "all"
     texts = {
         "identifier": str(uuid4()),
-        "session_description": f"Predictions of {facts['predictor']} for session "
+        "session_description": f"Predictions of {metadata['predictor']} for session "
         f"{session.id}, tier {tier}. Times are s since its first response sample; the "
         "date of the recording is not known.",
         "session_start_time": _NO_DATE,
@@ -107,7 +110,7 @@ def _write_root(file: "h5py.File", facts: Mapping[str, Any], session: Session) -
         file.create_group(name)
     file.create_group("stimulus/templates")
     file.create_dataset("general/session_id", data=session.id)
-    file.create_dataset("general/source_script", data=str(facts["written_by"]))
+    file.create_dataset("general/source_script", data=str(metadata["written_by"]))
     file["general/source_script"].attrs["file_name"] = "omnimouse predict"
 
 

@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import partial
 from hashlib import blake2b
 from importlib.metadata import PackageNotFoundError, version
@@ -18,21 +18,24 @@ from omnimouse_model.analysis.evaluate.dask_map import (
 )
 from omnimouse_model.analysis.evaluate.shard import Progress
 from omnimouse_model.analysis.predictions.nwb import require_h5py, write_nwb
-from omnimouse_model.analysis.predictions.part import (
+from omnimouse_model.analysis.predictions.unfinished_file import (
     Batch,
-    Part,
     Plan,
+    UnfinishedFile,
     is_finished,
-    open_part,
+    open_unfinished,
 )
 from omnimouse_model.analysis.predictions.windows import prediction_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MaskError, StoppedError
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.predict.prediction_file.file import unfinished_path
+from omnimouse_model.predict.prediction_file.metadata import Metadata
+from omnimouse_model.predict.prediction_file.predictor import (
+    StoredPredictions,
+    open_predictions,
+)
 from omnimouse_model.predict.predictor import Predictor
-from omnimouse_model.predict.stored.facts import Facts
-from omnimouse_model.predict.stored.file import part_of
-from omnimouse_model.predict.stored.predictor import StoredPredictions, open_predictions
 from omnimouse_model.predict.worker.server import Source
 
 SUFFIXES = (".zarr", ".nwb")
@@ -104,9 +107,9 @@ def predict_session(
         require_h5py()
     loaded = resolve_predictor(predictor, device)
     plan = _plan(loaded, session, mask, tier)
-    if is_finished(path, plan.facts.question):
+    if is_finished(path, plan.metadata.question):
         # A stop after an NWB file was assembled leaves the folder of its parts.
-        shutil.rmtree(part_of(path), ignore_errors=True)
+        shutil.rmtree(unfinished_path(path), ignore_errors=True)
         return open_predictions(path)
     if scheduler is None:
         batches = partial(_batches_here, loaded, plan, cancelled)
@@ -114,7 +117,7 @@ def predict_session(
         remote = RemotePredictor.of(predictor, device)
         batches = partial(_batches_on_workers, remote, plan, scheduler, cancelled)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with open_part(path, plan) as part:
+    with open_unfinished(path, plan) as part:
         _fill(part, batches, progress)
         part.complete()
         if path.suffix == ".nwb":
@@ -126,7 +129,7 @@ def predict_session(
 
 
 def _fill(
-    part: Part,
+    part: UnfinishedFile,
     batches: Callable[[list[int]], Iterator[tuple[int, Batch]]],
     progress: Progress,
 ) -> None:
@@ -153,7 +156,7 @@ def _plan(
         raise MaskError(f"The mask {condition.name!r} has no target to predict.")
     starts = prediction_starts(session, fitted, tier)
     spec = fitted.spec
-    facts = Facts(
+    metadata = Metadata(
         session=session.id,
         n_neurons=session.n_neurons,
         units="spikes/s" if spec.responses == "count" else "normalised",
@@ -178,7 +181,7 @@ def _plan(
     return Plan(
         session,
         fitted,
-        facts,
+        metadata,
         starts,
         np.flatnonzero(cells.any(axis=1)),
         np.flatnonzero(cells.any(axis=0)),
@@ -193,40 +196,17 @@ def _package_version() -> str:
 
 
 # -- predictions --------------------------------------------------------------------
-@dataclass(frozen=True, slots=True, eq=False)
-class _Piece:
-    """One batch for a worker."""
-
-    session: Session
-    mask: Mask
-    starts: np.ndarray
-    samples: np.ndarray
-    neurons: np.ndarray
-    predictor: RemotePredictor
-
-
 def _batches_here(
     predictor: Predictor,
     plan: Plan,
     cancelled: Callable[[], bool],
     numbers: list[int],
 ) -> Iterator[tuple[int, Batch]]:
-    """Yield batches that this process predicts."""
+    """Predict the batches of some numbers in this process, one after the other."""
     if numbers:
         predictor.prepare(plan.session)
     for number in numbers:
-        yield (
-            number,
-            _predict(
-                predictor,
-                plan.session,
-                plan.mask,
-                plan.starts_of(number),
-                plan.samples,
-                plan.neurons,
-                cancelled,
-            ),
-        )
+        yield number, _predict(predictor, plan, number, cancelled)
 
 
 def _batches_on_workers(
@@ -237,43 +217,30 @@ def _batches_on_workers(
     numbers: list[int],
 ) -> Iterator[tuple[int, Batch]]:
     """Yield batches that workers predict, in the order in which they finish."""
-    pieces = [
-        _Piece(
-            plan.session,
-            plan.mask,
-            plan.starts_of(number),
-            plan.samples,
-            plan.neurons,
-            remote,
-        )
-        for number in numbers
-    ]
+    pieces = [(remote, plan, number) for number in numbers]
     if pieces:
         for place, batch in map_pieces(_on_worker, pieces, scheduler, cancelled):
             yield numbers[place], batch
 
 
-def _on_worker(piece: _Piece) -> Batch:
+def _on_worker(piece: tuple[RemotePredictor, Plan, int]) -> Batch:
     """Predict a batch on a worker, which loads the predictor from its source."""
-    with piece.predictor.loaded(piece.session) as (predictor, session):
+    remote, plan, number = piece
+    with remote.loaded(plan.session) as (predictor, session):
         predictor.prepare(session)
-        return _predict(
-            predictor, session, piece.mask, piece.starts, piece.samples, piece.neurons
-        )
+        return _predict(predictor, replace(plan, session=session), number)
 
 
 def _predict(
     predictor: Predictor,
-    session: Session,
-    mask: Mask,
-    starts: np.ndarray,
-    samples: np.ndarray,
-    neurons: np.ndarray,
+    plan: Plan,
+    number: int,
     cancelled: Callable[[], bool] = lambda: False,
 ) -> Batch:
     """Predict the windows of a batch."""
-    spec = mask.spec
-    windows = [session.window(float(start), spec) for start in starts]
+    mask, samples, neurons = plan.mask, plan.samples, plan.neurons
+    starts = plan.starts_of(number)
+    windows = [plan.session.window(float(start), mask.spec) for start in starts]
     requests = ((window, mask, neurons) for window in windows)
     found = list(predictor.predict_many(requests, cancelled))
     if len(found) < len(windows):

@@ -33,7 +33,7 @@ MAX_TARGETS = 3072
 MIN_SHARE = 0.1
 """Minimum share of the neurons that are targets."""
 STORED = "Predictions of a file do not depend on the context."
-"""Refusal of a sweep, whose curve would be flat."""
+"""Error message for a context sweep of stored predictions: its curve would be flat."""
 
 
 class HistoryError(ValueError):

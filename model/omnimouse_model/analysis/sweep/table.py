@@ -16,7 +16,7 @@ from omnimouse_model.analysis.evaluate.results import number_or_none
 from omnimouse_model.analysis.sweep.contexts import Context, inputs_label
 from omnimouse_model.analysis.sweep.plan import ContextAxis, Line, SweepPlan
 from omnimouse_model.atomic import atomic_path
-from omnimouse_model.display import Summarised, data_frame, interval_text
+from omnimouse_model.display import HasSummary, data_frame, interval_text
 
 if TYPE_CHECKING:
     import pandas
@@ -120,7 +120,7 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class ContextSweep(Summarised):
+class ContextSweep(HasSummary):
     """Finished rows of a sweep and its plan.
 
     The app, the notebook, the command line and live sweeps use the same class.

@@ -14,7 +14,7 @@ from omnimouse_model.errors import (
 )
 from omnimouse_model.locking import locked
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.stored.file import JOURNAL, part_of
+from omnimouse_model.predict.prediction_file.file import JOURNAL, unfinished_path
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.model.dask_clusters import cluster_address
 from tests.predictors import EchoPredictor, RefusingPredictor
@@ -56,8 +56,8 @@ def test_the_scores_of_a_tier_are_those_of_the_model(session, tmp_path, suffix):
         assert [s.value for s in found.scores] == [s.value for s in expected.scores]
         assert [s.value for s in found.behavior] == [s.value for s in expected.behavior]
         assert len(found.behavior) == 5
-        assert stored.file.facts.tier == "test"
-        assert not part_of(path).exists()
+        assert stored.file.metadata.tier == "test"
+        assert not unfinished_path(path).exists()
 
 
 def test_every_sample_of_a_recording_is_predicted(session, tmp_path):
@@ -86,7 +86,7 @@ def test_a_stopped_run_continues(session, tmp_path):
     with pytest.raises(PredictionsFileError, match="16 of 18 windows") as unfinished:
         om.open_predictions(path)
     assert unfinished.value.code == "unfinished"
-    part = part_of(path)
+    part = unfinished_path(path)
     # A line torn by a kill, and rows that were lost in a power failure.
     with (part / JOURNAL).open("a") as journal:
         journal.write('{"batch": 2, "ha')
@@ -107,7 +107,7 @@ def test_other_predictions_are_never_changed(session, tmp_path):
     with pytest.raises(StoppedError):
         predict_session(EchoPredictor(), session, FORECAST, path, **stop_after(8))
     with (
-        locked(part_of(path) / JOURNAL),
+        locked(unfinished_path(path) / JOURNAL),
         pytest.raises(ResultsFileError, match="Another process"),
     ):
         predict_session(EchoPredictor(), session, FORECAST, path)
@@ -133,8 +133,8 @@ def test_counts_of_trials_are_predicted_in_their_own_windows(tmp_path):
     )
     mask = Mask.nothing(session, COUNTS).show(range(12)).ask(range(12, 24))
     stored = predict_session(predictor, session, mask, tmp_path / "c.zarr", tier="test")
-    assert stored.file.facts.mask == mask
-    assert stored.file.facts.units == "spikes/s"
+    assert stored.file.metadata.mask == mask
+    assert stored.file.metadata.units == "spikes/s"
     assert stored.file.neurons.tolist() == list(range(12, 24))
     found, expected = (
         om.evaluate(p, session, mask, centred=False).scores[0].value

@@ -9,7 +9,7 @@ from qtpy.QtWidgets import QComboBox, QFileDialog, QInputDialog, QWidget
 
 from omnimouse_model.data.hub.names import CHECKPOINTS
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.stored_mask import stored_mask
+from omnimouse_model.live.models.file_mask import mask_of_file
 from omnimouse_model.live.results import Results
 from omnimouse_model.predict.registry import must_be_fetched, predictor_names
 from omnimouse_widgets.drawn.model.freshness import freshness_text
@@ -145,7 +145,7 @@ class ModelSection(QWidget):
         self._controller.score_tier(not self._controller.state.scores_tier)
 
     def _use_stored(self) -> None:
-        mask = stored_mask(self._controller.state, self._controller.results.needs)
+        mask = mask_of_file(self._controller.state, self._controller.results.needs)
         if mask is not None:
             self._controller.set_mask(mask, "Mask of the predictions")
 
@@ -202,7 +202,7 @@ class ModelSection(QWidget):
             self._patience.is_long or self._baseline_patience.is_long
         )
         show_text(self.notice, f"⚠ {results.notice}" if results.notice else "")
-        stored = stored_mask(self._controller.state, results.needs)
+        stored = mask_of_file(self._controller.state, results.needs)
         self.stored.setVisible(stored is not None)
         knowledge = self.info.knowledge
         is_unknown = knowledge is not None and not knowledge.is_supported

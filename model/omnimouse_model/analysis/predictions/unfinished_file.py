@@ -24,8 +24,12 @@ from omnimouse_model.data.store.layout import RESPONSE_CHUNK, compressors
 from omnimouse_model.errors import PredictionsFileError, ResultsFileError
 from omnimouse_model.locking import LockedError, locked
 from omnimouse_model.masks import Mask
-from omnimouse_model.predict.stored.facts import Facts
-from omnimouse_model.predict.stored.file import JOURNAL, open_file, part_of
+from omnimouse_model.predict.prediction_file.file import (
+    JOURNAL,
+    open_file,
+    unfinished_path,
+)
+from omnimouse_model.predict.prediction_file.metadata import Metadata
 
 BATCH = 8
 """Windows in a batch, all of which are in memory."""
@@ -47,7 +51,7 @@ class Plan:
 
     session: Session
     mask: Mask
-    facts: Facts
+    metadata: Metadata
     starts: np.ndarray
     samples: np.ndarray
     neurons: np.ndarray
@@ -59,7 +63,7 @@ class Plan:
 
     @property
     def n_decoded(self) -> int:
-        """Samples of decoded behaviour of a window; 0 without a target."""
+        """Number of behaviour samples decoded per window; 0 if none is a target."""
         return self.mask.spec.n_behavior if self.mask.has_behavior_target else 0
 
     def starts_of(self, number: int) -> np.ndarray:
@@ -69,7 +73,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """The predictions of a batch of windows.
+    """Predicted responses and decoded behaviour of a batch of windows.
 
     Attributes
     ----------
@@ -111,7 +115,7 @@ def is_finished(path: Path, question: Mapping[str, Any]) -> bool:
     if not path.exists():
         return False
     try:
-        stored = open_file(path).facts.question
+        stored = open_file(path).metadata.question
     except PredictionsFileError as error:
         raise ResultsFileError(f"{error} Choose another path.") from error
     _compare(path, stored, question)
@@ -119,7 +123,7 @@ def is_finished(path: Path, question: Mapping[str, Any]) -> bool:
 
 
 @contextmanager
-def open_part(path: Path, plan: Plan) -> Iterator["Part"]:
+def open_unfinished(path: Path, plan: Plan) -> Iterator["UnfinishedFile"]:
     """Create or resume the unfinished file of a path, locked against other processes.
 
     It is removed if the first batch fails.
@@ -129,10 +133,10 @@ def open_part(path: Path, plan: Plan) -> Iterator["Part"]:
     ResultsFileError
         Another process writes it, or it is of another question.
     """
-    folder = part_of(path)
+    folder = unfinished_path(path)
     journal = folder / JOURNAL
     header = {
-        "question": dict(plan.facts.question),
+        "question": dict(plan.metadata.question),
         "n_windows": len(plan.starts),
         "n_in_batch": BATCH,
     }
@@ -140,7 +144,9 @@ def open_part(path: Path, plan: Plan) -> Iterator["Part"]:
         _create(folder, header)
     try:
         with locked(journal, wait=False) as file:
-            part = Part(folder, plan, file, _resume(folder, file, header, plan))
+            part = UnfinishedFile(
+                folder, plan, file, _resume(folder, file, header, plan)
+            )
             try:
                 yield part
             finally:
@@ -153,7 +159,7 @@ def open_part(path: Path, plan: Plan) -> Iterator["Part"]:
 
 
 @dataclass(slots=True, eq=False)
-class Part:
+class UnfinishedFile:
     """An unfinished file of predictions, open and locked.
 
     Attributes
@@ -178,8 +184,8 @@ class Part:
             self._make_arrays(channels)
         elif {note["channels"] for note in self.done.values()} != {channels}:
             raise ValueError(
-                f"{self.plan.facts.predictor} decoded {channels} channels of behaviour "
-                "in some windows and another number in others."
+                f"{self.plan.metadata.predictor} decoded {channels} channels of "
+                "behaviour in some windows and another number in others."
             )
         for name, rows, values in _pieces(self.plan, number, batch):
             self._open(name)[rows] = values
@@ -196,14 +202,14 @@ class Part:
         self.done[number] = note
 
     def complete(self) -> None:
-        """Write the facts, and the mark that the file is complete."""
+        """Write the metadata, and the mark that the file is complete."""
         import zarr
 
         notes = [self.done[number] for number in range(self.plan.n_batches)]
         hashes = json.dumps([note["hash"] for note in notes])
         remarks = dict.fromkeys(r for note in notes for r in note["remarks"])
-        facts = replace(
-            self.plan.facts,
+        metadata = replace(
+            self.plan.metadata,
             units=str(notes[0]["units"]),
             remarks=tuple(remarks),
             behavior_names=_channel_names(self.plan, int(notes[0]["channels"])),
@@ -212,7 +218,7 @@ class Part:
             os.sync()  # after a power failure, a complete file must have its data
         zarr.open_group(str(self.folder), mode="r+").attrs.update(
             {
-                **facts.to_dict(),
+                **metadata.to_dict(),
                 "content_hash": blake2b(hashes.encode(), digest_size=12).hexdigest(),
                 "complete": True,
             }
@@ -235,7 +241,7 @@ class Part:
         import zarr
 
         plan, spec = self.plan, self.plan.mask.spec
-        attributes = {**plan.facts.to_dict(), "complete": False}
+        attributes = {**plan.metadata.to_dict(), "complete": False}
         root = zarr.create_group(str(self.folder), zarr_format=3, attributes=attributes)
         windows = np.arange(len(plan.starts))
         _make_rows(root, "responses", plan.samples, len(plan.neurons), plan.starts)
@@ -269,7 +275,11 @@ class Part:
 
 
 def _channel_names(plan: Plan, n_channels: int) -> tuple[str, ...]:
-    """Return the names of decoded channels, by the rule of `evaluate`."""
+    """Return the names of the channels of decoded behaviour.
+
+    Their number tells whether they are those of the session or of the model, as in
+    `evaluate`.
+    """
     names = plan.mask.spec.behavior_names(plan.session.behavior_names)
     for known in (names, CHANNELS):
         if len(known) == n_channels:

@@ -11,7 +11,7 @@ import omnimouse_model as om
 from omnimouse_model.analysis.in_silico.stimulus_edits import Blank
 from omnimouse_model.errors import PredictionsFileError, UnsupportedRequestError
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.models.stored_mask import stored_mask
+from omnimouse_model.live.models.file_mask import mask_of_file
 from omnimouse_model.masks import Mask
 from omnimouse_model.predict.compatibility import check_compatibility
 from omnimouse_model.predict.registry import load_in_process
@@ -19,21 +19,21 @@ from omnimouse_model.predict.registry import load_in_process
 SPEC = {"duration_s": 2.0, "response_rate_hz": 30.0}
 
 
-def write(session, path, facts=None, **arrays):
+def write(session, path, metadata=None, **arrays):
     """Write predictions of neurons 0 to 9 over 5 to 15 s: each its time plus number."""
     times_s = np.arange(5.0, 15.0, 1 / 30)
     values = (times_s[:, None] + np.arange(10)).astype(np.float32)
-    facts = {
+    metadata = {
         "format": "omnimouse-predictions",
         "version": 1,
         "session": session.id,
         "n_neurons": session.n_neurons,
         "units": "normalised",
         "spec": SPEC,
-    } | (facts or {})
+    } | (metadata or {})
     arrays = {"times_s": times_s, "responses": values} | arrays
     arrays.setdefault("neurons", np.arange(10))
-    group = zarr.create_group(path, zarr_format=3, attributes=facts)
+    group = zarr.create_group(path, zarr_format=3, attributes=metadata)
     for name, data in arrays.items():
         group.create_array(name, data=data)
     return path
@@ -91,7 +91,7 @@ def test_what_a_file_cannot_answer_is_refused(session, path):
 
 
 @pytest.mark.parametrize(
-    ("facts", "arrays", "code", "named"),
+    ("metadata", "arrays", "code", "named"),
     [
         ({"format": "other"}, {}, "foreign", "other"),
         ({"version": 9}, {}, "newer", "9"),
@@ -104,8 +104,8 @@ def test_what_a_file_cannot_answer_is_refused(session, path):
         ({}, {"behavior": np.zeros((4, 1))}, "array", "behavior_times_s"),
     ],
 )
-def test_a_wrong_file_is_named(session, tmp_path, facts, arrays, code, named):
-    path = write(session, tmp_path / "bad.zarr", facts, **arrays)
+def test_a_wrong_file_is_named(session, tmp_path, metadata, arrays, code, named):
+    path = write(session, tmp_path / "bad.zarr", metadata, **arrays)
     with pytest.raises(PredictionsFileError, match=named) as error:
         om.open_predictions(path)
     assert error.value.code == code
@@ -132,7 +132,7 @@ def test_the_live_engine_shows_a_file(session, tmp_path):
         assert controller.results.error is None
         assert controller.results.population.neurons.tolist() == list(range(10))
         assert "10 of 20 neurons" in controller.results.notice
-        assert stored_mask(controller.state, controller.results.needs) == mask
+        assert mask_of_file(controller.state, controller.results.needs) == mask
         controller.set_mask(mask)
         assert controller.results.notice == ""
-        assert stored_mask(controller.state, controller.results.needs) is None
+        assert mask_of_file(controller.state, controller.results.needs) is None

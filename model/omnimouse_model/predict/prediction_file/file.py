@@ -1,4 +1,4 @@
-"""A file of predictions: facts, and arrays whose rows are samples of windows."""
+"""A file of predictions: metadata, and arrays whose rows are samples of windows."""
 
 import json
 from dataclasses import dataclass, field
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from omnimouse_model.errors import PredictionsFileError
-from omnimouse_model.predict.stored.arrays import (
+from omnimouse_model.predict.prediction_file.arrays import (
     StoredArrays,
     StoredRows,
     open_arrays,
 )
-from omnimouse_model.predict.stored.facts import Facts
+from omnimouse_model.predict.prediction_file.metadata import Metadata
 
 JOURNAL = "journal.jsonl"
 PART_SUFFIX = ".part"
@@ -21,7 +21,7 @@ _SAME_START_S = 1e-4
 """Two windows whose starts differ by less begin at the same time."""
 
 
-def part_of(path: Path) -> Path:
+def unfinished_path(path: Path) -> Path:
     """Return the folder of an unfinished file of predictions."""
     return path.with_name(f"{path.name}{PART_SUFFIX}")
 
@@ -112,14 +112,14 @@ class Series:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PredictionsFile:
-    """An open file of predictions.
+    """Predictions of a recording in an open file: metadata, responses, behaviour.
 
     Attributes
     ----------
     neurons
         int64 (n,): the recording's neuron of each column of the responses.
     responses
-        Predicted responses in `facts.units`; NaN where the mask has no target.
+        Predicted responses in `metadata.units`; NaN where the mask has no target.
     valid
         bool (row,): False for samples that the predictor could not compute.
     window_starts_s
@@ -131,7 +131,7 @@ class PredictionsFile:
     """
 
     path: Path
-    facts: Facts
+    metadata: Metadata
     neurons: np.ndarray
     responses: Series
     valid: np.ndarray
@@ -166,14 +166,14 @@ def open_file(path: str | Path) -> PredictionsFile:
     path = Path(path)
     _refuse_unfinished(path)
     arrays = open_arrays(path)
-    facts = Facts.from_dict(path, arrays.facts)
-    if arrays.facts.get("complete", True) is not True:
+    metadata = Metadata.from_dict(path, arrays.metadata)
+    if arrays.metadata.get("complete", True) is not True:
         raise PredictionsFileError("unfinished", f"{path} was not written to its end.")
     reader = _Arrays(arrays)
     responses = reader.series("responses", "times_s", "window")
     n_rows, n_columns = responses.shape
     neurons = reader.column("neurons", n_columns, np.arange(n_columns), "iu")
-    _check_neurons(path, neurons, facts)
+    _check_neurons(path, neurons, metadata)
     valid = reader.column("valid", n_rows, np.ones(n_rows, bool), "biu") != 0
     starts = np.zeros(0)
     if arrays.has("window_starts_s"):
@@ -181,7 +181,7 @@ def open_file(path: str | Path) -> PredictionsFile:
     behavior = None
     if arrays.has("behavior"):
         behavior = reader.series("behavior", "behavior_times_s", "behavior_window")
-        names = facts.behavior_names
+        names = metadata.behavior_names
         if len(names) != behavior.shape[1]:
             raise PredictionsFileError(
                 "field",
@@ -189,13 +189,13 @@ def open_file(path: str | Path) -> PredictionsFile:
                 f"{behavior.shape[1]}, one per column of behavior.",
             )
     return PredictionsFile(
-        path, facts, neurons, responses, valid, starts, behavior, arrays.fingerprint
+        path, metadata, neurons, responses, valid, starts, behavior, arrays.fingerprint
     )
 
 
 def _refuse_unfinished(path: Path) -> None:
     """Raise if a path is an unfinished file, or only its unfinished file exists."""
-    part = path if path.name.endswith(PART_SUFFIX) else part_of(path)
+    part = path if path.name.endswith(PART_SUFFIX) else unfinished_path(path)
     if (path.exists() and path != part) or not (part / JOURNAL).is_file():
         return
     done, planned = saved_windows(part)
@@ -206,8 +206,8 @@ def _refuse_unfinished(path: Path) -> None:
     )
 
 
-def _check_neurons(path: Path, neurons: np.ndarray, facts: Facts) -> None:
-    n = facts.n_neurons
+def _check_neurons(path: Path, neurons: np.ndarray, metadata: Metadata) -> None:
+    n = metadata.n_neurons
     is_inside = (neurons >= 0) & (neurons < n)
     if not is_inside.all() or len(np.unique(neurons)) != len(neurons):
         raise PredictionsFileError(

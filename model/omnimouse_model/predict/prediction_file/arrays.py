@@ -18,10 +18,10 @@ from omnimouse_model.data.io.hdf5 import MAX_TABLE_BYTES, SIGNATURE, Hdf5, Hdf5R
 from omnimouse_model.data.io.safe_files import read_json_mapping
 from omnimouse_model.data.store.layout import MAX_CHUNK_BYTES
 from omnimouse_model.errors import PredictionsFileError, SessionFormatError
-from omnimouse_model.predict.stored.facts import FORMAT
+from omnimouse_model.predict.prediction_file.metadata import FORMAT
 
 NWB_MODULE = "processing/predictions"
-NWB_FACTS = "scratch/omnimouse_predictions"
+NWB_METADATA = "scratch/omnimouse_predictions"
 NWB_NAMES = {
     "responses": f"{NWB_MODULE}/responses/data",
     "times_s": f"{NWB_MODULE}/responses/timestamps",
@@ -57,10 +57,10 @@ class StoredRows(Protocol):
 
 @runtime_checkable
 class StoredArrays(Protocol):
-    """The arrays and the facts of a file of predictions."""
+    """Arrays and metadata of an open file of predictions, in zarr or NWB."""
 
     path: Path
-    facts: dict[str, Any]
+    metadata: dict[str, Any]
 
     @property
     def fingerprint(self) -> str:
@@ -112,7 +112,7 @@ def has_predictions(path: Path) -> bool:
         import h5py
 
         with h5py.File(path, "r") as file:
-            return NWB_FACTS in file
+            return NWB_METADATA in file
     except (OSError, SessionFormatError, ImportError):
         return False
 
@@ -127,13 +127,15 @@ class _ZarrArrays:
             )
         attributes = read_json_mapping(path / "zarr.json").get("attributes")
         self.path = path
-        self.facts: dict[str, Any] = attributes if isinstance(attributes, dict) else {}
+        self.metadata: dict[str, Any] = (
+            attributes if isinstance(attributes, dict) else {}
+        )
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the facts, and of the files unless the facts have their hash."""
+        """Hash of the metadata, and of the files if the metadata lack their hash."""
         digest = blake2b((self.path / "zarr.json").read_bytes(), digest_size=12)
-        if "content_hash" not in self.facts:
+        if "content_hash" not in self.metadata:
             for path in sorted(self.path.rglob("*")):
                 info = path.stat()
                 fields = f"{path.name}\0{info.st_size}\0{info.st_mtime_ns}\n"
@@ -209,30 +211,30 @@ def _codec_names(codecs: Any) -> set[str]:
 
 
 class _NwbArrays:
-    """An NWB file."""
+    """Arrays and metadata of predictions in an NWB file."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file = Hdf5(LocalFile(path))
         for _ in self._file.objects():  # refuses links to other files
             pass
-        if self._file.find(NWB_FACTS) is None:
+        if self._file.find(NWB_METADATA) is None:
             raise PredictionsFileError(
-                "foreign", f"{path} has no {NWB_FACTS}: it holds no predictions."
+                "foreign", f"{path} has no {NWB_METADATA}: it holds no predictions."
             )
-        text = self._file.table(NWB_FACTS).item()
+        text = self._file.table(NWB_METADATA).item()
         try:
-            facts = json.loads(text)
+            metadata = json.loads(text)
         except (ValueError, TypeError, RecursionError) as error:
             raise PredictionsFileError(
-                "field", f"{path}: {NWB_FACTS} is no JSON text ({error})."
+                "field", f"{path}: {NWB_METADATA} is no JSON text ({error})."
             ) from error
-        self.facts: dict[str, Any] = facts if isinstance(facts, dict) else {}
+        self.metadata: dict[str, Any] = metadata if isinstance(metadata, dict) else {}
 
     @property
     def fingerprint(self) -> str:
-        """Hash of the facts if they have the hash of the arrays, else of the file."""
-        content = self.facts.get("content_hash")
+        """Hash of the arrays if the metadata have it, else of the whole file."""
+        content = self.metadata.get("content_hash")
         return content if isinstance(content, str) else file_fingerprint(self.path)
 
     def has(self, name: str) -> bool:

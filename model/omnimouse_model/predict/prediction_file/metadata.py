@@ -1,4 +1,4 @@
-"""The facts of a file of predictions: session, predictor, spec, mask and units.
+"""The metadata of a file of predictions: session, predictor, spec, mask and units.
 
 They are the attributes of the root of a zarr group, or JSON text in an NWB file:
 
@@ -24,7 +24,7 @@ _REQUIRED = ("session", "n_neurons", "units", "spec")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
+class Metadata:
     """What the arrays of a file of predictions are.
 
     Attributes
@@ -85,8 +85,8 @@ class Facts:
         }
 
     @classmethod
-    def from_dict(cls, path: Path, values: Mapping[str, Any]) -> "Facts":
-        """Return the facts of `to_dict`; optional values may be absent.
+    def from_dict(cls, path: Path, values: Mapping[str, Any]) -> "Metadata":
+        """Return the metadata of `to_dict`; optional values may be absent.
 
         Raises
         ------

@@ -9,6 +9,11 @@ from omnimouse_model.data.session import Session
 from omnimouse_model.data.window import Window
 from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.masks import Mask, scored_cells
+from omnimouse_model.predict.prediction_file.file import (
+    PredictionsFile,
+    Series,
+    open_file,
+)
 from omnimouse_model.predict.predictor import (
     Encoded,
     Needs,
@@ -16,7 +21,6 @@ from omnimouse_model.predict.predictor import (
     Predictor,
     check_request,
 )
-from omnimouse_model.predict.stored.file import PredictionsFile, Series, open_file
 
 
 def open_predictions(path: str | Path) -> "StoredPredictions":
@@ -38,7 +42,7 @@ def open_predictions(path: str | Path) -> "StoredPredictions":
     >>> mask = "causal_response_25_behavior"
     >>> path = om.predict_session("last", session, mask, "last.zarr", tier="test").path
     >>> stored = om.open_predictions(path)
-    >>> stored.file.facts.predictor, stored.file.responses.shape[1]
+    >>> stored.file.metadata.predictor, stored.file.responses.shape[1]
     ('last', 40)
     >>> one, other = (
     ...     om.evaluate(predictor, session, mask).scores[0].value
@@ -82,7 +86,7 @@ class StoredPredictions(Predictor):
     Attributes
     ----------
     file
-        The open file, with its facts and arrays.
+        The open file, with its metadata and arrays.
     """
 
     file: PredictionsFile
@@ -91,18 +95,18 @@ class StoredPredictions(Predictor):
     _column: np.ndarray = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        file, facts = self.file, self.file.facts
-        name = facts.predictor or "unknown predictor"
+        file, metadata = self.file, self.file.metadata
+        name = metadata.predictor or "unknown predictor"
         self.predictor_id = f"{name} from {file.path.name} ({file.fingerprint[:8]})"
         self.needs = Needs(
             sees_responses=False,
             predicts_behavior=file.behavior is not None,
-            spec=facts.spec,
-            sessions=frozenset({facts.session}),
-            n_neurons={facts.session: facts.n_neurons},
+            spec=metadata.spec,
+            sessions=frozenset({metadata.session}),
+            n_neurons={metadata.session: metadata.n_neurons},
             is_stored=True,
         )
-        self._column = np.full(facts.n_neurons, -1, np.int64)
+        self._column = np.full(metadata.n_neurons, -1, np.int64)
         self._column[file.neurons] = np.arange(len(file.neurons))
 
     @property
@@ -112,11 +116,11 @@ class StoredPredictions(Predictor):
 
     def prepare(self, session: Session) -> None:
         """Check that the file is of this session."""
-        facts = self.file.facts
-        if (session.id, session.n_neurons) != (facts.session, facts.n_neurons):
+        metadata = self.file.metadata
+        if (session.id, session.n_neurons) != (metadata.session, metadata.n_neurons):
             raise UnsupportedRequestError(
-                f"{self.path} has predictions for session {facts.session!r} of "
-                f"{facts.n_neurons:,} neurons, not for {session.id!r} of "
+                f"{self.path} has predictions for session {metadata.session!r} of "
+                f"{metadata.n_neurons:,} neurons, not for {session.id!r} of "
                 f"{session.n_neurons:,}."
             )
 
@@ -141,7 +145,7 @@ class StoredPredictions(Predictor):
             chosen = asked[np.isin(asked, found.neurons)]
         cells = scored_cells(mask)[:, chosen]
         values = np.where(cells, found.responses[:, self._column[chosen]], np.nan)
-        units = self.file.facts.units
+        units = self.file.metadata.units
         is_scaled = units == "normalised"
         return Prediction(
             responses=values.astype(np.float32),
@@ -158,7 +162,7 @@ class StoredPredictions(Predictor):
 
     # -- looking up -------------------------------------------------------------------
     def _find(self, window: Window, mask: Mask) -> _Found:
-        file, spec = self.file, self.file.facts.spec
+        file, spec = self.file, self.file.metadata.spec
         number = file.window_at(window.start_s)
         tolerance_s = 0.5 / spec.response_rate_hz
         rows = _rows(file.responses, window.sample_times_s, number, tolerance_s)
@@ -183,7 +187,7 @@ class StoredPredictions(Predictor):
 
     def _behavior(self, window: Window, number: int) -> np.ndarray | None:
         """Return decoded behaviour of a window, None unless all of it is stored."""
-        series, spec = self.file.behavior, self.file.facts.spec.behavior
+        series, spec = self.file.behavior, self.file.metadata.spec.behavior
         if series is None or spec is None:
             return None
         times_s = window.start_s + np.arange(window.spec.n_behavior) / spec.rate_hz
@@ -191,14 +195,14 @@ class StoredPredictions(Predictor):
         return None if (rows < 0).any() else series.read(rows)
 
     def _remarks(self, window: Window, mask: Mask, rows: np.ndarray) -> tuple[str, ...]:
-        file, facts = self.file, self.file.facts
-        remarks = list(facts.remarks)
-        if facts.mask is None:
+        file, metadata = self.file, self.file.metadata
+        remarks = list(metadata.remarks)
+        if metadata.mask is None:
             remarks.append("from a file: this mask changes no prediction")
-        elif facts.mask.mask_id != mask.mask_id:
-            name = facts.mask.name or f"mask {facts.mask.mask_id[:8]}"
+        elif metadata.mask.mask_id != mask.mask_id:
+            name = metadata.mask.name or f"mask {metadata.mask.mask_id[:8]}"
             remarks.append(f"from a file, predicted under {name}, not under this mask")
-        if facts.fingerprint not in ("", window.session.fingerprint):
+        if metadata.fingerprint not in ("", window.session.fingerprint):
             remarks.append("predicted from another copy of this recording")
         windows = np.unique(file.responses.window[rows[rows >= 0]])
         if file.window_at(window.start_s) < 0 and (windows >= 0).any():
@@ -207,7 +211,7 @@ class StoredPredictions(Predictor):
 
     def _nothing_at(self, window: Window) -> UnsupportedRequestError:
         first_s, last_s = self.file.span_s
-        tier = f", tier {self.file.facts.tier}" if self.file.facts.tier else ""
+        tier = f", tier {self.file.metadata.tier}" if self.file.metadata.tier else ""
         return UnsupportedRequestError(
             f"{self.path} has no prediction of these targets from {window.start_s:.2f} "
             f"to {window.stop_s:.2f} s: it covers {len(self.file.neurons):,} neurons, "
