@@ -71,26 +71,22 @@ def test_an_error_of_a_model_is_told_in_the_widget(rerun_page):
     rerun_page.part("control").first.get_by_text("no/such/model").first.wait_for()
 
 
-def test_a_reloaded_page_shows_the_mask_and_no_picture_beside_it(rerun_page):
+def test_a_page_reloaded_in_a_stroke_shows_its_mask_and_leaves_no_stroke_open(
+    rerun_page,
+):
     mask = painted(rerun_page)
     wait_for_picture_of(rerun_page, mask["visible"])
-    rerun_page.save()
-    reload(rerun_page)
-    wait_for_counts(rerun_page, **mask)
-    wait_for_picture_of(rerun_page, mask["visible"])
-    rerun_page.evaluate("explorer.painter.paint(range(25), 0)")
-    wait_for_counts(rerun_page, hidden=25)
-    assert not rerun_page.page.locator(IMAGE).first.is_visible()
-
-
-def test_a_page_that_is_reloaded_in_a_stroke_leaves_none_open(rerun_page):
     rerun_page.save()
     with rerun_page.dragging(rerun_page.part("field").first, (0.3, 0.5)) as to:
         to((0.6, 0.5))
         rerun_page.wait_for_kernel("explorer.controller.in_stroke", True)
         reload(rerun_page)
     rerun_page.wait_for_kernel("explorer.controller.in_stroke", False)
-    wait_for_agreement(rerun_page)
+    mask = wait_for_agreement(rerun_page)
+    wait_for_picture_of(rerun_page, mask["visible"])
+    rerun_page.evaluate("explorer.painter.paint(range(25), 0)")
+    wait_for_counts(rerun_page, hidden=25)
+    assert not rerun_page.page.locator(IMAGE).first.is_visible()
 
 
 def test_after_a_restart_the_view_says_so_and_the_cells_run_again(rerun_page):
@@ -137,6 +133,7 @@ def test_the_last_picture_is_kept_out_of_sight_and_shown_where_no_kernel_is(reru
     rerun_page.visit(name)
 
 
+@pytest.mark.acceptance
 @pytest.mark.parametrize("front", ["notebook", "voila"])
 def test_in_another_front_end_a_stroke_is_painted_and_answered(tab, front):
     open_explorer(tab, front=front)

@@ -73,14 +73,25 @@ def test_a_notebook_contains_no_local_path_or_user_name(path):
     assert user == "root" or not re.search(rf"\b{re.escape(user)}\b", text)
 
 
+@pytest.fixture(scope="module")
+def kernel():
+    """One kernel for all notebooks: to start one and to import takes ten seconds."""
+    from jupyter_client.manager import AsyncKernelManager
+    from jupyter_core.utils import run_sync
+
+    manager = AsyncKernelManager(kernel_name="python3")
+    yield manager
+    if manager.has_kernel:
+        run_sync(manager.shutdown_kernel)(now=True)
+
+
 @pytest.mark.notebook
 @pytest.mark.slow
 @pytest.mark.process
 @names
-def test_a_notebook_runs_from_top_to_bottom(path):
+def test_a_notebook_runs_from_top_to_bottom(path, kernel):
     stored = code_cells(read(path))
-    for cell, before in zip(
-        code_cells(run(path, SMALL[path.stem])[0]), stored, strict=True
-    ):
+    book, _ = run(path, SMALL[path.stem], kernel)
+    for cell, before in zip(code_cells(book), stored, strict=True):
         assert cell.execution_count, cell.source
         assert kinds(cell) == kinds(before), cell.source
