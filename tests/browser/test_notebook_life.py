@@ -77,8 +77,8 @@ def test_a_page_reloaded_in_a_stroke_shows_its_mask_and_leaves_no_stroke_open(
     mask = painted(rerun_page)
     wait_for_picture_of(rerun_page, mask["visible"])
     rerun_page.save()
-    with rerun_page.dragging(rerun_page.part("field").first, (0.3, 0.5)) as to:
-        to((0.6, 0.5))
+    with rerun_page.dragging(rerun_page.part("field").first, (0.3, 0.3)) as to:
+        to((0.6, 0.3))
         rerun_page.wait_for_kernel("explorer.controller.in_stroke", True)
         reload(rerun_page)
     rerun_page.wait_for_kernel("explorer.controller.in_stroke", False)
