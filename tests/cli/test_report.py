@@ -146,9 +146,12 @@ def test_the_page_of_a_saved_analysis_has_the_librarys_numbers(
     session = om.open_session(facts["recording"]["path"])
     window, mask = session.window(facts["start_s"]), om.Mask.from_dict(facts["mask"])
     predictor = om.load_predictor("video-ridge", [session])
-    scores = window_scores(predictor.predict(window, mask), window)
-    assert page.row("all") == cells(scores)
-    areas = scores_by_area(scores, session.units)
+    in_tier = om.evaluate(predictor, session, mask).scores[0]
+    values = np.full(session.n_neurons, np.nan)
+    values[in_tier.neurons] = in_tier.centred_per_neuron
+    assert page.row("all") == cells(values)
+    assert f"over {in_tier.n_windows} test windows" in text
+    areas = scores_by_area(values, session.units)
     assert areas
     for area, part in areas:
         summary = [str(part.n), number(part.mean), number(part.median)]
@@ -157,12 +160,13 @@ def test_the_page_of_a_saved_analysis_has_the_librarys_numbers(
     pinned = om.Mask.from_dict(facts["pins"][0]["mask"])
     beside = predictor.predict(window, pinned)
     mean = om.load_predictor("mean", [session])
+    in_window = window_scores(predictor.predict(window, mask), window)
     others = [
         window_scores(mean.predict(window, mask), window),
         window_scores(beside, window),
     ]
     for neuron in (3, 7):
-        each = [number(float(s[neuron])) for s in (scores, *others)]
+        each = [number(float(s[neuron])) for s in (in_window, *others)]
         assert page.row(str(session.units.unit_id[neuron])) == each
     assert ("Decoded behaviour" in text) == (beside.behavior is not None)
 

@@ -11,7 +11,6 @@ from omnimouse_model.analysis.evaluate.summary import (
     scores_by_area,
 )
 from omnimouse_model.live.neurons.neuron_info_text import heading
-from omnimouse_model.live.project.score_text import definition_of
 from omnimouse_model.live.report import (
     ReportCondition,
     ReportData,
@@ -70,13 +69,13 @@ def title_of(condition: ReportCondition) -> str:
 # -- scores -------------------------------------------------------------------------
 def scores(data: ReportData) -> Iterator[Markup]:
     """Yield the definition of the score, its summary by area, and the distribution."""
-    scores = data.content.scores
+    scores = data.content.shown_scores
     summary = score_summary(scores)
     if scores is None or not summary.n:
         yield tag("p", "No target response was predicted: there is no score.")
         return
     metric = data.content.metric
-    definition = definition_of(metric)
+    definition = data.content.shown_definition
     yield tag("p", f"{metric.symbol}: {definition}.", class_="quiet")
     rows = [("all", *summary_cells(summary))]
     areas = scores_by_area(scores, data.content.session.units)
@@ -105,7 +104,7 @@ def field(data: ReportData) -> Iterator[Markup]:
             samples.append((sample, f"{name}: {int(members.sum()):,}"))
     by_state = pictures.by_state(states, is_target)
     figures = [tag("figure", tag("h3", "By state"), by_state, drawings.legend(samples))]
-    scores = data.content.scores
+    scores = data.content.shown_scores
     if scores is not None and np.isfinite(scores).any():
         legend = [(drawings.score_scale(data.content.metric), "")]
         if not np.isfinite(scores).all():
@@ -192,7 +191,7 @@ def _neuron_scores(data: ReportData, conditions: Sequence[ReportCondition]) -> M
         for n in neurons
     ]
     return table(
-        (f"{data.content.metric.symbol} of neuron", *map(title_of, conditions)),
+        (f"{data.content.metric.symbol} in window", *map(title_of, conditions)),
         rows,
         neurons=neurons,
         conditions=[key_of(c) for c in conditions],

@@ -214,6 +214,20 @@ def test_the_table_of_neurons_has_the_numbers_of_the_screen(controller, tmp_path
         assert told in words
 
 
+def test_scores_over_a_tier_are_exported_beside_those_of_the_window(controller):
+    controller.finish_scores()
+    found = controller.results.tier_score
+    content = exports.screen_content(controller.state, controller.results)
+    table = exports.neuron_columns(content)
+    neurons = found.score.neurons
+    np.testing.assert_array_equal(
+        table["r_test"][neurons], found.score.centred_per_neuron
+    )
+    np.testing.assert_array_equal(table["r"], controller.results.scores)
+    assert f"over {found.n_total} test windows" in content.definitions["r_test"]
+    assert "r_test (neuron,)" in str(exports.arrays_of(content)["README"])
+
+
 def test_neurons_are_marked_as_selected_whatever_the_recording_calls_them(controller):
     session = controller.state.session
     units = replace(session.units, unit_id=session.units.unit_id + 5)

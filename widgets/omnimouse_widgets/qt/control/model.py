@@ -14,7 +14,7 @@ from omnimouse_model.live.results import Results
 from omnimouse_model.predict.registry import must_be_fetched, predictor_names
 from omnimouse_widgets.drawn.model.freshness import freshness_text
 from omnimouse_widgets.drawn.model.text import MEANINGS, model_text
-from omnimouse_widgets.drawn.model.tier_score import TIP, tier_score_lines
+from omnimouse_widgets.drawn.model.tier_score import TIP, shown_tier_score_lines
 from omnimouse_widgets.qt.control.download import DownloadSection
 from omnimouse_widgets.qt.control.finetune import FinetuneSection
 from omnimouse_widgets.qt.control.model_info import ModelInfoSection
@@ -156,7 +156,9 @@ class ModelSection(QWidget):
     # -- from state to screen -----------------------------------------------------
     def _draw_tier_score(self) -> None:
         state, found = self._controller.state, self._controller.results.tier_score
-        self.tier_score.setText("\n".join(tier_score_lines(self._controller)) or "–")
+        self.tier_score.setText(
+            "\n".join(shown_tier_score_lines(self._controller)) or "–"
+        )
         self.refine.setText("Pause" if state.scores_tier else "Go on")
         verb = "Stop" if state.scores_tier else "Continue"
         self.refine.setToolTip(f"{verb} to refine the score over further windows")
