@@ -31,7 +31,7 @@ CHARTS: Final = {"Context": "sweep", "Scores": "neuron_scores"}
 _SETTLED: Final = f"{NO_REQUEST_PENDING} and explorer.controller.wait(0)"
 # Number of points and sum of the finite values of each trace.
 _IN_KERNEL: Final = """[
-    [len(y), round(float(sum(v for v in map(float, y) if v == v)), 3)]
+    [len(y), round(float(sum(v for v in y if v is not None and v == v)), 3)]
     for y in (() if t.y is None else t.y for t in explorer.{part}.chart.figure.data)
 ] if explorer.{part}.chart is not None else None"""
 _ON_PAGE: Final = """() => {
@@ -150,7 +150,8 @@ class NotebookSoak:
         while planned or monotonic() < deadline_s:
             name = planned.pop() if planned else str(self.random.choice(names))
             self.act(name)
-            print(f"{name}: longest {self.longest_s}", flush=True)
+            longest = {title: round(s, 1) for title, s in self.longest_s.items()}
+            print(f"{name}: longest {longest}", flush=True)
 
 
 def _totals(traces: list[list[float]] | None) -> str:

@@ -200,6 +200,11 @@ function connect({ model, el }, name, handlers) {
   const checkKernel = () => { setEnded(true); if (isVisible) send("ready"); };
   model.on("comm_live_update", checkKernel);
   closers.push(() => model.off("comm_live_update", checkKernel));
+  // JupyterLab closes no comm when a kernel is shut down or dies, and messages wait for it.
+  const kernelEnd = model.widget_manager?.kernel?.disposed;
+  const noteEnd = () => setEnded(true);
+  kernelEnd?.connect?.(noteEnd);
+  closers.push(() => kernelEnd?.disconnect?.(noteEnd));
   // `keys` are the shortcuts of the part, for `bindKeys`: its buttons have them, too.
   const ready = (keys = commonKeys(send)) => {
     const { " ": _space, Enter: _enter, ...others } = keys; // these press the button
@@ -335,21 +340,25 @@ function plotBeside({ send, onClose }, el, then = () => {}) {
   const waiting = makeStatus("omnimouse-waiting", "status");
   const isComplete = () =>
     expected.every((n, trace) => (plot.data?.[trace]?.y?.length ?? 0) === n);
-  const check = () => {
-    timer = 0;
-    const isLacking = expected && plot && !isComplete();
-    waiting.textContent = plot && !isLacking ? "" : "◌ loading the figure…";
-    wait = isLacking ? Math.min(2 * wait, MAX_CHECK_MS) : CHECK_MS;
-    if (isLacking) { send("lost"); timer = setTimeout(check, wait); }
-  };
   // A figure that is made in a hidden tab has a default width. plotly corrects it only
-  // when the window is resized, and only if the width is not in the layout.
-  const fitting = new ResizeObserver(() => {
+  // when the window is resized, and only if the width is not in the layout. Returns
+  // whether the width is right; a change that arrives meanwhile can undo the correction.
+  const fitWidth = () => {
     const drawn = plot.querySelector(".main-svg")?.clientWidth;
-    if (!plot.clientWidth || !drawn || drawn === plot.clientWidth) return;
+    if (!plot.clientWidth || !drawn || Math.abs(drawn - plot.clientWidth) < 2) return true;
     delete plot.layout.width;
     dispatchEvent(new Event("resize"));
-  });
+    return false;
+  };
+  const check = () => {
+    timer = 0;
+    const isLacking = plot && expected && !isComplete();
+    waiting.textContent = plot && !isLacking ? "" : "◌ loading the figure…";
+    wait = isLacking ? Math.min(2 * wait, MAX_CHECK_MS) : CHECK_MS;
+    if (isLacking) send("lost");
+    if (plot && (!fitWidth() || isLacking)) timer = setTimeout(check, wait);
+  };
+  const fitting = new ResizeObserver(() => { timer ||= setTimeout(check, 0); });
   const update = () => {
     const element = el.parentElement?.querySelector(".js-plotly-plot");
     // plotly adds `on` when it has drawn the figure.
