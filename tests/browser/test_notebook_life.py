@@ -80,8 +80,8 @@ def test_a_page_reloaded_in_a_stroke_shows_its_mask_and_leaves_no_stroke_open(
     rerun_page.page.get_by_role("tab", name="Scores", exact=True).last.click()
     rerun_page.page.wait_for_function(REASON_IS_SHOWN)
     rerun_page.save()
-    with rerun_page.dragging(rerun_page.part("field").first, (0.3, 0.5)) as to:
-        to((0.6, 0.5))
+    with rerun_page.dragging(rerun_page.part("field").first, (0.3, 0.3)) as to:
+        to((0.6, 0.3))
         rerun_page.wait_for_kernel("explorer.controller.in_stroke", True)
         reload(rerun_page)
     rerun_page.wait_for_kernel("explorer.controller.in_stroke", False)
