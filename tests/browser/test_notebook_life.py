@@ -85,8 +85,8 @@ def test_a_page_reloaded_in_a_stroke_shows_its_mask_and_leaves_no_stroke_open(
         rerun_page.wait_for_kernel("explorer.controller.in_stroke", True)
         reload(rerun_page)
     rerun_page.wait_for_kernel("explorer.controller.in_stroke", False)
-    mask = wait_for_agreement(rerun_page)
-    wait_for_picture_of(rerun_page, mask["visible"])
+    wait_for_agreement(rerun_page)
+    wait_for_picture_of(rerun_page, mask["visible"])  # as saved
     rerun_page.evaluate("explorer.painter.paint(range(25), 0)")
     wait_for_counts(rerun_page, hidden=25)
     rerun_page.page.get_by_role("tab", name="Scores", exact=True).last.click()
