@@ -296,12 +296,17 @@ def browser_and_server() -> Iterator[tuple["Browser", Server]]:
 
 @contextmanager
 def page_in(
-    browser: "Browser", server: Server, *, has_touch: bool = False
+    browser: "Browser", server: Server, *, has_touch: bool = False, scale: float = 1.0
 ) -> Iterator[NotebookPage]:
-    """Open a new page; at the end of the block, close it and end its kernels."""
+    """Open a new page; at the end of the block, close it and end its kernels.
+
+    `scale` is the number of pixels of a screenshot per CSS pixel.
+    """
     before = server.kernels()
     # A new context has no cookies or storage of earlier pages.
-    context = browser.new_context(viewport=SIZE, has_touch=has_touch)
+    context = browser.new_context(
+        viewport=SIZE, has_touch=has_touch, device_scale_factor=scale
+    )
     try:
         yield NotebookPage(context.new_page(), server)
     finally:
