@@ -23,9 +23,7 @@ def answer_dialogs(monkeypatch, path):
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(path), ""))
 
 
-def test_the_key_saves_in_our_panels_every_time_and_napari_keeps_its_own(
-    dock, tmp_path, monkeypatch
-):
+def test_the_key_saves_and_napari_keeps_its_own(dock, tmp_path, monkeypatch):
     path = tmp_path / "forecast.omnimouse.json"
     answer_dialogs(monkeypatch, path)
     napari_asked = []
@@ -58,9 +56,7 @@ def from_command_line(dock, path, monkeypatch):
 
 
 @pytest.mark.parametrize("is_dropped", [True, False])
-def test_a_saved_analysis_is_reopened_by_drop_and_from_the_command_line(
-    dock, tmp_path, monkeypatch, is_dropped
-):
+def test_an_analysis_is_dropped_or_launched(dock, tmp_path, monkeypatch, is_dropped):
     controller = dock.controller
     path = tmp_path / "a.omnimouse.json"
     controller.apply_preset("video_only")

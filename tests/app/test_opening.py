@@ -66,9 +66,7 @@ def test_the_chosen_model_alone_is_loaded_and_the_demo_opened_where_the_last_is_
     assert load_calls == ["last"]
 
 
-def test_a_broken_folder_leaves_its_error_and_a_closed_window_is_destroyed(
-    qapp, load_calls, tmp_path
-):
+def test_a_broken_folder_is_told_and_the_window_destroyed(qapp, load_calls, tmp_path):
     """PyQt destroys at exit what is left then, and now and then crashes over it."""
     import napari
 

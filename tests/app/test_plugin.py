@@ -250,9 +250,7 @@ def visible_key_windows():
 
 @pytest.mark.gui
 @pytest.mark.slow
-def test_page_keys_step_trials_wherever_the_focus_is_and_with_alt_planes(
-    dock, monkeypatch
-):
+def test_page_keys_step_trials_anywhere_and_with_alt_planes(dock, monkeypatch):
     from qtpy.QtCore import Qt
     from qtpy.QtTest import QTest
 

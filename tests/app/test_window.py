@@ -74,17 +74,6 @@ def test_no_dock_is_dragged_over_the_whole_field(dock):
         assert window.findChild(QOpenGLWidget).width() >= 160
 
 
-def test_moving_the_cursor_moves_video_raster_and_traces_together(dock):
-    dock.controller.set_cursor(37)
-    window = dock.controller.state.window
-    stimulus, raster = dock.panels["Stimulus"], dock.panels["Raster"]
-    stack, time_s = dock.panels["Traces"].stack, window.timestamps["responses"][37]
-    mark = next(iter(raster.pictures.values())).cursor
-    wait_for(lambda: mark.value() == 37.5, "the raster's mark")
-    wait_for(lambda: stack.cursor.value() == pytest.approx(time_s), "the traces'")
-    wait_for(lambda: np.array_equal(stimulus.frame.image, window.frames_u8[37]), "it")
-
-
 def test_a_renamed_layer_goes_on_working(dock):
     layers = dock.instrument.layers
     before, layers.neurons.name = layers.neurons.name, "my neurons"

@@ -49,9 +49,7 @@ def interrupted(self: TrainingProgress, facts: dict[str, float]) -> None:
 
 
 @pytest.mark.slow
-def test_ctrl_c_saves_and_says_how_to_go_on(
-    config, recordings, tmp_path, monkeypatch, capsys
-):
+def test_ctrl_c_saves_the_run(config, recordings, tmp_path, monkeypatch, capsys):
     out = tmp_path / "run"
     command = ["train", str(config), "--out", str(out), "--sessions", str(recordings)]
     command += ["--device", "cpu", "--accumulate", "2"]

@@ -100,9 +100,8 @@ def test_a_seed_permutes_what_a_strategy_is(count):
         drawn = mask_from_strategy(name, count, seed=5)
         stored = mask_from_strategy(name, len(drawn.token_layout.order))
         assert len(drawn.token_layout.order) == min(count, 4096)
-        assert np.array_equal(drawn.cells[:, drawn.token_layout.order], stored.cells), (
-            name
-        )
+        order = drawn.token_layout.order
+        assert np.array_equal(drawn.cells[:, order], stored.cells), name
         assert drawn.cells.astype(bool).sum() == stored.cells.astype(bool).sum()
         assert np.array_equal(drawn.frames, stored.frames)
 

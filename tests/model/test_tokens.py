@@ -16,7 +16,6 @@ from omnimouse_model.masks import (
     Mask,
     TokenLayout,
     input_cells,
-    scored_cells,
     token_starts,
     video_steps,
 )
@@ -79,17 +78,6 @@ def test_tokens_cover_exactly_the_long_runs(visible, cuts):
                     continue
                 assert covered[run].all() == (len(run) >= 10) or not run
                 run = []
-
-
-def test_targets_near_visible_samples_are_not_asked_unless_switched_off():
-    mask = Mask.nothing(2).show([0], slice(0, 30)).ask([0, 1], slice(30, 60))
-    mask = mask.ask([1], slice(0, 60))
-    asked = scored_cells(mask)
-    assert np.flatnonzero(asked[:, 0])[0] == 38
-    assert np.flatnonzero(asked[:, 1])[0] == 5
-    free = replace(mask, guarded=False)
-    assert scored_cells(free).sum() == mask.target.sum()
-    assert free != mask
 
 
 def test_samples_and_neurons_are_numbers_bools_or_refused():

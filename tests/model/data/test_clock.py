@@ -140,13 +140,8 @@ def test_starts_need_the_whole_window():
 
 @pytest.mark.parametrize("open_end", [np.inf, 100.0])
 def test_the_last_trial_lasts_to_the_end(open_end):
-    assert points_inside(np.arange(5.0), np.array([[2.0, open_end]])).tolist() == [
-        0,
-        0,
-        1,
-        1,
-        1,
-    ]
+    inside = points_inside(np.arange(5.0), np.array([[2.0, open_end]]))
+    assert inside.tolist() == [0, 0, 1, 1, 1]
 
 
 def test_a_window_has_at_least_one_point():

@@ -78,11 +78,8 @@ def test_a_spec_without_behavior_may_touch_its_gaps(tmp_path):
     bare = replace(om.OMNIMOUSE, behavior=None)
     reading, blind = (session.window_starts(spec=s) for s in (om.OMNIMOUSE, bare))
     assert set(reading) < set(blind)
-    assert (
-        not session.window(blind[len(reading) // 2], om.OMNIMOUSE)
-        .valid["behavior"]
-        .all()
-    )
+    window = session.window(blind[len(reading) // 2], om.OMNIMOUSE)
+    assert not window.valid["behavior"].all()
 
 
 def test_only_channels_of_the_spec_decide_about_validity(tmp_path):
@@ -91,9 +88,8 @@ def test_only_channels_of_the_spec_decide_about_validity(tmp_path):
     window = session.window(5.0)
     assert not window.valid["behavior"].all()
     assert window.at(running).valid["behavior"].all()
-    np.testing.assert_array_equal(
-        window.at(running).behavior[:, 0], window.behavior[:, -1]
-    )
+    speed = window.at(running).behavior[:, 0]
+    np.testing.assert_array_equal(speed, window.behavior[:, -1])
     one = BehaviorSpec(20.0, ("pupil_size",), is_raw=True)
     sizes = np.linspace(1.0, 2.0, 40)
     clip = om.Clip(

@@ -229,7 +229,6 @@ def test_a_spot_without_extent_has_no_selectivity():
     assert np.isnan(found.value).all()
 
 
-# -- streaming and resampling -----------------------------------------------------
 def test_merged_moments_are_those_of_all_samples(generator):
     x, y = generator.normal(3, 2, (2, 90, 4))
     y[5, 1] = np.nan

@@ -40,9 +40,8 @@ def test_leaving_a_block_out_gives_the_moments_of_the_others():
         blocks.add(number, moments(predicted[number], recorded[number]))
     for number, (found, _) in enumerate(blocks.without_each()):
         others = np.arange(5) != number
-        expected = moments(
-            np.concatenate(predicted[others]), np.concatenate(recorded[others])
-        )
+        both = (np.concatenate(values[others]) for values in (predicted, recorded))
+        expected = moments(*both)
         np.testing.assert_allclose(found.pearson(), expected.pearson(), rtol=1e-12)
         np.testing.assert_array_equal(found.count, expected.count)
 

@@ -100,9 +100,8 @@ def test_a_window_of_another_spec_is_refused_and_mapped_by_time(case):
     with pytest.raises(UnsupportedRequestError, match=r"\.at\("):
         predictor.predict(window.at(other), mask.at(other))
     found = predict_same_span(predictor, window.at(other), mask.at(other))
-    assert_same(
-        found, predict_same_span(predictor, window, mask.at(other).at(mask.spec))
-    )
+    expected = predict_same_span(predictor, window, mask.at(other).at(mask.spec))
+    assert_same(found, expected)
     assert found.responses.shape[0] == window.spec.n_samples
     assert "mapped by time" in found.status
     mean = naive_predictor("mean", other)
@@ -151,9 +150,8 @@ def test_steps_give_the_numbers_of_one_call(imaging):
     _, state = predictor.step(state, window.warmup)
     stepped, _ = predictor.step(state, window)
     asked = np.isfinite(whole.responses)
-    np.testing.assert_allclose(
-        stepped.responses[asked], whole.responses[asked], atol=1e-5
-    )
+    rates = stepped.responses[asked]
+    np.testing.assert_allclose(rates, whole.responses[asked], atol=1e-5)
     assert window.warmup.stop_s == pytest.approx(window.start_s)
     assert window.warmup.video.shape == (30, 144, 256)
     assert window.video.dtype == np.uint8
@@ -212,9 +210,8 @@ def test_counts_are_scored_in_bits_per_spike(spiking):
     rates = np.concatenate([one.responses for one in found]) / 50.0
     counts = np.concatenate([w.responses[:, found[0].neurons] for w in windows])
     assert bits_per_spike(rates, counts).value > 0
-    np.testing.assert_allclose(
-        recorded_as(windows[0], "spikes/s"), 50 * windows[0].responses
-    )
+    recorded = recorded_as(windows[0], "spikes/s")
+    np.testing.assert_allclose(recorded, 50 * windows[0].responses)
 
 
 def test_another_package_adds_a_family_by_an_entry_point(tmp_path):

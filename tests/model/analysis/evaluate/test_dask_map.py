@@ -83,9 +83,7 @@ def test_a_killed_worker_loses_nothing(
         ("context-ridge", [0, 8], "needs"),
     ],
 )
-def test_scores_and_refusals_are_the_same_there(
-    session, scheduler, source, neurons, refusal
-):
+def test_workers_score_and_refuse_alike(session, scheduler, source, neurons, refusal):
     ask = {"neurons": neurons, "seeds": 2, "max_windows": 2}
     there = context_sweep(source, session, **ask, scheduler=scheduler)
     here = context_sweep(resolve_predictor(source, "cpu"), session, **ask)
@@ -130,7 +128,6 @@ def test_what_is_no_scheduler_is_refused_at_once(address):
         checked_scheduler(address)
 
 
-# -- several writers ------------------------------------------------------------------
 NUMBERS = RowFormat("numbers", "some numbers", lambda row: {"n": row}, lambda f: f["n"])
 
 

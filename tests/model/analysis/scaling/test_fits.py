@@ -39,10 +39,8 @@ def growth_runs(model, limit, sizes=SIZES, seeds=3, order="random 0"):
 
 @pytest.fixture(scope="module")
 def rows():
-    two = [
-        *growth_runs("5M", 0.35),
-        *growth_runs("5M", 0.35, seeds=1, order="random 1"),
-    ]
+    other = growth_runs("5M", 0.35, seeds=1, order="random 1")
+    two = [*growth_runs("5M", 0.35), *other]
     return (*two, *growth_runs("1M", 0.3, sizes=(8, 16, 32)))
 
 
@@ -53,7 +51,6 @@ def results(rows, tmp_path):
     return path
 
 
-# -- collections ----------------------------------------------------------------------
 @pytest.fixture
 def mice():
     draw = np.random.default_rng(2)

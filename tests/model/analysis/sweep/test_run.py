@@ -92,9 +92,7 @@ def test_contexts_of_a_draw_are_nested_and_ask_the_same():
         (1, (), 0, 1),
     ],
 )
-def test_targets_are_as_many_as_the_largest_context_leaves(
-    n_neurons, wanted, largest, n_targets
-):
+def test_targets_fill_what_the_largest_leaves(n_neurons, wanted, largest, n_targets):
     assert largest_context(n_neurons, wanted) == largest
     draw = held_out_draw(n_neurons, largest, 0)
     assert len(draw.targets) == n_targets

@@ -95,9 +95,7 @@ def test_it_can_be_stopped_at_any_step(session):
 
 
 @pytest.mark.slow
-def test_the_controller_keeps_the_order_of_each_recording(
-    controller, session, tmp_path
-):
+def test_the_controller_keeps_an_order_per_recording(controller, session, tmp_path):
     similarity = controller.neuron_order
     assert similarity.order is None
     similarity.request()

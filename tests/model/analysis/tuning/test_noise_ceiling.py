@@ -54,9 +54,8 @@ def test_the_ceiling_is_that_of_all_the_clips_together(session):
     each = [clip_repeats(session, clip, np.arange(30)).responses for clip in clips]
     length = min(part.shape[2] for part in each)
     assert all(part.shape[2] == length for part in each)
-    stacked = stack_clips(
-        np.stack([part[:, :n_repeats].transpose(1, 2, 0) for part in each])
-    )
+    parts = [part[:, :n_repeats].transpose(1, 2, 0) for part in each]
+    stacked = stack_clips(np.stack(parts))
     whole = cc_scores(stacked[:, :1], stacked)
     found = population_ceiling(session)
     np.testing.assert_array_equal(found.status, whole.status)

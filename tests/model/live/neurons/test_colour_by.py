@@ -109,9 +109,7 @@ def test_a_missing_quantity_has_a_message(controller):
 
 
 @pytest.mark.slow
-def test_ceilings_are_read_when_chosen_and_cleared_with_the_session(
-    controller, mouse, plain_session
-):
+def test_ceilings_are_read_when_chosen_and_cleared(controller, mouse, plain_session):
     controller.open_session(mouse)
     controller.set_colour_by("oracle")
     found, scale = ceilings.population_ceiling(mouse), controller.colouring.scale

@@ -51,9 +51,7 @@ def visible(request):
 
 
 @pytest.mark.parametrize("few_patterns", [128, 0])
-def test_mean_and_variance_are_those_of_the_dense_solution(
-    model, visible, few_patterns, monkeypatch
-):
+def test_it_equals_the_dense_solution(model, visible, few_patterns, monkeypatch):
     monkeypatch.setattr(conditional, "_FEW_PATTERNS", few_patterns)
     values = np.random.default_rng(3).standard_normal(visible.shape)
     found = Conditional(Prior.of(model, TIMES_S), visible)

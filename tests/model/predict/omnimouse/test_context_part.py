@@ -89,9 +89,7 @@ def test_the_mean_follows_the_transformer(session, predictor):
     np.testing.assert_allclose(found, plain, rtol=1e-4, atol=1e-5)
 
 
-def test_a_checkpoint_keeps_both_and_can_be_read_without_the_part(
-    session, path, predictor
-):
+def test_a_checkpoint_can_be_read_without_the_part(session, path, predictor):
     window, mask = session.window(3.0), om.mask_from_strategy(STRATEGY, 12)
     plain = load_checkpoint_predictor(path, with_context=False)
     assert plain.predictor_id != predictor.predictor_id

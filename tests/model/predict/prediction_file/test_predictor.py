@@ -81,9 +81,8 @@ def test_what_a_file_cannot_answer_is_refused(session, path):
             stored.predict(window, mask)
     starts = np.array([7.0, 8.0])
     asked = {"starts": starts, "centred": False}
-    assert (
-        "10 of the 20" in om.evaluate(stored, session, many, **asked).scores[0].refusal
-    )
+    (refused,) = om.evaluate(stored, session, many, **asked).scores
+    assert "10 of the 20" in refused.refusal
     assert om.evaluate(stored, session, few, **asked).scores[0].refusal == ""
     with pytest.raises(UnsupportedRequestError, match="context"):
         om.context_sweep(path, session, neurons=[0, 8])

@@ -69,9 +69,7 @@ def short_wait(monkeypatch):
     )
 
 
-def test_with_the_authority_s_certificate_it_answers(
-    scheduler, our_certificates, session
-):
+def test_with_the_right_certificate_it_answers(scheduler, our_certificates, session):
     assert scheduler.startswith("tls://")
     window, mask = session.window(4.0), example_mask(session)
     with client_configuration(our_certificates):

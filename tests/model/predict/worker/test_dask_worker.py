@@ -6,12 +6,9 @@ import threading
 import time
 
 import distributed
-import numpy as np
 import pytest
 
 from omnimouse_model.errors import StoppedError, WorkerError
-from omnimouse_model.live.controller import Controller
-from omnimouse_model.masks import TARGET
 from omnimouse_model.predict.worker.dask_scheduler import check_address
 from omnimouse_model.predict.worker.dask_worker import (
     load_on_scheduler,
@@ -74,7 +71,6 @@ def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
         _ = predictor.needs
 
 
-# -- on a worker ----------------------------------------------------------------------
 @pytest.fixture(scope="module")
 def scheduler():
     with cluster_address() as address:
@@ -86,26 +82,6 @@ def remote(scheduler):
     predictor = remote_predictor(scheduler, EndlessPredictor)
     yield predictor
     predictor.close()
-
-
-@pytest.mark.process
-@pytest.mark.slow
-def test_it_answers_as_the_predictor_it_holds(remote, session):
-    controller = Controller()
-    controller.open_session(session)
-    controller.choose_predictor(remote)
-    controller.set_mask(example_mask(session))
-    controller.paint_cells([2, 11], slice(0, 60), TARGET)
-    assert controller.wait(TIMEOUT)
-    found = controller.results.population
-    expected = EchoPredictor().predict(
-        controller.state.window, controller.state.mask, found.neurons
-    )
-    assert found.mask_id == controller.state.mask.mask_id
-    assert np.array_equal(found.responses, expected.responses, equal_nan=True)
-    assert np.array_equal(found.behavior, expected.behavior)
-    assert remote.counters["bytes_sent_last"] < 10_000
-    controller.close()
 
 
 @pytest.mark.process

@@ -119,9 +119,7 @@ def test_a_known_animals_vector_is_reused(mouse_folder, base, tmp_path):
     assert card_of(out)["n_trained"] == (7 + 1) * E + 7
 
 
-def test_a_model_that_tells_no_animals_apart_is_given_none(
-    mouse_folder, base, tmp_path
-):
+def test_a_model_without_animals_is_given_none(mouse_folder, base, tmp_path):
     """Two sessions of one animal would bring its vector into both."""
     known = read_checkpoint(base)
     config = replace(known.config, always_use_animal_embeddings=False)
@@ -135,9 +133,7 @@ def test_a_model_that_tells_no_animals_apart_is_given_none(
 
 
 @pytest.mark.usefixtures("rising_score")
-def test_everything_can_be_trained_of_a_known_session_which_keeps_its_animal(
-    mouse_folder, base, tmp_path
-):
+def test_everything_can_be_trained_of_a_known_session(mouse_folder, base, tmp_path):
     session = replace(
         om.open_session(mouse_folder / KNOWN), animal_id="another", _cache={}
     )
@@ -152,9 +148,6 @@ def test_everything_can_be_trained_of_a_known_session_which_keeps_its_animal(
     assert float((result.state[name] - known[name]).abs().max()) < 0.1
 
 
-# -- start values and held-out windows ------------------------------------------------
-
-
 def test_no_train_window_reaches_into_a_held_out_one(mouse_folder):
     session = om.open_session(mouse_folder / NEW)
     for seed in range(5):
@@ -166,7 +159,6 @@ def test_no_train_window_reaches_into_a_held_out_one(mouse_folder):
         np.testing.assert_array_equal(hold_out(session, seed).held_out, source.held_out)
 
 
-# -- stopping and going on ------------------------------------------------------------
 class KillError(BaseException):
     """Stands for a kill: nothing catches it."""
 
@@ -210,14 +202,10 @@ def refusal(predictor: str | Path, session: Session, out: Path, **options: int) 
     return error.value.code
 
 
-def test_what_cannot_be_fine_tuned_is_refused_before_anything_is_written(
-    mouse_folder, base, tmp_path, monkeypatch
-):
+def test_a_refusal_writes_nothing(mouse_folder, base, tmp_path, monkeypatch):
     out = tmp_path / "out"
-    new, known = (
-        om.open_session(mouse_folder / NEW),
-        om.open_session(mouse_folder / KNOWN),
-    )
+    new = om.open_session(mouse_folder / NEW)
+    known = om.open_session(mouse_folder / KNOWN)
     assert refusal("ridge", new, out) == "no_transformer"
     assert refusal(base, known, out) == "known"
     assert refusal(base, replace(new, id=KNOWN), out) == "neurons"
@@ -229,9 +217,7 @@ def test_what_cannot_be_fine_tuned_is_refused_before_anything_is_written(
     assert not out.exists()
 
 
-def test_a_recording_that_no_score_can_be_had_of_is_refused_at_the_start(
-    base, tmp_path
-):
+def test_a_recording_without_a_score_is_refused_at_the_start(base, tmp_path):
     silent = write_session(tmp_path / "c-1-1", 6)
     responses = np.load(silent / "responses" / "data.npy")
     np.save(silent / "responses" / "data.npy", np.full_like(responses, np.nan))

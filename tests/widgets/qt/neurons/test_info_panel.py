@@ -81,9 +81,7 @@ def estimates(monkeypatch, tuning):
     monkeypatch.setattr(live_facts, "direction_tuning", tunings)
 
 
-def test_numbers_on_screen_are_the_librarys(
-    panel, controller, recording, tuning, redraw
-):
+def test_numbers_are_the_librarys(panel, controller, recording, tuning, redraw):
     controller.select([4])
     redraw()
     assert f"r = {controller.results.scores[4]:.2f}" in panel.now.text()

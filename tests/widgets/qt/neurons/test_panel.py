@@ -34,9 +34,7 @@ def test_rows_tell_state_and_score(panel, controller, redraw):
     assert cell(panel, 2, "score") == "–"
 
 
-def test_a_click_on_a_title_sorts_and_unknown_values_stay_last(
-    panel, controller, redraw
-):
+def test_a_title_sorts_and_unknown_values_stay_last(panel, controller, redraw):
     controller.paint_cells([8, 4, 6], slice(30, 60), TARGET)
     redraw()
     titles = panel.view.horizontalHeader()

@@ -53,9 +53,7 @@ def test_before_the_first_trial_its_number_can_be_typed(panel, controller, redra
     assert panel.trial.text() == "trial 1 / 4"
 
 
-def test_the_repeats_of_the_clip_on_screen_are_marked(
-    panel, controller, redraw, monkeypatch
-):
+def test_repeats_of_the_clip_are_marked(panel, controller, redraw, monkeypatch):
     assert panel.repeats.bars == []
     clip = RepeatedClip("c", "train", (0, 2), 5.0)
     clips = property(lambda _: (clip,))
@@ -77,9 +75,7 @@ def test_without_a_session_keys_and_clicks_do_nothing(empty_controller, show):
     assert not panel.marker.isVisible()
 
 
-def test_a_recording_without_trials_has_none_on_its_time_line(
-    controller, panel, redraw
-):
+def test_without_trials_the_time_line_has_none(controller, panel, redraw):
     controller.open_session(SUITE2P)
     redraw()
     (ticks,) = panel.plot.getAxis("left")._tickLevels
