@@ -137,12 +137,8 @@ def tiny_transformer() -> Predictor:
     from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
     from tests.model.small_net import SMALL
 
-    config = replace(
-        SMALL,
-        num_response_latent_groups=8,
-        num_global_latents=8,
-        max_recording_len_s=600,
-    )
+    latents = {"num_response_latent_groups": 8, "num_global_latents": 8}
+    config = replace(SMALL, max_recording_len_s=600, **latents)
     net = OmniMouse(config, {"small": 40}, {"small": "mouse"}).eval()
     draw = torch.Generator().manual_seed(3)
     with torch.no_grad():

@@ -32,9 +32,8 @@ def square_outlines(corners, side, weight=None):
     yx = np.concatenate([patch + corner for corner in corners]).astype(np.int16)
     count = len(patch)
     weights = np.repeat(weight or np.ones(len(corners)), count).astype(np.float32)
-    return SimpleNamespace(
-        offsets=np.arange(len(corners) + 1) * count, yx=yx, weight=weights
-    )
+    offsets = np.arange(len(corners) + 1) * count
+    return SimpleNamespace(offsets=offsets, yx=yx, weight=weights)
 
 
 def square_field(corners, side=5, shape=(40, 40), weight=None) -> Field:

@@ -54,12 +54,10 @@ def test_without_a_choice_it_is_as_it_was_left(launch, load_calls, session_folde
 def test_the_chosen_model_alone_is_loaded_and_the_demo_opened_where_the_last_is_gone(
     launch, load_calls, session_folder, monkeypatch, tmp_path
 ):
-    write_last_session(
-        LastSession(str(tmp_path / "gone"), "mean"), tmp_path / "live.json"
-    )
-    monkeypatch.setattr(
-        "omnimouse_model.demo.demo_session", lambda progress: session_folder
-    )
+    gone = LastSession(str(tmp_path / "gone"), "mean")
+    write_last_session(gone, tmp_path / "live.json")
+    demo = "omnimouse_model.demo.demo_session"
+    monkeypatch.setattr(demo, lambda progress: session_folder)
     state = launch(model="last")
     assert state.session.path == session_folder
     assert state.predictor_name == "last"

@@ -97,19 +97,6 @@ def test_a_stroke_paints_the_neurons_under_it_on_screen(blank, canvas, hand, fie
         wait_for_states(blank, canvas)
 
 
-def test_undo_and_redo_keys_restore_mask_and_pixels(blank, canvas, hand, circle):
-    hand.key(Qt.Key.Key_1)
-    before = mask_cells(blank).copy()
-    hand.drag(circle)
-    painted = mask_cells(blank).copy()
-    hand.key(Qt.Key.Key_Z, CONTROL)
-    np.testing.assert_array_equal(mask_cells(blank), before)
-    wait_for_states(blank, canvas)
-    hand.key(Qt.Key.Key_Z, CONTROL | SHIFT)
-    np.testing.assert_array_equal(mask_cells(blank), painted)
-    wait_for_states(blank, canvas)
-
-
 def test_the_lasso_paints_the_neurons_inside(blank, canvas, hand, field, circle):
     viewer = blank.viewer
     n_layers = len(viewer.layers)

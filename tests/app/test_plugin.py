@@ -65,9 +65,8 @@ def test_samples_are_made_off_the_thread_that_draws_and_recordings_open_through_
     from omnimouse_model.live.last_session import LastSession, write_last_session
 
     monkeypatch.setenv("OMNIMOUSE_CONFIG", str(tmp_path))
-    monkeypatch.setattr(
-        "omnimouse_app.window.instrument.load_in_worker", lambda *_: echo
-    )
+    loader = "omnimouse_app.window.instrument.load_in_worker"
+    monkeypatch.setattr(loader, lambda *_: echo)
     write_last_session(LastSession(str(session_folder), "mean"))
     let_on, made_on, opened = threading.Event(), [], []
 
@@ -241,11 +240,9 @@ def test_commands_do_what_their_titles_say(dock, monkeypatch):
 def visible_key_windows():
     from qtpy.QtWidgets import QApplication
 
-    return [
-        widget
-        for widget in QApplication.topLevelWidgets()
-        if widget.objectName() == "omnimouse-keys" and widget.isVisible()
-    ]
+    windows = QApplication.topLevelWidgets()
+    keys = [one for one in windows if one.objectName() == "omnimouse-keys"]
+    return [one for one in keys if one.isVisible()]
 
 
 @pytest.mark.gui

@@ -129,10 +129,8 @@ def run(*arguments: object) -> Result:
 def cells(scores: np.ndarray) -> list[str]:
     """The row of a summary."""
     found = score_summary(scores)
-    return [
-        str(found.n),
-        *(number(v) for v in (found.mean, found.median, found.low, found.high)),
-    ]
+    values = (found.mean, found.median, found.low, found.high)
+    return [str(found.n), *map(number, values)]
 
 
 def test_the_page_has_the_numbers_of_the_library(analysis, saved_facts, tmp_path):

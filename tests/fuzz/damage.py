@@ -188,12 +188,8 @@ def _lying_npy(draw: Random, values: np.ndarray) -> bytes:
     descr = draw.choice(["<f8", "<f8", "<U0", "|S0", "(2,)f8", "(1,", "<M8[s]"])
     header = repr({"descr": descr, "fortran_order": False, "shape": shape}) + "\n"
     length = draw.choice([len(header), 2**31, 0])
-    return (
-        b"\x93NUMPY\x02\x00"
-        + struct.pack("<I", length)
-        + header.encode()
-        + values.tobytes()[:512]
-    )
+    start = b"\x93NUMPY\x02\x00" + struct.pack("<I", length)
+    return start + header.encode() + values.tobytes()[:512]
 
 
 def _hostile_npy(draw: Random, made: Path) -> bytes:

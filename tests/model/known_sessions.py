@@ -41,9 +41,8 @@ def write_known_session(
     _write_shifted_stream(folder / "treadmill", behavior[:, 4:], 20, end)
     frames, tiers = TRIAL_S * RATE, tiers or ["train"]
     videos = [video[k : k + frames] for k in range(0, len(video) - frames + 1, frames)]
-    rows = [
-        {"tier": tiers[k % len(tiers)], "valid_trial": True} for k in range(len(videos))
-    ]
+    tier_of = [tiers[k % len(tiers)] for k in range(len(videos))]
+    rows = [{"tier": tier, "valid_trial": True} for tier in tier_of]
     write_videos(folder / "screen", videos, rows)
     return folder
 

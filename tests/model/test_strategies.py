@@ -20,12 +20,8 @@ from tests.model.plain_masks import official_rows, plain_mask, scaled_counts
 def test_all_official_names_are_there():
     names = strategy_names()
     groups = [name.split("/")[0] for name in names]
-    assert {g: groups.count(g) for g in set(groups)} == {
-        "train": 120,
-        "validation": 8,
-        "test": 21,
-        "test_additional": 25,
-    }
+    expected = {"train": 120, "validation": 8, "test": 21, "test_additional": 25}
+    assert {g: groups.count(g) for g in set(groups)} == expected
 
 
 def test_a_bare_name_means_test_then_test_additional():

@@ -94,9 +94,8 @@ def test_samples_and_neurons_are_numbers_bools_or_refused():
 
 
 def test_a_strategy_off_the_grid_keeps_it_until_painted():
-    strategy = Strategy(
-        n_visible_neurons=0, prefix_len=0, suffix_start_idx=32, suffix_len=25
-    )
+    hidden = {"n_visible_neurons": 0, "prefix_len": 0}
+    strategy = Strategy(suffix_start_idx=32, suffix_len=25, **hidden)
     mask = strategy.to_mask(12)
     assert set(layout_from_mask(mask).query_samples.tolist()) == {32, 37, 42, 47, 52}
     painted = layout_from_mask(mask.ask([0], slice(5, 60)))

@@ -37,7 +37,7 @@ def drag(widget: Any, path: list[QPointF], keys: Any = NO_KEYS) -> None:
     send(widget, QEvent.Type.MouseButtonRelease, path[-1], LEFT, NO_BUTTON, keys)
 
 
-def wheel(widget: Any, at: QPointF, clicks: int) -> None:
+def wheel(widget: Any, at: QPointF, clicks: int, keys: Any = NO_KEYS) -> None:
     """Turn the wheel over a place."""
     event = QWheelEvent(
         at,
@@ -45,7 +45,7 @@ def wheel(widget: Any, at: QPointF, clicks: int) -> None:
         QPoint(0, 0),
         QPoint(0, 120 * clicks),
         NO_BUTTON,
-        NO_KEYS,
+        keys,
         Qt.ScrollPhase.NoScrollPhase,
         False,
     )

@@ -155,12 +155,8 @@ def test_outlines_and_mean_image_are_read_where_there_are_any(tmp_path):
     root = write_folder(tmp_path / "s", n_neurons=2)
     (root / "imaging").mkdir()
     pixels = np.array([[3, 4], [3, 5], [9, 9], [11, 9]], np.int16)
-    np.savez(
-        root / "imaging/rois.npz",
-        offsets=np.array([0, 2, 4]),
-        yx=pixels,
-        weight=np.array([1, 3, 1, 1], np.float32),
-    )
+    offsets, weight = np.array([0, 2, 4]), np.array([1, 3, 1, 1], np.float32)
+    np.savez(root / "imaging/rois.npz", offsets=offsets, yx=pixels, weight=weight)
     np.save(root / "imaging/mean_image.npy", np.ones((16, 20), np.float32))
     (root / "imaging/meta.yml").write_text("modality: imaging\num_per_pixel: 2.5\n")
     session = open_session(root)

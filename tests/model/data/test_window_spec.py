@@ -92,13 +92,10 @@ def test_only_channels_of_the_spec_decide_about_validity(tmp_path):
     np.testing.assert_array_equal(speed, window.behavior[:, -1])
     one = BehaviorSpec(20.0, ("pupil_size",), is_raw=True)
     sizes = np.linspace(1.0, 2.0, 40)
-    clip = om.Clip(
-        session=session,
-        frames=np.zeros((60, 36, 64), np.uint8),
-        rate_hz=30.0,
-        behavior_by_name={"pupil_size": sizes},
-        spec=replace(TWIN, behavior=one, video=om.OMNIMOUSE.video),
-    )
+    spec = replace(TWIN, behavior=one, video=om.OMNIMOUSE.video)
+    inputs = {"rate_hz": 30.0, "behavior_by_name": {"pupil_size": sizes}}
+    frames = np.zeros((60, 36, 64), np.uint8)
+    clip = om.Clip(session=session, frames=frames, spec=spec, **inputs)
     assert clip.valid["behavior"].all()
     np.testing.assert_allclose(clip.behavior[:, 0], sizes, rtol=1e-6)
     assert clip.warmup.behavior[:, 0].tolist() == [1.0] * 20

@@ -30,11 +30,8 @@ def first_target_sample(mask: Mask) -> int:
 
 def values_of(mask: Mask) -> tuple[list[int], ...]:
     """Everything that algebra combines."""
-    return (
-        mask.cells.ravel().tolist(),
-        mask.frames.astype(int).tolist(),
-        [("hidden", "visible", "target").index(mask.behavior)],
-    )
+    behavior = ("hidden", "visible", "target").index(mask.behavior)
+    return mask.cells.ravel().tolist(), mask.frames.astype(int).tolist(), [behavior]
 
 
 # -- algebra ----------------------------------------------------------------------
@@ -190,9 +187,8 @@ def test_switching_the_guard_off_asks_more_and_warns():
     assert free.with_guard(True) == mask
 
 
-stroke = st.tuples(
-    st.sets(st.integers(0, N - 1)), st.integers(0, 50), st.integers(0, 2)
-)
+some_neurons = st.sets(st.integers(0, N - 1))
+stroke = st.tuples(some_neurons, st.integers(0, 50), st.integers(0, 2))
 
 
 @some

@@ -63,12 +63,9 @@ def test_intervals_cover_the_true_score_and_the_true_difference():
         one, beside = (scores_without_each(each, recorded) for each in both)
         alone = jackknife(*one)
         paired = jackknife(one[0] - beside[0], one[1] - beside[1])
-        inside.append(
-            (
-                alone.low <= score <= alone.high,
-                paired.low <= score - other <= paired.high,
-            )
-        )
+        is_covered = alone.low <= score <= alone.high
+        is_paired = paired.low <= score - other <= paired.high
+        inside.append((is_covered, is_paired))
     # 150 worlds: the standard error of a share is .018
     shares = np.mean(inside, axis=0)
     assert (shares >= 0.92 - 0.018).all()

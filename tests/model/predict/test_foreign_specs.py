@@ -84,9 +84,8 @@ def test_outputs_are_finite_where_asked_and_come_in_parts(case):
     asked = scored_cells(mask)[:, whole.neurons]
     np.testing.assert_array_equal(np.isfinite(whole.responses), asked)
     encoded = predictor.encode(window, mask)
-    parts = [
-        predictor.decode(encoded, part) for part in np.array_split(whole.neurons, 2)
-    ]
+    halves = np.array_split(whole.neurons, 2)
+    parts = [predictor.decode(encoded, half) for half in halves]
     joined = np.concatenate([part.responses for part in parts], axis=1)
     np.testing.assert_array_equal(joined, whole.responses)
     (many,) = predictor.predict_many([(window, mask, None)])
@@ -174,13 +173,8 @@ def test_a_constructed_clip_serves_in_place_of_a_window(imaging, name):
     spec = predictor.needs.spec
     frames = np.random.default_rng(0).integers(0, 255, (90, 72, 128), np.uint8)
     running = {"running": np.linspace(0, 20, 60)}
-    clip = om.Clip(
-        session=imaging,
-        frames=frames,
-        rate_hz=30.0,
-        behavior_by_name=running,
-        spec=spec,
-    )
+    inputs = {"frames": frames, "rate_hz": 30.0, "behavior_by_name": running}
+    clip = om.Clip(session=imaging, spec=spec, **inputs)
     mask = om.Mask.nothing(imaging, spec).ask([0, 1], slice(None)).with_frames(True)
     found = predictor.predict(clip, mask)
     assert np.isfinite(found.responses[scored_cells(mask)[:, :2]]).all()
@@ -202,9 +196,8 @@ def test_counts_are_scored_in_bits_per_spike(spiking):
     predictor.prepare(spiking)
     half = om.Mask.nothing(spiking, COUNTS).show(slice(0, 12))
     half = half.ask(slice(12, None), slice(None))
-    windows = [
-        spiking.window(s, COUNTS) for s in spiking.window_starts("test", spec=COUNTS)
-    ]
+    starts = spiking.window_starts("test", spec=COUNTS)
+    windows = [spiking.window(start, COUNTS) for start in starts]
     found = [predictor.predict(window, half) for window in windows]
     assert {one.units for one in found} == {"spikes/s"}
     rates = np.concatenate([one.responses for one in found]) / 50.0

@@ -163,11 +163,8 @@ def test_tiers_are_as_planned_and_held_out_video_is_never_shown_in_training(reco
 
 # -- writing ------------------------------------------------------------------------
 def file_contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(file.relative_to(folder)): file.read_bytes()
-        for file in sorted(folder.rglob("*"))
-        if file.is_file()
-    }
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_an_interrupted_run_leaves_nothing_and_changes_no_file(tiny, tmp_path):

@@ -141,10 +141,8 @@ def test_a_phase_that_begins_so_is_resumed_as_if_unbroken(tmp_path):
         parts = train(config, sessions, tmp_path / "parts", max_steps=1)
     parts = train(config, sessions, tmp_path / "parts")
     assert torch.equal(weights(whole), weights(parts))
-    plain = replace(
-        config,
-        phases=(first, replace(second, population_heads=None, behavior_head=None)),
-    )
+    last = replace(second, population_heads=None, behavior_head=None)
+    plain = replace(config, phases=(first, last))
     without = train(plain, sessions, tmp_path / "plain")
     assert not torch.allclose(weights(whole), weights(without), atol=1e-3)
 

@@ -18,9 +18,8 @@ NAN = float("nan")
 def score(strategy, predictor, value, *, session="a", n=10, **fields):
     neurons = np.arange(n)
     ends = value - 0.1, value + 0.1
-    made = Score(
-        session, strategy, predictor, value, *ends, 0.6, 40, neurons, neurons * value
-    )
+    scores = (value, *ends, 0.6, 40, neurons, neurons * value)
+    made = Score(session, strategy, predictor, *scores)
     return replace(made, **fields)
 
 

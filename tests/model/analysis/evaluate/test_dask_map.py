@@ -61,18 +61,11 @@ def test_a_killed_worker_loses_nothing(
         if len(sweep.rows) == 3:
             os.kill(process, signal.SIGKILL)
 
-    sweep = context_sweep(
-        SlowContextPredictor,
-        session,
-        **SWEEP,
-        scheduler=scheduler_of_processes,
-        results=tmp_path / "rows",
-        on_part=kill_one,
-    )
+    path = tmp_path / "rows"
+    ask = SWEEP | {"scheduler": scheduler_of_processes, "on_part": kill_one}
+    sweep = context_sweep(SlowContextPredictor, session, **ask, results=path)
     assert sweep.table() == serial_sweep.table()
-    again = context_sweep(
-        ContextPredictor(), session, **SWEEP, results=tmp_path / "rows"
-    )
+    again = context_sweep(ContextPredictor(), session, **SWEEP, results=path)
     assert again.table() == serial_sweep.table()
 
 
@@ -145,10 +138,8 @@ def write_squares(path: Path, first: int) -> None:
 def test_several_processes_write_one_file(tmp_path):
     path = tmp_path / "new" / "numbers.jsonl"
     context = multiprocessing.get_context("spawn")
-    writers = [
-        context.Process(target=write_squares, args=(path, first))
-        for first in (0, 30, 60)
-    ]
+    arguments = [(path, first) for first in (0, 30, 60)]
+    writers = [context.Process(target=write_squares, args=one) for one in arguments]
     for writer in writers:
         writer.start()
     for writer in writers:

@@ -98,10 +98,8 @@ def test_each_kind_of_stimulus_is_scored_on_its_own_samples(session):
 
 def test_what_training_never_showed_is_out_of_distribution(session):
     found = evaluate(NoisyPredictor(), session, [STIMULUS], by="distribution")
-    assert {part.group for part in found.scores[0].groups} == {
-        IN_DISTRIBUTION,
-        OUT_OF_DISTRIBUTION,
-    }
+    both = {IN_DISTRIBUTION, OUT_OF_DISTRIBUTION}
+    assert {part.group for part in found.scores[0].groups} == both
     rows = [row for row in found.rows() if row["name"] == "stimulus_score"]
     assert {row["stimulus"] for row in rows} == {IN_DISTRIBUTION, OUT_OF_DISTRIBUTION}
     tiers = evaluate(NoisyPredictor(), session, [STIMULUS], by="tier").scores[0].groups
@@ -252,13 +250,8 @@ def table_text(found):
 def test_shards_together_are_one_evaluation(session, tmp_path):
     asked = ["test/population_64_response_behavior", *BOTH]
     predictors = ["mean", ContextPredictor()]
-    whole = evaluate(
-        [load_predictor("mean"), ContextPredictor()],
-        session,
-        asked,
-        max_windows=4,
-        by="tier",
-    )
+    both = [load_predictor("mean"), ContextPredictor()]
+    whole = evaluate(both, session, asked, max_windows=4, by="tier")
     for options in ({}, {"results": tmp_path / "results.jsonl"}):
         found = evaluate_all(predictors, session, asked, **ASK, **options)
         assert table_text({"": found["test"]}) == table_text({"": whole})
@@ -291,9 +284,8 @@ def test_kept_pieces_are_not_computed_again(session, tmp_path):
 
 def test_draws_are_conditions_of_their_own(session):
     asked = ["test/population_64_response_behavior"]
-    found = evaluate_all(
-        [ContextPredictor()], session, asked, seeds=(0, 1), max_windows=2
-    )
+    ask = {"seeds": (0, 1), "max_windows": 2}
+    found = evaluate_all([ContextPredictor()], session, asked, **ask)
     names = [score.strategy for score in found["test"].scores]
     assert names == [f"{asked[0]}, draw {seed}" for seed in (0, 1)]
     first, second = found["test"].scores

@@ -49,10 +49,8 @@ def test_it_stops_in_a_batch_and_goes_on_to_the_same_numbers(session, mask):
 
 
 def test_gains_are_over_the_windows_of_both(session, mask):
-    main, other = (
-        TierScoring(predictor, session, mask)
-        for predictor in (EchoPredictor(), ContextPredictor())
-    )
+    main = TierScoring(EchoPredictor(), session, mask)
+    other = TierScoring(ContextPredictor(), session, mask)
     first = next(iter(other.refine(lambda: False)))
     last = list(main.refine(lambda: False))[-1]
     gain, n_windows = last.gain(first)

@@ -217,19 +217,10 @@ def test_words_of_edits_have_their_values():
 
 
 def test_edits_keep_their_meaning_under_another_spec(session, window):
-    edits = (
-        Freeze(12, (30, 60)),
-        Blank((0, 60)),
-        Shift(4, -2, 3),
-        BehaviorShift("running", 10, (0, 20)),
-    )
+    late = BehaviorShift("running", 10, (0, 20))
+    edits = (Freeze(12, (30, 60)), Blank((0, 60)), Shift(4, -2, 3), late)
     coarse = replace(RECURRENT, video=replace(RECURRENT.video, rate_hz=15.0))
-    mapped = (
-        Freeze(6, (15, 30)),
-        Blank(),
-        Shift(16, -8, 2),
-        BehaviorShift("running", 10, (0, 20)),
-    )
+    mapped = (Freeze(6, (15, 30)), Blank(), Shift(16, -8, 2), late)
     assert edits_for(edits, window.spec, coarse) == mapped
     assert edits_for(mapped[1:], coarse, COUNTS) == mapped[1:]  # it reads no video
     raw = session.window(6.0, RECURRENT)

@@ -88,9 +88,7 @@ def test_pieces_of_any_size_give_the_same(session, monkeypatch):
 def test_memory_does_not_grow_with_the_length_of_the_clips(session, monkeypatch):
     film = RepeatedClip("film", "", tuple(range(20)), 60.0)  # 4.3 MB as it is read
     monkeypatch.setattr(repeats, "_PIECE_BYTES", 100_000)
-    monkeypatch.setattr(
-        "omnimouse_model.analysis.tuning.noise_ceiling.repeated_clips",
-        lambda _: (film,),
-    )
+    module = "omnimouse_model.analysis.tuning.noise_ceiling"
+    monkeypatch.setattr(f"{module}.repeated_clips", lambda _: (film,))
     population_ceiling(session)
     check_memory(lambda: population_ceiling(session), 2.4)

@@ -221,9 +221,8 @@ def test_statistics_are_those_of_the_train_tier_on_any_clock(video):
 
 
 def test_texts_of_bytes_are_texts():
-    odd = session_arrays(
-        id=b"mouse", animal_id=np.bytes_("7"), area=np.array([b"V\xff"] * N)
-    )
+    area = np.array([b"V\xff"] * N)
+    odd = session_arrays(id=b"mouse", animal_id=np.bytes_("7"), area=area)
     session = open_session({**odd, "trial_tier": np.array([b"train", b"a", b"b"])})
     assert (session.id, session.animal_id) == ("mouse", "7")
     assert session.units.area.tolist() == ["V\ufffd"] * N

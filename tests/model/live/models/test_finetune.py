@@ -99,10 +99,8 @@ def test_the_result_is_chosen_and_found_after_a_restart(controller, open_control
     assert controller.results.population is not None
     (result,) = finetuning.results
     assert (result.path, result.session, result.step) == (mine, NEW, 2)
-    assert (result.start_score, result.best_score) == (
-        finetuning.start_score,
-        finetuning.best_score,
-    )
+    assert result.start_score == finetuning.start_score
+    assert result.best_score == finetuning.best_score
     controller.close()
     later = open_controller()
     assert [one.path for one in later.finetuning.results] == [mine]
@@ -128,6 +126,7 @@ def test_errors_and_the_death_of_the_process_are_reported(mouse_folder, tmp_path
 @pytest.mark.parametrize("is_hurried", [False, True])
 def test_a_stop_ends_the_process_which_saves_first(mouse_folder, tmp_path, is_hurried):
     steps, started = [], []
+    job = long_job(mouse_folder, tmp_path / "run")
 
     def tell(kind, told):
         steps.append(told["step"])
@@ -135,10 +134,7 @@ def test_a_stop_ends_the_process_which_saves_first(mouse_folder, tmp_path, is_hu
 
     with pytest.raises(StoppedError):
         spawn_finetune(
-            long_job(mouse_folder, tmp_path / "run"),
-            tell,
-            lambda: bool(steps) and steps[-1] >= 1,
-            lambda: is_hurried,
+            job, tell, lambda: max(steps, default=0) >= 1, lambda: is_hurried
         )
     assert started
     assert not any(process.is_alive() for process in started)

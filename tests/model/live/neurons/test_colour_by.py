@@ -23,9 +23,8 @@ def plain_session():
     """Fifty neurons whose areas and depths are known, and no stimulus."""
     rates = np.random.default_rng(0).gamma(1.0, 2.0, (900, N))
     xyz = np.stack([np.full(N, np.nan), np.full(N, np.nan), DEPTH], axis=1)
-    return om.open_session(
-        {"responses": rates, "rate_hz": 30.0, "area": AREAS, "xyz_um": xyz}
-    )
+    known = {"area": AREAS, "xyz_um": xyz}
+    return om.open_session({"responses": rates, "rate_hz": 30.0} | known)
 
 
 @pytest.fixture(scope="module")

@@ -34,10 +34,8 @@ class NoisyPredictor(EchoPredictor):
 
     def encode(self, window: Window, mask: Mask) -> Encoded:
         draw = np.random.default_rng(int(np.count_nonzero(mask.visible)))
-        wrong = (
-            draw.normal(size=(60, mask.n_neurons))
-            + window.video.mean(axis=(1, 2))[:, None]
-        )
+        video = window.video.mean(axis=(1, 2))[:, None]
+        wrong = draw.normal(size=(60, mask.n_neurons)) + video
         return Encoded(window, mask, window.responses + wrong.astype(np.float32))
 
 

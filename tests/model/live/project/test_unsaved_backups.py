@@ -115,9 +115,8 @@ def test_a_backup_is_not_on_the_drawing_thread(session_folder, tmp_path, monkeyp
         assert opened.wait(60)  # else the session opens only when this is written
         path.write_text("{}")
 
-    monkeypatch.setattr(
-        "omnimouse_model.live.project.unsaved_backups.write_analysis", slow
-    )
+    module = "omnimouse_model.live.project.unsaved_backups"
+    monkeypatch.setattr(f"{module}.write_analysis", slow)
     with closing(Controller(session_file=tmp_path / "live.json")) as controller:
         controller.open_session(session_folder)
         controller.paint([11], HIDDEN)

@@ -92,16 +92,9 @@ class SweepsThread(DrawingThread):
 @pytest.fixture(scope="module")
 def table(session):
     """Result of the library."""
-    return context_sweep(
-        GatedNoisyPredictor(),
-        session,
-        neurons=PLAN.neurons,
-        history_samples=PLAN.history_samples,
-        video=PLAN.video,
-        seeds=PLAN.seeds,
-        tier=PLAN.tier,
-        max_windows=PLAN.max_windows,
-    ).table()
+    names = ("neurons", "history_samples", "video", "seeds", "tier", "max_windows")
+    ask = {name: getattr(PLAN, name) for name in names}
+    return context_sweep(GatedNoisyPredictor(), session, **ask).table()
 
 
 @pytest.fixture
@@ -286,10 +279,8 @@ def test_a_sweep_is_deleted_and_a_damaged_file_is_reported(start_sweeps):
     assert path not in sweeps.compared
     (sweeps.folder / f"odd{SUFFIX}").write_text("what")
     sweeps.reload_folder()
-    assert {entry.name: bool(entry.problem) for entry in sweeps.entries} == {
-        "no 0": False,
-        "odd": True,
-    }
+    problems = {entry.name: bool(entry.problem) for entry in sweeps.entries}
+    assert problems == {"no 0": False, "odd": True}
 
 
 def test_sweeps_are_written_as_one_table_with_their_scores(start_sweeps, tmp_path):

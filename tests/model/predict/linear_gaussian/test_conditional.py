@@ -26,12 +26,8 @@ def model():
 
 def dense_covariance(model):
     """Covariance over (neuron, sample) as one matrix."""
-    shared = np.einsum(
-        "nk,mk,ktu->ntmu",
-        model.loadings,
-        model.loadings,
-        model.shared_covariance(TIMES_S),
-    )
+    loadings, factors = model.loadings, model.shared_covariance(TIMES_S)
+    shared = np.einsum("nk,mk,ktu->ntmu", loadings, loadings, factors)
     private = model.private_covariance(TIMES_S)
     for neuron, variance in enumerate(model.private_variance):
         shared[neuron, :, neuron] += variance * private

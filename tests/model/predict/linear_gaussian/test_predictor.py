@@ -17,11 +17,9 @@ from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
 from tests.model.known_sessions import write_known_session
 from tests.model.predict.baselines.test_predictor import red_noise, window_with_withheld
 from tests.model.random_masks import masks
+from tests.toy_predictors import COUNTS
 
 N_NEURONS = 24
-COUNTS = om.WindowSpec(
-    duration_s=3.0, response_rate_hz=50.0, responses="count", align="trial"
-)
 
 
 @pytest.fixture(scope="module")

@@ -37,9 +37,8 @@ def session(tmp_path_factory):
 def path(session):
     net = small_net({KNOWN: 12, NEW: 9}).requires_grad_(False)
     context = fit_context(TransformerPredictor(net, "plain"), session)
-    return save_checkpoint(
-        session.path.parent / "both.safetensors", net, context=context
-    )
+    path = session.path.parent / "both.safetensors"
+    return save_checkpoint(path, net, context=context)
 
 
 @pytest.fixture

@@ -47,11 +47,8 @@ def path(session, tmp_path):
 def test_windows_are_answered_by_time(session, path):
     stored = om.load_predictor(path)
     spec = stored.needs.spec
-    mask = (
-        Mask.nothing(session, spec)
-        .ask(range(5, 15), slice(None))
-        .with_guard(guarded=False)
-    )
+    mask = Mask.nothing(session, spec).ask(range(5, 15), slice(None))
+    mask = mask.with_guard(guarded=False)
     window = session.window(7.01, spec)
     found = stored.predict(window, mask)
     assert found.neurons.tolist() == list(range(5, 10))

@@ -64,9 +64,8 @@ def scheduler(our_certificates):
 
 @pytest.fixture
 def short_wait(monkeypatch):
-    monkeypatch.setattr(
-        "omnimouse_model.predict.worker.dask_scheduler.START_TIMEOUT_S", 2
-    )
+    module = "omnimouse_model.predict.worker.dask_scheduler"
+    monkeypatch.setattr(f"{module}.START_TIMEOUT_S", 2)
 
 
 def test_with_the_right_certificate_it_answers(scheduler, our_certificates, session):

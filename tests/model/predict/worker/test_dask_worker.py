@@ -63,9 +63,8 @@ def test_what_is_no_scheduler_is_told(address):
 
 
 def test_a_scheduler_that_is_not_there_is_told(monkeypatch):
-    monkeypatch.setattr(
-        "omnimouse_model.predict.worker.dask_scheduler.START_TIMEOUT_S", 0.3
-    )
+    module = "omnimouse_model.predict.worker.dask_scheduler"
+    monkeypatch.setattr(f"{module}.START_TIMEOUT_S", 0.3)
     predictor = remote_predictor("tcp://127.0.0.1:9", EchoPredictor)
     with pytest.raises(WorkerError, match=r"does not answer.*dask worker"):
         _ = predictor.needs

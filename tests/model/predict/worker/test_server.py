@@ -74,11 +74,8 @@ def is_running(process: int) -> bool:
 
 def test_big_answers_come_whole_also_after_a_refusal(worker_of, many, tmp_path):
     bigger = open_session(write_session(tmp_path / "s", n_neurons=10_001))
-    worker, window, mask = (
-        worker_of(SizeLimitedPredictor),
-        many.window(4.0),
-        example_mask(many),
-    )
+    worker = worker_of(SizeLimitedPredictor)
+    window, mask = many.window(4.0), example_mask(many)
     here = EchoPredictor().predict(window, mask).responses
     assert here.nbytes > 2**20
     there = worker.predict(window, mask).responses
@@ -168,13 +165,8 @@ def test_a_script_is_run_once_and_its_end_releases_all(many, root, tmp_path):
     script, runs = tmp_path / "script.py", tmp_path / "runs"
     script.write_text(SCRIPT)
     arguments = [script, root, many.path, runs]
-    done = subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=TIMEOUT,
-        check=False,
-    )
+    command = [sys.executable, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT)
     assert done.returncode == -signal.SIGKILL, done.stderr
     name, process, shared = done.stdout.split()
     assert (name, runs.read_text()) == ("echo", "run ")

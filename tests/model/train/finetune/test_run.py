@@ -55,10 +55,8 @@ def base(mouse_folder):
 def rising_score(monkeypatch):
     """Every step is the best so far, and quick to validate."""
     scores = (float(step) for step in itertools.count())
-    monkeypatch.setattr(
-        "omnimouse_model.train.loop.validation_scores",
-        lambda *_: {"validation": next(scores)},
-    )
+    where = "omnimouse_model.train.loop.validation_scores"
+    monkeypatch.setattr(where, lambda *_: {"validation": next(scores)})
 
 
 @pytest.fixture(scope="module")
@@ -134,9 +132,8 @@ def test_a_model_without_animals_is_given_none(mouse_folder, base, tmp_path):
 
 @pytest.mark.usefixtures("rising_score")
 def test_everything_can_be_trained_of_a_known_session(mouse_folder, base, tmp_path):
-    session = replace(
-        om.open_session(mouse_folder / KNOWN), animal_id="another", _cache={}
-    )
+    known = om.open_session(mouse_folder / KNOWN)
+    session = replace(known, animal_id="another", _cache={})
     om.finetune(base, session, tmp_path, train="all", steps=2, batch=1)
     known, result = read_checkpoint(base).state, read_checkpoint(tmp_path)
     assert result.sessions == {KNOWN: 12}
@@ -182,13 +179,9 @@ def test_a_run_killed_goes_on_to_the_bit(mouse_folder, plain_run, tmp_path):
 
 def test_a_run_cancelled_has_saved(mouse_folder, tmp_path):
     told: list[FinetuneProgress] = []
+    stops = {"progress": told.append, "cancelled": lambda: told[-1].step == 2}
     with pytest.raises(StoppedError):
-        run_finetune(
-            mouse_folder,
-            tmp_path,
-            progress=told.append,
-            cancelled=lambda: told[-1].step == 2,
-        )
+        run_finetune(mouse_folder, tmp_path, **stops)
     assert last_state(tmp_path) == tmp_path / "state-00000002"
     assert not is_finished(tmp_path)
 
@@ -254,9 +247,8 @@ def test_a_model_with_a_context_part_gets_one_for_the_session(mouse_folder, tmp_
     context = fit_context(plain, om.open_session(mouse_folder / KNOWN))
     path = save_checkpoint(tmp_path / "both", plain.net, context=context)
     new, stages = om.open_session(mouse_folder / NEW), []
-    tuned = om.finetune(
-        path, new, tmp_path / "out", steps=1, batch=1, progress=stages.append
-    )
+    ask = {"steps": 1, "batch": 1, "progress": stages.append}
+    tuned = om.finetune(path, new, tmp_path / "out", **ask)
     assert tuned.has_context(new)
     assert {k: v for k, v in tuned.context.items() if k.startswith(KNOWN)}.keys() == (
         context.keys()

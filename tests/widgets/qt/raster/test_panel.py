@@ -162,15 +162,21 @@ def test_the_wheel_zooms_rows_and_what_is_painted_follows(raster, controller, re
     assert raster.pictures["truth"].box.viewRange()[1] == [0, 40]
 
 
-def test_keys_choose_the_brush_and_undo(raster, controller):
+def test_keys_choose_the_brush_undo_and_redo(raster, controller):
     for key, code in ((Qt.Key.Key_3, TARGET), (Qt.Key.Key_2, HIDDEN)):
         QTest.keyClick(raster, key)
         assert controller.state.brush_code == code
     QTest.keyClick(raster, Qt.Key.Key_Period)
     assert controller.state.cursor == 1
     controller.paint_cells([0], slice(0, 60), VISIBLE)
-    QTest.keyClick(raster, Qt.Key.Key_Z, Qt.KeyboardModifier.ControlModifier)
+    control, shift = (
+        Qt.KeyboardModifier.ControlModifier,
+        Qt.KeyboardModifier.ShiftModifier,
+    )
+    QTest.keyClick(raster, Qt.Key.Key_Z, control)
     assert (controller.state.mask.cells == HIDDEN).all()
+    QTest.keyClick(raster, Qt.Key.Key_Z, control | shift)
+    assert (controller.state.mask.cells[:, 0] == VISIBLE).all()
 
 
 def test_grey_levels_keep_no_closed_recording(session_folder):

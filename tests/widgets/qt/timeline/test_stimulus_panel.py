@@ -86,9 +86,8 @@ def test_playing_stops_at_the_end_of_the_session(panel, controller, qtbot):
 def test_playing_slides_by_the_stride(panel, controller, monkeypatch, stride, cursor):
     """Sample after sample of the session is shown, whatever the stride."""
     now = [0.0]
-    monkeypatch.setattr(
-        "omnimouse_widgets.qt.timeline.playback.perf_counter", lambda: now[0]
-    )
+    clock = "omnimouse_widgets.qt.timeline.playback.perf_counter"
+    monkeypatch.setattr(clock, lambda: now[0])
     controller.seek(4.0)
     controller.set_cursor(59)
     start = controller.state.window.start_s

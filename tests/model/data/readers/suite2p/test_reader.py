@@ -17,9 +17,8 @@ FS = 7.5
 
 
 def raw_array(root: Path, plane: int, name: str) -> Any:
-    return np.load(
-        root / "suite2p" / f"plane{plane}" / f"{name}.npy", allow_pickle=True
-    )
+    path = root / "suite2p" / f"plane{plane}" / f"{name}.npy"
+    return np.load(path, allow_pickle=True)
 
 
 def cell_rows(root: Path, plane: int) -> np.ndarray:
@@ -150,11 +149,8 @@ def test_what_else_could_be_read_is_said(folder, session):
 
 def test_a_fit_to_one_series_is_not_taken_for_another(folder):
     plain = open_session(folder)
-    others = [
-        open_session(folder, series="dff"),
-        open_session(folder, series="F-neu"),
-        open_session(folder, cells_only=False),
-    ]
+    readings = ({"series": "dff"}, {"series": "F-neu"}, {"cells_only": False})
+    others = [open_session(folder, **reading) for reading in readings]
     assert len({s.fingerprint for s in (plain, *others)}) == 4
     assert open_session(folder, series="dff").fingerprint == others[0].fingerprint
     again = pickle.loads(pickle.dumps(others[0]))
