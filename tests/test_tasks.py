@@ -153,10 +153,7 @@ def test_missing_libraries_do_not_stop_it(tasks, setup_steps, monkeypatch, capsy
 @pytest.mark.process
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
-    [
-        (["-c", OLD_PYTHON], 1, "3.11"),
-        ([str(SCRIPT), "dance"], 2, "tasks.py demo"),
-    ],
+    [(["-c", OLD_PYTHON], 1, "3.11"), ([str(SCRIPT), "dance"], 2, "tasks.py demo")],
     ids=["an old Python", "an unknown task"],
 )
 def test_a_wrong_call_ends_with_a_message(arguments, status, message):

@@ -90,12 +90,9 @@ def test_an_analysis_that_is_gone_or_torn_opens_no_window(tmp_path, monkeypatch)
 def test_the_commands_export_what_is_on_screen(dock, tmp_path, monkeypatch):
     monkeypatch.setattr(commands, "_open_dock", lambda: dock)
     section = dock.control.analysis
-    for command, name in (
-        ("export_table", "neurons.csv"),
-        ("export_arrays", "window.npz"),
-        ("export_figure", "traces.svg"),
-        ("export_report", "what I saw.html"),
-    ):
+    names = {"export_table": "neurons.csv", "export_arrays": "window.npz"}
+    names |= {"export_figure": "traces.svg", "export_report": "what I saw.html"}
+    for command, name in names.items():
         path = tmp_path / name
         answer_dialogs(monkeypatch, path)
         getattr(commands, command)()

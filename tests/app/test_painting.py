@@ -76,10 +76,8 @@ def test_a_stroke_paints_the_neurons_under_it_on_screen(blank, canvas, hand, fie
     across = np.round(np.linspace([0.4 * middle, middle], [1.6 * middle, middle], 9))
     across += np.round([width / 2 - middle, 0])
     radius = brush.radius / blank.viewer.scene.camera.zoom
-    for key, code, path in (
-        (Qt.Key.Key_1, VISIBLE, across),
-        (Qt.Key.Key_3, TARGET, across[:, ::-1]),
-    ):
+    strokes = ((Qt.Key.Key_1, VISIBLE, across), (Qt.Key.Key_3, TARGET, across[:, ::-1]))
+    for key, code, path in strokes:
         before = mask_cells(blank).copy()
         hand.key(key)
         hand.drag(path)

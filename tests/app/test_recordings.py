@@ -17,7 +17,6 @@ pytestmark = [pytest.mark.gui, pytest.mark.slow]
 
 @pytest.fixture
 def folder(tmp_path, session_folder):
-    """Two recordings, of two formats."""
     shutil.copytree(session_folder, tmp_path / "recordings" / "small")
     shutil.copytree(SUITE2P, tmp_path / "recordings" / "lab" / "m5")
     return tmp_path / "recordings"

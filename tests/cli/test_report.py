@@ -127,7 +127,6 @@ def run(*arguments: object) -> Result:
 
 
 def cells(scores: np.ndarray) -> list[str]:
-    """The row of a summary."""
     found = score_summary(scores)
     values = (found.mean, found.median, found.low, found.high)
     return [str(found.n), *map(number, values)]

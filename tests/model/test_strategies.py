@@ -25,10 +25,9 @@ def test_all_official_names_are_there():
 
 
 def test_a_bare_name_means_test_then_test_additional():
-    for name, group in (
-        ("causal_response_10_behavior", "test"),
-        ("population_256_response_behavior", "test_additional"),
-    ):
+    groups = {"causal_response_10_behavior": "test"}
+    groups |= {"population_256_response_behavior": "test_additional"}
+    for name, group in groups.items():
         assert full_name(name) == f"{group}/{name}"
     near = "no strategy 'populaton_64'; the nearest are test/population_64_response"
     with pytest.raises(MaskError, match=near):

@@ -96,7 +96,6 @@ class Monkey:
             modal.close()
 
     def close_popups(self) -> None:
-        """Close open menus and lists."""
         while (popup := QApplication.activePopupWidget()) is not None:
             popup.close()
 
@@ -226,7 +225,6 @@ class Monkey:
         self.window.showNormal()
 
     def command(self) -> None:
-        """Run a command of the command palette."""
         name = self.one_of(list(ACTIONS))
         self.note(name)
         ACTIONS[name](self.dock)

@@ -235,11 +235,8 @@ def main() -> int:
 
         get_qapp()
         try:
-            print(
-                soak_window(
-                    Path(folder), options.seed, lives, seconds=options.seconds / lives
-                )
-            )
+            seconds = options.seconds / lives
+            print(soak_window(Path(folder), options.seed, lives, seconds))
         except AssertionError as error:
             print(f"seed {options.seed}:", flush=True)
             traceback.print_exception(error, file=sys.stdout)

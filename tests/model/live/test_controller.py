@@ -36,7 +36,6 @@ def other(tmp_path_factory):
 
 @pytest.fixture
 def threaded_controller(session):
-    """Threaded controller with an open session."""
     with closing(Controller(LiveState(trace_span="window"))) as made:
         made.open_session(session)
         yield made

@@ -19,7 +19,6 @@ def generator():
 
 @pytest.fixture(autouse=True)
 def warnings_as_errors():
-    """Any warning at all is an error here."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         yield

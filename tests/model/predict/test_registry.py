@@ -125,11 +125,8 @@ def test_choosing_another_gives_the_fetch_up(half_download, controller):
 def test_what_is_gated_or_not_there_is_told_and_the_model_stays(hub, controller):
     hub.repositories[MODEL].is_gated = True
     models = controller.downloads
-    for name, told in (
-        (NAME, "https://huggingface.co/the-enigma"),
-        ("hf://nobody/nothing", "nobody/nothing"),
-        ("hf://bad", "hf://bad"),
-    ):
+    bad = ("hf://bad", "hf://bad"), ("hf://nobody/nothing", "nobody/nothing")
+    for name, told in ((NAME, "https://huggingface.co/the-enigma"), *bad):
         controller.choose_predictor(name)
         assert models.wait(TIMEOUT)
         assert told in str(models.error)

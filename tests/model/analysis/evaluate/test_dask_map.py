@@ -7,11 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from omnimouse_model.analysis.evaluate.dask_map import (
-    checked_scheduler,
-    map_pieces,
-    resolve_predictor,
-)
+from omnimouse_model.analysis.evaluate import dask_map
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile, RowFormat
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.errors import WorkerError
@@ -71,15 +67,12 @@ def test_a_killed_worker_loses_nothing(
 
 @pytest.mark.parametrize(
     ("source", "neurons", "refusal"),
-    [
-        (ContextPredictor, [0, 8, 60], "fewer than"),
-        ("context-ridge", [0, 8], "needs"),
-    ],
+    [(ContextPredictor, [0, 8, 60], "fewer than"), ("context-ridge", [0, 8], "needs")],
 )
 def test_workers_score_and_refuse_alike(session, scheduler, source, neurons, refusal):
     ask = {"neurons": neurons, "seeds": 2, "max_windows": 2}
     there = context_sweep(source, session, **ask, scheduler=scheduler)
-    here = context_sweep(resolve_predictor(source, "cpu"), session, **ask)
+    here = context_sweep(dask_map.resolve_predictor(source, "cpu"), session, **ask)
     assert there.table() == here.table()
     assert any(refusal in row.refusal for row in there.rows)
 
@@ -106,19 +99,19 @@ def fail(number):
 @pytest.mark.slow
 def test_a_piece_that_kills_every_worker_ends_the_work(scheduler_of_processes):
     with pytest.raises(WorkerError, match="died"):
-        list(map_pieces(die, [1], scheduler_of_processes))
-    assert list(map_pieces(square, [2], scheduler_of_processes)) == [(0, 4)]
+        list(dask_map.map_pieces(die, [1], scheduler_of_processes))
+    assert list(dask_map.map_pieces(square, [2], scheduler_of_processes)) == [(0, 4)]
 
 
 def test_an_error_there_is_an_error_here(scheduler):
     with pytest.raises(KeyError, match="no piece 7"):
-        list(map_pieces(fail, [7], scheduler))
+        list(dask_map.map_pieces(fail, [7], scheduler))
 
 
 @pytest.mark.parametrize("address", ["tcp://10.0.0.5:8786", "local:0", "local:x", "x"])
 def test_what_is_no_scheduler_is_refused_at_once(address):
     with pytest.raises(ValueError, match=address):
-        checked_scheduler(address)
+        dask_map.checked_scheduler(address)
 
 
 NUMBERS = RowFormat("numbers", "some numbers", lambda row: {"n": row}, lambda f: f["n"])

@@ -310,9 +310,8 @@ def simulated_session(tmp_path_factory):
 
 def test_the_ceiling_is_that_of_the_truth_on_the_same_samples(simulated_session):
     found = evaluate(NoisyPredictor(), simulated_session, [STIMULUS, FORECAST])
-    windows = [
-        simulated_session.window(float(s)) for s in scored_starts(simulated_session)
-    ]
+    starts = scored_starts(simulated_session)
+    windows = [simulated_session.window(float(start)) for start in starts]
     truth = open_truth(simulated_session.path)
     rows = [np.rint(w.timestamps["responses"] * 30).astype(int)[30:] for w in windows]
     responses = np.concatenate([window.responses[30:] for window in windows])

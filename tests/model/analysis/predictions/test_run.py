@@ -103,10 +103,8 @@ def test_other_predictions_are_never_changed(session, tmp_path):
     path = tmp_path / "a.zarr"
     with pytest.raises(StoppedError):
         predict_session(EchoPredictor(), session, FORECAST, path, **stop_after(8))
-    with (
-        locked(unfinished_path(path) / JOURNAL),
-        pytest.raises(ResultsFileError, match="Another process"),
-    ):
+    lock = locked(unfinished_path(path) / JOURNAL)
+    with lock, pytest.raises(ResultsFileError, match="Another process"):
         predict_session(EchoPredictor(), session, FORECAST, path)
     for _ in range(2):  # unfinished, then finished
         for name, predictor, mask, tier in (

@@ -54,7 +54,6 @@ def session_arrays(**changes: Any) -> dict[str, Any]:
 
 
 def assert_holds(session: Session, arrays: dict[str, Any]) -> None:
-    """The session holds the arrays."""
     np.testing.assert_array_equal(session.responses.data, arrays["responses"])
     assert (session.id, session.animal_id) == ("mine-1", "7")
     assert session.units.unit_id.tolist() == arrays["unit_ids"].tolist()

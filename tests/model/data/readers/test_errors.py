@@ -51,7 +51,6 @@ def note(session: Session, code: str) -> str:
 
 
 def names_all(message: str, *values: object) -> bool:
-    """Whether a message has all the values."""
     return all(str(value) in message for value in values)
 
 

@@ -74,7 +74,6 @@ def run_to(finetuning: Finetuning, script: ScriptedFinetuning, step: int) -> Non
 
 
 def processes() -> list[BaseProcess]:
-    """Running processes of fine-tunings."""
     everyone = multiprocessing.active_children()
     return [one for one in everyone if one.name == "omnimouse-finetune"]
 

@@ -98,13 +98,9 @@ def check_score(line: str, controller: Controller) -> None:
 def test_a_script_prints_the_score_on_screen(session, tmp_path):
     with open_controller(session, "ridge") as controller:
         controller.apply_preset("causal_response_25_behavior")
-        done = subprocess.run(
-            [sys.executable, "-c", controller.as_python()],
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
-        )
+        command = [sys.executable, "-c", controller.as_python()]
+        env = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(command, capture_output=True, text=True, env=env)
         assert done.returncode == 0, done.stderr
         check_score(done.stdout, controller)
 

@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import closing, suppress
 from dataclasses import fields
+from functools import partial
 from itertools import cycle
 from multiprocessing import get_context
 from pathlib import Path
@@ -166,10 +167,8 @@ def test_the_task_counts_as_a_change_and_a_view_does_not(controller, tmp_path):
     controller.set_cursor(3)
     controller.set_colour_by("state")
     assert not analyses.is_changed
-    for change in (
-        lambda: controller.paint([12], HIDDEN),
-        controller.stimulus_edits.reset,
-    ):
+    paint = partial(controller.paint, [12], HIDDEN)
+    for change in (paint, controller.stimulus_edits.reset):
         change()
         assert analyses.is_changed
         controller.undo()

@@ -91,7 +91,6 @@ class SweepsThread(DrawingThread):
 
 @pytest.fixture(scope="module")
 def table(session):
-    """Result of the library."""
     names = ("neurons", "history_samples", "video", "seeds", "tier", "max_windows")
     ask = {name: getattr(PLAN, name) for name in names}
     return context_sweep(GatedNoisyPredictor(), session, **ask).table()

@@ -124,9 +124,7 @@ def test_inputs_that_the_part_was_not_fitted_for_are_refused(session, path, tmp_
     blind = tmp_path / "blind"
     save_checkpoint(blind, checkpoint.build(), context=context)
     mask = om.mask_from_strategy(STRATEGY, 12)
-    with pytest.raises(
-        UnsupportedRequestError, match="for visible none, not for video"
-    ):
+    with pytest.raises(UnsupportedRequestError, match="none, not for video"):
         om.load_predictor(f"{blind}.safetensors").predict(session.window(3.0), mask)
 
 

@@ -81,10 +81,8 @@ def test_with_the_right_certificate_it_answers(scheduler, our_certificates, sess
 
 @pytest.mark.usefixtures("short_wait")
 def test_another_authority_s_certificate_is_refused(scheduler, tmp_path):
-    with (
-        client_configuration(certificates(tmp_path / "theirs")),
-        pytest.raises(WorkerError, match=r"does not answer.*certificate"),
-    ):
+    theirs = client_configuration(certificates(tmp_path / "theirs"))
+    with theirs, pytest.raises(WorkerError, match=r"does not answer.*certificate"):
         _ = remote_predictor(scheduler, EchoPredictor).needs
 
 

@@ -166,9 +166,7 @@ def test_a_killed_study_goes_on_to_the_same_results(plan, study_results, tmp_pat
     assert len(read_runs(parts)) == 1
     asked: list[int] = []
     with pytest.raises(StoppedError):
-        run_study(
-            plan, parts, cancelled=lambda: bool(asked.append(1)) or len(asked) > 2
-        )
+        run_study(plan, parts, cancelled=lambda: asked.append(1) or len(asked) > 2)
     run_study(plan, parts)
     assert parts.read_bytes() == study_results.read_bytes()
     assert steps_of(parts) == steps_of(study_results)

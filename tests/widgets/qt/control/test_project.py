@@ -26,9 +26,8 @@ KIND = "Analyses (*.omnimouse.json)"
 def controller(tmp_path):
     """A recording of its own open, which may be moved; answered by ridges."""
     memory, folder = tmp_path / "live.json", tmp_path / "recordings" / "mouse"
-    with open_controller(
-        write_session(folder), "video-ridge", session_file=memory
-    ) as made:
+    write_session(folder)
+    with open_controller(folder, "video-ridge", session_file=memory) as made:
         yield made
 
 

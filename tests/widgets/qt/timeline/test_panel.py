@@ -20,9 +20,8 @@ def test_trials_of_one_tier_are_one_bar_and_every_moment_has_its_tier(controller
     overview = controller.state.session.overview(200)
     bars = tier_bars(overview)
     assert [bar.tier for bar in bars] == ["train", "validation", "final_test_1"]
-    for on, off, tier in zip(
-        overview.trial_on, overview.trial_off, overview.trial_tier, strict=True
-    ):
+    trials = (overview.trial_on, overview.trial_off, overview.trial_tier)
+    for on, off, tier in zip(*trials, strict=True):
         assert tier_at(bars, (on + off) / 2) == tier
     assert [bar.letter for bar in bars] == ["", "V", "T"]
 

@@ -105,11 +105,7 @@ def test_links_in_circles_are_told(path):
 
 # -- sizes ---------------------------------------------------------------------------
 def replace_by_sparse(
-    path: Path,
-    name: str,
-    shape: tuple[int, ...],
-    dtype: str,
-    rows_at_once: int = 1024,
+    path: Path, name: str, shape: tuple[int, ...], dtype: str, rows_at_once: int = 1024
 ) -> None:
     """A dataset of that shape, of which nothing is stored."""
     with h5py.File(path, "a") as file:

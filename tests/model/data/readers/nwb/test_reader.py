@@ -33,7 +33,6 @@ def path(tmp_path):
 
 
 def values_of(path: Path, name: str) -> Any:
-    """A dataset of a file."""
     with h5py.File(path) as file:
         return file[name][()]
 
@@ -47,10 +46,7 @@ def recording(path: Path, *planes: Plane) -> Session:
     return open_session(write_nwb(path, Nwb(planes or (Plane(),))))
 
 
-def session_with_series(
-    path: Path, name: str, data: np.ndarray, **about: Any
-) -> Session:
-    """A recording with one more series."""
+def with_series(path: Path, name: str, data: np.ndarray, **about: Any) -> Session:
     add_series(write_nwb(path), name, data, **about)
     return open_session(path)
 
@@ -251,7 +247,7 @@ def test_rounded_times_are_even_and_a_gap_moves_no_sample(path, start, gap):
 def test_running_is_in_cm_per_second(path, unit, factor):
     speed = np.linspace(0, 1, 640)
     name = "processing/behavior/running_speed"
-    session = session_with_series(path, name, speed, unit=unit, conversion=2.0)
+    session = with_series(path, name, speed, unit=unit, conversion=2.0)
     running = session.behavior["treadmill"].data[:, 0]
     np.testing.assert_allclose(running, speed * 2 * factor)
     assert ("running_unit" in note_messages(session)) == (unit == "V")
@@ -270,7 +266,7 @@ def test_the_size_of_the_pupil_is_what_is_called_so(path):
 
 def test_a_container_names_the_one_series_that_it_holds(path):
     base = "acquisition/PupilTracking"
-    session = session_with_series(path, f"{base}/left", np.arange(700.0))
+    session = with_series(path, f"{base}/left", np.arange(700.0))
     assert session.behavior["eye_tracker"].units == ("px", "px/s")
     other = path.with_name("other.nwb")
     add_series(write_nwb(other), f"{base}/left", np.arange(700.0))

@@ -33,7 +33,6 @@ def traces_of_cells(root: Path, name: str) -> np.ndarray:
 
 @pytest.fixture
 def folder(tmp_path):
-    """A copy that may be changed."""
     return Path(shutil.copytree(SUITE2P, tmp_path / "m77_day3"))
 
 
