@@ -45,7 +45,6 @@ def scheduler_of_processes():
         yield address
 
 
-# -- sweeps ---------------------------------------------------------------------------
 @pytest.mark.process
 @pytest.mark.slow
 def test_a_killed_worker_loses_nothing(
@@ -82,7 +81,6 @@ def test_a_predictor_itself_cannot_travel(session):
         context_sweep(ContextPredictor(), session, **SWEEP, scheduler="local:1")
 
 
-# -- pieces ---------------------------------------------------------------------------
 def square(number):
     return number**2
 

@@ -9,18 +9,9 @@ from omnimouse_model.metrics.time_blocks import jackknife
 
 def score(session, value, per_neuron, **fields):
     """Score of four neurons without an interval of its own."""
-    unknown = {"ci_low": np.nan, "ci_high": np.nan, "ceiling": np.nan}
-    return Score(
-        session=session,
-        strategy="half",
-        predictor="mean",
-        value=value,
-        n_windows=20,
-        neurons=np.arange(4),
-        per_neuron=np.array(per_neuron),
-        **unknown,
-        **fields,
-    )
+    unknown = (np.nan,) * 3  # ends of the interval, ceiling
+    scores = (value, *unknown, 20, np.arange(4), np.array(per_neuron))
+    return Score(session, "half", "mean", *scores, **fields)
 
 
 def test_the_interval_over_neurons_and_time_adds_the_variance_between_neurons():

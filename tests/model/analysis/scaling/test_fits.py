@@ -78,7 +78,6 @@ def test_collections_that_cannot_be_are_refused(mice):
         mice.nested([2], 0, always=["nobody"])
 
 
-# -- runs -----------------------------------------------------------------------------
 def test_runs_come_back_as_they_were_added_once(results, rows):
     assert runs.read_runs(results) == rows
     runs.add_rows(results, rows)
@@ -101,7 +100,6 @@ def test_a_file_of_something_else_is_refused(tmp_path):
         runs.read_runs(path)
 
 
-# -- curves ---------------------------------------------------------------------------
 @pytest.mark.slow
 def test_a_saturating_curve_is_found_with_its_interval(rows):
     (big, small) = scaling_curves(rows, n_resamples=60)

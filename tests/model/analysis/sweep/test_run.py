@@ -124,12 +124,8 @@ def sweep(session):
 def test_curves_are_those_of_the_predictor(sweep):
     assert sweep.is_complete
     shapes = [(c.axis, c.video, c.values) for c in sweep.curves()]
-    assert shapes == [
-        ("neurons", True, (0, 8, 32)),
-        ("neurons", False, (0, 8, 32)),
-        ("history_samples", True, (10, 25)),
-        ("history_samples", False, (10, 25)),
-    ]
+    axes = (("neurons", (0, 8, 32)), ("history_samples", (10, 25)))
+    assert shapes == [(axis, video, at) for axis, at in axes for video in (True, False)]
     for curve in sweep.curves():
         for point in curve.points:
             assert point.score == pytest.approx(expected_score(point.context), abs=0.02)

@@ -27,6 +27,8 @@ META = "responses/meta.yml"
 SHIFTS = "responses/meta/phase_shifts.npy"
 TIMES = "screen/timestamps.npy"
 FRAMES = "screen/data/00001.npy"
+SMALL_FRAMES = np.zeros((120, 18, 64), "u1")
+EYE_STDS = "eye_tracker/meta/stds.npy"
 TRIALS_JSON = "screen/combined_meta.json"
 
 
@@ -91,19 +93,9 @@ def replace_file(path: Path, content: Any) -> None:
         (SHIFTS, None, "missing_file", ["phase_shifts.npy"]),
         (SHIFTS, np.zeros(8), "wrong_length", ["phase_shifts.npy", "8", "9"]),
         (SHIFTS, np.full(9, np.nan), "not_finite", ["phase_shifts.npy"]),
-        (
-            "eye_tracker/meta/stds.npy",
-            np.ones(3),
-            "wrong_length",
-            ["stds.npy", "3", "4"],
-        ),
+        (EYE_STDS, np.ones(3), "wrong_length", ["stds.npy", "3", "4"]),
         (FRAMES, np.zeros((118, 36, 64), "u1"), "bad_trials", ["00001", "118", "120"]),
-        (
-            FRAMES,
-            np.zeros((120, 18, 64), "u1"),
-            "bad_trials",
-            ["(120, 18, 64)", "(36, 64)"],
-        ),
+        (FRAMES, SMALL_FRAMES, "bad_trials", ["(120, 18, 64)", "(36, 64)"]),
         (TRIALS_JSON, "{}", "empty", ["0 trials"]),
         (TRIALS_JSON, "{", "bad_json", ["combined_meta.json"]),
         (TRIALS_JSON, "[1]", "bad_json", ["combined_meta.json"]),

@@ -174,7 +174,6 @@ def test_an_error_of_a_pin_does_not_affect_other_pins(controller):
     assert controller.pins.predictions.windows[1].scores is not None
 
 
-# -- spans ----------------------------------------------------------
 def test_spans_equal_the_library_for_the_screen_and_for_pins(controller):
     pin = controller.pins.pin()
     controller.apply_preset("responses_from_behavior")
@@ -255,7 +254,6 @@ def test_a_live_request_does_not_wait_for_a_span(gated_controller):
     assert controller.pins.predictions.spans[LIVE].span.is_complete
 
 
-# -- remembered ----------------------------------------------------------
 def test_pins_are_restored_after_a_restart(folder, tmp_path):
     def made():
         return Controller(

@@ -25,14 +25,8 @@ from tests.predictors import (
     NoisyPredictor,
 )
 
-PLAN = SweepPlan(
-    neurons=(0, 8),
-    history_samples=(0, 10),
-    video=(True, False),
-    seeds=(0, 1),
-    tier="test",
-    max_windows=2,
-)
+CONTEXTS = ((0, 8), (0, 10), (True, False))  # neurons, history, video
+PLAN = SweepPlan(*CONTEXTS, seeds=(0, 1), tier="test", max_windows=2)
 N_ROWS = 12  # none, 8 neurons, 10 samples; with and without video; two draws
 N_ANSWERS = 2 * N_ROWS
 

@@ -48,7 +48,6 @@ def efforts_down(
     return found
 
 
-# -- the ladder -----------------------------------------------------------------------
 def test_a_gpu_gives_up_parts_then_its_own_memory():
     first, *rest = efforts_down("auto")
     assert (first.queries_per_step, first.status) == (None, "ok")
@@ -73,7 +72,6 @@ def test_a_net_that_is_not_its_own_is_never_moved():
     assert {e.device for e in efforts_down("fp32", can_move=False)} == {"cuda"}
 
 
-# -- the predictor --------------------------------------------------------------------
 def answer(predictor: TransformerPredictor, session: object) -> Prediction:
     mask = mask_from_strategy("test/video_behavior", session)
     return predictor.predict(session.window(3.0), mask)

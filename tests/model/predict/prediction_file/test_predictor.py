@@ -23,17 +23,11 @@ def write(session, path, metadata=None, **arrays):
     """Write predictions of neurons 0 to 9 over 5 to 15 s: each its time plus number."""
     times_s = np.arange(5.0, 15.0, 1 / 30)
     values = (times_s[:, None] + np.arange(10)).astype(np.float32)
-    metadata = {
-        "format": "omnimouse-predictions",
-        "version": 1,
-        "session": session.id,
-        "n_neurons": session.n_neurons,
-        "units": "normalised",
-        "spec": SPEC,
-    } | (metadata or {})
+    about = {"format": "omnimouse-predictions", "version": 1, "units": "normalised"}
+    about |= {"session": session.id, "n_neurons": session.n_neurons, "spec": SPEC}
     arrays = {"times_s": times_s, "responses": values} | arrays
     arrays.setdefault("neurons", np.arange(10))
-    group = zarr.create_group(path, zarr_format=3, attributes=metadata)
+    group = zarr.create_group(path, zarr_format=3, attributes=about | (metadata or {}))
     for name, data in arrays.items():
         group.create_array(name, data=data)
     return path

@@ -38,6 +38,8 @@ def recordings(tmp_path_factory):
 def fields(recordings):
     group = {"lr": 1.0e-3, "weight_decay": 0.1}
     phase = {"name": "only", "steps": STEPS, "batch": 2, "tasks": {TASK: 1}}
+    training = {"sampling": "balanced", "animals": "core", "phases": [phase]}
+    training |= {"core": group, "session": group, "save_every": 2, "precision": "fp32"}
     return {
         "models": {"tiny": json.loads(json.dumps(asdict(SMALL)))},
         "collections": [1, 3],
@@ -46,15 +48,7 @@ def fields(recordings):
         "strategies": [TASK],
         "steps_of": "each session",
         "max_windows": 2,
-        "training": {
-            "sampling": "balanced",
-            "animals": "core",
-            "core": group,
-            "session": group,
-            "save_every": 2,
-            "precision": "fp32",
-            "phases": [phase],
-        },
+        "training": training,
     }
 
 

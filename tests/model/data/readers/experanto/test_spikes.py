@@ -35,14 +35,8 @@ def write_spikes(folder: Path, spikes: list[np.ndarray]) -> None:
     np.concatenate(spikes).tofile(folder / "spikes.mem")
     np.save(folder / "meta" / "unit_ids.npy", np.arange(N_UNITS) + 7)
     offsets = np.cumsum([0, *(len(s) for s in spikes)]).tolist()
-    meta = {
-        "modality": "spikes",
-        "spike_indices": offsets,
-        "is_mem_mapped": True,
-        "dtype": "float64",
-        "start_time": T0,
-        "end_time": T0 + SECONDS,
-    }
+    meta = {"modality": "spikes", "is_mem_mapped": True, "dtype": "float64"}
+    meta |= {"spike_indices": offsets, "start_time": T0, "end_time": T0 + SECONDS}
     (folder / "meta.yml").write_text(yaml.safe_dump(meta))
 
 
