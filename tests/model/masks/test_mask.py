@@ -184,6 +184,7 @@ def test_switching_the_guard_off_asks_more_and_warns():
         free = mask.with_guard(False)
     assert np.array_equal(scored_cells(free), mask.target)
     assert scored_cells(mask).sum() == mask.target.sum() - 5 - 8
+    assert free != mask
     assert free.with_guard(True) == mask
 
 
