@@ -1,10 +1,9 @@
 """Layer of brain areas, computed on first request in a background thread."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from napari.layers import Shapes
 from napari.utils.notifications import show_warning
 
@@ -19,6 +18,9 @@ from omnimouse_widgets.drawn.field.areas import (
 )
 from omnimouse_widgets.drawn.field.layout import Field
 from omnimouse_widgets.qt.style.ui_thread import qt_post
+
+if TYPE_CHECKING:
+    import pandas
 
 
 class AreaLayer:
@@ -135,10 +137,13 @@ def _layer(computed: OutlinedAreas) -> Shapes:
     )
 
 
-def _names(outlines: list[AreaOutline], is_visible: np.ndarray) -> pd.DataFrame:
+def _names(outlines: list[AreaOutline], is_visible: np.ndarray) -> "pandas.DataFrame":
     """Return the text of each outline; "" for outlines without text."""
     names = [
         outline.area if outline.is_named and shows else ""
         for outline, shows in zip(outlines, is_visible, strict=True)
     ]
-    return pd.DataFrame({"area": names})
+    # Imported when areas are first shown: pandas takes a second.
+    import pandas
+
+    return pandas.DataFrame({"area": names})

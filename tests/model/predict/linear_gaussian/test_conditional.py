@@ -26,12 +26,8 @@ def model():
 
 def dense_covariance(model):
     """Covariance over (neuron, sample) as one matrix."""
-    shared = np.einsum(
-        "nk,mk,ktu->ntmu",
-        model.loadings,
-        model.loadings,
-        model.shared_covariance(TIMES_S),
-    )
+    loadings, factors = model.loadings, model.shared_covariance(TIMES_S)
+    shared = np.einsum("nk,mk,ktu->ntmu", loadings, loadings, factors)
     private = model.private_covariance(TIMES_S)
     for neuron, variance in enumerate(model.private_variance):
         shared[neuron, :, neuron] += variance * private
@@ -51,9 +47,7 @@ def visible(request):
 
 
 @pytest.mark.parametrize("few_patterns", [128, 0])
-def test_mean_and_variance_are_those_of_the_dense_solution(
-    model, visible, few_patterns, monkeypatch
-):
+def test_it_equals_the_dense_solution(model, visible, few_patterns, monkeypatch):
     monkeypatch.setattr(conditional, "_FEW_PATTERNS", few_patterns)
     values = np.random.default_rng(3).standard_normal(visible.shape)
     found = Conditional(Prior.of(model, TIMES_S), visible)
