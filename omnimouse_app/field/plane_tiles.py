@@ -3,7 +3,6 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import pandas as pd
 from napari.layers import Points
 
 from omnimouse_widgets.drawn.field.layout import Field
@@ -57,5 +56,5 @@ def _named_places(
     return name_places(tiles, names)
 
 
-def _features(texts: Sequence[tuple[float, float, str]]) -> pd.DataFrame:
-    return pd.DataFrame({"plane": [text for _, _, text in texts]})
+def _features(texts: Sequence[tuple[float, float, str]]) -> dict[str, list[str]]:
+    return {"plane": [text for _, _, text in texts]}

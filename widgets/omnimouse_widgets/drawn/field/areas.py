@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import KDTree
+from skimage.measure import approximate_polygon, find_contours
 
 from omnimouse_model.data.session import Session
 from omnimouse_model.live.inference.background_task import ReportProgress
@@ -97,9 +98,6 @@ def area_outlines(
 def _of_plane(
     plane: int, centres: np.ndarray, area: np.ndarray
 ) -> Iterator[AreaOutline]:
-    # Imported when areas are first shown: scikit-image takes seconds.
-    from skimage.measure import approximate_polygon, find_contours
-
     names, area_index = np.unique(area, return_inverse=True)
     tree = KDTree(centres)
     # The nearest neighbour of a neuron is itself, so its distance to another neuron is

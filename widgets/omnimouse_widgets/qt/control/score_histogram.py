@@ -5,8 +5,15 @@ from bar to bar.
 """
 
 import numpy as np
-from qtpy.QtCore import QEvent, QRectF, QSize, Qt
-from qtpy.QtGui import QColor, QKeyEvent, QMouseEvent, QPainter, QPaintEvent
+from qtpy.QtCore import QRectF, QSize, Qt
+from qtpy.QtGui import (
+    QColor,
+    QFocusEvent,
+    QKeyEvent,
+    QMouseEvent,
+    QPainter,
+    QPaintEvent,
+)
 from qtpy.QtWidgets import QSizePolicy, QWidget
 
 from omnimouse_model.live.controller import Controller
@@ -93,11 +100,13 @@ class ScoreHistogram(QWidget):
         if len(later):
             self.select_bar(int(later[0]))
 
-    def focusInEvent(self, event: QEvent | None) -> None:
+    def focusInEvent(self, _: QFocusEvent | None) -> None:
         """Show the focus."""
         self.update()
 
-    focusOutEvent = focusInEvent
+    def focusOutEvent(self, _: QFocusEvent | None) -> None:
+        """Hide the focus."""
+        self.update()
 
     # -- painting ---------------------------------------------------------------------
     def paintEvent(self, _: QPaintEvent | None) -> None:
