@@ -23,7 +23,7 @@ from omnimouse_widgets.drawn.traces.behavior_rows import channel_text
 from omnimouse_widgets.drawn.traces.rows import predicted_at, predicted_of
 from omnimouse_widgets.drawn.units import drawn_units, recorded
 from omnimouse_widgets.report import drawings
-from omnimouse_widgets.report.drawings import Line
+from omnimouse_widgets.report.drawings import PlotLine
 from omnimouse_widgets.report.markup import Markup, number, table, tag
 
 UNIT_TEXTS: Final = {
@@ -147,14 +147,16 @@ def traces(data: ReportData) -> Iterator[Markup]:
     recording = recorded(content.window)
     for neuron in content.selection:
         # SVG draws in document order: the recording first, at the back.
-        lines = [Line("recorded", recording[:, neuron])]
+        lines = [PlotLine("recorded", recording[:, neuron])]
         # The condition on screen is the first, so it is drawn last and in front.
         for condition in reversed(predicted):
             values = predicted_at(condition.prediction, neuron, content.window)
-            lines += [] if values is None else [Line(style_class(condition), values)]
+            lines += (
+                [] if values is None else [PlotLine(style_class(condition), values)]
+            )
         if data.what_if is not None:
             values = predicted_of(data.what_if.after, neuron, content.window)
-            lines += [] if values is None else [Line("edited", values)]
+            lines += [] if values is None else [PlotLine("edited", values)]
         picture = drawings.traces(
             times,
             lines,
@@ -224,12 +226,12 @@ def behaviour(data: ReportData) -> Iterator[Markup]:
     for channel, name in enumerate(names):
         code = BEHAVIOR_CODES[content.mask.mode_of(channel)]
         states = np.full(len(recording), code, np.uint8)
-        lines = [Line("recorded", recording[:, channel])]
+        lines = [PlotLine("recorded", recording[:, channel])]
         for condition in reversed(conditions):
             assert condition.prediction is not None
             assert condition.prediction.behavior is not None
             values = condition.prediction.behavior[:, channel]
-            lines.append(Line(style_class(condition), values))
+            lines.append(PlotLine(style_class(condition), values))
         is_last = channel == len(names) - 1
         picture = drawings.traces(stream, lines, states, has_axis=is_last)
         yield tag("figure", tag("h3", channel_text(name)), picture)

@@ -11,7 +11,7 @@ import numpy as np
 
 from omnimouse_model.analysis.evaluate.conditions import Condition
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, Score
-from omnimouse_model.analysis.evaluate.shard import Run, Shard, ShardScores
+from omnimouse_model.analysis.evaluate.shard import Shard, ShardRun, ShardScores
 from omnimouse_model.analysis.evaluate.tier_windows import scored_starts, tier_starts
 from omnimouse_model.data.session import Session
 from omnimouse_model.data.window_spec import OMNIMOUSE, WindowSpec
@@ -126,7 +126,7 @@ class TierScoring:
             ceiling=False,
         )
         self._mask, self._n_added = mask, 0
-        self._scores = ShardScores(shard, Run(0, lambda *_: None, lambda: False))
+        self._scores = ShardScores(shard, ShardRun(0, lambda *_: None, lambda: False))
         self._centred: dict[int, tuple[float, np.ndarray]] = {}
         self._by_window: dict[float, float] = {}
         self._scores.running[0].by_window = self._by_window

@@ -22,7 +22,7 @@ from omnimouse_model.live.inference.background_task import (
     ReportProgress,
 )
 from omnimouse_model.live.inference.engine import IN_THREADS, Execution
-from omnimouse_model.live.neuron_scores import NeuronScores
+from omnimouse_model.live.neuron_scores import ScoresOnScreen
 from omnimouse_model.live.project.score_text import (
     condition_text,
     definition_of,
@@ -73,7 +73,7 @@ class ScreenContent:
     behavior: np.ndarray | None
     condition: str
     metric: Metric = METRICS["correlation"]
-    neuron_scores: NeuronScores | None = None
+    neuron_scores: ScoresOnScreen | None = None
 
     @property
     def score_name(self) -> str:

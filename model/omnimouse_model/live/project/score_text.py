@@ -3,7 +3,7 @@
 import numpy as np
 
 from omnimouse_model.live.mask.presets import preset_named
-from omnimouse_model.live.neuron_scores import NeuronScores
+from omnimouse_model.live.neuron_scores import ScoresOnScreen
 from omnimouse_model.live.results import Results
 from omnimouse_model.live.state import LiveState
 from omnimouse_model.masks import Mask
@@ -23,7 +23,7 @@ def definition_of(metric: Metric) -> str:
     return f"{metric.unit}, {metric.definition}; over the target samples of the window"
 
 
-def definition_of_shown(metric: Metric, scores: NeuronScores) -> str:
+def definition_of_shown(metric: Metric, scores: ScoresOnScreen) -> str:
     """Return how the scores on screen are defined, with their windows."""
     if not scores.tier:
         return definition_of(metric)

@@ -17,7 +17,7 @@ from omnimouse_model.predict.baselines.autoregressive import SPANS, System, _Sum
 from omnimouse_model.predict.baselines.predictor import RULES, naive_predictor
 from omnimouse_model.predict.baselines.visible_input import VisibleInput
 from omnimouse_model.predict.capabilities import join_parts, take_neurons
-from omnimouse_model.predict.motion_energy import N_FEATURES, motion_energy
+from omnimouse_model.predict.gabor_features import N_FEATURES, motion_energy
 from omnimouse_model.strategies import half_population_mask, mask_from_strategy
 from tests.model.experanto_folder import Folder, Trial, write_folder
 from tests.model.known_sessions import write_known_session

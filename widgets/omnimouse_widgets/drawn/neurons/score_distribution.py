@@ -7,7 +7,7 @@ from typing import Final, Literal, cast, get_args
 import numpy as np
 
 from omnimouse_model.live.controller import Controller
-from omnimouse_model.live.neuron_scores import IN_WINDOW, NeuronScores
+from omnimouse_model.live.neuron_scores import IN_WINDOW, ScoresOnScreen
 from omnimouse_model.live.neurons.quantities import QUANTITIES
 from omnimouse_model.live.pin import LETTERS
 from omnimouse_model.live.state import ColourBy
@@ -47,7 +47,7 @@ class ScoreDistribution:
     metric
         Metric of the scores.
     evidence
-        Windows of the scores, see `NeuronScores.evidence`.
+        Windows of the scores, see `ScoresOnScreen.evidence`.
     """
 
     neurons: np.ndarray
@@ -136,7 +136,7 @@ def distribution_of(
     results = controller.results
     scores = results.neuron_scores
     if against in LETTERS:
-        scores = None if results.scores is None else NeuronScores(results.scores)
+        scores = None if results.scores is None else ScoresOnScreen(results.scores)
     columns = columns_of(controller)
     # Scores of another number of neurons belong to another session.
     if scores is None or len(columns["id"]) != len(scores.values):

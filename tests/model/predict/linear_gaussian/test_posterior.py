@@ -1,11 +1,11 @@
-"""Conditional mean and variance against a dense solution."""
+"""Posterior mean and variance against a dense solution."""
 
 import numpy as np
 import pytest
 
 from omnimouse_model.predict.linear_gaussian import conditional
-from omnimouse_model.predict.linear_gaussian.conditional import Conditional, Prior
 from omnimouse_model.predict.linear_gaussian.factors import FactorModel
+from omnimouse_model.predict.linear_gaussian.posterior import Posterior, Prior
 
 N_SAMPLES, N_NEURONS, N_FACTORS = 12, 9, 3
 TIMES_S = np.arange(N_SAMPLES) / 30
@@ -50,7 +50,7 @@ def visible(request):
 def test_it_equals_the_dense_solution(model, visible, few_patterns, monkeypatch):
     monkeypatch.setattr(conditional, "_FEW_PATTERNS", few_patterns)
     values = np.random.default_rng(3).standard_normal(visible.shape)
-    found = Conditional(Prior.of(model, TIMES_S), visible)
+    found = Posterior(Prior.of(model, TIMES_S), visible)
     covariance, known = dense_covariance(model), visible.T.ravel()
     gain = covariance[:, known] @ np.linalg.inv(covariance[np.ix_(known, known)])
     mean = (gain @ values.T.ravel()[known]).reshape(N_NEURONS, -1).T
