@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from omnimouse_model.predict.linear_gaussian import conditional
+from omnimouse_model.predict.linear_gaussian import posterior
 from omnimouse_model.predict.linear_gaussian.factors import FactorModel
 from omnimouse_model.predict.linear_gaussian.posterior import Posterior, Prior
 
@@ -48,7 +48,7 @@ def visible(request):
 
 @pytest.mark.parametrize("few_patterns", [128, 0])
 def test_it_equals_the_dense_solution(model, visible, few_patterns, monkeypatch):
-    monkeypatch.setattr(conditional, "_FEW_PATTERNS", few_patterns)
+    monkeypatch.setattr(posterior, "_FEW_PATTERNS", few_patterns)
     values = np.random.default_rng(3).standard_normal(visible.shape)
     found = Posterior(Prior.of(model, TIMES_S), visible)
     covariance, known = dense_covariance(model), visible.T.ravel()
