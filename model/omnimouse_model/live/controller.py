@@ -289,6 +289,12 @@ class Controller:
         # the recording could be shown.
         self.project.on_opened(view.reopened)
         self.loader.clear_error()
+        self._store.note_recording(self._session)
+
+    @property
+    def recent_recordings(self) -> tuple[str, ...]:
+        """Paths and addresses of recently opened recordings, newest first."""
+        return self._store.recent_recordings
 
     def choose_series(self, name: str) -> None:
         """Reopen the session with another response series, in the background."""

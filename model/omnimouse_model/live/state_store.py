@@ -1,15 +1,16 @@
-"""Stored state: last session, recent analyses, backups of unsaved work, scores."""
+"""Stored state: last session, recent recordings and analyses, backups, scores."""
 
 import hashlib
 import json
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from omnimouse_model.analysis.evaluate.tier_score import TierScore
+from omnimouse_model.data.io.http_file import display_address, web_address
 from omnimouse_model.data.session import Session
 from omnimouse_model.demo import is_demo
 from omnimouse_model.live.analysis_file import SUFFIX
@@ -132,6 +133,27 @@ class StateStore:
                 write_json(self._in_use_path, sorted({*self._in_use, path.name}))
 
     @property
+    def recent_recordings(self) -> tuple[str, ...]:
+        """Paths and addresses of recently opened recordings, newest first."""
+        return _texts(self._recordings_path) if self._is_enabled else ()
+
+    def note_recording(self, session: Session) -> None:
+        """Put an opened recording first in the list; samples are listed elsewhere."""
+        source = session.source
+        # Arrays in memory have no place.
+        if not self._is_enabled or isinstance(source, Mapping) or is_demo(session.path):
+            return
+        address = web_address(source)
+        # Without credentials, which are never stored.
+        place = (
+            str(Path(source).absolute())
+            if address is None
+            else display_address(address)
+        )
+        places = dict.fromkeys([place, *self.recent_recordings])
+        write_json(self._recordings_path, list(places)[:MAX_RECENT])
+
+    @property
     def unsaved_folder(self) -> Path:
         """Folder of backups of unsaved analyses."""
         return self.folder / "unsaved"
@@ -193,6 +215,10 @@ class StateStore:
     @property
     def _in_use_path(self) -> Path:
         return self.folder / "unsaved_in_use.json"
+
+    @property
+    def _recordings_path(self) -> Path:
+        return self.folder / "recent_recordings.json"
 
     @property
     def _recent_path(self) -> Path:

@@ -10,6 +10,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QFileDialog, QInputDialog
 
+import omnimouse_model as om
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.last_session import read_last_session
 from omnimouse_widgets.qt.control.recording import RecordingSection
@@ -64,6 +65,17 @@ def test_a_missing_rate_is_asked_for(section, controller, without_rate, qtbot, m
     assert state.mask.behavior == "hidden"
     assert "behaviour" in state.mask.note
     assert read_last_session(memory).options == {"rate_hz": 12.5}
+
+
+def test_recent_recordings_open_from_the_menu(section, controller, session_folder):
+    section.open_folder(session_folder)
+    section.open.menu().aboutToShow.emit()
+    (action,) = section.recent.actions()
+    assert action.text() == session_folder.name
+    controller.open_session(om.open_session(SUITE2P))
+    action.trigger()
+    assert controller.state.session.path == session_folder
+    assert controller.recent_recordings == (str(session_folder), str(SUITE2P))
 
 
 def test_one_menu_has_folders_files_addresses(section, controller, qtbot, monkeypatch):

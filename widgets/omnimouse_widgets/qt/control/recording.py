@@ -1,6 +1,8 @@
 """Recording section: open a recording; its contents and warnings."""
 
+from functools import partial
 from pathlib import Path
+from typing import Final
 
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
@@ -15,6 +17,7 @@ from qtpy.QtWidgets import (
 from omnimouse_model.data.session import Session
 from omnimouse_model.errors import MISSING_RATE, SessionFormatError
 from omnimouse_model.live.controller import Controller
+from omnimouse_model.live.recording.samples import DEMO, UNSEEN
 from omnimouse_widgets.qt.style.controls import (
     combo_box,
     describe,
@@ -28,6 +31,10 @@ from omnimouse_widgets.qt.style.form import ElidedLabel, Form, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import wrapped_label
 
+SAMPLE_LABELS: Final = {
+    "Demo mouse, which the demo model knows": DEMO,
+    "Unseen mouse, for fine-tuning": UNSEEN,
+}
 NOTES_STYLE = "QToolButton { border: none; padding: 0px; }"
 
 
@@ -51,6 +58,11 @@ class RecordingSection(QWidget):
         menu.addAction("File (NWB, npz)…", self._choose_file)
         menu.addAction("Recordings in a folder…", self.choose_recordings)
         menu.addAction("Address (https, model hub)…", self._enter_address)
+        samples = menu.addMenu("Sample")
+        for label, request in SAMPLE_LABELS.items():
+            samples.addAction(label, partial(controller.loader.open, request))
+        self.recent = menu.addMenu("Recent")
+        menu.aboutToShow.connect(self._list_recent)
         self.open.setMenu(menu)
         tooltip = "Show what is missing, unusual or assumed in this recording"
         self.notes_button = toggle_button("", tooltip, NOTES_STYLE)
@@ -86,6 +98,16 @@ class RecordingSection(QWidget):
         )
 
     # -- what the user does -----------------------------------------------------------
+    def _list_recent(self) -> None:
+        self.recent.clear()
+        for place in self._controller.recent_recordings:
+            # "&" would mark a key of the menu.
+            name = Path(place).name.replace("&", "&&")
+            action = self.recent.addAction(name, partial(self.open_folder, place))
+            action.setToolTip(place)
+        self.recent.setToolTipsVisible(True)
+        self.recent.setEnabled(not self.recent.isEmpty())
+
     def _choose_folder(self) -> None:
         self._open_chosen(
             QFileDialog.getExistingDirectory(self, "Open a recording", self._near())
