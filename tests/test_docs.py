@@ -1,5 +1,3 @@
-"""Pages of the documentation that agree with the code or with a command."""
-
 import importlib.util
 import re
 import shlex
@@ -46,23 +44,14 @@ def test_every_file_named_in_the_architecture_exists(root):
     assert missing == []
 
 
-def test_every_picture_of_the_page_on_notebooks_exists():
-    text = (DOCS / "notebooks.md").read_text("utf-8")
-    pictures = re.findall(r"!\[[^]]+\]\(([^)]+)\)", text)
-    assert pictures
-    assert all((DOCS / picture).is_file() for picture in pictures)
-
-
 def test_the_output_of_a_command_replaces_its_table():
     text = (
         "a\n<!-- omnimouse x --y -->\n{}<!-- end -->\nb\n"
         "<!-- omnimouse z -->\n{}<!-- end -->\n"
     )
     outputs = {"omnimouse x --y": "| 1 |\n", "omnimouse z": "| 2 |\n"}
-    *_, updated = script("figures").updates(
-        text.format("old\n", ""), outputs.__getitem__
-    )
-    assert updated == text.format(*outputs.values())
+    *_, page = script("figures").updates(text.format("old\n", ""), outputs.__getitem__)
+    assert page == text.format(*outputs.values())
 
 
 def test_every_table_of_the_documentation_names_a_valid_command():

@@ -1,5 +1,3 @@
-"""Examples in docstrings run, and every public function has one."""
-
 import doctest
 from dataclasses import replace
 from importlib import import_module

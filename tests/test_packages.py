@@ -1,5 +1,3 @@
-"""Sizes of folders, cost of imports, and public names of the packages."""
-
 import subprocess
 import sys
 

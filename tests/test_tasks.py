@@ -1,5 +1,3 @@
-"""`tasks.py`: what set-up installs, and the messages of the tasks."""
-
 import importlib.util
 import os
 import subprocess

@@ -1,5 +1,3 @@
-"""The command line: what it prints for people, for programs, and on bad input."""
-
 import json
 import signal
 import subprocess
@@ -9,13 +7,12 @@ from types import ModuleType
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from omnimouse_app.cli import COMMANDS, group, main
+from omnimouse_app.cli import COMMANDS, main
 from omnimouse_app.cli.interrupt import interruptible
 from omnimouse_app.cli.output import emit, machine
-from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import SessionFormatError
+from tests.cli.runner import run_command
 
 
 @pytest.fixture
@@ -88,7 +85,7 @@ def test_words_that_cannot_be_are_refused(words, status, value, capsys):
         (("demo", "--device", "nope"), "'nope' is not one of"),
     ],
 )
-def test_a_training_that_cannot_be_is_refused_before_a_mouse_is_simulated(
+def test_wrong_options_of_train_are_refused(
     options, message, root, tmp_path, monkeypatch, capsys
 ):
     (tmp_path / "README.md").write_text((root / "README.md").read_text("utf-8"))
@@ -161,9 +158,7 @@ def opened_places(monkeypatch):
 def test_what_the_files_do_not_say_is_asked_in_the_window(tmp_path, opened_places):
     path = tmp_path / "without_rate.npz"
     np.savez(path, responses=np.ones((400, 5), np.float32))
-    with pytest.raises(SessionFormatError, match="rate"):
-        open_session(path)
-    CliRunner().invoke(group, ["app", str(path)], catch_exceptions=False)
+    run_command("app", path)
     assert opened_places == [path]
 
 

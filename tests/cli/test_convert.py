@@ -1,16 +1,12 @@
-"""`omnimouse convert`, as a user runs it."""
-
 import json
 import os
-from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
-from omnimouse_app.cli import group
 from omnimouse_model.data.open import open_session
 from tests import SUITE2P
+from tests.cli.runner import run_command
 from tests.model.experanto_folder import write_folder
 
 
@@ -34,7 +30,7 @@ def store(tmp_path):
 
 
 def test_it_says_what_it_wrote(source, store):
-    done = convert(source, store, "--json")
+    done = run_command("convert", source, store, "--json")
     assert done.exit_code == 0, done.output
     (row,) = json.loads(done.stdout)["rows"]
     size = sum(p.stat().st_size for p in store.rglob("*") if p.is_file())
@@ -45,15 +41,15 @@ def test_it_says_what_it_wrote(source, store):
 
 
 def test_a_finished_one_is_complete(source, store):
-    assert convert(source, store).exit_code == 0
+    assert run_command("convert", source, store).exit_code == 0
     changed_ns = store.stat().st_mtime_ns
-    assert convert(source, store).exit_code == 0
+    assert run_command("convert", source, store).exit_code == 0
     assert store.stat().st_mtime_ns == changed_ns
-    assert isinstance(convert(SUITE2P, store).exception, FileExistsError)
+    assert isinstance(run_command("convert", SUITE2P, store).exception, FileExistsError)
 
 
 def test_a_target_inside_the_source_is_refused(source):
-    done = convert(source, source / "m.zarr")
+    done = run_command("convert", source, source / "m.zarr")
     assert isinstance(done.exception, ValueError)
     assert not list(source.glob("m.zarr*"))
 
@@ -64,21 +60,17 @@ def test_what_a_stop_left_says_how_it_was_begun_and_is_ended(source, store):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("omnimouse_model.data.conversion.check._compare_videos", stop)
-        assert convert(source, store).exit_code == 130
+        assert run_command("convert", source, store).exit_code == 130
     assert not store.exists()
-    told = str(convert(source, store, "--codec", "fast").exception)
+    told = str(run_command("convert", source, store, "--codec", "fast").exception)
     assert "codec default, not fast" in told
-    assert str(source) in str(convert(SUITE2P, store).exception)
-    done = convert(source, store)
+    assert str(source) in str(run_command("convert", SUITE2P, store).exception)
+    done = run_command("convert", source, store)
     assert done.exit_code == 0, done.output
     assert list(store.parent.iterdir()) == [store]
 
 
-def convert(source: Path, store: Path | str, *options: str) -> Result:
-    return CliRunner().invoke(group, ["convert", str(source), str(store), *options])
-
-
 def test_reading_options_are_kept_in_the_store(store):
-    done = convert(SUITE2P, store, "--series", "F-neu", "--all-rois")
+    done = run_command("convert", SUITE2P, store, "--series", "F-neu", "--all-rois")
     assert done.exit_code == 0, done.output
     assert open_session(store).n_neurons == 23

@@ -1,5 +1,3 @@
-"""`omnimouse doctor`: what it finds, and what it advises."""
-
 import json
 
 import pytest

@@ -1,12 +1,9 @@
-"""`omnimouse evaluate`: ensembles, groups, pieces, tables, the competition."""
-
 import json
 
 import pyarrow.parquet
 import pytest
-from click.testing import CliRunner
 
-from omnimouse_app.cli.evaluate import command
+from tests.cli.runner import run_command
 from tests.model.context_predictor import world
 
 STIMULUS = "test/video_behavior"
@@ -19,8 +16,8 @@ def folder(tmp_path_factory):
 
 
 def run(folder, *options, status=0):
-    arguments = ["--session", str(folder), "--no-baselines", "--max-windows", "3"]
-    done = CliRunner().invoke(command, [*arguments, *options])
+    arguments = ("--session", folder, "--no-baselines", "--max-windows", 3)
+    done = run_command("evaluate", *arguments, *options)
     assert done.exit_code == status, done.output
     return done
 

@@ -1,5 +1,3 @@
-"""`omnimouse finetune`: learns a session, stops, goes on, and says what it reached."""
-
 import json
 from pathlib import Path
 

@@ -1,14 +1,11 @@
-"""A model of spike counts from the command line: scored and swept."""
-
 import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from omnimouse_app.cli import evaluate, sweep
 from omnimouse_model.metrics.named import METRICS
 from omnimouse_model.simulate.spiking import SpikingSpec, spiking_arrays
+from tests.cli.runner import run_command
 from tests.toy_predictors import TOYS, install_toys
 
 NAME = "toy-counts"
@@ -22,8 +19,8 @@ def recording(tmp_path):
         yield str(tmp_path / "spiking.npz")
 
 
-def rows(command, *words):
-    done = CliRunner().invoke(command, [*words, "--json"], catch_exceptions=False)
+def rows(*words):
+    done = run_command(*words, "--json")
     assert done.exit_code == 0, done.output
     return json.loads(done.stdout)["rows"]
 
@@ -32,13 +29,13 @@ def test_it_is_evaluated_beside_a_baseline_and_swept_in_its_own_metric(recording
     model = ("--session", recording, "--model", NAME)
     strategy = ("--strategy", "population_1024_response_video_behavior")
     models = (*model, "--model", "mean", "--no-baselines")
-    found = rows(evaluate.command, *models, *strategy)
+    found = rows("evaluate", *models, *strategy)
     scores = {row["predictor"]: row for row in found if row["name"] == "score"}
     assert set(scores) == {TOYS[NAME].predictor_id, "mean"}
     assert np.isfinite(scores[TOYS[NAME].predictor_id]["value"])
     assert {row["metric"] for row in scores.values()} == {METRIC}
     contexts = ("--neurons", "0,2", "--history", "0,2", "--seeds", "1")
-    found = rows(sweep.command, *model, *contexts)
+    found = rows("sweep", *model, *contexts)
     points = [row for row in found if row["name"] == "score"]
     assert {row["axis"] for row in points} == {"neurons", "history_samples"}
     assert all(np.isfinite(row["value"]) for row in points if row["at"])

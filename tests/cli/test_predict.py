@@ -1,14 +1,12 @@
-"""`omnimouse predict`: what it prints, which masks it takes, and what it refuses."""
-
 import json
 
 import pytest
-from click.testing import CliRunner
 
 import omnimouse_model as om
-from omnimouse_app.cli.predict import command, named_mask
+from omnimouse_app.cli.predict import named_mask
 from omnimouse_model.errors import MaskError
 from omnimouse_model.strategies import half_population_mask
+from tests.cli.runner import run_command
 
 FORECAST = "causal_response_25_behavior"
 
@@ -17,14 +15,14 @@ def test_it_writes_and_describes_a_file(session_folder, session, tmp_path, monke
     monkeypatch.setattr("os.sync", lambda: None)
     out = tmp_path / "new" / "last.zarr"
     options = ["--model", "last", "--mask", FORECAST, "--tier", "test"]
-    arguments = [str(session_folder), *options, "--out", str(out)]
-    done = CliRunner().invoke(command, [*arguments, "--json"])
+    command = ("predict", session_folder, *options, "--out", out)
+    done = run_command(*command, "--json")
     assert done.exit_code == 0, done.output
     (row,) = json.loads(done.stdout)["rows"]
     stored = om.open_predictions(out)
     assert (row["name"], row["unit"], row["tier"]) == ("predictions", "MiB", "test")
     assert (row["samples"], row["neurons"]) == stored.file.responses.shape
-    again = CliRunner().invoke(command, arguments)
+    again = run_command(*command)
     assert "3 windows" in again.stdout, again.output
 
 

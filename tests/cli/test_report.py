@@ -1,5 +1,3 @@
-"""A report: the library's numbers, words that are escaped, and why there is none."""
-
 import json
 import re
 import shutil
@@ -9,11 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 
 import omnimouse_model as om
-from omnimouse_app.cli import main
-from omnimouse_app.cli.report import command
 from omnimouse_model.analysis.evaluate.summary import score_summary, scores_by_area
 from omnimouse_model.analysis.evaluate.window_scores import window_scores
 from omnimouse_model.analysis.in_silico.stimulus_edits import Contrast
@@ -26,6 +21,7 @@ from omnimouse_model.simulate import HeldOut, MouseSpec, write_session
 from omnimouse_model.simulate.spiking import spiking_arrays
 from omnimouse_widgets.report.markup import number
 from omnimouse_widgets.report.page import report_page, write_report
+from tests.cli.runner import run_command
 
 HOSTILE = "<script>alert(1)</script>&\"'"
 
@@ -121,11 +117,6 @@ class Page(HTMLParser):
         return next(row[1:] for row in self.rows if row and row[0] == name)
 
 
-def run(*arguments: object) -> Result:
-    words = [str(argument) for argument in arguments]
-    return CliRunner().invoke(command, words, catch_exceptions=False)
-
-
 def cells(scores: np.ndarray) -> list[str]:
     found = score_summary(scores)
     values = (found.mean, found.median, found.low, found.high)
@@ -133,7 +124,7 @@ def cells(scores: np.ndarray) -> list[str]:
 
 
 def test_the_page_has_the_numbers_of_the_library(analysis, saved_facts, tmp_path):
-    done = run(analysis)
+    done = run_command("report", analysis)
     assert done.exit_code == 0, done.output
     assert str(tmp_path / "ask.html") in done.stdout
     text = (tmp_path / "ask.html").read_text("utf-8")
@@ -247,17 +238,15 @@ def test_hostile_names_are_words(controller, folder, tmp_path):
     assert str(place) in unescape(text)
 
 
-def test_a_recording_that_is_gone_says_what_to_do(
-    analysis, saved_facts, folder, tmp_path, capsys
-):
+def test_a_missing_recording_can_be_given(analysis, saved_facts, folder, tmp_path):
     gone = str(tmp_path / "recordings" / "tiny")
     recording = saved_facts["recording"] | {"path": gone, "beside": ""}
     analysis.write_text(json.dumps(saved_facts | {"recording": recording}))
-    with pytest.raises(SystemExit) as end:
-        main(["report", str(analysis)])
-    assert end.value.code == 1
-    assert "--recording PLACE" in capsys.readouterr().err
+    refused = run_command("report", analysis)
+    assert refused.exit_code == 1
+    assert "--recording PLACE" in str(refused.exception)
     assert not (tmp_path / "ask.html").exists()
     out = tmp_path / "page.html"
-    assert run(analysis, "--recording", folder, "--out", out).exit_code == 0
+    done = run_command("report", analysis, "--recording", folder, "--out", out)
+    assert done.exit_code == 0, done.output
     assert str(folder) in out.read_text("utf-8")

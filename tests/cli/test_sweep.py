@@ -1,16 +1,15 @@
-"""`omnimouse sweep` and `omnimouse bench sweep` on a small simulated mouse."""
-
 import signal
+from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from omnimouse_app.bench.sweep import measure
 from omnimouse_app.cli.progress import Progress
-from omnimouse_app.cli.sweep import command
 from omnimouse_model.data.open import open_session
 from omnimouse_model.nets.omnimouse.network import OmniMouse
 from omnimouse_model.predict.omnimouse.predictor import TransformerPredictor
+from tests.cli.runner import run_command
 from tests.model.small_net import SMALL
 from tests.small_sessions import simulate_mouse
 
@@ -23,9 +22,8 @@ def folder(tmp_path_factory):
     return simulate_mouse(folder, 20, 1.0, tests=2, times=1)
 
 
-def run(folder: object, *options: object, model: str = "context-ridge") -> Result:
-    words = ["--model", model, "--session", str(folder), *map(str, options)]
-    return CliRunner().invoke(command, words, catch_exceptions=False)
+def run(folder: Path, *options: object, model: str = "context-ridge") -> Result:
+    return run_command("sweep", "--model", model, "--session", folder, *options)
 
 
 def test_a_sweep_that_scores_nothing_fails_and_says_how_many_there_are(folder):

@@ -1,5 +1,3 @@
-"""`omnimouse train`: trains, says how it goes, stops, goes on, under torchrun too."""
-
 import json
 import os
 import signal

@@ -26,9 +26,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
     parser.add_argument("--mutations", type=int, default=10_000, help="total number")
     parser.add_argument("--kind", choices=sorted(KINDS), action="append")
-    parser.add_argument(
-        "--seed", type=int, help="run only this seed and print the damage"
-    )
+    parser.add_argument("--seed", type=int, help="run this seed and print the damage")
     parser.add_argument("--processes", type=int, default=2)
     options = parser.parse_args()
     kinds = options.kind or sorted(KINDS)

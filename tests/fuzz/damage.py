@@ -182,9 +182,8 @@ _ARRAYS: dict[str, Callable[[Random, np.ndarray], np.ndarray]] = {
 
 def _lying_npy(draw: Random, values: np.ndarray) -> bytes:
     """Return an array with a header that declares more data than there is."""
-    shape = draw.choice(
-        [(10**12,), (2**62, 2**62), (-1,), (0,), (1,) * 40, (0, 10**30)]
-    )
+    shapes = [(10**12,), (2**62, 2**62), (-1,), (0,), (1,) * 40, (0, 10**30)]
+    shape = draw.choice(shapes)
     descr = draw.choice(["<f8", "<f8", "<U0", "|S0", "(2,)f8", "(1,", "<M8[s]"])
     header = repr({"descr": descr, "fortran_order": False, "shape": shape}) + "\n"
     length = draw.choice([len(header), 2**31, 0])
@@ -324,9 +323,8 @@ def _damage_part(draw: Random, file: h5py.File, name: str, root: Path) -> str:
         file[beyond] = h5py.ExternalLink(str(pipe), "/x")
         file[name] = h5py.SoftLink(f"/{beyond}{draw.choice(['', '/y'])}")
     elif kind == "sparse":
-        shape = draw.choice(
-            [(10**11,), (10**8, 5), (2**31, 3, 3), (5, 10**9), (10**7,)]
-        )
+        shapes = [(10**11,), (10**8, 5), (2**31, 3, 3), (5, 10**9), (10**7,)]
+        shape = draw.choice(shapes)
         chunks = tuple(min(n, 64) for n in shape)
         dtype = draw.choice(["f4", "i1", "f8", "S8"])
         made = file.create_dataset(name, shape, dtype, chunks=chunks)

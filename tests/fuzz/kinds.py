@@ -32,15 +32,7 @@ Damage = Callable[[Random, Path], str]
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of recording.
-
-    Attributes
-    ----------
-    write
-        Writes a valid recording into a folder and returns its path.
-    ways
-        Possible damages; a damage that is listed twice is twice as frequent.
-    """
+    """One kind of recording; a damage that is listed twice is twice as frequent."""
 
     write: Callable[[Path], Path]
     ways: tuple[Damage, ...]

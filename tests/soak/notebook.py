@@ -51,17 +51,7 @@ _ON_PAGE: Final = """() => {
 
 
 class NotebookSoak:
-    """Random actions in one notebook page, and the longest times of its figures.
-
-    Parameters
-    ----------
-    tab
-        Page with an explorer.
-    rate
-        Factor by which the page's processor is slowed down.
-    seed
-        Seed of the actions.
-    """
+    """Random actions in one page, whose processor is `rate` times slower."""
 
     def __init__(self, tab: NotebookPage, rate: float, seed: int) -> None:
         self.tab, self.rate = tab, rate
@@ -175,11 +165,9 @@ def main() -> int:
         problems = [*soak.problems, *tab.errors]
     if soak.longest_empty_s > EMPTY_LIMIT_S:
         problems.append(f"{soak.longest_empty_s:.1f} s of empty axes without a text")
-    figures = {name: round(s, 1) for name, s in soak.longest_s.items()}
+    times = {name: round(s, 1) for name, s in soak.longest_s.items()}
     empty_s = round(soak.longest_empty_s, 1)
-    print(
-        json.dumps({"actions": soak.counts, "longest_s": figures, "empty_s": empty_s})
-    )
+    print(json.dumps({"actions": soak.counts, "longest_s": times, "empty_s": empty_s}))
     for problem in problems:
         print(problem)
     return int(bool(problems))

@@ -1,5 +1,3 @@
-"""Lags between the streams of a session: found where planted, none invented."""
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,10 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.clock_check import check_alignment
+import omnimouse_model as om
 from omnimouse_model.data.io.row_source import MemoryRows
-from omnimouse_model.data.open import open_session
-from omnimouse_model.demo import unseen_session
 from tests.model.experanto_folder import write_folder
 
 FRAME_S = 1 / 30
@@ -19,12 +15,12 @@ FRAME_S = 1 / 30
 @pytest.fixture(scope="module")
 def session():
     """Twelve simulated minutes, whose clocks agree."""
-    return open_session(unseen_session())
+    return om.open_session(om.unseen_session())
 
 
 @pytest.fixture(scope="module")
 def report(session):
-    return check_alignment(session)
+    return om.check_alignment(session)
 
 
 @pytest.mark.slow
@@ -33,7 +29,7 @@ def test_a_planted_shift_is_found_and_a_small_one_is_no_fault(session, report, f
     """The screen's clock is put wrong: responses follow it later than before."""
     stimulus = session.stimulus
     moved = replace(stimulus, slot_t=stimulus.slot_t - frames * FRAME_S)
-    found = check_alignment(replace(session, stimulus=moved, behavior={}, _cache={}))
+    found = om.check_alignment(replace(session, stimulus=moved, behavior={}, _cache={}))
     (lag,) = found.lags
     assert lag.is_sure
     assert abs((lag.seconds - report.lags[0].seconds) / FRAME_S - frames) < 1
@@ -48,7 +44,9 @@ def test_a_planted_shift_is_found_and_a_small_one_is_no_fault(session, report, f
 def test_responses_of_another_time_cannot_be_placed(session):
     values = np.roll(session.responses.data, session.responses.n_samples // 2, axis=0)
     moved = replace(session.responses, file=MemoryRows(Path("x"), values))
-    found = check_alignment(replace(session, responses=moved, behavior={}, _cache={}))
+    found = om.check_alignment(
+        replace(session, responses=moved, behavior={}, _cache={})
+    )
     assert not found.lags[0].is_sure
     assert not found.warnings
 
@@ -64,20 +62,20 @@ def running_arrays(seconds: float) -> dict[str, Any]:
 
 
 def test_the_lag_of_responses_behind_running_is_found():
-    (lag,) = check_alignment(open_session(running_arrays(6.5))).lags
+    (lag,) = om.check_alignment(om.open_session(running_arrays(6.5))).lags
     assert lag.seconds == pytest.approx(0.4, abs=0.1)
 
 
 def test_dropped_frames_and_short_streams_are_told(tmp_path):
-    session = open_session(write_folder(tmp_path / "s"))
+    session = om.open_session(write_folder(tmp_path / "s"))
     slots = session.stimulus.slot_t.copy()
     slots[int(session.trials.first_slot[1]) + 20 :] += 0.2
     faulty = replace(session, stimulus=replace(session.stimulus, slot_t=slots))
-    (problem,) = check_alignment(replace(faulty, _cache={})).problems
+    (problem,) = om.check_alignment(replace(faulty, _cache={})).problems
     assert problem.startswith("screen: 1 ")
-    session = open_session(running_arrays(60.0))
+    session = om.open_session(running_arrays(60.0))
     short = replace(session.behavior["treadmill"], end_declared=session.t0 + 20.0)
     uneven = replace(session, behavior={"treadmill": short}, _cache={})
-    (problem,) = check_alignment(uneven).problems
+    (problem,) = om.check_alignment(uneven).problems
     assert problem.startswith("treadmill ")
     assert "40 s" in problem

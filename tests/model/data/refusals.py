@@ -8,8 +8,11 @@ from omnimouse_model.data.open import open_session
 from omnimouse_model.errors import SessionFormatError
 
 
-def check_refusal(source: Any, words: str, **reading: Any) -> SessionFormatError:
-    """Check that opening fails with a message that matches; return the error."""
+def check_refusal(
+    source: Any, words: str | None = None, **reading: Any
+) -> SessionFormatError:
+    """Check that opening fails with one line that matches; return the error."""
     with pytest.raises(SessionFormatError, match=words) as caught:
         open_session(source, **reading)
+    assert "\n" not in str(caught.value)
     return caught.value

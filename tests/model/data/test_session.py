@@ -1,13 +1,11 @@
-"""What a session says of itself, on the committed fixture and on written folders."""
-
 import numpy as np
 import pytest
 
 from omnimouse_model.data.open import open_session
-from omnimouse_model.errors import SessionFormatError
 from tests import SESSIONS
 from tests.conformance.session import main as conform
 from tests.memory import check_memory
+from tests.model.data.refusals import check_refusal
 from tests.model.experanto_folder import edit_yaml, save_json, write_folder
 
 REFERENCE = SESSIONS / "experanto_small"
@@ -52,11 +50,6 @@ def test_tiers_have_the_minutes_of_their_trials(fixture):
     assert list(minutes)[:3] == ["blank", "train", "validation"]
     seconds = (trials.t_off - trials.t_on)[trials.tier == "train"].sum()
     assert minutes["train"] == pytest.approx(seconds / 60)
-
-
-def test_columns_hold_their_trials(fixture):
-    bits = fixture.stimulus.frame(int(fixture.trials.first_slot[5]) + 77)[0, :8] == 255
-    assert int((bits * 2 ** np.arange(8)).sum()) == 77
 
 
 @pytest.mark.parametrize(
@@ -116,8 +109,7 @@ def test_channels_can_be_named(tmp_path):
     session = open_session(root, behavior_names={"eye_tracker": names})
     assert session.behavior_names == (*names, "running")
     assert not [n for n in session.warnings if n.code == "channel_order"]
-    with pytest.raises(SessionFormatError, match="4 columns; the names given are a"):
-        open_session(root, behavior_names={"eye_tracker": ["a"]})
+    check_refusal(root, "4 columns", behavior_names={"eye_tracker": ["a"]})
 
 
 def test_columns_of_unusual_number_get_plain_names(tmp_path):
@@ -166,16 +158,6 @@ def test_outlines_and_mean_image_are_read_where_there_are_any(tmp_path):
     assert found.tolist() == [[9, 9], [11, 9]]
     assert weight.tolist() == [1, 1]
     np.testing.assert_allclose(session.units.xy_px, [[4.75, 3], [9, 10]])
-
-
-def test_outlines_that_do_not_fit_are_left_out(tmp_path):
-    root = write_folder(tmp_path / "s")
-    (root / "imaging").mkdir()
-    zero = np.zeros(1)
-    np.savez(root / "imaging/rois.npz", offsets=zero, yx=np.zeros((0, 2)), weight=zero)
-    session = open_session(root)
-    assert session.units.roi is None
-    assert "rois.npz does not fit 9 units" in session.warnings[0].message
 
 
 def test_opening_a_long_session_reads_nothing_big(tmp_path):

@@ -16,9 +16,7 @@ from tests.fuzz.outcome import FaultError, outcome_of, prepare
 
 SEEDS = range(15)
 """Of each kind; `python -m tests.fuzz` takes thousands."""
-pytestmark = pytest.mark.skipif(
-    sys.platform == "win32", reason="alarms and pipes are of POSIX"
-)
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX")
 
 
 @pytest.mark.slow

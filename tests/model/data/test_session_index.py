@@ -1,18 +1,16 @@
-"""Folders of many sessions: a table, sorted, and nested collections."""
-
 import json
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 import omnimouse_model as om
-from omnimouse_app.cli import group
 from omnimouse_model.data import session_index
 from omnimouse_model.data.open import open_session
 from tests import SESSIONS
+from tests.cli.runner import run_command
 from tests.model.experanto_folder import write_folder
 
 
@@ -37,7 +35,7 @@ def folder_catalogue(folder):
 
 
 def info_of(folder: Path, *words: str) -> Result:
-    return CliRunner().invoke(group, ["info", str(folder), *words])
+    return run_command("info", folder, *words)
 
 
 def test_every_session_is_a_row(folder, folder_catalogue):

@@ -1,16 +1,10 @@
-"""Recordings without tiers: early time is train, late time is test."""
-
 from typing import Any
 
 import numpy as np
 import pytest
 
-from omnimouse_model.analysis.clock_check import check_alignment
-from omnimouse_model.analysis.evaluate.evaluate import evaluate
-from omnimouse_model.data.open import open_session
-from omnimouse_model.data.session_index import catalogue
+import omnimouse_model as om
 from omnimouse_model.data.split import SPLIT_NOTE
-from omnimouse_model.errors import UnsupportedRequestError
 from omnimouse_model.predict.baselines.predictor import naive_predictor
 from tests import SESSIONS, SUITE2P
 
@@ -23,7 +17,7 @@ def smooth(seconds: float = 60.0, n: int = 6, **more: Any) -> dict[str, Any]:
 
 
 def test_early_time_is_train_and_late_time_test():
-    session = open_session(smooth())
+    session = om.open_session(smooth())
     train, test = session.window_starts("train"), session.window_starts("test")
     every = session.window_starts()
     assert train[0] == every[0]
@@ -37,7 +31,7 @@ def test_early_time_is_train_and_late_time_test():
 
 
 def test_a_tier_anywhere_is_left_alone():
-    session = open_session(SESSIONS / "experanto_small")
+    session = om.open_session(SESSIONS / "experanto_small")
     assert session.split == {}
     assert "inferred_tiers" not in {note.code for note in session.assumptions}
     with pytest.raises(ValueError, match="'bogus'; its tiers are blank, train"):
@@ -45,9 +39,9 @@ def test_a_tier_anywhere_is_left_alone():
 
 
 def test_too_short_a_recording_is_not_divided():
-    session = open_session(smooth(5.0))
+    session = om.open_session(smooth(5.0))
     assert session.tiers() == {}
-    with pytest.raises(UnsupportedRequestError, match="too short to hold out"):
+    with pytest.raises(om.UnsupportedRequestError, match="too short to hold out"):
         naive_predictor("mean").prepare(session)
 
 
@@ -62,10 +56,10 @@ def test_too_short_a_recording_is_not_divided():
 def test_naive_predictors_fit_without_tiers(name, made, monkeypatch, tmp_path):
     monkeypatch.setenv("OMNIMOUSE_CACHE", str(tmp_path))
     running = {"running": np.sin(np.arange(1200) / 20), "running_rate_hz": 20.0}
-    session = open_session(SUITE2P if made == "suite2p" else smooth(**running))
+    session = om.open_session(SUITE2P if made == "suite2p" else smooth(**running))
     video = name == "video-ridge"
     asked = "test/responses_from_behavior" if video else "test/causal_response_25"
-    scores = evaluate(naive_predictor(name), session, asked, max_windows=4)
+    scores = om.evaluate(naive_predictor(name), session, asked, max_windows=4)
     found = scores.scores[0]
     assert found.n_windows == 4
     if name == "ridge" and made == "arrays":  # a walk: the last value says the next
@@ -75,25 +69,25 @@ def test_naive_predictors_fit_without_tiers(name, made, monkeypatch, tmp_path):
 def test_a_session_without_whole_windows_says_why():
     film = np.zeros((400, 36, 64), np.uint8)
     times = np.arange(400) / 30 + 2.0 * (np.arange(400) // 40)
-    session = open_session(smooth(60.0, video=film, video_times=times))
+    session = om.open_session(smooth(60.0, video=film, video_times=times))
     assert "no_windows" in {note.code for note in session.warnings}
     assert len(session.window_starts()) == 0
     assert session.split == {}
 
 
 def test_a_clock_that_was_moved_is_told():
-    late = open_session(smooth(start_s=3.2))
+    late = om.open_session(smooth(start_s=3.2))
     told = {note.code: note.message for note in late.assumptions}
     assert "3.2 s in the file" in told["clock"]
-    assert "clock" not in {note.code for note in open_session(smooth()).assumptions}
+    assert "clock" not in {note.code for note in om.open_session(smooth()).assumptions}
 
 
 def test_sessions_and_reports_are_told_in_few_words(tmp_path):
     np.savez(tmp_path / "s.npz", **smooth())
-    session = open_session(tmp_path / "s.npz")
+    session = om.open_session(tmp_path / "s.npz")
     assert "s (arrays): 6 neurons, 1.0 min at 30 Hz" in repr(session)
-    assert "1 sessions, 6 neurons, 0.9 min" in repr(catalogue(tmp_path))
-    report = check_alignment(tmp_path / "s.npz")
+    assert "1 sessions, 6 neurons, 0.9 min" in repr(om.catalogue(tmp_path))
+    report = om.check_alignment(tmp_path / "s.npz")
     assert repr(report) == report.describe()
     with pytest.raises(NotADirectoryError, match="is a file, not a folder"):
-        catalogue(tmp_path / "s.npz")
+        om.catalogue(tmp_path / "s.npz")

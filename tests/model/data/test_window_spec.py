@@ -1,5 +1,3 @@
-"""The time base of a model: what a window contains, and which values are refused."""
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,9 +1,5 @@
-"""Decoded behaviour on a figure: means over draws, told apart by channel and model."""
-
 import numpy as np
 import pytest
-
-pytest.importorskip("plotly")
 
 from omnimouse_model.analysis.evaluate.results import BehaviorScore, Scores
 from omnimouse_widgets.figures import decoding_figure

@@ -1,5 +1,3 @@
-"""The figure of a fine-tuning has the numbers of its log."""
-
 import json
 
 import pytest

@@ -1,11 +1,7 @@
-"""Scores neuron by neuron: whose they are, their ceilings, how they are spread."""
-
 from dataclasses import replace
 
 import numpy as np
 import pytest
-
-pytest.importorskip("plotly")
 
 from omnimouse_model.analysis.evaluate.results import Score
 from omnimouse_widgets.drawn.neurons.score_distribution import BIN_WIDTH

@@ -1,9 +1,5 @@
-"""The figure of a scaling analysis: its marks, lines and bands are the library's."""
-
 import numpy as np
 import pytest
-
-pytest.importorskip("plotly")
 
 from omnimouse_model.analysis.scaling.fits import scaling_curves
 from omnimouse_model.analysis.scaling.runs import (

@@ -1,11 +1,7 @@
-"""Figures over context: their points are the library's, told by colour and by shape."""
-
 from dataclasses import replace
 
 import numpy as np
 import pytest
-
-pytest.importorskip("plotly")
 
 from omnimouse_model.analysis.sweep.contexts import Context
 from omnimouse_model.analysis.sweep.plan import SweepPlan

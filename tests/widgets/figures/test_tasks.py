@@ -1,5 +1,3 @@
-"""The table of tasks: the paper's names and averages, and "–" where there is none."""
-
 from dataclasses import replace
 
 import numpy as np

@@ -72,11 +72,15 @@ def _unpacked(
 
 @pytest.fixture
 def page():
-    """Open a part in a page; closed again after the test."""
+    """Open a part in a page, which looks and waits for messages if any are named."""
     pages: list[Page] = []
 
-    def opened(part: Part) -> Page:
+    def opened(part: Part, *ops: str) -> Page:
         pages.append(Page(part))
+        if ops:
+            pages[-1].look()
+        for op in ops:
+            pages[-1].wait_for(op)
         return pages[-1]
 
     yield opened

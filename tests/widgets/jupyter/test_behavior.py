@@ -6,18 +6,12 @@ from omnimouse_widgets.jupyter.behavior import BehaviorDecoder
 
 @pytest.fixture
 def part(controller):
-    made = BehaviorDecoder(controller)
-    yield made
-    made.close()
+    return BehaviorDecoder(controller)
 
 
-def test_channels_are_drawn_against_the_decode_with_their_correlation(
-    part, controller, page
-):
+def test_recorded_and_decoded_channels_are_drawn(part, controller, page):
     controller.set_behavior("target")
-    seen = page(part)
-    seen.look()
-    fields, buffers = seen.wait_for("rows")
+    fields, buffers = page(part, "rows").wait_for("rows")
     names = ["pupil size", "pupil d-size", "pupil x", "pupil y", "running"]
     assert [row["label"] for row in fields["rows"]] == [
         f"{name} · r = 1.00 here" for name in names
@@ -44,7 +38,6 @@ def test_mode_is_the_masks_both_ways(part, controller):
 def test_a_press_moves_the_cursor_and_never_the_window(part, controller, page):
     controller.seek(4.0)
     controller.pins.choose_span("10 s")
-    seen = page(part)
-    seen.say("move", time_s=6.01)
+    page(part).say("move", time_s=6.01)
     assert part.cursor == 59
     assert controller.state.window.start_s == pytest.approx(4.0, abs=0.05)

@@ -1,5 +1,3 @@
-"""The bar: the question by its names, set from code and from the page."""
-
 import pytest
 
 from omnimouse_widgets.jupyter.control_bar import ControlBar

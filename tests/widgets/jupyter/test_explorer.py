@@ -1,6 +1,5 @@
-"""The explorer as a whole: its memory, its end, and what it waits for."""
-
 import threading
+from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -27,20 +26,11 @@ def run_cell(monkeypatch, tmp_path):
     return run
 
 
-@pytest.fixture
-def explorer(controller):
-    settled_explorer = Explorer(controller=controller)
-    yield settled_explorer
-    settled_explorer.close()
-
-
 def settled_explorer(session_folder: Path) -> Explorer:
     return Explorer(session_folder, EchoPredictor()).settled(60.0)
 
 
-def test_a_cell_that_runs_again_ends_its_explorer_and_offers_what_was_painted(
-    run_cell, session_folder
-):
+def test_a_cell_that_runs_again_offers_what_was_painted(run_cell, session_folder):
     run_cell("one", 1)
     first = settled_explorer(session_folder)
     first.controller.apply_preset("nothing")
@@ -57,9 +47,7 @@ def test_a_cell_that_runs_again_ends_its_explorer_and_offers_what_was_painted(
     again.close()
 
 
-def test_explorers_of_two_cells_and_of_one_run_live_side_by_side(
-    run_cell, session_folder
-):
+def test_several_explorers_live_side_by_side(run_cell, session_folder):
     run_cell("one", 1)
     several = [settled_explorer(session_folder), settled_explorer(session_folder)]
     run_cell("two", 1)
@@ -76,15 +64,14 @@ def test_an_explorer_that_is_closed_leaves_no_widget_behind(controller, page):
     explorer = Explorer(controller=controller)
     explorer.close()
     again = Explorer(controller=controller)
-    looked_at = page(again.neuron_scores)  # its figure is made when somebody looks
-    looked_at.look()
-    looked_at.wait_for("scores")
+    page(again.neuron_scores, "scores")  # its figure is made when somebody looks
     again.close()
     assert set(widgets) == before
 
 
-def test_what_could_not_be_fetched_is_raised(explorer, monkeypatch):
-    errand = explorer.controller.downloads._task
+def test_what_could_not_be_fetched_is_raised(controller, monkeypatch):
+    errand = controller.downloads._task
     monkeypatch.setattr(errand, "error", ConnectionError("The hub is away."))
-    with pytest.raises(ConnectionError, match="away"):
+    explorer = Explorer(controller=controller)
+    with closing(explorer), pytest.raises(ConnectionError, match="away"):
         explorer.settled(60.0)

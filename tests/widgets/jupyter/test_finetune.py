@@ -1,5 +1,3 @@
-"""Fine-tuning in a cell: what the page is sent, and what its buttons do."""
-
 import numpy as np
 import pytest
 
@@ -34,12 +32,8 @@ def points(buffer):
     return np.frombuffer(buffer, np.float32).reshape(2, -1).T
 
 
-def test_the_page_starts_it_sees_its_curve_and_the_result_is_chosen(
-    part, controller, script, page
-):
-    bar = ControlBar(controller)
-    opened = page(part)
-    opened.look()
+def test_the_page_starts_it_and_its_result_is_chosen(part, controller, script, page):
+    bar, opened = ControlBar(controller), page(part, "view")
     message, _ = opened.wait_for("view")
     assert message["start"]
     assert message["has_choices"]
@@ -68,7 +62,5 @@ def test_why_it_failed_is_raised_for_code_and_told_in_the_page(part, script, pag
     part.start()
     with pytest.raises(FinetuneError, match="'mean'"):
         part.wait(PATIENCE_S)
-    opened = page(part)
-    opened.look()
-    message, _ = opened.wait_for("view")
+    message, _ = page(part, "view").wait_for("view")
     assert "'mean'" in message["error"]

@@ -1,5 +1,3 @@
-"""More neurons than two bytes count: ids hold, and the field says what it lacks."""
-
 import threading
 
 import numpy as np
@@ -11,9 +9,7 @@ from omnimouse_widgets.jupyter.painter import MaskPainter
 N = 70_000
 
 
-def test_the_field_says_how_many_it_shows_and_neurons_are_painted_all_the_same(
-    empty_controller, page
-):
+def test_neurons_beyond_the_limit_of_the_field_are_painted(empty_controller, page):
     responses = np.random.default_rng(0).random((120, N), np.float32)
     session = open_session({"responses": responses, "rate_hz": 30.0})
     empty_controller.open_session(session)

@@ -1,5 +1,3 @@
-"""The painter: what a page paints is what the mask becomes, and the other way round."""
-
 from dataclasses import replace
 
 import numpy as np
@@ -18,11 +16,7 @@ def painter(controller):
 @pytest.fixture
 def painter_page(painter, page):
     """A page that has drawn everything once."""
-    opened = page(painter)
-    opened.look()
-    opened.wait_for("field")
-    opened.wait_for("codes")
-    return opened
+    return page(painter, "field", "codes")
 
 
 def neuron_bytes(*neurons):
@@ -36,17 +30,13 @@ def stroke(page, code, *batches):
     page.say("end")
 
 
-def codes_of(message):
-    return np.frombuffer(message[1][0], np.uint8)
-
-
 def test_the_page_gets_the_states_the_mask_has(controller, painter, painter_page):
     controller.paint([1, 2], VISIBLE)
     controller.paint_cells([5], slice(30, 60), TARGET)
     painter_page.say("gone")
     painter_page.forget()
     painter_page.look()
-    codes = codes_of(painter_page.wait_for("codes"))
+    codes = np.frombuffer(painter_page.wait_for("codes")[1][0], np.uint8)
     assert codes[[1, 2]].tolist() == [VISIBLE, VISIBLE]
     assert codes[5] == 4  # mixed, of which something is asked
     assert codes[0] == HIDDEN
@@ -62,9 +52,7 @@ def test_a_stroke_paints_the_mask_and_is_one_step(controller, painter_page):
 
 
 @pytest.mark.parametrize("is_code", [False, True])
-def test_the_others_hear_of_the_neurons_of_a_stroke_alone(
-    painter, painter_page, controller, is_code
-):
+def test_pages_get_only_the_painted_neurons(painter, painter_page, controller, is_code):
     painter_page.forget()
     if is_code:
         painter.paint([7, 9], VISIBLE)
@@ -160,9 +148,7 @@ def test_areas_are_outlined_on_request(two_planes, painter, painter_page):
 
 
 @pytest.mark.parametrize("is_closed", [False, True])
-def test_a_page_that_goes_away_and_a_part_that_is_closed_end_their_stroke(
-    controller, painter_page, is_closed
-):
+def test_a_stroke_ends_with_its_page_or_part(controller, painter_page, is_closed):
     opening = {"code": VISIBLE}
     painter_page.say("paint", neuron_bytes(3, 4), code=VISIBLE, seq=1, begin=opening)
     painter_page.part._handle_custom_msg({"op": "gone", "view": "another"}, [])

@@ -1,6 +1,3 @@
-"""The raster in the notebook: what a page is sent, and what it does to the state."""
-
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -24,10 +21,7 @@ def raster(controller):
 @pytest.fixture
 def raster_page(raster, page):
     """A page that has drawn the raster once."""
-    opened = page(raster)
-    opened.look()
-    opened.wait_for("raster")
-    return opened
+    return page(raster, "raster")
 
 
 def rows_of(buffer: bytes) -> np.ndarray:
@@ -36,10 +30,6 @@ def rows_of(buffer: bytes) -> np.ndarray:
 
 def codes_of(message: dict[str, Any], buffers: list[bytes]) -> np.ndarray:
     return rows_of(buffers[message["codes"]])
-
-
-def has_field(what: str) -> Callable[..., bool]:
-    return lambda message, _: what in message
 
 
 def stroke(raster_page: Any, *blocks: tuple[int, int, int, int], **fields: Any) -> None:
@@ -56,9 +46,8 @@ def row_block(start: int, stop: int) -> bytes:
     return np.array([[start, stop, 0, N_SAMPLES]], np.uint16).tobytes()
 
 
-# -- from state to page -----------------------------------------------------------
 def test_a_page_is_sent_rows_values_and_the_mask(raster_page, controller):
-    message, buffers = raster_page.wait_for("raster", has_field("layout"))
+    message, buffers = raster_page.wait_for("raster", lambda m, _: "layout" in m)
     layout = message["layout"]
     assert (layout["start"], layout["stop"], layout["size"]) == (0, 40, 1)
     assert layout["names"][7] == "7"
@@ -83,13 +72,10 @@ def test_windows_of_another_model_have_their_own_samples(raster_page, controller
     assert painter._n_samples == 150
 
 
-# -- from page to state -----------------------------------------------------------
 def test_a_stroke_paints_its_blocks_as_one_step(raster_page, controller):
     stroke(raster_page, (2, 4, 10, 20), (6, 7, 30, 31), code=TARGET)
     cells = controller.state.mask.cells
-    found = {
-        (int(n), int(t)) for t, n in zip(*np.nonzero(cells == TARGET), strict=True)
-    }
+    found = {(n, t) for t, n in np.argwhere(cells == TARGET).tolist()}
     expected = {(n, t) for n in (2, 3) for t in range(10, 20)} | {(6, 30)}
     assert found == expected
     assert controller.undo_name == "Paint 3 neurons target"
@@ -97,9 +83,7 @@ def test_a_stroke_paints_its_blocks_as_one_step(raster_page, controller):
     assert (controller.state.mask.cells == HIDDEN).all()
 
 
-def test_columns_are_painted_for_neurons_out_of_view_too(
-    raster, raster_page, controller
-):
+def test_columns_are_painted_for_all_neurons(raster, raster_page, controller):
     raster.rows_shown = (10.0, 20.0)
     raster_page.wait_for("raster", lambda m, _: m.get("layout", {}).get("start") == 10)
     stroke(raster_page, (0, 10, 5, 8), all=True)
@@ -108,7 +92,7 @@ def test_columns_are_painted_for_neurons_out_of_view_too(
 
 def test_rows_do_not_move_under_an_open_stroke(raster, raster_page, controller):
     raster.order = "state"
-    raster_page.wait_for("raster", has_field("layout"))
+    raster_page.wait_for("raster", lambda m, _: "layout" in m)
     before = raster_page.wait_for("raster")[0]["rows"]
     fields = {"seq": 1, "rows": before, "code": TARGET, "all": False}
     raster_page.say("paint", row_block(30, 31), begin={"code": TARGET}, **fields)
@@ -122,9 +106,7 @@ def test_rows_do_not_move_under_an_open_stroke(raster, raster_page, controller):
     assert (codes_of(moved, buffers)[0, 10:] == TARGET).all()
 
 
-def test_a_stroke_on_rows_long_gone_is_refused_in_words(
-    raster, raster_page, controller
-):
+def test_a_stroke_on_former_rows_is_refused(raster, raster_page, controller):
     raster_page.say("paint", row_block(0, 1), seq=1, rows=10_000, code=1, all=False)
     assert raster.problem
     assert (controller.state.mask.cells == HIDDEN).all()

@@ -1,5 +1,3 @@
-"""The scores part: the bars and points are the numbers on screen."""
-
 import numpy as np
 import pytest
 
@@ -36,10 +34,8 @@ def part(controller):
 
 @pytest.fixture
 def scores_page(part, page):
-    opened = page(part)
-    opened.look()
+    opened = page(part, "figure")
     opened.wait_for("scores", lambda m, _: bool(m["bars"]))
-    opened.wait_for("figure")
     return opened
 
 
@@ -75,9 +71,7 @@ def test_bars_and_points_are_the_scores_of_the_window(part, controller, scores_p
     assert f"{scores[known].mean():.2f}" in part.summary
 
 
-def test_clicks_and_boxes_select_by_score_and_with_shift_one_more(
-    controller, scores_page
-):
+def test_clicks_and_boxes_select_neurons(controller, scores_page):
     pick(scores_page, POINTS, [5])
     assert controller.state.selection == (5,)
     pick(scores_page, POINTS, [9], add=True)
@@ -123,9 +117,7 @@ def test_a_score_on_an_edge_belongs_to_the_bar_above_it():
     assert spread(np.empty(0, int), np.empty(0)).counts.size == 0
 
 
-def test_what_was_picked_among_neurons_that_are_gone_is_left(
-    part, controller, scores_page
-):
+def test_a_pick_in_a_former_drawing_is_ignored(part, controller, scores_page):
     content, _ = scores_page.of("scores")[-1]
     part.filter = "score>0.5"
     scores_page.wait_for("scores", lambda m, _: m["drawing"] > content["drawing"])

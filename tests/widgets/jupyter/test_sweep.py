@@ -1,5 +1,3 @@
-"""The context part: live curves while somebody looks, sweeps beside, and those kept."""
-
 import csv
 
 import numpy as np
@@ -40,10 +38,8 @@ def part(noisy_controller):
 
 @pytest.fixture
 def sweep_page(part, page):
-    opened = page(part)
-    opened.look()
+    opened = page(part, "estimate")
     wait_for_points(part, opened, part.controller.results.sweep)
-    opened.wait_for("estimate")
     return opened
 
 
@@ -61,18 +57,12 @@ def wait_for_points(part, page, sweep, line=0):
     page.wait_for("figure", is_drawn)
 
 
-def figure_curve(part, curve, line=0):
-    """(value, score, s.e.m.) as the figure has them, its dodge taken back."""
-    points = part.chart.points((curve.axis, curve.label, line))
-    return [score for _, score, _ in points], [sem for _, _, sem in points]
-
-
 def assert_drawn(part, sweep, line=0):
     checked = 0
     for curve in sweep.curves():
         known = [p for p in curve.points if np.isfinite(p.score)]
-        places = [x for x, _, _ in part.chart.points((curve.axis, curve.label, line))]
-        scores, sems = figure_curve(part, curve, line)
+        points = part.chart.points((curve.axis, curve.label, line))
+        places, scores, sems = zip(*points, strict=True)
         np.testing.assert_allclose(scores, [p.score for p in known])
         np.testing.assert_allclose(sems, np.nan_to_num([p.sem for p in known]))
         if line == 0:
@@ -89,9 +79,7 @@ def test_the_live_curves_are_drawn(part, noisy_controller, sweep_page):
     assert f"{len(SELECTED)} neurons" in part.status
 
 
-def test_live_curves_are_asked_for_only_while_somebody_looks(
-    part, noisy_controller, page
-):
+def test_live_curves_are_computed_while_somebody_looks(part, noisy_controller, page):
     assert not noisy_controller.state.sweep_shown
     opened = page(part)
     opened.look()
@@ -107,16 +95,9 @@ def test_live_curves_are_asked_for_only_while_somebody_looks(
     assert not noisy_controller.state.sweep_shown
 
 
-def test_a_table_from_a_cell_takes_the_place_of_the_live_one(
-    part, noisy_controller, sweep_page
-):
-    found = context_sweep(
-        NoisyPredictor(),
-        noisy_controller.state.session,
-        neurons=[0, 8],
-        seeds=2,
-        max_windows=2,
-    )
+def test_a_sweep_of_a_cell_replaces_the_live_one(part, noisy_controller, sweep_page):
+    ask = {"neurons": [0, 8], "seeds": 2, "max_windows": 2}
+    found = context_sweep(NoisyPredictor(), noisy_controller.state.session, **ask)
     heard = []
     part.observe(heard.append, "is_live")
     part.sweep = found
@@ -128,14 +109,11 @@ def test_a_table_from_a_cell_takes_the_place_of_the_live_one(
     assert part.sweep is noisy_controller.results.sweep
 
 
-def test_a_form_starts_a_sweep_that_is_kept_drawn_and_exported(
-    part, noisy_controller, sweep_page
-):
+def test_a_form_starts_a_sweep_that_is_kept(part, noisy_controller, sweep_page):
     sweep_page.say("form", **FORM)
-    content, _ = sweep_page.wait_for(
-        "estimate", lambda m, _: "predictions" in m["text"]
+    sweep_page.wait_for(
+        "estimate", lambda m, _: "predictions" in m["text"] and m["is_possible"]
     )
-    assert content["is_possible"]
     sweep_page.say("start", **FORM)
     (entry,) = noisy_controller.sweeps.entries
     assert entry.name == "mine"
@@ -163,17 +141,14 @@ def test_what_cannot_be_asked_is_said_and_not_begun(part, noisy_controller, swee
         part.start(neurons=(0, 8))
 
 
-def test_a_sweep_in_the_background_is_held_let_go_and_ended(
-    part, noisy_controller, sweep_page, monkeypatch
-):
-    monkeypatch.setattr(
-        type(noisy_controller.sweeps), "is_busy", property(lambda _: True)
-    )
+def test_a_page_pauses_and_ends_a_sweep(noisy_controller, sweep_page, monkeypatch):
+    sweeps = noisy_controller.sweeps
+    monkeypatch.setattr(type(sweeps), "is_busy", property(lambda _: True))
     sweep_page.say("pause")
-    assert noisy_controller.sweeps.is_paused
+    assert sweeps.is_paused
     content, _ = sweep_page.wait_for("running", lambda m, _: m["is_paused"])
     assert content["is_busy"]
     sweep_page.say("pause")
-    assert not noisy_controller.sweeps.is_paused
+    assert not sweeps.is_paused
     sweep_page.say("cancel")
-    assert noisy_controller.sweeps._gate.is_stopped
+    assert sweeps._gate.is_stopped

@@ -9,18 +9,12 @@ from omnimouse_widgets.jupyter.table import NeuronTable
 
 @pytest.fixture
 def part(controller):
-    made = NeuronTable(controller)
-    yield made
-    made.close()
+    return NeuronTable(controller)
 
 
 @pytest.fixture
 def table_page(part, page):
-    """A page that looks at the table and has been told of it."""
-    found = page(part)
-    found.look()
-    found.wait_for("table")
-    return found
+    return page(part, "table")
 
 
 def rows(table_page: Any, start: int = 0, stop: int = 40) -> dict[str, Any]:
@@ -51,9 +45,7 @@ def test_only_the_rows_asked_for_travel(part, controller, table_page):
     assert rows(table_page, 90, 99)["neurons"] == []
 
 
-def test_it_is_sorted_in_the_kernel_and_unknown_values_stay_last(
-    part, controller, table_page
-):
+def test_sorting_keeps_unknown_values_last(part, controller, table_page):
     controller.paint_cells([8, 4, 6], slice(30, 60), TARGET)
     for descending in (False, True):
         table_page.forget()
@@ -109,9 +101,7 @@ def test_clicked_rows_are_everyones_selection(part, controller, table_page):
     assert controller.state.selection == (8, 7, 6, 5, 1)
 
 
-def test_a_row_that_has_not_come_yet_is_picked_by_its_place(
-    part, controller, table_page
-):
+def test_a_row_that_is_not_loaded_is_picked_by_place(part, controller, table_page):
     table_page.forget()
     part.descending = True
     table_page.wait_for("table")

@@ -9,13 +9,11 @@ from omnimouse_widgets.drawn.traces.row import Trace
 from omnimouse_widgets.jupyter.traces import Traces
 from omnimouse_widgets.jupyter.transport.trace_message import rows_message
 
-Message = tuple[dict[str, Any], list[bytes]]
-
 
 class RowsMessage:
     """What a page reads out of a message of rows."""
 
-    def __init__(self, message: Message) -> None:
+    def __init__(self, message: tuple[dict[str, Any], list[bytes]]) -> None:
         self.fields, buffers = message
         self.rows = self.fields["rows"]
         self.labels = [row["label"] for row in self.rows]
@@ -39,17 +37,13 @@ class RowsMessage:
 @pytest.fixture
 def part(controller):
     controller.select([7, 3, 21])
-    made = Traces(controller)
-    yield made
-    made.close()
+    return Traces(controller)
 
 
 def test_rows_are_the_selection_with_truth_and_prediction(part, controller, page):
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
     controller.paint_cells([3], slice(0, 30), VISIBLE)
-    seen = page(part)
-    seen.look()
-    found = RowsMessage(seen.wait_for("rows"))
+    found = RowsMessage(page(part, "rows").wait_for("rows"))
     window, selected = controller.state.window, controller.results.selected
     score = controller.results.scores[7]
     assert found.labels[0] == f"neuron 7 · r = {score:.2f} here"
@@ -61,10 +55,8 @@ def test_rows_are_the_selection_with_truth_and_prediction(part, controller, page
         mask = controller.state.mask.cells[:, neuron]
         np.testing.assert_array_equal(found.shades[row], mask)
     assert np.isnan(found.curves[0]["predicted"][:30]).all()
-    times = window.timestamps["responses"]
-    np.testing.assert_allclose(
-        found.times[0] + found.fields["start_s"], times, atol=1e-4
-    )
+    times = found.times[0] + found.fields["start_s"]
+    np.testing.assert_allclose(times, window.timestamps["responses"], atol=1e-4)
 
 
 def test_selection_is_everyones_both_ways(part, controller):
@@ -81,9 +73,7 @@ def test_selection_is_everyones_both_ways(part, controller):
     assert part.selection == controller.state.selection == (9, 2)
 
 
-def test_the_cursor_goes_where_somebody_presses_and_steps_by_keys(
-    part, controller, page
-):
+def test_presses_and_keys_move_the_cursor(part, controller, page):
     controller.seek(4.0)
     seen = page(part)
     times = controller.state.window.timestamps["responses"]
@@ -114,17 +104,12 @@ def test_a_press_outside_the_window_takes_the_window_there(part, controller, pag
     assert float(times[part.cursor]) == pytest.approx(7.5, abs=0.02)
 
 
-def test_a_pinned_condition_is_overlaid_with_its_letter_and_score(
-    part, controller, page
-):
+def test_a_pinned_condition_is_overlaid(part, controller, page):
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
-    seen = page(part)
-    seen.look()
+    seen = page(part, "rows")
     seen.say("pin", action="pin")
     assert [pin.letter for pin in controller.state.pins] == ["A"]
-    found = RowsMessage(
-        seen.wait_for("rows", lambda fields, _: "0" in fields["curves"])
-    )
+    found = RowsMessage(seen.wait_for("rows", lambda m, _: "0" in m["curves"]))
     letter, score, colour = found.rows[0]["marks"][0]
     assert (letter, colour) == ("A", palette.PINS[0])
     assert score == f"{controller.results.scores[7]:.2f}"
@@ -148,8 +133,7 @@ def test_a_pinned_condition_is_overlaid_with_its_letter_and_score(
 def test_a_baseline_is_drawn_beside_and_named(part, controller, page):
     controller.paint_cells(slice(None), slice(30, 60), TARGET)
     controller.choose_baseline("mean")
-    seen = page(part)
-    seen.look()
+    seen = page(part, "rows")
     found = RowsMessage(seen.wait_for("rows"))
     other = controller.baseline.population
     column = list(other.neurons).index(7)

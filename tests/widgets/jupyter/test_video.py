@@ -1,5 +1,3 @@
-"""The video in the notebook: frames in chunks, the playhead, and what it moves."""
-
 from typing import Any
 
 import numpy as np
@@ -21,11 +19,7 @@ def video(controller):
 @pytest.fixture
 def video_page(video, page):
     """A page that knows the film and the place."""
-    opened = page(video)
-    opened.look()
-    opened.wait_for("film")
-    opened.wait_for("frames")
-    return opened
+    return page(video, "film", "frames")
 
 
 def go(video_page: Any, at: int, *, plays: bool = False, view: str = "page") -> None:
@@ -39,13 +33,10 @@ def chunk(video_page: Any, number: int) -> tuple[np.ndarray, np.ndarray]:
     film = video_page.wait_for("film")[0]["film"]
     video_page.say("chunks", film=film, chunks=[number], seq=1)
     _, (frames, valid) = video_page.wait_for("chunk", lambda m, _: m["chunk"] == number)
-    shape = (-1, 36, 64)
-    return np.frombuffer(frames, np.uint8).reshape(shape), np.frombuffer(
-        valid, np.uint8
-    )
+    frames, valid = (np.frombuffer(b, np.uint8) for b in (frames, valid))
+    return frames.reshape(-1, 36, 64), valid
 
 
-# -- frames -----------------------------------------------------------------------
 def test_frames_of_a_chunk_are_those_of_the_windows(video_page, session):
     first, valid = chunk(video_page, 0)
     second, _ = chunk(video_page, 1)
@@ -81,9 +72,7 @@ def test_raw_frames_of_another_size_and_no_video_at_all(video_page, controller):
     film, _ = video_page.wait_for("film", lambda m, _: m["height"] == 144)
     at, chunk_size = window.start_index, film["chunk"]
     video_page.say("chunks", film=film["film"], chunks=[at // chunk_size], seq=1)
-    _, (frames, _) = video_page.wait_for(
-        "chunk", lambda m, _: m["film"] == film["film"]
-    )
+    _, (frames, _) = video_page.wait_for("chunk")
     shown = np.frombuffer(frames, np.uint8).reshape(-1, 144, 256)
     np.testing.assert_array_equal(shown[at % chunk_size], window.frames_u8[0])
     controller.state.window = session.window(4.0, om.WindowSpec(3.0, 50.0))
@@ -92,7 +81,6 @@ def test_raw_frames_of_another_size_and_no_video_at_all(video_page, controller):
     assert film["strides"][0] == [150, "Step the window by 3 s"]
 
 
-# -- the playhead -----------------------------------------------------------------
 @pytest.mark.parametrize(
     ("at", "plays", "stride", "moved", "cursor"),
     [
@@ -154,7 +142,6 @@ def test_a_clock_nobody_sees_does_not_run(video, video_page):
     assert not video.playing
 
 
-# -- what the model is given ------------------------------------------------------
 def test_frames_are_painted_as_one_step(video_page, controller):
     controller.set_frames(True)
     video_page.say("paint", runs=[[5, 8]], is_visible=False, seq=3, begin={})
@@ -162,9 +149,7 @@ def test_frames_are_painted_as_one_step(video_page, controller):
     video_page.say("end")
     hidden = np.flatnonzero(~controller.state.mask.frames)
     assert hidden.tolist() == [5, 6, 7, 8, 9, 20]
-    message, _ = video_page.wait_for(
-        "frames", lambda m, _: m["handled"].get("page") == 4
-    )
+    message, _ = video_page.wait_for("frames", lambda m, _: m["handled"] == {"page": 4})
     assert np.flatnonzero(np.array(message["visible"]) == 0).tolist() == hidden.tolist()
     controller.undo()
     assert controller.state.mask.frames.all()

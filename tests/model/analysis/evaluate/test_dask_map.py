@@ -1,5 +1,3 @@
-"""Work over Dask workers: the same rows as here, whoever dies meanwhile."""
-
 import multiprocessing
 import os
 import signal
@@ -11,25 +9,16 @@ from omnimouse_model.analysis.evaluate import dask_map
 from omnimouse_model.analysis.evaluate.results_store import ResultsFile, RowFormat
 from omnimouse_model.analysis.sweep.run import context_sweep
 from omnimouse_model.errors import WorkerError
-from tests.model.context_predictor import ContextPredictor, SlowContextPredictor, world
+from tests.model.analysis.sweep.test_run import session as session
+from tests.model.context_predictor import ContextPredictor, SlowContextPredictor
 from tests.model.dask_clusters import cluster_address, worker_process_ids
 
 SWEEP = {"neurons": [0, 8, 32], "history_samples": [10], "seeds": 4, "max_windows": 2}
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory):
-    return world(tmp_path_factory.mktemp("world"), "1-1-1")
-
-
-@pytest.fixture(scope="module")
-def serial_predictor():
-    return ContextPredictor()
-
-
-@pytest.fixture(scope="module")
-def serial_sweep(session, serial_predictor):
-    return context_sweep(serial_predictor, session, **SWEEP)
+def serial_sweep(session):
+    return context_sweep(ContextPredictor(), session, **SWEEP)
 
 
 @pytest.fixture(scope="module")
@@ -40,24 +29,22 @@ def scheduler():
 
 
 @pytest.fixture(scope="module")
-def scheduler_of_processes():
+def local_cluster():
     with cluster_address(2, scheduler_kwargs={"allowed_failures": 1}) as address:
         yield address
 
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_a_killed_worker_loses_nothing(
-    session, serial_sweep, scheduler_of_processes, tmp_path
-):
-    process = worker_process_ids(scheduler_of_processes)[0]
+def test_a_killed_worker_loses_nothing(session, serial_sweep, local_cluster, tmp_path):
+    process = worker_process_ids(local_cluster)[0]
 
     def kill_one(sweep):
         if len(sweep.rows) == 3:
             os.kill(process, signal.SIGKILL)
 
     path = tmp_path / "rows"
-    ask = SWEEP | {"scheduler": scheduler_of_processes, "on_part": kill_one}
+    ask = SWEEP | {"scheduler": local_cluster, "on_part": kill_one}
     sweep = context_sweep(SlowContextPredictor, session, **ask, results=path)
     assert sweep.table() == serial_sweep.table()
     again = context_sweep(ContextPredictor(), session, **SWEEP, results=path)
@@ -95,10 +82,10 @@ def fail(number):
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_a_piece_that_kills_every_worker_ends_the_work(scheduler_of_processes):
+def test_a_piece_that_kills_every_worker_ends_the_work(local_cluster):
     with pytest.raises(WorkerError, match="died"):
-        list(dask_map.map_pieces(die, [1], scheduler_of_processes))
-    assert list(dask_map.map_pieces(square, [2], scheduler_of_processes)) == [(0, 4)]
+        list(dask_map.map_pieces(die, [1], local_cluster))
+    assert list(dask_map.map_pieces(square, [2], local_cluster)) == [(0, 4)]
 
 
 def test_an_error_there_is_an_error_here(scheduler):

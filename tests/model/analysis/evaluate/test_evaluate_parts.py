@@ -1,5 +1,3 @@
-"""Evaluations in parts: by stimulus, over workers, ensembles, tables, clips."""
-
 import json
 from dataclasses import replace
 

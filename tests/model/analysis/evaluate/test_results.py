@@ -1,5 +1,3 @@
-"""Intervals of scores that `evaluate` returns."""
-
 import numpy as np
 import pytest
 

@@ -1,5 +1,3 @@
-"""Stitched predictions against those of single windows, cell by cell."""
-
 from dataclasses import dataclass
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""Scores of conditions over the neurons that all of them have."""
-
 import numpy as np
 
 from omnimouse_model.analysis.evaluate.summary import common_scores, score_summary

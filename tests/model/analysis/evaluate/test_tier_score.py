@@ -1,13 +1,9 @@
-"""Scores that are refined window by window: equal to `evaluate`, interruptible."""
-
 import numpy as np
 import pytest
 
 import omnimouse_model as om
-from omnimouse_model.analysis.evaluate.evaluate import evaluate
 from omnimouse_model.analysis.evaluate.tier_score import TierScoring, scored_tier
 from omnimouse_model.errors import StoppedError
-from omnimouse_model.masks import Mask
 from tests.model.context_predictor import ContextPredictor
 from tests.predictors import EchoPredictor
 from tests.small_sessions import simulate_mouse
@@ -21,7 +17,7 @@ def session(tmp_path_factory):
 
 @pytest.fixture
 def mask(session):
-    return Mask.nothing(session).show(range(20)).ask(range(20, 40))
+    return om.Mask.nothing(session).show(range(20)).ask(range(20, 40))
 
 
 def test_after_the_last_window_it_has_the_bits_of_an_evaluation(session, mask):
@@ -29,7 +25,7 @@ def test_after_the_last_window_it_has_the_bits_of_an_evaluation(session, mask):
     found = list(scoring.refine(lambda: False))
     assert found[0].n_windows == min(8, found[-1].n_total)
     assert found[-1].is_complete
-    expected = evaluate(ContextPredictor(), session, mask).scores[0]
+    expected = om.evaluate(ContextPredictor(), session, mask).scores[0]
     score = found[-1].score
     numbers = [[s.value, s.centred, s.ci_low, s.n_windows] for s in (score, expected)]
     np.testing.assert_array_equal(*numbers)

@@ -1,5 +1,3 @@
-"""Predictions of a recording in one file: complete, resumable, equal to the model's."""
-
 import numpy as np
 import pytest
 

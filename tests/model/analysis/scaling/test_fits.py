@@ -1,5 +1,3 @@
-"""Scaling analyses: collections, runs, curves, what is refused and foretold."""
-
 from pathlib import Path
 
 import numpy as np

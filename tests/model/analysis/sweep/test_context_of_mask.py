@@ -1,5 +1,3 @@
-"""Where a mask lies on the curves of a sweep."""
-
 import numpy as np
 import pytest
 

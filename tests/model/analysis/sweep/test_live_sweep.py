@@ -1,23 +1,17 @@
-"""The live sweep: its contexts, its points as they come, the engine's last stage."""
-
 from contextlib import closing
 
 import numpy as np
 import pytest
 
+import omnimouse_model as om
 from omnimouse_model.analysis.sweep.contexts import Context, context_mask
 from omnimouse_model.analysis.sweep.live_sweep import live_draw, live_plan, live_sweep
-from omnimouse_model.analysis.sweep.table import ContextSweep
-from omnimouse_model.data.session import Session
-from omnimouse_model.data.window import Window
 from omnimouse_model.errors import StoppedError
 from omnimouse_model.live.controller import Controller
 from omnimouse_model.live.inference.stages import LiveRequest, Stage, StageRunner
 from omnimouse_model.live.state import LiveState
-from omnimouse_model.masks import Mask
 from omnimouse_model.metrics import correlation
 from omnimouse_model.predict.predictor import Encoded
-from omnimouse_model.strategies import mask_from_strategy
 from tests.predictors import EchoPredictor, GatedPredictor, tiny_transformer
 
 TIMEOUT = 60.0
@@ -37,9 +31,9 @@ class RecordingPredictor(EchoPredictor):
 
     def __init__(self) -> None:
         EchoPredictor.__init__(self, "listening")
-        self.asked: list[Mask] = []
+        self.asked: list[om.Mask] = []
 
-    def encode(self, window: Window, mask: Mask) -> Encoded:
+    def encode(self, window: om.Window, mask: om.Mask) -> Encoded:
         self.asked.append(mask)
         draw = np.random.default_rng(len(self.asked))
         return Encoded(window, mask, window.responses + draw.random((60, 40)))
@@ -79,7 +73,7 @@ def test_behavior_is_given_as_in_the_question(window):
 
 
 def test_it_stops_between_points_and_goes_on_where_it_was(window):
-    seen: list[ContextSweep] = []
+    seen: list[om.ContextSweep] = []
     predictor = RecordingPredictor()
     points = live_sweep(predictor, window, SELECTED, outdated=lambda: len(seen) == 3)
     with pytest.raises(StoppedError):
@@ -122,8 +116,10 @@ def test_draws_differ_in_the_neurons_given_and_repeat_what_has_none(window):
     assert point.sem == pytest.approx(np.std(drawn, ddof=1) / np.sqrt(3))
 
 
-def live_request(session: Session, window: Window, **changes: object) -> LiveRequest:
-    mask = mask_from_strategy("test/video_behavior", session)
+def live_request(
+    session: om.Session, window: om.Window, **changes: object
+) -> LiveRequest:
+    mask = om.mask_from_strategy("test/video_behavior", session)
     request = {"mask": mask, "selection": (3, 11, 30), "sweep": True} | changes
     return LiveRequest(session, window, predictor=EchoPredictor(), **request)
 
@@ -132,14 +128,14 @@ def stages_of(answering: StageRunner, request: LiveRequest) -> list[Stage]:
     return list(answering(request, lambda: False))
 
 
-def no_load(name: str, session: Session | None, device: str) -> EchoPredictor:
+def no_load(name: str, session: om.Session | None, device: str) -> EchoPredictor:
     raise AssertionError("nothing is loaded by name here")
 
 
 def test_another_question_begins_it_again_and_another_mask_does_not(session, window):
     answering = StageRunner(no_load)
     first = stages_of(answering, live_request(session, window))
-    other = mask_from_strategy("test/causal_response_25_behavior", session)
+    other = om.mask_from_strategy("test/causal_response_25_behavior", session)
     again = stages_of(answering, live_request(session, window, mask=other))
     assert [stage.name for stage in again] == ["selected", "population", "sweep"]
     assert again[-1].sweep is first[-1].sweep

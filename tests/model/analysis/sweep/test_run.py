@@ -1,5 +1,3 @@
-"""Context sweeps: what is asked, what comes out, and what it costs."""
-
 from dataclasses import replace
 from itertools import pairwise
 
@@ -43,7 +41,6 @@ def other_session(tmp_path_factory):
     return world(tmp_path_factory.mktemp("world"), "2-2-2", n_neurons=30)
 
 
-# -- what is asked ------------------------------------------------------------------
 @pytest.mark.parametrize(
     ("name", "context"),
     [
@@ -115,7 +112,6 @@ def test_what_cannot_be_asked_is_named(session, options, message):
         context_sweep(ContextPredictor(), session, **options)
 
 
-# -- what comes out -----------------------------------------------------------------
 @pytest.fixture(scope="module")
 def sweep(session):
     return context_sweep(ContextPredictor(), session, **ASK, seeds=2)

@@ -1,5 +1,3 @@
-"""Kept sweeps: what a results file says, whole, growing, or damaged."""
-
 import pytest
 
 from omnimouse_model.analysis.sweep.run import context_sweep

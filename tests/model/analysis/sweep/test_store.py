@@ -1,5 +1,3 @@
-"""Stopping a sweep and going on: parts, results files, and broken ones."""
-
 import json
 
 import pytest

@@ -1,5 +1,3 @@
-"""The order of neurons by similarity, against truth that is known."""
-
 import numpy as np
 import pytest
 
@@ -11,8 +9,6 @@ from omnimouse_model.analysis.tuning.neuron_order import (
 )
 from omnimouse_model.errors import StoppedError
 from tests.small_sessions import write_session
-
-pytest.importorskip("scipy")
 
 
 def line_of_places(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,3 @@
-"""Ceilings of all neurons: which clips they come from, and in how much memory."""
-
 import numpy as np
 import pytest
 

@@ -1,5 +1,3 @@
-"""Fetching from the hub, against a stand-in on loopback: no network is used."""
-
 import io
 import json
 import tarfile
@@ -10,16 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
 
 import omnimouse_model as om
-from omnimouse_app.cli import group
 from omnimouse_model.data.hub.fetch import local_path
 from omnimouse_model.data.hub.names import CHECKPOINTS, HubPlace, hub_place
 from omnimouse_model.errors import FetchError, SessionFormatError, StoppedError
 from omnimouse_model.nets import official
 from omnimouse_model.nets.checkpoint import save_checkpoint
 from omnimouse_model.nets.checkpoint_formats import read_checkpoint
+from tests.cli.runner import run_command
 from tests.hub_server import COMMIT, Hub, Pause, Repository, local_server
 from tests.model.experanto_folder import write_folder
 from tests.model.official_shards import SESSIONS, SMALL, write_shards
@@ -116,11 +113,6 @@ def refusal(name, to=None, fetch=fetch) -> FetchError:
     return caught.value
 
 
-def run(*words: object, text: str | None = None) -> Result:
-    """`omnimouse fetch` in this process."""
-    return CliRunner().invoke(group, ["fetch", *map(str, words)], input=text)
-
-
 def test_names_of_the_hub_are_known():
     assert str(hub_place("omnimouse-5M")) == "hf://the-enigma-project/omnimouse-5M"
     for name in (SESSION, f"hf://{SESSION}", f"hf:/{SESSION}", ADDRESS):
@@ -179,7 +171,6 @@ def test_a_hostile_archive_is_refused_and_leaves_nothing(hub, cache, session_tar
     assert fetch(SESSION).is_dir()
 
 
-# -- on the way ----------------------------------------------------------------------
 def test_a_stop_at_any_point_loses_nothing_and_leaves_no_half_session(hub):
     for least in (0.3, 0.6):
 
@@ -291,7 +282,6 @@ def test_too_little_room_is_said_before_anything_is_asked_for(hub, monkeypatch):
     assert hub.sent == 0
 
 
-# -- who may -------------------------------------------------------------------------
 def test_what_is_gated_says_what_to_do_and_leaves_nothing(hub, tmp_path, monkeypatch):
     hub.repositories[DATASET].is_gated = True
     error = refusal(SESSION, tmp_path / "to")
@@ -314,7 +304,7 @@ def test_what_is_gated_says_what_to_do_and_leaves_nothing(hub, tmp_path, monkeyp
 def test_a_stored_token_is_used_and_only_the_hub_sees_it(hub, token_file):
     hub.repositories[DATASET].is_gated = True
     hub.readers.add(TOKEN)
-    done = run("--login", SESSION, text=f"{TOKEN}\n")
+    done = run_command("fetch", "--login", SESSION, text=f"{TOKEN}\n")
     assert done.exit_code == 0, done.output
     assert token_file.read_text() == TOKEN
     assert TOKEN not in done.output
@@ -346,7 +336,7 @@ def test_without_a_connection_it_leaves_nothing(hub, tmp_path, monkeypatch, caps
     with pytest.raises(FetchError):
         om.fetch_session(SESSION)
     assert capsys.readouterr().err == ""  # no bar
-    done = run("omnimouse-5M", "--to", tmp_path / "a" / "b")
+    done = run_command("fetch", "omnimouse-5M", "--to", tmp_path / "a" / "b")
     assert (done.exit_code, done.output) == (1, "")
     assert all(w in str(done.exception) for w in ("127.0.0.1", "HTTPS_PROXY"))
     assert "kept" not in str(done.exception)
@@ -363,7 +353,6 @@ def test_offline_what_is_there_is_used_and_nothing_is_asked(hub, monkeypatch):
     assert om.open_session(ADDRESS).n_neurons == 9
 
 
-# -- checkpoints ---------------------------------------------------------------------
 @pytest.mark.slow
 def test_an_official_checkpoint_is_converted_once(hub, cache, official_files, net):
     predictor = om.load_predictor("omnimouse-1M")
@@ -411,10 +400,12 @@ def test_a_hostile_checkpoint_is_refused(official_files, cache):
 
 
 def test_the_command_lists_and_fetches(hub, tmp_path):
-    listing = json.loads(run(f"hf://datasets/{DATASET[1]}", "--list", "--json").stdout)
+    listing = json.loads(
+        run_command("fetch", f"hf://datasets/{DATASET[1]}", "--list", "--json").stdout
+    )
     assert [row["name"] for row in listing["rows"]] == ["README.md", FILE]
-    assert "licence cc-by-4.0" in run(SESSION, "--list").output
-    done = run(SESSION, "--to", tmp_path, "--json")
+    assert "licence cc-by-4.0" in run_command("fetch", SESSION, "--list").output
+    done = run_command("fetch", SESSION, "--to", tmp_path, "--json")
     (row,) = json.loads(done.stdout)["rows"]
     assert row["path"] == str(tmp_path / SESSION)
     assert row["value"] > 0
@@ -424,6 +415,6 @@ def test_the_command_lists_and_fetches(hub, tmp_path):
 @pytest.mark.usefixtures("official_files")
 def test_an_official_folder_is_converted_by_hand(official_folder, tmp_path):
     out = tmp_path / "model.safetensors"
-    done = CliRunner().invoke(group, ["convert", str(official_folder), str(out)])
+    done = run_command("convert", official_folder, out)
     assert done.exit_code == 0, done.output
     assert read_checkpoint(out).sessions == SESSIONS

@@ -1,5 +1,3 @@
-"""Pickled arrays of suite2p: read without running what they hold."""
-
 import collections
 import datetime
 import io

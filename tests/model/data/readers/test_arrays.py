@@ -1,5 +1,3 @@
-"""Sessions of plain arrays: in memory, and in an `.npz`."""
-
 import io
 import pickle
 import zipfile
@@ -133,9 +131,7 @@ def test_only_slower_responses_are_interpolated(recorded_hz, model_hz, expected)
 
 def test_a_rate_may_be_said_beside():
     arrays = session_arrays(rate_hz=None)
-    with pytest.raises(SessionFormatError, match="gives no rate_hz") as error:
-        open_session(arrays)
-    assert error.value.code == MISSING_RATE
+    assert check_refusal(arrays, "gives no rate_hz").code == MISSING_RATE
     assert open_session(arrays, rate_hz=30.0).responses.rate_hz == 30.0
 
 

@@ -78,7 +78,6 @@ def pixels_of(png: bytes) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(png)).convert("RGB"))
 
 
-# -- the picture ----------------------------------------------------------------------
 def test_neurons_have_the_colours_of_the_mask(controller, field):
     controller.select([])
     pixels = pixels_of(picture.draw_snapshot(controller, field).png)
@@ -119,9 +118,7 @@ def test_the_captions_numbers_are_the_librarys(controller):
 @pytest.mark.parametrize(
     ("colour_by", "view"), [("score", "pair"), ("area", "beside"), ("depth", "pair")]
 )
-def test_it_is_drawn_small_however_the_screen_is_set(
-    controller, field, colour_by, view
-):
+def test_every_view_is_drawn_small(controller, field, colour_by, view):
     controller.set_colour_by(colour_by)
     controller.set_raster("area", view)
     controller.choose_baseline("mean")
@@ -133,7 +130,6 @@ def test_it_is_drawn_small_however_the_screen_is_set(
     assert shape == (drawing.SCALE * found.height, drawing.SCALE * found.width, 3)
 
 
-# -- the output -----------------------------------------------------------------------
 def test_it_is_replaced_once_after_changes(state_keeper, screen, controller):
     state_keeper.show()
     for neuron in range(5):

@@ -1,5 +1,3 @@
-"""What every part does: it follows, says what went wrong, never outruns a page."""
-
 import gc
 import threading
 import time
@@ -54,9 +52,7 @@ def part(controller):
     return CursorPart(controller)
 
 
-def test_nothing_is_drawn_while_nobody_looks_and_everything_when_somebody_does(
-    part, page, controller
-):
+def test_a_part_is_drawn_only_while_somebody_looks(part, page, controller):
     looked_at = page(part)
     controller.set_cursor(3)
     assert part._board.due_in(time.monotonic()) is None
@@ -69,9 +65,7 @@ def test_nothing_is_drawn_while_nobody_looks_and_everything_when_somebody_does(
 
 
 def test_many_changes_are_one_drawing_of_the_last(part, page, controller):
-    looked_at = page(part)
-    looked_at.look()
-    looked_at.wait_for("cursor")
+    looked_at = page(part, "cursor")
     looked_at.forget()
     with drawing_paused():
         for cursor in range(1, 60):
@@ -109,9 +103,7 @@ def test_a_part_that_was_drawn_is_let_go_when_it_is_closed_and_forgotten(control
     assert known() is None
 
 
-def test_a_refused_value_is_taken_back_and_raised_for_code_or_told_in_the_page(
-    part, controller
-):
+def test_a_refused_value_is_taken_back_and_reported(part, controller):
     with pytest.raises(ValueError, match="60 samples"):
         part.cursor = 70
     assert part.cursor == controller.state.cursor == 0
@@ -123,20 +115,12 @@ def test_a_refused_value_is_taken_back_and_raised_for_code_or_told_in_the_page(
     assert part.problem == ""
 
 
-def test_a_page_that_died_without_a_word_is_drawn_for_no_more_and_may_come_back(
-    part, page, controller, monkeypatch
-):
-    now = [0.0]
+def test_a_silent_page_is_not_drawn(part, page, controller, monkeypatch):
+    now, overdue_s = [0.0], module.OVERDUE_S
     monkeypatch.setattr(module, "monotonic", lambda: now[0])
-    looked_at = page(part)
-    looked_at.look()
-    looked_at.wait_for("cursor")
+    looked_at = page(part, "cursor")
     looked_at.is_dead = True
-    for cursor, after_s in (
-        (1, 0),
-        (2, module.OVERDUE_S - 1),
-        (3, module.OVERDUE_S + 1),
-    ):
+    for cursor, after_s in ((1, 0), (2, overdue_s - 1), (3, overdue_s + 1)):
         assert part.is_visible
         now[0] = after_s
         controller.set_cursor(cursor)
@@ -174,8 +158,7 @@ def test_a_page_may_ask_only_for_what_parts_declare(part, page, controller):
     ],
 )
 def test_without_a_session_a_part_is_empty(empty_controller, page, shown, op):
-    looked_at = page(shown(empty_controller))
-    looked_at.look()
+    looked_at = page(shown(empty_controller), op)
     content, _ = looked_at.wait_for(op)
     assert not any(content.get(of) for of in ("rows", "frames", "total", "bars"))
     assert not looked_at.part.problem

@@ -1,5 +1,3 @@
-"""Plotly figures: a page that is reloaded, or lost messages, gets all of them."""
-
 from queue import Queue
 
 import numpy as np

@@ -1,5 +1,3 @@
-"""Spike times of an experanto folder, as counts at the model's rate."""
-
 import shutil
 from pathlib import Path
 
