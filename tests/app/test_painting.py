@@ -106,6 +106,11 @@ def test_undo_and_redo_keys_give_back_the_mask_and_the_pixels(
     before = mask_cells(blank).copy()
     hand.drag(circle)
     painted = mask_cells(blank).copy()
+    n_changed = (painted != before).any(axis=0).sum()
+    for text in (blank.viewer.help, blank.controller.undo_name):
+        assert f"Paint {n_changed} neurons visible" in text
+    hand.drag(circle)
+    assert "No neuron changed" in blank.viewer.help
     hand.key(Qt.Key.Key_Z, CONTROL)
     np.testing.assert_array_equal(mask_cells(blank), before)
     wait_for_states(blank, canvas)
