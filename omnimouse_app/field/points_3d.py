@@ -13,6 +13,7 @@ from napari.layers import Layer, Points, Shapes
 from qtpy.QtCore import QTimer
 
 from omnimouse_app.field.brush import is_clicked
+from omnimouse_app.field.layer_kinds import lock
 from omnimouse_model.data.session import Session
 from omnimouse_widgets.drawn.field.neuron_colours import SELECTED_RIM
 
@@ -110,10 +111,10 @@ class SpaceView:
         # appears and moves the docks.
         viewer.dims.ndisplay = 3
         viewer.add_layer(self.layer)
-        self.layer.editable = False
+        lock(self.layer)
         self.axes = axes_of(self.layer.data)
         viewer.add_layer(self.axes)
-        self.axes.editable = False
+        lock(self.axes)
         viewer.dims.events.ndisplay.connect(self._on_ndisplay)
         viewer.layers.selection.active = self.layer
         viewer.fit_to_view(layers=[self.layer])

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from qtpy.QtCore import QCoreApplication, QEvent, QObject, Qt, QTimer
+from qtpy.QtGui import QAction
 from qtpy.QtWidgets import (
     QDockWidget,
     QFrame,
@@ -24,6 +25,7 @@ from qtpy.QtWidgets import (
 
 from omnimouse_app.field.gl_context import free_in_own_context
 from omnimouse_app.field.keys import show_keys
+from omnimouse_app.field.layers import RESTORE_KEY
 from omnimouse_app.window.instrument import Instrument, Model
 from omnimouse_model.data.session_index import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
@@ -185,6 +187,7 @@ class OmniMouseDock(QWidget):
             bind(dock, "?", show_keys)
             PanelKey(dock, "Ctrl+S", self.control.analysis.save)
             _set_title(dock, title)
+        self._offer_restore(window)
         _arrange(window, self.docks)
         # Dock sizes have an effect only after Qt has laid out the window.
         QTimer.singleShot(0, self._set_sizes)
@@ -220,6 +223,19 @@ class OmniMouseDock(QWidget):
         assert isinstance(stimulus, StimulusPanel)
         self.bring_up("Stimulus")
         stimulus.playback.toggle()
+
+    def _offer_restore(self, window: QMainWindow) -> None:
+        """Add "Restore deleted layers" to the Plugins menu, and its key."""
+        self._restore = QAction("Restore deleted OmniMouse layers", self)
+        self._restore.setShortcut(RESTORE_KEY)
+        self._restore.triggered.connect(lambda: self.instrument.layers.restore())
+        # The key acts wherever the focus is: after a deletion it is in the layer list.
+        window.addAction(self._restore)
+        # Added whenever the menu opens, because napari rebuilds it for new plugins.
+        self._viewer.window.plugins_menu.aboutToShow.connect(self._extend_menu)
+
+    def _extend_menu(self) -> None:
+        self._viewer.window.plugins_menu.addAction(self._restore)
 
     def bring_up(self, title: str) -> None:
         """Show a dock in front of the other tabs."""
