@@ -3,7 +3,7 @@
 Right column: *OmniMouse | What if* above the tabs *Traces | Context | Behaviour |
 Neurons | Neuron*. Below the canvas: *Time*, a strip, above the tabs *Raster | Repeats*
 with *Stimulus* beside them. Closing a dock hides it; the Window menu shows it again
-at the same place.
+at the same place. The next start restores the layout that the user left.
 """
 
 from collections.abc import Callable
@@ -26,6 +26,7 @@ from qtpy.QtWidgets import (
 from omnimouse_app.field.gl_context import free_in_own_context
 from omnimouse_app.field.keys import show_keys
 from omnimouse_app.field.layers import RESTORE_KEY
+from omnimouse_app.window.dock_layout import DockLayout
 from omnimouse_app.window.instrument import Instrument, Model
 from omnimouse_model.data.session_index import holds_sessions
 from omnimouse_model.live.analysis_file import SUFFIX
@@ -105,6 +106,7 @@ class OmniMouseDock(QWidget):
         self.instrument = Instrument(self._viewer, controller, self, model=model)
         self.panels: dict[str, QWidget] = {}
         self.docks: dict[str, QDockWidget] = {}
+        self._layout: DockLayout | None = None
         self.control = ControlPanel(self.controller, self.instrument.brush)
         self.control.analysis.offer_report(report_bytes)
         layout = QVBoxLayout(self)
@@ -188,6 +190,8 @@ class OmniMouseDock(QWidget):
             PanelKey(dock, "Ctrl+S", self.control.analysis.save)
             _set_title(dock, title)
         self._offer_restore(window)
+        if self.controller.is_stored:
+            self._layout = DockLayout(window)
         _arrange(window, self.docks)
         # Dock sizes have an effect only after Qt has laid out the window.
         QTimer.singleShot(0, self._set_sizes)
@@ -197,7 +201,8 @@ class OmniMouseDock(QWidget):
     def _set_sizes(self) -> None:
         if self.instrument.is_closed:
             return
-        _set_sizes(self.main_window, self.docks)
+        if self._layout is None or not self._layout.restore():
+            _set_sizes(self.main_window, self.docks)
         self.instrument.layers.show_whole_field()
 
     def open_folder(self, folder: str) -> None:

@@ -41,9 +41,9 @@ TOOLTIP = (
     "Δ: root mean square of the difference over the target samples"
 )
 LEGEND = (
-    LegendEntry("━", palette.PREDICTED, "predicted without the edits"),
-    LegendEntry("╍", palette.EDITED, "with them"),
-    LegendEntry("Δ", palette.AXIS, "their difference"),
+    LegendEntry("━", palette.PREDICTED, "without edits"),
+    LegendEntry("╍", palette.EDITED, "with edits"),
+    LegendEntry("Δ", palette.AXIS, "difference"),
 )
 # Eight names fit in two lines of a dock of 400 pixels.
 N_LISTED = 8
