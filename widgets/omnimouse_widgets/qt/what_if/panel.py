@@ -31,7 +31,7 @@ from omnimouse_widgets.qt.style.controls import (
 from omnimouse_widgets.qt.style.form import ElidedLabel, column_in, row_of
 from omnimouse_widgets.qt.style.redraw import Redraw
 from omnimouse_widgets.qt.style.theme import ToneLabel, wrapped_label
-from omnimouse_widgets.qt.traces.legend import legend_label
+from omnimouse_widgets.qt.traces.legend import LegendLabel
 from omnimouse_widgets.qt.traces.plot import TraceStack
 from omnimouse_widgets.qt.what_if.controls import WhatIfControls
 
@@ -145,7 +145,7 @@ class WhatIfPanel(QWidget):
         # pyqtgraph's size hint is too large for a dock: the plot takes the free space.
         ignored = QSizePolicy.Policy.Ignored
         self.stack.canvas.setSizePolicy(ignored, ignored)
-        legend = legend_label(LEGEND)
+        legend = LegendLabel(LEGEND)
         parts = (head, self.remarks, frames, legend, self.stack.canvas, self.listed)
         column_in(self._content, *parts, stretch=4)
         layout = QVBoxLayout(self)
