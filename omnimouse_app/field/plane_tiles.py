@@ -12,8 +12,11 @@ import numpy as np
 import pandas as pd
 from napari.layers import Points
 
+from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.layout import Field
 
+ON_IMAGE = "#CCCCCC"
+"""Colour of names on the dark mean image; others stand on the canvas of the theme."""
 _MARGIN = 0.95
 """Share of the canvas that a plane fills, as in napari's own view of all layers."""
 
@@ -106,17 +109,22 @@ def label_layer(tiles: Sequence[Tile], name_of: Callable[[int], str]) -> Points:
     Planes that overlap share one list of names, in the corner of the field.
     """
     places = [(tile.top, tile.left) for tile in tiles] if _apart(tiles) else [(0, 0)]
-    return _text_layer(places, _names(tiles, name_of, None), "lower_left")
+    return _text_layer(places, _names(tiles, name_of, None), "lower_left", ON_IMAGE)
 
 
 def text_layer(field: Field) -> Points:
     """Return the texts of a field of probes: their names, and depths."""
     words = pd.DataFrame({"plane": [text for _, _, text in field.texts]})
-    return _text_layer([(y, x) for y, x, _ in field.texts], words, "center")
+    return _text_layer(
+        [(y, x) for y, x, _ in field.texts], words, "center", palette.EDGE
+    )
 
 
 def _text_layer(
-    places: Sequence[tuple[float, float]], words: pd.DataFrame, anchor: str
+    places: Sequence[tuple[float, float]],
+    words: pd.DataFrame,
+    anchor: str,
+    colour: str,
 ) -> Points:
     return Points(
         np.array(places, float),
@@ -127,7 +135,7 @@ def _text_layer(
         text={
             "string": "{plane}",
             "size": 8,
-            "color": "#CCCCCC",
+            "color": colour,
             "anchor": anchor,
             "translation": np.zeros(2),
         },

@@ -15,6 +15,7 @@ from qtpy.QtCore import QTimer
 from omnimouse_app.field.brush import is_clicked
 from omnimouse_app.field.layer_kinds import lock
 from omnimouse_model.data.session import Session
+from omnimouse_widgets import palette
 from omnimouse_widgets.drawn.field.neuron_colours import SELECTED_RIM
 
 _VIEW_DIRECTION = (0.5, -0.85, 0.2)
@@ -230,10 +231,11 @@ def axes_of(places: np.ndarray) -> Shapes:
     return Shapes(
         lines,
         shape_type="line",
-        edge_color="#A0A6B0",
+        edge_color=palette.EDGE,
+        opacity=1.0,
         edge_width=0.004 * float((high - low).max()),
         features=pd.DataFrame({"axis": labels}),
-        text={"string": "{axis}", "size": 9, "color": "#CCCCCC"},
+        text={"string": "{axis}", "size": 9, "color": palette.EDGE},
         name="OmniMouse · axes",
     )
 
